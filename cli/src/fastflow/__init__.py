@@ -1,0 +1,1 @@
+"""The fastflow command, and the whole system in one process."""

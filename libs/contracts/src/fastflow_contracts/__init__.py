@@ -1,0 +1,1 @@
+"""What every service agrees on: messages, subjects, streams, the Run machine, the pipeline format, the typed wire."""

@@ -1,0 +1,1 @@
+"""Brings pipelines from a folder or a git repository onto the bus."""
