@@ -1,0 +1,1 @@
+../../services/runner/src/fastflow_runner/worker.Dockerfile

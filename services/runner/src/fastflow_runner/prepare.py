@@ -1,0 +1,1 @@
+"""Makes one environment of the store; runs inside a preparer sandbox."""
