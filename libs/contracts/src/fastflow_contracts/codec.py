@@ -1,0 +1,40 @@
+"""Bytes to typed messages and back: plain JSON, readable with ``nats sub``. Pure.
+
+On the wire unknown fields are ignored, so that an older service understands a newer one. Every decoder is built
+at import, so that a type msgspec cannot handle fails the first test and not the first message.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+import msgspec
+
+from fastflow_contracts.errors import FastFlowError
+
+T = TypeVar("T")
+
+_encoder = msgspec.json.Encoder()
+
+
+class Malformed(FastFlowError):
+    """Bytes that are not the message they should be."""
+
+
+class Codec(Generic[T]):
+    """Encodes and decodes one message type."""
+
+    def __init__(self, message: type[T]) -> None:
+        self.message = message
+        self._decoder = msgspec.json.Decoder(message)
+
+    def encode(self, value: T) -> bytes:
+        """JSON, compact, UTF-8."""
+        return _encoder.encode(value)
+
+    def decode(self, data: bytes) -> T:
+        """Raise ``Malformed`` with the place and the reason when *data* is no such message."""
+        try:
+            return self._decoder.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Malformed(f"not a {self.message.__name__}: {error}") from error

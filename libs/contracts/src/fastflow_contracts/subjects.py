@@ -1,0 +1,135 @@
+"""Every subject and key on the bus, built and parsed here and nowhere else. Pure.
+
+Tokens: a pipeline's name is encoded by ``names.token``; run ids and attempt numbers are tokens as they are.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from fastflow_contracts.ids import RunId, check_run_id
+from fastflow_contracts.names import PipelineName, name_of, token
+
+Kind = Literal["script", "notebook"]
+
+TRIGGERS = "ff.trigger.*"
+COMMANDS = "ff.command.run.>"
+WORK = "ff.work.*"
+LOGS = "ff.log.>"
+METRICS = "ff.metric.>"
+NOTICES = ("ff.dead.>", "ff.skipped.>")
+RUN_EVENTS = "ff.event.run.*.*"
+SYNC = "ff.sync.request"
+"""Core request: any syncer answers with its report."""
+
+RUNS = "ff_runs"
+PIPELINES = "ff_pipelines"
+RUNNERS = "ff_runners"
+BUNDLES = "ff_bundles"
+
+RUN_KEYS = "run.>"
+PIPELINE_KEYS = "pipeline.*"
+RUNNER_KEYS = "runner.*"
+SYNC_STATUS_KEY = "sync.status"
+
+
+class RunRef(NamedTuple):
+    """Where a run is found: its pipeline and its id."""
+
+    pipeline: PipelineName
+    run_id: RunId
+
+
+def trigger(pipeline: PipelineName) -> str:
+    return f"ff.trigger.{token(pipeline)}"
+
+
+def trigger_token(subject: str) -> str:
+    """The last token of a trigger subject: a pipeline's, if it is one (``names.name_of`` decides)."""
+    return subject.removeprefix("ff.trigger.")
+
+
+def command(run: RunRef) -> str:
+    return f"ff.command.run.{token(run.pipeline)}.{run.run_id}"
+
+
+def parse_command(subject: str) -> RunRef:
+    return _ref(subject, "ff.command.run.")
+
+
+def work(kind: Kind) -> str:
+    return f"ff.work.{kind}"
+
+
+def log(run: RunRef, attempt: int) -> str:
+    return f"ff.log.{token(run.pipeline)}.{run.run_id}.{attempt}"
+
+
+def logs_of(run: RunRef) -> str:
+    """Filter: the logs of all attempts of *run*."""
+    return f"ff.log.{token(run.pipeline)}.{run.run_id}.*"
+
+
+def attempt_of_log(subject: str) -> int:
+    return int(subject.rsplit(".", 1)[1])
+
+
+def metric(run: RunRef, attempt: int) -> str:
+    return f"ff.metric.{token(run.pipeline)}.{run.run_id}.{attempt}"
+
+
+def metrics_of(run: RunRef) -> str:
+    """Filter: the samples of all attempts of *run*."""
+    return f"ff.metric.{token(run.pipeline)}.{run.run_id}.*"
+
+
+def dead_trigger(subject_token: str) -> str:
+    """Where a trigger that cannot become a run is kept. *subject_token* as it came: it need not be a name."""
+    return f"ff.dead.trigger.{subject_token}"
+
+
+def skipped(pipeline: PipelineName) -> str:
+    return f"ff.skipped.{token(pipeline)}"
+
+
+def run_event(run: RunRef) -> str:
+    """Where the bus repeats every change of the run's record, for anyone who listens."""
+    return f"ff.event.run.{token(run.pipeline)}.{run.run_id}"
+
+
+def parse_run_event(subject: str) -> RunRef:
+    return _ref(subject, "ff.event.run.")
+
+
+def run_key(run: RunRef) -> str:
+    return f"run.{token(run.pipeline)}.{run.run_id}"
+
+
+def parse_run_key(key: str) -> RunRef:
+    return _ref(key, "run.")
+
+
+def input_key(run: RunRef) -> str:
+    return f"input.{token(run.pipeline)}.{run.run_id}"
+
+
+def run_key_of_any_pipeline(run_id: RunId) -> str:
+    """Filter that matches the one record with this id."""
+    return f"run.*.{run_id}"
+
+
+def pipeline_key(pipeline: PipelineName) -> str:
+    return f"pipeline.{token(pipeline)}"
+
+
+def parse_pipeline_key(key: str) -> PipelineName:
+    return name_of(key.removeprefix("pipeline."))
+
+
+def runner_key(runner_id: str) -> str:
+    return f"runner.{runner_id}"
+
+
+def _ref(text: str, prefix: str) -> RunRef:
+    pipeline, _, run_id = text.removeprefix(prefix).rpartition(".")
+    return RunRef(name_of(pipeline), check_run_id(run_id))

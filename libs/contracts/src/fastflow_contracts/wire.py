@@ -1,0 +1,383 @@
+"""The typed wire: everything the system asks of NATS, on top of nats-py. I/O only; it knows no rule of ours.
+
+What it promises over the bare client: headers are copied, not mutated; a write whose answer got lost is read back before
+it is repeated; a conflict is one exception; trouble is another, and silence is neither; nothing waits without a bound.
+Consuming is ``pull``'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import io
+import json
+import logging
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import nats
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+
+from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.streams import bucket_stream
+
+log = logging.getLogger(__name__)
+
+ANSWER_S = 5.0
+"""How long one request to the bus may take before it counts as unanswered."""
+WRITE_S = 30.0
+"""How long a write is repeated before the caller is told that the bus is not there."""
+PAUSE_S = (0.05, 0.1, 0.25, 0.5, 1.0)
+"""Between repeats; the last one stays."""
+CONNECT_S = 10.0
+OBJECT_S = 120.0
+_WRONG_LAST_SEQUENCE = {10071, 10164}
+
+
+class BusError(FastFlowError):
+    """Root of everything the wire raises."""
+
+
+class Conflict(BusError):
+    """Somebody else wrote first: load again and think again."""
+
+
+class Unavailable(BusError):
+    """The bus did not answer in time. Whether the last write is stored is unknown."""
+
+
+class Rejected(BusError):
+    """The bus said no, and would say it again: a limit, a missing stream, a missing permission."""
+
+    def __init__(self, message: str, *, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Entry(NamedTuple):
+    """One stored value of a bucket. ``revision`` is the expected one for the next write."""
+
+    key: str
+    value: bytes
+    revision: int
+    stored_at: datetime | None = None
+
+
+class Put(NamedTuple):
+    """One write of a batch. ``expect``: the revision it replaces, 0 = must not exist, None = whatever is there."""
+
+    key: str
+    value: bytes
+    expect: int | None = None
+
+
+class Bus:
+    """One connection. Use ``connect``."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.js: JetStreamContext = client.jetstream(timeout=ANSWER_S)
+        self.closed = asyncio.Event()
+        """Set when the connection is gone for good: the process should end."""
+        self.generation = 0
+        """Grows with every reconnect: requests of an older generation are lost."""
+        self.wake_on_reconnect: set[asyncio.Event] = set()
+        """Events of those who wait for answers of a lost generation."""
+
+    @property
+    def is_connected(self) -> bool:
+        return bool(self.client.is_connected)
+
+    @property
+    def payload_bytes_max(self) -> int:
+        """The largest message this server takes."""
+        return int(self.client.max_payload)
+
+    async def publish(
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        headers: Mapping[str, str] | None = None,
+        message_id: str | None = None,
+        expect_sequence: int | None = None,
+        patience_s: float = WRITE_S,
+    ) -> int:
+        """Store a message in its stream and return its sequence. Repeats on trouble for *patience_s*.
+
+        *expect_sequence*: the sequence of the last message on this very subject, 0 = none. A repeat may store the message
+        twice unless it or *message_id* is given. Raises ``Conflict``, ``Rejected``, ``Unavailable``.
+        """
+        wanted = dict(headers or {})
+        if message_id is not None:
+            wanted["Nats-Msg-Id"] = message_id
+        if expect_sequence is not None:
+            wanted["Nats-Expected-Last-Subject-Sequence"] = str(expect_sequence)
+        async for _ in _attempts(patience_s, f"storing a message on {subject}"):
+            with contextlib.suppress(_Unanswered):
+                return await self._stored(subject, data, wanted)
+        raise AssertionError("unreachable")
+
+    async def tell(self, subject: str, data: bytes) -> None:
+        """Publish without storing; at most once."""
+        try:
+            await self.client.publish(subject, data)
+        except nats.errors.Error as error:
+            raise Unavailable(f"the bus did not take a message on {subject}: {error}") from error
+
+    async def ask(self, subject: str, data: bytes, *, timeout_s: float = ANSWER_S) -> bytes:
+        """Core request and its answer. ``Rejected`` when nobody listens, ``Unavailable`` when nobody answers."""
+        try:
+            return bytes((await self.client.request(subject, data, timeout=timeout_s)).data)
+        except nats.errors.NoRespondersError as error:
+            raise Rejected(f"nobody listens on {subject}; is the service that answers it running?") from error
+        except (nats.errors.Error, TimeoutError) as error:
+            raise Unavailable(f"no answer on {subject} within {timeout_s:g} s") from error
+
+    async def get(self, bucket: str, key: str) -> Entry | None:
+        """The newest value under *key*, None if there is none. *key* may hold wildcards: the newest match."""
+        subject = f"$KV.{bucket}.{key}"
+        if "*" in key or ">" in key:
+            return await self._get_from_leader(bucket, subject)
+        request = f"$JS.API.DIRECT.GET.{bucket_stream(bucket)}.{subject}"
+        try:
+            message = await self.client.request(request, b"", timeout=ANSWER_S)
+        except (nats.errors.Error, TimeoutError) as error:
+            raise Unavailable(f"the bus did not answer while reading {bucket}/{key}") from error
+        headers = message.headers or {}
+        if headers.get("Status") == "404":
+            return None
+        if "Nats-Sequence" not in headers:
+            raise Rejected(f"the bus refused to read {bucket}/{key}: {headers.get('Description', 'no reason given')}")
+        if "KV-Operation" in headers:
+            return None
+        return Entry(
+            key,
+            bytes(message.data),
+            int(headers["Nats-Sequence"]),
+            datetime.fromisoformat(headers["Nats-Time-Stamp"]),
+        )
+
+    async def put(self, bucket: str, key: str, value: bytes, *, expect: int | None = None) -> int:
+        """Write one value and return its revision. See ``Put.expect``; raises as ``commit``."""
+        return (await self.commit(bucket, (Put(key, value, expect),)))[0]
+
+    async def commit(self, bucket: str, puts: Sequence[Put], *, patience_s: float = WRITE_S) -> list[int]:
+        """Write all of *puts* or none, and return their revisions.
+
+        After an unanswered write the first value is read back: it is ours if its bytes are, so every value that is
+        changed by compare-and-set must carry something random. Raises ``Conflict``, ``Rejected``, ``Unavailable``.
+        """
+        uncertain = False
+        async for _ in _attempts(patience_s, f"writing {bucket}/{puts[0].key}"):
+            try:
+                last = await self._commit_once(bucket, puts)
+            except _Unanswered:
+                uncertain = True
+            except Conflict:
+                if not uncertain:
+                    raise
+                stored = await self.get(bucket, puts[0].key)
+                if stored is None or stored.value != puts[0].value:
+                    raise
+                last = stored.revision + len(puts) - 1
+                return [last - len(puts) + 1 + index for index in range(len(puts))]
+            else:
+                return [last - len(puts) + 1 + index for index in range(len(puts))]
+        raise AssertionError("unreachable")
+
+    async def delete(self, bucket: str, key: str, *, expect: int | None = None) -> None:
+        """Mark *key* as deleted. Raises as ``publish``."""
+        subject = f"$KV.{bucket}.{key}"
+        await self.publish(subject, b"", headers={"KV-Operation": "DEL"}, expect_sequence=expect)
+
+    async def put_object(self, bucket: str, name: str, data: bytes) -> None:
+        """Store *data* under *name*, unless an object of that name is there: names are hashes of their content."""
+        store = await self._object_store(bucket)
+        with contextlib.suppress(nats.js.errors.ObjectNotFoundError):
+            info = await store.get_info(name)
+            if not info.deleted and info.size == len(data):
+                return
+        try:
+            async with asyncio.timeout(OBJECT_S):
+                await store.put(name, io.BytesIO(data))
+        except (nats.errors.Error, TimeoutError) as error:
+            raise Unavailable(f"the bus did not store object {name}: {error}") from error
+
+    async def get_object(self, bucket: str, name: str) -> bytes:
+        """The bytes of *name*, which must be the SHA-256 of them. Raises ``Rejected`` when it is missing or damaged."""
+        store = await self._object_store(bucket)
+        buffer = io.BytesIO()
+        try:
+            async with asyncio.timeout(OBJECT_S):
+                await store.get(name, writeinto=buffer)
+        except nats.js.errors.NotFoundError as error:
+            raise Rejected(f"object {name} is not in {bucket}") from error
+        except (nats.errors.Error, TimeoutError) as error:
+            raise Unavailable(f"the bus did not deliver object {name}: {error}") from error
+        data = buffer.getvalue()
+        if hashlib.sha256(data).hexdigest() != name:
+            raise Rejected(f"object {name} in {bucket} is damaged")
+        return data
+
+    async def delete_object(self, bucket: str, name: str) -> None:
+        """Remove *name*; harmless if it is not there."""
+        store = await self._object_store(bucket)
+        with contextlib.suppress(nats.js.errors.NotFoundError):
+            await store.delete(name)
+
+    async def _object_store(self, bucket: str) -> Any:
+        try:
+            return await self.js.object_store(bucket)
+        except (nats.errors.Error, TimeoutError) as error:
+            raise Unavailable(f"the bus did not open the object store {bucket}: {error}") from error
+
+    async def _get_from_leader(self, bucket: str, subject: str) -> Entry | None:
+        try:
+            raw = await self.js.get_last_msg(bucket_stream(bucket), subject)
+        except nats.js.errors.NotFoundError:
+            return None
+        except (nats.errors.Error, TimeoutError) as error:
+            raise Unavailable(f"the bus did not answer while reading {subject}") from error
+        if raw.headers and "KV-Operation" in raw.headers:
+            return None
+        assert raw.subject is not None
+        assert raw.seq is not None
+        return Entry(raw.subject.removeprefix(f"$KV.{bucket}."), raw.data or b"", raw.seq, raw.time)
+
+    async def _commit_once(self, bucket: str, puts: Sequence[Put]) -> int:
+        batch = uuid.uuid4().hex
+        for number, put in enumerate(puts, start=1):
+            headers = {} if put.expect is None else {"Nats-Expected-Last-Subject-Sequence": str(put.expect)}
+            if len(puts) > 1:
+                headers |= {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
+            subject = f"$KV.{bucket}.{put.key}"
+            if number == len(puts):
+                if len(puts) > 1:
+                    headers["Nats-Batch-Commit"] = "1"
+                return await self._stored(subject, put.value, headers)
+            try:
+                await self.client.publish(subject, put.value, headers=headers)
+            except nats.errors.Error as error:
+                raise _translated(error, subject) from error
+        raise AssertionError("an empty batch")
+
+    async def _stored(self, subject: str, data: bytes, headers: dict[str, str]) -> int:
+        try:
+            answer = await self.client.request(subject, data, timeout=ANSWER_S, headers=dict(headers) or None)
+        except (nats.errors.Error, TimeoutError) as error:
+            raise _translated(error, subject) from error
+        ack = json.loads(answer.data)
+        if "error" in ack:
+            problem = ack["error"]
+            code = int(problem.get("err_code", 0))
+            if code in _WRONG_LAST_SEQUENCE:
+                raise Conflict(f"{subject} was written by somebody else first")
+            if problem.get("code") == 503 and code != 10077:  # 10077: the stream is full
+                raise _Unanswered(subject)
+            raise Rejected(f"the bus refused {subject}: {problem.get('description')}", code=code)
+        return int(ack["seq"])
+
+
+class _Unanswered(Exception):
+    """One request had no usable answer; nobody knows whether it took effect."""
+
+
+def _translated(error: BaseException, subject: str) -> Exception:
+    if isinstance(error, nats.errors.MaxPayloadError):
+        return Rejected(f"the message on {subject} is larger than the bus allows")
+    if isinstance(error, nats.errors.BadSubjectError | nats.errors.BadHeaderError):
+        return Rejected(f"{subject} or its headers cannot be sent: {error}")
+    return _Unanswered(subject)
+
+
+async def _attempts(patience_s: float, what: str) -> AsyncIterator[int]:
+    """Numbers of attempts with growing pauses; raises ``Unavailable`` when *patience_s* is used up."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience_s
+    number = 0
+    while True:
+        yield number
+        pause = PAUSE_S[min(number, len(PAUSE_S) - 1)]
+        if loop.time() + pause > deadline:
+            raise Unavailable(f"the bus did not answer for {patience_s:g} s while {what}")
+        await asyncio.sleep(pause)
+        number += 1
+
+
+def redacted(url: str) -> str:
+    """*url* without credentials, for logs and messages."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}" if parts.scheme else host
+
+
+@contextlib.asynccontextmanager
+async def connect(url: str, *, name: str, connect_s: float = CONNECT_S) -> AsyncIterator[Bus]:
+    """A connection that reconnects for ever; leaving the context flushes and closes it.
+
+    *url*: ``nats://[user:password@]host:port``, several separated by commas. Raises ``Unavailable`` after *connect_s*.
+    """
+    client = Client()
+    bus = Bus(client)
+
+    async def on_error(error: Exception) -> None:
+        log.warning("bus trouble: %s", error or type(error).__name__)
+
+    async def on_disconnected() -> None:
+        if not client.is_closed and not client.is_draining:
+            log.warning("bus connection lost; reconnecting")
+
+    async def on_reconnected() -> None:
+        log.info("bus connection is back")
+        bus.generation += 1
+        for event in bus.wake_on_reconnect:
+            event.set()
+
+    async def on_closed() -> None:
+        bus.closed.set()
+
+    try:
+        async with asyncio.timeout(connect_s):
+            await client.connect(
+                servers=url.split(","),
+                name=name,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.25,  # type: ignore[arg-type] - a float works
+                connect_timeout=3,
+                ping_interval=5,
+                max_outstanding_pings=2,
+                pending_size=-1,  # while disconnected a publish fails at once instead of being replayed much later
+                error_cb=on_error,
+                disconnected_cb=on_disconnected,
+                reconnected_cb=on_reconnected,
+                closed_cb=on_closed,
+            )
+    except (nats.errors.Error, TimeoutError, OSError) as error:
+        with contextlib.suppress(Exception):
+            await client.close()
+        reason = str(error) or type(error).__name__
+        raise Unavailable(
+            f"no NATS server answers at {redacted(url)} ({reason}); start one or check the address and credentials."
+        ) from error
+    try:
+        yield bus
+    finally:
+        with contextlib.suppress(nats.errors.Error, TimeoutError):
+            async with asyncio.timeout(ANSWER_S):
+                await client.flush()
+        await client.close()
+
+
+def header(message: Msg, name: str) -> str | None:
+    """A header whatever its case: NATS keeps case, people do not."""
+    wanted = name.lower()
+    return next((value for key, value in (message.headers or {}).items() if key.lower() == wanted), None)

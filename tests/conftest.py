@@ -1,0 +1,61 @@
+"""Fixtures that many suites share: a real bus on a free port, and what must be there for Docker and browser tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from fastflow.bus import embedded_bus
+from fastflow_contracts.streams import ensure
+from fastflow_contracts.wire import Bus, connect
+
+
+@pytest_asyncio.fixture
+async def bus_url(tmp_path: Path) -> AsyncIterator[str]:
+    """A nats-server of its own for one test, with all streams made. It does not wait for the disk."""
+    async with embedded_bus(tmp_path / "bus", sync="2m") as url:
+        async with connect(url, name="test-setup") as bus:
+            await ensure(bus.js)
+        yield url
+
+
+@pytest_asyncio.fixture
+async def bus(bus_url: str) -> AsyncIterator[Bus]:
+    """A connection to ``bus_url``."""
+    async with connect(bus_url, name="test") as bus:
+        yield bus
+
+
+def _docker_answers() -> bool:
+    if shutil.which("docker") is None:
+        return False
+    return subprocess.run(["docker", "info"], capture_output=True, timeout=20, check=False).returncode == 0
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where Docker or Chromium is missing their tests skip with a reason, or fail if they are required."""
+    _require(items, "docker", _docker_answers, "FASTFLOW_REQUIRE_DOCKER", "no Docker daemon answers")
+    _require(
+        items,
+        "browser",
+        lambda: any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
+        "FASTFLOW_REQUIRE_BROWSER",
+        "no Chromium is installed",
+    )
+
+
+def _require(items: list[pytest.Item], marker: str, present: object, required: str, reason: str) -> None:
+    marked = [item for item in items if item.get_closest_marker(marker)]
+    assert callable(present)
+    if not marked or present():
+        return
+    if os.environ.get(required) == "1":
+        raise pytest.UsageError(f"{reason}, and {required}=1 demands it")
+    for item in marked:
+        item.add_marker(pytest.mark.skip(reason=f"{reason} ({marker} test)"))

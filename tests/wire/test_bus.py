@@ -1,0 +1,169 @@
+"""The typed wire against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from fastflow.bus import embedded_bus
+from fastflow_contracts import streams
+from fastflow_contracts.pull import Pull, feed
+from fastflow_contracts.streams import bucket_stream, ensure, verify
+from fastflow_contracts.wire import Bus, Conflict, Put, Rejected, connect
+
+RUNS = "ff_runs"
+
+
+async def test_ensure_may_be_repeated_and_then_everything_is_there(bus: Bus) -> None:
+    """Making the streams twice changes nothing and leaves nothing missing."""
+    await ensure(bus.js)
+    await verify(bus.js)
+
+
+async def test_a_value_is_read_back_with_the_revision_it_was_written_at(bus: Bus) -> None:
+    """What put returns is what get shows, and it is what the next write must expect."""
+    revision = await bus.put(RUNS, "run.a.1", b"one", expect=0)
+    entry = await bus.get(RUNS, "run.a.1")
+    assert entry is not None
+    assert (entry.value, entry.revision) == (b"one", revision)
+    assert await bus.put(RUNS, "run.a.1", b"two", expect=revision) == revision + 1
+
+
+async def test_a_missing_key_and_a_deleted_key_are_both_none(bus: Bus) -> None:
+    """A delete marker is no value."""
+    assert await bus.get(RUNS, "run.a.1") is None
+    await bus.put(RUNS, "run.a.1", b"one")
+    await bus.delete(RUNS, "run.a.1")
+    assert await bus.get(RUNS, "run.a.1") is None
+
+
+async def test_only_one_of_many_writers_wins_a_revision(bus: Bus) -> None:
+    """Compare-and-set: among twenty creates of one key exactly one succeeds."""
+    results = await asyncio.gather(
+        *(bus.put(RUNS, "run.a.1", str(n).encode(), expect=0) for n in range(20)), return_exceptions=True
+    )
+    assert sum(isinstance(r, int) for r in results) == 1
+    assert sum(isinstance(r, Conflict) for r in results) == 19
+
+
+async def test_a_batch_is_written_whole_or_not_at_all(bus: Bus) -> None:
+    """When one expectation of a batch fails, none of its values is stored."""
+    first, second = await bus.commit(RUNS, [Put("run.a.1", b"a", 0), Put("input.a.1", b"b", 0)])
+    assert second == first + 1
+    with pytest.raises(Conflict):
+        await bus.commit(RUNS, [Put("run.a.2", b"a", 0), Put("input.a.1", b"c", 0)])
+    assert await bus.get(RUNS, "run.a.2") is None
+    assert (await bus.get(RUNS, "input.a.1")) is not None
+
+
+async def test_a_key_is_found_by_wildcard(bus: Bus) -> None:
+    """The newest match of a filter is its answer."""
+    await bus.put(RUNS, "run.a.1", b"one")
+    entry = await bus.get(RUNS, "run.*.1")
+    assert entry is not None
+    assert (entry.key, entry.value) == ("run.a.1", b"one")
+
+
+async def test_a_message_for_no_stream_is_refused_not_retried_for_ever(bus: Bus) -> None:
+    """A limit of the server is an answer, not an outage."""
+    with pytest.raises(Rejected):
+        await bus.publish("ff.trigger.a", b"x" * (bus.payload_bytes_max + 1))
+
+
+async def test_work_arrives_once_and_in_order_over_one_open_request(bus: Bus) -> None:
+    """A pull hands out what is there and then waits for more."""
+    async with Pull(bus, streams.TRIGGERS, streams.SCHEDULER) as pull:
+        waiting = asyncio.create_task(pull.take(10))
+        for n in range(30):
+            await bus.publish("ff.trigger.a", str(n).encode())
+        seen = []
+        for message in await waiting:
+            seen.append(message.data)
+            await message.ack()
+        while len(seen) < 30:
+            for message in await pull.take(10):
+                seen.append(message.data)
+                await message.ack()
+    assert seen == [str(n).encode() for n in range(30)]
+
+
+async def test_a_feed_shows_the_latest_values_then_every_change(bus: Bus) -> None:
+    """A snapshot first, marked when it is complete; then live changes."""
+    for n in range(5):
+        await bus.put(RUNS, f"run.a.{n % 2}", str(n).encode())
+    async with aclosing(feed(bus, bucket_stream(RUNS), "$KV.ff_runs.run.>")) as changes:
+        values = []
+        async for batch in changes:
+            values += [m.data for m in batch.messages]
+            if batch.caught_up:
+                break
+        assert values == [b"3", b"4"]
+        await bus.put(RUNS, "run.a.9", b"live")
+        async for batch in changes:
+            assert [m.data for m in batch.messages] == [b"live"]
+            break
+
+
+async def test_a_feed_of_nothing_says_at_once_that_it_is_complete(bus: Bus) -> None:
+    """An empty bucket has a snapshot too."""
+    async with aclosing(feed(bus, bucket_stream(RUNS), "$KV.ff_runs.run.>")) as changes:
+        async for batch in changes:
+            assert batch.caught_up
+            assert batch.messages == []
+            break
+
+
+async def test_a_feed_survives_the_death_of_the_bus_without_gap_or_repeat(tmp_path: Path) -> None:
+    """The server is killed and started again on the same store: the feed goes on where it was."""
+    async with asyncio.TaskGroup() as group:
+        seen: list[bytes] = []
+        enough = asyncio.Event()
+
+        async def follow(bus: Bus) -> None:
+            async with aclosing(feed(bus, "FF_LOGS", "ff.log.>", after=0)) as lines:
+                async for batch in lines:
+                    seen.extend(m.data for m in batch.messages)
+                    if len(seen) >= 40:
+                        enough.set()
+                        return
+
+        async with embedded_bus(tmp_path) as url:
+            async with connect(url, name="setup") as first:
+                await ensure(first.js)
+            reader = group.create_task(asyncio.sleep(0))
+            async with connect(url, name="follower") as bus:
+                reader = group.create_task(follow(bus))
+                for n in range(20):
+                    await bus.publish("ff.log.a.b.1", str(n).encode(), expect_sequence=None)
+                pid = int((tmp_path / "bus.pid").read_text())
+                import os
+                import signal
+
+                os.kill(pid, signal.SIGKILL)
+                port = int(url.rpartition(":")[2])
+                async with embedded_bus(tmp_path, port=port):
+                    for n in range(20, 40):
+                        await bus.publish("ff.log.a.b.1", str(n).encode())
+                    async with asyncio.timeout(20):
+                        await enough.wait()
+                    await reader
+    assert seen == [str(n).encode() for n in range(40)]
+
+
+async def test_an_object_is_stored_once_and_checked_when_read(bus: Bus) -> None:
+    """Objects are named by their hash; a name that does not fit its bytes is refused."""
+    import hashlib
+
+    data = b"code" * 100_000
+    name = hashlib.sha256(data).hexdigest()
+    await bus.put_object("ff_bundles", name, data)
+    await bus.put_object("ff_bundles", name, data)
+    assert await bus.get_object("ff_bundles", name) == data
+    await bus.put_object("ff_bundles", "0" * 64, b"forged")
+    with pytest.raises(Rejected):
+        await bus.get_object("ff_bundles", "0" * 64)
+    with pytest.raises(Rejected):
+        await bus.get_object("ff_bundles", "1" * 64)
