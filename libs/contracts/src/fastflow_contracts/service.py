@@ -1,0 +1,151 @@
+"""The life of a service process: settings from the environment, logging, signals, and an orderly end.
+
+A service is a coroutine ``serve(settings, stop)`` that opens its resources in an ``AsyncExitStack``, runs its loops in a
+``TaskGroup``, calls ``ready`` once it could do its work, and returns soon after *stop* is set. A task that dies ends the process
+with a non-zero exit code; so does a connection that is closed for good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any
+
+from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.streams import WrongTopology, verify
+from fastflow_contracts.wire import Bus, connect
+
+log = logging.getLogger(__name__)
+
+TOPOLOGY_S = 60.0
+"""How long a service waits for somebody to make the bus ready."""
+EXIT_FAILURE = 70
+"""Exit code of a service that ended because something it needs is gone or broken (EX_SOFTWARE)."""
+EXIT_USAGE = 64
+"""Exit code of a service that was started with settings it cannot use (EX_USAGE)."""
+
+Serve = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+
+
+class Stopped(FastFlowError):
+    """The connection to the bus was closed for good."""
+
+
+def now() -> datetime:
+    """The wall clock: the one place it is read from."""
+    return datetime.now(UTC)
+
+
+@contextlib.asynccontextmanager
+async def bus_ready(url: str, *, name: str) -> AsyncIterator[Bus]:
+    """A connected bus whose streams are there; waits up to ``TOPOLOGY_S`` for whoever makes them."""
+    async with connect(url, name=name) as bus:
+        async with asyncio.timeout(TOPOLOGY_S + 5):
+            await _wait_for_topology(bus)
+        yield bus
+
+
+async def _wait_for_topology(bus: Bus) -> None:
+    deadline = asyncio.get_running_loop().time() + TOPOLOGY_S
+    warned = False
+    while True:
+        try:
+            return await verify(bus.js)
+        except WrongTopology as error:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+            if not warned:
+                log.warning("waiting: %s", error)
+                warned = True
+        await asyncio.sleep(0.5)
+
+
+async def run_until(stop: asyncio.Event, work: Awaitable[None], *, bus: Bus | None = None) -> None:
+    """Run *work* until *stop* is set, then cancel it. Raises what *work* raises, ``Stopped`` when *bus* closes."""
+    async with asyncio.TaskGroup() as group:
+        tasks = {group.create_task(_as_coroutine(work), name="work")}
+        watchers = {group.create_task(stop.wait(), name="stop")}
+        if bus is not None:
+            watchers.add(group.create_task(bus.closed.wait(), name="bus-closed"))
+        await asyncio.wait(tasks | watchers, return_when=asyncio.FIRST_COMPLETED)
+        closed = bus is not None and bus.closed.is_set() and not stop.is_set()
+        for task in tasks | watchers:
+            task.cancel()
+    if closed:
+        raise Stopped("the connection to the bus is closed for good; the service ends.")
+
+
+async def _as_coroutine(work: Awaitable[None]) -> None:
+    await work
+
+
+def run_service(name: str, serve: Serve, *, log_json: bool = False, log_level: str = "INFO") -> None:
+    """Run *serve* as a process: logging, SIGTERM and SIGINT set its stop event, errors become an exit code. Never returns."""
+    set_up_logging(log_json=log_json, log_level=log_level)
+    try:
+        asyncio.run(_with_signals(serve))
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except FastFlowError as error:
+        log.error("%s ends: %s", name, error)
+        raise SystemExit(EXIT_FAILURE) from None
+    except BaseExceptionGroup as group:
+        unexpected = [error for error in leaves(group) if not isinstance(error, FastFlowError)]
+        if unexpected:
+            raise
+        for reason in leaves(group):
+            log.error("%s ends: %s", name, reason)
+        raise SystemExit(EXIT_FAILURE) from None
+    raise SystemExit(0)
+
+
+async def _with_signals(serve: Serve) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await serve(stop)
+
+
+def leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
+    """The plain exceptions in a group, however nested."""
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found.extend(leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    return found
+
+
+def set_up_logging(*, log_json: bool = False, log_level: str = "INFO") -> None:
+    """One handler on stderr: lines for people, or JSON objects with ts, level, event, logger."""
+    handler = logging.StreamHandler(sys.stderr)
+    if log_json:
+        handler.setFormatter(_JsonFormatter())
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=log_level.upper(), handlers=[handler], force=True)
+    logging.getLogger("nats").setLevel(logging.ERROR)
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "ts": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            "logger": record.name,
+        }
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def process_identity() -> str:
+    """Host and pid, for connection names and logs."""
+    return f"{os.uname().nodename}-{os.getpid()}"

@@ -1,0 +1,99 @@
+"""Settings from the environment into one frozen struct per service. Rules only; the environment is an argument.
+
+A field is annotated with ``Env("NAME", "what it does")``. ``NAME_FILE`` names a file that holds the value instead. A value
+that does not fit, and an unknown ``FASTFLOW_*`` variable, are errors that say what is accepted.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_type_hints
+
+import msgspec
+
+from fastflow_contracts.errors import FastFlowError
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class Env(NamedTuple):
+    """Annotation of a settings field: its variable, what it does, and whether its value must not be shown."""
+
+    name: str
+    help: str
+    secret: bool = False
+
+
+class BadSettings(FastFlowError):
+    """The environment holds values that cannot be used; the message lists all of them."""
+
+
+class Field(NamedTuple):
+    """One setting, for loading and for the README's table."""
+
+    attribute: str
+    env: Env
+    type: Any
+    default: Any
+
+
+def fields(settings: type[msgspec.Struct]) -> list[Field]:
+    """The settings of one struct, in the order they are declared."""
+    hints = get_type_hints(settings, include_extras=True)
+    found = []
+    for info in msgspec.structs.fields(settings):
+        plain, *notes = get_args(hints[info.name]) if _annotated(hints[info.name]) else (hints[info.name],)
+        env = next((note for note in notes if isinstance(note, Env)), None)
+        if env is not None:
+            default = None if info.required else info.default
+            found.append(Field(info.name, env, plain, default))
+    return found
+
+
+def load(settings: type[S], environ: Mapping[str, str], *, also_known: Iterable[str] = ()) -> S:
+    """Read *settings* from *environ*. *also_known*: variables of others that are no mistake here."""
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    known = set(also_known)
+    for field in fields(settings):
+        known |= {field.env.name, f"{field.env.name}_FILE"}
+        try:
+            text = _text(field.env.name, environ)
+            if text is not None:
+                values[field.attribute] = msgspec.convert(_plain(text, field.type), field.type, strict=False)
+        except (msgspec.ValidationError, OSError, UnicodeDecodeError) as error:
+            shown = "" if field.env.secret else f" {text!r}" if (text := environ.get(field.env.name)) else ""
+            problems.append(f"{field.env.name}{shown}: {error}")
+    for name in sorted(environ):
+        if name.startswith("FASTFLOW_") and name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            problems.append(f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else "."))
+    if problems:
+        raise BadSettings("these settings cannot be used:\n  " + "\n  ".join(problems))
+    return settings(**values)
+
+
+def names(*settings: type[msgspec.Struct]) -> set[str]:
+    """All variables that *settings* know, with their ``_FILE`` forms."""
+    found = {field.env.name for each in settings for field in fields(each)}
+    return found | {f"{name}_FILE" for name in found}
+
+
+def _annotated(hint: Any) -> bool:
+    return hasattr(hint, "__metadata__") and get_args(hint)[0] is not Annotated
+
+
+def _text(name: str, environ: Mapping[str, str]) -> str | None:
+    """The value, from the variable or from the file its ``_FILE`` form names. An empty value counts as unset."""
+    if path := environ.get(f"{name}_FILE"):
+        return Path(path).read_text(encoding="utf-8").strip() or None
+    return environ.get(name, "").strip() or None
+
+
+def _plain(text: str, wanted: Any) -> Any:
+    """Words people use for yes and no, where a yes or no is wanted."""
+    if wanted is bool:
+        return {"yes": True, "on": True, "no": False, "off": False}.get(text.lower(), text.lower())
+    return text
