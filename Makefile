@@ -1,0 +1,63 @@
+# What one does with this repository. `make` or `make help` lists it.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+PORT ?= 8000
+PIPELINES ?= examples/pipelines
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+DISTRIBUTIONS := libs/contracts services/syncer services/scheduler services/runner services/gateway cli
+# The last suites start whole systems and kill them; what fails fast comes first.
+SUITES := tests/unit tests/wire tests/docker tests/e2e tests/chaos
+CHECKED := libs services cli tests bench
+
+.PHONY: help setup run test lint types fmt bench lock clean
+
+help: ## list the targets
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: $(VENV)/.installed ## create .venv with everything a run needs
+
+run: setup ## start it all on http://127.0.0.1:8000 (PORT=, PIPELINES= change that)
+	@exec $(BIN)/fastflow up $(PIPELINES) --port $(PORT)
+
+test: setup lint types ## check style and types, then run every test (TESTS=path for some)
+	$(BIN)/python -m pytest $(or $(TESTS),$(SUITES))
+
+lint: $(VENV)/.dev ## ruff: rules and format
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/ruff format --check $(CHECKED)
+
+types: $(VENV)/.dev ## mypy --strict
+	$(BIN)/mypy
+
+fmt: $(VENV)/.dev ## format the code and mend what ruff can
+	$(BIN)/ruff check --fix $(CHECKED)
+	$(BIN)/ruff format $(CHECKED)
+
+bench: $(VENV)/.dev ## measure trigger -> first log line, beside `docker run`
+	$(BIN)/python -m bench
+
+# Locks hold versions and hashes only: no index, no path. Neither is edited by hand; change a pyproject.toml and run this.
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
+lock: $(VENV)/.installed ## resolve every pyproject.toml anew into the two locks
+	$(BIN)/$(LOCK) pyproject.toml --group build --output-file requirements.lock \
+	  $(foreach d,$(DISTRIBUTIONS),--no-emit-package $(if $(filter cli,$(d)),fastflow,fastflow-$(notdir $(d))))
+	$(BIN)/$(LOCK) --group dev --constraints requirements.lock --output-file requirements-dev.lock
+
+clean: ## remove .venv and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/.installed: requirements.lock $(DISTRIBUTIONS:%=%/pyproject.toml)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12")'
+	[[ -x $(BIN)/pip ]] || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --require-hashes -r requirements.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation $(DISTRIBUTIONS:%=-e %)
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.installed
+	$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	@touch $@
