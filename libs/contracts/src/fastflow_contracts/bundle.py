@@ -4,6 +4,8 @@ Here live the layout of a bundle, the rules for paths and sizes, its writer and 
 and the object store may not. The reader iterates and counts; nothing ever calls ``extractall``.
 """
 
+from __future__ import annotations
+
 import hashlib
 import io
 import tarfile
@@ -13,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from .errors import FastFlowError
+from fastflow_contracts.errors import FastFlowError
 
 FILES_MAX: Final = 2_000
 FILE_BYTES_MAX: Final = 20 * 1024 * 1024
