@@ -1,0 +1,165 @@
+"""Reading one folder of a file system that others write to at the same time. Edge; blocking, for a thread.
+
+No link is followed, not even one that appears while reading; what is returned was the same before and after.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Generator, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from fastflow_contracts import bundle
+from fastflow_contracts.bundle import File, Refusal
+from fastflow_syncer.source import Folder, Plan, plan, skipped, skipped_folder
+
+READ_TRIES: Final = 5
+READ_PAUSE_S: Final = 0.05
+
+_NAMES_MAX: Final = 10 * bundle.FILES_MAX
+_FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FOLDER_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+def fingerprint(folder: Path) -> str:
+    """Made of the paths, sizes, times and inodes in the folder: equal ones mean equal content."""
+    try:
+        stats = _stats(folder)
+    except OSError as error:
+        return f"unreadable: {error.errno}"
+    return hashlib.sha256(repr(sorted(stats.items())).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def read(folder: Path) -> Folder:
+    """The folder's files as they were together at one moment. Blocking; what cannot be read is refused."""
+    why = Refusal("", "is being written all the time; it is read again at its next change")
+    for _ in range(READ_TRIES):
+        try:
+            stats = _stats(folder)
+            planned = _plan(stats)
+            files = _contents(folder, {path: stats[path] for path in planned.paths})
+            if _stats(folder) == stats and len(files) == len(planned.paths):
+                return Folder(files, planned.refusals)
+        except OSError as error:
+            path = bundle.shown(os.fsdecode(error.filename or ""))
+            why = Refusal(path, f"cannot be read: {error.strerror}; check its owner and mode")
+        time.sleep(READ_PAUSE_S)
+    return Folder({}, (why,))
+
+
+def _plan(stats: dict[str, _Stat]) -> Plan:
+    refused = tuple(
+        Refusal(bundle.shown(path), f"is {_kind(found.mode)}; only readable files and folders can travel")
+        for path, found in sorted(stats.items())
+        if not found.regular
+    )
+    return plan({path: found.size_bytes for path, found in stats.items() if found.regular}, refused)
+
+
+class _Stat(msgspec.Struct, frozen=True):
+    """What is compared to see whether a file stayed the same."""
+
+    mode: int
+    size_bytes: int
+    modified_ns: int
+    inode: int
+
+    @property
+    def regular(self) -> bool:
+        return stat.S_ISREG(self.mode)
+
+
+class _Found(NamedTuple):
+    """Something below a folder, held by its directory: no path is walked twice, so no link can come between."""
+
+    path: str
+    name: str
+    directory: int
+    stat: _Stat
+
+
+def _stats(folder: Path) -> dict[str, _Stat]:
+    """All that could travel, and folders that cannot be looked into; one more than the limit at most."""
+    with _opened(folder) as found:
+        return {each.path: each.stat for each in islice(found, bundle.FILES_MAX + 1)}
+
+
+def _contents(folder: Path, expected: dict[str, _Stat]) -> dict[str, File]:
+    """The files that are what was expected of them: of that size, and not touched meanwhile."""
+    files: dict[str, File] = {}
+    with _opened(folder) as found:
+        for each in found:
+            if expected.get(each.path) != each.stat:
+                continue
+            try:
+                descriptor = os.open(each.name, _FILE_FLAGS, dir_fd=each.directory)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, each.path) from error
+            with open(descriptor, "rb") as file:
+                data = file.read(each.stat.size_bytes + 1)
+                if len(data) == each.stat.size_bytes and _stat(os.fstat(descriptor)) == each.stat:
+                    files[each.path] = File(data, bool(each.stat.mode & 0o100))
+    return files
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[Iterator[_Found]]:
+    try:
+        directory = os.open(folder, _FOLDER_FLAGS)
+    except FileNotFoundError:
+        yield iter(())
+        return
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "") from error
+    try:
+        with contextlib.closing(_walk(directory, "")) as found:
+            yield found
+    finally:
+        os.close(directory)
+
+
+def _walk(directory: int, prefix: str) -> Generator[_Found, None, None]:
+    with os.scandir(directory) as entries:
+        names = sorted(entry.name for entry in islice(entries, _NAMES_MAX))
+    for name in names:
+        path = prefix + name
+        try:
+            found = _Found(path, name, directory, _stat(os.stat(name, dir_fd=directory, follow_symlinks=False)))
+        except FileNotFoundError:
+            continue
+        if not stat.S_ISDIR(found.stat.mode):
+            if not skipped(path):
+                yield found
+        elif not skipped_folder(name):
+            try:
+                below = os.open(name, _FOLDER_FLAGS, dir_fd=directory)
+            except OSError:
+                yield found
+                continue
+            try:
+                if len(path) > bundle.PATH_BYTES_MAX:
+                    yield found
+                else:
+                    yield from _walk(below, path + "/")
+            finally:
+                os.close(below)
+
+
+def _stat(found: os.stat_result) -> _Stat:
+    return _Stat(found.st_mode, found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a folder that is nested too deep or cannot be opened"
+    return "a link, which is not followed" if stat.S_ISLNK(mode) else "a device, socket or pipe"

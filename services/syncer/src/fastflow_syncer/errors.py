@@ -1,0 +1,17 @@
+"""The root of the syncer's exceptions, and how a source fails. Nothing else may live here."""
+
+from __future__ import annotations
+
+from fastflow_contracts.errors import FastFlowError
+
+
+class SyncerError(FastFlowError):
+    """Root of everything the syncer raises on purpose."""
+
+
+class SourceFailed(SyncerError):
+    """The source cannot be read now. What is live stays live."""
+
+
+class SourceDamaged(SourceFailed):
+    """The source's local copy is unusable and was dropped; asking again makes a new one."""

@@ -1,0 +1,130 @@
+"""Pipelines from a mounted folder: a ``Source`` that notices changes by itself. Edge: the file system.
+
+The root may be a link (that is how mounts are swapped), may come later, and may be replaced. Reading one child
+folder is ``disk``'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import stat
+from collections.abc import AsyncGenerator, AsyncIterator
+from pathlib import Path
+from typing import Final
+
+from watchfiles import awatch
+
+from fastflow_contracts import bundle
+from fastflow_syncer import disk
+from fastflow_syncer.errors import SourceFailed
+from fastflow_syncer.source import FOLDERS_MAX, Folder, Snapshot, skipped, skipped_folder
+
+DEBOUNCE_MS: Final = 150
+"""A change is told when this long after it nothing more has changed, so that saving many files is one change."""
+DEBOUNCE_MS_MAX: Final = 1_000
+"""But never later than this after the first of them."""
+ROOT_CHECK_S: Final = 0.5
+"""How often it is checked that the watched root is still the root."""
+RESCAN_S: Final = 30.0
+"""How often changes are looked for where the file system tells none."""
+
+
+class FolderSource:
+    """The child folders of one directory. There are no commits."""
+
+    def __init__(self, root: Path, *, rescan_s: float = RESCAN_S) -> None:
+        self._root = root
+        self._rescan_s = rescan_s
+
+    @property
+    def label(self) -> str:
+        return str(self._root)
+
+    async def snapshot(self) -> Snapshot:
+        """List the child folders. A fingerprint is made of the names, sizes, times and inodes below."""
+        return await asyncio.to_thread(_snapshot, self._root)
+
+    async def read(self, snapshot: Snapshot, name: str) -> Folder:
+        """Read one folder as it is now; links and devices in it are refusals."""
+        return await asyncio.to_thread(disk.read, self._root / name)
+
+    async def changes(self) -> AsyncIterator[None]:
+        """At once, after changes below the root or of the root, and every ``rescan_s``."""
+        while True:
+            yield
+            while (identity := _identity(self._root)) is None:  # noqa: ASYNC110 - nothing tells
+                # A folder that does not exist sends no events.
+                await asyncio.sleep(ROOT_CHECK_S)
+            async with contextlib.aclosing(self._watch(identity)) as watch:
+                async for _ in watch:
+                    yield
+
+    async def _watch(self, identity: tuple[int, int]) -> AsyncGenerator[None, None]:
+        """Changes below the root, until another directory, or none, is in its place."""
+        loop = asyncio.get_running_loop()
+        root = self._root.resolve()
+        # What changed before the watch stood was told to nobody: look again as soon as it does.
+        look_at = loop.time()
+        watch = awatch(
+            root,
+            watch_filter=lambda _, path: _matters(root, path),
+            debounce=DEBOUNCE_MS_MAX,
+            step=DEBOUNCE_MS,
+            rust_timeout=int(ROOT_CHECK_S * 1000),
+            yield_on_timeout=True,
+            ignore_permission_denied=True,
+        )
+        with contextlib.suppress(FileNotFoundError):
+            async with contextlib.aclosing(watch):
+                async for changes in watch:
+                    if _identity(self._root) != identity:
+                        return
+                    if changes or loop.time() >= look_at:
+                        look_at = loop.time() + self._rescan_s
+                        yield
+
+
+def _identity(root: Path) -> tuple[int, int] | None:
+    try:
+        found = root.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if stat.S_ISDIR(found.st_mode) else None
+
+
+def _matters(root: Path, path: str) -> bool:
+    try:
+        relative = Path(path).relative_to(root).as_posix()
+    except ValueError:
+        return True
+    return not skipped(relative)
+
+
+def _snapshot(root: Path) -> Snapshot:
+    fingerprints: dict[str, str] = {}
+    notices: list[str] = []
+    try:
+        with os.scandir(root) as children:
+            for child in children:
+                if skipped_folder(child.name):
+                    continue
+                if child.is_symlink():
+                    notices.append(f"{bundle.shown(child.name)} is a link and was ignored; put the folder there.")
+                elif child.is_dir(follow_symlinks=False):
+                    fingerprints[_name(child.name)] = disk.fingerprint(root / child.name)
+                if len(fingerprints) > FOLDERS_MAX:
+                    raise SourceFailed(f"{root}: more than {FOLDERS_MAX:,} folders; PIPELINES_DIR is wrong.")
+    except OSError as error:
+        raise SourceFailed(f"{root} cannot be read: {error.strerror}; check PIPELINES_DIR.") from error
+    return Snapshot(None, fingerprints, tuple(sorted(notices)))
+
+
+def _name(name: str) -> str:
+    """As ``git`` has it: a name that is not UTF-8 comes escaped, and a backslash is in no valid name."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return bundle.shown(name)
+    return name

@@ -1,0 +1,74 @@
+"""Pipelines from a branch of a git repository: a ``Source``. Edge; the mirror does the work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from fastflow_contracts import bundle
+from fastflow_contracts.bundle import File, Refusal
+from fastflow_syncer.errors import SourceFailed
+from fastflow_syncer.mirror import Mirror, TooManyEntries
+from fastflow_syncer.source import FOLDERS_MAX, Folder, Snapshot, plan, skipped, skipped_folder
+from fastflow_syncer.tree import TreeEntry
+
+
+class GitSource:
+    """The child folders of a repository, or of one folder in it, at the branch's newest commit."""
+
+    def __init__(self, mirror: Mirror, label: str, *, subdir: str, interval_s: float) -> None:
+        self._mirror = mirror
+        self._label = label
+        self._subdir = subdir
+        self._interval_s = interval_s
+
+    @property
+    def label(self) -> str:
+        return self._label
+
+    async def snapshot(self) -> Snapshot:
+        """Fetch, then list. A folder's fingerprint is the id of its tree."""
+        commit = await self._mirror.fetch()
+        root = await self._mirror.folder(commit, self._subdir)
+        entries = [e for e in await self._mirror.children(root) if not skipped_folder(e.path)]
+        folders = {_name(e): e.oid for e in entries if e.kind == "folder"}
+        if len(folders) > FOLDERS_MAX:
+            raise SourceFailed(f"{self._label}: more than {FOLDERS_MAX:,} folders; set PIPELINES_SUBDIR.")
+        notices = tuple(
+            f"{bundle.shown(e.path)} is a {e.kind} and was ignored; commit the folder itself."
+            for e in entries
+            if e.kind in ("link", "submodule")
+        )
+        return Snapshot(commit, folders, notices)
+
+    async def read(self, snapshot: Snapshot, name: str) -> Folder:
+        """The files of one folder; links and submodules in it are refusals."""
+        try:
+            entries = await self._mirror.files(snapshot.fingerprints[name])
+        except TooManyEntries:
+            return Folder({}, (Refusal("", f"more than {bundle.FILES_MAX:,} files; keep data out of it"),))
+        kept = {e.path: e for e in entries if not skipped(e.path)}
+        refused = tuple(
+            Refusal(bundle.shown(e.path), f"is a {e.kind}, which is not followed; commit the files themselves")
+            for e in kept.values()
+            if e.kind != "file"
+        )
+        planned = plan({e.path: e.size_bytes for e in kept.values() if e.kind == "file"}, refused)
+        contents = await self._mirror.blobs([kept[path] for path in planned.paths])
+        files = {path: File(data, kept[path].executable) for path, data in zip(planned.paths, contents, strict=True)}
+        return Folder(files, planned.refusals)
+
+    async def changes(self) -> AsyncIterator[None]:
+        """At once, then every interval."""
+        while True:
+            yield
+            await asyncio.sleep(self._interval_s)
+
+
+def _name(entry: TreeEntry) -> str:
+    """A folder's name; one that is not UTF-8 comes escaped, and a backslash is in no valid name."""
+    try:
+        entry.path.encode()
+    except UnicodeEncodeError:
+        return bundle.shown(entry.path)
+    return entry.path
