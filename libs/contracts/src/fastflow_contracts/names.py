@@ -1,9 +1,9 @@
 """Names of pipelines, and their form as a token of subjects and keys. Pure; no subject or key is built here.
 
-A pipeline is named by its folder. A *safe name* is used as it is wherever names go: as a folder on any file system,
-a label, an environment value, a URL segment. Only the bus is narrower: a dot separates the tokens of a subject. So a
-``token`` writes every byte outside ``A-Z a-z 0-9 _ -`` as ``=`` and two hex digits (``etl.daily`` → ``etl=2Edaily``).
-The encoding takes any text, so ids of run configurations, which people choose freely, are tokens by the same rule.
+A pipeline is named by its folder. A *safe name* is used as it is wherever names go: path, label, environment
+value, URL segment. Only the bus is narrower: a dot separates the tokens of a subject. So ``token`` writes every
+byte outside ``A-Z a-z 0-9 _ -`` as ``=`` and two hex digits (``etl.daily`` is ``etl=2Edaily``). The encoding takes
+any text, so ids of run configurations, which people choose freely, are tokens by the same rule.
 """
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ class BadToken(FastFlowError):
 
 def check_name(text: str) -> PipelineName:
     """Return *text* as a pipeline's name, or raise ``BadName``."""
-    # The end is taken literally here: ``$`` would let a newline pass.
-    if re.fullmatch(NAME_PATTERN[1:-1], text):
+    if re.fullmatch(NAME_PATTERN, text):
         return PipelineName(text)
     raise BadName(f"{text[:80]!r} cannot be a pipeline's name: {_fault(text)}; rename its folder.")
 
@@ -44,9 +43,7 @@ def token(text: str) -> str:
     """*text* as one token of a subject or key. Different texts have different tokens; never empty."""
     if not text:
         return "="
-    return "".join(
-        chr(byte) if byte in _PLAIN else f"={byte:02X}" for byte in text.encode("utf-8", "surrogatepass")
-    )
+    return "".join(chr(byte) if byte in _PLAIN else f"={byte:02X}" for byte in text.encode("utf-8", "surrogatepass"))
 
 
 def text_of(encoded: str) -> str:

@@ -1,0 +1,185 @@
+"""Cron: what an expression means, and when it is next due. Pure; the only module that knows croniter.
+
+An expression is five fields (minute, hour, day of month, month, day of week; 0 and 7 are Sunday; names allowed) or
+an alias such as ``@daily``. When both day fields are restricted, that is, when neither begins with ``*``, either one
+suffices. Fields are expanded here and croniter searches the calendar: left to read ``1-1``, it fires every minute.
+
+Daylight saving. croniter sees wall-clock time only; this module places it on the time line.
+An expression that names hours has *fixed times*. Where clocks jump over one, it is due at the first instant after
+the jump (several in one gap are due once); where an hour repeats, it is due in the first pass only.
+An expression that is due in every hour follows elapsed time instead: it is due in every hour that happens, so a
+skipped hour asks for nothing and a repeated one counts twice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from croniter import CroniterBadDateError, croniter
+
+CRON_CHARACTERS_MAX = 400
+ALIASES = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+
+
+def check_cron(expr: str) -> str | None:
+    """What is wrong with *expr*, or None if it is sound and comes due some day."""
+    try:
+        _parse(expr).wall_after(datetime(2024, 1, 1))  # noqa: DTZ001 - wall-clock time
+    except ValueError as error:
+        return str(error)
+    except CroniterBadDateError:
+        return "no such day ever comes"
+    return None
+
+
+def next_after(expr: str, timezone: str, after: datetime) -> datetime:
+    """The first instant later than *after*, in UTC, at which *expr* is due in *timezone* (an IANA name).
+
+    *expr* must have passed ``check_cron``; ``ValueError`` otherwise.
+    """
+    cron, tz = _parse(expr), ZoneInfo(timezone)
+    if cron.in_every_hour:
+        return _next_by_elapsed_time(cron, tz, after)
+    return _next_fixed_time(cron, tz, after)
+
+
+class _Field(NamedTuple):
+    label: str
+    low: int
+    size: int
+    names: tuple[str, ...] = ()
+
+    def values(self, text: str) -> list[int]:
+        """All values that *text* stands for, ascending. Raises ``ValueError``."""
+        return sorted({value for item in text.split(",") for value in self._item(item)})
+
+    def _item(self, item: str) -> Iterator[int]:
+        parts = re.fullmatch(r"(?:(\*)|(\w+)(?:-(\w+))?)(?:/([0-9]{1,3}))?", item, re.ASCII)
+        if parts is None:
+            raise ValueError(f"{item!r} is no {self.label}")
+        star, start, end, step = parts.groups()
+        first = self.low if star else self._number(start)
+        last = self._number(end) if end else first
+        if star or (step and not end):  # `5/15` runs to the end of the range
+            last = self.low + self.size - 1
+        if last < first:  # `22-2`, `sat-sun`
+            last += self.size
+        if step and int(step) == 0:
+            raise ValueError(f"{item!r} has a step of 0")
+        return (self.low + (value - self.low) % self.size for value in range(first, last + 1, int(step or 1)))
+
+    def _number(self, text: str) -> int:
+        if text in self.names:
+            return self.low + self.names.index(text)
+        # Sunday is 0 and also 7.
+        high = self.low + self.size - (0 if self.label == "day of week" else 1)
+        if not text.isdigit() or len(text) > 3 or not self.low <= int(text) <= high:
+            raise ValueError(f"{text!r} is no {self.label} ({self.low} to {high})")
+        return int(text)
+
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_FIELDS = (
+    _Field("minute", 0, 60),
+    _Field("hour", 0, 24),
+    _Field("day of month", 1, 31),
+    _Field("month", 1, 12, _MONTHS),
+    _Field("day of week", 0, 7, _DAYS),
+)
+
+
+class _Cron(NamedTuple):
+    expanded: str
+    """The same expression with every value spelled out."""
+    either_day: bool
+    in_every_hour: bool
+
+    def wall_after(self, wall: datetime) -> datetime:
+        """The next wall-clock time (naive) after *wall* that matches."""
+        return croniter(self.expanded, wall, day_or=self.either_day).get_next(datetime)
+
+
+@lru_cache(maxsize=1024)
+def _parse(expr: str) -> _Cron:
+    if len(expr) > CRON_CHARACTERS_MAX:
+        raise ValueError(f"it is longer than {CRON_CHARACTERS_MAX} characters")
+    text = expr.strip().lower()
+    fields = ALIASES.get(text, text).split()
+    if len(fields) != len(_FIELDS):
+        raise ValueError(f"it has {len(fields)} fields, five are needed")
+    values = [field.values(text) for field, text in zip(_FIELDS, fields, strict=True)]
+    return _Cron(
+        expanded=" ".join(",".join(map(str, numbers)) for numbers in values),
+        either_day=not (fields[2].startswith("*") or fields[4].startswith("*")),
+        in_every_hour=len(values[1]) == 24,
+    )
+
+
+def _next_fixed_time(cron: _Cron, tz: ZoneInfo, after: datetime) -> datetime:
+    wall = _wall(after.astimezone(tz))
+    while True:  # instants never decrease with wall time; in a second pass up to an hour of them lies behind
+        wall = cron.wall_after(wall)
+        due = min(_instants(wall, tz), default=None) or _end_of_gap(wall, tz)
+        if due > after:
+            return due
+
+
+def _next_by_elapsed_time(cron: _Cron, tz: ZoneInfo, after: datetime) -> datetime:
+    local = after.astimezone(tz)
+    due = _first_existing(cron, tz, _wall(local), after)
+    if local.replace(fold=1).utcoffset() != local.utcoffset():  # in the first pass of a repeated hour
+        second_pass = _shift(tz, after, local.replace(fold=1).astimezone(UTC)).astimezone(tz)
+        due = min(due, _first_existing(cron, tz, _wall(second_pass) - timedelta(minutes=1), second_pass))
+    return due
+
+
+def _first_existing(cron: _Cron, tz: ZoneInfo, wall: datetime, not_before: datetime) -> datetime:
+    """The first instant from *not_before* on that a match after *wall* stands for."""
+    while True:
+        wall = cron.wall_after(wall)
+        for instant in _instants(wall, tz):
+            if instant >= not_before:
+                return instant
+
+
+def _instants(wall: datetime, tz: ZoneInfo) -> list[datetime]:
+    """When clocks in *tz* show *wall*: never (in a gap), once, or twice; ascending."""
+    passes = {wall.replace(tzinfo=tz, fold=fold).astimezone(UTC) for fold in (0, 1)}
+    return sorted(instant for instant in passes if _wall(instant.astimezone(tz)) == wall)
+
+
+def _end_of_gap(wall: datetime, tz: ZoneInfo) -> datetime:
+    # In a gap fold 0 counts with the offset before the jump and so lands behind it, fold 1 the other way round.
+    behind, ahead = (wall.replace(tzinfo=tz, fold=fold).astimezone(UTC) for fold in (0, 1))
+    return _shift(tz, ahead, behind)
+
+
+def _shift(tz: ZoneInfo, before: datetime, behind: datetime) -> datetime:
+    """The instant between *before* and *behind* (one shift lies there) from which the later offset holds."""
+    low, high = int(before.timestamp()), int(behind.timestamp())
+    offset = before.astimezone(tz).utcoffset()
+    while high - low > 1:
+        middle = (low + high) // 2
+        if datetime.fromtimestamp(middle, tz).utcoffset() == offset:
+            low = middle
+        else:
+            high = middle
+    return datetime.fromtimestamp(high, UTC)
+
+
+def _wall(local: datetime) -> datetime:
+    return local.replace(tzinfo=None, fold=0)

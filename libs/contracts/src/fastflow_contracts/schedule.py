@@ -1,0 +1,55 @@
+"""What starts runs by time: kinds of timing, and the schedules of a pipeline as its fields add up. Data only.
+
+Which slots a schedule has is ``cron``'s and the scheduler's; how fields add up to schedules is ``pipeline``'s.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+import msgspec
+
+Catchup = Literal["none", "last", "all"]
+
+
+class Cron(msgspec.Struct, frozen=True, kw_only=True, tag="cron"):
+    """Due when wall clocks match."""
+
+    expr: str
+
+
+class Interval(msgspec.Struct, frozen=True, kw_only=True, tag="interval"):
+    """Due at anchor + k × interval."""
+
+    interval_s: int
+
+
+class Once(msgspec.Struct, frozen=True, kw_only=True, tag="once"):
+    """Due at one instant."""
+
+    at: datetime
+
+
+Timing: TypeAlias = Cron | Interval | Once
+
+
+class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One timing of a pipeline, with all it needs."""
+
+    id: str
+    """Unique in the pipeline and stable while the file keeps it: ``schedule``, ``once``, ``restart``, or
+    ``schedules/`` and the id of the entry. Any text can follow the slash: encode it (``names.token``) for keys."""
+    run_config_id: str | None = None
+    """The run configuration it starts; None is the pipeline's own."""
+    timing: Timing
+    start: datetime | None = None
+    """First instant that counts; None = always. Also the anchor of an interval."""
+    end: datetime | None = None
+    """Last instant that counts; None = for ever."""
+    timezone: str = "UTC"
+    """Of cron expressions. IANA."""
+    catchup: Catchup = "last"
+    """Which missed slots are run later."""
+    enabled: bool = True
+    """False: listed, but never due."""
