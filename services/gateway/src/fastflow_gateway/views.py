@@ -1,0 +1,326 @@
+"""Records as the API and the pages show them: the functions that fill ``shapes``. Pure: no I/O, no clock.
+
+Each returns a struct: ``msgspec.json.encode`` makes it the API's JSON, a template reads its attributes (times are
+datetimes there). Whatever may be secret is dropped here: variables keep their names, ``encrypted_env`` and webhook keys
+lose their values.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, assert_never
+from urllib.parse import quote
+
+import msgspec
+
+from fastflow_contracts import messages
+from fastflow_contracts import run as records
+from fastflow_contracts.messages import PipelineRecord, Presence, SyncReport, Version
+from fastflow_contracts.pipeline import PipelineSpec
+from fastflow_contracts.run import Ended, Pending, Running
+from fastflow_contracts.schedule import Cron, Interval, Once
+from fastflow_contracts.schedule import Schedule as SpecSchedule
+from fastflow_gateway import shapes
+from fastflow_gateway.shapes import HIDDEN
+from fastflow_gateway.tally import Tally
+
+ENVIRONMENT = "its environment: interpreter and packages are being prepared"
+NO_RUNNER = "a runner: none is connected"
+TAKER = "a runner to take it"
+
+
+def run(record: records.Run, *, runners: Sequence[Presence], now: datetime) -> shapes.Run:
+    """*runners*: those that are alive; they tell what a waiting run waits for."""
+    state, order = record.state, record.order
+    last = record.attempts[-1] if record.attempts else None
+    waits_until = state.not_before if isinstance(state, Pending) and state.not_before > now else None
+    return shapes.Run(
+        id=record.id,
+        pipeline_name=record.pipeline,
+        status=record.status,
+        triggered_by=order.triggered_by,
+        run_config_id=order.run_config_id,
+        scheduled_for=order.scheduled_for,
+        parent_run_id=order.parent_run_id,
+        created_at=record.created_at,
+        started_at=_started_at(record),
+        finished_at=state.at if isinstance(state, Ended) else None,
+        exit_code=last.exit_code if last else None,
+        error_type=last.error_type if last else None,
+        error_message=last.error_message if last else None,
+        attempt=_attempt_number(record),
+        attempts_max=order.retry_attempts + 1,
+        attempts=tuple(map(attempt, record.attempts)),
+        next_attempt_at=waits_until,
+        cancel_requested=isinstance(state, Running) and state.cancel_requested_at is not None,
+        commit=order.commit,
+        bundle=order.bundle,
+        kind=order.kind,
+        python_version=order.python_version,
+        runner=state.runner if isinstance(state, Running) else last.runner if last else None,
+        waiting_on=waiting_on(record, runners=runners, now=now),
+        phases=phases(record),
+        limits=order.limits,
+        memory_bytes_peak=max((a.memory_bytes_peak for a in record.attempts if a.memory_bytes_peak), default=None),
+        cpu_cores_peak=max((a.cpu_cores_peak for a in record.attempts if a.cpu_cores_peak), default=None),
+        warnings=tuple(dict.fromkeys(warning for a in record.attempts for warning in a.warnings)),
+        env_vars=dict.fromkeys(order.env_names, HIDDEN),
+        parameters=dict.fromkeys(order.parameter_names, HIDDEN),
+    )
+
+
+def attempt(record: records.Attempt) -> shapes.Attempt:
+    return shapes.Attempt(
+        number=record.number,
+        runner=record.runner,
+        claimed_at=record.claimed_at,
+        prepared_at=record.prepared_at,
+        started_at=record.started_at,
+        finished_at=record.finished_at,
+        exit_code=record.exit_code,
+        error_type=record.error_type,
+        error_message=record.error_message,
+        memory_bytes_peak=record.memory_bytes_peak,
+        cpu_cores_peak=record.cpu_cores_peak,
+        warnings=record.warnings,
+    )
+
+
+def waiting_on(record: records.Run, *, runners: Sequence[Presence], now: datetime) -> str | None:
+    """Why the run's code is not running yet, in words; None once it is, or will never be."""
+    match record.state:
+        case Ended():
+            return None
+        case Running(prepared_at=prepared_at):
+            return ENVIRONMENT if prepared_at is None else None
+        case Pending() as state if state.not_before > now:
+            seconds = max(1, round((state.not_before - now).total_seconds()))
+            return f"attempt {state.attempt} of {record.order.retry_attempts + 1}, due in {_countdown(seconds)}"
+        case Pending():
+            return _waiting_on_runners(record, runners)
+        case _:
+            assert_never(record.state)
+
+
+def phases(record: records.Run) -> shapes.Phases:
+    """Of the newest attempt: the one that runs or is awaited, else the last one."""
+    state = record.state
+    queued = record.attempts[-1].finished_at if record.attempts else record.created_at
+    match state:
+        case Pending():
+            return shapes.Phases(queued=queued, claimed=None, environment=None, started=None, finished=None)
+        case Running():
+            return shapes.Phases(
+                queued=queued, claimed=state.claimed_at, environment=state.prepared_at, started=None, finished=None
+            )
+        case Ended() if record.attempts:
+            last = record.attempts[-1]
+            return shapes.Phases(
+                queued=record.attempts[-2].finished_at if len(record.attempts) > 1 else record.created_at,
+                claimed=last.claimed_at,
+                environment=last.prepared_at,
+                started=last.started_at,
+                finished=last.finished_at,
+            )
+        case Ended():
+            return shapes.Phases(queued=queued, claimed=None, environment=None, started=None, finished=state.at)
+        case _:
+            assert_never(state)
+
+
+def mark(record: records.Run) -> shapes.RunMark:
+    return shapes.RunMark(
+        id=record.id,
+        status=record.status,
+        created_at=record.created_at,
+        finished_at=record.state.at if isinstance(record.state, Ended) else None,
+    )
+
+
+def pipeline(record: PipelineRecord, *, tally: Tally, last_runs: Iterable[records.Run]) -> shapes.Pipeline:
+    """*last_runs*: newest first."""
+    return shapes.Pipeline(**_pipeline_fields(record, tally, last_runs))
+
+
+def pipeline_detail(
+    record: PipelineRecord,
+    *,
+    tally: Tally,
+    last_runs: Iterable[records.Run],
+    files: Mapping[str, str],
+    skips: Iterable[messages.Skip],
+) -> shapes.PipelineDetail:
+    """*files*: text by name, as stored; *skips*: newest first."""
+    return shapes.PipelineDetail(
+        **_pipeline_fields(record, tally, last_runs),
+        files={name: hide_secrets(text) if name.endswith(".json") else text for name, text in files.items()},
+        webhooks=tuple(_webhooks(record)),
+        skipped=tuple(map(skip, skips)),
+    )
+
+
+def schedule(given: SpecSchedule) -> shapes.Schedule:
+    match given.timing:
+        case Cron(expr=expr):
+            kind, value = "cron", expr
+        case Interval(interval_s=interval_s):
+            kind, value = "interval", str(interval_s)
+        case Once(at=at):
+            kind, value = "once", at.isoformat().replace("+00:00", "Z")
+        case _:
+            assert_never(given.timing)
+    return shapes.Schedule(
+        id=given.id,
+        run_config_id=given.run_config_id,
+        kind=kind,
+        value=value,
+        timezone=given.timezone,
+        start=given.start,
+        end=given.end,
+        enabled=given.enabled,
+    )
+
+
+def skip(record: messages.Skip) -> shapes.Skip:
+    return shapes.Skip(
+        at=record.at,
+        reason=record.reason,
+        triggered_by=record.triggered_by,
+        run_config_id=record.run_config_id,
+        parent_run_id=record.parent_run_id,
+        scheduled_for=record.scheduled_for,
+    )
+
+
+def stats(name: str, tally: Tally, last: records.Run | None) -> shapes.Stats:
+    judged = tally.successful + tally.failed
+    return shapes.Stats(
+        pipeline_name=name,
+        total_runs=tally.total,
+        successful_runs=tally.successful,
+        failed_runs=tally.failed,
+        interrupted_runs=tally.interrupted,
+        active_runs=tally.active,
+        success_rate=tally.successful / judged if judged else None,
+        mean_duration_s=tally.success_seconds / tally.successful if tally.successful else None,
+        last_run=mark(last) if last else None,
+    )
+
+
+def sample(record: messages.Sample, attempt_number: int) -> shapes.Sample:
+    return shapes.Sample(
+        ts=record.ts,
+        attempt=attempt_number,
+        cpu_cores=record.cpu_cores,
+        memory_bytes=record.memory_bytes,
+        memory_limit_bytes=record.memory_limit_bytes,
+        soft_limit_exceeded=record.soft_limit_exceeded,
+    )
+
+
+def sync_status(record: messages.SyncStatus | None) -> shapes.SyncStatus:
+    live: SyncReport | None = record.live if record else None
+    return shapes.SyncStatus(
+        live_commit=live.commit if live else None,
+        live_since=live.finished_at if live else None,
+        last=record.last if record else None,
+    )
+
+
+def hide_secrets(metadata: str) -> str:
+    """The text of a pipeline.json with every secret's value replaced; nothing at all if it is no JSON."""
+    try:
+        parsed = json.loads(metadata)
+    except (ValueError, RecursionError):
+        return ""
+    return json.dumps(_hidden(parsed), indent=2, ensure_ascii=False) + "\n"
+
+
+def _pipeline_fields(record: PipelineRecord, tally: Tally, last_runs: Iterable[records.Run]) -> dict[str, Any]:
+    live: Version | None = record.live
+    spec = live.spec if live else PipelineSpec()
+    return {
+        "name": record.name,
+        "type": spec.type,
+        "enabled": spec.enabled,
+        "valid": not record.problems,
+        "runnable": live is not None and spec.enabled,
+        "problems": record.problems,
+        "notices": record.notices,
+        "description": spec.description,
+        "tags": spec.tags,
+        "has_requirements": live.has_requirements if live else False,
+        "python_version": spec.python_version,
+        "commit": live.commit if live else None,
+        "commit_subject": live.commit_subject if live else None,
+        "newest_commit": record.commit,
+        "live_since": live.live_since if live else None,
+        "schedules": tuple(map(schedule, spec.schedule_list())),
+        "run_config_ids": tuple(entry.id for entry in spec.schedules),
+        "total_runs": tally.total,
+        "successful_runs": tally.successful,
+        "failed_runs": tally.failed,
+        "active_runs": tally.active,
+        "last_runs": tuple(map(mark, last_runs)),
+        "metadata": _hidden(msgspec.to_builtins(spec)) if live else None,
+    }
+
+
+def _hidden(value: Any) -> Any:
+    """*value* (parsed JSON) without the values of ``encrypted_env`` and ``webhook_key``, wherever they stand."""
+    if isinstance(value, list):
+        return [_hidden(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    shown = {key: _hidden(item) for key, item in value.items()}
+    if isinstance(encrypted := shown.get("encrypted_env"), dict):
+        shown["encrypted_env"] = dict.fromkeys(encrypted, HIDDEN)
+    if shown.get("webhook_key"):
+        shown["webhook_key"] = HIDDEN
+    return shown
+
+
+def _webhooks(record: PipelineRecord) -> Iterable[shapes.Webhook]:
+    if record.live is None:
+        return
+    for run_config_id, key in record.live.spec.webhook_keys().items():
+        path = f"/api/webhooks/{record.name}/{quote(key, safe='')}"
+        yield shapes.Webhook(run_config_id=run_config_id, path=path)
+
+
+def _waiting_on_runners(record: records.Run, runners: Sequence[Presence]) -> str:
+    staying = [runner for runner in runners if not runner.leaving]
+    fit = [runner for runner in staying if record.order.kind in runner.kinds]
+    if not staying:
+        return NO_RUNNER
+    if not fit:
+        return f"a runner that takes {record.order.kind}s: none is connected"
+    slots, busy = sum(runner.slots for runner in fit), sum(runner.busy for runner in fit)
+    return f"a free runner slot: {busy} of {slots} are busy" if busy >= slots else TAKER
+
+
+def _attempt_number(record: records.Run) -> int:
+    match record.state:
+        case Pending(attempt=number) | Running(attempt=number):
+            return number
+        case Ended():
+            return record.attempts[-1].number if record.attempts else 1
+        case _:
+            assert_never(record.state)
+
+
+def _started_at(record: records.Run) -> datetime | None:
+    started = next((a.started_at for a in record.attempts if a.started_at), None)
+    if started is None and isinstance(record.state, Running):
+        return record.state.prepared_at
+    return started
+
+
+def _countdown(seconds: int) -> str:
+    minutes, rest = divmod(seconds, 60)
+    if not minutes:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
