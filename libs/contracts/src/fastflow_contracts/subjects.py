@@ -113,6 +113,11 @@ def input_key(run: RunRef) -> str:
     return f"input.{token(run.pipeline)}.{run.run_id}"
 
 
+def run_keys_of(pipeline: PipelineName) -> str:
+    """Filter: the records of all runs of *pipeline*."""
+    return f"run.{token(pipeline)}.*"
+
+
 def run_key_of_any_pipeline(run_id: RunId) -> str:
     """Filter that matches the one record with this id."""
     return f"run.*.{run_id}"
