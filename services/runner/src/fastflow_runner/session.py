@@ -19,8 +19,8 @@ from typing import Any, Final, Literal, Self, TypeAlias, TypeVar
 import msgspec
 
 from fastflow_contracts.bundle import Bundle
-from fastflow_contracts.errors import FastFlowError
 from fastflow_runner import supervisor
+from fastflow_runner.errors import RunnerError
 from fastflow_runner.sandbox import Channel, Detached
 
 Stream: TypeAlias = Literal["stdout", "stderr"]
@@ -132,7 +132,7 @@ class Vanished(msgspec.Struct, frozen=True):
 Event: TypeAlias = Started | Output | CellEvent | Sample | Exited | Vanished
 
 
-class SessionError(FastFlowError):
+class SessionError(RunnerError):
     """The conversation with a supervisor broke its rules."""
 
 

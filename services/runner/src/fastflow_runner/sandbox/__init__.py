@@ -35,7 +35,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from fastflow_contracts.errors import FastFlowError
+from fastflow_runner.errors import RunnerError
 
 NAME_PREFIX: Final = "ff-"
 MIB: Final = 1024 * 1024
@@ -84,7 +84,7 @@ class Ended(msgspec.Struct, frozen=True):
     oom_killed: bool
 
 
-class SandboxError(FastFlowError):
+class SandboxError(RunnerError):
     """Trouble with the place, not with the script."""
 
 

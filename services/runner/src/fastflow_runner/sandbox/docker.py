@@ -1,0 +1,311 @@
+"""Sandboxes as Docker containers: one hardened container for each, its supervisor reached by attaching.
+
+Here live the container's configuration and the few calls to the daemon: create, attach, start, inspect, list,
+remove. They are separate steps that may each be repeated; nothing pulls, nothing is removed by the daemon itself.
+
+The attachment is raw and unlogged (log driver ``none``): output exists in the supervisor's window, in flight, or
+where the runner has put it. ``OpenStdin`` without ``StdinOnce`` lets one runner go and another come. The network
+of runs is a bridge whose containers do not see each other; that they cannot reach services of the host itself is
+for the host's firewall to say (INPUT, not DOCKER-USER).
+
+The daemon never asks a container to stop nicely, since stopping is a frame's business: ``StopSignal`` is SIGKILL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import secrets
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import aiodocker
+import aiohttp
+from aiodocker.exceptions import DockerError
+
+from fastflow_runner.sandbox import (
+    AlreadyExists,
+    Detached,
+    Ended,
+    Held,
+    ImageMissing,
+    Missing,
+    Mount,
+    SandboxError,
+    SandboxSpec,
+    Unreachable,
+)
+from fastflow_runner.sandbox.docker_stream import RawStream, Refused
+
+USER: Final = "65532:65532"
+LABEL_SCOPE: Final = "fastflow.scope"
+LABEL_TOKEN: Final = "fastflow.token"  # noqa: S105 - tells two sandboxes apart; no secret
+CALL_TIMEOUT_S: Final = 60.0
+END_TIMEOUT_S: Final = 10.0
+_COMPLAINT_CHARS_MAX: Final = 500
+
+_log = logging.getLogger(__name__)
+
+
+class DockerSandboxes:
+    """The containers of one installation on one daemon."""
+
+    def __init__(self, *, scope: str, url: str | None = None, tls: ssl.SSLContext | None = None) -> None:
+        """*scope* names the installation; *url* defaults to ``DOCKER_HOST``, then the usual socket.
+
+        To be made inside a running event loop.
+        """
+        self._scope = scope
+        self._url = url or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+        self._tls = tls
+        self._docker = aiodocker.Docker(url=self._url, ssl_context=tls)
+        self._networks: set[str] = set()
+
+    @property
+    def unenforced(self) -> tuple[str, ...]:
+        return ()
+
+    async def open(self, spec: SandboxSpec) -> DockerChannel:
+        token = secrets.token_bytes(16)
+        labels = {**spec.labels, LABEL_SCOPE: self._scope, LABEL_TOKEN: token.hex()}
+        await self._ensure_network(spec.network)
+        async with _answers(spec.name):
+            container = await self._docker.containers.create(_config(spec, labels), name=spec.name)
+        stream: RawStream | None = None
+        try:
+            async with _answers(spec.name):
+                stream = await self._attach(spec.name)
+                await container.start()
+        except BaseException as error:
+            if stream is not None:
+                await stream.close()
+            self._networks.discard(spec.network)  # perhaps it was what is missing
+            if not isinstance(error, asyncio.CancelledError):
+                with suppress(SandboxError):
+                    await self.remove(spec.name)
+            raise
+        return DockerChannel(self._docker, spec.name, token, stream)
+
+    async def held(self) -> tuple[Held, ...]:
+        filters = json.dumps({"label": [f"{LABEL_SCOPE}={self._scope}"]})
+        async with _answers("the list of sandboxes"):
+            containers = await self._docker.containers.list(all=True, filters=filters)
+        return tuple(
+            Held(
+                name=container["Names"][0].removeprefix("/"),
+                labels=container["Labels"],
+                running=container["State"] in ("running", "paused"),
+            )
+            for container in containers
+        )
+
+    async def attach(self, held: Held) -> DockerChannel:
+        token = bytes.fromhex(held.labels[LABEL_TOKEN])
+        stream: RawStream | None = None
+        if (await _state(self._docker, held.name))["Running"]:
+            async with _answers(held.name):
+                stream = await self._attach(held.name)
+            # An attachment to a container that has just ended would never end itself.
+            if not (await _state(self._docker, held.name))["Running"]:
+                await stream.close()
+                stream = None
+        return DockerChannel(self._docker, held.name, token, stream)
+
+    async def remove(self, name: str) -> None:
+        with suppress(Missing):
+            async with _answers(name):
+                try:
+                    await self._docker.containers.container(name).delete(force=True, v=True)
+                except DockerError as error:
+                    # 409: another call removes it right now. It is as good as gone, and repeated if it is not.
+                    if error.status != 409:
+                        raise
+
+    async def close(self) -> None:
+        await self._docker.close()
+
+    async def _attach(self, name: str) -> RawStream:
+        query = urlencode({"stream": 1, "stdin": 1, "stdout": 1, "stderr": 1, "logs": 0})
+        path = f"/{self._docker.api_version}/containers/{name}/attach?{query}"
+        return await RawStream.attach(self._url, path, self._tls)
+
+    async def _ensure_network(self, name: str) -> None:
+        if name == "none" or name in self._networks:
+            return
+        async with _answers(f"the network {name}"):
+            try:
+                await (await self._docker.networks.get(name)).show()
+            except DockerError as error:
+                if error.status != 404:
+                    raise
+                with suppress(_NameTaken):
+                    await self._create_network(name)
+        self._networks.add(name)
+
+    async def _create_network(self, name: str) -> None:
+        try:
+            await self._docker.networks.create(
+                {
+                    "Name": name,
+                    "Driver": "bridge",
+                    "CheckDuplicate": True,
+                    "Options": {"com.docker.network.bridge.enable_icc": "false"},
+                    "Labels": {LABEL_SCOPE: self._scope},
+                }
+            )
+        except DockerError as error:
+            if error.status == 409:
+                raise _NameTaken from error
+            raise
+
+
+class DockerChannel:
+    """An attachment to one container; none when the container was found ended."""
+
+    def __init__(self, docker: aiodocker.Docker, name: str, token: bytes, stream: RawStream | None) -> None:
+        self._docker = docker
+        self._name = name
+        self._token = token
+        self._stream = stream
+
+    @property
+    def token(self) -> bytes:
+        return self._token
+
+    async def send(self, data: bytes) -> None:
+        if self._stream is None:
+            raise Detached(f"The channel to {self._name} is over.")
+        try:
+            await self._stream.write(data)
+        except OSError as error:
+            raise Detached(f"The channel to {self._name} broke: {error}.") from error
+
+    async def receive(self) -> bytes:
+        while self._stream is not None:
+            try:
+                pieces = await self._stream.read()
+            except OSError as error:
+                _log.warning("channel broke", extra={"sandbox": self._name, "error": str(error)})
+                return b""
+            if not pieces:
+                break
+            for stream, data in pieces:
+                if stream == 2:
+                    complaint = data.decode(errors="replace").strip()[:_COMPLAINT_CHARS_MAX]
+                    _log.warning("supervisor complains: %s", complaint, extra={"sandbox": self._name})
+            if said := b"".join(data for stream, data in pieces if stream == 1):
+                return said
+        return b""
+
+    async def wait(self) -> Ended:
+        """The stream ends a moment before the daemon knows the exit, hence the time."""
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(END_TIMEOUT_S):
+                    async with _answers(self._name):
+                        await self._docker.containers.container(self._name).wait()
+            state = await _state(self._docker, self._name)
+        except Missing:
+            return Ended(exit_code=None, oom_killed=False)
+        if state["Running"]:
+            raise Detached(f"The sandbox {self._name} still runs; attach again.")
+        code = None if state["Status"] == "created" else int(state["ExitCode"])
+        return Ended(exit_code=code, oom_killed=bool(state["OOMKilled"]))
+
+    async def close(self) -> None:
+        if self._stream is not None:
+            stream, self._stream = self._stream, None
+            await stream.close()
+
+
+class _NameTaken(Exception):
+    """Another runner was faster."""
+
+
+@asynccontextmanager
+async def _answers(what: str) -> AsyncIterator[None]:
+    """One call to the daemon: bounded, and its failures in this package's words."""
+    try:
+        async with asyncio.timeout(CALL_TIMEOUT_S):
+            yield
+    except (DockerError, Refused) as error:
+        text = error.message if isinstance(error, DockerError) else str(error)
+        if error.status == 900:
+            raise Unreachable(f"Docker does not answer: {text}") from error
+        if error.status == 404 and "image" in text.lower():
+            raise ImageMissing(f"Docker does not have the image: {text}") from error
+        if error.status == 404:
+            raise Missing(f"Docker does not know {what}: {text}") from error
+        if error.status == 409:
+            raise AlreadyExists(f"Docker refuses {what}: {text}") from error
+        raise SandboxError(f"Docker refuses {what}: {text}") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise Unreachable(f"Docker gave no answer about {what}: {error or 'time is up'}") from error
+
+
+async def _state(docker: aiodocker.Docker, name: str) -> dict[str, Any]:
+    """The daemon's ``State`` of a container. Raises ``Missing``, ``Unreachable``."""
+    async with _answers(name):
+        shown = await docker.containers.container(name).show()
+    state: dict[str, Any] = shown["State"]
+    return state
+
+
+def _config(spec: SandboxSpec, labels: dict[str, str]) -> dict[str, Any]:
+    """The body of the daemon's create call."""
+    host: dict[str, Any] = {
+        "CapDrop": ["ALL"],
+        "SecurityOpt": ["no-new-privileges:true"],
+        "Privileged": False,
+        "ReadonlyRootfs": True,
+        # exec: compiled extensions of packages are loaded from where they were unpacked.
+        "Tmpfs": {
+            "/tmp": f"rw,nosuid,nodev,exec,size={spec.tmp_bytes},mode=1777",  # noqa: S108 - the sandbox's own
+            "/work": f"rw,nosuid,nodev,exec,size={spec.work_bytes},uid=65532,gid=65532,mode=0755",
+        },
+        "Mounts": [_mount(mount) for mount in spec.mounts],
+        "PidsLimit": spec.processes_max,
+        "OomScoreAdj": 500,
+        "Ulimits": [
+            {"Name": "core", "Soft": 0, "Hard": 0},
+            {"Name": "nofile", "Soft": 4096, "Hard": 65536},
+        ],
+        "LogConfig": {"Type": "none"},
+        "IpcMode": "private",
+        "NetworkMode": spec.network,
+        "RestartPolicy": {"Name": "no"},
+        "AutoRemove": False,
+    }
+    if spec.memory_bytes is not None:
+        host |= {"Memory": spec.memory_bytes, "MemorySwap": spec.memory_bytes}
+    if spec.cpu_cores is not None:
+        host |= {"NanoCpus": round(spec.cpu_cores * 1e9)}
+    return {
+        "Image": spec.image,
+        "Labels": labels,
+        "User": USER,
+        "Env": [f"{name}={value}" for name, value in spec.env.items()],
+        "OpenStdin": True,
+        "StdinOnce": False,
+        "Tty": False,
+        "AttachStdin": True,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "StopSignal": "SIGKILL",
+        "Healthcheck": {"Test": ["NONE"]},
+        "HostConfig": host,
+    }
+
+
+def _mount(mount: Mount) -> dict[str, Any]:
+    return {
+        "Type": "bind" if mount.source.startswith("/") else "volume",
+        "Source": mount.source,
+        "Target": mount.target,
+        "ReadOnly": mount.read_only,
+    }

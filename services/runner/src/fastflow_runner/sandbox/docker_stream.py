@@ -1,0 +1,102 @@
+"""The raw stream of an attached container: HTTP upgraded to bytes, over the daemon's socket.
+
+Here live the daemon's address, the upgrade and the daemon's own framing of stdout and stderr. Requests with
+answers go through aiodocker; its attach helper is not used, because that one inspects the container first and
+keeps whole messages in a queue of its own, while here one bounded ``StreamReader`` holds everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import struct
+from typing import Final
+from urllib.parse import urlsplit
+
+STREAM_BYTES_MAX: Final = 256 * 1024
+READ_BYTES: Final = 64 * 1024
+CONNECT_TIMEOUT_S: Final = 10.0
+_HEADER: Final = struct.Struct(">BxxxL")
+
+
+class Refused(Exception):
+    """The daemon answered something else than the upgrade."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class RawStream:
+    """Both directions of one attachment. For one reader; any number of writers."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._buffer = bytearray()
+
+    @classmethod
+    async def attach(cls, url: str, path: str, tls: ssl.SSLContext | None = None) -> RawStream:
+        """POST *path* to the daemon at *url* (``unix:///…``, ``tcp://host:port``) and take the connection over.
+
+        Raises ``Refused`` with the daemon's answer, ``OSError``, ``TimeoutError``.
+        """
+        parts = urlsplit(url)
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            if parts.scheme == "unix":
+                reader, writer = await asyncio.open_unix_connection(parts.path, limit=STREAM_BYTES_MAX)
+            else:
+                reader, writer = await asyncio.open_connection(
+                    parts.hostname, parts.port, ssl=tls, limit=STREAM_BYTES_MAX
+                )
+            try:
+                writer.write(
+                    f"POST {path} HTTP/1.1\r\nHost: {parts.netloc or 'docker'}\r\n"
+                    "Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n".encode()
+                )
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                status = int(head.split(maxsplit=2)[1])
+                if status != 101:
+                    body = (await reader.read(4096)).decode(errors="replace")
+                    raise Refused(status, body.strip())
+            except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, IndexError, ValueError) as error:
+                writer.close()
+                raise Refused(0, f"no HTTP answer: {error}") from error
+            except BaseException:
+                writer.close()
+                raise
+        return cls(reader, writer)
+
+    async def read(self) -> list[tuple[int, bytes]]:
+        """The next pieces as (1 stdout or 2 stderr, bytes); none at the end. Raises ``OSError``.
+
+        A cancelled read loses nothing.
+        """
+        buffer, pieces = self._buffer, []
+        while not pieces:
+            at = 0
+            while len(buffer) - at >= _HEADER.size:
+                stream, size = _HEADER.unpack_from(buffer, at)
+                if len(buffer) - at - _HEADER.size < size:
+                    break
+                at += _HEADER.size + size
+                pieces.append((stream, bytes(buffer[at - size : at])))
+            del buffer[:at]
+            if not pieces:
+                if not (data := await self._reader.read(READ_BYTES)):
+                    break
+                buffer += data
+        return pieces
+
+    async def write(self, data: bytes) -> None:
+        """Raises ``OSError``."""
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def close(self) -> None:
+        self._writer.close()
+        try:
+            async with asyncio.timeout(1):
+                await self._writer.wait_closed()
+        except (OSError, TimeoutError):
+            self._writer.transport.abort()

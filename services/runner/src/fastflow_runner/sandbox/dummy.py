@@ -1,0 +1,206 @@
+"""Sandboxes that run nothing: a twin of the adapters for tests and measurements, with scripted outcomes.
+
+Here live the outcome and a supervisor of a few lines that keeps the protocol: it acknowledges an attach, repeats
+what is unacknowledged, obeys stop and bye. No process is started; the bundle is not even unpacked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from fastflow_runner import supervisor
+from fastflow_runner.sandbox import AlreadyExists, Detached, Ended, Held, Missing, SandboxSpec
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What happens to a job: it writes, then it exits, at once."""
+
+    stdout: bytes = b""
+    stderr: bytes = b""
+    events: tuple[bytes, ...] = ()
+    exit_code: int = 0
+    reason: str = "exited"
+    oom: bool = False
+    message: str = ""
+    hangs: bool = False
+    """It does not exit by itself; a stop ends it with 143."""
+    vanishes: bool = False
+    """The sandbox ends without an exit, as if killed from outside."""
+
+
+Script = Callable[[SandboxSpec, dict[str, Any]], Outcome]
+"""Decides by the sandbox and the JOB payload what happens."""
+
+
+def succeed(spec: SandboxSpec, job: dict[str, Any]) -> Outcome:
+    """The default script."""
+    return Outcome()
+
+
+class _Sandbox:
+    """A supervisor that pretends. All state of one sandbox."""
+
+    def __init__(self, spec: SandboxSpec, script: Script) -> None:
+        self.spec = spec
+        self.token = secrets.token_bytes(supervisor.NONCE_BYTES)
+        self.outbox = bytearray()
+        self.ready = asyncio.Event()
+        self.ended: Ended | None = None
+        self._script = script
+        self._decoder = supervisor.Decoder()
+        self._window = supervisor.Window()
+        self._started = b""
+        self._exit = b""
+        self._phase = supervisor.WAITING
+
+    def hear(self, data: bytes) -> None:
+        for kind, payload in self._decoder.feed(data):
+            if kind == supervisor.DATA:
+                continue
+            fields = msgspec.json.decode(payload)
+            if kind == supervisor.ATTACH:
+                self._attach(bytes.fromhex(fields["nonce"]), fields["acked"])
+            elif kind == supervisor.JOB and self._phase == supervisor.WAITING:
+                self._play(self._script(self.spec, fields))
+            elif kind == supervisor.ACK:
+                self._acknowledge(fields)
+            elif kind == supervisor.STOP and not self._exit:
+                self._leave(Outcome(exit_code=143, reason="stopped"))
+            elif kind == supervisor.BYE:
+                self.end(Ended(exit_code=0, oom_killed=False))
+
+    def end(self, ended: Ended) -> None:
+        self.ended = self.ended or ended
+        self.ready.set()
+
+    def _say(self, data: bytes) -> None:
+        self.outbox += data
+        self.ready.set()
+
+    def _attach(self, nonce: bytes, acked: dict[str, int]) -> None:
+        self._acknowledge(acked)
+        self.outbox.clear()
+        sync = supervisor.message(supervisor.SYNC, version=supervisor.PROTOCOL_VERSION, phase=self._phase)
+        self._say(b"".join((supervisor.mark(nonce), sync, self._started, *self._window, self._exit)))
+
+    def _acknowledge(self, acked: dict[str, int]) -> None:
+        ends = {
+            supervisor.STDOUT: acked["stdout"],
+            supervisor.STDERR: acked["stderr"],
+            supervisor.EVENTS: acked["events"],
+        }
+        self._window.acknowledge(ends)
+
+    def _play(self, outcome: Outcome) -> None:
+        self._phase = supervisor.RUNNING
+        self._started = supervisor.message(supervisor.STARTED, pid=2, at=time.time())
+        self._say(self._started)
+        for stream, data in ((supervisor.STDOUT, outcome.stdout), (supervisor.STDERR, outcome.stderr)):
+            for at in range(0, len(data), supervisor.READ_BYTES):
+                piece = data[at : at + supervisor.READ_BYTES]
+                header = supervisor.OUTPUT_HEADER.pack(stream, at, time.time())
+                self._keep(stream, at + len(piece), supervisor.frame(supervisor.OUTPUT, header + piece))
+        for number, event in enumerate(outcome.events):
+            header = supervisor.EVENT_HEADER.pack(number, time.time())
+            self._keep(supervisor.EVENTS, number + 1, supervisor.frame(supervisor.EVENT, header + event))
+        if outcome.vanishes:
+            self.end(Ended(exit_code=137, oom_killed=outcome.oom))
+        elif not outcome.hangs:
+            self._leave(outcome)
+
+    def _keep(self, stream: int, end: int, frame: bytes) -> None:
+        self._window.push(stream, end, frame)
+        self._say(frame)
+
+    def _leave(self, outcome: Outcome) -> None:
+        self._phase = supervisor.EXITED
+        self._exit = supervisor.message(
+            supervisor.EXIT,
+            exit_code=outcome.exit_code,
+            reason=outcome.reason,
+            oom=outcome.oom,
+            message=outcome.message,
+            at=time.time(),
+            memory_peak_bytes=0,
+            cpu_s=0.0,
+        )
+        self._say(self._exit)
+
+
+class DummyChannel:
+    """A channel to a pretended sandbox."""
+
+    def __init__(self, sandbox: _Sandbox) -> None:
+        self._sandbox = sandbox
+        self._closed = False
+
+    @property
+    def token(self) -> bytes:
+        return self._sandbox.token
+
+    async def send(self, data: bytes) -> None:
+        if self._closed or self._sandbox.ended is not None:
+            raise Detached("The channel is over.")
+        self._sandbox.hear(data)
+
+    async def receive(self) -> bytes:
+        sandbox = self._sandbox
+        while not self._closed and not sandbox.outbox and sandbox.ended is None:
+            sandbox.ready.clear()
+            await sandbox.ready.wait()
+        if self._closed:
+            return b""
+        data = bytes(sandbox.outbox)
+        sandbox.outbox.clear()
+        return data
+
+    async def wait(self) -> Ended:
+        if self._sandbox.ended is None:
+            raise Detached("The sandbox still runs; attach again.")
+        return self._sandbox.ended
+
+    async def close(self) -> None:
+        self._closed = True
+        self._sandbox.ready.set()
+
+
+class DummySandboxes:
+    """Pretended sandboxes of one daemon. Two runners in one test share one of these."""
+
+    def __init__(self, script: Script = succeed) -> None:
+        self._script = script
+        self._sandboxes: dict[str, _Sandbox] = {}
+
+    @property
+    def unenforced(self) -> tuple[str, ...]:
+        return ("Nothing is run at all.",)
+
+    async def open(self, spec: SandboxSpec) -> DummyChannel:
+        if spec.name in self._sandboxes:
+            raise AlreadyExists(f"There is a sandbox {spec.name} already.")
+        self._sandboxes[spec.name] = _Sandbox(spec, self._script)
+        return DummyChannel(self._sandboxes[spec.name])
+
+    async def held(self) -> tuple[Held, ...]:
+        return tuple(
+            Held(name=name, labels=dict(sandbox.spec.labels), running=sandbox.ended is None)
+            for name, sandbox in self._sandboxes.items()
+        )
+
+    async def attach(self, held: Held) -> DummyChannel:
+        if (sandbox := self._sandboxes.get(held.name)) is None:
+            raise Missing(f"There is no sandbox {held.name}.")
+        return DummyChannel(sandbox)
+
+    async def remove(self, name: str) -> None:
+        if (sandbox := self._sandboxes.pop(name, None)) is not None:
+            sandbox.end(Ended(exit_code=137, oom_killed=False))
+
+    async def close(self) -> None:
+        """Nothing to let go of; the sandboxes remain, as Docker's do."""

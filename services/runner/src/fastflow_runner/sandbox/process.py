@@ -1,0 +1,203 @@
+"""Sandboxes as plain child processes of the runner: the same supervisor, no walls. For a laptop and for tests.
+
+Here lives the adapter only. A sandbox is a supervisor in a session of its own with a private directory; it dies
+with the runner, whose end of its standard input closes. The directory is removed with the sandbox. What a killed
+runner left behind is swept by the next: a directory's lock is held by its supervisor, so a lock that can be had
+is a directory that nobody uses.
+
+Mounts, image and network of the specification have no meaning here: a job must name paths of the host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import secrets
+import shutil
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from fastflow_runner import supervisor
+from fastflow_runner.sandbox import AlreadyExists, Detached, Ended, Held, Missing, SandboxError, SandboxSpec
+
+UNENFORCED: Final = (
+    "The processor limit is not enforced.",
+    "The memory limit is watched five times a second; a script that grows faster exceeds it for a moment.",
+    "The number of processes and the size of temporary files are not limited.",
+    "The network is not isolated: a script reaches whatever this machine reaches, the bus included.",
+    "The file system is not isolated: a script reads and writes what this user may.",
+    "Scripts run as this user: a hostile one can read the secrets of other runs and end this process.",
+)
+
+_RECEIVE_BYTES: Final = 64 * 1024
+_END_TIMEOUT_S: Final = 5.0
+_KILL_ROUNDS_MAX: Final = 50
+
+
+class _Sandbox(msgspec.Struct, frozen=True):
+    held: Held
+    token: bytes
+    process: Process
+    directory: Path
+
+
+class ProcessChannel:
+    """The pipes of one supervisor."""
+
+    def __init__(self, sandbox: _Sandbox) -> None:
+        self._sandbox = sandbox
+        self._closed = False
+
+    @property
+    def token(self) -> bytes:
+        return self._sandbox.token
+
+    async def send(self, data: bytes) -> None:
+        stdin = self._sandbox.process.stdin
+        assert stdin is not None
+        if self._closed:
+            raise Detached("The channel is closed; attach again.")
+        try:
+            stdin.write(data)
+            await stdin.drain()
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise Detached("The supervisor has ended; take the rest of its output, then wait.") from error
+
+    async def receive(self) -> bytes:
+        stdout = self._sandbox.process.stdout
+        assert stdout is not None
+        return b"" if self._closed else await stdout.read(_RECEIVE_BYTES)
+
+    async def wait(self) -> Ended:
+        try:
+            async with asyncio.timeout(_END_TIMEOUT_S):
+                code = await self._sandbox.process.wait()
+        except TimeoutError:
+            raise Detached("The supervisor still runs; attach again.") from None
+        return Ended(exit_code=code if code >= 0 else 128 - code, oom_killed=False)
+
+    async def close(self) -> None:
+        self._closed = True
+
+
+class ProcessSandboxes:
+    """Sandboxes below one directory, which no other runner may use at the same time."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._sandboxes: dict[str, _Sandbox] = {}
+
+    @property
+    def unenforced(self) -> tuple[str, ...]:
+        return UNENFORCED
+
+    async def open(self, spec: SandboxSpec) -> ProcessChannel:
+        directory = self._root / spec.name
+        lock = _reserve(self._root, spec.name)
+        try:
+            with suppress(FileNotFoundError):  # swept rubbish of an earlier life
+                await asyncio.to_thread(shutil.rmtree, directory)
+            work, tmp = directory / "work", directory / "tmp"
+            for path in (work, tmp):
+                path.mkdir(parents=True, mode=0o700)
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", supervisor.__file__, "--eof-is-death", "--work", str(work)),
+                stdin=PIPE,
+                stdout=PIPE,
+                env={
+                    "PATH": os.environ.get("PATH", os.defpath),
+                    "LANG": "C.UTF-8",
+                    "TMPDIR": str(tmp),
+                    **spec.env,
+                },
+                # Away from the terminal: its Ctrl-C is for the runner, which then decides.
+                start_new_session=True,
+                pass_fds=(lock,),
+                limit=_RECEIVE_BYTES,
+            )
+        except OSError as error:
+            _release(self._root, spec.name)
+            raise SandboxError(f"The sandbox cannot be made in {self._root}: {error}.") from error
+        finally:
+            os.close(lock)
+        held = Held(name=spec.name, labels=dict(spec.labels), running=True)
+        self._sandboxes[spec.name] = _Sandbox(held, secrets.token_bytes(16), process, directory)
+        return ProcessChannel(self._sandboxes[spec.name])
+
+    async def held(self) -> tuple[Held, ...]:
+        """Only this process' own; what an earlier runner left is removed on the way."""
+        await asyncio.to_thread(_sweep, self._root, frozenset(self._sandboxes))
+        return tuple(
+            msgspec.structs.replace(sandbox.held, running=sandbox.process.returncode is None)
+            for sandbox in self._sandboxes.values()
+        )
+
+    async def attach(self, held: Held) -> ProcessChannel:
+        if (sandbox := self._sandboxes.get(held.name)) is None:
+            raise Missing(f"There is no sandbox {held.name}; it ended with its runner.")
+        return ProcessChannel(sandbox)
+
+    async def remove(self, name: str) -> None:
+        if (sandbox := self._sandboxes.get(name)) is None:
+            return
+        await _kill(sandbox.process)
+        await asyncio.to_thread(shutil.rmtree, sandbox.directory, ignore_errors=True)
+        _release(self._root, name)
+        self._sandboxes.pop(name, None)
+
+    async def close(self) -> None:
+        for name in tuple(self._sandboxes):
+            await self.remove(name)
+
+
+async def _kill(process: Process) -> None:
+    """The script first: a supervisor that dies before its script's processes leaves them to nobody."""
+    for _ in range(_KILL_ROUNDS_MAX):
+        if process.returncode is not None or not (pids := supervisor.descendants(process.pid)):
+            break
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        await asyncio.sleep(0.005)  # until the supervisor has reaped them
+    with suppress(ProcessLookupError):
+        process.kill()
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.stdout is not None
+    while await process.stdout.read(_RECEIVE_BYTES):  # a paused pipe would never report its end
+        pass
+    await process.wait()
+
+
+def _reserve(root: Path, name: str) -> int:
+    """The locked lock of a name: the guard against a second sandbox of it. Raises ``AlreadyExists``."""
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = os.open(root / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise AlreadyExists(f"There is a sandbox {name} already.") from None
+    return lock
+
+
+def _release(root: Path, name: str) -> None:
+    (root / f"{name}.lock").unlink(missing_ok=True)
+
+
+def _sweep(root: Path, own: frozenset[str]) -> None:
+    for path in root.glob("*.lock"):
+        if path.stem in own:
+            continue
+        with suppress(AlreadyExists):  # a supervisor that is about to notice that its runner has gone
+            lock = _reserve(root, path.stem)
+            shutil.rmtree(root / path.stem, ignore_errors=True)
+            _release(root, path.stem)
+            os.close(lock)
