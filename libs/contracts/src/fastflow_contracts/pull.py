@@ -1,4 +1,5 @@
-"""Reading from streams: ``Pull`` hands out work of a durable consumer, ``Feed`` follows subjects without a gap. I/O only.
+"""Reading from streams: ``Pull`` hands out work of a durable consumer, ``Feed`` follows subjects without a gap. I/O
+only.
 
 Both keep one pull request open on the server, so a message arrives without polling; both ask again at once when the
 connection was replaced. Neither uses a library callback for work.
@@ -11,7 +12,7 @@ import contextlib
 import json
 import logging
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import NamedTuple
 
@@ -51,6 +52,10 @@ class Message:
         self.pending: int = meta.num_pending
         self.delivered: int = meta.num_delivered
         self.stored_at: datetime = meta.timestamp
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return dict(self._msg.headers or {})
 
     def header(self, name: str) -> str | None:
         return header(self._msg, name)
@@ -167,7 +172,7 @@ class Batch(NamedTuple):
     """The feed begins its snapshot anew with this batch: forget what it said before."""
 
 
-async def feed(bus: Bus, stream: str, subject: str, *, after: int | None = None) -> AsyncIterator[Batch]:
+async def feed(bus: Bus, stream: str, subject: str, *, after: int | None = None) -> AsyncGenerator[Batch, None]:
     """Follow *subject* (wildcards allowed) for ever, in order, without gaps or repeats.
 
     *after* None: first the newest message of each subject, then every change; the first batch may be empty.
