@@ -39,6 +39,18 @@ class Node(NamedTuple):
         """Its JSON, as written."""
         return self.source[self.start : self.end]
 
+    def member(self, name: str) -> Node:
+        """The value of *name* in an object that has it."""
+        assert isinstance(self.value, dict)
+        found: Node = self.value[name]
+        return found
+
+    def item(self, index: int) -> Node:
+        """An item of a list that has it."""
+        assert isinstance(self.value, list)
+        found: Node = self.value[index]
+        return found
+
 
 class BadJson(ValueError):
     """The text is no JSON. ``line`` counts from 1."""

@@ -1,0 +1,98 @@
+"""Which folders are pipelines, and what each one is. Pure: names and bytes in; reading them is the caller's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from fastflow_contracts.findings import Notice, Problem
+from fastflow_contracts.json_lines import BadJson, parse
+from fastflow_contracts.manifest import Manifest, read_manifest
+from fastflow_contracts.names import BadName, check_name
+from fastflow_contracts.pipeline import PipelineSpec
+
+SCRIPT = "main.py"
+NOTEBOOK = "main.ipynb"
+MANIFEST = "pipeline.json"
+REQUIREMENTS = ("requirements.txt.lock", "requirements.txt")
+"""The first one that is there is used."""
+
+
+class Discovered(msgspec.Struct, frozen=True, kw_only=True):
+    """A folder that is a pipeline, good or bad."""
+
+    name: str
+    """The folder's. A ``PipelineName`` unless a problem says that it cannot be one."""
+    spec: PipelineSpec | None
+    """None exactly when there are problems."""
+    problems: tuple[Problem, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    metadata_file: str | None = None
+    requirements_file: str | None = None
+
+    @property
+    def has_requirements(self) -> bool:
+        return self.requirements_file is not None
+
+
+def inspect_folder(name: str, files: Mapping[str, bytes]) -> Discovered | None:
+    """What the folder *name* is, or None if it is no pipeline.
+
+    *files* are those directly in it. Only the content of JSON files is looked at; of others ``b""`` will do.
+    """
+    if name.startswith(".") or name == "__pycache__" or not {SCRIPT, NOTEBOOK} & files.keys():
+        return None
+    metadata_file = next((file for file in (MANIFEST, f"{name}.json") if file in files), None)
+    if metadata_file:
+        manifest = read_manifest(files[metadata_file], file_name=metadata_file)
+    else:
+        manifest = Manifest(PipelineSpec(), (), (), "script")
+    # Without main.py only the metadata can make it a pipeline. If they are unreadable it counts as one: a notebook
+    # must not vanish because of a missing comma.
+    if SCRIPT not in files and manifest.type == "script":
+        return None
+    problems = (*_problems(name, files, manifest, metadata_file), *manifest.problems)
+    return Discovered(
+        name=name,
+        spec=None if problems else manifest.spec,
+        problems=problems,
+        notices=(*manifest.notices, *_stray_metadata(name, files, metadata_file)),
+        metadata_file=metadata_file,
+        requirements_file=next((file for file in REQUIREMENTS if file in files), None),
+    )
+
+
+def _problems(
+    name: str, files: Mapping[str, bytes], manifest: Manifest, metadata_file: str | None
+) -> Iterator[Problem]:
+    try:
+        check_name(name)
+    except BadName as error:
+        yield Problem(accepted=str(error))
+    if manifest.type == "notebook" and NOTEBOOK not in files:
+        accepted = f'"script", as there is no {NOTEBOOK}; or add that file'
+        yield Problem(field="type", value='"notebook"', accepted=accepted, file=metadata_file)
+
+
+def _stray_metadata(name: str, files: Mapping[str, bytes], metadata_file: str | None) -> Iterator[Notice]:
+    for file in sorted(files.keys() - {metadata_file}):
+        if not file.lower().endswith(".json"):
+            continue
+        if metadata_file and file == f"{name}.json":
+            yield Notice(text=f"It is not read, because there is a {metadata_file}; delete one of them.", file=file)
+        elif _looks_like_metadata(files[file]):
+            advice = f"merge it into {metadata_file}" if metadata_file else f"rename it to {MANIFEST}"
+            yield Notice(text=f"It looks like metadata of the pipeline but is not read; {advice}.", file=file)
+
+
+def _looks_like_metadata(text: bytes) -> bool:
+    """Whether most of its keys are fields of the format."""
+    try:
+        keys = parse(text.decode("utf-8-sig")).value
+    except (UnicodeDecodeError, BadJson):
+        return False
+    if not isinstance(keys, dict):
+        return False
+    known = keys.keys() & set(PipelineSpec.__struct_fields__)
+    return 2 * len(known) > len(keys)
