@@ -58,8 +58,8 @@ async def embedded_bus(directory: Path, *, port: int | None = None, sync: str = 
     """Run a nats-server on loopback with its store below *directory*; yield its URL, credentials included.
 
     *port* None: the one used last time if it is free, else any free one. *sync*: ``always`` writes through to the disk
-    before a publish is acknowledged; anything else is a NATS duration. The URL is also written to ``bus.url`` (mode 0600).
-    Raises ``BusFailed`` with the server's last words.
+    before a publish is acknowledged; anything else is a NATS duration. The URL is also written to ``bus.url`` (mode
+    0600). Raises ``BusFailed`` with the server's last words.
     """
     directory.mkdir(parents=True, exist_ok=True)
     url_file = directory / "bus.url"

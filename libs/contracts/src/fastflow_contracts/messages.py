@@ -11,7 +11,7 @@ from typing import TypeAlias
 from fastflow_contracts.codec import Codec
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.machine import Cancel
-from fastflow_contracts.manifest import Notice, Problem
+from fastflow_contracts.findings import Notice, Problem
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipeline import PipelineSpec
 from fastflow_contracts.run import Fact, Run, RunInput, TriggeredBy

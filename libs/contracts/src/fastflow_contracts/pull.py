@@ -178,6 +178,7 @@ async def feed(bus: Bus, stream: str, subject: str, *, after: int | None = None)
     *after* None: first the newest message of each subject, then every change; the first batch may be empty.
     *after* N: every message whose stream sequence is greater than N. Reading goes on by itself when the connection, the
     server, or the consumer is lost and found again; a snapshot that was cut short begins anew.
+    At most *batch* messages are under way at once: what a slow reader may hold.
     """
     from_snapshot = after is None
     last = after or 0
@@ -198,7 +199,7 @@ async def feed(bus: Bus, stream: str, subject: str, *, after: int | None = None)
         async with Pull(bus, stream, consumer) as pull:
             try:
                 while True:
-                    messages = await pull.take(FEED_BATCH)
+                    messages = await pull.take(batch)
                     if not messages:
                         if await _exists(bus, stream, consumer):
                             continue

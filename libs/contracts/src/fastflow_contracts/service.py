@@ -1,8 +1,8 @@
 """The life of a service process: settings from the environment, logging, signals, and an orderly end.
 
-A service is a coroutine ``serve(settings, stop)`` that opens its resources in an ``AsyncExitStack``, runs its loops in a
-``TaskGroup``, calls ``ready`` once it could do its work, and returns soon after *stop* is set. A task that dies ends the process
-with a non-zero exit code; so does a connection that is closed for good.
+A service is a coroutine ``serve(settings, stop)`` that opens its resources in an ``AsyncExitStack``, runs its loops
+in a ``TaskGroup``, calls ``ready`` once it could do its work, and returns soon after *stop* is set. A task that dies
+ends the process with a non-zero exit code; so does a connection that is closed for good.
 """
 
 from __future__ import annotations
@@ -87,7 +87,9 @@ async def _as_coroutine(work: Awaitable[None]) -> None:
 
 
 def run_service(name: str, serve: Serve, *, log_json: bool = False, log_level: str = "INFO") -> None:
-    """Run *serve* as a process: logging, SIGTERM and SIGINT set its stop event, errors become an exit code. Never returns."""
+    """Run *serve* as a process: logging, SIGTERM and SIGINT set its stop event, errors become an exit code. Never
+    returns.
+    """
     set_up_logging(log_json=log_json, log_level=log_level)
     try:
         asyncio.run(_with_signals(serve))

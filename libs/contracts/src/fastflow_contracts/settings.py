@@ -1,7 +1,7 @@
 """Settings from the environment into one frozen struct per service. Rules only; the environment is an argument.
 
-A field is annotated with ``Env("NAME", "what it does")``. ``NAME_FILE`` names a file that holds the value instead. A value
-that does not fit, and an unknown ``FASTFLOW_*`` variable, are errors that say what is accepted.
+A field is annotated with ``Env("NAME", "what it does")``. ``NAME_FILE`` names a file that holds the value instead. A
+value that does not fit, and an unknown ``FASTFLOW_*`` variable, are errors that say what is accepted.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The typed wire: everything the system asks of NATS, on top of nats-py. I/O only; it knows no rule of ours.
 
-What it promises over the bare client: headers are copied, not mutated; a write whose answer got lost is read back before
-it is repeated; a conflict is one exception; trouble is another, and silence is neither; nothing waits without a bound.
-Consuming is ``pull``'s.
+What it promises over the bare client: headers are copied, not mutated; a write whose answer got lost is read back
+before it is repeated; a conflict is one exception; trouble is another, and silence is neither; nothing waits without
+a bound. Consuming is ``pull``'s.
 """
 
 from __future__ import annotations
@@ -113,8 +113,8 @@ class Bus:
     ) -> int:
         """Store a message in its stream and return its sequence. Repeats on trouble for *patience_s*.
 
-        *expect_sequence*: the sequence of the last message on this very subject, 0 = none. A repeat may store the message
-        twice unless it or *message_id* is given. Raises ``Conflict``, ``Rejected``, ``Unavailable``.
+        *expect_sequence*: the sequence of the last message on this very subject, 0 = none. A repeat may store the
+        message twice unless it or *message_id* is given. Raises ``Conflict``, ``Rejected``, ``Unavailable``.
         """
         wanted = dict(headers or {})
         if message_id is not None:
@@ -351,7 +351,7 @@ async def connect(url: str, *, name: str, connect_s: float = CONNECT_S) -> Async
                 servers=url.split(","),
                 name=name,
                 max_reconnect_attempts=-1,
-                reconnect_time_wait=0.25,  # type: ignore[arg-type] - a float works
+                reconnect_time_wait=0.25,  # type: ignore[arg-type]  # a float works
                 connect_timeout=3,
                 ping_interval=5,
                 max_outstanding_pings=2,

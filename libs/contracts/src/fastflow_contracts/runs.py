@@ -1,0 +1,121 @@
+"""Run records on the bus: the one place where a run is created and changed. I/O; the rules are ``machine``'s.
+
+A change is load, decide, compare-and-set on the revision, and the same again when somebody else was first. The record
+is the truth; hints and answers are published by whoever changed it, afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from fastflow_contracts import messages, subjects
+from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.ids import RunId
+from fastflow_contracts.machine import Command, Event, decide, fold
+from fastflow_contracts.run import Run, RunInput
+from fastflow_contracts.service import now as wall_clock
+from fastflow_contracts.subjects import RUNS, RunRef
+from fastflow_contracts.wire import Bus, Conflict, Put
+
+CONFLICTS_MAX = 20
+"""A change that loses this many races in a row is given up; the caller's message comes again."""
+CONFLICT_PAUSE_S = 0.02
+
+
+class NoSuchRun(FastFlowError):
+    """There is no record of that run (any more)."""
+
+
+class Stored(NamedTuple):
+    """A run as it is stored, and the revision that the next write must expect."""
+
+    run: Run
+    revision: int
+
+
+class Changed(NamedTuple):
+    """What a command came to. ``events`` empty: it changed nothing."""
+
+    stored: Stored
+    events: tuple[Event, ...]
+
+    @property
+    def run(self) -> Run:
+        return self.stored.run
+
+
+class RunStore:
+    """The run records of one bus."""
+
+    def __init__(self, bus: Bus, *, clock: Callable[[], datetime] = wall_clock) -> None:
+        self._bus = bus
+        self._clock = clock
+
+    async def load(self, ref: RunRef) -> Stored:
+        """Raise ``NoSuchRun`` if it is not there."""
+        entry = await self._bus.get(RUNS, subjects.run_key(ref))
+        if entry is None:
+            raise NoSuchRun(f"there is no run {ref.run_id} of {ref.pipeline}; it may have been removed by age.")
+        return Stored(messages.RUN.decode(entry.value), entry.revision)
+
+    async def find(self, run_id: RunId) -> Stored:
+        """Like ``load``, for callers that know only the id."""
+        entry = await self._bus.get(RUNS, subjects.run_key_of_any_pipeline(run_id))
+        if entry is None:
+            raise NoSuchRun(f"there is no run {run_id}; list the runs to see which there are.")
+        return Stored(messages.RUN.decode(entry.value), entry.revision)
+
+    async def input(self, run: Run) -> RunInput:
+        """What was given with the trigger and what the pipeline's variables were when it was created."""
+        if not run.order.has_input:
+            return RunInput()
+        entry = await self._bus.get(RUNS, subjects.input_key(run.ref))
+        if entry is None:
+            raise NoSuchRun(f"the input of run {run.id} is not stored any more; start it anew.")
+        return messages.RUN_INPUT.decode(entry.value)
+
+    async def create(self, run: Run, given: RunInput | None) -> bool:
+        """Store a new run with its input, both or neither. False if a run of this id is there already."""
+        puts = [Put(subjects.run_key(run.ref), _encoded(run), 0)]
+        if given is not None:
+            puts.append(Put(subjects.input_key(run.ref), messages.RUN_INPUT.encode(given), 0))
+        try:
+            await self._bus.commit(RUNS, puts)
+        except Conflict:
+            return False
+        return True
+
+    async def change(self, ref: RunRef, command: Command, *, known: Stored | None = None) -> Changed:
+        """Apply *command* to the run. *known* spares the first load; a stale one costs only a round trip.
+
+        Raises ``NoSuchRun``, ``machine.Refused`` and whatever the bus raises.
+        """
+        for _ in range(CONFLICTS_MAX):
+            stored = known or await self.load(ref)
+            events = decide(stored.run, command, now=self._clock())
+            if not events:
+                if known is None:
+                    return Changed(stored, ())
+                known = None  # "already so" must be said by the record itself
+                continue
+            run = fold(stored.run, events)
+            data = _encoded(run)
+            try:
+                revision = await self._bus.put(RUNS, subjects.run_key(ref), data, expect=stored.revision)
+            except Conflict:
+                known = None
+                await asyncio.sleep(random.uniform(0, CONFLICT_PAUSE_S))  # noqa: S311 - spreads contenders
+                continue
+            return Changed(Stored(run, revision), events)
+        raise Conflict(f"run {ref.run_id} changed {CONFLICTS_MAX} times while it was to be changed; try again.")
+
+
+def _encoded(run: Run) -> bytes:
+    return messages.RUN.encode(replace(run, write_id=uuid.uuid4().hex))

@@ -1,0 +1,119 @@
+"""Whether a trigger becomes a run, and which one. Pure: record, trigger and time in, run or refusal out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+from msgspec.structs import replace
+
+from fastflow_contracts.ids import RunId
+from fastflow_contracts.messages import Declined, PipelineRecord, Trigger
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipeline import NoSuchRunConfig
+from fastflow_contracts.run import Limits, Order, Pending, Run, RunInput
+from fastflow_contracts.run_config import RunConfig
+from fastflow_contracts.triggers import BadTrigger
+
+
+class Defaults(msgspec.Struct, frozen=True, kw_only=True):
+    """What applies where a pipeline says nothing. Seconds; 0 = no timeout."""
+
+    python_version: str = "3.11"
+    timeout_s: float = 0.0
+    retry_attempts: int = 0
+
+
+class UnknownPipeline(BadTrigger):
+    """The trigger names a pipeline that no sync has found."""
+
+    status = 404
+
+
+class Admitted(msgspec.Struct, frozen=True):
+    """A run to be created, with its input."""
+
+    run: Run
+    given: RunInput | None
+
+
+def admit(
+    name: PipelineName,
+    record: PipelineRecord | None,
+    trigger: Trigger,
+    *,
+    run_id: RunId,
+    defaults: Defaults,
+    now: datetime,
+) -> Admitted | Declined:
+    """The run that *trigger* starts on the pipeline's live version, or why it starts none.
+
+    Raises ``UnknownPipeline``.
+    """
+    if record is None or record.removed_at is not None:
+        raise UnknownPipeline(f"there is no pipeline {name}; check the name, or give its folder a main.py.")
+    if record.live is None:
+        return Declined(status=409, reason=f"{name} has no valid version: {_first_problem(record)}")
+    if not record.live.spec.enabled:
+        return Declined(status=404, reason=f'{name} is disabled ("enabled": false in its metadata).')
+    try:
+        config = record.live.spec.run_config(trigger.run_config_id)
+    except NoSuchRunConfig as error:
+        return Declined(status=422, reason=str(error))
+    given = _input(config, trigger)
+    order = Order(
+        kind=config.type,
+        bundle=record.live.bundle,
+        commit=record.live.commit,
+        python_version=config.python_version or defaults.python_version,
+        triggered_by=trigger.triggered_by,
+        run_config_id=trigger.run_config_id,
+        limits=_limits(config, defaults),
+        retry_attempts=defaults.retry_attempts if config.retry_attempts is None else config.retry_attempts,
+        retry_strategy=config.retry_strategy,
+        env_names=tuple(sorted(trigger.env_vars)),
+        parameter_names=tuple(sorted(trigger.parameters)),
+        has_input=given is not None,
+    )
+    return Admitted(_new_run(run_id, name, order, now), given)
+
+
+def again(former: Run, given: RunInput, trigger: Trigger, *, run_id: RunId, now: datetime) -> Admitted:
+    """The same bundle, variables and parameters once more, as a run of its own."""
+    order = replace(
+        former.order, triggered_by=trigger.triggered_by, parent_run_id=former.id, scheduled_for=None, hops=0
+    )
+    return Admitted(_new_run(run_id, former.pipeline, order, now), given if order.has_input else None)
+
+
+def _new_run(run_id: RunId, name: PipelineName, order: Order, now: datetime) -> Run:
+    return Run(id=run_id, pipeline=name, created_at=now, order=order, state=Pending(attempt=1, not_before=now))
+
+
+def _input(config: RunConfig, trigger: Trigger) -> RunInput | None:
+    """Clear variables below, encrypted ones over them, the trigger's over both: the runner merges in this order."""
+    given = RunInput(
+        env=dict(config.default_env),
+        encrypted_env=dict(config.encrypted_env),
+        overrides={**trigger.env_vars, **trigger.parameters},
+        event=trigger.event,
+        event_type=trigger.event_type,
+    )
+    return None if given == RunInput() else given
+
+
+def _limits(config: RunConfig, defaults: Defaults) -> Limits:
+    return Limits(
+        cpu_cores=config.cpu_hard_limit,
+        memory_bytes=config.mem_hard_limit,
+        cpu_cores_soft=config.cpu_soft_limit,
+        memory_bytes_soft=config.mem_soft_limit,
+        timeout_s=defaults.timeout_s if config.timeout is None else config.timeout,
+    )
+
+
+def _first_problem(record: PipelineRecord) -> str:
+    if not record.problems:
+        return "no version was ever synced."
+    more = f" (and {len(record.problems) - 1} more)" if len(record.problems) > 1 else ""
+    return f"{record.problems[0]}{more}"

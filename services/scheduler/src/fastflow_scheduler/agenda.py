@@ -1,0 +1,134 @@
+"""What is to be done about runs that are not over, and when. Pure: records and presences in, actions out.
+
+It sees every change of a run and of a runner, and knows the time only as an argument. Times are aware UTC for what
+records say, and seconds of a monotonic clock for what was observed here: a runner is judged by how long *we* have not
+heard of it, so no clock of another host matters.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeAlias
+
+from fastflow_contracts.ids import RunId
+from fastflow_contracts.messages import Presence
+from fastflow_contracts.run import Ended, Pending, Run, Running
+
+REHINT_S = 10.0
+"""A pending run that nobody claimed for this long is hinted again, while there is room."""
+HINTS_MAX = 100
+"""Oldest first, per round."""
+LEASE_S = 30.0
+"""A runner unheard of for this long sends no heartbeats to its sandboxes any more."""
+MARGIN_S = 15.0
+"""Beyond lease and fence, before a run is taken away from a silent runner."""
+
+
+@dataclass(frozen=True)
+class HintRun:
+    """Publish a hint for this pending run."""
+
+    run: Run
+
+
+@dataclass(frozen=True)
+class ExpireRun:
+    """Its runner is silent for longer than any sandbox of it can live."""
+
+    run: Run
+    epoch: int
+    reason: str
+
+
+Action: TypeAlias = HintRun | ExpireRun
+
+
+@dataclass
+class Agenda:
+    """Runs that are not over and runners that were heard of. ``fence_s``: see the settings."""
+
+    fence_s: float
+    _runs: dict[RunId, Run] = field(default_factory=dict)
+    _hint_at: dict[RunId, float] = field(default_factory=dict)
+    """When a pending run is to be hinted (again), if it is due by then."""
+    _unhinted: set[RunId] = field(default_factory=set)
+    """Waiting retries: their first hint is ours to give."""
+    _heard_at: dict[str, float] = field(default_factory=dict)
+    _presences: dict[str, Presence] = field(default_factory=dict)
+
+    def see_run(self, run: Run, *, at: float) -> None:
+        """A run was created or changed. *at*: monotonic seconds."""
+        former = self._runs.get(run.id)
+        if isinstance(run.state, Ended):
+            self._forget(run.id)
+            return
+        self._runs[run.id] = run
+        if isinstance(run.state, Running):
+            self._heard_at.setdefault(run.state.runner, at)
+        elif former is None or isinstance(former.state, Running):
+            if run.state.attempt > 1 and not run.releases:
+                self._unhinted.add(run.id)
+                self._hint_at[run.id] = at
+            else:  # whoever made it pending hints it
+                self._hint_at[run.id] = at + REHINT_S
+
+    def see_runner(self, presence: Presence, *, at: float) -> None:
+        """A runner renewed its presence."""
+        self._presences[presence.runner] = presence
+        self._heard_at[presence.runner] = at
+
+    def lose_runner(self, runner: str) -> None:
+        """A runner said goodbye: it holds nothing any more and gives no room."""
+        self._presences.pop(runner, None)
+
+    def forget_silence(self, *, at: float) -> None:
+        """We were deaf ourselves: every runner gets its full time again."""
+        for runner in self._heard_at:
+            self._heard_at[runner] = at
+
+    def actions(self, *, now: datetime, at: float) -> list[Action]:
+        """What is due. Each hint is given once per ``REHINT_S``; expiry is repeated until it shows in the record."""
+        return [*self._due_hints(now, at), *self._due_expiries(at)]
+
+    def next_due_s(self, *, now: datetime) -> float:
+        """Seconds until the next attempt of a waiting run is due; infinity if none waits."""
+        waits = [
+            (run.state.not_before - now).total_seconds()
+            for run in self._runs.values()
+            if isinstance(run.state, Pending) and run.state.not_before > now
+        ]
+        return min(waits, default=float("inf"))
+
+    def _due_hints(self, now: datetime, at: float) -> list[HintRun]:
+        has_room = any(p.busy < p.slots and not p.leaving for p in self._presences.values())
+        due = [
+            (run.state.not_before, run.created_at, run.id)
+            for run in self._runs.values()
+            if isinstance(run.state, Pending)
+            and run.state.not_before <= now
+            and at >= self._hint_at[run.id]
+            and (has_room or run.id in self._unhinted)
+        ]
+        chosen = [self._runs[run_id] for _, _, run_id in heapq.nsmallest(HINTS_MAX, due)]
+        for run in chosen:
+            self._hint_at[run.id] = at + REHINT_S
+            self._unhinted.discard(run.id)
+        return [HintRun(run) for run in chosen]
+
+    def _due_expiries(self, at: float) -> list[ExpireRun]:
+        patience_s = LEASE_S + self.fence_s + MARGIN_S
+        found = []
+        for run in self._runs.values():
+            if isinstance(run.state, Running):
+                silent_s = at - self._heard_at.get(run.state.runner, at)
+                if silent_s >= patience_s:
+                    reason = f"runner {run.state.runner} was not heard of for {silent_s:.0f} s"
+                    found.append(ExpireRun(run, run.state.epoch, reason))
+        return found
+
+    def _forget(self, run_id: RunId) -> None:
+        self._runs.pop(run_id, None)
+        self._hint_at.pop(run_id, None)
+        self._unhinted.discard(run_id)

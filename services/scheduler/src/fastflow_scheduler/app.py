@@ -1,0 +1,36 @@
+"""Wires the scheduler together. Nothing else may live here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from fastflow_contracts.runs import RunStore
+from fastflow_contracts.service import run_until
+from fastflow_contracts.wire import Bus
+from fastflow_scheduler.admission import Defaults
+from fastflow_scheduler.agenda import Agenda
+from fastflow_scheduler.commands import Commands
+from fastflow_scheduler.intake import Intake
+from fastflow_scheduler.reconcile import Reconciler
+from fastflow_scheduler.settings import Settings
+
+
+async def serve(settings: Settings, bus: Bus, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+    """Schedule until *stop* is set. Whatever is under way then is on the bus and will be done by another one."""
+    defaults = Defaults(
+        python_version=settings.default_python_version,
+        timeout_s=settings.container_timeout_s,
+        retry_attempts=settings.retry_attempts,
+    )
+    runs = RunStore(bus)
+
+    async def work() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(Intake(bus, runs, defaults).serve(), name="intake")
+            group.create_task(Commands(bus, runs).serve(), name="commands")
+            reconciler = Reconciler(bus, runs, Agenda(fence_s=settings.fence_s))
+            group.create_task(reconciler.serve(), name="reconcile")
+            ready()
+
+    await run_until(stop, work(), bus=bus)

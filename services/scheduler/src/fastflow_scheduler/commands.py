@@ -1,0 +1,53 @@
+"""Commands that people give to a run, applied to its record. Today there is one: cancel. I/O."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from fastflow_contracts import messages, streams, subjects
+from fastflow_contracts.codec import Malformed
+from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.machine import Refused
+from fastflow_contracts.pull import ConsumerGone, Message, Pull
+from fastflow_contracts.runs import NoSuchRun, RunStore
+from fastflow_contracts.wire import Bus, BusError
+
+log = logging.getLogger(__name__)
+
+BATCH = 32
+AGAIN_S = 1.0
+
+
+class Commands:
+    """Takes commands off the bus. Any number of schedulers may."""
+
+    def __init__(self, bus: Bus, runs: RunStore) -> None:
+        self._bus = bus
+        self._runs = runs
+
+    async def serve(self) -> None:
+        """Work until cancelled."""
+        async with Pull(self._bus, streams.COMMANDS, streams.SCHEDULER) as pull:
+            while True:
+                try:
+                    for message in await pull.take(BATCH):
+                        await self._handle(message)
+                except ConsumerGone as error:
+                    log.warning("%s", error)
+                    await asyncio.sleep(AGAIN_S)
+
+    async def _handle(self, message: Message) -> None:
+        try:
+            ref = subjects.parse_command(message.subject)
+            changed = await self._runs.change(ref, messages.CANCEL.decode(message.data))
+            log.info("run %s: cancel %s", ref.run_id, "accepted" if changed.events else "changes nothing")
+        except (Malformed, NoSuchRun, Refused) as error:
+            log.warning("command %d on %s is dropped: %s", message.sequence, message.subject, error)
+        except BusError as error:
+            log.warning("command %d waits: %s", message.sequence, error)
+            await message.nak(AGAIN_S)
+            return
+        except FastFlowError as error:  # a subject that names no run
+            log.warning("command %d on %s is dropped: %s", message.sequence, message.subject, error)
+        await message.ack_soon()

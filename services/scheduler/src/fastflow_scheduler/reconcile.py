@@ -1,0 +1,105 @@
+"""Keeps the agenda true and does what it says: repeat lost hints, start due retries, expire runs of lost runners. I/O.
+
+Every scheduler replica does all of it: an action that another one did already changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+
+from fastflow_contracts import messages, subjects
+from fastflow_contracts.codec import Malformed
+from fastflow_contracts.machine import Expire, Refused
+from fastflow_contracts.pull import feed
+from fastflow_contracts.runs import NoSuchRun, RunStore
+from fastflow_contracts.service import now
+from fastflow_contracts.streams import bucket_stream
+from fastflow_contracts.wire import Bus, BusError
+from fastflow_scheduler.agenda import Action, Agenda, ExpireRun, HintRun
+from fastflow_scheduler.intake import hint
+
+log = logging.getLogger(__name__)
+
+ROUND_S = 2.0
+"""Longest pause between two looks at the agenda."""
+
+
+class Reconciler:
+    """One per scheduler."""
+
+    def __init__(self, bus: Bus, runs: RunStore, agenda: Agenda) -> None:
+        self._bus = bus
+        self._runs = runs
+        self._agenda = agenda
+        self._changed = asyncio.Event()
+        self._caught_up = asyncio.Event()
+        self._generation = bus.generation
+
+    async def serve(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_runs(), name="follow-runs")
+            group.create_task(self._follow_runners(), name="follow-runners")
+            group.create_task(self._act(), name="act")
+
+    async def _follow_runs(self) -> None:
+        subject = f"$KV.{subjects.RUNS}.{subjects.RUN_KEYS}"
+        async with aclosing(feed(self._bus, bucket_stream(subjects.RUNS), subject)) as changes:
+            async for batch in changes:
+                for message in batch.messages:
+                    if message.data:
+                        try:
+                            run = messages.RUN.decode(message.data)
+                        except Malformed as error:
+                            log.error("record %s is left alone: %s", message.subject, error)
+                            continue
+                        self._agenda.see_run(run, at=_monotonic())
+                if batch.caught_up:
+                    self._caught_up.set()
+                self._changed.set()
+
+    async def _follow_runners(self) -> None:
+        prefix = f"$KV.{subjects.RUNNERS}."
+        async with aclosing(feed(self._bus, bucket_stream(subjects.RUNNERS), prefix + subjects.RUNNER_KEYS)) as changes:
+            async for batch in changes:
+                for message in batch.messages:
+                    if message.data:
+                        self._agenda.see_runner(messages.PRESENCE.decode(message.data), at=_monotonic())
+                    else:
+                        self._agenda.lose_runner(message.subject.removeprefix(prefix).removeprefix("runner."))
+                self._changed.set()
+
+    async def _act(self) -> None:
+        await self._caught_up.wait()
+        while True:
+            if self._bus.generation != self._generation or not self._bus.is_connected:
+                self._generation = self._bus.generation
+                self._agenda.forget_silence(at=_monotonic())
+            for action in self._agenda.actions(now=now(), at=_monotonic()):
+                await self._do(action)
+            self._changed.clear()
+            pause_s = max(0.0, min(ROUND_S, self._agenda.next_due_s(now=now())))
+            try:
+                async with asyncio.timeout(pause_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+
+    async def _do(self, action: Action) -> None:
+        match action:
+            case HintRun(run):
+                await hint(self._bus, run)
+            case ExpireRun(run, epoch, reason):
+                try:
+                    changed = await self._runs.change(run.ref, Expire(epoch=epoch, reason=reason))
+                except (NoSuchRun, Refused, BusError) as error:
+                    log.warning("run %s could not be expired: %s", run.id, error)
+                else:
+                    if changed.events:
+                        log.warning("run %s expired: %s", run.id, reason)
+
+
+def _monotonic() -> float:
+    return asyncio.get_running_loop().time()

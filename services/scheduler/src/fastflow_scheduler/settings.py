@@ -1,0 +1,35 @@
+"""What the scheduler can be told by its environment. No I/O."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from fastflow_contracts.settings import Env
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Defaults are those of a laptop."""
+
+    nats_url: Annotated[str, Env("FASTFLOW_NATS_URL", "Address of the bus, credentials included.", secret=True)] = (
+        "nats://127.0.0.1:4222"
+    )
+    default_python_version: Annotated[
+        str, Env("DEFAULT_PYTHON_VERSION", "Interpreter of pipelines that name none.")
+    ] = "3.11"
+    container_timeout_s: Annotated[
+        float, Env("CONTAINER_TIMEOUT", "Seconds an attempt may take where the pipeline says nothing; 0 = no limit.")
+    ] = 0.0
+    retry_attempts: Annotated[
+        int, Env("RETRY_ATTEMPTS", "Attempts after a failed one where the pipeline says nothing.")
+    ] = 0
+    fence_s: Annotated[
+        float,
+        Env(
+            "FASTFLOW_FENCE_S",
+            "Seconds after which a sandbox without news from its runner has stopped itself; the same for all services.",
+        ),
+    ] = 180.0
+    log_json: Annotated[bool, Env("LOG_JSON", "Log JSON lines instead of text.")] = False
+    log_level: Annotated[str, Env("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")] = "INFO"
