@@ -172,7 +172,9 @@ class Batch(NamedTuple):
     """The feed begins its snapshot anew with this batch: forget what it said before."""
 
 
-async def feed(bus: Bus, stream: str, subject: str, *, after: int | None = None) -> AsyncGenerator[Batch, None]:
+async def feed(
+    bus: Bus, stream: str, subject: str, *, after: int | None = None, batch: int = FEED_BATCH
+) -> AsyncGenerator[Batch, None]:
     """Follow *subject* (wildcards allowed) for ever, in order, without gaps or repeats.
 
     *after* None: first the newest message of each subject, then every change; the first batch may be empty.
