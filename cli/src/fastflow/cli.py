@@ -1,0 +1,106 @@
+"""The ``fastflow`` command: which commands there are, and how an error becomes one line and an exit code.
+
+A command's module is imported when the command is used, so that ``fastflow --help`` answers at once. What the
+commands do is elsewhere.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import NoReturn, cast
+
+import click
+
+from fastflow.errors import FAILED, INTERRUPTED, NOT_FOUND, UNREACHABLE, USAGE, CliError
+from fastflow_contracts.errors import FastFlowError
+
+COMMANDS = {
+    "up": ("fastflow.up:up", "Start everything on this machine: bus, services, dashboard."),
+    "run": ("fastflow.run_commands:run", "Start a pipeline."),
+    "logs": ("fastflow.run_commands:logs", "Show a run's log."),
+    "ps": ("fastflow.run_commands:ps", "List runs."),
+    "cancel": ("fastflow.run_commands:cancel", "Stop a run."),
+    "trigger": ("fastflow.run_commands:trigger", "Publish an event that starts a pipeline."),
+    "validate": ("fastflow.validate:validate", "Check pipeline folders; needs no bus."),
+    "bus": ("fastflow.bus_commands:bus", "Prepare the bus, or print its address."),
+    "config": ("fastflow.config:config", "List every setting."),
+}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        return cast(click.Command, getattr(importlib.import_module(module), name))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_line) for name, (_, help_line) in COMMANDS.items()])
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="fastflow", message="fastflow %(version)s")
+@click.pass_context
+def fastflow(ctx: click.Context) -> None:
+    """Runs Python pipelines on NATS: a folder with a main.py is a pipeline.
+
+    Begin with `fastflow up`. The other commands find its bus by --nats-url, FASTFLOW_NATS_URL, or the
+    .fastflow folder here or above. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 5 no bus,
+    130 interrupted.
+    """
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
+
+
+def main() -> NoReturn:
+    """Run the command line; never returns."""
+    try:
+        fastflow(prog_name="fastflow")
+    except (FastFlowError, BaseExceptionGroup) as error:
+        reasons = _reasons(error)
+        for reason in reasons:
+            prefix = click.style("fastflow:", fg="red", bold=True)
+            click.echo(f"{prefix} {reason}", err=True, color=False if os.environ.get("NO_COLOR") else None)
+        raise SystemExit(_exit_code(reasons[0])) from None
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+    raise SystemExit(0)
+
+
+def _reasons(error: BaseException) -> list[BaseException]:
+    """What is worth a line. Anything that was not raised on purpose keeps its traceback."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    from fastflow_contracts.service import leaves
+
+    found = leaves(error)
+    if any(not isinstance(leaf, FastFlowError) for leaf in found):
+        raise error
+    return list({str(leaf): leaf for leaf in found}.values())
+
+
+def _exit_code(error: BaseException) -> int:
+    if isinstance(error, CliError):
+        return error.exit_code
+    # Whoever raised one of these has loaded its module already.
+    from fastflow_contracts.ids import BadRunId
+    from fastflow_contracts.names import BadName
+    from fastflow_contracts.runs import NoSuchRun
+    from fastflow_contracts.settings import BadSettings
+    from fastflow_contracts.streams import WrongTopology
+    from fastflow_contracts.wire import Unavailable
+
+    codes: dict[type[BaseException], int] = {
+        Unavailable: UNREACHABLE,
+        WrongTopology: UNREACHABLE,
+        NoSuchRun: NOT_FOUND,
+        BadRunId: USAGE,
+        BadName: USAGE,
+        BadSettings: USAGE,
+    }
+    return next((code for kind, code in codes.items() if isinstance(error, kind)), FAILED)

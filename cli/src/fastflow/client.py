@@ -1,0 +1,170 @@
+"""What the commands ask of the bus: start a run, find runs, cancel one. I/O; what is printed is not decided here."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from datetime import datetime
+from typing import NamedTuple
+
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from fastflow.errors import CliError, NotFound, Unreachable
+from fastflow_contracts import messages, subjects
+from fastflow_contracts.ids import BadRunId, RunId, check_run_id, run_id_for_key
+from fastflow_contracts.machine import Cancel
+from fastflow_contracts.messages import REPLY_HEADER, TRIGGER_TYPE, Declined, Presence, Trigger
+from fastflow_contracts.names import BadName, PipelineName, check_name
+from fastflow_contracts.pull import Message, feed
+from fastflow_contracts.run import Run
+from fastflow_contracts.runs import RunStore
+from fastflow_contracts.streams import bucket_stream
+from fastflow_contracts.subjects import PIPELINES, RUNS, RunRef
+from fastflow_contracts.wire import Bus
+
+DECISION_S = 5.0
+"""How long a scheduler may take to say what it makes of a trigger."""
+ABSENT_S = 6 * messages.PRESENCE_S
+"""A runner that was silent for longer counts as gone."""
+PREFIX_CHARACTERS_MIN = 4
+CANDIDATES_MAX = 5
+
+
+class Accepted(NamedTuple):
+    """The bus has the trigger. ``decided`` False: no scheduler has answered yet, the run will come."""
+
+    run: RunRef
+    decided: bool
+
+
+class Refused(CliError):
+    """The scheduler starts no run for this trigger."""
+
+    def __init__(self, declined: Declined) -> None:
+        super().__init__(declined.reason)
+        self.exit_code = NotFound.exit_code if declined.status == 404 else CliError.exit_code
+
+
+async def start(bus: Bus, pipeline: PipelineName, trigger: Trigger) -> Accepted:
+    """Start a run. Raises ``Refused``, and what the bus raises."""
+    key = f"{pipeline}/{uuid.uuid4()}"
+    return await trigger_with(
+        bus, pipeline, messages.TRIGGER.encode(trigger), key=key, headers={"Content-Type": TRIGGER_TYPE}
+    )
+
+
+async def trigger_with(
+    bus: Bus, pipeline: PipelineName, payload: bytes, *, key: str, headers: dict[str, str]
+) -> Accepted:
+    """Publish *payload* on the pipeline's trigger subject as message *key*, and wait for the scheduler's decision."""
+    answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def on_answer(message: Msg) -> None:
+        if not answer.done():
+            answer.set_result(message.data)
+
+    inbox = bus.client.new_inbox()
+    subscription = await bus.client.subscribe(inbox, cb=on_answer)
+    try:
+        await bus.publish(subjects.trigger(pipeline), payload, headers={**headers, REPLY_HEADER: inbox}, message_id=key)
+        async with asyncio.timeout(DECISION_S):
+            decision = messages.DECISION.decode(await answer)
+    except TimeoutError:
+        return Accepted(RunRef(pipeline, run_id_for_key(pipeline, key)), decided=False)
+    finally:
+        await subscription.unsubscribe()
+    if isinstance(decision, Declined):
+        raise Refused(decision)
+    return Accepted(RunRef(pipeline, decision.run_id), decided=True)
+
+
+async def runs(bus: Bus, pipeline: PipelineName | None = None) -> list[Run]:
+    """Every run that is recorded, newest first."""
+    keys = subjects.RUN_KEYS if pipeline is None else subjects.run_keys_of(pipeline)
+    found = [messages.RUN.decode(message.data) for message in await _newest(bus, RUNS, keys)]
+    return sorted(found, key=lambda run: run.created_at, reverse=True)
+
+
+async def find(bus: Bus, wanted: str) -> Run:
+    """The run whose id is *wanted* or begins with it, or the newest run of the pipeline of that name.
+
+    Raises ``NotFound``, also when several ids begin so.
+    """
+    store = RunStore(bus)
+    try:
+        return (await store.find(check_run_id(wanted))).run
+    except BadRunId:
+        pass
+    try:
+        if of_pipeline := await runs(bus, check_name(wanted)):
+            return of_pipeline[0]
+    except BadName:
+        pass
+    ids = await _ids_beginning(bus, wanted.lower()) if len(wanted) >= PREFIX_CHARACTERS_MIN else []
+    if len(ids) == 1:
+        return (await store.find(ids[0])).run
+    if ids:
+        raise NotFound(f"{wanted!r} begins {len(ids)} run ids: {', '.join(sorted(ids)[:CANDIDATES_MAX])}; type more.")
+    if await _is_pipeline(bus, wanted):
+        raise NotFound(f"{wanted} has no runs yet; start one with `fastflow run {wanted}`.")
+    raise NotFound(f"no run or pipeline {wanted!r}; `fastflow ps --all` lists the runs.")
+
+
+async def changes(bus: Bus, ref: RunRef) -> AsyncGenerator[Run, None]:
+    """The run as it is now, and each time it changed, until it is over."""
+    subject = f"$KV.{RUNS}.{subjects.run_key(ref)}"
+    async with aclosing(feed(bus, bucket_stream(RUNS), subject)) as batches:
+        async for batch in batches:
+            for message in batch.messages:
+                run = messages.RUN.decode(message.data)
+                yield run
+                if run.is_over:
+                    return
+
+
+async def cancel(bus: Bus, run: RunRef, reason: str) -> None:
+    """Ask for the end of *run*; a scheduler sees to it."""
+    await bus.publish(
+        subjects.command(run), messages.CANCEL.encode(Cancel(reason=reason)), message_id=str(uuid.uuid4())
+    )
+
+
+async def runners(bus: Bus, *, now: datetime) -> list[Presence]:
+    """The runners that are alive. Their age is judged by the bus's clock, as far as *now* agrees with it."""
+    return [
+        messages.PRESENCE.decode(message.data)
+        for message in await _newest(bus, subjects.RUNNERS, subjects.RUNNER_KEYS)
+        if (now - message.stored_at).total_seconds() < ABSENT_S
+    ]
+
+
+async def _newest(bus: Bus, bucket: str, keys: str) -> list[Message]:
+    """What *bucket* holds now under *keys*, once each."""
+    found: dict[str, Message] = {}
+    async with aclosing(feed(bus, bucket_stream(bucket), f"$KV.{bucket}.{keys}")) as batches:
+        async for batch in batches:
+            found |= {message.subject: message for message in batch.messages}
+            if batch.caught_up:
+                break
+    return [message for message in found.values() if message.header("KV-Operation") is None]
+
+
+async def _ids_beginning(bus: Bus, prefix: str) -> list[RunId]:
+    """Run ids that begin with *prefix*: the stream lists its subjects, no record is read."""
+    try:
+        info = await bus.js.stream_info(bucket_stream(RUNS), subjects_filter=f"$KV.{RUNS}.{subjects.RUN_KEYS}")
+    except (NatsError, TimeoutError) as error:
+        raise Unreachable("the bus did not list the runs; try again.") from error
+    ids = (subject.rpartition(".")[2] for subject in info.state.subjects or {})
+    return [RunId(run_id) for run_id in ids if run_id.startswith(prefix)]
+
+
+async def _is_pipeline(bus: Bus, name: str) -> bool:
+    try:
+        entry = await bus.get(PIPELINES, subjects.pipeline_key(check_name(name)))
+    except BadName:
+        return False
+    return entry is not None and messages.PIPELINE.decode(entry.value).removed_at is None

@@ -1,0 +1,80 @@
+"""How a command reaches the bus: its two options, the address, and one event loop for the time of the command."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from fastflow.errors import INTERRUPTED, Unreachable
+
+if TYPE_CHECKING:
+    from fastflow_contracts.wire import Bus
+
+T = TypeVar("T")
+
+DATA_DIR = ".fastflow"
+URL_FILE = "bus.url"
+CONNECT_S = 3.0
+
+
+def find_url(nats_url: str | None, data_dir: Path | None, *, environ: Mapping[str, str], here: Path) -> str:
+    """The bus that is meant: by option, by environment, or by the nearest ``.fastflow/bus.url`` from *here* upwards.
+
+    Raises ``Unreachable`` when nothing names one.
+    """
+    if nats_url:
+        return nats_url
+    if data_dir is None and (named := environ.get("FASTFLOW_NATS_URL", "").strip()):
+        return named
+    if data_dir is None and (file := environ.get("FASTFLOW_NATS_URL_FILE")):
+        candidates = [Path(file)]
+    else:
+        candidates = (
+            [data_dir / URL_FILE] if data_dir else [folder / DATA_DIR / URL_FILE for folder in (here, *here.parents)]
+        )
+    for candidate in candidates:
+        with contextlib.suppress(OSError):
+            if url := candidate.read_text().strip():
+                return url
+    where = f"{candidates[0]} holds no address" if len(candidates) == 1 else f"no {DATA_DIR}/{URL_FILE} here or above"
+    raise Unreachable(f"no bus found: {where}. Start one with `fastflow up`, or name one with --nats-url.")
+
+
+def bus_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give *command* the options that name a bus; it gets ``url``, a function that finds the address."""
+
+    @click.option("--nats-url", metavar="URL", help="Address of the bus, credentials included.")
+    @click.option(
+        "--data-dir", metavar="DIR", type=click.Path(path_type=Path), help="The data folder of a `fastflow up`."
+    )
+    @functools.wraps(command)
+    def with_url(*arguments: Any, nats_url: str | None, data_dir: Path | None, **options: Any) -> Any:
+        url = functools.partial(find_url, nats_url, data_dir, environ=os.environ, here=Path.cwd())
+        return command(*arguments, url=url, **options)
+
+    return with_url
+
+
+def talk(url: str, work: Callable[[Bus], Coroutine[Any, Any, T]], *, hint: str | None = None) -> T:
+    """Connect, do *work*, disconnect. Ctrl-C ends the command with 130, and *hint* on stderr."""
+    from fastflow_contracts.service import set_up_logging
+    from fastflow_contracts.wire import connect
+
+    async def session() -> T:
+        async with connect(url, name="fastflow-cli", connect_s=CONNECT_S) as bus:
+            return await work(bus)
+
+    set_up_logging(log_level="WARNING")
+    try:
+        return asyncio.run(session())
+    except KeyboardInterrupt:
+        if hint:
+            click.echo(f"\n{hint}", err=True)
+        raise SystemExit(INTERRUPTED) from None

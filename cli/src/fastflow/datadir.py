@@ -1,0 +1,86 @@
+"""The data folder of one installation: who holds it, and its login token. Files only.
+
+The lock is the kernel's, so it ends with its holder however that ends. The file is removed by an orderly end; one that
+is left over says nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from fastflow.errors import BadUsage, CliError
+
+LOCK = "up.pid"
+TOKEN = "token"  # noqa: S105 - a file's name
+TOKEN_BYTES = 24
+
+
+class InUse(CliError):
+    """Another process holds the folder."""
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Make *folder* if need be and hold it. Raises ``InUse`` naming the holder, ``BadUsage`` if it cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _keep_out_of_git(folder)
+        descriptor = _lock(folder / LOCK)
+    except OSError as error:
+        raise BadUsage(f"{folder} cannot be the data folder: {error.strerror}; name another with --data-dir.") from None
+    try:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        yield
+    finally:
+        (folder / LOCK).unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def login_token(folder: Path) -> str:
+    """The token of this installation, made at its first start and readable by its owner only."""
+    path = folder / TOKEN
+    with contextlib.suppress(FileNotFoundError):
+        if token := path.read_text().strip():
+            return token
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    write_private(path, token + "\n")
+    return token
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, all of it or nothing."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    beside.replace(path)
+
+
+def _lock(path: Path) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.read(descriptor, 32).decode(errors="replace").strip()
+            os.close(descriptor)
+            who = f"process {pid}" if pid else "another process"
+            raise InUse(
+                f"{path.parent} is in use by {who}: end that `fastflow up`, or give this one another --data-dir."
+            ) from None
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        os.close(descriptor)  # its former holder removed it between our open and our lock
+
+
+def _keep_out_of_git(folder: Path) -> None:
+    ignore = folder / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n")

@@ -1,0 +1,78 @@
+"""All services in one process: which there are, their settings, and their common life. Printing is ``up``'s."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, NamedTuple
+
+import fastflow_gateway.app
+import fastflow_runner.app
+import fastflow_scheduler.app
+import fastflow_syncer.app
+import msgspec
+from fastflow_contracts.settings import load, names
+from fastflow_contracts.wire import Bus, connect
+
+from fastflow.errors import CliError
+from fastflow.settings import SETTINGS
+
+STOP_S = 20.0
+"""How long all services together may take to stop before they are cut off."""
+
+Serve = Callable[[Any, Bus, asyncio.Event, Callable[[], None]], Coroutine[Any, Any, None]]
+
+_SERVE: Mapping[str, Serve] = {
+    "gateway": fastflow_gateway.app.serve,
+    "syncer": fastflow_syncer.app.serve,
+    "scheduler": fastflow_scheduler.app.serve,
+    "runner": fastflow_runner.app.serve,
+}
+
+
+class ServiceEnded(CliError):
+    """A service ended although nobody asked it to."""
+
+
+class Part(NamedTuple):
+    """One service with its settings."""
+
+    name: str
+    settings: msgspec.Struct
+    serve: Serve
+
+
+def parts(environ: Mapping[str, str]) -> list[Part]:
+    """All services, set up by *environ*. Raises ``BadSettings``."""
+    known = names(*SETTINGS.values())
+    return [Part(name, load(struct, environ, also_known=known), _SERVE[name]) for name, struct in SETTINGS.items()]
+
+
+async def run(all_parts: list[Part], url: str, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
+    """Run every part on a bus connection of its own until *stop* is set; *ready* is told of each that could work.
+
+    A part that fails, or ends by itself, ends them all. Raises an exception group of what went wrong.
+    """
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_run(part, url, stop, ready), name=part.name) for part in all_parts]
+        await _stopped(stop, tasks)
+        _, late = await asyncio.wait(tasks, timeout=STOP_S)
+        if late:
+            names_ = ", ".join(sorted(task.get_name() for task in late))
+            raise ServiceEnded(f"{names_} did not stop within {STOP_S:.0f} s and was cut off.")
+
+
+async def _stopped(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
+    """Wait for *stop*, or for the first task to end."""
+    waiting = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+
+
+async def _run(part: Part, url: str, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
+    async with connect(url, name=f"fastflow-{part.name}") as bus:
+        await part.serve(part.settings, bus, stop, lambda: ready(part.name))
+    if not stop.is_set():
+        raise ServiceEnded(f"the {part.name} ended by itself; its last log lines may say why.")
