@@ -1,0 +1,232 @@
+"""How the pages say things: durations, moments, sizes, statuses, errors, schedules, and text of strangers. Pure.
+
+Everything here turns values into short English for people. Markup is the templates' business; clocks are arguments.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from typing import Final
+
+from fastflow_contracts.run import ErrorType, Status, TriggeredBy
+from fastflow_gateway import shapes
+
+MINUTE_S: Final = 60
+HOUR_S: Final = 3600
+DAY_S: Final = 86_400
+SHORT_ID_CHARACTERS: Final = 8
+SHORT_COMMIT_CHARACTERS: Final = 10
+SHOWN_CHARACTERS_MAX: Final = 200
+"""Of a value in a list of values."""
+
+_SGR = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_]|[ -/][0-~])")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_BIDI = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+STATUS_WORDS: Final = {
+    Status.PENDING: "Waiting",
+    Status.RUNNING: "Running",
+    Status.SUCCESS: "Succeeded",
+    Status.FAILED: "Failed",
+    Status.INTERRUPTED: "Cancelled",
+}
+TRIGGER_WORDS: Final[dict[TriggeredBy, tuple[str, str]]] = {
+    "manual": ("By hand", "Started by hand"),
+    "api": ("API", "Started through the API"),
+    "webhook": ("Webhook", "Started by a webhook"),
+    "bus": ("Bus", "Started by a message on the bus"),
+    "schedule": ("Schedule", "Started by its schedule"),
+    "downstream": ("Upstream", "Started by another pipeline's run"),
+    "daemon_restart": ("Restart", "Restarted because it is meant to keep running"),
+}
+_ERRORS: Final = {
+    ErrorType.SCRIPT_ERROR: ("The script failed", "It ended by itself; what it printed last is at the end of the log."),
+    ErrorType.TIMEOUT: (
+        "It took too long",
+        "It was stopped at its time limit. A higher “timeout” in pipeline.json gives it more.",
+    ),
+    ErrorType.OOM: (
+        "Out of memory",
+        "It needed more memory than it may use and was killed. “mem_hard_limit” in pipeline.json sets how much that is.",
+    ),
+    ErrorType.ENVIRONMENT_ERROR: (
+        "Its environment could not be prepared",
+        "The script never started: the interpreter or a package of requirements.txt is not to be had.",
+    ),
+    ErrorType.SECRET_ERROR: (
+        "A secret could not be opened",
+        "No key of this installation opens a value of “encrypted_env”. Encrypt it again with the current key.",
+    ),
+    ErrorType.LOST: (
+        "Its runner is gone",
+        "The machine or process that ran it went away, so nobody can say how far it got.",
+    ),
+}
+_WEEKDAYS: Final = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+def duration(seconds: float | None) -> str:
+    """``340 ms``, ``4.2 s``, ``2 m 05 s``, ``1 h 03 m``, ``2 d 4 h``: never more than two units."""
+    if seconds is None:
+        return "–"
+    seconds = max(0.0, seconds)
+    if seconds < 0.9995:
+        return f"{round(seconds * 1000)} ms"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < MINUTE_S:
+        return f"{whole} s"
+    if whole < HOUR_S:
+        return f"{whole // MINUTE_S} m {whole % MINUTE_S:02d} s"
+    if whole < DAY_S:
+        return f"{whole // HOUR_S} h {whole % HOUR_S // MINUTE_S:02d} m"
+    return f"{whole // DAY_S} d {whole % DAY_S // HOUR_S} h"
+
+
+def ago(at: datetime, now: datetime) -> str:
+    """``just now``, ``12 s ago``, ``5 min ago``, ``3 h ago``, ``2 d ago``, a date; ``in 5 min`` for what is to come."""
+    seconds = (now - at).total_seconds()
+    distance = abs(seconds)
+    if distance < 5:
+        return "just now"
+    if distance < MINUTE_S:
+        text = f"{int(distance)} s"
+    elif distance < HOUR_S:
+        text = f"{int(distance // MINUTE_S)} min"
+    elif distance < DAY_S:
+        text = f"{int(distance // HOUR_S)} h"
+    elif distance < 14 * DAY_S:
+        text = f"{int(distance // DAY_S)} d"
+    else:
+        return at.strftime("%-d %b %Y")
+    return f"{text} ago" if seconds > 0 else f"in {text}"
+
+
+def iso(at: datetime) -> str:
+    """For scripts: RFC 3339 in UTC, milliseconds."""
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def exact(at: datetime) -> str:
+    return at.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def bytes_text(size: int | None) -> str:
+    """``512 MiB``, ``1.5 GiB``."""
+    if size is None:
+        return "–"
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.3g} {unit}"
+        value /= 1024
+    return f"{value:.3g} TiB"
+
+
+def cores_text(cores: float | None) -> str:
+    """``0.5 cores``, ``1 core``."""
+    if cores is None:
+        return "–"
+    return f"{cores:.2g} core" if cores == 1 else f"{cores:.3g} cores"
+
+
+def plain(text: object) -> str:
+    """*text* without escape sequences, control characters, and with bidirectional overrides made visible."""
+    cleaned = _CONTROL.sub("", _SGR.sub("", str(text)))
+    return _BIDI.sub(lambda found: f"\\u{ord(found[0]):04x}", cleaned)
+
+
+def shown(value: object) -> str:
+    """A value among others: plain and not endless."""
+    text = plain(value)
+    return text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]}…"
+
+
+def telling_line(message: str) -> str:
+    """The line of an error message that says most: the last one that is not empty (tracebacks end with it)."""
+    lines = [line.strip() for line in plain(message).splitlines() if line.strip()]
+    return shown(lines[-1]) if lines else ""
+
+
+def short(run_id: str) -> str:
+    return run_id[:SHORT_ID_CHARACTERS]
+
+
+def commit(name: str) -> str:
+    return plain(name)[:SHORT_COMMIT_CHARACTERS]
+
+
+def file_name(text: str) -> str:
+    """*text* as part of a file's name anywhere."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", text)
+
+
+def status_word(status: str) -> str:
+    return STATUS_WORDS[Status(status)]
+
+
+def trigger_word(triggered_by: TriggeredBy) -> str:
+    return TRIGGER_WORDS[triggered_by][0]
+
+
+def trigger_words(triggered_by: TriggeredBy) -> str:
+    return TRIGGER_WORDS[triggered_by][1]
+
+
+def error_title(error_type: ErrorType, exit_code: int | None, limits: shapes.Limits) -> str:
+    """In a few words, why an attempt failed, with the number that matters."""
+    title = _ERRORS[error_type][0]
+    if error_type is ErrorType.SCRIPT_ERROR and exit_code is not None:
+        return f"{title} with exit code {exit_code}"
+    if error_type is ErrorType.TIMEOUT and limits.timeout_s:
+        return f"{title}: more than {duration(limits.timeout_s)}"
+    if error_type is ErrorType.OOM and limits.memory_bytes:
+        return f"{title}: more than {bytes_text(limits.memory_bytes)}"
+    return title
+
+
+def error_advice(error_type: ErrorType) -> str:
+    """What that means and what to do, in a sentence or two."""
+    return _ERRORS[error_type][1]
+
+
+def schedule_words(schedule: shapes.Schedule) -> str:
+    """``Every 15 minutes``, ``Every day at 09:00 UTC``, ``Cron 0 9 1 * * UTC``, with its bounds."""
+    if schedule.kind == "interval":
+        words = f"Every {_span(int(schedule.value))}"
+    elif schedule.kind == "once":
+        words = f"Once, at {exact(datetime.fromisoformat(schedule.value))}"
+    else:
+        words = cron_words(schedule.value, schedule.timezone)
+    if schedule.start is not None:
+        words += f", from {exact(schedule.start)}"
+    if schedule.end is not None:
+        words += f", until {exact(schedule.end)}"
+    return words
+
+
+def cron_words(expression: str, timezone: str) -> str:
+    """The usual cron expressions in words, any other one as it is written."""
+    daily = re.fullmatch(r"(\d{1,2}) (\d{1,2}) \* \* (\*|[0-7]|1-5)", expression)
+    if daily:
+        days = {"*": "day", "1-5": "weekday"}.get(daily[3]) or _WEEKDAYS[int(daily[3])]
+        return f"Every {days} at {int(daily[2]):02d}:{int(daily[1]):02d} {timezone}"
+    if step := re.fullmatch(r"\*(?:/(\d{1,2}))? \* \* \* \*", expression):
+        return f"Every {_span(int(step[1] or 1) * MINUTE_S)} (cron {expression})"
+    if hourly := re.fullmatch(r"(\d{1,2}) \* \* \* \*", expression):
+        return f"Every hour at minute {int(hourly[1])}"
+    return f"Cron {expression} {timezone}"
+
+
+def _span(seconds: int) -> str:
+    for size, unit in ((DAY_S, "day"), (HOUR_S, "hour"), (MINUTE_S, "minute")):
+        if seconds % size == 0:
+            count = seconds // size
+            return unit if count == 1 else f"{count} {unit}s"
+    return "second" if seconds == 1 else f"{seconds} seconds"
+
+
+def seconds_between(start: datetime, end: datetime) -> float:
+    return (end - start) / timedelta(seconds=1)

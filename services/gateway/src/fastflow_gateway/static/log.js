@@ -1,0 +1,258 @@
+// The log of a run: lines arrive in batches, one batch a frame; the newest LINES_MAX stay in the document.
+import { render, start } from "./ansi.js";
+
+const LINES_MAX = 5000;
+const SLACK = 1000; // lines are dropped in blocks of this size, not one by one
+const BATCH_MAX = 1500; // lines a frame
+const HITS_MAX = 2000;
+
+export class Log {
+  constructor(root) {
+    this.root = root;
+    const part = (name) => root.querySelector(`[data-log-${name}]`);
+    this.box = part("box");
+    this.lines = part("lines");
+    this.empty = part("empty");
+    this.jump = part("jump");
+    this.jumpWords = part("jump-words");
+    this.count = part("count");
+    this.queue = [];
+    this.total = 0; // lines that arrived
+    this.unseen = 0; // of them, since the user scrolled up
+    this.follows = true;
+    this.states = {};
+    this.attempt = null;
+    this.open = {}; // rows whose line goes on in the next event
+    this.frame = 0;
+    this.#setUpScrolling();
+    this.#setUpWrap(part("wrap"));
+    this.search = new Search(this.box, this.lines, part("search"), part("hits"), () => this.#unfollow());
+  }
+
+  // line: {ts, stream, line, attempt?, more?}
+  push(line) {
+    this.queue.push(line);
+    this.frame ||= requestAnimationFrame(() => this.#draw());
+  }
+
+  note(text) {
+    this.empty.textContent = text;
+  }
+
+  #draw() {
+    this.frame = 0;
+    const skipped = this.queue.length - LINES_MAX;
+    if (skipped > SLACK) {
+      for (const line of this.queue.splice(0, skipped)) this.#pass(line);
+      this.lines.replaceChildren();
+      this.open = {};
+    }
+    const batch = document.createDocumentFragment();
+    for (const line of this.queue.splice(0, BATCH_MAX)) this.#row(line, batch);
+    this.lines.append(batch);
+    this.empty.hidden = this.total > 0;
+    if (this.lines.childElementCount > LINES_MAX + SLACK && this.follows) {
+      while (this.lines.childElementCount > LINES_MAX) this.lines.firstElementChild.remove();
+    }
+    this.#tell();
+    if (this.follows) this.#toEnd();
+    this.search.later();
+    if (this.queue.length) this.frame = requestAnimationFrame(() => this.#draw());
+  }
+
+  #pass(line) {
+    if (!line.more) this.total++;
+    this.#unseenLine();
+  }
+
+  #unseenLine() {
+    if (!this.follows) this.unseen++;
+  }
+
+  #row(line, batch) {
+    if (line.attempt !== undefined && line.attempt !== this.attempt) {
+      this.attempt = line.attempt;
+      this.states = {};
+      this.open = {};
+      if (line.attempt > 1 || this.attemptsMax > 1) batch.append(heading(line.attempt, line.ts));
+    }
+    const state = this.states[line.stream] ?? start();
+    const open = this.open[line.stream];
+    if (open) {
+      this.states[line.stream] = render(line.line, open, state);
+    } else {
+      this.total++;
+      this.#unseenLine();
+      const row = document.createElement("div");
+      row.className = line.stream === "stderr" ? "row err" : line.stream === "system" ? "row note" : "row";
+      row.dataset.n = this.total;
+      row.title = clock(line.ts);
+      const text = document.createElement("span");
+      this.states[line.stream] = render(line.line, text, state);
+      row.append(text);
+      batch.append(row);
+      if (line.more) this.open[line.stream] = text;
+    }
+    if (!line.more) delete this.open[line.stream];
+  }
+
+  #tell() {
+    const shown = this.lines.childElementCount;
+    const total = this.total.toLocaleString("en");
+    this.count.textContent =
+      this.total > shown && shown >= LINES_MAX ? `${total} lines, the last ${shown.toLocaleString("en")} shown` : `${total} ${this.total === 1 ? "line" : "lines"}`;
+    this.jump.hidden = this.follows;
+    this.jumpWords.textContent = this.unseen ? `${this.unseen.toLocaleString("en")} new ${this.unseen === 1 ? "line" : "lines"}` : "Jump to the end";
+  }
+
+  #setUpScrolling() {
+    let last = 0;
+    this.box.addEventListener("scroll", () => {
+      const { scrollTop, scrollHeight, clientHeight } = this.box;
+      const isAtEnd = scrollHeight - scrollTop - clientHeight < 24;
+      if (isAtEnd) this.#follow();
+      else if (scrollTop < last) this.#unfollow();
+      last = scrollTop;
+    }, { passive: true });
+    this.jump.addEventListener("click", () => {
+      this.#follow();
+      this.#toEnd();
+      this.box.focus();
+    });
+  }
+
+  #follow() {
+    if (this.follows) return;
+    this.follows = true;
+    this.unseen = 0;
+    this.#tell();
+  }
+
+  #unfollow() {
+    if (!this.follows) return;
+    this.follows = false;
+    this.#tell();
+  }
+
+  #toEnd() {
+    this.box.scrollTop = this.box.scrollHeight;
+  }
+
+  #setUpWrap(button) {
+    const apply = (wraps) => {
+      this.box.classList.toggle("wrap", wraps);
+      button.setAttribute("aria-pressed", String(wraps));
+      if (this.follows) this.#toEnd();
+    };
+    const stored = () => {
+      try {
+        return localStorage.getItem("wrap");
+      } catch {
+        return null;
+      }
+    };
+    apply((stored() ?? (innerWidth < 620 ? "yes" : "no")) === "yes");
+    button.addEventListener("click", () => {
+      const wraps = button.getAttribute("aria-pressed") !== "true";
+      apply(wraps);
+      try {
+        localStorage.setItem("wrap", wraps ? "yes" : "no");
+      } catch {
+        // not remembered, then
+      }
+    });
+  }
+
+  showAttempt(number) {
+    const row = this.lines.querySelector(`[data-attempt="${Number(number)}"]`);
+    if (!row) return false;
+    this.#unfollow();
+    this.box.scrollTop = row.offsetTop - this.lines.offsetTop;
+    this.box.focus();
+    return true;
+  }
+}
+
+function heading(attempt, ts) {
+  const row = document.createElement("div");
+  row.className = "row attempt";
+  row.dataset.attempt = attempt;
+  row.textContent = `Attempt ${attempt} · ${clock(ts)}`;
+  return row;
+}
+
+function clock(ts) {
+  const at = typeof ts === "number" ? new Date(ts * 1000) : new Date(ts);
+  return Number.isNaN(at.getTime()) ? "" : at.toISOString().slice(11, 23);
+}
+
+// Finds text in the lines that are shown and paints it with the highlight registry: the lines themselves stay untouched.
+class Search {
+  constructor(box, lines, field, hits, onMove) {
+    Object.assign(this, { box, lines, field, hits, onMove, found: [], at: -1, timer: 0 });
+    this.canPaint = "highlights" in CSS;
+    field.addEventListener("input", () => this.#run(true));
+    field.addEventListener("keydown", (event) => {
+      if (event.key === "Enter") {
+        event.preventDefault();
+        this.#move(event.shiftKey ? -1 : 1);
+      } else if (event.key === "Escape" && field.value) {
+        event.stopPropagation();
+        field.value = "";
+        this.#run(false);
+      }
+    });
+  }
+
+  later() {
+    if (!this.field.value || this.timer) return;
+    this.timer = setTimeout(() => {
+      this.timer = 0;
+      this.#run(false);
+    }, 500);
+  }
+
+  #run(moves) {
+    const wanted = this.field.value.toLowerCase();
+    const now = this.found[this.at];
+    this.found = wanted ? this.#ranges(wanted) : [];
+    this.at = moves || !now ? this.found.length - 1 : this.found.findIndex((range) => range.startContainer === now.startContainer && range.startOffset === now.startOffset);
+    if (moves && this.found.length) this.#show();
+    this.#paint();
+  }
+
+  #ranges(wanted) {
+    const ranges = [];
+    const walker = document.createTreeWalker(this.lines, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode() && ranges.length < HITS_MAX) {
+      const text = walker.currentNode.data.toLowerCase();
+      for (let at = text.indexOf(wanted); at >= 0 && ranges.length < HITS_MAX; at = text.indexOf(wanted, at + wanted.length)) {
+        const range = document.createRange();
+        range.setStart(walker.currentNode, at);
+        range.setEnd(walker.currentNode, Math.min(at + wanted.length, walker.currentNode.length));
+        ranges.push(range);
+      }
+    }
+    return ranges;
+  }
+
+  #move(step) {
+    if (!this.found.length) return;
+    this.at = (this.at + step + this.found.length) % this.found.length;
+    this.#show();
+    this.#paint();
+  }
+
+  #show() {
+    this.onMove();
+    this.found[this.at].startContainer.parentElement.closest(".row")?.scrollIntoView({ block: "center", inline: "nearest" });
+  }
+
+  #paint() {
+    const many = this.found.length >= HITS_MAX ? `${HITS_MAX}+` : this.found.length;
+    this.hits.textContent = this.field.value ? (this.found.length ? `${this.at + 1}/${many}` : "none") : "";
+    if (!this.canPaint) return;
+    CSS.highlights.set("found", new Highlight(...this.found));
+    CSS.highlights.set("found-now", this.found[this.at] ? new Highlight(this.found[this.at]) : new Highlight());
+  }
+}

@@ -1,0 +1,170 @@
+// What every page does: colours, clocks, copying, filters, the start dialog, and following the server.
+import { follow } from "./sse.js";
+import { refresh } from "./swap.js";
+import { ago, duration } from "./words.js";
+
+const REFRESH_MS = 1000; // at most one refresh in this time
+const $ = (selector, root = document) => root.querySelector(selector);
+
+// ---- colours
+const THEMES = { system: "light", light: "dark", dark: "system" };
+$("[data-theme-toggle]")?.addEventListener("click", () => {
+  const root = document.documentElement;
+  const next = THEMES[root.dataset.theme ?? "system"];
+  if (next === "system") delete root.dataset.theme;
+  else root.dataset.theme = next;
+  try {
+    if (next === "system") localStorage.removeItem("theme");
+    else localStorage.setItem("theme", next);
+  } catch {
+    // not remembered, then
+  }
+  announce(`Colours: ${next}`, true);
+});
+
+// ---- clocks
+function tick() {
+  const now = Date.now();
+  for (const time of document.querySelectorAll("time[data-ago]")) set(time, ago(Date.parse(time.dateTime), now));
+  for (const span of document.querySelectorAll("[data-since]")) set(span, duration(now - Date.parse(span.dataset.since)));
+}
+function set(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+setInterval(tick, 1000);
+document.addEventListener("swapped", tick);
+tick();
+
+// ---- saying things
+let toast;
+function announce(text, visibly = false) {
+  $("[data-announce]").textContent = text;
+  if (!visibly) return;
+  toast?.remove();
+  toast = Object.assign(document.createElement("div"), { className: "toast", textContent: text });
+  document.body.append(toast);
+  setTimeout((mine) => mine.remove(), 1800, toast);
+}
+
+let status = $("[data-status]")?.dataset.status;
+document.addEventListener("swapped", () => {
+  const now = $("[data-status]");
+  if (now && now.dataset.status !== status) status = now.dataset.status;
+});
+
+// ---- copying
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  const text = button.dataset.copy.startsWith("/") ? location.origin + button.dataset.copy : button.dataset.copy;
+  try {
+    await navigator.clipboard.writeText(text);
+    announce("Copied", true);
+  } catch {
+    announce("The browser does not allow copying here", true);
+  }
+});
+
+// ---- filters
+for (const form of document.querySelectorAll("[data-auto-submit]")) {
+  form.addEventListener("change", () => form.requestSubmit());
+}
+const search = $("[data-search]");
+function filter() {
+  const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const rows = [...document.querySelectorAll("[data-words]")];
+  for (const row of rows) row.hidden = !words.every((word) => row.dataset.words.includes(word));
+  const none = $("[data-no-match]");
+  if (none) none.hidden = rows.length === 0 || rows.some((row) => !row.hidden);
+}
+if (search) {
+  search.addEventListener("input", filter);
+  document.addEventListener("swapped", filter);
+  if (search.value) filter();
+}
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.target.closest("input, textarea, select, dialog")) return;
+  const field = search ?? $("[data-log-search]");
+  if (!field) return;
+  event.preventDefault();
+  field.focus();
+  field.select();
+});
+
+// ---- the start dialog
+const dialog = $("[data-start-dialog]");
+document.addEventListener("click", async (event) => {
+  const link = event.target.closest("a[data-start]");
+  if (!link || !dialog || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  try {
+    const answer = await fetch(link.href, { headers: { accept: "text/html" } });
+    const form = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-start-form]");
+    if (!form) throw new Error("no form");
+    dialog.replaceChildren(document.importNode(form, true));
+    setUpForm(dialog);
+    dialog.showModal();
+    $("[data-focus]", dialog).focus();
+  } catch {
+    location.href = link.href;
+  }
+});
+dialog?.addEventListener("click", (event) => {
+  if (event.target !== dialog && !event.target.closest("[data-close]")) return;
+  event.preventDefault();
+  dialog.close();
+});
+
+function setUpForm(root) {
+  for (const pairs of root.querySelectorAll("[data-pairs]")) {
+    const isBlank = (pair) => [...pair.querySelectorAll("input")].every((input) => input.value === "");
+    const blank = [...pairs.children].find(isBlank)?.cloneNode(true);
+    for (const pair of [...pairs.children]) if (isBlank(pair)) pair.remove();
+    $("[data-add]", pairs.parentElement).addEventListener("click", () => {
+      pairs.append(blank.cloneNode(true));
+      $("input", pairs.lastElementChild).focus();
+    });
+    pairs.addEventListener("click", (event) => event.target.closest("[data-remove]")?.closest(".pair").remove());
+  }
+}
+setUpForm(document);
+
+// One click, one run: the key in the form makes a repeat harmless, this makes it visible.
+document.addEventListener("submit", (event) => {
+  const button = event.submitter;
+  if (event.target.method === "post" && button) setTimeout(() => (button.disabled = true));
+});
+addEventListener("pageshow", (event) => {
+  if (event.persisted) for (const button of document.querySelectorAll("button[disabled]")) button.disabled = false;
+});
+
+// ---- following the server
+const connection = $("[data-connection]");
+function showConnection(state) {
+  if (!connection) return;
+  connection.className = `dot ${state === "open" ? "on" : state === "retry" ? "retry" : ""}`;
+  $("[data-connection-words]").textContent = state === "open" ? "live" : state === "retry" ? "reconnecting" : "not live";
+}
+
+let refreshing = null;
+let refreshAgain = false;
+function refreshSoon() {
+  if (refreshing) {
+    refreshAgain = true;
+    return;
+  }
+  refreshing = refresh()
+    .catch(() => {})
+    .then(() => new Promise((done) => setTimeout(done, REFRESH_MS)))
+    .then(() => {
+      refreshing = null;
+      if (refreshAgain) {
+        refreshAgain = false;
+        refreshSoon();
+      }
+    });
+}
+document.addEventListener("refresh", refreshSoon);
+const live = document.body.dataset.live;
+if (live) follow(live, (event) => void (event === "changed" && refreshSoon()), { onState: showConnection, pauseWhenHidden: true });
+else showConnection("closed");
