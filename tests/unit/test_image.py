@@ -19,9 +19,7 @@ def test_one_content_has_one_name(left: dict[str, bytes], right: dict[str, bytes
 
 def test_the_base_image_is_part_of_the_name() -> None:
     """A run on another base image is another image."""
-    assert worker_reference({}, {"WORKER_BASE_IMAGE": "a"}) != worker_reference(
-        {}, {"WORKER_BASE_IMAGE": "b"}
-    )
+    assert worker_reference({}, {"WORKER_BASE_IMAGE": "a"}) != worker_reference({}, {"WORKER_BASE_IMAGE": "b"})
 
 
 def test_the_context_is_the_deployed_dockerfile() -> None:

@@ -179,6 +179,21 @@ def test_a_truncated_log_stays_truncated_for_the_next_runner() -> None:
     assert not assembler.pending
 
 
+def test_only_what_was_handed_out_may_be_acknowledged() -> None:
+    """``end`` leaves out what still waits: lines for their chunk, the rest of a line, and the mark of a full log."""
+    assembler = Assembler(log_bytes_max=10)
+    assembler.feed("stdout", 0, NOON, b"one\ntwo")
+    assert (assembler.end, assembler.pending) == ((0, 0), True)
+    assembler.flush()
+    assert (assembler.end, assembler.pending) == ((4, 0), False)
+    assembler.feed("stdout", 7, NOON, b" and three\n")
+    assert assembler.end == (4, 0)
+    (mark,) = assembler.flush()
+    assert mark.truncated
+    assembler.feed("stdout", 18, NOON, b"four\n")
+    assert (assembler.end, assembler.pending) == ((23, 0), False)
+
+
 def test_missing_bytes_are_said_to_be_missing() -> None:
     """A gap in the offsets is written into the log; the run goes on."""
     assembler = Assembler()

@@ -55,6 +55,7 @@ class Assembler:
         self._masker = Masker(secrets)
         self._log_bytes_max = log_bytes_max
         self._end = [0, *(resume.end if resume else (0, 0))]  # by stream number; said by the system, stdout, stderr
+        self._sealed = self._counted
         self._open = [b"", b"", b""]  # the line not yet complete
         self._open_at = [0.0, 0.0, 0.0]
         self._truncated = resume.truncated if resume else False
@@ -64,8 +65,11 @@ class Assembler:
 
     @property
     def end(self) -> tuple[int, int]:
-        """How many bytes of stdout and stderr are accounted for, by chunks or by the cap."""
-        return self._end[1], self._end[2]
+        """How many bytes of stdout and stderr the chunks returned so far account for; behind the cap, all there were.
+
+        May be acknowledged as soon as those chunks are published.
+        """
+        return self._sealed if self._pieces or not self._truncated else self._counted
 
     @property
     def pending(self) -> bool:
@@ -73,8 +77,12 @@ class Assembler:
         return bool(self._pieces)
 
     @property
+    def _counted(self) -> tuple[int, int]:
+        return self._end[1], self._end[2]
+
+    @property
     def truncated(self) -> bool:
-        """Whether output is only counted: ``end`` may then be acknowledged without publishing anything."""
+        """Whether the log is full: ``end`` then grows without any chunk being returned."""
         return self._truncated
 
     def feed(self, stream: OutputStream, offset: int, at: datetime, data: bytes) -> list[Chunk]:
@@ -104,7 +112,7 @@ class Assembler:
         for number in (1, 2):
             self._flush_open(number)
         if self._truncated:
-            self._mark(_moment(at), f"log truncated; the script wrote {sum(self.end)} bytes in all")
+            self._mark(_moment(at), f"log truncated; the script wrote {sum(self._counted)} bytes in all")
         self._seal(eof=True, at=_moment(at))
         return self._take_full()
 
@@ -185,11 +193,12 @@ class Assembler:
             Chunk(
                 at=start,
                 lines=tuple(Piece(round((at - start) * 1000), n, "".join(t)) for at, n, t in self._pieces),
-                end=self.end,
+                end=self._counted,
                 truncated=self._truncated,
                 eof=eof,
             )
         )
+        self._sealed = self._counted
         self._pieces = []
         self._size_bytes = _CHUNK_COST_BYTES
 

@@ -39,6 +39,8 @@ from fastflow_runner.errors import RunnerError
 
 NAME_PREFIX: Final = "ff-"
 MIB: Final = 1024 * 1024
+USER: Final = 65532
+"""The user id of runs, and the owner of the environment store."""
 
 
 class Mount(msgspec.Struct, frozen=True):
@@ -62,6 +64,8 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int | None = None
     cpu_cores: float | None = None
     processes_max: int = 512
+    user: int = USER
+    """User and group id of everything inside; ids other than the default need no name in the image."""
     tmp_bytes: int = 256 * MIB
     work_bytes: int = 512 * MIB
     env: Mapping[str, str] = {}

@@ -42,7 +42,6 @@ from fastflow_runner.sandbox import (
 )
 from fastflow_runner.sandbox.docker_stream import RawStream, Refused
 
-USER: Final = "65532:65532"
 LABEL_SCOPE: Final = "fastflow.scope"
 LABEL_TOKEN: Final = "fastflow.token"  # noqa: S105 - tells two sandboxes apart; no secret
 CALL_TIMEOUT_S: Final = 60.0
@@ -266,7 +265,7 @@ def _config(spec: SandboxSpec, labels: dict[str, str]) -> dict[str, Any]:
         # exec: compiled extensions of packages are loaded from where they were unpacked.
         "Tmpfs": {
             "/tmp": f"rw,nosuid,nodev,exec,size={spec.tmp_bytes},mode=1777",  # noqa: S108 - the sandbox's own
-            "/work": f"rw,nosuid,nodev,exec,size={spec.work_bytes},uid=65532,gid=65532,mode=0755",
+            "/work": f"rw,nosuid,nodev,exec,size={spec.work_bytes},uid={spec.user},gid={spec.user},mode=0755",
         },
         "Mounts": [_mount(mount) for mount in spec.mounts],
         "PidsLimit": spec.processes_max,
@@ -288,7 +287,7 @@ def _config(spec: SandboxSpec, labels: dict[str, str]) -> dict[str, Any]:
     return {
         "Image": spec.image,
         "Labels": labels,
-        "User": USER,
+        "User": f"{spec.user}:{spec.user}",
         "Env": [f"{name}={value}" for name, value in spec.env.items()],
         "OpenStdin": True,
         "StdinOnce": False,
