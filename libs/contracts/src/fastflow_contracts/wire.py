@@ -166,6 +166,14 @@ class Bus:
             datetime.fromisoformat(headers["Nats-Time-Stamp"]),
         )
 
+    async def last_sequence(self, stream: str) -> int:
+        """Sequence of the newest message *stream* ever had; 0 if it never had one."""
+        try:
+            info = await self.js.stream_info(stream)
+        except (nats.errors.Error, TimeoutError) as error:
+            raise Unavailable(f"the bus did not answer about stream {stream}") from error
+        return int(info.state.last_seq)
+
     async def put(self, bucket: str, key: str, value: bytes, *, expect: int | None = None) -> int:
         """Write one value and return its revision. See ``Put.expect``; raises as ``commit``."""
         return (await self.commit(bucket, (Put(key, value, expect),)))[0]

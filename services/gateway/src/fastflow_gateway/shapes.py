@@ -10,9 +10,9 @@ from datetime import date, datetime
 from typing import Any, Literal
 
 import msgspec
-from fastflow_contracts.manifest import Notice, Problem
 
 from fastflow_contracts.logs import LogStream
+from fastflow_contracts.manifest import Notice, Problem
 from fastflow_contracts.messages import SyncReport
 from fastflow_contracts.run import ErrorType, Limits, Status, TriggeredBy
 

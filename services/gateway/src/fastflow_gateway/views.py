@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, assert_never
+from typing import Any, Literal, assert_never
 from urllib.parse import quote
 
 import msgspec
@@ -162,6 +162,7 @@ def pipeline_detail(
 
 
 def schedule(given: SpecSchedule) -> shapes.Schedule:
+    kind: Literal["cron", "interval", "once"]
     match given.timing:
         case Cron(expr=expr):
             kind, value = "cron", expr

@@ -1,0 +1,194 @@
+"""Following what a run says, for any number of followers: one feed for each run and process. I/O.
+
+A ``Channel`` keeps the newest messages of its subject, ready to be sent, up to ``KEPT_BYTES_MAX``. A follower reads
+them at its own pace; one that fell behind what is kept reads from the bus until it has caught up. So nobody who does
+not read makes anybody else wait, or this process hold more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from bisect import bisect_right
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing
+from typing import Final, NamedTuple, TypeAlias
+
+from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.pull import Message, feed
+from fastflow_contracts.wire import Bus
+
+log = logging.getLogger(__name__)
+
+KEPT_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Of each followed subject."""
+ITEM_BYTES: Final = 256
+"""What an item costs besides its events."""
+FOLLOWERS_MAX: Final = 1_000
+"""Streams open at once in this process."""
+BATCH: Final = 8
+"""Messages under way at once for one feed; one may have 256 KB."""
+
+
+class Item(NamedTuple):
+    """One stored message as the events it comes to, which may be none."""
+
+    sequence: int
+    attempt: int
+    events: tuple[bytes, ...]
+    size_bytes: int
+
+
+Render: TypeAlias = Callable[[Message], tuple[int, tuple[bytes, ...]]]
+"""The attempt and the events of a message. Raises ``FastFlowError`` if it is none of ours."""
+
+
+class Busy(FastFlowError):
+    """There are too many followers already."""
+
+
+class Channel:
+    """The newest items of one subject. Made by ``Follower.follow``."""
+
+    def __init__(self, bus: Bus, stream: str, subject: str, render: Render, *, is_settled: bool) -> None:
+        self._bus = bus
+        self._stream = stream
+        self._subject = subject
+        self._render = render
+        self._items: list[Item] = []
+        self._kept_bytes = 0
+        self._dropped = 0
+        """Sequence of the newest item that is not kept any more."""
+        self.wakes: set[asyncio.Event] = set()
+        self.is_caught_up = False
+        """Everything that was stored when the newest item was sent has arrived."""
+        self.is_settled = is_settled
+        """The run was over when the feed began: once caught up, nothing more will come."""
+
+    async def serve(self) -> None:
+        """Take in what is published until cancelled."""
+        repeats = _Repeats()
+        async with aclosing(feed(self._bus, self._stream, self._subject, after=0, batch=BATCH)) as batches:
+            async for batch in batches:
+                for message in batch.messages:
+                    self._keep(self._item(message, repeats))
+                self.is_caught_up = batch.caught_up
+                for wake in self.wakes:
+                    wake.set()
+
+    async def items(self, after: int) -> AsyncGenerator[Item]:
+        """Everything with a sequence greater than *after* that is there by now; ends when there is no more."""
+        while True:
+            if after < self._dropped:
+                async with aclosing(self._replay(after)) as replay:
+                    async for item in replay:
+                        yield item
+                        after = item.sequence
+                after = max(after, self._dropped)
+            # One lookup for each item: between two of them the kept ones move on, and a slow follower must hold none.
+            elif (kept := self._next(after)) is not None:
+                yield kept
+                after = kept.sequence
+            else:
+                return
+
+    async def _replay(self, after: int) -> AsyncGenerator[Item]:
+        """From the bus, until what is kept follows on or there is nothing more."""
+        repeats = _Repeats()
+        # From the one before on, because the next one may repeat it.
+        replay_from = max(0, after - 1)
+        async with aclosing(feed(self._bus, self._stream, self._subject, after=replay_from, batch=BATCH)) as batches:
+            async for batch in batches:
+                for message in batch.messages:
+                    item = self._item(message, repeats)
+                    if item.sequence > after:
+                        yield item
+                        after = item.sequence
+                if batch.caught_up or after >= self._dropped:
+                    return
+
+    def _next(self, after: int) -> Item | None:
+        index = bisect_right(self._items, after, key=lambda item: item.sequence)
+        return self._items[index] if index < len(self._items) else None
+
+    def _keep(self, item: Item) -> None:
+        self._items.append(item)
+        self._kept_bytes += item.size_bytes
+        surplus = 0
+        while self._kept_bytes > KEPT_BYTES_MAX and surplus < len(self._items) - 1:
+            self._kept_bytes -= self._items[surplus].size_bytes
+            self._dropped = self._items[surplus].sequence
+            surplus += 1
+        del self._items[:surplus]
+
+    def _item(self, message: Message, repeats: _Repeats) -> Item:
+        try:
+            attempt, events = self._render(message)
+        except FastFlowError as error:
+            log.warning("%s at %d is ignored: %s", message.subject, message.sequence, error)
+            attempt, events = 0, ()
+        if repeats.is_repeat(message):
+            events = ()
+        return Item(message.sequence, attempt, events, ITEM_BYTES + sum(map(len, events)))
+
+
+class _Repeats:
+    """A publisher that was unsure sends again: an exact repeat of the message before is one message, said twice."""
+
+    def __init__(self) -> None:
+        self._last: tuple[str, bytes] | None = None
+
+    def is_repeat(self, message: Message) -> bool:
+        former, self._last = self._last, (message.subject, message.data)
+        return former == self._last
+
+
+class Follower:
+    """Channels by subject. Each is open while somebody follows it."""
+
+    def __init__(self, bus: Bus, group: asyncio.TaskGroup) -> None:
+        self._bus = bus
+        self._group = group
+        self._channels: dict[str, tuple[Channel, asyncio.Task[None]]] = {}
+        self._followers = 0
+        self._wakes: set[asyncio.Event] = set()
+        self.is_stopping = False
+
+    @property
+    def followers(self) -> int:
+        """How many follow something now."""
+        return self._followers
+
+    def stop(self) -> None:
+        """Tell every follower to end its stream."""
+        self.is_stopping = True
+        for wake in self._wakes:
+            wake.set()
+
+    @contextlib.contextmanager
+    def follow(
+        self, stream: str, subject: str, render: Render, wake: asyncio.Event, *, is_settled: bool
+    ) -> Iterator[Channel]:
+        """The channel of *subject*; *wake* is set whenever it has news. *is_settled*: see ``Channel``.
+
+        Raises ``Busy``.
+        """
+        if self._followers >= FOLLOWERS_MAX:
+            raise Busy(f"{FOLLOWERS_MAX} streams are open here; close one, or ask another gateway.")
+        if subject not in self._channels:
+            channel = Channel(self._bus, stream, subject, render, is_settled=is_settled)
+            self._channels[subject] = channel, self._group.create_task(channel.serve(), name=f"follow {subject}")
+        channel, task = self._channels[subject]
+        self._followers += 1
+        self._wakes.add(wake)
+        channel.wakes.add(wake)
+        try:
+            yield channel
+        finally:
+            self._followers -= 1
+            self._wakes.discard(wake)
+            channel.wakes.discard(wake)
+            if not channel.wakes:
+                task.cancel()
+                del self._channels[subject]

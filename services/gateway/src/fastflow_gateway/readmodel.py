@@ -1,0 +1,201 @@
+"""What the bus knows, kept in memory by following it: pipelines, runs, runners, syncs, refused starts. I/O.
+
+Reads are answered from here without asking the bus; what is not here yet is looked up there. Whoever waits for a run
+is woken by its next change: nothing polls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
+from contextlib import aclosing
+from datetime import datetime, timedelta
+from typing import Final
+
+from fastflow_contracts import messages, streams, subjects
+from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.ids import RunId
+from fastflow_contracts.messages import PRESENCE_S, PipelineRecord, Presence, Skip, SyncStatus
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pull import Message, feed
+from fastflow_contracts.runs import NoSuchRun, RunStore
+from fastflow_contracts.streams import bucket_stream
+from fastflow_contracts.wire import Bus, BusError
+from fastflow_gateway.history import History, Known
+
+log = logging.getLogger(__name__)
+
+SKIPS_MAX: Final = 1000
+"""Refused starts that are remembered."""
+GONE_S: Final = 3 * PRESENCE_S
+"""A runner that has not renewed its presence for this long counts as gone."""
+_RETRY_S: Final = 0.25
+
+
+class ReadModel:
+    """Up to date while ``serve`` runs."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._store = RunStore(bus)
+        self.history = History()
+        self._pipelines: dict[PipelineName, PipelineRecord] = {}
+        self._runners: dict[str, tuple[Presence, datetime]] = {}
+        self.sync: SyncStatus | None = None
+        self._skips: deque[Skip] = deque(maxlen=SKIPS_MAX)
+        self._watching: defaultdict[RunId, set[asyncio.Event]] = defaultdict(set)
+        self._behind = {"runs", "pipelines", "runners", "notices"}
+        self._ready = asyncio.Event()
+
+    async def serve(self) -> None:
+        """Follow the bus until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for name, bucket, keys, apply, forget in (
+                ("runs", subjects.RUNS, subjects.RUN_KEYS, self._on_run, self._forget_runs),
+                ("pipelines", subjects.PIPELINES, ">", self._on_pipeline, self._forget_pipelines),
+                ("runners", subjects.RUNNERS, subjects.RUNNER_KEYS, self._on_runner, self._runners.clear),
+            ):
+                follow = self._follow(name, bucket_stream(bucket), f"$KV.{bucket}.{keys}", apply, forget)
+                group.create_task(follow, name=f"follow-{name}")
+            group.create_task(self._follow_notices(), name="follow-notices")
+
+    @property
+    def behind(self) -> frozenset[str]:
+        """What is not known completely yet; empty once the model has caught up."""
+        return frozenset(self._behind)
+
+    async def caught_up(self) -> None:
+        """Wait until everything is known that was stored when ``serve`` began."""
+        await self._ready.wait()
+
+    def pipelines(self) -> list[PipelineRecord]:
+        """Those that are there, by name."""
+        return sorted((p for p in self._pipelines.values() if p.removed_at is None), key=lambda p: p.name)
+
+    async def pipeline(self, name: PipelineName) -> PipelineRecord | None:
+        """None if there is no such pipeline (any more). Raises what the bus raises."""
+        record = self._pipelines.get(name)
+        if record is None:
+            entry = await self._bus.get(subjects.PIPELINES, subjects.pipeline_key(name))
+            record = messages.PIPELINE.decode(entry.value) if entry else None
+        return record if record is not None and record.removed_at is None else None
+
+    async def run(self, run_id: RunId) -> Known | None:
+        """None if there is no such run (any more). Raises what the bus raises."""
+        known = self.history.get(run_id)
+        if known is None:
+            with contextlib.suppress(NoSuchRun):
+                stored = await self._store.find(run_id)
+                return Known(stored.run, stored.revision)
+        return known
+
+    def runners(self, now: datetime) -> list[Presence]:
+        """Those that are alive at *now*."""
+        oldest = now - timedelta(seconds=GONE_S)
+        return [presence for presence, seen_at in self._runners.values() if seen_at >= oldest]
+
+    def skips(self, pipeline: PipelineName, number: int) -> list[Skip]:
+        """The newest refused starts of one pipeline, newest first."""
+        return [skip for skip in reversed(self._skips) if skip.pipeline == pipeline][:number]
+
+    @contextlib.contextmanager
+    def watching(self, run_id: RunId, wake: asyncio.Event | None = None) -> Iterator[asyncio.Event]:
+        """An event that is set at every change of the run. Clear it, look, then wait: nothing is missed."""
+        wake = wake or asyncio.Event()
+        self._watching[run_id].add(wake)
+        try:
+            yield wake
+        finally:
+            self._watching[run_id].discard(wake)
+            if not self._watching[run_id]:
+                del self._watching[run_id]
+
+    async def changed(self, run_id: RunId, *, after: int) -> Known:
+        """The run as soon as a revision later than *after* is known (0 = any). Waits for ever: bound it."""
+        with self.watching(run_id) as wake:
+            while True:
+                wake.clear()
+                known = self.history.get(run_id)
+                if known is not None and known.revision > after:
+                    return known
+                await wake.wait()
+
+    async def _follow(
+        self,
+        name: str,
+        stream: str,
+        subject: str,
+        apply: Callable[[Message], None],
+        forget: Callable[[], None],
+        *,
+        after: int | None = None,
+    ) -> None:
+        async with aclosing(feed(self._bus, stream, subject, after=after)) as batches:
+            async for batch in batches:
+                if batch.restarted:
+                    forget()
+                for message in batch.messages:
+                    try:
+                        apply(message)
+                    except FastFlowError as error:
+                        # One record that cannot be read must not hide all others.
+                        log.warning("%s is ignored: %s", message.subject, error)
+                if batch.caught_up and name in self._behind:
+                    self._behind.discard(name)
+                    if not self._behind:
+                        self._ready.set()
+
+    async def _follow_notices(self) -> None:
+        """Only the newest: the stream keeps far more than anyone looks at."""
+        while True:
+            try:
+                last = await self._bus.last_sequence(streams.NOTICES)
+                break
+            except BusError as error:
+                log.debug("notices wait: %s", error)
+                await asyncio.sleep(_RETRY_S)
+        await self._follow(
+            "notices",
+            streams.NOTICES,
+            "ff.skipped.>",
+            lambda message: self._skips.append(messages.SKIP.decode(message.data)),
+            self._skips.clear,
+            after=max(0, last - SKIPS_MAX),
+        )
+
+    def _on_run(self, message: Message) -> None:
+        ref = subjects.parse_run_key(message.subject.removeprefix(f"$KV.{subjects.RUNS}."))
+        if message.header("KV-Operation"):
+            self.history.remove(ref.run_id)
+        else:
+            self.history.put(messages.RUN.decode(message.data), message.sequence)
+        for wake in self._watching.get(ref.run_id, ()):
+            wake.set()
+
+    def _on_pipeline(self, message: Message) -> None:
+        key = message.subject.removeprefix(f"$KV.{subjects.PIPELINES}.")
+        gone = message.header("KV-Operation") is not None
+        if key == subjects.SYNC_STATUS_KEY:
+            self.sync = None if gone else messages.SYNC_STATUS.decode(message.data)
+        elif gone:
+            self._pipelines.pop(subjects.parse_pipeline_key(key), None)
+        else:
+            record = messages.PIPELINE.decode(message.data)
+            self._pipelines[record.name] = record
+
+    def _on_runner(self, message: Message) -> None:
+        runner = message.subject.removeprefix(f"$KV.{subjects.RUNNERS}.runner.")
+        if message.header("KV-Operation"):
+            self._runners.pop(runner, None)
+        else:
+            self._runners[runner] = (messages.PRESENCE.decode(message.data), message.stored_at)
+
+    def _forget_runs(self) -> None:
+        self.history = History()
+
+    def _forget_pipelines(self) -> None:
+        self._pipelines.clear()
+        self.sync = None

@@ -1,0 +1,42 @@
+"""What the gateway can be told by its environment. No I/O."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from fastflow_contracts.settings import BadSettings, Env
+
+TOKEN_CHARACTERS_MIN = 16
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Defaults are those of a laptop."""
+
+    nats_url: Annotated[str, Env("FASTFLOW_NATS_URL", "Address of the bus, credentials included.", secret=True)] = (
+        "nats://127.0.0.1:4222"
+    )
+    host: Annotated[str, Env("FASTFLOW_HOST", "Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Env("FASTFLOW_PORT", "Port to listen on; 0 = any free one.")] = 8000
+    admin_token: Annotated[
+        str,
+        Env(
+            "FASTFLOW_ADMIN_TOKEN",
+            f"What people and programs prove themselves with; at least {TOKEN_CHARACTERS_MIN} characters.",
+            secret=True,
+        ),
+    ] = ""
+    webhook_bytes_max: Annotated[int, Env("FASTFLOW_WEBHOOK_BYTES_MAX", "Largest body of a webhook.")] = 1024 * 1024
+    metrics: Annotated[bool, Env("FASTFLOW_METRICS", "Answer GET /metrics, without a token.")] = True
+    log_json: Annotated[bool, Env("LOG_JSON", "Log JSON lines instead of text.")] = False
+    log_level: Annotated[str, Env("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")] = "INFO"
+
+
+def check(settings: Settings) -> None:
+    """Raise ``BadSettings`` when the door would stand open."""
+    if len(settings.admin_token) < TOKEN_CHARACTERS_MIN:
+        raise BadSettings(
+            f"FASTFLOW_ADMIN_TOKEN must have at least {TOKEN_CHARACTERS_MIN} characters; "
+            "make one with: python -c 'import secrets; print(secrets.token_urlsafe())'"
+        )
