@@ -11,6 +11,7 @@ import ctypes
 import json
 import logging
 import os
+import re
 import secrets
 import signal
 import socket
@@ -18,13 +19,18 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from fastflow.datadir import write_private
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.streams import GIB, MIB, PAYLOAD_BYTES_MAX
 
 log = logging.getLogger(__name__)
 
 START_S = 15.0
+ANSWER_S = 2.0
 STOP_S = 10.0
+AGAIN_S = 1.0
+"""Pause before a server that could not be started is tried again."""
+USER = "fastflow"
 STORE_BYTES_MAX = 16 * GIB
 _PR_SET_PDEATHSIG = 1
 
@@ -37,7 +43,7 @@ write_deadline: "10s"
 ping_interval: "20s"
 pid_file: {pid_file}
 authorization {{
-  user: fastflow
+  user: {user}
   password: {password}
 }}
 jetstream {{
@@ -54,25 +60,28 @@ class BusFailed(FastFlowError):
 
 
 @contextlib.asynccontextmanager
-async def embedded_bus(directory: Path, *, port: int | None = None, sync: str = "always") -> AsyncIterator[str]:
+async def embedded_bus(
+    directory: Path, *, port: int | None = None, sync: str = "always", keep: bool = False
+) -> AsyncIterator[str]:
     """Run a nats-server on loopback with its store below *directory*; yield its URL, credentials included.
 
     *port* None: the one used last time if it is free, else any free one. *sync*: ``always`` writes through to the disk
-    before a publish is acknowledged; anything else is a NATS duration. The URL is also written to ``bus.url`` (mode
-    0600). Raises ``BusFailed`` with the server's last words.
+    before a publish is acknowledged; anything else is a NATS duration. *keep*: start it again should it end by itself.
+    The URL is also written to ``bus.url`` (mode 0600). Raises ``BusFailed`` with the server's last words.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    url_file = directory / "bus.url"
+    config, pid_file, url_file = directory / "bus.conf", directory / "bus.pid", directory / "bus.url"
+    await _former_ended(pid_file, config)
     password, former_port = _former(url_file)
     port = port or (former_port if former_port and _is_free(former_port) else _free_port())
-    config = directory / "bus.conf"
-    _write_private(
+    write_private(
         config,
         _CONFIG.format(
+            user=USER,
             port=port,
             payload=PAYLOAD_BYTES_MAX + MIB,
             pending=64 * MIB,
-            pid_file=json.dumps(str(directory / "bus.pid")),
+            pid_file=json.dumps(str(pid_file)),
             password=json.dumps(password),
             store=json.dumps(str(directory / "bus")),
             sync=sync if sync == "always" else json.dumps(sync),
@@ -80,25 +89,81 @@ async def embedded_bus(directory: Path, *, port: int | None = None, sync: str = 
             memory_bytes=256 * MIB,
         ),
     )
-    log_path = directory / "bus.log"
-    with log_path.open("ab") as log_file:
-        process = await asyncio.create_subprocess_exec(
-            str(_binary()),
-            "-c",
-            str(config),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=log_file,
-            stderr=log_file,
-            preexec_fn=_die_with_parent,
-            start_new_session=True,  # Ctrl-C is ours to handle: the bus ends last
-        )
-    url = f"nats://fastflow:{password}@127.0.0.1:{port}"
+    server = _Server(config, port, directory / "bus.log")
+    keeper: asyncio.Task[None] | None = None
     try:
-        await _answers(process, port, log_path)
-        _write_private(url_file, url + "\n")
+        await server.start()
+        url = f"nats://{USER}:{password}@127.0.0.1:{port}"
+        write_private(url_file, url + "\n")
+        if keep:
+            keeper = asyncio.create_task(server.keep(), name="bus-keeper")
         yield url
     finally:
-        await _end(process)
+        if keeper is not None:
+            keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await keeper
+        await server.end()
+
+
+class _Server:
+    """The child process."""
+
+    def __init__(self, config: Path, port: int, log_path: Path) -> None:
+        self._config = config
+        self._port = port
+        self._log_path = log_path
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start it and wait until it speaks on its port."""
+        with self._log_path.open("ab") as log_file:
+            self._process = await asyncio.create_subprocess_exec(
+                str(_binary()),
+                "-c",
+                str(self._config),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log_file,
+                stderr=log_file,
+                preexec_fn=_die_with_parent,
+                start_new_session=True,  # Ctrl-C is ours to handle: the bus ends last
+            )
+        deadline = asyncio.get_running_loop().time() + START_S
+        while self._process.returncode is None and asyncio.get_running_loop().time() < deadline:
+            if await _answers(self._port):
+                return
+            await asyncio.sleep(0.02)
+        last_words = "\n  ".join(self._log_path.read_text(errors="replace").splitlines()[-5:])
+        raise BusFailed(
+            f"the embedded NATS server did not start; its last words (see {self._log_path}):\n  {last_words}"
+        )
+
+    async def keep(self) -> None:
+        """Start it again whenever it has ended, until cancelled. Clients reconnect by themselves."""
+        while True:
+            assert self._process is not None
+            code = await self._process.wait()
+            log.error("the embedded NATS server ended (%d); starting it again", code)
+            try:
+                await self.start()
+            except BusFailed as error:
+                log.error("%s", error)
+                await self.end()
+                await asyncio.sleep(AGAIN_S)
+
+    async def end(self) -> None:
+        """Stop it: politely, then not."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            async with asyncio.timeout(STOP_S):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
 
 
 def _binary() -> Path:
@@ -114,18 +179,33 @@ def _binary() -> Path:
 
 def _former(url_file: Path) -> tuple[str, int | None]:
     """Password and port of the last time, so that a client's address stays good; a new password at first."""
+    with contextlib.suppress(OSError):
+        if found := re.fullmatch(rf"nats://{USER}:([\w-]+)@127\.0\.0\.1:(\d+)", url_file.read_text().strip()):
+            return found[1], int(found[2])
+    return secrets.token_urlsafe(24), None
+
+
+async def _former_ended(pid_file: Path, config: Path) -> None:
+    """Wait for the server of a parent that was killed: it is on its way out, and the store is for one at a time."""
     try:
-        text = url_file.read_text().strip().removeprefix("nats://fastflow:")
-        password, _, address = text.partition("@")
-        return password or secrets.token_urlsafe(24), int(address.rpartition(":")[2])
+        pid = int(pid_file.read_text())
     except (OSError, ValueError):
-        return secrets.token_urlsafe(24), None
+        return
+    deadline = asyncio.get_running_loop().time() + STOP_S
+    while _runs_with(pid, config):
+        if asyncio.get_running_loop().time() > deadline:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            deadline += STOP_S
+        await asyncio.sleep(0.02)
 
 
-def _write_private(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
+def _runs_with(pid: int, config: Path) -> bool:
+    """Is *pid* a server that was started with *config*? A process that only waits to be reaped has no arguments."""
+    try:
+        return os.fsencode(config) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
 
 
 def _is_free(port: int) -> bool:
@@ -148,32 +228,15 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-async def _answers(process: asyncio.subprocess.Process, port: int, log_path: Path) -> None:
-    """Wait until the server speaks on its port."""
-    deadline = asyncio.get_running_loop().time() + START_S
-    while asyncio.get_running_loop().time() < deadline:
-        if process.returncode is not None:
-            break
-        try:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            await asyncio.sleep(0.02)
-            continue
-        greeting = await reader.readline()
+async def _answers(port: int) -> bool:
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            return (await reader.readline()).startswith(b"INFO")
+    except (OSError, TimeoutError):
+        return False
+    finally:
         writer.close()
-        if greeting.startswith(b"INFO"):
-            return
-    last_words = "\n  ".join(log_path.read_text(errors="replace").splitlines()[-5:])
-    raise BusFailed(f"the embedded NATS server did not start; its last words (see {log_path}):\n  {last_words}")
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            async with asyncio.timeout(STOP_S):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()

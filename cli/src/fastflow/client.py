@@ -16,7 +16,7 @@ from fastflow.errors import CliError, NotFound, Unreachable
 from fastflow_contracts import messages, subjects
 from fastflow_contracts.ids import BadRunId, RunId, check_run_id, run_id_for_key
 from fastflow_contracts.machine import Cancel
-from fastflow_contracts.messages import REPLY_HEADER, TRIGGER_TYPE, Declined, Presence, Trigger
+from fastflow_contracts.messages import REPLY_HEADER, TRIGGER_TYPE, Declined, PipelineRecord, Presence, Trigger
 from fastflow_contracts.names import BadName, PipelineName, check_name
 from fastflow_contracts.pull import Message, feed
 from fastflow_contracts.run import Run
@@ -139,6 +139,14 @@ async def runners(bus: Bus, *, now: datetime) -> list[Presence]:
         for message in await _newest(bus, subjects.RUNNERS, subjects.RUNNER_KEYS)
         if (now - message.stored_at).total_seconds() < ABSENT_S
     ]
+
+
+async def pipelines(bus: Bus) -> list[PipelineRecord]:
+    """Every pipeline that is listed, by name."""
+    found = [
+        messages.PIPELINE.decode(message.data) for message in await _newest(bus, PIPELINES, subjects.PIPELINE_KEYS)
+    ]
+    return sorted((record for record in found if record.removed_at is None), key=lambda record: record.name)
 
 
 async def _newest(bus: Bus, bucket: str, keys: str) -> list[Message]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import msgspec
+
 import fastflow_gateway.settings
 import fastflow_runner.settings
 import fastflow_scheduler.settings
 import fastflow_syncer.settings
-import msgspec
 from fastflow_contracts.settings import fields
 
 SETTINGS: Mapping[str, type[msgspec.Struct]] = {

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 import fastflow_gateway.app
 import fastflow_runner.app
+import msgspec
+
 import fastflow_scheduler.app
 import fastflow_syncer.app
-import msgspec
-from fastflow_contracts.settings import load, names
-from fastflow_contracts.wire import Bus, connect
-
 from fastflow.errors import CliError
 from fastflow.settings import SETTINGS
+from fastflow_contracts.settings import load, names
+from fastflow_contracts.wire import Bus, connect
 
 STOP_S = 20.0
 """How long all services together may take to stop before they are cut off."""

@@ -1,0 +1,171 @@
+"""The ``up`` command: everything on this machine, in one process, until Ctrl-C. Order of steps and what is printed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from fastflow.errors import INTERRUPTED
+
+if TYPE_CHECKING:
+    from fastflow.plan import Plan
+
+
+@click.command()
+@click.argument("pipelines_dir", required=False, type=click.Path(path_type=Path))
+@click.option("--port", type=click.IntRange(0, 65_535), help="Port of the dashboard; 0 = any.  [default: 8000]")
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where everything is kept.  [default: .fastflow]")
+@click.option(
+    "--sandbox",
+    type=click.Choice(["auto", "docker", "process"]),
+    help="Where scripts run; auto takes Docker if a daemon answers.  [default: auto]",
+)
+@click.option("--nats-url", metavar="URL", help="Use this NATS server instead of an embedded one.")
+def up(
+    pipelines_dir: Path | None,
+    port: int | None,
+    host: str | None,
+    data_dir: Path | None,
+    sandbox: str | None,
+    nats_url: str | None,
+) -> None:
+    """Start everything: an embedded bus, the services, and the dashboard.
+
+    PIPELINES_DIR holds one folder for each pipeline; ./pipelines if it is not given. Ctrl-C stops it all.
+    """
+    from fastflow.datadir import held
+    from fastflow.plan import Options, check_port, make_plan
+
+    plan = make_plan(Options(pipelines_dir, host, port, data_dir, sandbox, nats_url), os.environ, here=Path.cwd())
+    with held(plan.data_dir):
+        check_port(plan.host, plan.port)
+        asyncio.run(_up(plan))
+
+
+async def _up(plan: Plan) -> None:
+    from fastflow import datadir, system
+    from fastflow.plan import with_values
+    from fastflow_contracts.service import set_up_logging
+
+    began = time.monotonic()
+    stop = asyncio.Event()
+    _stop_on_signals(stop)
+    token = None
+    environ = plan.environ
+    if not (environ.get("FASTFLOW_ADMIN_TOKEN") or environ.get("FASTFLOW_ADMIN_TOKEN_FILE")):
+        token = datadir.login_token(plan.data_dir)
+        environ = with_values(environ, FASTFLOW_ADMIN_TOKEN=token)
+    set_up_logging(log_level=environ["LOG_LEVEL"])
+    _say(click.style(f"fastflow {version('fastflow')}", bold=True) + "\n")
+    async with _bus(plan) as url:
+        parts = system.parts(with_values(environ, FASTFLOW_NATS_URL=url))
+        waiting = {part.name for part in parts}
+
+        def ready(name: str) -> None:
+            waiting.discard(name)
+            if not waiting:
+                everything_ready.set()
+
+        everything_ready = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            greeter = group.create_task(_greet(plan, url, token, everything_ready, began), name="greeter")
+            await system.run(parts, url, stop, ready)
+            greeter.cancel()
+    _say("Stopped.")
+
+
+@contextlib.asynccontextmanager
+async def _bus(plan: Plan) -> AsyncIterator[str]:
+    """A bus with all its streams: the one that was named, or one of our own. Its address is in the data folder."""
+    from fastflow.bus import embedded_bus
+    from fastflow.connection import URL_FILE
+    from fastflow.datadir import write_private
+    from fastflow_contracts import streams
+    from fastflow_contracts.wire import connect, redacted
+
+    async with contextlib.AsyncExitStack() as stack:
+        if plan.nats_url is None:
+            url = await stack.enter_async_context(embedded_bus(plan.data_dir, keep=True))
+        else:
+            url = plan.nats_url
+        async with connect(url, name="fastflow-up") as bus:
+            await streams.ensure(bus.js)
+        if plan.nats_url is not None:
+            write_private(plan.data_dir / URL_FILE, url + "\n")
+        _say(_line("bus", f"{redacted(url)}, with credentials in {_near(plan.data_dir / URL_FILE)}"))
+        yield url
+
+
+async def _greet(plan: Plan, url: str, token: str | None, ready: asyncio.Event, began: float) -> None:
+    """Once a run could start, say what there is and where."""
+    from fastflow import client
+    from fastflow.plan import dashboard
+    from fastflow_contracts.service import now
+    from fastflow_contracts.wire import connect
+
+    await ready.wait()
+    async with connect(url, name="fastflow-up") as bus:
+        pipelines = await client.pipelines(bus)
+        runner = next(
+            (
+                each
+                for each in await client.runners(bus, now=now())
+                if each.runner == plan.environ["FASTFLOW_RUNNER_ID"]
+            ),
+            None,
+        )
+    bad = [pipeline.name for pipeline in pipelines if pipeline.problems]
+    _say(_line("pipelines", f"{len(pipelines)} in {plan.source}"))
+    if bad:
+        _say(_line("", click.style(f"with problems: {', '.join(bad)} (see `fastflow validate`)", fg="yellow")))
+    if runner is not None:
+        _say(_line("sandbox", "a Docker container for each run" if runner.sandbox == "docker" else "plain processes"))
+        for sentence in runner.unenforced:
+            _say(_line("", click.style(sentence, fg="yellow")))
+    _say(_line("dashboard", click.style(dashboard(plan.host, plan.port, token), underline=True)))
+    _say(f"\nReady after {time.monotonic() - began:.1f} s. Ctrl-C stops everything.")
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    """The first signal asks for an orderly end, the second does not wait for it."""
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            _leave_at_once()
+        _say("\nStopping. Ctrl-C again to leave at once.")
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, on_signal)
+
+
+def _leave_at_once() -> NoReturn:
+    # The bus and process sandboxes die with this process, containers when nobody speaks to them any more.
+    os._exit(INTERRUPTED)
+
+
+def _line(what: str, text: str) -> str:
+    return f"  {click.style(f'{what:<11}', dim=True)}{text}"
+
+
+def _say(text: str) -> None:
+    click.echo(text, color=False if os.environ.get("NO_COLOR") else None)
+
+
+def _near(path: Path) -> str:
+    """*path* as short as it can be written from here."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,90 @@
+"""The ``validate`` command: the syncer's own eyes on a folder, without a bus."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fastflow.errors import FAILED, OK, NotFound
+
+if TYPE_CHECKING:
+    from fastflow_contracts.manifest import Notice, Problem
+    from fastflow_syncer.record import Found
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+def validate(folder: Path, as_json: bool) -> None:
+    """Check the pipeline in DIR, or every pipeline below it.
+
+    Prints each problem with its field, its value, what is accepted, file and line. Exit code 1 if there is any.
+    """
+    found = asyncio.run(check(folder))
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.encode([_as_json(pipeline) for _, pipeline in found]))
+    else:
+        for where, pipeline in found:
+            click.echo(report(where, pipeline))
+        click.echo(_summary([pipeline for _, pipeline in found]), err=True)
+    raise SystemExit(FAILED if any(pipeline.problems for _, pipeline in found) else OK)
+
+
+async def check(folder: Path) -> list[tuple[Path, Found]]:
+    """Every pipeline in *folder*, or the one it is, with its path. Raises ``NotFound`` if there is none."""
+    from fastflow_contracts.discovery import NOTEBOOK, SCRIPT
+    from fastflow_syncer.errors import SourceFailed
+    from fastflow_syncer.examine import examine
+    from fastflow_syncer.folder import FolderSource
+
+    if not folder.is_dir():
+        raise NotFound(f"{folder} is no folder; give a pipeline's folder, or the one above several.")
+    alone = any((folder / entry).is_file() for entry in (SCRIPT, NOTEBOOK))
+    root = folder.resolve().parent if alone else folder
+    source = FolderSource(root)
+    found = []
+    try:
+        snapshot = await source.snapshot()
+        for name in [folder.resolve().name] if alone else sorted(snapshot.fingerprints):
+            examined = examine(name, await source.read(snapshot, name), is_known=False)
+            if examined is not None:
+                found.append((folder if alone else folder / name, examined.found))
+    except SourceFailed as error:
+        raise NotFound(str(error)) from None
+    if not found:
+        raise NotFound(f"there is no pipeline in {folder}; a pipeline is a folder with a {SCRIPT}.")
+    return found
+
+
+def report(where: Path, pipeline: Found) -> str:
+    """A line for the pipeline, and one for each thing that is to be said about it."""
+    mark = click.style("bad", fg="red") if pipeline.problems else click.style("ok ", fg="green")
+    lines = [f"{mark} {pipeline.name}"]
+    lines += [f"    {_at(where, problem)}" for problem in pipeline.problems]
+    lines += [f"    {_at(where, notice)} (a notice)" for notice in pipeline.notices]
+    return "\n".join(lines)
+
+
+def _at(where: Path, finding: Problem | Notice) -> str:
+    """The finding with its path as seen from here, so that editors and terminals can open it."""
+    return f"{where}/{finding}" if finding.file else f"{where}: {finding}"
+
+
+def _summary(pipelines: list[Found]) -> str:
+    bad = sum(1 for pipeline in pipelines if pipeline.problems)
+    total = f"{len(pipelines)} pipeline{'s' * (len(pipelines) != 1)}"
+    return f"{total}, {bad} with problems." if bad else f"{total}, no problems."
+
+
+def _as_json(pipeline: Found) -> dict[str, Any]:
+    return {
+        "name": pipeline.name,
+        "valid": not pipeline.problems,
+        "problems": pipeline.problems,
+        "notices": pipeline.notices,
+    }
