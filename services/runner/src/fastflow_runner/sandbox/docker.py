@@ -272,7 +272,7 @@ def _config(spec: SandboxSpec, labels: dict[str, str]) -> dict[str, Any]:
         "OomScoreAdj": 500,
         "Ulimits": [
             {"Name": "core", "Soft": 0, "Hard": 0},
-            {"Name": "nofile", "Soft": 4096, "Hard": 65536},
+            {"Name": "nofile", "Soft": 4096, "Hard": 4096},
         ],
         "LogConfig": {"Type": "none"},
         "IpcMode": "private",

@@ -72,7 +72,8 @@ class RawStream:
 
         A cancelled read loses nothing.
         """
-        buffer, pieces = self._buffer, []
+        buffer = self._buffer
+        pieces: list[tuple[int, bytes]] = []
         while not pieces:
             at = 0
             while len(buffer) - at >= _HEADER.size:

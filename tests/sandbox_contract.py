@@ -1,0 +1,532 @@
+"""What every sandbox that runs something must keep, as tests to inherit. Nothing here is collected by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+import pytest
+
+from fastflow_contracts.bundle import Bundle, File, pack
+from fastflow_runner import supervisor
+from fastflow_runner.sandbox import AlreadyExists, Channel, Missing, Sandboxes, SandboxSpec
+from fastflow_runner.session import (
+    CellEvent,
+    Event,
+    Exited,
+    Job,
+    JobFile,
+    Offsets,
+    Output,
+    Sample,
+    Session,
+    Started,
+    Vanished,
+)
+
+PATIENCE_S = 60.0
+NOTHING = Offsets()
+
+
+class Transcript:
+    """Everything one or more sessions of a sandbox have said."""
+
+    def __init__(self, start: Offsets = NOTHING) -> None:
+        self.events: list[Event] = []
+        self.start = {"stdout": start.stdout, "stderr": start.stderr}
+        self.data = {"stdout": bytearray(), "stderr": bytearray()}
+
+    def add(self, event: Event) -> None:
+        if isinstance(event, Output):
+            position = self.start[event.stream] + len(self.data[event.stream])
+            assert event.offset == position, "lost or doubled output"
+            self.data[event.stream] += event.data
+        else:
+            self.events.append(event)
+
+    @property
+    def stdout(self) -> bytes:
+        return bytes(self.data["stdout"])
+
+    @property
+    def stderr(self) -> bytes:
+        return bytes(self.data["stderr"])
+
+    @property
+    def offsets(self) -> Offsets:
+        events = sum(isinstance(event, CellEvent) for event in self.events)
+        return Offsets(stdout=len(self.data["stdout"]), stderr=len(self.data["stderr"]), events=events)
+
+    @property
+    def exited(self) -> Exited:
+        (last,) = (event for event in self.events if isinstance(event, Exited))
+        return last
+
+    @property
+    def last(self) -> Event:
+        return self.events[-1]
+
+    def all(self, kind: type[Any]) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+class Place:
+    """One adapter, and sandboxes in it that are removed whatever happens."""
+
+    def __init__(self, sandboxes: Sandboxes, spec: SandboxSpec) -> None:
+        self.sandboxes = sandboxes
+        self._spec = spec
+        self._names: dict[bytes, str] = {}
+
+    def spec(self, **changes: Any) -> SandboxSpec:
+        return msgspec.structs.replace(self._spec, name=f"ff-test-{uuid4()}", **changes)
+
+    async def open(self, **changes: Any) -> Channel:
+        spec = self.spec(**changes)
+        channel = await self.sandboxes.open(spec)
+        self._names[channel.token] = spec.name
+        return channel
+
+    def name(self, channel: Channel) -> str:
+        return self._names[channel.token]
+
+    async def start(self, source: str, channel: Channel | None = None, **job: Any) -> tuple[Session, Channel]:
+        channel = channel or await self.open()
+        return await Session.start(channel, a_job(**job), script(source)), channel
+
+    async def run(self, source: str, channel: Channel | None = None, **job: Any) -> Transcript:
+        """Run to the end, say bye, and see the sandbox end."""
+        session, channel = await self.start(source, channel, **job)
+        transcript = await listen(session)
+        await session.bye()
+        assert (await channel.wait()).exit_code == 0
+        await channel.close()
+        return transcript
+
+    async def again(self, channel: Channel, acked: Offsets) -> tuple[Session, Channel]:
+        """Detach, and attach a new session as another runner would: from what ``held`` tells."""
+        await channel.close()
+        (held,) = (held for held in await self.sandboxes.held() if held.name == self.name(channel))
+        channel = await self.sandboxes.attach(held)
+        return await Session.resume(channel, acked), channel
+
+    async def clear(self) -> None:
+        for held in await self.sandboxes.held():
+            await self.sandboxes.remove(held.name)
+
+
+def a_job(**changes: Any) -> Job:
+    return msgspec.structs.replace(Job(argv=("{python}", "-u", "main.py"), cwd="pipeline"), **changes)
+
+
+def script(source: str) -> Bundle:
+    return pack({"main.py": File(textwrap.dedent(source).encode())})
+
+
+async def listen(
+    session: Session,
+    transcript: Transcript | None = None,
+    *,
+    until: Callable[[Transcript], bool] = lambda _: False,
+    acknowledge: bool = True,
+) -> Transcript:
+    """Receive to the end, or until something is true; acknowledging as a runner would."""
+    transcript = transcript or Transcript()
+    async with asyncio.timeout(PATIENCE_S):
+        async for event in session:
+            transcript.add(event)
+            if acknowledge and isinstance(event, Output | CellEvent):
+                await session.ack(transcript.offsets)
+            if until(transcript):
+                break
+    return transcript
+
+
+LINES = """
+    import sys
+    for number in range({count}):
+        sys.stdout.write(f"{{number:099d}}\\n")
+"""
+
+
+def lines(count: int) -> bytes:
+    return b"".join(b"%099d\n" % number for number in range(count))
+
+
+class SandboxContract:
+    """Tests of any adapter. A subclass gives the fixture ``place``."""
+
+    async def test_many_lines_arrive_in_order(self, place: Place) -> None:
+        """Two hundred thousand lines come out byte for byte."""
+        transcript = await place.run(LINES.format(count=200_000), argv=("{python}", "main.py"))
+        assert transcript.stdout == lines(200_000)
+        assert transcript.exited.exit_code == 0
+
+    async def test_one_line_of_any_length(self, place: Place) -> None:
+        """A line of 20 MB needs no newline to pass, and no buffer of its size."""
+        source = "import sys; sys.stdout.write('x' * 20_000_000)"
+        transcript = await place.run(source)
+        assert hashlib.sha256(transcript.stdout).digest() == hashlib.sha256(b"x" * 20_000_000).digest()
+
+    async def test_bytes_are_not_text(self, place: Place) -> None:
+        """Random bytes on both streams, without a final newline, are neither decoded nor mended."""
+        transcript = await place.run(
+            """
+            import random, sys
+            dice = random.Random(7)
+            for _ in range(300):
+                sys.stdout.buffer.write(dice.randbytes(999)); sys.stderr.buffer.write(b"\\xff\\x00\\r" * 33)
+            """
+        )
+        import random
+
+        dice = random.Random(7)
+        assert transcript.stdout == b"".join(dice.randbytes(999) for _ in range(300))
+        assert transcript.stderr == b"\xff\x00\r" * 33 * 300
+
+    async def test_a_script_is_run_as_python_would(self, place: Place) -> None:
+        """Folder as working directory, siblings importable, argv, environment, closed stdin, own session."""
+        channel = await place.open(env={"FROM_SPEC": "spec"})
+        bundle = pack(
+            {
+                "main.py": File(
+                    b"import json, os, sys, sub.helper\n"
+                    b"print(json.dumps([sys.argv, __name__, os.path.basename(os.getcwd()), dict(os.environ),"
+                    b" sys.stdin.read(), os.getsid(0) == os.getpid(), os.access('tool', os.X_OK)]))\n"
+                    b"open('new', 'w').close()\n"
+                ),
+                "sub/helper.py": File(b""),
+                "tool": File(b"#!/bin/sh\n", executable=True),
+            }
+        )
+        job = a_job(
+            argv=("{python}", "main.py", "-x"),
+            env={"SECRET": "s3", "PATH": "/usr/bin:/bin"},
+            files=(JobFile("EVENT_FILE", "event.json", b"\x00 body"), JobFile("EMPTY", "empty", b"")),
+        )
+        session = await Session.start(channel, job, bundle)
+        transcript = await listen(session)
+        assert transcript.stderr == b""
+        argv, name, cwd, env, stdin, leads, executable = json.loads(transcript.stdout)
+        assert (argv, name, cwd, stdin, leads, executable) == (
+            ["main.py", "-x"],
+            "__main__",
+            "pipeline",
+            "",
+            True,
+            True,
+        )
+        assert env["SECRET"] == "s3"
+        assert env["FROM_SPEC"] == "spec"
+        assert env["PATH"] == "/usr/bin:/bin"
+        assert Path(env["EVENT_FILE"]).name == "event.json"
+        await channel.close()
+
+    async def test_output_survives_a_change_of_runners(self, place: Place) -> None:
+        """A runner that drops its connection in the midst of output loses and doubles nothing for the next one."""
+        session, channel = await place.start(LINES.format(count=40_000), argv=("{python}", "main.py"))
+        published = Transcript()
+        for limit in (300_000, 1_500_000, 2_500_000):
+            await listen(session, published, until=lambda t, n=limit: len(t.stdout) > n)
+            # What was received and not published is lost with the runner; the supervisor has to say it again.
+            unpublished = Transcript(published.offsets)
+            await listen(session, unpublished, until=lambda t: len(t.stdout) > 200_000, acknowledge=False)
+            session, channel = await place.again(channel, published.offsets)
+        await listen(session, published)
+        assert published.stdout == lines(40_000)
+        assert published.exited.exit_code == 0
+        assert len(published.all(Started)) == 4, "every session is told that the script runs"
+        await channel.close()
+
+    async def test_an_exit_waits_for_whoever_records_it(self, place: Place) -> None:
+        """An exit that no runner has recorded is told again to each that attaches, until the bye."""
+        session, channel = await place.start("import sys; print('last words'); sys.exit(5)")
+        first = await listen(session, acknowledge=False)
+        session, channel = await place.again(channel, NOTHING)
+        second = await listen(session, acknowledge=False)
+        assert session.phase == "exited"
+        assert (second.stdout, second.exited) == (first.stdout, first.exited)
+        assert second.exited.exit_code == 5
+        session, channel = await place.again(channel, second.offsets)
+        assert (await listen(session)).stdout == b"", "what is acknowledged is not repeated"
+        await session.bye()
+        assert (await channel.wait()).exit_code == 0
+        await channel.close()
+
+    async def test_a_script_blocks_while_nobody_acknowledges(self, place: Place) -> None:
+        """Unacknowledged output is bounded: at the window the script stops, and goes on when there is room."""
+        session, channel = await place.start(
+            """
+            import os
+            for megabyte in range(4):
+                os.write(1, b"x" * 1_000_000)
+                os.write(2, b"%d" % megabyte)
+            """,
+            sample_s=0.05,
+        )
+        seen = Transcript()
+
+        # Samples after the last output: nothing moves any more.
+        def blocked(transcript: Transcript) -> bool:
+            return len(transcript.stdout) >= 900_000 and len(transcript.all(Sample)) > 20
+
+        await listen(session, seen, until=blocked, acknowledge=False)
+        assert len(seen.stdout) < supervisor.WINDOW_BYTES + supervisor.READ_BYTES
+        assert seen.stderr == b"0"[: len(seen.stderr)]
+        await session.ack(seen.offsets)
+        await listen(session, seen)
+        assert (len(seen.stdout), seen.stderr) == (4_000_000, b"0123")
+        await channel.close()
+
+    async def test_a_sandbox_that_waits_can_be_handed_its_job_by_another_runner(self, place: Place) -> None:
+        """A runner that died before, or in the midst of, handing over is followed by one that hands over whole."""
+        channel = await place.open()
+        half = supervisor.message(supervisor.JOB, argv=["{python}", "-c", "print('wrong')"])[:-3]
+        attach = supervisor.message(supervisor.ATTACH, nonce="00" * 16, acked={"stdout": 0, "stderr": 0, "events": 0})
+        await channel.send(supervisor.mark(channel.token) + attach + half)
+        session, channel = await place.again(channel, NOTHING)
+        assert session.phase == "waiting"
+        await session.hand_over(a_job(), script("print('right')"))
+        assert (await listen(session)).stdout == b"right\n"
+        await channel.close()
+
+    async def test_a_second_job_is_ignored(self, place: Place) -> None:
+        """A sandbox runs one job in its life, whoever asks for another."""
+        channel = await place.open()
+        session = await Session.start(channel, a_job(), script("print('first', input.__name__)"))
+        transcript = await listen(session, until=lambda t: bool(t.all(Started)))
+        await session.hand_over(a_job(), script("print('second')"))
+        assert (await listen(session, transcript)).stdout == b"first input\n"
+        assert transcript.exited.reason == "exited"
+        await channel.close()
+
+    @pytest.mark.parametrize(
+        ("ending", "exit_code"), [("sys.exit(3)", 3), ("os.kill(os.getpid(), 9)", 137), ("1/0", 1)]
+    )
+    async def test_exit_codes_are_those_of_a_shell(self, place: Place, ending: str, exit_code: int) -> None:
+        """The script's own code, or 128 and the signal."""
+        transcript = await place.run(f"import os, sys; {ending}")
+        assert (transcript.exited.exit_code, transcript.exited.reason) == (exit_code, "exited")
+        assert not transcript.exited.oom
+
+    async def test_the_timeout_counts_user_code_only(self, place: Place) -> None:
+        """A script beyond its time gets SIGTERM and may still clean up."""
+        transcript = await place.run(
+            """
+            import signal, sys, time
+            def leave(*_): print("cleaned up"); sys.exit(4)
+            signal.signal(signal.SIGTERM, leave)
+            time.sleep(60)
+            """,
+            timeout_s=0.4,
+        )
+        assert transcript.stdout == b"cleaned up\n"
+        assert (transcript.exited.exit_code, transcript.exited.reason) == (4, "timeout")
+        (started,) = transcript.all(Started)
+        assert 0.4 <= (transcript.exited.at - started.at).total_seconds() < 5
+
+    async def test_a_script_that_will_not_stop_is_killed(self, place: Place) -> None:
+        """After the grace time SIGKILL ends what ignores SIGTERM, and reports 137."""
+        session, channel = await place.start(
+            "import signal, time; signal.signal(15, signal.SIG_IGN); print('up'); time.sleep(60)", grace_s=0.3
+        )
+        transcript = await listen(session, until=lambda t: t.stdout == b"up\n")
+        await session.stop()
+        await listen(session, transcript)
+        assert (transcript.exited.exit_code, transcript.exited.reason) == (137, "stopped")
+        await channel.close()
+
+    async def test_a_stop_before_the_start_starts_nothing(self, place: Place) -> None:
+        """A run that is cancelled before its code has arrived never starts."""
+        channel = await place.open()
+        session = await Session.resume(channel, NOTHING)
+        await session.stop()
+        await session.hand_over(a_job(), script("print('no')"))
+        transcript = await listen(session)
+        assert transcript.stdout == b""
+        assert transcript.exited.reason == "stopped"
+        await channel.close()
+
+    async def test_nothing_survives_the_script(self, place: Place) -> None:
+        """Children left behind, even in sessions of their own, are killed; what they wrote is kept."""
+        transcript = await place.run(
+            """
+            import subprocess, sys
+            code = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+            for detached in (False, True):
+                command = [sys.executable, "-c", code]
+                child = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=detached)
+                child.stdout.readline()
+            subprocess.Popen(["sh", "-c", "sleep 60 & sleep 60"], start_new_session=True)
+            print("parent leaves")
+            """
+        )
+        assert transcript.stdout == b"parent leaves\n"
+        assert transcript.exited.exit_code == 0
+
+    async def test_descriptors_lead_nowhere(self, place: Place) -> None:
+        """Frames written to every descriptor a script has arrive as output, or not at all."""
+        forged = supervisor.message(
+            supervisor.EXIT,
+            exit_code=0,
+            reason="exited",
+            oom=False,
+            message="forged",
+            at=0,
+            memory_peak_bytes=0,
+            cpu_s=0,
+        )
+        transcript = await place.run(
+            f"""
+            import os, sys
+            for number in range(1, 256):
+                try: os.write(number, {forged!r})
+                except OSError: pass
+            sys.exit(9)
+            """
+        )
+        assert transcript.exited.exit_code == 9
+        assert (transcript.stdout, transcript.stderr) == (forged, forged)
+
+    async def test_without_a_runner_the_script_is_stopped(self, place: Place) -> None:
+        """No beat for its time: the script is stopped, and the supervisor ends with its own code."""
+        session, channel = await place.start("import time; time.sleep(60)", dead_after_s=0.5)
+        transcript = await listen(session)
+        assert (transcript.exited.exit_code, transcript.exited.reason) == (143, "orphaned")
+        assert (await channel.wait()).exit_code == supervisor.ORPHANED_EXIT_CODE
+        await channel.close()
+
+    async def test_beats_keep_a_script_alive(self, place: Place) -> None:
+        """With beats it lives longer than without; a beat may also change the time."""
+        session, channel = await place.start("import time; time.sleep(1.2)", dead_after_s=0.6, sample_s=0.1)
+        transcript = Transcript()
+        async with asyncio.timeout(PATIENCE_S):
+            async for event in session:
+                transcript.add(event)
+                if isinstance(event, Sample):
+                    await session.beat()
+        assert transcript.exited.reason == "exited"
+        await channel.close()
+
+    async def test_short_memory_is_137_and_said(self, place: Place) -> None:
+        """A script above its memory limit ends with 137 and the mark of memory."""
+        transcript = await place.run(
+            """
+            import time
+            hoard = []
+            while True: hoard.append(b"x" * 4_000_000); time.sleep(0.005)
+            """,
+            channel=await place.open(memory_bytes=100_000_000),
+            memory_bytes=100_000_000,
+        )
+        assert transcript.exited.exit_code == 137
+        assert transcript.exited.oom
+        assert transcript.exited.memory_peak_bytes >= 90_000_000
+
+    async def test_use_is_measured(self, place: Place) -> None:
+        """Samples tell the cores and the memory of the whole tree; the exit sums them up."""
+        transcript = await place.run(
+            """
+            import subprocess, sys, time
+            busy = "import time; hoard = b'x' * 50_000_000\\nwhile time.monotonic() < %f: pass"
+            busy %= time.monotonic() + 1.2
+            subprocess.run([sys.executable, "-c", busy])
+            """,
+            sample_s=0.3,
+            memory_bytes=500_000_000,
+            channel=await place.open(memory_bytes=500_000_000),
+        )
+        samples = transcript.all(Sample)
+        assert any(sample.cpu_cores > 0.3 for sample in samples)
+        assert any(sample.memory_bytes > 50_000_000 for sample in samples)
+        assert {sample.memory_limit_bytes // 4096 for sample in samples} == {500_000_000 // 4096}
+        assert transcript.exited.cpu_s > 0.5
+        assert 50_000_000 < transcript.exited.memory_peak_bytes < 400_000_000
+
+    async def test_what_cannot_start_says_why(self, place: Place) -> None:
+        """No such command, a bundle with another hash: told within the second, as the shell's 127 and 126."""
+        missing = await place.run("", argv=("no-such-command",))
+        assert (missing.exited.exit_code, missing.exited.reason) == (127, "setup_error")
+        assert "no-such-command" in missing.exited.message
+
+        channel = await place.open()
+        bundle = msgspec.structs.replace(script("print('no')"), sha256="0" * 64)
+        session = await Session.start(channel, a_job(), bundle)
+        other = await listen(session)
+        assert (other.exited.exit_code, other.exited.reason) == (126, "setup_error")
+        assert other.stdout == b""
+        assert not other.all(Started)
+        await channel.close()
+
+    async def test_cell_events_pass_beside_the_output(self, place: Place) -> None:
+        """A script that was given the descriptor sends lines of JSON; they are numbered and acknowledged."""
+        transcript = await place.run(
+            """
+            import os
+            events = int(os.environ["FASTFLOW_CELL_EVENTS_FD"])
+            for number in range(100): os.write(events, b'{"cell": %d}\\n' % number)
+            os.write(events, b"x" * 600_000 + b"\\n" + b'{"after": "one that was too long"}\\n')
+            """,
+            cell_events=True,
+        )
+        events = transcript.all(CellEvent)
+        assert [event.data for event in events[:100]] == [b'{"cell": %d}' % number for number in range(100)]
+        assert events[100].data == b'{"after": "one that was too long"}'
+        assert len(events) == 101
+
+    async def test_a_sandbox_killed_from_outside_has_vanished(self, place: Place) -> None:
+        """Without an exit there is no exit code of the script, only the end of the place."""
+        session, channel = await place.start("import time; print('up'); time.sleep(60)")
+        transcript = await listen(session, until=lambda t: t.stdout == b"up\n")
+        await self.kill(place, channel)
+        await listen(session, transcript)
+        assert transcript.last == Vanished(exit_code=137, oom_killed=False)
+        await session.beat()
+        await session.stop()
+        await channel.close()
+
+    async def kill(self, place: Place, channel: Channel) -> None:
+        """SIGKILL to the supervisor, from outside."""
+        raise NotImplementedError
+
+    async def test_a_name_is_taken_once(self, place: Place) -> None:
+        """A second sandbox of a name is refused until the first is removed; removing twice is as good as once."""
+        spec = place.spec()
+        channel = await place.sandboxes.open(spec)
+        with pytest.raises(AlreadyExists):
+            await place.sandboxes.open(spec)
+        assert [held.name for held in await place.sandboxes.held()] == [spec.name]
+        await channel.close()
+        await place.sandboxes.remove(spec.name)
+        await place.sandboxes.remove(spec.name)
+        assert await place.sandboxes.held() == ()
+        await (await place.sandboxes.open(spec)).close()
+
+    async def test_labels_come_back(self, place: Place) -> None:
+        """What a sandbox was opened with is what a later runner finds; one that is gone is Missing."""
+        channel = await place.open(labels={"fastflow.run": "r1", "fastflow.epoch": "7"})
+        (held,) = await place.sandboxes.held()
+        assert (held.labels["fastflow.run"], held.labels["fastflow.epoch"], held.running) == ("r1", "7", True)
+        await channel.close()
+        await place.sandboxes.remove(held.name)
+        with pytest.raises(Missing):
+            await place.sandboxes.attach(held)
+
+    async def test_each_starts_clean(self, place: Place) -> None:
+        """What one run wrote, another does not find."""
+        source = """
+            import os, pathlib, tempfile
+            spots = [pathlib.Path(tempfile.gettempdir(), "mark"), pathlib.Path.home() / "mark"]
+            print([spot.exists() for spot in spots])
+            for spot in spots: spot.write_text("here")
+        """
+        first = await place.run(source)
+        second = await place.run(source)
+        assert first.stdout == second.stdout == b"[False, False]\n"
