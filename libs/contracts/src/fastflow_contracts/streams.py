@@ -6,6 +6,8 @@ only ``verify``. Anything that is not declared here does not exist.
 
 from __future__ import annotations
 
+import uuid
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -20,7 +22,7 @@ from nats.js.api import (
     StorageType,
     StreamConfig,
 )
-from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
+from nats.js.errors import APIError, BadRequestError, NotFoundError, ServiceUnavailableError
 
 from fastflow_contracts import subjects
 from fastflow_contracts.errors import FastFlowError
@@ -181,6 +183,13 @@ async def ensure(js: JetStreamContext, *, replicas: int = 1) -> None:
             raise WrongTopology(
                 f"the bus refused consumer {consumer.name} of {stream_name}: {error.description}"
             ) from error
+    await _name_installation(js)
+
+
+async def _name_installation(js: JetStreamContext) -> None:
+    key = f"$KV.{subjects.PIPELINES}.{subjects.INSTALLATION_KEY}"
+    with suppress(BadRequestError):  # it has its name already
+        await js.publish(key, uuid.uuid4().hex.encode(), headers={"Nats-Expected-Last-Subject-Sequence": "0"})
 
 
 async def verify(js: JetStreamContext) -> None:

@@ -31,6 +31,8 @@ RUN_KEYS = "run.>"
 PIPELINE_KEYS = "pipeline.*"
 RUNNER_KEYS = "runner.*"
 SYNC_STATUS_KEY = "sync.status"
+INSTALLATION_KEY = "installation"
+"""In the pipelines' bucket: random, made once; tells installations apart that share a Docker daemon."""
 
 
 class RunRef(NamedTuple):

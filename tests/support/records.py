@@ -1,0 +1,68 @@
+"""Records as the services would write them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from fastflow_contracts import messages, subjects
+from fastflow_contracts.bundle import Bundle, File, pack
+from fastflow_contracts.ids import fresh_run_id
+from fastflow_contracts.messages import PipelineRecord, Presence, Version
+from fastflow_contracts.names import PipelineName, check_name
+from fastflow_contracts.pipeline import PipelineSpec
+from fastflow_contracts.run import Order, Pending, Run
+from fastflow_contracts.wire import Bus
+
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def at(seconds: float) -> datetime:
+    """That long after the tests' zero."""
+    return T0 + timedelta(seconds=seconds)
+
+
+def a_run(pipeline: str = "demo", *, created: float = 0, **order: Any) -> Run:
+    """A pending run, created *created* seconds after zero."""
+    wanted = {"kind": "script", "bundle": "b" * 64, "python_version": "3.11", "triggered_by": "api"} | order
+    return Run(
+        id=fresh_run_id(),
+        pipeline=PipelineName(pipeline),
+        created_at=at(created),
+        order=Order(**wanted),
+        state=Pending(attempt=1, not_before=at(created)),
+    )
+
+
+def a_presence(runner: str = "r1", *, slots: int = 10, busy: int = 0) -> Presence:
+    """A runner that was just heard of."""
+    return Presence(
+        runner=runner,
+        instance="i",
+        host="h",
+        version="0",
+        sandbox="dummy",
+        slots=slots,
+        busy=busy,
+        started_at=T0,
+        seen_at=T0,
+    )
+
+
+def a_bundle(**files: str) -> Bundle:
+    """Code made of *files*: ``main_py="print(1)"`` is main.py."""
+    return pack({_file_name(name): File(text.encode()) for name, text in files.items()})
+
+
+async def publish_pipeline(bus: Bus, name: str, bundle: Bundle, **spec: Any) -> PipelineRecord:
+    """Put a live pipeline on the bus, as a syncer would."""
+    await bus.put_object(subjects.BUNDLES, bundle.sha256, bundle.data)
+    live = Version(bundle=bundle.sha256, spec=PipelineSpec(**spec), live_since=T0)
+    record = PipelineRecord(name=check_name(name), live=live, seen_at=T0)
+    await bus.put(subjects.PIPELINES, subjects.pipeline_key(record.name), messages.PIPELINE.encode(record))
+    return record
+
+
+def _file_name(keyword: str) -> str:
+    stem, _, ending = keyword.rpartition("_")
+    return f"{stem}.{ending}"

@@ -1,0 +1,104 @@
+"""What the scheduler does about runs that are not over, and when."""
+
+from __future__ import annotations
+
+from fastflow_contracts.machine import Claim, Finish, Outcome, decide, fold
+from fastflow_contracts.pipeline import FixedDelay
+from fastflow_contracts.run import ErrorType, Run
+from fastflow_scheduler.agenda import LEASE_S, MARGIN_S, REHINT_S, Agenda, ExpireRun, HintRun
+from tests.support.records import a_presence, a_run, at
+
+FENCE_S = 60.0
+
+
+def agenda(*, room: bool = True) -> Agenda:
+    made = Agenda(fence_s=FENCE_S)
+    made.see_runner(a_presence(busy=0 if room else 10), at=0)
+    return made
+
+
+def claimed(run: Run, *, seconds: float = 1) -> Run:
+    return fold(run, decide(run, Claim(attempt=1, runner="r1", prepared=True), now=at(seconds)))
+
+
+def failed(run: Run, *, seconds: float) -> Run:
+    outcome = Outcome(finished_at=at(seconds), error_type=ErrorType.SCRIPT_ERROR)
+    assert run.epoch
+    return fold(run, decide(run, Finish(epoch=run.epoch, outcome=outcome), now=at(seconds)))
+
+
+def test_a_new_run_is_left_to_the_hint_it_was_created_with() -> None:
+    """Nothing is due at once."""
+    made = agenda()
+    made.see_run(a_run(), at=0)
+    assert made.actions(now=at(1), at=1) == []
+
+
+def test_a_run_that_nobody_claims_is_hinted_again_and_again() -> None:
+    """A lost hint delays a run, it does not lose it."""
+    made, run = agenda(), a_run()
+    made.see_run(run, at=0)
+    assert made.actions(now=at(REHINT_S), at=REHINT_S) == [HintRun(run)]
+    assert made.actions(now=at(REHINT_S + 1), at=REHINT_S + 1) == []
+    assert made.actions(now=at(2 * REHINT_S), at=2 * REHINT_S) == [HintRun(run)]
+
+
+def test_nothing_is_repeated_while_every_slot_is_taken() -> None:
+    """The hint waits in the queue like the run."""
+    made = agenda(room=False)
+    made.see_run(a_run(), at=0)
+    assert made.actions(now=at(99), at=99) == []
+
+
+def test_a_retry_is_hinted_at_its_instant_and_not_before() -> None:
+    """Even when no slot is free: it has no hint in the queue yet."""
+    made = agenda(room=False)
+    run = failed(claimed(a_run(retry_attempts=1, retry_strategy=FixedDelay(delay=30))), seconds=5)
+    made.see_run(run, at=5)
+    assert made.actions(now=at(34), at=34) == []
+    assert made.next_due_s(now=at(34)) == 1
+    assert made.actions(now=at(35), at=35) == [HintRun(run)]
+
+
+def test_a_waiting_retry_found_at_start_up_is_hinted_when_it_is_due() -> None:
+    """The former scheduler's timer died with it."""
+    made = agenda()
+    run = failed(claimed(a_run(retry_attempts=1, retry_strategy=FixedDelay(delay=30))), seconds=5)
+    made.see_run(run, at=1000)
+    assert made.actions(now=at(35), at=1000) == [HintRun(run)]
+
+
+def test_the_oldest_runs_are_hinted_first() -> None:
+    """Whatever order they were seen in."""
+    made, young, old = agenda(), a_run(created=5), a_run(created=1)
+    made.see_run(young, at=0)
+    made.see_run(old, at=0)
+    assert made.actions(now=at(50), at=50) == [HintRun(old), HintRun(young)]
+
+
+def test_a_run_of_a_silent_runner_expires_only_when_its_sandbox_cannot_live_any_more() -> None:
+    """Lease, fence and margin have to pass since we last heard of it."""
+    made, run = agenda(), claimed(a_run())
+    made.see_run(run, at=10)
+    made.see_runner(a_presence("r1"), at=20)
+    limit = 20 + LEASE_S + FENCE_S + MARGIN_S
+    assert made.actions(now=at(limit - 1), at=limit - 1) == []
+    (action,) = made.actions(now=at(limit), at=limit)
+    assert isinstance(action, ExpireRun)
+    assert (action.run, action.epoch) == (run, 1)
+
+
+def test_our_own_deafness_is_not_held_against_a_runner() -> None:
+    """After we lost the bus every runner gets its full time again."""
+    made, run = agenda(), claimed(a_run())
+    made.see_run(run, at=0)
+    made.forget_silence(at=500)
+    assert made.actions(now=at(501), at=501) == []
+
+
+def test_an_ended_run_needs_nothing() -> None:
+    """It is forgotten."""
+    made, run = agenda(), claimed(a_run())
+    made.see_run(run, at=0)
+    made.see_run(failed(run, seconds=3), at=3)
+    assert made.actions(now=at(9999), at=9999) == []

@@ -1,0 +1,193 @@
+"""The scheduler on a real bus: what becomes of triggers and commands."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import pytest_asyncio
+from fastflow_contracts import messages, streams, subjects
+from fastflow_contracts.ids import run_id_for_key
+from fastflow_contracts.machine import Cancel, Claim
+from fastflow_contracts.messages import DECISION, HINT, REPLY_HEADER, Declined, Started
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pull import Pull, feed
+from fastflow_contracts.run import Run, Running, Status
+from fastflow_contracts.runs import RunStore
+from fastflow_contracts.subjects import RunRef
+from fastflow_contracts.wire import Bus, connect
+from fastflow_scheduler.app import serve
+from fastflow_scheduler.settings import Settings
+
+from tests.support.records import a_bundle, publish_pipeline
+
+DEMO = PipelineName("demo")
+
+
+@pytest_asyncio.fixture
+async def scheduler(bus_url: str, bus: Bus) -> AsyncIterator[None]:
+    """Two schedulers on one bus, and one pipeline."""
+    await publish_pipeline(bus, "demo", a_bundle(main_py="print(1)"), default_env={"A": "1", "B": "1"})
+    stop, ready = asyncio.Event(), asyncio.Event()
+    async with (
+        connect(bus_url, name="s1") as first,
+        connect(bus_url, name="s2") as second,
+        asyncio.TaskGroup() as group,
+    ):
+        for one in (first, second):
+            group.create_task(serve(Settings(), one, stop, ready.set))
+        await ready.wait()
+        yield
+        stop.set()
+
+
+async def trigger(bus: Bus, payload: bytes, *, pipeline: str = "demo", **headers: str) -> Started | Declined:
+    """Publish as any NATS client could, and wait for the decision."""
+    inbox = bus.client.new_inbox()
+    answers = await bus.client.subscribe(inbox)
+    wanted = {REPLY_HEADER: inbox} | {name.replace("_", "-"): value for name, value in headers.items()}
+    await bus.publish(f"ff.trigger.{pipeline}", payload, headers=wanted)
+    return DECISION.decode((await answers.next_msg(timeout=5)).data)
+
+
+async def run_of(bus: Bus, decision: Started | Declined) -> Run:
+    assert isinstance(decision, Started)
+    return (await RunStore(bus).find(decision.run_id)).run
+
+
+async def notices(bus: Bus, subject: str) -> list[messages.Skip]:
+    async with aclosing(feed(bus, streams.NOTICES, subject, after=0)) as kept:
+        async for batch in kept:
+            return [messages.SKIP.decode(m.data) for m in batch.messages]
+    raise AssertionError
+
+
+async def test_an_empty_message_starts_a_run_and_hints_it(bus: Bus, scheduler: None) -> None:
+    """`nats pub ff.trigger.demo ''` is all it takes."""
+    run = await run_of(bus, await trigger(bus, b""))
+    assert (run.pipeline, run.status, run.order.triggered_by) == ("demo", Status.PENDING, "bus")
+    async with Pull(bus, streams.WORK, "script") as work:
+        (hint,) = await work.take(1)
+    assert HINT.decode(hint.data).run_id == run.id
+
+
+async def test_a_run_body_gives_variables_whose_values_are_not_in_the_record(bus: Bus, scheduler: None) -> None:
+    """The record names them; the input holds them, in their order of precedence."""
+    body = {"env_vars": {"A": "given-value"}, "parameters": {"day": "monday"}}
+    run = await run_of(bus, await trigger(bus, json.dumps(body).encode()))
+    assert (run.order.env_names, run.order.parameter_names) == (("A",), ("day",))
+    entry = await bus.get(subjects.RUNS, subjects.run_key(run.ref))
+    assert entry is not None
+    assert b"given-value" not in entry.value
+    given = await RunStore(bus).input(run)
+    assert given.env == {"A": "1", "B": "1"}
+    assert given.overrides == {"A": "given-value", "day": "monday"}
+
+
+async def test_any_other_payload_is_the_event(bus: Bus, scheduler: None) -> None:
+    """Bytes are handed on as they are."""
+    run = await run_of(bus, await trigger(bus, b"\x00not json"))
+    assert (await RunStore(bus).input(run)).event == b"\x00not json"
+
+
+async def test_a_hundred_repeats_of_one_message_id_are_one_run(bus: Bus, scheduler: None) -> None:
+    """The id is derived from the message id, so the bus may forget that it saw it."""
+    expected = run_id_for_key(DEMO, "order-7")
+    first = await trigger(bus, b"", Nats_Msg_Id="order-7")
+    assert first == Started(run_id=expected)
+    await asyncio.gather(
+        *(bus.publish("ff.trigger.demo", b"", headers={"Content-Type": "x"}, message_id=None) for _ in range(3))
+    )
+    own = messages.TRIGGER.encode(messages.Trigger(key="order-7"))
+    answers = await asyncio.gather(
+        *(trigger(bus, own, Content_Type=messages.TRIGGER_TYPE) for _ in range(100))
+    )
+    assert set(map(str, answers)) == {str(first)}
+
+
+async def test_a_cloud_event_is_known_by_its_source_and_id(bus: Bus, scheduler: None) -> None:
+    """Structured and binary mode of the same event are the same run."""
+    structured = {"specversion": "1.0", "id": "e1", "source": "/s", "type": "t", "data": {}}
+    one = await trigger(bus, json.dumps(structured).encode(), Content_Type="application/cloudevents+json")
+    two = await trigger(bus, b"{}", ce_specversion="1.0", ce_id="e1", ce_source="/s", ce_type="t")
+    assert one == two
+
+
+async def test_an_unknown_pipeline_is_answered_and_buried(bus: Bus, scheduler: None) -> None:
+    """The trigger stays readable on its dead-letter subject, with the reason."""
+    answer = await trigger(bus, b"payload", pipeline="nosuch")
+    assert isinstance(answer, Declined)
+    assert answer.status == 404
+    (dead,) = await notices(bus, "ff.dead.trigger.nosuch")
+    assert dead.payload == b"payload"
+    assert "no pipeline nosuch" in dead.reason
+
+
+async def test_a_run_body_with_a_wrong_value_is_buried_with_the_reason(bus: Bus, scheduler: None) -> None:
+    """The field is named, its value is not."""
+    answer = await trigger(bus, b'{"env_vars": {"A": 1}}')
+    assert isinstance(answer, Declined)
+    assert answer.status == 422
+    (dead,) = await notices(bus, "ff.dead.>")
+    assert "env_vars.A must be a string" in dead.reason
+
+
+async def test_a_disabled_pipeline_refuses_visibly(bus: Bus, scheduler: None) -> None:
+    """HTTP says 404; the refusal is kept for those who do not wait for an answer."""
+    await publish_pipeline(bus, "off", a_bundle(main_py="1"), enabled=False)
+    answer = await trigger(bus, b"", pipeline="off")
+    assert isinstance(answer, Declined)
+    assert answer.status == 404
+    (skip,) = await notices(bus, "ff.skipped.off")
+    assert "disabled" in skip.reason
+
+
+async def test_a_pending_run_is_cancelled_by_a_command(bus: Bus, scheduler: None) -> None:
+    """Nobody else has to do anything."""
+    run = await run_of(bus, await trigger(bus, b""))
+    over = asyncio.create_task(ended(bus, run))
+    await bus.publish(subjects.command(run.ref), messages.CANCEL.encode(Cancel()))
+    assert (await over).status is Status.INTERRUPTED
+
+
+async def test_cancelling_a_running_run_marks_it_for_its_runner(bus: Bus, scheduler: None) -> None:
+    """The record says that it is to be stopped."""
+    run = await run_of(bus, await trigger(bus, b""))
+    await RunStore(bus).change(run.ref, Claim(attempt=1, runner="r", prepared=True))
+    marked = asyncio.create_task(seen(bus, run.ref, lambda r: isinstance(r.state, Running) and
+    bool(r.state.cancel_requested_at))) await bus.publish(subjects.command(run.ref), messages.CANCEL.encode(Cancel()))
+    await marked
+
+
+async def test_a_finished_run_can_be_started_once_more_with_its_own_input(bus: Bus, scheduler: None) -> None:
+    """Same bundle, same variables; a run of its own that names the first."""
+    run = await run_of(bus, await trigger(bus, b'{"parameters": {"day": "monday"}}'))
+    again = messages.TRIGGER.encode(messages.Trigger(triggered_by="manual", retry_of=run.id))
+    refused = await trigger(bus, again, Content_Type=messages.TRIGGER_TYPE)
+    assert isinstance(refused, Declined)
+    assert refused.status == 409
+    over = asyncio.create_task(ended(bus, run))
+    await bus.publish(subjects.command(run.ref), messages.CANCEL.encode(Cancel()))
+    await over
+    new = await run_of(bus, await trigger(bus, again, Content_Type=messages.TRIGGER_TYPE))
+    assert (new.order.parent_run_id, new.order.bundle) == (run.id, run.order.bundle)
+    assert (await RunStore(bus).input(new)).overrides == {"day": "monday"}
+
+
+async def seen(bus: Bus, ref: RunRef, wanted: object) -> Run:
+    """The run once *wanted* holds for its record."""
+    assert callable(wanted)
+    subject = f"$KV.ff_runs.{subjects.run_key(ref)}"
+    async with asyncio.timeout(10), aclosing(feed(bus, streams.bucket_stream("ff_runs"), subject)) as changes:
+        async for batch in changes:
+            for message in batch.messages:
+                run = messages.RUN.decode(message.data)
+                if wanted(run):
+                    return run
+    raise AssertionError
+
+
+async def ended(bus: Bus, run: Run) -> Run:
+    return await seen(bus, run.ref, lambda r: r.is_over)
