@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import pytest_asyncio
+
 from fastflow_contracts import messages, streams, subjects
 from fastflow_contracts.ids import run_id_for_key
 from fastflow_contracts.machine import Cancel, Claim
@@ -20,7 +21,6 @@ from fastflow_contracts.subjects import RunRef
 from fastflow_contracts.wire import Bus, connect
 from fastflow_scheduler.app import serve
 from fastflow_scheduler.settings import Settings
-
 from tests.support.records import a_bundle, publish_pipeline
 
 DEMO = PipelineName("demo")
@@ -101,9 +101,7 @@ async def test_a_hundred_repeats_of_one_message_id_are_one_run(bus: Bus, schedul
         *(bus.publish("ff.trigger.demo", b"", headers={"Content-Type": "x"}, message_id=None) for _ in range(3))
     )
     own = messages.TRIGGER.encode(messages.Trigger(key="order-7"))
-    answers = await asyncio.gather(
-        *(trigger(bus, own, Content_Type=messages.TRIGGER_TYPE) for _ in range(100))
-    )
+    answers = await asyncio.gather(*(trigger(bus, own, Content_Type=messages.TRIGGER_TYPE) for _ in range(100)))
     assert set(map(str, answers)) == {str(first)}
 
 
@@ -156,8 +154,12 @@ async def test_cancelling_a_running_run_marks_it_for_its_runner(bus: Bus, schedu
     """The record says that it is to be stopped."""
     run = await run_of(bus, await trigger(bus, b""))
     await RunStore(bus).change(run.ref, Claim(attempt=1, runner="r", prepared=True))
-    marked = asyncio.create_task(seen(bus, run.ref, lambda r: isinstance(r.state, Running) and
-    bool(r.state.cancel_requested_at))) await bus.publish(subjects.command(run.ref), messages.CANCEL.encode(Cancel()))
+
+    def is_marked(record: Run) -> bool:
+        return isinstance(record.state, Running) and record.state.cancel_requested_at is not None
+
+    marked = asyncio.create_task(seen(bus, run.ref, is_marked))
+    await bus.publish(subjects.command(run.ref), messages.CANCEL.encode(Cancel()))
     await marked
 
 
