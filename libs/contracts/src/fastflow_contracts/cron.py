@@ -38,10 +38,10 @@ def check_cron(expr: str) -> str | None:
     """What is wrong with *expr*, or None if it is sound and comes due some day."""
     try:
         _parse(expr).wall_after(datetime(2024, 1, 1))  # noqa: DTZ001 - wall-clock time
+    except CroniterBadDateError:  # a ValueError, too
+        return "no such day ever comes"
     except ValueError as error:
         return str(error)
-    except CroniterBadDateError:
-        return "no such day ever comes"
     return None
 
 

@@ -29,7 +29,7 @@ TEXT_CHARACTERS_MAX = 10_000
 ENV_VALUE_CHARACTERS_MAX = 32_768
 """Linux takes 128 KiB for one variable, and a character may take four bytes."""
 
-MEMORY_PATTERN = r"^(?P<number>[0-9]+|[0-9]+\.[0-9]+(?=[A-Za-z]))(?P<unit>[Bb]|[KkMmGgTt][BbIi]?)?$"
+MEMORY_PATTERN = r"^([0-9]+(?:\.[0-9]+)?)([Bb]|[KkMmGgTt][BbIi]?)$|^[0-9]+$"
 DATE_PATTERN = (
     r"^[0-9]{4}-?[0-9]{2}-?[0-9]{2}"
     r"([Tt ][0-9]{2}(:?[0-9]{2}(:?[0-9]{2}([.,][0-9]{1,9})?)?)?([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?)?$"
@@ -98,8 +98,8 @@ def memory_bytes(node: Node) -> int:
     size = re.fullmatch(MEMORY_PATTERN, digits)
     if not size:
         raise ValueError
-    power = "bkmgt".index((size["unit"] or "b")[0].lower())
-    size_bytes = Decimal(size["number"]) * 1024**power
+    power = "bkmgt".index((size[2] or "b")[0].lower())
+    size_bytes = Decimal(size[1] or digits) * 1024**power
     if not MEMORY_BYTES_MIN <= size_bytes <= MEMORY_BYTES_MAX:
         raise ValueError
     return int(size_bytes)

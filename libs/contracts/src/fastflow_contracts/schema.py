@@ -37,7 +37,7 @@ def _schema(kind: mi.Type) -> Schema:
             members = [_schema(member) for member in without_none(kind)]
             return members[0] if len(members) == 1 else {"oneOf": members}
         case mi.VarTupleType(item_type=item, min_length=at_least):
-            return {"type": "array", "items": _schema(item), "minItems": at_least or 0}
+            return {"type": "array", "items": _schema(item)} | ({"minItems": at_least} if at_least else {})
         case mi.DictType(key_type=names, value_type=values):
             return {"type": "object", "propertyNames": _schema(names), "additionalProperties": _schema(values)}
         case mi.StructType():

@@ -68,7 +68,7 @@ MemoryBytes = Annotated[
         'at least 6 MiB, as "512m", "1.5g" or a whole number of bytes',
         readers.memory_bytes,
         type=["string", "integer"],
-        pattern=r"^([0-9]+|[0-9]+(\.[0-9]+)?([Bb]|[KkMmGgTt][BbIi]?))$",
+        pattern=readers.MEMORY_PATTERN,
         minimum=readers.MEMORY_BYTES_MIN,
         maximum=readers.MEMORY_BYTES_MAX,
     ),
