@@ -93,6 +93,7 @@ def _exit_code(error: BaseException) -> int:
     from fastflow_contracts.runs import NoSuchRun
     from fastflow_contracts.settings import BadSettings
     from fastflow_contracts.streams import WrongTopology
+    from fastflow_contracts.triggers import BadTrigger
     from fastflow_contracts.wire import Unavailable
 
     codes: dict[type[BaseException], int] = {
@@ -102,5 +103,6 @@ def _exit_code(error: BaseException) -> int:
         BadRunId: USAGE,
         BadName: USAGE,
         BadSettings: USAGE,
+        BadTrigger: USAGE,
     }
     return next((code for kind, code in codes.items() if isinstance(error, kind)), FAILED)

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import NamedTuple
 
+from msgspec.structs import replace
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
@@ -23,6 +24,7 @@ from fastflow_contracts.run import Run
 from fastflow_contracts.runs import RunStore
 from fastflow_contracts.streams import bucket_stream
 from fastflow_contracts.subjects import PIPELINES, RUNS, RunRef
+from fastflow_contracts.triggers import read_trigger
 from fastflow_contracts.wire import Bus
 
 DECISION_S = 5.0
@@ -50,35 +52,27 @@ class Refused(CliError):
 
 async def start(bus: Bus, pipeline: PipelineName, trigger: Trigger) -> Accepted:
     """Start a run. Raises ``Refused``, and what the bus raises."""
-    key = f"{pipeline}/{uuid.uuid4()}"
-    return await trigger_with(
-        bus, pipeline, messages.TRIGGER.encode(trigger), key=key, headers={"Content-Type": TRIGGER_TYPE}
-    )
+    key = uuid.uuid4().hex
+    run = RunRef(pipeline, run_id_for_key(pipeline, key))
+    payload = messages.TRIGGER.encode(replace(trigger, key=key))
+    return await _send(bus, run, payload, headers={"Content-Type": TRIGGER_TYPE})
 
 
-async def trigger_with(
-    bus: Bus, pipeline: PipelineName, payload: bytes, *, key: str, headers: dict[str, str]
+async def publish(
+    bus: Bus, pipeline: PipelineName, payload: bytes, *, key: str | None, media_type: str | None
 ) -> Accepted:
-    """Publish *payload* on the pipeline's trigger subject as message *key*, and wait for the scheduler's decision."""
-    answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    """Publish *payload* as it is, and wait for its run. The same *key* is the same run, however often it is sent.
 
-    async def on_answer(message: Msg) -> None:
-        if not answer.done():
-            answer.set_result(message.data)
-
-    inbox = bus.client.new_inbox()
-    subscription = await bus.client.subscribe(inbox, cb=on_answer)
-    try:
-        await bus.publish(subjects.trigger(pipeline), payload, headers={**headers, REPLY_HEADER: inbox}, message_id=key)
-        async with asyncio.timeout(DECISION_S):
-            decision = messages.DECISION.decode(await answer)
-    except TimeoutError:
-        return Accepted(RunRef(pipeline, run_id_for_key(pipeline, key)), decided=False)
-    finally:
-        await subscription.unsubscribe()
-    if isinstance(decision, Declined):
-        raise Refused(decision)
-    return Accepted(RunRef(pipeline, decision.run_id), decided=True)
+    *key* None: a CloudEvent brings its own, anything else gets a fresh one. Raises ``BadTrigger``, ``Refused``, and what
+    the bus raises.
+    """
+    headers = {"Content-Type": media_type} if media_type else {}
+    known_key = key or read_trigger(payload, headers).key
+    message_id = known_key or uuid.uuid4().hex
+    run = RunRef(pipeline, run_id_for_key(pipeline, message_id))
+    if known_key is not None and await _is_recorded(bus, run):
+        return Accepted(run, decided=True)
+    return await _send(bus, run, payload, headers=headers, message_id=message_id)
 
 
 async def runs(bus: Bus, pipeline: PipelineName | None = None) -> list[Run]:
@@ -147,6 +141,36 @@ async def pipelines(bus: Bus) -> list[PipelineRecord]:
         messages.PIPELINE.decode(message.data) for message in await _newest(bus, PIPELINES, subjects.PIPELINE_KEYS)
     ]
     return sorted((record for record in found if record.removed_at is None), key=lambda record: record.name)
+
+
+async def _send(
+    bus: Bus, run: RunRef, payload: bytes, *, headers: dict[str, str], message_id: str | None = None
+) -> Accepted:
+    """Publish a trigger that asks for *run*, and wait for the scheduler's decision."""
+    answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def on_answer(message: Msg) -> None:
+        if not answer.done():
+            answer.set_result(message.data)
+
+    inbox = bus.client.new_inbox()
+    subscription = await bus.client.subscribe(inbox, cb=on_answer)
+    subject, headers = subjects.trigger(run.pipeline), {**headers, REPLY_HEADER: inbox}
+    try:
+        await bus.publish(subject, payload, headers=headers, message_id=message_id)
+        async with asyncio.timeout(DECISION_S):
+            decision = messages.DECISION.decode(await answer)
+    except TimeoutError:
+        return Accepted(run, decided=await _is_recorded(bus, run))
+    finally:
+        await subscription.unsubscribe()
+    if isinstance(decision, Declined):
+        raise Refused(decision)
+    return Accepted(RunRef(run.pipeline, decision.run_id), decided=True)
+
+
+async def _is_recorded(bus: Bus, run: RunRef) -> bool:
+    return await bus.get(RUNS, subjects.run_key(run)) is not None
 
 
 async def _newest(bus: Bus, bucket: str, keys: str) -> list[Message]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,15 +50,15 @@ def run(
     from fastflow import client
     from fastflow_contracts.messages import Trigger
     from fastflow_contracts.names import check_name
-    from fastflow_contracts.triggers import BadTrigger, check_variables
+    from fastflow_contracts.triggers import check_variables
 
-    try:
-        check_variables("env_vars", env_vars)
-        check_variables("parameters", given)
-    except BadTrigger as error:
-        raise BadUsage(str(error)) from None
     pipeline = check_name(name)
-    trigger = Trigger(triggered_by="manual", env_vars=env_vars, parameters=given, run_config_id=run_config_id)
+    trigger = Trigger(
+        triggered_by="manual",
+        env_vars=check_variables("env_vars", env_vars),
+        parameters=check_variables("parameters", given),
+        run_config_id=run_config_id,
+    )
 
     async def work(bus: Bus) -> int:
         accepted = await client.start(bus, pipeline, trigger)
@@ -152,11 +151,11 @@ def cancel(wanted: str, url: Url) -> None:
 @click.command()
 @click.argument("target", metavar="SUBJECT-OR-NAME")
 @click.argument("data", required=False, default="")
-@click.option("--id", "message_id", metavar="KEY", help="Idempotency key: the same key is the same run.")
+@click.option("--id", "key", metavar="KEY", help="Idempotency key: the same key is the same run.")
 @click.option("--type", "media_type", metavar="TYPE", help="Media type of the data.")
 @as_json
 @bus_options
-def trigger(target: str, data: str, message_id: str | None, media_type: str | None, as_json: bool, url: Url) -> None:
+def trigger(target: str, data: str, key: str | None, media_type: str | None, as_json: bool, url: Url) -> None:
     """Publish DATA (text, @FILE, or - for stdin) as it is on ff.trigger.NAME.
 
     The script finds it in the file that FASTFLOW_EVENT_FILE names.
@@ -170,11 +169,9 @@ def trigger(target: str, data: str, message_id: str | None, media_type: str | No
     except (BadName, BadToken) as error:
         raise BadUsage(f"{error} Triggers go to ff.trigger.<pipeline>, or name the pipeline alone.") from None
     payload = _payload(data)
-    headers = {"Content-Type": media_type} if media_type else {}
 
     async def work(bus: Bus) -> None:
-        key = message_id or str(uuid.uuid4())
-        accepted = await client.trigger_with(bus, pipeline, payload, key=key, headers=headers)
+        accepted = await client.publish(bus, pipeline, payload, key=key, media_type=media_type)
         await _say_accepted(bus, accepted, as_json=as_json)
 
     talk(url(), work)
