@@ -144,6 +144,7 @@ def test_a_window_of_one_day_is_sound() -> None:
         '{"encrypted_env": "hunter2"}',
         '{"encrypted_env": {"A": "hunter2"}}',
         '{"encrypted_env": {"A": {"B": "hunter2"}}}',
+        '{"schedules": {"id": "a", "webhook_key": "hunter2", "encrypted_env": {"A": "hunter2"}}}',
         '{"webhook_key": "hunter2", "schedules": [{"id": "a", "webhook_key": "hunter2"}]}',
     ],
 )

@@ -36,6 +36,7 @@ ACCEPTED: list[tuple[str, Any, Any]] = [
     ("mem_hard_limit", "6291456b", 6 * MIB),
     ("mem_hard_limit", "6291456", 6 * MIB),
     ("mem_hard_limit", 6291456, 6 * MIB),
+    ("mem_hard_limit", 1e9, 10**9),
     ("mem_soft_limit", "6.0000001m", 6 * MIB),
     ("cpu_hard_limit", 0.5, 0.5),
     ("cpu_soft_limit", 16, 16.0),

@@ -8,7 +8,7 @@ import msgspec
 
 from fastflow_contracts.findings import Notice, Problem
 from fastflow_contracts.json_lines import BadJson, parse
-from fastflow_contracts.manifest import Manifest, read_manifest
+from fastflow_contracts.manifest import MANIFEST_BYTES_MAX, Manifest, read_manifest
 from fastflow_contracts.names import BadName, check_name
 from fastflow_contracts.pipeline import PipelineSpec
 
@@ -57,7 +57,7 @@ def inspect_folder(name: str, files: Mapping[str, bytes]) -> Discovered | None:
         name=name,
         spec=None if problems else manifest.spec,
         problems=problems,
-        notices=(*manifest.notices, *_stray_metadata(name, files, metadata_file)),
+        notices=(*manifest.notices, *_stray_metadata(files, metadata_file)),
         metadata_file=metadata_file,
         requirements_file=next((file for file in REQUIREMENTS if file in files), None),
     )
@@ -75,19 +75,17 @@ def _problems(
         yield Problem(field="type", value='"notebook"', accepted=accepted, file=metadata_file)
 
 
-def _stray_metadata(name: str, files: Mapping[str, bytes], metadata_file: str | None) -> Iterator[Notice]:
+def _stray_metadata(files: Mapping[str, bytes], metadata_file: str | None) -> Iterator[Notice]:
     for file in sorted(files.keys() - {metadata_file}):
-        if not file.lower().endswith(".json"):
-            continue
-        if metadata_file and file == f"{name}.json":
-            yield Notice(text=f"It is not read, because there is a {metadata_file}; delete one of them.", file=file)
-        elif _looks_like_metadata(files[file]):
-            advice = f"merge it into {metadata_file}" if metadata_file else f"rename it to {MANIFEST}"
+        if file.lower().endswith(".json") and _looks_like_metadata(files[file]):
+            advice = f"only {metadata_file} is" if metadata_file else f"rename it to {MANIFEST}"
             yield Notice(text=f"It looks like metadata of the pipeline but is not read; {advice}.", file=file)
 
 
 def _looks_like_metadata(text: bytes) -> bool:
     """Whether most of its keys are fields of the format."""
+    if len(text) > MANIFEST_BYTES_MAX:
+        return False
     try:
         keys = parse(text.decode("utf-8-sig")).value
     except (UnicodeDecodeError, BadJson):

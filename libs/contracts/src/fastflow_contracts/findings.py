@@ -18,7 +18,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     field: str = ""
     """Path of the field, as in ``schedules[1].timeout``; empty: the whole file, or the folder."""
     value: str | None = None
-    """Its JSON as written, shortened; ``***`` for secrets; None: it is missing."""
+    """Its JSON as written, shortened; ``{…}`` and ``[…]`` for what has parts, ``***`` for secrets; None: missing."""
     accepted: str
     """What would be accepted; for the whole file a sentence of its own."""
     line: int | None = None
@@ -52,54 +52,72 @@ class Findings:
     def __init__(self, file: str) -> None:
         self._file = file
         self._problems: list[Problem] = []
+        self._problems_beyond = 0
         self._notices: list[Notice] = []
 
     def refuse(self, field: str, node: Node, accepted: str, *, is_secret: bool = False) -> None:
         """The value of *field* is not accepted."""
-        value = "***" if is_secret else _shown(node.text)
-        self._add_problem(field, value, accepted, node.line)
+        self._refuse(field, node, accepted, "***" if is_secret else _shown(node))
 
     def miss(self, field: str, within: Node, accepted: str) -> None:
         """*field* is needed in the object *within*."""
-        self._add_problem(field, None, accepted, within.line)
+        self._refuse(field, within, accepted, None)
 
     def refuse_file(self, sentence: str, line: int | None = None) -> None:
-        self._add_problem("", None, sentence, line)
+        """The file as a whole is not accepted."""
+        self._problems.append(Problem(accepted=sentence, line=line, file=self._file))
+
+    def note(self, field: str, node: Node, text: str) -> None:
+        """Something about *field* is probably not meant so."""
+        if not self.has_enough_notices:
+            line = (node.key or node).line
+            self._notices.append(Notice(field=field, text=text, line=line, file=self._file))
 
     @property
     def has_enough_notices(self) -> bool:
         return len(self._notices) >= FINDINGS_MAX
 
-    def note(self, field: str, node: Node, text: str) -> None:
-        self._notices.append(Notice(field=field, text=text, line=(node.key or node).line, file=self._file))
-
-    def _add_problem(self, field: str, value: str | None, accepted: str, line: int | None) -> None:
-        self._problems.append(Problem(field=field, value=value, accepted=accepted, line=line, file=self._file))
-
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """In the order of the file; of too many, the first ones and how many more there are."""
-        ordered = sorted(self._problems, key=_line)
-        if len(ordered) <= FINDINGS_MAX:
-            return tuple(ordered)
-        rest = Problem(accepted=f"{len(ordered) - FINDINGS_MAX} more problems are not shown.", file=self._file)
-        return (*ordered[:FINDINGS_MAX], rest)
+        """In the order of the file; of too many, some, and how many more there are."""
+        ordered = tuple(sorted(self._problems, key=_line))
+        if not self._problems_beyond:
+            return ordered
+        return (*ordered, Problem(accepted=f"{self._problems_beyond} more problems are not shown.", file=self._file))
 
     @property
     def notices(self) -> tuple[Notice, ...]:
-        """In the order of the file; of too many, the first ones."""
-        return tuple(sorted(self._notices, key=_line)[:FINDINGS_MAX])
+        """In the order of the file; of too many, some."""
+        return tuple(sorted(self._notices, key=_line))
+
+    def _refuse(self, field: str, node: Node, accepted: str, value: str | None) -> None:
+        if len(self._problems) >= FINDINGS_MAX:  # counted only: to find its line is not for free
+            self._problems_beyond += 1
+            return
+        problem = Problem(field=field, value=value, accepted=accepted, line=node.line, file=self._file)
+        self._problems.append(problem)
 
 
 def path_of(parent: str, name: str) -> str:
     """Path of the member *name* of *parent*, readable whatever the name is."""
-    name = _shown(name)
+    name = _shortened(name)
     if not name.replace("_", "a").replace("-", "a").isalnum():
         return f"{parent}[{msgspec.json.encode(name).decode()}]"
     return f"{parent}.{name}" if parent else name
 
 
-def _shown(text: str) -> str:
+def _shown(node: Node) -> str:
+    # What stands in the wrong place may hold a secret.
+    match node.value:
+        case dict() as members:
+            return "{…}" if members else "{}"
+        case list() as items:
+            return "[…]" if items else "[]"
+        case _:
+            return _shortened(node.text)
+
+
+def _shortened(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]}…"
 

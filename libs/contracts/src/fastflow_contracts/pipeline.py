@@ -51,8 +51,8 @@ __all__ = [
     "PipelineSpec",
     "RetryStrategy",
     "RunConfig",
+    "RunSettings",
     "ScheduleEntry",
-    "Settings",
 ]
 
 
@@ -71,7 +71,7 @@ class DownstreamTrigger(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     ] = None
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RunSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a pipeline sets for all its runs and an entry of ``schedules`` may set anew for its own."""
 
     cpu_hard_limit: Annotated[Cores | None, says("CPU limit in cores, enforced by throttling.")] = None
@@ -110,13 +110,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ] = {}
 
 
-class ScheduleEntry(Settings, frozen=True, kw_only=True, omit_defaults=True):
+class ScheduleEntry(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
     """A run configuration: settings of its own, started by its own schedule, webhook, or by hand."""
 
     id: Annotated[RunConfigId, says("Unique in the pipeline; shown as `run_config_id`.")]
 
 
-class PipelineSpec(Settings, frozen=True, kw_only=True, omit_defaults=True):
+class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
     """Settings of one pipeline, all optional."""
 
     type: Annotated[PipelineType, says("`script` runs main.py, `notebook` runs main.ipynb cell by cell.")] = "script"
@@ -170,7 +170,7 @@ class PipelineSpec(Settings, frozen=True, kw_only=True, omit_defaults=True):
         """What starts runs by time: the entries of ``schedules`` or, without any, the pipeline's own schedule;
         and ``run_once_at`` beside either. Switched off ones are listed with ``enabled=False``.
         """
-        recurring: list[tuple[Settings, str | None]] = [(entry, entry.id) for entry in self.schedules]
+        recurring: list[tuple[RunSettings, str | None]] = [(entry, entry.id) for entry in self.schedules]
         schedules = [
             self._schedule(settings, run_config_id, timing)
             for settings, run_config_id in recurring or [(self, None)]
@@ -200,13 +200,13 @@ class PipelineSpec(Settings, frozen=True, kw_only=True, omit_defaults=True):
         for entry in self.schedules:
             if entry.id == run_config_id:
                 return entry
-        known = ", ".join(repr(entry.id) for entry in self.schedules) or "none"
+        known = ", ".join(repr(entry.id) for entry in self.schedules[:20]) or "none"
         raise NoSuchRunConfig(
             f"There is no run configuration {run_config_id[:128]!r}; "
             f"use one of the pipeline's `schedules[].id` ({known})."
         )
 
-    def _schedule(self, settings: Settings, run_config_id: str | None, timing: Timing) -> Schedule:
+    def _schedule(self, settings: RunSettings, run_config_id: str | None, timing: Timing) -> Schedule:
         return Schedule(
             id="schedule" if run_config_id is None else f"schedules/{run_config_id}",
             run_config_id=run_config_id,
@@ -230,7 +230,7 @@ def _without(unset: set[str], env: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in env.items() if name not in unset}
 
 
-def _timing(settings: Settings) -> Timing | None:
+def _timing(settings: RunSettings) -> Timing | None:
     if settings.schedule_cron is not None:
         return Cron(expr=settings.schedule_cron)
     if settings.schedule_interval_seconds is not None:

@@ -94,12 +94,13 @@ def whole(low: int, high: int) -> Callable[[Node], int]:
 
 def memory_bytes(node: Node) -> int:
     """``"1.5g"``, ``"512Mi"`` or bytes, as text or number. Parts of a byte are dropped."""
-    digits = node.text if isinstance(node.value, int) else text(node)
-    size = re.fullmatch(MEMORY_PATTERN, digits)
+    if not isinstance(node.value, str):
+        return whole(MEMORY_BYTES_MIN, MEMORY_BYTES_MAX)(node)
+    size = re.fullmatch(MEMORY_PATTERN, node.value)
     if not size:
         raise ValueError
     power = "bkmgt".index((size[2] or "b")[0].lower())
-    size_bytes = Decimal(size[1] or digits) * 1024**power
+    size_bytes = Decimal(size[1] or node.value) * 1024**power
     if not MEMORY_BYTES_MIN <= size_bytes <= MEMORY_BYTES_MAX:
         raise ValueError
     return int(size_bytes)
@@ -130,12 +131,13 @@ def cron(node: Node) -> str:
 
 def cron_or_seconds(node: Node) -> int | str:
     """A cron expression, or whole seconds as number or text."""
-    digits = node.value if isinstance(node.value, str) else node.text
-    if not re.fullmatch("[0-9]{1,10}", digits):
+    if not isinstance(node.value, str):
+        return whole(1, SECONDS_MAX)(node)
+    if not re.fullmatch("[0-9]{1,10}", node.value):
         return cron(node)
-    if not 1 <= int(digits) <= SECONDS_MAX:
+    if not 1 <= int(node.value) <= SECONDS_MAX:
         raise ValueError
-    return int(digits)
+    return int(node.value)
 
 
 def pipeline_name(node: Node) -> PipelineName:
