@@ -389,7 +389,7 @@ class SandboxContract:
             for number in range(1, 256):
                 try: os.write(number, {forged!r})
                 except OSError: pass
-            sys.exit(9)
+            sys.exit(9 if len(os.listdir("/proc/self/fd")) == 4 else 1)  # 0, 1, 2, and the listing's own
             """
         )
         assert transcript.exited.exit_code == 9

@@ -11,9 +11,9 @@ from aiodocker import Docker
 
 from fastflow_runner import supervisor
 from fastflow_runner.image import ensure_worker_image
-from fastflow_runner.sandbox import Channel, Detached, ImageMissing, SandboxSpec, Unreachable
+from fastflow_runner.sandbox import Channel, Detached, ImageMissing, SandboxError, SandboxSpec, Unreachable
 from fastflow_runner.sandbox.docker import DockerSandboxes
-from fastflow_runner.session import Session, Superseded, Vanished
+from fastflow_runner.session import Exited, Session, Superseded, Vanished
 from tests.sandbox_contract import NOTHING, Place, SandboxContract, listen
 
 pytestmark = pytest.mark.docker
@@ -195,11 +195,35 @@ async def test_an_image_is_never_pulled(place: Place) -> None:
     assert await place.sandboxes.held() == ()
 
 
-async def test_a_sandbox_that_does_not_start_is_removed(place: Place) -> None:
-    """When the daemon creates but cannot start, the name is free again."""
-    with pytest.raises(Exception, match="refuses"):
-        await place.open(env={"PATH": "/nowhere"}, memory_bytes=6 * 1024 * 1024, network="container:none-such")
-    assert await place.sandboxes.held() == ()
+async def test_a_sandbox_that_does_not_start_is_removed(place: Place, docker: Docker) -> None:
+    """When the daemon creates but cannot start, the name is free again; a network that was lost is made anew."""
+    network = f"ff-test-{uuid4()}"
+    try:
+        await (await place.open(network=network)).close()
+        await place.clear()
+        await (await docker.networks.get(network)).delete()
+        with pytest.raises(SandboxError, match=network):
+            await place.open(network=network)
+        assert await place.sandboxes.held() == ()
+        await (await place.open(network=network)).close()
+    finally:
+        await place.clear()
+        await (await docker.networks.get(network)).delete()
+
+
+async def test_memory_files_count_and_are_told_as_memory(place: Place) -> None:
+    """Files in /tmp are memory. When they alone exceed it, the run still learns that memory was the reason."""
+    session, channel = await place.start(
+        """
+        with open("/tmp/big", "wb") as big:
+            while True: big.write(bytes(1_000_000))
+        """,
+        channel=await place.open(memory_bytes=64 * 1024 * 1024),
+    )
+    last = (await listen(session)).last
+    told = last.oom if isinstance(last, Exited) else isinstance(last, Vanished) and last.oom_killed
+    assert told, last
+    await channel.close()
 
 
 async def test_a_daemon_that_is_not_there_is_unreachable() -> None:

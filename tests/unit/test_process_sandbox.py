@@ -38,9 +38,12 @@ async def test_waiting_costs_nothing(place: Place) -> None:
     channel = await place.open()
     session = await Session.resume(channel, NOTHING)
     assert session.phase == "waiting"
-    before = _wakeups(_supervisor_pid(place, channel))
+    pid = _supervisor_pid(place, channel)
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+        await asyncio.sleep(0)
+    before = _wakeups(pid)
     await asyncio.sleep(1.2)  # the measurement itself, not a wait for something
-    assert _wakeups(_supervisor_pid(place, channel)) == before
+    assert _wakeups(pid) == before
     await channel.close()
 
 

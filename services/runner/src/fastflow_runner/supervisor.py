@@ -567,6 +567,9 @@ class Supervisor:
         # Stopping is a frame's business: a script in the same container can send signals, but no frames.
         for number in _IGNORED_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
+        for descriptor in range(3, 64):  # whatever this process was given is not for the script
+            with suppress(OSError):
+                os.set_inheritable(descriptor, False)
         self._wake, wake_write = os.pipe()
         os.set_blocking(wake_write, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)

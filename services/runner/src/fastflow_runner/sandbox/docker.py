@@ -45,7 +45,7 @@ from fastflow_runner.sandbox.docker_stream import RawStream, Refused
 LABEL_SCOPE: Final = "fastflow.scope"
 LABEL_TOKEN: Final = "fastflow.token"  # noqa: S105 - tells two sandboxes apart; no secret
 CALL_TIMEOUT_S: Final = 60.0
-END_TIMEOUT_S: Final = 10.0
+END_TIMEOUT_S: Final = 2.0
 _COMPLAINT_CHARS_MAX: Final = 500
 
 _log = logging.getLogger(__name__)

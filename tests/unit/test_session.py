@@ -1,0 +1,205 @@
+"""The runner's end of the conversation, against the dummy: what a session makes of what it hears."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from fastflow_runner import supervisor
+from fastflow_runner.sandbox import AlreadyExists, Channel, Detached, Ended, Missing, SandboxSpec
+from fastflow_runner.sandbox.dummy import DummySandboxes, Outcome
+from fastflow_runner.session import (
+    CellEvent,
+    Exited,
+    Job,
+    JobTooLarge,
+    Offsets,
+    Output,
+    Session,
+    SessionError,
+    Silent,
+    Started,
+    Superseded,
+    Vanished,
+)
+from fastflow_runner.supervisor import Decoder, frame, mark, message
+
+SPEC = SandboxSpec(name="ff-1", labels={"fastflow.run": "1"})
+JOB = Job(argv=("{python}", "main.py"), cwd="p")
+LONG = bytes(range(256)) * 1_000
+
+
+class Line:
+    """A channel whose other end is the test: it says what it likes, and hears what was sent."""
+
+    def __init__(self) -> None:
+        self.token = bytes(16)
+        self.sent = Decoder()
+        self.heard: list[tuple[int, bytes]] = []
+        self.said: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def send(self, data: bytes) -> None:
+        self.heard += self.sent.feed(data)
+
+    async def receive(self) -> bytes:
+        return await self.said.get()
+
+    async def wait(self) -> Ended:
+        return Ended(exit_code=0, oom_killed=False)
+
+    async def close(self) -> None:
+        pass
+
+    def say(self, *frames: bytes, nonce: str | None = None) -> None:
+        if nonce is None:
+            nonce = supervisor.json.loads(self.heard[0][1])["nonce"]
+        self.said.put_nowait(mark(bytes.fromhex(nonce)) + b"".join(frames))
+
+
+def output(offset: int, data: bytes, stream: int = 1) -> bytes:
+    return frame(supervisor.OUTPUT, supervisor.OUTPUT_HEADER.pack(stream, offset, 0.0) + data)
+
+
+SYNC = message(supervisor.SYNC, version=1, phase="running")
+
+
+async def play(outcome: Outcome) -> list[Any]:
+    sandboxes = DummySandboxes(lambda spec, job: outcome)
+    session = await Session.start(await sandboxes.open(SPEC), JOB)
+    return [event async for event in session]
+
+
+async def test_a_session_tells_the_whole_story() -> None:
+    """Started, output of both streams, cell events, exit; then the iteration ends."""
+    events = await play(Outcome(stdout=LONG, stderr=b"oh", events=(b"{}", b"[]"), exit_code=3))
+    assert isinstance(events[0], Started)
+    assert b"".join(e.data for e in events if isinstance(e, Output) and e.stream == "stdout") == LONG
+    assert b"".join(e.data for e in events if isinstance(e, Output) and e.stream == "stderr") == b"oh"
+    assert [(e.number, e.data) for e in events if isinstance(e, CellEvent)] == [(0, b"{}"), (1, b"[]")]
+    assert isinstance(events[-1], Exited)
+    assert (events[-1].exit_code, events[-1].reason) == (3, "exited")
+
+
+async def test_a_sandbox_that_ends_without_a_word_has_vanished() -> None:
+    """The channel's word is passed on; output that came before it still counts."""
+    events = await play(Outcome(stdout=b"before", vanishes=True, oom=True))
+    assert [e.data for e in events if isinstance(e, Output)] == [b"before"]
+    assert events[-1] == Vanished(exit_code=137, oom_killed=True)
+
+
+async def test_a_stop_comes_back_as_an_exit() -> None:
+    """What hangs ends when it is told to."""
+    sandboxes = DummySandboxes(lambda spec, job: Outcome(hangs=True))
+    session = await Session.start(await sandboxes.open(SPEC), JOB)
+    assert isinstance(await anext(session), Started)
+    await session.stop()
+    ended = await anext(session)
+    assert isinstance(ended, Exited)
+    assert ended.reason == "stopped"
+    with pytest.raises(StopAsyncIteration):
+        await anext(session)
+
+
+async def test_a_later_session_goes_on_where_the_first_published() -> None:
+    """Nothing below the acknowledged offsets is told again, everything above is."""
+    sandboxes = DummySandboxes(lambda spec, job: Outcome(stdout=LONG, events=(b"1", b"2", b"3")))
+    await Session.start(await sandboxes.open(SPEC), JOB)
+    (held,) = await sandboxes.held()
+    session = await Session.resume(await sandboxes.attach(held), Offsets(stdout=100_000, events=2))
+    assert session.phase == "exited"
+    events = [event async for event in session]
+    assert b"".join(e.data for e in events if isinstance(e, Output)) == LONG[100_000:]
+    assert next(e.offset for e in events if isinstance(e, Output)) == 100_000
+    assert [e.data for e in events if isinstance(e, CellEvent)] == [b"3"]
+    await session.bye()
+    assert (await sandboxes.held())[0].running is False
+
+
+async def test_repeated_output_is_cut_and_missing_output_is_an_error() -> None:
+    """A session never yields a byte twice, and never skips one in silence."""
+    line = Line()
+    session = await Session.start(line, JOB)
+    line.say(SYNC, output(0, b"abc"), output(0, b"abc"), output(1, b"bcde"), output(9, b"z"))
+    assert [(await anext(session)).data for _ in range(2)] == [b"abc", b"de"]  # type: ignore[union-attr]
+    with pytest.raises(SessionError, match="missing"):
+        await anext(session)
+
+
+async def test_another_runner_supersedes() -> None:
+    """The mark of somebody else's attach ends this session's right to speak."""
+    line = Line()
+    session = await Session.start(line, JOB)
+    line.say(SYNC)
+    line.say(SYNC, nonce="ab" * 16)
+    with pytest.raises(Superseded):
+        await anext(session)
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        frame(ord("?"), b""),
+        frame(supervisor.EXIT, b"{}"),
+        frame(supervisor.EXIT, b"no json"),
+        frame(supervisor.OUTPUT, b"short"),
+        output(0, b"x", stream=9),
+        message(supervisor.SYNC, version=2, phase="running"),
+        b"X\xff\xff\xff\xff",
+    ],
+)
+async def test_nonsense_is_an_error_not_a_guess(nonsense: bytes) -> None:
+    """Whatever is no frame of this protocol ends the session with a typed error."""
+    line = Line()
+    session = await Session.start(line, JOB)
+    line.say(SYNC, nonsense)
+    with pytest.raises(SessionError):
+        await anext(session)
+
+
+async def test_a_cancelled_step_loses_nothing() -> None:
+    """An iteration that was cancelled while waiting goes on with the next event."""
+    line = Line()
+    session = await Session.start(line, JOB)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await anext(session)
+    line.say(SYNC, output(0, b"still here"))
+    event = await anext(session)
+    assert isinstance(event, Output)
+    assert event.data == b"still here"
+
+
+async def test_a_silent_sandbox_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An attach that nobody answers is an error after a while, not a wait for ever."""
+    monkeypatch.setattr("fastflow_runner.session.SYNC_TIMEOUT_S", 0.0)
+    with pytest.raises(Silent):
+        await Session.resume(Line(), Offsets())
+
+
+async def test_a_job_that_does_not_fit_is_refused_before_it_is_sent() -> None:
+    """Environment beyond a frame is the caller's problem, said in words."""
+    line = Line()
+    with pytest.raises(JobTooLarge, match="files"):
+        await Session.start(line, Job(argv=("x",), cwd="p", env={"BIG": "x" * supervisor.FRAME_BYTES_MAX}))
+    assert [kind for kind, _ in line.heard] == [supervisor.ATTACH]
+
+
+async def test_the_dummy_keeps_the_contract() -> None:
+    """One sandbox for each name, found again with its labels, gone after remove, which may be repeated."""
+    sandboxes = DummySandboxes(lambda spec, job: Outcome(hangs=True))
+    channel: Channel = await sandboxes.open(SPEC)
+    with pytest.raises(AlreadyExists):
+        await sandboxes.open(SPEC)
+    (held,) = await sandboxes.held()
+    assert (held.name, held.labels, held.running) == ("ff-1", {"fastflow.run": "1"}, True)
+    session = await Session.start(channel, JOB)
+    await anext(session)
+    with pytest.raises(Detached):
+        await channel.wait()
+    await sandboxes.remove("ff-1")
+    await sandboxes.remove("ff-1")
+    assert await anext(session) == Vanished(exit_code=137, oom_killed=False)
+    with pytest.raises(Missing):
+        await sandboxes.attach(held)

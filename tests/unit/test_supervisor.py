@@ -1,0 +1,129 @@
+"""The supervisor's parts that need no process: unpacking a bundle, and reading a cgroup's files."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fastflow_contracts.bundle import File, pack
+from fastflow_runner.supervisor import Cgroup, SetupFailed, safe_name, unpack
+
+
+def tar_of(*members: tarfile.TarInfo) -> io.BytesIO:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for member in members:
+            tar.addfile(member, io.BytesIO(bytes(member.size)))
+    out.seek(0)
+    return out
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, link
+    return info
+
+
+def test_a_bundle_is_unpacked_as_it_was_packed(tmp_path: Path) -> None:
+    """Content, folders and the executable bit; long names too."""
+    long = "/".join(["folder"] * 30) + "/ä.py"
+    unpack(
+        io.BytesIO(pack({"main.py": File(b"1"), "bin/x": File(b"2", executable=True), long: File(b"3")}).data),
+        str(tmp_path),
+    )
+    assert (tmp_path / "main.py").read_bytes() == b"1"
+    assert (tmp_path / long).read_bytes() == b"3"
+    assert (tmp_path / "bin/x").stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "main.py").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        member("../outside"),
+        member("/etc/passwd"),
+        member("a/../../outside"),
+        member("a//b"),
+        member("link", tarfile.SYMTYPE, "/etc"),
+        member("link", tarfile.LNKTYPE, "main.py"),
+        member("pipe", tarfile.FIFOTYPE),
+        member("device", tarfile.CHRTYPE),
+        member("folder", tarfile.DIRTYPE),
+        member("sparse", tarfile.GNUTYPE_SPARSE),
+    ],
+    ids=lambda info: f"{info.type!r}-{info.name}",
+)
+def test_what_is_no_safe_regular_file_is_refused(tmp_path: Path, bad: tarfile.TarInfo) -> None:
+    """Links, devices, folders and paths that lead out are refused; nothing appears outside."""
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    with pytest.raises(SetupFailed):
+        unpack(tar_of(member("main.py"), bad), str(inside))
+    assert [path.name for path in tmp_path.iterdir()] == ["inside"]
+
+
+def test_a_path_may_occur_once(tmp_path: Path) -> None:
+    """A second member of a name does not replace the first."""
+    with pytest.raises(OSError, match="exists"):
+        unpack(tar_of(member("main.py"), member("main.py")), str(tmp_path))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=2000))
+def test_rubbish_is_refused_or_empty(tmp_path: Path, rubbish: bytes) -> None:
+    """Bytes that are no tar never write a file and never end the supervisor."""
+    with suppress(SetupFailed):
+        unpack(io.BytesIO(rubbish), str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "a\0b"])
+def test_a_name_is_one_visible_part(name: str) -> None:
+    """The directory and the files of a job cannot be anywhere else than beside each other."""
+    with pytest.raises(SetupFailed):
+        safe_name(name)
+
+
+def test_cgroup_version_1(tmp_path: Path) -> None:
+    """Memory without the inactive file cache, time in nanoseconds, a huge number for no limit."""
+    write(tmp_path / "memory/memory.limit_in_bytes", "9223372036854771712")
+    write(tmp_path / "memory/memory.usage_in_bytes", "5000")
+    write(tmp_path / "memory/memory.stat", "cache 7\ntotal_inactive_file 1000\n")
+    write(tmp_path / "memory/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n")
+    write(tmp_path / "cpuacct/cpuacct.usage", "1500000000\n")
+    cgroup = Cgroup(str(tmp_path))
+    assert cgroup.usable
+    assert cgroup.memory_limit_bytes is None
+    assert (cgroup.memory_bytes(), cgroup.cpu_s(), cgroup.oom_kills()) == (4000, 1.5, 3)
+
+
+def test_cgroup_version_2(tmp_path: Path) -> None:
+    """The same by the unified hierarchy's files."""
+    write(tmp_path / "cgroup.controllers", "cpu memory pids")
+    write(tmp_path / "memory.max", "268435456\n")
+    write(tmp_path / "memory.current", "5000\n")
+    write(tmp_path / "memory.stat", "anon 1\ninactive_file 1000\n")
+    write(tmp_path / "memory.events", "low 0\noom 2\noom_kill 1\n")
+    write(tmp_path / "cpu.stat", "usage_usec 1500000\nuser_usec 1\n")
+    cgroup = Cgroup(str(tmp_path))
+    assert cgroup.usable
+    assert cgroup.memory_limit_bytes == 268435456
+    assert (cgroup.memory_bytes(), cgroup.cpu_s(), cgroup.oom_kills()) == (4000, 1.5, 1)
+    write(tmp_path / "memory.max", "max\n")
+    assert Cgroup(str(tmp_path)).memory_limit_bytes is None
+
+
+def test_without_a_cgroup(tmp_path: Path) -> None:
+    """Where there are no such files the caller is told to measure otherwise."""
+    assert not Cgroup(str(tmp_path)).usable
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
