@@ -14,7 +14,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
@@ -67,23 +67,24 @@ async def _wait_for_topology(bus: Bus) -> None:
         await asyncio.sleep(0.5)
 
 
-async def run_until(stop: asyncio.Event, work: Awaitable[None], *, bus: Bus | None = None) -> None:
-    """Run *work* until *stop* is set, then cancel it. Raises what *work* raises, ``Stopped`` when *bus* closes."""
-    async with asyncio.TaskGroup() as group:
-        tasks = {group.create_task(_as_coroutine(work), name="work")}
-        watchers = {group.create_task(stop.wait(), name="stop")}
-        if bus is not None:
-            watchers.add(group.create_task(bus.closed.wait(), name="bus-closed"))
-        await asyncio.wait(tasks | watchers, return_when=asyncio.FIRST_COMPLETED)
-        closed = bus is not None and bus.closed.is_set() and not stop.is_set()
-        for task in tasks | watchers:
-            task.cancel()
-    if closed:
+async def until_stopped(stop: asyncio.Event, bus: Bus) -> None:
+    """Return when *stop* is set; raise ``Stopped`` when the connection is closed for good before."""
+    waiting = {asyncio.ensure_future(stop.wait()), asyncio.ensure_future(bus.closed.wait())}
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for future in waiting:
+            future.cancel()
+    if not stop.is_set():
         raise Stopped("the connection to the bus is closed for good; the service ends.")
 
 
-async def _as_coroutine(work: Awaitable[None]) -> None:
-    await work
+async def run_until(stop: asyncio.Event, work: Coroutine[Any, Any, None], *, bus: Bus) -> None:
+    """Run *work* until *stop* is set, then cancel it. Raises, in a group, what *work* raises, or ``Stopped``."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(work, name="work")
+        await until_stopped(stop, bus)
+        task.cancel()
 
 
 def run_service(name: str, serve: Serve, *, log_json: bool = False, log_level: str = "INFO") -> None:

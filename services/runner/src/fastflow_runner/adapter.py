@@ -1,0 +1,154 @@
+"""Which sandbox adapter this runner works with, and what a run gets in it. I/O: it asks for a Docker daemon, builds
+the image.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import aiodocker
+import aiohttp
+import msgspec
+from aiodocker.exceptions import DockerError
+
+from fastflow_contracts.run import Run, Running
+from fastflow_runner.environments import Environments, volume_identity
+from fastflow_runner.errors import RunnerError
+from fastflow_runner.image import ensure_worker_image
+from fastflow_runner.sandbox import NAME_PREFIX, Sandboxes, SandboxSpec
+from fastflow_runner.sandbox.docker import DockerSandboxes
+from fastflow_runner.sandbox.process import ProcessSandboxes
+from fastflow_runner.settings import Settings
+from fastflow_runner.store import Place, docker_place, passed_on, process_place
+from fastflow_runner.tools import LABEL_ATTEMPT, LABEL_PIPELINE, LABEL_RUN
+
+log = logging.getLogger(__name__)
+
+DOCKER_ANSWER_S = 5.0
+SCOPE_CHARACTERS = 8
+
+
+class NoSandbox(RunnerError):
+    """The sandbox that the settings ask for is not to be had."""
+
+
+class Adapter(msgspec.Struct, frozen=True, kw_only=True):
+    """Where this runner's scripts run. ``daemon``: the Docker daemon's id; runners on one daemon can help each other.
+    """
+
+    kind: str
+    daemon: str | None
+    sandboxes: Sandboxes
+    environments: Environments
+    spec: Callable[[Run], SandboxSpec]
+
+
+@asynccontextmanager
+async def open_adapter(
+    settings: Settings, *, runner: str, installation: str, environ: Mapping[str, str], say: Callable[[str], None]
+) -> AsyncIterator[Adapter]:
+    """The adapter that the settings ask for, ready for work; builds the worker image if it is missing.
+
+    *installation*: the bus's name, so that installations on one daemon keep apart. *say* gets lines of progress.
+    Raises ``NoSandbox``, ``ImageFailed``.
+    """
+    async with AsyncExitStack() as stack:
+        docker = None if settings.sandbox == "process" else await _find_docker()
+        if docker is not None:
+            stack.push_async_callback(docker.close)
+            adapter = await _docker(settings, docker, runner, installation, environ, say)
+        elif settings.sandbox == "docker":
+            raise NoSandbox("no Docker daemon answers; start one, or use --sandbox process (FASTFLOW_SANDBOX=process).")
+        else:
+            adapter = _process(settings, runner, environ, installation)
+        stack.push_async_callback(adapter.sandboxes.close)
+        stack.push_async_callback(adapter.environments.close)
+        yield adapter
+
+
+async def _find_docker() -> aiodocker.Docker | None:
+    """A client of the daemon that answers, if one does."""
+    docker = None
+    try:
+        docker = aiodocker.Docker()
+        async with asyncio.timeout(DOCKER_ANSWER_S):
+            await docker.version()
+    except (DockerError, aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
+        log.debug("no Docker: %s", error)
+        if docker is not None:
+            await docker.close()
+        return None
+    return docker
+
+
+async def _docker(
+    settings: Settings,
+    docker: aiodocker.Docker,
+    runner: str,
+    installation: str,
+    environ: Mapping[str, str],
+    say: Callable[[str], None],
+) -> Adapter:
+    info = await docker.system.info()
+    image = settings.worker_image or await ensure_worker_image(
+        docker,
+        progress=say,
+        base_image=settings.worker_base_image,
+        ca_bundle=Path(settings.ca_bundle) if settings.ca_bundle else None,
+    )
+    place = docker_place(
+        image=image,
+        base_image=settings.worker_base_image,
+        volume=settings.store_volume,
+        network=settings.network,
+        architecture=str(info.get("Architecture", "")),
+    )
+    sandboxes = DockerSandboxes(scope=installation)
+    return Adapter(
+        kind="docker",
+        daemon=str(info["ID"]),
+        sandboxes=sandboxes,
+        environments=Environments(
+            sandboxes,
+            place,
+            runner=runner,
+            identity=volume_identity(docker, settings.store_volume),
+            env=passed_on(environ, place),
+        ),
+        spec=lambda run: _spec(settings, place, installation, run),
+    )
+
+
+def _process(settings: Settings, runner: str, environ: Mapping[str, str], installation: str) -> Adapter:
+    directory = Path(settings.data_dir)
+    place = process_place(directory / "store")
+    sandboxes = ProcessSandboxes(directory / "sandboxes")
+    return Adapter(
+        kind="process",
+        daemon=None,
+        sandboxes=sandboxes,
+        environments=Environments(sandboxes, place, runner=runner, env=passed_on(environ, place)),
+        spec=lambda run: _spec(settings, place, installation, run),
+    )
+
+
+def _spec(settings: Settings, place: Place, installation: str, run: Run) -> SandboxSpec:
+    """The sandbox of a running run. Its name is the run's, within this installation."""
+    assert isinstance(run.state, Running)
+    limits = run.order.limits
+    return SandboxSpec(
+        name=f"{NAME_PREFIX}{installation[:SCOPE_CHARACTERS]}-{run.id}",
+        labels={LABEL_RUN: run.id, LABEL_PIPELINE: run.pipeline, LABEL_ATTEMPT: str(run.state.attempt)},
+        image=place.image,
+        mounts=place.readable,
+        network=settings.network,
+        memory_bytes=limits.memory_bytes,
+        cpu_cores=limits.cpu_cores,
+        processes_max=settings.processes_max,
+        tmp_bytes=settings.tmp_bytes,
+        work_bytes=settings.work_bytes,
+    )

@@ -1,0 +1,118 @@
+"""Wires the runner together: resources open from top to bottom and close in reverse. Nothing else may live here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.metadata import version
+
+from fastflow_contracts import subjects
+from fastflow_contracts.messages import Presence
+from fastflow_contracts.runs import RunStore
+from fastflow_contracts.service import now, until_stopped
+from fastflow_contracts.subjects import Kind
+from fastflow_contracts.wire import Bus, BusError
+from fastflow_runner.adapter import Adapter, open_adapter
+from fastflow_runner.bundles import Bundles
+from fastflow_runner.presence import Beacon
+from fastflow_runner.runner import Runner
+from fastflow_runner.secrets import SecretBox
+from fastflow_runner.settings import Settings
+from fastflow_runner.tools import Tools
+
+log = logging.getLogger(__name__)
+
+STOP_S = 20.0
+"""Beyond the grace time: for stopping scripts and recording that."""
+
+
+async def serve(
+    settings: Settings,
+    bus: Bus,
+    stop: asyncio.Event,
+    ready: Callable[[], None],
+    *,
+    say: Callable[[str], None] = log.info,
+) -> None:
+    """Run scripts until *stop* is set, then end what is under way as the settings say. *say* gets lines of progress."""
+    runner_id = settings.runner_id or os.uname().nodename
+    entry = await bus.get(subjects.PIPELINES, subjects.INSTALLATION_KEY)
+    assert entry is not None, "made with the streams"
+    installation = entry.value.decode()
+    opening = open_adapter(settings, runner=runner_id, installation=installation, environ=os.environ, say=say)
+    async with opening as adapter:
+        runner: Runner
+        beacon = Beacon(bus, _presence(settings, runner_id, adapter), busy=lambda: runner.busy)
+        runner = Runner(_tools(settings, bus, runner_id, adapter, beacon), settings.slots)
+        await beacon.announce()
+        try:
+            async with asyncio.TaskGroup() as group:
+                keepers = [
+                    group.create_task(beacon.serve(), name="beacon"),
+                    group.create_task(adapter.environments.keep(), name="environments"),
+                    group.create_task(runner.keep_order(), name="keep-order"),
+                ]
+                await runner.recover()
+                takers = [group.create_task(runner.take(kind), name=f"take-{kind}") for kind in _kinds(settings)]
+                ready()
+                await until_stopped(stop, bus)
+                for taker in takers:
+                    taker.cancel()
+                beacon.leave()
+                await _finish(settings, adapter, runner)
+                for keeper in keepers:
+                    keeper.cancel()
+        finally:
+            await runner.let_go()
+        if runner.busy == 0:
+            with suppress(BusError):
+                await beacon.say_goodbye()
+
+
+async def _finish(settings: Settings, adapter: Adapter, runner: Runner) -> None:
+    """Give what is under way its grace; then stop it, or leave it to the next runner where sandboxes outlive us."""
+    await runner.finish(settings.grace_s)
+    if runner.busy and not (settings.leave_running and adapter.kind == "docker"):
+        runner.abandon_all("Fast-Flow was stopped while this ran; start it again")
+        await runner.finish(STOP_S)
+
+
+def _kinds(settings: Settings) -> list[Kind]:
+    asked_for = {kind.strip() for kind in settings.kinds.split(",")}
+    kinds: tuple[Kind, ...] = ("script", "notebook")
+    return [kind for kind in kinds if kind in asked_for]
+
+
+def _presence(settings: Settings, runner_id: str, adapter: Adapter) -> Presence:
+    return Presence(
+        runner=runner_id,
+        instance="",
+        host=os.uname().nodename,
+        version=version("fastflow-runner"),
+        sandbox=adapter.kind,
+        daemon=adapter.daemon,
+        slots=settings.slots,
+        kinds=tuple(_kinds(settings)),
+        unenforced=adapter.sandboxes.unenforced,
+        started_at=now(),
+        seen_at=now(),
+    )
+
+
+def _tools(settings: Settings, bus: Bus, runner_id: str, adapter: Adapter, beacon: Beacon) -> Tools:
+    return Tools(
+        runner=runner_id,
+        bus=bus,
+        runs=RunStore(bus),
+        bundles=Bundles(bus),
+        sandboxes=adapter.sandboxes,
+        environments=adapter.environments,
+        secrets=SecretBox(settings.encryption_key),
+        beacon=beacon,
+        spec=adapter.spec,
+        fence_s=settings.fence_s,
+        log_bytes_max=settings.log_bytes_max,
+    )

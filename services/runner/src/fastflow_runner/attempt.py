@@ -1,0 +1,306 @@
+"""One attempt of one run, from the hint to the recorded end. I/O; the order of its steps is what keeps the promises.
+
+1. Claim the run by compare-and-set; only then is the hint acknowledged.
+2. Make its environment stand ready. Until the record says so, a crash gives the run back unharmed.
+3. Open the sandbox, whose name is the run's: a second one is refused by the daemon itself.
+4. Carry its output to the bus, all of it, before
+5. the end is recorded, before
+6. the sandbox is removed. What is found in a sandbox after a crash is still to be recorded, and nothing else is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import Any, Self
+
+from fastflow_contracts.logs import Chunk
+from fastflow_contracts.machine import Adopt, Claim, Finish, Outcome, Prepare, Refused, Release
+from fastflow_contracts.run import ErrorType, Pending, Run, RunInput, Running
+from fastflow_contracts.runs import NoSuchRun
+from fastflow_contracts.service import now
+from fastflow_contracts.subjects import RunRef
+from fastflow_contracts.wire import BusError
+from fastflow_runner.code import Code, NoCode, fetch
+from fastflow_runner.environments import EnvironmentFailed, Prepared
+from fastflow_runner.job import job
+from fastflow_runner.lines import Assembler
+from fastflow_runner.logbook import Fenced, Logbook
+from fastflow_runner.outcome import Intent, outcome
+from fastflow_runner.presence import LEASE_S
+from fastflow_runner.pump import Pump
+from fastflow_runner.sandbox import AlreadyExists, Channel, Detached, Held, Missing, SandboxError, Unreachable
+from fastflow_runner.secrets import SecretError
+from fastflow_runner.session import Exited, Session, SessionError, Superseded, Vanished
+from fastflow_runner.tools import Tools
+from fastflow_runner.watch import watch
+
+log = logging.getLogger(__name__)
+
+BEAT_S = 10.0
+CUT_OFF_MARGIN_S = 20.0
+"""A runner that cannot announce itself stops its sandboxes this long before they would stop themselves."""
+AGAIN_S = 1.0
+
+
+class NotOurs(Exception):
+    """The run has another holder, or none: leave its sandbox alone."""
+
+
+class Attempt:
+    """One attempt that this runner holds. Made by ``claim`` or ``adopt``; then call ``carry_out`` once."""
+
+    def __init__(self, tools: Tools, held: Run, code: Code | NoCode, sandbox: Held | None = None) -> None:
+        assert isinstance(held.state, Running)
+        self._tools = tools
+        self._run = held
+        self._state = held.state
+        self._code = code
+        self._sandbox = sandbox
+        self._stop = asyncio.Event()
+        self._intent = Intent()
+        self._given = RunInput()
+        self._secrets: dict[str, str] = {}
+        self._logbook = Logbook(tools.bus, held.ref, self._state.attempt)
+        self._pump = self._new_pump(None)
+
+    @classmethod
+    async def claim(cls, tools: Tools, ref: RunRef, number: int) -> Self | None:
+        """Take attempt *number* of a pending run; None if it is not to be had.
+
+        Raises ``NoSuchRun``, ``machine.Refused`` (``NotYet``), and what the bus raises.
+        """
+        known = await tools.runs.load(ref)
+        if not isinstance(known.run.state, Pending) or known.run.state.attempt != number:
+            return None
+        code = await fetch(tools, known.run)
+        prepared = isinstance(code, Code) and code.ready is not None
+        command = Claim(attempt=number, runner=tools.runner, prepared=prepared)
+        changed = await tools.runs.change(ref, command, known=known)
+        return cls(tools, changed.run, code) if changed.events else None
+
+    @classmethod
+    async def adopt(cls, tools: Tools, run: Run, sandbox: Held) -> Self | None:
+        """Take over a running run whose holder is gone, with its *sandbox*; None if somebody else was faster."""
+        assert isinstance(run.state, Running)
+        code = await fetch(tools, run)
+        changed = await tools.runs.change(run.ref, Adopt(runner=tools.runner, epoch=run.state.epoch))
+        return cls(tools, changed.run, code, sandbox) if changed.events else None
+
+    @property
+    def ref(self) -> RunRef:
+        return self._run.ref
+
+    def abandon(self, reason: str) -> None:
+        """Stop it for a reason of the runner's own, unless it is being stopped already."""
+        if self._intent == Intent():
+            self._intent = Intent(abandoned=reason)
+            self._stop.set()
+
+    async def carry_out(self) -> None:
+        """To the recorded end, or until the run is not ours any more."""
+        tools, run = self._tools, self._run
+        watching = asyncio.create_task(
+            watch(tools.bus, tools.runs, run, on_cancel=self._cancel), name=f"watch-{run.id}"
+        )
+        working = asyncio.create_task(self._work(), name=f"work-{run.id}")
+        try:
+            await asyncio.wait({watching, working}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise NotOurs("its record says so")
+            await working
+        except (NotOurs, Fenced, Superseded) as reason:
+            log.warning("run %s is let go: %s", run.id, reason)
+        finally:
+            await _end(watching, working)
+
+    def _cancel(self) -> None:
+        if self._intent == Intent():
+            self._intent = Intent(cancelled=True)
+            self._stop.set()
+
+    async def _work(self) -> None:
+        """The steps, then the record, then the end of the sandbox."""
+        try:
+            result = await self._steps()
+        except (SandboxError, SessionError) as error:
+            if isinstance(error, Superseded):
+                raise
+            result = await self._give_up(ErrorType.ENVIRONMENT_ERROR, f"its sandbox failed: {error}")
+        except EnvironmentFailed as error:
+            result = await self._give_up(ErrorType.ENVIRONMENT_ERROR, str(error))
+        except SecretError as error:
+            result = await self._give_up(ErrorType.SECRET_ERROR, str(error))
+        await self._change(Finish(epoch=self._state.epoch, outcome=result))
+        await self.remove_sandbox()
+
+    async def _steps(self) -> Outcome:
+        tools, run = self._tools, self._run
+        if isinstance(self._code, NoCode):
+            return await self._give_up(ErrorType.ENVIRONMENT_ERROR, self._code.reason)
+        self._given = await tools.runs.input(run)
+        self._secrets = tools.secrets.open(self._given.encrypted_env, pipeline=run.pipeline)
+        self._pump = self._new_pump(await self._logbook.resume() if self._sandbox else None)
+        if self._sandbox is None:
+            prepared = self._code.ready or await self._prepare(self._code)
+            if prepared is None:
+                return await self._stopped_early()
+            channel = await self._open()
+            session = await Session.start(channel, self._job(prepared), self._code.bundle)
+            return await self._follow(channel, session)
+        try:
+            channel = await tools.sandboxes.attach(self._sandbox)
+            session = await Session.resume(channel, self._pump.acked)
+        except Missing:
+            return await self._conclude(Vanished(exit_code=None, oom_killed=False))
+        if session.phase in ("waiting", "preparing"):
+            prepared = self._code.ready or await self._prepare(self._code)
+            if prepared is None:
+                return await self._stopped_early()
+            await session.hand_over(self._job(prepared), self._code.bundle)
+        return await self._follow(channel, session)
+
+    async def _prepare(self, code: Code) -> Prepared | None:
+        """Make the environment and record that it stands. None: the run was cancelled first."""
+        preparing = asyncio.create_task(
+            self._tools.environments.prepare(code.request, say=self._pump.say), name=f"prepare-{self._run.id}"
+        )
+        stopping = asyncio.create_task(self._stop.wait(), name=f"stop-{self._run.id}")
+        try:
+            await asyncio.wait({preparing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not self._stop.is_set():
+                prepared = await preparing
+                await self._change(Prepare(epoch=self._state.epoch))
+                return prepared
+        finally:
+            await _end(preparing, stopping)
+        if self._intent.abandoned is not None and self._state.prepared_at is None:
+            await self._change(Release(epoch=self._state.epoch, reason=self._intent.abandoned))
+            raise NotOurs(f"given back: {self._intent.abandoned}")
+        return None
+
+    async def _open(self) -> Channel:
+        """A sandbox of this run that exists already is of a former holder: ours is the higher epoch."""
+        spec = self._tools.spec(self._run)
+        try:
+            return await self._tools.sandboxes.open(spec)
+        except AlreadyExists:
+            await self._tools.sandboxes.remove(spec.name)
+            return await self._tools.sandboxes.open(spec)
+
+    async def _follow(self, channel: Channel, session: Session) -> Outcome:
+        """Carry output until the end, attaching again whenever only the connection was lost."""
+        while True:
+            steering = asyncio.create_task(self._steer(session), name=f"steer-{self._run.id}")
+            try:
+                end = await self._pump.drain(session)
+            except (Detached, Unreachable) as error:
+                log.warning("run %s: lost sight of its sandbox, attaching again: %s", self._run.id, error)
+            else:
+                result = await self._conclude(end)
+                if isinstance(end, Exited):
+                    await session.bye()
+                return result
+            finally:
+                await _end(steering)
+                await channel.close()
+            attached = await self._attach_again()
+            if attached is None:
+                return await self._conclude(Vanished(exit_code=None, oom_killed=False))
+            channel, session = attached
+
+    async def _attach_again(self) -> tuple[Channel, Session] | None:
+        """None: it is gone."""
+        spec = self._tools.spec(self._run)
+        while True:
+            await asyncio.sleep(AGAIN_S)
+            try:
+                held = next((held for held in await self._tools.sandboxes.held() if held.name == spec.name), None)
+                if held is None:
+                    return None
+                channel = await self._tools.sandboxes.attach(held)
+                return channel, await Session.resume(channel, self._pump.acked)
+            except Missing:
+                return None
+            except (Detached, Unreachable) as error:
+                log.warning("run %s: not attached yet: %s", self._run.id, error)
+
+    async def _steer(self, session: Session) -> None:
+        """Heartbeats while the bus knows that we live; a stop when it is asked for, or when we are cut off."""
+        beacon, dead_after_s = self._tools.beacon, LEASE_S + self._tools.fence_s
+        while not self._stop.is_set():
+            if beacon.is_fresh:
+                await session.beat(dead_after_s)
+            elif beacon.silent_s > dead_after_s - CUT_OFF_MARGIN_S:
+                self.abandon(f"its runner was cut off from the bus for {beacon.silent_s:.0f} s")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BEAT_S):
+                    await self._stop.wait()
+        await session.stop()
+
+    async def _conclude(self, end: Exited | Vanished) -> Outcome:
+        await self._pump.close()
+        return outcome(end, self._intent, self._pump.observed(), now=now())
+
+    async def _stopped_early(self) -> Outcome:
+        await self._pump.close()
+        return Outcome(finished_at=now(), stopped=True, log_sequence=self._logbook.sequence)
+
+    async def _give_up(self, why: ErrorType, message: str) -> Outcome:
+        """The attempt fails for no fault of the script's; its log says why."""
+        await self._pump.say(f"[fastflow] {message}")
+        await self._pump.close()
+        return Outcome(finished_at=now(), error_type=why, error_message=message, log_sequence=self._logbook.sequence)
+
+    async def fail(self, message: str) -> None:
+        """Record that the runner itself failed to carry the attempt out."""
+        lost = Outcome(
+            finished_at=now(), error_type=ErrorType.LOST, error_message=message, log_sequence=self._logbook.sequence
+        )
+        with suppress(NotOurs):
+            await self._change(Finish(epoch=self._state.epoch, outcome=lost))
+            await self.remove_sandbox()
+
+    async def remove_sandbox(self) -> None:
+        """Its end is recorded. If the daemon is away, the next sweep finds it."""
+        try:
+            await self._tools.sandboxes.remove(self._tools.spec(self._run).name)
+        except SandboxError as error:
+            log.warning("the sandbox of run %s is left for later: %s", self._run.id, error)
+
+    async def _change(self, command: Prepare | Release | Finish) -> None:
+        """Apply *command*, however long the bus is away. Raises ``NotOurs``."""
+        while True:
+            try:
+                changed = await self._tools.runs.change(self.ref, command)
+            except (NoSuchRun, Refused) as error:
+                raise NotOurs(str(error)) from error
+            except BusError as error:
+                log.warning("run %s: %s waits: %s", self._run.id, type(command).__name__, error)
+                await asyncio.sleep(AGAIN_S)
+                continue
+            state = changed.run.state
+            if isinstance(state, Running) and state.epoch != self._state.epoch:
+                raise NotOurs(f"runner {state.runner} holds it now")
+            if isinstance(state, Running):
+                self._state = state
+            else:
+                log.info("run %s: attempt %d: %s", self._run.id, self._state.attempt, changed.run.status)
+            return
+
+    def _job(self, prepared: Prepared) -> Any:
+        dead_after_s = LEASE_S + self._tools.fence_s
+        return job(self._run, self._given, self._secrets, python=prepared.python, dead_after_s=dead_after_s)
+
+    def _new_pump(self, last: Chunk | None) -> Pump:
+        lines = Assembler(secrets=self._secrets.values(), log_bytes_max=self._tools.log_bytes_max, resume=last)
+        limits = self._run.order.limits
+        return Pump(self._tools.bus, self._run.ref, self._state.attempt, limits, self._logbook, lines)
+
+
+async def _end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel and await *tasks*; what they raise was seen, or does not matter any more."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

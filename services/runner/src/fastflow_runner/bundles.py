@@ -1,0 +1,41 @@
+"""The code of runs: fetched from the bus once, kept while it is in demand. I/O."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+
+from fastflow_contracts.bundle import Bundle
+from fastflow_contracts.subjects import BUNDLES
+from fastflow_contracts.wire import Bus
+
+CACHE_BYTES_MAX = 128 * 1024 * 1024
+
+
+class Bundles:
+    """Bundles by hash, verified, the least recently used dropped first."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._kept: OrderedDict[str, Bundle] = OrderedDict()
+        self._size_bytes = 0
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def get(self, sha256: str) -> Bundle:
+        """Raise ``wire.Rejected`` if it is missing or damaged, ``wire.Unavailable`` if the bus is."""
+        if sha256 in self._kept:
+            self._kept.move_to_end(sha256)
+            return self._kept[sha256]
+        lock = self._locks.setdefault(sha256, asyncio.Lock())
+        async with lock:
+            if sha256 not in self._kept:
+                self._keep(Bundle(data=await self._bus.get_object(BUNDLES, sha256), sha256=sha256))
+            self._locks.pop(sha256, None)
+            return self._kept[sha256]
+
+    def _keep(self, bundle: Bundle) -> None:
+        self._kept[bundle.sha256] = bundle
+        self._size_bytes += len(bundle.data)
+        while self._size_bytes > CACHE_BYTES_MAX and len(self._kept) > 1:
+            _, dropped = self._kept.popitem(last=False)
+            self._size_bytes -= len(dropped.data)

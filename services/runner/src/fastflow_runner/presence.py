@@ -1,0 +1,96 @@
+"""That this runner is alive, told to the bus, and since when it could not be told. I/O.
+
+The record is renewed by compare-and-set: a second process with the same runner id takes over, and the first one,
+whose write then fails, ends without touching the sandboxes that are no longer its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from fastflow_contracts import messages, subjects
+from fastflow_contracts.messages import PRESENCE_S, Presence
+from fastflow_contracts.service import now
+from fastflow_contracts.wire import Bus, Conflict, Unavailable
+from fastflow_runner.errors import RunnerError
+
+log = logging.getLogger(__name__)
+
+LEASE_S = 30.0
+"""After this long without a renewal no heartbeat goes to any sandbox (the scheduler counts with the same number)."""
+
+
+class Replaced(RunnerError):
+    """Another process with this runner's id has taken over."""
+
+
+class Beacon:
+    """Keeps the presence record fresh."""
+
+    def __init__(self, bus: Bus, presence: Presence, *, busy: Callable[[], int]) -> None:
+        self._bus = bus
+        self._key = subjects.runner_key(presence.runner)
+        self.presence = replace(presence, instance=uuid.uuid4().hex)
+        self._busy = busy
+        self._revision: int | None = None
+        self._renewed_at = 0.0
+
+    async def announce(self) -> Presence | None:
+        """Take the id, whoever had it before; return the former record, if there is one."""
+        entry = await self._bus.get(subjects.RUNNERS, self._key)
+        self._revision = entry.revision if entry else None
+        await self._renew(first=True)
+        return messages.PRESENCE.decode(entry.value) if entry else None
+
+    async def serve(self) -> None:
+        """Renew until cancelled. Raises ``Replaced``."""
+        while True:
+            await asyncio.sleep(PRESENCE_S)
+            try:
+                await self._renew()
+            except Unavailable as error:
+                log.warning("this runner could not be announced for %.0f s: %s", self.silent_s, error)
+
+    async def say_goodbye(self) -> None:
+        """This runner holds nothing any more."""
+        await self._bus.delete(subjects.RUNNERS, self._key)
+
+    def leave(self) -> None:
+        """Say with the next renewal that this runner takes no more work."""
+        self.presence = replace(self.presence, leaving=True)
+
+    @property
+    def silent_s(self) -> float:
+        """How long ago the last renewal was acknowledged."""
+        return _monotonic() - self._renewed_at
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether heartbeats may go out."""
+        return self.silent_s <= LEASE_S
+
+    async def _renew(self, *, first: bool = False) -> None:
+        asked_at = _monotonic()
+        self.presence = replace(self.presence, seen_at=now(), busy=self._busy())
+        data = messages.PRESENCE.encode(self.presence)
+        expect = None if first else self._revision
+        try:
+            self._revision = await self._bus.put(subjects.RUNNERS, self._key, data, expect=expect)
+        except Conflict:
+            entry = await self._bus.get(subjects.RUNNERS, self._key)
+            if entry is None:  # it was removed, not replaced: by age after a long silence, or by hand
+                self._revision = await self._bus.put(subjects.RUNNERS, self._key, data)
+            else:
+                raise Replaced(
+                    f"another process runs as runner {self.presence.runner}; give each its own FASTFLOW_RUNNER_ID."
+                ) from None
+        self._renewed_at = asked_at
+
+
+def _monotonic() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,137 @@
+"""From a session's events to the log and the samples of one attempt, until its end. I/O; lines are ``lines``'s.
+
+Output is acknowledged to the supervisor only after it is stored on the bus. While the bus is away nothing is read, so
+the supervisor's window fills, then the script's pipes: nothing is lost and no memory grows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+
+from fastflow_contracts import messages, subjects
+from fastflow_contracts.logs import CHUNK_S, Chunk
+from fastflow_contracts.run import Limits
+from fastflow_contracts.service import now
+from fastflow_contracts.subjects import RunRef
+from fastflow_contracts.wire import Bus, BusError
+from fastflow_runner import session as session_module
+from fastflow_runner.lines import Assembler
+from fastflow_runner.logbook import Logbook
+from fastflow_runner.outcome import Observed
+from fastflow_runner.session import CellEvent, Exited, Offsets, Output, Sample, Session, Started, Vanished
+
+SAMPLE_WRITE_S = 2.0
+"""A sample the bus does not take by then is dropped: samples are for looking at."""
+
+
+class Pump:
+    """Carries one attempt's output and samples to the bus; survives any number of sessions."""
+
+    def __init__(self, bus: Bus, ref: RunRef, attempt: int, limits: Limits, logbook: Logbook, lines: Assembler) -> None:
+        self._bus = bus
+        self._metric_subject = subjects.metric(ref, attempt)
+        self._limits = limits
+        self._logbook = logbook
+        self._lines = lines
+        self._published_at = float("-inf")
+        self._started_at: datetime | None = None
+        self._memory_bytes_peak = 0
+        self._cpu_cores_peak = 0.0
+        self._warnings: dict[str, str] = {}
+
+    @property
+    def acked(self) -> Offsets:
+        """How far each stream is safe: where the next session resumes."""
+        stdout, stderr = self._lines.end
+        return Offsets(stdout=stdout, stderr=stderr)
+
+    async def say(self, text: str) -> None:
+        """Add the runner's own words to the log, at once."""
+        await self._publish([*self._lines.say(now(), text), *self._lines.flush()])
+
+    async def drain(self, session: Session) -> Exited | Vanished:
+        """Carry everything until the sandbox ends. Raises what the session raises, and ``logbook.Fenced``."""
+        loop = asyncio.get_running_loop()
+        while True:
+            flush_at = self._published_at + CHUNK_S if self._lines.pending else None
+            if flush_at is not None and loop.time() >= flush_at:
+                await self._publish(self._lines.flush())
+                await self._acknowledge(session)
+                continue
+            try:
+                async with asyncio.timeout_at(flush_at):
+                    event = await anext(session)
+            except TimeoutError:
+                continue
+            match event:
+                case Output():
+                    if full := self._lines.feed(event.stream, event.offset, event.at, event.data):
+                        await self._publish(full)
+                        await self._acknowledge(session)
+                    elif self._lines.truncated:
+                        await self._acknowledge(session)
+                case Sample():
+                    await self._note_sample(event)
+                case Started():
+                    self._started_at = self._started_at or event.at
+                case CellEvent():
+                    pass  # only notebooks send any
+                case Exited() | Vanished():
+                    return event
+
+    async def close(self) -> None:
+        """Publish what is left and the end of the log. Raises ``logbook.Fenced``."""
+        await self._publish(self._lines.close(now()))
+
+    def observed(self) -> Observed:
+        """What was seen, for the attempt's record."""
+        return Observed(
+            started_at=self._started_at,
+            last_error_line=self._logbook.last_error_line,
+            timeout_s=self._limits.timeout_s,
+            memory_bytes_limit=self._limits.memory_bytes,
+            memory_bytes_peak=self._memory_bytes_peak or None,
+            cpu_cores_peak=self._cpu_cores_peak or None,
+            warnings=tuple(self._warnings.values()),
+            log_sequence=self._logbook.sequence,
+        )
+
+    async def _publish(self, chunks: list[Chunk]) -> None:
+        for chunk in chunks:
+            await self._logbook.append(chunk)
+            self._published_at = asyncio.get_running_loop().time()
+
+    async def _acknowledge(self, session: Session) -> None:
+        await session.ack(self.acked)
+
+    async def _note_sample(self, sample: session_module.Sample) -> None:
+        self._memory_bytes_peak = max(self._memory_bytes_peak, sample.memory_peak_bytes)
+        self._cpu_cores_peak = max(self._cpu_cores_peak, sample.cpu_cores)
+        exceeded = self._check_soft_limits(sample)
+        message = messages.Sample(
+            ts=sample.at,
+            cpu_cores=round(sample.cpu_cores, 3),
+            memory_bytes=sample.memory_bytes,
+            memory_limit_bytes=self._limits.memory_bytes or sample.memory_limit_bytes,
+            soft_limit_exceeded=exceeded,
+        )
+        try:
+            await self._bus.publish(self._metric_subject, messages.SAMPLE.encode(message), patience_s=SAMPLE_WRITE_S)
+        except BusError:
+            return
+
+    def _check_soft_limits(self, sample: session_module.Sample) -> bool:
+        memory, cpu = self._limits.memory_bytes_soft, self._limits.cpu_cores_soft
+        if memory_over := memory is not None and sample.memory_bytes > memory:
+            assert memory is not None
+            self._warnings["memory"] = (
+                f"memory use of {_mib(self._memory_bytes_peak)} passed the soft limit of {_mib(memory)}"
+            )
+        if cpu_over := cpu is not None and sample.cpu_cores > cpu:
+            self._warnings["cpu"] = f"CPU use of {self._cpu_cores_peak:.2f} cores passed the soft limit of {cpu:g}"
+        return memory_over or cpu_over
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / 1024**2:.0f} MiB"

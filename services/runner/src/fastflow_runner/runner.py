@@ -1,0 +1,224 @@
+"""Takes work while there is room, keeps what it took, and puts order into what was left behind. I/O.
+
+A hint is acknowledged as soon as the claim is decided, whichever way: from then on the record governs the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Coroutine
+from contextlib import aclosing
+from typing import Any
+
+from fastflow_contracts import messages, streams, subjects
+from fastflow_contracts.codec import Malformed
+from fastflow_contracts.ids import RunId, check_run_id
+from fastflow_contracts.machine import Finish, NotYet, Outcome, Refused, Release
+from fastflow_contracts.messages import HINT, Hint
+from fastflow_contracts.names import check_name
+from fastflow_contracts.pull import ConsumerGone, Message, Pull, feed
+from fastflow_contracts.run import ErrorType, Pending, Run, Running
+from fastflow_contracts.runs import NoSuchRun
+from fastflow_contracts.service import now
+from fastflow_contracts.subjects import Kind, RunRef
+from fastflow_contracts.wire import BusError
+from fastflow_runner.attempt import Attempt
+from fastflow_runner.leftovers import Fate, fate
+from fastflow_runner.presence import LEASE_S
+from fastflow_runner.sandbox import Held, SandboxError
+from fastflow_runner.tools import LABEL_ATTEMPT, LABEL_PIPELINE, LABEL_RUN, Tools
+
+log = logging.getLogger(__name__)
+
+AGAIN_S = 1.0
+SWEEP_S = 15.0
+"""Between two looks at what exists on the daemon."""
+
+
+class Runner:
+    """One runner: at most ``slots`` attempts at once."""
+
+    def __init__(self, tools: Tools, slots: int) -> None:
+        self._tools = tools
+        self._room = asyncio.Semaphore(slots)
+        self._attempts: dict[RunId, Attempt] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._silence: dict[str, tuple[int, float]] = {}
+
+    @property
+    def busy(self) -> int:
+        """Attempts under way."""
+        return len(self._attempts)
+
+    async def take(self, kind: Kind) -> None:
+        """Take work of *kind* until cancelled. What was taken goes on: see ``finish``."""
+        async with Pull(self._tools.bus, streams.WORK, kind) as pull:
+            while True:
+                await self._room.acquire()
+                taken: list[Message] = []
+                try:
+                    taken = await pull.take(1)
+                except ConsumerGone as error:
+                    log.warning("%s", error)
+                    await asyncio.sleep(AGAIN_S)
+                finally:
+                    if not taken:
+                        self._room.release()
+                for message in taken:
+                    self._spawn(self._handle(message), f"hint-{message.sequence}")
+
+    async def recover(self) -> None:
+        """Before taking work: go on with what our former life held; give back or write off what left no sandbox."""
+        await self.sweep()
+        for run in await self._held_by_our_former_life():
+            if run.id in self._attempts or not isinstance(run.state, Running):
+                continue
+            # A sandbox is removed only after the end is recorded: without one, user code never began, or it is lost.
+            reason = f"runner {self._tools.runner} was restarted"
+            lost = Outcome(finished_at=now(), error_type=ErrorType.LOST, error_message=f"{reason} while it ran")
+            epoch = run.state.epoch
+            command = (
+                Finish(epoch=epoch, outcome=lost) if run.state.prepared_at else Release(epoch=epoch, reason=reason)
+            )
+            changed = (await self._tools.runs.change(run.ref, command)).run
+            log.warning("run %s: %s: it is %s", run.id, reason, changed.status)
+            if isinstance(changed.state, Pending) and changed.state.not_before <= now():
+                hint = Hint(pipeline=changed.pipeline, run_id=changed.id, attempt=changed.state.attempt)
+                subject = subjects.work(changed.order.kind)
+                await self._tools.bus.publish(subject, HINT.encode(hint), message_id=uuid.uuid4().hex)
+
+    async def keep_order(self) -> None:
+        """Sweep now and then, until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            try:
+                await self.sweep()
+            except (SandboxError, BusError) as error:
+                log.warning("sweep: %s", error)
+
+    async def sweep(self) -> None:
+        """Adopt or remove every sandbox that nobody holds."""
+        for held in await self._tools.sandboxes.held():
+            run_id = held.labels.get(LABEL_RUN)
+            if run_id is None or run_id in self._attempts:
+                continue
+            try:
+                ref = RunRef(check_name(held.labels[LABEL_PIPELINE]), check_run_id(run_id))
+                run: Run | None = (await self._tools.runs.load(ref)).run
+            except NoSuchRun:
+                run = None
+            gone = run is not None and isinstance(run.state, Running) and await self._is_silent(run.state.runner)
+            if ref.run_id in self._attempts:
+                continue  # it was taken while we looked
+            match fate(run, held.labels.get(LABEL_ATTEMPT), runner=self._tools.runner, holder_is_gone=gone):
+                case Fate.REMOVE:
+                    log.info("sandbox %s is of no use any more", held.name)
+                    await self._tools.sandboxes.remove(held.name)
+                case Fate.ADOPT:
+                    assert run is not None
+                    await self._adopt(run, held)
+                case Fate.LEAVE:
+                    pass
+
+    async def finish(self, grace_s: float) -> None:
+        """Wait up to *grace_s* for what is under way."""
+        if self._tasks:
+            log.info("waiting up to %g s for %d run(s) to finish", grace_s, len(self._attempts))
+            await asyncio.wait(self._tasks, timeout=grace_s)
+
+    def abandon_all(self, reason: str) -> None:
+        """Stop what is under way; ``finish`` waits until that is recorded."""
+        for attempt in self._attempts.values():
+            attempt.abandon(reason)
+
+    async def let_go(self) -> None:
+        """Detach from what is still under way; its sandboxes stay for the next runner."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _spawn(self, steps: Coroutine[Any, Any, None], name: str, *, counted: bool = True) -> None:
+        """Run *steps* in a place that was acquired; the place is free again when they end."""
+        task = asyncio.create_task(steps, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        if counted:
+            task.add_done_callback(lambda _: self._room.release())
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s failed", task.get_name(), exc_info=error)
+
+    async def _handle(self, message: Message) -> None:
+        try:
+            hint = HINT.decode(message.data)
+        except Malformed as error:
+            log.error("hint %d is dropped: %s", message.sequence, error)
+            await message.term()
+            return
+        attempt = None
+        try:
+            attempt = await Attempt.claim(self._tools, RunRef(hint.pipeline, hint.run_id), hint.attempt)
+        except NotYet:
+            pass  # the scheduler hints again when it is due
+        except (NoSuchRun, Refused) as error:
+            log.info("hint %d is stale: %s", message.sequence, error)
+        except BusError as error:
+            log.warning("hint %d waits: %s", message.sequence, error)
+            await message.nak(AGAIN_S)
+            return
+        await message.ack_soon()
+        if attempt is not None:
+            await self._keep(attempt)
+
+    async def _keep(self, attempt: Attempt) -> None:
+        """Carry *attempt* out; a failure of ours ends it too, so that no run hangs."""
+        self._attempts[attempt.ref.run_id] = attempt
+        try:
+            await attempt.carry_out()
+        except Exception as error:
+            log.exception("run %s could not be carried out", attempt.ref.run_id)
+            await attempt.fail(f"the runner failed: {type(error).__name__}: {error}")
+        finally:
+            del self._attempts[attempt.ref.run_id]
+
+    async def _adopt(self, run: Run, held: Held) -> None:
+        attempt = await Attempt.adopt(self._tools, run, held)
+        if attempt is not None:
+            log.info("run %s: went on with its sandbox %s", run.id, held.name)
+            self._attempts[run.id] = attempt
+            counted = not self._room.locked()
+            if counted:  # else it is one too many for a while: it runs already
+                await self._room.acquire()
+            self._spawn(self._keep(attempt), f"adopted-{run.id}", counted=counted)
+
+    async def _is_silent(self, runner: str) -> bool:
+        """Whether *runner* has not renewed its presence for a lease, as observed here between two calls or more."""
+        if runner == self._tools.runner:
+            return False
+        entry = await self._tools.bus.get(subjects.RUNNERS, subjects.runner_key(runner))
+        revision = entry.revision if entry else 0
+        at = asyncio.get_running_loop().time()
+        seen_revision, since = self._silence.get(runner, (revision, at))
+        if seen_revision != revision:
+            since = at
+        self._silence[runner] = (revision, since)
+        return at - since >= LEASE_S
+
+    async def _held_by_our_former_life(self) -> list[Run]:
+        subject = f"$KV.{subjects.RUNS}.{subjects.RUN_KEYS}"
+        found = []
+        async with aclosing(feed(self._tools.bus, streams.bucket_stream(subjects.RUNS), subject)) as changes:
+            async for batch in changes:
+                for message in batch.messages:
+                    if message.data:
+                        run = messages.RUN.decode(message.data)
+                        if isinstance(run.state, Running) and run.state.runner == self._tools.runner:
+                            found.append(run)
+                if batch.caught_up:
+                    break
+        return found

@@ -1,0 +1,72 @@
+"""What the runner can be told by its environment. No I/O."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from fastflow_contracts.settings import Env
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Defaults are those of a laptop. Sizes are bytes, durations seconds."""
+
+    nats_url: Annotated[str, Env("FASTFLOW_NATS_URL", "Address of the bus, credentials included.", secret=True)] = (
+        "nats://127.0.0.1:4222"
+    )
+    runner_id: Annotated[
+        str, Env("FASTFLOW_RUNNER_ID", "Name of this runner, kept across restarts; default: the host's name.")
+    ] = ""
+    slots: Annotated[int, Env("RUNNER_SLOTS", "Runs at once on this runner.")] = 10
+    kinds: Annotated[str, Env("FASTFLOW_RUNNER_KINDS", "Kinds of work to take, separated by commas.")] = "script"
+    sandbox: Annotated[
+        Literal["auto", "docker", "process"],
+        Env("FASTFLOW_SANDBOX", "Where scripts run: docker, process, or auto (Docker if a daemon answers)."),
+    ] = "auto"
+    data_dir: Annotated[
+        str, Env("FASTFLOW_DATA_DIR", "Directory for what process sandboxes keep: environments and working copies.")
+    ] = ".fastflow"
+    store_volume: Annotated[
+        str, Env("FASTFLOW_STORE_VOLUME", "Docker volume for environments, shared by all runners of one daemon.")
+    ] = "fastflow-store"
+    network: Annotated[
+        str, Env("FASTFLOW_NETWORK", "Docker network of runs; made when missing. none = no network.")
+    ] = "fastflow"
+    worker_base_image: Annotated[str, Env("WORKER_BASE_IMAGE", "Image that the worker image is built from.")] = (
+        "debian:bookworm-slim"
+    )
+    worker_image: Annotated[
+        str, Env("FASTFLOW_WORKER_IMAGE", "A worker image that exists already; default: build it once.")
+    ] = ""
+    ca_bundle: Annotated[
+        str, Env("FASTFLOW_CA_BUNDLE", "PEM file with certificates that sandboxes trust besides the usual ones.")
+    ] = ""
+    encryption_key: Annotated[
+        str, Env("ENCRYPTION_KEY", "Fernet keys, separated by commas; the first one encrypts.", secret=True)
+    ] = ""
+    fence_s: Annotated[
+        float,
+        Env(
+            "FASTFLOW_FENCE_S",
+            "Seconds after which a sandbox without news from its runner stops itself; the same for all services.",
+        ),
+    ] = 180.0
+    grace_s: Annotated[
+        float, Env("FASTFLOW_GRACE_S", "Seconds that running scripts get to finish when this runner stops.")
+    ] = 30.0
+    leave_running: Annotated[
+        bool,
+        Env(
+            "FASTFLOW_LEAVE_RUNNING",
+            "What still runs after the grace time: yes = left to the next runner (Docker only), no = stopped.",
+        ),
+    ] = True
+    log_bytes_max: Annotated[int, Env("FASTFLOW_LOG_BYTES_MAX", "Log bytes kept of one attempt.")] = 250_000_000
+    tmp_bytes: Annotated[int, Env("FASTFLOW_TMP_BYTES", "Size of /tmp in a Docker sandbox.")] = 256 * 1024**2
+    work_bytes: Annotated[
+        int, Env("FASTFLOW_WORK_BYTES", "Size of the working copy's file system in a Docker sandbox.")
+    ] = 512 * 1024**2
+    processes_max: Annotated[int, Env("FASTFLOW_PROCESSES_MAX", "Processes in one Docker sandbox.")] = 512
+    log_json: Annotated[bool, Env("LOG_JSON", "Log JSON lines instead of text.")] = False
+    log_level: Annotated[str, Env("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")] = "INFO"

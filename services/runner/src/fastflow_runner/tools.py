@@ -1,0 +1,36 @@
+"""What every attempt of one runner shares. Data only; ``app`` fills it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from fastflow_contracts.run import Run
+from fastflow_contracts.runs import RunStore
+from fastflow_contracts.wire import Bus
+from fastflow_runner.bundles import Bundles
+from fastflow_runner.environments import Environments
+from fastflow_runner.presence import Beacon
+from fastflow_runner.sandbox import Sandboxes, SandboxSpec
+from fastflow_runner.secrets import SecretBox
+
+LABEL_RUN = "fastflow.run"
+LABEL_PIPELINE = "fastflow.pipeline"
+LABEL_ATTEMPT = "fastflow.attempt"
+
+
+class Tools(msgspec.Struct, frozen=True, kw_only=True):
+    """``spec`` says what sandbox a running run gets, its name and labels included. Seconds and bytes."""
+
+    runner: str
+    bus: Bus
+    runs: RunStore
+    bundles: Bundles
+    sandboxes: Sandboxes
+    environments: Environments
+    secrets: SecretBox
+    beacon: Beacon
+    spec: Callable[[Run], SandboxSpec]
+    fence_s: float
+    log_bytes_max: int
