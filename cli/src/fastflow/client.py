@@ -63,8 +63,8 @@ async def publish(
 ) -> Accepted:
     """Publish *payload* as it is, and wait for its run. The same *key* is the same run, however often it is sent.
 
-    *key* None: a CloudEvent brings its own, anything else gets a fresh one. Raises ``BadTrigger``, ``Refused``, and what
-    the bus raises.
+    *key* None: a CloudEvent brings its own, anything else gets a fresh one. Raises ``BadTrigger``, ``Refused``, and
+    what the bus raises.
     """
     headers = {"Content-Type": media_type} if media_type else {}
     known_key = key or read_trigger(payload, headers).key

@@ -31,20 +31,28 @@ def find_url(nats_url: str | None, data_dir: Path | None, *, environ: Mapping[st
     """
     if nats_url:
         return nats_url
-    if data_dir is None and (named := environ.get("FASTFLOW_NATS_URL", "").strip()):
+    if data_dir is None and (named := named_url(environ)):
         return named
-    if data_dir is None and (file := environ.get("FASTFLOW_NATS_URL_FILE")):
-        candidates = [Path(file)]
+    if data_dir is not None:
+        candidates = [data_dir / URL_FILE]
     else:
-        candidates = (
-            [data_dir / URL_FILE] if data_dir else [folder / DATA_DIR / URL_FILE for folder in (here, *here.parents)]
-        )
+        candidates = [folder / DATA_DIR / URL_FILE for folder in (here, *here.parents)]
     for candidate in candidates:
         with contextlib.suppress(OSError):
             if url := candidate.read_text().strip():
                 return url
     where = f"{candidates[0]} holds no address" if len(candidates) == 1 else f"no {DATA_DIR}/{URL_FILE} here or above"
     raise Unreachable(f"no bus found: {where}. Start one with `fastflow up`, or name one with --nats-url.")
+
+
+def named_url(environ: Mapping[str, str]) -> str | None:
+    """The bus that the environment names. Raises ``Unreachable`` if it names a file that cannot be read."""
+    if path := environ.get("FASTFLOW_NATS_URL_FILE"):
+        try:
+            return Path(path).read_text().strip() or None
+        except OSError as error:
+            raise Unreachable(f"FASTFLOW_NATS_URL_FILE {path} cannot be read: {error.strerror}.") from None
+    return environ.get("FASTFLOW_NATS_URL", "").strip() or None
 
 
 def bus_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from fastflow.connection import DATA_DIR
+from fastflow.connection import DATA_DIR, named_url
 from fastflow.errors import BadUsage, NotFound
 from fastflow_contracts.discovery import SCRIPT
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
 DEFAULT_PIPELINES = "pipelines"
-GRACE_S = 3.0
-"""What running scripts get to finish at Ctrl-C; a service of its own is more patient."""
+GRACE_S = 2.0
+"""What running scripts get to finish at Ctrl-C before they are stopped; a runner of its own is more patient."""
 
 FIRST_PIPELINE = """\
 there is no folder ./pipelines. Three lines make a first pipeline:
@@ -62,7 +62,7 @@ def make_plan(options: Options, environ: Mapping[str, str], *, here: Path) -> Pl
     port = options.port if options.port is not None else _port(environ.get("FASTFLOW_PORT"))
     port = port or _free_port(host)
     source, chosen = _source(options.pipelines_dir, environ, here)
-    installation = hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()[:8]
+    folder_hash = hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()[:8]
     settled = {
         **environ,
         "FASTFLOW_HOST": host,
@@ -74,10 +74,10 @@ def make_plan(options: Options, environ: Mapping[str, str], *, here: Path) -> Pl
         settled["FASTFLOW_SANDBOX"] = options.sandbox
     settled.setdefault("LOG_LEVEL", "WARNING")
     settled.setdefault("FASTFLOW_GRACE_S", f"{GRACE_S:g}")
-    # Two installations on one machine must not take each other's containers, nor on one bus each other's name.
-    settled.setdefault("FASTFLOW_SCOPE", f"fastflow-{installation}")
-    settled.setdefault("FASTFLOW_RUNNER_ID", f"{_host_token()}-{installation}")
-    return Plan(data_dir, host, port, options.nats_url or environ.get("FASTFLOW_NATS_URL"), source, settled)
+    settled.setdefault("FASTFLOW_LEAVE_RUNNING", "no")
+    # Several of these may share a machine and a bus: each data folder is a runner of its own.
+    settled.setdefault("FASTFLOW_RUNNER_ID", f"{_host_token()}-{folder_hash}")
+    return Plan(data_dir, host, port, options.nats_url or named_url(environ), source, settled)
 
 
 def with_values(environ: Mapping[str, str], **values: str) -> dict[str, str]:

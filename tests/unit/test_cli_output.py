@@ -1,0 +1,178 @@
+"""What the command prints, and what ``up`` makes of options and environment. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastflow import output
+from fastflow.connection import find_url
+from fastflow.errors import BadUsage, NotFound, Unreachable
+from fastflow.plan import Options, dashboard, make_plan, with_values
+from fastflow.settings import markdown, settings, values
+from fastflow_contracts.ids import RunId
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.run import Attempt, Ended, ErrorType, Order, Pending, Run, Running, State, Verdict
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+def a_run(state: State, *attempts: Attempt) -> Run:
+    order = Order(kind="script", bundle="b", python_version="3.11", triggered_by="manual", retry_attempts=2)
+    run_id = RunId("3fa21c00-0000-4000-8000-000000000000")
+    return Run(id=run_id, pipeline=PipelineName("etl"), created_at=NOON, order=order, state=state, attempts=attempts)
+
+
+def an_attempt(error: ErrorType | None, exit_code: int | None, message: str | None = None) -> Attempt:
+    return Attempt(
+        number=1,
+        runner="r",
+        claimed_at=NOON,
+        finished_at=NOON,
+        exit_code=exit_code,
+        error_type=error,
+        error_message=message,
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.042, "0.04 s"),
+        (9.994, "9.99 s"),
+        (12.34, "12.3 s"),
+        (59.99, "1 m 00 s"),
+        (185, "3 m 05 s"),
+        (7_620, "2 h 07 m"),
+        (356_400, "4 d 3 h"),
+        (-5, "0 s"),
+    ],
+)
+def test_a_duration_has_the_precision_people_want(seconds: float, text: str) -> None:
+    """Short ones show hundredths, long ones two units."""
+    assert output.duration(seconds) == text
+
+
+@given(st.floats(0, 1e9))
+def test_a_duration_is_short_whatever_it_is(seconds: float) -> None:
+    """It always fits its column."""
+    assert len(output.duration(seconds)) <= 12
+
+
+def test_columns_line_up_although_cells_have_colour() -> None:
+    """Colour codes take no room, and no line ends with blanks."""
+    text = output.table(("A", "B"), [("\x1b[31mlong cell\x1b[0m", "x"), ("s", "")])
+    assert [line.replace("\x1b[31m", "").replace("\x1b[0m", "") for line in text.splitlines()] == [
+        "A          B",
+        "long cell  x",
+        "s",
+    ]
+
+
+def test_a_run_in_the_list_says_what_it_waits_for_or_why_it_failed() -> None:
+    """The note is empty when there is nothing to say."""
+    assert output.reason(a_run(Pending(attempt=1, not_before=NOON))) is None
+    assert output.reason(a_run(Pending(attempt=2, not_before=NOON))) == "attempt 2 of 3 waits"
+    assert output.reason(a_run(Running(attempt=3, runner="r", epoch=1, claimed_at=NOON))) == "attempt 3 of 3"
+    failed = a_run(Ended(verdict=Verdict.FAILED, at=NOON), an_attempt(ErrorType.OOM, 137))
+    assert output.reason(failed) == "oom (exit code 137)"
+    assert output.reason(a_run(Ended(verdict=Verdict.SUCCESS, at=NOON), an_attempt(None, 0))) is None
+
+
+def test_the_last_line_of_a_failed_run_says_why() -> None:
+    """Status, time, reason, and the system's own words if there are any."""
+    end = Ended(verdict=Verdict.FAILED, at=NOON + timedelta(seconds=2))
+    assert "after 2.00 s: exit code 3" in output.verdict(a_run(end, an_attempt(ErrorType.SCRIPT_ERROR, 3)))
+    no_packages = an_attempt(ErrorType.ENVIRONMENT_ERROR, None, "no solution found")
+    assert output.verdict(a_run(end, no_packages)).endswith("environment_error\nno solution found")
+
+
+def test_the_bus_is_found_by_option_then_environment_then_the_nearest_folder(tmp_path: Path) -> None:
+    """The first that names one wins; a data folder that is named is the only one that is looked at."""
+    deep = tmp_path / "a" / "b"
+    deep.mkdir(parents=True)
+    (tmp_path / ".fastflow").mkdir()
+    (tmp_path / ".fastflow" / "bus.url").write_text("nats://near:1\n")
+    environ = {"FASTFLOW_NATS_URL": "nats://env:1"}
+    assert find_url("nats://option:1", None, environ=environ, here=deep) == "nats://option:1"
+    assert find_url(None, None, environ=environ, here=deep) == "nats://env:1"
+    assert find_url(None, None, environ={}, here=deep) == "nats://near:1"
+    assert find_url(None, tmp_path / ".fastflow", environ=environ, here=deep) == "nats://near:1"
+    with pytest.raises(Unreachable, match="fastflow up"):
+        find_url(None, tmp_path / "a", environ=environ, here=deep)
+    with pytest.raises(Unreachable, match="here or above"):
+        find_url(None, None, environ={}, here=Path("/nowhere/at/all"))
+
+
+def test_options_win_over_the_environment(tmp_path: Path) -> None:
+    """What is given on the command line is what the services get."""
+    (tmp_path / "mine").mkdir()
+    environ = {
+        "FASTFLOW_PORT": "9",
+        "PIPELINES_DIR": "theirs",
+        "GIT_REPO_URL": "file:///r",
+        "FASTFLOW_SANDBOX": "docker",
+    }
+    plan = make_plan(Options(Path("mine"), port=7, sandbox="process"), environ, here=tmp_path)
+    assert (plan.port, plan.environ["FASTFLOW_PORT"], plan.environ["FASTFLOW_SANDBOX"]) == (7, "7", "process")
+    assert (plan.environ["PIPELINES_DIR"], plan.environ["GIT_REPO_URL"]) == (str(tmp_path / "mine"), "")
+    assert plan.source == "mine"
+
+
+def test_a_repository_takes_the_place_of_a_folder(tmp_path: Path) -> None:
+    """GIT_REPO_URL needs no folder to exist."""
+    plan = make_plan(Options(), {"GIT_REPO_URL": "https://host/repo.git"}, here=tmp_path)
+    assert plan.source == "https://host/repo.git"
+    assert plan.environ["GIT_REPO_URL"] == "https://host/repo.git"
+
+
+def test_each_data_folder_is_a_runner_of_its_own(tmp_path: Path) -> None:
+    """Two on one bus do not take each other's name; the same folder keeps its name for ever."""
+    (tmp_path / "pipelines").mkdir()
+    one, two, again = (
+        make_plan(Options(data_dir=Path(name)), {}, here=tmp_path).environ for name in ("one", "two", "one")
+    )
+    assert one["FASTFLOW_RUNNER_ID"] != two["FASTFLOW_RUNNER_ID"]
+    assert one["FASTFLOW_RUNNER_ID"] == again["FASTFLOW_RUNNER_ID"]
+
+
+def test_without_pipelines_the_first_three_lines_are_shown(tmp_path: Path) -> None:
+    """A missing default folder is where people begin."""
+    with pytest.raises(NotFound, match=r"mkdir -p pipelines/hello"):
+        make_plan(Options(), {}, here=tmp_path)
+    with pytest.raises(NotFound, match="no folder typo"):
+        make_plan(Options(Path("typo")), {}, here=tmp_path)
+
+
+def test_a_pipeline_is_not_taken_for_a_folder_of_pipelines(tmp_path: Path) -> None:
+    """Naming one level too deep is said, not run as an empty installation."""
+    (tmp_path / "hello").mkdir()
+    (tmp_path / "hello" / "main.py").write_text("")
+    with pytest.raises(BadUsage, match="folder above"):
+        make_plan(Options(Path("hello")), {}, here=tmp_path)
+
+
+def test_a_value_replaces_the_form_that_names_a_file() -> None:
+    """A former ``_FILE`` variable would otherwise win."""
+    assert with_values({"A_FILE": "/f", "B": "1"}, A="2") == {"A": "2", "B": "1"}
+
+
+def test_the_dashboard_address_can_be_opened() -> None:
+    """An address that means every interface is shown as one that a browser can reach."""
+    assert dashboard("127.0.0.1", 8000, "t") == "http://127.0.0.1:8000/login?token=t"
+    assert dashboard("0.0.0.0", 80, None) == "http://127.0.0.1:80/"
+    assert dashboard("::1", 80, None) == "http://[::1]:80/"
+
+
+def test_every_setting_is_listed_once_and_secrets_are_masked() -> None:
+    """The README's table and ``fastflow config`` come from the services' own structs."""
+    names = [setting.name for setting in settings()]
+    assert len(names) == len(set(names))
+    assert {"FASTFLOW_NATS_URL", "PIPELINES_DIR", "RUNNER_SLOTS", "FASTFLOW_ADMIN_TOKEN"} <= set(names)
+    assert markdown().count("\n") == len(names) + 2
+    shown = values({"FASTFLOW_ADMIN_TOKEN": "hush", "RUNNER_SLOTS": "4", "ENCRYPTION_KEY_FILE": "/run/key"})
+    assert shown == {"FASTFLOW_ADMIN_TOKEN": "***", "RUNNER_SLOTS": "4", "ENCRYPTION_KEY": "from /run/key"}
