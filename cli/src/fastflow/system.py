@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NamedTuple
 
 import fastflow_gateway.app
-import fastflow_runner.app
 import msgspec
 
+import fastflow_runner.app
 import fastflow_scheduler.app
 import fastflow_syncer.app
 from fastflow.errors import CliError
@@ -26,7 +27,6 @@ _SERVE: Mapping[str, Serve] = {
     "gateway": fastflow_gateway.app.serve,
     "syncer": fastflow_syncer.app.serve,
     "scheduler": fastflow_scheduler.app.serve,
-    "runner": fastflow_runner.app.serve,
 }
 
 
@@ -42,10 +42,11 @@ class Part(NamedTuple):
     serve: Serve
 
 
-def parts(environ: Mapping[str, str]) -> list[Part]:
-    """All services, set up by *environ*. Raises ``BadSettings``."""
+def parts(environ: Mapping[str, str], *, say: Callable[[str], None]) -> list[Part]:
+    """All services, set up by *environ*. *say* gets the runner's lines of progress. Raises ``BadSettings``."""
+    serve: Mapping[str, Serve] = {**_SERVE, "runner": functools.partial(fastflow_runner.app.serve, say=say)}
     known = names(*SETTINGS.values())
-    return [Part(name, load(struct, environ, also_known=known), _SERVE[name]) for name, struct in SETTINGS.items()]
+    return [Part(name, load(struct, environ, also_known=known), serve[name]) for name, struct in SETTINGS.items()]
 
 
 async def run(all_parts: list[Part], url: str, stop: asyncio.Event, ready: Callable[[str], None]) -> None:

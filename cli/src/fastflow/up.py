@@ -68,7 +68,7 @@ async def _up(plan: Plan) -> None:
     set_up_logging(log_level=environ["LOG_LEVEL"])
     _say(click.style(f"fastflow {version('fastflow')}", bold=True) + "\n")
     async with _bus(plan) as url:
-        parts = system.parts(with_values(environ, FASTFLOW_NATS_URL=url))
+        parts = system.parts(with_values(environ, FASTFLOW_NATS_URL=url), say=_progress)
         waiting = {part.name for part in parts}
 
         def ready(name: str) -> None:
@@ -161,6 +161,11 @@ def _line(what: str, text: str) -> str:
 
 def _say(text: str) -> None:
     click.echo(text, color=False if os.environ.get("NO_COLOR") else None)
+
+
+def _progress(text: str) -> None:
+    """One line of a longer matter, such as the build of the worker image."""
+    _say(_line("", click.style(text, dim=True)))
 
 
 def _near(path: Path) -> str:
