@@ -1,0 +1,132 @@
+"""A scheduler and a runner on a real bus, in this process, and what a test asks of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import fastflow_runner.app
+import fastflow_runner.settings
+import fastflow_scheduler.app
+import fastflow_scheduler.settings
+from fastflow_contracts import messages, streams, subjects
+from fastflow_contracts.ids import run_id_for_key
+from fastflow_contracts.logs import CHUNK, LogLine, LogReader
+from fastflow_contracts.messages import TRIGGER_TYPE, Trigger
+from fastflow_contracts.names import check_name
+from fastflow_contracts.pull import feed
+from fastflow_contracts.run import Run
+from fastflow_contracts.subjects import RunRef
+from fastflow_contracts.wire import Bus, connect
+from tests.support.records import a_bundle, publish_pipeline
+
+RUN_S = 60.0
+"""How long a test waits for a run: environments may have to be made."""
+
+
+class System:
+    """What a test may ask. ``bus`` is the test's own connection."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+
+    async def pipeline(self, name: str, main: str, requirements: str | None = None, **spec: Any) -> None:
+        """Put a pipeline on the bus."""
+        files = {"main_py": main} | ({"requirements_txt": requirements} if requirements else {})
+        await publish_pipeline(self.bus, name, a_bundle(**files), **spec)
+
+    async def start(self, name: str, **trigger: Any) -> RunRef:
+        """Trigger a run."""
+        key = uuid.uuid4().hex
+        body = messages.TRIGGER.encode(Trigger(key=key, **trigger))
+        pipeline = check_name(name)
+        await self.bus.publish(subjects.trigger(pipeline), body, headers={"Content-Type": TRIGGER_TYPE})
+        return RunRef(pipeline, run_id_for_key(pipeline, key))
+
+    async def until(self, ref: RunRef, wanted: Callable[[Run], bool], *, within_s: float = RUN_S) -> Run:
+        """The run, as soon as *wanted* holds."""
+        subject = f"$KV.{subjects.RUNS}.{subjects.run_key(ref)}"
+        stream = streams.bucket_stream(subjects.RUNS)
+        async with asyncio.timeout(within_s), aclosing(feed(self.bus, stream, subject)) as changes:
+            async for batch in changes:
+                for message in batch.messages:
+                    run = messages.RUN.decode(message.data)
+                    if wanted(run):
+                        return run
+        raise AssertionError("a feed has no end")
+
+    async def end(self, ref: RunRef, *, within_s: float = RUN_S) -> Run:
+        """The run, once it is over."""
+        return await self.until(ref, lambda run: run.is_over, within_s=within_s)
+
+    async def run(self, name: str, **trigger: Any) -> Run:
+        """Trigger a run and wait for its end."""
+        return await self.end(await self.start(name, **trigger))
+
+    async def first_output(self, ref: RunRef) -> None:
+        """Return once something of the run's log is on the bus."""
+        async with (
+            asyncio.timeout(RUN_S),
+            aclosing(feed(self.bus, streams.LOGS, subjects.logs_of(ref), after=0)) as log,
+        ):
+            async for batch in log:
+                if batch.messages:
+                    return
+
+    async def lines(self, run: Run) -> list[LogLine]:
+        """The whole log of a run that is over."""
+        last = max((attempt.log_sequence for attempt in run.attempts), default=0)
+        found: list[LogLine] = []
+        reader = LogReader()
+        if not last:
+            return found
+        async with aclosing(feed(self.bus, streams.LOGS, subjects.logs_of(run.ref), after=0)) as chunks:
+            async for batch in chunks:
+                for message in batch.messages:
+                    found += reader.feed(CHUNK.decode(message.data))
+                    if message.sequence >= last:
+                        return found
+        raise AssertionError("a feed has no end")
+
+    async def text(self, run: Run, stream: str = "stdout") -> str:
+        """What the script wrote on one stream, joined."""
+        return "\n".join(line.text for line in await self.lines(run) if line.stream == stream)
+
+
+@asynccontextmanager
+async def system(url: str, data: Path, *, sandbox: str, **settings: Any) -> AsyncIterator[System]:
+    """Everything between a trigger and a recorded end. *settings*: of the runner."""
+    stop = asyncio.Event()
+    readies = [asyncio.Event(), asyncio.Event()]
+    runner_settings = fastflow_runner.settings.Settings(
+        sandbox=sandbox,  # type: ignore[arg-type]
+        data_dir=str(data),
+        grace_s=0,
+        leave_running=False,
+        **settings,
+    )
+    async with (
+        connect(url, name="test") as own,
+        connect(url, name="scheduler") as one,
+        connect(url, name="runner") as two,
+        asyncio.TaskGroup() as group,
+    ):
+        scheduler = fastflow_scheduler.settings.Settings()
+        group.create_task(fastflow_scheduler.app.serve(scheduler, one, stop, readies[0].set))
+        group.create_task(fastflow_runner.app.serve(runner_settings, two, stop, readies[1].set))
+        for ready in readies:
+            await ready.wait()
+        try:
+            yield System(own)
+        finally:
+            stop.set()
+
+
+def as_json(text: str) -> Any:
+    """Parsed output of a script."""
+    return json.loads(text)
