@@ -190,9 +190,9 @@ def test_a_second_implementation_agrees_about_fixed_times(
     """Around a change of clocks, cronsim agrees about fixed times."""
     zone, after = place
     expr = f"{minutes} {hours} * * *"
-    # What begins with a star counts as "every hour" there, and as fixed times here.
-    assume(not minutes.startswith("*") and not hours.startswith("*"))
     candidates = CronSim(expr, after.astimezone(ZoneInfo(zone)))
+    # What begins with a star is "every hour" there; here it is what is due in every hour.
+    assume(not minutes.startswith("*") and not hours.startswith("*") and len(candidates.hours) < 24)
     expected = next(at for at in (found.astimezone(UTC) for found in candidates) if at > after)
     assert next_after(expr, zone, after) == expected
 
