@@ -32,6 +32,8 @@ AGAIN_S = 1.0
 """Pause before a server that could not be started is tried again."""
 USER = "fastflow"
 STORE_BYTES_MAX = 16 * GIB
+LOG_BYTES_MAX = MIB
+"""A longer log of the server begins anew when it is started."""
 _PR_SET_PDEATHSIG = 1
 
 _CONFIG = """\
@@ -117,7 +119,8 @@ class _Server:
 
     async def start(self) -> None:
         """Start it and wait until it speaks on its port."""
-        with self._log_path.open("ab") as log_file:
+        is_long = self._log_path.exists() and self._log_path.stat().st_size > LOG_BYTES_MAX
+        with self._log_path.open("wb" if is_long else "ab") as log_file:
             self._process = await asyncio.create_subprocess_exec(
                 str(_binary()),
                 "-c",

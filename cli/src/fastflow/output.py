@@ -7,7 +7,7 @@ from datetime import datetime
 
 import click
 
-from fastflow_contracts.run import Attempt, Ended, Pending, Run, Running, Status
+from fastflow_contracts.run import Attempt, Ended, ErrorType, Pending, Run, Running, Status
 
 COLOURS = {
     Status.PENDING: "yellow",
@@ -109,6 +109,6 @@ def verdict(run: Run) -> str:
     if run.status is Status.FAILED and run.attempts:
         last = run.attempts[-1]
         line += f": {why(last)}"
-        if last.error_message:
+        if last.error_message and last.error_type is not ErrorType.SCRIPT_ERROR:  # its traceback is in the log
             line += f"\n{last.error_message}"
     return line

@@ -129,11 +129,18 @@ async def _greet(plan: Plan, url: str, token: str | None, ready: asyncio.Event, 
     if bad:
         _say(_line("", click.style(f"with problems: {', '.join(bad)} (see `fastflow validate`)", fg="yellow")))
     if runner is not None:
-        _say(_line("sandbox", "a Docker container for each run" if runner.sandbox == "docker" else "plain processes"))
+        _say(_line("sandbox", _sandbox(plan, runner.sandbox)))
         for sentence in runner.unenforced:
             _say(_line("", click.style(sentence, fg="yellow")))
     _say(_line("dashboard", click.style(dashboard(plan.host, plan.port, token), underline=True)))
     _say(f"\nReady after {time.monotonic() - began:.1f} s. Ctrl-C stops everything.")
+
+
+def _sandbox(plan: Plan, kind: str) -> str:
+    if kind == "docker":
+        return "a Docker container for each run"
+    asked_for = plan.environ.get("FASTFLOW_SANDBOX") == "process"
+    return "plain processes, as asked for" if asked_for else "plain processes, as no Docker daemon answers"
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:
