@@ -171,6 +171,7 @@ REFUSED_BY_THE_PARSER_ALONE: list[tuple[str, Any]] = [
     ("schedule_start", "2025-02-30"),
     ("schedule_start", "0001-01-01T00:00:00+14:00"),
     ("timezone", "Europe/Bonn"),
+    ("timezone", "localtime"),
     ("restart_interval", "0"),
     ("default_env", {"A": "\0"}),
     ("schedules", [{"id": "a"}, {"id": "a"}]),
