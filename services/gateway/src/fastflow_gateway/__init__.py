@@ -1,1 +1,3 @@
 """The HTTP door: API, webhooks, dashboard."""
+
+__version__ = "0.1.0"

@@ -19,8 +19,9 @@ import nats.errors
 from msgspec.structs import replace
 from nats.aio.msg import Msg
 
-from fastflow_contracts import messages, subjects
+from fastflow_contracts import messages, streams, subjects
 from fastflow_contracts.codec import Malformed
+from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import RunId, run_id_for_key
 from fastflow_contracts.machine import Cancel
 from fastflow_contracts.messages import REPLY_HEADER, TRIGGER_TYPE, Declined, Trigger
@@ -32,10 +33,16 @@ from fastflow_gateway.readmodel import ReadModel
 
 log = logging.getLogger(__name__)
 
+TRIGGER_BYTES_MAX: Final = streams.PAYLOAD_BYTES_MAX * 3 // 4
+"""Of a trigger as encoded. The run's input, which holds the pipeline's variables too, must fit a message as well."""
 DECISION_S: Final = 5.0
 """How long a caller waits for what becomes of a trigger or command that is stored."""
 STORE_S: Final = 5.0
 """How long storing it is tried."""
+
+
+class TooLarge(FastFlowError):
+    """The trigger does not fit a message."""
 
 
 class Door:
@@ -51,17 +58,22 @@ class Door:
         """Store *trigger* and wait for its run. The id alone: it is stored and will run, nobody answered in time.
 
         The same key on the same pipeline is the same run, however often it is asked for. Raises what the bus raises;
-        after ``Unavailable`` nobody knows whether the trigger is stored.
+        after ``Unavailable`` nobody knows whether the trigger is stored. ``TooLarge``: it is not.
         """
         is_repeatable = trigger.key is not None
         key = trigger.key or uuid.uuid4().hex
         run_id = run_id_for_key(pipeline, key)
         if is_repeatable and (known := await self._model.run(run_id)):
             return known
+        body = messages.TRIGGER.encode(replace(trigger, key=key))
+        if len(body) > TRIGGER_BYTES_MAX:
+            raise TooLarge(
+                f"variables, parameters and event have {len(body):,} bytes; at most {TRIGGER_BYTES_MAX:,} fit."
+            )
         with self._asking(run_id) as answer, self._model.watching(run_id, answer.wake):
             await self._bus.publish(
                 subjects.trigger(pipeline),
-                messages.TRIGGER.encode(replace(trigger, key=key)),
+                body,
                 headers={"Content-Type": TRIGGER_TYPE, REPLY_HEADER: f"{self._inbox}.{run_id}"},
                 patience_s=STORE_S,
             )

@@ -46,16 +46,21 @@ def event(name: str, data: Any, *, event_id: str | None = None) -> bytes:
     return f"{head}event: {name}\ndata: ".encode() + _json(data) + b"\n\n"
 
 
-def log_events(chunk: Chunk, sequence: int) -> tuple[bytes, ...]:
-    """One ``log`` event for each line, or part of a line, of a chunk."""
-    return tuple(_log_events(chunk, sequence))
+def log_events(chunk: Chunk, sequence: int, attempt: int) -> tuple[bytes, ...]:
+    """One ``log`` event (``shapes.LogLine``) for each line, or part of a line, of a chunk."""
+    return tuple(_log_events(chunk, sequence, attempt))
 
 
-def _log_events(chunk: Chunk, sequence: int) -> Iterator[bytes]:
+def _log_events(chunk: Chunk, sequence: int, attempt: int) -> Iterator[bytes]:
     index = 0
     for piece in chunk.lines:
         ts = datetime.fromtimestamp(chunk.at + piece.ms / 1000, UTC)
-        head = b'{"ts":%s,"stream":"%s","line":' % (_json(ts), logs.STREAMS[piece.stream].encode())
+        # Written by hand: a flood of lines passes here, and only the text differs from line to line.
+        head = b'{"ts":%s,"stream":"%s","attempt":%d,"line":' % (
+            _json(ts),
+            logs.STREAMS[piece.stream].encode(),
+            attempt,
+        )
         *whole, rest = piece.text.split("\n")
         for line in whole:
             yield b"id: %d:%d\nevent: log\ndata: %s%s}\n\n" % (sequence, index, head, _json(line))

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.pull import Message, feed
-from fastflow_contracts.wire import Bus
+from fastflow_contracts.wire import Bus, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +27,10 @@ ITEM_BYTES: Final = 256
 """What an item costs besides its events."""
 FOLLOWERS_MAX: Final = 1_000
 """Streams open at once in this process."""
-BATCH: Final = 8
+BATCH: Final = 32
 """Messages under way at once for one feed; one may have 256 KB."""
+READ_S: Final = 15.0
+"""How long the bus may be silent while something stored is read."""
 
 
 class Item(NamedTuple):
@@ -133,6 +135,26 @@ class Channel:
         return Item(message.sequence, attempt, events, ITEM_BYTES + sum(map(len, events)))
 
 
+async def stored(bus: Bus, stream: str, subject: str) -> AsyncGenerator[Message]:
+    """Everything that is stored under *subject* by now, oldest first, repeats left out.
+
+    Raises ``Unavailable`` when the bus is silent for ``READ_S``.
+    """
+    end, repeats = await bus.last_sequence(stream), _Repeats()
+    async with aclosing(feed(bus, stream, subject, after=0, batch=BATCH)) as batches:
+        while True:
+            try:
+                async with asyncio.timeout(READ_S):
+                    batch = await anext(batches)
+            except TimeoutError as error:
+                raise Unavailable(f"the bus did not deliver {subject} within {READ_S:g} s") from error
+            for message in batch.messages:
+                if not repeats.is_repeat(message):
+                    yield message
+            if batch.caught_up or batch.messages[-1].sequence >= end:
+                return
+
+
 class _Repeats:
     """A publisher that was unsure sends again: an exact repeat of the message before is one message, said twice."""
 
@@ -151,14 +173,13 @@ class Follower:
         self._bus = bus
         self._group = group
         self._channels: dict[str, tuple[Channel, asyncio.Task[None]]] = {}
-        self._followers = 0
         self._wakes: set[asyncio.Event] = set()
         self.is_stopping = False
 
     @property
     def followers(self) -> int:
         """How many follow something now."""
-        return self._followers
+        return len(self._wakes)
 
     def stop(self) -> None:
         """Tell every follower to end its stream."""
@@ -174,21 +195,27 @@ class Follower:
 
         Raises ``Busy``.
         """
-        if self._followers >= FOLLOWERS_MAX:
+        with self.admitted(wake):
+            if subject not in self._channels:
+                channel = Channel(self._bus, stream, subject, render, is_settled=is_settled)
+                self._channels[subject] = channel, self._group.create_task(channel.serve(), name=f"follow {subject}")
+            channel, task = self._channels[subject]
+            channel.wakes.add(wake)
+            try:
+                yield channel
+            finally:
+                channel.wakes.discard(wake)
+                if not channel.wakes:
+                    task.cancel()
+                    del self._channels[subject]
+
+    @contextlib.contextmanager
+    def admitted(self, wake: asyncio.Event) -> Iterator[None]:
+        """A place among ``FOLLOWERS_MAX``; *wake* is set when it is time to end. Raises ``Busy``."""
+        if len(self._wakes) >= FOLLOWERS_MAX:
             raise Busy(f"{FOLLOWERS_MAX} streams are open here; close one, or ask another gateway.")
-        if subject not in self._channels:
-            channel = Channel(self._bus, stream, subject, render, is_settled=is_settled)
-            self._channels[subject] = channel, self._group.create_task(channel.serve(), name=f"follow {subject}")
-        channel, task = self._channels[subject]
-        self._followers += 1
         self._wakes.add(wake)
-        channel.wakes.add(wake)
         try:
-            yield channel
+            yield
         finally:
-            self._followers -= 1
             self._wakes.discard(wake)
-            channel.wakes.discard(wake)
-            if not channel.wakes:
-                task.cancel()
-                del self._channels[subject]

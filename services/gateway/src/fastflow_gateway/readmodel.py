@@ -47,6 +47,7 @@ class ReadModel:
         self.sync: SyncStatus | None = None
         self._skips: deque[Skip] = deque(maxlen=SKIPS_MAX)
         self._watching: defaultdict[RunId, set[asyncio.Event]] = defaultdict(set)
+        self._watching_all: set[asyncio.Event] = set()
         self._behind = {"runs", "pipelines", "runners", "notices"}
         self._ready = asyncio.Event()
 
@@ -75,10 +76,10 @@ class ReadModel:
         """Those that are there, by name."""
         return sorted((p for p in self._pipelines.values() if p.removed_at is None), key=lambda p: p.name)
 
-    async def pipeline(self, name: PipelineName) -> PipelineRecord | None:
-        """None if there is no such pipeline (any more). Raises what the bus raises."""
+    async def pipeline(self, name: PipelineName, *, is_fresh: bool = False) -> PipelineRecord | None:
+        """None if there is no such pipeline (any more); *is_fresh*: ask the bus. Raises what the bus raises."""
         record = self._pipelines.get(name)
-        if record is None:
+        if record is None or is_fresh:
             entry = await self._bus.get(subjects.PIPELINES, subjects.pipeline_key(name))
             record = messages.PIPELINE.decode(entry.value) if entry else None
         return record if record is not None and record.removed_at is None else None
@@ -113,6 +114,15 @@ class ReadModel:
             if not self._watching[run_id]:
                 del self._watching[run_id]
 
+    @contextlib.contextmanager
+    def watching_all(self, wake: asyncio.Event) -> Iterator[None]:
+        """Have *wake* set at every change of a run, a pipeline, a sync, or of what was refused."""
+        self._watching_all.add(wake)
+        try:
+            yield
+        finally:
+            self._watching_all.discard(wake)
+
     async def changed(self, run_id: RunId, *, after: int) -> Known:
         """The run as soon as a revision later than *after* is known (0 = any). Waits for ever: bound it."""
         with self.watching(run_id) as wake:
@@ -143,6 +153,9 @@ class ReadModel:
                     except FastFlowError as error:
                         # One record that cannot be read must not hide all others.
                         log.warning("%s is ignored: %s", message.subject, error)
+                # A runner's sign of life is no news.
+                for wake in self._watching_all if batch.messages and name != "runners" else ():
+                    wake.set()
                 if batch.caught_up and name in self._behind:
                     self._behind.discard(name)
                     if not self._behind:

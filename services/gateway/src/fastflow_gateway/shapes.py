@@ -273,6 +273,7 @@ class LogLine(Shape, frozen=True, kw_only=True, omit_defaults=True):
 
     ts: datetime
     stream: LogStream
+    attempt: int
     line: str
     more: bool = False
     """The line goes on in the next event of this stream."""

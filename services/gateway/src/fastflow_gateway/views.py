@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal, assert_never
 from urllib.parse import quote
 
@@ -19,7 +19,7 @@ from fastflow_contracts import messages
 from fastflow_contracts import run as records
 from fastflow_contracts.messages import PipelineRecord, Presence, SyncReport, Version
 from fastflow_contracts.pipeline import PipelineSpec
-from fastflow_contracts.run import Ended, Pending, Running
+from fastflow_contracts.run import Ended, Pending, Running, Status
 from fastflow_contracts.schedule import Cron, Interval, Once
 from fastflow_contracts.schedule import Schedule as SpecSchedule
 from fastflow_gateway import shapes
@@ -207,6 +207,22 @@ def stats(name: str, tally: Tally, last: records.Run | None) -> shapes.Stats:
         success_rate=tally.successful / judged if judged else None,
         mean_duration_s=tally.success_seconds / tally.successful if tally.successful else None,
         last_run=mark(last) if last else None,
+    )
+
+
+def daily_stats(name: str, tally: Tally, *, today: date, days: int) -> shapes.DailyStats:
+    return shapes.DailyStats(
+        pipeline_name=name,
+        days=tuple(
+            shapes.Day(
+                date=day,
+                total_runs=sum(counts.values()),
+                successful_runs=counts.get(Status.SUCCESS, 0),
+                failed_runs=counts.get(Status.FAILED, 0),
+                interrupted_runs=counts.get(Status.INTERRUPTED, 0),
+            )
+            for day, counts in tally.days(today, days)
+        ),
     )
 
 

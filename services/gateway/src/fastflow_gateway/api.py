@@ -1,0 +1,104 @@
+"""What a route is, and what handlers share: reading a request, answering, refusing. No route lives here.
+
+Routes are data: the application adds them, the OpenAPI document is made of them, and neither knows a route by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.ids import BadRunId, check_run_id
+from fastflow_contracts.messages import PipelineRecord
+from fastflow_contracts.names import BadName, PipelineName, check_name
+from fastflow_gateway import keys
+from fastflow_gateway.history import Known
+
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Q = TypeVar("Q", bound=msgspec.Struct)
+
+
+class Media(NamedTuple):
+    """An answer that is no JSON."""
+
+    type: str
+    description: str
+
+
+class Route(NamedTuple):
+    """One method of one path."""
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    answers: Mapping[int, Any]
+    """Status to the type that is sent as JSON, or ``Media``. Errors that any route may give are not listed."""
+    query: type[msgspec.Struct] | None = None
+    body: Any = None
+    """Type of the JSON body, or ``Media``. None: there is none."""
+    headers: Mapping[str, str] = {}
+    """Request headers that matter, and what they do."""
+    is_public: bool = False
+    """Needs no token."""
+
+
+class Refused(FastFlowError):
+    """The request is not done; becomes an answer of this status with the message as its ``detail``."""
+
+    def __init__(self, status: int, detail: str, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.headers = dict(headers or {})
+
+
+def answer(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """*value*, a shape, as JSON."""
+    return web.Response(
+        body=msgspec.json.encode(value), status=status, headers=headers, content_type="application/json"
+    )
+
+
+def query(request: web.Request, wanted: type[Q]) -> Q:
+    """The query parameters; an empty one counts as not given. Raises ``Refused`` for unknown and unusable ones."""
+    given = {name: value for name, value in request.query.items() if value}
+    try:
+        return msgspec.convert(given, wanted, strict=False)
+    except msgspec.ValidationError as error:
+        raise Refused(422, f"the query cannot be used: {error}") from error
+
+
+def pipeline_name(request: web.Request) -> PipelineName:
+    """The ``{name}`` of the path. Raises ``Refused``: what cannot be a name has no pipeline."""
+    try:
+        return check_name(request.match_info["name"])
+    except BadName:
+        raise no_pipeline(request.match_info["name"]) from None
+
+
+async def pipeline_record(request: web.Request) -> PipelineRecord:
+    """The pipeline that the path names. Raises ``Refused``."""
+    name = pipeline_name(request)
+    record = await request.app[keys.MODEL].pipeline(name)
+    if record is None:
+        raise no_pipeline(name)
+    return record
+
+
+async def known_run(request: web.Request) -> Known:
+    """The run whose id the path names. Raises ``Refused``."""
+    try:
+        known = await request.app[keys.MODEL].run(check_run_id(request.match_info["id"]))
+    except BadRunId as error:
+        raise Refused(404, str(error)) from error
+    if known is None:
+        raise Refused(404, f"there is no run {request.match_info['id']}; GET /api/runs lists the runs there are.")
+    return known
+
+
+def no_pipeline(name: str) -> Refused:
+    return Refused(404, f"there is no pipeline {name[:80]!r}; GET /api/pipelines lists those there are.")

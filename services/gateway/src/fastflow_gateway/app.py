@@ -1,0 +1,135 @@
+"""Wires the gateway together. Nothing else may live here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+
+import msgspec
+from aiohttp import web
+
+from fastflow_contracts.service import Stopped
+from fastflow_contracts.wire import Bus
+from fastflow_gateway import (
+    keys,
+    middleware,
+    openapi,
+    pages,
+    routes_health,
+    routes_login,
+    routes_logs,
+    routes_pipelines,
+    routes_runs,
+    routes_start,
+    routes_sync,
+    routes_webhooks,
+)
+from fastflow_gateway.api import Media, Route
+from fastflow_gateway.auth import Gate
+from fastflow_gateway.door import Door, open_door
+from fastflow_gateway.files import Shelf
+from fastflow_gateway.follow import Follower
+from fastflow_gateway.readmodel import ReadModel
+from fastflow_gateway.settings import Settings, check
+from fastflow_gateway.throttle import Throttle
+
+log = logging.getLogger(__name__)
+
+BODY_BYTES_MAX = 4 * 1024 * 1024
+"""Of any request; what a trigger may have is less and checked where it is made."""
+SHUTDOWN_S = 5.0
+"""How long requests under way may take to end."""
+
+
+async def show_openapi(request: web.Request) -> web.Response:
+    return web.Response(body=request.app[keys.OPENAPI], content_type="application/json")
+
+
+ROUTES: tuple[Route, ...] = (
+    *routes_health.ROUTES,
+    *routes_pipelines.ROUTES,
+    *routes_start.ROUTES,
+    *routes_runs.ROUTES,
+    *routes_logs.ROUTES,
+    *routes_webhooks.ROUTES,
+    *routes_sync.ROUTES,
+    Route("GET", "/api/openapi.json", show_openapi, "This document.", {200: Media("application/json", "OpenAPI 3.1.")}),
+)
+FOR_BROWSERS = frozenset({"/login", "/static/{file}"})
+"""Paths besides the API's that need no session."""
+
+
+def build_app(settings: Settings, *, bus: Bus, model: ReadModel, door: Door, follower: Follower) -> web.Application:
+    """The application; its parts must be running."""
+    app = web.Application(
+        middlewares=[middleware.record, middleware.explain, middleware.guard], client_max_size=BODY_BYTES_MAX
+    )
+    app[keys.SETTINGS] = settings
+    app[keys.BUS] = bus
+    app[keys.MODEL] = model
+    app[keys.DOOR] = door
+    app[keys.FOLLOWER] = follower
+    app[keys.SHELF] = Shelf(bus)
+    app[keys.GATE] = Gate(settings.admin_token)
+    app[keys.THROTTLE] = Throttle(burst=10, per_minute=10)
+    app[keys.REQUESTS] = Counter()
+    app[keys.OPENAPI] = msgspec.json.encode(openapi.document(ROUTES))
+    app[keys.PUBLIC] = FOR_BROWSERS | {route.path for route in ROUTES if route.is_public}
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, route.handler)
+    routes_login.setup(app)
+    pages.setup(app)
+    app.on_response_prepare.append(middleware.dress)
+    app.on_shutdown.append(_end_streams)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def gateway(settings: Settings, bus: Bus) -> AsyncIterator[str]:
+    """A gateway that listens and has caught up; yields its address. Raises what ends it in an exception group."""
+    check(settings)
+    async with asyncio.TaskGroup() as group:
+        model = ReadModel(bus)
+        tasks = [
+            group.create_task(model.serve(), name="model"),
+            group.create_task(_end_with(bus), name="bus-closed"),
+        ]
+        async with open_door(bus, model) as door:
+            app = build_app(settings, bus=bus, model=model, door=door, follower=Follower(bus, group))
+            async with _listening(app, settings) as url:
+                await model.caught_up()
+                yield url
+        for task in tasks:
+            task.cancel()
+
+
+async def serve(settings: Settings, bus: Bus, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+    """Answer requests until *stop* is set; open streams are ended then."""
+    async with gateway(settings, bus) as url:
+        log.info("listening on %s", url)
+        ready()
+        await stop.wait()
+
+
+@contextlib.asynccontextmanager
+async def _listening(app: web.Application, settings: Settings) -> AsyncIterator[str]:
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, settings.host, settings.port).start()
+        host, port = runner.addresses[0][:2]
+        yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    finally:
+        await runner.cleanup()
+
+
+async def _end_streams(app: web.Application) -> None:
+    app[keys.FOLLOWER].stop()
+
+
+async def _end_with(bus: Bus) -> None:
+    await bus.closed.wait()
+    raise Stopped("the connection to the bus is closed for good; the gateway ends.")

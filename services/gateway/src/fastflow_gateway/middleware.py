@@ -1,0 +1,152 @@
+"""What every request passes: the log line, errors as answers, who may come in, headers for browsers. I/O.
+
+From the outside in: ``record`` sees every answer, ``explain`` makes every error one, ``guard`` lets in who may.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import uuid
+from collections.abc import Mapping
+from typing import Final
+
+from aiohttp import web
+
+from fastflow_contracts.service import now
+from fastflow_contracts.wire import BusError
+from fastflow_gateway import keys, shapes
+from fastflow_gateway.api import Handler, Refused, answer
+from fastflow_gateway.auth import COOKIE, CSRF_FIELD, CSRF_HEADER, SAFE_METHODS, Session, is_csrf_token, is_same_origin
+from fastflow_gateway.follow import Busy
+
+log = logging.getLogger(__name__)
+
+HEADERS: Final[Mapping[str, str]] = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "Server": "fastflow",
+}
+_QUIET = re.compile(r"/(healthz|readyz|metrics|static/.*)")
+_WEBHOOK = re.compile(r"(/+api/+webhooks/+[^/]*).+", re.DOTALL)
+
+
+@web.middleware
+async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Log and count the answer. Neither keys nor queries are logged: both may be secrets."""
+    start_s = asyncio.get_running_loop().time()
+    response = await handler(request)
+    request.app[keys.REQUESTS][response.status] += 1
+    level = logging.DEBUG if _QUIET.fullmatch(request.path) else logging.INFO
+    took_ms = (asyncio.get_running_loop().time() - start_s) * 1000
+    log.log(level, "%s %s %d %.0f ms", request.method, shown_path(request.path), response.status, took_ms)
+    return response
+
+
+@web.middleware
+async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every error into an answer with a ``detail``; a browser that asks for a page gets a page."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        headers = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
+        return _error(request, error.status, _detail(request, error), headers)
+    except Refused as refused:
+        return _error(request, refused.status, str(refused), refused.headers)
+    except Busy as error:
+        return _error(request, 503, str(error), {"Retry-After": "5"})
+    except BusError as error:
+        if request.writer.output_size:
+            raise
+        log.warning("%s %s: %s", request.method, shown_path(request.path), error)
+        detail = f"the bus cannot be used right now: {error}. Whether a write took effect is unknown; try again."
+        return _error(request, 503, detail, {"Retry-After": "5"})
+    except Exception:
+        if request.writer.output_size:
+            raise  # the answer has begun: only cutting the connection can tell the client
+        error_id = uuid.uuid4().hex[:12]
+        log.exception("error %s in %s %s", error_id, request.method, shown_path(request.path))
+        return _error(request, 500, f"something went wrong here; the gateway's log has it as error {error_id}.", {})
+
+
+@web.middleware
+async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let in public routes, the token, and browsers with a session, whose writes must come from our own pages."""
+    if _is_public(request):
+        return await handler(request)
+    gate = request.app[keys.GATE]
+    if authorization := request.headers.get("Authorization"):
+        if not gate.knows_bearer(authorization):
+            raise Refused(401, "the token is not this installation's.", headers={"WWW-Authenticate": "Bearer"})
+        return await handler(request)
+    session = gate.session(request.cookies.get(COOKIE, ""), now())
+    if session is None:
+        if wants_page(request):
+            raise web.HTTPSeeOther(f"/login?next={request.rel_url.raw_path}" if request.method == "GET" else "/login")
+        raise Refused(
+            401, "send the header Authorization: Bearer <token>, or log in.", headers={"WWW-Authenticate": "Bearer"}
+        )
+    request[keys.SESSION] = session
+    if request.method not in SAFE_METHODS and not await _is_meant(request, session):
+        raise Refused(403, "this did not come from a page of this site; open the page again and repeat it there.")
+    return await handler(request)
+
+
+async def dress(request: web.Request, response: web.StreamResponse) -> None:
+    """Signal handler: headers of every answer. What a handler set itself stays."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers["Server"] = HEADERS["Server"]
+
+
+def wants_page(request: web.Request) -> bool:
+    """Is this a browser on a page, rather than a program on the API?"""
+    return not request.path.startswith("/api/") and "text/html" in request.headers.get("Accept", "")
+
+
+def shown_path(path: str) -> str:
+    """*path* without a webhook's key, on one line."""
+    return _WEBHOOK.sub(r"\1/***", path).encode("unicode_escape").decode()
+
+
+def _is_public(request: web.Request) -> bool:
+    resource = request.match_info.route.resource
+    return resource is not None and resource.canonical in request.app[keys.PUBLIC]
+
+
+async def _is_meant(request: web.Request, session: Session) -> bool:
+    if not is_same_origin(request.headers):
+        return False
+    given = request.headers.get(CSRF_HEADER)
+    if given is None and request.content_type in ("application/x-www-form-urlencoded", "multipart/form-data"):
+        given = str((await request.post()).get(CSRF_FIELD, ""))
+    return is_csrf_token(session, given or "")
+
+
+def _error(request: web.Request, status: int, detail: str, headers: Mapping[str, str]) -> web.Response:
+    if wants_page(request) and keys.ERROR_PAGE in request.app:
+        page = request.app[keys.ERROR_PAGE](request, status, detail)
+        page.headers.update(headers)
+        return page
+    return answer(shapes.Error(detail=detail), status=status, headers=headers)
+
+
+def _detail(request: web.Request, error: web.HTTPException) -> str:
+    match error.status:
+        case 404:
+            return "there is nothing at this address; GET /api/openapi.json lists what there is."
+        case 405:
+            return f"{request.method} is not possible here; use {error.headers.get('Allow', 'another method')}."
+        case 413:
+            return f"the body is too large: {error.text}"
+        case _:
+            return error.text or error.reason

@@ -1,0 +1,37 @@
+"""Syncs: ask for one, what is live, what the last ones did."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from fastflow_contracts.messages import SyncReport
+from fastflow_gateway import actions, keys, shapes, views
+from fastflow_gateway.api import Route, answer
+
+
+async def start_sync(request: web.Request) -> web.Response:
+    return answer(await actions.sync(request.app))
+
+
+async def show_status(request: web.Request) -> web.Response:
+    return answer(views.sync_status(request.app[keys.MODEL].sync))
+
+
+async def show_logs(request: web.Request) -> web.Response:
+    status = request.app[keys.MODEL].sync
+    return answer(shapes.SyncLogs(syncs=status.history if status else ()))
+
+
+ROUTES = (
+    Route(
+        "POST",
+        "/api/sync",
+        start_sync,
+        "Sync now and wait for the outcome.",
+        {200: SyncReport, 503: shapes.Error, 504: shapes.Error},
+    ),
+    Route(
+        "GET", "/api/sync/status", show_status, "What is live, and what the last sync found.", {200: shapes.SyncStatus}
+    ),
+    Route("GET", "/api/sync/logs", show_logs, "The last syncs, newest first.", {200: shapes.SyncLogs}),
+)

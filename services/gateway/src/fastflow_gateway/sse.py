@@ -1,0 +1,68 @@
+"""Sending server-sent events to one client, at its pace. I/O; what the events say is ``events``'."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from typing import Final
+
+from aiohttp import web
+
+from fastflow_gateway import events
+
+HEARTBEAT_S: Final = 15.0
+"""Silence after which a comment is sent: proxies keep the connection, and a client that is gone is noticed."""
+SEND_S: Final = 60.0
+"""A client that takes nothing for this long is dropped."""
+WRITE_BYTES: Final = 64 * 1024
+"""How much is handed to the connection at once; it waits when the client does not read."""
+
+
+class EventStream:
+    """Made by ``event_stream``."""
+
+    def __init__(self, response: web.StreamResponse) -> None:
+        self._response = response
+
+    async def send(self, *each: bytes) -> None:
+        """Send events, in order. Raises ``ConnectionError`` or ``TimeoutError`` when the client does not take them."""
+        for part in _joined(each):
+            async with asyncio.timeout(SEND_S):
+                await self._response.write(part)
+
+    async def wait(self, wake: asyncio.Event, timeout_s: float = HEARTBEAT_S) -> bool:
+        """Wait for *wake*. After *timeout_s* of silence send a comment and return False."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await wake.wait()
+        except TimeoutError:
+            await self.send(events.HEARTBEAT)
+            return False
+        return True
+
+
+@contextlib.asynccontextmanager
+async def event_stream(request: web.Request, response: web.StreamResponse) -> AsyncIterator[EventStream]:
+    """Begin the answer. A client that goes away ends the block quietly."""
+    response.headers["Content-Type"] = "text/event-stream; charset=utf-8"
+    response.headers["Cache-Control"] = "no-cache"
+    response.headers["X-Accel-Buffering"] = "no"
+    await response.prepare(request)
+    with contextlib.suppress(ConnectionError, TimeoutError):
+        stream = EventStream(response)
+        await stream.send(events.RETRY)
+        yield stream
+        await response.write_eof()
+
+
+def _joined(each: Iterable[bytes]) -> Iterable[bytes]:
+    """Few large parts instead of many small ones."""
+    part = bytearray()
+    for data in each:
+        part += data
+        if len(part) >= WRITE_BYTES:
+            yield bytes(part)
+            part.clear()
+    if part:
+        yield bytes(part)
