@@ -1,11 +1,11 @@
-"""What the pages draw besides words: bars of runs, spans of phases, lists of facts. Pure; the API's shapes come in.
+"""What the pages draw and pick: bars of runs, spans of phases, findings, files, filters. Pure.
 
-Geometry is in the units of the drawing it is for; wording is ``pages_words``'.
+The API's shapes come in. Geometry is in the units of the drawing it is for; wording is ``pages_words``'.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from math import log1p
 from typing import Final
@@ -14,15 +14,13 @@ from urllib.parse import urlencode
 import msgspec
 
 from fastflow_contracts.manifest import Notice, Problem
-from fastflow_contracts.run import ErrorType, Status
+from fastflow_contracts.run import Status
 from fastflow_gateway import pages_words as words
 from fastflow_gateway import shapes
 
 BAR_PITCH: Final = 9
 """From bar to bar in a strip."""
 BAR_HEIGHT_MIN: Final = 4
-PAIRS_BLANK: Final = 3
-"""Empty rows in a form that has to do without scripts."""
 LINES_MAX: Final = 5_000
 """Of a file shown on a page."""
 
@@ -61,26 +59,12 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     width: float = 0
 
 
-class Fact(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a list of facts."""
+class TagLink(msgspec.Struct, frozen=True, kw_only=True):
+    """A tag, and where choosing it, or giving it up, leads."""
 
     name: str
-    text: str = ""
-    url: str | None = None
-    at: datetime | None = None
-    mono: bool = False
-    title: str = ""
-    secret: bool = False
-
-
-class AttemptView(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt, over or under way."""
-
-    number: int
-    status: Status
-    started_at: datetime | None
-    finished_at: datetime | None
-    words: str
+    url: str
+    chosen: bool
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,20 +79,18 @@ def bars(runs: Sequence[shapes.RunMark], slots: int, height: int) -> list[Bar]:
     """The newest *slots* runs as bars, oldest first. *runs*: newest first. Height grows with the logarithm of time."""
     newest = runs[:slots]
     longest = max((_took(run) for run in newest), default=0.0)
-    filled = [_bar(run, longest, height) for run in reversed(newest)]
-    empty = slots - len(filled)
-    return [
-        Bar(x=index * BAR_PITCH) if index < empty else msgspec.structs.replace(filled[index - empty], x=index * BAR_PITCH)
-        for index in range(slots)
+    empty = slots - len(newest)
+    return [Bar(x=slot * BAR_PITCH) for slot in range(empty)] + [
+        _bar(run, slot * BAR_PITCH, longest, height) for slot, run in enumerate(reversed(newest), start=empty)
     ]
 
 
-def _bar(run: shapes.RunMark, longest: float, height: int) -> Bar:
+def _bar(run: shapes.RunMark, x: int, longest: float, height: int) -> Bar:
     share = log1p(_took(run)) / log1p(longest) if longest else 0
     tall = round(BAR_HEIGHT_MIN + (height - BAR_HEIGHT_MIN) * (share if run.finished_at else 0.5), 1)
     took = f", {words.duration(_took(run))}" if run.finished_at else ""
     return Bar(
-        x=0,
+        x=x,
         y=round(height - tall, 1),
         height=tall,
         run_id=run.id,
@@ -183,10 +165,11 @@ def phases(run: shapes.Run, now: datetime) -> list[Span]:
     starts = [at for *_, at in reached if at is not None]
     ends = iter([*starts[1:], given.finished])
     whole_s = max(words.seconds_between(given.queued, given.finished or now), 0.001)
-    spans = []
+    spans: list[Span] = []
     for name, label, meaning, start in reached:
         if start is None:
-            spans.append(Span(name=name, label=label, words=meaning))
+            if len(spans) == len(starts):  # what was passed without being noticed is no phase
+                spans.append(Span(name=name, label=label, words=meaning))
             continue
         end = next(ends)
         x = _per_cent(words.seconds_between(given.queued, start) / whole_s)
@@ -197,112 +180,6 @@ def phases(run: shapes.Run, now: datetime) -> list[Span]:
 
 def _per_cent(share: float) -> float:
     return round(100 * min(max(share, 0.0), 1.0), 2)
-
-
-def attempts(run: shapes.Run) -> list[AttemptView]:
-    """Every attempt, the newest first; the one under way is among them."""
-    views = [
-        AttemptView(
-            number=attempt.number,
-            status=Status.FAILED if attempt.error_type else _last_status(run, attempt),
-            started_at=attempt.started_at or attempt.claimed_at,
-            finished_at=attempt.finished_at,
-            words=_attempt_words(run, attempt),
-        )
-        for attempt in run.attempts
-    ]
-    if run.finished_at is None:
-        start = run.phases.environment or run.phases.claimed
-        views.append(
-            AttemptView(number=run.attempt, status=run.status, started_at=start, finished_at=None, words="")
-        )
-    return views[::-1]
-
-
-def _last_status(run: shapes.Run, attempt: shapes.Attempt) -> Status:
-    is_last = attempt is run.attempts[-1]
-    return run.status if is_last and run.status in (Status.SUCCESS, Status.INTERRUPTED) else Status.SUCCESS
-
-
-def _attempt_words(run: shapes.Run, attempt: shapes.Attempt) -> str:
-    if attempt.error_type is None:
-        return ""
-    title = words.error_title(attempt.error_type, attempt.exit_code, run.limits)
-    has_more = attempt.error_message and attempt.error_type is not ErrorType.SCRIPT_ERROR
-    return f"{title}. {words.telling_line(attempt.error_message or '')}" if has_more else title
-
-
-def run_facts(run: shapes.Run) -> list[Fact]:
-    """What there is to know about a run, besides its status and log."""
-    limits = run.limits
-    found = [
-        Fact(name="Run", text=words.short(run.id), mono=True, title=run.id),
-        Fact(name="Started by", text=words.trigger_word(run.triggered_by)),
-    ]
-    if run.run_config_id is not None:
-        found.append(Fact(name="Configuration", text=run.run_config_id))
-    if run.scheduled_for is not None:
-        found.append(Fact(name="Slot", text=words.exact(run.scheduled_for)))
-    if run.parent_run_id is not None:
-        found.append(Fact(name="Parent", text=words.short(run.parent_run_id), url=f"/runs/{run.parent_run_id}"))
-    found.append(Fact(name="Created", at=run.created_at))
-    if run.finished_at is not None:
-        found.append(Fact(name="Finished", at=run.finished_at))
-    if run.commit is not None:
-        found.append(Fact(name="Commit", text=words.commit(run.commit), mono=True, title=run.commit))
-    found += [
-        Fact(name="Code", text=run.bundle[:10], mono=True, title=f"SHA-256 of the bundle: {run.bundle}"),
-        Fact(name="Python", text=run.python_version),
-    ]
-    if run.runner is not None:
-        found.append(Fact(name="Runner", text=run.runner, mono=True))
-    if limits.cpu_cores is not None:
-        found.append(Fact(name="CPU limit", text=words.cores_text(limits.cpu_cores)))
-    if limits.memory_bytes is not None:
-        found.append(Fact(name="Memory limit", text=words.bytes_text(limits.memory_bytes)))
-    if limits.timeout_s:
-        found.append(Fact(name="Time limit", text=words.duration(limits.timeout_s)))
-    if run.cpu_cores_peak is not None:
-        found.append(Fact(name="CPU peak", text=words.cores_text(run.cpu_cores_peak)))
-    if run.memory_bytes_peak is not None:
-        found.append(Fact(name="Memory peak", text=words.bytes_text(run.memory_bytes_peak)))
-    return found
-
-
-def pipeline_settings(pipeline: shapes.Pipeline) -> list[Fact]:
-    """How a pipeline's runs are made: interpreter, limits, retries."""
-    given = pipeline.metadata or {}
-    found = [
-        Fact(name="Type", text="Notebook" if pipeline.type == "notebook" else "Script"),
-        Fact(name="Python", text=pipeline.python_version or "default"),
-        Fact(name="Packages", text="requirements.txt" if pipeline.has_requirements else "none"),
-        Fact(name="CPU limit", text=words.cores_text(given.get("cpu_hard_limit"))),
-        Fact(name="Memory limit", text=words.bytes_text(given.get("mem_hard_limit"))),
-        Fact(name="Time limit", text=_time_limit(given.get("timeout"))),
-        Fact(name="Retries", text=str(given.get("retry_attempts") or "none")),
-    ]
-    if given.get("max_instances"):
-        found.append(Fact(name="At once", text=f"{given['max_instances']} at most"))
-    if pipeline.live_since is not None:
-        found.append(Fact(name="Live since", text=words.exact(pipeline.live_since)))
-    if pipeline.commit is not None:
-        found.append(Fact(name="Commit", text=words.commit(pipeline.commit)))
-    return found
-
-
-def _time_limit(timeout_s: float | None) -> str:
-    return "default" if timeout_s is None else words.duration(timeout_s) if timeout_s else "none"
-
-
-def pipeline_environment(pipeline: shapes.Pipeline) -> list[Fact]:
-    """Variables that every run of it gets; of secrets only their names."""
-    given = pipeline.metadata or {}
-    clear: Mapping[str, str] = given.get("default_env", {})
-    secret: Mapping[str, str] = given.get("encrypted_env", {})
-    return [
-        *(Fact(name=name, text=value) for name, value in clear.items() if name not in secret),
-        *(Fact(name=name, secret=True) for name in secret),
-    ]
 
 
 def files(pipeline: shapes.PipelineDetail) -> list[File]:
@@ -330,7 +207,26 @@ def summary(pipelines: Sequence[shapes.Pipeline]) -> str:
     return " · ".join(parts)
 
 
-def link(path: str, query: Mapping[str, str]) -> str:
+def link(path: str, query: Iterable[tuple[str, str | None]]) -> str:
     """*path* with those of *query* that say something."""
-    said = {name: value for name, value in query.items() if value}
+    said = [(name, value) for name, value in query if value]
     return f"{path}?{urlencode(said)}" if said else path
+
+
+def tag_links(pipelines: Iterable[shapes.Pipeline], q: str, chosen: Sequence[str]) -> list[TagLink]:
+    """All tags there are, each to be added to the chosen ones or taken away from them."""
+    names = sorted({tag for pipeline in pipelines for tag in pipeline.tags} | set(chosen))
+    return [
+        TagLink(
+            name=name,
+            url=link("/", [("q", q), *(("tags", tag) for tag in sorted({*chosen} ^ {name}))]),
+            chosen=name in chosen,
+        )
+        for name in names
+    ]
+
+
+def matches(pipeline: shapes.Pipeline, q: str, tags: Sequence[str]) -> bool:
+    """It has every one of *tags*, and every word of *q* is in its name, description or tags."""
+    text = search_words(pipeline)
+    return set(tags) <= set(pipeline.tags) and all(word in text for word in q.lower().split())

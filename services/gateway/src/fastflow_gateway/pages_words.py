@@ -9,7 +9,7 @@ import re
 from datetime import datetime, timedelta
 from typing import Final
 
-from fastflow_contracts.run import ErrorType, Status, TriggeredBy
+from fastflow_contracts.run import ErrorType, Limits, Status, TriggeredBy
 from fastflow_gateway import shapes
 
 MINUTE_S: Final = 60
@@ -48,7 +48,7 @@ _ERRORS: Final = {
     ),
     ErrorType.OOM: (
         "Out of memory",
-        "It needed more memory than it may use and was killed. “mem_hard_limit” in pipeline.json sets how much that is.",
+        "It needed more memory than it may have and was killed. “mem_hard_limit” in pipeline.json says how much.",
     ),
     ErrorType.ENVIRONMENT_ERROR: (
         "Its environment could not be prepared",
@@ -175,7 +175,7 @@ def trigger_words(triggered_by: TriggeredBy) -> str:
     return TRIGGER_WORDS[triggered_by][1]
 
 
-def error_title(error_type: ErrorType, exit_code: int | None, limits: shapes.Limits) -> str:
+def error_title(error_type: ErrorType, exit_code: int | None, limits: Limits) -> str:
     """In a few words, why an attempt failed, with the number that matters."""
     title = _ERRORS[error_type][0]
     if error_type is ErrorType.SCRIPT_ERROR and exit_code is not None:

@@ -35,4 +35,7 @@ export function bytes(size) {
   return `${+value.toPrecision(3)} TiB`;
 }
 
-export const cores = (value) => `${value < 0.1 ? value.toFixed(2) : +value.toPrecision(2)} ${value === 1 ? "core" : "cores"}`;
+export function cores(value) {
+  const text = value < 0.1 ? value.toFixed(2) : String(+value.toPrecision(2));
+  return `${text} ${text === "1" ? "core" : "cores"}`;
+}

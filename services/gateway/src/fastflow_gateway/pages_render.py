@@ -1,0 +1,120 @@
+"""Turns templates into answers: the environment with its words, the headers every page has, the static files. I/O once.
+
+Templates and static files are read when the application is made; a request only renders. Which data a page needs is
+``pages``'.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import jinja2
+from aiohttp import web
+
+from fastflow_contracts.names import NAME_PATTERN
+from fastflow_contracts.service import now
+from fastflow_gateway import keys
+from fastflow_gateway import pages_views as views
+from fastflow_gateway import pages_words as words
+
+HERE: Final = Path(__file__).parent
+CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""Nothing inline, nothing from elsewhere: what slips through escaping still does nothing."""
+HEADERS: Final = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+_TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+
+class StaticFile(NamedTuple):
+    """One file of ``static/``, as it is sent."""
+
+    body: bytes
+    content_type: str
+    tag: str
+
+
+class Renderer:
+    """All templates and static files of the dashboard."""
+
+    def __init__(self) -> None:
+        self._templates = _environment()
+        self._static = {path.name: _static_file(path) for path in sorted((HERE / "static").iterdir())}
+
+    def page(self, request: web.Request, template: str, *, status: int = 200, **context: Any) -> web.Response:
+        """The page that *template* makes of *context* and of what every page shows."""
+        session = request.get(keys.SESSION)
+        common = {
+            "signed_in": session is not None,
+            "csrf_token": session.csrf if session else "",
+            "here": "",
+            "live": None,
+            "flash": None,
+        }
+        text = self._templates.get_template(template).render(common | context)
+        headers = HEADERS | {"Cache-Control": "no-store"}
+        return web.Response(text=text, status=status, content_type="text/html", headers=headers)
+
+    def static(self, name: str, known_tag: str | None) -> web.Response | None:
+        """A file of ``static/``, or None. Browsers ask each time and mostly hear that nothing changed."""
+        if (file := self._static.get(name)) is None:
+            return None
+        headers = HEADERS | {"Cache-Control": "no-cache", "ETag": file.tag}
+        if known_tag == file.tag:
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=file.body, content_type=file.content_type, charset="utf-8", headers=headers)
+
+
+def _environment() -> jinja2.Environment:
+    """Everything is escaped; an unknown name is an error, never a blank."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.globals["version"] = version("fastflow-gateway")
+    made.tests["safe_name"] = lambda name: re.fullmatch(NAME_PATTERN, name) is not None
+    made.filters |= {
+        "ago": lambda at: words.ago(at, now()),
+        "bars": views.bars,
+        "commit": words.commit,
+        "duration": words.duration,
+        "error_advice": lambda run: words.error_advice(run.error_type),
+        "error_title": lambda run: words.error_title(run.error_type, run.exit_code, run.limits),
+        "exact": words.exact,
+        "file_name": words.file_name,
+        "findings": views.findings,
+        "iso": words.iso,
+        "plain": words.plain,
+        "schedule_words": words.schedule_words,
+        "search_words": views.search_words,
+        "short": words.short,
+        "shown": words.shown,
+        "status_word": words.status_word,
+        "strip_words": views.strip_words,
+        "success_rate": views.success_rate,
+        "telling_line": words.telling_line,
+        "trigger_word": words.trigger_word,
+        "trigger_words": words.trigger_words,
+        "until": lambda start, end: words.seconds_between(start, end or now()),
+        "why_not": views.why_not,
+    }
+    return made
+
+
+def _static_file(path: Path) -> StaticFile:
+    body = path.read_bytes()
+    return StaticFile(body, _TYPES[path.suffix], f'"{hashlib.sha256(body).hexdigest()[:32]}"')
