@@ -67,9 +67,7 @@ class Door:
             return known
         body = messages.TRIGGER.encode(replace(trigger, key=key))
         if len(body) > TRIGGER_BYTES_MAX:
-            raise TooLarge(
-                f"variables, parameters and event have {len(body):,} bytes; at most {TRIGGER_BYTES_MAX:,} fit."
-            )
+            raise TooLarge(f"the start has {len(body):,} bytes; at most {TRIGGER_BYTES_MAX:,} fit a message.")
         with self._asking(run_id) as answer, self._model.watching(run_id, answer.wake):
             await self._bus.publish(
                 subjects.trigger(pipeline),

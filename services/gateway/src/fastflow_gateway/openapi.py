@@ -23,7 +23,7 @@ _PATH_PARAMETERS = {
 def document(routes: Iterable[Route]) -> dict[str, Any]:
     """JSON-ready. Every route is in it; every schema that an answer refers to is too."""
     routes = tuple(routes)
-    types = [shapes.Error, shapes.LogLine, shapes.Sample]
+    types: list[Any] = [shapes.Error, shapes.LogLine, shapes.Sample]
     types += [t for route in routes for t in (*route.answers.values(), route.body) if isinstance(t, type)]
     _, schemas = msgspec.json.schema_components(dict.fromkeys(types), ref_template=_REF)
     paths: dict[str, dict[str, Any]] = {}

@@ -116,7 +116,8 @@ async def _relay(
                 sent = item.sequence
         has_all = sent >= log_end(run) or channel.is_settled or waited
         if run.is_over and channel.is_caught_up and has_all:
-            return await out.send(events.event("end", {"status": run.status}))
+            await out.send(events.event("end", {"status": run.status}))
+            return
         waited = not await out.wait(wake, LAST_WORDS_S if run.is_over else HEARTBEAT_S) and run.is_over
 
 
