@@ -45,6 +45,7 @@ REQUIREMENTS_VARIABLE = "FASTFLOW_REQUIREMENTS"
 
 _COMPILE = ("-I", "-S", "-W", "ignore", "-m", "compileall", "-qq", "-j", "0", "--invalidation-mode", "unchecked-hash")
 _NO_WHEEL = re.compile(rb"building (from source|source distributions)\b.*? is disabled", re.IGNORECASE)
+_BROKEN_PYTHON = b"Failed to inspect Python interpreter"
 _OPTION = re.compile(r"(?:^|\s)(-[^\s=]*)")
 _PLAIN_OPTIONS = (
     *("-i", "--index-url", "--extra-index-url", "-f", "--find-links", "--no-index"),
@@ -176,14 +177,18 @@ def make_tree(uv: str, python: str, store: Store, name: str, *, build: bool) -> 
     os.mkdir(tree)
     cache = os.path.join(tree, ".cache") if build else store.cache
     environment = uv_environment(os.environ, store.python, cache)
-    exit_code = run(
-        [uv, "venv", "--no-project", "--allow-existing", "--quiet", f"--python={python}", tree], environment
-    )
+    venv = [uv, "venv", "--no-project", "--allow-existing", "--quiet", f"--python={python}"]
+    exit_code, reason = run([*venv, tree], environment)
+    if exit_code and _BROKEN_PYTHON in reason:  # the first one on PATH; then it is to be one of uv's own
+        exit_code, reason = run([*venv, "--managed-python", tree], environment)
     interpreter = os.path.join(tree, "bin", "python")
     file = os.environ.get(REQUIREMENTS_VARIABLE)
     if exit_code == 0 and file:
         command = [uv, "pip", "install", f"--python={interpreter}", f"--requirements={file}"]
-        exit_code = run(command if build else [*command, "--no-build"], environment)
+        exit_code, reason = run(command if build else [*command, "--no-build"], environment)
+    if exit_code and _NO_WHEEL.search(reason):
+        exit_code, reason = NEEDS_BUILD_EXIT_CODE, b"Some package has no wheel: building it from source.\n"
+    say(reason)
     if build:
         shutil.rmtree(cache, ignore_errors=True)
     if exit_code == 0:
@@ -200,8 +205,8 @@ def uv_environment(base: "os._Environ[str]", python_dir: str, cache: str) -> "di
     return {"UV_HTTP_RETRIES": "2", **kept, **fixed}
 
 
-def run(command: "list[str]", environment: "dict[str, str]") -> int:
-    """Run uv and pass its words on. Its reason for an error that a build will mend is replaced by a sentence."""
+def run(command: "list[str]", environment: "dict[str, str]") -> "tuple[int, bytes]":
+    """Run uv and pass its words on; return its exit code and, not yet passed on, what it says from an error on."""
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as uv:
         assert uv.stderr is not None
         reason: list[bytes] = []
@@ -210,11 +215,7 @@ def run(command: "list[str]", environment: "dict[str, str]") -> int:
                 reason.append(line)
             else:
                 say(line)
-    if uv.returncode and _NO_WHEEL.search(b"".join(reason)):
-        say(b"Some package has no wheel: building it from source.\n")
-        return NEEDS_BUILD_EXIT_CODE
-    say(b"".join(reason))
-    return uv.returncode
+    return uv.returncode, b"".join(reason)
 
 
 def say(words: bytes) -> None:
@@ -224,7 +225,9 @@ def say(words: bytes) -> None:
 
 def compile_tree(interpreter: str, tree: str, store: Store) -> None:
     """Compile what runs will import, for they cannot. Sources that do not compile are none of our business."""
-    subprocess.run([interpreter, *_COMPILE, os.path.join(tree, "lib")], check=False)
+    # Its workers meet at a socket in TMPDIR, whose path may be too long for one in a process sandbox.
+    environment = {**os.environ, "TMPDIR": "/tmp"}  # noqa: S108
+    subprocess.run([interpreter, *_COMPILE, os.path.join(tree, "lib")], env=environment, check=False)
     root = os.path.dirname(os.path.dirname(interpreter))
     compiled = os.path.join(root, ".fastflow-compiled")
     if (
@@ -235,7 +238,7 @@ def compile_tree(interpreter: str, tree: str, store: Store) -> None:
         return
     library = os.path.join(root, "lib", os.path.basename(interpreter))
     tests = "/(test|tests|idlelib|idle_test|lib2to3|turtledemo|ensurepip|site-packages)/"
-    subprocess.run([interpreter, *_COMPILE, "-x", tests, library], check=False)
+    subprocess.run([interpreter, *_COMPILE, "-x", tests, library], env=environment, check=False)
     with open(compiled, "w"):
         pass
 

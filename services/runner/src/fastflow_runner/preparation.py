@@ -1,0 +1,86 @@
+"""One preparation that several wait for: its task, and its words for everyone from the first one on. No I/O."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Final
+
+SAID_LINES_MAX: Final = 2000
+LAST_LINES_MAX: Final = 20
+
+Say = Callable[[str], Awaitable[None]]
+"""Takes whole lines, without the last line end."""
+
+
+class Words:
+    """What a preparer has said so far, line by line, and how it came to its end."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._last: deque[str] = deque(maxlen=LAST_LINES_MAX)
+        self._news = asyncio.Event()
+
+    def add(self, line: str) -> None:
+        """Add one line; beyond ``SAID_LINES_MAX`` only the last ones are remembered."""
+        self._last.append(line)
+        if len(self.lines) < SAID_LINES_MAX:
+            self.lines.append(line)
+        elif len(self.lines) == SAID_LINES_MAX:
+            self.lines.append("…")
+        self.wake()
+
+    def last(self) -> str:
+        """The last lines, beginning with uv's error if it is among them."""
+        lines = list(self._last)
+        begin = next((n for n, line in enumerate(lines) if line.startswith(("error", "  ×"))), 0)
+        return "\n".join(lines[begin:])
+
+    async def news(self) -> None:
+        """Wait for the next ``add`` or ``wake``."""
+        await self._news.wait()
+
+    def wake(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+
+class Preparation:
+    """A task that is shared: it ends by itself, or when the last one who waits for it has left."""
+
+    def __init__(self, steps: Callable[[Words], Coroutine[None, None, None]], *, name: str) -> None:
+        self._words = Words()
+        self._task = asyncio.create_task(steps(self._words), name=name)
+        self._task.add_done_callback(lambda _: self._words.wake())
+        self._waiting = 0
+
+    @property
+    def is_needless(self) -> bool:
+        """Whether it is over, or nobody waits for it."""
+        return self._task.done() or self._waiting == 0
+
+    async def follow(self, say: Say) -> None:
+        """Pass on everything said, from its beginning to its end. Raises what the task raised."""
+        self._waiting += 1
+        try:
+            told = 0
+            while True:
+                # Nothing can be said between this look and the wait: there is no other await in between.
+                if told < len(self._words.lines):
+                    fresh, told = self._words.lines[told:], len(self._words.lines)
+                    await say("\n".join(fresh))
+                elif self._task.done():
+                    return self._task.result()
+                else:
+                    await self._words.news()
+        finally:
+            self._waiting -= 1
+
+    async def give_up(self) -> None:
+        """End it, if it is not over, and wait until nothing of it is left."""
+        if not self._task.done():
+            self._task.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await self._task

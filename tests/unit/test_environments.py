@@ -1,0 +1,237 @@
+"""Environments in the process sandbox: real uv, real packages, no index."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from fastflow_runner.environments import EnvironmentFailed, Environments, Request
+from fastflow_runner.sandbox.process import ProcessSandboxes
+from fastflow_runner.store import process_place
+from tests.packages import OTHER_VERSION, copy_interpreter, make_sdist, make_wheel
+
+OWN_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+class Workshop:
+    """A store, a directory of packages, and the environments under test."""
+
+    def __init__(self, root: Path, sandboxes: ProcessSandboxes) -> None:
+        self.store = root / "store"
+        self.packages = root / "packages"
+        self.packages.mkdir()
+        self.sandboxes = sandboxes
+        self.said: list[str] = []
+
+    def environments(self) -> Environments:
+        return Environments(self.sandboxes, process_place(self.store), runner="test", env={"UV_OFFLINE": "1"})
+
+    def request(self, *packages: str, version: str = OWN_VERSION) -> Request:
+        lines = ["--no-index", f"--find-links {self.packages}", *packages]
+        return Request(version, "\n".join(lines).encode() if packages else b"")
+
+    async def say(self, text: str) -> None:
+        self.said += text.split("\n")
+
+
+@pytest_asyncio.fixture
+async def workshop(tmp_path: Path) -> AsyncIterator[Workshop]:
+    sandboxes = ProcessSandboxes(tmp_path / "sandboxes")
+    yield Workshop(tmp_path, sandboxes)
+    assert await sandboxes.held() == ()
+    await sandboxes.close()
+
+
+def said_by(python: str | None, source: str) -> str:
+    assert python is not None
+    return subprocess.run([python, "-c", source], capture_output=True, check=True, text=True).stdout.strip()
+
+
+async def test_an_environment_is_made_once_and_then_costs_nothing(workshop: Workshop) -> None:
+    """The first preparation installs and compiles; afterwards the same request is ready without any waiting."""
+    make_wheel(workshop.packages, "greeting", "1.0", "WORDS = 'hello'")
+    environments, request = workshop.environments(), workshop.request("greeting")
+    assert environments.ready(request) is None
+
+    made = await environments.prepare(request, say=workshop.say)
+    assert said_by(made.python, "import greeting; print(greeting.WORDS, greeting.__cached__)").startswith("hello /")
+    assert list((workshop.store / "envs").glob("*/lib/python*/site-packages/__pycache__/greeting.*.pyc"))
+    assert any("greeting==1.0" in line for line in workshop.said)
+
+    told = len(workshop.said)
+    assert environments.ready(request) is not None
+    assert (await environments.prepare(request, say=workshop.say)).python == made.python
+    assert len(workshop.said) == told
+
+
+async def test_the_runners_own_packages_are_not_there(workshop: Workshop) -> None:
+    """A script without requirements gets a bare interpreter, not the one that the runner runs with."""
+    made = await workshop.environments().prepare(workshop.request(), say=workshop.say)
+    found = said_by(made.python, "import importlib.util as u; print(u.find_spec('msgspec'), u.find_spec('pip'))")
+    assert found == "None None"
+
+
+async def test_a_package_without_a_wheel_is_built(workshop: Workshop) -> None:
+    """The second step builds from source with a cache of its own, and leaves neither it nor a half tree behind."""
+    make_sdist(workshop.packages, "built", "2.0", "def source(): return 'BY = \"source\"'")
+    made = await workshop.environments().prepare(workshop.request("built"), say=workshop.say)
+    assert said_by(made.python, "import built; print(built.BY)") == "source"
+    assert "Some package has no wheel: building it from source." in workshop.said
+    (tree,) = (workshop.store / "trees").iterdir()
+    assert not (tree / ".cache").exists()
+    assert not list((workshop.store / "cache").rglob("*built*"))
+
+
+async def test_a_package_that_does_not_exist_fails_with_uvs_words(workshop: Workshop) -> None:
+    """The error is what uv says, beginning with its own ``error``; nothing is left in the store."""
+    with pytest.raises(EnvironmentFailed, match=r"^error: (.|\n)*no-such-package"):
+        await workshop.environments().prepare(workshop.request("no-such-package"), say=workshop.say)
+    assert any("no-such-package" in line for line in workshop.said)
+    assert not list((workshop.store / "trees").iterdir())
+    assert not list((workshop.store / "envs").iterdir())
+
+
+async def test_a_failed_build_fails_with_its_traceback(workshop: Workshop) -> None:
+    """What the build said is in the error and in the log."""
+    make_sdist(workshop.packages, "broken", "1.0", "def source(): raise RuntimeError('no compiler today')")
+    with pytest.raises(EnvironmentFailed, match="no compiler today"):
+        await workshop.environments().prepare(workshop.request("broken"), say=workshop.say)
+    assert not list((workshop.store / "trees").iterdir())
+
+
+async def test_another_version_of_python_comes_from_the_store(workshop: Workshop) -> None:
+    """An interpreter that uv manages in the store is found there, and its library is compiled for read-only use."""
+    interpreter = copy_interpreter(workshop.store / "python")
+    made = await workshop.environments().prepare(workshop.request(version=OTHER_VERSION), say=workshop.say)
+    assert said_by(made.python, "import sys; print('%d.%d' % sys.version_info[:2])") == OTHER_VERSION
+    assert said_by(made.python, "import sys; print(sys.base_prefix)") == str(interpreter)
+    assert list(interpreter.glob("lib/python*/json/__pycache__/decoder.*.pyc"))
+
+
+async def test_a_version_that_cannot_be_had_fails_with_uvs_words(workshop: Workshop) -> None:
+    """Offline, an interpreter that is not there is named in the error."""
+    with pytest.raises(EnvironmentFailed, match=r"3\.7"):
+        await workshop.environments().prepare(workshop.request(version="3.7"), say=workshop.say)
+
+
+async def test_two_who_need_the_same_environment_share_one_preparation(workshop: Workshop) -> None:
+    """Both hear every word from the first one on, also the one who comes later, and get the same interpreter."""
+    make_wheel(workshop.packages, "greeting", "1.0", "")
+    environments, request = workshop.environments(), workshop.request("greeting")
+    first_words, late = asyncio.Event(), list[str]()
+
+    async def say_first(text: str) -> None:
+        workshop.said.extend(text.split("\n"))
+        first_words.set()
+
+    async def say_late(text: str) -> None:
+        late.extend(text.split("\n"))
+
+    async def come_late() -> str | None:
+        await first_words.wait()
+        return (await environments.prepare(request, say=say_late)).python
+
+    first, second = await asyncio.gather(environments.prepare(request, say=say_first), come_late())
+    assert first.python == second
+    assert late in (workshop.said, [])  # [] when it was over before the late one asked
+    assert len(list((workshop.store / "trees").iterdir())) == 1
+
+
+async def test_cancelling_one_who_waits_does_not_disturb_the_other(workshop: Workshop) -> None:
+    """Each waits on its own; the preparation goes on for whoever is left."""
+    environments, request, building = hanging_build(workshop)
+    leaves = asyncio.create_task(environments.prepare(request, say=building.say))
+    await building.begun.wait()
+    stays = asyncio.create_task(environments.prepare(request, say=workshop.say))
+    await building.heard_by(workshop)
+    leaves.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaves
+    building.let_go()
+    assert said_by((await stays).python, "import slow") == ""
+
+
+async def test_a_preparation_that_nobody_waits_for_is_given_up(workshop: Workshop) -> None:
+    """When the last one is cancelled the preparer ends with it, and its sandbox is gone."""
+    environments, request, building = hanging_build(workshop)
+    alone = asyncio.create_task(environments.prepare(request, say=building.say))
+    await building.begun.wait()
+    alone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await alone
+    assert await workshop.sandboxes.held() == ()
+    building.let_go()
+    assert (await environments.prepare(request, say=workshop.say)).python
+
+
+async def test_two_runners_may_make_the_same_environment(workshop: Workshop) -> None:
+    """Without knowing of each other both succeed; one tree is kept."""
+    make_wheel(workshop.packages, "greeting", "1.0", "")
+    request = workshop.request("greeting")
+    runners = [workshop.environments() for _ in range(3)]
+    made = await asyncio.gather(*(runner.prepare(request, say=workshop.say) for runner in runners))
+    assert len({prepared.python for prepared in made}) == 1
+    assert len(list((workshop.store / "trees").iterdir())) == 1
+
+
+async def test_a_deleted_environment_is_noticed_and_made_again(workshop: Workshop) -> None:
+    """What was remembered but is gone is not ready; a link that leads nowhere is mended."""
+    make_wheel(workshop.packages, "greeting", "1.0", "")
+    environments, request = workshop.environments(), workshop.request("greeting")
+    made = await environments.prepare(request, say=workshop.say)
+    (tree,) = (workshop.store / "trees").iterdir()
+    tree.rename(workshop.store / "lost")
+
+    assert environments.ready(request) is None
+    assert (await environments.prepare(request, say=workshop.say)).python == made.python
+    assert said_by(made.python, "import greeting") == ""
+
+
+async def test_a_new_runner_learns_what_the_store_holds(workshop: Workshop) -> None:
+    """One look tells all that is there, so the first run after a restart need not wait."""
+    make_wheel(workshop.packages, "greeting", "1.0", "")
+    request = workshop.request("greeting")
+    await workshop.environments().prepare(request, say=workshop.say)
+    restarted = workshop.environments()
+    keeping = asyncio.create_task(restarted.keep())
+    while restarted.ready(request) is None:
+        await asyncio.sleep(0.01)
+    keeping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await keeping
+
+
+class Hanging:
+    """A build that has begun and waits until it is let go."""
+
+    def __init__(self, pipe: Path) -> None:
+        self._pipe = pipe
+        self.begun = asyncio.Event()
+
+    async def say(self, text: str) -> None:
+        if "Building" in text:
+            self.begun.set()
+
+    async def heard_by(self, workshop: Workshop) -> None:
+        """Wait until *workshop* follows, too."""
+        while not workshop.said:
+            await asyncio.sleep(0.01)
+
+    def let_go(self) -> None:
+        self._pipe.unlink()
+
+
+def hanging_build(workshop: Workshop) -> tuple[Environments, Request, Hanging]:
+    gate = workshop.packages / "gate"
+    gate.touch()
+    wait = f"import os, time\ndef source():\n    while os.path.exists({str(gate)!r}): time.sleep(0.01)\n    return ''"
+    make_sdist(workshop.packages, "slow", "1.0", wait)
+    assert os.path.exists(gate)
+    return workshop.environments(), workshop.request("slow"), Hanging(gate)
