@@ -295,6 +295,17 @@ class Bus:
         return int(ack["seq"])
 
 
+class _Client(Client):
+    async def request(self, *args: Any, **kwargs: Any) -> Msg:
+        """As inherited, but a cancellation that meets the answer is kept: ``wait_for`` loses it before Python 3.12."""
+        task = asyncio.current_task()
+        before = task.cancelling() if task is not None else 0
+        answer = await super().request(*args, **kwargs)
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError
+        return answer
+
+
 class _Unanswered(Exception):
     """One request had no usable answer; nobody knows whether it took effect."""
 
@@ -334,7 +345,7 @@ async def connect(url: str, *, name: str, connect_s: float = CONNECT_S) -> Async
 
     *url*: ``nats://[user:password@]host:port``, several separated by commas. Raises ``Unavailable`` after *connect_s*.
     """
-    client = Client()
+    client = _Client()
     bus = Bus(client)
 
     async def on_error(error: Exception) -> None:

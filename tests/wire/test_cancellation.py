@@ -1,0 +1,32 @@
+"""Cancelling a task that talks to the bus always ends it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastflow_contracts.wire import Bus
+
+
+async def test_a_cancellation_that_meets_an_answer_is_not_lost(bus: Bus) -> None:
+    """Whenever the cancellation comes, the request that is under way is the last one."""
+    answers = 0
+
+    async def ask_for_ever() -> None:
+        nonlocal answers
+        while True:
+            await bus.get("ff_runs", "run.a.1")
+            answers += 1
+
+    for turn in range(300):
+        task = asyncio.create_task(ask_for_ever(), name="ask")
+        before = answers
+        # In the very pass of the event loop in which an answer comes, or close to it.
+        while answers == before:
+            await asyncio.sleep(0)
+        for _ in range(turn % 12):
+            await asyncio.sleep(0)
+        seen = answers
+        task.cancel()
+        await asyncio.wait({task}, timeout=5)
+        assert task.cancelled()
+        assert answers <= seen + 1
