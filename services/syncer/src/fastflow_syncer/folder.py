@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import stat
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Final
 
@@ -50,7 +50,7 @@ class FolderSource:
         """Read one folder as it is now; links and devices in it are refusals."""
         return await asyncio.to_thread(disk.read, self._root / name)
 
-    async def changes(self) -> AsyncIterator[None]:
+    async def changes(self) -> AsyncGenerator[None, None]:
         """At once, after changes below the root or of the root, and every ``rescan_s``."""
         while True:
             yield
@@ -104,21 +104,21 @@ def _matters(root: Path, path: str) -> bool:
 
 def _snapshot(root: Path) -> Snapshot:
     fingerprints: dict[str, str] = {}
-    notices: list[str] = []
+    ignored: dict[str, str] = {}
     try:
         with os.scandir(root) as children:
             for child in children:
                 if skipped_folder(child.name):
                     continue
                 if child.is_symlink():
-                    notices.append(f"{bundle.shown(child.name)} is a link and was ignored; put the folder there.")
+                    ignored[_name(child.name)] = "is a link, which is not followed; put the folder there."
                 elif child.is_dir(follow_symlinks=False):
                     fingerprints[_name(child.name)] = disk.fingerprint(root / child.name)
                 if len(fingerprints) > FOLDERS_MAX:
                     raise SourceFailed(f"{root}: more than {FOLDERS_MAX:,} folders; PIPELINES_DIR is wrong.")
     except OSError as error:
         raise SourceFailed(f"{root} cannot be read: {error.strerror}; check PIPELINES_DIR.") from error
-    return Snapshot(None, fingerprints, tuple(sorted(notices)))
+    return Snapshot(None, fingerprints, ignored)
 
 
 def _name(name: str) -> str:

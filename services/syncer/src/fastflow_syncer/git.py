@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncGenerator
 
 from fastflow_contracts import bundle
 from fastflow_contracts.bundle import File, Refusal
@@ -34,12 +35,12 @@ class GitSource:
         folders = {_name(e): e.oid for e in entries if e.kind == "folder"}
         if len(folders) > FOLDERS_MAX:
             raise SourceFailed(f"{self._label}: more than {FOLDERS_MAX:,} folders; set PIPELINES_SUBDIR.")
-        notices = tuple(
-            f"{bundle.shown(e.path)} is a {e.kind} and was ignored; commit the folder itself."
+        ignored = {
+            _name(e): f"is a {e.kind}, which is not followed; commit the folder itself."
             for e in entries
             if e.kind in ("link", "submodule")
-        )
-        return Snapshot(commit, folders, notices)
+        }
+        return Snapshot(commit, folders, ignored)
 
     async def read(self, snapshot: Snapshot, name: str) -> Folder:
         """The files of one folder; links and submodules in it are refusals."""
@@ -58,11 +59,11 @@ class GitSource:
         files = {path: File(data, kept[path].executable) for path, data in zip(planned.paths, contents, strict=True)}
         return Folder(files, planned.refusals)
 
-    async def changes(self) -> AsyncIterator[None]:
-        """At once, then every interval."""
+    async def changes(self) -> AsyncGenerator[None, None]:
+        """At once, then every interval; 0 is never again."""
         while True:
             yield
-            await asyncio.sleep(self._interval_s)
+            await asyncio.sleep(self._interval_s or math.inf)
 
 
 def _name(entry: TreeEntry) -> str:

@@ -7,7 +7,7 @@ Reading them is ``folder``'s and ``git``'s.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -19,7 +19,7 @@ from fastflow_contracts.bundle import File, Refusal
 FOLDERS_MAX: Final = 5_000
 """Child folders of a root; more are an error of the source."""
 
-_TELLING: Final = frozenset({"main.py", "main.ipynb", "requirements.txt"})
+_TELLING: Final = frozenset({"main.py", "main.ipynb", "requirements.txt", "requirements.txt.lock"})
 _TELLING_FILES_MAX: Final = 20
 _TELLING_BYTES_MAX: Final = 1024 * 1024
 _SKIPPED_FILE: Final = re.compile(
@@ -41,7 +41,8 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     commit: Commit | None
     fingerprints: Mapping[str, str]
-    notices: tuple[str, ...] = ()
+    ignored: Mapping[str, str] = {}
+    """Children that look like folders and are none, each with the reason."""
 
 
 class Folder(msgspec.Struct, frozen=True):
@@ -67,7 +68,7 @@ class Source(Protocol):
     async def read(self, snapshot: Snapshot, name: str) -> Folder:
         """Read one folder of the newest snapshot. Raises ``SourceFailed`` or ``SourceDamaged``."""
 
-    def changes(self) -> AsyncIterator[None]:
+    def changes(self) -> AsyncGenerator[None, None]:
         """Yield once at the start, then whenever it is time to look again. Ends only by being closed."""
 
 

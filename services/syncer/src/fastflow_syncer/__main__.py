@@ -1,0 +1,31 @@
+"""``python -m fastflow_syncer``: one syncer, configured by its environment."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+from fastflow_contracts.service import EXIT_USAGE, bus_ready, process_identity, run_service
+from fastflow_contracts.settings import BadSettings, load
+from fastflow_syncer.app import serve
+from fastflow_syncer.settings import Settings
+
+
+def main() -> None:
+    """Never returns."""
+    try:
+        settings = load(Settings, os.environ)
+    except BadSettings as error:
+        print(error, file=sys.stderr)  # noqa: T201 - there is no log yet
+        raise SystemExit(EXIT_USAGE) from None
+
+    async def syncer(stop: asyncio.Event) -> None:
+        async with bus_ready(settings.nats_url, name=f"syncer-{process_identity()}") as bus:
+            await serve(settings, bus, stop, ready=lambda: None)
+
+    run_service("syncer", syncer, log_json=settings.log_json, log_level=settings.log_level)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Wires the syncer together. Nothing else may live here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from fastflow_contracts.service import run_until
+from fastflow_contracts.wire import Bus
+from fastflow_syncer.doorbell import Doorbell
+from fastflow_syncer.folder import FolderSource
+from fastflow_syncer.git import GitSource
+from fastflow_syncer.mirror import Mirror
+from fastflow_syncer.publish import Publisher
+from fastflow_syncer.remote import Credentials, remote
+from fastflow_syncer.retire import Retirement
+from fastflow_syncer.settings import Settings
+from fastflow_syncer.source import Source
+from fastflow_syncer.sync import Syncer
+
+
+async def serve(settings: Settings, bus: Bus, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+    """Sync until *stop* is set; a sync that is cut short is finished by the next one. Raises ``BadRemote``."""
+    with source_of(settings) as source:
+        syncer = Syncer(source, Publisher(bus))
+
+        async def work() -> None:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(Doorbell(bus, source, syncer).serve(ready), name="sync")
+                group.create_task(Retirement(bus).serve(), name="retire")
+
+        await run_until(stop, work(), bus=bus)
+
+
+@contextlib.contextmanager
+def source_of(settings: Settings) -> Iterator[Source]:
+    """The source that the settings name; a repository has a private directory as long. Raises ``BadRemote``."""
+    if not settings.git_repo_url:
+        yield FolderSource(settings.root)
+        return
+    credentials = Credentials(
+        username=settings.git_username,
+        token=settings.git_token,
+        ssh_key=settings.git_ssh_key,
+        ssh_known_hosts=settings.git_ssh_known_hosts,
+    )
+    where = remote(settings.git_repo_url, settings.git_branch)
+    with TemporaryDirectory(prefix="fastflow-git-", ignore_cleanup_errors=True) as home:
+        mirror = Mirror(where, credentials, Path(home))
+        yield GitSource(mirror, where.label, subdir=settings.subdir, interval_s=settings.git_sync_interval_s)

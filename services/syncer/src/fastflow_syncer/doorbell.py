@@ -1,0 +1,79 @@
+"""When to sync: after changes of the source, and when somebody on the bus asks. I/O only.
+
+Reasons that come while a sync is under way wait together for the next one: the running one may have looked before
+what they are about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Callable
+from typing import Final
+
+import nats.errors
+from nats.aio.msg import Msg
+
+from fastflow_contracts import messages, subjects
+from fastflow_contracts.wire import Bus, BusError
+from fastflow_syncer.source import Source
+from fastflow_syncer.sync import Syncer
+
+log = logging.getLogger(__name__)
+
+QUEUE: Final = "syncer"
+"""Syncers share this queue group: one of them answers a request."""
+WAITING_MAX: Final = 1_000
+"""Requests that wait for an answer at once; those beyond get none."""
+
+
+class Doorbell:
+    """Rings the syncer, and tells those who asked what came of it."""
+
+    def __init__(self, bus: Bus, source: Source, syncer: Syncer) -> None:
+        self._bus = bus
+        self._source = source
+        self._syncer = syncer
+        self._rung = asyncio.Event()
+        self._waiting: list[str] = []
+
+    async def serve(self, ready: Callable[[], None]) -> None:
+        """Sync until cancelled. *ready* is called after the first sync, good or bad."""
+        async with self._listening(), asyncio.TaskGroup() as group:
+            group.create_task(self._watch(), name="watch-source")
+            await self._sync_when_rung()
+            ready()
+            while True:
+                await self._sync_when_rung()
+
+    async def _sync_when_rung(self) -> None:
+        await self._rung.wait()
+        self._rung.clear()
+        waiting, self._waiting = self._waiting, []
+        report = messages.SYNC_REPORT.encode(await self._syncer.sync())
+        for inbox in waiting:
+            with contextlib.suppress(BusError):
+                await self._bus.tell(inbox, report)
+
+    async def _watch(self) -> None:
+        async with contextlib.aclosing(self._source.changes()) as changes:
+            async for _ in changes:
+                self._rung.set()
+
+    @contextlib.asynccontextmanager
+    async def _listening(self) -> AsyncGenerator[None, None]:
+        subscription = await self._bus.client.subscribe(subjects.SYNC, queue=QUEUE, cb=self._asked)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(nats.errors.Error):
+                await subscription.unsubscribe()
+
+    async def _asked(self, message: Msg) -> None:
+        if len(self._waiting) >= WAITING_MAX:
+            log.warning("a sync request gets no answer: %d wait already", WAITING_MAX)
+            return
+        if message.reply:
+            self._waiting.append(message.reply)
+        self._rung.set()

@@ -1,0 +1,47 @@
+"""From the files of a folder to the pipeline in it and its bundle. Pure; a second of work for a large folder."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from fastflow_contracts import bundle
+from fastflow_contracts.bundle import Bundle, Refusal
+from fastflow_contracts.discovery import NOTEBOOK, SCRIPT, inspect_folder
+from fastflow_contracts.manifest import Problem
+from fastflow_contracts.names import PipelineName
+from fastflow_syncer.record import Found, FoundVersion
+from fastflow_syncer.source import Folder
+
+_ENTRIES: Final = frozenset({SCRIPT, NOTEBOOK})
+
+
+class Examined(NamedTuple):
+    """A pipeline, and the bundle of its version if it is good."""
+
+    found: Found
+    bundle: Bundle | None
+
+
+def examine(name: str, folder: Folder, *, is_known: bool) -> Examined | None:
+    """What the folder is; None if it is no pipeline. *is_known*: there is a pipeline of this name.
+
+    A folder that cannot be read whole is still the pipeline it was known to be.
+    """
+    problems = tuple(_problem(refusal) for refusal in folder.refusals)
+    discovered = inspect_folder(name, {p: file.data for p, file in folder.files.items() if "/" not in p})
+    if discovered is None:
+        if folder.refusals and (is_known or any(refusal.path in _ENTRIES for refusal in folder.refusals)):
+            return Examined(Found(PipelineName(name), None, problems, ()), None)
+        return None
+    problems = (*discovered.problems, *problems)
+    # A bad name is among the problems, so whatever bears it never has a version.
+    known = Found(PipelineName(name), None, problems, discovered.notices)
+    if problems or discovered.spec is None:
+        return Examined(known, None)
+    packed = bundle.pack(folder.files)
+    version = FoundVersion(packed.sha256, discovered.spec, discovered.has_requirements)
+    return Examined(Found(known.name, version, (), discovered.notices), packed)
+
+
+def _problem(refusal: Refusal) -> Problem:
+    return Problem(file=refusal.path or None, accepted=refusal.reason)

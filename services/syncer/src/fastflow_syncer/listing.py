@@ -1,0 +1,23 @@
+"""Reading what a stream holds now, once through. I/O only."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from fastflow_contracts.pull import Message, feed
+from fastflow_contracts.wire import Bus
+
+
+async def newest(bus: Bus, stream: str, subject: str) -> AsyncGenerator[Message, None]:
+    """The newest message of each subject that *subject* matches; empty data marks a deleted one.
+
+    Some may come again when the connection is lost on the way: the last one counts. Waits for the bus as long as
+    that takes, so the caller sets the bound.
+    """
+    async with aclosing(feed(bus, stream, subject)) as batches:
+        async for batch in batches:
+            for message in batch.messages:
+                yield message
+            if batch.caught_up:
+                return

@@ -1,0 +1,109 @@
+"""Which bundles may go, and removing them. The rule is ``retirable``; the rest asks the bus.
+
+A bundle goes when it is old, no pipeline has it live and no run record names it, in two rounds in a row: a run
+that was being created from a version that was just replaced is on record by then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Set as AbstractSet
+from contextlib import aclosing
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from fastflow_contracts import messages, streams, subjects
+from fastflow_contracts.codec import Malformed
+from fastflow_contracts.service import now
+from fastflow_contracts.wire import Bus, BusError
+from fastflow_syncer.listing import newest
+
+log = logging.getLogger(__name__)
+
+KEPT_S: Final = 7 * 86_400.0
+"""A bundle is kept at least this long after its upload."""
+ROUND_S: Final = 6 * 3_600.0
+LOOK_S: Final = 600.0
+"""How long one round may take."""
+
+
+class _Object(msgspec.Struct):
+    """What the object store notes of an object; only what is asked here."""
+
+    name: str
+    deleted: bool = False
+
+
+def retirable(
+    uploaded: Mapping[str, datetime], used: AbstractSet[str], before: AbstractSet[str], at: datetime
+) -> frozenset[str]:
+    """Of *uploaded* those that are old and unused at *at*, and were so in the round *before*."""
+    return unused(uploaded, used, at) & before
+
+
+def unused(uploaded: Mapping[str, datetime], used: AbstractSet[str], at: datetime) -> frozenset[str]:
+    """Of *uploaded* those that are old and unused at *at*."""
+    oldest_kept = at - timedelta(seconds=KEPT_S)
+    return frozenset(name for name, since in uploaded.items() if since < oldest_kept and name not in used)
+
+
+class Retirement:
+    """Removes bundles that nothing refers to. Two doing it at once is harmless."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._before: frozenset[str] = frozenset()
+
+    async def serve(self) -> None:
+        """A round now and then, until cancelled."""
+        while True:
+            await asyncio.sleep(ROUND_S)
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    await self.round(now())
+            except (BusError, Malformed, msgspec.DecodeError, TimeoutError) as error:
+                # A record that cannot be read may name any bundle, so all of them stay.
+                log.warning("no bundle retired: %s", error)
+
+    async def round(self, at: datetime) -> frozenset[str]:
+        """Remove what may go at *at* and return it."""
+        uploaded = await self._uploaded()
+        used = await self._used()
+        gone = retirable(uploaded, used, self._before, at)
+        self._before = unused(uploaded, used, at)
+        for name in sorted(gone):
+            await self._bus.delete_object(subjects.BUNDLES, name)
+            log.info("bundle %s retired", name)
+        return gone
+
+    async def _uploaded(self) -> dict[str, datetime]:
+        uploaded: dict[str, datetime] = {}
+        subject = f"$O.{subjects.BUNDLES}.M.>"
+        async with aclosing(newest(self._bus, streams.object_stream(subjects.BUNDLES), subject)) as notes:
+            async for note in notes:
+                about = msgspec.json.decode(note.data, type=_Object)
+                if not about.deleted:
+                    uploaded[about.name] = note.stored_at
+        return uploaded
+
+    async def _used(self) -> set[str]:
+        used: set[str] = set()
+        async with aclosing(self._records(subjects.PIPELINES, subjects.PIPELINE_KEYS)) as records:
+            async for record in records:
+                live = messages.PIPELINE.decode(record).live
+                if live is not None:
+                    used.add(live.bundle)
+        async with aclosing(self._records(subjects.RUNS, subjects.RUN_KEYS)) as records:
+            async for record in records:
+                used.add(messages.RUN.decode(record).order.bundle)
+        return used
+
+    async def _records(self, bucket: str, keys: str) -> AsyncGenerator[bytes, None]:
+        async with aclosing(newest(self._bus, streams.bucket_stream(bucket), f"$KV.{bucket}.{keys}")) as entries:
+            async for entry in entries:
+                if entry.data:
+                    yield entry.data

@@ -1,0 +1,169 @@
+"""One sync: look at the source, bring what is new to the bus, say what was done. The order of steps; no rules.
+
+Each folder is its own matter: what is wrong with one changes nothing for the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from fastflow_contracts.messages import PipelineChange, PipelineRecord, SyncReport
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.service import now
+from fastflow_contracts.wire import BusError, Rejected
+from fastflow_syncer.errors import SourceDamaged, SourceFailed
+from fastflow_syncer.examine import examine
+from fastflow_syncer.publish import NOTHING, Contended, Publisher, Stored
+from fastflow_syncer.record import Change, after_look, after_removal, is_newer
+from fastflow_syncer.source import Snapshot, Source
+
+log = logging.getLogger(__name__)
+
+SYNC_S: Final = 900.0
+"""How long one sync may take."""
+VERIFY_S: Final = 600.0
+"""A folder that did not change is looked at again after this long, so that a lost bundle comes back."""
+
+
+class _Settled(NamedTuple):
+    """How a folder was left: with this fingerprint and this revision there is nothing to do for it."""
+
+    fingerprint: str
+    revision: int
+    at_s: float
+    change: PipelineChange | None
+    """None: it is no pipeline."""
+
+
+class Syncer:
+    """Syncs one source with one bus; one sync at a time."""
+
+    def __init__(self, source: Source, publisher: Publisher) -> None:
+        self._source = source
+        self._publisher = publisher
+        self._settled: dict[str, _Settled] = {}
+        self._one_at_a_time = asyncio.Lock()
+
+    async def sync(self) -> SyncReport:
+        """Look once and publish. A source or bus that fails is an answer, not an exception."""
+        async with self._one_at_a_time:
+            report = await self._sync(now())
+            try:
+                await self._publisher.remember(report)
+            except (BusError, Contended) as error:
+                log.warning("this sync is not on record: %s", error)
+            return report
+
+    async def _sync(self, started_at: datetime) -> SyncReport:
+        snapshot: Snapshot | None = None
+        changes: tuple[PipelineChange, ...] = ()
+        error: Exception | None = None
+        try:
+            async with asyncio.timeout(SYNC_S):
+                snapshot, changes = await self._twice_if_damaged(started_at)
+        except (SourceFailed, BusError) as failure:
+            error = failure
+        except TimeoutError:
+            error = SourceFailed(f"the sync took longer than {SYNC_S:g} s; it is tried again at the next one.")
+        if error is not None:
+            log.warning("sync failed: %s", error)
+        commit = snapshot.commit if snapshot is not None else None
+        return SyncReport(
+            source=self._source.label,
+            commit=commit.hash if commit is not None else None,
+            started_at=started_at,
+            finished_at=now(),
+            ok=error is None,
+            error=str(error) if error is not None else None,
+            changes=changes,
+            pipelines=sum(change.action != "removed" for change in changes),
+        )
+
+    async def _twice_if_damaged(self, started_at: datetime) -> tuple[Snapshot, tuple[PipelineChange, ...]]:
+        try:
+            return await self._once(started_at)
+        except SourceDamaged as damage:
+            log.warning("%s", damage)
+            return await self._once(started_at)
+
+    async def _once(self, started_at: datetime) -> tuple[Snapshot, tuple[PipelineChange, ...]]:
+        snapshot = await self._source.snapshot()
+        records = await self._publisher.records()
+        changes: list[PipelineChange] = []
+        for name in sorted(snapshot.fingerprints):
+            change = await self._folder(snapshot, name, records.get(name, NOTHING), started_at)
+            if change is not None:
+                changes.append(change)
+        changes += [PipelineChange(pipeline=n, action="refused", detail=why) for n, why in snapshot.ignored.items()]
+        pipelines = {change.pipeline for change in changes}
+        for name, stored in sorted(records.items()):
+            if name not in pipelines and stored.record is not None and stored.record.removed_at is None:
+                changes.append(await self._remove(PipelineName(name), stored, started_at))
+        self._settled = {name: each for name, each in self._settled.items() if name in snapshot.fingerprints}
+        return snapshot, tuple(changes)
+
+    async def _folder(
+        self, snapshot: Snapshot, name: str, stored: Stored, started_at: datetime
+    ) -> PipelineChange | None:
+        """Bring one folder's pipeline up to date; None if it is none."""
+        fingerprint = snapshot.fingerprints[name]
+        settled = self._settled.get(name)
+        at_s = asyncio.get_running_loop().time()
+        if (
+            settled is not None
+            and (settled.fingerprint, settled.revision) == (fingerprint, stored.revision)
+            and at_s - settled.at_s < VERIFY_S
+        ):
+            return settled.change
+        folder = await self._source.read(snapshot, name)
+        is_known = stored.record is not None and stored.record.removed_at is None
+        try:
+            examined = await asyncio.to_thread(examine, name, folder, is_known=is_known)
+        except Exception as error:
+            # Ours to mend; until then it is this folder's misfortune and nobody else's.
+            log.exception("pipeline %s not examined", name)
+            return PipelineChange(pipeline=name, action="refused", detail=f"internal error: {error!r}")
+        if examined is None:
+            self._settled[name] = _Settled(fingerprint, stored.revision, at_s, None)
+            return None
+        found = examined.found
+
+        def decide(old: PipelineRecord | None) -> Change:
+            if is_newer(old, started_at, now()):
+                return Change("unchanged", None)
+            return after_look(old, found, snapshot.commit, started_at)
+
+        try:
+            if examined.bundle is not None:
+                await self._publisher.upload(examined.bundle)
+            written = await self._publisher.change(found.name, stored, decide)
+        except (Rejected, Contended) as error:
+            log.error("pipeline %s not published: %s", name, error)
+            return PipelineChange(pipeline=name, action="refused", detail=str(error))
+        detail = "; ".join(map(str, found.problems))
+        if written.is_new:
+            log.info("pipeline %s %s", name, written.action)
+        # What could not be read may be readable next time without looking any different, and what another syncer
+        # saw later than we looked is not ours to settle.
+        if not folder.refusals and not is_newer(written.now.record, started_at, now()):
+            left = "refused" if found.problems else "unchanged"
+            change = PipelineChange(pipeline=name, action=left, detail=detail)
+            self._settled[name] = _Settled(fingerprint, written.now.revision, at_s, change)
+        return PipelineChange(pipeline=name, action=written.action, detail=detail)
+
+    async def _remove(self, name: PipelineName, stored: Stored, started_at: datetime) -> PipelineChange:
+        def decide(old: PipelineRecord | None) -> Change:
+            if old is None or is_newer(old, started_at, now()):
+                return Change("unchanged", None)
+            return after_removal(old, started_at)
+
+        try:
+            written = await self._publisher.change(name, stored, decide)
+        except (Rejected, Contended) as error:
+            return PipelineChange(pipeline=name, action="refused", detail=str(error))
+        if written.is_new:
+            log.info("pipeline %s removed", name)
+        return PipelineChange(pipeline=name, action=written.action)
