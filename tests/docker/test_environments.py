@@ -1,0 +1,228 @@
+"""Environments in containers: who may write what in the store, and what a run sees of it."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import tarfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import uuid4
+
+import msgspec
+import pytest
+from aiodocker import Docker
+from aiodocker.volumes import DockerVolume
+
+from fastflow_runner.environments import EnvironmentFailed, Environments, Prepared, Request, volume_identity
+from fastflow_runner.image import WORKER_BASE_IMAGE, ensure_worker_image
+from fastflow_runner.sandbox import USER, SandboxSpec
+from fastflow_runner.sandbox.docker import DockerSandboxes
+from fastflow_runner.session import Exited, Job, Output, Session
+from fastflow_runner.store import Place, docker_place
+from tests.packages import OTHER_VERSION, copy_interpreter, make_sdist, make_wheel
+
+pytestmark = pytest.mark.docker
+
+
+class Workshop:
+    """A volume of its own, and sandboxes of its own."""
+
+    def __init__(self, docker: Docker, image: str) -> None:
+        self.docker = docker
+        self.volume = f"fastflow-test-{uuid4()}"
+        self.sandboxes = DockerSandboxes(scope=self.volume)
+        self.place: Place = docker_place(
+            image=image, base_image=WORKER_BASE_IMAGE, volume=self.volume, network="none", architecture="test"
+        )
+        self.said: list[str] = []
+
+    def environments(self) -> Environments:
+        identity = volume_identity(self.docker, self.volume)
+        return Environments(self.sandboxes, self.place, runner="test", identity=identity, env={"UV_OFFLINE": "1"})
+
+    async def say(self, text: str) -> None:
+        self.said += text.split("\n")
+
+    async def fill(self, source: Path, target: str) -> None:
+        """Put a directory into the store, as its owner would have."""
+
+        def owned(member: tarfile.TarInfo) -> tarfile.TarInfo:
+            member.uid = member.gid = USER
+            member.mode |= 0o755 if member.isdir() else 0o644
+            return member
+
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            tar.add(source, target, filter=owned)
+        host = {"Mounts": [{"Type": "volume", "Source": self.volume, "Target": "/store"}]}
+        container = await self.docker.containers.create({"Image": self.place.image, "HostConfig": host})
+        try:
+            archive.seek(0)
+            await container.put_archive("/store", archive)  # type: ignore[no-untyped-call]
+        finally:
+            await container.delete()
+
+    async def run(self, prepared: Prepared, source: str) -> str:
+        """What a run with this environment prints."""
+        spec = SandboxSpec(name=f"ff-{uuid4()}", image=self.place.image, mounts=self.place.readable)
+        channel = await self.sandboxes.open(spec)
+        job = Job(argv=("{python}", "-c", source), cwd="run", python=prepared.python)
+        printed = b""
+        async for event in await Session.start(channel, job):
+            if isinstance(event, Output):
+                printed += event.data
+            elif isinstance(event, Exited):
+                assert event.exit_code == 0, printed
+        await channel.close()
+        await self.sandboxes.remove(spec.name)
+        return printed.decode().strip()
+
+    async def clear(self) -> None:
+        left = await self.sandboxes.held()
+        for held in left:
+            await self.sandboxes.remove(held.name)
+        await self.sandboxes.close()
+        if await volume_identity(self.docker, self.volume)():
+            await DockerVolume(self.docker, self.volume).delete()  # type: ignore[no-untyped-call]
+        assert left == ()
+
+
+@pytest.fixture
+async def workshop(docker: Docker) -> AsyncIterator[Workshop]:
+    workshop = Workshop(docker, await ensure_worker_image(docker, progress=lambda line: None))
+    yield workshop
+    await workshop.clear()
+
+
+def request(*packages: str, version: str = "3.11") -> Request:
+    return Request(version, "\n".join(["--no-index", "--find-links /store/links", *packages]).encode())
+
+
+async def test_without_requirements_the_images_own_interpreter_is_used(workshop: Workshop) -> None:
+    """Nothing is prepared and nothing is mounted writable: it is ready from the start."""
+    ready = workshop.environments().ready(Request("3.11"))
+    assert ready is not None
+    assert await workshop.run(ready, "import sys; print(sys.executable, sys.prefix)") == "/usr/bin/python3 /usr"
+
+
+async def test_a_run_reads_its_environment_and_writes_nothing(workshop: Workshop, tmp_path: Path) -> None:
+    """Packages come compiled; no run can change them, or add to the store, although it is its owner's user."""
+    make_wheel(tmp_path, "greeting", "1.0", "WORDS = 'hello'")
+    await workshop.fill(tmp_path, "links")
+    prepared = await workshop.environments().prepare(request("greeting"), say=workshop.say)
+    printed = await workshop.run(
+        prepared,
+        "import greeting, os\n"
+        "print(greeting.WORDS, os.path.exists(greeting.__cached__), os.getuid())\n"
+        "for path in (greeting.__file__, '/store/new', '/store/cache/new'):\n"
+        "    try: open(path, 'a'); print('wrote', path)\n"
+        "    except OSError as error: print(error.strerror)\n",
+    )
+    assert printed.split("\n") == [f"hello True {USER}", *["Read-only file system"] * 3]
+
+
+HOSTILE = """
+import os, pathlib, shutil
+store = pathlib.Path("/store")
+victim = next(store.glob("trees/*/lib/python3*/site-packages/greeting.py"))
+env = next(store.glob("envs/*"))
+def tree(path): return store / "trees" / path.relative_to(store / "trees").parts[0]
+def replace_env():
+    os.symlink("../trees", store / "envs" / "aside"); os.replace(store / "envs" / "aside", env)
+attempts = {
+    "write a package": lambda: victim.write_text("WORDS = 'evil'"),
+    "add a package": lambda: victim.with_name("evil.py").write_text(""),
+    "replace a package": lambda: (victim.unlink(), victim.write_text("")),
+    "rename a tree": lambda: tree(victim).rename(store / "trees" / "mine"),
+    "delete a tree": lambda: shutil.rmtree(tree(victim)),
+    "open a tree": lambda: tree(victim).chmod(0o777),
+    "link an environment": lambda: os.symlink("../trees", store / "envs" / ("0" * 32)),
+    "unlink an environment": env.unlink,
+    "replace an environment": replace_env,
+    "write the cache": lambda: (store / "cache" / "evil").write_text(""),
+    "read the cache": lambda: os.listdir(store / "cache"),
+    "add an interpreter": lambda: (store / "python" / "evil").mkdir(),
+    "add to the links": lambda: (store / "links" / "evil").write_text(""),
+    "add to the store": lambda: (store / "evil").mkdir(),
+}
+def source():
+    done = []
+    for name, attempt in attempts.items():
+        try: attempt(); done.append(name)
+        except PermissionError: pass
+    return f"DONE, BUILDER = {done!r}, {os.getuid()}"
+"""
+
+
+async def test_a_build_can_change_nothing_but_its_own_tree(workshop: Workshop, tmp_path: Path) -> None:
+    """Foreign code runs while it builds, as a user that owns nothing in the store; its neighbours stay as they were."""
+    make_wheel(tmp_path, "greeting", "1.0", "WORDS = 'hello'")
+    make_sdist(tmp_path, "hostile", "1.0", HOSTILE)
+    await workshop.fill(tmp_path, "links")
+    environments = workshop.environments()
+    neighbour = await environments.prepare(request("greeting"), say=workshop.say)
+    hostile = await environments.prepare(request("hostile"), say=workshop.say)
+
+    done, builder = (await workshop.run(hostile, "import hostile; print(hostile.DONE, hostile.BUILDER)")).rsplit(" ", 1)
+    assert done == "[]"
+    assert int(builder) not in (0, USER)
+    assert await workshop.run(neighbour, "import greeting; print(greeting.WORDS)") == "hello"
+
+
+async def test_an_editable_install_is_never_built_by_the_stores_owner(workshop: Workshop, tmp_path: Path) -> None:
+    """uv would build it in spite of ``--no-build``, so it goes to the sandbox of a build, too."""
+    project = tmp_path / "project"
+    project.mkdir()
+    sdist = make_sdist(tmp_path, "local", "1.0", "import os\ndef source(): return f'BUILDER = {os.getuid()}'")
+    with tarfile.open(sdist) as tar:
+        for member in tar:
+            file = tar.extractfile(member)
+            assert file is not None
+            (project / Path(member.name).name).write_bytes(file.read())
+    with (project / "backend.py").open("a") as backend:
+        backend.write("\nbuild_editable = build_wheel\n")
+    await workshop.fill(project, "links/project")
+    prepared = await workshop.environments().prepare(request("-e /store/links/project"), say=workshop.say)
+    assert int(await workshop.run(prepared, "import local; print(local.BUILDER)")) not in (0, USER)
+
+
+async def test_another_version_of_python_comes_from_the_store(workshop: Workshop, tmp_path: Path) -> None:
+    """An interpreter that uv manages in the volume runs in a container that mounts it read-only."""
+    copy_interpreter(tmp_path)
+    await workshop.fill(tmp_path, "python")
+    prepared = await workshop.environments().prepare(Request(OTHER_VERSION), say=workshop.say)
+    printed = await workshop.run(
+        prepared, "import sys, json, os, ssl; print(sys.version_info[:2], os.path.exists(json.__cached__))"
+    )
+    assert printed == f"{tuple(map(int, OTHER_VERSION.split('.')))} True"
+
+
+async def test_an_impossible_requirement_fails_within_seconds(workshop: Workshop, tmp_path: Path) -> None:
+    """The error is uv's, and no container is left."""
+    await workshop.fill(tmp_path, "links")
+    async with asyncio.timeout(10):
+        with pytest.raises(EnvironmentFailed, match=r"^error: (.|\n)*no-such-package"):
+            await workshop.environments().prepare(request("no-such-package"), say=workshop.say)
+
+
+async def test_a_deleted_volume_is_noticed_and_filled_again(workshop: Workshop, tmp_path: Path) -> None:
+    """What was ready in a volume that is gone is forgotten and made again in the new one."""
+    make_wheel(tmp_path, "greeting", "1.0", "")
+    await workshop.fill(tmp_path, "links")
+    environments = workshop.environments()
+    await environments.prepare(request("greeting"), say=workshop.say)
+    assert environments.ready(request("greeting"))
+
+    await DockerVolume(workshop.docker, workshop.volume).delete()  # type: ignore[no-untyped-call]
+    await asyncio.sleep(1)  # Docker tells a volume's age in whole seconds
+    await workshop.fill(tmp_path, "links")
+    prepared = await environments.prepare(request("greeting"), say=workshop.say)
+    assert await workshop.run(prepared, "import greeting") == ""
+
+
+async def test_an_image_that_is_missing_is_an_error_of_the_environment(workshop: Workshop) -> None:
+    """Trouble with the preparer's sandbox is told in one kind of error."""
+    workshop.place = msgspec.structs.replace(workshop.place, image="fastflow-worker:none")
+    with pytest.raises(EnvironmentFailed, match="does not have the image"):
+        await workshop.environments().prepare(request("greeting"), say=workshop.say)

@@ -1,0 +1,150 @@
+"""Which environments are the same, what a bundle asks for, and what a preparer is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastflow_contracts.bundle import File, pack
+from fastflow_runner import prepare
+from fastflow_runner.store import (
+    Request,
+    docker_place,
+    environment_key,
+    interpreter,
+    passed_on,
+    process_place,
+    request_of,
+)
+
+DOCKER = docker_place(
+    image="fastflow-worker:1", base_image="debian", volume="store", network="none", architecture="x86_64"
+)
+requests = st.builds(Request, st.sampled_from(["3.11", "3.12", "3.12.4"]), st.binary(max_size=3))
+
+
+@given(requests, requests)
+def test_one_key_is_one_environment(left: Request, right: Request) -> None:
+    """Two requests share a key exactly when they ask for the same."""
+    assert (environment_key(left, DOCKER) == environment_key(right, DOCKER)) == (left == right)
+
+
+@given(requests)
+def test_another_platform_is_another_environment(request: Request) -> None:
+    """What was made for one base image or processor is not taken for another; the worker image's name is no matter."""
+    elsewhere = msgspec.structs.replace(DOCKER, platform="docker aarch64 debian")
+    newer = msgspec.structs.replace(DOCKER, image="fastflow-worker:2")
+    key = environment_key(request, DOCKER)
+    assert key is None or key != environment_key(request, elsewhere)
+    assert key == environment_key(request, newer)
+
+
+def test_the_images_own_interpreter_needs_no_environment(tmp_path: Path) -> None:
+    """Its version and no packages cost nothing in a container; in the process sandbox it is the runner's own."""
+    assert environment_key(Request("3.11"), DOCKER) is None
+    assert environment_key(Request("3.11.2"), DOCKER) is not None
+    assert environment_key(Request("3.11", b"rich"), DOCKER) is not None
+    place = process_place(tmp_path)
+    assert environment_key(Request(place.own_version), place) is not None
+
+
+def test_uv_is_told_a_version_or_the_sandboxs_own_interpreter() -> None:
+    """The sandbox's own version means its own interpreter, whatever else the store holds."""
+    assert interpreter(Request("3.11"), DOCKER) == "/usr/bin/python3"
+    assert interpreter(Request("3.12.4"), DOCKER) == "3.12.4"
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, b""),
+        ({"requirements.txt": b"rich\n"}, b"rich\n"),
+        ({"requirements.txt": b"rich\n", "requirements.txt.lock": b"rich==1\n"}, b"rich==1\n"),
+        ({"requirements.txt": b"\n  # nothing yet\n"}, b""),
+        ({"sub/requirements.txt": b"rich\n"}, b""),
+    ],
+)
+def test_a_bundle_asks_for_its_lock_or_its_requirements(files: dict[str, bytes], expected: bytes) -> None:
+    """The lock beside the requirements wins; a file that names no package is none."""
+    bundle = pack({path: File(data, False) for path, data in {"main.py": b"", **files}.items()})
+    assert request_of("3.12", bundle.data) == Request("3.12", expected)
+
+
+def test_index_settings_are_passed_on_and_nothing_else() -> None:
+    """Preparers get indexes and proxies, not the runner's secrets; host paths stay on the host."""
+    environ = {
+        "UV_INDEX_URL": "https://index",
+        "UV_INDEX_OURS_PASSWORD": "p",
+        "HTTPS_PROXY": "http://proxy",
+        "SSL_CERT_FILE": "/here.pem",
+        "UV_CACHE_DIR": "/elsewhere",
+        "ENCRYPTION_KEY": "k",
+        "HOME": "/root",
+    }
+    assert sorted(passed_on(environ, DOCKER)) == ["HTTPS_PROXY", "UV_INDEX_OURS_PASSWORD", "UV_INDEX_URL"]
+    assert "SSL_CERT_FILE" in passed_on(environ, process_place(Path("/x")))
+
+
+@pytest.mark.parametrize(
+    "requirements",
+    [
+        "rich\n",
+        "# -e ./local\nrich>=13,<14 ; python_version > '3'  # or -e\n",
+        "--index-url https://index/simple\n-i https://other\n--find-links=/links\nrich",
+        "rich==1 \\\n    --hash=sha256:00 \\\n    --hash=sha256:11\n",
+        "rich @ https://host/rich-1-py3-none-any.whl\n--only-binary :all:",
+    ],
+)
+def test_packages_from_indexes_are_plain(requirements: str) -> None:
+    """They are installed by way of the shared cache."""
+    assert prepare.plain(requirements)
+
+
+@pytest.mark.parametrize(
+    "requirements",
+    [
+        "-e ./local",
+        "  --editable=./local",
+        "-e./local",
+        "rich\n# a comment \\\n-e ./local",
+        "rich \\\n-e ./local",
+        "rich -e ./local",
+        "rich\r-e ./local",
+        "rich\x0b-e ./local",
+        "-r more.txt",
+        "-c https://host/constraints.txt",
+        "rich @ git+https://host/repository",
+        "--no-binary :all:",
+        "-\u200be ./local",
+        "-e ./local".encode("utf-16-le").decode(),
+    ],
+)
+def test_whatever_may_run_foreign_code_is_left_to_a_build(requirements: str) -> None:
+    """Editable installs, included files, repositories, options that are not known to be harmless."""
+    assert not prepare.plain(requirements)
+
+
+def test_a_tree_of_another_user_is_not_linked(tmp_path: Path) -> None:
+    """Neither a foreign tree nor a link in a tree's place becomes an environment."""
+    store = prepare.Store(str(tmp_path))
+    store.lay_out()
+    (tmp_path / "trees/abc").mkdir()
+    (tmp_path / "trees/link").symlink_to(tmp_path / "trees/abc")
+    owner = (tmp_path / "trees/abc").stat().st_uid
+    store.check("abc", owner)
+    for tree, expected in (("abc", owner + 1), ("link", owner)):
+        with pytest.raises(SystemExit, match="not its builder's"):
+            store.check(tree, expected)
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", ".staging"])
+def test_names_are_not_paths(tmp_path: Path, name: str) -> None:
+    """A key or a tree that is no plain name is refused."""
+    store = prepare.Store(str(tmp_path))
+    for refuse in (store.tree, store.env):
+        with pytest.raises(SystemExit, match="is no"):
+            refuse(name)
