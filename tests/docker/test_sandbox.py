@@ -38,6 +38,10 @@ class TestDockerSandbox(SandboxContract):
         async with Docker() as docker:
             await docker.containers.container(place.name(channel)).kill()
 
+    async def processes(self, place: Place, channel: Channel) -> int:
+        async with Docker() as docker:
+            return len((await docker.containers.container(place.name(channel)).top())["Processes"])
+
 
 async def test_a_script_cannot_reach_the_border(place: Place) -> None:
     """Neither /proc nor signals nor a debugger give a script the supervisor's descriptors, environment or life."""

@@ -32,6 +32,9 @@ class TestProcessSandbox(SandboxContract):
     async def kill(self, place: Place, channel: Channel) -> None:
         os.kill(_supervisor_pid(place, channel), signal.SIGKILL)
 
+    async def processes(self, place: Place, channel: Channel) -> int:
+        return 1 + len(supervisor.descendants(_supervisor_pid(place, channel)))
+
 
 async def test_waiting_costs_nothing(place: Place) -> None:
     """A supervisor without a job sleeps without a timer: it is not scheduled once."""
