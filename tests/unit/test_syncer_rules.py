@@ -283,7 +283,7 @@ def test_a_refused_folder_is_read_only_as_far_as_it_tells_something() -> None:
 def test_listings() -> None:
     """Both forms of ls-tree are read, whatever the names are; anything else is an error."""
     long = (
-        b"100644 blob " + b"a" * 40 + b"      12\ttab\tand\nline\0160000 commit " + b"b" * 40 + b"       -\tsub\xff\0"
+        b"100644 blob " + b"a" * 40 + b"      12\ttab\tand\nline\x00160000 commit " + b"b" * 40 + b"       -\tsub\xff\0"
     )
     first, second = parse_listing(long)
     assert (first.path, first.kind, first.size_bytes, first.executable) == ("tab\tand\nline", "file", 12, False)
