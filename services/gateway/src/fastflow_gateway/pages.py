@@ -21,6 +21,7 @@ from fastflow_contracts.triggers import BadTrigger
 from fastflow_gateway import actions, api, auth, events, keys, shapes, views
 from fastflow_gateway import pages_facts as facts
 from fastflow_gateway import pages_views as drawn
+from fastflow_gateway.follow import Busy
 from fastflow_gateway.history import BadCursor, Known, Query
 from fastflow_gateway.pages_form import StartForm, read_form, trigger_of
 from fastflow_gateway.pages_render import Renderer
@@ -183,14 +184,17 @@ async def live(request: web.Request) -> web.StreamResponse:
     """Server-sent events: ``changed`` at once and whenever something that pages show has changed."""
     response = web.StreamResponse()
     follower, wake = request.app[keys.FOLLOWER], asyncio.Event()
-    with follower.admitted(wake), request.app[keys.MODEL].watching_all(wake):
-        async with event_stream(request, response) as stream:
-            await stream.send(CHANGED)
-            while not follower.is_stopping:
-                if await stream.wait(wake):
-                    await asyncio.sleep(GATHER_S)
-                    wake.clear()
-                    await stream.send(CHANGED)
+    try:
+        with follower.admitted(wake), request.app[keys.MODEL].watching_all(wake):
+            async with event_stream(request, response) as stream:
+                await stream.send(CHANGED)
+                while not follower.is_stopping:
+                    if await stream.wait(wake):
+                        await asyncio.sleep(GATHER_S)
+                        wake.clear()
+                        await stream.send(CHANGED)
+    except Busy as error:
+        raise api.Refused(503, str(error), headers={"Retry-After": "5"}) from error
     return response
 
 

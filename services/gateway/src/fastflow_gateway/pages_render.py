@@ -1,4 +1,4 @@
-"""Turns templates into answers: the environment with its words, the headers every page has, the static files. I/O once.
+"""Turns templates into answers: the environment with its words, the static files. I/O once.
 
 Templates and static files are read when the application is made; a request only renders. Which data a page needs is
 ``pages``'.
@@ -22,17 +22,9 @@ from fastflow_gateway import pages_views as views
 from fastflow_gateway import pages_words as words
 
 HERE: Final = Path(__file__).parent
-CONTENT_SECURITY_POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-"""Nothing inline, nothing from elsewhere: what slips through escaping still does nothing."""
-HEADERS: Final = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
+HEADERS: Final = {"Referrer-Policy": "same-origin"}
+"""Beside those of every answer. With no referrer at all browsers send forms with ``Origin: null``: who could tell then
+whose they are?"""
 _TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
@@ -62,14 +54,13 @@ class Renderer:
             "flash": None,
         }
         text = self._templates.get_template(template).render(common | context)
-        headers = HEADERS | {"Cache-Control": "no-store"}
-        return web.Response(text=text, status=status, content_type="text/html", headers=headers)
+        return web.Response(text=text, status=status, content_type="text/html", headers=HEADERS)
 
     def static(self, name: str, known_tag: str | None) -> web.Response | None:
         """A file of ``static/``, or None. Browsers ask each time and mostly hear that nothing changed."""
         if (file := self._static.get(name)) is None:
             return None
-        headers = HEADERS | {"Cache-Control": "no-cache", "ETag": file.tag}
+        headers = {"Cache-Control": "no-cache", "ETag": file.tag}
         if known_tag == file.tag:
             return web.Response(status=304, headers=headers)
         return web.Response(body=file.body, content_type=file.content_type, charset="utf-8", headers=headers)

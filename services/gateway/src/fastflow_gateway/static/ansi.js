@@ -5,17 +5,11 @@ const PLAIN = Object.freeze({ fg: null, bg: null, bold: false, dim: false, itali
 // CSI, OSC (also the ones that set titles, links and the clipboard), and two-character escapes
 const TOKENS = /\x1b\[([0-?]*)[ -/]*([@-~])|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[PX^_][^\x1b]*(?:\x1b\\)?|\x1b[ -/]*[0-~]?|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]|[\x00-\x08\x0b-\x1f\x7f-\x9f]/g;
 const STRANGE = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/;
-const LINE_CHARACTERS_MAX = 20000;
 
 export const start = () => ({ ...PLAIN });
 
 // Appends *line* to *target*; returns the state after it.
 export function render(line, target, state) {
-  let rest = 0;
-  if (line.length > LINE_CHARACTERS_MAX) {
-    rest = line.length - LINE_CHARACTERS_MAX;
-    line = line.slice(0, LINE_CHARACTERS_MAX);
-  }
   const overwritten = line.includes("\r") ? line.replace(/\r+$/, "").split("\r") : null;
   if (overwritten) line = overwritten.at(-1); // a terminal would show the last one
   if (!STRANGE.test(line)) {
@@ -31,7 +25,6 @@ export function render(line, target, state) {
     add(target, line.slice(at), state);
   }
   if (overwritten && overwritten.length > 1) mark(target, `${overwritten.length - 1} overwritten`);
-  if (rest) mark(target, `${rest.toLocaleString("en")} more characters in the whole log`);
   return state;
 }
 
@@ -45,11 +38,13 @@ function add(target, text, state) {
   target.append(span);
 }
 
-function mark(target, text) {
+// A word of ours within a line of theirs.
+export function mark(target, text) {
   const span = document.createElement("span");
   span.className = "odd";
   span.textContent = text;
-  target.append(" ", span, " ");
+  target.append(span);
+  return span;
 }
 
 function classes(state) {

@@ -1,9 +1,10 @@
 // The log of a run: lines arrive in batches, one batch a frame; the newest LINES_MAX stay in the document.
-import { render, start } from "./ansi.js";
+import { mark, render, start } from "./ansi.js";
 
 const LINES_MAX = 5000;
 const SLACK = 1000; // lines are dropped in blocks of this size, not one by one
 const BATCH_MAX = 1500; // lines a frame
+const LINE_CHARACTERS_MAX = 20000; // of one line; the rest is in the whole log
 const HITS_MAX = 2000;
 
 export class Log {
@@ -76,24 +77,29 @@ export class Log {
       this.open = {};
       if (line.attempt > 1 || this.attemptsMax > 1) batch.append(heading(line.attempt, line.ts));
     }
-    const state = this.states[line.stream] ?? start();
-    const open = this.open[line.stream];
-    if (open) {
-      this.states[line.stream] = render(line.line, open, state);
-    } else {
-      this.total++;
-      this.#unseenLine();
-      const row = document.createElement("div");
-      row.className = line.stream === "stderr" ? "row err" : line.stream === "system" ? "row note" : "row";
-      row.dataset.n = this.total;
-      row.title = clock(line.ts);
-      const text = document.createElement("span");
-      this.states[line.stream] = render(line.line, text, state);
-      row.append(text);
-      batch.append(row);
-      if (line.more) this.open[line.stream] = text;
+    const row = this.open[line.stream] ?? this.#newRow(line, batch);
+    const room = LINE_CHARACTERS_MAX - row.characters;
+    row.characters += line.line.length;
+    if (room > 0) this.states[line.stream] = render(line.line.slice(0, room), row.text, this.states[line.stream] ?? start());
+    if (row.characters > LINE_CHARACTERS_MAX) {
+      row.rest ??= mark(row.text, "");
+      row.rest.textContent = `${(row.characters - LINE_CHARACTERS_MAX).toLocaleString("en")} more characters in the whole log`;
     }
-    if (!line.more) delete this.open[line.stream];
+    if (line.more) this.open[line.stream] = row;
+    else delete this.open[line.stream];
+  }
+
+  #newRow(line, batch) {
+    this.total++;
+    this.#unseenLine();
+    const row = document.createElement("div");
+    row.className = line.stream === "stderr" ? "row err" : line.stream === "system" ? "row note" : "row";
+    row.dataset.n = this.total;
+    row.title = clock(line.ts);
+    const text = document.createElement("span");
+    row.append(text);
+    batch.append(row);
+    return { text, characters: 0, rest: null };
   }
 
   #tell() {

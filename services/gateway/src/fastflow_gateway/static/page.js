@@ -46,12 +46,6 @@ function announce(text, visibly = false) {
   setTimeout((mine) => mine.remove(), 1800, toast);
 }
 
-let status = $("[data-status]")?.dataset.status;
-document.addEventListener("swapped", () => {
-  const now = $("[data-status]");
-  if (now && now.dataset.status !== status) status = now.dataset.status;
-});
-
 // ---- copying
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
@@ -164,7 +158,12 @@ function refreshSoon() {
       }
     });
 }
-document.addEventListener("refresh", refreshSoon);
 const live = document.body.dataset.live;
-if (live) follow(live, (event) => void (event === "changed" && refreshSoon()), { onState: showConnection, pauseWhenHidden: true });
-else showConnection("closed");
+if (live) {
+  const end = follow(live, (event) => void (event === "changed" && refreshSoon()), { onState: showConnection, pauseWhenHidden: true });
+  document.addEventListener("over", () => {
+    end();
+    showConnection("closed");
+    refreshSoon();
+  });
+}

@@ -9,15 +9,17 @@ const number = (name) => (root.dataset[name] ? Number(root.dataset[name]) : null
 
 const log = new Log(document.querySelector("[data-log]"));
 log.attemptsMax = number("attemptsMax") ?? 1;
-follow(`/api/runs/${id}/logs/stream`, (event, data) => {
+const quietly = { pauseWhenHidden: true }; // a browser gives one site few connections: tabs nobody looks at take none
+function onLog(event, data) {
   if (event === "log") log.push(JSON.parse(data));
   else if (event === "end") {
     log.note("It wrote nothing.");
-    document.dispatchEvent(new Event("refresh"));
+    document.dispatchEvent(new Event("over"));
     return true;
   }
   return false;
-});
+}
+follow(`/api/runs/${id}/logs/stream`, onLog, quietly);
 
 const charts = new Charts(document.querySelector("[data-charts]"), {
   cpu: number("cpuLimit"),
@@ -25,11 +27,11 @@ const charts = new Charts(document.querySelector("[data-charts]"), {
   memory: number("memoryLimit"),
   memorySoft: number("memorySoft"),
 });
-follow(`/api/runs/${id}/metrics/stream`, (event, data) => {
-  if (event === "end") return true;
-  charts.push(JSON.parse(data));
-  return false;
-});
+function onSample(event, data) {
+  if (event === "sample") charts.push(JSON.parse(data));
+  return event === "end";
+}
+follow(`/api/runs/${id}/metrics/stream`, onSample, quietly);
 
 document.addEventListener("click", (event) => {
   const link = event.target.closest("[data-attempt-link]");

@@ -45,7 +45,6 @@ export function follow(url, on, { onState = () => {}, pauseWhenHidden = false } 
       if (answer.status === 204 || (answer.status >= 400 && answer.status < 500 && answer.status !== 429)) return end();
       if (!answer.ok) throw new Error(`status ${answer.status}`);
       onState("open");
-      failures = 0;
       await read(answer.body.pipeThrough(new TextDecoderStream()).getReader());
     } catch {
       // the network, or our own abort: both are answered below
@@ -73,6 +72,7 @@ export function follow(url, on, { onState = () => {}, pauseWhenHidden = false } 
         if (line.endsWith("\r")) line = line.slice(0, -1);
         if (line === "") {
           if (id !== null) lastId = id;
+          failures = 0;
           if (data.length && on(event, data.join("\n"), lastId)) return end();
           event = "message";
           data = [];
@@ -85,6 +85,6 @@ export function follow(url, on, { onState = () => {}, pauseWhenHidden = false } 
   }
 
   if (pauseWhenHidden) document.addEventListener("visibilitychange", onVisibility);
-  connect();
+  if (!pauseWhenHidden || !document.hidden) connect();
   return end;
 }
