@@ -88,7 +88,7 @@ async def _up(plan: Plan) -> None:
 async def _bus(plan: Plan) -> AsyncIterator[str]:
     """A bus with all its streams: the one that was named, or one of our own. Its address is in the data folder."""
     from fastflow.bus import embedded_bus
-    from fastflow.connection import URL_FILE
+    from fastflow.connection import CONNECT_S, URL_FILE
     from fastflow.datadir import write_private
     from fastflow_contracts import streams
     from fastflow_contracts.wire import connect, redacted
@@ -98,7 +98,7 @@ async def _bus(plan: Plan) -> AsyncIterator[str]:
             url = await stack.enter_async_context(embedded_bus(plan.data_dir, keep=True))
         else:
             url = plan.nats_url
-        async with connect(url, name="fastflow-up") as bus:
+        async with connect(url, name="fastflow-up", connect_s=CONNECT_S) as bus:
             await streams.ensure(bus.js)
         if plan.nats_url is not None:
             write_private(plan.data_dir / URL_FILE, url + "\n")

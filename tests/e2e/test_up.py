@@ -1,0 +1,249 @@
+"""``fastflow up``: everything in one process, from the first start to the kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fastflow.bus import embedded_bus
+from tests.git_repository import Repository
+from tests.support.installation import DEAF, HELLO, SLEEPS, Installation, fastflow
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Iterator[Installation]:
+    with Installation(tmp_path) as made:
+        made.add("hello", HELLO)
+        yield made
+
+
+def test_it_is_ready_when_it_says_so_and_leaves_nothing_behind(installation: Installation) -> None:
+    """Right after the word a run starts; after Ctrl-C there is no process, no lock, and no error."""
+    installation.start()
+    done = installation.command("run", "hello", "--follow")
+    assert (done.returncode, done.stdout) == (0, "Hello, world!\n")
+    began = time.monotonic()
+    assert installation.stop() == 0
+    assert time.monotonic() - began < 8
+    assert installation.printed[-1] == "Stopped.\n"
+    assert not (installation.data_dir / "up.pid").exists()
+    installation.await_silence()
+
+
+def test_what_it_prints_says_where_everything_is(installation: Installation) -> None:
+    """Bus, pipelines, sandbox with what is not enforced, and a login address that can be opened."""
+    installation.add("broken", "", timeout="soon")
+    installation.start()
+    printed = "".join(installation.printed)
+    assert ".fastflow/bus.url" in printed
+    assert "2 in" in printed
+    assert "with problems: broken" in printed
+    assert "plain processes, as asked for" in printed
+    assert "network is not isolated" in printed
+    assert "/login?token=" in installation.address
+    assert "\x1b[" not in printed
+    installation.stop()
+
+
+def test_secrets_in_the_data_folder_are_its_owners(installation: Installation) -> None:
+    """Token and bus address are for nobody else on the machine."""
+    installation.start()
+    for name in ("token", "bus.url", "bus.conf"):
+        assert (installation.data_dir / name).stat().st_mode & 0o077 == 0
+    installation.stop()
+
+
+def test_a_second_start_continues_where_it_was(installation: Installation) -> None:
+    """Runs, logs, token and the bus's address are still there."""
+    installation.start()
+    token = installation.address.partition("token=")[2]
+    url = installation.command("bus", "url").stdout
+    installation.command("run", "hello", "--follow")
+    installation.stop()
+    installation.start()
+    assert installation.address.endswith(token)
+    assert installation.command("bus", "url").stdout == url
+    assert installation.command("logs", "hello").stdout == "Hello, world!\n"
+    (run,) = json.loads(installation.command("ps", "--all", "--json").stdout)
+    assert run["status"] == "SUCCESS"
+    installation.stop()
+
+
+def test_two_cannot_use_one_data_folder(installation: Installation) -> None:
+    """The second one says which process holds it, and disturbs nothing."""
+    installation.start()
+    assert installation.process is not None
+    second = installation.command("up", str(installation.pipelines), "--port", "0")
+    assert second.returncode == 1
+    assert f"process {installation.process.pid}" in second.stderr
+    assert installation.command("run", "hello", "-f").returncode == 0
+    installation.stop()
+
+
+def test_a_port_in_use_is_said_before_anything_is_started(installation: Installation) -> None:
+    """One line with what to do; no process and no lock is left."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = installation.command("up", str(installation.pipelines), "--port", port)
+    assert done.returncode == 2
+    assert f"port {port}" in done.stderr
+    assert "--port" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (installation.data_dir / "up.pid").exists()
+    assert installation.processes() == []
+
+
+def test_ctrl_c_ends_what_runs(installation: Installation) -> None:
+    """Within seconds, with no process left; the run is over, and its record says why."""
+    installation.add("sleeps", SLEEPS)
+    installation.start()
+    run_id = json.loads(installation.command("run", "sleeps", "--json").stdout)["id"]
+    _await_log(installation, run_id, "asleep")
+    assert installation.stop() == 0
+    installation.await_silence()
+    installation.start()
+    (run,) = json.loads(installation.command("ps", "--all", "--json").stdout)
+    assert run["status"] in ("FAILED", "INTERRUPTED")
+    installation.stop()
+
+
+def test_a_second_ctrl_c_does_not_wait(installation: Installation) -> None:
+    """Not even for a script that will not listen; nothing outlives it for long."""
+    installation.add("deaf", DEAF)
+    installation.start()
+    run_id = json.loads(installation.command("run", "deaf", "--json").stdout)["id"]
+    _await_log(installation, run_id, "deaf")
+    installation.signal(signal.SIGINT)
+    installation.await_line("Stopping")
+    installation.signal(signal.SIGINT)
+    assert installation.process is not None
+    assert installation.process.wait(2) == 130
+    installation.wait()
+    installation.await_silence()
+
+
+def test_a_kill_leaves_no_process_and_the_next_start_works(installation: Installation) -> None:
+    """The bus and the scripts die with it; the run that was under way ends once, the next one runs."""
+    installation.add("sleeps", SLEEPS)
+    installation.start()
+    run_id = json.loads(installation.command("run", "sleeps", "--json").stdout)["id"]
+    _await_log(installation, run_id, "asleep")
+    installation.kill()
+    installation.await_silence()
+    installation.start()
+    assert installation.command("run", "hello", "-f").stdout == "Hello, world!\n"
+    followed = installation.command("logs", run_id, "--follow")
+    assert (followed.returncode, followed.stdout) == (0, "asleep\n")
+    (lost,) = json.loads(installation.command("ps", "-a", "--pipeline", "sleeps", "--json").stdout)
+    assert (lost["status"], lost["error_type"]) == ("FAILED", "lost")
+    installation.stop()
+
+
+def test_a_bus_that_dies_is_started_again(installation: Installation) -> None:
+    """The services find it again by themselves."""
+    installation.start()
+    pid = int((installation.data_dir / "bus.pid").read_text())
+    os.kill(pid, signal.SIGKILL)
+    installation.await_line("starting it again")
+    assert installation.command("run", "hello", "-f").stdout == "Hello, world!\n"
+    installation.stop()
+
+
+def test_saved_code_is_what_runs_next(installation: Installation) -> None:
+    """No restart, no command: a changed file and a new folder are live within seconds."""
+    installation.start()
+    (installation.pipelines / "hello" / "main.py").write_text("print('changed')\n")
+    installation.add("fresh", "print('new')\n")
+    deadline = time.monotonic() + 5
+    while installation.command("run", "fresh", "-f").stdout != "new\n":
+        assert time.monotonic() < deadline
+    assert installation.command("run", "hello", "-f").stdout == "changed\n"
+    installation.stop()
+
+
+def test_pipelines_come_from_a_repository_if_one_is_named(installation: Installation, tmp_path: Path) -> None:
+    """GIT_REPO_URL takes the folder's place; a run knows its commit."""
+    repository = Repository(tmp_path / "repository")
+    (repository.path / "from_git").mkdir()
+    (repository.path / "from_git" / "main.py").write_text(HELLO)
+    repository.git("add", ".")
+    repository.git("commit", "-q", "-m", "first")
+    shutil.rmtree(installation.pipelines)
+    installation.start(source=False, GIT_REPO_URL=repository.url)
+    assert installation.command("run", "from_git", "-f").stdout == "Hello, world!\n"
+    (run,) = json.loads(installation.command("ps", "-a", "--json").stdout)
+    assert run["commit"] == repository.git("rev-parse", "HEAD").strip()
+    installation.stop()
+
+
+async def test_another_nats_server_may_be_the_bus(installation: Installation, tmp_path: Path) -> None:
+    """Its streams are made, none is embedded, and commands in the folder find it."""
+    async with embedded_bus(tmp_path / "elsewhere") as url:
+        installation.start("--nats-url", url)
+        assert not (installation.data_dir / "bus.pid").exists()
+        assert installation.command("run", "hello", "-f").stdout == "Hello, world!\n"
+        assert installation.command("bus", "url").stdout == url + "\n"
+        installation.stop()
+
+
+def test_http_and_the_command_see_the_same(installation: Installation) -> None:
+    """A run started over HTTP is followed from the command line; the printed token opens the API."""
+    installation.start()
+    (pipeline,) = installation.api("/api/pipelines")
+    assert pipeline["name"] == "hello"
+    run = installation.api("/api/pipelines/hello/run", {"env_vars": {"NAME": "HTTP"}})
+    assert installation.command("logs", run["id"], "-f").stdout == "Hello, HTTP!\n"
+    assert installation.api(f"/api/runs/{run['id']}")["status"] == "SUCCESS"
+    installation.stop()
+
+
+def test_a_token_of_ones_own_is_not_printed(installation: Installation) -> None:
+    """Who set it knows it."""
+    installation.start(FASTFLOW_ADMIN_TOKEN="a-token-of-my-own-choice")
+    assert "token" not in installation.address
+    assert not (installation.data_dir / "token").exists()
+    installation.stop()
+
+
+@pytest.mark.parametrize(
+    ("environ", "arguments", "code", "says"),
+    [
+        ({}, [], 3, "mkdir -p pipelines/hello"),
+        ({}, ["nowhere"], 3, "there is no folder nowhere"),
+        ({}, ["one"], 2, "folder above"),
+        ({"FASTFLOW_PROT": "1"}, ["."], 2, "did you mean FASTFLOW_PORT"),
+        ({"RUNNER_SLOTS": "many"}, ["."], 2, "RUNNER_SLOTS"),
+        ({"FASTFLOW_PORT": "http"}, ["."], 2, "FASTFLOW_PORT"),
+        ({"FASTFLOW_ADMIN_TOKEN": "short"}, ["."], 2, "at least 16 characters"),
+        ({}, [".", "--nats-url", "nats://127.0.0.1:1"], 5, "no NATS server answers"),
+        ({}, [".", "--host", "256.1.1.1"], 2, "--host"),
+        ({}, [".", "--data-dir", "one/main.py"], 2, "--data-dir"),
+    ],
+)
+def test_a_start_that_cannot_be_is_explained(
+    tmp_path: Path, environ: dict[str, str], arguments: list[str], code: int, says: str
+) -> None:
+    """The reason and what to do, no traceback, the documented exit code, and nothing left running."""
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "main.py").write_text("")
+    done = fastflow("up", *arguments, cwd=tmp_path, **environ)
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.returncode == code
+    Installation(tmp_path).await_silence()
+
+
+def _await_log(installation: Installation, run_id: str, text: str) -> None:
+    deadline = time.monotonic() + 20
+    while text not in installation.command("logs", run_id).stdout:
+        assert time.monotonic() < deadline

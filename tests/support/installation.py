@@ -1,0 +1,169 @@
+"""``fastflow up`` as a process of its own on a data folder of its own, driven through the command and HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+FASTFLOW = [sys.executable, "-m", "fastflow"]
+READY_S = 60.0
+STOP_S = 15.0
+COMMAND_S = 60.0
+GONE_S = 10.0
+
+HELLO = "import os\nprint(f\"Hello, {os.environ.get('NAME', 'world')}!\")\n"
+SLEEPS = "import time\nprint('asleep', flush=True)\ntime.sleep(600)\n"
+DEAF = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('deaf')\ntime.sleep(600)\n"
+
+
+class Installation:
+    """A folder with pipelines and a data folder; ``start`` and ``stop`` may be called again and again."""
+
+    def __init__(self, folder: Path, *, pipelines: Path | None = None) -> None:
+        self.folder = folder
+        self.pipelines = pipelines or folder / "pipelines"
+        self.pipelines.mkdir(parents=True, exist_ok=True)
+        self.data_dir = folder / ".fastflow"
+        self.process: subprocess.Popen[str] | None = None
+        self.printed: list[str] = []
+        self._lines: queue.Queue[str | None] = queue.Queue()
+
+    def add(self, name: str, main: str, **metadata: Any) -> None:
+        """Write a pipeline's folder."""
+        (self.pipelines / name).mkdir()
+        (self.pipelines / name / "main.py").write_text(main)
+        if metadata:
+            (self.pipelines / name / "pipeline.json").write_text(json.dumps(metadata))
+
+    def start(self, *options: str, source: bool = True, **environ: str) -> None:
+        """Start it on a free port with process sandboxes and return once it says that it is ready."""
+        given = [str(self.pipelines)] if source else []
+        command = [*FASTFLOW, "up", *given, "--port", "0", "--sandbox", "process", *options]
+        self.process = subprocess.Popen(
+            command, cwd=self.folder, env=clean(environ), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self.printed = []
+        self._lines = queue.Queue()
+        threading.Thread(target=_pass_on, args=(self.process, self._lines), daemon=True).start()
+        self.await_line("Ready")
+
+    def await_line(self, text: str, *, within_s: float = READY_S) -> None:
+        """Wait until it has printed a line with *text*."""
+        deadline = time.monotonic() + within_s
+        while True:
+            line = self._lines.get(timeout=max(0.01, deadline - time.monotonic()))
+            if line is None:
+                self._lines.put(None)  # for `wait`
+                raise AssertionError("fastflow up ended:\n" + "".join(self.printed))
+            self.printed.append(line)
+            if text in line:
+                return
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def wait(self, *, within_s: float = STOP_S) -> int:
+        """Its exit code, once it has ended."""
+        assert self.process is not None
+        code = self.process.wait(within_s)
+        assert self.process.stdout is not None
+        while (line := self._lines.get(timeout=GONE_S)) is not None:
+            self.printed.append(line)
+        self.process.stdout.close()
+        self.process = None
+        return code
+
+    def stop(self) -> int:
+        """Ctrl-C, and its exit code."""
+        self.signal(signal.SIGINT)
+        return self.wait()
+
+    def kill(self) -> None:
+        """As if the power had failed, for this process and nothing else."""
+        self.signal(signal.SIGKILL)
+        self.wait()
+
+    def __enter__(self) -> Installation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process is not None:
+            self.kill()
+
+    def command(self, *arguments: str, data: str | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run ``fastflow`` beside it."""
+        return fastflow(*arguments, cwd=self.folder, data=data, **environ)
+
+    @property
+    def address(self) -> str:
+        """The login address that was printed."""
+        match = re.search(r"http://\S+", "".join(self.printed))
+        assert match
+        return match[0]
+
+    def api(self, path: str, body: Any = None) -> Any:
+        """Ask the API with the token that was printed; *body* makes it a POST."""
+        base, _, token = self.address.partition("/login?token=")
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(base + path, data, {"Authorization": f"Bearer {token}"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read())
+
+    def processes(self) -> list[str]:
+        """Command lines of all processes that have to do with this installation."""
+        return [line for line in _command_lines() if str(self.folder) in line]
+
+    def await_silence(self) -> None:
+        """Wait until no process of it is left: the last ones die with their parent, a moment after it."""
+        deadline = time.monotonic() + GONE_S
+        while left := self.processes():
+            assert time.monotonic() < deadline, f"left behind: {left}"
+            time.sleep(0.02)
+
+
+def fastflow(*arguments: str, cwd: Path, data: str | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    return subprocess.run(
+        [*FASTFLOW, *arguments],
+        cwd=cwd,
+        env=clean(environ),
+        input=data,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_S,
+        check=False,
+    )
+
+
+def clean(environ: dict[str, str]) -> dict[str, str]:
+    """This process's environment without what would set up Fast-Flow, and with *environ*."""
+    names = ("FASTFLOW_", "GIT_", "PIPELINES_", "LOG_", "NO_COLOR")
+    return {name: value for name, value in os.environ.items() if not name.startswith(names)} | environ
+
+
+def _pass_on(process: subprocess.Popen[str], lines: queue.Queue[str | None]) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        lines.put(line)
+    lines.put(None)
+
+
+def _command_lines() -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace").strip())
+        except OSError:
+            continue
+    return found
