@@ -95,7 +95,7 @@ def _path_parameters(route: Route) -> list[dict[str, Any]]:
 def _query_parameters(route: Route) -> list[dict[str, Any]]:
     if route.query is None:
         return []
-    _, components = msgspec.json.schema_components([route.query])
+    _, components = msgspec.json.schema_components([route.query], ref_template=_REF)
     properties = components[route.query.__name__]["properties"]
     return [
         {

@@ -31,9 +31,7 @@ LAST_WORDS_S = 5.0
 class TailQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much."""
 
-    tail: Annotated[int | None, msgspec.Meta(ge=1, le=TAIL_LINES_MAX, description="Only the last so many lines.")] = (
-        None
-    )
+    tail: Annotated[int, msgspec.Meta(ge=0, le=TAIL_LINES_MAX, description="Only the last so many lines; 0 = all.")] = 0
 
 
 async def read_log(request: web.Request) -> web.StreamResponse:

@@ -1,0 +1,142 @@
+"""A gateway on a real bus, in this process; who asks it; and who does what a runner would."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+import aiohttp
+
+import fastflow_scheduler.app
+import fastflow_scheduler.settings
+from fastflow_contracts import subjects
+from fastflow_contracts.logs import CHUNK, STREAMS, Chunk, Piece
+from fastflow_contracts.machine import Claim, Finish, Outcome
+from fastflow_contracts.run import ErrorType, Run, Running
+from fastflow_contracts.runs import RunStore
+from fastflow_contracts.service import now
+from fastflow_contracts.wire import Bus
+from fastflow_gateway.app import gateway
+from fastflow_gateway.settings import Settings
+
+TOKEN = "a-token-for-tests-only"
+ANSWER_S = 20.0
+"""How long a test waits for an answer or an event."""
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: Any
+    text: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
+class Event(NamedTuple):
+    """One server-sent event."""
+
+    name: str
+    data: Any
+    id: str | None
+
+
+class Client:
+    """Asks one gateway, with the token unless *headers* say otherwise."""
+
+    def __init__(self, url: str, http: aiohttp.ClientSession) -> None:
+        self.url = url
+        self.http = http
+
+    async def ask(self, method: str, path: str, *, anonymous: bool = False, **request: Any) -> Answer:
+        headers = {} if anonymous else {"Authorization": f"Bearer {TOKEN}"}
+        headers |= request.pop("headers", {})
+        async with asyncio.timeout(ANSWER_S):
+            call = self.http.request(method, self.url + path, headers=headers, allow_redirects=False, **request)
+            async with call as response:
+                return Answer(response.status, response.headers, await response.text())
+
+    async def get(self, path: str, **request: Any) -> Answer:
+        return await self.ask("GET", path, **request)
+
+    async def post(self, path: str, **request: Any) -> Answer:
+        return await self.ask("POST", path, **request)
+
+    async def events(self, path: str, *, after: str | None = None) -> AsyncIterator[Event]:
+        """The events of one stream until it ends."""
+        headers = {"Authorization": f"Bearer {TOKEN}"} | ({"Last-Event-ID": after} if after else {})
+        async with self.http.get(self.url + path, headers=headers) as response:
+            assert response.status == 200, await response.text()
+            fields: dict[str, str] = {}
+            while line := await asyncio.wait_for(response.content.readline(), ANSWER_S):
+                text = line.decode().rstrip("\n")
+                if text:
+                    name, _, value = text.partition(": ")
+                    fields[name] = value
+                else:
+                    if "event" in fields:
+                        yield Event(fields["event"], json.loads(fields["data"]), fields.get("id"))
+                    fields = {}
+
+
+@asynccontextmanager
+async def running_gateway(bus: Bus, **settings: Any) -> AsyncIterator[Client]:
+    """A gateway that has caught up."""
+    wanted: dict[str, Any] = {"port": 0, "admin_token": TOKEN} | settings
+    async with (
+        aiohttp.ClientSession(read_bufsize=2**20) as http,
+        gateway(Settings(**wanted), bus) as url,
+    ):
+        yield Client(url, http)
+
+
+@asynccontextmanager
+async def running_scheduler(bus: Bus) -> AsyncIterator[None]:
+    """A scheduler beside it."""
+    stop, ready = asyncio.Event(), asyncio.Event()
+    settings = fastflow_scheduler.settings.Settings()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(fastflow_scheduler.app.serve(settings, bus, stop, ready.set))
+        await ready.wait()
+        try:
+            yield
+        finally:
+            stop.set()
+
+
+async def store(bus: Bus, run: Run) -> Run:
+    """Create the record of *run*, as a scheduler would."""
+    assert await RunStore(bus).create(run, None)
+    return run
+
+
+async def claim(bus: Bus, run: Run, *, prepared: bool = True) -> Run:
+    """Take the run, as a runner would."""
+    attempt = len(run.attempts) + 1
+    return (await RunStore(bus).change(run.ref, Claim(attempt=attempt, runner="r1", prepared=prepared))).run
+
+
+async def finish(bus: Bus, run: Run, *, log_sequence: int = 0, exit_code: int = 0, stopped: bool = False) -> Run:
+    """Report the end of its attempt, as a runner would."""
+    assert isinstance(run.state, Running)
+    outcome = Outcome(
+        started_at=run.state.prepared_at,
+        finished_at=now(),
+        exit_code=exit_code,
+        error_type=ErrorType.SCRIPT_ERROR if exit_code else None,
+        stopped=stopped,
+        log_sequence=log_sequence,
+    )
+    return (await RunStore(bus).change(run.ref, Finish(epoch=run.state.epoch, outcome=outcome))).run
+
+
+async def say(bus: Bus, run: Run, *pieces: tuple[str, str] | str, attempt: int = 1, end: int = 0) -> int:
+    """Publish one chunk: texts, or (stream, text). Returns its sequence."""
+    spoken = [("stdout", piece) if isinstance(piece, str) else piece for piece in pieces]
+    lines = tuple(Piece(0, STREAMS.index(stream), text) for stream, text in spoken)
+    chunk = Chunk(at=1_767_225_600.25, lines=lines, end=(end, 0))
+    return await bus.publish(subjects.log(run.ref, attempt), CHUNK.encode(chunk))
