@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,32 +100,41 @@ class System:
 
 
 @asynccontextmanager
-async def system(url: str, data: Path, *, sandbox: str, **settings: Any) -> AsyncIterator[System]:
-    """Everything between a trigger and a recorded end. *settings*: of the runner."""
+async def system(
+    url: str, data: Path, *, sandbox: str, runners: int = 1, concurrent_runs_max: int = 0, **settings: Any
+) -> AsyncIterator[System]:
+    """Everything between a trigger and a recorded end. *settings*: of the runners."""
     stop = asyncio.Event()
-    readies = [asyncio.Event(), asyncio.Event()]
-    runner_settings = fastflow_runner.settings.Settings(
-        sandbox=sandbox,  # type: ignore[arg-type]
-        data_dir=str(data),
-        grace_s=0,
-        leave_running=False,
-        **settings,
-    )
-    async with (
-        connect(url, name="test") as own,
-        connect(url, name="scheduler") as one,
-        connect(url, name="runner") as two,
-        asyncio.TaskGroup() as group,
-    ):
-        scheduler = fastflow_scheduler.settings.Settings()
-        group.create_task(fastflow_scheduler.app.serve(scheduler, one, stop, readies[0].set))
-        group.create_task(fastflow_runner.app.serve(runner_settings, two, stop, readies[1].set))
+    scheduler = fastflow_scheduler.settings.Settings(concurrent_runs_max=concurrent_runs_max)
+    services: list[Callable[[Bus, Callable[[], None]], Coroutine[Any, Any, None]]] = [
+        lambda bus, ready: fastflow_scheduler.app.serve(scheduler, bus, stop, ready)
+    ]
+    for number in range(runners):
+        runner = fastflow_runner.settings.Settings(
+            runner_id=f"runner-{number}",
+            sandbox=sandbox,  # type: ignore[arg-type]
+            data_dir=str(data / f"runner-{number}"),
+            grace_s=0,
+            leave_running=False,
+            **settings,
+        )
+        services.append(partial(_serve_runner, runner, stop))
+    async with AsyncExitStack() as stack:
+        buses = [await stack.enter_async_context(connect(url, name=f"test-{n}")) for n in range(len(services) + 1)]
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        stack.callback(stop.set)
+        readies = [asyncio.Event() for _ in services]
+        for serve, bus, ready in zip(services, buses, readies, strict=False):
+            group.create_task(serve(bus, ready.set))
         for ready in readies:
             await ready.wait()
-        try:
-            yield System(own)
-        finally:
-            stop.set()
+        yield System(buses[-1])
+
+
+async def _serve_runner(
+    settings: fastflow_runner.settings.Settings, stop: asyncio.Event, bus: Bus, ready: Callable[[], None]
+) -> None:
+    await fastflow_runner.app.serve(settings, bus, stop, ready)
 
 
 def as_json(text: str) -> Any:

@@ -142,6 +142,34 @@ async def test_a_disabled_pipeline_refuses_visibly(bus: Bus, scheduler: None) ->
     assert "disabled" in skip.reason
 
 
+async def test_max_instances_is_exact_under_fifty_triggers_at_once(bus: Bus, scheduler: None) -> None:
+    """Two schedulers decide at the same time: three runs start, every other trigger is told why not."""
+    await publish_pipeline(bus, "few", a_bundle(main_py="1"), max_instances=3)
+    answers = await asyncio.gather(*(trigger(bus, b"", pipeline="few") for _ in range(50)))
+    started = [answer for answer in answers if isinstance(answer, Started)]
+    assert len({answer.run_id for answer in started}) == len(started) == 3
+    assert {answer.status for answer in answers if isinstance(answer, Declined)} == {429}
+    assert len(await notices(bus, "ff.skipped.few")) == 47
+
+
+async def test_room_under_max_instances_is_free_again_when_a_run_is_over(bus: Bus, scheduler: None) -> None:
+    """Nobody has to give it back."""
+    await publish_pipeline(bus, "one", a_bundle(main_py="1"), max_instances=1)
+    run = await run_of(bus, await trigger(bus, b"", pipeline="one"))
+    assert isinstance(await trigger(bus, b"", pipeline="one"), Declined)
+    over = asyncio.create_task(ended(bus, run))
+    await bus.publish(subjects.command(run.ref), messages.CANCEL.encode(Cancel()))
+    await over
+    assert isinstance(await trigger(bus, b"", pipeline="one"), Started)
+
+
+async def test_runs_that_are_active_when_a_limit_is_introduced_count_under_it(bus: Bus, scheduler: None) -> None:
+    """The set of active runs is made from the records when there was none."""
+    await trigger(bus, b"")
+    await publish_pipeline(bus, "demo", a_bundle(main_py="print(1)"), max_instances=1)
+    assert isinstance(await trigger(bus, b""), Declined)
+
+
 async def test_a_pending_run_is_cancelled_by_a_command(bus: Bus, scheduler: None) -> None:
     """Nobody else has to do anything."""
     run = await run_of(bus, await trigger(bus, b""))

@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import TypeAlias
 
 from fastflow_contracts.codec import Codec
+from fastflow_contracts.findings import Notice, Problem
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.machine import Cancel
-from fastflow_contracts.findings import Notice, Problem
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipeline import PipelineSpec
 from fastflow_contracts.run import Fact, Run, RunInput, TriggeredBy
@@ -106,6 +106,8 @@ class Hint(Fact, frozen=True, kw_only=True):
     pipeline: PipelineName
     run_id: RunId
     attempt: int
+    concurrent_max: int = 0
+    """MAX_CONCURRENT_RUNS as the scheduler knows it; 0 = no limit. Held by whoever claims."""
 
 
 class Presence(Fact, frozen=True, kw_only=True, omit_defaults=True):

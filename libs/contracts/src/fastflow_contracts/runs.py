@@ -19,12 +19,13 @@ from fastflow_contracts import messages, subjects
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.machine import Command, Event, decide, fold
+from fastflow_contracts.room import Full, Room
 from fastflow_contracts.run import Run, RunInput
 from fastflow_contracts.service import now as wall_clock
 from fastflow_contracts.subjects import RUNS, RunRef
 from fastflow_contracts.wire import Bus, Conflict, Put
 
-CONFLICTS_MAX = 20
+CONFLICTS_MAX = 50
 """A change that loses this many races in a row is given up; the caller's message comes again."""
 CONFLICT_PAUSE_S = 0.02
 
@@ -81,21 +82,35 @@ class RunStore:
             raise NoSuchRun(f"the input of run {run.id} is not stored any more; start it anew.")
         return messages.RUN_INPUT.decode(entry.value)
 
-    async def create(self, run: Run, given: RunInput | None) -> bool:
-        """Store a new run with its input, both or neither. False if a run of this id is there already."""
+    async def create(self, run: Run, given: RunInput | None, *, room: Room | None = None) -> bool:
+        """Store a new run with its input and its place under *room*: all or nothing. False if it is there already.
+
+        Raises ``room.Full``.
+        """
         puts = [Put(subjects.run_key(run.ref), _encoded(run), 0)]
         if given is not None:
             puts.append(Put(subjects.input_key(run.ref), messages.RUN_INPUT.encode(given), 0))
-        try:
-            await self._bus.commit(RUNS, puts)
-        except Conflict:
-            return False
-        return True
+        for _ in range(CONFLICTS_MAX):
+            try:
+                beside = [] if room is None else [await room.put_for(self._bus, run.ref)]
+                await self._bus.commit(RUNS, puts + beside)
+            except (Conflict, Full) as error:
+                if await self._bus.get(RUNS, subjects.run_key(run.ref)) is not None:
+                    return False
+                if isinstance(error, Full):
+                    raise
+                await self._step_aside()
+            else:
+                return True
+        raise Conflict(f"run {run.id} found no place among its contenders; try again.")
 
-    async def change(self, ref: RunRef, command: Command, *, known: Stored | None = None) -> Changed:
+    async def change(
+        self, ref: RunRef, command: Command, *, known: Stored | None = None, room: Room | None = None
+    ) -> Changed:
         """Apply *command* to the run. *known* spares the first load; a stale one costs only a round trip.
 
-        Raises ``NoSuchRun``, ``machine.Refused`` and whatever the bus raises.
+        *room*: a limit that the run enters with this change. Raises ``NoSuchRun``, ``machine.Refused``,
+        ``room.Full``, and whatever the bus raises.
         """
         for _ in range(CONFLICTS_MAX):
             stored = known or await self.load(ref)
@@ -106,15 +121,20 @@ class RunStore:
                 known = None  # "already so" must be said by the record itself
                 continue
             run = fold(stored.run, events)
-            data = _encoded(run)
+            puts = [Put(subjects.run_key(ref), _encoded(run), stored.revision)]
+            if room is not None:
+                puts.append(await room.put_for(self._bus, ref))
             try:
-                revision = await self._bus.put(RUNS, subjects.run_key(ref), data, expect=stored.revision)
+                revisions = await self._bus.commit(RUNS, puts)
             except Conflict:
                 known = None
-                await asyncio.sleep(random.uniform(0, CONFLICT_PAUSE_S))  # noqa: S311 - spreads contenders
+                await self._step_aside()
                 continue
-            return Changed(Stored(run, revision), events)
+            return Changed(Stored(run, revisions[0]), events)
         raise Conflict(f"run {ref.run_id} changed {CONFLICTS_MAX} times while it was to be changed; try again.")
+
+    async def _step_aside(self) -> None:
+        await asyncio.sleep(random.uniform(0, CONFLICT_PAUSE_S))  # noqa: S311 - spreads contenders
 
 
 def _encoded(run: Run) -> bytes:

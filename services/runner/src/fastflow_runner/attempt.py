@@ -15,8 +15,11 @@ import logging
 from contextlib import suppress
 from typing import Any, Self
 
+from fastflow_contracts.limits import ALL_RUNNING
 from fastflow_contracts.logs import Chunk
 from fastflow_contracts.machine import Adopt, Claim, Finish, Outcome, Prepare, Refused, Release
+from fastflow_contracts.messages import Hint
+from fastflow_contracts.room import Room, is_running
 from fastflow_contracts.run import ErrorType, Pending, Run, RunInput, Running
 from fastflow_contracts.runs import NoSuchRun
 from fastflow_contracts.service import now
@@ -60,24 +63,28 @@ class Attempt:
         self._sandbox = sandbox
         self._stop = asyncio.Event()
         self._intent = Intent()
+        self._reporting = False
         self._given = RunInput()
         self._secrets: dict[str, str] = {}
         self._logbook = Logbook(tools.bus, held.ref, self._state.attempt)
         self._pump = self._new_pump(None)
 
     @classmethod
-    async def claim(cls, tools: Tools, ref: RunRef, number: int) -> Self | None:
-        """Take attempt *number* of a pending run; None if it is not to be had.
+    async def claim(cls, tools: Tools, hint: Hint) -> Self | None:
+        """Take the attempt that *hint* names; None if it is not to be had.
 
-        Raises ``NoSuchRun``, ``machine.Refused`` (``NotYet``), and what the bus raises.
+        Raises ``NoSuchRun``, ``machine.Refused`` (``NotYet``), ``room.Full``, and what the bus raises.
         """
+        ref, number = RunRef(hint.pipeline, hint.run_id), hint.attempt
         known = await tools.runs.load(ref)
         if not isinstance(known.run.state, Pending) or known.run.state.attempt != number:
             return None
         code = await fetch(tools, known.run)
         prepared = isinstance(code, Code) and code.ready is not None
         command = Claim(attempt=number, runner=tools.runner, prepared=prepared)
-        changed = await tools.runs.change(ref, command, known=known)
+        most = hint.concurrent_max
+        room = Room(key=ALL_RUNNING, most=most, is_active=is_running) if most else None
+        changed = await tools.runs.change(ref, command, known=known, room=room)
         return cls(tools, changed.run, code) if changed.events else None
 
     @classmethod
@@ -107,9 +114,9 @@ class Attempt:
         working = asyncio.create_task(self._work(), name=f"work-{run.id}")
         try:
             await asyncio.wait({watching, working}, return_when=asyncio.FIRST_COMPLETED)
-            if not working.done():
+            if not working.done() and not self._reporting:
                 raise NotOurs("its record says so")
-            await working
+            await working  # what the watch saw was our own report
         except (NotOurs, Fenced, Superseded) as reason:
             log.warning("run %s is let go: %s", run.id, reason)
         finally:
@@ -132,6 +139,7 @@ class Attempt:
             result = await self._give_up(ErrorType.ENVIRONMENT_ERROR, str(error))
         except SecretError as error:
             result = await self._give_up(ErrorType.SECRET_ERROR, str(error))
+        self._reporting = True
         await self._change(Finish(epoch=self._state.epoch, outcome=result))
         await self.remove_sandbox()
 

@@ -19,6 +19,7 @@ from fastflow_contracts.machine import Finish, NotYet, Outcome, Refused, Release
 from fastflow_contracts.messages import HINT, Hint
 from fastflow_contracts.names import check_name
 from fastflow_contracts.pull import ConsumerGone, Message, Pull, feed
+from fastflow_contracts.room import Full
 from fastflow_contracts.run import ErrorType, Pending, Run, Running
 from fastflow_contracts.runs import NoSuchRun
 from fastflow_contracts.service import now
@@ -162,9 +163,9 @@ class Runner:
             return
         attempt = None
         try:
-            attempt = await Attempt.claim(self._tools, RunRef(hint.pipeline, hint.run_id), hint.attempt)
-        except NotYet:
-            pass  # the scheduler hints again when it is due
+            attempt = await Attempt.claim(self._tools, hint)
+        except (NotYet, Full):
+            pass  # the scheduler hints again when it is due, or when there is room
         except (NoSuchRun, Refused) as error:
             log.info("hint %d is stale: %s", message.sequence, error)
         except BusError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 from msgspec.structs import replace
@@ -24,6 +24,15 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True):
     retry_attempts: int = 0
 
 
+class Cause(msgspec.Struct, frozen=True, kw_only=True):
+    """What made the run, beyond the trigger: a slot, a parent, a wait. ``wait_s``: before it may be claimed."""
+
+    scheduled_for: datetime | None = None
+    parent_run_id: RunId | None = None
+    hops: int = 0
+    wait_s: float = 0.0
+
+
 class UnknownPipeline(BadTrigger):
     """The trigger names a pipeline that no sync has found."""
 
@@ -35,6 +44,10 @@ class Admitted(msgspec.Struct, frozen=True):
 
     run: Run
     given: RunInput | None
+    instances_max: int | None = None
+    """At most this many runs of the pipeline may be pending or running, this one included."""
+    instances_since: str = ""
+    """Names the version that says so: a set kept for another one may lack runs."""
 
 
 def admit(
@@ -43,6 +56,7 @@ def admit(
     trigger: Trigger,
     *,
     run_id: RunId,
+    cause: Cause,
     defaults: Defaults,
     now: datetime,
 ) -> Admitted | Declined:
@@ -68,6 +82,9 @@ def admit(
         python_version=config.python_version or defaults.python_version,
         triggered_by=trigger.triggered_by,
         run_config_id=trigger.run_config_id,
+        scheduled_for=cause.scheduled_for,
+        parent_run_id=cause.parent_run_id,
+        hops=cause.hops,
         limits=_limits(config, defaults),
         retry_attempts=defaults.retry_attempts if config.retry_attempts is None else config.retry_attempts,
         retry_strategy=config.retry_strategy,
@@ -75,19 +92,30 @@ def admit(
         parameter_names=tuple(sorted(trigger.parameters)),
         has_input=given is not None,
     )
-    return Admitted(_new_run(run_id, name, order, now), given)
+    run = _new_run(run_id, name, order, now, wait_s=cause.wait_s)
+    return Admitted(run, given, record.live.spec.max_instances, record.live.live_since.isoformat())
 
 
-def again(former: Run, given: RunInput, trigger: Trigger, *, run_id: RunId, now: datetime) -> Admitted:
-    """The same bundle, variables and parameters once more, as a run of its own."""
+def again(
+    former: Run, given: RunInput, record: PipelineRecord | None, trigger: Trigger, *, run_id: RunId, now: datetime
+) -> Admitted:
+    """The same bundle, variables and parameters once more, as a run of its own, under the pipeline's limit of today."""
     order = replace(
         former.order, triggered_by=trigger.triggered_by, parent_run_id=former.id, scheduled_for=None, hops=0
     )
-    return Admitted(_new_run(run_id, former.pipeline, order, now), given if order.has_input else None)
+    run = _new_run(run_id, former.pipeline, order, now)
+    live = record.live if record else None
+    return Admitted(
+        run,
+        given if order.has_input else None,
+        live.spec.max_instances if live else None,
+        live.live_since.isoformat() if live else "",
+    )
 
 
-def _new_run(run_id: RunId, name: PipelineName, order: Order, now: datetime) -> Run:
-    return Run(id=run_id, pipeline=name, created_at=now, order=order, state=Pending(attempt=1, not_before=now))
+def _new_run(run_id: RunId, name: PipelineName, order: Order, now: datetime, *, wait_s: float = 0.0) -> Run:
+    pending = Pending(attempt=1, not_before=now + timedelta(seconds=wait_s))
+    return Run(id=run_id, pipeline=name, created_at=now, order=order, state=pending)
 
 
 def _input(config: RunConfig, trigger: Trigger) -> RunInput | None:

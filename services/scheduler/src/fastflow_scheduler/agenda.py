@@ -1,5 +1,8 @@
 """What is to be done about runs that are not over, and when. Pure: records and presences in, actions out.
 
+With a limit on concurrent runs the agenda gives all hints, oldest run first, as many as there is room for; without
+one it only repeats those that seem lost, and gives those of retries.
+
 It sees every change of a run and of a runner, and knows the time only as an argument. Times are aware UTC for what
 records say, and seconds of a monotonic clock for what was observed here: a runner is judged by how long *we* have not
 heard of it, so no clock of another host matters.
@@ -47,9 +50,10 @@ Action: TypeAlias = HintRun | ExpireRun
 
 @dataclass
 class Agenda:
-    """Runs that are not over and runners that were heard of. ``fence_s``: see the settings."""
+    """Runs that are not over and runners that were heard of. ``fence_s``, ``concurrent_max``: see the settings."""
 
     fence_s: float
+    concurrent_max: int = 0
     _runs: dict[RunId, Run] = field(default_factory=dict)
     _hint_at: dict[RunId, float] = field(default_factory=dict)
     """When a pending run is to be hinted (again), if it is due by then."""
@@ -68,7 +72,7 @@ class Agenda:
         if isinstance(run.state, Running):
             self._heard_at.setdefault(run.state.runner, at)
         elif former is None or isinstance(former.state, Running):
-            if run.state.attempt > 1 and not run.releases:
+            if self.concurrent_max or (run.state.attempt > 1 and not run.releases):
                 self._unhinted.add(run.id)
                 self._hint_at[run.id] = at
             else:  # whoever made it pending hints it
@@ -111,11 +115,21 @@ class Agenda:
             and at >= self._hint_at[run.id]
             and (has_room or run.id in self._unhinted)
         ]
-        chosen = [self._runs[run_id] for _, _, run_id in heapq.nsmallest(HINTS_MAX, due)]
+        chosen = [self._runs[run_id] for _, _, run_id in heapq.nsmallest(min(HINTS_MAX, self._room(at)), due)]
         for run in chosen:
             self._hint_at[run.id] = at + REHINT_S
             self._unhinted.discard(run.id)
         return [HintRun(run) for run in chosen]
+
+    def _room(self, at: float) -> int:
+        """How many more runs may be hinted under the limit: those hinted lately may be running any moment."""
+        if not self.concurrent_max:
+            return HINTS_MAX
+        taken = sum(
+            isinstance(run.state, Running) or (run_id not in self._unhinted and self._hint_at[run_id] > at)
+            for run_id, run in self._runs.items()
+        )
+        return max(0, self.concurrent_max - taken)
 
     def _due_expiries(self, at: float) -> list[ExpireRun]:
         patience_s = LEASE_S + self.fence_s + MARGIN_S

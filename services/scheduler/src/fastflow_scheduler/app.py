@@ -14,6 +14,7 @@ from fastflow_scheduler.commands import Commands
 from fastflow_scheduler.intake import Intake
 from fastflow_scheduler.reconcile import Reconciler
 from fastflow_scheduler.settings import Settings
+from fastflow_scheduler.starter import Starter
 
 
 async def serve(settings: Settings, bus: Bus, stop: asyncio.Event, ready: Callable[[], None]) -> None:
@@ -24,12 +25,15 @@ async def serve(settings: Settings, bus: Bus, stop: asyncio.Event, ready: Callab
         retry_attempts=settings.retry_attempts,
     )
     runs = RunStore(bus)
+    starter = Starter(bus, runs, defaults, concurrent_max=settings.concurrent_runs_max)
 
     async def work() -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(Intake(bus, runs, defaults).serve(), name="intake")
+            group.create_task(Intake(bus, starter).serve(), name="intake")
             group.create_task(Commands(bus, runs).serve(), name="commands")
-            reconciler = Reconciler(bus, runs, Agenda(fence_s=settings.fence_s))
+            reconciler = Reconciler(
+                bus, runs, starter, Agenda(fence_s=settings.fence_s, concurrent_max=settings.concurrent_runs_max)
+            )
             group.create_task(reconciler.serve(), name="reconcile")
             ready()
 

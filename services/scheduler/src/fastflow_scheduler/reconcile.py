@@ -18,7 +18,7 @@ from fastflow_contracts.service import now
 from fastflow_contracts.streams import bucket_stream
 from fastflow_contracts.wire import Bus, BusError
 from fastflow_scheduler.agenda import Action, Agenda, ExpireRun, HintRun
-from fastflow_scheduler.intake import hint
+from fastflow_scheduler.starter import Starter
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +29,10 @@ ROUND_S = 2.0
 class Reconciler:
     """One per scheduler."""
 
-    def __init__(self, bus: Bus, runs: RunStore, agenda: Agenda) -> None:
+    def __init__(self, bus: Bus, runs: RunStore, starter: Starter, agenda: Agenda) -> None:
         self._bus = bus
         self._runs = runs
+        self._starter = starter
         self._agenda = agenda
         self._changed = asyncio.Event()
         self._caught_up = asyncio.Event()
@@ -90,7 +91,7 @@ class Reconciler:
     async def _do(self, action: Action) -> None:
         match action:
             case HintRun(run):
-                await hint(self._bus, run)
+                await self._starter.hint(run)
             case ExpireRun(run, epoch, reason):
                 try:
                     changed = await self._runs.change(run.ref, Expire(epoch=epoch, reason=reason))

@@ -24,6 +24,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retry_attempts: Annotated[
         int, Env("RETRY_ATTEMPTS", "Attempts after a failed one where the pipeline says nothing.")
     ] = 0
+    concurrent_runs_max: Annotated[
+        int, Env("MAX_CONCURRENT_RUNS", "Runs at once on all runners together; those beyond wait. 0 = no limit.")
+    ] = 0
     fence_s: Annotated[
         float,
         Env(

@@ -1,0 +1,61 @@
+"""How many runs may be active at once: sets of run ids beside the runs, in the same bucket. Data, and the arithmetic.
+
+A set is changed in the same atomic batch as the run that enters it, so it is never behind. Runs that are over are
+dropped from a set only when it is full and somebody looks: ended states absorb, so a member found to be over stays
+over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from fastflow_contracts.codec import Codec
+from fastflow_contracts.ids import RunId
+from fastflow_contracts.names import PipelineName, token
+from fastflow_contracts.run import Fact
+from fastflow_contracts.subjects import RunRef
+
+ALL_RUNNING = "limit.running"
+"""Key of the set of all running runs, kept while MAX_CONCURRENT_RUNS is set."""
+
+
+class Member(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """One run in a set."""
+
+    pipeline: PipelineName
+    run_id: RunId
+
+    @property
+    def ref(self) -> RunRef:
+        return RunRef(self.pipeline, self.run_id)
+
+
+class LimitSet(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """At most ``most`` runs at once."""
+
+    v: int = 1
+    most: int
+    since: str = ""
+    """What the set belongs to; a set that belongs to something else says nothing and is made anew."""
+    members: tuple[Member, ...] = ()
+    write_id: str = ""
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.members) >= self.most
+
+    def holds(self, run_id: RunId) -> bool:
+        return any(member.run_id == run_id for member in self.members)
+
+
+LIMIT = Codec(LimitSet)
+
+
+def instances_key(pipeline: PipelineName) -> str:
+    """Key of the set of a pipeline's pending and running runs, kept while it has ``max_instances``."""
+    return f"limit.instances.{token(pipeline)}"
+
+
+def without(members: tuple[Member, ...], over: Collection[RunId]) -> tuple[Member, ...]:
+    """*members* but those that are *over*."""
+    return tuple(member for member in members if member.run_id not in over)

@@ -1,0 +1,149 @@
+"""Starting a run: the one place in the scheduler where one is created, whoever asked for it. I/O; rules are
+``admission``'s.
+
+The id comes from the request's identity, so asking again, after a crash between any two steps or from another
+replica, changes nothing. A refusal is kept where people see it.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from contextlib import aclosing
+
+from fastflow_contracts import messages, streams, subjects
+from fastflow_contracts.ids import RunId
+from fastflow_contracts.limits import Member, instances_key
+from fastflow_contracts.messages import Decision, Declined, Hint, Skip, Started, Trigger
+from fastflow_contracts.names import PipelineName, token
+from fastflow_contracts.pull import feed
+from fastflow_contracts.room import Full, Room, is_not_over
+from fastflow_contracts.run import Ended, Run
+from fastflow_contracts.runs import NoSuchRun, RunStore
+from fastflow_contracts.service import now
+from fastflow_contracts.wire import Bus, BusError
+from fastflow_scheduler.admission import Admitted, Cause, Defaults, admit, again
+
+log = logging.getLogger(__name__)
+
+NO_CAUSE = Cause()
+
+
+class Starter:
+    """Creates runs and hints them. *concurrent_max*: MAX_CONCURRENT_RUNS, 0 = none."""
+
+    def __init__(self, bus: Bus, runs: RunStore, defaults: Defaults, *, concurrent_max: int = 0) -> None:
+        self._bus = bus
+        self._runs = runs
+        self._defaults = defaults
+        self._concurrent_max = concurrent_max
+
+    async def start(
+        self,
+        name: PipelineName,
+        trigger: Trigger,
+        run_id: RunId,
+        *,
+        cause: Cause = NO_CAUSE,
+        identity: str,
+    ) -> Decision:
+        """Create run *run_id* of *name*, unless it is there already, and hint it.
+
+        *identity* names the request in the entry that a refusal leaves, so that repeats leave one. Raises
+        ``admission.UnknownPipeline`` and what the bus raises.
+        """
+        admitted = await self._admit(name, trigger, run_id, cause)
+        if isinstance(admitted, Admitted):
+            try:
+                created = await self._runs.create(admitted.run, admitted.given, room=self._room(admitted))
+            except Full as full:
+                reason = f"max_instances: {full.most} run(s) of {name} are pending or running already."
+                admitted = Declined(status=429, reason=reason)
+            else:
+                if created:
+                    log.info("run %s of %s created (%s)", run_id, name, trigger.triggered_by)
+                    if not self._concurrent_max:  # else the agenda does, oldest first
+                        await self.hint(admitted.run)
+                return Started(run_id=run_id)
+        # What came twice may find its pipeline changed meanwhile: what it started stays started.
+        if await self._exists(run_id):
+            return Started(run_id=run_id)
+        await self._note_refusal(name, trigger, cause, admitted, identity)
+        return admitted
+
+    async def hint(self, run: Run) -> None:
+        """Say that *run* may be claimed. Losing a hint delays it until the next reconciliation, no more."""
+        if isinstance(run.state, Ended):
+            return
+        body = Hint(
+            pipeline=run.pipeline,
+            run_id=run.id,
+            attempt=run.state.attempt,
+            concurrent_max=self._concurrent_max,
+        )
+        try:
+            await self._bus.publish(
+                subjects.work(run.order.kind), messages.HINT.encode(body), message_id=uuid.uuid4().hex
+            )
+        except BusError as error:
+            log.warning("no hint for run %s: %s", run.id, error)
+
+    async def _admit(self, name: PipelineName, trigger: Trigger, run_id: RunId, cause: Cause) -> Admitted | Declined:
+        entry = await self._bus.get(subjects.PIPELINES, subjects.pipeline_key(name))
+        record = messages.PIPELINE.decode(entry.value) if entry else None
+        if trigger.retry_of is None:
+            return admit(name, record, trigger, run_id=run_id, cause=cause, defaults=self._defaults, now=now())
+        try:
+            former = (await self._runs.find(trigger.retry_of)).run
+            given = await self._runs.input(former)
+        except NoSuchRun as error:
+            return Declined(status=404, reason=str(error))
+        if not former.is_over:
+            return Declined(status=409, reason=f"run {former.id} is not over; cancel it first or wait for its end.")
+        return again(former, given, record, trigger, run_id=run_id, now=now())
+
+    def _room(self, admitted: Admitted) -> Room | None:
+        if admitted.instances_max is None:
+            return None
+        name = admitted.run.pipeline
+        return Room(
+            key=instances_key(name),
+            most=admitted.instances_max,
+            since=admitted.instances_since,
+            is_active=is_not_over,
+            rebuild=lambda: self._active_runs_of(name),
+        )
+
+    async def _active_runs_of(self, name: PipelineName) -> tuple[Member, ...]:
+        subject = f"$KV.{subjects.RUNS}.run.{token(name)}.*"
+        members: list[Member] = []
+        async with aclosing(feed(self._bus, streams.bucket_stream(subjects.RUNS), subject)) as records:
+            async for batch in records:
+                for message in batch.messages:
+                    run = messages.RUN.decode(message.data)
+                    if not run.is_over:
+                        members.append(Member(pipeline=name, run_id=run.id))
+                if batch.caught_up:
+                    break
+        return tuple(members)
+
+    async def _exists(self, run_id: RunId) -> bool:
+        try:
+            await self._runs.find(run_id)
+        except NoSuchRun:
+            return False
+        return True
+
+    async def _note_refusal(
+        self, name: PipelineName, trigger: Trigger, cause: Cause, why: Declined, identity: str
+    ) -> None:
+        skip = Skip(
+            at=now(),
+            pipeline=name,
+            reason=why.reason,
+            triggered_by=trigger.triggered_by,
+            run_config_id=trigger.run_config_id,
+            parent_run_id=cause.parent_run_id,
+            scheduled_for=cause.scheduled_for,
+        )
+        await self._bus.publish(subjects.skipped(name), messages.SKIP.encode(skip), message_id=f"skip-{identity}")

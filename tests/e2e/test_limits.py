@@ -1,0 +1,51 @@
+"""MAX_CONCURRENT_RUNS over several runners, exact at every revision of the records."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from pathlib import Path
+
+from fastflow_contracts import messages, streams
+from fastflow_contracts.ids import RunId
+from fastflow_contracts.pull import feed
+from fastflow_contracts.run import Run, Running, Status
+from fastflow_contracts.wire import Bus
+from tests.support.system import system
+
+
+async def test_runs_beyond_the_limit_wait_and_start_oldest_first(bus_url: str, bus: Bus, tmp_path: Path) -> None:
+    """Two at once on three runners, six in all; nothing is refused, and nobody is overtaken."""
+    async with system(bus_url, tmp_path, sandbox="process", runners=3, concurrent_runs_max=2) as fast:
+        await fast.pipeline("nap", "import time\ntime.sleep(0.3)\n")
+        runs = [await fast.start("nap") for _ in range(6)]
+        for ref in runs:
+            await fast.until(ref, lambda run: run.status is not None)
+        ends = await asyncio.gather(*(fast.end(ref) for ref in runs))
+    assert {run.status for run in ends} == {Status.SUCCESS}
+    most, order = await _replay(bus)
+    assert most == 2
+    by_age = sorted(ends, key=lambda run: run.created_at)
+    assert [order.index(run.id) // 2 for run in by_age] == [0, 0, 1, 1, 2, 2]
+
+
+async def _replay(bus: Bus) -> tuple[int, list[RunId]]:
+    """The most runs that were ever running at once, and the order in which they were claimed."""
+    running: set[RunId] = set()
+    order: list[RunId] = []
+    most = 0
+    changes = feed(bus, streams.bucket_stream("ff_runs"), "$KV.ff_runs.run.>", after=0)
+    async with aclosing(changes) as batches:
+        async for batch in batches:
+            for message in batch.messages:
+                run: Run = messages.RUN.decode(message.data)
+                if isinstance(run.state, Running):
+                    if run.id not in running:
+                        order.append(run.id)
+                    running.add(run.id)
+                else:
+                    running.discard(run.id)
+                most = max(most, len(running))
+            if batch.caught_up:
+                return most, order
+    raise AssertionError("a feed has no end")
