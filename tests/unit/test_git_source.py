@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import shutil
 import socket
@@ -259,8 +260,40 @@ async def test_a_fetch_that_hangs_is_killed(follow: Follow, tmp_path: Path) -> N
     with pytest.raises(SourceFailed, match="longer than"):
         async with asyncio.timeout(10):
             await source.snapshot()
+    address = f":{silent.getsockname()[1]}/".encode()
     silent.close()
     assert not list((tmp_path / "home").glob("mirror-*"))
+    assert not [p for p in Path("/proc").glob("[0-9]*/cmdline") if address in _command_line(p)]
+
+
+def _command_line(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="no ssh client is installed")
+async def test_an_ssh_remote_is_reached_with_our_key_or_told(tmp_path: Path) -> None:
+    """The key is readable for us alone; a host that does not answer is told, and nobody is asked for a password."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"ssh://git@127.0.0.1:{closed.getsockname()[1]}/r.git"
+    home = tmp_path / "home"
+    home.mkdir()
+    mirror = Mirror(remote(url, "main"), Credentials(ssh_key="key", ssh_known_hosts="hosts"), home)
+    assert (home / "ssh_key").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(SourceFailed, match="reached"):
+        await mirror.fetch()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+async def test_a_mounted_repository_may_belong_to_somebody_else(repository: Repository, follow: Follow) -> None:
+    """The settings name it, so its owner does not matter."""
+    repository.commit("one", MAIN)
+    for path in (repository.path, *repository.path.rglob("*")):
+        os.chown(path, 12345, 12345)
+    assert (await follow(repository.url).snapshot()).commit is not None
 
 
 async def test_twins_and_broken_names_are_refused(repository: Repository, follow: Follow) -> None:

@@ -136,6 +136,7 @@ async def test_links_names_and_first_versions_that_are_bad_are_listed(bus: Bus, 
     assert report.ok
     assert set(_actions(report).values()) == {"refused"}
     assert set(_actions(report)) == {"with space", "linked", "broken", "entry", "latest"}
+    assert report.pipelines == 4
     for name in ("with space", "linked", "broken", "entry"):
         record, _ = await _record(bus, name)
         assert record.live is None

@@ -71,6 +71,7 @@ class Syncer:
         if error is not None:
             log.warning("sync failed: %s", error)
         commit = snapshot.commit if snapshot is not None else None
+        ignored = snapshot.ignored if snapshot is not None else {}
         return SyncReport(
             source=self._source.label,
             commit=commit.hash if commit is not None else None,
@@ -79,7 +80,7 @@ class Syncer:
             ok=error is None,
             error=str(error) if error is not None else None,
             changes=changes,
-            pipelines=sum(change.action != "removed" for change in changes),
+            pipelines=sum(c.action != "removed" and c.pipeline not in ignored for c in changes),
         )
 
     async def _twice_if_damaged(self, started_at: datetime) -> tuple[Snapshot, tuple[PipelineChange, ...]]:
@@ -97,11 +98,11 @@ class Syncer:
             change = await self._folder(snapshot, name, records.get(name, NOTHING), started_at)
             if change is not None:
                 changes.append(change)
-        changes += [PipelineChange(pipeline=n, action="refused", detail=why) for n, why in snapshot.ignored.items()]
         pipelines = {change.pipeline for change in changes}
         for name, stored in sorted(records.items()):
             if name not in pipelines and stored.record is not None and stored.record.removed_at is None:
                 changes.append(await self._remove(PipelineName(name), stored, started_at))
+        changes += [PipelineChange(pipeline=n, action="refused", detail=why) for n, why in snapshot.ignored.items()]
         self._settled = {name: each for name, each in self._settled.items() if name in snapshot.fingerprints}
         return snapshot, tuple(changes)
 
