@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 TOPOLOGY_S = 60.0
 """How long a service waits for somebody to make the bus ready."""
+READY = "ready"
+"""What a service logs once it could do its work: whoever starts it may wait for this line."""
 EXIT_FAILURE = 70
 """Exit code of a service that ended because something it needs is gone or broken (EX_SOFTWARE)."""
 EXIT_USAGE = 64
@@ -36,6 +38,11 @@ Serve = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 
 class Stopped(FastFlowError):
     """The connection to the bus was closed for good."""
+
+
+def log_ready() -> None:
+    """The ``ready`` of a service that is a process of its own."""
+    log.info(READY)
 
 
 def now() -> datetime:
