@@ -113,6 +113,18 @@ async def test_a_folder_that_never_rests_is_refused_not_torn(tmp_path: Path) -> 
     assert (await asyncio.to_thread(disk.read, etl)).refusals == ()
 
 
+async def test_a_fingerprint_tells_every_change(tmp_path: Path) -> None:
+    """Equal ones mean equal content: a file that was just written has none to compare, an old one has."""
+    _write(tmp_path, "etl/main.py", "one")
+    assert disk.fingerprint(tmp_path / "etl") != disk.fingerprint(tmp_path / "etl")
+    os.utime(tmp_path / "etl/main.py", (1, 1))
+    settled = disk.fingerprint(tmp_path / "etl")
+    assert disk.fingerprint(tmp_path / "etl") == settled
+    _write(tmp_path, "etl/main.py", "two")
+    os.utime(tmp_path / "etl/main.py", (2, 2))
+    assert disk.fingerprint(tmp_path / "etl") != settled
+
+
 async def test_a_missing_root_is_told(tmp_path: Path) -> None:
     """No folder is not the same as an empty one: nothing may be taken for removed."""
     with pytest.raises(SourceFailed, match="PIPELINES_DIR"):

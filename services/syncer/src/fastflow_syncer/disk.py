@@ -10,6 +10,7 @@ import hashlib
 import os
 import stat
 import time
+import uuid
 from collections.abc import Generator, Iterator
 from itertools import islice
 from pathlib import Path
@@ -23,6 +24,8 @@ from fastflow_syncer.source import Folder, Plan, plan, skipped, skipped_folder
 
 READ_TRIES: Final = 5
 READ_PAUSE_S: Final = 0.05
+CLOCK_GRAIN_NS: Final = 2_000_000_000
+"""The coarsest clock a file system in use has."""
 
 _NAMES_MAX: Final = 10 * bundle.FILES_MAX
 _FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -35,7 +38,10 @@ def fingerprint(folder: Path) -> str:
         stats = _stats(folder)
     except OSError as error:
         return f"unreadable: {error.errno}"
-    return hashlib.sha256(repr(sorted(stats.items())).encode("utf-8", "surrogateescape")).hexdigest()
+    # A file may be written again within the grain of its file system's clock and look the same: not settled yet.
+    youngest_ns = time.time_ns() - CLOCK_GRAIN_NS
+    unsettled = uuid.uuid4().hex if any(s.modified_ns >= youngest_ns for s in stats.values()) else ""
+    return hashlib.sha256(repr((unsettled, sorted(stats.items()))).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def read(folder: Path) -> Folder:
