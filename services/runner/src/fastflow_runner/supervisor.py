@@ -20,8 +20,8 @@ token, repeated by each new runner. Towards the runner it holds the nonce of its
 ==========  ===========  =========================================================================================
 direction   kind         payload
 ==========  ===========  =========================================================================================
-to child's  ATTACH       nonce (hex), acked {stdout, stderr, events}; first after every mark
-supervisor  JOB          argv, cwd, python, env, timeout_s, grace_s, dead_after_s, sample_s, memory_bytes,
+to process  ATTACH       nonce (hex), acked {stdout, stderr, events}; first after every mark
+1           JOB          argv, cwd, python, env, timeout_s, grace_s, dead_after_s, sample_s, memory_bytes,
                          cell_events, files [{env, name, size_bytes}], bundle {sha256, size_bytes} or null
             DATA         the files' bytes in their order, then the bundle's, cut anywhere
             BEAT         dead_after_s: without another beat in this time the job is stopped as orphaned
