@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 from aiohttp import web
 
-from fastflow_contracts.service import Stopped
+from fastflow_contracts.service import until_stopped
 from fastflow_contracts.wire import Bus
 from fastflow_gateway import (
     keys,
@@ -89,21 +89,17 @@ def build_app(settings: Settings, *, bus: Bus, model: ReadModel, door: Door, fol
 
 @contextlib.asynccontextmanager
 async def gateway(settings: Settings, bus: Bus) -> AsyncIterator[str]:
-    """A gateway that listens and has caught up; yields its address. Raises what ends it in an exception group."""
+    """A gateway that listens and has caught up; yields its address."""
     check(settings)
     async with asyncio.TaskGroup() as group:
         model = ReadModel(bus)
-        tasks = [
-            group.create_task(model.serve(), name="model"),
-            group.create_task(_end_with(bus), name="bus-closed"),
-        ]
+        following = group.create_task(model.serve(), name="model")
         async with open_door(bus, model) as door:
             app = build_app(settings, bus=bus, model=model, door=door, follower=Follower(bus, group))
             async with _listening(app, settings) as url:
                 await model.caught_up()
                 yield url
-        for task in tasks:
-            task.cancel()
+        following.cancel()
 
 
 async def serve(settings: Settings, bus: Bus, stop: asyncio.Event, ready: Callable[[], None]) -> None:
@@ -111,7 +107,7 @@ async def serve(settings: Settings, bus: Bus, stop: asyncio.Event, ready: Callab
     async with gateway(settings, bus) as url:
         log.info("listening on %s", url)
         ready()
-        await stop.wait()
+        await until_stopped(stop, bus)
 
 
 @contextlib.asynccontextmanager
@@ -128,8 +124,3 @@ async def _listening(app: web.Application, settings: Settings) -> AsyncIterator[
 
 async def _end_streams(app: web.Application) -> None:
     app[keys.FOLLOWER].stop()
-
-
-async def _end_with(bus: Bus) -> None:
-    await bus.closed.wait()
-    raise Stopped("the connection to the bus is closed for good; the gateway ends.")

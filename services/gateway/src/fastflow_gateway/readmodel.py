@@ -193,6 +193,8 @@ class ReadModel:
         gone = message.header("KV-Operation") is not None
         if key == subjects.SYNC_STATUS_KEY:
             self.sync = None if gone else messages.SYNC_STATUS.decode(message.data)
+        elif not key.startswith("pipeline."):
+            return
         elif gone:
             self._pipelines.pop(subjects.parse_pipeline_key(key), None)
         else:

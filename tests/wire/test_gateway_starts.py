@@ -1,0 +1,253 @@
+"""Starting, cancelling and repeating runs through the gateway, with a real scheduler."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from fastflow.bus import embedded_bus
+from fastflow_contracts.ids import check_run_id
+from fastflow_contracts.pipeline import ScheduleEntry
+from fastflow_contracts.run import Run, RunInput
+from fastflow_contracts.runs import RunStore
+from fastflow_contracts.streams import ensure
+from fastflow_contracts.wire import Bus, connect
+from fastflow_gateway import door
+from tests.support.gateway import Client, claim, finish, running_gateway, running_scheduler
+from tests.support.records import a_bundle, publish_pipeline
+
+KEY = "a-webhook-key-of-some-length"
+
+
+@pytest_asyncio.fixture
+async def client(bus: Bus) -> AsyncIterator[Client]:
+    """A gateway with one pipeline ``demo`` and a scheduler beside it; webhooks may have 1,000 bytes."""
+    schedules = (ScheduleEntry(id="prod", webhook_key=f"{KEY}-prod"), ScheduleEntry(id="staging"))
+    await publish_pipeline(bus, "demo", a_bundle(main_py="1"), webhook_key=KEY, schedules=schedules)
+    async with running_scheduler(bus), running_gateway(bus, webhook_bytes_max=1_000) as client:
+        yield client
+
+
+async def stored(bus: Bus, run_id: str) -> tuple[Run, RunInput]:
+    """The run and its input, from the bus itself."""
+    run = (await RunStore(bus).find(check_run_id(run_id))).run
+    return run, await RunStore(bus).input(run)
+
+
+async def test_a_start_answers_with_the_run(bus: Bus, client: Client) -> None:
+    """An empty body starts the pipeline as it is; the run is on the bus."""
+    answer = await client.post("/api/pipelines/demo/run")
+    assert answer.status == 200
+    run, _ = await stored(bus, answer.json["id"])
+    assert (run.pipeline, run.order.triggered_by, answer.json["status"]) == ("demo", "api", "PENDING")
+
+
+async def test_what_is_given_reaches_the_run_and_is_never_shown(bus: Bus, client: Client) -> None:
+    """Variables, parameters and the run configuration are stored with the run; answers show names only."""
+    body = {"env_vars": {"A": "secret-1"}, "parameters": {"B": "secret-2"}, "run_config_id": "staging"}
+    answer = await client.post("/api/pipelines/demo/run", json=body)
+    run, given = await stored(bus, answer.json["id"])
+    assert given.overrides == {"A": "secret-1", "B": "secret-2"}
+    assert run.order.run_config_id == "staging"
+    assert (answer.json["env_vars"], answer.json["parameters"]) == ({"A": "***"}, {"B": "***"})
+    assert "secret-1" not in (await client.get(f"/api/runs/{run.id}")).text
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        (b"{", "JSON"),
+        (b"[]", "object"),
+        (b'{"env": {}}', "env"),
+        (b'{"env_vars": {"A": 1}}', "env_vars.A"),
+        (b'{"env_vars": {"A": "' + b"x" * 16_385 + b'"}}', "16,384"),
+        (b'{"parameters": {' + b",".join(b'"k%d": ""' % n for n in range(51)) + b"}}", "50"),
+        (b'{"run_config_id": "nightly"}', "nightly"),
+    ],
+)
+async def test_a_body_that_cannot_be_used_is_refused_with_its_reason(client: Client, body: bytes, names: str) -> None:
+    """422, with a sentence that names what is wrong."""
+    answer = await client.post("/api/pipelines/demo/run", data=body)
+    assert answer.status == 422
+    assert names in answer.json["detail"]
+
+
+async def test_what_is_not_there_cannot_be_started(bus: Bus, client: Client) -> None:
+    """404 for an unknown, a removed-looking and a disabled pipeline."""
+    await publish_pipeline(bus, "off", a_bundle(main_py="1"), enabled=False)
+    for name in ("nobody", "off", "..", "a%20b"):
+        answer = await client.post(f"/api/pipelines/{name}/run")
+        assert answer.status == 404, name
+        assert answer.json["detail"]
+
+
+async def test_a_pipeline_can_be_started_the_moment_it_is_on_the_bus(bus: Bus, client: Client) -> None:
+    """Nobody has to wait for the gateway's own copy."""
+    for n in range(20):
+        await publish_pipeline(bus, f"p{n}", a_bundle(main_py="1"))
+        assert (await client.post(f"/api/pipelines/p{n}/run")).status == 200
+
+
+async def test_the_same_idempotency_key_is_the_same_run(bus: Bus, client: Client) -> None:
+    """Whether sent again later, at once, or by many: one run."""
+    headers = {"Idempotency-Key": "order 7"}
+    answers = await asyncio.gather(*(client.post("/api/pipelines/demo/run", headers=headers) for _ in range(8)))
+    answers.append(await client.post("/api/pipelines/demo/run", headers=headers))
+    assert {answer.status for answer in answers} == {200}
+    assert len({answer.json["id"] for answer in answers}) == 1
+    assert len((await client.get("/api/runs")).json["runs"]) == 1
+
+
+async def test_a_start_beyond_max_instances_is_told_to_wait(bus: Bus, client: Client) -> None:
+    """429 with Retry-After; the same key succeeds once there is room."""
+    await publish_pipeline(bus, "one", a_bundle(main_py="1"), max_instances=1)
+    first = await client.post("/api/pipelines/one/run")
+    assert first.status == 200
+    headers = {"Idempotency-Key": "later"}
+    refused = await client.post("/api/pipelines/one/run", headers=headers)
+    assert refused.status == 429
+    assert int(refused.headers["Retry-After"]) > 0
+    run, _ = await stored(bus, first.json["id"])
+    await finish(bus, await claim(bus, run))
+    assert (await client.post("/api/pipelines/one/run", headers=headers)).status == 200
+
+
+async def test_without_a_scheduler_the_trigger_is_stored_and_will_run(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """202 with the run's id; that very run appears once a scheduler works."""
+    monkeypatch.setattr(door, "DECISION_S", 0.05)
+    await publish_pipeline(bus, "demo", a_bundle(main_py="1"))
+    async with running_gateway(bus) as client:
+        answer = await client.post("/api/pipelines/demo/run")
+        assert answer.status == 202
+        run_id = answer.json["id"]
+        assert answer.headers["Location"] == f"/api/runs/{run_id}"
+        assert (await client.get(f"/api/runs/{run_id}")).status == 404
+        async with running_scheduler(bus), asyncio.timeout(10):
+            while (await client.get(f"/api/runs/{run_id}")).status == 404:
+                await asyncio.sleep(0)
+
+
+async def test_cancelling_ends_a_waiting_run_and_stops_a_running_one(bus: Bus, client: Client) -> None:
+    """A waiting run is over at once; a running one is marked; one that is over is refused."""
+    waiting = await client.post("/api/pipelines/demo/run")
+    cancelled = await client.post(f"/api/runs/{waiting.json['id']}/cancel")
+    assert (cancelled.status, cancelled.json["status"]) == (200, "INTERRUPTED")
+    assert (await client.post(f"/api/runs/{waiting.json['id']}/cancel")).status == 409
+    run, _ = await stored(bus, (await client.post("/api/pipelines/demo/run")).json["id"])
+    await claim(bus, run)
+    for _ in range(2):  # asking twice is asking once
+        stopping = await client.post(f"/api/runs/{run.id}/cancel")
+        assert (stopping.status, stopping.json["status"], stopping.json["cancel_requested"]) == (200, "RUNNING", True)
+    for unknown in ("nonsense", "00000000-0000-4000-8000-000000000000"):
+        assert (await client.post(f"/api/runs/{unknown}/cancel")).status == 404
+
+
+async def test_a_run_that_is_over_can_be_repeated(bus: Bus, client: Client) -> None:
+    """A new run of the same bundle, variables and parameters; not while the old one is active."""
+    first = await client.post("/api/pipelines/demo/run", json={"env_vars": {"A": "1"}})
+    assert (await client.post(f"/api/runs/{first.json['id']}/retry")).status == 409
+    run, given = await stored(bus, first.json["id"])
+    await finish(bus, await claim(bus, run), exit_code=1)
+    again = await client.post(f"/api/runs/{run.id}/retry")
+    assert again.status == 200
+    repeated, given_again = await stored(bus, again.json["id"])
+    assert repeated.id != run.id
+    assert (repeated.order.bundle, given_again) == (run.order.bundle, given)
+    assert again.json["parent_run_id"] == run.id
+
+
+async def test_a_webhook_starts_the_run_configuration_whose_key_it_has(bus: Bus, client: Client) -> None:
+    """The key in the path is enough; the body is the event, its variables are variables."""
+    body = b'{"env_vars": {"A": "1"}, "parameters": {"B": "2"}, "more": [1]}'
+    headers = {"Content-Type": "application/json"}
+    answer = await client.post(f"/api/webhooks/demo/{KEY}-prod", data=body, headers=headers, anonymous=True)
+    assert answer.status == 200
+    run, given = await stored(bus, answer.json["id"])
+    assert (run.order.triggered_by, run.order.run_config_id) == ("webhook", "prod")
+    assert (given.event, given.event_type) == (body, "application/json")
+    assert given.overrides == {"A": "1", "B": "2"}
+    plain = await client.post(f"/api/webhooks/demo/{KEY}", data=b"\x00\xffraw", anonymous=True)
+    run, given = await stored(bus, plain.json["id"])
+    assert (run.order.run_config_id, given.event) == (None, b"\x00\xffraw")
+    empty = await client.post(f"/api/webhooks/demo/{KEY}", anonymous=True)
+    assert (await stored(bus, empty.json["id"]))[1].event is None
+
+
+@pytest.mark.parametrize("header", ["Idempotency-Key", "webhook-id", "X-GitHub-Delivery"])
+async def test_a_webhook_delivered_twice_is_one_run(client: Client, header: str) -> None:
+    """Each of the usual delivery ids makes a repeat return the same run."""
+    headers = {header: "delivery-1"}
+    ids = [(await client.post(f"/api/webhooks/demo/{KEY}", headers=headers)).json["id"] for _ in range(2)]
+    assert ids[0] == ids[1]
+
+
+async def test_webhooks_refuse_in_order(bus: Bus, client: Client) -> None:
+    """404 unknown, disabled or without a key; 401 wrong key; 413 too large; 400 no JSON, or unusable variables."""
+    await publish_pipeline(bus, "off", a_bundle(main_py="1"), enabled=False, webhook_key=KEY)
+    await publish_pipeline(bus, "keyless", a_bundle(main_py="1"))
+    json_type = {"Content-Type": "application/json"}
+    for path, status, request in (
+        (f"nobody/{KEY}", 404, {}),
+        (f"off/{KEY}", 404, {}),
+        (f"keyless/{KEY}", 404, {}),
+        ("demo/wrong", 401, {}),
+        ("demo/wrong", 401, {"data": b"x" * 2_000}),
+        (f"demo/{KEY}", 413, {"data": b"x" * 1_001}),
+        (f"demo/{KEY}", 400, {"data": b"{", "headers": json_type}),
+        (f"demo/{KEY}", 400, {"data": b'{"env_vars": {"A": 1}}', "headers": json_type}),
+    ):
+        answer = await client.post(f"/api/webhooks/{path}", anonymous=True, **request)
+        assert answer.status == status, path
+        assert answer.json["detail"]
+
+
+async def test_guessing_keys_is_slowed_down(client: Client) -> None:
+    """After ten wrong keys the caller has to wait, even with the right one."""
+    for _ in range(10):
+        assert (await client.post("/api/webhooks/demo/guess", anonymous=True)).status == 401
+    refused = await client.post(f"/api/webhooks/demo/{KEY}", anonymous=True)
+    assert refused.status == 429
+    assert int(refused.headers["Retry-After"]) > 0
+
+
+async def test_keys_and_tokens_are_never_logged(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither a webhook's key nor a login's token shows in a log line, wherever the request ends."""
+    with caplog.at_level(logging.DEBUG):
+        await client.post(f"/api/webhooks/demo/{KEY}", anonymous=True)
+        await client.post(f"/api/webhooks/demo/{KEY}/more", anonymous=True)
+        await client.get(f"/api/webhooks/demo/{KEY}", anonymous=True)
+        await client.post(f"//api//webhooks//demo/{KEY}", anonymous=True)
+        await client.get(f"/login?token={KEY}", anonymous=True)
+    assert "/api/webhooks/demo/***" in caplog.text
+    assert KEY not in caplog.text
+
+
+async def test_an_absent_bus_is_said_and_overcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """503 with Retry-After while the bus is gone, what is known stays readable, and all is well when it is back."""
+    monkeypatch.setattr(door, "STORE_S", 0.2)
+    async with embedded_bus(tmp_path) as url, connect(url, name="test") as bus:
+        await ensure(bus.js)
+        await publish_pipeline(bus, "demo", a_bundle(main_py="1"))
+        async with running_gateway(bus) as client:
+            os.kill(int((tmp_path / "bus.pid").read_text()), signal.SIGKILL)
+            async with asyncio.timeout(10):
+                while (await client.get("/readyz", anonymous=True)).status == 200:
+                    await asyncio.sleep(0)
+            refused = await client.post("/api/pipelines/demo/run")
+            assert refused.status == 503
+            assert int(refused.headers["Retry-After"]) > 0
+            assert (await client.get("/healthz", anonymous=True)).status == 200
+            assert len((await client.get("/api/pipelines")).json["pipelines"]) == 1
+            async with embedded_bus(tmp_path, port=int(url.rpartition(":")[2])), running_scheduler(bus):
+                async with asyncio.timeout(20):
+                    while (await client.post("/api/pipelines/demo/run")).status != 200:
+                        await asyncio.sleep(0.05)
