@@ -108,7 +108,7 @@ def test_ctrl_c_ends_what_runs(installation: Installation) -> None:
     installation.add("sleeps", SLEEPS)
     installation.start()
     run_id = json.loads(installation.command("run", "sleeps", "--json").stdout)["id"]
-    _await_log(installation, run_id, "asleep")
+    installation.await_log(run_id, "asleep")
     assert installation.stop() == 0
     installation.await_silence()
     installation.start()
@@ -122,7 +122,7 @@ def test_a_second_ctrl_c_does_not_wait(installation: Installation) -> None:
     installation.add("deaf", DEAF)
     installation.start()
     run_id = json.loads(installation.command("run", "deaf", "--json").stdout)["id"]
-    _await_log(installation, run_id, "deaf")
+    installation.await_log(run_id, "deaf")
     installation.signal(signal.SIGINT)
     installation.await_line("Stopping")
     installation.signal(signal.SIGINT)
@@ -137,7 +137,7 @@ def test_a_kill_leaves_no_process_and_the_next_start_works(installation: Install
     installation.add("sleeps", SLEEPS)
     installation.start()
     run_id = json.loads(installation.command("run", "sleeps", "--json").stdout)["id"]
-    _await_log(installation, run_id, "asleep")
+    installation.await_log(run_id, "asleep")
     installation.kill()
     installation.await_silence()
     installation.start()
@@ -241,9 +241,3 @@ def test_a_start_that_cannot_be_is_explained(
     assert "Traceback" not in done.stderr
     assert done.returncode == code
     Installation(tmp_path).await_silence()
-
-
-def _await_log(installation: Installation, run_id: str, text: str) -> None:
-    deadline = time.monotonic() + 20
-    while text not in installation.command("logs", run_id).stdout:
-        assert time.monotonic() < deadline

@@ -105,6 +105,16 @@ class Installation:
         """Run ``fastflow`` beside it."""
         return fastflow(*arguments, cwd=self.folder, data=data, **environ)
 
+    def await_log(self, run: str, text: str) -> None:
+        """Wait until the log of *run* has a line with *text*."""
+        command = [*FASTFLOW, "logs", run, "--follow"]
+        with subprocess.Popen(command, cwd=self.folder, env=clean({}), stdout=subprocess.PIPE, text=True) as following:
+            assert following.stdout is not None
+            try:
+                assert any(text in line for line in following.stdout)
+            finally:
+                following.terminate()
+
     @property
     def address(self) -> str:
         """The login address that was printed."""

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
-from fastflow.errors import CliError, NotFound, Unreachable
+from fastflow.errors import BadUsage, CliError, NotFound, Unreachable
 from fastflow_contracts import messages, subjects
 from fastflow_contracts.ids import BadRunId, RunId, check_run_id, run_id_for_key
 from fastflow_contracts.machine import Cancel
@@ -47,7 +47,7 @@ class Refused(CliError):
 
     def __init__(self, declined: Declined) -> None:
         super().__init__(declined.reason)
-        self.exit_code = NotFound.exit_code if declined.status == 404 else CliError.exit_code
+        self.exit_code = {404: NotFound.exit_code, 422: BadUsage.exit_code}.get(declined.status, CliError.exit_code)
 
 
 async def start(bus: Bus, pipeline: PipelineName, trigger: Trigger) -> Accepted:

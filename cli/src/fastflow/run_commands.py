@@ -165,7 +165,7 @@ def trigger(target: str, data: str, key: str | None, media_type: str | None, as_
     from fastflow_contracts.subjects import trigger_token
 
     try:
-        pipeline = name_of(trigger_token(target)) if target.startswith("ff.trigger.") else check_name(target)
+        pipeline = name_of(trigger_token(target)) if target.startswith("ff.") else check_name(target)
     except (BadName, BadToken) as error:
         raise BadUsage(f"{error} Triggers go to ff.trigger.<pipeline>, or name the pipeline alone.") from None
     payload = _payload(data)

@@ -1,0 +1,307 @@
+"""The command as people and scripts use it, beside a running ``fastflow up`` with the example pipelines."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.installation import FASTFLOW, Installation, clean, fastflow
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "pipelines"
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """One installation for all tests of this file."""
+    with Installation(tmp_path_factory.mktemp("cli"), pipelines=EXAMPLES) as made:
+        made.start()
+        yield made
+        assert made.stop() == 0
+
+
+def ended(there: Installation, pipeline: str) -> dict[str, Any]:
+    """The newest run of *pipeline* as scripts see it."""
+    newest = json.loads(there.command("ps", "-a", "-n", "1", "--pipeline", pipeline, "--json").stdout)[0]
+    assert isinstance(newest, dict)
+    return newest
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "code", "expected"),
+    [
+        ("hello", ["-e", "NAME=you"], 0, "Hello, you!"),
+        ("sales_report", ["-p", "TOP=1"], 0, "│ South"),
+        ("stock_check", [], 0, "ORDER 5"),
+        ("failing", [], 1, "Reading 3 records"),
+        ("slow_progress", ["-e", "STEPS=3", "-e", "STEP_S=0.1"], 0, "100%  step 3 of 3"),
+        ("flaky_download", ["-e", "FAIL_RATE=0"], 0, "200 OK"),
+        ("memory_limit", [], 1, "holding 8 MiB"),
+        ("python_version", [], 0, "Python 3.11"),
+        ("sensor_report", [], 0, "°C"),
+        ("event_consumer", [], 0, "No event came along"),
+    ],
+)
+def test_every_example_does_what_it_says(
+    there: Installation, name: str, options: list[str], code: int, expected: str
+) -> None:
+    """Its output is the command's output, its end the command's exit code."""
+    done = there.command("run", name, *options, "--follow")
+    assert expected in done.stdout
+    assert done.returncode == code
+
+
+def test_no_example_is_left_out() -> None:
+    """The list above is the folder."""
+    tested = next(mark for mark in test_every_example_does_what_it_says.pytestmark).args[1]
+    assert {row[0] for row in tested} == {folder.name for folder in EXAMPLES.iterdir() if folder.is_dir()}
+
+
+def test_what_a_script_writes_goes_where_it_wrote_it(there: Installation) -> None:
+    """stdout holds nothing but the script's, so it can be piped on; tracebacks are plain Python's."""
+    done = there.command("run", "failing", "--follow")
+    assert done.stdout == "Reading 3 records\n"
+    assert "ValueError: could not convert string to float: 'about twenty'" in done.stderr
+    assert "The above exception was the direct cause" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("FAILED after")
+    assert done.stderr.splitlines()[-1].endswith("exit code 1")
+
+
+def test_a_script_that_takes_too_much_memory_says_so(there: Installation) -> None:
+    """137, and the reason is oom."""
+    there.command("run", "memory_limit", "--follow")
+    run = ended(there, "memory_limit")
+    assert (run["status"], run["exit_code"], run["error_type"]) == ("FAILED", 137, "oom")
+    assert "oom (exit code 137)" in there.command("ps", "-a", "--pipeline", "memory_limit").stdout
+
+
+def test_attempts_are_told_as_they_fail(there: Installation) -> None:
+    """Each failure, its reason and the pause, which grows; cancelling ends the waiting."""
+    with subprocess.Popen(
+        [*FASTFLOW, "run", "flaky_download", "-e", "FAIL_RATE=1", "-f"],
+        cwd=there.folder,
+        env=clean({}),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    ) as following:
+        assert following.stderr is not None
+        told = []
+        for line in following.stderr:
+            told.append(line)
+            if "Attempt 2 failed" in line:
+                done = there.command("cancel", "flaky_download")
+                assert "INTERRUPTED" in done.stdout
+                assert done.returncode == 0
+        assert following.wait(10) == 1
+    assert "Attempt 1 failed: exit code 1. The next one in 1.00 s.\n" in told
+    assert "Attempt 2 failed: exit code 1. The next one in 2.00 s.\n" in told
+    assert told[-1].startswith("INTERRUPTED")
+
+
+def test_a_running_script_is_cancelled_politely(there: Installation) -> None:
+    """It gets SIGTERM and may tidy up; cancelling what is over is an error that says so."""
+    run_id = json.loads(there.command("run", "slow_progress", "--json").stdout)["id"]
+    there.await_log(run_id, "step 1 of 20")
+    done = there.command("cancel", run_id[:8])
+    assert (done.returncode, "INTERRUPTED" in done.stdout) == (0, True)
+    assert "leaving everything tidy" in there.command("logs", run_id).stdout
+    again = there.command("cancel", run_id)
+    assert again.returncode == 1
+    assert "already over: INTERRUPTED" in again.stderr
+
+
+def test_ctrl_c_while_following_leaves_the_run_alone(there: Installation) -> None:
+    """The exit code is 130, and a hint says how to stop the run itself."""
+    with subprocess.Popen(
+        [*FASTFLOW, "run", "slow_progress", "-f"],
+        cwd=there.folder,
+        env=clean({}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as following:
+        assert following.stdout is not None
+        assert following.stderr is not None
+        assert "step 1 of 20" in following.stdout.readline()
+        following.send_signal(signal.SIGINT)
+        assert following.wait(10) == 130
+        assert "fastflow cancel" in following.stderr.read()
+    assert "RUNNING" in there.command("ps").stdout
+    assert there.command("cancel", "slow_progress").returncode == 0
+
+
+def test_a_log_is_followed_to_its_end_by_anyone(there: Installation) -> None:
+    """Whoever comes late reads the same lines; JSON lines name stream, attempt and time."""
+    run_id = json.loads(there.command("run", "slow_progress", "-e", "STEPS=4", "-e", "STEP_S=0.3", "--json").stdout)[
+        "id"
+    ]
+    followed = there.command("logs", run_id, "-f")
+    assert followed.stdout.splitlines()[-1] == "Done."
+    assert followed.stdout == there.command("logs", "slow_progress").stdout
+    lines = [json.loads(line) for line in there.command("logs", run_id, "--json").stdout.splitlines()]
+    assert [line["line"] for line in lines] == followed.stdout.splitlines()
+    assert {(line["stream"], line["attempt"]) for line in lines} == {("stdout", 1)}
+    assert [line["ts"] for line in lines] == sorted(line["ts"] for line in lines)
+
+
+def test_json_of_a_followed_run_ends_with_the_run(there: Installation) -> None:
+    """Every line is an object; the last one is the run as the API shows it."""
+    done = there.command("run", "hello", "--follow", "--json")
+    *lines, run = map(json.loads, done.stdout.splitlines())
+    assert [line["line"][:6] for line in lines] == ["Hello,"]
+    assert (run["status"], run["pipeline_name"], run["triggered_by"]) == ("SUCCESS", "hello", "manual")
+
+
+def test_the_list_shows_what_is_active_unless_all_is_asked_for(there: Installation) -> None:
+    """Both for people and as JSON, for one pipeline or all, newest first."""
+    there.command("run", "hello", "-f")
+    there.command("run", "stock_check", "-f")
+    assert "hello" not in there.command("ps").stdout
+    everything = json.loads(there.command("ps", "--all", "--json").stdout)
+    assert everything[0]["pipeline_name"] == "stock_check"
+    assert [run["created_at"] for run in everything] == sorted((run["created_at"] for run in everything), reverse=True)
+    table = there.command("ps", "-a", "--pipeline", "hello").stdout.splitlines()
+    assert table[0].split() == ["RUN", "PIPELINE", "STATUS", "TRIGGER", "CREATED", "TOOK", "NOTE"]
+    assert {line.split()[1] for line in table[1:]} == {"hello"}
+
+
+@pytest.mark.parametrize("form", ["argument", "file", "stdin"])
+def test_an_event_reaches_the_script_as_it_was_sent(there: Installation, tmp_path: Path, form: str) -> None:
+    """By name or by subject, from the command line, a file, or a pipe."""
+    event = '{"order": 7, "text": "grün"}'
+    (tmp_path / "event.json").write_text(event)
+    target, argument, data = {
+        "argument": ("event_consumer", event, None),
+        "file": ("ff.trigger.event_consumer", f"@{tmp_path / 'event.json'}", None),
+        "stdin": ("event_consumer", "-", event),
+    }[form]
+    done = there.command("trigger", target, argument, "--json", data=data)
+    run = json.loads(done.stdout)
+    assert run["triggered_by"] == "bus"
+    text = there.command("logs", run["id"], "-f").stdout
+    assert text.startswith("Started by: bus\n")
+    assert '"text": "grün"' in text
+
+
+def test_an_event_with_a_key_starts_one_run(there: Installation) -> None:
+    """Sent twice, it is the same run."""
+    first, again = (
+        json.loads(there.command("trigger", "event_consumer", "{}", "--id", "k-1", "--json").stdout) for _ in range(2)
+    )
+    assert first["id"] == again["id"]
+
+
+def test_a_variable_can_be_passed_on_from_here(there: Installation) -> None:
+    """`-e NAME` takes the caller's own value, as docker does."""
+    assert "Hello, caller!" in there.command("run", "hello", "-e", "NAME", "-f", NAME="caller").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["run", "nosuch"], 3, "no pipeline nosuch"),
+        (["run", "no such"], 2, "cannot be a pipeline's name"),
+        (["run", "hello", "-e", "NOTHING_SET"], 2, "NAME=value"),
+        (["run", "hello", "-e", "=x"], 2, "before the ="),
+        (["run", "hello", "--config", "prod"], 2, "prod"),
+        (["run"], 2, "Missing argument"),
+        (["logs", "ffffffff"], 3, "ps --all"),
+        (["logs", "python_versio"], 3, "no run or pipeline"),
+        (["cancel", "00000000-0000-4000-8000-000000000000"], 3, "no run"),
+        (["trigger", "ff.log.x"], 2, "ff.trigger.<pipeline>"),
+        (["trigger", "event_consumer", "@/nowhere"], 3, "/nowhere"),
+        (["trigger", "event_consumer", '{"env_vars": 1}'], 2, "env_vars"),
+        (["ps", "--pipeline", "a b"], 2, "cannot be a pipeline's name"),
+        (["ps", "--nats-url", "nats://127.0.0.1:1"], 5, "no NATS server answers at nats://127.0.0.1:1"),
+        (["ps", "--data-dir", "elsewhere"], 5, "fastflow up"),
+        (["nonsense"], 2, "No such command"),
+    ],
+)
+def test_a_mistake_is_answered_with_what_to_do(there: Installation, arguments: list[str], code: int, says: str) -> None:
+    """One clear message, the documented exit code, never a traceback."""
+    done = there.command(*arguments)
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.returncode == code
+    assert done.stdout == ""
+
+
+def test_the_bus_can_be_made_ready_and_named(there: Installation) -> None:
+    """Ensuring what is there is harmless; the address is good for any client."""
+    done = there.command("bus", "ensure")
+    assert (done.returncode, "are ready" in done.stdout) == (0, True)
+    url = there.command("bus", "url").stdout.strip()
+    assert url.startswith("nats://fastflow:")
+    elsewhere = fastflow("ps", cwd=Path("/"), FASTFLOW_NATS_URL=url)
+    assert elsewhere.returncode == 0
+
+
+def test_colour_is_for_terminals_that_want_it(there: Installation) -> None:
+    """None in a pipe; none on a terminal with NO_COLOR."""
+    there.command("run", "failing", "-f")
+    assert "\x1b[" not in there.command("ps", "-a").stdout
+    assert "\x1b[" in on_a_terminal(there, "ps", "-a")
+    assert "\x1b[" not in on_a_terminal(there, "ps", "-a", NO_COLOR="1")
+
+
+def test_validate_needs_no_bus_and_names_file_and_line(tmp_path: Path) -> None:
+    """Field, value, what is accepted, and the place; the exit code says whether all is well."""
+    assert fastflow("validate", str(EXAMPLES), cwd=tmp_path).returncode == 0
+    assert fastflow("validate", str(EXAMPLES / "hello"), cwd=tmp_path).returncode == 0
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    (bad / "main.py").write_text("")
+    (bad / "pipeline.json").write_text('{\n  "timeout": "soon"\n}\n')
+    done = fastflow("validate", ".", cwd=tmp_path)
+    assert done.returncode == 1
+    assert 'bad/pipeline.json:2: timeout is "soon"; accepted: a number of seconds' in done.stdout
+    (report,) = json.loads(fastflow("validate", "bad", "--json", cwd=tmp_path).stdout)
+    assert (report["name"], report["valid"], report["problems"][0]["line"]) == ("bad", False, 2)
+    missing = fastflow("validate", "nowhere", cwd=tmp_path)
+    assert (missing.returncode, "no folder" in missing.stderr) == (3, True)
+    (tmp_path / "empty").mkdir()
+    assert fastflow("validate", "empty", cwd=tmp_path).returncode == 3
+
+
+def test_settings_are_listed_and_secrets_are_not_shown(tmp_path: Path) -> None:
+    """What is set here, what the default is, what it does."""
+    done = fastflow("config", cwd=tmp_path, FASTFLOW_ADMIN_TOKEN="very-secret-token", RUNNER_SLOTS="3")
+    assert "very-secret-token" not in done.stdout
+    listed = {row["name"]: row for row in json.loads(fastflow("config", "--json", cwd=tmp_path).stdout)}
+    assert listed["RUNNER_SLOTS"]["default"] == "10"
+    assert listed["RUNNER_SLOTS"]["services"] == ["runner"]
+
+
+def test_help_answers_at_once(tmp_path: Path) -> None:
+    """Nothing heavy is imported for it: no service, no bus client, no message codec."""
+    code = (
+        "import sys; sys.argv = ['fastflow', '--help']\n"
+        "from fastflow.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: print(sorted({'nats', 'aiohttp', 'msgspec'} & sys.modules.keys()), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [FASTFLOW[0], "-c", code], cwd=tmp_path, env=clean({}), capture_output=True, text=True, check=True
+    )
+    assert "fastflow up" in done.stdout
+    assert done.stderr == "[]\n"
+
+
+def on_a_terminal(there: Installation, *arguments: str, **environ: str) -> str:
+    """What the command prints on a terminal."""
+    leader, follower = os.openpty()
+    try:
+        subprocess.run(
+            [*FASTFLOW, *arguments], cwd=there.folder, env=clean(environ), stdout=follower, check=True, timeout=30
+        )
+        return os.read(leader, 65_536).decode()
+    finally:
+        os.close(leader)
+        os.close(follower)
