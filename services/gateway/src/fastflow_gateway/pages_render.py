@@ -49,6 +49,7 @@ class Renderer:
         common = {
             "signed_in": session is not None,
             "csrf_token": session.csrf if session else "",
+            "status_code": status,
             "here": "",
             "live": None,
             "flash": None,

@@ -102,7 +102,8 @@ def _bar(run: shapes.RunMark, x: int, longest: float, height: int) -> Bar:
 
 
 def _took(run: shapes.RunMark) -> float:
-    return (run.finished_at - run.created_at).total_seconds() if run.finished_at else 0.0
+    # Two hosts' clocks: the end may seem to come before the beginning.
+    return max(0.0, words.seconds_between(run.created_at, run.finished_at)) if run.finished_at else 0.0
 
 
 def strip_words(runs: Sequence[shapes.RunMark], slots: int = 20) -> str:
@@ -168,7 +169,7 @@ def phases(run: shapes.Run, now: datetime) -> list[Span]:
     spans: list[Span] = []
     for name, label, meaning, start in reached:
         if start is None:
-            if len(spans) == len(starts):  # what was passed without being noticed is no phase
+            if spans[-1].end is None:  # one that was passed without being noticed is no phase
                 spans.append(Span(name=name, label=label, words=meaning))
             continue
         end = next(ends)
@@ -188,11 +189,16 @@ def files(pipeline: shapes.PipelineDetail) -> list[File]:
     return [
         File(
             name=name,
-            lines=[line or " " for line in text.splitlines()[:LINES_MAX]],
+            lines=[words.plain(line.rstrip("\r")) or " " for line in _lines(text)],
             marked=frozenset(line for file, line in marks if file == name and line is not None),
         )
         for name, text in pipeline.files.items()
     ]
+
+
+def _lines(text: str) -> list[str]:
+    # Not splitlines(): it knows line breaks that editors do not count.
+    return text.removesuffix("\n").split("\n")[:LINES_MAX]
 
 
 def summary(pipelines: Sequence[shapes.Pipeline]) -> str:

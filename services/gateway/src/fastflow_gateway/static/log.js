@@ -173,8 +173,8 @@ export class Log {
     const row = this.lines.querySelector(`[data-attempt="${Number(number)}"]`);
     if (!row) return false;
     this.#unfollow();
-    this.box.scrollTop = row.offsetTop - this.lines.offsetTop;
-    this.box.focus();
+    this.box.focus({ preventScroll: true });
+    (row.nextElementSibling ?? row).scrollIntoView({ block: "start" }); // the heading itself sticks and is always in view
     return true;
   }
 }

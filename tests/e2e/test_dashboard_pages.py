@@ -1,0 +1,172 @@
+"""The dashboard without a browser: who gets in, what forms need, what every page carries."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from aiohttp import ClientResponse, ClientSession, ClientTimeout, CookieJar
+
+from fastflow_contracts import messages, subjects
+from fastflow_contracts.ids import RunId, fresh_run_id
+from fastflow_contracts.run import Run
+from fastflow_contracts.wire import Bus
+from tests.support.dashboard import TOKEN, Hands, dashboard
+from tests.support.records import a_bundle, a_run, publish_pipeline
+
+PAGE = {"Accept": "text/html"}
+TIMEOUT = ClientTimeout(total=20)
+
+
+@pytest_asyncio.fixture
+async def url(bus_url: str, bus: Bus) -> AsyncIterator[str]:
+    """A dashboard that knows one pipeline, which may run once at a time."""
+    code = a_bundle(main_py="print(1)\n")
+    await publish_pipeline(bus, "hello", code, max_instances=1, default_env={"A": "shown"})
+    async with dashboard(bus_url) as address:
+        yield address
+
+
+@pytest_asyncio.fixture
+async def stranger(url: str) -> AsyncIterator[ClientSession]:
+    """Somebody without a session."""
+    async with ClientSession(url, headers=PAGE, timeout=TIMEOUT, cookie_jar=CookieJar(unsafe=True)) as session:
+        yield session
+
+
+@pytest_asyncio.fixture
+async def user(stranger: ClientSession) -> ClientSession:
+    """Somebody who logged in."""
+    async with stranger.post("/login", data={"token": TOKEN}, allow_redirects=False) as answer:
+        assert answer.status == 303
+    return stranger
+
+
+async def csrf(user: ClientSession) -> str:
+    """The token that the forms of this session carry."""
+    async with user.get("/") as answer:
+        found = re.search(r'name="csrf_token" value="([^"]+)"', await answer.text())
+    assert found
+    return found[1]
+
+
+async def post(user: ClientSession, path: str, **fields: str) -> ClientResponse:
+    """Send a form as a page of ours does."""
+    data = {"csrf_token": await csrf(user)} | fields
+    return await user.post(path, data=data, headers={"Sec-Fetch-Site": "same-origin"}, allow_redirects=False)
+
+
+async def store(bus: Bus, run: Run) -> RunId:
+    await bus.put(subjects.RUNS, subjects.run_key(run.ref), messages.RUN.encode(run))
+    return run.id
+
+
+@pytest.mark.parametrize("path", ["/", "/runs", "/pipelines/hello", f"/runs/{fresh_run_id()}"])
+async def test_strangers_are_sent_to_the_login_and_back(stranger: ClientSession, path: str) -> None:
+    """The login keeps where they wanted to go."""
+    async with stranger.get(path, allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (303, f"/login?next={path}")
+
+
+@pytest.mark.parametrize("path", ["/", "/runs", "/pipelines/hello", "/pipelines/hello/start", "/login", "/nowhere"])
+async def test_every_page_forbids_what_is_inline_or_from_elsewhere(user: ClientSession, path: str) -> None:
+    """So what slips through escaping still does nothing; and no page has anything inline itself."""
+    async with user.get(path) as answer:
+        policy = answer.headers["Content-Security-Policy"]
+        text = await answer.text()
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son[a-z]+=|https?://(?!www\.w3\.org/)", text)
+
+
+async def test_a_form_needs_the_token_of_its_session(user: ClientSession) -> None:
+    """Another site cannot start anything, even in a browser that is logged in."""
+    for data in ({}, {"csrf_token": "guessed"}):
+        async with user.post("/pipelines/hello/start", data=data, headers={"Sec-Fetch-Site": "same-origin"}) as answer:
+            assert answer.status == 403
+    data = {"csrf_token": await csrf(user)}
+    async with user.post("/pipelines/hello/start", data=data, headers={"Sec-Fetch-Site": "cross-site"}) as answer:
+        assert answer.status == 403
+
+
+async def test_a_form_that_is_sent_twice_starts_one_run(user: ClientSession) -> None:
+    """An impatient double click is harmless."""
+    first = await post(user, "/pipelines/hello/start", key="same")
+    second = await post(user, "/pipelines/hello/start", key="same")
+    assert first.status == second.status == 303
+    assert first.headers["Location"] == second.headers["Location"]
+
+
+async def test_a_refused_start_shows_why_and_keeps_what_was_filled_in(user: ClientSession) -> None:
+    """Beyond ``max_instances``: the form again, with the reason."""
+    assert (await post(user, "/pipelines/hello/start", key="one")).status == 303
+    answer = await post(user, "/pipelines/hello/start", key="two", env_name="LEVEL", env_value="debug<")
+    assert answer.status == 429
+    text = await answer.text()
+    assert "Not started" in text
+    assert 'value="debug&lt;"' in text
+
+
+async def test_cancelling_what_is_over_says_so(bus: Bus, user: ClientSession) -> None:
+    """The run's page with the reason, not a bare error."""
+    run = a_run("hello")
+    await store(bus, run)
+    await Hands(bus).finish(await Hands(bus).claim(run.ref))
+    answer = await post(user, f"/runs/{run.id}/cancel")
+    assert answer.status == 409
+    assert "already over" in await answer.text()
+
+
+async def test_runs_are_paged_and_filters_stay(bus: Bus, user: ClientSession) -> None:
+    """Older runs are one link away; the link keeps the filters, and unknown filters filter nothing."""
+    for number in range(51):
+        await store(bus, a_run("hello", created=number))
+    async with user.get("/runs?status=PENDING&triggered_by=nonsense") as answer:
+        text = await answer.text()
+    assert text.count('class="run-row"') == 50
+    found = re.search(r'href="(/runs\?[^"]*cursor=[^"]+)"', text)
+    assert found
+    assert "status=PENDING" in found[1]
+    async with user.get(found[1].replace("&amp;", "&")) as answer:
+        text = await answer.text()
+    assert text.count('class="run-row"') == 1
+    assert "Newest" in text
+
+
+async def test_news_are_told_at_once_and_at_every_change(bus: Bus, user: ClientSession) -> None:
+    """Each change of a run is a word on the stream; who connects hears one right away."""
+    async with user.get("/live") as stream:
+        assert await _event(stream) == "changed"
+        await store(bus, a_run("hello"))
+        assert await _event(stream) == "changed"
+
+
+async def test_static_files_are_sent_once(stranger: ClientSession) -> None:
+    """A browser that has one hears that it did not change; a file that is not there is a 404."""
+    async with stranger.get("/static/style.css") as answer:
+        assert (answer.status, answer.content_type) == (200, "text/css")
+        tag = answer.headers["ETag"]
+    async with stranger.get("/static/style.css", headers={"If-None-Match": tag}) as answer:
+        assert answer.status == 304
+    for path in ("/static/nothing.js", "/static/..%2fpages.py"):
+        async with stranger.get(path) as answer:
+            assert answer.status == 404
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/pipelines/none", "/pipelines/a%20b", "/runs/none", "/runs?cursor=x"])
+async def test_what_is_not_there_is_a_friendly_page(user: ClientSession, path: str) -> None:
+    """With a way back."""
+    async with user.get(path) as answer:
+        assert answer.status in (400, 404)
+        assert answer.content_type == "text/html"
+        assert "Go to the pipelines" in await answer.text()
+
+
+async def _event(stream: ClientResponse) -> str:
+    """The name of the next event."""
+    async for line in stream.content:
+        if line.startswith(b"event: "):
+            return line.decode().removeprefix("event: ").strip()
+    raise AssertionError("the stream ended")

@@ -1,0 +1,125 @@
+"""A gateway with a real scheduler and a real bus, a browser in front of it, and a test's own hands as the runner."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from playwright.async_api import ConsoleMessage, Page, async_playwright
+
+import fastflow_scheduler.app
+import fastflow_scheduler.settings
+from fastflow_contracts import messages, subjects
+from fastflow_contracts.logs import CHUNK, STREAMS, Chunk, LogStream, Piece
+from fastflow_contracts.machine import Claim, Finish, Outcome
+from fastflow_contracts.messages import Sample
+from fastflow_contracts.run import ErrorType, Run, Running
+from fastflow_contracts.runs import RunStore
+from fastflow_contracts.service import now
+from fastflow_contracts.subjects import RunRef
+from fastflow_contracts.wire import Bus, connect
+from fastflow_gateway.app import gateway
+from fastflow_gateway.settings import Settings
+
+TOKEN = "a-token-for-tests-only"
+CHROMIUM = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+WAIT_MS = 15_000
+
+
+@asynccontextmanager
+async def dashboard(bus_url: str) -> AsyncIterator[str]:
+    """The address of a gateway beside a scheduler."""
+    stop, ready = asyncio.Event(), asyncio.Event()
+    async with (
+        connect(bus_url, name="scheduler") as one,
+        connect(bus_url, name="gateway") as two,
+        asyncio.TaskGroup() as group,
+    ):
+        scheduler = fastflow_scheduler.app.serve(fastflow_scheduler.settings.Settings(), one, stop, ready.set)
+        group.create_task(scheduler)
+        await ready.wait()
+        async with gateway(Settings(port=0, admin_token=TOKEN), two) as url:
+            yield url
+        stop.set()
+
+
+@asynccontextmanager
+async def browser(url: str, *, scripts: bool = True, logged_in: bool = True) -> AsyncIterator[Page]:
+    """A page in a real browser. Anything a script throws, and anything on its console, fails the test."""
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+    complaints: list[str] = []
+
+    def on_console(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and "status of 40" not in message.text:
+            complaints.append(message.text)
+
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(executable_path=path, args=CHROMIUM)
+        context = await chromium.new_context(base_url=url, java_script_enabled=scripts)
+        context.set_default_timeout(WAIT_MS)
+        page = await context.new_page()
+        page.on("console", on_console)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
+        if logged_in:
+            await page.goto(f"/login?token={TOKEN}")
+        try:
+            yield page
+        finally:
+            await chromium.close()
+    assert complaints == []
+
+
+class Hands:
+    """Does by hand what a runner does: claims, logs, samples, finishes."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._store = RunStore(bus)
+        self._sequence = 0
+        self._bytes = [0, 0]
+
+    async def claim(self, ref: RunRef, *, attempt: int = 1) -> Run:
+        """Hold the run, with its environment ready."""
+        changed = await self._store.change(ref, Claim(attempt=attempt, runner="hands", prepared=True))
+        return changed.run
+
+    async def say(self, ref: RunRef, *lines: str, stream: LogStream = "stdout", attempt: int = 1) -> None:
+        """Publish lines of the log."""
+        text = "".join(f"{line}\n" for line in lines)
+        if stream != "system":
+            self._bytes[stream == "stderr"] += len(text.encode())
+        piece = Piece(0, STREAMS.index(stream), text)
+        chunk = Chunk(at=time.time(), lines=(piece,), end=(self._bytes[0], self._bytes[1]))
+        self._sequence = await self._bus.publish(subjects.log(ref, attempt), CHUNK.encode(chunk))
+
+    async def use(self, ref: RunRef, *, cpu_cores: float, memory_bytes: int, attempt: int = 1) -> None:
+        """Publish a sample."""
+        sample = Sample(ts=now(), cpu_cores=cpu_cores, memory_bytes=memory_bytes)
+        await self._bus.publish(subjects.metric(ref, attempt), messages.SAMPLE.encode(sample))
+
+    async def finish(
+        self, run: Run, *, exit_code: int = 0, error_type: ErrorType | None = None, error_message: str | None = None
+    ) -> None:
+        """Report the end of the attempt that was claimed as *run*."""
+        assert isinstance(run.state, Running)
+        outcome = Outcome(
+            started_at=run.state.claimed_at,
+            finished_at=now(),
+            exit_code=exit_code,
+            error_type=error_type,
+            error_message=error_message,
+            log_sequence=self._sequence,
+        )
+        await self._store.change(run.ref, Finish(epoch=run.state.epoch, outcome=outcome))

@@ -1,0 +1,172 @@
+"""What the pages draw: bars of runs, phases of an attempt, findings, filters."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastflow_contracts.machine import Claim, Command, Finish, Outcome, Prepare, decide, fold
+from fastflow_contracts.manifest import Notice, Problem
+from fastflow_contracts.messages import PipelineRecord, Version
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipeline import PipelineSpec
+from fastflow_contracts.run import ErrorType, Run, Status
+from fastflow_gateway import pages_facts as facts
+from fastflow_gateway import pages_views as drawn
+from fastflow_gateway import shapes, views
+from fastflow_gateway.tally import Tally
+from tests.support.records import a_run, at
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def mark(status: Status, took_s: float | None = 1.0) -> shapes.RunMark:
+    end = None if took_s is None else NOW + timedelta(seconds=took_s)
+    return shapes.RunMark(id="r", status=status, created_at=NOW, finished_at=end)
+
+
+def changed(run: Run, seconds: float, command: Command) -> Run:
+    return fold(run, decide(run, command, now=at(seconds)))
+
+
+def shown(run: Run) -> shapes.Run:
+    return views.run(run, runners=(), now=at(100))
+
+
+def a_pipeline(name: str = "demo", *, live: bool = True, **spec: Any) -> shapes.Pipeline:
+    version = Version(bundle="b", spec=PipelineSpec(**spec), live_since=NOW) if live else None
+    return views.pipeline(
+        PipelineRecord(name=PipelineName(name), live=version, seen_at=NOW), tally=Tally(), last_runs=()
+    )
+
+
+def test_the_newest_run_is_on_the_right() -> None:
+    """A strip reads like time: left is past, and empty slots come first."""
+    bars = drawn.bars([mark(Status.FAILED), mark(Status.SUCCESS)], slots=4, height=28)
+    assert [bar.status for bar in bars] == ["NONE", "NONE", "SUCCESS", "FAILED"]
+    assert [bar.x for bar in bars] == [0, 9, 18, 27]
+
+
+def test_a_longer_run_is_a_higher_bar() -> None:
+    """The longest one fills the height; one under way stands half high and is hollow."""
+    bars = drawn.bars([mark(Status.RUNNING, None), mark(Status.SUCCESS, 100), mark(Status.SUCCESS, 1)], 3, 28)
+    low, high, live = bars
+    assert low.height < high.height == 28
+    assert (live.height, live.hollow, live.live) == (16, True, True)
+
+
+@given(st.lists(st.tuples(st.sampled_from(Status), st.none() | st.floats(-5, 1e6)), max_size=40))
+def test_bars_stay_in_their_strip(runs: list[tuple[Status, float | None]]) -> None:
+    """Whatever the durations, clocks that went backwards included."""
+    bars = drawn.bars([mark(status, took) for status, took in runs], slots=20, height=28)
+    assert len(bars) == 20
+    assert all(bar.y >= 0 and bar.y + bar.height <= 28.1 for bar in bars)
+
+
+def test_a_strip_is_told_in_words() -> None:
+    """Those who do not see it hear the counts."""
+    runs = [mark(Status.SUCCESS), mark(Status.SUCCESS), mark(Status.FAILED)]
+    assert drawn.strip_words(runs) == "Last 3 runs: 2 succeeded, 1 failed"
+    assert drawn.strip_words([]) == "No runs yet"
+
+
+def test_the_phases_of_a_run_follow_each_other() -> None:
+    """Queued, environment, sandbox, running: each begins where the one before ends, and together they are all."""
+    run = changed(a_run(), 1, Claim(attempt=1, runner="r"))
+    run = changed(run, 3, Prepare(epoch=1))
+    run = changed(run, 10, Finish(epoch=1, outcome=Outcome(started_at=at(4), finished_at=at(10), exit_code=0)))
+    spans = drawn.phases(shown(run), at(100))
+    assert [(span.label, span.x, span.width) for span in spans] == [
+        ("Queued", 0, 10),
+        ("Environment", 10, 20),
+        ("Sandbox", 30, 10),
+        ("Running", 40, 60),
+    ]
+
+
+def test_a_run_under_way_runs_since_its_environment_stood_ready() -> None:
+    """When user code began is known only afterwards, so there is no sandbox phase yet."""
+    run = changed(a_run(), 1, Claim(attempt=1, runner="r"))
+    waiting = drawn.phases(shown(run), at(2))
+    assert [(span.label, span.start is not None) for span in waiting] == [
+        ("Queued", True),
+        ("Environment", True),
+        ("Sandbox", False),
+        ("Running", False),
+    ]
+    running = drawn.phases(shown(changed(run, 3, Prepare(epoch=1))), at(10))
+    assert [(span.label, span.start, span.end) for span in running] == [
+        ("Queued", at(0), at(1)),
+        ("Environment", at(1), at(3)),
+        ("Running", at(3), None),
+    ]
+
+
+def test_attempts_are_listed_newest_first_with_their_reasons() -> None:
+    """Also the one that is awaited."""
+    run = changed(a_run(retry_attempts=1), 1, Claim(attempt=1, runner="r", prepared=True))
+    failed = Outcome(
+        started_at=at(1), finished_at=at(2), exit_code=1, error_type=ErrorType.OOM, error_message="killed at 8 MiB"
+    )
+    run = changed(run, 2, Finish(epoch=1, outcome=failed))
+    awaited, former = facts.attempts(shown(run))
+    assert (awaited.number, awaited.status) == (2, Status.PENDING)
+    assert (former.number, former.status, former.words) == (1, Status.FAILED, "Out of memory. killed at 8 MiB")
+
+
+def test_a_problem_says_field_value_place_and_what_is_accepted() -> None:
+    """And a notice says its sentence."""
+    problems = [
+        Problem(field="timeout", value="-1", accepted="a number", line=3, file="pipeline.json"),
+        Problem(field="schedules[0].id", accepted="a string"),
+        Problem(accepted="main.py is missing."),
+        Notice(field="tiemout", text="is no field", line=2, file="pipeline.json"),
+    ]
+    assert [(found.field, found.value, found.where, found.words) for found in drawn.findings(problems)] == [
+        ("timeout", "-1", "pipeline.json:3", "Accepted: a number"),
+        ("schedules[0].id", None, "", "It is missing. Accepted: a string"),
+        ("", None, "", "main.py is missing."),
+        ("tiemout", None, "pipeline.json:2", "is no field"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("q", "tags", "found"),
+    [
+        ("", [], True),
+        ("LOADS orders", [], True),
+        ("warehouse", ["etl"], True),
+        ("prices", [], False),
+        ("", ["etl", "daily"], False),
+    ],
+)
+def test_search_looks_at_name_description_and_tags(q: str, tags: list[str], found: bool) -> None:
+    """Every word must be there, in any case, and every tag."""
+    pipeline = a_pipeline("orders", description="Loads them", tags=("etl", "warehouse"))
+    assert drawn.matches(pipeline, q, tags) is found
+
+
+def test_a_tag_leads_to_itself_and_away_again() -> None:
+    """A chosen tag's link takes it back and keeps the rest."""
+    etl, ml = drawn.tag_links([a_pipeline(tags=("etl", "ml"))], "x", ["etl"])
+    assert (etl.url, etl.chosen) == ("/?q=x", True)
+    assert (ml.url, ml.chosen) == ("/?q=x&tags=etl&tags=ml", False)
+
+
+def test_why_a_pipeline_cannot_start_is_said() -> None:
+    """Broken is one thing, switched off another."""
+    assert drawn.why_not(a_pipeline()) == ""
+    assert "disabled" in drawn.why_not(a_pipeline(enabled=False))
+    assert "problems" in drawn.why_not(a_pipeline(live=False))
+
+
+def test_secrets_are_named_and_nothing_more() -> None:
+    """The value of an encrypted variable is not in what a page is made of."""
+    pipeline = a_pipeline(default_env={"A": "1"}, encrypted_env={"KEY": "gAAAAAtoken"})
+    clear, secret = facts.pipeline_environment(pipeline)
+    assert (clear.name, clear.text, clear.secret) == ("A", "1", False)
+    assert (secret.name, secret.text, secret.secret) == ("KEY", "", True)
