@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -66,7 +66,7 @@ class Client:
     async def post(self, path: str, **request: Any) -> Answer:
         return await self.ask("POST", path, **request)
 
-    async def events(self, path: str, *, after: str | None = None) -> AsyncIterator[Event]:
+    async def events(self, path: str, *, after: str | None = None) -> AsyncGenerator[Event]:
         """The events of one stream until it ends."""
         headers = {"Authorization": f"Bearer {TOKEN}"} | ({"Last-Event-ID": after} if after else {})
         async with self.http.get(self.url + path, headers=headers) as response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from contextlib import aclosing
@@ -19,7 +20,7 @@ from fastflow_gateway import events, keys, shapes, views
 from fastflow_gateway.api import Media, Route, answer, known_run, query
 from fastflow_gateway.events import Place
 from fastflow_gateway.follow import Channel, Render, stored
-from fastflow_gateway.sse import HEARTBEAT_S, EventStream, event_stream
+from fastflow_gateway.sse import HEARTBEAT_S, EventStream, event_stream, write
 
 TAIL_LINES_MAX = 10_000
 SAMPLES_MAX = 5_000
@@ -40,21 +41,23 @@ async def read_log(request: web.Request) -> web.StreamResponse:
     text = events.PlainText()
     tail = events.Tail(wanted.tail) if wanted.tail else None
     response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
-    async with aclosing(stored(request.app[keys.BUS], streams.LOGS, subjects.logs_of(known.run.ref))) as chunks:
-        async for message in chunks:
-            part = text.text(logs.CHUNK.decode(message.data), subjects.attempt_of_log(message.subject))
-            if tail is not None:
-                tail.add(part)
-                continue
-            # Not before there is something to send: until then an error can still be an answer.
-            if not response.prepared:
-                await response.prepare(request)
-            await response.write(part.encode("utf-8", "replace"))
-    if not response.prepared:
-        await response.prepare(request)
-    if tail is not None:
-        await response.write(tail.text().encode("utf-8", "replace"))
-    await response.write_eof()
+
+    async def send(part: str) -> None:
+        # Not before there is something to send: until then an error can still be an answer.
+        if not response.prepared:
+            await response.prepare(request)
+        await write(request, response, part.encode("utf-8", "replace"))
+
+    with contextlib.suppress(ConnectionError):
+        async with aclosing(stored(request.app[keys.BUS], streams.LOGS, subjects.logs_of(known.run.ref))) as chunks:
+            async for message in chunks:
+                part = text.text(logs.CHUNK.decode(message.data), subjects.attempt_of_log(message.subject))
+                if tail is None:
+                    await send(part)
+                else:
+                    tail.add(part)
+        await send(tail.text() if tail else "")
+        await response.write_eof()
     return response
 
 

@@ -1,4 +1,4 @@
-"""Sending server-sent events to one client, at its pace. I/O; what the events say is ``events``'."""
+"""Sending a long answer to one client, at its pace. I/O; what the events say is ``events``'."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ WRITE_BYTES: Final = 64 * 1024
 class EventStream:
     """Made by ``event_stream``."""
 
-    def __init__(self, response: web.StreamResponse) -> None:
+    def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
+        self._request = request
         self._response = response
 
     async def send(self, *each: bytes) -> None:
-        """Send events, in order. Raises ``ConnectionError`` or ``TimeoutError`` when the client does not take them."""
+        """Send events, in order. Raises ``ConnectionError`` when the client does not take them."""
         for part in _joined(each):
-            async with asyncio.timeout(SEND_S):
-                await self._response.write(part)
+            await write(self._request, self._response, part)
 
     async def wait(self, wake: asyncio.Event, timeout_s: float = HEARTBEAT_S) -> bool:
         """Wait for *wake*. After *timeout_s* of silence send a comment and return False."""
@@ -49,11 +49,22 @@ async def event_stream(request: web.Request, response: web.StreamResponse) -> As
     response.headers["Cache-Control"] = "no-cache"
     response.headers["X-Accel-Buffering"] = "no"
     await response.prepare(request)
-    with contextlib.suppress(ConnectionError, TimeoutError):
-        stream = EventStream(response)
+    with contextlib.suppress(ConnectionError):
+        stream = EventStream(request, response)
         await stream.send(events.RETRY)
         yield stream
         await response.write_eof()
+
+
+async def write(request: web.Request, response: web.StreamResponse, data: bytes) -> None:
+    """Write a part of an answer. Raises ``ConnectionError`` when the client is gone or takes nothing for ``SEND_S``."""
+    try:
+        async with asyncio.timeout(SEND_S):
+            await response.write(data)
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()  # closing it would wait for the client to take the rest
+        raise ConnectionResetError("the client takes nothing") from None
 
 
 def _joined(each: Iterable[bytes]) -> Iterable[bytes]:
