@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.retry import delay_s
-from fastflow_contracts.run import Attempt, Ended, ErrorType, Fact, Pending, Run, Running, Verdict
+from fastflow_contracts.run import RESTART, Attempt, Ended, ErrorType, Fact, Pending, Run, Running, Verdict
 
 RELEASES_MAX = 5
 """A run given back more often than this before its code ran is lost: something kills every runner it meets."""
@@ -112,6 +112,7 @@ class Released(Fact, frozen=True, kw_only=True, tag="run.released"):
 
 class CancelRequested(Fact, frozen=True, kw_only=True, tag="run.cancel_requested"):
     at: datetime
+    reason: str
 
 
 class AttemptEnded(Fact, frozen=True, kw_only=True, tag="run.attempt_ended"):
@@ -126,6 +127,7 @@ class RetryScheduled(Fact, frozen=True, kw_only=True, tag="run.retry_scheduled")
 class Finished(Fact, frozen=True, kw_only=True, tag="run.finished"):
     verdict: Verdict
     at: datetime
+    reason: str = ""
 
 
 Event: TypeAlias = Claimed | Prepared | Adopted | Released | CancelRequested | AttemptEnded | RetryScheduled | Finished
@@ -155,13 +157,15 @@ def decide(run: Run, command: Command, *, now: datetime) -> tuple[Event, ...]:
                 raise NotYet(state.not_before)
             return (Claimed(at=now, runner=command.runner, epoch=run.epoch + 1, prepared=command.prepared),)
         case Pending(), Cancel():
-            return (Finished(verdict=Verdict.INTERRUPTED, at=now),)
+            return (Finished(verdict=Verdict.INTERRUPTED, at=now, reason=command.reason),)
         case Pending(), Prepare() | Adopt() | Release() | Finish() | Expire():
             return ()
         case Running(), Claim():
             return ()
         case Running() as state, Cancel():
-            return () if state.cancel_requested_at else (CancelRequested(at=now),)
+            # A stop for good overrules a stop for a restart, once.
+            is_news = state.cancel_requested_at is None or RESTART == state.cancel_reason != command.reason
+            return (CancelRequested(at=now, reason=command.reason),) if is_news else ()
         case Running() as state, Prepare() | Adopt() | Release() | Finish() | Expire():
             return () if command.epoch != state.epoch else _from_holder(run, state, command, now=now)
         case _:
@@ -224,7 +228,7 @@ def _attempt_ended(run: Run, state: Running, outcome: Outcome) -> tuple[Event, .
     )
     failed = outcome.error_type is not None
     if outcome.stopped or (failed and state.cancel_requested_at is not None):
-        return ended, Finished(verdict=Verdict.INTERRUPTED, at=at)
+        return ended, Finished(verdict=Verdict.INTERRUPTED, at=at, reason=state.cancel_reason)
     if not failed:
         return ended, Finished(verdict=Verdict.SUCCESS, at=at)
     # Retries number the attempts that failed, from 1; a secret that no key opens stays closed.
@@ -260,13 +264,13 @@ def evolve(run: Run, event: Event) -> Run:
             return replace(run, state=pending, releases=run.releases + 1)
         case CancelRequested():
             assert isinstance(run.state, Running)
-            return replace(run, state=replace(run.state, cancel_requested_at=event.at))
+            return replace(run, state=replace(run.state, cancel_requested_at=event.at, cancel_reason=event.reason))
         case AttemptEnded():
             return replace(run, attempts=(*run.attempts, event.attempt), releases=0)
         case RetryScheduled():
             return replace(run, state=Pending(attempt=event.attempt, not_before=event.not_before))
         case Finished():
-            return replace(run, state=Ended(verdict=event.verdict, at=event.at))
+            return replace(run, state=Ended(verdict=event.verdict, at=event.at, reason=event.reason))
         case _:
             assert_never(event)
 

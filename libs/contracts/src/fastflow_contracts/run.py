@@ -122,6 +122,11 @@ class Running(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="running"
     prepared_at: datetime | None = None
     """When its environment stood ready. While this is None no user code has run."""
     cancel_requested_at: datetime | None = None
+    cancel_reason: str = ""
+
+
+RESTART = "restart"
+"""The reason of a cancel that is followed by a new start."""
 
 
 class Ended(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="ended"):
@@ -129,6 +134,8 @@ class Ended(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="ended"):
 
     verdict: Verdict
     at: datetime
+    reason: str = ""
+    """Why it was interrupted; ``RESTART`` = only to be started anew."""
 
 
 State: TypeAlias = Pending | Running | Ended

@@ -44,7 +44,7 @@ METRICS: Final = "FF_METRICS"
 NOTICES: Final = "FF_NOTICES"
 
 SCHEDULER: Final = "scheduler"
-"""Durable consumer of triggers and of commands, shared by all schedulers."""
+"""Durable consumer of triggers, of commands, and of changes of runs, shared by all schedulers."""
 
 RUN_HISTORY: Final = 16
 RUN_AGE_S: Final = 90 * DAY_S
@@ -120,6 +120,7 @@ STREAMS: Final[tuple[StreamConfig, ...]] = (
     ),
     _bucket(subjects.PIPELINES, history=5, bytes_max=GIB // 2, value_bytes_max=MIB),
     _bucket(subjects.RUNNERS, history=1, bytes_max=64 * MIB, value_bytes_max=MIB // 4, age_s=DAY_S),
+    _bucket(subjects.LINKS, history=5, bytes_max=16 * MIB, value_bytes_max=MIB // 4),
     StreamConfig(
         name=object_stream(subjects.BUNDLES),
         subjects=[f"$O.{subjects.BUNDLES}.C.>", f"$O.{subjects.BUNDLES}.M.>"],
@@ -154,6 +155,10 @@ def _consumer(name: str, subject: str, *, ack_wait_s: float, pending_max: int) -
 CONSUMERS: Final[tuple[tuple[str, ConsumerConfig], ...]] = (
     (TRIGGERS, _consumer(SCHEDULER, subjects.TRIGGERS, ack_wait_s=10.0, pending_max=1000)),
     (COMMANDS, _consumer(SCHEDULER, subjects.COMMANDS, ack_wait_s=10.0, pending_max=1000)),
+    (
+        bucket_stream(subjects.RUNS),
+        _consumer(SCHEDULER, f"$KV.{subjects.RUNS}.{subjects.RUN_KEYS}", ack_wait_s=10.0, pending_max=1000),
+    ),
     (WORK, _consumer("script", subjects.work("script"), ack_wait_s=10.0, pending_max=10_000)),
     (WORK, _consumer("notebook", subjects.work("notebook"), ack_wait_s=10.0, pending_max=10_000)),
 )

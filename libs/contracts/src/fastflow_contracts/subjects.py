@@ -26,6 +26,7 @@ RUNS = "ff_runs"
 PIPELINES = "ff_pipelines"
 RUNNERS = "ff_runners"
 BUNDLES = "ff_bundles"
+LINKS = "ff_links"
 
 RUN_KEYS = "run.>"
 PIPELINE_KEYS = "pipeline.*"
@@ -131,6 +132,11 @@ def pipeline_key(pipeline: PipelineName) -> str:
 
 def parse_pipeline_key(key: str) -> PipelineName:
     return name_of(key.removeprefix("pipeline."))
+
+
+def links_key(pipeline: PipelineName) -> str:
+    """Downstream triggers of *pipeline* that were made through the API."""
+    return f"links.{token(pipeline)}"
 
 
 def runner_key(runner_id: str) -> str:

@@ -12,6 +12,7 @@ from fastflow_scheduler.admission import Defaults
 from fastflow_scheduler.agenda import Agenda
 from fastflow_scheduler.commands import Commands
 from fastflow_scheduler.intake import Intake
+from fastflow_scheduler.reactor import Reactor
 from fastflow_scheduler.reconcile import Reconciler
 from fastflow_scheduler.settings import Settings
 from fastflow_scheduler.starter import Starter
@@ -31,6 +32,7 @@ async def serve(settings: Settings, bus: Bus, stop: asyncio.Event, ready: Callab
         async with asyncio.TaskGroup() as group:
             group.create_task(Intake(bus, starter).serve(), name="intake")
             group.create_task(Commands(bus, runs).serve(), name="commands")
+            group.create_task(Reactor(bus, runs, starter).serve(), name="reactor")
             reconciler = Reconciler(
                 bus, runs, starter, Agenda(fence_s=settings.fence_s, concurrent_max=settings.concurrent_runs_max)
             )

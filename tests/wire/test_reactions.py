@@ -1,0 +1,204 @@
+"""What follows from the end of a run, on a real bus with two schedulers; the test plays the runner."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import pytest_asyncio
+
+from fastflow_contracts import messages, streams, subjects
+from fastflow_contracts.ids import run_id_for_child
+from fastflow_contracts.links import HOPS_MAX, LINK_SET, Link, LinkSet
+from fastflow_contracts.machine import Cancel, Claim, Finish, Outcome
+from fastflow_contracts.names import PipelineName, check_name
+from fastflow_contracts.pipeline import DownstreamTrigger
+from fastflow_contracts.pull import feed
+from fastflow_contracts.run import ErrorType, Run, Status
+from fastflow_contracts.runs import RunStore
+from fastflow_contracts.service import now
+from fastflow_contracts.wire import Bus, connect
+from fastflow_scheduler.admission import Defaults
+from fastflow_scheduler.app import serve
+from fastflow_scheduler.restarter import Restarter
+from fastflow_scheduler.settings import Settings
+from fastflow_scheduler.starter import Starter
+from tests.support.records import a_bundle, a_run, publish_pipeline
+from tests.support.system import System
+
+CODE = a_bundle(main_py="print(1)")
+
+
+@pytest_asyncio.fixture
+async def fast(bus_url: str, bus: Bus) -> AsyncIterator[System]:
+    """Two schedulers and no runner."""
+    stop = asyncio.Event()
+    async with (
+        connect(bus_url, name="s1") as first,
+        connect(bus_url, name="s2") as second,
+        asyncio.TaskGroup() as group,
+    ):
+        for one in (first, second):
+            group.create_task(serve(Settings(), one, stop, lambda: None))
+        yield System(bus)
+        stop.set()
+
+
+async def finish(fast: System, run: Run, *, well: bool = True) -> Run:
+    """Play the runner: claim the run and end it."""
+    store = RunStore(fast.bus)
+    held = (await store.change(run.ref, Claim(attempt=1, runner="r", prepared=True))).run
+    outcome = Outcome(
+        finished_at=now(), exit_code=0 if well else 1, error_type=None if well else ErrorType.SCRIPT_ERROR
+    )
+    return (await store.change(run.ref, Finish(epoch=held.epoch, outcome=outcome))).run
+
+
+async def started(fast: System, name: str, **trigger: object) -> Run:
+    """A pending run of *name*."""
+    return await fast.until(await fast.start(name, **trigger), lambda run: True)
+
+
+async def child(fast: System, parent: Run, pipeline: str, edge: str) -> Run:
+    """The run that follows from *parent* over *edge*, once it is there."""
+    ref = subjects.RunRef(check_name(pipeline), run_id_for_child(parent.id, edge))
+    return await fast.until(ref, lambda run: True, within_s=5)
+
+
+async def runs_of(fast: System, name: str) -> list[Run]:
+    found: dict[str, Run] = {}
+    async with aclosing(feed(fast.bus, streams.bucket_stream("ff_runs"), f"$KV.ff_runs.run.{name}.*")) as records:
+        async for batch in records:
+            for message in batch.messages:
+                run = messages.RUN.decode(message.data)
+                found[run.id] = run
+            if batch.caught_up:
+                return list(found.values())
+    raise AssertionError("a feed has no end")
+
+
+async def skips(fast: System, count: int) -> list[messages.Skip]:
+    """The first *count* skipped entries."""
+    found: list[messages.Skip] = []
+    async with asyncio.timeout(5), aclosing(feed(fast.bus, streams.NOTICES, "ff.skipped.>", after=0)) as kept:
+        async for batch in kept:
+            found += [messages.SKIP.decode(message.data) for message in batch.messages]
+            if len(found) >= count:
+                return found
+    raise AssertionError("a feed has no end")
+
+
+async def test_success_starts_what_wants_success_and_only_that(fast: System) -> None:
+    """The child names its parent, its configuration, and how deep it is."""
+    await publish_pipeline(
+        fast.bus,
+        "a",
+        CODE,
+        downstream_triggers=(
+            DownstreamTrigger(pipeline=PipelineName("b")),
+            DownstreamTrigger(pipeline=PipelineName("c"), on_success=False, on_failure=True),
+        ),
+    )
+    await publish_pipeline(fast.bus, "b", CODE)
+    await publish_pipeline(fast.bus, "c", CODE)
+    parent = await finish(fast, await started(fast, "a"))
+    run = await child(fast, parent, "b", "downstream/b")
+    assert (run.order.triggered_by, run.order.parent_run_id, run.order.hops) == ("downstream", parent.id, 1)
+    failed = await finish(fast, await started(fast, "a"), well=False)
+    await child(fast, failed, "c", "downstream/c")
+    assert len(await runs_of(fast, "b")) == len(await runs_of(fast, "c")) == 1
+
+
+async def test_links_from_the_api_and_the_metadata_are_merged_by_their_target(fast: System) -> None:
+    """Named twice, started once; each source may add when."""
+    await publish_pipeline(fast.bus, "a", CODE, downstream_triggers=(DownstreamTrigger(pipeline=PipelineName("b")),))
+    await publish_pipeline(fast.bus, "b", CODE)
+    made = LinkSet(links=(Link(pipeline=PipelineName("b"), on_success=True, on_failure=True),))
+    await fast.bus.put(subjects.LINKS, subjects.links_key(PipelineName("a")), LINK_SET.encode(made))
+    await child(fast, await finish(fast, await started(fast, "a")), "b", "downstream/b")
+    await child(fast, await finish(fast, await started(fast, "a"), well=False), "b", "downstream/b")
+    assert len(await runs_of(fast, "b")) == 2
+
+
+async def test_a_missing_or_disabled_target_leaves_a_visible_entry(fast: System) -> None:
+    """It names the parent and the reason."""
+    targets = (DownstreamTrigger(pipeline=PipelineName("gone")), DownstreamTrigger(pipeline=PipelineName("off")))
+    await publish_pipeline(fast.bus, "a", CODE, downstream_triggers=targets)
+    await publish_pipeline(fast.bus, "off", CODE, enabled=False)
+    parent = await finish(fast, await started(fast, "a"))
+    entries = {entry.pipeline: entry for entry in await skips(fast, 2)}
+    assert {entry.parent_run_id for entry in entries.values()} == {parent.id}
+    assert "no pipeline gone" in entries["gone"].reason
+    assert "disabled" in entries["off"].reason
+
+
+async def test_a_circle_of_pipelines_ends_with_an_entry(fast: System) -> None:
+    """After fifty hops."""
+    await publish_pipeline(fast.bus, "a", CODE, downstream_triggers=(DownstreamTrigger(pipeline=PipelineName("a")),))
+    last = a_run("a", hops=HOPS_MAX, bundle=CODE.sha256)
+    await RunStore(fast.bus).create(last, None)
+    await finish(fast, last)
+    (entry,) = await skips(fast, 1)
+    assert f"{HOPS_MAX} runs" in entry.reason
+
+
+async def test_a_crashed_daemon_is_started_anew_after_its_cooldown_with_its_own_variables(fast: System) -> None:
+    """The new run waits, visibly, as a run of its own."""
+    await publish_pipeline(fast.bus, "d", CODE, restart_on_crash=True, restart_cooldown=30.0)
+    parent = await finish(fast, await started(fast, "d", parameters={"k": "v"}), well=False)
+    run = await child(fast, parent, "d", "restart")
+    assert run.order.triggered_by == "daemon_restart"
+    assert 28 < (run.state.not_before - run.created_at).total_seconds() <= 30  # type: ignore[union-attr]
+    assert (await RunStore(fast.bus).input(run)).overrides == {"k": "v"}
+
+
+async def test_a_cancelled_daemon_stays_down(fast: System) -> None:
+    """Cancelling is a decision; only the next restart interval or a start by hand overrules it."""
+    await publish_pipeline(fast.bus, "d", CODE, restart_on_crash=True, restart_cooldown=0.0)
+    run = await started(fast, "d")
+    await RunStore(fast.bus).change(run.ref, Cancel())
+    marker = await started(fast, "d")
+    await child(fast, await finish(fast, marker, well=False), "d", "restart")
+    assert {r.order.parent_run_id for r in await runs_of(fast, "d")} == {None, marker.id}
+
+
+async def test_a_regular_restart_stops_what_runs_and_starts_it_anew_once(fast: System) -> None:
+    """Called by several schedulers, late and again: one stop, one new run, never two at once."""
+    await publish_pipeline(fast.bus, "d", CODE, restart_cooldown=0.0)
+    run = await started(fast, "d")
+    held = (await RunStore(fast.bus).change(run.ref, Claim(attempt=1, runner="r", prepared=True))).run
+    slot = now()
+    store = RunStore(fast.bus)
+    restarter = Restarter(fast.bus, store, Starter(fast.bus, store, Defaults()))
+    await asyncio.gather(*(restarter.restart(PipelineName("d"), slot) for _ in range(3)))
+    assert len(await runs_of(fast, "d")) == 1
+    stopped = Finish(epoch=held.epoch, outcome=Outcome(finished_at=now(), exit_code=143, stopped=True))
+    ended = (await store.change(run.ref, stopped)).run
+    assert ended.status is Status.INTERRUPTED
+    await child(fast, ended, "d", "restart")
+    await restarter.restart(PipelineName("d"), slot)
+    assert [r.status for r in await runs_of(fast, "d")].count(Status.PENDING) == 1
+
+
+async def test_a_regular_restart_starts_a_daemon_that_is_down(fast: System) -> None:
+    """Once for the slot, whoever does it."""
+    await publish_pipeline(fast.bus, "d", CODE)
+    store = RunStore(fast.bus)
+    restarter = Restarter(fast.bus, store, Starter(fast.bus, store, Defaults()))
+    slot = now()
+    await restarter.restart(PipelineName("d"), slot)
+    await restarter.restart(PipelineName("d"), slot)
+    (run,) = await runs_of(fast, "d")
+    assert (run.order.triggered_by, run.order.scheduled_for) == ("daemon_restart", slot)
+
+
+async def test_nothing_follows_from_a_cancelled_run(fast: System) -> None:
+    """The run after it shows that its end was seen and passed over."""
+    await publish_pipeline(fast.bus, "a", CODE, downstream_triggers=(DownstreamTrigger(pipeline=PipelineName("b")),))
+    await publish_pipeline(fast.bus, "b", CODE)
+    run = await started(fast, "a")
+    await RunStore(fast.bus).change(run.ref, Cancel())
+    done = await finish(fast, await started(fast, "a"))
+    await child(fast, done, "b", "downstream/b")
+    assert [r.order.parent_run_id for r in await runs_of(fast, "b")] == [done.id]
