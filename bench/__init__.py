@@ -1,0 +1,1 @@
+"""Speed, measured: one script per claim, each beside a floor taken in the same call. Not part of the tests."""
