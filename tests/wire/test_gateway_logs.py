@@ -206,7 +206,7 @@ async def test_open_streams_end_when_the_gateway_stops(bus: Bus) -> None:
 
 async def test_a_client_that_does_not_read_holds_nobody_up(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     """Others follow at their own pace; the one that takes nothing is dropped."""
-    monkeypatch.setattr(sse, "SEND_S", 0.3)
+    monkeypatch.setattr(sse, "SEND_S", 1.5)
     monkeypatch.setattr(follow, "KEPT_BYTES_MAX", 500_000)
     run = await claim(bus, await store(bus, a_run()))
     async with running_gateway(bus) as client, asyncio.timeout(60):

@@ -1,0 +1,185 @@
+"""Who may come in, what errors look like, and what every answer carries."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from fastflow_contracts.settings import BadSettings
+from fastflow_contracts.wire import Bus
+from fastflow_gateway import app, history
+from fastflow_gateway.settings import Settings
+from tests.support.gateway import TOKEN, Answer, Client, running_gateway, running_scheduler
+from tests.support.records import a_bundle, publish_pipeline
+
+SAME = {"Sec-Fetch-Site": "same-origin"}
+
+
+@pytest_asyncio.fixture
+async def client(bus: Bus) -> AsyncIterator[Client]:
+    """A gateway with one pipeline ``demo``, and a scheduler."""
+    await publish_pipeline(bus, "demo", a_bundle(main_py="1"))
+    async with running_scheduler(bus), running_gateway(bus) as client:
+        yield client
+
+
+async def logged_in(client: Client) -> tuple[dict[str, str], str]:
+    """A browser's cookie, and the token of its forms."""
+    answer = await client.post("/login", anonymous=True, data={"token": TOKEN})
+    cookie = {"Cookie": answer.headers["Set-Cookie"].partition(";")[0]}
+    client.http.cookie_jar.clear()
+    page = await client.get("/", anonymous=True, headers=cookie)
+    match = re.search(r'name="csrf_token" value="([0-9a-f]+)"', page.text)
+    assert match
+    return cookie, match[1]
+
+
+@pytest.mark.parametrize("authorization", [None, "Bearer wrong", "Basic abc", "Bearer", TOKEN])
+async def test_the_api_needs_the_token(client: Client, authorization: str | None) -> None:
+    """401 with a sentence, for reading and for writing, also where there is nothing."""
+    headers = {"Authorization": authorization} if authorization else {}
+    for method, path in (("GET", "/api/runs"), ("POST", "/api/pipelines/demo/run"), ("GET", "/api/nothing")):
+        answer = await client.ask(method, path, anonymous=True, headers=headers)
+        assert answer.status == 401
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        assert answer.json["detail"]
+
+
+async def test_only_what_is_meant_to_is_open_to_all(client: Client) -> None:
+    """Every other route refuses who has neither token nor session."""
+    is_open = {"/healthz", "/readyz", "/metrics", "/api/webhooks/{name}/{key}"}
+    for route in app.ROUTES:
+        path = route.path.format(name="x", id="x", key="x") if "{" in route.path else route.path
+        status = (await client.ask(route.method, path, anonymous=True)).status
+        assert (status != 401) == (route.path in is_open), route.path
+
+
+async def test_a_browser_logs_in_by_address_or_form(client: Client) -> None:
+    """Both set a cookie no script can read, and lead on without the token in the address."""
+    for answer in (
+        await client.get(f"/login?token={TOKEN}", anonymous=True),
+        await client.post("/login", anonymous=True, data={"token": TOKEN, "next": "/runs?status=FAILED"}, headers=SAME),
+    ):
+        assert answer.status == 303
+        assert TOKEN not in answer.headers["Location"]
+        cookie = answer.headers["Set-Cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=Lax" in cookie
+        assert "Secure" not in cookie
+    assert answer.headers["Location"] == "/runs?status=FAILED"
+    proxied = await client.get(f"/login?token={TOKEN}", anonymous=True, headers={"X-Forwarded-Proto": "https"})
+    assert "Secure" in proxied.headers["Set-Cookie"]
+
+
+@pytest.mark.parametrize("target", ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:x", ""])
+async def test_a_login_leads_nowhere_else(client: Client, target: str) -> None:
+    """The address to go on to must be a path of this site."""
+    answer = await client.post("/login", anonymous=True, data={"token": TOKEN, "next": target})
+    assert answer.headers["Location"] == "/"
+
+
+async def test_guessing_the_token_is_slowed_down(client: Client) -> None:
+    """After ten wrong tokens the caller has to wait, even with the right one."""
+    for _ in range(10):
+        assert (await client.post("/login", anonymous=True, data={"token": "guess"})).status == 401
+    refused = await client.post("/login", anonymous=True, data={"token": TOKEN})
+    assert refused.status == 429
+    assert int(refused.headers["Retry-After"]) > 0
+
+
+async def test_a_session_reads_and_writes_from_our_own_pages(client: Client) -> None:
+    """With the cookie, the page's token and the browser's word the API does as it does for the token."""
+    cookie, csrf = await logged_in(client)
+    assert (await client.get("/api/runs", anonymous=True, headers=cookie)).status == 200
+    meant = cookie | SAME | {"X-CSRF-Token": csrf}
+    assert (await client.post("/api/pipelines/demo/run", anonymous=True, headers=meant)).status == 200
+
+
+async def test_a_foreign_page_cannot_use_the_session(client: Client) -> None:
+    """Without the page's token, or sent from elsewhere, a write is refused; so is one with another session's token."""
+    cookie, csrf = await logged_in(client)
+    _, other = await logged_in(client)
+    for headers in (
+        SAME,
+        {"X-CSRF-Token": csrf},
+        {"X-CSRF-Token": csrf, "Sec-Fetch-Site": "cross-site"},
+        {"X-CSRF-Token": csrf, "Sec-Fetch-Site": "same-site"},
+        {"X-CSRF-Token": csrf, "Origin": "https://evil.example"},
+        SAME | {"X-CSRF-Token": other},
+    ):
+        answer = await client.post("/api/pipelines/demo/run", anonymous=True, headers=cookie | headers)
+        assert answer.status == 403
+    same_origin = cookie | {"X-CSRF-Token": csrf, "Origin": client.url}
+    assert (await client.post("/api/pipelines/demo/run", anonymous=True, headers=same_origin)).status == 200
+    assert len((await client.get("/api/runs")).json["runs"]) == 1
+
+
+@pytest.mark.parametrize("cookie", ["", "x", "..", "1.2.3", "9999999999.abc.", "é.ü.ö"])
+async def test_a_forged_session_is_none(client: Client, cookie: str) -> None:
+    """Only what this installation signed counts."""
+    headers = {"Cookie": f"ff_session={cookie}"}
+    assert (await client.get("/api/runs", anonymous=True, headers=headers)).status == 401
+
+
+async def test_pages_lead_to_the_login(client: Client) -> None:
+    """A browser without a session is sent to log in, and back to where it was going."""
+    answer = await client.get("/runs", anonymous=True, headers={"Accept": "text/html"})
+    assert (answer.status, answer.headers["Location"]) == (303, "/login?next=/runs")
+
+
+async def test_errors_are_sentences(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """404, 405 and 500 have a detail too; a failure of ours shows an id and nothing of its inside."""
+    assert "openapi" in (await client.get("/api/nothing")).json["detail"]
+    wrong_method = await client.ask("DELETE", "/api/runs")
+    assert (wrong_method.status, wrong_method.headers["Allow"]) == (405, "GET")
+    assert "GET" in wrong_method.json["detail"]
+
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("the inside")
+
+    monkeypatch.setattr(history.History, "page", broken)
+    failed = await client.get("/api/runs")
+    assert failed.status == 500
+    assert re.search(r"error [0-9a-f]{12}\.", failed.json["detail"])
+    assert "inside" not in failed.text
+    too_large = await client.post("/api/pipelines/demo/run", data=io.BytesIO(b"x" * (app.BODY_BYTES_MAX + 1)))
+    assert too_large.status == 413
+    assert too_large.json["detail"]
+
+
+async def test_every_answer_is_dressed(client: Client) -> None:
+    """Security headers on answers, errors and pages; no version of the server's software."""
+
+    def check(answer: Answer) -> None:
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Referrer-Policy"] in ("no-referrer", "same-origin")
+        assert answer.headers["Server"] == "fastflow"
+
+    for path in ("/api/runs", "/api/nothing", "/healthz", "/login", "/api/openapi.json"):
+        check(await client.get(path))
+    check(await client.get("/api/runs", anonymous=True))
+
+
+async def test_a_gateway_without_a_token_does_not_start(bus: Bus) -> None:
+    """An open door is refused with the setting to set."""
+    with pytest.raises(BadSettings, match="FASTFLOW_ADMIN_TOKEN"):
+        async with running_gateway(bus, admin_token="short"):
+            pass
+
+
+async def test_what_is_no_http_is_answered_without_a_traceback(client: Client) -> None:
+    """A bare protocol error shows nothing of the inside."""
+    answer = await client.get("/api/runs", headers={"X": "y" * 20_000})
+    assert answer.status == 400
+    assert "Traceback" not in answer.text
+
+
+def test_settings_have_a_variable_each() -> None:
+    """Defaults listen to this machine only."""
+    assert Settings().host == "127.0.0.1"
