@@ -7,9 +7,9 @@ import functools
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NamedTuple
 
-import fastflow_gateway.app
 import msgspec
 
+import fastflow_gateway.app
 import fastflow_runner.app
 import fastflow_scheduler.app
 import fastflow_syncer.app
