@@ -106,7 +106,7 @@ class Tail:
         self._is_open = False
 
     def add(self, text: str) -> None:
-        for line in text.splitlines(keepends=True):
+        for line in re.findall(r"[^\n]*\n|[^\n]+", text):  # splitlines would also part at a progress bar's \r
             if self._is_open:
                 self._lines[-1] += line
             else:

@@ -1,0 +1,292 @@
+"""The gateway's pure parts: the history of runs, events and text of logs, sessions, throttling, what is hidden."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from fastflow_contracts.logs import STREAMS, Chunk, Piece, log_lines
+from fastflow_contracts.messages import Presence
+from fastflow_contracts.run import Attempt, Ended, ErrorType, Run, Running, Status, Verdict
+from fastflow_gateway import auth, events, views
+from fastflow_gateway.auth import SESSION_S, Gate, local_path
+from fastflow_gateway.events import PlainText, Tail
+from fastflow_gateway.history import BadCursor, History, Query
+from fastflow_gateway.middleware import shown_path
+from fastflow_gateway.throttle import CALLERS_MAX, Throttle
+from tests.support.records import T0, a_presence, a_run, at
+
+RUNS = st.lists(
+    st.tuples(st.sampled_from("ab"), st.integers(0, 50), st.sampled_from([None, *Verdict])), max_size=40
+).map(lambda rows: [_run(*row) for row in rows])
+
+
+def _run(pipeline: str, created: int, verdict: Verdict | None) -> Run:
+    run = a_run(pipeline, created=created)
+    return run if verdict is None else replace(run, state=Ended(verdict=verdict, at=at(created + 2)))
+
+
+def _history(runs: list[Run], **bounds: int) -> History:
+    history = History(**bounds)
+    for revision, run in enumerate(runs, start=1):
+        history.put(run, revision)
+    return history
+
+
+@given(RUNS, st.integers(1, 7), st.sampled_from([None, "a", "b"]), st.sampled_from([None, *Status]))
+def test_pages_show_every_matching_run_once_newest_first(
+    runs: list[Run], limit: int, pipeline: str | None, status: Status | None
+) -> None:
+    """Whatever the filter and the size of a page."""
+    history, seen, cursor = _history(runs), list[Run](), None
+    while True:
+        page, cursor = history.page(Query(pipeline=pipeline, status=status), limit=limit, cursor=cursor)
+        assert len(page) <= limit
+        seen += page
+        if cursor is None:
+            break
+    wanted = [r for r in runs if pipeline in (None, r.pipeline) and status in (None, r.status)]
+    assert sorted(r.id for r in seen) == sorted(r.id for r in wanted)
+    assert all(newer.created_at >= older.created_at for newer, older in pairwise(seen))
+
+
+@given(RUNS, st.integers(0, 50), st.integers(0, 50))
+def test_dates_are_inclusive(runs: list[Run], since: int, until: int) -> None:
+    """Both ends of the range belong to it."""
+    page, _ = _history(runs).page(Query(since=at(since), until=at(until)), limit=1000)
+    assert {r.id for r in page} == {r.id for r in runs if at(since) <= r.created_at <= at(until)}
+
+
+@given(RUNS, st.integers(1, 10))
+def test_totals_outlive_what_is_forgotten(runs: list[Run], runs_max: int) -> None:
+    """Beyond the bound the oldest ended runs go; they still count, and no active run is ever forgotten."""
+    history = _history(runs, runs_max=runs_max)
+    active = [r for r in runs if not r.is_over]
+    assert len(history) <= max(runs_max, len(active))
+    assert all(history.get(r.id) for r in active)
+    for name in "ab":
+        tally = history.tally(name)
+        of_it = [r for r in runs if r.pipeline == name]
+        assert (tally.total, tally.active) == (len(of_it), len([r for r in of_it if not r.is_over]))
+        assert tally.successful == len([r for r in of_it if r.status is Status.SUCCESS])
+
+
+def test_only_news_counts() -> None:
+    """An older or repeated version changes nothing; a newer one replaces what was counted; a removed run is gone."""
+    history, run = History(), a_run("demo")
+    ended = replace(run, state=Ended(verdict=Verdict.SUCCESS, at=at(4)))
+    assert history.put(run, 5)
+    assert not history.put(ended, 5)
+    assert history.put(ended, 6)
+    assert not history.put(run, 4)
+    tally = history.tally("demo")
+    assert (tally.total, tally.successful, tally.active, tally.success_seconds) == (1, 1, 0, 4.0)
+    history.remove(run.id)
+    history.remove(run.id)
+    assert (history.tally("demo").total, len(history), history.latest("demo", 5)) == (0, 0, [])
+
+
+@pytest.mark.parametrize(
+    "cursor", ["x", "1-x", "-", "1-" + "g" * 36, "9" * 30 + "-00000000-0000-4000-8000-000000000000"]
+)
+def test_a_foreign_cursor_is_refused(cursor: str) -> None:
+    """A cursor is ours or none."""
+    with pytest.raises(BadCursor):
+        History().page(Query(), limit=1, cursor=cursor)
+
+
+PIECES = st.lists(
+    st.builds(
+        Piece, st.integers(0, 1000), st.integers(0, 2), st.text(st.sampled_from('ab\n"\\\x00\u2028é'), max_size=8)
+    ),
+    max_size=6,
+)
+CHUNKS = st.lists(PIECES, max_size=5).map(
+    lambda many: [Chunk(at=1_767_225_600.0, lines=tuple(pieces), end=(n, 0)) for n, pieces in enumerate(many)]
+)
+
+
+@given(CHUNKS)
+def test_events_say_each_line_once_and_know_their_place(chunks: list[Chunk]) -> None:
+    """Joined where they say that more follows, the events of each stream are its lines; ids count up without a gap."""
+    said: dict[str, list[str]] = {name: [] for name in STREAMS}
+    is_open = dict.fromkeys(STREAMS, False)
+    for sequence, chunk in enumerate(chunks, start=1):
+        for index, raw in enumerate(events.log_events(chunk, sequence, 3)):
+            event_id, name, data, empty, end = raw.decode().split("\n")
+            assert (event_id, name, empty, end) == (f"id: {sequence}:{index}", "event: log", "", "")
+            line = json.loads(data.removeprefix("data: "))
+            assert line["attempt"] == 3
+            if is_open[line["stream"]]:
+                said[line["stream"]][-1] += line["line"]
+            else:
+                said[line["stream"]].append(line["line"])
+            is_open[line["stream"]] = line.get("more", False)
+    for name in STREAMS:
+        assert said[name] == [line.text for line in log_lines(chunks) if line.stream == name]
+
+
+@given(CHUNKS)
+def test_plain_text_is_what_was_written(chunks: list[Chunk]) -> None:
+    """With one stream it is that stream to the byte; with several, a line is only ever ended, never changed."""
+    one = [Chunk(at=c.at, lines=tuple(Piece(p.ms, 1, p.text) for p in c.lines), end=c.end) for c in chunks]
+    reader = PlainText()
+    assert "".join(reader.text(chunk, 1) for chunk in one) == "".join(p.text for c in one for p in c.lines)
+    reader = PlainText()
+    text = "".join(reader.text(chunk, 1) for chunk in chunks)
+    assert text.replace("\n", "") == "".join(p.text for c in chunks for p in c.lines).replace("\n", "")
+
+
+@given(st.lists(st.text("ab\n\r\u2028", max_size=6), max_size=8), st.integers(1, 4))
+def test_the_tail_is_the_end_of_the_text(parts: list[str], lines_max: int) -> None:
+    """However the text comes in parts, its last lines are its last lines."""
+    tail = Tail(lines_max)
+    for part in parts:
+        tail.add(part)
+    *ended, rest = "".join(parts).split("\n")
+    whole = [line + "\n" for line in ended] + ([rest] if rest else [])
+    assert tail.text() == "".join(whole[-lines_max:])
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [("12:3", (12, 3)), ("12", (12, 0)), (None, (0, -1)), ("", (0, -1)), ("x", (0, -1)), ("1:2:3", (0, -1))],
+)
+def test_a_place_is_read_back(text: str | None, place: tuple[int, int]) -> None:
+    """What is no place of ours is the beginning."""
+    assert events.parse_place(text) == place
+
+
+def test_a_session_is_good_for_its_time_and_its_token() -> None:
+    """It ends by the clock, with another token, and when anything in it is changed."""
+    gate = Gate("one token of many")
+    cookie = gate.new_session(T0)
+    session = gate.session(cookie, T0)
+    assert session is not None
+    assert gate.session(cookie, T0 + timedelta(seconds=SESSION_S)) is None
+    assert Gate("another token").session(cookie, T0) is None
+    for index in range(len(cookie)):
+        changed = cookie[:index] + ("1" if cookie[index] != "1" else "2") + cookie[index + 1 :]
+        assert gate.session(changed, T0) is None
+    other = gate.session(gate.new_session(T0), T0)
+    assert other is not None
+    assert not auth.is_csrf_token(session, other.csrf)
+    assert auth.is_csrf_token(session, session.csrf)
+
+
+@given(st.text())
+def test_any_text_can_be_asked_about(text: str) -> None:
+    """No cookie, token or address makes the rules fail."""
+    gate = Gate("one token of many")
+    assert not gate.knows_bearer(text)
+    assert gate.session(text, T0) is None
+    path = local_path(text)
+    assert path.startswith("/")
+    assert not path.startswith(("//", "/\\"))
+
+
+def test_a_throttled_caller_waits_and_others_do_not() -> None:
+    """Three failures at once, then one a minute; forgetting is bounded."""
+    throttle = Throttle(burst=3, per_minute=1)
+    for _ in range(3):
+        assert throttle.wait_s("a", 0) == 0
+        throttle.failed("a", 0)
+    assert throttle.wait_s("a", 0) == 60
+    assert throttle.wait_s("b", 0) == 0
+    assert throttle.wait_s("a", 59) == 1
+    assert throttle.wait_s("a", 60) == 0
+    for n in range(CALLERS_MAX):
+        throttle.failed(str(n), 61)
+    assert throttle.wait_s("a", 61) == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/api/webhooks/demo/key", "/api/webhooks/demo/***"),
+        ("/api/webhooks/demo/key/more", "/api/webhooks/demo/***"),
+        ("//api//webhooks//demo//key", "//api//webhooks//demo/***"),
+        ("/api/webhooks/demo/a\nb", "/api/webhooks/demo/***"),
+        ("/api/runs/a\nb", "/api/runs/a\\nb"),
+        ("/api/runs", "/api/runs"),
+    ],
+)
+def test_a_logged_path_has_no_key_and_one_line(path: str, shown: str) -> None:
+    """Wherever the key stands."""
+    assert shown_path(path) == shown
+
+
+def test_secrets_are_hidden_wherever_they_stand() -> None:
+    """In the pipeline and in each schedule; names and clear values stay."""
+    metadata = {
+        "webhook_key": "k1",
+        "encrypted_env": {"A": "gAAAA1"},
+        "default_env": {"B": "shown"},
+        "schedules": [{"id": "s", "webhook_key": "k2", "encrypted_env": {"C": "gAAAA2"}}],
+    }
+    text = views.hide_secrets(json.dumps(metadata))
+    assert not any(secret in text for secret in ("k1", "k2", "gAAAA1", "gAAAA2"))
+    assert all(name in text for name in ('"A"', '"C"', "shown", '"s"'))
+    assert views.hide_secrets("{broken") == ""
+
+
+def _attempt(number: int, *, error: ErrorType | None = None) -> Attempt:
+    begin = number * 100
+    return Attempt(
+        number=number,
+        runner=f"r{number}",
+        claimed_at=at(begin),
+        prepared_at=at(begin + 1),
+        started_at=at(begin + 2),
+        finished_at=at(begin + 50),
+        exit_code=1 if error else 0,
+        error_type=error,
+        memory_bytes_peak=number * 1000,
+        warnings=("soft limit",),
+    )
+
+
+def test_a_view_of_a_retried_run_is_about_its_newest_attempt() -> None:
+    """Phases and result are the last attempt's, start and end the whole run's, peaks the highest."""
+    run = replace(
+        a_run("demo", retry_attempts=1, env_names=("A",)),
+        attempts=(_attempt(1, error=ErrorType.OOM), _attempt(2)),
+        state=Ended(verdict=Verdict.SUCCESS, at=at(250)),
+    )
+    shown = views.run(run, runners=(), now=at(300))
+    assert (shown.status, shown.exit_code, shown.error_type, shown.runner) == ("SUCCESS", 0, None, "r2")
+    assert (shown.started_at, shown.finished_at) == (at(102), at(250))
+    assert (shown.phases.queued, shown.phases.claimed, shown.phases.finished) == (at(150), at(200), at(250))
+    assert (shown.memory_bytes_peak, shown.warnings) == (2000, ("soft limit",))
+    assert (shown.waiting_on, shown.env_vars) == (None, {"A": "***"})
+
+
+def test_a_running_run_waits_for_its_environment_only() -> None:
+    """Once that stands ready it waits for nothing."""
+    state = Running(attempt=1, runner="r1", epoch=1, claimed_at=at(1))
+    run = replace(a_run(), state=state)
+    assert views.waiting_on(run, runners=(), now=at(2)) == views.ENVIRONMENT
+    ready = replace(run, state=replace(state, prepared_at=at(2)))
+    assert views.waiting_on(ready, runners=(), now=at(3)) is None
+    assert views.run(ready, runners=(), now=at(3)).started_at == at(2)
+
+
+@pytest.mark.parametrize(
+    ("runners", "waits_for"),
+    [
+        ((), "a runner: none is connected"),
+        ((replace(a_presence(), leaving=True),), "a runner: none is connected"),
+        ((replace(a_presence(), kinds=("notebook",)),), "a runner that takes scripts: none is connected"),
+        ((a_presence("r1", slots=1, busy=1), a_presence("r2", slots=2, busy=2)), "a free runner slot: 3 of 3 are busy"),
+        ((a_presence("r1", slots=1, busy=1), a_presence("r2", slots=2, busy=1)), "a runner to take it"),
+    ],
+)
+def test_a_waiting_run_names_what_it_waits_for(runners: tuple[Presence, ...], waits_for: str) -> None:
+    """By the runners there are."""
+    assert views.waiting_on(a_run(), runners=runners, now=at(1)) == waits_for
