@@ -12,9 +12,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 DISTRIBUTIONS := libs/contracts services/syncer services/scheduler services/runner services/gateway cli
 # The last suites start whole systems and kill them; what fails fast comes first.
 SUITES := tests/unit tests/wire tests/docker tests/e2e tests/chaos
-CHECKED := libs services cli tests bench
+CHECKED := libs services cli tests bench docs
 
-.PHONY: help setup run test lint types fmt bench lock clean
+.PHONY: help setup run test lint types fmt docs bench lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -37,6 +37,9 @@ types: $(VENV)/.dev ## mypy --strict
 fmt: $(VENV)/.dev ## format the code and mend what ruff can
 	$(BIN)/ruff check --fix $(CHECKED)
 	$(BIN)/ruff format $(CHECKED)
+
+docs: setup ## write the generated parts of README and ARCHITECTURE
+	$(BIN)/python docs/generate.py
 
 bench: $(VENV)/.dev ## measure trigger -> first log line, beside `docker run`
 	$(BIN)/python -m bench

@@ -1,0 +1,113 @@
+"""The generated parts of the documents: settings, the life of a run, who may import what, streams.
+
+``python docs/generate.py`` writes them between their markers; ``--check`` only says whether they are up to date. A
+part stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from nats.js.api import StreamConfig
+
+from fastflow.settings import markdown as settings_table
+from fastflow_contracts.run import EDGES, Status
+from fastflow_contracts.streams import CONSUMERS, STREAMS
+
+ROOT = Path(__file__).parent.parent
+
+#: Which distribution may import which of ours, and which third-party package is whose alone.
+MATRIX: Mapping[str, frozenset[str]] = {
+    "fastflow_contracts": frozenset(),
+    "fastflow_syncer": frozenset({"fastflow_contracts"}),
+    "fastflow_scheduler": frozenset({"fastflow_contracts"}),
+    "fastflow_runner": frozenset({"fastflow_contracts"}),
+    "fastflow_gateway": frozenset({"fastflow_contracts"}),
+    "fastflow": frozenset(
+        {"fastflow_contracts", "fastflow_syncer", "fastflow_scheduler", "fastflow_runner", "fastflow_gateway"}
+    ),
+}
+
+
+def run_diagram() -> str:
+    """A Mermaid state diagram, drawn from the table of edges."""
+    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {Status.PENDING}"]
+    for source, targets in EDGES.items():
+        lines += [f"    {source} --> {target}" for target in sorted(targets) if target is not source]
+        if not targets:
+            lines.append(f"    {source} --> [*]")
+    return "\n".join([*lines, "```"])
+
+
+def import_matrix() -> str:
+    """Rows import columns."""
+    names = list(MATRIX)
+    lines = ["| imports → | " + " | ".join(f"`{name}`" for name in names) + " |", "|---" * (len(names) + 1) + "|"]
+    for name, allowed in MATRIX.items():
+        cells = ["·" if other == name else "yes" if other in allowed else "" for other in names]
+        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def stream_table() -> str:
+    """Every stream with its bounds, and who reads it durably."""
+    lines = ["| stream | subjects | keeps | bounds | consumers |", "|---|---|---|---|---|"]
+    for stream in STREAMS:
+        readers = [f"`{consumer.name}`" for name, consumer in CONSUMERS if name == stream.name]
+        subjects = ", ".join(f"`{subject}`" for subject in stream.subjects or ())
+        lines.append(f"| `{stream.name}` | {subjects} | {_keeps(stream)} | {_bounds(stream)} | {', '.join(readers)} |")
+    return "\n".join(lines)
+
+
+def _keeps(stream: StreamConfig) -> str:
+    assert stream.retention is not None
+    if stream.retention.value == "workqueue":
+        return "until acknowledged"
+    per_key = stream.max_msgs_per_subject
+    return f"{per_key} revisions a key" if per_key and per_key > 0 else "all"
+
+
+def _bounds(stream: StreamConfig) -> str:
+    found = [f"{(stream.max_bytes or 0) / 1024**3:g} GiB"]
+    if stream.max_age:
+        found.append(f"{stream.max_age / 86_400:g} days")
+    assert stream.discard is not None
+    return ", ".join([*found, "drops the oldest" if stream.discard.value == "old" else "refuses beyond"])
+
+
+PARTS: Mapping[str, tuple[str, Callable[[], str]]] = {
+    "settings": ("README.md", settings_table),
+    "run": ("ARCHITECTURE.md", run_diagram),
+    "imports": ("ARCHITECTURE.md", import_matrix),
+    "streams": ("ARCHITECTURE.md", stream_table),
+}
+
+
+def outdated() -> list[str]:
+    """Names of parts that are not what would be generated now."""
+    return [name for name, (file, make) in PARTS.items() if _replaced(name, file, make()) != (ROOT / file).read_text()]
+
+
+def _replaced(name: str, file: str, text: str) -> str:
+    pattern = re.compile(f"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    document = (ROOT / file).read_text()
+    if not pattern.search(document):
+        raise SystemExit(f"{file} has no part {name}")
+    return pattern.sub(lambda match: f"{match[1]}{text.rstrip()}\n{match[2]}", document)
+
+
+def main() -> None:
+    """Write or check."""
+    if "--check" in sys.argv:
+        if stale := outdated():
+            raise SystemExit(f"out of date: {', '.join(stale)}; run `make docs`.")
+        return
+    for name, (file, make) in PARTS.items():
+        (ROOT / file).write_text(_replaced(name, file, make()))
+
+
+if __name__ == "__main__":
+    main()
