@@ -83,11 +83,12 @@ class Channel:
         """Everything with a sequence greater than *after* that is there by now; ends when there is no more."""
         while True:
             if after < self._dropped:
+                dropped = self._dropped  # as it is now: while this is read more is dropped, which nobody has seen yet
                 async with aclosing(self._replay(after)) as replay:
                     async for item in replay:
                         yield item
                         after = item.sequence
-                after = max(after, self._dropped)
+                after = max(after, dropped)
             # One lookup for each item: between two of them the kept ones move on, and a slow follower must hold none.
             elif (kept := self._next(after)) is not None:
                 yield kept
