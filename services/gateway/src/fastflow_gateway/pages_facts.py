@@ -120,7 +120,7 @@ def pipeline_settings(pipeline: shapes.Pipeline) -> list[Fact]:
     if given.get("max_instances"):
         found.append(Fact(name="At once", text=f"{given['max_instances']} at most"))
     if pipeline.live_since is not None:
-        found.append(Fact(name="Live since", text=words.exact(pipeline.live_since)))
+        found.append(Fact(name="Live since", at=pipeline.live_since))
     if pipeline.commit is not None:
         found.append(Fact(name="Commit", text=words.commit(pipeline.commit)))
     return found
