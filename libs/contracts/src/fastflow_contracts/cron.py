@@ -14,6 +14,7 @@ skipped hour asks for nothing and a repeated one counts twice.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -102,18 +103,21 @@ _FIELDS = (
 )
 
 
+_searching = threading.Lock()
+
+
 class _Cron(NamedTuple):
-    expanded: str
-    """The same expression with every value spelled out."""
-    either_day: bool
+    calendar: croniter
+    """Of the same expression with every value spelled out. Costly to make, and it remembers where it looked last."""
     in_every_hour: bool
 
     def wall_after(self, wall: datetime) -> datetime:
         """The next wall-clock time (naive) after *wall* that matches."""
-        return croniter(self.expanded, wall, day_or=self.either_day).get_next(datetime)
+        with _searching:
+            return self.calendar.get_next(datetime, start_time=wall)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def _parse(expr: str) -> _Cron:
     if len(expr) > CRON_CHARACTERS_MAX:
         raise ValueError(f"it is longer than {CRON_CHARACTERS_MAX} characters")
@@ -122,11 +126,10 @@ def _parse(expr: str) -> _Cron:
     if len(fields) != len(_FIELDS):
         raise ValueError(f"it has {len(fields)} fields, five are needed")
     values = [field.values(text) for field, text in zip(_FIELDS, fields, strict=True)]
-    return _Cron(
-        expanded=" ".join(",".join(map(str, numbers)) for numbers in values),
-        either_day=not (fields[2].startswith("*") or fields[4].startswith("*")),
-        in_every_hour=len(values[1]) == 24,
-    )
+    expanded = " ".join(",".join(map(str, numbers)) for numbers in values)
+    either_day = not (fields[2].startswith("*") or fields[4].startswith("*"))
+    calendar = croniter(expanded, datetime(2024, 1, 1), day_or=either_day)  # noqa: DTZ001 - wall-clock time
+    return _Cron(calendar, in_every_hour=len(values[1]) == 24)
 
 
 def _next_fixed_time(cron: _Cron, tz: ZoneInfo, after: datetime) -> datetime:

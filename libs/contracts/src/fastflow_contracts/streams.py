@@ -120,6 +120,7 @@ STREAMS: Final[tuple[StreamConfig, ...]] = (
     ),
     _bucket(subjects.PIPELINES, history=5, bytes_max=GIB // 2, value_bytes_max=MIB),
     _bucket(subjects.RUNNERS, history=1, bytes_max=64 * MIB, value_bytes_max=MIB // 4, age_s=DAY_S),
+    _bucket(subjects.SCHEDULES, history=1, bytes_max=128 * MIB, value_bytes_max=MIB // 64),
     _bucket(subjects.LINKS, history=5, bytes_max=16 * MIB, value_bytes_max=MIB // 4),
     StreamConfig(
         name=object_stream(subjects.BUNDLES),

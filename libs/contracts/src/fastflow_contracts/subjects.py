@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from fastflow_contracts.ids import RunId, check_run_id
-from fastflow_contracts.names import PipelineName, name_of, token
+from fastflow_contracts.names import PipelineName, name_of, text_of, token
 
 Kind = Literal["script", "notebook"]
 
@@ -25,12 +25,17 @@ SYNC = "ff.sync.request"
 RUNS = "ff_runs"
 PIPELINES = "ff_pipelines"
 RUNNERS = "ff_runners"
+SCHEDULES = "ff_schedules"
 BUNDLES = "ff_bundles"
 LINKS = "ff_links"
 
 RUN_KEYS = "run.>"
 PIPELINE_KEYS = "pipeline.*"
 RUNNER_KEYS = "runner.*"
+SCHEDULE_STATES = "sched."
+"""Prefix of the keys that schedulers write."""
+SCHEDULE_SWITCHES = "switch."
+"""Prefix of the keys that gateways write, for people."""
 SYNC_STATUS_KEY = "sync.status"
 INSTALLATION_KEY = "installation"
 """In the pipelines' bucket: random, made once; tells installations apart that share a Docker daemon."""
@@ -41,6 +46,14 @@ class RunRef(NamedTuple):
 
     pipeline: PipelineName
     run_id: RunId
+
+
+class JobRef(NamedTuple):
+    """One schedule of one pipeline: what people call a scheduler's job."""
+
+    pipeline: PipelineName
+    schedule: str
+    """``Schedule.id``."""
 
 
 def trigger(pipeline: PipelineName) -> str:
@@ -141,6 +154,25 @@ def links_key(pipeline: PipelineName) -> str:
 
 def runner_key(runner_id: str) -> str:
     return f"runner.{runner_id}"
+
+
+def job_id(job: JobRef) -> str:
+    """The job as one segment of a URL or two tokens of a key."""
+    return f"{token(job.pipeline)}.{token(job.schedule)}"
+
+
+def parse_job_id(text: str) -> JobRef:
+    """Raises ``BadToken`` or ``BadName``."""
+    pipeline, _, schedule = text.partition(".")
+    return JobRef(name_of(pipeline), text_of(schedule))
+
+
+def schedule_state_key(job: JobRef) -> str:
+    return SCHEDULE_STATES + job_id(job)
+
+
+def schedule_switch_key(job: JobRef) -> str:
+    return SCHEDULE_SWITCHES + job_id(job)
 
 
 def _ref(text: str, prefix: str) -> RunRef:
