@@ -171,6 +171,9 @@ async def test_a_gateway_without_a_token_does_not_start(bus: Bus) -> None:
     with pytest.raises(BadSettings, match="FASTFLOW_ADMIN_TOKEN"):
         async with running_gateway(bus, admin_token="short"):
             pass
+    with pytest.raises(BadSettings, match="FASTFLOW_WEBHOOK_BYTES_MAX"):
+        async with running_gateway(bus, webhook_bytes_max=2**30):
+            pass
 
 
 async def test_what_is_no_http_is_answered_without_a_traceback(client: Client) -> None:

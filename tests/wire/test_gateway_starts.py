@@ -119,6 +119,16 @@ async def test_a_start_beyond_max_instances_is_told_to_wait(bus: Bus, client: Cl
     assert (await client.post("/api/pipelines/one/run", headers=headers)).status == 200
 
 
+async def test_a_trigger_stored_twice_is_not_declined_because_of_its_own_run(bus: Bus, client: Client) -> None:
+    """With room for one, many requests with one key all get that one run."""
+    await publish_pipeline(bus, "one", a_bundle(main_py="1"), max_instances=1)
+    headers = {"Idempotency-Key": "once"}
+    answers = await asyncio.gather(*(client.post("/api/pipelines/one/run", headers=headers) for _ in range(10)))
+    assert {(answer.status, answer.json.get("id")) for answer in answers} == {(200, answers[0].json["id"])}
+    too_long = await client.post("/api/pipelines/one/run", headers={"Idempotency-Key": "x" * 256})
+    assert too_long.status == 422
+
+
 async def test_without_a_scheduler_the_trigger_is_stored_and_will_run(
     bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,7 +72,7 @@ def idempotency_key(request: web.Request, *names: str) -> str | None:
     for name in names:
         if key := request.headers.get(name, "").strip():
             if len(key) > IDEMPOTENCY_KEY_CHARACTERS_MAX:
-                raise Refused(400, f"{name} may have at most {IDEMPOTENCY_KEY_CHARACTERS_MAX} characters.")
+                raise Refused(422, f"{name} may have at most {IDEMPOTENCY_KEY_CHARACTERS_MAX} characters.")
             return key
     return None
 

@@ -80,7 +80,8 @@ class Door:
                     while answer.declined is None and self._model.history.get(run_id) is None:
                         answer.wake.clear()
                         await answer.wake.wait()
-        return answer.declined or await self._model.run(run_id) or run_id
+        # The run first: a trigger that was stored twice may be declined because of the run it started.
+        return await self._model.run(run_id) or answer.declined or run_id
 
     async def cancel(self, known: Known) -> Known:
         """Ask for the end of a run and wait until its record says so, or until the wait is over."""

@@ -43,7 +43,7 @@ async def start_by_webhook(request: web.Request) -> web.Response:
 
 async def _authenticated(request: web.Request) -> tuple[PipelineRecord, str | None]:
     """The pipeline, and the run configuration whose key was given. Raises ``Refused``."""
-    throttle, caller = request.app[keys.THROTTLE], f"webhook {request.remote}"
+    throttle, caller = request.app[keys.THROTTLE], f"webhook {request.remote} {request.match_info['name']}"
     loop = asyncio.get_running_loop()
     if wait_s := throttle.wait_s(caller, loop.time()):
         raise Refused(429, "too many wrong keys; wait a moment.", headers={"Retry-After": str(wait_s)})
