@@ -180,6 +180,38 @@ async def test_scrolling_up_stops_following_until_asked(bus: Bus, page: Page) ->
     await expect(page.get_by_text("the last one")).to_be_in_viewport()
 
 
+async def test_the_log_can_be_searched(bus: Bus, page: Page) -> None:
+    """``/`` leads to the field, Enter to the next find; finds are counted and the lines stay what they are."""
+    hands, ref = Hands(bus), await created(bus)
+    await hands.claim(ref)
+    await hands.say(ref, *(f"line {number}" for number in range(300)))
+    await page.goto(f"/runs/{ref.run_id}")
+    await expect(page.locator(".row")).to_have_count(300)
+    await page.keyboard.press("/")
+    await page.keyboard.type("LINE 12")
+    hits = page.locator("[data-log-hits]")
+    await expect(hits).to_have_text("11/11")
+    await page.keyboard.press("Enter")
+    await expect(hits).to_have_text("1/11")
+    await expect(page.get_by_text("line 12", exact=True)).to_be_in_viewport()
+    await page.keyboard.press("Escape")
+    await expect(hits).to_have_text("")
+
+
+async def test_the_chosen_colours_stay(page: Page) -> None:
+    """Light, dark, or as the system has it; remembered in this browser."""
+    await page.goto("/")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = await page.evaluate(ground)
+    toggle = page.get_by_role("button", name="Colours")
+    await toggle.click()
+    await toggle.click()
+    dark = await page.evaluate(ground)
+    assert dark != light
+    await page.goto("/runs")
+    assert await page.evaluate(ground) == dark
+
+
 async def test_each_attempt_has_its_own_part_of_the_log(bus: Bus, page: Page) -> None:
     """Every attempt is headed, and the list of attempts leads there."""
     hands, run = Hands(bus), a_run("hello", retry_attempts=1, retry_strategy=None)
@@ -230,9 +262,11 @@ async def test_reading_and_starting_need_no_scripts(url: str) -> None:
         await expect(page.locator("dt", has_text="day")).to_be_visible()
 
 
-@pytest.mark.parametrize("path", ["/", "/runs", "/pipelines/hello", "/pipelines/hello/start", "/nowhere"])
-async def test_no_page_is_wider_than_a_phone(page: Page, path: str) -> None:
+async def test_no_page_is_wider_than_a_phone(bus: Bus, page: Page) -> None:
     """At 380 pixels nothing has to be scrolled sideways."""
+    ref = await created(bus)
+    await Hands(bus).say(ref, "a line that is much longer than any phone is wide, " * 10)
     await page.set_viewport_size({"width": 380, "height": 800})
-    await page.goto(path)
-    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for path in ("/", "/runs", "/pipelines/hello", "/pipelines/hello/start", f"/runs/{ref.run_id}", "/nowhere"):
+        await page.goto(path)
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path

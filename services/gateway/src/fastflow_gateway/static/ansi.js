@@ -39,9 +39,9 @@ function add(target, text, state) {
 }
 
 // A word of ours within a line of theirs.
-export function mark(target, text) {
+export function mark(target, text, name = "odd") {
   const span = document.createElement("span");
-  span.className = "odd";
+  span.className = name;
   span.textContent = text;
   target.append(span);
   return span;

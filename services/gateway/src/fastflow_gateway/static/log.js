@@ -82,7 +82,7 @@ export class Log {
     row.characters += line.line.length;
     if (room > 0) this.states[line.stream] = render(line.line.slice(0, room), row.text, this.states[line.stream] ?? start());
     if (row.characters > LINE_CHARACTERS_MAX) {
-      row.rest ??= mark(row.text, "");
+      row.rest ??= mark(row.text, "", "odd rest");
       row.rest.textContent = `${(row.characters - LINE_CHARACTERS_MAX).toLocaleString("en")} more characters in the whole log`;
     }
     if (line.more) this.open[line.stream] = row;

@@ -1,0 +1,61 @@
+"""What a gateway keeps of a log, and what it reads again, on a real bus."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from fastflow_contracts import streams, subjects
+from fastflow_contracts.pull import Batch, Message
+from fastflow_contracts.wire import Bus
+from fastflow_gateway import follow
+from fastflow_gateway.follow import ITEM_BYTES, Channel
+from tests.support.records import a_run
+
+
+def render(message: Message) -> tuple[int, tuple[bytes, ...]]:
+    return 1, (message.data,)
+
+
+async def test_what_is_dropped_while_something_dropped_is_read_is_not_skipped(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log grows far beyond what is kept just when a follower has read the older part from the bus."""
+    monkeypatch.setattr(follow, "KEPT_BYTES_MAX", 10 * ITEM_BYTES)
+    subject = subjects.log(a_run().ref, 1)
+    channel = Channel(bus, streams.LOGS, subject, render, is_settled=False)
+    wake = asyncio.Event()
+    channel.wakes.add(wake)
+    sent: list[int] = []
+
+    async def grow() -> None:
+        """Store more than is kept, and wait until the channel has it."""
+        for _ in range(50):
+            sent.append(await bus.publish(subject, f"{len(sent)}".encode()))
+        while [item.sequence async for item in channel.items(sent[-1] - 1)] != sent[-1:]:
+            await wake.wait()
+            wake.clear()
+
+    original = follow.feed
+
+    async def slow_to_close(*arguments: Any, **named: Any) -> AsyncGenerator[Batch]:
+        try:
+            async with aclosing(original(*arguments, **named)) as batches:
+                async for batch in batches:
+                    yield batch
+        finally:
+            if len(sent) == 50:
+                await grow()
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        serving = group.create_task(channel.serve())
+        await grow()
+        monkeypatch.setattr(follow, "feed", slow_to_close)
+        told = [item.sequence async for item in channel.items(0)]
+        serving.cancel()
+    assert len(sent) == 100
+    assert told == sent
