@@ -17,7 +17,7 @@ async def test_the_image_is_built_once_and_found_again(docker: Docker) -> None:
     assert lines == []
     made = await docker.images.inspect(first)
     assert made["Config"]["User"] == "65532:65532"
-    assert made["Config"]["Entrypoint"] == ["/usr/bin/python3", "-I", "-S", "/opt/fastflow/supervisor.py"]
+    assert made["Config"]["Entrypoint"] == ["/usr/bin/python3", "-I", "-S", "/opt/fastflow/supervisor.pyc"]
 
 
 async def test_a_failed_build_ends_with_the_daemons_last_words(docker: Docker) -> None:
