@@ -1,0 +1,162 @@
+"""The runner dies in the middle of a run. The run ends once, correctly, with a whole log."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastflow_contracts.run import ErrorType, Run, Running, Status
+from fastflow_contracts.subjects import RunRef
+from tests.chaos.evidence import gather
+from tests.chaos.verdict import wrongs
+from tests.chaos.world import COUNT, World
+from tests.support.processes import Service
+from tests.support.tripwire import Moment, Tripwire
+
+docker = pytest.mark.docker
+
+LAST_WORDS = "import time\nprint('0')\ntime.sleep(2)\nprint('1')\nraise SystemExit(7)\n"
+PATIENT = "import time\nprint('0')\ntime.sleep(60)\n"
+RECORD = b'"state":{"type":"'
+
+
+async def settled(world: World, runner: Service, ref: RunRef, *, lines: int | None = None) -> Run:
+    """The run when it is over and its runner has gone in peace; nothing may be wrong with what they leave."""
+    run = await world.end(ref)
+    assert await runner.terminate() == 0
+    assert wrongs(await gather(world), [ref], lines=lines) == []
+    return run
+
+
+async def under_way(world: World, main: str, *services: Service, **settings: object) -> RunRef:
+    """A run of *main* that has begun to say something."""
+    await world.running(*services)
+    await world.pipeline("script", main, **settings)
+    ref = await world.start("script")
+    await world.first_output(ref)
+    return ref
+
+
+@docker
+async def test_a_restarted_runner_goes_on_with_the_same_container(here: World) -> None:
+    """Killed in the middle and started again: one container, one attempt, every line once."""
+    runner = here.runner()
+    ref = await under_way(here, COUNT.format(lines=300, pause_s=0.01), here.scheduler(), runner)
+    before = await here.container(ref)
+    await runner.kill()
+    await runner.start()
+    await here.adopted(ref)
+    assert await here.container(ref) == before
+    run = await settled(here, runner, ref, lines=300)
+    assert run.status is Status.SUCCESS
+    assert len(run.attempts) == 1
+
+
+@docker
+async def test_a_flood_of_output_survives_two_kills(here: World) -> None:
+    """Three hundred thousand lines, and not one of them is lost, doubled or out of order."""
+    runner = here.runner()
+    ref = await under_way(here, "for n in range(300_000):\n    print(n)\n", here.scheduler(), runner)
+    for epoch in (1, 2):
+        await runner.kill()
+        await runner.start()
+        await here.adopted(ref, epoch=epoch)
+    run = await settled(here, runner, ref, lines=300_000)
+    assert run.status is Status.SUCCESS
+
+
+@docker
+async def test_an_end_that_nobody_saw_is_found_in_the_container(here: World) -> None:
+    """The script ends while no runner is there: its last line and its exit code are recorded by the next one."""
+    runner = here.runner()
+    ref = await under_way(here, LAST_WORDS, here.scheduler(), runner)
+    await runner.kill()
+    await here.script_ended(ref)
+    await runner.start()
+    run = await settled(here, runner, ref)
+    (attempt,) = run.attempts
+    assert (run.status, attempt.exit_code, attempt.error_type) == (Status.FAILED, 7, ErrorType.SCRIPT_ERROR)
+    assert await here.text(run) == "0\n1"
+
+
+@docker
+async def test_a_run_whose_environment_was_being_prepared_is_given_back(here: World) -> None:
+    """No code of it has run, so no attempt is used up."""
+    runner = here.runner()
+    await here.running(here.scheduler(), runner)
+    await here.pipeline("script", "print('0')", requirements="--no-index\n")
+    ref = await here.start("script")
+    await here.claimed(ref)
+    await runner.kill()
+    await runner.start()
+    run = await settled(here, runner, ref, lines=1)
+    assert (run.status, run.releases) == (Status.SUCCESS, 1)
+    assert [attempt.number for attempt in run.attempts] == [1]
+
+
+@docker
+async def test_a_cancel_while_the_runner_is_down_takes_effect_when_it_is_back(here: World) -> None:
+    """The record remembers the wish."""
+    runner = here.runner()
+    ref = await under_way(here, PATIENT, here.scheduler(), runner)
+    await runner.kill()
+    await here.cancel(ref)
+    await here.until(ref, lambda run: isinstance(run.state, Running) and run.state.cancel_requested_at is not None)
+    await runner.start()
+    run = await settled(here, runner, ref)
+    assert run.status is Status.INTERRUPTED
+
+
+@docker
+async def test_a_runner_that_is_asked_to_stop_leaves_its_container_to_the_next_one(here: World) -> None:
+    """SIGTERM is no reason to lose work that outlives the process."""
+    runner = here.runner(FASTFLOW_LEAVE_RUNNING="yes")
+    ref = await under_way(here, COUNT.format(lines=300, pause_s=0.01), here.scheduler(), runner)
+    before = await here.container(ref)
+    assert await runner.terminate() == 0
+    assert await here.container(ref) == before
+    await runner.start()
+    await here.adopted(ref)
+    assert await here.container(ref) == before
+    run = await settled(here, runner, ref, lines=300)
+    assert run.status is Status.SUCCESS
+
+
+async def test_a_process_sandbox_dies_with_its_runner(here: World) -> None:
+    """Nothing outlives the runner, so the run is lost, and its log holds what was said until then."""
+    runner = here.runner(sandbox="process")
+    ref = await under_way(here, PATIENT, here.scheduler(), runner)
+    await runner.kill()
+    await runner.start()
+    run = await settled(here, runner, ref)
+    (attempt,) = run.attempts
+    assert (run.status, attempt.error_type) == (Status.FAILED, ErrorType.LOST)
+    assert await here.text(run) == "0"
+
+
+STEPS = {
+    "the claim": RECORD + b'running"',
+    "the environment": b'"prepared_at"',
+    "the first output": b'"lines":[[',
+    "the end of the log": b'"eof":true',
+    "the end of the run": RECORD + b'ended"',
+}
+
+
+@docker
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("step", STEPS)
+async def test_whatever_step_the_runner_dies_at_the_run_succeeds(here: World, step: str, moment: Moment) -> None:
+    """Just before the step is stored, or just after, without having heard of it."""
+    runner = here.runner()
+    scheduler = here.scheduler()
+    await scheduler.start()
+    await here.pipeline("script", "print('0')")
+    tripwire = Tripwire(here.url, runner.die, STEPS[step], moment)
+    async with tripwire.url() as url:
+        await runner.start(FASTFLOW_NATS_URL=url)
+        ref = await here.start("script")
+        await runner.ended()
+    await runner.start()
+    run = await settled(here, runner, ref, lines=1)
+    assert run.status is Status.SUCCESS, run.attempts
+    assert len(run.attempts) == 1

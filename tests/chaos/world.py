@@ -1,0 +1,153 @@
+"""A whole installation of processes on a bus of its own, and what a test may do to it. What must hold is ``verdict``'s."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from fastflow_contracts import messages, subjects
+from fastflow_contracts.ids import RunId
+from fastflow_contracts.machine import Cancel
+from fastflow_contracts.run import Run, Running
+from fastflow_contracts.streams import ensure
+from fastflow_contracts.subjects import RunRef
+from fastflow_contracts.wire import Bus, connect
+from tests.support.processes import BusServer, Service
+from tests.support.system import System
+
+DOCKER_S = 60.0
+LOOK_S = 0.1
+COUNT = "import time\nfor n in range({lines}):\n    print(n)\n    time.sleep({pause_s})\n"
+"""A script whose log is whole if its lines are 0, 1, 2, …"""
+
+
+class Container(NamedTuple):
+    """One container of this installation."""
+
+    id: str
+    state: str
+    run: str
+    """The run it is for; empty for a preparer's."""
+
+
+class World(System):
+    """``bus`` is the test's own connection. Nothing runs yet but the bus."""
+
+    def __init__(self, url: str, bus: Bus, server: BusServer, installation: str, directory: Path, volume: str) -> None:
+        super().__init__(bus)
+        self.url = url
+        self.server = server
+        self._installation = installation
+        self._directory = directory
+        self._volume = volume
+        self.services: list[Service] = []
+
+    def scheduler(self, **settings: str) -> Service:
+        return self._service("scheduler", settings)
+
+    def runner(self, name: str = "one", *, sandbox: str = "docker", **settings: str) -> Service:
+        """A runner that stops at once when it is asked to."""
+        own = {
+            "FASTFLOW_RUNNER_ID": name,
+            "FASTFLOW_SANDBOX": sandbox,
+            "FASTFLOW_DATA_DIR": str(self._directory / name),
+            "FASTFLOW_STORE_VOLUME": self._volume,
+            "FASTFLOW_NETWORK": "none",
+            "FASTFLOW_GRACE_S": "0",
+        }
+        return self._service("runner", own | settings)
+
+    def gateway(self) -> Service:
+        return self._service("gateway", {"FASTFLOW_PORT": "0", "FASTFLOW_ADMIN_TOKEN": secrets.token_urlsafe(24)})
+
+    def syncer(self, pipelines: Path) -> Service:
+        return self._service("syncer", {"PIPELINES_DIR": str(pipelines)})
+
+    async def running(self, *services: Service) -> None:
+        """Start *services*, all at once."""
+        async with asyncio.TaskGroup() as group:
+            for service in services:
+                group.create_task(service.start(), name=f"start-{service.name}")
+
+    async def cancel(self, ref: RunRef) -> None:
+        """Ask for the end of a run."""
+        await self.bus.publish(subjects.command(ref), messages.CANCEL.encode(Cancel()))
+
+    async def adopted(self, ref: RunRef, *, epoch: int = 1) -> Run:
+        """The run, once somebody has taken it over from the holder of *epoch*, or it is over."""
+        return await self.until(ref, lambda run: run.epoch > epoch or run.is_over)
+
+    async def claimed(self, ref: RunRef) -> Run:
+        """The run, once a runner holds it."""
+        return await self.until(ref, lambda run: isinstance(run.state, Running))
+
+    async def containers(self, run_id: RunId | None = None) -> list[Container]:
+        """Those of this installation, or of one of its runs, in whatever state."""
+        filters = [f"label=fastflow.scope={self._installation}"]
+        if run_id is not None:
+            filters.append(f"label=fastflow.run={run_id}")
+        arguments = [word for each in filters for word in ("--filter", each)]
+        template = '{{.ID}}|{{.State}}|{{.Label "fastflow.run"}}'
+        shown = await docker("ps", "--all", "--no-trunc", *arguments, "--format", template)
+        return [Container(*line.split("|")) for line in shown.splitlines()]
+
+    async def container(self, ref: RunRef) -> Container:
+        """The one container of a run."""
+        (found,) = await self.containers(ref.run_id)
+        return found
+
+    async def script_ended(self, ref: RunRef) -> None:
+        """Wait until nothing but the supervisor is alive in the run's container."""
+        container = await self.container(ref)
+        async with asyncio.timeout(DOCKER_S):
+            while len((await docker("top", container.id)).splitlines()) > 2:
+                await asyncio.sleep(LOOK_S)
+
+    async def container_ended(self, ref: RunRef) -> None:
+        """Wait until the run's container has ended by itself."""
+        await docker("wait", (await self.container(ref)).id)
+
+    def _service(self, name: str, settings: Mapping[str, str]) -> Service:
+        service = Service(name, {"FASTFLOW_NATS_URL": self.url, **settings})
+        self.services.append(service)
+        return service
+
+
+@asynccontextmanager
+async def world(directory: Path, volume: str) -> AsyncIterator[World]:
+    """A bus, and what a test starts on it; all of it is gone afterwards, containers included."""
+    async with AsyncExitStack() as stack:
+        server = BusServer(directory / "bus")
+        url = await server.start()
+        stack.push_async_callback(server.end)
+        bus = await stack.enter_async_context(connect(url, name="test"))
+        await ensure(bus.js)
+        entry = await bus.get(subjects.PIPELINES, subjects.INSTALLATION_KEY)
+        assert entry is not None
+        made = World(url, bus, server, entry.value.decode(), directory, volume)
+        stack.push_async_callback(_clear, made)
+        yield made
+
+
+async def _clear(made: World) -> None:
+    for service in made.services:
+        if service.is_running:
+            await service.kill()
+        print(f"--- the log of the {service.name}:", *service.log, sep="\n")
+    if left := await made.containers():
+        await docker("rm", "--force", "--volumes", *(container.id for container in left))
+
+
+async def docker(*words: str) -> str:
+    """What the command says."""
+    process = await asyncio.create_subprocess_exec(
+        "docker", *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(DOCKER_S):
+        out, complaint = await process.communicate()
+    assert process.returncode == 0, f"docker {words[0]}: {complaint.decode()}"
+    return out.decode()

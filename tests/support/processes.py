@@ -1,0 +1,144 @@
+"""Services and the bus as processes of their own, which a test starts, kills and starts again.
+
+A service is ready when its log says so. Whatever happens to the test, its processes end with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections import deque
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from fastflow.bus import embedded_bus
+from fastflow_contracts.service import READY
+
+START_S = 600.0
+"""A first runner may have to build the worker image."""
+END_S = 60.0
+LOG_LINES_MAX = 2000
+_PR_SET_PDEATHSIG = 1
+
+
+class Service:
+    """``python -m fastflow_<name>``, again and again, with the environment it was made with."""
+
+    def __init__(self, name: str, environ: Mapping[str, str]) -> None:
+        self.name = name
+        self.environ = dict(environ)
+        self.log: deque[str] = deque(maxlen=LOG_LINES_MAX)
+        """What all its lives have logged, for a test that fails."""
+        self._process: Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    async def start(self, **environ: str) -> None:
+        """Start it and wait until it is ready. *environ*: for this life only."""
+        await self.launch(**environ)
+        await self.ready()
+
+    async def launch(self, **environ: str) -> None:
+        """Start it without waiting."""
+        assert not self.is_running, f"the {self.name} runs already"
+        self._ready.clear()
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", f"fastflow_{self.name}"),
+            env=_plain_environment() | self.environ | {"LOG_JSON": "yes"} | environ,
+            stdin=DEVNULL,
+            stdout=DEVNULL,
+            stderr=PIPE,
+            preexec_fn=_die_with_parent,
+        )
+        self._reading = asyncio.create_task(self._read(self._process), name=f"log-of-{self.name}")
+
+    async def ready(self) -> None:
+        """Wait until it says that it could do its work."""
+        assert self._reading is not None
+        saying = asyncio.create_task(self._ready.wait(), name=f"{self.name}-ready")
+        try:
+            await asyncio.wait({saying, self._reading}, timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            saying.cancel()
+        assert self._ready.is_set(), f"the {self.name} did not become ready:\n" + "\n".join(self.log)
+
+    async def ended(self) -> int:
+        """Wait until it has ended, whoever ends it; its exit code, negative for a signal."""
+        assert self._process is not None
+        assert self._reading is not None
+        async with asyncio.timeout(END_S):
+            code = await self._process.wait()
+        await self._reading
+        return code
+
+    def die(self) -> None:
+        """SIGKILL, without waiting for it: no last words."""
+        self.signal(signal.SIGKILL)
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        self.die()
+        await self.ended()
+
+    async def terminate(self) -> int:
+        """SIGTERM, and its exit code."""
+        self.signal(signal.SIGTERM)
+        return await self.ended()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, if it runs."""
+        if self.is_running:
+            assert self._process is not None
+            self._process.send_signal(number)
+
+    async def _read(self, process: Process) -> None:
+        assert process.stderr is not None
+        while line := await process.stderr.readline():
+            text = line.decode(errors="replace").rstrip()
+            self.log.append(text)
+            try:
+                said = json.loads(text)["event"]
+            except (ValueError, KeyError, TypeError):
+                continue
+            if said == READY:
+                self._ready.set()
+
+
+class BusServer:
+    """A nats-server that writes through to the disk, and can be killed and started on the same store and port."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._life = AsyncExitStack()
+
+    async def start(self) -> str:
+        """Its URL, the same in every life."""
+        return await self._life.enter_async_context(embedded_bus(self._directory))
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        os.kill(int((self._directory / "bus.pid").read_text()), signal.SIGKILL)
+        await self._life.aclose()
+
+    async def end(self) -> None:
+        """Politely."""
+        await self._life.aclose()
+
+
+def _plain_environment() -> dict[str, str]:
+    """This process' environment without settings that were meant for the tests."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("FASTFLOW_")}
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
