@@ -1,0 +1,91 @@
+"""The words of a preparation, and who hears them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from fastflow_runner.preparation import LAST_LINES_MAX, SAID_LINES_MAX, Preparation, Words
+
+
+async def test_a_flood_of_words_is_bounded_and_its_end_is_kept() -> None:
+    """Beyond the bound a mark stands for the rest; the last lines, where the error is, are still known."""
+    words = Words()
+    for number in range(SAID_LINES_MAX * 2):
+        words.add(str(number))
+    assert words.lines == [*map(str, range(SAID_LINES_MAX)), "…"]
+    assert words.last().split("\n") == [str(SAID_LINES_MAX * 2 - n) for n in range(LAST_LINES_MAX, 0, -1)]
+
+
+def test_the_last_words_begin_with_the_error() -> None:
+    """What uv said before it failed does not matter then."""
+    words = Words()
+    for line in ("Resolved 3 packages", "error: no", "  cause: because"):
+        words.add(line)
+    assert words.last() == "error: no\n  cause: because"
+
+
+async def test_an_error_reaches_everyone_after_the_last_word() -> None:
+    """Whoever follows, from the beginning or late, hears all and then gets the error."""
+    go = asyncio.Event()
+    heard: list[list[str]] = [[], []]
+
+    async def steps(words: Words) -> None:
+        words.add("one")
+        await go.wait()
+        words.add("two")
+        raise ValueError("no")
+
+    async def follow(number: int) -> None:
+        async def say(text: str) -> None:
+            heard[number].append(text)
+            go.set()
+
+        with pytest.raises(ValueError, match="no"):
+            await preparation.follow(say)
+
+    preparation = Preparation(steps, name="test")
+    await follow(0)
+    assert preparation.is_needless
+    await follow(1)
+    assert heard == [["one", "two"], ["one\ntwo"]]
+
+
+async def test_one_who_cannot_listen_leaves_alone() -> None:
+    """If passing on the words fails, only that one is told."""
+    done = asyncio.Event()
+
+    async def steps(words: Words) -> None:
+        words.add("one")
+        await done.wait()
+
+    async def deaf(text: str) -> None:
+        raise ConnectionError("the bus is away")
+
+    async def say(text: str) -> None:
+        done.set()
+
+    preparation = Preparation(steps, name="test")
+    with pytest.raises(ConnectionError):
+        await preparation.follow(deaf)
+    await preparation.follow(say)
+
+
+async def test_giving_up_ends_the_steps() -> None:
+    """The steps are cancelled, and have cleaned up when ``give_up`` returns."""
+    begun, ended = asyncio.Event(), False
+
+    async def steps(words: Words) -> None:
+        nonlocal ended
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended = True
+
+    preparation = Preparation(steps, name="test")
+    await begun.wait()
+    assert preparation.is_needless
+    await preparation.give_up()
+    assert ended
