@@ -117,6 +117,14 @@ def test_ctrl_c_ends_what_runs(installation: Installation) -> None:
     installation.stop()
 
 
+def test_ctrl_c_while_it_starts_is_heard(installation: Installation) -> None:
+    """What has not begun is not waited for, and nothing is left."""
+    installation.launch()
+    installation.await_line("bus.url")
+    assert installation.stop() == 0
+    installation.await_silence()
+
+
 def test_a_second_ctrl_c_does_not_wait(installation: Installation) -> None:
     """Not even for a script that will not listen; nothing outlives it for long."""
     installation.add("deaf", DEAF)

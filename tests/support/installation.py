@@ -47,6 +47,11 @@ class Installation:
 
     def start(self, *options: str, source: bool = True, **environ: str) -> None:
         """Start it on a free port with process sandboxes and return once it says that it is ready."""
+        self.launch(*options, source=source, **environ)
+        self.await_line("Ready")
+
+    def launch(self, *options: str, source: bool = True, **environ: str) -> None:
+        """Begin to start it."""
         given = [str(self.pipelines)] if source else []
         command = [*FASTFLOW, "up", *given, "--port", "0", "--sandbox", "process", *options]
         self.process = subprocess.Popen(
@@ -55,7 +60,6 @@ class Installation:
         self.printed = []
         self._lines = queue.Queue()
         threading.Thread(target=_pass_on, args=(self.process, self._lines), daemon=True).start()
-        self.await_line("Ready")
 
     def await_line(self, text: str, *, within_s: float = READY_S) -> None:
         """Wait until it has printed a line with *text*."""

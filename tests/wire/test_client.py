@@ -33,12 +33,12 @@ class Seen:
     """A sink that remembers."""
 
     def __init__(self) -> None:
-        self.lines: list[tuple[int, str, str]] = []
+        self.seen: list[tuple[int, str, str]] = []
         self.states: list[Status] = []
         self.line_came = asyncio.Event()
 
-    def line(self, attempt: int, line: LogLine) -> None:
-        self.lines.append((attempt, line.stream, line.text))
+    def lines(self, attempt: int, lines: list[LogLine]) -> None:
+        self.seen += [(attempt, line.stream, line.text) for line in lines]
         self.line_came.set()
 
     def changed(self, run: Run) -> None:
@@ -165,10 +165,10 @@ async def test_following_hands_on_every_line_and_ends_with_the_run(bus: Bus) -> 
         following = group.create_task(follow(bus, ref, seen))
         await write(bus, ref, 1, "one\ntw")
         await seen.line_came.wait()
-        assert seen.lines == [(1, "stdout", "one")]
+        assert seen.seen == [(1, "stdout", "one")]
         await write(bus, ref, 1, "o\nno newline")
         await finish(bus, ref)
-    assert seen.lines == [(1, "stdout", "one"), (1, "stdout", "two"), (1, "stdout", "no newline")]
+    assert seen.seen == [(1, "stdout", "one"), (1, "stdout", "two"), (1, "stdout", "no newline")]
     assert (await following).status is Status.SUCCESS
     assert Status.SUCCESS not in seen.states
 
@@ -182,4 +182,4 @@ async def test_a_log_is_shown_as_far_as_it_goes(bus: Bus) -> None:
         await write(bus, ref, 1, "half a li")
         seen = Seen()
         await show(bus, ref, seen)
-    assert seen.lines == [(1, "stdout", "half a li")]
+    assert seen.seen == [(1, "stdout", "half a li")]

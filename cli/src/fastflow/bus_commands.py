@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
 import click
 
-from fastflow.connection import bus_options, talk
-
-if TYPE_CHECKING:
-    from fastflow_contracts.wire import Bus
+from fastflow.connection import Url, bus_options, talk
+from fastflow_contracts import streams
+from fastflow_contracts.wire import Bus
 
 
 @click.group()
@@ -21,12 +17,10 @@ def bus() -> None:
 @bus.command()
 @click.option("--replicas", type=click.IntRange(1, 5), default=1, show_default=True, help="Copies of every stream.")
 @bus_options
-def ensure(replicas: int, url: Callable[[], str]) -> None:
+def ensure(replicas: int, url: Url) -> None:
     """Make every stream, bucket and consumer as this version needs them; safe to repeat."""
 
     async def work(connection: Bus) -> None:
-        from fastflow_contracts import streams
-
         await streams.ensure(connection.js, replicas=replicas)
         click.echo(f"{len(streams.STREAMS)} streams and {len(streams.CONSUMERS)} consumers are ready.")
 
@@ -35,6 +29,6 @@ def ensure(replicas: int, url: Callable[[], str]) -> None:
 
 @bus.command(name="url")
 @bus_options
-def print_url(url: Callable[[], str]) -> None:
+def print_url(url: Url) -> None:
     """Print the bus's address with its credentials, for any NATS client: nats -s "$(fastflow bus url)" sub 'ff.>'."""
     click.echo(url())

@@ -17,11 +17,11 @@ from fastflow_contracts.errors import FastFlowError
 
 COMMANDS = {
     "up": ("fastflow.up:up", "Start everything on this machine: bus, services, dashboard."),
-    "run": ("fastflow.run_commands:run", "Start a pipeline."),
+    "run": ("fastflow.start_commands:run", "Start a pipeline."),
     "logs": ("fastflow.run_commands:logs", "Show a run's log."),
     "ps": ("fastflow.run_commands:ps", "List runs."),
     "cancel": ("fastflow.run_commands:cancel", "Stop a run."),
-    "trigger": ("fastflow.run_commands:trigger", "Publish an event that starts a pipeline."),
+    "trigger": ("fastflow.start_commands:trigger", "Publish an event that starts a pipeline."),
     "validate": ("fastflow.validate:validate", "Check pipeline folders; needs no bus."),
     "bus": ("fastflow.bus_commands:bus", "Prepare the bus, or print its address."),
     "config": ("fastflow.config:config", "List every setting."),

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 import click
 
+from fastflow.output import table
+from fastflow.printer import json_option, print_json
+from fastflow.settings import markdown, settings, values
+
 
 @click.command()
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print the table of the README.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+@json_option
 def config(as_markdown: bool, as_json: bool) -> None:
     """List every setting of every service: its variable, its value if set here, its default, what it does.
 
     NAME_FILE names a file that holds the value instead.
     """
-    from fastflow.output import table
-    from fastflow.settings import markdown, settings, values
-
     if as_markdown:
         click.echo(markdown(), nl=False)
         return
@@ -28,7 +28,7 @@ def config(as_markdown: bool, as_json: bool) -> None:
             {"name": s.name, "value": here.get(s.name), "default": s.default, "services": s.services, "help": s.help}
             for s in settings()
         ]
-        click.echo(json.dumps(listed, ensure_ascii=False))
+        print_json(listed)
         return
     rows = [
         (s.name, click.style(here[s.name], bold=True) if s.name in here else s.default or "-", s.help)

@@ -8,19 +8,21 @@ import functools
 import os
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from fastflow.errors import INTERRUPTED, Unreachable
-
-if TYPE_CHECKING:
-    from fastflow_contracts.wire import Bus
+from fastflow_contracts.service import set_up_logging
+from fastflow_contracts.wire import Bus, connect
 
 T = TypeVar("T")
 
 DATA_DIR = ".fastflow"
 URL_FILE = "bus.url"
+
+Url = Callable[[], str]
+"""Finds the address, or raises ``Unreachable``."""
 CONNECT_S = 3.0
 
 
@@ -72,8 +74,6 @@ def bus_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def talk(url: str, work: Callable[[Bus], Coroutine[Any, Any, T]], *, hint: str | None = None) -> T:
     """Connect, do *work*, disconnect. Ctrl-C ends the command with 130, and *hint* on stderr."""
-    from fastflow_contracts.service import set_up_logging
-    from fastflow_contracts.wire import connect
 
     async def session() -> T:
         async with connect(url, name="fastflow-cli", connect_s=CONNECT_S) as bus:

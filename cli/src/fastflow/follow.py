@@ -15,11 +15,14 @@ from fastflow_contracts.streams import LOGS
 from fastflow_contracts.subjects import RunRef
 from fastflow_contracts.wire import Bus
 
+BATCH = 32
+"""Chunks under way at once; one may have 256 KB."""
+
 
 class Sink(Protocol):
     """Takes what is followed, in order."""
 
-    def line(self, attempt: int, line: LogLine) -> None: ...
+    def lines(self, attempt: int, lines: list[LogLine]) -> None: ...
 
     def changed(self, run: Run) -> None: ...
 
@@ -36,7 +39,7 @@ class LogTail:
 
     async def read(self, *, forever: bool) -> None:
         """Hand on what the stream holds beyond what was read before; *forever*: and all that is still to come."""
-        async with aclosing(feed(self._bus, LOGS, self._subject, after=self._last)) as batches:
+        async with aclosing(feed(self._bus, LOGS, self._subject, after=self._last, batch=BATCH)) as batches:
             async for batch in batches:
                 for message in batch.messages:
                     self._take(message)
@@ -46,14 +49,14 @@ class LogTail:
     def close(self) -> None:
         """Hand on unterminated last lines."""
         for attempt, reader in self._readers.items():
-            for line in reader.close():
-                self._sink.line(attempt, line)
+            if lines := reader.close():
+                self._sink.lines(attempt, lines)
 
     def _take(self, message: Message) -> None:
         # No await in here: a cancelled `read` goes on exactly behind the last message that was handed on.
         attempt = subjects.attempt_of_log(message.subject)
-        for line in self._readers.setdefault(attempt, LogReader()).feed(CHUNK.decode(message.data)):
-            self._sink.line(attempt, line)
+        if lines := self._readers.setdefault(attempt, LogReader()).feed(CHUNK.decode(message.data)):
+            self._sink.lines(attempt, lines)
         self._last = message.sequence
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
 import click
+import msgspec
 
 from fastflow import output
 from fastflow_contracts.logs import LogLine
 from fastflow_contracts.run import Pending, Run
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 
 
 class Printer:
@@ -21,14 +24,17 @@ class Printer:
         self._states = states
         self._told = 0
 
-    def line(self, attempt: int, line: LogLine) -> None:
-        """Print one line."""
+    def lines(self, attempt: int, lines: list[LogLine]) -> None:
+        """Print lines of one attempt; those that go to the same place at once."""
         if self._as_json:
-            click.echo(json.dumps(line_json(attempt, line), ensure_ascii=False))
-        elif line.stream == "system":
-            click.secho(line.text, dim=True, err=True)
-        else:
-            click.echo(line.text, err=line.stream == "stderr")
+            click.echo(b"\n".join(msgspec.json.encode(line_json(attempt, line)) for line in lines))
+            return
+        for stream, group in groupby(lines, key=lambda line: line.stream):
+            text = "\n".join(line.text for line in group)
+            if stream == "system":
+                click.secho(text, dim=True, err=True)
+            else:
+                click.echo(text, err=stream == "stderr")
 
     def changed(self, run: Run) -> None:
         """Say once for each failed attempt why it failed and when the next one is due."""
@@ -43,5 +49,10 @@ class Printer:
 
 def line_json(attempt: int, line: LogLine) -> dict[str, Any]:
     """A log line as scripts read it."""
-    at = datetime.fromtimestamp(line.at, UTC).isoformat().replace("+00:00", "Z")
+    at = datetime.fromtimestamp(line.at, UTC)
     return {"ts": at, "attempt": attempt, "stream": line.stream, "line": line.text}
+
+
+def print_json(value: Any) -> None:
+    """Print *value* on one line."""
+    click.echo(msgspec.json.encode(value))

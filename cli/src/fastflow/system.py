@@ -7,8 +7,6 @@ import functools
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NamedTuple
 
-import msgspec
-
 import fastflow_gateway.app
 import fastflow_runner.app
 import fastflow_scheduler.app
@@ -38,7 +36,7 @@ class Part(NamedTuple):
     """One service with its settings."""
 
     name: str
-    settings: msgspec.Struct
+    settings: Any
     serve: Serve
 
 
@@ -49,14 +47,24 @@ def parts(environ: Mapping[str, str], *, say: Callable[[str], None]) -> list[Par
     return [Part(name, load(struct, environ, also_known=known), serve[name]) for name, struct in SETTINGS.items()]
 
 
-async def run(all_parts: list[Part], url: str, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
-    """Run every part on a bus connection of its own until *stop* is set; *ready* is told of each that could work.
+async def run(all_parts: list[Part], url: str, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+    """Run every part on a bus connection of its own until *stop* is set; call *ready* once all of them could work.
 
     A part that fails, or ends by itself, ends them all. Raises an exception group of what went wrong.
     """
+    starting = {part.name for part in all_parts}
+
+    def part_ready(name: str) -> None:
+        starting.discard(name)
+        if not starting:
+            ready()
+
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_run(part, url, stop, ready), name=part.name) for part in all_parts]
+        tasks = [group.create_task(_run(part, url, stop, part_ready), name=part.name) for part in all_parts]
         await _stopped(stop, tasks)
+        for task in tasks:
+            if task.get_name() in starting:
+                task.cancel()  # it may build an image for minutes, and holds nothing yet
         _, late = await asyncio.wait(tasks, timeout=STOP_S)
         if late:
             names_ = ", ".join(sorted(task.get_name() for task in late))

@@ -10,14 +10,18 @@ import time
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import click
 
+from fastflow import client, datadir, system
+from fastflow.bus import embedded_bus
+from fastflow.connection import CONNECT_S, URL_FILE
 from fastflow.errors import INTERRUPTED
-
-if TYPE_CHECKING:
-    from fastflow.plan import Plan
+from fastflow.plan import Options, Plan, check_port, dashboard, make_plan, with_values
+from fastflow_contracts import streams
+from fastflow_contracts.service import now, set_up_logging
+from fastflow_contracts.wire import connect, redacted
 
 
 @click.command()
@@ -43,20 +47,13 @@ def up(
 
     PIPELINES_DIR holds one folder for each pipeline; ./pipelines if it is not given. Ctrl-C stops it all.
     """
-    from fastflow.datadir import held
-    from fastflow.plan import Options, check_port, make_plan
-
     plan = make_plan(Options(pipelines_dir, host, port, data_dir, sandbox, nats_url), os.environ, here=Path.cwd())
-    with held(plan.data_dir):
+    with datadir.held(plan.data_dir):
         check_port(plan.host, plan.port)
         asyncio.run(_up(plan))
 
 
 async def _up(plan: Plan) -> None:
-    from fastflow import datadir, system
-    from fastflow.plan import with_values
-    from fastflow_contracts.service import set_up_logging
-
     began = time.monotonic()
     stop = asyncio.Event()
     _stop_on_signals(stop)
@@ -65,21 +62,14 @@ async def _up(plan: Plan) -> None:
     if not (environ.get("FASTFLOW_ADMIN_TOKEN") or environ.get("FASTFLOW_ADMIN_TOKEN_FILE")):
         token = datadir.login_token(plan.data_dir)
         environ = with_values(environ, FASTFLOW_ADMIN_TOKEN=token)
-    set_up_logging(log_level=environ["LOG_LEVEL"])
+    parts = system.parts(environ, say=_progress)
+    set_up_logging(log_json=parts[0].settings.log_json, log_level=parts[0].settings.log_level)
     _say(click.style(f"fastflow {version('fastflow')}", bold=True) + "\n")
     async with _bus(plan) as url:
-        parts = system.parts(with_values(environ, FASTFLOW_NATS_URL=url), say=_progress)
-        waiting = {part.name for part in parts}
-
-        def ready(name: str) -> None:
-            waiting.discard(name)
-            if not waiting:
-                everything_ready.set()
-
-        everything_ready = asyncio.Event()
+        ready = asyncio.Event()
         async with asyncio.TaskGroup() as group:
-            greeter = group.create_task(_greet(plan, url, token, everything_ready, began), name="greeter")
-            await system.run(parts, url, stop, ready)
+            greeter = group.create_task(_greet(plan, url, token, ready, began), name="greeter")
+            await system.run(parts, url, stop, ready.set)
             greeter.cancel()
     _say("Stopped.")
 
@@ -87,12 +77,6 @@ async def _up(plan: Plan) -> None:
 @contextlib.asynccontextmanager
 async def _bus(plan: Plan) -> AsyncIterator[str]:
     """A bus with all its streams: the one that was named, or one of our own. Its address is in the data folder."""
-    from fastflow.bus import embedded_bus
-    from fastflow.connection import CONNECT_S, URL_FILE
-    from fastflow.datadir import write_private
-    from fastflow_contracts import streams
-    from fastflow_contracts.wire import connect, redacted
-
     async with contextlib.AsyncExitStack() as stack:
         if plan.nats_url is None:
             url = await stack.enter_async_context(embedded_bus(plan.data_dir, keep=True))
@@ -101,29 +85,18 @@ async def _bus(plan: Plan) -> AsyncIterator[str]:
         async with connect(url, name="fastflow-up", connect_s=CONNECT_S) as bus:
             await streams.ensure(bus.js)
         if plan.nats_url is not None:
-            write_private(plan.data_dir / URL_FILE, url + "\n")
+            datadir.write_private(plan.data_dir / URL_FILE, url + "\n")
         _say(_line("bus", f"{redacted(url)}, with credentials in {_near(plan.data_dir / URL_FILE)}"))
         yield url
 
 
 async def _greet(plan: Plan, url: str, token: str | None, ready: asyncio.Event, began: float) -> None:
     """Once a run could start, say what there is and where."""
-    from fastflow import client
-    from fastflow.plan import dashboard
-    from fastflow_contracts.service import now
-    from fastflow_contracts.wire import connect
-
     await ready.wait()
     async with connect(url, name="fastflow-up") as bus:
         pipelines = await client.pipelines(bus)
-        runner = next(
-            (
-                each
-                for each in await client.runners(bus, now=now())
-                if each.runner == plan.environ["FASTFLOW_RUNNER_ID"]
-            ),
-            None,
-        )
+        runners = {each.runner: each for each in await client.runners(bus, now=now())}
+        runner = runners.get(plan.environ["FASTFLOW_RUNNER_ID"])
     bad = [pipeline.name for pipeline in pipelines if pipeline.problems]
     _say(_line("pipelines", f"{len(pipelines)} in {plan.source}"))
     if bad:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from fastflow.errors import FAILED, OK, NotFound
-
-if TYPE_CHECKING:
-    from fastflow_contracts.manifest import Notice, Problem
-    from fastflow_syncer.record import Found
+from fastflow.printer import json_option, print_json
+from fastflow_contracts.discovery import NOTEBOOK, SCRIPT
+from fastflow_contracts.manifest import Notice, Problem
+from fastflow_syncer.errors import SourceFailed
+from fastflow_syncer.examine import examine
+from fastflow_syncer.folder import FolderSource
+from fastflow_syncer.record import Found
 
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+@json_option
 def validate(folder: Path, as_json: bool) -> None:
     """Check the pipeline in DIR, or every pipeline below it.
 
@@ -25,9 +28,7 @@ def validate(folder: Path, as_json: bool) -> None:
     """
     found = asyncio.run(check(folder))
     if as_json:
-        import msgspec
-
-        click.echo(msgspec.json.encode([_as_json(pipeline) for _, pipeline in found]))
+        print_json([_as_json(pipeline) for _, pipeline in found])
     else:
         for where, pipeline in found:
             click.echo(report(where, pipeline))
@@ -37,11 +38,6 @@ def validate(folder: Path, as_json: bool) -> None:
 
 async def check(folder: Path) -> list[tuple[Path, Found]]:
     """Every pipeline in *folder*, or the one it is, with its path. Raises ``NotFound`` if there is none."""
-    from fastflow_contracts.discovery import NOTEBOOK, SCRIPT
-    from fastflow_syncer.errors import SourceFailed
-    from fastflow_syncer.examine import examine
-    from fastflow_syncer.folder import FolderSource
-
     if not folder.is_dir():
         raise NotFound(f"{folder} is no folder; give a pipeline's folder, or the one above several.")
     alone = any((folder / entry).is_file() for entry in (SCRIPT, NOTEBOOK))
