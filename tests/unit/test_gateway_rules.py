@@ -19,7 +19,9 @@ from fastflow_gateway.auth import SESSION_S, Gate, local_path
 from fastflow_gateway.events import PlainText, Tail
 from fastflow_gateway.history import BadCursor, History, Query
 from fastflow_gateway.middleware import shown_path
+from fastflow_gateway.secrecy import hide_secrets
 from fastflow_gateway.throttle import CALLERS_MAX, Throttle
+from fastflow_gateway.waiting import ENVIRONMENT, waiting_on
 from tests.support.records import T0, a_presence, a_run, at
 
 RUNS = st.lists(
@@ -230,10 +232,10 @@ def test_secrets_are_hidden_wherever_they_stand() -> None:
         "default_env": {"B": "shown"},
         "schedules": [{"id": "s", "webhook_key": "k2", "encrypted_env": {"C": "gAAAA2"}}],
     }
-    text = views.hide_secrets(json.dumps(metadata))
+    text = hide_secrets(json.dumps(metadata))
     assert not any(secret in text for secret in ("k1", "k2", "gAAAA1", "gAAAA2"))
     assert all(name in text for name in ('"A"', '"C"', "shown", '"s"'))
-    assert views.hide_secrets("{broken") == ""
+    assert hide_secrets("{broken") == ""
 
 
 def _attempt(number: int, *, error: ErrorType | None = None) -> Attempt:
@@ -271,9 +273,9 @@ def test_a_running_run_waits_for_its_environment_only() -> None:
     """Once that stands ready it waits for nothing."""
     state = Running(attempt=1, runner="r1", epoch=1, claimed_at=at(1))
     run = replace(a_run(), state=state)
-    assert views.waiting_on(run, runners=(), now=at(2)) == views.ENVIRONMENT
+    assert waiting_on(run, runners=(), now=at(2)) == ENVIRONMENT
     ready = replace(run, state=replace(state, prepared_at=at(2)))
-    assert views.waiting_on(ready, runners=(), now=at(3)) is None
+    assert waiting_on(ready, runners=(), now=at(3)) is None
     assert views.run(ready, runners=(), now=at(3)).started_at == at(2)
 
 
@@ -289,4 +291,4 @@ def test_a_running_run_waits_for_its_environment_only() -> None:
 )
 def test_a_waiting_run_names_what_it_waits_for(runners: tuple[Presence, ...], waits_for: str) -> None:
     """By the runners there are."""
-    assert views.waiting_on(a_run(), runners=runners, now=at(1)) == waits_for
+    assert waiting_on(a_run(), runners=runners, now=at(1)) == waits_for

@@ -7,7 +7,6 @@ lose their values.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Literal, assert_never
@@ -23,12 +22,10 @@ from fastflow_contracts.run import Ended, Pending, Running, Status
 from fastflow_contracts.schedule import Cron, Interval, Once
 from fastflow_contracts.schedule import Schedule as SpecSchedule
 from fastflow_gateway import shapes
+from fastflow_gateway.secrecy import hidden, hide_secrets
 from fastflow_gateway.shapes import HIDDEN
 from fastflow_gateway.tally import Tally
-
-ENVIRONMENT = "its environment: interpreter and packages are being prepared"
-NO_RUNNER = "a runner: none is connected"
-TAKER = "a runner to take it"
+from fastflow_gateway.waiting import waiting_on
 
 
 def run(record: records.Run, *, runners: Sequence[Presence], now: datetime) -> shapes.Run:
@@ -86,22 +83,6 @@ def attempt(record: records.Attempt) -> shapes.Attempt:
         cpu_cores_peak=record.cpu_cores_peak,
         warnings=record.warnings,
     )
-
-
-def waiting_on(record: records.Run, *, runners: Sequence[Presence], now: datetime) -> str | None:
-    """Why the run's code is not running yet, in words; None once it is, or will never be."""
-    match record.state:
-        case Ended():
-            return None
-        case Running(prepared_at=prepared_at):
-            return ENVIRONMENT if prepared_at is None else None
-        case Pending() as state if state.not_before > now:
-            seconds = max(1, round((state.not_before - now).total_seconds()))
-            return f"attempt {state.attempt} of {record.order.retry_attempts + 1}, due in {_countdown(seconds)}"
-        case Pending():
-            return _waiting_on_runners(record, runners)
-        case _:
-            assert_never(record.state)
 
 
 def phases(record: records.Run) -> shapes.Phases:
@@ -246,15 +227,6 @@ def sync_status(record: messages.SyncStatus | None) -> shapes.SyncStatus:
     )
 
 
-def hide_secrets(metadata: str) -> str:
-    """The text of a pipeline.json with every secret's value replaced; nothing at all if it is no JSON."""
-    try:
-        parsed = json.loads(metadata)
-    except (ValueError, RecursionError):
-        return ""
-    return json.dumps(_hidden(parsed), indent=2, ensure_ascii=False) + "\n"
-
-
 def _pipeline_fields(record: PipelineRecord, tally: Tally, last_runs: Iterable[records.Run]) -> dict[str, Any]:
     live: Version | None = record.live
     spec = live.spec if live else PipelineSpec()
@@ -281,22 +253,8 @@ def _pipeline_fields(record: PipelineRecord, tally: Tally, last_runs: Iterable[r
         "failed_runs": tally.failed,
         "active_runs": tally.active,
         "last_runs": tuple(map(mark, last_runs)),
-        "metadata": _hidden(msgspec.to_builtins(spec)) if live else None,
+        "metadata": hidden(msgspec.to_builtins(spec)) if live else None,
     }
-
-
-def _hidden(value: Any) -> Any:
-    """*value* (parsed JSON) without the values of ``encrypted_env`` and ``webhook_key``, wherever they stand."""
-    if isinstance(value, list):
-        return [_hidden(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    shown = {key: _hidden(item) for key, item in value.items()}
-    if isinstance(encrypted := shown.get("encrypted_env"), dict):
-        shown["encrypted_env"] = dict.fromkeys(encrypted, HIDDEN)
-    if shown.get("webhook_key"):
-        shown["webhook_key"] = HIDDEN
-    return shown
 
 
 def _webhooks(record: PipelineRecord) -> Iterable[shapes.Webhook]:
@@ -305,17 +263,6 @@ def _webhooks(record: PipelineRecord) -> Iterable[shapes.Webhook]:
     for run_config_id, key in record.live.spec.webhook_keys().items():
         path = f"/api/webhooks/{record.name}/{quote(key, safe='')}"
         yield shapes.Webhook(run_config_id=run_config_id, path=path)
-
-
-def _waiting_on_runners(record: records.Run, runners: Sequence[Presence]) -> str:
-    staying = [runner for runner in runners if not runner.leaving]
-    fit = [runner for runner in staying if record.order.kind in runner.kinds]
-    if not staying:
-        return NO_RUNNER
-    if not fit:
-        return f"a runner that takes {record.order.kind}s: none is connected"
-    slots, busy = sum(runner.slots for runner in fit), sum(runner.busy for runner in fit)
-    return f"a free runner slot: {busy} of {slots} are busy" if busy >= slots else TAKER
 
 
 def _attempt_number(record: records.Run) -> int:
@@ -333,11 +280,3 @@ def _started_at(record: records.Run) -> datetime | None:
     if started is None and isinstance(record.state, Running):
         return record.state.prepared_at
     return started
-
-
-def _countdown(seconds: int) -> str:
-    minutes, rest = divmod(seconds, 60)
-    if not minutes:
-        return f"{rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

@@ -1,0 +1,31 @@
+"""Metadata without its secrets: ``encrypted_env`` and webhook keys lose their values. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fastflow_gateway.shapes import HIDDEN
+
+
+def hide_secrets(metadata: str) -> str:
+    """The text of a pipeline.json with every secret's value replaced; nothing at all if it is no JSON."""
+    try:
+        parsed = json.loads(metadata)
+    except (ValueError, RecursionError):
+        return ""
+    return json.dumps(hidden(parsed), indent=2, ensure_ascii=False) + "\n"
+
+
+def hidden(value: Any) -> Any:
+    """*value* (parsed JSON) without the values of ``encrypted_env`` and ``webhook_key``, wherever they stand."""
+    if isinstance(value, list):
+        return [hidden(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    shown = {key: hidden(item) for key, item in value.items()}
+    if isinstance(encrypted := shown.get("encrypted_env"), dict):
+        shown["encrypted_env"] = dict.fromkeys(encrypted, HIDDEN)
+    if shown.get("webhook_key"):
+        shown["webhook_key"] = HIDDEN
+    return shown
