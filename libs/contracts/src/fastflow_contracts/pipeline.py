@@ -16,7 +16,7 @@ import msgspec
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.retry import CellRetry, CustomSchedule, ExponentialBackoff, FixedDelay, RetryStrategy
 from fastflow_contracts.run_config import PipelineType, RunConfig
-from fastflow_contracts.schedule import Catchup, Cron, Interval, Once, Schedule, Timing
+from fastflow_contracts.schedule import RESTART_ID, Catchup, Cron, Interval, Once, Schedule, Timing
 from fastflow_contracts.values import (
     Cores,
     CronExpression,
@@ -177,7 +177,9 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
             if (timing := _timing(settings))
         ]
         if self.run_once_at:
-            schedules.append(Schedule(id="once", timing=Once(at=self.run_once_at), enabled=self.enabled))
+            catchup = self.catchup or "last"
+            once = Once(at=self.run_once_at)
+            schedules.append(Schedule(id="once", timing=once, catchup=catchup, enabled=self.enabled))
         return tuple(schedules)
 
     def restart_schedule(self) -> Schedule | None:
@@ -189,7 +191,7 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
                 timing: Timing = Interval(interval_s=interval_s)
             case expr:
                 timing = Cron(expr=expr)
-        return Schedule(id="restart", timing=timing, timezone=self.timezone or "UTC", enabled=self.enabled)
+        return Schedule(id=RESTART_ID, timing=timing, timezone=self.timezone or "UTC", enabled=self.enabled)
 
     def webhook_keys(self) -> dict[str | None, str]:
         """The webhook key of each run configuration that has one; None is the pipeline's own."""

@@ -10,6 +10,9 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+RESTART_ID = "restart"
+"""``Schedule.id`` of ``restart_interval``: its slots restart the pipeline."""
+
 Catchup = Literal["none", "last", "all"]
 
 

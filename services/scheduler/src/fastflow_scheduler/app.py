@@ -10,10 +10,12 @@ from fastflow_contracts.service import run_until
 from fastflow_contracts.wire import Bus
 from fastflow_scheduler.admission import Defaults
 from fastflow_scheduler.agenda import Agenda
+from fastflow_scheduler.clock import Clock
 from fastflow_scheduler.commands import Commands
 from fastflow_scheduler.intake import Intake
 from fastflow_scheduler.reactor import Reactor
 from fastflow_scheduler.reconcile import Reconciler
+from fastflow_scheduler.restarter import Restarter
 from fastflow_scheduler.settings import Settings
 from fastflow_scheduler.starter import Starter
 
@@ -33,6 +35,8 @@ async def serve(settings: Settings, bus: Bus, stop: asyncio.Event, ready: Callab
             group.create_task(Intake(bus, starter).serve(), name="intake")
             group.create_task(Commands(bus, runs).serve(), name="commands")
             group.create_task(Reactor(bus, runs, starter).serve(), name="reactor")
+            clock = Clock(bus, starter, Restarter(bus, runs, starter).restart)
+            group.create_task(clock.serve(), name="clock")
             reconciler = Reconciler(
                 bus, runs, starter, Agenda(fence_s=settings.fence_s, concurrent_max=settings.concurrent_runs_max)
             )
