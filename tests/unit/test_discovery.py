@@ -8,6 +8,7 @@ from fastflow_contracts.discovery import Discovered, inspect_folder
 from fastflow_contracts.pipeline import PipelineSpec
 
 NOTEBOOK = b'{"type": "notebook"}'
+EMPTY_NOTEBOOK = b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": []}'
 
 
 SCRIPT = {"main.py": b""}
@@ -47,9 +48,9 @@ def test_other_folders_are_ignored(name: str, files: dict[str, bytes]) -> None:
 
 def test_notebooks() -> None:
     """A folder with main.ipynb is a pipeline if its metadata say so."""
-    pipeline = found("book", {"main.ipynb": b"", "pipeline.json": NOTEBOOK})
+    pipeline = found("book", {"main.ipynb": EMPTY_NOTEBOOK, "pipeline.json": NOTEBOOK})
     assert pipeline.spec == PipelineSpec(type="notebook")
-    assert found("book", {"main.ipynb": b"", "book.json": NOTEBOOK}).metadata_file == "book.json"
+    assert found("book", {"main.ipynb": EMPTY_NOTEBOOK, "book.json": NOTEBOOK}).metadata_file == "book.json"
 
 
 @pytest.mark.parametrize("metadata", [b'{"type": "notebook",}', b'{"type": "Notebook"}', b"\xff"])

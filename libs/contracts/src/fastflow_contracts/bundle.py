@@ -74,9 +74,7 @@ def refusals(sizes_bytes: Mapping[str, int]) -> tuple[Refusal, ...]:
     """
     found: list[Refusal] = []
     if len(sizes_bytes) > FILES_MAX:
-        found.append(
-            Refusal("", f"more than {FILES_MAX:,} files; keep data and dependencies out of the folder")
-        )
+        found.append(Refusal("", f"more than {FILES_MAX:,} files; keep data and dependencies out of the folder"))
     total_bytes = sum(sizes_bytes.values())
     if total_bytes > TOTAL_BYTES_MAX:
         found.append(Refusal("", f"{_mb(total_bytes)} in all; at most {_mb(TOTAL_BYTES_MAX)} are allowed"))

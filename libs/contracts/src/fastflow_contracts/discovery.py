@@ -10,6 +10,7 @@ from fastflow_contracts.findings import Notice, Problem
 from fastflow_contracts.json_lines import BadJson, parse
 from fastflow_contracts.manifest import MANIFEST_BYTES_MAX, Manifest, read_manifest
 from fastflow_contracts.names import BadName, check_name
+from fastflow_contracts.notebook import notebook_problems
 from fastflow_contracts.pipeline import PipelineSpec
 
 SCRIPT = "main.py"
@@ -39,7 +40,8 @@ class Discovered(msgspec.Struct, frozen=True, kw_only=True):
 def inspect_folder(name: str, files: Mapping[str, bytes]) -> Discovered | None:
     """What the folder *name* is, or None if it is no pipeline.
 
-    *files* are those directly in it. Only the content of JSON files is looked at; of others ``b""`` will do.
+    *files* are those directly in it. Only the content of JSON files and of a notebook is looked at; of others ``b""``
+    will do.
     """
     if name.startswith(".") or name == "__pycache__" or not {SCRIPT, NOTEBOOK} & files.keys():
         return None
@@ -73,6 +75,8 @@ def _problems(
     if manifest.type == "notebook" and NOTEBOOK not in files:
         accepted = f'"script", as there is no {NOTEBOOK}; or add that file'
         yield Problem(field="type", value='"notebook"', accepted=accepted, file=metadata_file)
+    elif manifest.type == "notebook":
+        yield from notebook_problems(files[NOTEBOOK], file=NOTEBOOK)
 
 
 def _stray_metadata(files: Mapping[str, bytes], metadata_file: str | None) -> Iterator[Notice]:

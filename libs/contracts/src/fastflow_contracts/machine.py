@@ -36,6 +36,7 @@ class Outcome(Fact, frozen=True, kw_only=True, omit_defaults=True):
     cpu_cores_peak: float | None = None
     warnings: tuple[str, ...] = ()
     log_sequence: int = 0
+    cell_sequence: int = 0
 
 
 class Claim(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="claim"):
@@ -224,6 +225,7 @@ def _attempt_ended(run: Run, state: Running, outcome: Outcome) -> tuple[Event, .
             cpu_cores_peak=outcome.cpu_cores_peak,
             warnings=outcome.warnings,
             log_sequence=outcome.log_sequence,
+            cell_sequence=outcome.cell_sequence,
         )
     )
     failed = outcome.error_type is not None

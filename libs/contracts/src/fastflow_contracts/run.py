@@ -19,7 +19,7 @@ import msgspec
 
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipeline import RetryStrategy
+from fastflow_contracts.pipeline import CellRetry, RetryStrategy
 from fastflow_contracts.subjects import Kind, RunRef
 
 
@@ -102,6 +102,8 @@ class Order(Fact, frozen=True, kw_only=True, omit_defaults=True):
     env_names: tuple[str, ...] = ()
     """Names of the variables given with the trigger; their values are in the run's input."""
     parameter_names: tuple[str, ...] = ()
+    cells: tuple[CellRetry, ...] = ()
+    """Of a notebook's code cells, first to last; beyond them: no retries."""
     has_input: bool = False
 
 
@@ -160,6 +162,8 @@ class Attempt(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """One sentence for each soft limit that was passed."""
     log_sequence: int = 0
     """Stream sequence of its last log message; 0 if it wrote none. A follower that has seen it has seen all."""
+    cell_sequence: int = 0
+    """The same of what its cells did; 0 if it was no notebook."""
 
 
 class Run(Fact, frozen=True, kw_only=True, omit_defaults=True):

@@ -40,6 +40,7 @@ TRIGGERS: Final = "FF_TRIGGERS"
 COMMANDS: Final = "FF_COMMANDS"
 WORK: Final = "FF_WORK"
 LOGS: Final = "FF_LOGS"
+CELLS: Final = "FF_CELLS"
 METRICS: Final = "FF_METRICS"
 NOTICES: Final = "FF_NOTICES"
 
@@ -120,7 +121,7 @@ STREAMS: Final[tuple[StreamConfig, ...]] = (
     ),
     _bucket(subjects.PIPELINES, history=5, bytes_max=GIB // 2, value_bytes_max=MIB),
     _bucket(subjects.RUNNERS, history=1, bytes_max=64 * MIB, value_bytes_max=MIB // 4, age_s=DAY_S),
-    _bucket(subjects.SCHEDULES, history=1, bytes_max=128 * MIB, value_bytes_max=MIB // 64),
+    _bucket(subjects.SCHEDULES, history=1, bytes_max=32 * MIB, value_bytes_max=MIB // 64),
     _bucket(subjects.LINKS, history=5, bytes_max=16 * MIB, value_bytes_max=MIB // 4),
     StreamConfig(
         name=object_stream(subjects.BUNDLES),
@@ -136,6 +137,7 @@ STREAMS: Final[tuple[StreamConfig, ...]] = (
     _work_queue(COMMANDS, subjects.COMMANDS, bytes_max=64 * MIB),
     _work_queue(WORK, subjects.WORK, bytes_max=256 * MIB),
     _stream(LOGS, [subjects.LOGS], bytes_max=4 * GIB, age_s=LOG_AGE_S, discard=DiscardPolicy.OLD),
+    _stream(CELLS, [subjects.CELLS], bytes_max=4 * GIB, age_s=LOG_AGE_S, discard=DiscardPolicy.OLD),
     _stream(METRICS, [subjects.METRICS], bytes_max=GIB // 2, age_s=7 * DAY_S, discard=DiscardPolicy.OLD),
     _stream(NOTICES, list(subjects.NOTICES), bytes_max=GIB // 2, age_s=30 * DAY_S, discard=DiscardPolicy.OLD),
 )

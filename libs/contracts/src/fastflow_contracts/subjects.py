@@ -16,6 +16,7 @@ TRIGGERS = "ff.trigger.*"
 COMMANDS = "ff.command.run.>"
 WORK = "ff.work.*"
 LOGS = "ff.log.>"
+CELLS = "ff.cell.>"
 METRICS = "ff.metric.>"
 NOTICES = ("ff.dead.>", "ff.skipped.>")
 RUN_EVENTS = "ff.event.run.*.*"
@@ -88,6 +89,15 @@ def logs_of(run: RunRef) -> str:
 
 def attempt_of_log(subject: str) -> int:
     return int(subject.rsplit(".", 1)[1])
+
+
+def cell(run: RunRef, attempt: int) -> str:
+    return f"ff.cell.{token(run.pipeline)}.{run.run_id}.{attempt}"
+
+
+def cells_of(run: RunRef) -> str:
+    """Filter: what the cells of all attempts of *run* did."""
+    return f"ff.cell.{token(run.pipeline)}.{run.run_id}.*"
 
 
 def metric(run: RunRef, attempt: int) -> str:

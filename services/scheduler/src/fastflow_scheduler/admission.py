@@ -90,6 +90,7 @@ def admit(
         retry_strategy=config.retry_strategy,
         env_names=tuple(sorted(trigger.env_vars)),
         parameter_names=tuple(sorted(trigger.parameters)),
+        cells=config.cells,
         has_input=given is not None,
     )
     run = _new_run(run_id, name, order, now, wait_s=cause.wait_s)
