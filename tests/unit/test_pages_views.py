@@ -1,13 +1,11 @@
-"""What the pages draw: bars of runs, phases of an attempt, findings, filters."""
+"""What the pages draw and list: phases, attempts, findings, filters."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fastflow_contracts.machine import Claim, Command, Finish, Outcome, Prepare, decide, fold
 from fastflow_contracts.manifest import Notice, Problem
@@ -24,11 +22,6 @@ from tests.support.records import a_run, at
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def mark(status: Status, took_s: float | None = 1.0) -> shapes.RunMark:
-    end = None if took_s is None else NOW + timedelta(seconds=took_s)
-    return shapes.RunMark(id="r", status=status, created_at=NOW, finished_at=end)
-
-
 def changed(run: Run, seconds: float, command: Command) -> Run:
     return fold(run, decide(run, command, now=at(seconds)))
 
@@ -42,36 +35,6 @@ def a_pipeline(name: str = "demo", *, live: bool = True, **spec: Any) -> shapes.
     return views.pipeline(
         PipelineRecord(name=PipelineName(name), live=version, seen_at=NOW), tally=Tally(), last_runs=()
     )
-
-
-def test_the_newest_run_is_on_the_right() -> None:
-    """A strip reads like time: left is past, and empty slots come first."""
-    bars = drawn.bars([mark(Status.FAILED), mark(Status.SUCCESS)], slots=4, height=28)
-    assert [bar.status for bar in bars] == ["NONE", "NONE", "SUCCESS", "FAILED"]
-    assert [bar.x for bar in bars] == [0, 9, 18, 27]
-
-
-def test_a_longer_run_is_a_higher_bar() -> None:
-    """The longest one fills the height; one under way stands half high and is hollow."""
-    bars = drawn.bars([mark(Status.RUNNING, None), mark(Status.SUCCESS, 100), mark(Status.SUCCESS, 1)], 3, 28)
-    low, high, live = bars
-    assert low.height < high.height == 28
-    assert (live.height, live.hollow, live.live) == (16, True, True)
-
-
-@given(st.lists(st.tuples(st.sampled_from(Status), st.none() | st.floats(-5, 1e6)), max_size=40))
-def test_bars_stay_in_their_strip(runs: list[tuple[Status, float | None]]) -> None:
-    """Whatever the durations, clocks that went backwards included."""
-    bars = drawn.bars([mark(status, took) for status, took in runs], slots=20, height=28)
-    assert len(bars) == 20
-    assert all(bar.y >= 0 and bar.y + bar.height <= 28.1 for bar in bars)
-
-
-def test_a_strip_is_told_in_words() -> None:
-    """Those who do not see it hear the counts."""
-    runs = [mark(Status.SUCCESS), mark(Status.SUCCESS), mark(Status.FAILED)]
-    assert drawn.strip_words(runs) == "Last 3 runs: 2 succeeded, 1 failed"
-    assert drawn.strip_words([]) == "No runs yet"
 
 
 def test_the_phases_of_a_run_follow_each_other() -> None:

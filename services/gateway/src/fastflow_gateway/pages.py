@@ -230,7 +230,6 @@ def _pipelines(request: web.Request, *, flash: str | None = None, status: int = 
         )
         for record in model.pipelines()
     ]
-    last = model.sync.last if model.sync else None
     return request.app[RENDERER].page(
         request,
         "pipelines.html",
@@ -243,8 +242,7 @@ def _pipelines(request: web.Request, *, flash: str | None = None, status: int = 
         q=q,
         tags=tags,
         all_tags=drawn.tag_links(listed, q, tags),
-        source=last.source if last else None,
-        sync_error=last.error if last and not last.ok else None,
+        sync=model.sync.last if model.sync else None,
     )
 
 

@@ -20,6 +20,7 @@ from fastflow_contracts.service import now
 from fastflow_gateway import keys
 from fastflow_gateway import pages_views as views
 from fastflow_gateway import pages_words as words
+from fastflow_gateway.pages_strip import strip
 
 HERE: Final = Path(__file__).parent
 HEADERS: Final = {"Referrer-Policy": "same-origin"}
@@ -81,7 +82,6 @@ def _environment() -> jinja2.Environment:
     made.tests["safe_name"] = lambda name: re.fullmatch(NAME_PATTERN, name) is not None
     made.filters |= {
         "ago": lambda at: words.ago(at, now()),
-        "bars": views.bars,
         "commit": words.commit,
         "duration": words.duration,
         "error_advice": lambda run: words.error_advice(run.error_type),
@@ -96,7 +96,7 @@ def _environment() -> jinja2.Environment:
         "short": words.short,
         "shown": words.shown,
         "status_word": words.status_word,
-        "strip_words": views.strip_words,
+        "strip": strip,
         "success_rate": views.success_rate,
         "telling_line": words.telling_line,
         "trigger_word": words.trigger_word,

@@ -1,4 +1,4 @@
-"""What the pages draw and pick: bars of runs, spans of phases, findings, files, filters. Pure.
+"""What the pages draw and pick: spans of phases, findings, files, filters. Pure.
 
 The API's shapes come in. Geometry is in the units of the drawing it is for; wording is ``pages_words``'.
 """
@@ -7,35 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from math import log1p
 from typing import Final
 from urllib.parse import urlencode
 
 import msgspec
 
 from fastflow_contracts.manifest import Notice, Problem
-from fastflow_contracts.run import Status
 from fastflow_gateway import pages_words as words
 from fastflow_gateway import shapes
 
-BAR_PITCH: Final = 9
-"""From bar to bar in a strip."""
-BAR_HEIGHT_MIN: Final = 4
 LINES_MAX: Final = 5_000
 """Of a file shown on a page."""
-
-
-class Bar(msgspec.Struct, frozen=True, kw_only=True):
-    """One run in a strip, or an empty slot (``run_id`` empty)."""
-
-    x: int
-    y: float = 0
-    height: float = 0
-    run_id: str = ""
-    status: str = "NONE"
-    title: str = ""
-    hollow: bool = False
-    live: bool = False
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,47 +55,6 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     lines: list[str]
     marked: frozenset[int]
-
-
-def bars(runs: Sequence[shapes.RunMark], slots: int, height: int) -> list[Bar]:
-    """The newest *slots* runs as bars, oldest first. *runs*: newest first. Height grows with the logarithm of time."""
-    newest = runs[:slots]
-    longest = max((_took(run) for run in newest), default=0.0)
-    empty = slots - len(newest)
-    return [Bar(x=slot * BAR_PITCH) for slot in range(empty)] + [
-        _bar(run, slot * BAR_PITCH, longest, height) for slot, run in enumerate(reversed(newest), start=empty)
-    ]
-
-
-def _bar(run: shapes.RunMark, x: int, longest: float, height: int) -> Bar:
-    share = log1p(_took(run)) / log1p(longest) if longest else 0
-    tall = round(BAR_HEIGHT_MIN + (height - BAR_HEIGHT_MIN) * (share if run.finished_at else 0.5), 1)
-    took = f", {words.duration(_took(run))}" if run.finished_at else ""
-    return Bar(
-        x=x,
-        y=round(height - tall, 1),
-        height=tall,
-        run_id=run.id,
-        status=run.status,
-        title=f"{words.status_word(run.status)}{took} · {words.exact(run.created_at)}",
-        hollow=run.status in (Status.INTERRUPTED, Status.PENDING, Status.RUNNING),
-        live=run.finished_at is None,
-    )
-
-
-def _took(run: shapes.RunMark) -> float:
-    # Two hosts' clocks: the end may seem to come before the beginning.
-    return max(0.0, words.seconds_between(run.created_at, run.finished_at)) if run.finished_at else 0.0
-
-
-def strip_words(runs: Sequence[shapes.RunMark], slots: int = 20) -> str:
-    """A strip, for those who do not see it."""
-    newest = runs[:slots]
-    if not newest:
-        return "No runs yet"
-    counts = [(status, sum(run.status == status for run in newest)) for status in Status]
-    listed = ", ".join(f"{count} {words.status_word(status).lower()}" for status, count in counts if count)
-    return f"Last {len(newest)} runs: {listed}"
 
 
 def success_rate(pipeline: shapes.Pipeline) -> str | None:

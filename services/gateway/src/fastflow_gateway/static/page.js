@@ -3,7 +3,7 @@ import { follow } from "./sse.js";
 import { refresh } from "./swap.js";
 import { ago, duration } from "./words.js";
 
-const REFRESH_MS = 1000; // at most one refresh in this time
+const PAUSE_MS = 750; // at least this long between two refreshes, and ten times as long as one takes
 const $ = (selector, root = document) => root.querySelector(selector);
 
 // ---- colours
@@ -147,9 +147,10 @@ function refreshSoon() {
     refreshAgain = true;
     return;
   }
+  const start = performance.now();
   refreshing = refresh()
     .catch(() => {})
-    .then(() => new Promise((done) => setTimeout(done, REFRESH_MS)))
+    .then(() => new Promise((done) => setTimeout(done, Math.max(PAUSE_MS, 10 * (performance.now() - start)))))
     .then(() => {
       refreshing = null;
       if (refreshAgain) {
