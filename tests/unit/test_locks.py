@@ -1,0 +1,43 @@
+"""The two locks: complete, pinned by hash, and silent about where packages come from."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+OURS = {"fastflow", *(f"fastflow-{name}" for name in ("contracts", "syncer", "scheduler", "runner", "gateway"))}
+
+
+def locked(name: str) -> set[str]:
+    """Names that a lock pins."""
+    return set(re.findall(r"^([a-z0-9-]+)==", (ROOT / name).read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_a_lock_holds_pins_and_hashes_only(name: str) -> None:
+    """No index, no address, no path; pip checks every file it downloads."""
+    text = (ROOT / name).read_text()
+    assert not re.search(r"://|^-|^ *file:|/", text, re.MULTILINE)
+    pins = re.findall(r"^[a-z0-9-]+==[^\\\n]+\\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.MULTILINE)
+    assert len(pins) == len(locked(name)) > 20
+
+
+def test_what_a_distribution_needs_is_locked() -> None:
+    """A dependency that was added is in the lock: `make lock` was not forgotten."""
+    needed = set()
+    for file in [
+        *ROOT.glob("libs/*/pyproject.toml"),
+        *ROOT.glob("services/*/pyproject.toml"),
+        ROOT / "cli/pyproject.toml",
+    ]:
+        needed |= {
+            re.split(r"[<>=!~;\[ ]", each)[0] for each in tomllib.loads(file.read_text())["project"]["dependencies"]
+        }
+    assert needed - OURS <= locked("requirements.lock")
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    assert {re.split(r"[<>=]", each)[0] for each in tools["dev"]} <= locked("requirements-dev.lock")
+    assert {re.split(r"[<>=]", each)[0] for each in tools["build"]} <= locked("requirements.lock")
