@@ -21,7 +21,7 @@ from pathlib import Path
 
 from fastflow.datadir import write_private
 from fastflow_contracts.errors import FastFlowError
-from fastflow_contracts.streams import GIB, MIB, PAYLOAD_BYTES_MAX
+from fastflow_contracts.streams import MIB, PAYLOAD_BYTES_MAX, STORE_BYTES_MAX
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,6 @@ STOP_S = 10.0
 AGAIN_S = 1.0
 """Pause before a server that could not be started is tried again."""
 USER = "fastflow"
-STORE_BYTES_MAX = 16 * GIB
 LOG_BYTES_MAX = MIB
 """A longer log of the server begins anew when it is started."""
 _PR_SET_PDEATHSIG = 1

@@ -142,6 +142,9 @@ STREAMS: Final[tuple[StreamConfig, ...]] = (
     _stream(NOTICES, list(subjects.NOTICES), bytes_max=GIB // 2, age_s=30 * DAY_S, discard=DiscardPolicy.OLD),
 )
 
+STORE_BYTES_MAX: Final = sum(stream.max_bytes or 0 for stream in STREAMS) + GIB
+"""What a server must be allowed to keep on disk, with a margin for its own."""
+
 
 def _consumer(name: str, subject: str, *, ack_wait_s: float, pending_max: int) -> ConsumerConfig:
     return ConsumerConfig(
