@@ -1,4 +1,4 @@
-"""A whole installation of processes on a bus of its own, and what a test may do to it. What must hold is ``verdict``'s."""
+"""A whole installation of processes on a bus of its own, and what a test may do to it. What must hold: ``verdict``."""
 
 from __future__ import annotations
 

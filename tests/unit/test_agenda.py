@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from fastflow_contracts.lease import Lease
 from fastflow_contracts.machine import Claim, Finish, Outcome, decide, fold
 from fastflow_contracts.pipeline import FixedDelay
 from fastflow_contracts.run import ErrorType, Run
-from fastflow_scheduler.agenda import LEASE_S, MARGIN_S, REHINT_S, Agenda, ExpireRun, HintRun
+from fastflow_scheduler.agenda import REHINT_S, Agenda, ExpireRun, HintRun
 from tests.support.records import a_presence, a_run, at
 
-FENCE_S = 60.0
+LEASE = Lease(fence_s=60.0)
 
 
 def agenda(*, room: bool = True) -> Agenda:
-    made = Agenda(fence_s=FENCE_S)
+    made = Agenda(LEASE)
     made.see_runner(a_presence(busy=0 if room else 10), at=0)
     return made
 
@@ -81,7 +82,7 @@ def test_a_run_of_a_silent_runner_expires_only_when_its_sandbox_cannot_live_any_
     made, run = agenda(), claimed(a_run())
     made.see_run(run, at=10)
     made.see_runner(a_presence("r1"), at=20)
-    limit = 20 + LEASE_S + FENCE_S + MARGIN_S
+    limit = 20 + LEASE.take_over_s
     assert made.actions(now=at(limit - 1), at=limit - 1) == []
     (action,) = made.actions(now=at(limit), at=limit)
     assert isinstance(action, ExpireRun)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from importlib.metadata import version
 
 from fastflow_contracts import subjects
+from fastflow_contracts.lease import Lease
 from fastflow_contracts.messages import Presence
 from fastflow_contracts.runs import RunStore
 from fastflow_contracts.service import now, until_stopped
@@ -45,7 +46,8 @@ async def serve(
     opening = open_adapter(settings, runner=runner_id, installation=installation, environ=os.environ, say=say)
     async with opening as adapter:
         runner: Runner
-        beacon = Beacon(bus, _presence(settings, runner_id, adapter), busy=lambda: runner.busy)
+        lease = Lease(lease_s=settings.lease_s, fence_s=settings.fence_s)
+        beacon = Beacon(bus, _presence(settings, runner_id, adapter), lease, busy=lambda: runner.busy)
         runner = Runner(_tools(settings, bus, runner_id, adapter, beacon), settings.slots)
         await beacon.announce()
         try:
@@ -113,6 +115,5 @@ def _tools(settings: Settings, bus: Bus, runner_id: str, adapter: Adapter, beaco
         secrets=SecretBox(settings.encryption_key),
         beacon=beacon,
         spec=adapter.spec,
-        fence_s=settings.fence_s,
         log_bytes_max=settings.log_bytes_max,
     )

@@ -31,7 +31,6 @@ from fastflow_runner.job import job
 from fastflow_runner.lines import Assembler
 from fastflow_runner.logbook import Fenced, Logbook
 from fastflow_runner.outcome import Intent, outcome
-from fastflow_runner.presence import LEASE_S
 from fastflow_runner.pump import Pump
 from fastflow_runner.sandbox import AlreadyExists, Channel, Detached, Held, Missing, SandboxError, Unreachable
 from fastflow_runner.secrets import SecretError
@@ -41,9 +40,6 @@ from fastflow_runner.watch import watch
 
 log = logging.getLogger(__name__)
 
-BEAT_S = 10.0
-CUT_OFF_MARGIN_S = 20.0
-"""A runner that cannot announce itself stops its sandboxes this long before they would stop themselves."""
 AGAIN_S = 1.0
 
 
@@ -236,14 +232,14 @@ class Attempt:
 
     async def _steer(self, session: Session) -> None:
         """Heartbeats while the bus knows that we live; a stop when it is asked for, or when we are cut off."""
-        beacon, dead_after_s = self._tools.beacon, LEASE_S + self._tools.fence_s
+        beacon = self._tools.beacon
         while not self._stop.is_set():
             if beacon.is_fresh:
-                await session.beat(dead_after_s)
-            elif beacon.silent_s > dead_after_s - CUT_OFF_MARGIN_S:
+                await session.beat(beacon.dead_after_s)
+            elif beacon.is_cut_off:
                 self.abandon(f"its runner was cut off from the bus for {beacon.silent_s:.0f} s")
             with suppress(TimeoutError):
-                async with asyncio.timeout(BEAT_S):
+                async with asyncio.timeout(beacon.lease.beat_s):
                     await self._stop.wait()
         await session.stop()
 
@@ -298,7 +294,7 @@ class Attempt:
             return
 
     def _job(self, prepared: Prepared) -> Any:
-        dead_after_s = LEASE_S + self._tools.fence_s
+        dead_after_s = self._tools.beacon.dead_after_s
         return job(self._run, self._given, self._secrets, python=prepared.python, dead_after_s=dead_after_s)
 
     def _new_pump(self, last: Chunk | None) -> Pump:

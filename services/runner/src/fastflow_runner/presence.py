@@ -14,15 +14,13 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from fastflow_contracts import messages, subjects
-from fastflow_contracts.messages import PRESENCE_S, Presence
+from fastflow_contracts.lease import Lease
+from fastflow_contracts.messages import Presence
 from fastflow_contracts.service import now
 from fastflow_contracts.wire import Bus, Conflict, Unavailable
 from fastflow_runner.errors import RunnerError
 
 log = logging.getLogger(__name__)
-
-LEASE_S = 30.0
-"""After this long without a renewal no heartbeat goes to any sandbox (the scheduler counts with the same number)."""
 
 
 class Replaced(RunnerError):
@@ -32,7 +30,8 @@ class Replaced(RunnerError):
 class Beacon:
     """Keeps the presence record fresh."""
 
-    def __init__(self, bus: Bus, presence: Presence, *, busy: Callable[[], int]) -> None:
+    def __init__(self, bus: Bus, presence: Presence, lease: Lease, *, busy: Callable[[], int]) -> None:
+        self.lease = lease
         self._bus = bus
         self._key = subjects.runner_key(presence.runner)
         self.presence = replace(presence, instance=uuid.uuid4().hex)
@@ -50,7 +49,7 @@ class Beacon:
     async def serve(self) -> None:
         """Renew until cancelled. Raises ``Replaced``."""
         while True:
-            await asyncio.sleep(PRESENCE_S)
+            await asyncio.sleep(self.lease.renew_s)
             try:
                 await self._renew()
             except Unavailable as error:
@@ -72,7 +71,17 @@ class Beacon:
     @property
     def is_fresh(self) -> bool:
         """Whether heartbeats may go out."""
-        return self.silent_s <= LEASE_S
+        return self.silent_s <= self.lease.lease_s
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether it is time to stop every sandbox."""
+        return self.silent_s > self.lease.cut_off_s
+
+    @property
+    def dead_after_s(self) -> float:
+        """How long from now a sandbox may go on without another word. The silence until now is not given twice."""
+        return max(0.0, self.lease.dead_s - self.silent_s)
 
     async def _renew(self, *, first: bool = False) -> None:
         asked_at = _monotonic()

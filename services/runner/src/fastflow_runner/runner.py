@@ -27,15 +27,12 @@ from fastflow_contracts.subjects import Kind, RunRef
 from fastflow_contracts.wire import BusError
 from fastflow_runner.attempt import Attempt
 from fastflow_runner.leftovers import Fate, fate
-from fastflow_runner.presence import LEASE_S
 from fastflow_runner.sandbox import Held, SandboxError
 from fastflow_runner.tools import LABEL_ATTEMPT, LABEL_PIPELINE, LABEL_RUN, Tools
 
 log = logging.getLogger(__name__)
 
 AGAIN_S = 1.0
-SWEEP_S = 15.0
-"""Between two looks at what exists on the daemon."""
 
 
 class Runner:
@@ -93,7 +90,7 @@ class Runner:
     async def keep_order(self) -> None:
         """Sweep now and then, until cancelled."""
         while True:
-            await asyncio.sleep(SWEEP_S)
+            await asyncio.sleep(self._tools.beacon.lease.sweep_s)
             try:
                 await self.sweep()
             except (SandboxError, BusError) as error:
@@ -208,7 +205,7 @@ class Runner:
         if seen_revision != revision:
             since = at
         self._silence[runner] = (revision, since)
-        return at - since >= LEASE_S
+        return at - since >= self._tools.beacon.lease.lease_s
 
     async def _held_by_our_former_life(self) -> list[Run]:
         subject = f"$KV.{subjects.RUNS}.{subjects.RUN_KEYS}"

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from fastflow_contracts.lease import FENCE_S, LEASE_S
 from fastflow_contracts.settings import Env
 
 
@@ -45,13 +46,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     encryption_key: Annotated[
         str, Env("ENCRYPTION_KEY", "Fernet keys, separated by commas; the first one encrypts.", secret=True)
     ] = ""
+    lease_s: Annotated[
+        float,
+        Env("FASTFLOW_LEASE_S", "Seconds of silence after which a runner may be gone; the same for all services."),
+    ] = LEASE_S
     fence_s: Annotated[
         float,
         Env(
             "FASTFLOW_FENCE_S",
             "Seconds after which a sandbox without news from its runner stops itself; the same for all services.",
         ),
-    ] = 180.0
+    ] = FENCE_S
     grace_s: Annotated[
         float, Env("FASTFLOW_GRACE_S", "Seconds that running scripts get to finish when this runner stops.")
     ] = 30.0

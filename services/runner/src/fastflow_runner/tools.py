@@ -21,7 +21,7 @@ LABEL_ATTEMPT = "fastflow.attempt"
 
 
 class Tools(msgspec.Struct, frozen=True, kw_only=True):
-    """``spec`` says what sandbox a running run gets, its name and labels included. Seconds and bytes."""
+    """``spec`` says what sandbox a running run gets, its name and labels included. Sizes are bytes."""
 
     runner: str
     bus: Bus
@@ -32,5 +32,4 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     secrets: SecretBox
     beacon: Beacon
     spec: Callable[[Run], SandboxSpec]
-    fence_s: float
     log_bytes_max: int

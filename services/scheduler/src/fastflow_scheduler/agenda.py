@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import TypeAlias
 
 from fastflow_contracts.ids import RunId
+from fastflow_contracts.lease import Lease
 from fastflow_contracts.messages import Presence
 from fastflow_contracts.run import Ended, Pending, Run, Running
 
@@ -23,10 +24,6 @@ REHINT_S = 10.0
 """A pending run that nobody claimed for this long is hinted again, while there is room."""
 HINTS_MAX = 100
 """Oldest first, per round."""
-LEASE_S = 30.0
-"""A runner unheard of for this long sends no heartbeats to its sandboxes any more."""
-MARGIN_S = 15.0
-"""Beyond lease and fence, before a run is taken away from a silent runner."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +47,9 @@ Action: TypeAlias = HintRun | ExpireRun
 
 @dataclass
 class Agenda:
-    """Runs that are not over and runners that were heard of. ``fence_s``, ``concurrent_max``: see the settings."""
+    """Runs that are not over and runners that were heard of. ``concurrent_max``: see the settings."""
 
-    fence_s: float
+    lease: Lease
     concurrent_max: int = 0
     _runs: dict[RunId, Run] = field(default_factory=dict)
     _hint_at: dict[RunId, float] = field(default_factory=dict)
@@ -132,12 +129,11 @@ class Agenda:
         return max(0, self.concurrent_max - taken)
 
     def _due_expiries(self, at: float) -> list[ExpireRun]:
-        patience_s = LEASE_S + self.fence_s + MARGIN_S
         found = []
         for run in self._runs.values():
             if isinstance(run.state, Running):
                 silent_s = at - self._heard_at.get(run.state.runner, at)
-                if silent_s >= patience_s:
+                if silent_s >= self.lease.take_over_s:
                     reason = f"runner {run.state.runner} was not heard of for {silent_s:.0f} s"
                     found.append(ExpireRun(run, run.state.epoch, reason))
         return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from fastflow_contracts.lease import Lease
 from fastflow_contracts.runs import RunStore
 from fastflow_contracts.service import run_until
 from fastflow_contracts.wire import Bus
@@ -37,9 +38,9 @@ async def serve(settings: Settings, bus: Bus, stop: asyncio.Event, ready: Callab
             group.create_task(Reactor(bus, runs, starter).serve(), name="reactor")
             clock = Clock(bus, starter, Restarter(bus, runs, starter).restart)
             group.create_task(clock.serve(), name="clock")
-            reconciler = Reconciler(
-                bus, runs, starter, Agenda(fence_s=settings.fence_s, concurrent_max=settings.concurrent_runs_max)
-            )
+            lease = Lease(lease_s=settings.lease_s, fence_s=settings.fence_s)
+            agenda = Agenda(lease, concurrent_max=settings.concurrent_runs_max)
+            reconciler = Reconciler(bus, runs, starter, agenda)
             group.create_task(reconciler.serve(), name="reconcile")
             ready()
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import msgspec
 
+from fastflow_contracts.lease import FENCE_S, LEASE_S
 from fastflow_contracts.settings import Env
 
 
@@ -27,12 +28,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     concurrent_runs_max: Annotated[
         int, Env("MAX_CONCURRENT_RUNS", "Runs at once on all runners together; those beyond wait. 0 = no limit.")
     ] = 0
+    lease_s: Annotated[
+        float,
+        Env("FASTFLOW_LEASE_S", "Seconds of silence after which a runner may be gone; the same for all services."),
+    ] = LEASE_S
     fence_s: Annotated[
         float,
         Env(
             "FASTFLOW_FENCE_S",
             "Seconds after which a sandbox without news from its runner has stopped itself; the same for all services.",
         ),
-    ] = 180.0
+    ] = FENCE_S
     log_json: Annotated[bool, Env("LOG_JSON", "Log JSON lines instead of text.")] = False
     log_level: Annotated[str, Env("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")] = "INFO"
