@@ -67,6 +67,14 @@ def test_sizes_are_in_the_unit_that_reads_best(size: int | None, text: str) -> N
 
 
 @pytest.mark.parametrize(
+    ("cores", "text"), [(None, "–"), (1, "1 core"), (0.0399, "0.04 cores"), (2.5, "2.5 cores"), (16, "16 cores")]
+)
+def test_cores_have_two_decimals_at_most(cores: float | None, text: str) -> None:
+    """Nobody reads more."""
+    assert words.cores_text(cores) == text
+
+
+@pytest.mark.parametrize(
     ("text", "shown"),
     [
         ("\x1b[31mred\x1b[0m", "red"),

@@ -129,7 +129,7 @@ def cores_text(cores: float | None) -> str:
     """``0.5 cores``, ``1 core``."""
     if cores is None:
         return "–"
-    return f"{cores:.2g} core" if cores == 1 else f"{cores:.3g} cores"
+    return f"{round(cores, 2):g} {'core' if cores == 1 else 'cores'}"
 
 
 def plain(text: object) -> str:
