@@ -455,8 +455,8 @@ class SandboxContract:
         transcript = await place.run(
             """
             import subprocess, sys, time
-            busy = "import time; hoard = b'x' * 50_000_000\\nwhile time.monotonic() < %f: pass"
-            busy %= time.monotonic() + 1.2
+            # Until it used its share of a processor, however busy the machine is.
+            busy = "import time; hoard = b'x' * 50_000_000\\nwhile time.process_time() < 1.0: pass"
             subprocess.run([sys.executable, "-c", busy])
             """,
             sample_s=0.3,
@@ -464,7 +464,7 @@ class SandboxContract:
             channel=await place.open(memory_bytes=500_000_000),
         )
         samples = transcript.all(Sample)
-        assert any(sample.cpu_cores > 0.3 for sample in samples)
+        assert any(sample.cpu_cores > 0.05 for sample in samples)
         assert any(sample.memory_bytes > 50_000_000 for sample in samples)
         assert {sample.memory_limit_bytes // 4096 for sample in samples} == {500_000_000 // 4096}
         assert transcript.exited.cpu_s > 0.5

@@ -19,7 +19,7 @@ from fastflow_contracts.ids import BadRunId, RunId, check_run_id, run_id_for_key
 from fastflow_contracts.machine import Cancel
 from fastflow_contracts.messages import REPLY_HEADER, TRIGGER_TYPE, Declined, PipelineRecord, Presence, Trigger
 from fastflow_contracts.names import BadName, PipelineName, check_name
-from fastflow_contracts.pull import Message, feed
+from fastflow_contracts.pull import feed, newest
 from fastflow_contracts.run import Run
 from fastflow_contracts.runs import RunStore
 from fastflow_contracts.streams import bucket_stream
@@ -78,7 +78,7 @@ async def publish(
 async def runs(bus: Bus, pipeline: PipelineName | None = None) -> list[Run]:
     """Every run that is recorded, newest first."""
     keys = subjects.RUN_KEYS if pipeline is None else subjects.run_keys_of(pipeline)
-    found = [messages.RUN.decode(message.data) for message in await _newest(bus, RUNS, keys)]
+    found = [messages.RUN.decode(message.data) for message in await newest(bus, RUNS, keys)]
     return sorted(found, key=lambda run: run.created_at, reverse=True)
 
 
@@ -130,16 +130,14 @@ async def runners(bus: Bus, *, now: datetime) -> list[Presence]:
     """The runners that are alive. Their age is judged by the bus's clock, as far as *now* agrees with it."""
     return [
         messages.PRESENCE.decode(message.data)
-        for message in await _newest(bus, subjects.RUNNERS, subjects.RUNNER_KEYS)
+        for message in await newest(bus, subjects.RUNNERS, subjects.RUNNER_KEYS)
         if (now - message.stored_at).total_seconds() < ABSENT_S
     ]
 
 
 async def pipelines(bus: Bus) -> list[PipelineRecord]:
     """Every pipeline that is listed, by name."""
-    found = [
-        messages.PIPELINE.decode(message.data) for message in await _newest(bus, PIPELINES, subjects.PIPELINE_KEYS)
-    ]
+    found = [messages.PIPELINE.decode(message.data) for message in await newest(bus, PIPELINES, subjects.PIPELINE_KEYS)]
     return sorted((record for record in found if record.removed_at is None), key=lambda record: record.name)
 
 
@@ -171,17 +169,6 @@ async def _send(
 
 async def _is_recorded(bus: Bus, run: RunRef) -> bool:
     return await bus.get(RUNS, subjects.run_key(run)) is not None
-
-
-async def _newest(bus: Bus, bucket: str, keys: str) -> list[Message]:
-    """What *bucket* holds now under *keys*, once each."""
-    found: dict[str, Message] = {}
-    async with aclosing(feed(bus, bucket_stream(bucket), f"$KV.{bucket}.{keys}")) as batches:
-        async for batch in batches:
-            found |= {message.subject: message for message in batch.messages}
-            if batch.caught_up:
-                break
-    return [message for message in found.values() if message.header("KV-Operation") is None]
 
 
 async def _ids_beginning(bus: Bus, prefix: str) -> list[RunId]:

@@ -22,6 +22,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
+from fastflow_contracts.streams import bucket_stream
 from fastflow_contracts.wire import ANSWER_S, Bus, Unavailable, header
 
 log = logging.getLogger(__name__)
@@ -218,6 +219,22 @@ async def feed(
             finally:
                 with contextlib.suppress(nats.errors.Error, TimeoutError):
                     await bus.js.delete_consumer(stream, consumer)
+
+
+async def newest(bus: Bus, bucket: str, keys: str) -> list[Message]:
+    """The newest value under each of *keys* (wildcards allowed), once through; what was deleted is left out.
+
+    Waits for the bus as long as that takes, so the caller sets the bound.
+    """
+    found: dict[str, Message] = {}
+    async with contextlib.aclosing(feed(bus, bucket_stream(bucket), f"$KV.{bucket}.{keys}")) as batches:
+        async for batch in batches:
+            if batch.restarted:
+                found.clear()
+            found |= {message.subject: message for message in batch.messages}
+            if batch.caught_up:
+                break
+    return [message for message in found.values() if message.data]
 
 
 async def _ephemeral(bus: Bus, stream: str, subject: str, after: int | None) -> tuple[str, int]:

@@ -7,15 +7,14 @@ younger than the slot belong to it already: a late or repeated call leaves them 
 from __future__ import annotations
 
 import logging
-from contextlib import aclosing
 from datetime import datetime
 
-from fastflow_contracts import messages, streams, subjects
+from fastflow_contracts import messages, subjects
 from fastflow_contracts.ids import run_id_for_slot
 from fastflow_contracts.machine import Cancel
 from fastflow_contracts.messages import Trigger
 from fastflow_contracts.names import PipelineName, token
-from fastflow_contracts.pull import feed
+from fastflow_contracts.pull import newest
 from fastflow_contracts.run import RESTART, Run
 from fastflow_contracts.runs import RunStore
 from fastflow_contracts.wire import Bus
@@ -50,13 +49,6 @@ class Restarter:
         await self._starter.start(pipeline, trigger, run_id, cause=Cause(scheduled_for=slot), identity=identity)
 
     async def _active(self, pipeline: PipelineName) -> list[Run]:
-        subject = f"$KV.{subjects.RUNS}.run.{token(pipeline)}.*"
-        found: dict[str, Run] = {}
-        async with aclosing(feed(self._bus, streams.bucket_stream(subjects.RUNS), subject)) as records:
-            async for batch in records:
-                for message in batch.messages:
-                    run = messages.RUN.decode(message.data)
-                    found[run.id] = run
-                if batch.caught_up:
-                    break
-        return [run for run in found.values() if not run.is_over]
+        records = await newest(self._bus, subjects.RUNS, f"run.{token(pipeline)}.*")
+        runs = [messages.RUN.decode(record.data) for record in records]
+        return [run for run in runs if not run.is_over]

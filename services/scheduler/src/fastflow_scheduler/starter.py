@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import logging
 import uuid
-from contextlib import aclosing
 
-from fastflow_contracts import messages, streams, subjects
+from fastflow_contracts import messages, subjects
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.limits import Member, instances_key
 from fastflow_contracts.messages import Decision, Declined, Hint, Skip, Started, Trigger
 from fastflow_contracts.names import PipelineName, token
-from fastflow_contracts.pull import feed
+from fastflow_contracts.pull import newest
 from fastflow_contracts.room import Full, Room, is_not_over
 from fastflow_contracts.run import Ended, Run
 from fastflow_contracts.runs import NoSuchRun, RunStore
@@ -115,17 +114,9 @@ class Starter:
         )
 
     async def _active_runs_of(self, name: PipelineName) -> tuple[Member, ...]:
-        subject = f"$KV.{subjects.RUNS}.run.{token(name)}.*"
-        members: list[Member] = []
-        async with aclosing(feed(self._bus, streams.bucket_stream(subjects.RUNS), subject)) as records:
-            async for batch in records:
-                for message in batch.messages:
-                    run = messages.RUN.decode(message.data)
-                    if not run.is_over:
-                        members.append(Member(pipeline=name, run_id=run.id))
-                if batch.caught_up:
-                    break
-        return tuple(members)
+        records = await newest(self._bus, subjects.RUNS, f"run.{token(name)}.*")
+        runs = [messages.RUN.decode(record.data) for record in records]
+        return tuple(Member(pipeline=name, run_id=run.id) for run in runs if not run.is_over)
 
     async def _exists(self, run_id: RunId) -> bool:
         try:
