@@ -207,7 +207,7 @@ async def test_another_nats_server_may_be_the_bus(installation: Installation, tm
 def test_http_and_the_command_see_the_same(installation: Installation) -> None:
     """A run started over HTTP is followed from the command line; the printed token opens the API."""
     installation.start()
-    (pipeline,) = installation.api("/api/pipelines")["pipelines"]
+    (pipeline,) = installation.api("/api/pipelines")
     assert pipeline["name"] == "hello"
     run = installation.api("/api/pipelines/hello/run", {"env_vars": {"NAME": "HTTP"}})
     assert installation.command("logs", run["id"], "-f").stdout == "Hello, HTTP!\n"

@@ -33,14 +33,14 @@ async def test_pipelines_are_listed_by_name_with_their_totals(bus: Bus) -> None:
     await finish(bus, await claim(bus, await store(bus, a_run("b", created=2))), exit_code=1)
     waiting = await store(bus, a_run("b", created=3))
     async with running_gateway(bus) as client:
-        a, b = (await client.get("/api/pipelines")).json["pipelines"]
+        a, b = (await client.get("/api/pipelines")).json
         assert (a["name"], a["enabled"], a["runnable"], a["total_runs"]) == ("a", False, False, 0)
         assert (b["name"], b["valid"], b["runnable"], b["description"]) == ("b", True, True, "second")
         assert [b[f"{each}_runs"] for each in ("total", "successful", "failed", "active")] == [3, 1, 1, 1]
         assert [run["status"] for run in b["last_runs"]] == ["PENDING", "FAILED", "SUCCESS"]
         assert b["last_runs"][0]["id"] == waiting.id
         for filters, names in {"tags=x": "ab", "tags=x,y": "b", "q=SECOND": "b", "q=zz": ""}.items():
-            listed = (await client.get(f"/api/pipelines?{filters}")).json["pipelines"]
+            listed = (await client.get(f"/api/pipelines?{filters}")).json
             assert [each["name"] for each in listed] == list(names)
 
 

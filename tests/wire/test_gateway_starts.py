@@ -256,7 +256,7 @@ async def test_an_absent_bus_is_said_and_overcome(tmp_path: Path, monkeypatch: p
             assert refused.status == 503
             assert int(refused.headers["Retry-After"]) > 0
             assert (await client.get("/healthz", anonymous=True)).status == 200
-            assert len((await client.get("/api/pipelines")).json["pipelines"]) == 1
+            assert len((await client.get("/api/pipelines")).json) == 1
             async with embedded_bus(tmp_path, port=int(url.rpartition(":")[2])), running_scheduler(bus):
                 async with asyncio.timeout(20):
                     while (await client.post("/api/pipelines/demo/run")).status != 200:

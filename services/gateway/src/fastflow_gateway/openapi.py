@@ -24,7 +24,8 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
     """JSON-ready. Every route is in it; every schema that an answer refers to is too."""
     routes = tuple(routes)
     types: list[Any] = [shapes.Error, shapes.LogLine, shapes.Sample]
-    types += [t for route in routes for t in (*route.answers.values(), route.body) if isinstance(t, type)]
+    for route in routes:
+        types += [t for t in (*route.answers.values(), route.body) if t is not None and not isinstance(t, Media)]
     _, schemas = msgspec.json.schema_components(dict.fromkeys(types), ref_template=_REF)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:

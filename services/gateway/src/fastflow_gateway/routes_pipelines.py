@@ -41,7 +41,7 @@ class DaysQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 async def list_pipelines(request: web.Request) -> web.Response:
     model, wanted = request.app[keys.MODEL], query(request, ListQuery)
-    return answer(shapes.PipelineList(pipelines=tuple(pipelines(model, tags=wanted.tags, q=wanted.q))))
+    return answer(pipelines(model, tags=wanted.tags, q=wanted.q))
 
 
 async def show_pipeline(request: web.Request) -> web.Response:
@@ -112,7 +112,7 @@ ROUTES = (
         "/api/pipelines",
         list_pipelines,
         "All pipelines, by name.",
-        {200: shapes.PipelineList},
+        {200: list[shapes.Pipeline]},
         query=ListQuery,
     ),
     Route(

@@ -212,12 +212,6 @@ class PipelineDetail(Pipeline, frozen=True, kw_only=True):
     """Refused starts, newest first."""
 
 
-class PipelineList(Shape, frozen=True, kw_only=True):
-    """Pipelines by name."""
-
-    pipelines: tuple[Pipeline, ...]
-
-
 class Stats(Shape, frozen=True, kw_only=True):
     """Totals of one pipeline over all runs that are still known."""
 
