@@ -46,6 +46,7 @@ def check_cron(expr: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=4096)  # many schedules share an expression, and ask at the same instants
 def next_after(expr: str, timezone: str, after: datetime) -> datetime:
     """The first instant later than *after*, in UTC, at which *expr* is due in *timezone* (an IANA name).
 
