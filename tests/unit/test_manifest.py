@@ -1,5 +1,6 @@
 """Reading a pipeline.json."""
 
+import base64
 import json
 from typing import Any
 
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from fastflow_contracts.findings import FINDINGS_MAX
 from fastflow_contracts.manifest import MANIFEST_BYTES_MAX, Manifest, Notice, Problem, read_manifest
 from fastflow_contracts.pipeline import PipelineSpec, ScheduleEntry
+
+SIGNED = json.dumps({"verify": "github", "secret": base64.urlsafe_b64encode(b"\x80" + bytes(72)).decode()})
 
 
 def read(text: str | bytes) -> Manifest:
@@ -101,6 +104,14 @@ def test_a_byte_order_mark_is_harmless() -> None:
         ('{"schedule_cron": "@daily", "schedule_interval_seconds": 5}', "schedule_interval_seconds", "wins over it"),
         ('{"schedule_cron": "@daily", "schedules": [{"id": "a"}]}', "schedule_cron", "because there are schedules"),
         ('{"cells": [{"retries": 1}]}', "cells", "only"),
+        ('{"webhok_key": "k"}', "webhok_key", "did you mean webhook_key?"),
+        (f'{{"webhook": {SIGNED}}}', "webhook", "without a webhook_key"),
+        (
+            f'{{"webhook_key": "k", "schedules": [{{"id": "a", "webhook": {SIGNED}}}]}}',
+            "schedules[0].webhook",
+            "without",
+        ),
+        (f'{{"webhook_key": "k", "webhook": {SIGNED[:-1]}, "header": "X-S"}}}}', "webhook.header", "hmac"),
         ('{"type": "notebook", "retry_attempts": 3}', "retry_attempts", "retries cells"),
     ],
 )
@@ -146,6 +157,9 @@ def test_a_window_of_one_day_is_sound() -> None:
         '{"encrypted_env": {"A": {"B": "hunter2"}}}',
         '{"schedules": {"id": "a", "webhook_key": "hunter2", "encrypted_env": {"A": "hunter2"}}}',
         '{"webhook_key": "hunter2", "schedules": [{"id": "a", "webhook_key": "hunter2"}]}',
+        '{"webhook": "hunter2"}',
+        '{"webhook": {"verify": "github", "secret": "hunter2"}}',
+        '{"schedules": [{"id": "a", "webhook": {"verify": "github", "secret": "hunter2"}}]}',
     ],
 )
 def test_secrets_are_never_shown(text: str) -> None:

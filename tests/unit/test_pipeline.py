@@ -20,6 +20,7 @@ from fastflow_contracts.pipeline import (
     PipelineSpec,
     RunConfig,
     ScheduleEntry,
+    Webhook,
 )
 from fastflow_contracts.schedule import Cron, Interval, Once, Schedule
 from fastflow_contracts.schema import pipeline_schema
@@ -201,6 +202,15 @@ def test_what_is_no_token_stays_unset() -> None:
     )
     assert spec.run_config().encrypted_env == {"KEY": "token"}
     assert (spec.run_config("test").default_env, spec.run_config("test").encrypted_env) == ({"B": "b"}, {})
+
+
+def test_an_entry_may_demand_signatures_of_its_own() -> None:
+    """A webhook demands the signatures of its entry or, where that is silent, those of the pipeline."""
+    own, of_entry = Webhook(verify="github", secret="one"), Webhook(verify="gitea", secret="two")
+    entries = (ScheduleEntry(id="a", webhook=of_entry), ScheduleEntry(id="b"))
+    spec = PipelineSpec(webhook=own, schedules=entries)
+    assert [spec.webhook_of(each) for each in (None, "a", "b")] == [own, of_entry, own]
+    assert PipelineSpec().webhook_of(None) is None
 
 
 def test_notebooks_retry_cells_only() -> None:

@@ -36,6 +36,13 @@ def test_a_bound_token_is_worth_nothing_elsewhere(pipeline: str, name: str) -> N
         BOX.open({name: bound("sales", "API_KEY", "hunter2")}, pipeline=pipeline)
 
 
+def test_tokens_that_are_bound_to_nothing_are_known() -> None:
+    """Each is named, so that somebody may bind it; what is no token is not."""
+    tokens = {"A": token("x"), "B": bound("sales", "B", "x"), "C": "clear"}
+    assert BOX.unbound(tokens) == ("A",)
+    assert BOX.open(tokens, pipeline="sales") == {"A": "x", "B": "x"}
+
+
 def test_json_that_is_no_envelope_is_a_value() -> None:
     """Only an object of exactly p, k and v, all texts, is an envelope."""
     for plain in ('{"p": "a", "k": "b"}', '{"p": 1, "k": "b", "v": "c"}', '["p", "k", "v"]', "[" * 100_000):

@@ -18,6 +18,7 @@ from jsonschema import Draft202012Validator
 from fastflow_contracts.manifest import read_manifest
 from fastflow_contracts.pipeline import PipelineSpec
 from fastflow_contracts.schema import pipeline_schema
+from fastflow_contracts.webhook import Webhook
 
 MIB = 1024**2
 VALIDATOR = Draft202012Validator(pipeline_schema())
@@ -68,6 +69,12 @@ ACCEPTED: list[tuple[str, Any, Any]] = [
     ("catchup", "all", "all"),
     ("webhook_key", "", None),
     ("webhook_key", "s3cret", "s3cret"),
+    ("webhook", {"verify": "github", "secret": TOKEN}, Webhook(verify="github", secret=TOKEN)),
+    (
+        "webhook",
+        {"verify": "hmac", "secret": TOKEN, "header": "X-Shop-Hmac"},
+        Webhook(verify="hmac", secret=TOKEN, header="X-Shop-Hmac"),
+    ),
     ("restart_interval", "0 3 * * *", "0 3 * * *"),
     ("restart_interval", "3600", 3600),
     ("restart_interval", 3600, 3600),
@@ -142,6 +149,12 @@ REFUSED: list[tuple[str, Any]] = [
     ("catchup", "some"),
     ("catchup", True),
     ("webhook_key", 12345),
+    ("webhook", "hunter2"),
+    ("webhook", {"verify": "github"}),
+    ("webhook", {"secret": TOKEN}),
+    ("webhook", {"verify": "bitbucket", "secret": TOKEN}),
+    ("webhook", {"verify": "github", "secret": ""}),
+    ("webhook", {"verify": "hmac", "secret": TOKEN, "header": "X Signature"}),
     ("restart_interval", 0),
     ("restart_interval", "often"),
     ("restart_cooldown", -1),
@@ -174,6 +187,7 @@ REFUSED_BY_THE_PARSER_ALONE: list[tuple[str, Any]] = [
     ("timezone", "localtime"),
     ("restart_interval", "0"),
     ("default_env", {"A": "\0"}),
+    ("webhook", {"verify": "github", "secret": "hunter2"}),
     ("schedules", [{"id": "a"}, {"id": "a"}]),
 ]
 

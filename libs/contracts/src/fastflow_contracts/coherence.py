@@ -36,6 +36,7 @@ def check(good: Good, root: Node, findings: Findings) -> None:
         _note_unset_secrets(part, findings)
     _check_unique("id", entries, findings)
     _check_unique("webhook_key", [pipeline, *entries], findings, is_secret=True)
+    _note_idle_signatures(pipeline, entries, findings)
     if entries:
         _note_unused(pipeline, _OWN_SCHEDULE, "is not used, because there are schedules.", findings)
     match type_of(good):
@@ -80,6 +81,21 @@ def _check_window(part: _Part, findings: Findings) -> None:
 def _note_idle_interval(part: _Part, findings: Findings) -> None:
     if "schedule_cron" in part.good:
         _note_unused(part, ["schedule_interval_seconds"], "is not used: schedule_cron wins over it.", findings)
+
+
+def _note_idle_signatures(pipeline: _Part, entries: list[_Part], findings: Findings) -> None:
+    """Signatures where there is no webhook, and a header where the sender has its own."""
+    for part in [pipeline, *entries]:
+        webhook = part.good.get("webhook")
+        if not isinstance(webhook, dict):
+            continue
+        path, node = part.field("webhook")
+        users = [pipeline, *entries] if part is pipeline else [part]
+        if not any(user.good.get("webhook_key") for user in users):
+            findings.note(path, node, "is not used: without a webhook_key there is no webhook.")
+        if webhook.get("verify") != "hmac":
+            header = _Part(webhook, node, path)
+            _note_unused(header, ["header"], 'is not used: only "verify": "hmac" needs it.', findings)
 
 
 def _note_unset_secrets(part: _Part, findings: Findings) -> None:

@@ -67,7 +67,9 @@ class _Walk:
 
     def struct(self, kind: mi.StructType, node: Node, path: str) -> object:
         if not isinstance(node.value, dict):
-            return self._refuse(node, path, "an object, in { }")
+            # What stands for an object that needs a secret may be that secret.
+            is_secret = any((rule := rule_of(field.type)) and rule.is_secret for field in kind.fields)
+            return self._refuse(node, path, "an object, in { }", is_secret=is_secret)
         fields = {field.encode_name: field for field in kind.fields}
         self._note_repeated(node, path)
         self._note_unknown(node, path, [*fields, *filter(None, [kind.tag_field])])

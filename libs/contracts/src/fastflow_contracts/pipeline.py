@@ -40,6 +40,7 @@ from fastflow_contracts.values import (
     WebhookKey,
     says,
 )
+from fastflow_contracts.webhook import Webhook
 
 __all__ = [
     "CellRetry",
@@ -53,6 +54,7 @@ __all__ = [
     "RunConfig",
     "RunSettings",
     "ScheduleEntry",
+    "Webhook",
 ]
 
 
@@ -104,6 +106,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     webhook_key: Annotated[
         WebhookKey | None, says("Secret last part of the URL that starts it; without one there is no webhook.")
     ] = None
+    webhook: Annotated[Webhook | None, says("Signatures that its webhook demands beside the key.")] = None
     default_env: Annotated[dict[EnvName, EnvValue], says("Environment variables of every run. No secrets here.")] = {}
     encrypted_env: Annotated[
         dict[EnvName, FernetToken], says("Secret environment variables, as tokens made by `fastflow encrypt`.")
@@ -197,6 +200,11 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
         """The webhook key of each run configuration that has one; None is the pipeline's own."""
         keys = {None: self.webhook_key} | {entry.id: entry.webhook_key for entry in self.schedules}
         return {run_config_id: key for run_config_id, key in keys.items() if key}
+
+    def webhook_of(self, run_config_id: str | None) -> Webhook | None:
+        """What calls of this configuration's webhook must carry beside the key. Raises ``NoSuchRunConfig``."""
+        chosen = self if run_config_id is None else self._entry(run_config_id)
+        return chosen.webhook or self.webhook
 
     def _entry(self, run_config_id: str) -> ScheduleEntry:
         for entry in self.schedules:

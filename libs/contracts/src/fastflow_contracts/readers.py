@@ -171,6 +171,14 @@ def fernet_token(node: Node) -> str:
     return node.value if raw[:1] == b"\x80" and len(raw) >= 73 and len(raw) % 16 == 9 else ""
 
 
+def required_token(node: Node) -> str:
+    """A token, and nothing that only looks a little like one."""
+    token = fernet_token(node)
+    if not token:
+        raise ValueError
+    return token
+
+
 def _instant(node: Node, if_date_only: time) -> datetime:
     written = text(node).upper()
     if not re.fullmatch(DATE_PATTERN, written):

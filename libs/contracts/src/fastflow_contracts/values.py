@@ -45,6 +45,7 @@ def _rule(accepts: str, read: Callable[[Node], object], *, is_secret: bool = Fal
 _PYTHON = r"^3\.[0-9]{1,2}(\.[0-9]{1,2})?$"
 _ID = r"^[^\x00-\x1f\x7f]{1,128}$"
 _ENV_NAME = r"^[^=\x00]{1,256}$"
+_HEADER = r"^[A-Za-z0-9-]{1,64}$"
 _CRON = r"^\s*(@[A-Za-z]+|[^\s@]+(\s+[^\s]+){4})\s*$"
 
 Text = Annotated[
@@ -189,6 +190,14 @@ EnvValue = Annotated[
 FernetToken = Annotated[
     str,
     _rule('a token made by "fastflow encrypt"', readers.fernet_token, is_secret=True),
+]
+SealedSecret = Annotated[
+    str,
+    _rule('a token made by "fastflow encrypt"', readers.required_token, is_secret=True, type="string", minLength=1),
+]
+HeaderName = Annotated[
+    str,
+    _rule("the name of a header such as X-Signature", readers.matching(_HEADER), type="string", pattern=_HEADER),
 ]
 WebhookKey = Annotated[
     str,

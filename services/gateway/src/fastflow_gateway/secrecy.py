@@ -1,4 +1,4 @@
-"""Metadata without its secrets: ``encrypted_env`` and webhook keys lose their values. Pure."""
+"""Metadata without its secrets: ``encrypted_env``, webhook keys and webhook secrets lose their values. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def hide_secrets(metadata: str) -> str:
 
 
 def hidden(value: Any) -> Any:
-    """*value* (parsed JSON) without the values of ``encrypted_env`` and ``webhook_key``, wherever they stand."""
+    """*value* (parsed JSON) without the values of secret fields, wherever they stand."""
     if isinstance(value, list):
         return [hidden(item) for item in value]
     if not isinstance(value, dict):
@@ -28,4 +28,6 @@ def hidden(value: Any) -> Any:
         shown["encrypted_env"] = dict.fromkeys(encrypted, HIDDEN)
     if shown.get("webhook_key"):
         shown["webhook_key"] = HIDDEN
+    if isinstance(webhook := shown.get("webhook"), dict) and "secret" in webhook:
+        shown["webhook"] = webhook | {"secret": HIDDEN}
     return shown

@@ -1,8 +1,7 @@
 """From the tokens of ``encrypted_env`` to the values a script gets. Pure, and the only place that decrypts.
 
-A token is Fernet's. Its plaintext is the value itself, or an envelope that binds it to one variable of one
-pipeline: the JSON object ``{"p": pipeline, "k": variable, "v": value}`` with just these three texts. An envelope
-opens nowhere else, so a token copied into another pipeline's folder is worth nothing there.
+A token is Fernet's. Its plaintext is the value itself, or an envelope (``fastflow_contracts.envelope``) that binds it
+to one variable of one pipeline.
 
 No message of this module holds a value, a token or a key.
 """
@@ -11,21 +10,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Mapping
 from typing import Final
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from fastflow_contracts import envelope
+from fastflow_contracts.envelope import BadKey, Envelope
 from fastflow_runner.errors import RunnerError
+
+__all__ = ["BadKey", "SecretBox", "SecretError", "is_token"]
 
 _TOKEN_VERSION: Final = 0x80
 _TOKEN_BYTES: Final = 1 + 8 + 16 + 32  # version, time, initial vector, signature; the rest is whole blocks
 _BLOCK_BYTES: Final = 16
-
-
-class BadKey(RunnerError):
-    """What is given as an encryption key is none."""
 
 
 class SecretError(RunnerError):
@@ -37,15 +35,7 @@ class SecretBox:
 
     def __init__(self, keys: str) -> None:
         """*keys*: as in ``ENCRYPTION_KEY``, separated by commas; may be empty. Raises ``BadKey``."""
-        fernets = []
-        for number, key in enumerate(filter(None, (key.strip() for key in keys.split(","))), start=1):
-            try:
-                fernets.append(Fernet(key))
-            except (ValueError, binascii.Error):
-                raise BadKey(
-                    f"Key {number} of ENCRYPTION_KEY is no Fernet key: it must be 32 bytes in URL-safe base64. "
-                    "Make one with cryptography.fernet.Fernet.generate_key()."
-                ) from None
+        fernets = [Fernet(key) for key in envelope.split_keys(keys)]
         self._keys = MultiFernet(fernets) if fernets else None
 
     def open(self, tokens: Mapping[str, str], *, pipeline: str) -> dict[str, str]:
@@ -55,7 +45,24 @@ class SecretBox:
         """
         return {name: self._open(name, token, pipeline) for name, token in tokens.items() if is_token(token)}
 
+    def unbound(self, tokens: Mapping[str, str]) -> tuple[str, ...]:
+        """The variables whose tokens would open in any other pipeline as well. Raises ``SecretError``."""
+        return tuple(
+            name for name, token in tokens.items() if is_token(token) and isinstance(self._read(name, token), str)
+        )
+
     def _open(self, name: str, token: str, pipeline: str) -> str:
+        found = self._read(name, token)
+        if isinstance(found, Envelope) and (found.pipeline, found.name) != (pipeline, name):
+            raise SecretError(
+                f"The token of {name} was made for another pipeline or variable; encrypt it for this one."
+            )
+        value = found.value if isinstance(found, Envelope) else found
+        if "\0" in value:
+            raise SecretError(f"The value of {name} holds a NUL character, which no variable can; encode it first.")
+        return value
+
+    def _read(self, name: str, token: str) -> Envelope | str:
         if self._keys is None:
             raise SecretError(f"{name} is encrypted, but this runner has no ENCRYPTION_KEY; set it.")
         try:
@@ -64,15 +71,7 @@ class SecretBox:
             raise SecretError(f"No key of this runner opens {name}; encrypt its value again.") from None
         except UnicodeDecodeError:
             raise SecretError(f"The value of {name} is not text in UTF-8; encode it before encrypting it.") from None
-        envelope = _envelope(plain)
-        value = plain if envelope is None else envelope["v"]
-        if envelope is not None and (envelope["p"], envelope["k"]) != (pipeline, name):
-            raise SecretError(
-                f"The token of {name} was made for another pipeline or variable; encrypt it for this one."
-            )
-        if "\0" in value:
-            raise SecretError(f"The value of {name} holds a NUL character, which no variable can; encode it first.")
-        return value
+        return envelope.unpack(plain) or plain
 
 
 def is_token(text: str) -> bool:
@@ -83,13 +82,3 @@ def is_token(text: str) -> bool:
         return False
     blocks_bytes = len(data) - _TOKEN_BYTES
     return blocks_bytes >= _BLOCK_BYTES and blocks_bytes % _BLOCK_BYTES == 0 and data[0] == _TOKEN_VERSION
-
-
-def _envelope(plain: str) -> dict[str, str] | None:
-    try:
-        found = json.loads(plain)
-    except (ValueError, RecursionError):
-        return None
-    if isinstance(found, dict) and found.keys() == {"p", "k", "v"} and all(isinstance(v, str) for v in found.values()):
-        return found
-    return None
