@@ -23,6 +23,7 @@ from fastflow_gateway import (
     routes_logs,
     routes_pipelines,
     routes_runs,
+    routes_scheduler,
     routes_start,
     routes_sync,
     routes_webhooks,
@@ -55,6 +56,7 @@ ROUTES: tuple[Route, ...] = (
     *routes_runs.ROUTES,
     *routes_logs.ROUTES,
     *routes_webhooks.ROUTES,
+    *routes_scheduler.ROUTES,
     *routes_sync.ROUTES,
     Route("GET", "/api/openapi.json", show_openapi, "This document.", {200: Media("application/json", "OpenAPI 3.1.")}),
 )

@@ -16,6 +16,7 @@ _REF = "#/components/schemas/{name}"
 _PATH_PARAMETERS = {
     "name": "The pipeline's name: its folder.",
     "id": "The run's id.",
+    "job": "The job's id.",
     "key": "The webhook_key.",
 }
 

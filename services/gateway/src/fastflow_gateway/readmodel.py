@@ -22,7 +22,9 @@ from fastflow_contracts.messages import PRESENCE_S, PipelineRecord, Presence, Sk
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pull import Message, feed
 from fastflow_contracts.runs import NoSuchRun, RunStore
+from fastflow_contracts.schedule_state import SCHEDULE_STATE, SWITCH, ScheduleState
 from fastflow_contracts.streams import bucket_stream
+from fastflow_contracts.subjects import JobRef
 from fastflow_contracts.wire import Bus, BusError
 from fastflow_gateway.history import History, Known
 
@@ -48,7 +50,9 @@ class ReadModel:
         self._skips: deque[Skip] = deque(maxlen=SKIPS_MAX)
         self._watching: defaultdict[RunId, set[asyncio.Event]] = defaultdict(set)
         self._watching_all: set[asyncio.Event] = set()
-        self._behind = {"runs", "pipelines", "runners", "notices"}
+        self.schedule_states: dict[JobRef, ScheduleState] = {}
+        self.switched_off: set[JobRef] = set()
+        self._behind = {"runs", "pipelines", "runners", "schedules", "notices"}
         self._ready = asyncio.Event()
 
     async def serve(self) -> None:
@@ -58,6 +62,7 @@ class ReadModel:
                 ("runs", subjects.RUNS, subjects.RUN_KEYS, self._on_run, self._forget_runs),
                 ("pipelines", subjects.PIPELINES, ">", self._on_pipeline, self._forget_pipelines),
                 ("runners", subjects.RUNNERS, subjects.RUNNER_KEYS, self._on_runner, self._runners.clear),
+                ("schedules", subjects.SCHEDULES, ">", self._on_schedule, self._forget_schedules),
             ):
                 follow = self._follow(name, bucket_stream(bucket), f"$KV.{bucket}.{keys}", apply, forget)
                 group.create_task(follow, name=f"follow-{name}")
@@ -207,6 +212,26 @@ class ReadModel:
             self._runners.pop(runner, None)
         else:
             self._runners[runner] = (messages.PRESENCE.decode(message.data), message.stored_at)
+
+    def _on_schedule(self, message: Message) -> None:
+        key = message.subject.removeprefix(f"$KV.{subjects.SCHEDULES}.")
+        gone = message.header("KV-Operation") is not None
+        if key.startswith(subjects.SCHEDULE_STATES):
+            job = subjects.parse_job_id(key.removeprefix(subjects.SCHEDULE_STATES))
+            if gone:
+                self.schedule_states.pop(job, None)
+            else:
+                self.schedule_states[job] = SCHEDULE_STATE.decode(message.data)
+        elif key.startswith(subjects.SCHEDULE_SWITCHES):
+            job = subjects.parse_job_id(key.removeprefix(subjects.SCHEDULE_SWITCHES))
+            if gone or SWITCH.decode(message.data).enabled:
+                self.switched_off.discard(job)
+            else:
+                self.switched_off.add(job)
+
+    def _forget_schedules(self) -> None:
+        self.schedule_states.clear()
+        self.switched_off.clear()
 
     def _forget_runs(self) -> None:
         self.history = History()
