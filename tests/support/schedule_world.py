@@ -20,7 +20,7 @@ from fastflow_contracts.messages import Decision, PipelineRecord, Started, Trigg
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipeline import PipelineSpec
 from fastflow_contracts.schedule import Schedule
-from fastflow_contracts.schedule_state import ScheduleState
+from fastflow_contracts.schedule_state import ScheduleState, definition
 from fastflow_contracts.subjects import JobRef
 from fastflow_contracts.wire import Conflict
 from fastflow_scheduler.admission import Cause
@@ -30,8 +30,8 @@ from tests.support.records import T0
 
 KILL_P = 0.004
 """Of a scheduler, at each step of anything it does."""
-DELIVERY_P = 0.5
-"""That a scheduler hears of what changed before its next step."""
+DELAY_S = 1.0
+"""How late a scheduler may hear of what changed."""
 DOWN_S = (3, 60, 600, 5 * 3600, 30 * 3600)
 """How long a killed scheduler stays away, one of these and up to half of it more."""
 
@@ -93,23 +93,25 @@ class World:
         self.records[pipeline] = PipelineRecord(name=pipeline, live=live, seen_at=self.now, removed_at=removed_at)
         self._note_wanted(pipeline)
         for one in self.schedulers:
-            one.inbox.append(pipeline)
+            one.tell(pipeline)
 
     def switch(self, job: JobRef) -> None:
         """Somebody presses the button."""
         self.switched_off ^= {job}
         self._note_wanted(job.pipeline)
         for one in self.schedulers:
-            one.inbox.append((job, job not in self.switched_off))
+            one.tell((job, job not in self.switched_off))
 
     def put(self, job: JobRef, state: ScheduleState, expect: int) -> int:
         if self.states.get(job, (None, 0))[1] != expect:
             raise Conflict("somebody was first")
+        wish = self.wanted[job][-1].schedule
+        assert wish is None or state.definition == definition(wish), f"{job} is settled for what it was before"
         self._revision += 1
         self.states[job] = state, self._revision
         self.written.setdefault(job, []).append(Written(self.now, state))
         for one in self.schedulers:
-            one.inbox.append((job, state, self._revision))
+            one.tell((job, state, self._revision))
         return self._revision
 
     def start_scheduler(self) -> None:
@@ -167,7 +169,7 @@ class Replica:
     def __init__(self, world: World) -> None:
         self.world = world
         self.born = world.now
-        self.inbox: list[Any] = []
+        self._news: list[tuple[datetime, Any]] = []
         self._timetable = Timetable()
         self._firing = Firing(self._timetable, self, self, self._restart, clock=lambda: world.now)
         self._under_way: list[tuple[JobRef, Coroutine[Any, Any, None]]] = []
@@ -179,8 +181,20 @@ class Replica:
             self._timetable.see_switch(job, is_on=False)
         self._look()
 
+    def tell(self, news: Any) -> None:
+        """Of one kind they are heard in order, of two kinds in any: they come by different feeds."""
+        kind = type(news)
+        heard_at = self.world.now + timedelta(
+            seconds=self.world.random.choice((0, 0, DELAY_S)) * self.world.random.random()
+        )
+        heard_at = max([heard_at, *(at for at, former in self._news if type(former) is kind)])
+        self._news.append((heard_at, news))
+
     def next_instant(self) -> datetime | None:
-        return self._timetable.next_instant()
+        instants = [at for at, _ in self._news]
+        if (instant := self._timetable.next_instant()) is not None:
+            instants.append(instant)
+        return min(instants, default=None)
 
     def live_on(self, until: datetime) -> None:
         """It has been ticking all the while."""
@@ -188,12 +202,13 @@ class Replica:
 
     def has_work(self) -> bool:
         instant = self.next_instant()
-        return bool(self._under_way or self.inbox or (instant is not None and instant <= self.world.now))
+        return bool(self._under_way or (instant is not None and instant <= self.world.now))
 
     def step(self) -> None:
         choice = self.world.random
-        if self.inbox and choice.random() < DELIVERY_P:
-            self._hear()
+        for heard in [each for each in self._news if each[0] <= self.world.now]:
+            self._news.remove(heard)
+            self._hear(heard[1])
         self._look()
         for action in self._timetable.actions(self.world.now):
             self._under_way.append((action.job, self._firing.do(action)))
@@ -251,8 +266,8 @@ class Replica:
         while self._timetable.arm(self.world.now, most=100):
             pass
 
-    def _hear(self) -> None:
-        match self.inbox.pop(0):
+    def _hear(self, news: Any) -> None:
+        match news:
             case (job, ScheduleState() as state, revision):
                 self._timetable.see_state(job, state, revision)
             case (job, is_on):

@@ -20,9 +20,10 @@ from fastflow_contracts.subjects import JobRef
 from fastflow_scheduler.backlog import LAST_WITHIN
 from fastflow_scheduler.timetable import PATIENCE
 from tests.support.records import T0, at
-from tests.support.schedule_world import Life, World, Written
+from tests.support.schedule_world import DELAY_S, Life, World, Written
 
-MOMENT = PATIENCE + timedelta(seconds=1)
+DELAY = timedelta(seconds=DELAY_S)
+MOMENT = PATIENCE + 3 * DELAY
 """After it, whoever lives has done what was to be done."""
 SEED = int(os.environ.get("FASTFLOW_SEED") or random.SystemRandom().randrange(2**32))
 
@@ -50,7 +51,7 @@ class Stretch(NamedTuple):
 
     def slots(self, schedule: Schedule, begin: datetime, end: datetime) -> Iterator[datetime]:
         """Those later than *begin*, up to *end*, in this stretch."""
-        return between(schedule, max(begin, self.begin), min(end, self.end), self.state.anchor)
+        return between(schedule, max(begin, self.begin), end, self.state.anchor)
 
 
 def stretches(world: World, job: JobRef) -> Iterator[Stretch]:
@@ -84,7 +85,7 @@ def check(world: World, job: JobRef) -> int:
                     job, wish.schedule, stretch, max(wish.since, stretch.begin), min(until, stretch.end), done, lives
                 )
         schedule = next(w.schedule for w in wishes if w.schedule and definition(w.schedule) == stretch.state.definition)
-        allowed.update(stretch.slots(schedule, stretch.begin, stretch.end))
+        allowed.update(stretch.slots(schedule, stretch.begin, stretch.end + DELAY))
     assert not done.keys() - allowed, f"{job} ran at {sorted(done.keys() - allowed)}, which are no slots"
     return len(allowed)
 

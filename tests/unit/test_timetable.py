@@ -1,0 +1,207 @@
+"""What the timetable has a scheduler do, and when."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import Any
+
+from fastflow_contracts.messages import PipelineRecord, Version
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipeline import PipelineSpec, ScheduleEntry
+from fastflow_contracts.schedule_state import REMEMBERED
+from fastflow_contracts.subjects import JobRef
+from fastflow_scheduler.timetable import AWAY, PATIENCE, Action, Fire, Settle, Timetable
+from tests.support.records import T0, at
+
+DEMO = JobRef(PipelineName("demo"), "schedule")
+
+
+def a_record(name: str = "demo", *, removed: bool = False, **spec: Any) -> PipelineRecord:
+    live = Version(bundle="b" * 64, spec=PipelineSpec(**spec), live_since=T0)
+    return PipelineRecord(name=PipelineName(name), live=live, seen_at=T0, removed_at=T0 if removed else None)
+
+
+def actions(timetable: Timetable, now: datetime) -> list[Action]:
+    timetable.able(now)
+    while timetable.arm(now, most=1000):
+        pass
+    return timetable.actions(now)
+
+
+def settle(timetable: Timetable, job: JobRef, now: datetime) -> None:
+    """As if it were stored at once."""
+    state = timetable.settlement(job, now)
+    assert state is not None
+    timetable.see_state(job, state, timetable.revision(job) + 1)
+    timetable.done(job)
+
+
+def a_timetable(*records: PipelineRecord) -> Timetable:
+    """At zero, with everything settled."""
+    made = Timetable()
+    for record in records:
+        made.see_pipeline(record)
+    for action in actions(made, T0):
+        assert isinstance(action, Settle)
+        settle(made, action.job, T0)
+    return made
+
+
+def fired(found: list[Action]) -> list[tuple[JobRef, tuple[datetime, ...]]]:
+    assert all(isinstance(action, Fire) for action in found)
+    return [(action.job, action.backlog.slots) for action in found if isinstance(action, Fire)]
+
+
+def tick(timetable: Timetable, seconds: int) -> None:
+    """Be there until then."""
+    for second in range(seconds):
+        timetable.able(at(second))
+
+
+def test_a_new_schedule_is_settled_before_it_fires() -> None:
+    """Its anchor has to be stored first."""
+    made = Timetable()
+    made.see_pipeline(a_record(schedule_interval_seconds=60))
+    assert actions(made, T0) == [Settle(DEMO)]
+    assert actions(made, T0) == []
+    settle(made, DEMO, T0)
+    assert actions(made, T0) == []
+    assert made.next_instant() == at(60)
+
+
+def test_a_slot_fires_at_its_instant_and_once() -> None:
+    """It is under way until it is done, and done once it is advanced, stored or not."""
+    made = a_timetable(a_record(schedule_interval_seconds=60))
+    tick(made, 60)
+    assert actions(made, at(59.999)) == []
+    (fire,) = actions(made, at(60))
+    assert fired([fire]) == [(DEMO, (at(60),))]
+    assert actions(made, at(60)) == []
+    assert isinstance(fire, Fire)
+    assert made.stands(fire, at(60))
+    assert made.advanced(fire, at(60), at(60)) is not None
+    assert not made.stands(fire, at(60))
+    made.done(DEMO)
+    assert actions(made, at(60)) == []
+    assert made.next_instant() == at(120)
+
+
+def test_what_another_scheduler_did_is_not_done_again() -> None:
+    """Its word arrives before the instant, or while we wait for our turn."""
+    made = a_timetable(a_record(schedule_interval_seconds=60))
+    tick(made, 60)
+    (fire,) = actions(made, at(60))
+    assert isinstance(fire, Fire)
+    theirs = made.advanced(fire, at(60), at(60))
+    assert theirs is not None
+    other = a_timetable(a_record(schedule_interval_seconds=60))
+    tick(other, 60)
+    other.see_state(DEMO, theirs.state, 2)
+    assert actions(other, at(60)) == []
+
+
+def test_every_kind_of_job_is_in_it() -> None:
+    """Entries, a single time, and restarts; what is disabled is settled and silent."""
+    entries = (
+        ScheduleEntry(id="a", schedule_interval_seconds=60),
+        ScheduleEntry(id="b", schedule_cron="* * * * *", enabled=False),
+        ScheduleEntry(id="c"),
+    )
+    made = a_timetable(a_record(schedules=entries, run_once_at=at(60), restart_interval=60))
+    tick(made, 60)
+    assert {job.schedule: slots for job, slots in fired(actions(made, at(60)))} == {
+        "schedules/a": (at(60),),
+        "once": (at(60),),
+        "restart": (at(60),),
+    }
+
+
+def test_a_time_that_has_passed_when_it_is_first_seen_is_no_job() -> None:
+    """It is settled like any other, and never due."""
+    made = a_timetable(a_record(run_once_at=at(-1)))
+    assert made.next_instant() is None
+
+
+def test_a_switch_silences_a_schedule_and_survives_syncs() -> None:
+    """Also one that was pressed before any scheduler saw the schedule."""
+    made = Timetable()
+    made.see_switch(DEMO, is_on=False)
+    actions(made, T0)
+    made.see_pipeline(a_record(schedule_interval_seconds=60))
+    actions(made, T0)
+    settle(made, DEMO, T0)
+    made.see_pipeline(a_record(schedule_interval_seconds=60, description="new"))
+    assert actions(made, at(60)) == []
+    made.see_switch(DEMO, is_on=True)
+    assert actions(made, at(61)) == [Settle(DEMO)]
+    settle(made, DEMO, at(61))
+    actions(made, at(61))
+    assert made.next_instant() == at(120)
+
+
+def test_what_seems_missed_is_left_to_others_for_a_moment() -> None:
+    """They may just be doing it."""
+    former = a_timetable(a_record(schedule_interval_seconds=60))
+    fire = former.fire(DEMO, at(60))
+    assert fire is not None
+    known = former.advanced(fire, at(60), at(60))
+    assert known is not None
+    made = Timetable()
+    made.see_pipeline(a_record(schedule_interval_seconds=60))
+    made.see_state(DEMO, known.state, 2)
+    late = at(60 * 5 + 30)
+    assert actions(made, late) == []
+    assert made.next_instant() == late + PATIENCE
+    assert fired(actions(made, late + PATIENCE)) == [(DEMO, (at(300),))]
+
+
+def test_a_break_makes_what_came_in_it_missed() -> None:
+    """The host slept for an hour: of sixty slots the latest is run, not all of them."""
+    made = a_timetable(a_record(schedule_interval_seconds=60))
+    assert actions(made, at(3600)) == []
+    assert fired(actions(made, at(3600) + PATIENCE)) == [(DEMO, (at(3600),))]
+
+
+def test_a_hiccup_is_no_break() -> None:
+    """Slots that came while this process had to wait are all run."""
+    made = a_timetable(a_record(schedule_interval_seconds=1))
+    waited_s = AWAY.total_seconds()
+    assert fired(actions(made, at(waited_s))) == [(DEMO, tuple(at(k) for k in range(1, int(waited_s) + 1)))]
+
+
+def test_a_clock_that_was_set_back_repeats_nothing() -> None:
+    """What is done is done until the clock is there again."""
+    made = a_timetable(a_record(schedule_interval_seconds=60))
+    tick(made, 60)
+    (fire,) = actions(made, at(60))
+    assert isinstance(fire, Fire)
+    made.advanced(fire, at(60), at(60))
+    made.done(DEMO)
+    assert actions(made, at(10)) == []
+    assert made.next_instant() == at(120)
+
+
+def test_a_schedule_that_is_gone_is_settled_and_one_day_forgotten() -> None:
+    """Whoever brings it back in time finds its anchor."""
+    made = a_timetable(a_record(schedule_interval_seconds=60))
+    made.see_pipeline(a_record(removed=True))
+    assert actions(made, at(1)) == [Settle(DEMO)]
+    settle(made, DEMO, at(1))
+    actions(made, at(1))
+    assert made.next_instant() is None
+    assert made.forgettable(at(2)) == []
+    ((job, revision),) = made.forgettable(at(2) + REMEMBERED)
+    made.see_state(job, None, revision + 1)
+    actions(made, at(2))
+    assert made.forgettable(at(2) + REMEMBERED) == []
+
+
+def test_ten_thousand_schedules_are_cheap() -> None:
+    """A tick looks at those that are due, not at all of them."""
+    made = a_timetable(*(a_record(f"p{n}", schedule_cron=f"{n % 60} {n % 24} * * *") for n in range(10_000)))
+    actions(made, T0)
+    begun = time.perf_counter()
+    for second in range(1, 59):
+        assert actions(made, at(second)) == []
+    assert (time.perf_counter() - begun) / 58 < 0.001
