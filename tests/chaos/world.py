@@ -50,14 +50,12 @@ class World(System):
         return self._service("scheduler", settings)
 
     def runner(self, name: str = "one", *, sandbox: str = "docker", **settings: str) -> Service:
-        """A runner that stops at once when it is asked to."""
         own = {
             "FASTFLOW_RUNNER_ID": name,
             "FASTFLOW_SANDBOX": sandbox,
             "FASTFLOW_DATA_DIR": str(self._directory / name),
             "FASTFLOW_STORE_VOLUME": self._volume,
             "FASTFLOW_NETWORK": "none",
-            "FASTFLOW_GRACE_S": "0",
         }
         return self._service("runner", own | settings)
 
