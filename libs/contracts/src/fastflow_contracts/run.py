@@ -122,7 +122,7 @@ class Running(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="running"
     epoch: int
     claimed_at: datetime
     prepared_at: datetime | None = None
-    """When its environment stood ready. While this is None no user code has run."""
+    """When its environment and its sandbox stood ready. While this is None no user code has run."""
     cancel_requested_at: datetime | None = None
     cancel_reason: str = ""
 

@@ -1,11 +1,14 @@
 """One attempt of one run, from the hint to the recorded end. I/O; the order of its steps is what keeps the promises.
 
 1. Claim the run by compare-and-set; only then is the hint acknowledged.
-2. Make its environment stand ready. Until the record says so, a crash gives the run back unharmed.
+2. Make its environment stand ready.
 3. Open the sandbox, whose name is the run's: a second one is refused by the daemon itself.
-4. Carry its output to the bus, all of it, before
-5. the end is recorded, before
-6. the sandbox is removed. What is found in a sandbox after a crash is still to be recorded, and nothing else is.
+4. Record that all of this stands, before
+5. the sandbox is handed its job. Until then a crash gives the run back unharmed; from then on there is a sandbox that
+   knows how far it got.
+6. Carry its output to the bus, all of it, before
+7. the end is recorded, before
+8. the sandbox is removed. What is found in a sandbox after a crash is still to be recorded, and nothing else is.
 """
 
 from __future__ import annotations
@@ -76,16 +79,18 @@ class Attempt:
         if not isinstance(known.run.state, Pending) or known.run.state.attempt != number:
             return None
         code = await fetch(tools, known.run)
-        prepared = isinstance(code, Code) and code.ready is not None
-        command = Claim(attempt=number, runner=tools.runner, prepared=prepared)
+        command = Claim(attempt=number, runner=tools.runner)
         most = hint.concurrent_max
         room = Room(key=ALL_RUNNING, most=most, is_active=is_running) if most else None
         changed = await tools.runs.change(ref, command, known=known, room=room)
         return cls(tools, changed.run, code) if changed.events else None
 
     @classmethod
-    async def adopt(cls, tools: Tools, run: Run, sandbox: Held) -> Self | None:
-        """Take over a running run whose holder is gone, with its *sandbox*; None if somebody else was faster."""
+    async def adopt(cls, tools: Tools, run: Run, sandbox: Held | None) -> Self | None:
+        """Take over a running run whose holder is gone, with its *sandbox* (None: that is gone too).
+
+        None if somebody else was faster.
+        """
         assert isinstance(run.state, Running)
         code = await fetch(tools, run)
         changed = await tools.runs.change(run.ref, Adopt(runner=tools.runner, epoch=run.state.epoch))
@@ -145,28 +150,45 @@ class Attempt:
             return await self._give_up(ErrorType.ENVIRONMENT_ERROR, self._code.reason)
         self._given = await tools.runs.input(run)
         self._secrets = tools.secrets.open(self._given.encrypted_env, pipeline=run.pipeline)
-        self._pump = self._new_pump(await self._logbook.resume() if self._sandbox else None)
-        if self._sandbox is None:
-            prepared = self._code.ready or await self._prepare(self._code)
-            if prepared is None:
-                return await self._stopped_early()
-            channel = await self._open()
-            session = await Session.start(channel, self._job(prepared), self._code.bundle)
-            return await self._follow(channel, session)
+        # Only a former holder can have written into this attempt's log.
+        self._pump = self._new_pump(await self._logbook.resume() if run.epoch > 1 else None)
+        if self._state.prepared_at is None:
+            return await self._begin(self._code)
+        return await self._go_on(self._code)
+
+    async def _begin(self, code: Code) -> Outcome:
+        """From nothing."""
+        prepared = code.ready or await self._prepare(code)
+        if prepared is None:
+            return await self._stopped_early()
+        channel = await self._open()
         try:
-            channel = await tools.sandboxes.attach(self._sandbox)
+            await self._change(Prepare(epoch=self._state.epoch))
+            session = await Session.start(channel, self._job(prepared), code.bundle)
+        except BaseException:
+            await channel.close()
+            raise
+        return await self._follow(channel, session)
+
+    async def _go_on(self, code: Code) -> Outcome:
+        """With what a former holder left."""
+        if self._sandbox is None:  # it is removed only after the end is recorded, so somebody else did that
+            return await self._give_up(ErrorType.LOST, f"runner {self._tools.runner} was restarted while it ran")
+        try:
+            channel = await self._tools.sandboxes.attach(self._sandbox)
             session = await Session.resume(channel, self._pump.acked)
         except Missing:
             return await self._conclude(Vanished(exit_code=None, oom_killed=False))
-        if session.phase in ("waiting", "preparing"):
-            prepared = self._code.ready or await self._prepare(self._code)
+        if self._sandbox.running and session.phase in ("waiting", "preparing"):
+            prepared = code.ready or await self._prepare(code)
             if prepared is None:
+                await channel.close()
                 return await self._stopped_early()
-            await session.hand_over(self._job(prepared), self._code.bundle)
+            await session.hand_over(self._job(prepared), code.bundle)
         return await self._follow(channel, session)
 
     async def _prepare(self, code: Code) -> Prepared | None:
-        """Make the environment and record that it stands. None: the run was cancelled first."""
+        """Make the environment. None: the run is to be stopped first."""
         preparing = asyncio.create_task(
             self._tools.environments.prepare(code.request, say=self._pump.say), name=f"prepare-{self._run.id}"
         )
@@ -174,9 +196,7 @@ class Attempt:
         try:
             await asyncio.wait({preparing, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if not self._stop.is_set():
-                prepared = await preparing
-                await self._change(Prepare(epoch=self._state.epoch))
-                return prepared
+                return await preparing
         finally:
             await _end(preparing, stopping)
         if self._intent.abandoned is not None and self._state.prepared_at is None:
@@ -202,10 +222,7 @@ class Attempt:
             except (Detached, Unreachable) as error:
                 log.warning("run %s: lost sight of its sandbox, attaching again: %s", self._run.id, error)
             else:
-                result = await self._conclude(end)
-                if isinstance(end, Exited):
-                    await session.bye()
-                return result
+                return await self._conclude(end)
             finally:
                 await _end(steering)
                 await channel.close()
@@ -248,6 +265,8 @@ class Attempt:
         return outcome(end, self._intent, self._pump.observed(), now=now())
 
     async def _stopped_early(self) -> Outcome:
+        if self._intent.abandoned is not None:
+            return await self._give_up(ErrorType.LOST, self._intent.abandoned)
         await self._pump.close()
         return Outcome(finished_at=now(), stopped=True, log_sequence=self._logbook.sequence)
 

@@ -2,6 +2,7 @@
 
 They are left by a runner that died, by this one's former life, or by a removal that failed. The record decides: a
 sandbox is what a run's holder opened, so it is adopted when that holder is gone, and removed when nobody can want it.
+One that was never handed a job is of no use to anybody but its opener.
 """
 
 from __future__ import annotations
@@ -28,5 +29,5 @@ def fate(run: Run | None, attempt: str | None, *, runner: str, holder_is_gone: b
     if run is None or not isinstance(run.state, Running) or attempt != str(run.state.attempt):
         return Fate.REMOVE
     if run.state.runner == runner or holder_is_gone:
-        return Fate.ADOPT
+        return Fate.ADOPT if run.state.prepared_at else Fate.REMOVE
     return Fate.LEAVE

@@ -13,8 +13,10 @@ import msgspec
 from fastflow_contracts.machine import Outcome
 from fastflow_contracts.run import ErrorType
 from fastflow_runner.session import Exited, Vanished
+from fastflow_runner.supervisor import ORPHANED_EXIT_CODE
 
 OOM_EXIT_CODE = 137
+ORPHANED = "its runner was silent for too long, so the sandbox stopped itself"
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +76,7 @@ def _verdict(end: Exited | Vanished, intent: Intent, seen: Observed) -> tuple[in
                 return end.exit_code, ErrorType.SCRIPT_ERROR, "cancelled"
             return end.exit_code, ErrorType.LOST, intent.abandoned or "stopped by its runner"
         case "orphaned":
-            return end.exit_code, ErrorType.LOST, "its runner was silent for too long, so the sandbox stopped itself"
+            return end.exit_code, ErrorType.LOST, ORPHANED
         case "setup_error":
             return end.exit_code, ErrorType.ENVIRONMENT_ERROR, end.message
         case _:
@@ -98,6 +100,8 @@ def _vanished(end: Vanished, intent: Intent, seen: Observed) -> tuple[int | None
         return end.exit_code, ErrorType.LOST, intent.abandoned
     if end.oom_killed:
         return OOM_EXIT_CODE, ErrorType.OOM, _oom_message(seen)
+    if end.exit_code == ORPHANED_EXIT_CODE:
+        return end.exit_code, ErrorType.LOST, ORPHANED
     return end.exit_code, ErrorType.LOST, "its sandbox was killed or removed from outside"
 
 

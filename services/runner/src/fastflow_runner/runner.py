@@ -15,14 +15,13 @@ from typing import Any
 from fastflow_contracts import messages, streams, subjects
 from fastflow_contracts.codec import Malformed
 from fastflow_contracts.ids import RunId, check_run_id
-from fastflow_contracts.machine import Finish, NotYet, Outcome, Refused, Release
+from fastflow_contracts.machine import NotYet, Refused, Release
 from fastflow_contracts.messages import HINT, Hint
 from fastflow_contracts.names import check_name
 from fastflow_contracts.pull import ConsumerGone, Message, Pull, feed
 from fastflow_contracts.room import Full
-from fastflow_contracts.run import ErrorType, Pending, Run, Running
+from fastflow_contracts.run import Pending, Run, Running
 from fastflow_contracts.runs import NoSuchRun
-from fastflow_contracts.service import now
 from fastflow_contracts.subjects import Kind, RunRef
 from fastflow_contracts.wire import BusError
 from fastflow_runner.attempt import Attempt
@@ -68,24 +67,15 @@ class Runner:
                     self._spawn(self._handle(message), f"hint-{message.sequence}")
 
     async def recover(self) -> None:
-        """Before taking work: go on with what our former life held; give back or write off what left no sandbox."""
+        """Before taking work: go on with what our former life held; give back what had not begun."""
         await self.sweep()
         for run in await self._held_by_our_former_life():
             if run.id in self._attempts or not isinstance(run.state, Running):
                 continue
-            # A sandbox is removed only after the end is recorded: without one, user code never began, or it is lost.
-            reason = f"runner {self._tools.runner} was restarted"
-            lost = Outcome(finished_at=now(), error_type=ErrorType.LOST, error_message=f"{reason} while it ran")
-            epoch = run.state.epoch
-            command = (
-                Finish(epoch=epoch, outcome=lost) if run.state.prepared_at else Release(epoch=epoch, reason=reason)
-            )
-            changed = (await self._tools.runs.change(run.ref, command)).run
-            log.warning("run %s: %s: it is %s", run.id, reason, changed.status)
-            if isinstance(changed.state, Pending) and changed.state.not_before <= now():
-                hint = Hint(pipeline=changed.pipeline, run_id=changed.id, attempt=changed.state.attempt)
-                subject = subjects.work(changed.order.kind)
-                await self._tools.bus.publish(subject, HINT.encode(hint), message_id=uuid.uuid4().hex)
+            if run.state.prepared_at is None:
+                await self._give_back(run, run.state)
+            else:
+                await self._adopt(run, None)
 
     async def keep_order(self) -> None:
         """Sweep now and then, until cancelled."""
@@ -184,10 +174,19 @@ class Runner:
         finally:
             del self._attempts[attempt.ref.run_id]
 
-    async def _adopt(self, run: Run, held: Held) -> None:
+    async def _give_back(self, run: Run, state: Running) -> None:
+        release = Release(epoch=state.epoch, reason=f"runner {self._tools.runner} was restarted")
+        changed = (await self._tools.runs.change(run.ref, release)).run
+        log.info("run %s: %s: it is %s", run.id, release.reason, changed.status)
+        if isinstance(changed.state, Pending):
+            hint = Hint(pipeline=changed.pipeline, run_id=changed.id, attempt=changed.state.attempt)
+            subject = subjects.work(changed.order.kind)
+            await self._tools.bus.publish(subject, HINT.encode(hint), message_id=uuid.uuid4().hex)
+
+    async def _adopt(self, run: Run, held: Held | None) -> None:
         attempt = await Attempt.adopt(self._tools, run, held)
         if attempt is not None:
-            log.info("run %s: went on with its sandbox %s", run.id, held.name)
+            log.info("run %s: taken over with %s", run.id, f"its sandbox {held.name}" if held else "no sandbox left")
             self._attempts[run.id] = attempt
             counted = not self._room.locked()
             if counted:  # else it is one too many for a while: it runs already
