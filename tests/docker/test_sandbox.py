@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from uuid import uuid4
 
 import pytest
@@ -251,3 +253,20 @@ async def test_memory_is_killed_by_the_kernel_and_docker_says_so(place: Place) -
         channel=await place.open(memory_bytes=MEMORY_BYTES),
     )
     assert (transcript.exited.exit_code, transcript.exited.oom) == (49, True)
+
+
+@pytest.mark.parametrize("after_s", [0, 0.003, 0.01, 0.03, 0.1, 0.2])
+async def test_an_opening_that_was_cancelled_leaves_nothing_behind_after_removal(place: Place, after_s: float) -> None:
+    """The daemon creates what it was asked for, even when nobody waits for the answer any more."""
+    spec = place.spec()
+    opening = asyncio.create_task(place.sandboxes.open(spec))
+    await asyncio.wait({opening}, timeout=after_s)
+    opening.cancel()
+    with suppress(asyncio.CancelledError):
+        await (await opening).close()
+    await place.sandboxes.remove(spec.name)
+    async with asyncio.timeout(10), Docker() as docker:
+        # Anything that was still under way is done when the daemon has created another one.
+        await (await place.open()).close()
+        shown = await docker.containers.list(all=True, filters=json.dumps({"name": [spec.name]}))
+    assert [container["State"] for container in shown if container["State"] != "removing"] == []

@@ -19,9 +19,9 @@ import logging
 import os
 import secrets
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 import aiodocker
@@ -46,9 +46,11 @@ LABEL_SCOPE: Final = "fastflow.scope"
 LABEL_TOKEN: Final = "fastflow.token"  # noqa: S105 - tells two sandboxes apart; no secret
 CALL_TIMEOUT_S: Final = 60.0
 END_TIMEOUT_S: Final = 2.0
+LAST_CALL_S: Final = 10.0
 _COMPLAINT_CHARS_MAX: Final = 500
 
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 
 class DockerSandboxes:
@@ -74,7 +76,7 @@ class DockerSandboxes:
         labels = {**spec.labels, LABEL_SCOPE: self._scope, LABEL_TOKEN: token.hex()}
         await self._ensure_network(spec.network)
         async with _answers(spec.name):
-            container = await self._docker.containers.create(_config(spec, labels), name=spec.name)
+            container = await _seen_through(self._docker.containers.create(_config(spec, labels), name=spec.name))
         stream: RawStream | None = None
         try:
             async with _answers(spec.name):
@@ -245,6 +247,20 @@ async def _answers(what: str) -> AsyncIterator[None]:
         raise SandboxError(f"Docker refuses {what}: {text}") from error
     except (aiohttp.ClientError, OSError) as error:
         raise Unreachable(f"Docker gave no answer about {what}: {error or 'time is up'}") from error
+
+
+async def _seen_through(call: Coroutine[Any, Any, _T]) -> _T:
+    """The answer to *call*, for which a cancellation waits: a call that is dropped takes effect all the same, perhaps
+    after somebody has looked for what it made.
+    """
+    calling = asyncio.create_task(call, name="docker-call")
+    try:
+        return await asyncio.shield(calling)
+    except asyncio.CancelledError:
+        with suppress(DockerError, aiohttp.ClientError, OSError):
+            async with asyncio.timeout(LAST_CALL_S):
+                await calling
+        raise
 
 
 async def _state(docker: aiodocker.Docker, name: str) -> dict[str, Any]:
