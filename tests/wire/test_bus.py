@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import re
 from contextlib import aclosing
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from fastflow.bus import embedded_bus
 from fastflow_contracts import streams
 from fastflow_contracts.pull import Pull, feed
 from fastflow_contracts.streams import bucket_stream, ensure, verify
-from fastflow_contracts.wire import Bus, Conflict, Put, Rejected, connect
+from fastflow_contracts.wire import Bus, Conflict, Put, Rejected, Unavailable, connect, redacted
 
 RUNS = "ff_runs"
 
@@ -167,3 +169,48 @@ async def test_an_object_is_stored_once_and_checked_when_read(bus: Bus) -> None:
         await bus.get_object("ff_bundles", "0" * 64)
     with pytest.raises(Rejected):
         await bus.get_object("ff_bundles", "1" * 64)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"), [((r":(\d+)$", ":1"), "Connect call failed"), ((r":[^:]*@", ":wrong@"), "Authorization")]
+)
+async def test_a_bus_that_lets_nobody_in_is_one_error_with_its_reason(
+    bus_url: str, change: tuple[str, str], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing listens, or the credentials are wrong: that is said once, not for every try, and without a password."""
+    url = re.sub(*change, bus_url)
+    with pytest.raises(Unavailable, match=reason) as raised:
+        async with connect(url, name="stranger", connect_s=0.8):
+            pass
+    assert redacted(url) in str(raised.value)
+    assert "fastflow:" not in redacted(url)
+    assert caplog.messages == []
+
+
+async def test_an_outage_is_told_once_however_often_the_client_tries(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server is gone for several tries: one line that it is lost, one with the reason."""
+    async with contextlib.AsyncExitStack() as stack:
+        server = await stack.enter_async_context(contextlib.AsyncExitStack())
+        url = await server.enter_async_context(embedded_bus(tmp_path))
+        bus = await stack.enter_async_context(connect(url, name="witness"))
+        tries = 0
+        several = asyncio.Event()
+        tell = bus.client._error_cb
+
+        async def counted(error: Exception) -> None:
+            nonlocal tries
+            await tell(error)
+            if "Connect call failed" in str(error):
+                tries += 1
+                if tries == 3:
+                    several.set()
+
+        bus.client._error_cb = counted
+        await server.aclose()
+        async with asyncio.timeout(10):
+            await several.wait()
+        assert sum("Connect call failed" in message for message in caplog.messages) == 1
+        port = int(url.rpartition(":")[2])
+        await stack.enter_async_context(embedded_bus(tmp_path, port=port))

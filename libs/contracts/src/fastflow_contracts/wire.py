@@ -13,11 +13,11 @@ import hashlib
 import io
 import json
 import logging
+import re
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import nats
 import nats.errors
@@ -333,29 +333,35 @@ async def _attempts(patience_s: float, what: str) -> AsyncIterator[int]:
 
 
 def redacted(url: str) -> str:
-    """*url* without credentials, for logs and messages."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}" if parts.scheme else host
+    """*url*, or several separated by commas, without credentials, for logs and messages."""
+    return ",".join(re.sub(r"(^|//)[^/]*@", r"\1", each) for each in url.split(","))
 
 
 @contextlib.asynccontextmanager
 async def connect(url: str, *, name: str, connect_s: float = CONNECT_S) -> AsyncIterator[Bus]:
     """A connection that reconnects for ever; leaving the context flushes and closes it.
 
-    *url*: ``nats://[user:password@]host:port``, several separated by commas. Raises ``Unavailable`` after *connect_s*.
+    *url*: ``nats://[user:password@]host:port``, several separated by commas. Raises ``Unavailable`` after *connect_s*
+    with the last trouble there was. Later trouble is logged, and not again while it stays the same.
     """
     client = _Client()
     bus = Bus(client)
+    is_open = False
+    trouble: str | None = None
 
     async def on_error(error: Exception) -> None:
-        log.warning("bus trouble: %s", error or type(error).__name__)
+        nonlocal trouble
+        before, trouble = trouble, str(error) or type(error).__name__
+        if is_open and trouble != before:  # while it is down, the client tells of every try
+            log.warning("bus trouble: %s", trouble)
 
     async def on_disconnected() -> None:
         if not client.is_closed and not client.is_draining:
             log.warning("bus connection lost; reconnecting")
 
     async def on_reconnected() -> None:
+        nonlocal trouble
+        trouble = None
         log.info("bus connection is back")
         bus.generation += 1
         for event in bus.wake_on_reconnect:
@@ -383,10 +389,11 @@ async def connect(url: str, *, name: str, connect_s: float = CONNECT_S) -> Async
     except (nats.errors.Error, TimeoutError, OSError) as error:
         with contextlib.suppress(Exception):
             await client.close()
-        reason = str(error) or type(error).__name__
+        reason = trouble or str(error) or f"silence for {connect_s:g} s"
         raise Unavailable(
             f"no NATS server answers at {redacted(url)} ({reason}); start one or check the address and credentials."
         ) from error
+    is_open, trouble = True, None
     try:
         yield bus
     finally:
