@@ -1,9 +1,9 @@
 """What tokens of ``encrypted_env`` are made of: keys outside, and inside a value or an envelope. Pure.
 
 A token is Fernet's. It holds the value itself or, if it is bound to one place, an envelope around it: the JSON object
-``{"p": pipeline, "k": name, "v": value}`` with just these three texts. An envelope opens nowhere else, so a token copied
-into another pipeline's folder is worth nothing there. Who encrypts and who decrypts is not decided here: this is what
-they agree on. No message of this module holds a value or a key.
+``{"p": pipeline, "k": name, "v": value}`` with just these three texts. An envelope opens nowhere else, so a token
+copied into another pipeline's folder is worth nothing there. Who encrypts and who decrypts is not decided here: this
+is what they agree on. No message of this module holds a value or a key.
 """
 
 from __future__ import annotations

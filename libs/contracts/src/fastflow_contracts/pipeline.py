@@ -197,8 +197,11 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
         return Schedule(id=RESTART_ID, timing=timing, timezone=self.timezone or "UTC", enabled=self.enabled)
 
     def webhook_keys(self) -> dict[str | None, str]:
-        """The webhook key of each run configuration that has one; None is the pipeline's own."""
-        keys = {None: self.webhook_key} | {entry.id: entry.webhook_key for entry in self.schedules}
+        """The webhook key of each run configuration that has one; None is the pipeline's own.
+
+        An entry that is switched off has none: it is started by hand only.
+        """
+        keys = {None: self.webhook_key} | {entry.id: entry.webhook_key for entry in self.schedules if entry.enabled}
         return {run_config_id: key for run_config_id, key in keys.items() if key}
 
     def webhook_of(self, run_config_id: str | None) -> Webhook | None:

@@ -24,6 +24,7 @@ from fastflow_gateway import (
     routes_pipelines,
     routes_runs,
     routes_scheduler,
+    routes_secrets,
     routes_start,
     routes_sync,
     routes_webhooks,
@@ -33,7 +34,9 @@ from fastflow_gateway.auth import Gate
 from fastflow_gateway.door import Door, open_door
 from fastflow_gateway.files import Shelf
 from fastflow_gateway.follow import Follower
+from fastflow_gateway.guesses import Guesses
 from fastflow_gateway.readmodel import ReadModel
+from fastflow_gateway.sealing import Sealer
 from fastflow_gateway.settings import Settings, check
 from fastflow_gateway.throttle import Throttle
 
@@ -56,6 +59,7 @@ ROUTES: tuple[Route, ...] = (
     *routes_runs.ROUTES,
     *routes_logs.ROUTES,
     *routes_webhooks.ROUTES,
+    *routes_secrets.ROUTES,
     *routes_scheduler.ROUTES,
     *routes_sync.ROUTES,
     Route("GET", "/api/openapi.json", show_openapi, "This document.", {200: Media("application/json", "OpenAPI 3.1.")}),
@@ -77,6 +81,8 @@ def build_app(settings: Settings, *, bus: Bus, model: ReadModel, door: Door, fol
     app[keys.SHELF] = Shelf(bus)
     app[keys.GATE] = Gate(settings.admin_token)
     app[keys.THROTTLE] = Throttle(burst=10, per_minute=10)
+    app[keys.GUESSES] = Guesses()
+    app[keys.SEALER] = Sealer(settings.encryption_key)
     app[keys.REQUESTS] = Counter()
     app[keys.OPENAPI] = msgspec.json.encode(openapi.document(ROUTES))
     app[keys.PUBLIC] = FOR_BROWSERS | {route.path for route in ROUTES if route.is_public}

@@ -15,7 +15,9 @@ from fastflow_gateway.auth import Gate, Session
 from fastflow_gateway.door import Door
 from fastflow_gateway.files import Shelf
 from fastflow_gateway.follow import Follower
+from fastflow_gateway.guesses import Guesses
 from fastflow_gateway.readmodel import ReadModel
+from fastflow_gateway.sealing import Sealer
 from fastflow_gateway.settings import Settings
 from fastflow_gateway.throttle import Throttle
 
@@ -27,7 +29,10 @@ FOLLOWER = web.AppKey("FOLLOWER", Follower)
 SHELF = web.AppKey("SHELF", Shelf)
 GATE = web.AppKey("GATE", Gate)
 THROTTLE = web.AppKey("THROTTLE", Throttle)
-"""Of wrong tokens and webhook keys, by address."""
+"""Of wrong tokens, by address."""
+GUESSES = web.AppKey("GUESSES", Guesses)
+"""Of wrong webhook keys."""
+SEALER = web.AppKey("SEALER", Sealer)
 REQUESTS: web.AppKey[Counter[int]] = web.AppKey("REQUESTS", Counter)
 """Answers so far, by status."""
 OPENAPI = web.AppKey("OPENAPI", bytes)

@@ -1,7 +1,7 @@
 """Starting a run by webhook: POST /api/webhooks/{name}/{key}, for callers that have the key and nothing else.
 
-The order of the checks: how often the caller failed lately, the pipeline, the key, the body's size, the body. So nobody
-without the key makes this process read a body. The same work is done for pipelines that do not exist.
+The order of the checks: how often the caller failed lately, the pipeline, the key, the body's size, its signature, the
+body. So nobody without the key makes this process read a body. The same work is done for pipelines that do not exist.
 """
 
 from __future__ import annotations
@@ -10,48 +10,61 @@ import asyncio
 import hashlib
 import hmac
 import json
+import logging
 
 from aiohttp import web
 from msgspec.structs import replace
 
 from fastflow_contracts.messages import PipelineRecord
 from fastflow_contracts.names import BadName, PipelineName, check_name
+from fastflow_contracts.pipeline import PipelineSpec
+from fastflow_contracts.service import now
 from fastflow_contracts.triggers import BadTrigger, read_webhook_body
-from fastflow_gateway import actions, keys, shapes
+from fastflow_gateway import actions, keys, shapes, signatures
 from fastflow_gateway.api import Media, Refused, Route
+from fastflow_gateway.guesses import Attempt, caller_of
 from fastflow_gateway.routes_runs import run_answer
 from fastflow_gateway.routes_start import STARTED
+from fastflow_gateway.sealing import BadSecret, NoKey
+from fastflow_gateway.signatures import BadSignature
+
+log = logging.getLogger(__name__)
 
 _NO_NAME = PipelineName("0")
 """Looked up when the name cannot be one. A match would still need that pipeline's key."""
 _NO_KEY: dict[str | None, str] = {None: ""}
 """Compared with when there is no pipeline or no key."""
-IDEMPOTENCY_HEADERS = ("Idempotency-Key", "webhook-id", "X-GitHub-Delivery")
+IDEMPOTENCY_HEADERS = ("Idempotency-Key", "webhook-id", "X-GitHub-Delivery", "X-Gitea-Delivery", "X-Forgejo-Delivery")
 
 
 async def start_by_webhook(request: web.Request) -> web.Response:
     record, run_config_id = await _authenticated(request)
     body = await _body(request)
+    signed_id = _signed_id(request, record, run_config_id, body)
+    _check_json(request, body)
     try:
         trigger = read_webhook_body(body, request.headers.get("Content-Type"))
     except BadTrigger as error:
         raise Refused(400, str(error)) from error
-    key = actions.idempotency_key(request, *IDEMPOTENCY_HEADERS)
+    # An id that is signed counts alone: with another header beside it, a copied call would be a new one.
+    key = actions.idempotency_key(request, *(("webhook-id",) if signed_id else IDEMPOTENCY_HEADERS))
     outcome = await actions.start(request.app, record.name, replace(trigger, run_config_id=run_config_id, key=key))
     return run_answer(request, outcome)
 
 
 async def _authenticated(request: web.Request) -> tuple[PipelineRecord, str | None]:
     """The pipeline, and the run configuration whose key was given. Raises ``Refused``."""
-    throttle, caller = request.app[keys.THROTTLE], f"webhook {request.remote} {request.match_info['name']}"
-    loop = asyncio.get_running_loop()
-    if wait_s := throttle.wait_s(caller, loop.time()):
+    guesses, loop = request.app[keys.GUESSES], asyncio.get_running_loop()
+    attempt = _attempt(request)
+    if wait_s := guesses.wait_s(attempt, loop.time()):
         raise Refused(429, "too many wrong keys; wait a moment.", headers={"Retry-After": str(wait_s)})
+    guesses.knock(attempt, loop.time())
     try:
         name = check_name(request.match_info["name"])
     except BadName:
         name = _NO_NAME
     model, given = request.app[keys.MODEL], _digest(request.match_info["key"])
+    is_counted = False
     for is_fresh in (False, True):  # only the bus itself may say no: what is known here may be a moment old
         record = await model.pipeline(name, is_fresh=is_fresh)
         webhook_keys = record.live.spec.webhook_keys() if record and record.live and record.live.spec.enabled else {}
@@ -59,11 +72,37 @@ async def _authenticated(request: web.Request) -> tuple[PipelineRecord, str | No
         digests = {run_config_id: _digest(key) for run_config_id, key in (webhook_keys or _NO_KEY).items()}
         fitting = [run_config_id for run_config_id, each in digests.items() if hmac.compare_digest(given, each)]
         if record is not None and webhook_keys and fitting:
+            guesses.right(attempt, loop.time())
             return record, fitting[0]
-    throttle.failed(caller, loop.time())
+        if webhook_keys and not is_counted:
+            guesses.wrong(attempt, loop.time())
+            is_counted = True
     if not webhook_keys:
         raise Refused(404, "there is no such webhook: the pipeline is unknown, disabled, or has no webhook_key.")
     raise Refused(401, "this is not the pipeline's webhook_key; compare it with the address its page shows.")
+
+
+def _signed_id(request: web.Request, record: PipelineRecord, run_config_id: str | None, body: bytes) -> str | None:
+    """The id that the signature of the call covers, if it does. Raises ``Refused`` without a good signature."""
+    spec: PipelineSpec | None = record.live.spec if record.live else None
+    webhook = spec.webhook_of(run_config_id) if spec else None
+    if webhook is None:
+        return None
+    try:
+        secret = request.app[keys.SEALER].open_webhook_secret(webhook.secret, pipeline=record.name)
+        return signatures.verify(webhook, secret, request.headers, body, now())
+    except (NoKey, BadSecret) as error:
+        log.warning("webhook of %s: %s", record.name, error)
+        raise Refused(503, str(error), headers={"Retry-After": "60"}) from error
+    except BadSignature as error:
+        guesses, now_s = request.app[keys.GUESSES], asyncio.get_running_loop().time()
+        guesses.knock(_attempt(request), now_s)
+        guesses.wrong(_attempt(request), now_s)
+        raise Refused(401, str(error)) from error
+
+
+def _attempt(request: web.Request) -> Attempt:
+    return Attempt(caller_of(request.remote), request.match_info["name"])
 
 
 def _digest(key: str) -> bytes:
@@ -71,19 +110,23 @@ def _digest(key: str) -> bytes:
 
 
 async def _body(request: web.Request) -> bytes:
-    """The raw bytes. Raises ``Refused`` when they are too many, or not the JSON they are declared to be."""
+    """The raw bytes. Raises ``Refused`` when they are too many."""
     bytes_max = request.app[keys.SETTINGS].webhook_bytes_max
     if (request.content_length or 0) > bytes_max:
         raise _too_large(bytes_max)
     body = await request.read()
     if len(body) > bytes_max:
         raise _too_large(bytes_max)
+    return body
+
+
+def _check_json(request: web.Request, body: bytes) -> None:
+    """Raises ``Refused`` for a body that is not the JSON it is declared to be."""
     if body and (request.content_type == "application/json" or request.content_type.endswith("+json")):
         try:
             json.loads(body)
         except (ValueError, RecursionError) as error:
             raise Refused(400, f"the body is declared to be JSON and is not: {error}.") from error
-    return body
 
 
 def _too_large(bytes_max: int) -> Refused:
@@ -96,7 +139,8 @@ ROUTES = (
         "/api/webhooks/{name}/{key}",
         start_by_webhook,
         "Start a run with the pipeline's webhook_key, or a run configuration with its own. The body becomes the file "
-        "that FASTFLOW_EVENT_FILE names; a JSON object's env_vars and parameters become variables.",
+        "that FASTFLOW_EVENT_FILE names; a JSON object's env_vars and parameters become variables. A pipeline with a "
+        "`webhook` in its metadata takes signed calls only (401 without; 503 if its secret cannot be opened here).",
         {**STARTED, 400: shapes.Error, 401: shapes.Error},
         body=Media("*/*", "Anything, or nothing."),
         headers=dict.fromkeys(IDEMPOTENCY_HEADERS, "The same id is the same run, however often it is sent."),

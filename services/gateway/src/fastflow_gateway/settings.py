@@ -6,6 +6,7 @@ from typing import Annotated
 
 import msgspec
 
+from fastflow_contracts.envelope import BadKey, split_keys
 from fastflow_contracts.settings import BadSettings, Env
 from fastflow_contracts.triggers import EVENT_BYTES_MAX
 
@@ -31,17 +32,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     webhook_bytes_max: Annotated[
         int, Env("FASTFLOW_WEBHOOK_BYTES_MAX", f"Largest body of a webhook, at most {EVENT_BYTES_MAX}.")
     ] = EVENT_BYTES_MAX
+    encryption_key: Annotated[
+        str, Env("ENCRYPTION_KEY", "Fernet keys, separated by commas; the first one encrypts.", secret=True)
+    ] = ""
     metrics: Annotated[bool, Env("FASTFLOW_METRICS", "Answer GET /metrics, without a token.")] = True
     log_json: Annotated[bool, Env("LOG_JSON", "Log JSON lines instead of text.")] = False
     log_level: Annotated[str, Env("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")] = "INFO"
 
 
 def check(settings: Settings) -> None:
-    """Raise ``BadSettings`` when the door would stand open, or take in what nobody else takes."""
+    """Raise ``BadSettings`` when the door would stand open, take in what nobody else takes, or holds no usable key."""
     if len(settings.admin_token) < TOKEN_CHARACTERS_MIN:
         raise BadSettings(
             f"FASTFLOW_ADMIN_TOKEN must have at least {TOKEN_CHARACTERS_MIN} characters; "
             "make one with: python -c 'import secrets; print(secrets.token_urlsafe())'"
         )
+    try:
+        split_keys(settings.encryption_key)
+    except BadKey as error:
+        raise BadSettings(str(error)) from None
     if not 0 < settings.webhook_bytes_max <= EVENT_BYTES_MAX:
         raise BadSettings(f"FASTFLOW_WEBHOOK_BYTES_MAX must be from 1 to {EVENT_BYTES_MAX}, what an event may have.")

@@ -288,6 +288,13 @@ class SyncLogs(Shape, frozen=True, kw_only=True):
     syncs: tuple[SyncReport, ...]
 
 
+class Encrypted(Shape, frozen=True, kw_only=True):
+    """A secret that can be shown."""
+
+    encrypted: str
+    """The token, to be put into ``encrypted_env`` of a pipeline.json."""
+
+
 class Health(Shape, frozen=True, kw_only=True):
     """Each dependency and its state: ``ok``, or what is wrong."""
 

@@ -32,6 +32,13 @@ class Throttle:
         if len(self._spent) > CALLERS_MAX:
             self._spent.popitem(last=False)
 
+    def forgive(self, caller: str, now_s: float) -> None:
+        """Take back one failure."""
+        if (spent := self._spent_at(caller, now_s) - 1) > 0:
+            self._spent[caller] = (spent, now_s)
+        else:
+            self._spent.pop(caller, None)
+
     def _spent_at(self, caller: str, now_s: float) -> float:
         spent, at_s = self._spent.get(caller, (0.0, now_s))
         return max(0.0, spent - (now_s - at_s) * self._per_s)
