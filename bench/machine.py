@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from importlib.metadata import version
+from pathlib import Path
 
 
 def facts() -> str:
@@ -15,6 +16,27 @@ def facts() -> str:
         f"Python {platform.python_version()}, nats-server {_nats()}, nats-py {version('nats-py')}, "
         "sync_interval: always"
     )
+
+
+def memory_peak_mib(pid: int) -> float:
+    """Largest resident size a process has had so far."""
+    return _status_kib(pid, "VmHWM") / 1024
+
+
+def memory_mib(pid: int) -> float:
+    """Its resident size now."""
+    return _status_kib(pid, "VmRSS") / 1024
+
+
+def cpu_s(pid: int) -> float:
+    """Processor seconds it has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _status_kib(pid: int, field: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
 def _memory_gib() -> float:

@@ -1,0 +1,116 @@
+"""A flood of output: 1,000,000 lines of 100 bytes through the whole path to a follower, beside ``docker logs -f``.
+
+The follower reads server-sent events through the gateway and checks that every line came once and in order. The floor
+is the same script in a plain container whose json-file log is followed. Memory is that of the whole installation but
+the bus.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench.installation import Installation, installation
+from bench.machine import facts, memory_peak_mib
+from bench.start import worker_image
+
+LINES = 1_000_000
+FOLLOWERS = 10
+SCRIPT = """\
+import sys
+count = int(sys.argv[1]) if len(sys.argv) > 1 else LINES
+write = sys.stdout.write
+for number in range(count):
+    write("%09d %s\\n" % (number, "x" * 89))
+"""
+
+
+async def measure(lines: int = LINES) -> str:
+    """Run it and return the table."""
+    script = SCRIPT.replace("LINES", str(lines))
+    async with installation({"flood": {"main.py": script}}) as made:
+        one = await follow_all(made, lines, followers=1)
+        many = await follow_all(made, lines, followers=FOLLOWERS)
+        memory_mib = memory_peak_mib(made.pid)
+        floor = await docker_logs(await worker_image(), script, lines)
+    return "\n".join(
+        [
+            f"{lines:,} lines of 100 bytes, all of them checked at the follower; {facts()}",
+            "",
+            "| | seconds | lines/s | against the floor |",
+            "|---|---|---|---|",
+            _row("webhook → last line at an SSE follower", one, lines, floor),
+            _row(f"the same with {FOLLOWERS} followers, the slowest", many, lines, floor),
+            _row("`docker logs -f`, json-file (floor)", floor, lines, floor),
+            "",
+            f"Peak memory of the installation, all four services in one process: {memory_mib:.0f} MiB.",
+        ]
+    )
+
+
+def _row(name: str, seconds: float, lines: int, floor: float) -> str:
+    return f"| {name} | {seconds:.1f} | {lines / seconds:,.0f} | {seconds / floor:.2f} |"
+
+
+async def follow_all(made: Installation, lines: int, *, followers: int) -> float:
+    """Seconds from the webhook until every follower has seen everything."""
+    started = time.perf_counter()
+    run = await made.webhook("flood")
+    await asyncio.gather(*(follow(made, run["id"], lines) for _ in range(followers)))
+    return time.perf_counter() - started
+
+
+async def follow(made: Installation, run_id: str, lines: int) -> None:
+    """Read one stream to its end, looking only at the number that each line begins with."""
+    expected, rest = 0, b""
+    async with made.http.get(f"{made.url}/api/runs/{run_id}/logs/stream") as response:
+        response.raise_for_status()
+        async for data in response.content.iter_any():
+            *whole, rest = (rest + data).split(b'"line":"')
+            expected = _count(whole, expected)
+    assert _count([rest], expected) == lines, "lines are missing"
+
+
+def _count(pieces: list[bytes], expected: int) -> int:
+    for piece in pieces:
+        number = piece[:9]
+        if number.isdigit():
+            assert int(number) == expected, f"line {int(number)} where {expected} was due"
+            expected += 1
+    return expected
+
+
+async def docker_logs(image: str, script: str, lines: int) -> float:
+    """Seconds from ``docker run -d`` until ``docker logs -f`` has shown everything."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        Path(folder, "main.py").write_text(script)
+        name = f"bench-{time.time_ns()}"
+        started = time.perf_counter()
+        await _docker("run", "-d", "--name", name, "--network=none", "--log-driver=json-file", "-v", f"{folder}:/w:ro",
+                      "--entrypoint", "python3", image, "-u", "/w/main.py")  # fmt: skip
+        try:
+            process = await asyncio.create_subprocess_exec(
+                "docker", "logs", "-f", name, stdout=asyncio.subprocess.PIPE, limit=2**22
+            )
+            assert process.stdout is not None
+            seen = 0
+            while data := await process.stdout.read(2**20):
+                seen += data.count(b"\n")
+            await process.wait()
+            assert seen == lines, (seen, lines)
+            return time.perf_counter() - started
+        finally:
+            await _docker("rm", "-f", name)
+
+
+async def _docker(*arguments: str) -> None:
+    process = await asyncio.create_subprocess_exec("docker", *arguments, stdout=asyncio.subprocess.DEVNULL)
+    assert await process.wait() == 0, arguments
+
+
+if __name__ == "__main__":
+    print(asyncio.run(measure(int(sys.argv[1]) if len(sys.argv) > 1 else LINES)))

@@ -1,0 +1,153 @@
+"""Reading a long history: the gateway's lists, filters and pages with 100,000 runs on the bus, and how long it takes
+to start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import aiohttp
+
+from bench.figures import quantile
+from bench.installation import TOKEN
+from bench.machine import facts, memory_mib
+from fastflow.bus import embedded_bus
+from fastflow_contracts import messages, subjects
+from fastflow_contracts.ids import fresh_run_id
+from fastflow_contracts.messages import PipelineRecord, Version
+from fastflow_contracts.names import check_name
+from fastflow_contracts.pipeline import PipelineSpec
+from fastflow_contracts.run import Attempt, Ended, ErrorType, Order, Run, Verdict
+from fastflow_contracts.service import now
+from fastflow_contracts.streams import ensure
+from fastflow_contracts.wire import Bus, connect
+
+RUNS = 100_000
+PIPELINES = 50
+READS = 200
+UNDER_WAY = 512
+
+
+async def measure(runs: int = RUNS) -> str:
+    """Run it and return the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with embedded_bus(Path(folder), sync="2m") as url:
+            async with connect(url, name="bench") as bus:
+                await ensure(bus.js)
+                ids = await fill(bus, runs)
+            return await read(url, runs, ids)
+
+
+async def fill(bus: Bus, count: int) -> list[str]:
+    """Write pipelines and ended runs, as they would be after some weeks."""
+    names = [check_name(f"p{number:02}") for number in range(PIPELINES)]
+    moment = now()
+    for name in names:
+        record = PipelineRecord(
+            name=name, live=Version(bundle="b" * 64, spec=PipelineSpec(), live_since=moment), seen_at=moment
+        )
+        await bus.put(subjects.PIPELINES, subjects.pipeline_key(name), messages.PIPELINE.encode(record))
+    room = asyncio.Semaphore(UNDER_WAY)
+    ids: list[str] = []
+
+    async def one(number: int) -> None:
+        async with room:
+            at = moment - timedelta(seconds=count - number)
+            failed = number % 7 == 0
+            run = Run(
+                id=fresh_run_id(),
+                pipeline=names[number % PIPELINES],
+                created_at=at,
+                order=Order(kind="script", bundle="b" * 64, python_version="3.11", triggered_by="schedule"),
+                state=Ended(verdict=Verdict.FAILED if failed else Verdict.SUCCESS, at=at + timedelta(seconds=2)),
+                attempts=(
+                    Attempt(
+                        number=1,
+                        runner="r",
+                        claimed_at=at,
+                        prepared_at=at,
+                        started_at=at,
+                        finished_at=at + timedelta(seconds=2),
+                        exit_code=int(failed),
+                        error_type=ErrorType.SCRIPT_ERROR if failed else None,
+                    ),
+                ),
+            )
+            await bus.put(subjects.RUNS, subjects.run_key(run.ref), messages.RUN.encode(run))
+            ids.append(run.id)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(count):
+            group.create_task(one(number))
+    return ids
+
+
+async def read(url: str, runs: int, ids: list[str]) -> str:
+    """Start a gateway, wait until it is ready, read."""
+    port = 18_000 + os.getpid() % 1000
+    environ = os.environ | {"FASTFLOW_NATS_URL": url, "FASTFLOW_ADMIN_TOKEN": TOKEN, "FASTFLOW_PORT": str(port)}
+    started = time.perf_counter()
+    gateway = subprocess.Popen([sys.executable, "-m", "fastflow_gateway"], env=environ, stderr=subprocess.DEVNULL)
+    base = f"http://127.0.0.1:{port}"
+    rows = []
+    try:
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}) as http:
+            await _ready(http, base)
+            ready_s = time.perf_counter() - started
+            chosen = random.Random(1)
+            for name, path in (
+                ("newest 50", "/api/runs?limit=50"),
+                ("one pipeline's failed ones", "/api/runs?pipeline_name=p07&status=FAILED&limit=50"),
+                ("a day in the middle", "/api/runs?start_date={day}&limit=50"),
+                ("the runs page", "/runs"),
+                ("the pipelines page", "/"),
+                ("one recent run", "/api/runs/{recent}"),
+                ("one of the oldest runs", "/api/runs/{old}"),
+                ("the page of a run", "/runs/{recent}"),
+            ):
+                samples = []
+                for _ in range(READS):
+                    at = time.perf_counter()
+                    target = path.format(
+                        recent=chosen.choice(ids[-1000:]), old=chosen.choice(ids[:1000]), day=_day_in_the_middle(runs)
+                    )
+                    async with http.get(base + target) as response:
+                        await response.read()
+                        assert response.status == 200, (target, response.status)
+                    samples.append(time.perf_counter() - at)
+                rows.append(f"| {name} | {quantile(samples, 0.5) * 1e3:.1f} | {quantile(samples, 0.99) * 1e3:.1f} |")
+            size_mib = memory_mib(gateway.pid)
+    finally:
+        gateway.terminate()
+        gateway.wait()
+    caption = f"{runs:,} runs of {PIPELINES} pipelines, {READS} reads each, one gateway; {facts()}"
+    end = f"\nReady {ready_s:.1f} s after its start; {size_mib:.0f} MiB."
+    return "\n".join([caption, "", "| | p50 ms | p99 ms |", "|---|---|---|", *rows, end])
+
+
+def _day_in_the_middle(runs: int) -> str:
+    return (now() - timedelta(seconds=runs / 2)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+async def _ready(http: aiohttp.ClientSession, base: str) -> None:
+    async with asyncio.timeout(120):
+        while True:
+            try:
+                async with http.get(f"{base}/readyz") as response:
+                    if response.status == 200:
+                        return
+            except aiohttp.ClientError:
+                pass
+            await asyncio.sleep(0.02)
+
+
+if __name__ == "__main__":
+    print(asyncio.run(measure(int(sys.argv[1]) if len(sys.argv) > 1 else RUNS)))
