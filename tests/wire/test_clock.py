@@ -12,9 +12,11 @@ from fastflow_contracts import messages, streams, subjects
 from fastflow_contracts.ids import run_id_for_slot
 from fastflow_contracts.messages import Skip
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipeline import PipelineSpec, ScheduleEntry
 from fastflow_contracts.pull import feed
 from fastflow_contracts.run import Run
-from fastflow_contracts.schedule_state import SCHEDULE_STATE, ScheduleState
+from fastflow_contracts.runs import RunStore
+from fastflow_contracts.schedule_state import SCHEDULE_STATE, SWITCH, ScheduleState, Switch, settled
 from fastflow_contracts.subjects import SCHEDULES, JobRef
 from fastflow_contracts.wire import Bus, connect
 from fastflow_scheduler.app import serve
@@ -123,6 +125,12 @@ def job(pipeline: str, schedule: str = "schedule") -> JobRef:
     return JobRef(PipelineName(pipeline), schedule)
 
 
+async def press(bus: Bus, job: JobRef, *, on: bool) -> None:
+    """As the gateway does for people."""
+    value = SWITCH.encode(Switch(enabled=on, at=soon(0)))
+    await bus.put(SCHEDULES, subjects.schedule_switch_key(job), value)
+
+
 def soon(seconds: float = 1.0) -> datetime:
     return datetime.now(UTC) + timedelta(seconds=seconds)
 
@@ -151,3 +159,116 @@ async def test_every_slot_of_three_schedulers_is_one_run_at_its_instant_while_on
         print("stored after its slot, in ms:", [round(created.late_s * 1000, 1) for created in found])
         assert min(created.late_s for created in found) >= 0
         assert max(created.late_s for created in found) < LATE_S
+
+
+async def test_entries_fire_with_their_own_configuration_and_disabled_ones_do_not(bus_url: str, bus: Bus) -> None:
+    """The record names the configuration and the slot; the input has its variables."""
+    schedules = (
+        ScheduleEntry(id="prod", schedule_interval_seconds=1, default_env={"WHERE": "prod"}, timeout=7),
+        ScheduleEntry(id="off", schedule_interval_seconds=1, enabled=False),
+    )
+    async with schedulers(bus_url):
+        await publish(bus, "etl", schedules=schedules, default_env={"WHERE": "here"})
+        created = (await runs(bus, "etl", 2))[0]
+        order = created.run.order
+        assert (order.triggered_by, order.run_config_id, order.limits.timeout_s) == ("schedule", "prod", 7)
+        assert (await RunStore(bus).input(created.run)).env == {"WHERE": "prod"}
+        assert {each.run.order.run_config_id for each in await runs(bus, "etl", 2)} == {"prod"}
+
+
+async def test_once_is_once(bus_url: str, bus: Bus) -> None:
+    """At its time, by one of two schedulers; a time that had passed when it was first seen is no job."""
+    async with schedulers(bus_url, 2):
+        await publish(bus, "late", run_once_at=soon(-1))
+        wanted = soon(1.0)
+        await publish(bus, "single", run_once_at=wanted)
+        (created,) = await runs(bus, "single", 1)
+        assert created.slot == wanted
+        await stored(bus, job("single", "once"), lambda state: state.last_slot == wanted)
+        assert (await stored(bus, job("late", "once"))).last_slot is None
+
+
+async def test_slots_missed_while_no_scheduler_ran_are_caught_up_as_the_schedule_says(bus_url: str, bus: Bus) -> None:
+    """None, the latest, or all of them; the anchor stays where it was."""
+    for catchup in ("none", "last", "all"):
+        await publish(bus, catchup, schedule_interval_seconds=1000, catchup=catchup)
+        spec = PipelineSpec(schedule_interval_seconds=1000)
+        seen = soon(-3500).replace(microsecond=0)
+        state = settled(None, spec.schedule_list()[0], is_on=True, now=seen)
+        await bus.put(SCHEDULES, subjects.schedule_state_key(job(catchup)), SCHEDULE_STATE.encode(state))
+    async with schedulers(bus_url, 2):
+        third = seen + timedelta(seconds=3000)
+        all_three = [third - timedelta(seconds=seconds) for seconds in (2000, 1000, 0)]
+        assert [each.slot for each in await runs(bus, "all", 3)] == all_three
+        assert [each.slot for each in await runs(bus, "last", 1)] == [third]
+        dealt_with = await stored(bus, job("none"), lambda state: state.done_until > third)
+        assert (dealt_with.anchor, dealt_with.last_slot) == (seen, None)
+        assert [each.slot for each in await runs(bus, "last", 1)] == [third]
+
+
+async def test_a_refused_slot_is_a_visible_entry_and_is_done(bus_url: str, bus: Bus) -> None:
+    """Here max_instances: the first run is never claimed, so the second slot finds no room."""
+    async with schedulers(bus_url, 2):
+        await publish(bus, "full", schedule_interval_seconds=1, max_instances=1)
+        (created,) = await runs(bus, "full", 1)
+        skip = await skipped(bus, "full")
+        assert (skip.triggered_by, skip.scheduled_for) == ("schedule", created.slot + timedelta(seconds=1))
+        await stored(bus, job("full"), lambda state: state.last_slot is not None and state.last_slot > created.slot)
+
+
+async def test_a_sync_that_changes_something_else_moves_no_slot(bus_url: str, bus: Bus) -> None:
+    """And one that changes the interval begins anew."""
+    async with schedulers(bus_url, 2):
+        await publish(bus, "steady", schedule_interval_seconds=1)
+        first = await stored(bus, job("steady"))
+        await publish(bus, "steady", schedule_interval_seconds=1, description="other", default_env={"A": "1"})
+        await runs(bus, "steady", 2)
+        assert (await stored(bus, job("steady"))).anchor == first.anchor
+        await publish(bus, "steady", schedule_interval_seconds=5000)
+        changed = await stored(bus, job("steady"), lambda state: state.definition == "every 5000 s")
+        assert changed.anchor > first.anchor
+
+
+async def test_switched_off_is_silent_and_on_again_goes_on(bus_url: str, bus: Bus) -> None:
+    """The switch is a record of its own, so no scheduler and no sync can lose it."""
+    async with schedulers(bus_url) as (scheduler,):
+        await publish(bus, "light", schedule_interval_seconds=1)
+        await runs(bus, "light", 1)
+        await press(bus, job("light"), on=False)
+        off = await stored(bus, job("light"), lambda state: state.idle_since is not None)
+        await scheduler.kill()
+        await publish(bus, "light", schedule_interval_seconds=1, description="synced")
+        await scheduler.start()
+        await publish(bus, "witness", schedule_interval_seconds=1)
+        await runs(bus, "witness", 2)
+        before = await runs(bus, "light", 1)
+        assert off.idle_since is not None
+        assert before[-1].slot <= off.idle_since
+        pressed_at = soon(0)
+        await press(bus, job("light"), on=True)
+        after = await runs(bus, "light", len(before) + 1)
+        assert after[len(before)].slot > pressed_at
+
+
+async def test_a_restart_slot_starts_what_does_not_run(bus_url: str, bus: Bus) -> None:
+    """``restart_interval`` is in the timetable like any schedule, and goes another way from there."""
+    async with schedulers(bus_url, 2):
+        await publish(bus, "daemon", restart_interval=2)
+        (created,) = await runs(bus, "daemon", 1)
+        assert created.run.order.triggered_by == "daemon_restart"
+        state = await stored(bus, job("daemon", "restart"), lambda state: state.last_slot is not None)
+        assert created.slot == state.anchor + timedelta(seconds=2)
+
+
+async def test_many_schedules_of_one_instant_all_run(bus_url: str, bus: Bus) -> None:
+    """Two schedulers share the work and double none of it."""
+    wanted = soon(8.0).replace(microsecond=0)
+    entries = tuple(
+        ScheduleEntry(id=f"e{n}", schedule_interval_seconds=86_400, schedule_start=wanted) for n in range(300)
+    )
+    async with schedulers(bus_url, 2):
+        await publish(bus, "many", schedules=entries)
+        created = await runs(bus, "many", len(entries), within_s=40)
+        late = sorted(each.late_s for each in created)
+        print(f"{len(late)} at once, in ms: median {late[len(late) // 2] * 1000:.0f}, last {late[-1] * 1000:.0f}")
+        assert len({each.run.order.run_config_id for each in created}) == len(created) == len(entries)
