@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from fastflow_contracts.logs import CHUNK, CHUNK_BYTES_MAX, STREAMS, Chunk, LogStream, log_lines
 from fastflow_runner import lines
-from fastflow_runner.lines import LINE_BYTES_MAX, Assembler, Masker, OutputStream
+from fastflow_runner.cells import masking
+from fastflow_runner.cells.masking import Masker
+from fastflow_runner.lines import LINE_BYTES_MAX, Assembler, OutputStream
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SECRETS = ["hunter2!", "abab", "ünïcode-pass", "first line\nsecond line"]
@@ -29,7 +31,10 @@ cuts = st.lists(st.integers(0, 300), max_size=12)
 @contextmanager
 def small_bounds() -> Iterator[None]:
     """Bounds at which a few words are already a very long line."""
-    with patch.multiple(lines, PIECE_BYTES=24, SECRET_BYTES_MAX=16, LINE_BYTES_MAX=40, CHUNK_BYTES_MAX=600):
+    with (
+        patch.object(masking, "SECRET_BYTES_MAX", 16),
+        patch.multiple(lines, PIECE_BYTES=24, LINE_BYTES_MAX=40, CHUNK_BYTES_MAX=600),
+    ):
         yield
 
 
@@ -226,3 +231,25 @@ def test_a_silent_script_still_has_an_end() -> None:
     """No output gives one chunk: the end of the log."""
     (only,) = Assembler().close(NOON)
     assert (only.lines, only.end, only.eof) == ((), (0, 0), True)
+
+
+@given(st.lists(output | secret, max_size=6))
+def test_text_shown_as_it_comes_shows_no_secret(pieces: list[bytes]) -> None:
+    """What ``settled`` lets through, masked piece by piece, holds no secret; at the end everything is through."""
+    masker = Masker(SECRETS)
+    shown, held = b"", b""
+    for piece in pieces:
+        held += piece
+        settled = masker.settled(held)
+        shown, held = shown + masker.mask(held[:settled]), held[settled:]
+    shown += masker.mask(held)
+    assert not [
+        line for value in SECRETS for line in value.split("\n") if line.encode() in shown.replace(b"***", b"\0")
+    ]
+
+
+def test_text_without_the_beginning_of_a_secret_is_not_held_back() -> None:
+    """A progress report is seen although its line is not complete."""
+    masker = Masker(["hunter2!"])
+    assert masker.settled(b"working...") == 10
+    assert masker.settled(b"working... hunt") == 11

@@ -45,6 +45,8 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True):
     sandboxes: Sandboxes
     environments: Environments
     spec: Callable[[Run], SandboxSpec]
+    cell_runner: str
+    """Path of ``cells`` inside a sandbox."""
 
 
 @asynccontextmanager
@@ -120,6 +122,7 @@ async def _docker(
             env=passed_on(environ, place),
         ),
         spec=lambda run: _spec(settings, place, installation, run),
+        cell_runner=place.cell_runner,
     )
 
 
@@ -133,6 +136,7 @@ def _process(settings: Settings, runner: str, environ: Mapping[str, str], instal
         sandboxes=sandboxes,
         environments=Environments(sandboxes, place, runner=runner, env=passed_on(environ, place)),
         spec=lambda run: _spec(settings, place, installation, run),
+        cell_runner=place.cell_runner,
     )
 
 

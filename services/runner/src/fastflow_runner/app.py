@@ -115,5 +115,6 @@ def _tools(settings: Settings, bus: Bus, runner_id: str, adapter: Adapter, beaco
         secrets=SecretBox(settings.encryption_key),
         beacon=beacon,
         spec=adapter.spec,
+        cell_runner=adapter.cell_runner,
         log_bytes_max=settings.log_bytes_max,
     )

@@ -28,6 +28,7 @@ from fastflow_contracts.runs import NoSuchRun
 from fastflow_contracts.service import now
 from fastflow_contracts.subjects import RunRef
 from fastflow_contracts.wire import BusError
+from fastflow_runner.cellbook import Cellbook
 from fastflow_runner.code import Code, NoCode, fetch
 from fastflow_runner.environments import EnvironmentFailed, Prepared
 from fastflow_runner.job import job
@@ -66,6 +67,7 @@ class Attempt:
         self._given = RunInput()
         self._secrets: dict[str, str] = {}
         self._logbook = Logbook(tools.bus, held.ref, self._state.attempt)
+        self._cellbook = Cellbook(tools.bus, held.ref, self._state.attempt)
         self._pump = self._new_pump(None)
 
     @classmethod
@@ -151,7 +153,7 @@ class Attempt:
         self._given = await tools.runs.input(run)
         self._secrets = tools.secrets.open(self._given.encrypted_env, pipeline=run.pipeline)
         # Only a former holder can have written into this attempt's log.
-        self._pump = self._new_pump(await self._logbook.resume() if run.epoch > 1 else None)
+        self._pump = self._new_pump(await self._resume() if run.epoch > 1 else None)
         if self._state.prepared_at is None:
             return await self._begin(self._code)
         return await self._go_on(self._code)
@@ -274,12 +276,22 @@ class Attempt:
         """The attempt fails for no fault of the script's; its log says why."""
         await self._pump.say(f"[fastflow] {message}")
         await self._pump.close()
-        return Outcome(finished_at=now(), error_type=why, error_message=message, log_sequence=self._logbook.sequence)
+        return Outcome(
+            finished_at=now(),
+            error_type=why,
+            error_message=message,
+            log_sequence=self._logbook.sequence,
+            cell_sequence=self._cellbook.sequence,
+        )
 
     async def fail(self, message: str) -> None:
         """Record that the runner itself failed to carry the attempt out."""
         lost = Outcome(
-            finished_at=now(), error_type=ErrorType.LOST, error_message=message, log_sequence=self._logbook.sequence
+            finished_at=now(),
+            error_type=ErrorType.LOST,
+            error_message=message,
+            log_sequence=self._logbook.sequence,
+            cell_sequence=self._cellbook.sequence,
         )
         with suppress(NotOurs):
             await self._change(Finish(epoch=self._state.epoch, outcome=lost))
@@ -313,13 +325,32 @@ class Attempt:
             return
 
     def _job(self, prepared: Prepared) -> Any:
-        dead_after_s = self._tools.beacon.dead_after_s
-        return job(self._run, self._given, self._secrets, python=prepared.python, dead_after_s=dead_after_s)
+        return job(
+            self._run,
+            self._given,
+            self._secrets,
+            python=prepared.python,
+            cell_runner=self._tools.cell_runner,
+            dead_after_s=self._tools.beacon.dead_after_s,
+        )
+
+    async def _resume(self) -> Chunk | None:
+        """Find out how far a former holder got; the last chunk of its log, if there is one."""
+        await self._cellbook.resume()
+        return await self._logbook.resume()
 
     def _new_pump(self, last: Chunk | None) -> Pump:
         lines = Assembler(secrets=self._secrets.values(), log_bytes_max=self._tools.log_bytes_max, resume=last)
         limits = self._run.order.limits
-        return Pump(self._tools.bus, self._run.ref, self._state.attempt, limits, self._logbook, lines)
+        return Pump(
+            self._tools.bus,
+            self._run.ref,
+            self._state.attempt,
+            limits,
+            logbook=self._logbook,
+            lines=lines,
+            cellbook=self._cellbook,
+        )
 
 
 async def _end(*tasks: asyncio.Task[Any]) -> None:

@@ -32,5 +32,5 @@ async def fetch(tools: Tools, run: Run) -> Code | NoCode:
         bundle = await tools.bundles.get(run.order.bundle)
     except Rejected as error:
         return NoCode(f"the code of this run cannot be read: {error}; sync the pipeline and start it anew")
-    request = request_of(run.order.python_version, bundle.data)
+    request = request_of(run.order.python_version, bundle.data, run.order.kind)
     return Code(bundle, request, tools.environments.ready(request))

@@ -131,7 +131,7 @@ class Environments:
     async def _make(self, key: EnvironmentKey, request: Request, words: Words) -> None:
         """Wheels if that is enough; else a build by a user of its own, and the link to what it has built."""
         common = ("--key", key, "--python", interpreter(request, self._place))
-        step, packages = self._preparers.step, request.requirements
+        step, packages = self._preparers.step, request.file
         async with self._room:
             tree = secrets.token_hex(16)
             code = await step(words, "wheels", *common, "--tree", tree, requirements=packages)

@@ -31,6 +31,10 @@ _FILES: Final = {
     "Dockerfile": "worker.Dockerfile",
     "supervisor.py": "supervisor.py",
     "prepare.py": "prepare.py",
+    **{
+        f"cells/{name}.py": f"cells/{name}.py"
+        for name in ("__init__", "__main__", "execute", "kernel", "masking", "plan", "report")
+    },
 }
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 

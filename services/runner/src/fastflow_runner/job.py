@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
+import msgspec
+
 from fastflow_contracts.run import Run, RunInput, Running
 from fastflow_runner.session import Job, JobFile
 
@@ -12,17 +14,32 @@ SAMPLE_S = 1.0
 GRACE_S = 10.0
 """Between SIGTERM and SIGKILL."""
 EVENT_FILE = "FASTFLOW_EVENT_FILE"
+CELL_ORDERS_FILE = "FASTFLOW_CELL_ORDERS"
+"""For the cell runner only, which reads and removes it: see ``cells``."""
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def job(run: Run, given: RunInput, secrets: Mapping[str, str], *, python: str | None, dead_after_s: float) -> Job:
+def job(
+    run: Run,
+    given: RunInput,
+    secrets: Mapping[str, str],
+    *,
+    python: str | None,
+    cell_runner: str,
+    dead_after_s: float,
+) -> Job:
     """The job of *run*, which must be running. *python*: the interpreter inside the sandbox, None = the sandbox's
-    own.
+    own. *cell_runner*: the path of ``cells`` there.
     """
     assert isinstance(run.state, Running)
-    files = () if given.event is None else (JobFile(env=EVENT_FILE, name="event", data=given.event),)
+    is_notebook = run.order.kind == "notebook"
+    files: tuple[JobFile, ...] = (
+        () if given.event is None else (JobFile(env=EVENT_FILE, name="event", data=given.event),)
+    )
+    if is_notebook:
+        files += (JobFile(env=CELL_ORDERS_FILE, name="cells.json", data=cell_orders(run, given, secrets)),)
     return Job(
-        argv=("{python}", "-u", "main.py"),
+        argv=("{python}", "-I", cell_runner) if is_notebook else ("{python}", "-u", "main.py"),
         cwd=run.pipeline,
         python=python,
         env=environment(run, given, secrets, python=python),
@@ -32,7 +49,18 @@ def job(run: Run, given: RunInput, secrets: Mapping[str, str], *, python: str | 
         dead_after_s=dead_after_s,
         sample_s=SAMPLE_S,
         memory_bytes=run.order.limits.memory_bytes,
+        cell_events=is_notebook,
     )
+
+
+def cell_orders(run: Run, given: RunInput, secrets: Mapping[str, str]) -> bytes:
+    """What the cell runner is told besides the notebook, as JSON. Of secrets only the variables' names."""
+    orders = {
+        "parameters": {name: given.overrides[name] for name in run.order.parameter_names},
+        "cells": run.order.cells,
+        "secrets": sorted(secrets),
+    }
+    return msgspec.json.encode(orders)
 
 
 def environment(run: Run, given: RunInput, secrets: Mapping[str, str], *, python: str | None) -> dict[str, str]:

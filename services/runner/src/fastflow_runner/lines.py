@@ -1,7 +1,7 @@
 """From the bytes a script wrote to the chunks of its log. Pure.
 
-Here live the cutting into lines and chunks, the masking of secrets, and the cap. Publishing the chunks, timers,
-and acknowledging the offsets they end at live elsewhere.
+Here live the cutting into lines and chunks, and the cap. Publishing the chunks, timers, and acknowledging the offsets
+they end at live elsewhere; how secrets are found is ``cells.masking``'s.
 
 **What decides a cut is only the stream's own bytes**, never how they happened to arrive. So a runner that
 re-attaches and resumes at the offsets of the last published chunk goes on with the very same text.
@@ -13,24 +13,17 @@ occurrence whole, hence ``SECRET_BYTES_MAX``.
 
 from __future__ import annotations
 
-import base64
-import json
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final, Literal, TypeAlias
-from urllib.parse import quote, quote_plus
 
 import msgspec
 
 from fastflow_contracts.logs import CHUNK_BYTES_MAX, STREAMS, Chunk, Piece
+from fastflow_runner.cells.masking import SECRET_BYTES_MAX, Masker
 
 OutputStream: TypeAlias = Literal["stdout", "stderr"]
 
-MASK: Final = b"***"
-SECRET_CHARACTERS_MIN: Final = 4
-"""A shorter value is not masked: it would tear ordinary text apart."""
-SECRET_BYTES_MAX: Final = 16 * 1024
 PIECE_BYTES: Final = 24 * 1024
 LINE_BYTES_MAX: Final = PIECE_BYTES + SECRET_BYTES_MAX
 LOG_BYTES_MAX: Final = 100_000_000
@@ -136,7 +129,7 @@ class Assembler:
         while len(block) - start > PIECE_BYTES:
             stop = block.rfind(b"\n", start, start + PIECE_BYTES) + 1
             stop = stop or block.find(b"\n", start, start + LINE_BYTES_MAX) + 1
-            stop = stop or start + self._masker.cut(block[start : start + LINE_BYTES_MAX])
+            stop = stop or start + self._masker.cut(block[start : start + LINE_BYTES_MAX], PIECE_BYTES)
             self._put(number, at, block[start:stop])
             start = stop
         if start < len(block):
@@ -145,7 +138,7 @@ class Assembler:
     def _long_line(self, number: int, at: float, line: bytes) -> bytes:
         """Put parts of an incomplete line while it is too long; return what remains open."""
         while len(line) >= LINE_BYTES_MAX:
-            stop = self._masker.cut(line[:LINE_BYTES_MAX])
+            stop = self._masker.cut(line[:LINE_BYTES_MAX], PIECE_BYTES)
             self._put(number, at, line[:stop])
             line = line[stop:]
         return line
@@ -210,74 +203,3 @@ class Assembler:
 def _moment(at: datetime) -> float:
     """Unix time in whole milliseconds: what arrives within one shares a piece."""
     return round(at.timestamp(), 3)
-
-
-class Masker:
-    """Replaces every occurrence of a secret by ``MASK``; overlapping occurrences become one. Best effort: a script
-    that means to leak a secret can always write it another way.
-    """
-
-    def __init__(self, secrets: Iterable[str]) -> None:
-        # Longest first: at one place the longest occurrence counts.
-        self._forms = sorted({form for secret in secrets for form in _forms(secret)}, key=lambda f: (-len(f), f))
-        self._pattern = re.compile(b"|".join(map(re.escape, self._forms)))
-
-    def mask(self, text: bytes) -> bytes:
-        """Return *text* with every occurrence masked."""
-        if not any(form in text for form in self._forms):
-            return text
-        parts, kept = [], 0
-        for start, stop in self._occurrences(text):
-            parts += [text[kept:start], MASK]
-            kept = stop
-        return b"".join([*parts, text[kept:]])
-
-    def cut(self, line: bytes) -> int:
-        """Where to cut *line*, the first ``LINE_BYTES_MAX`` bytes of a longer one: after 1 to all of its bytes."""
-        place = PIECE_BYTES
-        for back in range(1, 4):
-            if line[place] & 0xC0 == 0x80 and line[place - back] >= 0xC0:
-                place -= back  # not inside a character
-                break
-        if any(form in line for form in self._forms):
-            for start, stop in self._occurrences(line):
-                if start < place < stop:
-                    # An occurrence that fills the whole piece is masked as a whole, and cut at its end.
-                    return start or stop
-        return place
-
-    def _occurrences(self, text: bytes) -> Iterator[tuple[int, int]]:
-        """Spans of masked text, in order, apart from each other or touching."""
-        start, stop, search = 0, 0, self._pattern.search
-        found = search(text)
-        while found:
-            if found.start() >= stop:
-                if stop:
-                    yield start, stop
-                start = found.start()
-            stop = max(stop, found.end())
-            found = search(text, found.start() + 1)
-        if stop:
-            yield start, stop
-
-
-def _forms(secret: str) -> Iterator[bytes]:
-    """The ways in which a value is likely to be written, none with a line end in it, all within the bounds."""
-    if len(secret) < SECRET_CHARACTERS_MIN:
-        return
-    encoded = secret.encode("utf-8", "surrogatepass")
-    forms = {
-        *secret.split("\n"),
-        *(json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)),
-        repr(secret)[1:-1],
-        quote(encoded, safe=""),
-        quote(encoded),
-        quote_plus(encoded),
-        base64.b64encode(encoded).decode().rstrip("="),
-        base64.urlsafe_b64encode(encoded).decode().rstrip("="),
-    }
-    for form in {form.strip() for form in forms}:
-        if len(form) >= SECRET_CHARACTERS_MIN:
-            data = form.encode("utf-8", "surrogatepass")
-            parts = (data[at : at + SECRET_BYTES_MAX] for at in range(0, len(data), SECRET_BYTES_MAX))
-            yield from (part for part in parts if len(part) >= SECRET_CHARACTERS_MIN)

@@ -1,67 +1,38 @@
-"""The log of one attempt on the bus: chunks go out in order, once, by one writer at a time. I/O.
-
-Each chunk expects the sequence of the one before it on its subject, so a former holder of the run that still writes is
-fenced, and a chunk whose answer got lost is recognised instead of doubled.
-"""
+"""The log of one attempt on the bus, chunk by chunk. I/O; promises are ``journal``'s."""
 
 from __future__ import annotations
-
-import asyncio
-import logging
-
-import nats.errors
-import nats.js.errors
 
 from fastflow_contracts import streams, subjects
 from fastflow_contracts.logs import CHUNK, STREAMS, Chunk
 from fastflow_contracts.subjects import RunRef
-from fastflow_contracts.wire import Bus, Conflict, Unavailable
-from fastflow_runner.errors import RunnerError
+from fastflow_contracts.wire import Bus
+from fastflow_runner.journal import Fenced, Journal
 
-log = logging.getLogger(__name__)
+__all__ = ["Fenced", "Logbook"]
 
-PAUSE_S = 1.0
-"""Between rounds while the bus is away: output waits in the supervisor, then in the script's own pipes."""
 LAST_LINE_CHARACTERS_MAX = 500
 
 
-class Fenced(RunnerError):
-    """Somebody else writes this log now: the run is no longer ours."""
-
-
 class Logbook:
-    """Writes the log of one attempt. ``sequence``: the stream sequence of its last chunk, 0 = none."""
+    """Writes the log of one attempt."""
 
     def __init__(self, bus: Bus, ref: RunRef, attempt: int) -> None:
-        self._bus = bus
-        self._subject = subjects.log(ref, attempt)
-        self.sequence = 0
+        self._journal = Journal(bus, streams.LOGS, subjects.log(ref, attempt))
         self.last_error_line = ""
+
+    @property
+    def sequence(self) -> int:
+        """The stream sequence of its last chunk, 0 = none."""
+        return self._journal.sequence
 
     async def resume(self) -> Chunk | None:
         """Find the last published chunk and write on after it. None: nothing was published."""
-        last = await self._last()
-        if last is None:
-            return None
-        self.sequence, data = last
-        return CHUNK.decode(data)
+        data = await self._journal.resume()
+        return None if data is None else CHUNK.decode(data)
 
     async def append(self, chunk: Chunk) -> None:
         """Store *chunk*; waits for the bus as long as it takes. Raises ``Fenced``."""
-        data = CHUNK.encode(chunk)
-        while True:
-            try:
-                self.sequence = await self._bus.publish(self._subject, data, expect_sequence=self.sequence)
-                break
-            except Conflict:
-                last = await self._last()
-                if last is None or last[1] != data:
-                    raise Fenced("somebody else writes this run's log") from None
-                self.sequence = last[0]
-                break
-            except Unavailable as error:
-                log.warning("log of %s waits: %s", self._subject, error)
-                await asyncio.sleep(PAUSE_S)
+        await self._journal.append(CHUNK.encode(chunk))
         self._note(chunk)
 
     def _note(self, chunk: Chunk) -> None:
@@ -69,16 +40,3 @@ class Logbook:
             if STREAMS[piece.stream] == "stderr" and (text := piece.text.strip()):
                 self.last_error_line = text.rpartition("\n")[2].strip()[:LAST_LINE_CHARACTERS_MAX]
                 return
-
-    async def _last(self) -> tuple[int, bytes] | None:
-        while True:
-            try:
-                raw = await self._bus.js.get_last_msg(streams.LOGS, self._subject)
-            except nats.js.errors.NotFoundError:
-                return None
-            except (nats.errors.Error, TimeoutError) as error:
-                log.warning("log of %s waits: %s", self._subject, error)
-                await asyncio.sleep(PAUSE_S)
-            else:
-                assert raw.seq is not None
-                return raw.seq, raw.data or b""

@@ -39,6 +39,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     cpu_cores_peak: float | None = None
     warnings: tuple[str, ...] = ()
     log_sequence: int = 0
+    cell_sequence: int = 0
 
 
 def outcome(end: Exited | Vanished, intent: Intent, seen: Observed, *, now: datetime) -> Outcome:
@@ -56,6 +57,7 @@ def outcome(end: Exited | Vanished, intent: Intent, seen: Observed, *, now: date
         cpu_cores_peak=seen.cpu_cores_peak,
         warnings=seen.warnings,
         log_sequence=seen.log_sequence,
+        cell_sequence=seen.cell_sequence,
     )
 
 

@@ -1,4 +1,5 @@
-"""From a session's events to the log and the samples of one attempt, until its end. I/O; lines are ``lines``'s.
+"""From a session's events to the log, the cells and the samples of one attempt, until its end. I/O; lines are
+``lines``'s.
 
 Output is acknowledged to the supervisor only after it is stored on the bus. While the bus is away nothing is read, so
 the supervisor's window fills, then the script's pipes: nothing is lost and no memory grows.
@@ -16,6 +17,7 @@ from fastflow_contracts.service import now
 from fastflow_contracts.subjects import RunRef
 from fastflow_contracts.wire import Bus, BusError
 from fastflow_runner import session as session_module
+from fastflow_runner.cellbook import Cellbook
 from fastflow_runner.lines import Assembler
 from fastflow_runner.logbook import Logbook
 from fastflow_runner.outcome import Observed
@@ -28,12 +30,23 @@ SAMPLE_WRITE_S = 2.0
 class Pump:
     """Carries one attempt's output and samples to the bus; survives any number of sessions."""
 
-    def __init__(self, bus: Bus, ref: RunRef, attempt: int, limits: Limits, logbook: Logbook, lines: Assembler) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        ref: RunRef,
+        attempt: int,
+        limits: Limits,
+        *,
+        logbook: Logbook,
+        lines: Assembler,
+        cellbook: Cellbook,
+    ) -> None:
         self._bus = bus
         self._metric_subject = subjects.metric(ref, attempt)
         self._limits = limits
         self._logbook = logbook
         self._lines = lines
+        self._cellbook = cellbook
         self._published_at = float("-inf")
         self._started_at: datetime | None = None
         self._memory_bytes_peak = 0
@@ -44,7 +57,7 @@ class Pump:
     def acked(self) -> Offsets:
         """How far each stream is safe: where the next session resumes."""
         stdout, stderr = self._lines.end
-        return Offsets(stdout=stdout, stderr=stderr)
+        return Offsets(stdout=stdout, stderr=stderr, events=self._cellbook.end)
 
     async def say(self, text: str) -> None:
         """Add the runner's own words to the log, at once."""
@@ -54,9 +67,10 @@ class Pump:
         """Carry everything until the sandbox ends. Raises what the session raises, and ``logbook.Fenced``."""
         loop = asyncio.get_running_loop()
         while True:
-            flush_at = self._published_at + CHUNK_S if self._lines.pending else None
+            is_pending = self._lines.pending or self._cellbook.pending
+            flush_at = self._published_at + CHUNK_S if is_pending else None
             if flush_at is not None and loop.time() >= flush_at:
-                await self._publish(self._lines.flush())
+                await self._flush()
                 await self._acknowledge(session)
                 continue
             try:
@@ -76,12 +90,14 @@ class Pump:
                 case Started():
                     self._started_at = self._started_at or event.at
                 case CellEvent():
-                    pass  # only notebooks send any
+                    if await self._cellbook.take(event):
+                        await self._acknowledge(session)
                 case Exited() | Vanished():
                     return event
 
     async def close(self) -> None:
         """Publish what is left and the end of the log. Raises ``logbook.Fenced``."""
+        await self._cellbook.flush()
         await self._publish(self._lines.close(now()))
 
     def observed(self) -> Observed:
@@ -95,7 +111,13 @@ class Pump:
             cpu_cores_peak=self._cpu_cores_peak or None,
             warnings=tuple(self._warnings.values()),
             log_sequence=self._logbook.sequence,
+            cell_sequence=self._cellbook.sequence,
         )
+
+    async def _flush(self) -> None:
+        await self._publish(self._lines.flush())
+        await self._cellbook.flush()
+        self._published_at = asyncio.get_running_loop().time()
 
     async def _publish(self, chunks: list[Chunk]) -> None:
         for chunk in chunks:

@@ -20,7 +20,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str, Env("FASTFLOW_RUNNER_ID", "Name of this runner, kept across restarts; default: the host's name.")
     ] = ""
     slots: Annotated[int, Env("RUNNER_SLOTS", "Runs at once on this runner.")] = 10
-    kinds: Annotated[str, Env("FASTFLOW_RUNNER_KINDS", "Kinds of work to take, separated by commas.")] = "script"
+    kinds: Annotated[str, Env("FASTFLOW_RUNNER_KINDS", "Kinds of work to take, separated by commas.")] = (
+        "script,notebook"
+    )
     sandbox: Annotated[
         Literal["auto", "docker", "process"],
         Env("FASTFLOW_SANDBOX", "Where scripts run: docker, process, or auto (Docker if a daemon answers)."),

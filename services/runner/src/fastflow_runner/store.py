@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,8 @@ import msgspec
 from uv import find_uv_bin
 
 from fastflow_contracts.bundle import listing, read_file
-from fastflow_runner import prepare
+from fastflow_contracts.subjects import Kind
+from fastflow_runner import cells, prepare
 from fastflow_runner.image import WORKER_PYTHON
 from fastflow_runner.sandbox import Mount
 
@@ -29,6 +31,13 @@ STORE_PATH: Final = "/store"
 
 _RECIPE: Final = "1"  # to be raised when ``prepare.py`` makes environments that differ from those it made before
 _REQUIREMENTS: Final = ("requirements.txt.lock", "requirements.txt")
+_NOTEBOOK_PACKAGES: Final = {
+    "nbclient": "nbclient>=0.8,!=0.10.3",
+    "nbformat": "nbformat>=5.7",
+    "ipykernel": "ipykernel>=6",
+}
+"""What the cell runner needs of an environment."""
+_NAMED: Final = re.compile(rb"^\s*([A-Za-z0-9][A-Za-z0-9._-]*)", re.MULTILINE)
 _PASSED_ON: Final = frozenset(
     (
         *("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_INDEX_STRATEGY", "UV_FIND_LINKS"),
@@ -49,6 +58,17 @@ class Request(msgspec.Struct, frozen=True):
     """Such as ``3.12`` or ``3.12.4``."""
     requirements: bytes = b""
     """A requirements file; empty: no packages."""
+    extras: tuple[str, ...] = ()
+    """Requirements of our own, of packages that the file does not name."""
+
+    @property
+    def file(self) -> bytes:
+        """All requirements as one file."""
+        return (
+            b"\n".join((self.requirements, *(extra.encode() for extra in self.extras), b""))
+            if self.extras
+            else (self.requirements)
+        )
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +84,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     network: str = "none"
     script: str
     """``prepare.py`` inside the sandbox."""
+    cell_runner: str
+    """``cells`` inside the sandbox."""
     uv: str
     own_version: str
     """The version of the sandbox's own interpreter, two numbers."""
@@ -93,6 +115,7 @@ def docker_place(*, image: str, base_image: str, volume: str, network: str, arch
         image=image,
         network=network,
         script="/opt/fastflow/prepare.py",
+        cell_runner="/opt/fastflow/cells",
         uv="/usr/local/bin/uv",
         own_version=WORKER_PYTHON,
         own_python="/usr/bin/python3",
@@ -111,6 +134,7 @@ def process_place(directory: Path) -> Place:
     return Place(
         store=str(directory.absolute()),
         script=prepare.__file__,
+        cell_runner=str(Path(cells.__file__).parent),
         uv=find_uv_bin(),
         own_version=f"{sys.version_info.major}.{sys.version_info.minor}",
         own_python=own_python,
@@ -120,12 +144,21 @@ def process_place(directory: Path) -> Place:
     )
 
 
-def request_of(python_version: str, bundle: bytes) -> Request:
-    """What the code in *bundle* needs: its lock if there is one, else its requirements."""
+def request_of(python_version: str, bundle: bytes, kind: Kind = "script") -> Request:
+    """What the code in *bundle* needs: its lock if there is one, else its requirements. For a notebook also what
+    executes it, unless that is among them.
+    """
     names = {entry.path for entry in listing(bundle)}
     found = next((name for name in _REQUIREMENTS if name in names), None)
     text = read_file(bundle, found) if found else b""
-    return Request(python_version, text if _names_packages(text) else b"")
+    extras = () if kind == "script" else notebook_extras(text)
+    return Request(python_version, text if _names_packages(text) else b"", extras)
+
+
+def notebook_extras(requirements: bytes) -> tuple[str, ...]:
+    """What a notebook needs and *requirements* do not name; what they name they decide."""
+    named = {re.sub(rb"[-_.]+", b"-", name).lower().decode() for name in _NAMED.findall(requirements)}
+    return tuple(extra for name, extra in _NOTEBOOK_PACKAGES.items() if name not in named)
 
 
 def interpreter(request: Request, place: Place) -> str:
@@ -136,9 +169,10 @@ def interpreter(request: Request, place: Place) -> str:
 def environment_key(request: Request, place: Place) -> EnvironmentKey | None:
     """Equal for environments that are interchangeable; None if the sandbox's own interpreter will do."""
     python = interpreter(request, place)
-    if place.bare and python == place.own_python and not request.requirements:
+    if place.bare and python == place.own_python and not request.file:
         return None
     parts = [_RECIPE.encode(), place.platform.encode(), python.encode(), request.requirements]
+    parts += [extra.encode() for extra in request.extras]
     framed = b"".join(b"%d:%s" % (len(part), part) for part in parts)
     return EnvironmentKey(hashlib.sha256(framed).hexdigest()[:32])
 

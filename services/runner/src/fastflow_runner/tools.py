@@ -32,4 +32,6 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     secrets: SecretBox
     beacon: Beacon
     spec: Callable[[Run], SandboxSpec]
+    cell_runner: str
+    """Path of ``cells`` inside a sandbox."""
     log_bytes_max: int

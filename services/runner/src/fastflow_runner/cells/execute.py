@@ -1,0 +1,120 @@
+"""Cell by cell, attempt by attempt, to the end: the cell runner's loop, and its own process."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import logging
+import os
+import signal
+import warnings
+from contextlib import suppress
+from typing import Any
+
+from .masking import Masker
+from .plan import INJECTED, BadNotebook, Plan, Step, make_plan
+from .report import STDERR, Report
+
+EVENTS_FD = "FASTFLOW_CELL_EVENTS_FD"
+ORDERS_FILE = "FASTFLOW_CELL_ORDERS"
+"""Names the file with what the runner has to say: parameters, cells, names of secret variables."""
+NOTEBOOK = "main.ipynb"
+STOPPED_EXIT_CODE = 128 + signal.SIGTERM
+_PR_SET_DUMPABLE = 4
+
+
+def main() -> int:
+    """Execute main.ipynb in the working directory; the process' exit code."""
+    events = int(os.environ.pop(EVENTS_FD))
+    _seclude(events)
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)  # nbclient says there what is told here
+    orders = _take_orders()
+    secrets = [os.environ[name] for name in orders["secrets"] if name in os.environ]
+    report = Report(events, Masker(secrets))
+    try:
+        with open(NOTEBOOK, encoding="utf-8") as file:
+            plan = make_plan(file.read(), orders["cells"], orders["parameters"])
+        return asyncio.run(_execute(plan, report))
+    except (BadNotebook, UnicodeDecodeError, OSError) as error:
+        report.log(str(error), STDERR)
+        return 1
+
+
+def _seclude(events: int) -> None:
+    """The event descriptor is for this process alone."""
+    os.set_inheritable(events, False)
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(_PR_SET_DUMPABLE, *map(ctypes.c_ulong, (0, 0, 0, 0)))
+
+
+def _take_orders() -> Any:
+    path = os.environ.pop(ORDERS_FILE)
+    with open(path, encoding="utf-8") as file:
+        orders = json.load(file)
+    with suppress(OSError):
+        os.unlink(path)
+    return orders
+
+
+async def _execute(plan: Plan, report: Report) -> int:
+    # After the orders: importing Jupyter takes a while, and a bad notebook needs none of it.
+    from .kernel import CannotStart, Kernel
+
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    kernel = Kernel(plan.document, report, os.environ)
+    try:
+        await kernel.start()
+        report.opened(kernel.name, plan.code_cells)
+        _introduce(plan, report)
+        for step in plan.steps:
+            if stopping.is_set() or not await _cell(kernel, step, plan.code_cells, report, stopping):
+                return STOPPED_EXIT_CODE if stopping.is_set() else 1
+    except CannotStart as error:
+        report.log(str(error), STDERR)
+        return 1
+    finally:
+        await kernel.close()
+    return 0
+
+
+def _introduce(plan: Plan, report: Report) -> None:
+    after = -1
+    for step in plan.steps:
+        if step.cell == INJECTED:
+            report.injected(after, step.source)
+        after = step.cell
+    for note in plan.notes:
+        report.log(f"[fastflow] {note}")
+
+
+async def _cell(kernel: Any, step: Step, cells: int, report: Report, stopping: asyncio.Event) -> bool:
+    """All attempts of one cell; whether the last one succeeded."""
+    attempts = step.retries + 1
+    is_injected = step.cell == INJECTED
+    name = "Parameters of this run" if is_injected else f"Cell {step.cell + 1} of {cells}"
+    for attempt in range(1, attempts + 1):
+        report.began(step.cell, attempt)
+        heading = name if attempt == 1 else f"{name}, attempt {attempt} of {attempts}"
+        report.log(f"── {heading}: {step.title} ──" if step.title and not is_injected else f"── {heading} ──")
+        if not kernel.is_alive:
+            await kernel.start()
+            report.noted("The kernel was started anew: variables and imports of the cells before are gone.")
+        failure, count = await kernel.execute(step, stopping)
+        if failure is None:
+            report.ended("SUCCESS", count=count)
+            return True
+        if attempt == attempts or stopping.is_set():
+            report.ended("FAILED", count=count)
+            report.log(f"{name} failed: {failure}", STDERR)
+            return False
+        report.ended("RETRYING", count=count, delay_s=step.delay_s)
+        report.log(f"{name} failed: {failure}; attempt {attempt + 1} begins in {step.delay_s:g} s.", STDERR)
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(stopping.wait(), step.delay_s)
+        if stopping.is_set():
+            return False
+    return False

@@ -1,0 +1,201 @@
+"""What is to be executed: the notebook's code cells with their retries, and the cell that sets parameters. Pure."""
+
+from __future__ import annotations
+
+import ast
+import json
+import keyword
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+INJECTED = -1
+"""The index of the cell that sets parameters: it is none of the notebook's own."""
+CELLS_MAX = 1000
+FORMAT = 4
+PARAMETERS_TAG = "parameters"
+INJECTED_TAG = "injected-parameters"
+TITLE_CHARACTERS_MAX = 60
+
+
+class BadNotebook(Exception):
+    """The notebook cannot be executed; the message is for its author."""
+
+
+class Step(NamedTuple):
+    """One code cell to execute."""
+
+    cell: int
+    """Its index among the notebook's code cells, from 0; or ``INJECTED``."""
+    position: int
+    """Among all cells that are executed and shown."""
+    source: str
+    retries: int = 0
+    delay_s: float = 1.0
+    timeout_s: float = 0.0
+
+    @property
+    def title(self) -> str:
+        """Its first line that says something."""
+        lines = (line.strip() for line in self.source.splitlines())
+        line = next((line for line in lines if line), "")
+        return line if len(line) <= TITLE_CHARACTERS_MAX else line[:TITLE_CHARACTERS_MAX] + "…"
+
+
+class Plan(NamedTuple):
+    """``document``: the notebook with the injected cell in it. ``code_cells``: without it."""
+
+    document: dict[str, Any]
+    steps: tuple[Step, ...]
+    code_cells: int
+    notes: tuple[str, ...]
+    """What is to be said before the first cell."""
+
+
+def make_plan(text: str, retries: Sequence[Mapping[str, Any]], parameters: Mapping[str, str]) -> Plan:
+    """Plan the notebook *text*. *retries*: the pipeline's ``cells``. Raises ``BadNotebook``."""
+    document = read(text)
+    cells, notes = document["cells"], []
+    tagged = _first_with_tag(cells, PARAMETERS_TAG)
+    if parameters and tagged is not None:
+        source = assignments(parameters, cells[tagged]["source"])
+        stale = _first_with_tag(cells, INJECTED_TAG)
+        if stale is not None:
+            del cells[stale]
+            tagged -= stale < tagged
+        cells.insert(tagged + 1, {"cell_type": "code", "source": source, "metadata": {"tags": [INJECTED_TAG]}})
+    elif parameters:
+        notes.append(f'No cell is tagged "{PARAMETERS_TAG}": parameters are environment variables only.')
+    steps: list[Step] = []
+    index = 0
+    for position, cell in enumerate(cells):
+        if cell.get("cell_type") != "code":
+            continue
+        if parameters and tagged is not None and position == tagged + 1:
+            steps.append(Step(INJECTED, position, cell["source"]))
+            continue
+        steps.append(_step(index, position, cell, retries[index] if index < len(retries) else {}))
+        index += 1
+    return Plan(document, tuple(steps), index, tuple(notes))
+
+
+def read(text: str) -> dict[str, Any]:
+    """The document, its cells with a source of one text and metadata. Raises ``BadNotebook``."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadNotebook(f"main.ipynb is not JSON, so it is no notebook: {error}.") from None
+    version = document.get("nbformat") if isinstance(document, dict) else None
+    if not isinstance(version, int):
+        raise BadNotebook("main.ipynb is JSON but no notebook: it has no number nbformat.")
+    if version != FORMAT:
+        raise BadNotebook(
+            f"main.ipynb is of format {version}; open it in Jupyter and save it, or run "
+            f"`jupyter nbconvert --to notebook --nbformat {FORMAT} --inplace main.ipynb`."
+        )
+    cells = document.get("cells")
+    if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
+        raise BadNotebook("main.ipynb has no list of cells.")
+    if len(cells) > CELLS_MAX:
+        raise BadNotebook(f"main.ipynb has {len(cells)} cells; at most {CELLS_MAX} are accepted.")
+    for cell in cells:
+        cell["source"] = _joined(cell.get("source"))
+        cell["metadata"] = cell.get("metadata") or {}
+    return {**document, "cells": cells}
+
+
+def assignments(parameters: Mapping[str, str], defaults_source: str) -> str:
+    """A cell that assigns *parameters*. A value takes the type of the default in *defaults_source*, if that is a plain
+    one; else it is a text. Raises ``BadNotebook`` for a value that cannot.
+    """
+    defaults = _defaults(defaults_source)
+    lines = ["# Parameters of this run"]
+    for name, value in parameters.items():
+        if not name.isidentifier() or keyword.iskeyword(name):
+            lines.append(f"# {name!r} cannot be a variable; it is an environment variable only.")
+        else:
+            lines.append(f"{name} = {_typed(name, value, defaults.get(name))!r}")
+    return "\n".join(lines)
+
+
+def _typed(name: str, text: str, default: object) -> object:
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.strip().lower()]
+        if isinstance(default, int):
+            return int(text)
+        if isinstance(default, float):
+            return float(text)
+        if isinstance(default, (list, dict, tuple)):
+            value = _structure(text)
+            if isinstance(value, type(default)):
+                return value
+            if isinstance(default, tuple) and isinstance(value, list):
+                return tuple(value)
+            raise ValueError
+    except (ValueError, KeyError, SyntaxError, RecursionError):
+        kind = type(default).__name__
+        raise BadNotebook(
+            f"Parameter {name} is {text[:80]!r}, but the default in the cell tagged {PARAMETERS_TAG!r} is of type "
+            f"{kind}; give a value of that type."
+        ) from None
+    return text
+
+
+def _structure(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return ast.literal_eval(text)
+
+
+def _defaults(source: str) -> dict[str, object]:
+    """Plain values that *source* assigns to names."""
+    found: dict[str, object] = {}
+    try:
+        statements = ast.parse(source).body
+    except (SyntaxError, ValueError, RecursionError):  # it may hold magics
+        return found
+    for statement in statements:
+        if isinstance(statement, ast.AnnAssign):
+            targets: list[ast.expr] = [statement.target]
+        elif isinstance(statement, ast.Assign):
+            targets = statement.targets
+        else:
+            continue
+        for target in targets:
+            if isinstance(target, ast.Name) and statement.value is not None:
+                try:
+                    found[target.id] = ast.literal_eval(statement.value)
+                except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+                    found.pop(target.id, None)
+    return found
+
+
+def _step(index: int, position: int, cell: dict[str, Any], retry: Mapping[str, Any]) -> Step:
+    """Field by field the cell's own metadata win; what is no number there says nothing."""
+    own = cell["metadata"].get("fastflow")
+    fields = own.items() if isinstance(own, dict) else ()
+    merged = {**retry, **{name: value for name, value in fields if _is_number(value)}}
+    return Step(
+        index,
+        position,
+        cell["source"],
+        retries=max(0, int(merged.get("retries", 0))),
+        delay_s=max(0.0, float(merged.get("delay_seconds", 1.0))),
+        timeout_s=max(0.0, float(merged.get("timeout", 0.0))),
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _joined(source: object) -> str:
+    return source if isinstance(source, str) else "".join(map(str, source)) if isinstance(source, list) else ""
+
+
+def _first_with_tag(cells: Sequence[Mapping[str, Any]], tag: str) -> int | None:
+    for position, cell in enumerate(cells):
+        if cell.get("cell_type") == "code" and tag in (cell["metadata"].get("tags") or ()):
+            return position
+    return None

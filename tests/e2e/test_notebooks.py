@@ -1,0 +1,305 @@
+"""Notebooks from trigger to recorded end, the same ones through Docker and through processes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from cryptography.fernet import Fernet
+
+from fastflow_contracts import messages, subjects
+from fastflow_contracts.cells import INJECTED, Began, Injected, Noted, Opened, Part, Raised, Showed, Wrote
+from fastflow_contracts.machine import Cancel
+from fastflow_contracts.pipeline import CellRetry
+from fastflow_contracts.run import ErrorType, Status
+from tests.support.notebooks import (
+    await_event,
+    code,
+    events_of,
+    markdown,
+    only,
+    publish_notebook,
+    statuses,
+    text_of,
+    written,
+)
+from tests.support.system import System, system
+
+SANDBOXES = ["process", pytest.param("docker", marks=pytest.mark.docker)]
+IR = {"name": "ir", "display_name": "R", "language": "R"}
+KEY = Fernet.generate_key()
+
+
+@pytest_asyncio.fixture(params=SANDBOXES)
+async def fast(request: pytest.FixtureRequest, bus_url: str, tmp_path: Path) -> AsyncIterator[System]:
+    """The system with one kind of sandbox."""
+    settings = {"encryption_key": KEY.decode()}
+    async with system(bus_url, tmp_path / "data", sandbox=request.param, **settings) as made:
+        yield made
+
+
+async def test_cells_run_in_order_in_one_kernel_as_a_script_would(fast: System) -> None:
+    """State is kept from cell to cell; folder, siblings and variables are a script's; the log has headings."""
+    await publish_notebook(
+        fast.bus,
+        "book",
+        markdown("# Title"),
+        "import os, helper\nx = helper.value",
+        "print(x, os.environ['NAME'], os.path.basename(os.getcwd()))\nimport sys\nprint('oops', file=sys.stderr)",
+        "x + 1",
+        files={"helper.py": "value = 41", "nbclient.py": "raise SystemExit('a sibling must not be taken for it')"},
+        default_env={"NAME": "value"},
+    )
+    run = await fast.run("book")
+    assert run.status is Status.SUCCESS, (run.attempts, await fast.lines(run))
+    events = await events_of(fast.bus, run)
+    assert statuses(events) == [(0, "SUCCESS"), (1, "SUCCESS"), (2, "SUCCESS")]
+    assert only(Opened, events)[0].cells == 3
+    assert (text_of(events), text_of(events, "stderr")) == ("41 value book\n", "oops\n")
+    (shown,) = only(Showed, events)
+    assert (shown.cell, shown.is_result, shown.data) == (2, True, {"text/plain": "42"})
+    assert [line.text for line in await fast.lines(run) if line.stream != "system"] == [
+        "── Cell 1 of 3: import os, helper ──",
+        "── Cell 2 of 3: print(x, os.environ['NAME'], os.path.basename(os.getcwd())) ──",
+        "41 value book",
+        "oops",
+        "── Cell 3 of 3: x + 1 ──",
+        "42",
+    ]
+
+
+async def test_a_cell_is_tried_again_and_every_attempt_is_kept(fast: System) -> None:
+    """``cells`` counts code cells; the cell's own metadata win field by field; a cell without retries ends the run."""
+    flaky = "n = globals().get('n', 0) + 1\nprint('attempt', n)\nif n < 3:\n    raise ValueError(f'not yet {n}')"
+    await publish_notebook(
+        fast.bus,
+        "retry",
+        markdown("text"),
+        "1",
+        code(flaky, retries=2),
+        "raise KeyError('end')",
+        "print('never')",
+        cells=(CellRetry(retries=9), CellRetry(retries=0, delay_seconds=0.1)),
+    )
+    run = await fast.run("retry")
+    assert run.status is Status.FAILED
+    (attempt,) = run.attempts
+    assert (attempt.exit_code, attempt.error_type) == (1, ErrorType.SCRIPT_ERROR)
+    assert attempt.error_message == "Cell 3 of 4 failed: KeyError: 'end' (exit code 1)"
+    events = await events_of(fast.bus, run)
+    assert statuses(events) == [(0, "SUCCESS"), (1, "RETRYING"), (1, "RETRYING"), (1, "SUCCESS"), (2, "FAILED")]
+    assert [(raised.cell, raised.value) for raised in only(Raised, events)] == [
+        (1, "not yet 1"),
+        (1, "not yet 2"),
+        (2, "'end'"),
+    ]
+    assert [began.attempt for began in only(Began, events) if began.cell == 1] == [1, 2, 3]
+    assert text_of(events) == "attempt 1\nattempt 2\nattempt 3\n"
+    log = await fast.text(run, "stderr")
+    assert "Cell 2 of 4 failed: ValueError: not yet 1; attempt 2 begins in 0.1 s." in log
+
+
+async def test_output_of_a_running_cell_arrives_at_once(fast: System) -> None:
+    """What a cell writes is on the bus while it goes on, within a fifth of a second."""
+    cell = "import time\nfor _ in range(20):\n    print(time.time(), flush=True)\n    time.sleep(0.25)"
+    await publish_notebook(fast.bus, "live", cell)
+    ref = await fast.start("live")
+    delays = []
+    for number in range(5):
+        seen: list[float] = []
+
+        def is_next(event: object, number: int = number, seen: list[float] = seen) -> bool:
+            if isinstance(event, Wrote):
+                seen.extend(map(float, event.text.split()))
+            return len(seen) > number
+
+        await await_event(fast.bus, ref, is_next)
+        delays.append(time.time() - seen[number])
+    assert sorted(delays)[2] < 0.2, delays
+    await fast.bus.publish(subjects.command(ref), messages.CANCEL.encode(Cancel()))
+    run = await fast.end(ref)
+    assert run.status is Status.INTERRUPTED
+    events = await events_of(fast.bus, run)
+    assert statuses(events) == [(0, "FAILED")]
+    assert [raised.name for raised in only(Raised, events)] == ["KeyboardInterrupt", "Stopped"]
+
+
+async def test_parameters_follow_the_cell_that_is_tagged_for_them(fast: System) -> None:
+    """Each takes its default's type, is an environment variable too, and is seen in a cell of its own."""
+    await publish_notebook(
+        fast.bus,
+        "params",
+        code("n = 3\nname = 'nobody'\nrate = 0.5\nother = 1", "parameters"),
+        "import os\nprint([n + 1, name, rate, other, fresh, os.environ['n']])",
+    )
+    parameters = {"n": "41", "name": "007", "rate": "2", "fresh": "x"}
+    run = await fast.run("params", parameters=parameters)
+    events = await events_of(fast.bus, run)
+    assert text_of(events) == "[42, '007', 2.0, 1, 'x', '41']\n"
+    (injected,) = only(Injected, events)
+    assert (injected.after, "n = 41" in injected.source) == (0, True)
+    assert statuses(events) == [(0, "SUCCESS"), (INJECTED, "SUCCESS"), (1, "SUCCESS")]
+    bad = await fast.run("params", parameters={"n": "many"})
+    assert "Parameter n is 'many'" in str(bad.attempts[0].error_message)
+
+
+async def test_a_dead_kernel_is_started_anew_and_that_is_said(fast: System) -> None:
+    """The retry runs in a fresh kernel, with a notice that the state is gone."""
+    dies = "import os\nif not os.path.exists('died'):\n    open('died', 'w').close()\n    os.kill(os.getpid(), 9)"
+    await publish_notebook(fast.bus, "dies", "x = 1", code(dies, retries=1, delay_seconds=0), "print(x)")
+    run = await fast.run("dies")
+    assert run.status is Status.FAILED
+    events = await events_of(fast.bus, run)
+    assert statuses(events) == [(0, "SUCCESS"), (1, "RETRYING"), (1, "SUCCESS"), (2, "FAILED")]
+    assert [raised.name for raised in only(Raised, events)] == ["KernelDied", "NameError"]
+    assert "variables and imports of the cells before are gone" in only(Noted, events)[0].text
+
+
+async def test_a_cell_over_its_time_fails_and_the_kernel_lives(fast: System) -> None:
+    """The cell is interrupted; its retry finds the state. One that heeds nothing costs the kernel."""
+    slow = "import time\nn = globals().get('n', 0) + 1\nif n < 2:\n    time.sleep(60)\nprint('second', n)"
+    deaf = "import time\nwhile True:\n    try:\n        time.sleep(60)\n    except KeyboardInterrupt:\n        pass"
+    await publish_notebook(fast.bus, "slow", code(slow, timeout=0.5, retries=1, delay_seconds=0), code(deaf, timeout=1))
+    run = await fast.run("slow")
+    assert "CellTimeout: it took longer than its timeout of 1 s" in str(run.attempts[0].error_message)
+    events = await events_of(fast.bus, run)
+    assert statuses(events) == [(0, "RETRYING"), (0, "SUCCESS"), (1, "FAILED")]
+    assert text_of(events) == "second 2\n"
+    assert "did not heed the interrupt" in only(Noted, events)[0].text
+
+
+async def test_an_endless_loop_ends_at_the_timeout_of_the_run(fast: System) -> None:
+    """The run is stopped like a script, and what the cell said is kept."""
+    await publish_notebook(fast.bus, "endless", "print('going')\nwhile True:\n    pass", timeout=8.0)
+    run = await fast.run("endless")
+    assert run.attempts[0].error_type is ErrorType.TIMEOUT
+    events = await events_of(fast.bus, run)
+    assert (text_of(events), statuses(events)) == ("going\n", [(0, "FAILED")])
+
+
+async def test_input_is_refused_in_a_sentence(fast: System) -> None:
+    """Nobody is there to answer, and nothing waits for it."""
+    await publish_notebook(fast.bus, "asks", "name = input('Who? ')")
+    run = await fast.run("asks")
+    assert "nobody is there to answer input()" in str(run.attempts[0].error_message)
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b"{", "main.ipynb is not JSON"),
+        (b'{"nbformat": 3, "worksheets": []}', "main.ipynb is of format 3"),
+        (written(*["1"] * 1_001), "main.ipynb has 1001 cells"),
+        (written("1", metadata={"kernelspec": IR}), "asks for the kernel 'ir' (R)"),
+    ],
+    ids=["not JSON", "nbformat 3", "too many cells", "another kernel"],
+)
+async def test_what_is_no_notebook_fails_in_a_sentence(fast: System, raw: bytes, words: str) -> None:
+    """Also when no sync has looked at it before."""
+    await publish_notebook(fast.bus, "bad", raw=raw)
+    run = await fast.run("bad")
+    assert run.status is Status.FAILED
+    assert words in str(run.attempts[0].error_message)
+    assert await events_of(fast.bus, run) == []
+
+
+async def test_a_hundred_megabytes_are_cut_and_that_is_said(fast: System) -> None:
+    """The cell goes on to its end; the cell shows the beginning and a mark, the next one is whole."""
+    await publish_notebook(
+        fast.bus,
+        "flood",
+        "for _ in range(1_000_000):\n    print('x' * 99)",
+        "from IPython.display import HTML, display\ndisplay(HTML('y' * 9_000_000))\n'z' * 200_000",
+        "print('after')",
+    )
+    run = await fast.end(await fast.start("flood"), within_s=180)
+    assert run.status is Status.SUCCESS
+    events = await events_of(fast.bus, run)
+    assert len(text_of(events)) == 1_000_000 + len("after\n")
+    notes = [noted.text for noted in only(Noted, events)]
+    assert [("is left out here; see the log" in note, "text/html" in note) for note in notes] == [
+        (True, False),
+        (False, True),
+    ]
+    assert sum(len(part.text) for part in only(Part, events) if part.mime == "text/plain") == 200_002
+    assert text_of(events).endswith("after\n")
+
+
+async def test_secrets_are_masked_in_everything_that_cells_show(fast: System) -> None:
+    """Text, even when it comes in pieces; values; html; errors; and the log."""
+    secret = "s3cr3t-value"
+    await publish_notebook(
+        fast.bus,
+        "secret",
+        "import os, time\ns = os.environ['TOKEN']\nprint(s[:5], end='', flush=True)\ntime.sleep(0.3)\nprint(s[5:])",
+        "from IPython.display import HTML, display\ndisplay(HTML('x' * 65_530 + s))\ns",
+        "raise ValueError(s)",
+        encrypted_env={"TOKEN": Fernet(KEY).encrypt(secret.encode()).decode()},
+    )
+    run = await fast.run("secret")
+    events = await events_of(fast.bus, run)
+    assert statuses(events) == [(0, "SUCCESS"), (1, "SUCCESS"), (2, "FAILED")]
+    joined = "".join(part.text for part in only(Part, events)) + repr(events)
+    assert secret not in joined
+    assert text_of(events) == "***\n"
+    assert secret not in "\n".join(line.text for line in await fast.lines(run))
+
+
+@pytest.mark.parametrize("fast", SANDBOXES[1:], indirect=True)
+async def test_a_notebook_cannot_forge_what_its_cells_did(fast: System) -> None:
+    """The kernel does not inherit the descriptor for events, does not know it, and cannot open the cell runner's."""
+    tries = (
+        "import os\nprint([name for name in os.environ if name.startswith('FASTFLOW_CELL')])\n"
+        "for path in ('fd', 'environ', 'mem'):\n"
+        "    try:\n        os.listdir(f'/proc/{os.getppid()}/fd') if path == 'fd' else "
+        "open(f'/proc/{os.getppid()}/{path}', 'rb').read()\n        print('open', path)\n"
+        "    except PermissionError:\n        print('closed')\n"
+        "import stat\nfds = [fd for fd in map(int, os.listdir('/proc/self/fd')) if fd > 2]\n"
+        "for fd in fds:\n    try:\n        mode = os.fstat(fd).st_mode\n    except OSError:\n        continue\n"
+        "    if stat.S_ISFIFO(mode):\n        try:\n            os.write(fd, b'')\n"
+        '            os.write(fd, b\'{"event": "ended", "at": 1, "cell": 7, "status": "SUCCESS"}\\n\')\n'
+        "        except OSError:\n            pass\n"
+    )
+    await publish_notebook(fast.bus, "forger", tries)
+    run = await fast.run("forger")
+    events = await events_of(fast.bus, run)
+    assert text_of(events).startswith("[]\nclosed\nclosed\nclosed\n")
+    assert statuses(events) == [(0, "SUCCESS")]
+
+
+async def test_pictures_and_tables_of_real_packages_are_shown(fast: System) -> None:
+    """pandas and matplotlib, named in requirements.txt, beside the Jupyter packages that it does not name."""
+    await publish_notebook(
+        fast.bus,
+        "plots",
+        "import pandas as pd\nframe = pd.DataFrame({'a': [1, 2], 'b': ['x', '<y>']})\nframe",
+        "import matplotlib.pyplot as plt\nfor k in (1, 2):\n    plt.figure()\n    plt.plot([1, 4, 9])\nplt.show()",
+        "%config InlineBackend.figure_format = 'svg'\nplt.plot([3, 1, 2]);",
+        files={"requirements.txt": "pandas\nmatplotlib\n"},
+    )
+    run = await fast.end(await fast.start("plots"), within_s=300)
+    assert run.status is Status.SUCCESS, run.attempts
+    events = await events_of(fast.bus, run)
+    shown = only(Showed, events)
+    assert "<table" in shown[0].data["text/html"]
+    pictures: list[str] = []
+    waiting: set[str] = set()
+    for event in events:
+        if isinstance(event, Part):
+            waiting.add(event.mime)
+        elif isinstance(event, Showed):
+            pictures += [mime for mime in {*event.data, *waiting} if mime.startswith("image/")]
+            waiting.clear()
+    assert pictures == ["image/png", "image/png", "image/svg+xml"]
+
+
+async def test_several_notebooks_at_once_do_not_see_each_other(fast: System) -> None:
+    """Each has a kernel of its own."""
+    await publish_notebook(fast.bus, "many", "import os\nprint(os.environ['FASTFLOW_RUN_ID'], sorted(os.listdir()))")
+    runs = await asyncio.gather(*(fast.run("many") for _ in range(3)))
+    for run in runs:
+        assert text_of(await events_of(fast.bus, run)) == f"{run.id} ['main.ipynb']\n"

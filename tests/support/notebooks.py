@@ -1,0 +1,89 @@
+"""Notebooks as Jupyter would save them, and what a run made of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+import nbformat
+from nbformat import v4
+
+from fastflow_contracts import cells, streams, subjects
+from fastflow_contracts.bundle import File, pack
+from fastflow_contracts.pull import feed
+from fastflow_contracts.run import Run
+from fastflow_contracts.subjects import RunRef
+from fastflow_contracts.wire import Bus
+from tests.support.records import publish_pipeline
+
+E = TypeVar("E", bound=cells.CellFact)
+
+
+def code(source: str, *tags: str, **fastflow: Any) -> Any:
+    """A code cell. *fastflow*: its own metadata for Fast-Flow."""
+    metadata: dict[str, Any] = {"tags": list(tags)} if tags else {}
+    return v4.new_code_cell(source, metadata=metadata | ({"fastflow": fastflow} if fastflow else {}))
+
+
+def markdown(source: str) -> Any:
+    return v4.new_markdown_cell(source)
+
+
+def written(*each: Any, metadata: dict[str, Any] | None = None) -> bytes:
+    """The file. A text is a code cell."""
+    made = [code(cell) if isinstance(cell, str) else cell for cell in each]
+    return nbformat.writes(v4.new_notebook(cells=made, metadata=metadata or {})).encode()
+
+
+async def publish_notebook(
+    bus: Bus, name: str, *each: Any, files: dict[str, str] | None = None, raw: bytes | None = None, **spec: Any
+) -> None:
+    """Put a notebook pipeline on the bus. *raw*: instead of cells."""
+    given = {"main.ipynb": written(*each) if raw is None else raw}
+    given |= {path: text.encode() for path, text in (files or {}).items()}
+    bundle = pack({path: File(data) for path, data in given.items()})
+    await publish_pipeline(bus, name, bundle, type="notebook", **spec)
+
+
+async def events_of(bus: Bus, run: Run) -> list[cells.CellEvent]:
+    """Everything that the cells of a run that is over did."""
+    last = max((attempt.cell_sequence for attempt in run.attempts), default=0)
+    found: list[cells.CellEvent] = []
+    if not last:
+        return found
+    async with aclosing(feed(bus, streams.CELLS, subjects.cells_of(run.ref), after=0)) as chunks:
+        async for batch in chunks:
+            for message in batch.messages:
+                chunk = cells.CHUNK.decode(message.data)
+                found += chunk.events
+                assert chunk.end == len(found), "no event is lost or doubled"
+                if message.sequence >= last:
+                    return found
+    raise AssertionError("a feed has no end")
+
+
+async def await_event(bus: Bus, ref: RunRef, wanted: Callable[[cells.CellEvent], bool]) -> cells.CellEvent:
+    """The first event that is *wanted*, as soon as it is on the bus."""
+    async with aclosing(feed(bus, streams.CELLS, subjects.cells_of(ref), after=0)) as chunks:
+        async for batch in chunks:
+            for message in batch.messages:
+                for event in cells.CHUNK.decode(message.data).events:
+                    if wanted(event):
+                        return event
+    raise AssertionError("a feed has no end")
+
+
+def only(kind: type[E], events: list[cells.CellEvent]) -> list[E]:
+    """Those of one kind."""
+    return [event for event in events if isinstance(event, kind)]
+
+
+def statuses(events: list[cells.CellEvent]) -> list[tuple[int, str]]:
+    """How each attempt of each cell ended, in order."""
+    return [(event.cell, event.status) for event in only(cells.EndedCell, events)]
+
+
+def text_of(events: list[cells.CellEvent], stream: str = "stdout") -> str:
+    """What cells wrote, joined."""
+    return "".join(event.text for event in only(cells.Wrote, events) if event.stream == stream)
