@@ -7,9 +7,10 @@ value that does not fit, and an unknown ``FASTFLOW_*`` variable, are errors that
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -17,13 +18,17 @@ from fastflow_contracts.errors import FastFlowError
 
 S = TypeVar("S", bound=msgspec.Struct)
 
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
 
 class Env(NamedTuple):
-    """Annotation of a settings field: its variable, what it does, and whether its value must not be shown."""
+    """Annotation of a settings field: its variable, what it does, whether its value must not be shown, its bounds."""
 
     name: str
     help: str
     secret: bool = False
+    least: float = -math.inf
+    most: float = math.inf
 
 
 class BadSettings(FastFlowError):
@@ -62,9 +67,12 @@ def load(settings: type[S], environ: Mapping[str, str], *, also_known: Iterable[
         try:
             text = _text(field.env.name, environ)
             if text is not None:
-                values[field.attribute] = msgspec.convert(_plain(text, field.type), field.type, strict=False)
-        except (msgspec.ValidationError, OSError, UnicodeDecodeError) as error:
-            shown = "" if field.env.secret else f" {text!r}" if (text := environ.get(field.env.name)) else ""
+                values[field.attribute] = _value(text, field)
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+            problems.append(f"{field.env.name}_FILE {environ[f'{field.env.name}_FILE']} cannot be read: {reason}.")
+        except (msgspec.ValidationError, ValueError) as error:
+            shown = "" if field.env.secret else f" {text!r}"
             problems.append(f"{field.env.name}{shown}: {error}")
     for name in sorted(environ):
         if name.startswith("FASTFLOW_") and name not in known:
@@ -92,8 +100,24 @@ def _text(name: str, environ: Mapping[str, str]) -> str | None:
     return environ.get(name, "").strip() or None
 
 
-def _plain(text: str, wanted: Any) -> Any:
-    """Words people use for yes and no, where a yes or no is wanted."""
-    if wanted is bool:
-        return {"yes": True, "on": True, "no": False, "off": False}.get(text.lower(), text.lower())
-    return text
+def _value(text: str, field: Field) -> Any:
+    """*text* as the field's type. Raises ``ValueError``, and ``msgspec.ValidationError`` which is none."""
+    if get_origin(field.type) is Literal:
+        return _choice(text, get_args(field.type))
+    if field.type is bool:  # words people use
+        text = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(text.lower(), text.lower())
+    value = msgspec.convert(text, field.type, strict=False)
+    _, _, _, least, most = field.env
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("it must be a finite number.")
+    if isinstance(value, int | float) and not least <= value <= most:
+        raise ValueError(f"it must be at least {least:g}" + (f" and at most {most:g}." if most < math.inf else "."))
+    return value
+
+
+def _choice(text: str, choices: tuple[str, ...]) -> str:
+    """The one of *choices* that *text* is, whatever its case."""
+    for choice in choices:
+        if choice.lower() == text.lower():
+            return choice
+    raise ValueError(f"it must be one of {', '.join(choices)}.")

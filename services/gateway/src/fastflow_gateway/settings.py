@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from fastflow_contracts.envelope import BadKey, split_keys
-from fastflow_contracts.settings import BadSettings, Env
+from fastflow_contracts.settings import BadSettings, Env, LogLevel
 from fastflow_contracts.triggers import EVENT_BYTES_MAX
 
 TOKEN_CHARACTERS_MIN = 16
@@ -20,7 +20,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         "nats://127.0.0.1:4222"
     )
     host: Annotated[str, Env("FASTFLOW_HOST", "Address to listen on.")] = "127.0.0.1"
-    port: Annotated[int, Env("FASTFLOW_PORT", "Port to listen on; 0 = any free one.")] = 8000
+    port: Annotated[int, Env("FASTFLOW_PORT", "Port to listen on; 0 = any free one.", least=0, most=65_535)] = 8000
     admin_token: Annotated[
         str,
         Env(
@@ -30,14 +30,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ""
     webhook_bytes_max: Annotated[
-        int, Env("FASTFLOW_WEBHOOK_BYTES_MAX", f"Largest body of a webhook, at most {EVENT_BYTES_MAX}.")
+        int, Env("FASTFLOW_WEBHOOK_BYTES_MAX", f"Largest body of a webhook, at most {EVENT_BYTES_MAX}.", least=1)
     ] = EVENT_BYTES_MAX
     encryption_key: Annotated[
         str, Env("ENCRYPTION_KEY", "Fernet keys, separated by commas; the first one encrypts.", secret=True)
     ] = ""
     metrics: Annotated[bool, Env("FASTFLOW_METRICS", "Answer GET /metrics, without a token.")] = True
     log_json: Annotated[bool, Env("LOG_JSON", "Log JSON lines instead of text.")] = False
-    log_level: Annotated[str, Env("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")] = "INFO"
+    log_level: Annotated[LogLevel, Env("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")] = "INFO"
 
 
 def check(settings: Settings) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from fastflow_contracts.lease import FENCE_S, LEASE_S
-from fastflow_contracts.settings import Env
+from fastflow_contracts.settings import Env, LogLevel
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,7 +19,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     runner_id: Annotated[
         str, Env("FASTFLOW_RUNNER_ID", "Name of this runner, kept across restarts; default: the host's name.")
     ] = ""
-    slots: Annotated[int, Env("RUNNER_SLOTS", "Runs at once on this runner.")] = 10
+    slots: Annotated[int, Env("RUNNER_SLOTS", "Runs at once on this runner.", least=1)] = 10
     kinds: Annotated[str, Env("FASTFLOW_RUNNER_KINDS", "Kinds of work to take, separated by commas.")] = (
         "script,notebook"
     )
@@ -50,17 +50,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     lease_s: Annotated[
         float,
-        Env("FASTFLOW_LEASE_S", "Seconds of silence after which a runner may be gone; the same for all services."),
+        Env(
+            "FASTFLOW_LEASE_S",
+            "Seconds of silence after which a runner may be gone; the same for all services.",
+            least=1,
+        ),
     ] = LEASE_S
     fence_s: Annotated[
         float,
         Env(
             "FASTFLOW_FENCE_S",
             "Seconds after which a sandbox without news from its runner stops itself; the same for all services.",
+            least=1,
         ),
     ] = FENCE_S
     grace_s: Annotated[
-        float, Env("FASTFLOW_GRACE_S", "Seconds that running scripts get to finish when this runner stops.")
+        float, Env("FASTFLOW_GRACE_S", "Seconds that running scripts get to finish when this runner stops.", least=0)
     ] = 30.0
     leave_running: Annotated[
         bool,
@@ -69,11 +74,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "What still runs after the grace time: yes = left to the next runner (Docker only), no = stopped.",
         ),
     ] = True
-    log_bytes_max: Annotated[int, Env("FASTFLOW_LOG_BYTES_MAX", "Log bytes kept of one attempt.")] = 250_000_000
-    tmp_bytes: Annotated[int, Env("FASTFLOW_TMP_BYTES", "Size of /tmp in a Docker sandbox.")] = 256 * 1024**2
+    log_bytes_max: Annotated[int, Env("FASTFLOW_LOG_BYTES_MAX", "Log bytes kept of one attempt.", least=1)] = (
+        250_000_000
+    )
+    tmp_bytes: Annotated[int, Env("FASTFLOW_TMP_BYTES", "Size of /tmp in a Docker sandbox.", least=1024**2)] = (
+        256 * 1024**2
+    )
     work_bytes: Annotated[
-        int, Env("FASTFLOW_WORK_BYTES", "Size of the working copy's file system in a Docker sandbox.")
+        int, Env("FASTFLOW_WORK_BYTES", "Size of the working copy's file system in a Docker sandbox.", least=1024**2)
     ] = 512 * 1024**2
-    processes_max: Annotated[int, Env("FASTFLOW_PROCESSES_MAX", "Processes in one Docker sandbox.")] = 512
+    processes_max: Annotated[int, Env("FASTFLOW_PROCESSES_MAX", "Processes in one Docker sandbox.", least=16)] = 512
     log_json: Annotated[bool, Env("LOG_JSON", "Log JSON lines instead of text.")] = False
-    log_level: Annotated[str, Env("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")] = "INFO"
+    log_level: Annotated[LogLevel, Env("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")] = "INFO"

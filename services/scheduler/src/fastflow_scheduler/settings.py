@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from fastflow_contracts.lease import FENCE_S, LEASE_S
-from fastflow_contracts.settings import Env
+from fastflow_contracts.settings import Env, LogLevel
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,24 +20,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str, Env("DEFAULT_PYTHON_VERSION", "Interpreter of pipelines that name none.")
     ] = "3.11"
     container_timeout_s: Annotated[
-        float, Env("CONTAINER_TIMEOUT", "Seconds an attempt may take where the pipeline says nothing; 0 = no limit.")
+        float,
+        Env("CONTAINER_TIMEOUT", "Seconds an attempt may take where the pipeline says nothing; 0 = no limit.", least=0),
     ] = 0.0
     retry_attempts: Annotated[
-        int, Env("RETRY_ATTEMPTS", "Attempts after a failed one where the pipeline says nothing.")
+        int, Env("RETRY_ATTEMPTS", "Attempts after a failed one where the pipeline says nothing.", least=0)
     ] = 0
     concurrent_runs_max: Annotated[
-        int, Env("MAX_CONCURRENT_RUNS", "Runs at once on all runners together; those beyond wait. 0 = no limit.")
+        int,
+        Env("MAX_CONCURRENT_RUNS", "Runs at once on all runners together; those beyond wait. 0 = no limit.", least=0),
     ] = 0
     lease_s: Annotated[
         float,
-        Env("FASTFLOW_LEASE_S", "Seconds of silence after which a runner may be gone; the same for all services."),
+        Env(
+            "FASTFLOW_LEASE_S",
+            "Seconds of silence after which a runner may be gone; the same for all services.",
+            least=1,
+        ),
     ] = LEASE_S
     fence_s: Annotated[
         float,
         Env(
             "FASTFLOW_FENCE_S",
             "Seconds after which a sandbox without news from its runner has stopped itself; the same for all services.",
+            least=1,
         ),
     ] = FENCE_S
     log_json: Annotated[bool, Env("LOG_JSON", "Log JSON lines instead of text.")] = False
-    log_level: Annotated[str, Env("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")] = "INFO"
+    log_level: Annotated[LogLevel, Env("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")] = "INFO"

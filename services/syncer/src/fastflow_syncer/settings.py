@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 
 from fastflow_contracts import bundle
-from fastflow_contracts.settings import BadSettings, Env
+from fastflow_contracts.settings import BadSettings, Env, LogLevel
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +28,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str, Env("PIPELINES_SUBDIR", "Folder inside the repository or PIPELINES_DIR that holds the pipelines.")
     ] = ""
     git_sync_interval_s: Annotated[
-        float, Env("GIT_SYNC_INTERVAL", "Seconds between looks at the branch; 0 = only when asked.")
+        float, Env("GIT_SYNC_INTERVAL", "Seconds between looks at the branch; 0 = only when asked.", least=0)
     ] = 60.0
     git_username: Annotated[str, Env("GIT_USERNAME", "User that belongs to GIT_TOKEN; most hosts take any.")] = (
         "x-access-token"
@@ -41,7 +41,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str, Env("GIT_SSH_KNOWN_HOSTS", "Key of the ssh host, as `ssh-keyscan` prints it.")
     ] = ""
     log_json: Annotated[bool, Env("LOG_JSON", "Log JSON lines instead of text.")] = False
-    log_level: Annotated[str, Env("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")] = "INFO"
+    log_level: Annotated[LogLevel, Env("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")] = "INFO"
 
     @property
     def subdir(self) -> str:

@@ -1,0 +1,71 @@
+"""Settings from the environment: what is taken, and what is refused with what words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import pytest
+
+from fastflow.settings import SETTINGS
+from fastflow_contracts.settings import BadSettings, Env, LogLevel, fields, load
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """One field of every kind."""
+
+    slots: Annotated[int, Env("SLOTS", "How many.", least=1, most=99)] = 10
+    pause_s: Annotated[float, Env("PAUSE", "Seconds.", least=0)] = 1.0
+    metrics: Annotated[bool, Env("METRICS", "Whether.")] = True
+    sandbox: Annotated[Literal["auto", "docker"], Env("SANDBOX", "Where.")] = "auto"
+    log_level: Annotated[LogLevel, Env("LOG_LEVEL", "How much.")] = "INFO"
+    token: Annotated[str, Env("TOKEN_OF_MINE", "Who.", secret=True)] = ""
+
+
+def test_values_are_taken_as_people_write_them(tmp_path: Path) -> None:
+    """Words for yes and no, any case for a choice, a file for anything; what is empty is not set."""
+    (tmp_path / "token").write_text("secret\n")
+    environ = {
+        "SLOTS": "1",
+        "PAUSE": "0",
+        "METRICS": "Off",
+        "SANDBOX": "",
+        "LOG_LEVEL": "debug",
+        "TOKEN_OF_MINE_FILE": str(tmp_path / "token"),
+    }
+    expected = Settings(slots=1, pause_s=0.0, metrics=False, log_level="DEBUG", token="secret")
+    assert load(Settings, environ) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("SLOTS", "0", "SLOTS '0': it must be at least 1 and at most 99."),
+        ("SLOTS", "100", "at most 99"),
+        ("SLOTS", "many", "SLOTS 'many': Expected `int`"),
+        ("PAUSE", "-0.5", "PAUSE '-0.5': it must be at least 0."),
+        ("PAUSE", "nan", "finite"),
+        ("PAUSE", "inf", "finite"),
+        ("METRICS", "perhaps", "METRICS 'perhaps': Expected `bool`"),
+        ("SANDBOX", "vm", "SANDBOX 'vm': it must be one of auto, docker."),
+        ("LOG_LEVEL", "loud", "it must be one of DEBUG, INFO, WARNING, ERROR."),
+        ("TOKEN_OF_MINE_FILE", "/nowhere/token", "TOKEN_OF_MINE_FILE /nowhere/token cannot be read: No such file"),
+        ("FASTFLOW_SLOT", "1", "FASTFLOW_SLOT is no setting"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_refused_with_what_is_accepted(name: str, value: str, words: str) -> None:
+    """Nothing is started with half of what was asked for, and nobody sees a traceback."""
+    with pytest.raises(BadSettings) as raised:
+        load(Settings, {name: value})
+    assert words in str(raised.value)
+
+
+@pytest.mark.parametrize("service", SETTINGS)
+def test_no_number_of_a_service_may_be_negative(service: str) -> None:
+    """Every number has its bounds where it is declared."""
+    struct = SETTINGS[service]
+    for field in fields(struct):
+        if field.type in (int, float):
+            with pytest.raises(BadSettings, match=field.env.name):
+                load(struct, {field.env.name: "-1"})
