@@ -23,6 +23,9 @@ COMMANDS = {
     "cancel": ("fastflow.run_commands:cancel", "Stop a run."),
     "trigger": ("fastflow.start_commands:trigger", "Publish an event that starts a pipeline."),
     "validate": ("fastflow.validate:validate", "Check pipeline folders; needs no bus."),
+    "encrypt": ("fastflow.secret_commands:encrypt", "Encrypt a secret for a pipeline.json."),
+    "keys": ("fastflow.secret_commands:keys", "Make an encryption key, or rotate to a new one."),
+    "schema": ("fastflow.schema:schema", "Print the JSON Schema of pipeline.json."),
     "bus": ("fastflow.bus_commands:bus", "Prepare the bus, or print its address."),
     "config": ("fastflow.config:config", "List every setting."),
 }
@@ -88,6 +91,7 @@ def _exit_code(error: BaseException) -> int:
     if isinstance(error, CliError):
         return error.exit_code
     # Whoever raised one of these has loaded its module already.
+    from fastflow_contracts.envelope import BadKey
     from fastflow_contracts.ids import BadRunId
     from fastflow_contracts.names import BadName
     from fastflow_contracts.runs import NoSuchRun
@@ -100,6 +104,7 @@ def _exit_code(error: BaseException) -> int:
         Unavailable: UNREACHABLE,
         WrongTopology: UNREACHABLE,
         NoSuchRun: NOT_FOUND,
+        BadKey: USAGE,
         BadRunId: USAGE,
         BadName: USAGE,
         BadSettings: USAGE,

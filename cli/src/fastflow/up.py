@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import click
 
-from fastflow import client, datadir, system
+from fastflow import client, datadir, keyring, system
 from fastflow.bus import embedded_bus
 from fastflow.connection import CONNECT_S, URL_FILE
 from fastflow.errors import INTERRUPTED
@@ -62,9 +62,16 @@ async def _up(plan: Plan) -> None:
     if not (environ.get("FASTFLOW_ADMIN_TOKEN") or environ.get("FASTFLOW_ADMIN_TOKEN_FILE")):
         token = datadir.login_token(plan.data_dir)
         environ = with_values(environ, FASTFLOW_ADMIN_TOKEN=token)
+    key_line = None
+    if not keyring.is_set(environ):
+        key, is_new = keyring.kept_key(plan.data_dir)
+        environ = with_values(environ, ENCRYPTION_KEY=key)
+        key_line = _key_line(plan.data_dir / keyring.KEY_FILE, is_new=is_new)
     parts = system.parts(environ, say=_progress)
     set_up_logging(log_json=parts[0].settings.log_json, log_level=parts[0].settings.log_level)
     _say(click.style(f"fastflow {version('fastflow')}", bold=True) + "\n")
+    if key_line:
+        _say(key_line)
     async with _bus(plan) as url:
         ready = asyncio.Event()
         async with asyncio.TaskGroup() as group:
@@ -107,6 +114,11 @@ async def _greet(plan: Plan, url: str, token: str | None, ready: asyncio.Event, 
             _say(_line("", click.style(sentence, fg="yellow")))
     _say(_line("dashboard", click.style(dashboard(plan.host, plan.port, token), underline=True)))
     _say(f"\nReady after {time.monotonic() - began:.1f} s. Ctrl-C stops everything.")
+
+
+def _key_line(path: Path, *, is_new: bool) -> str:
+    kept = f"encrypted with the key in {_near(path)}"
+    return _line("secrets", f"{kept}, made just now: keep a copy, nothing else opens them" if is_new else kept)
 
 
 def _sandbox(plan: Plan, kind: str) -> str:
