@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from fastflow_contracts.logs import STREAMS, Chunk, Piece, log_lines
 from fastflow_contracts.messages import Presence
-from fastflow_contracts.run import Attempt, Ended, ErrorType, Run, Running, Status, Verdict
+from fastflow_contracts.run import Attempt, Ended, ErrorType, Pending, Run, Running, Status, Verdict
 from fastflow_gateway import auth, events, views
 from fastflow_gateway.auth import SESSION_S, Gate, local_path
 from fastflow_gateway.events import PlainText, Tail
@@ -21,7 +21,7 @@ from fastflow_gateway.history import BadCursor, History, Query
 from fastflow_gateway.middleware import shown_path
 from fastflow_gateway.secrecy import hide_secrets
 from fastflow_gateway.throttle import CALLERS_MAX, Throttle
-from fastflow_gateway.waiting import ENVIRONMENT, waiting_on
+from fastflow_gateway.waiting import ENVIRONMENT, TAKER, Capacity, waiting_on
 from tests.support.records import T0, a_presence, a_run, at
 
 RUNS = st.lists(
@@ -261,7 +261,7 @@ def test_a_view_of_a_retried_run_is_about_its_newest_attempt() -> None:
         attempts=(_attempt(1, error=ErrorType.OOM), _attempt(2)),
         state=Ended(verdict=Verdict.SUCCESS, at=at(250)),
     )
-    shown = views.run(run, runners=(), now=at(300))
+    shown = views.run(run, capacity=Capacity(), now=at(300))
     assert (shown.status, shown.exit_code, shown.error_type, shown.runner) == ("SUCCESS", 0, None, "r2")
     assert (shown.started_at, shown.finished_at) == (at(102), at(250))
     assert (shown.phases.queued, shown.phases.claimed, shown.phases.finished) == (at(150), at(200), at(250))
@@ -273,10 +273,10 @@ def test_a_running_run_waits_for_its_environment_only() -> None:
     """Once that stands ready it waits for nothing."""
     state = Running(attempt=1, runner="r1", epoch=1, claimed_at=at(1))
     run = replace(a_run(), state=state)
-    assert waiting_on(run, runners=(), now=at(2)) == ENVIRONMENT
+    assert waiting_on(run, capacity=Capacity(), now=at(2)) == ENVIRONMENT
     ready = replace(run, state=replace(state, prepared_at=at(2)))
-    assert waiting_on(ready, runners=(), now=at(3)) is None
-    assert views.run(ready, runners=(), now=at(3)).started_at == at(2)
+    assert waiting_on(ready, capacity=Capacity(), now=at(3)) is None
+    assert views.run(ready, capacity=Capacity(), now=at(3)).started_at == at(2)
 
 
 @pytest.mark.parametrize(
@@ -291,4 +291,43 @@ def test_a_running_run_waits_for_its_environment_only() -> None:
 )
 def test_a_waiting_run_names_what_it_waits_for(runners: tuple[Presence, ...], waits_for: str) -> None:
     """By the runners there are."""
-    assert waiting_on(a_run(), runners=runners, now=at(1)) == waits_for
+    assert waiting_on(a_run(), capacity=Capacity(runners), now=at(1)) == waits_for
+
+
+def test_with_slots_to_spare_a_waiting_run_names_the_limit_that_holds_it() -> None:
+    """Only when as many run as it allows, and never in place of a reason that is sure."""
+    free, full = a_presence(slots=3, busy=2), a_presence(slots=2, busy=2)
+    held = Capacity((free,), running=2, running_max=2)
+    assert waiting_on(a_run(), capacity=held, now=at(1)) == (
+        "the limit on all runs: 2 of 2 are running (MAX_CONCURRENT_RUNS)"
+    )
+    assert waiting_on(a_run(), capacity=held._replace(running=1), now=at(1)) == TAKER
+    assert waiting_on(a_run(), capacity=held._replace(runners=(full,)), now=at(1)) == (
+        "a free runner slot: 2 of 2 are busy"
+    )
+
+
+def test_a_run_that_waits_for_its_time_says_what_comes_then_and_when() -> None:
+    """A retry is an attempt, a daemon's restart is none."""
+    due = Pending(attempt=1, not_before=at(75))
+    restart = replace(a_run(triggered_by="daemon_restart"), state=due)
+    assert waiting_on(restart, capacity=Capacity(), now=at(0)) == "its restart, due in 1 min 15 s"
+    retry = replace(a_run(retry_attempts=2), attempts=(_attempt(1),), state=replace(due, attempt=2))
+    assert waiting_on(retry, capacity=Capacity(), now=at(74.5)) == "attempt 2 of 3, due in 1 s"
+
+
+def test_the_runs_that_came_from_one_are_found_until_they_are_forgotten() -> None:
+    """Oldest first, at most as many as asked for."""
+    history, parent = History(runs_max=3), a_run()
+    children = [
+        replace(
+            a_run(f"child{n}", created=n, parent_run_id=parent.id), state=Ended(verdict=Verdict.SUCCESS, at=at(n + 1))
+        )
+        for n in (2, 1, 3)
+    ]
+    for revision, run in enumerate((parent, *children), start=1):
+        history.put(run, revision)
+    assert [run.pipeline for run in history.children(parent.id, 2)] == ["child2", "child3"]
+    for child in children:
+        history.remove(child.id)
+    assert history.children(parent.id, 2) == []

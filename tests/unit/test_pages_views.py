@@ -17,6 +17,7 @@ from fastflow_gateway import pages_facts as facts
 from fastflow_gateway import pages_views as drawn
 from fastflow_gateway import shapes, views
 from fastflow_gateway.tally import Tally
+from fastflow_gateway.waiting import Capacity
 from tests.support.records import a_run, at
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -27,7 +28,7 @@ def changed(run: Run, seconds: float, command: Command) -> Run:
 
 
 def shown(run: Run) -> shapes.Run:
-    return views.run(run, runners=(), now=at(100))
+    return views.run(run, capacity=Capacity(), now=at(100))
 
 
 def a_pipeline(name: str = "demo", *, live: bool = True, **spec: Any) -> shapes.Pipeline:

@@ -16,6 +16,7 @@ from fastflow_contracts.names import check_name
 from fastflow_contracts.service import now
 from fastflow_contracts.wire import Bus
 from fastflow_gateway import views
+from fastflow_gateway.waiting import Capacity
 
 CANCEL_S = 15.0
 """How long ``cancel`` waits for the end: a script has 10 s between SIGTERM and SIGKILL."""
@@ -52,8 +53,8 @@ def ps(everything: bool, pipeline: str | None, limit: int, as_json: bool, url: U
     async def work(bus: Bus) -> None:
         found = [run for run in await client.runs(bus, name) if everything or not run.is_over][:limit]
         if as_json:
-            alive = await client.runners(bus, now=now())
-            print_json([views.run(run, runners=alive, now=now()) for run in found])
+            capacity = Capacity(await client.runners(bus, now=now()))
+            print_json([views.run(run, capacity=capacity, now=now()) for run in found])
         elif found:
             click.echo(output.runs_table(found, now=now()))
         else:

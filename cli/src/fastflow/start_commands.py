@@ -25,6 +25,7 @@ from fastflow_contracts.subjects import trigger_token
 from fastflow_contracts.triggers import EVENT_BYTES_MAX, check_variables
 from fastflow_contracts.wire import Bus
 from fastflow_gateway import views
+from fastflow_gateway.waiting import Capacity
 
 GOES_ON = "The run goes on; `fastflow ps` lists it, `fastflow cancel` stops it."
 
@@ -121,7 +122,7 @@ async def _recorded(bus: Bus, accepted: Accepted) -> Any:
 
 
 def _as_api(run: Run) -> Any:
-    return views.run(run, runners=(), now=now())
+    return views.run(run, capacity=Capacity(), now=now())
 
 
 def _queued(accepted: Accepted) -> str:

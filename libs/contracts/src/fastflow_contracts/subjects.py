@@ -23,6 +23,9 @@ RUN_EVENTS = "ff.event.run.*.*"
 SYNC = "ff.sync.request"
 """Core request: any syncer answers with its report."""
 
+INBOX = "_INBOX"
+"""How the subjects begin on which answers come."""
+
 RUNS = "ff_runs"
 PIPELINES = "ff_pipelines"
 RUNNERS = "ff_runners"
@@ -31,8 +34,10 @@ BUNDLES = "ff_bundles"
 LINKS = "ff_links"
 
 RUN_KEYS = "run.>"
+LIMIT_KEYS = "limit.>"
 PIPELINE_KEYS = "pipeline.*"
 RUNNER_KEYS = "runner.*"
+LINK_KEYS = "links.*"
 SCHEDULE_STATES = "sched."
 """Prefix of the keys that schedulers write."""
 SCHEDULE_SWITCHES = "switch."
@@ -162,8 +167,18 @@ def links_key(pipeline: PipelineName) -> str:
     return f"links.{token(pipeline)}"
 
 
+def parse_links_key(key: str) -> PipelineName:
+    return name_of(key.removeprefix("links."))
+
+
 def runner_key(runner_id: str) -> str:
     return f"runner.{runner_id}"
+
+
+def is_inbox(subject: str) -> bool:
+    """Whether an answer may be sent there: whoever names it may not be allowed to write elsewhere, and we are."""
+    prefix, _, rest = subject.partition(".")
+    return (prefix == INBOX or prefix.startswith(f"{INBOX}_")) and bool(rest) and not set(rest) & set("*> \t\r\n")
 
 
 def job_id(job: JobRef) -> str:

@@ -19,6 +19,7 @@ from fastflow_gateway import (
     openapi,
     pages,
     routes_health,
+    routes_links,
     routes_login,
     routes_logs,
     routes_pipelines,
@@ -54,6 +55,7 @@ async def show_openapi(request: web.Request) -> web.Response:
 
 ROUTES: tuple[Route, ...] = (
     *routes_health.ROUTES,
+    *routes_links.ROUTES,
     *routes_pipelines.ROUTES,
     *routes_start.ROUTES,
     *routes_runs.ROUTES,

@@ -55,6 +55,7 @@ class History:
         self._known: dict[RunId, Known] = {}
         self._order: list[Position] = []
         self._order_of: dict[str, list[Position]] = defaultdict(list)
+        self._children: dict[RunId, list[Position]] = defaultdict(list)
         self._tallies: dict[str, Tally] = defaultdict(Tally)
 
     def put(self, run: Run, revision: int) -> bool:
@@ -65,6 +66,8 @@ class History:
         if former is None:
             insort(self._order, _position(run))
             insort(self._order_of[run.pipeline], _position(run))
+            if run.order.parent_run_id is not None:
+                insort(self._children[run.order.parent_run_id], _position(run))
         else:
             self._tallies[run.pipeline].count(former.run, times=-1)
         self._tallies[run.pipeline].count(run)
@@ -95,6 +98,14 @@ class History:
     def latest(self, pipeline: str, number: int) -> list[Run]:
         """The newest *number* runs of one pipeline, newest first."""
         return [self._known[run_id].run for _, run_id in reversed(self._order_of.get(pipeline, [])[-number:])]
+
+    def children(self, parent: RunId, number: int) -> list[Run]:
+        """The first *number* runs that came from *parent*, oldest first."""
+        return [self._known[run_id].run for _, run_id in self._children.get(parent, [])[:number]]
+
+    def count(self, status: Status) -> int:
+        """How many of all runs are in it."""
+        return sum(tally.of(status) for tally in self._tallies.values())
 
     def tally(self, pipeline: str) -> Tally:
         """Its totals: a live view of them, not a copy."""
@@ -132,6 +143,12 @@ class History:
         del self._known[run.id]
         for order in (self._order, self._order_of[run.pipeline]):
             del order[bisect_left(order, _position(run))]
+        parent = run.order.parent_run_id
+        if parent is not None:
+            siblings = self._children[parent]
+            del siblings[bisect_left(siblings, _position(run))]
+            if not siblings:
+                del self._children[parent]
 
 
 def _position(run: Run) -> Position:

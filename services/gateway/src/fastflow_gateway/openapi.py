@@ -17,6 +17,7 @@ _PATH_PARAMETERS = {
     "name": "The pipeline's name: its folder.",
     "id": "The run's id.",
     "job": "The job's id.",
+    "link": "The trigger's id.",
     "key": "The webhook_key.",
 }
 

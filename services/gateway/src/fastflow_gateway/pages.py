@@ -81,14 +81,15 @@ async def pipeline_page(request: web.Request) -> web.Response:
         files=await request.app[keys.SHELF].texts(record),
         skips=model.skips(record.name, SKIPS),
     )
-    runners = model.runners(now())
+    at = now()
+    capacity = model.capacity(at)
     return request.app[RENDERER].page(
         request,
         "pipeline.html",
         here="pipelines",
         live="/live",
         pipeline=pipeline,
-        runs=[views.run(run, runners=runners, now=now()) for run in runs[:RECENT_RUNS]],
+        runs=[views.run(run, capacity=capacity, now=at) for run in runs[:RECENT_RUNS]],
         files=drawn.files(pipeline),
         settings=facts.pipeline_settings(pipeline),
         environment=facts.pipeline_environment(pipeline),
@@ -128,13 +129,14 @@ async def runs_page(request: web.Request) -> web.Response:
         runs, older = model.history.page(wanted, limit=PAGE_RUNS, cursor=cursor or None)
     except BadCursor as error:
         raise api.Refused(400, str(error)) from error
-    runners = model.runners(now())
+    at = now()
+    capacity = model.capacity(at)
     return request.app[RENDERER].page(
         request,
         "runs.html",
         here="runs",
         live=None if cursor else "/live",
-        runs=[views.run(run, runners=runners, now=now()) for run in runs],
+        runs=[views.run(run, capacity=capacity, now=at) for run in runs],
         chosen=chosen,
         filtered=any(chosen.values()),
         pipeline_names=sorted({record.name for record in model.pipelines()} | set(model.history.tallies())),
@@ -256,7 +258,7 @@ def _start(request: web.Request, record: PipelineRecord, form: StartForm, *, sta
 
 def _run(request: web.Request, known: Known, *, flash: str | None = None, status: int = 200) -> web.Response:
     at = now()
-    run = views.run(known.run, runners=request.app[keys.MODEL].runners(at), now=at)
+    run = views.run(known.run, capacity=request.app[keys.MODEL].capacity(at), now=at)
     return request.app[RENDERER].page(
         request,
         "run.html",

@@ -1,4 +1,4 @@
-"""What the bus knows, kept in memory by following it: pipelines, runs, runners, syncs, refused starts. I/O.
+"""What the bus knows, kept in memory by following it: pipelines, links, runs, runners, syncs, refused starts. I/O.
 
 Reads are answered from here without asking the bus; what is not here yet is looked up there. Whoever waits for a run
 is woken by its next change: nothing polls.
@@ -18,15 +18,20 @@ from typing import Final
 from fastflow_contracts import messages, streams, subjects
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import RunId
+from fastflow_contracts.limits import ALL_RUNNING, LIMIT
+from fastflow_contracts.links import LINK_SET, LinkSet
 from fastflow_contracts.messages import PRESENCE_S, PipelineRecord, Presence, Skip, SyncStatus
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pull import Message, feed
+from fastflow_contracts.run import Status
 from fastflow_contracts.runs import NoSuchRun, RunStore
 from fastflow_contracts.schedule_state import SCHEDULE_STATE, SWITCH, ScheduleState
 from fastflow_contracts.streams import bucket_stream
 from fastflow_contracts.subjects import JobRef
 from fastflow_contracts.wire import Bus, BusError
 from fastflow_gateway.history import History, Known
+from fastflow_gateway.linkbook import LinkBook
+from fastflow_gateway.waiting import Capacity
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +57,9 @@ class ReadModel:
         self._watching_all: set[asyncio.Event] = set()
         self.schedule_states: dict[JobRef, ScheduleState] = {}
         self.switched_off: set[JobRef] = set()
-        self._behind = {"runs", "pipelines", "runners", "schedules", "notices"}
+        self.links = LinkBook()
+        self._running_max: int | None = None
+        self._behind = {"runs", "limit", "pipelines", "links", "runners", "schedules", "notices"}
         self._ready = asyncio.Event()
 
     async def serve(self) -> None:
@@ -60,7 +67,9 @@ class ReadModel:
         async with asyncio.TaskGroup() as group:
             for name, bucket, keys, apply, forget in (
                 ("runs", subjects.RUNS, subjects.RUN_KEYS, self._on_run, self._forget_runs),
+                ("limit", subjects.RUNS, ALL_RUNNING, self._on_limit, self._forget_limit),
                 ("pipelines", subjects.PIPELINES, ">", self._on_pipeline, self._forget_pipelines),
+                ("links", subjects.LINKS, subjects.LINK_KEYS, self._on_links, self.links.clear),
                 ("runners", subjects.RUNNERS, subjects.RUNNER_KEYS, self._on_runner, self._runners.clear),
                 ("schedules", subjects.SCHEDULES, ">", self._on_schedule, self._forget_schedules),
             ):
@@ -103,9 +112,17 @@ class ReadModel:
         oldest = now - timedelta(seconds=GONE_S)
         return [presence for presence, seen_at in self._runners.values() if seen_at >= oldest]
 
+    def capacity(self, now: datetime) -> Capacity:
+        """How much may run at once at *now*, and how much does."""
+        return Capacity(self.runners(now), self.history.count(Status.RUNNING), self._running_max)
+
     def skips(self, pipeline: PipelineName, number: int) -> list[Skip]:
         """The newest refused starts of one pipeline, newest first."""
         return [skip for skip in reversed(self._skips) if skip.pipeline == pipeline][:number]
+
+    def skips_after(self, run_id: RunId, number: int) -> list[Skip]:
+        """The newest refused starts that came from the end of one run, newest first."""
+        return [skip for skip in reversed(self._skips) if skip.parent_run_id == run_id][:number]
 
     @contextlib.contextmanager
     def watching(self, run_id: RunId, wake: asyncio.Event | None = None) -> Iterator[asyncio.Event]:
@@ -158,8 +175,8 @@ class ReadModel:
                     except FastFlowError as error:
                         # One record that cannot be read must not hide all others.
                         log.warning("%s is ignored: %s", message.subject, error)
-                # A runner's sign of life is no news.
-                for wake in self._watching_all if batch.messages and name != "runners" else ():
+                # A runner's sign of life is no news, and whoever enters the limit is seen to run.
+                for wake in self._watching_all if batch.messages and name not in ("runners", "limit") else ():
                     wake.set()
                 if batch.caught_up and name in self._behind:
                     self._behind.discard(name)
@@ -192,6 +209,15 @@ class ReadModel:
             self.history.put(messages.RUN.decode(message.data), message.sequence)
         for wake in self._watching.get(ref.run_id, ()):
             wake.set()
+
+    def _on_limit(self, message: Message) -> None:
+        gone = message.header("KV-Operation") is not None
+        self._running_max = None if gone else LIMIT.decode(message.data).most
+
+    def _on_links(self, message: Message) -> None:
+        pipeline = subjects.parse_links_key(message.subject.removeprefix(f"$KV.{subjects.LINKS}."))
+        gone = message.header("KV-Operation") is not None
+        self.links.put(pipeline, LinkSet() if gone else LINK_SET.decode(message.data), message.sequence)
 
     def _on_pipeline(self, message: Message) -> None:
         key = message.subject.removeprefix(f"$KV.{subjects.PIPELINES}.")
@@ -232,6 +258,9 @@ class ReadModel:
     def _forget_schedules(self) -> None:
         self.schedule_states.clear()
         self.switched_off.clear()
+
+    def _forget_limit(self) -> None:
+        self._running_max = None
 
     def _forget_runs(self) -> None:
         self.history = History()

@@ -53,8 +53,10 @@ async def list_runs(request: web.Request) -> web.Response:
     await _known(request, name)
     model = request.app[keys.MODEL]
     found, cursor = model.history.page(Query(pipeline=name), limit=wanted.limit)
-    runners, at = model.runners(now()), now()
-    return answer(shapes.RunPage(runs=tuple(views.run(r, runners=runners, now=at) for r in found), next_cursor=cursor))
+    at = now()
+    capacity = model.capacity(at)
+    runs = tuple(views.run(run, capacity=capacity, now=at) for run in found)
+    return answer(shapes.RunPage(runs=runs, next_cursor=cursor))
 
 
 async def show_stats(request: web.Request) -> web.Response:

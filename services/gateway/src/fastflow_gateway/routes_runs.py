@@ -50,8 +50,10 @@ async def list_runs(request: web.Request) -> web.Response:
         found, cursor = model.history.page(filters, limit=wanted.limit, cursor=wanted.cursor)
     except BadCursor as error:
         raise Refused(422, str(error)) from error
-    runners, at = model.runners(now()), now()
-    return answer(shapes.RunPage(runs=tuple(views.run(r, runners=runners, now=at) for r in found), next_cursor=cursor))
+    at = now()
+    capacity = model.capacity(at)
+    runs = tuple(views.run(run, capacity=capacity, now=at) for run in found)
+    return answer(shapes.RunPage(runs=runs, next_cursor=cursor))
 
 
 async def show_run(request: web.Request) -> web.Response:
@@ -77,7 +79,7 @@ def run_answer(
     """200 with the run, or 202 with its id and what happens *later*."""
     if isinstance(known, Known):
         at = now()
-        return answer(views.run(known.run, runners=request.app[keys.MODEL].runners(at), now=at))
+        return answer(views.run(known.run, capacity=request.app[keys.MODEL].capacity(at), now=at))
     accepted = shapes.Accepted(id=known, detail=f"nobody has answered yet: {later}; GET /api/runs/{known} shows it.")
     return answer(accepted, status=202, headers={"Location": f"/api/runs/{known}"})
 

@@ -7,7 +7,7 @@ lose their values.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import Any, Literal, assert_never
 from urllib.parse import quote
@@ -16,7 +16,7 @@ import msgspec
 
 from fastflow_contracts import messages
 from fastflow_contracts import run as records
-from fastflow_contracts.messages import PipelineRecord, Presence, SyncReport, Version
+from fastflow_contracts.messages import PipelineRecord, SyncReport, Version
 from fastflow_contracts.pipeline import PipelineSpec
 from fastflow_contracts.run import Ended, Pending, Running, Status
 from fastflow_contracts.schedule import Cron, Interval, Once
@@ -25,11 +25,11 @@ from fastflow_gateway import shapes
 from fastflow_gateway.secrecy import hidden, hide_secrets
 from fastflow_gateway.shapes import HIDDEN
 from fastflow_gateway.tally import Tally
-from fastflow_gateway.waiting import waiting_on
+from fastflow_gateway.waiting import Capacity, waiting_on
 
 
-def run(record: records.Run, *, runners: Sequence[Presence], now: datetime) -> shapes.Run:
-    """*runners*: those that are alive; they tell what a waiting run waits for."""
+def run(record: records.Run, *, capacity: Capacity, now: datetime) -> shapes.Run:
+    """*capacity* tells what a waiting run waits for."""
     state, order = record.state, record.order
     last = record.attempts[-1] if record.attempts else None
     waits_until = state.not_before if isinstance(state, Pending) and state.not_before > now else None
@@ -57,7 +57,7 @@ def run(record: records.Run, *, runners: Sequence[Presence], now: datetime) -> s
         kind=order.kind,
         python_version=order.python_version,
         runner=state.runner if isinstance(state, Running) else last.runner if last else None,
-        waiting_on=waiting_on(record, runners=runners, now=now),
+        waiting_on=waiting_on(record, capacity=capacity, now=now),
         phases=phases(record),
         limits=order.limits,
         memory_bytes_peak=max((a.memory_bytes_peak for a in record.attempts if a.memory_bytes_peak), default=None),

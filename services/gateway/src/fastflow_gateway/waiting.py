@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from fastflow_contracts import run as records
 from fastflow_contracts.messages import Presence
@@ -15,7 +15,17 @@ NO_RUNNER = "a runner: none is connected"
 TAKER = "a runner to take it"
 
 
-def waiting_on(record: records.Run, *, runners: Sequence[Presence], now: datetime) -> str | None:
+class Capacity(NamedTuple):
+    """How much may run at once, and how much does."""
+
+    runners: Sequence[Presence] = ()
+    """Those that are alive."""
+    running: int = 0
+    running_max: int | None = None
+    """MAX_CONCURRENT_RUNS as it was last applied. It may be switched off since then: nobody notes that."""
+
+
+def waiting_on(record: records.Run, *, capacity: Capacity, now: datetime) -> str | None:
     """Why the run's code is not running yet, in words; None once it is, or will never be."""
     match record.state:
         case Ended():
@@ -24,22 +34,34 @@ def waiting_on(record: records.Run, *, runners: Sequence[Presence], now: datetim
             return ENVIRONMENT if prepared_at is None else None
         case Pending() as state if state.not_before > now:
             seconds = max(1, round((state.not_before - now).total_seconds()))
-            return f"attempt {state.attempt} of {record.order.retry_attempts + 1}, due in {_countdown(seconds)}"
+            return f"{what_is_due(record)}, due in {_countdown(seconds)}"
         case Pending():
-            return _waiting_on_runners(record, runners)
+            return _waiting_on_room(record, capacity)
         case _:
             assert_never(record.state)
 
 
-def _waiting_on_runners(record: records.Run, runners: Sequence[Presence]) -> str:
-    staying = [runner for runner in runners if not runner.leaving]
+def what_is_due(record: records.Run) -> str:
+    """What a run does next that waits for its time."""
+    if record.attempts:
+        return f"attempt {len(record.attempts) + 1} of {record.order.retry_attempts + 1}"
+    return "its restart" if record.order.triggered_by == "daemon_restart" else "its start"
+
+
+def _waiting_on_room(record: records.Run, capacity: Capacity) -> str:
+    staying = [runner for runner in capacity.runners if not runner.leaving]
     fit = [runner for runner in staying if record.order.kind in runner.kinds]
     if not staying:
         return NO_RUNNER
     if not fit:
         return f"a runner that takes {record.order.kind}s: none is connected"
     slots, busy = sum(runner.slots for runner in fit), sum(runner.busy for runner in fit)
-    return f"a free runner slot: {busy} of {slots} are busy" if busy >= slots else TAKER
+    if busy >= slots:
+        return f"a free runner slot: {busy} of {slots} are busy"
+    # Only now: with slots to spare and as many runs as the limit last allowed, it is the limit that holds.
+    if capacity.running_max is not None and capacity.running >= capacity.running_max:
+        return f"the limit on all runs: {capacity.running} of {capacity.running_max} are running (MAX_CONCURRENT_RUNS)"
+    return TAKER
 
 
 def _countdown(seconds: int) -> str:

@@ -1,0 +1,149 @@
+"""Downstream triggers and their graph through the API, on a real bus."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from fastflow_contracts import subjects
+from fastflow_contracts.links import LINK_SET
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipeline import DownstreamTrigger, ScheduleEntry
+from fastflow_contracts.wire import Bus
+from tests.support.gateway import Client, running_gateway
+from tests.support.records import a_bundle, publish_pipeline
+
+PATH = "/api/pipelines/a/downstream-triggers"
+
+
+@pytest_asyncio.fixture
+async def client(bus: Bus) -> AsyncIterator[Client]:
+    """A gateway that knows ``a``, which starts ``b`` by its metadata, and ``b`` with a configuration ``full``."""
+    code = a_bundle(main_py="")
+    await publish_pipeline(bus, "a", code, downstream_triggers=(DownstreamTrigger(pipeline="b"),))
+    await publish_pipeline(bus, "b", code, schedules=(ScheduleEntry(id="full"),))
+    async with running_gateway(bus) as one:
+        yield one
+
+
+async def made(client: Client, **body: Any) -> Any:
+    """What making this trigger of ``a`` answers."""
+    answer = await client.post(PATH, json=body)
+    assert answer.status in (200, 201), answer.text
+    return answer.json
+
+
+async def test_triggers_of_metadata_and_api_are_listed_with_their_source(client: Client) -> None:
+    """Each target once; what both name is followed when either says so."""
+    assert await made(client, pipeline="b", run_config_id="full") == {
+        "id": "b=2Ffull",
+        "pipeline": "b",
+        "on_success": True,
+        "on_failure": False,
+        "run_config_id": "full",
+        "source": "api",
+    }
+    both = await made(client, pipeline="b", on_success=False, on_failure=True)
+    assert (both["source"], both["on_success"], both["on_failure"]) == ("both", True, True)
+    listed = (await client.get(PATH)).json
+    assert [(each["id"], each["source"]) for each in listed] == [("b", "both"), ("b=2Ffull", "api")]
+    assert (await client.get("/api/pipelines/nobody/downstream-triggers")).status == 404
+
+
+async def test_the_same_target_again_changes_when_it_is_started(client: Client) -> None:
+    """201 the first time, 200 from then on, and never two of them."""
+    first = await client.post(PATH, json={"pipeline": "a"})
+    again = await client.post(PATH, json={"pipeline": "a", "on_failure": True})
+    assert (first.status, again.status, again.json["on_failure"]) == (201, 200, True)
+    assert len((await client.get(PATH)).json) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({}, "pipeline"),
+        ({"pipeline": "no name"}, "rename"),
+        ({"pipeline": "nobody"}, "there is no pipeline nobody"),
+        ({"pipeline": "b", "run_config_id": "half"}, "'full'"),
+        ({"pipeline": "b", "on_success": False}, "both false"),
+        ({"pipeline": "b", "on_failure": "yes"}, "on_failure"),
+        ({"pipeline": "b", "onfailure": True}, "onfailure"),
+        ([], "JSON"),
+    ],
+)
+async def test_a_trigger_that_could_start_nothing_is_refused(client: Client, body: Any, says: str) -> None:
+    """422 with the field, and what there is instead."""
+    answer = await client.post(PATH, json=body)
+    assert answer.status == 422
+    assert says in answer.json["detail"]
+    assert len((await client.get(PATH)).json) == 1
+
+
+async def test_only_what_the_api_made_is_removed_by_it(client: Client) -> None:
+    """The metadata's own stays, and the refusal says where to edit it."""
+    await made(client, pipeline="b", on_failure=True)
+    await made(client, pipeline="b", run_config_id="full")
+    left = await client.ask("DELETE", f"{PATH}/b=2Ffull")
+    assert (left.status, [each["id"] for each in left.json]) == (200, ["b"])
+    left = await client.ask("DELETE", f"{PATH}/b")
+    assert [(each["source"], each["on_failure"]) for each in left.json] == [("json", False)]
+    refused = await client.ask("DELETE", f"{PATH}/b")
+    assert refused.status == 409
+    assert '"downstream_triggers" in the pipeline.json of a' in refused.json["detail"]
+    assert (await client.ask("DELETE", f"{PATH}/c")).status == 404
+
+
+async def test_triggers_that_are_made_at_once_through_two_gateways_are_all_kept(bus: Bus, client: Client) -> None:
+    """None undoes another; schedulers read the same set."""
+    code = a_bundle(main_py="")
+    names = [f"t{n}" for n in range(8)]
+    for name in names:
+        await publish_pipeline(bus, name, code)
+    async with running_gateway(bus) as other:
+        gateways = [client, other] * 4
+        posts = (each.post(PATH, json={"pipeline": name}) for each, name in zip(gateways, names, strict=True))
+        assert {answer.status for answer in await asyncio.gather(*posts)} == {201}
+    entry = await bus.get(subjects.LINKS, subjects.links_key(PipelineName("a")))
+    assert entry is not None
+    assert {link.pipeline for link in LINK_SET.decode(entry.value).links} == set(names)
+
+
+async def test_the_graph_has_missing_targets_and_circles(bus: Bus, client: Client) -> None:
+    """Nodes by name, edges with all their trigger says, one circle for each knot."""
+    code = a_bundle(main_py="")
+    await publish_pipeline(bus, "c", code, downstream_triggers=(DownstreamTrigger(pipeline="gone"),))
+    async with running_gateway(bus) as fresh:
+        await fresh.post("/api/pipelines/b/downstream-triggers", json={"pipeline": "a", "on_failure": True})
+        graph = (await fresh.get("/api/pipelines/graph")).json
+    assert [(node["name"], node["exists"]) for node in graph["nodes"]] == [
+        ("a", True),
+        ("b", True),
+        ("c", True),
+        ("gone", False),
+    ]
+    assert graph["cycles"] == [["a", "b"]]
+    edges = {(edge["upstream"], edge["downstream"]): edge for edge in graph["edges"]}
+    assert edges["b", "a"] == {
+        "id": "a",
+        "upstream": "b",
+        "downstream": "a",
+        "on_success": True,
+        "on_failure": True,
+        "run_config_id": None,
+        "source": "api",
+        "in_cycle": True,
+        "problem": None,
+    }
+    assert (edges["c", "gone"]["problem"], edges["c", "gone"]["in_cycle"]) == ("There is no pipeline gone.", False)
+
+
+async def test_the_document_lists_the_triggers(client: Client) -> None:
+    """Every method, with its shapes."""
+    document = (await client.get("/api/openapi.json")).json
+    assert {"get", "post"} <= document["paths"]["/api/pipelines/{name}/downstream-triggers"].keys()
+    assert "delete" in document["paths"]["/api/pipelines/{name}/downstream-triggers/{link}"]
+    assert {"DownstreamTrigger", "Graph", "LinkBody"} <= document["components"]["schemas"].keys()
