@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fastflow_contracts.machine import Claim, Command, Finish, Outcome, Prepare, decide, fold
+from fastflow_contracts.machine import Cancel, Claim, Command, Finish, Outcome, Prepare, decide, fold
 from fastflow_contracts.manifest import Notice, Problem
 from fastflow_contracts.messages import PipelineRecord, Version
 from fastflow_contracts.names import PipelineName
@@ -50,6 +50,16 @@ def test_the_phases_of_a_run_follow_each_other() -> None:
         ("Sandbox", 30, 10),
         ("Running", 40, 60),
     ]
+
+
+def test_a_cancelled_run_has_no_error_but_a_reason() -> None:
+    """Who stopped it is told; how its script took the signal is the attempt's matter."""
+    run = changed(a_run(), 1, Claim(attempt=1, runner="r", prepared=True))
+    run = changed(run, 2, Cancel(reason="enough"))
+    stopped = Outcome(finished_at=at(3), exit_code=1, error_type=ErrorType.SCRIPT_ERROR, error_message="Traceback")
+    run = shown(changed(run, 3, Finish(epoch=1, outcome=stopped)))
+    assert (run.status, run.error_type, run.error_message) == (Status.INTERRUPTED, None, "enough")
+    assert run.attempts[0].error_message == "Traceback"
 
 
 def test_a_run_under_way_runs_since_its_environment_stood_ready() -> None:

@@ -18,7 +18,7 @@ from fastflow_contracts import messages
 from fastflow_contracts import run as records
 from fastflow_contracts.messages import PipelineRecord, SyncReport, Version
 from fastflow_contracts.pipeline import PipelineSpec
-from fastflow_contracts.run import Ended, Pending, Running, Status
+from fastflow_contracts.run import Ended, ErrorType, Pending, Running, Status, Verdict
 from fastflow_contracts.schedule import Cron, Interval, Once
 from fastflow_contracts.schedule import Schedule as SpecSchedule
 from fastflow_gateway import shapes
@@ -32,6 +32,7 @@ def run(record: records.Run, *, capacity: Capacity, now: datetime) -> shapes.Run
     """*capacity* tells what a waiting run waits for."""
     state, order = record.state, record.order
     last = record.attempts[-1] if record.attempts else None
+    error_type, error_message = _error(record)
     waits_until = state.not_before if isinstance(state, Pending) and state.not_before > now else None
     return shapes.Run(
         id=record.id,
@@ -45,8 +46,8 @@ def run(record: records.Run, *, capacity: Capacity, now: datetime) -> shapes.Run
         started_at=_started_at(record),
         finished_at=state.at if isinstance(state, Ended) else None,
         exit_code=last.exit_code if last else None,
-        error_type=last.error_type if last else None,
-        error_message=last.error_message if last else None,
+        error_type=error_type,
+        error_message=error_message,
         attempt=_attempt_number(record),
         attempts_max=order.retry_attempts + 1,
         attempts=tuple(map(attempt, record.attempts)),
@@ -66,6 +67,14 @@ def run(record: records.Run, *, capacity: Capacity, now: datetime) -> shapes.Run
         env_vars=dict.fromkeys(order.env_names, HIDDEN),
         parameters=dict.fromkeys(order.parameter_names, HIDDEN),
     )
+
+
+def _error(record: records.Run) -> tuple[ErrorType | None, str | None]:
+    """Why it failed, or is to be tried again; of a cancelled run only who or what ended it."""
+    if isinstance(record.state, Ended) and record.state.verdict is Verdict.INTERRUPTED:
+        return None, record.state.reason or None
+    last = record.attempts[-1] if record.attempts else None
+    return (last.error_type, last.error_message) if last else (None, None)
 
 
 def attempt(record: records.Attempt) -> shapes.Attempt:

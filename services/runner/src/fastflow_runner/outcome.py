@@ -75,7 +75,7 @@ def _verdict(end: Exited | Vanished, intent: Intent, seen: Observed) -> tuple[in
             return end.exit_code, ErrorType.TIMEOUT, f"stopped after its timeout of {seen.timeout_s:g} s"
         case "stopped":
             if intent.cancelled:
-                return end.exit_code, ErrorType.SCRIPT_ERROR, "cancelled"
+                return end.exit_code, None, "cancelled"
             return end.exit_code, ErrorType.LOST, intent.abandoned or "stopped by its runner"
         case "orphaned":
             return end.exit_code, ErrorType.LOST, ORPHANED

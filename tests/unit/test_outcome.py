@@ -1,0 +1,37 @@
+"""What the end of a sandbox means for its run."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastflow_contracts.run import ErrorType
+from fastflow_runner.outcome import Intent, Observed, outcome
+from fastflow_runner.session import Exited, Reason, Vanished
+from tests.support.records import at
+
+
+def exited(code: int, reason: Reason = "exited", *, oom: bool = False) -> Exited:
+    return Exited(exit_code=code, reason=reason, oom=oom, message="", at=at(9), memory_peak_bytes=1, cpu_s=0.1)
+
+
+@pytest.mark.parametrize(
+    ("end", "intent", "code", "error_type", "stopped"),
+    [
+        (exited(0), Intent(), 0, None, False),
+        (exited(3), Intent(), 3, ErrorType.SCRIPT_ERROR, False),
+        (exited(1, oom=True), Intent(), 137, ErrorType.OOM, False),
+        (exited(143, "timeout"), Intent(), 143, ErrorType.TIMEOUT, False),
+        (exited(143, "stopped"), Intent(cancelled=True), 143, None, True),
+        (exited(143, "stopped"), Intent(abandoned="shutting down"), 143, ErrorType.LOST, False),
+        (exited(0), Intent(cancelled=True), 0, None, False),
+        (exited(1), Intent(cancelled=True), 1, ErrorType.SCRIPT_ERROR, True),
+        (Vanished(exit_code=137, oom_killed=False), Intent(), 137, ErrorType.LOST, False),
+        (Vanished(exit_code=137, oom_killed=True), Intent(), 137, ErrorType.OOM, False),
+    ],
+)
+def test_an_end_is_the_scripts_the_systems_or_ours(
+    end: Exited | Vanished, intent: Intent, code: int, error_type: ErrorType | None, stopped: bool
+) -> None:
+    """A stop that was asked for is no error of the script; one that came too late to matter changes nothing."""
+    told = outcome(end, intent, Observed(), now=at(10))
+    assert (told.exit_code, told.error_type, told.stopped) == (code, error_type, stopped)
