@@ -4,36 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from fastflow_contracts.run import ErrorType, Run, Running, Status
-from fastflow_contracts.subjects import RunRef
-from tests.chaos.evidence import gather
-from tests.chaos.verdict import wrongs
-from tests.chaos.world import COUNT, World
-from tests.support.processes import Service
+from fastflow_contracts.run import ErrorType, Running, Status
+from tests.chaos.settled import settled, under_way
+from tests.chaos.world import COUNT, PATIENT, World
 from tests.support.tripwire import Moment, Tripwire
 
 docker = pytest.mark.docker
 
 LAST_WORDS = "import time\nprint('0')\ntime.sleep(2)\nprint('1')\nraise SystemExit(7)\n"
-PATIENT = "import time\nprint('0')\ntime.sleep(60)\n"
 RECORD = b'"state":{"type":"'
-
-
-async def settled(world: World, runner: Service, ref: RunRef, *, lines: int | None = None) -> Run:
-    """The run when it is over and its runner has gone in peace; nothing may be wrong with what they leave."""
-    run = await world.end(ref)
-    assert await runner.terminate() == 0
-    assert wrongs(await gather(world), [ref], lines=lines) == []
-    return run
-
-
-async def under_way(world: World, main: str, *services: Service, **settings: object) -> RunRef:
-    """A run of *main* that has begun to say something."""
-    await world.running(*services)
-    await world.pipeline("script", main, **settings)
-    ref = await world.start("script")
-    await world.first_output(ref)
-    return ref
 
 
 @docker
@@ -46,7 +25,7 @@ async def test_a_restarted_runner_goes_on_with_the_same_container(here: World) -
     await runner.start()
     await here.adopted(ref)
     assert await here.container(ref) == before
-    run = await settled(here, runner, ref, lines=300)
+    (run,) = await settled(here, runner, ref, lines=300)
     assert run.status is Status.SUCCESS
     assert len(run.attempts) == 1
 
@@ -60,7 +39,7 @@ async def test_a_flood_of_output_survives_two_kills(here: World) -> None:
         await runner.kill()
         await runner.start()
         await here.adopted(ref, epoch=epoch)
-    run = await settled(here, runner, ref, lines=300_000)
+    (run,) = await settled(here, runner, ref, lines=300_000)
     assert run.status is Status.SUCCESS
 
 
@@ -72,7 +51,7 @@ async def test_an_end_that_nobody_saw_is_found_in_the_container(here: World) -> 
     await runner.kill()
     await here.script_ended(ref)
     await runner.start()
-    run = await settled(here, runner, ref)
+    (run,) = await settled(here, runner, ref)
     (attempt,) = run.attempts
     assert (run.status, attempt.exit_code, attempt.error_type) == (Status.FAILED, 7, ErrorType.SCRIPT_ERROR)
     assert await here.text(run) == "0\n1"
@@ -89,7 +68,7 @@ async def test_a_run_whose_environment_was_being_prepared_is_given_back(here: Wo
     await runner.kill()
     await runner.start()
     await here.until(ref, lambda run: run.releases == 1)
-    run = await settled(here, runner, ref, lines=1)
+    (run,) = await settled(here, runner, ref, lines=1)
     assert run.status is Status.SUCCESS
     assert [attempt.number for attempt in run.attempts] == [1]
 
@@ -103,7 +82,7 @@ async def test_a_cancel_while_the_runner_is_down_takes_effect_when_it_is_back(he
     await here.cancel(ref)
     await here.until(ref, lambda run: isinstance(run.state, Running) and run.state.cancel_requested_at is not None)
     await runner.start()
-    run = await settled(here, runner, ref)
+    (run,) = await settled(here, runner, ref)
     assert run.status is Status.INTERRUPTED
 
 
@@ -118,7 +97,7 @@ async def test_a_runner_that_is_asked_to_stop_leaves_its_container_to_the_next_o
     await runner.start()
     await here.adopted(ref)
     assert await here.container(ref) == before
-    run = await settled(here, runner, ref, lines=300)
+    (run,) = await settled(here, runner, ref, lines=300)
     assert run.status is Status.SUCCESS
 
 
@@ -128,7 +107,7 @@ async def test_a_process_sandbox_dies_with_its_runner(here: World) -> None:
     ref = await under_way(here, PATIENT, here.scheduler(), runner)
     await runner.kill()
     await runner.start()
-    run = await settled(here, runner, ref)
+    (run,) = await settled(here, runner, ref)
     (attempt,) = run.attempts
     assert (run.status, attempt.error_type) == (Status.FAILED, ErrorType.LOST)
     assert await here.text(run) == "0"
@@ -158,6 +137,6 @@ async def test_whatever_step_the_runner_dies_at_the_run_succeeds(here: World, st
         ref = await here.start("script")
         await runner.ended()
     await runner.start()
-    run = await settled(here, runner, ref, lines=1)
+    (run,) = await settled(here, runner, ref, lines=1)
     assert run.status is Status.SUCCESS, run.attempts
     assert len(run.attempts) == 1

@@ -23,6 +23,7 @@ DOCKER_S = 60.0
 LOOK_S = 0.1
 COUNT = "import time\nfor n in range({lines}):\n    print(n)\n    time.sleep({pause_s})\n"
 """A script whose log is whole if its lines are 0, 1, 2, …"""
+PATIENT = "import time\nprint('0')\ntime.sleep(60)\n"
 
 
 class Container(NamedTuple):
@@ -30,8 +31,7 @@ class Container(NamedTuple):
 
     id: str
     state: str
-    run: str
-    """The run it is for; empty for a preparer's."""
+    name: str
 
 
 class World(System):
@@ -87,11 +87,10 @@ class World(System):
         """Those of this installation, or of one of its runs, in whatever state."""
         filters = [f"label=fastflow.scope={self._installation}"]
         if run_id is not None:
-            filters.append(f"label=fastflow.run={run_id}")
+            filters.append(f"name={run_id}")
         arguments = [word for each in filters for word in ("--filter", each)]
-        template = '{{.ID}}|{{.State}}|{{.Label "fastflow.run"}}'
-        shown = await docker("ps", "--all", "--no-trunc", *arguments, "--format", template)
-        return [Container(*line.split("|")) for line in shown.splitlines()]
+        shown = await docker("ps", "--all", "--no-trunc", *arguments, "--format", "{{.ID}} {{.State}} {{.Names}}")
+        return [Container(*line.split()) for line in shown.splitlines()]
 
     async def container(self, ref: RunRef) -> Container:
         """The one container of a run."""

@@ -1,0 +1,29 @@
+"""How most tests here begin and end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastflow_contracts.run import Run
+from fastflow_contracts.subjects import RunRef
+from tests.chaos.evidence import gather
+from tests.chaos.verdict import wrongs
+from tests.chaos.world import World
+from tests.support.processes import Service
+
+
+async def under_way(world: World, main: str, *services: Service, **spec: Any) -> RunRef:
+    """A run of *main* that has begun to say something."""
+    await world.running(*services)
+    await world.pipeline("script", main, **spec)
+    ref = await world.start("script")
+    await world.first_output(ref)
+    return ref
+
+
+async def settled(world: World, runner: Service, *refs: RunRef, lines: int | None = None) -> list[Run]:
+    """The runs when they are over and their runner has gone in peace; nothing may be wrong with what they leave."""
+    runs = [await world.end(ref) for ref in refs]
+    assert await runner.terminate() == 0
+    assert wrongs(await gather(world), refs, lines=lines) == []
+    return runs

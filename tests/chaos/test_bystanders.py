@@ -1,0 +1,69 @@
+"""What dies beside a run: the bus server, the gateway, the syncer, the runner of another name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fastflow_contracts.run import Status
+from tests.chaos.settled import settled, under_way
+from tests.chaos.world import COUNT, World
+
+pytestmark = pytest.mark.docker
+
+
+async def test_a_run_outlives_its_bus(here: World) -> None:
+    """nats-server is killed and started again on its store: the script never notices, and its log is whole."""
+    runner = here.runner()
+    ref = await under_way(here, COUNT.format(lines=300, pause_s=0.01), here.scheduler(), runner)
+    before = await here.container(ref)
+    await here.server.kill()
+    await here.server.start()
+    assert await here.container(ref) == before
+    (run,) = await settled(here, runner, ref, lines=300)
+    assert run.status is Status.SUCCESS
+    assert run.epoch == 1
+
+
+async def test_output_waits_in_the_container_while_there_is_no_bus(here: World) -> None:
+    """The script ends while the bus is down; all it said and its end come to the record afterwards."""
+    runner = here.runner()
+    ref = await under_way(here, COUNT.format(lines=100, pause_s=0.01), here.scheduler(), runner)
+    await here.server.kill()
+    await here.script_ended(ref)
+    await here.server.start()
+    (run,) = await settled(here, runner, ref, lines=100)
+    assert run.status is Status.SUCCESS
+
+
+async def test_gateways_and_syncers_may_die_as_they_like(here: World, tmp_path: Path) -> None:
+    """A run has nothing to do with them."""
+    folder = tmp_path / "pipelines" / "script"
+    folder.mkdir(parents=True)
+    (folder / "main.py").write_text(COUNT.format(lines=300, pause_s=0.01))
+    runner, gateway, syncer = here.runner(), here.gateway(), here.syncer(folder.parent)
+    await here.running(here.scheduler(), runner, gateway, syncer)
+    ref = await here.start("script")
+    await here.first_output(ref)
+    await gateway.kill()
+    await syncer.kill()
+    await here.running(gateway, syncer)
+    (run,) = await settled(here, runner, ref, lines=300)
+    assert run.status is Status.SUCCESS
+    assert run.epoch == 1
+
+
+async def test_a_neighbour_on_the_same_daemon_adopts_what_a_dead_runner_left(here: World) -> None:
+    """After a lease, well before the container would end by itself."""
+    patience = {"FASTFLOW_LEASE_S": "3"}
+    one, two = here.runner("one", **patience), here.runner("two", **patience)
+    ref = await under_way(here, COUNT.format(lines=1000, pause_s=0.01), here.scheduler(**patience), one)
+    before = await here.container(ref)
+    await two.start()
+    await one.kill()
+    await here.adopted(ref)
+    assert await here.container(ref) == before
+    (run,) = await settled(here, two, ref, lines=1000)
+    assert run.status is Status.SUCCESS
+    assert run.attempts[0].runner == "two"

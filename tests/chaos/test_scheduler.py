@@ -1,0 +1,71 @@
+"""The scheduler dies between a trigger and its run, or while runs are under way."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastflow_contracts.run import ErrorType, Status
+from tests.chaos.settled import settled, under_way
+from tests.chaos.world import COUNT, PATIENT, World
+from tests.support.tripwire import Moment, Tripwire
+
+pytestmark = pytest.mark.docker
+
+STEPS = {"the record": b"$KV.ff_runs.run.", "the hint": b"PUB ff.work."}
+
+
+@pytest.mark.parametrize(
+    ("step", "moment"), [("the record", "before"), ("the record", "after"), ("the hint", "before")]
+)
+async def test_a_trigger_whose_scheduler_dies_over_it_still_starts_one_run(
+    here: World, step: str, moment: Moment
+) -> None:
+    """Before the run is recorded, before it is known to be, or before anybody is told of it."""
+    scheduler, runner = here.scheduler(), here.runner()
+    await runner.start()
+    await here.pipeline("script", "print('0')")
+    tripwire = Tripwire(here.url, scheduler.die, STEPS[step], moment)
+    async with tripwire.url() as url:
+        await scheduler.start(FASTFLOW_NATS_URL=url)
+        ref = await here.start("script")
+        await scheduler.ended()
+    await scheduler.start()
+    (run,) = await settled(here, runner, ref, lines=1)
+    assert run.status is Status.SUCCESS
+
+
+async def test_triggers_wait_while_no_scheduler_is_there(here: World) -> None:
+    """The bus has accepted them, so each becomes a run, once, also the one that was sent twice."""
+    scheduler, runner = here.scheduler(), here.runner()
+    await here.running(scheduler, runner)
+    await scheduler.kill()
+    await here.pipeline("script", "print('0')")
+    refs = [await here.start("script") for _ in range(2)]
+    refs += {await here.start("script", key="twice"), await here.start("script", key="twice")}
+    await scheduler.start()
+    runs = await settled(here, runner, *refs, lines=1)
+    assert [run.status for run in runs] == [Status.SUCCESS] * 3
+
+
+async def test_a_run_does_not_need_the_scheduler_that_started_it(here: World) -> None:
+    """It ends, recorded and with its whole log, while no scheduler is there."""
+    scheduler, runner = here.scheduler(), here.runner()
+    ref = await under_way(here, COUNT.format(lines=100, pause_s=0.01), scheduler, runner)
+    await scheduler.kill()
+    (run,) = await settled(here, runner, ref, lines=100)
+    assert run.status is Status.SUCCESS
+
+
+async def test_a_run_whose_runner_never_comes_back_is_lost_after_its_container_has_ended(here: World) -> None:
+    """No heartbeats: the container ends by itself first, then the run is written off, and its log has an end."""
+    patience = {"FASTFLOW_LEASE_S": "3", "FASTFLOW_FENCE_S": "1"}
+    scheduler, runner = here.scheduler(**patience), here.runner(**patience)
+    ref = await under_way(here, PATIENT, scheduler, runner)
+    await runner.kill()
+    await here.container_ended(ref)
+    assert not (await here.until(ref, lambda run: True)).is_over
+    run = await here.end(ref)
+    (attempt,) = run.attempts
+    assert (run.status, attempt.error_type) == (Status.FAILED, ErrorType.LOST)
+    await runner.start()
+    await settled(here, runner, ref)
