@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastflow_contracts.lease import Lease
-from fastflow_contracts.machine import Claim, Finish, Outcome, decide, fold
+from fastflow_contracts.machine import Claim, Finish, Outcome, Release, decide, fold
 from fastflow_contracts.pipeline import FixedDelay
 from fastflow_contracts.run import ErrorType, Run
 from fastflow_scheduler.agenda import REHINT_S, Agenda, ExpireRun, HintRun
@@ -18,8 +18,8 @@ def agenda(*, room: bool = True) -> Agenda:
     return made
 
 
-def claimed(run: Run, *, seconds: float = 1) -> Run:
-    return fold(run, decide(run, Claim(attempt=1, runner="r1", prepared=True), now=at(seconds)))
+def claimed(run: Run, *, seconds: float = 1, prepared: bool = True) -> Run:
+    return fold(run, decide(run, Claim(attempt=1, runner="r1", prepared=prepared), now=at(seconds)))
 
 
 def failed(run: Run, *, seconds: float) -> Run:
@@ -49,6 +49,15 @@ def test_nothing_is_repeated_while_every_slot_is_taken() -> None:
     made = agenda(room=False)
     made.see_run(a_run(), at=0)
     assert made.actions(now=at(99), at=99) == []
+
+
+def test_a_run_that_was_given_back_is_hinted_at_once() -> None:
+    """Whoever gave it back is stopping, or has just begun."""
+    made, run = agenda(), claimed(a_run(), prepared=False)
+    made.see_run(run, at=1)
+    run = fold(run, decide(run, Release(epoch=run.epoch, reason="stopping"), now=at(2)))
+    made.see_run(run, at=2)
+    assert made.actions(now=at(2), at=2) == [HintRun(run)]
 
 
 def test_a_retry_is_hinted_at_its_instant_and_not_before() -> None:

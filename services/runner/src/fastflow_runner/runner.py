@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from collections.abc import Coroutine
 from contextlib import aclosing
 from typing import Any
@@ -16,11 +15,11 @@ from fastflow_contracts import messages, streams, subjects
 from fastflow_contracts.codec import Malformed
 from fastflow_contracts.ids import RunId, check_run_id
 from fastflow_contracts.machine import NotYet, Refused, Release
-from fastflow_contracts.messages import HINT, Hint
+from fastflow_contracts.messages import HINT
 from fastflow_contracts.names import check_name
 from fastflow_contracts.pull import ConsumerGone, Message, Pull, feed
 from fastflow_contracts.room import Full
-from fastflow_contracts.run import Pending, Run, Running
+from fastflow_contracts.run import Run, Running
 from fastflow_contracts.runs import NoSuchRun
 from fastflow_contracts.subjects import Kind, RunRef
 from fastflow_contracts.wire import BusError
@@ -178,10 +177,6 @@ class Runner:
         release = Release(epoch=state.epoch, reason=f"runner {self._tools.runner} was restarted")
         changed = (await self._tools.runs.change(run.ref, release)).run
         log.info("run %s: %s: it is %s", run.id, release.reason, changed.status)
-        if isinstance(changed.state, Pending):
-            hint = Hint(pipeline=changed.pipeline, run_id=changed.id, attempt=changed.state.attempt)
-            subject = subjects.work(changed.order.kind)
-            await self._tools.bus.publish(subject, HINT.encode(hint), message_id=uuid.uuid4().hex)
 
     async def _adopt(self, run: Run, held: Held | None) -> None:
         attempt = await Attempt.adopt(self._tools, run, held)
