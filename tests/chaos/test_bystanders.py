@@ -56,14 +56,14 @@ async def test_gateways_and_syncers_may_die_as_they_like(here: World, tmp_path: 
 
 async def test_a_neighbour_on_the_same_daemon_adopts_what_a_dead_runner_left(here: World) -> None:
     """After a lease, well before the container would end by itself."""
-    patience = {"FASTFLOW_LEASE_S": "3"}
+    patience = {"FASTFLOW_LEASE_S": "2"}
     one, two = here.runner("one", **patience), here.runner("two", **patience)
-    ref = await under_way(here, COUNT.format(lines=1000, pause_s=0.01), here.scheduler(**patience), one)
+    ref = await under_way(here, COUNT.format(lines=600, pause_s=0.01), here.scheduler(**patience), one)
     before = await here.container(ref)
     await two.start()
     await one.kill()
     await here.adopted(ref)
     assert await here.container(ref) == before
-    (run,) = await settled(here, two, ref, lines=1000)
+    (run,) = await settled(here, two, ref, lines=600)
     assert run.status is Status.SUCCESS
     assert run.attempts[0].runner == "two"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
 from fastflow_contracts.run import ErrorType, Running, Status
 from tests.chaos.settled import settled, under_way
-from tests.chaos.world import COUNT, PATIENT, World
+from tests.chaos.world import COUNT, PATIENT, World, world
 from tests.support.tripwire import Moment, Tripwire
 
 docker = pytest.mark.docker
@@ -123,20 +126,24 @@ STEPS = {
 
 
 @docker
-@pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("step", STEPS)
-async def test_whatever_step_the_runner_dies_at_the_run_succeeds(here: World, step: str, moment: Moment) -> None:
+async def test_whatever_step_the_runner_dies_at_the_run_succeeds(tmp_path: Path, store_volume: str, step: str) -> None:
     """Just before the step is stored, or just after, without having heard of it."""
-    runner = here.runner()
-    scheduler = here.scheduler()
-    await scheduler.start()
-    await here.pipeline("script", "print('0')", requirements="--no-index\n")
-    tripwire = Tripwire(here.url, runner.die, STEPS[step], moment)
-    async with tripwire.url() as url:
-        await runner.start(FASTFLOW_NATS_URL=url)
-        ref = await here.start("script")
-        await runner.ended()
-    await runner.start()
-    (run,) = await settled(here, runner, ref, lines=1)
-    assert run.status is Status.SUCCESS, run.attempts
-    assert len(run.attempts) == 1
+
+    async def die(moment: Moment) -> None:
+        async with world(tmp_path / moment, store_volume) as here:
+            runner, scheduler = here.runner(), here.scheduler()
+            await scheduler.start()
+            await here.pipeline("script", "print('0')", requirements="--no-index\n")
+            async with Tripwire(here.url, runner.die, STEPS[step], moment).url() as url:
+                await runner.start(FASTFLOW_NATS_URL=url)
+                ref = await here.start("script")
+                await runner.ended()
+            await runner.start()
+            (run,) = await settled(here, runner, ref, lines=1)
+            assert run.status is Status.SUCCESS, run.attempts
+            assert len(run.attempts) == 1
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(die("before"))
+        group.create_task(die("after"))

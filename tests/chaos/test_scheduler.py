@@ -2,36 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
 from fastflow_contracts.run import ErrorType, Status
 from tests.chaos.settled import settled, under_way
-from tests.chaos.world import COUNT, PATIENT, World
+from tests.chaos.world import COUNT, PATIENT, World, world
 from tests.support.tripwire import Moment, Tripwire
 
 pytestmark = pytest.mark.docker
 
-STEPS = {"the record": b"$KV.ff_runs.run.", "the hint": b"PUB ff.work."}
+STEPS: list[tuple[bytes, Moment]] = [
+    (b"PUB $KV.ff_runs.run.", "before"),
+    (b"PUB $KV.ff_runs.run.", "after"),
+    (b"PUB ff.work.", "before"),
+]
 
 
-@pytest.mark.parametrize(
-    ("step", "moment"), [("the record", "before"), ("the record", "after"), ("the hint", "before")]
-)
-async def test_a_trigger_whose_scheduler_dies_over_it_still_starts_one_run(
-    here: World, step: str, moment: Moment
-) -> None:
-    """Before the run is recorded, before it is known to be, or before anybody is told of it."""
-    scheduler, runner = here.scheduler(), here.runner()
-    await runner.start()
-    await here.pipeline("script", "print('0')")
-    tripwire = Tripwire(here.url, scheduler.die, STEPS[step], moment)
-    async with tripwire.url() as url:
-        await scheduler.start(FASTFLOW_NATS_URL=url)
-        ref = await here.start("script")
-        await scheduler.ended()
-    await scheduler.start()
-    (run,) = await settled(here, runner, ref, lines=1)
-    assert run.status is Status.SUCCESS
+async def test_a_trigger_whose_scheduler_dies_over_it_still_starts_one_run(tmp_path: Path, store_volume: str) -> None:
+    """Before the run is recorded, before that is known, or before anybody is told of it.
+
+    All at once, because each waits until the bus delivers again or the run seems forgotten.
+    """
+
+    async def die(number: int, step: bytes, moment: Moment) -> None:
+        async with world(tmp_path / str(number), store_volume) as here:
+            scheduler, runner = here.scheduler(), here.runner()
+            await runner.start()
+            await here.pipeline("script", "print('0')")
+            async with Tripwire(here.url, scheduler.die, step, moment).url() as url:
+                await scheduler.start(FASTFLOW_NATS_URL=url)
+                ref = await here.start("script")
+                await scheduler.ended()
+            await scheduler.start()
+            (run,) = await settled(here, runner, ref, lines=1)
+            assert run.status is Status.SUCCESS
+
+    async with asyncio.TaskGroup() as group:
+        for number, (step, moment) in enumerate(STEPS):
+            group.create_task(die(number, step, moment))
 
 
 async def test_triggers_wait_while_no_scheduler_is_there(here: World) -> None:
@@ -57,7 +68,7 @@ async def test_a_run_does_not_need_the_scheduler_that_started_it(here: World) ->
 
 
 async def test_a_run_whose_runner_never_comes_back_is_lost_after_its_container_has_ended(here: World) -> None:
-    """No heartbeats: the container ends by itself first, then the run is written off, and its log has an end."""
+    """No heartbeats: the container ends by itself first, then the run is written off."""
     patience = {"FASTFLOW_LEASE_S": "3", "FASTFLOW_FENCE_S": "1"}
     scheduler, runner = here.scheduler(**patience), here.runner(**patience)
     ref = await under_way(here, PATIENT, scheduler, runner)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 from fastflow_contracts.logs import log_lines
-from fastflow_contracts.run import EDGES, Attempt, Run
+from fastflow_contracts.run import EDGES, Attempt, ErrorType, Run
 from fastflow_contracts.subjects import RunRef
 from tests.chaos.evidence import Evidence, Written
 
@@ -44,7 +44,10 @@ def _attempts(run: Run) -> Iterator[str]:
 
 
 def _logs(evidence: Evidence, lines: int | None) -> Iterator[str]:
-    """A log is whole: it ends with its end, where the record says, and counts on without a gap or a repeat."""
+    """A log is whole: it ends with its end, where the record says, and counts on without a gap or a repeat.
+
+    Of an attempt that a scheduler has written off the record says nothing.
+    """
     for ref, runs in evidence.revisions.items():
         for attempt in runs[-1].attempts:
             log = evidence.logs[ref, attempt.number]
@@ -52,7 +55,8 @@ def _logs(evidence: Evidence, lines: int | None) -> Iterator[str]:
 
 
 def _log(log: list[Written], attempt: Attempt, lines: int | None) -> Iterator[str]:
-    if (log[-1].sequence if log else 0) != attempt.log_sequence:
+    written_off = attempt.error_type is ErrorType.LOST and attempt.started_at is None and not attempt.log_sequence
+    if not written_off and (log[-1].sequence if log else 0) != attempt.log_sequence:
         yield f"has a log up to {log[-1].sequence if log else 0}, its record says {attempt.log_sequence}"
     if attempt.started_at is not None and not (log and log[-1].chunk.eof):
         yield "has a log without an end"

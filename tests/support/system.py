@@ -41,9 +41,9 @@ class System:
         files = {"main_py": main} | ({"requirements_txt": requirements} if requirements else {})
         await publish_pipeline(self.bus, name, a_bundle(**files), **spec)
 
-    async def start(self, name: str, **trigger: Any) -> RunRef:
-        """Trigger a run."""
-        key = uuid.uuid4().hex
+    async def start(self, name: str, *, key: str | None = None, **trigger: Any) -> RunRef:
+        """Trigger a run; with the same *key* it is the same one."""
+        key = key or uuid.uuid4().hex
         body = messages.TRIGGER.encode(Trigger(key=key, **trigger))
         pipeline = check_name(name)
         await self.bus.publish(subjects.trigger(pipeline), body, headers={"Content-Type": TRIGGER_TYPE})

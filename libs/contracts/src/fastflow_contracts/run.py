@@ -161,7 +161,9 @@ class Attempt(Fact, frozen=True, kw_only=True, omit_defaults=True):
     warnings: tuple[str, ...] = ()
     """One sentence for each soft limit that was passed."""
     log_sequence: int = 0
-    """Stream sequence of its last log message; 0 if it wrote none. A follower that has seen it has seen all."""
+    """Stream sequence of its last log message; 0 if it wrote none, or its runner never came back to say it. A follower
+    that has seen it has seen all.
+    """
     cell_sequence: int = 0
     """The same of what its cells did; 0 if it was no notebook."""
 
