@@ -50,7 +50,7 @@ def rotate(text: str, keys: tuple[str, ...], *, pipeline: str, bind: bool = Fals
         tokens.append(Token(field, node.line, state, is_bound))
     for node, token in sorted(changes, key=lambda change: change[0].start, reverse=True):
         text = f'{text[: node.start]}"{token}"{text[node.end :]}'
-    return Rotated(text, tuple(tokens))
+    return Rotated(text, tuple(sorted(tokens, key=lambda token: token.line)))
 
 
 def _rotated(

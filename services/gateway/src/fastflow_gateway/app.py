@@ -36,6 +36,7 @@ from fastflow_gateway.door import Door, open_door
 from fastflow_gateway.files import Shelf
 from fastflow_gateway.follow import Follower
 from fastflow_gateway.guesses import Guesses
+from fastflow_gateway.protocol_log import protocol_logger
 from fastflow_gateway.readmodel import ReadModel
 from fastflow_gateway.sealing import Sealer
 from fastflow_gateway.settings import Settings, check
@@ -122,7 +123,9 @@ async def serve(settings: Settings, bus: Bus, stop: asyncio.Event, ready: Callab
 
 @contextlib.asynccontextmanager
 async def _listening(app: web.Application, settings: Settings) -> AsyncIterator[str]:
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S)
+    runner = web.AppRunner(
+        app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S, logger=protocol_logger()
+    )
     await runner.setup()
     try:
         await web.TCPSite(runner, settings.host, settings.port).start()

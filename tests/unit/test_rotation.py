@@ -1,0 +1,77 @@
+"""Tokens change their key, and nothing else of a file changes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from cryptography.fernet import Fernet
+
+from fastflow.rotation import rotate
+from fastflow_contracts.json_lines import BadJson
+from fastflow_gateway.sealing import Sealer
+from fastflow_runner.secrets import SecretBox
+
+NEW, OLD, FOREIGN = (Fernet.generate_key().decode() for _ in range(3))
+
+
+def old(value: str, name: str | None = None, pipeline: str = "shop") -> str:
+    return Sealer(OLD).seal(value, place=(pipeline, name) if name else None)
+
+
+def test_only_the_tokens_of_a_file_change() -> None:
+    """Indentation, order, line ends, repeated keys and unknown fields stay; everything opens with the new key alone."""
+    tokens = [old("a", "A"), old("b", "B"), old("hook", "webhook.secret")]
+    text = (
+        '{ "x":1,\r\n\t"encrypted_env" : {"A":"%s" },  "unknown": {"encrypted_env": {"A": "stays"}},\n'
+        '  "schedules": [{"id": "é", "encrypted_env": {"B":\n"%s"}}],\n"webhook": {"secret": "%s"} }\n'
+    )
+    done = rotate(text % tuple(tokens), (NEW, OLD), pipeline="shop")
+    assert [token.state for token in done.tokens] == ["rotated"] * 3
+    assert [token.line for token in done.tokens] == [2, 4, 5]
+    found = json.loads(done.text)
+    fresh = (found["encrypted_env"]["A"], found["schedules"][0]["encrypted_env"]["B"], found["webhook"]["secret"])
+    assert done.text == text % fresh
+    assert SecretBox(NEW).open({"A": fresh[0], "B": fresh[1]}, pipeline="shop") == {"A": "a", "B": "b"}
+    assert Sealer(NEW).open_webhook_secret(fresh[2], pipeline="shop") == "hook"
+
+
+def test_doing_it_twice_changes_nothing() -> None:
+    """What is under the first key already stays as it is."""
+    text = json.dumps({"encrypted_env": {"A": old("a", "A"), "B": old("b")}})
+    once = rotate(text, (NEW, OLD), pipeline="shop")
+    twice = rotate(once.text, (NEW, OLD), pipeline="shop")
+    assert once.text != text
+    assert twice.text == once.text
+    assert [(token.state, token.is_bound) for token in twice.tokens] == [("current", True), ("current", False)]
+
+
+def test_what_cannot_be_used_is_told_and_left_alone() -> None:
+    """Tokens of foreign keys, clear text, tokens made for another place; without crashing over odd shapes."""
+    env = {
+        "A": Sealer(FOREIGN).seal("a", place=("shop", "A")),
+        "B": "clear",
+        "C": 7,
+        "D": old("d", "D", "other"),
+        "E": Fernet(OLD).encrypt(b"\xff").decode(),
+    }
+    done = rotate(json.dumps({"encrypted_env": env}), (NEW, OLD), pipeline="shop", bind=True)
+    assert [token.state for token in done.tokens] == ["unopened", "no token", "no token", "elsewhere", "rotated"]
+    after = json.loads(done.text)["encrypted_env"]
+    assert [after[name] == env[name] for name in "ABCDE"] == [True, True, True, False, False]
+    assert Fernet(NEW).decrypt(after["E"]) == b"\xff"
+    for odd in ("[]", '{"encrypted_env": [], "schedules": {}, "webhook": 1}', '{"schedules": [1, {}]}', "null"):
+        assert rotate(odd, (NEW,), pipeline="shop") == (odd, ())
+    with pytest.raises(BadJson):
+        rotate("{", (NEW,), pipeline="shop")
+
+
+def test_tokens_of_before_can_be_bound() -> None:
+    """Then they open where they stand and nowhere else. A webhook's must be."""
+    text = json.dumps({"encrypted_env": {"A": old("a")}, "webhook": {"secret": old("hook")}})
+    assert [token.state for token in rotate(text, (OLD,), pipeline="shop").tokens] == ["current", "elsewhere"]
+    done = rotate(text, (OLD,), pipeline="shop", bind=True)
+    assert [(token.state, token.is_bound) for token in done.tokens] == [("bound", True)] * 2
+    found = json.loads(done.text)
+    assert SecretBox(OLD).unbound(found["encrypted_env"]) == ()
+    assert Sealer(OLD).open_webhook_secret(found["webhook"]["secret"], pipeline="shop") == "hook"

@@ -1,0 +1,164 @@
+"""Webhooks through a real gateway: signatures, guesses, and what is never written down."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hmac
+import json
+import logging
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import pytest_asyncio
+from cryptography.fernet import Fernet
+from standardwebhooks.webhooks import Webhook as Sender
+
+from fastflow_contracts.envelope import WEBHOOK_SECRET
+from fastflow_contracts.pipeline import ScheduleEntry, Webhook
+from fastflow_contracts.wire import Bus
+from fastflow_gateway.guesses import CALLER_BURST, PIPELINE_BURST
+from fastflow_gateway.sealing import Sealer
+from tests.support.gateway import Answer, Client, running_gateway, running_scheduler
+from tests.support.records import a_bundle, publish_pipeline
+
+KEY = "a-webhook-key-of-some-length"
+ENCRYPTION_KEY = Fernet.generate_key().decode()
+SECRET = "whsec_" + base64.b64encode(b"secret of the sender, and of us").decode()
+BODY = b'{"order": 7}'
+
+
+def sealed(pipeline: str, secret: str = SECRET) -> str:
+    return Sealer(ENCRYPTION_KEY).seal(secret, place=(pipeline, WEBHOOK_SECRET))
+
+
+@pytest_asyncio.fixture
+async def client(bus: Bus) -> AsyncIterator[Client]:
+    """``signed`` takes calls that the standard signs, its entry ``hub`` those of GitHub; ``open`` takes any."""
+    code = a_bundle(main_py="1")
+    of_hub = Webhook(verify="github", secret=sealed("signed", "hub"))
+    entries = (
+        ScheduleEntry(id="hub", webhook_key=f"{KEY}-hub", webhook=of_hub),
+        ScheduleEntry(id="off", webhook_key=f"{KEY}-off", enabled=False),
+    )
+    standard = Webhook(verify="standard", secret=sealed("signed"))
+    await publish_pipeline(bus, "signed", code, webhook_key=KEY, webhook=standard, schedules=entries)
+    await publish_pipeline(bus, "open", code, webhook_key=KEY)
+    async with running_scheduler(bus), running_gateway(bus, encryption_key=ENCRYPTION_KEY) as client:
+        yield client
+
+
+async def call(client: Client, path: str, body: bytes = BODY, **headers: str) -> Answer:
+    return await client.post(f"/api/webhooks/{path}", data=body, headers=headers, anonymous=True)
+
+
+def signature(call_id: str = "msg_1", *, late_s: int = 0) -> dict[str, str]:
+    at = datetime.now(UTC) - timedelta(seconds=late_s)
+    return {
+        "webhook-id": call_id,
+        "webhook-timestamp": str(int(at.timestamp())),
+        "webhook-signature": Sender(SECRET).sign(call_id, at, BODY.decode()),
+    }
+
+
+async def test_a_signed_call_starts_a_run_and_a_repeat_is_that_run(client: Client) -> None:
+    """The id that is signed counts; another key beside it makes a copied call no new one."""
+    first = await call(client, f"signed/{KEY}", **signature())
+    again = await call(client, f"signed/{KEY}", **signature(), **{"Idempotency-Key": "another"})
+    assert (first.status, again.status) == (200, 200)
+    assert first.json["id"] == again.json["id"]
+    assert first.json["triggered_by"] == "webhook"
+
+
+async def test_a_key_alone_is_not_enough_where_signatures_are_demanded(client: Client) -> None:
+    """401 without, with a stale, and with somebody else's signature; and that before the body is looked into."""
+    for headers in ({}, signature(late_s=400), signature() | {"webhook-id": "msg_2"}):
+        answer = await call(client, f"signed/{KEY}", **headers)
+        assert answer.status == 401, headers
+        assert SECRET not in answer.text
+    broken = await call(client, f"signed/{KEY}", b"{", **{"Content-Type": "application/json"})
+    assert broken.status == 401
+    assert (await client.get("/api/runs")).json["runs"] == []
+
+
+async def test_an_entry_has_keys_and_signatures_of_its_own(client: Client) -> None:
+    """Each key demands the signatures of its own run configuration; one that is switched off starts nothing."""
+    mac = "sha256=" + hmac.digest(b"hub", BODY, "sha256").hex()
+    good = await call(client, f"signed/{KEY}-hub", **{"X-Hub-Signature-256": mac, "X-GitHub-Delivery": "d1"})
+    assert (good.status, good.json["run_config_id"]) == (200, "hub")
+    assert (await call(client, f"signed/{KEY}-hub", **signature())).status == 401
+    assert (await call(client, f"signed/{KEY}", **{"X-Hub-Signature-256": mac})).status == 401
+    assert (await call(client, f"signed/{KEY}-off", **signature())).status == 401
+
+
+@pytest.mark.parametrize("keys", ["", Fernet.generate_key().decode()])
+async def test_a_secret_that_cannot_be_opened_shuts_the_webhook(bus: Bus, keys: str) -> None:
+    """503, so that the sender tries again; never as if no signature were demanded."""
+    webhook = Webhook(verify="standard", secret=sealed("signed"))
+    await publish_pipeline(bus, "signed", a_bundle(main_py="1"), webhook_key=KEY, webhook=webhook)
+    async with running_gateway(bus, encryption_key=keys) as client:
+        answer = await call(client, f"signed/{KEY}", **signature())
+        assert answer.status == 503
+        assert "key" in answer.json["detail"].lower()
+        assert answer.headers["Retry-After"]
+
+
+async def test_the_wrong_key_is_answered_before_the_signature_is_looked_at(client: Client) -> None:
+    """So nobody learns from a signature's answer whether a key is right."""
+    assert (await call(client, "signed/wrong", **signature())).json["detail"] == (
+        await call(client, "open/wrong", **signature())
+    ).json["detail"]
+
+
+async def test_guessing_at_the_same_time_is_no_way_around(client: Client) -> None:
+    """A hundred guesses at once are as many as ten one after the other."""
+    answers = await asyncio.gather(*(call(client, f"open/guess-{n}") for n in range(100)))
+    statuses = [answer.status for answer in answers]
+    assert (statuses.count(401), statuses.count(429)) == (CALLER_BURST, 100 - CALLER_BURST)
+
+
+async def test_guessing_elsewhere_is_no_way_around(client: Client) -> None:
+    """Names that are no pipeline count, and other pipelines are as closed."""
+    statuses = [(await call(client, f"nobody-{n}/{KEY}")).status for n in range(CALLER_BURST)]
+    assert set(statuses) == {404}
+    assert (await call(client, f"open/{KEY}")).status == 429
+
+
+async def test_right_calls_are_never_held_up(client: Client) -> None:
+    """Any number of them at once, from one caller."""
+    answers = await asyncio.gather(*(call(client, f"open/{KEY}") for _ in range(5 * CALLER_BURST)))
+    assert {answer.status for answer in answers} == {200}
+    assert PIPELINE_BURST > CALLER_BURST
+
+
+async def test_nothing_that_is_sent_to_a_webhook_is_logged(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    """No key, no signature, no body, whatever the answer, and even if the request is hardly one."""
+    host, port = client.url.removeprefix("http://").split(":")
+    secret = "hunter2-body"
+    with caplog.at_level(logging.DEBUG):
+        for path in (f"open/{KEY}", f"open/{KEY}x", f"signed/{KEY}", f"nobody/{KEY}", f"a%20b/{KEY}", f"open/{KEY}%0a"):
+            await call(client, path, json.dumps({"env_vars": {"A": secret}}).encode(), **signature())
+            await call(
+                client, path, b'{"env_vars": {"A": 1, "hunter2-body": 2}}', **{"Content-Type": "application/json"}
+            )
+        for line in (
+            f"POST /api/webhooks/open/{KEY} HTTP/9.9\r\n\r\n",
+            f"POST /api/webhooks/open/{KEY} and more HTTP/1.1\r\nHost: x\r\n\r\n",
+            f"POST /api/webhooks/open/{KEY} HTTP/1.1\r\nHost: x\r\nContent-Length: abc\r\n\r\n",
+            f"POST /api/webhooks/open/{KEY} HTTP/1.1\r\nHost: x\r\nbad header {KEY}\r\n\r\n",
+            f"POST http://[/api/webhooks/open/{KEY} HTTP/1.1\r\nHost: x\r\n\r\n",
+            f"POST /api/webhooks/open/{KEY} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{KEY}\r\n",
+            f"/api/webhooks/open/{KEY}\r\n\r\n",
+        ):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(line.encode())
+            answer = await asyncio.wait_for(reader.read(), 10) if line.count("\r\n\r\n") else b""
+            writer.close()
+            await writer.wait_closed()
+            assert secret.encode() not in answer
+    assert KEY not in caplog.text
+    assert secret not in caplog.text
+    assert SECRET not in caplog.text
+    assert signature()["webhook-signature"] not in caplog.text
+    assert "/api/webhooks/open/***" in caplog.text
