@@ -155,8 +155,17 @@ class Attempt:
         # Only a former holder can have written into this attempt's log.
         self._pump = self._new_pump(await self._resume() if run.epoch > 1 else None)
         if self._state.prepared_at is None:
+            await self._note_unbound()
             return await self._begin(self._code)
         return await self._go_on(self._code)
+
+    async def _note_unbound(self) -> None:
+        """Tokens from before they were bound are good, and could be better."""
+        if names := self._tools.secrets.unbound(self._given.encrypted_env):
+            await self._pump.say(
+                f"[fastflow] The token of {', '.join(names)} opens in any pipeline; bind it to this one with "
+                f"`fastflow keys rotate --bind`."
+            )
 
     async def _begin(self, code: Code) -> Outcome:
         """From nothing."""
