@@ -213,17 +213,17 @@ class Replica:
         for action in self._timetable.actions(self.world.now):
             self._under_way.append((action.job, self._firing.do(action)))
         if self._under_way:
-            job, action = choice.choice(self._under_way)
+            job, doing = choice.choice(self._under_way)
             try:
-                action.send(None)
+                doing.send(None)
             except StopIteration:
-                self._under_way.remove((job, action))
+                self._under_way.remove((job, doing))
                 self._timetable.done(job)
                 self._look()
 
     def die(self) -> None:
-        for _, action in self._under_way:
-            action.close()
+        for _, doing in self._under_way:
+            doing.close()
         self._under_way.clear()
 
     async def start(

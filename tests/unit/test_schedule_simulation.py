@@ -104,9 +104,9 @@ def required(
         if any(born < slot and died > slot + MOMENT for born, died in lives):
             assert slot in done, f"{job} at {slot} had a scheduler and did not run"
         else:
-            back = [born for born, died in lives if born >= slot and died > born + MOMENT]
-            if back and min(back) < end - MOMENT:
-                missed.setdefault(min(back), []).append(slot)
+            returns = [born for born, died in lives if born >= slot and died > born + MOMENT]
+            if returns and min(returns) < end - MOMENT:
+                missed.setdefault(min(returns), []).append(slot)
     for back, group in missed.items():
         check_missed(schedule, done, group, back, sum(born <= back for born, _ in lives))
 

@@ -42,9 +42,9 @@ def test_an_interval_with_a_start_begins_with_it() -> None:
 
 def test_both_ends_of_the_window_belong_to_it() -> None:
     """A slot on the start and one on the end are slots, none before and none after."""
-    window = {"start": at(HOUR), "end": at(3 * HOUR)}
-    assert upcoming(cron("0 * * * *", **window), T0, 9) == [at(HOUR), at(2 * HOUR), at(3 * HOUR)]
-    assert upcoming(every(HOUR, **window), T0, 9) == [at(HOUR), at(2 * HOUR), at(3 * HOUR)]
+    start, end = at(HOUR), at(3 * HOUR)
+    assert upcoming(cron("0 * * * *", start=start, end=end), T0, 9) == [start, at(2 * HOUR), end]
+    assert upcoming(every(HOUR, start=start, end=end), T0, 9) == [start, at(2 * HOUR), end]
 
 
 def test_once_is_one_slot() -> None:
@@ -100,8 +100,9 @@ def due(catchup: Catchup, *, done_until: float, able_since: float, now: float) -
 
 def test_a_slot_that_has_come_is_run_whatever_is_caught_up() -> None:
     """Nothing is missed: we were there."""
-    for catchup in ("none", "last", "all"):
-        assert due(catchup, done_until=4, able_since=4.5, now=5) == ([at(5 * HOUR)], False)  # type: ignore[arg-type]
+    policies: tuple[Catchup, ...] = ("none", "last", "all")
+    for catchup in policies:
+        assert due(catchup, done_until=4, able_since=4.5, now=5) == ([at(5 * HOUR)], False)
 
 
 def test_what_was_missed_is_caught_up_as_the_schedule_says() -> None:

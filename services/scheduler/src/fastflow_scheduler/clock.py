@@ -20,7 +20,7 @@ from fastflow_contracts.schedule_state import SCHEDULE_STATE, SWITCH
 from fastflow_contracts.service import now as wall_clock
 from fastflow_contracts.streams import bucket_stream
 from fastflow_contracts.subjects import SCHEDULE_STATES, SCHEDULE_SWITCHES, SCHEDULES
-from fastflow_contracts.wire import Bus, BusError, Rejected
+from fastflow_contracts.wire import Bus, BusError, Conflict, Unavailable
 from fastflow_scheduler.firing import Firing, OnRestart, Starting, States
 from fastflow_scheduler.timetable import Action, Fire, Timetable
 
@@ -37,7 +37,7 @@ ARM_MAX = 100
 AGAIN = timedelta(seconds=1)
 """After the bus did not answer."""
 REFUSED_AGAIN = timedelta(seconds=30)
-"""After it refused."""
+"""After it refused, or gave what cannot be read."""
 FORGET_S = 86_400.0
 """How often states of schedules that are long gone are looked for."""
 
@@ -98,8 +98,8 @@ class Clock:
         try:
             async with self._room_to_fire if isinstance(action, Fire) else self._room_to_settle:
                 await self._firing.do(action)
-        except BusError as error:
-            not_before = self._now() + (REFUSED_AGAIN if isinstance(error, Rejected) else AGAIN)
+        except FastFlowError as error:
+            not_before = self._now() + (AGAIN if isinstance(error, Unavailable | Conflict) else REFUSED_AGAIN)
             log.warning("%s of %s waits: %s", *reversed(action.job), error)
         self._timetable.done(action.job, not_before=not_before)
         self._changed.set()
