@@ -20,6 +20,8 @@ READY_S = 60.0
 STOP_S = 15.0
 COMMAND_S = 60.0
 GONE_S = 10.0
+DENIED = "the bus denies"
+"""What a service logs when its user may not do what it does: never right."""
 
 HELLO = "import os\nprint(f\"Hello, {os.environ.get('NAME', 'world')}!\")\n"
 SLEEPS = "import time\nprint('asleep', flush=True)\ntime.sleep(600)\n"
@@ -86,6 +88,7 @@ class Installation:
             self.printed.append(line)
         self.process.stdout.close()
         self.process = None
+        assert not [line for line in self.printed if DENIED in line]
         return code
 
     def stop(self) -> int:
@@ -162,7 +165,7 @@ def fastflow(*arguments: str, cwd: Path, data: str | None = None, **environ: str
 
 def clean(environ: dict[str, str]) -> dict[str, str]:
     """This process's environment without what would set up Fast-Flow, and with *environ*."""
-    names = ("FASTFLOW_", "GIT_", "PIPELINES_", "LOG_", "NO_COLOR")
+    names = ("FASTFLOW_", "ENCRYPTION_", "GIT_", "PIPELINES_", "LOG_", "NO_COLOR")
     return {name: value for name, value in os.environ.items() if not name.startswith(names)} | environ
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
+from fastflow import upcoming
 from fastflow.errors import FAILED, OK, NotFound
 from fastflow.printer import json_option, print_json
+from fastflow.upcoming import Upcoming
 from fastflow_contracts.discovery import NOTEBOOK, SCRIPT
 from fastflow_contracts.manifest import Notice, Problem
+from fastflow_contracts.service import now
 from fastflow_syncer.errors import SourceFailed
 from fastflow_syncer.examine import examine
 from fastflow_syncer.folder import FolderSource
@@ -20,18 +24,23 @@ from fastflow_syncer.record import Found
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--slots", type=click.IntRange(0, 100), default=3, show_default=True, help="Next slots to print of each schedule."
+)
 @json_option
-def validate(folder: Path, as_json: bool) -> None:
-    """Check the pipeline in DIR, or every pipeline below it.
+def validate(folder: Path, slots: int, as_json: bool) -> None:
+    """Check the pipeline in DIR, or every pipeline below it; put it into your own CI.
 
-    Prints each problem with its field, its value, what is accepted, file and line. Exit code 1 if there is any.
+    Prints each problem with its field, its value, what is accepted, file and line; what is noticed; and when each
+    schedule is due next. Exit code 1 if there is any problem.
     """
     found = asyncio.run(check(folder))
+    at = now()
     if as_json:
-        print_json([_as_json(pipeline) for _, pipeline in found])
+        print_json([_as_json(pipeline, at, slots) for _, pipeline in found])
     else:
         for where, pipeline in found:
-            click.echo(report(where, pipeline))
+            click.echo(report(where, pipeline, at, slots))
         click.echo(_summary([pipeline for _, pipeline in found]), err=True)
     raise SystemExit(FAILED if any(pipeline.problems for _, pipeline in found) else OK)
 
@@ -57,13 +66,19 @@ async def check(folder: Path) -> list[tuple[Path, Found]]:
     return found
 
 
-def report(where: Path, pipeline: Found) -> str:
-    """A line for the pipeline, and one for each thing that is to be said about it."""
+def report(where: Path, pipeline: Found, at: datetime, slots: int) -> str:
+    """A line for the pipeline, one for each thing that is to be said about it, and one for each schedule."""
     mark = click.style("bad", fg="red") if pipeline.problems else click.style("ok ", fg="green")
     lines = [f"{mark} {pipeline.name}"]
     lines += [f"    {_at(where, problem)}" for problem in pipeline.problems]
     lines += [f"    {_at(where, notice)} (a notice)" for notice in pipeline.notices]
+    if slots:
+        lines += [f"    {line}" for line in upcoming.lines(_upcoming(pipeline, at, slots))]
     return "\n".join(lines)
+
+
+def _upcoming(pipeline: Found, at: datetime, slots: int) -> list[Upcoming]:
+    return upcoming.upcoming_of(pipeline.version.spec, now=at, count=slots) if pipeline.version else []
 
 
 def _at(where: Path, finding: Problem | Notice) -> str:
@@ -77,10 +92,11 @@ def _summary(pipelines: list[Found]) -> str:
     return f"{total}, {bad} with problems." if bad else f"{total}, no problems."
 
 
-def _as_json(pipeline: Found) -> dict[str, Any]:
+def _as_json(pipeline: Found, at: datetime, slots: int) -> dict[str, Any]:
     return {
         "name": pipeline.name,
         "valid": not pipeline.problems,
         "problems": pipeline.problems,
         "notices": pipeline.notices,
+        "schedules": [upcoming.as_json(each) for each in _upcoming(pipeline, at, slots)],
     }
