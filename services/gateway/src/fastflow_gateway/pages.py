@@ -18,16 +18,17 @@ from fastflow_contracts.messages import PipelineRecord
 from fastflow_contracts.run import Status, TriggeredBy
 from fastflow_contracts.service import now
 from fastflow_contracts.triggers import BadTrigger
-from fastflow_gateway import actions, api, auth, events, keys, shapes, views
+from fastflow_gateway import actions, api, auth, events, keys, pages_overviews, shapes, views
 from fastflow_gateway import pages_facts as facts
 from fastflow_gateway import pages_views as drawn
 from fastflow_gateway.follow import Busy
 from fastflow_gateway.history import BadCursor, Known, Query
+from fastflow_gateway.middleware import POLICY
+from fastflow_gateway.notebooks import NOTEBOOKS
 from fastflow_gateway.pages_form import StartForm, read_form, trigger_of
-from fastflow_gateway.pages_render import Renderer
+from fastflow_gateway.pages_render import RENDERER, Renderer
 from fastflow_gateway.sse import event_stream
 
-RENDERER = web.AppKey("RENDERER", Renderer)
 PAGE_RUNS: Final = 50
 """On one page of the list of runs."""
 STRIP_RUNS: Final = 20
@@ -62,6 +63,7 @@ def setup(app: web.Application) -> None:
     app.router.add_post("/runs/{id}/cancel", cancel)
     app.router.add_post("/runs/{id}/retry", retry)
     app.router.add_post("/sync", sync)
+    pages_overviews.setup(app)
     app.router.add_get("/live", live)
     app.router.add_get("/static/{file}", static)
 
@@ -149,7 +151,7 @@ async def runs_page(request: web.Request) -> web.Response:
 
 
 async def run_page(request: web.Request) -> web.Response:
-    return _run(request, await api.known_run(request))
+    return await _run(request, await api.known_run(request))
 
 
 async def cancel(request: web.Request) -> web.Response:
@@ -157,7 +159,7 @@ async def cancel(request: web.Request) -> web.Response:
     try:
         await actions.cancel(request.app, known)
     except api.Refused as error:
-        return _run(request, await api.known_run(request), flash=str(error), status=error.status)
+        return await _run(request, await api.known_run(request), flash=str(error), status=error.status)
     raise web.HTTPSeeOther(f"/runs/{known.run.id}")
 
 
@@ -168,7 +170,7 @@ async def retry(request: web.Request) -> web.Response:
     try:
         started = await actions.retry(request.app, known.run, triggered_by="manual", key=key or None)
     except api.Refused as error:
-        return _run(request, known, flash=str(error), status=error.status)
+        return await _run(request, known, flash=str(error), status=error.status)
     raise _to_run(started)
 
 
@@ -256,10 +258,11 @@ def _start(request: web.Request, record: PipelineRecord, form: StartForm, *, sta
     )
 
 
-def _run(request: web.Request, known: Known, *, flash: str | None = None, status: int = 200) -> web.Response:
+async def _run(request: web.Request, known: Known, *, flash: str | None = None, status: int = 200) -> web.Response:
     at = now()
     run = views.run(known.run, capacity=request.app[keys.MODEL].capacity(at), now=at)
-    return request.app[RENDERER].page(
+    notebook = await request.app[NOTEBOOKS].shown(known.run) if known.run.order.kind == "notebook" else ()
+    page = request.app[RENDERER].page(
         request,
         "run.html",
         status=status,
@@ -272,7 +275,11 @@ def _run(request: web.Request, known: Known, *, flash: str | None = None, status
         facts=facts.run_facts(run),
         attempts=facts.attempts(run),
         retry_key=_fresh_key(),
+        notebook=notebook,
     )
+    if notebook:  # outputs that are HTML are shown in frames
+        page.headers["Content-Security-Policy"] = f"{POLICY}; frame-src 'self'"
+    return page
 
 
 def _to_run(started: Known | RunId) -> web.HTTPSeeOther:

@@ -18,6 +18,7 @@ from aiohttp import web
 from fastflow_contracts.names import NAME_PATTERN
 from fastflow_contracts.service import now
 from fastflow_gateway import keys
+from fastflow_gateway import pages_graph as graphs
 from fastflow_gateway import pages_views as views
 from fastflow_gateway import pages_words as words
 from fastflow_gateway.pages_strip import strip
@@ -68,6 +69,9 @@ class Renderer:
         return web.Response(body=file.body, content_type=file.content_type, charset="utf-8", headers=headers)
 
 
+RENDERER = web.AppKey("RENDERER", Renderer)
+
+
 def _environment() -> jinja2.Environment:
     """Everything is escaped; an unknown name is an error, never a blank."""
     made = jinja2.Environment(
@@ -82,6 +86,7 @@ def _environment() -> jinja2.Environment:
     made.tests["safe_name"] = lambda name: re.fullmatch(NAME_PATTERN, name) is not None
     made.filters |= {
         "ago": lambda at: words.ago(at, now()),
+        "circle_words": graphs.circle_words,
         "commit": words.commit,
         "duration": words.duration,
         "error_advice": lambda run: words.error_advice(run.error_type),
@@ -89,7 +94,10 @@ def _environment() -> jinja2.Environment:
         "exact": words.exact,
         "file_name": words.file_name,
         "findings": views.findings,
+        "graph_words": graphs.description,
         "iso": words.iso,
+        "link_source": graphs.source,
+        "link_when": graphs.when,
         "plain": words.plain,
         "schedule_words": words.schedule_words,
         "search_words": views.search_words,
