@@ -18,6 +18,7 @@ from fastflow_gateway import (
     middleware,
     openapi,
     pages,
+    routes_cells,
     routes_health,
     routes_links,
     routes_login,
@@ -36,6 +37,7 @@ from fastflow_gateway.door import Door, open_door
 from fastflow_gateway.files import Shelf
 from fastflow_gateway.follow import Follower
 from fastflow_gateway.guesses import Guesses
+from fastflow_gateway.notebooks import NOTEBOOKS, Notebooks
 from fastflow_gateway.protocol_log import protocol_logger
 from fastflow_gateway.readmodel import ReadModel
 from fastflow_gateway.sealing import Sealer
@@ -61,6 +63,7 @@ ROUTES: tuple[Route, ...] = (
     *routes_start.ROUTES,
     *routes_runs.ROUTES,
     *routes_logs.ROUTES,
+    *routes_cells.ROUTES,
     *routes_webhooks.ROUTES,
     *routes_secrets.ROUTES,
     *routes_scheduler.ROUTES,
@@ -82,6 +85,7 @@ def build_app(settings: Settings, *, bus: Bus, model: ReadModel, door: Door, fol
     app[keys.DOOR] = door
     app[keys.FOLLOWER] = follower
     app[keys.SHELF] = Shelf(bus)
+    app[NOTEBOOKS] = Notebooks(bus)
     app[keys.GATE] = Gate(settings.admin_token)
     app[keys.THROTTLE] = Throttle(burst=10, per_minute=10)
     app[keys.GUESSES] = Guesses()
@@ -93,6 +97,7 @@ def build_app(settings: Settings, *, bus: Bus, model: ReadModel, door: Door, fol
         app.router.add_route(route.method, route.path, route.handler)
     routes_login.setup(app)
     pages.setup(app)
+    routes_cells.setup(app)
     app.on_response_prepare.append(middleware.dress)
     app.on_shutdown.append(_end_streams)
     return app

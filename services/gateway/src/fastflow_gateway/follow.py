@@ -136,13 +136,13 @@ class Channel:
         return Item(message.sequence, attempt, events, ITEM_BYTES + sum(map(len, events)))
 
 
-async def stored(bus: Bus, stream: str, subject: str) -> AsyncGenerator[Message]:
-    """Everything that is stored under *subject* by now, oldest first, repeats left out.
+async def stored(bus: Bus, stream: str, subject: str, *, after: int = 0) -> AsyncGenerator[Message]:
+    """Everything that is stored under *subject* by now behind sequence *after*, oldest first, repeats left out.
 
     Raises ``Unavailable`` when the bus is silent for ``READ_S``.
     """
     end, repeats = await bus.last_sequence(stream), _Repeats()
-    async with aclosing(feed(bus, stream, subject, after=0, batch=BATCH)) as batches:
+    async with aclosing(feed(bus, stream, subject, after=after, batch=BATCH)) as batches:
         while True:
             try:
                 async with asyncio.timeout(READ_S):

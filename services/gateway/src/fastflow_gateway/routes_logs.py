@@ -62,7 +62,7 @@ async def read_log(request: web.Request) -> web.StreamResponse:
 
 
 async def follow_log(request: web.Request) -> web.StreamResponse:
-    return await _follow(request, streams.LOGS, subjects.logs_of, _log_events)
+    return await follow_run(request, streams.LOGS, subjects.logs_of, _log_events, log_end)
 
 
 async def list_samples(request: web.Request) -> web.Response:
@@ -76,7 +76,7 @@ async def list_samples(request: web.Request) -> web.Response:
 
 
 async def follow_samples(request: web.Request) -> web.StreamResponse:
-    return await _follow(request, streams.METRICS, subjects.metrics_of, _sample_events)
+    return await follow_run(request, streams.METRICS, subjects.metrics_of, _sample_events, log_end)
 
 
 def log_end(run: Run) -> int:
@@ -84,9 +84,16 @@ def log_end(run: Run) -> int:
     return max((attempt.log_sequence for attempt in run.attempts), default=0)
 
 
-async def _follow(
-    request: web.Request, stream: str, subject_of: Callable[[RunRef], str], render: Render
+async def follow_run(
+    request: web.Request,
+    stream: str,
+    subject_of: Callable[[RunRef], str],
+    render: Render,
+    end_of: Callable[[Run], int],
 ) -> web.StreamResponse:
+    """Answer with a stream of everything on one subject of the run that the path names. *end_of*: the sequence of the
+    last message there, as far as the record says.
+    """
     run = (await known_run(request)).run
     model, follower, wake = request.app[keys.MODEL], request.app[keys.FOLLOWER], asyncio.Event()
     place = events.parse_place(request.headers.get("Last-Event-ID"))
@@ -96,12 +103,18 @@ async def _follow(
         follower.follow(stream, subject_of(run.ref), render, wake, is_settled=run.is_over) as channel,
     ):
         async with event_stream(request, response) as out:
-            await _relay(request, run, channel, out, wake, place)
+            await _relay(request, run, channel, out, wake, place, end_of)
     return response
 
 
 async def _relay(
-    request: web.Request, run: Run, channel: Channel, out: EventStream, wake: asyncio.Event, place: Place
+    request: web.Request,
+    run: Run,
+    channel: Channel,
+    out: EventStream,
+    wake: asyncio.Event,
+    place: Place,
+    end_of: Callable[[Run], int],
 ) -> None:
     """Send what is there, wait for more, until the run is over and all it said is sent, or this process stops."""
     model, follower = request.app[keys.MODEL], request.app[keys.FOLLOWER]
@@ -115,7 +128,7 @@ async def _relay(
                 first = place.line + 1 if item.sequence == place.sequence else 0
                 await out.send(*item.events[first:])
                 sent = item.sequence
-        has_all = sent >= log_end(run) or channel.is_settled or waited
+        has_all = sent >= end_of(run) or channel.is_settled or waited
         if run.is_over and channel.is_caught_up and has_all:
             await out.send(events.event("end", {"status": run.status}))
             return
@@ -132,8 +145,8 @@ def _sample_events(message: Message) -> tuple[int, tuple[bytes, ...]]:
     return attempt, events.sample_events(messages.SAMPLE.decode(message.data), message.sequence, attempt)
 
 
-_EVENTS = "Server-sent events. The id of each is where Last-Event-ID goes on; `end` with the status is the last."
-_LAST_EVENT_ID = {"Last-Event-ID": "The id of the last event that arrived: go on after it."}
+EVENTS = "Server-sent events. The id of each is where Last-Event-ID goes on; `end` with the status is the last."
+LAST_EVENT_ID = {"Last-Event-ID": "The id of the last event that arrived: go on after it."}
 ROUTES = (
     Route(
         "GET",
@@ -148,8 +161,8 @@ ROUTES = (
         "/api/runs/{id}/logs/stream",
         follow_log,
         "Follow the log: every line once, in order, as LogLine in events named `log`.",
-        {200: Media("text/event-stream", _EVENTS), 404: shapes.Error},
-        headers=_LAST_EVENT_ID,
+        {200: Media("text/event-stream", EVENTS), 404: shapes.Error},
+        headers=LAST_EVENT_ID,
     ),
     Route(
         "GET",
@@ -163,7 +176,7 @@ ROUTES = (
         "/api/runs/{id}/metrics/stream",
         follow_samples,
         "Follow its use: each sample as Sample in events named `sample`.",
-        {200: Media("text/event-stream", _EVENTS), 404: shapes.Error},
-        headers=_LAST_EVENT_ID,
+        {200: Media("text/event-stream", EVENTS), 404: shapes.Error},
+        headers=LAST_EVENT_ID,
     ),
 )

@@ -1,0 +1,104 @@
+"""What the cell runner makes of a notebook, its retries and its parameters."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from fastflow_runner.cells.plan import INJECTED, BadNotebook, assignments, make_plan
+from tests.support.notebooks import code, markdown, written
+
+
+def plan(*cells: Any, retries: list[dict[str, Any]] | None = None, **parameters: str) -> Any:
+    return make_plan(written(*cells).decode(), retries or [], parameters)
+
+
+def test_cells_count_code_cells_and_metadata_win_field_by_field() -> None:
+    """An entry that is missing, or a field, means no retries and one second."""
+    made = plan(
+        markdown("x"),
+        "a",
+        code("b", retries=5),
+        code("c", delay_seconds=0.5, timeout=3),
+        "d",
+        retries=[{"retries": 1, "delay_seconds": 2}, {"retries": 2, "delay_seconds": 4}, {"retries": 3}],
+    )
+    assert [(step.cell, step.position, step.retries, step.delay_s, step.timeout_s) for step in made.steps] == [
+        (0, 1, 1, 2.0, 0.0),
+        (1, 2, 5, 4.0, 0.0),
+        (2, 3, 3, 0.5, 3.0),
+        (3, 4, 0, 1.0, 0.0),
+    ]
+
+
+def test_parameters_are_set_behind_their_cell_and_shift_no_index() -> None:
+    """Those of an earlier run, saved in the notebook, are replaced; retries stay where they were."""
+    cells = ["x", code("n = 1", "parameters"), code("n = 2", "injected-parameters"), "n"]
+    made = plan(*cells, retries=[{}, {}, {"retries": 7}], n="3")
+    assert [(step.cell, step.source.splitlines()[-1]) for step in made.steps] == [
+        (0, "x"),
+        (1, "n = 1"),
+        (INJECTED, "n = 3"),
+        (2, "n"),
+    ]
+    assert made.steps[3].retries == 7
+    assert made.code_cells == 3
+    assert [step.source for step in plan(*cells).steps] == ["x", "n = 1", "n = 2", "n"]
+
+
+def test_without_a_tagged_cell_parameters_are_variables_of_the_environment_only() -> None:
+    """That is said, since it may be a mistake."""
+    made = plan("x", n="3")
+    assert [step.cell for step in made.steps] == [0]
+    assert "environment variables only" in made.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("default", "given", "value"),
+    [
+        ("'a'", "007", "007"),
+        ("3", "007", 7),
+        ("-3", "-4", -4),
+        ("0.5", "2", 2.0),
+        ("True", "false", False),
+        ("[1]", "[2, 3]", [2, 3]),
+        ("{'a': 1}", '{"b": 2}', {"b": 2}),
+        ("(1,)", "[2]", (2,)),
+        ("None", "5", "5"),
+        ("compute()", "5", "5"),
+        ("%magic", "5", "5"),
+    ],
+)
+def test_a_value_takes_the_type_of_its_default(default: str, given: str, value: object) -> None:
+    """Of a default that is no plain value nothing is known: the text stays a text."""
+    scope: dict[str, object] = {}
+    exec(assignments({"p": given}, f"p = {default}"), scope)
+    assert scope["p"] == value
+    assert type(scope["p"]) is type(value)
+
+
+@pytest.mark.parametrize(("default", "given"), [("3", "x"), ("0.5", ""), ("True", "maybe"), ("[1]", "{}"), ("{}", "(")])
+def test_a_value_that_cannot_take_the_type_is_refused(default: str, given: str) -> None:
+    """The run fails with the parameter's name before any cell has run."""
+    with pytest.raises(BadNotebook, match="Parameter p is"):
+        assignments({"p": given}, f"p: object = {default}")
+
+
+def test_no_value_is_code() -> None:
+    """Whatever a trigger gives, it is a value; a name that is none stays out."""
+    scope: dict[str, object] = {}
+    evil = "'''\nimport os; os.abort()  # \\"
+    exec(assignments({"p": evil, "a b": "1", "class": "2", "x\ny": "3"}, ""), scope)
+    assert scope["p"] == evil
+    assert set(scope) == {"p", "__builtins__"}
+
+
+def test_old_and_odd_notebooks_are_refused_and_loose_ones_read() -> None:
+    """Sources as lists of lines, cells without metadata."""
+    loose = {"nbformat": 4, "cells": [{"cell_type": "code", "source": ["a\n", "b"]}, {"cell_type": "raw"}]}
+    assert make_plan(json.dumps(loose), [], {}).steps[0].source == "a\nb"
+    for text in ("{", "[]", '{"nbformat": 4}', '{"nbformat": 3}', '{"nbformat": 4, "cells": [1]}'):
+        with pytest.raises(BadNotebook, match=r"main\.ipynb"):
+            make_plan(text, [], {})

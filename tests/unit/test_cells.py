@@ -1,0 +1,138 @@
+"""From cell events to what people get: the list of cells, and the executed notebook."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import nbformat
+from nbformat import v4
+
+from fastflow_contracts import cells as wire
+from fastflow_contracts.cells import INJECTED, CellChunk, CellEvent
+from fastflow_gateway.cells import CUT_SHORT, CellBook
+from fastflow_gateway.executed import executed
+from tests.support.notebooks import code, markdown, written
+
+SOURCES = ["n = 1", "n + 1"]
+
+
+def told(*events: CellEvent, attempt: int = 1) -> CellBook:
+    book = CellBook()
+    book.feed(CellChunk(end=len(events), events=events), attempt)
+    return book
+
+
+def began(cell: int, attempt: int = 1) -> wire.Began:
+    return wire.Began(at=float(attempt), cell=cell, attempt=attempt)
+
+
+def ended(cell: int, status: Any = "SUCCESS", count: int | None = 1) -> wire.EndedCell:
+    return wire.EndedCell(at=9.0, cell=cell, status=status, count=count)
+
+
+def wrote(cell: int, text: str, stream: Any = "stdout") -> wire.Wrote:
+    return wire.Wrote(at=1.0, cell=cell, stream=stream, text=text)
+
+
+FAILS = wire.Raised(at=2.0, cell=0, name="ValueError", value="boom", traceback=("T", "ValueError: boom"))
+
+
+def test_every_attempt_of_a_cell_is_kept() -> None:
+    """Its text, its error, its times; the status is the last one's."""
+    book = told(began(0), wrote(0, "a"), wrote(0, "b\n"), FAILS, ended(0, "RETRYING"), began(0, 2), ended(0, count=2))
+    first, second = book.cells(SOURCES).cells
+    assert (first.index, first.source, first.status) == (0, "n = 1", "SUCCESS")
+    assert [(a.number, a.stdout, a.error and a.error.value) for a in first.attempts] == [
+        (1, "ab\n", "boom"),
+        (2, "", None),
+    ]
+    assert first.attempts[1].started_at == datetime.fromtimestamp(2, UTC)
+    assert (second.status, second.attempts) == (None, ())
+
+
+def test_parts_become_the_value_they_were_cut_from() -> None:
+    """Parts belong to the next event that shows something, each to its media type."""
+    shown = wire.Showed(at=1.0, cell=0, data={"text/plain": "x"}, is_result=True)
+    parts = [
+        wire.Part(at=1.0, mime=mime, text=text)
+        for mime, text in [("text/html", "<b>"), ("a/b", "1"), ("text/html", "c")]
+    ]
+    (first, _) = told(began(0), *parts, shown, shown).cells(SOURCES).cells
+    assert [output.data for output in first.attempts[0].outputs] == [
+        {"text/plain": "x", "text/html": "<b>c", "a/b": "1"},
+        {"text/plain": "x"},
+    ]
+
+
+def test_what_is_displayed_may_be_redrawn_and_cleared() -> None:
+    """A display handle changes what stands there; clearing takes all of it away."""
+    shown = wire.Showed(at=1.0, cell=0, data={"text/plain": "10 %"}, display="d")
+    redrawn = wire.Redrew(at=1.0, display="d", data={"text/plain": "20 %"})
+    (first, _) = told(began(0), shown, ended(0), began(1), redrawn).cells(SOURCES).cells
+    assert first.attempts[0].outputs[0].data == {"text/plain": "20 %"}
+    (first, _) = told(began(0), wrote(0, "x"), shown, wire.Cleared(at=1.0, cell=0), wrote(0, "y")).cells(SOURCES).cells
+    assert (first.attempts[0].outputs, first.attempts[0].stdout) == ((), "y")
+
+
+def test_a_cell_that_was_cut_short_has_failed() -> None:
+    """When the run is over nothing of it runs any more."""
+    book = told(began(0), wrote(0, "x"))
+    assert book.cells(SOURCES).cells[0].status == "RUNNING"
+    book.close(5.0)
+    first = book.cells(SOURCES).cells[0]
+    assert (first.status, first.attempts[0].notes) == ("FAILED", (CUT_SHORT,))
+
+
+def test_the_injected_cell_stands_behind_the_tagged_one() -> None:
+    """It has no index: those of the notebook stay."""
+    book = told(wire.Injected(at=1.0, after=0, source="n = 5"), began(INJECTED), ended(INJECTED))
+    assert [(cell.index, cell.source) for cell in book.cells(SOURCES).cells] == [
+        (0, "n = 1"),
+        (None, "n = 5"),
+        (1, "n + 1"),
+    ]
+
+
+def test_a_later_attempt_of_the_run_begins_anew() -> None:
+    """What an attempt did that was lost is not mixed with the next one."""
+    book = told(began(0), wrote(0, "old"))
+    book.feed(CellChunk(end=1, events=(began(0),)), 2)
+    assert book.cells(SOURCES).cells[0].attempts[0].stdout == ""
+
+
+def test_the_executed_notebook_is_a_notebook() -> None:
+    """As Jupyter defines it; with new outputs, and none of those that were saved."""
+    stale = code("n + 1")
+    stale.outputs = [v4.new_output("stream", text="stale")]
+    old = code("n = 3", "injected-parameters")
+    text = written(markdown("# T"), code("n = 1", "parameters"), old, stale, "never")
+    events = [
+        wire.Injected(at=1.0, after=0, source="n = 5"),
+        *(began(0), ended(0)),
+        *(began(INJECTED), ended(INJECTED, count=2)),
+        *(began(1), wrote(1, "a\n"), wrote(1, "b\n", "stderr")),
+        wire.Showed(at=1.0, cell=1, data={"application/json": '{"a": 1}'}),
+        wire.Showed(at=1.0, cell=1, data={"text/plain": "6"}, is_result=True),
+        wire.Raised(at=1.0, cell=1, name="E", value="v", traceback=("t",)),
+        wire.Noted(at=1.0, cell=1, text="Left out."),
+        ended(1, "FAILED", count=3),
+    ]
+    made = executed(text, told(*events), run_id="r")
+    notebook = nbformat.reads(made.decode(), as_version=4)
+    nbformat.validate(notebook)
+    assert [cell.source for cell in notebook.cells] == ["# T", "n = 1", "n = 5", "n + 1", "never"]
+    assert [cell.get("execution_count") for cell in notebook.cells] == [None, 1, 2, 3, None]
+    outputs = notebook.cells[3].outputs
+    assert [output.output_type for output in outputs] == [
+        "stream",
+        "stream",
+        "display_data",
+        "execute_result",
+        "error",
+        "stream",
+    ]
+    assert outputs[2].data["application/json"] == {"a": 1}
+    assert notebook.cells[4].outputs == []
+    assert json.loads(made)["metadata"]["fastflow"] == {"run_id": "r"}
