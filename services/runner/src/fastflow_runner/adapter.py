@@ -14,22 +14,24 @@ import aiodocker
 import aiohttp
 import msgspec
 from aiodocker.exceptions import DockerError
+from msgspec.structs import replace
 
 from fastflow_contracts.run import Run, Running
 from fastflow_runner.environments import Environments, volume_identity
 from fastflow_runner.errors import RunnerError
 from fastflow_runner.image import ensure_worker_image
-from fastflow_runner.sandbox import NAME_PREFIX, Sandboxes, SandboxSpec
+from fastflow_runner.naming import LABEL_KEEPER, AttemptId, attempt_name
+from fastflow_runner.pool import Pool
+from fastflow_runner.sandbox import Sandboxes, SandboxSpec
 from fastflow_runner.sandbox.docker import DockerSandboxes
+from fastflow_runner.sandbox.dummy import DummySandboxes
 from fastflow_runner.sandbox.process import ProcessSandboxes
 from fastflow_runner.settings import Settings
 from fastflow_runner.store import Place, docker_place, passed_on, process_place
-from fastflow_runner.tools import LABEL_ATTEMPT, LABEL_PIPELINE, LABEL_RUN
 
 log = logging.getLogger(__name__)
 
 DOCKER_ANSWER_S = 5.0
-SCOPE_CHARACTERS = 8
 
 
 class NoSandbox(RunnerError):
@@ -37,16 +39,34 @@ class NoSandbox(RunnerError):
 
 
 class Adapter(msgspec.Struct, frozen=True, kw_only=True):
-    """Where this runner's scripts run. ``daemon``: the Docker daemon's id; runners on one daemon can help each other.
-    """
+    """Where this runner's scripts run. ``daemon``: the Docker daemon's id; runners on one can help each other."""
 
     kind: str
     daemon: str | None
     sandboxes: Sandboxes
     environments: Environments
-    spec: Callable[[Run], SandboxSpec]
+    blank: SandboxSpec
+    """The sandbox of any run, without name and limits."""
     cell_runner: str
     """Path of ``cells`` inside a sandbox."""
+    installation: str
+    pool: Pool | None = None
+    """Part of ``sandboxes``, to be kept filled."""
+
+    def name(self, attempt: AttemptId) -> str:
+        """What the sandbox of *attempt* is called."""
+        return attempt_name(self.installation, attempt)
+
+    def spec(self, run: Run) -> SandboxSpec:
+        """The sandbox of a running run."""
+        assert isinstance(run.state, Running)
+        limits = run.order.limits
+        return replace(
+            self.blank,
+            name=self.name(AttemptId(run.id, run.state.attempt)),
+            memory_bytes=limits.memory_bytes,
+            cpu_cores=limits.cpu_cores,
+        )
 
 
 @asynccontextmanager
@@ -59,8 +79,10 @@ async def open_adapter(
     Raises ``NoSandbox``, ``ImageFailed``.
     """
     async with AsyncExitStack() as stack:
-        docker = None if settings.sandbox == "process" else await _find_docker()
-        if docker is not None:
+        docker = await _find_docker() if settings.sandbox in ("auto", "docker") else None
+        if settings.sandbox == "dummy":
+            adapter = _dummy(settings, runner, installation)
+        elif docker is not None:
             stack.push_async_callback(docker.close)
             adapter = await _docker(settings, docker, runner, installation, environ, say)
         elif settings.sandbox == "docker":
@@ -110,10 +132,14 @@ async def _docker(
         architecture=str(info.get("Architecture", "")),
     )
     sandboxes = DockerSandboxes(scope=installation)
+    blank = _blank(settings, place)
+    keeper = {LABEL_KEEPER: runner}
+    pool = Pool(sandboxes, blank, installation=installation, keeper=keeper, size_max=settings.pool_size_max)
     return Adapter(
         kind="docker",
         daemon=str(info["ID"]),
-        sandboxes=sandboxes,
+        sandboxes=pool,
+        pool=pool,
         environments=Environments(
             sandboxes,
             place,
@@ -121,8 +147,9 @@ async def _docker(
             identity=volume_identity(docker, settings.store_volume),
             env=passed_on(environ, place),
         ),
-        spec=lambda run: _spec(settings, place, installation, run),
+        blank=blank,
         cell_runner=place.cell_runner,
+        installation=installation,
     )
 
 
@@ -135,23 +162,33 @@ def _process(settings: Settings, runner: str, environ: Mapping[str, str], instal
         daemon=None,
         sandboxes=sandboxes,
         environments=Environments(sandboxes, place, runner=runner, env=passed_on(environ, place)),
-        spec=lambda run: _spec(settings, place, installation, run),
+        blank=_blank(settings, place),
         cell_runner=place.cell_runner,
+        installation=installation,
     )
 
 
-def _spec(settings: Settings, place: Place, installation: str, run: Run) -> SandboxSpec:
-    """The sandbox of a running run. Its name is the run's, within this installation."""
-    assert isinstance(run.state, Running)
-    limits = run.order.limits
+def _dummy(settings: Settings, runner: str, installation: str) -> Adapter:
+    """For measuring everything but sandboxes: nothing is run, every script succeeds at once."""
+    place = replace(process_place(Path(settings.data_dir) / "store"), bare=True)
+    sandboxes = DummySandboxes()
+    return Adapter(
+        kind="dummy",
+        daemon=None,
+        sandboxes=sandboxes,
+        environments=Environments(sandboxes, place, runner=runner),
+        blank=_blank(settings, place),
+        cell_runner=place.cell_runner,
+        installation=installation,
+    )
+
+
+def _blank(settings: Settings, place: Place) -> SandboxSpec:
     return SandboxSpec(
-        name=f"{NAME_PREFIX}{installation[:SCOPE_CHARACTERS]}-{run.id}",
-        labels={LABEL_RUN: run.id, LABEL_PIPELINE: run.pipeline, LABEL_ATTEMPT: str(run.state.attempt)},
+        name="",
         image=place.image,
         mounts=place.readable,
         network=settings.network,
-        memory_bytes=limits.memory_bytes,
-        cpu_cores=limits.cpu_cores,
         processes_max=settings.processes_max,
         tmp_bytes=settings.tmp_bytes,
         work_bytes=settings.work_bytes,

@@ -57,6 +57,8 @@ async def serve(
                     group.create_task(adapter.environments.keep(), name="environments"),
                     group.create_task(runner.keep_order(), name="keep-order"),
                 ]
+                if adapter.pool is not None:
+                    keepers.append(group.create_task(adapter.pool.keep(), name="pool"))
                 await runner.recover()
                 takers = [group.create_task(runner.take(kind), name=f"take-{kind}") for kind in _kinds(settings)]
                 ready()
@@ -115,6 +117,7 @@ def _tools(settings: Settings, bus: Bus, runner_id: str, adapter: Adapter, beaco
         secrets=SecretBox(settings.encryption_key),
         beacon=beacon,
         spec=adapter.spec,
+        name=adapter.name,
         cell_runner=adapter.cell_runner,
         log_bytes_max=settings.log_bytes_max,
     )

@@ -2,7 +2,7 @@
 
 1. Claim the run by compare-and-set; only then is the hint acknowledged.
 2. Make its environment stand ready.
-3. Open the sandbox, whose name is the run's: a second one is refused by the daemon itself.
+3. Open the sandbox, whose name is the attempt's: a second one is refused by the daemon itself.
 4. Record that all of this stands, before
 5. the sandbox is handed its job. Until then a crash gives the run back unharmed; from then on there is a sandbox that
    knows how far it got.
@@ -34,6 +34,7 @@ from fastflow_runner.environments import EnvironmentFailed, Prepared
 from fastflow_runner.job import job
 from fastflow_runner.lines import Assembler
 from fastflow_runner.logbook import Fenced, Logbook
+from fastflow_runner.naming import AttemptId
 from fastflow_runner.outcome import Intent, outcome
 from fastflow_runner.pump import Pump
 from fastflow_runner.sandbox import AlreadyExists, Channel, Detached, Held, Missing, SandboxError, Unreachable
@@ -216,8 +217,10 @@ class Attempt:
         return None
 
     async def _open(self) -> Channel:
-        """A sandbox of this run that exists already is of a former holder: ours is the higher epoch."""
+        """A sandbox of this attempt that exists already is of a former holder: ours is the higher epoch."""
         spec = self._tools.spec(self._run)
+        for number in range(1, self._state.attempt):  # none is left, unless a removal failed or is still under way
+            await self._tools.sandboxes.remove(self._tools.name(AttemptId(self._run.id, number)))
         try:
             return await self._tools.sandboxes.open(spec)
         except AlreadyExists:

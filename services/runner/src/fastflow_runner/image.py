@@ -77,9 +77,7 @@ def worker_context(ca_bundle: Path | None) -> dict[str, bytes]:
     try:
         context["extra-ca.pem"] = ca_bundle.read_bytes() if ca_bundle else b""
     except OSError as error:
-        raise ImageFailed(
-            f"The CA bundle cannot be read: {error}. Set FASTFLOW_CA_BUNDLE to a PEM file."
-        ) from error
+        raise ImageFailed(f"The CA bundle cannot be read: {error}. Set FASTFLOW_CA_BUNDLE to a PEM file.") from error
     return context
 
 
@@ -114,13 +112,9 @@ async def _build(
                     last.append(line)
                     progress(line)
     except DockerError as error:
-        raise ImageFailed(
-            "\n".join(["The worker image could not be built:", *last, error.message])
-        ) from error
+        raise ImageFailed("\n".join(["The worker image could not be built:", *last, error.message])) from error
     except TimeoutError as error:
-        raise ImageFailed(
-            "\n".join([f"The worker image was not built within {BUILD_S_MAX:.0f} s:", *last])
-        ) from error
+        raise ImageFailed("\n".join([f"The worker image was not built within {BUILD_S_MAX:.0f} s:", *last])) from error
 
 
 def _tar(context: Mapping[str, bytes]) -> io.BytesIO:

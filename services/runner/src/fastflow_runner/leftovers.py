@@ -20,13 +20,13 @@ class Fate(Enum):
     LEAVE = "leave"
 
 
-def fate(run: Run | None, attempt: str | None, *, runner: str, holder_is_gone: bool) -> Fate:
-    """Decide about the sandbox of *attempt* (from its label) of *run* (None: there is no record).
+def fate(run: Run | None, attempt: int, *, runner: str, holder_is_gone: bool) -> Fate:
+    """Decide about the sandbox of *attempt* (from its name) of *run* (None: there is no record).
 
     *runner*: our id. A run that we hold by id but not in memory is our former life's. *holder_is_gone*: the run's
     holder, if it is another runner, has been silent for longer than its lease.
     """
-    if run is None or not isinstance(run.state, Running) or attempt != str(run.state.attempt):
+    if run is None or not isinstance(run.state, Running) or attempt != run.state.attempt:
         return Fate.REMOVE
     if run.state.runner == runner or holder_is_gone:
         return Fate.ADOPT if run.state.prepared_at else Fate.REMOVE

@@ -13,9 +13,10 @@ from contextlib import suppress
 from typing import Final
 
 from fastflow_runner.errors import RunnerError
+from fastflow_runner.naming import PREFIX
 from fastflow_runner.preparation import Words
 from fastflow_runner.prepare import REQUIREMENTS_VARIABLE
-from fastflow_runner.sandbox import MIB, NAME_PREFIX, USER, Channel, SandboxError, Sandboxes, SandboxSpec
+from fastflow_runner.sandbox import MIB, USER, Channel, SandboxError, Sandboxes, SandboxSpec
 from fastflow_runner.session import Exited, Job, JobFile, Offsets, Output, Session, SessionError, Vanished
 from fastflow_runner.store import Place
 
@@ -80,7 +81,7 @@ class Preparers:
 
     def _spec(self, user: int) -> SandboxSpec:
         return SandboxSpec(
-            name=f"{NAME_PREFIX}prepare-{secrets.token_hex(8)}",
+            name=f"{PREFIX}prepare-{secrets.token_hex(8)}",
             labels={LABEL_PREPARER: self._runner},
             image=self._place.image,
             mounts=self._place.writable,

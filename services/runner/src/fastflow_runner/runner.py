@@ -13,20 +13,20 @@ from typing import Any
 
 from fastflow_contracts import messages, streams, subjects
 from fastflow_contracts.codec import Malformed
-from fastflow_contracts.ids import RunId, check_run_id
+from fastflow_contracts.ids import RunId
 from fastflow_contracts.machine import NotYet, Refused, Release
 from fastflow_contracts.messages import HINT
-from fastflow_contracts.names import check_name
 from fastflow_contracts.pull import ConsumerGone, Message, Pull, feed
 from fastflow_contracts.room import Full
 from fastflow_contracts.run import Run, Running
 from fastflow_contracts.runs import NoSuchRun
-from fastflow_contracts.subjects import Kind, RunRef
+from fastflow_contracts.subjects import Kind
 from fastflow_contracts.wire import BusError
 from fastflow_runner.attempt import Attempt
 from fastflow_runner.leftovers import Fate, fate
+from fastflow_runner.naming import LABEL_KEEPER, attempt_of, is_warm
 from fastflow_runner.sandbox import Held, SandboxError
-from fastflow_runner.tools import LABEL_ATTEMPT, LABEL_PIPELINE, LABEL_RUN, Tools
+from fastflow_runner.tools import Tools
 
 log = logging.getLogger(__name__)
 
@@ -88,18 +88,20 @@ class Runner:
     async def sweep(self) -> None:
         """Adopt or remove every sandbox that nobody holds."""
         for held in await self._tools.sandboxes.held():
-            run_id = held.labels.get(LABEL_RUN)
-            if run_id is None or run_id in self._attempts:
+            if is_warm(held.name):
+                await self._sweep_warm(held)
+                continue
+            attempt = attempt_of(held.name)
+            if attempt is None or attempt.run_id in self._attempts:
                 continue
             try:
-                ref = RunRef(check_name(held.labels[LABEL_PIPELINE]), check_run_id(run_id))
-                run: Run | None = (await self._tools.runs.load(ref)).run
+                run: Run | None = (await self._tools.runs.find(attempt.run_id)).run
             except NoSuchRun:
                 run = None
             gone = run is not None and isinstance(run.state, Running) and await self._is_silent(run.state.runner)
-            if ref.run_id in self._attempts:
+            if attempt.run_id in self._attempts:
                 continue  # it was taken while we looked
-            match fate(run, held.labels.get(LABEL_ATTEMPT), runner=self._tools.runner, holder_is_gone=gone):
+            match fate(run, attempt.number, runner=self._tools.runner, holder_is_gone=gone):
                 case Fate.REMOVE:
                     log.info("sandbox %s is of no use any more", held.name)
                     await self._tools.sandboxes.remove(held.name)
@@ -108,6 +110,13 @@ class Runner:
                     await self._adopt(run, held)
                 case Fate.LEAVE:
                     pass
+
+    async def _sweep_warm(self, held: Held) -> None:
+        """What waits for work of a runner that is gone is removed; our own pool shows us only its former life's."""
+        keeper = held.labels.get(LABEL_KEEPER, "")
+        if keeper == self._tools.runner or await self._is_silent(keeper):
+            log.info("sandbox %s waits for nobody", held.name)
+            await self._tools.sandboxes.remove(held.name)
 
     async def finish(self, grace_s: float) -> None:
         """Wait up to *grace_s* for what is under way."""

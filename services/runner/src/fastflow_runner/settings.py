@@ -16,16 +16,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     nats_url: Annotated[str, Env("FASTFLOW_NATS_URL", "Address of the bus, credentials included.", secret=True)] = (
         "nats://127.0.0.1:4222"
     )
+    nats_credentials: Annotated[
+        str, Env("FASTFLOW_NATS_CREDENTIALS", "File with this service's NKEY seed, as `fastflow bus init` writes it.")
+    ] = ""
     runner_id: Annotated[
         str, Env("FASTFLOW_RUNNER_ID", "Name of this runner, kept across restarts; default: the host's name.")
     ] = ""
     slots: Annotated[int, Env("RUNNER_SLOTS", "Runs at once on this runner.", least=1)] = 10
+    pool_size_max: Annotated[
+        int,
+        Env(
+            "RUNNER_POOL_SIZE",
+            "Docker sandboxes kept waiting for runs at most; how many, demand says. 0 = none.",
+            least=0,
+        ),
+    ] = 4
     kinds: Annotated[str, Env("FASTFLOW_RUNNER_KINDS", "Kinds of work to take, separated by commas.")] = (
         "script,notebook"
     )
     sandbox: Annotated[
-        Literal["auto", "docker", "process"],
-        Env("FASTFLOW_SANDBOX", "Where scripts run: docker, process, or auto (Docker if a daemon answers)."),
+        Literal["auto", "docker", "process", "dummy"],
+        Env(
+            "FASTFLOW_SANDBOX",
+            "Where scripts run: docker, process, or auto (Docker if a daemon answers). dummy runs nothing at all and "
+            "is for measuring the rest.",
+        ),
     ] = "auto"
     data_dir: Annotated[
         str, Env("FASTFLOW_DATA_DIR", "Directory for what process sandboxes keep: environments and working copies.")

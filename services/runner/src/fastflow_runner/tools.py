@@ -11,17 +11,14 @@ from fastflow_contracts.runs import RunStore
 from fastflow_contracts.wire import Bus
 from fastflow_runner.bundles import Bundles
 from fastflow_runner.environments import Environments
+from fastflow_runner.naming import AttemptId
 from fastflow_runner.presence import Beacon
 from fastflow_runner.sandbox import Sandboxes, SandboxSpec
 from fastflow_runner.secrets import SecretBox
 
-LABEL_RUN = "fastflow.run"
-LABEL_PIPELINE = "fastflow.pipeline"
-LABEL_ATTEMPT = "fastflow.attempt"
-
 
 class Tools(msgspec.Struct, frozen=True, kw_only=True):
-    """``spec`` says what sandbox a running run gets, its name and labels included. Sizes are bytes."""
+    """``spec`` says what sandbox an attempt of a run gets, ``name`` what it is called. Sizes are bytes."""
 
     runner: str
     bus: Bus
@@ -32,6 +29,7 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     secrets: SecretBox
     beacon: Beacon
     spec: Callable[[Run], SandboxSpec]
+    name: Callable[[AttemptId], str]
     cell_runner: str
     """Path of ``cells`` inside a sandbox."""
     log_bytes_max: int

@@ -3,9 +3,9 @@
 **A sandbox** is a place with one supervisor (``supervisor.py``) as its first process, made for one attempt of
 one run and never used again. Two adapters make them, ``docker`` and ``process``; ``dummy`` pretends to.
 
-**The name is the run** (``ff-<run id>``). Opening a second sandbox of a name raises ``AlreadyExists``, however
-many runners share the daemon: this is the last guard against two attempts of one run at once. The name is free
-again only after ``remove``.
+**The name is the attempt** (``naming``). Opening a second sandbox of a name raises ``AlreadyExists``, however many
+runners share the daemon: this is the last guard against an attempt that is carried out twice at once. The name is
+free again only after ``remove``.
 
 **Open** means: created, attached to, started, in this order, so that no byte of the supervisor is lost. A
 sandbox that could not be started is removed again; one whose opening was cancelled may remain and is found by
@@ -17,8 +17,8 @@ nothing; the sandbox goes on, and ``attach`` opens another. What the supervisor 
 adapter and repeated by the supervisor. At most one channel is *used* at a time: the latest.
 
 **The sandbox outlives its runner** where the adapter can keep that (Docker). ``held`` finds all of this
-installation (``scope``) on this daemon, running or ended, with the labels they were opened with; the labels are
-all that a restarted runner knows. The process adapter's sandboxes die with their runner; it holds only its own.
+installation (``scope``) on this daemon, running or ended, with the labels they were opened with; names and labels
+are all that a restarted runner knows. The process adapter's sandboxes die with their runner; it holds only its own.
 
 **The end.** When ``receive`` gives ``b""`` the channel is over. ``wait`` then tells how the sandbox ended, or
 raises ``Detached`` when it has not ended at all. An ended sandbox keeps its name and its ``Ended`` until
@@ -37,7 +37,6 @@ import msgspec
 
 from fastflow_runner.errors import RunnerError
 
-NAME_PREFIX: Final = "ff-"
 MIB: Final = 1024 * 1024
 USER: Final = 65532
 """The user id of runs, and the owner of the environment store."""
@@ -56,7 +55,7 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     labels: Mapping[str, str] = {}
-    """Kept and given back by ``held``; the runner's own memory of what this sandbox is for."""
+    """Given back by ``held``."""
     image: str = ""
     mounts: tuple[Mount, ...] = ()
     network: str = "none"

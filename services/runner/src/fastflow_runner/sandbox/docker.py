@@ -1,7 +1,8 @@
 """Sandboxes as Docker containers: one hardened container for each, its supervisor reached by attaching.
 
-Here live the container's configuration and the few calls to the daemon: create, attach, start, inspect, list,
-remove. They are separate steps that may each be repeated; nothing pulls, nothing is removed by the daemon itself.
+Here live the container's configuration and the few calls to the daemon: create, attach, start, update, rename,
+inspect, list, remove. They are separate steps that may each be repeated; nothing pulls, nothing is removed by the
+daemon itself.
 
 The attachment is raw and unlogged (log driver ``none``): output exists in the supervisor's window, in flight, or
 where the runner has put it. ``OpenStdin`` without ``StdinOnce`` lets one runner go and another come. The network
@@ -90,7 +91,23 @@ class DockerSandboxes:
                 with suppress(SandboxError):
                     await self.remove(spec.name)
             raise
-        return DockerChannel(self._docker, spec.name, token, stream)
+        return DockerChannel(self._docker, container.id, spec.name, token, stream)
+
+    async def limit(self, channel: DockerChannel, spec: SandboxSpec) -> None:
+        """Hold a running sandbox to the limits of *spec*. It cannot lift any.
+
+        Raises ``Missing``, ``Unreachable``, ``SandboxError``.
+        """
+        async with _answers(channel.name):
+            await self._docker._query_json(
+                f"containers/{channel.container_id}/update", method="POST", data=_limits(spec)
+            )
+
+    async def rename(self, channel: DockerChannel, name: str) -> None:
+        """Give a sandbox another name. Raises ``AlreadyExists``, ``Missing``, ``Unreachable``, ``SandboxError``."""
+        async with _answers(name):
+            await self._docker.containers.container(channel.container_id).rename(name)
+        channel.name = name
 
     async def held(self) -> tuple[Held, ...]:
         filters = json.dumps({"label": [f"{LABEL_SCOPE}={self._scope}"]})
@@ -115,7 +132,7 @@ class DockerSandboxes:
             if not (await _state(self._docker, held.name))["Running"]:
                 await stream.close()
                 stream = None
-        return DockerChannel(self._docker, held.name, token, stream)
+        return DockerChannel(self._docker, held.name, held.name, token, stream)
 
     async def remove(self, name: str) -> None:
         with suppress(Missing):
@@ -168,11 +185,20 @@ class DockerSandboxes:
 class DockerChannel:
     """An attachment to one container; none when the container was found ended."""
 
-    def __init__(self, docker: aiodocker.Docker, name: str, token: bytes, stream: RawStream | None) -> None:
+    def __init__(
+        self, docker: aiodocker.Docker, container_id: str, name: str, token: bytes, stream: RawStream | None
+    ) -> None:
         self._docker = docker
-        self._name = name
+        self.container_id = container_id
+        """What the daemon knows the container by, whatever it is called now."""
+        self.name = name
         self._token = token
         self._stream = stream
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more can be sent or received, as far as the daemon has told."""
+        return self._stream is None or self._stream.is_over
 
     @property
     def token(self) -> bytes:
@@ -180,25 +206,25 @@ class DockerChannel:
 
     async def send(self, data: bytes) -> None:
         if self._stream is None:
-            raise Detached(f"The channel to {self._name} is over.")
+            raise Detached(f"The channel to {self.name} is over.")
         try:
             await self._stream.write(data)
         except OSError as error:
-            raise Detached(f"The channel to {self._name} broke: {error}.") from error
+            raise Detached(f"The channel to {self.name} broke: {error}.") from error
 
     async def receive(self) -> bytes:
         while self._stream is not None:
             try:
                 pieces = await self._stream.read()
             except OSError as error:
-                _log.warning("channel broke", extra={"sandbox": self._name, "error": str(error)})
+                _log.warning("channel broke", extra={"sandbox": self.name, "error": str(error)})
                 return b""
             if not pieces:
                 break
             for stream, data in pieces:
                 if stream == 2:
                     complaint = data.decode(errors="replace").strip()[:_COMPLAINT_CHARS_MAX]
-                    _log.warning("supervisor complains: %s", complaint, extra={"sandbox": self._name})
+                    _log.warning("supervisor complains: %s", complaint, extra={"sandbox": self.name})
             if said := b"".join(data for stream, data in pieces if stream == 1):
                 return said
         return b""
@@ -208,13 +234,13 @@ class DockerChannel:
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(END_TIMEOUT_S):
-                    async with _answers(self._name):
-                        await self._docker.containers.container(self._name).wait()
-            state = await _state(self._docker, self._name)
+                    async with _answers(self.name):
+                        await self._docker.containers.container(self.container_id).wait()
+            state = await _state(self._docker, self.container_id)
         except Missing:
             return Ended(exit_code=None, oom_killed=False)
         if state["Running"]:
-            raise Detached(f"The sandbox {self._name} still runs; attach again.")
+            raise Detached(f"The sandbox {self.name} still runs; attach again.")
         code = None if state["Status"] == "created" else int(state["ExitCode"])
         return Ended(exit_code=code, oom_killed=bool(state["OOMKilled"]))
 
@@ -296,10 +322,7 @@ def _config(spec: SandboxSpec, labels: dict[str, str]) -> dict[str, Any]:
         "RestartPolicy": {"Name": "no"},
         "AutoRemove": False,
     }
-    if spec.memory_bytes is not None:
-        host |= {"Memory": spec.memory_bytes, "MemorySwap": spec.memory_bytes}
-    if spec.cpu_cores is not None:
-        host |= {"NanoCpus": round(spec.cpu_cores * 1e9)}
+    host |= _limits(spec)
     return {
         "Image": spec.image,
         "Labels": labels,
@@ -315,6 +338,15 @@ def _config(spec: SandboxSpec, labels: dict[str, str]) -> dict[str, Any]:
         "Healthcheck": {"Test": ["NONE"]},
         "HostConfig": host,
     }
+
+
+def _limits(spec: SandboxSpec) -> dict[str, Any]:
+    limits: dict[str, Any] = {}
+    if spec.memory_bytes is not None:
+        limits |= {"Memory": spec.memory_bytes, "MemorySwap": spec.memory_bytes}
+    if spec.cpu_cores is not None:
+        limits |= {"NanoCpus": round(spec.cpu_cores * 1e9)}
+    return limits
 
 
 def _mount(mount: Mount) -> dict[str, Any]:

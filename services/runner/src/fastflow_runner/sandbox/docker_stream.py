@@ -67,6 +67,11 @@ class RawStream:
                 raise
         return cls(reader, writer)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the other side has closed it and everything has been read."""
+        return self._reader.at_eof()
+
     async def read(self) -> list[tuple[int, bytes]]:
         """The next pieces as (1 stdout or 2 stderr, bytes); none at the end. Raises ``OSError``.
 

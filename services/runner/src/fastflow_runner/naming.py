@@ -1,0 +1,51 @@
+"""Names of sandboxes, and what can be read from them. Pure.
+
+A container's labels are fixed when it is created, and one that was started ahead of time is created before anybody
+knows what for. Its name can change, so the name says which attempt of which run it holds; the record says the rest.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import Final, NamedTuple
+
+from fastflow_contracts.ids import RunId
+
+PREFIX: Final = "ff-"
+LABEL_KEEPER: Final = "fastflow.keeper"
+"""Of a sandbox that was opened ahead of time: the runner that keeps it."""
+
+_SCOPE_CHARACTERS: Final = 8
+_ATTEMPT: Final = re.compile(
+    rf"{PREFIX}[^-]+-(?P<run>[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})-(?P<number>\d+)"
+)
+_WARM: Final = re.compile(rf"{PREFIX}[^-]+-warm-[0-9a-f]{{16}}")
+
+
+class AttemptId(NamedTuple):
+    """One attempt of one run."""
+
+    run_id: RunId
+    number: int
+
+
+def attempt_name(installation: str, attempt: AttemptId) -> str:
+    """The sandbox of *attempt*: one name, so that the daemon itself refuses a second one."""
+    return f"{PREFIX}{installation[:_SCOPE_CHARACTERS]}-{attempt.run_id}-{attempt.number}"
+
+
+def warm_name(installation: str) -> str:
+    """A fresh name for a sandbox that nobody needs yet."""
+    return f"{PREFIX}{installation[:_SCOPE_CHARACTERS]}-warm-{secrets.token_hex(8)}"
+
+
+def attempt_of(name: str) -> AttemptId | None:
+    """Whose sandbox it is; None if it is no attempt's."""
+    found = _ATTEMPT.fullmatch(name)
+    return AttemptId(RunId(found["run"]), int(found["number"])) if found else None
+
+
+def is_warm(name: str) -> bool:
+    """Whether it was opened ahead of time and not needed yet."""
+    return _WARM.fullmatch(name) is not None
