@@ -25,5 +25,5 @@ async def settled(world: World, runner: Service, *refs: RunRef, lines: int | Non
     """The runs when they are over and their runner has gone in peace; nothing may be wrong with what they leave."""
     runs = [await world.end(ref) for ref in refs]
     assert await runner.terminate() == 0
-    assert wrongs(await gather(world), refs, lines=lines) == []
+    assert wrongs(await gather(world), refs, lines={"script": lines}) == []
     return runs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
 from fastflow_contracts.logs import log_lines
@@ -11,10 +11,11 @@ from fastflow_contracts.subjects import RunRef
 from tests.chaos.evidence import Evidence, Written
 
 
-def wrongs(evidence: Evidence, accepted: Iterable[RunRef], *, lines: int | None = None) -> list[str]:
+def wrongs(evidence: Evidence, accepted: Iterable[RunRef], *, lines: Mapping[str, int | None]) -> list[str]:
     """Everything that breaks a promise; empty if all is well.
 
-    *accepted*: the runs of all triggers that the bus took. *lines*: how many lines a script that succeeded has counted.
+    *accepted*: the runs of all triggers that the bus took. *lines*: by pipeline, how many a script that
+    succeeded has counted.
     """
     return [*_records(evidence, set(accepted)), *_logs(evidence, lines), *_containers(evidence)]
 
@@ -43,15 +44,15 @@ def _attempts(run: Run) -> Iterator[str]:
             yield f"began attempt {after.number} before attempt {before.number} was over"
 
 
-def _logs(evidence: Evidence, lines: int | None) -> Iterator[str]:
+def _logs(evidence: Evidence, lines: Mapping[str, int | None]) -> Iterator[str]:
     """A log is whole: it ends with its end, where the record says, and counts on without a gap or a repeat.
 
     Of an attempt that a scheduler has written off the record says nothing.
     """
     for ref, runs in evidence.revisions.items():
         for attempt in runs[-1].attempts:
-            log = evidence.logs[ref, attempt.number]
-            yield from (f"attempt {attempt.number} of {ref} {wrong}" for wrong in _log(log, attempt, lines))
+            found = _log(evidence.logs[ref, attempt.number], attempt, lines.get(ref.pipeline))
+            yield from (f"attempt {attempt.number} of {ref} {wrong}" for wrong in found)
 
 
 def _log(log: list[Written], attempt: Attempt, lines: int | None) -> Iterator[str]:
