@@ -18,7 +18,7 @@ from fastflow_contracts.messages import PipelineRecord
 from fastflow_contracts.run import Status, TriggeredBy
 from fastflow_contracts.service import now
 from fastflow_contracts.triggers import BadTrigger
-from fastflow_gateway import actions, api, auth, events, keys, pages_overviews, shapes, views
+from fastflow_gateway import actions, api, auth, events, keys, pages_overviews, pages_secrets, shapes, views
 from fastflow_gateway import pages_facts as facts
 from fastflow_gateway import pages_views as drawn
 from fastflow_gateway.follow import Busy
@@ -65,6 +65,7 @@ def setup(app: web.Application) -> None:
     app.router.add_post("/sync", sync)
     pages_overviews.setup(app)
     app.router.add_get("/live", live)
+    pages_secrets.setup(app)
     app.router.add_get("/static/{file}", static)
 
 
