@@ -106,14 +106,12 @@ async def test_without_a_key_the_page_says_what_to_do(bus: Bus) -> None:
 async def test_runs_that_passed_a_soft_limit_are_marked(bus: Bus, browser: Browser) -> None:
     """In the list, on their page, and in the API."""
     warning = "Memory: 80 MiB used, above the soft limit of 50 MiB."
-    attempt = RunAttempt(
-        number=1, runner="r1", claimed_at=at(0), finished_at=at(1), epoch=1, exit_code=0, warnings=(warning,)
-    )
+    attempt = RunAttempt(number=1, runner="r1", claimed_at=at(0), finished_at=at(1), exit_code=0, warnings=(warning,))
     run = replace(a_run("shop"), state=Ended(verdict=Verdict.SUCCESS, at=at(1)), attempts=(attempt,))
     await store(bus, run)
     await store(bus, replace(a_run("shop"), state=Ended(verdict=Verdict.SUCCESS, at=at(1))))
     listed = (await browser.get("/runs")).text
-    assert listed.count('class="soft"') == 1
+    assert listed.count('class="soft-mark"') == 1
     assert warning in listed
     assert warning in (await browser.get(f"/runs/{run.id}")).text
     assert f'"warnings":["{warning}"]' in (await browser.get(f"/api/runs/{run.id}")).text
