@@ -233,6 +233,28 @@ def test_a_mistake_is_answered_with_what_to_do(there: Installation, arguments: l
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize("arguments", [["run", "sensor_report", "-f"], ["logs", "sensor_report"], ["ps", "-a"]])
+def test_a_reader_that_has_seen_enough_is_no_accident(there: Installation, arguments: list[str]) -> None:
+    """As in ``fastflow logs x | head``: the command ends, and says nothing about it."""
+    assert there.command("run", "sensor_report", "-f").returncode == 0
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing) as closed:
+        done = subprocess.run(
+            [*FASTFLOW, *arguments],
+            cwd=there.folder,
+            env=clean({}),
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
+    assert done.returncode == 1
+
+
 def test_the_bus_can_be_made_ready_and_named(there: Installation) -> None:
     """Ensuring what is there is harmless; the address is good for any client."""
     done = there.command("bus", "ensure")

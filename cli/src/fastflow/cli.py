@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from typing import NoReturn, cast
 
 import click
@@ -65,6 +66,9 @@ def main() -> NoReturn:
     try:
         fastflow(prog_name="fastflow")
     except (FastFlowError, BaseExceptionGroup) as error:
+        if _has_lost_its_reader(error):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still buffered
+            raise SystemExit(FAILED) from None
         reasons = _reasons(error)
         for reason in reasons:
             prefix = click.style("fastflow:", fg="red", bold=True)
@@ -73,6 +77,15 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
     raise SystemExit(0)
+
+
+def _has_lost_its_reader(error: BaseException) -> bool:
+    """Did whoever read our output go away, as ``head`` does? Click sees to it where there is no group around."""
+    if not isinstance(error, BaseExceptionGroup):
+        return False
+    from fastflow_contracts.service import leaves
+
+    return all(isinstance(leaf, BrokenPipeError) for leaf in leaves(error))
 
 
 def _reasons(error: BaseException) -> list[BaseException]:
