@@ -57,7 +57,8 @@ class Written(NamedTuple):
 class Wanted(NamedTuple):
     since: datetime
     schedule: Schedule | None
-    """None: it is not to fire."""
+    """None: it is gone."""
+    fires: bool
 
 
 @dataclass
@@ -147,7 +148,7 @@ class World:
         for job in schedules.keys() | {job for job in self.wanted if job.pipeline == pipeline}:
             schedule = schedules.get(job)
             is_on = schedule is not None and schedule.enabled and job not in self.switched_off
-            self.wanted.setdefault(job, []).append(Wanted(self.now, schedule if is_on else None))
+            self.wanted.setdefault(job, []).append(Wanted(self.now, schedule, is_on))
 
     def _act(self, *, calm: bool) -> None:
         while busy := [one for one in self.schedulers if one.has_work()]:

@@ -80,10 +80,9 @@ def check(world: World, job: JobRef) -> int:
     allowed: set[datetime] = set()
     for stretch in stretches(world, job):
         for wish, until in zip(wishes, [*(wish.since for wish in wishes[1:]), world.now], strict=True):
-            if wish.schedule is not None and definition(wish.schedule) == stretch.state.definition:
-                required(
-                    job, wish.schedule, stretch, max(wish.since, stretch.begin), min(until, stretch.end), done, lives
-                )
+            if wish.schedule and wish.fires and definition(wish.schedule) == stretch.state.definition:
+                begin, end = max(wish.since, stretch.begin), min(until, stretch.end)
+                required(job, wish.schedule, stretch, begin, end, done, lives)
         schedule = next(w.schedule for w in wishes if w.schedule and definition(w.schedule) == stretch.state.definition)
         allowed.update(stretch.slots(schedule, stretch.begin, stretch.end + DELAY))
     assert not done.keys() - allowed, f"{job} ran at {sorted(done.keys() - allowed)}, which are no slots"
