@@ -4,17 +4,28 @@ and redirects out.
 
 from __future__ import annotations
 
+import asyncio
+from typing import Final
+
 from aiohttp import web
 
+from fastflow_contracts import run as records
+from fastflow_contracts.ids import RunId
 from fastflow_contracts.links import HOPS_MAX
-from fastflow_gateway import keys, pages_graph
+from fastflow_contracts.service import now
+from fastflow_gateway import api, jobs, keys, pages_graph, pages_schedules, routes_scheduler
 from fastflow_gateway.pages_render import RENDERER
 from fastflow_gateway.routes_links import whole_graph
+
+JOBS_MAX: Final = 500
+"""On the page of schedules: those that come next."""
 
 
 def setup(app: web.Application) -> None:
     """Add the pages."""
     app.router.add_get("/graph", graph_page)
+    app.router.add_get("/schedules", schedules_page)
+    app.router.add_post("/schedules/{job}", switch_schedule)
 
 
 async def graph_page(request: web.Request) -> web.Response:
@@ -30,4 +41,41 @@ async def graph_page(request: web.Request) -> web.Response:
         alone=[node.name for node in graph.nodes if node.name not in linked],
         existing={node.name for node in graph.nodes if node.exists},
         hops_max=HOPS_MAX,
+    )
+
+
+async def schedules_page(request: web.Request) -> web.Response:
+    return await _schedules(request)
+
+
+async def switch_schedule(request: web.Request) -> web.Response:
+    """Switch a job on or off and show all of them again."""
+    is_on = (await request.post()).get("enabled") == "true"
+    try:
+        await routes_scheduler.switch(request.app, await routes_scheduler.known_job(request), is_on=is_on)
+    except api.Refused as error:
+        return await _schedules(request, flash=str(error), status=error.status)
+    raise web.HTTPSeeOther("/schedules")
+
+
+async def _schedules(request: web.Request, *, flash: str | None = None, status: int = 200) -> web.Response:
+    model = request.app[keys.MODEL]
+    known = jobs.known_jobs(model.pipelines(), model.schedule_states, model.switched_off)
+
+    def run_of(run_id: RunId) -> records.Run | None:
+        found = model.history.get(run_id)
+        return found.run if found else None
+
+    # Slots of many jobs take a while to compute.
+    views = await asyncio.to_thread(pages_schedules.job_views, known, now(), run_of=run_of)
+    return request.app[RENDERER].page(
+        request,
+        "schedules.html",
+        status=status,
+        here="schedules",
+        live="/live",
+        flash=flash,
+        views=views[:JOBS_MAX],
+        more=len(views[JOBS_MAX:]),
+        summary=pages_schedules.summary(views),
     )

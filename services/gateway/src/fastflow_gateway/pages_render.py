@@ -88,6 +88,7 @@ def _environment() -> jinja2.Environment:
         "ago": lambda at: words.ago(at, now()),
         "circle_words": graphs.circle_words,
         "commit": words.commit,
+        "countdown": lambda at: words.countdown(at, now()),
         "duration": words.duration,
         "error_advice": lambda run: words.error_advice(run.error_type),
         "error_title": lambda run: words.error_title(run.error_type, run.exit_code, run.limits),

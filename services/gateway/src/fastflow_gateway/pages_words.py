@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Final
 
 from fastflow_contracts.run import ErrorType, Limits, Status, TriggeredBy
@@ -102,6 +103,20 @@ def ago(at: datetime, now: datetime) -> str:
     else:
         return at.strftime("%-d %b %Y")
     return f"{text} ago" if seconds > 0 else f"in {text}"
+
+
+def countdown(at: datetime, now: datetime) -> str:
+    """``in 12 s``, ``in 4 m 05 s``, ``in 2 d 4 h``; ``now`` when the time has come."""
+    seconds = ceil((at - now).total_seconds())
+    if seconds <= 0:
+        return "now"
+    return f"in {seconds} s" if seconds < MINUTE_S else f"in {duration(seconds)}"
+
+
+def slot(at: datetime, now: datetime) -> str:
+    """``15:30``, with seconds if there are any, and with the day if that is not today: ``24 Nov 04:00``."""
+    time = at.strftime("%H:%M:%S" if at.second else "%H:%M")
+    return time if at.date() == now.date() else at.strftime(f"%-d %b {time}")
 
 
 def iso(at: datetime) -> str:

@@ -36,7 +36,7 @@ async def list_jobs(request: web.Request) -> web.Response:
 
 
 async def switch_job(request: web.Request) -> web.Response:
-    known = await _known(request)
+    known = await known_job(request)
     try:
         wanted = msgspec.json.decode(await request.read(), type=JobSwitch)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -46,7 +46,7 @@ async def switch_job(request: web.Request) -> web.Response:
 
 async def list_next_runs(request: web.Request) -> web.Response:
     count = query(request, NextRunsQuery).count
-    return answer(jobs.NextRuns(next_runs=jobs.next_runs(await _known(request), now(), count)))
+    return answer(jobs.NextRuns(next_runs=jobs.next_runs(await known_job(request), now(), count)))
 
 
 async def all_jobs(app: web.Application) -> list[jobs.Job]:
@@ -68,7 +68,7 @@ async def switch(app: web.Application, known: jobs.Known, *, is_on: bool) -> job
     return jobs.job(msgspec.structs.replace(known, is_on=is_on), now())
 
 
-async def _known(request: web.Request) -> jobs.Known:
+async def known_job(request: web.Request) -> jobs.Known:
     """The job that the path names. Raises ``Refused``."""
     model = request.app[keys.MODEL]
     try:

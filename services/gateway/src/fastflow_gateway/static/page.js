@@ -1,7 +1,7 @@
 // What every page does: colours, clocks, copying, filters, the start dialog, and following the server.
 import { follow } from "./sse.js";
 import { refresh } from "./swap.js";
-import { ago, duration } from "./words.js";
+import { ago, countdown, duration } from "./words.js";
 
 const PAUSE_MS = 750; // at least this long between two refreshes, and ten times as long as one takes
 const $ = (selector, root = document) => root.querySelector(selector);
@@ -26,6 +26,7 @@ $("[data-theme-toggle]")?.addEventListener("click", () => {
 function tick() {
   const now = Date.now();
   for (const time of document.querySelectorAll("time[data-ago]")) set(time, ago(Date.parse(time.dateTime), now));
+  for (const time of document.querySelectorAll("time[data-until]")) set(time, countdown(Date.parse(time.dateTime), now));
   for (const span of document.querySelectorAll("[data-since]")) set(span, duration(now - Date.parse(span.dataset.since)));
 }
 function set(element, text) {
@@ -130,6 +131,20 @@ document.addEventListener("submit", (event) => {
 });
 addEventListener("pageshow", (event) => {
   if (event.persisted) for (const button of document.querySelectorAll("button[disabled]")) button.disabled = false;
+});
+
+// A switch needs no new page. If anything goes wrong the form is sent as forms are.
+document.addEventListener("submit", async (event) => {
+  const form = event.target.closest("form[data-quiet]");
+  if (!form) return;
+  event.preventDefault();
+  try {
+    const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)), headers: { accept: "text/html" } });
+    if (!answer.ok) throw new Error(`status ${answer.status}`);
+    await refresh();
+  } catch {
+    form.submit();
+  }
 });
 
 // ---- following the server

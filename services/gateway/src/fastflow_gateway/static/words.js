@@ -11,6 +11,12 @@ export function duration(ms) {
   return `${Math.floor(whole / 86400)} d ${Math.floor((whole % 86400) / 3600)} h`;
 }
 
+export function countdown(at, now) {
+  const seconds = Math.ceil((at - now) / 1000);
+  if (seconds <= 0) return "now";
+  return `in ${seconds < 60 ? `${seconds} s` : duration(seconds * 1000)}`;
+}
+
 const DATE = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
 
 export function ago(at, now) {

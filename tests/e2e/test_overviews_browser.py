@@ -1,0 +1,127 @@
+"""The pages of schedules and of the graph in a real browser, on a real bus, with a real scheduler."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Page, expect
+
+from fastflow_contracts.pipeline import DownstreamTrigger, ScheduleEntry
+from fastflow_contracts.wire import Bus
+from tests.support.dashboard import browser, dashboard
+from tests.support.records import a_bundle, publish_pipeline
+
+pytestmark = pytest.mark.browser
+
+
+@pytest_asyncio.fixture
+async def url(bus_url: str, bus: Bus) -> AsyncIterator[str]:
+    """A dashboard that knows one pipeline, which nothing starts."""
+    await publish_pipeline(bus, "hello", a_bundle(main_py=""))
+    async with dashboard(bus_url) as address:
+        yield address
+
+
+@pytest_asyncio.fixture
+async def page(url: str) -> AsyncIterator[Page]:
+    """A logged-in browser."""
+    async with browser(url) as one:
+        yield one
+
+
+async def link(page: Page, upstream: str, **body: object) -> None:
+    """Make a downstream trigger as a script of the page would."""
+    csrf = await page.locator('input[name="csrf_token"]').first.get_attribute("value")
+    answer = await page.request.post(
+        f"/api/pipelines/{upstream}/downstream-triggers",
+        data=body,
+        headers={"X-CSRF-Token": csrf or "", "Sec-Fetch-Site": "same-origin"},
+    )
+    assert answer.ok, await answer.text()
+
+
+async def test_the_empty_graph_teaches_and_fills_by_itself(bus: Bus, page: Page) -> None:
+    """First how to make a link, then boxes and lines as soon as there is one; a box leads to its pipeline."""
+    await page.goto("/")
+    await page.get_by_role("link", name="Graph").click()
+    await expect(page.get_by_text('"downstream_triggers"')).to_be_visible()
+    code = a_bundle(main_py="")
+    trigger = DownstreamTrigger(pipeline="hello", run_config_id="full", on_failure=True)
+    await publish_pipeline(bus, "first", code, downstream_triggers=(trigger, DownstreamTrigger(pipeline="gone")))
+    drawing = page.get_by_role("group", name="Which pipeline starts which")
+    await expect(drawing.get_by_role("link", name="hello: No runs yet")).to_be_visible()
+    await expect(drawing.get_by_role("img", name="first starts hello with full after every run")).to_be_attached()
+    await expect(drawing.locator(".node.missing")).to_contain_text("No such pipeline")
+    await expect(page.locator(".link-row .why").last).to_have_text("There is no pipeline gone.")
+    await drawing.get_by_role("link", name="first: No runs yet").click()
+    await expect(page.get_by_role("heading", name="first")).to_be_visible()
+
+
+async def test_a_circle_is_named_and_every_line_can_be_told_apart(page: Page) -> None:
+    """A link that the API made is drawn too, and one that runs back ends at the box it starts."""
+    await page.goto("/graph")
+    await link(page, "hello", pipeline="hello", on_success=False, on_failure=True)
+    await expect(page.get_by_label("Circles")).to_contain_text("hello → hello")
+    line = page.locator(".graph .ln-bad")
+    await expect(line.locator(".wire")).to_have_css("stroke-dasharray", "5px, 4px")
+    box, head = await page.locator(".graph .node rect").bounding_box(), await line.locator(".head").bounding_box()
+    assert box is not None
+    assert head is not None
+    assert abs(head["x"] + head["width"] - box["x"]) < 2
+    assert box["y"] < head["y"] < box["y"] + box["height"]
+
+
+async def test_the_graph_needs_no_scripts(bus: Bus, url: str) -> None:
+    """It is drawn by the server, in both themes."""
+    code = a_bundle(main_py="")
+    await publish_pipeline(bus, "first", code, downstream_triggers=(DownstreamTrigger(pipeline="hello"),))
+    async with browser(url, scripts=False) as page:
+        await page.goto("/graph")
+        rect = page.locator(".graph .node rect").first
+        for scheme, fill in (("light", "rgb(255, 255, 255)"), ("dark", "rgb(20, 23, 27)")):
+            await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            await expect(rect).to_have_css("fill", fill)
+
+
+async def test_schedules_count_down_and_are_switched_in_place(bus: Bus, page: Page) -> None:
+    """The next slot comes closer; a switch works at once and both sides of it are seen."""
+    await page.goto("/schedules")
+    await expect(page.get_by_text('"schedule_cron"')).to_be_visible()
+    await publish_pipeline(bus, "ticker", a_bundle(main_py=""), schedule_interval_seconds=3600)
+    row = page.locator(".job", has_text="ticker")
+    countdown = row.locator("time[data-until]")
+    await expect(countdown).not_to_have_text(await countdown.inner_text())
+    await expect(countdown).to_have_text(re.compile(r"in 59 m \d\d s"))
+    await page.evaluate("window.isSamePage = true")
+    switch = row.get_by_role("switch", name="ticker: Every hour")
+    await switch.click()
+    await expect(row).to_contain_text("It is switched off.")
+    await expect(row).to_contain_text("off since")
+    await expect(switch).to_have_attribute("aria-checked", "false")
+    await expect(page.locator("#summary")).to_have_text("1 schedule · 1 silent")
+    await switch.click()
+    await expect(countdown).to_contain_text("in ")
+    assert await page.evaluate("window.isSamePage")
+
+
+async def test_what_the_metadata_disable_cannot_be_switched_on(bus: Bus, page: Page) -> None:
+    """The switch is locked and says why."""
+    entry = ScheduleEntry(id="weekly", schedule_cron="0 3 * * 0", enabled=False)
+    await publish_pipeline(bus, "etl", a_bundle(main_py=""), schedules=(entry,))
+    await page.goto("/schedules")
+    row = page.locator(".job", has_text="weekly")
+    await expect(row.get_by_role("switch")).to_be_disabled()
+    await expect(row).to_contain_text("It is disabled in its metadata")
+
+
+async def test_switches_work_without_scripts(bus: Bus, url: str) -> None:
+    """As a plain form."""
+    await publish_pipeline(bus, "ticker", a_bundle(main_py=""), schedule_cron="0 3 * * *")
+    async with browser(url, scripts=False) as page:
+        await page.goto("/schedules")
+        await page.get_by_role("switch").click()
+        await expect(page.get_by_text("It is switched off.")).to_be_visible()
+        await expect(page).to_have_url(f"{url}/schedules")
