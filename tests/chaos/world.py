@@ -109,7 +109,8 @@ class World(System):
         await docker("wait", (await self.container(ref)).id)
 
     def _service(self, name: str, settings: Mapping[str, str]) -> Service:
-        service = Service(name, {"FASTFLOW_NATS_URL": self.url, **settings})
+        credentials = self.server.credentials(name)
+        service = Service(name, {"FASTFLOW_NATS_URL": self.url, "FASTFLOW_NATS_CREDENTIALS": credentials, **settings})
         self.services.append(service)
         return service
 

@@ -125,7 +125,7 @@ class Installation:
     @property
     def address(self) -> str:
         """The login address that was printed."""
-        match = re.search(r"http://\S+", "".join(self.printed))
+        match = re.search(r"http://[^/\s]+/\S*", "".join(self.printed))
         assert match
         return match[0]
 

@@ -17,13 +17,15 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from fastflow.bus import embedded_bus
+from fastflow.bus import USERS, embedded_bus
 from fastflow_contracts.service import READY
 
 START_S = 600.0
 """A first runner may have to build the worker image."""
 END_S = 60.0
 LOG_LINES_MAX = 2000
+DENIED = "the bus denies"
+"""What a service logs when its user may not do what it does: never right."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -79,6 +81,7 @@ class Service:
         async with asyncio.timeout(END_S):
             code = await self._process.wait()
         await self._reading
+        assert not [line for line in self.log if DENIED in line]
         return code
 
     def die(self) -> None:
@@ -124,6 +127,10 @@ class BusServer:
     async def start(self) -> str:
         """Its URL, the same in every life."""
         return await self._life.enter_async_context(embedded_bus(self._directory))
+
+    def credentials(self, service: str) -> str:
+        """The file with the seed of a service's user."""
+        return str(self._directory / USERS / f"{service}.seed")
 
     async def kill(self) -> None:
         """SIGKILL."""

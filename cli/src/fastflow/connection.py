@@ -9,26 +9,33 @@ import os
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
 from fastflow.errors import INTERRUPTED, Unreachable
+from fastflow_contracts.permissions import ADMIN, ADMIN_INBOX
 from fastflow_contracts.service import set_up_logging
+from fastflow_contracts.subjects import INBOX
 from fastflow_contracts.wire import Bus, connect
 
 T = TypeVar("T")
 
 DATA_DIR = ".fastflow"
 URL_FILE = "bus.url"
+OUTSIDE_URL_FILE = "outside.url"
 
-Url = Callable[[], str]
-"""Finds the address, or raises ``Unreachable``."""
+Url = Callable[..., str]
+"""Finds the address, or raises ``Unreachable``. ``file``: as in ``find_url``."""
 CONNECT_S = 3.0
 
 
-def find_url(nats_url: str | None, data_dir: Path | None, *, environ: Mapping[str, str], here: Path) -> str:
+def find_url(
+    nats_url: str | None, data_dir: Path | None, *, environ: Mapping[str, str], here: Path, file: str = URL_FILE
+) -> str:
     """The bus that is meant: by option, by environment, or by the nearest ``.fastflow/bus.url`` from *here* upwards.
 
+    *file*: the one of the folder that holds the address.
     Raises ``Unreachable`` when nothing names one.
     """
     if nats_url:
@@ -36,14 +43,14 @@ def find_url(nats_url: str | None, data_dir: Path | None, *, environ: Mapping[st
     if data_dir is None and (named := named_url(environ)):
         return named
     if data_dir is not None:
-        candidates = [data_dir / URL_FILE]
+        candidates = [data_dir / file]
     else:
-        candidates = [folder / DATA_DIR / URL_FILE for folder in (here, *here.parents)]
+        candidates = [folder / DATA_DIR / file for folder in (here, *here.parents)]
     for candidate in candidates:
         with contextlib.suppress(OSError):
             if url := candidate.read_text().strip():
                 return url
-    where = f"{candidates[0]} holds no address" if len(candidates) == 1 else f"no {DATA_DIR}/{URL_FILE} here or above"
+    where = f"{candidates[0]} holds no address" if len(candidates) == 1 else f"no {DATA_DIR}/{file} here or above"
     raise Unreachable(f"no bus found: {where}. Start one with `fastflow up`, or name one with --nats-url.")
 
 
@@ -55,6 +62,11 @@ def named_url(environ: Mapping[str, str]) -> str | None:
         except OSError as error:
             raise Unreachable(f"FASTFLOW_NATS_URL_FILE {path} cannot be read: {error.strerror}.") from None
     return environ.get("FASTFLOW_NATS_URL", "").strip() or None
+
+
+def inbox_of(url: str) -> str:
+    """Where answers to the user of *url* come: the administrator reads things that are not for everyone's ears."""
+    return ADMIN_INBOX if urlsplit(url.partition(",")[0]).username == ADMIN else INBOX
 
 
 def bus_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -76,7 +88,7 @@ def talk(url: str, work: Callable[[Bus], Coroutine[Any, Any, T]], *, hint: str |
     """Connect, do *work*, disconnect. Ctrl-C ends the command with 130, and *hint* on stderr."""
 
     async def session() -> T:
-        async with connect(url, name="fastflow-cli", connect_s=CONNECT_S) as bus:
+        async with connect(url, name="fastflow-cli", inbox=inbox_of(url), connect_s=CONNECT_S) as bus:
             return await work(bus)
 
     set_up_logging(log_level="WARNING")

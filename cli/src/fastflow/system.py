@@ -13,6 +13,7 @@ import fastflow_scheduler.app
 import fastflow_syncer.app
 from fastflow.errors import CliError
 from fastflow.settings import SETTINGS
+from fastflow_contracts.permissions import User, inbox
 from fastflow_contracts.settings import load, names
 from fastflow_contracts.wire import Bus, connect
 
@@ -47,9 +48,12 @@ def parts(environ: Mapping[str, str], *, say: Callable[[str], None]) -> list[Par
     return [Part(name, load(struct, environ, also_known=known), serve[name]) for name, struct in SETTINGS.items()]
 
 
-async def run(all_parts: list[Part], url: str, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+async def run(
+    all_parts: list[Part], url: str, stop: asyncio.Event, ready: Callable[[], None], *, seeds: Mapping[User, str]
+) -> None:
     """Run every part on a bus connection of its own until *stop* is set; call *ready* once all of them could work.
 
+    *seeds*: the NKEY of each service's user, where the bus knows them; else *url* holds what is needed.
     A part that fails, or ends by itself, ends them all. Raises an exception group of what went wrong.
     """
     starting = {part.name for part in all_parts}
@@ -60,7 +64,7 @@ async def run(all_parts: list[Part], url: str, stop: asyncio.Event, ready: Calla
             ready()
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_run(part, url, stop, part_ready), name=part.name) for part in all_parts]
+        tasks = [group.create_task(_run(part, url, seeds, stop, part_ready), name=part.name) for part in all_parts]
         await _stopped(stop, tasks)
         for task in tasks:
             if task.get_name() in starting:
@@ -80,8 +84,11 @@ async def _stopped(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None
         waiting.cancel()
 
 
-async def _run(part: Part, url: str, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
-    async with connect(url, name=f"fastflow-{part.name}") as bus:
+async def _run(
+    part: Part, url: str, seeds: Mapping[User, str], stop: asyncio.Event, ready: Callable[[str], None]
+) -> None:
+    user = User(part.name)
+    async with connect(url, name=f"fastflow-{part.name}", seed=seeds.get(user, ""), inbox=inbox(user)) as bus:
         await part.serve(part.settings, bus, stop, lambda: ready(part.name))
     if not stop.is_set():
         raise ServiceEnded(f"the {part.name} ended by itself; its last log lines may say why.")

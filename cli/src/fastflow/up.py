@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
@@ -15,11 +15,13 @@ from typing import NoReturn
 import click
 
 from fastflow import client, datadir, keyring, system
-from fastflow.bus import embedded_bus
-from fastflow.connection import CONNECT_S, URL_FILE
+from fastflow.bus import USERS, embedded_bus
+from fastflow.bus_users import users_in
+from fastflow.connection import CONNECT_S, URL_FILE, inbox_of
 from fastflow.errors import INTERRUPTED
 from fastflow.plan import Options, Plan, check_port, dashboard, make_plan, with_values
 from fastflow_contracts import streams
+from fastflow_contracts.permissions import User
 from fastflow_contracts.service import now, set_up_logging
 from fastflow_contracts.wire import connect, redacted
 
@@ -72,35 +74,40 @@ async def _up(plan: Plan) -> None:
     _say(click.style(f"fastflow {version('fastflow')}", bold=True) + "\n")
     if key_line:
         _say(key_line)
-    async with _bus(plan) as url:
+    async with _bus(plan) as (url, seeds):
         ready = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             greeter = group.create_task(_greet(plan, url, token, ready, began), name="greeter")
-            await system.run(parts, url, stop, ready.set)
+            await system.run(parts, url, stop, ready.set, seeds=seeds)
             greeter.cancel()
     _say("Stopped.")
 
 
 @contextlib.asynccontextmanager
-async def _bus(plan: Plan) -> AsyncIterator[str]:
-    """A bus with all its streams: the one that was named, or one of our own. Its address is in the data folder."""
+async def _bus(plan: Plan) -> AsyncIterator[tuple[str, Mapping[User, str]]]:
+    """A bus with all its streams: the one that was named, or one of our own. Its address is in the data folder.
+
+    Beside its URL, the services' seeds: of one of our own, which knows its users.
+    """
+    seeds: Mapping[User, str] = {}
     async with contextlib.AsyncExitStack() as stack:
         if plan.nats_url is None:
             url = await stack.enter_async_context(embedded_bus(plan.data_dir, keep=True))
+            seeds = users_in(plan.data_dir / USERS).seeds
         else:
             url = plan.nats_url
-        async with connect(url, name="fastflow-up", connect_s=CONNECT_S) as bus:
+        async with connect(url, name="fastflow-up", inbox=inbox_of(url), connect_s=CONNECT_S) as bus:
             await streams.ensure(bus.js)
         if plan.nats_url is not None:
             datadir.write_private(plan.data_dir / URL_FILE, url + "\n")
         _say(_line("bus", f"{redacted(url)}, with credentials in {_near(plan.data_dir / URL_FILE)}"))
-        yield url
+        yield url, seeds
 
 
 async def _greet(plan: Plan, url: str, token: str | None, ready: asyncio.Event, began: float) -> None:
     """Once a run could start, say what there is and where."""
     await ready.wait()
-    async with connect(url, name="fastflow-up") as bus:
+    async with connect(url, name="fastflow-up", inbox=inbox_of(url)) as bus:
         pipelines = await client.pipelines(bus)
         runners = {each.runner: each for each in await client.runners(bus, now=now())}
         runner = runners.get(plan.environ["FASTFLOW_RUNNER_ID"])

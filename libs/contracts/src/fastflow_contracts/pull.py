@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import uuid
 from collections import deque
 from collections.abc import AsyncGenerator
 from datetime import datetime
@@ -240,6 +241,7 @@ async def newest(bus: Bus, bucket: str, keys: str) -> list[Message]:
 async def _ephemeral(bus: Bus, stream: str, subject: str, after: int | None) -> tuple[str, int]:
     """Create a feed's consumer; return its name and how many messages wait for it."""
     config = ConsumerConfig(
+        name=uuid.uuid4().hex,  # in the request's subject, where permissions see it
         deliver_policy=DeliverPolicy.LAST_PER_SUBJECT if after is None else DeliverPolicy.BY_START_SEQUENCE,
         opt_start_seq=None if after is None else after + 1,
         filter_subject=subject,

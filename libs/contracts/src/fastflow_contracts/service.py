@@ -16,9 +16,12 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.nkey import BadSeed
+from fastflow_contracts.permissions import User, inbox
 from fastflow_contracts.streams import WrongTopology, verify
 from fastflow_contracts.wire import Bus, connect
 
@@ -51,12 +54,25 @@ def now() -> datetime:
 
 
 @contextlib.asynccontextmanager
-async def bus_ready(url: str, *, name: str) -> AsyncIterator[Bus]:
-    """A connected bus whose streams are there; waits up to ``TOPOLOGY_S`` for whoever makes them."""
-    async with connect(url, name=name) as bus:
+async def bus_ready(url: str, *, user: User, credentials: str = "") -> AsyncIterator[Bus]:
+    """A connected bus whose streams are there; waits up to ``TOPOLOGY_S`` for whoever makes them.
+
+    *credentials*: the file with the NKEY seed of *user*; empty: the address holds what is needed. Raises
+    ``nkey.BadSeed`` and what ``connect`` and ``verify`` raise.
+    """
+    seed = seed_in(credentials) if credentials else ""
+    async with connect(url, name=f"{user.value}-{process_identity()}", seed=seed, inbox=inbox(user)) as bus:
         async with asyncio.timeout(TOPOLOGY_S + 5):
             await _wait_for_topology(bus)
         yield bus
+
+
+def seed_in(credentials: str) -> str:
+    """The NKEY seed in a file. Raises ``nkey.BadSeed``."""
+    try:
+        return Path(credentials).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSeed(f"the credentials {credentials} cannot be read: {error}.") from None
 
 
 async def _wait_for_topology(bus: Bus) -> None:

@@ -26,8 +26,10 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
+from fastflow_contracts import nkey
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.streams import bucket_stream
+from fastflow_contracts.subjects import INBOX
 
 log = logging.getLogger(__name__)
 
@@ -296,6 +298,16 @@ class Bus:
 
 
 class _Client(Client):
+    def __init__(self, seed: str) -> None:
+        super().__init__()
+        self._seed = seed
+        if seed:
+            # The client would take it from the `nkeys` package alone; see `nkey`.
+            self._public_nkey = nkey.public_key(seed)
+
+    def sign(self, nonce: str) -> bytes:
+        return nkey.sign(self._seed, nonce)
+
     async def request(self, *args: Any, **kwargs: Any) -> Msg:
         """As inherited, but a cancellation that meets the answer is kept: ``wait_for`` loses it before Python 3.12."""
         task = asyncio.current_task()
@@ -338,19 +350,26 @@ def redacted(url: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def connect(url: str, *, name: str, connect_s: float = CONNECT_S) -> AsyncIterator[Bus]:
+async def connect(
+    url: str, *, name: str, seed: str = "", inbox: str = INBOX, connect_s: float = CONNECT_S
+) -> AsyncIterator[Bus]:
     """A connection that reconnects for ever; leaving the context flushes and closes it.
 
-    *url*: ``nats://[user:password@]host:port``, several separated by commas. Raises ``Unavailable`` after *connect_s*
-    with the last trouble there was. Later trouble is logged, and not again while it stays the same.
+    *url*: ``nats://[user:password@]host:port``, several separated by commas. *seed*: the NKEY that proves who this is,
+    instead of a password. *inbox*: prefix of the subjects on which answers come (``permissions.inbox``). Raises
+    ``Unavailable`` after *connect_s* with the last trouble there was, ``nkey.BadSeed``. Later trouble is logged, and
+    not again while it stays the same.
     """
-    client = _Client()
+    client = _Client(seed)
     bus = Bus(client)
     is_open = False
     trouble: str | None = None
 
     async def on_error(error: Exception) -> None:
         nonlocal trouble
+        if "permissions violation" in str(error).lower():
+            log.error("the bus denies: %s", error)
+            return
         before, trouble = trouble, str(error) or type(error).__name__
         if is_open and trouble != before:  # while it is down, the client tells of every try
             log.warning("bus trouble: %s", trouble)
@@ -381,6 +400,8 @@ async def connect(url: str, *, name: str, connect_s: float = CONNECT_S) -> Async
                 ping_interval=5,
                 max_outstanding_pings=2,
                 pending_size=-1,  # while disconnected a publish fails at once instead of being replayed much later
+                inbox_prefix=inbox,
+                signature_cb=client.sign if seed else None,
                 error_cb=on_error,
                 disconnected_cb=on_disconnected,
                 reconnected_cb=on_reconnected,

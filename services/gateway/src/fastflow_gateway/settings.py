@@ -19,6 +19,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     nats_url: Annotated[str, Env("FASTFLOW_NATS_URL", "Address of the bus, credentials included.", secret=True)] = (
         "nats://127.0.0.1:4222"
     )
+    nats_credentials: Annotated[
+        str, Env("FASTFLOW_NATS_CREDENTIALS", "File with this service's NKEY seed, as `fastflow bus init` writes it.")
+    ] = ""
     host: Annotated[str, Env("FASTFLOW_HOST", "Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Env("FASTFLOW_PORT", "Port to listen on; 0 = any free one.", least=0, most=65_535)] = 8000
     admin_token: Annotated[

@@ -70,7 +70,7 @@ class Intake:
 
     async def _answer(self, message: Message, decision: Decision) -> None:
         reply = message.header(REPLY_HEADER)
-        if reply:
+        if reply and subjects.is_inbox(reply):
             try:
                 await self._bus.tell(reply, messages.DECISION.encode(decision))
             except Unavailable as error:

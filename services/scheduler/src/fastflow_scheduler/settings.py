@@ -16,6 +16,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     nats_url: Annotated[str, Env("FASTFLOW_NATS_URL", "Address of the bus, credentials included.", secret=True)] = (
         "nats://127.0.0.1:4222"
     )
+    nats_credentials: Annotated[
+        str, Env("FASTFLOW_NATS_CREDENTIALS", "File with this service's NKEY seed, as `fastflow bus init` writes it.")
+    ] = ""
     default_python_version: Annotated[
         str, Env("DEFAULT_PYTHON_VERSION", "Interpreter of pipelines that name none.")
     ] = "3.11"

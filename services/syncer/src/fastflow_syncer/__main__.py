@@ -6,7 +6,8 @@ import asyncio
 import os
 import sys
 
-from fastflow_contracts.service import EXIT_USAGE, bus_ready, log_ready, process_identity, run_service
+from fastflow_contracts.permissions import User
+from fastflow_contracts.service import EXIT_USAGE, bus_ready, log_ready, run_service
 from fastflow_contracts.settings import BadSettings, load
 from fastflow_syncer.app import serve
 from fastflow_syncer.settings import Settings
@@ -21,7 +22,7 @@ def main() -> None:
         raise SystemExit(EXIT_USAGE) from None
 
     async def syncer(stop: asyncio.Event) -> None:
-        async with bus_ready(settings.nats_url, name=f"syncer-{process_identity()}") as bus:
+        async with bus_ready(settings.nats_url, user=User.SYNCER, credentials=settings.nats_credentials) as bus:
             await serve(settings, bus, stop, ready=log_ready)
 
     run_service("syncer", syncer, log_json=settings.log_json, log_level=settings.log_level)

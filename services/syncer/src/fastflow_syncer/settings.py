@@ -17,6 +17,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     nats_url: Annotated[str, Env("FASTFLOW_NATS_URL", "Address of the bus, credentials included.", secret=True)] = (
         "nats://127.0.0.1:4222"
     )
+    nats_credentials: Annotated[
+        str, Env("FASTFLOW_NATS_CREDENTIALS", "File with this service's NKEY seed, as `fastflow bus init` writes it.")
+    ] = ""
     pipelines_dir: Annotated[
         str, Env("PIPELINES_DIR", "Folder of the pipelines; watched. Not used with GIT_REPO_URL.")
     ] = "pipelines"
