@@ -1,4 +1,4 @@
-"""The pages of schedules and of the graph in a real browser, on a real bus, with a real scheduler."""
+"""Graph, schedules, and what comes of runs, in a real browser, on a real bus, with a real scheduler."""
 
 from __future__ import annotations
 
@@ -7,12 +7,20 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 from playwright.async_api import Page, expect
 
+from fastflow_contracts.ids import check_run_id
+from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipeline import DownstreamTrigger, ScheduleEntry
+from fastflow_contracts.retry import FixedDelay
+from fastflow_contracts.run import ErrorType
+from fastflow_contracts.runs import RunStore
+from fastflow_contracts.service import now
+from fastflow_contracts.subjects import RunRef
 from fastflow_contracts.wire import Bus
-from tests.support.dashboard import browser, dashboard
-from tests.support.records import a_bundle, publish_pipeline
+from tests.support.dashboard import Hands, browser, dashboard
+from tests.support.records import a_bundle, a_run, publish_pipeline
 
 pytestmark = pytest.mark.browser
 
@@ -125,3 +133,58 @@ async def test_switches_work_without_scripts(bus: Bus, url: str) -> None:
         await page.get_by_role("switch").click()
         await expect(page.get_by_text("It is switched off.")).to_be_visible()
         await expect(page).to_have_url(f"{url}/schedules")
+
+
+async def test_a_run_shows_what_came_of_it_as_it_happens(bus: Bus, page: Page) -> None:
+    """Its children appear on its page after its end, refused starts with the reason; each leads back to it."""
+    hands, code = Hands(bus), a_bundle(main_py="")
+    triggers = tuple(DownstreamTrigger(pipeline=name) for name in ("hello", "gone"))
+    await publish_pipeline(bus, "first", code, downstream_triggers=triggers)
+    await page.goto("/pipelines/first/start")
+    await page.get_by_role("button", name="Start run").click()
+    await page.wait_for_url("**/runs/*")
+    url = page.url
+    run = await hands.claim(RunRef(PipelineName("first"), check_run_id(url.rpartition("/")[2])))
+    await expect(page.locator("#status")).to_have_text("Running")
+    await hands.finish(run)
+    chain = page.get_by_role("region", name="Chain")
+    await expect(chain).to_contain_text("Not started")
+    await expect(chain.locator(".reason")).to_contain_text("there is no pipeline gone")
+    child = chain.get_by_role("link", name="hello")
+    await expect(chain).to_contain_text("Waiting")
+    await child.click()
+    await page.get_by_role("region", name="Chain").get_by_role("link", name="first").click()
+    await expect(page).to_have_url(url)
+
+
+async def test_a_waiting_retry_counts_down_on_its_page_and_in_the_list(bus: Bus, page: Page) -> None:
+    """With the number of the attempt to come."""
+    hands, run = Hands(bus), a_run("hello", retry_attempts=2, retry_strategy=FixedDelay(delay=3600))
+    await RunStore(bus).create(run, None)
+    await hands.finish(await hands.claim(run.ref), exit_code=1, error_type=ErrorType.SCRIPT_ERROR)
+    for path in (f"/runs/{run.id}", "/runs"):
+        await page.goto(path)
+        await expect(page.get_by_text("Waiting for attempt 2 of 3, due in ")).to_be_visible()
+        countdown = page.locator("time[data-until]")
+        await expect(countdown).not_to_have_text(await countdown.inner_text())
+
+
+async def test_a_crash_loop_is_seen_wherever_its_daemon_is(bus: Bus, page: Page) -> None:
+    """On the list, on its page, and on the pages of its runs."""
+    hands = Hands(bus)
+    parent = None
+    for _ in range(3):
+        order = {"triggered_by": "daemon_restart", "parent_run_id": parent.id} if parent else {}
+        run = replace(a_run("hello", **order), created_at=now())
+        await RunStore(bus).create(run, None)
+        await hands.finish(
+            await hands.claim(run.ref), exit_code=1, error_type=ErrorType.SCRIPT_ERROR, error_message="ValueError: 7"
+        )
+        parent = run
+    await page.goto("/")
+    await expect(page.locator(".pipeline", has_text="hello")).to_contain_text("Crash loop")
+    for path in ("/pipelines/hello", f"/runs/{run.id}"):
+        await page.goto(path)
+        notice = page.get_by_label("Crash loop")
+        await expect(notice).to_contain_text("3 runs in a row failed soon after they started")
+        await expect(notice).to_contain_text("ValueError: 7")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
 
 from fastflow_contracts import messages, subjects
+from fastflow_contracts.limits import ALL_RUNNING, LIMIT, LimitSet, Member
 from fastflow_contracts.manifest import Problem
 from fastflow_contracts.messages import Skip, SyncReport, SyncStatus
 from fastflow_contracts.run import Run
@@ -244,3 +245,32 @@ async def test_every_route_of_the_api_is_in_its_description(bus: Bus) -> None:
         return set()
 
     assert references(document) <= {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+
+
+async def test_a_waiting_run_names_the_limit_that_the_runners_hold(bus: Bus) -> None:
+    """With slots to spare and as many running as MAX_CONCURRENT_RUNS allows; it waits for a runner otherwise."""
+    running, waiting = await claim(bus, await store(bus, a_run(created=1))), await store(bus, a_run(created=2))
+    member = Member(pipeline=running.pipeline, run_id=running.id)
+    await bus.put(subjects.RUNS, ALL_RUNNING, LIMIT.encode(LimitSet(most=1, members=(member,))))
+    await bus.put(subjects.RUNNERS, subjects.runner_key("r1"), messages.PRESENCE.encode(a_presence(slots=4, busy=1)))
+    async with running_gateway(bus) as client:
+        shown = (await client.get(f"/api/runs/{waiting.id}")).json
+        assert shown["waiting_on"] == "the limit on all runs: 1 of 1 are running (MAX_CONCURRENT_RUNS)"
+        await finish(bus, running)
+        async with asyncio.timeout(5):
+            while shown["waiting_on"] != "a runner to take it":
+                shown = (await client.get(f"/api/runs/{waiting.id}")).json
+
+
+async def test_a_crash_loop_is_told_with_its_pipeline(bus: Bus) -> None:
+    """How often, since when, and what went wrong last."""
+    await publish_pipeline(bus, "demo", a_bundle(main_py=""))
+    runs: list[Run] = []
+    for _ in range(3):
+        order = {"triggered_by": "daemon_restart", "parent_run_id": runs[-1].id} if runs else {}
+        run = replace(a_run(**order), created_at=now())
+        runs.append(await finish(bus, await claim(bus, await store(bus, run)), exit_code=1))
+    async with running_gateway(bus) as client:
+        loop = (await client.get("/api/pipelines/demo")).json["crash_loop"]
+        assert (loop["crashes"], datetime.fromisoformat(loop["since"])) == (3, runs[0].created_at)
+        assert (await client.get("/api/pipelines")).json[0]["crash_loop"] == loop

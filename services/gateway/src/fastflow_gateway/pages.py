@@ -7,24 +7,20 @@ Everything works with plain pages and forms; scripts only keep them fresh, by as
 from __future__ import annotations
 
 import asyncio
-import uuid
 from typing import Final, get_args
 
 from aiohttp import web
 
 from fastflow_contracts import subjects
-from fastflow_contracts.ids import RunId
 from fastflow_contracts.messages import PipelineRecord
 from fastflow_contracts.run import Status, TriggeredBy
 from fastflow_contracts.service import now
 from fastflow_contracts.triggers import BadTrigger
-from fastflow_gateway import actions, api, auth, events, keys, pages_overviews, pages_secrets, shapes, views
+from fastflow_gateway import actions, api, auth, events, keys, pages_overviews, pages_run, pages_secrets, shapes, views
 from fastflow_gateway import pages_facts as facts
 from fastflow_gateway import pages_views as drawn
 from fastflow_gateway.follow import Busy
-from fastflow_gateway.history import BadCursor, Known, Query
-from fastflow_gateway.middleware import POLICY
-from fastflow_gateway.notebooks import NOTEBOOKS
+from fastflow_gateway.history import BadCursor, Query
 from fastflow_gateway.pages_form import StartForm, read_form, trigger_of
 from fastflow_gateway.pages_render import RENDERER, Renderer
 from fastflow_gateway.sse import event_stream
@@ -59,10 +55,8 @@ def setup(app: web.Application) -> None:
     app.router.add_get("/pipelines/{name}/start", start_page)
     app.router.add_post("/pipelines/{name}/start", start)
     app.router.add_get("/runs", runs_page)
-    app.router.add_get("/runs/{id}", run_page)
-    app.router.add_post("/runs/{id}/cancel", cancel)
-    app.router.add_post("/runs/{id}/retry", retry)
     app.router.add_post("/sync", sync)
+    pages_run.setup(app)
     pages_overviews.setup(app)
     app.router.add_get("/live", live)
     pages_secrets.setup(app)
@@ -81,6 +75,7 @@ async def pipeline_page(request: web.Request) -> web.Response:
         record,
         tally=model.history.tally(record.name),
         last_runs=runs[:STRIP_RUNS],
+        crashes=model.crashes(record.name, now()),
         files=await request.app[keys.SHELF].texts(record),
         skips=model.skips(record.name, SKIPS),
     )
@@ -102,7 +97,7 @@ async def pipeline_page(request: web.Request) -> web.Response:
 
 async def start_page(request: web.Request) -> web.Response:
     record = await api.pipeline_record(request)
-    return _start(request, record, StartForm(key=_fresh_key()))
+    return _start(request, record, StartForm(key=pages_run.fresh_key()))
 
 
 async def start(request: web.Request) -> web.Response:
@@ -112,10 +107,10 @@ async def start(request: web.Request) -> web.Response:
     try:
         started = await actions.start(request.app, record.name, trigger_of(form))
     except BadTrigger as error:
-        return _start(request, record, form.refused(str(error), _fresh_key()), status=error.status)
+        return _start(request, record, form.refused(str(error), pages_run.fresh_key()), status=error.status)
     except api.Refused as error:
-        return _start(request, record, form.refused(str(error), _fresh_key()), status=error.status)
-    raise _to_run(started)
+        return _start(request, record, form.refused(str(error), pages_run.fresh_key()), status=error.status)
+    raise pages_run.to_run(started)
 
 
 async def runs_page(request: web.Request) -> web.Response:
@@ -149,30 +144,6 @@ async def runs_page(request: web.Request) -> web.Response:
         newest_url=drawn.link("/runs", chosen.items()) if cursor else None,
         older_url=drawn.link("/runs", [*chosen.items(), ("cursor", older)]) if older else None,
     )
-
-
-async def run_page(request: web.Request) -> web.Response:
-    return await _run(request, await api.known_run(request))
-
-
-async def cancel(request: web.Request) -> web.Response:
-    known = await api.known_run(request)
-    try:
-        await actions.cancel(request.app, known)
-    except api.Refused as error:
-        return await _run(request, await api.known_run(request), flash=str(error), status=error.status)
-    raise web.HTTPSeeOther(f"/runs/{known.run.id}")
-
-
-async def retry(request: web.Request) -> web.Response:
-    """Start it once more, with the same code and variables, and go to the new run."""
-    known = await api.known_run(request)
-    key = str((await request.post()).get("key", ""))
-    try:
-        started = await actions.retry(request.app, known.run, triggered_by="manual", key=key or None)
-    except api.Refused as error:
-        return await _run(request, known, flash=str(error), status=error.status)
-    raise _to_run(started)
 
 
 async def sync(request: web.Request) -> web.Response:
@@ -225,13 +196,14 @@ def error_page(request: web.Request, status: int, detail: str) -> web.Response:
 
 def _pipelines(request: web.Request, *, flash: str | None = None, status: int = 200) -> web.Response:
     model = request.app[keys.MODEL]
-    q = request.query.get("q", "")
+    at, q = now(), request.query.get("q", "")
     tags = [tag for tag in request.query.getall("tags", []) if tag]
     listed = [
         views.pipeline(
             record,
             tally=model.history.tally(record.name),
             last_runs=model.history.latest(record.name, STRIP_RUNS),
+            crashes=model.crashes(record.name, at),
         )
         for record in model.pipelines()
     ]
@@ -257,36 +229,3 @@ def _start(request: web.Request, record: PipelineRecord, form: StartForm, *, sta
     return request.app[RENDERER].page(
         request, "start.html", status=status, here="pipelines", pipeline=pipeline, form=form
     )
-
-
-async def _run(request: web.Request, known: Known, *, flash: str | None = None, status: int = 200) -> web.Response:
-    at = now()
-    run = views.run(known.run, capacity=request.app[keys.MODEL].capacity(at), now=at)
-    notebook = await request.app[NOTEBOOKS].shown(known.run) if known.run.order.kind == "notebook" else ()
-    page = request.app[RENDERER].page(
-        request,
-        "run.html",
-        status=status,
-        here="runs",
-        live="/live" if run.finished_at is None else None,
-        flash=flash,
-        run=run,
-        active=run.finished_at is None,
-        phases=drawn.phases(run, at),
-        facts=facts.run_facts(run),
-        attempts=facts.attempts(run),
-        retry_key=_fresh_key(),
-        notebook=notebook,
-    )
-    if notebook:  # outputs that are HTML are shown in frames
-        page.headers["Content-Security-Policy"] = f"{POLICY}; frame-src 'self'"
-    return page
-
-
-def _to_run(started: Known | RunId) -> web.HTTPSeeOther:
-    run_id = started.run.id if isinstance(started, Known) else started
-    return web.HTTPSeeOther(f"/runs/{run_id}")
-
-
-def _fresh_key() -> str:
-    return uuid.uuid4().hex

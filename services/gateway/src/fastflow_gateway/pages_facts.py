@@ -20,7 +20,6 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     text: str = ""
-    url: str | None = None
     at: datetime | None = None
     mono: bool = False
     title: str = ""
@@ -79,8 +78,6 @@ def run_facts(run: shapes.Run) -> list[Fact]:
         found.append(Fact(name="Configuration", text=run.run_config_id))
     if run.scheduled_for is not None:
         found.append(Fact(name="Slot", text=words.exact(run.scheduled_for)))
-    if run.parent_run_id is not None:
-        found.append(Fact(name="Parent", text=words.short(run.parent_run_id), url=f"/runs/{run.parent_run_id}"))
     found.append(Fact(name="Created", at=run.created_at))
     if run.finished_at is not None:
         found.append(Fact(name="Finished", at=run.finished_at))

@@ -22,6 +22,7 @@ from fastflow_gateway import pages_graph as graphs
 from fastflow_gateway import pages_views as views
 from fastflow_gateway import pages_words as words
 from fastflow_gateway.pages_strip import strip
+from fastflow_gateway.waiting import without_time
 
 HERE: Final = Path(__file__).parent
 HEADERS: Final = {"Referrer-Policy": "same-origin"}
@@ -112,6 +113,7 @@ def _environment() -> jinja2.Environment:
         "trigger_words": words.trigger_words,
         "until": lambda start, end: words.seconds_between(start, end or now()),
         "why_not": views.why_not,
+        "without_time": without_time,
     }
     return made
 

@@ -23,18 +23,21 @@ from fastflow_contracts.links import LINK_SET, LinkSet
 from fastflow_contracts.messages import PRESENCE_S, PipelineRecord, Presence, Skip, SyncStatus
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pull import Message, feed
-from fastflow_contracts.run import Status
+from fastflow_contracts.run import Run, Status
 from fastflow_contracts.runs import NoSuchRun, RunStore
 from fastflow_contracts.schedule_state import SCHEDULE_STATE, SWITCH, ScheduleState
 from fastflow_contracts.streams import bucket_stream
 from fastflow_contracts.subjects import JobRef
 from fastflow_contracts.wire import Bus, BusError
+from fastflow_gateway.crashes import crash_loop
 from fastflow_gateway.history import History, Known
 from fastflow_gateway.linkbook import LinkBook
 from fastflow_gateway.waiting import Capacity
 
 log = logging.getLogger(__name__)
 
+LATEST: Final = 10
+"""Of the newest runs of a pipeline one must be a restart for it to be in a crash loop."""
 SKIPS_MAX: Final = 1000
 """Refused starts that are remembered."""
 GONE_S: Final = 3 * PRESENCE_S
@@ -115,6 +118,15 @@ class ReadModel:
     def capacity(self, now: datetime) -> Capacity:
         """How much may run at once at *now*, and how much does."""
         return Capacity(self.runners(now), self.history.count(Status.RUNNING), self._running_max)
+
+    def crashes(self, pipeline: str, now: datetime) -> tuple[Run, ...]:
+        """The crashed runs of the loop that a daemon is in, newest first; empty if it is in none."""
+
+        def find(run_id: RunId) -> Run | None:
+            known = self.history.get(run_id)
+            return known.run if known else None
+
+        return crash_loop(self.history.latest(pipeline, LATEST), find, now)
 
     def skips(self, pipeline: PipelineName, number: int) -> list[Skip]:
         """The newest refused starts of one pipeline, newest first."""

@@ -75,10 +75,14 @@ async def show_daily_stats(request: web.Request) -> web.Response:
 
 def pipelines(model: ReadModel, *, tags: str = "", q: str = "") -> list[shapes.Pipeline]:
     """Those that match, by name. *tags*: separated by commas, all must be there."""
+    at = now()
     wanted_tags = {tag.strip() for tag in tags.split(",") if tag.strip()}
     shown = (
         views.pipeline(
-            record, tally=model.history.tally(record.name), last_runs=model.history.latest(record.name, LAST_RUNS)
+            record,
+            tally=model.history.tally(record.name),
+            last_runs=model.history.latest(record.name, LAST_RUNS),
+            crashes=model.crashes(record.name, at),
         )
         for record in model.pipelines()
     )
@@ -92,6 +96,7 @@ async def pipeline_detail(app: web.Application, record: PipelineRecord) -> shape
         record,
         tally=model.history.tally(record.name),
         last_runs=model.history.latest(record.name, LAST_RUNS),
+        crashes=model.crashes(record.name, now()),
         files=await app[keys.SHELF].texts(record),
         skips=model.skips(record.name, SKIPS_SHOWN),
     )

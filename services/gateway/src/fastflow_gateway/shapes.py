@@ -133,6 +133,17 @@ class RunMark(Shape, frozen=True, kw_only=True):
     finished_at: datetime | None
 
 
+class CrashLoop(Shape, frozen=True, kw_only=True):
+    """A daemon fails soon after every restart."""
+
+    crashes: int
+    """In a row; at most 100 are counted."""
+    since: datetime
+    """When the first of them was created."""
+    error_message: str | None
+    """Of the last one."""
+
+
 class Schedule(Shape, frozen=True, kw_only=True):
     """What starts runs of a pipeline by time."""
 
@@ -180,6 +191,7 @@ class Pipeline(Shape, frozen=True, kw_only=True):
     """Pending or running."""
     last_runs: tuple[RunMark, ...]
     """Newest first."""
+    crash_loop: CrashLoop | None
     metadata: dict[str, Any] | None
     """The live version's pipeline.json, normalised; secrets are shown as ``***``."""
 
@@ -188,6 +200,7 @@ class Skip(Shape, frozen=True, kw_only=True):
     """A start that was refused."""
 
     at: datetime
+    pipeline_name: str
     reason: str
     triggered_by: TriggeredBy
     run_config_id: str | None

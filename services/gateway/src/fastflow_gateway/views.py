@@ -7,7 +7,7 @@ lose their values.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Literal, assert_never
 from urllib.parse import quote
@@ -129,9 +129,15 @@ def mark(record: records.Run) -> shapes.RunMark:
     )
 
 
-def pipeline(record: PipelineRecord, *, tally: Tally, last_runs: Iterable[records.Run]) -> shapes.Pipeline:
-    """*last_runs*: newest first."""
-    return shapes.Pipeline(**_pipeline_fields(record, tally, last_runs))
+def pipeline(
+    record: PipelineRecord,
+    *,
+    tally: Tally,
+    last_runs: Iterable[records.Run],
+    crashes: Sequence[records.Run] = (),
+) -> shapes.Pipeline:
+    """*last_runs*: newest first. *crashes*: what ``crashes.crash_loop`` found."""
+    return shapes.Pipeline(**_pipeline_fields(record, tally, last_runs, crashes))
 
 
 def pipeline_detail(
@@ -139,12 +145,13 @@ def pipeline_detail(
     *,
     tally: Tally,
     last_runs: Iterable[records.Run],
+    crashes: Sequence[records.Run] = (),
     files: Mapping[str, str],
     skips: Iterable[messages.Skip],
 ) -> shapes.PipelineDetail:
     """*files*: text by name, as stored; *skips*: newest first."""
     return shapes.PipelineDetail(
-        **_pipeline_fields(record, tally, last_runs),
+        **_pipeline_fields(record, tally, last_runs, crashes),
         files={name: hide_secrets(text) if name.endswith(".json") else text for name, text in files.items()},
         webhooks=tuple(_webhooks(record)),
         skipped=tuple(map(skip, skips)),
@@ -177,6 +184,7 @@ def schedule(given: SpecSchedule) -> shapes.Schedule:
 def skip(record: messages.Skip) -> shapes.Skip:
     return shapes.Skip(
         at=record.at,
+        pipeline_name=record.pipeline,
         reason=record.reason,
         triggered_by=record.triggered_by,
         run_config_id=record.run_config_id,
@@ -236,7 +244,21 @@ def sync_status(record: messages.SyncStatus | None) -> shapes.SyncStatus:
     )
 
 
-def _pipeline_fields(record: PipelineRecord, tally: Tally, last_runs: Iterable[records.Run]) -> dict[str, Any]:
+def crash_loop(crashes: Sequence[records.Run]) -> shapes.CrashLoop | None:
+    """*crashes*: newest first; none: there is no loop."""
+    if not crashes:
+        return None
+    newest, oldest = crashes[0], crashes[-1]
+    return shapes.CrashLoop(
+        crashes=len(crashes),
+        since=oldest.created_at,
+        error_message=newest.attempts[-1].error_message if newest.attempts else None,
+    )
+
+
+def _pipeline_fields(
+    record: PipelineRecord, tally: Tally, last_runs: Iterable[records.Run], crashes: Sequence[records.Run]
+) -> dict[str, Any]:
     live: Version | None = record.live
     spec = live.spec if live else PipelineSpec()
     return {
@@ -262,6 +284,7 @@ def _pipeline_fields(record: PipelineRecord, tally: Tally, last_runs: Iterable[r
         "failed_runs": tally.failed,
         "active_runs": tally.active,
         "last_runs": tuple(map(mark, last_runs)),
+        "crash_loop": crash_loop(crashes),
         "metadata": hidden(msgspec.to_builtins(spec)) if live else None,
     }
 

@@ -13,6 +13,7 @@ from fastflow_contracts.run import Ended, Pending, Running
 ENVIRONMENT = "its environment: interpreter and packages are being prepared"
 NO_RUNNER = "a runner: none is connected"
 TAKER = "a runner to take it"
+_DUE = ", due in "
 
 
 class Capacity(NamedTuple):
@@ -34,14 +35,19 @@ def waiting_on(record: records.Run, *, capacity: Capacity, now: datetime) -> str
             return ENVIRONMENT if prepared_at is None else None
         case Pending() as state if state.not_before > now:
             seconds = max(1, round((state.not_before - now).total_seconds()))
-            return f"{what_is_due(record)}, due in {_countdown(seconds)}"
+            return f"{_what_is_due(record)}{_DUE}{_countdown(seconds)}"
         case Pending():
             return _waiting_on_room(record, capacity)
         case _:
             assert_never(record.state)
 
 
-def what_is_due(record: records.Run) -> str:
+def without_time(words: str) -> str:
+    """What ``waiting_on`` said, for those who count the time down themselves."""
+    return words.partition(_DUE)[0]
+
+
+def _what_is_due(record: records.Run) -> str:
     """What a run does next that waits for its time."""
     if record.attempts:
         return f"attempt {len(record.attempts) + 1} of {record.order.retry_attempts + 1}"

@@ -164,6 +164,7 @@ function refreshSoon() {
   }
   const start = performance.now();
   refreshing = refresh()
+    .then((isLive) => isLive === false && stopFollowing())
     .catch(() => {})
     .then(() => new Promise((done) => setTimeout(done, Math.max(PAUSE_MS, 10 * (performance.now() - start)))))
     .then(() => {
@@ -175,11 +176,12 @@ function refreshSoon() {
     });
 }
 const live = document.body.dataset.live;
+let end = () => {};
 if (live) {
-  const end = follow(live, (event) => void (event === "changed" && refreshSoon()), { onState: showConnection, pauseWhenHidden: true });
-  document.addEventListener("over", () => {
-    end();
-    showConnection("closed");
-    refreshSoon();
-  });
+  end = follow(live, (event) => void (event === "changed" && refreshSoon()), { onState: showConnection, pauseWhenHidden: true });
+  document.addEventListener("over", refreshSoon);
+}
+function stopFollowing() {
+  end();
+  showConnection("closed");
 }

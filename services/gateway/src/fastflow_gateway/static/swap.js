@@ -1,5 +1,5 @@
 // Brings the marked regions of this page up to what the server would render now. Elements that stay keep their focus,
-// their scroll position and what the user opened.
+// their scroll position and what the user opened. Tells whether the page may still change.
 
 const LIVES_HERE = new Set(["open", "hidden"]); // attributes that belong to the user of this page
 
@@ -14,6 +14,7 @@ export async function refresh() {
   }
   document.title = fresh.title;
   document.dispatchEvent(new CustomEvent("swapped"));
+  return "live" in fresh.body.dataset;
 }
 
 export function morph(old, next) {
