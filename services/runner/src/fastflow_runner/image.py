@@ -56,7 +56,7 @@ async def ensure_worker_image(
     trust besides Debian's. Two runners building at once end with the same image. Raises ``ImageFailed``.
     """
     context = worker_context(ca_bundle)
-    arguments = {"WORKER_BASE_IMAGE": base_image, "WORKER_PYTHON": WORKER_PYTHON}
+    arguments = worker_arguments(base_image)
     reference = worker_reference(context, arguments)
     try:
         await docker.images.inspect(reference)
@@ -81,6 +81,11 @@ def worker_context(ca_bundle: Path | None) -> dict[str, bytes]:
     return context
 
 
+def worker_arguments(base_image: str) -> dict[str, str]:
+    """The build's arguments."""
+    return {"WORKER_BASE_IMAGE": base_image, "WORKER_PYTHON": WORKER_PYTHON}
+
+
 def worker_reference(context: Mapping[str, bytes], arguments: Mapping[str, str]) -> str:
     """Name the image after everything that decides its content."""
     digest = hashlib.sha256()
@@ -99,7 +104,7 @@ async def _build(
     last: deque[str] = deque(maxlen=ERROR_LINES_MAX)
     try:
         async for step in docker.images.build(
-            fileobj=_tar(context),
+            fileobj=io.BytesIO(context_tar(context)),
             encoding="identity",
             tag=reference,
             buildargs=arguments,
@@ -117,12 +122,12 @@ async def _build(
         raise ImageFailed("\n".join([f"The worker image was not built within {BUILD_S_MAX:.0f} s:", *last])) from error
 
 
-def _tar(context: Mapping[str, bytes]) -> io.BytesIO:
+def context_tar(context: Mapping[str, bytes]) -> bytes:
+    """The build context as the daemon gets it; the same bytes for the same files."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for name, content in sorted(context.items()):
             member = tarfile.TarInfo(name)
             member.size, member.mode = len(content), 0o644
             tar.addfile(member, io.BytesIO(content))
-    archive.seek(0)
-    return archive
+    return archive.getvalue()

@@ -77,7 +77,9 @@ class DockerSandboxes:
         labels = {**spec.labels, LABEL_SCOPE: self._scope, LABEL_TOKEN: token.hex()}
         await self._ensure_network(spec.network)
         async with _answers(spec.name):
-            container = await _seen_through(self._docker.containers.create(_config(spec, labels), name=spec.name))
+            container = await _seen_through(
+                self._docker.containers.create(container_config(spec, labels), name=spec.name)
+            )
         stream: RawStream | None = None
         try:
             async with _answers(spec.name):
@@ -167,15 +169,7 @@ class DockerSandboxes:
 
     async def _create_network(self, name: str) -> None:
         try:
-            await self._docker.networks.create(
-                {
-                    "Name": name,
-                    "Driver": "bridge",
-                    "CheckDuplicate": True,
-                    "Options": {"com.docker.network.bridge.enable_icc": "false"},
-                    "Labels": {LABEL_SCOPE: self._scope},
-                }
-            )
+            await self._docker.networks.create(network_config(name, self._scope))
         except DockerError as error:
             if error.status == 409:
                 raise _NameTaken from error
@@ -297,8 +291,8 @@ async def _state(docker: aiodocker.Docker, name: str) -> dict[str, Any]:
     return state
 
 
-def _config(spec: SandboxSpec, labels: dict[str, str]) -> dict[str, Any]:
-    """The body of the daemon's create call."""
+def container_config(spec: SandboxSpec, labels: dict[str, str]) -> dict[str, Any]:
+    """The body of the daemon's create call: all that a sandbox asks of it. The proxy lets nothing else pass."""
     host: dict[str, Any] = {
         "CapDrop": ["ALL"],
         "SecurityOpt": ["no-new-privileges:true"],
@@ -337,6 +331,17 @@ def _config(spec: SandboxSpec, labels: dict[str, str]) -> dict[str, Any]:
         "StopSignal": "SIGKILL",
         "Healthcheck": {"Test": ["NONE"]},
         "HostConfig": host,
+    }
+
+
+def network_config(name: str, scope: str) -> dict[str, Any]:
+    """The body of the call that makes the network of runs: a bridge whose containers do not see each other."""
+    return {
+        "Name": name,
+        "Driver": "bridge",
+        "CheckDuplicate": True,
+        "Options": {"com.docker.network.bridge.enable_icc": "false"},
+        "Labels": {LABEL_SCOPE: scope},
     }
 
 

@@ -1,0 +1,70 @@
+"""``python -m fastflow_runner.proxy``: the door to Docker's socket, configured by its environment as the runner is."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from fastflow_contracts.service import EXIT_USAGE, log_ready, run_service
+from fastflow_contracts.settings import BadSettings, Env, load, names
+from fastflow_runner.image import context_tar, worker_arguments, worker_context, worker_reference
+from fastflow_runner.proxy.door import Door
+from fastflow_runner.proxy.rules import Build, Ours
+from fastflow_runner.settings import Settings as RunnerSettings
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Those of the runner that say what is ours, and where the two sides are."""
+
+    listen: Annotated[
+        str, Env("FASTFLOW_PROXY_LISTEN", "Where runners find it: host:port, or the path of a Unix socket.")
+    ] = "127.0.0.1:2375"
+    socket: Annotated[str, Env("FASTFLOW_PROXY_SOCKET", "The daemon's socket.")] = "/var/run/docker.sock"
+    store_volume: Annotated[str, Env("FASTFLOW_STORE_VOLUME", "As the runner's.")] = "fastflow-store"
+    network: Annotated[str, Env("FASTFLOW_NETWORK", "As the runner's.")] = "fastflow"
+    worker_base_image: Annotated[str, Env("WORKER_BASE_IMAGE", "As the runner's.")] = "debian:bookworm-slim"
+    worker_image: Annotated[str, Env("FASTFLOW_WORKER_IMAGE", "As the runner's.")] = ""
+    ca_bundle: Annotated[str, Env("FASTFLOW_CA_BUNDLE", "As the runner's.")] = ""
+    log_json: Annotated[bool, Env("LOG_JSON", "Log JSON lines instead of text.")] = False
+    log_level: Annotated[str, Env("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")] = "INFO"
+
+
+def ours(settings: Settings) -> Ours:
+    """What the runner of the same settings asks for."""
+    if settings.worker_image:
+        return Ours(frozenset({settings.worker_image}), settings.network, settings.store_volume)
+    context = worker_context(Path(settings.ca_bundle) if settings.ca_bundle else None)
+    arguments = worker_arguments(settings.worker_base_image)
+    reference = worker_reference(context, arguments)
+    build = Build(reference, context_tar(context), arguments)
+    return Ours(frozenset({reference}), settings.network, settings.store_volume, build)
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Let runners through until *stop* is set. Attachments end with it; runners attach again to the next one."""
+    async with Door(ours(settings), settings.socket).open(settings.listen):
+        log_ready()
+        await stop.wait()
+
+
+def main() -> None:
+    """Never returns."""
+    try:
+        settings = load(Settings, os.environ, also_known=names(RunnerSettings))
+    except BadSettings as error:
+        print(error, file=sys.stderr)  # noqa: T201 - there is no log yet
+        raise SystemExit(EXIT_USAGE) from None
+
+    async def proxy(stop: asyncio.Event) -> None:
+        await serve(settings, stop)
+
+    run_service("docker-proxy", proxy, log_json=settings.log_json, log_level=settings.log_level)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,230 @@
+"""Which requests to the Docker daemon are a runner's. Pure: whose a container is, the door asks the daemon.
+
+A container may be created if the body is, to the letter, what this runner's own code makes of some sandbox, with an
+image, a network and a volume that are ours. So whatever Docker can be asked for and the runner does not ask for (host
+mounts, devices, capabilities, privileges, namespaces of the host) is refused without being listed here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from fastflow_runner.naming import PREFIX
+from fastflow_runner.sandbox import Mount, SandboxSpec
+from fastflow_runner.sandbox.docker import LABEL_SCOPE, LABEL_TOKEN, container_config, network_config
+
+CREATE_BYTES_MAX: Final = 64 * 1024
+BUILD_BYTES_MAX: Final = 4 * 1024 * 1024
+PREPARER_PREFIX: Final = f"{PREFIX}prepare-"
+
+_VERSION: Final = re.compile(r"/v1\.\d{1,3}(?=/)")
+_CONTAINER: Final = re.compile(r"/containers/(?P<id>[A-Za-z0-9][A-Za-z0-9_.-]{0,127})(?P<rest>/[a-z]+)?")
+_NAME: Final = re.compile(rf"{PREFIX}[A-Za-z0-9][A-Za-z0-9_.-]{{0,100}}")
+_LABEL: Final = re.compile(r"fastflow\.[a-z]+")
+_TMPFS: Final = re.compile(r".*size=(\d{1,13}),.*")
+_READ: Final = re.compile(r"/(version|info|_ping)")
+_VERBS: Final[Mapping[str, set[str | None]]] = {
+    "GET": {"/json"},
+    "POST": {"/attach", "/start", "/update", "/rename", "/wait"},
+    "DELETE": {None},
+}
+_LIMITS: Final = {"Memory", "MemorySwap", "NanoCpus"}
+
+
+class Denied(Exception):
+    """The request does not pass; the message says why."""
+
+
+class Ours(NamedTuple):
+    """What belongs to this installation."""
+
+    images: frozenset[str]
+    network: str
+    volume: str
+    build: Build | None = None
+    """The one image that may be built. None: none may."""
+
+
+class Build(NamedTuple):
+    """A build, to the byte."""
+
+    reference: str
+    context: bytes
+    arguments: Mapping[str, str]
+
+
+class Request(NamedTuple):
+    """``target``: path and query, written so that they are read in one way only (``plain``)."""
+
+    method: str
+    target: str
+    body: bytes
+
+
+class Passed(NamedTuple):
+    """It may go on, provided that *container*, if there is one, carries our label."""
+
+    container: str | None = None
+    is_attachment: bool = False
+
+
+def plain(target: str) -> str:
+    """*target* written anew. Raise ``Denied`` if the daemon could read it otherwise than we do."""
+    parts = urlsplit(target)
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    if len(dict(pairs)) != len(pairs) or parts.scheme or parts.netloc or parts.fragment or "//" in parts.path:
+        raise Denied("the request's target is ambiguous")
+    return parts.path + (f"?{urlencode(pairs)}" if pairs else "")
+
+
+def check(request: Request, ours: Ours) -> Passed:
+    """Raise ``Denied`` unless a runner of ours would say this."""
+    parts = urlsplit(request.target)
+    path = _VERSION.sub("", parts.path, count=1)
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    call = (request.method, path)
+    if call[0] in ("GET", "HEAD") and _READ.fullmatch(path):
+        return Passed()
+    match call:
+        case ("GET", "/containers/json"):
+            return _list(query)
+        case ("POST", "/containers/create"):
+            return _create(query, request.body, ours)
+        case ("POST", "/networks/create"):
+            return _create_network(request.body, ours)
+        case ("POST", "/build"):
+            return _build(query, request.body, ours)
+    known = {f"/images/{image}/json" for image in ours.images}
+    known |= {f"/networks/{ours.network}", f"/volumes/{ours.volume}"}
+    if request.method == "GET" and path in known:
+        return Passed()
+    if found := _CONTAINER.fullmatch(path):
+        return _container(request, found["id"], found["rest"], query)
+    raise Denied(f"{request.method} {path} is nothing that a runner does")
+
+
+def _list(query: Mapping[str, str]) -> Passed:
+    labels = _object(query.get("filters", "{}").encode()).get("label")
+    # Docker also takes the older form of a mapping.
+    if not isinstance(labels, list) or not any(str(label).startswith(f"{LABEL_SCOPE}=") for label in labels):
+        raise Denied(f"containers are listed by the label {LABEL_SCOPE}")
+    return Passed()
+
+
+def _container(request: Request, name: str, verb: str | None, query: Mapping[str, str]) -> Passed:
+    if verb not in _VERBS.get(request.method, set()):
+        raise Denied(f"{request.method} {verb or ''} of a container is nothing that a runner does")
+    if verb == "/rename" and not _NAME.fullmatch(query.get("name", "")):
+        raise Denied(f"a sandbox's name begins with {PREFIX}")
+    if verb == "/update":
+        limits = _object(request.body)
+        if not limits.keys() <= _LIMITS or not all(type(value) is int and value > 0 for value in limits.values()):
+            raise Denied(f"only {', '.join(sorted(_LIMITS))} of a sandbox are updated")
+        if limits.get("Memory") != limits.get("MemorySwap"):
+            raise Denied("a sandbox does not swap")
+    elif request.body not in (b"", b"{}", b"null"):
+        raise Denied(f"{verb} has no body")
+    return Passed(container=name, is_attachment=verb == "/attach")
+
+
+def _create(query: Mapping[str, str], body: bytes, ours: Ours) -> Passed:
+    name = query.get("name", "")
+    if not _NAME.fullmatch(name):
+        raise Denied(f"a sandbox's name begins with {PREFIX}")
+    wanted = _object(body)
+    try:
+        spec, labels = _sandbox(name, wanted)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise Denied(f"this is no sandbox: {error!r}") from error
+    if container_config(spec, labels) != wanted:
+        raise Denied("this is no sandbox as a runner makes it")
+    if spec.image not in ours.images:
+        raise Denied(f"{spec.image} is no image of ours")
+    if spec.network not in ("none", ours.network):
+        raise Denied(f"{spec.network} is no network of ours")
+    if spec.user < 1000:
+        raise Denied("nobody in a sandbox is a user of the host's system")
+    for mount in spec.mounts:
+        if mount.source != ours.volume:
+            raise Denied(f"{mount.source} is no volume of ours")
+        if not mount.read_only and not name.startswith(PREPARER_PREFIX):
+            raise Denied("only a preparer writes to the store")
+    if not labels.get(LABEL_SCOPE) or LABEL_TOKEN not in labels or not all(map(_LABEL.fullmatch, labels)):
+        raise Denied("a sandbox carries our labels and no others")
+    return Passed()
+
+
+def _sandbox(name: str, wanted: Mapping[str, Any]) -> tuple[SandboxSpec, dict[str, str]]:
+    """What *wanted* seems to be; making a body of it again tells whether it is."""
+    host = wanted["HostConfig"]
+    user = int(wanted["User"].partition(":")[0])
+    nano_cpus = host.get("NanoCpus")
+    spec = SandboxSpec(
+        name=name,
+        image=str(wanted["Image"]),
+        mounts=tuple(
+            Mount(source=str(mount["Source"]), target=str(mount["Target"]), read_only=bool(mount["ReadOnly"]))
+            for mount in host["Mounts"]
+        ),
+        network=str(host["NetworkMode"]),
+        memory_bytes=host.get("Memory"),
+        cpu_cores=None if nano_cpus is None else nano_cpus / 1e9,
+        processes_max=host["PidsLimit"],
+        user=user,
+        tmp_bytes=_size(host["Tmpfs"]["/tmp"]),  # noqa: S108 - a sandbox's own
+        work_bytes=_size(host["Tmpfs"]["/work"]),
+        env=dict(line.split("=", 1) for line in wanted["Env"]),
+    )
+    if not isinstance(spec.processes_max, int) or spec.processes_max < 1:
+        raise ValueError("it may have any number of processes")
+    labels = {str(key): str(value) for key, value in wanted["Labels"].items()}
+    return spec, labels
+
+
+def _size(options: str) -> int:
+    found = _TMPFS.fullmatch(options)
+    if not found:
+        raise ValueError("a tmpfs without a size")
+    return int(found[1])
+
+
+def _create_network(body: bytes, ours: Ours) -> Passed:
+    wanted = _object(body)
+    labels = wanted.get("Labels")
+    scope = labels.get(LABEL_SCOPE) if isinstance(labels, dict) else None
+    if ours.network == "none" or wanted != network_config(ours.network, str(scope)):
+        raise Denied("this is not the network of runs")
+    return Passed()
+
+
+def _build(query: Mapping[str, str], body: bytes, ours: Ours) -> Passed:
+    build = ours.build
+    if build is None or query.get("t") != build.reference or body != build.context:
+        raise Denied("only this version's own worker image is built")
+    if _object(query.get("buildargs", "{}").encode()) != dict(build.arguments):
+        raise Denied("the worker image is built with other arguments")
+    if extra := query.keys() - {"t", "buildargs", "forcerm", "rm", "nocache", "pull", "q", "encoding"}:
+        raise Denied(f"a build takes no {', '.join(sorted(extra))}")
+    return Passed()
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(text, object_pairs_hook=_unambiguous)
+    except (ValueError, RecursionError) as error:
+        raise Denied(f"the body is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise Denied("the body is no JSON object")
+    return found
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Docker reads the last of two equal keys, and keys in any case: neither may say something else than we read."""
+    found = dict(pairs)
+    if len({key.lower() for key in found}) != len(pairs):
+        raise Denied("a key stands twice in the body")
+    return found

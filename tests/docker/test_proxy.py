@@ -1,0 +1,132 @@
+"""The runner's work through the proxy before Docker's socket; and what a broken-into runner can do there: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import uuid4
+
+import aiodocker
+import pytest
+from aiodocker import Docker
+from aiodocker.exceptions import DockerError
+from msgspec.structs import replace
+
+from fastflow_runner.image import ensure_worker_image
+from fastflow_runner.proxy.door import Door
+from fastflow_runner.proxy.rules import Ours
+from fastflow_runner.sandbox import Held, Missing, SandboxError, SandboxSpec
+from fastflow_runner.sandbox.docker import LABEL_TOKEN, DockerSandboxes
+from tests.sandbox_contract import Place, listen
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture
+async def url(docker: Docker, tmp_path: Path) -> AsyncIterator[str]:
+    """A proxy that knows the worker image and no network."""
+    image = await ensure_worker_image(docker, progress=lambda line: None)
+    door = Door(Ours(frozenset({image}), "none", "fastflow-store"), "/var/run/docker.sock")
+    async with door.open(str(tmp_path / "door")):
+        yield f"unix://{tmp_path / 'door'}"
+
+
+@pytest.fixture
+async def place(docker: Docker, url: str) -> AsyncIterator[Place]:
+    sandboxes = DockerSandboxes(scope=f"test-{uuid4()}", url=url)
+    image = await ensure_worker_image(docker, progress=lambda line: None)
+    place = Place(sandboxes, SandboxSpec(name="", image=image))
+    yield place
+    await place.clear()
+    await sandboxes.close()
+
+
+async def test_a_script_runs_and_every_line_comes(place: Place) -> None:
+    """Created, attached, started, ended, removed; a megabyte of output on the way."""
+    transcript = await place.run("for n in range(100_000): print(n)")
+    assert transcript.stdout.split() == [b"%d" % n for n in range(100_000)]
+    assert transcript.exited.exit_code == 0
+
+
+async def test_limits_names_and_lists_work(place: Place) -> None:
+    """What a pool does with a warm sandbox, and what a runner looks for after its start."""
+    sandboxes = place.sandboxes
+    assert isinstance(sandboxes, DockerSandboxes)
+    spec = place.spec()
+    channel = await sandboxes.open(spec)
+    try:
+        await sandboxes.limit(channel, replace(spec, memory_bytes=64 * 1024**2, cpu_cores=0.5))
+        await sandboxes.rename(channel, f"{spec.name}-2")
+        assert [held.name for held in await sandboxes.held()] == [f"{spec.name}-2"]
+    finally:
+        await channel.close()
+        await sandboxes.remove(f"{spec.name}-2")
+    assert await sandboxes.held() == ()
+
+
+async def test_another_runner_attaches(place: Place) -> None:
+    """The old attachment ends, the new one gets on."""
+    session, channel = await place.start("import time; print('on', flush=True); time.sleep(60)")
+    await listen(session, until=lambda t: t.stdout == b"on\n")
+    await channel.close()
+    (held,) = await place.sandboxes.held()
+    again = await place.sandboxes.attach(held)
+    assert again.token == channel.token
+    await again.close()
+
+
+async def test_a_container_of_somebody_else_does_not_exist(place: Place, docker: Docker) -> None:
+    """Not for looking, not for attaching, not for removing: as a name that nobody has."""
+    config = {"Image": place.spec().image, "HostConfig": {"NetworkMode": "none"}}
+    stranger = await docker.containers.create(config, name=f"stranger-{uuid4()}")
+    try:
+        shown = await stranger.show()
+        held = Held(name=stranger.id, labels={LABEL_TOKEN: "00"}, running=True)
+        with pytest.raises(Missing):
+            await place.sandboxes.attach(held)
+        await place.sandboxes.remove(stranger.id)
+        assert (await stranger.show())["Id"] == shown["Id"]
+    finally:
+        await stranger.delete(force=True)
+
+
+async def test_a_hostile_runner_is_told_no(place: Place, url: str) -> None:
+    """The daemon never hears of it."""
+    async with aiodocker.Docker(url=url) as docker:
+        config = {"Image": place.spec().image, "HostConfig": {"Binds": ["/:/host"], "Privileged": True}}
+        with pytest.raises(DockerError) as denied:
+            await docker.containers.create(config, name="ff-evil")
+        assert denied.value.status == 403
+        with pytest.raises(DockerError):
+            await docker.images.pull("evil")
+    with pytest.raises(SandboxError, match="nothing that a runner does"):
+        await place.sandboxes.open(place.spec(network="bridge"))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"GET /version HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 0\r\n\r\n",
+        b"POST /build HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+        b"GET /version HTTP/1.1\r\nHost : a\r\n\r\n",
+        b"GET /version HTTP/2\r\n\r\n",
+        b"POST /build HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n",
+        b"GET /containers/json HTTP/1.1\r\n\r\n",
+    ],
+)
+async def test_a_request_of_two_meanings_is_denied(url: str, raw: bytes) -> None:
+    """Smuggling needs two readers who disagree about where a request ends."""
+    reader, writer = await asyncio.open_unix_connection(url.removeprefix("unix://"))
+    writer.write(raw)
+    assert (await reader.readline()).split()[1] == b"403"
+    writer.close()
+
+
+async def test_what_comes_after_a_request_is_nobodys(url: str) -> None:
+    """A second request on the same connection is not passed on, judged or not."""
+    reader, writer = await asyncio.open_unix_connection(url.removeprefix("unix://"))
+    writer.write(b"GET /version HTTP/1.1\r\nHost: a\r\n\r\nGET /containers/json HTTP/1.1\r\nHost: a\r\n\r\n")
+    answers = await reader.read()
+    assert answers.count(b"HTTP/1.1 ") == 1
+    writer.close()

@@ -1,0 +1,207 @@
+"""The proxy before Docker's socket: what a runner asks for passes, and whatever else a container may have does not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fastflow_runner.proxy.rules import Build, Denied, Ours, Request, check, plain
+from fastflow_runner.sandbox import Mount, SandboxSpec
+from fastflow_runner.sandbox.docker import LABEL_SCOPE, LABEL_TOKEN, container_config, network_config
+
+LABELS = {LABEL_SCOPE: "inst", LABEL_TOKEN: "00", "fastflow.keeper": "one"}
+BUILD = Build("fastflow-worker:abc", b"tar", {"WORKER_BASE_IMAGE": "debian"})
+OURS = Ours(frozenset({"fastflow-worker:abc"}), "fastflow", "fastflow-store", BUILD)
+STORE = Mount(source="fastflow-store", target="/store")
+RUN = SandboxSpec(
+    name="ff-inst-x",
+    image="fastflow-worker:abc",
+    mounts=(STORE,),
+    network="fastflow",
+    memory_bytes=64 * 1024**2,
+    cpu_cores=0.3,
+    env={"A": "b=c"},
+)
+
+
+def post(target: str, body: Any = None) -> Request:
+    return Request("POST", f"/v1.41{target}", b"" if body is None else json.dumps(body).encode())
+
+
+def create(config: Any, name: str = "ff-inst-x") -> Request:
+    return post(f"/containers/create?name={name}", config)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Request("GET", "/version", b""),
+        Request("GET", "/v1.41/info", b""),
+        Request("GET", "/v1.41/images/fastflow-worker:abc/json", b""),
+        Request("GET", "/v1.41/networks/fastflow", b""),
+        Request("GET", "/v1.41/volumes/fastflow-store", b""),
+        Request("GET", '/v1.41/containers/json?all=1&filters={"label":["fastflow.scope=inst"]}', b""),
+        Request("GET", "/v1.41/containers/ff-inst-x/json", b""),
+        Request("DELETE", "/v1.41/containers/ff-inst-x?force=1&v=1", b""),
+        create(container_config(RUN, LABELS)),
+        create(container_config(SandboxSpec(name="x", image=RUN.image), LABELS)),
+        post("/networks/create", network_config("fastflow", "inst")),
+        post("/containers/abc/attach?stream=1"),
+        post("/containers/abc/start"),
+        post("/containers/abc/wait"),
+        post("/containers/abc/rename?name=ff-inst-y"),
+        post("/containers/abc/update", {"Memory": 5, "MemorySwap": 5, "NanoCpus": 9}),
+        Request("POST", '/v1.41/build?t=fastflow-worker:abc&buildargs={"WORKER_BASE_IMAGE":"debian"}', b"tar"),
+    ],
+    ids=lambda request: f"{request.method} {request.target[:40]}",
+)
+def test_what_a_runner_asks_for_passes(request_: Request) -> None:
+    """Every call of the Docker adapter."""
+    check(request_, OURS)
+
+
+def test_only_a_preparer_writes_to_the_store() -> None:
+    """A run has it read-only, whatever the runner says."""
+    writable = [Mount(source="fastflow-store", target="/store", read_only=False)]
+    spec = SandboxSpec(name="x", image=RUN.image, mounts=tuple(writable))
+    check(create(container_config(spec, LABELS), "ff-prepare-1"), OURS)
+    with pytest.raises(Denied, match="preparer"):
+        check(create(container_config(spec, LABELS)), OURS)
+
+
+def in_host(**values: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda config: config["HostConfig"].update(values)
+
+
+def at_top(**values: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda config: config.update(values)
+
+
+BIND = {"Type": "bind", "Source": "/", "Target": "/store", "ReadOnly": False}
+HOSTILE = {
+    "privileged": in_host(Privileged=True),
+    "a host mount": in_host(Binds=["/:/host"]),
+    "a host mount, the other way": in_host(Mounts=[BIND]),
+    "a host mount that says it is a volume": in_host(Mounts=[{**BIND, "Type": "volume"}]),
+    "a volume that is a host directory": in_host(
+        Mounts=[
+            {
+                "Type": "volume",
+                "Source": "fastflow-store",
+                "Target": "/store",
+                "ReadOnly": True,
+                "VolumeOptions": {"DriverConfig": {"Name": "local", "Options": {"o": "bind", "device": "/"}}},
+            }
+        ]
+    ),
+    "another volume": in_host(Mounts=[{"Type": "volume", "Source": "other", "Target": "/store", "ReadOnly": True}]),
+    "volumes of another container": in_host(VolumesFrom=["x"]),
+    "a capability": in_host(CapAdd=["SYS_ADMIN"]),
+    "capabilities kept": in_host(CapDrop=[]),
+    "no seccomp": in_host(SecurityOpt=["seccomp=unconfined"]),
+    "a device": in_host(Devices=[{"PathOnHost": "/dev/sda", "PathInContainer": "/d", "CgroupPermissions": "rwm"}]),
+    "the host's network": in_host(NetworkMode="host"),
+    "another's network": in_host(NetworkMode="container:nats"),
+    "our own services' network": in_host(NetworkMode="fastflow_bus"),
+    "the host's processes": in_host(PidMode="host"),
+    "the host's memory": in_host(IpcMode="host"),
+    "the host's users": in_host(UsernsMode="host"),
+    "another runtime": in_host(Runtime="crun"),
+    "another cgroup": in_host(CgroupParent="/"),
+    "a writable root": in_host(ReadonlyRootfs=False),
+    "a port": in_host(PortBindings={"80/tcp": [{"HostPort": "80"}]}),
+    "a restart": in_host(RestartPolicy={"Name": "always"}),
+    "no limit of processes": in_host(PidsLimit=-1),
+    "a tmpfs over ours": in_host(Tmpfs={"/tmp": "rw,exec,suid"}),
+    "another image": at_top(Image="debian:bookworm-slim"),
+    "another command": at_top(Cmd=["sh"]),
+    "another entry point": at_top(Entrypoint=["sh"]),
+    "root": at_top(User="0:0"),
+    "root's group": at_top(User="65532:0"),
+    "no label": at_top(Labels={}),
+    "another's label": at_top(Labels={**LABELS, "com.docker.compose.project": "x"}),
+    "networks beside the one": at_top(NetworkingConfig={"EndpointsConfig": {"host": {}}}),
+    "the same key in another case": at_top(hostconfig={"Privileged": True}),
+}
+
+
+@pytest.mark.parametrize("change", HOSTILE.values(), ids=HOSTILE)
+def test_what_no_sandbox_has_is_denied(change: Callable[[dict[str, Any]], None]) -> None:
+    """Also what nobody thought of: the body must be what the runner's own code would make."""
+    config = container_config(RUN, dict(LABELS))
+    change(config)
+    with pytest.raises(Denied):
+        check(create(config), OURS)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"Image": "x", "Image": "fastflow-worker:abc"}',
+        b'{"HostConfig": {"Privileged": false, "privileged": true}}',
+        b"[]",
+        b"{",
+        b"[" * 100_000,
+        b"",
+    ],
+    ids=["twice", "twice in two cases", "a list", "half", "deep", "nothing"],
+)
+def test_a_body_that_can_be_read_in_two_ways_is_denied(body: bytes) -> None:
+    """Docker takes the last of two equal keys, and any case."""
+    with pytest.raises(Denied):
+        check(Request("POST", "/v1.41/containers/create?name=ff-inst-x", body), OURS)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        create(container_config(RUN, LABELS), "nats"),
+        post("/containers/abc/exec", {"Cmd": ["sh"]}),
+        post("/exec/abc/start", {}),
+        post("/containers/abc/rename?name=nats"),
+        post("/containers/abc/update", {"PidsLimit": -1}),
+        post("/containers/abc/update", {"Memory": 0, "MemorySwap": 0}),
+        post("/containers/abc/update", {"Memory": 1, "MemorySwap": -1}),
+        post("/containers/abc/start", {"Binds": ["/:/host"]}),
+        post("/containers/abc/kill"),
+        post("/containers/prune"),
+        post("/commit?container=abc"),
+        post("/images/create?fromImage=evil"),
+        post("/volumes/create", {"Name": "fastflow-store"}),
+        post("/networks/create", {**network_config("fastflow", "inst"), "Driver": "host"}),
+        post("/networks/create", network_config("other", "inst")),
+        post("/networks/fastflow/connect", {"Container": "nats"}),
+        Request("GET", "/v1.41/containers/json?all=1", b""),
+        Request("GET", '/v1.41/containers/json?filters={"label":["x"]}', b""),
+        Request("GET", "/v1.41/containers/abc/archive?path=/", b""),
+        Request("PUT", "/v1.41/containers/abc/archive?path=/", b"tar"),
+        Request("GET", "/v1.41/containers/abc/export", b""),
+        Request("GET", "/v1.41/containers/../secrets/json", b""),
+        Request("GET", "/v1.41/secrets", b""),
+        Request("GET", "/v1.41/images/other/json", b""),
+        Request("DELETE", "/v1.41/images/fastflow-worker:abc", b""),
+        Request("POST", "/v1.41/build?t=fastflow-worker:abc&buildargs={}", b"tar"),
+        Request("POST", '/v1.41/build?t=fastflow-worker:abc&buildargs={"WORKER_BASE_IMAGE":"debian"}', b"other"),
+        Request("POST", "/v1.41/build?t=evil", b"tar"),
+        Request(
+            "POST",
+            '/build?t=fastflow-worker:abc&networkmode=host&buildargs={"WORKER_BASE_IMAGE":"debian"}',
+            b"tar",
+        ),
+    ],
+    ids=lambda request: f"{request.method} {request.target[:50]}",
+)
+def test_what_a_runner_never_asks_is_denied(request_: Request) -> None:
+    """No exec, no file copied in or out, no image pulled, nothing of anybody else."""
+    with pytest.raises(Denied):
+        check(request_, OURS)
+
+
+@pytest.mark.parametrize("target", ["/a?name=ff-x&name=nats", "http://elsewhere/a", "//elsewhere/a", "/a//b", "/a#b"])
+def test_a_target_that_can_be_read_in_two_ways_is_denied(target: str) -> None:
+    """We would judge one reading, and the daemon would do the other."""
+    with pytest.raises(Denied):
+        plain(target)
