@@ -297,6 +297,15 @@ class SandboxContract:
         assert (await listen(session)).stdout == b"right\n"
         await channel.close()
 
+    async def test_a_sandbox_that_waits_ends_when_nobody_speaks_to_it(self, place: Place) -> None:
+        """An empty one whose runner has died does not stay for ever."""
+        channel = await place.open()
+        session = await Session.resume(channel, NOTHING)
+        await session.beat(dead_after_s=0.3)
+        async with asyncio.timeout(10):
+            assert [event async for event in session] == [Vanished(supervisor.ORPHANED_EXIT_CODE, oom_killed=False)]
+        await channel.close()
+
     async def test_a_second_job_is_ignored(self, place: Place) -> None:
         """A sandbox runs one job in its life, whoever asks for another."""
         channel = await place.open()

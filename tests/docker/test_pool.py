@@ -13,6 +13,7 @@ import pytest
 from aiodocker import Docker
 
 from fastflow_contracts.ids import fresh_run_id
+from fastflow_runner import supervisor
 from fastflow_runner.image import ensure_worker_image
 from fastflow_runner.naming import LABEL_KEEPER, AttemptId, attempt_name
 from fastflow_runner.pool import Limits, Pool
@@ -191,6 +192,22 @@ async def test_a_warm_sandbox_that_died_is_replaced_by_a_cold_one(place: Place, 
     channel = await warm.pool.open(spec)
     assert [held.name for held in await place.sandboxes.held()] == [spec.name]
     assert (await place.run("print('up')", channel=channel)).stdout == b"up\n"
+
+
+async def test_what_waits_is_told_that_it_is_wanted(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A warm sandbox that would end without a word is still there long after: its pool speaks to it."""
+    monkeypatch.setattr("fastflow_runner.pool.LOOK_S", 0.1)
+    warm = place.sandboxes
+    assert isinstance(warm, Warm)
+    await warm.pool.fill()
+    (waiting,) = warm.pool._waiting
+    mark = supervisor.mark(waiting.channel.token)
+    await waiting.channel.send(mark + supervisor.message(supervisor.BEAT, dead_after_s=1.5))
+    keeper = asyncio.create_task(warm.pool.keep())
+    await asyncio.sleep(3)  # the time that it is to outlive
+    keeper.cancel()
+    assert not waiting.channel.is_over
+    assert len(warm.pool.waiting) == 1
 
 
 async def test_what_waits_is_removed_at_the_end_and_what_runs_is_not(image: str) -> None:

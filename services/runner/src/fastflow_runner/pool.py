@@ -21,8 +21,9 @@ from typing import Final, NamedTuple, TypeAlias
 import msgspec
 from msgspec.structs import replace
 
+from fastflow_runner import supervisor
 from fastflow_runner.naming import warm_name
-from fastflow_runner.sandbox import Channel, Held, Missing, SandboxError, SandboxSpec
+from fastflow_runner.sandbox import Channel, Detached, Held, Missing, SandboxError, SandboxSpec
 from fastflow_runner.sandbox.docker import DockerChannel, DockerSandboxes
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 DEMAND_S: Final = 600.0
 """As many sandboxes are kept as were wanted in this time, at least one and at most the bound."""
 LOOK_S: Final = 60.0
-"""Between two looks at whether demand has fallen."""
+"""Between two looks at whether demand has fallen, and two signs of life to what waits; far below ``IDLE_S``."""
 REFILL_PAUSE_S: Final = 0.15
 """Between a hand-out and the refill, which would take the processor from the run that has just begun."""
 AGAIN_S: Final = 5.0
@@ -152,6 +153,7 @@ class Pool:
             self._news.clear()
             await asyncio.sleep(REFILL_PAUSE_S)
             try:
+                await self._refresh()
                 await self.fill()
             except SandboxError as error:
                 log.warning("no sandbox can be opened ahead of time: %s", error)
@@ -225,6 +227,13 @@ class Pool:
             self._ours.discard(name)
             raise
         self._waiting.append(_Warm(name, channel, limits))
+
+    async def _refresh(self) -> None:
+        """Tell what waits that it is still wanted: without a word it would end, as it must when we are gone."""
+        beat = supervisor.message(supervisor.BEAT)
+        for warm in list(self._waiting):
+            with suppress(Detached):  # whoever takes it will see
+                await warm.channel.send(supervisor.mark(warm.channel.token) + beat)
 
     async def _discard(self, warm: _Warm) -> None:
         await warm.channel.close()

@@ -24,7 +24,8 @@ to process  ATTACH       nonce (hex), acked {stdout, stderr, events}; first afte
 1           JOB          argv, cwd, python, env, timeout_s, grace_s, dead_after_s, sample_s, memory_bytes,
                          cell_events, files [{env, name, size_bytes}], bundle {sha256, size_bytes} or null
             DATA         the files' bytes in their order, then the bundle's, cut anywhere
-            BEAT         dead_after_s: without another beat in this time the job is stopped as orphaned
+            BEAT         dead_after_s: without another beat in this time the job is stopped as orphaned, and
+                         a sandbox that still waits for one ends
             ACK          stdout, stderr (bytes), events (count): all below may be forgotten
             STOP         reason, grace_s
             BYE          the exit is recorded; end
@@ -41,7 +42,7 @@ script blocks, as on any full pipe.
 
 **The end.** When the script ends, whatever it left running is killed, the rest of its output is read, and EXIT
 is sent; it is sent again to every runner that attaches, until BYE. Without beats the job is stopped and this
-process ends with ``ORPHANED_EXIT_CODE``. While no job runs there is no timer at all.
+process ends with ``ORPHANED_EXIT_CODE``; so does one that waits for a job and hears nothing for ``IDLE_S``.
 """
 
 from __future__ import annotations
@@ -477,6 +478,7 @@ ORPHAN_GRACE_S = 5.0
 MEMORY_WATCH_S = 0.2
 LAST_KILLS_S = 10.0
 FAREWELL_S = 2.0
+IDLE_S = 900.0
 _OUT_FRAMES_MAX = 10_000
 
 
@@ -534,7 +536,7 @@ class Supervisor:
         self._oom = False
 
         self._heard_at = now_s()
-        self._dead_after_s = float("inf")
+        self._dead_after_s = IDLE_S
         self._timeout_at = float("inf")
         self._kill_at = float("inf")
         self._sample_at = float("inf")
@@ -598,14 +600,16 @@ class Supervisor:
         return self._poll.poll(None if wait_s == float("inf") else max(0.0, wait_s * 1000 + 1))
 
     def _next_at(self) -> float:
+        if self._result is not None:
+            return self._give_up_at
         dead_at = self._heard_at + self._dead_after_s
-        if self._phase == PREPARING:
+        if self._phase in (WAITING, PREPARING):
             return dead_at
         if self._phase == RUNNING:
             return min(dead_at, self._timeout_at, self._kill_at, self._sample_at, self._watch_at)
         if self._phase == DRAINING and not self._childless:
             return now_s() + 0.05
-        return self._give_up_at if self._result is not None else float("inf")
+        return float("inf")
 
     def _flush(self) -> None:
         try:
@@ -855,7 +859,7 @@ class Supervisor:
                 self._kill_all()
 
     def _tick(self, now: float) -> None:
-        if self._phase in (PREPARING, RUNNING) and now >= self._heard_at + self._dead_after_s:
+        if self._phase in (WAITING, PREPARING, RUNNING) and now >= self._heard_at + self._dead_after_s:
             self._orphan(f"no runner for {self._dead_after_s:g} s")
         if self._phase == RUNNING:
             if now >= self._timeout_at:
