@@ -53,7 +53,7 @@ async def test_only_what_is_meant_to_is_open_to_all(client: Client) -> None:
     """Every other route refuses who has neither token nor session."""
     is_open = {"/healthz", "/readyz", "/metrics", "/api/webhooks/{name}/{key}", "/api/schema/pipeline.json"}
     for route in app.ROUTES:
-        path = route.path.format(name="x", id="x", key="x") if "{" in route.path else route.path
+        path = re.sub(r"{\w+}", "x", route.path)
         status = (await client.ask(route.method, path, anonymous=True)).status
         assert (status != 401) == (route.path in is_open), route.path
 
