@@ -1,8 +1,8 @@
 """The life of a service process: settings from the environment, logging, signals, and an orderly end.
 
-A service is a coroutine ``serve(settings, stop)`` that opens its resources in an ``AsyncExitStack``, runs its loops
-in a ``TaskGroup``, calls ``ready`` once it could do its work, and returns soon after *stop* is set. A task that dies
-ends the process with a non-zero exit code; so does a connection that is closed for good.
+A service is a coroutine ``serve(settings, bus, stop, ready)`` that opens its resources in an ``AsyncExitStack``, runs
+its loops in a ``TaskGroup``, calls ``ready`` once it could do its work, and returns soon after *stop* is set. A task
+that dies ends the process with a non-zero exit code; so does a connection that is closed for good.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.nkey import BadSeed
 from fastflow_contracts.permissions import User, inbox
+from fastflow_contracts.settings import BadSettings, ServiceSettings, load
 from fastflow_contracts.streams import WrongTopology, verify
 from fastflow_contracts.wire import Bus, connect
 
@@ -36,7 +37,15 @@ EXIT_FAILURE = 70
 EXIT_USAGE = 64
 """Exit code of a service that was started with settings it cannot use (EX_USAGE)."""
 
-Serve = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+S = TypeVar("S", bound=ServiceSettings, contravariant=True)
+
+
+class Serve(Protocol[S]):
+    """The whole of a service: work until *stop* is set, call *ready* once it could do its work."""
+
+    def __call__(
+        self, settings: S, bus: Bus, stop: asyncio.Event, ready: Callable[[], None]
+    ) -> Coroutine[Any, Any, None]: ...
 
 
 class Stopped(FastFlowError):
@@ -44,7 +53,7 @@ class Stopped(FastFlowError):
 
 
 def log_ready() -> None:
-    """The ``ready`` of a service that is a process of its own."""
+    """The ``ready`` of a process of its own."""
     log.info(READY)
 
 
@@ -110,13 +119,32 @@ async def run_until(stop: asyncio.Event, work: Coroutine[Any, Any, None], *, bus
         task.cancel()
 
 
-def run_service(name: str, serve: Serve, *, log_json: bool = False, log_level: str = "INFO") -> None:
-    """Run *serve* as a process: logging, SIGTERM and SIGINT set its stop event, errors become an exit code. Never
-    returns.
+def run(user: User, kind: type[S], serve: Serve[S], *, check: Callable[[S], None] = lambda _: None) -> NoReturn:
+    """Be the process of one service: settings from the environment, logging, a bus, signals, an exit code.
+
+    *check* raises ``BadSettings`` for settings that make no sense together.
     """
+    try:
+        settings = load(kind, os.environ)
+        check(settings)
+    except BadSettings as error:
+        print(error, file=sys.stderr)  # noqa: T201 - there is no log yet
+        raise SystemExit(EXIT_USAGE) from None
+
+    async def service(stop: asyncio.Event) -> None:
+        async with bus_ready(settings.nats_url, user=user, credentials=settings.nats_credentials) as bus:
+            await serve(settings, bus, stop, log_ready)
+
+    run_process(user.value, service, log_json=settings.log_json, log_level=settings.log_level)
+
+
+def run_process(
+    name: str, work: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, log_json: bool, log_level: str
+) -> NoReturn:
+    """Be a process that does *work*: logging, signals that set its stop event, errors that become an exit code."""
     set_up_logging(log_json=log_json, log_level=log_level)
     try:
-        asyncio.run(_with_signals(serve))
+        asyncio.run(_with_signals(work))
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except FastFlowError as error:
@@ -132,12 +160,12 @@ def run_service(name: str, serve: Serve, *, log_json: bool = False, log_level: s
     raise SystemExit(0)
 
 
-async def _with_signals(serve: Serve) -> None:
+async def _with_signals(work: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await serve(stop)
+    await work(stop)
 
 
 def leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:

@@ -31,6 +31,19 @@ class Env(NamedTuple):
     most: float = math.inf
 
 
+class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What every service can be told."""
+
+    nats_url: Annotated[str, Env("FASTFLOW_NATS_URL", "Address of the bus, credentials included.", secret=True)] = (
+        "nats://127.0.0.1:4222"
+    )
+    nats_credentials: Annotated[
+        str, Env("FASTFLOW_NATS_CREDENTIALS", "File with this service's NKEY seed, as `fastflow bus init` writes it.")
+    ] = ""
+    log_json: Annotated[bool, Env("LOG_JSON", "Log JSON lines instead of text.")] = False
+    log_level: Annotated[LogLevel, Env("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")] = "INFO"
+
+
 class BadSettings(FastFlowError):
     """The environment holds values that cannot be used; the message lists all of them."""
 

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
-
 from fastflow_contracts.envelope import BadKey, split_keys
-from fastflow_contracts.settings import BadSettings, Env, LogLevel
+from fastflow_contracts.settings import BadSettings, Env, ServiceSettings
 from fastflow_contracts.triggers import EVENT_BYTES_MAX
 
 TOKEN_CHARACTERS_MIN = 16
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class Settings(ServiceSettings, frozen=True, kw_only=True):
     """Defaults are those of a laptop."""
 
-    nats_url: Annotated[str, Env("FASTFLOW_NATS_URL", "Address of the bus, credentials included.", secret=True)] = (
-        "nats://127.0.0.1:4222"
-    )
-    nats_credentials: Annotated[
-        str, Env("FASTFLOW_NATS_CREDENTIALS", "File with this service's NKEY seed, as `fastflow bus init` writes it.")
-    ] = ""
     host: Annotated[str, Env("FASTFLOW_HOST", "Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Env("FASTFLOW_PORT", "Port to listen on; 0 = any free one.", least=0, most=65_535)] = 8000
     admin_token: Annotated[
@@ -39,8 +31,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str, Env("ENCRYPTION_KEY", "Fernet keys, separated by commas; the first one encrypts.", secret=True)
     ] = ""
     metrics: Annotated[bool, Env("FASTFLOW_METRICS", "Answer GET /metrics, without a token.")] = True
-    log_json: Annotated[bool, Env("LOG_JSON", "Log JSON lines instead of text.")] = False
-    log_level: Annotated[LogLevel, Env("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")] = "INFO"
 
 
 def check(settings: Settings) -> None:

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import msgspec
-
 from fastflow_contracts.lease import FENCE_S, LEASE_S
-from fastflow_contracts.settings import Env, LogLevel
+from fastflow_contracts.settings import Env, ServiceSettings
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class Settings(ServiceSettings, frozen=True, kw_only=True):
     """Defaults are those of a laptop. Sizes are bytes, durations seconds."""
 
-    nats_url: Annotated[str, Env("FASTFLOW_NATS_URL", "Address of the bus, credentials included.", secret=True)] = (
-        "nats://127.0.0.1:4222"
-    )
-    nats_credentials: Annotated[
-        str, Env("FASTFLOW_NATS_CREDENTIALS", "File with this service's NKEY seed, as `fastflow bus init` writes it.")
-    ] = ""
     runner_id: Annotated[
         str, Env("FASTFLOW_RUNNER_ID", "Name of this runner, kept across restarts; default: the host's name.")
     ] = ""
@@ -99,5 +91,3 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Env("FASTFLOW_WORK_BYTES", "Size of the working copy's file system in a Docker sandbox.", least=1024**2)
     ] = 512 * 1024**2
     processes_max: Annotated[int, Env("FASTFLOW_PROCESSES_MAX", "Processes in one Docker sandbox.", least=16)] = 512
-    log_json: Annotated[bool, Env("LOG_JSON", "Log JSON lines instead of text.")] = False
-    log_level: Annotated[LogLevel, Env("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")] = "INFO"

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
-
 from fastflow_contracts.lease import FENCE_S, LEASE_S
-from fastflow_contracts.settings import Env, LogLevel
+from fastflow_contracts.settings import Env, ServiceSettings
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class Settings(ServiceSettings, frozen=True, kw_only=True):
     """Defaults are those of a laptop."""
 
-    nats_url: Annotated[str, Env("FASTFLOW_NATS_URL", "Address of the bus, credentials included.", secret=True)] = (
-        "nats://127.0.0.1:4222"
-    )
-    nats_credentials: Annotated[
-        str, Env("FASTFLOW_NATS_CREDENTIALS", "File with this service's NKEY seed, as `fastflow bus init` writes it.")
-    ] = ""
     default_python_version: Annotated[
         str, Env("DEFAULT_PYTHON_VERSION", "Interpreter of pipelines that name none.")
     ] = "3.11"
@@ -49,5 +41,3 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             least=1,
         ),
     ] = FENCE_S
-    log_json: Annotated[bool, Env("LOG_JSON", "Log JSON lines instead of text.")] = False
-    log_level: Annotated[LogLevel, Env("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")] = "INFO"

@@ -5,21 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
-
 from fastflow_contracts import bundle
-from fastflow_contracts.settings import BadSettings, Env, LogLevel
+from fastflow_contracts.settings import BadSettings, Env, ServiceSettings
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class Settings(ServiceSettings, frozen=True, kw_only=True):
     """Defaults are those of a laptop: a folder ``pipelines`` where the process was started."""
 
-    nats_url: Annotated[str, Env("FASTFLOW_NATS_URL", "Address of the bus, credentials included.", secret=True)] = (
-        "nats://127.0.0.1:4222"
-    )
-    nats_credentials: Annotated[
-        str, Env("FASTFLOW_NATS_CREDENTIALS", "File with this service's NKEY seed, as `fastflow bus init` writes it.")
-    ] = ""
     pipelines_dir: Annotated[
         str, Env("PIPELINES_DIR", "Folder of the pipelines; watched. Not used with GIT_REPO_URL.")
     ] = "pipelines"
@@ -43,8 +35,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     git_ssh_known_hosts: Annotated[
         str, Env("GIT_SSH_KNOWN_HOSTS", "Key of the ssh host, as `ssh-keyscan` prints it.")
     ] = ""
-    log_json: Annotated[bool, Env("LOG_JSON", "Log JSON lines instead of text.")] = False
-    log_level: Annotated[LogLevel, Env("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")] = "INFO"
 
     @property
     def subdir(self) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import msgspec
 
-from fastflow_contracts.service import EXIT_USAGE, log_ready, run_service
+from fastflow_contracts.service import EXIT_USAGE, log_ready, run_process
 from fastflow_contracts.settings import BadSettings, Env, load, names
 from fastflow_runner.image import context_tar, worker_arguments, worker_context, worker_reference
 from fastflow_runner.proxy.door import Door
@@ -63,7 +63,7 @@ def main() -> None:
     async def proxy(stop: asyncio.Event) -> None:
         await serve(settings, stop)
 
-    run_service("docker-proxy", proxy, log_json=settings.log_json, log_level=settings.log_level)
+    run_process("docker-proxy", proxy, log_json=settings.log_json, log_level=settings.log_level)
 
 
 if __name__ == "__main__":
