@@ -14,8 +14,8 @@ from fastflow_contracts.links import LINK_SET
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipeline import DownstreamTrigger, ScheduleEntry
 from fastflow_contracts.wire import Bus
-from tests.support.gateway import Client, running_gateway
-from tests.support.records import a_bundle, publish_pipeline
+from tests.support.gateway import Client, claim, finish, running_gateway, running_scheduler, store
+from tests.support.records import a_bundle, a_run, publish_pipeline
 
 PATH = "/api/pipelines/a/downstream-triggers"
 
@@ -139,6 +139,26 @@ async def test_the_graph_has_missing_targets_and_circles(bus: Bus, client: Clien
         "problem": None,
     }
     assert (edges["c", "gone"]["problem"], edges["c", "gone"]["in_cycle"]) == ("There is no pipeline gone.", False)
+
+
+async def test_a_trigger_that_the_api_made_starts_runs_until_it_is_removed(bus: Bus, client: Client) -> None:
+    """The schedulers follow it; the child names its parent and its configuration."""
+    code = a_bundle(main_py="")
+    await publish_pipeline(bus, "c", code)
+    await client.post("/api/pipelines/c/downstream-triggers", json={"pipeline": "b", "run_config_id": "full"})
+    async with running_scheduler(bus):
+        await finish(bus, await claim(bus, parent := await store(bus, a_run("c"))))
+        async with asyncio.timeout(10):
+            while not (children := (await client.get("/api/runs?pipeline_name=b")).json["runs"]):
+                await asyncio.sleep(0.02)
+        assert (children[0]["parent_run_id"], children[0]["run_config_id"]) == (parent.id, "full")
+        await client.ask("DELETE", "/api/pipelines/c/downstream-triggers/b=2Ffull")
+        await finish(bus, await claim(bus, await store(bus, a_run("c"))))
+        await finish(bus, await claim(bus, await store(bus, a_run("a"))))  # which starts b by its metadata
+        async with asyncio.timeout(10):
+            while len(children) == 1:
+                children = (await client.get("/api/runs?pipeline_name=b")).json["runs"]
+        assert {child["run_config_id"] for child in children} == {"full", None}
 
 
 async def test_the_document_lists_the_triggers(client: Client) -> None:
