@@ -292,6 +292,16 @@ def test_validate_needs_no_bus_and_names_file_and_line(tmp_path: Path) -> None:
     assert fastflow("validate", "empty", cwd=tmp_path).returncode == 3
 
 
+def test_no_folder_name_speaks_to_the_terminal(tmp_path: Path) -> None:
+    """A name is shown on one line, whatever is in it."""
+    (tmp_path / "a\n\x1b[31mb").mkdir()
+    (tmp_path / "a\n\x1b[31mb" / "main.py").touch()
+    done = fastflow("validate", str(tmp_path), cwd=tmp_path)
+    assert done.returncode == 1
+    assert r"bad a\n\x1b[31mb" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
 def test_settings_are_listed_and_secrets_are_not_shown(tmp_path: Path) -> None:
     """What is set here, what the default is, what it does."""
     done = fastflow("config", cwd=tmp_path, FASTFLOW_ADMIN_TOKEN="very-secret-token", RUNNER_SLOTS="3")

@@ -21,6 +21,7 @@ from fastflow.connection import CONNECT_S, URL_FILE, inbox_of
 from fastflow.errors import INTERRUPTED
 from fastflow.plan import Options, Plan, check_port, dashboard, make_plan, with_values
 from fastflow_contracts import streams
+from fastflow_contracts.bundle import shown
 from fastflow_contracts.permissions import User
 from fastflow_contracts.service import now, set_up_logging
 from fastflow_contracts.wire import connect, redacted
@@ -111,7 +112,7 @@ async def _greet(plan: Plan, url: str, token: str | None, ready: asyncio.Event, 
         pipelines = await client.pipelines(bus)
         runners = {each.runner: each for each in await client.runners(bus, now=now())}
         runner = runners.get(plan.environ["FASTFLOW_RUNNER_ID"])
-    bad = [pipeline.name for pipeline in pipelines if pipeline.problems]
+    bad = [shown(pipeline.name) for pipeline in pipelines if pipeline.problems]
     _say(_line("pipelines", f"{len(pipelines)} in {plan.source}"))
     if bad:
         _say(_line("", click.style(f"with problems: {', '.join(bad)} (see `fastflow validate`)", fg="yellow")))

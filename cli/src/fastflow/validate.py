@@ -13,6 +13,7 @@ from fastflow import upcoming
 from fastflow.errors import FAILED, OK, NotFound
 from fastflow.printer import json_option, print_json
 from fastflow.upcoming import Upcoming
+from fastflow_contracts.bundle import shown
 from fastflow_contracts.discovery import NOTEBOOK, SCRIPT
 from fastflow_contracts.manifest import Notice, Problem
 from fastflow_contracts.service import now
@@ -69,7 +70,7 @@ async def check(folder: Path) -> list[tuple[Path, Found]]:
 def report(where: Path, pipeline: Found, at: datetime, slots: int) -> str:
     """A line for the pipeline, one for each thing that is to be said about it, and one for each schedule."""
     mark = click.style("bad", fg="red") if pipeline.problems else click.style("ok ", fg="green")
-    lines = [f"{mark} {pipeline.name}"]
+    lines = [f"{mark} {shown(pipeline.name)}"]
     lines += [f"    {_at(where, problem)}" for problem in pipeline.problems]
     lines += [f"    {_at(where, notice)} (a notice)" for notice in pipeline.notices]
     if slots:
@@ -83,7 +84,8 @@ def _upcoming(pipeline: Found, at: datetime, slots: int) -> list[Upcoming]:
 
 def _at(where: Path, finding: Problem | Notice) -> str:
     """The finding with its path as seen from here, so that editors and terminals can open it."""
-    return f"{where}/{finding}" if finding.file else f"{where}: {finding}"
+    seen = shown(str(where))
+    return f"{seen}/{finding}" if finding.file else f"{seen}: {finding}"
 
 
 def _summary(pipelines: list[Found]) -> str:

@@ -67,6 +67,9 @@ class _Walk:
 
     def struct(self, kind: mi.StructType, node: Node, path: str) -> object:
         if not isinstance(node.value, dict):
+            if not path:
+                self._findings.refuse_file("It must hold an object, in { }.", node.line)
+                return REFUSED
             # What stands for an object that needs a secret may be that secret.
             is_secret = any((rule := rule_of(field.type)) and rule.is_secret for field in kind.fields)
             return self._refuse(node, path, "an object, in { }", is_secret=is_secret)
