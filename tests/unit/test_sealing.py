@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fastflow_contracts import envelope
 from fastflow_contracts.envelope import WEBHOOK_SECRET, BadKey, Envelope
+from fastflow_gateway.secrecy import hide_secrets
 from fastflow_gateway.sealing import VALUE_CHARACTERS_MAX, BadSecret, NoKey, Sealer
 from fastflow_runner.secrets import SecretBox, SecretError
 
@@ -71,3 +72,13 @@ def test_only_the_secret_of_a_pipelines_own_webhook_is_opened() -> None:
             SEALER.open_webhook_secret(token, pipeline="shop")
         assert "hunter2" not in str(caught.value)
         assert token not in str(caught.value)
+
+
+def test_the_token_of_a_webhook_is_not_shown_either() -> None:
+    """Like those of variables, wherever it stands; what else the webhook says is."""
+    text = '{"webhook": {"verify": "github", "secret": "t1"}, "schedules": [{"id": "a", "webhook": {"secret": "t2"}}]}'
+    shown = hide_secrets(text)
+    assert "t1" not in shown
+    assert "t2" not in shown
+    assert "github" in shown
+    assert hide_secrets('{"webhook": "t3"}') == '{\n  "webhook": "***"\n}\n'

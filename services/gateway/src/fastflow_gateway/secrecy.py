@@ -28,6 +28,9 @@ def hidden(value: Any) -> Any:
         shown["encrypted_env"] = dict.fromkeys(encrypted, HIDDEN)
     if shown.get("webhook_key"):
         shown["webhook_key"] = HIDDEN
-    if isinstance(webhook := shown.get("webhook"), dict) and "secret" in webhook:
-        shown["webhook"] = webhook | {"secret": HIDDEN}
+    webhook = shown.get("webhook")
+    if isinstance(webhook, dict):
+        shown["webhook"] = {key: HIDDEN if key == "secret" else item for key, item in webhook.items()}
+    elif webhook is not None:  # what stands in its place may be its secret
+        shown["webhook"] = HIDDEN
     return shown
