@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from fastflow_contracts import envelope
 from fastflow_contracts.envelope import WEBHOOK_SECRET, BadKey, Envelope
-from fastflow_gateway.secrecy import hide_secrets
 from fastflow_gateway.sealing import VALUE_CHARACTERS_MAX, BadSecret, NoKey, Sealer
+from fastflow_gateway.secrecy import hide_secrets
 from fastflow_runner.secrets import SecretBox, SecretError
 
 KEY, OLD_KEY = Fernet.generate_key().decode(), Fernet.generate_key().decode()
