@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import fastflow_runner.app
+from fastflow_contracts.machine import Claim, Command
 from fastflow_contracts.run import ErrorType, Running, Status
+from fastflow_contracts.runs import Changed, RunStore
+from fastflow_contracts.subjects import RunRef
+from fastflow_contracts.wire import Unavailable
 from tests.chaos.settled import settled, under_way
 from tests.chaos.world import COUNT, PATIENT, World, world
+from tests.support.system import system
 from tests.support.tripwire import Moment, Tripwire
 
 docker = pytest.mark.docker
@@ -114,6 +121,28 @@ async def test_a_process_sandbox_dies_with_its_runner(here: World) -> None:
     (attempt,) = run.attempts
     assert (run.status, attempt.error_type) == (Status.FAILED, ErrorType.LOST)
     assert await here.text(run) == "0"
+
+
+async def test_a_claim_that_was_stored_without_an_answer_is_carried_out(
+    bus_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runner is alive, so nobody else would ever look at the run."""
+
+    class Deaf(RunStore):
+        heard = False
+
+        async def change(self, ref: RunRef, command: Command, **options: Any) -> Changed:
+            changed = await super().change(ref, command, **options)
+            if isinstance(command, Claim) and not self.heard:
+                self.heard = True
+                raise Unavailable("the bus did not answer")
+            return changed
+
+    monkeypatch.setattr(fastflow_runner.app, "RunStore", Deaf)
+    async with system(bus_url, tmp_path, sandbox="dummy") as here:
+        await here.pipeline("script", "print('0')")
+        run = await here.run("script")
+    assert (run.status, run.epoch, len(run.attempts)) == (Status.SUCCESS, 2, 1)
 
 
 STEPS = {

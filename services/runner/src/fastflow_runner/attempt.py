@@ -73,13 +73,17 @@ class Attempt:
 
     @classmethod
     async def claim(cls, tools: Tools, hint: Hint) -> Self | None:
-        """Take the attempt that *hint* names; None if it is not to be had.
+        """Take the attempt that *hint* names, which is not under way here; None if it is not to be had.
 
         Raises ``NoSuchRun``, ``machine.Refused`` (``NotYet``), ``room.Full``, and what the bus raises.
         """
         ref, number = RunRef(hint.pipeline, hint.run_id), hint.attempt
         known = await tools.runs.load(ref)
-        if not isinstance(known.run.state, Pending) or known.run.state.attempt != number:
+        state = known.run.state
+        ours = (tools.runner, number, None)
+        if isinstance(state, Running) and (state.runner, state.attempt, state.prepared_at) == ours:
+            return await cls.adopt(tools, known.run, None)  # a claim whose answer was lost
+        if not isinstance(state, Pending) or state.attempt != number:
             return None
         code = await fetch(tools, known.run)
         command = Claim(attempt=number, runner=tools.runner)
@@ -98,6 +102,10 @@ class Attempt:
         code = await fetch(tools, run)
         changed = await tools.runs.change(run.ref, Adopt(runner=tools.runner, epoch=run.state.epoch))
         return cls(tools, changed.run, code, sandbox) if changed.events else None
+
+    @property
+    def id(self) -> AttemptId:
+        return AttemptId(self._run.id, self._state.attempt)
 
     @property
     def ref(self) -> RunRef:

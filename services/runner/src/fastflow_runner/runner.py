@@ -13,9 +13,8 @@ from typing import Any
 
 from fastflow_contracts import messages, streams, subjects
 from fastflow_contracts.codec import Malformed
-from fastflow_contracts.ids import RunId
 from fastflow_contracts.machine import NotYet, Refused, Release
-from fastflow_contracts.messages import HINT
+from fastflow_contracts.messages import HINT, Hint
 from fastflow_contracts.pull import ConsumerGone, Message, Pull, feed
 from fastflow_contracts.room import Full
 from fastflow_contracts.run import Run, Running
@@ -24,7 +23,7 @@ from fastflow_contracts.subjects import Kind
 from fastflow_contracts.wire import BusError
 from fastflow_runner.attempt import Attempt
 from fastflow_runner.leftovers import Fate, fate
-from fastflow_runner.naming import LABEL_KEEPER, attempt_of, is_warm
+from fastflow_runner.naming import LABEL_KEEPER, AttemptId, attempt_of, is_warm
 from fastflow_runner.sandbox import Held, SandboxError
 from fastflow_runner.tools import Tools
 
@@ -39,7 +38,8 @@ class Runner:
     def __init__(self, tools: Tools, slots: int) -> None:
         self._tools = tools
         self._room = asyncio.Semaphore(slots)
-        self._attempts: dict[RunId, Attempt] = {}
+        self._attempts: dict[AttemptId, Attempt] = {}
+        self._claiming: set[AttemptId] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._silence: dict[str, tuple[int, float]] = {}
 
@@ -69,7 +69,7 @@ class Runner:
         """Before taking work: go on with what our former life held; give back what had not begun."""
         await self.sweep()
         for run in await self._held_by_our_former_life():
-            if run.id in self._attempts or not isinstance(run.state, Running):
+            if not isinstance(run.state, Running) or AttemptId(run.id, run.state.attempt) in self._attempts:
                 continue
             if run.state.prepared_at is None:
                 await self._give_back(run, run.state)
@@ -92,14 +92,14 @@ class Runner:
                 await self._sweep_warm(held)
                 continue
             attempt = attempt_of(held.name)
-            if attempt is None or attempt.run_id in self._attempts:
+            if attempt is None or attempt in self._attempts:
                 continue
             try:
                 run: Run | None = (await self._tools.runs.find(attempt.run_id)).run
             except NoSuchRun:
                 run = None
             gone = run is not None and isinstance(run.state, Running) and await self._is_silent(run.state.runner)
-            if attempt.run_id in self._attempts:
+            if attempt in self._attempts:
                 continue  # it was taken while we looked
             match fate(run, attempt.number, runner=self._tools.runner, holder_is_gone=gone):
                 case Fate.REMOVE:
@@ -156,31 +156,43 @@ class Runner:
             log.error("hint %d is dropped: %s", message.sequence, error)
             await message.term()
             return
-        attempt = None
-        try:
-            attempt = await Attempt.claim(self._tools, hint)
-        except (NotYet, Full):
-            pass  # the scheduler hints again when it is due, or when there is room
-        except (NoSuchRun, Refused) as error:
-            log.info("hint %d is stale: %s", message.sequence, error)
-        except BusError as error:
-            log.warning("hint %d waits: %s", message.sequence, error)
-            await message.nak(AGAIN_S)
+        wanted = AttemptId(hint.run_id, hint.attempt)
+        if wanted in self._attempts or wanted in self._claiming:
+            await message.ack_soon()  # one hint was enough
             return
-        await message.ack_soon()
+        self._claiming.add(wanted)
+        try:
+            attempt = await self._claim(hint)
+            await message.ack_soon()
+        finally:
+            self._claiming.discard(wanted)
         if attempt is not None:
             await self._keep(attempt)
 
+    async def _claim(self, hint: Hint) -> Attempt | None:
+        while True:
+            try:
+                return await Attempt.claim(self._tools, hint)
+            except (NotYet, Full):
+                return None  # the scheduler hints again when it is due, or when there is room
+            except (NoSuchRun, Refused) as error:
+                log.info("a hint for run %s is stale: %s", hint.run_id, error)
+                return None
+            except BusError as error:
+                # It may be stored all the same, and then nobody else will ever look.
+                log.warning("the claim of run %s waits: %s", hint.run_id, error)
+                await asyncio.sleep(AGAIN_S)
+
     async def _keep(self, attempt: Attempt) -> None:
         """Carry *attempt* out; a failure of ours ends it too, so that no run hangs."""
-        self._attempts[attempt.ref.run_id] = attempt
+        self._attempts[attempt.id] = attempt
         try:
             await attempt.carry_out()
         except Exception as error:
-            log.exception("run %s could not be carried out", attempt.ref.run_id)
+            log.exception("run %s could not be carried out", attempt.id.run_id)
             await attempt.fail(f"the runner failed: {type(error).__name__}: {error}")
         finally:
-            del self._attempts[attempt.ref.run_id]
+            del self._attempts[attempt.id]
 
     async def _give_back(self, run: Run, state: Running) -> None:
         release = Release(epoch=state.epoch, reason=f"runner {self._tools.runner} was restarted")
@@ -191,7 +203,7 @@ class Runner:
         attempt = await Attempt.adopt(self._tools, run, held)
         if attempt is not None:
             log.info("run %s: taken over with %s", run.id, f"its sandbox {held.name}" if held else "no sandbox left")
-            self._attempts[run.id] = attempt
+            self._attempts[attempt.id] = attempt
             counted = not self._room.locked()
             if counted:  # else it is one too many for a while: it runs already
                 await self._room.acquire()
