@@ -60,6 +60,15 @@ def test_a_run_that_was_given_back_is_hinted_at_once() -> None:
     assert made.actions(now=at(2), at=2) == [HintRun(run)]
 
 
+def test_nothing_is_repeated_while_no_runner_is_heard_of() -> None:
+    """Hints would pile up; the first of a runner's words brings them."""
+    made = agenda()
+    made.see_run(a_run(), at=0)
+    assert made.actions(now=at(99), at=99) == []
+    made.see_runner(a_presence(), at=99)
+    assert len(made.actions(now=at(99), at=99)) == 1
+
+
 def test_a_retry_is_hinted_at_its_instant_and_not_before() -> None:
     """Even when no slot is free: it has no hint in the queue yet."""
     made = agenda(room=False)
@@ -83,7 +92,7 @@ def test_the_oldest_runs_are_hinted_first() -> None:
     made, young, old = agenda(), a_run(created=5), a_run(created=1)
     made.see_run(young, at=0)
     made.see_run(old, at=0)
-    assert made.actions(now=at(50), at=50) == [HintRun(old), HintRun(young)]
+    assert made.actions(now=at(20), at=20) == [HintRun(old), HintRun(young)]
 
 
 def test_a_run_of_a_silent_runner_expires_only_when_its_sandbox_cannot_live_any_more() -> None:

@@ -67,11 +67,12 @@ async def serve(
                     taker.cancel()
                 beacon.leave()
                 await _finish(settings, adapter, runner)
+                left = runner.busy
                 for keeper in keepers:
                     keeper.cancel()
         finally:
             await runner.let_go()
-        if runner.busy == 0:
+        if not left:
             with suppress(BusError):
                 await beacon.say_goodbye()
 

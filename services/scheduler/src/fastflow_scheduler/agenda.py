@@ -103,7 +103,7 @@ class Agenda:
         return min(waits, default=float("inf"))
 
     def _due_hints(self, now: datetime, at: float) -> list[HintRun]:
-        has_room = any(p.busy < p.slots and not p.leaving for p in self._presences.values())
+        has_room = any(self._has_room(presence, at) for presence in self._presences.values())
         due = [
             (run.state.not_before, run.created_at, run.id)
             for run in self._runs.values()
@@ -117,6 +117,10 @@ class Agenda:
             self._hint_at[run.id] = at + REHINT_S
             self._unhinted.discard(run.id)
         return [HintRun(run) for run in chosen]
+
+    def _has_room(self, runner: Presence, at: float) -> bool:
+        is_there = not runner.leaving and at - self._heard_at[runner.runner] <= self.lease.lease_s
+        return is_there and runner.busy < runner.slots
 
     def _room(self, at: float) -> int:
         """How many more runs may be hinted under the limit: those hinted lately may be running any moment."""
