@@ -73,7 +73,7 @@ async def test_every_run_ends_once_and_as_it_should_whatever_is_killed_and_when(
     """Every accepted trigger is one run, with one end, the right one, a whole log, and no container left."""
     seed = int(os.environ.get("CHAOS_SEED") or random.randrange(1 << 32))
     print(f"CHAOS_SEED={seed}")
-    services = {"scheduler": here.scheduler(), "one": here.runner("one"), "two": here.runner("two")}
+    services = {"scheduler": here.scheduler(), "one": _runner(here, "one"), "two": _runner(here, "two")}
     kills, starts = plan(random.Random(seed), [*services, BUS])
     await here.running(*services.values())
     for name, kind in KINDS.items():
@@ -90,6 +90,10 @@ async def test_every_run_ends_once_and_as_it_should_whatever_is_killed_and_when(
     for name in ("one", "two"):
         assert await services[name].terminate() == 0
     assert wrongs(await gather(here), refs, lines={name: kind.lines for name, kind in KINDS.items()}) == []
+
+
+def _runner(world: World, name: str) -> Service:
+    return world.runner(name, RUNNER_POOL_SIZE="2")
 
 
 def plan(dice: random.Random, victims: Sequence[str]) -> tuple[list[Kill], list[Start]]:

@@ -161,7 +161,7 @@ async def test_whatever_step_the_runner_dies_at_the_run_succeeds(tmp_path: Path,
 
     async def die(moment: Moment) -> None:
         async with world(tmp_path / moment, store_volume) as here:
-            runner, scheduler = here.runner(), here.scheduler()
+            runner, scheduler = here.runner(RUNNER_POOL_SIZE="1"), here.scheduler()
             await scheduler.start()
             await here.pipeline("script", "print('0')", requirements="--no-index\n")
             async with Tripwire(here.url, runner.die, STEPS[step], moment).url() as url:

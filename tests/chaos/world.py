@@ -50,12 +50,14 @@ class World(System):
         return self._service("scheduler", settings)
 
     def runner(self, name: str = "one", *, sandbox: str = "docker", **settings: str) -> Service:
+        """Without warm sandboxes, which cost more than they are worth to a runner that lives for a second."""
         own = {
             "FASTFLOW_RUNNER_ID": name,
             "FASTFLOW_SANDBOX": sandbox,
             "FASTFLOW_DATA_DIR": str(self._directory / name),
             "FASTFLOW_STORE_VOLUME": self._volume,
             "FASTFLOW_NETWORK": "none",
+            "RUNNER_POOL_SIZE": "0",
         }
         return self._service("runner", own | settings)
 
