@@ -326,6 +326,20 @@ def test_help_answers_at_once(tmp_path: Path) -> None:
     assert done.stderr == "[]\n"
 
 
+def test_ctrl_c_is_130_also_before_a_command_has_begun(tmp_path: Path) -> None:
+    """While its modules are still being imported, too; and nothing is said about it."""
+    code = (
+        "import signal, sys, fastflow.cli as cli\n"
+        "cli.importlib.import_module = lambda name: signal.raise_signal(signal.SIGINT)\n"
+        "sys.argv = ['fastflow', 'ps']\n"
+        "cli.main()\n"
+    )
+    done = subprocess.run(
+        [FASTFLOW[0], "-c", code], cwd=tmp_path, env=clean({}), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr.strip()) == (130, "")
+
+
 def on_a_terminal(there: Installation, *arguments: str, **environ: str) -> str:
     """What the command prints on a terminal."""
     leader, follower = os.openpty()

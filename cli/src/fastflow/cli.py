@@ -64,7 +64,10 @@ def fastflow(ctx: click.Context) -> None:
 def main() -> NoReturn:
     """Run the command line; never returns."""
     try:
-        fastflow(prog_name="fastflow")
+        code = fastflow(prog_name="fastflow", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(error.exit_code) from None
     except (FastFlowError, BaseExceptionGroup) as error:
         if _has_lost_its_reader(error):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still buffered
@@ -74,9 +77,9 @@ def main() -> NoReturn:
             prefix = click.style("fastflow:", fg="red", bold=True)
             click.echo(f"{prefix} {reason}", err=True, color=False if os.environ.get("NO_COLOR") else None)
         raise SystemExit(_exit_code(reasons[0])) from None
-    except KeyboardInterrupt:
+    except (click.Abort, KeyboardInterrupt):
         raise SystemExit(INTERRUPTED) from None
-    raise SystemExit(0)
+    raise SystemExit(code)
 
 
 def _has_lost_its_reader(error: BaseException) -> bool:
