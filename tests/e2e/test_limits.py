@@ -19,8 +19,6 @@ async def test_runs_beyond_the_limit_wait_and_start_oldest_first(bus_url: str, b
     async with system(bus_url, tmp_path, sandbox="process", runners=3, concurrent_runs_max=2) as fast:
         await fast.pipeline("nap", "import time\ntime.sleep(0.3)\n")
         runs = [await fast.start("nap") for _ in range(6)]
-        for ref in runs:
-            await fast.until(ref, lambda run: run.status is not None)
         ends = await asyncio.gather(*(fast.end(ref) for ref in runs))
     assert {run.status for run in ends} == {Status.SUCCESS}
     most, order = await _replay(bus)
@@ -49,3 +47,12 @@ async def _replay(bus: Bus) -> tuple[int, list[RunId]]:
             if batch.caught_up:
                 return most, order
     raise AssertionError("a feed has no end")
+
+
+async def test_waiting_for_one_kind_of_work_keeps_no_slot_from_the_other(bus_url: str, tmp_path: Path) -> None:
+    """A runner with one slot takes scripts at once though it would take notebooks too."""
+    async with system(bus_url, tmp_path, sandbox="process", slots=1) as fast:
+        await fast.pipeline("quick", "print(1)")
+        for _ in range(3):
+            run = await fast.end(await fast.start("quick"), within_s=10)
+            assert run.status is Status.SUCCESS

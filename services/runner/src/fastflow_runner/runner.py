@@ -52,17 +52,20 @@ class Runner:
         """Take work of *kind* until cancelled. What was taken goes on: see ``finish``."""
         async with Pull(self._tools.bus, streams.WORK, kind) as pull:
             while True:
+                # There must be room, but it is not kept while waiting: the other kind of work may want it.
                 await self._room.acquire()
-                taken: list[Message] = []
+                self._room.release()
                 try:
                     taken = await pull.take(1)
                 except ConsumerGone as error:
                     log.warning("%s", error)
                     await asyncio.sleep(AGAIN_S)
-                finally:
-                    if not taken:
-                        self._room.release()
+                    continue
                 for message in taken:
+                    if self._room.locked():
+                        await message.nak(AGAIN_S)
+                        continue
+                    await self._room.acquire()
                     self._spawn(self._handle(message), f"hint-{message.sequence}")
 
     async def recover(self) -> None:
