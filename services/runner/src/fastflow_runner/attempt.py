@@ -24,7 +24,7 @@ from fastflow_contracts.machine import Adopt, Claim, Finish, Outcome, Prepare, R
 from fastflow_contracts.messages import Hint
 from fastflow_contracts.room import Room, is_running
 from fastflow_contracts.run import ErrorType, Pending, Run, RunInput, Running
-from fastflow_contracts.runs import NoSuchRun
+from fastflow_contracts.runs import NoSuchRun, Stored
 from fastflow_contracts.service import now
 from fastflow_contracts.subjects import RunRef
 from fastflow_contracts.wire import BusError
@@ -55,11 +55,13 @@ class NotOurs(Exception):
 class Attempt:
     """One attempt that this runner holds. Made by ``claim`` or ``adopt``; then call ``carry_out`` once."""
 
-    def __init__(self, tools: Tools, held: Run, code: Code | NoCode, sandbox: Held | None = None) -> None:
-        assert isinstance(held.state, Running)
+    def __init__(self, tools: Tools, held: Stored, code: Code | NoCode, sandbox: Held | None = None) -> None:
+        run = held.run
+        assert isinstance(run.state, Running)
         self._tools = tools
-        self._run = held
-        self._state = held.state
+        self._held = held
+        self._run = run
+        self._state = run.state
         self._code = code
         self._sandbox = sandbox
         self._stop = asyncio.Event()
@@ -67,8 +69,8 @@ class Attempt:
         self._reporting = False
         self._given = RunInput()
         self._secrets: dict[str, str] = {}
-        self._logbook = Logbook(tools.bus, held.ref, self._state.attempt)
-        self._cellbook = Cellbook(tools.bus, held.ref, self._state.attempt)
+        self._logbook = Logbook(tools.bus, run.ref, self._state.attempt)
+        self._cellbook = Cellbook(tools.bus, run.ref, self._state.attempt)
         self._pump = self._new_pump(None)
 
     @classmethod
@@ -90,7 +92,7 @@ class Attempt:
         most = hint.concurrent_max
         room = Room(key=ALL_RUNNING, most=most, is_active=is_running) if most else None
         changed = await tools.runs.change(ref, command, known=known, room=room)
-        return cls(tools, changed.run, code) if changed.events else None
+        return cls(tools, changed.stored, code) if changed.events else None
 
     @classmethod
     async def adopt(cls, tools: Tools, run: Run, sandbox: Held | None) -> Self | None:
@@ -101,7 +103,7 @@ class Attempt:
         assert isinstance(run.state, Running)
         code = await fetch(tools, run)
         changed = await tools.runs.change(run.ref, Adopt(runner=tools.runner, epoch=run.state.epoch))
-        return cls(tools, changed.run, code, sandbox) if changed.events else None
+        return cls(tools, changed.stored, code, sandbox) if changed.events else None
 
     @property
     def id(self) -> AttemptId:
@@ -328,14 +330,14 @@ class Attempt:
         """Apply *command*, however long the bus is away. Raises ``NotOurs``."""
         while True:
             try:
-                changed = await self._tools.runs.change(self.ref, command)
+                changed = await self._tools.runs.change(self.ref, command, known=self._held)
             except (NoSuchRun, Refused) as error:
                 raise NotOurs(str(error)) from error
             except BusError as error:
                 log.warning("run %s: %s waits: %s", self._run.id, type(command).__name__, error)
                 await asyncio.sleep(AGAIN_S)
                 continue
-            state = changed.run.state
+            self._held, state = changed.stored, changed.run.state
             if isinstance(state, Running) and state.epoch != self._state.epoch:
                 raise NotOurs(f"runner {state.runner} holds it now")
             if isinstance(state, Running):
