@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
-from fastflow_contracts.cells import Raised, Wrote
+from fastflow_contracts.cells import CellEvent, Raised, Wrote
 from fastflow_contracts.run import Status
 from tests.chaos.world import World
 from tests.support.notebooks import await_event, code, events_of, only, publish_notebook, statuses, text_of
@@ -14,6 +15,10 @@ from tests.support.notebooks import await_event, code, events_of, only, publish_
 PREPARED_S = 60.0
 COUNT = "import time\nfor k in range(300):\n    print(k)\n    time.sleep(0.02)"
 FLAKY = "n = globals().get('n', 0) + 1\nprint('attempt', n)\nif n < 2:\n    raise ValueError('once')"
+
+
+def wrote(text: str, event: CellEvent) -> bool:
+    return isinstance(event, Wrote) and text in event.text
 
 
 @pytest.mark.docker
@@ -25,9 +30,7 @@ async def test_a_runner_killed_in_the_middle_of_a_cell_loses_nothing(here: World
     ref = await here.start("book")
     for number, until in ((1, "20\n"), (2, "120\n")):
         async with asyncio.timeout(PREPARED_S):
-            await await_event(
-                here.bus, ref, lambda event, until=until: isinstance(event, Wrote) and until in event.text
-            )
+            await await_event(here.bus, ref, partial(wrote, until))
         await runner.kill()
         await runner.start()
         await here.adopted(ref, epoch=number)

@@ -46,6 +46,7 @@ def ended(there: Installation, pipeline: str) -> dict[str, Any]:
         ("python_version", [], 0, "Python 3.11"),
         ("sensor_report", [], 0, "°C"),
         ("event_consumer", [], 0, "No event came along"),
+        ("notebook_report", ["-p", "days=3", "-p", "city=Oslo"], 0, "3 days in Oslo"),
     ],
 )
 def test_every_example_does_what_it_says(

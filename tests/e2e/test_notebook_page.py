@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import nbformat
 import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
@@ -15,7 +14,7 @@ from fastflow_contracts.run import Status
 from fastflow_contracts.wire import Bus
 from tests.support.dashboard import browser
 from tests.support.gateway import TOKEN, Client, running_gateway
-from tests.support.notebooks import code, markdown, publish_notebook
+from tests.support.notebooks import code, jupyter, markdown, publish_notebook
 from tests.support.system import System, system
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -183,8 +182,8 @@ async def test_cells_and_the_executed_notebook_over_the_api(place: Place) -> Non
 
     answer = await place.api.get(f"/api/runs/{run.id}/notebook")
     assert answer.headers["Content-Disposition"].endswith('.ipynb"')
-    notebook = nbformat.reads(answer.text, as_version=4)
-    nbformat.validate(notebook)
+    notebook = jupyter.reads(answer.text, as_version=4)
+    jupyter.validate(notebook)
     assert [cell.get("execution_count") for cell in notebook.cells] == [None, 1, 2, 4, 5, 6, None]
     assert notebook.cells[5].outputs[0].ename == "ZeroDivisionError"
 

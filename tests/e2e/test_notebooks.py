@@ -37,8 +37,7 @@ KEY = Fernet.generate_key()
 @pytest_asyncio.fixture(params=SANDBOXES)
 async def fast(request: pytest.FixtureRequest, bus_url: str, tmp_path: Path) -> AsyncIterator[System]:
     """The system with one kind of sandbox."""
-    settings = {"encryption_key": KEY.decode()}
-    async with system(bus_url, tmp_path / "data", sandbox=request.param, **settings) as made:
+    async with system(bus_url, tmp_path / "data", sandbox=request.param, encryption_key=KEY.decode()) as made:
         yield made
 
 

@@ -7,7 +7,6 @@ from contextlib import aclosing
 from typing import Any, TypeVar
 
 import nbformat
-from nbformat import v4
 
 from fastflow_contracts import cells, streams, subjects
 from fastflow_contracts.bundle import File, pack
@@ -18,6 +17,10 @@ from fastflow_contracts.wire import Bus
 from tests.support.records import publish_pipeline
 
 E = TypeVar("E", bound=cells.CellFact)
+
+jupyter: Any = nbformat
+"""Its functions have no types."""
+v4: Any = nbformat.v4
 
 
 def code(source: str, *tags: str, **fastflow: Any) -> Any:
@@ -33,7 +36,8 @@ def markdown(source: str) -> Any:
 def written(*each: Any, metadata: dict[str, Any] | None = None) -> bytes:
     """The file. A text is a code cell."""
     made = [code(cell) if isinstance(cell, str) else cell for cell in each]
-    return nbformat.writes(v4.new_notebook(cells=made, metadata=metadata or {})).encode()
+    text: str = jupyter.writes(v4.new_notebook(cells=made, metadata=metadata or {}))
+    return text.encode()
 
 
 async def publish_notebook(

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fastflow_contracts import cells, notebook
+from fastflow_runner.cells import execute
+from fastflow_runner.cells import plan as plan_module
 from fastflow_runner.cells.plan import INJECTED, BadNotebook, assignments, make_plan
+from fastflow_runner.image import worker_context
+from fastflow_runner.job import CELL_ORDERS_FILE
 from tests.support.notebooks import code, markdown, written
 
 
@@ -93,6 +99,16 @@ def test_no_value_is_code() -> None:
     exec(assignments({"p": evil, "a b": "1", "class": "2", "x\ny": "3"}, ""), scope)
     assert scope["p"] == evil
     assert set(scope) == {"p", "__builtins__"}
+
+
+def test_the_cell_runner_and_the_rest_mean_the_same() -> None:
+    """It runs where nothing of ours is installed, so it says these things for itself."""
+    assert (plan_module.CELLS_MAX, plan_module.FORMAT) == (notebook.CELLS_MAX, notebook.FORMAT)
+    assert (plan_module.PARAMETERS_TAG, plan_module.INJECTED_TAG) == (notebook.PARAMETERS_TAG, notebook.INJECTED_TAG)
+    assert plan_module.INJECTED == cells.INJECTED
+    assert execute.ORDERS_FILE == CELL_ORDERS_FILE
+    files = {path.name for path in Path(plan_module.__file__).parent.glob("*.py")}
+    assert {f"cells/{name}" for name in files} == {name for name in worker_context(None) if name.startswith("cells/")}
 
 
 def test_old_and_odd_notebooks_are_refused_and_loose_ones_read() -> None:

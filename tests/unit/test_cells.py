@@ -6,14 +6,11 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-import nbformat
-from nbformat import v4
-
 from fastflow_contracts import cells as wire
 from fastflow_contracts.cells import INJECTED, CellChunk, CellEvent
 from fastflow_gateway.cells import CUT_SHORT, CellBook
 from fastflow_gateway.executed import executed
-from tests.support.notebooks import code, markdown, written
+from tests.support.notebooks import code, jupyter, markdown, v4, written
 
 SOURCES = ["n = 1", "n + 1"]
 
@@ -108,7 +105,7 @@ def test_the_executed_notebook_is_a_notebook() -> None:
     stale.outputs = [v4.new_output("stream", text="stale")]
     old = code("n = 3", "injected-parameters")
     text = written(markdown("# T"), code("n = 1", "parameters"), old, stale, "never")
-    events = [
+    events: list[CellEvent] = [
         wire.Injected(at=1.0, after=0, source="n = 5"),
         *(began(0), ended(0)),
         *(began(INJECTED), ended(INJECTED, count=2)),
@@ -120,8 +117,8 @@ def test_the_executed_notebook_is_a_notebook() -> None:
         ended(1, "FAILED", count=3),
     ]
     made = executed(text, told(*events), run_id="r")
-    notebook = nbformat.reads(made.decode(), as_version=4)
-    nbformat.validate(notebook)
+    notebook = jupyter.reads(made.decode(), as_version=4)
+    jupyter.validate(notebook)
     assert [cell.source for cell in notebook.cells] == ["# T", "n = 1", "n = 5", "n + 1", "never"]
     assert [cell.get("execution_count") for cell in notebook.cells] == [None, 1, 2, 3, None]
     outputs = notebook.cells[3].outputs

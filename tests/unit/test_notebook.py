@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import nbformat
 import pytest
-from nbformat import v3, v4
 
 from fastflow_contracts.discovery import inspect_folder
 from fastflow_contracts.notebook import CELLS_MAX, SOURCE_CHARACTERS_MAX, notebook_problems, read_notebook
+from tests.support.notebooks import jupyter, v4, written
 
-
-def written(*cells: Any) -> bytes:
-    """A notebook file, as Jupyter saves it."""
-    return nbformat.writes(v4.new_notebook(cells=list(cells))).encode()
+OLD: str = jupyter.writes(jupyter.v3.new_notebook(), version=3)
 
 
 def said(text: bytes) -> list[str]:
@@ -42,7 +38,7 @@ def test_a_notebook_of_today_is_read() -> None:
         (b'{"cells": []}', "no number nbformat"),
         (b'{"nbformat": 4}', "no valid notebook of format 4"),
         (b'{"nbformat": 5, "cells": []}', "too new"),
-        (nbformat.writes(v3.new_notebook(), version=3).encode(), "format 3, which is too old; open it in Jupyter"),
+        (OLD.encode(), "format 3, which is too old; open it in Jupyter"),
         (b'{"nbformat": 4, "cells": ' + b"[" * 5_000, "It is not JSON"),
     ],
 )
