@@ -106,6 +106,8 @@ async def test_runs_are_listed_newest_first_and_page_by_page(bus: Bus) -> None:
             refused = await client.get(f"/api/runs?{wrong}")
             assert refused.status == 422
             assert wrong.partition("=")[0] in refused.json["detail"]
+        detail = (await client.get("/api/runs?status=DONE")).json["detail"]
+        assert detail.endswith("it is one of PENDING, RUNNING, SUCCESS, FAILED, INTERRUPTED")
 
 
 async def test_a_run_explains_itself_at_every_step(bus: Bus) -> None:

@@ -69,7 +69,22 @@ def query(request: web.Request, wanted: type[Q]) -> Q:
     try:
         return msgspec.convert(given, wanted, strict=False)
     except msgspec.ValidationError as error:
-        raise Refused(422, f"the query cannot be used: {error}") from error
+        raise Refused(422, f"the query cannot be used: {error}{_accepted(wanted, str(error))}") from error
+
+
+def _accepted(wanted: type[msgspec.Struct], error: str) -> str:
+    """What the parameter that *error* names takes, if that is a choice; else which parameters there are."""
+    for field in msgspec.inspect.type_info(wanted).fields:  # type: ignore[attr-defined]
+        if f"`$.{field.encode_name}`" in error:
+            plain = field.type.type if isinstance(field.type, msgspec.inspect.Metadata) else field.type
+            kinds = plain.types if isinstance(plain, msgspec.inspect.UnionType) else (plain,)
+            for kind in kinds:
+                if isinstance(kind, msgspec.inspect.LiteralType):
+                    return f"; it is one of {', '.join(map(str, kind.values))}"
+                if isinstance(kind, msgspec.inspect.EnumType):
+                    return f"; it is one of {', '.join(kind.cls)}"
+            return ""
+    return f"; there are {', '.join(wanted.__struct_encode_fields__)}" if "unknown field" in error else ""
 
 
 def pipeline_name(request: web.Request) -> PipelineName:
