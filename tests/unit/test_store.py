@@ -148,3 +148,23 @@ def test_names_are_not_paths(tmp_path: Path, name: str) -> None:
     for refuse in (store.tree, store.env):
         with pytest.raises(SystemExit, match="is no"):
             refuse(name)
+
+
+@pytest.mark.parametrize(
+    ("requirements", "added"),
+    [
+        (b"", {"nbclient", "nbformat", "ipykernel"}),
+        (b"pandas\n# nbclient\n", {"nbclient", "nbformat", "ipykernel"}),
+        (b"pandas==2\nIPyKernel==6.29 ; python_version > '3'\n", {"nbclient", "nbformat"}),
+        (b"nbclient\nnbformat[x]>=5\nipykernel\n", set()),
+    ],
+)
+def test_notebooks_get_what_executes_them_unless_they_name_it(requirements: bytes, added: set[str]) -> None:
+    """What the pipeline names it decides itself; its environment is another one than a script's."""
+    bundle = pack({"main.ipynb": File(b""), "requirements.txt": File(requirements)})
+    request = request_of("3.12", bundle.data, "notebook")
+    assert {extra.split(">")[0] for extra in request.extras} == added
+    assert request.file.startswith(request.requirements)
+    place = process_place(Path("/store"))
+    script = environment_key(request_of("3.12", bundle.data), place)
+    assert (environment_key(request, place) == script) == (not added)

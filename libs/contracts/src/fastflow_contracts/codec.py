@@ -37,4 +37,5 @@ class Codec(Generic[T]):
         try:
             return self._decoder.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Malformed(f"not a {self.message.__name__}: {error}") from error
+            name = getattr(self.message, "__name__", "message of any known kind")  # a union has no name
+            raise Malformed(f"not a {name}: {error}") from error

@@ -27,7 +27,11 @@ SHOWN_MAX = 500
 """Outputs of one attempt of a cell."""
 EVENTS_BYTES_MAX = 48_000_000
 """Of all that a run shows and writes; statuses and errors are told beyond it."""
-ERROR_CHARACTERS_MAX = 100_000
+ERROR_CHARACTERS_MAX = 40_000
+"""Of a traceback, and of what the exception says."""
+MIMES_MAX = 50
+"""Media types of one output."""
+NAME_CHARACTERS_MAX = 200
 PART_CHARACTERS = 64 * 1024
 """At most six bytes each: an event of one part fits into a frame."""
 LOG_SHOWN_CHARACTERS_MAX = 100_000
@@ -60,7 +64,8 @@ class Report:
         self._send("opened", kernel=kernel, cells=cells)
 
     def injected(self, after: int, source: str) -> None:
-        self._send("injected", after=after, source=self._masked(source))
+        shown = source if len(source) <= PART_CHARACTERS else source[:PART_CHARACTERS] + "\n# …"
+        self._send("injected", after=after, source=self._masked(shown))
 
     def log(self, text: str, stream: int = STDOUT) -> None:
         """Whole lines of our own."""
@@ -84,6 +89,7 @@ class Report:
     def showed(self, data: Mapping[str, Any], *, is_result: bool = False, display: str | None = None) -> None:
         self._release()
         texts = _texts(data)
+        display = display and display[:NAME_CHARACTERS_MAX]
         self._print_shown(texts)
         if not texts:
             return
@@ -96,7 +102,7 @@ class Report:
 
     def redrew(self, data: Mapping[str, Any], display: str) -> None:
         if (rest := self._with_parts(_texts(data))) is not None:
-            self._send("redrew", display=display, data=rest)
+            self._send("redrew", display=display[:NAME_CHARACTERS_MAX], data=rest)
 
     def cleared(self) -> None:
         self._held = {"stdout": b"", "stderr": b""}
@@ -113,7 +119,7 @@ class Report:
             room -= len(line)
             lines.append(self._masked(line))
         value = self._masked(str(value)[:ERROR_CHARACTERS_MAX])
-        self._send("raised", cell=self._cell, name=str(name)[:1000], value=value, traceback=lines)
+        self._send("raised", cell=self._cell, name=str(name)[:NAME_CHARACTERS_MAX], value=value, traceback=lines)
         if traceback:
             self.log(_COLOUR.sub("", "\n".join(map(str, traceback)))[:ERROR_CHARACTERS_MAX], STDERR)
 
@@ -152,21 +158,20 @@ class Report:
 
     def _with_parts(self, texts: dict[str, str]) -> dict[str, str] | None:
         """Send large values ahead in parts; the small ones are returned. None: there is no room for any of it."""
-        room, small = SHOWN_CHARACTERS_MAX, {}
-        large: list[tuple[str, str]] = []
+        small: dict[str, str] = {}
+        large: dict[str, str] = {}
+        room, small_room = SHOWN_CHARACTERS_MAX, PART_CHARACTERS
         for mime, text in sorted(texts.items(), key=lambda item: len(item[1])):
-            if len(text) > room or not self._has_room(text):
+            if len(text) > room:
                 self._say_once(f"An output of type {mime[:100]} with {len(text):,} characters is left out: too large.")
-                continue
-            room -= len(text)
-            masked = text if mime.startswith("image/") and mime != "image/svg+xml" else self._masked(text)
-            if len(masked) > PART_CHARACTERS // 8:
-                large.append((mime, masked))
-            else:
-                small[mime] = masked
-            if len(small) * PART_CHARACTERS // 8 > 4 * PART_CHARACTERS:
-                break  # nobody shows one thing in that many ways
-        for mime, text in large:
+            elif self._has_room(text):
+                room -= len(text)
+                is_encoded = mime.startswith("image/") and mime != "image/svg+xml"
+                masked = text if is_encoded else self._masked(text)
+                is_small = len(masked) <= small_room
+                small_room -= len(masked) if is_small else 0
+                (small if is_small else large)[mime] = masked
+        for mime, text in large.items():
             for at in range(0, len(text), PART_CHARACTERS):
                 self._send("part", mime=mime, text=text[at : at + PART_CHARACTERS])
         return small if small or large else None
@@ -212,12 +217,12 @@ class Report:
 def _texts(data: Mapping[str, Any]) -> dict[str, str]:
     """Media types with their values as text, as they stand in a notebook."""
     texts = {}
-    for mime, value in data.items():
+    for mime, value in list(data.items())[:MIMES_MAX]:
         if mime == _WIDGET:
             continue
         if isinstance(value, list) and all(isinstance(line, str) for line in value):
             value = "".join(value)
-        texts[str(mime)] = value if isinstance(value, str) else json.dumps(value)
+        texts[str(mime)[:NAME_CHARACTERS_MAX]] = value if isinstance(value, str) else json.dumps(value)
     return texts
 
 

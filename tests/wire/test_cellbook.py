@@ -1,0 +1,80 @@
+"""Cell events on a real bus: each once, in order, by one writer."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from datetime import UTC, datetime
+
+import pytest
+
+from fastflow_contracts import cells, streams, subjects
+from fastflow_contracts.pull import feed
+from fastflow_contracts.wire import Bus
+from fastflow_runner.cellbook import Cellbook
+from fastflow_runner.journal import Fenced
+from fastflow_runner.session import CellEvent
+from tests.support.records import a_run
+
+RUN = a_run("book", kind="notebook")
+
+
+def event(number: int, text: str | None = None) -> CellEvent:
+    said = cells.Wrote(at=1.0, cell=0, stream="stdout", text=str(number) if text is None else text)
+    return CellEvent(number=number, at=datetime.now(UTC), data=cells.EVENT.encode(said))
+
+
+async def stored(bus: Bus) -> list[str]:
+    """What is on the bus by now."""
+    found: list[str] = []
+    async with aclosing(feed(bus, streams.CELLS, subjects.cell(RUN.ref, 1), after=0)) as batches:
+        async for batch in batches:
+            for message in batch.messages:
+                found += [e.text for e in cells.CHUNK.decode(message.data).events if isinstance(e, cells.Wrote)]
+            if batch.caught_up:
+                return found
+    raise AssertionError("a feed has no end")
+
+
+async def test_events_are_stored_in_chunks_and_only_then_safe(bus: Bus) -> None:
+    """What may be acknowledged is what is stored."""
+    book = Cellbook(bus, RUN.ref, 1)
+    await book.flush()
+    assert (book.sequence, book.end, book.pending) == (0, 0, False)
+    for number in range(3):
+        assert not await book.take(event(number))
+    assert (book.end, book.pending) == (0, True)
+    await book.flush()
+    assert (book.end, book.pending, await stored(bus)) == (3, False, ["0", "1", "2"])
+
+
+async def test_another_holder_goes_on_and_the_former_one_is_fenced(bus: Bus) -> None:
+    """By the number of the last stored event; two writers at once there are never."""
+    former, later = Cellbook(bus, RUN.ref, 1), Cellbook(bus, RUN.ref, 1)
+    await former.take(event(0))
+    await former.flush()
+    await later.resume()
+    assert later.end == 1
+    await later.take(event(1))
+    await later.flush()
+    await former.take(event(1, "of the former one"))
+    with pytest.raises(Fenced):
+        await former.flush()
+    assert await stored(bus) == ["0", "1"]
+
+
+async def test_large_events_make_room_by_themselves(bus: Bus) -> None:
+    """A chunk never grows beyond its bound."""
+    book = Cellbook(bus, RUN.ref, 1)
+    assert not await book.take(event(0, "x" * 500_000))
+    assert await book.take(event(1, "y" * 500_000))
+    assert (book.end, book.pending) == (1, True)
+
+
+async def test_what_is_no_event_is_passed_over(bus: Bus) -> None:
+    """It is counted, so that the rest is not lost with it."""
+    book = Cellbook(bus, RUN.ref, 1)
+    await book.take(event(0))
+    await book.take(CellEvent(number=1, at=datetime.now(UTC), data=b'{"event": "conjured"}'))
+    await book.take(event(2))
+    await book.flush()
+    assert (book.end, await stored(bus)) == (3, ["0", "2"])
