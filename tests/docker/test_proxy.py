@@ -100,7 +100,7 @@ async def test_a_hostile_runner_is_told_no(place: Place, url: str) -> None:
         assert denied.value.status == 403
         with pytest.raises(DockerError):
             await docker.images.pull("evil")
-    with pytest.raises(SandboxError, match="nothing that a runner does"):
+    with pytest.raises(SandboxError, match="by its name"):
         await place.sandboxes.open(place.spec(network="bridge"))
 
 
@@ -130,3 +130,21 @@ async def test_what_comes_after_a_request_is_nobodys(url: str) -> None:
     answers = await reader.read()
     assert answers.count(b"HTTP/1.1 ") == 1
     writer.close()
+
+
+async def test_runners_that_make_the_network_at_once_end_with_one(docker: Docker) -> None:
+    """Docker would make one for each of them, and then find the name ambiguous."""
+    image = await ensure_worker_image(docker, progress=lambda line: None)
+    name = f"ff-test-{uuid4()}"
+    places = [Place(DockerSandboxes(scope=f"test-{uuid4()}"), SandboxSpec(name="", image=image)) for _ in range(4)]
+    try:
+        channels = await asyncio.gather(*(place.open(network=name) for place in places))
+        await asyncio.gather(*(channel.close() for channel in channels))
+        found = [each["Name"] for each in await docker.networks.list() if each["Name"] == name]
+        assert found == [name]
+    finally:
+        for place in places:
+            await place.clear()
+            assert isinstance(place.sandboxes, DockerSandboxes)
+            await place.sandboxes.close()
+        await (await docker.networks.get(name)).delete()

@@ -13,7 +13,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from fastflow_runner.proxy.rules import BUILD_BYTES_MAX, Denied, Ours, Passed, Request, check, plain
 from fastflow_runner.sandbox.docker import LABEL_SCOPE
@@ -88,28 +88,40 @@ class Door:
             # As if it were not there: the daemon's own words for a name that nobody has.
             await _answer(writer, HTTPStatus.NOT_FOUND, f"No such container: {passed.container}")
             return
+        if passed.network is not None and not await self._is_our_network(passed.network):
+            await _answer(writer, HTTPStatus.NOT_FOUND, f"network {passed.network} not found")
+            return
         await self._pass_on(request, passed, head.headers, reader, writer)
 
     async def _is_ours(self, name: str) -> bool:
         if name in self._known:
             return True
-        async with asyncio.timeout(DAEMON_S):
-            there, back = await asyncio.open_unix_connection(self._socket, limit=BUILD_BYTES_MAX)
-            try:
-                back.write(f"GET /containers/{name}/json HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
-                status, _, rest = (await there.read()).partition(b"\r\n")
-            finally:
-                back.close()
-        if b" 200 " not in status + b" ":
-            return False
-        shown = json.loads(rest.partition(b"\r\n\r\n")[2])
-        if LABEL_SCOPE not in (shown["Config"]["Labels"] or {}):
+        shown = await self._shown(f"/containers/{name}/json")
+        if shown is None or LABEL_SCOPE not in (shown["Config"]["Labels"] or {}):
             return False
         if name == shown["Id"]:
             if len(self._known) >= KNOWN_MAX:
                 del self._known[next(iter(self._known))]
             self._known[name] = None
         return True
+
+    async def _is_our_network(self, network_id: str) -> bool:
+        shown = await self._shown(f"/networks/{network_id}")
+        return shown is not None and shown["Name"] == self._ours.network and LABEL_SCOPE in (shown["Labels"] or {})
+
+    async def _shown(self, path: str) -> dict[str, Any] | None:
+        """What the daemon says about something; None if it has none such."""
+        async with asyncio.timeout(DAEMON_S):
+            there, back = await asyncio.open_unix_connection(self._socket, limit=BUILD_BYTES_MAX)
+            try:
+                back.write(f"GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
+                head, _, body = (await there.read()).partition(b"\r\n\r\n")
+            finally:
+                back.close()
+        if head.split(b" ", 2)[1] != b"200":
+            return None
+        shown: dict[str, Any] = json.loads(body)
+        return shown
 
     async def _pass_on(
         self,

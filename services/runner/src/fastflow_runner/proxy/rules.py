@@ -23,6 +23,7 @@ PREPARER_PREFIX: Final = f"{PREFIX}prepare-"
 
 _VERSION: Final = re.compile(r"/v1\.\d{1,3}(?=/)")
 _CONTAINER: Final = re.compile(r"/containers/(?P<id>[A-Za-z0-9][A-Za-z0-9_.-]{0,127})(?P<rest>/[a-z]+)?")
+_NETWORK: Final = re.compile(r"/networks/([0-9a-f]{64})")
 _NAME: Final = re.compile(rf"{PREFIX}[A-Za-z0-9][A-Za-z0-9_.-]{{0,100}}")
 _LABEL: Final = re.compile(r"fastflow\.[a-z]+")
 _TMPFS: Final = re.compile(r".*size=(\d{1,13}),.*")
@@ -66,9 +67,10 @@ class Request(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """It may go on, provided that *container*, if there is one, carries our label."""
+    """It may go on, provided that *container* carries our label, and *network* too and our network's name."""
 
     container: str | None = None
+    network: str | None = None
     is_attachment: bool = False
 
 
@@ -94,14 +96,18 @@ def check(request: Request, ours: Ours) -> Passed:
             return _list(query)
         case ("POST", "/containers/create"):
             return _create(query, request.body, ours)
+        case ("GET", "/networks"):
+            return _find_network(query, ours)
         case ("POST", "/networks/create"):
             return _create_network(request.body, ours)
         case ("POST", "/build"):
             return _build(query, request.body, ours)
     known = {f"/images/{image}/json" for image in ours.images}
-    known |= {f"/networks/{ours.network}", f"/volumes/{ours.volume}"}
+    known.add(f"/volumes/{ours.volume}")
     if request.method == "GET" and path in known:
         return Passed()
+    if request.method == "DELETE" and (found := _NETWORK.fullmatch(path)):
+        return Passed(network=found[1])
     if found := _CONTAINER.fullmatch(path):
         return _container(request, found["id"], found["rest"], query)
     raise Denied(f"{request.method} {path} is nothing that a runner does")
@@ -112,6 +118,12 @@ def _list(query: Mapping[str, str]) -> Passed:
     # Docker also takes the older form of a mapping.
     if not isinstance(labels, list) or not any(str(label).startswith(f"{LABEL_SCOPE}=") for label in labels):
         raise Denied(f"containers are listed by the label {LABEL_SCOPE}")
+    return Passed()
+
+
+def _find_network(query: Mapping[str, str], ours: Ours) -> Passed:
+    if _object(query.get("filters", "{}").encode()) != {"name": [ours.network]}:
+        raise Denied("the network of runs is looked for by its name")
     return Passed()
 
 

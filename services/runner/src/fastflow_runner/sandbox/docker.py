@@ -47,6 +47,8 @@ LABEL_SCOPE: Final = "fastflow.scope"
 LABEL_TOKEN: Final = "fastflow.token"  # noqa: S105 - tells two sandboxes apart; no secret
 CALL_TIMEOUT_S: Final = 60.0
 END_TIMEOUT_S: Final = 2.0
+NETWORK_PAUSE_S: Final = 0.1
+NETWORK_TRIES: Final = 5
 LAST_CALL_S: Final = 10.0
 _COMPLAINT_CHARS_MAX: Final = 500
 
@@ -67,12 +69,20 @@ class DockerSandboxes:
         self._tls = tls
         self._docker = aiodocker.Docker(url=self._url, ssl_context=tls)
         self._networks: set[str] = set()
+        self._making_network = asyncio.Lock()
 
     @property
     def unenforced(self) -> tuple[str, ...]:
         return ()
 
     async def open(self, spec: SandboxSpec) -> DockerChannel:
+        for _ in range(NETWORK_TRIES):
+            with suppress(_TwoNetworks):
+                return await self._open(spec)
+            self._networks.discard(spec.network)
+        raise SandboxError(f"Docker has several networks {spec.network}; remove all but one.")
+
+    async def _open(self, spec: SandboxSpec) -> DockerChannel:
         token = secrets.token_bytes(16)
         labels = {**spec.labels, LABEL_SCOPE: self._scope, LABEL_TOKEN: token.hex()}
         await self._ensure_network(spec.network)
@@ -157,23 +167,36 @@ class DockerSandboxes:
     async def _ensure_network(self, name: str) -> None:
         if name == "none" or name in self._networks:
             return
-        async with _answers(f"the network {name}"):
-            try:
-                await (await self._docker.networks.get(name)).show()
-            except DockerError as error:
-                if error.status != 404:
-                    raise
-                with suppress(_NameTaken):
-                    await self._create_network(name)
+        async with self._making_network, _answers(f"the network {name}"):
+            if not await self._networks_called(name):
+                await self._create_network(name)
+            while len(await self._networks_called(name)) > 1:  # noqa: ASYNC110 - the daemon has no event for it
+                await asyncio.sleep(NETWORK_PAUSE_S)
         self._networks.add(name)
 
     async def _create_network(self, name: str) -> None:
+        """Two runners may do this at once, and Docker then makes two of one name: the later one goes again."""
+        with suppress(_NameTaken):
+            made = await self._post_network(name)
+            first, *_ = sorted((each["Created"], each["Id"]) for each in await self._networks_called(name))
+            if first[1] != made:
+                await self._docker._query_json(f"networks/{made}", method="DELETE")
+
+    async def _networks_called(self, name: str) -> list[dict[str, Any]]:
+        filters = json.dumps({"name": [name]})
+        found: list[dict[str, Any]] = await self._docker._query_json("networks", params={"filters": filters})
+        return [each for each in found if each["Name"] == name]
+
+    async def _post_network(self, name: str) -> str:
         try:
-            await self._docker.networks.create(network_config(name, self._scope))
+            answer = await self._docker._query_json(
+                "networks/create", method="POST", data=network_config(name, self._scope)
+            )
         except DockerError as error:
             if error.status == 409:
                 raise _NameTaken from error
             raise
+        return str(answer["Id"])
 
 
 class DockerChannel:
@@ -244,6 +267,10 @@ class DockerChannel:
             await stream.close()
 
 
+class _TwoNetworks(SandboxError):
+    """Two runners have made the network at once, and one of them is about to remove its own."""
+
+
 class _NameTaken(Exception):
     """Another runner was faster."""
 
@@ -264,6 +291,8 @@ async def _answers(what: str) -> AsyncIterator[None]:
             raise Missing(f"Docker does not know {what}: {text}") from error
         if error.status == 409:
             raise AlreadyExists(f"Docker refuses {what}: {text}") from error
+        if "is ambiguous" in text:
+            raise _TwoNetworks(text) from error
         raise SandboxError(f"Docker refuses {what}: {text}") from error
     except (aiohttp.ClientError, OSError) as error:
         raise Unreachable(f"Docker gave no answer about {what}: {error or 'time is up'}") from error
