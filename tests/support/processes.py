@@ -45,6 +45,12 @@ class Service:
     def is_running(self) -> bool:
         return self._process is not None and self._process.returncode is None
 
+    @property
+    def pid(self) -> int:
+        """Of its present or last life."""
+        assert self._process is not None
+        return self._process.pid
+
     async def start(self, **environ: str) -> None:
         """Start it and wait until it is ready. *environ*: for this life only."""
         await self.launch(**environ)
@@ -134,8 +140,11 @@ class BusServer:
 
     async def kill(self) -> None:
         """SIGKILL."""
-        os.kill(int((self._directory / "bus.pid").read_text()), signal.SIGKILL)
+        self.signal(signal.SIGKILL)
         await self._life.aclose()
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(int((self._directory / "bus.pid").read_text()), number)
 
     async def end(self) -> None:
         """Politely."""

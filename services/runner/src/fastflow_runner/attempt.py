@@ -46,6 +46,8 @@ from fastflow_runner.watch import watch
 log = logging.getLogger(__name__)
 
 AGAIN_S = 1.0
+LOOK_S = 1.0
+"""How long the bus may take to say whose a run is, when time is short."""
 
 
 class NotOurs(Exception):
@@ -277,12 +279,23 @@ class Attempt:
         while not self._stop.is_set():
             if beacon.is_fresh:
                 await session.beat(beacon.dead_after_s)
-            elif beacon.is_cut_off:
+            elif beacon.is_cut_off and await self._may_be_ours():
                 self.abandon(f"its runner was cut off from the bus for {beacon.silent_s:.0f} s")
             with suppress(TimeoutError):
                 async with asyncio.timeout(beacon.lease.beat_s):
                     await self._stop.wait()
         await session.stop()
+
+    async def _may_be_ours(self) -> bool:
+        """False if the record says otherwise. A runner that was frozen wakes up cut off, and its sandbox may be held by
+        another one by now, who must not find it stopped; ``watch`` lets go of it then.
+        """
+        try:
+            async with asyncio.timeout(LOOK_S):
+                run = (await self._tools.runs.load(self.ref)).run
+        except (BusError, NoSuchRun, TimeoutError):
+            return True
+        return isinstance(run.state, Running) and run.state.epoch == self._state.epoch
 
     async def _conclude(self, end: Exited | Vanished) -> Outcome:
         await self._pump.close()

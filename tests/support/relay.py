@@ -1,0 +1,61 @@
+"""A way to the bus that can be cut and mended: what is on it then neither arrives nor is known to be lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Self
+from urllib.parse import urlsplit
+
+READ_BYTES = 256 * 1024
+
+
+class Relay:
+    """Between one service and the bus. Cut, it keeps connections open and carries nothing, as a broken network does."""
+
+    def __init__(self, upstream: str) -> None:
+        self._upstream = urlsplit(upstream)
+        self._whole = asyncio.Event()
+        self._whole.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.url = ""
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=READ_BYTES)
+        credentials = self._upstream.netloc.rpartition("@")[0]
+        self.url = f"nats://{credentials}@127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def cut(self) -> None:
+        self._whole.clear()
+
+    def mend(self) -> None:
+        self._whole.set()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        there, back = await asyncio.open_connection(self._upstream.hostname, self._upstream.port, limit=READ_BYTES)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._carry(reader, back))
+                group.create_task(self._carry(there, writer))
+        finally:
+            writer.close()
+            back.close()
+
+    async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await source.read(READ_BYTES):
+                await self._whole.wait()
+                target.write(data)
+                await target.drain()
+        target.close()
