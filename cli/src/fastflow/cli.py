@@ -27,6 +27,7 @@ COMMANDS = {
     "encrypt": ("fastflow.secret_commands:encrypt", "Encrypt a secret for a pipeline.json."),
     "keys": ("fastflow.secret_commands:keys", "Make an encryption key, or rotate to a new one."),
     "schema": ("fastflow.schema:schema", "Print the JSON Schema of pipeline.json."),
+    "runners": ("fastflow.runner_commands:runners", "List the runners, or let one finish and leave."),
     "bus": ("fastflow.bus_commands:bus", "Prepare the bus, or print its address."),
     "config": ("fastflow.config:config", "List every setting."),
 }

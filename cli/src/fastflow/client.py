@@ -22,6 +22,7 @@ from fastflow_contracts.names import BadName, PipelineName, check_name
 from fastflow_contracts.pull import feed, newest
 from fastflow_contracts.run import Run
 from fastflow_contracts.runs import RunStore
+from fastflow_contracts.service import now as wall_clock
 from fastflow_contracts.streams import bucket_stream
 from fastflow_contracts.subjects import PIPELINES, RUNS, RunRef
 from fastflow_contracts.triggers import read_trigger
@@ -31,6 +32,8 @@ DECISION_S = 5.0
 """How long a scheduler may take to say what it makes of a trigger."""
 ABSENT_S = 6 * messages.PRESENCE_S
 """A runner that was silent for longer counts as gone."""
+DRAIN_S = 4 * messages.PRESENCE_S
+"""How long a runner may take to say that it leaves."""
 PREFIX_CHARACTERS_MIN = 4
 CANDIDATES_MAX = 5
 
@@ -133,6 +136,31 @@ async def runners(bus: Bus, *, now: datetime) -> list[Presence]:
         for message in await newest(bus, subjects.RUNNERS, subjects.RUNNER_KEYS)
         if (now - message.stored_at).total_seconds() < ABSENT_S
     ]
+
+
+async def drain(bus: Bus, runner_id: str) -> Presence:
+    """Ask a runner to take no more work and to leave when it has none; return its presence once it says so.
+
+    Raises ``NotFound`` if there is none of that name, ``Unreachable`` if it does not hear.
+    """
+    key = subjects.runner_key(runner_id)
+    subject, stream = f"$KV.{subjects.RUNNERS}.{key}", bucket_stream(subjects.RUNNERS)
+    known = [presence.runner for presence in await runners(bus, now=wall_clock())]
+    if runner_id not in known:
+        raise NotFound(f"there is no runner {runner_id}; there are: {', '.join(sorted(known)) or 'none'}.")
+    await bus.tell(subjects.drain(runner_id), b"")
+    last: Presence | None = None
+    try:
+        async with asyncio.timeout(DRAIN_S), aclosing(feed(bus, stream, subject)) as batches:
+            async for batch in batches:
+                for message in batch.messages:
+                    if not message.data and last is not None:
+                        return replace(last, leaving=True, busy=0)  # it had nothing to finish and has gone
+                    if message.data and (last := messages.PRESENCE.decode(message.data)).leaving:
+                        return last
+    except TimeoutError:
+        raise Unreachable(f"runner {runner_id} does not answer; look at its log.") from None
+    raise AssertionError("a feed has no end")
 
 
 async def pipelines(bus: Bus) -> list[PipelineRecord]:

@@ -105,7 +105,7 @@ def grant(user: User) -> Grant:
                     *_reading(streams.LOGS, streams.CELLS),
                     *_working("script", "notebook"),
                 ),
-                subscribe=(subjects.RUN_EVENTS, *mine),
+                subscribe=(subjects.RUN_EVENTS, subjects.DRAINS, *mine),
                 publish_denied=_durables("script", "notebook"),
             )
         case User.GATEWAY:

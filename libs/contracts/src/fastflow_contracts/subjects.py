@@ -23,6 +23,9 @@ RUN_EVENTS = "ff.event.run.*.*"
 SYNC = "ff.sync.request"
 """Core request: any syncer answers with its report."""
 
+DRAINS = "ff.drain.*"
+"""Core messages: the runner of that name finishes what it has and leaves."""
+
 INBOX = "_INBOX"
 """How the subjects begin on which answers come."""
 
@@ -173,6 +176,10 @@ def parse_links_key(key: str) -> PipelineName:
 
 def runner_key(runner_id: str) -> str:
     return f"runner.{runner_id}"
+
+
+def drain(runner_id: str) -> str:
+    return f"ff.drain.{runner_id}"
 
 
 def is_inbox(subject: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import version
@@ -18,6 +19,7 @@ from fastflow_contracts.subjects import Kind
 from fastflow_contracts.wire import Bus, BusError
 from fastflow_runner.adapter import Adapter, open_adapter
 from fastflow_runner.bundles import Bundles
+from fastflow_runner.drain import drain_asked
 from fastflow_runner.presence import Beacon
 from fastflow_runner.runner import Runner
 from fastflow_runner.secrets import SecretBox
@@ -39,7 +41,7 @@ async def serve(
     say: Callable[[str], None] = log.info,
 ) -> None:
     """Run scripts until *stop* is set, then end what is under way as the settings say. *say* gets lines of progress."""
-    runner_id = settings.runner_id or os.uname().nodename
+    runner_id = settings.runner_id or re.sub(r"[^A-Za-z0-9_-]", "-", os.uname().nodename)
     entry = await bus.get(subjects.PIPELINES, subjects.INSTALLATION_KEY)
     assert entry is not None, "made with the streams"
     installation = entry.value.decode()
@@ -61,6 +63,7 @@ async def serve(
                     keepers.append(group.create_task(adapter.pool.keep(), name="pool"))
                 await runner.recover()
                 takers = [group.create_task(runner.take(kind), name=f"take-{kind}") for kind in _kinds(settings)]
+                keepers.append(group.create_task(_drain(bus, runner_id, runner, beacon, takers, stop), name="drain"))
                 ready()
                 await until_stopped(stop, bus)
                 for taker in takers:
@@ -75,6 +78,20 @@ async def serve(
         if not left:
             with suppress(BusError):
                 await beacon.say_goodbye()
+
+
+async def _drain(
+    bus: Bus, runner_id: str, runner: Runner, beacon: Beacon, takers: list[asyncio.Task[None]], stop: asyncio.Event
+) -> None:
+    """Once somebody asks for it: take no more, finish what is under way however long that takes, and stop."""
+    async with drain_asked(bus, runner_id) as asked:
+        await asked.wait()
+        log.info("draining")
+        for taker in takers:
+            taker.cancel()
+        beacon.leave()
+        await runner.finish(None)
+    stop.set()
 
 
 async def _finish(settings: Settings, adapter: Adapter, runner: Runner) -> None:

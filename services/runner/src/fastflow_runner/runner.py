@@ -121,10 +121,11 @@ class Runner:
             log.info("sandbox %s waits for nobody", held.name)
             await self._tools.sandboxes.remove(held.name)
 
-    async def finish(self, grace_s: float) -> None:
-        """Wait up to *grace_s* for what is under way."""
+    async def finish(self, grace_s: float | None) -> None:
+        """Wait up to *grace_s* for what is under way; None: as long as it takes."""
         if self._tasks:
-            log.info("waiting up to %g s for %d run(s) to finish", grace_s, len(self._attempts))
+            within = "" if grace_s is None else f" up to {grace_s:g} s"
+            log.info("waiting%s for %d run(s) to finish", within, len(self._attempts))
             await asyncio.wait(self._tasks, timeout=grace_s)
 
     def abandon_all(self, reason: str) -> None:

@@ -1,0 +1,29 @@
+"""Hears that this runner is to take no more work, to finish what it has, and to leave. I/O."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import nats.errors
+from nats.aio.msg import Msg
+
+from fastflow_contracts import subjects
+from fastflow_contracts.wire import Bus
+
+
+@asynccontextmanager
+async def drain_asked(bus: Bus, runner_id: str) -> AsyncIterator[asyncio.Event]:
+    """Yield an event that is set once somebody asks. Whoever asked sees in the presence that it was heard."""
+    asked = asyncio.Event()
+
+    async def receive(_: Msg) -> None:
+        asked.set()
+
+    subscription = await bus.client.subscribe(subjects.drain(runner_id), cb=receive)
+    try:
+        yield asked
+    finally:
+        with suppress(nats.errors.Error):
+            await subscription.unsubscribe()
