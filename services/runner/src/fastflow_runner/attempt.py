@@ -152,7 +152,8 @@ class Attempt:
                 raise
             result = await self._give_up(ErrorType.ENVIRONMENT_ERROR, f"its sandbox failed: {error}")
         except EnvironmentFailed as error:
-            result = await self._give_up(ErrorType.ENVIRONMENT_ERROR, str(error))
+            said = "the environment could not be prepared"  # uv's own words stand above it
+            result = await self._give_up(ErrorType.ENVIRONMENT_ERROR, str(error), said=said)
         except SecretError as error:
             result = await self._give_up(ErrorType.SECRET_ERROR, str(error))
         self._reporting = True
@@ -307,9 +308,9 @@ class Attempt:
         await self._pump.close()
         return Outcome(finished_at=now(), stopped=True, log_sequence=self._logbook.sequence)
 
-    async def _give_up(self, why: ErrorType, message: str) -> Outcome:
-        """The attempt fails for no fault of the script's; its log says why."""
-        await self._pump.say(f"[fastflow] {message}")
+    async def _give_up(self, why: ErrorType, message: str, *, said: str | None = None) -> Outcome:
+        """The attempt fails for no fault of the script's; its log says why, in *said* or else in *message*."""
+        await self._pump.say(f"[fastflow] {said or message}")
         await self._pump.close()
         return Outcome(
             finished_at=now(),
