@@ -24,6 +24,7 @@ from fastflow_gateway import (
     routes_login,
     routes_logs,
     routes_pipelines,
+    routes_runners,
     routes_runs,
     routes_scheduler,
     routes_secrets,
@@ -67,6 +68,7 @@ ROUTES: tuple[Route, ...] = (
     *routes_webhooks.ROUTES,
     *routes_secrets.ROUTES,
     *routes_scheduler.ROUTES,
+    *routes_runners.ROUTES,
     *routes_sync.ROUTES,
     Route("GET", "/api/openapi.json", show_openapi, "This document.", {200: Media("application/json", "OpenAPI 3.1.")}),
 )

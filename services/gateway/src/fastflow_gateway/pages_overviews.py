@@ -1,5 +1,5 @@
-"""Pages that look at all pipelines from one side: which starts which, and what starts when. I/O: requests in, pages
-and redirects out.
+"""Pages that look at everything from one side: which pipeline starts which, what starts when, and where it runs. I/O:
+requests in, pages and redirects out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fastflow_contracts import run as records
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.links import HOPS_MAX
 from fastflow_contracts.service import now
-from fastflow_gateway import api, jobs, keys, pages_graph, pages_schedules, routes_scheduler
+from fastflow_gateway import api, jobs, keys, pages_graph, pages_schedules, routes_runners, routes_scheduler
 from fastflow_gateway.pages_render import RENDERER
 from fastflow_gateway.routes_links import whole_graph
 
@@ -24,6 +24,7 @@ JOBS_MAX: Final = 500
 def setup(app: web.Application) -> None:
     """Add the pages."""
     app.router.add_get("/graph", graph_page)
+    app.router.add_get("/runners", runners_page)
     app.router.add_get("/schedules", schedules_page)
     app.router.add_post("/schedules/{job}", switch_schedule)
 
@@ -41,6 +42,19 @@ async def graph_page(request: web.Request) -> web.Response:
         alone=[node.name for node in graph.nodes if node.name not in linked],
         existing={node.name for node in graph.nodes if node.exists},
         hops_max=HOPS_MAX,
+    )
+
+
+async def runners_page(request: web.Request) -> web.Response:
+    found = routes_runners.alive(request.app[keys.MODEL])
+    return request.app[RENDERER].page(
+        request,
+        "runners.html",
+        here="runners",
+        live="/live",
+        runners=found,
+        busy=sum(runner.busy for runner in found),
+        slots=sum(runner.slots for runner in found if not runner.leaving),
     )
 
 

@@ -301,6 +301,32 @@ class SyncLogs(Shape, frozen=True, kw_only=True):
     syncs: tuple[SyncReport, ...]
 
 
+class Runner(Shape, frozen=True, kw_only=True):
+    """A runner that is alive."""
+
+    id: str
+    host: str
+    version: str
+    sandbox: str
+    kinds: tuple[str, ...]
+    slots: int
+    busy: int
+    """Attempts that it holds."""
+    leaving: bool
+    """It finishes what it has and takes no more."""
+    unenforced: tuple[str, ...]
+    """What its sandbox cannot enforce, one sentence each."""
+    started_at: datetime
+    seen_at: datetime
+    """By its own clock."""
+
+
+class Runners(Shape, frozen=True, kw_only=True):
+    """The runners that are alive, by name."""
+
+    runners: tuple[Runner, ...]
+
+
 class Encrypted(Shape, frozen=True, kw_only=True):
     """A secret that can be shown."""
 

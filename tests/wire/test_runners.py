@@ -1,0 +1,76 @@
+"""Runners show themselves, and one that is drained finishes what it has and leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+import fastflow_runner.app
+import fastflow_runner.settings
+from fastflow import client
+from fastflow.errors import NotFound
+from fastflow.runner_commands import table
+from fastflow_contracts import messages, subjects
+from fastflow_contracts.run import Status
+from fastflow_contracts.service import now
+from fastflow_contracts.wire import Bus, connect
+from tests.support.gateway import running_gateway
+from tests.support.records import T0, a_presence
+from tests.support.system import system
+
+WAITS = (
+    "import pathlib, time\nprint('on', flush=True)\nwhile not pathlib.Path({file!r}).exists():\n    time.sleep(0.05)\n"
+)
+
+
+async def test_the_api_and_a_page_show_the_runners_that_are_alive(bus: Bus) -> None:
+    """Host, version, places and what is not enforced; one that leaves says so."""
+    for name in ("two", "one"):
+        presence = messages.PRESENCE.encode(a_presence(name, slots=4, busy=1))
+        await bus.put(subjects.RUNNERS, subjects.runner_key(name), presence)
+    async with running_gateway(bus) as gateway:
+        shown = (await gateway.ask("GET", "/api/runners")).json["runners"]
+        page = (await gateway.ask("GET", "/runners")).text
+    assert [(each["id"], each["busy"], each["slots"], each["leaving"]) for each in shown] == [
+        ("one", 1, 4, False),
+        ("two", 1, 4, False),
+    ]
+    assert "2 of 8 places taken" in page
+
+
+async def test_a_drained_runner_takes_no_more_finishes_what_it_has_and_leaves(
+    bus_url: str, bus: Bus, tmp_path: Path
+) -> None:
+    """However long that takes; what comes meanwhile waits for another one."""
+    go_on = tmp_path / "go-on"
+    settings = fastflow_runner.settings.Settings(
+        runner_id="leaving", sandbox="process", data_dir=str(tmp_path / "leaving"), grace_s=0
+    )
+    stop, ready = asyncio.Event(), asyncio.Event()
+    async with connect(bus_url, name="leaving") as its_bus, asyncio.TaskGroup() as group:
+        runner = group.create_task(fastflow_runner.app.serve(settings, its_bus, stop, ready.set))
+        async with system(bus_url, tmp_path, sandbox="process", runners=0) as world:
+            await ready.wait()
+            await world.pipeline("waits", WAITS.format(file=str(go_on)))
+            first = await world.start("waits")
+            await world.first_output(first)
+            presence = await client.drain(bus, "leaving")
+            assert (presence.leaving, presence.busy) == (True, 1)
+            second = await world.start("waits")
+            go_on.touch()
+            assert (await world.end(first)).status is Status.SUCCESS
+            await runner
+            assert stop.is_set()
+            assert (await world.until(second, lambda run: True)).status is Status.PENDING
+    assert await client.runners(bus, now=now()) == []
+    with pytest.raises(NotFound, match="none"):
+        await client.drain(bus, "leaving")
+
+
+def test_the_table_says_what_a_sandbox_does_not_enforce() -> None:
+    """One line for each runner, and its sentences below it."""
+    shown = table([a_presence("one", slots=4, busy=1)], T0)
+    assert "one" in shown
+    assert "1/4" in shown
