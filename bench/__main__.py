@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from bench import start
+from bench import burst, control_plane, start
 
-MEASUREMENTS = (start.measure,)
+MEASUREMENTS = (
+    start.measure,
+    burst.measure,
+    control_plane.measure,
+)
 
 
 async def main() -> None:

@@ -52,9 +52,15 @@ class Installation:
 
 @asynccontextmanager
 async def installation(
-    pipelines: Mapping[str, Mapping[str, str]], *, sandbox: str = "docker"
+    pipelines: Mapping[str, Mapping[str, str]],
+    *,
+    sandbox: str = "docker",
+    settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Installation]:
-    """*pipelines*: files by pipeline; each gets a webhook with ``KEY`` unless it has metadata of its own."""
+    """*pipelines*: files by pipeline; each gets a webhook with ``KEY`` unless it has metadata of its own.
+
+    *settings*: more of its environment.
+    """
     with tempfile.TemporaryDirectory() as folder:
         root, data = Path(folder, "pipelines"), Path(folder, "data")
         for name, files in pipelines.items():
@@ -65,7 +71,7 @@ async def installation(
         process = await asyncio.create_subprocess_exec(
             str(Path(sys.executable).parent / "fastflow"),
             *("up", str(root), "--port", str(port), "--data-dir", str(data), "--sandbox", sandbox),
-            env=os.environ | {"FASTFLOW_ADMIN_TOKEN": TOKEN},
+            env=os.environ | {"FASTFLOW_ADMIN_TOKEN": TOKEN} | dict(settings or {}),
             stdout=asyncio.subprocess.DEVNULL,
             stderr=(Path(folder) / "log").open("wb"),
         )

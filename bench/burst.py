@@ -1,0 +1,79 @@
+"""Many triggers at once: 50 webhooks until all runs are over, beside a shell that does as many ``docker run --rm``.
+
+Both have the same parallelism, the runner's slots; the shell's is kept by ``xargs -P``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench.figures import HEADER, quantile, row
+from bench.installation import Installation, installation
+from bench.machine import facts
+from bench.start import METADATA, PAUSE_S, SCRIPT, worker_image
+
+RUNS = 50
+SLOTS = 4
+ROUNDS = 3
+
+
+async def measure(rounds: int = ROUNDS) -> str:
+    """Run it and return the table."""
+    runs_s, shell_s = [], []
+    settings = {"RUNNER_SLOTS": str(SLOTS)}
+    async with installation({"hello": {"main.py": SCRIPT, "pipeline.json": METADATA}}, settings=settings) as made:
+        image = await worker_image()
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder).chmod(0o755)  # the container runs as another user
+            Path(folder, "main.py").write_text(SCRIPT)
+            for _ in range(rounds):
+                await asyncio.sleep(PAUSE_S)
+                runs_s.append(await _burst(made))
+                await asyncio.sleep(PAUSE_S)
+                shell_s.append(await _shell(image, folder))
+    floor = quantile(shell_s, 0.5)
+    return "\n".join(
+        [
+            f"{RUNS} at once, {SLOTS} of them at any time, {rounds} rounds; {facts()}",
+            "",
+            HEADER,
+            row("webhooks → all runs over", runs_s, floor=floor),
+            row(f"`xargs -P {SLOTS} docker run --rm` (floor)", shell_s, floor=floor),
+        ]
+    )
+
+
+async def _burst(made: Installation) -> float:
+    """Seconds until the last of ``RUNS`` runs is over."""
+
+    async def one() -> None:
+        run = await made.webhook("hello")
+        async for name, data in made.events(run["id"]):
+            if name == "end":
+                assert data["status"] == "SUCCESS", data
+
+    started = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for number in range(RUNS):
+            group.create_task(one(), name=f"burst-{number}")
+    return time.perf_counter() - started
+
+
+async def _shell(image: str, folder: str) -> float:
+    """Seconds of a shell for as many containers, with the same limits and walls that cost nothing."""
+    command = (
+        f"seq {RUNS} | xargs -P {SLOTS} -I{{}} docker run --rm --network=bridge -m 256m --cpus 1 "
+        f"-v {folder}:/w:ro -w /w --entrypoint python3 {image} -u main.py"
+    )
+    started = time.perf_counter()
+    process = await asyncio.create_subprocess_shell(command, stdout=asyncio.subprocess.DEVNULL)
+    assert await process.wait() == 0
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    print(asyncio.run(measure(*(int(each) for each in sys.argv[1:2]))))
