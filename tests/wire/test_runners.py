@@ -20,9 +20,12 @@ from tests.support.gateway import running_gateway
 from tests.support.records import T0, a_presence
 from tests.support.system import system
 
-WAITS = (
-    "import pathlib, time\nprint('on', flush=True)\nwhile not pathlib.Path({file!r}).exists():\n    time.sleep(0.05)\n"
-)
+WAITS = """\
+import pathlib, time
+print('on', flush=True)
+while not pathlib.Path({file!r}).exists():
+    time.sleep(0.05)
+"""
 
 
 async def test_the_api_and_a_page_show_the_runners_that_are_alive(bus: Bus) -> None:
