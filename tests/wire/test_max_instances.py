@@ -1,0 +1,94 @@
+"""``max_instances`` under many triggers at once: three gateways and two schedulers on one bus, asked over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing
+
+import pytest_asyncio
+
+from fastflow_contracts import messages, streams, subjects
+from fastflow_contracts.ids import RunId, check_run_id
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pull import feed
+from fastflow_contracts.runs import RunStore
+from fastflow_contracts.wire import Bus, connect
+from tests.support.gateway import Answer, Client, claim, finish, running_gateway, running_scheduler
+from tests.support.records import a_bundle, publish_pipeline
+
+MOST = 7
+AT_ONCE = 50
+
+
+@pytest_asyncio.fixture
+async def gateways(bus_url: str, bus: Bus) -> AsyncIterator[list[Client]]:
+    """Three of them beside two schedulers, each with a connection of its own; ``few`` may have seven runs at once."""
+    await publish_pipeline(bus, "few", a_bundle(main_py="1"), max_instances=MOST)
+    async with AsyncExitStack() as stack:
+        for number in range(2):
+            await stack.enter_async_context(
+                running_scheduler(await stack.enter_async_context(connect(bus_url, name=f"scheduler-{number}")))
+            )
+        yield [
+            await stack.enter_async_context(
+                running_gateway(await stack.enter_async_context(connect(bus_url, name=f"gateway-{number}")))
+            )
+            for number in range(3)
+        ]
+
+
+async def trigger_all(gateways: list[Client]) -> tuple[list[str], list[Answer]]:
+    """Fifty triggers at once: the runs they started, and the refusals."""
+    answers = await asyncio.gather(
+        *(gateways[number % len(gateways)].post("/api/pipelines/few/run") for number in range(AT_ONCE))
+    )
+    assert Counter(answer.status for answer in answers).keys() <= {200, 429}
+    return (
+        [answer.json["id"] for answer in answers if answer.status == 200],
+        [answer for answer in answers if answer.status == 429],
+    )
+
+
+async def most_at_once(bus: Bus) -> tuple[int, int]:
+    """The most runs that were pending or running after any write, and how many runs there are."""
+    active: set[RunId] = set()
+    seen: set[RunId] = set()
+    most = 0
+    subject = f"$KV.{subjects.RUNS}.{subjects.run_keys_of(PipelineName('few'))}"
+    async with aclosing(feed(bus, streams.bucket_stream(subjects.RUNS), subject, after=0)) as changes:
+        async for batch in changes:
+            for message in batch.messages:
+                run = messages.RUN.decode(message.data)
+                seen.add(run.id)
+                active = active - {run.id} if run.is_over else active | {run.id}
+                most = max(most, len(active))
+            if batch.caught_up:
+                return most, len(seen)
+    raise AssertionError("a feed has no end")
+
+
+async def test_of_fifty_triggers_as_many_start_as_there_is_room_for(bus: Bus, gateways: list[Client]) -> None:
+    """The others are told when to come again; what ends makes room for exactly as many."""
+    started, refused = await trigger_all(gateways)
+    assert (len(set(started)), len(refused)) == (MOST, AT_ONCE - MOST)
+    assert all(int(answer.headers["Retry-After"]) > 0 for answer in refused)
+    for run_id in started[:3]:
+        await finish(bus, await claim(bus, (await RunStore(bus).find(check_run_id(run_id))).run))
+    again, refused = await trigger_all(gateways)
+    assert (len(set(again)), len(refused)) == (3, AT_ONCE - 3)
+    assert await most_at_once(bus) == (MOST, MOST + 3)
+
+
+async def test_runs_that_end_meanwhile_make_no_room_for_more(bus: Bus, gateways: list[Client]) -> None:
+    """While runs end in the middle of the rush, never more than the limit are on the bus; each ``200`` is a run."""
+    first, _ = await trigger_all(gateways)
+
+    async def end(run_id: str) -> None:
+        await finish(bus, await claim(bus, (await RunStore(bus).find(check_run_id(run_id))).run))
+
+    (again, _), *_ = await asyncio.gather(trigger_all(gateways), *map(end, first))
+    most, count = await most_at_once(bus)
+    assert most == MOST
+    assert count == len({*first, *again})
