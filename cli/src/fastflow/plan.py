@@ -75,6 +75,7 @@ def make_plan(options: Options, environ: Mapping[str, str], *, here: Path) -> Pl
     settled.setdefault("LOG_LEVEL", "WARNING")
     settled.setdefault("FASTFLOW_GRACE_S", f"{GRACE_S:g}")
     settled.setdefault("FASTFLOW_LEAVE_RUNNING", "no")
+    settled.setdefault("UV_PRE_HEAT", "yes")
     # Several of these may share a machine and a bus: each data folder is a runner of its own.
     settled.setdefault("FASTFLOW_RUNNER_ID", f"{_host_token()}-{folder_hash}")
     return Plan(data_dir, host, port, options.nats_url or named_url(environ), source, settled)

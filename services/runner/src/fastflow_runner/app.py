@@ -20,6 +20,7 @@ from fastflow_contracts.wire import Bus, BusError
 from fastflow_runner.adapter import Adapter, open_adapter
 from fastflow_runner.bundles import Bundles
 from fastflow_runner.drain import drain_asked
+from fastflow_runner.preheat import preheat
 from fastflow_runner.presence import Beacon
 from fastflow_runner.runner import Runner
 from fastflow_runner.secrets import SecretBox
@@ -50,7 +51,8 @@ async def serve(
         runner: Runner
         lease = Lease(lease_s=settings.lease_s, fence_s=settings.fence_s)
         beacon = Beacon(bus, _presence(settings, runner_id, adapter), lease, busy=lambda: runner.busy)
-        runner = Runner(_tools(settings, bus, runner_id, adapter, beacon), settings.slots)
+        tools = _tools(settings, bus, runner_id, adapter, beacon)
+        runner = Runner(tools, settings.slots)
         await beacon.announce()
         try:
             async with asyncio.TaskGroup() as group:
@@ -62,6 +64,9 @@ async def serve(
                 if adapter.pool is not None:
                     keepers.append(group.create_task(adapter.pool.keep(), name="pool"))
                 await runner.recover()
+                if settings.pre_heat:
+                    warming = preheat(tools, default_python_version=settings.default_python_version)
+                    keepers.append(group.create_task(warming, name="preheat"))
                 takers = [group.create_task(runner.take(kind), name=f"take-{kind}") for kind in _kinds(settings)]
                 keepers.append(group.create_task(_drain(bus, runner_id, runner, beacon, takers, stop), name="drain"))
                 ready()

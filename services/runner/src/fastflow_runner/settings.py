@@ -52,6 +52,12 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     ca_bundle: Annotated[
         str, Env("FASTFLOW_CA_BUNDLE", "PEM file with certificates that sandboxes trust besides the usual ones.")
     ] = ""
+    pre_heat: Annotated[
+        bool, Env("UV_PRE_HEAT", "Prepare environments when a pipeline goes live, not only at its first run.")
+    ] = False
+    default_python_version: Annotated[
+        str, Env("DEFAULT_PYTHON_VERSION", "Interpreter of pipelines that name none.")
+    ] = "3.11"
     encryption_key: Annotated[
         str, Env("ENCRYPTION_KEY", "Fernet keys, separated by commas; the first one encrypts.", secret=True)
     ] = ""

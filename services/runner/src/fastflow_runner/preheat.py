@@ -1,0 +1,54 @@
+"""Environments made ready before anybody needs them: for every pipeline that goes live, one after the other. I/O.
+
+It is a favour, not a promise: what could not be prepared is only logged, and the first run tries again and tells its
+owner.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import aclosing
+
+from fastflow_contracts import messages, streams, subjects
+from fastflow_contracts.codec import Malformed
+from fastflow_contracts.messages import Version
+from fastflow_contracts.pull import feed
+from fastflow_contracts.wire import BusError
+from fastflow_runner.environments import EnvironmentFailed
+from fastflow_runner.store import request_of
+from fastflow_runner.tools import Tools
+
+log = logging.getLogger(__name__)
+
+
+async def preheat(tools: Tools, *, default_python_version: str) -> None:
+    """Follow what is live until cancelled."""
+    stream, prefix = streams.bucket_stream(subjects.PIPELINES), f"$KV.{subjects.PIPELINES}."
+    async with aclosing(feed(tools.bus, stream, prefix + subjects.PIPELINE_KEYS)) as changes:
+        async for batch in changes:
+            for message in batch.messages:
+                if not message.data:
+                    continue
+                try:
+                    record = messages.PIPELINE.decode(message.data)
+                except Malformed as error:
+                    log.debug("%s is not prepared for: %s", message.subject, error)
+                    continue
+                if record.live is not None and record.live.spec.enabled:
+                    await _prepare(tools, record.name, record.live, default_python_version)
+
+
+async def _prepare(tools: Tools, name: str, live: Version, default_python_version: str) -> None:
+    try:
+        bundle = await tools.bundles.get(live.bundle)
+        version = live.spec.python_version or default_python_version
+        request = request_of(version, bundle.data, live.spec.type)
+        if tools.environments.ready(request) is None:
+            prepared = await tools.environments.prepare(request, say=_unheard)
+            log.info("the environment of %s stands ready after %.1f s", name, prepared.seconds)
+    except (BusError, EnvironmentFailed) as error:
+        log.info("the environment of %s is not ready ahead of its first run: %s", name, error)
+
+
+async def _unheard(line: str) -> None:
+    """Nobody waits for these words."""
