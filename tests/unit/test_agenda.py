@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from fastflow_contracts.lease import Lease
 from fastflow_contracts.machine import Claim, Finish, Outcome, Release, decide, fold
 from fastflow_contracts.pipeline import FixedDelay
-from fastflow_contracts.run import ErrorType, Run
+from fastflow_contracts.run import ErrorType, Pending, Run
 from fastflow_scheduler.agenda import REHINT_S, Agenda, ExpireRun, HintRun
 from tests.support.records import a_presence, a_run, at
 
@@ -85,6 +87,16 @@ def test_a_waiting_retry_found_at_start_up_is_hinted_when_it_is_due() -> None:
     run = failed(claimed(a_run(retry_attempts=1, retry_strategy=FixedDelay(delay=30))), seconds=5)
     made.see_run(run, at=1000)
     assert made.actions(now=at(35), at=1000) == [HintRun(run)]
+
+
+def test_a_restart_is_hinted_when_its_cooldown_is_over() -> None:
+    """It is a first attempt, but nobody hints it when it is created: nobody could claim it then."""
+    made, run = agenda(), a_run()
+    run = replace(run, state=Pending(attempt=1, not_before=at(3)))
+    made.see_run(run, at=0)
+    assert made.next_due_s(now=at(1)) == 2
+    assert made.actions(now=at(2.9), at=2.9) == []
+    assert made.actions(now=at(3), at=3) == [HintRun(run)]
 
 
 def test_the_oldest_runs_are_hinted_first() -> None:

@@ -1,7 +1,7 @@
 """What is to be done about runs that are not over, and when. Pure: records and presences in, actions out.
 
 With a limit on concurrent runs the agenda gives all hints, oldest run first, as many as there is room for; without
-one it only repeats those that seem lost, and gives those of retries and of runs that were given back.
+one it only repeats those that seem lost, and gives those of runs that had to wait or were given back.
 
 It sees every change of a run and of a runner, and knows the time only as an argument. Times are aware UTC for what
 records say, and seconds of a monotonic clock for what was observed here: a runner is judged by how long *we* have not
@@ -55,7 +55,7 @@ class Agenda:
     _hint_at: dict[RunId, float] = field(default_factory=dict)
     """When a pending run is to be hinted (again), if it is due by then."""
     _unhinted: set[RunId] = field(default_factory=set)
-    """Waiting retries and runs that were given back: their first hint is ours to give."""
+    """Runs that wait for their time, and those that were given back: their first hint is ours to give."""
     _heard_at: dict[str, float] = field(default_factory=dict)
     _presences: dict[str, Presence] = field(default_factory=dict)
 
@@ -69,7 +69,8 @@ class Agenda:
         if isinstance(run.state, Running):
             self._heard_at.setdefault(run.state.runner, at)
         elif former is None or isinstance(former.state, Running):
-            if self.concurrent_max or run.state.attempt > 1 or run.releases:
+            is_waiting = run.state.attempt > 1 or run.state.not_before > run.created_at
+            if self.concurrent_max or is_waiting or run.releases:
                 self._unhinted.add(run.id)
                 self._hint_at[run.id] = at
             else:  # whoever created it hints it

@@ -61,7 +61,7 @@ class Starter:
             else:
                 if created:
                     log.info("run %s of %s created (%s)", run_id, name, trigger.triggered_by)
-                    if not self._concurrent_max:  # else the agenda does, oldest first
+                    if not self._concurrent_max and not cause.wait_s:  # else the agenda does, in its time
                         await self.hint(admitted.run)
                 return Started(run_id=run_id)
         # What came twice may find its pipeline changed meanwhile: what it started stays started.
