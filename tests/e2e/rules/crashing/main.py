@@ -1,0 +1,4 @@
+import os
+
+print(os.environ["WHO"])
+raise SystemExit(5)

@@ -1,0 +1,293 @@
+"""Every rule of pipeline.json, end to end: one folder for each in ``rules``, one ``fastflow up`` with all of them.
+
+A schedule that a test has seen fire is switched off by it, so that it keeps no time from the others.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.support.installation import Installation, fastflow
+from tests.support.rules import Rules, seconds
+
+FOLDERS = Path(__file__).parent / "rules"
+GLOBAL_TIMEOUT_S = 2
+LATE_S = 3.0
+"""Far beyond what is promised, for a machine that is busy with other tests."""
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rules]:
+    """One installation for all tests of this file. It has a global timeout."""
+    folder = tmp_path_factory.mktemp("rules")
+    shutil.copytree(FOLDERS, folder / "pipelines")
+    with Installation(folder) as made:
+        made.start(CONTAINER_TIMEOUT=str(GLOBAL_TIMEOUT_S))
+        yield Rules(made)
+        assert made.stop() == 0
+
+
+def waits(run: dict[str, object]) -> list[float]:
+    """Seconds from the end of each attempt to the claim of the next one."""
+    attempts = run["attempts"]
+    assert isinstance(attempts, list)
+    return [seconds(one["finished_at"], other["claimed_at"]) for one, other in pairwise(attempts)]
+
+
+def test_an_interval_fires_at_its_slots_and_nowhere_else(there: Rules) -> None:
+    """Each run names its slot; slots are two seconds apart to the microsecond."""
+    found = there.first("every_two_seconds", 3, triggered_by="schedule")
+    there.switch("every_two_seconds.schedule", on=False)
+    slots = [run["scheduled_for"] for run in found]
+    assert [seconds(one, other) for one, other in pairwise(slots)] == [2, 2]
+    assert all(0 <= seconds(run["scheduled_for"], run["created_at"]) < LATE_S for run in found)
+    told = datetime.fromisoformat(there.text(there.end(found[0])))
+    assert told == datetime.fromisoformat(slots[0])
+
+
+def test_once_is_once_and_its_time_has_to_be_ahead(there: Rules) -> None:
+    """A time ahead is one run at that time; one that has passed is no job that would run."""
+    at = datetime.now(UTC) + timedelta(seconds=2)
+    there.rewrite("once", run_once_at=at.isoformat())
+    (run,) = there.first("once")
+    assert datetime.fromisoformat(run["scheduled_for"]) == at
+    assert there.end(run)["status"] == "SUCCESS"
+    job = there.wait(lambda: one if not (one := there.jobs("once")["once"])["next_run_time"] else None)
+    assert (job["kind"], job["note"]) == ("once", "Its time has passed.")
+    there.rewrite("once", run_once_at=(at - timedelta(days=1)).isoformat())
+    assert there.jobs("once")["once"]["next_run_time"] is None
+    assert len(there.runs("once")) == 1
+
+
+def test_entries_run_with_their_own_settings(there: Rules) -> None:
+    """By time or by hand: variables and timeout over the pipeline's; the record names the configuration."""
+    (run,) = there.first("entries", triggered_by="schedule")
+    there.switch("entries.schedules=2Fprod", on=False)
+    assert (run["run_config_id"], run["limits"]["timeout_s"]) == ("prod", 20)
+    assert there.text(there.end(run)) == "prod prod pipeline"
+    short = there.done("entries", run_config_id="short")
+    assert (short["status"], short["error_type"], len(short["attempts"])) == ("FAILED", "timeout", 1)
+    again = there.done("entries", run_config_id="again")
+    assert (again["status"], again["exit_code"], len(again["attempts"])) == ("FAILED", 3, 2)
+
+
+def test_an_entry_that_is_off_is_listed_and_starts_by_hand_only(there: Rules) -> None:
+    """Its slots came every second since the start of these tests, and none was run."""
+    job = there.jobs("entries")["schedules/off"]
+    assert (job["enabled"], job["next_run_time"]) == (False, None)
+    assert there.text(there.done("entries", run_config_id="off")) == "off off pipeline"
+    fired = [run for run in there.runs("entries") if run["triggered_by"] == "schedule"]
+    assert {run["run_config_id"] for run in fired} == {"prod"}
+
+
+def test_zone_window_and_catchup_are_listed_with_the_job(there: Rules) -> None:
+    """A cron expression is meant in its time zone."""
+    job = there.jobs("yearly")["schedule"]
+    assert (job["kind"], job["value"], job["timezone"], job["catchup"]) == (
+        "cron",
+        "30 3 1 1 *",
+        "Europe/Berlin",
+        "all",
+    )
+    assert job["window"] == {"start": "2020-01-01T00:00:00Z", "end": "2199-12-31T23:59:59.999999Z"}
+    slots = there.get(f"/api/scheduler/jobs/{job['id']}/next-runs?count=2")["next_runs"]
+    assert [slot[4:] for slot in slots] == ["-01-01T02:30:00Z"] * 2
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "status", "expected_s"),
+    [
+        ("retry_fixed", "FAILED", [0.6, 0.6]),
+        ("retry_exponential", "FAILED", [0.3, 0.8, 0.8]),
+        ("retry_custom", "SUCCESS", [0, 0.7, 0.7]),
+    ],
+)
+def test_attempts_are_as_many_and_as_far_apart_as_the_strategy_says(
+    there: Rules, pipeline: str, status: str, expected_s: list[float]
+) -> None:
+    """Never early; a success ends them; each attempt is in the record."""
+    run = there.done(pipeline)
+    assert (run["status"], run["attempts_max"]) == (status, len(expected_s) + 1)
+    assert [attempt["number"] for attempt in run["attempts"]] == list(range(1, len(expected_s) + 2))
+    pauses = waits(run)
+    print(pipeline, [round(pause, 3) for pause in pauses])
+    assert len(pauses) == len(expected_s)
+    for pause, expected in zip(pauses, expected_s, strict=True):
+        assert expected <= pause < expected + LATE_S
+
+
+def test_a_retry_waits_a_minute_where_nothing_is_said(there: Rules) -> None:
+    """The waiting run shows until when, and is cancelled there."""
+    run = there.start("retry_default")
+    waiting = there.wait(lambda: one if (one := there.run(run))["next_attempt_at"] else None)
+    assert waiting["status"] == "PENDING"
+    assert waiting["waiting_on"]
+    assert seconds(waiting["attempts"][0]["finished_at"], waiting["next_attempt_at"]) == 60
+    assert there.cancel(run)["status"] == "INTERRUPTED"
+
+
+def test_a_start_beyond_max_instances_is_refused_and_shown(there: Rules) -> None:
+    """429 and when to come again; what ends makes room."""
+    first = there.start("only_one")
+    refused = there.ask("POST", "/api/pipelines/only_one/run", {})
+    assert refused.status == 429
+    assert int(refused.headers["Retry-After"]) > 0
+    assert "max_instances" in there.get("/api/pipelines/only_one")["skipped"][0]["reason"]
+    there.cancel(first)
+    there.cancel(there.start("only_one"))
+
+
+def test_success_starts_what_waits_for_it_and_shows_what_is_missing(there: Rules) -> None:
+    """The child has its configuration and names its parent; the missing target is an entry with the reason."""
+    parent = there.done("chain")
+    (child,) = there.first("after_success", parent_run_id=parent["id"])
+    assert (child["triggered_by"], child["run_config_id"]) == ("downstream", "full")
+    assert there.text(there.end(child)) == "fully after downstream"
+    graph = there.get("/api/pipelines/graph")
+    assert {node["name"] for node in graph["nodes"] if not node["exists"]} == {"nobody"}
+    assert there.wait(lambda: "there is no pipeline nobody" in there.page(f"/runs/{parent['id']}"))
+    assert there.runs("after_failure") == []
+
+
+def test_failure_starts_what_waits_for_it_alone(there: Rules) -> None:
+    """After the last attempt."""
+    before = len(there.runs("after_success"))
+    parent = there.done("chain", env_vars={"EXIT": "1"})
+    (child,) = there.first("after_failure", parent_run_id=parent["id"])
+    assert there.text(there.end(child)) == "to the rescue"
+    assert len(there.runs("after_success")) == before
+
+
+def test_a_crashed_daemon_comes_back_after_its_cooldown_until_it_is_cancelled(there: Rules) -> None:
+    """Each instance is a run with the variables of the first one; cancelled while it waits, it stays down."""
+    there.start("crashing", env_vars={"WHO": "me"})
+    ended = [there.end(run) for run in there.first("crashing", 2)]
+    (waiting,) = there.first("crashing", parent_run_id=ended[1]["id"])
+    there.cancel(waiting)
+    assert [run["triggered_by"] for run in (*ended, waiting)] == ["api", "daemon_restart", "daemon_restart"]
+    assert [run["parent_run_id"] for run in (*ended, waiting)] == [None, ended[0]["id"], ended[1]["id"]]
+    assert seconds(ended[0]["finished_at"], ended[1]["started_at"]) >= 1
+    assert [there.text(run) for run in ended] == ["me", "me"]
+    there.done("endless")  # takes longer than the cooldown
+    assert len(there.runs("crashing")) == 3
+
+
+def test_a_daemon_is_restarted_regularly_and_never_runs_twice_at_once(there: Rules) -> None:
+    """Stop, cooldown, start; one that was cancelled is down until the next slot and then starts again."""
+    former = there.first("restarting", len(there.runs("restarting")) + 1)[-1]  # just created: no slot is near
+    assert former["triggered_by"] == "daemon_restart"
+    former = there.end(former)
+    assert (former["status"], former["error_message"]) == ("INTERRUPTED", "restart")
+    (run,) = there.first("restarting", parent_run_id=former["id"])
+    there.wait(lambda: there.run(run)["status"] == "RUNNING")
+    assert there.cancel(run)["error_message"] == "cancelled"
+    count = len(there.runs("restarting"))
+    started = there.first("restarting", count + 1)[-1]
+    there.switch("restarting.restart", on=False)
+    assert (started["triggered_by"], started["parent_run_id"]) == ("daemon_restart", None)
+    there.cancel(started)
+    lives = [(run["started_at"], run["finished_at"]) for run in there.runs("restarting") if run["started_at"]]
+    assert all(seconds(end, begin) > 0 for (_, end), (begin, _) in pairwise(lives))
+    assert seconds(former["finished_at"], there.run(run)["started_at"]) >= 0.5
+
+
+def test_zero_is_no_timeout_also_where_a_global_one_is_set(there: Rules) -> None:
+    """And without a word in the metadata the global one counts."""
+    endless, limited = there.start("endless"), there.start("limited")
+    limited = there.end(limited)
+    assert (limited["status"], limited["error_type"]) == ("FAILED", "timeout")
+    assert limited["limits"]["timeout_s"] == GLOBAL_TIMEOUT_S
+    endless = there.end(endless)
+    assert endless["status"] == "SUCCESS"
+    assert seconds(endless["started_at"], endless["finished_at"]) > GLOBAL_TIMEOUT_S
+
+
+def test_later_sources_of_variables_win(there: Rules) -> None:
+    """Pipeline, schedule, their encrypted ones in the same order, variables of the trigger, its parameters."""
+    names = ["L3", "L4", "L5", "L6"]
+    upper = {name: there.seal("three", "env_order", name) for name in names}
+    lower = {name: there.seal("four", "env_order", name) for name in names[1:]}
+    entry = json.loads((FOLDERS / "env_order" / "pipeline.json").read_text())["schedules"][0]
+    there.rewrite("env_order", encrypted_env=upper, schedules=[entry | {"encrypted_env": lower}])
+    given = {"env_vars": {"L5": "five", "L6": "five"}, "parameters": {"L6": "six"}}
+    run = there.done("env_order", run_config_id="more", **given)
+    assert there.text(run) == " ".join(word[::-1] for word in ("one", "two", "three", "four", "five", "six"))
+    assert run["env_vars"] == {"L5": "***", "L6": "***"}
+    assert set(there.get("/api/pipelines/env_order")["metadata"]["encrypted_env"].values()) == {"***"}
+
+
+def test_a_token_of_another_pipeline_is_refused(there: Rules) -> None:
+    """It was made for that one and opens nowhere else: secret_error, and no second attempt."""
+    there.rewrite("copied", encrypted_env={"L3": there.seal("three", "env_order", "L3")})
+    run = there.done("copied")
+    assert (run["status"], run["error_type"], len(run["attempts"])) == ("FAILED", "secret_error", 1)
+    assert there.text(run).find("never") < 0
+
+
+def test_each_key_of_a_webhook_starts_its_own_configuration(there: Rules) -> None:
+    """The body is the event and may carry variables; a wrong key, and one that is switched off, start nothing."""
+    body = {"env_vars": {"COLOUR": "blue"}}
+    path = "/api/webhooks/hooked"
+    plain = there.ask("POST", f"{path}/key-of-the-pipeline", body, anonymous=True, Content_Type="application/json")
+    nightly = there.ask("POST", f"{path}/key-of-the-nightly-one", b"x", anonymous=True, Content_Type="text/plain")
+    assert (plain.status, nightly.status) == (200, 200)
+    assert (plain.json["triggered_by"], plain.json["run_config_id"]) == ("webhook", None)
+    assert nightly.json["run_config_id"] == "nightly"
+    assert there.text(there.end(plain.json)) == f"blue {json.dumps(body)}"
+    assert there.text(there.end(nightly.json)) == "None x"
+    for key in ("key-of-the-one-that-is-off", "no-key"):
+        assert there.ask("POST", f"{path}/{key}", {}, anonymous=True).status == 401
+
+
+def test_a_signed_webhook_takes_no_call_without_its_signature(there: Rules) -> None:
+    """Here as GitHub signs; a delivery that comes twice is one run."""
+    sealed = there.seal("shared with the sender", "signed", "webhook.secret")
+    there.rewrite("signed", webhook={"verify": "github", "secret": sealed})
+    path, body = "/api/webhooks/signed/key-of-the-signed-one", b'{"zen": "keep it simple"}'
+    assert there.ask("POST", path, body, anonymous=True).status == 401
+    headers = {
+        "X_Hub_Signature_256": "sha256=" + hmac.digest(b"shared with the sender", body, "sha256").hex(),
+        "X_GitHub_Delivery": "delivery-1",
+    }
+    answers = [there.ask("POST", path, body, anonymous=True, **headers) for _ in range(2)]
+    assert [answer.status for answer in answers] == [200, 200]
+    assert answers[0].json["id"] == answers[1].json["id"]
+    assert there.text(there.end(answers[0].json)) == body.decode()
+
+
+def test_passing_a_soft_limit_is_a_warning_and_nothing_else(there: Rules) -> None:
+    """In the record and in the list; the other limit was kept and is not mentioned."""
+    run = there.done("soft")
+    assert run["status"] == "SUCCESS"
+    (warning,) = run["warnings"]
+    assert "passed the soft limit of 24 MiB" in warning
+    assert there.runs("soft")[-1]["warnings"] == [warning]
+
+
+def test_a_folder_with_nothing_but_code_runs_with_the_defaults(there: Rules) -> None:
+    """Python 3.11, one attempt; a folder without main.py is no pipeline."""
+    run = there.done("bare")
+    assert (run["python_version"], run["attempts_max"]) == ("3.11", 1)
+    assert there.text(run) == "3.11"
+    names = {pipeline["name"] for pipeline in there.get("/api/pipelines")}
+    assert names == {folder.name for folder in FOLDERS.iterdir()} - {"no_pipeline"}
+
+
+def test_validate_finds_all_of_it_right_and_says_what_comes_next(tmp_path: Path) -> None:
+    """Exit code 0 and the next slots of each schedule, those that are off as well."""
+    done = fastflow("validate", str(FOLDERS), "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    reports = {report["name"]: report for report in json.loads(done.stdout)}
+    assert all(report["valid"] for report in reports.values())
+    text = fastflow("validate", str(FOLDERS), cwd=tmp_path).stdout
+    assert "cron 30 3 1 1 *: " in text
+    assert "01-01 03:30:00 CET" in text
+    assert "schedules/off, every 1 s, switched off" in text

@@ -1,0 +1,132 @@
+"""One installation over HTTP, as the tests of the format's rules ask it: pipelines in, runs and jobs out."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
+
+from tests.support.installation import Installation
+
+WAIT_S = 30.0
+"""How long a test waits for what must come: far longer than it takes."""
+LOOK_S = 0.05
+"""Between two looks."""
+
+T = TypeVar("T")
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: Any
+    json: Any
+
+
+class Rules:
+    """Asks a running installation."""
+
+    def __init__(self, there: Installation) -> None:
+        self.there = there
+        self._base, _, self._token = there.address.partition("/login?token=")
+
+    def ask(self, method: str, path: str, body: Any = None, *, anonymous: bool = False, **headers: str) -> Answer:
+        """Ask the API. *body*: bytes as they are, anything else as JSON."""
+        sent = {} if anonymous else {"Authorization": f"Bearer {self._token}"}
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        request = urllib.request.Request(self._base + path, data, sent, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=WAIT_S) as answer:
+                return Answer(answer.status, answer.headers, json.loads(answer.read()))
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, error.headers, json.loads(error.read()))
+
+    def get(self, path: str) -> Any:
+        """The answer, which must be 200."""
+        answer = self.ask("GET", path)
+        assert answer.status == 200, answer.json
+        return answer.json
+
+    def page(self, path: str) -> str:
+        """What is no JSON."""
+        request = urllib.request.Request(self._base + path, headers={"Authorization": f"Bearer {self._token}"})
+        with urllib.request.urlopen(request, timeout=WAIT_S) as answer:
+            return str(answer.read().decode())
+
+    def text(self, run: Any) -> str:
+        """What the run wrote, whole."""
+        return self.page(f"/api/runs/{run['id']}/logs").strip()
+
+    def rewrite(self, pipeline: str, **fields: Any) -> None:
+        """Set fields of its pipeline.json, and return once that is live."""
+        path = self.there.pipelines / pipeline / "pipeline.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+        assert self.ask("POST", "/api/sync", {}).status == 200
+
+    def start(self, pipeline: str, **body: Any) -> Any:
+        """A run of it."""
+        answer = self.ask("POST", f"/api/pipelines/{pipeline}/run", body)
+        assert answer.status == 200, answer.json
+        return answer.json
+
+    def run(self, run: Any) -> Any:
+        """As it is now."""
+        return self.get(f"/api/runs/{run['id']}")
+
+    def runs(self, pipeline: str) -> list[Any]:
+        """All of them, oldest first."""
+        return list(reversed(self.get(f"/api/runs?pipeline_name={pipeline}&limit=100")["runs"]))
+
+    def wait(self, look: Callable[[], T]) -> T:
+        """What *look* finds, once it finds something."""
+        deadline = time.monotonic() + WAIT_S
+        while not (found := look()):
+            assert time.monotonic() < deadline, "it did not come"
+            time.sleep(LOOK_S)
+        return found
+
+    def end(self, run: Any) -> Any:
+        """The run once it is over."""
+        return self.wait(lambda: found if (found := self.run(run))["finished_at"] else None)
+
+    def done(self, pipeline: str, **body: Any) -> Any:
+        """A run of it that is over."""
+        return self.end(self.start(pipeline, **body))
+
+    def first(self, pipeline: str, count: int = 1, **wanted: Any) -> list[Any]:
+        """The first *count* runs that have these fields, once they are there."""
+
+        def look() -> list[Any] | None:
+            found = [run for run in self.runs(pipeline) if wanted.items() <= run.items()]
+            return found[:count] if len(found) >= count else None
+
+        return self.wait(look)
+
+    def cancel(self, run: Any) -> Any:
+        """The run once it is over because of it."""
+        assert self.ask("POST", f"/api/runs/{run['id']}/cancel").status == 200
+        return self.end(run)
+
+    def switch(self, job: str, *, on: bool) -> None:
+        assert self.ask("PUT", f"/api/scheduler/jobs/{job}", {"enabled": on}).status == 200
+
+    def jobs(self, pipeline: str) -> dict[str, Any]:
+        """By the name of their schedule."""
+        return {job["schedule"]: job for job in self.get("/api/scheduler/jobs") if job["pipeline"] == pipeline}
+
+    def seal(self, value: str, pipeline: str, name: str) -> str:
+        """A token that opens in that place only."""
+        body = {"value": value, "pipeline": pipeline, "name": name}
+        answer = self.ask("POST", "/api/secrets/encrypt-for-pipeline", body)
+        assert answer.status == 200, answer.json
+        return str(answer.json["encrypted"])
+
+
+def seconds(earlier: str, later: str) -> float:
+    """Between two times of answers."""
+    return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
