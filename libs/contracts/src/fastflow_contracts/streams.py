@@ -221,5 +221,7 @@ async def verify(js: JetStreamContext) -> None:
                 missing.append(f"consumer {consumer.name} of {stream_name}")
     except (NoRespondersError, ServiceUnavailableError) as error:
         raise WrongTopology("the NATS server has no JetStream; start it with jetstream enabled.") from error
+    except TimeoutError as error:
+        raise WrongTopology("the bus does not answer about its streams; a cluster may be electing a leader.") from error
     if missing:
         raise WrongTopology(f"the bus lacks {', '.join(missing)}; run `fastflow bus ensure` once.")
