@@ -42,7 +42,7 @@ class World(System):
         self.url = url
         self.server = server
         self._installation = installation
-        self._directory = directory
+        self.directory = directory
         self._volume = volume
         self.services: list[Service] = []
 
@@ -54,15 +54,16 @@ class World(System):
         own = {
             "FASTFLOW_RUNNER_ID": name,
             "FASTFLOW_SANDBOX": sandbox,
-            "FASTFLOW_DATA_DIR": str(self._directory / name),
+            "FASTFLOW_DATA_DIR": str(self.directory / name),
             "FASTFLOW_STORE_VOLUME": self._volume,
             "FASTFLOW_NETWORK": "none",
             "RUNNER_POOL_SIZE": "0",
         }
         return self._service("runner", own | settings)
 
-    def gateway(self) -> Service:
-        return self._service("gateway", {"FASTFLOW_PORT": "0", "FASTFLOW_ADMIN_TOKEN": secrets.token_urlsafe(24)})
+    def gateway(self, **settings: str) -> Service:
+        own = {"FASTFLOW_PORT": "0", "FASTFLOW_ADMIN_TOKEN": secrets.token_urlsafe(24)}
+        return self._service("gateway", own | settings)
 
     def syncer(self, pipelines: Path) -> Service:
         return self._service("syncer", {"PIPELINES_DIR": str(pipelines)})
