@@ -41,7 +41,10 @@ RUNNING_MAX: Final = 4
 TOKEN: Final = secrets.token_urlsafe(24)
 KEY: Final = "a-long-webhook-key-for-tests"
 STARTS_MAX: Final = 5
-PATIENCE: Final = {"FASTFLOW_LEASE_S": "6", "FASTFLOW_FENCE_S": "2"}
+PATIENCE: Final = {"FASTFLOW_LEASE_S": "12", "FASTFLOW_FENCE_S": "14"}
+"""More than the 23 s after which a scheduler notices that the server with its consumer of presences is gone: it would
+write off the runs of runners that are alive.
+"""
 COUNTS: Final = "import time\nfor n in range(20):\n    print(n, flush=True)\n    time.sleep(0.01)\n"
 
 PIPELINES: Final[dict[str, dict[str, Any]]] = {
