@@ -193,6 +193,20 @@ async def test_a_regular_restart_starts_a_daemon_that_is_down(fast: System) -> N
     assert (run.order.triggered_by, run.order.scheduled_for) == ("daemon_restart", slot)
 
 
+async def test_a_daemon_that_crashed_just_before_its_regular_restart_is_started_once(bus: Bus) -> None:
+    """The slot and the crash mean the same new run, whoever comes first; here no reactor has seen the crash."""
+    system = System(bus)
+    await publish_pipeline(bus, "d", CODE, restart_on_crash=True, restart_cooldown=5.0)
+    run = a_run("d", bundle=CODE.sha256)
+    store = RunStore(bus)
+    await store.create(run, None)
+    ended = await finish(system, run, well=False)
+    restarter = Restarter(bus, store, Starter(bus, store, Defaults()))
+    for _ in range(2):
+        await restarter.restart(PipelineName("d"), now())
+    assert {r.id for r in await runs_of(system, "d")} == {run.id, run_id_for_child(ended.id, "restart")}
+
+
 async def test_nothing_follows_from_a_cancelled_run(fast: System) -> None:
     """The run after it shows that its end was seen and passed over."""
     await publish_pipeline(fast.bus, "a", CODE, downstream_triggers=(DownstreamTrigger(pipeline=PipelineName("b")),))

@@ -94,7 +94,7 @@ class Timetable:
     def see_pipeline(self, record: PipelineRecord) -> None:
         """What a pipeline's schedules are from now on."""
         wanted = {JobRef(record.name, schedule.id): schedule for schedule in _schedules(record)}
-        for job in self._jobs_of[record.name] | wanted.keys():
+        for job in sorted(self._jobs_of[record.name] | wanted.keys()):
             entry = self._entries[job]
             if entry.schedule != wanted.get(job):
                 entry.schedule = wanted.get(job)
