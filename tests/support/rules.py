@@ -82,7 +82,7 @@ class Rules:
         """All of them, oldest first."""
         return list(reversed(self.get(f"/api/runs?pipeline_name={pipeline}&limit=100")["runs"]))
 
-    def wait(self, look: Callable[[], T]) -> T:
+    def wait(self, look: Callable[[], T | None]) -> T:
         """What *look* finds, once it finds something."""
         deadline = time.monotonic() + WAIT_S
         while not (found := look()):

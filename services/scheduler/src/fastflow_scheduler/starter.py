@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Callable
+from datetime import datetime
 
 from fastflow_contracts import messages, subjects
 from fastflow_contracts.ids import RunId
@@ -19,7 +21,7 @@ from fastflow_contracts.pull import newest
 from fastflow_contracts.room import Full, Room, is_not_over
 from fastflow_contracts.run import Ended, Run
 from fastflow_contracts.runs import NoSuchRun, RunStore
-from fastflow_contracts.service import now
+from fastflow_contracts.service import now as wall_clock
 from fastflow_contracts.wire import Bus, BusError
 from fastflow_scheduler.admission import Admitted, Cause, Defaults, admit, again
 
@@ -31,11 +33,20 @@ NO_CAUSE = Cause()
 class Starter:
     """Creates runs and hints them. *concurrent_max*: MAX_CONCURRENT_RUNS, 0 = none."""
 
-    def __init__(self, bus: Bus, runs: RunStore, defaults: Defaults, *, concurrent_max: int = 0) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        runs: RunStore,
+        defaults: Defaults,
+        *,
+        concurrent_max: int = 0,
+        clock: Callable[[], datetime] = wall_clock,
+    ) -> None:
         self._bus = bus
         self._runs = runs
         self._defaults = defaults
         self._concurrent_max = concurrent_max
+        self._clock = clock
 
     async def start(
         self,
@@ -90,8 +101,9 @@ class Starter:
     async def _admit(self, name: PipelineName, trigger: Trigger, run_id: RunId, cause: Cause) -> Admitted | Declined:
         entry = await self._bus.get(subjects.PIPELINES, subjects.pipeline_key(name))
         record = messages.PIPELINE.decode(entry.value) if entry else None
+        at = self._clock()
         if trigger.retry_of is None:
-            return admit(name, record, trigger, run_id=run_id, cause=cause, defaults=self._defaults, now=now())
+            return admit(name, record, trigger, run_id=run_id, cause=cause, defaults=self._defaults, now=at)
         try:
             former = (await self._runs.find(trigger.retry_of)).run
             given = await self._runs.input(former)
@@ -99,7 +111,7 @@ class Starter:
             return Declined(status=404, reason=str(error))
         if not former.is_over:
             return Declined(status=409, reason=f"run {former.id} is not over; cancel it first or wait for its end.")
-        return again(former, given, record, trigger, run_id=run_id, now=now())
+        return again(former, given, record, trigger, run_id=run_id, now=at)
 
     def _room(self, admitted: Admitted) -> Room | None:
         if admitted.instances_max is None:
@@ -129,7 +141,7 @@ class Starter:
         self, name: PipelineName, trigger: Trigger, cause: Cause, why: Declined, identity: str
     ) -> None:
         skip = Skip(
-            at=now(),
+            at=self._clock(),
             pipeline=name,
             reason=why.reason,
             triggered_by=trigger.triggered_by,

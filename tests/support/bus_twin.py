@@ -1,0 +1,117 @@
+"""What of the bus the run records need, in memory: buckets with compare-and-set, and queues that redeliver.
+
+Every call stops before and after its effect: that is where whoever called may be killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from types import coroutine
+from typing import Any, Generic, Protocol, TypeVar
+
+from fastflow_contracts.wire import Conflict, Entry, Put
+
+REDELIVERED_S = 30.0
+"""After the death of whoever had taken a message."""
+
+
+class Due(Protocol):
+    """Something with an instant, which may move."""
+
+    @property
+    def at(self) -> datetime: ...
+
+
+@coroutine
+def step(until: Due | None = None) -> Generator[Due | None, None, None]:
+    """Let others go first; until then."""
+    yield until
+
+
+class BusTwin:
+    """*on_write* hears of every value, *on_publish* of every message, in their order."""
+
+    def __init__(
+        self, on_write: Callable[[str, bytes], None], on_publish: Callable[[str, bytes, str | None], None]
+    ) -> None:
+        self.buckets: dict[tuple[str, str], tuple[bytes, int]] = {}
+        self._by_id: dict[str, str] = {}
+        self._on_write = on_write
+        self._on_publish = on_publish
+        self._revision = 0
+
+    async def get(self, bucket: str, key: str) -> Entry | None:
+        await step()
+        if "*" in key:  # a run's id, of any pipeline
+            key = self._by_id.get(key.rpartition(".")[2], key)
+        value, revision = self.buckets.get((bucket, key), (b"", 0))
+        return Entry(key, value, revision) if revision else None
+
+    async def commit(self, bucket: str, puts: Sequence[Put]) -> list[int]:
+        await step()
+        for put in puts:
+            if put.expect is not None and self.buckets.get((bucket, put.key), (b"", 0))[1] != put.expect:
+                raise Conflict("somebody was first")
+        revisions = [self.write(bucket, put.key, put.value) for put in puts]
+        await step()
+        return revisions
+
+    async def publish(self, subject: str, data: bytes, *, message_id: str | None = None, **_: Any) -> int:
+        await step()
+        self._on_publish(subject, data, message_id)
+        await step()
+        return 0
+
+    def write(self, bucket: str, key: str, value: bytes) -> int:
+        """At once, whatever is there."""
+        self._revision += 1
+        self.buckets[bucket, key] = value, self._revision
+        if key.startswith("run."):
+            self._by_id[key.rpartition(".")[2]] = key
+        self._on_write(key, value)
+        return self._revision
+
+
+T = TypeVar("T")
+
+
+@dataclass
+class _Message(Generic[T]):
+    at: datetime
+    payload: T
+    owner: object | None = None
+
+
+@dataclass
+class Queue(Generic[T]):
+    """A durable consumer that several share. What is not acknowledged comes again."""
+
+    _messages: list[_Message[T]] = field(default_factory=list)
+
+    def put(self, payload: T, now: datetime) -> None:
+        self._messages.append(_Message(now, payload))
+
+    def next_instant(self) -> datetime | None:
+        return min((message.at for message in self._messages if message.owner is None), default=None)
+
+    def take(self, owner: object, now: datetime) -> _Message[T] | None:
+        """The oldest one that nobody has."""
+        for message in self._messages:
+            if message.owner is None and message.at <= now:
+                message.owner = owner
+                return message
+        return None
+
+    def ack(self, message: _Message[T]) -> None:
+        self._messages.remove(message)
+
+    def give_back(self, owner: object, now: datetime) -> None:
+        """*owner* is dead."""
+        for message in self._messages:
+            if message.owner is owner:
+                message.owner, message.at = None, now + timedelta(seconds=REDELIVERED_S)
+
+    def __len__(self) -> int:
+        return len(self._messages)

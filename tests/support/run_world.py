@@ -1,0 +1,322 @@
+"""Runs in the simulated world: from slot, trigger or edge to the end, with schedulers and runners killed at every step.
+
+What decides and changes records is the services' own: admission, the Run machine through ``RunStore``, ``Starter``,
+``Restarter``, ``Agenda``, ``reactions``. What surrounds them is in memory: buckets, queues, sandboxes, people.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import chain
+from random import Random
+from typing import Any, TypeAlias, cast
+
+from fastflow_contracts import messages, subjects
+from fastflow_contracts.ids import RunId, run_id_for_child, run_id_for_key, run_id_for_slot
+from fastflow_contracts.limits import Member
+from fastflow_contracts.machine import Cancel, Expire
+from fastflow_contracts.messages import Decision, Hint, Trigger
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipeline import PipelineSpec
+from fastflow_contracts.run import ErrorType, Pending, Run, Running
+from fastflow_contracts.runs import RunStore
+from fastflow_contracts.schedule import RESTART_ID
+from fastflow_contracts.schedule_state import ScheduleState
+from fastflow_contracts.subjects import JobRef, RunRef
+from fastflow_contracts.wire import Bus, Conflict
+from fastflow_scheduler.admission import Cause, Defaults, UnknownPipeline
+from fastflow_scheduler.agenda import REHINT_S, Action, Agenda, ExpireRun, HintRun
+from fastflow_scheduler.reactions import Follow, react
+from fastflow_scheduler.restarter import Restarter
+from fastflow_scheduler.starter import Starter
+from tests.support.bus_twin import BusTwin, Queue, step
+from tests.support.runner_twin import LEASE, STOP_S, RunnerTwin, Sandbox, Tasks, monotonic
+from tests.support.schedule_world import Life, Replica, World
+
+KILL_P = 0.002
+DOWN_S = (3, 60, 400, 5000)
+"""How long who was killed stays away, one of these and up to half of it more."""
+LOST_P = 0.03
+"""Of a hint."""
+DUPLICATE_P = 0.05
+
+Fate: TypeAlias = Callable[[Random], tuple[float, ErrorType | None]]
+"""How long an attempt takes, in seconds, and what it ends with."""
+Request: TypeAlias = tuple[PipelineName, Trigger] | RunRef
+"""Of people: start this, or cancel that."""
+
+Actor: TypeAlias = Replica | RunnerTwin
+
+
+@dataclass
+class RunWorld(World):
+    """A world with runs. ``history``: every record that was ever written, with its time."""
+
+    fates: dict[PipelineName, Fate] = field(default_factory=dict)
+    history: list[tuple[datetime, Run]] = field(default_factory=list)
+    active: dict[RunId, Run] = field(default_factory=dict)
+    records_of: dict[RunId, Run] = field(default_factory=dict)
+    runs_of: dict[PipelineName, dict[RunId, Run]] = field(default_factory=lambda: defaultdict(dict))
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Reasons of refused starts, by what was asked for."""
+    hints: list[Hint] = field(default_factory=list)
+    requests: Queue[Request] = field(default_factory=Queue)
+    ends: Queue[Run] = field(default_factory=Queue)
+    sandboxes: dict[tuple[RunId, int], Sandbox] = field(default_factory=dict)
+    died_at: dict[str, datetime] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.runners: list[RunnerTwin] = []
+        self.bus = BusTwin(self._on_write, self._on_publish)
+        self._back: list[tuple[datetime, str | None]] = []
+
+    def sync(self, name: str, spec: PipelineSpec | None) -> None:
+        super().sync(name, spec)
+        pipeline = PipelineName(name)
+        value = messages.PIPELINE.encode(self.records[pipeline])
+        self.bus.write(subjects.PIPELINES, subjects.pipeline_key(pipeline), value)
+
+    def put(self, job: JobRef, state: ScheduleState, expect: int) -> int:
+        revision = super().put(job, state, expect)
+        if (slot := state.last_slot) and job.schedule != RESTART_ID:
+            is_there = run_id_for_slot(*job, slot) in self.records_of
+            assert is_there or f"{subjects.job_id(job)}-{slot.isoformat()}" in self.skipped, f"{slot} of {job} is lost"
+        return revision
+
+    def store(self) -> RunStore:
+        return _Store(cast(Bus, self.bus), clock=lambda: self.now)
+
+    def start_scheduler(self) -> None:
+        self.schedulers.append(SchedulerTwin(self))
+
+    def start_runner(self, name: str) -> None:
+        self.died_at.pop(name, None)
+        self.runners.append(RunnerTwin(self, name))
+        for one in self.schedulers:
+            cast(SchedulerTwin, one).hear_of_runners()
+
+    def open_sandbox(self, run: Run) -> None:
+        assert isinstance(run.state, Running)
+        for other in self.sandboxes.values():
+            assert other.run.id != run.id or other.gone_at <= self.now, f"two attempts of {run.id} at once"
+        duration_s, error = self.fates[run.pipeline](self.random)
+        sandbox = Sandbox(run, self.now, self.now + timedelta(seconds=duration_s), error)
+        if run.state.cancel_requested_at is not None:
+            sandbox.stop(self.now)
+        self.sandboxes[run.id, run.state.attempt] = sandbox
+
+    def sandboxes_of(self, runner: str) -> list[Sandbox]:
+        found = []
+        for sandbox in self.sandboxes.values():
+            run = self.active.get(sandbox.run.id)
+            if run is not None and isinstance(run.state, Running) and run.state.runner == runner:
+                found.append(sandbox)
+        return found
+
+    def run_until(self, end: datetime, *, calm: bool = False) -> None:
+        while True:
+            actors: list[Actor] = [*self.schedulers, *self.runners]
+            instants = chain((actor.next_instant() for actor in actors), (at for at, _ in self._back))
+            ahead = [at for at in instants if at is not None and at <= end]
+            self.now = max(self.now, min(ahead, default=end))
+            for one in self.schedulers:
+                one.live_on(self.now)
+            for back in [back for back in self._back if back[0] <= self.now]:
+                self._back.remove(back)
+                self.start_scheduler() if back[1] is None else self.start_runner(back[1])
+            self._act(calm=calm)
+            if not ahead:
+                return
+
+    def _act(self, *, calm: bool) -> None:
+        """Rounds in which every living actor with something to do goes one step, in any order, until all rest."""
+        went_on = True
+        while went_on:
+            went_on = False
+            actors: list[Actor] = [*self.schedulers, *self.runners]
+            self.random.shuffle(actors)
+            for actor in actors:
+                if actor.has_work():
+                    went_on = True
+                    if calm or self.random.random() >= KILL_P:
+                        actor.step()
+                    else:
+                        self._kill(actor)
+
+    def _kill(self, victim: Actor) -> None:
+        self.kills += 1
+        back = self.now + timedelta(seconds=self.random.choice(DOWN_S) * self.random.uniform(1, 1.5))
+        if isinstance(victim, RunnerTwin):
+            for one in self.schedulers:
+                cast(SchedulerTwin, one).hear_of_runners()
+            self.runners.remove(victim)
+            self._back.append((back, victim.name))
+            victim.die()
+        else:
+            self.schedulers.remove(victim)
+            self._back.append((back, None))
+            victim.die()
+            self.lives.append(Life(victim.born, self.now))
+
+    def _on_write(self, key: str, value: bytes) -> None:
+        if not key.startswith("run."):
+            return
+        run = messages.RUN.decode(value)
+        self.history.append((self.now, run))
+        self.records_of[run.id] = self.runs_of[run.pipeline][run.id] = run
+        if run.is_over:
+            self.active.pop(run.id, None)
+            self.ends.put(run, self.now)
+        else:
+            self.active[run.id] = run
+        if isinstance(run.state, Running) and run.state.cancel_requested_at is not None:
+            sandbox = self.sandboxes.get((run.id, run.state.attempt))
+            if sandbox is not None:
+                sandbox.stop(self.now + timedelta(seconds=self.random.uniform(0, STOP_S)))
+        for one in self.schedulers:
+            one.tell(run)
+
+    def _on_publish(self, subject: str, data: bytes, message_id: str | None) -> None:
+        if subject.startswith("ff.skipped."):
+            assert message_id is not None
+            self.skipped[message_id.removeprefix("skip-")] = messages.SKIP.decode(data).reason
+            return
+        if self.random.random() >= LOST_P:
+            self.hints += [messages.HINT.decode(data)] * (2 if self.random.random() < DUPLICATE_P else 1)
+
+
+class _Store(RunStore):
+    async def _step_aside(self) -> None:
+        await step()
+
+
+class _Starter(Starter):
+    world: RunWorld
+
+    async def _active_runs_of(self, name: PipelineName) -> tuple[Member, ...]:
+        await step()
+        return tuple(Member(pipeline=name, run_id=run.id) for run in self.world.active.values() if run.pipeline == name)
+
+
+class _Restarter(Restarter):
+    world: RunWorld
+
+    async def _all(self, pipeline: PipelineName) -> list[Run]:
+        await step()
+        return list(self.world.runs_of[pipeline].values())
+
+
+class SchedulerTwin(Replica):
+    """A scheduler that also takes requests and ends of runs, and keeps an agenda."""
+
+    world: RunWorld
+
+    def __init__(self, world: RunWorld) -> None:
+        self._tasks = Tasks()
+        self._runs = world.store()
+        bus = cast(Bus, world.bus)
+        self._starter = _Starter(bus, self._runs, Defaults(), clock=lambda: world.now)
+        self._starter.world = world
+        self._restarter = _Restarter(bus, self._runs, self._starter)
+        self._restarter.world = world
+        self._agenda = Agenda(LEASE)
+        self._agenda_at: datetime | None = world.now
+        for run in world.active.values():
+            self._agenda.see_run(run, at=monotonic(world.now))
+        super().__init__(world)
+
+    def hear_of_runners(self) -> None:
+        """All that live were heard of just now."""
+        for runner in self.world.runners:
+            self._agenda.see_runner(runner.presence, at=monotonic(self.world.now))
+        self._agenda_at = self.world.now
+
+    def next_instant(self) -> datetime | None:
+        instants = (
+            super().next_instant(),
+            self._tasks.next_instant(self.world.now),
+            self._agenda_at,
+            self.world.requests.next_instant(),
+            self.world.ends.next_instant(),
+        )
+        return min((at for at in instants if at is not None), default=None)
+
+    def step(self) -> None:
+        now = self.world.now
+        super().step()
+        if self._agenda_at is not None and self._agenda_at <= now:
+            self._keep_agenda()
+        if (request := self.world.requests.take(self, now)) is not None:
+            self._tasks.add(self._serve(request))
+        if (end := self.world.ends.take(self, now)) is not None:
+            self._tasks.add(self._react(end))
+        if due := self._tasks.due(now):
+            self._tasks.go_on(self.world.random.choice(due))
+
+    def die(self) -> None:
+        super().die()
+        self._tasks.drop()
+        self.world.requests.give_back(self, self.world.now)
+        self.world.ends.give_back(self, self.world.now)
+
+    async def start(
+        self, name: PipelineName, trigger: Trigger, run_id: RunId, *, cause: Cause, identity: str
+    ) -> Decision:
+        return await self._starter.start(name, trigger, run_id, cause=cause, identity=identity)
+
+    async def _restart(self, pipeline: PipelineName, slot: datetime) -> None:
+        await self._restarter.restart(pipeline, slot)
+
+    def _hear(self, news: Any) -> None:
+        if isinstance(news, Run):
+            self._agenda.see_run(news, at=monotonic(self.world.now))
+            self._agenda_at = self.world.now
+        else:
+            super()._hear(news)
+
+    def _keep_agenda(self) -> None:
+        """The time of the next look is when something can be due."""
+        self.hear_of_runners()
+        now = self.world.now
+        for action in self._agenda.actions(now=now, at=monotonic(now)):
+            self._tasks.add(self._do(action))
+        ahead = [self._agenda.next_due_s(now=now)]
+        for run in self._agenda._runs.values():
+            if isinstance(run.state, Pending) and run.state.not_before <= now:
+                ahead.append(REHINT_S)
+            elif isinstance(run.state, Running) and run.state.runner in self.world.died_at:
+                silent_s = monotonic(now) - self._agenda._heard_at[run.state.runner]
+                ahead.append(max(1.0, LEASE.take_over_s - silent_s))
+        self._agenda_at = None if min(ahead) == float("inf") else now + timedelta(seconds=max(0.001, min(ahead)))
+
+    async def _do(self, action: Action) -> None:
+        match action:
+            case HintRun(run):
+                await self._starter.hint(run)
+            case ExpireRun(run, epoch, reason):
+                await self._runs.change(run.ref, Expire(epoch=epoch, reason=reason))
+
+    async def _serve(self, message: Any) -> None:
+        match message.payload:
+            case RunRef() as ref:
+                await self._runs.change(ref, Cancel())
+            case (name, trigger):
+                identity = f"request-{trigger.key}"
+                await self._starter.start(name, trigger, run_id_for_key(name, trigger.key), identity=identity)
+        self.world.requests.ack(message)
+
+    async def _react(self, message: Any) -> None:
+        run: Run = message.payload
+        given = await self._runs.input(run)
+        for one in react(run, self.world.records.get(run.pipeline), (), given):
+            if isinstance(one, Follow):
+                identity = f"{run.id}-{one.edge}"
+                with suppress(UnknownPipeline, Conflict):
+                    run_id = run_id_for_child(run.id, one.edge)
+                    await self._starter.start(one.pipeline, one.trigger, run_id, cause=one.cause, identity=identity)
+        self.world.ends.ack(message)

@@ -1,0 +1,187 @@
+"""The promises about runs, held over a month of simulated time with schedulers and runners killed at every step."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from datetime import timedelta
+from itertools import pairwise
+from random import Random
+
+from fastflow_contracts.ids import RunId, run_id_for_child
+from fastflow_contracts.messages import Trigger
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipeline import (
+    CustomSchedule,
+    DownstreamTrigger,
+    ExponentialBackoff,
+    PipelineSpec,
+    ScheduleEntry,
+)
+from fastflow_contracts.retry import delay_s
+from fastflow_contracts.run import EDGES, RESTART, Ended, ErrorType, Pending, Run, RunInput, Running, Status
+from fastflow_scheduler.reactions import Follow, react
+from tests.support.run_world import Fate, RunWorld
+
+SEED = int(os.environ.get("FASTFLOW_SEED") or random.SystemRandom().randrange(2**32))
+DAYS = 31
+MOST = 2
+
+SPECS = {
+    "etl": PipelineSpec(
+        schedules=(
+            ScheduleEntry(id="often", schedule_interval_seconds=9_000, retry_attempts=1),
+            ScheduleEntry(id="nightly", schedule_cron="0 2 * * *", timezone="Europe/Berlin"),
+        ),
+        retry_attempts=3,
+        retry_strategy=ExponentialBackoff(initial_delay=60, multiplier=10, max_delay=4000),
+        downstream_triggers=(
+            DownstreamTrigger(pipeline=PipelineName("report")),
+            DownstreamTrigger(pipeline=PipelineName("alarm"), on_success=False, on_failure=True),
+        ),
+    ),
+    "report": PipelineSpec(downstream_triggers=(DownstreamTrigger(pipeline=PipelineName("mail")),)),
+    "alarm": PipelineSpec(),
+    "mail": PipelineSpec(enabled=False),
+    "few": PipelineSpec(
+        schedule_cron="*/50 * * * *",
+        max_instances=MOST,
+        retry_attempts=2,
+        retry_strategy=CustomSchedule(delays=(0.0, 7_200.0)),
+    ),
+    "daemon": PipelineSpec(timeout=0, restart_on_crash=True, restart_cooldown=30, restart_interval=7_200),
+    "regular": PipelineSpec(timeout=0, restart_cooldown=0, restart_interval="0 */6 * * *", retry_attempts=1),
+    "service": PipelineSpec(timeout=0, restart_on_crash=True, restart_interval="0 3 * * *", max_instances=1),
+}
+DAEMONS = ("daemon", "regular", "service")
+
+
+def fate(least_s: float, most_s: float, failing: float) -> Fate:
+    def draw(chance: Random) -> tuple[float, ErrorType | None]:
+        return chance.uniform(least_s, most_s), ErrorType.SCRIPT_ERROR if chance.random() < failing else None
+
+    return draw
+
+
+FATES = {
+    "etl": fate(1, 900, 0.4),
+    "report": fate(1, 60, 0.1),
+    "alarm": fate(1, 5, 0),
+    "few": fate(10, 6_000, 0.4),
+    "daemon": fate(1, 14_400, 0.8),
+    "regular": fate(3_600, 90_000, 0.5),
+    "service": fate(60, 40_000, 0.9),
+}
+
+
+def lived(days: int) -> RunWorld:
+    """A world after a month: three schedulers, three runners, and people who cancel and start; then a quiet end."""
+    world, chance = RunWorld(SEED, fates={PipelineName(name): fate for name, fate in FATES.items()}), Random(SEED)
+    for name, spec in SPECS.items():
+        world.sync(name, spec)
+    for number in range(3):
+        world.start_scheduler()
+        world.start_runner(f"r{number}")
+    for number in range(days * 6):
+        world.run_until(world.now + timedelta(seconds=chance.uniform(0, 28_800)))
+        if world.active and chance.random() < 0.5:
+            world.requests.put(chance.choice(list(world.active.values())).ref, world.now)
+        else:
+            name = PipelineName(chance.choice(("service", "few", "etl", "service")))
+            world.requests.put((name, Trigger(key=str(number))), world.now)
+    world.run_until(world.now + timedelta(days=3), calm=True)
+    return world
+
+
+def check_attempts(run: Run) -> None:
+    """As many as the order allows, one after the other, none before it was due."""
+    assert [attempt.number for attempt in run.attempts] == list(range(1, len(run.attempts) + 1))
+    assert len(run.attempts) <= run.order.retry_attempts + 1
+    for former, attempt in pairwise(run.attempts):
+        due = former.finished_at + timedelta(seconds=delay_s(run.order.retry_strategy, former.number))
+        assert attempt.claimed_at >= due, f"attempt {attempt.number} of {run.id} came early"
+    if run.status is Status.FAILED:
+        assert len(run.attempts) == run.order.retry_attempts + 1
+
+
+def check_history(world: RunWorld) -> None:
+    """Every write is a legal step, none follows an end, and nobody claims what is not due or is too many."""
+    known: dict[RunId, Run] = {}
+    active: set[RunId] = set()
+    for at, run in world.history:
+        former = known.get(run.id)
+        if former is not None:
+            assert not former.is_over
+            assert run.status in EDGES[former.status]
+            if isinstance(former.state, Pending) and isinstance(run.state, Running):
+                assert at >= former.state.not_before
+        known[run.id] = run
+        if run.pipeline == "few":
+            active = active - {run.id} if run.is_over else active | {run.id}
+            assert len(active) <= MOST
+
+
+def check_edges(world: RunWorld) -> int:
+    """From every end follows what the pipeline says, or its refusal, and nothing else; returns how many edges."""
+    followed: set[RunId] = set()
+    for run in world.records_of.values():
+        for step in react(run, world.records[run.pipeline], (), RunInput()):
+            assert isinstance(step, Follow)
+            child = run_id_for_child(run.id, step.edge)
+            assert child in world.records_of or f"{run.id}-{step.edge}" in world.skipped, f"{step.edge} is lost"
+            followed.add(child)
+            if step.edge == "restart" and isinstance(run.state, Ended):
+                assert run.status is Status.FAILED or run.state.reason == RESTART
+    children = {run.id for run in world.records_of.values() if run.order.parent_run_id}
+    assert children <= followed
+    return len(followed)
+
+
+def check_slots(world: RunWorld) -> int:
+    """One run for one slot of one schedule."""
+    slots = Counter(
+        (run.pipeline, run.order.run_config_id, run.order.scheduled_for)
+        for run in world.records_of.values()
+        if run.order.scheduled_for
+    )
+    assert set(slots.values()) == {1}
+    return len(slots)
+
+
+def check_daemons(world: RunWorld) -> None:
+    """User code of a daemon never runs twice at once."""
+    for name in DAEMONS:
+        lives = sorted((box.began, box.gone_at) for box in world.sandboxes.values() if box.run.pipeline == name)
+        for (_, gone_at), (began, _) in pairwise(lives):
+            assert began >= gone_at, f"two instances of {name} at {began}"
+
+
+def check_nothing_is_stuck(world: RunWorld) -> None:
+    """Whatever is not over runs, waits for its time, or has just come."""
+    lately = world.now - timedelta(minutes=5)
+    for run in world.active.values():
+        match run.state:
+            case Pending(not_before=not_before):
+                assert not_before > lately
+            case Running(attempt=attempt, claimed_at=claimed_at):
+                box = world.sandboxes.get((run.id, attempt))
+                assert claimed_at > lately or (box is not None and box.gone_at > lately)
+
+
+def test_runs_keep_every_promise_while_schedulers_and_runners_are_killed() -> None:
+    """Schedules, retries, chains, limits, daemons, cancels: each record tells a legal story, and all are told."""
+    print(f"FASTFLOW_SEED={SEED}")
+    world = lived(DAYS)
+    check_history(world)
+    for run in world.records_of.values():
+        check_attempts(run)
+    slots, edges = check_slots(world), check_edges(world)
+    check_daemons(world)
+    check_nothing_is_stuck(world)
+    lost = sum(attempt.error_type is ErrorType.LOST for run in world.records_of.values() for attempt in run.attempts)
+    ends = Counter(run.status.value for run in world.records_of.values())
+    print(f"{slots} slots, {edges} edges, {len(world.history)} writes, {world.kills} kills, {lost} lost, {dict(ends)}")
+    assert world.kills
+    assert lost
+    assert {Status.SUCCESS, Status.FAILED, Status.INTERRUPTED} <= ends.keys()
