@@ -102,8 +102,9 @@ class RunWorld(World):
 
     def open_sandbox(self, run: Run) -> None:
         assert isinstance(run.state, Running)
-        for other in self.sandboxes.values():
-            assert other.run.id != run.id or other.gone_at <= self.now, f"two attempts of {run.id} at once"
+        for attempt in range(1, run.state.attempt + 1):
+            other = self.sandboxes.get((run.id, attempt))
+            assert other is None or other.gone_at <= self.now, f"two attempts of {run.id} at once"
         duration_s, error = self.fates[run.pipeline](self.random)
         sandbox = Sandbox(run, self.now, self.now + timedelta(seconds=duration_s), error)
         if run.state.cancel_requested_at is not None:
@@ -246,9 +247,20 @@ class SchedulerTwin(Replica):
         )
         return min((at for at in instants if at is not None), default=None)
 
+    def has_work(self) -> bool:
+        now = self.world.now
+        return bool(
+            (self._agenda_at is not None and self._agenda_at <= now)
+            or self._tasks.due(now)
+            or ((at := self.world.ends.next_instant()) is not None and at <= now)
+            or ((at := self.world.requests.next_instant()) is not None and at <= now)
+            or super().has_work()
+        )
+
     def step(self) -> None:
         now = self.world.now
-        super().step()
+        if super().has_work():
+            super().step()
         if self._agenda_at is not None and self._agenda_at <= now:
             self._keep_agenda()
         if (request := self.world.requests.take(self, now)) is not None:

@@ -1,4 +1,4 @@
-"""The promises about runs, held over a month of simulated time with schedulers and runners killed at every step."""
+"""The promises about runs, held over two months of simulated time with schedulers and runners killed at every step."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from fastflow_scheduler.reactions import Follow, react
 from tests.support.run_world import Fate, RunWorld
 
 SEED = int(os.environ.get("FASTFLOW_SEED") or random.SystemRandom().randrange(2**32))
-DAYS = 31
+DAYS = 61
 MOST = 2
 
 SPECS = {
     "etl": PipelineSpec(
         schedules=(
-            ScheduleEntry(id="often", schedule_interval_seconds=9_000, retry_attempts=1),
+            ScheduleEntry(id="often", schedule_interval_seconds=25_000, retry_attempts=1),
             ScheduleEntry(id="nightly", schedule_cron="0 2 * * *", timezone="Europe/Berlin"),
         ),
         retry_attempts=3,
@@ -45,12 +45,12 @@ SPECS = {
     "alarm": PipelineSpec(),
     "mail": PipelineSpec(enabled=False),
     "few": PipelineSpec(
-        schedule_cron="*/50 * * * *",
+        schedule_cron="*/30 */6 * * *",
         max_instances=MOST,
         retry_attempts=2,
         retry_strategy=CustomSchedule(delays=(0.0, 7_200.0)),
     ),
-    "daemon": PipelineSpec(timeout=0, restart_on_crash=True, restart_cooldown=30, restart_interval=7_200),
+    "daemon": PipelineSpec(timeout=0, restart_on_crash=True, restart_cooldown=30, restart_interval=21_600),
     "regular": PipelineSpec(timeout=0, restart_cooldown=0, restart_interval="0 */6 * * *", retry_attempts=1),
     "service": PipelineSpec(timeout=0, restart_on_crash=True, restart_interval="0 3 * * *", max_instances=1),
 }
@@ -68,23 +68,23 @@ FATES = {
     "etl": fate(1, 900, 0.4),
     "report": fate(1, 60, 0.1),
     "alarm": fate(1, 5, 0),
-    "few": fate(10, 6_000, 0.4),
-    "daemon": fate(1, 14_400, 0.8),
+    "few": fate(10, 9_000, 0.4),
+    "daemon": fate(1, 43_200, 0.8),
     "regular": fate(3_600, 90_000, 0.5),
     "service": fate(60, 40_000, 0.9),
 }
 
 
 def lived(days: int) -> RunWorld:
-    """A world after a month: three schedulers, three runners, and people who cancel and start; then a quiet end."""
+    """A world after two months: three schedulers, three runners, and people who cancel and start; then a quiet end."""
     world, chance = RunWorld(SEED, fates={PipelineName(name): fate for name, fate in FATES.items()}), Random(SEED)
     for name, spec in SPECS.items():
         world.sync(name, spec)
     for number in range(3):
         world.start_scheduler()
         world.start_runner(f"r{number}")
-    for number in range(days * 6):
-        world.run_until(world.now + timedelta(seconds=chance.uniform(0, 28_800)))
+    for number in range(days * 3):
+        world.run_until(world.now + timedelta(seconds=chance.uniform(0, 57_600)))
         if world.active and chance.random() < 0.5:
             world.requests.put(chance.choice(list(world.active.values())).ref, world.now)
         else:
