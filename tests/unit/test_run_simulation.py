@@ -1,4 +1,4 @@
-"""The promises about runs, held over two months of simulated time with schedulers and runners killed at every step."""
+"""The promises about runs, held over weeks of simulated time with schedulers and runners killed at every step."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from fastflow_scheduler.reactions import Follow, react
 from tests.support.run_world import Fate, RunWorld
 
 SEED = int(os.environ.get("FASTFLOW_SEED") or random.SystemRandom().randrange(2**32))
-DAYS = 61
+DAYS = 45
 MOST = 2
 
 SPECS = {
     "etl": PipelineSpec(
         schedules=(
-            ScheduleEntry(id="often", schedule_interval_seconds=25_000, retry_attempts=1),
+            ScheduleEntry(id="often", schedule_interval_seconds=40_000, retry_attempts=1),
             ScheduleEntry(id="nightly", schedule_cron="0 2 * * *", timezone="Europe/Berlin"),
         ),
         retry_attempts=3,
@@ -50,7 +50,7 @@ SPECS = {
         retry_attempts=2,
         retry_strategy=CustomSchedule(delays=(0.0, 7_200.0)),
     ),
-    "daemon": PipelineSpec(timeout=0, restart_on_crash=True, restart_cooldown=30, restart_interval=21_600),
+    "daemon": PipelineSpec(timeout=0, restart_on_crash=True, restart_cooldown=30, restart_interval=7_200),
     "regular": PipelineSpec(timeout=0, restart_cooldown=0, restart_interval="0 */6 * * *", retry_attempts=1),
     "service": PipelineSpec(timeout=0, restart_on_crash=True, restart_interval="0 3 * * *", max_instances=1),
 }
@@ -69,14 +69,14 @@ FATES = {
     "report": fate(1, 60, 0.1),
     "alarm": fate(1, 5, 0),
     "few": fate(10, 9_000, 0.4),
-    "daemon": fate(1, 43_200, 0.8),
+    "daemon": fate(1, 14_400, 0.8),
     "regular": fate(3_600, 90_000, 0.5),
     "service": fate(60, 40_000, 0.9),
 }
 
 
 def lived(days: int) -> RunWorld:
-    """A world after two months: three schedulers, three runners, and people who cancel and start; then a quiet end."""
+    """A world after weeks: three schedulers, three runners, and people who cancel and start; then a quiet end."""
     world, chance = RunWorld(SEED, fates={PipelineName(name): fate for name, fate in FATES.items()}), Random(SEED)
     for name, spec in SPECS.items():
         world.sync(name, spec)
