@@ -12,6 +12,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 DISTRIBUTIONS := libs/contracts services/syncer services/scheduler services/runner services/gateway cli
 # The last suites start whole systems and kill them; what fails fast comes first.
 SUITES := tests/unit tests/wire tests/docker tests/e2e tests/chaos
+# Tests mostly wait, for containers, browsers, and deaths; a file stays with one worker, for what it shares.
+WORKERS ?= --numprocesses 4 --dist loadfile
 CHECKED := libs services cli tests bench docs
 
 .PHONY: help setup run test lint types fmt docs bench lock clean
@@ -25,7 +27,7 @@ run: setup ## start it all on http://127.0.0.1:8000 (PORT=, PIPELINES= change th
 	@exec $(BIN)/fastflow up $(PIPELINES) --port $(PORT)
 
 test: setup lint types ## check style and types, then run every test (TESTS=path for some)
-	$(BIN)/python -m pytest $(or $(TESTS),$(SUITES))
+	$(BIN)/python -m pytest $(WORKERS) $(or $(TESTS),$(SUITES))
 
 lint: $(VENV)/.dev ## ruff: rules and format
 	$(BIN)/ruff check $(CHECKED)
