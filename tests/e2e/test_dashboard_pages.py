@@ -63,7 +63,9 @@ async def store(bus: Bus, run: Run) -> RunId:
     return run.id
 
 
-@pytest.mark.parametrize("path", ["/", "/runs", "/pipelines/hello", f"/runs/{fresh_run_id()}"])
+@pytest.mark.parametrize(
+    "path", ["/", "/runs", "/pipelines/hello", f"/runs/{fresh_run_id()}"], ids=["home", "runs", "pipeline", "run"]
+)
 async def test_strangers_are_sent_to_the_login_and_back(stranger: ClientSession, path: str) -> None:
     """The login keeps where they wanted to go."""
     async with stranger.get(path, allow_redirects=False) as answer:

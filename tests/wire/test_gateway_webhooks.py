@@ -92,7 +92,7 @@ async def test_an_entry_has_keys_and_signatures_of_its_own(client: Client) -> No
     assert (await call(client, f"signed/{KEY}-off", **signature())).status == 401
 
 
-@pytest.mark.parametrize("keys", ["", Fernet.generate_key().decode()])
+@pytest.mark.parametrize("keys", ["", Fernet.generate_key().decode()], ids=["no key", "another key"])
 async def test_a_secret_that_cannot_be_opened_shuts_the_webhook(bus: Bus, keys: str) -> None:
     """503, so that the sender tries again; never as if no signature were demanded."""
     webhook = Webhook(verify="standard", secret=sealed("signed"))
