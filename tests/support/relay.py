@@ -43,14 +43,13 @@ class Relay:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        there, back = await asyncio.open_connection(self._upstream.hostname, self._upstream.port, limit=READ_BYTES)
-        try:
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(writer.close)
+            there, back = await asyncio.open_connection(self._upstream.hostname, self._upstream.port, limit=READ_BYTES)
+            stack.callback(back.close)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._carry(reader, back))
                 group.create_task(self._carry(there, writer))
-        finally:
-            writer.close()
-            back.close()
 
     async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):

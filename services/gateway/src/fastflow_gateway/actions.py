@@ -10,6 +10,7 @@ from fastflow_contracts.messages import Declined, PipelineRecord, SyncReport, Tr
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipeline import NoSuchRunConfig
 from fastflow_contracts.run import Run, Running, Status, TriggeredBy
+from fastflow_contracts.runs import RunStore
 from fastflow_contracts.wire import Rejected, Unavailable
 from fastflow_gateway import keys
 from fastflow_gateway.api import Refused, no_pipeline
@@ -38,7 +39,8 @@ async def start(app: web.Application, name: PipelineName, trigger: Trigger) -> K
 
 async def retry(app: web.Application, run: Run, *, triggered_by: TriggeredBy, key: str | None = None) -> Known | RunId:
     """A new run of the same bundle, variables and parameters."""
-    if not run.is_over:
+    # What was read may be behind by a moment: "not over" must be said by the record itself.
+    if not run.is_over and not (await RunStore(app[keys.BUS]).load(run.ref)).run.is_over:
         raise Refused(409, f"run {run.id} is not over yet; wait for its end, or cancel it first.")
     trigger = Trigger(triggered_by=triggered_by, key=key, run_config_id=run.order.run_config_id, retry_of=run.id)
     return await _send(app, run.pipeline, trigger)
