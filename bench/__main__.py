@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from bench import burst, control_plane, start
+from bench import burst, control_plane, idle, logs, reads, start
 
 MEASUREMENTS = (
     start.measure,
     burst.measure,
     control_plane.measure,
+    logs.measure,
+    reads.measure,
+    idle.measure,
 )
 
 
