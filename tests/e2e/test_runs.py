@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from watchfiles import awatch
 
 from fastflow_contracts import messages, subjects
 from fastflow_contracts.machine import Cancel
@@ -181,15 +180,16 @@ async def test_ten_runs_at_once_do_not_see_each_other(fast: System) -> None:
     assert {await fast.text(run) for run in runs} == {"['many']"}
 
 
-async def test_an_environment_is_prepared_when_its_pipeline_goes_live(bus_url: str, tmp_path: Path) -> None:
-    """It stands in the store before any run, and the first run finds it: nothing about it is said in its log."""
+async def test_an_environment_is_prepared_when_its_pipeline_goes_live(
+    bus_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It stands ready before any run, and the first run finds it: nothing about it is said in its log."""
+    caplog.set_level("INFO", "fastflow_runner.preheat")
     async with system(bus_url, tmp_path / "data", sandbox="process", pre_heat=True) as fast:
         await fast.pipeline("warm", "import six\nprint(six.__version__)", requirements="six==1.17.0\n")
-        environments = tmp_path / "data" / "runner-0" / "store" / "envs"
         async with asyncio.timeout(60):
-            async for _ in awatch(tmp_path / "data", force_polling=True, poll_delay_ms=50):
-                if environments.is_dir() and any(environments.iterdir()):
-                    break
+            while "of warm stands ready" not in caplog.text:
+                await asyncio.sleep(0.05)
         run = await fast.run("warm")
         assert await fast.text(run) == "1.17.0"
         assert await fast.text(run, "system") == ""

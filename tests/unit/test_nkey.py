@@ -38,6 +38,6 @@ def test_what_is_no_seed_is_refused(text: str) -> None:
 def test_a_mistyped_letter_is_noticed(at: int, letter: str) -> None:
     """The checksum sees it."""
     mistyped = SEED[:at] + letter + SEED[at + 1 :]
-    if mistyped != SEED:
+    if mistyped != SEED and at < len(SEED) - 1:  # two bits of the last letter stand for nothing
         with pytest.raises(nkey.BadSeed):
             nkey.public_key(mistyped)
