@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 
 import aiohttp
 import nats
+import pytest
 
 from fastflow.bus_users import OUTSIDE, users_in
 from fastflow_contracts import subjects
