@@ -215,3 +215,22 @@ async def test_an_outage_is_told_once_however_often_the_client_tries(
         assert sum("Connect call failed" in message for message in caplog.messages) == 1
         port = int(url.rpartition(":")[2])
         await stack.enter_async_context(embedded_bus(tmp_path, port=port))
+
+
+async def test_a_handshake_that_fails_leaves_no_connection_open(tmp_path: Path) -> None:
+    """What accepts and then makes no sense, as a server that is dying, is let go of before it is tried again."""
+    let_go = asyncio.Semaphore(0)
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"is this NATS?\r\n")
+        await reader.read()
+        writer.close()
+        let_go.release()
+
+    async with contextlib.AsyncExitStack() as server:
+        url = await server.enter_async_context(embedded_bus(tmp_path))
+        async with connect(url, name="witness"):
+            await server.aclose()
+            async with await asyncio.start_server(accept, "127.0.0.1", int(url.rpartition(":")[2])), asyncio.timeout(10):
+                for _ in range(3):
+                    await let_go.acquire()

@@ -317,6 +317,14 @@ class _Client(Client):
             raise asyncio.CancelledError
         return answer
 
+    async def _connect_to_server(self, s: Any) -> None:
+        """As inherited, but a connection whose handshake failed is closed: else the next one only takes its place, and
+        as long as a server accepts and says nothing, every try leaves a socket open.
+        """
+        if self._transport is not None:
+            self._transport.close()
+        await super()._connect_to_server(s)
+
 
 class _Unanswered(Exception):
     """One request had no usable answer; nobody knows whether it took effect."""
