@@ -1,4 +1,4 @@
-"""Which calls of a webhook count as signed. Held against the senders' own library and published examples."""
+"""Which calls of a webhook count as signed. Held against what the senders publish themselves; each test names it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_what_the_standards_library_signs_is_signed(body: str, key: bytes) -> No
 
 
 def test_the_published_example_of_the_standard() -> None:
-    """The one that implementations in all languages are tested with."""
+    """The one that the standard's libraries for all languages are tested with."""
     at = datetime.fromtimestamp(1614265330, UTC)
     headers = {
         "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
@@ -59,7 +59,7 @@ def test_the_published_example_of_the_standard() -> None:
 
 
 def test_the_published_example_of_github() -> None:
-    """From its documentation of webhooks."""
+    """From its documentation, "Validating webhook deliveries": the values to test an implementation with."""
     signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
     secret = "It's a Secret to Everybody"
     assert is_good("github", {"X-Hub-Signature-256": signature}, b"Hello, World!", secret)
@@ -69,20 +69,62 @@ def test_the_published_example_of_github() -> None:
     assert not is_good("github", {"X-Hub-Signature": "sha1=0"}, b"Hello, World!", secret)
 
 
+PRETTY = '{\n  "foo": "bar"\n}\n'
+COLOURED = '{\n  "foo": "Foo\\n\\u001B[34mbar: ♥♥♥♥♥♥♥♥\\nthis-is-lost\\u001B[0m\\u001B[2K"\n}\n'
+ESCAPED = '{\n  "foo": "\\\\u001b"\n}\n'
+
+
+@pytest.mark.parametrize(
+    ("secret", "body", "signature"),
+    [
+        ("mysecret", '{"foo":"bar"}', "4864d2759938a15468b5df9ade20bf161da9b4f737ea61794142f3484236bda3"),
+        ("mysecret", PRETTY, "e3eccac34c43c7dc1cbb905488b1b81347fcc700a7b025697a9d07862256023f"),
+        ("development", COLOURED, "9dacf9003316b09be07df56d86a2d0d6872e42a1e6c72c3bad9ff915a7c5603e"),
+        ("development", ESCAPED, "87316067e2011fae39998b18c46a14d83b3e7c3ffdd88fb2ee5afb7d11288e60"),
+    ],
+    ids=["compact", "as sent", "not ASCII", "escaped"],
+)
+def test_what_githubs_own_library_is_tested_with(secret: str, body: str, signature: str) -> None:
+    """@octokit/webhooks-methods, test/sign.test.ts and test/verify.test.ts: taken, and refused with another secret."""
+    headers = {"X-Hub-Signature-256": f"sha256={signature}"}
+    assert is_good("github", headers, body.encode(), secret)
+    assert not is_good("github", headers, body.encode(), "foo")
+    assert not is_good("github", {"X-Hub-Signature-256": "sha256=xxx" + signature[3:]}, body.encode(), secret)
+    assert not is_good("github", {"X-Hub-Signature-256": "foo"}, body.encode(), secret)
+
+
 @pytest.mark.parametrize("header", ["X-Gitea-Signature", "X-Forgejo-Signature"])
-def test_gitea_and_forgejo_send_bare_hex(header: str) -> None:
-    """Of the HMAC of the body."""
-    signature = hmac.digest(b"secret", BODY, "sha256").hex()
-    assert is_good("gitea", {header: signature}, BODY, "secret")
-    assert not is_good("gitea", {header: signature}, BODY + b" ", "secret")
+@pytest.mark.parametrize(
+    ("secret", "body", "wanted"),
+    [
+        ("s3cr3t", b'{"foo": "bar", "baz": true}', True),
+        ("s3cr3t", b"{}", False),
+        ("secret", b'{"foo": "bar", "baz": true}', False),
+    ],
+    ids=["right", "another body", "another secret"],
+)
+def test_what_giteas_own_library_is_tested_with(header: str, secret: str, body: bytes, wanted: bool) -> None:
+    """Gitea's and Forgejo's Go SDK, gitea/hook_validate_test.go; the signature is what `openssl dgst -hmac` gives."""
+    signature = "289e6b19c3e5862cc99e5b9fb733d2e7881638ba92e582dd1e2bf3a80b5618c5"
+    assert is_good("gitea", {header: signature}, body, secret) is wanted
+    assert not is_good("gitea", {header: ""}, body, secret)
 
 
 def test_gitlab_signs_with_a_signing_token_and_else_sends_its_secret() -> None:
-    """A secret that is a signing token demands signatures: a call with the secret itself is then refused."""
-    assert is_good("gitlab", sent(BODY), BODY)
-    assert not is_good("gitlab", {"X-Gitlab-Token": SECRET}, BODY)
-    assert is_good("gitlab", {"X-Gitlab-Token": "secret"}, BODY, "secret")
-    assert not is_good("gitlab", {"X-Gitlab-Token": "Secret"}, BODY, "secret")
+    """A secret that is a signing token demands signatures: a call with the secret itself is then refused.
+
+    The token is the example of GitLab's API for webhooks (whsec_ and 32 bytes in base64). It signs as Standard Webhooks
+    do and names their library for verifying; X-Gitlab-Token carries the older secret token as it is.
+    """
+    token = "whsec_dGVzdHRlc3R0ZXN0dGVzdHRlc3R0ZXN0dGVzdHRlc3Q="
+    signed = sent(BODY, secret=token)
+    assert is_good("gitlab", signed, BODY, token)
+    assert is_good("gitlab", signed | {"X-Gitlab-Token": "mysecret"}, BODY, token)
+    assert not is_good("gitlab", signed, BODY + b" ", token)
+    assert not is_good("gitlab", sent(BODY), BODY, token)
+    assert not is_good("gitlab", {"X-Gitlab-Token": token}, BODY, token)
+    assert is_good("gitlab", {"X-Gitlab-Token": "mysecret"}, BODY, "mysecret")
+    assert not is_good("gitlab", {"X-Gitlab-Token": "Mysecret"}, BODY, "mysecret")
 
 
 @pytest.mark.parametrize("form", ["{hex}", "sha256={hex}", "{base64}"])

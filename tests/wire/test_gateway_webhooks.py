@@ -17,6 +17,7 @@ from standardwebhooks.webhooks import Webhook as Sender
 
 from fastflow_contracts.envelope import WEBHOOK_SECRET
 from fastflow_contracts.pipeline import ScheduleEntry, Webhook
+from fastflow_contracts.webhook import Verify
 from fastflow_contracts.wire import Bus
 from fastflow_gateway.guesses import CALLER_BURST, PIPELINE_BURST
 from fastflow_gateway.sealing import Sealer
@@ -90,6 +91,44 @@ async def test_an_entry_has_keys_and_signatures_of_its_own(client: Client) -> No
     assert (await call(client, f"signed/{KEY}-hub", **signature())).status == 401
     assert (await call(client, f"signed/{KEY}", **{"X-Hub-Signature-256": mac})).status == 401
     assert (await call(client, f"signed/{KEY}-off", **signature())).status == 401
+
+
+def sent_by_gitlab(delivery: str, **headers: str) -> dict[str, str]:
+    return {"X-Gitlab-Event": "Push Hook", "Idempotency-Key": delivery} | headers
+
+
+def sent_by_gitea(delivery: str, secret: bytes) -> dict[str, str]:
+    mac = hmac.digest(secret, BODY, "sha256").hex()
+    ids = dict.fromkeys(("X-GitHub-Delivery", "X-Gogs-Delivery", "X-Gitea-Delivery"), delivery)
+    return ids | {"X-Gitea-Event": "push", "X-Gitea-Signature": mac, "X-Hub-Signature-256": f"sha256={mac}"}
+
+
+async def test_gitlab_and_gitea_are_known_by_what_they_send(bus: Bus) -> None:
+    """With all their headers: a call starts a run, its repeat is that run, and without its proof it is refused."""
+    of: dict[str, tuple[Verify, str]] = {
+        "lab": ("gitlab", SECRET),
+        "old-lab": ("gitlab", "mytoken"),
+        "tea": ("gitea", "x"),
+    }
+    entries = tuple(
+        ScheduleEntry(
+            id=name, webhook_key=f"{KEY}-{name}", webhook=Webhook(verify=verify, secret=sealed("all", secret))
+        )
+        for name, (verify, secret) in of.items()
+    )
+    await publish_pipeline(bus, "all", a_bundle(main_py="1"), schedules=entries)
+    calls = {
+        "lab": sent_by_gitlab("d1") | signature("d1"),
+        "old-lab": sent_by_gitlab("d2", **{"X-Gitlab-Token": "mytoken"}),
+        "tea": sent_by_gitea("d3", b"x"),
+    }
+    async with running_scheduler(bus), running_gateway(bus, encryption_key=ENCRYPTION_KEY) as client:
+        for name, headers in calls.items():
+            answers = [await call(client, f"all/{KEY}-{name}", BODY, **headers) for _ in range(2)]
+            assert [(answer.status, answer.json["run_config_id"]) for answer in answers] == [(200, name)] * 2
+            assert answers[0].json["id"] == answers[1].json["id"]
+            bare = await call(client, f"all/{KEY}-{name}", BODY, **sent_by_gitlab("d4"))
+            assert bare.status == 401
 
 
 @pytest.mark.parametrize("keys", ["", Fernet.generate_key().decode()], ids=["no key", "another key"])
