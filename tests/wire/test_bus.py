@@ -231,6 +231,7 @@ async def test_a_handshake_that_fails_leaves_no_connection_open(tmp_path: Path) 
         url = await server.enter_async_context(embedded_bus(tmp_path))
         async with connect(url, name="witness"):
             await server.aclose()
-            async with await asyncio.start_server(accept, "127.0.0.1", int(url.rpartition(":")[2])), asyncio.timeout(10):
+            stranger = asyncio.start_server(accept, "127.0.0.1", int(url.rpartition(":")[2]))
+            async with asyncio.timeout(10), await stranger:
                 for _ in range(3):
                     await let_go.acquire()

@@ -322,7 +322,7 @@ class _Client(Client):
         as long as a server accepts and says nothing, every try leaves a socket open.
         """
         if self._transport is not None:
-            self._transport.close()
+            self._transport.close()  # type: ignore[no-untyped-call]
         await super()._connect_to_server(s)
 
 
