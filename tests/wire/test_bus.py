@@ -188,6 +188,22 @@ async def test_a_bus_that_lets_nobody_in_is_one_error_with_its_reason(
     assert caplog.messages == []
 
 
+async def test_giving_up_holds_however_it_meets_a_try(bus_url: str) -> None:
+    """A hundred strangers give up at slightly different moments of their tries; not one goes on for ever."""
+    url = re.sub(r":[^:]*@", ":wrong@", bus_url)
+
+    async def knock(connect_s: float) -> None:
+        with pytest.raises(Unavailable):
+            async with connect(url, name="stranger", connect_s=connect_s):
+                pass
+
+    before = asyncio.all_tasks()
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(knock(0.5 + number / 300) for number in range(100)))
+        while asyncio.all_tasks() != before:
+            await asyncio.sleep(0.05)
+
+
 async def test_an_outage_is_told_once_however_often_the_client_tries(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

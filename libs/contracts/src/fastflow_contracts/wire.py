@@ -319,8 +319,11 @@ class _Client(Client):
 
     async def _connect_to_server(self, s: Any) -> None:
         """As inherited, but a connection whose handshake failed is closed: else the next one only takes its place, and
-        as long as a server accepts and says nothing, every try leaves a socket open.
+        as long as a server accepts and says nothing, every try leaves a socket open. And a task that was cancelled
+        connects no more: where ``wait_for`` lost that (see ``request``) it would go on for ever.
         """
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise asyncio.CancelledError
         if self._transport is not None:
             self._transport.close()  # type: ignore[no-untyped-call]
         await super()._connect_to_server(s)
