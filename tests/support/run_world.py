@@ -28,7 +28,7 @@ from fastflow_contracts.schedule import RESTART_ID
 from fastflow_contracts.schedule_state import ScheduleState
 from fastflow_contracts.subjects import JobRef, RunRef
 from fastflow_contracts.wire import Bus, Conflict
-from fastflow_scheduler.admission import Cause, Defaults, UnknownPipeline
+from fastflow_scheduler.admission import Cause, Defaults
 from fastflow_scheduler.agenda import REHINT_S, Action, Agenda, ExpireRun, HintRun
 from fastflow_scheduler.reactions import Follow, react
 from fastflow_scheduler.restarter import Restarter
@@ -328,7 +328,7 @@ class SchedulerTwin(Replica):
         for one in react(run, self.world.records.get(run.pipeline), (), given):
             if isinstance(one, Follow):
                 identity = f"{run.id}-{one.edge}"
-                with suppress(UnknownPipeline, Conflict):
+                with suppress(Conflict):
                     run_id = run_id_for_child(run.id, one.edge)
                     await self._starter.start(one.pipeline, one.trigger, run_id, cause=one.cause, identity=identity)
         self.world.ends.ack(message)

@@ -307,3 +307,21 @@ def test_webhook_keys() -> None:
     spec = PipelineSpec(webhook_key="k", schedules=(ScheduleEntry(id="a", webhook_key="l"), ScheduleEntry(id="b")))
     assert spec.webhook_keys() == {None: "k", "a": "l"}
     assert PipelineSpec().webhook_keys() == {}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        PipelineSpec(),
+        PipelineSpec(schedule_cron="@daily", run_once_at=datetime(2030, 1, 1, tzinfo=UTC), restart_interval=60),
+        PipelineSpec(schedule_interval_seconds=60, schedules=(ScheduleEntry(id="a", schedule_cron="@daily"),)),
+        PipelineSpec(schedules=(ScheduleEntry(id="a"), ScheduleEntry(id="b", schedule_cron="@daily", enabled=False))),
+        PipelineSpec(enabled=False, schedule_cron="@daily", restart_interval="@daily"),
+    ],
+)
+def test_what_is_active_is_what_is_listed_and_on(spec: PipelineSpec) -> None:
+    """Asked for one schedule, restarts among them, without making the others."""
+    restart = spec.restart_schedule()
+    active = {schedule.id for schedule in (*spec.schedule_list(), *([restart] if restart else [])) if schedule.enabled}
+    ids = ("schedule", "once", "restart", "schedules/a", "schedules/b", "schedules/", "schedules/c")
+    assert {one for one in ids if spec.has_active(one)} == active

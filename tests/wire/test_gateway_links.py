@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import html
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
-from fastflow_contracts import subjects
+from fastflow_contracts import messages, subjects
 from fastflow_contracts.links import LINK_SET
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipeline import DownstreamTrigger, ScheduleEntry
@@ -159,6 +161,45 @@ async def test_a_trigger_that_the_api_made_starts_runs_until_it_is_removed(bus: 
             while len(children) == 1:
                 children = (await client.get("/api/runs?pipeline_name=b")).json["runs"]
         assert {child["run_config_id"] for child in children} == {"full", None}
+
+
+async def test_every_start_that_did_not_come_of_a_run_is_told_with_it_and_with_its_target(bus: Bus) -> None:
+    """In the answers and on the pages: missing, disabled, without a good version, without that configuration, full."""
+    code = a_bundle(main_py="")
+    reasons = {
+        "missing": "there is no pipeline missing",
+        "off": "off is disabled",
+        "broken": "broken has no valid version",
+        "plain": "There is no run configuration &#39;half&#39;",
+        "full": "max_instances: 1 run(s) of full are pending or running already",
+    }
+    targets = tuple(DownstreamTrigger(pipeline=name) for name in reasons if name != "plain")
+    half = DownstreamTrigger(pipeline="plain", run_config_id="half")
+    await publish_pipeline(bus, "parent", code, downstream_triggers=(*targets, half))
+    await publish_pipeline(bus, "off", code, enabled=False)
+    broken = await publish_pipeline(bus, "broken", code)
+    value = messages.PIPELINE.encode(replace(broken, live=None))
+    await bus.put(subjects.PIPELINES, subjects.pipeline_key(broken.name), value)
+    await publish_pipeline(bus, "plain", code)
+    await publish_pipeline(bus, "full", code, max_instances=1)
+    await store(bus, a_run("full"))
+    parent = await store(bus, a_run("parent", bundle=code.sha256))
+    async with running_gateway(bus) as client, running_scheduler(bus):
+        assert (await client.get(f"/api/runs/{parent.id}")).json["skipped"] == []
+        await finish(bus, await claim(bus, parent))
+        async with asyncio.timeout(10):
+            while len(skipped := (await client.get(f"/api/runs/{parent.id}")).json["skipped"]) < len(reasons):
+                await asyncio.sleep(0.02)
+        page = (await client.get(f"/runs/{parent.id}")).text
+        told = {skip["pipeline_name"]: skip for skip in skipped}
+        assert told.keys() == reasons.keys()
+        for name, reason in reasons.items():
+            assert told[name]["reason"].startswith(html.unescape(reason))
+            assert (told[name]["triggered_by"], told[name]["parent_run_id"]) == ("downstream", parent.id)
+            assert reason in page
+            if name != "missing":
+                assert (await client.get(f"/api/pipelines/{name}")).json["skipped"] == [told[name]]
+                assert reason in (await client.get(f"/pipelines/{name}")).text
 
 
 async def test_the_document_lists_the_triggers(client: Client) -> None:

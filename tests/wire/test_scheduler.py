@@ -121,15 +121,18 @@ async def test_an_unknown_pipeline_is_answered_and_buried(bus: Bus, scheduler: N
     (dead,) = await notices(bus, "ff.dead.trigger.nosuch")
     assert dead.payload == b"payload"
     assert "no pipeline nosuch" in dead.reason
+    assert await notices(bus, "ff.skipped.>") == []
 
 
-async def test_a_run_body_with_a_wrong_value_is_buried_with_the_reason(bus: Bus, scheduler: None) -> None:
-    """The field is named, its value is not."""
+async def test_a_run_body_with_a_wrong_value_is_buried_and_shown_with_the_reason(bus: Bus, scheduler: None) -> None:
+    """The field is named, its value is not: that is in the dead letter alone."""
     answer = await trigger(bus, b'{"env_vars": {"A": 1}}')
     assert isinstance(answer, Declined)
     assert answer.status == 422
     (dead,) = await notices(bus, "ff.dead.>")
+    (shown,) = await notices(bus, "ff.skipped.demo")
     assert "env_vars.A must be a string" in dead.reason
+    assert (shown.reason, shown.pipeline, shown.payload) == (dead.reason, "demo", None)
 
 
 async def test_a_disabled_pipeline_refuses_visibly(bus: Bus, scheduler: None) -> None:

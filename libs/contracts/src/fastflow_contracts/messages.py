@@ -95,6 +95,7 @@ class Skip(Fact, frozen=True, kw_only=True, omit_defaults=True):
     triggered_by: TriggeredBy = "bus"
     run_config_id: str | None = None
     parent_run_id: RunId | None = None
+    schedule: str | None = None
     scheduled_for: datetime | None = None
     payload: bytes | None = None
     """The trigger as it came, for a dead letter (base64 on the wire)."""

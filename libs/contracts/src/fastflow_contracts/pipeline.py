@@ -185,6 +185,19 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
             schedules.append(Schedule(id="once", timing=once, catchup=catchup, enabled=self.enabled))
         return tuple(schedules)
 
+    def has_active(self, schedule_id: str) -> bool:
+        """Whether one of its schedules, restarts included, has this id and is not switched off in the metadata."""
+        match schedule_id.partition("/"):
+            case "schedules", "/", entry_id:
+                is_there = any(entry.id == entry_id and entry.enabled and _timing(entry) for entry in self.schedules)
+            case "once", "", "":
+                is_there = self.run_once_at is not None
+            case str(restart), "", "" if restart == RESTART_ID:
+                is_there = self.restart_interval is not None
+            case _:
+                is_there = not self.schedules and _timing(self) is not None
+        return self.enabled and is_there
+
     def restart_schedule(self) -> Schedule | None:
         """When to stop what runs and start it anew, if ever."""
         match self.restart_interval:

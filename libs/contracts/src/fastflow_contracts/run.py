@@ -91,7 +91,10 @@ class Order(Fact, frozen=True, kw_only=True, omit_defaults=True):
     python_version: str
     triggered_by: TriggeredBy
     run_config_id: str | None = None
+    schedule: str | None = None
+    """Id of the schedule whose slot made the run."""
     scheduled_for: datetime | None = None
+    """The slot."""
     parent_run_id: RunId | None = None
     hops: int = 0
     """How many runs in the chain came before this one."""

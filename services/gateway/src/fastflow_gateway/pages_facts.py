@@ -76,6 +76,8 @@ def run_facts(run: shapes.Run) -> list[Fact]:
     ]
     if run.run_config_id is not None:
         found.append(Fact(name="Configuration", text=run.run_config_id))
+    if run.schedule is not None:
+        found.append(Fact(name="Schedule", text=run.schedule))
     if run.scheduled_for is not None:
         found.append(Fact(name="Slot", text=words.exact(run.scheduled_for)))
     found.append(Fact(name="Created", at=run.created_at))

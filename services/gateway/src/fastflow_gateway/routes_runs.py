@@ -18,6 +18,7 @@ from fastflow_gateway.api import Refused, Route, answer, known_run, query
 from fastflow_gateway.history import BadCursor, Known, Query
 
 RUNS_MAX = 500
+SKIPS_SHOWN = 20
 
 
 class ListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,7 +58,9 @@ async def list_runs(request: web.Request) -> web.Response:
 
 
 async def show_run(request: web.Request) -> web.Response:
-    return run_answer(request, await known_run(request))
+    known, model, at = await known_run(request), request.app[keys.MODEL], now()
+    shown = views.run(known.run, capacity=model.capacity(at), now=at)
+    return answer(views.run_detail(shown, model.skips_after(known.run.id, SKIPS_SHOWN)))
 
 
 async def cancel_run(request: web.Request) -> web.Response:
@@ -98,7 +101,7 @@ def _instant(field: str, text: str | None) -> datetime | None:
 
 ROUTES = (
     Route("GET", "/api/runs", list_runs, "Runs, newest first.", {200: shapes.RunPage}, query=ListQuery),
-    Route("GET", "/api/runs/{id}", show_run, "One run.", {200: shapes.Run, 404: shapes.Error}),
+    Route("GET", "/api/runs/{id}", show_run, "One run.", {200: shapes.RunDetail, 404: shapes.Error}),
     Route(
         "POST",
         "/api/runs/{id}/cancel",

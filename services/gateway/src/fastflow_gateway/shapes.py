@@ -69,7 +69,10 @@ class Run(Shape, frozen=True, kw_only=True):
     status: Status
     triggered_by: TriggeredBy
     run_config_id: str | None
+    schedule: str | None
+    """Whose slot made it: ``schedule``, ``once``, ``restart``, or ``schedules/`` and the entry's id."""
     scheduled_for: datetime | None
+    """The slot."""
     parent_run_id: str | None
     created_at: datetime
     started_at: datetime | None
@@ -107,6 +110,27 @@ class Run(Shape, frozen=True, kw_only=True):
     """Names of the variables given with the trigger; every value is ``***``."""
     parameters: dict[str, str]
     """Likewise."""
+
+
+class Skip(Shape, frozen=True, kw_only=True):
+    """A start that was refused."""
+
+    at: datetime
+    pipeline_name: str
+    """Of the pipeline that was not started."""
+    reason: str
+    triggered_by: TriggeredBy
+    run_config_id: str | None
+    parent_run_id: str | None
+    schedule: str | None
+    scheduled_for: datetime | None
+
+
+class RunDetail(Run, frozen=True, kw_only=True):
+    """One run, with what did not come of it."""
+
+    skipped: tuple[Skip, ...]
+    """Starts that its end asked for and that were refused, newest first."""
 
 
 class RunPage(Shape, frozen=True, kw_only=True):
@@ -194,18 +218,6 @@ class Pipeline(Shape, frozen=True, kw_only=True):
     crash_loop: CrashLoop | None
     metadata: dict[str, Any] | None
     """The live version's pipeline.json, normalised; secrets are shown as ``***``."""
-
-
-class Skip(Shape, frozen=True, kw_only=True):
-    """A start that was refused."""
-
-    at: datetime
-    pipeline_name: str
-    reason: str
-    triggered_by: TriggeredBy
-    run_config_id: str | None
-    parent_run_id: str | None
-    scheduled_for: datetime | None
 
 
 class Webhook(Shape, frozen=True, kw_only=True):

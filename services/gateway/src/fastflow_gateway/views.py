@@ -40,6 +40,7 @@ def run(record: records.Run, *, capacity: Capacity, now: datetime) -> shapes.Run
         status=record.status,
         triggered_by=order.triggered_by,
         run_config_id=order.run_config_id,
+        schedule=order.schedule,
         scheduled_for=order.scheduled_for,
         parent_run_id=order.parent_run_id,
         created_at=record.created_at,
@@ -67,6 +68,11 @@ def run(record: records.Run, *, capacity: Capacity, now: datetime) -> shapes.Run
         env_vars=dict.fromkeys(order.env_names, HIDDEN),
         parameters=dict.fromkeys(order.parameter_names, HIDDEN),
     )
+
+
+def run_detail(shown: shapes.Run, skips: Iterable[messages.Skip]) -> shapes.RunDetail:
+    """*skips*: what the end of the run did not start, newest first."""
+    return shapes.RunDetail(**msgspec.structs.asdict(shown), skipped=tuple(map(skip, skips)))
 
 
 def _error(record: records.Run) -> tuple[ErrorType | None, str | None]:
@@ -189,6 +195,7 @@ def skip(record: messages.Skip) -> shapes.Skip:
         triggered_by=record.triggered_by,
         run_config_id=record.run_config_id,
         parent_run_id=record.parent_run_id,
+        schedule=record.schedule,
         scheduled_for=record.scheduled_for,
     )
 

@@ -25,8 +25,9 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
-    """What made the run, beyond the trigger: a slot, a parent, a wait. ``wait_s``: before it may be claimed."""
+    """What made the run, beyond the trigger: a slot of a schedule, a parent. ``wait_s``: before it may be claimed."""
 
+    schedule: str | None = None
     scheduled_for: datetime | None = None
     parent_run_id: RunId | None = None
     hops: int = 0
@@ -70,6 +71,8 @@ def admit(
         return Declined(status=409, reason=f"{name} has no valid version: {_first_problem(record)}")
     if not record.live.spec.enabled:
         return Declined(status=404, reason=f'{name} is disabled ("enabled": false in its metadata).')
+    if cause.schedule is not None and not record.live.spec.has_active(cause.schedule):
+        return Declined(status=409, reason=f"the schedule {cause.schedule} was disabled or removed before its slot.")
     try:
         config = record.live.spec.run_config(trigger.run_config_id)
     except NoSuchRunConfig as error:
@@ -82,6 +85,7 @@ def admit(
         python_version=config.python_version or defaults.python_version,
         triggered_by=trigger.triggered_by,
         run_config_id=trigger.run_config_id,
+        schedule=cause.schedule,
         scheduled_for=cause.scheduled_for,
         parent_run_id=cause.parent_run_id,
         hops=cause.hops,
@@ -102,7 +106,12 @@ def again(
 ) -> Admitted:
     """The same bundle, variables and parameters once more, as a run of its own, under the pipeline's limit of today."""
     order = replace(
-        former.order, triggered_by=trigger.triggered_by, parent_run_id=former.id, scheduled_for=None, hops=0
+        former.order,
+        triggered_by=trigger.triggered_by,
+        parent_run_id=former.id,
+        schedule=None,
+        scheduled_for=None,
+        hops=0,
     )
     run = _new_run(run_id, former.pipeline, order, now)
     live = record.live if record else None

@@ -157,7 +157,7 @@ class Firing:
                 pipeline,
                 Trigger(triggered_by="schedule", run_config_id=fire.schedule.run_config_id),
                 run_id_for_slot(pipeline, schedule, slot),
-                cause=Cause(scheduled_for=slot),
+                cause=Cause(schedule=schedule, scheduled_for=slot),
                 identity=f"{subjects.job_id(fire.job)}-{slot.isoformat()}",
             )
         except BusError:

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
+
+from msgspec.structs import replace
 
 from fastflow_contracts import messages, streams, subjects
 from fastflow_contracts.errors import FastFlowError
@@ -18,6 +21,7 @@ from fastflow_contracts.names import PipelineName, name_of
 from fastflow_contracts.pull import ConsumerGone, Message, Pull
 from fastflow_contracts.triggers import BadTrigger, read_trigger
 from fastflow_contracts.wire import Bus, BusError, Unavailable
+from fastflow_scheduler.admission import UnknownPipeline
 from fastflow_scheduler.starter import Starter
 
 log = logging.getLogger(__name__)
@@ -54,7 +58,7 @@ class Intake:
             decision = await self._decide(message)
             await self._answer(message, decision)
         except BadTrigger as error:
-            await self._bury(message, str(error))
+            await self._bury(message, error)
             await self._answer(message, Declined(status=error.status, reason=str(error)))
         except BusError as error:
             log.warning("trigger %d waits: %s", message.sequence, error)
@@ -76,13 +80,16 @@ class Intake:
             except Unavailable as error:
                 log.debug("no answer to %s: %s", reply, error)  # the record is the truth
 
-    async def _bury(self, message: Message, reason: str) -> None:
-        token = subjects.trigger_token(message.subject)
-        skip = Skip(at=message.stored_at, pipeline=token, reason=reason, payload=message.data)
-        log.info("trigger %d on %s starts nothing: %s", message.sequence, message.subject, reason)
-        await self._bus.publish(
-            subjects.dead_trigger(token), messages.SKIP.encode(skip), message_id=f"dead-{_identity(message)}"
-        )
+    async def _bury(self, message: Message, error: BadTrigger) -> None:
+        """Keep the trigger as it came. Its refusal, without what it holds, is shown at its pipeline if it has one."""
+        token, identity = subjects.trigger_token(message.subject), _identity(message)
+        skip = Skip(at=message.stored_at, pipeline=token, reason=str(error))
+        log.info("trigger %d on %s starts nothing: %s", message.sequence, message.subject, error)
+        dead = messages.SKIP.encode(replace(skip, payload=message.data))
+        await self._bus.publish(subjects.dead_trigger(token), dead, message_id=f"dead-{identity}")
+        if not isinstance(error, UnknownPipeline) and (name := _name_of(token)):
+            shown = messages.SKIP.encode(replace(skip, pipeline=name))
+            await self._bus.publish(subjects.skipped(name), shown, message_id=f"skip-{identity}")
 
 
 def _identity(message: Message) -> str:
@@ -94,6 +101,12 @@ def _pipeline_of(message: Message) -> PipelineName:
         return name_of(subjects.trigger_token(message.subject))
     except FastFlowError as error:
         raise BadTrigger(str(error)) from error
+
+
+def _name_of(token: str) -> PipelineName | None:
+    with suppress(FastFlowError):
+        return name_of(token)
+    return None
 
 
 def _run_id(name: PipelineName, trigger: Trigger, message: Message) -> RunId:

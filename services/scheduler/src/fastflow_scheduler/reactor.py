@@ -20,7 +20,6 @@ from fastflow_contracts.run import Ended, Run, RunInput
 from fastflow_contracts.runs import NoSuchRun, RunStore
 from fastflow_contracts.service import now
 from fastflow_contracts.wire import Bus, BusError
-from fastflow_scheduler.admission import UnknownPipeline
 from fastflow_scheduler.reactions import Break, Follow, react
 from fastflow_scheduler.starter import Starter
 
@@ -78,10 +77,7 @@ class Reactor:
                 case Follow(pipeline=pipeline, edge=edge, trigger=trigger, cause=cause):
                     run_id = run_id_for_child(run.id, edge)
                     identity = f"{run.id}-{edge}"
-                    try:
-                        await self._starter.start(pipeline, trigger, run_id, cause=cause, identity=identity)
-                    except UnknownPipeline as error:
-                        await self._skip(run, pipeline, edge, str(error))
+                    await self._starter.start(pipeline, trigger, run_id, cause=cause, identity=identity)
                 case Break(pipeline=pipeline, edge=edge, reason=reason):
                     await self._skip(run, pipeline, edge, reason)
 

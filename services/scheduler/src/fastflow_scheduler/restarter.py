@@ -19,14 +19,13 @@ from fastflow_contracts.names import PipelineName, token
 from fastflow_contracts.pull import newest
 from fastflow_contracts.run import RESTART, Ended, Run, RunInput
 from fastflow_contracts.runs import NoSuchRun, RunStore
+from fastflow_contracts.schedule import RESTART_ID
 from fastflow_contracts.wire import Bus
 from fastflow_scheduler.admission import Cause
 from fastflow_scheduler.reactions import RESTART_EDGE, Follow, react
 from fastflow_scheduler.starter import Starter
 
 log = logging.getLogger(__name__)
-
-SCHEDULE_ID = "restart"
 
 
 class Restarter:
@@ -38,7 +37,7 @@ class Restarter:
         self._starter = starter
 
     async def restart(self, pipeline: PipelineName, slot: datetime) -> None:
-        """Restart *pipeline* for *slot*. May be repeated. Raises what the bus raises, ``UnknownPipeline``."""
+        """Restart *pipeline* for *slot*. May be repeated. Raises what the bus raises."""
         runs = await self._all(pipeline)
         while active := [run for run in runs if not run.is_over]:
             if not await self._stop(active, slot):
@@ -48,10 +47,11 @@ class Restarter:
         successor = await self._start_successor(last) if last else None
         if successor and successor not in {run.id for run in runs}:
             return
-        run_id = run_id_for_slot(pipeline, SCHEDULE_ID, slot)
+        run_id = run_id_for_slot(pipeline, RESTART_ID, slot)
         trigger = Trigger(triggered_by="daemon_restart")
-        identity = f"{pipeline}-{SCHEDULE_ID}-{slot.isoformat()}"
-        await self._starter.start(pipeline, trigger, run_id, cause=Cause(scheduled_for=slot), identity=identity)
+        identity = f"{pipeline}-{RESTART_ID}-{slot.isoformat()}"
+        cause = Cause(schedule=RESTART_ID, scheduled_for=slot)
+        await self._starter.start(pipeline, trigger, run_id, cause=cause, identity=identity)
 
     async def _stop(self, active: list[Run], slot: datetime) -> bool:
         """Whether one of them had ended by itself meanwhile."""

@@ -23,7 +23,7 @@ from fastflow_contracts.run import Ended, Run
 from fastflow_contracts.runs import NoSuchRun, RunStore
 from fastflow_contracts.service import now as wall_clock
 from fastflow_contracts.wire import Bus, BusError
-from fastflow_scheduler.admission import Admitted, Cause, Defaults, admit, again
+from fastflow_scheduler.admission import Admitted, Cause, Defaults, UnknownPipeline, admit, again
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +60,15 @@ class Starter:
         """Create run *run_id* of *name*, unless it is there already, and hint it.
 
         *identity* names the request in the entry that a refusal leaves, so that repeats leave one. Raises
-        ``admission.UnknownPipeline`` and what the bus raises.
+        what the bus raises, and ``admission.UnknownPipeline`` where there is no *cause*: then the trigger is kept.
         """
-        admitted = await self._admit(name, trigger, run_id, cause)
+        admitted: Admitted | Declined
+        try:
+            admitted = await self._admit(name, trigger, run_id, cause)
+        except UnknownPipeline as error:
+            if cause == NO_CAUSE and not await self._exists(run_id):
+                raise
+            admitted = Declined(status=error.status, reason=str(error))
         if isinstance(admitted, Admitted):
             try:
                 created = await self._runs.create(admitted.run, admitted.given, room=self._room(admitted))
@@ -147,6 +153,7 @@ class Starter:
             triggered_by=trigger.triggered_by,
             run_config_id=trigger.run_config_id,
             parent_run_id=cause.parent_run_id,
+            schedule=cause.schedule,
             scheduled_for=cause.scheduled_for,
         )
         await self._bus.publish(subjects.skipped(name), messages.SKIP.encode(skip), message_id=f"skip-{identity}")
