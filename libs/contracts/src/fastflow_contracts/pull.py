@@ -18,7 +18,6 @@ from datetime import datetime
 from typing import NamedTuple
 
 import nats.errors
-import nats.js.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
@@ -30,8 +29,10 @@ log = logging.getLogger(__name__)
 
 REQUEST_S = 20.0
 """How long one pull request waits on the server before it is renewed."""
-OVERDUE_S = 3.0
-"""A request without any answer this long after its end is given up."""
+BEAT_S = 3.0
+"""While a request waits, the server says this often that it does."""
+OVERDUE_S = 7.0
+"""A request of which nothing was heard for this long is given up: the server that had it is gone, or lost it."""
 RETRY_S = 0.25
 """Pause before a lost consumer is looked for again."""
 FEED_BATCH = 512
@@ -100,7 +101,7 @@ class Pull:
         self._outstanding = 0
         self._gone = False
         self._generation = -1
-        self._deadline = 0.0
+        self._heard_at = 0.0
         self._subscription: Subscription | None = None
 
     async def __aenter__(self) -> Pull:
@@ -120,7 +121,8 @@ class Pull:
     async def take(self, batch: int) -> list[Message]:
         """At least one message as soon as there is one, at most *batch* asked for at once. [] = none this time.
 
-        Returns within ``REQUEST_S + OVERDUE_S``. Raises ``ConsumerGone``.
+        Returns within ``REQUEST_S + OVERDUE_S``, and within ``OVERDUE_S`` of the server's last word. Raises
+        ``ConsumerGone``.
         """
         if not self._queue:
             await self._request(batch)
@@ -132,14 +134,18 @@ class Pull:
             raise ConsumerGone(f"the bus has no consumer {self._consumer} right now")
         return messages
 
+    @property
+    def is_overdue(self) -> bool:
+        """Whether nothing was heard for so long that whatever was asked is lost."""
+        return asyncio.get_running_loop().time() >= self._heard_at + OVERDUE_S
+
     async def _request(self, batch: int) -> None:
-        now = asyncio.get_running_loop().time()
-        if self._outstanding and self._generation == self._bus.generation and now < self._deadline:
+        if self._outstanding and self._generation == self._bus.generation and not self.is_overdue:
             return
-        body = {"batch": batch, "expires": int(REQUEST_S * 1e9)}
+        body = {"batch": batch, "expires": int(REQUEST_S * 1e9), "idle_heartbeat": int(BEAT_S * 1e9)}
         self._generation = self._bus.generation
         self._outstanding = batch
-        self._deadline = now + REQUEST_S + OVERDUE_S
+        self._heard_at = asyncio.get_running_loop().time()
         try:
             await self._bus.client.publish(self._request_subject, json.dumps(body).encode(), reply=self._inbox)
         except nats.errors.Error:
@@ -149,16 +155,20 @@ class Pull:
         self._arrived.clear()
         if self._queue or self._gone or self._generation != self._bus.generation:
             return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(self._deadline):
-                await self._arrived.wait()
+        while not self._arrived.is_set() and not self.is_overdue:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(self._heard_at + OVERDUE_S):
+                    await self._arrived.wait()
 
     async def _receive(self, msg: Msg) -> None:
+        self._heard_at = asyncio.get_running_loop().time()
         status = (msg.headers or {}).get("Status")
         if status is None or msg.reply.startswith("$JS.ACK"):
             self._outstanding = max(0, self._outstanding - 1)
             self._queue.append(Message(msg))
-        elif status != "100":
+        elif status == "100":  # a beat
+            return
+        else:
             self._outstanding = 0
             description = (msg.headers or {}).get("Description", "")
             self._gone = status == "503" or (status == "409" and "Consumer" in description)
@@ -205,9 +215,9 @@ async def feed(
                 while True:
                     messages = await pull.take(batch)
                     if not messages:
-                        if await _exists(bus, stream, consumer):
-                            continue
-                        break
+                        if pull.is_overdue:
+                            break  # its server is gone
+                        continue
                     if [m.position for m in messages] != list(range(expected, expected + len(messages))):
                         break  # something was lost on the way: the consumer will not send it again, a new one will
                     expected += len(messages)
@@ -218,8 +228,8 @@ async def feed(
             except Unavailable:
                 await asyncio.sleep(RETRY_S)
             finally:
-                with contextlib.suppress(nats.errors.Error, TimeoutError):
-                    await bus.js.delete_consumer(stream, consumer)
+                with contextlib.suppress(Unavailable):  # it forgets itself; who could answer may be gone
+                    await bus.tell(f"$JS.API.CONSUMER.DELETE.{stream}.{consumer}", b"")
 
 
 async def newest(bus: Bus, bucket: str, keys: str) -> list[Message]:
@@ -256,13 +266,3 @@ async def _ephemeral(bus: Bus, stream: str, subject: str, after: int | None) -> 
         raise Unavailable(f"the bus gave no consumer for {subject}: {error}") from error
     assert info.name is not None
     return info.name, info.num_pending or 0
-
-
-async def _exists(bus: Bus, stream: str, consumer: str) -> bool:
-    try:
-        await bus.js.consumer_info(stream, consumer)
-    except nats.js.errors.NotFoundError:
-        return False
-    except (nats.errors.Error, TimeoutError) as error:
-        raise Unavailable(f"the bus did not answer about consumer {consumer}") from error
-    return True

@@ -81,6 +81,10 @@ class Agenda:
         self._presences[presence.runner] = presence
         self._heard_at[presence.runner] = at
 
+    def is_news(self, presence: Presence) -> bool:
+        """Whether it is another one than was seen last of this runner: then the runner lives."""
+        return self._presences.get(presence.runner) != presence
+
     def lose_runner(self, runner: str) -> None:
         """A runner said goodbye: it holds nothing any more and gives no room."""
         self._presences.pop(runner, None)

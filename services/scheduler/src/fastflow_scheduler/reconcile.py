@@ -12,7 +12,9 @@ from contextlib import aclosing
 from fastflow_contracts import messages, subjects
 from fastflow_contracts.codec import Malformed
 from fastflow_contracts.machine import Expire, Refused
-from fastflow_contracts.pull import feed
+from fastflow_contracts.messages import Presence
+from fastflow_contracts.pull import Message, feed, newest
+from fastflow_contracts.run import Run, Running
 from fastflow_contracts.runs import NoSuchRun, RunStore
 from fastflow_contracts.service import now
 from fastflow_contracts.streams import bucket_stream
@@ -24,6 +26,8 @@ log = logging.getLogger(__name__)
 
 ROUND_S = 2.0
 """Longest pause between two looks at the agenda."""
+LOOK_S = 5.0
+"""How long the bus may take to show one presence."""
 
 
 class Reconciler:
@@ -67,7 +71,7 @@ class Reconciler:
             async for batch in changes:
                 for message in batch.messages:
                     if message.data:
-                        self._agenda.see_runner(messages.PRESENCE.decode(message.data), at=_monotonic())
+                        self._agenda.see_runner(_presence(message), at=_monotonic())
                     else:
                         self._agenda.lose_runner(message.subject.removeprefix(prefix).removeprefix("runner."))
                 self._changed.set()
@@ -94,12 +98,30 @@ class Reconciler:
                 await self._starter.hint(run)
             case ExpireRun(run, epoch, reason):
                 try:
+                    if await self._lives(run):
+                        return
                     changed = await self._runs.change(run.ref, Expire(epoch=epoch, reason=reason))
-                except (NoSuchRun, Refused, BusError) as error:
+                except (NoSuchRun, Refused, BusError, TimeoutError) as error:
                     log.warning("run %s could not be expired: %s", run.id, error)
                 else:
                     if changed.events:
                         log.warning("run %s expired: %s", run.id, reason)
+
+    async def _lives(self, run: Run) -> bool:
+        """Whether its runner renewed its presence and we did not hear it: a feed is deaf while its server dies, the
+        record is not. Raises ``TimeoutError``.
+        """
+        assert isinstance(run.state, Running)
+        async with asyncio.timeout(LOOK_S):
+            found = await newest(self._bus, subjects.RUNNERS, subjects.runner_key(run.state.runner))
+        news = [each for each in map(_presence, found) if self._agenda.is_news(each)]
+        for each in news:
+            self._agenda.see_runner(each, at=_monotonic())
+        return bool(news)
+
+
+def _presence(message: Message) -> Presence:
+    return messages.PRESENCE.decode(message.data)
 
 
 def _monotonic() -> float:
