@@ -1,5 +1,5 @@
-"""Several of everything on a bus of three servers, and one after the other is killed. ``CHAOS_SEED=<number>`` repeats
-a sequence of kills.
+"""Several of everything on a bus of three servers: everything that starts runs does, and one after the other is
+killed. ``CHAOS_SEED=<number>`` repeats a sequence of kills.
 
 Scripts run as processes, so one whose runner was killed is lost; that is then its one end.
 """
@@ -11,16 +11,17 @@ import json
 import os
 import random
 import secrets
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import aiohttp
-import nats
-import pytest
 
 from fastflow.bus_users import OUTSIDE, users_in
 from fastflow_contracts import subjects
@@ -29,33 +30,53 @@ from fastflow_contracts.names import PipelineName
 from fastflow_contracts.run import ErrorType, Run, Status
 from fastflow_contracts.service import EXIT_FAILURE
 from fastflow_contracts.subjects import RunRef
-from fastflow_contracts.wire import connect
+from fastflow_contracts.wire import Unavailable, connect
 from tests.chaos.evidence import Evidence, gather
 from tests.chaos.verdict import wrongs
 from tests.chaos.world import World
 from tests.support.cluster import SERVERS, Cluster
 from tests.support.processes import Service
 
-CHAOS_S: Final = 30.0
+CHAOS_S: Final = 62.0
+"""A minute begins meanwhile, and with it the slot of a cron expression."""
 SETTLE_S: Final = 90.0
 RUNNING_MAX: Final = 4
 TOKEN: Final = secrets.token_urlsafe(24)
 KEY: Final = "a-long-webhook-key-for-tests"
 STARTS_MAX: Final = 5
 PATIENCE: Final = {"FASTFLOW_LEASE_S": "12", "FASTFLOW_FENCE_S": "14"}
-"""More than the 23 s after which a scheduler notices that the server with its consumer of presences is gone: it would
-write off the runs of runners that are alive.
-"""
+"""A runner whose machine is well must not be given up: see ``CLUSTER_SILENCE_S``."""
+COMMAND_S: Final = 30.0
+INTERVAL_S: Final = 3
 COUNTS: Final = "import time\nfor n in range(20):\n    print(n, flush=True)\n    time.sleep(0.01)\n"
+CRASHES: Final = COUNTS + "raise SystemExit(3)\n"
 
 PIPELINES: Final[dict[str, dict[str, Any]]] = {
     "api": {},
     "webhook": {"webhook_key": KEY},
     "subject": {},
-    "timed": {"schedule_interval_seconds": 3},
+    "manual": {},
+    "timed": {"schedule_interval_seconds": INTERVAL_S},
+    "cron": {"schedule_cron": "* * * * *"},
+    "single": {"schedule_interval_seconds": 1, "max_instances": 1},
     "upstream": {"downstream_triggers": [{"pipeline": "downstream"}]},
     "downstream": {},
+    "daemon": {"restart_on_crash": True, "restart_cooldown": 2},
 }
+BY_THEMSELVES: Final = ("timed", "cron", "single", "downstream", "daemon")
+STARTED_BY: Final = {
+    "api": "api",
+    "webhook": "webhook",
+    "subject": "bus",
+    "manual": "manual",
+    "timed": "schedule",
+    "cron": "schedule",
+    "single": "schedule",
+    "upstream": "api",
+    "downstream": "downstream",
+    "daemon": "daemon_restart",
+}
+"""But for the first run of the daemon."""
 
 
 class Many(NamedTuple):
@@ -73,7 +94,7 @@ async def many(directory: Path) -> AsyncIterator[Many]:
     pipelines = directory / "pipelines"
     for name, spec in PIPELINES.items():
         (pipelines / name).mkdir(parents=True)
-        (pipelines / name / "main.py").write_text(COUNTS)
+        (pipelines / name / "main.py").write_text(CRASHES if name == "daemon" else COUNTS)
         (pipelines / name / "pipeline.json").write_text(json.dumps(spec))
     async with AsyncExitStack() as stack:
         cluster = Cluster(directory / "bus")
@@ -94,24 +115,24 @@ async def many(directory: Path) -> AsyncIterator[Many]:
         yield Many(world, cluster, services, [f"http://127.0.0.1:{port}" for port in ports.values()])
 
 
-# Not traced: a stream left unclosed here, or by a test before, is collected while this one runs.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_nothing_is_lost_or_doubled_while_one_of_everything_is_killed_at_random(tmp_path: Path) -> None:
     """Whatever accepted it, whoever died meanwhile: one run with one end, a whole log, and every limit held."""
     seed = int(os.environ.get("CHAOS_SEED") or random.randrange(1 << 32))
     print(f"CHAOS_SEED={seed}")
     async with many(tmp_path) as system:
         over = asyncio.Event()
+        asked: Counter[str] = Counter()
         async with asyncio.TaskGroup() as group:
-            sending = [
-                group.create_task(_send(over, kind)) for kind in (_by_api(system), _by_webhook(system), _by_bus(system))
-            ]
+            kinds = (_by_api(system), _by_webhook(system), _by_bus(system), _by_command(system, asked))
+            sending = [group.create_task(_send(over, kind)) for kind in kinds]
+            await system.world.start("daemon")
             await _kill(system, random.Random(seed))
             over.set()
         accepted = {ref for task in sending for ref in task.result()}
-        (system.world.directory / "pipelines" / "timed" / "pipeline.json").write_text("{}")
+        for name in BY_THEMSELVES:
+            (system.world.directory / "pipelines" / name / "pipeline.json").write_text("{}")
         evidence = await _settled(system.world, accepted)
-    _judge(evidence, accepted)
+    _judge(evidence, accepted, asked)
 
 
 async def _kill(system: Many, dice: random.Random) -> None:
@@ -207,26 +228,37 @@ async def _posted(http: aiohttp.ClientSession, url: str, key: str, name: str) ->
 
 
 async def _by_bus(system: Many) -> AsyncIterator[Attempt]:
-    """A plain client with a password, as programs outside are."""
+    """With the password that programs outside have."""
     password = users_in(system.world.directory / "bus" / "bus.users").outside_password
-    urls = [url.replace("//", f"//{OUTSIDE}:{password}@") for url in system.cluster.bare_url.split(",")]
-
-    async def ignore(_: Exception) -> None: ...
-
-    client = await nats.connect(urls, error_cb=ignore, max_reconnect_attempts=-1, reconnect_time_wait=1)
-    try:
+    url = system.cluster.bare_url.replace("//", f"//{OUTSIDE}:{password}@")
+    async with connect(url, name="outside") as bus:
 
         async def ask(key: str) -> RunRef | None:
             try:
-                await client.jetstream().publish("ff.trigger.subject", b"{}", timeout=2, headers={"Nats-Msg-Id": key})
-            except Exception:  # the ways in which a bus is away are many; it is asked again
+                await bus.publish("ff.trigger.subject", b"{}", message_id=key, patience_s=2)
+            except Unavailable:
                 return None
             name = PipelineName("subject")
             return RunRef(name, run_id_for_key(name, key))
 
         yield ask
-    finally:
-        await client.close()
+
+
+async def _by_command(system: Many, asked: Counter[str]) -> AsyncIterator[Attempt]:
+    """As a person does, who sees an error and starts another run: of each command there is one run at most."""
+
+    async def ask(_: str) -> RunRef | None:
+        asked["manual"] += 1
+        command = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "fastflow", "run", "manual", "--json", "--nats-url", system.cluster.url),
+            stdout=PIPE,
+            stderr=DEVNULL,
+        )
+        async with asyncio.timeout(COMMAND_S):
+            out = (await command.communicate())[0]
+        return RunRef(PipelineName("manual"), RunId(json.loads(out)["id"])) if command.returncode == 0 else None
+
+    yield ask
 
 
 async def _settled(world: World, accepted: set[RunRef]) -> Evidence:
@@ -248,23 +280,35 @@ def _unfollowed(runs: list[Run]) -> set[RunId]:
     return {run.id for run in runs if run.pipeline == "upstream" and run.status is Status.SUCCESS} - parents
 
 
-def _judge(evidence: Evidence, accepted: set[RunRef]) -> None:
-    runs = [revisions[-1] for revisions in evidence.revisions.values()]
-    by_itself = {run.ref for run in runs if run.pipeline in ("timed", "downstream")}
-    assert wrongs(evidence, accepted | by_itself, lines=dict.fromkeys(PIPELINES, 20)) == []
-    kinds = Counter((run.pipeline, run.status) for run in runs)
-    print(dict(kinds))
+def _judge(evidence: Evidence, accepted: set[RunRef], asked: Counter[str]) -> None:
+    of: dict[str, list[Run]] = {name: [] for name in PIPELINES}
+    for revisions in evidence.revisions.values():
+        of[revisions[-1].pipeline].append(revisions[-1])
+    runs = [run for found in of.values() for run in found]
+    print({name: dict(Counter(run.status.value for run in found)) for name, found in of.items()})
+    unasked = {run.ref for name in (*BY_THEMSELVES, "manual") for run in of[name]}
+    assert wrongs(evidence, accepted | unasked, lines=dict.fromkeys(PIPELINES, 20)) == []
+    assert len(of["manual"]) <= asked["manual"]
     for run in runs:
-        lost = {attempt.error_type for attempt in run.attempts} == {ErrorType.LOST}
-        assert run.status is Status.SUCCESS or lost, run
-    slots = Counter(run.order.scheduled_for for run in runs if run.pipeline == "timed")
-    assert max(slots.values()) == 1
-    assert len(slots) >= CHAOS_S / 3 / 2
-    children = Counter(run.order.parent_run_id for run in runs if run.pipeline == "downstream")
-    assert not children or max(children.values()) == 1
+        whole = run.attempts[-1].exit_code == (3 if run.pipeline == "daemon" else 0)
+        assert whole or {attempt.error_type for attempt in run.attempts} == {ErrorType.LOST}, run
+        if run.pipeline != "daemon":
+            assert run.order.triggered_by == STARTED_BY[run.pipeline]
+    for name in ("timed", "cron", "single"):
+        assert max(Counter(run.order.scheduled_for for run in of[name]).values()) == 1
+    assert len(of["timed"]) >= CHAOS_S / INTERVAL_S / 2
+    for follower in ("downstream", "daemon"):  # a daemon's run has one that it is the restart of
+        parents = Counter(run.order.parent_run_id for run in of[follower])
+        assert max(parents.values()) == 1
+    assert Counter(run.order.triggered_by for run in of["daemon"])["daemon_restart"] == len(of["daemon"]) - 1
     held = [(attempt.claimed_at, attempt.finished_at) for run in runs for attempt in run.attempts]
-    for began, _ in held:
-        assert sum(start <= began < end for start, end in held) <= RUNNING_MAX
+    assert _at_once(held) <= RUNNING_MAX
+    assert _at_once([(run.created_at, run.attempts[-1].finished_at) for run in of["single"]]) == 1
+
+
+def _at_once(times: list[tuple[datetime, datetime]]) -> int:
+    """How many of *times*, each from and until, there were together at most."""
+    return max(sum(start <= begun < end for start, end in times) for begun, _ in times)
 
 
 async def _end(world: World) -> None:
