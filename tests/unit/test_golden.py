@@ -1,0 +1,84 @@
+"""What is stored and said today stays readable: ``tests/golden`` holds messages of every kind, one in a line, as they
+are on the bus. A line is never changed or taken away; what is new gets a new line.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from msgspec.structs import replace
+
+import fastflow_contracts
+from fastflow_contracts import cells, limits, links, logs, messages, schedule_state
+from fastflow_contracts.codec import Codec
+
+GOLDEN: Final = Path(__file__).parents[1] / "golden"
+KINDS: Final[dict[str, Codec[Any]]] = {
+    "cancel": messages.CANCEL,
+    "cells": cells.CHUNK,
+    "decision": messages.DECISION,
+    "hint": messages.HINT,
+    "input": messages.RUN_INPUT,
+    "limit": limits.LIMIT,
+    "links": links.LINK_SET,
+    "log": logs.CHUNK,
+    "pipeline": messages.PIPELINE,
+    "presence": messages.PRESENCE,
+    "run": messages.RUN,
+    "sample": messages.SAMPLE,
+    "schedule": schedule_state.SCHEDULE_STATE,
+    "skip": messages.SKIP,
+    "switch": schedule_state.SWITCH,
+    "sync-report": messages.SYNC_REPORT,
+    "sync-status": messages.SYNC_STATUS,
+    "trigger": messages.TRIGGER,
+}
+MAPS: Final = {"env", "encrypted_env", "overrides", "env_vars", "parameters", "default_env", "data"}
+"""Names people give; here nothing is unknown."""
+
+
+def lines(kind: str) -> list[bytes]:
+    found = (GOLDEN / f"{kind}.jsonl").read_bytes().splitlines()
+    assert found
+    return found
+
+
+def newer(value: Any) -> Any:
+    """The same message as a later version might say it: a higher number, and more in every object."""
+    if isinstance(value, list):
+        return [newer(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    grown = {name: each if name in MAPS else newer(each) for name, each in value.items()}
+    return {"of_a_later_version": {"v": [1]}} | grown | ({"v": value["v"] + 1} if "v" in value else {})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_message_of_an_earlier_version_is_read_and_says_the_same(kind: str) -> None:
+    """Nothing of it is lost: written again, it is what it was."""
+    codec = KINDS[kind]
+    for line in lines(kind):
+        assert codec.encode(codec.decode(line)) == line
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_a_message_of_a_later_version_everything_known_is_read(kind: str) -> None:
+    """Fields nobody here knows are passed over, whatever they hold and wherever they are."""
+    codec = KINDS[kind]
+    for line in lines(kind):
+        message = codec.decode(json.dumps(newer(json.loads(line))).encode())
+        known = codec.decode(line)
+        assert message == (replace(known, v=message.v) if hasattr(known, "v") else known)
+
+
+def test_every_kind_of_message_is_recorded() -> None:
+    """One that is added is added here, too. The events of cells are recorded in their chunks."""
+    found = set()
+    for module in pkgutil.iter_modules(fastflow_contracts.__path__, "fastflow_contracts."):
+        found |= {value for value in vars(importlib.import_module(module.name)).values() if isinstance(value, Codec)}
+    assert found == {*KINDS.values(), cells.EVENT}
