@@ -105,7 +105,7 @@ def test_a_foreign_cursor_is_refused(cursor: str) -> None:
 
 PIECES = st.lists(
     st.builds(
-        Piece, st.integers(0, 1000), st.integers(0, 2), st.text(st.sampled_from('ab\n"\\\x00\u2028é'), max_size=8)
+        Piece, st.integers(0, 1000), st.integers(0, 2), st.text(st.sampled_from('ab\n",%\\\x00\u2028é'), max_size=8)
     ),
     max_size=6,
 )
@@ -120,9 +120,13 @@ def test_events_say_each_line_once_and_know_their_place(chunks: list[Chunk]) -> 
     said: dict[str, list[str]] = {name: [] for name in STREAMS}
     is_open = dict.fromkeys(STREAMS, False)
     for sequence, chunk in enumerate(chunks, start=1):
-        for index, raw in enumerate(events.log_events(chunk, sequence, 3)):
-            event_id, name, data, empty, end = raw.decode().split("\n")
-            assert (event_id, name, empty, end) == (f"id: {sequence}:{index}", "event: log", "", "")
+        told = events.log_events(chunk, sequence, 3)
+        *each, end = told.split(b"\n\n")
+        assert end == b""
+        for index, raw in enumerate(each):
+            event_id, name, data = raw.decode().split("\n")
+            assert (event_id, name) == (f"id: {sequence}:{index}", "event: log")
+            assert events.behind(told, index).startswith(raw)
             line = json.loads(data.removeprefix("data: "))
             assert line["attempt"] == 3
             if is_open[line["stream"]]:
@@ -130,6 +134,7 @@ def test_events_say_each_line_once_and_know_their_place(chunks: list[Chunk]) -> 
             else:
                 said[line["stream"]].append(line["line"])
             is_open[line["stream"]] = line.get("more", False)
+        assert events.behind(told, len(each)) == events.behind(told, len(each) + 1) == b""
     for name in STREAMS:
         assert said[name] == [line.text for line in log_lines(chunks) if line.stream == name]
 

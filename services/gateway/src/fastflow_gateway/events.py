@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -46,33 +46,41 @@ def event(name: str, data: Any, *, event_id: str | None = None) -> bytes:
     return f"{head}event: {name}\ndata: ".encode() + _json(data) + b"\n\n"
 
 
-def log_events(chunk: Chunk, sequence: int, attempt: int) -> tuple[bytes, ...]:
-    """One ``log`` event (``shapes.LogLine``) for each line, or part of a line, of a chunk."""
-    return tuple(_log_events(chunk, sequence, attempt))
+def behind(events: bytes, count: int) -> bytes:
+    """*events* without the first *count*."""
+    return b"".join(events.split(b"\n\n", count)[count:])
 
 
-def _log_events(chunk: Chunk, sequence: int, attempt: int) -> Iterator[bytes]:
+def log_events(chunk: Chunk, sequence: int, attempt: int) -> bytes:
+    """One ``log`` event (``shapes.LogLine``) for each line, or part of a line, of a chunk.
+
+    A flood of lines passes here, and only number and text differ from line to line: so a piece is one format
+    repeated, and its lines become JSON all at once.
+    """
+    parts: list[bytes] = []
     index = 0
     for piece in chunk.lines:
-        ts = datetime.fromtimestamp(chunk.at + piece.ms / 1000, UTC)
-        # Written by hand: a flood of lines passes here, and only the text differs from line to line.
-        head = b'{"ts":%s,"stream":"%s","attempt":%d,"line":' % (
-            _json(ts),
+        form = b'id: %d:%%d\nevent: log\ndata: {"ts":%s,"stream":"%s","attempt":%d,"line":"%%s"' % (
+            sequence,
+            _json(datetime.fromtimestamp(chunk.at + piece.ms / 1000, UTC)),
             logs.STREAMS[piece.stream].encode(),
             attempt,
         )
         *whole, rest = piece.text.split("\n")
-        for line in whole:
-            yield b"id: %d:%d\nevent: log\ndata: %s%s}\n\n" % (sequence, index, head, _json(line))
-            index += 1
+        if whole:
+            # Every quote within a line is escaped, so this stands between two lines and nowhere else.
+            texts = _json(whole)[2:-2].split(b'","')
+            parts.append((form + b"}\n\n") * len(whole) % tuple(chain.from_iterable(enumerate(texts, index))))
+            index += len(whole)
         if rest:
-            yield b'id: %d:%d\nevent: log\ndata: %s%s,"more":true}\n\n' % (sequence, index, head, _json(rest))
+            parts.append((form + b',"more":true}\n\n') % (index, _json(rest)[1:-1]))
             index += 1
+    return b"".join(parts)
 
 
-def sample_events(sample: messages.Sample, sequence: int, attempt: int) -> tuple[bytes, ...]:
+def sample_events(sample: messages.Sample, sequence: int, attempt: int) -> bytes:
     """The one ``sample`` event of a sample."""
-    return (event("sample", views.sample(sample, attempt), event_id=str(sequence)),)
+    return event("sample", views.sample(sample, attempt), event_id=str(sequence))
 
 
 class PlainText:

@@ -37,13 +37,11 @@ class Item(NamedTuple):
     """One stored message as the events it comes to, which may be none."""
 
     sequence: int
-    attempt: int
-    events: tuple[bytes, ...]
-    size_bytes: int
+    events: bytes
 
 
-Render: TypeAlias = Callable[[Message], tuple[int, tuple[bytes, ...]]]
-"""The attempt and the events of a message. Raises ``FastFlowError`` if it is none of ours."""
+Render: TypeAlias = Callable[[Message], bytes]
+"""The events of a message. Raises ``FastFlowError`` if it is none of ours."""
 
 
 class Busy(FastFlowError):
@@ -117,23 +115,23 @@ class Channel:
 
     def _keep(self, item: Item) -> None:
         self._items.append(item)
-        self._kept_bytes += item.size_bytes
+        self._kept_bytes += ITEM_BYTES + len(item.events)
         surplus = 0
         while self._kept_bytes > KEPT_BYTES_MAX and surplus < len(self._items) - 1:
-            self._kept_bytes -= self._items[surplus].size_bytes
+            self._kept_bytes -= ITEM_BYTES + len(self._items[surplus].events)
             self._dropped = self._items[surplus].sequence
             surplus += 1
         del self._items[:surplus]
 
     def _item(self, message: Message, repeats: _Repeats) -> Item:
         try:
-            attempt, events = self._render(message)
+            events = self._render(message)
         except FastFlowError as error:
             log.warning("%s at %d is ignored: %s", message.subject, message.sequence, error)
-            attempt, events = 0, ()
+            events = b""
         if repeats.is_repeat(message):
-            events = ()
-        return Item(message.sequence, attempt, events, ITEM_BYTES + sum(map(len, events)))
+            events = b""
+        return Item(message.sequence, events)
 
 
 async def stored(bus: Bus, stream: str, subject: str, *, after: int = 0) -> AsyncGenerator[Message]:

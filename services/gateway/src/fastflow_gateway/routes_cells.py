@@ -134,14 +134,12 @@ async def _html(request: web.Request, run: Run, place: events.Place) -> str | No
     return None
 
 
-def _cell_events(message: Message) -> tuple[int, tuple[bytes, ...]]:
-    attempt = subjects.attempt_of_log(message.subject)
+def _cell_events(message: Message) -> bytes:
     chunk = cells.CHUNK.decode(message.data)
-    rendered = tuple(
+    return b"".join(
         b"id: %d:%d\nevent: cell\ndata: %s\n\n" % (message.sequence, index, msgspec.json.encode(event))
         for index, event in enumerate(chunk.events)
     )
-    return attempt, rendered
 
 
 ROUTES = (

@@ -126,7 +126,7 @@ async def _relay(
         async with aclosing(channel.items(sent)) as items:
             async for item in items:
                 first = place.line + 1 if item.sequence == place.sequence else 0
-                await out.send(*item.events[first:])
+                await out.send(events.behind(item.events, first))
                 sent = item.sequence
         has_all = sent >= end_of(run) or channel.is_settled or waited
         if run.is_over and channel.is_caught_up and has_all:
@@ -135,14 +135,14 @@ async def _relay(
         waited = not await out.wait(wake, LAST_WORDS_S if run.is_over else HEARTBEAT_S) and run.is_over
 
 
-def _log_events(message: Message) -> tuple[int, tuple[bytes, ...]]:
+def _log_events(message: Message) -> bytes:
     attempt = subjects.attempt_of_log(message.subject)
-    return attempt, events.log_events(logs.CHUNK.decode(message.data), message.sequence, attempt)
+    return events.log_events(logs.CHUNK.decode(message.data), message.sequence, attempt)
 
 
-def _sample_events(message: Message) -> tuple[int, tuple[bytes, ...]]:
+def _sample_events(message: Message) -> bytes:
     attempt = subjects.attempt_of_log(message.subject)
-    return attempt, events.sample_events(messages.SAMPLE.decode(message.data), message.sequence, attempt)
+    return events.sample_events(messages.SAMPLE.decode(message.data), message.sequence, attempt)
 
 
 EVENTS = "Server-sent events. The id of each is where Last-Event-ID goes on; `end` with the status is the last."

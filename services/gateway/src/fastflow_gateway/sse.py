@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from typing import Final
 
 from aiohttp import web
@@ -26,10 +26,11 @@ class EventStream:
         self._request = request
         self._response = response
 
-    async def send(self, *each: bytes) -> None:
-        """Send events, in order. Raises ``ConnectionError`` when the client does not take them."""
-        for part in _joined(each):
-            await write(self._request, self._response, part)
+    async def send(self, events: bytes) -> None:
+        """Send some events, which may be none. Raises ``ConnectionError`` when the client does not take them."""
+        view = memoryview(events)
+        for start in range(0, len(view), WRITE_BYTES):
+            await write(self._request, self._response, view[start : start + WRITE_BYTES])
 
     async def wait(self, wake: asyncio.Event, timeout_s: float = HEARTBEAT_S) -> bool:
         """Wait for *wake*. After *timeout_s* of silence send a comment and return False."""
@@ -56,7 +57,7 @@ async def event_stream(request: web.Request, response: web.StreamResponse) -> As
         await response.write_eof()
 
 
-async def write(request: web.Request, response: web.StreamResponse, data: bytes) -> None:
+async def write(request: web.Request, response: web.StreamResponse, data: bytes | memoryview) -> None:
     """Write a part of an answer. Raises ``ConnectionError`` when the client is gone or takes nothing for ``SEND_S``."""
     try:
         async with asyncio.timeout(SEND_S):
@@ -65,15 +66,3 @@ async def write(request: web.Request, response: web.StreamResponse, data: bytes)
         if request.transport is not None:
             request.transport.abort()  # closing it would wait for the client to take the rest
         raise ConnectionResetError("the client takes nothing") from None
-
-
-def _joined(each: Iterable[bytes]) -> Iterable[bytes]:
-    """Few large parts instead of many small ones."""
-    part = bytearray()
-    for data in each:
-        part += data
-        if len(part) >= WRITE_BYTES:
-            yield bytes(part)
-            part.clear()
-    if part:
-        yield bytes(part)
