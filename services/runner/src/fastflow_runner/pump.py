@@ -1,13 +1,15 @@
 """From a session's events to the log, the cells and the samples of one attempt, until its end. I/O; lines are
 ``lines``'s.
 
-Output is acknowledged to the supervisor only after it is stored on the bus. While the bus is away nothing is read, so
-the supervisor's window fills, then the script's pipes: nothing is lost and no memory grows.
+Output is acknowledged to the supervisor only after it is stored on the bus. One lot of chunks is on its way there while
+the next one is gathered; while the bus is away nothing more is read, so the supervisor's window fills, then the
+script's pipes: nothing is lost and no memory grows.
 """
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import datetime
 
 from fastflow_contracts import messages, subjects
@@ -21,6 +23,7 @@ from fastflow_runner.cellbook import Cellbook
 from fastflow_runner.lines import Assembler
 from fastflow_runner.logbook import Logbook
 from fastflow_runner.outcome import Observed
+from fastflow_runner.sandbox import Unreachable
 from fastflow_runner.session import CellEvent, Exited, Offsets, Output, Sample, Session, Started, Vanished
 
 SAMPLE_WRITE_S = 2.0
@@ -47,7 +50,9 @@ class Pump:
         self._logbook = logbook
         self._lines = lines
         self._cellbook = cellbook
-        self._published_at = float("-inf")
+        self._stored = lines.end
+        self._storing: asyncio.Task[None] | None = None
+        self._stored_at = float("-inf")
         self._started_at: datetime | None = None
         self._memory_bytes_peak = 0
         self._cpu_cores_peak = 0.0
@@ -56,22 +61,35 @@ class Pump:
     @property
     def acked(self) -> Offsets:
         """How far each stream is safe: where the next session resumes."""
-        stdout, stderr = self._lines.end
+        stdout, stderr = self._stored
         return Offsets(stdout=stdout, stderr=stderr, events=self._cellbook.end)
 
     async def say(self, text: str) -> None:
         """Add the runner's own words to the log, at once."""
-        await self._publish([*self._lines.say(now(), text), *self._lines.flush()])
+        await self._store([*self._lines.say(now(), text), *self._lines.flush()], self._lines.end)
 
     async def drain(self, session: Session) -> Exited | Vanished:
         """Carry everything until the sandbox ends. Raises what the session raises, and ``logbook.Fenced``."""
+        try:
+            return await self._drain(session)
+        except asyncio.CancelledError:
+            if self._storing is not None:
+                self._storing.cancel()
+            raise
+        finally:  # another session may follow, and go on from what was stored
+            with suppress(asyncio.CancelledError):
+                await self._settle()
+
+    async def _drain(self, session: Session) -> Exited | Vanished:
         loop = asyncio.get_running_loop()
         while True:
             is_pending = self._lines.pending or self._cellbook.pending
-            flush_at = self._published_at + CHUNK_S if is_pending else None
+            flush_at = self._stored_at + CHUNK_S if is_pending else None
             if flush_at is not None and loop.time() >= flush_at:
-                await self._flush()
-                await self._acknowledge(session)
+                await self._store_soon(self._lines.flush(), session)
+                if self._cellbook.pending:
+                    await self._cellbook.flush()
+                    await session.ack(self.acked)
                 continue
             try:
                 async with asyncio.timeout_at(flush_at):
@@ -80,25 +98,23 @@ class Pump:
                 continue
             match event:
                 case Output():
-                    if full := self._lines.feed(event.stream, event.offset, event.at, event.data):
-                        await self._publish(full)
-                        await self._acknowledge(session)
-                    elif self._lines.truncated:
-                        await self._acknowledge(session)
+                    full = self._lines.feed(event.stream, event.offset, event.at, event.data)
+                    if full or self._lines.truncated:
+                        await self._store_soon(full, session)
                 case Sample():
                     await self._note_sample(event)
                 case Started():
                     self._started_at = self._started_at or event.at
                 case CellEvent():
                     if await self._cellbook.take(event):
-                        await self._acknowledge(session)
+                        await session.ack(self.acked)
                 case Exited() | Vanished():
                     return event
 
     async def close(self) -> None:
         """Publish what is left and the end of the log. Raises ``logbook.Fenced``."""
         await self._cellbook.flush()
-        await self._publish(self._lines.close(now()))
+        await self._store(self._lines.close(now()), self._lines.end)
 
     def observed(self) -> Observed:
         """What was seen, for the attempt's record."""
@@ -114,18 +130,31 @@ class Pump:
             cell_sequence=self._cellbook.sequence,
         )
 
-    async def _flush(self) -> None:
-        await self._publish(self._lines.flush())
-        await self._cellbook.flush()
-        self._published_at = asyncio.get_running_loop().time()
-
-    async def _publish(self, chunks: list[Chunk]) -> None:
+    async def _store(self, chunks: list[Chunk], end: tuple[int, int]) -> None:
         for chunk in chunks:
             await self._logbook.append(chunk)
-            self._published_at = asyncio.get_running_loop().time()
+        self._stored = end
 
-    async def _acknowledge(self, session: Session) -> None:
-        await session.ack(self.acked)
+    async def _store_soon(self, chunks: list[Chunk], session: Session) -> None:
+        """Once those before are stored, begin with *chunks*; they are acknowledged when that is done."""
+        end = self._lines.end  # more may be taken in before the task begins
+
+        async def store() -> None:
+            await self._store(chunks, end)
+            with suppress(Unreachable):  # the iteration tells of it, and nothing taken in may be lost here
+                await session.ack(self.acked)
+
+        await self._settle()
+        self._stored_at = asyncio.get_running_loop().time()
+        self._storing = asyncio.create_task(store(), name="store-log")
+
+    async def _settle(self) -> None:
+        """Wait for what is being stored. Raises what came of it."""
+        if self._storing is not None:
+            try:
+                await self._storing
+            finally:
+                self._storing = None
 
     async def _note_sample(self, sample: session_module.Sample) -> None:
         self._memory_bytes_peak = max(self._memory_bytes_peak, sample.memory_peak_bytes)
