@@ -44,8 +44,8 @@ RUNNING_MAX: Final = 4
 TOKEN: Final = secrets.token_urlsafe(24)
 KEY: Final = "a-long-webhook-key-for-tests"
 STARTS_MAX: Final = 5
-PATIENCE: Final = {"FASTFLOW_LEASE_S": "12", "FASTFLOW_FENCE_S": "14"}
-"""A runner whose machine is well must not be given up: see ``CLUSTER_SILENCE_S``."""
+PATIENCE: Final = {"FASTFLOW_LEASE_S": "12", "FASTFLOW_FENCE_S": "18"}
+"""As short as a cluster lets them be: see ``Lease.complaint``."""
 COMMAND_S: Final = 30.0
 INTERVAL_S: Final = 3
 COUNTS: Final = "import time\nfor n in range(20):\n    print(n, flush=True)\n    time.sleep(0.01)\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts.lease import Lease
+from fastflow_contracts.lease import CLUSTER_SILENCE_S, Lease
 
 LEASES = st.builds(Lease, lease_s=st.floats(1, 3600), fence_s=st.floats(0, 86_400))
 
@@ -21,3 +21,21 @@ def test_one_lost_renewal_or_heartbeat_changes_nothing(lease: Lease) -> None:
     """At least two fit into the time after which they are missed."""
     assert 2 * lease.renew_s < lease.lease_s
     assert 2 * lease.beat_s < lease.dead_s
+
+
+def test_times_that_a_cluster_s_silence_would_use_up_are_told_in_a_sentence() -> None:
+    """A bus of one server has no such silence; the defaults bear it."""
+    short = Lease(lease_s=6, fence_s=10)
+    assert short.complaint(copies=1) is None
+    assert Lease().complaint(copies=3) is None
+    said = short.complaint(copies=3)
+    assert said is not None
+    assert "FASTFLOW_LEASE_S 6 and FASTFLOW_FENCE_S 10 are too short" in said
+    assert "stop their scripts after 12 s" in said
+
+
+@given(LEASES)
+def test_whoever_is_not_told_so_has_time_for_a_cluster_s_silence(lease: Lease) -> None:
+    """A runner whose last renewal came just before it renews again before it stops what it holds."""
+    if lease.complaint(copies=3) is None:
+        assert lease.renew_s + CLUSTER_SILENCE_S <= lease.cut_off_s < lease.take_over_s

@@ -16,6 +16,8 @@ from fastflow_contracts.messages import PRESENCE_S
 
 LEASE_S = 30.0
 FENCE_S = 180.0
+CLUSTER_SILENCE_S = 20.0
+"""How long a bus of several servers may be silent when one of them freezes (measured: up to 17 s; killed: 9 s)."""
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +28,16 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 
     lease_s: float = LEASE_S
     fence_s: float = FENCE_S
+
+    def complaint(self, *, copies: int) -> str | None:
+        """Why these times are too short for a bus that keeps *copies* of everything; None if they are not."""
+        if copies == 1 or self.cut_off_s >= self.renew_s + CLUSTER_SILENCE_S:
+            return None
+        return (
+            f"FASTFLOW_LEASE_S {self.lease_s:g} and FASTFLOW_FENCE_S {self.fence_s:g} are too short for a bus of "
+            f"several servers: when one of them fails, nothing may be heard for {CLUSTER_SILENCE_S:g} s, and runners "
+            f"stop their scripts after {self.cut_off_s:.0f} s (a third of the lease, and the fence)."
+        )
 
     @property
     def renew_s(self) -> float:

@@ -25,6 +25,7 @@ import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
+from nats.js.api import StreamInfo
 
 from fastflow_contracts import nkey
 from fastflow_contracts.errors import FastFlowError
@@ -170,11 +171,17 @@ class Bus:
 
     async def last_sequence(self, stream: str) -> int:
         """Sequence of the newest message *stream* ever had; 0 if it never had one."""
+        return int((await self._stream(stream)).state.last_seq)
+
+    async def copies(self, stream: str) -> int:
+        """How many servers keep *stream*."""
+        return (await self._stream(stream)).config.num_replicas or 1
+
+    async def _stream(self, stream: str) -> StreamInfo:
         try:
-            info = await self.js.stream_info(stream)
+            return await self.js.stream_info(stream)
         except (nats.errors.Error, TimeoutError) as error:
             raise Unavailable(f"the bus did not answer about stream {stream}") from error
-        return int(info.state.last_seq)
 
     async def put(self, bucket: str, key: str, value: bytes, *, expect: int | None = None) -> int:
         """Write one value and return its revision. See ``Put.expect``; raises as ``commit``."""

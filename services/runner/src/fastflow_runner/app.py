@@ -15,6 +15,7 @@ from fastflow_contracts.lease import Lease
 from fastflow_contracts.messages import Presence
 from fastflow_contracts.runs import RunStore
 from fastflow_contracts.service import now, until_stopped
+from fastflow_contracts.streams import bucket_stream
 from fastflow_contracts.subjects import Kind
 from fastflow_contracts.wire import Bus, BusError
 from fastflow_runner.adapter import Adapter, open_adapter
@@ -46,10 +47,12 @@ async def serve(
     entry = await bus.get(subjects.PIPELINES, subjects.INSTALLATION_KEY)
     assert entry is not None, "made with the streams"
     installation = entry.value.decode()
+    lease = Lease(lease_s=settings.lease_s, fence_s=settings.fence_s)
+    if complaint := lease.complaint(copies=await bus.copies(bucket_stream(subjects.RUNNERS))):
+        log.warning("%s", complaint)
     opening = open_adapter(settings, runner=runner_id, installation=installation, environ=os.environ, say=say)
     async with opening as adapter:
         runner: Runner
-        lease = Lease(lease_s=settings.lease_s, fence_s=settings.fence_s)
         beacon = Beacon(bus, _presence(settings, runner_id, adapter), lease, busy=lambda: runner.busy)
         tools = _tools(settings, bus, runner_id, adapter, beacon)
         runner = Runner(tools, settings.slots)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
+from fastflow_contracts import subjects
 from fastflow_contracts.lease import Lease
 from fastflow_contracts.runs import RunStore
 from fastflow_contracts.service import run_until
+from fastflow_contracts.streams import bucket_stream
 from fastflow_contracts.wire import Bus
 from fastflow_scheduler.admission import Defaults
 from fastflow_scheduler.agenda import Agenda
@@ -20,6 +23,8 @@ from fastflow_scheduler.restarter import Restarter
 from fastflow_scheduler.settings import Settings
 from fastflow_scheduler.starter import Starter
 
+log = logging.getLogger(__name__)
+
 
 async def serve(settings: Settings, bus: Bus, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     """Schedule until *stop* is set. Whatever is under way then is on the bus and will be done by another one."""
@@ -28,6 +33,9 @@ async def serve(settings: Settings, bus: Bus, stop: asyncio.Event, ready: Callab
         timeout_s=settings.container_timeout_s,
         retry_attempts=settings.retry_attempts,
     )
+    lease = Lease(lease_s=settings.lease_s, fence_s=settings.fence_s)
+    if complaint := lease.complaint(copies=await bus.copies(bucket_stream(subjects.RUNNERS))):
+        log.warning("%s", complaint)
     runs = RunStore(bus)
     starter = Starter(bus, runs, defaults, concurrent_max=settings.concurrent_runs_max)
 
@@ -38,7 +46,6 @@ async def serve(settings: Settings, bus: Bus, stop: asyncio.Event, ready: Callab
             group.create_task(Reactor(bus, runs, starter).serve(), name="reactor")
             clock = Clock(bus, starter, Restarter(bus, runs, starter).restart)
             group.create_task(clock.serve(), name="clock")
-            lease = Lease(lease_s=settings.lease_s, fence_s=settings.fence_s)
             agenda = Agenda(lease, concurrent_max=settings.concurrent_runs_max)
             reconciler = Reconciler(bus, runs, starter, agenda)
             group.create_task(reconciler.serve(), name="reconcile")
