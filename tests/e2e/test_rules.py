@@ -7,16 +7,28 @@ from __future__ import annotations
 
 import hmac
 import json
+import platform
+import re
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from fastflow_contracts.pipeline import (
+    CellRetry,
+    CustomSchedule,
+    DownstreamTrigger,
+    ExponentialBackoff,
+    FixedDelay,
+    PipelineSpec,
+    ScheduleEntry,
+)
 from tests.support.installation import Installation, fastflow
-from tests.support.rules import Rules, seconds
+from tests.support.rules import WAIT_S, Rules, seconds
 
 FOLDERS = Path(__file__).parent / "rules"
 GLOBAL_TIMEOUT_S = 2
@@ -33,6 +45,11 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rules]:
         made.start(CONTAINER_TIMEOUT=str(GLOBAL_TIMEOUT_S))
         yield Rules(made)
         assert made.stop() == 0
+
+
+def slot(at: datetime) -> str:
+    """As answers write it."""
+    return at.isoformat().replace("+00:00", "Z")
 
 
 def waits(run: dict[str, object]) -> list[float]:
@@ -73,19 +90,35 @@ def test_entries_run_with_their_own_settings(there: Rules) -> None:
     there.switch("entries.schedules=2Fprod", on=False)
     assert (run["run_config_id"], run["limits"]["timeout_s"]) == ("prod", 20)
     assert there.text(there.end(run)) == "prod prod pipeline"
+    assert there.done("entries", run_config_id="long")["limits"]["timeout_s"] == 0
     short = there.done("entries", run_config_id="short")
     assert (short["status"], short["error_type"], len(short["attempts"])) == ("FAILED", "timeout", 1)
     again = there.done("entries", run_config_id="again")
     assert (again["status"], again["exit_code"], len(again["attempts"])) == ("FAILED", 3, 2)
+    assert waits(again)[0] >= 0.4
 
 
 def test_an_entry_that_is_off_is_listed_and_starts_by_hand_only(there: Rules) -> None:
-    """Its slots came every second since the start of these tests, and none was run."""
+    """Its slots came every second since the start of these tests, and none was run; nor any of the pipeline's own."""
     job = there.jobs("entries")["schedules/off"]
     assert (job["enabled"], job["next_run_time"]) == (False, None)
     assert there.text(there.done("entries", run_config_id="off")) == "off off pipeline"
     fired = [run for run in there.runs("entries") if run["triggered_by"] == "schedule"]
     assert {run["run_config_id"] for run in fired} == {"prod"}
+
+
+def test_a_window_lets_its_first_and_its_last_instant_through_and_nothing_beyond(there: Rules) -> None:
+    """The start is a slot of the interval, and so is the end."""
+    start = datetime.now(UTC) + timedelta(seconds=1.5)
+    end = start + timedelta(seconds=2)
+    window = {"schedule_start": start.isoformat(), "schedule_end": end.isoformat()}
+    there.rewrite("window", schedule_interval_seconds=1, **window)
+    found = there.first("window", 3)
+    slots = [datetime.fromisoformat(run["scheduled_for"]) for run in found]
+    assert slots == [start, start + timedelta(seconds=1), end]
+    job = there.wait(lambda: one if (one := there.jobs("window")["schedule"])["last_run_time"] == slot(end) else None)
+    assert (job["next_run_time"], job["note"]) == (None, "Its time has passed.")
+    assert len(there.runs("window")) == 3
 
 
 def test_zone_window_and_catchup_are_listed_with_the_job(there: Rules) -> None:
@@ -245,6 +278,7 @@ def test_each_key_of_a_webhook_starts_its_own_configuration(there: Rules) -> Non
     assert there.text(there.end(nightly.json)) == "None x"
     for key in ("key-of-the-one-that-is-off", "no-key"):
         assert there.ask("POST", f"{path}/{key}", {}, anonymous=True).status == 401
+    assert there.ask("POST", "/api/webhooks/bare/no-key", {}, anonymous=True).status == 404
 
 
 def test_a_signed_webhook_takes_no_call_without_its_signature(there: Rules) -> None:
@@ -272,6 +306,66 @@ def test_passing_a_soft_limit_is_a_warning_and_nothing_else(there: Rules) -> Non
     assert there.runs("soft")[-1]["warnings"] == [warning]
 
 
+def test_passing_a_cpu_soft_limit_is_a_warning_and_an_entry_may_set_its_own(there: Rules) -> None:
+    """Cores, not percent; the script is not slowed down, and where the limits are wider there is no warning."""
+    wider = [there.start(pipeline, run_config_id="plenty") for pipeline in ("soft_cpu", "soft")]
+    run = there.done("soft_cpu")
+    (warning,) = run["warnings"]
+    assert warning.endswith("cores passed the soft limit of 0.1")
+    assert run["cpu_cores_peak"] > 0.1
+    assert [there.end(each)["warnings"] for each in wider] == [[], []]
+
+
+def test_a_pipeline_may_name_its_python(there: Rules) -> None:
+    """To the patch, and the record says which; one that does not exist is an error of the environment."""
+    wanted = platform.python_version()
+    there.rewrite("python", python_version=wanted)
+    run = there.done("python")
+    assert (there.text(run), run["python_version"]) == (wanted, wanted)
+    there.rewrite("python", python_version="3.99")
+    run = there.done("python")
+    assert (run["status"], run["error_type"]) == ("FAILED", "environment_error")
+    assert "3.99" in run["error_message"]
+
+
+def test_a_disabled_pipeline_is_listed_and_starts_by_nothing(there: Rules) -> None:
+    """Not by hand, not by its webhook, and not by the slots that came every second since these tests began."""
+    assert there.ask("POST", "/api/pipelines/disabled/run", {}).status == 404
+    assert there.ask("POST", "/api/webhooks/disabled/key-of-the-disabled-one", {}, anonymous=True).status == 404
+    shown = there.get("/api/pipelines/disabled")
+    assert (shown["enabled"], shown["runnable"], shown["valid"]) == (False, False, True)
+    assert there.jobs("disabled")["schedule"]["next_run_time"] is None
+    assert there.runs("disabled") == []
+
+
+def test_a_pipeline_is_found_by_what_it_says_of_itself(there: Rules) -> None:
+    """Its description and its tags."""
+    (shown,) = there.get("/api/pipelines?tags=daily,reports&q=what+it+is+for")
+    assert (shown["name"], shown["tags"]) == ("described", ["daily", "reports"])
+    assert shown["description"] == "Says what it is for."
+
+
+def test_metadata_may_have_the_name_of_the_pipeline_and_are_never_merged(there: Rules) -> None:
+    """Beside a pipeline.json the other file counts for nothing."""
+    assert there.text(there.done("own_name")) == "own_name.json"
+    (there.there.pipelines / "own_name" / "pipeline.json").write_text("{}")
+    there.rewrite("own_name", retry_attempts=1, retry_strategy={"type": "fixed_delay", "delay": 0})
+    run = there.done("own_name")
+    assert (run["status"], len(run["attempts"])) == ("FAILED", 2)
+    assert "KeyError: 'FROM'" in there.text(run)
+
+
+def test_a_notebook_runs_cell_by_cell_and_tries_its_cells_again(there: Rules) -> None:
+    """As often as ``cells`` says; the pipeline's own retries do not count."""
+    run = there.done("notebook")
+    assert (run["kind"], run["status"], run["attempts_max"]) == ("notebook", "SUCCESS", 1)
+    cells = there.get(f"/api/runs/{run['id']}/cells")["cells"]
+    assert [(cell["status"], len(cell["attempts"])) for cell in cells if cell["attempts"]] == [
+        ("SUCCESS", 1),
+        ("SUCCESS", 3),
+    ]
+
+
 def test_a_folder_with_nothing_but_code_runs_with_the_defaults(there: Rules) -> None:
     """Python 3.11, one attempt; a folder without main.py is no pipeline."""
     run = there.done("bare")
@@ -279,6 +373,29 @@ def test_a_folder_with_nothing_but_code_runs_with_the_defaults(there: Rules) -> 
     assert there.text(run) == "3.11"
     names = {pipeline["name"] for pipeline in there.get("/api/pipelines")}
     assert names == {folder.name for folder in FOLDERS.iterdir()} - {"no_pipeline"}
+
+
+def test_cron_fires_on_the_minute_and_wins_over_an_interval(there: Rules) -> None:
+    """Near the end of these tests, so that the minute is almost over."""
+    assert {job["kind"] for job in there.jobs("every_minute").values()} == {"cron"}
+    (run,) = there.first("every_minute", within_s=60 + WAIT_S)
+    there.switch("every_minute.schedule", on=False)
+    assert (run["schedule"], run["triggered_by"]) == ("schedule", "schedule")
+    assert run["scheduled_for"].endswith(":00Z")
+    assert 0 <= seconds(run["scheduled_for"], run["created_at"]) < LATE_S
+
+
+def test_a_daemon_may_be_restarted_by_cron(there: Rules) -> None:
+    """It runs since the first minute of these tests."""
+    job = there.jobs("restarting_by_cron")["restart"]
+    assert (job["kind"], job["value"]) == ("restart", "* * * * *")
+    (run,) = there.first("restarting_by_cron", within_s=60 + WAIT_S)
+    there.switch("restarting_by_cron.restart", on=False)
+    assert (run["schedule"], run["triggered_by"]) == ("restart", "daemon_restart")
+    assert run["scheduled_for"].endswith(":00Z")
+    active = [run for run in there.runs("restarting_by_cron") if not run["finished_at"]]
+    assert len(active) == 1
+    there.cancel(active[0])
 
 
 def test_validate_finds_all_of_it_right_and_says_what_comes_next(tmp_path: Path) -> None:
@@ -291,3 +408,19 @@ def test_validate_finds_all_of_it_right_and_says_what_comes_next(tmp_path: Path)
     assert "cron 30 3 1 1 *: " in text
     assert "01-01 03:30:00 CET" in text
     assert "schedules/off, every 1 s, switched off" in text
+
+
+def test_no_field_of_the_format_is_without_its_rule() -> None:
+    """Each stands in one of the folders, or is set by one of these tests."""
+    words = re.findall(r"\w+", "".join(path.read_text() for path in (*FOLDERS.glob("*/*.json"), Path(__file__))))
+    formats = (
+        PipelineSpec,
+        ScheduleEntry,
+        DownstreamTrigger,
+        CellRetry,
+        ExponentialBackoff,
+        FixedDelay,
+        CustomSchedule,
+    )
+    fields = {field.encode_name for each in formats for field in msgspec.structs.fields(each)}
+    assert fields <= set(words)

@@ -82,9 +82,9 @@ class Rules:
         """All of them, oldest first."""
         return list(reversed(self.get(f"/api/runs?pipeline_name={pipeline}&limit=100")["runs"]))
 
-    def wait(self, look: Callable[[], T | None]) -> T:
+    def wait(self, look: Callable[[], T | None], *, within_s: float = WAIT_S) -> T:
         """What *look* finds, once it finds something."""
-        deadline = time.monotonic() + WAIT_S
+        deadline = time.monotonic() + within_s
         while not (found := look()):
             assert time.monotonic() < deadline, "it did not come"
             time.sleep(LOOK_S)
@@ -98,14 +98,14 @@ class Rules:
         """A run of it that is over."""
         return self.end(self.start(pipeline, **body))
 
-    def first(self, pipeline: str, count: int = 1, **wanted: Any) -> list[Any]:
+    def first(self, pipeline: str, count: int = 1, *, within_s: float = WAIT_S, **wanted: Any) -> list[Any]:
         """The first *count* runs that have these fields, once they are there."""
 
         def look() -> list[Any] | None:
             found = [run for run in self.runs(pipeline) if wanted.items() <= run.items()]
             return found[:count] if len(found) >= count else None
 
-        return self.wait(look)
+        return self.wait(look, within_s=within_s)
 
     def cancel(self, run: Any) -> Any:
         """The run once it is over because of it."""

@@ -1,0 +1,3 @@
+import os
+
+print(os.environ["FASTFLOW_SCHEDULED_FOR"])
