@@ -37,9 +37,15 @@ class Workshop:
         )
         self.said: list[str] = []
 
-    def environments(self) -> Environments:
-        identity = volume_identity(self.docker, self.volume)
-        return Environments(self.sandboxes, self.place, runner="test", identity=identity, env={"UV_OFFLINE": "1"})
+    def environments(self, budget_bytes: int = 0) -> Environments:
+        return Environments(
+            self.sandboxes,
+            self.place,
+            runner="test",
+            identity=volume_identity(self.docker, self.volume),
+            env={"UV_OFFLINE": "1"},
+            budget_bytes=budget_bytes,
+        )
 
     async def say(self, text: str) -> None:
         self.said += text.split("\n")
@@ -63,17 +69,31 @@ class Workshop:
         finally:
             await container.delete()
 
-    async def run(self, prepared: Prepared, source: str) -> str:
-        """What a run with this environment prints."""
+    async def shell(self, command: str) -> str:
+        """What a shell of the store's owner prints, about paths of the store or otherwise."""
+        host = {"Mounts": [{"Type": "volume", "Source": self.volume, "Target": "/store"}]}
+        config = {"Image": self.place.image, "HostConfig": host, "Entrypoint": ["sh", "-ec"], "Cmd": [command]}
+        container = await self.docker.containers.run(config)
+        try:
+            await container.wait()
+            return "".join(await container.log(stdout=True, stderr=True))  # type: ignore[no-untyped-call]
+        finally:
+            await container.delete(force=True)
+
+    async def run(self, prepared: Prepared, source: str, *, printing: asyncio.Event | None = None) -> str:
+        """What a run with this environment prints. *printing* is set once it begins to."""
         spec = SandboxSpec(name=f"ff-{uuid4()}", image=self.place.image, mounts=self.place.readable)
         channel = await self.sandboxes.open(spec)
-        job = Job(argv=("{python}", "-c", source), cwd="run", python=prepared.python)
+        holds = (prepared.hold,) if prepared.hold else ()
+        job = Job(argv=("{python}", "-uc", source), cwd="run", python=prepared.python, holds=holds)
         printed = b""
         async for event in await Session.start(channel, job):
             if isinstance(event, Output):
                 printed += event.data
+                if printing is not None:
+                    printing.set()
             elif isinstance(event, Exited):
-                assert event.exit_code == 0, printed
+                assert event.exit_code == 0, (event, printed)
         await channel.close()
         await self.sandboxes.remove(spec.name)
         return printed.decode().strip()
@@ -226,3 +246,46 @@ async def test_an_image_that_is_missing_is_an_error_of_the_environment(workshop:
     workshop.place = msgspec.structs.replace(workshop.place, image="fastflow-worker:none")
     with pytest.raises(EnvironmentFailed, match="does not have the image"):
         await workshop.environments().prepare(request("greeting"), say=workshop.say)
+
+
+async def test_an_environment_is_not_taken_from_a_run_in_another_container(workshop: Workshop, tmp_path: Path) -> None:
+    """The lock that a run holds through its read-only mount keeps its environment; when the run is over it goes."""
+    make_wheel(tmp_path, "greeting", "1.0", "")
+    await workshop.fill(tmp_path, "links")
+    prepared = await workshop.environments().prepare(request("greeting"), say=workshop.say)
+    await workshop.shell("touch -h -d @1 /store/envs/*; mkdir /store/wait")
+    printing = asyncio.Event()
+    source = "import greeting, os, time\nprint('begun')\nwhile os.path.exists('/store/wait'): time.sleep(0.05)"
+    running = asyncio.create_task(workshop.run(prepared, source, printing=printing))
+    await printing.wait()
+    await workshop.environments(1).collect()
+    assert (await workshop.shell("ls /store/envs")).strip() in str(prepared.python)
+
+    await workshop.shell("rmdir /store/wait")
+    assert await running == "begun"
+    await workshop.environments(1).collect()
+    assert await workshop.shell("ls /store/envs /store/trees") == "/store/envs:\n\n/store/trees:\n"
+
+
+async def test_a_script_cannot_lock_others_out(workshop: Workshop, tmp_path: Path) -> None:
+    """What a run can do to the locks, through a mount that is read-only, is what its own supervisor does."""
+    make_wheel(tmp_path, "greeting", "1.0", "")
+    await workshop.fill(tmp_path, "links")
+    prepared = await workshop.environments().prepare(request("greeting"), say=workshop.say)
+    locks = "import fcntl, os\nfile = os.open('/store/locks', os.O_RDONLY)\n"
+    attempt = "try: fcntl.lockf(file, fcntl.LOCK_EX)\nexcept OSError as error: print(error.strerror)"
+    assert await workshop.run(prepared, locks + attempt) == "Bad file descriptor"
+
+
+async def test_what_a_build_has_made_is_deleted_by_its_own_user(workshop: Workshop, tmp_path: Path) -> None:
+    """Whatever its permissions; the store's owner could not."""
+    closed = "import os\ndef source():\n    os.mkdir('closed', 0)\n    return ''\nDATA = 1"
+    make_sdist(tmp_path, "built", "1.0", closed)
+    await workshop.fill(tmp_path, "links")
+    await workshop.environments().prepare(request("built"), say=workshop.say)
+    (tree,) = (await workshop.shell("ls /store/trees")).split()
+    assert "denied" in await workshop.shell(f"rm -rf /store/trees/{tree}/lib || true")
+
+    await workshop.shell("touch -h -d @1 /store/envs/*")
+    await workshop.environments(1).collect()
+    assert await workshop.shell("ls /store/envs /store/trees") == "/store/envs:\n\n/store/trees:\n"

@@ -6,9 +6,11 @@ import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
+from fastflow_runner.image import WORKER_BASE_IMAGE, worker_arguments, worker_context, worker_reference
 from tests.support.installation import SLEEPS, Installation
 
 pytestmark = pytest.mark.docker
@@ -70,3 +72,35 @@ def test_a_run_outlives_the_kill_of_everything_else(installation: Installation) 
     assert (run["status"], len(run["attempts"])) == ("SUCCESS", 1)
     assert installation.stop() == 0
     assert containers(run_id) == []
+
+
+@pytest.fixture
+def volume() -> Iterator[str]:
+    name = f"fastflow-test-{uuid4()}"
+    yield name
+    subprocess.run(["docker", "volume", "rm", name], capture_output=True, check=True)
+
+
+def take_environments_away(volume: str) -> str:
+    """What a collector of somebody else's, with a budget of nothing, says of all environments in *volume*."""
+    image = worker_reference(worker_context(None), worker_arguments(WORKER_BASE_IMAGE))
+    container = ["docker", "run", "--rm", "--network=none", f"--volume={volume}:/store", "--entrypoint=python3", image]
+    collect = ["-I", "-S", "/opt/fastflow/prepare", "collect", "--store=/store", "--budget-bytes=1"]
+    return subprocess.run([*container, *collect], capture_output=True, text=True, check=True).stdout
+
+
+def test_an_environment_that_was_taken_away_is_made_anew(installation: Installation, volume: str) -> None:
+    """A runner that does not know hands it to a run; the sandbox finds it gone, and the same attempt gets another."""
+    installation.add("prefix", "import sys; print(sys.prefix)")
+    (installation.pipelines / "prefix" / "requirements.txt").write_text("--no-index\n")
+    installation.start("--sandbox", "docker", FASTFLOW_STORE_VOLUME=volume)
+    first = installation.command("run", "prefix", "--follow")
+    assert first.stdout.splitlines()[-1].startswith("/store/")
+    assert take_environments_away(volume).startswith("gone ")
+
+    again = installation.command("run", "prefix", "--follow")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.splitlines()[-1] == first.stdout.splitlines()[-1]
+    runs = json.loads(installation.command("ps", "-a", "--json").stdout)
+    assert [(run["status"], len(run["attempts"])) for run in runs] == [("SUCCESS", 1)] * 2
+    assert installation.stop() == 0

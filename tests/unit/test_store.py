@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastflow_contracts.bundle import File, pack
-from fastflow_runner import prepare
+from fastflow_runner.prepare import layout, steps
 from fastflow_runner.store import (
     Request,
     docker_place,
@@ -101,7 +101,7 @@ def test_index_settings_are_passed_on_and_nothing_else() -> None:
 )
 def test_packages_from_indexes_are_plain(requirements: str) -> None:
     """They are installed by way of the shared cache."""
-    assert prepare.plain(requirements)
+    assert steps.plain(requirements)
 
 
 @pytest.mark.parametrize(
@@ -125,12 +125,12 @@ def test_packages_from_indexes_are_plain(requirements: str) -> None:
 )
 def test_whatever_may_run_foreign_code_is_left_to_a_build(requirements: str) -> None:
     """Editable installs, included files, repositories, options that are not known to be harmless."""
-    assert not prepare.plain(requirements)
+    assert not steps.plain(requirements)
 
 
 def test_a_tree_of_another_user_is_not_linked(tmp_path: Path) -> None:
     """Neither a foreign tree nor a link in a tree's place becomes an environment."""
-    store = prepare.Store(str(tmp_path))
+    store = layout.Store(str(tmp_path))
     store.lay_out()
     (tmp_path / "trees/abc").mkdir()
     (tmp_path / "trees/link").symlink_to(tmp_path / "trees/abc")
@@ -144,7 +144,7 @@ def test_a_tree_of_another_user_is_not_linked(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "..", "a/b", ".staging"])
 def test_names_are_not_paths(tmp_path: Path, name: str) -> None:
     """A key or a tree that is no plain name is refused."""
-    store = prepare.Store(str(tmp_path))
+    store = layout.Store(str(tmp_path))
     for refuse in (store.tree, store.env):
         with pytest.raises(SystemExit, match="is no"):
             refuse(name)

@@ -30,7 +30,7 @@ from fastflow_contracts.subjects import RunRef
 from fastflow_contracts.wire import BusError
 from fastflow_runner.cellbook import Cellbook
 from fastflow_runner.code import Code, NoCode, fetch
-from fastflow_runner.environments import EnvironmentFailed, Prepared
+from fastflow_runner.environments import EnvironmentFailed
 from fastflow_runner.job import job
 from fastflow_runner.lines import Assembler
 from fastflow_runner.logbook import Fenced, Logbook
@@ -40,12 +40,15 @@ from fastflow_runner.pump import Pump
 from fastflow_runner.sandbox import AlreadyExists, Channel, Detached, Held, Missing, SandboxError, Unreachable
 from fastflow_runner.secrets import SecretError
 from fastflow_runner.session import Exited, Session, SessionError, Superseded, Vanished
+from fastflow_runner.store import Prepared
 from fastflow_runner.tools import Tools
 from fastflow_runner.watch import watch
 
 log = logging.getLogger(__name__)
 
 AGAIN_S = 1.0
+BEGINNINGS_MAX = 5
+"""How often a sandbox may find that its environment was taken away a moment ago."""
 LOOK_S = 1.0
 """How long the bus may take to say whose a run is, when time is short."""
 
@@ -170,7 +173,7 @@ class Attempt:
         self._pump = self._new_pump(await self._resume() if run.epoch > 1 else None)
         if self._state.prepared_at is None:
             await self._note_unbound()
-            return await self._begin(self._code)
+            return await self._begin(self._code, self._code.ready)
         return await self._go_on(self._code)
 
     async def _note_unbound(self) -> None:
@@ -181,11 +184,20 @@ class Attempt:
                 f"`fastflow keys rotate --bind`."
             )
 
-    async def _begin(self, code: Code) -> Outcome:
-        """From nothing."""
-        prepared = code.ready or await self._prepare(code)
-        if prepared is None:
-            return await self._stopped_early()
+    async def _begin(self, code: Code, ready: Prepared | None) -> Outcome:
+        """From nothing; anew, if the environment was taken away before the sandbox could hold it."""
+        for _ in range(BEGINNINGS_MAX):
+            prepared = ready or await self._prepare(code)
+            if prepared is None:
+                return await self._stopped_early()
+            end = await self._begin_once(code, prepared)
+            if not _found_no_environment(end):
+                break
+            ready = None
+            self._tools.environments.forget(code.request)
+        return await self._conclude(end)
+
+    async def _begin_once(self, code: Code, prepared: Prepared) -> Exited | Vanished:
         channel = await self._open()
         try:
             await self._change(Prepare(epoch=self._state.epoch))
@@ -210,7 +222,8 @@ class Attempt:
                 await channel.close()
                 return await self._stopped_early()
             await session.hand_over(self._job(prepared), code.bundle)
-        return await self._follow(channel, session)
+        end = await self._follow(channel, session)
+        return await (self._begin(code, None) if _found_no_environment(end) else self._conclude(end))
 
     async def _prepare(self, code: Code) -> Prepared | None:
         """Make the environment. None: the run is to be stopped first."""
@@ -240,22 +253,20 @@ class Attempt:
             await self._tools.sandboxes.remove(spec.name)
             return await self._tools.sandboxes.open(spec)
 
-    async def _follow(self, channel: Channel, session: Session) -> Outcome:
+    async def _follow(self, channel: Channel, session: Session) -> Exited | Vanished:
         """Carry output until the end, attaching again whenever only the connection was lost."""
         while True:
             steering = asyncio.create_task(self._steer(session), name=f"steer-{self._run.id}")
             try:
-                end = await self._pump.drain(session)
+                return await self._pump.drain(session)
             except (Detached, Unreachable) as error:
                 log.warning("run %s: lost sight of its sandbox, attaching again: %s", self._run.id, error)
-            else:
-                return await self._conclude(end)
             finally:
                 await _end(steering)
                 await channel.close()
             attached = await self._attach_again()
             if attached is None:
-                return await self._conclude(Vanished(exit_code=None, oom_killed=False))
+                return Vanished(exit_code=None, oom_killed=False)
             channel, session = attached
 
     async def _attach_again(self) -> tuple[Channel, Session] | None:
@@ -365,7 +376,7 @@ class Attempt:
             self._run,
             self._given,
             self._secrets,
-            python=prepared.python,
+            prepared=prepared,
             cell_runner=self._tools.cell_runner,
             dead_after_s=self._tools.beacon.dead_after_s,
         )
@@ -387,6 +398,10 @@ class Attempt:
             lines=lines,
             cellbook=self._cellbook,
         )
+
+
+def _found_no_environment(end: Exited | Vanished) -> bool:
+    return isinstance(end, Exited) and end.reason == "no_environment"
 
 
 async def _end(*tasks: asyncio.Task[Any]) -> None:

@@ -1,14 +1,16 @@
 """Environments made ready: one preparation per key at a time, and a memory of what stands ready. I/O.
 
 Here live the order of a preparation's steps, the sharing, and the memory. What happens inside a step, and why
-there are three, is told in ``prepare.py``; keys and paths are ``store``'s; sandboxes are ``preparer``'s.
+there are three, is told in ``prepare``; keys and paths are ``store``'s; sandboxes are ``preparer``'s.
 
 Several runners may share a store without knowing of each other's preparations. Two may then make the same
 environment at once; the first one is kept and the other thrown away.
 
 The memory is what a ready environment costs: nothing. It holds as long as the store is the same one. A store of
 this host is looked at each time; a volume is compared every ``CHECK_S`` and before each preparation with the one
-that was there before. If it was deleted everything is forgotten, and made again on demand.
+that was there before. If it was deleted everything is forgotten, and made again on demand. What a collector takes away
+meanwhile (``collector``: ours is told, those of other runners are not) is noticed by the sandbox of the next run that
+wants it, which then calls ``forget``.
 """
 
 from __future__ import annotations
@@ -22,15 +24,15 @@ from time import monotonic
 from typing import Final
 
 import aiodocker
-import msgspec
 from aiodocker.exceptions import DockerError
 from aiodocker.volumes import DockerVolume
 
+from fastflow_runner.collector import Collector
 from fastflow_runner.preparation import Preparation, Say, Words
-from fastflow_runner.prepare import NEEDS_BUILD_EXIT_CODE
+from fastflow_runner.prepare.steps import NEEDS_BUILD_EXIT_CODE
 from fastflow_runner.preparer import STEP_TIMEOUT_S, EnvironmentFailed, Preparers
 from fastflow_runner.sandbox import Sandboxes, Unreachable
-from fastflow_runner.store import EnvironmentKey, Place, Request, environment_key, interpreter
+from fastflow_runner.store import EnvironmentKey, Place, Prepared, Request, environment_key, interpreter
 
 __all__ = ["EnvironmentFailed", "Environments", "Identity", "Prepared", "Request", "volume_identity"]
 
@@ -47,15 +49,6 @@ Identity = Callable[[], Awaitable[str]]
 """Tells a store from a later one of the same name; empty if there is none. Raises ``Unreachable``."""
 
 
-class Prepared(msgspec.Struct, frozen=True):
-    """An environment that stands ready."""
-
-    python: str | None
-    """The interpreter's path inside the sandbox; None: the sandbox's own."""
-    seconds: float = 0.0
-    """How long it took."""
-
-
 class Environments:
     """What stands ready, and how the rest gets ready."""
 
@@ -69,8 +62,11 @@ class Environments:
         env: Mapping[str, str] | None = None,
         timeout_s: float = STEP_TIMEOUT_S,
         builders: range = BUILDERS,
+        budget_bytes: int = 0,
     ) -> None:
-        """*identity*: of a store that is no directory of this host. *env*: see ``store.passed_on``."""
+        """*identity*: of a store that is no directory of this host. *env*: see ``store.passed_on``. *budget_bytes*:
+        what the store may take on the disk; 0 = any amount.
+        """
         self._place = place
         self._identity = identity
         self._builders = builders
@@ -79,16 +75,22 @@ class Environments:
         self._under_way: dict[EnvironmentKey, Preparation] = {}
         self._known: set[EnvironmentKey] = set()
         self._known_store = ""
+        self._collector = Collector(self._preparers, budget_bytes, builders=builders, gone=self._known.discard)
 
     def ready(self, request: Request) -> Prepared | None:
-        """The environment if it is known to stand ready."""
+        """The environment if it is known to stand ready, for somebody who is about to use it."""
         key = environment_key(request, self._place)
         if key is None:
             return Prepared(None)
-        python = self._place.python(key)
-        if key not in self._known or (self._place.on_host and not os.path.exists(python)):
+        if key not in self._known or (self._place.on_host and not os.path.exists(self._place.python(key))):
             return None
-        return Prepared(python)
+        self._collector.note_use(key)
+        return self._place.prepared(key)
+
+    def forget(self, request: Request) -> None:
+        """It is not there any more, as a sandbox has found."""
+        if (key := environment_key(request, self._place)) is not None:
+            self._known.discard(key)
 
     async def prepare(self, request: Request, *, say: Say) -> Prepared:
         """Make the environment, or wait for whoever is making it; *say* gets the preparer's words in either case.
@@ -113,15 +115,22 @@ class Environments:
                 if self._under_way.get(key) is preparation:
                     del self._under_way[key]
                 await preparation.give_up()
-        return Prepared(self._place.python(key), monotonic() - started_s)
+        self._collector.note_use(key)
+        return self._place.prepared(key, monotonic() - started_s)
 
     async def keep(self) -> None:
-        """Learn what the store holds, then watch that it stays the same one, until cancelled."""
+        """Learn what the store holds, then watch that it stays the same one and within its budget, until cancelled."""
         await self._preparers.sweep()
         await self._discover()
-        while True:
-            await asyncio.sleep(CHECK_S)
-            await self._check_store()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._collector.keep(), name="collector")
+            while True:
+                await asyncio.sleep(CHECK_S)
+                await self._check_store()
+
+    async def collect(self) -> None:
+        """Take away what is unused, now."""
+        await self._collector.collect()
 
     async def close(self) -> None:
         """Give up what is under way."""
@@ -134,17 +143,18 @@ class Environments:
         step, packages = self._preparers.step, request.file
         async with self._room:
             tree = secrets.token_hex(16)
-            code = await step(words, "wheels", *common, "--tree", tree, requirements=packages)
+            code = await step(words, "wheels", *common, "--tree", tree, given=packages)
             if code == NEEDS_BUILD_EXIT_CODE:
                 # In the process sandbox there is only our own user.
                 builder = os.getuid() if self._place.on_host else secrets.choice(self._builders)
                 tree = secrets.token_hex(16)
-                code = await step(words, "build", *common, "--tree", tree, requirements=packages, user=builder)
+                code = await step(words, "build", *common, "--tree", tree, given=packages, user=builder)
                 if code == 0:
                     code = await step(words, "link", *common, "--tree", tree, "--owner", str(builder))
         if code:
             raise EnvironmentFailed(words.last() or f"The preparer ended with exit code {code} and said nothing.")
         self._known.add(key)
+        self._collector.note_growth()
 
     async def _discover(self) -> None:
         """One look into the store instead of one preparer for each environment that is there already."""

@@ -30,11 +30,11 @@ ERROR_LINES_MAX: Final = 20
 _FILES: Final = {
     "Dockerfile": "worker.Dockerfile",
     "supervisor.py": "supervisor.py",
-    "prepare.py": "prepare.py",
     **{
         f"cells/{name}.py": f"cells/{name}.py"
         for name in ("__init__", "__main__", "execute", "kernel", "masking", "plan", "report")
     },
+    **{f"prepare/{name}.py": f"prepare/{name}.py" for name in ("__init__", "__main__", "collect", "layout", "steps")},
 }
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -9,6 +9,7 @@ import msgspec
 
 from fastflow_contracts.run import Run, RunInput, Running
 from fastflow_runner.session import Job, JobFile
+from fastflow_runner.store import Prepared
 
 SAMPLE_S = 1.0
 GRACE_S = 10.0
@@ -24,13 +25,11 @@ def job(
     given: RunInput,
     secrets: Mapping[str, str],
     *,
-    python: str | None,
+    prepared: Prepared,
     cell_runner: str,
     dead_after_s: float,
 ) -> Job:
-    """The job of *run*, which must be running. *python*: the interpreter inside the sandbox, None = the sandbox's
-    own. *cell_runner*: the path of ``cells`` there.
-    """
+    """The job of *run*, which must be running. *prepared*: its environment. *cell_runner*: path of ``cells``."""
     assert isinstance(run.state, Running)
     is_notebook = run.order.kind == "notebook"
     files: tuple[JobFile, ...] = (
@@ -41,8 +40,9 @@ def job(
     return Job(
         argv=("{python}", "-I", cell_runner) if is_notebook else ("{python}", "-u", "main.py"),
         cwd=run.pipeline,
-        python=python,
-        env=environment(run, given, secrets, python=python),
+        python=prepared.python,
+        holds=() if prepared.hold is None else (prepared.hold,),
+        env=environment(run, given, secrets, python=prepared.python),
         files=files,
         timeout_s=run.order.limits.timeout_s,
         grace_s=GRACE_S,

@@ -16,6 +16,7 @@ from fastflow_runner.session import Exited, Vanished
 from fastflow_runner.supervisor import ORPHANED_EXIT_CODE
 
 OOM_EXIT_CODE = 137
+VANISHING = "its environment was taken away again and again; give environments a larger budget"
 ORPHANED = "its runner was silent for too long, so the sandbox stopped itself"
 
 
@@ -81,6 +82,8 @@ def _verdict(end: Exited | Vanished, intent: Intent, seen: Observed) -> tuple[in
             return end.exit_code, ErrorType.LOST, ORPHANED
         case "setup_error":
             return end.exit_code, ErrorType.ENVIRONMENT_ERROR, end.message
+        case "no_environment":
+            return end.exit_code, ErrorType.ENVIRONMENT_ERROR, VANISHING
         case _:
             assert_never(end.reason)
 

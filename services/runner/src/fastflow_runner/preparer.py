@@ -1,4 +1,4 @@
-"""One preparer: a sandbox with the store in it, for one step of ``prepare.py``. I/O.
+"""One preparer: a sandbox with the store in it, for one step of ``prepare``. I/O.
 
 It is opened, followed and removed here; what the steps are for, and in which order, is ``environments``'s.
 """
@@ -15,7 +15,7 @@ from typing import Final
 from fastflow_runner.errors import RunnerError
 from fastflow_runner.naming import PREFIX
 from fastflow_runner.preparation import Words
-from fastflow_runner.prepare import REQUIREMENTS_VARIABLE
+from fastflow_runner.prepare.steps import INPUT_VARIABLE
 from fastflow_runner.sandbox import MIB, USER, Channel, SandboxError, Sandboxes, SandboxSpec
 from fastflow_runner.session import Exited, Job, JobFile, Offsets, Output, Session, SessionError, Vanished
 from fastflow_runner.store import Place
@@ -50,13 +50,13 @@ class Preparers:
         self._env = env
         self._timeout_s = timeout_s
 
-    async def step(self, words: Words, step: str, *arguments: str, requirements: bytes = b"", user: int = USER) -> int:
+    async def step(self, words: Words, step: str, *arguments: str, given: bytes = b"", user: int = USER) -> int:
         """Run one step from beginning to end; its exit code. Raises ``EnvironmentFailed`` if it has none."""
         spec = self._spec(user)
         channel: Channel | None = None
         try:
             channel = await self._sandboxes.open(spec)
-            end = await _follow(await Session.start(channel, self._job(step, arguments, requirements)), words)
+            end = await _follow(await Session.start(channel, self._job(step, arguments, given)), words)
         except (SandboxError, SessionError) as error:
             raise EnvironmentFailed(f"The environment could not be prepared: {error}") from error
         finally:
@@ -90,14 +90,14 @@ class Preparers:
             tmp_bytes=TMP_BYTES,
         )
 
-    def _job(self, step: str, arguments: tuple[str, ...], requirements: bytes) -> Job:
+    def _job(self, step: str, arguments: tuple[str, ...], given: bytes) -> Job:
         place = self._place
-        file = JobFile(env=REQUIREMENTS_VARIABLE, name="requirements.txt", data=requirements)
+        file = JobFile(env=INPUT_VARIABLE, name="requirements.txt", data=given)
         return Job(
             argv=("{python}", "-I", "-S", place.script, step, "--store", place.store, "--uv", place.uv, *arguments),
             cwd="prepare",
             env=self._env,
-            files=(file,) if requirements else (),
+            files=(file,) if given else (),
             timeout_s=self._timeout_s,
             grace_s=1,
             dead_after_s=DEAD_AFTER_S,

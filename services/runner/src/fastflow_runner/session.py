@@ -24,7 +24,7 @@ from fastflow_runner.errors import RunnerError
 from fastflow_runner.sandbox import Channel, Detached
 
 Stream: TypeAlias = Literal["stdout", "stderr"]
-Reason: TypeAlias = Literal["exited", "timeout", "stopped", "orphaned", "setup_error"]
+Reason: TypeAlias = Literal["exited", "timeout", "stopped", "orphaned", "setup_error", "no_environment"]
 Phase: TypeAlias = Literal["waiting", "preparing", "running", "draining", "exited"]
 
 SYNC_TIMEOUT_S: Final = 10.0
@@ -39,6 +39,16 @@ class JobFile(msgspec.Struct, frozen=True):
     data: bytes
 
 
+class Hold(msgspec.Struct, frozen=True):
+    """What keeps an environment from being collected: a shared lock on a byte of a file of the store."""
+
+    path: str
+    """Of that file, inside the sandbox."""
+    byte: int
+    python: str
+    """The interpreter that must be there once the lock is held."""
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What a supervisor is to run, once."""
 
@@ -48,6 +58,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Name of the fresh directory that holds the unpacked bundle."""
     python: str | None = None
     """The interpreter's path inside the sandbox; None is the supervisor's own."""
+    holds: tuple[Hold, ...] = ()
+    """The environments it uses. If one is gone by now, user code is not started: see ``Exited``."""
     env: Mapping[str, str] = {}
     """Secrets included; on top of the sandbox's own few variables."""
     files: tuple[JobFile, ...] = ()
@@ -107,7 +119,8 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 class Exited(msgspec.Struct, frozen=True):
-    """The job is over and all its output has been received. The last event of a session.
+    """The job is over and all its output has been received. The last event of a session. With ``setup_error`` and
+    ``no_environment`` (see ``Job.holds``) user code was not started.
 
     ``exit_code`` is the script's own, 128 + n when signal n ended it, 126 or 127 when it could not be started.
     ``oom``: something was killed for want of memory. ``cpu_s``: processor time of all its processes.
@@ -209,6 +222,7 @@ class Session:
             "argv": job.argv,
             "cwd": job.cwd,
             "python": job.python,
+            "holds": msgspec.to_builtins(job.holds),
             "env": dict(job.env),
             "timeout_s": job.timeout_s,
             "grace_s": job.grace_s,

@@ -40,6 +40,14 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     store_volume: Annotated[
         str, Env("FASTFLOW_STORE_VOLUME", "Docker volume for environments, shared by all runners of one daemon.")
     ] = "fastflow-store"
+    environments_bytes_max: Annotated[
+        int,
+        Env(
+            "FASTFLOW_ENVIRONMENTS_BYTES_MAX",
+            "Disk space for environments, interpreters and uv's cache; those unused longest go first. 0 = any amount.",
+            least=0,
+        ),
+    ] = 20_000_000_000
     network: Annotated[
         str, Env("FASTFLOW_NETWORK", "Docker network of runs; made when missing. none = no network.")
     ] = "fastflow"

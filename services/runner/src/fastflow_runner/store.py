@@ -1,6 +1,6 @@
 """The environment store as the runner sees it: what is asked for, under which key, and where preparers run. Pure.
 
-Its layout, and who may write what in it, is told in ``prepare.py``. Starting preparers lives in ``environments``.
+Its layout, and who may write what in it, is told in ``prepare``. Starting preparers lives in ``environments``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from fastflow_contracts.bundle import listing, read_file
 from fastflow_contracts.subjects import Kind
 from fastflow_runner import cells, prepare
 from fastflow_runner.image import WORKER_PYTHON
+from fastflow_runner.prepare.layout import lock_byte
 from fastflow_runner.sandbox import Mount
+from fastflow_runner.session import Hold
 
 EnvironmentKey = NewType("EnvironmentKey", str)
 """32 hex digits."""
@@ -29,7 +31,7 @@ EnvironmentKey = NewType("EnvironmentKey", str)
 STORE_PATH: Final = "/store"
 """Mount point of the store in containers; the worker image makes it."""
 
-_RECIPE: Final = "1"  # to be raised when ``prepare.py`` makes environments that differ from those it made before
+_RECIPE: Final = "1"  # to be raised when ``prepare`` makes environments that differ from those it made before
 _REQUIREMENTS: Final = ("requirements.txt.lock", "requirements.txt")
 _NOTEBOOK_PACKAGES: Final = {
     "nbclient": "nbclient>=0.8,!=0.10.3",
@@ -71,6 +73,17 @@ class Request(msgspec.Struct, frozen=True):
         )
 
 
+class Prepared(msgspec.Struct, frozen=True):
+    """An environment that stands ready."""
+
+    python: str | None
+    """The interpreter's path inside the sandbox; None: the sandbox's own."""
+    hold: Hold | None = None
+    """What keeps it there while a run uses it."""
+    seconds: float = 0.0
+    """How long it took."""
+
+
 class Place(msgspec.Struct, frozen=True, kw_only=True):
     """Where preparers run, what they find there, and where runs find what they made."""
 
@@ -83,7 +96,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     image: str = ""
     network: str = "none"
     script: str
-    """``prepare.py`` inside the sandbox."""
+    """``prepare`` inside the sandbox."""
     cell_runner: str
     """``cells`` inside the sandbox."""
     uv: str
@@ -102,6 +115,10 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         """The interpreter of an environment."""
         return f"{self.store}/envs/{key}/bin/python"
 
+    def prepared(self, key: EnvironmentKey, seconds: float = 0.0) -> Prepared:
+        """An environment of which all that is known is that it was there."""
+        return Prepared(self.python(key), Hold(f"{self.store}/locks", lock_byte(key), self.python(key)), seconds)
+
 
 def docker_place(*, image: str, base_image: str, volume: str, network: str, architecture: str) -> Place:
     """Preparers are containers of the worker image; the store is a named volume.
@@ -114,7 +131,7 @@ def docker_place(*, image: str, base_image: str, volume: str, network: str, arch
         readable=(Mount(source=volume, target=STORE_PATH),),
         image=image,
         network=network,
-        script="/opt/fastflow/prepare.py",
+        script="/opt/fastflow/prepare",
         cell_runner="/opt/fastflow/cells",
         uv="/usr/local/bin/uv",
         own_version=WORKER_PYTHON,
@@ -133,7 +150,7 @@ def process_place(directory: Path) -> Place:
     own_python = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
     return Place(
         store=str(directory.absolute()),
-        script=prepare.__file__,
+        script=str(Path(prepare.__file__).parent),
         cell_runner=str(Path(cells.__file__).parent),
         uv=find_uv_bin(),
         own_version=f"{sys.version_info.major}.{sys.version_info.minor}",

@@ -7,8 +7,8 @@ and everything else about a run may not.
 
 **The border.** Descriptor 0 brings frames from the runner, descriptor 1 takes frames to it, descriptor 2 takes
 this process's own complaints. User code gets none of the three: its output arrives through pipes, and this
-process is not dumpable, so user code of the same user cannot open it through /proc either. Hence a script cannot
-forge a frame.
+process is not dumpable, so user code of the same user cannot open it through /proc either; nor can user code that
+is root, because it is started without the capability for that. Hence a script cannot forge a frame.
 
 **A frame** is a kind (1 byte), the payload's length (4 bytes, big endian) and the payload, at most
 ``FRAME_BYTES_MAX``. Control payloads are JSON objects; OUTPUT and EVENT carry a binary header.
@@ -21,8 +21,9 @@ token, repeated by each new runner. Towards the runner it holds the nonce of its
 direction   kind         payload
 ==========  ===========  =========================================================================================
 to process  ATTACH       nonce (hex), acked {stdout, stderr, events}; first after every mark
-1           JOB          argv, cwd, python, env, timeout_s, grace_s, dead_after_s, sample_s, memory_bytes,
-                         cell_events, files [{env, name, size_bytes}], bundle {sha256, size_bytes} or null
+1           JOB          argv, cwd, python, holds [{path, byte, python}], env, timeout_s, grace_s, dead_after_s,
+                         sample_s, memory_bytes, cell_events, files [{env, name, size_bytes}],
+                         bundle {sha256, size_bytes} or null
             DATA         the files' bytes in their order, then the bundle's, cut anywhere
             BEAT         dead_after_s: without another beat in this time the job is stopped as orphaned, and
                          a sandbox that still waits for one ends
@@ -47,6 +48,7 @@ process ends with ``ORPHANED_EXIT_CODE``; so does one that waits for a job and h
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -205,7 +207,7 @@ class Window:
         return (kept[2] for kept in self._frames)
 
 
-# --- Preparing: the job's bytes become a directory. ---------------------------------------------------------------
+# --- Preparing: the job's bytes become a directory; its environment is held. --------------------------------------
 
 
 class SetupFailed(Exception):
@@ -214,6 +216,19 @@ class SetupFailed(Exception):
     def __init__(self, message: str, exit_code: int = 126) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def hold(path: str, byte: int, python: str) -> bool:
+    """Keep the environment of *python* from being collected for as long as this process lives, by a shared lock on
+    its byte of the store's file *path*, which is never closed. False: it is gone, or going.
+    """
+    try:
+        fcntl.lockf(os.open(path, os.O_RDONLY), fcntl.LOCK_SH | fcntl.LOCK_NB, 1, byte)
+    except (FileNotFoundError, PermissionError, BlockingIOError):
+        return False
+    except OSError:
+        pass  # no locks on this file system; then nothing is collected either
+    return os.path.exists(python)
 
 
 class Intake:
@@ -309,7 +324,8 @@ _IGNORED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Those, and what Python itself has changed: a script starts with none of it.
 _OWN_SIGNALS = (*_IGNORED_SIGNALS, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ)
 
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 1, 4, 36
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_CHILD_SUBREAPER = 1, 4, 24, 36
+_CAP_SYS_PTRACE = 19
 
 
 def load_prctl() -> Callable[[int, int], None]:
@@ -342,6 +358,8 @@ def spawn(
             # A process that is not dumpable may not open its own oom_score_adj. exec makes it so again anyway.
             prctl(_PR_SET_DUMPABLE, 1)
             prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            # Where it is root's: without this, not even root opens what is not dumpable.
+            prctl(_PR_CAPBSET_DROP, _CAP_SYS_PTRACE)
             _sacrifice_me()
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(descriptors[0], 1)
@@ -722,6 +740,9 @@ class Supervisor:
 
     def _start(self, directory: str, variables: dict[str, str]) -> None:
         job = self._job
+        if not all(hold(**each) for each in job["holds"]):
+            self._finish(127, "no_environment", "")
+            return
         base = {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "HOME": self._work,

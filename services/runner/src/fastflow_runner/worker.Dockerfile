@@ -1,7 +1,7 @@
 # The image of every run and every preparer: an interpreter, uv, and the supervisor that is process 1.
 #
 # Built by the runner on first use (fastflow_runner/image.py) from a context of these files:
-#   supervisor.py, prepare.py, cells/   beside image.py
+#   supervisor.py, prepare/, cells/   beside image.py
 #   extra-ca.pem                certificates to trust besides Debian's own; may be empty
 # Written for the classic builder as well as BuildKit. Pipelines that need more than this image has (git, a compiler, a
 # driver's library) get it through WORKER_BASE_IMAGE, any Debian or Ubuntu image whose python3 is WORKER_PYTHON.
@@ -31,7 +31,8 @@ COPY --from=uv /uv/bin/uv /usr/local/bin/uv
 RUN groupadd --gid 65532 fastflow \
  && useradd --uid 65532 --gid 65532 --no-log-init --no-create-home --home-dir /tmp --shell /usr/sbin/nologin fastflow \
  && mkdir /store /work && chown 65532:65532 /store /work
-COPY supervisor.py prepare.py /opt/fastflow/
+COPY supervisor.py /opt/fastflow/
+COPY prepare/ /opt/fastflow/prepare/
 COPY cells/ /opt/fastflow/cells/
 # Compiled, the supervisor is up some milliseconds earlier.
 RUN python3 -I -S -m compileall -q -b /opt/fastflow/supervisor.py

@@ -1,47 +1,23 @@
-#!/usr/bin/python3
-"""Makes one environment of the store. Runs inside a preparer's sandbox, alone: standard library only.
+"""Makes one environment, step by step, and starts the other steps. I/O; the store's rules are told in the package.
 
-**The store** is one directory (a named volume of the Docker daemon, a plain directory of the process sandbox),
-writable in preparers and read-only in runs::
-
-    envs/<key>      a link to a tree; an environment exists when this link does
-    trees/<id>/     a virtual environment, by a random id; anybody's until it is linked
-    python/         interpreters, as uv manages them
-    cache/          uv's cache
-
-A tree is made under its own, final path, so nothing in it ever has to be rewritten, and the link is made last and
-at once: there is no half an environment. Of two preparers of one key the first to link wins; the other throws its
-tree away.
-
-**Who may write what.** uv itself runs no foreign code as long as it installs wheels. Building a source
-distribution does. Hence three steps, each in a sandbox of its own:
-
-1. ``wheels`` runs as the store's owner and installs wheels only, by way of the shared cache. It links its tree.
-   Requirements that name more than packages and indexes (see ``plain``) are none of its business.
-2. ``build``, only if a package has no wheel, runs as a user id drawn at random for this one build. ``trees`` is
-   sticky and writable to all, the rest of the store is writable to its owner only. So foreign code can write the
-   tree it is building, in that a cache of its own that is thrown away, and nothing else. It cannot link.
-3. ``link`` runs as the owner again, checks that the tree belongs to that user, and links it. By then the build's
-   sandbox is gone, and its user id is never used again.
-
-In the process sandbox all of this is one and the same user, as is everything that the scripts themselves do.
-
-**No package code runs here, either**: site-packages is compiled by the bare interpreter (``-I -S``), which reads
-neither ``.pth`` files nor ``sitecustomize``.
+Standard library only.
 """
 
 import argparse
 import os
 import re
 import shutil
-import stat
 import subprocess
 import sys
+from contextlib import suppress
+
+from . import collect
+from .layout import AT_WORK, Store
 
 NEEDS_BUILD_EXIT_CODE = 75
 """Of step ``wheels``: some package has no wheel."""
-REQUIREMENTS_VARIABLE = "FASTFLOW_REQUIREMENTS"
-"""Names the requirements file, if there is one."""
+INPUT_VARIABLE = "FASTFLOW_INPUT"
+"""Names the file that a step is given, if it is: requirements, or what was used."""
 
 _COMPILE = ("-I", "-S", "-W", "ignore", "-m", "compileall", "-qq", "-j", "0", "--invalidation-mode", "unchecked-hash")
 _NO_WHEEL = re.compile(rb"building (from source|source distributions)\b.*? is disabled", re.IGNORECASE)
@@ -55,30 +31,59 @@ _REPOSITORY = re.compile(r"\b(git|hg|svn|bzr)\+")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Make one environment of the store.")
-    parser.add_argument("step", choices=("wheels", "build", "link", "list"))
+    parser = argparse.ArgumentParser(description="Make or take away environments of the store.")
+    parser.add_argument("step", choices=("wheels", "build", "link", "list", "mark", "collect", "remove"))
     parser.add_argument("--store", required=True)
     parser.add_argument("--key", default="")
-    parser.add_argument("--tree", default="", help="name of the tree to make or to link")
+    parser.add_argument("--tree", default="", help="name of the tree to make, to link or to remove")
     parser.add_argument("--python", default="", help="a version, or the path of an interpreter")
     parser.add_argument("--owner", type=int, default=0, help="user id of the tree to link")
     parser.add_argument("--uv", default="uv")
+    parser.add_argument("--budget-bytes", type=int, default=0, help="what the store may take; 0 = any amount")
+    parser.add_argument("--keep-s", type=float, default=0, help="what was used within this time is kept in any case")
     options = parser.parse_args()
     os.umask(0o022)
     store = Store(options.store)
     if options.step == "list":
         sys.stdout.write("".join(f"{key}\n" for key in store.environments()))
         return 0
+    if options.step in ("mark", "collect", "remove"):
+        return tidy(options, store)
+    return make(options, store)
+
+
+def tidy(options: argparse.Namespace, store: Store) -> int:
+    """The steps that make nothing; their exit code."""
+    os.nice(19)  # nobody waits for them
+    if options.step == "remove":
+        with suppress(FileNotFoundError):
+            collect.delete(store.tree(options.tree))
+        return 0
+    store.lay_out()
+    for line in given().splitlines():
+        key, idle_s = line.split()
+        store.note_use(key, float(idle_s))
+    if options.step == "collect":
+        for line in collect.collect(store, options.budget_bytes, options.keep_s):
+            sys.stdout.write(f"{line}\n")
+    return 0
+
+
+def make(options: argparse.Namespace, store: Store) -> int:
+    """The steps of a preparation; their exit code."""
+    if options.step == "wheels":
+        store.lay_out()
+    store.share(AT_WORK)
     if options.step == "link":
         store.check(options.tree, options.owner)
         store.link(options.key, options.tree)
         return 0
     if options.step == "build":
         return make_tree(options.uv, options.python, store, options.tree, build=True)
-    store.lay_out()
     if store.has(options.key):
+        store.note_use(options.key, 0)
         return 0
-    if not plain(requirements()):
+    if not plain(given()):
         return NEEDS_BUILD_EXIT_CODE
     exit_code = make_tree(options.uv, options.python, store, options.tree, build=False)
     if exit_code == 0:
@@ -86,9 +91,9 @@ def main() -> int:
     return exit_code
 
 
-def requirements() -> str:
-    """The requirements' text; empty if there are none."""
-    path = os.environ.get(REQUIREMENTS_VARIABLE)
+def given() -> str:
+    """The text of the file given to this step; empty if there is none."""
+    path = os.environ.get(INPUT_VARIABLE)
     if not path:
         return ""
     with open(path, encoding="utf-8", errors="replace") as file:
@@ -111,66 +116,6 @@ def plain(requirements: str) -> bool:
     return True
 
 
-class Store:
-    """The store's directories and links."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.trees = os.path.join(path, "trees")
-        self.envs = os.path.join(path, "envs")
-        self.python = os.path.join(path, "python")
-        self.cache = os.path.join(path, "cache")
-
-    def lay_out(self) -> None:
-        """Make what is missing. Only the store's owner can."""
-        for directory, mode in ((self.envs, 0o755), (self.python, 0o755), (self.cache, 0o700), (self.trees, 0o1777)):
-            os.makedirs(directory, exist_ok=True)
-            if stat.S_IMODE(os.stat(directory).st_mode) != mode:
-                os.chmod(directory, mode)
-
-    def tree(self, name: str) -> str:
-        if not name.isalnum():
-            raise SystemExit(f"{name!r} is no name of a tree.")
-        return os.path.join(self.trees, name)
-
-    def env(self, key: str) -> str:
-        if not key.isalnum():
-            raise SystemExit(f"{key!r} is no key of an environment.")
-        return os.path.join(self.envs, key)
-
-    def has(self, key: str) -> bool:
-        """Whether the environment exists and leads to an interpreter."""
-        return os.path.exists(os.path.join(self.env(key), "bin", "python"))
-
-    def environments(self) -> "list[str]":
-        """The keys of all that exist."""
-        names = os.listdir(self.envs) if os.path.isdir(self.envs) else []
-        return [name for name in names if name.isalnum() and self.has(name)]
-
-    def check(self, tree: str, owner: int) -> None:
-        """Refuse a tree that some other user than its builder has put there."""
-        status = os.lstat(self.tree(tree))
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != owner:
-            raise SystemExit(f"The tree {tree} is not its builder's; the environment is refused.")
-
-    def link(self, key: str, tree: str) -> None:
-        """Make *tree* the environment *key*, unless there is a sound one by now."""
-        target = os.path.join(os.pardir, "trees", os.path.basename(self.tree(tree)))
-        try:
-            os.symlink(target, self.env(key))
-        except FileExistsError:
-            if self.has(key):
-                self.discard(tree)
-                return
-            # A link whose tree or interpreter is gone. Two that repair it at once both link a sound tree.
-            aside = f"{self.env(key)}.{os.path.basename(target)}"
-            os.symlink(target, aside)
-            os.replace(aside, self.env(key))
-
-    def discard(self, tree: str) -> None:
-        shutil.rmtree(self.tree(tree), ignore_errors=True)
-
-
 def make_tree(uv: str, python: str, store: Store, name: str, *, build: bool) -> int:
     """Make the tree *name*; return uv's exit code, or ``NEEDS_BUILD_EXIT_CODE``. A failure leaves no tree."""
     tree = store.tree(name)
@@ -182,7 +127,7 @@ def make_tree(uv: str, python: str, store: Store, name: str, *, build: bool) -> 
     if exit_code and _BROKEN_PYTHON in reason:  # the first one on PATH; then it is to be one of uv's own
         exit_code, reason = run([*venv, "--managed-python", tree], environment)
     interpreter = os.path.join(tree, "bin", "python")
-    file = os.environ.get(REQUIREMENTS_VARIABLE)
+    file = os.environ.get(INPUT_VARIABLE)
     if exit_code == 0 and file:
         command = [uv, "pip", "install", f"--python={interpreter}", f"--requirements={file}"]
         exit_code, reason = run(command if build else [*command, "--no-build"], environment)
@@ -241,7 +186,3 @@ def compile_tree(interpreter: str, tree: str, store: Store) -> None:
     subprocess.run([interpreter, *_COMPILE, "-x", tests, library], env=environment, check=False)
     with open(compiled, "w"):
         pass
-
-
-if __name__ == "__main__":
-    sys.exit(main())
