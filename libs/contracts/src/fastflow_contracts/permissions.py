@@ -4,8 +4,8 @@ Every user has its own inbox prefix, so that no answer is read by anybody but wh
 consumers that it makes for the moment; the durable ones belong to whoever works on them and are denied to all others.
 Streams themselves are made, changed and removed by the administrator alone.
 
-What this layer cannot do: whoever may write runs may write any run; whoever may read a stream reads all of it, and may
-have what it reads delivered to any subject.
+What this layer cannot do: whoever may write runs may write any run; whoever may ask a stream's leader for one message
+may ask for any; and whoever reads by a consumer may have what it reads delivered to any subject.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Final, NamedTuple, assert_never
 
 from fastflow_contracts import streams, subjects
+from fastflow_contracts.limits import ALL_RUNNING
 from fastflow_contracts.streams import bucket_stream, object_stream
 
 
@@ -63,11 +64,12 @@ def grant(user: User) -> Grant:
             return Grant(
                 publish=(
                     *_verifying(),
-                    _keys(subjects.PIPELINES, ">"),
-                    *_object_writes(subjects.BUNDLES),
-                    *_reading(*_buckets(subjects.PIPELINES)),
-                    *_following(bucket_stream(subjects.RUNS), _keys(subjects.RUNS, subjects.RUN_KEYS)),
+                    *_keys(subjects.PIPELINES, subjects.PIPELINE_KEYS, subjects.SYNC_STATUS_KEY),
+                    *_getting(subjects.PIPELINES, subjects.PIPELINE_KEYS, subjects.SYNC_STATUS_KEY),
+                    *_following_keys(subjects.PIPELINES, subjects.PIPELINE_KEYS),
+                    *_following_keys(subjects.RUNS, subjects.RUN_KEYS),
                     *_objects(subjects.BUNDLES),
+                    *_object_writes(subjects.BUNDLES),
                     *_ASKING,
                 ),
                 subscribe=(subjects.SYNC, *mine),
@@ -77,12 +79,19 @@ def grant(user: User) -> Grant:
             return Grant(
                 publish=(
                     *_verifying(),
-                    _keys(subjects.RUNS, ">"),
-                    _keys(subjects.SCHEDULES, ">"),
+                    *_keys(subjects.RUNS, subjects.RUN_KEYS, subjects.INPUT_KEYS, subjects.LIMIT_KEYS),
+                    *_keys(subjects.SCHEDULES, f"{subjects.SCHEDULE_STATES}>", f"{subjects.SCHEDULE_SWITCHES}>"),
                     subjects.WORK,
                     *subjects.NOTICES,
-                    *_reading(*_buckets(subjects.RUNS, subjects.PIPELINES, subjects.RUNNERS)),
-                    *_reading(*_buckets(subjects.SCHEDULES, subjects.LINKS)),
+                    *_getting(subjects.RUNS, subjects.RUN_KEYS, subjects.INPUT_KEYS, subjects.LIMIT_KEYS),
+                    *_getting(subjects.PIPELINES, subjects.PIPELINE_KEYS),
+                    *_getting(subjects.SCHEDULES, f"{subjects.SCHEDULE_STATES}>"),
+                    *_getting(subjects.LINKS, subjects.LINK_KEYS),
+                    *_finding(bucket_stream(subjects.RUNS)),
+                    *_following_keys(subjects.RUNS, subjects.RUN_KEYS),
+                    *_following_keys(subjects.PIPELINES, subjects.PIPELINE_KEYS),
+                    *_following_keys(subjects.RUNNERS, subjects.RUNNER_KEYS),
+                    *_following_keys(subjects.SCHEDULES, ">"),
                     *_working(streams.SCHEDULER),
                     *_ASKING,
                 ),
@@ -93,16 +102,18 @@ def grant(user: User) -> Grant:
             return Grant(
                 publish=(
                     *_verifying(),
-                    _keys(subjects.RUNS, subjects.RUN_KEYS),
-                    _keys(subjects.RUNS, subjects.LIMIT_KEYS),
-                    _keys(subjects.RUNNERS, subjects.RUNNER_KEYS),
-                    subjects.WORK,
+                    *_keys(subjects.RUNS, subjects.RUN_KEYS, subjects.LIMIT_KEYS),
+                    *_keys(subjects.RUNNERS, subjects.RUNNER_KEYS),
                     subjects.LOGS,
                     subjects.CELLS,
                     subjects.METRICS,
-                    *_reading(*_buckets(subjects.RUNS, subjects.RUNNERS, subjects.PIPELINES)),
+                    *_getting(subjects.RUNS, subjects.RUN_KEYS, subjects.INPUT_KEYS, subjects.LIMIT_KEYS),
+                    *_getting(subjects.RUNNERS, subjects.RUNNER_KEYS),
+                    *_getting(subjects.PIPELINES, subjects.INSTALLATION_KEY),
+                    *_finding(bucket_stream(subjects.RUNS), streams.LOGS, streams.CELLS),
+                    *_following_keys(subjects.RUNS, subjects.RUN_KEYS),
+                    *_following_keys(subjects.PIPELINES, subjects.PIPELINE_KEYS),
                     *_objects(subjects.BUNDLES),
-                    *_reading(streams.LOGS, streams.CELLS),
                     *_working("script", "notebook"),
                 ),
                 subscribe=(subjects.RUN_EVENTS, subjects.DRAINS, *mine),
@@ -115,12 +126,21 @@ def grant(user: User) -> Grant:
                     subjects.TRIGGERS,
                     subjects.COMMANDS,
                     subjects.SYNC,
-                    _keys(subjects.SCHEDULES, f"{subjects.SCHEDULE_SWITCHES}>"),
-                    _keys(subjects.LINKS, ">"),
-                    *_reading(*_buckets(subjects.RUNS, subjects.PIPELINES, subjects.RUNNERS)),
-                    *_reading(*_buckets(subjects.SCHEDULES, subjects.LINKS)),
+                    *_keys(subjects.SCHEDULES, f"{subjects.SCHEDULE_SWITCHES}>"),
+                    *_keys(subjects.LINKS, subjects.LINK_KEYS),
+                    *_getting(subjects.PIPELINES, subjects.PIPELINE_KEYS),
+                    *_getting(subjects.LINKS, subjects.LINK_KEYS),
+                    *_finding(bucket_stream(subjects.RUNS)),
+                    *_following_keys(subjects.RUNS, subjects.RUN_KEYS, ALL_RUNNING),
+                    *_following_keys(subjects.PIPELINES, ">"),
+                    *_following_keys(subjects.RUNNERS, subjects.RUNNER_KEYS),
+                    *_following_keys(subjects.SCHEDULES, ">"),
+                    *_following_keys(subjects.LINKS, subjects.LINK_KEYS),
+                    *_following(streams.LOGS, subjects.LOGS),
+                    *_following(streams.CELLS, subjects.CELLS),
+                    *_following(streams.METRICS, subjects.METRICS),
+                    *_following(streams.NOTICES, subjects.SKIPS),
                     *_objects(subjects.BUNDLES),
-                    *_reading(streams.LOGS, streams.CELLS, streams.METRICS, streams.NOTICES),
                 ),
                 subscribe=mine,
                 publish_denied=_durables(),
@@ -135,18 +155,32 @@ def _verifying() -> Iterable[str]:
     yield "$JS.API.CONSUMER.INFO.*.*"
 
 
-def _reading(*names: str) -> Iterable[str]:
-    """To read the newest of a subject, and to follow subjects."""
+def _keys(bucket: str, *keys: str) -> Iterable[str]:
+    """To write *keys*."""
+    for each in keys:
+        yield f"$KV.{bucket}.{each}"
+
+
+def _getting(bucket: str, *keys: str) -> Iterable[str]:
+    """To read the newest value of one of *keys*; which one is part of the request's subject."""
+    for each in keys:
+        yield f"$JS.API.DIRECT.GET.{bucket_stream(bucket)}.$KV.{bucket}.{each}"
+
+
+def _finding(*names: str) -> Iterable[str]:
+    """To ask a stream's leader for its newest message on a subject; which one is in the request's body."""
     for name in names:
-        yield f"$JS.API.DIRECT.GET.{name}"
-        yield f"$JS.API.DIRECT.GET.{name}.>"
         yield f"$JS.API.STREAM.MSG.GET.{name}"
-        yield from _following(name, ">")
 
 
-def _following(stream: str, subject: str) -> Iterable[str]:
-    """To follow *subject* by a consumer of one's own; its name and filter are part of the request's subject."""
-    yield f"$JS.API.CONSUMER.CREATE.{stream}.*.{subject}"
+def _following_keys(bucket: str, *keys: str) -> Iterable[str]:
+    return _following(bucket_stream(bucket), *_keys(bucket, *keys))
+
+
+def _following(stream: str, *followed: str) -> Iterable[str]:
+    """To follow subjects by consumers of one's own; their name and filter are part of the request's subject."""
+    for subject in followed:
+        yield f"$JS.API.CONSUMER.CREATE.{stream}.*.{subject}"
     yield f"$JS.API.CONSUMER.MSG.NEXT.{stream}.*"
     yield f"$JS.API.CONSUMER.DELETE.{stream}.*"
 
@@ -174,20 +208,17 @@ def _objects(bucket: str) -> Iterable[str]:
     """To read objects. The client looks for the stream by its subject and makes a consumer without a name; the stream
     has no durable one to harm.
     """
+    stream = object_stream(bucket)
     yield "$JS.API.STREAM.NAMES"
-    yield f"$JS.API.CONSUMER.CREATE.{object_stream(bucket)}"
-    yield f"$JS.FC.{object_stream(bucket)}.>"
-    yield from _reading(object_stream(bucket))
+    yield f"$JS.API.CONSUMER.CREATE.{stream}"
+    yield f"$JS.API.CONSUMER.DELETE.{stream}.*"
+    yield f"$JS.FC.{stream}.>"
+    yield from _finding(stream)
 
 
 def _object_writes(bucket: str) -> Iterable[str]:
-    yield f"$O.{bucket}.>"
+    """To write and remove objects, and to see which there are."""
+    yield f"$O.{bucket}.C.>"
+    yield f"$O.{bucket}.M.>"
     yield f"$JS.API.STREAM.PURGE.{object_stream(bucket)}"
-
-
-def _keys(bucket: str, keys: str) -> str:
-    return f"$KV.{bucket}.{keys}"
-
-
-def _buckets(*names: str) -> Iterable[str]:
-    return map(bucket_stream, names)
+    yield from _following(object_stream(bucket), f"$O.{bucket}.M.>")

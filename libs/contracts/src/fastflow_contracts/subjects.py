@@ -18,7 +18,8 @@ WORK = "ff.work.*"
 LOGS = "ff.log.>"
 CELLS = "ff.cell.>"
 METRICS = "ff.metric.>"
-NOTICES = ("ff.dead.>", "ff.skipped.>")
+SKIPS = "ff.skipped.>"
+NOTICES = ("ff.dead.>", SKIPS)
 RUN_EVENTS = "ff.event.run.*.*"
 SYNC = "ff.sync.request"
 """Core request: any syncer answers with its report."""
@@ -37,6 +38,7 @@ BUNDLES = "ff_bundles"
 LINKS = "ff_links"
 
 RUN_KEYS = "run.>"
+INPUT_KEYS = "input.>"
 LIMIT_KEYS = "limit.>"
 PIPELINE_KEYS = "pipeline.*"
 RUNNER_KEYS = "runner.*"

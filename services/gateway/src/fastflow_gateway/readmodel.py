@@ -207,7 +207,7 @@ class ReadModel:
         await self._follow(
             "notices",
             streams.NOTICES,
-            "ff.skipped.>",
+            subjects.SKIPS,
             lambda message: self._skips.append(messages.SKIP.decode(message.data)),
             self._skips.clear,
             after=max(0, last - SKIPS_MAX),
