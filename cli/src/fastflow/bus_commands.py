@@ -1,4 +1,4 @@
-"""The commands about the bus itself: init, ensure, url."""
+"""The commands about the bus itself: init, ensure, url, backup, restore."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fastflow import bus_users
+from fastflow import backup, bus_users
 from fastflow.connection import OUTSIDE_URL_FILE, URL_FILE, Url, bus_options, talk
 from fastflow.datadir import write_private
 from fastflow_contracts import streams
@@ -46,6 +46,31 @@ def init(folder: Path, address: str) -> None:
     write_private(folder / URL_FILE, f"nats://{ADMIN}:{users.admin_password}@{address}\n")
     write_private(folder / OUTSIDE_URL_FILE, f"nats://{bus_users.OUTSIDE}:{users.outside_password}@{address}\n")
     click.echo(f"{folder}: users.conf for the server, and one secret for each user.")
+
+
+@bus.command(name="backup")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@bus_options
+def back_up(folder: Path, url: Url) -> None:
+    """Copy everything on the bus into FOLDER, which must be new. Services and runs go on meanwhile."""
+
+    async def work(connection: Bus) -> None:
+        await backup.backup(connection, folder, say=click.echo)
+
+    talk(url(), work)
+
+
+@bus.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.option("--replicas", type=click.IntRange(1, 5), help="Copies of every stream.  [default: as it was]")
+@bus_options
+def restore(folder: Path, replicas: int | None, url: Url) -> None:
+    """Bring a backup back onto an empty bus, before any service is started."""
+
+    async def work(connection: Bus) -> None:
+        await backup.restore(connection, folder, replicas=replicas, say=click.echo)
+
+    talk(url(), work)
 
 
 @bus.command(name="url")

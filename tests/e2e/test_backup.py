@@ -1,0 +1,106 @@
+"""A backup taken while everything is in use, brought back onto an empty bus: nothing that was accepted before it is
+lost, nothing is doubled, and it goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastflow import client
+from fastflow.bus import embedded_bus
+from fastflow_contracts import streams
+from fastflow_contracts.run import Run, Status
+from fastflow_contracts.subjects import RunRef
+from fastflow_contracts.wire import Bus, connect
+from tests.support.installation import fastflow
+from tests.support.system import System, system
+
+COUNTS = "for n in range(50):\n    print(n)\n"
+
+
+async def command(*arguments: str, folder: Path, url: str) -> tuple[int, str]:
+    """``fastflow bus …`` beside what runs in this process."""
+    done = await asyncio.to_thread(fastflow, "bus", *arguments, "--nats-url", url, cwd=folder)
+    return done.returncode, done.stdout + done.stderr
+
+
+async def code(*arguments: str, folder: Path, url: str) -> int:
+    return (await command(*arguments, folder=folder, url=url))[0]
+
+
+async def all_over(bus: Bus) -> list[Run]:
+    """The runs, once each is over."""
+    while True:
+        found = await client.runs(bus)
+        if all(run.is_over for run in found):
+            return found
+        await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def starting(world: System) -> AsyncIterator[None]:
+    """Runs are started all the time."""
+
+    async def start() -> None:
+        while True:
+            await world.start("quick")
+            await asyncio.sleep(0.1)
+
+    task = asyncio.create_task(start(), name="starting")
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def test_what_was_accepted_before_a_backup_is_there_after_it_and_goes_on(tmp_path: Path) -> None:
+    """Records and whole logs, code, waiting triggers and the clock's place; taken from a busy bus."""
+    copy = tmp_path / "copy"
+    async with embedded_bus(tmp_path / "one", sync="2m") as url, connect(url, name="test") as bus:
+        await streams.ensure(bus.js)
+        async with system(url, tmp_path / "data", sandbox="process", runners=1) as world:
+            await world.pipeline("quick", COUNTS)
+            await world.pipeline("timed", COUNTS, schedule_interval_seconds=1)
+            before = {run.id: run for run in [await world.run("quick") for _ in range(5)]}
+            texts = {run.id: await world.text(run) for run in before.values()}
+            async with starting(world):
+                accepted: set[RunRef] = {await world.start("quick") for _ in range(20)}
+                assert await code("backup", str(copy), folder=tmp_path, url=url) == 0
+        waiting = await System(bus).start("quick", key="asked while nobody was there")
+        second = tmp_path / "second"
+        assert await code("backup", str(second), folder=tmp_path, url=url) == 0
+        assert await code("backup", str(second), folder=tmp_path, url=url) == 1
+        last = {run.id for run in await client.runs(bus)}
+    async with embedded_bus(tmp_path / "two", sync="2m") as url, connect(url, name="test") as bus:
+        assert await code("restore", str(copy), folder=tmp_path, url=url) == 0
+        assert await code("restore", str(copy), folder=tmp_path, url=url) == 1
+        await streams.verify(bus.js)
+        async with system(url, tmp_path / "data", sandbox="process", runners=1) as world:
+            for run in before.values():
+                stored = await world.end(run.ref)
+                assert stored == run
+                assert await world.text(stored) == texts[run.id]
+            async with asyncio.timeout(60):
+                runs = await all_over(bus)
+            assert accepted <= {run.ref for run in runs}
+            assert (await world.run("quick")).status is Status.SUCCESS
+            slots = Counter(run.order.scheduled_for for run in runs if run.pipeline == "timed")
+            assert slots
+            assert set(slots.values()) == {1}
+    async with embedded_bus(tmp_path / "three", sync="2m") as url, connect(url, name="test") as bus:
+        assert await code("restore", str(second), "--replicas", "1", folder=tmp_path, url=url) == 0
+        assert {run.id for run in await client.runs(bus)} == last
+        async with system(url, tmp_path / "data", sandbox="process", runners=1) as world:
+            assert (await world.end(waiting)).status is Status.SUCCESS
+
+
+async def test_half_a_backup_is_refused(bus_url: str, tmp_path: Path) -> None:
+    """What was broken off is no backup, and says so."""
+    (tmp_path / "half").mkdir()
+    exit_code, said = await command("restore", str(tmp_path / "half"), folder=tmp_path, url=bus_url)
+    assert exit_code == 1
+    assert "holds no whole backup" in said
