@@ -183,7 +183,7 @@ async def test_a_regular_restart_stops_what_runs_and_starts_it_anew_once(fast: S
 
 async def test_a_regular_restart_starts_a_daemon_that_is_down(fast: System) -> None:
     """Once for the slot, whoever does it."""
-    await publish_pipeline(fast.bus, "d", CODE)
+    await publish_pipeline(fast.bus, "d", CODE, restart_interval="3600")
     store = RunStore(fast.bus)
     restarter = Restarter(fast.bus, store, Starter(fast.bus, store, Defaults()))
     slot = now()

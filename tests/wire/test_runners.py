@@ -13,6 +13,7 @@ from fastflow import client
 from fastflow.errors import NotFound
 from fastflow.runner_commands import table
 from fastflow_contracts import messages, subjects
+from fastflow_contracts.machine import Cancel
 from fastflow_contracts.run import Status
 from fastflow_contracts.service import now
 from fastflow_contracts.wire import Bus, connect
@@ -77,3 +78,22 @@ def test_the_table_says_what_a_sandbox_does_not_enforce() -> None:
     shown = table([a_presence("one", slots=4, busy=1)], T0)
     assert "one" in shown
     assert "1/4" in shown
+
+
+async def test_a_hint_that_shows_an_old_record_starts_nothing(bus_url: str, bus: Bus, tmp_path: Path) -> None:
+    """A run is cancelled while its hint, with the record as it was, waits for a runner: it stays as it is."""
+    async with system(bus_url, tmp_path, sandbox="dummy", runners=0) as world:
+        await world.pipeline("quick", "print()")
+        cancelled = await world.start("quick")
+        await world.until(cancelled, lambda run: True)
+        await bus.publish(subjects.command(cancelled), messages.CANCEL.encode(Cancel()))
+        before = await world.until(cancelled, lambda run: run.is_over)
+        stop, ready = asyncio.Event(), asyncio.Event()
+        settings = fastflow_runner.settings.Settings(sandbox="dummy", data_dir=str(tmp_path / "late"))
+        async with connect(bus_url, name="late") as its_bus, asyncio.TaskGroup() as group:
+            group.create_task(fastflow_runner.app.serve(settings, its_bus, stop, ready.set))
+            later = await world.run("quick")
+            stop.set()
+        assert later.status is Status.SUCCESS
+        assert await world.until(cancelled, lambda run: True) == before
+        assert before.status is Status.INTERRUPTED

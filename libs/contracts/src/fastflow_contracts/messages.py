@@ -109,6 +109,10 @@ class Hint(Fact, frozen=True, kw_only=True):
     attempt: int
     concurrent_max: int = 0
     """MAX_CONCURRENT_RUNS as the scheduler knows it; 0 = no limit. Held by whoever claims."""
+    run: Run | None = None
+    """The record as it was then, which spares a fresh hint's reader one look at the bus."""
+    revision: int = 0
+    """Of that record: what claims by it must expect."""
 
 
 class Presence(Fact, frozen=True, kw_only=True, omit_defaults=True):

@@ -82,8 +82,8 @@ class RunStore:
             raise NoSuchRun(f"the input of run {run.id} is not stored any more; start it anew.")
         return messages.RUN_INPUT.decode(entry.value)
 
-    async def create(self, run: Run, given: RunInput | None, *, room: Room | None = None) -> bool:
-        """Store a new run with its input and its place under *room*: all or nothing. False if it is there already.
+    async def create(self, run: Run, given: RunInput | None, *, room: Room | None = None) -> Stored | None:
+        """Store a new run with its input and its place under *room*: all or nothing. None if it is there already.
 
         Raises ``room.Full``.
         """
@@ -93,15 +93,15 @@ class RunStore:
         for _ in range(CONFLICTS_MAX):
             try:
                 beside = [] if room is None else [await room.put_for(self._bus, run.ref)]
-                await self._bus.commit(RUNS, puts + beside)
+                revisions = await self._bus.commit(RUNS, puts + beside)
             except (Conflict, Full) as error:
                 if await self._bus.get(RUNS, subjects.run_key(run.ref)) is not None:
-                    return False
+                    return None
                 if isinstance(error, Full):
                     raise
                 await self._step_aside()
             else:
-                return True
+                return Stored(run, revisions[0])
         raise Conflict(f"run {run.id} found no place among its contenders; try again.")
 
     async def change(

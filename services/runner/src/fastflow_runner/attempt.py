@@ -79,13 +79,14 @@ class Attempt:
         self._pump = self._new_pump(None)
 
     @classmethod
-    async def claim(cls, tools: Tools, hint: Hint) -> Self | None:
+    async def claim(cls, tools: Tools, hint: Hint, *, is_fresh: bool) -> Self | None:
         """Take the attempt that *hint* names, which is not under way here; None if it is not to be had.
 
-        Raises ``NoSuchRun``, ``machine.Refused`` (``NotYet``), ``room.Full``, and what the bus raises.
+        *is_fresh*: nobody, this runner included, has acted on this very hint before. Raises ``NoSuchRun``,
+        ``machine.Refused`` (``NotYet``), ``room.Full``, and what the bus raises.
         """
         ref, number = RunRef(hint.pipeline, hint.run_id), hint.attempt
-        known = await tools.runs.load(ref)
+        known = Stored(hint.run, hint.revision) if hint.run and is_fresh else await tools.runs.load(ref)
         state = known.run.state
         ours = (tools.runner, number, None)
         if isinstance(state, Running) and (state.runner, state.attempt, state.prepared_at) == ours:

@@ -52,6 +52,7 @@ class Assembler:
         self._open = [b"", b"", b""]  # the line not yet complete
         self._open_at = [0.0, 0.0, 0.0]
         self._truncated = resume.truncated if resume else False
+        self._has_said = resume is not None
         self._pieces: list[tuple[float, int, list[str]]] = []
         self._size_bytes = _CHUNK_COST_BYTES
         self._full: list[Chunk] = []
@@ -101,12 +102,15 @@ class Assembler:
         return self._take_full()
 
     def close(self, at: datetime) -> list[Chunk]:
-        """Return everything left, unterminated lines too. The last chunk is the end of the log."""
+        """Return everything left, unterminated lines too. The last chunk is the end of the log; none if nothing was
+        ever said.
+        """
         for number in (1, 2):
             self._flush_open(number)
         if self._truncated:
             self._mark(_moment(at), f"log truncated; the script wrote {sum(self._counted)} bytes in all")
-        self._seal(eof=True, at=_moment(at))
+        if self._pieces or self._has_said:
+            self._seal(eof=True, at=_moment(at))
         return self._take_full()
 
     def _take(self, number: int, at: float, data: bytes) -> None:
@@ -181,6 +185,7 @@ class Assembler:
     def _seal(self, *, eof: bool = False, at: float = 0.0) -> None:
         if not self._pieces and not eof:
             return
+        self._has_said = True
         start = self._pieces[0][0] if self._pieces else at
         self._full.append(
             Chunk(

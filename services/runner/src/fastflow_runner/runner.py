@@ -166,17 +166,17 @@ class Runner:
             return
         self._claiming.add(wanted)
         try:
-            attempt = await self._claim(hint)
+            attempt = await self._claim(hint, is_fresh=message.delivered == 1)
             await message.ack_soon()
         finally:
             self._claiming.discard(wanted)
         if attempt is not None:
             await self._keep(attempt)
 
-    async def _claim(self, hint: Hint) -> Attempt | None:
+    async def _claim(self, hint: Hint, *, is_fresh: bool) -> Attempt | None:
         while True:
             try:
-                return await Attempt.claim(self._tools, hint)
+                return await Attempt.claim(self._tools, hint, is_fresh=is_fresh)
             except (NotYet, Full):
                 return None  # the scheduler hints again when it is due, or when there is room
             except (NoSuchRun, Refused) as error:
@@ -185,6 +185,7 @@ class Runner:
             except BusError as error:
                 # It may be stored all the same, and then nobody else will ever look.
                 log.warning("the claim of run %s waits: %s", hint.run_id, error)
+                is_fresh = False
                 await asyncio.sleep(AGAIN_S)
 
     async def _keep(self, attempt: Attempt) -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from fastflow_contracts import messages, streams, subjects
 from fastflow_contracts.codec import Malformed
+from fastflow_contracts.consume import consume
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.machine import Refused
-from fastflow_contracts.pull import ConsumerGone, Message, Pull
+from fastflow_contracts.pull import Message
 from fastflow_contracts.runs import NoSuchRun, RunStore
 from fastflow_contracts.wire import Bus, BusError
 
 log = logging.getLogger(__name__)
 
-BATCH = 32
+AT_ONCE_MAX = 32
 AGAIN_S = 1.0
 
 
@@ -28,14 +28,7 @@ class Commands:
 
     async def serve(self) -> None:
         """Work until cancelled."""
-        async with Pull(self._bus, streams.COMMANDS, streams.SCHEDULER) as pull:
-            while True:
-                try:
-                    for message in await pull.take(BATCH):
-                        await self._handle(message)
-                except ConsumerGone as error:
-                    log.warning("%s", error)
-                    await asyncio.sleep(AGAIN_S)
+        await consume(self._bus, streams.COMMANDS, streams.SCHEDULER, self._handle, at_once_max=AT_ONCE_MAX)
 
     async def _handle(self, message: Message) -> None:
         try:

@@ -7,18 +7,18 @@ first.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from contextlib import suppress
 
 from msgspec.structs import replace
 
 from fastflow_contracts import messages, streams, subjects
+from fastflow_contracts.consume import consume
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import RunId, run_id_for_key, run_id_for_message
 from fastflow_contracts.messages import REPLY_HEADER, Decision, Declined, Skip, Trigger
 from fastflow_contracts.names import PipelineName, name_of
-from fastflow_contracts.pull import ConsumerGone, Message, Pull
+from fastflow_contracts.pull import Message
 from fastflow_contracts.triggers import BadTrigger, read_trigger
 from fastflow_contracts.wire import Bus, BusError, Unavailable
 from fastflow_scheduler.admission import UnknownPipeline
@@ -26,7 +26,7 @@ from fastflow_scheduler.starter import Starter
 
 log = logging.getLogger(__name__)
 
-BATCH = 64
+AT_ONCE_MAX = 64
 """Triggers under way at once in one scheduler."""
 AGAIN_S = 1.0
 """A trigger that met trouble on the bus comes again after this long."""
@@ -41,17 +41,7 @@ class Intake:
 
     async def serve(self) -> None:
         """Work until cancelled."""
-        async with Pull(self._bus, streams.TRIGGERS, streams.SCHEDULER) as pull:
-            while True:
-                try:
-                    batch = await pull.take(BATCH)
-                except ConsumerGone as error:
-                    log.warning("%s", error)
-                    await asyncio.sleep(AGAIN_S)
-                    continue
-                async with asyncio.TaskGroup() as group:
-                    for message in batch:
-                        group.create_task(self._handle(message), name=f"trigger-{message.sequence}")
+        await consume(self._bus, streams.TRIGGERS, streams.SCHEDULER, self._handle, at_once_max=AT_ONCE_MAX)
 
     async def _handle(self, message: Message) -> None:
         try:

@@ -11,11 +11,12 @@ import logging
 
 from fastflow_contracts import messages, streams, subjects
 from fastflow_contracts.codec import Malformed
+from fastflow_contracts.consume import consume
 from fastflow_contracts.ids import run_id_for_child
 from fastflow_contracts.links import LINK_SET, Link
 from fastflow_contracts.messages import PipelineRecord, Skip
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pull import ConsumerGone, Message, Pull
+from fastflow_contracts.pull import Message
 from fastflow_contracts.run import Ended, Run, RunInput
 from fastflow_contracts.runs import NoSuchRun, RunStore
 from fastflow_contracts.service import now
@@ -25,7 +26,8 @@ from fastflow_scheduler.starter import Starter
 
 log = logging.getLogger(__name__)
 
-BATCH = 64
+AT_ONCE_MAX = 64
+"""Changes under way at once in one scheduler."""
 AGAIN_S = 1.0
 
 
@@ -39,17 +41,8 @@ class Reactor:
 
     async def serve(self) -> None:
         """Work until cancelled."""
-        async with Pull(self._bus, streams.bucket_stream(subjects.RUNS), streams.SCHEDULER) as pull:
-            while True:
-                try:
-                    batch = await pull.take(BATCH)
-                except ConsumerGone as error:
-                    log.warning("%s", error)
-                    await asyncio.sleep(AGAIN_S)
-                    continue
-                async with asyncio.TaskGroup() as group:
-                    for message in batch:
-                        group.create_task(self._handle(message), name=f"reaction-{message.sequence}")
+        stream = streams.bucket_stream(subjects.RUNS)
+        await consume(self._bus, stream, streams.SCHEDULER, self._handle, at_once_max=AT_ONCE_MAX)
 
     async def _handle(self, message: Message) -> None:
         try:

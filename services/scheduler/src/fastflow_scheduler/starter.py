@@ -79,7 +79,7 @@ class Starter:
                 if created:
                     log.info("run %s of %s created (%s)", run_id, name, trigger.triggered_by)
                     if not self._concurrent_max and not cause.wait_s:  # else the agenda does, in its time
-                        await self.hint(admitted.run)
+                        await self.hint(created.run, created.revision)
                 return Started(run_id=run_id)
         # What came twice may find its pipeline changed meanwhile: what it started stays started.
         if await self._exists(run_id):
@@ -87,8 +87,10 @@ class Starter:
         await self._note_refusal(name, trigger, cause, admitted, identity)
         return admitted
 
-    async def hint(self, run: Run) -> None:
-        """Say that *run* may be claimed. Losing a hint delays it until the next reconciliation, no more."""
+    async def hint(self, run: Run, revision: int = 0) -> None:
+        """Say that *run* may be claimed. Losing a hint delays it until the next reconciliation, no more. *revision*: of
+        its record, if it was just written.
+        """
         if isinstance(run.state, Ended):
             return
         body = Hint(
@@ -96,6 +98,8 @@ class Starter:
             run_id=run.id,
             attempt=run.state.attempt,
             concurrent_max=self._concurrent_max,
+            run=run if revision else None,
+            revision=revision,
         )
         try:
             await self._bus.publish(
