@@ -127,7 +127,7 @@ class Presence(Fact, frozen=True, kw_only=True, omit_defaults=True):
     sandbox: str
     """``docker`` or ``process``."""
     daemon: str | None = None
-    """Id of the Docker daemon: runners on the same one can adopt each other's containers."""
+    """What the Docker daemon calls itself, for people: clones of a machine say the same, so nothing follows from it."""
     slots: int
     busy: int = 0
     kinds: tuple[str, ...] = ("script",)

@@ -39,7 +39,7 @@ class NoSandbox(RunnerError):
 
 
 class Adapter(msgspec.Struct, frozen=True, kw_only=True):
-    """Where this runner's scripts run. ``daemon``: the Docker daemon's id; runners on one can help each other."""
+    """Where this runner's scripts run. ``daemon``: what the Docker daemon calls itself."""
 
     kind: str
     daemon: str | None

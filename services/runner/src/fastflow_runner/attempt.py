@@ -210,7 +210,8 @@ class Attempt:
 
     async def _go_on(self, code: Code) -> Outcome:
         """With what a former holder left."""
-        if self._sandbox is None:  # it is removed only after the end is recorded, so somebody else did that
+        if self._sandbox is None:  # it is removed only after the end is recorded, so somebody else did that,
+            await self._outlast()  # or it is elsewhere
             return await self._give_up(ErrorType.LOST, f"runner {self._tools.runner} was restarted while it ran")
         try:
             channel = await self._tools.sandboxes.attach(self._sandbox)
@@ -309,6 +310,12 @@ class Attempt:
         except (BusError, NoSuchRun, TimeoutError):
             return True
         return isinstance(run.state, Running) and run.state.epoch == self._state.epoch
+
+    async def _outlast(self) -> None:
+        """Wait for the end of a sandbox that a runner of our id has left on another host: no runner, no heartbeats."""
+        if unseen_s := self._tools.beacon.unseen_s:
+            await self._pump.say(f"[fastflow] Its sandbox is not on this host; it has stopped in {unseen_s:.0f} s.")
+            await asyncio.sleep(unseen_s)
 
     async def _conclude(self, end: Exited | Vanished) -> Outcome:
         await self._pump.close()

@@ -38,13 +38,16 @@ class Beacon:
         self._busy = busy
         self._revision: int | None = None
         self._renewed_at = 0.0
+        self._unseen_until = 0.0
 
-    async def announce(self) -> Presence | None:
-        """Take the id, whoever had it before; return the former record, if there is one."""
+    async def announce(self) -> None:
+        """Take the id, whoever had it before."""
         entry = await self._bus.get(subjects.RUNNERS, self._key)
         self._revision = entry.revision if entry else None
         await self._renew(first=True)
-        return messages.PRESENCE.decode(entry.value) if entry else None
+        former = messages.PRESENCE.decode(entry.value) if entry else None
+        if former is not None and not died_with(former, self.presence):
+            self._unseen_until = _monotonic() + self.lease.take_over_s
 
     async def serve(self) -> None:
         """Renew until cancelled. Raises ``Replaced``."""
@@ -83,6 +86,11 @@ class Beacon:
         """How long from now a sandbox may go on without another word. The silence until now is not given twice."""
         return max(0.0, self.lease.dead_s - self.silent_s)
 
+    @property
+    def unseen_s(self) -> float:
+        """How long from now a sandbox of this id's former life may run on a host where we do not see it."""
+        return max(0.0, self._unseen_until - _monotonic())
+
     async def _renew(self, *, first: bool = False) -> None:
         asked_at = _monotonic()
         self.presence = replace(self.presence, seen_at=now(), busy=self._busy())
@@ -99,6 +107,14 @@ class Beacon:
                     f"another process runs as runner {self.presence.runner}; give each its own FASTFLOW_RUNNER_ID."
                 ) from None
         self._renewed_at = asked_at
+
+
+def died_with(former: Presence, present: Presence) -> bool:
+    """Whether a sandbox of *former* that *present* does not find is gone: it was no container, and of this host.
+
+    A container may be on another host's daemon, and no daemon has an id that its clone does not have as well.
+    """
+    return former.sandbox != "docker" and former.host == present.host
 
 
 def _monotonic() -> float:

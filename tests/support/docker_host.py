@@ -1,0 +1,116 @@
+"""A second Docker host on this machine: a daemon with a store, a network, processes and mounts of its own.
+
+All of it lives in namespaces of one process, so killing that is cutting the power: daemon, containers, mounts and
+network are gone at once, and what was written to the store's directory is there when it is started again. Needs root.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from tests.support.processes import _die_with_parent
+
+START_S = 60.0
+LOOK_S = 0.05
+CALL_S = 120.0
+GONE_S = 10.0
+
+_APART = ("unshare", "--net", "--pid", "--mount", "--uts", "--fork", "--kill-child", "--mount-proc")
+_BOOT = """\
+set -e
+mkdir -p /etc/docker /run/containerd "$1/etc" "$1/exec"
+mount --bind "$1/etc" /etc/docker  # the daemon's identity and settings
+for volatile in /run/containerd "$1/exec"; do mount -t tmpfs none "$volatile"; done
+ip link set lo up
+exec dockerd --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" --host "unix://$1/sock" \
+  --cgroup-parent "/$2"
+"""
+
+
+def missing() -> str:
+    """Why there can be no second host here; empty if there can."""
+    if os.geteuid() != 0:
+        return "a second Docker daemon needs root"
+    absent = [name for name in ("dockerd", "unshare", "ip", "mount") if shutil.which(name) is None]
+    return f"no {', '.join(absent)} here" if absent else ""
+
+
+class DockerHost:
+    """Use ``start`` and ``kill`` any number of times, ``remove`` once."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="ff-host-"))  # short: a socket's path is
+        self.url = f"unix://{self._folder}/sock"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Boot it and wait until its daemon answers."""
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*_APART, "bash", "-c", _BOOT, "boot", str(self._folder), self._folder.name],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=_die_with_parent,
+            )
+        deadline = time.monotonic() + START_S
+        while not self._answers():
+            is_late = self._process.poll() is not None or time.monotonic() > deadline
+            assert not is_late, f"no second Docker daemon: {(self._folder / 'log').read_text()[-3000:]}"
+            time.sleep(LOOK_S)
+
+    def load(self, image: str) -> None:
+        """Bring *image* over from the machine's own daemon."""
+        with subprocess.Popen(("docker", "save", image), stdout=subprocess.PIPE) as saving:
+            loading = ("docker", "--host", self.url, "load", "--quiet")
+            subprocess.run(loading, stdin=saving.stdout, stdout=subprocess.DEVNULL, check=True, timeout=CALL_S)
+
+    def docker(self, *words: str) -> str:
+        """What the command says to this daemon."""
+        done = self._docker(*words)
+        assert done.returncode == 0, f"docker {words[0]}: {done.stderr}"
+        return done.stdout
+
+    def clear(self) -> None:
+        """Remove all containers."""
+        for left in self.docker("ps", "--all", "--quiet").split():
+            self.docker("rm", "--force", "--volumes", left)
+
+    def kill(self) -> None:
+        """Cut the power. Returns when nothing of it is left but its disk."""
+        process, self._process = self._process, None
+        if process is None or process.poll() is not None:
+            return
+        # The first process of its namespace takes all others with it, and is gone when they are.
+        for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            with suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
+        process.wait(GONE_S)
+        (self._folder / "pid").unlink(missing_ok=True)
+        self._remove_cgroups()
+
+    def remove(self) -> None:
+        """Kill it and take its disk away."""
+        self.kill()
+        shutil.rmtree(self._folder)
+
+    def _answers(self) -> bool:
+        return (self._folder / "sock").exists() and self._docker("version").returncode == 0
+
+    def _docker(self, *words: str) -> subprocess.CompletedProcess[str]:
+        command = ("docker", "--host", self.url, *words)
+        return subprocess.run(command, capture_output=True, text=True, timeout=CALL_S, check=False)
+
+    def _remove_cgroups(self) -> None:
+        """The kernel keeps them, empty."""
+        for root in (Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*/")):
+            for folder, _, _ in os.walk(root / self._folder.name, topdown=False):
+                with suppress(OSError):
+                    os.rmdir(folder)
