@@ -94,7 +94,9 @@ class Queue(Generic[T]):
         self._messages.append(_Message(now, payload))
 
     def next_instant(self) -> datetime | None:
-        return min((message.at for message in self._messages if message.owner is None), default=None)
+        if not self._messages:  # mostly
+            return None
+        return min([message.at for message in self._messages if message.owner is None], default=None)
 
     def take(self, owner: object, now: datetime) -> _Message[T] | None:
         """The oldest one that nobody has."""

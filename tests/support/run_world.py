@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import chain
+from itertools import chain, islice
 from random import Random
 from typing import Any, TypeAlias, cast
 
@@ -43,6 +43,8 @@ DOWN_S = (3, 60, 400, 5000)
 LOST_P = 0.03
 """Of a hint."""
 DUPLICATE_P = 0.05
+NEWEST = 50
+"""Runs of a pipeline that are looked at to restart it: far more than can matter, and not all of months."""
 
 Fate: TypeAlias = Callable[[Random], tuple[float, ErrorType | None]]
 """How long an attempt takes, in seconds, and what it ends with."""
@@ -209,7 +211,7 @@ class _Restarter(Restarter):
 
     async def _all(self, pipeline: PipelineName) -> list[Run]:
         await step()
-        return list(self.world.runs_of[pipeline].values())
+        return list(islice(reversed(self.world.runs_of[pipeline].values()), NEWEST))
 
 
 class SchedulerTwin(Replica):
@@ -245,22 +247,11 @@ class SchedulerTwin(Replica):
             self.world.requests.next_instant(),
             self.world.ends.next_instant(),
         )
-        return min((at for at in instants if at is not None), default=None)
-
-    def has_work(self) -> bool:
-        now = self.world.now
-        return bool(
-            (self._agenda_at is not None and self._agenda_at <= now)
-            or self._tasks.due(now)
-            or ((at := self.world.ends.next_instant()) is not None and at <= now)
-            or ((at := self.world.requests.next_instant()) is not None and at <= now)
-            or super().has_work()
-        )
+        return min([at for at in instants if at is not None], default=None)
 
     def step(self) -> None:
         now = self.world.now
-        if super().has_work():
-            super().step()
+        super().step()
         if self._agenda_at is not None and self._agenda_at <= now:
             self._keep_agenda()
         if (request := self.world.requests.take(self, now)) is not None:

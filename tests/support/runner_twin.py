@@ -72,7 +72,9 @@ class Tasks:
         return [task for task in self.tasks if task.wake is None or task.wake.at <= now]
 
     def next_instant(self, now: datetime) -> datetime | None:
-        return min((task.wake.at if task.wake else now for task in self.tasks), default=None)
+        if not self.tasks:
+            return None
+        return min([task.wake.at if task.wake else now for task in self.tasks])
 
     def go_on(self, task: Task) -> None:
         try:

@@ -192,10 +192,9 @@ class Replica:
         self._news.append((heard_at, news))
 
     def next_instant(self) -> datetime | None:
-        instants = [at for at, _ in self._news]
-        if (instant := self._timetable.next_instant()) is not None:
-            instants.append(instant)
-        return min(instants, default=None)
+        instant = self._timetable.next_instant()
+        heard = min([at for at, _ in self._news], default=None)
+        return instant if heard is None or (instant is not None and instant < heard) else heard
 
     def live_on(self, until: datetime) -> None:
         """It has been ticking all the while."""

@@ -1,4 +1,4 @@
-"""The promises about runs, held over weeks of simulated time with schedulers and runners killed at every step."""
+"""The promises about runs, held over months of simulated time with schedulers and runners killed at every step."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections import Counter
 from datetime import timedelta
 from itertools import pairwise
 from random import Random
+
+from msgspec.structs import replace
 
 from fastflow_contracts.ids import RunId, run_id_for_child
 from fastflow_contracts.messages import Trigger
@@ -25,7 +27,7 @@ from fastflow_scheduler.reactions import Follow, react
 from tests.support.run_world import Fate, RunWorld
 
 SEED = int(os.environ.get("FASTFLOW_SEED") or random.SystemRandom().randrange(2**32))
-DAYS = 45
+DAYS = 110
 MOST = 2
 
 SPECS = {
@@ -54,6 +56,15 @@ SPECS = {
     "regular": PipelineSpec(timeout=0, restart_cooldown=0, restart_interval="0 */6 * * *", retry_attempts=1),
     "service": PipelineSpec(timeout=0, restart_on_crash=True, restart_interval="0 3 * * *", max_instances=1),
 }
+PUSHES = (
+    ("alarm", None),
+    ("alarm", SPECS["alarm"]),
+    ("few", replace(SPECS["few"], enabled=False)),
+    ("few", SPECS["few"]),
+    ("etl", replace(SPECS["etl"], schedules=(replace(SPECS["etl"].schedules[0], enabled=False),))),
+    ("etl", SPECS["etl"]),
+)
+"""What leaves, changes and returns: targets, whole pipelines, single schedules. What follows from a run stays."""
 DAEMONS = ("daemon", "regular", "service")
 
 
@@ -76,7 +87,7 @@ FATES = {
 
 
 def lived(days: int) -> RunWorld:
-    """A world after weeks: three schedulers, three runners, and people who cancel and start; then a quiet end."""
+    """A world after months: three schedulers, three runners, people who cancel, start and push; then a quiet end."""
     world, chance = RunWorld(SEED, fates={PipelineName(name): fate for name, fate in FATES.items()}), Random(SEED)
     for name, spec in SPECS.items():
         world.sync(name, spec)
@@ -90,6 +101,10 @@ def lived(days: int) -> RunWorld:
         else:
             name = PipelineName(chance.choice(("service", "few", "etl", "service")))
             world.requests.put((name, Trigger(key=str(number))), world.now)
+        if chance.random() < 0.3:
+            world.sync(*chance.choice(PUSHES))
+    for name, spec in SPECS.items():
+        world.sync(name, spec)
     world.run_until(world.now + timedelta(days=3), calm=True)
     return world
 
@@ -182,6 +197,8 @@ def test_runs_keep_every_promise_while_schedulers_and_runners_are_killed() -> No
     lost = sum(attempt.error_type is ErrorType.LOST for run in world.records_of.values() for attempt in run.attempts)
     ends = Counter(run.status.value for run in world.records_of.values())
     print(f"{slots} slots, {edges} edges, {len(world.history)} writes, {world.kills} kills, {lost} lost, {dict(ends)}")
+    refused = Counter(reason.partition(" ")[0] for reason in world.skipped.values())
+    print(f"refused: {dict(refused)}")
     assert world.kills
     assert lost
     assert {Status.SUCCESS, Status.FAILED, Status.INTERRUPTED} <= ends.keys()
