@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from datetime import timedelta
 from pathlib import Path
 
 from fastflow_contracts import messages, streams
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.pull import feed
-from fastflow_contracts.run import Run, Running, Status
+from fastflow_contracts.run import Pending, Run, Running, Status
 from fastflow_contracts.wire import Bus
 from tests.support.system import system
 
@@ -47,6 +48,20 @@ async def _replay(bus: Bus) -> tuple[int, list[RunId]]:
             if batch.caught_up:
                 return most, order
     raise AssertionError("a feed has no end")
+
+
+async def test_a_waiting_retry_holds_no_slot(bus_url: str, tmp_path: Path) -> None:
+    """Neither of the only runner, which has one, nor of the limit on all runners, which is one."""
+    async with system(bus_url, tmp_path, sandbox="process", slots=1, concurrent_runs_max=1) as fast:
+        await fast.pipeline("flaky", "raise SystemExit(1)", retry_attempts=1)
+        await fast.pipeline("nap", "print(1)")
+        waiting = await fast.start("flaky")
+        run = await fast.until(waiting, lambda run: bool(run.attempts))
+        assert isinstance(run.state, Pending)
+        assert run.state.not_before == run.attempts[0].finished_at + timedelta(seconds=60)
+        assert (await fast.run("nap")).status is Status.SUCCESS
+        still = await fast.until(waiting, lambda run: True)
+        assert (still.status, len(still.attempts)) == (Status.PENDING, 1)
 
 
 async def test_waiting_for_one_kind_of_work_keeps_no_slot_from_the_other(bus_url: str, tmp_path: Path) -> None:

@@ -60,7 +60,9 @@ def waits(run: dict[str, object]) -> list[float]:
 
 
 def test_an_interval_fires_at_its_slots_and_nowhere_else(there: Rules) -> None:
-    """Each run names its slot; slots are two seconds apart to the microsecond."""
+    """Each run names its slot; slots are two seconds apart to the microsecond, whatever is synced between them."""
+    there.first("every_two_seconds", 1, triggered_by="schedule")
+    there.rewrite("every_two_seconds", description="synced between two slots", default_env={"A": "1"})
     found = there.first("every_two_seconds", 3, triggered_by="schedule")
     there.switch("every_two_seconds.schedule", on=False)
     slots = [run["scheduled_for"] for run in found]
