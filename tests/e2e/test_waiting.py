@@ -21,7 +21,7 @@ sys.exit(os.environ["FASTFLOW_ATTEMPT"] == "1")
 
 
 def test_what_waits_survives_a_restart_of_everything(tmp_path: Path) -> None:
-    """Retries and restarts of daemons come when they are due, or at once if that has passed; intervals keep their slots."""
+    """Retries and restarts come when they are due, or at once if that has passed; intervals keep their slots."""
     with Installation(tmp_path) as made:
         for name, delay_s in (("soon", SOON_S), ("later", LATER_S)):
             strategy = {"type": "fixed_delay", "delay": delay_s}
