@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 import fastflow_runner.app
 import fastflow_runner.settings
@@ -30,18 +32,36 @@ while not pathlib.Path({file!r}).exists():
 
 
 async def test_the_api_and_a_page_show_the_runners_that_are_alive(bus: Bus) -> None:
-    """Host, version, places and what is not enforced; one that leaves says so."""
+    """Host, version, places, load, environments and what is not enforced; one that leaves says so."""
     for name in ("two", "one"):
-        presence = messages.PRESENCE.encode(a_presence(name, slots=4, busy=1))
-        await bus.put(subjects.RUNNERS, subjects.runner_key(name), presence)
+        presence = replace(a_presence(name, slots=4, busy=1), load=0.25, environments=3, leaving=name == "two")
+        await bus.put(subjects.RUNNERS, subjects.runner_key(name), messages.PRESENCE.encode(presence))
     async with running_gateway(bus) as gateway:
         shown = (await gateway.ask("GET", "/api/runners")).json["runners"]
         page = (await gateway.ask("GET", "/runners")).text
     assert [(each["id"], each["busy"], each["slots"], each["leaving"]) for each in shown] == [
         ("one", 1, 4, False),
-        ("two", 1, 4, False),
+        ("two", 1, 4, True),
     ]
-    assert "2 of 8 places taken" in page
+    assert [(each["host"], each["version"], each["load"], each["environments"]) for each in shown] == [
+        ("h", "0", 0.25, 3)
+    ] * 2
+    for words in ("1 of 4 places taken", "3 environments", "load 0.25 a core", "finishes and leaves"):
+        assert words in page
+
+
+async def test_a_runner_says_what_stands_ready_and_what_its_host_does(bus_url: str, bus: Bus, tmp_path: Path) -> None:
+    """From the beginning, and with each renewal."""
+    async with system(bus_url, tmp_path, sandbox="process") as world:
+        await world.pipeline("packaged", "print(1)", requirements="--no-index  # an environment of its own\n")
+        assert (await world.run("packaged")).status is Status.SUCCESS
+        async with asyncio.timeout(30):
+            while not (found := await client.runners(bus, now=now()))[0].environments:
+                await asyncio.sleep(0.1)
+    (runner,) = found
+    assert runner.host == os.uname().nodename
+    assert runner.environments == 1
+    assert runner.load >= 0
 
 
 async def test_a_drained_runner_takes_no_more_finishes_what_it_has_and_leaves(

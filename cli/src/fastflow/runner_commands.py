@@ -13,7 +13,7 @@ from fastflow_contracts.messages import Presence
 from fastflow_contracts.service import now
 from fastflow_contracts.wire import Bus
 
-HEADS = ("RUNNER", "HOST", "VERSION", "SANDBOX", "BUSY", "KINDS", "SINCE")
+HEADS = ("RUNNER", "HOST", "VERSION", "SANDBOX", "BUSY", "LOAD", "ENVS", "KINDS", "SINCE")
 
 
 @click.group(invoke_without_command=True)
@@ -60,6 +60,8 @@ def table(found: list[Presence], at: datetime) -> str:
             each.version,
             each.sandbox,
             f"{each.busy}/{each.slots}" + (" leaving" if each.leaving else ""),
+            f"{each.load:.2f}",
+            str(each.environments),
             ",".join(each.kinds),
             output.duration((at - each.started_at).total_seconds()),
         )

@@ -130,6 +130,10 @@ class Presence(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """What the Docker daemon calls itself, for people: clones of a machine say the same, so nothing follows from it."""
     slots: int
     busy: int = 0
+    load: float = 0.0
+    """Of its host: processes that ran or wanted to, mean of the last minute, for each core."""
+    environments: int = 0
+    """That stand ready in its store, as far as it knows."""
     kinds: tuple[str, ...] = ("script",)
     unenforced: tuple[str, ...] = ()
     """What this runner's sandbox cannot enforce, one sentence each."""

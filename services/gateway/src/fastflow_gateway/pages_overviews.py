@@ -47,14 +47,15 @@ async def graph_page(request: web.Request) -> web.Response:
 
 async def runners_page(request: web.Request) -> web.Response:
     found = routes_runners.alive(request.app[keys.MODEL])
+    staying = [runner for runner in found if not runner.leaving]
     return request.app[RENDERER].page(
         request,
         "runners.html",
         here="runners",
         live="/live",
         runners=found,
-        busy=sum(runner.busy for runner in found),
-        slots=sum(runner.slots for runner in found if not runner.leaving),
+        busy=sum(runner.busy for runner in staying),
+        slots=sum(runner.slots for runner in staying),
     )
 
 

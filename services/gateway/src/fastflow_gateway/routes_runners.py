@@ -29,6 +29,8 @@ def _runner(presence: Presence) -> shapes.Runner:
         kinds=presence.kinds,
         slots=presence.slots,
         busy=presence.busy,
+        load=presence.load,
+        environments=presence.environments,
         leaving=presence.leaving,
         unenforced=presence.unenforced,
         started_at=presence.started_at,

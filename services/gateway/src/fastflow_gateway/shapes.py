@@ -324,6 +324,10 @@ class Runner(Shape, frozen=True, kw_only=True):
     slots: int
     busy: int
     """Attempts that it holds."""
+    load: float
+    """Of its host: processes that ran or wanted to, mean of the last minute, for each core."""
+    environments: int
+    """Interpreters with packages that stand ready, as far as it knows."""
     leaving: bool
     """It finishes what it has and takes no more."""
     unenforced: tuple[str, ...]

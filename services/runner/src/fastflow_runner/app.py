@@ -10,6 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import version
 
+from msgspec.structs import replace
+
 from fastflow_contracts import subjects
 from fastflow_contracts.lease import Lease
 from fastflow_contracts.messages import Presence
@@ -53,7 +55,9 @@ async def serve(
     opening = open_adapter(settings, runner=runner_id, installation=installation, environ=os.environ, say=say)
     async with opening as adapter:
         runner: Runner
-        beacon = Beacon(bus, _presence(settings, runner_id, adapter), lease, busy=lambda: runner.busy)
+        beacon = Beacon(
+            bus, _presence(settings, runner_id, adapter), lease, look=lambda shown: _seen(shown, runner, adapter)
+        )
         tools = _tools(settings, bus, runner_id, adapter, beacon)
         runner = Runner(tools, settings.slots)
         await beacon.announce()
@@ -130,6 +134,12 @@ def _presence(settings: Settings, runner_id: str, adapter: Adapter) -> Presence:
         started_at=now(),
         seen_at=now(),
     )
+
+
+def _seen(presence: Presence, runner: Runner, adapter: Adapter) -> Presence:
+    """With what changes while it lives."""
+    load = os.getloadavg()[0] / (os.cpu_count() or 1)
+    return replace(presence, busy=runner.busy, load=round(load, 2), environments=adapter.environments.known)
 
 
 def _tools(settings: Settings, bus: Bus, runner_id: str, adapter: Adapter, beacon: Beacon) -> Tools:

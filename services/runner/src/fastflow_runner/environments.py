@@ -77,6 +77,11 @@ class Environments:
         self._known_store = ""
         self._collector = Collector(self._preparers, budget_bytes, builders=builders, gone=self._known.discard)
 
+    @property
+    def known(self) -> int:
+        """How many are known to stand ready."""
+        return len(self._known)
+
     def ready(self, request: Request) -> Prepared | None:
         """The environment if it is known to stand ready, for somebody who is about to use it."""
         key = environment_key(request, self._place)

@@ -30,12 +30,13 @@ class Replaced(RunnerError):
 class Beacon:
     """Keeps the presence record fresh."""
 
-    def __init__(self, bus: Bus, presence: Presence, lease: Lease, *, busy: Callable[[], int]) -> None:
+    def __init__(self, bus: Bus, presence: Presence, lease: Lease, *, look: Callable[[Presence], Presence]) -> None:
+        """*look* says with each renewal what has changed."""
         self.lease = lease
         self._bus = bus
         self._key = subjects.runner_key(presence.runner)
         self.presence = replace(presence, instance=uuid.uuid4().hex)
-        self._busy = busy
+        self._look = look
         self._revision: int | None = None
         self._renewed_at = 0.0
         self._unseen_until = 0.0
@@ -93,7 +94,7 @@ class Beacon:
 
     async def _renew(self, *, first: bool = False) -> None:
         asked_at = _monotonic()
-        self.presence = replace(self.presence, seen_at=now(), busy=self._busy())
+        self.presence = replace(self._look(self.presence), seen_at=now())
         data = messages.PRESENCE.encode(self.presence)
         expect = None if first else self._revision
         try:
