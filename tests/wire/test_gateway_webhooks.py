@@ -7,9 +7,12 @@ import base64
 import hmac
 import json
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 
+import aiohttp
 import pytest
 import pytest_asyncio
 from cryptography.fernet import Fernet
@@ -19,6 +22,7 @@ from fastflow_contracts.envelope import WEBHOOK_SECRET
 from fastflow_contracts.pipeline import ScheduleEntry, Webhook
 from fastflow_contracts.webhook import Verify
 from fastflow_contracts.wire import Bus
+from fastflow_gateway import guesses
 from fastflow_gateway.guesses import CALLER_BURST, PIPELINE_BURST
 from fastflow_gateway.sealing import Sealer
 from tests.support.gateway import Answer, Client, running_gateway, running_scheduler
@@ -162,6 +166,31 @@ async def test_guessing_elsewhere_is_no_way_around(client: Client) -> None:
     statuses = [(await call(client, f"nobody-{n}/{KEY}")).status for n in range(CALLER_BURST)]
     assert set(statuses) == {404}
     assert (await call(client, f"open/{KEY}")).status == 429
+
+
+async def test_many_addresses_are_no_way_around(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes next waits, right key or not; but not who proved to know a key, and not at another pipeline."""
+    monkeypatch.setattr(guesses, "PIPELINE_PER_MINUTE", 0.001)  # so that no time passes
+    for name in ("open", "other"):
+        await publish_pipeline(bus, name, a_bundle(main_py="1"), webhook_key=KEY)
+    statuses = Counter[int]()
+    async with running_scheduler(bus), running_gateway(bus) as client, AsyncExitStack() as stack:
+
+        async def caller(number: int) -> Client:
+            connector = aiohttp.TCPConnector(local_addr=(f"127.0.7.{number}", 0))
+            return Client(client.url, await stack.enter_async_context(aiohttp.ClientSession(connector=connector)))
+
+        friend, stranger = await caller(1), await caller(2)
+        assert (await call(friend, f"open/{KEY}")).status == 200
+        for number in range(PIPELINE_BURST // CALLER_BURST + 2):
+            guesser = await caller(10 + number)
+            answers = await asyncio.gather(*(call(guesser, f"open/guess-{n}") for n in range(CALLER_BURST)))
+            statuses.update(answer.status for answer in answers)
+        assert statuses == {401: PIPELINE_BURST, 429: 2 * CALLER_BURST}
+        refused = await call(stranger, f"open/{KEY}")
+        assert (refused.status, int(refused.headers["Retry-After"]) > 0) == (429, True)
+        assert (await call(friend, f"open/{KEY}")).status == 200
+        assert (await call(stranger, f"other/{KEY}")).status == 200
 
 
 async def test_right_calls_are_never_held_up(client: Client) -> None:
