@@ -12,8 +12,10 @@ import fastflow_runner.app
 from fastflow_contracts.machine import Claim, Command
 from fastflow_contracts.run import ErrorType, Running, Status
 from fastflow_contracts.runs import Changed, RunStore
+from fastflow_contracts.streams import HINT_S
 from fastflow_contracts.subjects import RunRef
 from fastflow_contracts.wire import Unavailable
+from fastflow_scheduler.agenda import REHINT_S
 from tests.chaos.settled import settled, under_way
 from tests.chaos.world import COUNT, PATIENT, World, world
 from tests.support.system import system
@@ -143,6 +145,27 @@ async def test_a_claim_that_was_stored_without_an_answer_is_carried_out(
         await here.pipeline("script", "print('0')")
         run = await here.run("script")
     assert (run.status, run.epoch, len(run.attempts)) == (Status.SUCCESS, 2, 1)
+
+
+async def test_a_hint_that_died_with_its_runner_is_soon_given_to_another_one(here: World) -> None:
+    """Between hint and claim nobody knows of the run's runner: the bus gives the hint away again, before any scheduler
+    misses the claim.
+    """
+    one, two, scheduler = here.runner("one", sandbox="process"), here.runner("two", sandbox="process"), here.scheduler()
+    await scheduler.start()
+    await here.pipeline("script", "print('0')")
+    async with Tripwire(here.url, one.die, STEPS["the claim"], "before").url() as url:
+        await one.start(FASTFLOW_NATS_URL=url)
+        ref = await here.start("script")
+        await one.ended()
+    died_at = asyncio.get_running_loop().time()
+    await two.start()
+    await here.claimed(ref)
+    waited_s = asyncio.get_running_loop().time() - died_at
+    print(f"claimed {waited_s:.1f} s after the first one died")
+    assert HINT_S - 1 < waited_s < REHINT_S
+    (run,) = await settled(here, two, ref)
+    assert (run.status, len(run.attempts)) == (Status.SUCCESS, 1)
 
 
 STEPS = {

@@ -36,6 +36,11 @@ PAYLOAD_BYTES_MAX: Final = 4 * MIB
 DEDUP_S: Final = 120.0
 """For speed only: the bus forgets it when it restarts, so nothing rests on it."""
 
+HINT_S: Final = 3.0
+"""A hint whose runner has not claimed the run by then goes to another one: it may have died. If not, the second claim
+changes nothing.
+"""
+
 TRIGGERS: Final = "FF_TRIGGERS"
 COMMANDS: Final = "FF_COMMANDS"
 WORK: Final = "FF_WORK"
@@ -165,8 +170,8 @@ CONSUMERS: Final[tuple[tuple[str, ConsumerConfig], ...]] = (
         bucket_stream(subjects.RUNS),
         _consumer(SCHEDULER, f"$KV.{subjects.RUNS}.{subjects.RUN_KEYS}", ack_wait_s=10.0, pending_max=1000),
     ),
-    (WORK, _consumer("script", subjects.work("script"), ack_wait_s=10.0, pending_max=10_000)),
-    (WORK, _consumer("notebook", subjects.work("notebook"), ack_wait_s=10.0, pending_max=10_000)),
+    (WORK, _consumer("script", subjects.work("script"), ack_wait_s=HINT_S, pending_max=10_000)),
+    (WORK, _consumer("notebook", subjects.work("notebook"), ack_wait_s=HINT_S, pending_max=10_000)),
 )
 
 
