@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import subprocess
+import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
@@ -26,6 +27,8 @@ pytestmark = pytest.mark.docker
 KEY = Fernet.generate_key().decode()
 NAMES = ("OF_PIPELINE", "OF_ENTRY", "UNBOUND")
 SECRETS = {name: f"planted{uuid.uuid4().hex}{uuid.uuid4().hex}" for name in (*NAMES, WEBHOOK_SECRET, "TYPED")}
+WEBHOOK_KEY = f"knock{uuid.uuid4().hex}"
+JOB = "holder.schedules=2Fentry"
 KNOWN = f"seen{uuid.uuid4().hex}"
 """No secret: what does not find it would find nothing."""
 
@@ -56,8 +59,10 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
             "holder",
             CODE,
             encrypted_env={"OF_PIPELINE": token("OF_PIPELINE"), "UNBOUND": sealer.seal(SECRETS["UNBOUND"])},
-            schedules=[{"id": "entry", "encrypted_env": {"OF_ENTRY": token("OF_ENTRY")}}],
-            webhook_key="key-of-the-webhook",
+            schedules=[
+                {"id": "entry", "schedule_cron": "0 0 29 2 *", "encrypted_env": {"OF_ENTRY": token("OF_ENTRY")}}
+            ],
+            webhook_key=WEBHOOK_KEY,
             webhook={"verify": "gitlab", "secret": token(WEBHOOK_SECRET)},
         )
         made.add("thief", "print('never')\n", encrypted_env={"OF_PIPELINE": token("OF_PIPELINE")})
@@ -105,6 +110,9 @@ def test_planted_secrets_are_found_nowhere(installation: Installation) -> None:
         if form in text
     ]
     assert found == []
+    # The key of a webhook is its address: it is told where that is, and stands in the file that is on the bus.
+    told = {where for where, text in described.items() if WEBHOOK_KEY.encode() in text and not where.endswith(".blk")}
+    assert told == {"/api/pipelines/holder", "/pipelines/holder"}
 
 
 def test_a_webhooks_secret_and_the_scripts_are_strangers(installation: Installation) -> None:
@@ -130,7 +138,7 @@ def _docker(run_id: str) -> bytes:
 
 def _webhook(installation: Installation) -> str:
     base = installation.address.partition("/login")[0]
-    request = urllib.request.Request(f"{base}/api/webhooks/holder/key-of-the-webhook", b"{}", method="POST")
+    request = urllib.request.Request(f"{base}/api/webhooks/holder/{WEBHOOK_KEY}", b"{}", method="POST")
     request.add_header("X-Gitlab-Token", SECRETS[WEBHOOK_SECRET])
     with urllib.request.urlopen(request, timeout=30) as answer:
         run: Any = json.loads(answer.read())
@@ -138,19 +146,24 @@ def _webhook(installation: Installation) -> str:
 
 
 def _answers(installation: Installation, run_ids: list[str]) -> dict[str, bytes]:
-    """Every answer and page that could have them."""
+    """Every answer that the API's own description lists, and every page, refusals included."""
     base = installation.address.partition("/login")[0]
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
     browser.open(installation.address, timeout=30).close()
-    paths = ["/api/pipelines", "/api/pipelines/holder", "/api/runs", "/api/sync/logs", "/api/openapi.json", "/metrics"]
-    paths += ["/", "/runs", "/secrets", "/pipelines/holder", "/pipelines/holder/start"]
-    for run_id in run_ids:
-        run = f"/api/runs/{run_id}"
-        paths += [run, f"{run}/logs", f"{run}/logs/stream", f"{run}/metrics", f"/runs/{run_id}"]
+    described = installation.api("/api/openapi.json")["paths"]
+    wanted = [path for path, methods in described.items() if "get" in methods]
+    wanted += ["/api/openapi.json", "/", "/runs", "/secrets", "/graph", "/runners", "/schedules", "/runs/{id}"]
+    wanted += ["/pipelines/{name}", "/pipelines/{name}/start"]
     found = {}
-    for path in paths:
-        with browser.open(base + path, timeout=30) as answer:
-            found[path] = answer.read()
+    for path in (path.replace("{name}", "holder").replace("{job}", JOB) for path in wanted):
+        for each in [path.replace("{id}", run_id) for run_id in run_ids] if "{id}" in path else [path]:
+            assert "{" not in each, f"what is asked for in {each}?"
+            try:
+                with browser.open(base + each, timeout=30) as answer:
+                    found[each] = answer.read()
+            except urllib.error.HTTPError as refusal:
+                with refusal:
+                    found[each] = refusal.read()
     return found
 
 
