@@ -77,7 +77,7 @@ async def pipeline_page(request: web.Request) -> web.Response:
         last_runs=runs[:STRIP_RUNS],
         crashes=model.crashes(record.name, now()),
         files=await request.app[keys.SHELF].texts(record),
-        skips=model.skips(record.name, SKIPS),
+        skips=model.refusals.of(record.name, SKIPS),
     )
     at = now()
     capacity = model.capacity(at)

@@ -90,7 +90,7 @@ async def _chain(model: ReadModel, run: Run) -> Chain:
     """Raises what the bus raises: a parent that is not known here is looked up there."""
     parent = await model.run(run.order.parent_run_id) if run.order.parent_run_id is not None else None
     children = model.history.children(run.id, CHILDREN + 1)
-    skips = model.skips_after(run.id, CHILDREN)
+    skips = model.refusals.after(run.id, CHILDREN)
     return pages_chain.chain(run, parent.run if parent else None, children, skips, children_max=CHILDREN)
 
 

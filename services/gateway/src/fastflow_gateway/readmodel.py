@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.limits import ALL_RUNNING, LIMIT
 from fastflow_contracts.links import LINK_SET, LinkSet
-from fastflow_contracts.messages import PRESENCE_S, PipelineRecord, Presence, Skip, SyncStatus
+from fastflow_contracts.messages import PRESENCE_S, PipelineRecord, Presence, SyncStatus
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pull import Message, feed
 from fastflow_contracts.run import Run, Status
@@ -32,14 +32,15 @@ from fastflow_contracts.wire import Bus, BusError
 from fastflow_gateway.crashes import crash_loop
 from fastflow_gateway.history import History, Known
 from fastflow_gateway.linkbook import LinkBook
+from fastflow_gateway.refusals import Refusals
 from fastflow_gateway.waiting import Capacity
 
 log = logging.getLogger(__name__)
 
 LATEST: Final = 10
 """Of the newest runs of a pipeline one must be a restart for it to be in a crash loop."""
-SKIPS_MAX: Final = 1000
-"""Refused starts that are remembered."""
+SKIPS_READ: Final = 10_000
+"""Refused starts that are looked through at the start: the stream keeps far more."""
 GONE_S: Final = 3 * PRESENCE_S
 """A runner that has not renewed its presence for this long counts as gone."""
 _RETRY_S: Final = 0.25
@@ -55,7 +56,7 @@ class ReadModel:
         self._pipelines: dict[PipelineName, PipelineRecord] = {}
         self._runners: dict[str, tuple[Presence, datetime]] = {}
         self.sync: SyncStatus | None = None
-        self._skips: deque[Skip] = deque(maxlen=SKIPS_MAX)
+        self.refusals = Refusals()
         self._watching: defaultdict[RunId, set[asyncio.Event]] = defaultdict(set)
         self._watching_all: set[asyncio.Event] = set()
         self.schedule_states: dict[JobRef, ScheduleState] = {}
@@ -128,14 +129,6 @@ class ReadModel:
 
         return crash_loop(self.history.latest(pipeline, LATEST), find, now)
 
-    def skips(self, pipeline: PipelineName, number: int) -> list[Skip]:
-        """The newest refused starts of one pipeline, newest first."""
-        return [skip for skip in reversed(self._skips) if skip.pipeline == pipeline][:number]
-
-    def skips_after(self, run_id: RunId, number: int) -> list[Skip]:
-        """The newest refused starts that came from the end of one run, newest first."""
-        return [skip for skip in reversed(self._skips) if skip.parent_run_id == run_id][:number]
-
     @contextlib.contextmanager
     def watching(self, run_id: RunId, wake: asyncio.Event | None = None) -> Iterator[asyncio.Event]:
         """An event that is set at every change of the run. Clear it, look, then wait: nothing is missed."""
@@ -196,7 +189,7 @@ class ReadModel:
                         self._ready.set()
 
     async def _follow_notices(self) -> None:
-        """Only the newest: the stream keeps far more than anyone looks at."""
+        """The newest."""
         while True:
             try:
                 last = await self._bus.last_sequence(streams.NOTICES)
@@ -208,9 +201,9 @@ class ReadModel:
             "notices",
             streams.NOTICES,
             subjects.SKIPS,
-            lambda message: self._skips.append(messages.SKIP.decode(message.data)),
-            self._skips.clear,
-            after=max(0, last - SKIPS_MAX),
+            lambda message: self.refusals.put(messages.SKIP.decode(message.data)),
+            self.refusals.clear,
+            after=max(0, last - SKIPS_READ),
         )
 
     def _on_run(self, message: Message) -> None:

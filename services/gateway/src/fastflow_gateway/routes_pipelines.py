@@ -98,7 +98,7 @@ async def pipeline_detail(app: web.Application, record: PipelineRecord) -> shape
         last_runs=model.history.latest(record.name, LAST_RUNS),
         crashes=model.crashes(record.name, now()),
         files=await app[keys.SHELF].texts(record),
-        skips=model.skips(record.name, SKIPS_SHOWN),
+        skips=model.refusals.of(record.name, SKIPS_SHOWN),
     )
 
 

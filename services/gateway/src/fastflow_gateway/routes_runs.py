@@ -60,7 +60,7 @@ async def list_runs(request: web.Request) -> web.Response:
 async def show_run(request: web.Request) -> web.Response:
     known, model, at = await known_run(request), request.app[keys.MODEL], now()
     shown = views.run(known.run, capacity=model.capacity(at), now=at)
-    return answer(views.run_detail(shown, model.skips_after(known.run.id, SKIPS_SHOWN)))
+    return answer(views.run_detail(shown, model.refusals.after(known.run.id, SKIPS_SHOWN)))
 
 
 async def cancel_run(request: web.Request) -> web.Response:

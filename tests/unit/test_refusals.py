@@ -1,0 +1,37 @@
+"""Which refused starts are remembered."""
+
+from __future__ import annotations
+
+from fastflow_contracts.ids import fresh_run_id
+from fastflow_contracts.messages import Skip
+from fastflow_contracts.names import PipelineName
+from fastflow_gateway.refusals import EACH_MAX, PLACES_MAX, Refusals
+from tests.support.records import at
+
+
+def test_a_pipeline_that_refuses_all_day_pushes_out_its_own_only() -> None:
+    """What a run did not start, and what another pipeline refused, stays."""
+    refusals, run_id = Refusals(), fresh_run_id()
+    after = Skip(at=at(0), pipeline="busy", reason="after a run", triggered_by="downstream", parent_run_id=run_id)
+    other = Skip(at=at(0), pipeline="other", reason="disabled")
+    refusals.put(after)
+    refusals.put(other)
+    for n in range(10 * EACH_MAX):
+        refusals.put(Skip(at=at(n), pipeline="busy", reason=f"full {n}"))
+    busy = refusals.of(PipelineName("busy"), EACH_MAX)
+    assert [skip.reason for skip in busy[:2]] == [f"full {10 * EACH_MAX - 1}", f"full {10 * EACH_MAX - 2}"]
+    assert len(busy) == EACH_MAX
+    assert refusals.after(run_id, EACH_MAX) == [after]
+    assert refusals.of(PipelineName("other"), EACH_MAX) == [other]
+    assert refusals.of(PipelineName("nobody"), EACH_MAX) == []
+
+
+def test_memory_is_bounded() -> None:
+    """However many pipelines and runs there are, the ones that refused lately are known."""
+    refusals = Refusals()
+    runs = [fresh_run_id() for _ in range(PLACES_MAX)]
+    for run_id in runs:
+        refusals.put(Skip(at=at(0), pipeline="p", reason="r", parent_run_id=run_id))
+    assert len(refusals._places) == PLACES_MAX
+    assert refusals.after(runs[0], 1) == []
+    assert len(refusals.after(runs[-1], 1)) == len(refusals.of(PipelineName("p"), 1)) == 1
