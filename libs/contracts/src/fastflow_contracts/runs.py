@@ -83,13 +83,17 @@ class RunStore:
         return messages.RUN_INPUT.decode(entry.value)
 
     async def create(self, run: Run, given: RunInput | None, *, room: Room | None = None) -> Stored | None:
-        """Store a new run with its input and its place under *room*: all or nothing. None if it is there already.
+        """Store a new run with its input and its place under *room*: no run without these. None if it is there already.
 
         Raises ``room.Full``.
         """
         puts = [Put(subjects.run_key(run.ref), _encoded(run), 0)]
         if given is not None:
-            puts.append(Put(subjects.input_key(run.ref), messages.RUN_INPUT.encode(given), 0))
+            given_put = Put(subjects.input_key(run.ref), messages.RUN_INPUT.encode(given), 0)
+            if room is not None:  # one that is refused leaves nothing
+                puts.append(given_put)
+            elif not await self._store_input(run, given_put):
+                return None
         for _ in range(CONFLICTS_MAX):
             try:
                 beside = [] if room is None else [await room.put_for(self._bus, run.ref)]
@@ -132,6 +136,28 @@ class RunStore:
                 continue
             return Changed(Stored(run, revisions[0]), events)
         raise Conflict(f"run {ref.run_id} changed {CONFLICTS_MAX} times while it was to be changed; try again.")
+
+    async def _store_input(self, run: Run, put: Put) -> bool:
+        """Store the input before the run it belongs to, since an atomic batch costs more than both. False if the run is
+        there already.
+
+        One that is found without a run is a crash's, or of somebody who creates the same run just now. Then it is the
+        same, unless the pipeline was changed in between; so that one is given a moment before it is replaced.
+        """
+        for _ in range(CONFLICTS_MAX):
+            try:
+                await self._bus.commit(RUNS, [put])
+            except Conflict:
+                await self._step_aside()
+                found = await self._bus.get(RUNS, put.key)
+                if await self._bus.get(RUNS, subjects.run_key(run.ref)) is not None:
+                    return False
+                if found is not None and found.value == put.value:
+                    return True
+                put = put._replace(expect=found.revision if found else 0)
+            else:
+                return True
+        raise Conflict(f"the input of run {run.id} found no place among its contenders; try again.")
 
     async def _step_aside(self) -> None:
         await asyncio.sleep(random.uniform(0, CONFLICT_PAUSE_S))  # noqa: S311 - spreads contenders

@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 
 TICK_S = 1.0
 """Longest pause between two looks at the wall clock."""
-FIRE_MAX = 64
-"""Schedules that are fired at once; the others wait their turn."""
+FIRE_MAX = 1_000
+"""Schedules that are fired at once; the others wait their turn. ``starter`` bounds what is written at once."""
 SETTLE_MAX = 16
 """Schedules that are settled at once. Many that are new must not keep others waiting."""
 ARM_MAX = 100

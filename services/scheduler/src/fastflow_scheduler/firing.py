@@ -7,6 +7,7 @@ creates nothing. The state is written after the start: a crash between the two r
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
@@ -32,6 +33,9 @@ log = logging.getLogger(__name__)
 
 CONFLICTS_MAX = 5
 """A state that cannot be written this often in a row is left; the next slot's write makes up for it."""
+
+ADVANCING_MAX = 8
+"""States that are written at once: when many slots share an instant, their runs come first."""
 
 OnRestart = Callable[[PipelineName, datetime], Awaitable[None]]
 """Restart this pipeline for this slot of its ``restart_interval``. May be called again for the same slot."""
@@ -106,6 +110,7 @@ class Firing:
         self._states = states
         self._on_restart = on_restart
         self._clock = clock
+        self._advancing = asyncio.Semaphore(ADVANCING_MAX)
 
     async def do(self, action: Action) -> None:
         """May be cut short anywhere and done again. Raises what the bus raises."""
@@ -166,17 +171,18 @@ class Firing:
             log.warning("slot %s of %s of %s starts nothing: %s", slot.isoformat(), schedule, pipeline, error)
 
     async def _advance(self, fire: Fire, until: datetime, slot: datetime | None) -> None:
-        for _ in range(CONFLICTS_MAX):
-            wanted = self._timetable.advanced(fire, until, slot)
-            if wanted is None:
-                return
-            try:
-                stored = await self._states.store(fire.job, wanted.state, wanted.revision)
-            except Conflict:
-                await self._reload(fire.job)
-            else:
-                self._timetable.see_state(fire.job, wanted.state, stored)
-                return
+        async with self._advancing:
+            for _ in range(CONFLICTS_MAX):
+                wanted = self._timetable.advanced(fire, until, slot)
+                if wanted is None:
+                    return
+                try:
+                    stored = await self._states.store(fire.job, wanted.state, wanted.revision)
+                except Conflict:
+                    await self._reload(fire.job)
+                else:
+                    self._timetable.see_state(fire.job, wanted.state, stored)
+                    return
 
     async def _reload(self, job: JobRef) -> None:
         state, revision = await self._states.load(job)

@@ -7,6 +7,7 @@ replica, changes nothing. A refusal is kept where people see it.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from fastflow_contracts.names import PipelineName, token
 from fastflow_contracts.pull import newest
 from fastflow_contracts.room import Full, Room, is_not_over
 from fastflow_contracts.run import Ended, Run
-from fastflow_contracts.runs import NoSuchRun, RunStore
+from fastflow_contracts.runs import NoSuchRun, RunStore, Stored
 from fastflow_contracts.service import now as wall_clock
 from fastflow_contracts.wire import Bus, BusError
 from fastflow_scheduler.admission import Admitted, Cause, Defaults, UnknownPipeline, admit, again
@@ -28,6 +29,10 @@ from fastflow_scheduler.admission import Admitted, Cause, Defaults, UnknownPipel
 log = logging.getLogger(__name__)
 
 NO_CAUSE = Cause()
+CREATING_MAX = 64
+"""Runs that are created at once; the others wait their turn."""
+HINTING_MAX = 8
+"""Hints on their way at once: when many runs are due at one instant, all of them exist before most are hinted."""
 
 
 class Starter:
@@ -47,6 +52,8 @@ class Starter:
         self._defaults = defaults
         self._concurrent_max = concurrent_max
         self._clock = clock
+        self._creating = asyncio.Semaphore(CREATING_MAX)
+        self._hinting = asyncio.Semaphore(HINTING_MAX)
 
     async def start(
         self,
@@ -62,30 +69,17 @@ class Starter:
         *identity* names the request in the entry that a refusal leaves, so that repeats leave one. Raises
         what the bus raises, and ``admission.UnknownPipeline`` where there is no *cause*: then the trigger is kept.
         """
-        admitted: Admitted | Declined
-        try:
-            admitted = await self._admit(name, trigger, run_id, cause)
-        except UnknownPipeline as error:
-            if cause == NO_CAUSE and not await self._exists(run_id):
-                raise
-            admitted = Declined(status=error.status, reason=str(error))
-        if isinstance(admitted, Admitted):
-            try:
-                created = await self._runs.create(admitted.run, admitted.given, room=self._room(admitted))
-            except Full as full:
-                reason = f"max_instances: {full.most} run(s) of {name} are pending or running already."
-                admitted = Declined(status=429, reason=reason)
-            else:
-                if created:
-                    log.info("run %s of %s created (%s)", run_id, name, trigger.triggered_by)
-                    if not self._concurrent_max and not cause.wait_s:  # else the agenda does, in its time
-                        await self.hint(created.run, created.revision)
-                return Started(run_id=run_id)
+        async with self._creating:
+            created = await self._create(name, trigger, run_id, cause)
+        if isinstance(created, Stored):
+            log.info("run %s of %s created (%s)", run_id, name, trigger.triggered_by)
+            if not self._concurrent_max and not cause.wait_s:  # else the agenda does, in its time
+                await self.hint(created.run, created.revision)
         # What came twice may find its pipeline changed meanwhile: what it started stays started.
-        if await self._exists(run_id):
+        if not isinstance(created, Declined) or await self._exists(run_id):
             return Started(run_id=run_id)
-        await self._note_refusal(name, trigger, cause, admitted, identity)
-        return admitted
+        await self._note_refusal(name, trigger, cause, created, identity)
+        return created
 
     async def hint(self, run: Run, revision: int = 0) -> None:
         """Say that *run* may be claimed. Losing a hint delays it until the next reconciliation, no more. *revision*: of
@@ -102,11 +96,29 @@ class Starter:
             revision=revision,
         )
         try:
-            await self._bus.publish(
-                subjects.work(run.order.kind), messages.HINT.encode(body), message_id=uuid.uuid4().hex
-            )
+            async with self._hinting:
+                subject = subjects.work(run.order.kind)
+                await self._bus.publish(subject, messages.HINT.encode(body), message_id=uuid.uuid4().hex)
         except BusError as error:
             log.warning("no hint for run %s: %s", run.id, error)
+
+    async def _create(
+        self, name: PipelineName, trigger: Trigger, run_id: RunId, cause: Cause
+    ) -> Stored | Declined | None:
+        """The new record, or why there is none; None: it is there already."""
+        try:
+            admitted = await self._admit(name, trigger, run_id, cause)
+        except UnknownPipeline as error:
+            if cause == NO_CAUSE and not await self._exists(run_id):
+                raise
+            return Declined(status=error.status, reason=str(error))
+        if isinstance(admitted, Declined):
+            return admitted
+        try:
+            return await self._runs.create(admitted.run, admitted.given, room=self._room(admitted))
+        except Full as full:
+            reason = f"max_instances: {full.most} run(s) of {name} are pending or running already."
+            return Declined(status=429, reason=reason)
 
     async def _admit(self, name: PipelineName, trigger: Trigger, run_id: RunId, cause: Cause) -> Admitted | Declined:
         entry = await self._bus.get(subjects.PIPELINES, subjects.pipeline_key(name))

@@ -1,0 +1,34 @@
+"""Creating runs with their inputs, on a real bus: whoever else is at it, and whatever a crash left behind."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from fastflow_contracts import messages, subjects
+from fastflow_contracts.run import RunInput
+from fastflow_contracts.runs import RunStore
+from fastflow_contracts.wire import Bus, Put
+from tests.support.records import a_run
+
+RUN = a_run("demo", has_input=True)
+
+
+@pytest.mark.parametrize("left", [RunInput(overrides={"A": "old"}), RunInput(overrides={"A": "new"})])
+async def test_an_input_that_a_crash_left_behind_is_no_hindrance(bus: Bus, left: RunInput) -> None:
+    """It is used if it is the same and replaced if the pipeline was changed since."""
+    given = RunInput(overrides={"A": "new"})
+    await bus.commit(subjects.RUNS, [Put(subjects.input_key(RUN.ref), messages.RUN_INPUT.encode(left), 0)])
+    runs = RunStore(bus)
+    assert await runs.create(RUN, given) is not None
+    assert await runs.input(RUN) == given
+
+
+async def test_of_many_that_create_one_run_one_does(bus: Bus) -> None:
+    """And its input is stored; who comes later changes neither, whatever he brings."""
+    given = RunInput(overrides={"A": "new"})
+    created = await asyncio.gather(*(RunStore(bus).create(RUN, given) for _ in range(20)))
+    assert sum(each is not None for each in created) == 1
+    assert await RunStore(bus).create(RUN, RunInput(overrides={"A": "later"})) is None
+    assert await RunStore(bus).input(RUN) == given
