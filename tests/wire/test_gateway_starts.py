@@ -230,13 +230,22 @@ async def test_guessing_keys_is_slowed_down(client: Client) -> None:
 
 
 async def test_keys_and_tokens_are_never_logged(client: Client, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither a webhook's key nor a login's token shows in a log line, wherever the request ends."""
+    """Neither a webhook's key nor a login's token shows in a log line, wherever the request ends, typed well or not."""
     with caplog.at_level(logging.DEBUG):
         await client.post(f"/api/webhooks/demo/{KEY}", anonymous=True)
         await client.post(f"/api/webhooks/demo/{KEY}/more", anonymous=True)
         await client.get(f"/api/webhooks/demo/{KEY}", anonymous=True)
         await client.post(f"//api//webhooks//demo/{KEY}", anonymous=True)
         await client.get(f"/login?token={KEY}", anonymous=True)
+        for nowhere in (
+            "/webhooks/demo",
+            "/demo",
+            "/API/Webhooks/demo",
+            "/api/webhook/demo",
+            "//demo//",
+            "/base/api/webhooks/demo",
+        ):
+            assert (await client.post(f"{nowhere}/{KEY}", anonymous=True)).status in (401, 404)
     assert "/api/webhooks/demo/***" in caplog.text
     assert KEY not in caplog.text
 

@@ -38,17 +38,22 @@ HEADERS: Final[Mapping[str, str]] = {
 }
 _QUIET = re.compile(r"/(healthz|readyz|metrics|static/.*)")
 _WEBHOOK = re.compile(r"(/+api/+webhooks/+[^/]*).+", re.DOTALL)
+_REST = re.compile(r"(/+[^/]*)/.*", re.DOTALL)
 
 
 @web.middleware
 async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Log and count the answer. Neither keys nor queries are logged: both may be secrets."""
+    """Log and count the answer. Neither keys nor queries are logged: both may be secrets. A path that leads nowhere may
+    be a webhook's that was not typed well, so of that only the beginning is.
+    """
     start_s = asyncio.get_running_loop().time()
     response = await handler(request)
     request.app[keys.REQUESTS][response.status] += 1
     level = logging.DEBUG if _QUIET.fullmatch(request.path) else logging.INFO
     took_ms = (asyncio.get_running_loop().time() - start_s) * 1000
-    log.log(level, "%s %s %d %.0f ms", request.method, shown_path(request.path), response.status, took_ms)
+    leads_nowhere = request.match_info.http_exception is not None
+    path = shown_path(request.path, leads_nowhere=leads_nowhere)
+    log.log(level, "%s %s %d %.0f ms", request.method, path, response.status, took_ms)
     return response
 
 
@@ -115,9 +120,12 @@ def wants_page(request: web.Request) -> bool:
     return not request.path.startswith("/api/") and "text/html" in request.headers.get("Accept", "")
 
 
-def shown_path(path: str) -> str:
+def shown_path(path: str, *, leads_nowhere: bool = False) -> str:
     """*path* without a webhook's key, on one line."""
-    return _WEBHOOK.sub(r"\1/***", path).encode("unicode_escape").decode()
+    shown = _WEBHOOK.sub(r"\1/***", path)
+    if leads_nowhere and shown == path:
+        shown = _REST.sub(r"\1/***", path)
+    return shown.encode("unicode_escape").decode()
 
 
 def _is_public(request: web.Request) -> bool:
