@@ -1,30 +1,84 @@
-"""``make bench``: run every measurement, print its table, and write all of them to ``bench/results.md``."""
+"""``make bench``: every measurement in a process of its own, one after the other, for they share the machine.
+
+``results.json`` holds what was found, ``results.md`` shows it, and the README's section on speed is that file. Both are
+written after each measurement. One that fails or takes too long costs the others nothing and is named in the table.
+``python -m bench start chain`` measures these anew and leaves the rest as it is.
+"""
 
 from __future__ import annotations
 
-import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
-from bench import burst, control_plane, idle, logs, reads, start
+import msgspec
+
+from bench.machine import facts
+from bench.report import AS_JSON
+from bench.table import HEADER, Table
 
 MEASUREMENTS = (
-    start.measure,
-    burst.measure,
-    control_plane.measure,
-    logs.measure,
-    reads.measure,
-    idle.measure,
+    *("start", "environments", "chain", "burst", "control_plane", "schedules"),
+    *("logs", "streams", "cells", "reads", "idle"),
 )
+LIMIT_S = 420.0
+"""For one of them."""
+RESULTS = Path(__file__).with_name("results.json")
 
 
-async def main() -> None:
-    """Measure one thing at a time: they share the machine."""
-    tables = []
-    for measure in MEASUREMENTS:
-        tables.append(await measure())
-        print(tables[-1], end="\n\n", flush=True)
-    Path(__file__).with_name("results.md").write_text("\n\n".join(tables) + "\n")
+class Results(msgspec.Struct):
+    """``tables`` by measurement; of one that failed, its last words are the remark."""
+
+    facts: str = ""
+    tables: dict[str, Table] = {}
+
+
+def main() -> None:
+    """Measure what the command line names, or everything."""
+    chosen = sys.argv[1:] or MEASUREMENTS
+    if unknown := set(chosen) - set(MEASUREMENTS):
+        raise SystemExit(f"There is no measurement {', '.join(unknown)}; there are {', '.join(MEASUREMENTS)}.")
+    results = msgspec.json.decode(RESULTS.read_bytes(), type=Results) if RESULTS.exists() else Results()
+    results.facts = facts()
+    for name in chosen:
+        began = time.perf_counter()
+        results.tables[name] = measure(name)
+        print(results.tables[name].text, f"\n({name}: {time.perf_counter() - began:.0f} s)\n", flush=True)
+        write(results)
+
+
+def measure(name: str) -> Table:
+    """What it found, in a session of its own so that nothing of it outlives it."""
+    command = [sys.executable, "-m", f"bench.{name}", AS_JSON]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as process:
+        try:
+            out, said = process.communicate(timeout=LIMIT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            return Table(name, (), (f"`bench.{name}` was given up after {LIMIT_S:g} s.",))
+    if process.returncode:
+        sys.stderr.write(said.decode(errors="replace"))
+        last = said.decode(errors="replace").strip().rpartition("\n")[2]
+        return Table(name, (), (f"`bench.{name}` failed: {last or f'exit code {process.returncode}'}",))
+    return msgspec.json.decode(out, type=Table)
+
+
+def write(results: Results) -> None:
+    """Both files, whole."""
+    tables = [results.tables[name] for name in MEASUREMENTS if name in results.tables]
+    remarks = [f"- {remark}" for table in tables for remark in table.remarks]
+    text = "\n".join([results.facts, "", HEADER, *(table.rows for table in tables), "", *remarks])
+    for path, data in (
+        (RESULTS.with_suffix(".md"), text.encode() + b"\n"),
+        (RESULTS, msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n"),
+    ):
+        fresh = path.with_suffix(".new")
+        fresh.write_bytes(data)
+        fresh.replace(path)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

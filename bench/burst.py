@@ -8,15 +8,14 @@ starts a resolver of its own in each of those, which costs about a tenth of the 
 from __future__ import annotations
 
 import asyncio
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-from bench.figures import HEADER, quantile, row
 from bench.installation import Installation, installation
-from bench.machine import facts
+from bench.report import report
 from bench.start import METADATA, PAUSE_S, SCRIPT, worker_image
+from bench.table import Table, Target, figure
 from fastflow_runner.settings import Settings
 
 RUNS = 50
@@ -25,12 +24,12 @@ ROUNDS = 3
 NETWORK = Settings().network
 
 
-async def measure(rounds: int = ROUNDS) -> str:
-    """Run it and return the table."""
+async def measure(rounds: int = ROUNDS) -> Table:
+    """Measure all three."""
     runs_s, shell_s, walled_s = [], [], []
     settings = {"RUNNER_SLOTS": str(SLOTS)}
     async with installation({"hello": {"main.py": SCRIPT, "pipeline.json": METADATA}}, settings=settings) as made:
-        image = await worker_image()
+        image = worker_image()
         with tempfile.TemporaryDirectory() as folder:
             Path(folder).chmod(0o755)  # the container runs as another user
             Path(folder, "main.py").write_text(SCRIPT)
@@ -41,16 +40,13 @@ async def measure(rounds: int = ROUNDS) -> str:
                 shell_s.append(await _shell(image, folder, "bridge"))
                 await asyncio.sleep(PAUSE_S)
                 walled_s.append(await _shell(image, folder, NETWORK))
-    floor = quantile(shell_s, 0.5)
-    return "\n".join(
-        [
-            f"{RUNS} at once, {SLOTS} of them at any time, {rounds} rounds; {facts()}",
-            "",
-            HEADER,
-            row("webhooks → all runs over", runs_s, floor=floor),
-            row(f"`xargs -P {SLOTS} docker run --rm` (floor)", shell_s, floor=floor),
-            row("the same on a network like that of runs", walled_s, floor=floor),
-        ]
+    return Table(
+        f"Burst: {RUNS} triggers at once, {SLOTS} runs at any time",
+        (
+            figure("webhooks → all runs over", runs_s, "s", floor=shell_s, targets=(Target("ratio", 1.0),)),
+            figure(f"floor: `xargs -P {SLOTS} docker run --rm`", shell_s, "s"),
+            figure("the same on a network like that of runs", walled_s, "s"),
+        ),
     )
 
 
@@ -83,4 +79,4 @@ async def _shell(image: str, folder: str, network: str) -> float:
 
 
 if __name__ == "__main__":
-    print(asyncio.run(measure(*(int(each) for each in sys.argv[1:2]))))
+    report(measure)

@@ -1,14 +1,13 @@
 """Everything but the work: runs in sandboxes that run nothing, through bus, scheduler and runner as three processes.
 
 How fast one trigger is claimed while nothing else happens, and how many whole runs a second are carried out while
-there is always something to do. Every write is on the disk before it is acknowledged (``sync_interval: always``).
+there is always something to do: on an empty bus, and on one with 100,000 runs of the past. Every write is on the disk
+before it is acknowledged (``sync_interval: always``); only the past is written faster.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import tempfile
 import time
 import uuid
@@ -20,8 +19,11 @@ from nats.aio.msg import Msg
 from tests.support.processes import BusServer, Service
 from tests.support.records import a_bundle, publish_pipeline
 
-from bench.figures import HEADER, row
-from bench.machine import facts
+from bench.machine import cpu_s
+from bench.reads import fill
+from bench.report import report
+from bench.table import Table, Target, figure, ms
+from fastflow.bus import embedded_bus
 from fastflow_contracts import messages, streams, subjects
 from fastflow_contracts.ids import RunId, run_id_for_key
 from fastflow_contracts.messages import TRIGGER_TYPE, Trigger
@@ -32,7 +34,8 @@ from fastflow_contracts.wire import Bus, connect
 ROUNDS = 200
 WARM_UP = 20
 AT_ONCE = 64
-LOAD_S = 20.0
+LOAD_S = 20
+PAST = 100_000
 PIPELINE = check_name("nothing")
 
 
@@ -69,10 +72,14 @@ class ControlPlane:
 
 
 @asynccontextmanager
-async def control_plane() -> AsyncIterator[ControlPlane]:
-    """A bus, a scheduler and a runner, each a process; the pipeline is there."""
+async def control_plane(past: int = 0) -> AsyncIterator[ControlPlane]:
+    """A bus with *past* runs, a scheduler and a runner, each a process; the pipeline is there."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        if past:
+            async with embedded_bus(folder / "bus", sync="2m") as url, connect(url, name="bench") as bus:
+                await streams.ensure(bus.js)
+                await fill(bus, past)
         server = BusServer(folder / "bus")
         url = await server.start()
         stack.push_async_callback(server.end)
@@ -89,38 +96,37 @@ async def control_plane() -> AsyncIterator[ControlPlane]:
             pids[name] = service.pid
         made = ControlPlane(bus, pids)
         await bus.client.subscribe(f"ff.event.run.{PIPELINE}.*", cb=made.hear)
+        for _ in range(WARM_UP):
+            await made.run()
         yield made
 
 
-async def measure(rounds: int = ROUNDS, load_s: float = LOAD_S) -> str:
-    """Run it and return the table."""
+async def measure(rounds: int = ROUNDS, past: int = PAST) -> Table:
+    """Measure both."""
     async with control_plane() as made:
-        for _ in range(WARM_UP):
-            await made.run()
         quiet = [await made.run() for _ in range(rounds)]
-        before = {name: processor_s(pid) for name, pid in made.pids.items()}
-        rates = await _loads(made, load_s)
-        used_s = {name: processor_s(pid) - before[name] for name, pid in made.pids.items()}
+        before = {name: cpu_s(pid) for name, pid in made.pids.items()}
+        rates = await _loads(made, LOAD_S)
+        used_ms = {name: 1e3 * (cpu_s(pid) - before[name]) / sum(rates) for name, pid in made.pids.items()}
+    async with control_plane(past) as made:
+        rates_late = await _loads(made, LOAD_S)
     claimed, over = zip(*quiet, strict=True)
-    return "\n".join(
-        [
-            f"Control plane, {rounds} runs one after the other; {facts()}",
-            "",
-            HEADER,
-            row("trigger → claimed", claimed),
-            row("trigger → final state", over),
-            "",
-            f"Whole runs a second, {AT_ONCE} under way at any time, each second of {load_s:g} s: median "
-            f"{sorted(rates)[len(rates) // 2]}, least {min(rates)}, most {max(rates)}. Processor time of one of them: "
-            + ", ".join(f"{name} {used * 1e3 / sum(rates):.1f} ms" for name, used in used_s.items())
-            + ".",
-        ]
+    at_least = (Target("median", 350, least=True),)
+    return Table(
+        "Control plane: sandboxes that run nothing",
+        (
+            figure("trigger → claimed", ms(claimed), "ms", targets=(Target("median", 10),)),
+            figure("trigger → final state", ms(over), "ms"),
+            figure(f"whole runs a second, {AT_ONCE} under way, each second of {LOAD_S}", rates, "/s", targets=at_least),
+            figure(f"the same after {past:,} runs", rates_late, "/s", floor=rates, targets=at_least),
+            *(figure(f"processor time of one run: {name}", [used], "ms") for name, used in used_ms.items()),
+        ),
     )
 
 
-async def _loads(made: ControlPlane, load_s: float) -> list[int]:
+async def _loads(made: ControlPlane, load_s: int) -> list[int]:
     """Runs that ended in each second."""
-    seconds = [0] * int(load_s)
+    seconds = [0] * load_s
     begun = time.perf_counter()
 
     async def one_after_the_other() -> None:
@@ -136,11 +142,5 @@ async def _loads(made: ControlPlane, load_s: float) -> list[int]:
     return seconds
 
 
-def processor_s(pid: int) -> float:
-    """Processor time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 if __name__ == "__main__":
-    print(asyncio.run(measure(*(int(each) for each in sys.argv[1:2]))))
+    report(measure)

@@ -67,7 +67,7 @@ async def installation(
             (root / name).mkdir(parents=True)
             for path, text in ({"pipeline.json": json.dumps({"webhook_key": KEY})} | dict(files)).items():
                 (root / name / path).write_text(text)
-        port = _free_port()
+        port = free_port()
         process = await asyncio.create_subprocess_exec(
             str(Path(sys.executable).parent / "fastflow"),
             *("up", str(root), "--port", str(port), "--data-dir", str(data), "--sandbox", sandbox),
@@ -105,7 +105,8 @@ async def _ready(made: Installation, process: asyncio.subprocess.Process, log: P
             await asyncio.sleep(0.1)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nobody listens at just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

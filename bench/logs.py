@@ -8,14 +8,15 @@ the bus.
 from __future__ import annotations
 
 import asyncio
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 from bench.installation import Installation, installation
-from bench.machine import facts, memory_peak_mib
+from bench.machine import memory_peak_mib
+from bench.report import report
 from bench.start import worker_image
+from bench.table import Table, Target, figure
 
 LINES = 1_000_000
 FOLLOWERS = 10
@@ -28,31 +29,25 @@ for number in range(count):
 """
 
 
-async def measure(lines: int = LINES) -> str:
-    """Run it and return the table."""
+async def measure(lines: int = LINES) -> Table:
+    """Measure one follower, ten, and the floor."""
     script = SCRIPT.replace("LINES", str(lines))
     async with installation({"flood": {"main.py": script}}) as made:
         one = await follow_all(made, lines, followers=1)
         many = await follow_all(made, lines, followers=FOLLOWERS)
         memory_mib = memory_peak_mib(made.pid)
-        floor = await docker_logs(await worker_image(), script, lines)
-    return "\n".join(
-        [
-            f"{lines:,} lines of 100 bytes, all of them checked at the follower; {facts()}",
-            "",
-            "| | seconds | lines/s | against the floor |",
-            "|---|---|---|---|",
-            _row("webhook → last line at an SSE follower", one, lines, floor),
-            _row(f"the same with {FOLLOWERS} followers, the slowest", many, lines, floor),
-            _row("`docker logs -f`, json-file (floor)", floor, lines, floor),
-            "",
-            f"Peak memory of the installation, all four services in one process: {memory_mib:.0f} MiB.",
-        ]
+        floor = await docker_logs(worker_image(), script, lines)
+    return Table(
+        f"Logs: {lines:,} lines of 100 bytes, each checked at the follower",
+        (
+            figure(
+                "webhook → last line at an SSE follower", [one], "s", floor=[floor], targets=(Target("ratio", 0.3),)
+            ),
+            figure(f"the same, the slowest of {FOLLOWERS} followers in one process", [many], "s", floor=[floor]),
+            figure("floor: `docker logs -f`, json-file", [floor], "s"),
+            figure("peak memory of all four services meanwhile", [memory_mib], "MiB"),
+        ),
     )
-
-
-def _row(name: str, seconds: float, lines: int, floor: float) -> str:
-    return f"| {name} | {seconds:.1f} | {lines / seconds:,.0f} | {seconds / floor:.2f} |"
 
 
 async def follow_all(made: Installation, lines: int, *, followers: int) -> float:
@@ -113,4 +108,4 @@ async def _docker(*arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    print(asyncio.run(measure(int(sys.argv[1]) if len(sys.argv) > 1 else LINES)))
+    report(measure)

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import aiohttp
 
-from bench.figures import quantile
 from bench.installation import TOKEN
-from bench.machine import facts, memory_mib
+from bench.machine import memory_mib
+from bench.report import report
+from bench.table import Table, Target, figure, ms
 from fastflow.bus import embedded_bus
 from fastflow_contracts import messages, subjects
 from fastflow_contracts.ids import fresh_run_id
@@ -36,8 +37,8 @@ READS = 200
 UNDER_WAY = 512
 
 
-async def measure(runs: int = RUNS) -> str:
-    """Run it and return the table."""
+async def measure(runs: int = RUNS) -> Table:
+    """Fill a bus and read it through a gateway."""
     with tempfile.TemporaryDirectory() as folder:
         async with embedded_bus(Path(folder), sync="2m") as url:
             async with connect(url, name="bench") as bus:
@@ -90,14 +91,14 @@ async def fill(bus: Bus, count: int) -> list[str]:
     return ids
 
 
-async def read(url: str, runs: int, ids: list[str]) -> str:
+async def read(url: str, runs: int, ids: list[str]) -> Table:
     """Start a gateway, wait until it is ready, read."""
     port = 18_000 + os.getpid() % 1000
     environ = os.environ | {"FASTFLOW_NATS_URL": url, "FASTFLOW_ADMIN_TOKEN": TOKEN, "FASTFLOW_PORT": str(port)}
     started = time.perf_counter()
     gateway = subprocess.Popen([sys.executable, "-m", "fastflow_gateway"], env=environ, stderr=subprocess.DEVNULL)
     base = f"http://127.0.0.1:{port}"
-    rows = []
+    figures = []
     try:
         async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}) as http:
             await _ready(http, base)
@@ -123,14 +124,16 @@ async def read(url: str, runs: int, ids: list[str]) -> str:
                         await response.read()
                         assert response.status == 200, (target, response.status)
                     samples.append(time.perf_counter() - at)
-                rows.append(f"| {name} | {quantile(samples, 0.5) * 1e3:.1f} | {quantile(samples, 0.99) * 1e3:.1f} |")
+                figures.append(figure(name, ms(samples), "ms", targets=(Target("p99", 50),)))
             size_mib = memory_mib(gateway.pid)
     finally:
         gateway.terminate()
         gateway.wait()
-    caption = f"{runs:,} runs of {PIPELINES} pipelines, {READS} reads each, one gateway; {facts()}"
-    end = f"\nReady {ready_s:.1f} s after its start; {size_mib:.0f} MiB."
-    return "\n".join([caption, "", "| | p50 ms | p99 ms |", "|---|---|---|", *rows, end])
+    figures += [
+        figure("start of the gateway → ready", [ready_s], "s"),
+        figure("its memory", [size_mib], "MiB"),
+    ]
+    return Table(f"Reads: the gateway with {runs:,} runs of {PIPELINES} pipelines", tuple(figures))
 
 
 def _day_in_the_middle(runs: int) -> str:
@@ -150,4 +153,4 @@ async def _ready(http: aiohttp.ClientSession, base: str) -> None:
 
 
 if __name__ == "__main__":
-    print(asyncio.run(measure(int(sys.argv[1]) if len(sys.argv) > 1 else RUNS)))
+    report(measure)

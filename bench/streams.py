@@ -1,0 +1,104 @@
+"""What followers cost that have nothing to follow: memory of a gateway with 1,000 open log streams of a silent run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import tempfile
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+from tests.support.processes import Service
+from tests.support.records import a_bundle, publish_pipeline
+
+from bench.installation import TOKEN, free_port
+from bench.machine import cpu_s, memory_mib
+from bench.report import report
+from bench.table import Table, Target, figure
+from fastflow.bus import embedded_bus
+from fastflow_contracts import messages, subjects
+from fastflow_contracts.ids import fresh_run_id
+from fastflow_contracts.names import check_name
+from fastflow_contracts.run import Order, Run, Running
+from fastflow_contracts.service import now
+from fastflow_contracts.streams import ensure
+from fastflow_contracts.wire import Bus, connect
+
+STREAMS = 1000
+AT_ONCE = 50
+"""Streams opened at the same time."""
+IDLE_S = 30.0
+PIPELINE = check_name("silent")
+
+
+async def measure(streams: int = STREAMS) -> Table:
+    """Open them, leave them alone, look again."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # the gateway inherits it
+    with tempfile.TemporaryDirectory() as folder:
+        async with embedded_bus(Path(folder)) as url, connect(url, name="bench") as bus:
+            await ensure(bus.js)
+            run = await _silent_run(bus)
+            async with _gateway(url) as (pid, port):
+                before_mib = memory_mib(pid)
+                room = asyncio.Semaphore(AT_ONCE)
+                writers = await asyncio.gather(*(_follow(port, run, room) for _ in range(streams)))
+                open_mib, used_s = memory_mib(pid), cpu_s(pid)
+                await asyncio.sleep(IDLE_S)
+                grown_mib, used_s = memory_mib(pid) - before_mib, cpu_s(pid) - used_s
+                for writer in writers:
+                    writer.close()
+    return Table(
+        f"Streams: one gateway, {streams:,} followers of a run that says nothing",
+        (
+            figure(f"growth of its memory, after {IDLE_S:g} s", [grown_mib], "MiB", targets=(Target("median", 100),)),
+            figure("the same, just opened", [open_mib - before_mib], "MiB"),
+            figure("processor time meanwhile, of one core", [100 * used_s / IDLE_S], "%"),
+        ),
+    )
+
+
+async def _silent_run(bus: Bus) -> Run:
+    """A run that has begun and has not printed anything."""
+    await publish_pipeline(bus, PIPELINE, a_bundle(main_py="import time; time.sleep(3600)"))
+    begun_at = now() - timedelta(minutes=1)
+    run = Run(
+        id=fresh_run_id(),
+        pipeline=PIPELINE,
+        created_at=begun_at,
+        order=Order(kind="script", bundle="b" * 64, python_version="3.11", triggered_by="api"),
+        state=Running(attempt=1, runner="r", epoch=1, claimed_at=begun_at, prepared_at=begun_at),
+        epoch=1,
+    )
+    await bus.put(subjects.RUNS, subjects.run_key(run.ref), messages.RUN.encode(run))
+    return run
+
+
+@contextlib.asynccontextmanager
+async def _gateway(url: str) -> AsyncIterator[tuple[int, int]]:
+    """Its process id and port."""
+    port = free_port()
+    settings = {"FASTFLOW_NATS_URL": url, "FASTFLOW_ADMIN_TOKEN": TOKEN, "FASTFLOW_PORT": str(port)}
+    gateway = Service("gateway", settings)
+    await gateway.start()
+    try:
+        yield gateway.pid, port
+    finally:
+        await gateway.terminate()
+
+
+async def _follow(port: int, run: Run, room: asyncio.Semaphore) -> asyncio.StreamWriter:
+    """Open a stream and wait until it is one."""
+    async with room:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = f"GET /api/runs/{run.id}/logs/stream HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+        writer.write(head.encode())
+        assert b" 200 " in await reader.readline()
+        await reader.readuntil(b"\r\n\r\n")
+    return writer
+
+
+if __name__ == "__main__":
+    report(measure)

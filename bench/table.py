@@ -1,0 +1,122 @@
+"""Figures, the targets they are held to, and how they are printed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+Unit = Literal["ms", "s", "/s", "%", "MiB", "×"]
+
+HEADER = "| | median | p95 | p99 | least – most | beside its floor | wanted |\n|---|---|---|---|---|---|---|"
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What a figure is to be: *at_most* or, if *least* says so, at least *bound*."""
+
+    of: Literal["median", "p99", "ratio"]
+    bound: float
+    least: bool = False
+
+    def is_met(self, figure: Figure) -> bool:
+        value: float | None = getattr(figure, self.of)
+        assert value is not None, self.of
+        return value >= self.bound if self.least else value <= self.bound
+
+    def words(self, unit: Unit) -> str:
+        sign = "≥" if self.least else "≤"
+        if self.of == "ratio":
+            return f"{sign} {self.bound:g} ×"
+        return f"{'p99 ' if self.of == 'p99' else ''}{sign} {shown(self.bound, unit)}"
+
+
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a table; values in its unit. A figure of one sample has nothing but its median."""
+
+    name: str
+    unit: Unit
+    samples: int
+    median: float
+    p95: float
+    p99: float
+    least: float
+    most: float
+    ratio: float | None = None
+    """Its median, in terms of the floor's."""
+    targets: tuple[Target, ...] = ()
+
+    @property
+    def row(self) -> str:
+        values = [shown(self.median, self.unit), "", "", ""]
+        if self.samples > 1:
+            values[3] = f"{shown(self.least, self.unit)} – {shown(self.most, self.unit)}"
+        if self.samples >= 20:
+            values[1] = shown(self.p95, self.unit)
+        if self.samples >= 100:
+            values[2] = shown(self.p99, self.unit)
+        ratio = "" if self.ratio is None else f"{self.ratio:.2f} ×"
+        wanted = ", ".join(target.words(self.unit) for target in self.targets)
+        if self.targets:
+            wanted += ": met" if all(target.is_met(self) for target in self.targets) else ": **missed**"
+        return f"| {' | '.join([self.name, *values, ratio, wanted])} |"
+
+
+class Table(msgspec.Struct, frozen=True):
+    """What one measurement found."""
+
+    title: str
+    figures: tuple[Figure, ...]
+    remarks: tuple[str, ...] = ()
+    """Sentences below the table."""
+
+    @property
+    def rows(self) -> str:
+        """The lines below a ``HEADER``."""
+        return "\n".join([f"| **{self.title}** | | | | | | |", *(figure.row for figure in self.figures)])
+
+    @property
+    def text(self) -> str:
+        """It alone."""
+        return "\n".join([HEADER, self.rows, *(f"\n{remark}" for remark in self.remarks)])
+
+
+def figure(
+    name: str,
+    samples: Sequence[float],
+    unit: Unit,
+    *,
+    floor: Sequence[float] | None = None,
+    targets: Sequence[Target] = (),
+) -> Figure:
+    """*samples* in *unit*, as are those of the *floor* that the ratio is against."""
+    median = quantile(samples, 0.5)
+    return Figure(
+        name=name,
+        unit=unit,
+        samples=len(samples),
+        median=median,
+        p95=quantile(samples, 0.95),
+        p99=quantile(samples, 0.99),
+        least=min(samples),
+        most=max(samples),
+        ratio=None if floor is None else median / quantile(floor, 0.5),
+        targets=tuple(targets),
+    )
+
+
+def ms(samples_s: Sequence[float]) -> list[float]:
+    """Seconds as milliseconds."""
+    return [sample * 1e3 for sample in samples_s]
+
+
+def quantile(samples: Sequence[float], share: float) -> float:
+    """The sample below which *share* of all lie; the largest for 1.0."""
+    ordered = sorted(samples)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def shown(value: float, unit: Unit) -> str:
+    """With about three digits."""
+    digits = 0 if abs(value) >= 100 or value == int(value) else 1 if abs(value) >= 10 else 2
+    return f"{value:,.{digits}f}{'' if unit in ('%', '/s') else ' '}{unit}"
