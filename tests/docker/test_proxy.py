@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,24 +19,29 @@ from fastflow_runner.image import ensure_worker_image
 from fastflow_runner.proxy.door import Door
 from fastflow_runner.proxy.rules import Ours
 from fastflow_runner.sandbox import Held, Missing, SandboxError, SandboxSpec
-from fastflow_runner.sandbox.docker import LABEL_TOKEN, DockerSandboxes
+from fastflow_runner.sandbox.docker import LABEL_SCOPE, LABEL_TOKEN, DockerSandboxes
 from tests.sandbox_contract import Place, listen
 
 pytestmark = pytest.mark.docker
 
 
 @pytest.fixture
-async def url(docker: Docker, tmp_path: Path) -> AsyncIterator[str]:
-    """A proxy that knows the worker image and no network."""
+def scope() -> str:
+    return f"test-{uuid4()}"
+
+
+@pytest.fixture
+async def url(docker: Docker, scope: str, tmp_path: Path) -> AsyncIterator[str]:
+    """A proxy of one installation that knows the worker image and no network."""
     image = await ensure_worker_image(docker, progress=lambda line: None)
-    door = Door(Ours(frozenset({image}), "none", "fastflow-store"), "/var/run/docker.sock")
+    door = Door(Ours(scope, frozenset({image}), "none", "fastflow-store"), "/var/run/docker.sock")
     async with door.open(str(tmp_path / "door")):
         yield f"unix://{tmp_path / 'door'}"
 
 
 @pytest.fixture
-async def place(docker: Docker, url: str) -> AsyncIterator[Place]:
-    sandboxes = DockerSandboxes(scope=f"test-{uuid4()}", url=url)
+async def place(docker: Docker, scope: str, url: str) -> AsyncIterator[Place]:
+    sandboxes = DockerSandboxes(scope=scope, url=url)
     image = await ensure_worker_image(docker, progress=lambda line: None)
     place = Place(sandboxes, SandboxSpec(name="", image=image))
     yield place
@@ -89,6 +96,62 @@ async def test_a_container_of_somebody_else_does_not_exist(place: Place, docker:
         assert (await stranger.show())["Id"] == shown["Id"]
     finally:
         await stranger.delete(force=True)
+
+
+async def test_a_sandbox_of_another_installation_does_not_exist(place: Place, url: str) -> None:
+    """Its label is no secret; the proxy serves one installation."""
+    theirs = DockerSandboxes(scope=f"test-{uuid4()}")
+    spec = place.spec()
+    channel = await theirs.open(spec)
+    try:
+        (held,) = await theirs.held()
+        with pytest.raises(Missing):
+            await place.sandboxes.attach(held)
+        await place.sandboxes.remove(spec.name)
+        assert await theirs.held() == (held,)
+        pretender = DockerSandboxes(scope=held.labels[LABEL_SCOPE], url=url)
+        with pytest.raises(SandboxError, match="which is test-"):
+            await pretender.held()
+        with pytest.raises(SandboxError, match=r"its fastflow.scope is test-"):
+            await pretender.open(place.spec())
+        await pretender.close()
+    finally:
+        await channel.close()
+        await theirs.remove(spec.name)
+        await theirs.close()
+
+
+async def test_an_attachment_that_is_refused_carries_no_second_request(scope: str, tmp_path: Path) -> None:
+    """A daemon that refuses one may keep the connection for HTTP: what the runner sends next would be a request that
+    nobody has read. The real one does so for reasons that the proxy leaves nobody; here is one that always does.
+    """
+    heard = bytearray()
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        first = await reader.readline()
+        if b"/json " in first:
+            shown = json.dumps({"Id": "a" * 64, "Config": {"Labels": {LABEL_SCOPE: scope}}}).encode()
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + shown)
+        else:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+            with suppress(ConnectionError):
+                heard.extend(await reader.read())
+        writer.close()
+
+    async with (
+        asyncio.timeout(20),
+        await asyncio.start_unix_server(refuse, tmp_path / "daemon"),
+        Door(Ours(scope, frozenset(), "none", "none"), str(tmp_path / "daemon")).open(str(tmp_path / "to-it")),
+    ):
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "to-it")
+        writer.write(b"POST /containers/abc/attach?stream=1 HTTP/1.1\r\n\r\nGET /containers/json HTTP/1.1\r\n\r\n")
+        assert (await reader.readline()).split()[1] == b"400"
+        writer.write(b"GET /containers/json HTTP/1.1\r\n\r\n")
+        writer.write_eof()
+        assert await reader.read() == b"Content-Length: 0\r\n\r\n"
+        writer.close()
+    assert heard == b""
 
 
 async def test_a_hostile_runner_is_told_no(place: Place, url: str) -> None:

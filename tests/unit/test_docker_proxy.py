@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from fastflow_runner.proxy.rules import Build, Denied, Ours, Request, check, plain
+from fastflow_runner.proxy.rules import Build, Denied, Ours, Passed, Request, check, plain
 from fastflow_runner.sandbox import Mount, SandboxSpec
 from fastflow_runner.sandbox.docker import LABEL_SCOPE, LABEL_TOKEN, container_config, network_config
 
 LABELS = {LABEL_SCOPE: "inst", LABEL_TOKEN: "00", "fastflow.keeper": "one"}
 BUILD = Build("fastflow-worker:abc", b"tar", {"WORKER_BASE_IMAGE": "debian"})
-OURS = Ours(frozenset({"fastflow-worker:abc"}), "fastflow", "fastflow-store", BUILD)
+OURS = Ours("inst", frozenset({"fastflow-worker:abc"}), "fastflow", "fastflow-store", BUILD)
 STORE = Mount(source="fastflow-store", target="/store")
+BUILT = '/v1.41/build?t=fastflow-worker:abc&buildargs={"WORKER_BASE_IMAGE":"debian"}'
 RUN = SandboxSpec(
     name="ff-inst-x",
     image="fastflow-worker:abc",
@@ -29,6 +30,11 @@ RUN = SandboxSpec(
 
 def post(target: str, body: Any = None) -> Request:
     return Request("POST", f"/v1.41{target}", b"" if body is None else json.dumps(body).encode())
+
+
+def ask(request: Request) -> Passed:
+    """As the door does."""
+    return check(request._replace(target=plain(request.target)), OURS)
 
 
 def create(config: Any, name: str = "ff-inst-x") -> Request:
@@ -55,22 +61,23 @@ def create(config: Any, name: str = "ff-inst-x") -> Request:
         post("/containers/abc/wait"),
         post("/containers/abc/rename?name=ff-inst-y"),
         post("/containers/abc/update", {"Memory": 5, "MemorySwap": 5, "NanoCpus": 9}),
-        Request("POST", '/v1.41/build?t=fastflow-worker:abc&buildargs={"WORKER_BASE_IMAGE":"debian"}', b"tar"),
+        Request("POST", BUILT, b"tar"),
+        Request("POST", f"{BUILT}&rm=1&forcerm=1&nocache=0&pull=0&q=0", b"tar"),
     ],
     ids=lambda request: f"{request.method} {request.target[:40]}",
 )
 def test_what_a_runner_asks_for_passes(request_: Request) -> None:
     """Every call of the Docker adapter."""
-    check(request_, OURS)
+    ask(request_)
 
 
 def test_only_a_preparer_writes_to_the_store() -> None:
     """A run has it read-only, whatever the runner says."""
     writable = [Mount(source="fastflow-store", target="/store", read_only=False)]
     spec = SandboxSpec(name="x", image=RUN.image, mounts=tuple(writable))
-    check(create(container_config(spec, LABELS), "ff-prepare-1"), OURS)
+    ask(create(container_config(spec, LABELS), "ff-prepare-1"))
     with pytest.raises(Denied, match="preparer"):
-        check(create(container_config(spec, LABELS)), OURS)
+        ask(create(container_config(spec, LABELS)))
 
 
 def in_host(**values: Any) -> Callable[[dict[str, Any]], None]:
@@ -123,6 +130,7 @@ HOSTILE = {
     "root": at_top(User="0:0"),
     "root's group": at_top(User="65532:0"),
     "no label": at_top(Labels={}),
+    "another installation's label": at_top(Labels={**LABELS, LABEL_SCOPE: "other"}),
     "another's label": at_top(Labels={**LABELS, "com.docker.compose.project": "x"}),
     "networks beside the one": at_top(NetworkingConfig={"EndpointsConfig": {"host": {}}}),
     "the same key in another case": at_top(hostconfig={"Privileged": True}),
@@ -135,7 +143,7 @@ def test_what_no_sandbox_has_is_denied(change: Callable[[dict[str, Any]], None])
     config = container_config(RUN, dict(LABELS))
     change(config)
     with pytest.raises(Denied):
-        check(create(config), OURS)
+        ask(create(config))
 
 
 @pytest.mark.parametrize(
@@ -153,7 +161,7 @@ def test_what_no_sandbox_has_is_denied(change: Callable[[dict[str, Any]], None])
 def test_a_body_that_can_be_read_in_two_ways_is_denied(body: bytes) -> None:
     """Docker takes the last of two equal keys, and any case."""
     with pytest.raises(Denied):
-        check(Request("POST", "/v1.41/containers/create?name=ff-inst-x", body), OURS)
+        ask(Request("POST", "/v1.41/containers/create?name=ff-inst-x", body))
 
 
 @pytest.mark.parametrize(
@@ -174,7 +182,41 @@ def test_a_body_that_can_be_read_in_two_ways_is_denied(body: bytes) -> None:
         post("/volumes/create", {"Name": "fastflow-store"}),
         post("/networks/create", {**network_config("fastflow", "inst"), "Driver": "host"}),
         post("/networks/create", network_config("other", "inst")),
+        post("/networks/create", network_config("fastflow", "other")),
         post("/networks/fastflow/connect", {"Container": "nats"}),
+        post(f"/networks/{'a' * 64}/connect", {"Container": "nats"}),
+        post("/containers/abc/start?checkpoint=x&checkpoint-dir=/etc"),
+        post("/containers/abc/attach?detachKeys=a"),
+        post("/containers/abc/attach/ws?stream=1"),
+        post("/containers/abc/wait?condition=removed"),
+        post("/containers/abc/copy", {"Resource": "/etc/shadow"}),
+        post("/containers/abc/resize?h=1&w=1"),
+        post("/containers/create?name=ff-inst-x&platform=linux/arm64", container_config(RUN, LABELS)),
+        post("/containers/ABC/../nats/start"),
+        post("/containers/%6eats/start"),
+        post("/containers/abc%2f..%2fnats/start"),
+        post("/Containers/create?name=ff-inst-x", container_config(RUN, LABELS)),
+        post("/containers/Create?name=ff-inst-x", container_config(RUN, LABELS)),
+        post("/containers/v1.41/create?name=ff-inst-x", container_config(RUN, LABELS)),
+        post("/v1.41/containers/create?name=ff-inst-x", container_config(RUN, LABELS)),
+        post("/containers/abc/v1.41/start"),
+        post("/images/fastflow-worker:abc/tag?repo=debian&tag=bookworm-slim"),
+        post("/images/load"),
+        post("/session"),
+        post("/grpc"),
+        post("/plugins/pull?remote=evil"),
+        post("/swarm/init", {}),
+        Request("post", "/v1.41/containers/abc/start", b""),
+        Request("HEAD", "/v1.41/containers/abc/archive?path=/", b""),
+        Request("DELETE", "/v1.41/containers/abc?force=1&v=1&link=1", b""),
+        Request("GET", "/v1.41/containers/abc/json?size=1", b""),
+        Request("GET", "/v1.41/containers/abc/logs?stdout=1", b""),
+        Request("GET", '/v1.41/containers/json?size=1&filters={"label":["fastflow.scope=inst"]}', b""),
+        Request("GET", '/v1.41/containers/json?filters={"label":["fastflow.scope=other"]}', b""),
+        Request("GET", '/v1.41/containers/json?filters={"label":["fastflow.scope=inst"],"label":[]}', b""),
+        Request("GET", '/v1.41/containers/json?filters={"label":{"fastflow.scope=inst":true}}', b""),
+        Request("GET", "/v1.41/events", b""),
+        Request("GET", "/v1.41/system/df", b""),
         Request("GET", "/v1.41/containers/json?all=1", b""),
         Request("GET", '/v1.41/containers/json?filters={"label":["x"]}', b""),
         Request("GET", "/v1.41/containers/abc/archive?path=/", b""),
@@ -189,6 +231,10 @@ def test_a_body_that_can_be_read_in_two_ways_is_denied(body: bytes) -> None:
         Request("POST", "/v1.41/build?t=fastflow-worker:abc&buildargs={}", b"tar"),
         Request("POST", '/v1.41/build?t=fastflow-worker:abc&buildargs={"WORKER_BASE_IMAGE":"debian"}', b"other"),
         Request("POST", "/v1.41/build?t=evil", b"tar"),
+        Request("POST", f"{BUILT}&pull=1", b"tar"),
+        Request("POST", f"{BUILT}&remote=http://evil", b""),
+        Request("POST", f"{BUILT}&dockerfile=other", b"tar"),
+        Request("POST", f"{BUILT}&T=evil", b"tar"),
         Request(
             "POST",
             '/build?t=fastflow-worker:abc&networkmode=host&buildargs={"WORKER_BASE_IMAGE":"debian"}',
@@ -200,7 +246,7 @@ def test_a_body_that_can_be_read_in_two_ways_is_denied(body: bytes) -> None:
 def test_what_a_runner_never_asks_is_denied(request_: Request) -> None:
     """No exec, no file copied in or out, no image pulled, nothing of anybody else."""
     with pytest.raises(Denied):
-        check(request_, OURS)
+        ask(request_)
 
 
 @pytest.mark.parametrize("target", ["/a?name=ff-x&name=nats", "http://elsewhere/a", "//elsewhere/a", "/a//b", "/a#b"])
@@ -208,3 +254,15 @@ def test_a_target_that_can_be_read_in_two_ways_is_denied(target: str) -> None:
     """We would judge one reading, and the daemon would do the other."""
     with pytest.raises(Denied):
         plain(target)
+
+
+@pytest.mark.parametrize("version", ["/v1.41", "/v1.12", "/v1.999", ""])
+def test_the_version_of_the_api_is_not_the_runners_to_choose(version: str) -> None:
+    """An older one would have its own defaults for what a request does not say, such as the host's cgroups."""
+    assert plain(f"{version}/containers/create?name=x") == "/containers/create?name=x"
+
+
+def test_what_is_read_in_one_way_is_written_in_that_way() -> None:
+    """Go drops parameters with a semicolon, and unescapes what it passes on."""
+    assert plain("/v1.41/a?x=1;y=2&z=%26%3D") == "/a?x=1%3By%3D2&z=%26%3D"
+    assert plain("/a\t\nb?x=%zz") == "/ab?x=%25zz"

@@ -11,12 +11,23 @@ from pathlib import Path
 import pytest
 
 from fastflow.bus import embedded_bus
-from fastflow_contracts import streams
+from fastflow_contracts import streams, subjects
 from fastflow_contracts.pull import Pull, feed
-from fastflow_contracts.streams import bucket_stream, ensure, verify
+from fastflow_contracts.streams import WrongTopology, bucket_stream, ensure, verify
 from fastflow_contracts.wire import Bus, Conflict, Put, Rejected, Unavailable, connect, redacted
 
 RUNS = "ff_runs"
+
+
+async def test_a_bus_keeps_the_name_it_was_given_first(bus: Bus) -> None:
+    """Two installations are not to be mixed up by a wrong address."""
+    entry = await bus.get(subjects.PIPELINES, subjects.INSTALLATION_KEY)
+    assert entry is not None
+    await ensure(bus.js, installation=entry.value.decode())
+    with pytest.raises(WrongTopology, match=f"belongs to the installation {entry.value.decode()}, not to another1"):
+        await ensure(bus.js, installation="another1")
+    with pytest.raises(WrongTopology, match="a-z and 0-9"):
+        await ensure(bus.js, installation="An-Other")
 
 
 async def test_ensure_may_be_repeated_and_then_everything_is_there(bus: Bus) -> None:

@@ -21,12 +21,13 @@ def bus() -> None:
 
 @bus.command()
 @click.option("--replicas", type=click.IntRange(1, 5), default=1, show_default=True, help="Copies of every stream.")
+@click.option("--installation", metavar="NAME", default="", help="What this bus is called; by itself something random.")
 @bus_options
-def ensure(replicas: int, url: Url) -> None:
+def ensure(replicas: int, installation: str, url: Url) -> None:
     """Make every stream, bucket and consumer as this version needs them; safe to repeat."""
 
     async def work(connection: Bus) -> None:
-        await streams.ensure(connection.js, replicas=replicas)
+        await streams.ensure(connection.js, replicas=replicas, installation=installation)
         click.echo(f"{len(streams.STREAMS)} streams and {len(streams.CONSUMERS)} consumers are ready.")
 
     talk(url(), work)

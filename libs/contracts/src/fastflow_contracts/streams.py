@@ -6,6 +6,7 @@ only ``verify``. Anything that is not declared here does not exist.
 
 from __future__ import annotations
 
+import re
 import uuid
 from contextlib import suppress
 from dataclasses import replace
@@ -51,6 +52,8 @@ NOTICES: Final = "FF_NOTICES"
 
 SCHEDULER: Final = "scheduler"
 """Durable consumer of triggers, of commands, and of changes of runs, shared by all schedulers."""
+
+_INSTALLATION: Final = re.compile("[a-z0-9]{8,64}")
 
 RUN_HISTORY: Final = 16
 RUN_AGE_S: Final = 90 * DAY_S
@@ -175,11 +178,14 @@ CONSUMERS: Final[tuple[tuple[str, ConsumerConfig], ...]] = (
 )
 
 
-async def ensure(js: JetStreamContext, *, replicas: int = 1) -> None:
+async def ensure(js: JetStreamContext, *, replicas: int = 1, installation: str = "") -> None:
     """Create what is missing and update what may be updated. Raise ``WrongTopology`` when the server refuses.
 
-    *replicas*: copies of every stream, 1 on a single server, 3 in a cluster.
+    *replicas*: copies of every stream, 1 on a single server, 3 in a cluster. *installation*: what the bus is called,
+    refused if it has another name already; empty: the name it has, or a random one.
     """
+    if installation and not _INSTALLATION.fullmatch(installation):
+        raise WrongTopology("an installation's name is 8 to 64 characters of a-z and 0-9.")
     for stream in STREAMS:
         wanted = replace(stream, num_replicas=replicas)
         assert wanted.name is not None
@@ -199,13 +205,17 @@ async def ensure(js: JetStreamContext, *, replicas: int = 1) -> None:
             raise WrongTopology(
                 f"the bus refused consumer {consumer.name} of {stream_name}: {error.description}"
             ) from error
-    await _name_installation(js)
+    await _name_installation(js, installation)
 
 
-async def _name_installation(js: JetStreamContext) -> None:
+async def _name_installation(js: JetStreamContext, wanted: str) -> None:
     key = f"$KV.{subjects.PIPELINES}.{subjects.INSTALLATION_KEY}"
+    name = (wanted or uuid.uuid4().hex).encode()
     with suppress(BadRequestError):  # it has its name already
-        await js.publish(key, uuid.uuid4().hex.encode(), headers={"Nats-Expected-Last-Subject-Sequence": "0"})
+        await js.publish(key, name, headers={"Nats-Expected-Last-Subject-Sequence": "0"})
+    stored = (await js.get_last_msg(bucket_stream(subjects.PIPELINES), key)).data or b""
+    if wanted and stored.decode() != wanted:
+        raise WrongTopology(f"this bus belongs to the installation {stored.decode()}, not to {wanted}.")
 
 
 async def verify(js: JetStreamContext) -> None:

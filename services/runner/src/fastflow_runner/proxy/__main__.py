@@ -25,6 +25,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str, Env("FASTFLOW_PROXY_LISTEN", "Where runners find it: host:port, or the path of a Unix socket.")
     ] = "127.0.0.1:2375"
     socket: Annotated[str, Env("FASTFLOW_PROXY_SOCKET", "The daemon's socket.")] = "/var/run/docker.sock"
+    installation: Annotated[
+        str, Env("FASTFLOW_INSTALLATION", "Name of the one installation that is served: `bus ensure --installation`.")
+    ] = ""
     store_volume: Annotated[str, Env("FASTFLOW_STORE_VOLUME", "As the runner's.")] = "fastflow-store"
     network: Annotated[str, Env("FASTFLOW_NETWORK", "As the runner's.")] = "fastflow"
     worker_base_image: Annotated[str, Env("WORKER_BASE_IMAGE", "As the runner's.")] = "debian:bookworm-slim"
@@ -36,13 +39,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 def ours(settings: Settings) -> Ours:
     """What the runner of the same settings asks for."""
+    mine = Ours(settings.installation, frozenset({settings.worker_image}), settings.network, settings.store_volume)
     if settings.worker_image:
-        return Ours(frozenset({settings.worker_image}), settings.network, settings.store_volume)
+        return mine
     context = worker_context(Path(settings.ca_bundle) if settings.ca_bundle else None)
     arguments = worker_arguments(settings.worker_base_image)
     reference = worker_reference(context, arguments)
     build = Build(reference, context_tar(context), arguments)
-    return Ours(frozenset({reference}), settings.network, settings.store_volume, build)
+    return mine._replace(images=frozenset({reference}), build=build)
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
@@ -56,6 +60,8 @@ def main() -> None:
     """Never returns."""
     try:
         settings = load(Settings, os.environ, also_known=names(RunnerSettings))
+        if not settings.installation:
+            raise BadSettings("FASTFLOW_INSTALLATION is to say whose containers may be asked for.")
     except BadSettings as error:
         print(error, file=sys.stderr)  # noqa: T201 - there is no log yet
         raise SystemExit(EXIT_USAGE) from None

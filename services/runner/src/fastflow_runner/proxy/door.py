@@ -84,30 +84,38 @@ class Door:
             head = await _read_head(reader)
             request = Request(head.method, plain(head.target), await _read_body(reader, head.headers))
         passed = check(request, self._ours)
-        if passed.container is not None and not await self._is_ours(passed.container):
-            # As if it were not there: the daemon's own words for a name that nobody has.
-            await _answer(writer, HTTPStatus.NOT_FOUND, f"No such container: {passed.container}")
-            return
+        if passed.container is not None:
+            container_id = await self._id_of(passed.container)
+            if container_id is None:
+                # As if it were not there: the daemon's own words for a name that nobody has.
+                await _answer(writer, HTTPStatus.NOT_FOUND, f"No such container: {passed.container}")
+                return
+            called, exactly = f"/containers/{passed.container}", f"/containers/{container_id}"
+            request = request._replace(target=request.target.replace(called, exactly, 1))
         if passed.network is not None and not await self._is_our_network(passed.network):
             await _answer(writer, HTTPStatus.NOT_FOUND, f"network {passed.network} not found")
             return
         await self._pass_on(request, passed, head.headers, reader, writer)
 
-    async def _is_ours(self, name: str) -> bool:
+    async def _id_of(self, name: str) -> str | None:
+        """The full id of a container of ours; None if there is none such."""
         if name in self._known:
-            return True
+            return name
         shown = await self._shown(f"/containers/{name}/json")
-        if shown is None or LABEL_SCOPE not in (shown["Config"]["Labels"] or {}):
-            return False
-        if name == shown["Id"]:
-            if len(self._known) >= KNOWN_MAX:
-                del self._known[next(iter(self._known))]
-            self._known[name] = None
-        return True
+        if shown is None or not self._is_labelled(shown["Config"]["Labels"]):
+            return None
+        container_id = str(shown["Id"])
+        if len(self._known) >= KNOWN_MAX:
+            del self._known[next(iter(self._known))]
+        self._known[container_id] = None
+        return container_id
 
     async def _is_our_network(self, network_id: str) -> bool:
         shown = await self._shown(f"/networks/{network_id}")
-        return shown is not None and shown["Name"] == self._ours.network and LABEL_SCOPE in (shown["Labels"] or {})
+        return shown is not None and shown["Name"] == self._ours.network and self._is_labelled(shown["Labels"])
+
+    def _is_labelled(self, labels: Mapping[str, str] | None) -> bool:
+        return (labels or {}).get(LABEL_SCOPE) == self._ours.scope
 
     async def _shown(self, path: str) -> dict[str, Any] | None:
         """What the daemon says about something; None if it has none such."""
@@ -135,16 +143,11 @@ class Door:
         try:
             back.write(_written(request, headers, upgrade=passed.is_attachment))
             await back.drain()
-            if not passed.is_attachment:
-                # Bytes that came after the request are nobody's; that the runner hung up ends the daemon's work.
-                hung_up = asyncio.create_task(_until_closed(reader), name="hung-up")
-                answering = asyncio.create_task(_pump(there, writer), name="answer")
-                try:
-                    await asyncio.wait({hung_up, answering}, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    for task in (hung_up, answering):
-                        task.cancel()
-                    await asyncio.gather(hung_up, answering, return_exceptions=True)
+            if passed.is_attachment:
+                writer.write(head := await there.readuntil(b"\r\n\r\n"))
+            # Until the daemon says that the connection is no HTTP any more, what is sent would be its next request.
+            if not passed.is_attachment or head.split(b" ", 2)[1] != b"101":
+                await _pass_answer(there, reader, writer)
                 return
             async with asyncio.TaskGroup() as group:
                 up = group.create_task(_pump(reader, back), name="to-daemon")
@@ -212,6 +215,18 @@ async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
         while data := await source.read(PIECE_BYTES):
             target.write(data)
             await target.drain()
+
+
+async def _pass_answer(there: asyncio.StreamReader, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Bytes that come after the request are nobody's; that the runner hangs up ends the daemon's work."""
+    hung_up = asyncio.create_task(_until_closed(reader), name="hung-up")
+    answering = asyncio.create_task(_pump(there, writer), name="answer")
+    try:
+        await asyncio.wait({hung_up, answering}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (hung_up, answering):
+            task.cancel()
+        await asyncio.gather(hung_up, answering, return_exceptions=True)
 
 
 async def _until_closed(reader: asyncio.StreamReader) -> None:

@@ -22,18 +22,25 @@ BUILD_BYTES_MAX: Final = 4 * 1024 * 1024
 PREPARER_PREFIX: Final = f"{PREFIX}prepare-"
 
 _VERSION: Final = re.compile(r"/v1\.\d{1,3}(?=/)")
+"""Taken away: a daemon does with an older version's request what that version did, and what that was we do not know."""
 _CONTAINER: Final = re.compile(r"/containers/(?P<id>[A-Za-z0-9][A-Za-z0-9_.-]{0,127})(?P<rest>/[a-z]+)?")
 _NETWORK: Final = re.compile(r"/networks/([0-9a-f]{64})")
 _NAME: Final = re.compile(rf"{PREFIX}[A-Za-z0-9][A-Za-z0-9_.-]{{0,100}}")
 _LABEL: Final = re.compile(r"fastflow\.[a-z]+")
 _TMPFS: Final = re.compile(r".*size=(\d{1,13}),.*")
 _READ: Final = re.compile(r"/(version|info|_ping)")
-_VERBS: Final[Mapping[str, set[str | None]]] = {
-    "GET": {"/json"},
-    "POST": {"/attach", "/start", "/update", "/rename", "/wait"},
-    "DELETE": {None},
+_CALLS: Final[Mapping[tuple[str, str], frozenset[str]]] = {
+    ("GET", "/json"): frozenset(),
+    ("POST", "/attach"): frozenset({"stream", "stdin", "stdout", "stderr", "logs"}),
+    ("POST", "/start"): frozenset(),
+    ("POST", "/update"): frozenset(),
+    ("POST", "/rename"): frozenset({"name"}),
+    ("POST", "/wait"): frozenset(),
+    ("DELETE", ""): frozenset({"force", "v"}),
 }
+"""What a runner does with a container, and the query it does it with."""
 _LIMITS: Final = {"Memory", "MemorySwap", "NanoCpus"}
+_BUILD: Final = {"rm": "1", "forcerm": "1", "nocache": "0", "pull": "0", "q": "0"}
 
 
 class Denied(Exception):
@@ -41,8 +48,9 @@ class Denied(Exception):
 
 
 class Ours(NamedTuple):
-    """What belongs to this installation."""
+    """What belongs to this installation, and its name: the scope in the labels of all that it makes."""
 
+    scope: str
     images: frozenset[str]
     network: str
     volume: str
@@ -67,7 +75,11 @@ class Request(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """It may go on, provided that *container* carries our label, and *network* too and our network's name."""
+    """It may go on, provided that *container* carries our label, and *network* too and our network's name.
+
+    To the daemon *container* is to be called by its id: what a name or the beginning of an id stands for may change
+    between the daemon's answer and the request.
+    """
 
     container: str | None = None
     network: str | None = None
@@ -75,25 +87,30 @@ class Passed(NamedTuple):
 
 
 def plain(target: str) -> str:
-    """*target* written anew. Raise ``Denied`` if the daemon could read it otherwise than we do."""
+    """*target* written anew, without the API's version. Raise ``Denied`` if the daemon could read it otherwise than we
+    do.
+    """
     parts = urlsplit(target)
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     if len(dict(pairs)) != len(pairs) or parts.scheme or parts.netloc or parts.fragment or "//" in parts.path:
         raise Denied("the request's target is ambiguous")
-    return parts.path + (f"?{urlencode(pairs)}" if pairs else "")
+    version = _VERSION.match(parts.path)
+    path = parts.path[version.end() :] if version else parts.path
+    return path + (f"?{urlencode(pairs)}" if pairs else "")
 
 
 def check(request: Request, ours: Ours) -> Passed:
     """Raise ``Denied`` unless a runner of ours would say this."""
     parts = urlsplit(request.target)
-    path = _VERSION.sub("", parts.path, count=1)
+    path = parts.path
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     call = (request.method, path)
     if call[0] in ("GET", "HEAD") and _READ.fullmatch(path):
+        _only(query)
         return Passed()
     match call:
         case ("GET", "/containers/json"):
-            return _list(query)
+            return _list(query, ours)
         case ("POST", "/containers/create"):
             return _create(query, request.body, ours)
         case ("GET", "/networks"):
@@ -105,31 +122,39 @@ def check(request: Request, ours: Ours) -> Passed:
     known = {f"/images/{image}/json" for image in ours.images}
     known.add(f"/volumes/{ours.volume}")
     if request.method == "GET" and path in known:
+        _only(query)
         return Passed()
     if request.method == "DELETE" and (found := _NETWORK.fullmatch(path)):
+        _only(query)
         return Passed(network=found[1])
     if found := _CONTAINER.fullmatch(path):
-        return _container(request, found["id"], found["rest"], query)
+        return _container(request, found["id"], found["rest"] or "", query)
     raise Denied(f"{request.method} {path} is nothing that a runner does")
 
 
-def _list(query: Mapping[str, str]) -> Passed:
-    labels = _object(query.get("filters", "{}").encode()).get("label")
-    # Docker also takes the older form of a mapping.
-    if not isinstance(labels, list) or not any(str(label).startswith(f"{LABEL_SCOPE}=") for label in labels):
-        raise Denied(f"containers are listed by the label {LABEL_SCOPE}")
+def _only(query: Mapping[str, str], *known: str) -> None:
+    if extra := query.keys() - set(known):
+        raise Denied(f"a runner does not say {', '.join(sorted(extra))} here")
+
+
+def _list(query: Mapping[str, str], ours: Ours) -> Passed:
+    _only(query, "all", "filters")
+    if _object(query.get("filters", "{}").encode()) != {"label": [f"{LABEL_SCOPE}={ours.scope}"]}:
+        raise Denied(f"containers are listed by the label {LABEL_SCOPE}, which is {ours.scope} here")
     return Passed()
 
 
 def _find_network(query: Mapping[str, str], ours: Ours) -> Passed:
+    _only(query, "filters")
     if _object(query.get("filters", "{}").encode()) != {"name": [ours.network]}:
         raise Denied("the network of runs is looked for by its name")
     return Passed()
 
 
-def _container(request: Request, name: str, verb: str | None, query: Mapping[str, str]) -> Passed:
-    if verb not in _VERBS.get(request.method, set()):
-        raise Denied(f"{request.method} {verb or ''} of a container is nothing that a runner does")
+def _container(request: Request, name: str, verb: str, query: Mapping[str, str]) -> Passed:
+    if (request.method, verb) not in _CALLS:
+        raise Denied(f"{request.method} {verb} of a container is nothing that a runner does")
+    _only(query, *_CALLS[request.method, verb])
     if verb == "/rename" and not _NAME.fullmatch(query.get("name", "")):
         raise Denied(f"a sandbox's name begins with {PREFIX}")
     if verb == "/update":
@@ -144,6 +169,7 @@ def _container(request: Request, name: str, verb: str | None, query: Mapping[str
 
 
 def _create(query: Mapping[str, str], body: bytes, ours: Ours) -> Passed:
+    _only(query, "name")
     name = query.get("name", "")
     if not _NAME.fullmatch(name):
         raise Denied(f"a sandbox's name begins with {PREFIX}")
@@ -165,8 +191,8 @@ def _create(query: Mapping[str, str], body: bytes, ours: Ours) -> Passed:
             raise Denied(f"{mount.source} is no volume of ours")
         if not mount.read_only and not name.startswith(PREPARER_PREFIX):
             raise Denied("only a preparer writes to the store")
-    if not labels.get(LABEL_SCOPE) or LABEL_TOKEN not in labels or not all(map(_LABEL.fullmatch, labels)):
-        raise Denied("a sandbox carries our labels and no others")
+    if labels.get(LABEL_SCOPE) != ours.scope or LABEL_TOKEN not in labels or not all(map(_LABEL.fullmatch, labels)):
+        raise Denied(f"a sandbox carries our labels and no others; its {LABEL_SCOPE} is {ours.scope}")
     return Passed()
 
 
@@ -205,10 +231,7 @@ def _size(options: str) -> int:
 
 
 def _create_network(body: bytes, ours: Ours) -> Passed:
-    wanted = _object(body)
-    labels = wanted.get("Labels")
-    scope = labels.get(LABEL_SCOPE) if isinstance(labels, dict) else None
-    if ours.network == "none" or wanted != network_config(ours.network, str(scope)):
+    if ours.network == "none" or _object(body) != network_config(ours.network, ours.scope):
         raise Denied("this is not the network of runs")
     return Passed()
 
@@ -219,8 +242,9 @@ def _build(query: Mapping[str, str], body: bytes, ours: Ours) -> Passed:
         raise Denied("only this version's own worker image is built")
     if _object(query.get("buildargs", "{}").encode()) != dict(build.arguments):
         raise Denied("the worker image is built with other arguments")
-    if extra := query.keys() - {"t", "buildargs", "forcerm", "rm", "nocache", "pull", "q", "encoding"}:
-        raise Denied(f"a build takes no {', '.join(sorted(extra))}")
+    _only(query, "t", "buildargs", *_BUILD)
+    if any(query.get(name, value) != value for name, value in _BUILD.items()):
+        raise Denied("the worker image is built in another way")
     return Passed()
 
 
