@@ -1,7 +1,8 @@
 """All runs that are known, newest first: filters, pages, totals. A data structure: no I/O, no clock.
 
-Bounded: beyond ``RUNS_MAX`` the oldest run that is over is forgotten. It still counts in the totals, and whoever has
-its id still finds it on the bus.
+Kept encoded: a run takes a kilobyte then, half of what its objects would; the few that are looked at are decoded
+again. Bounded: beyond ``RUNS_MAX`` the oldest run that is over is forgotten. It still counts in the totals,
+and whoever has its id still finds it on the bus.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
+from fastflow_contracts import messages
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import BadRunId, RunId, check_run_id
 from fastflow_contracts.run import Run, Status, TriggeredBy
 from fastflow_gateway.tally import Tally
 
-RUNS_MAX: Final = 20_000
+RUNS_MAX: Final = 100_000
+"""Some 100 MB."""
 
 Position: TypeAlias = tuple[int, RunId]
 """Microseconds since 1970 at which a run was created, and its id: the order of runs, oldest first."""
@@ -35,6 +38,21 @@ class Known(NamedTuple):
 
     run: Run
     revision: int
+
+
+class _Row(msgspec.Struct, frozen=True, gc=False):
+    """``Known``, with what is filtered by in the open. Unknown to the garbage collector, which would have to look at
+    every one of them.
+    """
+
+    revision: int
+    status: Status
+    triggered_by: TriggeredBy
+    encoded: bytes
+
+    @property
+    def run(self) -> Run:
+        return messages.RUN.decode(self.encoded)
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +70,7 @@ class History:
 
     def __init__(self, *, runs_max: int = RUNS_MAX) -> None:
         self._runs_max = runs_max
-        self._known: dict[RunId, Known] = {}
+        self._rows: dict[RunId, _Row] = {}
         self._order: list[Position] = []
         self._order_of: dict[str, list[Position]] = defaultdict(list)
         self._children: dict[RunId, list[Position]] = defaultdict(list)
@@ -60,7 +78,7 @@ class History:
 
     def put(self, run: Run, revision: int) -> bool:
         """True if this is news."""
-        former = self._known.get(run.id)
+        former = self._rows.get(run.id)
         if former is not None and former.revision >= revision:
             return False
         if former is None:
@@ -71,20 +89,21 @@ class History:
         else:
             self._tallies[run.pipeline].count(former.run, times=-1)
         self._tallies[run.pipeline].count(run)
-        self._known[run.id] = Known(run, revision)
-        if len(self._known) > self._runs_max:
+        self._rows[run.id] = _Row(revision, run.status, run.order.triggered_by, messages.RUN.encode(run))
+        if len(self._rows) > self._runs_max:
             self._forget_oldest()
         return True
 
     def remove(self, run_id: RunId) -> None:
         """Its record is gone."""
-        known = self._known.get(run_id)
+        known = self.get(run_id)
         if known is not None:
             self._tallies[known.run.pipeline].count(known.run, times=-1)
             self._forget(known.run)
 
     def get(self, run_id: RunId) -> Known | None:
-        return self._known.get(run_id)
+        row = self._rows.get(run_id)
+        return None if row is None else Known(row.run, row.revision)
 
     def page(self, query: Query, *, limit: int, cursor: str | None = None) -> tuple[list[Run], str | None]:
         """At most *limit* runs, newest first, and the cursor of the next page, None if this is the last."""
@@ -97,11 +116,11 @@ class History:
 
     def latest(self, pipeline: str, number: int) -> list[Run]:
         """The newest *number* runs of one pipeline, newest first."""
-        return [self._known[run_id].run for _, run_id in reversed(self._order_of.get(pipeline, [])[-number:])]
+        return [self._rows[run_id].run for _, run_id in reversed(self._order_of.get(pipeline, [])[-number:])]
 
     def children(self, parent: RunId, number: int) -> list[Run]:
         """The first *number* runs that came from *parent*, oldest first."""
-        return [self._known[run_id].run for _, run_id in self._children.get(parent, [])[:number]]
+        return [self._rows[run_id].run for _, run_id in self._children.get(parent, [])[:number]]
 
     def count(self, status: Status) -> int:
         """How many of all runs are in it."""
@@ -116,7 +135,7 @@ class History:
         return dict(self._tallies)
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._rows)
 
     def _newest_first(self, query: Query, cursor: str | None) -> Iterator[Run]:
         order = self._order if query.pipeline is None else self._order_of.get(query.pipeline, [])
@@ -125,22 +144,22 @@ class History:
         if cursor is not None:
             end = min(end, bisect_left(order, _parse_cursor(cursor)))
         for index in range(end - 1, start - 1, -1):
-            run = self._known[order[index][1]].run
-            if query.status not in (None, run.status):
+            row = self._rows[order[index][1]]
+            if query.status not in (None, row.status):
                 continue
-            if query.triggered_by not in (None, run.order.triggered_by):
+            if query.triggered_by not in (None, row.triggered_by):
                 continue
-            yield run
+            yield row.run
 
     def _forget_oldest(self) -> None:
         for _, run_id in self._order:
-            run = self._known[run_id].run
+            run = self._rows[run_id].run
             if run.is_over:
                 self._forget(run)
                 return
 
     def _forget(self, run: Run) -> None:
-        del self._known[run.id]
+        del self._rows[run.id]
         for order in (self._order, self._order_of[run.pipeline]):
             del order[bisect_left(order, _position(run))]
         parent = run.order.parent_run_id
