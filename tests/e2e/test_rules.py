@@ -111,7 +111,7 @@ def test_an_entry_that_is_off_is_listed_and_starts_by_hand_only(there: Rules) ->
 
 def test_a_window_lets_its_first_and_its_last_instant_through_and_nothing_beyond(there: Rules) -> None:
     """The start is a slot of the interval, and so is the end."""
-    start = datetime.now(UTC) + timedelta(seconds=1.5)
+    start = datetime.now(UTC) + timedelta(seconds=2)
     end = start + timedelta(seconds=2)
     window = {"schedule_start": start.isoformat(), "schedule_end": end.isoformat()}
     there.rewrite("window", schedule_interval_seconds=1, **window)
@@ -395,9 +395,8 @@ def test_a_daemon_may_be_restarted_by_cron(there: Rules) -> None:
     there.switch("restarting_by_cron.restart", on=False)
     assert (run["schedule"], run["triggered_by"]) == ("restart", "daemon_restart")
     assert run["scheduled_for"].endswith(":00Z")
-    active = [run for run in there.runs("restarting_by_cron") if not run["finished_at"]]
-    assert len(active) == 1
-    there.cancel(active[0])
+    (active,) = there.wait(lambda: [run for run in there.runs("restarting_by_cron") if not run["finished_at"]])
+    there.cancel(active)
 
 
 def test_validate_finds_all_of_it_right_and_says_what_comes_next(tmp_path: Path) -> None:
