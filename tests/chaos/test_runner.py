@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +167,27 @@ async def test_a_hint_that_died_with_its_runner_is_soon_given_to_another_one(her
     print(f"claimed {waited_s:.1f} s after the first one died")
     assert HINT_S - 1 < waited_s < REHINT_S
     (run,) = await settled(here, two, ref)
+    assert (run.status, len(run.attempts)) == (Status.SUCCESS, 1)
+
+
+@docker
+@pytest.mark.parametrize("step", ["the claim", "the environment", "the first output", "the end of the log"])
+async def test_a_runner_that_is_asked_to_stop_at_any_step_loses_nothing(here: World, step: str) -> None:
+    """Without any grace. What had begun goes on in its container, which a neighbour adopts; what had not is given back
+    at once, not when the runner is missed.
+    """
+    patience = {"FASTFLOW_LEASE_S": "3"}
+    one, two = here.runner("one", FASTFLOW_GRACE_S="0", **patience), here.runner("two", **patience)
+    scheduler = here.scheduler(**patience)
+    await scheduler.start()
+    await here.pipeline("script", "print('0')", requirements="--no-index\n")
+    ask_to_stop = partial(one.signal, signal.SIGTERM)
+    async with Tripwire(here.url, ask_to_stop, STEPS[step], "passing").url() as url:
+        await one.start(FASTFLOW_NATS_URL=url)
+        ref = await here.start("script")
+        assert await one.ended() == 0
+    await two.start()
+    (run,) = await settled(here, two, ref, lines=1)
     assert (run.status, len(run.attempts)) == (Status.SUCCESS, 1)
 
 

@@ -249,3 +249,22 @@ def test_a_start_that_cannot_be_is_explained(
     assert "Traceback" not in done.stderr
     assert done.returncode == code
     Installation(tmp_path).await_silence()
+
+
+def test_a_drained_runner_leaves_and_the_rest_stays(installation: Installation) -> None:
+    """What runs is finished; the dashboard and the schedules go on, and new runs wait for the next start."""
+    installation.add("sleeps", "import time\nprint('asleep', flush=True)\ntime.sleep(2)\n")
+    installation.start()
+    run = installation.api("/api/pipelines/sleeps/run", {})["id"]
+    installation.await_log(run, "asleep")
+    (runner,) = installation.api("/api/runners")["runners"]
+    assert installation.command("runners", "drain", runner["id"]).returncode == 0
+    installation.await_line("the runner has left")
+    assert installation.api(f"/api/runs/{run}")["status"] == "SUCCESS"
+    waiting = installation.api("/api/pipelines/sleeps/run", {})["id"]
+    assert installation.api(f"/api/runs/{waiting}")["status"] == "PENDING"
+    assert installation.api("/api/runners")["runners"] == []
+    assert installation.stop() == 0
+    installation.start()
+    installation.await_log(waiting, "asleep")
+    assert installation.stop() == 0

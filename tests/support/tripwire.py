@@ -11,14 +11,15 @@ from collections.abc import AsyncIterator, Callable
 from typing import Literal
 from urllib.parse import urlsplit
 
-Moment = Literal["before", "after"]
+Moment = Literal["before", "after", "passing"]
 READ_BYTES = 256 * 1024
 
 
 class Tripwire:
     """Springs once, when *text* passes on its way to the bus.
 
-    ``before``: the bus never gets the message. ``after``: it does, and the sender never hears that.
+    ``before``: the bus never gets the message. ``after``: it does, and the sender never hears that. ``passing``: it is
+    a process that is only told something, and goes on.
     """
 
     def __init__(self, upstream: str, spring: Callable[[], None], text: bytes, moment: Moment) -> None:
@@ -67,6 +68,8 @@ class Tripwire:
         while not self._is_cut and (data := await source.read(READ_BYTES)):
             seen += data
             if not self.sprung.is_set() and self._text in seen:
+                if self._moment == "passing":
+                    self._spring()
                 if self._moment == "before":
                     self._cut()
                     break  # of an incomplete message the bus makes nothing
@@ -79,7 +82,7 @@ class Tripwire:
 
     async def _down(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         while not self._is_cut and (data := await source.read(READ_BYTES)):
-            if self.sprung.is_set() and b"MSG " in data:
+            if self._moment == "after" and self.sprung.is_set() and b"MSG " in data:
                 self._cut()
                 break
             target.write(data)

@@ -145,16 +145,16 @@ async def drain(bus: Bus, runner_id: str) -> Presence:
     """
     key = subjects.runner_key(runner_id)
     subject, stream = f"$KV.{subjects.RUNNERS}.{key}", bucket_stream(subjects.RUNNERS)
-    known = [presence.runner for presence in await runners(bus, now=wall_clock())]
+    known = {presence.runner: presence for presence in await runners(bus, now=wall_clock())}
     if runner_id not in known:
         raise NotFound(f"there is no runner {runner_id}; there are: {', '.join(sorted(known)) or 'none'}.")
     await bus.tell(subjects.drain(runner_id), b"")
-    last: Presence | None = None
+    last = known[runner_id]
     try:
         async with asyncio.timeout(DRAIN_S), aclosing(feed(bus, stream, subject)) as batches:
             async for batch in batches:
                 for message in batch.messages:
-                    if not message.data and last is not None:
+                    if not message.data:
                         return replace(last, leaving=True, busy=0)  # it had nothing to finish and has gone
                     if message.data and (last := messages.PRESENCE.decode(message.data)).leaving:
                         return last

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ from fastflow.settings import SETTINGS
 from fastflow_contracts.permissions import User, inbox
 from fastflow_contracts.settings import load, names
 from fastflow_contracts.wire import Bus, connect
+
+log = logging.getLogger(__name__)
 
 STOP_S = 20.0
 """How long all services together may take to stop before they are cut off."""
@@ -54,7 +57,8 @@ async def run(
     """Run every part on a bus connection of its own until *stop* is set; call *ready* once all of them could work.
 
     *seeds*: the NKEY of each service's user, where the bus knows them; else *url* holds what is needed.
-    A part that fails, or ends by itself, ends them all. Raises an exception group of what went wrong.
+    A part that fails, or ends by itself, ends them all; but the runner may be told to leave. Raises an exception group
+    of what went wrong.
     """
     starting = {part.name for part in all_parts}
 
@@ -65,7 +69,7 @@ async def run(
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_run(part, url, seeds, stop, part_ready), name=part.name) for part in all_parts]
-        await _stopped(stop, tasks)
+        await stop.wait()
         for task in tasks:
             if task.get_name() in starting:
                 task.cancel()  # it may build an image for minutes, and holds nothing yet
@@ -75,20 +79,14 @@ async def run(
             raise ServiceEnded(f"{names_} did not stop within {STOP_S:.0f} s and was cut off.")
 
 
-async def _stopped(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
-    """Wait for *stop*, or for the first task to end."""
-    waiting = asyncio.create_task(stop.wait(), name="stop")
-    try:
-        await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        waiting.cancel()
-
-
 async def _run(
     part: Part, url: str, seeds: Mapping[User, str], stop: asyncio.Event, ready: Callable[[str], None]
 ) -> None:
     user = User(part.name)
     async with connect(url, name=f"fastflow-{part.name}", seed=seeds.get(user, ""), inbox=inbox(user)) as bus:
         await part.serve(part.settings, bus, stop, lambda: ready(part.name))
-    if not stop.is_set():
+    if stop.is_set():
+        return
+    if user is not User.RUNNER:
         raise ServiceEnded(f"the {part.name} ended by itself; its last log lines may say why.")
+    log.warning("the runner has left, as somebody asked for; runs wait for another one, or for the next `fastflow up`")

@@ -1,8 +1,9 @@
 """The life of a service process: settings from the environment, logging, signals, and an orderly end.
 
 A service is a coroutine ``serve(settings, bus, stop, ready)`` that opens its resources in an ``AsyncExitStack``, runs
-its loops in a ``TaskGroup``, calls ``ready`` once it could do its work, and returns soon after *stop* is set. A task
-that dies ends the process with a non-zero exit code; so does a connection that is closed for good.
+its loops in a ``TaskGroup``, calls ``ready`` once it could do its work, and returns soon after *stop* is set, or when
+it was told over the bus to leave. A task that dies ends the process with a non-zero exit code; so does a connection
+that is closed for good.
 """
 
 from __future__ import annotations
@@ -99,15 +100,15 @@ async def _wait_for_topology(bus: Bus) -> None:
         await asyncio.sleep(0.5)
 
 
-async def until_stopped(stop: asyncio.Event, bus: Bus) -> None:
-    """Return when *stop* is set; raise ``Stopped`` when the connection is closed for good before."""
-    waiting = {asyncio.ensure_future(stop.wait()), asyncio.ensure_future(bus.closed.wait())}
+async def until_stopped(*stops: asyncio.Event, bus: Bus) -> None:
+    """Return when one of *stops* is set; raise ``Stopped`` when the connection is closed for good before."""
+    waiting = {asyncio.ensure_future(event.wait()) for event in (*stops, bus.closed)}
     try:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for future in waiting:
             future.cancel()
-    if not stop.is_set():
+    if not any(stop.is_set() for stop in stops):
         raise Stopped("the connection to the bus is closed for good; the service ends.")
 
 
@@ -115,7 +116,7 @@ async def run_until(stop: asyncio.Event, work: Coroutine[Any, Any, None], *, bus
     """Run *work* until *stop* is set, then cancel it. Raises, in a group, what *work* raises, or ``Stopped``."""
     async with asyncio.TaskGroup() as group:
         task = group.create_task(work, name="work")
-        await until_stopped(stop, bus)
+        await until_stopped(stop, bus=bus)
         task.cancel()
 
 

@@ -125,7 +125,7 @@ async def serve(settings: Settings, bus: Bus, stop: asyncio.Event, ready: Callab
     async with gateway(settings, bus) as url:
         log.info("listening on %s", url)
         ready()
-        await until_stopped(stop, bus)
+        await until_stopped(stop, bus=bus)
 
 
 @contextlib.asynccontextmanager

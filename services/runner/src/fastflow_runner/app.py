@@ -44,7 +44,9 @@ async def serve(
     *,
     say: Callable[[str], None] = log.info,
 ) -> None:
-    """Run scripts until *stop* is set, then end what is under way as the settings say. *say* gets lines of progress."""
+    """Run scripts until *stop* is set, then end what is under way as the settings say; or until somebody asks this
+    runner to leave, and what it has is finished. *say* gets lines of progress.
+    """
     runner_id = settings.runner_id or re.sub(r"[^A-Za-z0-9_-]", "-", os.uname().nodename)
     entry = await bus.get(subjects.PIPELINES, subjects.INSTALLATION_KEY)
     assert entry is not None, "made with the streams"
@@ -75,27 +77,28 @@ async def serve(
                     warming = preheat(tools, default_python_version=settings.default_python_version)
                     keepers.append(group.create_task(warming, name="preheat"))
                 takers = [group.create_task(runner.take(kind), name=f"take-{kind}") for kind in _kinds(settings)]
-                keepers.append(group.create_task(_drain(bus, runner_id, runner, beacon, takers, stop), name="drain"))
+                drained = asyncio.Event()
+                draining = _drain(bus, runner_id, runner, beacon, takers, drained)
+                keepers.append(group.create_task(draining, name="drain"))
                 ready()
-                await until_stopped(stop, bus)
+                await until_stopped(stop, drained, bus=bus)
                 for taker in takers:
                     taker.cancel()
                 beacon.leave()
                 await _finish(settings, adapter, runner)
-                left = runner.busy
                 for keeper in keepers:
                     keeper.cancel()
         finally:
-            await runner.let_go()
+            left = await runner.let_go()
         if not left:
             with suppress(BusError):
                 await beacon.say_goodbye()
 
 
 async def _drain(
-    bus: Bus, runner_id: str, runner: Runner, beacon: Beacon, takers: list[asyncio.Task[None]], stop: asyncio.Event
+    bus: Bus, runner_id: str, runner: Runner, beacon: Beacon, takers: list[asyncio.Task[None]], drained: asyncio.Event
 ) -> None:
-    """Once somebody asks for it: take no more, finish what is under way however long that takes, and stop."""
+    """Once somebody asks for it: take no more, finish what is under way however long that takes, and say so."""
     async with drain_asked(bus, runner_id) as asked:
         await asked.wait()
         log.info("draining")
@@ -103,7 +106,7 @@ async def _drain(
             taker.cancel()
         beacon.leave()
         await runner.finish(None)
-    stop.set()
+    drained.set()
 
 
 async def _finish(settings: Settings, adapter: Adapter, runner: Runner) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 from fastflow_contracts import messages, streams, subjects
@@ -30,6 +30,8 @@ from fastflow_runner.tools import Tools
 log = logging.getLogger(__name__)
 
 AGAIN_S = 1.0
+LAST_WORDS_S = 5.0
+"""How long giving back may take when the runner ends."""
 
 
 class Runner:
@@ -75,7 +77,7 @@ class Runner:
             if not isinstance(run.state, Running) or AttemptId(run.id, run.state.attempt) in self._attempts:
                 continue
             if run.state.prepared_at is None:
-                await self._give_back(run, run.state)
+                await self._give_back(run, run.state, "was restarted")
             else:
                 await self._adopt(run, None)
 
@@ -133,12 +135,33 @@ class Runner:
         for attempt in self._attempts.values():
             attempt.abandon(reason)
 
-    async def let_go(self) -> None:
-        """Detach from what is still under way; its sandboxes stay for the next runner."""
+    async def let_go(self) -> int:
+        """Detach from what is still under way, and give back what had not begun.
+
+        How many stay in their sandboxes, for the next runner.
+        """
+        held = {*self._attempts, *self._claiming}
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        try:
+            async with asyncio.timeout(LAST_WORDS_S):
+                return sum([await self._is_left(attempt) for attempt in held])
+        except (TimeoutError, BusError, NoSuchRun) as error:
+            log.warning("what this runner holds could not be given back: %s", error or type(error).__name__)
+            return len(held)
+
+    async def _is_left(self, attempt: AttemptId) -> bool:
+        run = (await self._tools.runs.find(attempt.run_id)).run
+        state = run.state
+        if not isinstance(state, Running) or (state.runner, state.attempt) != (self._tools.runner, attempt.number):
+            return False
+        if state.prepared_at is not None:
+            return True
+        with suppress(Refused):  # it is another one's by now
+            await self._give_back(run, state, "was stopped")
+        return False
 
     def _spawn(self, steps: Coroutine[Any, Any, None], name: str, *, counted: bool = True) -> None:
         """Run *steps* in a place that was acquired; the place is free again when they end."""
@@ -199,8 +222,8 @@ class Runner:
         finally:
             del self._attempts[attempt.id]
 
-    async def _give_back(self, run: Run, state: Running) -> None:
-        release = Release(epoch=state.epoch, reason=f"runner {self._tools.runner} was restarted")
+    async def _give_back(self, run: Run, state: Running, why: str) -> None:
+        release = Release(epoch=state.epoch, reason=f"runner {self._tools.runner} {why}")
         changed = (await self._tools.runs.change(run.ref, release)).run
         log.info("run %s: %s: it is %s", run.id, release.reason, changed.status)
 
