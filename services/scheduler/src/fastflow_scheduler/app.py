@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 from fastflow_contracts import subjects
 from fastflow_contracts.lease import Lease
 from fastflow_contracts.runs import RunStore
 from fastflow_contracts.service import run_until
 from fastflow_contracts.streams import bucket_stream
-from fastflow_contracts.wire import Bus
+from fastflow_contracts.wire import Bus, Unavailable
 from fastflow_scheduler.admission import Defaults
 from fastflow_scheduler.agenda import Agenda
 from fastflow_scheduler.clock import Clock
@@ -34,8 +35,9 @@ async def serve(settings: Settings, bus: Bus, stop: asyncio.Event, ready: Callab
         retry_attempts=settings.retry_attempts,
     )
     lease = Lease(lease_s=settings.lease_s, fence_s=settings.fence_s)
-    if complaint := lease.complaint(copies=await bus.copies(bucket_stream(subjects.RUNNERS))):
-        log.warning("%s", complaint)
+    with suppress(Unavailable):  # a complaint can wait for the next start
+        if complaint := lease.complaint(copies=await bus.copies(bucket_stream(subjects.RUNNERS))):
+            log.warning("%s", complaint)
     runs = RunStore(bus)
     starter = Starter(bus, runs, defaults, concurrent_max=settings.concurrent_runs_max)
 
