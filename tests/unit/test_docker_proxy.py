@@ -14,7 +14,8 @@ from fastflow_runner.sandbox.docker import LABEL_SCOPE, LABEL_TOKEN, container_c
 
 LABELS = {LABEL_SCOPE: "inst", LABEL_TOKEN: "00", "fastflow.keeper": "one"}
 BUILD = Build("fastflow-worker:abc", b"tar", {"WORKER_BASE_IMAGE": "debian"})
-OURS = Ours("inst", frozenset({"fastflow-worker:abc"}), "fastflow", "fastflow-store", BUILD)
+CURRENT, FORMER = "fastflow-worker:0123456789ab", "fastflow-worker:ba9876543210"
+OURS = Ours("inst", frozenset({"fastflow-worker:abc", CURRENT}), "fastflow", "fastflow-store", BUILD)
 STORE = Mount(source="fastflow-store", target="/store")
 BUILT = '/v1.41/build?t=fastflow-worker:abc&buildargs={"WORKER_BASE_IMAGE":"debian"}'
 RUN = SandboxSpec(
@@ -50,6 +51,9 @@ def create(config: Any, name: str = "ff-inst-x") -> Request:
         Request("GET", '/v1.41/networks?filters={"name":["fastflow"]}', b""),
         Request("DELETE", f"/v1.41/networks/{'a' * 64}", b""),
         Request("GET", "/v1.41/volumes/fastflow-store", b""),
+        Request("GET", '/images/json?filters={"label":["fastflow.scope=inst"],"reference":["fastflow-worker"]}', b""),
+        Request("DELETE", f"/images/{FORMER}?force=False&noprune=False", b""),
+        Request("POST", BUILT + '&labels={"fastflow.scope":"inst"}', b"tar"),
         Request("GET", '/v1.41/containers/json?all=1&filters={"label":["fastflow.scope=inst"]}', b""),
         Request("GET", "/v1.41/containers/ff-inst-x/json", b""),
         Request("DELETE", "/v1.41/containers/ff-inst-x?force=1&v=1", b""),
@@ -228,10 +232,17 @@ def test_a_body_that_can_be_read_in_two_ways_is_denied(body: bytes) -> None:
         Request("DELETE", "/v1.41/networks/fastflow", b""),
         Request("GET", "/v1.41/images/other/json", b""),
         Request("DELETE", "/v1.41/images/fastflow-worker:abc", b""),
+        Request("DELETE", f"/v1.41/images/{CURRENT}", b""),
+        Request("DELETE", f"/v1.41/images/{FORMER}?force=true", b""),
+        Request("DELETE", "/v1.41/images/debian:bookworm-slim", b""),
+        Request("GET", "/v1.41/images/json", b""),
+        Request("GET", '/v1.41/images/json?filters={"label":["fastflow.scope=other"]}', b""),
         Request("POST", "/v1.41/build?t=fastflow-worker:abc&buildargs={}", b"tar"),
         Request("POST", '/v1.41/build?t=fastflow-worker:abc&buildargs={"WORKER_BASE_IMAGE":"debian"}', b"other"),
         Request("POST", "/v1.41/build?t=evil", b"tar"),
         Request("POST", f"{BUILT}&pull=1", b"tar"),
+        Request("POST", BUILT + '&labels={"fastflow.scope":"other"}', b"tar"),
+        Request("POST", BUILT + '&labels={"fastflow.scope":"inst","more":"x"}', b"tar"),
         Request("POST", f"{BUILT}&remote=http://evil", b""),
         Request("POST", f"{BUILT}&dockerfile=other", b"tar"),
         Request("POST", f"{BUILT}&T=evil", b"tar"),

@@ -19,11 +19,12 @@ from msgspec.structs import replace
 from fastflow_contracts.run import Run, Running
 from fastflow_runner.environments import Environments, volume_identity
 from fastflow_runner.errors import RunnerError
+from fastflow_runner.former_images import FormerImages
 from fastflow_runner.image import ensure_worker_image
 from fastflow_runner.naming import LABEL_KEEPER, AttemptId, attempt_name
 from fastflow_runner.pool import Pool
 from fastflow_runner.sandbox import Sandboxes, SandboxSpec
-from fastflow_runner.sandbox.docker import DockerSandboxes
+from fastflow_runner.sandbox.docker import LABEL_SCOPE, DockerSandboxes
 from fastflow_runner.sandbox.dummy import DummySandboxes
 from fastflow_runner.sandbox.process import ProcessSandboxes
 from fastflow_runner.settings import Settings
@@ -52,6 +53,8 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True):
     installation: str
     pool: Pool | None = None
     """Part of ``sandboxes``, to be kept filled."""
+    former_images: FormerImages | None = None
+    """To be removed now and then."""
 
     def name(self, attempt: AttemptId) -> str:
         """What the sandbox of *attempt* is called."""
@@ -123,6 +126,7 @@ async def _docker(
         progress=say,
         base_image=settings.worker_base_image,
         ca_bundle=Path(settings.ca_bundle) if settings.ca_bundle else None,
+        labels={LABEL_SCOPE: installation},
     )
     place = docker_place(
         image=image,
@@ -151,6 +155,7 @@ async def _docker(
         blank=blank,
         cell_runner=place.cell_runner,
         installation=installation,
+        former_images=None if settings.worker_image else FormerImages(docker, installation=installation, current=image),
     )
 
 

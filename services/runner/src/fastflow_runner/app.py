@@ -72,6 +72,8 @@ async def serve(
                 ]
                 if adapter.pool is not None:
                     keepers.append(group.create_task(adapter.pool.keep(), name="pool"))
+                if adapter.former_images is not None:
+                    keepers.append(group.create_task(adapter.former_images.keep(), name="former-images"))
                 await runner.recover()
                 if settings.pre_heat:
                     warming = preheat(tools, default_python_version=settings.default_python_version)

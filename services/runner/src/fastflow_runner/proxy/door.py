@@ -95,6 +95,9 @@ class Door:
         if passed.network is not None and not await self._is_our_network(passed.network):
             await _answer(writer, HTTPStatus.NOT_FOUND, f"network {passed.network} not found")
             return
+        if passed.image is not None and not await self._is_our_image(passed.image):
+            await _answer(writer, HTTPStatus.NOT_FOUND, f"No such image: {passed.image}")
+            return
         await self._pass_on(request, passed, head.headers, reader, writer)
 
     async def _id_of(self, name: str) -> str | None:
@@ -113,6 +116,10 @@ class Door:
     async def _is_our_network(self, network_id: str) -> bool:
         shown = await self._shown(f"/networks/{network_id}")
         return shown is not None and shown["Name"] == self._ours.network and self._is_labelled(shown["Labels"])
+
+    async def _is_our_image(self, reference: str) -> bool:
+        shown = await self._shown(f"/images/{reference}/json")
+        return shown is not None and self._is_labelled(shown["Config"]["Labels"])
 
     def _is_labelled(self, labels: Mapping[str, str] | None) -> bool:
         return (labels or {}).get(LABEL_SCOPE) == self._ours.scope

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from fastflow_runner.image import WORKER_REPOSITORY
 from fastflow_runner.naming import PREFIX
 from fastflow_runner.sandbox import Mount, SandboxSpec
 from fastflow_runner.sandbox.docker import LABEL_SCOPE, LABEL_TOKEN, container_config, network_config
@@ -25,6 +26,8 @@ _VERSION: Final = re.compile(r"/v1\.\d{1,3}(?=/)")
 """Taken away: a daemon does with an older version's request what that version did, and what that was we do not know."""
 _CONTAINER: Final = re.compile(r"/containers/(?P<id>[A-Za-z0-9][A-Za-z0-9_.-]{0,127})(?P<rest>/[a-z]+)?")
 _NETWORK: Final = re.compile(r"/networks/([0-9a-f]{64})")
+_FORMER: Final = re.compile(rf"/images/({WORKER_REPOSITORY}:[0-9a-f]{{12}})")
+_NO: Final = {"0", "false", "False"}
 _NAME: Final = re.compile(rf"{PREFIX}[A-Za-z0-9][A-Za-z0-9_.-]{{0,100}}")
 _LABEL: Final = re.compile(r"fastflow\.[a-z]+")
 _TMPFS: Final = re.compile(r".*size=(\d{1,13}),.*")
@@ -75,7 +78,7 @@ class Request(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """It may go on, provided that *container* carries our label, and *network* too and our network's name.
+    """It may go on, provided that *container* and *image* carry our label, and *network* too and our network's name.
 
     To the daemon *container* is to be called by its id: what a name or the beginning of an id stands for may change
     between the daemon's answer and the request.
@@ -83,6 +86,7 @@ class Passed(NamedTuple):
 
     container: str | None = None
     network: str | None = None
+    image: str | None = None
     is_attachment: bool = False
 
 
@@ -119,6 +123,13 @@ def check(request: Request, ours: Ours) -> Passed:
             return _create_network(request.body, ours)
         case ("POST", "/build"):
             return _build(query, request.body, ours)
+    if request.method == "GET" and path == "/images/json":
+        return _list_images(query, ours)
+    if request.method == "DELETE" and (found := _FORMER.fullmatch(path)) and found[1] not in ours.images:
+        _only(query, "force", "noprune")
+        if not {query.get("force", "0"), query.get("noprune", "0")} <= _NO:
+            raise Denied("an image that is used is not removed")
+        return Passed(image=found[1])
     known = {f"/images/{image}/json" for image in ours.images}
     known.add(f"/volumes/{ours.volume}")
     if request.method == "GET" and path in known:
@@ -141,6 +152,14 @@ def _list(query: Mapping[str, str], ours: Ours) -> Passed:
     _only(query, "all", "filters")
     if _object(query.get("filters", "{}").encode()) != {"label": [f"{LABEL_SCOPE}={ours.scope}"]}:
         raise Denied(f"containers are listed by the label {LABEL_SCOPE}, which is {ours.scope} here")
+    return Passed()
+
+
+def _list_images(query: Mapping[str, str], ours: Ours) -> Passed:
+    _only(query, "filters")
+    wanted = {"label": [f"{LABEL_SCOPE}={ours.scope}"], "reference": [WORKER_REPOSITORY]}
+    if _object(query.get("filters", "{}").encode()) != wanted:
+        raise Denied("of images a runner lists its own")
     return Passed()
 
 
@@ -242,7 +261,9 @@ def _build(query: Mapping[str, str], body: bytes, ours: Ours) -> Passed:
         raise Denied("only this version's own worker image is built")
     if _object(query.get("buildargs", "{}").encode()) != dict(build.arguments):
         raise Denied("the worker image is built with other arguments")
-    _only(query, "t", "buildargs", *_BUILD)
+    _only(query, "t", "buildargs", "labels", *_BUILD)
+    if _object(query.get("labels", "{}").encode()) not in ({}, {LABEL_SCOPE: ours.scope}):
+        raise Denied(f"the worker image has no label but {LABEL_SCOPE}, which is {ours.scope} here")
     if any(query.get(name, value) != value for name, value in _BUILD.items()):
         raise Denied("the worker image is built in another way")
     return Passed()
