@@ -48,10 +48,12 @@ bench: $(VENV)/.dev ## measure trigger -> first log line, beside `docker run`
 
 # Locks hold versions and hashes only: no index, no path. Neither is edited by hand; change a pyproject.toml and run this.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
-lock: $(VENV)/.installed ## resolve every pyproject.toml anew into the two locks and those of the images
+CELLS_LOCK := services/runner/src/fastflow_runner/cells/requirements.lock
+lock: $(VENV)/.installed ## resolve every pyproject.toml anew into the two locks, those of the images and of the cell runner
 	$(BIN)/$(LOCK) pyproject.toml --group build --output-file requirements.lock \
 	  $(foreach d,$(DISTRIBUTIONS),--no-emit-package $(if $(filter cli,$(d)),fastflow,fastflow-$(notdir $(d))))
 	$(BIN)/$(LOCK) --group dev --constraints requirements.lock --output-file requirements-dev.lock
+	printf 'nbclient\nnbformat\n' | $(BIN)/$(LOCK) --emit-build-options --only-binary :all: --constraints requirements-dev.lock --output-file $(CELLS_LOCK) -
 	for name in $(filter-out contracts,$(notdir $(DISTRIBUTIONS))); do \
 	  $(BIN)/$(LOCK) --constraints requirements.lock --output-file deploy/compose/locks/$$name.lock \
 	    $(foreach d,$(DISTRIBUTIONS),--no-emit-package $(if $(filter cli,$(d)),fastflow,fastflow-$(notdir $(d)))) \

@@ -15,10 +15,12 @@ OTHER_VERSION = "3.12"
 """A version of Python that is not the worker image's."""
 
 
-def make_wheel(directory: Path, name: str, version: str, source: str) -> Path:
-    """A pure wheel with one module of the package's name."""
+def make_wheel(directory: Path, name: str, version: str, source: str, **beside: str) -> Path:
+    """A pure wheel with one module of the package's name. *beside*: text of a file ``<name>.pth`` or the like, by
+    what comes after the dot.
+    """
     path = directory / f"{name}-{version}-py3-none-any.whl"
-    path.write_bytes(_wheel(name, version, source))
+    path.write_bytes(_wheel(name, version, source, beside))
     return path
 
 
@@ -59,10 +61,11 @@ def copy_interpreter(python_dir: Path) -> Path:
     return copy
 
 
-def _wheel(name: str, version: str, source: str) -> bytes:
+def _wheel(name: str, version: str, source: str, beside: dict[str, str]) -> bytes:
     info = f"{name}-{version}.dist-info"
     files = {
         f"{name}.py": source,
+        **{f"{name}.{ending}": text for ending, text in beside.items()},
         f"{info}/METADATA": _metadata(name, version),
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }

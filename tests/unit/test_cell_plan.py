@@ -9,11 +9,9 @@ from typing import Any
 import pytest
 
 from fastflow_contracts import cells, notebook
-from fastflow_runner.cells import execute
 from fastflow_runner.cells import plan as plan_module
 from fastflow_runner.cells.plan import INJECTED, BadNotebook, assignments, make_plan
 from fastflow_runner.image import worker_context
-from fastflow_runner.job import CELL_ORDERS_FILE
 from tests.support.notebooks import code, markdown, written
 
 
@@ -106,7 +104,6 @@ def test_the_cell_runner_and_the_rest_mean_the_same() -> None:
     assert (plan_module.CELLS_MAX, plan_module.FORMAT) == (notebook.CELLS_MAX, notebook.FORMAT)
     assert (plan_module.PARAMETERS_TAG, plan_module.INJECTED_TAG) == (notebook.PARAMETERS_TAG, notebook.INJECTED_TAG)
     assert plan_module.INJECTED == cells.INJECTED
-    assert execute.ORDERS_FILE == CELL_ORDERS_FILE
     files = {path.name for path in Path(plan_module.__file__).parent.glob("*.py")}
     assert {f"cells/{name}" for name in files} == {name for name in worker_context(None) if name.startswith("cells/")}
 
@@ -118,3 +115,24 @@ def test_old_and_odd_notebooks_are_refused_and_loose_ones_read() -> None:
     for text in ("{", "[]", '{"nbformat": 4}', '{"nbformat": 3}', '{"nbformat": 4, "cells": [1]}'):
         with pytest.raises(BadNotebook, match=r"main\.ipynb"):
             make_plan(text, [], {})
+
+
+@pytest.mark.parametrize(
+    ("metadata", "is_python"),
+    [
+        ({}, True),
+        ({"kernelspec": {"name": "conda-env-mine-py", "display_name": "mine", "language": "python"}}, True),
+        ({"kernelspec": {"name": "venv", "display_name": "Python (venv)"}}, True),
+        ({"kernelspec": {"name": "mine", "display_name": "My own"}, "language_info": {"name": "python"}}, True),
+        ({"kernelspec": {"name": "ir", "display_name": "R", "language": "R"}}, False),
+        ({"kernelspec": {"name": "mine", "display_name": "My own"}}, False),
+    ],
+)
+def test_any_python_kernel_is_the_pipelines_own(metadata: dict[str, Any], is_python: bool) -> None:
+    """Jupyter's name for it is a matter of whoever saved the notebook; another language is refused."""
+    text = written("1", metadata=metadata).decode()
+    if is_python:
+        assert make_plan(text, [], {}).code_cells == 1
+        return
+    with pytest.raises(BadNotebook, match="asks for the kernel '(ir|mine)'.* choose a Python kernel"):
+        make_plan(text, [], {})

@@ -1,4 +1,4 @@
-"""The two locks: complete, pinned by hash, and silent about where packages come from."""
+"""The locks: complete, pinned by hash, and silent about where packages come from."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ def locked(name: str) -> set[str]:
     return set(re.findall(r"^([a-z0-9-]+)==", (ROOT / name).read_text(), re.MULTILINE))
 
 
+def pins(name: str) -> set[str]:
+    """What a lock pins, with versions."""
+    return set(re.findall(r"^[a-z0-9-]+==[^ \\\n]+", (ROOT / name).read_text(), re.MULTILINE))
+
+
+CELL_RUNNER = "services/runner/src/fastflow_runner/cells/requirements.lock"
 IMAGES = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("deploy/compose/locks/*.lock"))]
 
 
@@ -49,8 +55,17 @@ def test_what_a_distribution_needs_is_locked() -> None:
 @pytest.mark.parametrize("name", IMAGES)
 def test_an_image_holds_what_was_tested(name: str) -> None:
     """Its pins are those of the lock that the tests run with."""
-
-    def pins(lock: str) -> set[str]:
-        return set(re.findall(r"^[a-z0-9-]+==[^ \\\n]+", (ROOT / lock).read_text(), re.MULTILINE))
-
     assert pins(name) <= pins("requirements.lock")
+
+
+def test_the_cell_runners_lock_is_whole_and_what_its_types_were_checked_with() -> None:
+    """Every package has its hashes, none is ever built, and those in the tools' lock have the same version."""
+    options, pinned = (ROOT / CELL_RUNNER).read_text().split("\n", 1)
+    assert options == "--only-binary :all:"
+    assert {"nbclient", "nbformat", "jupyter-client", "pyzmq", "traitlets"} <= locked(CELL_RUNNER)
+    assert not re.search(r"://|^-", pinned, re.MULTILINE)
+    assert len(re.findall(r"^[a-z0-9-]+==[^\\\n]+\\\n    --hash=sha256:", pinned, re.MULTILINE)) == len(
+        locked(CELL_RUNNER)
+    )
+    tools = locked("requirements-dev.lock")
+    assert {pin for pin in pins(CELL_RUNNER) if pin.split("==")[0] in tools} <= pins("requirements-dev.lock")

@@ -18,7 +18,7 @@ from fastflow_runner.store import (
     interpreter,
     passed_on,
     process_place,
-    request_of,
+    requests_of,
 )
 
 DOCKER = docker_place(
@@ -71,7 +71,7 @@ def test_uv_is_told_a_version_or_the_sandboxs_own_interpreter() -> None:
 def test_a_bundle_asks_for_its_lock_or_its_requirements(files: dict[str, bytes], expected: bytes) -> None:
     """The lock beside the requirements wins; a file that names no package is none."""
     bundle = pack({path: File(data, False) for path, data in {"main.py": b"", **files}.items()})
-    assert request_of("3.12", bundle.data) == Request("3.12", expected)
+    assert requests_of("3.12", bundle.data) == (Request("3.12", expected),)
 
 
 def test_index_settings_are_passed_on_and_nothing_else() -> None:
@@ -153,18 +153,27 @@ def test_names_are_not_paths(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("requirements", "added"),
     [
-        (b"", {"nbclient", "nbformat", "ipykernel"}),
-        (b"pandas\n# nbclient\n", {"nbclient", "nbformat", "ipykernel"}),
-        (b"pandas==2\nIPyKernel==6.29 ; python_version > '3'\n", {"nbclient", "nbformat"}),
-        (b"nbclient\nnbformat[x]>=5\nipykernel\n", set()),
+        (b"", ("ipykernel>=6",)),
+        (b"pandas\n# ipykernel\nnbclient\n", ("ipykernel>=6",)),
+        (b"pandas==2\nIPyKernel==6.29 ; python_version > '3'\n", ()),
     ],
 )
-def test_notebooks_get_what_executes_them_unless_they_name_it(requirements: bytes, added: set[str]) -> None:
+def test_a_notebook_gets_a_kernel_unless_it_names_one(requirements: bytes, added: tuple[str, ...]) -> None:
     """What the pipeline names it decides itself; its environment is another one than a script's."""
     bundle = pack({"main.ipynb": File(b""), "requirements.txt": File(requirements)})
-    request = request_of("3.12", bundle.data, "notebook")
-    assert {extra.split(">")[0] for extra in request.extras} == added
+    request, _ = requests_of("3.12", bundle.data, "notebook")
+    assert request.extras == added
     assert request.file.startswith(request.requirements)
     place = process_place(Path("/store"))
-    script = environment_key(request_of("3.12", bundle.data), place)
-    assert (environment_key(request, place) == script) == (not added)
+    (script,) = requests_of("3.12", bundle.data)
+    assert (environment_key(request, place) == environment_key(script, place)) == (not added)
+
+
+def test_the_cell_runner_has_an_environment_that_no_pipeline_decides() -> None:
+    """It is the sandbox's own interpreter with packages pinned by hash, none of them built, whatever is required."""
+    bundle = pack({"main.ipynb": File(b""), "requirements.txt": File(b"nbclient==0.5\n")})
+    _, request = requests_of("3.9", bundle.data, "notebook")
+    for place in (DOCKER, process_place(Path("/store"))):
+        assert interpreter(request, place) == place.own_python
+    assert b"--only-binary :all:" in request.file
+    assert b"\nnbclient==" in request.file

@@ -185,7 +185,7 @@ class Attempt:
                 f"`fastflow keys rotate --bind`."
             )
 
-    async def _begin(self, code: Code, ready: Prepared | None) -> Outcome:
+    async def _begin(self, code: Code, ready: tuple[Prepared, ...] | None) -> Outcome:
         """From nothing; anew, if the environment was taken away before the sandbox could hold it."""
         for _ in range(BEGINNINGS_MAX):
             prepared = ready or await self._prepare(code)
@@ -195,10 +195,11 @@ class Attempt:
             if not _found_no_environment(end):
                 break
             ready = None
-            self._tools.environments.forget(code.request)
+            for request in code.requests:
+                self._tools.environments.forget(request)
         return await self._conclude(end)
 
-    async def _begin_once(self, code: Code, prepared: Prepared) -> Exited | Vanished:
+    async def _begin_once(self, code: Code, prepared: tuple[Prepared, ...]) -> Exited | Vanished:
         channel = await self._open()
         try:
             await self._change(Prepare(epoch=self._state.epoch))
@@ -227,11 +228,9 @@ class Attempt:
         end = await self._follow(channel, session)
         return await (self._begin(code, None) if _found_no_environment(end) else self._conclude(end))
 
-    async def _prepare(self, code: Code) -> Prepared | None:
-        """Make the environment. None: the run is to be stopped first."""
-        preparing = asyncio.create_task(
-            self._tools.environments.prepare(code.request, say=self._pump.say), name=f"prepare-{self._run.id}"
-        )
+    async def _prepare(self, code: Code) -> tuple[Prepared, ...] | None:
+        """Make the environments. None: the run is to be stopped first."""
+        preparing = asyncio.create_task(self._prepare_each(code), name=f"prepare-{self._run.id}")
         stopping = asyncio.create_task(self._stop.wait(), name=f"stop-{self._run.id}")
         try:
             await asyncio.wait({preparing, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -243,6 +242,11 @@ class Attempt:
             await self._change(Release(epoch=self._state.epoch, reason=self._intent.abandoned))
             raise NotOurs(f"given back: {self._intent.abandoned}")
         return None
+
+    async def _prepare_each(self, code: Code) -> tuple[Prepared, ...]:
+        """One after the other, so that their words do not mix. Raises ``EnvironmentFailed``."""
+        prepare, say = self._tools.environments.prepare, self._pump.say
+        return tuple([await prepare(request, say=say) for request in code.requests])
 
     async def _open(self) -> Channel:
         """A sandbox of this attempt that exists already is of a former holder: ours is the higher epoch."""
@@ -379,7 +383,7 @@ class Attempt:
                 log.info("run %s: attempt %d: %s", self._run.id, self._state.attempt, changed.run.status)
             return
 
-    def _job(self, prepared: Prepared) -> Any:
+    def _job(self, prepared: tuple[Prepared, ...]) -> Any:
         return job(
             self._run,
             self._given,

@@ -1,4 +1,4 @@
-"""What a run needs before it can be claimed wisely: its code, and whether its environment stands ready. I/O."""
+"""What a run needs before it can be claimed wisely: its code, and whether its environments stand ready. I/O."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from fastflow_contracts.bundle import Bundle
 from fastflow_contracts.run import Run
 from fastflow_contracts.wire import Rejected
 from fastflow_runner.environments import Prepared
-from fastflow_runner.store import Request, request_of
+from fastflow_runner.store import Request, requests_of
 from fastflow_runner.tools import Tools
 
 
 class Code(msgspec.Struct, frozen=True):
-    """``ready``: its environment, if no preparation is needed."""
+    """``requests``: the environments it needs, its own first. ``ready``: those, if no preparation is needed."""
 
     bundle: Bundle
-    request: Request
-    ready: Prepared | None
+    requests: tuple[Request, ...]
+    ready: tuple[Prepared, ...] | None
 
 
 class NoCode(msgspec.Struct, frozen=True):
@@ -32,5 +32,6 @@ async def fetch(tools: Tools, run: Run) -> Code | NoCode:
         bundle = await tools.bundles.get(run.order.bundle)
     except Rejected as error:
         return NoCode(f"the code of this run cannot be read: {error}; sync the pipeline and start it anew")
-    request = request_of(run.order.python_version, bundle.data, run.order.kind)
-    return Code(bundle, request, tools.environments.ready(request))
+    requests = requests_of(run.order.python_version, bundle.data, run.order.kind)
+    ready = tuple(filter(None, map(tools.environments.ready, requests)))
+    return Code(bundle, requests, ready if len(ready) == len(requests) else None)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 import msgspec
 
 from fastflow_contracts.run import Run, RunInput, Running
+from fastflow_runner.cells import KERNEL_PREFIX, ORDERS_FILE
 from fastflow_runner.session import Job, JobFile
 from fastflow_runner.store import Prepared
 
@@ -15,8 +16,6 @@ SAMPLE_S = 1.0
 GRACE_S = 10.0
 """Between SIGTERM and SIGKILL."""
 EVENT_FILE = "FASTFLOW_EVENT_FILE"
-CELL_ORDERS_FILE = "FASTFLOW_CELL_ORDERS"
-"""For the cell runner only, which reads and removes it: see ``cells``."""
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -25,24 +24,33 @@ def job(
     given: RunInput,
     secrets: Mapping[str, str],
     *,
-    prepared: Prepared,
+    prepared: Sequence[Prepared],
     cell_runner: str,
     dead_after_s: float,
 ) -> Job:
-    """The job of *run*, which must be running. *prepared*: its environment. *cell_runner*: path of ``cells``."""
+    """The job of *run*, which must be running. *prepared*: the environments it needs, its own first. *cell_runner*:
+    the path of ``cells`` inside the sandbox.
+    """
     assert isinstance(run.state, Running)
-    is_notebook = run.order.kind == "notebook"
-    files: tuple[JobFile, ...] = (
-        () if given.event is None else (JobFile(env=EVENT_FILE, name="event", data=given.event),)
-    )
-    if is_notebook:
-        files += (JobFile(env=CELL_ORDERS_FILE, name="cells.json", data=cell_orders(run, given, secrets)),)
+    python = prepared[0].python
+    env = environment(run, given, secrets, python=python)
+    argv: tuple[str, ...] = ("{python}", "-u", "main.py")
+    files: tuple[JobFile, ...] = ()
+    if given.event is not None:
+        files = (JobFile(env=EVENT_FILE, name="event", data=given.event),)
+        env.pop(EVENT_FILE, None)
+    if is_notebook := run.order.kind == "notebook":
+        assert python is not None, "a kernel needs packages"
+        orders = cell_orders(run, given, secrets, python=python)
+        argv, python = ("{python}", "-I", cell_runner), prepared[1].python
+        env = {f"{KERNEL_PREFIX}{name}": value for name, value in env.items()}
+        files += (JobFile(env=ORDERS_FILE, name="cells.json", data=orders),)
     return Job(
-        argv=("{python}", "-I", cell_runner) if is_notebook else ("{python}", "-u", "main.py"),
+        argv=argv,
         cwd=run.pipeline,
-        python=prepared.python,
-        holds=() if prepared.hold is None else (prepared.hold,),
-        env=environment(run, given, secrets, python=prepared.python),
+        python=python,
+        holds=tuple(each.hold for each in prepared if each.hold is not None),
+        env=env,
         files=files,
         timeout_s=run.order.limits.timeout_s,
         grace_s=GRACE_S,
@@ -53,9 +61,12 @@ def job(
     )
 
 
-def cell_orders(run: Run, given: RunInput, secrets: Mapping[str, str]) -> bytes:
-    """What the cell runner is told besides the notebook, as JSON. Of secrets only the variables' names."""
+def cell_orders(run: Run, given: RunInput, secrets: Mapping[str, str], *, python: str) -> bytes:
+    """What the cell runner is told besides the notebook, as JSON. *python*: the kernel's. Of secrets only the names of
+    their variables.
+    """
     orders = {
+        "python": python,
         "parameters": {name: given.overrides[name] for name in run.order.parameter_names},
         "cells": run.order.cells,
         "secrets": sorted(secrets),

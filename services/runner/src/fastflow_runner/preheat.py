@@ -15,7 +15,7 @@ from fastflow_contracts.messages import Version
 from fastflow_contracts.pull import feed
 from fastflow_contracts.wire import BusError
 from fastflow_runner.environments import EnvironmentFailed
-from fastflow_runner.store import request_of
+from fastflow_runner.store import requests_of
 from fastflow_runner.tools import Tools
 
 log = logging.getLogger(__name__)
@@ -42,10 +42,10 @@ async def _prepare(tools: Tools, name: str, live: Version, default_python_versio
     try:
         bundle = await tools.bundles.get(live.bundle)
         version = live.spec.python_version or default_python_version
-        request = request_of(version, bundle.data, live.spec.type)
-        if tools.environments.ready(request) is None:
-            prepared = await tools.environments.prepare(request, say=_unheard)
-            log.info("the environment of %s stands ready after %.1f s", name, prepared.seconds)
+        for request in requests_of(version, bundle.data, live.spec.type):
+            if tools.environments.ready(request) is None:
+                prepared = await tools.environments.prepare(request, say=_unheard)
+                log.info("an environment of %s stands ready after %.1f s", name, prepared.seconds)
     except (BusError, EnvironmentFailed) as error:
         log.info("the environment of %s is not ready ahead of its first run: %s", name, error)
 

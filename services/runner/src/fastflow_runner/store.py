@@ -33,12 +33,8 @@ STORE_PATH: Final = "/store"
 
 _RECIPE: Final = "1"  # to be raised when ``prepare`` makes environments that differ from those it made before
 _REQUIREMENTS: Final = ("requirements.txt.lock", "requirements.txt")
-_NOTEBOOK_PACKAGES: Final = {
-    "nbclient": "nbclient>=0.8,!=0.10.3",
-    "nbformat": "nbformat>=5.7",
-    "ipykernel": "ipykernel>=6",
-}
-"""What the cell runner needs of an environment."""
+_KERNEL: Final = "ipykernel>=6"
+"""What a notebook needs of its own environment."""
 _NAMED: Final = re.compile(rb"^\s*([A-Za-z0-9][A-Za-z0-9._-]*)", re.MULTILINE)
 _PASSED_ON: Final = frozenset(
     (
@@ -57,7 +53,7 @@ class Request(msgspec.Struct, frozen=True):
     """What an environment is to hold."""
 
     python_version: str
-    """Such as ``3.12`` or ``3.12.4``."""
+    """Such as ``3.12`` or ``3.12.4``; empty: the sandbox's own."""
     requirements: bytes = b""
     """A requirements file; empty: no packages."""
     extras: tuple[str, ...] = ()
@@ -82,6 +78,10 @@ class Prepared(msgspec.Struct, frozen=True):
     """What keeps it there while a run uses it."""
     seconds: float = 0.0
     """How long it took."""
+
+
+CELL_RUNNER: Final = Request("", (Path(cells.__file__).parent / "requirements.lock").read_bytes())
+"""The environment of the cell runner: ours, whatever the pipeline's own holds."""
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,26 +161,23 @@ def process_place(directory: Path) -> Place:
     )
 
 
-def request_of(python_version: str, bundle: bytes, kind: Kind = "script") -> Request:
-    """What the code in *bundle* needs: its lock if there is one, else its requirements. For a notebook also what
-    executes it, unless that is among them.
+def requests_of(python_version: str, bundle: bytes, kind: Kind = "script") -> tuple[Request, ...]:
+    """The environments that the code in *bundle* needs. First its own: its lock if there is one, else its requirements,
+    and the kernel of a notebook unless that is among them. For a notebook then the cell runner's.
     """
     names = {entry.path for entry in listing(bundle)}
     found = next((name for name in _REQUIREMENTS if name in names), None)
     text = read_file(bundle, found) if found else b""
-    extras = () if kind == "script" else notebook_extras(text)
-    return Request(python_version, text if _names_packages(text) else b"", extras)
-
-
-def notebook_extras(requirements: bytes) -> tuple[str, ...]:
-    """What a notebook needs and *requirements* do not name; what they name they decide."""
-    named = {re.sub(rb"[-_.]+", b"-", name).lower().decode() for name in _NAMED.findall(requirements)}
-    return tuple(extra for name, extra in _NOTEBOOK_PACKAGES.items() if name not in named)
+    packages = text if _names_packages(text) else b""
+    if kind == "script":
+        return (Request(python_version, packages),)
+    named = {re.sub(rb"[-_.]+", b"-", name).lower().decode() for name in _NAMED.findall(text)}
+    return (Request(python_version, packages, () if "ipykernel" in named else (_KERNEL,)), CELL_RUNNER)
 
 
 def interpreter(request: Request, place: Place) -> str:
     """What uv is told: a version to find or to fetch, or the path of the sandbox's own interpreter."""
-    return place.own_python if request.python_version == place.own_version else request.python_version
+    return place.own_python if request.python_version in ("", place.own_version) else request.python_version
 
 
 def environment_key(request: Request, place: Place) -> EnvironmentKey | None:

@@ -34,8 +34,9 @@ RUN groupadd --gid 65532 fastflow \
 COPY supervisor.py /opt/fastflow/
 COPY prepare/ /opt/fastflow/prepare/
 COPY cells/ /opt/fastflow/cells/
-# Compiled, the supervisor is up some milliseconds earlier.
-RUN python3 -I -S -m compileall -q -b /opt/fastflow/supervisor.py
+# Compiled, the supervisor is up some milliseconds earlier, and so is the cell runner.
+RUN python3 -I -S -m compileall -q -b /opt/fastflow/supervisor.py \
+ && python3 -I -S -m compileall -q /opt/fastflow/cells
 USER 65532:65532
 WORKDIR /work
 ENTRYPOINT ["/usr/bin/python3", "-I", "-S", "/opt/fastflow/supervisor.pyc"]

@@ -9,16 +9,16 @@ import logging
 import os
 import signal
 import warnings
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from . import KERNEL_PREFIX, ORDERS_FILE
 from .masking import Masker
 from .plan import INJECTED, BadNotebook, Plan, Step, make_plan
 from .report import STDERR, Report
 
 EVENTS_FD = "FASTFLOW_CELL_EVENTS_FD"
-ORDERS_FILE = "FASTFLOW_CELL_ORDERS"
-"""Names the file with what the runner has to say: parameters, cells, names of secret variables."""
 NOTEBOOK = "main.ipynb"
 STOPPED_EXIT_CODE = 128 + signal.SIGTERM
 _PR_SET_DUMPABLE = 4
@@ -31,12 +31,13 @@ def main() -> int:
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)  # nbclient says there what is told here
     orders = _take_orders()
-    secrets = [os.environ[name] for name in orders["secrets"] if name in os.environ]
+    env = _kernel_environment(os.environ)
+    secrets = [env[name] for name in orders["secrets"] if name in env]
     report = Report(events, Masker(secrets))
     try:
         with open(NOTEBOOK, encoding="utf-8") as file:
             plan = make_plan(file.read(), orders["cells"], orders["parameters"])
-        return asyncio.run(_execute(plan, report))
+        return asyncio.run(_execute(plan, report, orders["python"], env))
     except (BadNotebook, UnicodeDecodeError, OSError) as error:
         report.log(str(error), STDERR)
         return 1
@@ -59,16 +60,24 @@ def _take_orders() -> Any:
     return orders
 
 
-async def _execute(plan: Plan, report: Report) -> int:
+def _kernel_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The run's variables on top of the sandbox's own."""
+    given = {
+        name.removeprefix(KERNEL_PREFIX): value for name, value in environ.items() if name.startswith(KERNEL_PREFIX)
+    }
+    return {name: value for name, value in environ.items() if not name.startswith(KERNEL_PREFIX)} | given
+
+
+async def _execute(plan: Plan, report: Report, python: str, env: Mapping[str, str]) -> int:
     # After the orders: importing Jupyter takes a while, and a bad notebook needs none of it.
-    from .kernel import CannotStart, Kernel
+    from .kernel import KERNEL, CannotStart, Kernel
 
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    kernel = Kernel(plan.document, report, os.environ)
+    kernel = Kernel(plan.document, report, python, env)
     try:
         await kernel.start()
-        report.opened(kernel.name, plan.code_cells)
+        report.opened(KERNEL, plan.code_cells)
         _introduce(plan, report)
         for step in plan.steps:
             if stopping.is_set() or not await _cell(kernel, step, plan.code_cells, report, stopping):

@@ -10,26 +10,23 @@ from typing import Any, NamedTuple
 
 import nbformat
 import zmq.asyncio
-from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionComplete, CellExecutionError, DeadKernelError
 from nbclient.util import ensure_async
 
-from .plan import BadNotebook, Step
+from . import launch
+from .plan import Step
 from .report import Report
 
 INTERRUPT_S = 5.0
 """What a cell gets to end itself, with KeyboardInterrupt, before its kernel is killed."""
-LAST_OUTPUTS_S = 60
-"""How long the outputs of a cell that has ended may take to arrive."""
-FLUSH_S = 0.05
-_SETUP = f"""exec('''
-import sys
-for stream in (sys.stdout, sys.stderr):
-    if hasattr(stream, "flush_interval"):
-        stream.flush_interval = {FLUSH_S}
-''', {{}})"""
+NEVER_S = 10**9
+"""The outputs of a cell that has ended may take as long as it takes to pass them on."""
+AHEAD_MESSAGES_MAX = 10
+"""What arrives before it is taken; then the kernel waits (``launch``)."""
+KERNEL = "python3"
 _NO_STDIN = "nobody is there to answer input() in a pipeline; use parameters or environment variables instead"
 
 
@@ -48,10 +45,37 @@ class CannotStart(Exception):
     """There is no kernel; the message says why."""
 
 
+class _Manager(AsyncKernelManager):
+    """Knows our own way to start a kernel, and reads none that lie about."""
+
+    python = ""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        argv = [self.python, launch.__file__, "-f", "{connection_file}"]
+        return KernelSpec(argv=argv, display_name="Python 3", language="python")
+
+    def client(self, **kwargs: Any) -> Any:
+        return super().client(context=self.context, **kwargs)  # else it makes one, without our bounds
+
+
 class _Client(NotebookClient):
     """Passes on what the kernel shows instead of keeping it."""
 
     report: Report
+
+    async def _async_poll_output_msg(self, parent_msg_id: str, cell: Any, cell_index: int) -> None:
+        assert self.kc is not None
+        while True:
+            message = await ensure_async(self.kc.iopub_channel.get_msg(timeout=None))
+            if message["parent_header"].get("msg_id") == parent_msg_id:
+                try:
+                    self.process_message(message, cell, cell_index)
+                except CellExecutionComplete:
+                    return
+            elif message["msg_type"] in ("stream", "display_data", "update_display_data"):
+                # A thread that an earlier cell has left behind: it is shown where it happens.
+                self._pass_on(message["msg_type"], message["content"])
 
     def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> None:
         kind, content = msg["msg_type"], msg["content"]
@@ -88,18 +112,19 @@ class _Client(NotebookClient):
 class Kernel:
     """The kernel of one notebook. ``is_alive`` is False before ``start`` and after its death."""
 
-    def __init__(self, document: dict[str, Any], report: Report, env: Mapping[str, str]) -> None:
+    def __init__(self, document: dict[str, Any], report: Report, python: str, env: Mapping[str, str]) -> None:
+        """*python*: the interpreter that it runs on. *env*: all of its variables."""
         self._report = report
         self._env = dict(env)
-        self.name = kernel_name(document.get("metadata") or {})
+        self._python = python
         self._client = _Client(
             nbformat.from_dict(document),  # type: ignore[no-untyped-call]
-            kernel_name=self.name,
-            iopub_timeout=LAST_OUTPUTS_S,
+            kernel_name=KERNEL,
+            iopub_timeout=NEVER_S,
             resources={"metadata": {"path": os.getcwd()}},
         )
         self._client.report = report
-        self._manager: AsyncKernelManager | None = None
+        self._manager: _Manager | None = None
         self._starts = 0
         self.is_alive = False
 
@@ -110,18 +135,15 @@ class Kernel:
         # A socket of our own directory instead of a port that somebody else may take first. Relative, because paths
         # of sockets are short; the kernel starts in this very directory.
         context = zmq.asyncio.Context()
-        context.rcvhwm = 0  # what was shown must not be lost because much was shown
-        self._manager = AsyncKernelManager(
-            kernel_name=self.name, transport="ipc", ip=f"../.kernel-{self._starts}", context=context
-        )
+        context.rcvhwm = AHEAD_MESSAGES_MAX
+        self._manager = _Manager(kernel_name=KERNEL, transport="ipc", ip=f"../.kernel-{self._starts}", context=context)
+        self._manager.python = self._python
         client.km, client.kc = self._manager, None
         try:
             await client.async_start_new_kernel(env=self._env)
-            kc = await client.async_start_new_kernel_client()
+            await client.async_start_new_kernel_client()
         except Exception as error:  # nbclient and jupyter_client raise RuntimeError and whatever starting raised
-            raise CannotStart(f"The kernel {self.name} does not start: {error}") from error
-        if self.name.startswith("python"):
-            kc.execute(_SETUP, silent=True, store_history=False)
+            raise CannotStart(f"The kernel does not start: {error}") from error
         self.is_alive = True
 
     async def execute(self, step: Step, stopping: asyncio.Event) -> tuple[Failure | None, int | None]:
@@ -192,24 +214,3 @@ class Kernel:
         if code is not None and code < 0:
             return f"the kernel was killed by signal {-code}"
         return "the kernel died" if code is None else f"the kernel ended with exit code {code}"
-
-
-def kernel_name(metadata: Mapping[str, Any]) -> str:
-    """The kernel to use. Whatever a Python notebook calls its kernel, it gets the environment's own interpreter.
-
-    Raises ``BadNotebook`` if it needs one that the environment does not have.
-    """
-    spec = metadata.get("kernelspec") or {}
-    name = str(spec.get("name") or "python3")
-    language = str(spec.get("language") or (metadata.get("language_info") or {}).get("name") or "")
-    words = language or f"{name} {spec.get('display_name') or ''}"
-    if "python" in words.lower():
-        return "python3"
-    try:
-        KernelSpecManager().get_kernel_spec(name)
-    except NoSuchKernel:
-        raise BadNotebook(
-            f"main.ipynb asks for the kernel {name!r}{f' ({language})' if language else ''}, which its environment "
-            "does not have; choose a Python kernel and save it, or add the kernel's package to requirements.txt."
-        ) from None
-    return name

@@ -54,6 +54,7 @@ class Plan(NamedTuple):
 def make_plan(text: str, retries: Sequence[Mapping[str, Any]], parameters: Mapping[str, str]) -> Plan:
     """Plan the notebook *text*. *retries*: the pipeline's ``cells``. Raises ``BadNotebook``."""
     document = read(text)
+    check_language(document)
     cells, notes = document["cells"], []
     tagged = _first_with_tag(cells, PARAMETERS_TAG)
     if parameters and tagged is not None:
@@ -101,6 +102,20 @@ def read(text: str) -> dict[str, Any]:
         cell["source"] = _joined(cell.get("source"))
         cell["metadata"] = cell.get("metadata") or {}
     return {**document, "cells": cells}
+
+
+def check_language(document: Mapping[str, Any]) -> None:
+    """Whatever a Python notebook calls its kernel, it gets the pipeline's own interpreter. Raises ``BadNotebook``."""
+    metadata = document.get("metadata") or {}
+    spec = metadata.get("kernelspec") or {}
+    name = str(spec.get("name") or "python3")
+    language = str(spec.get("language") or (metadata.get("language_info") or {}).get("name") or "")
+    words = language or f"{name} {spec.get('display_name') or ''}"
+    if "python" not in words.lower():
+        raise BadNotebook(
+            f"main.ipynb asks for the kernel {name!r}{f' ({language})' if language else ''}, and pipelines are Python: "
+            "choose a Python kernel and save it."
+        )
 
 
 def assignments(parameters: Mapping[str, str], defaults_source: str) -> str:

@@ -1,0 +1,122 @@
+"""The cell runner as a process with a real kernel, and nobody or somebody at the other end of its pipes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from fastflow_contracts.cells import EVENT, CellEvent, Noted, Wrote
+from fastflow_runner import cells
+from fastflow_runner.cells.report import WROTE_CHARACTERS_MAX
+from tests.support.notebooks import only, statuses, text_of, written
+
+READ_BYTES = 256 * 1024
+STILL_S = 1.5
+"""After this long without progress a cell is taken to wait."""
+AHEAD_BYTES_MAX = 30_000_000
+"""What may lie between ``print`` and a reader: messages, their sockets, and the pipe."""
+LINE = 10_000
+FLOOD = (
+    "import os\nfor number in range({lines}):\n    print('%09d' % number, 'x' * ({line} - 11))\n"
+    "    if number % 10 == 9:\n        open('progress', 'w').write(str(number))\n"
+)
+
+
+class Running(NamedTuple):
+    """A cell runner at work: its output, its events, and the directory it works in."""
+
+    process: asyncio.subprocess.Process
+    events: int
+    directory: Path
+
+    async def progress(self) -> int:
+        """How many lines the cell has written by the time at which it goes no further."""
+        seen, last_at, loop = -1, 0.0, asyncio.get_running_loop()
+        while seen < 0 or loop.time() - last_at < STILL_S:
+            now = self.directory / "progress"
+            number = int(now.read_text() or 0) if now.exists() else -1
+            if number != seen:
+                seen, last_at = number, loop.time()
+            await asyncio.sleep(0.05)
+        return seen
+
+    async def read(self) -> tuple[list[str], list[CellEvent]]:
+        """All that it says, to its end."""
+        assert self.process.stdout is not None
+        told = asyncio.create_task(asyncio.to_thread(_read_all, self.events))
+        output = await self.process.stdout.read()
+        lines = (await told).splitlines()
+        assert await self.process.wait() == 0, output[-2000:]
+        return output.decode().splitlines(), [EVENT.decode(line) for line in lines]
+
+
+def _read_all(descriptor: int) -> bytes:
+    data = b""
+    while piece := os.read(descriptor, READ_BYTES):
+        data += piece
+    return data
+
+
+@asynccontextmanager
+async def running(directory: Path, *each: str) -> AsyncIterator[Running]:
+    """The cell runner with a notebook of these cells, on this interpreter, as is its kernel. Nobody reads yet."""
+    work = directory / "work"
+    work.mkdir()
+    (work / "main.ipynb").write_bytes(written(*each))
+    orders = directory / "orders.json"
+    orders.write_text(json.dumps({"python": sys.executable, "parameters": {}, "cells": [], "secrets": []}))
+    read, write = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", str(Path(cells.__file__).parent)),
+        cwd=work,
+        env={"PATH": os.defpath, "FASTFLOW_CELL_EVENTS_FD": str(write), cells.ORDERS_FILE: str(orders)},
+        pass_fds=(write,),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        limit=READ_BYTES,
+    )
+    os.close(write)
+    try:
+        yield Running(process, read, work)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+        os.close(read)
+
+
+async def test_a_cell_waits_while_nobody_reads_and_loses_nothing(tmp_path: Path) -> None:
+    """However much it prints: what is ahead of the reader is bounded, and once somebody reads all of it is there."""
+    count = 3 * AHEAD_BYTES_MAX // LINE
+    async with running(tmp_path, FLOOD.format(lines=count, line=LINE), "print('after')") as runner:
+        assert 0 < await runner.progress() < AHEAD_BYTES_MAX // LINE
+        lines, events = await runner.read()
+    assert [int(line[:9]) for line in lines if line[:9].isdigit()] == list(range(count))
+    assert statuses(events) == [(0, "SUCCESS"), (1, "SUCCESS")]
+    assert text_of(events).endswith("after\n")
+    assert sum(len(event.text) for event in only(Wrote, events)) == WROTE_CHARACTERS_MAX + len("after\n")
+    (noted,) = only(Noted, events)
+    assert "is left out here; see the log" in noted.text
+
+
+async def test_what_is_written_by_others_than_print_is_shown_once(tmp_path: Path) -> None:
+    """By a child on the descriptor, and by a thread that an earlier cell has left behind."""
+    thread = (
+        "import os, threading\ngo, gone = threading.Event(), threading.Event()\n"
+        "def late():\n    go.wait()\n    print('from a thread')\n    gone.set()\n"
+        "threading.Thread(target=late).start()\nos.system('echo from a child; echo and an error >&2')"
+    )
+    async with running(tmp_path, thread, "go.set()\nprint(gone.wait())") as runner:
+        lines, events = await runner.read()
+    for text in ("from a child", "and an error", "from a thread"):
+        assert lines.count(text) == 1, lines
+    first, second = ("".join(event.text for event in only(Wrote, events) if event.cell == cell) for cell in (0, 1))
+    assert ("from a child\n" in first, "and an error\n" in first) == (True, True)
+    assert sorted(second.splitlines()) == ["True", "from a thread"]
