@@ -740,7 +740,7 @@ class Supervisor:
 
     def _start(self, directory: str, variables: dict[str, str]) -> None:
         job = self._job
-        if not all(hold(**each) for each in job["holds"]):
+        if not all(hold(**each) for each in job.get("holds", ())):  # an older runner does not know of them
             self._finish(127, "no_environment", "")
             return
         base = {
