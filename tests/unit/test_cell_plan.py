@@ -134,5 +134,5 @@ def test_any_python_kernel_is_the_pipelines_own(metadata: dict[str, Any], is_pyt
     if is_python:
         assert make_plan(text, [], {}).code_cells == 1
         return
-    with pytest.raises(BadNotebook, match="asks for the kernel '(ir|mine)'.* choose a Python kernel"):
+    with pytest.raises(BadNotebook, match=r"asks for the kernel '(ir|mine)'.* choose a Python kernel"):
         make_plan(text, [], {})

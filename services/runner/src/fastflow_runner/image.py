@@ -49,11 +49,13 @@ async def ensure_worker_image(
     progress: Callable[[str], None],
     base_image: str = WORKER_BASE_IMAGE,
     ca_bundle: Path | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> str:
     """Return the worker image's reference (``fastflow-worker:<12 hex digits>``), building it if missing.
 
     ``progress`` is called with each line the daemon prints. ``ca_bundle`` is a PEM file of certificates to
-    trust besides Debian's. Two runners building at once end with the same image. Raises ``ImageFailed``.
+    trust besides Debian's. ``labels`` are given to an image that is built. Two runners building at once end with the
+    same image. Raises ``ImageFailed``.
     """
     context = worker_context(ca_bundle)
     arguments = worker_arguments(base_image)
@@ -66,7 +68,7 @@ async def ensure_worker_image(
     else:
         return reference
     progress(f"building {reference} from {base_image}; this happens once")
-    await _build(docker, reference, context, arguments, progress)
+    await _build(docker, reference, context, arguments, labels, progress)
     return reference
 
 
@@ -99,6 +101,7 @@ async def _build(
     reference: str,
     context: Mapping[str, bytes],
     arguments: Mapping[str, str],
+    labels: Mapping[str, str] | None,
     progress: Callable[[str], None],
 ) -> None:
     last: deque[str] = deque(maxlen=ERROR_LINES_MAX)
@@ -108,6 +111,7 @@ async def _build(
             encoding="identity",
             tag=reference,
             buildargs=arguments,
+            labels=labels,
             forcerm=True,
             stream=True,
             timeout=BUILD_S_MAX,
