@@ -17,6 +17,7 @@ from fastflow.errors import INTERRUPTED, Unreachable
 from fastflow_contracts.permissions import ADMIN, ADMIN_INBOX
 from fastflow_contracts.service import set_up_logging
 from fastflow_contracts.subjects import INBOX
+from fastflow_contracts.tls import Tls
 from fastflow_contracts.wire import Bus, connect
 
 T = TypeVar("T")
@@ -64,6 +65,13 @@ def named_url(environ: Mapping[str, str]) -> str | None:
     return environ.get("FASTFLOW_NATS_URL", "").strip() or None
 
 
+def tls_in(environ: Mapping[str, str]) -> Tls:
+    """As the services read it."""
+    names = ("FASTFLOW_NATS_CA", "FASTFLOW_NATS_CERTIFICATE", "FASTFLOW_NATS_KEY")
+    ca, certificate, key = (environ.get(name, "").strip() for name in names)
+    return Tls(ca=ca, certificate=certificate, key=key)
+
+
 def inbox_of(url: str) -> str:
     """Where answers to the user of *url* come: the administrator reads things that are not for everyone's ears."""
     return ADMIN_INBOX if urlsplit(url.partition(",")[0]).username == ADMIN else INBOX
@@ -88,7 +96,8 @@ def talk(url: str, work: Callable[[Bus], Coroutine[Any, Any, T]], *, hint: str |
     """Connect, do *work*, disconnect. Ctrl-C ends the command with 130, and *hint* on stderr."""
 
     async def session() -> T:
-        async with connect(url, name="fastflow-cli", inbox=inbox_of(url), connect_s=CONNECT_S) as bus:
+        tls = tls_in(os.environ)
+        async with connect(url, name="fastflow-cli", inbox=inbox_of(url), tls=tls, connect_s=CONNECT_S) as bus:
             return await work(bus)
 
     set_up_logging(log_level="WARNING")

@@ -83,7 +83,8 @@ async def _run(
     part: Part, url: str, seeds: Mapping[User, str], stop: asyncio.Event, ready: Callable[[str], None]
 ) -> None:
     user = User(part.name)
-    async with connect(url, name=f"fastflow-{part.name}", seed=seeds.get(user, ""), inbox=inbox(user)) as bus:
+    seed = seeds.get(user, "")
+    async with connect(url, name=f"fastflow-{part.name}", seed=seed, inbox=inbox(user), tls=part.settings.tls) as bus:
         await part.serve(part.settings, bus, stop, lambda: ready(part.name))
     if stop.is_set():
         return

@@ -17,7 +17,7 @@ import click
 from fastflow import client, datadir, keyring, system
 from fastflow.bus import USERS, embedded_bus
 from fastflow.bus_users import users_in
-from fastflow.connection import CONNECT_S, URL_FILE, inbox_of
+from fastflow.connection import CONNECT_S, URL_FILE, inbox_of, tls_in
 from fastflow.errors import INTERRUPTED
 from fastflow.plan import Options, Plan, check_port, dashboard, make_plan, with_values
 from fastflow_contracts import streams
@@ -97,7 +97,8 @@ async def _bus(plan: Plan) -> AsyncIterator[tuple[str, Mapping[User, str]]]:
             seeds = users_in(plan.data_dir / USERS).seeds
         else:
             url = plan.nats_url
-        async with connect(url, name="fastflow-up", inbox=inbox_of(url), connect_s=CONNECT_S) as bus:
+        tls = tls_in(plan.environ)
+        async with connect(url, name="fastflow-up", inbox=inbox_of(url), tls=tls, connect_s=CONNECT_S) as bus:
             await streams.ensure(bus.js)
         if plan.nats_url is not None:
             datadir.write_private(plan.data_dir / URL_FILE, url + "\n")
@@ -108,7 +109,7 @@ async def _bus(plan: Plan) -> AsyncIterator[tuple[str, Mapping[User, str]]]:
 async def _greet(plan: Plan, url: str, token: str | None, ready: asyncio.Event, began: float) -> None:
     """Once a run could start, say what there is and where."""
     await ready.wait()
-    async with connect(url, name="fastflow-up", inbox=inbox_of(url)) as bus:
+    async with connect(url, name="fastflow-up", inbox=inbox_of(url), tls=tls_in(plan.environ)) as bus:
         pipelines = await client.pipelines(bus)
         runners = {each.runner: each for each in await client.runners(bus, now=now())}
         runner = runners.get(plan.environ["FASTFLOW_RUNNER_ID"])

@@ -25,6 +25,7 @@ from fastflow_contracts.nkey import BadSeed
 from fastflow_contracts.permissions import User, inbox
 from fastflow_contracts.settings import BadSettings, ServiceSettings, load
 from fastflow_contracts.streams import WrongTopology, verify
+from fastflow_contracts.tls import PLAIN, Tls
 from fastflow_contracts.wire import Bus, connect
 
 log = logging.getLogger(__name__)
@@ -64,14 +65,15 @@ def now() -> datetime:
 
 
 @contextlib.asynccontextmanager
-async def bus_ready(url: str, *, user: User, credentials: str = "") -> AsyncIterator[Bus]:
+async def bus_ready(url: str, *, user: User, credentials: str = "", tls: Tls = PLAIN) -> AsyncIterator[Bus]:
     """A connected bus whose streams are there; waits up to ``TOPOLOGY_S`` for whoever makes them.
 
     *credentials*: the file with the NKEY seed of *user*; empty: the address holds what is needed. Raises
     ``nkey.BadSeed`` and what ``connect`` and ``verify`` raise.
     """
     seed = seed_in(credentials) if credentials else ""
-    async with connect(url, name=f"{user.value}-{process_identity()}", seed=seed, inbox=inbox(user)) as bus:
+    name = f"{user.value}-{process_identity()}"
+    async with connect(url, name=name, seed=seed, inbox=inbox(user), tls=tls) as bus:
         async with asyncio.timeout(TOPOLOGY_S + 5):
             await _wait_for_topology(bus)
         yield bus
@@ -133,7 +135,8 @@ def run(user: User, kind: type[S], serve: Serve[S], *, check: Callable[[S], None
         raise SystemExit(EXIT_USAGE) from None
 
     async def service(stop: asyncio.Event) -> None:
-        async with bus_ready(settings.nats_url, user=user, credentials=settings.nats_credentials) as bus:
+        credentials, tls = settings.nats_credentials, settings.tls
+        async with bus_ready(settings.nats_url, user=user, credentials=credentials, tls=tls) as bus:
             await serve(settings, bus, stop, log_ready)
 
     run_process(user.value, service, log_json=settings.log_json, log_level=settings.log_level)

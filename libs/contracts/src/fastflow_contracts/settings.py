@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_o
 import msgspec
 
 from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.tls import Tls
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -40,8 +41,22 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     nats_credentials: Annotated[
         str, Env("FASTFLOW_NATS_CREDENTIALS", "File with this service's NKEY seed, as `fastflow bus init` writes it.")
     ] = ""
+    nats_ca: Annotated[
+        str, Env("FASTFLOW_NATS_CA", "PEM file of the authority behind the bus's certificate; default: the system's.")
+    ] = ""
+    nats_certificate: Annotated[
+        str, Env("FASTFLOW_NATS_CERTIFICATE", "PEM file with a certificate of ours, where the bus asks for one.")
+    ] = ""
+    nats_key: Annotated[
+        str, Env("FASTFLOW_NATS_KEY", "PEM file with that certificate's key; default: in the same file.")
+    ] = ""
     log_json: Annotated[bool, Env("LOG_JSON", "Log JSON lines instead of text.")] = False
     log_level: Annotated[LogLevel, Env("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")] = "INFO"
+
+    @property
+    def tls(self) -> Tls:
+        """On the way to the bus."""
+        return Tls(ca=self.nats_ca, certificate=self.nats_certificate, key=self.nats_key)
 
 
 class BadSettings(FastFlowError):

@@ -31,6 +31,7 @@ from fastflow_contracts import nkey
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.streams import bucket_stream
 from fastflow_contracts.subjects import INBOX
+from fastflow_contracts.tls import PLAIN, Tls, complaint
 
 log = logging.getLogger(__name__)
 
@@ -305,15 +306,22 @@ class Bus:
 
 
 class _Client(Client):
-    def __init__(self, seed: str) -> None:
+    def __init__(self, seed: str, *, tls_only: bool) -> None:
         super().__init__()
         self._seed = seed
+        self._tls_only = tls_only
         if seed:
             # The client would take it from the `nkeys` package alone; see `nkey`.
             self._public_nkey = nkey.public_key(seed)
 
     def sign(self, nonce: str) -> bytes:
         return nkey.sign(self._seed, nonce)
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        """As inherited, but a server that would have our secrets in the open is left before it gets them."""
+        if initial_connection and self._tls_only and not info.get("tls_required"):
+            raise nats.errors.Error("it does not ask for TLS, which is wanted here")
+        await super()._process_info(info, initial_connection)
 
     async def request(self, *args: Any, **kwargs: Any) -> Msg:
         """As inherited, but a cancellation that meets the answer is kept: ``wait_for`` loses it before Python 3.12."""
@@ -369,16 +377,22 @@ def redacted(url: str) -> str:
 
 @contextlib.asynccontextmanager
 async def connect(
-    url: str, *, name: str, seed: str = "", inbox: str = INBOX, connect_s: float = CONNECT_S
+    url: str,
+    *,
+    name: str,
+    seed: str = "",
+    inbox: str = INBOX,
+    tls: Tls = PLAIN,
+    connect_s: float = CONNECT_S,
 ) -> AsyncIterator[Bus]:
     """A connection that reconnects for ever; leaving the context flushes and closes it.
 
-    *url*: ``nats://[user:password@]host:port``, several separated by commas. *seed*: the NKEY that proves who this is,
-    instead of a password. *inbox*: prefix of the subjects on which answers come (``permissions.inbox``). Raises
-    ``Unavailable`` after *connect_s* with the last trouble there was, ``nkey.BadSeed``. Later trouble is logged, and
-    not again while it stays the same.
+    *url*: ``nats://[user:password@]host:port`` or ``tls://…``, several separated by commas. *seed*: the NKEY that
+    proves who this is, instead of a password. *inbox*: prefix of the subjects on which answers come
+    (``permissions.inbox``). Raises ``Unavailable`` after *connect_s* with the last trouble there was, ``nkey.BadSeed``,
+    ``tls.BadTls``. Later trouble is logged, and not again while it stays the same.
     """
-    client = _Client(seed)
+    client = _Client(seed, tls_only=tls.is_demanded(url))
     bus = Bus(client)
     is_open = False
     trouble: str | None = None
@@ -388,7 +402,7 @@ async def connect(
         if "permissions violation" in str(error).lower():
             log.error("the bus denies: %s", error)
             return
-        before, trouble = trouble, str(error) or type(error).__name__
+        before, trouble = trouble, complaint(error) or str(error) or type(error).__name__
         if is_open and trouble != before:  # while it is down, the client tells of every try
             log.warning("bus trouble: %s", trouble)
 
@@ -419,6 +433,7 @@ async def connect(
                 max_outstanding_pings=2,
                 pending_size=-1,  # while disconnected a publish fails at once instead of being replayed much later
                 inbox_prefix=inbox,
+                tls=tls.context() if tls.is_demanded(url) or tls.certificate else None,
                 signature_cb=client.sign if seed else None,
                 error_cb=on_error,
                 disconnected_cb=on_disconnected,

@@ -1,0 +1,63 @@
+"""Whom to trust on the way to the bus, and who we say we are: files into a TLS context. It reads files, nothing else.
+
+TLS is demanded by an address that begins with ``tls://`` or by a named authority; a server that offers none is then
+turned away before it hears any secret. Without either, the server decides, and the system's authorities are trusted.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import Final
+
+import msgspec
+
+from fastflow_contracts.errors import FastFlowError
+
+
+class BadTls(FastFlowError):
+    """A certificate or key cannot be used."""
+
+
+class Tls(msgspec.Struct, frozen=True, kw_only=True):
+    """Paths of PEM files; empty: the system's authorities, and no certificate of our own."""
+
+    ca: str = ""
+    certificate: str = ""
+    key: str = ""
+    """Empty: it is in *certificate*'s file."""
+
+    def is_demanded(self, url: str) -> bool:
+        """Whether the server at *url* (several separated by commas) must speak TLS."""
+        return bool(self.ca) or any(each.strip().startswith("tls://") for each in url.split(","))
+
+    def context(self) -> ssl.SSLContext:
+        """Raises ``BadTls``."""
+        try:
+            context = ssl.create_default_context(cafile=self.ca or None)
+        except OSError as error:  # an SSLError is one
+            raise BadTls(f"the authority in {self.ca} cannot be used: {_reason(error)}; it is a PEM file.") from None
+        if self.certificate:
+            try:
+                context.load_cert_chain(self.certificate, self.key or None)
+            except OSError as error:
+                files = " and ".join(filter(None, (self.certificate, self.key)))
+                raise BadTls(f"the certificate in {files} cannot be used: {_reason(error)}.") from None
+        return context
+
+
+PLAIN: Final = Tls()
+
+
+def complaint(error: BaseException) -> str:
+    """What went wrong between us and a server, in words that say what to do; empty if it was not TLS."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}; FASTFLOW_NATS_CA names who is"
+    if isinstance(error, ssl.SSLError):
+        if "CERTIFICATE_REQUIRED" in (error.reason or ""):
+            return "it wants a certificate of ours: FASTFLOW_NATS_CERTIFICATE"
+        return f"TLS failed: {_reason(error)}"
+    return ""
+
+
+def _reason(error: OSError) -> str:
+    return error.reason if isinstance(error, ssl.SSLError) and error.reason else error.strerror or str(error)
