@@ -33,7 +33,7 @@ UNENFORCED: Final = (
     "The number of processes and the size of temporary files are not limited.",
     "The network is not isolated: a script reaches whatever this machine reaches, the bus included.",
     "The file system is not isolated: a script reads and writes what this user may.",
-    "Scripts run as this user: a hostile one can read the secrets of other runs, change what they run, and end Fast-Flow.",
+    "Scripts run as this user: a hostile one can read other runs' secrets, change what they run, and end this process.",
 )
 
 _RECEIVE_BYTES: Final = 64 * 1024
