@@ -16,12 +16,13 @@ pytestmark = pytest.mark.docker
 async def test_a_run_outlives_its_bus(here: World) -> None:
     """nats-server is killed and started again on its store: the script never notices, and its log is whole."""
     runner = here.runner()
-    ref = await under_way(here, COUNT.format(lines=300, pause_s=0.01), here.scheduler(), runner)
+    ref = await under_way(here, COUNT.format(lines=800, pause_s=0.01), here.scheduler(), runner)
     before = await here.container(ref)
     await here.server.kill()
     await here.server.start()
+    print(f"the log goes on {await here.goes_on_after(ref):.1f} s after the bus is back")
     assert await here.container(ref) == before
-    (run,) = await settled(here, runner, ref, lines=300)
+    (run,) = await settled(here, runner, ref, lines=800)
     assert run.status is Status.SUCCESS
     assert run.epoch == 1
 

@@ -109,25 +109,27 @@ async def test_a_runner_that_lost_the_bus_for_seconds_loses_nothing(here: World)
     async with Relay(here.url) as relay:
         await here.running(scheduler)
         await runner.start(FASTFLOW_NATS_URL=relay.url)
-        await here.pipeline("script", COUNT.format(lines=400, pause_s=0.01))
+        await here.pipeline("script", COUNT.format(lines=600, pause_s=0.01))
         ref = await here.start("script")
         await here.first_output(ref)
         relay.cut()
         await asyncio.sleep(LEASE.lease_s * 2 / 3)
         relay.mend()
-        (run,) = await settled(here, runner, ref, lines=400)
+        print(f"the log goes on {await here.goes_on_after(ref):.1f} s after the runner has the bus back")
+        (run,) = await settled(here, runner, ref, lines=600)
     assert (run.status, run.epoch) == (Status.SUCCESS, 1)
 
 
 async def test_a_bus_that_was_frozen_for_seconds_ends_no_run(here: World) -> None:
     """Silence of the bus is nobody's death: the same attempt, the same holder, every line."""
     runner = here.runner(**PATIENCE)
-    main = COUNT.format(lines=400, pause_s=0.01)
+    main = COUNT.format(lines=600, pause_s=0.01)
     ref = await under_way(here, main, here.scheduler(**PATIENCE), runner)
     here.server.signal(signal.SIGSTOP)
     await asyncio.sleep(LEASE.lease_s * 2 / 3)
     here.server.signal(signal.SIGCONT)
-    (run,) = await settled(here, runner, ref, lines=400)
+    print(f"the log goes on {await here.goes_on_after(ref):.1f} s after the bus thawed")
+    (run,) = await settled(here, runner, ref, lines=600)
     assert (run.status, run.epoch) == (Status.SUCCESS, 1)
 
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from fastflow_contracts import messages, subjects
+from fastflow_contracts import messages, streams, subjects
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.machine import Cancel
+from fastflow_contracts.pull import feed
 from fastflow_contracts.run import Run, Running
 from fastflow_contracts.streams import ensure
 from fastflow_contracts.subjects import RunRef
-from fastflow_contracts.wire import Bus, connect
+from fastflow_contracts.wire import Bus, Unavailable, connect
 from tests.support.processes import BusServer, Service
-from tests.support.system import System
+from tests.support.system import RUN_S, System
 
 DOCKER_S = 60.0
 LOOK_S = 0.1
@@ -85,6 +86,25 @@ class World(System):
     async def claimed(self, ref: RunRef) -> Run:
         """The run, once a runner holds it."""
         return await self.until(ref, lambda run: isinstance(run.state, Running))
+
+    async def goes_on_after(self, ref: RunRef) -> float:
+        """Seconds until more of the run's log is on the bus than there is now."""
+        loop = asyncio.get_running_loop()
+        asked_at = loop.time()
+        async with asyncio.timeout(RUN_S):
+            known = await self._log_sequence()
+            async with aclosing(feed(self.bus, streams.LOGS, subjects.logs_of(ref), after=known)) as log:
+                async for batch in log:
+                    if batch.messages:
+                        break
+        return loop.time() - asked_at
+
+    async def _log_sequence(self) -> int:
+        while True:  # the bus may only just be back
+            try:
+                return await self.bus.last_sequence(streams.LOGS)
+            except Unavailable:
+                await asyncio.sleep(LOOK_S)
 
     async def containers(self, run_id: RunId | None = None) -> list[Container]:
         """Those of this installation, or of one of its runs, in whatever state."""
