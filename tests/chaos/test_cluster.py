@@ -44,7 +44,7 @@ RUNNING_MAX: Final = 4
 TOKEN: Final = secrets.token_urlsafe(24)
 KEY: Final = "a-long-webhook-key-for-tests"
 STARTS_MAX: Final = 5
-PATIENCE: Final = {"FASTFLOW_LEASE_S": "12", "FASTFLOW_FENCE_S": "18"}
+PATIENCE: Final = {"FASTFLOW_LEASE_S": "12", "FASTFLOW_FENCE_S": "23"}
 """As short as a cluster lets them be: see ``Lease.complaint``."""
 COMMAND_S: Final = 30.0
 INTERVAL_S: Final = 3

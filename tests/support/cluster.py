@@ -87,8 +87,13 @@ class Cluster(BusServer):
         """SIGKILL."""
         server = self._servers[number]
         assert server is not None
-        os.kill(server.pid, signal.SIGKILL)
+        self.signal_one(number, signal.SIGKILL)
         await server.wait()
+
+    def signal_one(self, number: int, what: signal.Signals) -> None:
+        server = self._servers[number]
+        assert server is not None
+        os.kill(server.pid, what)
 
     async def end(self) -> None:
         for number, server in enumerate(self._servers):

@@ -16,8 +16,8 @@ from fastflow_contracts.messages import PRESENCE_S
 
 LEASE_S = 30.0
 FENCE_S = 180.0
-CLUSTER_SILENCE_S = 20.0
-"""How long a bus of several servers may be silent when one of them freezes (measured: up to 17 s; killed: 9 s)."""
+CLUSTER_SILENCE_S = 25.0
+"""How long a bus of several servers may be silent when one of them freezes (measured: up to 18 s; killed: up to 10)."""
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,94 @@
+"""How long a bus of three servers is silent when the one that leads is gone: the time that a lease has to bear."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from fastflow_contracts import subjects
+from fastflow_contracts.lease import CLUSTER_SILENCE_S
+from fastflow_contracts.pull import feed
+from fastflow_contracts.streams import bucket_stream
+from fastflow_contracts.wire import Bus, Unavailable, connect
+from tests.support.cluster import SERVERS, Cluster
+
+STREAM = bucket_stream(subjects.RUNNERS)
+BETWEEN_S = 0.2
+
+
+class Client:
+    """One that writes all the time, as a runner does, and hears what all of them write, as a scheduler does."""
+
+    def __init__(self, bus: Bus, number: int) -> None:
+        self.bus = bus
+        self.number = number
+        self.heard: dict[str, float] = {}
+        """By key, when the newest value that was heard had been asked for."""
+
+    async def write(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                await self.bus.put(subjects.RUNNERS, subjects.runner_key(str(self.number)), str(loop.time()).encode())
+            except Unavailable:
+                continue
+            await asyncio.sleep(BETWEEN_S)
+
+    async def hear(self) -> None:
+        async with aclosing(feed(self.bus, STREAM, f"$KV.{subjects.RUNNERS}.{subjects.RUNNER_KEYS}")) as batches:
+            async for batch in batches:
+                self.heard |= {message.subject: float(message.data) for message in batch.messages}
+
+    def hears_all_since(self, at: float) -> bool:
+        return len(self.heard) == SERVERS and min(self.heard.values()) > at
+
+
+@asynccontextmanager
+async def clients(cluster: Cluster) -> AsyncIterator[list[Client]]:
+    """One at each server."""
+    servers = cluster.url.split(",")
+    async with AsyncExitStack() as stack:
+        made = []
+        for number in range(SERVERS):
+            url = ",".join(servers[number:] + servers[:number])
+            made.append(Client(await stack.enter_async_context(connect(url, name=f"client-{number}")), number))
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(task) for each in made for task in (each.write(), each.hear())]
+            yield made
+            for task in tasks:
+                task.cancel()
+
+
+async def all_hear_since(made: list[Client], at: float) -> None:
+    async with asyncio.timeout(4 * CLUSTER_SILENCE_S):
+        while not all(each.hears_all_since(at) for each in made):
+            await asyncio.sleep(BETWEEN_S)
+
+
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
+async def test_whatever_happens_to_the_server_that_leads_everybody_is_heard_again_soon(
+    tmp_path: Path, blow: signal.Signals
+) -> None:
+    """Also who was connected to it, and who was told things by it: no runner is given up for want of a bus."""
+    loop = asyncio.get_running_loop()
+    cluster = Cluster(tmp_path)
+    try:
+        await cluster.start()
+        async with clients(cluster) as made:
+            await all_hear_since(made, loop.time())
+            leader = (await made[0].bus.js.stream_info(STREAM)).cluster
+            assert leader is not None
+            assert leader.leader is not None
+            hit_at = loop.time()
+            cluster.signal_one(int(leader.leader.rpartition("-")[2]), blow)
+            await all_hear_since(made, hit_at)
+            silent_s = loop.time() - hit_at
+    finally:
+        await cluster.end()
+    print(f"everybody is heard again {silent_s:.1f} s after {blow.name}")
+    assert silent_s < CLUSTER_SILENCE_S
