@@ -34,11 +34,11 @@ exec dockerd --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" --ho
 """
 
 
-def missing() -> str:
-    """Why there can be no second host here; empty if there can."""
+def missing(*more: str) -> str:
+    """Why there can be no second host here, with the commands *more* on it; empty if there can."""
     if os.geteuid() != 0:
         return "a second Docker daemon needs root"
-    absent = [name for name in ("dockerd", "unshare", "ip", "mount") if shutil.which(name) is None]
+    absent = [name for name in ("dockerd", "unshare", "nsenter", "ip", "mount", *more) if shutil.which(name) is None]
     return f"no {', '.join(absent)} here" if absent else ""
 
 
@@ -72,6 +72,11 @@ class DockerHost:
             loading = ("docker", "--host", self.url, "load", "--quiet")
             subprocess.run(loading, stdin=saving.stdout, stdout=subprocess.DEVNULL, check=True, timeout=CALL_S)
 
+    @property
+    def network(self) -> str:
+        """Its network namespace, for ``nsenter``."""
+        return f"/proc/{self._first}/ns/net"
+
     def docker(self, *words: str) -> str:
         """What the command says to this daemon."""
         done = self._docker(*words)
@@ -89,9 +94,8 @@ class DockerHost:
         if process is None or process.poll() is not None:
             return
         # The first process of its namespace takes all others with it, and is gone when they are.
-        for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-            with suppress(ProcessLookupError):
-                os.kill(int(child), signal.SIGKILL)
+        with suppress(ProcessLookupError, FileNotFoundError, ValueError):
+            os.kill(self._first_of(process.pid), signal.SIGKILL)
         process.wait(GONE_S)
         (self._folder / "pid").unlink(missing_ok=True)
         self._remove_cgroups()
@@ -100,6 +104,15 @@ class DockerHost:
         """Kill it and take its disk away."""
         self.kill()
         shutil.rmtree(self._folder)
+
+    @property
+    def _first(self) -> int:
+        assert self._process is not None
+        return self._first_of(self._process.pid)
+
+    def _first_of(self, pid: int) -> int:
+        (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return int(child)
 
     def _answers(self) -> bool:
         return (self._folder / "sock").exists() and self._docker("version").returncode == 0
