@@ -19,7 +19,7 @@ from fastflow_contracts import messages, subjects
 from fastflow_contracts.ids import RunId, run_id_for_child, run_id_for_key, run_id_for_slot
 from fastflow_contracts.limits import Member
 from fastflow_contracts.machine import Cancel, Expire
-from fastflow_contracts.messages import Decision, Hint, Trigger
+from fastflow_contracts.messages import Decision, Hint, Skip, Trigger
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipeline import PipelineSpec
 from fastflow_contracts.run import ErrorType, Pending, Run, Running
@@ -63,10 +63,12 @@ class RunWorld(World):
     active: dict[RunId, Run] = field(default_factory=dict)
     records_of: dict[RunId, Run] = field(default_factory=dict)
     runs_of: dict[PipelineName, dict[RunId, Run]] = field(default_factory=lambda: defaultdict(dict))
-    skipped: dict[str, str] = field(default_factory=dict)
-    """Reasons of refused starts, by what was asked for."""
+    skipped: dict[str, Skip] = field(default_factory=dict)
+    """Refused starts, by what was asked for."""
     hints: list[Hint] = field(default_factory=list)
     requests: Queue[Request] = field(default_factory=Queue)
+    asked: list[Request] = field(default_factory=list)
+    """All that ever were among ``requests``."""
     ends: Queue[Run] = field(default_factory=Queue)
     sandboxes: dict[tuple[RunId, int], Sandbox] = field(default_factory=dict)
     died_at: dict[str, datetime] = field(default_factory=dict)
@@ -89,6 +91,11 @@ class RunWorld(World):
             is_there = run_id_for_slot(*job, slot) in self.records_of
             assert is_there or f"{subjects.job_id(job)}-{slot.isoformat()}" in self.skipped, f"{slot} of {job} is lost"
         return revision
+
+    def ask(self, request: Request) -> None:
+        """Somebody wants this."""
+        self.asked.append(request)
+        self.requests.put(request, self.now)
 
     def store(self) -> RunStore:
         return _Store(cast(Bus, self.bus), clock=lambda: self.now)
@@ -187,7 +194,7 @@ class RunWorld(World):
     def _on_publish(self, subject: str, data: bytes, message_id: str | None) -> None:
         if subject.startswith("ff.skipped."):
             assert message_id is not None
-            self.skipped[message_id.removeprefix("skip-")] = messages.SKIP.decode(data).reason
+            self.skipped[message_id.removeprefix("skip-")] = messages.SKIP.decode(data)
             return
         if self.random.random() >= LOST_P:
             self.hints += [messages.HINT.decode(data)] * (2 if self.random.random() < DUPLICATE_P else 1)

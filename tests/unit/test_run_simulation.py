@@ -11,7 +11,7 @@ from random import Random
 
 from msgspec.structs import replace
 
-from fastflow_contracts.ids import RunId, run_id_for_child
+from fastflow_contracts.ids import RunId, run_id_for_child, run_id_for_key, run_id_for_slot
 from fastflow_contracts.messages import Trigger
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipeline import (
@@ -23,11 +23,15 @@ from fastflow_contracts.pipeline import (
 )
 from fastflow_contracts.retry import delay_s
 from fastflow_contracts.run import EDGES, RESTART, Ended, ErrorType, Pending, Run, RunInput, Running, Status
+from fastflow_contracts.schedule import RESTART_ID
+from fastflow_contracts.subjects import JobRef, RunRef
 from fastflow_scheduler.reactions import Follow, react
 from tests.support.run_world import Fate, RunWorld
+from tests.support.schedule_world import Created
+from tests.support.slot_promises import check
 
 SEED = int(os.environ.get("FASTFLOW_SEED") or random.SystemRandom().randrange(2**32))
-DAYS = 110
+DAYS = 105
 MOST = 2
 
 SPECS = {
@@ -60,9 +64,9 @@ PUSHES = (
     ("alarm", None),
     ("alarm", SPECS["alarm"]),
     ("few", replace(SPECS["few"], enabled=False)),
-    ("few", SPECS["few"]),
+    *[("few", SPECS["few"])] * 2,
     ("etl", replace(SPECS["etl"], schedules=(replace(SPECS["etl"].schedules[0], enabled=False),))),
-    ("etl", SPECS["etl"]),
+    *[("etl", SPECS["etl"])] * 3,
 )
 """What leaves, changes and returns: targets, whole pipelines, single schedules. What follows from a run stays."""
 DAEMONS = ("daemon", "regular", "service")
@@ -97,10 +101,10 @@ def lived(days: int) -> RunWorld:
     for number in range(days * 3):
         world.run_until(world.now + timedelta(seconds=chance.uniform(0, 57_600)))
         if world.active and chance.random() < 0.5:
-            world.requests.put(chance.choice(list(world.active.values())).ref, world.now)
+            world.ask(chance.choice(list(world.active.values())).ref)
         else:
             name = PipelineName(chance.choice(("service", "few", "etl", "service")))
-            world.requests.put((name, Trigger(key=str(number))), world.now)
+            world.ask((name, Trigger(key=str(number))))
         if chance.random() < 0.3:
             world.sync(*chance.choice(PUSHES))
     for name, spec in SPECS.items():
@@ -154,14 +158,36 @@ def check_edges(world: RunWorld) -> int:
 
 
 def check_slots(world: RunWorld) -> int:
-    """One run for one slot of one schedule."""
-    slots = Counter(
-        (run.pipeline, run.order.run_config_id, run.order.scheduled_for)
-        for run in world.records_of.values()
-        if run.order.scheduled_for
-    )
-    assert set(slots.values()) == {1}
-    return len(slots)
+    """One run or one refusal for every slot that a scheduler could run, and nothing for what is no slot."""
+    done = [
+        Created(JobRef(PipelineName(pipeline), schedule), slot, at)
+        for pipeline, schedule, slot, at in (
+            *(
+                (run.pipeline, run.order.schedule, run.order.scheduled_for, run.created_at)
+                for run in world.records_of.values()
+            ),
+            *((skip.pipeline, skip.schedule, skip.scheduled_for, skip.at) for skip in world.skipped.values()),
+        )
+        if schedule and slot
+    ]
+    assert set(Counter((each.job, each.slot) for each in done).values()) == {1}
+    world.runs = {run_id_for_slot(*each.job, each.slot): each for each in done}
+    return sum(check(world, job) for job in world.written if job.schedule != RESTART_ID)
+
+
+def check_requests(world: RunWorld) -> int:
+    """What people asked for is one run each, or its refusal; what they cancelled is over."""
+    for asked in world.asked:
+        match asked:
+            case RunRef(run_id=run_id):
+                assert world.records_of[run_id].is_over
+            case (name, trigger):
+                assert trigger.key is not None
+                is_there = run_id_for_key(name, trigger.key) in world.records_of
+                assert is_there != (f"request-{trigger.key}" in world.skipped), (
+                    f"start {trigger.key} is lost or doubled"
+                )
+    return len(world.asked)
 
 
 def check_daemons(world: RunWorld) -> None:
@@ -191,14 +217,14 @@ def test_runs_keep_every_promise_while_schedulers_and_runners_are_killed() -> No
     check_history(world)
     for run in world.records_of.values():
         check_attempts(run)
-    slots, edges = check_slots(world), check_edges(world)
+    slots, edges, asked = check_slots(world), check_edges(world), check_requests(world)
     check_daemons(world)
     check_nothing_is_stuck(world)
     lost = sum(attempt.error_type is ErrorType.LOST for run in world.records_of.values() for attempt in run.attempts)
     ends = Counter(run.status.value for run in world.records_of.values())
-    print(f"{slots} slots, {edges} edges, {len(world.history)} writes, {world.kills} kills, {lost} lost, {dict(ends)}")
-    refused = Counter(reason.partition(" ")[0] for reason in world.skipped.values())
-    print(f"refused: {dict(refused)}")
+    print(f"{slots} slots, {edges} edges, {asked} requests, {len(world.history)} writes, {world.kills} kills")
+    refused = Counter(skip.reason.partition(" ")[0] for skip in world.skipped.values())
+    print(f"{lost} lost, ends {dict(ends)}, refused {dict(refused)}")
     assert world.kills
     assert lost
     assert {Status.SUCCESS, Status.FAILED, Status.INTERRUPTED} <= ends.keys()
