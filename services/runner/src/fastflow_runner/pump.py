@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from datetime import datetime
+from math import inf
 
 from fastflow_contracts import messages, subjects
 from fastflow_contracts.logs import CHUNK_S, Chunk
@@ -52,7 +53,7 @@ class Pump:
         self._cellbook = cellbook
         self._stored = lines.end
         self._storing: asyncio.Task[None] | None = None
-        self._stored_at = float("-inf")
+        self._stored_at = self._cells_stored_at = -inf
         self._started_at: datetime | None = None
         self._memory_bytes_peak = 0
         self._cpu_cores_peak = 0.0
@@ -83,16 +84,20 @@ class Pump:
     async def _drain(self, session: Session) -> Exited | Vanished:
         loop = asyncio.get_running_loop()
         while True:
-            is_pending = self._lines.pending or self._cellbook.pending
-            flush_at = self._stored_at + CHUNK_S if is_pending else None
-            if flush_at is not None and loop.time() >= flush_at:
+            # What a cell writes comes as a line and as an event: neither is to wait because the other was first.
+            lines_at = self._stored_at + CHUNK_S if self._lines.pending else inf
+            cells_at = self._cells_stored_at + CHUNK_S if self._cellbook.pending else inf
+            if loop.time() >= lines_at:
                 await self._store_soon(self._lines.flush(), session)
-                if self._cellbook.pending:
-                    await self._cellbook.flush()
-                    await session.ack(self.acked)
                 continue
+            if loop.time() >= cells_at:
+                self._cells_stored_at = loop.time()
+                await self._cellbook.flush()
+                await session.ack(self.acked)
+                continue
+            flush_at = min(lines_at, cells_at)
             try:
-                async with asyncio.timeout_at(flush_at):
+                async with asyncio.timeout_at(None if flush_at == inf else flush_at):
                     event = await anext(session)
             except TimeoutError:
                 continue

@@ -63,6 +63,7 @@ def hasten(stream: Any) -> None:
         seen_at = now
         if (saved_s > 0 and text.endswith("\n")) or ahead_characters >= AHEAD_CHARACTERS_MAX:
             stream.flush()
+            stream.flush()  # the first one has it sent, the second one waits until it is
             ahead_characters = 0
             seen_at = time.monotonic()
             saved_s -= seen_at - now
