@@ -131,3 +131,20 @@ def test_beyond_the_bytes_of_a_run_only_statuses_are_told(tell: Tell, monkeypatc
     assert (text_of(events), only(cells.Showed, events)) == ("", [])
     assert [noted.cell for noted in only(cells.Noted, events)] == [0, 1]
     assert [ended.cell for ended in only(cells.EndedCell, events)] == [0, 1]
+
+
+def test_a_heading_begins_a_line_of_the_log(tmp_path: Path) -> None:
+    """Whatever a cell has left unfinished on that stream; what it goes on with is its own."""
+    log = os.open(tmp_path / "log", os.O_CREAT | os.O_RDWR)
+    report = Report(os.open(os.devnull, os.O_WRONLY), Masker(()))
+    saved = os.dup(1)
+    os.dup2(log, 1)
+    try:
+        for steps in (lambda: report.wrote("stdout", "no end"), lambda: report.wrote("stderr", ""), lambda: None):
+            steps()
+            report.log("heading")
+        report.wrote("stdout", "an end\n")
+        report.log("heading")
+    finally:
+        os.dup2(saved, 1)
+    assert (tmp_path / "log").read_text() == "no end\nheading\nheading\nheading\nan end\nheading\n"

@@ -49,6 +49,7 @@ class Report:
         self._masker = masker
         self._sent_bytes = 0
         self._last = STDOUT
+        self._unended: set[int] = set()
         self._cell = 0
         self._fresh()
 
@@ -68,8 +69,9 @@ class Report:
         self._send("injected", after=after, source=self._masked(shown))
 
     def log(self, text: str, stream: int = STDOUT) -> None:
-        """Whole lines of our own."""
-        self._print(stream, f"{text}\n")
+        """Whole lines of our own, after what was written before."""
+        before = "\n" if stream in self._unended else ""
+        self._print(stream, f"{before}{text}\n")
 
     # An attempt of a cell.
 
@@ -211,6 +213,8 @@ class Report:
         if stream != self._last:
             _await_drained(self._last)
             self._last = stream
+        if text:
+            (self._unended.discard if text.endswith("\n") else self._unended.add)(stream)
         _write_all(stream, text.encode("utf-8", "replace"))
 
 
