@@ -102,7 +102,7 @@ async def test_cells_light_up_while_they_run(place: Place) -> None:
         await expect(waits).to_have_attribute("data-status", "SUCCESS")
         await expect(waits.locator(".stdout")).to_have_text("before\nafter\n")
         flaky = page.locator("[data-cell='2']")
-        await expect(flaky.locator(".former summary")).to_have_text("Attempt 1 failed")
+        await expect(flaky.locator(".former summary")).to_have_text("Attempt 1 failed: ValueError: first time")
         await expect(flaky.locator(".former .error")).to_be_hidden()
         await flaky.locator(".former summary").click()
         await expect(flaky.locator(".former .error")).to_contain_text("ValueError: first time")

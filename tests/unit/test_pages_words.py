@@ -124,6 +124,13 @@ def test_errors_name_the_number_that_matters(
     assert words.error_title(error_type, exit_code, limits) == title
 
 
+def test_of_a_notebook_a_cell_fails_not_a_script() -> None:
+    """Its exit code says nothing; other errors are those of any run."""
+    assert words.error_title(ErrorType.SCRIPT_ERROR, 1, Limits(), "notebook") == "The notebook failed"
+    assert "cell" in words.error_advice(ErrorType.SCRIPT_ERROR, "notebook")
+    assert words.error_title(ErrorType.OOM, 137, Limits(), "notebook") == "Out of memory"
+
+
 @pytest.mark.parametrize("error_type", list(ErrorType))
 def test_every_error_has_words(error_type: ErrorType) -> None:
     """A new kind of error cannot be forgotten here."""

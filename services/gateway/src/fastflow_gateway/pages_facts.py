@@ -62,7 +62,7 @@ def _last_status(run: shapes.Run, attempt: shapes.Attempt) -> Status:
 def _attempt_words(run: shapes.Run, attempt: shapes.Attempt) -> str:
     if attempt.error_type is None:
         return ""
-    title = words.error_title(attempt.error_type, attempt.exit_code, run.limits)
+    title = words.error_title(attempt.error_type, attempt.exit_code, run.limits, run.kind)
     has_more = attempt.error_message and attempt.error_type is not ErrorType.SCRIPT_ERROR
     return f"{title}. {words.telling_line(attempt.error_message or '')}" if has_more else title
 

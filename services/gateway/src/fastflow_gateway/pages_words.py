@@ -64,6 +64,10 @@ _ERRORS: Final = {
         "The machine or process that ran it went away, so nobody can say how far it got.",
     ),
 }
+_NOTEBOOK_FAILED: Final = (
+    "The notebook failed",
+    "It ended at the cell that is marked as failed below; if none is, the end of the log says why it could not begin.",
+)
 _WEEKDAYS: Final = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -190,9 +194,11 @@ def trigger_words(triggered_by: TriggeredBy) -> str:
     return TRIGGER_WORDS[triggered_by][1]
 
 
-def error_title(error_type: ErrorType, exit_code: int | None, limits: Limits) -> str:
+def error_title(error_type: ErrorType, exit_code: int | None, limits: Limits, kind: str = "script") -> str:
     """In a few words, why an attempt failed, with the number that matters."""
     title = _ERRORS[error_type][0]
+    if error_type is ErrorType.SCRIPT_ERROR and kind == "notebook":
+        return _NOTEBOOK_FAILED[0]
     if error_type is ErrorType.SCRIPT_ERROR and exit_code is not None:
         return f"{title} with exit code {exit_code}"
     if error_type is ErrorType.TIMEOUT and limits.timeout_s:
@@ -202,8 +208,10 @@ def error_title(error_type: ErrorType, exit_code: int | None, limits: Limits) ->
     return title
 
 
-def error_advice(error_type: ErrorType) -> str:
+def error_advice(error_type: ErrorType, kind: str = "script") -> str:
     """What that means and what to do, in a sentence or two."""
+    if error_type is ErrorType.SCRIPT_ERROR and kind == "notebook":
+        return _NOTEBOOK_FAILED[1]
     return _ERRORS[error_type][1]
 
 

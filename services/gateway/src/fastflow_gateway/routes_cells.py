@@ -32,9 +32,9 @@ _HEAD: Final = (
     '<!doctype html><meta charset="utf-8"><title>Output</title><style>'
     "html{background:#fff;color:#191b1f;color-scheme:light}"
     "body{margin:0;padding:2px;font:13px/1.45 system-ui,sans-serif}"
-    "table{border-collapse:collapse;font-size:12.5px}"
-    "th,td{padding:3px 9px;text-align:right;border-bottom:1px solid #eee}"
-    "thead th{border-bottom:1px solid #bbb}</style>\n"
+    "table{border-collapse:collapse;font-size:12.5px;border:0}"
+    "th,td{padding:3px 9px;text-align:right;border:0;border-bottom:1px solid #eee}"
+    "thead th{border-bottom-color:#bbb}</style>\n"
 )
 _TAIL: Final = (
     "\n<script>new ResizeObserver(()=>parent.postMessage({height:document.documentElement.offsetHeight},'*'))"

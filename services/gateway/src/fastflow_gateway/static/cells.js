@@ -4,6 +4,7 @@ import { render, start } from "./ansi.js";
 import { follow } from "./sse.js";
 
 const TEXT_CHARACTERS_MAX = 100_000; // of one output on this page; all of it is in the notebook
+const REASON_CHARACTERS_MAX = 160;
 const FRAME_MAX_PX = 900;
 const FRAME_MIN_PX = 24;
 const PICTURES = { "image/svg+xml": null, "image/png": "iVBORw0KGgo", "image/jpeg": "/9j/", "image/gif": "R0lGOD" };
@@ -18,6 +19,7 @@ class Attempt {
     this.number = number;
     this.root = element("div", "try");
     this.stream = null;
+    this.reason = "";
   }
 
   write(stream, text) {
@@ -67,17 +69,20 @@ class Cell {
 
   reset() {
     this.attempts = [];
+    this.took("");
     this.tries.replaceChildren();
     this.mark(null);
     this.count(null);
   }
 
-  begin(number) {
+  begin(number, at) {
+    this.beganAt = at;
+    this.took("");
     const former = this.attempts.at(-1);
     if (former) {
       const fold = element("details", "former");
       const summary = element("summary");
-      summary.textContent = `Attempt ${former.number} failed`;
+      summary.textContent = `Attempt ${former.number} failed${former.reason && `: ${former.reason}`}`;
       former.root.replaceWith(fold);
       fold.append(summary, former.root);
     }
@@ -102,6 +107,10 @@ class Cell {
     words.textContent = WORDS[status];
     icon.title = WORDS[status];
     place.replaceChildren(icon, words);
+  }
+
+  took(words) {
+    this.item.querySelector("[data-cell-took]").textContent = words;
   }
 
   count(value) {
@@ -136,7 +145,7 @@ function onEvent(name, text, id) {
       (parts[event.mime] ??= []).push(event.text);
       break;
     case "began":
-      cell?.begin(event.attempt);
+      cell?.begin(event.attempt, event.at);
       break;
     case "wrote":
       cell?.now?.write(event.stream, event.text);
@@ -162,6 +171,7 @@ function onEvent(name, text, id) {
       cell?.now?.clear();
       break;
     case "raised":
+      if (cell?.now) cell.now.reason = reason(event);
       cell?.now?.add(failure(event));
       break;
     case "noted":
@@ -170,6 +180,7 @@ function onEvent(name, text, id) {
     case "ended":
       cell?.mark(event.status);
       cell?.count(event.count);
+      cell?.took(seconds(event.at - cell.beganAt));
       break;
   }
   tell();
@@ -183,7 +194,9 @@ function inject({ after, source }) {
   count.dataset.cellCount = "";
   const status = element("span", "cell-status");
   status.dataset.cellStatus = "";
-  side.append(count, status);
+  const took = element("span", "cell-took");
+  took.dataset.cellTook = "";
+  side.append(count, status, took);
   const main = element("div", "cell-main");
   const text = element("pre", "cell-source");
   text.textContent = source;
@@ -248,6 +261,18 @@ function utf8(text) {
   let bytes = "";
   for (const byte of new TextEncoder().encode(text)) bytes += String.fromCharCode(byte);
   return bytes;
+}
+
+function reason({ name, value }) {
+  const words = value ? `${name}: ${value}` : name;
+  const line = words.split("\n", 1)[0];
+  return line.length > REASON_CHARACTERS_MAX ? `${line.slice(0, REASON_CHARACTERS_MAX)}…` : line;
+}
+
+// How long the last attempt of a cell took, if that is worth a word.
+function seconds(s) {
+  if (!(s >= 0.95)) return "";
+  return s < 59.5 ? `${s < 9.95 ? s.toFixed(1) : Math.round(s)} s` : `${Math.round(s / 60)} min`;
 }
 
 function failure({ name, value, traceback }) {
