@@ -34,9 +34,9 @@ KEY = Fernet.generate_key()
 
 
 @pytest_asyncio.fixture(params=SANDBOXES)
-async def fast(request: pytest.FixtureRequest, bus_url: str, tmp_path: Path) -> AsyncIterator[System]:
+async def fast(request: pytest.FixtureRequest, bus_url: str, kept_data: Path) -> AsyncIterator[System]:
     """The system with one kind of sandbox."""
-    async with system(bus_url, tmp_path / "data", sandbox=request.param, encryption_key=KEY.decode()) as made:
+    async with system(bus_url, kept_data, sandbox=request.param, encryption_key=KEY.decode()) as made:
         yield made
 
 
