@@ -113,6 +113,8 @@ def test_a_byte_order_mark_is_harmless() -> None:
         ),
         (f'{{"webhook_key": "k", "webhook": {SIGNED[:-1]}, "header": "X-S"}}}}', "webhook.header", "hmac"),
         ('{"type": "notebook", "retry_attempts": 3}', "retry_attempts", "retries cells"),
+        ('{"restart_interval": 60}', "restart_interval", "not longer than restart_cooldown (60 s)"),
+        ('{"restart_interval": "5", "restart_cooldown": 7.5}', "restart_interval", "restart_cooldown (7.5 s)"),
     ],
 )
 def test_notices(text: str, field: str, said: str) -> None:

@@ -193,6 +193,23 @@ async def test_a_regular_restart_starts_a_daemon_that_is_down(fast: System) -> N
     assert (run.order.triggered_by, run.order.scheduled_for) == ("daemon_restart", slot)
 
 
+async def test_a_restart_that_waits_for_its_cooldown_is_left_to_come(fast: System) -> None:
+    """A slot that comes meanwhile changes nothing: else a cooldown as long as the interval would never end."""
+    await publish_pipeline(fast.bus, "d", CODE, restart_interval=30, restart_cooldown=60.0)
+    run = await started(fast, "d")
+    store = RunStore(fast.bus)
+    held = (await store.change(run.ref, Claim(attempt=1, runner="r", prepared=True))).run
+    restarter = Restarter(fast.bus, store, Starter(fast.bus, store, Defaults()))
+    await restarter.restart(PipelineName("d"), now())
+    stopped = Finish(epoch=held.epoch, outcome=Outcome(finished_at=now(), exit_code=143, stopped=True))
+    waiting = await child(fast, (await store.change(run.ref, stopped)).run, "d", "restart")
+    await restarter.restart(PipelineName("d"), now())
+    assert {r.id: r.status for r in await runs_of(fast, "d")} == {
+        run.id: Status.INTERRUPTED,
+        waiting.id: Status.PENDING,
+    }
+
+
 async def test_a_daemon_that_crashed_just_before_its_regular_restart_is_started_once(bus: Bus) -> None:
     """The slot and the crash mean the same new run, whoever comes first; here no reactor has seen the crash."""
     system = System(bus)

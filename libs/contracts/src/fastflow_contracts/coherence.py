@@ -13,6 +13,7 @@ from fastflow_contracts.fields import Good
 from fastflow_contracts.findings import Findings, path_of
 from fastflow_contracts.json_lines import Node
 from fastflow_contracts.run_config import PipelineType
+from fastflow_contracts.schedule import COOLDOWN_S
 
 
 class _Part(NamedTuple):
@@ -37,6 +38,7 @@ def check(good: Good, root: Node, findings: Findings) -> None:
     _check_unique("id", entries, findings)
     _check_unique("webhook_key", [pipeline, *entries], findings, is_secret=True)
     _note_idle_signatures(pipeline, entries, findings)
+    _note_hasty_restarts(pipeline, findings)
     if entries:
         _note_unused(pipeline, _OWN_SCHEDULE, "is not used, because there are schedules.", findings)
     match type_of(good):
@@ -96,6 +98,13 @@ def _note_idle_signatures(pipeline: _Part, entries: list[_Part], findings: Findi
         if webhook.get("verify") != "hmac":
             header = _Part(webhook, node, path)
             _note_unused(header, ["header"], 'is not used: only "verify": "hmac" needs it.', findings)
+
+
+def _note_hasty_restarts(pipeline: _Part, findings: Findings) -> None:
+    interval_s, cooldown_s = pipeline.good.get("restart_interval"), pipeline.good.get("restart_cooldown", COOLDOWN_S)
+    if isinstance(interval_s, int) and isinstance(cooldown_s, int | float) and interval_s <= cooldown_s:
+        text = f"is not longer than restart_cooldown ({cooldown_s:g} s): it is down at least as long as it runs."
+        findings.note(*pipeline.field("restart_interval"), text)
 
 
 def _note_unset_secrets(part: _Part, findings: Findings) -> None:

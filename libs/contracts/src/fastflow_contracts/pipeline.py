@@ -16,7 +16,7 @@ import msgspec
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.retry import CellRetry, CustomSchedule, ExponentialBackoff, FixedDelay, RetryStrategy
 from fastflow_contracts.run_config import PipelineType, RunConfig
-from fastflow_contracts.schedule import RESTART_ID, Catchup, Cron, Interval, Once, Schedule, Timing
+from fastflow_contracts.schedule import COOLDOWN_S, RESTART_ID, Catchup, Cron, Interval, Once, Schedule, Timing
 from fastflow_contracts.values import (
     Cores,
     CronExpression,
@@ -138,7 +138,7 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
         Instances | None, says("Runs of this pipeline at once, waiting ones included; a start beyond is refused.")
     ] = None
     restart_on_crash: Annotated[Flag, says("Start anew after FAILED.")] = False
-    restart_cooldown: Annotated[Seconds, says("Seconds from the end of a run to its restart.")] = 60.0
+    restart_cooldown: Annotated[Seconds, says("Seconds from the end of a run to its restart.")] = COOLDOWN_S
     restart_interval: Annotated[CronOrSeconds | None, says("When to stop what runs and start it anew.")] = None
     downstream_triggers: Annotated[tuple[DownstreamTrigger, ...], says("Pipelines to start when a run is done.")] = ()
 

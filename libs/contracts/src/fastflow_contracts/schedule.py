@@ -13,6 +13,9 @@ import msgspec
 RESTART_ID = "restart"
 """``Schedule.id`` of ``restart_interval``: its slots restart the pipeline."""
 
+COOLDOWN_S = 60.0
+"""From the end of a run to its restart, where the pipeline says nothing."""
+
 Catchup = Literal["none", "last", "all"]
 
 

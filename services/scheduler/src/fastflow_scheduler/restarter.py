@@ -1,7 +1,8 @@
 """A daemon's regular restart: stop what runs, or start what does not. I/O.
 
 The stopped run's end makes the reactor start the next one after the cooldown, so there are never two. Runs that are
-younger than the slot belong to it already: a late or repeated call leaves them alone. A run that ended just before the
+younger than the slot, or have not begun yet, belong to it already: a late or repeated call leaves them alone, and a
+cooldown that is longer than the interval ends. A run that ended just before the
 slot may be followed by a restart that the reactor has not come to yet: it is started here, under the same id, instead
 of another one.
 """
@@ -17,7 +18,7 @@ from fastflow_contracts.machine import Cancel
 from fastflow_contracts.messages import Started, Trigger
 from fastflow_contracts.names import PipelineName, token
 from fastflow_contracts.pull import newest
-from fastflow_contracts.run import RESTART, Ended, Run, RunInput
+from fastflow_contracts.run import RESTART, Ended, Pending, Run, RunInput
 from fastflow_contracts.runs import NoSuchRun, RunStore
 from fastflow_contracts.schedule import RESTART_ID
 from fastflow_contracts.wire import Bus
@@ -57,7 +58,7 @@ class Restarter:
         """Whether one of them had ended by itself meanwhile."""
         had_ended = False
         for run in active:
-            if run.created_at < slot:
+            if run.created_at < slot and not _is_to_begin(run):
                 log.info("run %s of %s is stopped to be started anew", run.id, run.pipeline)
                 changed = await self._runs.change(run.ref, Cancel(reason=RESTART))
                 had_ended = had_ended or (changed.run.is_over and not changed.events)
@@ -84,6 +85,10 @@ class Restarter:
     async def _all(self, pipeline: PipelineName) -> list[Run]:
         records = await newest(self._bus, subjects.RUNS, f"run.{token(pipeline)}.*")
         return [messages.RUN.decode(record.data) for record in records]
+
+
+def _is_to_begin(run: Run) -> bool:
+    return isinstance(run.state, Pending) and not run.attempts
 
 
 def _ended_at(run: Run) -> datetime:
