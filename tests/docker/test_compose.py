@@ -1,0 +1,233 @@
+"""``deploy/compose`` as its README says: made by ``./init``, brought up, scaled, used, looked at, and taken down.
+
+The images stay, under a tag of their own: building them anew costs minutes, and only what has changed is built.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import pytest
+
+pytestmark = pytest.mark.docker
+
+ROOT: Final = Path(__file__).parents[2]
+SERVICES: Final = ("nats", "syncer", "scheduler", "gateway", "runner", "docker-proxy")
+BUILD_S: Final = 900
+WAIT_S: Final = 120
+LOOK_S: Final = 0.25
+HELLO: Final = "print('hello from', __import__('os').environ['FASTFLOW_RUN_ID'])"
+REACH: Final = """
+import json, os, socket
+def reaches(address):
+    try:
+        socket.create_connection(address, timeout=1).close()
+        return True
+    except OSError:
+        return False
+print(json.dumps([address for address in json.loads(os.environ["ADDRESSES"]) if reaches(tuple(address))]))
+"""
+T = TypeVar("T")
+
+
+def run(*words: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
+    done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, timeout=BUILD_S, check=False)
+    assert done.returncode == 0, f"{' '.join(words)}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
+
+
+def compose_command() -> list[str]:
+    """Compose, whichever version is here."""
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(command[0]) and not subprocess.run([*command, "version"], capture_output=True).returncode:
+            return command
+    if os.environ.get("FASTFLOW_REQUIRE_DOCKER") == "1":
+        pytest.fail("Compose is not here")
+    pytest.skip("Compose is not here")
+
+
+def eventually(look: Callable[[], T | None], what: str) -> T:
+    """What *look* finds, as soon as it finds it."""
+    deadline = time.monotonic() + WAIT_S
+    while (found := look()) is None:
+        assert time.monotonic() < deadline, f"no {what} within {WAIT_S} s"
+        time.sleep(LOOK_S)
+    return found
+
+
+class Deployment:
+    """A copy of this tree, deployed under a name of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.name = f"ff-test-{secrets.token_hex(4)}"
+        self.folder = folder / "deploy" / "compose"
+        self.pipelines = folder / "pipelines"
+        self.pipelines.mkdir(mode=0o755)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{probe.getsockname()[1]}"
+        own = {
+            "COMPOSE_PROJECT_NAME": self.name,
+            "FASTFLOW_TAG": "test",
+            "FASTFLOW_PORTS": self.address,
+            "PIPELINES": str(self.pipelines),
+            "FASTFLOW_NETWORK": f"{self.name}-runs",
+            "FASTFLOW_STORE_VOLUME": f"{self.name}-store",
+            "RUNNER_POOL_SIZE": "1",
+        }
+        self._env = {name: value for name, value in os.environ.items() if not name.startswith("FASTFLOW_")} | own
+        self._compose = compose_command()
+
+    def compose(self, *words: str) -> str:
+        return run(*self._compose, *words, cwd=self.folder, env=self._env)
+
+    def init(self) -> None:
+        run("./init", cwd=self.folder, env=self._env)
+
+    def secret(self, name: str) -> str:
+        return (self.folder / "secrets" / name).read_text().strip()
+
+    def containers(self, service: str) -> list[dict[str, Any]]:
+        """As Docker shows them."""
+        labels = {"project": self.name, "service": service, "oneoff": "False"}
+        filters = [f"--filter=label=com.docker.compose.{name}={value}" for name, value in labels.items()]
+        found = run("docker", "ps", "--quiet", *filters).split()
+        shown: list[dict[str, Any]] = json.loads(run("docker", "inspect", *found)) if found else []
+        return shown
+
+    def healthy(self, service: str, number: int) -> list[dict[str, Any]]:
+        def look() -> list[dict[str, Any]] | None:
+            found = self.containers(service)
+            well = [each for each in found if each["State"].get("Health", {}).get("Status") == "healthy"]
+            return well if len(well) == len(found) == number else None
+
+        return eventually(look, f"{number} healthy {service}")
+
+    def ask(self, path: str, body: Any = None) -> Any:
+        """None while the answer is no."""
+        headers = {"Authorization": f"Bearer {self.secret('admin.token')}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://{self.address}{path}", data, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.loads(answer.read())
+        except urllib.error.HTTPError:
+            return None
+
+    def push(self, name: str, main: str) -> None:
+        """Put a pipeline there, and wait until it is known."""
+        (self.pipelines / name).mkdir()
+        (self.pipelines / name / "main.py").write_text(main)
+        eventually(lambda: self.ask(f"/api/pipelines/{name}"), f"pipeline {name}")
+
+    def result(self, name: str, **env: str) -> tuple[str, str]:
+        """Run it; its id and what it printed."""
+        made = self.ask(f"/api/pipelines/{name}/run", {"env_vars": env})
+
+        def over() -> Any:
+            found = self.ask(f"/api/runs/{made['id']}")
+            return found if found["finished_at"] else None
+
+        assert eventually(over, "end")["status"] == "SUCCESS"
+        return made["id"], self.compose("run", "--rm", "setup", "logs", made["id"])
+
+    def remove(self) -> None:
+        """Everything but the images."""
+        if not (self.folder / ".env").exists():
+            return
+        self.compose("down", "--volumes", "--remove-orphans", "--timeout", "20")
+        label = f"label=fastflow.scope={self._installation()}"
+        for left in run("docker", "ps", "--all", "--quiet", "--filter", label).split():
+            run("docker", "rm", "--force", left)
+        run("docker", "volume", "rm", "--force", f"{self.name}-store")
+        for network in run("docker", "network", "ls", "--quiet", "--filter", f"name={self.name}-runs").split():
+            run("docker", "network", "rm", network)
+
+    def _installation(self) -> str:
+        lines = (self.folder / ".env").read_text().splitlines()
+        return next(line for line in lines if line.startswith("FASTFLOW_INSTALLATION=")).partition("=")[2]
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """Up and healthy, made from a copy of what git knows here."""
+    folder = tmp_path_factory.mktemp("compose")
+    folder.chmod(0o755)
+    for name in run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT).splitlines():
+        if (ROOT / name).is_file() and not name.startswith(("tests/", "bench/")):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    made = Deployment(folder)
+    try:
+        made.init()
+        made.compose("up", "-d")
+        for service in SERVICES:
+            made.healthy(service, 1)
+        yield made
+    except AssertionError:
+        print(made.compose("logs", "--no-color", "--tail", "30"))
+        raise
+    finally:
+        made.remove()
+
+
+def test_a_pipeline_that_is_put_there_runs_and_its_log_is_read(deployment: Deployment) -> None:
+    """Also with two runners; the command shows both."""
+    deployment.push("hello", HELLO)
+    deployment.compose("up", "-d", "--scale", "runner=2")
+    deployment.healthy("runner", 2)
+    for _ in range(3):
+        run_id, log = deployment.result("hello")
+        assert f"hello from {run_id}" in log
+    shown = deployment.compose("run", "--rm", "setup", "runners")
+    assert shown.count("docker") >= 2, shown
+
+
+def test_no_service_is_root_writes_to_its_image_or_holds_dockers_socket(deployment: Deployment) -> None:
+    """But for the proxy, which holds nothing else; nobody's secret is among what Docker shows."""
+    hidden = [deployment.secret(name) for name in ("admin.token", "encryption.key", "runner.seed", "bus.url")]
+    for service in SERVICES:
+        for shown in deployment.containers(service):
+            host, config = shown["HostConfig"], shown["Config"]
+            assert config["User"].split(":")[0] not in ("", "0", "root"), service
+            assert host["ReadonlyRootfs"], service
+            assert host["CapDrop"] == ["ALL"], service
+            assert not host["CapAdd"], service
+            assert not host["Privileged"], service
+            assert "no-new-privileges:true" in host["SecurityOpt"], service
+            assert host["Memory"] > 0, service
+            assert host["PidsLimit"] > 0, service
+            sockets = [mount for mount in shown["Mounts"] if mount["Source"].endswith("docker.sock")]
+            assert len(sockets) == (service == "docker-proxy"), service
+            assert not [secret for secret in hidden if secret in json.dumps(shown)], service
+
+
+def test_a_run_reaches_none_of_the_services(deployment: Deployment) -> None:
+    """By their addresses on the networks they have, which are others than its own."""
+    doors = {"nats": (4222, 8222), "gateway": (8000,), "docker-proxy": (2375,)}
+    addresses = [
+        (network["IPAddress"], port)
+        for service, ports in doors.items()
+        for network in deployment.containers(service)[0]["NetworkSettings"]["Networks"].values()
+        for port in ports
+    ]
+    assert len(addresses) == 5
+    deployment.push("reach", REACH)
+    _, log = deployment.result("reach", ADDRESSES=json.dumps(addresses))
+    assert "[]" in log
+
+
+def test_the_cluster_is_a_file_that_compose_understands(deployment: Deployment) -> None:
+    """With the same secrets and settings."""
+    deployment.compose("-f", "compose.yaml", "-f", "compose.cluster.yaml", "config", "--quiet")
