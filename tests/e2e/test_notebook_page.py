@@ -12,12 +12,18 @@ from playwright.async_api import Page, expect
 
 from fastflow_contracts.run import Status
 from fastflow_contracts.wire import Bus
+from tests.chaos.world import docker
 from tests.support.dashboard import browser
 from tests.support.gateway import TOKEN, Client, running_gateway
 from tests.support.notebooks import code, jupyter, markdown, publish_notebook
 from tests.support.system import System, system
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+JPEG = (
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAP" + 86 * "/" + "wAALCAABAAEBAREA/8QAFAABAAAAAAAAAAAAAAAAAAAAA//EABQQAQAAAAAA"
+    "AAAAAAAAAAAAAAD/2gAIAQEAAD8AN//Z"
+)
+GIF = "R0lGODdhAQABAIEAAAAAAAAAAAAAAAAAACwAAAAAAQABAAAIBAABBAQAOw=="
 PREPARED_MS = 60_000
 GO = "import os, time\nwhile not os.path.exists(os.environ['GO']):\n    time.sleep(0.02)\n"
 SHOWS = f"""
@@ -25,6 +31,8 @@ import base64
 from IPython.display import HTML, SVG, Image, display
 display(HTML("<table><tr><td>in a table</td></tr></table>"))
 display(Image(base64.b64decode("{PIXEL}")))
+display(Image(base64.b64decode("{JPEG}"), format="jpeg"))
+display(Image(base64.b64decode("{GIF}"), format="gif"))
 display(SVG('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>'))
 "the value"
 """
@@ -48,19 +56,35 @@ raise ValueError("<script>alert(1)</script>")
 """
 
 
-class Place:
-    """An installation with process sandboxes, and its door."""
+BOTH = pytest.mark.parametrize(
+    "place", ["process", pytest.param("docker", marks=pytest.mark.docker)], indirect=True, ids=["process", "docker"]
+)
 
-    def __init__(self, fast: System, api: Client, folder: Path) -> None:
+
+class Place:
+    """An installation with one kind of sandbox, and its door."""
+
+    def __init__(self, fast: System, api: Client, sandbox: str, folder: Path) -> None:
         self.fast = fast
         self.api = api
-        self.go = folder / "go"
+        self._sandbox = sandbox
+        self.signal = folder / "go" if sandbox == "process" else Path("/tmp/go")
+
+    async def go(self, run_id: str) -> None:
+        """Make the file that a cell of the run waits for."""
+        if self._sandbox == "process":
+            self.signal.touch()
+        else:
+            container = (await docker("ps", "--quiet", "--filter", f"name={run_id}")).strip()
+            await docker("exec", container, "touch", str(self.signal))
 
 
-@pytest_asyncio.fixture
-async def place(bus_url: str, bus: Bus, tmp_path: Path) -> AsyncIterator[Place]:
-    async with system(bus_url, tmp_path / "data", sandbox="process") as fast, running_gateway(bus) as api:
-        yield Place(fast, api, tmp_path)
+@pytest_asyncio.fixture(params=["process"])
+async def place(
+    request: pytest.FixtureRequest, bus_url: str, bus: Bus, tmp_path: Path, kept_data: Path
+) -> AsyncIterator[Place]:
+    async with system(bus_url, kept_data, sandbox=request.param) as fast, running_gateway(bus) as api:
+        yield Place(fast, api, request.param, tmp_path)
 
 
 async def opened(place: Place, page: Page, run_id: str) -> None:
@@ -72,6 +96,7 @@ async def opened(place: Place, page: Page, run_id: str) -> None:
 
 
 @pytest.mark.browser
+@BOTH
 async def test_cells_light_up_while_they_run(place: Place) -> None:
     """Text, highlighted source, live output, a count; then pictures, tables, values, folded attempts."""
     await publish_notebook(
@@ -84,7 +109,7 @@ async def test_cells_light_up_while_they_run(place: Place) -> None:
         SHOWS,
         "1 / 0",
         "print('never')",
-        default_env={"GO": str(place.go)},
+        default_env={"GO": str(place.signal)},
     )
     ref = await place.fast.start("book", parameters={"m": "5"})
     async with browser(place.api.url) as page:
@@ -98,7 +123,7 @@ async def test_cells_light_up_while_they_run(place: Place) -> None:
         await expect(page.locator(".cell.injected .cell-source")).to_contain_text("m = '5'")
         await expect(page.locator("[data-cell='0']")).to_have_attribute("data-status", "SUCCESS")
         await expect(page.locator("[data-cell='5']")).to_have_attribute("data-status", "")
-        place.go.touch()
+        await place.go(ref.run_id)
         await expect(waits).to_have_attribute("data-status", "SUCCESS")
         await expect(waits.locator(".stdout")).to_have_text("before\nafter\n")
         flaky = page.locator("[data-cell='2']")
@@ -109,7 +134,7 @@ async def test_cells_light_up_while_they_run(place: Place) -> None:
         await expect(flaky.locator(".stdout")).to_have_text("second time\n")
         shows = page.locator("[data-cell='3']")
         await expect(shows.locator("iframe").content_frame.locator("td")).to_have_text("in a table")
-        await expect(shows.locator("img")).to_have_count(2)
+        await expect(shows.locator("img")).to_have_count(4)
         for picture in await shows.locator("img").all():
             await picture.scroll_into_view_if_needed()
             await expect(picture).to_have_js_property("complete", True)
@@ -146,6 +171,7 @@ async def test_what_a_notebook_shows_can_harm_nobody(place: Place) -> None:
         assert "allow-same-origin" not in policy
 
 
+@BOTH
 async def test_cells_and_the_executed_notebook_over_the_api(place: Place) -> None:
     """Every attempt with its outputs and errors; a notebook that Jupyter takes; events while they happen."""
     await publish_notebook(
@@ -175,6 +201,8 @@ async def test_cells_and_the_executed_notebook_over_the_api(place: Place) -> Non
     assert [min(output["data"]) for output in outputs] == [
         "text/html",
         "image/png",
+        "image/jpeg",
+        "image/gif",
         "image/svg+xml",
         "text/plain",
     ]
@@ -184,8 +212,19 @@ async def test_cells_and_the_executed_notebook_over_the_api(place: Place) -> Non
     assert answer.headers["Content-Disposition"].endswith('.ipynb"')
     notebook = jupyter.reads(answer.text, as_version=4)
     jupyter.validate(notebook)
+    assert [min(output.data) for output in notebook.cells[4].outputs] == [min(output["data"]) for output in outputs]
     assert [cell.get("execution_count") for cell in notebook.cells] == [None, 1, 2, 4, 5, 6, None]
     assert notebook.cells[5].outputs[0].ename == "ZeroDivisionError"
+
+    log = (await place.api.get(f"/api/runs/{run.id}/logs")).text
+    assert [line for line in log.splitlines() if line.startswith("── ")] == [
+        "── Cell 1 of 5: n = 0 ──",
+        "── Parameters of this run ──",
+        "── Cell 2 of 5: n = globals().get('n', 0) + 1 ──",
+        "── Cell 2 of 5, attempt 2 of 2: n = globals().get('n', 0) + 1 ──",
+        "── Cell 3 of 5: import base64 ──",
+        "── Cell 4 of 5: 1 / 0 ──",
+    ]
 
     seen = [event async for event in place.api.events(f"/api/runs/{run.id}/cells/stream")]
     assert (seen[0].data["event"], seen[-1].name, seen[-1].data) == ("opened", "end", {"status": "FAILED"})
