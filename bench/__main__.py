@@ -26,6 +26,7 @@ MEASUREMENTS = (
 )
 LIMIT_S = 420.0
 """For one of them."""
+LAST_LINES = 20
 RESULTS = Path(__file__).with_name("results.json")
 
 
@@ -60,9 +61,9 @@ def measure(name: str) -> Table:
             os.killpg(process.pid, signal.SIGKILL)
             return Table(name, (), (f"`bench.{name}` was given up after {LIMIT_S:g} s.",))
     if process.returncode:
-        sys.stderr.write(said.decode(errors="replace"))
-        last = said.decode(errors="replace").strip().rpartition("\n")[2]
-        return Table(name, (), (f"`bench.{name}` failed: {last or f'exit code {process.returncode}'}",))
+        lines = said.decode(errors="replace").splitlines()[-LAST_LINES:]
+        print(*lines, sep="\n", file=sys.stderr)
+        return Table(name, (), (f"`bench.{name}` failed: {[f'exit code {process.returncode}', *lines][-1]}",))
     return msgspec.json.decode(out, type=Table)
 
 

@@ -27,9 +27,8 @@ NETWORK = Settings().network
 async def measure(rounds: int = ROUNDS) -> Table:
     """Measure all three."""
     runs_s, shell_s, walled_s = [], [], []
-    settings = {"RUNNER_SLOTS": str(SLOTS)}
+    image, settings = worker_image(), {"RUNNER_SLOTS": str(SLOTS)}
     async with installation({"hello": {"main.py": SCRIPT, "pipeline.json": METADATA}}, settings=settings) as made:
-        image = worker_image()
         with tempfile.TemporaryDirectory() as folder:
             Path(folder).chmod(0o755)  # the container runs as another user
             Path(folder, "main.py").write_text(SCRIPT)

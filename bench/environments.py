@@ -1,12 +1,13 @@
 """What a cached environment adds to a start: the same script without requirements, with a small one, with a heavy one.
 
-The three take turns, and a round's difference is against the same round without requirements. Packages are fetched
-once, by this machine's pip, and put into a store of the measurement's own.
+The three take turns, in any order, and a round's difference is against the same round without requirements. Packages
+are fetched once, by this machine's pip, and put into a store of the measurement's own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,7 @@ from fastflow_runner.store import STORE_PATH
 
 SMALL = ("tzdata",)
 HEAVY = ("pandas", "pyarrow")
-ROUNDS = 40
+ROUNDS = 30
 WARM_UP = 3
 
 
@@ -37,13 +38,14 @@ async def measure(rounds: int = ROUNDS) -> Table:
     }
     first: dict[str, list[float]] = {name: [] for name in pipelines}
     made_s = {}
+    chosen, image = random.Random(1), worker_image()
     with _volume() as volume:
         async with installation(pipelines, settings={"FASTFLOW_STORE_VOLUME": volume}) as made:
-            await asyncio.to_thread(_fill, volume)
+            await asyncio.to_thread(_fill, volume, image)
             for name in pipelines:
                 _, made_s[name] = await trigger_once(made, name)
             for number in range(-WARM_UP, rounds):
-                for name in pipelines:
+                for name in chosen.sample(sorted(pipelines), len(pipelines)):
                     await asyncio.sleep(PAUSE_S)
                     line_s, _ = await trigger_once(made, name)
                     if number >= 0:
@@ -68,14 +70,14 @@ def _requirements(packages: tuple[str, ...]) -> str:
     return "\n".join(["--no-index", f"--find-links {STORE_PATH}/links", *packages, ""])
 
 
-def _fill(volume: str) -> None:
+def _fill(volume: str, image: str) -> None:
     """Put the packages where preparers find them."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)  # the container runs as another user
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:"]
         subprocess.run([*pip, f"--python-version={WORKER_PYTHON}", f"--dest={folder}", *SMALL, *HEAVY], check=True)
         mounts = [f"--volume={volume}:{STORE_PATH}", f"--volume={folder}:/from:ro"]
-        copy = ["--network=none", "--entrypoint=cp", worker_image(), "-r", "/from", f"{STORE_PATH}/links"]
+        copy = ["--network=none", "--entrypoint=cp", image, "-r", "/from", f"{STORE_PATH}/links"]
         subprocess.run(["docker", "run", "--rm", *mounts, *copy], check=True)
 
 

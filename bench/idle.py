@@ -13,7 +13,7 @@ from bench.table import Table, Target, figure
 
 PIPELINES = 50
 SETTLE_S = 15.0
-WATCH_S = 45.0
+WATCH_S = 40.0
 
 
 async def measure() -> Table:

@@ -34,10 +34,11 @@ async def measure(lines: int = LINES) -> Table:
     """Measure one follower, ten, and the floor, in turn."""
     script = SCRIPT.replace("LINES", str(lines))
     one, many, floor = [], [], []
+    image = worker_image()
     async with installation({"flood": {"main.py": script}}) as made:
         for _ in range(ROUNDS):
             one.append(await follow_all(made, lines, followers=1))
-            floor.append(await docker_logs(worker_image(), script, lines))
+            floor.append(await docker_logs(image, script, lines))
             many.append(await follow_all(made, lines, followers=FOLLOWERS))
         memory_mib = memory_peak_mib(made.pid)
     return Table(

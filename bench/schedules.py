@@ -36,9 +36,9 @@ DAILY = 0.6
 UNDER_WAY = 256
 PUBLISHED_PER_S = 300
 """Pipelines put on the bus, at the slowest."""
-SETTLE_S = 15.0
+SETTLE_S = 10.0
 """Between the last pipeline's arrival and the first slot."""
-DRAIN_S = 90.0
+DRAIN_S = 150.0
 """How long the last runs of a minute may take to be made."""
 
 

@@ -30,8 +30,8 @@ METADATA = f'{{"webhook_key": "{KEY}", "cpu_hard_limit": 1.0, "mem_hard_limit": 
 async def measure(rounds: int = ROUNDS) -> Table:
     """Measure all of them."""
     first, final, docker, docker_end, plain = [], [], [], [], []
+    image = worker_image()
     async with installation({"hello": {"main.py": SCRIPT, "pipeline.json": METADATA}}) as made:
-        image = worker_image()
         with tempfile.TemporaryDirectory() as folder:
             Path(folder).chmod(0o755)  # the container runs as another user
             Path(folder, "main.py").write_text(SCRIPT)
@@ -102,7 +102,7 @@ async def command_once(*command: str) -> tuple[float, float]:
 
 
 def worker_image() -> str:
-    """The image that runs use, which the installation has built."""
+    """The image that runs use; an installation builds it."""
     return worker_reference(worker_context(None), worker_arguments(WORKER_BASE_IMAGE))
 
 

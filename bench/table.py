@@ -53,7 +53,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
             values[3] = f"{shown(self.least, self.unit)} – {shown(self.most, self.unit)}"
         if self.samples >= 20:
             values[1] = shown(self.p95, self.unit)
-        if self.samples >= 100:
+        if self.samples >= 100 or any(target.of == "p99" for target in self.targets):
             values[2] = shown(self.p99, self.unit)
         ratio = "" if self.ratio is None else f"{self.ratio:.2f} ×"
         wanted = ", ".join(target.words(self.unit) for target in self.targets)
