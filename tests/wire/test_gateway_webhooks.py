@@ -25,7 +25,7 @@ from fastflow_contracts.wire import Bus
 from fastflow_gateway import guesses
 from fastflow_gateway.guesses import CALLER_BURST, PIPELINE_BURST
 from fastflow_gateway.sealing import Sealer
-from tests.support.gateway import Answer, Client, running_gateway, running_scheduler
+from tests.support.gateway import TOKEN, Answer, Client, running_gateway, running_scheduler
 from tests.support.records import a_bundle, publish_pipeline
 
 KEY = "a-webhook-key-of-some-length"
@@ -191,6 +191,24 @@ async def test_many_addresses_are_no_way_around(bus: Bus, monkeypatch: pytest.Mo
         assert (refused.status, int(refused.headers["Retry-After"]) > 0) == (429, True)
         assert (await call(friend, f"open/{KEY}")).status == 200
         assert (await call(stranger, f"other/{KEY}")).status == 200
+
+
+async def test_behind_a_proxy_each_caller_counts_for_itself(bus: Bus) -> None:
+    """By the hop that our proxy wrote: others are not shut out, and what a caller writes itself is no disguise."""
+    await publish_pipeline(bus, "open", a_bundle(main_py="1"), webhook_key=KEY)
+    async with running_scheduler(bus), running_gateway(bus, proxies="127.0.0.1") as client:
+        for n in range(CALLER_BURST):
+            assert (await call(client, "open/guess", **{"X-Forwarded-For": f"10.0.0.{n}, 198.51.100.1"})).status == 401
+        assert (await call(client, f"open/{KEY}", **{"X-Forwarded-For": "10.0.0.99, 198.51.100.1"})).status == 429
+        assert (await call(client, f"open/{KEY}", **{"X-Forwarded-For": "198.51.100.1, 198.51.100.2"})).status == 200
+        for form in ({"data": {"token": "guess"}}, {"data": {"token": TOKEN}}):
+            headers = {"X-Forwarded-For": "198.51.100.1"}
+            statuses = [
+                (await client.post("/login", anonymous=True, headers=headers, **form)).status for _ in range(10)
+            ]
+        assert set(statuses) == {429}
+        headers = {"X-Forwarded-For": "198.51.100.2"}
+        assert (await client.post("/login", anonymous=True, headers=headers, data={"token": TOKEN})).status == 303
 
 
 async def test_right_calls_are_never_held_up(client: Client) -> None:

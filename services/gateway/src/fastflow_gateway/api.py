@@ -87,6 +87,11 @@ def _accepted(wanted: type[msgspec.Struct], error: str) -> str:
     return f"; there are {', '.join(wanted.__struct_encode_fields__)}" if "unknown field" in error else ""
 
 
+def caller_of(request: web.Request) -> str:
+    """Who asks, for those who count what a caller does."""
+    return request.app[keys.CALLERS].of(request.remote, request.headers.getall("X-Forwarded-For", ()))
+
+
 def pipeline_name(request: web.Request) -> PipelineName:
     """The ``{name}`` of the path. Raises ``Refused``: what cannot be a name has no pipeline."""
     try:

@@ -34,6 +34,7 @@ from fastflow_gateway import (
 )
 from fastflow_gateway.api import Media, Route
 from fastflow_gateway.auth import Gate
+from fastflow_gateway.callers import Callers
 from fastflow_gateway.door import Door, open_door
 from fastflow_gateway.files import Shelf
 from fastflow_gateway.follow import Follower
@@ -89,6 +90,7 @@ def build_app(settings: Settings, *, bus: Bus, model: ReadModel, door: Door, fol
     app[keys.SHELF] = Shelf(bus)
     app[NOTEBOOKS] = Notebooks(bus)
     app[keys.GATE] = Gate(settings.admin_token)
+    app[keys.CALLERS] = Callers(settings.proxies)
     app[keys.THROTTLE] = Throttle(burst=10, per_minute=10)
     app[keys.GUESSES] = Guesses()
     app[keys.SEALER] = Sealer(settings.encryption_key)

@@ -9,7 +9,6 @@ one key helps nobody to guess another.
 from __future__ import annotations
 
 from collections import OrderedDict
-from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Final, NamedTuple
 
 from fastflow_gateway.throttle import CALLERS_MAX, Throttle
@@ -18,8 +17,6 @@ CALLER_BURST, CALLER_PER_MINUTE = 10, 10
 PIPELINE_BURST, PIPELINE_PER_MINUTE = 100, 60
 PROVEN_S: Final = 24 * 3600.0
 """How long a right key is remembered."""
-_NEIGHBOURS_BITS: Final = 64
-"""What one subscriber gets of IPv6."""
 
 
 class Attempt(NamedTuple):
@@ -61,16 +58,3 @@ class Guesses:
 
     def _is_proven(self, attempt: Attempt, now_s: float) -> bool:
         return now_s - self._proven.get(attempt, float("-inf")) < PROVEN_S
-
-
-def caller_of(address: str | None) -> str:
-    """Who counts as one caller: an IPv4 address, or the network that one IPv6 subscriber has."""
-    try:
-        found = ip_address(address or "")
-    except ValueError:
-        return address or "unknown"
-    if isinstance(found, IPv6Address):
-        if found.ipv4_mapped:
-            return str(found.ipv4_mapped)
-        return str(IPv6Network((int(found), _NEIGHBOURS_BITS), strict=False))
-    return str(found)

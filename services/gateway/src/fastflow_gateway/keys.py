@@ -12,6 +12,7 @@ from aiohttp import web
 
 from fastflow_contracts.wire import Bus
 from fastflow_gateway.auth import Gate, Session
+from fastflow_gateway.callers import Callers
 from fastflow_gateway.door import Door
 from fastflow_gateway.files import Shelf
 from fastflow_gateway.follow import Follower
@@ -28,8 +29,9 @@ DOOR = web.AppKey("DOOR", Door)
 FOLLOWER = web.AppKey("FOLLOWER", Follower)
 SHELF = web.AppKey("SHELF", Shelf)
 GATE = web.AppKey("GATE", Gate)
+CALLERS = web.AppKey("CALLERS", Callers)
 THROTTLE = web.AppKey("THROTTLE", Throttle)
-"""Of wrong tokens, by address."""
+"""Of wrong tokens, by caller."""
 GUESSES = web.AppKey("GUESSES", Guesses)
 """Of wrong webhook keys."""
 SEALER = web.AppKey("SEALER", Sealer)

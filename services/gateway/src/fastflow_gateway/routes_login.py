@@ -8,7 +8,7 @@ from aiohttp import web
 
 from fastflow_contracts.service import now
 from fastflow_gateway import keys
-from fastflow_gateway.api import Refused
+from fastflow_gateway.api import Refused, caller_of
 from fastflow_gateway.auth import COOKIE, SESSION_S, is_same_origin, local_path
 
 WRONG = "this is not the token; it was printed when Fast-Flow was started, or is in FASTFLOW_ADMIN_TOKEN."
@@ -35,7 +35,11 @@ async def log_out(request: web.Request) -> web.StreamResponse:
 
 
 def _log_in(request: web.Request, token: str, target: str | None) -> web.StreamResponse:
-    throttle, caller, now_s = request.app[keys.THROTTLE], f"login {request.remote}", asyncio.get_running_loop().time()
+    throttle, caller, now_s = (
+        request.app[keys.THROTTLE],
+        f"login {caller_of(request)}",
+        asyncio.get_running_loop().time(),
+    )
     if wait_s := throttle.wait_s(caller, now_s):
         response = _form(request, 429, f"too many wrong tokens; wait {wait_s} seconds.")
         response.headers["Retry-After"] = str(wait_s)

@@ -21,8 +21,8 @@ from fastflow_contracts.pipeline import PipelineSpec
 from fastflow_contracts.service import now
 from fastflow_contracts.triggers import BadTrigger, read_webhook_body
 from fastflow_gateway import actions, keys, shapes, signatures
-from fastflow_gateway.api import Media, Refused, Route
-from fastflow_gateway.guesses import Attempt, caller_of
+from fastflow_gateway.api import Media, Refused, Route, caller_of
+from fastflow_gateway.guesses import Attempt
 from fastflow_gateway.routes_runs import run_answer
 from fastflow_gateway.routes_start import STARTED
 from fastflow_gateway.sealing import BadSecret, NoKey
@@ -102,7 +102,7 @@ def _signed_id(request: web.Request, record: PipelineRecord, run_config_id: str 
 
 
 def _attempt(request: web.Request) -> Attempt:
-    return Attempt(caller_of(request.remote), request.match_info["name"])
+    return Attempt(caller_of(request), request.match_info["name"])
 
 
 def _digest(key: str) -> bytes:

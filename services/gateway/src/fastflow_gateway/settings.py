@@ -7,6 +7,7 @@ from typing import Annotated
 from fastflow_contracts.envelope import BadKey, split_keys
 from fastflow_contracts.settings import BadSettings, Env, ServiceSettings
 from fastflow_contracts.triggers import EVENT_BYTES_MAX
+from fastflow_gateway.callers import BadProxies, Callers
 
 TOKEN_CHARACTERS_MIN = 16
 
@@ -30,6 +31,14 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     encryption_key: Annotated[
         str, Env("ENCRYPTION_KEY", "Fernet keys, separated by commas; the first one encrypts.", secret=True)
     ] = ""
+    proxies: Annotated[
+        str,
+        Env(
+            "FASTFLOW_PROXIES",
+            "Addresses and networks of the proxies in front, separated by commas: X-Forwarded-For of their requests "
+            "says who the caller is, whose wrong keys and tokens are counted.",
+        ),
+    ] = ""
     metrics: Annotated[bool, Env("FASTFLOW_METRICS", "Answer GET /metrics, without a token.")] = True
 
 
@@ -44,5 +53,9 @@ def check(settings: Settings) -> None:
         split_keys(settings.encryption_key)
     except BadKey as error:
         raise BadSettings(str(error)) from None
+    try:
+        Callers(settings.proxies)
+    except BadProxies as error:
+        raise BadSettings(f"FASTFLOW_PROXIES: {error}") from None
     if not 0 < settings.webhook_bytes_max <= EVENT_BYTES_MAX:
         raise BadSettings(f"FASTFLOW_WEBHOOK_BYTES_MAX must be from 1 to {EVENT_BYTES_MAX}, what an event may have.")
