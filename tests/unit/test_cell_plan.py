@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fastflow_contracts import cells, notebook
 from fastflow_runner.cells import plan as plan_module
@@ -112,9 +114,36 @@ def test_old_and_odd_notebooks_are_refused_and_loose_ones_read() -> None:
     """Sources as lists of lines, cells without metadata."""
     loose = {"nbformat": 4, "cells": [{"cell_type": "code", "source": ["a\n", "b"]}, {"cell_type": "raw"}]}
     assert make_plan(json.dumps(loose), [], {}).steps[0].source == "a\nb"
-    for text in ("{", "[]", '{"nbformat": 4}', '{"nbformat": 3}', '{"nbformat": 4, "cells": [1]}'):
+    no_text = '{"nbformat": 4, "cells": [{"cell_type": "code", "source": "\\ud800 = 1"}]}'
+    for text in ("{", "[]", '{"nbformat": 4}', '{"nbformat": 3}', '{"nbformat": 4, "cells": [1]}', no_text):
         with pytest.raises(BadNotebook, match=r"main\.ipynb"):
             make_plan(text, [], {})
+
+
+NAMES = ["retries", "timeout", "tags", "fastflow", "kernelspec", "language_info", "name", "language"]
+values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5) | st.just("parameters"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=3),
+    max_leaves=8,
+)
+odd_cells = st.fixed_dictionaries(
+    {"cell_type": st.just("code") | values}, optional={"source": values, "metadata": values, "id": values}
+)
+odd_notebooks = st.fixed_dictionaries(
+    {"nbformat": st.just(4) | values, "cells": st.lists(odd_cells, max_size=3) | values}, optional={"metadata": values}
+)
+
+
+@given(odd_notebooks | values, st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2))
+def test_whatever_is_in_the_file_it_is_planned_or_refused_in_a_sentence(
+    document: Any, parameters: dict[str, str]
+) -> None:
+    """Nothing else comes of it, however odd."""
+    try:
+        made = make_plan(json.dumps(document), [], parameters)
+    except BadNotebook:
+        return
+    assert all(0 <= step.retries < 10**10 and step.delay_s >= 0 and step.timeout_s >= 0 for step in made.steps)
 
 
 @pytest.mark.parametrize(

@@ -120,3 +120,11 @@ async def test_what_is_written_by_others_than_print_is_shown_once(tmp_path: Path
     first, second = ("".join(event.text for event in only(Wrote, events) if event.cell == cell) for cell in (0, 1))
     assert ("from a child\n" in first, "and an error\n" in first) == (True, True)
     assert sorted(second.splitlines()) == ["True", "from a thread"]
+
+
+async def test_half_a_character_is_shown_as_an_escape(tmp_path: Path) -> None:
+    """As names of files may hold one; what is written beside it is not lost."""
+    async with running(tmp_path, "print('before')\nprint('a\\udc80b')\nprint('after')") as runner:
+        lines, events = await runner.read()
+    assert text_of(events) == "before\na\\udc80b\nafter\n"
+    assert lines[1:] == ["before", "a\\udc80b", "after"]

@@ -54,9 +54,10 @@ def hasten(stream: Any) -> None:
     ahead_characters = 0
     saved_s, seen_at = AT_ONCE_S, time.monotonic()
 
-    def write(text: str) -> Any:
+    def write(text: Any) -> Any:
         nonlocal ahead_characters, saved_s, seen_at
-        count = gather(text)
+        # Half a character would be lost, and all that is sent with it.
+        count = gather(text.encode("utf-8", "backslashreplace").decode() if isinstance(text, str) else text)
         ahead_characters += len(text)
         now = time.monotonic()
         saved_s = min(AT_ONCE_S, saved_s + (now - seen_at) * AT_ONCE_SHARE)

@@ -15,6 +15,8 @@ FORMAT = 4
 PARAMETERS_TAG = "parameters"
 INJECTED_TAG = "injected-parameters"
 TITLE_CHARACTERS_MAX = 60
+NUMBER_MAX = 10**9
+"""Of retries and seconds; what is more says nothing."""
 
 
 class BadNotebook(Exception):
@@ -98,18 +100,20 @@ def read(text: str) -> dict[str, Any]:
         raise BadNotebook("main.ipynb has no list of cells.")
     if len(cells) > CELLS_MAX:
         raise BadNotebook(f"main.ipynb has {len(cells)} cells; at most {CELLS_MAX} are accepted.")
-    for cell in cells:
+    for position, cell in enumerate(cells):
         cell["source"] = _joined(cell.get("source"))
-        cell["metadata"] = cell.get("metadata") or {}
+        if not cell["source"].isascii() and not _is_text(cell["source"]):
+            raise BadNotebook(f"main.ipynb: element {position} of cells holds half a character; write it anew.")
+        cell["metadata"] = _object(cell.get("metadata"))
     return {**document, "cells": cells}
 
 
 def check_language(document: Mapping[str, Any]) -> None:
     """Whatever a Python notebook calls its kernel, it gets the pipeline's own interpreter. Raises ``BadNotebook``."""
-    metadata = document.get("metadata") or {}
-    spec = metadata.get("kernelspec") or {}
+    metadata = _object(document.get("metadata"))
+    spec = _object(metadata.get("kernelspec"))
     name = str(spec.get("name") or "python3")
-    language = str(spec.get("language") or (metadata.get("language_info") or {}).get("name") or "")
+    language = str(spec.get("language") or _object(metadata.get("language_info")).get("name") or "")
     words = language or f"{name} {spec.get('display_name') or ''}"
     if "python" not in words.lower():
         raise BadNotebook(
@@ -188,9 +192,8 @@ def _defaults(source: str) -> dict[str, object]:
 
 def _step(index: int, position: int, cell: dict[str, Any], retry: Mapping[str, Any]) -> Step:
     """Field by field the cell's own metadata win; what is no number there says nothing."""
-    own = cell["metadata"].get("fastflow")
-    fields = own.items() if isinstance(own, dict) else ()
-    merged = {**retry, **{name: value for name, value in fields if _is_number(value)}}
+    own = _object(cell["metadata"].get("fastflow"))
+    merged = {**retry, **{name: value for name, value in own.items() if _is_number(value)}}
     return Step(
         index,
         position,
@@ -202,7 +205,19 @@ def _step(index: int, position: int, cell: dict[str, Any], retry: Mapping[str, A
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= NUMBER_MAX
+
+
+def _is_text(source: str) -> bool:
+    try:
+        source.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _joined(source: object) -> str:
@@ -211,6 +226,7 @@ def _joined(source: object) -> str:
 
 def _first_with_tag(cells: Sequence[Mapping[str, Any]], tag: str) -> int | None:
     for position, cell in enumerate(cells):
-        if cell.get("cell_type") == "code" and tag in (cell["metadata"].get("tags") or ()):
+        tags = cell["metadata"].get("tags")
+        if cell.get("cell_type") == "code" and isinstance(tags, list) and tag in tags:
             return position
     return None
