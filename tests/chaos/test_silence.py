@@ -72,7 +72,7 @@ async def all_hear_since(made: list[Client], at: float) -> None:
 
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
 async def test_whatever_happens_to_the_server_that_leads_everybody_is_heard_again_soon(
-    tmp_path: Path, blow: signal.Signals
+    tmp_path: Path, blow: signal.Signals, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Also who was connected to it, and who was told things by it: no runner is given up for want of a bus."""
     loop = asyncio.get_running_loop()
@@ -92,3 +92,4 @@ async def test_whatever_happens_to_the_server_that_leads_everybody_is_heard_agai
         await cluster.end()
     print(f"everybody is heard again {silent_s:.1f} s after {blow.name}")
     assert silent_s < CLUSTER_SILENCE_S
+    assert "Authorization" not in caplog.text

@@ -18,6 +18,7 @@ import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import nats
 import nats.errors
@@ -394,6 +395,7 @@ async def connect(
     """
     client = _Client(seed, tls_only=tls.is_demanded(url))
     bus = Bus(client)
+    named = urlsplit(url.partition(",")[0])  # a cluster tells of servers that are not named: they want this, too
     is_open = False
     trouble: str | None = None
 
@@ -425,6 +427,8 @@ async def connect(
         async with asyncio.timeout(connect_s):
             await client.connect(
                 servers=url.split(","),
+                user=named.username if named.password else None,
+                password=named.password,
                 name=name,
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=0.25,  # type: ignore[arg-type]  # a float works
