@@ -7,7 +7,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -105,7 +105,7 @@ def test_a_foreign_cursor_is_refused(cursor: str) -> None:
 
 PIECES = st.lists(
     st.builds(
-        Piece, st.integers(0, 1000), st.integers(0, 2), st.text(st.sampled_from('ab\n",%\\\x00\u2028é'), max_size=8)
+        Piece, st.integers(0, 1000), st.integers(0, 2), st.text(st.sampled_from('ab\n",%\\\x00\x7f\u2028é'), max_size=8)
     ),
     max_size=6,
 )
@@ -115,6 +115,8 @@ CHUNKS = st.lists(PIECES, max_size=5).map(
 
 
 @given(CHUNKS)
+@example([Chunk(at=0.0, lines=(Piece(0, 1, '{\n  "a": "x",\n  "b": "\\",\n}\n'),), end=(0, 0))])
+@example([Chunk(at=0.0, lines=(Piece(0, 1, 'a\x7fb\n",\n"\x7f\n'),), end=(0, 0))])
 def test_events_say_each_line_once_and_know_their_place(chunks: list[Chunk]) -> None:
     """Joined where they say that more follows, the events of each stream are its lines; ids count up without a gap."""
     said: dict[str, list[str]] = {name: [] for name in STREAMS}

@@ -55,7 +55,7 @@ def log_events(chunk: Chunk, sequence: int, attempt: int) -> bytes:
     """One ``log`` event (``shapes.LogLine``) for each line, or part of a line, of a chunk.
 
     A flood of lines passes here, and only number and text differ from line to line: so a piece is one format
-    repeated, and its lines become JSON all at once.
+    repeated.
     """
     parts: list[bytes] = []
     index = 0
@@ -68,8 +68,7 @@ def log_events(chunk: Chunk, sequence: int, attempt: int) -> bytes:
         )
         *whole, rest = piece.text.split("\n")
         if whole:
-            # Every quote within a line is escaped, so this stands between two lines and nowhere else.
-            texts = _json(whole)[2:-2].split(b'","')
+            texts = [_json(line)[1:-1] for line in whole]
             parts.append((form + b"}\n\n") * len(whole) % tuple(chain.from_iterable(enumerate(texts, index))))
             index += len(whole)
         if rest:
