@@ -97,7 +97,7 @@ async def _save(bus: Bus, stream: str, path: Path) -> dict[str, Any]:
     inbox = bus.client.new_inbox()
     pieces = await bus.client.subscribe(inbox, pending_bytes_limit=-1, pending_msgs_limit=-1)
     try:
-        wanted = {"deliver_subject": inbox, "chunk_size": CHUNK_BYTES, "jsck": True}
+        wanted = {"deliver_subject": inbox, "chunk_size": CHUNK_BYTES}
         answer = await _ask(bus, f"$JS.API.STREAM.SNAPSHOT.{stream}", wanted)
         with path.open("xb") as file:
             while (piece := await pieces.next_msg(timeout=CHUNK_S)).data:
