@@ -16,6 +16,7 @@ from tests.chaos.world import docker
 from tests.support.dashboard import browser
 from tests.support.gateway import TOKEN, Client, running_gateway
 from tests.support.notebooks import code, jupyter, markdown, publish_notebook
+from tests.support.records import a_bundle, publish_pipeline
 from tests.support.system import System, system
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -37,6 +38,17 @@ display(SVG('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect 
 "the value"
 """
 FLAKY = "n = globals().get('n', 0) + 1\nif n < 2:\n    raise ValueError('first time')\nprint('second time')"
+PACKAGES_S = 300
+CONVERT = """
+import json, subprocess, sys
+convert = [sys.executable, "-m", "nbconvert", "--log-level=ERROR", "executed.ipynb"]
+subprocess.run([*convert, "--to=html", "--output=shown"], check=True)
+shown = open("shown.html").read()
+wanted = {"table": "<td>41</td>", "picture": "data:image/png;base64,", "parameters": "Parameters of this run"}
+print(", ".join(f"{name} {text in shown}" for name, text in wanted.items()))
+subprocess.run([*convert, "--to=notebook", "--execute", "--output=made"], check=True)
+print(json.dumps(json.load(open("made.ipynb"))))
+"""
 ATTACK = r"""
 from IPython.display import HTML, SVG, display
 print("<img src=x onerror=alert(1)>")
@@ -231,6 +243,29 @@ async def test_cells_and_the_executed_notebook_over_the_api(place: Place) -> Non
     half = seen[len(seen) // 2]
     rest = [event async for event in place.api.events(f"/api/runs/{run.id}/cells/stream", after=half.id)]
     assert rest == seen[len(seen) // 2 + 1 :]
+
+
+async def test_jupyters_own_tools_take_what_comes_out_and_make_what_goes_in(place: Place) -> None:
+    """nbconvert shows the executed notebook, outputs and all, and executes it; what it has saved then runs here."""
+    shows = (
+        "import base64\nfrom IPython.display import HTML, Image, display\n"
+        f"display(HTML(f'<td>{{n}}</td>'), Image(base64.b64decode('{PIXEL}')))\nn"
+    )
+    await publish_notebook(place.fast.bus, "first", markdown("# Title"), code("n = 1", "parameters"), shows)
+    first = await place.fast.run("first", parameters={"n": "41"})
+    saved = (await place.api.get(f"/api/runs/{first.id}/notebook")).text
+    bundle = a_bundle(main_py=CONVERT, executed_ipynb=saved, requirements_txt="nbconvert\nipykernel\n")
+    await publish_pipeline(place.fast.bus, "tools", bundle)
+    tools = await place.fast.end(await place.fast.start("tools"), within_s=PACKAGES_S)
+    assert tools.status is Status.SUCCESS, await place.fast.lines(tools)
+    shown, made = (await place.fast.text(tools)).splitlines()
+    assert shown == "table True, picture True, parameters True"
+    await publish_notebook(place.fast.bus, "again", raw=made.encode())
+    again = await place.fast.run("again", parameters={"n": "42"})
+    assert again.status is Status.SUCCESS
+    cells = (await place.api.get(f"/api/runs/{again.id}/cells")).json["cells"]
+    assert [(cell["index"], cell["status"]) for cell in cells] == [(0, "SUCCESS"), (None, "SUCCESS"), (1, "SUCCESS")]
+    assert "<td>42</td>" in cells[2]["attempts"][0]["outputs"][0]["data"]["text/html"]
 
 
 async def test_a_script_has_no_cells(place: Place) -> None:
