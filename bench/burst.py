@@ -20,7 +20,7 @@ from fastflow_runner.settings import Settings
 
 RUNS = 50
 SLOTS = 4
-ROUNDS = 3
+ROUNDS = 2
 NETWORK = Settings().network
 
 

@@ -21,7 +21,7 @@ from fastflow_contracts.ids import RunId
 from fastflow_contracts.run import Run
 from fastflow_contracts.wire import connect
 
-ROUNDS = 30
+ROUNDS = 25
 WARM_UP = 3
 PAUSE_S = 1.5
 """Before each: two sandboxes were taken, and are made anew in the background."""

@@ -25,7 +25,7 @@ from fastflow_runner.store import STORE_PATH
 
 SMALL = ("tzdata",)
 HEAVY = ("pandas", "pyarrow")
-ROUNDS = 30
+ROUNDS = 25
 WARM_UP = 3
 
 

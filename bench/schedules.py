@@ -34,7 +34,7 @@ PIPELINES = 10_000
 DAILY = 0.6
 """Share of pipelines that run once a day; the others run once an hour."""
 UNDER_WAY = 256
-PUBLISHED_PER_S = 300
+PUBLISHED_PER_S = 400
 """Pipelines put on the bus, at the slowest."""
 SETTLE_S = 10.0
 """Between the last pipeline's arrival and the first slot."""

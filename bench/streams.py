@@ -29,7 +29,7 @@ from fastflow_contracts.wire import Bus, connect
 STREAMS = 1000
 AT_ONCE = 50
 """Streams opened at the same time."""
-IDLE_S = 30.0
+IDLE_S = 15.0
 PIPELINE = check_name("silent")
 
 
