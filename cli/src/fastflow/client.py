@@ -131,11 +131,12 @@ async def cancel(bus: Bus, run: RunRef, reason: str) -> None:
 
 async def runners(bus: Bus, *, now: datetime) -> list[Presence]:
     """The runners that are alive. Their age is judged by the bus's clock, as far as *now* agrees with it."""
-    return [
+    heard = [
         messages.PRESENCE.decode(message.data)
         for message in await newest(bus, subjects.RUNNERS, subjects.RUNNER_KEYS)
         if (now - message.stored_at).total_seconds() < ABSENT_S
     ]
+    return [presence for presence in heard if not presence.gone]
 
 
 async def drain(bus: Bus, runner_id: str) -> Presence:

@@ -141,6 +141,9 @@ class Presence(Fact, frozen=True, kw_only=True, omit_defaults=True):
     seen_at: datetime
     """Its own clock; readers judge age by the bus's timestamp of the record."""
     leaving: bool = False
+    """It takes no more work."""
+    gone: bool = False
+    """Its last words: it has ended, and whatever sandboxes it left are for others on that daemon."""
 
 
 class Sample(Fact, frozen=True, kw_only=True, omit_defaults=True):

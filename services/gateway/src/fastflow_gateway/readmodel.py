@@ -114,7 +114,7 @@ class ReadModel:
     def runners(self, now: datetime) -> list[Presence]:
         """Those that are alive at *now*."""
         oldest = now - timedelta(seconds=GONE_S)
-        return [presence for presence, seen_at in self._runners.values() if seen_at >= oldest]
+        return [presence for presence, at in self._runners.values() if at >= oldest and not presence.gone]
 
     def capacity(self, now: datetime) -> Capacity:
         """How much may run at once at *now*, and how much does."""

@@ -24,7 +24,7 @@ from fastflow_runner.adapter import Adapter, open_adapter
 from fastflow_runner.bundles import Bundles
 from fastflow_runner.drain import drain_asked
 from fastflow_runner.preheat import preheat
-from fastflow_runner.presence import Beacon
+from fastflow_runner.presence import Beacon, Replaced
 from fastflow_runner.runner import Runner
 from fastflow_runner.secrets import SecretBox
 from fastflow_runner.settings import Settings
@@ -92,9 +92,8 @@ async def serve(
                     keeper.cancel()
         finally:
             left = await runner.let_go()
-        if not left:
-            with suppress(BusError):
-                await beacon.say_goodbye()
+        with suppress(BusError, Replaced):
+            await beacon.say_goodbye(left=left)
 
 
 async def _drain(

@@ -59,9 +59,13 @@ class Beacon:
             except Unavailable as error:
                 log.warning("this runner could not be announced for %.0f s: %s", self.silent_s, error)
 
-    async def say_goodbye(self) -> None:
-        """This runner holds nothing any more."""
-        await self._bus.delete(subjects.RUNNERS, self._key)
+    async def say_goodbye(self, *, left: int) -> None:
+        """This runner holds nothing any more; *left* sandboxes are for others."""
+        if left:
+            self.presence = replace(self.presence, gone=True)
+            await self._renew()
+        else:
+            await self._bus.delete(subjects.RUNNERS, self._key)
 
     def leave(self) -> None:
         """Say with the next renewal that this runner takes no more work."""

@@ -238,10 +238,14 @@ class Runner:
             self._spawn(self._keep(attempt), f"adopted-{run.id}", counted=counted)
 
     async def _is_silent(self, runner: str) -> bool:
-        """Whether *runner* has not renewed its presence for a lease, as observed here between two calls or more."""
+        """Whether *runner* said that it ends, or has not renewed its presence for a lease, as observed here between two
+        calls or more.
+        """
         if runner == self._tools.runner:
             return False
         entry = await self._tools.bus.get(subjects.RUNNERS, subjects.runner_key(runner))
+        if entry is not None and messages.PRESENCE.decode(entry.value).gone:
+            return True
         revision = entry.revision if entry else 0
         at = asyncio.get_running_loop().time()
         seen_revision, since = self._silence.get(runner, (revision, at))
