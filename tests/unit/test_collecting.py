@@ -11,10 +11,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastflow_runner import collector
 from fastflow_runner.collector import KEEP_S
 from fastflow_runner.environments import Environments, Prepared, Request
 from fastflow_runner.prepare import collect
@@ -249,3 +251,28 @@ async def test_an_interpreter_goes_with_the_last_that_uses_it(workshop: Workshop
     workshop.store.note_use(workshop.key("red"), 0)
     await workshop.runner(1).collect()
     assert {path.name for path in (workshop.path / "python").iterdir()} == {"cpython-3.0-used"}
+
+
+async def test_a_runner_keeps_its_store_in_order_by_itself(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its start, and after each growth, it collects; of what is used it tells now and then."""
+    monkeypatch.setattr(collector, "SETTLE_S", 0.01)
+    monkeypatch.setattr(collector, "MARK_S", 0.01)
+    await workshop.make(workshop.runner(), "red", "green")
+    runner = workshop.runner(1)
+    await runner.prepare(workshop.request("green"), say=unheard)
+    keeping = asyncio.create_task(runner.keep())
+    try:
+        while workshop.names("red"):
+            await asyncio.sleep(0.01)
+        assert workshop.names("green")
+
+        await workshop.make(workshop.runner(), "blue")  # by somebody else, so there is nothing to collect here
+        link = workshop.path / "envs" / workshop.key("green")
+        os.utime(link, (0, 0), follow_symlinks=False)
+        runner.ready(workshop.request("green"))
+        while link.lstat().st_mtime < time.time() - KEEP_S:
+            await asyncio.sleep(0.01)
+        assert workshop.names("green", "blue") == {"green", "blue"}
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
