@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import pytest_asyncio
+from msgspec.structs import replace
 
 from fastflow_contracts import messages, streams, subjects
 from fastflow_contracts.ids import run_id_for_key
@@ -21,7 +22,7 @@ from fastflow_contracts.subjects import RunRef
 from fastflow_contracts.wire import Bus, connect
 from fastflow_scheduler.app import serve
 from fastflow_scheduler.settings import Settings
-from tests.support.records import a_bundle, publish_pipeline
+from tests.support.records import T0, a_bundle, publish_pipeline
 
 DEMO = PipelineName("demo")
 
@@ -122,6 +123,18 @@ async def test_an_unknown_pipeline_is_answered_and_buried(bus: Bus, scheduler: N
     assert dead.payload == b"payload"
     assert "no pipeline nosuch" in dead.reason
     assert await notices(bus, "ff.skipped.>") == []
+
+
+async def test_a_trigger_that_comes_again_when_its_pipeline_is_gone_is_still_its_run(bus: Bus, scheduler: None) -> None:
+    """What was started stays started, and nobody is told otherwise."""
+    first = await trigger(bus, b"", ce_specversion="1.0", ce_id="e1", ce_source="/s", ce_type="t")
+    record = await publish_pipeline(bus, "demo", a_bundle(main_py="print(1)"))
+    gone = messages.PIPELINE.encode(replace(record, removed_at=T0))
+    await bus.put(subjects.PIPELINES, subjects.pipeline_key(record.name), gone)
+    again = await trigger(bus, b"", ce_specversion="1.0", ce_id="e1", ce_source="/s", ce_type="t")
+    assert isinstance(first, Started)
+    assert again == first
+    assert await notices(bus, "ff.>") == []
 
 
 async def test_a_run_body_with_a_wrong_value_is_buried_and_shown_with_the_reason(bus: Bus, scheduler: None) -> None:
