@@ -156,6 +156,7 @@ async def test_cells_light_up_while_they_run(place: Place) -> None:
         await expect(page.locator("[data-cell='4'] .error")).to_contain_text("ZeroDivisionError: division by zero")
         await expect(page.locator("[data-cells-count]")).to_have_text("4 of 6 cells done")
         await expect(page.locator("#status")).to_contain_text("Failed")
+        await expect(page.locator(".row.cell-heading").last).to_have_text("── Cell 5 of 6: 1 / 0 ──")
         await page.reload()
         await expect(page.locator("[data-cells-count]")).to_have_text("4 of 6 cells done")
         await expect(page.locator("[data-cell='3'] iframe").content_frame.locator("td")).to_have_text("in a table")

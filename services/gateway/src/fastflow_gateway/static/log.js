@@ -1,6 +1,7 @@
 // The log of a run: lines arrive in batches, one batch a frame; the newest LINES_MAX stay in the document.
 import { mark, render, start } from "./ansi.js";
 
+const CELL = /^── .* ──$/; // a heading in the log of a notebook
 const LINES_MAX = 5000;
 const SLACK = 1000; // lines are dropped in blocks of this size, not one by one
 const BATCH_MAX = 1500; // lines a frame
@@ -94,6 +95,7 @@ export class Log {
     this.#unseenLine();
     const row = document.createElement("div");
     row.className = line.stream === "stderr" ? "row err" : line.stream === "system" ? "row note" : "row";
+    if (CELL.test(line.line)) row.classList.add("cell-heading");
     row.dataset.n = this.total;
     row.title = clock(line.ts);
     const text = document.createElement("span");
