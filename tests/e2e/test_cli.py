@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from fastflow_contracts import streams
 from tests.support.installation import FASTFLOW, Installation, clean, fastflow
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "pipelines"
@@ -264,6 +265,20 @@ def test_the_bus_can_be_made_ready_and_named(there: Installation) -> None:
     assert url.startswith("nats://fastflow:")
     elsewhere = fastflow("ps", cwd=Path("/"), FASTFLOW_NATS_URL=url)
     assert elsewhere.returncode == 0
+
+
+def test_how_full_the_bus_is_can_be_looked_at(there: Installation) -> None:
+    """Each stream, with what it holds of what it may hold."""
+    done = there.command("bus", "status")
+    assert done.returncode == 0
+    head, *lines = done.stdout.splitlines()
+    assert head.split() == ["STREAM", "FULL", "MESSAGES", "COPIES"]
+    shown = {line.split()[0]: line.split()[1:] for line in lines}
+    assert shown.keys() == {stream.name for stream in streams.STREAMS}
+    full, messages, copies = shown["KV_ff_pipelines"]
+    assert float(full.rstrip("%")) < 1
+    assert int(messages) > 0
+    assert copies == "1"
 
 
 def test_colour_is_for_terminals_that_want_it(there: Installation) -> None:

@@ -1,4 +1,4 @@
-"""The commands about the bus itself: init, ensure, url, backup, restore."""
+"""The commands about the bus itself: init, ensure, status, url, backup, restore."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from pathlib import Path
 
 import click
 
-from fastflow import backup, bus_users
+from fastflow import backup, bus_users, output
 from fastflow.connection import OUTSIDE_URL_FILE, URL_FILE, Url, bus_options, talk
 from fastflow.datadir import write_private
 from fastflow_contracts import streams
 from fastflow_contracts.permissions import ADMIN
 from fastflow_contracts.wire import Bus
 
+HEADS = ("STREAM", "FULL", "MESSAGES", "COPIES")
+
 
 @click.group()
 def bus() -> None:
-    """Prepare the bus, or print its address."""
+    """Prepare the bus, look at it, copy it, or print its address."""
 
 
 @bus.command()
@@ -29,6 +31,23 @@ def ensure(replicas: int, installation: str, url: Url) -> None:
     async def work(connection: Bus) -> None:
         await streams.ensure(connection.js, replicas=replicas, installation=installation)
         click.echo(f"{len(streams.STREAMS)} streams and {len(streams.CONSUMERS)} consumers are ready.")
+
+    talk(url(), work)
+
+
+@bus.command()
+@bus_options
+def status(url: Url) -> None:
+    """Show how full each stream is, and how many servers keep it."""
+
+    async def work(connection: Bus) -> None:
+        rows = []
+        for stream in streams.STREAMS:
+            assert stream.name is not None
+            info = await connection.stream(stream.name)
+            fill = info.state.bytes / (stream.max_bytes or 1)
+            rows.append((stream.name, f"{fill:.1%}", f"{info.state.messages:,}", str(info.config.num_replicas or 1)))
+        click.echo(output.table(HEADS, rows))
 
     talk(url(), work)
 

@@ -173,13 +173,14 @@ class Bus:
 
     async def last_sequence(self, stream: str) -> int:
         """Sequence of the newest message *stream* ever had; 0 if it never had one."""
-        return int((await self._stream(stream)).state.last_seq)
+        return int((await self.stream(stream)).state.last_seq)
 
     async def copies(self, stream: str) -> int:
         """How many servers keep *stream*."""
-        return (await self._stream(stream)).config.num_replicas or 1
+        return (await self.stream(stream)).config.num_replicas or 1
 
-    async def _stream(self, stream: str) -> StreamInfo:
+    async def stream(self, stream: str) -> StreamInfo:
+        """Configuration and state of *stream*."""
         try:
             return await self.js.stream_info(stream)
         except (nats.errors.Error, TimeoutError) as error:
