@@ -1,4 +1,4 @@
-"""The runner dies while a cell runs. The cell goes on, and what it did is whole."""
+"""The runner dies while a cell runs: the cell goes on, and what it did is whole. And who runs notebooks at all."""
 
 from __future__ import annotations
 
@@ -63,3 +63,16 @@ async def test_cells_that_nobody_watched_are_found_in_the_sandbox(here: World) -
     assert run.attempts[0].error_message == "Cell 1 of 1 failed: KeyError: 'gone' (exit code 1)"
     events = await events_of(here.bus, run)
     assert (statuses(events), text_of(events)) == ([(0, "FAILED")], "up\n")
+
+
+async def test_notebooks_and_scripts_are_work_of_two_kinds(here: World) -> None:
+    """A runner takes the kinds it is told to, so that each can have as many runners as it needs."""
+    kinds = ("script", "notebook")
+    runners = [here.runner(kind, sandbox="process", FASTFLOW_RUNNER_KINDS=kind) for kind in kinds]
+    await here.running(here.scheduler(), *runners)
+    await here.pipeline("plain", "print('0')")
+    await publish_notebook(here.bus, "book", "print('0')")
+    refs = [await here.start(name) for name in ("book", "plain", "book", "plain")]
+    runs = [await here.end(ref) for ref in refs]
+    took = [(run.pipeline, run.status, run.attempts[0].runner) for run in runs]
+    assert took == [("book", Status.SUCCESS, "notebook"), ("plain", Status.SUCCESS, "script")] * 2
