@@ -55,7 +55,7 @@ def log_events(chunk: Chunk, sequence: int, attempt: int) -> bytes:
     """One ``log`` event (``shapes.LogLine``) for each line, or part of a line, of a chunk.
 
     A flood of lines passes here, and only number and text differ from line to line: so a piece is one format
-    repeated.
+    repeated, and its lines become JSON all at once.
     """
     parts: list[bytes] = []
     index = 0
@@ -68,7 +68,9 @@ def log_events(chunk: Chunk, sequence: int, attempt: int) -> bytes:
         )
         *whole, rest = piece.text.split("\n")
         if whole:
-            texts = [_json(line)[1:-1] for line in whole]
+            text = _json("\n".join(whole))[1:-1]
+            # Where no backslash was written, every one begins an escape, and this one is the end of a line.
+            texts = text.split(b"\\n") if b"\\\\" not in text else [_json(line)[1:-1] for line in whole]
             parts.append((form + b"}\n\n") * len(whole) % tuple(chain.from_iterable(enumerate(texts, index))))
             index += len(whole)
         if rest:
