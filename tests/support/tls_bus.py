@@ -22,7 +22,6 @@ from fastflow.bus_users import Users, config, users_in
 from tests.support.cluster import _free_ports
 from tests.support.processes import _die_with_parent
 
-LOCAL = ipaddress.ip_address("127.0.0.1")
 START_S = 20.0
 _CONFIG = """\
 listen: "127.0.0.1:{port}"
@@ -53,11 +52,12 @@ class Authority:
         own = self._builder(self._name, self._key).add_extension(x509.BasicConstraints(True, None), critical=True)
         path.write_bytes(own.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
-    def sign(self, path: Path) -> Path:
-        """A certificate of 127.0.0.1 and its key, in *path*."""
+    def sign(self, path: Path, *names: str, address: str = "127.0.0.1") -> Path:
+        """A certificate of *address* and *names* with its key, in *path*."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, path.stem)])
-        alternative = x509.SubjectAlternativeName([x509.IPAddress(LOCAL)])
+        where = x509.IPAddress(ipaddress.ip_address(address))
+        alternative = x509.SubjectAlternativeName([where, *map(x509.DNSName, names)])
         signed = self._builder(name, key).add_extension(alternative, critical=False).sign(self._key, hashes.SHA256())
         secret = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
