@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 from typing import Literal
 
 import msgspec
@@ -90,17 +91,17 @@ def figure(
     targets: Sequence[Target] = (),
 ) -> Figure:
     """*samples* in *unit*, as are those of the *floor* that the ratio is against."""
-    median = quantile(samples, 0.5)
+    middle = median(samples)
     return Figure(
         name=name,
         unit=unit,
         samples=len(samples),
-        median=median,
+        median=middle,
         p95=quantile(samples, 0.95),
         p99=quantile(samples, 0.99),
         least=min(samples),
         most=max(samples),
-        ratio=None if floor is None else median / quantile(floor, 0.5),
+        ratio=None if floor is None else middle / median(floor),
         targets=tuple(targets),
     )
 

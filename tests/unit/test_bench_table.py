@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+
 import msgspec
 import pytest
 from bench.table import Table, Target, figure, quantile
@@ -26,12 +28,12 @@ def test_a_target_is_met_or_missed(values: list[float], bound: float) -> None:
     at_most = figure("f", values, "ms", targets=(Target("p99", bound),))
     at_least = figure("f", values, "ms", targets=(Target("median", bound, least=True),))
     assert (": met" in at_most.row) == (quantile(values, 0.99) <= bound)
-    assert (": met" in at_least.row) == (quantile(values, 0.5) >= bound)
+    assert (": met" in at_least.row) == (statistics.median(values) >= bound)
 
 
 def test_one_missed_target_of_several_is_a_miss() -> None:
     """The ratio is the median against the floor's."""
-    made = figure("f", [30, 40, 50], "ms", floor=[200, 400], targets=(Target("median", 40), Target("ratio", 0.05)))
+    made = figure("f", [30, 40, 50], "ms", floor=[300, 500], targets=(Target("median", 40), Target("ratio", 0.05)))
     assert made.ratio == pytest.approx(0.1)
     assert made.row == "| f | 40 ms |  |  | 30 ms – 50 ms | 0.10 × | ≤ 40 ms, ≤ 0.05 ×: **missed** |"
 
