@@ -14,12 +14,14 @@ from pathlib import Path
 
 from bench.installation import Installation, installation
 from bench.report import report
-from bench.start import METADATA, PAUSE_S, SCRIPT, worker_image
+from bench.start import METADATA, SCRIPT, worker_image
 from bench.table import Table, Target, figure
 from fastflow_runner.settings import Settings
 
 RUNS = 50
 SLOTS = 4
+PAUSE_S = 4.0
+"""Before each: sandboxes that were taken are made anew in the background, which must not slow the next one down."""
 ROUNDS = 2
 NETWORK = Settings().network
 
