@@ -28,7 +28,7 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import StreamInfo
 
-from fastflow_contracts import nkey
+from fastflow_contracts.client import MendedClient
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.streams import bucket_stream
 from fastflow_contracts.subjects import INBOX
@@ -307,45 +307,6 @@ class Bus:
         return int(ack["seq"])
 
 
-class _Client(Client):
-    def __init__(self, seed: str, *, tls_only: bool) -> None:
-        super().__init__()
-        self._seed = seed
-        self._tls_only = tls_only
-        if seed:
-            # The client would take it from the `nkeys` package alone; see `nkey`.
-            self._public_nkey = nkey.public_key(seed)
-
-    def sign(self, nonce: str) -> bytes:
-        return nkey.sign(self._seed, nonce)
-
-    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
-        """As inherited, but a server that would have our secrets in the open is left before it gets them."""
-        if initial_connection and self._tls_only and not info.get("tls_required"):
-            raise nats.errors.Error("it does not ask for TLS, which is wanted here")
-        await super()._process_info(info, initial_connection)
-
-    async def request(self, *args: Any, **kwargs: Any) -> Msg:
-        """As inherited, but a cancellation that meets the answer is kept: ``wait_for`` loses it before Python 3.12."""
-        task = asyncio.current_task()
-        before = task.cancelling() if task is not None else 0
-        answer = await super().request(*args, **kwargs)
-        if task is not None and task.cancelling() > before:
-            raise asyncio.CancelledError
-        return answer
-
-    async def _connect_to_server(self, s: Any) -> None:
-        """As inherited, but a connection whose handshake failed is closed: else the next one only takes its place, and
-        as long as a server accepts and says nothing, every try leaves a socket open. And a task that was cancelled
-        connects no more: where ``wait_for`` lost that (see ``request``) it would go on for ever.
-        """
-        if (task := asyncio.current_task()) is not None and task.cancelling():
-            raise asyncio.CancelledError
-        if self._transport is not None:
-            self._transport.close()  # type: ignore[no-untyped-call]
-        await super()._connect_to_server(s)
-
-
 class _Unanswered(Exception):
     """One request had no usable answer; nobody knows whether it took effect."""
 
@@ -394,7 +355,7 @@ async def connect(
     (``permissions.inbox``). Raises ``Unavailable`` after *connect_s* with the last trouble there was, ``nkey.BadSeed``,
     ``tls.BadTls``. Later trouble is logged, and not again while it stays the same.
     """
-    client = _Client(seed, tls_only=tls.is_demanded(url))
+    client = MendedClient(seed, tls_only=tls.is_demanded(url))
     bus = Bus(client)
     named = urlsplit(url.partition(",")[0])  # a cluster tells of servers that are not named: they want this, too
     is_open = False

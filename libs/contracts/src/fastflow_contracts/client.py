@@ -1,0 +1,53 @@
+"""nats-py's client with what it does wrong put right. Nothing of ours lives here; the typed bus is ``wire``'s."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from fastflow_contracts import nkey
+
+
+class MendedClient(Client):
+    """*seed*: the NKEY that proves who this is, "" = none. *tls_only*: speak to nobody in the open."""
+
+    def __init__(self, seed: str, *, tls_only: bool) -> None:
+        super().__init__()
+        self._seed = seed
+        self._tls_only = tls_only
+        if seed:
+            # The client would take it from the `nkeys` package alone; see `nkey`.
+            self._public_nkey = nkey.public_key(seed)
+
+    def sign(self, nonce: str) -> bytes:
+        return nkey.sign(self._seed, nonce)
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        """As inherited, but a server that would have our secrets in the open is left before it gets them."""
+        if initial_connection and self._tls_only and not info.get("tls_required"):
+            raise nats.errors.Error("it does not ask for TLS, which is wanted here")
+        await super()._process_info(info, initial_connection)
+
+    async def request(self, *args: Any, **kwargs: Any) -> Msg:
+        """As inherited, but a cancellation that meets the answer is kept: ``wait_for`` loses it before Python 3.12."""
+        task = asyncio.current_task()
+        before = task.cancelling() if task is not None else 0
+        answer = await super().request(*args, **kwargs)
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError
+        return answer
+
+    async def _connect_to_server(self, s: Any) -> None:
+        """As inherited, but a connection whose handshake failed is closed: else the next one only takes its place, and
+        as long as a server accepts and says nothing, every try leaves a socket open. And a task that was cancelled
+        connects no more: where ``wait_for`` lost that (see ``request``) it would go on for ever.
+        """
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise asyncio.CancelledError
+        if self._transport is not None:
+            self._transport.close()  # type: ignore[no-untyped-call]
+        await super()._connect_to_server(s)
