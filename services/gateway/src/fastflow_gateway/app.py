@@ -35,7 +35,7 @@ from fastflow_gateway import (
 from fastflow_gateway.api import Media, Route
 from fastflow_gateway.auth import Gate
 from fastflow_gateway.callers import Callers
-from fastflow_gateway.door import Door, open_door
+from fastflow_gateway.door import DECISION_S, STORE_S, Door, open_door
 from fastflow_gateway.files import Shelf
 from fastflow_gateway.follow import Follower
 from fastflow_gateway.guesses import Guesses
@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 """Of any request; what a trigger may have is less and checked where it is made."""
-SHUTDOWN_S = 5.0
+SHUTDOWN_S = STORE_S + DECISION_S + 1.0
 """How long requests under way may take to end."""
 
 

@@ -1,0 +1,39 @@
+"""A gateway that is asked to stop. What a runner does then: ``test_runner``."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+
+import aiohttp
+
+from fastflow_contracts import streams
+from fastflow_contracts.ids import RunId
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.run import Status
+from fastflow_contracts.subjects import RunRef
+from tests.chaos.settled import settled
+from tests.chaos.world import COUNT, LOOK_S, World
+
+TOKEN = secrets.token_urlsafe(24)
+
+
+async def test_a_gateway_that_is_asked_to_stop_answers_what_it_was_asked(here: World) -> None:
+    """A start that waits for a scheduler is accepted, whoever stops meanwhile, and becomes a run."""
+    gateway = here.gateway(FASTFLOW_ADMIN_TOKEN=TOKEN)
+    await here.pipeline("script", COUNT.format(lines=1, pause_s=0))
+    await gateway.start()
+    (address,) = re.findall(r"listening on (http://[^\"]+)", "\n".join(gateway.log))
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}) as http:
+        asking = asyncio.create_task(http.post(f"{address}/api/pipelines/script/run", json={}), name="asking")
+        while not (await here.bus.stream(streams.TRIGGERS)).state.messages:
+            await asyncio.sleep(LOOK_S)
+        assert await gateway.terminate() == 0
+        answer = await asking
+        assert answer.status == 202
+        ref = RunRef(PipelineName("script"), RunId((await answer.json())["id"]))
+    runner = here.runner(sandbox="process")
+    await here.running(here.scheduler(), runner)
+    (run,) = await settled(here, runner, ref, lines=1)
+    assert run.status is Status.SUCCESS
