@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from fastflow_contracts.cells import EVENT, CellEvent, Noted, Wrote
+from fastflow_contracts.cells import EVENT, CellEvent, Noted, Raised, Wrote
 from fastflow_runner import cells
 from fastflow_runner.cells.report import WROTE_CHARACTERS_MAX
 from tests.support.notebooks import only, statuses, text_of, written
@@ -46,13 +46,13 @@ class Running(NamedTuple):
             await asyncio.sleep(0.05)
         return seen
 
-    async def read(self) -> tuple[list[str], list[CellEvent]]:
+    async def read(self, *, exit_code: int = 0) -> tuple[list[str], list[CellEvent]]:
         """All that it says, to its end."""
         assert self.process.stdout is not None
         told = asyncio.create_task(asyncio.to_thread(_read_all, self.events))
         output = await self.process.stdout.read()
         lines = (await told).splitlines()
-        assert await self.process.wait() == 0, output[-2000:]
+        assert await self.process.wait() == exit_code, output[-2000:]
         return output.decode().splitlines(), [EVENT.decode(line) for line in lines]
 
 
@@ -120,6 +120,22 @@ async def test_what_is_written_by_others_than_print_is_shown_once(tmp_path: Path
     first, second = ("".join(event.text for event in only(Wrote, events) if event.cell == cell) for cell in (0, 1))
     assert ("from a child\n" in first, "and an error\n" in first) == (True, True)
     assert sorted(second.splitlines()) == ["True", "from a thread"]
+
+
+async def test_what_a_kernel_said_before_it_died_is_heard(tmp_path: Path) -> None:
+    """Also when it was dead before anybody listened."""
+    dies = (
+        f"import os, time\nfor number in range(12):\n    print('%09d' % number, 'x' * {LINE - 11})\n"
+        "open('progress', 'w').write(str(os.getpid()))\ntime.sleep(0.5)\nos._exit(3)"
+    )
+    async with running(tmp_path, dies) as runner:
+        pid = await runner.progress()
+        while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            await asyncio.sleep(0.05)
+        lines, events = await runner.read(exit_code=1)
+    assert [int(line[:9]) for line in lines if line[:9].isdigit()] == list(range(12))
+    assert len(text_of(events)) == 12 * LINE
+    assert [raised.value for raised in only(Raised, events)] == ["the kernel ended with exit code 3"]
 
 
 async def test_half_a_character_is_shown_as_an_escape(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from queue import Empty
 from typing import Any, NamedTuple
 
 import nbformat
@@ -22,6 +23,8 @@ from .report import Report
 
 INTERRUPT_S = 5.0
 """What a cell gets to end itself, with KeyboardInterrupt, before its kernel is killed."""
+LAST_WORDS_S = 0.2
+"""How long a dead kernel's socket must be silent."""
 NEVER_S = 10**9
 """The outputs of a cell that has ended may take as long as it takes to pass them on."""
 AHEAD_MESSAGES_MAX = 10
@@ -73,9 +76,20 @@ class _Client(NotebookClient):
                     self.process_message(message, cell, cell_index)
                 except CellExecutionComplete:
                     return
-            elif message["msg_type"] in ("stream", "display_data", "update_display_data"):
-                # A thread that an earlier cell has left behind: it is shown where it happens.
-                self._pass_on(message["msg_type"], message["content"])
+            else:
+                self._pass_on_stray(message)
+
+    async def pass_on_last_words(self) -> None:
+        """What has arrived of a kernel that is dead."""
+        assert self.kc is not None
+        with suppress(Empty):
+            while True:
+                self._pass_on_stray(await ensure_async(self.kc.iopub_channel.get_msg(timeout=LAST_WORDS_S)))
+
+    def _pass_on_stray(self, message: dict[str, Any]) -> None:
+        """Also of a thread that an earlier cell has left behind: it is shown where it happens."""
+        if message["msg_type"] in ("stream", "display_data", "update_display_data", "clear_output"):
+            self._pass_on(message["msg_type"], message["content"])
 
     def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> None:
         kind, content = msg["msg_type"], msg["content"]
@@ -190,6 +204,7 @@ class Kernel:
             is_input = error.ename == "StdinNotImplementedError"
             return Failure(error.ename, _NO_STDIN if is_input else error.evalue)
         except DeadKernelError:
+            await self._client.pass_on_last_words()
             failure = Failure("KernelDied", self._obituary())
             self._report.raised(*failure, [])
             await self.close()
