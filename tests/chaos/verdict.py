@@ -45,7 +45,8 @@ def _attempts(run: Run) -> Iterator[str]:
 
 
 def _logs(evidence: Evidence, lines: Mapping[str, int | None]) -> Iterator[str]:
-    """A log is whole: it ends with its end, where the record says, and counts on without a gap or a repeat.
+    """A log is whole: it ends with its end, where the record says, and counts on without a gap or a repeat. Where
+    nothing was said there is none.
 
     Of an attempt that a scheduler has written off the record says nothing.
     """
@@ -59,7 +60,7 @@ def _log(log: list[Written], attempt: Attempt, lines: int | None) -> Iterator[st
     written_off = attempt.error_type is ErrorType.LOST and attempt.started_at is None and not attempt.log_sequence
     if not written_off and (log[-1].sequence if log else 0) != attempt.log_sequence:
         yield f"has a log up to {log[-1].sequence if log else 0}, its record says {attempt.log_sequence}"
-    if attempt.started_at is not None and not (log and log[-1].chunk.eof):
+    if attempt.started_at is not None and log and not log[-1].chunk.eof:
         yield "has a log without an end"
     for before, after in pairwise(log):
         if any(new < old for old, new in zip(before.chunk.end, after.chunk.end, strict=True)):

@@ -7,10 +7,13 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import pytest
+from msgspec import Struct
 from msgspec.structs import replace
 
 import fastflow_contracts
@@ -74,6 +77,27 @@ def test_of_a_message_of_a_later_version_everything_known_is_read(kind: str) -> 
         message = codec.decode(json.dumps(newer(json.loads(line))).encode())
         known = codec.decode(line)
         assert message == (replace(known, v=message.v) if hasattr(known, "v") else known)
+
+
+def structs_in(value: Any) -> Iterator[Struct]:
+    """Every struct a message is made of."""
+    if isinstance(value, Struct):
+        yield value
+        yield from (each for name in value.__struct_fields__ for each in structs_in(getattr(value, name)))
+    elif isinstance(value, tuple | list):
+        yield from (each for item in value for each in structs_in(item))
+
+
+def test_every_field_of_every_message_is_recorded() -> None:
+    """With something to say: a field that is added needs a line in which it is not its default."""
+    fields, recorded = set(), set()
+    for kind, codec in KINDS.items():
+        for struct in (each for line in lines(kind) for each in structs_in(codec.decode(line))):
+            for field in msgspec.structs.fields(struct):
+                fields.add((type(struct).__name__, field.name))
+                if field.required or getattr(struct, field.name) != field.default:
+                    recorded.add((type(struct).__name__, field.name))
+    assert fields - recorded == {(name, "v") for name, _ in fields if (name, "v") in fields}
 
 
 def test_every_kind_of_message_is_recorded() -> None:
