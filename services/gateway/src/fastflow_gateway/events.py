@@ -66,13 +66,13 @@ def log_events(chunk: Chunk, sequence: int, attempt: int) -> bytes:
             logs.STREAMS[piece.stream].encode(),
             attempt,
         )
-        *whole, rest = piece.text.split("\n")
-        if whole:
-            text = _json("\n".join(whole))[1:-1]
+        whole, newline, rest = piece.text.rpartition("\n")
+        if newline:
+            text = _json(whole)[1:-1]
             # Where no backslash was written, every one begins an escape, and this one is the end of a line.
-            texts = text.split(b"\\n") if b"\\\\" not in text else [_json(line)[1:-1] for line in whole]
-            parts.append((form + b"}\n\n") * len(whole) % tuple(chain.from_iterable(enumerate(texts, index))))
-            index += len(whole)
+            lines = text.split(b"\\n") if b"\\\\" not in text else [_json(line)[1:-1] for line in whole.split("\n")]
+            parts.append((form + b"}\n\n") * len(lines) % tuple(chain.from_iterable(enumerate(lines, index))))
+            index += len(lines)
         if rest:
             parts.append((form + b',"more":true}\n\n') % (index, _json(rest)[1:-1]))
             index += 1
