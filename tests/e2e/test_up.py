@@ -53,6 +53,13 @@ def test_what_it_prints_says_where_everything_is(installation: Installation) -> 
     installation.stop()
 
 
+def test_a_sync_that_is_asked_for_is_answered(installation: Installation) -> None:
+    """By a syncer that may answer the gateway, of which no other service hears."""
+    installation.start()
+    assert installation.api("/api/sync", {})["pipelines"] >= 1
+    assert installation.stop() == 0
+
+
 def test_secrets_in_the_data_folder_are_its_owners(installation: Installation) -> None:
     """Token and bus address are for nobody else on the machine."""
     installation.start()

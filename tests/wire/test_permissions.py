@@ -145,7 +145,7 @@ WHO: Final[dict[str, set[User]]] = {
     },
     f"{JS}.STREAM.PURGE.OBJ_ff_bundles": {SYNCER},
     # Answers: of a scheduler or a syncer to whoever may ask them.
-    "_INBOX.x": {SYNCER, SCHEDULER},
+    "_INBOX.x": {SCHEDULER},
     "_INBOX_gateway.x": {SYNCER, SCHEDULER},
     "_INBOX_fastflow.x": {SYNCER, SCHEDULER},
     "_INBOX_runner.x": NOBODY,

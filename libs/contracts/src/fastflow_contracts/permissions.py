@@ -50,8 +50,10 @@ def inbox(user: User) -> str:
     return subjects.INBOX if user is User.OUTSIDE else f"{subjects.INBOX}_{user.value}"
 
 
-_ASKING: Final = (f"{inbox(User.GATEWAY)}.>", f"{inbox(User.OUTSIDE)}.>", f"{ADMIN_INBOX}.>")
-"""Where those are answered who ask a scheduler or a syncer something."""
+_INSIDE: Final = (f"{inbox(User.GATEWAY)}.>", f"{ADMIN_INBOX}.>")
+"""Where those are answered who ask a scheduler or a syncer something. (The server's own ``allow_responses`` would have
+them answer on whatever subject a request names, with their rights there.)
+"""
 
 
 def grant(user: User) -> Grant:
@@ -70,7 +72,7 @@ def grant(user: User) -> Grant:
                     *_following_keys(subjects.RUNS, subjects.RUN_KEYS),
                     *_objects(subjects.BUNDLES),
                     *_object_writes(subjects.BUNDLES),
-                    *_ASKING,
+                    *_INSIDE,
                 ),
                 subscribe=(subjects.SYNC, *mine),
                 publish_denied=_durables(),
@@ -93,7 +95,8 @@ def grant(user: User) -> Grant:
                     *_following_keys(subjects.RUNNERS, subjects.RUNNER_KEYS),
                     *_following_keys(subjects.SCHEDULES, ">"),
                     *_working(streams.SCHEDULER),
-                    *_ASKING,
+                    *_INSIDE,
+                    f"{inbox(User.OUTSIDE)}.>",
                 ),
                 subscribe=mine,
                 publish_denied=_durables(streams.SCHEDULER),
