@@ -171,6 +171,7 @@ async def test_a_cell_over_its_time_fails_and_the_kernel_lives(fast: System) -> 
     assert statuses(events) == [(0, "RETRYING"), (0, "SUCCESS"), (1, "FAILED")]
     assert text_of(events) == "second 2\n"
     assert "did not heed the interrupt" in only(Noted, events)[0].text
+    assert [raised.name for raised in only(Raised, events)] == ["KeyboardInterrupt", "CellTimeout", "CellTimeout"]
 
 
 async def test_an_endless_loop_ends_at_the_timeout_of_the_run(fast: System) -> None:

@@ -204,6 +204,8 @@ class Kernel:
             is_input = error.ename == "StdinNotImplementedError"
             return Failure(error.ename, _NO_STDIN if is_input else error.evalue)
         except DeadKernelError:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise asyncio.CancelledError from None  # nbclient takes every cancellation for a death
             await self._client.pass_on_last_words()
             failure = Failure("KernelDied", self._obituary())
             self._report.raised(*failure, [])
