@@ -26,6 +26,7 @@ FORMAT: Final = 4
 PARAMETERS_TAG: Final = "parameters"
 INJECTED_TAG: Final = "injected-parameters"
 PROBLEMS_MAX: Final = 20
+VALUE_CHARACTERS_MAX: Final = 100
 
 
 class BadNotebook(FastFlowError):
@@ -75,10 +76,24 @@ class Kernelspec(msgspec.Struct, frozen=True):
     language: str = ""
 
 
+class LanguageInfo(msgspec.Struct, frozen=True):
+    """What that kernel said of itself."""
+
+    name: str = ""
+
+
 class Metadata(msgspec.Struct, frozen=True):
     """What is read of a notebook's metadata."""
 
     kernelspec: Kernelspec = Kernelspec()
+    language_info: LanguageInfo = LanguageInfo()
+
+    @property
+    def is_python(self) -> bool:
+        """Whatever its kernel is called, if it says so at all."""
+        spec = self.kernelspec
+        words = spec.language or self.language_info.name or f"{spec.name or 'python'} {spec.display_name}"
+        return "python" in words.lower()
 
 
 class Notebook(msgspec.Struct, frozen=True):
@@ -130,14 +145,18 @@ def notebook_problems(text: bytes, *, file: str) -> tuple[Problem, ...]:
         sentence = str(error)
         return (Problem(accepted=sentence[0].upper() + sentence[1:], file=file),)
     found = []
-    for problem in _cell_problems(notebook, file):
+    for problem in _problems(notebook, file):
         found.append(problem)
         if len(found) == PROBLEMS_MAX:
             break
     return tuple(found)
 
 
-def _cell_problems(notebook: Notebook, file: str) -> Iterator[Problem]:
+def _problems(notebook: Notebook, file: str) -> Iterator[Problem]:
+    if not notebook.metadata.is_python:
+        name = msgspec.json.encode(notebook.metadata.kernelspec.name[:VALUE_CHARACTERS_MAX]).decode()
+        kernel = "a Python kernel, since pipelines are Python; choose one in Jupyter and save the notebook."
+        yield Problem(field="metadata.kernelspec.name", value=name, accepted=kernel, file=file)
     for index, cell in enumerate(notebook.cells):
         if len(cell.text) > SOURCE_CHARACTERS_MAX:
             size = f"{len(cell.text):,} characters; at most {SOURCE_CHARACTERS_MAX:,} are accepted."
