@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 ROUND_S = 2.0
 """Longest pause between two looks at the agenda."""
+REST = 4
+"""Times as long as a look took are spent otherwise before the next: many runs must not take all the time there is."""
 LOOK_S = 5.0
 """How long the bus may take to show one presence."""
 
@@ -79,12 +81,16 @@ class Reconciler:
     async def _act(self) -> None:
         await self._caught_up.wait()
         while True:
+            self._changed.clear()
             if self._bus.generation != self._generation or not self._bus.is_connected:
                 self._generation = self._bus.generation
                 self._agenda.forget_silence(at=_monotonic())
-            for action in self._agenda.actions(now=now(), at=_monotonic()):
+            begun = _monotonic()
+            actions = self._agenda.actions(now=now(), at=begun)
+            rest_s = REST * (_monotonic() - begun)
+            for action in actions:
                 await self._do(action)
-            self._changed.clear()
+            await asyncio.sleep(rest_s)
             pause_s = max(0.0, min(ROUND_S, self._agenda.next_due_s(now=now())))
             try:
                 async with asyncio.timeout(pause_s):
