@@ -158,7 +158,7 @@ def test_whatever_is_in_the_file_it_is_planned_or_refused_in_a_sentence(
     ],
 )
 def test_any_python_kernel_is_the_pipelines_own(metadata: dict[str, Any], is_python: bool) -> None:
-    """Jupyter's name for it is a matter of whoever saved the notebook; another language is refused, when synced, too."""
+    """What Jupyter calls it is a matter of whoever saved the notebook; another language is refused, by a sync, too."""
     text = written("1", metadata=metadata).decode()
     problems = notebook.notebook_problems(text.encode(), file="main.ipynb")
     assert [str(problem).partition(":")[0] for problem in problems] == ([] if is_python else ["main.ipynb"])
