@@ -35,7 +35,7 @@ for number in range(count):
 async def measure(lines: int = LINES) -> Table:
     """Measure one follower, ten, and the floor, in turn."""
     script = SCRIPT.replace("LINES", str(lines))
-    one, many, floor = [], [], []
+    one, many, floor = list[float](), list[float](), list[float]()
     image = worker_image()
     async with installation({"flood": {"main.py": script}}) as made:
         enough_at = time.perf_counter() + ENOUGH_S
