@@ -14,10 +14,10 @@ from typing import Any
 
 FLUSH_S = 0.02
 """How long text that was not sent at once is gathered."""
-AT_ONCE_SHARE = 0.1
+AT_ONCE_SHARE = 0.25
 """Of the time, that may be spent on sending lines before ``write`` returns, so that whatever follows cannot hold them
 up; more than that is a flood, and gathered."""
-AT_ONCE_S = 0.05
+AT_ONCE_S = 0.2
 """What is saved up of it at most."""
 AHEAD_CHARACTERS_MAX = 1_000_000
 """What is written before it must be sent. Sending waits while nobody reads, as on any pipe."""
