@@ -185,7 +185,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
     made = Deployment(folder)
     try:
         made.init()
-        made.compose("up", "-d")
+        made.compose("up", "-d", "--build")
         for service in SERVICES:
             made.healthy(service, 1)
         yield made
