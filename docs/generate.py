@@ -1,4 +1,4 @@
-"""The generated parts of the documents: settings, the life of a run, who may import what, streams.
+"""The generated parts of the documents: settings, speed, the life of a run, who may import what, streams.
 
 ``python docs/generate.py`` writes them between their markers; ``--check`` only says whether they are up to date. A
 part stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
@@ -78,8 +78,14 @@ def _bounds(stream: StreamConfig) -> str:
     return ", ".join([*found, "drops the oldest" if stream.discard.value == "old" else "refuses beyond"])
 
 
+def performance() -> str:
+    """What ``make bench`` has found last."""
+    return (ROOT / "bench" / "results.md").read_text()
+
+
 PARTS: Mapping[str, tuple[str, Callable[[], str]]] = {
     "settings": ("README.md", settings_table),
+    "performance": ("README.md", performance),
     "run": ("ARCHITECTURE.md", run_diagram),
     "imports": ("ARCHITECTURE.md", import_matrix),
     "streams": ("ARCHITECTURE.md", stream_table),
