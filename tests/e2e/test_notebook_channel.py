@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from aiodocker import Docker
 
 from fastflow_contracts.run import Status
+from fastflow_runner.image import ensure_worker_image
 from tests.chaos.world import docker
 from tests.packages import make_wheel
 from tests.support.notebooks import events_of, publish_notebook, statuses, text_of
@@ -143,6 +145,7 @@ async def test_a_runs_variables_and_files_mean_nothing_to_the_cell_runner(given:
         "PYTHONPATH": "evil",
         "PYTHONSTARTUP": "evil/nbclient.py",
         "PYTHONINSPECT": "1",
+        "PYTHONSAFEPATH": "1",
         "LD_PRELOAD": "./evil/nothing.so",
         "JUPYTER_PATH": "evil",
         "JUPYTER_CONFIG_DIR": "evil",
@@ -169,7 +172,8 @@ async def test_a_runs_variables_and_files_mean_nothing_to_the_cell_runner(given:
 
 async def _fill(volume: str, links: Path) -> None:
     """Put packages into a store of its own, where preparers find them without any index."""
-    image = (await docker("images", "--quiet", "fastflow-worker")).split()[0]
+    async with Docker() as client:
+        image = await ensure_worker_image(client, progress=lambda line: None)
     container = (await docker("create", "--volume", f"{volume}:/store", image)).strip()
     try:
         await docker("cp", str(links), f"{container}:/store/links")

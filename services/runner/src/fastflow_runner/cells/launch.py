@@ -26,7 +26,8 @@ AHEAD_MESSAGES_MAX = 10
 
 
 def main() -> None:
-    del sys.path[0]  # this folder
+    if os.path.abspath(sys.path[0]) == os.path.dirname(os.path.abspath(__file__)):  # else PYTHONSAFEPATH is set
+        del sys.path[0]
     from ipykernel.kernelapp import IPKernelApp
 
     class App(IPKernelApp):
