@@ -221,7 +221,7 @@ async def test_another_version_of_python_comes_from_the_store(workshop: Workshop
 async def test_an_impossible_requirement_fails_within_seconds(workshop: Workshop, tmp_path: Path) -> None:
     """The error is uv's, and no container is left."""
     await workshop.fill(tmp_path, "links")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         with pytest.raises(EnvironmentFailed, match=r"^error: (.|\n)*no-such-package"):
             await workshop.environments().prepare(request("no-such-package"), say=workshop.say)
 
