@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -26,6 +27,8 @@ MEASUREMENTS = (
 )
 LIMIT_S = 420.0
 """For one of them."""
+END_S = 60.0
+"""For one that is given up to take down what it has started."""
 LAST_LINES = 20
 RESULTS = Path(__file__).with_name("results.json")
 
@@ -58,7 +61,11 @@ def measure(name: str) -> Table:
         try:
             out, said = process.communicate(timeout=LIMIT_S)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            process.send_signal(signal.SIGINT)  # what it has started is to be taken down in order
+            with suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=END_S)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             return Table(name, (), (f"`bench.{name}` was given up after {LIMIT_S:g} s.",))
     if process.returncode:
         lines = said.decode(errors="replace").splitlines()[-LAST_LINES:]
