@@ -19,7 +19,7 @@ from fastflow_contracts.runs import RunStore
 from fastflow_contracts.service import now, until_stopped
 from fastflow_contracts.streams import bucket_stream
 from fastflow_contracts.subjects import Kind
-from fastflow_contracts.wire import Bus, BusError
+from fastflow_contracts.wire import Bus, BusError, Unavailable
 from fastflow_runner.adapter import Adapter, open_adapter
 from fastflow_runner.bundles import Bundles
 from fastflow_runner.drain import drain_asked
@@ -52,8 +52,9 @@ async def serve(
     assert entry is not None, "made with the streams"
     installation = entry.value.decode()
     lease = Lease(lease_s=settings.lease_s, fence_s=settings.fence_s)
-    if complaint := lease.complaint(copies=await bus.copies(bucket_stream(subjects.RUNNERS))):
-        log.warning("%s", complaint)
+    with suppress(Unavailable):  # a complaint can wait for the next start
+        if complaint := lease.complaint(copies=await bus.copies(bucket_stream(subjects.RUNNERS))):
+            log.warning("%s", complaint)
     opening = open_adapter(settings, runner=runner_id, installation=installation, environ=os.environ, say=say)
     async with opening as adapter:
         runner: Runner
