@@ -57,30 +57,30 @@ async def measure(lines: int = LINES) -> Table:
 
 async def follow_all(made: Installation, lines: int, *, followers: int) -> float:
     """Seconds from the webhook until every follower has seen everything."""
+    due = [b"%09d" % number for number in range(lines)]
     started = time.perf_counter()
     run = await made.webhook("flood")
-    await asyncio.gather(*(follow(made, run["id"], lines) for _ in range(followers)))
+    await asyncio.gather(*(follow(made, run["id"], due) for _ in range(followers)))
     return time.perf_counter() - started
 
 
-async def follow(made: Installation, run_id: str, lines: int) -> None:
-    """Read one stream to its end, looking only at the number that each line begins with."""
-    expected, rest = 0, b""
+async def follow(made: Installation, run_id: str, due: list[bytes]) -> None:
+    """Read one stream to its end; its lines must begin with the numbers that are *due*."""
+    seen, rest, has_begun = 0, b"", False
     async with made.http.get(f"{made.url}/api/runs/{run_id}/logs/stream") as response:
         response.raise_for_status()
         async for data in response.content.iter_any():
             *whole, rest = (rest + data).split(b'"line":"')
-            expected = _count(whole, expected)
-    assert _count([rest], expected) == lines, "lines are missing"
+            if whole and not has_begun:
+                has_begun, whole = True, whole[1:]
+            seen = _check(whole, due, seen)
+    assert _check([rest], due, seen) == len(due), "lines are missing"
 
 
-def _count(pieces: list[bytes], expected: int) -> int:
-    for piece in pieces:
-        number = piece[:9]
-        if number.isdigit():
-            assert int(number) == expected, f"line {int(number)} where {expected} was due"
-            expected += 1
-    return expected
+def _check(pieces: list[bytes], due: list[bytes], seen: int) -> int:
+    numbers = [piece[:9] for piece in pieces]
+    assert numbers == due[seen : seen + len(numbers)], f"other lines than are due after {seen}"
+    return seen + len(numbers)
 
 
 async def docker_logs(image: str, script: str, lines: int) -> float:

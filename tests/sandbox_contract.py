@@ -169,6 +169,21 @@ class SandboxContract:
         assert transcript.stdout == lines(200_000)
         assert transcript.exited.exit_code == 0
 
+    async def test_lines_that_come_fast_cross_together(self, place: Place) -> None:
+        """Written one by one, and read not more often than once in a while: a flood is not a flood of frames."""
+        session, channel = await place.start(LINES.format(count=50_000))
+        frames: list[Output] = []
+        async with asyncio.timeout(PATIENCE_S):
+            async for event in session:
+                if isinstance(event, Output):
+                    frames.append(event)
+                    await session.ack(Offsets(stdout=event.offset + len(event.data)))
+        await channel.close()
+        assert b"".join(frame.data for frame in frames) == lines(50_000)
+        took_s = (frames[-1].at - frames[0].at).total_seconds()
+        large = sum(len(frame.data) >= supervisor.GATHER_BYTES for frame in frames)
+        assert len(frames) - large <= took_s / supervisor.GATHER_S + 3  # the end does not wait
+
     async def test_one_line_of_any_length(self, place: Place) -> None:
         """A line of 20 MB needs no newline to pass, and no buffer of its size."""
         source = "import sys; sys.stdout.write('x' * 20_000_000)"

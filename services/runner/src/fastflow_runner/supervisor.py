@@ -490,7 +490,11 @@ def _field(path: str, name: str) -> int:
 
 # --- The process. -------------------------------------------------------------------------------------------------
 
-READ_BYTES = 64 * 1024
+READ_BYTES = 256 * 1024
+# A script that writes line by line is read faster than it writes: without a pause each frame would hold a few lines,
+# and what a frame costs, here, in Docker and in the runner, is most of what a flood costs.
+GATHER_S = 0.001
+GATHER_BYTES = 32 * 1024
 EVENT_BYTES_MAX = 512 * 1024
 ORPHAN_GRACE_S = 5.0
 MEMORY_WATCH_S = 0.2
@@ -512,6 +516,7 @@ class Source:
         self.stream = stream
         self.position = 0
         self.line = bytearray()
+        self.due_at = 0.0  # not to be read before
 
 
 class Supervisor:
@@ -606,15 +611,20 @@ class Supervisor:
             wanted[0] = select.POLLIN
         if self._out:
             wanted[1] = select.POLLOUT
+        now, next_at = now_s(), self._next_at()
         if not self._window.full:
             # Not polled at all when full: a pipe whose writer has gone would report that without end.
-            wanted.update(dict.fromkeys(self._sources, select.POLLIN))
+            for descriptor, source in self._sources.items():
+                if source.due_at <= now:
+                    wanted[descriptor] = select.POLLIN
+                else:
+                    next_at = min(next_at, source.due_at)
         for descriptor in self._polled.keys() - wanted.keys():
             self._poll.unregister(descriptor)
         for descriptor in wanted.keys() - self._polled.keys():
             self._poll.register(descriptor, wanted[descriptor])
         self._polled = wanted
-        wait_s = self._next_at() - now_s()
+        wait_s = next_at - now
         return self._poll.poll(None if wait_s == float("inf") else max(0.0, wait_s * 1000 + 1))
 
     def _next_at(self) -> float:
@@ -765,6 +775,8 @@ class Supervisor:
             env["FASTFLOW_CELL_EVENTS_FD"] = str(pipes[EVENTS][1])
         for stream, (read, _) in pipes.items():
             os.set_blocking(read, False)
+            with suppress(OSError):  # a user may have only so many large ones
+                fcntl.fcntl(read, fcntl.F_SETPIPE_SZ, READ_BYTES)
             self._sources[read] = Source(stream)
         inherited = [pipes[EVENTS][1]] if job["cell_events"] else []
         try:
@@ -793,6 +805,8 @@ class Supervisor:
         if source.stream == EVENTS:
             self._read_events(source, data)
             return True
+        if len(data) < GATHER_BYTES:
+            source.due_at = now_s() + GATHER_S
         header = OUTPUT_HEADER.pack(source.stream, source.position, time.time())
         source.position += len(data)
         self._keep(source, frame(OUTPUT, header + data))

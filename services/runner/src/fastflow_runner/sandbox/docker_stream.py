@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 STREAM_BYTES_MAX: Final = 256 * 1024
-READ_BYTES: Final = 64 * 1024
+READ_BYTES: Final = 256 * 1024
 CONNECT_TIMEOUT_S: Final = 10.0
 _HEADER: Final = struct.Struct(">BxxxL")
 
