@@ -215,6 +215,22 @@ async def test_giving_up_holds_however_it_meets_a_try(bus_url: str) -> None:
             await asyncio.sleep(0.05)
 
 
+async def test_whoever_is_stopped_while_it_connects_stops(bus_url: str) -> None:
+    """At any of a hundred moments: none of them is connected in the end and knows of nothing."""
+
+    async def serve() -> None:
+        async with connect(bus_url, name="stopped"):
+            await asyncio.Event().wait()
+
+    async with asyncio.timeout(30):
+        for number in range(100):
+            task = asyncio.create_task(serve())
+            await asyncio.sleep(number / 10_000)
+            task.cancel()
+            await asyncio.wait({task})
+            assert task.cancelled()
+
+
 async def test_an_outage_is_told_once_however_often_the_client_tries(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

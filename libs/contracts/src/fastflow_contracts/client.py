@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Awaitable
+from typing import Any, TypeVar
 
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from fastflow_contracts import nkey
+
+T = TypeVar("T")
 
 
 class MendedClient(Client):
@@ -32,22 +35,41 @@ class MendedClient(Client):
             raise nats.errors.Error("it does not ask for TLS, which is wanted here")
         await super()._process_info(info, initial_connection)
 
+    async def connect(self, *args: Any, **kwargs: Any) -> None:
+        """As inherited, but no cancellation is lost: see ``_kept``."""
+        await _kept(super().connect(*args, **kwargs))
+
+    async def close(self) -> None:
+        """As inherited, but the last connection is closed, too, if it was made after the client had been closed by a
+        server that refused it.
+        """
+        await super().close()
+        if self._transport is not None:
+            self._transport.close()  # type: ignore[no-untyped-call]
+
     async def request(self, *args: Any, **kwargs: Any) -> Msg:
-        """As inherited, but a cancellation that meets the answer is kept: ``wait_for`` loses it before Python 3.12."""
-        task = asyncio.current_task()
-        before = task.cancelling() if task is not None else 0
-        answer = await super().request(*args, **kwargs)
-        if task is not None and task.cancelling() > before:
-            raise asyncio.CancelledError
-        return answer
+        """As inherited, but no cancellation is lost: see ``_kept``."""
+        return await _kept(super().request(*args, **kwargs))
 
     async def _connect_to_server(self, s: Any) -> None:
         """As inherited, but a connection whose handshake failed is closed: else the next one only takes its place, and
         as long as a server accepts and says nothing, every try leaves a socket open. And a task that was cancelled
-        connects no more: where ``wait_for`` lost that (see ``request``) it would go on for ever.
+        connects no more: where that was lost on the way (see ``_kept``) it would go on for ever.
         """
         if (task := asyncio.current_task()) is not None and task.cancelling():
             raise asyncio.CancelledError
         if self._transport is not None:
             self._transport.close()  # type: ignore[no-untyped-call]
         await super()._connect_to_server(s)
+
+
+async def _kept(step: Awaitable[T]) -> T:
+    """What *step* comes to, unless the task was cancelled meanwhile. Before Python 3.12 ``wait_for``, with which the
+    client waits, loses a cancellation that meets the end of what it waits for; then a service would go on for ever.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+    outcome = await step
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
+    return outcome

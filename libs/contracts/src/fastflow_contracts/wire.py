@@ -393,7 +393,7 @@ async def connect(
                 password=named.password,
                 name=name,
                 max_reconnect_attempts=-1,
-                reconnect_time_wait=0.25,  # type: ignore[arg-type]  # a float works
+                reconnect_time_wait=0.25,
                 connect_timeout=3,
                 ping_interval=5,
                 max_outstanding_pings=2,
@@ -406,6 +406,10 @@ async def connect(
                 reconnected_cb=on_reconnected,
                 closed_cb=on_closed,
             )
+    except asyncio.CancelledError:
+        with contextlib.suppress(Exception):
+            await client.close()
+        raise
     except (nats.errors.Error, TimeoutError, OSError) as error:
         with contextlib.suppress(Exception):
             await client.close()
