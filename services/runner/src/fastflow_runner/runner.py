@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any
 
 from fastflow_contracts import messages, streams, subjects
@@ -159,8 +159,10 @@ class Runner:
             return False
         if state.prepared_at is not None:
             return True
-        with suppress(Refused):  # it is another one's by now
+        try:
             await self._give_back(run, state, "was stopped")
+        except Refused:  # our own last word, that it is prepared, was stored after we looked
+            return True
         return False
 
     def _spawn(self, steps: Coroutine[Any, Any, None], name: str, *, counted: bool = True) -> None:
