@@ -198,6 +198,9 @@ async def feed(
     last = after or 0
     caught_up = not from_snapshot
     while True:
+        # What was on its way when a connection was lost is delivered, for the server. Its consumer will not send it
+        # again, and if it was the last there is, nothing later will show the gap: a new connection needs a new one.
+        generation = bus.generation
         try:
             consumer, pending = await _ephemeral(bus, stream, subject, None if not caught_up else last)
         except Unavailable as error:
@@ -212,7 +215,7 @@ async def feed(
         expected = 1
         async with Pull(bus, stream, consumer) as pull:
             try:
-                while True:
+                while bus.generation == generation:
                     messages = await pull.take(batch)
                     if not messages:
                         if pull.is_overdue:

@@ -29,6 +29,10 @@ FOLLOWERS_MAX: Final = 1_000
 """Streams open at once in this process."""
 BATCH: Final = 32
 """Messages under way at once for one feed; one may have 256 KB."""
+REPLAY_BATCH: Final = 4
+"""The same for one follower that fell behind: there may be many, and the server drops a connection that it would have
+to hold 64 MB for.
+"""
 READ_S: Final = 15.0
 """How long the bus may be silent while something stored is read."""
 
@@ -99,7 +103,9 @@ class Channel:
         repeats = _Repeats()
         # From the one before on, because the next one may repeat it.
         replay_from = max(0, after - 1)
-        async with aclosing(feed(self._bus, self._stream, self._subject, after=replay_from, batch=BATCH)) as batches:
+        async with aclosing(
+            feed(self._bus, self._stream, self._subject, after=replay_from, batch=REPLAY_BATCH)
+        ) as batches:
             async for batch in batches:
                 for message in batch.messages:
                     item = self._item(message, repeats)
