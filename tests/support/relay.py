@@ -35,6 +35,11 @@ class Relay:
     def cut(self) -> None:
         self._whole.clear()
 
+    def drop(self) -> None:
+        """End every connection, and with it what is on its way."""
+        for task in self._tasks:
+            task.cancel()
+
     def mend(self) -> None:
         self._whole.set()
 

@@ -15,6 +15,7 @@ from fastflow_contracts import streams, subjects
 from fastflow_contracts.pull import Pull, feed
 from fastflow_contracts.streams import WrongTopology, bucket_stream, ensure, verify
 from fastflow_contracts.wire import Bus, Conflict, Put, Rejected, Unavailable, connect, redacted
+from tests.support.relay import Relay
 
 RUNS = "ff_runs"
 
@@ -164,6 +165,24 @@ async def test_a_feed_survives_the_death_of_the_bus_without_gap_or_repeat(tmp_pa
                         await enough.wait()
                     await reader
     assert seen == [str(n).encode() for n in range(40)]
+
+
+async def test_a_feed_gets_again_what_was_lost_with_a_connection(bus_url: str, bus: Bus) -> None:
+    """The last messages there are were sent, and the connection ended before they came: nothing later shows the gap."""
+    async with Relay(bus_url) as relay, connect(relay.url, name="follower") as far:
+        await bus.publish("ff.log.a.b.1", b"0")
+        async with aclosing(feed(far, "FF_LOGS", "ff.log.>", after=0)) as batches, asyncio.timeout(20):
+            assert [message.data for message in (await anext(batches)).messages] == [b"0"]
+            following = asyncio.ensure_future(anext(batches))
+            while (await bus.js.consumers_info("FF_LOGS"))[0].num_waiting == 0:
+                await asyncio.sleep(0.01)
+            relay.cut()
+            await bus.publish("ff.log.a.b.1", b"1")
+            while (await bus.js.consumers_info("FF_LOGS"))[0].delivered.consumer_seq < 2:  # type: ignore[union-attr]
+                await asyncio.sleep(0.01)
+            relay.drop()
+            relay.mend()
+            assert [message.data for message in (await following).messages] == [b"1"]
 
 
 async def test_an_object_is_stored_once_and_checked_when_read(bus: Bus) -> None:
