@@ -10,10 +10,15 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, settings
 
 from fastflow.bus import embedded_bus
 from fastflow_contracts.streams import ensure
 from fastflow_contracts.wire import Bus, connect
+
+# What a busy machine is slow at is no finding.
+settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-machine")
 
 
 @pytest_asyncio.fixture
