@@ -14,9 +14,10 @@ from aiodocker import Docker
 
 from fastflow_contracts.ids import fresh_run_id
 from fastflow_runner import supervisor
+from fastflow_runner.demand import Limits
 from fastflow_runner.image import ensure_worker_image
 from fastflow_runner.naming import LABEL_KEEPER, AttemptId, attempt_name
-from fastflow_runner.pool import Limits, Pool
+from fastflow_runner.pool import Pool
 from fastflow_runner.sandbox import AlreadyExists, Channel, Held, SandboxSpec
 from fastflow_runner.sandbox.docker import DockerChannel, DockerSandboxes
 from tests.sandbox_contract import Place, SandboxContract, listen

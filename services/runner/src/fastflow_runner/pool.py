@@ -1,4 +1,4 @@
-"""Docker sandboxes opened ahead of time: a run takes one that waits and leaves it removed. I/O; ``plan`` is pure.
+"""Docker sandboxes opened ahead of time: a run takes one that waits. I/O; how many wait, ``demand`` says.
 
 A warm sandbox is a container of the runs' own kind, created and started, its supervisor blocked on an empty channel.
 No user code was ever in it and none comes after the run's. When it is taken its limits are set, unless it was made
@@ -13,72 +13,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
-import msgspec
 from msgspec.structs import replace
 
 from fastflow_runner import supervisor
+from fastflow_runner.demand import Demand, Limits, Open, Remove, plan
 from fastflow_runner.naming import warm_name
 from fastflow_runner.sandbox import Channel, Detached, Held, Missing, SandboxError, SandboxSpec
 from fastflow_runner.sandbox.docker import DockerChannel, DockerSandboxes
 
 log = logging.getLogger(__name__)
 
-DEMAND_S: Final = 600.0
-"""As many sandboxes are kept as were wanted in this time, at least one and at most the bound."""
 LOOK_S: Final = 60.0
 """Between two looks at whether demand has fallen, and two signs of life to what waits; far below ``IDLE_S``."""
 REFILL_PAUSE_S: Final = 0.15
 """Between a hand-out and the refill, which would take the processor from the run that has just begun."""
 AGAIN_S: Final = 5.0
 """After trouble with the daemon."""
-
-
-class Limits(NamedTuple):
-    """What a warm sandbox is held to; None = no limit."""
-
-    memory_bytes: int | None = None
-    cpu_cores: float | None = None
-
-    def can_become(self, wanted: Limits) -> bool:
-        """Docker changes a limit of a running container, and sets one, but never takes it away."""
-        return all(now is None or then is not None for now, then in zip(self, wanted, strict=True))
-
-
-class Open(msgspec.Struct, frozen=True):
-    """Open one more, with these limits."""
-
-    limits: Limits
-
-
-class Remove(msgspec.Struct, frozen=True):
-    """Remove the one at this place among those that wait."""
-
-    index: int
-
-
-Step: TypeAlias = Open | Remove
-
-
-def plan(waiting: Sequence[Limits], wanted: Sequence[Limits], size_max: int) -> Step | None:
-    """The next step towards a pool that fits. *wanted*: what was asked for lately, newest first."""
-    size = min(size_max, max(1, len(wanted)))
-    likely = list(wanted[:size]) or [Limits()]
-    surplus = []
-    for index, limits in enumerate(waiting):
-        if limits in likely:
-            likely.remove(limits)
-        else:
-            surplus.append(index)
-    if len(waiting) < size:
-        return Open(likely[0])
-    if len(waiting) > size or any(not any(each.can_become(want) for each in waiting) for want in likely):
-        return Remove(surplus[0])
-    return None
 
 
 class _Warm(NamedTuple):
@@ -108,7 +61,7 @@ class Pool:
         self._waiting: list[_Warm] = []
         self._ours: set[str] = set()
         """Names of all that is warm here, also while it is opened or taken."""
-        self._wanted: deque[tuple[float, Limits]] = deque(maxlen=max(1, size_max))
+        self._demand = Demand(max(1, size_max))
         self._news = asyncio.Event()
         self._news.set()
 
@@ -125,7 +78,7 @@ class Pool:
         limits = Limits(spec.memory_bytes, spec.cpu_cores)
         if self._size_max == 0 or _blank(spec) != self._blank:
             return await self._sandboxes.open(spec)
-        self._wanted.appendleft((asyncio.get_running_loop().time(), limits))
+        self._demand.note(asyncio.get_running_loop().time(), limits)
         self._news.set()
         while (warm := self._take(limits)) is not None:
             try:
@@ -162,7 +115,7 @@ class Pool:
 
     async def fill(self) -> None:
         """Open and remove, one after the other, until the pool fits what is wanted."""
-        while self._size_max and (step := plan(self.waiting, self._demand(), self._size_max)) is not None:
+        while self._size_max and (step := plan(self.waiting, self._likely())) is not None:
             match step:
                 case Open(limits=limits):
                     await self._open_warm(limits)
@@ -240,9 +193,8 @@ class Pool:
         await self._sandboxes.remove(warm.channel.container_id)
         self._ours.discard(warm.name)
 
-    def _demand(self) -> list[Limits]:
-        since = asyncio.get_running_loop().time() - DEMAND_S
-        return [limits for at, limits in self._wanted if at >= since]
+    def _likely(self) -> list[Limits]:
+        return self._demand.likely(asyncio.get_running_loop().time())
 
 
 def _blank(spec: SandboxSpec) -> SandboxSpec:

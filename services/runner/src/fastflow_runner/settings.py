@@ -22,7 +22,7 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
             "Docker sandboxes kept waiting for runs at most; how many, demand says. 0 = none.",
             least=0,
         ),
-    ] = 8
+    ] = 24
     kinds: Annotated[str, Env("FASTFLOW_RUNNER_KINDS", "Kinds of work to take, separated by commas.")] = (
         "script,notebook"
     )

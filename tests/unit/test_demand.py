@@ -1,0 +1,107 @@
+"""How many warm sandboxes there are, and which: what is remembered of demand, and the plan, step by step."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastflow_runner.demand import AT_ONCE_S, DEMAND_S, Demand, Limits, Open, Remove, plan
+
+FREE, SMALL, BIG = Limits(), Limits(64, 1.0), Limits(512, 2.0)
+MEMORY_ONLY = Limits(64, None)
+
+any_limits = st.sampled_from([FREE, SMALL, BIG, MEMORY_ONLY])
+
+
+def settled(waiting: list[Limits], likely: list[Limits]) -> tuple[list[Limits], int]:
+    """What a pool comes to, and in how many steps."""
+    waiting, steps = list(waiting), 0
+    while (step := plan(waiting, likely)) is not None:
+        steps += 1
+        assert steps < 100
+        match step:
+            case Open(limits=limits):
+                waiting.append(limits)
+            case Remove(index=index):
+                del waiting[index]
+    return waiting, steps
+
+
+def likely(*wishes: tuple[float, Limits], at: float, size_max: int = 8) -> list[Limits]:
+    """What is likely at a time, after *wishes*."""
+    demand = Demand(size_max)
+    for then, limits in wishes:
+        demand.note(then, limits)
+    return demand.likely(at)
+
+
+def test_one_waits_before_anybody_has_asked() -> None:
+    """The first run of a runner is a warm one, whatever its limits; so is the first one after a long time."""
+    assert likely(at=0) == [FREE]
+    assert likely((0, SMALL), at=DEMAND_S + 1) == [FREE]
+
+
+def test_a_run_a_minute_needs_one_that_waits() -> None:
+    """It is made anew long before the next one comes."""
+    assert likely(*((60.0 * minute, SMALL) for minute in range(10)), at=600) == [SMALL]
+
+
+def test_as_many_are_likely_as_were_wanted_at_once() -> None:
+    """Up to the bound, those wanted last first; until that was long ago."""
+    burst = [(2.0, BIG), (2.0, SMALL), (2.0 + AT_ONCE_S / 2, SMALL)]
+    assert likely(*burst, at=60) == [SMALL, SMALL, BIG]
+    assert likely(*burst, at=60, size_max=2) == [SMALL, SMALL]
+    assert likely(*burst, (300, MEMORY_ONLY), at=DEMAND_S) == [MEMORY_ONLY, SMALL, SMALL]
+    assert likely(*burst, (300, MEMORY_ONLY), at=DEMAND_S + 8) == [MEMORY_ONLY]
+
+
+@given(
+    st.lists(st.tuples(st.integers(min_value=0, max_value=900), any_limits), max_size=30),
+    st.integers(min_value=1, max_value=5),
+)
+def test_demand_is_the_highest_of_all_heights_within_its_time(wishes: list[tuple[int, Limits]], size_max: int) -> None:
+    """Whatever was wanted when, the size is what counting says, and every one has limits that were asked for."""
+    wishes.sort(key=lambda wish: wish[0])
+    times = [at for at, _ in wishes]
+    heights = [
+        sum(0 <= at - then < AT_ONCE_S for then in times[: index + 1])
+        for index, at in enumerate(times)
+        if 900 - at <= DEMAND_S
+    ]
+    found = likely(*wishes, at=900, size_max=size_max)
+    assert len(found) == min(size_max, max(heights, default=1))
+    assert set(found) <= ({limits for at, limits in wishes if 900 - at <= DEMAND_S} or {FREE})
+
+
+def test_as_many_wait_as_are_likely_to_be_wanted() -> None:
+    """Each with the limits that were asked for."""
+    assert settled([], [SMALL, SMALL, BIG])[0] == [SMALL, SMALL, BIG]
+
+
+def test_less_demand_means_less_waiting() -> None:
+    """What exceeds it is removed, the unlikely ones first."""
+    assert settled([BIG, SMALL, SMALL], [SMALL])[0] == [SMALL]
+
+
+def test_a_change_of_demand_costs_nothing_that_still_serves() -> None:
+    """Other limits can be set on what waits, so it is not thrown away for them."""
+    assert plan([SMALL], [BIG]) is None
+    assert plan([FREE], [BIG]) is None
+
+
+def test_what_can_serve_nobody_makes_way() -> None:
+    """A limit is never lifted: a run without limits wants a sandbox without."""
+    assert settled([SMALL], [FREE])[0] == [FREE]
+    assert not SMALL.can_become(FREE)
+    assert not MEMORY_ONLY.can_become(Limits(None, 1.0))
+    assert MEMORY_ONLY.can_become(SMALL)
+
+
+@given(st.lists(any_limits, max_size=6), st.lists(any_limits, min_size=1, max_size=5))
+def test_a_pool_comes_to_rest_and_serves_what_is_likely(waiting: list[Limits], likely: list[Limits]) -> None:
+    """From any state, in few steps; afterwards each wish can be met."""
+    rest, steps = settled(waiting, likely)
+    assert len(rest) == len(likely)
+    assert steps <= len(waiting) + 2 * len(likely)
+    for wish in likely:
+        assert any(each.can_become(wish) for each in rest)

@@ -1,0 +1,16 @@
+"""What the names of containers say."""
+
+from __future__ import annotations
+
+from fastflow_contracts.ids import fresh_run_id
+from fastflow_runner.naming import AttemptId, attempt_name, attempt_of, is_warm, warm_name
+
+
+def test_a_name_tells_the_attempt() -> None:
+    """What a restarted runner reads from it; warm ones and preparers are nobody's."""
+    attempt = AttemptId(fresh_run_id(), 12)
+    assert attempt_of(attempt_name("0123456789abcdef", attempt)) == attempt
+    for name in (warm_name("0123456789abcdef"), "ff-prepare-0123456789abcdef", "ff-x", f"ff-01234567-{attempt.run_id}"):
+        assert attempt_of(name) is None
+    assert is_warm(warm_name("0123456789abcdef"))
+    assert not is_warm(attempt_name("0123456789abcdef", attempt))
