@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from bench.installation import Installation, installation
-from bench.machine import memory_peak_mib
+from bench.machine import cpu_s, memory_peak_mib
 from bench.report import report
 from bench.start import worker_image
 from bench.table import Table, Target, figure
@@ -36,13 +36,16 @@ async def measure(lines: int = LINES) -> Table:
     """Measure one follower, ten, and the floor, in turn."""
     script = SCRIPT.replace("LINES", str(lines))
     one, many, floor = list[float](), list[float](), list[float]()
+    one_cpu, many_cpu = list[float](), list[float]()
     image = worker_image()
     async with installation({"flood": {"main.py": script}}) as made:
         enough_at = time.perf_counter() + ENOUGH_S
         while len(many) < ROUNDS and (not many or time.perf_counter() < enough_at):
-            one.append(await follow_all(made, lines, followers=1))
+            for followers, times, cpu_times in ((1, one, one_cpu), (FOLLOWERS, many, many_cpu)):
+                before = cpu_s(made.pid)
+                times.append(await follow_all(made, lines, followers=followers))
+                cpu_times.append(cpu_s(made.pid) - before)
             floor.append(await docker_logs(image, script, lines))
-            many.append(await follow_all(made, lines, followers=FOLLOWERS))
         memory_mib = memory_peak_mib(made.pid)
     return Table(
         f"Logs: {lines:,} lines of 100 bytes, each checked at the follower",
@@ -50,6 +53,8 @@ async def measure(lines: int = LINES) -> Table:
             figure("webhook → last line at an SSE follower", one, "s", floor=floor, targets=(Target("ratio", 0.3),)),
             figure(f"the same, the slowest of {FOLLOWERS} followers in one process", many, "s", floor=floor),
             figure("floor: `docker logs -f`, json-file", floor, "s"),
+            figure("processor time of all four services, one follower", one_cpu, "s"),
+            figure(f"the same, {FOLLOWERS} followers, who are sent ten times as much", many_cpu, "s"),
             figure("peak memory of all four services meanwhile", [memory_mib], "MiB"),
         ),
     )

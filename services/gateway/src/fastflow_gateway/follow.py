@@ -1,7 +1,7 @@
 """Following what a run says, for any number of followers: one feed for each run and process. I/O.
 
-A ``Channel`` keeps the newest messages of its subject, ready to be sent, up to ``KEPT_BYTES_MAX``. A follower reads
-them at its own pace; one that fell behind what is kept reads from the bus until it has caught up. So nobody who does
+A ``Channel`` keeps the newest messages of its subject, ready to be sent, up to ``KEPT_BYTES_MAX`` a follower. They read
+them at their own pace; one that fell behind what is kept reads from the bus until it has caught up. So nobody who does
 not read makes anybody else wait, or this process hold more.
 """
 
@@ -22,7 +22,9 @@ from fastflow_contracts.wire import Bus, Unavailable
 log = logging.getLogger(__name__)
 
 KEPT_BYTES_MAX: Final = 4 * 1024 * 1024
-"""Of each followed subject."""
+"""Of a subject, for each of its followers: of many the slowest is further behind, and would read everything again."""
+KEPT_FOR_MAX: Final = 8
+"""Followers for whom more is kept."""
 ITEM_BYTES: Final = 256
 """What an item costs besides its events."""
 FOLLOWERS_MAX: Final = 1_000
@@ -123,7 +125,8 @@ class Channel:
         self._items.append(item)
         self._kept_bytes += ITEM_BYTES + len(item.events)
         surplus = 0
-        while self._kept_bytes > KEPT_BYTES_MAX and surplus < len(self._items) - 1:
+        kept_bytes_max = KEPT_BYTES_MAX * min(len(self.wakes), KEPT_FOR_MAX)
+        while self._kept_bytes > kept_bytes_max and surplus < len(self._items) - 1:
             self._kept_bytes -= ITEM_BYTES + len(self._items[surplus].events)
             self._dropped = self._items[surplus].sequence
             surplus += 1
