@@ -7,6 +7,8 @@ import contextlib
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -225,3 +227,38 @@ async def test_the_root_may_come_later_and_be_replaced(tmp_path: Path, watched: 
     await watched.sees("etl", b"second")
     _write(tmp_path, "second/etl/main.py", "third")
     await watched.sees("etl", b"third")
+
+
+NO_INOTIFY = """
+import asyncio, ctypes, logging, sys
+from pathlib import Path
+if ctypes.CDLL(None).unshare(0x1000_0000):  # CLONE_NEWUSER: limits of one's own
+    raise SystemExit(77)
+Path("/proc/sys/user/max_inotify_instances").write_text("0")
+from fastflow_syncer.folder import FolderSource
+logging.basicConfig(format="%(message)s")
+root = Path(sys.argv[1])
+
+async def main():
+    source = FolderSource(root, rescan_s=0.05)
+    looks = 0
+    async for _ in source.changes():
+        looks += 1
+        (root / f"p{looks}").mkdir()
+        if len((await source.snapshot()).fingerprints) == 4:
+            return
+
+asyncio.run(asyncio.wait_for(main(), 20))
+"""
+
+
+def test_where_nothing_can_be_watched_it_is_looked_at_again_and_again(tmp_path: Path) -> None:
+    """A host whose inotify instances are all in use: that is told once, with the setting to raise, and changes show."""
+    done = subprocess.run(
+        [sys.executable, "-c", NO_INOTIFY, tmp_path], capture_output=True, text=True, timeout=60, check=False
+    )
+    if done.returncode == 77:
+        pytest.skip("this host gives nobody limits of their own")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("Too many open files") == 1
+    assert done.stderr.count("fs.inotify.max_user_instances") == 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import stat
 from collections.abc import AsyncGenerator
@@ -17,9 +18,12 @@ from typing import Final
 from watchfiles import awatch
 
 from fastflow_contracts import bundle
+from fastflow_contracts.service import leaves
 from fastflow_syncer import disk
 from fastflow_syncer.errors import SourceFailed
 from fastflow_syncer.source import FOLDERS_MAX, Folder, Snapshot, skipped, skipped_folder
+
+log = logging.getLogger(__name__)
 
 DEBOUNCE_MS: Final = 150
 """A change is told when this long after it nothing more has changed, so that saving many files is one change."""
@@ -29,6 +33,10 @@ ROOT_CHECK_S: Final = 0.5
 """How often it is checked that the watched root is still the root."""
 RESCAN_S: Final = 30.0
 """How often changes are looked for where the file system tells none."""
+CANNOT_WATCH: Final = (
+    "%s cannot be watched and is looked at every %g s instead: %s; if too many files are open, raise "
+    "fs.inotify.max_user_instances on the host with sysctl."
+)
 
 
 class FolderSource:
@@ -51,15 +59,23 @@ class FolderSource:
         return await asyncio.to_thread(disk.read, self._root / name)
 
     async def changes(self) -> AsyncGenerator[None, None]:
-        """At once, after changes below the root or of the root, and every ``rescan_s``."""
+        """At once, after changes below the root or of it, and every ``rescan_s``; only then if it cannot be watched."""
+        is_told = False
         while True:
             yield
             while (identity := _identity(self._root)) is None:  # noqa: ASYNC110 - nothing tells
                 # A folder that does not exist sends no events.
                 await asyncio.sleep(ROOT_CHECK_S)
-            async with contextlib.aclosing(self._watch(identity)) as watch:
-                async for _ in watch:
-                    yield
+            try:
+                async with contextlib.aclosing(self._watch(identity)) as watch:
+                    async for _ in watch:
+                        is_told = False
+                        yield
+            except* (OSError, RuntimeError) as errors:  # what it raises while it waits comes in a group
+                if not is_told:
+                    log.warning(CANNOT_WATCH, self._root, self._rescan_s, leaves(errors)[0])
+                is_told = True
+                await asyncio.sleep(self._rescan_s)
 
     async def _watch(self, identity: tuple[int, int]) -> AsyncGenerator[None, None]:
         """Changes below the root, until another directory, or none, is in its place."""
