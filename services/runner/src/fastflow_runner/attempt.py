@@ -379,6 +379,8 @@ class Attempt:
                 raise NotOurs(f"runner {state.runner} holds it now")
             if isinstance(state, Running):
                 self._state = state
+            elif isinstance(command, Prepare):  # it was taken away meanwhile, and may be anybody's soon
+                raise NotOurs(f"it is {changed.run.status} now")
             else:
                 log.info("run %s: attempt %d: %s", self._run.id, self._state.attempt, changed.run.status)
             return

@@ -1,0 +1,88 @@
+"""One attempt against a real bus, with pretended sandboxes: what it does when bus and daemon fail it in between."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import pytest_asyncio
+
+import fastflow_runner.app
+from fastflow_contracts import subjects
+from fastflow_contracts.bundle import Bundle
+from fastflow_contracts.lease import Lease
+from fastflow_contracts.machine import Expire
+from fastflow_contracts.messages import Hint
+from fastflow_contracts.run import Run, Status
+from fastflow_contracts.runs import RunStore
+from fastflow_contracts.wire import Bus
+from fastflow_runner.adapter import open_adapter
+from fastflow_runner.attempt import Attempt
+from fastflow_runner.presence import Beacon
+from fastflow_runner.sandbox import SandboxSpec
+from fastflow_runner.sandbox.dummy import DummySandboxes, Outcome
+from fastflow_runner.settings import Settings
+from fastflow_runner.tools import Tools
+from tests.support.records import a_bundle, a_presence, a_run
+
+
+class Bench(NamedTuple):
+    """A runner's tools, and the jobs that its sandboxes were handed."""
+
+    tools: Tools
+    jobs: list[dict[str, Any]]
+
+    @property
+    def runs(self) -> RunStore:
+        return self.tools.runs
+
+    async def pending(self, bundle: Bundle | None = None, **order: Any) -> Run:
+        """A new run of *bundle*, whose code is on the bus."""
+        if bundle is None:
+            bundle = a_bundle(main_py="print(1)")
+            await self.tools.bus.put_object(subjects.BUNDLES, bundle.sha256, bundle.data)
+        run = a_run(bundle=bundle.sha256, **order)
+        assert await self.runs.create(run, None)
+        return run
+
+    async def claim(self, run: Run) -> Attempt:
+        """Its first attempt, held."""
+        attempt = await Attempt.claim(self.tools, hint_of(run), is_fresh=False)
+        assert attempt is not None
+        return attempt
+
+    async def record(self, run: Run) -> Run:
+        return (await self.runs.load(run.ref)).run
+
+
+def hint_of(run: Run) -> Hint:
+    return Hint(run_id=run.id, pipeline=run.pipeline, attempt=1)
+
+
+@pytest_asyncio.fixture
+async def bench(bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+    jobs: list[dict[str, Any]] = []
+
+    def play(spec: SandboxSpec, job: dict[str, Any]) -> Outcome:
+        jobs.append(job)
+        return Outcome()
+
+    monkeypatch.setattr("fastflow_runner.adapter.DummySandboxes", lambda: DummySandboxes(play))
+    settings = Settings(sandbox="dummy", data_dir=str(tmp_path))
+    opening = open_adapter(settings, runner="one", installation="test", environ={}, say=lambda line: None)
+    async with opening as adapter:
+        beacon = Beacon(bus, a_presence("one"), Lease(), look=lambda shown: shown)
+        await beacon.announce()
+        yield Bench(fastflow_runner.app._tools(settings, bus, "one", adapter, beacon), jobs)
+
+
+async def test_a_run_that_was_taken_away_before_it_was_prepared_is_not_begun(bench: Bench) -> None:
+    """The runner was away from the bus for long: the run waits for somebody else now, who would begin it, too."""
+    run = await bench.pending()
+    attempt = await bench.claim(run)
+    await bench.runs.change(run.ref, Expire(epoch=1, reason="runner one was not heard of"))
+    await attempt.carry_out()
+    assert bench.jobs == []
+    assert (await bench.record(run)).status is Status.PENDING
