@@ -131,6 +131,19 @@ async def test_pages_lead_to_the_login(client: Client) -> None:
     assert (answer.status, answer.headers["Location"]) == (303, "/login?next=/runs")
 
 
+async def test_an_answer_that_leads_on_is_logged_and_counted(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    """What a button of the dashboard does shows in the log and in the figures, as every answer does."""
+    cookie, csrf = await logged_in(client)
+    before = re.findall(r'requests_total{status="303"} (\d+)', (await client.get("/metrics")).text)
+    caplog.set_level("INFO")
+    form = {"csrf_token": csrf, "key": "one"}
+    answer = await client.post("/pipelines/demo/start", anonymous=True, data=form, headers=cookie | SAME)
+    assert answer.status == 303
+    assert any(message.startswith("POST /pipelines/demo/start 303 ") for message in caplog.messages)
+    after = re.findall(r'requests_total{status="303"} (\d+)', (await client.get("/metrics")).text)
+    assert int(after[0]) == int(before[0]) + 1
+
+
 async def test_errors_are_sentences(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """404, 405 and 500 have a detail too; a failure of ours shows an id and nothing of its inside."""
     assert "openapi" in (await client.get("/api/nothing")).json["detail"]

@@ -47,13 +47,12 @@ async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
     be a webhook's that was not typed well, so of that only the beginning is.
     """
     start_s = asyncio.get_running_loop().time()
-    response = await handler(request)
-    request.app[keys.REQUESTS][response.status] += 1
-    level = logging.DEBUG if _QUIET.fullmatch(request.path) else logging.INFO
-    took_ms = (asyncio.get_running_loop().time() - start_s) * 1000
-    leads_nowhere = request.match_info.http_exception is not None
-    path = shown_path(request.path, leads_nowhere=leads_nowhere)
-    log.log(level, "%s %s %d %.0f ms", request.method, path, response.status, took_ms)
+    try:
+        response = await handler(request)
+    except web.HTTPException as leading_on:  # an answer like any other
+        _told(request, leading_on.status, start_s)
+        raise
+    _told(request, response.status, start_s)
     return response
 
 
@@ -126,6 +125,15 @@ def shown_path(path: str, *, leads_nowhere: bool = False) -> str:
     if leads_nowhere and shown == path:
         shown = _REST.sub(r"\1/***", path)
     return shown.encode("unicode_escape").decode()
+
+
+def _told(request: web.Request, status: int, start_s: float) -> None:
+    request.app[keys.REQUESTS][status] += 1
+    level = logging.DEBUG if _QUIET.fullmatch(request.path) else logging.INFO
+    took_ms = (asyncio.get_running_loop().time() - start_s) * 1000
+    leads_nowhere = request.match_info.http_exception is not None
+    path = shown_path(request.path, leads_nowhere=leads_nowhere)
+    log.log(level, "%s %s %d %.0f ms", request.method, path, status, took_ms)
 
 
 def _is_public(request: web.Request) -> bool:
