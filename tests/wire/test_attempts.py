@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 import pytest
 import pytest_asyncio
+from cryptography.fernet import Fernet
 
 import fastflow_runner.app
 from fastflow_contracts import subjects
-from fastflow_contracts.bundle import Bundle
 from fastflow_contracts.lease import Lease
 from fastflow_contracts.machine import Expire
 from fastflow_contracts.messages import Hint
-from fastflow_contracts.run import Run, Status
+from fastflow_contracts.run import ErrorType, Run, RunInput, Status
 from fastflow_contracts.runs import RunStore
 from fastflow_contracts.wire import Bus
 from fastflow_runner.adapter import open_adapter
@@ -26,6 +26,7 @@ from fastflow_runner.sandbox.dummy import DummySandboxes, Outcome
 from fastflow_runner.settings import Settings
 from fastflow_runner.tools import Tools
 from tests.support.records import a_bundle, a_presence, a_run
+from tests.support.system import System
 
 
 class Bench(NamedTuple):
@@ -38,13 +39,13 @@ class Bench(NamedTuple):
     def runs(self) -> RunStore:
         return self.tools.runs
 
-    async def pending(self, bundle: Bundle | None = None, **order: Any) -> Run:
-        """A new run of *bundle*, whose code is on the bus."""
-        if bundle is None:
-            bundle = a_bundle(main_py="print(1)")
+    async def pending(self, given: RunInput | None = None, *, has_code: bool = True) -> Run:
+        """A new run, whose code is on the bus."""
+        bundle = a_bundle(main_py="print(1)")
+        if has_code:
             await self.tools.bus.put_object(subjects.BUNDLES, bundle.sha256, bundle.data)
-        run = a_run(bundle=bundle.sha256, **order)
-        assert await self.runs.create(run, None)
+        run = a_run(bundle=bundle.sha256, has_input=given is not None)
+        assert await self.runs.create(run, given)
         return run
 
     async def claim(self, run: Run) -> Attempt:
@@ -86,3 +87,19 @@ async def test_a_run_that_was_taken_away_before_it_was_prepared_is_not_begun(ben
     await attempt.carry_out()
     assert bench.jobs == []
     assert (await bench.record(run)).status is Status.PENDING
+
+
+@pytest.mark.parametrize("why", [ErrorType.ENVIRONMENT_ERROR, ErrorType.SECRET_ERROR])
+async def test_what_a_second_holder_cannot_begin_ends_after_the_first_one_s_last_word(
+    bench: Bench, why: ErrorType
+) -> None:
+    """Code that is gone, a token without its key: the reason stands below what the log holds already."""
+    given = RunInput(encrypted_env={"KEY": Fernet(Fernet.generate_key()).encrypt(b"value").decode()})
+    run = await bench.pending(given, has_code=why is not ErrorType.ENVIRONMENT_ERROR)
+    first = await bench.claim(run)
+    await first._pump.say("the first one's last word")
+    await (await bench.claim(run)).carry_out()  # a claim whose answer was lost
+    ended = await bench.record(run)
+    assert (ended.status, ended.attempts[0].error_type) == (Status.FAILED, why)
+    first_line, *_ = await System(bench.tools.bus).lines(ended)
+    assert first_line.text == "the first one's last word"

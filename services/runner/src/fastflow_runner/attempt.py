@@ -166,12 +166,14 @@ class Attempt:
 
     async def _steps(self) -> Outcome:
         tools, run = self._tools, self._run
+        # Only a former holder can have written into this attempt's log; whatever is said goes on after its last word.
+        last = await self._resume() if run.epoch > 1 else None
+        self._pump = self._new_pump(last)
         if isinstance(self._code, NoCode):
             return await self._give_up(ErrorType.ENVIRONMENT_ERROR, self._code.reason)
         self._given = await tools.runs.input(run)
         self._secrets = tools.secrets.open(self._given.encrypted_env, pipeline=run.pipeline)
-        # Only a former holder can have written into this attempt's log.
-        self._pump = self._new_pump(await self._resume() if run.epoch > 1 else None)
+        self._pump = self._new_pump(last)  # knows what to mask
         if self._state.prepared_at is None:
             await self._note_unbound()
             return await self._begin(self._code, self._code.ready)
