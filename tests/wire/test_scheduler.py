@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
+import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
@@ -146,6 +147,57 @@ async def test_a_run_body_with_a_wrong_value_is_buried_and_shown_with_the_reason
     (shown,) = await notices(bus, "ff.skipped.demo")
     assert "env_vars.A must be a string" in dead.reason
     assert (shown.reason, shown.pipeline, shown.payload) == (dead.reason, "demo", None)
+
+
+@pytest.mark.parametrize(
+    ("payload", "media_type"),
+    [
+        (b'{"env_vars": {"A": "\\ud800"}}', ""),
+        (b'{"env_vars": {"\\ud800": 1}}', ""),
+        (b'{"run_config_id": "\\ud800"}', ""),
+        (b'{"id": "\\ud800", "source": "/s"}', "application/cloudevents+json"),
+        (b'{"retry_of": "*"}', messages.TRIGGER_TYPE),
+    ],
+)
+async def test_what_is_no_text_is_buried_and_stops_nobody(
+    bus: Bus, scheduler: None, payload: bytes, media_type: str
+) -> None:
+    """Half a character has no UTF-8 form, in which all else is stored; a wildcard is no run."""
+    answer = await trigger(bus, payload, Content_Type=media_type)
+    assert isinstance(answer, Declined)
+    assert answer.status == 422
+    (dead,) = await notices(bus, "ff.dead.>")
+    assert dead.payload == payload
+    assert isinstance(await trigger(bus, b""), Started)
+
+
+async def test_a_trigger_as_large_as_may_be_is_buried_in_part(bus: Bus, scheduler: None) -> None:
+    """Its dead letter, which holds it as base64, must fit a message as well."""
+    payload = b"x" * (streams.PAYLOAD_BYTES_MAX - 1_000)
+    answer = await trigger(bus, payload)
+    assert isinstance(answer, Declined)
+    (dead,) = await notices(bus, "ff.dead.>")
+    assert dead.payload == payload[: len(payload) // 2 + 500]
+    assert "4,193,304 bytes" in dead.reason
+
+
+async def test_a_pipeline_whose_record_cannot_be_read_stops_no_other(bus: Bus, scheduler: None) -> None:
+    """A newer service may have written it. What is asked of it waits; everything else goes on."""
+    await bus.put(subjects.PIPELINES, subjects.pipeline_key(PipelineName("new")), b'{"v": 2}')
+    await bus.publish("ff.trigger.new", b"")
+    assert isinstance(await trigger(bus, b""), Started)
+    waiting = await bus.js.consumer_info(streams.TRIGGERS, streams.SCHEDULER)
+    assert waiting.num_ack_pending == 1
+
+
+async def test_a_run_is_repeated_under_its_own_pipeline_only(bus: Bus, scheduler: None) -> None:
+    """Who may start one pipeline may not start another by naming its run."""
+    run = await run_of(bus, await trigger(bus, b""))
+    await publish_pipeline(bus, "other", a_bundle(main_py="1"))
+    again = messages.TRIGGER.encode(messages.Trigger(retry_of=run.id))
+    answer = await trigger(bus, again, pipeline="other", Content_Type=messages.TRIGGER_TYPE)
+    assert isinstance(answer, Declined)
+    assert answer.status == 404
 
 
 async def test_a_disabled_pipeline_refuses_visibly(bus: Bus, scheduler: None) -> None:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.pull import ConsumerGone, Message, Pull
 from fastflow_contracts.wire import Bus
 
@@ -14,6 +15,8 @@ log = logging.getLogger(__name__)
 
 AGAIN_S: Final = 1.0
 """Pause before a lost consumer is asked again."""
+TROUBLE_S: Final = 30.0
+"""Pause before a message comes again whose handler failed."""
 
 
 async def consume(
@@ -21,13 +24,18 @@ async def consume(
 ) -> None:
     """Give *handle* every message as it comes, until cancelled; at most *at_once_max* are in its hands at once.
 
-    One that takes long keeps none of the others waiting. *handle* acknowledges; what it raises ends everything.
+    One that takes long keeps none of the others waiting. *handle* acknowledges. If it fails, the message waits and
+    comes again, perhaps to somebody who can read it: one message must not stop all others.
     """
     room = asyncio.Semaphore(at_once_max)
 
     async def work(message: Message) -> None:
         try:
             await handle(message)
+        except Exception as error:
+            told = "%s %d on %s waits for %g s: %s", stream, message.sequence, message.subject, TROUBLE_S, error
+            log.error(*told) if isinstance(error, FastFlowError) else log.exception(*told)
+            await message.nak(TROUBLE_S)
         finally:
             room.release()
 

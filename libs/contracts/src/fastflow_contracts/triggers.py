@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from fastflow_contracts.codec import Malformed
 from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.ids import BadRunId, check_run_id
 from fastflow_contracts.messages import TRIGGER, TRIGGER_TYPE, Trigger
 
 ENTRIES_MAX = 50
@@ -51,7 +52,7 @@ def read_run_body(body: Any) -> Trigger:
     if unknown := sorted(map(str, body.keys() - BODY_FIELDS)):
         raise BadTrigger(f"unknown field {unknown[0]!r}; a run body has env_vars, parameters and run_config_id.")
     config = body.get("run_config_id")
-    if config is not None and not isinstance(config, str):
+    if config is not None and not (isinstance(config, str) and _is_text(config)):
         raise BadTrigger("run_config_id must be the id of one of the pipeline's schedules, or null.")
     return Trigger(
         env_vars=check_variables("env_vars", body.get("env_vars")),
@@ -81,7 +82,7 @@ def check_variables(field: str, value: Any) -> dict[str, str]:
     if len(value) > ENTRIES_MAX:
         raise BadTrigger(f"{field} has {len(value)} entries; at most {ENTRIES_MAX} are accepted.")
     for name, text in value.items():
-        if not name or "=" in name or "\0" in name:
+        if not name or "=" in name or "\0" in name or not _is_text(name):
             raise BadTrigger(f"{field}: {name!r} cannot be the name of a variable.")
         if not isinstance(text, str):
             raise BadTrigger(f"{field}.{name} must be a string; put numbers and objects into quotes.")
@@ -91,6 +92,8 @@ def check_variables(field: str, value: Any) -> dict[str, str]:
             )
         if "\0" in text:
             raise BadTrigger(f"{field}.{name} holds a NUL character, which no environment variable can.")
+        if not _is_text(text):
+            raise BadTrigger(f"{field}.{name} holds half a surrogate pair; escape characters beyond \\uffff as two.")
     return dict(value)
 
 
@@ -117,6 +120,11 @@ def _own(payload: bytes) -> Trigger:
         raise BadTrigger(str(error)) from error
     check_variables("env_vars", trigger.env_vars)
     check_variables("parameters", trigger.parameters)
+    if trigger.retry_of is not None:
+        try:
+            check_run_id(trigger.retry_of)
+        except BadRunId as error:
+            raise BadTrigger(f"retry_of: {error}") from error
     return trigger
 
 
@@ -137,7 +145,18 @@ def _event_key(attributes: Mapping[str, Any]) -> str:
     source, identity = attributes.get("source"), attributes.get("id")
     if not (isinstance(source, str) and source and isinstance(identity, str) and identity):
         raise BadTrigger("a CloudEvent needs a source and an id, both non-empty strings.")
+    if not _is_text(source + identity):
+        raise BadTrigger("source and id of a CloudEvent must be text; one of them holds half a surrogate pair.")
     return f"{source}/{identity}"
+
+
+def _is_text(text: str) -> bool:
+    """Whether it can be written as UTF-8, unlike what JSON's ``\\ud800`` alone stands for."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _json_object(payload: bytes) -> dict[str, Any] | None:

@@ -70,11 +70,13 @@ async def sync(app: web.Application) -> SyncReport:
 
 
 def idempotency_key(request: web.Request, *names: str) -> str | None:
-    """The first of these headers that is given. Raises ``Refused`` for one that is too long."""
+    """The first of these headers that is given. Raises ``Refused`` for one that is too long or no text."""
     for name in names:
         if key := request.headers.get(name, "").strip():
             if len(key) > IDEMPOTENCY_KEY_CHARACTERS_MAX:
                 raise Refused(422, f"{name} may have at most {IDEMPOTENCY_KEY_CHARACTERS_MAX} characters.")
+            if not key.isprintable():  # bytes that are no UTF-8 come as what no text holds
+                raise Refused(422, f"{name} must be printable text in UTF-8.")
             return key
     return None
 
@@ -109,4 +111,4 @@ def _already_over(run: Run) -> Refused:
 
 
 def _is_stopping(run: Run) -> bool:
-    return isinstance(run.state, Running) and run.state.cancel_requested_at is not None
+    return isinstance(run.state, Running) and run.state.is_stopping

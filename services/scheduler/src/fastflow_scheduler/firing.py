@@ -165,7 +165,7 @@ class Firing:
                 cause=Cause(schedule=schedule, scheduled_for=slot),
                 identity=f"{subjects.job_id(fire.job)}-{slot.isoformat()}",
             )
-        except BusError:
+        except (BusError, Malformed):  # a record that this version cannot read, another one can
             raise
         except FastFlowError as error:  # it would say so again
             log.warning("slot %s of %s of %s starts nothing: %s", slot.isoformat(), schedule, pipeline, error)

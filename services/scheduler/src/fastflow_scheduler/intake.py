@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 AT_ONCE_MAX = 64
 """Triggers under way at once in one scheduler."""
+BURIED_BYTES_MAX = streams.PAYLOAD_BYTES_MAX // 2
+"""Of a trigger that starts nothing, in its dead letter, which holds it as base64."""
 AGAIN_S = 1.0
 """A trigger that met trouble on the bus comes again after this long."""
 
@@ -45,11 +47,12 @@ class Intake:
 
     async def _handle(self, message: Message) -> None:
         try:
-            decision = await self._decide(message)
+            try:
+                decision = await self._decide(message)
+            except BadTrigger as error:
+                await self._bury(message, error)
+                decision = Declined(status=error.status, reason=str(error))
             await self._answer(message, decision)
-        except BadTrigger as error:
-            await self._bury(message, error)
-            await self._answer(message, Declined(status=error.status, reason=str(error)))
         except BusError as error:
             log.warning("trigger %d waits: %s", message.sequence, error)
             await message.nak(AGAIN_S)
@@ -75,11 +78,18 @@ class Intake:
         token, identity = subjects.trigger_token(message.subject), _identity(message)
         skip = Skip(at=message.stored_at, pipeline=token, reason=str(error))
         log.info("trigger %d on %s starts nothing: %s", message.sequence, message.subject, error)
-        dead = messages.SKIP.encode(replace(skip, payload=message.data))
+        dead = messages.SKIP.encode(_with_payload(skip, message.data))
         await self._bus.publish(subjects.dead_trigger(token), dead, message_id=f"dead-{identity}")
         if not isinstance(error, UnknownPipeline) and (name := _name_of(token)):
             shown = messages.SKIP.encode(replace(skip, pipeline=name))
             await self._bus.publish(subjects.skipped(name), shown, message_id=f"skip-{identity}")
+
+
+def _with_payload(skip: Skip, payload: bytes) -> Skip:
+    if len(payload) <= BURIED_BYTES_MAX:
+        return replace(skip, payload=payload)
+    kept = f"(Of its {len(payload):,} bytes the first {BURIED_BYTES_MAX:,} are kept.)"
+    return replace(skip, payload=payload[:BURIED_BYTES_MAX], reason=f"{skip.reason} {kept}")
 
 
 def _identity(message: Message) -> str:

@@ -47,10 +47,12 @@ class Reactor:
     async def _handle(self, message: Message) -> None:
         try:
             run = messages.RUN.decode(message.data) if message.data else None
-            if run is not None and isinstance(run.state, Ended):
-                await self._react(run)
         except Malformed as error:
             log.error("record %s is left alone: %s", message.subject, error)
+            run = None
+        try:
+            if run is not None and isinstance(run.state, Ended):
+                await self._react(run)
         except BusError as error:
             log.warning("what follows from %s waits: %s", message.subject, error)
             await message.nak(AGAIN_S)

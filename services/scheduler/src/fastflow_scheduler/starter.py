@@ -23,6 +23,7 @@ from fastflow_contracts.room import Full, Room, is_not_over
 from fastflow_contracts.run import Ended, Run
 from fastflow_contracts.runs import NoSuchRun, RunStore, Stored
 from fastflow_contracts.service import now as wall_clock
+from fastflow_contracts.subjects import RunRef
 from fastflow_contracts.wire import Bus, BusError
 from fastflow_scheduler.admission import Admitted, Cause, Defaults, UnknownPipeline, admit, again
 
@@ -127,7 +128,7 @@ class Starter:
         if trigger.retry_of is None:
             return admit(name, record, trigger, run_id=run_id, cause=cause, defaults=self._defaults, now=at)
         try:
-            former = (await self._runs.find(trigger.retry_of)).run
+            former = (await self._runs.load(RunRef(name, trigger.retry_of))).run
             given = await self._runs.input(former)
         except NoSuchRun as error:
             return Declined(status=404, reason=str(error))
