@@ -42,7 +42,7 @@ class BusTwin:
         self._on_publish = on_publish
         self._revision = 0
 
-    async def get(self, bucket: str, key: str) -> Entry | None:
+    async def get(self, bucket: str, key: str, *, is_exact: bool = False) -> Entry | None:
         await step()
         if "*" in key:  # a run's id, of any pipeline
             key = self._by_id.get(key.rpartition(".")[2], key)

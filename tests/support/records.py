@@ -12,6 +12,7 @@ from fastflow_contracts.messages import PipelineRecord, Presence, Version
 from fastflow_contracts.names import PipelineName, check_name
 from fastflow_contracts.pipeline import PipelineSpec
 from fastflow_contracts.run import Order, Pending, Run
+from fastflow_contracts.subjects import Kind
 from fastflow_contracts.wire import Bus
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -34,7 +35,9 @@ def a_run(pipeline: str = "demo", *, created: float = 0, **order: Any) -> Run:
     )
 
 
-def a_presence(runner: str = "r1", *, slots: int = 10, busy: int = 0) -> Presence:
+def a_presence(
+    runner: str = "r1", *, slots: int = 10, busy: int = 0, kinds: tuple[Kind, ...] = ("script",)
+) -> Presence:
     """A runner that was just heard of."""
     return Presence(
         runner=runner,
@@ -44,6 +47,7 @@ def a_presence(runner: str = "r1", *, slots: int = 10, busy: int = 0) -> Presenc
         sandbox="dummy",
         slots=slots,
         busy=busy,
+        kinds=kinds,
         started_at=T0,
         seen_at=T0,
     )

@@ -29,7 +29,7 @@ from fastflow_contracts.schedule_state import ScheduleState
 from fastflow_contracts.subjects import JobRef, RunRef
 from fastflow_contracts.wire import Bus, Conflict
 from fastflow_scheduler.admission import Cause, Defaults
-from fastflow_scheduler.agenda import REHINT_S, Action, Agenda, ExpireRun, HintRun
+from fastflow_scheduler.agenda import REHINT_S, Action, Agenda, ExpireRun, HintRun, RenewRun
 from fastflow_scheduler.reactions import Follow, react
 from fastflow_scheduler.restarter import Restarter
 from fastflow_scheduler.starter import Starter
@@ -237,7 +237,7 @@ class SchedulerTwin(Replica):
         self._agenda = Agenda(LEASE)
         self._agenda_at: datetime | None = world.now
         for run in world.active.values():
-            self._agenda.see_run(run, at=monotonic(world.now))
+            self._agenda.see_run(run, at=monotonic(world.now), stored_at=world.now)
         super().__init__(world)
 
     def hear_of_runners(self) -> None:
@@ -284,7 +284,7 @@ class SchedulerTwin(Replica):
 
     def _hear(self, news: Any) -> None:
         if isinstance(news, Run):
-            self._agenda.see_run(news, at=monotonic(self.world.now))
+            self._agenda.see_run(news, at=monotonic(self.world.now), stored_at=self.world.now)
             self._agenda_at = self.world.now
         else:
             super()._hear(news)
@@ -308,6 +308,8 @@ class SchedulerTwin(Replica):
         match action:
             case HintRun(run):
                 await self._starter.hint(run)
+            case RenewRun(run):
+                await self._runs.renew(run.ref)
             case ExpireRun(run, epoch, reason):
                 await self._runs.change(run.ref, Expire(epoch=epoch, reason=reason))
 

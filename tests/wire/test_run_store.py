@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from fastflow_contracts import messages, subjects
+from fastflow_contracts.machine import Cancel
 from fastflow_contracts.run import RunInput
 from fastflow_contracts.runs import RunStore
 from fastflow_contracts.wire import Bus, Put
@@ -32,3 +34,21 @@ async def test_of_many_that_create_one_run_one_does(bus: Bus) -> None:
     assert sum(each is not None for each in created) == 1
     assert await RunStore(bus).create(RUN, RunInput(overrides={"A": "later"})) is None
     assert await RunStore(bus).input(RUN) == given
+
+
+async def test_what_is_renewed_is_as_it_was_and_new(bus: Bus) -> None:
+    """Record and input, of a run that is not over; nothing else is written."""
+    given = RunInput(overrides={"A": "1"})
+    runs = RunStore(bus)
+    created = await runs.create(RUN, given)
+    assert created is not None
+    await runs.renew(RUN.ref)
+    renewed = await runs.load(RUN.ref)
+    assert renewed.revision > created.revision
+    assert replace(renewed.run, write_id="") == RUN
+    entry = await bus.get(subjects.RUNS, subjects.input_key(RUN.ref))
+    assert entry is not None
+    assert entry.revision > created.revision
+    ended = (await runs.change(RUN.ref, Cancel())).stored
+    await runs.renew(RUN.ref)
+    assert (await runs.load(RUN.ref)).revision == ended.revision

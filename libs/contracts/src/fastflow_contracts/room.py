@@ -59,7 +59,7 @@ class Room(NamedTuple):
     async def _over(self, bus: Bus, members: tuple[Member, ...]) -> set[RunId]:
         over = set()
         for member in members:
-            entry = await bus.get(RUNS, subjects.run_key(member.ref))
+            entry = await bus.get(RUNS, subjects.run_key(member.ref), is_exact=True)
             if entry is None or not self.is_active(messages.RUN.decode(entry.value)):
                 over.add(member.run_id)
         return over

@@ -10,6 +10,7 @@ import asyncio
 import random
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 
@@ -61,7 +62,7 @@ class RunStore:
 
     async def load(self, ref: RunRef) -> Stored:
         """Raise ``NoSuchRun`` if it is not there."""
-        entry = await self._bus.get(RUNS, subjects.run_key(ref))
+        entry = await self._bus.get(RUNS, subjects.run_key(ref), is_exact=True)
         if entry is None:
             raise NoSuchRun(f"there is no run {ref.run_id} of {ref.pipeline}; it may have been removed by age.")
         return Stored(messages.RUN.decode(entry.value), entry.revision)
@@ -136,6 +137,21 @@ class RunStore:
                 continue
             return Changed(Stored(run, revisions[0]), events)
         raise Conflict(f"run {ref.run_id} changed {CONFLICTS_MAX} times while it was to be changed; try again.")
+
+    async def renew(self, ref: RunRef) -> None:
+        """Write the record of a run that is not over once more, and its input, so that they count as new.
+
+        Somebody else's write does as well. Raises ``NoSuchRun`` and what the bus raises.
+        """
+        stored = await self.load(ref)
+        if stored.run.is_over:
+            return
+        given = await self._bus.get(RUNS, subjects.input_key(ref)) if stored.run.order.has_input else None
+        puts = [Put(subjects.run_key(ref), _encoded(stored.run), stored.revision)]
+        if given is not None:
+            puts.append(Put(subjects.input_key(ref), given.value, given.revision))
+        with suppress(Conflict):
+            await self._bus.commit(RUNS, puts)
 
     async def _store_input(self, run: Run, put: Put) -> bool:
         """Store the input before the run it belongs to, since an atomic batch costs more than both. False if the run is

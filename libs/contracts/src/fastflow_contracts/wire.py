@@ -147,10 +147,14 @@ class Bus:
         except (nats.errors.Error, TimeoutError) as error:
             raise Unavailable(f"no answer on {subject} within {timeout_s:g} s") from error
 
-    async def get(self, bucket: str, key: str) -> Entry | None:
-        """The newest value under *key*, None if there is none. *key* may hold wildcards: the newest match."""
+    async def get(self, bucket: str, key: str, *, is_exact: bool = False) -> Entry | None:
+        """The newest value under *key*, None if there is none. *key* may hold wildcards: the newest match.
+
+        Any server that keeps the bucket answers, perhaps one that is behind by a moment: enough for what a later write
+        will prove. *is_exact*: the one that leads answers, for what is decided by the value alone.
+        """
         subject = f"$KV.{bucket}.{key}"
-        if "*" in key or ">" in key:
+        if is_exact or "*" in key or ">" in key:
             return await self._get_from_leader(bucket, subject)
         request = f"$JS.API.DIRECT.GET.{bucket_stream(bucket)}.{subject}"
         try:

@@ -12,18 +12,22 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import TypeAlias
+from datetime import datetime, timedelta
+from typing import TypeAlias, get_args
 
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.lease import Lease
 from fastflow_contracts.messages import Presence
 from fastflow_contracts.run import Ended, Pending, Run, Running
+from fastflow_contracts.subjects import Kind
 
+ALL_KINDS = frozenset(get_args(Kind))
 REHINT_S = 10.0
 """A pending run that nobody claimed for this long is hinted again, while there is room."""
 HINTS_MAX = 100
 """Oldest first, per round."""
+RENEW_AFTER = timedelta(days=30)
+"""The bus forgets records by their age, those of active runs too, unless they are written again."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,14 @@ class ExpireRun:
     reason: str
 
 
-Action: TypeAlias = HintRun | ExpireRun
+@dataclass(frozen=True)
+class RenewRun:
+    """Its record was not written for long."""
+
+    run: Run
+
+
+Action: TypeAlias = HintRun | ExpireRun | RenewRun
 
 
 @dataclass
@@ -58,14 +69,16 @@ class Agenda:
     """Runs that wait for their time, and those that were given back: their first hint is ours to give."""
     _heard_at: dict[str, float] = field(default_factory=dict)
     _presences: dict[str, Presence] = field(default_factory=dict)
+    _stored_at: dict[RunId, datetime] = field(default_factory=dict)
 
-    def see_run(self, run: Run, *, at: float) -> None:
-        """A run was created or changed. *at*: monotonic seconds."""
+    def see_run(self, run: Run, *, at: float, stored_at: datetime) -> None:
+        """A run was created or changed. *at*: monotonic seconds; *stored_at*: when its record was written."""
         former = self._runs.get(run.id)
         if isinstance(run.state, Ended):
             self._forget(run.id)
             return
         self._runs[run.id] = run
+        self._stored_at[run.id] = stored_at
         if isinstance(run.state, Running):
             self._heard_at.setdefault(run.state.runner, at)
         elif former is None or isinstance(former.state, Running):
@@ -95,8 +108,8 @@ class Agenda:
             self._heard_at[runner] = at
 
     def actions(self, *, now: datetime, at: float) -> list[Action]:
-        """What is due. Each hint is given once per ``REHINT_S``; expiry is repeated until it shows in the record."""
-        return [*self._due_hints(now, at), *self._due_expiries(at)]
+        """What is due. Each hint is given once per ``REHINT_S``; the rest is repeated until it shows in the record."""
+        return [*self._due_hints(now, at), *self._due_expiries(at), *self._due_renewals(now)]
 
     def next_due_s(self, *, now: datetime) -> float:
         """Seconds until the next attempt of a waiting run is due; infinity if none waits."""
@@ -108,14 +121,18 @@ class Agenda:
         return min(waits, default=float("inf"))
 
     def _due_hints(self, now: datetime, at: float) -> list[HintRun]:
-        has_room = any(self._has_room(presence, at) for presence in self._presences.values())
+        there = [presence for presence in self._presences.values() if self._is_there(presence, at)]
+        served = {kind for presence in there for kind in presence.kinds}
+        with_room = {kind for presence in there if presence.busy < presence.slots for kind in presence.kinds}
+        # Under the limit a hint takes a place for a while, which nobody may have whom nobody would serve.
+        first_hints = served if self.concurrent_max else ALL_KINDS
         due = [
             (run.state.not_before, run.created_at, run.id)
             for run in self._runs.values()
             if isinstance(run.state, Pending)
             and run.state.not_before <= now
             and at >= self._hint_at[run.id]
-            and (has_room or run.id in self._unhinted)
+            and (run.order.kind in with_room or (run.id in self._unhinted and run.order.kind in first_hints))
         ]
         chosen = [self._runs[run_id] for _, _, run_id in heapq.nsmallest(min(HINTS_MAX, self._room(at)), due)]
         for run in chosen:
@@ -123,9 +140,8 @@ class Agenda:
             self._unhinted.discard(run.id)
         return [HintRun(run) for run in chosen]
 
-    def _has_room(self, runner: Presence, at: float) -> bool:
-        is_there = not runner.leaving and at - self._heard_at[runner.runner] <= self.lease.lease_s
-        return is_there and runner.busy < runner.slots
+    def _is_there(self, runner: Presence, at: float) -> bool:
+        return not runner.leaving and at - self._heard_at[runner.runner] <= self.lease.lease_s
 
     def _room(self, at: float) -> int:
         """How many more runs may be hinted under the limit: those hinted lately may be running any moment."""
@@ -147,7 +163,11 @@ class Agenda:
                     found.append(ExpireRun(run, run.state.epoch, reason))
         return found
 
+    def _due_renewals(self, now: datetime) -> list[RenewRun]:
+        return [RenewRun(self._runs[run_id]) for run_id, at in self._stored_at.items() if now - at >= RENEW_AFTER]
+
     def _forget(self, run_id: RunId) -> None:
         self._runs.pop(run_id, None)
         self._hint_at.pop(run_id, None)
+        self._stored_at.pop(run_id, None)
         self._unhinted.discard(run_id)

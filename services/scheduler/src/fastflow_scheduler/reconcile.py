@@ -19,7 +19,7 @@ from fastflow_contracts.runs import NoSuchRun, RunStore
 from fastflow_contracts.service import now
 from fastflow_contracts.streams import bucket_stream
 from fastflow_contracts.wire import Bus, BusError
-from fastflow_scheduler.agenda import Action, Agenda, ExpireRun, HintRun
+from fastflow_scheduler.agenda import Action, Agenda, ExpireRun, HintRun, RenewRun
 from fastflow_scheduler.starter import Starter
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Reconciler:
                         except Malformed as error:
                             log.error("record %s is left alone: %s", message.subject, error)
                             continue
-                        self._agenda.see_run(run, at=_monotonic())
+                        self._agenda.see_run(run, at=_monotonic(), stored_at=message.stored_at)
                 if batch.caught_up:
                     self._caught_up.set()
                 self._changed.set()
@@ -102,6 +102,11 @@ class Reconciler:
         match action:
             case HintRun(run):
                 await self._starter.hint(run)
+            case RenewRun(run):
+                try:
+                    await self._runs.renew(run.ref)
+                except (NoSuchRun, BusError) as error:
+                    log.warning("the record of run %s, which is old, could not be written again: %s", run.id, error)
             case ExpireRun(run, epoch, reason):
                 try:
                     if await self._lives(run):
