@@ -14,13 +14,14 @@ import pytest_asyncio
 
 from fastflow.bus import embedded_bus
 from fastflow_contracts.ids import check_run_id
+from fastflow_contracts.machine import Cancel
 from fastflow_contracts.pipeline import ScheduleEntry
-from fastflow_contracts.run import Run, RunInput
+from fastflow_contracts.run import RESTART, Run, RunInput, Running
 from fastflow_contracts.runs import RunStore
 from fastflow_contracts.streams import ensure
 from fastflow_contracts.wire import Bus, connect
 from fastflow_gateway import door
-from tests.support.gateway import Client, claim, finish, running_gateway, running_scheduler
+from tests.support.gateway import TOKEN, Client, claim, finish, running_gateway, running_scheduler
 from tests.support.records import a_bundle, publish_pipeline
 
 KEY = "a-webhook-key-of-some-length"
@@ -70,6 +71,9 @@ async def test_what_is_given_reaches_the_run_and_is_never_shown(bus: Bus, client
         (b'{"env_vars": {"A": "' + b"x" * 16_385 + b'"}}', "16,384"),
         (b'{"parameters": {' + b",".join(b'"k%d": ""' % n for n in range(51)) + b"}}", "50"),
         (b'{"run_config_id": "nightly"}', "nightly"),
+        (b'{"run_config_id": "\\ud800"}', "run_config_id"),
+        (b'{"env_vars": {"A": "\\ud800"}}', "env_vars.A"),
+        (b'{"env_vars": {"\\ud800": "1"}}', "env_vars"),
     ],
 )
 async def test_a_body_that_cannot_be_used_is_refused_with_its_reason(client: Client, body: bytes, names: str) -> None:
@@ -103,6 +107,18 @@ async def test_the_same_idempotency_key_is_the_same_run(bus: Bus, client: Client
     assert {answer.status for answer in answers} == {200}
     assert len({answer.json["id"] for answer in answers}) == 1
     assert len((await client.get("/api/runs")).json["runs"]) == 1
+
+
+async def test_an_idempotency_key_that_is_no_text_is_refused(client: Client) -> None:
+    """With the reason, not with an error of ours."""
+    host, _, port = client.url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = f"POST /api/pipelines/demo/run HTTP/1.0\r\nHost: {host}\r\nAuthorization: Bearer {TOKEN}\r\n"
+    writer.write(head.encode() + b"Idempotency-Key: \xff\r\n\r\n")
+    answer = (await reader.read()).decode()
+    writer.close()
+    assert answer.startswith("HTTP/1.0 422 ")
+    assert "printable text in UTF-8" in answer
 
 
 async def test_a_start_beyond_max_instances_is_told_to_wait(bus: Bus, client: Client) -> None:
@@ -157,6 +173,13 @@ async def test_cancelling_ends_a_waiting_run_and_stops_a_running_one(bus: Bus, c
     for _ in range(2):  # asking twice is asking once
         stopping = await client.post(f"/api/runs/{run.id}/cancel")
         assert (stopping.status, stopping.json["status"], stopping.json["cancel_requested"]) == (200, "RUNNING", True)
+    restarting, _ = await stored(bus, (await client.post("/api/pipelines/demo/run")).json["id"])
+    await claim(bus, restarting)
+    await RunStore(bus).change(restarting.ref, Cancel(reason=RESTART))
+    assert (await client.post(f"/api/runs/{restarting.id}/cancel")).status == 200
+    state = (await RunStore(bus).load(restarting.ref)).run.state
+    assert isinstance(state, Running)
+    assert state.is_stopping, "it would have been started anew"
     for unknown in ("nonsense", "00000000-0000-4000-8000-000000000000"):
         assert (await client.post(f"/api/runs/{unknown}/cancel")).status == 404
 

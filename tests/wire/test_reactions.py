@@ -181,6 +181,19 @@ async def test_a_regular_restart_stops_what_runs_and_starts_it_anew_once(fast: S
     assert [r.status for r in await runs_of(fast, "d")].count(Status.PENDING) == 1
 
 
+async def test_a_daemon_that_ends_well_in_the_moment_of_its_regular_restart_is_started_anew(fast: System) -> None:
+    """It was asked to stop for that, and had just ended by itself."""
+    await publish_pipeline(fast.bus, "d", CODE, restart_cooldown=0.0)
+    run = await started(fast, "d")
+    store = RunStore(fast.bus)
+    held = (await store.change(run.ref, Claim(attempt=1, runner="r", prepared=True))).run
+    await Restarter(fast.bus, store, Starter(fast.bus, store, Defaults())).restart(PipelineName("d"), now())
+    well = Finish(epoch=held.epoch, outcome=Outcome(finished_at=now(), exit_code=0))
+    ended = (await store.change(run.ref, well)).run
+    assert ended.status is Status.SUCCESS
+    await child(fast, ended, "d", "restart")
+
+
 async def test_a_regular_restart_starts_a_daemon_that_is_down(fast: System) -> None:
     """Once for the slot, whoever does it."""
     await publish_pipeline(fast.bus, "d", CODE, restart_interval="3600")

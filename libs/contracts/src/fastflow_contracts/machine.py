@@ -232,7 +232,9 @@ def _attempt_ended(run: Run, state: Running, outcome: Outcome) -> tuple[Event, .
     if outcome.stopped or (failed and state.cancel_requested_at is not None):
         return ended, Finished(verdict=Verdict.INTERRUPTED, at=at, reason=state.cancel_reason)
     if not failed:
-        return ended, Finished(verdict=Verdict.SUCCESS, at=at)
+        # It may end by itself in the moment that a restart asks it to.
+        reason = RESTART if state.cancel_reason == RESTART else ""
+        return ended, Finished(verdict=Verdict.SUCCESS, at=at, reason=reason)
     # Retries number the attempts that failed, from 1; a secret that no key opens stays closed.
     if state.attempt > run.order.retry_attempts or outcome.error_type is ErrorType.SECRET_ERROR:
         return ended, Finished(verdict=Verdict.FAILED, at=at)

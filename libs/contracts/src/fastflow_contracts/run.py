@@ -129,6 +129,11 @@ class Running(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="running"
     cancel_requested_at: datetime | None = None
     cancel_reason: str = ""
 
+    @property
+    def is_stopping(self) -> bool:
+        """It was cancelled for good; who only restarts it can still be overruled."""
+        return self.cancel_requested_at is not None and self.cancel_reason != RESTART
+
 
 RESTART = "restart"
 """The reason of a cancel that is followed by a new start."""
@@ -140,7 +145,7 @@ class Ended(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="ended"):
     verdict: Verdict
     at: datetime
     reason: str = ""
-    """Why it was interrupted; ``RESTART`` = only to be started anew."""
+    """Why it was interrupted; ``RESTART`` = to be started anew, however it ended."""
 
 
 State: TypeAlias = Pending | Running | Ended

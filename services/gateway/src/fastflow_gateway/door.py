@@ -143,4 +143,4 @@ async def open_door(bus: Bus, model: ReadModel) -> AsyncIterator[Door]:
 
 def _is_live(run: Run) -> bool:
     """Neither over nor about to be."""
-    return not run.is_over and not (isinstance(run.state, Running) and run.state.cancel_requested_at is not None)
+    return not run.is_over and not (isinstance(run.state, Running) and run.state.is_stopping)

@@ -70,9 +70,7 @@ def _followers(run: Run, state: Ended, links: Iterable[Link]) -> list[Follow | B
 
 
 def _restarts(state: Ended, *, on_crash: bool) -> bool:
-    if state.verdict is Verdict.INTERRUPTED:
-        return state.reason == RESTART
-    return on_crash and state.verdict is Verdict.FAILED
+    return state.reason == RESTART or (on_crash and state.verdict is Verdict.FAILED)
 
 
 def _restart(run: Run, given: RunInput, *, wait_s: float) -> Follow:
