@@ -56,26 +56,26 @@ class Refused(CliError):
 async def start(bus: Bus, pipeline: PipelineName, trigger: Trigger) -> Accepted:
     """Start a run. Raises ``Refused``, and what the bus raises."""
     key = uuid.uuid4().hex
-    run = RunRef(pipeline, run_id_for_key(pipeline, key))
-    payload = messages.TRIGGER.encode(replace(trigger, key=key))
-    return await _send(bus, run, payload, headers={"Content-Type": TRIGGER_TYPE})
+    return await _send(bus, RunRef(pipeline, run_id_for_key(pipeline, key)), replace(trigger, key=key))
 
 
 async def publish(
     bus: Bus, pipeline: PipelineName, payload: bytes, *, key: str | None, media_type: str | None
 ) -> Accepted:
-    """Publish *payload* as it is, and wait for its run. The same *key* is the same run, however often it is sent.
+    """Publish what *payload* asks for, and wait for its run. The same *key* is the same run, however often it is sent.
 
     *key* None: a CloudEvent brings its own, anything else gets a fresh one. Raises ``BadTrigger``, ``Refused``, and
     what the bus raises.
     """
-    headers = {"Content-Type": media_type} if media_type else {}
-    known_key = key or read_trigger(payload, headers).key
-    message_id = known_key or uuid.uuid4().hex
-    run = RunRef(pipeline, run_id_for_key(pipeline, message_id))
+    trigger = read_trigger(payload, {"Content-Type": media_type} if media_type else {})
+    # The key is the trigger's and not the message's: of two messages of one id the bus swallows the second, even if
+    # what the first one asked for was refused.
+    known_key = key or trigger.key
+    own_key = known_key or uuid.uuid4().hex
+    run = RunRef(pipeline, run_id_for_key(pipeline, own_key))
     if known_key is not None and await _is_recorded(bus, run):
         return Accepted(run, decided=True)
-    return await _send(bus, run, payload, headers=headers, message_id=message_id)
+    return await _send(bus, run, replace(trigger, key=own_key))
 
 
 async def runs(bus: Bus, pipeline: PipelineName | None = None) -> list[Run]:
@@ -170,9 +170,7 @@ async def pipelines(bus: Bus) -> list[PipelineRecord]:
     return sorted((record for record in found if record.removed_at is None), key=lambda record: record.name)
 
 
-async def _send(
-    bus: Bus, run: RunRef, payload: bytes, *, headers: dict[str, str], message_id: str | None = None
-) -> Accepted:
+async def _send(bus: Bus, run: RunRef, trigger: Trigger) -> Accepted:
     """Publish a trigger that asks for *run*, and wait for the scheduler's decision."""
     answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
@@ -182,9 +180,9 @@ async def _send(
 
     inbox = bus.client.new_inbox()
     subscription = await bus.client.subscribe(inbox, cb=on_answer)
-    subject, headers = subjects.trigger(run.pipeline), {**headers, REPLY_HEADER: inbox}
+    headers = {"Content-Type": TRIGGER_TYPE, REPLY_HEADER: inbox}
     try:
-        await bus.publish(subject, payload, headers=headers, message_id=message_id)
+        await bus.publish(subjects.trigger(run.pipeline), messages.TRIGGER.encode(trigger), headers=headers)
         async with asyncio.timeout(DECISION_S):
             decision = messages.DECISION.decode(await answer)
     except TimeoutError:
