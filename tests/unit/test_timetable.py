@@ -195,6 +195,9 @@ def test_a_schedule_that_is_gone_is_settled_and_one_day_forgotten() -> None:
     made.see_state(job, None, revision + 1)
     actions(made, at(2))
     assert made.forgettable(at(2) + REMEMBERED) == []
+    made.see_pipeline(a_record(schedule_interval_seconds=60))
+    assert actions(made, at(3)) == [Settle(DEMO)]
+    assert made.revision(DEMO) == revision + 1, "what is written next must expect what marks the removal"
 
 
 def test_ten_thousand_schedules_are_cheap() -> None:

@@ -140,7 +140,8 @@ class Timetable:
             entry.wake_at = self._wake_at(entry, now)
             if entry.wake_at is not None:
                 heapq.heappush(self._heap, (entry.wake_at, job))
-            elif entry.schedule is None and entry.state is None and entry.is_on:
+            elif entry.schedule is None and entry.state is None and entry.is_on and not entry.revision:
+                # One with a revision was removed; what is stored there next must expect that.
                 del self._entries[job]
         return bool(self._touched)
 
