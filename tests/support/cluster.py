@@ -20,7 +20,7 @@ from fastflow_contracts.wire import connect
 from tests.support.processes import BusServer, _die_with_parent
 
 SERVERS = 3
-READY_S = 60.0
+READY_S = 120.0
 
 _CONFIG = """\
 server_name: server-{number}
