@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,11 +13,11 @@ from cryptography.fernet import Fernet
 import fastflow_runner.app
 from fastflow_contracts import subjects
 from fastflow_contracts.lease import Lease
-from fastflow_contracts.machine import Expire
+from fastflow_contracts.machine import Cancel, Expire
 from fastflow_contracts.messages import Hint
 from fastflow_contracts.run import ErrorType, Run, RunInput, Status
 from fastflow_contracts.runs import RunStore
-from fastflow_contracts.wire import Bus
+from fastflow_contracts.wire import Bus, Put, _Unanswered
 from fastflow_runner.adapter import open_adapter
 from fastflow_runner.attempt import Attempt
 from fastflow_runner.presence import Beacon
@@ -103,3 +103,21 @@ async def test_what_a_second_holder_cannot_begin_ends_after_the_first_one_s_last
     assert (ended.status, ended.attempts[0].error_type) == (Status.FAILED, why)
     first_line, *_ = await System(bench.tools.bus).lines(ended)
     assert first_line.text == "the first one's last word"
+
+
+async def test_a_claim_is_carried_out_that_was_stored_without_an_answer_and_then_cancelled(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is read back is not what was written; still nobody else will ever look at the run."""
+    run = await bench.pending()
+    once = bench.tools.bus._commit_once
+
+    async def deaf(bucket: str, puts: Sequence[Put]) -> int:
+        monkeypatch.undo()
+        await once(bucket, puts)
+        await bench.runs.change(run.ref, Cancel())
+        raise _Unanswered
+
+    monkeypatch.setattr(bench.tools.bus, "_commit_once", deaf)
+    await (await bench.claim(run)).carry_out()
+    assert (await bench.record(run)).is_over

@@ -88,9 +88,8 @@ class Attempt:
         ref, number = RunRef(hint.pipeline, hint.run_id), hint.attempt
         known = Stored(hint.run, hint.revision) if hint.run and is_fresh else await tools.runs.load(ref)
         state = known.run.state
-        ours = (tools.runner, number, None)
-        if isinstance(state, Running) and (state.runner, state.attempt, state.prepared_at) == ours:
-            return await cls.adopt(tools, known.run, None)  # a claim whose answer was lost
+        if _is_claimed(known.run, number, tools.runner):
+            return await cls.adopt(tools, known.run, None)  # its answer was lost
         if not isinstance(state, Pending) or state.attempt != number:
             return None
         code = await fetch(tools, known.run)
@@ -98,7 +97,11 @@ class Attempt:
         most = hint.concurrent_max
         room = Room(key=ALL_RUNNING, most=most, is_active=is_running) if most else None
         changed = await tools.runs.change(ref, command, known=known, room=room)
-        return cls(tools, changed.stored, code) if changed.events else None
+        if changed.events:
+            return cls(tools, changed.stored, code)
+        if _is_claimed(changed.run, number, tools.runner):  # its answer was lost, and somebody wrote since then
+            return await cls.adopt(tools, changed.run, None)
+        return None
 
     @classmethod
     async def adopt(cls, tools: Tools, run: Run, sandbox: Held | None) -> Self | None:
@@ -414,6 +417,12 @@ class Attempt:
             lines=lines,
             cellbook=self._cellbook,
         )
+
+
+def _is_claimed(run: Run, number: int, runner: str) -> bool:
+    """Whether *runner* claimed this attempt, and did nothing since then."""
+    state = run.state
+    return isinstance(state, Running) and (state.runner, state.attempt, state.prepared_at) == (runner, number, None)
 
 
 def _found_no_environment(end: Exited | Vanished) -> bool:
