@@ -17,7 +17,7 @@ from fastflow_contracts.machine import Cancel, Expire
 from fastflow_contracts.messages import Hint
 from fastflow_contracts.run import ErrorType, Run, RunInput, Status
 from fastflow_contracts.runs import RunStore
-from fastflow_contracts.wire import Bus, Put, _Unanswered
+from fastflow_contracts.wire import Bus, Put, Unavailable, _Unanswered
 from fastflow_runner.adapter import open_adapter
 from fastflow_runner.attempt import Attempt
 from fastflow_runner.presence import Beacon
@@ -121,3 +121,22 @@ async def test_a_claim_is_carried_out_that_was_stored_without_an_answer_and_then
     monkeypatch.setattr(bench.tools.bus, "_commit_once", deaf)
     await (await bench.claim(run)).carry_out()
     assert (await bench.record(run)).is_over
+
+
+async def test_an_input_is_asked_for_until_the_bus_answers(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A claim is stored at once, so what the bus is late with afterwards must not cost the attempt."""
+    monkeypatch.setattr("fastflow_runner.attempt.AGAIN_S", 0.01)
+    run = await bench.pending(RunInput(env={"A": "1"}))
+    attempt = await bench.claim(run)
+    read = bench.runs.input
+    unanswered = iter(range(2))
+
+    async def slow(run: Run) -> RunInput:
+        for _ in unanswered:
+            raise Unavailable("the bus did not answer")
+        return await read(run)
+
+    monkeypatch.setattr(bench.runs, "input", slow)
+    await attempt.carry_out()
+    assert (await bench.record(run)).status is Status.SUCCESS
+    assert [job["env"]["A"] for job in bench.jobs] == ["1"]

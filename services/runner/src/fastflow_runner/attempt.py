@@ -174,13 +174,22 @@ class Attempt:
         self._pump = self._new_pump(last)
         if isinstance(self._code, NoCode):
             return await self._give_up(ErrorType.ENVIRONMENT_ERROR, self._code.reason)
-        self._given = await tools.runs.input(run)
+        self._given = await self._input()
         self._secrets = tools.secrets.open(self._given.encrypted_env, pipeline=run.pipeline)
         self._pump = self._new_pump(last)  # knows what to mask
         if self._state.prepared_at is None:
             await self._note_unbound()
             return await self._begin(self._code, self._code.ready)
         return await self._go_on(self._code)
+
+    async def _input(self) -> RunInput:
+        """What was given, however long the bus is away. Raises ``NoSuchRun``."""
+        while True:
+            try:
+                return await self._tools.runs.input(self._run)
+            except BusError as error:
+                log.warning("run %s: its input waits: %s", self._run.id, error)
+                await asyncio.sleep(AGAIN_S)
 
     async def _note_unbound(self) -> None:
         """Tokens from before they were bound are good, and could be better."""
