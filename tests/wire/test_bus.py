@@ -84,7 +84,7 @@ async def test_a_key_is_found_by_wildcard(bus: Bus) -> None:
 async def test_a_message_for_no_stream_is_refused_not_retried_for_ever(bus: Bus) -> None:
     """A limit of the server is an answer, not an outage."""
     with pytest.raises(Rejected):
-        await bus.publish("ff.trigger.a", b"x" * (bus.payload_bytes_max + 1))
+        await bus.publish("ff.trigger.a", b"x" * (bus.client.max_payload + 1))
 
 
 async def test_work_arrives_once_and_in_order_over_one_open_request(bus: Bus) -> None:

@@ -133,10 +133,6 @@ def run_event(run: RunRef) -> str:
     return f"ff.event.run.{token(run.pipeline)}.{run.run_id}"
 
 
-def parse_run_event(subject: str) -> RunRef:
-    return _ref(subject, "ff.event.run.")
-
-
 def run_key(run: RunRef) -> str:
     return f"run.{token(run.pipeline)}.{run.run_id}"
 

@@ -101,11 +101,6 @@ class Bus:
     def is_connected(self) -> bool:
         return bool(self.client.is_connected)
 
-    @property
-    def payload_bytes_max(self) -> int:
-        """The largest message this server takes."""
-        return int(self.client.max_payload)
-
     async def publish(
         self,
         subject: str,
