@@ -1,15 +1,16 @@
 """The life of a service process: settings from the environment, logging, signals, and an orderly end.
 
 A service is a coroutine ``serve(settings, bus, stop, ready)`` that opens its resources in an ``AsyncExitStack``, runs
-its loops in a ``TaskGroup``, calls ``ready`` once it could do its work, and returns soon after *stop* is set, or when
-it was told over the bus to leave. A task that dies ends the process with a non-zero exit code; so does a connection
-that is closed for good.
+its loops in a ``TaskGroup``, calls ``ready`` once it could do its work, and from then on returns soon after *stop* is
+set, or when it was told over the bus to leave; before that it is cancelled instead. A task that dies ends the process
+with a non-zero exit code; so does a connection that is closed for good.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -43,7 +44,7 @@ S = TypeVar("S", bound=ServiceSettings, contravariant=True)
 
 
 class Serve(Protocol[S]):
-    """The whole of a service: work until *stop* is set, call *ready* once it could do its work."""
+    """The whole of a service: call *ready* once it could do its work, and work until *stop* is set."""
 
     def __call__(
         self, settings: S, bus: Bus, stop: asyncio.Event, ready: Callable[[], None]
@@ -134,12 +135,14 @@ def run(user: User, kind: type[S], serve: Serve[S], *, check: Callable[[S], None
         print(error, file=sys.stderr)  # noqa: T201 - there is no log yet
         raise SystemExit(EXIT_USAGE) from None
 
-    async def service(stop: asyncio.Event) -> None:
+    async def service(stop: asyncio.Event, ready: Callable[[], None]) -> None:
         credentials, tls = settings.nats_credentials, settings.tls
         async with bus_ready(settings.nats_url, user=user, credentials=credentials, tls=tls) as bus:
-            await serve(settings, bus, stop, log_ready)
+            await serve(settings, bus, stop, ready)
 
-    run_process(user.value, service, log_json=settings.log_json, log_level=settings.log_level)
+    run_process(
+        user.value, functools.partial(_stoppable, service), log_json=settings.log_json, log_level=settings.log_level
+    )
 
 
 def run_process(
@@ -170,6 +173,29 @@ async def _with_signals(work: Callable[[asyncio.Event], Coroutine[Any, Any, None
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await work(stop)
+
+
+async def _stoppable(
+    service: Callable[[asyncio.Event, Callable[[], None]], Coroutine[Any, Any, None]], stop: asyncio.Event
+) -> None:
+    """Run *service*, and cancel it if *stop* is set before it is ready: it may wait for minutes."""
+    is_ready = asyncio.Event()
+
+    def ready() -> None:
+        log_ready()
+        is_ready.set()
+
+    running = asyncio.create_task(service(stop, ready), name="service")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not is_ready.is_set():
+        running.cancel()
+    try:
+        await running
+    except asyncio.CancelledError:
+        if not stop.is_set():
+            raise
 
 
 def leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:

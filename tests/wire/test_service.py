@@ -1,0 +1,83 @@
+"""The life of a service process, seen from outside: what it makes of a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+from nats.js.api import ConsumerConfig
+
+from fastflow.bus import embedded_bus
+from fastflow_contracts import subjects
+from fastflow_contracts.streams import bucket_stream
+from fastflow_contracts.wire import Bus
+from tests.support.processes import Service
+
+LOOK_S = 0.1
+STOP_S = 10.0
+"""Within this a service that is not ready must have ended, on a busy machine, too."""
+
+
+async def stopped(service: Service) -> int:
+    """Its exit code after SIGTERM; it is killed if it does not heed that."""
+    try:
+        async with asyncio.timeout(STOP_S):
+            return await service.terminate()
+    finally:
+        if service.is_running:
+            await service.kill()
+
+
+async def test_a_service_that_waits_for_its_streams_stops_when_it_is_asked_to(tmp_path: Path) -> None:
+    """On a bus that nobody has made ready."""
+    async with embedded_bus(tmp_path / "bus") as url, asyncio.timeout(60):
+        service = Service("scheduler", {"FASTFLOW_NATS_URL": url})
+        await service.launch()
+        while not any("waiting: " in line for line in service.log):
+            await asyncio.sleep(LOOK_S)
+        assert await stopped(service) == 0
+
+
+async def test_a_service_that_waits_for_its_bus_stops_when_it_is_asked_to() -> None:
+    """What it connects to accepts and says nothing."""
+    accepted = asyncio.Event()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(accept, "127.0.0.1", 0) as silent, asyncio.timeout(60):
+        url = f"nats://127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+        service = Service("scheduler", {"FASTFLOW_NATS_URL": url})
+        await service.launch()
+        await accepted.wait()
+        assert await stopped(service) == 0
+
+
+async def test_a_gateway_that_catches_up_stops_when_it_is_asked_to(bus_url: str, bus: Bus) -> None:
+    """It answers already, and never gets to know all it must: a stream lets nobody read it."""
+    links = bucket_stream(subjects.LINKS)
+    config = (await bus.js.stream_info(links)).config
+    await bus.js.delete_stream(links)
+    await bus.js.add_stream(replace(config, max_consumers=1))
+    await bus.js.add_consumer(links, ConsumerConfig(durable_name="the-only-one"))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    gateway = Service(
+        "gateway",
+        {"FASTFLOW_NATS_URL": bus_url, "FASTFLOW_PORT": str(port), "FASTFLOW_ADMIN_TOKEN": "a-token-for-tests-only"},
+    )
+    async with aiohttp.ClientSession() as http, asyncio.timeout(60):
+        await gateway.launch()
+        text = ""
+        while text != "still reading links":
+            await asyncio.sleep(LOOK_S)
+            with suppress(aiohttp.ClientConnectionError):
+                async with http.get(f"http://127.0.0.1:{port}/readyz") as answer:
+                    text = (await answer.json())["dependencies"]["model"]
+        assert await stopped(gateway) == 0
