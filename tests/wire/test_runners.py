@@ -15,10 +15,12 @@ from fastflow import client
 from fastflow.errors import NotFound
 from fastflow.runner_commands import table
 from fastflow_contracts import messages, subjects
+from fastflow_contracts.lease import Lease
 from fastflow_contracts.machine import Cancel
 from fastflow_contracts.run import Status
 from fastflow_contracts.service import now
-from fastflow_contracts.wire import Bus, connect
+from fastflow_contracts.wire import Bus, Unavailable, connect
+from fastflow_runner.presence import Beacon, Replaced
 from tests.support.gateway import running_gateway
 from tests.support.records import T0, a_presence
 from tests.support.system import system
@@ -117,3 +119,27 @@ async def test_a_hint_that_shows_an_old_record_starts_nothing(bus_url: str, bus:
         assert later.status is Status.SUCCESS
         assert await world.until(cancelled, lambda run: True) == before
         assert before.status is Status.INTERRUPTED
+
+
+async def test_a_renewal_that_was_stored_without_an_answer_is_nobody_else_s(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one finds a record that it did not expect, and knows it for its own; another process' it leaves."""
+    lease = Lease(lease_s=0.6)
+    one, other = (Beacon(bus, a_presence("one"), lease, look=lambda shown: shown) for _ in range(2))
+    await one.announce()
+    put = bus.put
+
+    async def deaf(bucket: str, key: str, value: bytes, *, expect: int | None = None) -> int:
+        monkeypatch.undo()
+        await put(bucket, key, value, expect=expect)
+        raise Unavailable("the bus did not answer")
+
+    monkeypatch.setattr(bus, "put", deaf)
+    with pytest.raises(Unavailable):
+        await one._renew()
+    await one._renew()
+    assert one.silent_s < lease.lease_s
+    await other.announce()
+    with pytest.raises(Replaced, match="FASTFLOW_RUNNER_ID"):
+        await one._renew()

@@ -101,16 +101,19 @@ class Beacon:
         self.presence = replace(self._look(self.presence), seen_at=now())
         data = messages.PRESENCE.encode(self.presence)
         expect = None if first else self._revision
-        try:
-            self._revision = await self._bus.put(subjects.RUNNERS, self._key, data, expect=expect)
-        except Conflict:
-            entry = await self._bus.get(subjects.RUNNERS, self._key)
-            if entry is None:  # it was removed, not replaced: by age after a long silence, or by hand
-                self._revision = await self._bus.put(subjects.RUNNERS, self._key, data)
-            else:
-                raise Replaced(
-                    f"another process runs as runner {self.presence.runner}; give each its own FASTFLOW_RUNNER_ID."
-                ) from None
+        while True:
+            try:
+                self._revision = await self._bus.put(subjects.RUNNERS, self._key, data, expect=expect)
+                break
+            except Conflict:
+                entry = await self._bus.get(subjects.RUNNERS, self._key)
+                if entry is not None and messages.PRESENCE.decode(entry.value).instance != self.presence.instance:
+                    raise Replaced(
+                        f"another process runs as runner {self.presence.runner}; give each its own FASTFLOW_RUNNER_ID."
+                    ) from None
+                # It was removed, not replaced: by age after a long silence, or by hand. Or it is our own word, which
+                # the bus has stored without telling us.
+                expect = entry.revision if entry else None
         self._renewed_at = asked_at
 
 
