@@ -1,7 +1,8 @@
 """One subject of a stream, written in order, once, by one writer at a time. I/O; what is written is others' business.
 
 Each message expects the sequence of the one before it on its subject, so a former holder of the run that still writes
-is fenced, and a message whose answer got lost is recognised instead of doubled.
+is fenced, and a message whose answer got lost is recognised instead of doubled. The stream keeps messages only so long:
+a subject of which nothing is left begins anew, by whoever writes first.
 """
 
 from __future__ import annotations
@@ -50,6 +51,9 @@ class Journal:
                 return
             except Conflict:
                 last = await self._last()
+                if last is None and self.sequence:  # ours are kept no longer
+                    self.sequence = 0
+                    continue
                 if last is None or last[1] != data:
                     raise Fenced(f"somebody else writes {self._subject}") from None
                 self.sequence = last[0]

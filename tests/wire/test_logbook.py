@@ -1,0 +1,62 @@
+"""The log of an attempt on a real bus that keeps it only so long: one writer at a time, whatever is left of it."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+import pytest
+
+from fastflow_contracts import logs, streams, subjects
+from fastflow_contracts.logs import Chunk, Piece
+from fastflow_contracts.pull import feed
+from fastflow_contracts.wire import Bus
+from fastflow_runner.journal import Fenced
+from fastflow_runner.logbook import Logbook
+from tests.support.records import a_run
+
+RUN = a_run("book")
+
+
+def chunk(text: str, end: int) -> Chunk:
+    return Chunk(at=1.0, lines=(Piece(0, 1, text),), end=(end, 0))
+
+
+async def evict(bus: Bus) -> None:
+    """What age, or a stream that is full, does to the oldest messages."""
+    await bus.js.purge_stream(streams.LOGS, subject=subjects.log(RUN.ref, 1))
+
+
+async def stored(bus: Bus) -> list[str]:
+    """What is on the bus by now."""
+    found: list[str] = []
+    async with aclosing(feed(bus, streams.LOGS, subjects.log(RUN.ref, 1), after=0)) as batches:
+        async for batch in batches:
+            for message in batch.messages:
+                found += [piece.text for piece in logs.CHUNK.decode(message.data).lines]
+            if batch.caught_up:
+                return found
+    raise AssertionError("a feed has no end")
+
+
+async def test_a_log_goes_on_after_all_of_it_is_gone(bus: Bus) -> None:
+    """Who was quiet for so long that its last message is kept no longer still holds the run."""
+    book = Logbook(bus, RUN.ref, 1)
+    await book.append(chunk("first\n", 6))
+    before = book.sequence
+    await evict(bus)
+    await book.append(chunk("second\n", 13))
+    await book.append(chunk("third\n", 19))
+    assert await stored(bus) == ["second\n", "third\n"]
+    assert book.sequence > before
+
+
+async def test_who_was_followed_is_fenced_although_its_own_words_are_gone(bus: Bus) -> None:
+    """The one that came later has written: the former one must not."""
+    former, later = Logbook(bus, RUN.ref, 1), Logbook(bus, RUN.ref, 1)
+    await former.append(chunk("first\n", 6))
+    await evict(bus)
+    assert await later.resume() is None
+    await later.append(chunk("of the later one\n", 6))
+    with pytest.raises(Fenced):
+        await former.append(chunk("of the former one\n", 12))
+    assert await stored(bus) == ["of the later one\n"]
