@@ -47,6 +47,15 @@ async def test_events_are_stored_in_chunks_and_only_then_safe(bus: Bus) -> None:
     assert (book.end, book.pending, await stored(bus)) == (3, False, ["0", "1", "2"])
 
 
+async def test_what_a_broken_session_repeats_is_stored_once(bus: Bus) -> None:
+    """Events that were taken and not stored come again with the next session."""
+    book = Cellbook(bus, RUN.ref, 1)
+    for number in (0, 1, 0, 1, 2):
+        await book.take(event(number))
+    await book.flush()
+    assert (book.end, await stored(bus)) == (3, ["0", "1", "2"])
+
+
 async def test_another_holder_goes_on_and_the_former_one_is_fenced(bus: Bus) -> None:
     """By the number of the last stored event; two writers at once there are never."""
     former, later = Cellbook(bus, RUN.ref, 1), Cellbook(bus, RUN.ref, 1)

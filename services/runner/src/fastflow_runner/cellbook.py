@@ -48,7 +48,11 @@ class Cellbook:
         self._end = self._taken = 0 if data is None else cells.CHUNK.decode(data).end
 
     async def take(self, event: CellEvent) -> bool:
-        """Add *event*; whether that made room by storing those before it. Raises ``journal.Fenced``."""
+        """Add *event*, unless it is repeated; whether that made room by storing those before it. Raises
+        ``journal.Fenced``.
+        """
+        if event.number < self._taken:  # a session broke before it was stored
+            return False
         full = self._pending_bytes + len(event.data) > cells.EVENTS_BYTES_MAX
         if full:
             await self.flush()
