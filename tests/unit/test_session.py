@@ -62,6 +62,10 @@ def output(offset: int, data: bytes, stream: int = 1) -> bytes:
     return frame(supervisor.OUTPUT, supervisor.OUTPUT_HEADER.pack(stream, offset, 0.0) + data)
 
 
+def event(number: int) -> bytes:
+    return frame(supervisor.EVENT, supervisor.EVENT_HEADER.pack(number, 0.0) + b"{}")
+
+
 SYNC = message(supervisor.SYNC, version=1, phase="running")
 
 
@@ -123,6 +127,27 @@ async def test_repeated_output_is_cut_and_missing_output_is_an_error() -> None:
     session = await Session.start(line, JOB)
     line.say(SYNC, output(0, b"abc"), output(0, b"abc"), output(1, b"bcde"), output(9, b"z"))
     assert [(await anext(session)).data for _ in range(2)] == [b"abc", b"de"]  # type: ignore[union-attr]
+    with pytest.raises(SessionError, match="missing"):
+        await anext(session)
+
+
+async def test_what_is_stored_no_longer_is_not_waited_for() -> None:
+    """What a former session acknowledged is nowhere, if the bus has dropped it: a resumed one begins where there is
+    something. Later gaps are errors there, too.
+    """
+    line = Line()
+    resuming = asyncio.create_task(Session.resume(line, Offsets()))
+    while not line.heard:
+        await asyncio.sleep(0)
+    line.say(SYNC, output(7, b"abc"), output(0, b"de", stream=2), event(4), output(10, b"f"), event(5), event(7))
+    session = await resuming
+    heard = [await anext(session) for _ in range(5)]
+    assert [(e.stream, e.offset, e.data) for e in heard if isinstance(e, Output)] == [
+        ("stdout", 7, b"abc"),
+        ("stderr", 0, b"de"),
+        ("stdout", 10, b"f"),
+    ]
+    assert [e.number for e in heard if isinstance(e, CellEvent)] == [4, 5]
     with pytest.raises(SessionError, match="missing"):
         await anext(session)
 

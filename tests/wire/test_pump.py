@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import cast
 
 import pytest
 
 from fastflow_contracts import logs, streams, subjects
-from fastflow_contracts.run import Limits
+from fastflow_contracts.run import Limits, Run
 from fastflow_contracts.wire import Bus
 from fastflow_gateway.follow import stored
 from fastflow_runner.cellbook import Cellbook
 from fastflow_runner.lines import Assembler
 from fastflow_runner.logbook import Logbook
 from fastflow_runner.pump import Pump
-from fastflow_runner.sandbox import Detached
-from fastflow_runner.session import Offsets, Output, Session, Vanished
+from fastflow_runner.sandbox import Detached, SandboxSpec
+from fastflow_runner.sandbox.process import ProcessSandboxes
+from fastflow_runner.session import Exited, Offsets, Output, Session, Vanished
+from tests.sandbox_contract import Place
 from tests.support.records import a_run
 
 TEXT = "".join(f"{number:06d} {'x' * 92}\n" for number in range(9_000)).encode()
@@ -62,3 +66,59 @@ async def test_what_is_being_stored_when_a_session_breaks_is_neither_lost_nor_do
     chunks = [logs.CHUNK.decode(message.data) async for message in stored(bus, streams.LOGS, subjects.logs_of(ref))]
     assert "".join(piece.text for chunk in chunks for piece in chunk.lines).encode() == TEXT
     assert chunks[-1].eof
+
+
+async def test_a_run_goes_on_whose_log_is_kept_no_longer(bus: Bus, tmp_path: Path) -> None:
+    """A quiet script is found again by another runner after the bus has dropped all that it said and did: its log and
+    its cells go on from there, and the log says what is missing.
+    """
+    run = a_run("quiet")
+    go = tmp_path / "go"
+    source = f"""
+        import os, pathlib, time
+        tell = lambda text: os.write(int(os.environ["FASTFLOW_CELL_EVENTS_FD"]), text + b"\\n")
+        print("before", flush=True)
+        tell(b'{{"event": "wrote", "at": 1.0, "cell": 0, "stream": "stdout", "text": "before"}}')
+        while not pathlib.Path({str(go)!r}).exists(): time.sleep(0.01)
+        print("after")
+        tell(b'{{"event": "wrote", "at": 1.0, "cell": 0, "stream": "stdout", "text": "after"}}')
+    """
+    sandboxes = ProcessSandboxes(tmp_path / "sandboxes")
+    place = Place(sandboxes, SandboxSpec(name=""))
+    session, channel = await place.start(source, cell_events=True)
+    pump, _ = await found(bus, run)
+    draining = asyncio.create_task(pump.drain(session))
+    async with asyncio.timeout(20):
+        while pump.acked != Offsets(stdout=7, events=1):
+            await asyncio.sleep(0.01)
+    draining.cancel()
+    await asyncio.wait({draining})
+    await session.ack(pump.acked)
+    for stream in (streams.LOGS, streams.CELLS):
+        await bus.js.purge_stream(stream)
+
+    pump, cellbook = await found(bus, run)
+    assert pump.acked == Offsets()
+    session, channel = await place.again(channel, pump.acked)
+    go.touch()
+    async with asyncio.timeout(20):
+        assert isinstance(await pump.drain(session), Exited)
+    await pump.close()
+    assert await log_of(bus, run) == "[fastflow] 7 bytes of stdout are missing here\nafter\n"
+    assert cellbook.end == 2
+    await channel.close()
+    await place.clear()
+    await sandboxes.close()
+
+
+async def found(bus: Bus, run: Run) -> tuple[Pump, Cellbook]:
+    """Of a runner that goes on with *run*, as far as the bus tells."""
+    logbook, cellbook = Logbook(bus, run.ref, 1), Cellbook(bus, run.ref, 1)
+    await cellbook.resume()
+    lines = Assembler(resume=await logbook.resume())
+    return Pump(bus, run.ref, 1, Limits(), logbook=logbook, lines=lines, cellbook=cellbook), cellbook
+
+
+async def log_of(bus: Bus, run: Run) -> str:
+    chunks = [logs.CHUNK.decode(m.data) async for m in stored(bus, streams.LOGS, subjects.logs_of(run.ref))]
+    return "".join(piece.text for chunk in chunks for piece in chunk.lines)

@@ -153,7 +153,9 @@ class Assembler:
             self._open[number] = b""
 
     def _skip(self, number: int, at: float, offset: int) -> None:
-        """Bytes are missing. Nothing in this system loses them; if it happens, the log says so and goes on."""
+        """Bytes are missing: they were stored once, for a former holder, and are kept no longer. The log says so and
+        goes on.
+        """
         self._flush_open(number)
         if not self._truncated:
             self._mark(at, f"{offset - self._end[number]} bytes of {STREAMS[number]} are missing here")

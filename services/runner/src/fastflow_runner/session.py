@@ -92,7 +92,9 @@ class Started(msgspec.Struct, frozen=True):
 
 
 class Output(msgspec.Struct, frozen=True):
-    """Bytes the script wrote: *offset* of the first in its stream, gapless and never twice in one session."""
+    """Bytes the script wrote: *offset* of the first in its stream, gapless and never twice in one session. The first
+    of a resumed session may begin later than where that was to go on: see ``Session.resume``.
+    """
 
     stream: Stream
     offset: int
@@ -175,8 +177,9 @@ class Session:
         self._nonce = secrets.token_bytes(supervisor.NONCE_BYTES)
         self._decoder = supervisor.Decoder(supervisor.mark(self._nonce))
         self._frames: deque[tuple[int, bytes]] = deque()
-        self._position = {supervisor.STDOUT: acked.stdout, supervisor.STDERR: acked.stderr}
-        self._events = acked.events
+        self._output_at = {supervisor.STDOUT: acked.stdout, supervisor.STDERR: acked.stderr}
+        self._event_at = acked.events
+        self._may_begin_later: set[int] = set()
         self._phase: Phase = "waiting"
         self._over = False
 
@@ -193,12 +196,14 @@ class Session:
 
     @classmethod
     async def resume(cls, channel: Channel, acked: Offsets) -> Self:
-        """Attach to a sandbox that another session served, and go on after *acked*.
+        """Attach to a sandbox that another session served, and go on after *acked*, or later: what was acknowledged
+        before by somebody else is nowhere if the bus keeps it no longer.
 
         Afterwards ``phase`` tells what is going on: a supervisor still ``waiting`` or ``preparing`` has not
         started user code and can be handed the job. Raises ``Silent``, ``Unreachable``, ``SessionError``.
         """
         session = cls(channel, acked)
+        session._may_begin_later = {supervisor.STDOUT, supervisor.STDERR, supervisor.EVENTS}
         await session._attach(acked)
         try:
             async with asyncio.timeout(SYNC_TIMEOUT_S):
@@ -326,25 +331,30 @@ class Session:
     def _output(self, payload: bytes) -> Output | None:
         stream, offset, at = supervisor.OUTPUT_HEADER.unpack_from(payload)
         data = payload[supervisor.OUTPUT_HEADER.size :]
-        position = self._position[stream]
-        if offset > position:
-            raise ValueError(f"output is missing between {position} and {offset}")
+        position = self._goes_on_at(stream, self._output_at[stream], offset)
         if offset < position:  # repeated after an attach; perhaps only in part
             data, offset = data[position - offset :], position
         if not data:
             return None
-        self._position[stream] = offset + len(data)
+        self._output_at[stream] = offset + len(data)
         name: Stream = "stdout" if stream == supervisor.STDOUT else "stderr"
         return Output(stream=name, offset=offset, at=_utc(at), data=data)
 
     def _cell_event(self, payload: bytes) -> CellEvent | None:
         number, at = supervisor.EVENT_HEADER.unpack_from(payload)
-        if number > self._events:
-            raise ValueError(f"events are missing between {self._events} and {number}")
-        if number < self._events:
+        if number < self._goes_on_at(supervisor.EVENTS, self._event_at, number):
             return None
-        self._events += 1
+        self._event_at = number + 1
         return CellEvent(number=number, at=_utc(at), data=payload[supervisor.EVENT_HEADER.size :])
+
+    def _goes_on_at(self, stream: int, expected: int, heard: int) -> int:
+        """Where *stream* goes on: as *expected*, or if it may, as *heard*. Raises ``ValueError`` for a gap."""
+        if stream in self._may_begin_later:
+            self._may_begin_later.remove(stream)
+            return max(expected, heard)
+        if heard > expected:
+            raise ValueError(f"stream {stream} goes on at {heard} instead of {expected}, something is missing")
+        return expected
 
 
 class _Sync(msgspec.Struct, frozen=True):
