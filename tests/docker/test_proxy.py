@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from fastflow_runner.image import ensure_worker_image
 from fastflow_runner.proxy.door import Door
 from fastflow_runner.proxy.rules import Ours
-from fastflow_runner.sandbox import Held, Missing, SandboxError, SandboxSpec
+from fastflow_runner.sandbox import Held, Missing, SandboxError, SandboxSpec, Unreachable
 from fastflow_runner.sandbox.docker import LABEL_SCOPE, LABEL_TOKEN, DockerSandboxes
 from tests.sandbox_contract import Place, listen
 
@@ -152,6 +152,77 @@ async def test_an_attachment_that_is_refused_carries_no_second_request(scope: st
         assert await reader.read() == b"Content-Length: 0\r\n\r\n"
         writer.close()
     assert heard == b""
+
+
+async def test_a_daemon_that_is_away_has_refused_nothing(tmp_path: Path) -> None:
+    """Behind the proxy as without one: what is not known is asked again, and no script is failed for it."""
+    door = Door(Ours("test", frozenset({"x"}), "none", "none"), str(tmp_path / "nobody"))
+    async with door.open(str(tmp_path / "door")), a_client(tmp_path / "door") as sandboxes:
+        for call in (
+            sandboxes.held(),
+            sandboxes.open(SandboxSpec(name="ff-test", image="x")),
+            sandboxes.attach(HELD),
+            sandboxes.remove(HELD.name),
+        ):
+            with pytest.raises(Unreachable):
+                await call
+
+
+@pytest.mark.parametrize(("of", "through"), [("attach", "daemon"), ("attach", "door"), ("json", "door")])
+async def test_a_daemon_that_hangs_up_has_refused_nothing(of: str, through: str, tmp_path: Path) -> None:
+    """It ends while it is asked to attach, or while the proxy asks it whose the container is."""
+    shown = {"Id": "a" * 64, "Config": {"Labels": {LABEL_SCOPE: "test"}}, "State": {"Running": True}}
+    answers = {"/json": _answer(200, shown), "/attach": b""} | {f"/{of}": b""}
+    async with a_daemon(answers, tmp_path), a_client(tmp_path / through) as sandboxes:
+        with pytest.raises(Unreachable):
+            await sandboxes.attach(HELD)
+
+
+async def test_what_the_daemon_does_not_show_is_not_missing(tmp_path: Path) -> None:
+    """Whose a container is, it cannot tell just now: that is no reason to believe that it is gone."""
+    answers = {"/json": _answer(500, {"message": "no space left on device"})}
+    async with a_daemon(answers, tmp_path), a_client(tmp_path / "door") as sandboxes:
+        with pytest.raises(SandboxError, match="no space left"):
+            await sandboxes.attach(HELD)
+
+
+HELD = Held(name="ff-test", labels={LABEL_TOKEN: "00"}, running=True)
+
+
+@asynccontextmanager
+async def a_client(socket: Path) -> AsyncIterator[DockerSandboxes]:
+    sandboxes = DockerSandboxes(scope="test", url=f"unix://{socket}")
+    try:
+        yield sandboxes
+    finally:
+        await sandboxes.close()
+
+
+@asynccontextmanager
+async def a_daemon(answers: Mapping[str, bytes], folder: Path) -> AsyncIterator[None]:
+    """One that answers requests by what their path ends with, and hangs up; and a proxy before it."""
+    known = {"/version": _answer(200, {"ApiVersion": "1.41"}), **answers}
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        path = head.split()[1].decode().partition("?")[0]
+        writer.write(next(answer for end, answer in known.items() if path.endswith(end)))
+        await writer.drain()
+        writer.close()
+
+    door = Door(Ours("test", frozenset(), "none", "none"), str(folder / "daemon"))
+    async with (
+        asyncio.timeout(20),
+        await asyncio.start_unix_server(serve, folder / "daemon"),
+        door.open(str(folder / "door")),
+    ):
+        yield
+
+
+def _answer(status: int, body: dict[str, object]) -> bytes:
+    text = json.dumps(body).encode()
+    head = f"HTTP/1.1 {status} .\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\n"
+    return f"{head}Connection: close\r\n\r\n".encode() + text
 
 
 async def test_a_hostile_runner_is_told_no(place: Place, url: str) -> None:

@@ -37,6 +37,14 @@ class _Head(NamedTuple):
     headers: Mapping[str, str]
 
 
+class _Refused(Exception):
+    """The daemon has something, and does not show it."""
+
+    def __init__(self, status: HTTPStatus, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
 class Door:
     """Serves any number of connections. Use ``open``."""
 
@@ -74,6 +82,8 @@ class Door:
         except Denied as error:
             log.warning("denied: %s", error)
             await _answer(writer, HTTPStatus.FORBIDDEN, str(error))
+        except _Refused as error:
+            await _answer(writer, error.status, str(error))
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as error:
             await _answer(writer, HTTPStatus.BAD_GATEWAY, f"the Docker proxy: {error or type(error).__name__}")
         finally:
@@ -133,9 +143,13 @@ class Door:
                 head, _, body = (await there.read()).partition(b"\r\n\r\n")
             finally:
                 back.close()
-        if head.split(b" ", 2)[1] != b"200":
+        if not head:
+            raise ConnectionResetError("Docker hung up")
+        if (status := int(head.split(b" ", 2)[1])) == HTTPStatus.NOT_FOUND:
             return None
         shown: dict[str, Any] = json.loads(body)
+        if status != HTTPStatus.OK:
+            raise _Refused(HTTPStatus(status), shown["message"])
         return shown
 
     async def _pass_on(

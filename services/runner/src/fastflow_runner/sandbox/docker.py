@@ -50,6 +50,8 @@ END_TIMEOUT_S: Final = 2.0
 NETWORK_PAUSE_S: Final = 0.1
 NETWORK_TRIES: Final = 5
 LAST_CALL_S: Final = 10.0
+_NO_ANSWER: Final = frozenset({0, 502, 503, 504, 900})
+"""Nothing that the daemon says of what it was asked: it hung up (0), a proxy or aiodocker (900) did not reach it."""
 _COMPLAINT_CHARS_MAX: Final = 500
 
 _log = logging.getLogger(__name__)
@@ -283,7 +285,7 @@ async def _answers(what: str) -> AsyncIterator[None]:
             yield
     except (DockerError, Refused) as error:
         text = error.message if isinstance(error, DockerError) else str(error)
-        if error.status == 900:
+        if error.status in _NO_ANSWER:
             raise Unreachable(f"Docker does not answer: {text}") from error
         if error.status == 404 and "image" in text.lower():
             raise ImageMissing(f"Docker does not have the image: {text}") from error
