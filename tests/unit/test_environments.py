@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from fastflow_runner.environments import EnvironmentFailed, Environments, Request
+from fastflow_runner.preparation import LAST_CHARACTERS_MAX, LINE_CHARACTERS_MAX
 from fastflow_runner.sandbox.process import ProcessSandboxes
 from fastflow_runner.store import process_place
 from tests.packages import OTHER_VERSION, copy_interpreter, make_sdist, make_wheel
@@ -104,6 +105,16 @@ async def test_a_failed_build_fails_with_its_traceback(workshop: Workshop) -> No
     with pytest.raises(EnvironmentFailed, match="no compiler today"):
         await workshop.environments().prepare(workshop.request("broken"), say=workshop.say)
     assert not list((workshop.store / "trees").iterdir())
+
+
+async def test_a_talkative_build_fails_with_few_words(workshop: Workshop) -> None:
+    """However long the lines that a build writes are, its error fits into the run's record and says why it failed."""
+    fail = "def source():\n for _ in range(30): print('x' * 300_000)\n raise RuntimeError('no compiler today')"
+    make_sdist(workshop.packages, "broken", "1.0", fail)
+    with pytest.raises(EnvironmentFailed, match="no compiler today") as failed:
+        await workshop.environments().prepare(workshop.request("broken"), say=workshop.say)
+    assert len(str(failed.value)) <= LAST_CHARACTERS_MAX
+    assert max(map(len, workshop.said)) <= LINE_CHARACTERS_MAX
 
 
 async def test_another_version_of_python_comes_from_the_store(workshop: Workshop) -> None:

@@ -6,7 +6,14 @@ import asyncio
 
 import pytest
 
-from fastflow_runner.preparation import LAST_LINES_MAX, SAID_LINES_MAX, Preparation, Words
+from fastflow_runner.preparation import (
+    LAST_CHARACTERS_MAX,
+    LAST_LINES_MAX,
+    LINE_CHARACTERS_MAX,
+    SAID_LINES_MAX,
+    Preparation,
+    Words,
+)
 
 
 async def test_a_flood_of_words_is_bounded_and_its_end_is_kept() -> None:
@@ -16,6 +23,22 @@ async def test_a_flood_of_words_is_bounded_and_its_end_is_kept() -> None:
         words.add(str(number))
     assert words.lines == [*map(str, range(SAID_LINES_MAX)), "…"]
     assert words.last().split("\n") == [str(SAID_LINES_MAX * 2 - n) for n in range(LAST_LINES_MAX, 0, -1)]
+
+
+def test_long_lines_are_cut_in_the_middle() -> None:
+    """A line, and the last ones together, have bounds; what they begin and end with is kept."""
+    words = Words()
+    words.add("x" * LINE_CHARACTERS_MAX)
+    words.add("begin" + "x" * 300_000 + "end")
+    whole, cut = words.lines
+    assert whole == "x" * LINE_CHARACTERS_MAX
+    assert (cut[:5], cut[-3:], len(cut), cut.count("…")) == ("begin", "end", LINE_CHARACTERS_MAX, 1)
+    for number in range(LAST_LINES_MAX):
+        words.add(f"{number} {'x' * 300_000}")
+    words.add("the end")
+    assert words.last().startswith("1 x")
+    assert words.last().endswith("x\nthe end")
+    assert len(words.last()) == LAST_CHARACTERS_MAX
 
 
 def test_the_last_words_begin_with_the_error() -> None:

@@ -9,7 +9,10 @@ from contextlib import suppress
 from typing import Final
 
 SAID_LINES_MAX: Final = 2000
+LINE_CHARACTERS_MAX: Final = 2_000
 LAST_LINES_MAX: Final = 20
+LAST_CHARACTERS_MAX: Final = 8_000
+"""They become part of the run's record, which the bus must take."""
 
 Say = Callable[[str], Awaitable[None]]
 """Takes whole lines, without the last line end."""
@@ -24,7 +27,8 @@ class Words:
         self._news = asyncio.Event()
 
     def add(self, line: str) -> None:
-        """Add one line; beyond ``SAID_LINES_MAX`` only the last ones are remembered."""
+        """Add one line, a long one without its middle; beyond ``SAID_LINES_MAX`` only the last ones are remembered."""
+        line = _cut(line, LINE_CHARACTERS_MAX)
         self._last.append(line)
         if len(self.lines) < SAID_LINES_MAX:
             self.lines.append(line)
@@ -36,7 +40,7 @@ class Words:
         """The last lines, beginning with uv's error if it is among them."""
         lines = list(self._last)
         begin = next((n for n, line in enumerate(lines) if line.startswith(("error", "  ×"))), 0)
-        return "\n".join(lines[begin:])
+        return _cut("\n".join(lines[begin:]), LAST_CHARACTERS_MAX)
 
     async def news(self) -> None:
         """Wait for the next ``add`` or ``wake``."""
@@ -84,3 +88,11 @@ class Preparation:
             self._task.cancel()
             with suppress(asyncio.CancelledError, Exception):
                 await self._task
+
+
+def _cut(text: str, characters_max: int) -> str:
+    """What matters of an error is at its beginning or at its end."""
+    if len(text) <= characters_max:
+        return text
+    half = characters_max // 2
+    return f"{text[:half]}…{text[half + 1 - characters_max :]}"
