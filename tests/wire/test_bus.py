@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import re
 from contextlib import aclosing
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fastflow.bus import embedded_bus
-from fastflow_contracts import streams, subjects
+from fastflow_contracts import streams, subjects, wire
 from fastflow_contracts.pull import Pull, feed
 from fastflow_contracts.streams import WrongTopology, bucket_stream, ensure, verify
 from fastflow_contracts.wire import Bus, Conflict, Put, Rejected, Unavailable, connect, redacted
@@ -187,8 +188,6 @@ async def test_a_feed_gets_again_what_was_lost_with_a_connection(bus_url: str, b
 
 async def test_an_object_is_stored_once_and_checked_when_read(bus: Bus) -> None:
     """Objects are named by their hash; a name that does not fit its bytes is refused."""
-    import hashlib
-
     data = b"code" * 100_000
     name = hashlib.sha256(data).hexdigest()
     await bus.put_object("ff_bundles", name, data)
@@ -199,6 +198,30 @@ async def test_an_object_is_stored_once_and_checked_when_read(bus: Bus) -> None:
         await bus.get_object("ff_bundles", "0" * 64)
     with pytest.raises(Rejected):
         await bus.get_object("ff_bundles", "1" * 64)
+
+
+@pytest.mark.parametrize("trouble", ["silence", "closed"])
+@pytest.mark.parametrize("step", ["put", "get", "delete"])
+async def test_trouble_with_an_object_is_one_error(
+    bus_url: str, step: str, trouble: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bus is lost between two questions about it: ``Unavailable``, and never a bare timeout."""
+    monkeypatch.setattr(wire, "ANSWER_S", 0.5)
+    async with Relay(bus_url) as relay, connect(relay.url, name="far") as bus:
+        ask = bus.js.get_last_msg
+
+        async def ask_in_vain(*about: str) -> object:
+            if trouble == "silence":
+                relay.cut()
+            else:
+                await bus.client.close()
+            return await ask(*about)
+
+        monkeypatch.setattr(bus.js, "get_last_msg", ask_in_vain)
+        do = {"put": bus.put_object, "get": bus.get_object, "delete": bus.delete_object}[step]
+        with pytest.raises(Unavailable, match=r"the bus did not \w+ object 0+: nats: (timeout|connection closed)"):
+            await do(subjects.BUNDLES, "0" * 64, *([b"code"] if step == "put" else []))  # type: ignore[operator]
+        relay.mend()
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import re
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import nats
@@ -27,6 +27,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import StreamInfo
+from nats.js.object_store import ObjectStore
 
 from fastflow_contracts.client import MendedClient
 from fastflow_contracts.errors import FastFlowError
@@ -219,45 +220,44 @@ class Bus:
         await self.publish(subject, b"", headers={"KV-Operation": "DEL"}, expect_sequence=expect)
 
     async def put_object(self, bucket: str, name: str, data: bytes) -> None:
-        """Store *data* under *name*, unless an object of that name is there: names are hashes of their content."""
-        store = await self._object_store(bucket)
-        with contextlib.suppress(nats.js.errors.ObjectNotFoundError):
-            info = await store.get_info(name)
-            if not info.deleted and info.size == len(data):
-                return
-        try:
-            async with asyncio.timeout(OBJECT_S):
-                await store.put(name, io.BytesIO(data))
-        except (nats.errors.Error, TimeoutError) as error:
-            raise Unavailable(f"the bus did not store object {name}: {error}") from error
+        """Store *data* under *name*, unless an object of that name is there: names are hashes of their content.
+
+        Raises ``Unavailable``.
+        """
+        async with self._object_store(bucket, f"did not store object {name}") as store:
+            with contextlib.suppress(nats.js.errors.ObjectNotFoundError):
+                if (await store.get_info(name)).size == len(data):
+                    return
+            await store.put(name, io.BytesIO(data))
 
     async def get_object(self, bucket: str, name: str) -> bytes:
         """The bytes of *name*, which must be the SHA-256 of them. Raises ``Rejected`` when it is missing or damaged."""
-        store = await self._object_store(bucket)
         buffer = io.BytesIO()
-        try:
-            async with asyncio.timeout(OBJECT_S):
+        async with self._object_store(bucket, f"did not deliver object {name}") as store:
+            try:
                 await store.get(name, writeinto=buffer)
-        except nats.js.errors.NotFoundError as error:
-            raise Rejected(f"object {name} is not in {bucket}") from error
-        except (nats.errors.Error, TimeoutError) as error:
-            raise Unavailable(f"the bus did not deliver object {name}: {error}") from error
+            except nats.js.errors.NotFoundError as error:
+                raise Rejected(f"object {name} is not in {bucket}") from error
         data = buffer.getvalue()
         if hashlib.sha256(data).hexdigest() != name:
             raise Rejected(f"object {name} in {bucket} is damaged")
         return data
 
     async def delete_object(self, bucket: str, name: str) -> None:
-        """Remove *name*; harmless if it is not there."""
-        store = await self._object_store(bucket)
-        with contextlib.suppress(nats.js.errors.NotFoundError):
-            await store.delete(name)
+        """Remove *name*; harmless if it is not there. Raises ``Unavailable``."""
+        async with self._object_store(bucket, f"did not remove object {name}") as store:
+            with contextlib.suppress(nats.js.errors.NotFoundError):
+                await store.delete(name)
 
-    async def _object_store(self, bucket: str) -> Any:
+    @contextlib.asynccontextmanager
+    async def _object_store(self, bucket: str, trouble: str) -> AsyncIterator[ObjectStore]:
+        """For one thing done with an object. The client's errors in the body become ``Unavailable``."""
         try:
-            return await self.js.object_store(bucket)
+            async with asyncio.timeout(OBJECT_S) as whole:
+                yield await self.js.object_store(bucket)
         except (nats.errors.Error, TimeoutError) as error:
-            raise Unavailable(f"the bus did not open the object store {bucket}: {error}") from error
+            reason = f"it took longer than {OBJECT_S:g} s" if whole.expired() else error
+            raise Unavailable(f"the bus {trouble}: {reason}") from error
 
     async def _get_from_leader(self, bucket: str, subject: str) -> Entry | None:
         try:
