@@ -200,6 +200,12 @@ async def test_an_object_is_stored_once_and_checked_when_read(bus: Bus) -> None:
         await bus.get_object("ff_bundles", "1" * 64)
 
 
+async def objects(bus: Bus) -> dict[str, int]:
+    """What is stored of objects: how many messages by subject."""
+    info = await bus.js.stream_info(streams.object_stream(subjects.BUNDLES), subjects_filter="$O.>")
+    return info.state.subjects or {}
+
+
 @pytest.mark.parametrize("trouble", ["silence", "closed"])
 @pytest.mark.parametrize("step", ["put", "get", "delete"])
 async def test_trouble_with_an_object_is_one_error(
@@ -222,6 +228,35 @@ async def test_trouble_with_an_object_is_one_error(
         with pytest.raises(Unavailable, match=r"the bus did not \w+ object 0+: nats: (timeout|connection closed)"):
             await do(subjects.BUNDLES, "0" * 64, *([b"code"] if step == "put" else []))  # type: ignore[operator]
         relay.mend()
+
+
+@pytest.mark.parametrize("ending", ["cancelled", "too slow", "lost"])
+async def test_of_an_object_that_is_not_finished_nothing_stays(
+    bus_url: str, bus: Bus, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever stores it is cancelled, takes too long, or loses the connection: the parts go, and it can be stored."""
+    data = b"code" * 12 * 1024 * 1024
+    name = hashlib.sha256(data).hexdigest()
+    async with Relay(bus_url) as relay, connect(relay.url, name="far") as far:
+        with monkeypatch.context() as patch:
+            if ending == "too slow":
+                patch.setattr(wire, "OBJECT_S", 2.0)
+            storing = asyncio.create_task(far.put_object(subjects.BUNDLES, name, data), name="storing")
+            while not (storing.done() or await objects(bus)):
+                await asyncio.sleep(0)
+            relay.cut()
+            if ending == "cancelled":
+                storing.cancel()
+            elif ending == "too slow":
+                await asyncio.sleep(wire.OBJECT_S)
+            else:
+                relay.drop()
+            relay.mend()
+            with pytest.raises(asyncio.CancelledError if ending == "cancelled" else Unavailable):
+                await storing
+        assert await objects(bus) == {}
+        await far.put_object(subjects.BUNDLES, name, data)
+        assert sorted((await objects(bus)).values()) == [1, len(data) // wire.CHUNK_BYTES]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ a bound. Consuming is ``pull``'s.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import hashlib
 import io
@@ -26,12 +27,13 @@ import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.api import StreamInfo
+from nats.js.api import Header, ObjectInfo, ObjectMetaOptions, StreamInfo
+from nats.js.kv import MSG_ROLLUP_SUBJECT
 from nats.js.object_store import ObjectStore
 
 from fastflow_contracts.client import MendedClient
 from fastflow_contracts.errors import FastFlowError
-from fastflow_contracts.streams import bucket_stream
+from fastflow_contracts.streams import bucket_stream, object_stream
 from fastflow_contracts.subjects import INBOX
 from fastflow_contracts.tls import PLAIN, Tls, complaint
 
@@ -45,6 +47,8 @@ PAUSE_S = (0.05, 0.1, 0.25, 0.5, 1.0)
 """Between repeats; the last one stays."""
 CONNECT_S = 10.0
 OBJECT_S = 120.0
+CHUNK_BYTES = 128 * 1024
+"""Of an object; each is a message of its own."""
 _WRONG_LAST_SEQUENCE = {10071, 10164}
 
 
@@ -222,13 +226,21 @@ class Bus:
     async def put_object(self, bucket: str, name: str, data: bytes) -> None:
         """Store *data* under *name*, unless an object of that name is there: names are hashes of their content.
 
-        Raises ``Unavailable``.
+        What was stored of an object that is not finished is removed again. Raises ``Rejected``, ``Unavailable``.
         """
         async with self._object_store(bucket, f"did not store object {name}") as store:
+            former: ObjectInfo | None = None
             with contextlib.suppress(nats.js.errors.ObjectNotFoundError):
-                if (await store.get_info(name)).size == len(data):
+                former = await store.get_info(name)
+                if former.size == len(data):
                     return
-            await store.put(name, io.BytesIO(data))
+            note = await self._put_chunks(bucket, name, data)
+            # From here on the chunks stay: the note may be stored though its answer is lost, and must lead to them.
+            subject = f"$O.{bucket}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
+            text = json.dumps(note.as_dict()).encode()
+            await self.publish(subject, text, headers={Header.ROLLUP: MSG_ROLLUP_SUBJECT})
+            if former is not None:
+                await self._remove_chunks(bucket, former.nuid)
 
     async def get_object(self, bucket: str, name: str) -> bytes:
         """The bytes of *name*, which must be the SHA-256 of them. Raises ``Rejected`` when it is missing or damaged."""
@@ -258,6 +270,41 @@ class Bus:
         except (nats.errors.Error, TimeoutError) as error:
             reason = f"it took longer than {OBJECT_S:g} s" if whole.expired() else error
             raise Unavailable(f"the bus {trouble}: {reason}") from error
+
+    async def _put_chunks(self, bucket: str, name: str, data: bytes) -> ObjectInfo:
+        """Store the parts of an object, all or none, and return the note that makes one of them.
+
+        Not the client's ``put``: when it is cancelled, the chunks stay, and nobody knows of them.
+        """
+        upload = uuid.uuid4().hex
+        chunks = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
+        try:
+            for chunk in chunks:
+                await self.js.publish(f"$O.{bucket}.C.{upload}", chunk)
+        except BaseException:
+            await self._remove_chunks(bucket, upload)
+            raise
+        digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode()
+        return ObjectInfo(
+            name=name,
+            bucket=bucket,
+            nuid=upload,
+            size=len(data),
+            chunks=len(chunks),
+            digest=f"SHA-256={digest}",
+            options=ObjectMetaOptions(max_chunk_size=CHUNK_BYTES),
+        )
+
+    async def _remove_chunks(self, bucket: str, upload: str) -> None:
+        """As well as it can be done in twice ``ANSWER_S``."""
+        stream, subject = object_stream(bucket), f"$O.{bucket}.C.{upload}"
+        try:
+            async for _ in _attempts(ANSWER_S, f"removing {subject}"):
+                with contextlib.suppress(nats.errors.Error, TimeoutError):
+                    await self.js.purge_stream(stream, subject=subject)
+                    return
+        except Unavailable as error:
+            log.warning("%s; nobody needs it: nats stream purge %s --subject='%s'", error, stream, subject)
 
     async def _get_from_leader(self, bucket: str, subject: str) -> Entry | None:
         try:
