@@ -1,4 +1,4 @@
-"""One attempt against a real bus, with pretended sandboxes: what it does when bus and daemon fail it in between."""
+"""What becomes of attempts when bus or daemon fail their runner in between. A real bus, pretended sandboxes."""
 
 from __future__ import annotations
 
@@ -12,27 +12,32 @@ from cryptography.fernet import Fernet
 
 import fastflow_runner.app
 from fastflow_contracts import subjects
+from fastflow_contracts.ids import fresh_run_id
 from fastflow_contracts.lease import Lease
 from fastflow_contracts.machine import Cancel, Expire
 from fastflow_contracts.messages import Hint
 from fastflow_contracts.run import ErrorType, Run, RunInput, Status
 from fastflow_contracts.runs import RunStore
-from fastflow_contracts.wire import Bus, Put, Unavailable, _Unanswered
+from fastflow_contracts.wire import Put, Unavailable, _Unanswered, connect
 from fastflow_runner.adapter import open_adapter
 from fastflow_runner.attempt import Attempt
+from fastflow_runner.naming import AttemptId
 from fastflow_runner.presence import Beacon
-from fastflow_runner.sandbox import SandboxSpec
+from fastflow_runner.runner import Runner
+from fastflow_runner.sandbox import SandboxError, SandboxSpec
 from fastflow_runner.sandbox.dummy import DummySandboxes, Outcome
 from fastflow_runner.settings import Settings
 from fastflow_runner.tools import Tools
 from tests.support.records import a_bundle, a_presence, a_run
+from tests.support.relay import Relay
 from tests.support.system import System
 
 
 class Bench(NamedTuple):
-    """A runner's tools, and the jobs that its sandboxes were handed."""
+    """A runner's tools, the relay between it and the bus, and the jobs that its sandboxes were handed."""
 
     tools: Tools
+    relay: Relay
     jobs: list[dict[str, Any]]
 
     @property
@@ -63,7 +68,7 @@ def hint_of(run: Run) -> Hint:
 
 
 @pytest_asyncio.fixture
-async def bench(bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+async def bench(bus_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
     jobs: list[dict[str, Any]] = []
 
     def play(spec: SandboxSpec, job: dict[str, Any]) -> Outcome:
@@ -73,10 +78,10 @@ async def bench(bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> As
     monkeypatch.setattr("fastflow_runner.adapter.DummySandboxes", lambda: DummySandboxes(play))
     settings = Settings(sandbox="dummy", data_dir=str(tmp_path))
     opening = open_adapter(settings, runner="one", installation="test", environ={}, say=lambda line: None)
-    async with opening as adapter:
+    async with opening as adapter, Relay(bus_url) as relay, connect(relay.url, name="one") as bus:
         beacon = Beacon(bus, a_presence("one"), Lease(), look=lambda shown: shown)
         await beacon.announce()
-        yield Bench(fastflow_runner.app._tools(settings, bus, "one", adapter, beacon), jobs)
+        yield Bench(fastflow_runner.app._tools(settings, bus, "one", adapter, beacon), relay, jobs)
 
 
 async def test_a_run_that_was_taken_away_before_it_was_prepared_is_not_begun(bench: Bench) -> None:
@@ -140,3 +145,28 @@ async def test_an_input_is_asked_for_until_the_bus_answers(bench: Bench, monkeyp
     await attempt.carry_out()
     assert (await bench.record(run)).status is Status.SUCCESS
     assert [job["env"]["A"] for job in bench.jobs] == ["1"]
+
+
+async def test_a_sandbox_that_cannot_be_removed_keeps_no_runner_from_its_work(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are put in order, and it is tried again each time."""
+    sandboxes = bench.tools.sandboxes
+    stuck, other = (bench.tools.name(AttemptId(fresh_run_id(), 1)) for _ in range(2))
+    for name in (stuck, other):
+        await sandboxes.open(SandboxSpec(name=name))
+    remove = sandboxes.remove
+    tried = []
+
+    async def busy(name: str) -> None:
+        tried.append(name)
+        if name == stuck:
+            raise SandboxError("device or resource busy")
+        await remove(name)
+
+    monkeypatch.setattr(sandboxes, "remove", busy)
+    runner = Runner(bench.tools, 1)
+    await runner.recover()
+    await runner.sweep()
+    assert [held.name for held in await sandboxes.held()] == [stuck]
+    assert tried == [stuck, other, stuck]

@@ -91,30 +91,33 @@ class Runner:
                 log.warning("sweep: %s", error)
 
     async def sweep(self) -> None:
-        """Adopt or remove every sandbox that nobody holds."""
+        """Adopt or remove every sandbox that nobody holds. One that cannot be removed is left for the next time."""
         for held in await self._tools.sandboxes.held():
-            if is_warm(held.name):
-                await self._sweep_warm(held)
-                continue
-            attempt = attempt_of(held.name)
-            if attempt is None or attempt in self._attempts:
-                continue
             try:
-                run: Run | None = (await self._tools.runs.find(attempt.run_id)).run
-            except NoSuchRun:
-                run = None
-            gone = run is not None and isinstance(run.state, Running) and await self._is_silent(run.state.runner)
-            if attempt in self._attempts:
-                continue  # it was taken while we looked
-            match fate(run, attempt.number, runner=self._tools.runner, holder_is_gone=gone):
-                case Fate.REMOVE:
-                    log.info("sandbox %s is of no use any more", held.name)
-                    await self._tools.sandboxes.remove(held.name)
-                case Fate.ADOPT:
-                    assert run is not None
-                    await self._adopt(run, held)
-                case Fate.LEAVE:
-                    pass
+                await (self._sweep_warm(held) if is_warm(held.name) else self._sweep_one(held))
+            except SandboxError as error:
+                log.warning("sandbox %s is left for later: %s", held.name, error)
+
+    async def _sweep_one(self, held: Held) -> None:
+        attempt = attempt_of(held.name)
+        if attempt is None or attempt in self._attempts:
+            return
+        try:
+            run: Run | None = (await self._tools.runs.find(attempt.run_id)).run
+        except NoSuchRun:
+            run = None
+        gone = run is not None and isinstance(run.state, Running) and await self._is_silent(run.state.runner)
+        if attempt in self._attempts:
+            return  # it was taken while we looked
+        match fate(run, attempt.number, runner=self._tools.runner, holder_is_gone=gone):
+            case Fate.REMOVE:
+                log.info("sandbox %s is of no use any more", held.name)
+                await self._tools.sandboxes.remove(held.name)
+            case Fate.ADOPT:
+                assert run is not None
+                await self._adopt(run, held)
+            case Fate.LEAVE:
+                pass
 
     async def _sweep_warm(self, held: Held) -> None:
         """What waits for work of a runner that is gone is removed; our own pool shows us only its former life's."""
