@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -243,6 +244,42 @@ class SandboxContract:
         assert env["PATH"] == "/usr/bin:/bin"
         assert Path(env["EVENT_FILE"]).name == "event.json"
         await channel.close()
+
+    async def test_large_environments_arrive(self, place: Place) -> None:
+        """As many as there may be, in any language, up to what the system passes on to a program."""
+        env = {f"LARGE_{number}": f"{number:03d}" + "ä" * 16_381 for number in range(40)} | {
+            "ESCAPED": '"\\\n\x01' * 4_000
+        }
+        transcript = await place.run(
+            """
+            import hashlib, os
+            found = sorted(entry for entry in os.environ.items() if entry[0].startswith(("LARGE_", "ESCAPED")))
+            print(hashlib.sha256(repr(found).encode()).hexdigest())
+            """,
+            env=env,
+        )
+        assert transcript.stderr == b""
+        assert transcript.stdout.decode().strip() == hashlib.sha256(repr(sorted(env.items())).encode()).hexdigest()
+
+    @pytest.mark.parametrize(
+        ("env", "message"),
+        [
+            (
+                {f"LARGE_{n}": "🙂" * 16_384 for n in range(100)},
+                r"variables and its arguments take 6,5\d\d,\d{3} bytes",
+            ),
+            ({"SMALL": "x", "LARGE": "ä" * 70_000}, r"the variable LARGE takes 140,007 bytes.* at most 131,072;"),
+        ],
+        ids=["in-all", "in-one"],
+    )
+    async def test_what_is_too_large_for_the_system_is_named(
+        self, place: Place, env: dict[str, str], message: str
+    ) -> None:
+        """Variables that no program can be started with fail the run, with the limit and a way out."""
+        exited = (await place.run("print('never')", env=env)).exited
+        assert (exited.exit_code, exited.reason) == (126, "setup_error")
+        assert re.search(message, exited.message)
+        assert re.search(r"Linux accepts at most [\d,]+; pass large values as files", exited.message)
 
     async def test_output_survives_a_change_of_runners(self, place: Place) -> None:
         """A runner that drops its connection in the midst of output loses and doubles nothing for the next one."""

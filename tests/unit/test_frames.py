@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +35,14 @@ def test_a_frame_on_the_wire() -> None:
     assert frame(supervisor.BEAT, b"{}") == b"B\x00\x00\x00\x02{}"
     assert supervisor.message(supervisor.STOP, grace_s=None) == b'S\x00\x00\x00\x10{"grace_s":null}'
     assert mark(NONCE) == b"\xff\xf5FASTFL" + NONCE
+
+
+def test_text_takes_no_more_room_than_it_needs() -> None:
+    """It is sent as UTF-8. What cannot be is escaped, and arrives as it was."""
+    assert supervisor.message(supervisor.JOB, env="ä🙂")[5:] == '{"env":"ä🙂"}'.encode()
+    half = supervisor.message(supervisor.JOB, env="\ud800 \udcff\\")[5:]
+    assert half == b'{"env":"\\ud800 \\udcff\\\\"}'
+    assert json.loads(half) == {"env": "\ud800 \udcff\\"}
 
 
 @given(frames, cuts)

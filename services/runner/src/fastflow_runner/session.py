@@ -242,7 +242,7 @@ class Session:
             frame = supervisor.message(supervisor.JOB, **stated)
         except supervisor.ProtocolError as error:
             raise JobTooLarge(
-                f"Arguments and environment of the run exceed {supervisor.FRAME_BYTES_MAX} bytes; "
+                f"Arguments and environment of the run exceed {supervisor.FRAME_BYTES_MAX:,} bytes; "
                 "pass large values as files or fetch them from the script."
             ) from error
         await self._send(frame)

@@ -48,6 +48,7 @@ process ends with ``ORPHANED_EXIT_CODE``; so does one that waits for a job and h
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -70,7 +71,7 @@ if TYPE_CHECKING:
 # --- The codec. Pure; imported by the runner. ---------------------------------------------------------------------
 
 PROTOCOL_VERSION = 1
-FRAME_BYTES_MAX = 1024 * 1024
+FRAME_BYTES_MAX = 8 * 1024 * 1024  # a job with all the environment that the bus takes, more than exec does
 WINDOW_BYTES = 1024 * 1024
 
 MAGIC = b"\xff\xf5FASTFL"  # its first byte is no frame kind, so a foreign mark is seen for what it is
@@ -114,8 +115,9 @@ def frame(kind: int, payload: bytes) -> bytes:
 
 
 def message(kind: int, **fields: Any) -> bytes:
-    """One control frame."""
-    return frame(kind, json.dumps(fields, separators=(",", ":")).encode())
+    """One control frame, in UTF-8. Half a surrogate pair cannot be that, and is escaped: Python's way is JSON's."""
+    text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
+    return frame(kind, text.encode(errors="backslashreplace"))
 
 
 class Decoder:
@@ -324,6 +326,12 @@ _IGNORED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Those, and what Python itself has changed: a script starts with none of it.
 _OWN_SIGNALS = (*_IGNORED_SIGNALS, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ)
 
+# What Linux passes on to a program: in one variable, and in all, where it is a quarter of the stack's limit if that is
+# less. With each string goes a pointer.
+VARIABLE_BYTES_MAX = 128 * 1024
+EXEC_BYTES_MAX = 6 * 1024 * 1024
+_POINTER_BYTES = 8
+
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_CHILD_SUBREAPER = 1, 4, 24, 36
 _CAP_SYS_PTRACE = 19
 
@@ -373,7 +381,9 @@ def spawn(
             os.execvpe(argv[0], argv, env)  # noqa: S606 - no shell is the point
         except BaseException as error:  # this process must not return into the supervisor's code
             code = 127 if isinstance(error, FileNotFoundError) else 126
-            os.write(failure_write, json.dumps([code, str(error)[:1000]]).encode())
+            is_too_large = isinstance(error, OSError) and error.errno == errno.E2BIG
+            reason = _what_is_too_large(argv, env) if is_too_large else str(error)
+            os.write(failure_write, json.dumps([code, reason[:1000]]).encode())
         finally:
             os._exit(126)
     os.close(failure_write)
@@ -383,6 +393,20 @@ def spawn(
         code, reason = json.loads(failure)
         raise SetupFailed(f"{argv[0]} cannot be started: {reason}", code)
     return pid
+
+
+def _what_is_too_large(argv: Sequence[str], env: Mapping[str, str]) -> str:
+    """Why exec did not take these, which it has seen."""
+    sizes = {name: len(os.fsencode(f"{name}={value}")) + 1 for name, value in env.items()}
+    largest = max(sizes, key=lambda name: sizes[name])
+    if sizes[largest] > VARIABLE_BYTES_MAX:
+        what, bytes_max = f"the variable {largest[:100]} takes {sizes[largest]:,} bytes", VARIABLE_BYTES_MAX
+    else:
+        arguments = [len(os.fsencode(word)) + 1 for word in argv]
+        size_bytes = sum(sizes.values()) + sum(arguments) + _POINTER_BYTES * (len(sizes) + len(arguments))
+        bytes_max = min(os.sysconf("SC_ARG_MAX"), EXEC_BYTES_MAX)
+        what = f"its {len(sizes)} variables and its arguments take {size_bytes:,} bytes"
+    return f"{what}, and Linux accepts at most {bytes_max:,}; pass large values as files or fetch them from the script."
 
 
 def _sacrifice_me() -> None:
