@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import pytest_asyncio
 from cryptography.fernet import Fernet
+from msgspec.structs import replace
 
 import fastflow_runner.app
 from fastflow_contracts import subjects
 from fastflow_contracts.ids import fresh_run_id
 from fastflow_contracts.lease import Lease
 from fastflow_contracts.machine import Cancel, Expire
-from fastflow_contracts.messages import Hint
-from fastflow_contracts.run import ErrorType, Run, RunInput, Status
+from fastflow_contracts.messages import HINT, Hint
+from fastflow_contracts.run import ErrorType, Pending, Run, RunInput, Status
 from fastflow_contracts.runs import RunStore
+from fastflow_contracts.service import now
 from fastflow_contracts.wire import Put, Unavailable, _Unanswered, connect
 from fastflow_runner.adapter import open_adapter
 from fastflow_runner.attempt import Attempt
@@ -28,9 +33,22 @@ from fastflow_runner.sandbox import SandboxError, SandboxSpec
 from fastflow_runner.sandbox.dummy import DummySandboxes, Outcome
 from fastflow_runner.settings import Settings
 from fastflow_runner.tools import Tools
+from fastflow_scheduler.agenda import REHINT_S
 from tests.support.records import a_bundle, a_presence, a_run
 from tests.support.relay import Relay
 from tests.support.system import System
+
+
+@asynccontextmanager
+async def at_work(steps: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Something of the runner that goes on until the end of the block."""
+    task = asyncio.create_task(steps)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 class Bench(NamedTuple):
@@ -44,12 +62,13 @@ class Bench(NamedTuple):
     def runs(self) -> RunStore:
         return self.tools.runs
 
-    async def pending(self, given: RunInput | None = None, *, has_code: bool = True) -> Run:
-        """A new run, whose code is on the bus."""
+    async def pending(self, given: RunInput | None = None, *, has_code: bool = True, due_s: float = 0) -> Run:
+        """A new run, whose code is on the bus; due that long from now."""
         bundle = a_bundle(main_py="print(1)")
         if has_code:
             await self.tools.bus.put_object(subjects.BUNDLES, bundle.sha256, bundle.data)
         run = a_run(bundle=bundle.sha256, has_input=given is not None)
+        run = replace(run, state=Pending(attempt=1, not_before=now() + timedelta(seconds=due_s)))
         assert await self.runs.create(run, given)
         return run
 
@@ -58,6 +77,9 @@ class Bench(NamedTuple):
         attempt = await Attempt.claim(self.tools, hint_of(run), is_fresh=False)
         assert attempt is not None
         return attempt
+
+    async def hint(self, run: Run) -> None:
+        await self.tools.bus.publish(subjects.work("script"), HINT.encode(hint_of(run)))
 
     async def record(self, run: Run) -> Run:
         return (await self.runs.load(run.ref)).run
@@ -170,3 +192,13 @@ async def test_a_sandbox_that_cannot_be_removed_keeps_no_runner_from_its_work(
     await runner.sweep()
     assert [held.name for held in await sandboxes.held()] == [stuck]
     assert tried == [stuck, other, stuck]
+
+
+async def test_a_hint_that_comes_a_moment_early_comes_again_when_it_is_time(bench: Bench) -> None:
+    """The runner's clock is behind that of the scheduler, which would not hint again for long."""
+    run = await bench.pending(due_s=0.5)
+    await bench.hint(run)
+    async with at_work(Runner(bench.tools, 1).take("script")):
+        ended = await System(bench.tools.bus).end(run.ref, within_s=REHINT_S / 2)
+    assert isinstance(run.state, Pending)
+    assert ended.attempts[0].claimed_at >= run.state.not_before

@@ -19,6 +19,7 @@ from fastflow_contracts.pull import ConsumerGone, Message, Pull, feed
 from fastflow_contracts.room import Full
 from fastflow_contracts.run import Run, Running
 from fastflow_contracts.runs import NoSuchRun
+from fastflow_contracts.service import now
 from fastflow_contracts.subjects import Kind
 from fastflow_contracts.wire import BusError
 from fastflow_runner.attempt import Attempt
@@ -30,6 +31,8 @@ from fastflow_runner.tools import Tools
 log = logging.getLogger(__name__)
 
 AGAIN_S = 1.0
+SOON_S = 10.0
+"""A hint that comes this early by our clock, which may be behind the scheduler's, comes again when it is time."""
 LAST_WORDS_S = 5.0
 """How long giving back may take when the runner ends."""
 
@@ -195,6 +198,12 @@ class Runner:
         self._claiming.add(wanted)
         try:
             attempt = await self._claim(hint, is_fresh=message.delivered == 1)
+        except NotYet as early:
+            early_s = max(0.0, (early.until - now()).total_seconds())
+            # One that is earlier is stale: the scheduler hints again when the run is due.
+            await (message.nak(early_s) if early_s <= SOON_S else message.ack_soon())
+            return
+        else:
             await message.ack_soon()
         finally:
             self._claiming.discard(wanted)
@@ -202,11 +211,14 @@ class Runner:
             await self._keep(attempt)
 
     async def _claim(self, hint: Hint, *, is_fresh: bool) -> Attempt | None:
+        """None if there is nothing to carry out. Raises ``NotYet``."""
         while True:
             try:
                 return await Attempt.claim(self._tools, hint, is_fresh=is_fresh)
-            except (NotYet, Full):
-                return None  # the scheduler hints again when it is due, or when there is room
+            except NotYet:
+                raise
+            except Full:
+                return None  # the scheduler hints again when there is room
             except (NoSuchRun, Refused) as error:
                 log.info("a hint for run %s is stale: %s", hint.run_id, error)
                 return None
