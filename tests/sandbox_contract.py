@@ -103,11 +103,9 @@ class Place:
         return await Session.start(channel, a_job(**job), script(source)), channel
 
     async def run(self, source: str, channel: Channel | None = None, **job: Any) -> Transcript:
-        """Run to the end, say bye, and see the sandbox end."""
+        """Run to the end."""
         session, channel = await self.start(source, channel, **job)
         transcript = await listen(session)
-        await session.bye()
-        assert (await channel.wait()).exit_code == 0
         await channel.close()
         return transcript
 
@@ -298,7 +296,7 @@ class SandboxContract:
         await channel.close()
 
     async def test_an_exit_waits_for_whoever_records_it(self, place: Place) -> None:
-        """An exit that no runner has recorded is told again to each that attaches, until the bye."""
+        """An exit that no runner has recorded is told again to each that attaches."""
         session, channel = await place.start("import sys; print('last words'); sys.exit(5)")
         first = await listen(session, acknowledge=False)
         session, channel = await place.again(channel, NOTHING)
@@ -308,8 +306,6 @@ class SandboxContract:
         assert second.exited.exit_code == 5
         session, channel = await place.again(channel, second.offsets)
         assert (await listen(session)).stdout == b"", "what is acknowledged is not repeated"
-        await session.bye()
-        assert (await channel.wait()).exit_code == 0
         await channel.close()
 
     async def test_a_script_blocks_while_nobody_acknowledges(self, place: Place) -> None:
@@ -356,6 +352,17 @@ class SandboxContract:
         await session.beat(dead_after_s=0.3)
         async with asyncio.timeout(10):
             assert [event async for event in session] == [Vanished(supervisor.ORPHANED_EXIT_CODE, oom_killed=False)]
+        await channel.close()
+
+    async def test_what_a_supervisor_does_not_know_it_passes_over(self, place: Place) -> None:
+        """A runner of another version may say more."""
+        session, channel = await place.start("print('done')")
+        await channel.send(supervisor.message(ord("Q")) + supervisor.message(supervisor.BEAT, unheard_of=1))
+        transcript = await listen(session)
+        assert transcript.stdout == b"done\n"
+        await channel.send(supervisor.message(ord("Q")))
+        session, channel = await place.again(channel, transcript.offsets)
+        assert (await listen(session)).exited == transcript.exited
         await channel.close()
 
     async def test_a_second_job_is_ignored(self, place: Place) -> None:

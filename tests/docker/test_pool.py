@@ -175,6 +175,7 @@ async def test_nothing_of_one_run_is_there_for_the_next(place: Place) -> None:
         channel=first,
         env={"SECRET": "canary"},
     )
+    await place.sandboxes.remove(place.name(first))
     second = await place.open()
     assert first.token != second.token
     assert await facts(place, second) == before

@@ -13,7 +13,7 @@ from fastflow_runner.supervisor import MAGIC, Decoder, ProtocolError, Superseded
 
 NONCE, OTHER = bytes(range(16)), bytes(range(1, 17))
 
-frames = st.lists(st.tuples(st.sampled_from(supervisor.OUTPUT.to_bytes(1, "big") + b"AJDBKSQYTEMX"), st.binary()))
+frames = st.lists(st.tuples(st.sampled_from(supervisor.OUTPUT.to_bytes(1, "big") + b"AJDBKSYTEMX"), st.binary()))
 cuts = st.lists(st.integers(min_value=1, max_value=40))
 
 
@@ -103,7 +103,7 @@ def test_no_frame_kind_begins_a_mark() -> None:
 
 
 _KINDS = {
-    *("ATTACH", "JOB", "DATA", "BEAT", "ACK", "STOP", "BYE"),
+    *("ATTACH", "JOB", "DATA", "BEAT", "ACK", "STOP"),
     *("SYNC", "STARTED", "OUTPUT", "EVENT", "SAMPLE", "EXIT"),
 }
 

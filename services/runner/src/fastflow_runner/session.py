@@ -262,10 +262,6 @@ class Session:
         """SIGTERM now, SIGKILL after the grace time; None takes the job's. Comes back as ``Exited``."""
         await self._tell(supervisor.STOP, grace_s=grace_s)
 
-    async def bye(self) -> None:
-        """The exit is recorded: the supervisor ends, and with it the sandbox."""
-        await self._tell(supervisor.BYE)
-
     def __aiter__(self) -> Self:
         return self
 

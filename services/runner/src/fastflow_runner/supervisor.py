@@ -29,7 +29,6 @@ to process  ATTACH       nonce (hex), acked {stdout, stderr, events}; first afte
                          a sandbox that still waits for one ends
             ACK          stdout, stderr (bytes), events (count): all below may be forgotten
             STOP         reason, grace_s
-            BYE          the exit is recorded; end
 to runner   SYNC         version, phase; first after every mark, then all that is unacknowledged once more
             STARTED      pid, at
             OUTPUT       stream (1 byte), offset of the first byte (8), unix time (8, double), bytes
@@ -42,8 +41,9 @@ to runner   SYNC         version, phase; first after every mark, then all that i
 script blocks, as on any full pipe.
 
 **The end.** When the script ends, whatever it left running is killed, the rest of its output is read, and EXIT
-is sent; it is sent again to every runner that attaches, until BYE. Without beats the job is stopped and this
-process ends with ``ORPHANED_EXIT_CODE``; so does one that waits for a job and hears nothing for ``IDLE_S``.
+is sent; it is sent again to every runner that attaches, until one removes the sandbox. Without beats the job is
+stopped and this process ends with ``ORPHANED_EXIT_CODE``; so does one that waits for a job and hears nothing for
+``IDLE_S``.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ MAGIC = b"\xff\xf5FASTFL"  # its first byte is no frame kind, so a foreign mark 
 NONCE_BYTES = 16
 MARK_BYTES = len(MAGIC) + NONCE_BYTES
 
-ATTACH, JOB, DATA, BEAT, ACK, STOP, BYE = b"AJDBKSQ"
+ATTACH, JOB, DATA, BEAT, ACK, STOP = b"AJDBKS"
 SYNC, STARTED, OUTPUT, EVENT, SAMPLE, EXIT = b"YTOEMX"
 
 STDOUT, STDERR, EVENTS = 1, 2, 3
@@ -592,7 +592,7 @@ class Supervisor:
         self._give_up_at = float("inf")
 
     def run(self) -> int:
-        """Serve until BYE or orphaned; this process' exit code."""
+        """Serve until orphaned, or killed; this process' exit code."""
         self._prepare_process()
         while True:
             self._flush()
@@ -722,9 +722,6 @@ class Supervisor:
         elif kind == STOP:
             grace_s = fields.get("grace_s")
             self._stop("stopped", self._job.get("grace_s", 0.0) if grace_s is None else float(grace_s))
-        elif kind == BYE and self._phase in (WAITING, EXITED):
-            self._result = 0
-            self._give_up_at = 0.0
         else:
             self._complain(f"ignoring a frame of kind {chr(kind)!r} while {self._phase}")
 

@@ -1,7 +1,7 @@
 """Sandboxes that run nothing: a twin of the adapters for tests and measurements, with scripted outcomes.
 
 Here live the outcome and a supervisor of a few lines that keeps the protocol: it acknowledges an attach, repeats
-what is unacknowledged, obeys stop and bye. No process is started; the bundle is not even unpacked.
+what is unacknowledged, obeys stop. No process is started; the bundle is not even unpacked.
 """
 
 from __future__ import annotations
@@ -72,8 +72,6 @@ class _Sandbox:
                 self._acknowledge(fields)
             elif kind == supervisor.STOP and not self._exit:
                 self._leave(Outcome(exit_code=143, reason="stopped"))
-            elif kind == supervisor.BYE:
-                self.end(Ended(exit_code=0, oom_killed=False))
 
     def end(self, ended: Ended) -> None:
         self.ended = self.ended or ended
