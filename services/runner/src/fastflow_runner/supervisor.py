@@ -86,7 +86,6 @@ STDOUT, STDERR, EVENTS = 1, 2, 3
 WAITING, PREPARING, RUNNING, DRAINING, EXITED = "waiting", "preparing", "running", "draining", "exited"
 
 ORPHANED_EXIT_CODE = 87
-UNUSABLE_EXIT_CODE = 86
 
 _HEADER = struct.Struct(">BI")
 OUTPUT_HEADER = struct.Struct(">BQd")
