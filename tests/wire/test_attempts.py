@@ -18,7 +18,7 @@ import fastflow_runner.app
 from fastflow_contracts import subjects
 from fastflow_contracts.ids import fresh_run_id
 from fastflow_contracts.lease import Lease
-from fastflow_contracts.machine import Cancel, Expire
+from fastflow_contracts.machine import Cancel, Claim, Expire
 from fastflow_contracts.messages import HINT, Hint
 from fastflow_contracts.run import ErrorType, Pending, Run, RunInput, Status
 from fastflow_contracts.runs import RunStore
@@ -27,7 +27,7 @@ from fastflow_contracts.wire import Put, Unavailable, _Unanswered, connect
 from fastflow_runner.adapter import open_adapter
 from fastflow_runner.attempt import Attempt
 from fastflow_runner.naming import AttemptId
-from fastflow_runner.presence import Beacon
+from fastflow_runner.presence import Beacon, Replaced
 from fastflow_runner.runner import Runner
 from fastflow_runner.sandbox import SandboxError, SandboxSpec
 from fastflow_runner.sandbox.dummy import DummySandboxes, Outcome
@@ -202,3 +202,38 @@ async def test_a_hint_that_comes_a_moment_early_comes_again_when_it_is_time(benc
         ended = await System(bench.tools.bus).end(run.ref, within_s=REHINT_S / 2)
     assert isinstance(run.state, Pending)
     assert ended.attempts[0].claimed_at >= run.state.not_before
+
+
+async def test_after_trouble_with_the_bus_what_is_ours_and_nobody_carries_out_goes_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever answer was lost: the runner lives, so nobody else would ever look at these runs. What it carries out and
+    what it is about to claim is left alone.
+    """
+    monkeypatch.setattr(bench.tools.beacon, "lease", Lease(lease_s=0.2))
+    unbegun, begun, claiming, held = [await bench.pending() for _ in range(4)]
+    for run in (unbegun, begun, claiming, held):
+        await bench.runs.change(run.ref, Claim(attempt=1, runner="one", prepared=run is begun))
+    runner = Runner(bench.tools, 1)
+    async with at_work(runner.keep_order()):
+        await asyncio.sleep(1)
+        assert (await bench.record(unbegun)).status is Status.RUNNING
+        runner._claiming.add(AttemptId(claiming.id, 1))
+        runner._attempts[AttemptId(held.id, 1)] = await bench.claim(held)
+        bench.relay.drop()
+        system = System(bench.tools.bus)
+        given_back = await system.until(unbegun.ref, lambda run: run.releases == 1)
+        lost = await system.end(begun.ref)
+    assert given_back.status is Status.PENDING
+    assert lost.attempts[0].error_type is ErrorType.LOST
+    assert [(await bench.record(run)).epoch for run in (claiming, held)] == [1, 2]
+
+
+async def test_who_has_been_replaced_touches_nothing_that_bears_its_name(bench: Bench) -> None:
+    """Another process has the id, and with it what the records say is that runner's."""
+    run = await bench.pending()
+    await bench.runs.change(run.ref, Claim(attempt=1, runner="one", prepared=True))
+    await Beacon(bench.tools.bus, a_presence("one"), Lease(), look=lambda shown: shown).announce()
+    with pytest.raises(Replaced):
+        await Runner(bench.tools, 1).recover()
+    assert (await bench.record(run)).epoch == 1

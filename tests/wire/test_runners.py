@@ -137,9 +137,9 @@ async def test_a_renewal_that_was_stored_without_an_answer_is_nobody_else_s(
 
     monkeypatch.setattr(bus, "put", deaf)
     with pytest.raises(Unavailable):
-        await one._renew()
-    await one._renew()
+        await one.renew()
+    await one.renew()
     assert one.silent_s < lease.lease_s
     await other.announce()
     with pytest.raises(Replaced, match="FASTFLOW_RUNNER_ID"):
-        await one._renew()
+        await one.renew()

@@ -69,13 +69,13 @@ async def serve(
                 keepers = [
                     group.create_task(beacon.serve(), name="beacon"),
                     group.create_task(adapter.environments.keep(), name="environments"),
-                    group.create_task(runner.keep_order(), name="keep-order"),
                 ]
                 if adapter.pool is not None:
                     keepers.append(group.create_task(adapter.pool.keep(), name="pool"))
                 if adapter.former_images is not None:
                     keepers.append(group.create_task(adapter.former_images.keep(), name="former-images"))
                 await runner.recover()
+                keepers.append(group.create_task(runner.keep_order(), name="keep-order"))
                 if settings.pre_heat:
                     warming = preheat(tools, default_python_version=settings.default_python_version)
                     keepers.append(group.create_task(warming, name="preheat"))

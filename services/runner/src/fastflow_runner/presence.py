@@ -45,7 +45,7 @@ class Beacon:
         """Take the id, whoever had it before."""
         entry = await self._bus.get(subjects.RUNNERS, self._key)
         self._revision = entry.revision if entry else None
-        await self._renew(first=True)
+        await self.renew(first=True)
         former = messages.PRESENCE.decode(entry.value) if entry else None
         if former is not None and not died_with(former, self.presence):
             self._unseen_until = _monotonic() + self.lease.take_over_s
@@ -55,15 +55,36 @@ class Beacon:
         while True:
             await asyncio.sleep(self.lease.renew_s)
             try:
-                await self._renew()
+                await self.renew()
             except Unavailable as error:
                 log.warning("this runner could not be announced for %.0f s: %s", self.silent_s, error)
+
+    async def renew(self, *, first: bool = False) -> None:
+        """Say now that this runner is alive. Raises ``Replaced``: then nothing is ours any more."""
+        asked_at = _monotonic()
+        self.presence = replace(self._look(self.presence), seen_at=now())
+        data = messages.PRESENCE.encode(self.presence)
+        expect = None if first else self._revision
+        while True:
+            try:
+                self._revision = await self._bus.put(subjects.RUNNERS, self._key, data, expect=expect)
+                break
+            except Conflict:
+                entry = await self._bus.get(subjects.RUNNERS, self._key)
+                if entry is not None and messages.PRESENCE.decode(entry.value).instance != self.presence.instance:
+                    raise Replaced(
+                        f"another process runs as runner {self.presence.runner}; give each its own FASTFLOW_RUNNER_ID."
+                    ) from None
+                # It was removed, not replaced: by age after a long silence, or by hand. Or it is our own word, which
+                # the bus has stored without telling us.
+                expect = entry.revision if entry else None
+        self._renewed_at = asked_at
 
     async def say_goodbye(self, *, left: int) -> None:
         """This runner holds nothing any more; *left* sandboxes are for others."""
         if left:
             self.presence = replace(self.presence, gone=True)
-            await self._renew()
+            await self.renew()
         else:
             await self._bus.delete(subjects.RUNNERS, self._key)
 
@@ -95,26 +116,6 @@ class Beacon:
     def unseen_s(self) -> float:
         """How long from now a sandbox of this id's former life may run on a host where we do not see it."""
         return max(0.0, self._unseen_until - _monotonic())
-
-    async def _renew(self, *, first: bool = False) -> None:
-        asked_at = _monotonic()
-        self.presence = replace(self._look(self.presence), seen_at=now())
-        data = messages.PRESENCE.encode(self.presence)
-        expect = None if first else self._revision
-        while True:
-            try:
-                self._revision = await self._bus.put(subjects.RUNNERS, self._key, data, expect=expect)
-                break
-            except Conflict:
-                entry = await self._bus.get(subjects.RUNNERS, self._key)
-                if entry is not None and messages.PRESENCE.decode(entry.value).instance != self.presence.instance:
-                    raise Replaced(
-                        f"another process runs as runner {self.presence.runner}; give each its own FASTFLOW_RUNNER_ID."
-                    ) from None
-                # It was removed, not replaced: by age after a long silence, or by hand. Or it is our own word, which
-                # the bus has stored without telling us.
-                expect = entry.revision if entry else None
-        self._renewed_at = asked_at
 
 
 def died_with(former: Presence, present: Presence) -> bool:

@@ -47,6 +47,8 @@ class Runner:
         self._claiming: set[AttemptId] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._silence: dict[str, tuple[int, float]] = {}
+        self._recovered = 0
+        """The bus's generation when the records were asked last."""
 
     @property
     def busy(self) -> int:
@@ -73,23 +75,42 @@ class Runner:
                     await self._room.acquire()
                     self._spawn(self._handle(message), f"hint-{message.sequence}")
 
-    async def recover(self) -> None:
-        """Before taking work: go on with what our former life held; give back what had not begun."""
+    async def recover(self, why: str = "was restarted") -> None:
+        """Go on with what the records say is ours and nobody here carries out; give back what had not begun.
+
+        Before taking work, that is what our former life held. Later it is what we hold without having heard of it.
+        Raises ``Replaced``.
+        """
+        generation = self._tools.bus.generation
         await self.sweep()
-        for run in await self._held_by_our_former_life():
-            if not isinstance(run.state, Running) or AttemptId(run.id, run.state.attempt) in self._attempts:
+        ours = await self._ours_by_the_records()
+        await self._tools.beacon.renew()  # else they may be of another process that has our id now
+        for run in ours:
+            assert isinstance(run.state, Running)
+            attempt = AttemptId(run.id, run.state.attempt)
+            if attempt in self._attempts or attempt in self._claiming:
                 continue
-            if run.state.prepared_at is None:
-                await self._give_back(run, run.state, "was restarted")
-            else:
-                await self._adopt(run, None)
+            try:
+                if run.state.prepared_at is None:
+                    await self._give_back(run, run.state, why)
+                else:
+                    await self._adopt(run, None)
+            except (NoSuchRun, Refused) as error:  # it went on since we read that; the epoch fences the rest
+                log.info("run %s is left alone: %s", run.id, error)
+        self._recovered = generation
 
     async def keep_order(self) -> None:
-        """Sweep now and then, until cancelled."""
+        """Sweep now and then, until cancelled. When the bus was away its answers were, too: then ask the records.
+
+        For one task, after ``recover``: whoever adopts must be alone.
+        """
         while True:
             await asyncio.sleep(self._tools.beacon.lease.sweep_s)
             try:
-                await self.sweep()
+                if self._tools.bus.generation == self._recovered:
+                    await self.sweep()
+                else:
+                    await self.recover("did not hear that it had it")
             except (SandboxError, BusError) as error:
                 log.warning("sweep: %s", error)
 
@@ -271,7 +292,7 @@ class Runner:
         self._silence[runner] = (revision, since)
         return at - since >= self._tools.beacon.lease.lease_s
 
-    async def _held_by_our_former_life(self) -> list[Run]:
+    async def _ours_by_the_records(self) -> list[Run]:
         subject = f"$KV.{subjects.RUNS}.{subjects.RUN_KEYS}"
         found = []
         async with aclosing(feed(self._tools.bus, streams.bucket_stream(subjects.RUNS), subject)) as changes:
