@@ -18,7 +18,6 @@ from fastflow_runner.naming import PREFIX
 from fastflow_runner.sandbox import Mount, SandboxSpec
 from fastflow_runner.sandbox.docker import LABEL_SCOPE, LABEL_TOKEN, container_config, network_config
 
-CREATE_BYTES_MAX: Final = 64 * 1024
 BUILD_BYTES_MAX: Final = 4 * 1024 * 1024
 PREPARER_PREFIX: Final = f"{PREFIX}prepare-"
 
