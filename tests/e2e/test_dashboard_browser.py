@@ -198,6 +198,20 @@ async def test_the_log_can_be_searched(bus: Bus, page: Page) -> None:
     await expect(hits).to_have_text("")
 
 
+async def test_the_search_finds_what_stands_behind_letters_that_grow(bus: Bus, page: Page) -> None:
+    """Some letters are longer in lower case; what follows them is found where it stands, and the search goes on."""
+    hands, ref = Hands(bus), await created(bus)
+    await hands.claim(ref)
+    await hands.say(ref, f"{chr(0x130) * 20} Needle (1)", "a needle (2)", "needles")
+    await page.goto(f"/runs/{ref.run_id}")
+    await expect(page.locator(".row")).to_have_count(3)
+    await page.keyboard.press("/")
+    await page.keyboard.type("NEEDLE (")
+    await expect(page.locator("[data-log-hits]")).to_have_text("2/2")
+    found = "[...CSS.highlights.get('found')].map(String)"
+    assert await page.evaluate(found) == ["Needle (", "needle ("]
+
+
 async def test_the_chosen_colours_stay(page: Page) -> None:
     """Light, dark, or as the system has it; remembered in this browser."""
     await page.goto("/")

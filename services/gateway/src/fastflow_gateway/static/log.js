@@ -221,7 +221,7 @@ class Search {
   }
 
   #run(moves) {
-    const wanted = this.field.value.toLowerCase();
+    const wanted = this.field.value;
     const now = this.found[this.at];
     this.found = wanted ? this.#ranges(wanted) : [];
     this.at = moves || !now ? this.found.length - 1 : this.found.findIndex((range) => range.startContainer === now.startContainer && range.startOffset === now.startOffset);
@@ -231,13 +231,15 @@ class Search {
 
   #ranges(wanted) {
     const ranges = [];
+    // Not by toLowerCase: what it makes of some characters is longer, and places in it are not places in the line.
+    const pattern = new RegExp(wanted.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&"), "giu");
     const walker = document.createTreeWalker(this.lines, NodeFilter.SHOW_TEXT);
-    while (walker.nextNode() && ranges.length < HITS_MAX) {
-      const text = walker.currentNode.data.toLowerCase();
-      for (let at = text.indexOf(wanted); at >= 0 && ranges.length < HITS_MAX; at = text.indexOf(wanted, at + wanted.length)) {
+    while (walker.nextNode()) {
+      for (const { 0: hit, index } of walker.currentNode.data.matchAll(pattern)) {
+        if (ranges.length === HITS_MAX) return ranges;
         const range = document.createRange();
-        range.setStart(walker.currentNode, at);
-        range.setEnd(walker.currentNode, Math.min(at + wanted.length, walker.currentNode.length));
+        range.setStart(walker.currentNode, index);
+        range.setEnd(walker.currentNode, index + hit.length);
         ranges.push(range);
       }
     }
