@@ -249,6 +249,20 @@ async def test_cancelling_is_one_button(bus: Bus, page: Page) -> None:
     await expect(page.locator("#status")).to_have_text("Cancelled")
 
 
+async def test_a_page_that_says_no_stays_live(bus: Bus, page: Page) -> None:
+    """What was asked for is refused, and the run goes on: the page shows that, and has the run's own address."""
+    ref = await created(bus)
+    await page.goto(f"/runs/{ref.run_id}")
+    await page.evaluate("document.querySelector('form[action$=cancel]').action = location.pathname + '/retry'")
+    await page.get_by_role("button", name="Cancel").click()
+    await expect(page.get_by_role("alert")).to_contain_text("is not over yet")
+    run = await Hands(bus).claim(ref)
+    await expect(page.locator("#status")).to_have_text("Running")
+    await Hands(bus).finish(run)
+    await expect(page.locator("#status")).to_have_text("Succeeded")
+    assert page.url.endswith(f"/runs/{ref.run_id}")
+
+
 async def test_nobody_gets_in_without_the_token(url: str) -> None:
     """Every page leads to the login, a wrong token is refused, the right one leads back."""
     async with browser(url, logged_in=False) as page:

@@ -121,6 +121,21 @@ async def test_cancelling_what_is_over_says_so(bus: Bus, user: ClientSession) ->
     assert "already over" in await answer.text()
 
 
+async def test_a_page_that_says_no_tells_where_it_can_be_had_again(bus: Bus, user: ClientSession) -> None:
+    """The address of a form that was refused is no page's; one that was asked for itself tells nothing."""
+    run_id = await store(bus, a_run("hello"))
+    for path, address in (
+        ("/sync", "/"),
+        (f"/runs/{run_id}/retry", f"/runs/{run_id}"),
+        ("/schedules/hello.nothing", "/schedules"),
+    ):
+        answer = await post(user, path)
+        assert answer.status >= 400
+        assert f'data-address="{address}"' in await answer.text()
+        async with user.get(address) as page:
+            assert "data-address" not in await page.text()
+
+
 async def test_runs_are_paged_and_filters_stay(bus: Bus, user: ClientSession) -> None:
     """Older runs are one link away; the link keeps the filters, and unknown filters filter nothing."""
     for number in range(51):

@@ -213,6 +213,7 @@ def _pipelines(request: web.Request, *, flash: str | None = None, status: int = 
         status=status,
         here="pipelines",
         live="/live",
+        address="/" if flash else None,
         flash=flash,
         pipelines=[pipeline for pipeline in listed if drawn.matches(pipeline, q, tags)],
         summary=drawn.summary(listed),

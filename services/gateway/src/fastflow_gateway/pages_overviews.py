@@ -89,6 +89,7 @@ async def _schedules(request: web.Request, *, flash: str | None = None, status: 
         status=status,
         here="schedules",
         live="/live",
+        address="/schedules" if flash else None,
         flash=flash,
         views=views[:JOBS_MAX],
         more=len(views[JOBS_MAX:]),

@@ -47,7 +47,10 @@ class Renderer:
         self._static = {path.name: _static_file(path) for path in sorted((HERE / "static").iterdir())}
 
     def page(self, request: web.Request, template: str, *, status: int = 200, **context: Any) -> web.Response:
-        """The page that *template* makes of *context* and of what every page shows."""
+        """The page that *template* makes of *context* and of what every page shows.
+
+        *address*: where the page can be had again, if that is not where it was asked for.
+        """
         session = request.get(keys.SESSION)
         common = {
             "signed_in": session is not None,
@@ -55,6 +58,7 @@ class Renderer:
             "status_code": status,
             "here": "",
             "live": None,
+            "address": None,
             "flash": None,
         }
         text = self._templates.get_template(template).render(common | context)

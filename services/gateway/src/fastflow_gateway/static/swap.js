@@ -3,6 +3,10 @@
 
 const LIVES_HERE = new Set(["open", "hidden"]); // attributes that belong to the user of this page
 
+// A page that came as the answer to a form cannot be had again where it came from; it says where it can.
+const { address } = document.body.dataset;
+if (address) history.replaceState(history.state, "", address);
+
 export async function refresh() {
   const answer = await fetch(location.href, { headers: { accept: "text/html" }, cache: "no-store" });
   if (answer.redirected && new URL(answer.url).pathname === "/login") return location.reload();
