@@ -1,7 +1,9 @@
-"""A world for every test, and one environment store for all of them."""
+"""A world for every test, one environment store for all of them, and a second Docker host for those that ask for it."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 import secrets
 import shutil
 import subprocess
@@ -11,8 +13,11 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from aiodocker import Docker
 
+from fastflow_runner.image import ensure_worker_image
 from tests.chaos.world import World, world
+from tests.support.docker_host import DockerHost, missing
 
 GONE_S = 20.0
 
@@ -46,3 +51,25 @@ async def here(tmp_path: Path, store_volume: str) -> AsyncIterator[World]:
     """An installation with nothing but its bus."""
     async with world(tmp_path, store_volume) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def other_host() -> Iterator[DockerHost]:
+    """A second Docker host, with the worker image. To be started and killed by the main thread: it dies with whoever
+    started it.
+    """
+    if reason := missing():
+        (pytest.fail if os.environ.get("FASTFLOW_REQUIRE_DOCKER") == "1" else pytest.skip)(reason)
+    image = asyncio.run(_worker_image())
+    host = DockerHost()
+    try:
+        host.start()
+        host.load(image)
+        yield host
+    finally:
+        host.remove()
+
+
+async def _worker_image() -> str:
+    async with Docker() as client:
+        return await ensure_worker_image(client, progress=lambda line: None)

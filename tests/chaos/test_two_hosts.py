@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
-from aiodocker import Docker
 
 from fastflow_contracts.lease import Lease
 from fastflow_contracts.retry import FixedDelay
 from fastflow_contracts.run import ErrorType, Status
-from fastflow_runner.image import ensure_worker_image
 from tests.chaos.evidence import gather
 from tests.chaos.settled import under_way
 from tests.chaos.verdict import wrongs
 from tests.chaos.world import COUNT, World, docker
-from tests.support.docker_host import DockerHost, missing
+from tests.support.docker_host import DockerHost
 
 pytestmark = pytest.mark.docker
 
@@ -27,26 +22,6 @@ PATIENCE = {"FASTFLOW_LEASE_S": str(LEASE.lease_s), "FASTFLOW_FENCE_S": str(LEAS
 SLOTS = 2
 RUNNING_MAX = 3
 LONG = COUNT.format(lines=100_000, pause_s=0.05)
-
-
-@pytest.fixture(scope="module")
-def other_host() -> Iterator[DockerHost]:
-    """The second host, with the worker image."""
-    if reason := missing():
-        (pytest.fail if os.environ.get("FASTFLOW_REQUIRE_DOCKER") == "1" else pytest.skip)(reason)
-    image = asyncio.run(_worker_image())
-    host = DockerHost()
-    try:
-        host.start()
-        host.load(image)
-        yield host
-    finally:
-        host.remove()
-
-
-async def _worker_image() -> str:
-    async with Docker() as client:
-        return await ensure_worker_image(client, progress=lambda line: None)
 
 
 async def test_runs_spread_over_two_hosts_and_each_prepares_for_itself(
