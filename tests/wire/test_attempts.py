@@ -29,7 +29,7 @@ from fastflow_runner.attempt import Attempt
 from fastflow_runner.naming import AttemptId
 from fastflow_runner.presence import Beacon, Replaced
 from fastflow_runner.runner import Runner
-from fastflow_runner.sandbox import SandboxError, SandboxSpec
+from fastflow_runner.sandbox import SandboxError, SandboxSpec, Unreachable
 from fastflow_runner.sandbox.dummy import DummySandboxes, Outcome
 from fastflow_runner.settings import Settings
 from fastflow_runner.tools import Tools
@@ -237,3 +237,32 @@ async def test_who_has_been_replaced_touches_nothing_that_bears_its_name(bench: 
     with pytest.raises(Replaced):
         await Runner(bench.tools, 1).recover()
     assert (await bench.record(run)).epoch == 1
+
+
+async def test_a_runner_without_its_daemon_gives_a_run_back_once_and_waits(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No code of it has run, so it does not fail; and what can only be given back again is not taken."""
+    monkeypatch.setattr("fastflow_runner.runner.AGAIN_S", 0.01)
+    monkeypatch.setattr("fastflow_runner.runner.DAEMON_S", 0.1)
+    sandboxes, looks = bench.tools.sandboxes, asyncio.Semaphore(0)
+
+    async def away(*_: Any) -> Any:
+        looks.release()
+        raise Unreachable("Docker does not answer")
+
+    run = await bench.pending()
+    system = System(bench.tools.bus)
+    with monkeypatch.context() as daemon:
+        daemon.setattr(sandboxes, "open", away)
+        daemon.setattr(sandboxes, "held", away)
+        async with at_work(Runner(bench.tools, 1).take("script")):
+            await bench.hint(run)
+            given_back = await system.until(run.ref, lambda run: run.releases == 1)
+            await bench.hint(run)
+            for _ in range(looks._value + 20):
+                await looks.acquire()
+            assert await bench.record(run) == given_back
+            daemon.undo()
+            ended = await system.end(run.ref)
+    assert (ended.status, ended.epoch, len(ended.attempts)) == (Status.SUCCESS, 2, 1)

@@ -129,7 +129,10 @@ class Attempt:
             self._stop.set()
 
     async def carry_out(self) -> None:
-        """To the recorded end, or until the run is not ours any more."""
+        """To the recorded end, or until the run is not ours any more.
+
+        Raises ``Unreachable`` if the daemon is away while no code of it can have run: then ``give_back``.
+        """
         tools, run = self._tools, self._run
         watching = asyncio.create_task(
             watch(tools.bus, tools.runs, run, on_cancel=self._cancel), name=f"watch-{run.id}"
@@ -155,7 +158,7 @@ class Attempt:
         try:
             result = await self._steps()
         except (SandboxError, SessionError) as error:
-            if isinstance(error, Superseded):
+            if isinstance(error, Superseded) or (isinstance(error, Unreachable) and self._state.prepared_at is None):
                 raise
             result = await self._give_up(ErrorType.ENVIRONMENT_ERROR, f"its sandbox failed: {error}")
         except EnvironmentFailed as error:
@@ -258,9 +261,14 @@ class Attempt:
         return None
 
     async def _prepare_each(self, code: Code) -> tuple[Prepared, ...]:
-        """One after the other, so that their words do not mix. Raises ``EnvironmentFailed``."""
+        """One after the other, so that their words do not mix. Raises ``EnvironmentFailed``, ``Unreachable``."""
         prepare, say = self._tools.environments.prepare, self._pump.say
-        return tuple([await prepare(request, say=say) for request in code.requests])
+        try:
+            return tuple([await prepare(request, say=say) for request in code.requests])
+        except EnvironmentFailed as error:
+            if isinstance(error.__cause__, Unreachable):
+                raise Unreachable(str(error)) from error
+            raise
 
     async def _open(self) -> Channel:
         """A sandbox of this attempt that exists already is of a former holder: ours is the higher epoch."""
@@ -356,6 +364,11 @@ class Attempt:
             log_sequence=self._logbook.sequence,
             cell_sequence=self._cellbook.sequence,
         )
+
+    async def give_back(self, reason: str) -> None:
+        """Let somebody else begin it: none of its code can have run here, and no attempt is used up."""
+        with suppress(NotOurs):
+            await self._change(Release(epoch=self._state.epoch, reason=reason))
 
     async def fail(self, message: str) -> None:
         """Record that the runner itself failed to carry the attempt out."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 from fastflow_contracts import messages, streams, subjects
@@ -25,7 +25,7 @@ from fastflow_contracts.wire import BusError
 from fastflow_runner.attempt import Attempt
 from fastflow_runner.leftovers import Fate, fate
 from fastflow_runner.naming import LABEL_KEEPER, AttemptId, attempt_of, is_warm
-from fastflow_runner.sandbox import Held, SandboxError
+from fastflow_runner.sandbox import Held, SandboxError, Unreachable
 from fastflow_runner.tools import Tools
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,10 @@ log = logging.getLogger(__name__)
 AGAIN_S = 1.0
 SOON_S = 10.0
 """A hint that comes this early by our clock, which may be behind the scheduler's, comes again when it is time."""
+DAEMON_S = 10.0
+"""How long a claimed run waits for a daemon that is away, before another runner may have it: restarts take less, and of
+many runners before one daemon each would give it back.
+"""
 LAST_WORDS_S = 5.0
 """How long giving back may take when the runner ends."""
 
@@ -47,6 +51,7 @@ class Runner:
         self._claiming: set[AttemptId] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._silence: dict[str, tuple[int, float]] = {}
+        self._is_daemon_away = False
         self._recovered = 0
         """The bus's generation when the records were asked last."""
 
@@ -62,6 +67,7 @@ class Runner:
                 # There must be room, but it is not kept while waiting: the other kind of work may want it.
                 await self._room.acquire()
                 self._room.release()
+                await self._daemon()
                 try:
                     taken = await pull.take(1)
                 except ConsumerGone as error:
@@ -69,7 +75,7 @@ class Runner:
                     await asyncio.sleep(AGAIN_S)
                     continue
                 for message in taken:
-                    if self._room.locked():
+                    if self._room.locked() or self._is_daemon_away:
                         await message.nak(AGAIN_S)
                         continue
                     await self._room.acquire()
@@ -254,11 +260,31 @@ class Runner:
         self._attempts[attempt.id] = attempt
         try:
             await attempt.carry_out()
+        except Unreachable as error:
+            self._is_daemon_away = True
+            log.warning("run %s cannot begin: %s", attempt.id.run_id, error)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DAEMON_S):
+                    await self._daemon()
+            await attempt.give_back(f"runner {self._tools.runner} could not begin: {error}")
         except Exception as error:
             log.exception("run %s could not be carried out", attempt.id.run_id)
             await attempt.fail(f"the runner failed: {type(error).__name__}: {error}")
         finally:
             del self._attempts[attempt.id]
+
+    async def _daemon(self) -> None:
+        """Wait until the daemon answers. Whoever takes runs without it can only give them back, and nobody may do so
+        often.
+        """
+        while self._is_daemon_away:
+            try:
+                await self._tools.sandboxes.held()
+            except SandboxError:
+                await asyncio.sleep(AGAIN_S)
+            else:
+                log.info("the Docker daemon answers again")
+                self._is_daemon_away = False
 
     async def _give_back(self, run: Run, state: Running, why: str) -> None:
         release = Release(epoch=state.epoch, reason=f"runner {self._tools.runner} {why}")
