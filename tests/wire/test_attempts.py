@@ -29,7 +29,7 @@ from fastflow_runner.attempt import Attempt
 from fastflow_runner.naming import AttemptId
 from fastflow_runner.presence import Beacon, Replaced
 from fastflow_runner.runner import Runner
-from fastflow_runner.sandbox import SandboxError, SandboxSpec, Unreachable
+from fastflow_runner.sandbox import Channel, Held, SandboxError, SandboxSpec, Unreachable
 from fastflow_runner.sandbox.dummy import DummySandboxes, Outcome
 from fastflow_runner.settings import Settings
 from fastflow_runner.tools import Tools
@@ -266,3 +266,28 @@ async def test_a_runner_without_its_daemon_gives_a_run_back_once_and_waits(
             daemon.undo()
             ended = await system.end(run.ref)
     assert (ended.status, ended.epoch, len(ended.attempts)) == (Status.SUCCESS, 2, 1)
+
+
+async def test_an_adopted_sandbox_is_attached_to_when_the_daemon_answers(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runner and daemon were started anew together: what goes on in the sandbox is not failed for that."""
+    monkeypatch.setattr("fastflow_runner.attempt.AGAIN_S", 0.01)
+    sandboxes = bench.tools.sandboxes
+    run = await bench.pending()
+    held = (await bench.runs.change(run.ref, Claim(attempt=1, runner="one", prepared=True))).run
+    await sandboxes.open(bench.tools.spec(held))
+    (sandbox,) = await sandboxes.held()
+    attach, tries = sandboxes.attach, iter(range(2))
+
+    async def away(held: Held) -> Channel:
+        for _ in tries:
+            raise Unreachable("Docker does not answer")
+        return await attach(held)
+
+    monkeypatch.setattr(sandboxes, "attach", away)
+    adopted = await Attempt.adopt(bench.tools, held, sandbox)
+    assert adopted is not None
+    await adopted.carry_out()
+    assert (await bench.record(run)).status is Status.SUCCESS
+    assert len(bench.jobs) == 1

@@ -231,11 +231,10 @@ class Attempt:
         if self._sandbox is None:  # it is removed only after the end is recorded, so somebody else did that,
             await self._outlast()  # or it is elsewhere
             return await self._give_up(ErrorType.LOST, f"runner {self._tools.runner} was restarted while it ran")
-        try:
-            channel = await self._tools.sandboxes.attach(self._sandbox)
-            session = await Session.resume(channel, self._pump.acked)
-        except Missing:
+        attached = await self._attach()
+        if attached is None:
             return await self._conclude(Vanished(exit_code=None, oom_killed=False))
+        channel, session = attached
         if self._sandbox.running and session.phase in ("waiting", "preparing"):
             prepared = code.ready or await self._prepare(code)
             if prepared is None:
@@ -292,16 +291,16 @@ class Attempt:
             finally:
                 await _end(steering)
                 await channel.close()
-            attached = await self._attach_again()
+            await asyncio.sleep(AGAIN_S)
+            attached = await self._attach()
             if attached is None:
                 return Vanished(exit_code=None, oom_killed=False)
             channel, session = attached
 
-    async def _attach_again(self) -> tuple[Channel, Session] | None:
-        """None: it is gone."""
+    async def _attach(self) -> tuple[Channel, Session] | None:
+        """To its sandbox, however long the daemon is away. None: it is gone."""
         spec = self._tools.spec(self._run)
         while True:
-            await asyncio.sleep(AGAIN_S)
             try:
                 held = next((held for held in await self._tools.sandboxes.held() if held.name == spec.name), None)
                 if held is None:
@@ -312,6 +311,7 @@ class Attempt:
                 return None
             except (Detached, Unreachable) as error:
                 log.warning("run %s: not attached yet: %s", self._run.id, error)
+                await asyncio.sleep(AGAIN_S)
 
     async def _steer(self, session: Session) -> None:
         """Heartbeats while the bus knows that we live; a stop when it is asked for, or when we are cut off."""
