@@ -291,3 +291,24 @@ async def test_an_adopted_sandbox_is_attached_to_when_the_daemon_answers(
     await adopted.carry_out()
     assert (await bench.record(run)).status is Status.SUCCESS
     assert len(bench.jobs) == 1
+
+
+async def test_a_job_that_was_lost_on_its_way_is_handed_over_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon was started anew between the record that all is prepared and the job."""
+    monkeypatch.setattr("fastflow_runner.attempt.AGAIN_S", 0.01)
+    sandboxes = bench.tools.sandboxes
+    opened = sandboxes.open
+
+    async def cut(spec: SandboxSpec) -> Channel:
+        channel = await opened(spec)
+        await channel.close()
+        return channel
+
+    monkeypatch.setattr(sandboxes, "open", cut)
+    run = await bench.pending()
+    async with asyncio.timeout(10):
+        await (await bench.claim(run)).carry_out()
+    assert (await bench.record(run)).status is Status.SUCCESS
+    assert len(bench.jobs) == 1

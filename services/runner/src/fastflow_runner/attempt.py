@@ -224,7 +224,7 @@ class Attempt:
         except BaseException:
             await channel.close()
             raise
-        return await self._follow(channel, session)
+        return await self._follow(channel, session, code, prepared)
 
     async def _go_on(self, code: Code) -> Outcome:
         """With what a former holder left."""
@@ -235,13 +235,14 @@ class Attempt:
         if attached is None:
             return await self._conclude(Vanished(exit_code=None, oom_killed=False))
         channel, session = attached
-        if self._sandbox.running and session.phase in ("waiting", "preparing"):
-            prepared = code.ready or await self._prepare(code)
+        prepared = code.ready
+        if self._sandbox.running and _wants_job(session):
+            prepared = prepared or await self._prepare(code)
             if prepared is None:
                 await channel.close()
                 return await self._stopped_early()
             await session.hand_over(self._job(prepared), code.bundle)
-        end = await self._follow(channel, session)
+        end = await self._follow(channel, session, code, prepared)
         return await (self._begin(code, None) if _found_no_environment(end) else self._conclude(end))
 
     async def _prepare(self, code: Code) -> tuple[Prepared, ...] | None:
@@ -280,8 +281,13 @@ class Attempt:
             await self._tools.sandboxes.remove(spec.name)
             return await self._tools.sandboxes.open(spec)
 
-    async def _follow(self, channel: Channel, session: Session) -> Exited | Vanished:
-        """Carry output until the end, attaching again whenever only the connection was lost."""
+    async def _follow(
+        self, channel: Channel, session: Session, code: Code, prepared: tuple[Prepared, ...] | None
+    ) -> Exited | Vanished:
+        """Carry output until the end, attaching again whenever only the connection was lost.
+
+        The job may have been lost with it, and is handed over again. *prepared* None: it was not.
+        """
         while True:
             steering = asyncio.create_task(self._steer(session), name=f"steer-{self._run.id}")
             try:
@@ -296,6 +302,8 @@ class Attempt:
             if attached is None:
                 return Vanished(exit_code=None, oom_killed=False)
             channel, session = attached
+            if prepared is not None and _wants_job(session):
+                await session.hand_over(self._job(prepared), code.bundle)
 
     async def _attach(self) -> tuple[Channel, Session] | None:
         """To its sandbox, however long the daemon is away. None: it is gone."""
@@ -445,6 +453,11 @@ def _is_claimed(run: Run, number: int, runner: str) -> bool:
     """Whether *runner* claimed this attempt, and did nothing since then."""
     state = run.state
     return isinstance(state, Running) and (state.runner, state.attempt, state.prepared_at) == (runner, number, None)
+
+
+def _wants_job(session: Session) -> bool:
+    """Whether its supervisor has not got the whole of a job; or says nothing, because it has ended."""
+    return session.phase in ("waiting", "preparing")
 
 
 def _found_no_environment(end: Exited | Vanished) -> bool:
