@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fastflow_contracts.ids import fresh_run_id
 from fastflow_contracts.machine import (
+    ERROR_CHARACTERS_MAX,
     RELEASES_MAX,
     Adopt,
     Cancel,
@@ -156,6 +157,17 @@ def test_a_stopped_script_that_exits_with_zero_was_still_interrupted() -> None:
     """It ended because it was told to."""
     stopped = Finish(epoch=1, outcome=Outcome(finished_at=at(3), exit_code=0, stopped=True))
     assert after(new_run(), claim(), Cancel(), stopped).status is Status.INTERRUPTED
+
+
+def test_an_error_is_never_too_long_for_its_record() -> None:
+    """Its middle is left out: what happened is said at the beginning or at the end."""
+    outcome = Outcome(
+        finished_at=at(3), error_type=ErrorType.ENVIRONMENT_ERROR, error_message="a" + "x" * 5_000_000 + "z"
+    )
+    message = after(new_run(), claim(), Finish(epoch=1, outcome=outcome)).attempts[0].error_message
+    assert message is not None
+    assert len(message) <= ERROR_CHARACTERS_MAX + 3
+    assert (message[0], message[-1]) == ("a", "z")
 
 
 def test_words_of_a_former_holder_change_nothing() -> None:

@@ -18,6 +18,8 @@ from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.retry import delay_s
 from fastflow_contracts.run import RESTART, Attempt, Ended, ErrorType, Fact, Pending, Run, Running, Verdict
 
+ERROR_CHARACTERS_MAX = 8_000
+"""Of an attempt's error in its record; the log has all of it."""
 RELEASES_MAX = 5
 """A run given back more often than this before its code ran is lost: something kills every runner it meets."""
 
@@ -220,7 +222,7 @@ def _attempt_ended(run: Run, state: Running, outcome: Outcome) -> tuple[Event, .
             finished_at=at,
             exit_code=outcome.exit_code,
             error_type=outcome.error_type,
-            error_message=outcome.error_message,
+            error_message=_cut(outcome.error_message),
             memory_bytes_peak=outcome.memory_bytes_peak,
             cpu_cores_peak=outcome.cpu_cores_peak,
             warnings=outcome.warnings,
@@ -240,6 +242,14 @@ def _attempt_ended(run: Run, state: Running, outcome: Outcome) -> tuple[Event, .
         return ended, Finished(verdict=Verdict.FAILED, at=at)
     not_before = at + timedelta(seconds=delay_s(run.order.retry_strategy, state.attempt))
     return ended, RetryScheduled(attempt=state.attempt + 1, not_before=not_before)
+
+
+def _cut(text: str | None) -> str | None:
+    """*text* without its middle where it is so long that a record might not hold it."""
+    if text is None or len(text) <= ERROR_CHARACTERS_MAX:
+        return text
+    half = ERROR_CHARACTERS_MAX // 2
+    return f"{text[:half]} … {text[-half:]}"
 
 
 def evolve(run: Run, event: Event) -> Run:
