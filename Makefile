@@ -13,7 +13,7 @@ DISTRIBUTIONS := libs/contracts services/syncer services/scheduler services/runn
 # The last suites start whole systems and kill them; what fails fast comes first.
 SUITES := tests/unit tests/wire tests/docker tests/e2e tests/chaos
 # Tests mostly wait, for containers, browsers, and deaths; a file stays with one worker, for what it shares.
-WORKERS ?= --numprocesses 3 --dist loadfile
+WORKERS ?= --numprocesses 4 --dist loadfile
 CHECKED := libs services cli tests bench docs
 
 .PHONY: help setup run test lint types fmt docs bench lock clean
