@@ -270,3 +270,18 @@ async def test_an_opening_that_was_cancelled_leaves_nothing_behind_after_removal
         await (await place.open()).close()
         shown = await docker.containers.list(all=True, filters=json.dumps({"name": [spec.name]}))
     assert [container["State"] for container in shown if container["State"] != "removing"] == []
+
+
+async def test_what_several_remove_at_once_is_gone_for_each_of_them(place: Place) -> None:
+    """The daemon refuses all but the first while that one is at it; "removed" is said when it is done."""
+    for _ in range(3):
+        channel = await place.open()
+        name = place.name(channel)
+
+        async def remove(name: str = name) -> list[str]:
+            await place.sandboxes.remove(name)
+            return [held.name for held in await place.sandboxes.held()]
+
+        for left in await asyncio.gather(*(remove() for _ in range(4))):
+            assert name not in left
+        await channel.close()

@@ -48,6 +48,7 @@ LABEL_TOKEN: Final = "fastflow.token"  # noqa: S105 - tells two sandboxes apart;
 CALL_TIMEOUT_S: Final = 60.0
 END_TIMEOUT_S: Final = 2.0
 NETWORK_PAUSE_S: Final = 0.1
+REMOVAL_PAUSE_S: Final = 0.1
 NETWORK_TRIES: Final = 5
 LAST_CALL_S: Final = 10.0
 _NO_ANSWER: Final = frozenset({0, 502, 503, 504, 900})
@@ -149,14 +150,17 @@ class DockerSandboxes:
         return DockerChannel(self._docker, held.name, held.name, token, stream)
 
     async def remove(self, name: str) -> None:
+        container = self._docker.containers.container(name)
         with suppress(Missing):
             async with _answers(name):
-                try:
-                    await self._docker.containers.container(name).delete(force=True, v=True)
-                except DockerError as error:
-                    # 409: another call removes it right now. It is as good as gone, and repeated if it is not.
-                    if error.status != 409:
-                        raise
+                while True:
+                    try:
+                        await container.delete(force=True, v=True)
+                        return
+                    except DockerError as error:
+                        if error.status != 409:  # another call removes it right now, and may fail
+                            raise
+                    await asyncio.sleep(REMOVAL_PAUSE_S)
 
     async def close(self) -> None:
         await self._docker.close()
