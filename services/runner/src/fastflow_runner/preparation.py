@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
 from typing import Final
 
 SAID_LINES_MAX: Final = 2000
@@ -86,8 +85,7 @@ class Preparation:
         """End it, if it is not over, and wait until nothing of it is left."""
         if not self._task.done():
             self._task.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await self._task
+            await asyncio.gather(self._task, return_exceptions=True)
 
 
 def _cut(text: str, characters_max: int) -> str:

@@ -9,7 +9,6 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Final
 
 from fastflow_runner.errors import RunnerError
@@ -145,8 +144,7 @@ async def _follow(session: Session, words: Words) -> Exited | Vanished:
         raise SessionError("The preparer's session ended without an end.")
     finally:
         beating.cancel()
-        with suppress(asyncio.CancelledError, SandboxError):
-            await beating
+        await asyncio.gather(beating, return_exceptions=True)  # unlike suppressing, this loses no cancellation of ours
 
 
 async def _beat(session: Session) -> None:

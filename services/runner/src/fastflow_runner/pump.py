@@ -78,8 +78,7 @@ class Pump:
                 self._storing.cancel()
             raise
         finally:  # another session may follow, and go on from what was stored
-            with suppress(asyncio.CancelledError):
-                await self._settle()
+            await self._settle()
 
     async def _drain(self, session: Session) -> Exited | Vanished:
         loop = asyncio.get_running_loop()
