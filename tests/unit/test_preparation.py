@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 import pytest
 
+from fastflow_runner import preparer
 from fastflow_runner.preparation import (
     LAST_CHARACTERS_MAX,
     LAST_LINES_MAX,
@@ -14,6 +16,7 @@ from fastflow_runner.preparation import (
     Preparation,
     Words,
 )
+from fastflow_runner.session import Session, Vanished
 
 
 async def test_a_flood_of_words_is_bounded_and_its_end_is_kept() -> None:
@@ -112,3 +115,27 @@ async def test_giving_up_ends_the_steps() -> None:
     assert preparation.is_needless
     await preparation.give_up()
     assert ended
+
+
+class _Over:
+    """A session that is over at once."""
+
+    def __aiter__(self) -> _Over:
+        return self
+
+    async def __anext__(self) -> Vanished:
+        return Vanished(exit_code=1, oom_killed=False)
+
+
+async def test_no_cancellation_is_lost_at_the_end_of_a_step() -> None:
+    """Whenever it comes before the step is over, it ends whoever waits for the step, who would go on for ever."""
+    for turns in range(10):
+        following = asyncio.create_task(preparer._follow(cast(Session, _Over()), Words()))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if following.done():
+            break
+        following.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await following
+    assert turns > 1
