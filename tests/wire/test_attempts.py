@@ -18,9 +18,9 @@ import fastflow_runner.app
 from fastflow_contracts import subjects
 from fastflow_contracts.ids import fresh_run_id
 from fastflow_contracts.lease import Lease
-from fastflow_contracts.machine import Cancel, Claim, Expire
+from fastflow_contracts.machine import Cancel, Claim, Expire, Prepare
 from fastflow_contracts.messages import HINT, Hint
-from fastflow_contracts.run import ErrorType, Pending, Run, RunInput, Status
+from fastflow_contracts.run import Ended, ErrorType, Pending, Run, RunInput, Status
 from fastflow_contracts.runs import RunStore
 from fastflow_contracts.service import now
 from fastflow_contracts.wire import Put, Unavailable, _Unanswered, connect
@@ -77,6 +77,11 @@ class Bench(NamedTuple):
         attempt = await Attempt.claim(self.tools, hint_of(run), is_fresh=False)
         assert attempt is not None
         return attempt
+
+    async def held(self, run: Run, *, prepared: bool = True) -> Run:
+        """Its first attempt, held by nobody here."""
+        held = (await self.runs.change(run.ref, Claim(attempt=1, runner="one"))).run
+        return (await self.runs.change(run.ref, Prepare(epoch=held.epoch))).run if prepared else held
 
     async def hint(self, run: Run) -> None:
         await self.tools.bus.publish(subjects.work("script"), HINT.encode(hint_of(run)))
@@ -147,7 +152,43 @@ async def test_a_claim_is_carried_out_that_was_stored_without_an_answer_and_then
 
     monkeypatch.setattr(bench.tools.bus, "_commit_once", deaf)
     await (await bench.claim(run)).carry_out()
-    assert (await bench.record(run)).is_over
+    assert (await bench.record(run)).status is Status.INTERRUPTED
+    assert bench.jobs == []
+
+
+async def test_what_is_cancelled_before_its_sandbox_stands_does_not_begin(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even a moment of its code would be too much."""
+    opened = bench.tools.sandboxes.open
+
+    async def late(spec: SandboxSpec) -> Channel:
+        channel = await opened(spec)
+        await bench.runs.change(run.ref, Cancel(reason="enough"))
+        return channel
+
+    monkeypatch.setattr(bench.tools.sandboxes, "open", late)
+    run = await bench.pending()
+    await (await bench.claim(run)).carry_out()
+    ended = await bench.record(run)
+    assert isinstance(ended.state, Ended)
+    assert (ended.status, ended.state.reason) == (Status.INTERRUPTED, "enough")
+    assert bench.jobs == []
+    assert not await bench.tools.sandboxes.held()
+
+
+async def test_what_is_cancelled_while_nobody_held_it_is_not_given_its_job(bench: Bench) -> None:
+    """Its sandbox stands, its runner died before it handed the job over, and the cancel came before the next one."""
+    run = await bench.pending()
+    held = await bench.held(run)
+    await bench.tools.sandboxes.open(bench.tools.spec(held))
+    (sandbox,) = await bench.tools.sandboxes.held()
+    await bench.runs.change(run.ref, Cancel())
+    adopted = await Attempt.adopt(bench.tools, held, sandbox)
+    assert adopted is not None
+    await adopted.carry_out()
+    assert (await bench.record(run)).status is Status.INTERRUPTED
+    assert bench.jobs == []
 
 
 async def test_an_input_is_asked_for_until_the_bus_answers(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +254,7 @@ async def test_after_trouble_with_the_bus_what_is_ours_and_nobody_carries_out_go
     monkeypatch.setattr(bench.tools.beacon, "lease", Lease(lease_s=0.2))
     unbegun, begun, claiming, held = [await bench.pending() for _ in range(4)]
     for run in (unbegun, begun, claiming, held):
-        await bench.runs.change(run.ref, Claim(attempt=1, runner="one", prepared=run is begun))
+        await bench.held(run, prepared=run is begun)
     runner = Runner(bench.tools, 1)
     async with at_work(runner.keep_order()):
         await asyncio.sleep(1)
@@ -232,7 +273,7 @@ async def test_after_trouble_with_the_bus_what_is_ours_and_nobody_carries_out_go
 async def test_who_has_been_replaced_touches_nothing_that_bears_its_name(bench: Bench) -> None:
     """Another process has the id, and with it what the records say is that runner's."""
     run = await bench.pending()
-    await bench.runs.change(run.ref, Claim(attempt=1, runner="one", prepared=True))
+    await bench.held(run)
     await Beacon(bench.tools.bus, a_presence("one"), Lease(), look=lambda shown: shown).announce()
     with pytest.raises(Replaced):
         await Runner(bench.tools, 1).recover()
@@ -275,7 +316,7 @@ async def test_an_adopted_sandbox_is_attached_to_when_the_daemon_answers(
     monkeypatch.setattr("fastflow_runner.attempt.AGAIN_S", 0.01)
     sandboxes = bench.tools.sandboxes
     run = await bench.pending()
-    held = (await bench.runs.change(run.ref, Claim(attempt=1, runner="one", prepared=True))).run
+    held = await bench.held(run)
     await sandboxes.open(bench.tools.spec(held))
     (sandbox,) = await sandboxes.held()
     attach, tries = sandboxes.attach, iter(range(2))

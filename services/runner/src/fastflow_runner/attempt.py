@@ -57,6 +57,10 @@ class NotOurs(Exception):
     """The run has another holder, or none: leave its sandbox alone."""
 
 
+class Stopped(Exception):
+    """It is to be stopped, and none of its code has run."""
+
+
 class Attempt:
     """One attempt that this runner holds. Made by ``claim`` or ``adopt``; then call ``carry_out`` once."""
 
@@ -148,6 +152,11 @@ class Attempt:
         finally:
             await _end(watching, working)
 
+    def _hear(self) -> None:
+        """The record may say already that it is to be stopped."""
+        if self._state.cancel_requested_at is not None:
+            self._cancel()
+
     def _cancel(self) -> None:
         if self._intent == Intent():
             self._intent = Intent(cancelled=True)
@@ -164,6 +173,8 @@ class Attempt:
         except EnvironmentFailed as error:
             said = "the environment could not be prepared"  # uv's own words stand above it
             result = await self._give_up(ErrorType.ENVIRONMENT_ERROR, str(error), said=said)
+        except Stopped:
+            result = await self._stopped_early()
         except SecretError as error:
             result = await self._give_up(ErrorType.SECRET_ERROR, str(error))
         self._reporting = True
@@ -172,6 +183,7 @@ class Attempt:
 
     async def _steps(self) -> Outcome:
         tools, run = self._tools, self._run
+        self._hear()
         # Only a former holder can have written into this attempt's log; whatever is said goes on after its last word.
         last = await self._resume() if run.epoch > 1 else None
         self._pump = self._new_pump(last)
@@ -205,10 +217,7 @@ class Attempt:
     async def _begin(self, code: Code, ready: tuple[Prepared, ...] | None) -> Outcome:
         """From nothing; anew, if the environment was taken away before the sandbox could hold it."""
         for _ in range(BEGINNINGS_MAX):
-            prepared = ready or await self._prepare(code)
-            if prepared is None:
-                return await self._stopped_early()
-            end = await self._begin_once(code, prepared)
+            end = await self._begin_once(code, ready or await self._prepare(code))
             if not _found_no_environment(end):
                 break
             ready = None
@@ -217,9 +226,11 @@ class Attempt:
         return await self._conclude(end)
 
     async def _begin_once(self, code: Code, prepared: tuple[Prepared, ...]) -> Exited | Vanished:
+        await self._stop_here()
         channel = await self._open()
         try:
             await self._change(Prepare(epoch=self._state.epoch))
+            await self._stop_here()
             session = await Session.start(channel, self._job(prepared), code.bundle)
         except BaseException:
             await channel.close()
@@ -237,28 +248,35 @@ class Attempt:
         channel, session = attached
         prepared = code.ready
         if self._sandbox.running and _wants_job(session):
-            prepared = prepared or await self._prepare(code)
-            if prepared is None:
+            try:
+                prepared = prepared or await self._prepare(code)
+                await self._stop_here()
+                await session.hand_over(self._job(prepared), code.bundle)
+            except BaseException:
                 await channel.close()
-                return await self._stopped_early()
-            await session.hand_over(self._job(prepared), code.bundle)
+                raise
         end = await self._follow(channel, session, code, prepared)
         return await (self._begin(code, None) if _found_no_environment(end) else self._conclude(end))
 
-    async def _prepare(self, code: Code) -> tuple[Prepared, ...] | None:
-        """Make the environments. None: the run is to be stopped first."""
+    async def _prepare(self, code: Code) -> tuple[Prepared, ...]:
+        """Make the environments, unless the run is to be stopped first."""
         preparing = asyncio.create_task(self._prepare_each(code), name=f"prepare-{self._run.id}")
         stopping = asyncio.create_task(self._stop.wait(), name=f"stop-{self._run.id}")
         try:
             await asyncio.wait({preparing, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not self._stop.is_set():
-                return await preparing
         finally:
             await _end(preparing, stopping)
+        await self._stop_here()
+        return preparing.result()
+
+    async def _stop_here(self) -> None:
+        """Go no further if it is to be stopped, while none of its code has run. Raises ``Stopped``, ``NotOurs``."""
+        if not self._stop.is_set():
+            return
         if self._intent.abandoned is not None and self._state.prepared_at is None:
             await self._change(Release(epoch=self._state.epoch, reason=self._intent.abandoned))
             raise NotOurs(f"given back: {self._intent.abandoned}")
-        return None
+        raise Stopped
 
     async def _prepare_each(self, code: Code) -> tuple[Prepared, ...]:
         """One after the other, so that their words do not mix. Raises ``EnvironmentFailed``, ``Unreachable``."""
@@ -414,6 +432,7 @@ class Attempt:
                 raise NotOurs(f"runner {state.runner} holds it now")
             if isinstance(state, Running):
                 self._state = state
+                self._hear()
             elif isinstance(command, Prepare):  # it was taken away meanwhile, and may be anybody's soon
                 raise NotOurs(f"it is {changed.run.status} now")
             else:
