@@ -14,7 +14,7 @@ import fastflow_scheduler.app
 import fastflow_scheduler.settings
 from fastflow_contracts import messages, subjects
 from fastflow_contracts.logs import CHUNK, STREAMS, Chunk, LogStream, Piece
-from fastflow_contracts.machine import Claim, Finish, Outcome
+from fastflow_contracts.machine import Claim, Finish, Outcome, Prepare
 from fastflow_contracts.messages import Sample
 from fastflow_contracts.run import ErrorType, Run, Running
 from fastflow_contracts.runs import RunStore
@@ -92,8 +92,8 @@ class Hands:
 
     async def claim(self, ref: RunRef, *, attempt: int = 1) -> Run:
         """Hold the run, with its environment ready."""
-        changed = await self._store.change(ref, Claim(attempt=attempt, runner="hands", prepared=True))
-        return changed.run
+        claimed = (await self._store.change(ref, Claim(attempt=attempt, runner="hands"))).run
+        return (await self._store.change(ref, Prepare(epoch=claimed.epoch))).run
 
     async def say(self, ref: RunRef, *lines: str, stream: LogStream = "stdout", attempt: int = 1) -> None:
         """Publish lines of the log."""

@@ -14,7 +14,7 @@ import fastflow_scheduler.app
 import fastflow_scheduler.settings
 from fastflow_contracts import subjects
 from fastflow_contracts.logs import CHUNK, STREAMS, Chunk, Piece
-from fastflow_contracts.machine import Claim, Finish, Outcome
+from fastflow_contracts.machine import Claim, Finish, Outcome, Prepare
 from fastflow_contracts.run import ErrorType, Run, Running
 from fastflow_contracts.runs import RunStore
 from fastflow_contracts.service import now
@@ -117,7 +117,8 @@ async def store(bus: Bus, run: Run) -> Run:
 async def claim(bus: Bus, run: Run, *, prepared: bool = True) -> Run:
     """Take the run, as a runner would."""
     attempt = len(run.attempts) + 1
-    return (await RunStore(bus).change(run.ref, Claim(attempt=attempt, runner="r1", prepared=prepared))).run
+    claimed = (await RunStore(bus).change(run.ref, Claim(attempt=attempt, runner="r1"))).run
+    return (await RunStore(bus).change(run.ref, Prepare(epoch=claimed.epoch))).run if prepared else claimed
 
 
 async def finish(bus: Bus, run: Run, *, log_sequence: int = 0, exit_code: int = 0, stopped: bool = False) -> Run:

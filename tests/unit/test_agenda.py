@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from fastflow_contracts.lease import Lease
-from fastflow_contracts.machine import Claim, Finish, Outcome, Release, decide, fold
+from fastflow_contracts.machine import Claim, Finish, Outcome, Prepare, Release, decide, fold
 from fastflow_contracts.pipeline import FixedDelay
 from fastflow_contracts.run import ErrorType, Pending, Run
 from fastflow_scheduler.agenda import REHINT_S, RENEW_AFTER, Agenda, ExpireRun, HintRun, RenewRun
@@ -21,7 +21,8 @@ def agenda(*, room: bool = True) -> Agenda:
 
 
 def claimed(run: Run, *, seconds: float = 1, prepared: bool = True) -> Run:
-    return fold(run, decide(run, Claim(attempt=1, runner="r1", prepared=prepared), now=at(seconds)))
+    run = fold(run, decide(run, Claim(attempt=1, runner="r1"), now=at(seconds)))
+    return fold(run, decide(run, Prepare(epoch=run.epoch), now=at(seconds))) if prepared else run
 
 
 def failed(run: Run, *, seconds: float) -> Run:

@@ -54,7 +54,7 @@ def test_the_phases_of_a_run_follow_each_other() -> None:
 
 def test_a_cancelled_run_has_no_error_but_a_reason() -> None:
     """Who stopped it is told; how its script took the signal is the attempt's matter."""
-    run = changed(a_run(), 1, Claim(attempt=1, runner="r", prepared=True))
+    run = changed(a_run(), 1, Claim(attempt=1, runner="r"))
     run = changed(run, 2, Cancel(reason="enough"))
     stopped = Outcome(finished_at=at(3), exit_code=1, error_type=ErrorType.SCRIPT_ERROR, error_message="Traceback")
     run = shown(changed(run, 3, Finish(epoch=1, outcome=stopped)))
@@ -82,7 +82,7 @@ def test_a_run_under_way_runs_since_its_environment_stood_ready() -> None:
 
 def test_attempts_are_listed_newest_first_with_their_reasons() -> None:
     """Also the one that is awaited."""
-    run = changed(a_run(retry_attempts=1), 1, Claim(attempt=1, runner="r", prepared=True))
+    run = changed(a_run(retry_attempts=1), 1, Claim(attempt=1, runner="r"))
     failed = Outcome(
         started_at=at(1), finished_at=at(2), exit_code=1, error_type=ErrorType.OOM, error_message="killed at 8 MiB"
     )

@@ -57,8 +57,8 @@ def after(run: Run, *commands: Command, seconds: float = 1) -> Run:
     return run
 
 
-def claim(attempt: int = 1, *, prepared: bool = True, runner: str = "r1") -> Claim:
-    return Claim(attempt=attempt, runner=runner, prepared=prepared)
+def claim(attempt: int = 1, *, runner: str = "r1") -> Claim:
+    return Claim(attempt=attempt, runner=runner)
 
 
 def success(epoch: int = 1) -> Finish:
@@ -181,7 +181,7 @@ def test_words_of_a_former_holder_change_nothing() -> None:
 
 def test_a_run_given_back_before_its_code_ran_uses_up_no_attempt() -> None:
     """Another runner takes the same attempt."""
-    run = after(new_run(), claim(prepared=False), Release(epoch=1, reason="stopping"))
+    run = after(new_run(), claim(), Release(epoch=1, reason="stopping"))
     assert isinstance(run.state, Pending)
     assert run.state.attempt == 1
     assert run.attempts == ()
@@ -189,7 +189,7 @@ def test_a_run_given_back_before_its_code_ran_uses_up_no_attempt() -> None:
 
 def test_a_run_whose_code_may_have_run_cannot_be_given_back() -> None:
     """It could run twice."""
-    run = after(new_run(), claim(prepared=False), Prepare(epoch=1))
+    run = after(new_run(), claim(), Prepare(epoch=1))
     with pytest.raises(Refused):
         decide(run, Release(epoch=1, reason="stopping"), now=at(5))
 
@@ -198,7 +198,7 @@ def test_a_run_that_no_runner_can_hold_is_lost_in_the_end() -> None:
     """Giving back is bounded."""
     run = new_run()
     for number in range(RELEASES_MAX + 1):
-        run = fold(run, decide(run, claim(prepared=False), now=at(number)))
+        run = fold(run, decide(run, claim(), now=at(number)))
         run = fold(run, decide(run, Release(epoch=number + 1, reason="crashed"), now=at(number)))
     assert run.status is Status.FAILED
     assert run.attempts[-1].error_type is ErrorType.LOST
@@ -206,10 +206,10 @@ def test_a_run_that_no_runner_can_hold_is_lost_in_the_end() -> None:
 
 def test_a_lost_runner_costs_one_attempt_if_code_may_have_run() -> None:
     """Before that it costs none."""
-    lost = after(new_run(retry_attempts=1), claim(), Expire(epoch=1, reason="silent"))
+    lost = after(new_run(retry_attempts=1), claim(), Prepare(epoch=1), Expire(epoch=1, reason="silent"))
     assert isinstance(lost.state, Pending)
     assert (lost.state.attempt, lost.attempts[0].error_type) == (2, ErrorType.LOST)
-    early = after(new_run(), claim(prepared=False), Expire(epoch=1, reason="silent"))
+    early = after(new_run(), claim(), Expire(epoch=1, reason="silent"))
     assert isinstance(early.state, Pending)
     assert early.state.attempt == 1
 
@@ -245,7 +245,7 @@ outcomes = st.builds(
 )
 commands = st.lists(
     st.one_of(
-        st.builds(Claim, attempt=st.integers(1, 4), runner=st.sampled_from(["r1", "r2"]), prepared=st.booleans()),
+        st.builds(Claim, attempt=st.integers(1, 4), runner=st.sampled_from(["r1", "r2"])),
         st.builds(Prepare, epoch=epochs),
         st.builds(Adopt, runner=st.sampled_from(["r1", "r2"]), epoch=epochs),
         st.builds(Release, epoch=epochs, reason=st.just("r")),

@@ -48,7 +48,7 @@ async def fast(bus_url: str, bus: Bus) -> AsyncIterator[System]:
 async def finish(fast: System, run: Run, *, well: bool = True) -> Run:
     """Play the runner: claim the run and end it."""
     store = RunStore(fast.bus)
-    held = (await store.change(run.ref, Claim(attempt=1, runner="r", prepared=True))).run
+    held = (await store.change(run.ref, Claim(attempt=1, runner="r"))).run
     outcome = Outcome(
         finished_at=now(), exit_code=0 if well else 1, error_type=None if well else ErrorType.SCRIPT_ERROR
     )
@@ -167,7 +167,7 @@ async def test_a_regular_restart_stops_what_runs_and_starts_it_anew_once(fast: S
     """Called by several schedulers, late and again: one stop, one new run, never two at once."""
     await publish_pipeline(fast.bus, "d", CODE, restart_cooldown=0.0)
     run = await started(fast, "d")
-    held = (await RunStore(fast.bus).change(run.ref, Claim(attempt=1, runner="r", prepared=True))).run
+    held = (await RunStore(fast.bus).change(run.ref, Claim(attempt=1, runner="r"))).run
     slot = now()
     store = RunStore(fast.bus)
     restarter = Restarter(fast.bus, store, Starter(fast.bus, store, Defaults()))
@@ -186,7 +186,7 @@ async def test_a_daemon_that_ends_well_in_the_moment_of_its_regular_restart_is_s
     await publish_pipeline(fast.bus, "d", CODE, restart_cooldown=0.0)
     run = await started(fast, "d")
     store = RunStore(fast.bus)
-    held = (await store.change(run.ref, Claim(attempt=1, runner="r", prepared=True))).run
+    held = (await store.change(run.ref, Claim(attempt=1, runner="r"))).run
     await Restarter(fast.bus, store, Starter(fast.bus, store, Defaults())).restart(PipelineName("d"), now())
     well = Finish(epoch=held.epoch, outcome=Outcome(finished_at=now(), exit_code=0))
     ended = (await store.change(run.ref, well)).run
@@ -211,7 +211,7 @@ async def test_a_restart_that_waits_for_its_cooldown_is_left_to_come(fast: Syste
     await publish_pipeline(fast.bus, "d", CODE, restart_interval=30, restart_cooldown=60.0)
     run = await started(fast, "d")
     store = RunStore(fast.bus)
-    held = (await store.change(run.ref, Claim(attempt=1, runner="r", prepared=True))).run
+    held = (await store.change(run.ref, Claim(attempt=1, runner="r"))).run
     restarter = Restarter(fast.bus, store, Starter(fast.bus, store, Defaults()))
     await restarter.restart(PipelineName("d"), now())
     stopped = Finish(epoch=held.epoch, outcome=Outcome(finished_at=now(), exit_code=143, stopped=True))

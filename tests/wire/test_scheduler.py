@@ -249,7 +249,7 @@ async def test_a_pending_run_is_cancelled_by_a_command(bus: Bus, scheduler: None
 async def test_cancelling_a_running_run_marks_it_for_its_runner(bus: Bus, scheduler: None) -> None:
     """The record says that it is to be stopped."""
     run = await run_of(bus, await trigger(bus, b""))
-    await RunStore(bus).change(run.ref, Claim(attempt=1, runner="r", prepared=True))
+    await RunStore(bus).change(run.ref, Claim(attempt=1, runner="r"))
 
     def is_marked(record: Run) -> bool:
         return isinstance(record.state, Running) and record.state.cancel_requested_at is not None

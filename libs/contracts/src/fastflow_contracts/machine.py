@@ -42,11 +42,10 @@ class Outcome(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Claim(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="claim"):
-    """A runner takes the run. ``prepared``: its environment stands ready, so user code may run from now on."""
+    """A runner takes the run."""
 
     attempt: int
     runner: str
-    prepared: bool = False
 
 
 class Prepare(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="prepare"):
@@ -97,7 +96,6 @@ class Claimed(Fact, frozen=True, kw_only=True, tag="run.claimed"):
     at: datetime
     runner: str
     epoch: int
-    prepared: bool
 
 
 class Prepared(Fact, frozen=True, kw_only=True, tag="run.prepared"):
@@ -158,7 +156,7 @@ def decide(run: Run, command: Command, *, now: datetime) -> tuple[Event, ...]:
                 return ()  # an older hint
             if now < state.not_before:
                 raise NotYet(state.not_before)
-            return (Claimed(at=now, runner=command.runner, epoch=run.epoch + 1, prepared=command.prepared),)
+            return (Claimed(at=now, runner=command.runner, epoch=run.epoch + 1),)
         case Pending(), Cancel():
             return (Finished(verdict=Verdict.INTERRUPTED, at=now, reason=command.reason),)
         case Pending(), Prepare() | Adopt() | Release() | Finish() | Expire():
@@ -262,7 +260,6 @@ def evolve(run: Run, event: Event) -> Run:
                 runner=event.runner,
                 epoch=event.epoch,
                 claimed_at=event.at,
-                prepared_at=event.at if event.prepared else None,
             )
             return replace(run, state=state, epoch=event.epoch)
         case Prepared():
