@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from contextlib import aclosing
 from typing import NamedTuple
 
 from fastflow_contracts import messages, streams, subjects
 from fastflow_contracts.logs import CHUNK, Chunk
-from fastflow_contracts.pull import Message, feed
 from fastflow_contracts.run import Run
 from fastflow_contracts.subjects import RunRef
-from fastflow_contracts.wire import Bus
 from tests.chaos.world import Container, World
+from tests.support.system import stored
 
 
 class Written(NamedTuple):
@@ -35,23 +33,13 @@ async def gather(world: World) -> Evidence:
     """Look at all of it. Nothing may be under way any more."""
     revisions: dict[RunRef, list[Run]] = defaultdict(list)
     bucket = f"$KV.{subjects.RUNS}."
-    for message in await _stored(world.bus, streams.bucket_stream(subjects.RUNS), bucket + subjects.RUN_KEYS):
+    for message in await stored(world.bus, streams.bucket_stream(subjects.RUNS), bucket + subjects.RUN_KEYS):
         revisions[subjects.parse_run_key(message.subject.removeprefix(bucket))].append(
             messages.RUN.decode(message.data)
         )
     logs: dict[tuple[RunRef, int], list[Written]] = {}
     for ref, runs in revisions.items():
         for number in range(1, len(runs[-1].attempts) + 1):
-            found = await _stored(world.bus, streams.LOGS, subjects.log(ref, number))
+            found = await stored(world.bus, streams.LOGS, subjects.log(ref, number))
             logs[ref, number] = [Written(message.sequence, CHUNK.decode(message.data)) for message in found]
     return Evidence(revisions, logs, await world.containers())
-
-
-async def _stored(bus: Bus, stream: str, subject: str) -> list[Message]:
-    found: list[Message] = []
-    async with aclosing(feed(bus, stream, subject, after=0)) as batches:
-        async for batch in batches:
-            found += batch.messages
-            if batch.caught_up:
-                break
-    return found

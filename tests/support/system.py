@@ -20,7 +20,7 @@ from fastflow_contracts.ids import run_id_for_key
 from fastflow_contracts.logs import CHUNK, LogLine, LogReader
 from fastflow_contracts.messages import TRIGGER_TYPE, Trigger
 from fastflow_contracts.names import check_name
-from fastflow_contracts.pull import feed
+from fastflow_contracts.pull import Message, feed
 from fastflow_contracts.run import Run
 from fastflow_contracts.subjects import RunRef
 from fastflow_contracts.wire import Bus, connect
@@ -97,6 +97,17 @@ class System:
     async def text(self, run: Run, stream: str = "stdout") -> str:
         """What the script wrote on one stream, joined."""
         return "\n".join(line.text for line in await self.lines(run) if line.stream == stream)
+
+
+async def stored(bus: Bus, stream: str, subject: str) -> list[Message]:
+    """Everything that *stream* holds under *subject* now."""
+    found: list[Message] = []
+    async with aclosing(feed(bus, stream, subject, after=0)) as batches:
+        async for batch in batches:
+            found += batch.messages
+            if batch.caught_up:
+                break
+    return found
 
 
 @asynccontextmanager

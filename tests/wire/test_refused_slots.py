@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -14,7 +13,6 @@ from fastflow_contracts.ids import run_id_for_slot
 from fastflow_contracts.manifest import Problem
 from fastflow_contracts.messages import PipelineRecord, Skip
 from fastflow_contracts.pipeline import ScheduleEntry
-from fastflow_contracts.pull import feed
 from fastflow_contracts.runs import NoSuchRun, RunStore
 from fastflow_contracts.subjects import JobRef
 from fastflow_contracts.wire import Bus
@@ -24,6 +22,7 @@ from fastflow_scheduler.restarter import Restarter
 from fastflow_scheduler.starter import Starter
 from fastflow_scheduler.timetable import Action, Fire, Timetable
 from tests.support.records import T0, a_bundle, a_run, publish_pipeline
+from tests.support.system import stored
 
 CODE = a_bundle(main_py="1")
 SLOT = T0 + timedelta(seconds=5)
@@ -65,10 +64,7 @@ async def put(bus: Bus, record: PipelineRecord) -> None:
 
 
 async def skips(bus: Bus) -> list[Skip]:
-    async with aclosing(feed(bus, streams.NOTICES, "ff.skipped.>", after=0)) as kept:
-        async for batch in kept:
-            return [messages.SKIP.decode(message.data) for message in batch.messages]
-    raise AssertionError("a feed has no end")
+    return [messages.SKIP.decode(kept.data) for kept in await stored(bus, streams.NOTICES, "ff.skipped.>")]
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from fastflow_contracts.wire import Bus, connect
 from fastflow_scheduler.app import serve
 from fastflow_scheduler.settings import Settings
 from tests.support.records import T0, a_bundle, publish_pipeline
+from tests.support.system import stored
 
 DEMO = PipelineName("demo")
 
@@ -51,7 +52,7 @@ async def trigger(bus: Bus, payload: bytes, *, pipeline: str = "demo", **headers
     answers = await bus.client.subscribe(inbox)
     wanted = {REPLY_HEADER: inbox} | {name.replace("_", "-"): value for name, value in headers.items()}
     await bus.publish(f"ff.trigger.{pipeline}", payload, headers=wanted)
-    return DECISION.decode((await answers.next_msg(timeout=5)).data)
+    return DECISION.decode((await answers.next_msg(timeout=30)).data)
 
 
 async def run_of(bus: Bus, decision: Started | Declined) -> Run:
@@ -60,10 +61,7 @@ async def run_of(bus: Bus, decision: Started | Declined) -> Run:
 
 
 async def notices(bus: Bus, subject: str) -> list[messages.Skip]:
-    async with aclosing(feed(bus, streams.NOTICES, subject, after=0)) as kept:
-        async for batch in kept:
-            return [messages.SKIP.decode(m.data) for m in batch.messages]
-    raise AssertionError
+    return [messages.SKIP.decode(kept.data) for kept in await stored(bus, streams.NOTICES, subject)]
 
 
 async def test_an_empty_message_starts_a_run_and_hints_it(bus: Bus, scheduler: None) -> None:
