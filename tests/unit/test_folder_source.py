@@ -160,7 +160,7 @@ class Watched:
 
     async def settled(self) -> None:
         """Until the first look, and the one that follows once the watch stands."""
-        async with asyncio.timeout(5), self._look:
+        async with asyncio.timeout(30), self._look:
             await self._look.wait_for(lambda: self.looks >= 2)
 
     async def sees(self, name: str, content: bytes | None) -> None:

@@ -259,7 +259,7 @@ async def test_a_waiting_run_names_the_limit_that_the_runners_hold(bus: Bus) -> 
         shown = (await client.get(f"/api/runs/{waiting.id}")).json
         assert shown["waiting_on"] == "the limit on all runs: 1 of 1 are running (MAX_CONCURRENT_RUNS)"
         await finish(bus, running)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while shown["waiting_on"] != "a runner to take it":
                 shown = (await client.get(f"/api/runs/{waiting.id}")).json
 

@@ -292,7 +292,9 @@ async def test_a_durable_consumer_cannot_be_changed_by_who_may_read_its_stream(v
     stream, subject = streams.bucket_stream(subjects.RUNS), f"$KV.{subjects.RUNS}.{subjects.RUN_KEYS}"
     body = {"stream_name": stream, "config": {"name": "scheduler", "ack_policy": "none", "filter_subject": subject}}
     client = voices[User.GATEWAY].bus.client
-    answer = await client.request(f"$JS.API.CONSUMER.CREATE.{stream}.mine.{subject}", json.dumps(body).encode())
+    answer = await client.request(
+        f"$JS.API.CONSUMER.CREATE.{stream}.mine.{subject}", json.dumps(body).encode(), timeout=30
+    )
     assert json.loads(answer.data)["name"] == "mine"
     request = f"$JS.API.CONSUMER.CREATE.{stream}.scheduler.{subject}"
     with pytest.raises(nats.errors.TimeoutError):
@@ -307,14 +309,14 @@ async def test_who_only_follows_runs_does_not_read_their_inputs(
     """The filter in the subject is the one that counts, too."""
     request = f"$JS.API.CONSUMER.CREATE.KV_ff_runs.mine.$KV.ff_runs.{subjects.RUN_KEYS}"
     body = {"stream_name": "KV_ff_runs", "config": {"name": "mine", "ack_policy": "none", **filtered}}
-    answer = await voices[User.SYNCER].bus.client.request(request, json.dumps(body).encode())
+    answer = await voices[User.SYNCER].bus.client.request(request, json.dumps(body).encode(), timeout=30)
     assert "filter" in json.loads(answer.data)["error"]["description"]
 
 
 async def test_any_client_from_outside_starts_a_run_and_hears_of_it(voices: dict[User, Voice]) -> None:
     """With a password and nothing of ours; its publish is acknowledged on the inbox that every client has."""
     client = voices[User.OUTSIDE].bus.client
-    ack = await client.jetstream().publish("ff.trigger.demo", b"")
+    ack = await client.jetstream(timeout=30).publish("ff.trigger.demo", b"")
     assert (ack.stream, ack.seq) == (streams.TRIGGERS, 1)
 
 

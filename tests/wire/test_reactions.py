@@ -63,7 +63,7 @@ async def started(fast: System, name: str, **trigger: object) -> Run:
 async def child(fast: System, parent: Run, pipeline: str, edge: str) -> Run:
     """The run that follows from *parent* over *edge*, once it is there."""
     ref = subjects.RunRef(check_name(pipeline), run_id_for_child(parent.id, edge))
-    return await fast.until(ref, lambda run: True, within_s=5)
+    return await fast.until(ref, lambda run: True)
 
 
 async def runs_of(fast: System, name: str) -> list[Run]:
@@ -81,7 +81,7 @@ async def runs_of(fast: System, name: str) -> list[Run]:
 async def skips(fast: System, count: int) -> list[messages.Skip]:
     """The first *count* skipped entries."""
     found: list[messages.Skip] = []
-    async with asyncio.timeout(5), aclosing(feed(fast.bus, streams.NOTICES, "ff.skipped.>", after=0)) as kept:
+    async with asyncio.timeout(30), aclosing(feed(fast.bus, streams.NOTICES, "ff.skipped.>", after=0)) as kept:
         async for batch in kept:
             found += [messages.SKIP.decode(message.data) for message in batch.messages]
             if len(found) >= count:
