@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 
@@ -38,6 +39,13 @@ def test_hard_limits_are_those_of_the_container(
     assert run["status"] == "SUCCESS"
     assert there.text(run).split() == [str(cpu_us), str(memory_bytes)]
     assert (run["limits"]["cpu_cores"], run["limits"]["memory_bytes"]) == (cpu_us / 100_000, memory_bytes)
+
+
+def test_more_cores_than_there_are_is_no_limit(there: Rules) -> None:
+    """The same pipeline runs on small hosts and on large ones."""
+    run = there.done("capped", run_config_id="all")
+    assert run["status"] == "SUCCESS", run
+    assert int(there.text(run).split()[0]) == (os.cpu_count() or 0) * 100_000
 
 
 def test_more_memory_than_that_ends_the_script_and_says_so(there: Rules) -> None:

@@ -33,6 +33,8 @@ from fastflow_runner.store import Place, docker_place, passed_on, process_place
 log = logging.getLogger(__name__)
 
 DOCKER_ANSWER_S = 5.0
+CORES_MIN = 0.01
+"""The least that Docker takes as a limit."""
 
 
 class NoSandbox(RunnerError):
@@ -51,6 +53,8 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True):
     cell_runner: str
     """Path of ``cells`` inside a sandbox."""
     installation: str
+    cores: int | None = None
+    """How many the daemon has, which takes no limit above that. None: any limit is taken."""
     pool: Pool | None = None
     """Part of ``sandboxes``, to be kept filled."""
     former_images: FormerImages | None = None
@@ -68,7 +72,7 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True):
             self.blank,
             name=self.name(AttemptId(run.id, run.state.attempt)),
             memory_bytes=limits.memory_bytes,
-            cpu_cores=limits.cpu_cores,
+            cpu_cores=_cores(limits.cpu_cores, self.cores),
         )
 
 
@@ -155,8 +159,14 @@ async def _docker(
         blank=blank,
         cell_runner=place.cell_runner,
         installation=installation,
+        cores=int(info["NCPU"]),
         former_images=None if settings.worker_image else FormerImages(docker, installation=installation, current=image),
     )
+
+
+def _cores(limit: float | None, most: int | None) -> float | None:
+    """*limit* as a daemon takes it: more than it has limits nothing, and nearly none is not to be had."""
+    return limit if limit is None or most is None else min(max(limit, CORES_MIN), most)
 
 
 def _process(settings: Settings, runner: str, environ: Mapping[str, str], installation: str) -> Adapter:
