@@ -11,14 +11,16 @@ from uuid import uuid4
 
 import pytest
 from aiodocker import Docker
+from msgspec.structs import replace
 
 from fastflow_contracts.ids import fresh_run_id
 from fastflow_runner import supervisor
+from fastflow_runner.adapter import CORES_MIN
 from fastflow_runner.demand import Limits
 from fastflow_runner.image import ensure_worker_image
 from fastflow_runner.naming import LABEL_KEEPER, AttemptId, attempt_name
 from fastflow_runner.pool import Pool
-from fastflow_runner.sandbox import AlreadyExists, Channel, Held, SandboxSpec
+from fastflow_runner.sandbox import AlreadyExists, Channel, Held, SandboxError, SandboxSpec
 from fastflow_runner.sandbox.docker import DockerChannel, DockerSandboxes
 from tests.sandbox_contract import Place, SandboxContract, listen
 
@@ -194,6 +196,30 @@ async def test_a_warm_sandbox_that_died_is_replaced_by_a_cold_one(place: Place, 
     channel = await warm.pool.open(spec)
     assert [held.name for held in await place.sandboxes.held()] == [spec.name]
     assert (await place.run("print('up')", channel=channel)).stdout == b"up\n"
+
+
+async def test_what_the_daemon_refuses_keeps_nothing_else_from_being_warm(image: str) -> None:
+    """Runs with a limit that cannot be had fail, each for itself; what the others want is made anew."""
+    async with a_pool(image, scope=f"test-{uuid4()}") as pool:
+        for _ in range(3):
+            await pool.fill()
+            with pytest.raises(SandboxError, match="Minimum"):
+                await pool.open(SandboxSpec(name=f"ff-test-{uuid4()}", image=image, memory_bytes=1))
+        await pool.fill()
+        assert set(pool.waiting) == {Limits()}
+
+
+async def test_the_least_share_of_a_processor_is_one_that_the_daemon_takes(image: str) -> None:
+    """Less is refused."""
+    spec = SandboxSpec(name=f"ff-test-{uuid4()}", image=image, cpu_cores=CORES_MIN)
+    sandboxes = DockerSandboxes(scope=f"test-{uuid4()}")
+    try:
+        await (await sandboxes.open(spec)).close()
+        await sandboxes.remove(spec.name)
+        with pytest.raises(SandboxError):
+            await sandboxes.open(replace(spec, cpu_cores=CORES_MIN / 2))
+    finally:
+        await sandboxes.close()
 
 
 async def test_what_waits_is_told_that_it_is_wanted(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

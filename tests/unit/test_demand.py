@@ -55,6 +55,15 @@ def test_as_many_are_likely_as_were_wanted_at_once() -> None:
     assert likely(*burst, (300, MEMORY_ONLY), at=DEMAND_S + 8) == [MEMORY_ONLY]
 
 
+def test_limits_that_cannot_be_had_are_not_wished_for() -> None:
+    """What others want stays."""
+    demand = Demand(8)
+    for limits in (SMALL, BIG, FREE):
+        demand.note(1, limits)
+    demand.forget(BIG)
+    assert set(demand.likely(2)) == {SMALL, FREE}
+
+
 @given(
     st.lists(st.tuples(st.integers(min_value=0, max_value=900), any_limits), max_size=30),
     st.integers(min_value=1, max_value=5),

@@ -46,6 +46,12 @@ class Demand:
             self._heights.pop()
         self._heights.append((at, height))
 
+    def forget(self, limits: Limits) -> None:
+        """No sandbox is to be had with these."""
+        kept = [wish for wish in self._wishes if wish[1] != limits]
+        self._wishes.clear()
+        self._wishes.extend(kept)
+
     def likely(self, at: float) -> list[Limits]:
         """The limits of what should be waiting, those wanted last first; at least one."""
         while self._heights and at - self._heights[0][0] > DEMAND_S:

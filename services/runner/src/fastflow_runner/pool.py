@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from fastflow_runner import supervisor
 from fastflow_runner.demand import Demand, Limits, Open, Remove, plan
 from fastflow_runner.naming import warm_name
-from fastflow_runner.sandbox import Channel, Detached, Held, Missing, SandboxError, SandboxSpec
+from fastflow_runner.sandbox import Channel, Detached, Held, Missing, SandboxError, SandboxSpec, Unreachable
 from fastflow_runner.sandbox.docker import DockerChannel, DockerSandboxes
 
 log = logging.getLogger(__name__)
@@ -80,13 +80,19 @@ class Pool:
             return await self._sandboxes.open(spec)
         self._demand.note(asyncio.get_running_loop().time(), limits)
         self._news.set()
-        while (warm := self._take(limits)) is not None:
-            try:
-                if await self._assign(warm, spec):
-                    return warm.channel
-            finally:
-                self._ours.discard(warm.name)
-        return await self._sandboxes.open(spec)
+        try:
+            while (warm := self._take(limits)) is not None:
+                try:
+                    if await self._assign(warm, spec):
+                        return warm.channel
+                finally:
+                    self._ours.discard(warm.name)
+            return await self._sandboxes.open(spec)
+        except Unreachable:
+            raise
+        except SandboxError:
+            self._demand.forget(limits)  # perhaps nobody can have them, and what others want is not to wait for that
+            raise
 
     async def held(self) -> tuple[Held, ...]:
         return tuple(held for held in await self._sandboxes.held() if held.name not in self._ours)
