@@ -53,7 +53,7 @@ export class Log {
     for (const line of this.queue.splice(0, BATCH_MAX)) this.#row(line, batch);
     this.lines.append(batch);
     this.empty.hidden = this.total > 0;
-    if (this.lines.childElementCount > LINES_MAX + SLACK && this.follows) {
+    if (this.lines.childElementCount > LINES_MAX + (this.queue.length && SLACK) && this.follows) {
       while (this.lines.childElementCount > LINES_MAX) this.lines.firstElementChild.remove();
     }
     this.#tell();
