@@ -523,6 +523,8 @@ ORPHAN_GRACE_S = 5.0
 MEMORY_WATCH_S = 0.2
 LAST_KILLS_S = 10.0
 FAREWELL_S = 2.0
+OPENING_S = 120.0
+"""How long a cell runner may take to its first event, on top of the job's time."""
 IDLE_S = 900.0
 _OUT_FRAMES_MAX = 10_000
 
@@ -807,10 +809,13 @@ class Supervisor:
         self._childless = False
         self._phase = RUNNING
         now = self._sampled_at = now_s()
-        self._timeout_at = now + job["timeout_s"] if job["timeout_s"] else float("inf")
+        self._timeout_at = now + self._limit_s() + (OPENING_S if job["cell_events"] else 0)
         self._sample_at = now + job["sample_s"] if job["sample_s"] else float("inf")
         self._started = message(STARTED, pid=self._child, at=time.time())
         self._send(self._started)
+
+    def _limit_s(self) -> float:
+        return self._job["timeout_s"] or float("inf")
 
     def _read(self, descriptor: int) -> bool:
         """Take one piece from a pipe; whether there may be more."""
@@ -839,6 +844,8 @@ class Supervisor:
         os.close(descriptor)
 
     def _read_events(self, source: Source, data: bytes) -> None:
+        if source.position == 0:  # what comes before is the start of a kernel, and no code of the user's
+            self._timeout_at = min(self._timeout_at, now_s() + self._limit_s())
         source.line += data
         *lines, rest = source.line.split(b"\n")
         for line in lines:
