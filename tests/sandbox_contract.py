@@ -376,12 +376,16 @@ class SandboxContract:
         await channel.close()
 
     @pytest.mark.parametrize(
-        ("ending", "exit_code"), [("sys.exit(3)", 3), ("os.kill(os.getpid(), 9)", 137), ("1/0", 1)]
+        ("ending", "exit_code", "signal"),
+        [("sys.exit(3)", 3, 0), ("os.kill(os.getpid(), 9)", 137, 9), ("sys.exit(137)", 137, 0), ("1/0", 1, 0)],
     )
-    async def test_exit_codes_are_those_of_a_shell(self, place: Place, ending: str, exit_code: int) -> None:
-        """The script's own code, or 128 and the signal."""
+    async def test_exit_codes_are_those_of_a_shell(
+        self, place: Place, ending: str, exit_code: int, signal: int
+    ) -> None:
+        """The script's own code, or 128 and the signal; which of the two it was is told."""
         transcript = await place.run(f"import os, sys; {ending}")
-        assert (transcript.exited.exit_code, transcript.exited.reason) == (exit_code, "exited")
+        exited = transcript.exited
+        assert (exited.exit_code, exited.signal, exited.reason) == (exit_code, signal, "exited")
         assert not transcript.exited.oom
 
     async def test_the_timeout_counts_user_code_only(self, place: Place) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from fastflow_contracts.run import ErrorType
 from fastflow_runner.outcome import Intent, Observed, outcome
@@ -35,3 +36,17 @@ def test_an_end_is_the_scripts_the_systems_or_ours(
     """A stop that was asked for is no error of the script; one that came too late to matter changes nothing."""
     told = outcome(end, intent, Observed(), now=at(10))
     assert (told.exit_code, told.error_type, told.stopped) == (code, error_type, stopped)
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        (exited(255), "the script ended with exit code 255"),
+        (exited(137), "the script ended with exit code 137"),
+        (replace(exited(139), signal=11), "the script ended with exit code 139, killed by SIGSEGV"),
+        (replace(exited(163), signal=35), "the script ended with exit code 163, killed by signal 35"),
+    ],
+)
+def test_a_signal_is_named_if_there_was_one(end: Exited, message: str) -> None:
+    """A script may exit with any code by itself."""
+    assert outcome(end, Intent(), Observed(), now=at(10)).error_message == message

@@ -6,6 +6,7 @@ Exit code 137 is three things: the kernel for want of memory, us for a reason of
 from __future__ import annotations
 
 from datetime import datetime
+from signal import Signals
 from typing import assert_never
 
 import msgspec
@@ -94,10 +95,17 @@ def _exited(end: Exited, seen: Observed) -> tuple[int, ErrorType | None, str | N
     if end.oom:
         return OOM_EXIT_CODE, ErrorType.OOM, _oom_message(seen)
     suffix = f"exit code {end.exit_code}"
-    if end.exit_code > 128:
-        suffix += f", killed by signal {end.exit_code - 128}"
+    if end.signal:
+        suffix += f", killed by {_name(end.signal)}"
     message = f"{seen.last_error_line} ({suffix})" if seen.last_error_line else f"the script ended with {suffix}"
     return end.exit_code, ErrorType.SCRIPT_ERROR, message
+
+
+def _name(number: int) -> str:
+    try:
+        return Signals(number).name
+    except ValueError:  # one that has no name, such as those for real time
+        return f"signal {number}"
 
 
 def _vanished(end: Vanished, intent: Intent, seen: Observed) -> tuple[int | None, ErrorType, str]:

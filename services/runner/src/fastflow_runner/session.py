@@ -135,6 +135,8 @@ class Exited(msgspec.Struct, frozen=True):
     at: datetime
     memory_peak_bytes: int
     cpu_s: float
+    signal: int = 0
+    """Which one ended the script; 0 = none did, or an older supervisor does not say."""
 
 
 class Vanished(msgspec.Struct, frozen=True):

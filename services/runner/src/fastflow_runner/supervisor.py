@@ -570,6 +570,7 @@ class Supervisor:
         self._child = 0
         self._childless = True
         self._exit_code = 0
+        self._signal = 0  # which one ended it
         self._reason = ""
         self._orphaned = False
         self._started = b""
@@ -916,6 +917,7 @@ class Supervisor:
             if pid == self._child and self._phase == RUNNING:
                 code = os.waitstatus_to_exitcode(status)
                 self._exit_code = code if code >= 0 else 128 - code
+                self._signal = max(0, -code)
                 self._phase = DRAINING
                 self._give_up_at = now_s() + LAST_KILLS_S
                 self._kill_all()
@@ -963,6 +965,7 @@ class Supervisor:
         self._exit = message(
             EXIT,
             exit_code=exit_code,
+            signal=self._signal,
             reason=reason,
             oom=oom,
             message=text,
