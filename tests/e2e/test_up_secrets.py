@@ -20,8 +20,8 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
         yield made
 
 
-def encrypted(installation: Installation, *options: str) -> str:
-    done = installation.command("encrypt", *options, data="hunter2\n")
+def encrypted(installation: Installation, *options: str, value: str = "hunter2") -> str:
+    done = installation.command("encrypt", *options, data=f"{value}\n")
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -43,6 +43,7 @@ def test_a_key_is_made_once_and_everything_uses_it(installation: Installation) -
     installation.add("over_http", SHOWS, encrypted_env={"API_KEY": over_http})
     installation.add("by_command", SHOWS, encrypted_env={"API_KEY": by_command})
     installation.add("unbound", SHOWS, encrypted_env={"API_KEY": encrypted(installation)})
+    installation.add("short", SHOWS, encrypted_env={"API_KEY": encrypted(installation, value="pin")})
     installation.add("copied", SHOWS, encrypted_env={"API_KEY": by_command})
     installation.start()
     assert "keep a copy" not in "".join(installation.printed)
@@ -53,6 +54,8 @@ def test_a_key_is_made_once_and_everything_uses_it(installation: Installation) -
     unbound = installation.command("run", "unbound", "--follow")
     assert unbound.stdout == "2retnuh ***\n"
     assert "[fastflow] The token of API_KEY opens in any pipeline" in unbound.stderr
+    short = installation.command("run", "short", "--follow")
+    assert "[fastflow] The value of API_KEY is too short to be masked" in short.stderr
     copied = installation.command("run", "copied", "--follow")
     assert (copied.returncode, copied.stdout) == (1, "")
     assert "was made for another pipeline" in copied.stderr

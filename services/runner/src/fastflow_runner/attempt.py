@@ -29,6 +29,7 @@ from fastflow_contracts.service import now
 from fastflow_contracts.subjects import RunRef
 from fastflow_contracts.wire import BusError
 from fastflow_runner.cellbook import Cellbook
+from fastflow_runner.cells.masking import SECRET_CHARACTERS_MIN, is_maskable
 from fastflow_runner.code import Code, NoCode, fetch
 from fastflow_runner.environments import EnvironmentFailed
 from fastflow_runner.job import job
@@ -193,7 +194,7 @@ class Attempt:
         self._secrets = tools.secrets.open(self._given.encrypted_env, pipeline=run.pipeline)
         self._pump = self._new_pump(last)  # knows what to mask
         if self._state.prepared_at is None:
-            await self._note_unbound()
+            await self._note_secrets()
             return await self._begin(self._code, self._code.ready)
         return await self._go_on(self._code)
 
@@ -206,12 +207,17 @@ class Attempt:
                 log.warning("run %s: its input waits: %s", self._run.id, error)
                 await asyncio.sleep(AGAIN_S)
 
-    async def _note_unbound(self) -> None:
-        """Tokens from before they were bound are good, and could be better."""
+    async def _note_secrets(self) -> None:
+        """What works, and could be better: tokens from before they were bound, values too short to be masked."""
         if names := self._tools.secrets.unbound(self._given.encrypted_env):
             await self._pump.say(
                 f"[fastflow] The token of {', '.join(names)} opens in any pipeline; bind it to this one with "
                 f"`fastflow keys rotate --bind`."
+            )
+        if short := [name for name, value in self._secrets.items() if value and not is_maskable(value)]:
+            await self._pump.say(
+                f"[fastflow] The value of {', '.join(short)} is too short to be masked: it would stand in this log if "
+                f"the script printed it. Use one of {SECRET_CHARACTERS_MIN} characters or more."
             )
 
     async def _begin(self, code: Code, ready: tuple[Prepared, ...] | None) -> Outcome:

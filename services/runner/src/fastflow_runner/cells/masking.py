@@ -16,6 +16,11 @@ SECRET_CHARACTERS_MIN = 4
 SECRET_BYTES_MAX = 16 * 1024
 
 
+def is_maskable(secret: str) -> bool:
+    """Whether it is long enough."""
+    return len(secret) >= SECRET_CHARACTERS_MIN
+
+
 class Masker:
     """Replaces every occurrence of a secret by ``MASK``; overlapping occurrences become one. Best effort: a script
     that means to leak a secret can always write it another way.
@@ -83,7 +88,7 @@ def _overlap(text: bytes, form: bytes) -> int:
 
 def _forms(secret: str) -> Iterator[bytes]:
     """The ways in which a value is likely to be written, none with a line end in it, all within the bounds."""
-    if len(secret) < SECRET_CHARACTERS_MIN:
+    if not is_maskable(secret):
         return
     encoded = secret.encode("utf-8", "surrogatepass")
     forms = {
