@@ -109,6 +109,29 @@ def test_of_a_traceback_the_last_line_tells_most() -> None:
 
 
 @pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        (
+            "error: No interpreter found for Python 3.11.99\n\nhint: uv embeds available Python downloads",
+            "error: No interpreter found for Python 3.11.99",
+        ),
+        (
+            "error: Failed to fetch: `https://packages.example/simple/x/`\n  Caused by: dns error",
+            "error: Failed to fetch: `https://packages.example/simple/x/`",
+        ),
+        (
+            "  × No solution found:\n  ╰─▶ Because x was not found,\n      it fails.\n\nhint: try y",
+            "Because x was not found,",
+        ),
+        ("its sandbox failed\nhint: look there", "its sandbox failed"),
+    ],
+)
+def test_of_what_the_installer_says_the_reason_tells_most(message: str, line: str) -> None:
+    """It comes first; what follows are consequences and hints."""
+    assert words.telling_line(message) == line
+
+
+@pytest.mark.parametrize(
     ("error_type", "exit_code", "limits", "title"),
     [
         (ErrorType.SCRIPT_ERROR, 3, Limits(), "The script failed with exit code 3"),

@@ -64,6 +64,7 @@ _ERRORS: Final = {
         "The machine or process that ran it went away, so nobody can say how far it got.",
     ),
 }
+_UV_REASONS: Final = ("error:", "├─▶", "╰─▶")
 _NOTEBOOK_FAILED: Final = (
     "The notebook failed",
     "It ended at the cell that is marked as failed below; if none is, the end of the log says why it could not begin.",
@@ -164,9 +165,12 @@ def shown(value: object) -> str:
 
 
 def telling_line(message: str) -> str:
-    """The line of an error message that says most: the last one that is not empty (tracebacks end with it)."""
-    lines = [line.strip() for line in plain(message).splitlines() if line.strip()]
-    return shown(lines[-1]) if lines else ""
+    """The line of an error message that says most: the first one that uv gives as a reason, else the last one that is
+    neither empty nor a hint (tracebacks end with it).
+    """
+    lines = [line for line in map(str.strip, plain(message).splitlines()) if line and not line.startswith("hint:")]
+    reasons = (line for line in lines if line.startswith(_UV_REASONS))
+    return shown(next(reasons, lines[-1] if lines else "").lstrip("├╰─▶ "))
 
 
 def short(run_id: str) -> str:
