@@ -57,11 +57,11 @@ _ERRORS: Final = {
     ),
     ErrorType.SECRET_ERROR: (
         "A secret could not be opened",
-        "No key of this installation opens a value of “encrypted_env”. Encrypt it again with the current key.",
+        "The script never started: a value of “encrypted_env” does not open here. Which one, and why, is said below.",
     ),
     ErrorType.LOST: (
-        "Its runner is gone",
-        "The machine or process that ran it went away, so nobody can say how far it got.",
+        "It was cut short",
+        "Neither the script nor a limit ended it, so nobody can say how far it got.",
     ),
 }
 _UV_REASONS: Final = ("error:", "├─▶", "╰─▶")
