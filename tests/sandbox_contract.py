@@ -162,6 +162,27 @@ def lines(count: int) -> bytes:
 class SandboxContract:
     """Tests of any adapter. A subclass gives the fixture ``place``."""
 
+    async def test_what_is_printed_before_a_failure_comes_before_its_words(self, place: Place) -> None:
+        """Though a line and its end are written one after the other."""
+        code = """
+            import sys, time
+            for number in range(30):
+                sys.stdout.write(f"out {number}"); sys.stdout.flush()
+                time.sleep(0.0002)
+                sys.stdout.write("\\n"); sys.stdout.flush()
+                sys.stderr.write(f"err {number}\\n"); sys.stderr.flush()
+                time.sleep(0.005)
+        """
+        session, channel = await place.start(code)
+        begun, whole = {"stdout": b"", "stderr": b""}, list[bytes]()
+        async for event in session:
+            if isinstance(event, Output):
+                *lines, begun[event.stream] = (begun[event.stream] + event.data).split(b"\n")
+                whole += lines
+        await channel.close()
+        for number in range(30):
+            assert whole.index(b"out %d" % number) < whole.index(b"err %d" % number)
+
     async def test_many_lines_arrive_in_order(self, place: Place) -> None:
         """Two hundred thousand lines come out byte for byte."""
         transcript = await place.run(LINES.format(count=200_000), argv=("{python}", "main.py"))

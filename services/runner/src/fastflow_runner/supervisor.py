@@ -541,7 +541,14 @@ class Source:
         self.stream = stream
         self.position = 0
         self.line = bytearray()
-        self.due_at = 0.0  # not to be read before
+
+
+def _taken(descriptor: int) -> bytes | None:
+    """What stands in a pipe, all of it if it is none of the largest; empty at its end, None if nothing is there yet."""
+    try:
+        return os.read(descriptor, READ_BYTES)
+    except BlockingIOError:
+        return None
 
 
 class Supervisor:
@@ -586,6 +593,7 @@ class Supervisor:
 
         self._heard_at = now_s()
         self._dead_after_s = IDLE_S
+        self._due_at = 0.0  # output is not to be read before
         self._timeout_at = float("inf")
         self._kill_at = float("inf")
         self._sample_at = float("inf")
@@ -600,13 +608,13 @@ class Supervisor:
             self._flush()
             if self._result is not None and (not self._out or now_s() >= self._give_up_at):
                 return self._result
-            for descriptor, _ in self._wait():
-                if descriptor == 0:
-                    self._listen()
-                elif descriptor == self._wake:
-                    os.read(self._wake, 4096)
-                elif descriptor in self._sources:
-                    self._read(descriptor)
+            ready = {descriptor for descriptor, _ in self._wait()}
+            if 0 in ready:
+                self._listen()
+            if self._wake in ready:
+                os.read(self._wake, 4096)
+            if ready & self._sources.keys():
+                self._read_all()
             self._reap()
             self._tick(now_s())
 
@@ -641,10 +649,10 @@ class Supervisor:
         if not self._window.full:
             # Not polled at all when full: a pipe whose writer has gone would report that without end.
             for descriptor, source in self._sources.items():
-                if source.due_at <= now:
+                if self._due_at <= now or source.stream == EVENTS:
                     wanted[descriptor] = select.POLLIN
                 else:
-                    next_at = min(next_at, source.due_at)
+                    next_at = min(next_at, self._due_at)
         for descriptor in self._polled.keys() - wanted.keys():
             self._poll.unregister(descriptor)
         for descriptor in wanted.keys() - self._polled.keys():
@@ -818,21 +826,26 @@ class Supervisor:
     def _limit_s(self) -> float:
         return self._job["timeout_s"] or float("inf")
 
-    def _read(self, descriptor: int) -> bool:
-        """Take one piece from a pipe; whether there may be more."""
+    def _read_all(self) -> None:
+        """Take what stands in the pipes, and pass on stdout first: what a script printed before it failed comes before
+        the traceback. Taken last, it holds all that was written before what was taken from stderr.
+        """
+        taken = [(descriptor, _taken(descriptor)) for descriptor in reversed(self._sources)]
+        for descriptor, data in reversed(taken):
+            self._pass_on(descriptor, data)
+
+    def _pass_on(self, descriptor: int, data: bytes | None) -> bool:
+        """One piece from a pipe, None if it was empty; whether there may be more."""
         source = self._sources[descriptor]
-        try:
-            data = os.read(descriptor, READ_BYTES)
-        except BlockingIOError:
-            return False
         if not data:
-            self._drop(descriptor)
+            if data is not None:
+                self._drop(descriptor)
             return False
         if source.stream == EVENTS:
             self._read_events(source, data)
             return True
         if len(data) < GATHER_BYTES:
-            source.due_at = now_s() + GATHER_S
+            self._due_at = now_s() + GATHER_S
         header = OUTPUT_HEADER.pack(source.stream, source.position, time.time())
         source.position += len(data)
         self._keep(source, frame(OUTPUT, header + data))
@@ -947,7 +960,7 @@ class Supervisor:
             self._kill_all()
             return
         for descriptor in list(self._sources):
-            while not self._window.full and self._read(descriptor):
+            while not self._window.full and self._pass_on(descriptor, _taken(descriptor)):
                 pass
             if self._window.full and not self._orphaned:  # else nobody will make room
                 return
