@@ -107,12 +107,34 @@ async def test_schedules_count_down_and_are_switched_in_place(bus: Bus, page: Pa
     switch = row.get_by_role("switch", name="ticker: Every hour")
     await switch.click()
     await expect(row).to_contain_text("It is switched off.")
-    await expect(row).to_contain_text("off since")
+    await expect(row).to_contain_text("turned off")
     await expect(switch).to_have_attribute("aria-checked", "false")
     await expect(page.locator("#summary")).to_have_text("1 schedule · 1 silent")
     await switch.click()
     await expect(countdown).to_contain_text("in ")
     assert await page.evaluate("window.isSamePage")
+
+
+async def test_the_page_of_a_pipeline_says_when_it_runs_next_and_when_it_will_not(bus: Bus, page: Page) -> None:
+    """As the page of schedules says it, and with a link there; a switch that is off is seen at once."""
+    await publish_pipeline(bus, "ticker", a_bundle(main_py=""), schedule_interval_seconds=3600, restart_interval=7200)
+    await page.goto("/pipelines/ticker")
+    jobs = page.locator("#schedules li")
+    await expect(jobs).to_have_count(2)
+    await expect(jobs.nth(0)).to_contain_text(re.compile(r"Every hour\s+Next in 59 m \d\d s"))
+    await expect(jobs.nth(1)).to_contain_text("restart Every 2 hours")
+    csrf = await page.locator('input[name="csrf_token"]').first.get_attribute("value")
+    answer = await page.request.put(
+        "/api/scheduler/jobs/ticker.schedule",
+        data={"enabled": False},
+        headers={"X-CSRF-Token": csrf or "", "Sec-Fetch-Site": "same-origin"},
+    )
+    assert answer.ok, await answer.text()
+    off = jobs.filter(has_text="Every hour")
+    await expect(off.locator(".badge")).to_have_text("Off")
+    await expect(off).to_contain_text("It is switched off.")
+    await page.get_by_label("About this pipeline").get_by_role("link", name="Schedules").click()
+    await expect(page.locator(".job", has_text="It is switched off.")).to_have_count(1)
 
 
 async def test_what_the_metadata_disable_cannot_be_switched_on(bus: Bus, page: Page) -> None:

@@ -89,6 +89,7 @@ async def pipeline_page(request: web.Request) -> web.Response:
         pipeline=pipeline,
         runs=[views.run(run, capacity=capacity, now=at) for run in runs[:RECENT_RUNS]],
         files=drawn.files(pipeline),
+        jobs=await pages_overviews.job_views(model, [record]),
         settings=facts.pipeline_settings(pipeline),
         environment=facts.pipeline_environment(pipeline),
         trigger_subject=subjects.trigger(record.name),

@@ -5,16 +5,19 @@ requests in, pages and redirects out.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Final
 
 from aiohttp import web
 
-from fastflow_contracts import run as records
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.links import HOPS_MAX
+from fastflow_contracts.messages import PipelineRecord
+from fastflow_contracts.run import Run
 from fastflow_contracts.service import now
 from fastflow_gateway import api, jobs, keys, pages_graph, pages_schedules, routes_runners, routes_scheduler
 from fastflow_gateway.pages_render import RENDERER
+from fastflow_gateway.readmodel import ReadModel
 from fastflow_gateway.routes_links import whole_graph
 
 JOBS_MAX: Final = 500
@@ -63,6 +66,18 @@ async def schedules_page(request: web.Request) -> web.Response:
     return await _schedules(request)
 
 
+async def job_views(model: ReadModel, records: Iterable[PipelineRecord]) -> list[pages_schedules.JobView]:
+    """The jobs of these pipelines, as they are shown now."""
+    known = jobs.known_jobs(records, model.schedule_states, model.switched_off)
+
+    def run_of(run_id: RunId) -> Run | None:
+        found = model.history.get(run_id)
+        return found.run if found else None
+
+    # Slots of many jobs take a while to compute.
+    return await asyncio.to_thread(pages_schedules.job_views, known, now(), run_of=run_of)
+
+
 async def switch_schedule(request: web.Request) -> web.Response:
     """Switch a job on or off and show all of them again."""
     is_on = (await request.post()).get("enabled") == "true"
@@ -75,14 +90,7 @@ async def switch_schedule(request: web.Request) -> web.Response:
 
 async def _schedules(request: web.Request, *, flash: str | None = None, status: int = 200) -> web.Response:
     model = request.app[keys.MODEL]
-    known = jobs.known_jobs(model.pipelines(), model.schedule_states, model.switched_off)
-
-    def run_of(run_id: RunId) -> records.Run | None:
-        found = model.history.get(run_id)
-        return found.run if found else None
-
-    # Slots of many jobs take a while to compute.
-    views = await asyncio.to_thread(pages_schedules.job_views, known, now(), run_of=run_of)
+    views = await job_views(model, model.pipelines())
     return request.app[RENDERER].page(
         request,
         "schedules.html",

@@ -109,6 +109,7 @@ def _environment() -> jinja2.Environment:
         "search_words": views.search_words,
         "short": words.short,
         "shown": words.shown,
+        "slot": lambda at: words.slot(at, now()),
         "status_word": words.status_word,
         "strip": strip,
         "success_rate": views.success_rate,
