@@ -179,6 +179,28 @@ async def test_a_trigger_as_large_as_may_be_is_buried_in_part(bus: Bus, schedule
     assert "4,193,304 bytes" in dead.reason
 
 
+@pytest.mark.parametrize("limits", [{}, {"max_instances": 9}])
+async def test_what_can_never_be_stored_with_a_run_is_buried_at_once(
+    bus: Bus, scheduler: None, limits: dict[str, int]
+) -> None:
+    """A trigger fits a message, and yet not together with its pipeline's variables: trying again would not help."""
+    await publish_pipeline(
+        bus, "large", a_bundle(main_py="1"), default_env={f"D{n}": "d" * 32_000 for n in range(7)}, **limits
+    )
+    given = {field: {f"{field}_{n}": "🙂" * 16_000 for n in range(32)} for field in ("env_vars", "parameters")}
+    body = json.dumps(given, ensure_ascii=False).encode()
+    answer = await trigger(bus, body, pipeline="large")
+    assert isinstance(answer, Declined)
+    assert answer.status == 413
+    assert "give less with the trigger" in answer.reason
+    (dead,) = await notices(bus, "ff.dead.>")
+    (shown,) = await notices(bus, "ff.skipped.large")
+    assert dead.payload == body[: streams.PAYLOAD_BYTES_MAX // 2]
+    assert shown.reason == answer.reason
+    waiting = await bus.js.consumer_info(streams.TRIGGERS, streams.SCHEDULER)
+    assert (waiting.num_pending, waiting.num_redelivered) == (0, 0)
+
+
 async def test_a_pipeline_whose_record_cannot_be_read_stops_no_other(bus: Bus, scheduler: None) -> None:
     """A newer service may have written it. What is asked of it waits; everything else goes on."""
     await bus.put(subjects.PIPELINES, subjects.pipeline_key(PipelineName("new")), b'{"v": 2}')

@@ -33,7 +33,7 @@ from nats.js.object_store import ObjectStore
 
 from fastflow_contracts.client import MendedClient
 from fastflow_contracts.errors import FastFlowError
-from fastflow_contracts.streams import bucket_stream, object_stream
+from fastflow_contracts.streams import PAYLOAD_BYTES_MAX, bucket_stream, object_stream
 from fastflow_contracts.subjects import INBOX
 from fastflow_contracts.tls import PLAIN, Tls, complaint
 
@@ -49,7 +49,10 @@ CONNECT_S = 10.0
 OBJECT_S = 120.0
 CHUNK_BYTES = 128 * 1024
 """Of an object; each is a message of its own."""
+HEADERS_BYTES_MAX = 1024
+"""Of a write to a bucket. They count as part of the message."""
 _WRONG_LAST_SEQUENCE = {10071, 10164}
+_TOO_LARGE = 10054
 
 
 class BusError(FastFlowError):
@@ -70,6 +73,10 @@ class Rejected(BusError):
     def __init__(self, message: str, *, code: int | None = None) -> None:
         super().__init__(message)
         self.code = code
+
+
+class TooLarge(Rejected):
+    """It fits no message, however often it is tried."""
 
 
 class Entry(NamedTuple):
@@ -198,8 +205,14 @@ class Bus:
         """Write all of *puts* or none, and return their revisions.
 
         After an unanswered write the first value is read back: it is ours if its bytes are, so every value that is
-        changed by compare-and-set must carry something random. Raises ``Conflict``, ``Rejected``, ``Unavailable``.
+        changed by compare-and-set must carry something random. Raises ``Conflict``, ``Rejected``, ``TooLarge``,
+        ``Unavailable``.
         """
+        # Not left to the bus: of a batch it would only say that it is incomplete, and beyond its own limit it hangs up.
+        most = min(PAYLOAD_BYTES_MAX, self.client.max_payload) - HEADERS_BYTES_MAX
+        for put in puts:
+            if len(put.value) > most:
+                raise TooLarge(f"{bucket}/{put.key} has {len(put.value):,} bytes, of which {most:,} fit a message")
         uncertain = False
         async for _ in _attempts(patience_s, f"writing {bucket}/{puts[0].key}"):
             try:
@@ -352,6 +365,8 @@ class Bus:
                 raise Conflict(f"{subject} was written by somebody else first")
             if problem.get("code") == 503 and code != 10077:  # 10077: the stream is full
                 raise _Unanswered(subject)
+            if code == _TOO_LARGE:
+                raise TooLarge(f"the message on {subject} is larger than its stream allows", code=code)
             raise Rejected(f"the bus refused {subject}: {problem.get('description')}", code=code)
         return int(ack["seq"])
 
@@ -362,7 +377,7 @@ class _Unanswered(Exception):
 
 def _translated(error: BaseException, subject: str) -> Exception:
     if isinstance(error, nats.errors.MaxPayloadError):
-        return Rejected(f"the message on {subject} is larger than the bus allows")
+        return TooLarge(f"the message on {subject} is larger than the bus allows")
     if isinstance(error, nats.errors.BadSubjectError | nats.errors.BadHeaderError):
         return Rejected(f"{subject} or its headers cannot be sent: {error}")
     return _Unanswered(subject)

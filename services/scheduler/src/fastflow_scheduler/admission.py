@@ -40,6 +40,12 @@ class UnknownPipeline(BadTrigger):
     status = 404
 
 
+class TooMuch(BadTrigger):
+    """Together with the pipeline's variables, what the trigger gives is more than can be stored with a run."""
+
+    status = 413
+
+
 class Admitted(msgspec.Struct, frozen=True):
     """A run to be created, with its input."""
 

@@ -24,8 +24,9 @@ from fastflow_contracts.run import Ended, Run
 from fastflow_contracts.runs import NoSuchRun, RunStore, Stored
 from fastflow_contracts.service import now as wall_clock
 from fastflow_contracts.subjects import RunRef
-from fastflow_contracts.wire import Bus, BusError
-from fastflow_scheduler.admission import Admitted, Cause, Defaults, UnknownPipeline, admit, again
+from fastflow_contracts.triggers import BadTrigger
+from fastflow_contracts.wire import Bus, BusError, TooLarge
+from fastflow_scheduler.admission import Admitted, Cause, Defaults, TooMuch, admit, again
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,8 @@ class Starter:
         """Create run *run_id* of *name*, unless it is there already, and hint it.
 
         *identity* names the request in the entry that a refusal leaves, so that repeats leave one. Raises
-        what the bus raises, and ``admission.UnknownPipeline`` where there is no *cause*: then the trigger is kept.
+        what the bus raises, and ``admission.UnknownPipeline`` and ``TooMuch`` where there is no *cause*: then the
+        trigger is kept.
         """
         async with self._creating:
             created = await self._create(name, trigger, run_id, cause)
@@ -109,17 +111,23 @@ class Starter:
         """The new record, or why there is none; None: it is there already."""
         try:
             admitted = await self._admit(name, trigger, run_id, cause)
-        except UnknownPipeline as error:
+            return admitted if isinstance(admitted, Declined) else await self._store(admitted)
+        except BadTrigger as error:
             if cause == NO_CAUSE and not await self._exists(run_id):
                 raise
             return Declined(status=error.status, reason=str(error))
-        if isinstance(admitted, Declined):
-            return admitted
+
+    async def _store(self, admitted: Admitted) -> Stored | Declined | None:
+        """As ``_create``. Raises ``TooMuch``."""
         try:
             return await self._runs.create(admitted.run, admitted.given, room=self._room(admitted))
         except Full as full:
+            name = admitted.run.pipeline
             reason = f"max_instances: {full.most} run(s) of {name} are pending or running already."
             return Declined(status=429, reason=reason)
+        except TooLarge as error:
+            advice = "give less with the trigger, or a reference to it"
+            raise TooMuch(f"the run's variables and event cannot be stored ({error}); {advice}.") from error
 
     async def _admit(self, name: PipelineName, trigger: Trigger, run_id: RunId, cause: Cause) -> Admitted | Declined:
         entry = await self._bus.get(subjects.PIPELINES, subjects.pipeline_key(name))
