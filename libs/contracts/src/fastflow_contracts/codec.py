@@ -14,6 +14,9 @@ from fastflow_contracts.errors import FastFlowError
 
 T = TypeVar("T")
 
+REASON_CHARACTERS_MAX = 200
+"""Of what is wrong with a message: it may quote a value."""
+
 _encoder = msgspec.json.Encoder()
 
 
@@ -38,4 +41,4 @@ class Codec(Generic[T]):
             return self._decoder.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             name = getattr(self.message, "__name__", "message of any known kind")  # a union has no name
-            raise Malformed(f"not a {name}: {error}") from error
+            raise Malformed(f"not a {name}: {str(error)[:REASON_CHARACTERS_MAX]}") from error

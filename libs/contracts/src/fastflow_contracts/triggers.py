@@ -17,11 +17,14 @@ from fastflow_contracts.codec import Malformed
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import BadRunId, check_run_id
 from fastflow_contracts.messages import TRIGGER, TRIGGER_TYPE, Trigger
+from fastflow_contracts.values import ENV_NAME_CHARACTERS_MAX, ID_CHARACTERS_MAX
 
 ENTRIES_MAX = 50
 """Variables, and parameters, in one trigger."""
 VALUE_CHARACTERS_MAX = 16_384
 EVENT_BYTES_MAX = 1024 * 1024
+SHOWN_CHARACTERS_MAX = 64
+"""Of a name, in the reason why it is refused."""
 BODY_FIELDS = frozenset({"env_vars", "parameters", "run_config_id"})
 """A JSON object with no other fields is a run body."""
 STRUCTURED = "application/cloudevents+json"
@@ -50,10 +53,10 @@ def read_run_body(body: Any) -> Trigger:
     if not isinstance(body, dict):
         raise BadTrigger('the body must be a JSON object such as {} or {"env_vars": {"NAME": "value"}}.')
     if unknown := sorted(map(str, body.keys() - BODY_FIELDS)):
-        raise BadTrigger(f"unknown field {unknown[0]!r}; a run body has env_vars, parameters and run_config_id.")
+        raise BadTrigger(f"unknown field {_shown(unknown[0])}; a run body has env_vars, parameters and run_config_id.")
     config = body.get("run_config_id")
-    if config is not None and not (isinstance(config, str) and _is_text(config)):
-        raise BadTrigger("run_config_id must be the id of one of the pipeline's schedules, or null.")
+    if config is not None:
+        _check_run_config_id(config)
     return Trigger(
         env_vars=check_variables("env_vars", body.get("env_vars")),
         parameters=check_variables("parameters", body.get("parameters")),
@@ -83,7 +86,12 @@ def check_variables(field: str, value: Any) -> dict[str, str]:
         raise BadTrigger(f"{field} has {len(value)} entries; at most {ENTRIES_MAX} are accepted.")
     for name, text in value.items():
         if not name or "=" in name or "\0" in name or not _is_text(name):
-            raise BadTrigger(f"{field}: {name!r} cannot be the name of a variable.")
+            raise BadTrigger(f"{field}: {_shown(name)} cannot be the name of a variable.")
+        if len(name) > ENV_NAME_CHARACTERS_MAX:
+            raise BadTrigger(
+                f"{field}: the name {_shown(name)} has {len(name):,} characters; "
+                f"at most {ENV_NAME_CHARACTERS_MAX} are accepted."
+            )
         if not isinstance(text, str):
             raise BadTrigger(f"{field}.{name} must be a string; put numbers and objects into quotes.")
         if len(text) > VALUE_CHARACTERS_MAX:
@@ -120,6 +128,8 @@ def _own(payload: bytes) -> Trigger:
         raise BadTrigger(str(error)) from error
     check_variables("env_vars", trigger.env_vars)
     check_variables("parameters", trigger.parameters)
+    if trigger.run_config_id is not None:
+        _check_run_config_id(trigger.run_config_id)
     if trigger.retry_of is not None:
         try:
             check_run_id(trigger.retry_of)
@@ -148,6 +158,19 @@ def _event_key(attributes: Mapping[str, Any]) -> str:
     if not _is_text(source + identity):
         raise BadTrigger("source and id of a CloudEvent must be text; one of them holds half a surrogate pair.")
     return f"{source}/{identity}"
+
+
+def _check_run_config_id(config: Any) -> None:
+    """Raise ``BadTrigger`` for what cannot be one. Whether there is one of this id is not known here."""
+    if not (isinstance(config, str) and len(config) <= ID_CHARACTERS_MAX and _is_text(config)):
+        raise BadTrigger(
+            "run_config_id must be the id of one of the pipeline's schedules, "
+            f"at most {ID_CHARACTERS_MAX} characters, or null."
+        )
+
+
+def _shown(name: str) -> str:
+    return repr(name) if len(name) <= SHOWN_CHARACTERS_MAX else f"{name[:SHOWN_CHARACTERS_MAX]!r}…"
 
 
 def _is_text(text: str) -> bool:

@@ -18,6 +18,10 @@ from fastflow_contracts.json_lines import Node
 
 COUNT_MAX = 1_000
 """Retries of one run, and runs at once."""
+ID_CHARACTERS_MAX = 128
+"""Of a run configuration."""
+ENV_NAME_CHARACTERS_MAX = 256
+"""Of a variable, wherever it is given."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,8 @@ def _rule(accepts: str, read: Callable[[Node], object], *, is_secret: bool = Fal
 
 
 _PYTHON = r"^3\.[0-9]{1,2}(\.[0-9]{1,2})?$"
-_ID = r"^[^\x00-\x1f\x7f]{1,128}$"
-_ENV_NAME = r"^[^=\x00]{1,256}$"
+_ID = rf"^[^\x00-\x1f\x7f]{{1,{ID_CHARACTERS_MAX}}}$"
+_ENV_NAME = rf"^[^=\x00]{{1,{ENV_NAME_CHARACTERS_MAX}}}$"
 _HEADER = r"^[A-Za-z0-9-]{1,64}$"
 _CRON = r"^\s*(@[A-Za-z]+|[^\s@]+(\s+[^\s]+){4})\s*$"
 
@@ -163,7 +167,9 @@ Timezone = Annotated[
 ]
 RunConfigId = Annotated[
     str,
-    _rule("a text of 1 to 128 printable characters", readers.matching(_ID), type="string", pattern=_ID),
+    _rule(
+        f"a text of 1 to {ID_CHARACTERS_MAX} printable characters", readers.matching(_ID), type="string", pattern=_ID
+    ),
 ]
 PipelineRef = Annotated[
     names.PipelineName,

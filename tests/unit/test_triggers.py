@@ -1,0 +1,68 @@
+"""What a message asks for: its forms, its identity, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from fastflow_contracts.messages import TRIGGER, TRIGGER_TYPE, Trigger
+from fastflow_contracts.triggers import BadTrigger, read_run_body, read_trigger, read_webhook_body
+from fastflow_contracts.values import ENV_NAME_CHARACTERS_MAX, ID_CHARACTERS_MAX
+
+LONG = "x" * 1_000_000
+REASON_CHARACTERS_MAX = 300
+OWN = {"Content-Type": TRIGGER_TYPE}
+
+
+@pytest.mark.parametrize("field", ["env_vars", "parameters"])
+def test_a_name_of_a_variable_is_as_long_as_metadata_allow(field: str) -> None:
+    """One bound, wherever a variable is given."""
+    longest = "N" * ENV_NAME_CHARACTERS_MAX
+    assert read_run_body({field: {longest: "1"}})
+    body = json.dumps({field: {f"{longest}N": "1"}}).encode()
+    for read in (
+        lambda: read_trigger(body, {}),
+        lambda: read_trigger(body, OWN),
+        lambda: read_webhook_body(body, None),
+    ):
+        with pytest.raises(BadTrigger, match=rf"^{field}: the name .* has 257 characters; at most 256 are accepted\.$"):
+            read()
+
+
+def test_an_id_of_a_run_configuration_is_as_long_as_metadata_allow() -> None:
+    """A longer one names nothing that there can be."""
+    longest = "c" * ID_CHARACTERS_MAX
+    assert read_run_body({"run_config_id": longest}).run_config_id == longest
+    for payload, headers in (
+        (json.dumps({"run_config_id": f"{longest}c"}).encode(), {}),
+        (TRIGGER.encode(Trigger(run_config_id=f"{longest}c")), OWN),
+    ):
+        with pytest.raises(BadTrigger, match=r"^run_config_id must be .* at most 128 characters"):
+            read_trigger(payload, headers)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        ({"env_vars": {LONG: "1"}}, {}),
+        ({"env_vars": {f"={LONG}": "1"}}, {}),
+        ({"parameters": {LONG: 1}}, {}),
+        ({"run_config_id": LONG}, {}),
+        ({"run_config_id": LONG}, OWN),
+        ({"triggered_by": LONG}, OWN),
+        ({"retry_of": LONG}, OWN),
+    ],
+)
+def test_a_reason_is_short_however_long_what_it_names_is(body: dict[str, Any], headers: dict[str, str]) -> None:
+    """It is kept with the pipeline, and shown."""
+    with pytest.raises(BadTrigger) as refusal:
+        read_trigger(json.dumps(body).encode(), headers)
+    assert len(str(refusal.value)) <= REASON_CHARACTERS_MAX
+
+
+def test_an_unknown_field_is_named_in_part() -> None:
+    """An answer does not repeat a request."""
+    with pytest.raises(BadTrigger, match=r"^unknown field 'x{64}'…; a run body has"):
+        read_run_body({LONG: 1})
