@@ -180,6 +180,29 @@ async def test_ten_runs_at_once_do_not_see_each_other(fast: System) -> None:
     assert {await fast.text(run) for run in runs} == {"['many']"}
 
 
+async def test_packages_that_a_script_names_itself_are_there(fast: System) -> None:
+    """In a comment, as PEP 723 has it, beside those of its requirements."""
+    main = "# /// script\n# dependencies = ['six==1.17.0']\n# ///\nimport iniconfig, six\nprint(six.__version__)"
+    await fast.pipeline("inline", main, requirements="iniconfig\n")
+    assert await fast.text(await fast.run("inline")) == "1.17.0"
+
+
+async def test_a_block_that_was_never_looked_at_fails_its_runs_with_the_reason(
+    bus_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a version that went live before there was anything to read in it; nobody else's environments suffer."""
+    caplog.set_level("INFO", "fastflow_runner.preheat")
+    async with system(bus_url, tmp_path / "data", sandbox="process", pre_heat=True) as fast:
+        await fast.pipeline("bad", "# /// script\n# dependencies = 'six'\n# ///\n")
+        (attempt,) = (await fast.run("bad")).attempts
+        assert attempt.error_type is ErrorType.ENVIRONMENT_ERROR
+        assert attempt.error_message is not None
+        assert attempt.error_message.startswith("the block `# /// script` of main.py is not usable: Expected `array`")
+        async with asyncio.timeout(60):
+            while "of bad is not ready" not in caplog.text:
+                await asyncio.sleep(0.05)
+
+
 async def test_an_environment_is_prepared_when_its_pipeline_goes_live(
     bus_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from msgspec import structs
 
 from fastflow_runner.environments import EnvironmentFailed, Environments, Request
 from fastflow_runner.preparation import LAST_CHARACTERS_MAX, LINE_CHARACTERS_MAX
@@ -70,6 +72,22 @@ async def test_an_environment_is_made_once_and_then_costs_nothing(workshop: Work
     assert environments.ready(request) is not None
     assert (await environments.prepare(request, say=workshop.say)).python == made.python
     assert len(workshop.said) == told
+
+
+async def test_a_hashed_lock_and_packages_of_the_script_go_together(workshop: Workshop) -> None:
+    """What the lock pins by hash is checked all the same; what the script names besides needs no hash."""
+    locked = make_wheel(workshop.packages, "locked", "1.0", "WORDS = 'locked'")
+    make_wheel(workshop.packages, "inline", "1.0", "WORDS = 'inline'")
+    right = hashlib.sha256(locked.read_bytes()).hexdigest()
+    asked = [
+        structs.replace(workshop.request(f"locked==1.0 --hash=sha256:{digest}"), extras=("inline", "locked"))
+        for digest in (right, "0" * 64)
+    ]
+    made = await workshop.environments().prepare(asked[0], say=workshop.say)
+    said = said_by(made.python, "import locked, inline; print(locked.WORDS, inline.WORDS)")
+    assert said == "locked inline"
+    with pytest.raises(EnvironmentFailed, match="Hash mismatch"):
+        await workshop.environments().prepare(asked[1], say=workshop.say)
 
 
 async def test_the_runners_own_packages_are_not_there(workshop: Workshop) -> None:

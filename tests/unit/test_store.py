@@ -74,6 +74,33 @@ def test_a_bundle_asks_for_its_lock_or_its_requirements(files: dict[str, bytes],
     assert requests_of("3.12", bundle.data) == (Request("3.12", expected),)
 
 
+BLOCK = b"# /// script\n# dependencies = ['rich>=13', 'six']\n# ///\nimport rich\n"
+
+
+@pytest.mark.parametrize("file", [b"", b"iniconfig==2\n"])
+def test_a_script_may_name_packages_itself(file: bytes) -> None:
+    """They are asked for beside those of the requirements file; a block that names none changes no key."""
+    block, none, empty = (
+        requests_of("3.12", pack({"main.py": File(script), "requirements.txt": File(file)}).data)[0]
+        for script in (BLOCK, b"import rich\n", b"# /// script\n# dependencies = []\n# ///\n")
+    )
+    assert block.file.split() == [*file.split(), b"rich>=13", b"six"]
+    assert none == empty == Request("3.12", file)
+    assert environment_key(block, DOCKER) != environment_key(none, DOCKER) == environment_key(empty, DOCKER)
+
+
+def test_existing_environments_stay_valid() -> None:
+    """The keys of requests without a block are those that environments have always had."""
+    assert environment_key(Request("3.12", b"rich\n"), DOCKER) == "58c2866af110caeccfb1ae7516152747"
+
+
+def test_a_notebook_has_no_block_of_its_own() -> None:
+    """A script beside it is not what runs."""
+    files = {"main.ipynb": File(b""), "main.py": File(BLOCK)}
+    request, _ = requests_of("3.12", pack(files).data, "notebook")
+    assert request.extras == ("ipykernel>=6",)
+
+
 def test_index_settings_are_passed_on_and_nothing_else() -> None:
     """Preparers get indexes and proxies, not the runner's secrets; host paths stay on the host."""
     environ = {

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from fastflow_contracts.findings import Notice, Problem
+from fastflow_contracts.inline import BadInline, Inline, read_inline
 from fastflow_contracts.json_lines import BadJson, parse
 from fastflow_contracts.manifest import MANIFEST_BYTES_MAX, Manifest, read_manifest
 from fastflow_contracts.names import BadName, check_name
@@ -18,6 +21,8 @@ NOTEBOOK = "main.ipynb"
 MANIFEST = "pipeline.json"
 REQUIREMENTS = ("requirements.txt.lock", "requirements.txt")
 """The first one that is there is used."""
+PROJECT = "pyproject.toml"
+_PROJECT_BYTES_MAX = 32 * 1024
 
 
 class Discovered(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,8 +45,8 @@ class Discovered(msgspec.Struct, frozen=True, kw_only=True):
 def inspect_folder(name: str, files: Mapping[str, bytes]) -> Discovered | None:
     """What the folder *name* is, or None if it is no pipeline.
 
-    *files* are those directly in it. Only the content of JSON files and of a notebook is looked at; of others ``b""``
-    will do.
+    *files* are those directly in it. Only the content of JSON and TOML files, of a script and of a notebook is looked
+    at; of others ``b""`` will do.
     """
     if name.startswith(".") or name == "__pycache__" or not {SCRIPT, NOTEBOOK} & files.keys():
         return None
@@ -55,13 +60,26 @@ def inspect_folder(name: str, files: Mapping[str, bytes]) -> Discovered | None:
     if SCRIPT not in files and manifest.type == "script":
         return None
     problems = (*_problems(name, files, manifest, metadata_file), *manifest.problems)
+    requirements_file = next((file for file in REQUIREMENTS if file in files), None)
+    inline = Inline()
+    if manifest.type == "script":
+        try:
+            inline = read_inline(files[SCRIPT])
+        except BadInline as error:
+            accepted = f"The block `# /// script` is not usable: {error}."
+            problems = (Problem(accepted=accepted, line=error.line, file=SCRIPT), *problems)
     return Discovered(
         name=name,
         spec=None if problems else manifest.spec,
         problems=problems,
-        notices=(*manifest.notices, *_stray_metadata(files, metadata_file)),
+        notices=(
+            *manifest.notices,
+            *_inline_notices(inline, manifest.spec),
+            *([] if requirements_file or inline.line else _unread_project(files)),
+            *_stray_metadata(files, metadata_file),
+        ),
         metadata_file=metadata_file,
-        requirements_file=next((file for file in REQUIREMENTS if file in files), None),
+        requirements_file=requirements_file,
     )
 
 
@@ -77,6 +95,38 @@ def _problems(
         yield Problem(field="type", value='"notebook"', accepted=accepted, file=metadata_file)
     elif manifest.type == "notebook":
         yield from notebook_problems(files[NOTEBOOK], file=NOTEBOOK)
+
+
+def _inline_notices(inline: Inline, spec: PipelineSpec | None) -> Iterator[Notice]:
+    """What a script's block says and nobody does."""
+    if inline.requires_python and spec and not _is_met(inline.requires_python, spec.python_version):
+        text = f"is {inline.requires_python[:80]!r}, but only python_version in {MANIFEST} chooses the interpreter."
+        yield Notice(field="requires-python", text=text, line=inline.line, file=SCRIPT)
+    if "uv" in inline.tool:
+        text = f"is not read; indexes can be named in {REQUIREMENTS[-1]}."
+        yield Notice(field="[tool.uv]", text=text, line=inline.line, file=SCRIPT)
+
+
+def _is_met(requires_python: str, python_version: str | None) -> bool:
+    """As far as the usual form goes, ``>=3.12``; a version that nobody has chosen meets nothing."""
+    if python_version is None:
+        return False
+    floor = re.search(r">=\s*(\d{1,4})\.(\d{1,4})", requires_python)
+    chosen = tuple(map(int, python_version.split(".")))
+    return floor is None or chosen[:2] >= (int(floor[1]), int(floor[2]))
+
+
+def _unread_project(files: Mapping[str, bytes]) -> Iterator[Notice]:
+    if len(text := files.get(PROJECT, b"")) > _PROJECT_BYTES_MAX:
+        return
+    try:
+        project = tomllib.loads(text.decode()).get("project")
+    except (ValueError, RecursionError):
+        return
+    if isinstance(project, dict) and project.get("dependencies"):
+        command = f"uv pip compile {PROJECT} -o {REQUIREMENTS[-1]}"
+        said = f"Its dependencies are not installed; make a {REQUIREMENTS[-1]} of them with `{command}`."
+        yield Notice(text=said, file=PROJECT)
 
 
 def _stray_metadata(files: Mapping[str, bytes], metadata_file: str | None) -> Iterator[Notice]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from fastflow_contracts.bundle import Bundle
+from fastflow_contracts.inline import BadInline
 from fastflow_contracts.run import Run
 from fastflow_contracts.wire import Rejected
 from fastflow_runner.environments import Prepared
@@ -32,6 +33,9 @@ async def fetch(tools: Tools, run: Run) -> Code | NoCode:
         bundle = await tools.bundles.get(run.order.bundle)
     except Rejected as error:
         return NoCode(f"the code of this run cannot be read: {error}; sync the pipeline and start it anew")
-    requests = requests_of(run.order.python_version, bundle.data, run.order.kind)
+    try:
+        requests = requests_of(run.order.python_version, bundle.data, run.order.kind)
+    except BadInline as error:  # of a version that went live before its block was looked at
+        return NoCode(f"the block `# /// script` of main.py is not usable: {error}")
     ready = tuple(filter(None, map(tools.environments.ready, requests)))
     return Code(bundle, requests, ready if len(ready) == len(requests) else None)

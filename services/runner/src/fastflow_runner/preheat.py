@@ -11,6 +11,7 @@ from contextlib import aclosing
 
 from fastflow_contracts import messages, streams, subjects
 from fastflow_contracts.codec import Malformed
+from fastflow_contracts.inline import BadInline
 from fastflow_contracts.messages import Version
 from fastflow_contracts.pull import feed
 from fastflow_contracts.wire import BusError
@@ -46,7 +47,7 @@ async def _prepare(tools: Tools, name: str, live: Version, default_python_versio
             if tools.environments.ready(request) is None:
                 prepared = await tools.environments.prepare(request, say=_unheard)
                 log.info("an environment of %s stands ready after %.1f s", name, prepared.seconds)
-    except (BusError, EnvironmentFailed) as error:
+    except (BusError, EnvironmentFailed, BadInline) as error:
         log.info("the environment of %s is not ready ahead of its first run: %s", name, error)
 
 

@@ -17,7 +17,9 @@ from typing import Final, NewType
 import msgspec
 from uv import find_uv_bin
 
-from fastflow_contracts.bundle import listing, read_file
+from fastflow_contracts.bundle import File, unpack
+from fastflow_contracts.discovery import SCRIPT
+from fastflow_contracts.inline import read_inline
 from fastflow_contracts.subjects import Kind
 from fastflow_runner import cells, prepare
 from fastflow_runner.image import WORKER_PYTHON
@@ -57,7 +59,7 @@ class Request(msgspec.Struct, frozen=True):
     requirements: bytes = b""
     """A requirements file; empty: no packages."""
     extras: tuple[str, ...] = ()
-    """Requirements of our own, of packages that the file does not name."""
+    """Requirements beside the file: those that the script itself names, or our own of packages that nobody names."""
 
     @property
     def file(self) -> bytes:
@@ -162,15 +164,16 @@ def process_place(directory: Path) -> Place:
 
 
 def requests_of(python_version: str, bundle: bytes, kind: Kind = "script") -> tuple[Request, ...]:
-    """The environments that the code in *bundle* needs. First its own: its lock if there is one, else its requirements,
-    and the kernel of a notebook unless that is among them. For a notebook then the cell runner's.
+    """The environments that the code in *bundle* needs. First its own: its lock if there is one, else its requirements;
+    beside them what a script itself names, and the kernel of a notebook unless that is among them. For a notebook then
+    the cell runner's. Raises ``BadInline``.
     """
-    names = {entry.path for entry in listing(bundle)}
-    found = next((name for name in _REQUIREMENTS if name in names), None)
-    text = read_file(bundle, found) if found else b""
+    files = unpack(bundle)
+    text = next((files[name].data for name in _REQUIREMENTS if name in files), b"")
     packages = text if _names_packages(text) else b""
     if kind == "script":
-        return (Request(python_version, packages),)
+        script = files.get(SCRIPT, File(b""))
+        return (Request(python_version, packages, read_inline(script.data).dependencies),)
     named = {re.sub(rb"[-_.]+", b"-", name).lower().decode() for name in _NAMED.findall(text)}
     return (Request(python_version, packages, () if "ipykernel" in named else (_KERNEL,)), CELL_RUNNER)
 
