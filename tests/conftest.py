@@ -17,6 +17,9 @@ from fastflow.bus import embedded_bus
 from fastflow_contracts.streams import ensure
 from fastflow_contracts.wire import Bus, connect
 
+# What fails in a helper is shown like what fails in a test.
+pytest.register_assert_rewrite("tests.support", "tests.chaos", "tests.sandbox_contract")
+
 # What a busy machine is slow at is no finding.
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any-machine")
