@@ -54,6 +54,16 @@ def test_nothing_is_repeated_while_every_slot_is_taken() -> None:
     assert made.actions(now=at(99), at=99) == []
 
 
+def test_nothing_is_repeated_to_a_runner_whose_daemon_is_away() -> None:
+    """It would only pile up; the first word that says otherwise brings it."""
+    made = agenda()
+    made.see_runner(replace(a_presence(), paused=True), at=0)
+    made.see_run(a_run(), at=0, stored_at=at(0))
+    assert made.actions(now=at(99), at=99) == []
+    made.see_runner(a_presence(), at=100)
+    assert len(made.actions(now=at(100), at=100)) == 1
+
+
 def test_a_run_that_was_given_back_is_hinted_at_once() -> None:
     """Whoever gave it back is stopping, or has just begun."""
     made, run = agenda(), claimed(a_run(), prepared=False)

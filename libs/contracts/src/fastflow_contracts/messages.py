@@ -142,6 +142,8 @@ class Presence(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """Its own clock; readers judge age by the bus's timestamp of the record."""
     leaving: bool = False
     """It takes no more work."""
+    paused: bool = False
+    """It takes no work for now: its Docker daemon does not answer."""
     gone: bool = False
     """Its last words: it has ended, and whatever sandboxes it left are for others on that daemon."""
 

@@ -144,7 +144,13 @@ def _presence(settings: Settings, runner_id: str, adapter: Adapter) -> Presence:
 def _seen(presence: Presence, runner: Runner, adapter: Adapter) -> Presence:
     """With what changes while it lives."""
     load = os.getloadavg()[0] / (os.cpu_count() or 1)
-    return replace(presence, busy=runner.busy, load=round(load, 2), environments=adapter.environments.known)
+    return replace(
+        presence,
+        busy=runner.busy,
+        load=round(load, 2),
+        environments=adapter.environments.known,
+        paused=runner.is_paused,
+    )
 
 
 def _tools(settings: Settings, bus: Bus, runner_id: str, adapter: Adapter, beacon: Beacon) -> Tools:

@@ -123,7 +123,12 @@ class Agenda:
     def _due_hints(self, now: datetime, at: float) -> list[HintRun]:
         there = [presence for presence in self._presences.values() if self._is_there(presence, at)]
         served = {kind for presence in there for kind in presence.kinds}
-        with_room = {kind for presence in there if presence.busy < presence.slots for kind in presence.kinds}
+        with_room = {
+            kind
+            for presence in there
+            if presence.busy < presence.slots and not presence.paused
+            for kind in presence.kinds
+        }
         # Under the limit a hint takes a place for a while, which nobody may have whom nobody would serve.
         first_hints = served if self.concurrent_max else ALL_KINDS
         due = [
