@@ -15,7 +15,7 @@ from cryptography.fernet import Fernet
 from msgspec.structs import replace
 
 import fastflow_runner.app
-from fastflow_contracts import subjects
+from fastflow_contracts import messages, subjects
 from fastflow_contracts.ids import fresh_run_id
 from fastflow_contracts.lease import Lease
 from fastflow_contracts.machine import Cancel, Claim, Expire, Prepare
@@ -26,7 +26,7 @@ from fastflow_contracts.service import now
 from fastflow_contracts.wire import Put, Unavailable, _Unanswered, connect
 from fastflow_runner.adapter import open_adapter
 from fastflow_runner.attempt import Attempt
-from fastflow_runner.naming import AttemptId
+from fastflow_runner.naming import LABEL_PREPARER, AttemptId
 from fastflow_runner.presence import Beacon, Replaced
 from fastflow_runner.runner import Runner
 from fastflow_runner.sandbox import Channel, Held, SandboxError, SandboxSpec, Unreachable
@@ -243,6 +243,41 @@ async def test_a_hint_that_comes_a_moment_early_comes_again_when_it_is_time(benc
         ended = await System(bench.tools.bus).end(run.ref, within_s=REHINT_S / 2)
     assert isinstance(run.state, Pending)
     assert ended.attempts[0].claimed_at >= run.state.not_before
+
+
+async def test_a_sandbox_whose_removal_was_cut_short_is_removed_at_the_end(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run was over already when the runner was told to let go."""
+    remove, removing = bench.tools.sandboxes.remove, asyncio.Event()
+
+    async def cut_short(name: str) -> None:
+        monkeypatch.undo()
+        removing.set()
+        await asyncio.Event().wait()
+
+    runner = Runner(bench.tools, 1)
+    run = await bench.pending()
+    await bench.hint(run)
+    monkeypatch.setattr(bench.tools.sandboxes, "remove", cut_short)
+    async with at_work(runner.take("script")):
+        await removing.wait()
+        assert bench.tools.sandboxes.remove == remove
+        assert await runner.let_go() == 0
+    assert (await bench.record(run)).status is Status.SUCCESS
+    assert not await bench.tools.sandboxes.held()
+
+
+async def test_preparers_of_a_runner_that_is_gone_for_ever_are_removed(bench: Bench) -> None:
+    """In a container a new version of it has another name; what the living ones prepare is theirs."""
+    bus, sandboxes = bench.tools.bus, bench.tools.sandboxes
+    for runner, gone in (("former", True), ("other", False)):
+        shown = messages.PRESENCE.encode(replace(a_presence(runner), gone=gone))
+        await bus.put(subjects.RUNNERS, subjects.runner_key(runner), shown)
+    for runner in ("one", "former", "other"):
+        await sandboxes.open(SandboxSpec(name=f"ff-prepare-{runner}", labels={LABEL_PREPARER: runner}))
+    await Runner(bench.tools, 1).sweep()
+    assert {held.name for held in await sandboxes.held()} == {"ff-prepare-one", "ff-prepare-other"}
 
 
 async def test_after_trouble_with_the_bus_what_is_ours_and_nobody_carries_out_goes_on(

@@ -15,6 +15,8 @@ from fastflow_contracts.ids import RunId
 PREFIX: Final = "ff-"
 LABEL_KEEPER: Final = "fastflow.keeper"
 """Of a sandbox that was opened ahead of time: the runner that keeps it."""
+LABEL_PREPARER: Final = "fastflow.preparer"
+"""Of a sandbox that makes environments: the runner that opened it."""
 
 _SCOPE_CHARACTERS: Final = 8
 _ATTEMPT: Final = re.compile(

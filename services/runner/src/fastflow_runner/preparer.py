@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from fastflow_runner.errors import RunnerError
-from fastflow_runner.naming import PREFIX
+from fastflow_runner.naming import LABEL_PREPARER, PREFIX
 from fastflow_runner.preparation import Words
 from fastflow_runner.prepare.steps import INPUT_VARIABLE
 from fastflow_runner.sandbox import MIB, USER, Channel, SandboxError, Sandboxes, SandboxSpec
@@ -28,9 +28,6 @@ BEAT_S: Final = 10.0
 TMP_BYTES: Final = 1024 * MIB
 CLEAN_UP_S: Final = 30.0
 LINE_BYTES_MAX: Final = 64 * 1024
-
-LABEL_PREPARER: Final = "fastflow.preparer"
-"""Its value is the runner that started it."""
 
 
 class EnvironmentFailed(RunnerError):

@@ -24,7 +24,7 @@ from fastflow_contracts.subjects import Kind
 from fastflow_contracts.wire import BusError
 from fastflow_runner.attempt import Attempt
 from fastflow_runner.leftovers import Fate, fate
-from fastflow_runner.naming import LABEL_KEEPER, AttemptId, attempt_of, is_warm
+from fastflow_runner.naming import LABEL_KEEPER, LABEL_PREPARER, AttemptId, attempt_of, is_warm
 from fastflow_runner.sandbox import Held, SandboxError, Unreachable
 from fastflow_runner.tools import Tools
 
@@ -54,6 +54,11 @@ class Runner:
         self._is_daemon_away = False
         self._recovered = 0
         """The bus's generation when the records were asked last."""
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it takes nothing since its Docker daemon does not answer."""
+        return self._is_daemon_away
 
     @property
     def busy(self) -> int:
@@ -124,7 +129,10 @@ class Runner:
         """Adopt or remove every sandbox that nobody holds. One that cannot be removed is left for the next time."""
         for held in await self._tools.sandboxes.held():
             try:
-                await (self._sweep_warm(held) if is_warm(held.name) else self._sweep_one(held))
+                if preparer_of := held.labels.get(LABEL_PREPARER):
+                    await self._sweep_preparer(held, preparer_of)
+                else:
+                    await (self._sweep_warm(held) if is_warm(held.name) else self._sweep_one(held))
             except SandboxError as error:
                 log.warning("sandbox %s is left for later: %s", held.name, error)
 
@@ -154,6 +162,12 @@ class Runner:
         keeper = held.labels.get(LABEL_KEEPER, "")
         if keeper == self._tools.runner or await self._is_silent(keeper):
             log.info("sandbox %s waits for nobody", held.name)
+            await self._tools.sandboxes.remove(held.name)
+
+    async def _sweep_preparer(self, held: Held, runner: str) -> None:
+        """Ours are under way; those of a runner that is gone, perhaps for ever, are of no use to the next one."""
+        if await self._is_silent(runner):
+            log.info("sandbox %s prepares for nobody", held.name)
             await self._tools.sandboxes.remove(held.name)
 
     async def finish(self, grace_s: float | None) -> None:
@@ -188,6 +202,9 @@ class Runner:
     async def _is_left(self, attempt: AttemptId) -> bool:
         run = (await self._tools.runs.find(attempt.run_id)).run
         state = run.state
+        if run.is_over:  # its task was stopped between its end and its sandbox's
+            with suppress(SandboxError):
+                await self._tools.sandboxes.remove(self._tools.name(attempt))
         if not isinstance(state, Running) or (state.runner, state.attempt) != (self._tools.runner, attempt.number):
             return False
         if state.prepared_at is not None:
