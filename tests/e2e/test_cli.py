@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,14 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 def ended(there: Installation, pipeline: str) -> dict[str, Any]:
     """The newest run of *pipeline* as scripts see it."""
-    newest = json.loads(there.command("ps", "-a", "-n", "1", "--pipeline", pipeline, "--json").stdout)[0]
-    assert isinstance(newest, dict)
-    return newest
+    return runs(there, pipeline)[0]
+
+
+def runs(there: Installation, pipeline: str) -> list[dict[str, Any]]:
+    """The runs of *pipeline*, newest first."""
+    found = json.loads(there.command("ps", "-a", "--pipeline", pipeline, "--json").stdout)
+    assert isinstance(found, list)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -47,6 +53,9 @@ def ended(there: Installation, pipeline: str) -> dict[str, Any]:
         ("python_version", [], 0, "Python 3.11"),
         ("sensor_report", [], 0, "°C"),
         ("event_consumer", [], 0, "No event came along"),
+        ("nightly", [], 0, "made by hand"),
+        ("extract", [], 0, "3 orders extracted"),
+        ("load", [], 0, "Started by manual"),
         ("notebook_report", ["-p", "days=3", "-p", "city=Oslo"], 0, "3 days in Oslo"),
     ],
 )
@@ -63,6 +72,16 @@ def test_no_example_is_left_out() -> None:
     """The list above is the folder."""
     tested = next(mark for mark in test_every_example_does_what_it_says.pytestmark).args[1]
     assert {row[0] for row in tested} == {folder.name for folder in EXAMPLES.iterdir() if folder.is_dir()}
+
+
+def test_the_second_of_a_chain_follows_the_first(there: Installation) -> None:
+    """It is started by the first one's success, and the record says so."""
+    first = json.loads(there.command("run", "extract", "--follow", "--json").stdout.splitlines()[-1])
+    deadline = time.monotonic() + 30
+    while not (follower := [run for run in runs(there, "load") if run["parent_run_id"] == first["id"]]):
+        assert time.monotonic() < deadline
+    assert follower[0]["triggered_by"] == "downstream"
+    there.await_log(follower[0]["id"], "extract is done")
 
 
 def test_what_a_script_writes_goes_where_it_wrote_it(there: Installation) -> None:
