@@ -1,4 +1,4 @@
-"""The generated parts of the documents: settings, speed, the life of a run, who may import what, streams.
+"""The generated parts of the documents: settings, fields, speed, the life of a run, who may import what, streams.
 
 ``python docs/generate.py`` writes them between their markers; ``--check`` only says whether they are up to date. A
 part stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from nats.js.api import StreamConfig
 
+from fastflow.fields import own_markdown, shared_markdown
 from fastflow.settings import markdown as settings_table
 from fastflow_contracts.run import EDGES, Status
 from fastflow_contracts.streams import CONSUMERS, STREAMS
@@ -86,6 +87,8 @@ def performance() -> str:
 PARTS: Mapping[str, tuple[str, Callable[[], str]]] = {
     "settings": ("README.md", settings_table),
     "performance": ("README.md", performance),
+    "own-fields": ("docs/pipelines.md", own_markdown),
+    "shared-fields": ("docs/pipelines.md", shared_markdown),
     "run": ("ARCHITECTURE.md", run_diagram),
     "imports": ("ARCHITECTURE.md", import_matrix),
     "streams": ("ARCHITECTURE.md", stream_table),
