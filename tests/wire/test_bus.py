@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import re
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,19 @@ async def test_ensure_may_be_repeated_and_then_everything_is_there(bus: Bus) -> 
     """Making the streams twice changes nothing and leaves nothing missing."""
     await ensure(bus.js)
     await verify(bus.js)
+
+
+async def test_a_message_id_is_forgotten_as_soon_as_the_bus_can(bus: Bus) -> None:
+    """It is one of the whole stream: what another pipeline, or a second try, is sent under it must not be swallowed.
+    A stream that is there already is changed.
+    """
+    declared = next(stream for stream in streams.STREAMS if stream.name == streams.TRIGGERS)
+    await bus.js.update_stream(replace(declared, duplicate_window=120.0))
+    await ensure(bus.js)
+    first = await bus.publish("ff.trigger.one", b"", message_id="order-7")
+    async with asyncio.timeout(10):
+        while await bus.publish("ff.trigger.two", b"", message_id="order-7") == first:
+            pass
 
 
 async def test_a_value_is_read_back_with_the_revision_it_was_written_at(bus: Bus) -> None:

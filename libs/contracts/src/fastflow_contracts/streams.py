@@ -36,6 +36,10 @@ PAYLOAD_BYTES_MAX: Final = 4 * MIB
 """Largest message; the embedded server is configured for it, another server must allow it too."""
 DEDUP_S: Final = 120.0
 """For speed only: the bus forgets it when it restarts, so nothing rests on it."""
+TRIGGER_DEDUP_S: Final = 0.1
+"""The least that a server takes. A message id counts for the whole stream: what another pipeline is sent under it, or
+the same pipeline after a refusal, is swallowed. A run's id comes from the key, so that repeats are known anyway.
+"""
 
 HINT_S: Final = 3.0
 """A hint whose runner has not claimed the run by then goes to another one: it may have died. If not, the second claim
@@ -141,7 +145,7 @@ STREAMS: Final[tuple[StreamConfig, ...]] = (
         allow_rollup_hdrs=True,
         allow_direct=True,
     ),
-    _work_queue(TRIGGERS, subjects.TRIGGERS, bytes_max=GIB),
+    replace(_work_queue(TRIGGERS, subjects.TRIGGERS, bytes_max=GIB), duplicate_window=TRIGGER_DEDUP_S),
     _work_queue(COMMANDS, subjects.COMMANDS, bytes_max=64 * MIB),
     _work_queue(WORK, subjects.WORK, bytes_max=256 * MIB),
     _stream(LOGS, [subjects.LOGS], bytes_max=4 * GIB, age_s=LOG_AGE_S, discard=DiscardPolicy.OLD),
