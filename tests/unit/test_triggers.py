@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fastflow_contracts.messages import TRIGGER, TRIGGER_TYPE, Trigger
 from fastflow_contracts.triggers import BadTrigger, read_run_body, read_trigger, read_webhook_body
@@ -62,7 +64,31 @@ def test_a_reason_is_short_however_long_what_it_names_is(body: dict[str, Any], h
     assert len(str(refusal.value)) <= REASON_CHARACTERS_MAX
 
 
+def test_two_cloud_events_are_one_only_if_both_source_and_id_are_the_same() -> None:
+    """Where the source ends and the id begins is part of it."""
+    assert structured("s/a", "b").key == binary("s/a", "b").key
+    assert len({structured(*event).key for event in [("s/a", "b"), ("s", "a/b"), ("s", "a\nb"), ("s\na", "b")]}) == 4
+
+
+@given(st.text(min_size=1), st.text(min_size=1), st.text(min_size=1), st.text(min_size=1))
+def test_the_key_of_a_cloud_event_stands_for_nothing_else(source: str, name: str, other: str, another: str) -> None:
+    """Neither for another event nor for a plain message id, which is one line."""
+    key = structured(source, name).key
+    assert (key == structured(other, another).key) == ((source, name) == (other, another))
+    assert key is not None
+    assert "\n" in key
+
+
 def test_an_unknown_field_is_named_in_part() -> None:
     """An answer does not repeat a request."""
     with pytest.raises(BadTrigger, match=r"^unknown field 'x{64}'…; a run body has"):
         read_run_body({LONG: 1})
+
+
+def structured(source: str, name: str) -> Trigger:
+    event = json.dumps({"specversion": "1.0", "source": source, "id": name}).encode()
+    return read_trigger(event, {"Content-Type": "application/cloudevents+json"})
+
+
+def binary(source: str, name: str) -> Trigger:
+    return read_trigger(b"", {"ce-specversion": "1.0", "ce-source": source, "ce-id": name})

@@ -151,13 +151,15 @@ def _binary(payload: bytes, headers: Mapping[str, str]) -> Trigger:
 
 
 def _event_key(attributes: Mapping[str, Any]) -> str:
-    """CloudEvents: source and id together are unique."""
+    """CloudEvents: source and id together are unique. The length keeps ("s/a", "b") and ("s", "a/b") apart, the line
+    breaks keep all of them apart from a message id, which is a header.
+    """
     source, identity = attributes.get("source"), attributes.get("id")
     if not (isinstance(source, str) and source and isinstance(identity, str) and identity):
         raise BadTrigger("a CloudEvent needs a source and an id, both non-empty strings.")
     if not _is_text(source + identity):
         raise BadTrigger("source and id of a CloudEvent must be text; one of them holds half a surrogate pair.")
-    return f"{source}/{identity}"
+    return f"{len(source)}\n{source}\n{identity}"
 
 
 def _check_run_config_id(config: Any) -> None:
