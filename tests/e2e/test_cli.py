@@ -344,6 +344,7 @@ def test_settings_are_listed_and_secrets_are_not_shown(tmp_path: Path) -> None:
     listed = {row["name"]: row for row in json.loads(fastflow("config", "--json", cwd=tmp_path).stdout)}
     assert listed["RUNNER_SLOTS"]["default"] == "10"
     assert listed["RUNNER_SLOTS"]["services"] == ["runner"]
+    assert (listed["FASTFLOW_GRACE_S"]["default"], listed["FASTFLOW_GRACE_S"]["default_in_up"]) == ("30", "2")
 
 
 def test_help_answers_at_once(tmp_path: Path) -> None:

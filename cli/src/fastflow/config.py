@@ -8,7 +8,7 @@ import click
 
 from fastflow.output import table
 from fastflow.printer import json_option, print_json
-from fastflow.settings import markdown, settings, values
+from fastflow.settings import Setting, markdown, settings, values
 
 
 @click.command()
@@ -17,7 +17,7 @@ from fastflow.settings import markdown, settings, values
 def config(as_markdown: bool, as_json: bool) -> None:
     """List every setting of every service: its variable, its value if set here, its default, what it does.
 
-    NAME_FILE names a file that holds the value instead.
+    NAME_FILE names a file that holds the value instead. "up" is what `fastflow up` takes for its default.
     """
     if as_markdown:
         click.echo(markdown(), nl=False)
@@ -25,13 +25,25 @@ def config(as_markdown: bool, as_json: bool) -> None:
     here = values(os.environ)
     if as_json:
         listed = [
-            {"name": s.name, "value": here.get(s.name), "default": s.default, "services": s.services, "help": s.help}
+            {
+                "name": s.name,
+                "value": here.get(s.name),
+                "default": s.default,
+                "default_in_up": s.default if s.default_in_up is None else s.default_in_up,
+                "services": s.services,
+                "help": s.help,
+            }
             for s in settings()
         ]
         print_json(listed)
         return
     rows = [
-        (s.name, click.style(here[s.name], bold=True) if s.name in here else s.default or "-", s.help)
-        for s in settings()
+        (s.name, click.style(here[s.name], bold=True) if s.name in here else _default(s), s.help) for s in settings()
     ]
     click.echo(table(("VARIABLE", "VALUE", "WHAT IT DOES"), rows))
+
+
+def _default(setting: Setting) -> str:
+    if setting.default_in_up is not None:
+        return f"{setting.default} (up: {setting.default_in_up})"
+    return setting.default or "-"

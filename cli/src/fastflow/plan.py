@@ -17,8 +17,13 @@ from fastflow_contracts.discovery import SCRIPT
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
 DEFAULT_PIPELINES = "pipelines"
-GRACE_S = 2.0
-"""What running scripts get to finish at Ctrl-C before they are stopped; a runner of its own is more patient."""
+DEFAULTS: Mapping[str, str] = {
+    "LOG_LEVEL": "WARNING",
+    "UV_PRE_HEAT": "true",
+    "FASTFLOW_GRACE_S": "2",
+    "FASTFLOW_LEAVE_RUNNING": "false",
+}
+"""Where ``up`` differs from services of their own: at Ctrl-C somebody waits, and nobody comes to take over."""
 
 FIRST_PIPELINE = """\
 there is no folder ./pipelines. Three lines make a first pipeline:
@@ -72,10 +77,8 @@ def make_plan(options: Options, environ: Mapping[str, str], *, here: Path) -> Pl
     }
     if options.sandbox:
         settled["FASTFLOW_SANDBOX"] = options.sandbox
-    settled.setdefault("LOG_LEVEL", "WARNING")
-    settled.setdefault("FASTFLOW_GRACE_S", f"{GRACE_S:g}")
-    settled.setdefault("FASTFLOW_LEAVE_RUNNING", "no")
-    settled.setdefault("UV_PRE_HEAT", "yes")
+    for name, value in DEFAULTS.items():
+        settled.setdefault(name, value)
     # Several of these may share a machine and a bus: each data folder is a runner of its own.
     settled.setdefault("FASTFLOW_RUNNER_ID", f"{_host_token()}-{folder_hash}")
     return Plan(data_dir, host, port, options.nats_url or named_url(environ), source, settled)

@@ -11,6 +11,7 @@ import fastflow_gateway.settings
 import fastflow_runner.settings
 import fastflow_scheduler.settings
 import fastflow_syncer.settings
+from fastflow.plan import DEFAULTS
 from fastflow_contracts.settings import fields
 
 SETTINGS: Mapping[str, type[msgspec.Struct]] = {
@@ -28,6 +29,8 @@ class Setting(NamedTuple):
     name: str
     help: str
     default: str
+    default_in_up: str | None
+    """None: the same."""
     services: tuple[str, ...]
     is_secret: bool
 
@@ -41,14 +44,15 @@ def settings() -> list[Setting]:
             known = found.get(env.name)
             services = (*known.services, service) if known else (service,)
             text = env.help if known is None else known.help
-            found[env.name] = Setting(env.name, text, _shown(field.default), services, env.secret)
+            default = _shown(field.default)
+            found[env.name] = Setting(env.name, text, default, DEFAULTS.get(env.name), services, env.secret)
     return list(found.values())
 
 
 def markdown() -> str:
     """The README's table."""
     rows = [
-        f"| `{setting.name}` | {f'`{setting.default}`' if setting.default else '–'} "
+        f"| `{setting.name}` | {_default(setting)} "
         f"| {'all' if len(setting.services) == 4 else ', '.join(setting.services)} | {setting.help} |"
         for setting in settings()
     ]
@@ -64,6 +68,12 @@ def values(environ: Mapping[str, str]) -> dict[str, str]:
         elif value := environ.get(setting.name):
             found[setting.name] = SECRET_SHOWN if setting.is_secret else value
     return found
+
+
+def _default(setting: Setting) -> str:
+    if setting.default_in_up is not None:
+        return f"`{setting.default}`; `{setting.default_in_up}` in `fastflow up`"
+    return f"`{setting.default}`" if setting.default else "–"
 
 
 def _shown(default: object) -> str:
