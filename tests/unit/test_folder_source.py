@@ -34,9 +34,9 @@ def _write(root: Path, name: str, text: str = "x") -> None:
 
 async def test_regular_files_are_read_and_the_rest_is_skipped(tmp_path: Path) -> None:
     """Caches, environments and what editors leave behind do not travel; everything else does."""
-    for name in ("main.py", "lib/deep/x.py", ".env.example", "n\u00e4me \u4f60.txt"):
+    for name in ("main.py", "lib/deep/x.py", ".dlt/config.toml", ".env.example", "n\u00e4me \u4f60.txt"):
         _write(tmp_path / "etl", name, name)
-    for name in (".venv/x", "__pycache__/y.pyc", ".git/config", "main.py~", ".main.py.swp", "lib/.#x.py", "4913"):
+    for name in (".venv/x", "__pycache__/y.pyc", "lib/.git/config", "main.py~", ".main.py.swp", "lib/.#x.py", "4913"):
         _write(tmp_path / "etl", name)
     (tmp_path / "etl/main.py").chmod(0o755)
     _write(tmp_path, ".hidden/main.py")
@@ -50,6 +50,7 @@ async def test_regular_files_are_read_and_the_rest_is_skipped(tmp_path: Path) ->
         {
             "main.py": File(b"main.py", executable=True),
             "lib/deep/x.py": File(b"lib/deep/x.py"),
+            ".dlt/config.toml": File(b".dlt/config.toml"),
             ".env.example": File(b".env.example"),
             "n\u00e4me \u4f60.txt": File("n\u00e4me \u4f60.txt".encode()),
         }
@@ -144,15 +145,14 @@ class Watched:
         self._look = asyncio.Condition()
 
     async def watch(self) -> None:
-        """Read every ``main.py`` at every change, as the syncer does."""
+        """Read every file at every change, as the syncer does."""
         async for _ in self.source.changes():
             shown: dict[str, bytes] = {}
             with contextlib.suppress(SourceFailed):
                 snapshot = await self.source.snapshot()
                 for name in snapshot.fingerprints:
-                    main = (await self.source.read(snapshot, name)).files.get("main.py")
-                    if main is not None:
-                        shown[name] = main.data
+                    files = (await self.source.read(snapshot, name)).files
+                    shown |= {f"{name}/{path}": file.data for path, file in files.items()}
             async with self._look:
                 self.looks += 1
                 self._shown = shown
@@ -163,10 +163,10 @@ class Watched:
         async with asyncio.timeout(30), self._look:
             await self._look.wait_for(lambda: self.looks >= 2)
 
-    async def sees(self, name: str, content: bytes | None) -> None:
-        """Until a look shows this content of ``name/main.py``, or that it is gone; fails after ``SEEN_S``."""
+    async def sees(self, name: str, content: bytes | None, *, file: str = "main.py") -> None:
+        """Until a look shows this content of ``name/file``, or that it is gone; fails after ``SEEN_S``."""
         async with asyncio.timeout(SEEN_S), self._look:
-            await self._look.wait_for(lambda: self._shown.get(name) == content)
+            await self._look.wait_for(lambda: self._shown.get(f"{name}/{file}") == content)
 
 
 @pytest_asyncio.fixture
@@ -196,6 +196,16 @@ async def test_changes_show_by_themselves(tmp_path: Path, watched: Watched) -> N
     await watched.sees("other", b"three")
     shutil.rmtree(root / "other")
     await watched.sees("other", None)
+
+
+async def test_changes_in_a_folder_of_settings_show(tmp_path: Path, watched: Watched) -> None:
+    """Though its name begins with a dot."""
+    root = tmp_path / "root"
+    _write(root, "etl/main.py")
+    await watched.settled()
+    for text in ("one", "two"):
+        _write(root, "etl/.dlt/config.toml", text)
+        await watched.sees("etl", text.encode(), file=".dlt/config.toml")
 
 
 async def test_what_editors_do_is_not_a_change(tmp_path: Path, watched: Watched) -> None:

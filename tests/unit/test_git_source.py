@@ -58,6 +58,7 @@ async def test_a_folder_arrives_as_committed(repository: Repository, follow: Fol
         "etl/daten/\u00fcbung \u4f60.csv": b"a\r\nb\n",
         "etl/leer": b"",
         "etl/.env.example": b"X=1\n",
+        "etl/.dlt/config.toml": b"[runtime]\n",
         "etl/__pycache__/main.cpython-311.pyc": b"no",
         "etl/.venv/bin/python": b"no",
         "etl/main.py~": b"no",
@@ -86,6 +87,7 @@ async def test_a_folder_arrives_as_committed(repository: Repository, follow: Fol
         "daten/\u00fcbung \u4f60.csv": File(b"a\r\nb\n"),
         "leer": File(b""),
         ".env.example": File(b"X=1\n"),
+        ".dlt/config.toml": File(b"[runtime]\n"),
         "blob.bin": File(files["etl/blob.bin"]),
         "run.sh": File(b"#!/bin/sh\n", executable=True),
     }

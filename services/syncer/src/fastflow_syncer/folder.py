@@ -21,7 +21,7 @@ from fastflow_contracts import bundle
 from fastflow_contracts.service import leaves
 from fastflow_syncer import disk
 from fastflow_syncer.errors import SourceFailed
-from fastflow_syncer.source import FOLDERS_MAX, Folder, Snapshot, skipped, skipped_folder
+from fastflow_syncer.source import FOLDERS_MAX, Folder, Snapshot, skipped, skipped_child
 
 log = logging.getLogger(__name__)
 
@@ -112,10 +112,10 @@ def _identity(root: Path) -> tuple[int, int] | None:
 
 def _matters(root: Path, path: str) -> bool:
     try:
-        relative = Path(path).relative_to(root).as_posix()
-    except ValueError:
+        child, *inside = Path(path).relative_to(root).parts
+    except ValueError:  # it is the root, or elsewhere
         return True
-    return not skipped(relative)
+    return not skipped_child(child) and not skipped("/".join(inside or [child]))
 
 
 def _snapshot(root: Path) -> Snapshot:
@@ -124,7 +124,7 @@ def _snapshot(root: Path) -> Snapshot:
     try:
         with os.scandir(root) as children:
             for child in children:
-                if skipped_folder(child.name):
+                if skipped_child(child.name):
                     continue
                 if child.is_symlink():
                     ignored[_name(child.name)] = "is a link, which is not followed; put the folder there."

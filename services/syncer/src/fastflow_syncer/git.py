@@ -10,7 +10,7 @@ from fastflow_contracts import bundle
 from fastflow_contracts.bundle import File, Refusal
 from fastflow_syncer.errors import SourceFailed
 from fastflow_syncer.mirror import Mirror, TooManyEntries
-from fastflow_syncer.source import FOLDERS_MAX, Folder, Snapshot, plan, skipped, skipped_folder
+from fastflow_syncer.source import FOLDERS_MAX, Folder, Snapshot, plan, skipped, skipped_child
 from fastflow_syncer.tree import TreeEntry
 
 
@@ -31,7 +31,7 @@ class GitSource:
         """Fetch, then list. A folder's fingerprint is the id of its tree."""
         commit = await self._mirror.fetch()
         root = await self._mirror.folder(commit, self._subdir)
-        entries = [e for e in await self._mirror.children(root) if not skipped_folder(e.path)]
+        entries = [e for e in await self._mirror.children(root) if not skipped_child(e.path)]
         folders = {_name(e): e.oid for e in entries if e.kind == "folder"}
         if len(folders) > FOLDERS_MAX:
             raise SourceFailed(f"{self._label}: more than {FOLDERS_MAX:,} folders; set PIPELINES_SUBDIR.")

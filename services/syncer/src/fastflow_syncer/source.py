@@ -25,6 +25,14 @@ _TELLING_BYTES_MAX: Final = 1024 * 1024
 _SKIPPED_FILE: Final = re.compile(
     r".*~|#.*#|\.#.*|\..*\.sw[a-z]|4913|.*___jb_(tmp|old)___|.*\.py[co]|\.DS_Store|\.git", re.DOTALL
 )
+# Whatever else begins with a dot may be read by a script, as `.dlt` and `.streamlit` are.
+_SKIPPED_FOLDERS: Final = frozenset(
+    (
+        *(".git", ".hg", ".svn", ".idea", ".vscode", ".history", ".ipynb_checkpoints", ".fastflow"),
+        *("__pycache__", ".cache", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis"),
+        *(".venv", ".env", ".direnv", ".tox", ".nox", ".eggs"),
+    )
+)
 
 
 class Commit(msgspec.Struct, frozen=True):
@@ -94,12 +102,17 @@ def plan(sizes_bytes: Mapping[str, int], refused: tuple[Refusal, ...]) -> Plan:
     return Plan(tuple(telling)[:_TELLING_FILES_MAX], found)
 
 
+def skipped_child(name: str) -> bool:
+    """Whether a child of the root with this name is never looked into, whatever it holds."""
+    return name.startswith(".") or name == "__pycache__"
+
+
 def skipped(path: str) -> bool:
-    """Whether this file, by its relative path, stays behind: caches, environments, what editors leave."""
+    """Whether this file of a child, by its path there, stays behind: caches, environments, what editors leave."""
     *folders, name = path.split("/")
     return any(map(skipped_folder, folders)) or _SKIPPED_FILE.fullmatch(name) is not None
 
 
 def skipped_folder(name: str) -> bool:
-    """Whether a folder of this name is never looked into."""
-    return name.startswith(".") or name == "__pycache__"
+    """Whether a folder of this name, somewhere in a child, is never looked into."""
+    return name in _SKIPPED_FOLDERS
