@@ -8,11 +8,14 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from fastflow.bus import embedded_bus
+from fastflow_contracts import messages, subjects
 from fastflow_contracts.ids import check_run_id
 from fastflow_contracts.machine import Cancel
 from fastflow_contracts.pipeline import ScheduleEntry
@@ -22,7 +25,7 @@ from fastflow_contracts.streams import ensure
 from fastflow_contracts.wire import Bus, connect
 from fastflow_gateway import door
 from tests.support.gateway import TOKEN, Client, claim, finish, running_gateway, running_scheduler
-from tests.support.records import a_bundle, publish_pipeline
+from tests.support.records import T0, a_bundle, publish_pipeline
 
 KEY = "a-webhook-key-of-some-length"
 
@@ -107,6 +110,28 @@ async def test_the_same_idempotency_key_is_the_same_run(bus: Bus, client: Client
     assert {answer.status for answer in answers} == {200}
     assert len({answer.json["id"] for answer in answers}) == 1
     assert len((await client.get("/api/runs")).json["runs"]) == 1
+
+
+async def test_one_idempotency_key_for_different_calls_is_a_run_each(bus: Bus, client: Client) -> None:
+    """Another configuration, another route, another run to repeat: each starts its own, and its repeat is that one."""
+    headers = {"Idempotency-Key": "one of mine"}
+    first = await client.post("/api/pipelines/demo/run", headers=headers)
+    run, _ = await stored(bus, first.json["id"])
+    await finish(bus, await claim(bus, run), exit_code=1)
+    calls: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("/api/pipelines/demo/run", {}),
+        ("/api/pipelines/demo/run", {"json": {"run_config_id": "prod"}}),
+        ("/api/pipelines/demo/run", {"json": {"run_config_id": "staging"}}),
+        (f"/api/runs/{run.id}/retry", {}),
+        (f"/api/webhooks/demo/{KEY}", {"anonymous": True}),
+        (f"/api/webhooks/demo/{KEY}-prod", {"anonymous": True}),
+    )
+    ids = [(await client.post(path, headers=headers, **given)).json["id"] for path, given in calls]
+    assert ids[0] == run.id
+    assert len(set(ids)) == len(calls)
+    assert [(await client.post(path, headers=headers, **given)).json["id"] for path, given in calls] == ids
+    retried, _ = await stored(bus, ids[3])
+    assert retried.order.parent_run_id == run.id
 
 
 async def test_an_idempotency_key_that_is_no_text_is_refused(client: Client) -> None:
@@ -196,6 +221,21 @@ async def test_a_run_that_is_over_can_be_repeated(bus: Bus, client: Client) -> N
     assert repeated.id != run.id
     assert (repeated.order.bundle, given_again) == (run.order.bundle, given)
     assert again.json["parent_run_id"] == run.id
+
+
+async def test_a_run_of_a_pipeline_that_may_not_start_cannot_be_repeated(bus: Bus, client: Client) -> None:
+    """Refused as a start is, while it is disabled and when it is gone."""
+    run, _ = await stored(bus, (await client.post("/api/pipelines/demo/run")).json["id"])
+    await finish(bus, await claim(bus, run), exit_code=1)
+    record = await publish_pipeline(bus, "demo", a_bundle(main_py="1"), enabled=False)
+    disabled = await client.post(f"/api/runs/{run.id}/retry")
+    assert disabled.status == 404
+    assert "disabled" in disabled.json["detail"]
+    gone = messages.PIPELINE.encode(replace(record, removed_at=T0))
+    await bus.put(subjects.PIPELINES, subjects.pipeline_key(record.name), gone)
+    unknown = await client.post(f"/api/runs/{run.id}/retry")
+    assert unknown.status == 404
+    assert "no pipeline demo" in unknown.json["detail"]
 
 
 async def test_a_webhook_starts_the_run_configuration_whose_key_it_has(bus: Bus, client: Client) -> None:

@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
+import msgspec
 import nats.errors
 from msgspec.structs import replace
 from nats.aio.msg import Msg
@@ -57,11 +58,11 @@ class Door:
     async def start(self, pipeline: PipelineName, trigger: Trigger) -> Known | Declined | RunId:
         """Store *trigger* and wait for its run. The id alone: it is stored and will run, nobody answered in time.
 
-        The same key on the same pipeline is the same run, however often it is asked for. Raises what the bus raises;
-        after ``Unavailable`` nobody knows whether the trigger is stored. ``TooLarge``: it is not.
+        The same call with the same key is the same run, however often it is made (``asked_key``). Raises what the bus
+        raises; after ``Unavailable`` nobody knows whether the trigger is stored. ``TooLarge``: it is not.
         """
         is_repeatable = trigger.key is not None
-        key = trigger.key or uuid.uuid4().hex
+        key = asked_key(trigger) if is_repeatable else uuid.uuid4().hex
         run_id = run_id_for_key(pipeline, key)
         if is_repeatable and (known := await self._model.run(run_id)):
             return known
@@ -127,6 +128,15 @@ class _Answer:
     def __init__(self) -> None:
         self.wake = asyncio.Event()
         self.declined: Declined | None = None
+
+
+def asked_key(trigger: Trigger) -> str:
+    """What makes *trigger* the same call as another one: how it was asked for, what for, and the key that was given.
+
+    The body is no part of it. As JSON, so that no two calls are written alike.
+    """
+    call = (trigger.triggered_by, trigger.retry_of, trigger.run_config_id, trigger.key)
+    return msgspec.json.encode(call).decode()
 
 
 @contextlib.asynccontextmanager

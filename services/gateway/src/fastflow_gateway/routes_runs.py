@@ -115,6 +115,6 @@ ROUTES = (
         retry_run,
         "Start a run that is over once more: same code, variables and parameters, as a new run.",
         {200: shapes.Run, 202: shapes.Accepted, 404: shapes.Error, 409: shapes.Error, 422: shapes.Error},
-        headers={"Idempotency-Key": "The same key is the same run, however often it is sent."},
+        headers={"Idempotency-Key": "The same call with the same key is the same run, however often it is sent."},
     ),
 )

@@ -56,6 +56,6 @@ ROUTES = (
         "429: max_instances is reached.",
         STARTED,
         body=RunBody,
-        headers={"Idempotency-Key": "The same key is the same run, however often it is sent."},
+        headers={"Idempotency-Key": "The same call with the same key is the same run, however often it is sent."},
     ),
 )

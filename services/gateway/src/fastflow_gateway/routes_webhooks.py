@@ -143,7 +143,9 @@ ROUTES = (
         "`webhook` in its metadata takes signed calls only (401 without; 503 if its secret cannot be opened here).",
         {**STARTED, 400: shapes.Error, 401: shapes.Error},
         body=Media("*/*", "Anything, or nothing."),
-        headers=dict.fromkeys(IDEMPOTENCY_HEADERS, "The same id is the same run, however often it is sent."),
+        headers=dict.fromkeys(
+            IDEMPOTENCY_HEADERS, "The same id at the same address is the same run, however often it is sent."
+        ),
         is_public=True,
     ),
 )
