@@ -87,6 +87,23 @@ def test_a_slot_fires_at_its_instant_and_once() -> None:
     assert made.next_instant() == at(120)
 
 
+def test_a_clock_that_was_ahead_silences_nothing_when_it_is_set_back() -> None:
+    """It called an hour of slots missed that is still to come."""
+    made = a_timetable(a_record(schedule_interval_seconds=60))
+    tick(made, 60)
+    assert actions(made, at(3_600)) == []
+    (early,) = actions(made, at(3_600) + PATIENCE)
+    assert isinstance(early, Fire)
+    advance = made.advanced(early, early.backlog.until, None)
+    assert advance is not None
+    made.see_state(DEMO, advance.state, advance.revision + 1)
+    made.done(DEMO)
+    assert actions(made, at(90)) == [Settle(DEMO)]
+    settle(made, DEMO, at(90))
+    assert actions(made, at(90)) == []
+    assert made.next_instant() == at(120)
+
+
 def test_what_another_scheduler_did_is_not_done_again() -> None:
     """Its word arrives before the instant, or while we wait for our turn."""
     made = a_timetable(a_record(schedule_interval_seconds=60))

@@ -30,6 +30,8 @@ from fastflow_scheduler.backlog import Backlog, backlog
 
 AWAY = timedelta(seconds=10)
 """A scheduler that was not ``able`` for this long had a break: the bus was gone, the host slept, its clock jumped."""
+AHEAD = timedelta(minutes=10)
+"""A clock that is set back by less stays silent until it is there again; after more its schedules begin anew."""
 PATIENCE = timedelta(seconds=2)
 """What seems missed is left to the other schedulers for this long: they may be at it, or have done it."""
 
@@ -68,6 +70,8 @@ class _Entry:
     revision: int = 0
     done_until: datetime | None = None
     """As stored, or later: what was done here counts before it is stored."""
+    is_ahead: bool = False
+    """Its state was stored by a clock that has been set back since: it is dealt with until later than now."""
     is_busy: bool = False
     not_before: datetime | None = None
     wake_at: datetime | None = None
@@ -77,6 +81,8 @@ class _Entry:
         if self.state is None and self.schedule is None:
             return None
         wanted = settled(self.state, self.schedule, is_on=self.is_on, now=now)
+        if self.is_ahead:
+            wanted = replace(wanted, done_until=min(wanted.done_until, now))
         return None if wanted is self.state else wanted
 
 
@@ -117,7 +123,7 @@ class Timetable:
             entry.done_until = max(entry.done_until, state.done_until)
         else:
             entry.done_until = state.done_until
-        entry.state, entry.revision = state, revision
+        entry.state, entry.revision, entry.is_ahead = state, revision, False
         self._touched[job] = None
 
     def see_switch(self, job: JobRef, *, is_on: bool) -> None:
@@ -128,9 +134,18 @@ class Timetable:
     def able(self, now: datetime) -> None:
         """We could start runs at *now*. To be said at the beginning and every second or so, as long as it holds."""
         if self._able_at is None or not timedelta(0) <= now - self._able_at <= AWAY:
+            if self._able_at is not None and now < self._able_at - AHEAD:
+                self._set_back(now)
             self._able_since = now
             self._touched.update(dict.fromkeys(self._entries))
         self._able_at = now
+
+    def _set_back(self, now: datetime) -> None:
+        """The clock was ahead. What it called dealt with is still to come; a slot that was run is not run again."""
+        for entry in self._entries.values():
+            entry.not_before = None
+            if entry.state is not None and entry.done_until is not None and entry.done_until > now + AHEAD:
+                entry.is_ahead, entry.done_until = True, None
 
     def arm(self, now: datetime, *, most: int) -> bool:
         """Find the next instants of *most* schedules that changed; whether there are more of them."""
