@@ -76,6 +76,11 @@ def test_a_run_that_is_claimed_and_finishes_well_is_a_success() -> None:
     assert [(a.number, a.runner, a.exit_code, a.started_at) for a in run.attempts] == [(1, "r1", 0, at(2))]
 
 
+def test_a_new_run_is_due_by_any_clock() -> None:
+    """The claimer's may be behind that of whoever created it."""
+    assert fold(new_run(), decide(new_run(), claim(), now=at(-60))).status is Status.RUNNING
+
+
 def test_a_failed_run_without_retries_is_failed() -> None:
     """No retry was asked for, none happens."""
     run = after(new_run(), claim(), failure())

@@ -154,7 +154,8 @@ def decide(run: Run, command: Command, *, now: datetime) -> tuple[Event, ...]:
         case Pending() as state, Claim():
             if command.attempt != state.attempt:
                 return ()  # an older hint
-            if now < state.not_before:
+            # What is to run at once is due whatever the claimer's clock says; it may be behind the creator's.
+            if now < state.not_before != run.created_at:
                 raise NotYet(state.not_before)
             return (Claimed(at=now, runner=command.runner, epoch=run.epoch + 1),)
         case Pending(), Cancel():
