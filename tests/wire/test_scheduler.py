@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from datetime import datetime
 
 import pytest
 import pytest_asyncio
@@ -292,6 +293,30 @@ async def test_a_finished_run_can_be_started_once_more_with_its_own_input(bus: B
     new = await run_of(bus, await trigger(bus, again, Content_Type=messages.TRIGGER_TYPE))
     assert (new.order.parent_run_id, new.order.bundle) == (run.id, run.order.bundle)
     assert (await RunStore(bus).input(new)).overrides == {"day": "monday"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "removed_at", "reason"),
+    [({}, T0, "there is no pipeline demo"), ({"enabled": False}, None, "demo is disabled")],
+)
+async def test_a_run_of_a_pipeline_that_may_not_start_is_not_started_once_more(
+    bus: Bus, scheduler: None, spec: dict[str, bool], removed_at: datetime | None, reason: str
+) -> None:
+    """Its code is still there; whoever took the pipeline away does not want it run."""
+    run = await run_of(bus, await trigger(bus, b""))
+    over = asyncio.create_task(ended(bus, run))
+    await bus.publish(subjects.command(run.ref), messages.CANCEL.encode(Cancel()))
+    await over
+    record = await publish_pipeline(bus, "demo", a_bundle(main_py="print(1)"), **spec)
+    gone = messages.PIPELINE.encode(replace(record, removed_at=removed_at))
+    await bus.put(subjects.PIPELINES, subjects.pipeline_key(record.name), gone)
+    again = messages.TRIGGER.encode(messages.Trigger(retry_of=run.id))
+    answer = await trigger(bus, again, Content_Type=messages.TRIGGER_TYPE)
+    assert isinstance(answer, Declined)
+    assert answer.status == 404
+    assert reason in answer.reason
+    (kept,) = await notices(bus, "ff.>")
+    assert kept.reason == answer.reason
 
 
 async def seen(bus: Bus, ref: RunRef, wanted: object) -> Run:

@@ -71,12 +71,11 @@ def admit(
 
     Raises ``UnknownPipeline``.
     """
-    if record is None or record.removed_at is not None:
-        raise UnknownPipeline(f"there is no pipeline {name}; check the name, or give its folder a main.py.")
+    record = _known(name, record)
     if record.live is None:
         return Declined(status=409, reason=f"{name} has no valid version: {_first_problem(record)}")
     if not record.live.spec.enabled:
-        return Declined(status=404, reason=f'{name} is disabled ("enabled": false in its metadata).')
+        return _disabled(name)
     if cause.schedule is not None and not record.live.spec.has_active(cause.schedule):
         return Declined(status=409, reason=f"the schedule {cause.schedule} was disabled or removed before its slot.")
     try:
@@ -109,8 +108,15 @@ def admit(
 
 def again(
     former: Run, given: RunInput, record: PipelineRecord | None, trigger: Trigger, *, run_id: RunId, now: datetime
-) -> Admitted:
-    """The same bundle, variables and parameters once more, as a run of its own, under the pipeline's limit of today."""
+) -> Admitted | Declined:
+    """The same bundle, variables and parameters once more, as a run of its own, under what the pipeline says today of
+    whether it may start and how often.
+
+    Raises ``UnknownPipeline``.
+    """
+    live = _known(former.pipeline, record).live
+    if live is not None and not live.spec.enabled:
+        return _disabled(former.pipeline)
     order = replace(
         former.order,
         triggered_by=trigger.triggered_by,
@@ -120,13 +126,22 @@ def again(
         hops=0,
     )
     run = _new_run(run_id, former.pipeline, order, now)
-    live = record.live if record else None
     return Admitted(
         run,
         given if order.has_input else None,
         live.spec.max_instances if live else None,
         live.live_since.isoformat() if live else "",
     )
+
+
+def _known(name: PipelineName, record: PipelineRecord | None) -> PipelineRecord:
+    if record is None or record.removed_at is not None:
+        raise UnknownPipeline(f"there is no pipeline {name}; check the name, or give its folder a main.py.")
+    return record
+
+
+def _disabled(name: PipelineName) -> Declined:
+    return Declined(status=404, reason=f'{name} is disabled ("enabled": false in its metadata).')
 
 
 def _new_run(run_id: RunId, name: PipelineName, order: Order, now: datetime, *, wait_s: float = 0.0) -> Run:
