@@ -168,6 +168,17 @@ async def test_guessing_elsewhere_is_no_way_around(client: Client) -> None:
     assert (await call(client, f"open/{KEY}")).status == 429
 
 
+async def test_the_right_key_of_a_disabled_pipeline_is_no_guess(bus: Bus, client: Client) -> None:
+    """404, however often; the caller is not shut out elsewhere. A wrong key there counts as anywhere."""
+    await publish_pipeline(bus, "resting", a_bundle(main_py="1"), webhook_key=KEY, enabled=False)
+    for _ in range(2 * CALLER_BURST):
+        assert (await call(client, f"resting/{KEY}")).status == 404
+    assert (await call(client, f"open/{KEY}")).status == 200
+    statuses = [(await call(client, "resting/guess")).status for _ in range(CALLER_BURST)]
+    assert set(statuses) == {404}
+    assert (await call(client, f"open/{KEY}")).status == 429
+
+
 async def test_many_addresses_are_no_way_around(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever comes next waits, right key or not; but not who proved to know a key, and not at another pipeline."""
     monkeypatch.setattr(guesses, "PIPELINE_PER_MINUTE", 0.001)  # so that no time passes

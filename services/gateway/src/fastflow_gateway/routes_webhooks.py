@@ -67,17 +67,21 @@ async def _authenticated(request: web.Request) -> tuple[PipelineRecord, str | No
     is_counted = False
     for is_fresh in (False, True):  # only the bus itself may say no: what is known here may be a moment old
         record = await model.pipeline(name, is_fresh=is_fresh)
-        webhook_keys = record.live.spec.webhook_keys() if record and record.live and record.live.spec.enabled else {}
+        spec = record.live.spec if record and record.live else PipelineSpec(enabled=False)
+        webhook_keys = spec.webhook_keys()
         # Every key is compared, whether or not one before it fitted.
         digests = {run_config_id: _digest(key) for run_config_id, key in (webhook_keys or _NO_KEY).items()}
         fitting = [run_config_id for run_config_id, each in digests.items() if hmac.compare_digest(given, each)]
-        if record is not None and webhook_keys and fitting:
+        is_known = bool(webhook_keys and fitting)
+        if record is not None and is_known and spec.enabled:
             guesses.right(attempt, loop.time())
             return record, fitting[0]
-        if webhook_keys and not is_counted:
+        if webhook_keys and not is_known and not is_counted:
             guesses.wrong(attempt, loop.time())
             is_counted = True
-    if not webhook_keys:
+    if is_known:
+        guesses.right(attempt, loop.time())  # who knows the key of a disabled pipeline did not guess
+    if not (webhook_keys and spec.enabled):
         raise Refused(404, "there is no such webhook: the pipeline is unknown, disabled, or has no webhook_key.")
     raise Refused(401, "this is not the pipeline's webhook_key; compare it with the address its page shows.")
 
