@@ -327,6 +327,18 @@ def test_validate_needs_no_bus_and_names_file_and_line(tmp_path: Path) -> None:
     assert fastflow("validate", "empty", cwd=tmp_path).returncode == 3
 
 
+def test_validate_says_what_a_sync_would_refuse(tmp_path: Path) -> None:
+    """A link in a folder's place is no pipeline, whatever it leads to."""
+    (tmp_path / "good").mkdir()
+    (tmp_path / "good/main.py").write_text("")
+    (tmp_path / "linked").symlink_to("good")
+    done = fastflow("validate", ".", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "linked: is a link, which is not followed; put the folder there." in done.stdout
+    assert "2 pipelines, 1 with problems." in done.stderr
+    assert fastflow("validate", "good", cwd=tmp_path).returncode == 0
+
+
 def test_no_folder_name_speaks_to_the_terminal(tmp_path: Path) -> None:
     """A name is shown on one line, whatever is in it."""
     (tmp_path / "a\n\x1b[31mb").mkdir()

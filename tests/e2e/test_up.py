@@ -41,11 +41,12 @@ def test_it_is_ready_when_it_says_so_and_leaves_nothing_behind(installation: Ins
 def test_what_it_prints_says_where_everything_is(installation: Installation) -> None:
     """Bus, pipelines, sandbox with what is not enforced, and a login address that can be opened."""
     installation.add("broken", "", timeout="soon")
+    (installation.pipelines / "linked").symlink_to("hello")
     installation.start()
     printed = "".join(installation.printed)
     assert ".fastflow/bus.url" in printed
     assert "2 in" in printed
-    assert "with problems: broken" in printed
+    assert "with problems: broken, linked (see" in printed
     assert "plain processes, as asked for" in printed
     assert "network is not isolated" in printed
     assert "/login?token=" in installation.address

@@ -58,7 +58,7 @@ async def test_regular_files_are_read_and_the_rest_is_skipped(tmp_path: Path) ->
 
 
 async def test_links_and_devices_are_not_followed(tmp_path: Path) -> None:
-    """A link, to a file or a folder, a pipe and a socket are named as refusals; a linked folder is a notice."""
+    """A link, to a file or a folder, a pipe and a socket are named as refusals. A link in a folder's place is told."""
     _write(tmp_path, "etl/main.py", "print(1)")
     (tmp_path / "etl/passwd").symlink_to("/etc/passwd")
     (tmp_path / "etl/up").symlink_to("..")
@@ -66,12 +66,14 @@ async def test_links_and_devices_are_not_followed(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "etl/socket"))
     (tmp_path / "linked").symlink_to("etl")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "README.md").symlink_to("etl/main.py")
     source = FolderSource(tmp_path)
     snapshot = await source.snapshot()
     folder = await source.read(snapshot, "etl")
     assert {r.path for r in folder.refusals} == {"passwd", "up", "pipe", "socket"}
     assert folder.files == {"main.py": File(b"print(1)")}
-    assert set(snapshot.ignored) == {"linked"}
+    assert set(snapshot.ignored) == {"linked", "dangling"}
 
 
 async def test_caps_hold_before_anything_is_read(tmp_path: Path) -> None:

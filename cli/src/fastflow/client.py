@@ -170,6 +170,13 @@ async def pipelines(bus: Bus) -> list[PipelineRecord]:
     return sorted((record for record in found if record.removed_at is None), key=lambda record: record.name)
 
 
+async def refused(bus: Bus) -> list[str]:
+    """What the last sync refused: pipelines with problems, and what is in a folder's place and cannot be one."""
+    entry = await bus.get(PIPELINES, subjects.SYNC_STATUS_KEY)
+    changes = messages.SYNC_STATUS.decode(entry.value).last.changes if entry is not None else ()
+    return [change.pipeline for change in changes if change.action == "refused"]
+
+
 async def _send(bus: Bus, run: RunRef, trigger: Trigger) -> Accepted:
     """Publish a trigger that asks for *run*, and wait for the scheduler's decision."""
     answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()

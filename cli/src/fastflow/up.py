@@ -111,9 +111,10 @@ async def _greet(plan: Plan, url: str, token: str | None, ready: asyncio.Event, 
     await ready.wait()
     async with connect(url, name="fastflow-up", inbox=inbox_of(url), tls=tls_in(plan.environ)) as bus:
         pipelines = await client.pipelines(bus)
+        refused = await client.refused(bus)
         runners = {each.runner: each for each in await client.runners(bus, now=now())}
         runner = runners.get(plan.environ["FASTFLOW_RUNNER_ID"])
-    bad = [shown(pipeline.name) for pipeline in pipelines if pipeline.problems]
+    bad = sorted({shown(name) for name in (*(each.name for each in pipelines if each.problems), *refused)})
     _say(_line("pipelines", f"{len(pipelines)} in {plan.source}"))
     if bad:
         _say(_line("", click.style(f"with problems: {', '.join(bad)} (see `fastflow validate`)", fg="yellow")))

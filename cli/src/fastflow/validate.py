@@ -16,6 +16,7 @@ from fastflow.upcoming import Upcoming
 from fastflow_contracts.bundle import shown
 from fastflow_contracts.discovery import NOTEBOOK, SCRIPT
 from fastflow_contracts.manifest import Notice, Problem
+from fastflow_contracts.names import PipelineName
 from fastflow_contracts.service import now
 from fastflow_syncer.errors import SourceFailed
 from fastflow_syncer.examine import examine
@@ -60,11 +61,18 @@ async def check(folder: Path) -> list[tuple[Path, Found]]:
             examined = examine(name, await source.read(snapshot, name), is_known=False)
             if examined is not None:
                 found.append((folder if alone else folder / name, examined.found))
+        if not alone:
+            found += [(folder / name, _refused(name, why)) for name, why in sorted(snapshot.ignored.items())]
     except SourceFailed as error:
         raise NotFound(str(error)) from None
     if not found:
         raise NotFound(f"there is no pipeline in {folder}; a pipeline is a folder with a {SCRIPT}.")
     return found
+
+
+def _refused(name: str, why: str) -> Found:
+    """What is in a pipeline's place and cannot be one."""
+    return Found(PipelineName(name), None, (Problem(accepted=why),), ())
 
 
 def report(where: Path, pipeline: Found, at: datetime, slots: int) -> str:

@@ -126,7 +126,7 @@ def _snapshot(root: Path) -> Snapshot:
             for child in children:
                 if skipped_child(child.name):
                     continue
-                if child.is_symlink():
+                if child.is_symlink() and not child.is_file():
                     ignored[_name(child.name)] = "is a link, which is not followed; put the folder there."
                 elif child.is_dir(follow_symlinks=False):
                     fingerprints[_name(child.name)] = disk.fingerprint(root / child.name)
