@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator
 
 from fastflow_contracts.manifest import read_manifest
 from fastflow_contracts.pipeline import PipelineSpec
+from fastflow_contracts.retry import CellRetry
 from fastflow_contracts.schema import pipeline_schema
 from fastflow_contracts.webhook import Webhook
 
@@ -83,6 +84,7 @@ ACCEPTED: list[tuple[str, Any, Any]] = [
     ("tags", ["a", "täglich"], ("a", "täglich")),
     ("type", "notebook", "notebook"),
     ("unheard_of", {"any": ["thing"]}, None),
+    ("cells", [None, {"retries": 1}], (CellRetry(), CellRetry(retries=1))),
 ]
 
 REFUSED: list[tuple[str, Any]] = [
@@ -160,12 +162,14 @@ REFUSED: list[tuple[str, Any]] = [
     ("restart_cooldown", -1),
     ("max_instances", 0),
     ("tags", "daily"),
+    ("tags", [None]),
     ("tags", ["daily", 1]),
     ("type", "Notebook"),
     ("description", 1),
     ("cells", {"retries": 1}),
     ("cells", [{"retries": "1"}]),
     ("schedules", {"id": "a"}),
+    ("schedules", [None]),
     ("schedules", ["a"]),
     ("schedules", [{}]),
     ("schedules", [{"id": None}]),

@@ -42,6 +42,11 @@ def without_none(kind: mi.UnionType) -> tuple[mi.Type, ...]:
     return tuple(member for member in kind.types if not isinstance(member, mi.NoneType))
 
 
+def may_be_missing(kind: mi.Type) -> bool:
+    """Whether null stands for an item of this kind: it keeps the place of an object of which nothing is said."""
+    return isinstance(kind, mi.StructType) and not any(field.required for field in kind.fields)
+
+
 class _Walk:
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
@@ -114,7 +119,10 @@ class _Walk:
             return self._refuse(node, path, "a list, in [ ]")
         if len(node.value) < (kind.min_length or 0):
             return self._refuse(node, path, f"a list of at least {kind.min_length}")
-        return [self.value(kind.item_type, item, f"{path}[{index}]") for index, item in enumerate(node.value)]
+        return [self._item(kind.item_type, item, f"{path}[{index}]") for index, item in enumerate(node.value)]
+
+    def _item(self, kind: mi.Type, node: Node, path: str) -> object:
+        return {} if node.value is None and may_be_missing(kind) else self.value(kind, node, path)
 
     def _mapping(self, kind: mi.DictType, node: Node, path: str) -> object:
         names, values = rule_of(kind.key_type), rule_of(kind.value_type)

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import msgspec
 import msgspec.inspect as mi
 
-from fastflow_contracts.fields import rule_of, without_none
+from fastflow_contracts.fields import may_be_missing, rule_of, without_none
 from fastflow_contracts.pipeline import PipelineSpec
 
 Schema: TypeAlias = "dict[str, object]"
@@ -37,7 +37,8 @@ def _schema(kind: mi.Type) -> Schema:
             members = [_schema(member) for member in without_none(kind)]
             return members[0] if len(members) == 1 else {"oneOf": members}
         case mi.VarTupleType(item_type=item, min_length=at_least):
-            return {"type": "array", "items": _schema(item)} | ({"minItems": at_least} if at_least else {})
+            items = {"anyOf": [_schema(item), {"type": "null"}]} if may_be_missing(item) else _schema(item)
+            return {"type": "array", "items": items} | ({"minItems": at_least} if at_least else {})
         case mi.DictType(key_type=names, value_type=values):
             return {"type": "object", "propertyNames": _schema(names), "additionalProperties": _schema(values)}
         case mi.StructType():
