@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts.discovery import Discovered, inspect_folder
+from fastflow_contracts.discovery import RESERVED_NAMES, Discovered, inspect_folder
 from fastflow_contracts.pipeline import PipelineSpec
+from fastflow_gateway.app import ROUTES
 
 NOTEBOOK = b'{"type": "notebook"}'
 EMPTY_NOTEBOOK = b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": []}'
@@ -111,12 +112,18 @@ def test_other_json_is_left_alone(content: bytes) -> None:
     assert found("etl", {"data.json": content}).notices == ()
 
 
-@pytest.mark.parametrize("name", ["my pipeline", "größe", "-x", "a" * 65])
-def test_unsafe_names(name: str) -> None:
-    """A folder whose name is no safe name is listed with the reason, whatever else is good."""
+@pytest.mark.parametrize("name", ["my pipeline", "größe", "-x", "a" * 65, "graph"])
+def test_names_that_no_pipeline_can_have(name: str) -> None:
+    """A folder whose name is no safe name, or taken, is listed with the reason, whatever else is good."""
     pipeline = found(name, {"pipeline.json": b"{}"})
     assert pipeline.spec is None
     assert "rename its folder" in str(pipeline.problems[0])
+
+
+def test_a_name_is_reserved_exactly_where_the_api_has_it() -> None:
+    """No path of the API takes a pipeline's place without being told to discovery."""
+    taken = {route.path.split("/")[3] for route in ROUTES if route.path.startswith("/api/pipelines/")}
+    assert taken - {"{name}"} == RESERVED_NAMES
 
 
 def test_a_bad_value_spares_the_listing() -> None:

@@ -21,6 +21,8 @@ NOTEBOOK = "main.ipynb"
 MANIFEST = "pipeline.json"
 REQUIREMENTS = ("requirements.txt.lock", "requirements.txt")
 """The first one that is there is used."""
+RESERVED_NAMES = frozenset({"graph"})
+"""What stands in a pipeline's place in a path of the API and is something else."""
 PROJECT = "pyproject.toml"
 _PROJECT_BYTES_MAX = 32 * 1024
 
@@ -90,6 +92,8 @@ def _problems(
         check_name(name)
     except BadName as error:
         yield Problem(accepted=str(error))
+    if name in RESERVED_NAMES:
+        yield Problem(accepted=f"{name!r} cannot be a pipeline's name: the API has it for itself; rename its folder.")
     if manifest.type == "notebook" and NOTEBOOK not in files:
         accepted = f'"script", as there is no {NOTEBOOK}; or add that file'
         yield Problem(field="type", value='"notebook"', accepted=accepted, file=metadata_file)
