@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -33,6 +34,11 @@ ANSWER_S = 2.0
 STOP_S = 10.0
 AGAIN_S = 1.0
 """Pause before a server that could not be started is tried again."""
+LOOK_S = 5.0
+"""Between two looks at what the server complains of."""
+DISK_FULL = b"no space left on device"
+FREE_BYTES_MIN = 16 * MIB
+"""With less the disk counts as full still."""
 USERS = "bus.users"
 LOG_BYTES_MAX = MIB
 """A longer log of the server begins anew when it is started."""
@@ -118,11 +124,15 @@ class _Server:
         self._port = port
         self._log_path = log_path
         self._process: asyncio.subprocess.Process | None = None
+        self._log_read = 0
+        self._was_full = False
 
     async def start(self) -> None:
         """Start it and wait until it speaks on its port."""
         is_long = self._log_path.exists() and self._log_path.stat().st_size > LOG_BYTES_MAX
+        self._was_full = False
         with self._log_path.open("wb" if is_long else "ab") as log_file:
+            self._log_read = log_file.tell()
             self._process = await asyncio.create_subprocess_exec(
                 str(_binary()),
                 "-c",
@@ -144,17 +154,37 @@ class _Server:
         )
 
     async def keep(self) -> None:
-        """Start it again whenever it has ended, until cancelled. Clients reconnect by themselves."""
+        """Start it again whenever it has ended, until cancelled. Clients reconnect by themselves.
+
+        Also when its disk was full and is not any more: a stream that could not be written once is not written again.
+        """
         while True:
-            assert self._process is not None
-            code = await self._process.wait()
-            log.error("the embedded NATS server ended (%d); starting it again", code)
+            log.error("the embedded NATS server %s; starting it again", await self._stopped())
             try:
                 await self.start()
             except BusFailed as error:
                 log.error("%s", error)
                 await self.end()
                 await asyncio.sleep(AGAIN_S)
+
+    async def _stopped(self) -> str:
+        """Wait until it has to be started again; why."""
+        assert self._process is not None
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    return f"ended ({await self._process.wait()})"
+            if self._is_stuck():
+                await self.end()
+                return "could not write while its disk was full"
+
+    def _is_stuck(self) -> bool:
+        with self._log_path.open("rb") as log_file:
+            log_file.seek(self._log_read)
+            said = log_file.read()
+            self._log_read = log_file.tell()
+        self._was_full = self._was_full or DISK_FULL in said
+        return self._was_full and shutil.disk_usage(self._log_path.parent).free >= FREE_BYTES_MIN
 
     async def end(self) -> None:
         """Stop it: politely, then not."""

@@ -1,0 +1,36 @@
+"""The embedded bus, and what its keeper does for it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fastflow.bus import embedded_bus
+from fastflow_contracts.streams import MIB, ensure
+from fastflow_contracts.wire import Unavailable, connect
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount the small disk that is filled here")
+async def test_an_embedded_bus_whose_disk_was_full_is_written_again_when_there_is_room(tmp_path: Path) -> None:
+    """The server by itself would refuse that stream until somebody starts it anew."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", disk], check=True)
+    try:
+        async with embedded_bus(disk / "data", keep=True) as url, connect(url, name="test") as bus:
+            await ensure(bus.js)
+            with (disk / "filler").open("wb") as filler, contextlib.suppress(OSError):
+                while filler.write(bytes(MIB)):
+                    filler.flush()
+            with pytest.raises(Unavailable):
+                await bus.publish("ff.log.demo.run.1", bytes(MIB), patience_s=1)
+            (disk / "filler").unlink()
+            with pytest.raises(Unavailable):
+                await bus.publish("ff.log.demo.run.1", b"there is room now", patience_s=1)
+            await bus.publish("ff.log.demo.run.1", b"and it was seen", patience_s=30)
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
