@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
+
 from fastflow_contracts.permissions import User
 from fastflow_contracts.service import run
 from fastflow_gateway.app import serve
 from fastflow_gateway.settings import Settings, check
 
+ABOUT = "One gateway: serves the dashboard, the API and webhooks. Set up by its environment: see `fastflow config`."
+
 
 def main() -> None:
     """Never returns."""
+    ArgumentParser(f"python -m {__package__}", description=ABOUT).parse_args()
     run(User.GATEWAY, Settings, serve, check=check)
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
+
 from fastflow_contracts.permissions import User
 from fastflow_contracts.service import run
 from fastflow_runner.app import serve
 from fastflow_runner.settings import Settings
 
+ABOUT = "One runner: executes scripts and notebooks in sandboxes. Set up by its environment: see `fastflow config`."
+
 
 def main() -> None:
     """Never returns."""
+    ArgumentParser(f"python -m {__package__}", description=ABOUT).parse_args()
     run(User.RUNNER, Settings, serve)
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
+
 from fastflow_contracts.permissions import User
 from fastflow_contracts.service import run
 from fastflow_syncer.app import serve
 from fastflow_syncer.settings import Settings
 
+ABOUT = (
+    "One syncer: brings pipelines from a folder or git onto the bus. Set up by its environment: see `fastflow config`."
+)
+
 
 def main() -> None:
     """Never returns."""
+    ArgumentParser(f"python -m {__package__}", description=ABOUT).parse_args()
     run(User.SYNCER, Settings, serve)
 
 
