@@ -5,6 +5,7 @@ Tokens: a pipeline's name is encoded by ``names.token``; run ids and attempt num
 
 from __future__ import annotations
 
+import re
 from typing import Literal, NamedTuple
 
 from fastflow_contracts.ids import RunId, check_run_id
@@ -29,6 +30,9 @@ DRAINS = "ff.drain.*"
 
 INBOX = "_INBOX"
 """How the subjects begin on which answers come."""
+INBOX_CHARACTERS_MAX = 255
+_PLAIN = r"[!-)+-\-/-=?-~]+"  # printable ASCII without . * >
+_INBOX = re.compile(rf"{INBOX}(_{_PLAIN})?(\.{_PLAIN})+")
 
 RUNS = "ff_runs"
 PIPELINES = "ff_pipelines"
@@ -181,9 +185,10 @@ def drain(runner_id: str) -> str:
 
 
 def is_inbox(subject: str) -> bool:
-    """Whether an answer may be sent there: whoever names it may not be allowed to write elsewhere, and we are."""
-    prefix, _, rest = subject.partition(".")
-    return (prefix == INBOX or prefix.startswith(f"{INBOX}_")) and bool(rest) and not set(rest) & set("*> \t\r\n")
+    """Whether an answer may be sent there: whoever names it may not be allowed to write elsewhere, and we are; and a
+    server hangs up on whoever sends it a line that is no subject, or a very long one.
+    """
+    return len(subject) <= INBOX_CHARACTERS_MAX and _INBOX.fullmatch(subject) is not None
 
 
 def job_id(job: JobRef) -> str:
