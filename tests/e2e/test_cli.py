@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -193,6 +194,31 @@ def test_the_list_shows_what_is_active_unless_all_is_asked_for(there: Installati
     assert {line.split()[1] for line in table[1:]} == {"hello"}
 
 
+def test_pipelines_are_listed_with_their_schedules_and_last_runs(there: Installation) -> None:
+    """Both for people and as JSON."""
+    there.command("run", "failing", "-f")
+    head, *lines = there.command("pipelines").stdout.splitlines()
+    assert head.split() == ["PIPELINE", "SCHEDULE", "NEXT", "LAST", "RUN", "NOTE"]
+    told = {line.split()[0]: line for line in lines}
+    assert told.keys() == {folder.name for folder in EXAMPLES.iterdir() if folder.is_dir()}
+    assert "cron 0 3 * * *  in " in told["nightly"]
+    assert "FAILED " in told["failing"]
+    listed = {row["name"]: row for row in json.loads(there.command("pipelines", "--json").stdout)}
+    assert listed["failing"]["last_run"]["status"] == "FAILED"
+    assert listed["nightly"]["next_run_time"] == listed["nightly"]["schedules"][0]["next_run_time"] is not None
+    assert listed["hello"]["problems"] == listed["hello"]["schedules"] == []
+
+
+def test_a_server_that_refuses_is_not_called_silent(there: Installation) -> None:
+    """It answers: it is the password that is wrong."""
+    url = there.command("bus", "url").stdout.strip()
+    wrong = re.sub(r":[^:@/]+@", ":wrong@", url)
+    done = there.command("ps", "--nats-url", wrong)
+    assert done.returncode == 5
+    assert "refuses these credentials" in done.stderr
+    assert "no NATS server answers" not in done.stderr
+
+
 @pytest.mark.parametrize("form", ["argument", "file", "stdin"])
 def test_an_event_reaches_the_script_as_it_was_sent(there: Installation, tmp_path: Path, form: str) -> None:
     """By name or by subject, from the command line, a file, or a pipe."""
@@ -227,14 +253,17 @@ def test_a_variable_can_be_passed_on_from_here(there: Installation) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["run", "nosuch"], 3, "no pipeline nosuch"),
+        (["run", "nosuch"], 3, "no pipeline nosuch. `fastflow pipelines` lists them"),
+        (["run", "helo"], 3, "did you mean hello?"),
+        (["trigger", "helo"], 3, "did you mean hello?"),
+        (["ps", "-a", "--pipeline", "helo"], 3, "there is no pipeline helo; did you mean hello?"),
         (["run", "no such"], 2, "cannot be a pipeline's name"),
         (["run", "hello", "-e", "NOTHING_SET"], 2, "NAME=value"),
         (["run", "hello", "-e", "=x"], 2, "before the ="),
         (["run", "hello", "--config", "prod"], 2, "prod"),
         (["run"], 2, "Missing argument"),
         (["logs", "ffffffff"], 3, "ps --all"),
-        (["logs", "python_versio"], 3, "no run or pipeline"),
+        (["logs", "python_versio"], 3, "did you mean python_version?"),
         (["cancel", "00000000-0000-4000-8000-000000000000"], 3, "no run"),
         (["trigger", "ff.log.x"], 2, "ff.trigger.<pipeline>"),
         (["trigger", "event_consumer", "@/nowhere"], 3, "/nowhere"),
@@ -337,6 +366,21 @@ def test_validate_says_what_a_sync_would_refuse(tmp_path: Path) -> None:
     assert "linked: is a link, which is not followed; put the folder there." in done.stdout
     assert "2 pipelines, 1 with problems." in done.stderr
     assert fastflow("validate", "good", cwd=tmp_path).returncode == 0
+
+
+def test_validate_names_what_was_probably_meant_to_be_a_pipeline(tmp_path: Path) -> None:
+    """A sync would pass it over without a word; alone it is no success."""
+    for path in ("typo/mian.py", "typo/pipeline.json", "book/main.ipynb", "data/table.csv"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text("{}")
+    assert fastflow("validate", ".", cwd=tmp_path).returncode == 1
+    (tmp_path / "good").mkdir()
+    (tmp_path / "good/main.py").touch()
+    done = fastflow("validate", ".", cwd=tmp_path)
+    assert (done.returncode, "1 pipeline, no problems." in done.stderr) == (0, True)
+    assert "typo: has a pipeline.json, but no main.py: it is ignored." in done.stdout
+    assert 'book: has a main.ipynb, but no pipeline.json that says "type": "notebook": it is ignored.' in done.stdout
+    assert "data" not in done.stdout
 
 
 def test_no_folder_name_speaks_to_the_terminal(tmp_path: Path) -> None:

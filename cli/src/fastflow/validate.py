@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from fastflow.errors import FAILED, OK, NotFound
 from fastflow.printer import json_option, print_json
 from fastflow.upcoming import Upcoming
 from fastflow_contracts.bundle import shown
-from fastflow_contracts.discovery import NOTEBOOK, SCRIPT
+from fastflow_contracts.discovery import MANIFEST, NOTEBOOK, SCRIPT
 from fastflow_contracts.manifest import Notice, Problem
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.service import now
@@ -34,7 +35,7 @@ def validate(folder: Path, slots: int, as_json: bool) -> None:
     """Check the pipeline in DIR, or every pipeline below it; put it into your own CI.
 
     Prints each problem with its field, its value, what is accepted, file and line; what is noticed; and when each
-    schedule is due next. Exit code 1 if there is any problem.
+    schedule is due next. Exit code 1 if there is any problem, or no pipeline.
     """
     found = asyncio.run(check(folder))
     at = now()
@@ -44,7 +45,8 @@ def validate(folder: Path, slots: int, as_json: bool) -> None:
         for where, pipeline in found:
             click.echo(report(where, pipeline, at, slots))
         click.echo(_summary([pipeline for _, pipeline in found]), err=True)
-    raise SystemExit(FAILED if any(pipeline.problems for _, pipeline in found) else OK)
+    is_good = any(pipeline.version for _, pipeline in found) and not any(pipeline.problems for _, pipeline in found)
+    raise SystemExit(OK if is_good else FAILED)
 
 
 async def check(folder: Path) -> list[tuple[Path, Found]]:
@@ -58,9 +60,12 @@ async def check(folder: Path) -> list[tuple[Path, Found]]:
     try:
         snapshot = await source.snapshot()
         for name in [folder.resolve().name] if alone else sorted(snapshot.fingerprints):
-            examined = examine(name, await source.read(snapshot, name), is_known=False)
-            if examined is not None:
-                found.append((folder if alone else folder / name, examined.found))
+            content = await source.read(snapshot, name)
+            where = folder if alone else folder / name
+            if examined := examine(name, content, is_known=False):
+                found.append((where, examined.found))
+            elif notice := _unfinished(name, content.files):
+                found.append((where, Found(PipelineName(name), None, (), (notice,))))
         if not alone:
             found += [(folder / name, _refused(name, why)) for name, why in sorted(snapshot.ignored.items())]
     except SourceFailed as error:
@@ -70,6 +75,15 @@ async def check(folder: Path) -> list[tuple[Path, Found]]:
     return found
 
 
+def _unfinished(name: str, files: Collection[str]) -> Notice | None:
+    """What keeps the folder from being a pipeline, if it looks as if it should be one."""
+    if NOTEBOOK in files:
+        return Notice(text=f'has a {NOTEBOOK}, but no {MANIFEST} that says "type": "notebook": it is ignored.')
+    if metadata := next((file for file in (MANIFEST, f"{name}.json") if file in files), None):
+        return Notice(text=f"has a {metadata}, but no {SCRIPT}: it is ignored.")
+    return None
+
+
 def _refused(name: str, why: str) -> Found:
     """What is in a pipeline's place and cannot be one."""
     return Found(PipelineName(name), None, (Problem(accepted=why),), ())
@@ -77,7 +91,8 @@ def _refused(name: str, why: str) -> Found:
 
 def report(where: Path, pipeline: Found, at: datetime, slots: int) -> str:
     """A line for the pipeline, one for each thing that is to be said about it, and one for each schedule."""
-    mark = click.style("bad", fg="red") if pipeline.problems else click.style("ok ", fg="green")
+    good = click.style("ok ", fg="green") if pipeline.version else "-- "
+    mark = click.style("bad", fg="red") if pipeline.problems else good
     lines = [f"{mark} {shown(pipeline.name)}"]
     lines += [f"    {_at(where, problem)}" for problem in pipeline.problems]
     lines += [f"    {_at(where, notice)} (a notice)" for notice in pipeline.notices]
@@ -98,14 +113,15 @@ def _at(where: Path, finding: Problem | Notice) -> str:
 
 def _summary(pipelines: list[Found]) -> str:
     bad = sum(1 for pipeline in pipelines if pipeline.problems)
-    total = f"{len(pipelines)} pipeline{'s' * (len(pipelines) != 1)}"
+    count = bad + sum(1 for pipeline in pipelines if pipeline.version)
+    total = f"{count} pipeline{'s' * (count != 1)}"
     return f"{total}, {bad} with problems." if bad else f"{total}, no problems."
 
 
 def _as_json(pipeline: Found, at: datetime, slots: int) -> dict[str, Any]:
     return {
         "name": pipeline.name,
-        "valid": not pipeline.problems,
+        "valid": pipeline.version is not None,
         "problems": pipeline.problems,
         "notices": pipeline.notices,
         "schedules": [upcoming.as_json(each) for each in _upcoming(pipeline, at, slots)],
