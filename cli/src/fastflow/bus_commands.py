@@ -26,7 +26,10 @@ def bus() -> None:
 @click.option("--installation", metavar="NAME", default="", help="What this bus is called; by itself something random.")
 @bus_options
 def ensure(replicas: int, installation: str, url: Url) -> None:
-    """Make every stream, bucket and consumer as this version needs them; safe to repeat."""
+    """Make what the bus is to hold; safe to repeat.
+
+    That is every stream, bucket and consumer, as this version needs them.
+    """
 
     async def work(connection: Bus) -> None:
         await streams.ensure(connection.js, replicas=replicas, installation=installation)
@@ -85,7 +88,10 @@ def back_up(folder: Path, url: Url) -> None:
 @click.option("--replicas", type=click.IntRange(1, 5), help="Copies of every stream.  [default: as it was]")
 @bus_options
 def restore(folder: Path, replicas: int | None, url: Url) -> None:
-    """Bring a backup back onto an empty bus, before any service is started."""
+    """Bring a backup back onto an empty bus.
+
+    Before any service is started.
+    """
 
     async def work(connection: Bus) -> None:
         await backup.restore(connection, folder, replicas=replicas, say=click.echo)
@@ -97,5 +103,8 @@ def restore(folder: Path, replicas: int | None, url: Url) -> None:
 @click.option("--outside", is_flag=True, help="That of programs: they may start runs and hear what becomes of them.")
 @bus_options
 def print_url(outside: bool, url: Url) -> None:
-    """Print the bus's address with its credentials, for any NATS client: nats -s "$(fastflow bus url)" sub 'ff.>'."""
+    """Print the bus's address, credentials included.
+
+    It is good for any NATS client: nats -s "$(fastflow bus url)" sub 'ff.>'.
+    """
     click.echo(url(file=OUTSIDE_URL_FILE if outside else URL_FILE))

@@ -41,7 +41,10 @@ def runners(context: click.Context, as_json: bool, url: Url) -> None:
 @click.argument("runner")
 @bus_options
 def drain(runner: str, url: Url) -> None:
-    """Let RUNNER take no more work, finish what it has however long that takes, and leave."""
+    """Let RUNNER finish what it has and leave.
+
+    It takes no more work, and stays away, however long finishing takes.
+    """
 
     async def work(bus: Bus) -> None:
         presence = await client.drain(bus, runner)

@@ -66,10 +66,10 @@ def new_key() -> None:
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--bind", is_flag=True, help="Bind tokens that open anywhere to the place where they stand.")
 def rotate_keys(folder: Path, dry_run: bool, bind: bool) -> None:
-    """Encrypt every token in DIR anew, under the first key of ENCRYPTION_KEY.
+    """Encrypt every token in DIR anew.
 
-    DIR is a pipeline's folder, or the one above several. Of the files only the tokens change. Exit code 1 if there
-    are tokens that no key opens; these stay as they are.
+    They are put under the first key of ENCRYPTION_KEY. DIR is a pipeline's folder, or the one above several. Of the
+    files only the tokens change. Exit code 1 if there are tokens that no key opens; these stay as they are.
     """
     found = keyring.find_keys(os.environ, here=Path.cwd())
     files = [_rotated(file, found, bind=bind) for file in _metadata(folder)]

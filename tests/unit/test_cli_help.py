@@ -1,0 +1,18 @@
+"""What ``--help`` of the groups says."""
+
+from __future__ import annotations
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from fastflow.bus_commands import bus
+from fastflow.runner_commands import runners
+from fastflow.secret_commands import keys
+
+
+@pytest.mark.parametrize("group", [bus, keys, runners], ids=lambda group: group.name)
+def test_no_line_about_a_command_is_cut(group: click.Group) -> None:
+    """The first sentence of each is short enough for a terminal of 80 characters."""
+    said = CliRunner().invoke(group, ["--help"], terminal_width=80).output
+    assert [line for line in said.splitlines() if line.endswith("...") and "[ARGS]" not in line] == []
