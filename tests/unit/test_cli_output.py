@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fastflow import output
 from fastflow.connection import find_url
@@ -86,9 +88,29 @@ def test_a_run_in_the_list_says_what_it_waits_for_or_why_it_failed() -> None:
 def test_the_last_line_of_a_failed_run_says_why() -> None:
     """Status, time, reason, and the system's own words if there are any."""
     end = Ended(verdict=Verdict.FAILED, at=NOON + timedelta(seconds=2))
-    assert "after 2.00 s: exit code 3" in output.verdict(a_run(end, an_attempt(ErrorType.SCRIPT_ERROR, 3)))
-    no_packages = an_attempt(ErrorType.ENVIRONMENT_ERROR, None, "no solution found")
-    assert output.verdict(a_run(end, no_packages)).endswith("environment_error\nno solution found")
+    script = replace(an_attempt(ErrorType.SCRIPT_ERROR, 3), started_at=NOON)
+    assert "after 2.00 s: exit code 3" in output.verdict(a_run(end, script))
+    late = an_attempt(ErrorType.TIMEOUT, 143, "stopped after its timeout of 2 s")
+    assert output.verdict(a_run(end, late)).endswith("timeout (exit code 143)\nstopped after its timeout of 2 s")
+
+
+@pytest.mark.parametrize("kind", [ErrorType.ENVIRONMENT_ERROR, ErrorType.SECRET_ERROR])
+def test_what_the_log_has_just_said_is_not_said_again(kind: ErrorType) -> None:
+    """Why nothing was started is the log's last word; the reason alone follows, and no time, as nothing ran."""
+    end = Ended(verdict=Verdict.FAILED, at=NOON + timedelta(seconds=2))
+    said = click.unstyle(output.verdict(a_run(end, an_attempt(kind, None, "no key opens it"))))
+    assert said == f"FAILED: {kind.value}"
+
+
+def test_a_run_took_what_its_script_took() -> None:
+    """Its wait for a runner does not count, as on the pages; pauses between attempts do."""
+    began, now = NOON + timedelta(seconds=60), NOON + timedelta(seconds=90)
+    failed = replace(an_attempt(ErrorType.SCRIPT_ERROR, 1), started_at=began)
+    running = Running(attempt=1, runner="r", epoch=1, claimed_at=NOON, prepared_at=began)
+    assert output.took(a_run(Pending(attempt=1, not_before=NOON)), now=now) == ""
+    assert output.took(a_run(running), now=now) == "30.0 s"
+    assert output.took(a_run(Pending(attempt=2, not_before=NOON), failed), now=now) == "30.0 s"
+    assert output.took(a_run(Ended(verdict=Verdict.FAILED, at=now), failed), now=NOON) == "30.0 s"
 
 
 def test_the_bus_is_found_by_option_then_environment_then_the_nearest_folder(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ COLOURS = {
     Status.INTERRUPTED: "magenta",
 }
 SHORT_ID_CHARACTERS = 8
+_NOT_BEGUN = (ErrorType.ENVIRONMENT_ERROR, ErrorType.SECRET_ERROR)
 
 
 def short(run_id: str) -> str:
@@ -69,14 +70,14 @@ def runs_table(runs: Iterable[Run], *, now: datetime) -> str:
 
 
 def took(run: Run, *, now: datetime) -> str:
-    """From creation to the end, or until *now* while it runs; nothing while it waits for its first attempt."""
-    match run.state:
-        case Ended(at=at):
-            return duration((at - run.created_at).total_seconds())
-        case Running():
-            return duration((now - run.created_at).total_seconds())
-        case Pending():
-            return ""
+    """From the start of its script to its end, or until *now*, as the pages show it; nothing if none was started."""
+    started = next((attempt.started_at for attempt in run.attempts if attempt.started_at), None)
+    if started is None and isinstance(run.state, Running):
+        started = run.state.prepared_at
+    if started is None:
+        return ""
+    ended = run.state.at if isinstance(run.state, Ended) else now
+    return duration((ended - started).total_seconds())
 
 
 def reason(run: Run) -> str | None:
@@ -105,10 +106,17 @@ def verdict(run: Run) -> str:
     """The last line about a run: how it ended, how long it took, why."""
     assert isinstance(run.state, Ended)
     ended = click.style(run.status.value, fg=COLOURS[run.status], bold=True)
-    line = f"{ended} after {took(run, now=run.state.at)}"
+    ran = took(run, now=run.state.at)
+    line = f"{ended} after {ran}" if ran else ended
     if run.status is Status.FAILED and run.attempts:
         last = run.attempts[-1]
         line += f": {why(last)}"
-        if last.error_message and last.error_type is not ErrorType.SCRIPT_ERROR:  # its traceback is in the log
+        if last.error_message and not _is_in_log(last):
             line += f"\n{last.error_message}"
     return line
+
+
+def _is_in_log(attempt: Attempt) -> bool:
+    """Whether the log ends with what is to be said: a traceback, or why no code was started."""
+    began = attempt.exit_code is not None
+    return attempt.error_type is ErrorType.SCRIPT_ERROR or (attempt.error_type in _NOT_BEGUN and not began)
