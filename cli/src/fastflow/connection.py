@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ from fastflow_contracts.permissions import ADMIN, ADMIN_INBOX
 from fastflow_contracts.service import set_up_logging
 from fastflow_contracts.subjects import INBOX
 from fastflow_contracts.tls import Tls
-from fastflow_contracts.wire import Bus, connect
+from fastflow_contracts.wire import Bus, Unavailable, connect, redacted
 
 T = TypeVar("T")
 
@@ -29,6 +29,8 @@ OUTSIDE_URL_FILE = "outside.url"
 Url = Callable[..., str]
 """Finds the address, or raises ``Unreachable``. ``file``: as in ``find_url``."""
 CONNECT_S = 3.0
+REFUSED = "Authorization Violation"
+"""The server's words for wrong credentials."""
 
 
 def find_url(
@@ -92,12 +94,25 @@ def bus_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_url
 
 
+@contextlib.asynccontextmanager
+async def connected(url: str, *, name: str, environ: Mapping[str, str]) -> AsyncIterator[Bus]:
+    """The bus at *url*. Raises ``Unavailable``, or ``Unreachable`` if it is there and refuses the credentials."""
+    async with contextlib.AsyncExitStack() as stack:
+        opening = connect(url, name=name, inbox=inbox_of(url), tls=tls_in(environ), connect_s=CONNECT_S)
+        try:
+            bus = await stack.enter_async_context(opening)
+        except Unavailable as error:
+            if REFUSED not in str(error):
+                raise
+            raise Unreachable(f"the NATS server at {redacted(url)} refuses these credentials; check them.") from error
+        yield bus
+
+
 def talk(url: str, work: Callable[[Bus], Coroutine[Any, Any, T]], *, hint: str | None = None) -> T:
     """Connect, do *work*, disconnect. Ctrl-C ends the command with 130, and *hint* on stderr."""
 
     async def session() -> T:
-        tls = tls_in(os.environ)
-        async with connect(url, name="fastflow-cli", inbox=inbox_of(url), tls=tls, connect_s=CONNECT_S) as bus:
+        async with connected(url, name="fastflow-cli", environ=os.environ) as bus:
             return await work(bus)
 
     set_up_logging(log_level="WARNING")

@@ -17,7 +17,7 @@ import click
 from fastflow import client, datadir, keyring, system
 from fastflow.bus import USERS, embedded_bus
 from fastflow.bus_users import users_in
-from fastflow.connection import CONNECT_S, URL_FILE, inbox_of, tls_in
+from fastflow.connection import URL_FILE, connected, inbox_of, tls_in
 from fastflow.errors import INTERRUPTED
 from fastflow.plan import Options, Plan, check_port, dashboard, make_plan, with_values
 from fastflow_contracts import streams
@@ -97,8 +97,7 @@ async def _bus(plan: Plan) -> AsyncIterator[tuple[str, Mapping[User, str]]]:
             seeds = users_in(plan.data_dir / USERS).seeds
         else:
             url = plan.nats_url
-        tls = tls_in(plan.environ)
-        async with connect(url, name="fastflow-up", inbox=inbox_of(url), tls=tls, connect_s=CONNECT_S) as bus:
+        async with connected(url, name="fastflow-up", environ=plan.environ) as bus:
             await streams.ensure(bus.js)
         if plan.nats_url is not None:
             datadir.write_private(plan.data_dir / URL_FILE, url + "\n")
