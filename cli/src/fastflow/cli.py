@@ -20,6 +20,7 @@ COMMANDS = {
     "up": ("fastflow.up:up", "Start everything on this machine: bus, services, dashboard."),
     "run": ("fastflow.start_commands:run", "Start a pipeline."),
     "logs": ("fastflow.run_commands:logs", "Show a run's log."),
+    "pipelines": ("fastflow.pipeline_commands:pipelines", "List pipelines: when they run next, how they ran last."),
     "ps": ("fastflow.run_commands:ps", "List runs."),
     "cancel": ("fastflow.run_commands:cancel", "Stop a run."),
     "trigger": ("fastflow.start_commands:trigger", "Publish an event that starts a pipeline."),

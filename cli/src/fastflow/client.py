@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from datetime import datetime
 from typing import NamedTuple
@@ -22,11 +23,13 @@ from fastflow_contracts.names import BadName, PipelineName, check_name
 from fastflow_contracts.pull import feed, newest
 from fastflow_contracts.run import Run
 from fastflow_contracts.runs import RunStore
+from fastflow_contracts.schedule_state import SCHEDULE_STATE, SWITCH, ScheduleState
 from fastflow_contracts.service import now as wall_clock
 from fastflow_contracts.streams import bucket_stream
-from fastflow_contracts.subjects import PIPELINES, RUNS, RunRef
+from fastflow_contracts.subjects import PIPELINES, RUNS, JobRef, RunRef
 from fastflow_contracts.triggers import read_trigger
 from fastflow_contracts.wire import Bus
+from fastflow_gateway.jobs import Known, known_jobs
 
 DECISION_S = 5.0
 """How long a scheduler may take to say what it makes of a trigger."""
@@ -105,9 +108,10 @@ async def find(bus: Bus, wanted: str) -> Run:
         return (await store.find(ids[0])).run
     if ids:
         raise NotFound(f"{wanted!r} begins {len(ids)} run ids: {', '.join(sorted(ids)[:CANDIDATES_MAX])}; type more.")
-    if await _is_pipeline(bus, wanted):
+    names = [record.name for record in await pipelines(bus)]
+    if wanted in names:
         raise NotFound(f"{wanted} has no runs yet; start one with `fastflow run {wanted}`.")
-    raise NotFound(f"no run or pipeline {wanted!r}; `fastflow ps --all` lists the runs.")
+    raise NotFound(f"no run or pipeline {wanted!r}{_meant(wanted, names)}; `fastflow ps --all` lists the runs.")
 
 
 async def changes(bus: Bus, ref: RunRef) -> AsyncGenerator[Run, None]:
@@ -177,6 +181,28 @@ async def refused(bus: Bus) -> list[str]:
     return [change.pipeline for change in changes if change.action == "refused"]
 
 
+async def check_pipeline(bus: Bus, name: PipelineName) -> None:
+    """Raise ``NotFound`` if none is listed under this name, with those that look like it."""
+    names = [record.name for record in await pipelines(bus)]
+    if name not in names:
+        similar = _meant(name, names)
+        raise NotFound(f"there is no pipeline {name}{similar or '.'} `fastflow pipelines` lists them.")
+
+
+async def schedules(bus: Bus, records: Iterable[PipelineRecord]) -> list[Known]:
+    """What starts runs of *records* by time, as schedulers and people left it."""
+    states: dict[JobRef, ScheduleState] = {}
+    switched_off: set[JobRef] = set()
+    for message in await newest(bus, subjects.SCHEDULES, ">"):
+        key = message.subject.removeprefix(f"$KV.{subjects.SCHEDULES}.")
+        if key.startswith(subjects.SCHEDULE_STATES):
+            job = subjects.parse_job_id(key.removeprefix(subjects.SCHEDULE_STATES))
+            states[job] = SCHEDULE_STATE.decode(message.data)
+        elif not SWITCH.decode(message.data).enabled:
+            switched_off.add(subjects.parse_job_id(key.removeprefix(subjects.SCHEDULE_SWITCHES)))
+    return known_jobs(records, states, switched_off)
+
+
 async def _send(bus: Bus, run: RunRef, trigger: Trigger) -> Accepted:
     """Publish a trigger that asks for *run*, and wait for the scheduler's decision."""
     answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -197,6 +223,8 @@ async def _send(bus: Bus, run: RunRef, trigger: Trigger) -> Accepted:
     finally:
         await subscription.unsubscribe()
     if isinstance(decision, Declined):
+        if decision.status == 404:  # it may be there and disabled
+            await check_pipeline(bus, run.pipeline)
         raise Refused(decision)
     return Accepted(RunRef(run.pipeline, decision.run_id), decided=True)
 
@@ -215,9 +243,6 @@ async def _ids_beginning(bus: Bus, prefix: str) -> list[RunId]:
     return [RunId(run_id) for run_id in ids if run_id.startswith(prefix)]
 
 
-async def _is_pipeline(bus: Bus, name: str) -> bool:
-    try:
-        entry = await bus.get(PIPELINES, subjects.pipeline_key(check_name(name)))
-    except BadName:
-        return False
-    return entry is not None and messages.PIPELINE.decode(entry.value).removed_at is None
+def _meant(name: str, names: list[PipelineName]) -> str:
+    similar = difflib.get_close_matches(name, names, n=3)
+    return f"; did you mean {' or '.join(similar)}?" if similar else ""

@@ -51,7 +51,10 @@ def ps(everything: bool, pipeline: str | None, limit: int, as_json: bool, url: U
     name = check_name(pipeline) if pipeline else None
 
     async def work(bus: Bus) -> None:
-        found = [run for run in await client.runs(bus, name) if everything or not run.is_over][:limit]
+        runs = await client.runs(bus, name)
+        if name and not runs:
+            await client.check_pipeline(bus, name)
+        found = [run for run in runs if everything or not run.is_over][:limit]
         if as_json:
             capacity = Capacity(await client.runners(bus, now=now()))
             print_json([views.run(run, capacity=capacity, now=now()) for run in found])

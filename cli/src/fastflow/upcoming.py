@@ -47,7 +47,7 @@ def lines(found: list[Upcoming]) -> Iterator[str]:
             due = ", ".join(f"{slot.astimezone(zone):%a %Y-%m-%d %H:%M:%S %Z}" for slot in each.slots)
         notes = "" if schedule.enabled else ", switched off"
         notes += ", if first seen now" if each.is_relative else ""
-        yield f"{schedule.id}, {_words(schedule)}{notes}: {due}"
+        yield f"{schedule.id}, {words(schedule)}{notes}: {due}"
 
 
 def as_json(each: Upcoming) -> dict[str, Any]:
@@ -56,14 +56,14 @@ def as_json(each: Upcoming) -> dict[str, Any]:
     return {
         "id": schedule.id,
         "run_config_id": schedule.run_config_id,
-        "when": _words(schedule),
+        "when": words(schedule),
         "timezone": schedule.timezone,
         "enabled": schedule.enabled,
         "next_slots": each.slots,
     }
 
 
-def _words(schedule: Schedule) -> str:
+def words(schedule: Schedule) -> str:
     match schedule.timing:
         case Cron(expr=expr):
             return f"cron {expr}"
