@@ -5,11 +5,13 @@ Routes are data: the application adds them, the OpenAPI document is made of them
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import BadRunId, check_run_id
@@ -20,6 +22,12 @@ from fastflow_gateway.history import Known
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Q = TypeVar("Q", bound=msgspec.Struct)
+T = TypeVar("T")
+
+BODY_S: Final = 60.0
+"""How long a body may take to arrive."""
+LEFT: Final = 499
+"""What other servers count, too, when a client leaves before it has said everything. Nobody reads that answer."""
 
 
 class Media(NamedTuple):
@@ -85,6 +93,35 @@ def _accepted(wanted: type[msgspec.Struct], error: str) -> str:
                     return f"; it is one of {', '.join(kind.cls)}"
             return ""
     return f"; there are {', '.join(wanted.__struct_encode_fields__)}" if "unknown field" in error else ""
+
+
+async def body_of(request: web.Request) -> bytes:
+    """All of the body, unpacked. Raises ``Refused``, also when it does not come."""
+    return await _arrived(request.read())
+
+
+async def form_of(request: web.Request) -> list[tuple[str, str]]:
+    """The text fields of a form, in order. Raises ``Refused``, also when they do not come."""
+    try:
+        fields = await _arrived(request.post())
+    except (ValueError, LookupError, RuntimeError) as error:  # whatever a part, a charset or a boundary has wrong
+        raise Refused(400, f"the form cannot be read: {str(error).rstrip('.')}.") from error
+    return [(name, value) for name, value in fields.items() if isinstance(value, str)]
+
+
+async def _arrived(reading: Awaitable[T]) -> T:
+    try:
+        async with asyncio.timeout(BODY_S):
+            return await reading
+    except TimeoutError as error:
+        detail = f"the body did not arrive within {BODY_S:g} s; send it again."
+        raise Refused(408, detail, headers={"Connection": "close"}) from error
+    except ConnectionError as error:
+        raise Refused(LEFT, "the client left before its body was whole.") from error
+    except (web.RequestPayloadError, HttpProcessingError) as error:
+        raise Refused(
+            400, "the body is not encoded as its headers say; see its Content-Encoding and Transfer-Encoding."
+        ) from error
 
 
 def caller_of(request: web.Request) -> str:

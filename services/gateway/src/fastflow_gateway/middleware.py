@@ -17,7 +17,7 @@ from aiohttp import web
 from fastflow_contracts.service import now
 from fastflow_contracts.wire import BusError
 from fastflow_gateway import keys, shapes
-from fastflow_gateway.api import Handler, Refused, answer
+from fastflow_gateway.api import LEFT, Handler, Refused, answer, form_of
 from fastflow_gateway.auth import COOKIE, CSRF_FIELD, CSRF_HEADER, SAFE_METHODS, Session, is_csrf_token, is_same_origin
 from fastflow_gateway.follow import Busy
 
@@ -129,7 +129,7 @@ def shown_path(path: str, *, leads_nowhere: bool = False) -> str:
 
 def _told(request: web.Request, status: int, start_s: float) -> None:
     request.app[keys.REQUESTS][status] += 1
-    level = logging.DEBUG if _QUIET.fullmatch(request.path) else logging.INFO
+    level = logging.DEBUG if status == LEFT or _QUIET.fullmatch(request.path) else logging.INFO
     took_ms = (asyncio.get_running_loop().time() - start_s) * 1000
     leads_nowhere = request.match_info.http_exception is not None
     path = shown_path(request.path, leads_nowhere=leads_nowhere)
@@ -146,7 +146,7 @@ async def _is_meant(request: web.Request, session: Session) -> bool:
         return False
     given = request.headers.get(CSRF_HEADER)
     if given is None and request.content_type in ("application/x-www-form-urlencoded", "multipart/form-data"):
-        given = str((await request.post()).get(CSRF_FIELD, ""))
+        given = dict(await form_of(request)).get(CSRF_FIELD)
     return is_csrf_token(session, given or "")
 
 

@@ -48,10 +48,10 @@ def _operation(route: Route) -> dict[str, Any]:
     answers = dict(route.answers)
     if not route.is_public:
         answers.setdefault(401, shapes.Error)
-    if route.query or route.body:
+    if route.query:
         answers.setdefault(422, shapes.Error)
-    answers.setdefault(500, shapes.Error)
-    answers.setdefault(503, shapes.Error)
+    for status in (*((400, 408, 413, 422) if route.body else ()), 500, 503):
+        answers.setdefault(status, shapes.Error)
     operation: dict[str, Any] = {
         "operationId": route.handler.__name__,
         "summary": route.summary,

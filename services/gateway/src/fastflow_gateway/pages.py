@@ -104,7 +104,7 @@ async def start_page(request: web.Request) -> web.Response:
 async def start(request: web.Request) -> web.Response:
     """Start what the form asks for and go to the run; show the form again when that is refused."""
     record = await api.pipeline_record(request)
-    form = read_form((name, value) for name, value in (await request.post()).items() if isinstance(value, str))
+    form = read_form(await api.form_of(request))
     try:
         started = await actions.start(request.app, record.name, trigger_of(form))
     except BadTrigger as error:

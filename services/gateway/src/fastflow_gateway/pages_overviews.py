@@ -80,7 +80,7 @@ async def job_views(model: ReadModel, records: Iterable[PipelineRecord]) -> list
 
 async def switch_schedule(request: web.Request) -> web.Response:
     """Switch a job on or off and show all of them again."""
-    is_on = (await request.post()).get("enabled") == "true"
+    is_on = dict(await api.form_of(request)).get("enabled") == "true"
     try:
         await routes_scheduler.switch(request.app, await routes_scheduler.known_job(request), is_on=is_on)
     except api.Refused as error:

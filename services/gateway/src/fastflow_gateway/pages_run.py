@@ -47,7 +47,7 @@ async def cancel(request: web.Request) -> web.Response:
 async def retry(request: web.Request) -> web.Response:
     """Start it once more, with the same code and variables, and go to the new run."""
     known = await api.known_run(request)
-    key = str((await request.post()).get("key", ""))
+    key = dict(await api.form_of(request)).get("key")
     try:
         started = await actions.retry(request.app, known.run, triggered_by="manual", key=key or None)
     except api.Refused as error:

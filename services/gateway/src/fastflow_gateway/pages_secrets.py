@@ -24,9 +24,9 @@ async def secrets_page(request: web.Request) -> web.Response:
 
 async def encrypt(request: web.Request) -> web.Response:
     """Show the token; on a refusal the form again, but for the value."""
-    form = await request.post()
-    pipeline, name = (str(form.get(field, "")).strip() for field in ("pipeline", "name"))
-    value = str(form.get("value", "")).replace("\r\n", "\n")  # browsers send every line's end like that
+    form = dict(await api.form_of(request))
+    pipeline, name = (form.get(field, "").strip() for field in ("pipeline", "name"))
+    value = form.get("value", "").replace("\r\n", "\n")  # browsers send every line's end like that
     try:
         if not (pipeline and name):
             raise api.Refused(422, NO_PLACE)

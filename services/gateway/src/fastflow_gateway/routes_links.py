@@ -6,7 +6,7 @@ import msgspec
 from aiohttp import web
 
 from fastflow_gateway import graph, keys, linking, shapes
-from fastflow_gateway.api import Refused, Route, answer, pipeline_record
+from fastflow_gateway.api import Refused, Route, answer, body_of, pipeline_record
 from fastflow_gateway.readmodel import ReadModel
 
 
@@ -29,7 +29,7 @@ async def list_downstream_triggers(request: web.Request) -> web.Response:
 async def make_downstream_trigger(request: web.Request) -> web.Response:
     record = await pipeline_record(request)
     try:
-        body = msgspec.json.decode(await request.read(), type=LinkBody)
+        body = msgspec.json.decode(await body_of(request), type=LinkBody)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refused(422, f'the body must be JSON such as {{"pipeline": "name"}}: {error}.') from error
     link, is_new = await linking.make(

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from fastflow_contracts.service import now
 from fastflow_gateway import keys
-from fastflow_gateway.api import Refused, caller_of
+from fastflow_gateway.api import Refused, caller_of, form_of
 from fastflow_gateway.auth import COOKIE, SESSION_S, is_same_origin, local_path
 
 WRONG = "this is not the token; it was printed when Fast-Flow was started, or is in FASTFLOW_ADMIN_TOKEN."
@@ -24,8 +24,8 @@ async def show_login(request: web.Request) -> web.StreamResponse:
 async def log_in(request: web.Request) -> web.StreamResponse:
     if not is_same_origin(request.headers) and ("Origin" in request.headers or "Sec-Fetch-Site" in request.headers):
         raise Refused(403, "log in on this site's own page: /login.")
-    form = await request.post()
-    return _log_in(request, str(form.get("token", "")).strip(), str(form.get("next", "")))
+    form = dict(await form_of(request))
+    return _log_in(request, form.get("token", "").strip(), form.get("next", ""))
 
 
 async def log_out(request: web.Request) -> web.StreamResponse:

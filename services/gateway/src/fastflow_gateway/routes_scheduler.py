@@ -15,7 +15,7 @@ from fastflow_contracts.schedule_state import SWITCH, Switch
 from fastflow_contracts.service import now
 from fastflow_contracts.subjects import SCHEDULES, parse_job_id, schedule_switch_key
 from fastflow_gateway import jobs, keys, shapes
-from fastflow_gateway.api import Refused, Route, answer, query
+from fastflow_gateway.api import Refused, Route, answer, body_of, query
 
 NEXT_RUNS_MAX = 100
 
@@ -38,7 +38,7 @@ async def list_jobs(request: web.Request) -> web.Response:
 async def switch_job(request: web.Request) -> web.Response:
     known = await known_job(request)
     try:
-        wanted = msgspec.json.decode(await request.read(), type=JobSwitch)
+        wanted = msgspec.json.decode(await body_of(request), type=JobSwitch)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refused(422, f'the body must be {{"enabled": true}} or {{"enabled": false}}: {error}.') from error
     return answer(await switch(request.app, known, is_on=wanted.enabled))

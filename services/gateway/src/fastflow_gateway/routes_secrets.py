@@ -10,7 +10,7 @@ from aiohttp import web
 from fastflow_contracts.names import BadName, check_name
 from fastflow_contracts.schema import pipeline_schema
 from fastflow_gateway import keys, shapes
-from fastflow_gateway.api import Media, Refused, Route, answer
+from fastflow_gateway.api import Media, Refused, Route, answer, body_of
 from fastflow_gateway.sealing import BadSecret, NoKey
 
 _NAME = re.compile(r"[^=\x00]{1,256}")
@@ -29,7 +29,7 @@ class SecretBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 async def encrypt_for_pipeline(request: web.Request) -> web.Response:
     try:
-        body = msgspec.json.decode(await request.read(), type=SecretBody)
+        body = msgspec.json.decode(await body_of(request), type=SecretBody)
     except msgspec.ValidationError as error:
         raise Refused(422, f"the body cannot be used: {error}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError):

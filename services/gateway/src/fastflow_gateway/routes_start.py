@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from fastflow_contracts.triggers import BadTrigger, read_run_body
 from fastflow_gateway import actions, shapes
-from fastflow_gateway.api import Refused, Route, pipeline_name
+from fastflow_gateway.api import Refused, Route, body_of, pipeline_name
 from fastflow_gateway.routes_runs import run_answer
 
 
@@ -27,7 +27,7 @@ class RunBody(msgspec.Struct, frozen=True, kw_only=True):
 
 async def start_run(request: web.Request) -> web.Response:
     name = pipeline_name(request)
-    body = await request.read()
+    body = await body_of(request)
     try:
         trigger = read_run_body(json.loads(body) if body.strip() else {})
     except BadTrigger as error:

@@ -21,7 +21,7 @@ from fastflow_contracts.pipeline import PipelineSpec
 from fastflow_contracts.service import now
 from fastflow_contracts.triggers import BadTrigger, read_webhook_body
 from fastflow_gateway import actions, keys, shapes, signatures
-from fastflow_gateway.api import Media, Refused, Route, caller_of
+from fastflow_gateway.api import Media, Refused, Route, body_of, caller_of
 from fastflow_gateway.guesses import Attempt
 from fastflow_gateway.routes_runs import run_answer
 from fastflow_gateway.routes_start import STARTED
@@ -43,7 +43,7 @@ async def start_by_webhook(request: web.Request) -> web.Response:
     signed_id = _signed_id(request, record, run_config_id, body)
     _check_json(request, body)
     try:
-        trigger = read_webhook_body(body, request.headers.get("Content-Type"))
+        trigger = read_webhook_body(body, _media_type(request))
     except BadTrigger as error:
         raise Refused(400, str(error)) from error
     # An id that is signed counts alone: with another header beside it, a copied call would be a new one.
@@ -118,7 +118,7 @@ async def _body(request: web.Request) -> bytes:
     bytes_max = request.app[keys.SETTINGS].webhook_bytes_max
     if (request.content_length or 0) > bytes_max:
         raise _too_large(bytes_max)
-    body = await request.read()
+    body = await body_of(request)
     if len(body) > bytes_max:
         raise _too_large(bytes_max)
     return body
@@ -131,6 +131,11 @@ def _check_json(request: web.Request, body: bytes) -> None:
             json.loads(body)
         except (ValueError, RecursionError) as error:
             raise Refused(400, f"the body is declared to be JSON and is not: {error}.") from error
+
+
+def _media_type(request: web.Request) -> str | None:
+    """What the sender says of the body; what is no text in it is replaced."""
+    return request.headers.get("Content-Type", "").encode(errors="replace").decode() or None
 
 
 def _too_large(bytes_max: int) -> Refused:
