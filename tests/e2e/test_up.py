@@ -133,6 +133,19 @@ def test_ctrl_c_while_it_starts_is_heard(installation: Installation) -> None:
     installation.await_silence()
 
 
+def test_ctrl_c_names_what_it_stops(installation: Installation) -> None:
+    """Whatever had begun; where nothing has, nothing is said."""
+    installation.add("sleeps", SLEEPS)
+    installation.start()
+    run_id = json.loads(installation.command("run", "sleeps", "--json").stdout)["id"]
+    installation.await_log(run_id, "asleep")
+    assert installation.stop() == 0
+    assert f"Stopping 1 run: sleeps ({run_id[:8]}).\n" in installation.printed
+    installation.start()
+    assert installation.stop() == 0
+    assert not [line for line in installation.printed if " run" in line and line.startswith("Stopping")]
+
+
 def test_a_second_ctrl_c_does_not_wait(installation: Installation) -> None:
     """Not even for a script that will not listen; nothing outlives it for long."""
     installation.add("deaf", DEAF)

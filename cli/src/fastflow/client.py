@@ -21,7 +21,7 @@ from fastflow_contracts.machine import Cancel
 from fastflow_contracts.messages import REPLY_HEADER, TRIGGER_TYPE, Declined, PipelineRecord, Presence, Trigger
 from fastflow_contracts.names import BadName, PipelineName, check_name
 from fastflow_contracts.pull import feed, newest
-from fastflow_contracts.run import Run
+from fastflow_contracts.run import Run, Running
 from fastflow_contracts.runs import RunStore
 from fastflow_contracts.schedule_state import SCHEDULE_STATE, SWITCH, ScheduleState
 from fastflow_contracts.service import now as wall_clock
@@ -86,6 +86,11 @@ async def runs(bus: Bus, pipeline: PipelineName | None = None) -> list[Run]:
     keys = subjects.RUN_KEYS if pipeline is None else subjects.run_keys_of(pipeline)
     found = [messages.RUN.decode(message.data) for message in await newest(bus, RUNS, keys)]
     return sorted(found, key=lambda run: run.created_at, reverse=True)
+
+
+async def running(bus: Bus, runner_id: str) -> list[Run]:
+    """What this runner has begun and not ended, newest first."""
+    return [run for run in await runs(bus) if isinstance(run.state, Running) and run.state.runner == runner_id]
 
 
 async def find(bus: Bus, wanted: str) -> Run:

@@ -19,9 +19,11 @@ from fastflow.bus import USERS, embedded_bus
 from fastflow.bus_users import users_in
 from fastflow.connection import URL_FILE, connected, inbox_of, tls_in
 from fastflow.errors import INTERRUPTED
+from fastflow.output import short
 from fastflow.plan import Options, Plan, check_port, dashboard, make_plan, with_values
 from fastflow_contracts import streams
 from fastflow_contracts.bundle import shown
+from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.permissions import User
 from fastflow_contracts.service import now, set_up_logging
 from fastflow_contracts.wire import connect, redacted
@@ -75,12 +77,15 @@ async def _up(plan: Plan) -> None:
     _say(click.style(f"fastflow {version('fastflow')}", bold=True) + "\n")
     if key_line:
         _say(key_line)
+    leave_running = next(part.settings.leave_running for part in parts if part.name == "runner")
     async with _bus(plan) as (url, seeds):
         ready = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             greeter = group.create_task(_greet(plan, url, token, ready, began), name="greeter")
+            parter = group.create_task(_part(plan, url, stop, leave_running=leave_running), name="parter")
             await system.run(parts, url, stop, ready.set, seeds=seeds)
             greeter.cancel()
+            parter.cancel()
     _say("Stopped.")
 
 
@@ -123,6 +128,18 @@ async def _greet(plan: Plan, url: str, token: str | None, ready: asyncio.Event, 
             _say(_line("", click.style(sentence, fg="yellow")))
     _say(_line("dashboard", click.style(dashboard(plan.host, plan.port, token), underline=True)))
     _say(f"\nReady after {time.monotonic() - began:.1f} s. Ctrl-C stops everything.")
+
+
+async def _part(plan: Plan, url: str, stop: asyncio.Event, *, leave_running: bool) -> None:
+    """Once everything is to stop, say which runs stop with it. Nobody waits for this, nor for a bus that is away."""
+    await stop.wait()
+    with contextlib.suppress(FastFlowError):
+        async with connected(url, name="fastflow-up", environ=plan.environ) as bus:
+            runs = await client.running(bus, plan.environ["FASTFLOW_RUNNER_ID"])
+        # Those that are left to the next runner are not stopped.
+        if runs and not leave_running:
+            named = ", ".join(f"{run.pipeline} ({short(run.id)})" for run in runs)
+            _say(f"Stopping {len(runs)} run{'s' * (len(runs) != 1)}: {named}.")
 
 
 def _key_line(path: Path, *, is_new: bool) -> str:
