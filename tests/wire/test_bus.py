@@ -145,6 +145,16 @@ async def test_a_feed_of_nothing_says_at_once_that_it_is_complete(bus: Bus) -> N
             break
 
 
+async def test_a_feed_that_is_closed_leaves_no_consumer(bus: Bus) -> None:
+    """Also where it found nothing: who reads a thousand empty logs is no burden afterwards."""
+    for _ in range(10):
+        async with aclosing(feed(bus, "FF_LOGS", "ff.log.a.b.*", after=0)) as batches:
+            assert (await anext(batches)).caught_up
+    async with asyncio.timeout(10):
+        while (await bus.stream("FF_LOGS")).state.consumer_count:
+            await asyncio.sleep(0.01)
+
+
 async def test_a_feed_survives_the_death_of_the_bus_without_gap_or_repeat(tmp_path: Path) -> None:
     """The server is killed and started again on the same store: the feed goes on where it was."""
     async with asyncio.TaskGroup() as group:

@@ -208,13 +208,13 @@ async def feed(
             await asyncio.sleep(RETRY_S)
             continue
         restarted = not caught_up
-        if pending == 0:
-            caught_up = True
-            yield Batch([], caught_up=True, restarted=restarted)
-            restarted = False
         expected = 1
         async with Pull(bus, stream, consumer) as pull:
             try:
+                if pending == 0:
+                    caught_up = True
+                    yield Batch([], caught_up=True, restarted=restarted)
+                    restarted = False
                 while bus.generation == generation:
                     messages = await pull.take(batch)
                     if not messages:
