@@ -9,11 +9,15 @@ import re
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import nats.errors
 import pytest
 
-from fastflow.bus import embedded_bus
+from fastflow.bus import USERS, embedded_bus
+from fastflow.bus_users import users_in
 from fastflow_contracts import streams, subjects, wire
+from fastflow_contracts.permissions import User, inbox
 from fastflow_contracts.pull import Pull, feed
 from fastflow_contracts.streams import WrongTopology, bucket_stream, ensure, verify
 from fastflow_contracts.wire import Bus, Conflict, Put, Rejected, Unavailable, connect, redacted
@@ -240,7 +244,7 @@ async def test_trouble_with_an_object_is_one_error(
     async with Relay(bus_url) as relay, connect(relay.url, name="far") as bus:
         ask = bus.js.get_last_msg
 
-        async def ask_in_vain(*about: str) -> object:
+        async def ask_in_vain(*about: Any) -> object:
             if trouble == "silence":
                 relay.cut()
             else:
@@ -281,6 +285,120 @@ async def test_of_an_object_that_is_not_finished_nothing_stays(
         assert await objects(bus) == {}
         await far.put_object(subjects.BUNDLES, name, data)
         assert sorted((await objects(bus)).values()) == [1, len(data) // wire.CHUNK_BYTES]
+
+
+async def test_objects_are_stored_read_and_removed_with_ones_own_permissions(bus_url: str, tmp_path: Path) -> None:
+    """What the syncer stores reaches a runner and a gateway, large as it may be, and may go again."""
+    data = b"code" * 2 * 1024 * 1024
+    name = hashlib.sha256(data).hexdigest()
+    bare, seeds = f"nats://{bus_url.rpartition('@')[2]}", users_in(tmp_path / "bus" / USERS).seeds
+    async with contextlib.AsyncExitStack() as stack:
+        syncer, runner, gateway = [
+            await stack.enter_async_context(connect(bare, name=user.value, seed=seeds[user], inbox=inbox(user)))
+            for user in (User.SYNCER, User.RUNNER, User.GATEWAY)
+        ]
+        for _ in range(2):
+            await syncer.put_object(subjects.BUNDLES, name, data)
+        for reader in (syncer, runner, gateway):
+            assert await reader.get_object(subjects.BUNDLES, name) == data
+        await syncer.delete_object(subjects.BUNDLES, name)
+        with pytest.raises(Rejected, match="is not in"):
+            await runner.get_object(subjects.BUNDLES, name)
+
+
+async def filled(bus: Bus, left_bytes: int) -> None:
+    """Bound the bucket of objects so that as much fits as is said."""
+    stream = await bus.stream(streams.object_stream(subjects.BUNDLES))
+    await bus.js.update_stream(stream.config, max_bytes=stream.state.bytes + left_bytes)
+
+
+async def test_an_object_can_be_removed_from_a_full_bucket(bus: Bus) -> None:
+    """Whole, to the last byte: that is how there is room again."""
+    data = b"code" * 100_000
+    name = hashlib.sha256(data).hexdigest()
+    await bus.put_object(subjects.BUNDLES, name, data)
+    await filled(bus, 0)
+    await bus.delete_object(subjects.BUNDLES, name)
+    assert await objects(bus) == {}
+    await bus.put_object(subjects.BUNDLES, name, data)
+    assert await bus.get_object(subjects.BUNDLES, name) == data
+
+
+async def test_an_object_is_removed_though_an_answer_is_lost(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its note goes before its chunks, and again if nobody says that it went."""
+    data = b"code" * 100_000
+    name = hashlib.sha256(data).hexdigest()
+    await bus.put_object(subjects.BUNDLES, name, data)
+    purge, purged = bus.js.purge_stream, []
+
+    async def purge_unheard(*args: Any, **about: Any) -> bool:
+        done = await purge(*args, **about)
+        purged.append(about["subject"].split(".")[2])
+        if len(purged) == 1:
+            raise nats.errors.TimeoutError
+        return done
+
+    monkeypatch.setattr(bus.js, "purge_stream", purge_unheard)
+    await bus.delete_object(subjects.BUNDLES, name)
+    assert purged == ["M", "M", "C"]
+    assert await objects(bus) == {}
+
+
+async def test_an_object_with_a_chunk_missing_is_refused_at_once_and_can_be_stored_again(bus: Bus) -> None:
+    """Its note alone does not make it one."""
+    data = b"code" * 100_000
+    name = hashlib.sha256(data).hexdigest()
+    for keep in (0, 1):
+        await bus.put_object(subjects.BUNDLES, name, data)
+        chunks = next(subject for subject in await objects(bus) if ".C." in subject)
+        await bus.js.purge_stream(streams.object_stream(subjects.BUNDLES), subject=chunks, keep=keep)
+        async with asyncio.timeout(5):
+            with pytest.raises(Rejected, match=f"incomplete: {keep} of 4 chunks"):
+                await bus.get_object(subjects.BUNDLES, name)
+        await bus.put_object(subjects.BUNDLES, name, data)
+        assert await bus.get_object(subjects.BUNDLES, name) == data
+        assert sorted((await objects(bus)).values()) == [1, 4]
+
+
+@pytest.mark.parametrize("ending", ["read", "cancelled", "lost"])
+async def test_reading_an_object_leaves_nothing_behind(
+    bus_url: str, bus: Bus, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a subscription nor a task here, nor a consumer there, however it ends."""
+    monkeypatch.setattr(wire, "CHUNK_S", 0.5)
+    data = b"code" * 4 * 1024 * 1024
+    name = hashlib.sha256(data).hexdigest()
+    await bus.put_object(subjects.BUNDLES, name, data)
+    async with Relay(bus_url) as relay, connect(relay.url, name="far") as far:
+        await far.stream(streams.object_stream(subjects.BUNDLES))
+        add_consumer, cut = far.js.add_consumer, asyncio.Event()
+
+        async def added(*args: Any, **about: Any) -> object:
+            info = await add_consumer(*args, **about)
+            if ending != "read":
+                relay.cut()
+                cut.set()
+            return info
+
+        monkeypatch.setattr(far.js, "add_consumer", added)
+        subscriptions, tasks = len(far.client._subs), len(asyncio.all_tasks())
+        reading = asyncio.create_task(far.get_object(subjects.BUNDLES, name), name="reading")
+        if ending == "read":
+            assert await reading == data
+        else:
+            if ending == "cancelled":
+                async with asyncio.timeout(10):
+                    await cut.wait()
+                reading.cancel()
+            with pytest.raises(asyncio.CancelledError if ending == "cancelled" else Unavailable):
+                await reading
+            relay.mend()
+        assert len(far.client._subs) == subscriptions
+        async with asyncio.timeout(10):
+            while (await bus.stream(streams.object_stream(subjects.BUNDLES))).state.consumer_count:
+                await asyncio.sleep(0.01)
+            while len(asyncio.all_tasks()) != tasks:
+                await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize(

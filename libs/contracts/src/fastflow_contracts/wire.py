@@ -11,7 +11,6 @@ import asyncio
 import base64
 import contextlib
 import hashlib
-import io
 import json
 import logging
 import re
@@ -27,9 +26,8 @@ import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.api import Header, ObjectInfo, ObjectMetaOptions, StreamInfo
+from nats.js.api import AckPolicy, ConsumerConfig, Header, ObjectInfo, ObjectMetaOptions, StreamInfo
 from nats.js.kv import MSG_ROLLUP_SUBJECT
-from nats.js.object_store import ObjectStore
 
 from fastflow_contracts.client import MendedClient
 from fastflow_contracts.errors import FastFlowError
@@ -49,6 +47,8 @@ CONNECT_S = 10.0
 OBJECT_S = 120.0
 CHUNK_BYTES = 128 * 1024
 """Of an object; each is a message of its own."""
+CHUNK_S = 20.0
+"""Reading an object ends when for this long no chunk of it came."""
 HEADERS_BYTES_MAX = 1024
 """Of a write to a bucket. They count as part of the message."""
 _WRONG_LAST_SEQUENCE = {10071, 10164}
@@ -241,48 +241,111 @@ class Bus:
 
         What was stored of an object that is not finished is removed again. Raises ``Rejected``, ``Unavailable``.
         """
-        async with self._object_store(bucket, f"did not store object {name}") as store:
-            former: ObjectInfo | None = None
-            with contextlib.suppress(nats.js.errors.ObjectNotFoundError):
-                former = await store.get_info(name)
-                if former.size == len(data):
-                    return
+        async with _about_object(f"did not store object {name}"):
+            former = await self._note(bucket, name)
+            if former is not None and former.size == len(data) and await self._is_whole(bucket, former):
+                return
             note = await self._put_chunks(bucket, name, data)
-            # From here on the chunks stay: the note may be stored though its answer is lost, and must lead to them.
-            subject = f"$O.{bucket}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
             text = json.dumps(note.as_dict()).encode()
-            await self.publish(subject, text, headers={Header.ROLLUP: MSG_ROLLUP_SUBJECT})
+            # From here on the chunks stay: the note may be stored though its answer is lost, and must lead to them.
+            await self.publish(_note_subject(bucket, name), text, headers={Header.ROLLUP: MSG_ROLLUP_SUBJECT})
             if former is not None:
-                await self._remove_chunks(bucket, former.nuid)
+                await self._remove_chunks(bucket, former.upload)
 
     async def get_object(self, bucket: str, name: str) -> bytes:
-        """The bytes of *name*, which must be the SHA-256 of them. Raises ``Rejected`` when it is missing or damaged."""
-        buffer = io.BytesIO()
-        async with self._object_store(bucket, f"did not deliver object {name}") as store:
-            try:
-                await store.get(name, writeinto=buffer)
-            except nats.js.errors.NotFoundError as error:
-                raise Rejected(f"object {name} is not in {bucket}") from error
-        data = buffer.getvalue()
+        """The bytes of *name*, which must be the SHA-256 of them.
+
+        Raises ``Rejected`` when it is missing, incomplete or damaged; ``Unavailable``.
+        """
+        async with _about_object(f"did not deliver object {name}"):
+            note = await self._note(bucket, name)
+            if note is None:
+                raise Rejected(f"object {name} is not in {bucket}")
+            data = b"".join(await self._chunks(bucket, name, note))
         if hashlib.sha256(data).hexdigest() != name:
             raise Rejected(f"object {name} in {bucket} is damaged")
         return data
 
     async def delete_object(self, bucket: str, name: str) -> None:
-        """Remove *name*; harmless if it is not there. Raises ``Unavailable``."""
-        async with self._object_store(bucket, f"did not remove object {name}") as store:
-            with contextlib.suppress(nats.js.errors.NotFoundError):
-                await store.delete(name)
+        """Remove *name*, be *bucket* full or not; harmless if it is not there. Raises ``Rejected``, ``Unavailable``."""
+        async with _about_object(f"did not remove object {name}"):
+            note = await self._note(bucket, name)
+            if note is None:
+                return
+            # First the note, and for sure: without chunks it would promise what nobody can read. It alone: one that
+            # was stored meanwhile leads to chunks of its own.
+            subject = _note_subject(bucket, name)
+            async for _ in _attempts(WRITE_S, f"removing {subject}"):
+                with contextlib.suppress(nats.errors.Error, TimeoutError):
+                    await self.js.purge_stream(object_stream(bucket), seq=note.sequence + 1, subject=subject)
+                    break
+            await self._remove_chunks(bucket, note.upload)
 
-    @contextlib.asynccontextmanager
-    async def _object_store(self, bucket: str, trouble: str) -> AsyncIterator[ObjectStore]:
-        """For one thing done with an object. The client's errors in the body become ``Unavailable``."""
+    async def _note(self, bucket: str, name: str) -> _Note | None:
         try:
-            async with asyncio.timeout(OBJECT_S) as whole:
-                yield await self.js.object_store(bucket)
-        except (nats.errors.Error, TimeoutError) as error:
-            reason = f"it took longer than {OBJECT_S:g} s" if whole.expired() else error
-            raise Unavailable(f"the bus {trouble}: {reason}") from error
+            raw = await self.js.get_last_msg(object_stream(bucket), _note_subject(bucket, name))
+        except nats.js.errors.NotFoundError:
+            return None
+        assert raw.seq is not None
+        try:
+            about = json.loads(raw.data or b"")
+            return None if about.get("deleted") else _Note(raw.seq, about["nuid"], about["size"], about["chunks"])
+        except (ValueError, KeyError, AttributeError) as error:
+            raise Rejected(f"object {name} in {bucket} is damaged: its note makes no sense") from error
+
+    async def _is_whole(self, bucket: str, note: _Note) -> bool:
+        subject = f"$O.{bucket}.C.{note.upload}"
+        info = await self.js.stream_info(object_stream(bucket), subjects_filter=subject)
+        return (info.state.subjects or {}).get(subject, 0) == note.chunks
+
+    async def _chunks(self, bucket: str, name: str, note: _Note) -> list[bytes]:
+        """All chunks of an object in their order.
+
+        Not by the client's ``get``: where one is missing it waits for ever, and whoever gives up waiting leaves its
+        subscription and its consumer behind.
+        """
+        arrived: asyncio.Queue[Msg] = asyncio.Queue()
+        inbox, stream = self.client.new_inbox(), object_stream(bucket)
+        # No limits on the client's side: all of it is wanted at once.
+        subscription = await self.client.subscribe(inbox, cb=arrived.put, pending_msgs_limit=0, pending_bytes_limit=0)
+        try:
+            config = ConsumerConfig(  # without a name, as permissions want it
+                deliver_subject=inbox,
+                filter_subject=f"$O.{bucket}.C.{note.upload}",
+                ack_policy=AckPolicy.NONE,
+                flow_control=True,
+                idle_heartbeat=CHUNK_S,  # flow control wants it
+                mem_storage=True,
+                num_replicas=1,
+            )
+            consumer = await self.js.add_consumer(stream, config)
+            try:
+                there = consumer.num_pending or 0
+                if there != note.chunks:
+                    raise Rejected(
+                        f"object {name} in {bucket} is incomplete: {there} of {note.chunks} chunks are there"
+                    )
+                return await self._delivered(arrived, note.chunks)
+            finally:
+                with contextlib.suppress(Unavailable):  # the server forgets it when nobody listens
+                    await self.tell(f"$JS.API.CONSUMER.DELETE.{stream}.{consumer.name}", b"")
+        finally:
+            with contextlib.suppress(nats.errors.Error):
+                await subscription.unsubscribe()
+
+    async def _delivered(self, arrived: asyncio.Queue[Msg], count: int) -> list[bytes]:
+        """The next *count* chunks. What is lost with a connection does not come again, so silence is an end, too."""
+        loop = asyncio.get_running_loop()
+        chunks: list[bytes] = []
+        async with asyncio.timeout(CHUNK_S) as silence:
+            while len(chunks) < count:
+                message = await arrived.get()
+                if "Status" not in (message.headers or {}):
+                    chunks.append(message.data)
+                    silence.reschedule(loop.time() + CHUNK_S)
+                elif message.reply:  # flow control: the server asks whether to go on
+                    await self.client.publish(message.reply)
+        return chunks
 
     async def _put_chunks(self, bucket: str, name: str, data: bytes) -> ObjectInfo:
         """Store the parts of an object, all or none, and return the note that makes one of them.
@@ -371,6 +434,15 @@ class Bus:
         return int(ack["seq"])
 
 
+class _Note(NamedTuple):
+    """What the bus notes of an object. ``sequence``: the note's own; ``upload``: in the subject of the chunks."""
+
+    sequence: int
+    upload: str
+    size: int
+    chunks: int
+
+
 class _Unanswered(Exception):
     """One request had no usable answer; nobody knows whether it took effect."""
 
@@ -381,6 +453,21 @@ def _translated(error: BaseException, subject: str) -> Exception:
     if isinstance(error, nats.errors.BadSubjectError | nats.errors.BadHeaderError):
         return Rejected(f"{subject} or its headers cannot be sent: {error}")
     return _Unanswered(subject)
+
+
+@contextlib.asynccontextmanager
+async def _about_object(trouble: str) -> AsyncIterator[None]:
+    """For one thing done with an object. What goes wrong in the body with the bus becomes ``Unavailable``."""
+    try:
+        async with asyncio.timeout(OBJECT_S) as whole:
+            yield
+    except (nats.errors.Error, TimeoutError) as error:
+        reason = f"it took longer than {OBJECT_S:g} s" if whole.expired() else str(error) or f"{CHUNK_S:g} s of silence"
+        raise Unavailable(f"the bus {trouble}: {reason}") from error
+
+
+def _note_subject(bucket: str, name: str) -> str:
+    return f"$O.{bucket}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
 
 
 async def _attempts(patience_s: float, what: str) -> AsyncIterator[int]:
