@@ -312,6 +312,16 @@ async def filled(bus: Bus, left_bytes: int) -> None:
     await bus.js.update_stream(stream.config, max_bytes=stream.state.bytes + left_bytes)
 
 
+@pytest.mark.parametrize("left_bytes", [100, 400, 150_000])
+async def test_an_object_that_does_not_fit_is_refused_and_leaves_nothing(bus: Bus, left_bytes: int) -> None:
+    """Its first chunk, its note, or a later chunk is too much; it is no outage."""
+    data = b"code" if left_bytes < 1000 else b"code" * 100_000
+    await filled(bus, left_bytes)
+    with pytest.raises(Rejected, match="maximum bytes exceeded"):
+        await bus.put_object(subjects.BUNDLES, hashlib.sha256(data).hexdigest(), data)
+    assert await objects(bus) == {}
+
+
 async def test_an_object_can_be_removed_from_a_full_bucket(bus: Bus) -> None:
     """Whole, to the last byte: that is how there is room again."""
     data = b"code" * 100_000

@@ -21,7 +21,7 @@ from fastflow_contracts.messages import PipelineRecord, SyncReport, SyncStatus
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pull import feed
 from fastflow_contracts.service import now
-from fastflow_contracts.streams import bucket_stream
+from fastflow_contracts.streams import bucket_stream, object_stream
 from fastflow_contracts.wire import Bus, connect
 from fastflow_syncer.app import serve, source_of
 from fastflow_syncer.folder import FolderSource
@@ -241,6 +241,20 @@ async def test_bundles_nobody_refers_to_are_retired(bus: Bus, tmp_path: Path) ->
     assert await retirement.round(later) == {versions[0]}
     assert await retirement.round(later) == frozenset()
     assert await _files(bus, record) == {"main.py": File(b"2")}
+
+
+async def test_a_folder_that_does_not_fit_stops_no_other(bus: Bus, tmp_path: Path) -> None:
+    """Whoever fills the bus has the trouble; what changed elsewhere is live, and what is gone is removed."""
+    _write(tmp_path, {"a/main.py": "1", "b/main.py": "1", "gone/main.py": "1"})
+    syncer = _folder_syncer(bus, tmp_path)
+    await syncer.sync()
+    stream = await bus.stream(object_stream(subjects.BUNDLES))
+    await bus.js.update_stream(stream.config, max_bytes=stream.state.bytes + 50_000)
+    _write(tmp_path, {"a/main.py": f"# {'x' * 100_000}", "b/main.py": "2"})
+    shutil.rmtree(tmp_path / "gone")
+    report = await syncer.sync()
+    assert report.ok
+    assert _actions(report) == {"a": "refused", "b": "updated", "gone": "removed"}
 
 
 @contextlib.asynccontextmanager

@@ -247,8 +247,13 @@ class Bus:
                 return
             note = await self._put_chunks(bucket, name, data)
             text = json.dumps(note.as_dict()).encode()
-            # From here on the chunks stay: the note may be stored though its answer is lost, and must lead to them.
-            await self.publish(_note_subject(bucket, name), text, headers={Header.ROLLUP: MSG_ROLLUP_SUBJECT})
+            try:
+                await self.publish(_note_subject(bucket, name), text, headers={Header.ROLLUP: MSG_ROLLUP_SUBJECT})
+            except Rejected:
+                await self._remove_chunks(bucket, note.nuid)
+                raise
+            # After any other trouble the chunks stay: the note may be stored though its answer is lost, and must lead
+            # to them.
             if former is not None:
                 await self._remove_chunks(bucket, former.upload)
 
@@ -356,7 +361,7 @@ class Bus:
         chunks = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
         try:
             for chunk in chunks:
-                await self.js.publish(f"$O.{bucket}.C.{upload}", chunk)
+                await self._stored(f"$O.{bucket}.C.{upload}", chunk, {})
         except BaseException:
             await self._remove_chunks(bucket, upload)
             raise
@@ -461,6 +466,8 @@ async def _about_object(trouble: str) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(OBJECT_S) as whole:
             yield
+    except _Unanswered as error:
+        raise Unavailable(f"the bus {trouble}: no answer on {error}") from error
     except (nats.errors.Error, TimeoutError) as error:
         reason = f"it took longer than {OBJECT_S:g} s" if whole.expired() else str(error) or f"{CHUNK_S:g} s of silence"
         raise Unavailable(f"the bus {trouble}: {reason}") from error
