@@ -23,6 +23,7 @@ from fastflow_contracts.pull import feed
 from fastflow_contracts.service import now
 from fastflow_contracts.streams import bucket_stream, object_stream
 from fastflow_contracts.wire import Bus, connect
+from fastflow_syncer import retire
 from fastflow_syncer.app import serve, source_of
 from fastflow_syncer.folder import FolderSource
 from fastflow_syncer.publish import Publisher
@@ -241,6 +242,31 @@ async def test_bundles_nobody_refers_to_are_retired(bus: Bus, tmp_path: Path) ->
     assert await retirement.round(later) == {versions[0]}
     assert await retirement.round(later) == frozenset()
     assert await _files(bus, record) == {"main.py": File(b"2")}
+
+
+async def test_bundles_are_retired_soon_after_the_start(
+    bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither how long a syncer runs nor what it remembers of a former life decides, only what is stored."""
+    monkeypatch.setattr(retire, "SOON_S", 0.01)
+    monkeypatch.setattr(retire, "KEPT_S", 0.0)
+    syncer = _folder_syncer(bus, tmp_path)
+    for text in ("1", "2"):
+        _write(tmp_path, {"etl/main.py": text})
+        await syncer.sync()
+    retiring = asyncio.create_task(Retirement(bus).serve(), name="retire")
+    async with asyncio.timeout(10):
+        while len(await _bundles(bus)) > 1:
+            await asyncio.sleep(0.01)
+    retiring.cancel()
+    record, _ = await _record(bus, "etl")
+    assert await _files(bus, record) == {"main.py": File(b"2")}
+
+
+async def _bundles(bus: Bus) -> set[str]:
+    """Subjects of what is noted of the bundles there are."""
+    info = await bus.js.stream_info(object_stream(subjects.BUNDLES), subjects_filter=f"$O.{subjects.BUNDLES}.M.>")
+    return set(info.state.subjects or {})
 
 
 async def test_a_folder_that_does_not_fit_stops_no_other(bus: Bus, tmp_path: Path) -> None:

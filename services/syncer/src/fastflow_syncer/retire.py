@@ -1,7 +1,8 @@
 """Which bundles may go, and removing them. The rule is ``retirable``; the rest asks the bus.
 
 A bundle goes when it is old, no pipeline has it live and no run record names it, in two rounds in a row: a run
-that was being created from a version that was just replaced is on record by then.
+that was being created from a version that was just replaced is on record by then. How old it is, the bus knows, so
+that two rounds soon after the start are enough: a syncer may be restarted every hour.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ log = logging.getLogger(__name__)
 KEPT_S: Final = 7 * 86_400.0
 """A bundle is kept at least this long after its upload."""
 ROUND_S: Final = 6 * 3_600.0
+SOON_S: Final = 300.0
+"""Until the first round, and from one that found something unused to the next: longer than a run takes to be on record
+after the version that it is created from was replaced.
+"""
 LOOK_S: Final = 600.0
 """How long one round may take."""
 
@@ -60,11 +65,15 @@ class Retirement:
 
     async def serve(self) -> None:
         """A round now and then, until cancelled."""
+        pause_s = SOON_S
         while True:
-            await asyncio.sleep(ROUND_S)
+            await asyncio.sleep(pause_s)
+            pause_s = ROUND_S
             try:
                 async with asyncio.timeout(LOOK_S):
-                    await self.round(now())
+                    gone = await self.round(now())
+                if self._before - gone:
+                    pause_s = SOON_S
             except (BusError, Malformed, msgspec.DecodeError, TimeoutError) as error:
                 # A record that cannot be read may name any bundle, so all of them stay.
                 log.warning("no bundle retired: %s", error)
