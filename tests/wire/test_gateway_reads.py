@@ -110,6 +110,18 @@ async def test_runs_are_listed_newest_first_and_page_by_page(bus: Bus) -> None:
         assert detail.endswith("it is one of PENDING, RUNNING, SUCCESS, FAILED, INTERRUPTED")
 
 
+async def test_the_runs_of_one_pipeline_are_listed_page_by_page(bus: Bus) -> None:
+    """Its cursor leads on at the same address; a foreign one is refused."""
+    runs = [await store(bus, a_run("a", created=n)) for n in range(3)]
+    await store(bus, a_run("b", created=1))
+    async with running_gateway(bus) as client:
+        first = (await client.get("/api/pipelines/a/runs?limit=2")).json
+        second = (await client.get(f"/api/pipelines/a/runs?limit=2&cursor={first['next_cursor']}")).json
+        assert [run["id"] for run in first["runs"] + second["runs"]] == [run.id for run in reversed(runs)]
+        assert second["next_cursor"] is None
+        assert (await client.get("/api/pipelines/a/runs?cursor=x")).status == 422
+
+
 async def test_a_run_explains_itself_at_every_step(bus: Bus) -> None:
     """Why it waits, who has it, how far it is, and what it came to."""
     async with running_gateway(bus) as client:
@@ -246,6 +258,15 @@ async def test_every_route_of_the_api_is_in_its_description(bus: Bus) -> None:
             return set().union(*(references(each) for each in value))
         return set()
 
+    operations = [operation for methods in document["paths"].values() for operation in methods.values()]
+    ids = [operation["operationId"] for operation in operations]
+    assert len(set(ids)) == len(ids)
+    bodies = {name for name in document["components"]["schemas"] if name.endswith(("Body", "Switch"))}
+    assert bodies == {"RunBody", "LinkBody", "JobSwitch", "SecretBody"}
+    for name in bodies:  # what the server refuses is not described as possible
+        assert document["components"]["schemas"][name]["additionalProperties"] is False
+    starts = [document["paths"][f"/api/{path}"]["post"] for path in ("pipelines/{name}/run", "runs/{id}/retry")]
+    assert all({"413", "429"} <= operation["responses"].keys() for operation in starts)
     assert references(document) <= {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
 
 

@@ -13,10 +13,10 @@ from fastflow_gateway import keys, shapes, views
 from fastflow_gateway.api import Route, answer, pipeline_name, pipeline_record, query
 from fastflow_gateway.history import Query
 from fastflow_gateway.readmodel import ReadModel
+from fastflow_gateway.routes_runs import RUNS_MAX, run_page
 
 LAST_RUNS = 10
 SKIPS_SHOWN = 20
-RUNS_MAX = 500
 DAYS_MAX = 90
 
 
@@ -27,10 +27,11 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     q: Annotated[str, msgspec.Meta(description="Only those with this in their name, description or tags.")] = ""
 
 
-class LimitQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How many."""
+class PageQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many, and from where on."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=RUNS_MAX, description="How many runs at most.")] = 50
+    cursor: Annotated[str | None, msgspec.Meta(description="next_cursor of the page before.")] = None
 
 
 class DaysQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,15 +49,11 @@ async def show_pipeline(request: web.Request) -> web.Response:
     return answer(await pipeline_detail(request.app, await pipeline_record(request)))
 
 
-async def list_runs(request: web.Request) -> web.Response:
-    name, wanted = pipeline_name(request), query(request, LimitQuery)
+async def list_pipeline_runs(request: web.Request) -> web.Response:
+    name, wanted = pipeline_name(request), query(request, PageQuery)
     await _known(request, name)
     model = request.app[keys.MODEL]
-    found, cursor = model.history.page(Query(pipeline=name), limit=wanted.limit)
-    at = now()
-    capacity = model.capacity(at)
-    runs = tuple(views.run(run, capacity=capacity, now=at) for run in found)
-    return answer(shapes.RunPage(runs=runs, next_cursor=cursor))
+    return answer(run_page(model, Query(pipeline=name), limit=wanted.limit, cursor=wanted.cursor))
 
 
 async def show_stats(request: web.Request) -> web.Response:
@@ -132,10 +129,10 @@ ROUTES = (
     Route(
         "GET",
         "/api/pipelines/{name}/runs",
-        list_runs,
+        list_pipeline_runs,
         "The runs of one pipeline, newest first.",
         {200: shapes.RunPage, 404: shapes.Error},
-        query=LimitQuery,
+        query=PageQuery,
     ),
     Route(
         "GET",

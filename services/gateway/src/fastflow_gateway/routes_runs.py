@@ -16,6 +16,7 @@ from fastflow_contracts.service import now
 from fastflow_gateway import actions, keys, shapes, views
 from fastflow_gateway.api import Refused, Route, answer, known_run, query
 from fastflow_gateway.history import BadCursor, Known, Query
+from fastflow_gateway.readmodel import ReadModel
 
 RUNS_MAX = 500
 SKIPS_SHOWN = 20
@@ -46,15 +47,7 @@ async def list_runs(request: web.Request) -> web.Response:
         since=_instant("start_date", wanted.start_date),
         until=_instant("end_date", wanted.end_date),
     )
-    model = request.app[keys.MODEL]
-    try:
-        found, cursor = model.history.page(filters, limit=wanted.limit, cursor=wanted.cursor)
-    except BadCursor as error:
-        raise Refused(422, str(error)) from error
-    at = now()
-    capacity = model.capacity(at)
-    runs = tuple(views.run(run, capacity=capacity, now=at) for run in found)
-    return answer(shapes.RunPage(runs=runs, next_cursor=cursor))
+    return answer(run_page(request.app[keys.MODEL], filters, limit=wanted.limit, cursor=wanted.cursor))
 
 
 async def show_run(request: web.Request) -> web.Response:
@@ -74,6 +67,17 @@ async def retry_run(request: web.Request) -> web.Response:
     known = await known_run(request)
     key = actions.idempotency_key(request, "Idempotency-Key")
     return run_answer(request, await actions.retry(request.app, known.run, triggered_by="api", key=key))
+
+
+def run_page(model: ReadModel, filters: Query, *, limit: int, cursor: str | None) -> shapes.RunPage:
+    """The runs that match, newest first, from *cursor* on. Raises ``Refused``."""
+    try:
+        found, older = model.history.page(filters, limit=limit, cursor=cursor)
+    except BadCursor as error:
+        raise Refused(422, str(error)) from error
+    at = now()
+    capacity = model.capacity(at)
+    return shapes.RunPage(runs=tuple(views.run(run, capacity=capacity, now=at) for run in found), next_cursor=older)
 
 
 def run_answer(
@@ -99,6 +103,8 @@ def _instant(field: str, text: str | None) -> datetime | None:
         ) from None
 
 
+STARTED = {200: shapes.Run, 202: shapes.Accepted} | dict.fromkeys((404, 409, 413, 422, 429), shapes.Error)
+"""What starting a run may be answered with, however it is asked for."""
 ROUTES = (
     Route("GET", "/api/runs", list_runs, "Runs, newest first.", {200: shapes.RunPage}, query=ListQuery),
     Route("GET", "/api/runs/{id}", show_run, "One run.", {200: shapes.RunDetail, 404: shapes.Error}),
@@ -114,7 +120,7 @@ ROUTES = (
         "/api/runs/{id}/retry",
         retry_run,
         "Start a run that is over once more: same code, variables and parameters, as a new run.",
-        {200: shapes.Run, 202: shapes.Accepted, 404: shapes.Error, 409: shapes.Error, 422: shapes.Error},
+        STARTED,
         headers={"Idempotency-Key": "The same call with the same key is the same run, however often it is sent."},
     ),
 )

@@ -9,12 +9,12 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from fastflow_contracts.triggers import BadTrigger, read_run_body
-from fastflow_gateway import actions, shapes
+from fastflow_gateway import actions
 from fastflow_gateway.api import Refused, Route, body_of, pipeline_name
-from fastflow_gateway.routes_runs import run_answer
+from fastflow_gateway.routes_runs import STARTED, run_answer
 
 
-class RunBody(msgspec.Struct, frozen=True, kw_only=True):
+class RunBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to start with: at most 50 entries each, 16,384 characters a value."""
 
     env_vars: dict[str, str] = {}
@@ -38,15 +38,6 @@ async def start_run(request: web.Request) -> web.Response:
     return run_answer(request, await actions.start(request.app, name, replace(trigger, triggered_by="api", key=key)))
 
 
-STARTED = {
-    200: shapes.Run,
-    202: shapes.Accepted,
-    404: shapes.Error,
-    409: shapes.Error,
-    413: shapes.Error,
-    422: shapes.Error,
-    429: shapes.Error,
-}
 ROUTES = (
     Route(
         "POST",

@@ -23,8 +23,7 @@ from fastflow_contracts.triggers import BadTrigger, read_webhook_body
 from fastflow_gateway import actions, keys, shapes, signatures
 from fastflow_gateway.api import Media, Refused, Route, body_of, caller_of
 from fastflow_gateway.guesses import Attempt
-from fastflow_gateway.routes_runs import run_answer
-from fastflow_gateway.routes_start import STARTED
+from fastflow_gateway.routes_runs import STARTED, run_answer
 from fastflow_gateway.sealing import BadSecret, NoKey
 from fastflow_gateway.signatures import BadSignature
 
