@@ -85,8 +85,8 @@ async def test_a_started_run_is_recorded_when_start_returns(bus: Bus) -> None:
 
 @pytest.mark.usefixtures("scheduler")
 async def test_a_pipeline_that_is_not_there_is_not_found(bus: Bus) -> None:
-    """The scheduler's reason is the error, with the exit code for what is missing."""
-    with pytest.raises(client.Refused, match="no pipeline nosuch") as refused:
+    """Once the scheduler has said so: the error says what to do, with the exit code for what is missing."""
+    with pytest.raises(NotFound, match="no pipeline nosuch") as refused:
         await client.start(bus, PipelineName("nosuch"), Trigger())
     assert refused.value.exit_code == 3
 
