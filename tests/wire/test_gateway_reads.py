@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
+from yarl import URL
 
 from fastflow_contracts import messages, subjects
 from fastflow_contracts.limits import ALL_RUNNING, LIMIT, LimitSet, Member
@@ -22,7 +23,7 @@ from fastflow_gateway.door import open_door
 from fastflow_gateway.follow import Follower
 from fastflow_gateway.readmodel import ReadModel
 from fastflow_gateway.settings import Settings
-from tests.support.gateway import claim, finish, running_gateway, store
+from tests.support.gateway import TOKEN, claim, finish, running_gateway, store
 from tests.support.records import T0, a_bundle, a_presence, a_run, at, publish_pipeline
 
 
@@ -106,6 +107,12 @@ async def test_runs_are_listed_newest_first_and_page_by_page(bus: Bus) -> None:
             refused = await client.get(f"/api/runs?{wrong}")
             assert refused.status == 422
             assert wrong.partition("=")[0] in refused.json["detail"]
+        plus = URL(f"{client.url}/api/runs?start_date=2026-01-01T00:00:00+02:00", encoded=True)
+        async with client.http.get(plus, headers={"Authorization": f"Bearer {TOKEN}"}) as response:
+            assert "+ of an offset is written %2B" in (await response.json())["detail"]
+        offset = URL(str(plus).replace("+", "%2B"), encoded=True)
+        async with client.http.get(offset, headers={"Authorization": f"Bearer {TOKEN}"}) as response:
+            assert response.status == 200
         detail = (await client.get("/api/runs?status=DONE")).json["detail"]
         assert detail.endswith("it is one of PENDING, RUNNING, SUCCESS, FAILED, INTERRUPTED")
 

@@ -99,7 +99,9 @@ def _instant(field: str, text: str | None) -> datetime | None:
         return read(Node(text, text, 0, len(text)))
     except ValueError:
         raise Refused(
-            422, f'{field} must be an ISO 8601 date or time such as "2026-01-15" or "2026-01-15T12:00:00Z".'
+            422,
+            f'{field} must be an ISO 8601 date or time such as "2026-01-15" or "2026-01-15T12:00:00Z"; '
+            "in an address the + of an offset is written %2B.",
         ) from None
 
 
