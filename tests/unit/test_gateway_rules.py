@@ -13,13 +13,16 @@ from msgspec.structs import replace
 
 from fastflow_contracts.logs import STREAMS, Chunk, Piece, log_lines
 from fastflow_contracts.messages import Presence
+from fastflow_contracts.names import PipelineName
 from fastflow_contracts.run import Attempt, Ended, ErrorType, Pending, Run, Running, Status, Verdict
+from fastflow_contracts.subjects import JobRef
 from fastflow_gateway import auth, events, views
 from fastflow_gateway.auth import SESSION_S, Gate, local_path
 from fastflow_gateway.events import PlainText, Tail
 from fastflow_gateway.history import BadCursor, History, Query
 from fastflow_gateway.middleware import shown_path
 from fastflow_gateway.secrecy import hide_secrets
+from fastflow_gateway.switchbook import SwitchBook
 from fastflow_gateway.throttle import CALLERS_MAX, Throttle
 from fastflow_gateway.waiting import ENVIRONMENT, TAKER, Capacity, waiting_on
 from tests.support.records import T0, a_presence, a_run, at
@@ -274,6 +277,17 @@ def test_a_view_of_a_retried_run_is_about_its_newest_attempt() -> None:
     assert (shown.phases.queued, shown.phases.claimed, shown.phases.finished) == (at(150), at(200), at(250))
     assert (shown.memory_bytes_peak, shown.warnings) == (2000, ("soft limit",))
     assert (shown.waiting_on, shown.env_vars) == (None, {"A": "***"})
+
+
+def test_a_switch_is_as_it_was_put_last() -> None:
+    """Old news that come late undo nothing."""
+    switches, job = SwitchBook(), JobRef(PipelineName("beat"), "schedule")
+    switches.put(job, 3, is_on=False)
+    switches.put(job, 2, is_on=True)
+    assert switches.off == {job}
+    switches.put(job, 4, is_on=True)
+    switches.put(job, 3, is_on=False)
+    assert switches.off == set()
 
 
 def test_a_running_run_waits_for_its_environment_only() -> None:

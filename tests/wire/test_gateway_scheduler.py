@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
+import pytest
 import pytest_asyncio
 
 from fastflow_contracts import streams, subjects
@@ -15,6 +16,7 @@ from fastflow_contracts.pull import feed
 from fastflow_contracts.schedule_state import SCHEDULE_STATE, ScheduleState
 from fastflow_contracts.subjects import SCHEDULES, JobRef
 from fastflow_contracts.wire import Bus
+from fastflow_gateway.readmodel import ReadModel
 from tests.support.gateway import Client, running_gateway, running_scheduler
 from tests.support.records import a_bundle, publish_pipeline
 
@@ -98,6 +100,17 @@ async def test_a_job_is_switched_off_and_on(bus: Bus, client: Client) -> None:
         on = await client.ask("PUT", path, json={"enabled": True})
         assert on.json["enabled"]
         assert on.json["next_run_time"]
+
+
+async def test_a_switch_is_seen_by_whoever_asks_next(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However late the bus tells of it."""
+    monkeypatch.setattr(ReadModel, "_on_schedule", lambda *_: None)
+    await publish_pipeline(bus, "beat", CODE, schedule_interval_seconds=3600)
+    async with running_gateway(bus) as client:
+        for wanted in (False, True, False):
+            await client.ask("PUT", "/api/scheduler/jobs/beat.schedule", json={"enabled": wanted})
+            (job,) = (await client.get("/api/scheduler/jobs")).json
+            assert job["enabled"] == wanted
 
 
 async def test_what_cannot_be_done_is_explained(bus: Bus, client: Client) -> None:

@@ -68,7 +68,7 @@ async def schedules_page(request: web.Request) -> web.Response:
 
 async def job_views(model: ReadModel, records: Iterable[PipelineRecord]) -> list[pages_schedules.JobView]:
     """The jobs of these pipelines, as they are shown now."""
-    known = jobs.known_jobs(records, model.schedule_states, model.switched_off)
+    known = jobs.known_jobs(records, model.schedule_states, model.switches.off)
 
     def run_of(run_id: RunId) -> Run | None:
         found = model.history.get(run_id)

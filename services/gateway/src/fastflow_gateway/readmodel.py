@@ -33,6 +33,7 @@ from fastflow_gateway.crashes import crash_loop
 from fastflow_gateway.history import History, Known
 from fastflow_gateway.linkbook import LinkBook
 from fastflow_gateway.refusals import Refusals
+from fastflow_gateway.switchbook import SwitchBook
 from fastflow_gateway.waiting import Capacity
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class ReadModel:
         self._watching: defaultdict[RunId, set[asyncio.Event]] = defaultdict(set)
         self._watching_all: set[asyncio.Event] = set()
         self.schedule_states: dict[JobRef, ScheduleState] = {}
-        self.switched_off: set[JobRef] = set()
+        self.switches = SwitchBook()
         self.links = LinkBook()
         self._running_max: int | None = None
         self._behind = {"runs", "limit", "pipelines", "links", "runners", "schedules", "notices"}
@@ -255,14 +256,11 @@ class ReadModel:
                 self.schedule_states[job] = SCHEDULE_STATE.decode(message.data)
         elif key.startswith(subjects.SCHEDULE_SWITCHES):
             job = subjects.parse_job_id(key.removeprefix(subjects.SCHEDULE_SWITCHES))
-            if gone or SWITCH.decode(message.data).enabled:
-                self.switched_off.discard(job)
-            else:
-                self.switched_off.add(job)
+            self.switches.put(job, message.sequence, is_on=gone or SWITCH.decode(message.data).enabled)
 
     def _forget_schedules(self) -> None:
         self.schedule_states.clear()
-        self.switched_off.clear()
+        self.switches.clear()
 
     def _forget_limit(self) -> None:
         self._running_max = None

@@ -52,7 +52,7 @@ async def list_next_runs(request: web.Request) -> web.Response:
 async def all_jobs(app: web.Application) -> list[jobs.Job]:
     """Every job, by pipeline."""
     model, moment = app[keys.MODEL], now()
-    known = jobs.known_jobs(model.pipelines(), model.schedule_states, model.switched_off)
+    known = jobs.known_jobs(model.pipelines(), model.schedule_states, model.switches.off)
     # Ten thousand of them take half a second.
     return await asyncio.to_thread(lambda: [jobs.job(each, moment) for each in known])
 
@@ -64,7 +64,9 @@ async def switch(app: web.Application, known: jobs.Known, *, is_on: bool) -> job
             409, f"{known.job.schedule} of {known.job.pipeline} is disabled in its metadata; enable it there."
         )
     value = SWITCH.encode(Switch(enabled=is_on, at=now(), write_id=uuid.uuid4().hex))
-    await app[keys.BUS].put(SCHEDULES, schedule_switch_key(known.job), value)
+    revision = await app[keys.BUS].put(SCHEDULES, schedule_switch_key(known.job), value)
+    # Whoever asks next sees it, however late the feed is.
+    app[keys.MODEL].switches.put(known.job, revision, is_on=is_on)
     return jobs.job(msgspec.structs.replace(known, is_on=is_on), now())
 
 
@@ -76,7 +78,7 @@ async def known_job(request: web.Request) -> jobs.Known:
         record = await model.pipeline(check_name(wanted.pipeline))
     except FastFlowError:
         record = None
-    for known in jobs.known_jobs([record] if record else [], model.schedule_states, model.switched_off):
+    for known in jobs.known_jobs([record] if record else [], model.schedule_states, model.switches.off):
         if known.job == wanted:
             return known
     raise Refused(404, f"there is no job {request.match_info['job'][:200]!r}; GET /api/scheduler/jobs lists them.")
