@@ -144,6 +144,7 @@ WHO: Final[dict[str, set[User]]] = {
         for verb in ("CREATE", "UPDATE", "DELETE", "PURGE", "MSG.DELETE", "SNAPSHOT", "RESTORE", "PEER.REMOVE")
     },
     f"{JS}.STREAM.PURGE.OBJ_ff_bundles": {SYNCER},
+    f"{JS}.STREAM.PURGE.KV_ff_runs": {SCHEDULER},
     # Answers: of a scheduler or a syncer to whoever may ask them.
     "_INBOX.x": {SCHEDULER},
     "_INBOX_gateway.x": {SYNCER, SCHEDULER},

@@ -95,6 +95,7 @@ def grant(user: User) -> Grant:
                     *_following_keys(subjects.RUNNERS, subjects.RUNNER_KEYS),
                     *_following_keys(subjects.SCHEDULES, ">"),
                     *_working(streams.SCHEDULER),
+                    *_removing(subjects.RUNS),
                     *_INSIDE,
                     f"{inbox(User.OUTSIDE)}.>",
                 ),
@@ -174,6 +175,11 @@ def _finding(*names: str) -> Iterable[str]:
     """To ask a stream's leader for its newest message on a subject; which one is in the request's body."""
     for name in names:
         yield f"$JS.API.STREAM.MSG.GET.{name}"
+
+
+def _removing(bucket: str) -> Iterable[str]:
+    """To remove old values for good; which ones is in the request's body."""
+    yield f"$JS.API.STREAM.PURGE.{bucket_stream(bucket)}"
 
 
 def _following_keys(bucket: str, *keys: str) -> Iterable[str]:

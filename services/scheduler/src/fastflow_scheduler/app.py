@@ -21,6 +21,7 @@ from fastflow_scheduler.intake import Intake
 from fastflow_scheduler.reactor import Reactor
 from fastflow_scheduler.reconcile import Reconciler
 from fastflow_scheduler.restarter import Restarter
+from fastflow_scheduler.retention import Retention
 from fastflow_scheduler.settings import Settings
 from fastflow_scheduler.starter import Starter
 
@@ -51,6 +52,7 @@ async def serve(settings: Settings, bus: Bus, stop: asyncio.Event, ready: Callab
             agenda = Agenda(lease, concurrent_max=settings.concurrent_runs_max)
             reconciler = Reconciler(bus, runs, starter, agenda)
             group.create_task(reconciler.serve(), name="reconcile")
+            group.create_task(Retention(bus).serve(), name="retention")
             ready()
 
     await run_until(stop, work(), bus=bus)

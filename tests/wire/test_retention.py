@@ -1,0 +1,219 @@
+"""Which runs make room before their bucket is full, on a real bus."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from fastflow_contracts import streams, subjects
+from fastflow_contracts.limits import instances_key
+from fastflow_contracts.machine import Cancel
+from fastflow_contracts.pull import newest
+from fastflow_contracts.run import Run, RunInput
+from fastflow_contracts.runs import NoSuchRun, RunStore
+from fastflow_contracts.service import now
+from fastflow_contracts.wire import Bus, Rejected, connect
+from fastflow_scheduler.reactor import Reactor
+from fastflow_scheduler.retention import HIGH, KEEP, LOW, Retention
+from tests.support.gateway import running_gateway, running_scheduler
+from tests.support.records import a_run
+
+STREAM = streams.bucket_stream(subjects.RUNS)
+BYTES_MAX = 1_000_000
+BATCH = 10
+GIVEN = RunInput(overrides={"A": "x" * 1000})
+FULL = 10077
+
+
+def later() -> datetime:
+    """When everything that has ended by now did so long ago."""
+    return now() + KEEP + timedelta(minutes=1)
+
+
+def retention(bus: Bus) -> Retention:
+    return Retention(bus, batch=BATCH, clock=later)
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def small(bus: Bus) -> None:
+    """A bucket for a few hundred runs."""
+    config = (await bus.stream(STREAM)).config
+    await bus.js.update_stream(replace(config, max_bytes=BYTES_MAX))
+
+
+async def create(bus: Bus, *, has_input: bool = True, **order: Any) -> Run:
+    run = a_run(has_input=has_input, **order)
+    assert await RunStore(bus).create(run, GIVEN if has_input else None)
+    return run
+
+
+async def ended(bus: Bus, **order: Any) -> Run:
+    run = await create(bus, **order)
+    return (await RunStore(bus).change(run.ref, Cancel())).run
+
+
+async def fill(bus: Bus, *, until: float = HIGH, **order: Any) -> list[Run]:
+    """Runs that are over, until the bucket is *until* full."""
+    runs = []
+    while await fullness(bus) < until:
+        runs.append(await ended(bus, **order))
+    return runs
+
+
+async def fullness(bus: Bus) -> float:
+    return (await bus.stream(STREAM)).state.bytes / BYTES_MAX
+
+
+async def followed(bus: Bus) -> None:
+    """Have all changes reacted to that there are."""
+    async with asyncio.TaskGroup() as group:
+        reactor = group.create_task(Reactor(bus, RunStore(bus), None).serve())  # type: ignore[arg-type]
+        while True:
+            info = await bus.js.consumer_info(STREAM, streams.SCHEDULER)
+            if not info.num_pending and not info.num_ack_pending:
+                break
+        reactor.cancel()
+
+
+async def ids(bus: Bus, keys: str = subjects.RUN_KEYS) -> list[str]:
+    """Of the runs that have one of *keys*, by their last change."""
+    return [message.subject.rpartition(".")[2] for message in await newest(bus, subjects.RUNS, keys)]
+
+
+async def test_the_oldest_runs_that_are_over_go_with_their_inputs(bus: Bus) -> None:
+    """By their ends, until there is room again; those that are not over stay as they are, and so do limits."""
+    waiting = await create(bus)
+    limit = instances_key(waiting.pipeline)
+    await bus.put(subjects.RUNS, limit, b"{}")
+    late = await create(bus)
+    runs = await fill(bus)
+    await RunStore(bus).change(late.ref, Cancel())
+    await followed(bus)
+    assert await retention(bus).make_room()
+    assert LOW - 0.05 < await fullness(bus) <= LOW
+    kept = await ids(bus)
+    gone = (len(runs) + 2) - len(kept)
+    assert gone % BATCH == 0
+    assert kept == [waiting.id, *(run.id for run in runs[gone:]), late.id]
+    assert set(await everything(bus, "input.")) == set(kept)
+    assert await RunStore(bus).input(waiting) == GIVEN
+    assert await bus.get(subjects.RUNS, limit) is not None
+    with pytest.raises(NoSuchRun):
+        await RunStore(bus).load(runs[0].ref)
+
+
+async def everything(bus: Bus, prefix: str) -> list[str]:
+    """The last tokens of all keys that begin so."""
+    info = await bus.js.stream_info(STREAM, subjects_filter=f"$KV.{subjects.RUNS}.{prefix}>")
+    return [subject.rpartition(".")[2] for subject in info.state.subjects or {}]
+
+
+async def test_a_bucket_that_is_not_full_is_left_alone(bus: Bus) -> None:
+    """A look is one request."""
+    await fill(bus, until=HIGH - 0.02)
+    await followed(bus)
+    last, before = await ids(bus), bus.client.stats["out_msgs"]
+    assert await retention(bus).make_room()
+    assert bus.client.stats["out_msgs"] == before + 1
+    assert await ids(bus) == last
+
+
+async def test_a_bucket_that_is_full_already_gets_room(bus: Bus) -> None:
+    """Where no write is possible any more, removing is."""
+    with pytest.raises(Rejected) as refused:
+        await fill(bus, until=2)
+    assert refused.value.code == FULL
+    await followed(bus)
+    assert await retention(bus).make_room()
+    assert await fullness(bus) <= LOW
+    await ended(bus)
+
+
+async def test_what_ended_a_moment_ago_stays(bus: Bus, caplog: pytest.LogCaptureFixture) -> None:
+    """However full it is; the log says what to do."""
+    runs = await fill(bus)
+    await followed(bus)
+    assert not await Retention(bus, batch=BATCH).make_room()
+    assert await ids(bus) == [run.id for run in runs]
+    (told,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert "cancel runs that wait" in told.getMessage()
+
+
+async def test_what_was_not_reacted_to_stays(bus: Bus) -> None:
+    """The reaction to its end reads the input; nobody removes what he does not know to be done."""
+    await fill(bus, until=0.05)
+    await followed(bus)
+    more = await fill(bus)
+    assert await retention(bus).make_room()
+    assert await ids(bus) == [run.id for run in more]
+    assert set(await everything(bus, "input.")) == {run.id for run in more}
+    await fill(bus)
+    assert not await retention(bus).make_room()
+
+
+async def test_what_is_not_over_never_goes(bus: Bus) -> None:
+    """Though it alone fills the bucket, and its age says nothing."""
+    runs = []
+    while await fullness(bus) < HIGH:
+        runs.append(await create(bus))
+    await followed(bus)
+    assert not await retention(bus).make_room()
+    assert await ids(bus) == [run.id for run in runs]
+
+
+async def test_two_schedulers_at_once_remove_no_more_than_one(bus_url: str, bus: Bus) -> None:
+    """Or hardly: the batches of the second are the first's."""
+    await fill(bus)
+    await followed(bus)
+    async with connect(bus_url, name="other") as other:
+        assert all(await asyncio.gather(retention(bus).make_room(), retention(other).make_room()))
+    assert LOW - 0.1 < await fullness(bus) <= LOW
+
+
+async def test_a_run_that_was_made_anew_meanwhile_stays(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One scheduler removed it, its trigger was repeated, and another one still means the former one of that id."""
+    runs = await fill(bus)
+    await followed(bus)
+    again = msgspec.structs.replace(a_run(has_input=True), id=runs[0].id)
+    purge = bus.js.purge_stream
+
+    async def overtaken(name: str, seq: int | None = None, subject: str | None = None, keep: int | None = None) -> bool:
+        monkeypatch.undo()
+        for key in (subjects.input_key(again.ref), subjects.run_key(again.ref)):
+            await purge(name, subject=f"$KV.{subjects.RUNS}.{key}")
+        assert await RunStore(bus).create(again, GIVEN)
+        return await purge(name, seq=seq, subject=subject, keep=keep)
+
+    monkeypatch.setattr(bus.js, "purge_stream", overtaken)
+    assert await retention(bus).make_room()
+    assert not (await RunStore(bus).load(again.ref)).run.is_over
+    assert await RunStore(bus).input(again) == GIVEN
+
+
+async def test_a_run_that_was_removed_is_unknown(bus: Bus) -> None:
+    """As one that is gone by age."""
+    runs = await fill(bus)
+    await followed(bus)
+    assert await retention(bus).make_room()
+    async with running_gateway(bus) as gateway:
+        assert (await gateway.get(f"/api/runs/{runs[0].id}")).status == 404
+        assert (await gateway.get(f"/api/runs/{runs[-1].id}")).status == 200
+
+
+async def test_a_scheduler_looks_again_and_again(bus_url: str, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a bucket never gets full that holds runs that are over."""
+    monkeypatch.setattr("fastflow_scheduler.retention.ROUND_S", 0.05)
+    monkeypatch.setattr("fastflow_scheduler.retention.KEEP", timedelta())
+    async with connect(bus_url, name="scheduler") as its_bus, running_scheduler(its_bus):
+        for _ in range(2):
+            await fill(bus)
+            async with asyncio.timeout(20):
+                while await fullness(bus) >= HIGH:
+                    await asyncio.sleep(0.05)
