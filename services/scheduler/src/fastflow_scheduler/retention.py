@@ -92,7 +92,7 @@ class Retention:
             )
         if fill >= HIGH:
             log.warning(
-                "bucket %s is %.0f %% full: what it holds is not over, ended less than %s ago, or was not reacted to yet"
+                "bucket %s is %.0f %% full: what it holds is not over, ended less than %s ago, or was not reacted to"
                 " (after sequence %d). When it is full, no run can start or end: cancel runs that wait, or start fewer",
                 subjects.RUNS,
                 fill * 100,
