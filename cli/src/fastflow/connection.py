@@ -18,7 +18,7 @@ from fastflow_contracts.permissions import ADMIN, ADMIN_INBOX
 from fastflow_contracts.service import set_up_logging
 from fastflow_contracts.subjects import INBOX
 from fastflow_contracts.tls import Tls
-from fastflow_contracts.wire import Bus, Unavailable, connect, redacted
+from fastflow_contracts.wire import Bus, connect
 
 T = TypeVar("T")
 
@@ -29,8 +29,6 @@ OUTSIDE_URL_FILE = "outside.url"
 Url = Callable[..., str]
 """Finds the address, or raises ``Unreachable``. ``file``: as in ``find_url``."""
 CONNECT_S = 3.0
-REFUSED = "Authorization Violation"
-"""The server's words for wrong credentials."""
 
 
 def find_url(
@@ -96,15 +94,8 @@ def bus_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextlib.asynccontextmanager
 async def connected(url: str, *, name: str, environ: Mapping[str, str]) -> AsyncIterator[Bus]:
-    """The bus at *url*. Raises ``Unavailable``, or ``Unreachable`` if it is there and refuses the credentials."""
-    async with contextlib.AsyncExitStack() as stack:
-        opening = connect(url, name=name, inbox=inbox_of(url), tls=tls_in(environ), connect_s=CONNECT_S)
-        try:
-            bus = await stack.enter_async_context(opening)
-        except Unavailable as error:
-            if REFUSED not in str(error):
-                raise
-            raise Unreachable(f"the NATS server at {redacted(url)} refuses these credentials; check them.") from error
+    """The bus at *url*. Raises ``Unavailable``."""
+    async with connect(url, name=name, inbox=inbox_of(url), tls=tls_in(environ), connect_s=CONNECT_S) as bus:
         yield bus
 
 

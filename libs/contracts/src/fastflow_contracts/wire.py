@@ -43,6 +43,8 @@ WRITE_S = 30.0
 """How long a write is repeated before the caller is told that the bus is not there."""
 PAUSE_S = (0.05, 0.1, 0.25, 0.5, 1.0)
 """Between repeats; the last one stays."""
+REFUSED = "authorization violation"
+"""A server's words for wrong credentials."""
 CONNECT_S = 10.0
 OBJECT_S = 120.0
 CHUNK_BYTES = 128 * 1024
@@ -572,6 +574,8 @@ async def connect(
         with contextlib.suppress(Exception):
             await client.close()
         reason = trouble or str(error) or f"silence for {connect_s:g} s"
+        if REFUSED in reason.lower():
+            raise Unavailable(f"the NATS server at {redacted(url)} refuses these credentials; check them.") from error
         raise Unavailable(
             f"no NATS server answers at {redacted(url)} ({reason}); start one or check the address and credentials."
         ) from error
