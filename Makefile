@@ -40,7 +40,7 @@ fmt: $(VENV)/.dev ## format the code and mend what ruff can
 	$(BIN)/ruff check --fix $(CHECKED)
 	$(BIN)/ruff format $(CHECKED)
 
-docs: setup ## write the generated parts of README and ARCHITECTURE
+docs: setup ## write the generated parts of README, ARCHITECTURE and docs/pipelines.md
 	$(BIN)/python docs/generate.py
 
 bench: $(VENV)/.dev ## measure every claim about speed, a quarter of an hour (CLAIMS="start chain" for some); write the README's table
