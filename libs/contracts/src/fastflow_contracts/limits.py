@@ -1,8 +1,8 @@
 """How many runs may be active at once: sets of run ids beside the runs, in the same bucket. Data, and the arithmetic.
 
 A set is changed in the same atomic batch as the run that enters it, so it is never behind. Runs that are over are
-dropped from a set only when it is full and somebody looks: ended states absorb, so a member found to be over stays
-over.
+dropped from a set only when somebody wants in and looks: at all of them when it is full, at a few when it is a crowd.
+Ended states absorb, so a member found to be over stays over.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ from fastflow_contracts.subjects import RunRef
 
 ALL_RUNNING = "limit.running"
 """Key of the set of all running runs, kept while MAX_CONCURRENT_RUNS is set."""
+CROWD = 100
+"""A larger set is looked at though it has room: else it would grow to its limit, or beyond what a message holds."""
+LOOKS = 4
+"""Members of a crowd that are looked at for one that enters. A set stays near what is active: a third more, or so."""
 
 
 class Member(Fact, frozen=True, kw_only=True, omit_defaults=True):
@@ -50,6 +54,13 @@ LIMIT = Codec(LimitSet)
 def instances_key(pipeline: PipelineName) -> str:
     """Key of the set of a pipeline's pending and running runs, kept while it has ``max_instances``."""
     return f"limit.instances.{token(pipeline)}"
+
+
+def to_look_at(members: tuple[Member, ...], most: int) -> tuple[Member, ...]:
+    """Those that may be over and in the way of one more; the first ones, which were not looked at for longest."""
+    if len(members) >= most:
+        return members
+    return members[:LOOKS] if len(members) >= CROWD else ()
 
 
 def without(members: tuple[Member, ...], over: Collection[RunId]) -> tuple[Member, ...]:

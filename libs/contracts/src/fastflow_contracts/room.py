@@ -9,7 +9,7 @@ from typing import NamedTuple
 from fastflow_contracts import messages, subjects
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import RunId
-from fastflow_contracts.limits import LIMIT, LimitSet, Member, without
+from fastflow_contracts.limits import LIMIT, LimitSet, Member, to_look_at, without
 from fastflow_contracts.run import Run, Running
 from fastflow_contracts.subjects import RUNS, RunRef
 from fastflow_contracts.wire import Bus, Put
@@ -44,8 +44,9 @@ class Room(NamedTuple):
         else:
             members = stored.members
         members = without(members, {ref.run_id})
-        if len(members) >= self.most:
-            members = without(members, await self._over(bus, members))
+        looked_at = to_look_at(members, self.most)
+        over = await self._over(bus, looked_at)
+        members = without((*members[len(looked_at) :], *looked_at), over)
         if len(members) >= self.most:
             raise Full(self.key, self.most)
         entered = LimitSet(

@@ -1,0 +1,93 @@
+"""How large the sets behind limits get, on a real bus."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastflow_contracts import subjects
+from fastflow_contracts.limits import CROWD, LIMIT, LOOKS, LimitSet, Member
+from fastflow_contracts.machine import Cancel
+from fastflow_contracts.room import Full, Room, is_not_over
+from fastflow_contracts.run import Run
+from fastflow_contracts.runs import RunStore
+from fastflow_contracts.wire import Bus
+from tests.support.records import a_run
+
+KEY = "limit.instances.demo"
+VAST = Room(key=KEY, most=1_000_000, is_active=is_not_over)
+
+
+async def enter(bus: Bus, room: Room = VAST) -> Run:
+    run = a_run()
+    assert await RunStore(bus).create(run, None, room=room)
+    return run
+
+
+async def end(bus: Bus, *runs: Run) -> None:
+    for run in runs:
+        await RunStore(bus).change(run.ref, Cancel())
+
+
+async def members(bus: Bus) -> list[str]:
+    entry = await bus.get(subjects.RUNS, KEY, is_exact=True)
+    assert entry is not None
+    return [member.run_id for member in LIMIT.decode(entry.value).members]
+
+
+async def crowd(bus: Bus, *runs: Run) -> None:
+    """A set of *runs*, as if all had entered."""
+    stored = LimitSet(most=VAST.most, members=tuple(Member(pipeline=run.pipeline, run_id=run.id) for run in runs))
+    await bus.put(subjects.RUNS, KEY, LIMIT.encode(stored))
+
+
+async def test_a_set_does_not_grow_with_the_runs_that_ended(bus: Bus) -> None:
+    """However high its limit is; those that are active stay in it, be they the oldest."""
+    active = [await enter(bus) for _ in range(3)]
+    for _ in range(CROWD + 50):
+        await end(bus, await enter(bus))
+    assert len(await members(bus)) <= CROWD + 1
+    assert {run.id for run in active} <= set(await members(bus))
+
+
+async def test_a_set_that_grew_large_shrinks_again(bus: Bus) -> None:
+    """By some members with every run that enters, until it is no crowd."""
+    active = [await enter(bus) for _ in range(3)]
+    await crowd(bus, *active, *(a_run() for _ in range(CROWD)))
+    before = len(await members(bus))
+    active += [await enter(bus) for _ in range(LOOKS)]
+    assert len(await members(bus)) < before
+    assert {run.id for run in active} <= set(await members(bus))
+
+
+async def test_a_crowd_that_is_active_keeps_every_member(bus: Bus) -> None:
+    """The next few are looked at each time, and it costs as much each time."""
+    runs = [a_run() for _ in range(CROWD)]
+    for run in runs:
+        assert await RunStore(bus).create(run, None)
+    await crowd(bus, *runs)
+    runs.append(await enter(bus))
+    before = bus.client.stats["out_msgs"]
+    runs.append(await enter(bus))
+    assert bus.client.stats["out_msgs"] - before == 1 + LOOKS + 2  # the set, those looked at, the batch
+    first, second, rest = runs[:LOOKS], runs[LOOKS : 2 * LOOKS], runs[2 * LOOKS : CROWD]
+    assert await members(bus) == [run.id for run in (*rest, *first, runs[-2], *second, runs[-1])]
+
+
+async def test_below_a_crowd_nobody_is_looked_at(bus: Bus) -> None:
+    """One more enters at the price of reading the set."""
+    await crowd(bus, *(a_run() for _ in range(CROWD - 1)))
+    before = bus.client.stats["out_msgs"]
+    await enter(bus)
+    assert bus.client.stats["out_msgs"] - before == 1 + 2
+    assert len(await members(bus)) == CROWD
+
+
+async def test_a_full_set_is_looked_at_whole(bus: Bus) -> None:
+    """Be it a crowd or not: only those that are active keep others out."""
+    room = VAST._replace(most=CROWD + 1)
+    active = [await enter(bus, room) for _ in range(2)]
+    await crowd(bus, *(a_run() for _ in range(CROWD - 1)), *active)
+    active.append(await enter(bus, room))
+    assert await members(bus) == [run.id for run in active]
+    with pytest.raises(Full):
+        await enter(bus, room._replace(most=3))
