@@ -7,6 +7,9 @@ from typing import Annotated
 from fastflow_contracts.lease import FENCE_S, LEASE_S
 from fastflow_contracts.settings import Env, ServiceSettings
 
+CONCURRENT_MOST = 10_000
+"""Every claim writes a set of those that run: a megabyte then. Who wants more wants no limit."""
+
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):
     """Defaults are those of a laptop."""
@@ -23,7 +26,12 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     ] = 0
     concurrent_runs_max: Annotated[
         int,
-        Env("MAX_CONCURRENT_RUNS", "Runs at once on all runners together; those beyond wait. 0 = no limit.", least=0),
+        Env(
+            "MAX_CONCURRENT_RUNS",
+            "Runs at once on all runners together; those beyond wait. 0 = no limit.",
+            least=0,
+            most=CONCURRENT_MOST,
+        ),
     ] = 0
     lease_s: Annotated[
         float,
