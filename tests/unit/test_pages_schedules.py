@@ -39,7 +39,7 @@ def shown(*records: PipelineRecord, done: float | None = None, ran: bool = False
     run = a_run()
     known = jobs.known_jobs(records, states, {JobRef(PipelineName("off"), "schedule")})
     wanted = {run_id_for_slot(each.job.pipeline, each.job.schedule, at(done or 0)) for each in known}
-    return job_views(known, at(now), run_of=lambda run_id: run if run_id in wanted else None)
+    return job_views(jobs.listed(known, at(now)), at(now), run_of=lambda run_id: run if run_id in wanted else None)
 
 
 def test_what_comes_next_stands_first_and_what_is_silent_last() -> None:
@@ -83,6 +83,16 @@ def test_a_slot_that_nobody_deals_with_is_noticed() -> None:
     assert shown(record, done=0, now=HOUR + 8)[0].late_slot == at(HOUR)
     assert shown(record, done=HOUR, now=HOUR + 8)[0].late_slot is None
     assert shown(record, now=HOUR + 8)[0].late_slot is None
+
+
+def test_a_single_time_is_a_job_until_it_is_over_without_a_run() -> None:
+    """To come, due, or run it is listed; over when first seen it never was a job."""
+    record = a_record("single", run_once_at=at(HOUR))
+    assert [view.note for view in shown(record)] == [None]
+    assert [view.late_slot for view in shown(record, done=0, now=HOUR + 8)] == [at(HOUR)]
+    assert [view.note for view in shown(record, done=HOUR, ran=True, now=HOUR + 8)] == ["Its time has passed."]
+    assert shown(record, now=HOUR) == []
+    assert shown(record, done=HOUR, now=HOUR + 8) == []
 
 
 def test_moments_to_come_in_words() -> None:

@@ -1,6 +1,7 @@
 """The scheduler's jobs as people see them: every schedule with its next and last slot. Pure.
 
-A job is one schedule of one pipeline. It is listed as long as it is defined, whether it fires or not.
+A job is one schedule of one pipeline. It is listed as long as it is defined, whether it fires or not; but a single
+time that was over before it was seen never was one.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class Known(Shape, frozen=True, kw_only=True):
 def known_jobs(
     records: Iterable[PipelineRecord], states: Mapping[JobRef, ScheduleState], switched_off: Collection[JobRef]
 ) -> list[Known]:
-    """The jobs of all pipelines that have a good version, in the order of *records* and of their files."""
+    """The schedules of all pipelines that have a good version, in the order of *records* and of their files."""
     found = []
     for record in records:
         if record.live is None:
@@ -85,6 +86,11 @@ def known_jobs(
                 state = None
             found.append(Known(job=job, definition=schedule, state=state, is_on=job not in switched_off))
     return found
+
+
+def listed(known: Iterable[Known], now: datetime) -> list[Known]:
+    """Those that are jobs at *now*."""
+    return [each for each in known if not _never_was(each, now)]
 
 
 def next_runs(known: Known, now: datetime, count: int) -> tuple[datetime, ...]:
@@ -129,6 +135,14 @@ def _kind(schedule: Schedule) -> tuple[Kind, str]:
             return "once", at.isoformat().replace("+00:00", "Z")
         case _:
             assert_never(schedule.timing)
+
+
+def _never_was(known: Known, now: datetime) -> bool:
+    """Its one time has passed, and nothing was or will be run for it."""
+    timing, state = known.definition.timing, known.state
+    if not isinstance(timing, Once) or (state and state.last_slot):
+        return False
+    return timing.at <= (state.done_until if state else now)
 
 
 def _note(known: Known, following: datetime | None) -> str | None:

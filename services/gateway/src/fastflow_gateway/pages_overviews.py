@@ -68,14 +68,15 @@ async def schedules_page(request: web.Request) -> web.Response:
 
 async def job_views(model: ReadModel, records: Iterable[PipelineRecord]) -> list[pages_schedules.JobView]:
     """The jobs of these pipelines, as they are shown now."""
-    known = jobs.known_jobs(records, model.schedule_states, model.switches.off)
+    at = now()
+    known = jobs.listed(jobs.known_jobs(records, model.schedule_states, model.switches.off), at)
 
     def run_of(run_id: RunId) -> Run | None:
         found = model.history.get(run_id)
         return found.run if found else None
 
     # Slots of many jobs take a while to compute.
-    return await asyncio.to_thread(pages_schedules.job_views, known, now(), run_of=run_of)
+    return await asyncio.to_thread(pages_schedules.job_views, known, at, run_of=run_of)
 
 
 async def switch_schedule(request: web.Request) -> web.Response:

@@ -52,7 +52,7 @@ async def list_next_runs(request: web.Request) -> web.Response:
 async def all_jobs(app: web.Application) -> list[jobs.Job]:
     """Every job, by pipeline."""
     model, moment = app[keys.MODEL], now()
-    known = jobs.known_jobs(model.pipelines(), model.schedule_states, model.switches.off)
+    known = jobs.listed(jobs.known_jobs(model.pipelines(), model.schedule_states, model.switches.off), moment)
     # Ten thousand of them take half a second.
     return await asyncio.to_thread(lambda: [jobs.job(each, moment) for each in known])
 
@@ -78,7 +78,8 @@ async def known_job(request: web.Request) -> jobs.Known:
         record = await model.pipeline(check_name(wanted.pipeline))
     except FastFlowError:
         record = None
-    for known in jobs.known_jobs([record] if record else [], model.schedule_states, model.switches.off):
+    jobs_of_it = jobs.known_jobs([record] if record else [], model.schedule_states, model.switches.off)
+    for known in jobs.listed(jobs_of_it, now()):
         if known.job == wanted:
             return known
     raise Refused(404, f"there is no job {request.match_info['job'][:200]!r}; GET /api/scheduler/jobs lists them.")
