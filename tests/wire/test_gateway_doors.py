@@ -148,7 +148,7 @@ async def test_errors_are_sentences(client: Client, monkeypatch: pytest.MonkeyPa
     """404, 405 and 500 have a detail too; a failure of ours shows an id and nothing of its inside."""
     assert "openapi" in (await client.get("/api/nothing")).json["detail"]
     wrong_method = await client.ask("DELETE", "/api/runs")
-    assert (wrong_method.status, wrong_method.headers["Allow"]) == (405, "GET")
+    assert (wrong_method.status, wrong_method.headers["Allow"]) == (405, "GET,HEAD")
     assert "GET" in wrong_method.json["detail"]
 
     def broken(*_: object, **__: object) -> None:
@@ -162,6 +162,18 @@ async def test_errors_are_sentences(client: Client, monkeypatch: pytest.MonkeyPa
     too_large = await client.post("/api/pipelines/demo/run", data=io.BytesIO(b"x" * (app.BODY_BYTES_MAX + 1)))
     assert too_large.status == 413
     assert too_large.json["detail"]
+
+
+async def test_what_can_be_read_can_be_asked_for_its_head(client: Client) -> None:
+    """The same status and headers without a body; but not of what is sent as it comes."""
+    for path in ("/healthz", "/readyz", "/metrics", "/api/runs", "/api/pipelines/demo", "/api/openapi.json"):
+        head, whole = await client.ask("HEAD", path), await client.get(path)
+        assert (head.status, head.headers["Content-Type"], head.text) == (200, whole.headers["Content-Type"], "")
+    assert (await client.ask("HEAD", "/api/pipelines/nobody")).status == 404
+    assert (await client.ask("HEAD", "/api/runs", anonymous=True)).status == 401
+    run = (await client.post("/api/pipelines/demo/run")).json["id"]
+    for stream in ("logs", "logs/stream", "metrics/stream", "cells/stream"):
+        assert (await client.ask("HEAD", f"/api/runs/{run}/{stream}")).status == 405
 
 
 async def test_every_answer_is_dressed(client: Client) -> None:

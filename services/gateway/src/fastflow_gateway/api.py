@@ -53,6 +53,8 @@ class Route(NamedTuple):
     """Request headers that matter, and what they do."""
     is_public: bool = False
     """Needs no token."""
+    is_stream: bool = False
+    """The answer is sent as it comes: there is no asking for its head alone."""
 
 
 class Refused(FastFlowError):

@@ -99,6 +99,8 @@ def build_app(settings: Settings, *, bus: Bus, model: ReadModel, door: Door, fol
     app[keys.PUBLIC] = FOR_BROWSERS | {route.path for route in ROUTES if route.is_public}
     for route in ROUTES:
         app.router.add_route(route.method, route.path, route.handler)
+        if route.method == "GET" and not route.is_stream:
+            app.router.add_route("HEAD", route.path, route.handler)
     routes_login.setup(app)
     pages.setup(app)
     routes_cells.setup(app)

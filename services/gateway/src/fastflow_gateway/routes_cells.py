@@ -157,6 +157,7 @@ ROUTES = (
         "Follow the cells: everything they do as it happens, in events named `cell`.",
         {200: Media("text/event-stream", EVENTS), 404: shapes.Error},
         headers=LAST_EVENT_ID,
+        is_stream=True,
     ),
     Route(
         "GET",

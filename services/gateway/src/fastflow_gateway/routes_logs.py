@@ -155,6 +155,7 @@ ROUTES = (
         "The log of all attempts so far.",
         {200: Media("text/plain", "The lines."), 404: shapes.Error},
         query=TailQuery,
+        is_stream=True,
     ),
     Route(
         "GET",
@@ -163,6 +164,7 @@ ROUTES = (
         "Follow the log: every line once, in order, as LogLine in events named `log`.",
         {200: Media("text/event-stream", EVENTS), 404: shapes.Error},
         headers=LAST_EVENT_ID,
+        is_stream=True,
     ),
     Route(
         "GET",
@@ -178,5 +180,6 @@ ROUTES = (
         "Follow its use: each sample as Sample in events named `sample`.",
         {200: Media("text/event-stream", EVENTS), 404: shapes.Error},
         headers=LAST_EVENT_ID,
+        is_stream=True,
     ),
 )
