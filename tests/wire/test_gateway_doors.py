@@ -164,6 +164,14 @@ async def test_errors_are_sentences(client: Client, monkeypatch: pytest.MonkeyPa
     assert too_large.json["detail"]
 
 
+async def test_an_expectation_that_cannot_be_met_is_an_error_like_any_other(client: Client) -> None:
+    """417 with a sentence; a client that waits for the word to go on gets it."""
+    refused = await client.post("/api/pipelines/demo/run", headers={"Expect": "wonders"}, data=b"{}")
+    assert refused.status == 417
+    assert "Expect" in refused.json["detail"]
+    assert (await client.post("/api/pipelines/demo/run", data=b"{}", expect100=True)).status == 200
+
+
 async def test_what_can_be_read_can_be_asked_for_its_head(client: Client) -> None:
     """The same status and headers without a body; but not of what is sent as it comes."""
     for path in ("/healthz", "/readyz", "/metrics", "/api/runs", "/api/pipelines/demo", "/api/openapi.json"):

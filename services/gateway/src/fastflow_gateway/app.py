@@ -98,7 +98,7 @@ def build_app(settings: Settings, *, bus: Bus, model: ReadModel, door: Door, fol
     app[keys.OPENAPI] = msgspec.json.encode(openapi.document(ROUTES))
     app[keys.PUBLIC] = FOR_BROWSERS | {route.path for route in ROUTES if route.is_public}
     for route in ROUTES:
-        app.router.add_route(route.method, route.path, route.handler)
+        app.router.add_route(route.method, route.path, route.handler, expect_handler=middleware.expect)
         if route.method == "GET" and not route.is_stream:
             app.router.add_route("HEAD", route.path, route.handler)
     routes_login.setup(app)

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Final
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from fastflow_contracts.service import now
 from fastflow_contracts.wire import BusError
@@ -105,6 +105,17 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     if request.method not in SAFE_METHODS and not await _is_meant(request, session):
         raise Refused(403, "this did not come from a page of this site; open the page again and repeat it there.")
     return await handler(request)
+
+
+async def expect(request: web.Request) -> web.Response | None:
+    """Handler of ``Expect``, before all others: say that the body may come, or refuse what else is expected."""
+    if request.version < HttpVersion11:
+        return None
+    if request.headers["Expect"].lower() != "100-continue":
+        return _error(request, 417, "only 100-continue can be expected; send the request without Expect.", {})
+    if request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    return None
 
 
 async def dress(request: web.Request, response: web.StreamResponse) -> None:
