@@ -41,7 +41,7 @@ KEEP: Final = timedelta(hours=1)
 """A run is kept for so long after its end, however full the bucket is: a trigger may be repeated, and the bus may
 deliver a change again that was acknowledged a moment before it died.
 """
-BATCH: Final = 1000
+BATCH: Final = 250
 """Runs that are removed between two looks at the bucket."""
 AT_ONCE_MAX: Final = 16
 """Removals under way at once."""
