@@ -113,7 +113,10 @@ PIECES = st.lists(
     max_size=6,
 )
 CHUNKS = st.lists(PIECES, max_size=5).map(
-    lambda many: [Chunk(at=1_767_225_600.0, lines=tuple(pieces), end=(n, 0)) for n, pieces in enumerate(many)]
+    lambda many: [
+        Chunk(at=1_767_225_600.0, lines=tuple(pieces), end=(n, 0), eof=n == len(many) - 1)
+        for n, pieces in enumerate(many)
+    ]
 )
 
 
@@ -142,6 +145,14 @@ def test_events_say_each_line_once_and_know_their_place(chunks: list[Chunk]) -> 
         assert events.behind(told, len(each)) == events.behind(told, len(each) + 1) == b""
     for name in STREAMS:
         assert said[name] == [line.text for line in log_lines(chunks) if line.stream == name]
+
+
+def test_the_last_line_of_an_attempt_goes_on_nowhere() -> None:
+    """It may lack its end; so may its other stream's. A part before it still says that more follows."""
+    pieces = (Piece(0, 1, "one\ntw"), Piece(1, 2, "careful"), Piece(2, 1, "o"))
+    for eof, wanted in ((True, [False, True, False, False]), (False, [False, True, True, True])):
+        told = events.log_events(Chunk(at=0.0, lines=pieces, end=(7, 7), eof=eof), 1, 1)
+        assert [b'"more":true' in event for event in told.split(b"\n\n")[:-1]] == wanted
 
 
 @given(CHUNKS)

@@ -59,7 +59,9 @@ def log_events(chunk: Chunk, sequence: int, attempt: int) -> bytes:
     """
     parts: list[bytes] = []
     index = 0
-    for piece in chunk.lines:
+    # Behind the last piece of a stream in the attempt's last chunk nothing follows, whether or not it ends its line.
+    last = {piece.stream: number for number, piece in enumerate(chunk.lines)} if chunk.eof else {}
+    for number, piece in enumerate(chunk.lines):
         form = b'id: %d:%%d\nevent: log\ndata: {"ts":%s,"stream":"%s","attempt":%d,"line":"%%s"' % (
             sequence,
             _json(datetime.fromtimestamp(chunk.at + piece.ms / 1000, UTC)),
@@ -74,7 +76,8 @@ def log_events(chunk: Chunk, sequence: int, attempt: int) -> bytes:
             parts.append((form + b"}\n\n") * len(lines) % tuple(chain.from_iterable(enumerate(lines, index))))
             index += len(lines)
         if rest:
-            parts.append((form + b',"more":true}\n\n') % (index, _json(rest)[1:-1]))
+            end = b"}\n\n" if last.get(piece.stream) == number else b',"more":true}\n\n'
+            parts.append((form + end) % (index, _json(rest)[1:-1]))
             index += 1
     return b"".join(parts)
 
