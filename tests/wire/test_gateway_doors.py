@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import json
 import re
 from collections.abc import AsyncIterator
 
@@ -13,7 +15,7 @@ from fastflow_contracts.settings import BadSettings
 from fastflow_contracts.wire import Bus
 from fastflow_gateway import app, history
 from fastflow_gateway.settings import Settings
-from tests.support.gateway import TOKEN, Answer, Client, running_gateway, running_scheduler
+from tests.support.gateway import ANSWER_S, TOKEN, Answer, Client, running_gateway, running_scheduler
 from tests.support.records import a_bundle, publish_pipeline
 
 SAME = {"Sec-Fetch-Site": "same-origin"}
@@ -209,11 +211,27 @@ async def test_a_gateway_without_a_token_does_not_start(bus: Bus) -> None:
             pass
 
 
-async def test_what_is_no_http_is_answered_without_a_traceback(client: Client) -> None:
-    """A bare protocol error shows nothing of the inside."""
-    answer = await client.get("/api/runs", headers={"X": "y" * 20_000})
-    assert answer.status == 400
-    assert "Traceback" not in answer.text
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [
+        (b"GET /api/runs HTTP/1.1\r\nHost: x\r\nX: %s\r\n\r\n" % (b"sent" * 5_000), "too long"),
+        (b"GET /api/%s HTTP/1.1\r\nHost: x\r\n\r\n" % (b"sent" * 5_000), "too long"),
+        (b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: sent\r\n\r\n", "headers"),
+        (b"GET /api/runs HTTP/1.1\r\nHost: x\r\nX: sent\0\r\n\r\n", "headers"),
+        (b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Encoding: br\r\nContent-Length: 4\r\n\r\nsent", "gzip"),
+    ],
+)
+async def test_what_is_no_http_is_refused_like_anything_else(client: Client, request_: bytes, says: str) -> None:
+    """With a sentence as JSON, and nothing of our software or of what was sent."""
+    host, port = client.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(request_)
+    head, _, body = (await asyncio.wait_for(reader.read(), ANSWER_S)).decode().partition("\r\n\r\n")
+    writer.close()
+    assert head.split()[1] == "400"
+    assert "Server: fastflow" in head
+    assert says in json.loads(body)["detail"]
+    assert not any(word in head + body for word in ("sent", "aiohttp", "Python"))
 
 
 def test_settings_have_a_variable_each() -> None:

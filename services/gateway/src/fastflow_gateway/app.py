@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -40,6 +41,7 @@ from fastflow_gateway.files import Shelf
 from fastflow_gateway.follow import Follower
 from fastflow_gateway.guesses import Guesses
 from fastflow_gateway.notebooks import NOTEBOOKS, Notebooks
+from fastflow_gateway.protocol import Protocol
 from fastflow_gateway.protocol_log import protocol_logger
 from fastflow_gateway.readmodel import ReadModel
 from fastflow_gateway.sealing import Sealer
@@ -134,14 +136,21 @@ async def serve(settings: Settings, bus: Bus, stop: asyncio.Event, ready: Callab
 
 @contextlib.asynccontextmanager
 async def _listening(app: web.Application, settings: Settings) -> AsyncIterator[str]:
-    runner = web.AppRunner(
-        app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S, logger=protocol_logger()
-    )
+    runner, loop = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN_S), asyncio.get_running_loop()
     await runner.setup()
+
+    def protocol() -> Protocol:
+        assert runner.server is not None
+        no_log: Any = None  # an access log would hold keys; the type knows no way to have none
+        return Protocol(runner.server, loop=loop, access_log=no_log, logger=protocol_logger())
+
     try:
-        await web.TCPSite(runner, settings.host, settings.port).start()
-        host, port = runner.addresses[0][:2]
-        yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        listener = await loop.create_server(protocol, settings.host, settings.port)
+        try:
+            host, port = listener.sockets[0].getsockname()[:2]
+            yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        finally:
+            listener.close()
     finally:
         await runner.cleanup()
 
