@@ -29,7 +29,7 @@ from fastflow_contracts.streams import bucket_stream
 from fastflow_contracts.subjects import PIPELINES, RUNS, JobRef, RunRef
 from fastflow_contracts.triggers import read_trigger
 from fastflow_contracts.wire import Bus
-from fastflow_gateway.jobs import Known, known_jobs
+from fastflow_gateway.jobs import Known, known_jobs, listed
 
 DECISION_S = 5.0
 """How long a scheduler may take to say what it makes of a trigger."""
@@ -205,7 +205,7 @@ async def schedules(bus: Bus, records: Iterable[PipelineRecord]) -> list[Known]:
             states[job] = SCHEDULE_STATE.decode(message.data)
         elif not SWITCH.decode(message.data).enabled:
             switched_off.add(subjects.parse_job_id(key.removeprefix(subjects.SCHEDULE_SWITCHES)))
-    return known_jobs(records, states, switched_off)
+    return listed(known_jobs(records, states, switched_off), wall_clock())
 
 
 async def _send(bus: Bus, run: RunRef, trigger: Trigger) -> Accepted:
