@@ -62,7 +62,7 @@ def table(found: list[Presence], at: datetime) -> str:
             each.host,
             each.version,
             each.sandbox,
-            f"{each.busy}/{each.slots}" + (" leaving" if each.leaving else ""),
+            f"{each.busy}/{each.slots}" + (" leaving" if each.leaving else " paused" if each.paused else ""),
             f"{each.load:.2f}",
             str(each.environments),
             ",".join(each.kinds),

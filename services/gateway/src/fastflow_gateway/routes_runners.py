@@ -32,6 +32,7 @@ def _runner(presence: Presence) -> shapes.Runner:
         load=presence.load,
         environments=presence.environments,
         leaving=presence.leaving,
+        paused=presence.paused,
         unenforced=presence.unenforced,
         started_at=presence.started_at,
         seen_at=presence.seen_at,

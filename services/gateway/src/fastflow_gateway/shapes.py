@@ -330,6 +330,8 @@ class Runner(Shape, frozen=True, kw_only=True):
     """Interpreters with packages that stand ready, as far as it knows."""
     leaving: bool
     """It finishes what it has and takes no more."""
+    paused: bool
+    """It takes nothing for now: its Docker daemon does not answer."""
     unenforced: tuple[str, ...]
     """What its sandbox cannot enforce, one sentence each."""
     started_at: datetime

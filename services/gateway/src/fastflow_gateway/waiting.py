@@ -12,6 +12,7 @@ from fastflow_contracts.run import Ended, Pending, Running
 
 ENVIRONMENT = "its environment: interpreter and packages are being prepared"
 NO_RUNNER = "a runner: none is connected"
+DAEMON = "a Docker daemon: those of its runners do not answer"
 TAKER = "a runner to take it"
 _DUE = ", due in "
 
@@ -61,7 +62,10 @@ def _waiting_on_room(record: records.Run, capacity: Capacity) -> str:
         return NO_RUNNER
     if not fit:
         return f"a runner that takes {record.order.kind}s: none is connected"
-    slots, busy = sum(runner.slots for runner in fit), sum(runner.busy for runner in fit)
+    ready = [runner for runner in fit if not runner.paused]
+    if not ready:
+        return DAEMON
+    slots, busy = sum(runner.slots for runner in ready), sum(runner.busy for runner in ready)
     if busy >= slots:
         return f"a free runner slot: {busy} of {slots} are busy"
     # Only now: with slots to spare and as many runs as the limit last allowed, it is the limit that holds.
