@@ -28,7 +28,7 @@ export class Log {
     this.frame = 0;
     this.#setUpScrolling();
     this.#setUpWrap(part("wrap"));
-    this.search = new Search(this.box, this.lines, part("search"), part("hits"), () => this.#unfollow());
+    this.search = new Search(this.box, this.lines, part("search"), part("hits"), () => this.#unfollow(), () => this.#tell());
   }
 
   // line: {ts, stream, line, attempt?, more?}
@@ -107,8 +107,9 @@ export class Log {
   #tell() {
     const shown = this.lines.childElementCount;
     const total = this.total.toLocaleString("en");
+    const done = this.search?.field.value ? "searched" : "shown";
     this.count.textContent =
-      this.total > shown && shown >= LINES_MAX ? `${total} lines, the last ${shown.toLocaleString("en")} shown` : `${total} ${this.total === 1 ? "line" : "lines"}`;
+      this.total > shown && shown >= LINES_MAX ? `${total} lines, the last ${shown.toLocaleString("en")} ${done}` : `${total} ${this.total === 1 ? "line" : "lines"}`;
     this.jump.hidden = this.follows;
     this.jumpWords.textContent = this.unseen ? `${this.unseen.toLocaleString("en")} new ${this.unseen === 1 ? "line" : "lines"}` : "Jump to the end";
   }
@@ -196,8 +197,8 @@ function clock(ts) {
 
 // Finds text in the lines that are shown and paints it with the highlight registry: the lines themselves stay untouched.
 class Search {
-  constructor(box, lines, field, hits, onMove) {
-    Object.assign(this, { box, lines, field, hits, onMove, found: [], at: -1, timer: 0 });
+  constructor(box, lines, field, hits, onMove, onPaint) {
+    Object.assign(this, { box, lines, field, hits, onMove, onPaint, found: [], at: -1, timer: 0 });
     this.canPaint = "highlights" in CSS;
     field.addEventListener("input", () => this.#run(true));
     field.addEventListener("keydown", (event) => {
@@ -261,6 +262,7 @@ class Search {
   #paint() {
     const many = this.found.length >= HITS_MAX ? `${HITS_MAX}+` : this.found.length;
     this.hits.textContent = this.field.value ? (this.found.length ? `${this.at + 1}/${many}` : "none") : "";
+    this.onPaint();
     if (!this.canPaint) return;
     CSS.highlights.set("found", new Highlight(...this.found));
     CSS.highlights.set("found-now", this.found[this.at] ? new Highlight(this.found[this.at]) : new Highlight());
