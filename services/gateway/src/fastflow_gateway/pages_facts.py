@@ -110,7 +110,7 @@ def pipeline_settings(pipeline: shapes.Pipeline) -> list[Fact]:
     found = [
         Fact(name="Type", text="Notebook" if pipeline.type == "notebook" else "Script"),
         Fact(name="Python", text=pipeline.python_version or "default"),
-        Fact(name="Packages", text="requirements.txt" if pipeline.has_requirements else "none"),
+        Fact(name="Packages", text="requirements.txt" if pipeline.has_requirements else "no requirements file"),
         Fact(name="CPU limit", text=words.cores_text(given.get("cpu_hard_limit"))),
         Fact(name="Memory limit", text=words.bytes_text(given.get("mem_hard_limit"))),
         Fact(name="Time limit", text=_time_limit(given.get("timeout"))),
