@@ -52,6 +52,8 @@ log = logging.getLogger(__name__)
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 """Of any request; what a trigger may have is less and checked where it is made."""
+BACKLOG = 1024
+"""Connections that may wait to be accepted: after a restart everybody comes back at once."""
 SHUTDOWN_S = STORE_S + DECISION_S + 1.0
 """How long requests under way may take to end."""
 
@@ -145,7 +147,7 @@ async def _listening(app: web.Application, settings: Settings) -> AsyncIterator[
         return Protocol(runner.server, loop=loop, access_log=no_log, logger=protocol_logger())
 
     try:
-        listener = await loop.create_server(protocol, settings.host, settings.port)
+        listener = await loop.create_server(protocol, settings.host, settings.port, backlog=BACKLOG)
         try:
             host, port = listener.sockets[0].getsockname()[:2]
             yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
