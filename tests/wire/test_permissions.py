@@ -133,7 +133,7 @@ WHO: Final[dict[str, set[User]]] = {
     # What there is; nobody changes it.
     f"{JS}.STREAM.INFO.KV_ff_runs": READERS,
     f"{JS}.CONSUMER.INFO.KV_ff_runs.x": READERS,
-    f"{JS}.STREAM.NAMES": {SYNCER, RUNNER, GATEWAY},
+    f"{JS}.STREAM.NAMES": NOBODY,
     f"{JS}.STREAM.LIST": NOBODY,
     f"{JS}.CONSUMER.NAMES.KV_ff_runs": NOBODY,
     f"{JS}.INFO": NOBODY,

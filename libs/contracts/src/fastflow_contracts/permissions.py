@@ -214,11 +214,8 @@ def _durables(*but: str) -> tuple[str, ...]:
 
 
 def _objects(bucket: str) -> Iterable[str]:
-    """To read objects. The client looks for the stream by its subject and makes a consumer without a name; the stream
-    has no durable one to harm.
-    """
+    """To read objects, by a consumer without a name; the stream has no durable one to harm."""
     stream = object_stream(bucket)
-    yield "$JS.API.STREAM.NAMES"
     yield f"$JS.API.CONSUMER.CREATE.{stream}"
     yield f"$JS.API.CONSUMER.DELETE.{stream}.*"
     yield f"$JS.FC.{stream}.>"
