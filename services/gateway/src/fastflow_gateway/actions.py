@@ -11,10 +11,9 @@ from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipeline import NoSuchRunConfig
 from fastflow_contracts.run import Run, Running, Status, TriggeredBy
 from fastflow_contracts.runs import RunStore
-from fastflow_contracts.wire import Rejected, Unavailable
+from fastflow_contracts.wire import Rejected, TooLarge, Unavailable
 from fastflow_gateway import keys
 from fastflow_gateway.api import Refused, no_pipeline
-from fastflow_gateway.door import TooLarge
 from fastflow_gateway.history import Known
 
 RETRY_AFTER_S = 5

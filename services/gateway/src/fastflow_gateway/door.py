@@ -1,8 +1,8 @@
 """What goes out: triggers and commands, and waiting for what becomes of them. I/O.
 
 The identity of a trigger is chosen here, so the run's id is known before anybody answers: it may be watched for, and a
-trigger sent twice is the same run. ``Nats-Msg-Id`` is not used: it would make the bus swallow a repeat whose first
-answer was "not now".
+trigger sent twice is the same run. ``Nats-Msg-Id`` is not used: the bus could swallow a repeat whose first answer was
+"not now".
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ from nats.aio.msg import Msg
 
 from fastflow_contracts import messages, streams, subjects
 from fastflow_contracts.codec import Malformed
-from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import RunId, run_id_for_key
 from fastflow_contracts.machine import Cancel
 from fastflow_contracts.messages import REPLY_HEADER, TRIGGER_TYPE, Declined, Trigger
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.run import Run, Running
-from fastflow_contracts.wire import Bus
+from fastflow_contracts.wire import Bus, TooLarge
 from fastflow_gateway.history import Known
 from fastflow_gateway.readmodel import ReadModel
 
@@ -40,10 +39,6 @@ DECISION_S: Final = 5.0
 """How long a caller waits for what becomes of a trigger or command that is stored."""
 STORE_S: Final = 5.0
 """How long storing it is tried."""
-
-
-class TooLarge(FastFlowError):
-    """The trigger does not fit a message."""
 
 
 class Door:
