@@ -112,17 +112,22 @@ def test_a_port_in_use_is_said_before_anything_is_started(installation: Installa
 
 
 def test_ctrl_c_ends_what_runs(installation: Installation) -> None:
-    """Within seconds, with no process left; the run is over, and its record says why."""
+    """Within seconds, with no process left, and it is named; the run is over, and its record says why.
+
+    Where nothing has begun, nothing is said.
+    """
     installation.add("sleeps", SLEEPS)
     installation.start()
     run_id = json.loads(installation.command("run", "sleeps", "--json").stdout)["id"]
     installation.await_log(run_id, "asleep")
     assert installation.stop() == 0
+    assert f"Stopping 1 run: sleeps ({run_id[:8]}).\n" in installation.printed
     installation.await_silence()
     installation.start()
     (run,) = json.loads(installation.command("ps", "--all", "--json").stdout)
     assert run["status"] in ("FAILED", "INTERRUPTED")
-    installation.stop()
+    assert installation.stop() == 0
+    assert not [line for line in installation.printed if " run" in line and line.startswith("Stopping")]
 
 
 def test_ctrl_c_while_it_starts_is_heard(installation: Installation) -> None:
@@ -131,19 +136,6 @@ def test_ctrl_c_while_it_starts_is_heard(installation: Installation) -> None:
     installation.await_line("bus.url")
     assert installation.stop() == 0
     installation.await_silence()
-
-
-def test_ctrl_c_names_what_it_stops(installation: Installation) -> None:
-    """Whatever had begun; where nothing has, nothing is said."""
-    installation.add("sleeps", SLEEPS)
-    installation.start()
-    run_id = json.loads(installation.command("run", "sleeps", "--json").stdout)["id"]
-    installation.await_log(run_id, "asleep")
-    assert installation.stop() == 0
-    assert f"Stopping 1 run: sleeps ({run_id[:8]}).\n" in installation.printed
-    installation.start()
-    assert installation.stop() == 0
-    assert not [line for line in installation.printed if " run" in line and line.startswith("Stopping")]
 
 
 def test_a_second_ctrl_c_does_not_wait(installation: Installation) -> None:
