@@ -14,9 +14,9 @@ DISTRIBUTIONS := libs/contracts services/syncer services/scheduler services/runn
 SUITES := tests/unit tests/wire tests/docker tests/e2e tests/chaos
 # Tests mostly wait, for containers, browsers, and deaths; a file stays with one worker, for what it shares.
 WORKERS ?= --numprocesses 4 --dist loadfile
-CHECKED := libs services cli tests bench docs
+CHECKED := libs services cli tests bench docs tools
 
-.PHONY: help setup run test lint types fmt docs bench lock clean
+.PHONY: help setup run test lint types fmt docs bench lock clean FORCE
 
 help: ## list the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -65,9 +65,9 @@ lock: $(VENV)/.installed ## resolve every pyproject.toml anew into the two locks
 clean: ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-$(VENV)/.installed: requirements.lock $(DISTRIBUTIONS:%=%/pyproject.toml)
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12")'
-	[[ -x $(BIN)/pip ]] || $(PYTHON) -m venv $(VENV)
+# An environment whose interpreter is gone, after an upgrade of the system, is made anew.
+$(VENV)/.installed: requirements.lock $(DISTRIBUTIONS:%=%/pyproject.toml) $(if $(shell $(BIN)/python -c 'import pip' 2>/dev/null && echo whole),,FORCE)
+	@$(PYTHON) tools/make_venv.py $(VENV)
 	$(PIP) install --quiet --require-hashes -r requirements.lock
 	$(PIP) install --quiet --no-deps --no-build-isolation $(DISTRIBUTIONS:%=-e %)
 	@touch $@

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import os
+import platform
 import shutil
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
+_UNNEEDED = shutil.ignore_patterns("test", "tests", "__pycache__", "config-*", "site-packages", "share", "include")
 OTHER_VERSION = "3.12"
 """A version of Python that is not the worker image's."""
 
@@ -42,6 +45,21 @@ def make_sdist(directory: Path, name: str, version: str, backend: str) -> Path:
     return path
 
 
+def copy_running_interpreter(python_dir: Path) -> Path:
+    """The Python that runs the tests in *python_dir*, laid out as uv does it: an interpreter of the store."""
+    library, binary = Path(os.__file__).parent, Path(sys._base_executable).resolve()  # type: ignore[attr-defined]
+    copy = python_dir / f"cpython-{platform.python_version()}-linux-{os.uname().machine}-gnu"
+    (copy / "bin").mkdir(parents=True)
+    shutil.copytree(library, copy / "lib" / library.name, symlinks=True, ignore=_UNNEEDED)
+    (copy / "lib" / library.name / "site-packages").mkdir(exist_ok=True)
+    for shared in library.parent.glob("libpython*.so*"):
+        shutil.copy2(shared, copy / "lib", follow_symlinks=False)
+    own = copy / "bin" / library.name
+    shutil.copy2(binary, own)
+    _relocate(own, Path(sys.base_prefix))
+    return copy
+
+
 def copy_interpreter(python_dir: Path) -> Path:
     """A Python of ``OTHER_VERSION`` in *python_dir*, laid out as uv does it, so that nothing has to be downloaded."""
     homes = [Path.home() / ".local/share/uv/python", Path.home() / ".pyenv/versions"]
@@ -51,14 +69,16 @@ def copy_interpreter(python_dir: Path) -> Path:
     original = found[-1].resolve()
     version = original.name.split("-")[1] if "-" in original.name else original.name
     copy = python_dir / f"cpython-{version}-linux-{os.uname().machine}-gnu"
-    unneeded = shutil.ignore_patterns("test", "tests", "__pycache__", "config-*", "site-packages", "share", "include")
-    shutil.copytree(original, copy, symlinks=True, ignore=unneeded)
+    shutil.copytree(original, copy, symlinks=True, ignore=_UNNEEDED)
     (copy / f"lib/python{OTHER_VERSION}/site-packages").mkdir()
-    binary = copy / f"bin/python{OTHER_VERSION}"
-    # uv's interpreters find their library beside themselves, pyenv's at the place they were built for.
-    there, here = f"{original}/lib\0".encode(), b"$ORIGIN/../lib\0"
-    binary.write_bytes(binary.read_bytes().replace(there, here.ljust(len(there), b"\0")))
+    _relocate(copy / f"bin/python{OTHER_VERSION}", original)
     return copy
+
+
+def _relocate(binary: Path, prefix: Path) -> None:
+    """uv's interpreters find their library beside themselves, pyenv's at the place they were built for."""
+    there, here = f"{prefix}/lib\0".encode(), b"$ORIGIN/../lib\0"
+    binary.write_bytes(binary.read_bytes().replace(there, here.ljust(len(there), b"\0")))
 
 
 def _wheel(name: str, version: str, source: str, beside: dict[str, str]) -> bytes:

@@ -46,12 +46,14 @@ class World(System):
         self.directory = directory
         self._volume = volume
         self.services: list[Service] = []
+        self._has_containers = False
 
     def scheduler(self, **settings: str) -> Service:
         return self._service("scheduler", settings)
 
     def runner(self, name: str = "one", *, sandbox: str = "docker", **settings: str) -> Service:
         """Without warm sandboxes, which cost more than they are worth to a runner that lives for a second."""
+        self._has_containers = self._has_containers or sandbox == "docker"
         own = {
             "FASTFLOW_RUNNER_ID": name,
             "FASTFLOW_SANDBOX": sandbox,
@@ -108,6 +110,8 @@ class World(System):
 
     async def containers(self, run_id: RunId | None = None) -> list[Container]:
         """Those of this installation, or of one of its runs, in whatever state."""
+        if not self._has_containers:
+            return []
         filters = [f"label=fastflow.scope={self._installation}"]
         if run_id is not None:
             filters.append(f"name={run_id}")

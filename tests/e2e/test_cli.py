@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -51,7 +52,6 @@ def runs(there: Installation, pipeline: str) -> list[dict[str, Any]]:
         ("slow_progress", ["-e", "STEPS=3", "-e", "STEP_S=0.1"], 0, "100%  step 3 of 3"),
         ("flaky_download", ["-e", "FAIL_RATE=0"], 0, "200 OK"),
         ("memory_limit", [], 1, "holding 8 MiB"),
-        ("python_version", [], 0, "Python 3.11"),
         ("sensor_report", [], 0, "°C"),
         ("event_consumer", [], 0, "No event came along"),
         ("nightly", [], 0, "made by hand"),
@@ -69,10 +69,23 @@ def test_every_example_does_what_it_says(
     assert done.returncode == code
 
 
+def test_the_example_that_names_its_python_gets_it_or_says_what_there_is(there: Installation) -> None:
+    """Where 3.11 is not installed and cannot be downloaded, a sentence names the versions that are installed."""
+    done = there.command("run", "python_version", "--follow")
+    if done.returncode == 0:
+        assert "Python 3.11" in done.stdout
+    else:
+        own = ".".join(platform.python_version_tuple()[:2])
+        assert "Python 3.11 is not installed here and could not be downloaded" in done.stderr
+        assert own in done.stderr
+
+
 def test_no_example_is_left_out() -> None:
     """The list above is the folder."""
     tested = next(mark for mark in test_every_example_does_what_it_says.pytestmark).args[1]
-    assert {row[0] for row in tested} == {folder.name for folder in EXAMPLES.iterdir() if folder.is_dir()}
+    assert {"python_version", *(row[0] for row in tested)} == {
+        folder.name for folder in EXAMPLES.iterdir() if folder.is_dir()
+    }
 
 
 def test_the_second_of_a_chain_follows_the_first(there: Installation) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import platform
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -18,7 +20,7 @@ from fastflow_runner.environments import EnvironmentFailed, Environments, Reques
 from fastflow_runner.preparation import LAST_CHARACTERS_MAX, LINE_CHARACTERS_MAX
 from fastflow_runner.sandbox.process import ProcessSandboxes
 from fastflow_runner.store import process_place
-from tests.packages import OTHER_VERSION, copy_interpreter, make_sdist, make_wheel
+from tests.packages import copy_running_interpreter, make_sdist, make_wheel
 
 OWN_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -135,19 +137,25 @@ async def test_a_talkative_build_fails_with_few_words(workshop: Workshop) -> Non
     assert max(map(len, workshop.said)) <= LINE_CHARACTERS_MAX
 
 
-async def test_another_version_of_python_comes_from_the_store(workshop: Workshop) -> None:
+async def test_a_version_that_the_store_has_comes_from_there(workshop: Workshop) -> None:
     """An interpreter that uv manages in the store is found there, and its library is compiled for read-only use."""
-    interpreter = copy_interpreter(workshop.store / "python")
-    made = await workshop.environments().prepare(workshop.request(version=OTHER_VERSION), say=workshop.say)
-    assert said_by(made.python, "import sys; print('%d.%d' % sys.version_info[:2])") == OTHER_VERSION
+    interpreter = copy_running_interpreter(workshop.store / "python")
+    version = platform.python_version()
+    made = await workshop.environments().prepare(workshop.request(version=version), say=workshop.say)
+    assert said_by(made.python, "import platform; print(platform.python_version())") == version
     assert said_by(made.python, "import sys; print(sys.base_prefix)") == str(interpreter)
     assert list(interpreter.glob("lib/python*/json/__pycache__/decoder.*.pyc"))
 
 
-async def test_a_version_that_cannot_be_had_fails_with_uvs_words(workshop: Workshop) -> None:
-    """Offline, an interpreter that is not there is named in the error."""
-    with pytest.raises(EnvironmentFailed, match=r"3\.7"):
+async def test_a_version_that_is_not_available_fails_with_the_choices(workshop: Workshop) -> None:
+    """Offline, the error begins with a sentence that names what is installed; uv's own words follow."""
+    with pytest.raises(EnvironmentFailed) as failed:
         await workshop.environments().prepare(workshop.request(version="3.7"), say=workshop.say)
+    first, *words = str(failed.value).splitlines()
+    assert re.match(r"error: Python 3\.7 is not installed here and could not be downloaded \(installed: .*\)\.", first)
+    assert OWN_VERSION in first
+    assert "python_version" in first
+    assert any("No interpreter found for Python 3.7" in line for line in words)
 
 
 async def test_two_who_need_the_same_environment_share_one_preparation(workshop: Workshop) -> None:

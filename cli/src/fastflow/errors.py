@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Final
 
 from fastflow_contracts.errors import FastFlowError
+
+_ADVICE: Final = {
+    errno.ENOSPC: "; free some disk space",
+    errno.EDQUOT: "; free some disk space",
+    errno.EROFS: "; choose a folder that can be written, with --data-dir",
+    errno.EACCES: "; give this user the right to it, or choose another folder",
+    errno.EPERM: "; give this user the right to it, or choose another folder",
+    errno.EMFILE: "; allow more open files: ulimit -n 1024",
+    errno.EAGAIN: "; allow this user more processes: ulimit -u",
+    errno.ENOMEM: "; free some memory",
+}
 
 OK: Final = 0
 FAILED: Final = 1
@@ -31,6 +43,14 @@ class NotFound(CliError):
     """There is no such pipeline, run, file or folder."""
 
     exit_code = NOT_FOUND
+
+
+class SystemFailed(CliError):
+    """The operating system refused something where no command expected it."""
+
+    def __init__(self, error: OSError) -> None:
+        where = f"{error.filename}: " if error.filename else ""
+        super().__init__(f"{where}{error.strerror or error}{_ADVICE.get(error.errno or 0, '')}.")
 
 
 class Unreachable(CliError):

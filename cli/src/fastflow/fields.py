@@ -107,7 +107,8 @@ def _default(field: mi.Field) -> str:
     if field.required:
         return "required"
     if setting := FALLS_BACK.get(field.encode_name):
-        return f"`{setting}`: `{next(each.default for each in settings() if each.name == setting)}`"
+        default = next(each.default for each in settings() if each.name == setting)
+        return f"`{setting}`: `{default}`" if default else f"`{setting}`"
     if field.default in (None, (), msgspec.NODEFAULT):
         return NOTHING
     return (

@@ -101,6 +101,8 @@ def dashboard(host: str, port: int, token: str | None) -> str:
 def check_port(host: str, port: int) -> None:
     """Raise ``BadUsage`` if nobody could listen there: said before anything is started."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    if family is socket.AF_INET6 and not _has_ipv6():
+        raise BadUsage(f"cannot listen on {host}: this machine has no IPv6; choose an IPv4 address with --host.")
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -109,6 +111,16 @@ def check_port(host: str, port: int) -> None:
             raise BadUsage(
                 f"cannot listen on {host} port {port} ({error.strerror}); choose another with --port or --host."
             ) from None
+
+
+def _has_ipv6() -> bool:
+    """A kernel without addresses takes ``::`` all the same, where nobody can then connect."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 def _source(given: Path | None, environ: Mapping[str, str], here: Path) -> tuple[str, dict[str, str]]:

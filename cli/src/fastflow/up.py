@@ -18,12 +18,14 @@ from fastflow import client, datadir, keyring, system
 from fastflow.bus import USERS, embedded_bus
 from fastflow.bus_users import users_in
 from fastflow.connection import URL_FILE, connected, inbox_of, tls_in
-from fastflow.errors import INTERRUPTED
+from fastflow.errors import INTERRUPTED, BadUsage
 from fastflow.output import short
 from fastflow.plan import Options, Plan, check_port, dashboard, make_plan, with_values
+from fastflow.surroundings import check_machine
 from fastflow_contracts import streams
 from fastflow_contracts.bundle import shown
 from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.messages import Presence
 from fastflow_contracts.permissions import User
 from fastflow_contracts.service import now, set_up_logging
 from fastflow_contracts.wire import connect, redacted
@@ -52,10 +54,20 @@ def up(
 
     PIPELINES_DIR holds one folder for each pipeline; ./pipelines if it is not given. Ctrl-C stops it all.
     """
-    plan = make_plan(Options(pipelines_dir, host, port, data_dir, sandbox, nats_url), os.environ, here=Path.cwd())
+    plan = make_plan(Options(pipelines_dir, host, port, data_dir, sandbox, nats_url), os.environ, here=_here())
     with datadir.held(plan.data_dir):
+        check_machine(plan.data_dir, now=now())
         check_port(plan.host, plan.port)
         asyncio.run(_up(plan))
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise BadUsage(
+            f"this folder is gone ({error.strerror}); change to one that exists, then start again."
+        ) from None
 
 
 async def _up(plan: Plan) -> None:
@@ -123,7 +135,7 @@ async def _greet(plan: Plan, url: str, token: str | None, ready: asyncio.Event, 
     if bad:
         _say(_line("", click.style(f"with problems: {', '.join(bad)} (see `fastflow validate`)", fg="yellow")))
     if runner is not None:
-        _say(_line("sandbox", _sandbox(plan, runner.sandbox)))
+        _say(_line("sandbox", _sandbox(plan, runner)))
         for sentence in runner.unenforced:
             _say(_line("", click.style(sentence, fg="yellow")))
     _say(_line("dashboard", click.style(dashboard(plan.host, plan.port, token), underline=True)))
@@ -147,11 +159,11 @@ def _key_line(path: Path, *, is_new: bool) -> str:
     return _line("secrets", f"{kept}, made just now: keep a copy, nothing else opens them" if is_new else kept)
 
 
-def _sandbox(plan: Plan, kind: str) -> str:
-    if kind == "docker":
+def _sandbox(plan: Plan, runner: Presence) -> str:
+    if runner.sandbox == "docker":
         return "a Docker container for each run"
     asked_for = plan.environ.get("FASTFLOW_SANDBOX") == "process"
-    return "plain processes, as asked for" if asked_for else "plain processes, as no Docker daemon answers"
+    return f"plain processes, {'as asked for' if asked_for else f'because {runner.sandbox_reason}'}"
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

@@ -51,6 +51,15 @@ class MendedClient(Client):
         """As inherited, but no cancellation is lost: see ``_kept``."""
         return await _kept(super().request(*args, **kwargs))
 
+    async def _process_pong(self) -> None:
+        """As inherited, but an answer to one who waits no more is dropped, where it ended the reading of this
+        connection.
+        """
+        if self._pongs and self._pongs[0].done():
+            self._pongs.pop(0)
+        else:
+            await super()._process_pong()
+
     async def _connect_to_server(self, s: Any) -> None:
         """As inherited, but a connection whose handshake failed is closed: else the next one only takes its place, and
         as long as a server accepts and says nothing, every try leaves a socket open. And a task that was cancelled

@@ -52,6 +52,7 @@ class Prepare(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="prepare"
     """The environment stands ready; user code may run from now on."""
 
     epoch: int
+    python_version: str = ""
 
 
 class Adopt(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="adopt"):
@@ -100,6 +101,7 @@ class Claimed(Fact, frozen=True, kw_only=True, tag="run.claimed"):
 
 class Prepared(Fact, frozen=True, kw_only=True, tag="run.prepared"):
     at: datetime
+    python_version: str = ""
 
 
 class Adopted(Fact, frozen=True, kw_only=True, tag="run.adopted"):
@@ -179,7 +181,7 @@ def _from_holder(
 ) -> tuple[Event, ...]:
     match command:
         case Prepare():
-            return () if state.prepared_at else (Prepared(at=now),)
+            return () if state.prepared_at else (Prepared(at=now, python_version=command.python_version),)
         case Adopt():
             return (Adopted(runner=command.runner, epoch=run.epoch + 1),)
         case Release():
@@ -217,6 +219,7 @@ def _attempt_ended(run: Run, state: Running, outcome: Outcome) -> tuple[Event, .
             runner=state.runner,
             claimed_at=state.claimed_at,
             prepared_at=state.prepared_at,
+            python_version=state.python_version,
             started_at=outcome.started_at,
             finished_at=at,
             exit_code=outcome.exit_code,
@@ -265,7 +268,7 @@ def evolve(run: Run, event: Event) -> Run:
             return replace(run, state=state, epoch=event.epoch)
         case Prepared():
             assert isinstance(run.state, Running)
-            return replace(run, state=replace(run.state, prepared_at=event.at))
+            return replace(run, state=replace(run.state, prepared_at=event.at, python_version=event.python_version))
         case Adopted():
             assert isinstance(run.state, Running)
             state = replace(run.state, runner=event.runner, epoch=event.epoch)

@@ -126,6 +126,8 @@ class Presence(Fact, frozen=True, kw_only=True, omit_defaults=True):
     version: str
     sandbox: str
     """``docker`` or ``process``."""
+    sandbox_reason: str = ""
+    """Why it is not Docker, where its settings leave the choice: one clause, for people."""
     daemon: str | None = None
     """What the Docker daemon calls itself, for people: clones of a machine say the same, so nothing follows from it."""
     slots: int

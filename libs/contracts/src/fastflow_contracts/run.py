@@ -89,6 +89,7 @@ class Order(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """Hash of the code in the object store."""
     commit: str | None = None
     python_version: str
+    """Such as ``3.12``; empty: what the runner's sandbox brings."""
     triggered_by: TriggeredBy
     run_config_id: str | None = None
     schedule: str | None = None
@@ -126,6 +127,8 @@ class Running(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="running"
     claimed_at: datetime
     prepared_at: datetime | None = None
     """When its environment and its sandbox stood ready. While this is None no user code has run."""
+    python_version: str = ""
+    """Of the interpreter that runs it, once that is known."""
     cancel_requested_at: datetime | None = None
     cancel_reason: str = ""
 
@@ -158,6 +161,8 @@ class Attempt(Fact, frozen=True, kw_only=True, omit_defaults=True):
     runner: str
     claimed_at: datetime
     prepared_at: datetime | None = None
+    python_version: str = ""
+    """Of the interpreter that ran it."""
     started_at: datetime | None = None
     """When user code began; None if it never did."""
     finished_at: datetime

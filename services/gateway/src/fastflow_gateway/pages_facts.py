@@ -87,7 +87,7 @@ def run_facts(run: shapes.Run) -> list[Fact]:
         found.append(Fact(name="Commit", text=words.commit(run.commit), mono=True, title=run.commit))
     found += [
         Fact(name="Code", text=run.bundle[:10], mono=True, title=f"SHA-256 of the bundle: {run.bundle}"),
-        Fact(name="Python", text=run.python_version),
+        Fact(name="Python", text=run.python_version or "default"),
     ]
     if run.runner is not None:
         found.append(Fact(name="Runner", text=run.runner, mono=True))

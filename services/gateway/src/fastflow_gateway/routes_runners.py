@@ -26,6 +26,7 @@ def _runner(presence: Presence) -> shapes.Runner:
         host=presence.host,
         version=presence.version,
         sandbox=presence.sandbox,
+        sandbox_reason=presence.sandbox_reason,
         kinds=presence.kinds,
         slots=presence.slots,
         busy=presence.busy,

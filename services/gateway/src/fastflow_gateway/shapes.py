@@ -96,7 +96,8 @@ class Run(Shape, frozen=True, kw_only=True):
     bundle: str
     kind: str
     """``script`` or ``notebook``."""
-    python_version: str
+    python_version: str | None
+    """None: not known before a runner has taken it."""
     runner: str | None
     """Who holds it, or held it last."""
     waiting_on: str | None
@@ -320,6 +321,8 @@ class Runner(Shape, frozen=True, kw_only=True):
     host: str
     version: str
     sandbox: str
+    sandbox_reason: str
+    """Why it is not Docker, where the runner's settings leave the choice; else empty."""
     kinds: tuple[str, ...]
     slots: int
     busy: int

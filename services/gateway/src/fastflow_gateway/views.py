@@ -57,7 +57,7 @@ def run(record: records.Run, *, capacity: Capacity, now: datetime) -> shapes.Run
         commit=order.commit,
         bundle=order.bundle,
         kind=order.kind,
-        python_version=order.python_version,
+        python_version=_python_version(record),
         runner=state.runner if isinstance(state, Running) else last.runner if last else None,
         waiting_on=waiting_on(record, capacity=capacity, now=now),
         phases=phases(record),
@@ -68,6 +68,13 @@ def run(record: records.Run, *, capacity: Capacity, now: datetime) -> shapes.Run
         env_vars=dict.fromkeys(order.env_names, HIDDEN),
         parameters=dict.fromkeys(order.parameter_names, HIDDEN),
     )
+
+
+def _python_version(record: records.Run) -> str | None:
+    """What runs it or ran it last, else what was asked for."""
+    last = record.attempts[-1].python_version if record.attempts else ""
+    now = record.state.python_version if isinstance(record.state, Running) else ""
+    return now or last or record.order.python_version or None
 
 
 def run_detail(shown: shapes.Run, skips: Iterable[messages.Skip]) -> shapes.RunDetail:

@@ -4,13 +4,11 @@ the image.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-import aiodocker
 import aiohttp
 import msgspec
 from aiodocker.exceptions import DockerError
@@ -20,11 +18,12 @@ from fastflow_contracts.run import Run, Running
 from fastflow_runner.environments import Environments, volume_identity
 from fastflow_runner.errors import RunnerError
 from fastflow_runner.former_images import FormerImages
-from fastflow_runner.image import ensure_worker_image
+from fastflow_runner.image import ImageFailed, ensure_worker_image
 from fastflow_runner.naming import LABEL_KEEPER, AttemptId, attempt_name
 from fastflow_runner.pool import Pool
 from fastflow_runner.sandbox import Sandboxes, SandboxSpec
 from fastflow_runner.sandbox.docker import LABEL_SCOPE, DockerSandboxes
+from fastflow_runner.sandbox.docker_daemon import Daemon, NoDocker, find_daemon
 from fastflow_runner.sandbox.dummy import DummySandboxes
 from fastflow_runner.sandbox.process import ProcessSandboxes
 from fastflow_runner.settings import Settings
@@ -32,19 +31,20 @@ from fastflow_runner.store import Place, docker_place, passed_on, process_place
 
 log = logging.getLogger(__name__)
 
-DOCKER_ANSWER_S = 5.0
 CORES_MIN = 0.01
 """The least that Docker takes as a limit."""
 
 
 class NoSandbox(RunnerError):
-    """The sandbox that the settings ask for is not to be had."""
+    """The sandbox that the settings ask for is not available."""
 
 
 class Adapter(msgspec.Struct, frozen=True, kw_only=True):
     """Where this runner's scripts run. ``daemon``: what the Docker daemon calls itself."""
 
     kind: str
+    why: str = ""
+    """Why it is not Docker, where the settings leave the choice: one clause, for people."""
     daemon: str | None
     sandboxes: Sandboxes
     environments: Environments
@@ -83,55 +83,73 @@ async def open_adapter(
     """The adapter that the settings ask for, ready for work; builds the worker image if it is missing.
 
     *installation*: the bus's name, so that installations on one daemon keep apart. *say* gets lines of progress.
-    Raises ``NoSandbox``, ``ImageFailed``.
+    Raises ``NoSandbox``.
     """
     async with AsyncExitStack() as stack:
-        docker = await _find_docker() if settings.sandbox in ("auto", "docker") else None
-        if settings.sandbox == "dummy":
-            adapter = _dummy(settings, runner, installation)
-        elif docker is not None:
-            stack.push_async_callback(docker.close)
-            adapter = await _docker(settings, docker, runner, installation, environ, say)
-        elif settings.sandbox == "docker":
-            raise NoSandbox("no Docker daemon answers; start one, or use --sandbox process (FASTFLOW_SANDBOX=process).")
-        else:
-            adapter = _process(settings, runner, environ, installation)
+        adapter = await _open(settings, runner, installation, environ, say, stack)
         stack.push_async_callback(adapter.sandboxes.close)
         stack.push_async_callback(adapter.environments.close)
         yield adapter
 
 
-async def _find_docker() -> aiodocker.Docker | None:
-    """A client of the daemon that answers, if one does."""
-    docker = None
-    try:
-        docker = aiodocker.Docker()
-        async with asyncio.timeout(DOCKER_ANSWER_S):
-            await docker.version()
-    except (DockerError, aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
-        log.debug("no Docker: %s", error)
-        if docker is not None:
-            await docker.close()
-        return None
-    return docker
-
-
-async def _docker(
+async def _open(
     settings: Settings,
-    docker: aiodocker.Docker,
     runner: str,
     installation: str,
     environ: Mapping[str, str],
     say: Callable[[str], None],
+    stack: AsyncExitStack,
 ) -> Adapter:
-    info = await docker.system.info()
-    image = settings.worker_image or await ensure_worker_image(
-        docker,
-        progress=say,
-        base_image=settings.worker_base_image,
-        ca_bundle=Path(settings.ca_bundle) if settings.ca_bundle else None,
-        labels={LABEL_SCOPE: installation},
-    )
+    if settings.sandbox == "dummy":
+        return _dummy(settings, runner, installation)
+    if settings.sandbox == "process":
+        return _process(settings, runner, environ, installation)
+    try:
+        daemon = await find_daemon(environ)
+        image = await _image(settings, daemon, installation, say)
+    except NoDocker as no:
+        if settings.sandbox == "docker":
+            raise NoSandbox(
+                f"{no}: {no.hint}; or use --sandbox process (FASTFLOW_SANDBOX=process), which isolates nothing."
+            ) from no
+        log.info("scripts run as plain processes: %s", no)
+        return replace(_process(settings, runner, environ, installation), why=str(no))
+    return await _docker(settings, daemon, image, runner, installation, environ, stack)
+
+
+async def _image(settings: Settings, daemon: Daemon, installation: str, say: Callable[[str], None]) -> str:
+    """The worker image's reference, built if it is missing. Raises ``NoDocker``."""
+    if settings.worker_image:
+        return settings.worker_image
+    try:
+        async with daemon.client() as docker:
+            return await ensure_worker_image(
+                docker,
+                progress=say,
+                base_image=settings.worker_base_image,
+                ca_bundle=Path(settings.ca_bundle) if settings.ca_bundle else None,
+                labels={LABEL_SCOPE: installation},
+            )
+    except (ImageFailed, DockerError, aiohttp.ClientError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        found = f"{daemon.name} cannot build the worker image ({reason})"
+        hint = (
+            f"give it {settings.worker_base_image} and the network, or set WORKER_BASE_IMAGE or FASTFLOW_WORKER_IMAGE"
+        )
+        raise NoDocker(found, hint) from error
+
+
+async def _docker(
+    settings: Settings,
+    daemon: Daemon,
+    image: str,
+    runner: str,
+    installation: str,
+    environ: Mapping[str, str],
+    stack: AsyncExitStack,
+) -> Adapter:
+    info = daemon.info
+    docker = await stack.enter_async_context(daemon.client())
     place = docker_place(
         image=image,
         base_image=settings.worker_base_image,
@@ -139,7 +157,7 @@ async def _docker(
         network=settings.network,
         architecture=str(info.get("Architecture", "")),
     )
-    sandboxes = DockerSandboxes(scope=installation)
+    sandboxes = DockerSandboxes(scope=installation, url=daemon.url, tls=daemon.tls)
     blank = _blank(settings, place)
     keeper = {LABEL_KEEPER: runner}
     pool = Pool(sandboxes, blank, installation=installation, keeper=keeper, size_max=settings.pool_size_max)

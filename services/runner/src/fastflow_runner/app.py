@@ -132,6 +132,7 @@ def _presence(settings: Settings, runner_id: str, adapter: Adapter) -> Presence:
         host=os.uname().nodename,
         version=version("fastflow-runner"),
         sandbox=adapter.kind,
+        sandbox_reason=adapter.why,
         daemon=adapter.daemon,
         slots=settings.slots,
         kinds=tuple(_kinds(settings)),

@@ -235,7 +235,8 @@ class Attempt:
         await self._stop_here()
         channel = await self._open()
         try:
-            await self._change(Prepare(epoch=self._state.epoch))
+            version = self._tools.environments.version(code.requests[0])
+            await self._change(Prepare(epoch=self._state.epoch, python_version=version))
             await self._stop_here()
             session = await Session.start(channel, self._job(prepared), code.bundle)
         except BaseException:

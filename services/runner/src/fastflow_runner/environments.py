@@ -82,6 +82,10 @@ class Environments:
         """How many are known to stand ready."""
         return len(self._known)
 
+    def version(self, request: Request) -> str:
+        """Of the interpreter in the environment: as it was asked for, else major and minor of the sandbox's own."""
+        return request.python_version or self._place.own_version
+
     def ready(self, request: Request) -> Prepared | None:
         """The environment if it is known to stand ready, for somebody who is about to use it."""
         key = environment_key(request, self._place)

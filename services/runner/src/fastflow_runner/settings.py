@@ -64,8 +64,13 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
         bool, Env("UV_PRE_HEAT", "Prepare environments when a pipeline goes live, not only at its first run.")
     ] = False
     default_python_version: Annotated[
-        str, Env("DEFAULT_PYTHON_VERSION", "Interpreter of pipelines that name none.")
-    ] = "3.11"
+        str,
+        Env(
+            "DEFAULT_PYTHON_VERSION",
+            "Interpreter of pipelines that name none; default: the sandbox's own (Docker: 3.11, processes: the one "
+            "that runs the runner).",
+        ),
+    ] = ""
     encryption_key: Annotated[
         str, Env("ENCRYPTION_KEY", "Fernet keys, separated by commas; the first one encrypts.", secret=True)
     ] = ""

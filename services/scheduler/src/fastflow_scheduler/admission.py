@@ -19,7 +19,7 @@ from fastflow_contracts.triggers import BadTrigger
 class Defaults(msgspec.Struct, frozen=True, kw_only=True):
     """What applies where a pipeline says nothing. Seconds; 0 = no timeout."""
 
-    python_version: str = "3.11"
+    python_version: str = ""
     timeout_s: float = 0.0
     retry_attempts: int = 0
 

@@ -15,8 +15,13 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     """Defaults are those of a laptop."""
 
     default_python_version: Annotated[
-        str, Env("DEFAULT_PYTHON_VERSION", "Interpreter of pipelines that name none.")
-    ] = "3.11"
+        str,
+        Env(
+            "DEFAULT_PYTHON_VERSION",
+            "Interpreter of pipelines that name none; default: the sandbox's own (Docker: 3.11, processes: the one "
+            "that runs the runner).",
+        ),
+    ] = ""
     container_timeout_s: Annotated[
         float,
         Env("CONTAINER_TIMEOUT", "Seconds an attempt may take where the pipeline says nothing; 0 = no limit.", least=0),

@@ -4,6 +4,7 @@ Standard library only.
 """
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -126,6 +127,8 @@ def make_tree(uv: str, python: str, store: Store, name: str, *, build: bool) -> 
     exit_code, reason = run([*venv, tree], environment)
     if exit_code and _BROKEN_PYTHON in reason:  # the first one on PATH; then it is to be one of uv's own
         exit_code, reason = run([*venv, "--managed-python", tree], environment)
+    if exit_code:
+        reason = not_here(uv, python, environment) + reason
     interpreter = os.path.join(tree, "bin", "python")
     file = os.environ.get(INPUT_VARIABLE)
     if exit_code == 0 and file:
@@ -141,6 +144,26 @@ def make_tree(uv: str, python: str, store: Store, name: str, *, build: bool) -> 
     else:
         store.discard(name)
     return exit_code
+
+
+def not_here(uv: str, python: str, environment: "dict[str, str]") -> bytes:
+    """A sentence with the choices, where no interpreter of the version is here; else nothing."""
+    if not re.fullmatch(r"\d+(\.\d+)*", python):
+        return b""
+    command = [uv, "python", "list", "--only-installed", "--output-format", "json"]
+    listed = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+    try:
+        found = [str(each["version"]) for each in json.loads(listed.stdout)]
+    except (ValueError, KeyError, TypeError):
+        return b""
+    if any(f"{version}.".startswith(f"{python}.") for version in found):
+        return b""
+    here = sorted({tuple(map(int, re.findall(r"\d+", version)[:2])) for version in found})
+    choices = ", ".join(".".join(map(str, version)) for version in here) or "none"
+    return (
+        f"error: Python {python} is not installed here and could not be downloaded (installed: {choices}). "
+        f"Name one that is installed as python_version in pipeline.json, or install Python {python}.\n"
+    ).encode()
 
 
 def uv_environment(base: "os._Environ[str]", python_dir: str, cache: str) -> "dict[str, str]":

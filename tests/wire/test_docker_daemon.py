@@ -1,0 +1,212 @@
+"""Finding the Docker daemon: whatever is at the address, the answer is a daemon or one sentence with what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import socket
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from fastflow_runner.sandbox import docker_daemon
+from fastflow_runner.sandbox.docker_daemon import NoDocker, find_daemon
+
+NOBODY = 65534
+INFO = {"ID": "abc", "NCPU": 4, "ServerVersion": "27.1", "OSType": "linux", "Architecture": "x86_64"}
+
+
+@asynccontextmanager
+async def serving(answers: Mapping[str, tuple[int, str, bytes]], path: Path | None = None) -> AsyncIterator[str]:
+    """An HTTP server; *answers*: status, media type and body by the end of the path. Its address."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        asked = head.split()[1]
+        status, media, body = next(
+            (answer for end, answer in answers.items() if asked.endswith(end)), (404, "text/plain", b"no")
+        )
+        writer.write(
+            f"HTTP/1.1 {status} X\r\nContent-Type: {media}\r\nContent-Length: {len(body)}\r\n"
+            "Connection: close\r\n\r\n".encode()
+            + body
+        )
+        await writer.drain()
+        writer.close()
+
+    if path is not None:
+        async with await asyncio.start_unix_server(serve, path):
+            yield f"unix://{path}"
+    else:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            yield "tcp://{}:{}".format(*server.sockets[0].getsockname()[:2])
+
+
+def answering(version: object, info: object) -> dict[str, tuple[int, str, bytes]]:
+    return {
+        "/version": (200, "application/json", json.dumps(version).encode()),
+        "/info": (200, "application/json", json.dumps(info).encode()),
+    }
+
+
+async def refused(**environ: str) -> NoDocker:
+    with pytest.raises(NoDocker) as no:
+        await find_daemon(environ)
+    assert "\n" not in str(no.value)
+    assert no.value.hint
+    return no.value
+
+
+@pytest.fixture(autouse=True)
+def no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Contexts of whoever runs the tests do not count."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+async def test_a_daemon_that_answers_is_found() -> None:
+    """With its own description, at the address that DOCKER_HOST names."""
+    async with serving(answering({"ApiVersion": "1.47"}, INFO)) as url:
+        daemon = await find_daemon({"DOCKER_HOST": url})
+    assert daemon.url == url
+    assert daemon.name == f"Docker 27.1 at {url}"
+
+
+async def test_a_context_of_the_docker_command_is_followed(tmp_path: Path) -> None:
+    """The current one, or the one that DOCKER_CONTEXT names; DOCKER_HOST wins over both."""
+    async with serving(answering({"ApiVersion": "1.47"}, INFO), tmp_path / "colima.sock") as url:
+        meta = tmp_path / ".docker" / "contexts" / "meta" / hashlib.sha256(b"colima").hexdigest()
+        meta.mkdir(parents=True)
+        (meta / "meta.json").write_text(json.dumps({"Name": "colima", "Endpoints": {"docker": {"Host": url}}}))
+        assert (await find_daemon({"DOCKER_CONTEXT": "colima"})).url == url
+        (tmp_path / ".docker" / "config.json").write_text('{"currentContext": "colima"}')
+        assert (await find_daemon({})).url == url
+        assert "/nowhere" in str(await refused(DOCKER_HOST="unix:///nowhere"))
+
+
+async def test_the_socket_of_a_rootless_daemon_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the user's runtime folder, where the system has no daemon."""
+    monkeypatch.setattr(docker_daemon, "SYSTEM_SOCKETS", ())
+    async with serving(answering({"ApiVersion": "1.47"}, INFO), tmp_path / "docker.sock") as url:
+        assert (await find_daemon({"XDG_RUNTIME_DIR": str(tmp_path)})).url == url
+
+
+async def test_without_any_socket_it_says_that_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `fastflow up` met on a fresh machine."""
+    monkeypatch.setattr(docker_daemon, "SYSTEM_SOCKETS", ())
+    no = await refused()
+    assert "no Docker on this machine" in str(no)
+    assert "install Docker" in no.hint
+
+
+async def test_what_is_no_docker_is_called_so() -> None:
+    """A web server, another API, a server of another protocol."""
+    pages = {"html": b"<html>", "json": b"[1]"}
+    for media, body in (("text/html", pages["html"]), ("application/json", pages["json"])):
+        for status in (200, 404, 500):
+            async with serving({"": (status, media, body)}) as url:
+                assert str(await refused(DOCKER_HOST=url)) == f"what answers at {url} is not Docker"
+
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-OpenSSH\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        assert "is not Docker" in str(await refused(DOCKER_HOST=f"tcp://127.0.0.1:{port}"))
+
+
+@pytest.mark.parametrize(
+    ("version", "info", "found"),
+    [
+        ({"ApiVersion": "1.38", "Version": "18.06"}, INFO, "Docker 18.06 at .* is too old"),
+        ({"Version": "9"}, INFO, "is not Docker"),
+        ({"ApiVersion": "new"}, INFO, "is not Docker"),
+        ({"ApiVersion": "1.47"}, {}, "is not Docker"),
+        ({"ApiVersion": "1.47"}, {**INFO, "OSType": "windows"}, "runs windows containers"),
+    ],
+)
+async def test_a_daemon_that_cannot_be_used_says_why(version: object, info: object, found: str) -> None:
+    """Too old, half an answer, the wrong kind of containers."""
+    async with serving(answering(version, info)) as url:
+        with pytest.raises(NoDocker, match=found):
+            await find_daemon({"DOCKER_HOST": url})
+
+
+async def test_a_daemon_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a bounded time."""
+    monkeypatch.setattr(docker_daemon, "ANSWER_S", 0.2)
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen()
+        began = time.monotonic()
+        assert "did not answer" in str(await refused(DOCKER_HOST=f"tcp://127.0.0.1:{deaf.getsockname()[1]}"))
+    assert time.monotonic() - began < 5
+
+
+async def test_a_dead_address_says_what_the_system_said(tmp_path: Path) -> None:
+    """Nobody listens, no such name, a socket whose server has gone, a plain file."""
+    assert "Connection refused" in str(await refused(DOCKER_HOST="tcp://127.0.0.1:1"))
+    dead = tmp_path / "dead.sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(dead))
+    assert "Connection refused" in str(await refused(DOCKER_HOST=f"unix://{dead}"))
+    (tmp_path / "file").touch()
+    assert "no Docker daemon answers" in str(await refused(DOCKER_HOST=f"unix://{tmp_path / 'file'}"))
+
+
+@contextmanager
+def ordinary_user() -> Iterator[None]:
+    """Root may use every socket: be somebody else for a while."""
+    if os.getuid() != 0:
+        yield
+        return
+    os.setresuid(NOBODY, NOBODY, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+async def test_a_socket_without_permission_names_the_group() -> None:
+    """The most frequent reason on a machine with Docker."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as server:
+        os.chmod(folder, 0o755)
+        path = f"{folder}/docker.sock"
+        server.bind(path)
+        os.chmod(path, 0)
+        with ordinary_user():
+            no = await refused(DOCKER_HOST=f"unix://{path}")
+    assert "may not use" in str(no)
+    assert "usermod" in no.hint
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["lalala", "ssh://ada@host", "tcp://", "tcp://:::", "tcp://127.0.0.1:99999", "unix://", "npipe:////./pipe"],
+)
+async def test_an_address_that_is_none_is_a_sentence(address: str) -> None:
+    """Whatever somebody has set."""
+    await refused(DOCKER_HOST=address)
+
+
+async def test_settings_that_cannot_be_read_are_sentences(tmp_path: Path) -> None:
+    """A context that is gone, certificates that are not there; a broken configuration file counts as none."""
+    assert "'gone'" in str(await refused(DOCKER_CONTEXT="gone"))
+    tls = {"DOCKER_HOST": "tcp://127.0.0.1:1", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(tmp_path)}
+    assert "certificates" in str(await refused(**tls))
+    (tmp_path / ".docker").mkdir()
+    (tmp_path / ".docker" / "config.json").write_text("{")
+    async with serving(answering({"ApiVersion": "1.47"}, INFO)) as url:
+        await find_daemon({"DOCKER_HOST": url})
+
+
+async def test_a_password_in_the_address_is_not_repeated() -> None:
+    """The sentence is printed and logged."""
+    assert "hunter2" not in str(await refused(DOCKER_HOST="tcp://ada:hunter2@127.0.0.1:1"))
