@@ -141,6 +141,7 @@ def _context(contexts: Path, name: str) -> tuple[str, Path | None]:
 def _tls(certificates: Path) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=str(certificates / "ca.pem"))
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # as the docker command: since Python 3.13 it is on
         context.load_cert_chain(str(certificates / "cert.pem"), str(certificates / "key.pem"))
     except (OSError, ssl.SSLError) as error:
         found = f"the certificates for Docker in {certificates} cannot be loaded ({error})"
