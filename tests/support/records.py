@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,8 @@ from fastflow_contracts.run import Order, Pending, Run
 from fastflow_contracts.subjects import Kind
 from fastflow_contracts.wire import Bus
 
+OWN_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+"""What every test may run without preparing an interpreter."""
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -25,7 +28,7 @@ def at(seconds: float) -> datetime:
 
 def a_run(pipeline: str = "demo", *, created: float = 0, **order: Any) -> Run:
     """A pending run, created *created* seconds after zero."""
-    wanted = {"kind": "script", "bundle": "b" * 64, "python_version": "3.11", "triggered_by": "api"} | order
+    wanted = {"kind": "script", "bundle": "b" * 64, "python_version": OWN_PYTHON, "triggered_by": "api"} | order
     return Run(
         id=fresh_run_id(),
         pipeline=PipelineName(pipeline),
