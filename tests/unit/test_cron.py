@@ -108,6 +108,7 @@ def test_checking_never_crashes(expr: str) -> None:
         ),
         # Lord Howe moves by half an hour, from 02:00 to 02:30 and back.
         ("15 2 * * *", "Australia/Lord_Howe", "2025-10-04 12:00", ["2025-10-05 02:30+1100", "2025-10-06 02:15+1100"]),
+        ("30 * * * *", "Australia/Lord_Howe", "2025-10-05 01:30", ["2025-10-05 02:30+1100", "2025-10-05 03:30+1100"]),
         ("45 1 * * *", "Australia/Lord_Howe", "2025-04-05 12:00", ["2025-04-06 01:45+1100", "2025-04-07 01:45+1030"]),
         # Kathmandu has an odd offset and no daylight saving; Apia once skipped a whole day.
         ("0 9 * * *", "Asia/Kathmandu", "2025-03-30 00:00", ["2025-03-30 09:00+0545"]),
@@ -177,9 +178,12 @@ def near_shifts(draw: st.DrawFn) -> tuple[str, datetime]:
 
 @given(expressions(st.just("*")), near_shifts())
 def test_a_second_implementation_agrees_about_every_hour(expr: str, place: tuple[str, datetime]) -> None:
-    """Around a change of clocks, cronsim agrees about expressions that are due every hour."""
+    """Around a change of clocks, cronsim agrees about expressions that are due every hour.
+
+    Not where the shift is no whole hour: it passes over 02:30 where clocks go from 02:00 to 02:30.
+    """
     zone, after = place
-    assume(check_cron(expr) is None)
+    assume(check_cron(expr) is None and zone != "Australia/Lord_Howe")
     assert next_after(expr, zone, after) == second_opinion(expr, after, zone)
 
 

@@ -62,6 +62,10 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
 class BadSettings(FastFlowError):
     """The environment holds values that cannot be used; the message lists all of them."""
 
+    def __init__(self, *problems: str) -> None:
+        super().__init__("these settings cannot be used:\n  " + "\n  ".join(problems))
+        self.problems = problems
+
 
 class Field(NamedTuple):
     """One setting, for loading and for the README's table."""
@@ -107,7 +111,7 @@ def load(settings: type[S], environ: Mapping[str, str], *, also_known: Iterable[
             near = difflib.get_close_matches(name, known, 1)
             problems.append(f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else "."))
     if problems:
-        raise BadSettings("these settings cannot be used:\n  " + "\n  ".join(problems))
+        raise BadSettings(*problems)
     return settings(**values)
 
 

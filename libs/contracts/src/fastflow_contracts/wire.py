@@ -520,13 +520,22 @@ async def connect(
     named = urlsplit(url.partition(",")[0])  # a cluster tells of servers that are not named: they want this, too
     is_open = False
     trouble: str | None = None
+    refusal = ""
+    has_hung_up = False
 
     async def on_error(error: Exception) -> None:
-        nonlocal trouble
+        nonlocal trouble, refusal, has_hung_up
+        has_hung_up = isinstance(error, BrokenPipeError | ConnectionResetError)
         if "permissions violation" in str(error).lower():
             log.error("the bus denies: %s", error)
             return
         before, trouble = trouble, complaint(error) or str(error) or type(error).__name__
+        # A server that refuses us hangs up at once, and its reason may be lost with the connection: one try tells it,
+        # the next one only that the pipe is broken.
+        if complaint(error) or REFUSED in trouble.lower():
+            refusal = trouble
+        elif refusal and not is_open:
+            trouble = refusal
         if is_open and trouble != before:  # while it is down, the client tells of every try
             log.warning("bus trouble: %s", trouble)
 
@@ -574,12 +583,14 @@ async def connect(
         with contextlib.suppress(Exception):
             await client.close()
         reason = trouble or str(error) or f"silence for {connect_s:g} s"
+        if has_hung_up and tls.is_demanded(url) and not tls.certificate:
+            reason += "; perhaps it wants a certificate of ours: FASTFLOW_NATS_CERTIFICATE"
         if REFUSED in reason.lower():
             raise Unavailable(f"the NATS server at {redacted(url)} refuses these credentials; check them.") from error
         raise Unavailable(
             f"no NATS server answers at {redacted(url)} ({reason}); start one or check the address and credentials."
         ) from error
-    is_open, trouble = True, None
+    is_open, trouble, refusal = True, None, ""
     try:
         yield bus
     finally:
