@@ -15,7 +15,7 @@ import fastflow_syncer.app
 from fastflow.errors import CliError
 from fastflow.settings import SETTINGS
 from fastflow_contracts.permissions import User, inbox
-from fastflow_contracts.settings import load, names
+from fastflow_contracts.settings import BadSettings, load, names
 from fastflow_contracts.wire import Bus, connect
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,16 @@ def parts(environ: Mapping[str, str], *, say: Callable[[str], None]) -> list[Par
     """All services, set up by *environ*. *say* gets the runner's lines of progress. Raises ``BadSettings``."""
     serve: Mapping[str, Serve] = {**_SERVE, "runner": functools.partial(fastflow_runner.app.serve, say=say)}
     known = names(*SETTINGS.values())
-    return [Part(name, load(struct, environ, also_known=known), serve[name]) for name, struct in SETTINGS.items()]
+    found: list[Part] = []
+    problems: list[str] = []
+    for name, struct in SETTINGS.items():
+        try:
+            found.append(Part(name, load(struct, environ, also_known=known), serve[name]))
+        except BadSettings as error:
+            problems += error.problems
+    if problems:
+        raise BadSettings(*dict.fromkeys(problems))
+    return found
 
 
 async def run(

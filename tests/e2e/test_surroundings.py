@@ -1,0 +1,234 @@
+"""``fastflow up`` where something is missing or odd: it works, or one sentence says what to do. Never a traceback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.installation import FASTFLOW, HELLO, clean
+
+ROOT = Path(__file__).parents[2]
+DRIVER = """\
+import sys
+from pathlib import Path
+from tests.support.installation import Installation
+
+with Installation(Path(sys.argv[1])) as made:
+    made.start(*sys.argv[2:])
+    done = made.command("run", "hello", "--follow")
+    sys.stdout.write(done.stdout)
+    sys.stderr.write(done.stderr)
+    assert made.stop() == 0
+    assert "Traceback" not in "".join(made.printed), made.printed
+"""
+LONG_AGO = """\
+from datetime import UTC, datetime
+import fastflow_contracts.service
+fastflow_contracts.service.now = lambda: datetime(1970, 1, 1, 0, 5, tzinfo=UTC)
+from fastflow.cli import main
+main()
+"""
+"""The command on a machine whose clock nobody has set."""
+TIMEOUT_S = 60.0
+
+
+def namespaces(*kinds: str) -> list[str]:
+    """A command that gives the next one namespaces of its own: root's, or a user's where the kernel lets them."""
+    command = ["unshare", *(f"--{kind}" for kind in kinds)]
+    if os.geteuid() != 0:
+        command += ["--user", "--map-root-user"]
+    if subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("only root may make namespaces on this machine")
+    return command
+
+
+def shell(setup: str) -> list[str]:
+    """A command that does *setup*, then becomes the next one."""
+    return ["sh", "-ec", f'{setup}; exec "$@"', "sh"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    hello = tmp_path / "pipelines" / "hello"
+    hello.mkdir(parents=True)
+    (hello / "main.py").write_text(HELLO)
+    yield tmp_path
+    for path in tmp_path.iterdir():
+        if path.is_dir():
+            path.chmod(0o700)
+
+
+def up(folder: Path, *options: str, around: list[str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Start it in *folder* and wait for its end, which is its own wish."""
+    command = [*(around or []), *FASTFLOW, "up", "pipelines", "--sandbox", "process", "--port", "0", *options]
+    return subprocess.run(
+        command, cwd=folder, env=clean({}), capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
+
+
+def assert_sentence(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    """It ended, and said in one line why and what to do."""
+    assert done.returncode not in (0, 130), done.stdout
+    assert "Traceback" not in done.stderr + done.stdout
+    assert done.stderr.startswith("fastflow: "), done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def assert_works(folder: Path, *options: str, around: list[str]) -> None:
+    """It starts, runs a script, and stops."""
+    done = subprocess.run(
+        [*around, sys.executable, "-c", DRIVER, str(folder), *options],
+        cwd=ROOT,
+        env=clean({}),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "Hello, world!\n"), done.stderr
+
+
+def test_a_folder_that_is_missing(folder: Path) -> None:
+    """The one that is named, or the default one."""
+    shutil.rmtree(folder / "pipelines")
+    assert_sentence(up(folder), "there is no folder pipelines")
+
+
+def test_a_data_folder_that_is_a_file(folder: Path) -> None:
+    (folder / ".fastflow").touch()
+    assert_sentence(up(folder), ".fastflow", "--data-dir")
+
+
+def test_a_data_folder_that_cannot_be_written(folder: Path) -> None:
+    """Of another user, or on a disk that is mounted read-only."""
+    (folder / "kept").mkdir()
+    if os.geteuid() == 0:
+        around = [*namespaces("mount"), *shell(f"mount -t tmpfs -o ro none {folder}/kept")]
+        assert_sentence(up(folder, "--data-dir", "kept/data", around=around), "Read-only", "--data-dir")
+    else:
+        (folder / "kept").chmod(0o500)
+        assert_sentence(up(folder, "--data-dir", "kept/data"), "Permission denied", "--data-dir")
+
+
+@pytest.mark.parametrize("size", ["4k", "64k", "1m"])
+def test_a_disk_that_is_full(folder: Path, size: str) -> None:
+    """Whatever little is left: nothing is begun that could not go on."""
+    (folder / ".fastflow").mkdir()
+    around = [*namespaces("mount"), *shell(f"mount -t tmpfs -o size={size} none {folder}/.fastflow")]
+    assert_sentence(up(folder, around=around), "--data-dir")
+
+
+def test_a_machine_without_any_network(folder: Path) -> None:
+    """Not even the loopback interface is up."""
+    assert_sentence(up(folder, around=namespaces("net")), "127.0.0.1", "ip link set lo up")
+
+
+def test_a_machine_with_nothing_but_loopback(folder: Path) -> None:
+    """No name is resolved, nothing is downloaded, and a script without packages runs."""
+    assert_works(folder, around=[*namespaces("net"), *shell("ip link set lo up")])
+
+
+def test_a_machine_without_ipv6(folder: Path) -> None:
+    """The default address is IPv4; asking for another one is refused, since nobody could connect."""
+    disable = "ip link set lo up; echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6"
+    around = [*namespaces("net"), *shell(disable)]
+    assert_works(folder, around=around)
+    assert_sentence(up(folder, "--host", "::", around=around), "no IPv6", "--host")
+
+
+def test_a_machine_without_proc(folder: Path) -> None:
+    """Processes and memory cannot be looked at; scripts run all the same."""
+    assert_works(folder, around=[*namespaces("mount"), *shell("umount -l /proc")])
+
+
+def test_an_environment_without_home(folder: Path) -> None:
+    """As some service managers start programs."""
+    assert_works(folder, around=["env", "-u", "HOME", "-u", "XDG_RUNTIME_DIR"])
+
+
+def test_an_environment_with_nothing_in_it(folder: Path) -> None:
+    """As cron does, and less."""
+    assert_works(folder, around=["env", "-i"])
+
+
+def test_a_umask_that_hides_everything(folder: Path) -> None:
+    assert_works(folder, around=shell("umask 077"))
+
+
+def test_a_locale_of_ascii(folder: Path) -> None:
+    assert_works(folder, around=["env", "LC_ALL=C", "PYTHONUTF8=0", "PYTHONCOERCECLOCALE=0"])
+
+
+def test_a_temporary_folder_that_is_missing(folder: Path) -> None:
+    assert_works(folder, around=["env", "TMPDIR=/nonexistent"])
+
+
+def test_few_open_files(folder: Path) -> None:
+    """Enough for a run, or a sentence at the start; a soft limit is raised."""
+    assert_works(folder, around=shell("ulimit -S -n 40; ulimit -H -n 1024"))
+    assert_works(folder, around=shell("ulimit -n 128"))
+    assert_sentence(up(folder, around=shell("ulimit -n 48")), "48 files", "ulimit -n")
+
+
+def test_a_bus_that_does_not_start(folder: Path) -> None:
+    """There is memory for Python and not for the server; its own complaint is in the sentence."""
+    done = up(folder, around=shell("ulimit -v 700000"))
+    assert_sentence(done, "NATS server did not start", "memory", "bus.log")
+
+
+def test_a_bus_that_is_away(folder: Path) -> None:
+    assert_sentence(up(folder, "--nats-url", "nats://127.0.0.1:1"), "127.0.0.1:1")
+
+
+def test_a_clock_that_nobody_has_set(folder: Path) -> None:
+    """Slots, certificates and the age of everything rest on it."""
+    done = subprocess.run(
+        [sys.executable, "-c", LONG_AGO, "up", "pipelines", "--sandbox", "process", "--port", "0"],
+        cwd=folder,
+        env=clean({}),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert_sentence(done, "1970-01-01", "set it")
+
+
+def test_a_working_folder_that_is_gone(folder: Path) -> None:
+    gone = folder / "gone"
+    gone.mkdir()
+    assert_sentence(up(folder, around=shell(f"cd {gone}; rmdir {gone}")), "folder is gone")
+
+
+def test_settings_that_are_wrong(folder: Path) -> None:
+    """All of them at once, each in a line of its own."""
+    done = up(folder, around=["env", "RUNNER_SLOTS=many", "FASTFLOW_NO_SUCH=1"])
+    assert done.returncode == 2
+    assert "RUNNER_SLOTS" in done.stderr
+    assert "FASTFLOW_NO_SUCH" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("address", ["unix:///nonexistent/docker.sock", "tcp://127.0.0.1:1", "nonsense"])
+def test_a_docker_that_is_not_there(folder: Path, address: str) -> None:
+    """``auto`` runs plain processes and says why; who insists on Docker is told what to do."""
+    around = ["env", f"DOCKER_HOST={address}"]
+    assert_works(folder, "--sandbox", "auto", around=around)
+    done = up(folder, "--sandbox", "docker", around=around)
+    assert_sentence(done, "DOCKER_HOST", "--sandbox process")
+
+
+@pytest.mark.docker
+def test_a_docker_that_cannot_build_the_worker_image(folder: Path) -> None:
+    """No registry in reach, or no such base image: processes do, and the reason is said."""
+    around = ["env", "WORKER_BASE_IMAGE=127.0.0.1:1/nothing:here"]
+    assert_works(folder, "--sandbox", "auto", around=around)
+    assert_sentence(up(folder, "--sandbox", "docker", around=around), "worker image", "WORKER_BASE_IMAGE")
