@@ -10,13 +10,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DISTRIBUTIONS := libs/contracts services/syncer services/scheduler services/runner services/gateway cli
-# The last suites start whole systems and kill them; what fails fast comes first.
-SUITES := tests/unit tests/wire tests/docker tests/e2e tests/chaos
+# What fails fast comes first.
+SUITES := tests/unit tests/wire tests/docker tests/e2e
+# These start whole systems and kill them, or begin with a bare machine.
+LONG_SUITES := tests/bare tests/chaos
 # Tests mostly wait, for containers, browsers, and deaths; a file stays with one worker, for what it shares.
 WORKERS ?= --numprocesses 4 --dist loadfile
 CHECKED := libs services cli tests bench docs tools
 
-.PHONY: help setup run test lint types fmt docs bench lock clean FORCE
+.PHONY: help setup run test verify lint types fmt docs bench lock clean FORCE
 
 help: ## list the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -26,8 +28,11 @@ setup: $(VENV)/.installed ## create .venv with everything a run needs
 run: setup ## start it all on http://127.0.0.1:8000 (PORT=, PIPELINES= change that)
 	@exec $(BIN)/fastflow up $(PIPELINES) --port $(PORT)
 
-test: setup lint types ## check style and types, then run every test (TESTS=path for some)
+test: setup lint types ## check style and types, then run the tests of every promise (TESTS=path for some)
 	$(BIN)/python -m pytest $(WORKERS) $(or $(TESTS),$(SUITES))
+
+verify: setup $(VENV)/.dev ## run what takes long and needs Docker: kills, and the README on bare machines
+	$(BIN)/python -m pytest $(WORKERS) $(or $(TESTS),$(LONG_SUITES))
 
 lint: $(VENV)/.dev ## ruff: rules and format
 	$(BIN)/ruff check $(CHECKED)
