@@ -9,7 +9,7 @@ PIPELINES ?= examples/pipelines
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-DISTRIBUTIONS := libs/contracts services/syncer services/scheduler services/runner services/gateway cli
+DISTRIBUTIONS := libs/contracts libs/api services/syncer services/scheduler services/runner services/gateway cli
 # What fails fast comes first.
 SUITES := tests/unit tests/wire tests/docker tests/e2e
 # These start whole systems and kill them, or begin with a bare machine.
@@ -46,21 +46,21 @@ fmt: $(VENV)/.dev ## format the code and mend what ruff can
 	$(BIN)/ruff format $(CHECKED)
 
 docs: setup ## write the generated parts of README, ARCHITECTURE and docs/pipelines.md
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generate
 
 bench: $(VENV)/.dev ## measure every claim about speed, a quarter of an hour (CLAIMS="start chain" for some); write the README's table
 	$(BIN)/python -m bench $(CLAIMS)
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generate
 
 # Locks hold versions and hashes only: no index, no path. Neither is edited by hand; change a pyproject.toml and run this.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
-CELLS_LOCK := services/runner/src/fastflow_runner/cells/requirements.lock
+CELLS_LOCK := services/runner/src/fastflow_runner/guest/cells/requirements.lock
 lock: $(VENV)/.installed ## resolve every pyproject.toml anew into the two locks, those of the images and of the cell runner
 	$(BIN)/$(LOCK) pyproject.toml --group build --output-file requirements.lock \
 	  $(foreach d,$(DISTRIBUTIONS),--no-emit-package $(if $(filter cli,$(d)),fastflow,fastflow-$(notdir $(d))))
 	$(BIN)/$(LOCK) --group dev --constraints requirements.lock --output-file requirements-dev.lock
 	printf 'nbclient\nnbformat\n' | $(BIN)/$(LOCK) --emit-build-options --only-binary :all: --constraints requirements-dev.lock --output-file $(CELLS_LOCK) -
-	for name in $(filter-out contracts,$(notdir $(DISTRIBUTIONS))); do \
+	for name in $(filter-out contracts api,$(notdir $(DISTRIBUTIONS))); do \
 	  $(BIN)/$(LOCK) --constraints requirements.lock --output-file deploy/compose/locks/$$name.lock \
 	    $(foreach d,$(DISTRIBUTIONS),--no-emit-package $(if $(filter cli,$(d)),fastflow,fastflow-$(notdir $(d)))) \
 	    $$( [[ $$name == cli ]] && echo cli || echo services/$$name )/pyproject.toml; done

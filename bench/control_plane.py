@@ -23,13 +23,15 @@ from bench.machine import cpu_s
 from bench.reads import fill
 from bench.report import report
 from bench.table import Table, Target, figure, ms
-from fastflow.bus import embedded_bus
-from fastflow_contracts import messages, streams, subjects
+from fastflow.local.nats_server import embedded_bus
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.ids import RunId, run_id_for_key
-from fastflow_contracts.messages import TRIGGER_TYPE, Trigger
 from fastflow_contracts.names import check_name
-from fastflow_contracts.run import Pending, Run
-from fastflow_contracts.wire import Bus, connect
+from fastflow_contracts.runs import messages
+from fastflow_contracts.runs.messages import TRIGGER_TYPE, Trigger
+from fastflow_contracts.runs.run import RUN, Pending, Run
 
 ROUNDS = 200
 WARM_UP = 20
@@ -50,7 +52,7 @@ class ControlPlane:
 
     async def hear(self, message: Msg) -> None:
         """Take a repeated change of a run's record."""
-        run: Run = messages.RUN.decode(message.data)
+        run: Run = RUN.decode(message.data)
         claimed, over = self._waiting.get(run.id, (None, None))
         if claimed is not None and not isinstance(run.state, Pending):
             claimed.set()

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from time import perf_counter
 
-from fastflow_contracts.logs import CHUNK
-from fastflow_runner.lines import Assembler
+from fastflow_contracts.runs.logs import CHUNK
+from fastflow_runner.output.lines import Assembler
 
 LINE = b"2026-01-01 12:00:00 INFO  worker: processed item 0123456789 of the batch, all is well so far, go on...\n"
 LINES = 1_000_000

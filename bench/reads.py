@@ -20,16 +20,25 @@ from bench.installation import TOKEN
 from bench.machine import memory_mib
 from bench.report import report
 from bench.table import Table, Target, figure, ms
-from fastflow.bus import embedded_bus
-from fastflow_contracts import messages, subjects
+from fastflow.local.nats_server import embedded_bus
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.streams import ensure
+from fastflow_contracts.clock import now
 from fastflow_contracts.ids import fresh_run_id
-from fastflow_contracts.messages import PipelineRecord, Version
 from fastflow_contracts.names import check_name
-from fastflow_contracts.pipeline import PipelineSpec
-from fastflow_contracts.run import Attempt, Ended, ErrorType, Order, Run, Verdict
-from fastflow_contracts.service import now
-from fastflow_contracts.streams import ensure
-from fastflow_contracts.wire import Bus, connect
+from fastflow_contracts.pipelines.records import PIPELINE, PipelineRecord, Version
+from fastflow_contracts.pipelines.spec import PipelineSpec
+from fastflow_contracts.runs.run import (
+    RUN,
+    Attempt,
+    Ended,
+    ErrorType,
+    Order,
+    Run,
+    Verdict,
+)
 
 RUNS = 100_000
 PIPELINES = 50
@@ -55,7 +64,7 @@ async def fill(bus: Bus, count: int) -> list[str]:
         record = PipelineRecord(
             name=name, live=Version(bundle="b" * 64, spec=PipelineSpec(), live_since=moment), seen_at=moment
         )
-        await bus.put(subjects.PIPELINES, subjects.pipeline_key(name), messages.PIPELINE.encode(record))
+        await bus.put(subjects.PIPELINES, subjects.pipeline_key(name), PIPELINE.encode(record))
     room = asyncio.Semaphore(UNDER_WAY)
     ids: list[str] = []
 
@@ -82,7 +91,7 @@ async def fill(bus: Bus, count: int) -> list[str]:
                     ),
                 ),
             )
-            await bus.put(subjects.RUNS, subjects.run_key(run.ref), messages.RUN.encode(run))
+            await bus.put(subjects.RUNS, subjects.run_key(run.ref), RUN.encode(run))
             ids.append(run.id)
 
     async with asyncio.TaskGroup() as group:

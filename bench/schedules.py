@@ -22,13 +22,14 @@ from tests.support.records import a_bundle
 
 from bench.report import report
 from bench.table import Table, Target, figure, ms
-from fastflow_contracts import messages, streams, subjects
-from fastflow_contracts.messages import PipelineRecord, Version
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.clock import now
 from fastflow_contracts.names import check_name
-from fastflow_contracts.pipeline import PipelineSpec
-from fastflow_contracts.run import Run
-from fastflow_contracts.service import now
-from fastflow_contracts.wire import Bus, connect
+from fastflow_contracts.pipelines.records import PIPELINE, PipelineRecord, Version
+from fastflow_contracts.pipelines.spec import PipelineSpec
+from fastflow_contracts.runs.run import RUN, Run
 
 PIPELINES = 10_000
 DAILY = 0.6
@@ -51,7 +52,7 @@ class Watch:
     async def hear(self, message: Msg) -> None:
         """Take a repeated change of a run's record."""
         at = time.time()
-        run: Run = messages.RUN.decode(message.data)
+        run: Run = RUN.decode(message.data)
         if run.epoch == 0 and (slot := run.order.scheduled_for) is not None:
             self.late_s.setdefault(slot, []).append(at - slot.timestamp())
 
@@ -123,7 +124,7 @@ async def _publish(bus: Bus, crons: list[str]) -> None:
         async with room:
             live = Version(bundle=bundle.sha256, spec=PipelineSpec(schedule_cron=cron), live_since=at)
             record = PipelineRecord(name=check_name(f"p{number:05}"), live=live, seen_at=at)
-            await bus.put(subjects.PIPELINES, subjects.pipeline_key(record.name), messages.PIPELINE.encode(record))
+            await bus.put(subjects.PIPELINES, subjects.pipeline_key(record.name), PIPELINE.encode(record))
 
     async with asyncio.TaskGroup() as group:
         for number, cron in enumerate(crons):

@@ -17,14 +17,15 @@ from bench.installation import TOKEN, free_port
 from bench.machine import cpu_s, memory_mib
 from bench.report import report
 from bench.table import Table, Target, figure
-from fastflow.bus import embedded_bus
-from fastflow_contracts import messages, subjects
+from fastflow.local.nats_server import embedded_bus
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.streams import ensure
+from fastflow_contracts.clock import now
 from fastflow_contracts.ids import fresh_run_id
 from fastflow_contracts.names import check_name
-from fastflow_contracts.run import Order, Run, Running
-from fastflow_contracts.service import now
-from fastflow_contracts.streams import ensure
-from fastflow_contracts.wire import Bus, connect
+from fastflow_contracts.runs.run import RUN, Order, Run, Running
 
 STREAMS = 1000
 AT_ONCE = 50
@@ -72,7 +73,7 @@ async def _silent_run(bus: Bus) -> Run:
         state=Running(attempt=1, runner="r", epoch=1, claimed_at=begun_at, prepared_at=begun_at),
         epoch=1,
     )
-    await bus.put(subjects.RUNS, subjects.run_key(run.ref), messages.RUN.encode(run))
+    await bus.put(subjects.RUNS, subjects.run_key(run.ref), RUN.encode(run))
     return run
 
 

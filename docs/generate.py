@@ -1,6 +1,6 @@
 """The generated parts of the documents: settings, fields, speed, the life of a run, who may import what, streams.
 
-``python docs/generate.py`` writes them between their markers; ``--check`` only says whether they are up to date. A
+``python -m docs.generate`` writes them between their markers; ``--check`` only says whether they are up to date. A
 part stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
 """
 
@@ -11,24 +11,32 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from docs.field_table import own_markdown, shared_markdown
 from nats.js.api import StreamConfig
 
-from fastflow.fields import own_markdown, shared_markdown
-from fastflow.settings import markdown as settings_table
-from fastflow_contracts.run import EDGES, Status
-from fastflow_contracts.streams import CONSUMERS, STREAMS
+from fastflow.local.settings_table import markdown as settings_table
+from fastflow_contracts.bus.streams import CONSUMERS, STREAMS
+from fastflow_contracts.runs.run import EDGES, Status
 
 ROOT = Path(__file__).parent.parent
 
 #: Which distribution may import which of ours, and which third-party package is whose alone.
 MATRIX: Mapping[str, frozenset[str]] = {
     "fastflow_contracts": frozenset(),
+    "fastflow_api": frozenset({"fastflow_contracts"}),
     "fastflow_syncer": frozenset({"fastflow_contracts"}),
     "fastflow_scheduler": frozenset({"fastflow_contracts"}),
     "fastflow_runner": frozenset({"fastflow_contracts"}),
-    "fastflow_gateway": frozenset({"fastflow_contracts"}),
+    "fastflow_gateway": frozenset({"fastflow_contracts", "fastflow_api"}),
     "fastflow": frozenset(
-        {"fastflow_contracts", "fastflow_syncer", "fastflow_scheduler", "fastflow_runner", "fastflow_gateway"}
+        {
+            "fastflow_contracts",
+            "fastflow_api",
+            "fastflow_syncer",
+            "fastflow_scheduler",
+            "fastflow_runner",
+            "fastflow_gateway",
+        }
     ),
 }
 

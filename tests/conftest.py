@@ -13,9 +13,10 @@ import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, settings
 
-from fastflow.bus import embedded_bus
-from fastflow_contracts.streams import ensure
-from fastflow_contracts.wire import Bus, connect
+from fastflow.local.nats_server import embedded_bus
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.streams import ensure
 
 # What fails in a helper is shown like what fails in a test.
 pytest.register_assert_rewrite("tests.support", "tests.chaos", "tests.sandbox_contract")

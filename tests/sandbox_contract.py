@@ -15,10 +15,20 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from fastflow_contracts.bundle import Bundle, File, pack
-from fastflow_runner import supervisor
+from fastflow_contracts.pipelines.bundle import Bundle, File, pack
+from fastflow_runner.guest.supervisor import supervisor
+from fastflow_runner.guest.supervisor.frames import (
+    ATTACH,
+    BEAT,
+    EXIT,
+    JOB,
+    ORPHANED_EXIT_CODE,
+    WINDOW_BYTES,
+    mark,
+    message,
+)
 from fastflow_runner.sandbox import AlreadyExists, Channel, Missing, Sandboxes, SandboxSpec
-from fastflow_runner.session import (
+from fastflow_runner.sandbox.session import (
     CellEvent,
     Event,
     Exited,
@@ -347,7 +357,7 @@ class SandboxContract:
             return len(transcript.stdout) >= 900_000 and len(transcript.all(Sample)) > 20
 
         await listen(session, seen, until=blocked, acknowledge=False)
-        assert len(seen.stdout) < supervisor.WINDOW_BYTES + supervisor.READ_BYTES
+        assert len(seen.stdout) < WINDOW_BYTES + supervisor.READ_BYTES
         assert seen.stderr == b"0"[: len(seen.stderr)]
         await session.ack(seen.offsets)
         await listen(session, seen)
@@ -357,9 +367,9 @@ class SandboxContract:
     async def test_a_sandbox_that_waits_can_be_handed_its_job_by_another_runner(self, place: Place) -> None:
         """A runner that died before, or in the midst of, handing over is followed by one that hands over whole."""
         channel = await place.open()
-        half = supervisor.message(supervisor.JOB, argv=["{python}", "-c", "print('wrong')"])[:-3]
-        attach = supervisor.message(supervisor.ATTACH, nonce="00" * 16, acked={"stdout": 0, "stderr": 0, "events": 0})
-        await channel.send(supervisor.mark(channel.token) + attach + half)
+        half = message(JOB, argv=["{python}", "-c", "print('wrong')"])[:-3]
+        attach = message(ATTACH, nonce="00" * 16, acked={"stdout": 0, "stderr": 0, "events": 0})
+        await channel.send(mark(channel.token) + attach + half)
         session, channel = await place.again(channel, NOTHING)
         assert session.phase == "waiting"
         await session.hand_over(a_job(), script("print('right')"))
@@ -372,16 +382,16 @@ class SandboxContract:
         session = await Session.resume(channel, NOTHING)
         await session.beat(dead_after_s=0.3)
         async with asyncio.timeout(10):
-            assert [event async for event in session] == [Vanished(supervisor.ORPHANED_EXIT_CODE, oom_killed=False)]
+            assert [event async for event in session] == [Vanished(ORPHANED_EXIT_CODE, oom_killed=False)]
         await channel.close()
 
     async def test_what_a_supervisor_does_not_know_it_passes_over(self, place: Place) -> None:
         """A runner of another version may say more."""
         session, channel = await place.start("print('done')")
-        await channel.send(supervisor.message(ord("Q")) + supervisor.message(supervisor.BEAT, unheard_of=1))
+        await channel.send(message(ord("Q")) + message(BEAT, unheard_of=1))
         transcript = await listen(session)
         assert transcript.stdout == b"done\n"
-        await channel.send(supervisor.message(ord("Q")))
+        await channel.send(message(ord("Q")))
         session, channel = await place.again(channel, transcript.offsets)
         assert (await listen(session)).exited == transcript.exited
         await channel.close()
@@ -474,7 +484,7 @@ class SandboxContract:
 
     async def test_the_last_output_is_read_after_the_end(self, place: Place) -> None:
         """What is still in the pipe when a script ends is not lost, however long nobody made room for it."""
-        size = supervisor.WINDOW_BYTES + 40_000
+        size = WINDOW_BYTES + 40_000
         session, channel = await place.start(f"import os; os.write(1, b'x' * {size})")
         async with asyncio.timeout(PATIENCE_S):
             while session.phase != "draining":
@@ -485,8 +495,8 @@ class SandboxContract:
 
     async def test_descriptors_lead_nowhere(self, place: Place) -> None:
         """Frames written to every descriptor a script has arrive as output, or not at all; nor do signals stop it."""
-        forged = supervisor.message(
-            supervisor.EXIT,
+        forged = message(
+            EXIT,
             exit_code=0,
             reason="exited",
             oom=False,
@@ -513,7 +523,7 @@ class SandboxContract:
         session, channel = await place.start("import time; time.sleep(60)", dead_after_s=0.5)
         transcript = await listen(session)
         assert (transcript.exited.exit_code, transcript.exited.reason) == (143, "orphaned")
-        assert (await channel.wait()).exit_code == supervisor.ORPHANED_EXIT_CODE
+        assert (await channel.wait()).exit_code == ORPHANED_EXIT_CODE
         await channel.close()
 
     async def test_beats_keep_a_script_alive(self, place: Place) -> None:

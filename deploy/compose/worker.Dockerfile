@@ -1,1 +1,1 @@
-../../services/runner/src/fastflow_runner/worker.Dockerfile
+../../services/runner/src/fastflow_runner/sandbox/worker.Dockerfile

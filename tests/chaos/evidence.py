@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import NamedTuple
 
-from fastflow_contracts import messages, streams, subjects
-from fastflow_contracts.logs import CHUNK, Chunk
-from fastflow_contracts.run import Run
-from fastflow_contracts.subjects import RunRef
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.subjects import RunRef
+from fastflow_contracts.runs.logs import CHUNK, Chunk
+from fastflow_contracts.runs.run import RUN, Run
 from tests.chaos.world import Container, World
 from tests.support.system import stored
 
@@ -34,9 +34,7 @@ async def gather(world: World) -> Evidence:
     revisions: dict[RunRef, list[Run]] = defaultdict(list)
     bucket = f"$KV.{subjects.RUNS}."
     for message in await stored(world.bus, streams.bucket_stream(subjects.RUNS), bucket + subjects.RUN_KEYS):
-        revisions[subjects.parse_run_key(message.subject.removeprefix(bucket))].append(
-            messages.RUN.decode(message.data)
-        )
+        revisions[subjects.parse_run_key(message.subject.removeprefix(bucket))].append(RUN.decode(message.data))
     logs: dict[tuple[RunRef, int], list[Written]] = {}
     for ref, runs in revisions.items():
         for number in range(1, len(runs[-1].attempts) + 1):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastflow_contracts.run import Run
-from fastflow_contracts.subjects import RunRef
+from fastflow_contracts.bus.subjects import RunRef
+from fastflow_contracts.runs.run import Run
 from tests.chaos.evidence import gather
 from tests.chaos.verdict import wrongs
 from tests.chaos.world import World

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fastflow_contracts.run import Status
+from fastflow_contracts.runs.run import Status
 from tests.chaos.settled import settled, under_way
 from tests.chaos.world import COUNT, World
 

@@ -23,14 +23,15 @@ from typing import Any, Final, NamedTuple
 
 import aiohttp
 
-from fastflow.bus_users import OUTSIDE, users_in
-from fastflow_contracts import subjects
+from fastflow.local.bus_users import OUTSIDE, users_in
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.errors import Unavailable
+from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.ids import RunId, run_id_for_key
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.run import ErrorType, Run, Status
-from fastflow_contracts.service import EXIT_FAILURE
-from fastflow_contracts.subjects import RunRef
-from fastflow_contracts.wire import Unavailable, connect
+from fastflow_contracts.runs.run import ErrorType, Run, Status
+from fastflow_contracts.service.lifecycle import EXIT_FAILURE
 from tests.chaos.evidence import Evidence, gather
 from tests.chaos.verdict import wrongs
 from tests.chaos.world import World

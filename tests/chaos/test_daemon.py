@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from fastflow_contracts.run import Status
-from fastflow_runner.runner import DAEMON_S
+from fastflow_contracts.runs.run import Status
+from fastflow_runner.attempts.runner import DAEMON_S
 from tests.chaos.evidence import gather
 from tests.chaos.verdict import wrongs
 from tests.chaos.world import World

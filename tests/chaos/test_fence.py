@@ -13,10 +13,10 @@ from datetime import datetime
 
 import pytest
 
-from fastflow_contracts.lease import Lease
-from fastflow_contracts.run import ErrorType, Run, Status
-from fastflow_contracts.service import now
-from fastflow_contracts.subjects import RunRef
+from fastflow_contracts.bus.subjects import RunRef
+from fastflow_contracts.clock import now
+from fastflow_contracts.runs.lease import Lease
+from fastflow_contracts.runs.run import ErrorType, Run, Status
 from tests.chaos.evidence import gather
 from tests.chaos.settled import settled, under_way
 from tests.chaos.verdict import wrongs

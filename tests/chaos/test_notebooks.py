@@ -7,8 +7,8 @@ from functools import partial
 
 import pytest
 
-from fastflow_contracts.cells import CellEvent, Raised, Wrote
-from fastflow_contracts.run import Status
+from fastflow_contracts.runs.cells import CellEvent, Raised, Wrote
+from fastflow_contracts.runs.run import Status
 from tests.chaos.world import World
 from tests.support.notebooks import await_event, code, events_of, only, publish_notebook, statuses, text_of
 

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from fastflow_contracts.run import Status
-from fastflow_runner.naming import is_warm
+from fastflow_contracts.runs.run import Status
+from fastflow_runner.sandbox.naming import is_warm
 from tests.chaos.settled import settled, under_way
 from tests.chaos.world import COUNT, DOCKER_S, LOOK_S, World
 

@@ -10,9 +10,9 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-from fastflow_contracts.pipeline import FixedDelay
-from fastflow_contracts.run import Status
-from fastflow_contracts.subjects import RunRef
+from fastflow_contracts.bus.subjects import RunRef
+from fastflow_contracts.pipelines.spec import FixedDelay
+from fastflow_contracts.runs.run import Status
 from tests.chaos.evidence import gather
 from tests.chaos.verdict import wrongs
 from tests.chaos.world import COUNT, World

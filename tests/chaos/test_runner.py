@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 import fastflow_runner.app
-from fastflow_contracts.lease import Lease
-from fastflow_contracts.machine import Claim, Command
-from fastflow_contracts.run import ErrorType, Running, Status
-from fastflow_contracts.runs import Changed, RunStore
-from fastflow_contracts.streams import HINT_S
-from fastflow_contracts.subjects import RunRef
-from fastflow_contracts.wire import Unavailable
-from fastflow_scheduler.agenda import REHINT_S
+from fastflow_contracts.bus.errors import Unavailable
+from fastflow_contracts.bus.streams import HINT_S
+from fastflow_contracts.bus.subjects import RunRef
+from fastflow_contracts.runs.lease import Lease
+from fastflow_contracts.runs.run import ErrorType, Running, Status
+from fastflow_contracts.runs.state_machine import Claim, Command
+from fastflow_contracts.runs.store import Changed, RunStore
+from fastflow_scheduler.maintenance.agenda import REHINT_S
 from tests.chaos.settled import settled, under_way
 from tests.chaos.world import COUNT, PATIENT, World, world
 from tests.support.system import system

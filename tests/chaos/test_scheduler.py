@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fastflow_contracts.run import ErrorType, Status
+from fastflow_contracts.runs.run import ErrorType, Status
 from tests.chaos.settled import settled, under_way
 from tests.chaos.world import COUNT, PATIENT, World, world
 from tests.support.tripwire import Moment, Tripwire

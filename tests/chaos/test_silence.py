@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from fastflow_contracts import subjects
-from fastflow_contracts.lease import CLUSTER_SILENCE_S
-from fastflow_contracts.pull import feed
-from fastflow_contracts.streams import bucket_stream
-from fastflow_contracts.wire import Bus, Unavailable, connect
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.errors import Unavailable
+from fastflow_contracts.bus.feed import feed
+from fastflow_contracts.bus.streams import bucket_stream
+from fastflow_contracts.runs.lease import CLUSTER_SILENCE_S
 from tests.support.cluster import SERVERS, Cluster
 
 STREAM = bucket_stream(subjects.RUNNERS)

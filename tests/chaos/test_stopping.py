@@ -8,11 +8,11 @@ import secrets
 
 import aiohttp
 
-from fastflow_contracts import streams
+from fastflow_contracts.bus import streams
+from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.run import Status
-from fastflow_contracts.subjects import RunRef
+from fastflow_contracts.runs.run import Status
 from tests.chaos.settled import settled
 from tests.chaos.world import COUNT, LOOK_S, World
 

@@ -6,9 +6,9 @@ from datetime import datetime
 
 import pytest
 
-from fastflow_contracts.lease import Lease
-from fastflow_contracts.retry import FixedDelay
-from fastflow_contracts.run import ErrorType, Status
+from fastflow_contracts.pipelines.retry import FixedDelay
+from fastflow_contracts.runs.lease import Lease
+from fastflow_contracts.runs.run import ErrorType, Status
 from tests.chaos.evidence import gather
 from tests.chaos.settled import under_way
 from tests.chaos.verdict import wrongs

@@ -18,9 +18,9 @@ from typing import Any, Final
 
 import pytest
 
-from fastflow_contracts.lease import Lease
-from fastflow_contracts.run import Pending, Run, Status
-from fastflow_contracts.subjects import RunRef
+from fastflow_contracts.bus.subjects import RunRef
+from fastflow_contracts.runs.lease import Lease
+from fastflow_contracts.runs.run import Pending, Run, Status
 from tests.chaos.evidence import gather
 from tests.chaos.verdict import wrongs
 from tests.chaos.world import COUNT, LOOK_S, World

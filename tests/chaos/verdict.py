@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
-from fastflow_contracts.logs import log_lines
-from fastflow_contracts.run import EDGES, Attempt, ErrorType, Run
-from fastflow_contracts.subjects import RunRef
+from fastflow_contracts.bus.subjects import RunRef
+from fastflow_contracts.runs.logs import log_lines
+from fastflow_contracts.runs.run import EDGES, Attempt, ErrorType, Run
 from tests.chaos.evidence import Evidence, Written
 
 

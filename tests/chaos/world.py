@@ -9,14 +9,17 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from fastflow_contracts import messages, streams, subjects
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.errors import Unavailable
+from fastflow_contracts.bus.feed import feed
+from fastflow_contracts.bus.streams import ensure
+from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.ids import RunId
-from fastflow_contracts.machine import Cancel
-from fastflow_contracts.pull import feed
-from fastflow_contracts.run import Run, Running
-from fastflow_contracts.streams import ensure
-from fastflow_contracts.subjects import RunRef
-from fastflow_contracts.wire import Bus, Unavailable, connect
+from fastflow_contracts.runs import messages
+from fastflow_contracts.runs.run import Run, Running
+from fastflow_contracts.runs.state_machine import Cancel
 from tests.support.processes import BusServer, Service
 from tests.support.system import RUN_S, System
 

@@ -5,6 +5,7 @@ The images stay, under a tag of their own: building them anew costs minutes, and
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import secrets
@@ -250,7 +251,7 @@ def test_the_cluster_is_a_file_that_compose_understands(deployment: Deployment) 
 def test_a_runner_on_another_machine_joins_over_tls(deployment: Deployment) -> None:
     """It needs the bus's address, a credential and an authority; it shares no network with the other services."""
     (bridge,) = json.loads(run("docker", "network", "inspect", "bridge"))
-    address = bridge["IPAM"]["Config"][0]["Gateway"]
+    address = str(next(ipaddress.ip_network(bridge["IPAM"]["Config"][0]["Subnet"]).hosts()))  # its own, as a rule
     secrets_folder = deployment.folder / "secrets"
     authority = Authority(secrets_folder / "ca.pem")
     authority.sign(secrets_folder / "server.pem", "nats", address=address)

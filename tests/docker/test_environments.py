@@ -14,12 +14,18 @@ import pytest
 from aiodocker import Docker
 from aiodocker.volumes import DockerVolume
 
-from fastflow_runner.environments import EnvironmentFailed, Environments, Prepared, Request, volume_identity
-from fastflow_runner.image import WORKER_BASE_IMAGE, ensure_worker_image
+from fastflow_runner.environments.environments import (
+    EnvironmentFailed,
+    Environments,
+    Prepared,
+    Request,
+    volume_identity,
+)
+from fastflow_runner.environments.store import Place, docker_place
 from fastflow_runner.sandbox import USER, SandboxSpec
 from fastflow_runner.sandbox.docker import DockerSandboxes
-from fastflow_runner.session import Exited, Job, Output, Session
-from fastflow_runner.store import Place, docker_place
+from fastflow_runner.sandbox.image import WORKER_BASE_IMAGE, ensure_worker_image
+from fastflow_runner.sandbox.session import Exited, Job, Output, Session
 from tests.packages import OTHER_VERSION, copy_interpreter, make_sdist, make_wheel
 
 pytestmark = pytest.mark.docker

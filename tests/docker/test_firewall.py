@@ -18,9 +18,9 @@ import pytest
 import pytest_asyncio
 from aiodocker import Docker
 
-from fastflow_runner.image import ensure_worker_image
 from fastflow_runner.sandbox import SandboxSpec
 from fastflow_runner.sandbox.docker import DockerSandboxes
+from fastflow_runner.sandbox.image import ensure_worker_image
 from tests.sandbox_contract import Place, listen
 from tests.support.docker_host import DockerHost, missing
 

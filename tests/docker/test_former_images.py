@@ -12,11 +12,11 @@ import pytest
 from aiodocker import Docker
 from aiodocker.exceptions import DockerError
 
-from fastflow_runner.former_images import FormerImages
-from fastflow_runner.image import WORKER_REPOSITORY, context_tar, ensure_worker_image
-from fastflow_runner.proxy.door import Door
 from fastflow_runner.proxy.rules import Ours
+from fastflow_runner.proxy.server import Door
 from fastflow_runner.sandbox.docker import LABEL_SCOPE
+from fastflow_runner.sandbox.image import WORKER_REPOSITORY, context_tar, ensure_worker_image
+from fastflow_runner.sandbox.image_gc import FormerImages
 
 pytestmark = pytest.mark.docker
 

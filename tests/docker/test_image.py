@@ -3,7 +3,7 @@
 import pytest
 from aiodocker import Docker
 
-from fastflow_runner import image
+from fastflow_runner.sandbox import image
 
 pytestmark = pytest.mark.docker
 
@@ -17,7 +17,7 @@ async def test_the_image_is_built_once_and_found_again(docker: Docker) -> None:
     assert lines == []
     made = await docker.images.inspect(first)
     assert made["Config"]["User"] == "65532:65532"
-    assert made["Config"]["Entrypoint"] == ["/usr/bin/python3", "-I", "-S", "/opt/fastflow/supervisor.pyc"]
+    assert made["Config"]["Entrypoint"] == ["/usr/bin/python3", "-I", "-S", "/opt/fastflow/supervisor"]
 
 
 async def test_a_failed_build_ends_with_the_daemons_last_words(docker: Docker) -> None:

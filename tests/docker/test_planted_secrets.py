@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
-from fastflow_contracts.envelope import WEBHOOK_SECRET
-from fastflow_gateway.sealing import Sealer
+from fastflow_contracts.secrets.envelope import WEBHOOK_SECRET
+from fastflow_gateway.security.secrets import Sealer
 from tests.support.installation import Installation
 
 pytestmark = pytest.mark.docker

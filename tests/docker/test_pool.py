@@ -14,14 +14,14 @@ from aiodocker import Docker
 from msgspec.structs import replace
 
 from fastflow_contracts.ids import fresh_run_id
-from fastflow_runner import supervisor
-from fastflow_runner.adapter import CORES_MIN
-from fastflow_runner.demand import Limits
-from fastflow_runner.image import ensure_worker_image
-from fastflow_runner.naming import LABEL_KEEPER, AttemptId, attempt_name
-from fastflow_runner.pool import Pool
+from fastflow_runner.backend import CORES_MIN
+from fastflow_runner.guest.supervisor.frames import BEAT, mark, message
 from fastflow_runner.sandbox import AlreadyExists, Channel, Held, SandboxError, SandboxSpec
+from fastflow_runner.sandbox.demand import Limits
 from fastflow_runner.sandbox.docker import DockerChannel, DockerSandboxes
+from fastflow_runner.sandbox.image import ensure_worker_image
+from fastflow_runner.sandbox.naming import LABEL_KEEPER, AttemptId, attempt_name
+from fastflow_runner.sandbox.pool import Pool
 from tests.sandbox_contract import Place, SandboxContract, listen
 
 pytestmark = pytest.mark.docker
@@ -224,13 +224,13 @@ async def test_the_least_share_of_a_processor_is_one_that_the_daemon_takes(image
 
 async def test_what_waits_is_told_that_it_is_wanted(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A warm sandbox that would end without a word is still there long after: its pool speaks to it."""
-    monkeypatch.setattr("fastflow_runner.pool.LOOK_S", 0.1)
+    monkeypatch.setattr("fastflow_runner.sandbox.pool.LOOK_S", 0.1)
     warm = place.sandboxes
     assert isinstance(warm, Warm)
     await warm.pool.fill()
     (waiting,) = warm.pool._waiting
-    mark = supervisor.mark(waiting.channel.token)
-    await waiting.channel.send(mark + supervisor.message(supervisor.BEAT, dead_after_s=1.5))
+    beginning = mark(waiting.channel.token)
+    await waiting.channel.send(beginning + message(BEAT, dead_after_s=1.5))
     keeper = asyncio.create_task(warm.pool.keep())
     await asyncio.sleep(3)  # the time that it is to outlive
     keeper.cancel()

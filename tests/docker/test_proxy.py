@@ -15,11 +15,11 @@ from aiodocker import Docker
 from aiodocker.exceptions import DockerError
 from msgspec.structs import replace
 
-from fastflow_runner.image import ensure_worker_image
-from fastflow_runner.proxy.door import Door
 from fastflow_runner.proxy.rules import Ours
+from fastflow_runner.proxy.server import Door
 from fastflow_runner.sandbox import Held, Missing, SandboxError, SandboxSpec, Unreachable
 from fastflow_runner.sandbox.docker import LABEL_SCOPE, LABEL_TOKEN, DockerSandboxes
+from fastflow_runner.sandbox.image import ensure_worker_image
 from tests.sandbox_contract import Place, listen
 
 pytestmark = pytest.mark.docker

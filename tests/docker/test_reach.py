@@ -10,10 +10,10 @@ from uuid import uuid4
 import pytest
 from aiodocker import Docker
 
-from fastflow.bus import embedded_bus
-from fastflow_runner.image import ensure_worker_image
+from fastflow.local.nats_server import embedded_bus
 from fastflow_runner.sandbox import Mount, SandboxSpec
 from fastflow_runner.sandbox.docker import DockerSandboxes
+from fastflow_runner.sandbox.image import ensure_worker_image
 from tests.sandbox_contract import Place, listen
 
 pytestmark = pytest.mark.docker

@@ -11,11 +11,18 @@ from uuid import uuid4
 import pytest
 from aiodocker import Docker
 
-from fastflow_runner import supervisor
-from fastflow_runner.image import ensure_worker_image
-from fastflow_runner.sandbox import Channel, Detached, ImageMissing, SandboxError, SandboxSpec, Unreachable
+from fastflow_runner.guest.supervisor.frames import ORPHANED_EXIT_CODE
+from fastflow_runner.sandbox import (
+    Channel,
+    Detached,
+    ImageMissing,
+    SandboxError,
+    SandboxSpec,
+    Unreachable,
+)
 from fastflow_runner.sandbox.docker import DockerSandboxes
-from fastflow_runner.session import Exited, Session, Superseded, Vanished
+from fastflow_runner.sandbox.image import ensure_worker_image
+from fastflow_runner.sandbox.session import Exited, Session, Superseded, Vanished
 from tests.sandbox_contract import NOTHING, Place, SandboxContract, listen
 
 pytestmark = pytest.mark.docker
@@ -179,7 +186,7 @@ async def test_an_ended_sandbox_still_tells_how_it_ended(place: Place) -> None:
     assert not held.running
     session, channel = await place.again(channel, NOTHING)
     transcript = await listen(session)
-    assert transcript.last == Vanished(exit_code=supervisor.ORPHANED_EXIT_CODE, oom_killed=False)
+    assert transcript.last == Vanished(exit_code=ORPHANED_EXIT_CODE, oom_killed=False)
 
 
 async def test_a_lost_connection_is_no_end(place: Place) -> None:

@@ -10,12 +10,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from fastflow import client
-from fastflow.bus import embedded_bus
-from fastflow_contracts import streams
-from fastflow_contracts.run import Run, Status
-from fastflow_contracts.subjects import RunRef
-from fastflow_contracts.wire import Bus, connect
+from fastflow.local import bus_client
+from fastflow.local.nats_server import embedded_bus
+from fastflow_contracts.bus import streams
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.subjects import RunRef
+from fastflow_contracts.runs.run import Run, Status
 from tests.support.installation import fastflow
 from tests.support.system import System, system
 
@@ -35,7 +36,7 @@ async def code(*arguments: str, folder: Path, url: str) -> int:
 async def all_over(bus: Bus) -> list[Run]:
     """The runs, once each is over."""
     while True:
-        found = await client.runs(bus)
+        found = await bus_client.runs(bus)
         if all(run.is_over for run in found):
             return found
         await asyncio.sleep(0.1)
@@ -74,7 +75,7 @@ async def test_what_was_accepted_before_a_backup_is_there_after_it_and_goes_on(t
         second = tmp_path / "second"
         assert await code("backup", str(second), folder=tmp_path, url=url) == 0
         assert await code("backup", str(second), folder=tmp_path, url=url) == 1
-        last = {run.id for run in await client.runs(bus)}
+        last = {run.id for run in await bus_client.runs(bus)}
     async with embedded_bus(tmp_path / "two", sync="2m") as url, connect(url, name="test") as bus:
         assert await code("restore", str(copy), folder=tmp_path, url=url) == 0
         assert await code("restore", str(copy), folder=tmp_path, url=url) == 1
@@ -93,7 +94,7 @@ async def test_what_was_accepted_before_a_backup_is_there_after_it_and_goes_on(t
             assert set(slots.values()) == {1}
     async with embedded_bus(tmp_path / "three", sync="2m") as url, connect(url, name="test") as bus:
         assert await code("restore", str(second), "--replicas", "1", folder=tmp_path, url=url) == 0
-        assert {run.id for run in await client.runs(bus)} == last
+        assert {run.id for run in await bus_client.runs(bus)} == last
         async with system(url, tmp_path / "data", sandbox="process", runners=1) as world:
             assert (await world.end(waiting)).status is Status.SUCCESS
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from fastflow_contracts import streams
+from fastflow_contracts.bus import streams
 from tests.support.installation import FASTFLOW, Installation, clean, fastflow
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "pipelines"

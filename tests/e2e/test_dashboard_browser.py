@@ -8,14 +8,14 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
-from fastflow_contracts import messages, subjects
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.ids import check_run_id
-from fastflow_contracts.manifest import Problem
-from fastflow_contracts.messages import PipelineRecord
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.run import ErrorType
-from fastflow_contracts.subjects import RunRef
-from fastflow_contracts.wire import Bus
+from fastflow_contracts.pipelines.manifest import Problem
+from fastflow_contracts.pipelines.records import PIPELINE, PipelineRecord
+from fastflow_contracts.runs.run import RUN, ErrorType
 from tests.support.dashboard import TOKEN, Hands, browser, dashboard
 from tests.support.records import T0, a_bundle, a_run, publish_pipeline
 
@@ -44,13 +44,13 @@ async def page(url: str) -> AsyncIterator[Page]:
 async def broken(bus: Bus, name: str, *problems: Problem) -> None:
     """Put a pipeline on the bus that never had a good version."""
     record = PipelineRecord(name=PipelineName(name), problems=problems, seen_at=T0)
-    await bus.put(subjects.PIPELINES, subjects.pipeline_key(record.name), messages.PIPELINE.encode(record))
+    await bus.put(subjects.PIPELINES, subjects.pipeline_key(record.name), PIPELINE.encode(record))
 
 
 async def created(bus: Bus, run_id: str = "") -> RunRef:
     """A run that waits, as the scheduler would have made it."""
     run = a_run("hello")
-    await bus.put(subjects.RUNS, subjects.run_key(run.ref), messages.RUN.encode(run))
+    await bus.put(subjects.RUNS, subjects.run_key(run.ref), RUN.encode(run))
     return run.ref
 
 
@@ -229,7 +229,7 @@ async def test_the_chosen_colours_stay(page: Page) -> None:
 async def test_each_attempt_has_its_own_part_of_the_log(bus: Bus, page: Page) -> None:
     """Every attempt is headed, and the list of attempts leads there."""
     hands, run = Hands(bus), a_run("hello", retry_attempts=1, retry_strategy=None)
-    await bus.put(subjects.RUNS, subjects.run_key(run.ref), messages.RUN.encode(run))
+    await bus.put(subjects.RUNS, subjects.run_key(run.ref), RUN.encode(run))
     first = await hands.claim(run.ref)
     await hands.say(run.ref, *(f"first {number}" for number in range(200)))
     await hands.finish(first, exit_code=1, error_type=ErrorType.SCRIPT_ERROR)

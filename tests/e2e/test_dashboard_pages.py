@@ -9,10 +9,10 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientResponse, ClientSession, ClientTimeout, CookieJar
 
-from fastflow_contracts import messages, subjects
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.ids import RunId, fresh_run_id
-from fastflow_contracts.run import Run
-from fastflow_contracts.wire import Bus
+from fastflow_contracts.runs.run import RUN, Run
 from tests.support.dashboard import TOKEN, Hands, dashboard
 from tests.support.records import a_bundle, a_run, publish_pipeline
 
@@ -59,7 +59,7 @@ async def post(user: ClientSession, path: str, **fields: str) -> ClientResponse:
 
 
 async def store(bus: Bus, run: Run) -> RunId:
-    await bus.put(subjects.RUNS, subjects.run_key(run.ref), messages.RUN.encode(run))
+    await bus.put(subjects.RUNS, subjects.run_key(run.ref), RUN.encode(run))
     return run.id
 
 

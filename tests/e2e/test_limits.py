@@ -7,11 +7,11 @@ from contextlib import aclosing
 from datetime import timedelta
 from pathlib import Path
 
-from fastflow_contracts import messages, streams
+from fastflow_contracts.bus import streams
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.ids import RunId
-from fastflow_contracts.pull import feed
-from fastflow_contracts.run import Pending, Run, Running, Status
-from fastflow_contracts.wire import Bus
+from fastflow_contracts.runs.run import RUN, Pending, Run, Running, Status
 from tests.support.system import system
 
 
@@ -37,7 +37,7 @@ async def _replay(bus: Bus) -> tuple[int, list[RunId]]:
     async with aclosing(changes) as batches:
         async for batch in batches:
             for message in batch.messages:
-                run: Run = messages.RUN.decode(message.data)
+                run: Run = RUN.decode(message.data)
                 if isinstance(run.state, Running):
                     if run.id not in running:
                         order.append(run.id)

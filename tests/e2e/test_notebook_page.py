@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
-from fastflow_contracts.run import Status
-from fastflow_contracts.wire import Bus
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.runs.run import Status
 from tests.chaos.world import docker
 from tests.support.dashboard import browser
 from tests.support.gateway import TOKEN, Client, running_gateway

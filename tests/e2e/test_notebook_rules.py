@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from fastflow_contracts import messages, streams, subjects
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.names import check_name
-from fastflow_contracts.pipeline import DownstreamTrigger
-from fastflow_contracts.pull import feed
-from fastflow_contracts.run import ErrorType, Run, Status
-from fastflow_contracts.wire import Bus
+from fastflow_contracts.pipelines.spec import DownstreamTrigger
+from fastflow_contracts.runs.run import RUN, ErrorType, Run, Status
 from tests.support.gateway import running_gateway
 from tests.support.notebooks import events_of, publish_notebook, statuses
 from tests.support.system import RUN_S, System, system
@@ -39,7 +39,7 @@ async def a_run_of(bus: Bus, pipeline: str, wanted: Callable[[Run], bool]) -> Ru
     async with asyncio.timeout(RUN_S), aclosing(feed(bus, stream, subject)) as changes:
         async for batch in changes:
             for message in batch.messages:
-                run = messages.RUN.decode(message.data)
+                run = RUN.decode(message.data)
                 if wanted(run):
                     return run
     raise AssertionError("a feed has no end")

@@ -10,11 +10,22 @@ import pytest
 import pytest_asyncio
 from cryptography.fernet import Fernet
 
-from fastflow_contracts import messages, subjects
-from fastflow_contracts.cells import INJECTED, Began, Injected, Noted, Opened, Part, Raised, Showed, Wrote
-from fastflow_contracts.machine import Cancel
-from fastflow_contracts.pipeline import CellRetry
-from fastflow_contracts.run import ErrorType, Status
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.pipelines.spec import CellRetry
+from fastflow_contracts.runs import messages
+from fastflow_contracts.runs.cells import (
+    INJECTED,
+    Began,
+    Injected,
+    Noted,
+    Opened,
+    Part,
+    Raised,
+    Showed,
+    Wrote,
+)
+from fastflow_contracts.runs.run import ErrorType, Status
+from fastflow_contracts.runs.state_machine import Cancel
 from tests.support.notebooks import (
     await_event,
     code,

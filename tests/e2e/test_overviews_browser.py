@@ -10,15 +10,15 @@ import pytest_asyncio
 from msgspec.structs import replace
 from playwright.async_api import Page, expect
 
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.subjects import RunRef
+from fastflow_contracts.clock import now
 from fastflow_contracts.ids import check_run_id
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipeline import DownstreamTrigger, ScheduleEntry
-from fastflow_contracts.retry import FixedDelay
-from fastflow_contracts.run import ErrorType
-from fastflow_contracts.runs import RunStore
-from fastflow_contracts.service import now
-from fastflow_contracts.subjects import RunRef
-from fastflow_contracts.wire import Bus
+from fastflow_contracts.pipelines.retry import FixedDelay
+from fastflow_contracts.pipelines.spec import DownstreamTrigger, ScheduleEntry
+from fastflow_contracts.runs.run import ErrorType
+from fastflow_contracts.runs.store import RunStore
 from tests.support.dashboard import Hands, browser, dashboard
 from tests.support.records import a_bundle, a_run, publish_pipeline
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fastflow_contracts.pipeline import (
+from fastflow_contracts.pipelines.spec import (
     CellRetry,
     CustomSchedule,
     DownstreamTrigger,

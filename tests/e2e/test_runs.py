@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from fastflow_contracts import messages, subjects
-from fastflow_contracts.machine import Cancel
-from fastflow_contracts.pipeline import FixedDelay
-from fastflow_contracts.run import ErrorType, Status
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.pipelines.spec import FixedDelay
+from fastflow_contracts.runs import messages
+from fastflow_contracts.runs.run import ErrorType, Status
+from fastflow_contracts.runs.state_machine import Cancel
 from tests.support.system import System, as_json, system
 
 SANDBOXES = ["process", pytest.param("docker", marks=pytest.mark.docker)]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fastflow.bus import embedded_bus
+from fastflow.local.nats_server import embedded_bus
 from tests.git_repository import Repository
 from tests.support.installation import DEAF, HELLO, SLEEPS, Installation, fastflow
 

@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from types import coroutine
 from typing import Any, Generic, Protocol, TypeVar
 
-from fastflow_contracts.wire import Conflict, Entry, Put
+from fastflow_contracts.bus.client import Entry, Put
+from fastflow_contracts.bus.errors import Conflict
 
 REDELIVERED_S = 30.0
 """After the death of whoever had taken a message."""

@@ -12,11 +12,11 @@ import sys
 from asyncio.subprocess import DEVNULL, Process
 from pathlib import Path
 
-from fastflow.bus_users import config, users_in
-from fastflow_contracts import streams
+from fastflow.local.bus_users import config, users_in
+from fastflow_contracts.bus import streams
+from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.permissions import ADMIN
 from fastflow_contracts.errors import FastFlowError
-from fastflow_contracts.permissions import ADMIN
-from fastflow_contracts.wire import connect
 from tests.support.processes import BusServer, _die_with_parent
 
 SERVERS = 3

@@ -12,15 +12,17 @@ from playwright.async_api import ConsoleMessage, Page, async_playwright
 
 import fastflow_scheduler.app
 import fastflow_scheduler.settings
-from fastflow_contracts import messages, subjects
-from fastflow_contracts.logs import CHUNK, STREAMS, Chunk, LogStream, Piece
-from fastflow_contracts.machine import Claim, Finish, Outcome, Prepare
-from fastflow_contracts.messages import Sample
-from fastflow_contracts.run import ErrorType, Run, Running
-from fastflow_contracts.runs import RunStore
-from fastflow_contracts.service import now
-from fastflow_contracts.subjects import RunRef
-from fastflow_contracts.wire import Bus, connect
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.subjects import RunRef
+from fastflow_contracts.clock import now
+from fastflow_contracts.runs import messages
+from fastflow_contracts.runs.logs import CHUNK, STREAMS, Chunk, LogStream, Piece
+from fastflow_contracts.runs.messages import Sample
+from fastflow_contracts.runs.run import ErrorType, Run, Running
+from fastflow_contracts.runs.state_machine import Claim, Finish, Outcome, Prepare
+from fastflow_contracts.runs.store import RunStore
 from fastflow_gateway.app import gateway
 from fastflow_gateway.settings import Settings
 

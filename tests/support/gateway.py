@@ -12,13 +12,13 @@ import aiohttp
 
 import fastflow_scheduler.app
 import fastflow_scheduler.settings
-from fastflow_contracts import subjects
-from fastflow_contracts.logs import CHUNK, STREAMS, Chunk, Piece
-from fastflow_contracts.machine import Claim, Finish, Outcome, Prepare
-from fastflow_contracts.run import ErrorType, Run, Running
-from fastflow_contracts.runs import RunStore
-from fastflow_contracts.service import now
-from fastflow_contracts.wire import Bus
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.clock import now
+from fastflow_contracts.runs.logs import CHUNK, STREAMS, Chunk, Piece
+from fastflow_contracts.runs.run import ErrorType, Run, Running
+from fastflow_contracts.runs.state_machine import Claim, Finish, Outcome, Prepare
+from fastflow_contracts.runs.store import RunStore
 from fastflow_gateway.app import gateway
 from fastflow_gateway.settings import Settings
 

@@ -8,12 +8,13 @@ from typing import Any, TypeVar
 
 import nbformat
 
-from fastflow_contracts import cells, streams, subjects
-from fastflow_contracts.bundle import File, pack
-from fastflow_contracts.pull import feed
-from fastflow_contracts.run import Run
-from fastflow_contracts.subjects import RunRef
-from fastflow_contracts.wire import Bus
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.feed import feed
+from fastflow_contracts.bus.subjects import RunRef
+from fastflow_contracts.pipelines.bundle import File, pack
+from fastflow_contracts.runs import cells
+from fastflow_contracts.runs.run import Run
 from tests.support.records import publish_pipeline
 
 E = TypeVar("E", bound=cells.CellFact)

@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from fastflow.bus import USERS, embedded_bus
-from fastflow_contracts.service import READY
+from fastflow.local.nats_server import USERS, embedded_bus
+from fastflow_contracts.service.lifecycle import READY
 
 START_S = 600.0
 """A first runner may have to build the worker image."""

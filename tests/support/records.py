@@ -6,15 +6,16 @@ import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from fastflow_contracts import messages, subjects
-from fastflow_contracts.bundle import Bundle, File, pack
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.subjects import Kind
 from fastflow_contracts.ids import fresh_run_id
-from fastflow_contracts.messages import PipelineRecord, Presence, Version
 from fastflow_contracts.names import PipelineName, check_name
-from fastflow_contracts.pipeline import PipelineSpec
-from fastflow_contracts.run import Order, Pending, Run
-from fastflow_contracts.subjects import Kind
-from fastflow_contracts.wire import Bus
+from fastflow_contracts.pipelines.bundle import Bundle, File, pack
+from fastflow_contracts.pipelines.records import PIPELINE, PipelineRecord, Version
+from fastflow_contracts.pipelines.spec import PipelineSpec
+from fastflow_contracts.runs.presence import Presence
+from fastflow_contracts.runs.run import Order, Pending, Run
 
 OWN_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 """What every test may run without preparing an interpreter."""
@@ -66,7 +67,7 @@ async def publish_pipeline(bus: Bus, name: str, bundle: Bundle, **spec: Any) -> 
     await bus.put_object(subjects.BUNDLES, bundle.sha256, bundle.data)
     live = Version(bundle=bundle.sha256, spec=PipelineSpec(**spec), live_since=T0)
     record = PipelineRecord(name=check_name(name), live=live, seen_at=T0)
-    await bus.put(subjects.PIPELINES, subjects.pipeline_key(record.name), messages.PIPELINE.encode(record))
+    await bus.put(subjects.PIPELINES, subjects.pipeline_key(record.name), PIPELINE.encode(record))
     return record
 
 

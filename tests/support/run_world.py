@@ -15,24 +15,34 @@ from itertools import chain, islice
 from random import Random
 from typing import Any, TypeAlias, cast
 
-from fastflow_contracts import messages, subjects
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.errors import Conflict
+from fastflow_contracts.bus.subjects import JobRef, RunRef
 from fastflow_contracts.ids import RunId, run_id_for_child, run_id_for_key, run_id_for_slot
-from fastflow_contracts.limits import Member
-from fastflow_contracts.machine import Cancel, Expire
-from fastflow_contracts.messages import Decision, Hint, Skip, Trigger
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipeline import PipelineSpec
-from fastflow_contracts.run import ErrorType, Pending, Run, Running
-from fastflow_contracts.runs import RunStore
-from fastflow_contracts.schedule import RESTART_ID
-from fastflow_contracts.schedule_state import ScheduleState
-from fastflow_contracts.subjects import JobRef, RunRef
-from fastflow_contracts.wire import Bus, Conflict
-from fastflow_scheduler.admission import Cause, Defaults
-from fastflow_scheduler.agenda import REHINT_S, Action, Agenda, ExpireRun, HintRun, RenewRun
-from fastflow_scheduler.reactions import Follow, react
-from fastflow_scheduler.restarter import Restarter
-from fastflow_scheduler.starter import Starter
+from fastflow_contracts.pipelines.records import PIPELINE
+from fastflow_contracts.pipelines.spec import PipelineSpec
+from fastflow_contracts.runs import messages
+from fastflow_contracts.runs.limits import Member
+from fastflow_contracts.runs.messages import Decision, Hint, Skip, Trigger
+from fastflow_contracts.runs.run import RUN, ErrorType, Pending, Run, Running
+from fastflow_contracts.runs.state_machine import Cancel, Expire
+from fastflow_contracts.runs.store import RunStore
+from fastflow_contracts.schedules.schedule import RESTART_ID
+from fastflow_contracts.schedules.state import ScheduleState
+from fastflow_scheduler.followups.restarter import Restarter
+from fastflow_scheduler.followups.rules import Follow, react
+from fastflow_scheduler.maintenance.agenda import (
+    REHINT_S,
+    Action,
+    Agenda,
+    ExpireRun,
+    HintRun,
+    RenewRun,
+)
+from fastflow_scheduler.starting.admission import Cause, Defaults
+from fastflow_scheduler.starting.starter import Starter
 from tests.support.bus_twin import BusTwin, Queue, step
 from tests.support.runner_twin import LEASE, STOP_S, RunnerTwin, Sandbox, Tasks, monotonic
 from tests.support.schedule_world import Life, Replica, World
@@ -82,7 +92,7 @@ class RunWorld(World):
     def sync(self, name: str, spec: PipelineSpec | None) -> None:
         super().sync(name, spec)
         pipeline = PipelineName(name)
-        value = messages.PIPELINE.encode(self.records[pipeline])
+        value = PIPELINE.encode(self.records[pipeline])
         self.bus.write(subjects.PIPELINES, subjects.pipeline_key(pipeline), value)
 
     def put(self, job: JobRef, state: ScheduleState, expect: int) -> int:
@@ -176,7 +186,7 @@ class RunWorld(World):
     def _on_write(self, key: str, value: bytes) -> None:
         if not key.startswith("run."):
             return
-        run = messages.RUN.decode(value)
+        run = RUN.decode(value)
         self.history.append((self.now, run))
         self.records_of[run.id] = self.runs_of[run.pipeline][run.id] = run
         if run.is_over:

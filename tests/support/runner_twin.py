@@ -7,11 +7,20 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from fastflow_contracts.lease import Lease
-from fastflow_contracts.machine import Adopt, Claim, Finish, NotYet, Outcome, Prepare, Release
-from fastflow_contracts.messages import Hint, Presence
-from fastflow_contracts.run import ErrorType, Run, Running
-from fastflow_contracts.subjects import RunRef
+from fastflow_contracts.bus.subjects import RunRef
+from fastflow_contracts.runs.lease import Lease
+from fastflow_contracts.runs.messages import Hint
+from fastflow_contracts.runs.presence import Presence
+from fastflow_contracts.runs.run import ErrorType, Run, Running
+from fastflow_contracts.runs.state_machine import (
+    Adopt,
+    Claim,
+    Finish,
+    NotYet,
+    Outcome,
+    Prepare,
+    Release,
+)
 from tests.support.bus_twin import Due, step
 from tests.support.records import T0, a_presence
 

@@ -15,17 +15,18 @@ from datetime import datetime, timedelta
 from types import coroutine
 from typing import Any, NamedTuple
 
+from fastflow_contracts.bus.errors import Conflict
+from fastflow_contracts.bus.subjects import JobRef
 from fastflow_contracts.ids import RunId, run_id_for_slot
-from fastflow_contracts.messages import Decision, PipelineRecord, Started, Trigger, Version
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipeline import PipelineSpec
-from fastflow_contracts.schedule import Schedule
-from fastflow_contracts.schedule_state import ScheduleState, definition
-from fastflow_contracts.subjects import JobRef
-from fastflow_contracts.wire import Conflict
-from fastflow_scheduler.admission import Cause
-from fastflow_scheduler.firing import Firing
-from fastflow_scheduler.timetable import Timetable
+from fastflow_contracts.pipelines.records import PipelineRecord, Version
+from fastflow_contracts.pipelines.spec import PipelineSpec
+from fastflow_contracts.runs.messages import Decision, Started, Trigger
+from fastflow_contracts.schedules.schedule import Schedule
+from fastflow_contracts.schedules.state import ScheduleState, definition
+from fastflow_scheduler.schedules.firing import Firing
+from fastflow_scheduler.schedules.timetable import Timetable
+from fastflow_scheduler.starting.admission import Cause
 from tests.support.records import T0
 
 KILL_P = 0.004

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import NamedTuple
 
-from fastflow_contracts.schedule import Schedule
-from fastflow_contracts.schedule_state import ScheduleState, definition
-from fastflow_contracts.slots import between
-from fastflow_contracts.subjects import JobRef
-from fastflow_scheduler.backlog import LAST_WITHIN
-from fastflow_scheduler.timetable import PATIENCE
+from fastflow_contracts.bus.subjects import JobRef
+from fastflow_contracts.schedules.schedule import Schedule
+from fastflow_contracts.schedules.slots import between
+from fastflow_contracts.schedules.state import ScheduleState, definition
+from fastflow_scheduler.schedules.backlog import LAST_WITHIN
+from fastflow_scheduler.schedules.timetable import PATIENCE
 from tests.support.schedule_world import DELAY_S, Life, World, Written
 
 DELAY = timedelta(seconds=DELAY_S)

@@ -15,15 +15,18 @@ import fastflow_runner.app
 import fastflow_runner.settings
 import fastflow_scheduler.app
 import fastflow_scheduler.settings
-from fastflow_contracts import messages, streams, subjects
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.feed import feed
+from fastflow_contracts.bus.pull import Message
+from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.ids import run_id_for_key
-from fastflow_contracts.logs import CHUNK, LogLine, LogReader
-from fastflow_contracts.messages import TRIGGER_TYPE, Trigger
 from fastflow_contracts.names import check_name
-from fastflow_contracts.pull import Message, feed
-from fastflow_contracts.run import Run
-from fastflow_contracts.subjects import RunRef
-from fastflow_contracts.wire import Bus, connect
+from fastflow_contracts.runs import messages
+from fastflow_contracts.runs.logs import CHUNK, LogLine, LogReader
+from fastflow_contracts.runs.messages import TRIGGER_TYPE, Trigger
+from fastflow_contracts.runs.run import RUN, Run
 from tests.support.records import a_bundle, publish_pipeline
 
 RUN_S = 60.0
@@ -56,7 +59,7 @@ class System:
         async with asyncio.timeout(within_s), aclosing(feed(self.bus, stream, subject)) as changes:
             async for batch in changes:
                 for message in batch.messages:
-                    run = messages.RUN.decode(message.data)
+                    run = RUN.decode(message.data)
                     if wanted(run):
                         return run
         raise AssertionError("a feed has no end")

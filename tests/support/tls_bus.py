@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from fastflow.bus_users import Users, config, users_in
+from fastflow.local.bus_users import Users, config, users_in
 from tests.support.cluster import _free_ports
 from tests.support.processes import _die_with_parent
 

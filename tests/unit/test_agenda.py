@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from fastflow_contracts.lease import Lease
-from fastflow_contracts.machine import Claim, Finish, Outcome, Prepare, Release, decide, fold
-from fastflow_contracts.pipeline import FixedDelay
-from fastflow_contracts.run import ErrorType, Pending, Run
-from fastflow_scheduler.agenda import REHINT_S, RENEW_AFTER, Agenda, ExpireRun, HintRun, RenewRun
+from fastflow_contracts.pipelines.spec import FixedDelay
+from fastflow_contracts.runs.lease import Lease
+from fastflow_contracts.runs.run import ErrorType, Pending, Run
+from fastflow_contracts.runs.state_machine import (
+    Claim,
+    Finish,
+    Outcome,
+    Prepare,
+    Release,
+    decide,
+    fold,
+)
+from fastflow_scheduler.maintenance.agenda import (
+    REHINT_S,
+    RENEW_AFTER,
+    Agenda,
+    ExpireRun,
+    HintRun,
+    RenewRun,
+)
 from tests.support.records import a_presence, a_run, at
 
 LEASE = Lease(fence_s=60.0)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from docs import generate
 
 ROOT = Path(__file__).parents[2]
 #: Third-party packages that belong to one distribution alone.
@@ -20,20 +19,10 @@ ALONE = {
 }
 
 
-def _generate() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-GENERATE = _generate()
 PACKAGES = {path.name: path for path in ROOT.glob("*/*/src/*") if path.is_dir()} | {
     "fastflow": ROOT / "cli/src/fastflow"
 }
-MODULES = [(name, module) for name in GENERATE.MATRIX for module in sorted(PACKAGES[name].rglob("*.py"))]
+MODULES = [(name, module) for name in generate.MATRIX for module in sorted(PACKAGES[name].rglob("*.py"))]
 
 
 def _imported(module: Path) -> set[str]:
@@ -51,15 +40,15 @@ def _imported(module: Path) -> set[str]:
 def test_a_module_imports_only_what_its_distribution_may(package: str, module: Path) -> None:
     """Services know the contracts and not each other; what belongs to one stays with it."""
     imported = _imported(module)
-    assert imported & GENERATE.MATRIX.keys() <= GENERATE.MATRIX[package] | {package}
+    assert imported & generate.MATRIX.keys() <= generate.MATRIX[package] | {package}
     assert not [name for name, owners in ALONE.items() if name in imported and package not in owners]
 
 
 def test_every_package_of_ours_is_in_the_matrix() -> None:
     """A new distribution needs a row."""
-    assert set(PACKAGES) == set(GENERATE.MATRIX)
+    assert set(PACKAGES) == set(generate.MATRIX)
 
 
 def test_the_generated_parts_of_the_documents_are_up_to_date() -> None:
     """Else: make docs."""
-    assert GENERATE.outdated() == []
+    assert generate.outdated() == []

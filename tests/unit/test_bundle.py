@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts import bundle
-from fastflow_contracts.bundle import BundleRefused, File
+from fastflow_contracts.pipelines import bundle
+from fastflow_contracts.pipelines.bundle import BundleRefused, File
 
 _part = st.text(
     st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl", "Zp"), exclude_characters="/\\"),

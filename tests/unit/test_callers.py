@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_gateway.callers import CALLER_CHARACTERS_MAX, BadProxies, Callers, one_caller
+from fastflow_gateway.security.client_address import CALLER_CHARACTERS_MAX, BadProxies, Callers, one_caller
 
 PROXIES = "10.0.0.0/8, 2001:db8:ffff::1,192.0.2.1"
 

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts import cells, notebook
-from fastflow_runner.cells import plan as plan_module
-from fastflow_runner.cells.plan import INJECTED, BadNotebook, assignments, make_plan
-from fastflow_runner.image import worker_context
+from fastflow_contracts.pipelines import notebook
+from fastflow_contracts.runs import cells
+from fastflow_runner.guest.cells import plan as plan_module
+from fastflow_runner.guest.cells.plan import INJECTED, BadNotebook, assignments, make_plan
+from fastflow_runner.sandbox.image import worker_context
 from tests.support.notebooks import code, markdown, written
 
 
@@ -107,7 +108,8 @@ def test_the_cell_runner_and_the_rest_mean_the_same() -> None:
     assert (plan_module.PARAMETERS_TAG, plan_module.INJECTED_TAG) == (notebook.PARAMETERS_TAG, notebook.INJECTED_TAG)
     assert plan_module.INJECTED == cells.INJECTED
     files = {path.name for path in Path(plan_module.__file__).parent.glob("*.py")}
-    assert {f"cells/{name}" for name in files} == {name for name in worker_context(None) if name.startswith("cells/")}
+    shipped = {name for name in worker_context(None) if name.startswith("guest/cells/")}
+    assert {f"guest/cells/{name}" for name in files} == shipped
 
 
 def test_old_and_odd_notebooks_are_refused_and_loose_ones_read() -> None:

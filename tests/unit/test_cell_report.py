@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts import cells
-from fastflow_runner import supervisor
-from fastflow_runner.cells import report as report_module
-from fastflow_runner.cells.masking import Masker
-from fastflow_runner.cells.report import Report
+from fastflow_contracts.runs import cells
+from fastflow_runner.guest.cells import report as report_module
+from fastflow_runner.guest.cells.masking import Masker
+from fastflow_runner.guest.cells.report import Report
+from fastflow_runner.guest.supervisor import supervisor
 from tests.support.notebooks import only, text_of
 
 Tell = Callable[[Callable[[Report], None]], list[cells.CellEvent]]

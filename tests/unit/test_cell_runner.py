@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from fastflow_contracts.cells import EVENT, CellEvent, Noted, Raised, Wrote
-from fastflow_runner import cells
-from fastflow_runner.cells.report import WROTE_CHARACTERS_MAX
+from fastflow_contracts.runs.cells import EVENT, CellEvent, Noted, Raised, Wrote
+from fastflow_runner.guest import cells
+from fastflow_runner.guest.cells.report import WROTE_CHARACTERS_MAX
 from tests.support.notebooks import only, statuses, text_of, written
 
 READ_BYTES = 256 * 1024

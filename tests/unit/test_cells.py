@@ -6,10 +6,10 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from fastflow_contracts import cells as wire
-from fastflow_contracts.cells import INJECTED, CellChunk, CellEvent
-from fastflow_gateway.cells import CUT_SHORT, CellBook
-from fastflow_gateway.executed import executed
+from fastflow_contracts.runs import cells as wire
+from fastflow_contracts.runs.cells import INJECTED, CellChunk, CellEvent
+from fastflow_gateway.notebooks.cells import CUT_SHORT, CellBook
+from fastflow_gateway.notebooks.executed import executed
 from tests.support.notebooks import code, jupyter, markdown, v4, written
 
 SOURCES = ["n = 1", "n + 1"]

@@ -6,9 +6,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from fastflow.bus_commands import bus
-from fastflow.runner_commands import runners
-from fastflow.secret_commands import keys
+from fastflow.commands.bus import bus
+from fastflow.commands.runners import runners
+from fastflow.commands.secrets import keys
 
 
 @pytest.mark.parametrize("group", [bus, keys, runners], ids=lambda group: group.name)

@@ -11,14 +11,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fastflow import output
-from fastflow.connection import find_url
 from fastflow.errors import BadUsage, NotFound, Unreachable
-from fastflow.plan import Options, dashboard, make_plan, with_values
-from fastflow.settings import markdown, settings, values
+from fastflow.local.connection import find_url
+from fastflow.local.plan import Options, dashboard, make_plan, with_values
+from fastflow.local.settings_table import markdown, settings, values
+from fastflow.terminal import tables
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.run import Attempt, Ended, ErrorType, Order, Pending, Run, Running, State, Verdict
+from fastflow_contracts.runs.run import (
+    Attempt,
+    Ended,
+    ErrorType,
+    Order,
+    Pending,
+    Run,
+    Running,
+    State,
+    Verdict,
+)
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -56,18 +66,18 @@ def an_attempt(error: ErrorType | None, exit_code: int | None, message: str | No
 )
 def test_a_duration_has_the_precision_people_want(seconds: float, text: str) -> None:
     """Short ones show hundredths, long ones two units."""
-    assert output.duration(seconds) == text
+    assert tables.duration(seconds) == text
 
 
 @given(st.floats(0, 1e9))
 def test_a_duration_is_short_whatever_it_is(seconds: float) -> None:
     """It always fits its column."""
-    assert len(output.duration(seconds)) <= 12
+    assert len(tables.duration(seconds)) <= 12
 
 
 def test_columns_line_up_although_cells_have_colour() -> None:
     """Colour codes take no room, and no line ends with blanks."""
-    text = output.table(("A", "B"), [("\x1b[31mlong cell\x1b[0m", "x"), ("s", "")])
+    text = tables.table(("A", "B"), [("\x1b[31mlong cell\x1b[0m", "x"), ("s", "")])
     assert [line.replace("\x1b[31m", "").replace("\x1b[0m", "") for line in text.splitlines()] == [
         "A          B",
         "long cell  x",
@@ -77,28 +87,28 @@ def test_columns_line_up_although_cells_have_colour() -> None:
 
 def test_a_run_in_the_list_says_what_it_waits_for_or_why_it_failed() -> None:
     """The note is empty when there is nothing to say."""
-    assert output.reason(a_run(Pending(attempt=1, not_before=NOON))) is None
-    assert output.reason(a_run(Pending(attempt=2, not_before=NOON))) == "attempt 2 of 3 waits"
-    assert output.reason(a_run(Running(attempt=3, runner="r", epoch=1, claimed_at=NOON))) == "attempt 3 of 3"
+    assert tables.reason(a_run(Pending(attempt=1, not_before=NOON))) is None
+    assert tables.reason(a_run(Pending(attempt=2, not_before=NOON))) == "attempt 2 of 3 waits"
+    assert tables.reason(a_run(Running(attempt=3, runner="r", epoch=1, claimed_at=NOON))) == "attempt 3 of 3"
     failed = a_run(Ended(verdict=Verdict.FAILED, at=NOON), an_attempt(ErrorType.OOM, 137))
-    assert output.reason(failed) == "oom (exit code 137)"
-    assert output.reason(a_run(Ended(verdict=Verdict.SUCCESS, at=NOON), an_attempt(None, 0))) is None
+    assert tables.reason(failed) == "oom (exit code 137)"
+    assert tables.reason(a_run(Ended(verdict=Verdict.SUCCESS, at=NOON), an_attempt(None, 0))) is None
 
 
 def test_the_last_line_of_a_failed_run_says_why() -> None:
     """Status, time, reason, and the system's own words if there are any."""
     end = Ended(verdict=Verdict.FAILED, at=NOON + timedelta(seconds=2))
     script = replace(an_attempt(ErrorType.SCRIPT_ERROR, 3), started_at=NOON)
-    assert "after 2.00 s: exit code 3" in output.verdict(a_run(end, script))
+    assert "after 2.00 s: exit code 3" in tables.verdict(a_run(end, script))
     late = an_attempt(ErrorType.TIMEOUT, 143, "stopped after its timeout of 2 s")
-    assert output.verdict(a_run(end, late)).endswith("timeout (exit code 143)\nstopped after its timeout of 2 s")
+    assert tables.verdict(a_run(end, late)).endswith("timeout (exit code 143)\nstopped after its timeout of 2 s")
 
 
 @pytest.mark.parametrize("kind", [ErrorType.ENVIRONMENT_ERROR, ErrorType.SECRET_ERROR])
 def test_what_the_log_has_just_said_is_not_said_again(kind: ErrorType) -> None:
     """Why nothing was started is the log's last word; the reason alone follows, and no time, as nothing ran."""
     end = Ended(verdict=Verdict.FAILED, at=NOON + timedelta(seconds=2))
-    said = click.unstyle(output.verdict(a_run(end, an_attempt(kind, None, "no key opens it"))))
+    said = click.unstyle(tables.verdict(a_run(end, an_attempt(kind, None, "no key opens it"))))
     assert said == f"FAILED: {kind.value}"
 
 
@@ -107,10 +117,10 @@ def test_a_run_took_what_its_script_took() -> None:
     began, now = NOON + timedelta(seconds=60), NOON + timedelta(seconds=90)
     failed = replace(an_attempt(ErrorType.SCRIPT_ERROR, 1), started_at=began)
     running = Running(attempt=1, runner="r", epoch=1, claimed_at=NOON, prepared_at=began)
-    assert output.took(a_run(Pending(attempt=1, not_before=NOON)), now=now) == ""
-    assert output.took(a_run(running), now=now) == "30.0 s"
-    assert output.took(a_run(Pending(attempt=2, not_before=NOON), failed), now=now) == "30.0 s"
-    assert output.took(a_run(Ended(verdict=Verdict.FAILED, at=now), failed), now=NOON) == "30.0 s"
+    assert tables.took(a_run(Pending(attempt=1, not_before=NOON)), now=now) == ""
+    assert tables.took(a_run(running), now=now) == "30.0 s"
+    assert tables.took(a_run(Pending(attempt=2, not_before=NOON), failed), now=now) == "30.0 s"
+    assert tables.took(a_run(Ended(verdict=Verdict.FAILED, at=now), failed), now=NOON) == "30.0 s"
 
 
 def test_the_bus_is_found_by_option_then_environment_then_the_nearest_folder(tmp_path: Path) -> None:

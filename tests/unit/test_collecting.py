@@ -16,15 +16,15 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_runner import collector
-from fastflow_runner.collector import KEEP_S
-from fastflow_runner.environments import Environments, Prepared, Request
-from fastflow_runner.prepare import collect
-from fastflow_runner.prepare.layout import AT_WORK, Store, lock_byte
+from fastflow_runner.environments import collector
+from fastflow_runner.environments.collector import KEEP_S
+from fastflow_runner.environments.environments import Environments, Prepared, Request
+from fastflow_runner.environments.store import environment_key, process_place
+from fastflow_runner.guest.prepare import collect
+from fastflow_runner.guest.prepare.layout import AT_WORK, Store, lock_byte
 from fastflow_runner.sandbox import SandboxSpec
 from fastflow_runner.sandbox.process import ProcessSandboxes
-from fastflow_runner.session import Exited, Job, Session
-from fastflow_runner.store import environment_key, process_place
+from fastflow_runner.sandbox.session import Exited, Job, Session
 from tests.packages import make_wheel
 
 OWN_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -6,12 +6,20 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from fastflow_contracts import messages
-from fastflow_contracts.run import Attempt, Ended, ErrorType, Pending, Run, Running, Verdict
-from fastflow_gateway import views
-from fastflow_gateway.crashes import CRASHES_MAX, GAP, QUICK, crash_loop
-from fastflow_gateway.pages_chain import Chain, chain, may_change
-from fastflow_gateway.waiting import Capacity
+from fastflow_contracts.runs import messages
+from fastflow_contracts.runs.run import (
+    Attempt,
+    Ended,
+    ErrorType,
+    Pending,
+    Run,
+    Running,
+    Verdict,
+)
+from fastflow_gateway.dashboard.view.lineage import Chain, chain, may_change
+from fastflow_gateway.readmodel.crash_loop import CRASHES_MAX, GAP, QUICK, crash_loop
+from fastflow_gateway.views import records
+from fastflow_gateway.views.waiting import Capacity
 from tests.support.records import a_run, at
 
 COOLDOWN_S = 60
@@ -88,7 +96,7 @@ def test_the_count_of_crashes_is_bounded() -> None:
     """However long it goes on."""
     runs = a_series(CRASHES_MAX + 20)
     assert crashes(*runs, now=(len(runs) - 1) * COOLDOWN_S + 5) == CRASHES_MAX
-    shown = views.crash_loop(runs[::-1])
+    shown = records.crash_loop(runs[::-1])
     assert shown is not None
     newest = f"crash of {(len(runs) - 1) * COOLDOWN_S}"
     assert (shown.crashes, shown.since, shown.error_message) == (len(runs), at(0), newest)
@@ -118,7 +126,7 @@ def test_a_page_follows_what_comes_after_its_run() -> None:
     """For a moment after the end, and as long as a child goes on."""
     run = crashed(0, took=5)
     child = a_run(parent_run_id=run.id)
-    shown = views.run(run, capacity=Capacity(), now=at(6))
+    shown = records.run(run, capacity=Capacity(), now=at(6))
     assert may_change(shown, around(run), at(6))
     assert not may_change(shown, around(run), at(60))
     assert may_change(shown, around(run, None, child), at(60))

@@ -9,7 +9,7 @@ from cronsim import CronSim
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from fastflow_contracts.cron import check_cron, next_after
+from fastflow_contracts.schedules.cron import check_cron, next_after
 
 
 def due(expr: str, zone: str, after: str, count: int = 1) -> list[str]:

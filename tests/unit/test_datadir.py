@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fastflow.datadir import InUse, held, login_token
 from fastflow.errors import BadUsage
+from fastflow.local.data_dir import InUse, held, login_token
 
 
 def test_a_second_holder_is_told_who_holds_it(tmp_path: Path) -> None:
@@ -29,9 +29,8 @@ def test_an_orderly_end_leaves_no_lock(tmp_path: Path) -> None:
 
 def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
     """Its file is left, its lock is not."""
-    code = (
-        "import os, sys, pathlib; from fastflow.datadir import held; h = held(pathlib.Path(sys.argv[1])); h.__enter__()"
-    )
+    imports = "import os, sys, pathlib; from fastflow.local.data_dir import held"
+    code = f"{imports}; h = held(pathlib.Path(sys.argv[1])); h.__enter__()"
     subprocess.run([sys.executable, "-c", f"{code}; os._exit(9)", str(tmp_path)], check=False)
     assert (tmp_path / "up.pid").exists()
     with held(tmp_path):

@@ -5,7 +5,15 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_runner.demand import AT_ONCE_S, DEMAND_S, Demand, Limits, Open, Remove, plan
+from fastflow_runner.sandbox.demand import (
+    AT_ONCE_S,
+    DEMAND_S,
+    Demand,
+    Limits,
+    Open,
+    Remove,
+    plan,
+)
 
 FREE, SMALL, BIG = Limits(), Limits(64, 1.0), Limits(512, 2.0)
 MEMORY_ONLY = Limits(64, None)

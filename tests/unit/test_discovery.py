@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts.discovery import RESERVED_NAMES, Discovered, inspect_folder
-from fastflow_contracts.pipeline import PipelineSpec
+from fastflow_contracts.pipelines.discovery import RESERVED_NAMES, Discovered, inspect_folder
+from fastflow_contracts.pipelines.spec import PipelineSpec
 from fastflow_gateway.app import ROUTES
 
 NOTEBOOK = b'{"type": "notebook"}'

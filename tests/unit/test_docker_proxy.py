@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from fastflow_runner.proxy.rules import Build, Denied, Ours, Passed, Request, check, plain
+from fastflow_runner.proxy.rules import (
+    Build,
+    Denied,
+    Ours,
+    Passed,
+    Request,
+    check,
+    plain,
+)
 from fastflow_runner.sandbox import Mount, SandboxSpec
 from fastflow_runner.sandbox.docker import LABEL_SCOPE, LABEL_TOKEN, container_config, network_config
 

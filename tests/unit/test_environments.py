@@ -16,10 +16,10 @@ import pytest
 import pytest_asyncio
 from msgspec import structs
 
-from fastflow_runner.environments import EnvironmentFailed, Environments, Request
-from fastflow_runner.preparation import LAST_CHARACTERS_MAX, LINE_CHARACTERS_MAX
+from fastflow_runner.environments.environments import EnvironmentFailed, Environments, Request
+from fastflow_runner.environments.preparation import LAST_CHARACTERS_MAX, LINE_CHARACTERS_MAX
+from fastflow_runner.environments.store import process_place
 from fastflow_runner.sandbox.process import ProcessSandboxes
-from fastflow_runner.store import process_place
 from tests.packages import copy_running_interpreter, make_sdist, make_wheel
 
 OWN_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"

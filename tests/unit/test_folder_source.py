@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from fastflow_contracts import bundle
-from fastflow_contracts.bundle import File
+from fastflow_contracts.pipelines import bundle
+from fastflow_contracts.pipelines.bundle import File
 from fastflow_syncer import disk
 from fastflow_syncer.errors import SourceFailed
 from fastflow_syncer.folder import FolderSource

@@ -8,12 +8,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_runner import supervisor
-from fastflow_runner.supervisor import MAGIC, Decoder, ProtocolError, Superseded, Window, frame, mark
+from fastflow_runner.guest.supervisor import supervisor
+from fastflow_runner.guest.supervisor.frames import (
+    BEAT,
+    DATA,
+    FRAME_BYTES_MAX,
+    JOB,
+    MAGIC,
+    OUTPUT,
+    STOP,
+    SYNC,
+    Decoder,
+    ProtocolError,
+    Superseded,
+    Window,
+    frame,
+    mark,
+    message,
+)
 
 NONCE, OTHER = bytes(range(16)), bytes(range(1, 17))
 
-frames = st.lists(st.tuples(st.sampled_from(supervisor.OUTPUT.to_bytes(1, "big") + b"AJDBKSYTEMX"), st.binary()))
+frames = st.lists(st.tuples(st.sampled_from(OUTPUT.to_bytes(1, "big") + b"AJDBKSYTEMX"), st.binary()))
 cuts = st.lists(st.integers(min_value=1, max_value=40))
 
 
@@ -32,15 +48,15 @@ def joined(frames: list[tuple[int, bytes]]) -> bytes:
 
 def test_a_frame_on_the_wire() -> None:
     """Kind, length, payload: these bytes are the protocol."""
-    assert frame(supervisor.BEAT, b"{}") == b"B\x00\x00\x00\x02{}"
-    assert supervisor.message(supervisor.STOP, grace_s=None) == b'S\x00\x00\x00\x10{"grace_s":null}'
+    assert frame(BEAT, b"{}") == b"B\x00\x00\x00\x02{}"
+    assert message(STOP, grace_s=None) == b'S\x00\x00\x00\x10{"grace_s":null}'
     assert mark(NONCE) == b"\xff\xf5FASTFL" + NONCE
 
 
 def test_text_takes_no_more_room_than_it_needs() -> None:
     """It is sent as UTF-8. What cannot be is escaped, and arrives as it was."""
-    assert supervisor.message(supervisor.JOB, env="ä🙂")[5:] == '{"env":"ä🙂"}'.encode()
-    half = supervisor.message(supervisor.JOB, env="\ud800 \udcff\\")[5:]
+    assert message(JOB, env="ä🙂")[5:] == '{"env":"ä🙂"}'.encode()
+    half = message(JOB, env="\ud800 \udcff\\")[5:]
     assert half == b'{"env":"\\ud800 \\udcff\\\\"}'
     assert json.loads(half) == {"env": "\ud800 \udcff\\"}
 
@@ -63,7 +79,7 @@ def test_a_mark_ends_a_torn_frame(
     before: list[tuple[int, bytes]], torn: bytes, length: int, after: list[tuple[int, bytes]]
 ) -> None:
     """A writer that died in the midst of a frame is followed by one that begins with the mark."""
-    whole = frame(supervisor.DATA, torn)
+    whole = frame(DATA, torn)
     half = whole[: length % len(whole)]
     stream = mark(NONCE) + joined(before) + half + mark(NONCE) + joined(after)
     assert fed(Decoder(), stream, []) == before + after
@@ -72,21 +88,21 @@ def test_a_mark_ends_a_torn_frame(
 def test_a_foreign_mark_is_another_runner() -> None:
     """After its own mark, a reader that sees another's has been superseded; frames before it still count."""
     decoder = Decoder(mark(NONCE))
-    said = decoder.feed(mark(NONCE) + frame(supervisor.BEAT, b"{}") + mark(OTHER) + frame(supervisor.SYNC, b"{}"))
-    assert next(said) == (supervisor.BEAT, b"{}")
+    said = decoder.feed(mark(NONCE) + frame(BEAT, b"{}") + mark(OTHER) + frame(SYNC, b"{}"))
+    assert next(said) == (BEAT, b"{}")
     with pytest.raises(Superseded):
         next(said)
-    assert list(decoder.feed(frame(supervisor.BEAT, b"{}"))) == []
+    assert list(decoder.feed(frame(BEAT, b"{}"))) == []
 
 
 def test_a_frame_may_not_be_too_long() -> None:
     """Neither is one made, nor is one believed; from the next mark on all is well again."""
     with pytest.raises(ProtocolError):
-        frame(supervisor.DATA, bytes(supervisor.FRAME_BYTES_MAX + 1))
+        frame(DATA, bytes(FRAME_BYTES_MAX + 1))
     decoder = Decoder()
     with pytest.raises(ProtocolError):
         list(decoder.feed(mark(NONCE) + b"D\x7f\xff\xff\xff"))
-    assert list(decoder.feed(b"rubbish" + mark(NONCE) + frame(supervisor.BEAT, b""))) == [(supervisor.BEAT, b"")]
+    assert list(decoder.feed(b"rubbish" + mark(NONCE) + frame(BEAT, b""))) == [(BEAT, b"")]
 
 
 def test_a_stream_without_a_mark_is_refused() -> None:

@@ -11,20 +11,31 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fastflow_contracts.logs import STREAMS, Chunk, Piece, log_lines
-from fastflow_contracts.messages import Presence
+from fastflow_contracts.bus.subjects import JobRef
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.run import Attempt, Ended, ErrorType, Pending, Run, Running, Status, Verdict
-from fastflow_contracts.subjects import JobRef
-from fastflow_gateway import auth, events, views
-from fastflow_gateway.auth import SESSION_S, Gate, local_path
-from fastflow_gateway.events import PlainText, Tail
-from fastflow_gateway.history import BadCursor, History, Query
-from fastflow_gateway.middleware import shown_path
-from fastflow_gateway.secrecy import hide_secrets
-from fastflow_gateway.switchbook import SwitchBook
-from fastflow_gateway.throttle import CALLERS_MAX, Throttle
-from fastflow_gateway.waiting import ENVIRONMENT, TAKER, Capacity, waiting_on
+from fastflow_contracts.runs.logs import STREAMS, Chunk, Piece, log_lines
+from fastflow_contracts.runs.presence import Presence
+from fastflow_contracts.runs.run import (
+    Attempt,
+    Ended,
+    ErrorType,
+    Pending,
+    Run,
+    Running,
+    Status,
+    Verdict,
+)
+from fastflow_gateway.http.middleware import shown_path
+from fastflow_gateway.readmodel.run_index import BadCursor, History, Query
+from fastflow_gateway.readmodel.switches import SwitchBook
+from fastflow_gateway.security import sessions
+from fastflow_gateway.security.rate_limit import CALLERS_MAX, Throttle
+from fastflow_gateway.security.sessions import SESSION_S, Gate, local_path
+from fastflow_gateway.streaming import events
+from fastflow_gateway.streaming.events import PlainText, Tail
+from fastflow_gateway.views import records
+from fastflow_gateway.views.redaction import hide_secrets
+from fastflow_gateway.views.waiting import ENVIRONMENT, TAKER, Capacity, waiting_on
 from tests.support.records import T0, a_presence, a_run, at
 
 RUNS = st.lists(
@@ -199,8 +210,8 @@ def test_a_session_is_good_for_its_time_and_its_token() -> None:
         assert gate.session(changed, T0) is None
     other = gate.session(gate.new_session(T0), T0)
     assert other is not None
-    assert not auth.is_csrf_token(session, other.csrf)
-    assert auth.is_csrf_token(session, session.csrf)
+    assert not sessions.is_csrf_token(session, other.csrf)
+    assert sessions.is_csrf_token(session, session.csrf)
 
 
 @given(st.text())
@@ -282,7 +293,7 @@ def test_a_view_of_a_retried_run_is_about_its_newest_attempt() -> None:
         attempts=(_attempt(1, error=ErrorType.OOM), _attempt(2)),
         state=Ended(verdict=Verdict.SUCCESS, at=at(250)),
     )
-    shown = views.run(run, capacity=Capacity(), now=at(300))
+    shown = records.run(run, capacity=Capacity(), now=at(300))
     assert (shown.status, shown.exit_code, shown.error_type, shown.runner) == ("SUCCESS", 0, None, "r2")
     assert (shown.started_at, shown.finished_at) == (at(102), at(250))
     assert (shown.phases.queued, shown.phases.claimed, shown.phases.finished) == (at(150), at(200), at(250))
@@ -308,7 +319,7 @@ def test_a_running_run_waits_for_its_environment_only() -> None:
     assert waiting_on(run, capacity=Capacity(), now=at(2)) == ENVIRONMENT
     ready = replace(run, state=replace(state, prepared_at=at(2)))
     assert waiting_on(ready, capacity=Capacity(), now=at(3)) is None
-    assert views.run(ready, capacity=Capacity(), now=at(3)).started_at == at(2)
+    assert records.run(ready, capacity=Capacity(), now=at(3)).started_at == at(2)
 
 
 @pytest.mark.parametrize(

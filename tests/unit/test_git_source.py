@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fastflow_contracts import bundle
-from fastflow_contracts.bundle import File
+from fastflow_contracts.pipelines import bundle
+from fastflow_contracts.pipelines.bundle import File
 from fastflow_syncer.errors import SourceDamaged, SourceFailed
 from fastflow_syncer.git import GitSource
 from fastflow_syncer.mirror import Mirror

@@ -17,8 +17,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 import fastflow_contracts
-from fastflow_contracts import cells, limits, links, logs, messages, schedule_state
 from fastflow_contracts.codec import Codec
+from fastflow_contracts.pipelines import links
+from fastflow_contracts.pipelines.records import PIPELINE, SYNC_REPORT, SYNC_STATUS
+from fastflow_contracts.runs import cells, limits, logs, messages
+from fastflow_contracts.runs.presence import PRESENCE
+from fastflow_contracts.runs.run import RUN, RUN_INPUT
+from fastflow_contracts.schedules import state
 
 GOLDEN: Final = Path(__file__).parents[1] / "golden"
 KINDS: Final[dict[str, Codec[Any]]] = {
@@ -26,19 +31,19 @@ KINDS: Final[dict[str, Codec[Any]]] = {
     "cells": cells.CHUNK,
     "decision": messages.DECISION,
     "hint": messages.HINT,
-    "input": messages.RUN_INPUT,
+    "input": RUN_INPUT,
     "limit": limits.LIMIT,
     "links": links.LINK_SET,
     "log": logs.CHUNK,
-    "pipeline": messages.PIPELINE,
-    "presence": messages.PRESENCE,
-    "run": messages.RUN,
+    "pipeline": PIPELINE,
+    "presence": PRESENCE,
+    "run": RUN,
     "sample": messages.SAMPLE,
-    "schedule": schedule_state.SCHEDULE_STATE,
+    "schedule": state.SCHEDULE_STATE,
     "skip": messages.SKIP,
-    "switch": schedule_state.SWITCH,
-    "sync-report": messages.SYNC_REPORT,
-    "sync-status": messages.SYNC_STATUS,
+    "switch": state.SWITCH,
+    "sync-report": SYNC_REPORT,
+    "sync-status": SYNC_STATUS,
     "trigger": messages.TRIGGER,
 }
 MAPS: Final = {"env", "encrypted_env", "overrides", "env_vars", "parameters", "default_env", "data"}
@@ -103,6 +108,6 @@ def test_every_field_of_every_message_is_recorded() -> None:
 def test_every_kind_of_message_is_recorded() -> None:
     """One that is added is added here, too. The events of cells are recorded in their chunks."""
     found = set()
-    for module in pkgutil.iter_modules(fastflow_contracts.__path__, "fastflow_contracts."):
+    for module in pkgutil.walk_packages(fastflow_contracts.__path__, "fastflow_contracts."):
         found |= {value for value in vars(importlib.import_module(module.name)).values() if isinstance(value, Codec)}
     assert found == {*KINDS.values(), cells.EVENT}

@@ -8,14 +8,14 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts.links import merged
-from fastflow_contracts.messages import PipelineRecord, Version
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipeline import DownstreamTrigger, PipelineSpec, ScheduleEntry
-from fastflow_gateway import pages_graph
-from fastflow_gateway.circles import circle, knots
-from fastflow_gateway.graph import Graph, graph
-from fastflow_gateway.layout import BOX_HEIGHT, LINE_GAP, ROW_GAP, arrange, groups
+from fastflow_contracts.pipelines.links import merged
+from fastflow_contracts.pipelines.records import PipelineRecord, Version
+from fastflow_contracts.pipelines.spec import DownstreamTrigger, PipelineSpec, ScheduleEntry
+from fastflow_gateway.dashboard.view import graph_drawing
+from fastflow_gateway.dashboard.view.graph_layout import BOX_HEIGHT, LINE_GAP, ROW_GAP, arrange, groups
+from fastflow_gateway.views.cycles import circle, knots
+from fastflow_gateway.views.graph import Graph, graph
 from tests.support.records import T0
 
 NAMES = st.sampled_from("abcdefgh")
@@ -139,7 +139,7 @@ def test_the_drawing_has_every_box_and_line_within_its_sheet(links: list[tuple[s
     for source, target in links:
         targets.setdefault(source, []).append(DownstreamTrigger(pipeline=target, run_config_id="full"))
     whole = a_graph(**targets)
-    drawn = pages_graph.drawing(whole)
+    drawn = graph_drawing.drawing(whole)
     assert drawn is not None
     assert {box.node.name for box in drawn.boxes} == {name for link in links for name in link}
     assert len(drawn.lines) == len(whole.edges) == len(set(links))
@@ -155,19 +155,19 @@ def test_an_edge_says_when_and_why_not() -> None:
         b=[DownstreamTrigger(pipeline="a", on_success=False, on_failure=True)],
         off=[],
     )
-    assert [pages_graph.kind(edge) for edge in whole.edges] == ["never", "any", "ok", "ok", "bad"]
+    assert [graph_drawing.kind(edge) for edge in whole.edges] == ["never", "any", "ok", "ok", "bad"]
     problems = [edge.problem for edge in whole.edges]
     assert problems[0] == "on_success and on_failure are both false: nothing ever starts it."
     assert problems[1] is not None
     assert "no run configuration 'half'" in problems[1]
     assert problems[2:] == ["There is no pipeline gone.", "off is disabled.", None]
-    assert pages_graph.sentence(whole.edges[4]) == "b starts a after failure (pipeline.json)"
+    assert graph_drawing.sentence(whole.edges[4]) == "b starts a after failure (pipeline.json)"
     assert [edge.in_cycle for edge in whole.edges] == [False, True, False, False, True]
-    assert "1 circle: a → b → a." in pages_graph.description(whole)
+    assert "1 circle: a → b → a." in graph_drawing.description(whole)
 
 
 def test_what_is_not_linked_is_not_drawn_and_what_is_too_much_is_only_listed() -> None:
     """A drawing has a bound; a list has none."""
-    assert pages_graph.drawing(a_graph(a=[], b=[])) is None
-    many = {f"p{n}": [f"p{n + 1}"] for n in range(pages_graph.BOXES_MAX)}
-    assert pages_graph.drawing(a_graph(**many)) is None  # type: ignore[arg-type]
+    assert graph_drawing.drawing(a_graph(a=[], b=[])) is None
+    many = {f"p{n}": [f"p{n + 1}"] for n in range(graph_drawing.BOXES_MAX)}
+    assert graph_drawing.drawing(a_graph(**many)) is None  # type: ignore[arg-type]

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from fastflow_gateway.guesses import (
-    CALLER_BURST,
-    PIPELINE_BURST,
-    PROVEN_S,
-    Attempt,
-    Guesses,
-)
-from fastflow_gateway.throttle import CALLERS_MAX
+from fastflow_gateway.security.rate_limit import CALLERS_MAX
+from fastflow_gateway.security.webhook_guard import CALLER_BURST, PIPELINE_BURST, PROVEN_S, Attempt, Guesses
 
 
 def guess(guesses: Guesses, caller: str, pipeline: str, now_s: float = 0, *, known: bool = True) -> bool:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_runner.image import ImageFailed, worker_context, worker_reference
+from fastflow_runner.sandbox.image import ImageFailed, worker_context, worker_reference
 
 contexts = st.dictionaries(st.text("abc.", min_size=1, max_size=3), st.binary(max_size=8), max_size=3)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts.inline import BLOCK_CHARACTERS_MAX, BadInline, Inline, read_inline
+from fastflow_contracts.pipelines.pep723 import BLOCK_CHARACTERS_MAX, BadInline, Inline, read_inline
 
 SIX = b"# /// script\n# dependencies = ['six']\n# ///\n"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts.json_lines import NESTING_MAX, BadJson, Node, parse
+from fastflow_contracts.pipelines.json_positions import NESTING_MAX, BadJson, Node, parse
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

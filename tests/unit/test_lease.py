@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts.lease import CLUSTER_SILENCE_S, Lease
+from fastflow_contracts.runs.lease import CLUSTER_SILENCE_S, Lease
 
 LEASES = st.builds(Lease, lease_s=st.floats(1, 3600), fence_s=st.floats(0, 86_400))
 

@@ -13,11 +13,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fastflow_contracts.logs import CHUNK, CHUNK_BYTES_MAX, STREAMS, Chunk, LogStream, log_lines
-from fastflow_runner import lines
-from fastflow_runner.cells import masking
-from fastflow_runner.cells.masking import Masker
-from fastflow_runner.lines import LINE_BYTES_MAX, Assembler, OutputStream
+from fastflow_contracts.runs.logs import (
+    CHUNK,
+    CHUNK_BYTES_MAX,
+    STREAMS,
+    Chunk,
+    LogStream,
+    log_lines,
+)
+from fastflow_runner.guest.cells import masking
+from fastflow_runner.guest.cells.masking import Masker
+from fastflow_runner.output import lines
+from fastflow_runner.output.lines import LINE_BYTES_MAX, Assembler, OutputStream
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SECRETS = ["hunter2!", "abab", "ünïcode-pass", "first line\nsecond line"]

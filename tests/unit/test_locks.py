@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OURS = {"fastflow", *(f"fastflow-{name}" for name in ("contracts", "syncer", "scheduler", "runner", "gateway"))}
+OURS = {"fastflow", *(f"fastflow-{name}" for name in ("contracts", "syncer", "scheduler", "runner", "gateway", "api"))}
 
 
 def locked(name: str) -> set[str]:
@@ -22,7 +22,7 @@ def pins(name: str) -> set[str]:
     return set(re.findall(r"^[a-z0-9-]+==[^ \\\n]+", (ROOT / name).read_text(), re.MULTILINE))
 
 
-CELL_RUNNER = "services/runner/src/fastflow_runner/cells/requirements.lock"
+CELL_RUNNER = "services/runner/src/fastflow_runner/guest/cells/requirements.lock"
 IMAGES = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("deploy/compose/locks/*.lock"))]
 
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts.findings import FINDINGS_MAX
-from fastflow_contracts.manifest import MANIFEST_BYTES_MAX, Manifest, Notice, Problem, read_manifest
-from fastflow_contracts.pipeline import PipelineSpec, ScheduleEntry
+from fastflow_contracts.pipelines.diagnostics import FINDINGS_MAX
+from fastflow_contracts.pipelines.manifest import MANIFEST_BYTES_MAX, Manifest, Notice, Problem, read_manifest
+from fastflow_contracts.pipelines.spec import PipelineSpec, ScheduleEntry
 
 SIGNED = json.dumps({"verify": "github", "secret": base64.urlsafe_b64encode(b"\x80" + bytes(72)).decode()})
 

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts.names import BadName, BadToken, check_name, name_of, text_of, token
+from fastflow_contracts.names import (
+    BadName,
+    BadToken,
+    check_name,
+    name_of,
+    text_of,
+    token,
+)
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", fullmatch=True)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts import nkey
+from fastflow_contracts.bus import nkeys
 
 SEED = "SUAACAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAN7EY"
 """Of the key that is 32 times the byte 1; what belongs to it was computed with NATS' own library."""
@@ -14,24 +14,24 @@ SEED = "SUAACAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAN7EY"
 
 def test_a_public_key_and_a_signature_are_what_nats_makes_of_the_seed() -> None:
     """The server knows the one and checks the other."""
-    assert nkey.public_key(SEED) == "UCFIRY65OQE7DFP5KLNS2PF2LVZMUZYJX4OZIEQ36N2IQANUB5XVZ45L"
+    assert nkeys.public_key(SEED) == "UCFIRY65OQE7DFP5KLNS2PF2LVZMUZYJX4OZIEQ36N2IQANUB5XVZ45L"
     expected = b"cz5TjDSBtpHH5sPHg5aR0K17SjHK9PTvmVExMImbEovF/0r9n5vtloCcN64YIIRJzEbv9oTfcot1ACjyMWWjCQ=="
-    assert nkey.sign(SEED, "nonce") == expected
+    assert nkeys.sign(SEED, "nonce") == expected
 
 
 def test_seeds_are_fresh_and_usable() -> None:
     """Two are never the same; each has a public key of a user."""
-    one, two = nkey.new_seed(), nkey.new_seed()
+    one, two = nkeys.new_seed(), nkeys.new_seed()
     assert one != two
     assert one.startswith("SU")
-    assert nkey.public_key(one).startswith("U")
+    assert nkeys.public_key(one).startswith("U")
 
 
-@pytest.mark.parametrize("text", ["", "SU", SEED[:-1] + "A", SEED.lower() + "!", "password", nkey.public_key(SEED)])
+@pytest.mark.parametrize("text", ["", "SU", SEED[:-1] + "A", SEED.lower() + "!", "password", nkeys.public_key(SEED)])
 def test_what_is_no_seed_is_refused(text: str) -> None:
     """The message says what one looks like."""
-    with pytest.raises(nkey.BadSeed, match="SU"):
-        nkey.public_key(text)
+    with pytest.raises(nkeys.BadSeed, match="SU"):
+        nkeys.public_key(text)
 
 
 @given(st.integers(0, len(SEED) - 1), st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"))
@@ -39,5 +39,5 @@ def test_a_mistyped_letter_is_noticed(at: int, letter: str) -> None:
     """The checksum sees it."""
     mistyped = SEED[:at] + letter + SEED[at + 1 :]
     if mistyped != SEED and at < len(SEED) - 1:  # two bits of the last letter stand for nothing
-        with pytest.raises(nkey.BadSeed):
-            nkey.public_key(mistyped)
+        with pytest.raises(nkeys.BadSeed):
+            nkeys.public_key(mistyped)

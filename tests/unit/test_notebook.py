@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from fastflow_contracts.discovery import inspect_folder
-from fastflow_contracts.notebook import CELLS_MAX, SOURCE_CHARACTERS_MAX, notebook_problems, read_notebook
+from fastflow_contracts.pipelines.discovery import inspect_folder
+from fastflow_contracts.pipelines.notebook import CELLS_MAX, SOURCE_CHARACTERS_MAX, notebook_problems, read_notebook
 from tests.support.notebooks import jupyter, v4, written
 
 OLD: str = jupyter.writes(jupyter.v3.new_notebook(), version=3)

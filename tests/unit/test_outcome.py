@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from fastflow_contracts.run import ErrorType
-from fastflow_runner.outcome import Intent, Observed, outcome
-from fastflow_runner.session import Exited, Reason, Vanished
+from fastflow_contracts.runs.run import ErrorType
+from fastflow_runner.attempts.outcome import Intent, outcome
+from fastflow_runner.output.observed import Observed
+from fastflow_runner.sandbox.session import Exited, Reason, Vanished
 from tests.support.records import at
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fastflow_contracts.triggers import BadTrigger
-from fastflow_gateway.pages_form import BLANK_ROWS, StartForm, read_form, trigger_of
+from fastflow_contracts.runs.triggers import BadTrigger
+from fastflow_gateway.dashboard.view.start_form import BLANK_ROWS, StartForm, read_form, trigger_of
 
 
 def test_rows_become_variables_and_parameters() -> None:

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts.run import Status
-from fastflow_gateway import shapes
-from fastflow_gateway.pages_strip import bars, strip, strip_words
+from fastflow_api import shapes
+from fastflow_contracts.runs.run import Status
+from fastflow_gateway.dashboard.view.run_strip import bars, strip, strip_words
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

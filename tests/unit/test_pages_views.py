@@ -7,17 +7,27 @@ from typing import Any
 
 import pytest
 
-from fastflow_contracts.machine import Cancel, Claim, Command, Finish, Outcome, Prepare, decide, fold
-from fastflow_contracts.manifest import Notice, Problem
-from fastflow_contracts.messages import PipelineRecord, Version
+from fastflow_api import shapes
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipeline import PipelineSpec
-from fastflow_contracts.run import ErrorType, Run, Status
-from fastflow_gateway import pages_facts as facts
-from fastflow_gateway import pages_views as drawn
-from fastflow_gateway import shapes, views
-from fastflow_gateway.tally import Tally
-from fastflow_gateway.waiting import Capacity
+from fastflow_contracts.pipelines.manifest import Notice, Problem
+from fastflow_contracts.pipelines.records import PipelineRecord, Version
+from fastflow_contracts.pipelines.spec import PipelineSpec
+from fastflow_contracts.runs.run import ErrorType, Run, Status
+from fastflow_contracts.runs.state_machine import (
+    Cancel,
+    Claim,
+    Command,
+    Finish,
+    Outcome,
+    Prepare,
+    decide,
+    fold,
+)
+from fastflow_gateway.dashboard.view import facts
+from fastflow_gateway.dashboard.view import models as drawn
+from fastflow_gateway.views import records
+from fastflow_gateway.views.run_counts import Tally
+from fastflow_gateway.views.waiting import Capacity
 from tests.support.records import a_run, at
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -28,12 +38,12 @@ def changed(run: Run, seconds: float, command: Command) -> Run:
 
 
 def shown(run: Run) -> shapes.Run:
-    return views.run(run, capacity=Capacity(), now=at(100))
+    return records.run(run, capacity=Capacity(), now=at(100))
 
 
 def a_pipeline(name: str = "demo", *, live: bool = True, **spec: Any) -> shapes.Pipeline:
     version = Version(bundle="b", spec=PipelineSpec(**spec), live_since=NOW) if live else None
-    return views.pipeline(
+    return records.pipeline(
         PipelineRecord(name=PipelineName(name), live=version, seen_at=NOW), tally=Tally(), last_runs=()
     )
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts.run import ErrorType, Limits
-from fastflow_gateway import pages_words as words
-from fastflow_gateway import shapes
+from fastflow_api import shapes
+from fastflow_api.formatting import duration
+from fastflow_contracts.runs.run import ErrorType, Limits
+from fastflow_gateway.dashboard.view import formatting as words
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MIB = 1024 * 1024
@@ -36,7 +37,7 @@ MIB = 1024 * 1024
 )
 def test_durations_have_two_units_at_most(seconds: float | None, text: str) -> None:
     """Precise where it is short, coarse where it is long, never ``60 s``."""
-    assert words.duration(seconds) == text
+    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
-from fastflow_contracts.manifest import read_manifest
 from fastflow_contracts.names import check_name
-from fastflow_contracts.pipeline import (
+from fastflow_contracts.pipelines.json_schema import pipeline_schema
+from fastflow_contracts.pipelines.manifest import read_manifest
+from fastflow_contracts.pipelines.spec import (
     CellRetry,
     CustomSchedule,
     DownstreamTrigger,
@@ -22,8 +23,7 @@ from fastflow_contracts.pipeline import (
     ScheduleEntry,
     Webhook,
 )
-from fastflow_contracts.schedule import Cron, Interval, Once, Schedule
-from fastflow_contracts.schema import pipeline_schema
+from fastflow_contracts.schedules.schedule import Cron, Interval, Once, Schedule
 
 EXAMPLES = Path(__file__).parent / "pipeline_json"
 MIB = 1024**2

@@ -7,8 +7,8 @@ from typing import cast
 
 import pytest
 
-from fastflow_runner import preparer
-from fastflow_runner.preparation import (
+from fastflow_runner.environments import preparer
+from fastflow_runner.environments.preparation import (
     LAST_CHARACTERS_MAX,
     LAST_LINES_MAX,
     LINE_CHARACTERS_MAX,
@@ -16,7 +16,7 @@ from fastflow_runner.preparation import (
     Preparation,
     Words,
 )
-from fastflow_runner.session import Session, Vanished
+from fastflow_runner.sandbox.session import Session, Vanished
 
 
 async def test_a_flood_of_words_is_bounded_and_its_end_is_kept() -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from fastflow_runner import supervisor
+from fastflow_runner.guest.supervisor.frames import ORPHANED_EXIT_CODE
+from fastflow_runner.guest.supervisor.procfs import descendants
 from fastflow_runner.sandbox import Channel, SandboxSpec
 from fastflow_runner.sandbox.process import ProcessSandboxes
-from fastflow_runner.session import Session
+from fastflow_runner.sandbox.session import Session
 from tests.sandbox_contract import NOTHING, Place, SandboxContract, listen
 
 
@@ -33,7 +34,7 @@ class TestProcessSandbox(SandboxContract):
         os.kill(_supervisor_pid(place, channel), signal.SIGKILL)
 
     async def processes(self, place: Place, channel: Channel) -> int:
-        return 1 + len(supervisor.descendants(_supervisor_pid(place, channel)))
+        return 1 + len(descendants(_supervisor_pid(place, channel)))
 
 
 async def test_waiting_costs_nothing(place: Place) -> None:
@@ -58,7 +59,7 @@ async def test_the_runner_s_death_ends_the_sandbox(place: Place, tmp_path: Path)
     sandbox.process.stdin.close()
     transcript = await listen(session)
     assert transcript.exited.reason == "orphaned"
-    assert (await channel.wait()).exit_code == supervisor.ORPHANED_EXIT_CODE
+    assert (await channel.wait()).exit_code == ORPHANED_EXIT_CODE
     assert sandbox.directory.exists()
 
     successor = ProcessSandboxes(tmp_path / "sandboxes")
@@ -86,7 +87,7 @@ async def test_removing_kills_the_whole_tree(place: Place) -> None:
     )
     transcript = await listen(session, until=lambda t: t.stdout.endswith(b"\n"))
     pid = _supervisor_pid(place, channel)
-    tree = [pid, *supervisor.descendants(pid)]
+    tree = [pid, *descendants(pid)]
     assert int(transcript.stdout) in tree
     assert len(tree) == 3
     (sandbox,) = place.sandboxes._sandboxes.values()  # type: ignore[attr-defined]

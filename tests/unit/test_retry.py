@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts.retry import CustomSchedule, ExponentialBackoff, FixedDelay, RetryStrategy, delay_s
+from fastflow_contracts.pipelines.retry import CustomSchedule, ExponentialBackoff, FixedDelay, RetryStrategy, delay_s
 
 NUMBERS = st.floats(0, 1e6)
 

@@ -7,9 +7,9 @@ import json
 import pytest
 from cryptography.fernet import Fernet
 
-from fastflow.rotation import rotate
-from fastflow_contracts.json_lines import BadJson
-from fastflow_gateway.sealing import Sealer
+from fastflow.local.key_rotation import rotate
+from fastflow_contracts.pipelines.json_positions import BadJson
+from fastflow_gateway.security.secrets import Sealer
 from fastflow_runner.secrets import SecretBox
 
 NEW, OLD, FOREIGN = (Fernet.generate_key().decode() for _ in range(3))

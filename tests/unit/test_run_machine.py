@@ -10,7 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastflow_contracts.ids import fresh_run_id
-from fastflow_contracts.machine import (
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.spec import CustomSchedule, FixedDelay
+from fastflow_contracts.runs.run import (
+    EDGES,
+    RUN,
+    Ended,
+    ErrorType,
+    Order,
+    Pending,
+    Run,
+    Running,
+    Status,
+)
+from fastflow_contracts.runs.state_machine import (
     ERROR_CHARACTERS_MAX,
     RELEASES_MAX,
     Adopt,
@@ -27,10 +40,6 @@ from fastflow_contracts.machine import (
     decide,
     fold,
 )
-from fastflow_contracts.messages import RUN
-from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipeline import CustomSchedule, FixedDelay
-from fastflow_contracts.run import EDGES, Ended, ErrorType, Order, Pending, Run, Running, Status
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 

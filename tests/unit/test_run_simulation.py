@@ -11,21 +11,31 @@ from random import Random
 
 from msgspec.structs import replace
 
+from fastflow_contracts.bus.subjects import JobRef, RunRef
 from fastflow_contracts.ids import RunId, run_id_for_child, run_id_for_key, run_id_for_slot
-from fastflow_contracts.messages import Trigger
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipeline import (
+from fastflow_contracts.pipelines.retry import delay_s
+from fastflow_contracts.pipelines.spec import (
     CustomSchedule,
     DownstreamTrigger,
     ExponentialBackoff,
     PipelineSpec,
     ScheduleEntry,
 )
-from fastflow_contracts.retry import delay_s
-from fastflow_contracts.run import EDGES, RESTART, Ended, ErrorType, Pending, Run, RunInput, Running, Status
-from fastflow_contracts.schedule import RESTART_ID
-from fastflow_contracts.subjects import JobRef, RunRef
-from fastflow_scheduler.reactions import Follow, react
+from fastflow_contracts.runs.messages import Trigger
+from fastflow_contracts.runs.run import (
+    EDGES,
+    RESTART,
+    Ended,
+    ErrorType,
+    Pending,
+    Run,
+    RunInput,
+    Running,
+    Status,
+)
+from fastflow_contracts.schedules.schedule import RESTART_ID
+from fastflow_scheduler.followups.rules import Follow, react
 from tests.support.run_world import Fate, RunWorld
 from tests.support.schedule_world import Created
 from tests.support.slot_promises import check

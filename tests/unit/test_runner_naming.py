@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastflow_contracts.ids import fresh_run_id
-from fastflow_runner.naming import AttemptId, attempt_name, attempt_of, is_warm, warm_name
+from fastflow_runner.sandbox.naming import AttemptId, attempt_name, attempt_of, is_warm, warm_name
 
 
 def test_a_name_tells_the_attempt() -> None:

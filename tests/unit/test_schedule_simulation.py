@@ -9,9 +9,9 @@ from itertools import pairwise
 
 from msgspec.structs import replace
 
+from fastflow_contracts.bus.subjects import JobRef
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipeline import PipelineSpec, ScheduleEntry
-from fastflow_contracts.subjects import JobRef
+from fastflow_contracts.pipelines.spec import PipelineSpec, ScheduleEntry
 from tests.support.records import T0, at
 from tests.support.schedule_world import World
 from tests.support.slot_promises import check

@@ -7,10 +7,10 @@ from cryptography.fernet import Fernet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts import envelope
-from fastflow_contracts.envelope import WEBHOOK_SECRET, BadKey, Envelope
-from fastflow_gateway.sealing import VALUE_CHARACTERS_MAX, BadSecret, NoKey, Sealer
-from fastflow_gateway.secrecy import hide_secrets
+from fastflow_contracts.secrets import envelope
+from fastflow_contracts.secrets.envelope import WEBHOOK_SECRET, BadKey, Envelope
+from fastflow_gateway.security.secrets import VALUE_CHARACTERS_MAX, BadSecret, NoKey, Sealer
+from fastflow_gateway.views.redaction import hide_secrets
 from fastflow_runner.secrets import SecretBox, SecretError
 
 KEY, OLD_KEY = Fernet.generate_key().decode(), Fernet.generate_key().decode()

@@ -7,7 +7,8 @@ from cryptography.fernet import Fernet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_runner.secrets import BadKey, SecretBox, SecretError, is_token
+from fastflow_contracts.secrets.token import is_token
+from fastflow_runner.secrets import BadKey, SecretBox, SecretError
 
 KEY, OLD_KEY = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 BOX = SecretBox(KEY)

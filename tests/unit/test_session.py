@@ -7,10 +7,31 @@ from typing import Any
 
 import pytest
 
-from fastflow_runner import supervisor
-from fastflow_runner.sandbox import AlreadyExists, Channel, Detached, Ended, Missing, SandboxSpec
+from fastflow_runner.guest.supervisor import supervisor
+from fastflow_runner.guest.supervisor.frames import (
+    ATTACH,
+    EVENT,
+    EVENT_HEADER,
+    EXIT,
+    FRAME_BYTES_MAX,
+    OUTPUT,
+    OUTPUT_HEADER,
+    SYNC,
+    Decoder,
+    frame,
+    mark,
+    message,
+)
+from fastflow_runner.sandbox import (
+    AlreadyExists,
+    Channel,
+    Detached,
+    Ended,
+    Missing,
+    SandboxSpec,
+)
 from fastflow_runner.sandbox.dummy import DummySandboxes, Outcome
-from fastflow_runner.session import (
+from fastflow_runner.sandbox.session import (
     CellEvent,
     Exited,
     Job,
@@ -24,7 +45,6 @@ from fastflow_runner.session import (
     Superseded,
     Vanished,
 )
-from fastflow_runner.supervisor import Decoder, frame, mark, message
 
 SPEC = SandboxSpec(name="ff-1", labels={"fastflow.run": "1"})
 JOB = Job(argv=("{python}", "main.py"), cwd="p")
@@ -59,14 +79,14 @@ class Line:
 
 
 def output(offset: int, data: bytes, stream: int = 1) -> bytes:
-    return frame(supervisor.OUTPUT, supervisor.OUTPUT_HEADER.pack(stream, offset, 0.0) + data)
+    return frame(OUTPUT, OUTPUT_HEADER.pack(stream, offset, 0.0) + data)
 
 
 def event(number: int) -> bytes:
-    return frame(supervisor.EVENT, supervisor.EVENT_HEADER.pack(number, 0.0) + b"{}")
+    return frame(EVENT, EVENT_HEADER.pack(number, 0.0) + b"{}")
 
 
-SYNC = message(supervisor.SYNC, version=1, phase="running")
+HELLO = message(SYNC, version=1, phase="running")
 
 
 async def play(outcome: Outcome) -> list[Any]:
@@ -123,7 +143,7 @@ async def test_repeated_output_is_cut_and_missing_output_is_an_error() -> None:
     """A session never yields a byte twice, and never skips one in silence."""
     line = Line()
     session = await Session.start(line, JOB)
-    line.say(SYNC, output(0, b"abc"), output(0, b"abc"), output(1, b"bcde"), output(9, b"z"))
+    line.say(HELLO, output(0, b"abc"), output(0, b"abc"), output(1, b"bcde"), output(9, b"z"))
     assert [(await anext(session)).data for _ in range(2)] == [b"abc", b"de"]  # type: ignore[union-attr]
     with pytest.raises(SessionError, match="missing"):
         await anext(session)
@@ -137,7 +157,7 @@ async def test_what_is_stored_no_longer_is_not_waited_for() -> None:
     resuming = asyncio.create_task(Session.resume(line, Offsets()))
     while not line.heard:
         await asyncio.sleep(0)
-    line.say(SYNC, output(7, b"abc"), output(0, b"de", stream=2), event(4), output(10, b"f"), event(5), event(7))
+    line.say(HELLO, output(7, b"abc"), output(0, b"de", stream=2), event(4), output(10, b"f"), event(5), event(7))
     session = await resuming
     heard = [await anext(session) for _ in range(5)]
     assert [(e.stream, e.offset, e.data) for e in heard if isinstance(e, Output)] == [
@@ -154,8 +174,8 @@ async def test_another_runner_supersedes() -> None:
     """The mark of somebody else's attach ends this session's right to speak."""
     line = Line()
     session = await Session.start(line, JOB)
-    line.say(SYNC)
-    line.say(SYNC, nonce="ab" * 16)
+    line.say(HELLO)
+    line.say(HELLO, nonce="ab" * 16)
     with pytest.raises(Superseded):
         await anext(session)
 
@@ -164,11 +184,11 @@ async def test_another_runner_supersedes() -> None:
     "nonsense",
     [
         frame(ord("?"), b""),
-        frame(supervisor.EXIT, b"{}"),
-        frame(supervisor.EXIT, b"no json"),
-        frame(supervisor.OUTPUT, b"short"),
+        frame(EXIT, b"{}"),
+        frame(EXIT, b"no json"),
+        frame(OUTPUT, b"short"),
         output(0, b"x", stream=9),
-        message(supervisor.SYNC, version=2, phase="running"),
+        message(SYNC, version=2, phase="running"),
         b"X\xff\xff\xff\xff",
     ],
 )
@@ -176,7 +196,7 @@ async def test_nonsense_is_an_error_not_a_guess(nonsense: bytes) -> None:
     """Whatever is no frame of this protocol ends the session with a typed error."""
     line = Line()
     session = await Session.start(line, JOB)
-    line.say(SYNC, nonsense)
+    line.say(HELLO, nonsense)
     with pytest.raises(SessionError):
         await anext(session)
 
@@ -188,7 +208,7 @@ async def test_a_cancelled_step_loses_nothing() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
             await anext(session)
-    line.say(SYNC, output(0, b"still here"))
+    line.say(HELLO, output(0, b"still here"))
     event = await anext(session)
     assert isinstance(event, Output)
     assert event.data == b"still here"
@@ -196,7 +216,7 @@ async def test_a_cancelled_step_loses_nothing() -> None:
 
 async def test_a_silent_sandbox_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """An attach that nobody answers is an error after a while, not a wait for ever."""
-    monkeypatch.setattr("fastflow_runner.session.SYNC_TIMEOUT_S", 0.0)
+    monkeypatch.setattr("fastflow_runner.sandbox.session.SYNC_TIMEOUT_S", 0.0)
     with pytest.raises(Silent):
         await Session.resume(Line(), Offsets())
 
@@ -205,8 +225,8 @@ async def test_a_job_that_does_not_fit_is_refused_before_it_is_sent() -> None:
     """Environment beyond a frame is the caller's problem, said in words."""
     line = Line()
     with pytest.raises(JobTooLarge, match="files"):
-        await Session.start(line, Job(argv=("x",), cwd="p", env={"BIG": "x" * supervisor.FRAME_BYTES_MAX}))
-    assert [kind for kind, _ in line.heard] == [supervisor.ATTACH]
+        await Session.start(line, Job(argv=("x",), cwd="p", env={"BIG": "x" * FRAME_BYTES_MAX}))
+    assert [kind for kind, _ in line.heard] == [ATTACH]
 
 
 async def test_the_dummy_keeps_the_contract() -> None:

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import msgspec
 import pytest
 
-from fastflow.settings import SETTINGS
-from fastflow_contracts.settings import BadSettings, Env, LogLevel, fields, load
+from fastflow.local.settings_table import SETTINGS
+from fastflow_contracts.service.settings import BadSettings, Env, LogLevel, fields, load
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

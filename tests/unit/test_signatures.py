@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook as Sender
 
-from fastflow_contracts.webhook import Verify, Webhook
-from fastflow_gateway.sealing import BadSecret
-from fastflow_gateway.signatures import TOLERANCE_S, BadSignature, verify
+from fastflow_contracts.pipelines.webhook import Verify, Webhook
+from fastflow_gateway.security.secrets import BadSecret
+from fastflow_gateway.security.webhook_signatures import TOLERANCE_S, BadSignature, verify
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()

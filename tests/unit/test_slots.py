@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts.schedule import Catchup, Cron, Interval, Once, Schedule
-from fastflow_contracts.schedule_state import ScheduleState, definition, settled
-from fastflow_contracts.slots import between, latest, next_slot, upcoming
-from fastflow_scheduler.backlog import CAUGHT_UP_MAX, LATE, backlog
+from fastflow_contracts.schedules.schedule import Catchup, Cron, Interval, Once, Schedule
+from fastflow_contracts.schedules.slots import between, latest, next_slot, upcoming
+from fastflow_contracts.schedules.state import ScheduleState, definition, settled
+from fastflow_scheduler.schedules.backlog import CAUGHT_UP_MAX, LATE, backlog
 from tests.support.records import T0, at
 
 HOUR = 3600

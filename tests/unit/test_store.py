@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts.bundle import File, pack
-from fastflow_runner.prepare import layout, steps
-from fastflow_runner.store import (
+from fastflow_contracts.pipelines.bundle import File, pack
+from fastflow_runner.environments.store import (
     Request,
     docker_place,
     environment_key,
@@ -20,6 +19,7 @@ from fastflow_runner.store import (
     process_place,
     requests_of,
 )
+from fastflow_runner.guest.prepare import layout, steps
 
 DOCKER = docker_place(
     image="fastflow-worker:1", base_image="debian", volume="store", network="none", architecture="x86_64"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastflow_contracts.subjects import INBOX_CHARACTERS_MAX, is_inbox
+from fastflow_contracts.bus.subjects import INBOX_CHARACTERS_MAX, is_inbox
 
 
 @pytest.mark.parametrize("subject", ["_INBOX.a", "_INBOX_gateway.Ab3.9", "_INBOX.a/b,c:d=?", "_INBOX." + "a" * 248])

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastflow_contracts.bundle import File, pack
-from fastflow_runner.supervisor import Cgroup, SetupFailed, safe_name, unpack
+from fastflow_contracts.pipelines.bundle import File, pack
+from fastflow_runner.guest.supervisor.intake import SetupFailed, safe_name, unpack
+from fastflow_runner.guest.supervisor.meters import Cgroup
 
 
 def tar_of(*members: tarfile.TarInfo) -> io.BytesIO:

@@ -9,13 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts import messages
-from fastflow_contracts.bundle import File, Refusal
-from fastflow_contracts.manifest import Notice, Problem
-from fastflow_contracts.messages import PipelineChange, PipelineRecord, SyncReport, SyncStatus
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipeline import PipelineSpec
-from fastflow_contracts.settings import BadSettings, load
+from fastflow_contracts.pipelines.bundle import File, Refusal
+from fastflow_contracts.pipelines.manifest import Notice, Problem
+from fastflow_contracts.pipelines.records import (
+    PIPELINE,
+    SYNC_STATUS,
+    PipelineChange,
+    PipelineRecord,
+    SyncReport,
+    SyncStatus,
+)
+from fastflow_contracts.pipelines.spec import PipelineSpec
+from fastflow_contracts.service.settings import BadSettings, load
 from fastflow_syncer import history
 from fastflow_syncer.examine import examine
 from fastflow_syncer.record import Found, FoundVersion, after_look, after_removal, is_newer
@@ -149,7 +155,7 @@ def test_any_sequence_of_looks(steps: list[tuple[str, Found | None]]) -> None:
         elif before is not None:
             assert record.live == before.live
         assert after_look(record, found, TWO, at + timedelta(hours=1)).record is None
-        assert messages.PIPELINE.decode(messages.PIPELINE.encode(record)) == record
+        assert PIPELINE.decode(PIPELINE.encode(record)) == record
 
 
 def test_a_stale_look_does_not_win() -> None:
@@ -236,7 +242,7 @@ def test_the_history_is_news_only_and_bounded() -> None:
         status = history.with_report(status, _report(minute, changes=changes[minute * 2 :]))
     assert 10 < len(status.history) <= history.HISTORY_MAX
     assert all(change.action == "updated" for change in status.last.changes)
-    assert len(messages.SYNC_STATUS.encode(status)) <= history.STATUS_BYTES_MAX
+    assert len(SYNC_STATUS.encode(status)) <= history.STATUS_BYTES_MAX
 
 
 def test_a_bundle_goes_only_when_it_is_old_and_unused_twice() -> None:

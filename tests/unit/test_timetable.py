@@ -6,12 +6,19 @@ import time
 from datetime import datetime
 from typing import Any
 
-from fastflow_contracts.messages import PipelineRecord, Version
+from fastflow_contracts.bus.subjects import JobRef
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipeline import PipelineSpec, ScheduleEntry
-from fastflow_contracts.schedule_state import REMEMBERED
-from fastflow_contracts.subjects import JobRef
-from fastflow_scheduler.timetable import AWAY, PATIENCE, Action, Fire, Settle, Timetable
+from fastflow_contracts.pipelines.records import PipelineRecord, Version
+from fastflow_contracts.pipelines.spec import PipelineSpec, ScheduleEntry
+from fastflow_contracts.schedules.state import REMEMBERED
+from fastflow_scheduler.schedules.timetable import (
+    AWAY,
+    PATIENCE,
+    Action,
+    Fire,
+    Settle,
+    Timetable,
+)
 from tests.support.records import T0, at
 
 DEMO = JobRef(PipelineName("demo"), "schedule")

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts.messages import TRIGGER, TRIGGER_TYPE, Trigger
-from fastflow_contracts.triggers import BadTrigger, read_run_body, read_trigger, read_webhook_body
-from fastflow_contracts.values import ENV_NAME_CHARACTERS_MAX, ID_CHARACTERS_MAX
+from fastflow_contracts.pipelines.value_types import ENV_NAME_CHARACTERS_MAX, ID_CHARACTERS_MAX
+from fastflow_contracts.runs.messages import TRIGGER, TRIGGER_TYPE, Trigger
+from fastflow_contracts.runs.triggers import BadTrigger, read_run_body, read_trigger, read_webhook_body
 
 LONG = "x" * 1_000_000
 REASON_CHARACTERS_MAX = 300

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from fastflow_contracts.manifest import read_manifest
-from fastflow_contracts.pipeline import PipelineSpec
-from fastflow_contracts.retry import CellRetry
-from fastflow_contracts.schema import pipeline_schema
-from fastflow_contracts.webhook import Webhook
+from fastflow_contracts.pipelines.json_schema import pipeline_schema
+from fastflow_contracts.pipelines.manifest import read_manifest
+from fastflow_contracts.pipelines.retry import CellRetry
+from fastflow_contracts.pipelines.spec import PipelineSpec
+from fastflow_contracts.pipelines.webhook import Webhook
 
 MIB = 1024**2
 VALIDATOR = Draft202012Validator(pipeline_schema())

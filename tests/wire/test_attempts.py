@@ -15,25 +15,35 @@ from cryptography.fernet import Fernet
 from msgspec.structs import replace
 
 import fastflow_runner.app
-from fastflow_contracts import messages, subjects
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Put, _Unanswered
+from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.errors import Unavailable
+from fastflow_contracts.clock import now
 from fastflow_contracts.ids import fresh_run_id
-from fastflow_contracts.lease import Lease
-from fastflow_contracts.machine import Cancel, Claim, Expire, Prepare
-from fastflow_contracts.messages import HINT, Hint
-from fastflow_contracts.run import Ended, ErrorType, Pending, Run, RunInput, Status
-from fastflow_contracts.runs import RunStore
-from fastflow_contracts.service import now
-from fastflow_contracts.wire import Put, Unavailable, _Unanswered, connect
-from fastflow_runner.adapter import open_adapter
-from fastflow_runner.attempt import Attempt
-from fastflow_runner.naming import LABEL_PREPARER, AttemptId
+from fastflow_contracts.runs.lease import Lease
+from fastflow_contracts.runs.messages import HINT, Hint
+from fastflow_contracts.runs.presence import PRESENCE
+from fastflow_contracts.runs.run import (
+    Ended,
+    ErrorType,
+    Pending,
+    Run,
+    RunInput,
+    Status,
+)
+from fastflow_contracts.runs.state_machine import Cancel, Claim, Expire, Prepare
+from fastflow_contracts.runs.store import RunStore
+from fastflow_runner.attempts.attempt import Attempt
+from fastflow_runner.attempts.context import Tools
+from fastflow_runner.attempts.runner import Runner
+from fastflow_runner.backend import open_adapter
 from fastflow_runner.presence import Beacon, Replaced
-from fastflow_runner.runner import Runner
 from fastflow_runner.sandbox import Channel, Held, SandboxError, SandboxSpec, Unreachable
 from fastflow_runner.sandbox.dummy import DummySandboxes, Outcome
+from fastflow_runner.sandbox.naming import LABEL_PREPARER, AttemptId
 from fastflow_runner.settings import Settings
-from fastflow_runner.tools import Tools
-from fastflow_scheduler.agenda import REHINT_S
+from fastflow_scheduler.maintenance.agenda import REHINT_S
 from tests.support.records import a_bundle, a_presence, a_run
 from tests.support.relay import Relay
 from tests.support.system import System
@@ -102,7 +112,7 @@ async def bench(bus_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         jobs.append(job)
         return Outcome()
 
-    monkeypatch.setattr("fastflow_runner.adapter.DummySandboxes", lambda: DummySandboxes(play))
+    monkeypatch.setattr("fastflow_runner.backend.DummySandboxes", lambda: DummySandboxes(play))
     settings = Settings(sandbox="dummy", data_dir=str(tmp_path))
     opening = open_adapter(settings, runner="one", installation="test", environ={}, say=lambda line: None)
     async with opening as adapter, Relay(bus_url) as relay, connect(relay.url, name="one") as bus:
@@ -193,7 +203,7 @@ async def test_what_is_cancelled_while_nobody_held_it_is_not_given_its_job(bench
 
 async def test_an_input_is_asked_for_until_the_bus_answers(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A claim is stored at once, so what the bus is late with afterwards must not cost the attempt."""
-    monkeypatch.setattr("fastflow_runner.attempt.AGAIN_S", 0.01)
+    monkeypatch.setattr("fastflow_runner.attempts.attempt.AGAIN_S", 0.01)
     run = await bench.pending(RunInput(env={"A": "1"}))
     attempt = await bench.claim(run)
     read = bench.runs.input
@@ -272,7 +282,7 @@ async def test_preparers_of_a_runner_that_is_gone_for_ever_are_removed(bench: Be
     """In a container a new version of it has another name; what the living ones prepare is theirs."""
     bus, sandboxes = bench.tools.bus, bench.tools.sandboxes
     for runner, gone in (("former", True), ("other", False)):
-        shown = messages.PRESENCE.encode(replace(a_presence(runner), gone=gone))
+        shown = PRESENCE.encode(replace(a_presence(runner), gone=gone))
         await bus.put(subjects.RUNNERS, subjects.runner_key(runner), shown)
     for runner in ("one", "former", "other"):
         await sandboxes.open(SandboxSpec(name=f"ff-prepare-{runner}", labels={LABEL_PREPARER: runner}))
@@ -319,8 +329,8 @@ async def test_a_runner_without_its_daemon_gives_a_run_back_once_and_waits(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No code of it has run, so it does not fail; and what can only be given back again is not taken."""
-    monkeypatch.setattr("fastflow_runner.runner.AGAIN_S", 0.01)
-    monkeypatch.setattr("fastflow_runner.runner.DAEMON_S", 0.1)
+    monkeypatch.setattr("fastflow_runner.attempts.runner.AGAIN_S", 0.01)
+    monkeypatch.setattr("fastflow_runner.attempts.runner.DAEMON_S", 0.1)
     sandboxes, looks = bench.tools.sandboxes, asyncio.Semaphore(0)
 
     async def away(*_: Any) -> Any:
@@ -348,7 +358,7 @@ async def test_an_adopted_sandbox_is_attached_to_when_the_daemon_answers(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Runner and daemon were started anew together: what goes on in the sandbox is not failed for that."""
-    monkeypatch.setattr("fastflow_runner.attempt.AGAIN_S", 0.01)
+    monkeypatch.setattr("fastflow_runner.attempts.attempt.AGAIN_S", 0.01)
     sandboxes = bench.tools.sandboxes
     run = await bench.pending()
     held = await bench.held(run)
@@ -373,7 +383,7 @@ async def test_a_job_that_was_lost_on_its_way_is_handed_over_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The daemon was started anew between the record that all is prepared and the job."""
-    monkeypatch.setattr("fastflow_runner.attempt.AGAIN_S", 0.01)
+    monkeypatch.setattr("fastflow_runner.attempts.attempt.AGAIN_S", 0.01)
     sandboxes = bench.tools.sandboxes
     opened = sandboxes.open
 

@@ -14,13 +14,16 @@ from typing import Any
 import nats.errors
 import pytest
 
-from fastflow.bus import USERS, embedded_bus
-from fastflow.bus_users import users_in
-from fastflow_contracts import streams, subjects, wire
-from fastflow_contracts.permissions import User, inbox
-from fastflow_contracts.pull import Pull, feed
-from fastflow_contracts.streams import WrongTopology, bucket_stream, ensure, verify
-from fastflow_contracts.wire import Bus, Conflict, Put, Rejected, Unavailable, connect, redacted
+from fastflow.local.bus_users import users_in
+from fastflow.local.nats_server import USERS, embedded_bus
+from fastflow_contracts.bus import client, streams, subjects
+from fastflow_contracts.bus.client import Bus, Put
+from fastflow_contracts.bus.connection import connect, redacted
+from fastflow_contracts.bus.errors import Conflict, Rejected, Unavailable
+from fastflow_contracts.bus.feed import feed
+from fastflow_contracts.bus.permissions import User, inbox
+from fastflow_contracts.bus.pull import Pull
+from fastflow_contracts.bus.streams import WrongTopology, bucket_stream, ensure, verify
 from tests.support.relay import Relay
 
 RUNS = "ff_runs"
@@ -240,7 +243,7 @@ async def test_trouble_with_an_object_is_one_error(
     bus_url: str, step: str, trouble: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bus is lost between two questions about it: ``Unavailable``, and never a bare timeout."""
-    monkeypatch.setattr(wire, "ANSWER_S", 0.5)
+    monkeypatch.setattr(client, "ANSWER_S", 0.5)
     async with Relay(bus_url) as relay, connect(relay.url, name="far") as bus:
         ask = bus.js.get_last_msg
 
@@ -268,7 +271,7 @@ async def test_of_an_object_that_is_not_finished_nothing_stays(
     async with Relay(bus_url) as relay, connect(relay.url, name="far") as far:
         with monkeypatch.context() as patch:
             if ending == "too slow":
-                patch.setattr(wire, "OBJECT_S", 2.0)
+                patch.setattr(client, "OBJECT_S", 2.0)
             storing = asyncio.create_task(far.put_object(subjects.BUNDLES, name, data), name="storing")
             while not (storing.done() or await objects(bus)):
                 await asyncio.sleep(0)
@@ -276,7 +279,7 @@ async def test_of_an_object_that_is_not_finished_nothing_stays(
             if ending == "cancelled":
                 storing.cancel()
             elif ending == "too slow":
-                await asyncio.sleep(wire.OBJECT_S)
+                await asyncio.sleep(client.OBJECT_S)
             else:
                 relay.drop()
             relay.mend()
@@ -284,7 +287,7 @@ async def test_of_an_object_that_is_not_finished_nothing_stays(
                 await storing
         assert await objects(bus) == {}
         await far.put_object(subjects.BUNDLES, name, data)
-        assert sorted((await objects(bus)).values()) == [1, len(data) // wire.CHUNK_BYTES]
+        assert sorted((await objects(bus)).values()) == [1, len(data) // client.CHUNK_BYTES]
 
 
 async def test_objects_are_stored_read_and_removed_with_ones_own_permissions(bus_url: str, tmp_path: Path) -> None:
@@ -375,7 +378,7 @@ async def test_reading_an_object_leaves_nothing_behind(
     bus_url: str, bus: Bus, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither a subscription nor a task here, nor a consumer there, however it ends."""
-    monkeypatch.setattr(wire, "CHUNK_S", 0.5)
+    monkeypatch.setattr(client, "CHUNK_S", 0.5)
     data = b"code" * 4 * 1024 * 1024
     name = hashlib.sha256(data).hexdigest()
     await bus.put_object(subjects.BUNDLES, name, data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from fastflow_contracts.wire import Bus
+from fastflow_contracts.bus.client import Bus
 
 
 async def test_a_cancellation_that_meets_an_answer_is_not_lost(bus: Bus) -> None:

@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fastflow_contracts import cells, streams, subjects
-from fastflow_contracts.pull import feed
-from fastflow_contracts.wire import Bus
-from fastflow_runner.cellbook import Cellbook
-from fastflow_runner.journal import Fenced
-from fastflow_runner.session import CellEvent
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.feed import feed
+from fastflow_contracts.runs import cells
+from fastflow_runner.output.cell_writer import Cellbook
+from fastflow_runner.output.stream_writer import Fenced
+from fastflow_runner.sandbox.session import CellEvent
 from tests.support.records import a_run
 
 RUN = a_run("book", kind="notebook")

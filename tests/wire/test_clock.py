@@ -8,17 +8,19 @@ from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from fastflow_contracts import messages, streams, subjects
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.feed import feed
+from fastflow_contracts.bus.subjects import SCHEDULES, JobRef
 from fastflow_contracts.ids import run_id_for_slot
-from fastflow_contracts.messages import Skip
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipeline import PipelineSpec, ScheduleEntry
-from fastflow_contracts.pull import feed
-from fastflow_contracts.run import Run
-from fastflow_contracts.runs import RunStore
-from fastflow_contracts.schedule_state import SCHEDULE_STATE, SWITCH, ScheduleState, Switch, settled
-from fastflow_contracts.subjects import SCHEDULES, JobRef
-from fastflow_contracts.wire import Bus, connect
+from fastflow_contracts.pipelines.spec import PipelineSpec, ScheduleEntry
+from fastflow_contracts.runs import messages
+from fastflow_contracts.runs.messages import Skip
+from fastflow_contracts.runs.run import RUN, Run
+from fastflow_contracts.runs.store import RunStore
+from fastflow_contracts.schedules.state import SCHEDULE_STATE, SWITCH, ScheduleState, Switch, settled
 from fastflow_scheduler.app import serve
 from fastflow_scheduler.settings import Settings
 from tests.support.records import a_bundle, publish_pipeline
@@ -90,7 +92,7 @@ async def runs(bus: Bus, pipeline: str, count: int, *, within_s: float = 15) -> 
     async with asyncio.timeout(within_s), aclosing(feed(bus, stream, subject)) as changes:
         async for batch in changes:
             for message in batch.messages:
-                run = messages.RUN.decode(message.data)
+                run = RUN.decode(message.data)
                 found[run.id] = Created(run, message.stored_at)
             if len(found) >= count:
                 break

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from fastflow.bus import embedded_bus
-from fastflow_contracts.streams import MIB, ensure
-from fastflow_contracts.wire import Unavailable, connect
+from fastflow.local.nats_server import embedded_bus
+from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.errors import Unavailable
+from fastflow_contracts.bus.streams import MIB, ensure
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount the small disk that is filled here")

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.ids import check_run_id
-from fastflow_contracts.runs import RunStore
-from fastflow_contracts.wire import Bus
-from fastflow_gateway import api
+from fastflow_contracts.runs.store import RunStore
+from fastflow_gateway.http import requests
 from tests.support.gateway import ANSWER_S, TOKEN, Client, running_gateway, running_scheduler
 from tests.support.records import a_bundle, publish_pipeline
 
@@ -95,7 +95,7 @@ async def test_a_body_that_never_comes_is_not_waited_for_without_end(
     client: Client, monkeypatch: pytest.MonkeyPatch, parts: tuple[bytes, ...]
 ) -> None:
     """408, and the connection is not used again."""
-    monkeypatch.setattr(api, "BODY_S", 0.2)
+    monkeypatch.setattr(requests, "BODY_S", 0.2)
     answer = await sent(client, *parts)
     assert answer.startswith("HTTP/1.1 408 ")
     assert "Connection: close" in answer
@@ -114,7 +114,7 @@ async def test_a_client_that_leaves_is_no_error(client: Client, caplog: pytest.L
         while not any(message.startswith("POST /api/pipelines/demo/run ") for message in caplog.messages):
             await asyncio.sleep(0.01)
     assert "Traceback" not in caplog.text
-    assert {record.levelno for record in caplog.records if record.name.startswith("fastflow_gateway.m")} == {
-        logging.DEBUG
-    }
+    assert {
+        record.levelno for record in caplog.records if record.name.startswith("fastflow_gateway.http.middleware")
+    } == {logging.DEBUG}
     assert 'requests_total{status="500"}' not in (await client.get("/metrics")).text

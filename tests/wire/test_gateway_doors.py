@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from fastflow_contracts.settings import BadSettings
-from fastflow_contracts.wire import Bus
-from fastflow_gateway import app, history
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.service.settings import BadSettings
+from fastflow_gateway import app
+from fastflow_gateway.readmodel import run_index
 from fastflow_gateway.settings import Settings
 from tests.support.gateway import ANSWER_S, TOKEN, Answer, Client, running_gateway, running_scheduler
 from tests.support.records import a_bundle, publish_pipeline
@@ -156,7 +157,7 @@ async def test_errors_are_sentences(client: Client, monkeypatch: pytest.MonkeyPa
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("the inside")
 
-    monkeypatch.setattr(history.History, "page", broken)
+    monkeypatch.setattr(run_index.History, "page", broken)
     failed = await client.get("/api/runs")
     assert failed.status == 500
     assert re.search(r"error [0-9a-f]{12}\.", failed.json["detail"])

@@ -11,11 +11,12 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
-from fastflow_contracts import messages, subjects
-from fastflow_contracts.links import LINK_SET
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipeline import DownstreamTrigger, ScheduleEntry
-from fastflow_contracts.wire import Bus
+from fastflow_contracts.pipelines.links import LINK_SET
+from fastflow_contracts.pipelines.records import PIPELINE
+from fastflow_contracts.pipelines.spec import DownstreamTrigger, ScheduleEntry
 from tests.support.gateway import Client, claim, finish, running_gateway, running_scheduler, store
 from tests.support.records import a_bundle, a_run, publish_pipeline
 
@@ -178,7 +179,7 @@ async def test_every_start_that_did_not_come_of_a_run_is_told_with_it_and_with_i
     await publish_pipeline(bus, "parent", code, downstream_triggers=(*targets, half))
     await publish_pipeline(bus, "off", code, enabled=False)
     broken = await publish_pipeline(bus, "broken", code)
-    value = messages.PIPELINE.encode(replace(broken, live=None))
+    value = PIPELINE.encode(replace(broken, live=None))
     await bus.put(subjects.PIPELINES, subjects.pipeline_key(broken.name), value)
     await publish_pipeline(bus, "plain", code)
     await publish_pipeline(bus, "full", code, max_instances=1)

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
-from fastflow_contracts import messages, subjects
-from fastflow_contracts.messages import Sample
-from fastflow_contracts.run import Run
-from fastflow_contracts.wire import Bus
-from fastflow_gateway import follow, routes_logs, sse
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.runs import messages
+from fastflow_contracts.runs.messages import Sample
+from fastflow_contracts.runs.run import Run
+from fastflow_gateway.http import sse
+from fastflow_gateway.streaming import channels, follow
+from fastflow_gateway.streaming.follow import LAST_WORDS_S
 from tests.support.gateway import ANSWER_S, TOKEN, Client, Event, claim, finish, running_gateway, say, store
 from tests.support.records import T0, a_run
 
@@ -97,7 +100,7 @@ async def test_many_followers_each_get_everything_once(bus: Bus) -> None:
 
 async def test_what_is_no_longer_kept_is_read_from_the_bus(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     """A log far larger than what a gateway keeps reaches a late follower whole, while it grows."""
-    monkeypatch.setattr(follow, "KEPT_BYTES_MAX", 2_000)
+    monkeypatch.setattr(channels, "KEPT_BYTES_MAX", 2_000)
     run = await claim(bus, await store(bus, a_run()))
     async with running_gateway(bus) as client, asyncio.TaskGroup() as group:
         first = group.create_task(followed(client, run))
@@ -151,7 +154,7 @@ async def test_logs_that_are_gone_do_not_keep_a_follower_waiting(bus: Bus) -> No
     run = await claim(bus, await store(bus, a_run()))
     run = await finish(bus, run, log_sequence=1_000_000)
     async with running_gateway(bus) as client:
-        assert await asyncio.wait_for(followed(client, run), routes_logs.LAST_WORDS_S / 2) == [
+        assert await asyncio.wait_for(followed(client, run), LAST_WORDS_S / 2) == [
             Event("end", {"status": "SUCCESS"}, None)
         ]
 
@@ -160,7 +163,7 @@ async def test_last_words_that_never_come_are_waited_for_with_a_bound(
     bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A record that names a message nobody has ends the stream a moment later."""
-    monkeypatch.setattr(routes_logs, "LAST_WORDS_S", 0.05)
+    monkeypatch.setattr(follow, "LAST_WORDS_S", 0.05)
     run = await claim(bus, await store(bus, a_run()))
     async with running_gateway(bus) as client, aclosing(client.events(f"/api/runs/{run.id}/logs/stream")) as events:
         await say(bus, run, "said\n", end=5)
@@ -171,7 +174,7 @@ async def test_last_words_that_never_come_are_waited_for_with_a_bound(
 
 async def test_silence_is_filled_with_comments(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     """A quiet stream shows that it is alive."""
-    monkeypatch.setattr(routes_logs, "HEARTBEAT_S", 0.02)
+    monkeypatch.setattr(follow, "HEARTBEAT_S", 0.02)
     run = await claim(bus, await store(bus, a_run()))
     async with running_gateway(bus) as client, asyncio.timeout(ANSWER_S):
         headers = {"Authorization": f"Bearer {TOKEN}"}
@@ -207,7 +210,7 @@ async def test_open_streams_end_when_the_gateway_stops(bus: Bus) -> None:
 async def test_a_client_that_does_not_read_holds_nobody_up(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     """Others follow at their own pace; the one that takes nothing is dropped."""
     monkeypatch.setattr(sse, "SEND_S", 1.5)
-    monkeypatch.setattr(follow, "KEPT_BYTES_MAX", 500_000)
+    monkeypatch.setattr(channels, "KEPT_BYTES_MAX", 500_000)
     run = await claim(bus, await store(bus, a_run()))
     async with running_gateway(bus) as client, asyncio.timeout(60):
         host, port = client.url.removeprefix("http://").split(":")

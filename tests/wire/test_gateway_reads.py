@@ -10,19 +10,23 @@ import pytest
 from msgspec.structs import replace
 from yarl import URL
 
-from fastflow_contracts import messages, subjects
-from fastflow_contracts.limits import ALL_RUNNING, LIMIT, LimitSet, Member
-from fastflow_contracts.manifest import Problem
-from fastflow_contracts.messages import Skip, SyncReport, SyncStatus
-from fastflow_contracts.run import Run
-from fastflow_contracts.service import now
-from fastflow_contracts.wire import Bus
-from fastflow_gateway import keys
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.subjects import ALL_RUNNING
+from fastflow_contracts.clock import now
+from fastflow_contracts.pipelines.manifest import Problem
+from fastflow_contracts.pipelines.records import PIPELINE, SYNC_REPORT, SYNC_STATUS, SyncReport, SyncStatus
+from fastflow_contracts.runs import messages
+from fastflow_contracts.runs.limits import LIMIT, LimitSet, Member
+from fastflow_contracts.runs.messages import Skip
+from fastflow_contracts.runs.presence import PRESENCE
+from fastflow_contracts.runs.run import Run
+from fastflow_gateway import app_keys
+from fastflow_gateway.actions.trigger_client import open_door
 from fastflow_gateway.app import build_app
-from fastflow_gateway.door import open_door
-from fastflow_gateway.follow import Follower
-from fastflow_gateway.readmodel import ReadModel
+from fastflow_gateway.readmodel.model import ReadModel
 from fastflow_gateway.settings import Settings
+from fastflow_gateway.streaming.channels import Follower
 from tests.support.gateway import TOKEN, claim, finish, running_gateway, store
 from tests.support.records import T0, a_bundle, a_presence, a_run, at, publish_pipeline
 
@@ -71,7 +75,7 @@ async def test_a_broken_pipeline_says_what_is_wrong(bus: Bus) -> None:
     problem = Problem(field="timeout", value='"x"', accepted="a number", line=3)
     record = await publish_pipeline(bus, "demo", a_bundle(main_py="1"))
     broken = replace(record, live=None, problems=(problem,))
-    await bus.put(subjects.PIPELINES, subjects.pipeline_key(record.name), messages.PIPELINE.encode(broken))
+    await bus.put(subjects.PIPELINES, subjects.pipeline_key(record.name), PIPELINE.encode(broken))
     async with running_gateway(bus) as client:
         shown = (await client.get("/api/pipelines/demo")).json
         refused = await client.post("/api/pipelines/demo/run")
@@ -162,7 +166,7 @@ async def test_a_waiting_run_names_the_runners_it_waits_for(bus: Bus) -> None:
     """With runners connected it waits for a free slot, or just to be taken."""
     run = await store(bus, a_run())
     for busy, waits_for in ((2, "a free runner slot: 2 of 2 are busy"), (1, "a runner to take it")):
-        presence = messages.PRESENCE.encode(a_presence("r1", slots=2, busy=busy))
+        presence = PRESENCE.encode(a_presence("r1", slots=2, busy=busy))
         await bus.put(subjects.RUNNERS, subjects.runner_key("r1"), presence)
         async with running_gateway(bus) as client:
             assert (await client.get(f"/api/runs/{run.id}")).json["waiting_on"] == waits_for
@@ -209,7 +213,7 @@ async def test_syncs_are_shown(bus: Bus) -> None:
         assert (await client.get("/api/sync/status")).json == {"live_commit": None, "live_since": None, "last": None}
     report = SyncReport(source="s", commit="c1", started_at=T0, finished_at=at(1), ok=True)
     status = SyncStatus(last=report, live=report, history=(report,))
-    await bus.put(subjects.PIPELINES, subjects.SYNC_STATUS_KEY, messages.SYNC_STATUS.encode(status))
+    await bus.put(subjects.PIPELINES, subjects.SYNC_STATUS_KEY, SYNC_STATUS.encode(status))
     async with running_gateway(bus) as client:
         assert (await client.get("/api/sync/status")).json["live_commit"] == "c1"
         assert len((await client.get("/api/sync/logs")).json["syncs"]) == 1
@@ -224,7 +228,7 @@ async def test_a_sync_is_asked_for_and_its_report_is_the_answer(bus: Bus) -> Non
         report = SyncReport(source="s", started_at=T0, finished_at=at(1), ok=True)
 
         async def sync(message: object) -> None:
-            await message.respond(messages.SYNC_REPORT.encode(report))  # type: ignore[attr-defined]
+            await message.respond(SYNC_REPORT.encode(report))  # type: ignore[attr-defined]
 
         subscription = await bus.client.subscribe(subjects.SYNC, cb=sync)
         assert (await client.post("/api/sync")).json["source"] == "s"
@@ -251,7 +255,7 @@ async def test_every_route_of_the_api_is_in_its_description(bus: Bus) -> None:
     async with open_door(bus, model) as door, asyncio.TaskGroup() as group:
         settings = Settings(admin_token="x" * 16)
         app = build_app(settings, bus=bus, model=model, door=door, follower=Follower(bus, group))
-    document = json.loads(app[keys.OPENAPI])
+    document = json.loads(app[app_keys.OPENAPI])
     listed = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     routed = {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource}
     of_the_api = ("/api/", "/healthz", "/readyz", "/metrics")
@@ -282,7 +286,7 @@ async def test_a_waiting_run_names_the_limit_that_the_runners_hold(bus: Bus) -> 
     running, waiting = await claim(bus, await store(bus, a_run(created=1))), await store(bus, a_run(created=2))
     member = Member(pipeline=running.pipeline, run_id=running.id)
     await bus.put(subjects.RUNS, ALL_RUNNING, LIMIT.encode(LimitSet(most=1, members=(member,))))
-    await bus.put(subjects.RUNNERS, subjects.runner_key("r1"), messages.PRESENCE.encode(a_presence(slots=4, busy=1)))
+    await bus.put(subjects.RUNNERS, subjects.runner_key("r1"), PRESENCE.encode(a_presence(slots=4, busy=1)))
     async with running_gateway(bus) as client:
         shown = (await client.get(f"/api/runs/{waiting.id}")).json
         assert shown["waiting_on"] == "the limit on all runs: 1 of 1 are running (MAX_CONCURRENT_RUNS)"

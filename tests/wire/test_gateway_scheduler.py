@@ -9,14 +9,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import pytest_asyncio
 
-from fastflow_contracts import streams, subjects
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.feed import feed
+from fastflow_contracts.bus.subjects import SCHEDULES, JobRef
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipeline import ScheduleEntry
-from fastflow_contracts.pull import feed
-from fastflow_contracts.schedule_state import SCHEDULE_STATE, ScheduleState
-from fastflow_contracts.subjects import SCHEDULES, JobRef
-from fastflow_contracts.wire import Bus
-from fastflow_gateway.readmodel import ReadModel
+from fastflow_contracts.pipelines.spec import ScheduleEntry
+from fastflow_contracts.schedules.state import SCHEDULE_STATE, ScheduleState
+from fastflow_gateway.readmodel.model import ReadModel
 from tests.support.gateway import Client, running_gateway, running_scheduler
 from tests.support.records import a_bundle, publish_pipeline
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
-from fastflow_contracts.schema import pipeline_schema
-from fastflow_contracts.settings import BadSettings
-from fastflow_contracts.wire import Bus
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.pipelines.json_schema import pipeline_schema
+from fastflow_contracts.service.settings import BadSettings
 from fastflow_runner.secrets import SecretBox
 from tests.support.gateway import running_gateway
 

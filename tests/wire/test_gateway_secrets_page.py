@@ -11,9 +11,9 @@ import pytest_asyncio
 from cryptography.fernet import Fernet
 from msgspec.structs import replace
 
-from fastflow_contracts.run import Attempt as RunAttempt
-from fastflow_contracts.run import Ended, Verdict
-from fastflow_contracts.wire import Bus
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.runs.run import Attempt as RunAttempt
+from fastflow_contracts.runs.run import Ended, Verdict
 from fastflow_runner.secrets import SecretBox
 from tests.support.gateway import TOKEN, Answer, Client, running_gateway, store
 from tests.support.records import a_bundle, a_run, at, publish_pipeline

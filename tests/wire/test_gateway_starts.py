@@ -14,16 +14,18 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
-from fastflow.bus import embedded_bus
-from fastflow_contracts import messages, subjects
+from fastflow.local.nats_server import embedded_bus
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.streams import ensure
 from fastflow_contracts.ids import check_run_id
-from fastflow_contracts.machine import Cancel
-from fastflow_contracts.pipeline import ScheduleEntry
-from fastflow_contracts.run import RESTART, Run, RunInput, Running
-from fastflow_contracts.runs import RunStore
-from fastflow_contracts.streams import ensure
-from fastflow_contracts.wire import Bus, connect
-from fastflow_gateway import door
+from fastflow_contracts.pipelines.records import PIPELINE
+from fastflow_contracts.pipelines.spec import ScheduleEntry
+from fastflow_contracts.runs.run import RESTART, Run, RunInput, Running
+from fastflow_contracts.runs.state_machine import Cancel
+from fastflow_contracts.runs.store import RunStore
+from fastflow_gateway.actions import trigger_client
 from tests.support.gateway import TOKEN, Client, claim, finish, running_gateway, running_scheduler
 from tests.support.records import T0, a_bundle, publish_pipeline
 
@@ -174,7 +176,7 @@ async def test_without_a_scheduler_the_trigger_is_stored_and_will_run(
     bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """202 with the run's id; that very run appears once a scheduler works."""
-    monkeypatch.setattr(door, "DECISION_S", 0.05)
+    monkeypatch.setattr(trigger_client, "DECISION_S", 0.05)
     await publish_pipeline(bus, "demo", a_bundle(main_py="1"))
     async with running_gateway(bus) as client:
         answer = await client.post("/api/pipelines/demo/run")
@@ -231,7 +233,7 @@ async def test_a_run_of_a_pipeline_that_may_not_start_cannot_be_repeated(bus: Bu
     disabled = await client.post(f"/api/runs/{run.id}/retry")
     assert disabled.status == 404
     assert "disabled" in disabled.json["detail"]
-    gone = messages.PIPELINE.encode(replace(record, removed_at=T0))
+    gone = PIPELINE.encode(replace(record, removed_at=T0))
     await bus.put(subjects.PIPELINES, subjects.pipeline_key(record.name), gone)
     unknown = await client.post(f"/api/runs/{run.id}/retry")
     assert unknown.status == 404
@@ -315,7 +317,7 @@ async def test_keys_and_tokens_are_never_logged(client: Client, caplog: pytest.L
 
 async def test_an_absent_bus_is_said_and_overcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """503 with Retry-After while the bus is gone, what is known stays readable, and all is well when it is back."""
-    monkeypatch.setattr(door, "STORE_S", 0.2)
+    monkeypatch.setattr(trigger_client, "STORE_S", 0.2)
     async with embedded_bus(tmp_path) as url, connect(url, name="test") as bus:
         await ensure(bus.js)
         await publish_pipeline(bus, "demo", a_bundle(main_py="1"))

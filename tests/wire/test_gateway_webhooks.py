@@ -18,13 +18,13 @@ import pytest_asyncio
 from cryptography.fernet import Fernet
 from standardwebhooks.webhooks import Webhook as Sender
 
-from fastflow_contracts.envelope import WEBHOOK_SECRET
-from fastflow_contracts.pipeline import ScheduleEntry, Webhook
-from fastflow_contracts.webhook import Verify
-from fastflow_contracts.wire import Bus
-from fastflow_gateway import guesses
-from fastflow_gateway.guesses import CALLER_BURST, PIPELINE_BURST
-from fastflow_gateway.sealing import Sealer
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.pipelines.spec import ScheduleEntry, Webhook
+from fastflow_contracts.pipelines.webhook import Verify
+from fastflow_contracts.secrets.envelope import WEBHOOK_SECRET
+from fastflow_gateway.security import webhook_guard
+from fastflow_gateway.security.secrets import Sealer
+from fastflow_gateway.security.webhook_guard import CALLER_BURST, PIPELINE_BURST
 from tests.support.gateway import TOKEN, Answer, Client, running_gateway, running_scheduler
 from tests.support.records import a_bundle, publish_pipeline
 
@@ -181,7 +181,7 @@ async def test_the_right_key_of_a_disabled_pipeline_is_no_guess(bus: Bus, client
 
 async def test_many_addresses_are_no_way_around(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever comes next waits, right key or not; but not who proved to know a key, and not at another pipeline."""
-    monkeypatch.setattr(guesses, "PIPELINE_PER_MINUTE", 0.001)  # so that no time passes
+    monkeypatch.setattr(webhook_guard, "PIPELINE_PER_MINUTE", 0.001)  # so that no time passes
     for name in ("open", "other"):
         await publish_pipeline(bus, name, a_bundle(main_py="1"), webhook_key=KEY)
     statuses = Counter[int]()

@@ -6,12 +6,13 @@ from contextlib import aclosing
 
 import pytest
 
-from fastflow_contracts import logs, streams, subjects
-from fastflow_contracts.logs import Chunk, Piece
-from fastflow_contracts.pull import feed
-from fastflow_contracts.wire import Bus
-from fastflow_runner.journal import Fenced
-from fastflow_runner.logbook import Logbook
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.feed import feed
+from fastflow_contracts.runs import logs
+from fastflow_contracts.runs.logs import Chunk, Piece
+from fastflow_runner.output.log_writer import Logbook
+from fastflow_runner.output.stream_writer import Fenced
 from tests.support.records import a_run
 
 RUN = a_run("book")

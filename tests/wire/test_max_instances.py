@@ -9,12 +9,14 @@ from contextlib import AsyncExitStack, aclosing
 
 import pytest_asyncio
 
-from fastflow_contracts import messages, streams, subjects
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.ids import RunId, check_run_id
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pull import feed
-from fastflow_contracts.runs import RunStore
-from fastflow_contracts.wire import Bus, connect
+from fastflow_contracts.runs.run import RUN
+from fastflow_contracts.runs.store import RunStore
 from tests.support.gateway import Answer, Client, claim, finish, running_gateway, running_scheduler
 from tests.support.records import a_bundle, publish_pipeline
 
@@ -60,7 +62,7 @@ async def most_at_once(bus: Bus) -> tuple[int, int]:
     async with aclosing(feed(bus, streams.bucket_stream(subjects.RUNS), subject, after=0)) as changes:
         async for batch in changes:
             for message in batch.messages:
-                run = messages.RUN.decode(message.data)
+                run = RUN.decode(message.data)
                 seen.add(run.id)
                 active = active - {run.id} if run.is_over else active | {run.id}
                 most = max(most, len(active))

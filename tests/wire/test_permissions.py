@@ -13,12 +13,14 @@ from typing import Any, Final
 import nats.errors
 import pytest
 
-from fastflow.bus import USERS, embedded_bus
-from fastflow.bus_users import config, users_in
-from fastflow.connection import OUTSIDE_URL_FILE
-from fastflow_contracts import streams, subjects
-from fastflow_contracts.permissions import ADMIN_INBOX, Grant, User, grant, inbox
-from fastflow_contracts.wire import Bus, Unavailable, connect
+from fastflow.local.bus_users import config, users_in
+from fastflow.local.connection import OUTSIDE_URL_FILE
+from fastflow.local.nats_server import USERS, embedded_bus
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.errors import Unavailable
+from fastflow_contracts.bus.permissions import ADMIN_INBOX, Grant, User, grant, inbox
 
 SYNCER, SCHEDULER, RUNNER, GATEWAY, OUTSIDE = User.SYNCER, User.SCHEDULER, User.RUNNER, User.GATEWAY, User.OUTSIDE
 NOBODY: Final[set[User]] = set()

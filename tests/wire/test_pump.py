@@ -10,17 +10,18 @@ from typing import cast
 
 import pytest
 
-from fastflow_contracts import logs, streams, subjects
-from fastflow_contracts.run import Limits, Run
-from fastflow_contracts.wire import Bus
-from fastflow_gateway.follow import stored
-from fastflow_runner.cellbook import Cellbook
-from fastflow_runner.lines import Assembler
-from fastflow_runner.logbook import Logbook
-from fastflow_runner.pump import Pump
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.runs import logs
+from fastflow_contracts.runs.run import Limits, Run
+from fastflow_gateway.streaming.channels import stored
+from fastflow_runner.output.cell_writer import Cellbook
+from fastflow_runner.output.lines import Assembler
+from fastflow_runner.output.log_writer import Logbook
+from fastflow_runner.output.pump import Pump
 from fastflow_runner.sandbox import Detached, SandboxSpec
 from fastflow_runner.sandbox.process import ProcessSandboxes
-from fastflow_runner.session import Exited, Offsets, Output, Session, Vanished
+from fastflow_runner.sandbox.session import Exited, Offsets, Output, Session, Vanished
 from tests.sandbox_contract import Place
 from tests.support.records import a_run
 

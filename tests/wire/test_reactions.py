@@ -8,22 +8,24 @@ from contextlib import aclosing
 
 import pytest_asyncio
 
-from fastflow_contracts import messages, streams, subjects
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.feed import feed
+from fastflow_contracts.clock import now
 from fastflow_contracts.ids import run_id_for_child
-from fastflow_contracts.links import HOPS_MAX, LINK_SET, Link, LinkSet
-from fastflow_contracts.machine import Cancel, Claim, Finish, Outcome
 from fastflow_contracts.names import PipelineName, check_name
-from fastflow_contracts.pipeline import DownstreamTrigger
-from fastflow_contracts.pull import feed
-from fastflow_contracts.run import ErrorType, Run, Status
-from fastflow_contracts.runs import RunStore
-from fastflow_contracts.service import now
-from fastflow_contracts.wire import Bus, connect
-from fastflow_scheduler.admission import Defaults
+from fastflow_contracts.pipelines.links import HOPS_MAX, LINK_SET, Link, LinkSet
+from fastflow_contracts.pipelines.spec import DownstreamTrigger
+from fastflow_contracts.runs import messages
+from fastflow_contracts.runs.run import RUN, ErrorType, Run, Status
+from fastflow_contracts.runs.state_machine import Cancel, Claim, Finish, Outcome
+from fastflow_contracts.runs.store import RunStore
 from fastflow_scheduler.app import serve
-from fastflow_scheduler.restarter import Restarter
+from fastflow_scheduler.followups.restarter import Restarter
 from fastflow_scheduler.settings import Settings
-from fastflow_scheduler.starter import Starter
+from fastflow_scheduler.starting.admission import Defaults
+from fastflow_scheduler.starting.starter import Starter
 from tests.support.records import a_bundle, a_run, publish_pipeline
 from tests.support.system import System
 
@@ -71,7 +73,7 @@ async def runs_of(fast: System, name: str) -> list[Run]:
     async with aclosing(feed(fast.bus, streams.bucket_stream("ff_runs"), f"$KV.ff_runs.run.{name}.*")) as records:
         async for batch in records:
             for message in batch.messages:
-                run = messages.RUN.decode(message.data)
+                run = RUN.decode(message.data)
                 found[run.id] = run
             if batch.caught_up:
                 return list(found.values())

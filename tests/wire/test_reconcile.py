@@ -7,14 +7,16 @@ import json
 
 import msgspec
 
-from fastflow_contracts import messages, streams, subjects
-from fastflow_contracts.lease import Lease
-from fastflow_contracts.machine import Claim, Prepare
-from fastflow_contracts.run import ErrorType, Running, Status
-from fastflow_contracts.runs import RunStore
-from fastflow_contracts.service import now
-from fastflow_contracts.subjects import RunRef
-from fastflow_contracts.wire import Bus, connect
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.subjects import RunRef
+from fastflow_contracts.clock import now
+from fastflow_contracts.runs.lease import Lease
+from fastflow_contracts.runs.presence import PRESENCE
+from fastflow_contracts.runs.run import RUN, ErrorType, Running, Status
+from fastflow_contracts.runs.state_machine import Claim, Prepare
+from fastflow_contracts.runs.store import RunStore
 from fastflow_scheduler.app import serve
 from fastflow_scheduler.settings import Settings
 from tests.support.records import a_presence, a_run
@@ -25,7 +27,7 @@ PAUSE_UNTIL = "2999-01-01T00:00:00Z"
 
 async def renew(bus: Bus, runner: str) -> None:
     presence = msgspec.structs.replace(a_presence(runner), seen_at=now())
-    await bus.put(subjects.RUNNERS, subjects.runner_key(runner), messages.PRESENCE.encode(presence))
+    await bus.put(subjects.RUNNERS, subjects.runner_key(runner), PRESENCE.encode(presence))
 
 
 async def deafen(bus: Bus) -> None:
@@ -45,7 +47,7 @@ async def test_a_run_is_lost_when_its_runner_is_silent_and_not_when_its_schedule
     """Before a run is written off, the presence itself is looked at."""
     run = a_run()
     ref, runs = RunRef(run.pipeline, run.id), RunStore(bus)
-    await bus.put(subjects.RUNS, subjects.run_key(ref), messages.RUN.encode(run))
+    await bus.put(subjects.RUNS, subjects.run_key(ref), RUN.encode(run))
     await renew(bus, "one")
     await runs.change(ref, Claim(attempt=1, runner="one"))
     await runs.change(ref, Prepare(epoch=1))

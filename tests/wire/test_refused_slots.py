@@ -8,19 +8,21 @@ from typing import Any, NamedTuple
 import pytest
 from msgspec.structs import replace
 
-from fastflow_contracts import messages, streams, subjects
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.subjects import JobRef
 from fastflow_contracts.ids import run_id_for_slot
-from fastflow_contracts.manifest import Problem
-from fastflow_contracts.messages import PipelineRecord, Skip
-from fastflow_contracts.pipeline import ScheduleEntry
-from fastflow_contracts.runs import NoSuchRun, RunStore
-from fastflow_contracts.subjects import JobRef
-from fastflow_contracts.wire import Bus
-from fastflow_scheduler.admission import Defaults
-from fastflow_scheduler.firing import Firing, States
-from fastflow_scheduler.restarter import Restarter
-from fastflow_scheduler.starter import Starter
-from fastflow_scheduler.timetable import Action, Fire, Timetable
+from fastflow_contracts.pipelines.manifest import Problem
+from fastflow_contracts.pipelines.records import PIPELINE, PipelineRecord
+from fastflow_contracts.pipelines.spec import ScheduleEntry
+from fastflow_contracts.runs import messages
+from fastflow_contracts.runs.messages import Skip
+from fastflow_contracts.runs.store import NoSuchRun, RunStore
+from fastflow_scheduler.followups.restarter import Restarter
+from fastflow_scheduler.schedules.firing import Firing, States
+from fastflow_scheduler.schedules.timetable import Action, Fire, Timetable
+from fastflow_scheduler.starting.admission import Defaults
+from fastflow_scheduler.starting.starter import Starter
 from tests.support.records import T0, a_bundle, a_run, publish_pipeline
 from tests.support.system import stored
 
@@ -60,7 +62,7 @@ def due(timetable: Timetable, at: datetime) -> list[Action]:
 
 
 async def put(bus: Bus, record: PipelineRecord) -> None:
-    await bus.put(subjects.PIPELINES, subjects.pipeline_key(record.name), messages.PIPELINE.encode(record))
+    await bus.put(subjects.PIPELINES, subjects.pipeline_key(record.name), PIPELINE.encode(record))
 
 
 async def skips(bus: Bus) -> list[Skip]:

@@ -12,16 +12,18 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from fastflow_contracts import streams, subjects
-from fastflow_contracts.limits import instances_key
-from fastflow_contracts.machine import Cancel
-from fastflow_contracts.pull import newest
-from fastflow_contracts.run import Run, RunInput
-from fastflow_contracts.runs import NoSuchRun, RunStore
-from fastflow_contracts.service import now
-from fastflow_contracts.wire import Bus, Rejected, connect
-from fastflow_scheduler.reactor import Reactor
-from fastflow_scheduler.retention import HIGH, KEEP, LOW, Retention
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.errors import Rejected
+from fastflow_contracts.bus.feed import newest
+from fastflow_contracts.bus.subjects import instances_key
+from fastflow_contracts.clock import now
+from fastflow_contracts.runs.run import Run, RunInput
+from fastflow_contracts.runs.state_machine import Cancel
+from fastflow_contracts.runs.store import NoSuchRun, RunStore
+from fastflow_scheduler.followups.run_ended_consumer import Reactor
+from fastflow_scheduler.maintenance.retention import HIGH, KEEP, LOW, Retention
 from tests.support.gateway import running_gateway, running_scheduler
 from tests.support.records import a_run
 
@@ -209,8 +211,8 @@ async def test_a_run_that_was_removed_is_unknown(bus: Bus) -> None:
 
 async def test_a_scheduler_looks_again_and_again(bus_url: str, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     """So a bucket never gets full that holds runs that are over."""
-    monkeypatch.setattr("fastflow_scheduler.retention.ROUND_S", 0.05)
-    monkeypatch.setattr("fastflow_scheduler.retention.KEEP", timedelta())
+    monkeypatch.setattr("fastflow_scheduler.maintenance.retention.ROUND_S", 0.05)
+    monkeypatch.setattr("fastflow_scheduler.maintenance.retention.KEEP", timedelta())
     async with connect(bus_url, name="scheduler") as its_bus, running_scheduler(its_bus):
         for _ in range(2):
             await fill(bus)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from fastflow_contracts import subjects
-from fastflow_contracts.limits import CROWD, LIMIT, LOOKS, LimitSet, Member
-from fastflow_contracts.machine import Cancel
-from fastflow_contracts.room import Full, Room, is_not_over
-from fastflow_contracts.run import Run
-from fastflow_contracts.runs import RunStore
-from fastflow_contracts.wire import Bus
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.runs.concurrency import Full, Room, is_not_over
+from fastflow_contracts.runs.limits import CROWD, LIMIT, LOOKS, LimitSet, Member
+from fastflow_contracts.runs.run import Run
+from fastflow_contracts.runs.state_machine import Cancel
+from fastflow_contracts.runs.store import RunStore
 from tests.support.records import a_run
 
 KEY = "limit.instances.demo"

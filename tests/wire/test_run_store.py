@@ -7,11 +7,11 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from fastflow_contracts import messages, subjects
-from fastflow_contracts.machine import Cancel
-from fastflow_contracts.run import RunInput
-from fastflow_contracts.runs import RunStore
-from fastflow_contracts.wire import Bus, Put
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus, Put
+from fastflow_contracts.runs.run import RUN_INPUT, RunInput
+from fastflow_contracts.runs.state_machine import Cancel
+from fastflow_contracts.runs.store import RunStore
 from tests.support.records import a_run
 
 RUN = a_run("demo", has_input=True)
@@ -21,7 +21,7 @@ RUN = a_run("demo", has_input=True)
 async def test_an_input_that_a_crash_left_behind_is_no_hindrance(bus: Bus, left: RunInput) -> None:
     """It is used if it is the same and replaced if the pipeline was changed since."""
     given = RunInput(overrides={"A": "new"})
-    await bus.commit(subjects.RUNS, [Put(subjects.input_key(RUN.ref), messages.RUN_INPUT.encode(left), 0)])
+    await bus.commit(subjects.RUNS, [Put(subjects.input_key(RUN.ref), RUN_INPUT.encode(left), 0)])
     runs = RunStore(bus)
     assert await runs.create(RUN, given) is not None
     assert await runs.input(RUN) == given

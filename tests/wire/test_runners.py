@@ -11,15 +11,19 @@ from msgspec.structs import replace
 
 import fastflow_runner.app
 import fastflow_runner.settings
-from fastflow import client
+from fastflow.commands.runners import table
 from fastflow.errors import NotFound
-from fastflow.runner_commands import table
-from fastflow_contracts import messages, subjects
-from fastflow_contracts.lease import Lease
-from fastflow_contracts.machine import Cancel
-from fastflow_contracts.run import Status
-from fastflow_contracts.service import now
-from fastflow_contracts.wire import Bus, Unavailable, connect
+from fastflow.local import bus_client
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.errors import Unavailable
+from fastflow_contracts.clock import now
+from fastflow_contracts.runs import messages
+from fastflow_contracts.runs.lease import Lease
+from fastflow_contracts.runs.presence import PRESENCE
+from fastflow_contracts.runs.run import Status
+from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_runner.presence import Beacon, Replaced
 from tests.support.gateway import running_gateway
 from tests.support.records import T0, a_presence
@@ -37,7 +41,7 @@ async def test_the_api_and_a_page_show_the_runners_that_are_alive(bus: Bus) -> N
     """Host, version, places, load, environments and what is not enforced; one that leaves says so."""
     for name in ("two", "one"):
         presence = replace(a_presence(name, slots=4, busy=1), load=0.25, environments=3, leaving=name == "two")
-        await bus.put(subjects.RUNNERS, subjects.runner_key(name), messages.PRESENCE.encode(presence))
+        await bus.put(subjects.RUNNERS, subjects.runner_key(name), PRESENCE.encode(presence))
     async with running_gateway(bus) as gateway:
         shown = (await gateway.ask("GET", "/api/runners")).json["runners"]
         page = (await gateway.ask("GET", "/runners")).text
@@ -58,7 +62,7 @@ async def test_a_runner_says_what_stands_ready_and_what_its_host_does(bus_url: s
         await world.pipeline("packaged", "print(1)", requirements="--no-index  # an environment of its own\n")
         assert (await world.run("packaged")).status is Status.SUCCESS
         async with asyncio.timeout(30):
-            while not (found := await client.runners(bus, now=now()))[0].environments:
+            while not (found := await bus_client.runners(bus, now=now()))[0].environments:
                 await asyncio.sleep(0.1)
     (runner,) = found
     assert runner.host == os.uname().nodename
@@ -82,7 +86,7 @@ async def test_a_drained_runner_takes_no_more_finishes_what_it_has_and_leaves(
             await world.pipeline("waits", WAITS.format(file=str(go_on)))
             first = await world.start("waits")
             await world.first_output(first)
-            presence = await client.drain(bus, "leaving")
+            presence = await bus_client.drain(bus, "leaving")
             assert (presence.leaving, presence.busy) == (True, 1)
             second = await world.start("waits")
             go_on.touch()
@@ -90,9 +94,9 @@ async def test_a_drained_runner_takes_no_more_finishes_what_it_has_and_leaves(
             await runner
             assert not stop.is_set()
             assert (await world.until(second, lambda run: True)).status is Status.PENDING
-    assert await client.runners(bus, now=now()) == []
+    assert await bus_client.runners(bus, now=now()) == []
     with pytest.raises(NotFound, match="none"):
-        await client.drain(bus, "leaving")
+        await bus_client.drain(bus, "leaving")
 
 
 def test_the_table_says_what_a_sandbox_does_not_enforce() -> None:

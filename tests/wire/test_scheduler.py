@@ -12,16 +12,20 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
-from fastflow_contracts import messages, streams, subjects
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.feed import feed
+from fastflow_contracts.bus.pull import Pull
+from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.ids import run_id_for_key
-from fastflow_contracts.machine import Cancel, Claim
-from fastflow_contracts.messages import DECISION, HINT, REPLY_HEADER, Declined, Started
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pull import Pull, feed
-from fastflow_contracts.run import Run, Running, Status
-from fastflow_contracts.runs import RunStore
-from fastflow_contracts.subjects import RunRef
-from fastflow_contracts.wire import Bus, connect
+from fastflow_contracts.pipelines.records import PIPELINE
+from fastflow_contracts.runs import messages
+from fastflow_contracts.runs.messages import DECISION, HINT, REPLY_HEADER, Declined, Started
+from fastflow_contracts.runs.run import RUN, Run, Running, Status
+from fastflow_contracts.runs.state_machine import Cancel, Claim
+from fastflow_contracts.runs.store import RunStore
 from fastflow_scheduler.app import serve
 from fastflow_scheduler.settings import Settings
 from tests.support.records import T0, a_bundle, publish_pipeline
@@ -129,7 +133,7 @@ async def test_a_trigger_that_comes_again_when_its_pipeline_is_gone_is_still_its
     """What was started stays started, and nobody is told otherwise."""
     first = await trigger(bus, b"", ce_specversion="1.0", ce_id="e1", ce_source="/s", ce_type="t")
     record = await publish_pipeline(bus, "demo", a_bundle(main_py="print(1)"))
-    gone = messages.PIPELINE.encode(replace(record, removed_at=T0))
+    gone = PIPELINE.encode(replace(record, removed_at=T0))
     await bus.put(subjects.PIPELINES, subjects.pipeline_key(record.name), gone)
     again = await trigger(bus, b"", ce_specversion="1.0", ce_id="e1", ce_source="/s", ce_type="t")
     assert isinstance(first, Started)
@@ -308,7 +312,7 @@ async def test_a_run_of_a_pipeline_that_may_not_start_is_not_started_once_more(
     await bus.publish(subjects.command(run.ref), messages.CANCEL.encode(Cancel()))
     await over
     record = await publish_pipeline(bus, "demo", a_bundle(main_py="print(1)"), **spec)
-    gone = messages.PIPELINE.encode(replace(record, removed_at=removed_at))
+    gone = PIPELINE.encode(replace(record, removed_at=removed_at))
     await bus.put(subjects.PIPELINES, subjects.pipeline_key(record.name), gone)
     again = messages.TRIGGER.encode(messages.Trigger(retry_of=run.id))
     answer = await trigger(bus, again, Content_Type=messages.TRIGGER_TYPE)
@@ -326,7 +330,7 @@ async def seen(bus: Bus, ref: RunRef, wanted: object) -> Run:
     async with asyncio.timeout(10), aclosing(feed(bus, streams.bucket_stream("ff_runs"), subject)) as changes:
         async for batch in changes:
             for message in batch.messages:
-                run = messages.RUN.decode(message.data)
+                run = RUN.decode(message.data)
                 if wanted(run):
                     return run
     raise AssertionError

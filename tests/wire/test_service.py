@@ -11,10 +11,10 @@ from pathlib import Path
 import aiohttp
 from nats.js.api import ConsumerConfig
 
-from fastflow.bus import embedded_bus
-from fastflow_contracts import subjects
-from fastflow_contracts.streams import bucket_stream
-from fastflow_contracts.wire import Bus
+from fastflow.local.nats_server import embedded_bus
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.streams import bucket_stream
 from tests.support.processes import Service
 
 LOOK_S = 0.1

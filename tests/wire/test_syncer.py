@@ -15,14 +15,23 @@ from pathlib import Path
 
 import pytest
 
-from fastflow_contracts import bundle, messages, subjects
-from fastflow_contracts.bundle import File
-from fastflow_contracts.messages import PipelineRecord, SyncReport, SyncStatus
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.feed import feed
+from fastflow_contracts.bus.streams import bucket_stream, object_stream
+from fastflow_contracts.clock import now
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pull import feed
-from fastflow_contracts.service import now
-from fastflow_contracts.streams import bucket_stream, object_stream
-from fastflow_contracts.wire import Bus, connect
+from fastflow_contracts.pipelines import bundle
+from fastflow_contracts.pipelines.bundle import File
+from fastflow_contracts.pipelines.records import (
+    PIPELINE,
+    SYNC_REPORT,
+    SYNC_STATUS,
+    PipelineRecord,
+    SyncReport,
+    SyncStatus,
+)
 from fastflow_syncer import retire
 from fastflow_syncer.app import serve, source_of
 from fastflow_syncer.folder import FolderSource
@@ -48,7 +57,7 @@ def _folder_syncer(bus: Bus, root: Path) -> Syncer:
 async def _record(bus: Bus, name: str) -> tuple[PipelineRecord, int]:
     entry = await bus.get(subjects.PIPELINES, subjects.pipeline_key(PipelineName(name)))
     assert entry is not None
-    return messages.PIPELINE.decode(entry.value), entry.revision
+    return PIPELINE.decode(entry.value), entry.revision
 
 
 async def _files(bus: Bus, record: PipelineRecord) -> dict[str, File]:
@@ -63,7 +72,7 @@ def _actions(report: SyncReport) -> dict[str, str]:
 async def _status(bus: Bus) -> SyncStatus:
     entry = await bus.get(subjects.PIPELINES, subjects.SYNC_STATUS_KEY)
     assert entry is not None
-    return messages.SYNC_STATUS.decode(entry.value)
+    return SYNC_STATUS.decode(entry.value)
 
 
 async def test_a_folder_becomes_records_and_bundles(bus: Bus, tmp_path: Path) -> None:
@@ -301,12 +310,12 @@ async def _until(bus: Bus, name: str, wanted: Callable[[PipelineRecord], bool], 
     subject = f"$KV.{subjects.PIPELINES}.{subjects.pipeline_key(PipelineName(name))}"
     async with asyncio.timeout(within_s), aclosing(feed(bus, bucket_stream(subjects.PIPELINES), subject)) as changes:
         async for batch in changes:
-            if any(wanted(messages.PIPELINE.decode(message.data)) for message in batch.messages):
+            if any(wanted(PIPELINE.decode(message.data)) for message in batch.messages):
                 return
 
 
 async def _ask(bus: Bus) -> SyncReport:
-    return messages.SYNC_REPORT.decode(await bus.ask(subjects.SYNC, b"", timeout_s=10))
+    return SYNC_REPORT.decode(await bus.ask(subjects.SYNC, b"", timeout_s=10))
 
 
 async def test_saving_a_file_is_live_within_two_seconds(bus: Bus, tmp_path: Path) -> None:

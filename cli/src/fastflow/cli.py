@@ -13,24 +13,32 @@ from typing import NoReturn, cast
 
 import click
 
-from fastflow.errors import FAILED, INTERRUPTED, NOT_FOUND, UNREACHABLE, USAGE, CliError, SystemFailed
+from fastflow.errors import (
+    FAILED,
+    INTERRUPTED,
+    NOT_FOUND,
+    UNREACHABLE,
+    USAGE,
+    CliError,
+    SystemFailed,
+)
 from fastflow_contracts.errors import FastFlowError
 
 COMMANDS = {
-    "up": ("fastflow.up:up", "Start everything on this machine: bus, services, dashboard."),
-    "run": ("fastflow.start_commands:run", "Start a pipeline."),
-    "logs": ("fastflow.run_commands:logs", "Show a run's log."),
-    "pipelines": ("fastflow.pipeline_commands:pipelines", "List pipelines: when they run next, how they ran last."),
-    "ps": ("fastflow.run_commands:ps", "List runs."),
-    "cancel": ("fastflow.run_commands:cancel", "Stop a run."),
-    "trigger": ("fastflow.start_commands:trigger", "Publish an event that starts a pipeline."),
-    "validate": ("fastflow.validate:validate", "Check pipeline folders; needs no bus."),
-    "encrypt": ("fastflow.secret_commands:encrypt", "Encrypt a secret for a pipeline.json."),
-    "keys": ("fastflow.secret_commands:keys", "Make an encryption key, or rotate to a new one."),
-    "schema": ("fastflow.schema:schema", "Print the JSON Schema of pipeline.json."),
-    "runners": ("fastflow.runner_commands:runners", "List the runners, or let one finish and leave."),
-    "bus": ("fastflow.bus_commands:bus", "Prepare the bus, or print its address."),
-    "config": ("fastflow.config:config", "List every setting."),
+    "up": ("fastflow.commands.up:up", "Start everything on this machine: bus, services, dashboard."),
+    "run": ("fastflow.commands.start:run", "Start a pipeline."),
+    "logs": ("fastflow.commands.runs:logs", "Show a run's log."),
+    "pipelines": ("fastflow.commands.pipelines:pipelines", "List pipelines: when they run next, how they ran last."),
+    "ps": ("fastflow.commands.runs:ps", "List runs."),
+    "cancel": ("fastflow.commands.runs:cancel", "Stop a run."),
+    "trigger": ("fastflow.commands.start:trigger", "Publish an event that starts a pipeline."),
+    "validate": ("fastflow.commands.validate:validate", "Check pipeline folders; needs no bus."),
+    "encrypt": ("fastflow.commands.secrets:encrypt", "Encrypt a secret for a pipeline.json."),
+    "keys": ("fastflow.commands.secrets:keys", "Make an encryption key, or rotate to a new one."),
+    "schema": ("fastflow.commands.schema:schema", "Print the JSON Schema of pipeline.json."),
+    "runners": ("fastflow.commands.runners:runners", "List the runners, or let one finish and leave."),
+    "bus": ("fastflow.commands.bus:bus", "Prepare the bus, or print its address."),
+    "config": ("fastflow.commands.config:config", "List every setting."),
 }
 
 
@@ -88,7 +96,7 @@ def _has_lost_its_reader(error: BaseException) -> bool:
     """Did whoever read our output go away, as ``head`` does? Click sees to it where there is no group around."""
     if not isinstance(error, BaseExceptionGroup):
         return False
-    from fastflow_contracts.service import leaves
+    from fastflow_contracts.service.lifecycle import leaves
 
     return all(isinstance(leaf, BrokenPipeError) for leaf in leaves(error))
 
@@ -117,7 +125,7 @@ def _told(leaf: BaseException, error: BaseException) -> Exception:
 def _leaves(error: BaseException) -> list[BaseException]:
     if not isinstance(error, BaseExceptionGroup):
         return [error]
-    from fastflow_contracts.service import leaves
+    from fastflow_contracts.service.lifecycle import leaves
 
     return leaves(error)
 
@@ -126,14 +134,14 @@ def _exit_code(error: Exception) -> int:
     if isinstance(error, CliError):
         return error.exit_code
     # Whoever raised one of these has loaded its module already.
-    from fastflow_contracts.envelope import BadKey
+    from fastflow_contracts.bus.errors import Unavailable
+    from fastflow_contracts.bus.streams import WrongTopology
     from fastflow_contracts.ids import BadRunId
     from fastflow_contracts.names import BadName
-    from fastflow_contracts.runs import NoSuchRun
-    from fastflow_contracts.settings import BadSettings
-    from fastflow_contracts.streams import WrongTopology
-    from fastflow_contracts.triggers import BadTrigger
-    from fastflow_contracts.wire import Unavailable
+    from fastflow_contracts.runs.store import NoSuchRun
+    from fastflow_contracts.runs.triggers import BadTrigger
+    from fastflow_contracts.secrets.envelope import BadKey
+    from fastflow_contracts.service.settings import BadSettings
 
     codes: dict[type[BaseException], int] = {
         Unavailable: UNREACHABLE,

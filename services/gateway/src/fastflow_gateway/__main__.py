@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from fastflow_contracts.permissions import User
-from fastflow_contracts.service import run
+from fastflow_contracts.bus.permissions import User
+from fastflow_contracts.service.lifecycle import run
 from fastflow_gateway.app import serve
 from fastflow_gateway.settings import Settings, check
 

@@ -12,41 +12,40 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from fastflow_contracts.service import until_stopped
-from fastflow_contracts.wire import Bus
-from fastflow_gateway import (
-    keys,
-    middleware,
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.service.lifecycle import until_stopped
+from fastflow_gateway import app_keys
+from fastflow_gateway.actions.trigger_client import DECISION_S, DOOR, STORE_S, Door, open_door
+from fastflow_gateway.api import (
+    cells,
+    health,
+    jobs,
+    links,
+    logs,
     openapi,
-    pages,
-    routes_cells,
-    routes_health,
-    routes_links,
-    routes_login,
-    routes_logs,
-    routes_pipelines,
-    routes_runners,
-    routes_runs,
-    routes_scheduler,
-    routes_secrets,
-    routes_start,
-    routes_sync,
-    routes_webhooks,
+    pipelines,
+    runners,
+    runs,
+    secrets,
+    start,
+    sync,
+    webhooks,
 )
-from fastflow_gateway.api import Media, Route
-from fastflow_gateway.auth import Gate
-from fastflow_gateway.callers import Callers
-from fastflow_gateway.door import DECISION_S, STORE_S, Door, open_door
-from fastflow_gateway.files import Shelf
-from fastflow_gateway.follow import Follower
-from fastflow_gateway.guesses import Guesses
-from fastflow_gateway.notebooks import NOTEBOOKS, Notebooks
-from fastflow_gateway.protocol import Protocol
-from fastflow_gateway.protocol_log import protocol_logger
-from fastflow_gateway.readmodel import ReadModel
-from fastflow_gateway.sealing import Sealer
+from fastflow_gateway.dashboard import login, pages
+from fastflow_gateway.http import middleware
+from fastflow_gateway.http.protocol import Protocol
+from fastflow_gateway.http.protocol_log import protocol_logger
+from fastflow_gateway.http.route import Media, Route
+from fastflow_gateway.notebooks.sources import NOTEBOOKS, Notebooks
+from fastflow_gateway.readmodel.bundle_files import SHELF, Shelf
+from fastflow_gateway.readmodel.model import MODEL, ReadModel
+from fastflow_gateway.security.client_address import CALLERS, Callers
+from fastflow_gateway.security.rate_limit import THROTTLE, Throttle
+from fastflow_gateway.security.secrets import SEALER, Sealer
+from fastflow_gateway.security.sessions import GATE, Gate
+from fastflow_gateway.security.webhook_guard import GUESSES, Guesses
 from fastflow_gateway.settings import Settings, check
-from fastflow_gateway.throttle import Throttle
+from fastflow_gateway.streaming.channels import FOLLOWER, Follower
 
 log = logging.getLogger(__name__)
 
@@ -59,22 +58,22 @@ SHUTDOWN_S = STORE_S + DECISION_S + 1.0
 
 
 async def show_openapi(request: web.Request) -> web.Response:
-    return web.Response(body=request.app[keys.OPENAPI], content_type="application/json")
+    return web.Response(body=request.app[app_keys.OPENAPI], content_type="application/json")
 
 
 ROUTES: tuple[Route, ...] = (
-    *routes_health.ROUTES,
-    *routes_links.ROUTES,
-    *routes_pipelines.ROUTES,
-    *routes_start.ROUTES,
-    *routes_runs.ROUTES,
-    *routes_logs.ROUTES,
-    *routes_cells.ROUTES,
-    *routes_webhooks.ROUTES,
-    *routes_secrets.ROUTES,
-    *routes_scheduler.ROUTES,
-    *routes_runners.ROUTES,
-    *routes_sync.ROUTES,
+    *health.ROUTES,
+    *links.ROUTES,
+    *pipelines.ROUTES,
+    *start.ROUTES,
+    *runs.ROUTES,
+    *logs.ROUTES,
+    *cells.ROUTES,
+    *webhooks.ROUTES,
+    *secrets.ROUTES,
+    *jobs.ROUTES,
+    *runners.ROUTES,
+    *sync.ROUTES,
     Route("GET", "/api/openapi.json", show_openapi, "This document.", {200: Media("application/json", "OpenAPI 3.1.")}),
 )
 FOR_BROWSERS = frozenset({"/login", "/static/{file}"})
@@ -86,28 +85,28 @@ def build_app(settings: Settings, *, bus: Bus, model: ReadModel, door: Door, fol
     app = web.Application(
         middlewares=[middleware.record, middleware.explain, middleware.guard], client_max_size=BODY_BYTES_MAX
     )
-    app[keys.SETTINGS] = settings
-    app[keys.BUS] = bus
-    app[keys.MODEL] = model
-    app[keys.DOOR] = door
-    app[keys.FOLLOWER] = follower
-    app[keys.SHELF] = Shelf(bus)
+    app[app_keys.SETTINGS] = settings
+    app[app_keys.BUS] = bus
+    app[MODEL] = model
+    app[DOOR] = door
+    app[FOLLOWER] = follower
+    app[SHELF] = Shelf(bus)
     app[NOTEBOOKS] = Notebooks(bus)
-    app[keys.GATE] = Gate(settings.admin_token)
-    app[keys.CALLERS] = Callers(settings.proxies)
-    app[keys.THROTTLE] = Throttle(burst=10, per_minute=10)
-    app[keys.GUESSES] = Guesses()
-    app[keys.SEALER] = Sealer(settings.encryption_key)
-    app[keys.REQUESTS] = Counter()
-    app[keys.OPENAPI] = msgspec.json.encode(openapi.document(ROUTES))
-    app[keys.PUBLIC] = FOR_BROWSERS | {route.path for route in ROUTES if route.is_public}
+    app[GATE] = Gate(settings.admin_token)
+    app[CALLERS] = Callers(settings.proxies)
+    app[THROTTLE] = Throttle(burst=10, per_minute=10)
+    app[GUESSES] = Guesses()
+    app[SEALER] = Sealer(settings.encryption_key)
+    app[app_keys.REQUESTS] = Counter()
+    app[app_keys.OPENAPI] = msgspec.json.encode(openapi.document(ROUTES))
+    app[app_keys.PUBLIC] = FOR_BROWSERS | {route.path for route in ROUTES if route.is_public}
     for route in ROUTES:
         app.router.add_route(route.method, route.path, route.handler, expect_handler=middleware.expect)
         if route.method == "GET" and not route.is_stream:
             app.router.add_route("HEAD", route.path, route.handler)
-    routes_login.setup(app)
+    login.setup(app)
     pages.setup(app)
-    routes_cells.setup(app)
+    cells.setup(app)
     app.on_response_prepare.append(middleware.dress)
     app.on_shutdown.append(_end_streams)
     return app
@@ -158,4 +157,4 @@ async def _listening(app: web.Application, settings: Settings) -> AsyncIterator[
 
 
 async def _end_streams(app: web.Application) -> None:
-    app[keys.FOLLOWER].stop()
+    app[FOLLOWER].stop()

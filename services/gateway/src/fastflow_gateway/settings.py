@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastflow_contracts.envelope import BadKey, split_keys
-from fastflow_contracts.settings import BadSettings, Env, ServiceSettings
-from fastflow_contracts.triggers import EVENT_BYTES_MAX
-from fastflow_gateway.callers import BadProxies, Callers
+from fastflow_contracts.runs.triggers import EVENT_BYTES_MAX
+from fastflow_contracts.secrets.envelope import BadKey, split_keys
+from fastflow_contracts.service.settings import BadSettings, Env, ServiceSettings
+from fastflow_gateway.security.client_address import BadProxies, Callers
 
 TOKEN_CHARACTERS_MIN = 16
 

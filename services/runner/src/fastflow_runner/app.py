@@ -12,23 +12,25 @@ from importlib.metadata import version
 
 from msgspec.structs import replace
 
-from fastflow_contracts import subjects
-from fastflow_contracts.lease import Lease
-from fastflow_contracts.messages import Presence
-from fastflow_contracts.runs import RunStore
-from fastflow_contracts.service import now, until_stopped
-from fastflow_contracts.streams import bucket_stream
-from fastflow_contracts.subjects import Kind
-from fastflow_contracts.wire import Bus, BusError, Unavailable
-from fastflow_runner.adapter import Adapter, open_adapter
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.errors import BusError, Unavailable
+from fastflow_contracts.bus.streams import bucket_stream
+from fastflow_contracts.bus.subjects import Kind
+from fastflow_contracts.clock import now
+from fastflow_contracts.runs.lease import Lease
+from fastflow_contracts.runs.presence import Presence
+from fastflow_contracts.runs.store import RunStore
+from fastflow_contracts.service.lifecycle import until_stopped
+from fastflow_runner.attempts.context import Tools
+from fastflow_runner.attempts.runner import Runner
+from fastflow_runner.backend import Adapter, open_adapter
 from fastflow_runner.bundles import Bundles
 from fastflow_runner.drain import drain_asked
 from fastflow_runner.preheat import preheat
 from fastflow_runner.presence import Beacon, Replaced
-from fastflow_runner.runner import Runner
 from fastflow_runner.secrets import SecretBox
 from fastflow_runner.settings import Settings
-from fastflow_runner.tools import Tools
 
 log = logging.getLogger(__name__)
 

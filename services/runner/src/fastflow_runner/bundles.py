@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 
-from fastflow_contracts.bundle import Bundle
-from fastflow_contracts.subjects import BUNDLES
-from fastflow_contracts.wire import Bus
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.subjects import BUNDLES
+from fastflow_contracts.pipelines.bundle import Bundle
 
 CACHE_BYTES_MAX = 128 * 1024 * 1024
 

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager, suppress
 import nats.errors
 from nats.aio.msg import Msg
 
-from fastflow_contracts import subjects
-from fastflow_contracts.wire import Bus
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus
 
 
 @asynccontextmanager

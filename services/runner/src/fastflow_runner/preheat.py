@@ -9,15 +9,15 @@ from __future__ import annotations
 import logging
 from contextlib import aclosing
 
-from fastflow_contracts import messages, streams, subjects
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.errors import BusError
+from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.codec import Malformed
-from fastflow_contracts.inline import BadInline
-from fastflow_contracts.messages import Version
-from fastflow_contracts.pull import feed
-from fastflow_contracts.wire import BusError
-from fastflow_runner.environments import EnvironmentFailed
-from fastflow_runner.store import requests_of
-from fastflow_runner.tools import Tools
+from fastflow_contracts.pipelines.pep723 import BadInline
+from fastflow_contracts.pipelines.records import PIPELINE, Version
+from fastflow_runner.attempts.context import Tools
+from fastflow_runner.environments.environments import EnvironmentFailed
+from fastflow_runner.environments.store import requests_of
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ async def preheat(tools: Tools, *, default_python_version: str) -> None:
                 if not message.data:
                     continue
                 try:
-                    record = messages.PIPELINE.decode(message.data)
+                    record = PIPELINE.decode(message.data)
                 except Malformed as error:
                     log.debug("%s is not prepared for: %s", message.subject, error)
                     continue

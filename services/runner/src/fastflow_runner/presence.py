@@ -13,11 +13,12 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from fastflow_contracts import messages, subjects
-from fastflow_contracts.lease import Lease
-from fastflow_contracts.messages import Presence
-from fastflow_contracts.service import now
-from fastflow_contracts.wire import Bus, Conflict, Unavailable
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.errors import Conflict, Unavailable
+from fastflow_contracts.clock import now
+from fastflow_contracts.runs.lease import Lease
+from fastflow_contracts.runs.presence import PRESENCE, Presence
 from fastflow_runner.errors import RunnerError
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class Beacon:
         entry = await self._bus.get(subjects.RUNNERS, self._key)
         self._revision = entry.revision if entry else None
         await self.renew(first=True)
-        former = messages.PRESENCE.decode(entry.value) if entry else None
+        former = PRESENCE.decode(entry.value) if entry else None
         if former is not None and not died_with(former, self.presence):
             self._unseen_until = _monotonic() + self.lease.take_over_s
 
@@ -63,7 +64,7 @@ class Beacon:
         """Say now that this runner is alive. Raises ``Replaced``: then nothing is ours any more."""
         asked_at = _monotonic()
         self.presence = replace(self._look(self.presence), seen_at=now())
-        data = messages.PRESENCE.encode(self.presence)
+        data = PRESENCE.encode(self.presence)
         expect = None if first else self._revision
         while True:
             try:
@@ -71,7 +72,7 @@ class Beacon:
                 break
             except Conflict:
                 entry = await self._bus.get(subjects.RUNNERS, self._key)
-                if entry is not None and messages.PRESENCE.decode(entry.value).instance != self.presence.instance:
+                if entry is not None and PRESENCE.decode(entry.value).instance != self.presence.instance:
                     raise Replaced(
                         f"another process runs as runner {self.presence.runner}; give each its own FASTFLOW_RUNNER_ID."
                     ) from None

@@ -1,29 +1,23 @@
 """From the tokens of ``encrypted_env`` to the values a script gets. Pure, and the only place that decrypts.
 
-A token is Fernet's. Its plaintext is the value itself, or an envelope (``fastflow_contracts.envelope``) that binds it
-to one variable of one pipeline.
+A token is Fernet's. Its plaintext is the value itself, or an envelope (``fastflow_contracts.secrets.envelope``) that
+binds it to one variable of one pipeline.
 
 No message of this module holds a value, a token or a key.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping
-from typing import Final
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from fastflow_contracts import envelope
-from fastflow_contracts.envelope import BadKey, Envelope
+from fastflow_contracts.secrets import envelope
+from fastflow_contracts.secrets.envelope import BadKey, Envelope
+from fastflow_contracts.secrets.token import is_token
 from fastflow_runner.errors import RunnerError
 
 __all__ = ["BadKey", "SecretBox", "SecretError", "is_token"]
-
-_TOKEN_VERSION: Final = 0x80
-_TOKEN_BYTES: Final = 1 + 8 + 16 + 32  # version, time, initial vector, signature; the rest is whole blocks
-_BLOCK_BYTES: Final = 16
 
 
 class SecretError(RunnerError):
@@ -72,13 +66,3 @@ class SecretBox:
         except UnicodeDecodeError:
             raise SecretError(f"The value of {name} is not text in UTF-8; encode it before encrypting it.") from None
         return envelope.unpack(plain) or plain
-
-
-def is_token(text: str) -> bool:
-    """Whether *text* has the form of a Fernet token, whatever its key."""
-    try:
-        data = base64.b64decode(text.strip(), altchars=b"-_", validate=True)
-    except (ValueError, binascii.Error):
-        return False
-    blocks_bytes = len(data) - _TOKEN_BYTES
-    return blocks_bytes >= _BLOCK_BYTES and blocks_bytes % _BLOCK_BYTES == 0 and data[0] == _TOKEN_VERSION

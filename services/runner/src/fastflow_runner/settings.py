@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastflow_contracts.lease import FENCE_S, LEASE_S
-from fastflow_contracts.settings import Env, ServiceSettings
+from fastflow_contracts.runs.lease import FENCE_S, LEASE_S
+from fastflow_contracts.service.settings import Env, ServiceSettings
 
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):

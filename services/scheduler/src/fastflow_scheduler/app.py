@@ -7,23 +7,24 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 
-from fastflow_contracts import subjects
-from fastflow_contracts.lease import Lease
-from fastflow_contracts.runs import RunStore
-from fastflow_contracts.service import run_until
-from fastflow_contracts.streams import bucket_stream
-from fastflow_contracts.wire import Bus, Unavailable
-from fastflow_scheduler.admission import Defaults
-from fastflow_scheduler.agenda import Agenda
-from fastflow_scheduler.clock import Clock
-from fastflow_scheduler.commands import Commands
-from fastflow_scheduler.intake import Intake
-from fastflow_scheduler.reactor import Reactor
-from fastflow_scheduler.reconcile import Reconciler
-from fastflow_scheduler.restarter import Restarter
-from fastflow_scheduler.retention import Retention
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.errors import Unavailable
+from fastflow_contracts.bus.streams import bucket_stream
+from fastflow_contracts.runs.lease import Lease
+from fastflow_contracts.runs.store import RunStore
+from fastflow_contracts.service.lifecycle import run_until
+from fastflow_scheduler.command_consumer import Commands
+from fastflow_scheduler.followups.restarter import Restarter
+from fastflow_scheduler.followups.run_ended_consumer import Reactor
+from fastflow_scheduler.maintenance.agenda import Agenda
+from fastflow_scheduler.maintenance.reconciler import Reconciler
+from fastflow_scheduler.maintenance.retention import Retention
+from fastflow_scheduler.schedules.clock import Clock
 from fastflow_scheduler.settings import Settings
-from fastflow_scheduler.starter import Starter
+from fastflow_scheduler.starting.admission import Defaults
+from fastflow_scheduler.starting.starter import Starter
+from fastflow_scheduler.starting.trigger_consumer import Intake
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastflow_contracts.lease import FENCE_S, LEASE_S
-from fastflow_contracts.settings import Env, ServiceSettings
+from fastflow_contracts.runs.lease import FENCE_S, LEASE_S
+from fastflow_contracts.service.settings import Env, ServiceSettings
 
 CONCURRENT_MOST = 10_000
 """Every claim writes a set of those that run: a megabyte then. Who wants more wants no limit."""

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fastflow_contracts.service import run_until
-from fastflow_contracts.wire import Bus
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.service.lifecycle import run_until
 from fastflow_syncer.doorbell import Doorbell
 from fastflow_syncer.folder import FolderSource
 from fastflow_syncer.git import GitSource

@@ -18,8 +18,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from fastflow_contracts import bundle
-from fastflow_contracts.bundle import File, Refusal
+from fastflow_contracts.pipelines import bundle
+from fastflow_contracts.pipelines.bundle import File, Refusal
 from fastflow_syncer.source import Folder, Plan, plan, skipped, skipped_folder
 
 READ_TRIES: Final = 5

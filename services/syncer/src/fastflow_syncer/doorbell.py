@@ -15,8 +15,10 @@ from typing import Final
 import nats.errors
 from nats.aio.msg import Msg
 
-from fastflow_contracts import messages, subjects
-from fastflow_contracts.wire import Bus, BusError
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.errors import BusError
+from fastflow_contracts.pipelines.records import SYNC_REPORT
 from fastflow_syncer.source import Source
 from fastflow_syncer.sync import Syncer
 
@@ -51,7 +53,7 @@ class Doorbell:
         await self._rung.wait()
         self._rung.clear()
         waiting, self._waiting = self._waiting, []
-        report = messages.SYNC_REPORT.encode(await self._syncer.sync())
+        report = SYNC_REPORT.encode(await self._syncer.sync())
         for inbox in waiting:
             with contextlib.suppress(BusError):
                 await self._bus.tell(inbox, report)

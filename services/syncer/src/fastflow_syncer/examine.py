@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from fastflow_contracts import bundle
-from fastflow_contracts.bundle import Bundle, Refusal
-from fastflow_contracts.discovery import NOTEBOOK, SCRIPT, inspect_folder
-from fastflow_contracts.manifest import Problem
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines import bundle
+from fastflow_contracts.pipelines.bundle import Bundle, Refusal
+from fastflow_contracts.pipelines.discovery import NOTEBOOK, SCRIPT, inspect_folder
+from fastflow_contracts.pipelines.manifest import Problem
 from fastflow_syncer.record import Found, FoundVersion
 from fastflow_syncer.source import Folder
 

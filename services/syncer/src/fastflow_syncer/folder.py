@@ -17,8 +17,8 @@ from typing import Final
 
 from watchfiles import awatch
 
-from fastflow_contracts import bundle
-from fastflow_contracts.service import leaves
+from fastflow_contracts.pipelines import bundle
+from fastflow_contracts.service.lifecycle import leaves
 from fastflow_syncer import disk
 from fastflow_syncer.errors import SourceFailed
 from fastflow_syncer.source import FOLDERS_MAX, Folder, Snapshot, skipped, skipped_child

@@ -6,11 +6,18 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator
 
-from fastflow_contracts import bundle
-from fastflow_contracts.bundle import File, Refusal
+from fastflow_contracts.pipelines import bundle
+from fastflow_contracts.pipelines.bundle import File, Refusal
 from fastflow_syncer.errors import SourceFailed
 from fastflow_syncer.mirror import Mirror, TooManyEntries
-from fastflow_syncer.source import FOLDERS_MAX, Folder, Snapshot, plan, skipped, skipped_child
+from fastflow_syncer.source import (
+    FOLDERS_MAX,
+    Folder,
+    Snapshot,
+    plan,
+    skipped,
+    skipped_child,
+)
 from fastflow_syncer.tree import TreeEntry
 
 

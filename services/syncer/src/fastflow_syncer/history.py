@@ -6,8 +6,7 @@ from typing import Final
 
 import msgspec
 
-from fastflow_contracts import messages
-from fastflow_contracts.messages import SyncReport, SyncStatus
+from fastflow_contracts.pipelines.records import SYNC_STATUS, SyncReport, SyncStatus
 
 HISTORY_MAX: Final = 50
 """Reports kept."""
@@ -26,7 +25,7 @@ def with_report(old: SyncStatus | None, report: SyncReport) -> SyncStatus:
         history = history[1:]
     live = kept if report.ok else (old.live if old is not None else None)
     status = SyncStatus(last=kept, live=live, history=(kept, *history)[:HISTORY_MAX])
-    while status.history and len(messages.SYNC_STATUS.encode(status)) > STATUS_BYTES_MAX:
+    while status.history and len(SYNC_STATUS.encode(status)) > STATUS_BYTES_MAX:
         status = msgspec.structs.replace(status, history=status.history[:-1])
     return status
 

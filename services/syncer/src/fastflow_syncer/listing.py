@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from fastflow_contracts.pull import Message, feed
-from fastflow_contracts.wire import Bus
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.feed import feed
+from fastflow_contracts.bus.pull import Message
 
 
 async def newest(bus: Bus, stream: str, subject: str) -> AsyncGenerator[Message, None]:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NoReturn
 
-from fastflow_contracts import bundle
+from fastflow_contracts.pipelines import bundle
 from fastflow_syncer import process
 from fastflow_syncer.errors import SourceDamaged, SourceFailed
 from fastflow_syncer.process import CommandTimedOut, Output, OutputTooLarge

@@ -14,12 +14,13 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from fastflow_contracts import messages, streams, subjects
-from fastflow_contracts.bundle import Bundle
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.client import Bus, Entry
+from fastflow_contracts.bus.errors import Conflict
 from fastflow_contracts.codec import Malformed
-from fastflow_contracts.messages import PipelineRecord, SyncReport, SyncStatus
 from fastflow_contracts.names import BadToken, PipelineName, text_of
-from fastflow_contracts.wire import Bus, Conflict, Entry
+from fastflow_contracts.pipelines.bundle import Bundle
+from fastflow_contracts.pipelines.records import PIPELINE, SYNC_STATUS, PipelineRecord, SyncReport, SyncStatus
 from fastflow_syncer.errors import SyncerError
 from fastflow_syncer.history import with_report
 from fastflow_syncer.listing import newest
@@ -89,9 +90,7 @@ class Publisher:
                 return Written(change.action, known, is_new=False)
             record = msgspec.structs.replace(change.record, write_id=uuid.uuid4().hex)
             try:
-                revision = await self._bus.put(
-                    subjects.PIPELINES, key, messages.PIPELINE.encode(record), expect=known.revision
-                )
+                revision = await self._bus.put(subjects.PIPELINES, key, PIPELINE.encode(record), expect=known.revision)
             except Conflict:
                 known = _of(await self._bus.get(subjects.PIPELINES, key))
             else:
@@ -108,7 +107,7 @@ class Publisher:
                 await self._bus.put(
                     subjects.PIPELINES,
                     subjects.SYNC_STATUS_KEY,
-                    messages.SYNC_STATUS.encode(status),
+                    SYNC_STATUS.encode(status),
                     expect=entry.revision if entry is not None else 0,
                 )
             except Conflict:
@@ -125,7 +124,7 @@ def _stored(data: bytes, revision: int, where: str) -> Stored:
     if not data:
         return Stored(None, revision)
     try:
-        return Stored(messages.PIPELINE.decode(data), revision)
+        return Stored(PIPELINE.decode(data), revision)
     except Malformed as error:
         # Nobody can use it, so it is overwritten by what the source says.
         log.warning("record %s cannot be read: %s", where, error)
@@ -134,7 +133,7 @@ def _stored(data: bytes, revision: int, where: str) -> Stored:
 
 def _status(entry: Entry | None) -> SyncStatus | None:
     try:
-        return None if entry is None else messages.SYNC_STATUS.decode(entry.value)
+        return None if entry is None else SYNC_STATUS.decode(entry.value)
     except Malformed as error:
         log.warning("the status of syncs begins anew: %s", error)
         return None

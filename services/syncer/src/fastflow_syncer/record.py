@@ -11,10 +11,10 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from fastflow_contracts.manifest import Notice, Problem
-from fastflow_contracts.messages import PipelineRecord, Version
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipeline import PipelineSpec
+from fastflow_contracts.pipelines.manifest import Notice, Problem
+from fastflow_contracts.pipelines.records import PipelineRecord, Version
+from fastflow_contracts.pipelines.spec import PipelineSpec
 from fastflow_syncer.source import Commit
 
 Action = Literal["added", "updated", "removed", "unchanged", "refused"]

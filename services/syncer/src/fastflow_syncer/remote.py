@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from fastflow_contracts.bundle import shown
+from fastflow_contracts.pipelines.bundle import shown
 from fastflow_syncer.errors import SourceFailed, SyncerError
 
 MESSAGE_CHARS_MAX: Final = 400

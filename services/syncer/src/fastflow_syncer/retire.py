@@ -17,10 +17,13 @@ from typing import Final
 
 import msgspec
 
-from fastflow_contracts import messages, streams, subjects
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.errors import BusError
+from fastflow_contracts.clock import now
 from fastflow_contracts.codec import Malformed
-from fastflow_contracts.service import now
-from fastflow_contracts.wire import Bus, BusError
+from fastflow_contracts.pipelines.records import PIPELINE
+from fastflow_contracts.runs.run import RUN
 from fastflow_syncer.listing import newest
 
 log = logging.getLogger(__name__)
@@ -103,12 +106,12 @@ class Retirement:
         used: set[str] = set()
         async with aclosing(self._records(subjects.PIPELINES, subjects.PIPELINE_KEYS)) as records:
             async for record in records:
-                live = messages.PIPELINE.decode(record).live
+                live = PIPELINE.decode(record).live
                 if live is not None:
                     used.add(live.bundle)
         async with aclosing(self._records(subjects.RUNS, subjects.RUN_KEYS)) as records:
             async for record in records:
-                used.add(messages.RUN.decode(record).order.bundle)
+                used.add(RUN.decode(record).order.bundle)
         return used
 
     async def _records(self, bucket: str, keys: str) -> AsyncGenerator[bytes, None]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from fastflow_contracts import bundle
-from fastflow_contracts.settings import BadSettings, Env, ServiceSettings
+from fastflow_contracts.pipelines import bundle
+from fastflow_contracts.service.settings import BadSettings, Env, ServiceSettings
 
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):

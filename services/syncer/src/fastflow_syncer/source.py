@@ -13,8 +13,8 @@ from typing import Final, Protocol
 
 import msgspec
 
-from fastflow_contracts import bundle
-from fastflow_contracts.bundle import File, Refusal
+from fastflow_contracts.pipelines import bundle
+from fastflow_contracts.pipelines.bundle import File, Refusal
 
 FOLDERS_MAX: Final = 5_000
 """Child folders of a root; more are an error of the source."""

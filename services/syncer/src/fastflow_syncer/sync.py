@@ -10,10 +10,10 @@ import logging
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from fastflow_contracts.messages import PipelineChange, PipelineRecord, SyncReport
+from fastflow_contracts.bus.errors import BusError, Rejected
+from fastflow_contracts.clock import now
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.service import now
-from fastflow_contracts.wire import BusError, Rejected
+from fastflow_contracts.pipelines.records import PipelineChange, PipelineRecord, SyncReport
 from fastflow_syncer.errors import SourceDamaged, SourceFailed
 from fastflow_syncer.examine import examine
 from fastflow_syncer.publish import NOTHING, Contended, Publisher, Stored

@@ -10,11 +10,11 @@ from typing import Annotated
 
 import msgspec
 
-from fastflow_contracts.service import EXIT_USAGE, log_ready, run_process
-from fastflow_contracts.settings import BadSettings, Env, load, names
-from fastflow_runner.image import context_tar, worker_arguments, worker_context, worker_reference
-from fastflow_runner.proxy.door import Door
+from fastflow_contracts.service.lifecycle import EXIT_USAGE, log_ready, run_process
+from fastflow_contracts.service.settings import BadSettings, Env, load, names
 from fastflow_runner.proxy.rules import Build, Ours
+from fastflow_runner.proxy.server import Door
+from fastflow_runner.sandbox.image import context_tar, worker_arguments, worker_context, worker_reference
 from fastflow_runner.settings import Settings as RunnerSettings
 
 

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from fastflow_runner.image import WORKER_REPOSITORY
-from fastflow_runner.naming import PREFIX
 from fastflow_runner.sandbox import Mount, SandboxSpec
 from fastflow_runner.sandbox.docker import LABEL_SCOPE, LABEL_TOKEN, container_config, network_config
+from fastflow_runner.sandbox.image import WORKER_REPOSITORY
+from fastflow_runner.sandbox.naming import PREFIX
 
 BUILD_BYTES_MAX: Final = 4 * 1024 * 1024
 PREPARER_PREFIX: Final = f"{PREFIX}prepare-"

@@ -14,8 +14,42 @@ from typing import Any
 
 import msgspec
 
-from fastflow_runner import supervisor
-from fastflow_runner.sandbox import AlreadyExists, Detached, Ended, Held, Missing, SandboxSpec
+from fastflow_runner.guest.supervisor import supervisor
+from fastflow_runner.guest.supervisor.frames import (
+    ACK,
+    ATTACH,
+    DATA,
+    EVENT,
+    EVENT_HEADER,
+    EVENTS,
+    EXIT,
+    EXITED,
+    JOB,
+    NONCE_BYTES,
+    OUTPUT,
+    OUTPUT_HEADER,
+    PROTOCOL_VERSION,
+    RUNNING,
+    STARTED,
+    STDERR,
+    STDOUT,
+    STOP,
+    SYNC,
+    WAITING,
+    Decoder,
+    Window,
+    frame,
+    mark,
+    message,
+)
+from fastflow_runner.sandbox import (
+    AlreadyExists,
+    Detached,
+    Ended,
+    Held,
+    Missing,
+    SandboxSpec,
+)
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,29 +82,29 @@ class _Sandbox:
 
     def __init__(self, spec: SandboxSpec, script: Script) -> None:
         self.spec = spec
-        self.token = secrets.token_bytes(supervisor.NONCE_BYTES)
+        self.token = secrets.token_bytes(NONCE_BYTES)
         self.outbox = bytearray()
         self.ready = asyncio.Event()
         self.ended: Ended | None = None
         self._script = script
-        self._decoder = supervisor.Decoder()
-        self._window = supervisor.Window()
+        self._decoder = Decoder()
+        self._window = Window()
         self._started = b""
         self._exit = b""
-        self._phase = supervisor.WAITING
+        self._phase = WAITING
 
     def hear(self, data: bytes) -> None:
         for kind, payload in self._decoder.feed(data):
-            if kind == supervisor.DATA:
+            if kind == DATA:
                 continue
             fields = msgspec.json.decode(payload)
-            if kind == supervisor.ATTACH:
+            if kind == ATTACH:
                 self._attach(bytes.fromhex(fields["nonce"]), fields["acked"])
-            elif kind == supervisor.JOB and self._phase == supervisor.WAITING:
+            elif kind == JOB and self._phase == WAITING:
                 self._play(self._script(self.spec, fields))
-            elif kind == supervisor.ACK:
+            elif kind == ACK:
                 self._acknowledge(fields)
-            elif kind == supervisor.STOP and not self._exit:
+            elif kind == STOP and not self._exit:
                 self._leave(Outcome(exit_code=143, reason="stopped"))
 
     def end(self, ended: Ended) -> None:
@@ -84,29 +118,29 @@ class _Sandbox:
     def _attach(self, nonce: bytes, acked: dict[str, int]) -> None:
         self._acknowledge(acked)
         self.outbox.clear()
-        sync = supervisor.message(supervisor.SYNC, version=supervisor.PROTOCOL_VERSION, phase=self._phase)
-        self._say(b"".join((supervisor.mark(nonce), sync, self._started, *self._window, self._exit)))
+        sync = message(SYNC, version=PROTOCOL_VERSION, phase=self._phase)
+        self._say(b"".join((mark(nonce), sync, self._started, *self._window, self._exit)))
 
     def _acknowledge(self, acked: dict[str, int]) -> None:
         ends = {
-            supervisor.STDOUT: acked["stdout"],
-            supervisor.STDERR: acked["stderr"],
-            supervisor.EVENTS: acked["events"],
+            STDOUT: acked["stdout"],
+            STDERR: acked["stderr"],
+            EVENTS: acked["events"],
         }
         self._window.acknowledge(ends)
 
     def _play(self, outcome: Outcome) -> None:
-        self._phase = supervisor.RUNNING
-        self._started = supervisor.message(supervisor.STARTED, pid=2, at=time.time())
+        self._phase = RUNNING
+        self._started = message(STARTED, pid=2, at=time.time())
         self._say(self._started)
-        for stream, data in ((supervisor.STDOUT, outcome.stdout), (supervisor.STDERR, outcome.stderr)):
+        for stream, data in ((STDOUT, outcome.stdout), (STDERR, outcome.stderr)):
             for at in range(0, len(data), supervisor.READ_BYTES):
                 piece = data[at : at + supervisor.READ_BYTES]
-                header = supervisor.OUTPUT_HEADER.pack(stream, at, time.time())
-                self._keep(stream, at + len(piece), supervisor.frame(supervisor.OUTPUT, header + piece))
+                header = OUTPUT_HEADER.pack(stream, at, time.time())
+                self._keep(stream, at + len(piece), frame(OUTPUT, header + piece))
         for number, event in enumerate(outcome.events):
-            header = supervisor.EVENT_HEADER.pack(number, time.time())
-            self._keep(supervisor.EVENTS, number + 1, supervisor.frame(supervisor.EVENT, header + event))
+            header = EVENT_HEADER.pack(number, time.time())
+            self._keep(EVENTS, number + 1, frame(EVENT, header + event))
         if outcome.vanishes:
             self.end(Ended(exit_code=137, oom_killed=outcome.oom))
         elif not outcome.hangs:
@@ -117,9 +151,9 @@ class _Sandbox:
         self._say(frame)
 
     def _leave(self, outcome: Outcome) -> None:
-        self._phase = supervisor.EXITED
-        self._exit = supervisor.message(
-            supervisor.EXIT,
+        self._phase = EXITED
+        self._exit = message(
+            EXIT,
             exit_code=outcome.exit_code,
             reason=outcome.reason,
             oom=outcome.oom,

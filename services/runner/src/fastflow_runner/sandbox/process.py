@@ -24,9 +24,19 @@ from typing import Final
 
 import msgspec
 
-from fastflow_runner import supervisor
-from fastflow_runner.sandbox import AlreadyExists, Detached, Ended, Held, Missing, SandboxError, SandboxSpec
+from fastflow_runner.guest.supervisor import supervisor
+from fastflow_runner.guest.supervisor.procfs import descendants
+from fastflow_runner.sandbox import (
+    AlreadyExists,
+    Detached,
+    Ended,
+    Held,
+    Missing,
+    SandboxError,
+    SandboxSpec,
+)
 
+SUPERVISOR: Final = Path(supervisor.__file__).parent
 UNENFORCED: Final = (
     "The processor limit is not enforced.",
     "The memory limit is watched five times a second; a script that grows faster exceeds it for a moment.",
@@ -108,7 +118,7 @@ class ProcessSandboxes:
             for path in (work, tmp):
                 path.mkdir(parents=True, mode=0o700)
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", supervisor.__file__, "--eof-is-death", "--work", str(work)),
+                *(sys.executable, "-I", "-S", str(SUPERVISOR), "--eof-is-death", "--work", str(work)),
                 stdin=PIPE,
                 stdout=PIPE,
                 env={
@@ -160,7 +170,7 @@ class ProcessSandboxes:
 async def _kill(process: Process) -> None:
     """The script first: a supervisor that dies before its script's processes leaves them to nobody."""
     for _ in range(_KILL_ROUNDS_MAX):
-        if process.returncode is not None or not (pids := supervisor.descendants(process.pid)):
+        if process.returncode is not None or not (pids := descendants(process.pid)):
             break
         for pid in pids:
             with suppress(ProcessLookupError):

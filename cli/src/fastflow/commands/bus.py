@@ -1,0 +1,111 @@
+"""The commands about the bus itself: init, ensure, status, url, backup, restore."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fastflow.local import backup, bus_users
+from fastflow.local.connection import OUTSIDE_URL_FILE, URL_FILE, Url, bus_options, talk
+from fastflow.local.data_dir import write_private
+from fastflow.terminal import tables
+from fastflow_contracts.bus import streams
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.permissions import ADMIN
+
+HEADS = ("STREAM", "FULL", "MESSAGES", "COPIES")
+
+
+@click.group()
+def bus() -> None:
+    """Prepare the bus, look at it, copy it, or print its address."""
+
+
+@bus.command()
+@click.option("--replicas", type=click.IntRange(1, 5), default=1, show_default=True, help="Copies of every stream.")
+@click.option("--installation", metavar="NAME", default="", help="What this bus is called; by itself something random.")
+@bus_options
+def ensure(replicas: int, installation: str, url: Url) -> None:
+    """Make what the bus is to hold; safe to repeat.
+
+    That is every stream, bucket and consumer, as this version needs them.
+    """
+
+    async def work(connection: Bus) -> None:
+        await streams.ensure(connection.js, replicas=replicas, installation=installation)
+        click.echo(f"{len(streams.STREAMS)} streams and {len(streams.CONSUMERS)} consumers are ready.")
+
+    talk(url(), work)
+
+
+@bus.command()
+@bus_options
+def status(url: Url) -> None:
+    """Show how full each stream is, and how many servers keep it."""
+
+    async def work(connection: Bus) -> None:
+        rows = []
+        for stream in streams.STREAMS:
+            assert stream.name is not None
+            info = await connection.stream(stream.name)
+            fill = info.state.bytes / (stream.max_bytes or 1)
+            rows.append((stream.name, f"{fill:.1%}", f"{info.state.messages:,}", str(info.config.num_replicas or 1)))
+        click.echo(tables.table(HEADS, rows))
+
+    talk(url(), work)
+
+
+@bus.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--address", default="127.0.0.1:4222", show_default=True, help="Of the server, for the URLs.")
+def init(folder: Path, address: str) -> None:
+    """Make a user for each service, and one for programs outside. Secrets that exist are kept.
+
+    In FOLDER: users.conf, to be included in the server's configuration; <service>.seed, to be named by that service's
+    FASTFLOW_NATS_CREDENTIALS; bus.url, the administrator's address; outside.url, that of programs that start runs.
+    """
+    users = bus_users.users_in(folder)
+    write_private(folder / bus_users.CONFIG, bus_users.config(users))
+    write_private(folder / URL_FILE, f"nats://{ADMIN}:{users.admin_password}@{address}\n")
+    write_private(folder / OUTSIDE_URL_FILE, f"nats://{bus_users.OUTSIDE}:{users.outside_password}@{address}\n")
+    click.echo(f"{folder}: users.conf for the server, and one secret for each user.")
+
+
+@bus.command(name="backup")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@bus_options
+def back_up(folder: Path, url: Url) -> None:
+    """Copy everything on the bus into FOLDER, which must be new. Services and runs go on meanwhile."""
+
+    async def work(connection: Bus) -> None:
+        await backup.backup(connection, folder, say=click.echo)
+
+    talk(url(), work)
+
+
+@bus.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.option("--replicas", type=click.IntRange(1, 5), help="Copies of every stream.  [default: as it was]")
+@bus_options
+def restore(folder: Path, replicas: int | None, url: Url) -> None:
+    """Bring a backup back onto an empty bus.
+
+    Before any service is started.
+    """
+
+    async def work(connection: Bus) -> None:
+        await backup.restore(connection, folder, replicas=replicas, say=click.echo)
+
+    talk(url(), work)
+
+
+@bus.command(name="url")
+@click.option("--outside", is_flag=True, help="That of programs: they may start runs and hear what becomes of them.")
+@bus_options
+def print_url(outside: bool, url: Url) -> None:
+    """Print the bus's address, credentials included.
+
+    It is good for any NATS client: nats -s "$(fastflow bus url)" sub 'ff.>'.
+    """
+    click.echo(url(file=OUTSIDE_URL_FILE if outside else URL_FILE))

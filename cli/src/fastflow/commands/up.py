@@ -1,0 +1,215 @@
+"""The ``up`` command: everything on this machine, in one process, until Ctrl-C. Order of steps and what is printed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from fastflow.errors import INTERRUPTED, BadUsage
+from fastflow.local import all_in_one, bus_client, keyring
+from fastflow.local import data_dir as datadir
+from fastflow.local.bus_users import users_in
+from fastflow.local.connection import URL_FILE, connected, inbox_of, tls_in
+from fastflow.local.nats_server import USERS, embedded_bus
+from fastflow.local.plan import (
+    Options,
+    Plan,
+    check_port,
+    dashboard,
+    make_plan,
+    with_values,
+)
+from fastflow.local.surroundings import check_machine
+from fastflow.terminal.tables import short
+from fastflow_contracts.bus import streams
+from fastflow_contracts.bus.connection import connect, redacted
+from fastflow_contracts.bus.permissions import User
+from fastflow_contracts.clock import now
+from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.pipelines.bundle import shown
+from fastflow_contracts.runs.presence import Presence
+from fastflow_contracts.service.logging import set_up_logging
+
+
+@click.command()
+@click.argument("pipelines_dir", required=False, type=click.Path(path_type=Path))
+@click.option("--port", type=click.IntRange(0, 65_535), help="Port of the dashboard; 0 = any.  [default: 8000]")
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where everything is kept.  [default: .fastflow]")
+@click.option(
+    "--sandbox",
+    type=click.Choice(["auto", "docker", "process"]),
+    help="Where scripts run; auto takes Docker if a daemon answers.  [default: auto]",
+)
+@click.option("--nats-url", metavar="URL", help="Use this NATS server instead of an embedded one.")
+def up(
+    pipelines_dir: Path | None,
+    port: int | None,
+    host: str | None,
+    data_dir: Path | None,
+    sandbox: str | None,
+    nats_url: str | None,
+) -> None:
+    """Start everything: an embedded bus, the services, and the dashboard.
+
+    PIPELINES_DIR holds one folder for each pipeline; ./pipelines if it is not given. Ctrl-C stops it all.
+    """
+    plan = make_plan(Options(pipelines_dir, host, port, data_dir, sandbox, nats_url), os.environ, here=_here())
+    with datadir.held(plan.data_dir):
+        check_machine(plan.data_dir, now=now())
+        check_port(plan.host, plan.port)
+        asyncio.run(_up(plan))
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise BadUsage(
+            f"this folder is gone ({error.strerror}); change to one that exists, then start again."
+        ) from None
+
+
+async def _up(plan: Plan) -> None:
+    began = time.monotonic()
+    stop = asyncio.Event()
+    _stop_on_signals(stop)
+    token = None
+    environ = plan.environ
+    if not (environ.get("FASTFLOW_ADMIN_TOKEN") or environ.get("FASTFLOW_ADMIN_TOKEN_FILE")):
+        token = datadir.login_token(plan.data_dir)
+        environ = with_values(environ, FASTFLOW_ADMIN_TOKEN=token)
+    key_line = None
+    if not keyring.is_set(environ):
+        key, is_new = keyring.kept_key(plan.data_dir)
+        environ = with_values(environ, ENCRYPTION_KEY=key)
+        key_line = _key_line(plan.data_dir / keyring.KEY_FILE, is_new=is_new)
+    parts = all_in_one.parts(environ, say=_progress)
+    set_up_logging(log_json=parts[0].settings.log_json, log_level=parts[0].settings.log_level)
+    _say(click.style(f"fastflow {version('fastflow')}", bold=True) + "\n")
+    if key_line:
+        _say(key_line)
+    leave_running = next(part.settings.leave_running for part in parts if part.name == "runner")
+    async with _bus(plan) as (url, seeds):
+        ready = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            greeter = group.create_task(_greet(plan, url, token, ready, began), name="greeter")
+            parter = group.create_task(_part(plan, url, stop, leave_running=leave_running), name="parter")
+            await all_in_one.run(parts, url, stop, ready.set, seeds=seeds)
+            greeter.cancel()
+            parter.cancel()
+    _say("Stopped.")
+
+
+@contextlib.asynccontextmanager
+async def _bus(plan: Plan) -> AsyncIterator[tuple[str, Mapping[User, str]]]:
+    """A bus with all its streams: the one that was named, or one of our own. Its address is in the data folder.
+
+    Beside its URL, the services' seeds: of one of our own, which knows its users.
+    """
+    seeds: Mapping[User, str] = {}
+    async with contextlib.AsyncExitStack() as stack:
+        if plan.nats_url is None:
+            url = await stack.enter_async_context(embedded_bus(plan.data_dir, keep=True))
+            seeds = users_in(plan.data_dir / USERS).seeds
+        else:
+            url = plan.nats_url
+        async with connected(url, name="fastflow-up", environ=plan.environ) as bus:
+            await streams.ensure(bus.js)
+        if plan.nats_url is not None:
+            datadir.write_private(plan.data_dir / URL_FILE, url + "\n")
+        _say(_line("bus", f"{redacted(url)}, with credentials in {_near(plan.data_dir / URL_FILE)}"))
+        yield url, seeds
+
+
+async def _greet(plan: Plan, url: str, token: str | None, ready: asyncio.Event, began: float) -> None:
+    """Once a run could start, say what there is and where."""
+    await ready.wait()
+    async with connect(url, name="fastflow-up", inbox=inbox_of(url), tls=tls_in(plan.environ)) as bus:
+        pipelines = await bus_client.pipelines(bus)
+        refused = await bus_client.refused(bus)
+        runners = {each.runner: each for each in await bus_client.runners(bus, now=now())}
+        runner = runners.get(plan.environ["FASTFLOW_RUNNER_ID"])
+    bad = sorted({shown(name) for name in (*(each.name for each in pipelines if each.problems), *refused)})
+    _say(_line("pipelines", f"{len(pipelines)} in {plan.source}"))
+    if bad:
+        _say(_line("", click.style(f"with problems: {', '.join(bad)} (see `fastflow validate`)", fg="yellow")))
+    if runner is not None:
+        _say(_line("sandbox", _sandbox(plan, runner)))
+        for sentence in runner.unenforced:
+            _say(_line("", click.style(sentence, fg="yellow")))
+    _say(_line("dashboard", click.style(dashboard(plan.host, plan.port, token), underline=True)))
+    _say(f"\nReady after {time.monotonic() - began:.1f} s. Ctrl-C stops everything.")
+
+
+async def _part(plan: Plan, url: str, stop: asyncio.Event, *, leave_running: bool) -> None:
+    """Once everything is to stop, say which runs stop with it. Nobody waits for this, nor for a bus that is away."""
+    await stop.wait()
+    with contextlib.suppress(FastFlowError):
+        async with connected(url, name="fastflow-up", environ=plan.environ) as bus:
+            runs = await bus_client.running(bus, plan.environ["FASTFLOW_RUNNER_ID"])
+        # Those that are left to the next runner are not stopped.
+        if runs and not leave_running:
+            named = ", ".join(f"{run.pipeline} ({short(run.id)})" for run in runs)
+            _say(f"Stopping {len(runs)} run{'s' * (len(runs) != 1)}: {named}.")
+
+
+def _key_line(path: Path, *, is_new: bool) -> str:
+    kept = f"encrypted with the key in {_near(path)}"
+    return _line("secrets", f"{kept}, made just now: keep a copy, nothing else opens them" if is_new else kept)
+
+
+def _sandbox(plan: Plan, runner: Presence) -> str:
+    if runner.sandbox == "docker":
+        return "a Docker container for each run"
+    asked_for = plan.environ.get("FASTFLOW_SANDBOX") == "process"
+    return f"plain processes, {'as asked for' if asked_for else f'because {runner.sandbox_reason}'}"
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    """The first signal asks for an orderly end, the second does not wait for it."""
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            _leave_at_once()
+        _say("\nStopping. Ctrl-C again to leave at once.")
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, on_signal)
+
+
+def _leave_at_once() -> NoReturn:
+    # The bus and process sandboxes die with this process, containers when nobody speaks to them any more.
+    os._exit(INTERRUPTED)
+
+
+def _line(what: str, text: str) -> str:
+    return f"  {click.style(f'{what:<11}', dim=True)}{text}"
+
+
+def _say(text: str) -> None:
+    click.echo(text, color=False if os.environ.get("NO_COLOR") else None)
+
+
+def _progress(text: str) -> None:
+    """One line of a longer matter, such as the build of the worker image."""
+    _say(_line("", click.style(text, dim=True)))
+
+
+def _near(path: Path) -> str:
+    """*path* as short as it can be written from here."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,128 @@
+"""The ``validate`` command: the syncer's own eyes on a folder, without a bus."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fastflow.errors import FAILED, OK, NotFound
+from fastflow.terminal import upcoming
+from fastflow.terminal.printer import json_option, print_json
+from fastflow.terminal.upcoming import Upcoming
+from fastflow_contracts.clock import now
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.bundle import shown
+from fastflow_contracts.pipelines.discovery import MANIFEST, NOTEBOOK, SCRIPT
+from fastflow_contracts.pipelines.manifest import Notice, Problem
+from fastflow_syncer.errors import SourceFailed
+from fastflow_syncer.examine import examine
+from fastflow_syncer.folder import FolderSource
+from fastflow_syncer.record import Found
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--slots", type=click.IntRange(0, 100), default=3, show_default=True, help="Next slots to print of each schedule."
+)
+@json_option
+def validate(folder: Path, slots: int, as_json: bool) -> None:
+    """Check the pipeline in DIR, or every pipeline below it; put it into your own CI.
+
+    Prints each problem with its field, its value, what is accepted, file and line; what is noticed; and when each
+    schedule is due next. Exit code 1 if there is any problem, or no pipeline.
+    """
+    found = asyncio.run(check(folder))
+    at = now()
+    if as_json:
+        print_json([_as_json(pipeline, at, slots) for _, pipeline in found])
+    else:
+        for where, pipeline in found:
+            click.echo(report(where, pipeline, at, slots))
+        click.echo(_summary([pipeline for _, pipeline in found]), err=True)
+    is_good = any(pipeline.version for _, pipeline in found) and not any(pipeline.problems for _, pipeline in found)
+    raise SystemExit(OK if is_good else FAILED)
+
+
+async def check(folder: Path) -> list[tuple[Path, Found]]:
+    """Every pipeline in *folder*, or the one it is, with its path. Raises ``NotFound`` if there is none."""
+    if not folder.is_dir():
+        raise NotFound(f"{folder} is no folder; give a pipeline's folder, or the one above several.")
+    alone = any((folder / entry).is_file() for entry in (SCRIPT, NOTEBOOK))
+    root = folder.resolve().parent if alone else folder
+    source = FolderSource(root)
+    found = []
+    try:
+        snapshot = await source.snapshot()
+        for name in [folder.resolve().name] if alone else sorted(snapshot.fingerprints):
+            content = await source.read(snapshot, name)
+            where = folder if alone else folder / name
+            if examined := examine(name, content, is_known=False):
+                found.append((where, examined.found))
+            elif notice := _unfinished(name, content.files):
+                found.append((where, Found(PipelineName(name), None, (), (notice,))))
+        if not alone:
+            found += [(folder / name, _refused(name, why)) for name, why in sorted(snapshot.ignored.items())]
+    except SourceFailed as error:
+        raise NotFound(str(error)) from None
+    if not found:
+        raise NotFound(f"there is no pipeline in {folder}; a pipeline is a folder with a {SCRIPT}.")
+    return found
+
+
+def _unfinished(name: str, files: Collection[str]) -> Notice | None:
+    """What keeps the folder from being a pipeline, if it looks as if it should be one."""
+    if NOTEBOOK in files:
+        return Notice(text=f'has a {NOTEBOOK}, but no {MANIFEST} that says "type": "notebook": it is ignored.')
+    if metadata := next((file for file in (MANIFEST, f"{name}.json") if file in files), None):
+        return Notice(text=f"has a {metadata}, but no {SCRIPT}: it is ignored.")
+    return None
+
+
+def _refused(name: str, why: str) -> Found:
+    """What is in a pipeline's place and cannot be one."""
+    return Found(PipelineName(name), None, (Problem(accepted=why),), ())
+
+
+def report(where: Path, pipeline: Found, at: datetime, slots: int) -> str:
+    """A line for the pipeline, one for each thing that is to be said about it, and one for each schedule."""
+    good = click.style("ok ", fg="green") if pipeline.version else "-- "
+    mark = click.style("bad", fg="red") if pipeline.problems else good
+    lines = [f"{mark} {shown(pipeline.name)}"]
+    lines += [f"    {_at(where, problem)}" for problem in pipeline.problems]
+    lines += [f"    {_at(where, notice)} (a notice)" for notice in pipeline.notices]
+    if slots:
+        lines += [f"    {line}" for line in upcoming.lines(_upcoming(pipeline, at, slots))]
+    return "\n".join(lines)
+
+
+def _upcoming(pipeline: Found, at: datetime, slots: int) -> list[Upcoming]:
+    return upcoming.upcoming_of(pipeline.version.spec, now=at, count=slots) if pipeline.version else []
+
+
+def _at(where: Path, finding: Problem | Notice) -> str:
+    """The finding with its path as seen from here, so that editors and terminals can open it."""
+    seen = shown(str(where))
+    return f"{seen}/{finding}" if finding.file else f"{seen}: {finding}"
+
+
+def _summary(pipelines: list[Found]) -> str:
+    bad = sum(1 for pipeline in pipelines if pipeline.problems)
+    count = bad + sum(1 for pipeline in pipelines if pipeline.version)
+    total = f"{count} pipeline{'s' * (count != 1)}"
+    return f"{total}, {bad} with problems." if bad else f"{total}, no problems."
+
+
+def _as_json(pipeline: Found, at: datetime, slots: int) -> dict[str, Any]:
+    return {
+        "name": pipeline.name,
+        "valid": pipeline.version is not None,
+        "problems": pipeline.problems,
+        "notices": pipeline.notices,
+        "schedules": [upcoming.as_json(each) for each in _upcoming(pipeline, at, slots)],
+    }

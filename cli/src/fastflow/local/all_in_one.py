@@ -1,0 +1,103 @@
+"""All services in one process: which there are, their settings, and their common life. Printing is ``up``'s."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, NamedTuple
+
+import fastflow_gateway.app
+import fastflow_runner.app
+import fastflow_scheduler.app
+import fastflow_syncer.app
+from fastflow.errors import CliError
+from fastflow.local.settings_table import SETTINGS
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.permissions import User, inbox
+from fastflow_contracts.service.settings import BadSettings, load, names
+
+log = logging.getLogger(__name__)
+
+STOP_S = 20.0
+"""How long all services together may take to stop before they are cut off."""
+
+Serve = Callable[[Any, Bus, asyncio.Event, Callable[[], None]], Coroutine[Any, Any, None]]
+
+_SERVE: Mapping[str, Serve] = {
+    "gateway": fastflow_gateway.app.serve,
+    "syncer": fastflow_syncer.app.serve,
+    "scheduler": fastflow_scheduler.app.serve,
+}
+
+
+class ServiceEnded(CliError):
+    """A service ended although nobody asked it to."""
+
+
+class Part(NamedTuple):
+    """One service with its settings."""
+
+    name: str
+    settings: Any
+    serve: Serve
+
+
+def parts(environ: Mapping[str, str], *, say: Callable[[str], None]) -> list[Part]:
+    """All services, set up by *environ*. *say* gets the runner's lines of progress. Raises ``BadSettings``."""
+    serve: Mapping[str, Serve] = {**_SERVE, "runner": functools.partial(fastflow_runner.app.serve, say=say)}
+    known = names(*SETTINGS.values())
+    found: list[Part] = []
+    problems: list[str] = []
+    for name, struct in SETTINGS.items():
+        try:
+            found.append(Part(name, load(struct, environ, also_known=known), serve[name]))
+        except BadSettings as error:
+            problems += error.problems
+    if problems:
+        raise BadSettings(*dict.fromkeys(problems))
+    return found
+
+
+async def run(
+    all_parts: list[Part], url: str, stop: asyncio.Event, ready: Callable[[], None], *, seeds: Mapping[User, str]
+) -> None:
+    """Run every part on a bus connection of its own until *stop* is set; call *ready* once all of them could work.
+
+    *seeds*: the NKEY of each service's user, where the bus knows them; else *url* holds what is needed.
+    A part that fails, or ends by itself, ends them all; but the runner may be told to leave. Raises an exception group
+    of what went wrong.
+    """
+    starting = {part.name for part in all_parts}
+
+    def part_ready(name: str) -> None:
+        starting.discard(name)
+        if not starting:
+            ready()
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_run(part, url, seeds, stop, part_ready), name=part.name) for part in all_parts]
+        await stop.wait()
+        for task in tasks:
+            if task.get_name() in starting:
+                task.cancel()  # it may build an image for minutes, and holds nothing yet
+        _, late = await asyncio.wait(tasks, timeout=STOP_S)
+        if late:
+            names_ = ", ".join(sorted(task.get_name() for task in late))
+            raise ServiceEnded(f"{names_} did not stop within {STOP_S:.0f} s and was cut off.")
+
+
+async def _run(
+    part: Part, url: str, seeds: Mapping[User, str], stop: asyncio.Event, ready: Callable[[str], None]
+) -> None:
+    user = User(part.name)
+    seed = seeds.get(user, "")
+    async with connect(url, name=f"fastflow-{part.name}", seed=seed, inbox=inbox(user), tls=part.settings.tls) as bus:
+        await part.serve(part.settings, bus, stop, lambda: ready(part.name))
+    if stop.is_set():
+        return
+    if user is not User.RUNNER:
+        raise ServiceEnded(f"the {part.name} ended by itself; its last log lines may say why.")
+    log.warning("the runner has left, as somebody asked for; runs wait for another one, or for the next `fastflow up`")

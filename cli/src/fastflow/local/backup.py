@@ -1,0 +1,149 @@
+"""A copy of everything on the bus as files, taken while it is in use, and the way back. I/O.
+
+Each stream is copied as it is at one instant (JetStream's own snapshot: sequences, and how far consumers are), one
+after the other. What is asked for is copied before what came of it: a trigger whose run is in the copy, too, starts
+nothing, since ids are derived; the other way round it would be lost. What runs refer to is copied after them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import nats.errors
+
+from fastflow.errors import CliError
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.client import ANSWER_S, Bus, header
+from fastflow_contracts.bus.streams import bucket_stream, object_stream
+
+ORDER: Final = (
+    streams.TRIGGERS,
+    streams.COMMANDS,
+    streams.WORK,
+    bucket_stream(subjects.SCHEDULES),
+    bucket_stream(subjects.RUNS),
+    bucket_stream(subjects.RUNNERS),
+    bucket_stream(subjects.LINKS),
+    bucket_stream(subjects.PIPELINES),
+    object_stream(subjects.BUNDLES),
+    streams.LOGS,
+    streams.CELLS,
+    streams.METRICS,
+    streams.NOTICES,
+)
+CHUNK_BYTES: Final = 256 * 1024
+CHUNK_S: Final = 30.0
+"""How long one piece may take to come or to be taken."""
+END_S: Final = 600.0
+"""How long the server may take to make a stream of what it was given."""
+COMPLETE: Final = "backup.json"
+"""Written last: a folder without it is no backup."""
+
+Say = Callable[[str], None]
+
+
+class BackupFailed(CliError):
+    """The copy could not be made, or could not be brought back."""
+
+
+async def backup(bus: Bus, folder: Path, *, say: Say) -> None:
+    """Copy every stream into *folder*, which must be empty or not exist. Raises ``BackupFailed``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise BackupFailed(f"{folder} is not empty; give each backup a folder of its own.")
+    folder.chmod(0o700)
+    described = {}
+    for stream in ORDER:
+        described[stream] = await _save(bus, stream, folder / stream)
+        state = described[stream]["state"]
+        say(f"{stream}: {state['messages']} messages, {(folder / stream).stat().st_size:,} bytes")
+    part = folder / f"{COMPLETE}.part"
+    part.write_text(json.dumps({"v": 1, "streams": described}, indent=1))
+    _sync(part)
+    part.rename(folder / COMPLETE)
+    _sync(folder)
+
+
+async def restore(bus: Bus, folder: Path, *, replicas: int | None, say: Say) -> None:
+    """Make every stream of the backup in *folder* on a bus that has none of them.
+
+    *replicas*: copies of each stream in a cluster, None = as many as there were. Raises ``BackupFailed``.
+    """
+    try:
+        described = json.loads((folder / COMPLETE).read_text())["streams"]
+    except (OSError, ValueError, KeyError):
+        raise BackupFailed(f"{folder} holds no whole backup: its {COMPLETE} is missing or damaged.") from None
+    present = {str(info.config.name) for info in await bus.js.streams_info()}
+    if there := sorted(present & set(described)):
+        raise BackupFailed(
+            f"the bus holds {', '.join(there)} already; restore into an empty one: stop the services and the server, "
+            "move its store away, start the server alone."
+        )
+    for stream in described:
+        if replicas is not None:
+            described[stream]["config"]["num_replicas"] = replicas
+        await _load(bus, stream, described[stream], folder / stream)
+        say(f"{stream}: {described[stream]['state']['messages']} messages")
+
+
+async def _save(bus: Bus, stream: str, path: Path) -> dict[str, Any]:
+    """Write the server's snapshot of *stream* to *path*; its configuration and state."""
+    inbox = bus.client.new_inbox()
+    pieces = await bus.client.subscribe(inbox, pending_bytes_limit=-1, pending_msgs_limit=-1)
+    try:
+        wanted = {"deliver_subject": inbox, "chunk_size": CHUNK_BYTES}
+        answer = await _ask(bus, f"$JS.API.STREAM.SNAPSHOT.{stream}", wanted)
+        with path.open("xb") as file:
+            while (piece := await pieces.next_msg(timeout=CHUNK_S)).data:
+                await asyncio.to_thread(file.write, piece.data)
+                if piece.reply:  # the server waits to hear how far we are
+                    await bus.client.publish(piece.reply, b"")
+            if (header(piece, "Status") or "204") not in ("200", "204"):
+                raise BackupFailed(f"the bus broke off the copy of {stream}: {header(piece, 'Description')}")
+        _sync(path)
+    except (nats.errors.Error, TimeoutError) as error:
+        raise BackupFailed(f"the bus broke off the copy of {stream}: {error or type(error).__name__}") from error
+    finally:
+        with contextlib.suppress(nats.errors.Error):
+            await pieces.unsubscribe()
+    return {"config": answer["config"], "state": answer["state"]}
+
+
+async def _load(bus: Bus, stream: str, description: dict[str, Any], path: Path) -> None:
+    answer = await _ask(bus, f"$JS.API.STREAM.RESTORE.{stream}", description)
+    target = answer["deliver_subject"]
+    try:
+        with path.open("rb") as file:
+            while piece := await asyncio.to_thread(file.read, CHUNK_BYTES):
+                _checked(stream, (await bus.client.request(target, piece, timeout=CHUNK_S)).data)
+            _checked(stream, (await bus.client.request(target, b"", timeout=END_S)).data)
+    except (nats.errors.Error, TimeoutError) as error:
+        raise BackupFailed(f"the bus broke off the return of {stream}: {error or type(error).__name__}") from error
+
+
+async def _ask(bus: Bus, subject: str, body: dict[str, Any]) -> dict[str, Any]:
+    answer = await bus.ask(subject, json.dumps(body).encode(), timeout_s=4 * ANSWER_S)
+    return _checked(subject.rpartition(".")[2], answer)
+
+
+def _checked(stream: str, answer: bytes) -> dict[str, Any]:
+    """An answer of the server, which may be empty."""
+    found: dict[str, Any] = json.loads(answer) if answer else {}
+    if "error" in found:
+        raise BackupFailed(f"the bus refused {stream}: {found['error'].get('description')}")
+    return found
+
+
+def _sync(path: Path) -> None:
+    """Through to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

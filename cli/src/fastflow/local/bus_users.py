@@ -1,0 +1,75 @@
+"""The users of a bus: their secrets as files, and what its server must know of them. Files only; what each may do is
+``permissions``'s.
+
+An existing secret is kept, so doing it again changes nothing but what the users may do. Programs outside and people
+have passwords, which every client takes; services have NKEYs, of which the server knows the public half only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from fastflow.local.data_dir import write_private
+from fastflow_contracts.bus import nkeys
+from fastflow_contracts.bus.permissions import ADMIN, SERVICES, User, grant
+
+OUTSIDE: Final = User.OUTSIDE.value
+CONFIG: Final = "users.conf"
+PASSWORD_BYTES: Final = 24
+
+
+class Users(NamedTuple):
+    """Secrets of all users of one bus."""
+
+    admin_password: str
+    outside_password: str
+    seeds: Mapping[User, str]
+    """Of the services."""
+
+
+def users_in(folder: Path) -> Users:
+    """The users whose secrets are in *folder*, one file for each; those that are missing are made."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Users(
+        admin_password=_kept(folder / f"{ADMIN}.password", secrets.token_urlsafe(PASSWORD_BYTES)),
+        outside_password=_kept(folder / f"{OUTSIDE}.password", secrets.token_urlsafe(PASSWORD_BYTES)),
+        seeds={user: _kept(folder / f"{user.value}.seed", nkeys.new_seed()) for user in SERVICES},
+    )
+
+
+def config(users: Users) -> str:
+    """For the server: the ``authorization`` block."""
+    entries = [f"{{ user: {ADMIN}, password: {_quoted(users.admin_password)} }}"]
+    entries.append(f"{{ user: {OUTSIDE}, password: {_quoted(users.outside_password)}, {_permissions(User.OUTSIDE)} }}")
+    entries += [
+        f"{{ nkey: {nkeys.public_key(seed)}, {_permissions(user)} }}  # {user.value}"
+        for user, seed in users.seeds.items()
+    ]
+    return "authorization {\n  users: [\n" + "".join(f"    {entry}\n" for entry in entries) + "  ]\n}\n"
+
+
+def _permissions(user: User) -> str:
+    may = grant(user)
+    publish = f"allow: {_list(may.publish)}" + (f", deny: {_list(may.publish_denied)}" if may.publish_denied else "")
+    return f"permissions: {{ publish: {{ {publish} }}, subscribe: {{ allow: {_list(may.subscribe)} }} }}"
+
+
+def _list(subjects: Iterable[str]) -> str:
+    return "[" + ", ".join(map(_quoted, dict.fromkeys(subjects))) + "]"
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text)
+
+
+def _kept(path: Path, fresh: str) -> str:
+    with contextlib.suppress(FileNotFoundError):
+        if found := path.read_text().strip():
+            return found
+    write_private(path, fresh + "\n")
+    return fresh

@@ -1,0 +1,116 @@
+"""How a command reaches the bus: its two options, the address, and one event loop for the time of the command."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import click
+
+from fastflow.errors import INTERRUPTED, Unreachable
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.permissions import ADMIN, ADMIN_INBOX
+from fastflow_contracts.bus.subjects import INBOX
+from fastflow_contracts.bus.tls import Tls
+from fastflow_contracts.service.logging import set_up_logging
+
+T = TypeVar("T")
+
+DATA_DIR = ".fastflow"
+URL_FILE = "bus.url"
+OUTSIDE_URL_FILE = "outside.url"
+
+Url = Callable[..., str]
+"""Finds the address, or raises ``Unreachable``. ``file``: as in ``find_url``."""
+CONNECT_S = 3.0
+
+
+def find_url(
+    nats_url: str | None, data_dir: Path | None, *, environ: Mapping[str, str], here: Path, file: str = URL_FILE
+) -> str:
+    """The bus that is meant: by option, by environment, or by the nearest ``.fastflow/bus.url`` from *here* upwards.
+
+    *file*: the one of the folder that holds the address.
+    Raises ``Unreachable`` when nothing names one.
+    """
+    if nats_url:
+        return nats_url
+    if data_dir is None and (named := named_url(environ)):
+        return named
+    if data_dir is not None:
+        candidates = [data_dir / file]
+    else:
+        candidates = [folder / DATA_DIR / file for folder in (here, *here.parents)]
+    for candidate in candidates:
+        with contextlib.suppress(OSError):
+            if url := candidate.read_text().strip():
+                return url
+    where = f"{candidates[0]} holds no address" if len(candidates) == 1 else f"no {DATA_DIR}/{file} here or above"
+    raise Unreachable(f"no bus found: {where}. Start one with `fastflow up`, or name one with --nats-url.")
+
+
+def named_url(environ: Mapping[str, str]) -> str | None:
+    """The bus that the environment names. Raises ``Unreachable`` if it names a file that cannot be read."""
+    if path := environ.get("FASTFLOW_NATS_URL_FILE"):
+        try:
+            return Path(path).read_text().strip() or None
+        except OSError as error:
+            raise Unreachable(f"FASTFLOW_NATS_URL_FILE {path} cannot be read: {error.strerror}.") from None
+    return environ.get("FASTFLOW_NATS_URL", "").strip() or None
+
+
+def tls_in(environ: Mapping[str, str]) -> Tls:
+    """As the services read it."""
+    names = ("FASTFLOW_NATS_CA", "FASTFLOW_NATS_CERTIFICATE", "FASTFLOW_NATS_KEY")
+    ca, certificate, key = (environ.get(name, "").strip() for name in names)
+    return Tls(ca=ca, certificate=certificate, key=key)
+
+
+def inbox_of(url: str) -> str:
+    """Where answers to the user of *url* come: the administrator reads things that are not for everyone's ears."""
+    return ADMIN_INBOX if urlsplit(url.partition(",")[0]).username == ADMIN else INBOX
+
+
+def bus_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give *command* the options that name a bus; it gets ``url``, a function that finds the address."""
+
+    @click.option("--nats-url", metavar="URL", help="Address of the bus, credentials included.")
+    @click.option(
+        "--data-dir", metavar="DIR", type=click.Path(path_type=Path), help="The data folder of a `fastflow up`."
+    )
+    @functools.wraps(command)
+    def with_url(*arguments: Any, nats_url: str | None, data_dir: Path | None, **options: Any) -> Any:
+        url = functools.partial(find_url, nats_url, data_dir, environ=os.environ, here=Path.cwd())
+        return command(*arguments, url=url, **options)
+
+    return with_url
+
+
+@contextlib.asynccontextmanager
+async def connected(url: str, *, name: str, environ: Mapping[str, str]) -> AsyncIterator[Bus]:
+    """The bus at *url*. Raises ``Unavailable``."""
+    async with connect(url, name=name, inbox=inbox_of(url), tls=tls_in(environ), connect_s=CONNECT_S) as bus:
+        yield bus
+
+
+def talk(url: str, work: Callable[[Bus], Coroutine[Any, Any, T]], *, hint: str | None = None) -> T:
+    """Connect, do *work*, disconnect. Ctrl-C ends the command with 130, and *hint* on stderr."""
+
+    async def session() -> T:
+        async with connected(url, name="fastflow-cli", environ=os.environ) as bus:
+            return await work(bus)
+
+    set_up_logging(log_level="WARNING")
+    try:
+        return asyncio.run(session())
+    except KeyboardInterrupt:
+        if hint:
+            click.echo(f"\n{hint}", err=True)
+        raise SystemExit(INTERRUPTED) from None

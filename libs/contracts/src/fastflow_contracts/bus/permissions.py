@@ -1,0 +1,230 @@
+"""Who may say and hear what on the bus: one user for each service, one for programs outside. Pure.
+
+Every user has its own inbox prefix, so that no answer is read by anybody but who asked. A service reads a stream by
+consumers that it makes for the moment; the durable ones belong to whoever works on them and are denied to all others.
+Streams themselves are made, changed and removed by the administrator alone.
+
+What this layer cannot do: whoever may write runs may write any run; whoever may ask a stream's leader for one message
+may ask for any; and whoever reads by a consumer may have what it reads delivered to any subject.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import Final, NamedTuple, assert_never
+
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.streams import bucket_stream, object_stream
+from fastflow_contracts.bus.subjects import ALL_RUNNING
+
+
+class User(Enum):
+    """A user of the bus."""
+
+    SYNCER = "syncer"
+    SCHEDULER = "scheduler"
+    RUNNER = "runner"
+    GATEWAY = "gateway"
+    OUTSIDE = "outside"
+    """Programs that start runs and listen to what becomes of them."""
+
+
+SERVICES: Final = tuple(user for user in User if user is not User.OUTSIDE)
+ADMIN: Final = "fastflow"
+"""Not among them: the administrator may do everything. It makes streams, and is who the command is."""
+ADMIN_INBOX: Final = f"{subjects.INBOX}_{ADMIN}"
+"""The outside hears the common inboxes, so an administrator who reads has its own."""
+
+
+class Grant(NamedTuple):
+    """Subjects, wildcards included. What is denied is denied though it be allowed."""
+
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
+    publish_denied: tuple[str, ...] = ()
+
+
+def inbox(user: User) -> str:
+    """The prefix of the subjects on which *user* gets answers. The outside's is what every client has by itself."""
+    return subjects.INBOX if user is User.OUTSIDE else f"{subjects.INBOX}_{user.value}"
+
+
+_INSIDE: Final = (f"{inbox(User.GATEWAY)}.>", f"{ADMIN_INBOX}.>")
+"""Where those are answered who ask a scheduler or a syncer something. (The server's own ``allow_responses`` would have
+them answer on whatever subject a request names, with their rights there.)
+"""
+
+
+def grant(user: User) -> Grant:
+    """All that *user* may, and it needs all of it."""
+    mine = (f"{inbox(user)}.>",)
+    match user:
+        case User.OUTSIDE:
+            return Grant(publish=(subjects.TRIGGERS,), subscribe=("ff.event.>", *mine))
+        case User.SYNCER:
+            return Grant(
+                publish=(
+                    *_verifying(),
+                    *_keys(subjects.PIPELINES, subjects.PIPELINE_KEYS, subjects.SYNC_STATUS_KEY),
+                    *_getting(subjects.PIPELINES, subjects.PIPELINE_KEYS, subjects.SYNC_STATUS_KEY),
+                    *_following_keys(subjects.PIPELINES, subjects.PIPELINE_KEYS),
+                    *_following_keys(subjects.RUNS, subjects.RUN_KEYS),
+                    *_objects(subjects.BUNDLES),
+                    *_object_writes(subjects.BUNDLES),
+                    *_INSIDE,
+                ),
+                subscribe=(subjects.SYNC, *mine),
+                publish_denied=_durables(),
+            )
+        case User.SCHEDULER:
+            return Grant(
+                publish=(
+                    *_verifying(),
+                    *_keys(subjects.RUNS, subjects.RUN_KEYS, subjects.INPUT_KEYS, subjects.LIMIT_KEYS),
+                    *_keys(subjects.SCHEDULES, f"{subjects.SCHEDULE_STATES}>", f"{subjects.SCHEDULE_SWITCHES}>"),
+                    subjects.WORK,
+                    *subjects.NOTICES,
+                    *_getting(subjects.RUNS, subjects.RUN_KEYS, subjects.INPUT_KEYS, subjects.LIMIT_KEYS),
+                    *_getting(subjects.PIPELINES, subjects.PIPELINE_KEYS),
+                    *_getting(subjects.SCHEDULES, f"{subjects.SCHEDULE_STATES}>"),
+                    *_getting(subjects.LINKS, subjects.LINK_KEYS),
+                    *_finding(bucket_stream(subjects.RUNS)),
+                    *_following_keys(subjects.RUNS, subjects.RUN_KEYS),
+                    *_following_keys(subjects.PIPELINES, subjects.PIPELINE_KEYS),
+                    *_following_keys(subjects.RUNNERS, subjects.RUNNER_KEYS),
+                    *_following_keys(subjects.SCHEDULES, ">"),
+                    *_working(streams.SCHEDULER),
+                    *_removing(subjects.RUNS),
+                    *_INSIDE,
+                    f"{inbox(User.OUTSIDE)}.>",
+                ),
+                subscribe=mine,
+                publish_denied=_durables(streams.SCHEDULER),
+            )
+        case User.RUNNER:
+            return Grant(
+                publish=(
+                    *_verifying(),
+                    *_keys(subjects.RUNS, subjects.RUN_KEYS, subjects.LIMIT_KEYS),
+                    *_keys(subjects.RUNNERS, subjects.RUNNER_KEYS),
+                    subjects.LOGS,
+                    subjects.CELLS,
+                    subjects.METRICS,
+                    *_getting(subjects.RUNS, subjects.RUN_KEYS, subjects.INPUT_KEYS, subjects.LIMIT_KEYS),
+                    *_getting(subjects.RUNNERS, subjects.RUNNER_KEYS),
+                    *_getting(subjects.PIPELINES, subjects.INSTALLATION_KEY),
+                    *_finding(bucket_stream(subjects.RUNS), streams.LOGS, streams.CELLS),
+                    *_following_keys(subjects.RUNS, subjects.RUN_KEYS),
+                    *_following_keys(subjects.PIPELINES, subjects.PIPELINE_KEYS),
+                    *_objects(subjects.BUNDLES),
+                    *_working("script", "notebook"),
+                ),
+                subscribe=(subjects.RUN_EVENTS, subjects.DRAINS, *mine),
+                publish_denied=_durables("script", "notebook"),
+            )
+        case User.GATEWAY:
+            return Grant(
+                publish=(
+                    *_verifying(),
+                    subjects.TRIGGERS,
+                    subjects.COMMANDS,
+                    subjects.SYNC,
+                    *_keys(subjects.SCHEDULES, f"{subjects.SCHEDULE_SWITCHES}>"),
+                    *_keys(subjects.LINKS, subjects.LINK_KEYS),
+                    *_getting(subjects.PIPELINES, subjects.PIPELINE_KEYS),
+                    *_getting(subjects.LINKS, subjects.LINK_KEYS),
+                    *_finding(bucket_stream(subjects.RUNS)),
+                    *_following_keys(subjects.RUNS, subjects.RUN_KEYS, ALL_RUNNING),
+                    *_following_keys(subjects.PIPELINES, ">"),
+                    *_following_keys(subjects.RUNNERS, subjects.RUNNER_KEYS),
+                    *_following_keys(subjects.SCHEDULES, ">"),
+                    *_following_keys(subjects.LINKS, subjects.LINK_KEYS),
+                    *_following(streams.LOGS, subjects.LOGS),
+                    *_following(streams.CELLS, subjects.CELLS),
+                    *_following(streams.METRICS, subjects.METRICS),
+                    *_following(streams.NOTICES, subjects.SKIPS),
+                    *_objects(subjects.BUNDLES),
+                ),
+                subscribe=mine,
+                publish_denied=_durables(),
+            )
+        case _:
+            assert_never(user)
+
+
+def _verifying() -> Iterable[str]:
+    """To see that streams and durable consumers are there, and how they are."""
+    yield "$JS.API.STREAM.INFO.*"
+    yield "$JS.API.CONSUMER.INFO.*.*"
+
+
+def _keys(bucket: str, *keys: str) -> Iterable[str]:
+    """To write *keys*."""
+    for each in keys:
+        yield f"$KV.{bucket}.{each}"
+
+
+def _getting(bucket: str, *keys: str) -> Iterable[str]:
+    """To read the newest value of one of *keys*; which one is part of the request's subject."""
+    for each in keys:
+        yield f"$JS.API.DIRECT.GET.{bucket_stream(bucket)}.$KV.{bucket}.{each}"
+
+
+def _finding(*names: str) -> Iterable[str]:
+    """To ask a stream's leader for its newest message on a subject; which one is in the request's body."""
+    for name in names:
+        yield f"$JS.API.STREAM.MSG.GET.{name}"
+
+
+def _removing(bucket: str) -> Iterable[str]:
+    """To remove old values for good; which ones is in the request's body."""
+    yield f"$JS.API.STREAM.PURGE.{bucket_stream(bucket)}"
+
+
+def _following_keys(bucket: str, *keys: str) -> Iterable[str]:
+    return _following(bucket_stream(bucket), *_keys(bucket, *keys))
+
+
+def _following(stream: str, *followed: str) -> Iterable[str]:
+    """To follow subjects by consumers of one's own; their name and filter are part of the request's subject."""
+    for subject in followed:
+        yield f"$JS.API.CONSUMER.CREATE.{stream}.*.{subject}"
+    yield f"$JS.API.CONSUMER.MSG.NEXT.{stream}.*"
+    yield f"$JS.API.CONSUMER.DELETE.{stream}.*"
+
+
+def _working(*consumers: str) -> Iterable[str]:
+    """To take work of durable consumers, and to acknowledge it."""
+    for stream, config in streams.CONSUMERS:
+        if config.name in consumers:
+            yield f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{config.name}"
+            yield f"$JS.ACK.{stream}.{config.name}.>"
+
+
+def _durables(*but: str) -> tuple[str, ...]:
+    """Taking others' work, and changing or removing any durable consumer, one's own included."""
+    denied = []
+    for stream, config in streams.CONSUMERS:
+        if config.name not in but:
+            denied.append(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{config.name}")
+        denied.append(f"$JS.API.CONSUMER.CREATE.{stream}.{config.name}.>")
+        denied.append(f"$JS.API.CONSUMER.DELETE.{stream}.{config.name}")
+    return tuple(denied)
+
+
+def _objects(bucket: str) -> Iterable[str]:
+    """To read objects, by a consumer without a name; the stream has no durable one to harm."""
+    stream = object_stream(bucket)
+    yield f"$JS.API.CONSUMER.CREATE.{stream}"
+    yield f"$JS.API.CONSUMER.DELETE.{stream}.*"
+    yield f"$JS.FC.{stream}.>"
+    yield from _finding(stream)
+
+
+def _object_writes(bucket: str) -> Iterable[str]:
+    """To write and remove objects, and to see which there are."""
+    yield f"$O.{bucket}.C.>"
+    yield f"$O.{bucket}.M.>"
+    yield f"$JS.API.STREAM.PURGE.{object_stream(bucket)}"
+    yield from _following(object_stream(bucket), f"$O.{bucket}.M.>")

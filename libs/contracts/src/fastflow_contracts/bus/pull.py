@@ -1,0 +1,168 @@
+"""Reading from streams: ``Pull`` hands out work of a durable consumer, ``Feed`` follows subjects without a gap. I/O
+only.
+
+Both keep one pull request open on the server, so a message arrives without polling; both ask again at once when the
+connection was replaced. Neither uses a library callback for work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections import deque
+from datetime import datetime
+
+import nats.errors
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from fastflow_contracts.bus.client import ANSWER_S, Bus, header
+from fastflow_contracts.bus.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+REQUEST_S = 20.0
+"""How long one pull request waits on the server before it is renewed."""
+BEAT_S = 3.0
+"""While a request waits, the server says this often that it does."""
+OVERDUE_S = 7.0
+"""A request of which nothing was heard for this long is given up: the server that had it is gone, or lost it."""
+RETRY_S = 0.25
+"""Pause before a lost consumer is looked for again."""
+
+
+class Message:
+    """One stored message, with the verbs of JetStream."""
+
+    __slots__ = ("_msg", "data", "delivered", "pending", "position", "sequence", "stored_at", "subject")
+
+    def __init__(self, msg: Msg) -> None:
+        meta = msg.metadata
+        self._msg = msg
+        self.subject: str = msg.subject
+        self.data: bytes = msg.data
+        self.sequence: int = meta.sequence.stream
+        self.position: int = meta.sequence.consumer
+        self.pending: int = meta.num_pending
+        self.delivered: int = meta.num_delivered
+        self.stored_at: datetime = meta.timestamp
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return dict(self._msg.headers or {})
+
+    def header(self, name: str) -> str | None:
+        return header(self._msg, name)
+
+    async def ack(self) -> None:
+        """Done. Waits for the server's word; if that does not come the message comes again, which must be harmless."""
+        with contextlib.suppress(nats.errors.Error, TimeoutError):
+            await self._msg.ack_sync(timeout=ANSWER_S)
+
+    async def ack_soon(self) -> None:
+        """Done, without waiting for the server."""
+        with contextlib.suppress(nats.errors.Error):
+            await self._msg.ack()
+
+    async def nak(self, delay_s: float) -> None:
+        """Not now: deliver it again after *delay_s*."""
+        with contextlib.suppress(nats.errors.Error):
+            await self._msg.nak(delay=delay_s)
+
+    async def term(self) -> None:
+        """Never again. Keep a copy first."""
+        with contextlib.suppress(nats.errors.Error):
+            await self._msg.term()
+
+
+class ConsumerGone(Unavailable):
+    """The consumer behind a pull does not exist (any more), or its server is not there."""
+
+
+class Pull:
+    """An open pull request of one consumer. One task at a time may ``take``."""
+
+    def __init__(self, bus: Bus, stream: str, consumer: str) -> None:
+        self._bus = bus
+        self._request_subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        self._consumer = consumer
+        self._inbox = bus.client.new_inbox()
+        self._queue: deque[Message] = deque()
+        self._arrived = asyncio.Event()
+        self._outstanding = 0
+        self._gone = False
+        self._generation = -1
+        self._heard_at = 0.0
+        self._subscription: Subscription | None = None
+
+    async def __aenter__(self) -> Pull:
+        # No limits on the client's side: what may be under way is bounded by the batch of the one open request.
+        self._subscription = await self._bus.client.subscribe(
+            self._inbox, cb=self._receive, pending_msgs_limit=0, pending_bytes_limit=0
+        )
+        self._bus.wake_on_reconnect.add(self._arrived)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._bus.wake_on_reconnect.discard(self._arrived)
+        if self._subscription is not None:
+            with contextlib.suppress(nats.errors.Error):
+                await self._subscription.unsubscribe()
+
+    async def take(self, batch: int) -> list[Message]:
+        """At least one message as soon as there is one, at most *batch* asked for at once. [] = none this time.
+
+        Returns within ``REQUEST_S + OVERDUE_S``, and within ``OVERDUE_S`` of the server's last word. Raises
+        ``ConsumerGone``.
+        """
+        if not self._queue:
+            await self._request(batch)
+            await self._wait()
+        messages = list(self._queue)
+        self._queue.clear()
+        if not messages and self._gone:
+            self._gone = False
+            raise ConsumerGone(f"the bus has no consumer {self._consumer} right now")
+        return messages
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether nothing was heard for so long that whatever was asked is lost."""
+        return asyncio.get_running_loop().time() >= self._heard_at + OVERDUE_S
+
+    async def _request(self, batch: int) -> None:
+        if self._outstanding and self._generation == self._bus.generation and not self.is_overdue:
+            return
+        body = {"batch": batch, "expires": int(REQUEST_S * 1e9), "idle_heartbeat": int(BEAT_S * 1e9)}
+        self._generation = self._bus.generation
+        self._outstanding = batch
+        self._heard_at = asyncio.get_running_loop().time()
+        try:
+            await self._bus.client.publish(self._request_subject, json.dumps(body).encode(), reply=self._inbox)
+        except nats.errors.Error:
+            self._outstanding = 0  # not connected: _wait returns with the next connection
+
+    async def _wait(self) -> None:
+        self._arrived.clear()
+        if self._queue or self._gone or self._generation != self._bus.generation:
+            return
+        while not self._arrived.is_set() and not self.is_overdue:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(self._heard_at + OVERDUE_S):
+                    await self._arrived.wait()
+
+    async def _receive(self, msg: Msg) -> None:
+        self._heard_at = asyncio.get_running_loop().time()
+        status = (msg.headers or {}).get("Status")
+        if status is None or msg.reply.startswith("$JS.ACK"):
+            self._outstanding = max(0, self._outstanding - 1)
+            self._queue.append(Message(msg))
+        elif status == "100":  # a beat
+            return
+        else:
+            self._outstanding = 0
+            description = (msg.headers or {}).get("Description", "")
+            self._gone = status == "503" or (status == "409" and "Consumer" in description)
+        self._arrived.set()

@@ -1,0 +1,246 @@
+"""Every stream, bucket and durable consumer, with its bounds: what the bus must look like.
+
+``ensure`` makes it so and is safe to repeat; it is called by the embedded bus and by ``fastflow bus ensure``. Services
+only ``verify``. Anything that is not declared here does not exist.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final
+
+from nats.errors import NoRespondersError
+from nats.js import JetStreamContext
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DiscardPolicy,
+    RePublish,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
+from nats.js.errors import APIError, BadRequestError, NotFoundError, ServiceUnavailableError
+
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.errors import FastFlowError
+
+MIB: Final = 1024 * 1024
+GIB: Final = 1024 * MIB
+DAY_S: Final = 86_400.0
+
+PAYLOAD_BYTES_MAX: Final = 4 * MIB
+"""Largest message; the embedded server is configured for it, another server must allow it too."""
+DEDUP_S: Final = 120.0
+"""For speed only: the bus forgets it when it restarts, so nothing rests on it."""
+TRIGGER_DEDUP_S: Final = 0.1
+"""The least that a server takes. A message id counts for the whole stream: what another pipeline is sent under it, or
+the same pipeline after a refusal, is swallowed. A run's id comes from the key, so that repeats are known anyway.
+"""
+
+HINT_S: Final = 3.0
+"""A hint whose runner has not claimed the run by then goes to another one: it may have died. If not, the second claim
+changes nothing.
+"""
+
+TRIGGERS: Final = "FF_TRIGGERS"
+COMMANDS: Final = "FF_COMMANDS"
+WORK: Final = "FF_WORK"
+LOGS: Final = "FF_LOGS"
+CELLS: Final = "FF_CELLS"
+METRICS: Final = "FF_METRICS"
+NOTICES: Final = "FF_NOTICES"
+
+SCHEDULER: Final = "scheduler"
+"""Durable consumer of triggers, of commands, and of changes of runs, shared by all schedulers."""
+
+_INSTALLATION: Final = re.compile("[a-z0-9]{8,64}")
+
+RUN_HISTORY: Final = 16
+RUN_AGE_S: Final = 90 * DAY_S
+LOG_AGE_S: Final = 30 * DAY_S
+
+
+def bucket_stream(bucket: str) -> str:
+    """The stream behind a key-value bucket."""
+    return f"KV_{bucket}"
+
+
+def object_stream(bucket: str) -> str:
+    """The stream behind an object-store bucket."""
+    return f"OBJ_{bucket}"
+
+
+class WrongTopology(FastFlowError):
+    """The bus lacks a stream or consumer, or has one of another shape."""
+
+
+def _bucket(name: str, *, history: int, bytes_max: int, value_bytes_max: int, age_s: float = 0) -> StreamConfig:
+    return StreamConfig(
+        name=bucket_stream(name),
+        subjects=[f"$KV.{name}.>"],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.NEW,
+        max_msgs_per_subject=history,
+        max_bytes=bytes_max,
+        max_msg_size=value_bytes_max,
+        max_age=age_s,
+        allow_rollup_hdrs=True,
+        deny_delete=True,
+        allow_direct=True,
+        allow_msg_ttl=True,
+        duplicate_window=DEDUP_S,
+    )
+
+
+def _stream(
+    name: str, subject_list: list[str], *, bytes_max: int, age_s: float, discard: DiscardPolicy
+) -> StreamConfig:
+    return StreamConfig(
+        name=name,
+        subjects=subject_list,
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        discard=discard,
+        max_bytes=bytes_max,
+        max_age=age_s,
+        max_msg_size=PAYLOAD_BYTES_MAX,
+        allow_direct=True,
+        duplicate_window=DEDUP_S,
+    )
+
+
+def _work_queue(name: str, subject: str, *, bytes_max: int) -> StreamConfig:
+    config = _stream(name, [subject], bytes_max=bytes_max, age_s=0, discard=DiscardPolicy.NEW)
+    return replace(config, retention=RetentionPolicy.WORK_QUEUE)
+
+
+STREAMS: Final[tuple[StreamConfig, ...]] = (
+    replace(
+        _bucket(
+            subjects.RUNS,
+            history=RUN_HISTORY,
+            bytes_max=4 * GIB,
+            value_bytes_max=PAYLOAD_BYTES_MAX,
+            age_s=RUN_AGE_S,
+        ),
+        allow_atomic=True,
+        republish=RePublish(src=f"$KV.{subjects.RUNS}.run.*.*", dest="ff.event.run.{{wildcard(1)}}.{{wildcard(2)}}"),
+    ),
+    _bucket(subjects.PIPELINES, history=5, bytes_max=GIB // 2, value_bytes_max=MIB),
+    _bucket(subjects.RUNNERS, history=1, bytes_max=64 * MIB, value_bytes_max=MIB // 4, age_s=DAY_S),
+    _bucket(subjects.SCHEDULES, history=1, bytes_max=32 * MIB, value_bytes_max=MIB // 64),
+    _bucket(subjects.LINKS, history=5, bytes_max=16 * MIB, value_bytes_max=MIB // 4),
+    StreamConfig(
+        name=object_stream(subjects.BUNDLES),
+        subjects=[f"$O.{subjects.BUNDLES}.C.>", f"$O.{subjects.BUNDLES}.M.>"],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.NEW,
+        max_bytes=4 * GIB,
+        allow_rollup_hdrs=True,
+        allow_direct=True,
+    ),
+    replace(_work_queue(TRIGGERS, subjects.TRIGGERS, bytes_max=GIB), duplicate_window=TRIGGER_DEDUP_S),
+    _work_queue(COMMANDS, subjects.COMMANDS, bytes_max=64 * MIB),
+    _work_queue(WORK, subjects.WORK, bytes_max=256 * MIB),
+    _stream(LOGS, [subjects.LOGS], bytes_max=4 * GIB, age_s=LOG_AGE_S, discard=DiscardPolicy.OLD),
+    _stream(CELLS, [subjects.CELLS], bytes_max=4 * GIB, age_s=LOG_AGE_S, discard=DiscardPolicy.OLD),
+    _stream(METRICS, [subjects.METRICS], bytes_max=GIB // 2, age_s=7 * DAY_S, discard=DiscardPolicy.OLD),
+    _stream(NOTICES, list(subjects.NOTICES), bytes_max=GIB // 2, age_s=30 * DAY_S, discard=DiscardPolicy.OLD),
+)
+
+STORE_BYTES_MAX: Final = sum(stream.max_bytes or 0 for stream in STREAMS) + GIB
+"""What a server must be allowed to keep on disk, with a margin for its own."""
+
+
+def _consumer(name: str, subject: str, *, ack_wait_s: float, pending_max: int) -> ConsumerConfig:
+    return ConsumerConfig(
+        name=name,
+        durable_name=name,
+        filter_subject=subject,
+        ack_policy=AckPolicy.EXPLICIT,
+        ack_wait=ack_wait_s,
+        max_ack_pending=pending_max,
+        max_deliver=-1,  # attempts are counted in the records: a message must never just stop coming
+    )
+
+
+CONSUMERS: Final[tuple[tuple[str, ConsumerConfig], ...]] = (
+    (TRIGGERS, _consumer(SCHEDULER, subjects.TRIGGERS, ack_wait_s=10.0, pending_max=1000)),
+    (COMMANDS, _consumer(SCHEDULER, subjects.COMMANDS, ack_wait_s=10.0, pending_max=1000)),
+    (
+        bucket_stream(subjects.RUNS),
+        _consumer(SCHEDULER, f"$KV.{subjects.RUNS}.{subjects.RUN_KEYS}", ack_wait_s=10.0, pending_max=1000),
+    ),
+    (WORK, _consumer("script", subjects.work("script"), ack_wait_s=HINT_S, pending_max=10_000)),
+    (WORK, _consumer("notebook", subjects.work("notebook"), ack_wait_s=HINT_S, pending_max=10_000)),
+)
+
+
+async def ensure(js: JetStreamContext, *, replicas: int = 1, installation: str = "") -> None:
+    """Create what is missing and update what may be updated. Raise ``WrongTopology`` when the server refuses.
+
+    *replicas*: copies of every stream, 1 on a single server, 3 in a cluster. *installation*: what the bus is called,
+    refused if it has another name already; empty: the name it has, or a random one.
+    """
+    if installation and not _INSTALLATION.fullmatch(installation):
+        raise WrongTopology("an installation's name is 8 to 64 characters of a-z and 0-9.")
+    for stream in STREAMS:
+        wanted = replace(stream, num_replicas=replicas)
+        assert wanted.name is not None
+        try:
+            try:
+                await js.stream_info(wanted.name)
+            except NotFoundError:
+                await js.add_stream(wanted)
+            else:
+                await js.update_stream(wanted)
+        except APIError as error:
+            raise WrongTopology(f"the bus refused stream {wanted.name}: {error.description}") from error
+    for stream_name, consumer in CONSUMERS:
+        try:
+            await js.add_consumer(stream_name, consumer)
+        except APIError as error:
+            raise WrongTopology(
+                f"the bus refused consumer {consumer.name} of {stream_name}: {error.description}"
+            ) from error
+    await _name_installation(js, installation)
+
+
+async def _name_installation(js: JetStreamContext, wanted: str) -> None:
+    key = f"$KV.{subjects.PIPELINES}.{subjects.INSTALLATION_KEY}"
+    name = (wanted or uuid.uuid4().hex).encode()
+    with suppress(BadRequestError):  # it has its name already
+        await js.publish(key, name, headers={"Nats-Expected-Last-Subject-Sequence": "0"})
+    stored = (await js.get_last_msg(bucket_stream(subjects.PIPELINES), key)).data or b""
+    if wanted and stored.decode() != wanted:
+        raise WrongTopology(f"this bus belongs to the installation {stored.decode()}, not to {wanted}.")
+
+
+async def verify(js: JetStreamContext) -> None:
+    """Raise ``WrongTopology`` unless every stream and consumer is there."""
+    missing = []
+    try:
+        for stream in STREAMS:
+            assert stream.name is not None
+            try:
+                await js.stream_info(stream.name)
+            except NotFoundError:
+                missing.append(f"stream {stream.name}")
+        for stream_name, consumer in CONSUMERS:
+            assert consumer.name is not None
+            try:
+                await js.consumer_info(stream_name, consumer.name)
+            except NotFoundError:
+                missing.append(f"consumer {consumer.name} of {stream_name}")
+    except (NoRespondersError, ServiceUnavailableError) as error:
+        raise WrongTopology("the NATS server has no JetStream; start it with jetstream enabled.") from error
+    except TimeoutError as error:
+        raise WrongTopology("the bus does not answer about its streams; a cluster may be electing a leader.") from error
+    if missing:
+        raise WrongTopology(f"the bus lacks {', '.join(missing)}; run `fastflow bus ensure` once.")

@@ -1,0 +1,224 @@
+"""Every subject and key on the bus, built and parsed here and nowhere else. Pure.
+
+Tokens: a pipeline's name is encoded by ``names.token``; run ids and attempt numbers are tokens as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, NamedTuple
+
+from fastflow_contracts.ids import RunId, check_run_id
+from fastflow_contracts.names import PipelineName, name_of, text_of, token
+
+Kind = Literal["script", "notebook"]
+
+TRIGGERS = "ff.trigger.*"
+COMMANDS = "ff.command.run.>"
+WORK = "ff.work.*"
+LOGS = "ff.log.>"
+CELLS = "ff.cell.>"
+METRICS = "ff.metric.>"
+SKIPS = "ff.skipped.>"
+NOTICES = ("ff.dead.>", SKIPS)
+RUN_EVENTS = "ff.event.run.*.*"
+SYNC = "ff.sync.request"
+"""Core request: any syncer answers with its report."""
+
+DRAINS = "ff.drain.*"
+"""Core messages: the runner of that name finishes what it has and leaves."""
+
+INBOX = "_INBOX"
+"""How the subjects begin on which answers come."""
+INBOX_CHARACTERS_MAX = 255
+_PLAIN = r"[!-)+-\-/-=?-~]+"  # printable ASCII without . * >
+_INBOX = re.compile(rf"{INBOX}(_{_PLAIN})?(\.{_PLAIN})+")
+
+RUNS = "ff_runs"
+PIPELINES = "ff_pipelines"
+RUNNERS = "ff_runners"
+SCHEDULES = "ff_schedules"
+BUNDLES = "ff_bundles"
+LINKS = "ff_links"
+
+RUN_KEYS = "run.>"
+INPUT_KEYS = "input.>"
+LIMIT_KEYS = "limit.>"
+PIPELINE_KEYS = "pipeline.*"
+RUNNER_KEYS = "runner.*"
+LINK_KEYS = "links.*"
+SCHEDULE_STATES = "sched."
+"""Prefix of the keys that schedulers write."""
+SCHEDULE_SWITCHES = "switch."
+"""Prefix of the keys that gateways write, for people."""
+SYNC_STATUS_KEY = "sync.status"
+INSTALLATION_KEY = "installation"
+"""In the pipelines' bucket: random, made once; tells installations apart that share a Docker daemon."""
+
+
+class RunRef(NamedTuple):
+    """Where a run is found: its pipeline and its id."""
+
+    pipeline: PipelineName
+    run_id: RunId
+
+
+class JobRef(NamedTuple):
+    """One schedule of one pipeline: what people call a scheduler's job."""
+
+    pipeline: PipelineName
+    schedule: str
+    """``Schedule.id``."""
+
+
+def trigger(pipeline: PipelineName) -> str:
+    return f"ff.trigger.{token(pipeline)}"
+
+
+def trigger_token(subject: str) -> str:
+    """The last token of a trigger subject: a pipeline's, if it is one (``names.name_of`` decides)."""
+    return subject.removeprefix("ff.trigger.")
+
+
+def command(run: RunRef) -> str:
+    return f"ff.command.run.{token(run.pipeline)}.{run.run_id}"
+
+
+def parse_command(subject: str) -> RunRef:
+    return _ref(subject, "ff.command.run.")
+
+
+def work(kind: Kind) -> str:
+    return f"ff.work.{kind}"
+
+
+def log(run: RunRef, attempt: int) -> str:
+    return f"ff.log.{token(run.pipeline)}.{run.run_id}.{attempt}"
+
+
+def logs_of(run: RunRef) -> str:
+    """Filter: the logs of all attempts of *run*."""
+    return f"ff.log.{token(run.pipeline)}.{run.run_id}.*"
+
+
+def attempt_of_log(subject: str) -> int:
+    return int(subject.rsplit(".", 1)[1])
+
+
+def cell(run: RunRef, attempt: int) -> str:
+    return f"ff.cell.{token(run.pipeline)}.{run.run_id}.{attempt}"
+
+
+def cells_of(run: RunRef) -> str:
+    """Filter: what the cells of all attempts of *run* did."""
+    return f"ff.cell.{token(run.pipeline)}.{run.run_id}.*"
+
+
+def metric(run: RunRef, attempt: int) -> str:
+    return f"ff.metric.{token(run.pipeline)}.{run.run_id}.{attempt}"
+
+
+def metrics_of(run: RunRef) -> str:
+    """Filter: the samples of all attempts of *run*."""
+    return f"ff.metric.{token(run.pipeline)}.{run.run_id}.*"
+
+
+def dead_trigger(subject_token: str) -> str:
+    """Where a trigger that cannot become a run is kept. *subject_token* as it came: it need not be a name."""
+    return f"ff.dead.trigger.{subject_token}"
+
+
+def skipped(pipeline: PipelineName) -> str:
+    return f"ff.skipped.{token(pipeline)}"
+
+
+def run_event(run: RunRef) -> str:
+    """Where the bus repeats every change of the run's record, for anyone who listens."""
+    return f"ff.event.run.{token(run.pipeline)}.{run.run_id}"
+
+
+def run_key(run: RunRef) -> str:
+    return f"run.{token(run.pipeline)}.{run.run_id}"
+
+
+def parse_run_key(key: str) -> RunRef:
+    return _ref(key, "run.")
+
+
+def input_key(run: RunRef) -> str:
+    return f"input.{token(run.pipeline)}.{run.run_id}"
+
+
+def run_keys_of(pipeline: PipelineName) -> str:
+    """Filter: the records of all runs of *pipeline*."""
+    return f"run.{token(pipeline)}.*"
+
+
+def run_key_of_any_pipeline(run_id: RunId) -> str:
+    """Filter that matches the one record with this id."""
+    return f"run.*.{run_id}"
+
+
+def pipeline_key(pipeline: PipelineName) -> str:
+    return f"pipeline.{token(pipeline)}"
+
+
+def parse_pipeline_key(key: str) -> PipelineName:
+    return name_of(key.removeprefix("pipeline."))
+
+
+def links_key(pipeline: PipelineName) -> str:
+    """Downstream triggers of *pipeline* that were made through the API."""
+    return f"links.{token(pipeline)}"
+
+
+def parse_links_key(key: str) -> PipelineName:
+    return name_of(key.removeprefix("links."))
+
+
+def runner_key(runner_id: str) -> str:
+    return f"runner.{runner_id}"
+
+
+def drain(runner_id: str) -> str:
+    return f"ff.drain.{runner_id}"
+
+
+def is_inbox(subject: str) -> bool:
+    """Whether an answer may be sent there: whoever names it may not be allowed to write elsewhere, and we are; and a
+    server hangs up on whoever sends it a line that is no subject, or a very long one.
+    """
+    return len(subject) <= INBOX_CHARACTERS_MAX and _INBOX.fullmatch(subject) is not None
+
+
+def job_id(job: JobRef) -> str:
+    """The job as one segment of a URL or two tokens of a key."""
+    return f"{token(job.pipeline)}.{token(job.schedule)}"
+
+
+def parse_job_id(text: str) -> JobRef:
+    """Raises ``BadToken`` or ``BadName``."""
+    pipeline, _, schedule = text.partition(".")
+    return JobRef(name_of(pipeline), text_of(schedule))
+
+
+def schedule_state_key(job: JobRef) -> str:
+    return SCHEDULE_STATES + job_id(job)
+
+
+def schedule_switch_key(job: JobRef) -> str:
+    return SCHEDULE_SWITCHES + job_id(job)
+
+
+def _ref(text: str, prefix: str) -> RunRef:
+    pipeline, _, run_id = text.removeprefix(prefix).rpartition(".")
+    return RunRef(name_of(pipeline), check_run_id(run_id))
+
+
+ALL_RUNNING = "limit.running"
+"""Key of the set of all running runs, kept while MAX_CONCURRENT_RUNS is set."""
+
+
+def instances_key(pipeline: PipelineName) -> str:
+    """Key of the set of a pipeline's pending and running runs, kept while it has ``max_instances``."""
+    return f"limit.instances.{token(pipeline)}"

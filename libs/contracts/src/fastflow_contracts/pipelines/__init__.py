@@ -1,0 +1,1 @@
+"""What a pipeline is: its folder, its pipeline.json, its bundle, its record on the bus."""

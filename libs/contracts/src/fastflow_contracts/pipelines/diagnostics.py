@@ -1,0 +1,132 @@
+"""What can be said against a file of a pipeline: problems refuse it, notices do not. Data, and its wording."""
+
+from __future__ import annotations
+
+import msgspec
+
+from fastflow_contracts.pipelines.json_positions import Node
+
+SHOWN_CHARACTERS_MAX = 80
+"""Of a value that is refused."""
+FINDINGS_MAX = 100
+"""Of each sort, for one file. A file can be wrong in more places than anyone reads."""
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A reason why a pipeline's version is not usable."""
+
+    field: str = ""
+    """Path of the field, as in ``schedules[1].timeout``; empty: the whole file, or the folder."""
+    value: str | None = None
+    """Its JSON as written, shortened; ``{…}`` and ``[…]`` for what has parts, ``***`` for secrets; None: missing."""
+    accepted: str
+    """What would be accepted; for the whole file a sentence of its own."""
+    line: int | None = None
+    """In the file, from 1."""
+    file: str | None = None
+
+    def __str__(self) -> str:
+        if not self.field:
+            return f"{_place(self.file, self.line)}{self.accepted}"
+        found = "is missing" if self.value is None else f"is {self.value}"
+        return f"{_place(self.file, self.line)}{self.field} {found}; accepted: {self.accepted}"
+
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something that is probably not meant so. The version is usable all the same."""
+
+    field: str = ""
+    """As in ``Problem``."""
+    text: str
+    """A sentence about the field, or of its own if there is none."""
+    line: int | None = None
+    file: str | None = None
+
+    def __str__(self) -> str:
+        return f"{_place(self.file, self.line)}{self.field}{' ' if self.field else ''}{self.text}"
+
+
+class Findings:
+    """Collects what is found in one file."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._problems: list[Problem] = []
+        self._problems_beyond = 0
+        self._notices: list[Notice] = []
+
+    def refuse(self, field: str, node: Node, accepted: str, *, is_secret: bool = False) -> None:
+        """The value of *field* is not accepted."""
+        self._refuse(field, node, accepted, "***" if is_secret else _shown(node))
+
+    def miss(self, field: str, within: Node, accepted: str) -> None:
+        """*field* is needed in the object *within*."""
+        self._refuse(field, within, accepted, None)
+
+    def refuse_file(self, sentence: str, line: int | None = None) -> None:
+        """The file as a whole is not accepted."""
+        self._problems.append(Problem(accepted=sentence, line=line, file=self._file))
+
+    def note(self, field: str, node: Node, text: str) -> None:
+        """Something about *field* is probably not meant so."""
+        if not self.has_enough_notices:
+            line = (node.key or node).line
+            self._notices.append(Notice(field=field, text=text, line=line, file=self._file))
+
+    @property
+    def has_enough_notices(self) -> bool:
+        return len(self._notices) >= FINDINGS_MAX
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """In the order of the file; of too many, some, and how many more there are."""
+        ordered = tuple(sorted(self._problems, key=_line))
+        if not self._problems_beyond:
+            return ordered
+        return (*ordered, Problem(accepted=f"{self._problems_beyond} more problems are not shown.", file=self._file))
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """In the order of the file; of too many, some."""
+        return tuple(sorted(self._notices, key=_line))
+
+    def _refuse(self, field: str, node: Node, accepted: str, value: str | None) -> None:
+        if len(self._problems) >= FINDINGS_MAX:  # counted only: to find its line is not for free
+            self._problems_beyond += 1
+            return
+        problem = Problem(field=field, value=value, accepted=accepted, line=node.line, file=self._file)
+        self._problems.append(problem)
+
+
+def path_of(parent: str, name: str) -> str:
+    """Path of the member *name* of *parent*, readable whatever the name is."""
+    name = _shortened(name)
+    if not name.replace("_", "a").replace("-", "a").isalnum():
+        return f"{parent}[{msgspec.json.encode(name).decode()}]"
+    return f"{parent}.{name}" if parent else name
+
+
+def _shown(node: Node) -> str:
+    # What stands in the wrong place may hold a secret.
+    match node.value:
+        case dict() as members:
+            return "{…}" if members else "{}"
+        case list() as items:
+            return "[…]" if items else "[]"
+        case _:
+            return _shortened(node.text)
+
+
+def _shortened(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]}…"
+
+
+def _line(finding: Problem | Notice) -> int:
+    return finding.line or 0
+
+
+def _place(file: str | None, line: int | None) -> str:
+    if file is None:
+        return ""
+    return f"{file}: " if line is None else f"{file}:{line}: "

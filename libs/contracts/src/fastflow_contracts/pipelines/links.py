@@ -1,0 +1,72 @@
+"""Which pipelines follow which: links from the metadata and from the API, merged. Data, and the merging.
+
+A link is known by its target: (pipeline, run configuration) is followed at most once, however often it is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from fastflow_contracts.base import Fact
+from fastflow_contracts.codec import Codec
+from fastflow_contracts.names import PipelineName, token
+from fastflow_contracts.pipelines.spec import DownstreamTrigger
+
+HOPS_MAX = 50
+"""A chain of runs ends here: it is a circle."""
+
+
+class Link(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """When a run ends, start this. ``source``: where it is written down; both, if both say so."""
+
+    pipeline: PipelineName
+    on_success: bool = True
+    on_failure: bool = False
+    run_config_id: str | None = None
+    source: Literal["json", "api", "both"] = "api"
+
+    @property
+    def id(self) -> str:
+        """Its target, as one token."""
+        return token(self.pipeline if self.run_config_id is None else f"{self.pipeline}/{self.run_config_id}")
+
+
+class LinkSet(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """The links of one pipeline that were made through the API. Stored under ``links.<pipeline>``."""
+
+    v: int = 1
+    links: tuple[Link, ...] = ()
+    write_id: str = ""
+
+
+LINK_SET = Codec(LinkSet)
+
+
+def merged(declared: Iterable[DownstreamTrigger], made: Iterable[Link]) -> tuple[Link, ...]:
+    """All links of a pipeline, each target once: it is followed when either source says so."""
+    found: dict[str, Link] = {}
+    for each in declared:
+        link = Link(
+            pipeline=each.pipeline,
+            on_success=each.on_success,
+            on_failure=each.on_failure,
+            run_config_id=each.run_config_id,
+            source="json",
+        )
+        found[link.id] = _joined(found.get(link.id), link)
+    for link in made:
+        found[link.id] = _joined(found.get(link.id), link)
+    return tuple(found.values())
+
+
+def _joined(one: Link | None, other: Link) -> Link:
+    if one is None:
+        return other
+    return Link(
+        pipeline=one.pipeline,
+        on_success=one.on_success or other.on_success,
+        on_failure=one.on_failure or other.on_failure,
+        run_config_id=one.run_config_id,
+        source=one.source if one.source == other.source else "both",
+    )

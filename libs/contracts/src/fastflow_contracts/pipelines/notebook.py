@@ -1,0 +1,171 @@
+"""A Jupyter notebook as far as it matters here: its cells, and what can be said against it before it runs. Pure.
+
+Here live the document's shape, its bounds and its problems. Executing one is the cell runner's business, showing one
+the gateway's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.pipelines.diagnostics import Findings, Problem
+from fastflow_contracts.pipelines.json_positions import BadJson, parse
+from fastflow_contracts.pipelines.struct_reader import read_struct
+from fastflow_contracts.pipelines.value_types import Retries, Seconds, says
+
+CELLS_MAX: Final = 1_000
+"""Of all types."""
+SOURCE_CHARACTERS_MAX: Final = 256 * 1024
+"""Of one cell."""
+FORMAT: Final = 4
+PARAMETERS_TAG: Final = "parameters"
+INJECTED_TAG: Final = "injected-parameters"
+PROBLEMS_MAX: Final = 20
+VALUE_CHARACTERS_MAX: Final = 100
+
+
+class BadNotebook(FastFlowError):
+    """The text is no notebook that can be run; the message says why and what to do."""
+
+
+class CellOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """``metadata.fastflow`` of a code cell: each field wins over the cell's entry in ``cells``."""
+
+    retries: Annotated[Retries | None, says("Attempts after the first.")] = None
+    delay_seconds: Annotated[Seconds | None, says("Seconds before each retry.")] = None
+    timeout: Annotated[Seconds | None, says("Seconds one attempt of the cell may take; 0: no limit of its own.")] = None
+
+
+class CellMetadata(msgspec.Struct, frozen=True):
+    """What is read of a cell's metadata."""
+
+    tags: tuple[Any, ...] = ()
+    fastflow: msgspec.Raw = msgspec.Raw(b"{}")
+    """See ``CellOptions``."""
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """One cell. Outputs that were saved with it are not read."""
+
+    cell_type: str
+    source: str | list[str] = ""
+    metadata: CellMetadata = CellMetadata()
+    attachments: dict[str, dict[str, Any]] = {}
+    """Images of a markdown cell: name to media type to base64."""
+
+    @property
+    def is_code(self) -> bool:
+        return self.cell_type == "code"
+
+    @property
+    def text(self) -> str:
+        """Its source as one text."""
+        return self.source if isinstance(self.source, str) else "".join(self.source)
+
+
+class Kernelspec(msgspec.Struct, frozen=True):
+    """Which kernel the notebook was written with."""
+
+    name: str = ""
+    display_name: str = ""
+    language: str = ""
+
+
+class LanguageInfo(msgspec.Struct, frozen=True):
+    """What that kernel said of itself."""
+
+    name: str = ""
+
+
+class Metadata(msgspec.Struct, frozen=True):
+    """What is read of a notebook's metadata."""
+
+    kernelspec: Kernelspec = Kernelspec()
+    language_info: LanguageInfo = LanguageInfo()
+
+    @property
+    def is_python(self) -> bool:
+        """Whatever its kernel is called, if it says so at all."""
+        spec = self.kernelspec
+        words = spec.language or self.language_info.name or f"{spec.name or 'python'} {spec.display_name}"
+        return "python" in words.lower()
+
+
+class Notebook(msgspec.Struct, frozen=True):
+    """A notebook of format 4."""
+
+    nbformat: int
+    cells: tuple[Cell, ...]
+    metadata: Metadata = Metadata()
+
+    @property
+    def code_cells(self) -> tuple[Cell, ...]:
+        """In order: the index in here is the one of ``cells`` in the pipeline's metadata."""
+        return tuple(cell for cell in self.cells if cell.is_code)
+
+
+class _Format(msgspec.Struct):
+    nbformat: int
+
+
+def read_notebook(text: bytes) -> Notebook:
+    """The notebook in *text*. Raises ``BadNotebook``."""
+    try:
+        version = msgspec.json.decode(text, type=_Format).nbformat
+    except msgspec.ValidationError:
+        raise BadNotebook("it is JSON but no notebook: it has no number nbformat.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadNotebook("it is not JSON, so it is no notebook; open it in Jupyter and save it again.") from None
+    if version < FORMAT:
+        raise BadNotebook(
+            f"it is of format {version}, which is too old; open it in Jupyter and save it, or run "
+            f"`jupyter nbconvert --to notebook --nbformat {FORMAT} --inplace main.ipynb`."
+        )
+    if version > FORMAT:
+        raise BadNotebook(f"it is of format {version}, which is too new; format {FORMAT} is accepted.")
+    try:
+        notebook = msgspec.json.decode(text, type=Notebook)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise BadNotebook(f"it is no valid notebook of format {FORMAT}: {error}.") from None
+    if len(notebook.cells) > CELLS_MAX:
+        raise BadNotebook(f"it has {len(notebook.cells):,} cells; at most {CELLS_MAX:,} are accepted.")
+    return notebook
+
+
+def notebook_problems(text: bytes, *, file: str) -> tuple[Problem, ...]:
+    """Why the notebook in *text* cannot be run; empty when it can, as far as can be seen. *file*: its name."""
+    try:
+        notebook = read_notebook(text)
+    except BadNotebook as error:
+        sentence = str(error)
+        return (Problem(accepted=sentence[0].upper() + sentence[1:], file=file),)
+    found = []
+    for problem in _problems(notebook, file):
+        found.append(problem)
+        if len(found) == PROBLEMS_MAX:
+            break
+    return tuple(found)
+
+
+def _problems(notebook: Notebook, file: str) -> Iterator[Problem]:
+    if not notebook.metadata.is_python:
+        name = msgspec.json.encode(notebook.metadata.kernelspec.name[:VALUE_CHARACTERS_MAX]).decode()
+        kernel = "a Python kernel, since pipelines are Python; choose one in Jupyter and save the notebook."
+        yield Problem(field="metadata.kernelspec.name", value=name, accepted=kernel, file=file)
+    for index, cell in enumerate(notebook.cells):
+        if len(cell.text) > SOURCE_CHARACTERS_MAX:
+            size = f"{len(cell.text):,} characters; at most {SOURCE_CHARACTERS_MAX:,} are accepted."
+            yield Problem(accepted=f"Cell {index + 1} has {size}", file=file)
+        place = f"cells[{index}].metadata.fastflow"
+        findings = Findings(file)
+        try:
+            read_struct(CellOptions, parse(bytes(cell.metadata.fastflow).decode()), findings)
+        except BadJson as error:
+            yield Problem(field=place, accepted=f"an object that can be read: {error}", file=file)
+        for problem in findings.problems:
+            yield replace(problem, field=f"{place}.{problem.field}".rstrip("."), line=None)

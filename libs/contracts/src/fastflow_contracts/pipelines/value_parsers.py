@@ -1,0 +1,204 @@
+"""How the value of a field is read: JSON in, checked and normalised value out. Pure; knows kinds of value, no field.
+
+Every reader takes the ``Node`` of the value and raises ``ValueError`` if it refuses it. The error has a text only
+where the sentence that ``values`` gives for the kind cannot say it all (which part of a cron expression is wrong).
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, time
+from decimal import Decimal
+from functools import cache
+from zoneinfo import available_timezones
+
+from fastflow_contracts.names import BadName, PipelineName, check_name
+from fastflow_contracts.pipelines.json_positions import Node
+from fastflow_contracts.schedules.cron import CRON_CHARACTERS_MAX, check_cron
+
+MEMORY_BYTES_MIN = 6 * 1024**2
+"""Docker starts no container with less."""
+MEMORY_BYTES_MAX = 1024**5
+CORES_MAX = 10_000
+FACTOR_MAX = 1_000_000
+SECONDS_MAX = 10 * 366 * 86_400
+"""Ten years: durations stay well inside what dates can express."""
+TEXT_CHARACTERS_MAX = 10_000
+ENV_VALUE_CHARACTERS_MAX = 32_768
+"""Linux takes 128 KiB for one variable, and a character may take four bytes."""
+
+MEMORY_PATTERN = r"^([0-9]+(?:\.[0-9]+)?)([Bb]|[KkMmGgTt][BbIi]?)$|^[0-9]+$"
+DATE_PATTERN = (
+    r"^[0-9]{4}-?[0-9]{2}-?[0-9]{2}"
+    r"([Tt ][0-9]{2}(:?[0-9]{2}(:?[0-9]{2}([.,][0-9]{1,9})?)?)?([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?)?$"
+)
+
+
+def text(node: Node, characters_max: int = TEXT_CHARACTERS_MAX) -> str:
+    if not isinstance(node.value, str) or len(node.value) > characters_max:
+        raise ValueError
+    return node.value
+
+
+def matching(pattern: str) -> Callable[[Node], str]:
+    """A reader of texts that *pattern* matches whole."""
+
+    def read(node: Node) -> str:
+        if not re.fullmatch(pattern, text(node)):
+            raise ValueError
+        return text(node)
+
+    return read
+
+
+def optional_text(node: Node) -> str | None:
+    """A text; the empty one counts as not given."""
+    return text(node) or None
+
+
+def flag(node: Node) -> bool:
+    if not isinstance(node.value, bool):
+        raise ValueError
+    return node.value
+
+
+def positive(high: float) -> Callable[[Node], float]:
+    """A reader of numbers above 0, up to *high*."""
+
+    def read(node: Node) -> float:
+        number = _number(node, 0, high)
+        if not number:
+            raise ValueError
+        return number
+
+    return read
+
+
+def seconds(node: Node) -> float:
+    return _number(node, 0, SECONDS_MAX)
+
+
+def whole(low: int, high: int) -> Callable[[Node], int]:
+    """A reader of whole numbers from *low* to *high*; ``3.0`` is one."""
+
+    def read(node: Node) -> int:
+        number = _number(node, low, high)
+        if not number.is_integer():
+            raise ValueError
+        return int(number)
+
+    return read
+
+
+def memory_bytes(node: Node) -> int:
+    """``"1.5g"``, ``"512Mi"`` or bytes, as text or number. Parts of a byte are dropped."""
+    if not isinstance(node.value, str):
+        return whole(MEMORY_BYTES_MIN, MEMORY_BYTES_MAX)(node)
+    size = re.fullmatch(MEMORY_PATTERN, node.value)
+    if not size:
+        raise ValueError
+    power = "bkmgt".index((size[2] or "b")[0].lower())
+    size_bytes = Decimal(size[1] or node.value) * 1024**power
+    if not MEMORY_BYTES_MIN <= size_bytes <= MEMORY_BYTES_MAX:
+        raise ValueError
+    return int(size_bytes)
+
+
+def start(node: Node) -> datetime:
+    """An instant in UTC; a date alone is its first one."""
+    return _instant(node, if_date_only=time.min)
+
+
+def end(node: Node) -> datetime:
+    """An instant in UTC; a date alone is its last one, to the microsecond."""
+    return _instant(node, if_date_only=time.max)
+
+
+def timezone(node: Node) -> str:
+    if text(node) not in _timezones():
+        raise ValueError
+    return text(node)
+
+
+def cron(node: Node) -> str:
+    expr = text(node, CRON_CHARACTERS_MAX)
+    if fault := check_cron(expr):
+        raise ValueError(fault)
+    return expr
+
+
+def cron_or_seconds(node: Node) -> int | str:
+    """A cron expression, or whole seconds as number or text."""
+    if not isinstance(node.value, str):
+        return whole(1, SECONDS_MAX)(node)
+    if not re.fullmatch("[0-9]{1,10}", node.value):
+        return cron(node)
+    if not 1 <= int(node.value) <= SECONDS_MAX:
+        raise ValueError
+    return int(node.value)
+
+
+def pipeline_name(node: Node) -> PipelineName:
+    try:
+        return check_name(text(node))
+    except BadName:
+        raise ValueError from None
+
+
+def env_value(node: Node) -> str:
+    """A text, or a number or boolean as its JSON is written."""
+    if isinstance(node.value, bool | int | float):
+        return node.text
+    value = text(node, ENV_VALUE_CHARACTERS_MAX)
+    if "\0" in value:
+        raise ValueError
+    return value
+
+
+def fernet_token(node: Node) -> str:
+    """The token, or an empty text for a value that cannot be one. Refuses nothing.
+
+    A token is base64 of: version 0x80, 8 bytes of time, 16 of IV, whole blocks of 16, 32 of MAC.
+    """
+    if not isinstance(node.value, str):
+        return ""
+    try:
+        raw = base64.b64decode(node.value, altchars="-_", validate=True)
+    except ValueError:
+        return ""
+    return node.value if raw[:1] == b"\x80" and len(raw) >= 73 and len(raw) % 16 == 9 else ""
+
+
+def required_token(node: Node) -> str:
+    """A token, and nothing that only looks a little like one."""
+    token = fernet_token(node)
+    if not token:
+        raise ValueError
+    return token
+
+
+def _instant(node: Node, if_date_only: time) -> datetime:
+    written = text(node).upper()
+    if not re.fullmatch(DATE_PATTERN, written):
+        raise ValueError
+    moment = datetime.fromisoformat(written)
+    if "T" not in written and " " not in written:
+        moment = datetime.combine(moment, if_date_only)
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:
+        raise ValueError("in UTC it is beyond the years 1 to 9999") from None
+
+
+def _number(node: Node, low: float, high: float) -> float:
+    # A bool is an int to Python; infinity, which too large a number reads as, is in no range.
+    if isinstance(node.value, bool) or not isinstance(node.value, int | float) or not low <= node.value <= high:
+        raise ValueError
+    return float(node.value)
+
+
+@cache
+def _timezones() -> frozenset[str]:
+    return frozenset(available_timezones()) - {"localtime"}  # which differs from host to host

@@ -1,0 +1,108 @@
+"""What services say to each other besides the run record: stored records, hints, commands, answers. Data only.
+
+Everything is versioned JSON. Times are aware UTC; sizes are bytes; durations are seconds.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TypeAlias
+
+from fastflow_contracts.base import Fact
+from fastflow_contracts.codec import Codec
+from fastflow_contracts.ids import RunId
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.runs.run import Run, TriggeredBy
+from fastflow_contracts.runs.state_machine import Cancel
+
+
+class Trigger(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """A request to start a run, as the gateway and the command put it on the bus (media type ``TRIGGER_TYPE``).
+
+    Other publishers send a run body, a CloudEvent, or anything at all; ``triggers`` reads all of them into this.
+    """
+
+    v: int = 1
+    triggered_by: TriggeredBy = "bus"
+    key: str | None = None
+    """Idempotency key: the same key on the same pipeline is the same run."""
+    env_vars: dict[str, str] = {}
+    parameters: dict[str, str] = {}
+    run_config_id: str | None = None
+    event: bytes | None = None
+    """Becomes the file that FASTFLOW_EVENT_FILE names (base64 on the wire)."""
+    event_type: str | None = None
+    retry_of: RunId | None = None
+    """Start the same bundle, env and parameters as this run once more."""
+
+
+class Started(Fact, frozen=True, kw_only=True, tag="started"):
+    """The trigger's run exists."""
+
+    run_id: RunId
+
+
+class Declined(Fact, frozen=True, kw_only=True, tag="declined"):
+    """The trigger starts nothing. ``status`` is the HTTP status that says it best."""
+
+    status: int
+    reason: str
+
+
+Decision: TypeAlias = Started | Declined
+"""Sent to the trigger's reply header, if it has one. It is a courtesy: the record is the truth."""
+
+
+class Skip(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """A start that was refused, kept so that people see it; also what a dead letter says about its trigger."""
+
+    v: int = 1
+    at: datetime
+    pipeline: str
+    """Its name, or the subject token as it came when that is no name."""
+    reason: str
+    triggered_by: TriggeredBy = "bus"
+    run_config_id: str | None = None
+    parent_run_id: RunId | None = None
+    schedule: str | None = None
+    scheduled_for: datetime | None = None
+    payload: bytes | None = None
+    """The trigger as it came, for a dead letter (base64 on the wire)."""
+
+
+class Hint(Fact, frozen=True, kw_only=True):
+    """There may be work: run *run_id* was pending when this was published."""
+
+    pipeline: PipelineName
+    run_id: RunId
+    attempt: int
+    concurrent_max: int = 0
+    """MAX_CONCURRENT_RUNS as the scheduler knows it; 0 = no limit. Held by whoever claims."""
+    run: Run | None = None
+    """The record as it was then, which spares a fresh hint's reader one look at the bus."""
+    revision: int = 0
+    """Of that record: what claims by it must expect."""
+
+
+class Sample(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """Use of one attempt at one moment."""
+
+    ts: datetime
+    cpu_cores: float
+    """Mean since the previous sample; not clamped."""
+    memory_bytes: int
+    memory_limit_bytes: int | None = None
+    soft_limit_exceeded: bool = False
+
+
+TRIGGER_TYPE = "application/vnd.fastflow.trigger+json"
+REPLY_HEADER = "Ff-Reply"
+"""Header of a trigger: a core subject that wants the ``Decision``."""
+
+
+TRIGGER = Codec(Trigger)
+DECISION: Codec[Decision] = Codec(Decision)  # type: ignore[arg-type]
+SKIP = Codec(Skip)
+HINT = Codec(Hint)
+SAMPLE = Codec(Sample)
+CANCEL = Codec(Cancel)

@@ -1,0 +1,233 @@
+"""The record of one run: what was ordered, what state it is in, what its attempts came to.
+
+This is what the bus stores under ``run.<pipeline>.<id>`` and repeats on ``ff.event.run.<pipeline>.<id>``, as plain
+JSON. It never carries the value of an environment variable. How a record may change is ``machine``'s.
+
+Theory of operation. A run is created *pending*, is claimed by one runner and then *running*, and *ends* once.
+A failed attempt that may be repeated makes it pending again, under the same id. Ended states absorb everything.
+Time is always an argument; every time here is aware and in UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal, TypeAlias
+
+from fastflow_contracts.base import Fact
+from fastflow_contracts.bus.subjects import Kind, RunRef
+from fastflow_contracts.codec import Codec
+from fastflow_contracts.ids import RunId
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.spec import CellRetry, RetryStrategy
+
+
+class Status(StrEnum):
+    """What people see."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    SUCCESS = "SUCCESS"
+    FAILED = "FAILED"
+    INTERRUPTED = "INTERRUPTED"
+
+
+class Verdict(StrEnum):
+    """How a run can end; each is the status of the same name."""
+
+    SUCCESS = "SUCCESS"
+    FAILED = "FAILED"
+    INTERRUPTED = "INTERRUPTED"
+
+
+class ErrorType(StrEnum):
+    """Why an attempt failed."""
+
+    SCRIPT_ERROR = "script_error"
+    TIMEOUT = "timeout"
+    OOM = "oom"
+    ENVIRONMENT_ERROR = "environment_error"
+    SECRET_ERROR = "secret_error"  # noqa: S105 - a reason, no secret
+    LOST = "lost"
+
+
+TriggeredBy = Literal["manual", "api", "webhook", "bus", "schedule", "downstream", "daemon_restart"]
+
+#: Every step a run may take, at a glance. ``decide`` is the behaviour, this is its map: the diagram in
+#: ARCHITECTURE.md is drawn from it and the property tests hold the two together.
+EDGES: Mapping[Status, frozenset[Status]] = {
+    Status.PENDING: frozenset({Status.PENDING, Status.RUNNING, Status.INTERRUPTED}),
+    Status.RUNNING: frozenset({Status.RUNNING, Status.PENDING, Status.SUCCESS, Status.FAILED, Status.INTERRUPTED}),
+    Status.SUCCESS: frozenset(),
+    Status.FAILED: frozenset(),
+    Status.INTERRUPTED: frozenset(),
+}
+
+
+class Limits(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """What one attempt may use. Soft limits only warn. Cores and bytes; None = no limit."""
+
+    cpu_cores: float | None = None
+    memory_bytes: int | None = None
+    cpu_cores_soft: float | None = None
+    memory_bytes_soft: int | None = None
+    timeout_s: float = 0.0
+    """Of user code, per attempt; 0 = none."""
+
+
+class Order(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """What was asked for. Fixed when the run is created."""
+
+    kind: Kind
+    bundle: str
+    """Hash of the code in the object store."""
+    commit: str | None = None
+    python_version: str
+    """Such as ``3.12``; empty: what the runner's sandbox brings."""
+    triggered_by: TriggeredBy
+    run_config_id: str | None = None
+    schedule: str | None = None
+    """Id of the schedule whose slot made the run."""
+    scheduled_for: datetime | None = None
+    """The slot."""
+    parent_run_id: RunId | None = None
+    hops: int = 0
+    """How many runs in the chain came before this one."""
+    limits: Limits = Limits()
+    retry_attempts: int = 0
+    """Attempts after the first."""
+    retry_strategy: RetryStrategy | None = None
+    env_names: tuple[str, ...] = ()
+    """Names of the variables given with the trigger; their values are in the run's input."""
+    parameter_names: tuple[str, ...] = ()
+    cells: tuple[CellRetry, ...] = ()
+    """Of a notebook's code cells, first to last; beyond them: no retries."""
+    has_input: bool = False
+
+
+class Pending(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="pending"):
+    """Waiting for a runner, or for its next attempt."""
+
+    attempt: int
+    not_before: datetime
+
+
+class Running(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="running"):
+    """Held by exactly one runner. ``epoch`` grows with every change of holder and fences the former one."""
+
+    attempt: int
+    runner: str
+    epoch: int
+    claimed_at: datetime
+    prepared_at: datetime | None = None
+    """When its environment and its sandbox stood ready. While this is None no user code has run."""
+    python_version: str = ""
+    """Of the interpreter that runs it, once that is known."""
+    cancel_requested_at: datetime | None = None
+    cancel_reason: str = ""
+
+    @property
+    def is_stopping(self) -> bool:
+        """It was cancelled for good; who only restarts it can still be overruled."""
+        return self.cancel_requested_at is not None and self.cancel_reason != RESTART
+
+
+RESTART = "restart"
+"""The reason of a cancel that is followed by a new start."""
+
+
+class Ended(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="ended"):
+    """Over. Nothing changes it any more."""
+
+    verdict: Verdict
+    at: datetime
+    reason: str = ""
+    """Why it was interrupted; ``RESTART`` = to be started anew, however it ended."""
+
+
+State: TypeAlias = Pending | Running | Ended
+
+
+class Attempt(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """What one attempt came to. The last one's result is the run's."""
+
+    number: int
+    runner: str
+    claimed_at: datetime
+    prepared_at: datetime | None = None
+    python_version: str = ""
+    """Of the interpreter that ran it."""
+    started_at: datetime | None = None
+    """When user code began; None if it never did."""
+    finished_at: datetime
+    exit_code: int | None = None
+    error_type: ErrorType | None = None
+    error_message: str | None = None
+    memory_bytes_peak: int | None = None
+    cpu_cores_peak: float | None = None
+    warnings: tuple[str, ...] = ()
+    """One sentence for each soft limit that was passed."""
+    log_sequence: int = 0
+    """Stream sequence of its last log message; 0 if it wrote none, or its runner never came back to say it. A follower
+    that has seen it has seen all.
+    """
+    cell_sequence: int = 0
+    """The same of what its cells did; 0 if it was no notebook."""
+
+
+class Run(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """One run, whole."""
+
+    v: int = 1
+    id: RunId
+    pipeline: PipelineName
+    created_at: datetime
+    order: Order
+    state: State
+    attempts: tuple[Attempt, ...] = ()
+    epoch: int = 0
+    """The highest epoch handed out so far."""
+    releases: int = 0
+    """How often a runner gave it back before user code ran."""
+    write_id: str = ""
+    """Random per write: tells, after an uncertain write, whose bytes are stored."""
+
+    @property
+    def ref(self) -> RunRef:
+        return RunRef(self.pipeline, self.id)
+
+    @property
+    def status(self) -> Status:
+        match self.state:
+            case Pending():
+                return Status.PENDING
+            case Running():
+                return Status.RUNNING
+            case Ended(verdict=verdict):
+                return Status(verdict)
+
+    @property
+    def is_over(self) -> bool:
+        return isinstance(self.state, Ended)
+
+
+class RunInput(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """What the runner needs besides the code: stored beside the record, never shown, never repeated on the bus."""
+
+    v: int = 1
+    env: dict[str, str] = {}
+    """Clear variables, already merged in their order of precedence."""
+    encrypted_env: dict[str, str] = {}
+    """Fernet tokens by variable name."""
+    overrides: dict[str, str] = {}
+    """Variables given with the trigger: they win over the decrypted ones."""
+    event: bytes | None = None
+    """Body of the webhook or message that started the run (base64 on the wire)."""
+    event_type: str | None = None
+    """Its media type."""
+
+
+RUN = Codec(Run)
+
+RUN_INPUT = Codec(RunInput)

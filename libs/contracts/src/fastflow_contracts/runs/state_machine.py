@@ -1,0 +1,305 @@
+"""How a run may change: commands, events, ``decide`` and ``evolve``. Pure: no clock, no I/O, no randomness.
+
+``decide(run, command, now)`` answers what follows. ``()`` means "already so, or no longer yours": drop it and go on.
+``Refused`` means the caller is wrong, ``NotYet`` that it is early. ``evolve`` applies one event and never refuses.
+A command that comes from a runner carries the epoch it was given: a former holder's words change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from functools import reduce
+from typing import TypeAlias, assert_never
+
+from msgspec.structs import replace
+
+from fastflow_contracts.base import Fact
+from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.pipelines.retry import delay_s
+from fastflow_contracts.runs.run import (
+    RESTART,
+    Attempt,
+    Ended,
+    ErrorType,
+    Pending,
+    Run,
+    Running,
+    Verdict,
+)
+
+ERROR_CHARACTERS_MAX = 8_000
+"""Of an attempt's error in its record; the log has all of it."""
+RELEASES_MAX = 5
+"""A run given back more often than this before its code ran is lost: something kills every runner it meets."""
+
+
+class Outcome(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """What a runner has to say about one attempt. ``error_type`` None = the script ended with 0."""
+
+    finished_at: datetime
+    started_at: datetime | None = None
+    exit_code: int | None = None
+    error_type: ErrorType | None = None
+    error_message: str | None = None
+    stopped: bool = False
+    """The runner stopped it on request, whatever exit code that gave."""
+    memory_bytes_peak: int | None = None
+    cpu_cores_peak: float | None = None
+    warnings: tuple[str, ...] = ()
+    log_sequence: int = 0
+    cell_sequence: int = 0
+
+
+class Claim(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="claim"):
+    """A runner takes the run."""
+
+    attempt: int
+    runner: str
+
+
+class Prepare(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="prepare"):
+    """The environment stands ready; user code may run from now on."""
+
+    epoch: int
+    python_version: str = ""
+
+
+class Adopt(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="adopt"):
+    """A runner takes over the sandbox that another one, or its own former life, left running."""
+
+    runner: str
+    epoch: int
+    """Of the holder that is gone."""
+
+
+class Release(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="release"):
+    """A runner gives the run back before user code ran: no attempt is used up."""
+
+    epoch: int
+    reason: str
+
+
+class Finish(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="finish"):
+    """A runner reports how the attempt went."""
+
+    epoch: int
+    outcome: Outcome
+
+
+class Cancel(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="cancel"):
+    """Someone wants it to end."""
+
+    reason: str = "cancelled"
+
+
+class Expire(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="expire"):
+    """Its runner is gone for longer than the fence: whatever ran there has stopped."""
+
+    epoch: int
+    reason: str
+
+
+Command: TypeAlias = Claim | Prepare | Adopt | Release | Finish | Cancel | Expire
+
+
+class Claimed(Fact, frozen=True, kw_only=True, tag="run.claimed"):
+    at: datetime
+    runner: str
+    epoch: int
+
+
+class Prepared(Fact, frozen=True, kw_only=True, tag="run.prepared"):
+    at: datetime
+    python_version: str = ""
+
+
+class Adopted(Fact, frozen=True, kw_only=True, tag="run.adopted"):
+    runner: str
+    epoch: int
+
+
+class Released(Fact, frozen=True, kw_only=True, tag="run.released"):
+    at: datetime
+
+
+class CancelRequested(Fact, frozen=True, kw_only=True, tag="run.cancel_requested"):
+    at: datetime
+    reason: str
+
+
+class AttemptEnded(Fact, frozen=True, kw_only=True, tag="run.attempt_ended"):
+    attempt: Attempt
+
+
+class RetryScheduled(Fact, frozen=True, kw_only=True, tag="run.retry_scheduled"):
+    attempt: int
+    not_before: datetime
+
+
+class Finished(Fact, frozen=True, kw_only=True, tag="run.finished"):
+    verdict: Verdict
+    at: datetime
+    reason: str = ""
+
+
+Event: TypeAlias = Claimed | Prepared | Adopted | Released | CancelRequested | AttemptEnded | RetryScheduled | Finished
+
+
+class Refused(FastFlowError):
+    """The command makes no sense in this state: the caller's mistake, not a duplicate."""
+
+
+class NotYet(Refused):
+    """The attempt is not due before ``until``."""
+
+    def __init__(self, until: datetime) -> None:
+        super().__init__(f"the next attempt is due at {until.isoformat()}")
+        self.until = until
+
+
+def decide(run: Run, command: Command, *, now: datetime) -> tuple[Event, ...]:
+    """What follows from *command* at *now*? See the module's docstring."""
+    match run.state, command:
+        case Ended(), _:
+            return ()
+        case Pending() as state, Claim():
+            if command.attempt != state.attempt:
+                return ()  # an older hint
+            # What is to run at once is due whatever the claimer's clock says; it may be behind the creator's.
+            if now < state.not_before != run.created_at:
+                raise NotYet(state.not_before)
+            return (Claimed(at=now, runner=command.runner, epoch=run.epoch + 1),)
+        case Pending(), Cancel():
+            return (Finished(verdict=Verdict.INTERRUPTED, at=now, reason=command.reason),)
+        case Pending(), Prepare() | Adopt() | Release() | Finish() | Expire():
+            return ()
+        case Running(), Claim():
+            return ()
+        case Running() as state, Cancel():
+            # A stop for good overrules a stop for a restart, once.
+            is_news = state.cancel_requested_at is None or RESTART == state.cancel_reason != command.reason
+            return (CancelRequested(at=now, reason=command.reason),) if is_news else ()
+        case Running() as state, Prepare() | Adopt() | Release() | Finish() | Expire():
+            return () if command.epoch != state.epoch else _from_holder(run, state, command, now=now)
+        case _:
+            raise Refused(f"{type(command).__name__} while {type(run.state).__name__}")
+
+
+def _from_holder(
+    run: Run, state: Running, command: Prepare | Adopt | Release | Finish | Expire, *, now: datetime
+) -> tuple[Event, ...]:
+    match command:
+        case Prepare():
+            return () if state.prepared_at else (Prepared(at=now, python_version=command.python_version),)
+        case Adopt():
+            return (Adopted(runner=command.runner, epoch=run.epoch + 1),)
+        case Release():
+            if state.prepared_at is not None:
+                raise Refused("user code may have run: the attempt must be finished, not given back")
+            return _give_back(run, state, command.reason, now=now)
+        case Finish():
+            return _attempt_ended(run, state, command.outcome)
+        case Expire():
+            if state.prepared_at is None:
+                return _give_back(run, state, command.reason, now=now)
+            return _attempt_ended(run, state, _lost(command.reason, now))
+        case _:
+            assert_never(command)
+
+
+def _give_back(run: Run, state: Running, reason: str, *, now: datetime) -> tuple[Event, ...]:
+    if state.cancel_requested_at is not None:
+        return _attempt_ended(run, state, Outcome(finished_at=now, stopped=True))
+    if run.releases >= RELEASES_MAX:
+        return _attempt_ended(run, state, _lost(f"{reason} ({run.releases + 1} times in a row)", now))
+    return (Released(at=now),)
+
+
+def _lost(reason: str, now: datetime) -> Outcome:
+    return Outcome(finished_at=now, error_type=ErrorType.LOST, error_message=reason)
+
+
+def _attempt_ended(run: Run, state: Running, outcome: Outcome) -> tuple[Event, ...]:
+    """A stop is a stop; a cancelled failure is cancelled; else success, another attempt, or failure."""
+    at = outcome.finished_at
+    ended = AttemptEnded(
+        attempt=Attempt(
+            number=state.attempt,
+            runner=state.runner,
+            claimed_at=state.claimed_at,
+            prepared_at=state.prepared_at,
+            python_version=state.python_version,
+            started_at=outcome.started_at,
+            finished_at=at,
+            exit_code=outcome.exit_code,
+            error_type=outcome.error_type,
+            error_message=_cut(outcome.error_message),
+            memory_bytes_peak=outcome.memory_bytes_peak,
+            cpu_cores_peak=outcome.cpu_cores_peak,
+            warnings=outcome.warnings,
+            log_sequence=outcome.log_sequence,
+            cell_sequence=outcome.cell_sequence,
+        )
+    )
+    failed = outcome.error_type is not None
+    if outcome.stopped or (failed and state.cancel_requested_at is not None):
+        return ended, Finished(verdict=Verdict.INTERRUPTED, at=at, reason=state.cancel_reason)
+    if not failed:
+        # It may end by itself in the moment that a restart asks it to.
+        reason = RESTART if state.cancel_reason == RESTART else ""
+        return ended, Finished(verdict=Verdict.SUCCESS, at=at, reason=reason)
+    # Retries number the attempts that failed, from 1; a secret that no key opens stays closed.
+    if state.attempt > run.order.retry_attempts or outcome.error_type is ErrorType.SECRET_ERROR:
+        return ended, Finished(verdict=Verdict.FAILED, at=at)
+    not_before = at + timedelta(seconds=delay_s(run.order.retry_strategy, state.attempt))
+    return ended, RetryScheduled(attempt=state.attempt + 1, not_before=not_before)
+
+
+def _cut(text: str | None) -> str | None:
+    """*text* without its middle where it is so long that a record might not hold it."""
+    if text is None or len(text) <= ERROR_CHARACTERS_MAX:
+        return text
+    half = ERROR_CHARACTERS_MAX // 2
+    return f"{text[:half]} … {text[-half:]}"
+
+
+def evolve(run: Run, event: Event) -> Run:
+    """Apply one event. Total for the events that ``decide`` gave for this very run."""
+    match event:
+        case Claimed():
+            assert isinstance(run.state, Pending)
+            state = Running(
+                attempt=run.state.attempt,
+                runner=event.runner,
+                epoch=event.epoch,
+                claimed_at=event.at,
+            )
+            return replace(run, state=state, epoch=event.epoch)
+        case Prepared():
+            assert isinstance(run.state, Running)
+            return replace(run, state=replace(run.state, prepared_at=event.at, python_version=event.python_version))
+        case Adopted():
+            assert isinstance(run.state, Running)
+            state = replace(run.state, runner=event.runner, epoch=event.epoch)
+            return replace(run, state=state, epoch=event.epoch)
+        case Released():
+            assert isinstance(run.state, Running)
+            pending = Pending(attempt=run.state.attempt, not_before=event.at)
+            return replace(run, state=pending, releases=run.releases + 1)
+        case CancelRequested():
+            assert isinstance(run.state, Running)
+            return replace(run, state=replace(run.state, cancel_requested_at=event.at, cancel_reason=event.reason))
+        case AttemptEnded():
+            return replace(run, attempts=(*run.attempts, event.attempt), releases=0)
+        case RetryScheduled():
+            return replace(run, state=Pending(attempt=event.attempt, not_before=event.not_before))
+        case Finished():
+            return replace(run, state=Ended(verdict=event.verdict, at=event.at, reason=event.reason))
+        case _:
+            assert_never(event)
+
+
+def fold(run: Run, events: Iterable[Event]) -> Run:
+    """Apply *events* in order."""
+    return reduce(evolve, events, run)

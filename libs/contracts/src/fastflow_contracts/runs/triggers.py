@@ -1,0 +1,192 @@
+"""What a message on ``ff.trigger.*`` asks for. Pure: payload and headers in, ``Trigger`` or the reason why not out.
+
+Four forms are understood: the trigger message of our own services, a CloudEvent (structured or binary), the run body of
+the HTTP API, and anything else, which is handed to the script as its event.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from msgspec.structs import replace
+
+from fastflow_contracts.codec import Malformed
+from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.ids import BadRunId, check_run_id
+from fastflow_contracts.pipelines.value_types import ENV_NAME_CHARACTERS_MAX, ID_CHARACTERS_MAX
+from fastflow_contracts.runs.messages import TRIGGER, TRIGGER_TYPE, Trigger
+
+ENTRIES_MAX = 50
+"""Variables, and parameters, in one trigger."""
+VALUE_CHARACTERS_MAX = 16_384
+EVENT_BYTES_MAX = 1024 * 1024
+SHOWN_CHARACTERS_MAX = 64
+"""Of a name, in the reason why it is refused."""
+BODY_FIELDS = frozenset({"env_vars", "parameters", "run_config_id"})
+"""A JSON object with no other fields is a run body."""
+STRUCTURED = "application/cloudevents+json"
+
+
+class BadTrigger(FastFlowError):
+    """The message cannot start a run; the reason says what is accepted."""
+
+    status = 422
+    """The HTTP status that says it best."""
+
+
+def read_trigger(payload: bytes, headers: Mapping[str, str]) -> Trigger:
+    """The trigger a stored message asks for. *headers*: names in any case. Raises ``BadTrigger``."""
+    lowered = {name.lower(): value for name, value in headers.items()}
+    trigger = _read(payload, lowered)
+    if message_id := lowered.get("nats-msg-id"):
+        trigger = replace(trigger, key=message_id)
+    if trigger.event is not None and len(trigger.event) > EVENT_BYTES_MAX:
+        raise BadTrigger(f"the event is larger than {EVENT_BYTES_MAX:,} bytes; send a reference to it instead.")
+    return trigger
+
+
+def read_run_body(body: Any) -> Trigger:
+    """The trigger of an HTTP run body (already parsed JSON). Raises ``BadTrigger`` naming the field."""
+    if not isinstance(body, dict):
+        raise BadTrigger('the body must be a JSON object such as {} or {"env_vars": {"NAME": "value"}}.')
+    if unknown := sorted(map(str, body.keys() - BODY_FIELDS)):
+        raise BadTrigger(f"unknown field {_shown(unknown[0])}; a run body has env_vars, parameters and run_config_id.")
+    config = body.get("run_config_id")
+    if config is not None:
+        _check_run_config_id(config)
+    return Trigger(
+        env_vars=check_variables("env_vars", body.get("env_vars")),
+        parameters=check_variables("parameters", body.get("parameters")),
+        run_config_id=config or None,
+    )
+
+
+def read_webhook_body(body: bytes, media_type: str | None) -> Trigger:
+    """The trigger of a webhook: the whole body is the event; a JSON object may carry env_vars and parameters."""
+    parsed = _json_object(body) or {}
+    return Trigger(
+        triggered_by="webhook",
+        env_vars=check_variables("env_vars", parsed.get("env_vars")),
+        parameters=check_variables("parameters", parsed.get("parameters")),
+        event=body or None,
+        event_type=media_type if body else None,
+    )
+
+
+def check_variables(field: str, value: Any) -> dict[str, str]:
+    """*value* as names to strings. Raises ``BadTrigger`` naming the entry, never its value."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise BadTrigger(f"{field} must be an object of names and string values.")
+    if len(value) > ENTRIES_MAX:
+        raise BadTrigger(f"{field} has {len(value)} entries; at most {ENTRIES_MAX} are accepted.")
+    for name, text in value.items():
+        if not name or "=" in name or "\0" in name or not _is_text(name):
+            raise BadTrigger(f"{field}: {_shown(name)} cannot be the name of a variable.")
+        if len(name) > ENV_NAME_CHARACTERS_MAX:
+            raise BadTrigger(
+                f"{field}: the name {_shown(name)} has {len(name):,} characters; "
+                f"at most {ENV_NAME_CHARACTERS_MAX} are accepted."
+            )
+        if not isinstance(text, str):
+            raise BadTrigger(f"{field}.{name} must be a string; put numbers and objects into quotes.")
+        if len(text) > VALUE_CHARACTERS_MAX:
+            raise BadTrigger(
+                f"{field}.{name} has {len(text):,} characters; at most {VALUE_CHARACTERS_MAX:,} are accepted."
+            )
+        if "\0" in text:
+            raise BadTrigger(f"{field}.{name} holds a NUL character, which no environment variable can.")
+        if not _is_text(text):
+            raise BadTrigger(f"{field}.{name} holds half a surrogate pair; escape characters beyond \\uffff as two.")
+    return dict(value)
+
+
+def _read(payload: bytes, headers: Mapping[str, str]) -> Trigger:
+    media_type = headers.get("content-type", "").split(";")[0].strip().lower()
+    if media_type == TRIGGER_TYPE:
+        return _own(payload)
+    if media_type == STRUCTURED:
+        return _structured(payload)
+    if "ce-specversion" in headers:
+        return _binary(payload, headers)
+    if not payload:
+        return Trigger()
+    body = _json_object(payload)
+    if body is not None and body.keys() <= BODY_FIELDS:
+        return read_run_body(body)
+    return Trigger(event=payload, event_type=headers.get("content-type"))
+
+
+def _own(payload: bytes) -> Trigger:
+    try:
+        trigger = TRIGGER.decode(payload)
+    except Malformed as error:
+        raise BadTrigger(str(error)) from error
+    check_variables("env_vars", trigger.env_vars)
+    check_variables("parameters", trigger.parameters)
+    if trigger.run_config_id is not None:
+        _check_run_config_id(trigger.run_config_id)
+    if trigger.retry_of is not None:
+        try:
+            check_run_id(trigger.retry_of)
+        except BadRunId as error:
+            raise BadTrigger(f"retry_of: {error}") from error
+    return trigger
+
+
+def _structured(payload: bytes) -> Trigger:
+    event = _json_object(payload)
+    if event is None:
+        raise BadTrigger(f"a message of type {STRUCTURED} must be a JSON object.")
+    return Trigger(key=_event_key(event), event=payload, event_type=STRUCTURED)
+
+
+def _binary(payload: bytes, headers: Mapping[str, str]) -> Trigger:
+    attributes = {name.removeprefix("ce-"): unquote(value) for name, value in headers.items() if name[:3] == "ce-"}
+    return Trigger(key=_event_key(attributes), event=payload, event_type=headers.get("content-type"))
+
+
+def _event_key(attributes: Mapping[str, Any]) -> str:
+    """CloudEvents: source and id together are unique. The length keeps ("s/a", "b") and ("s", "a/b") apart, the line
+    breaks keep all of them apart from a message id, which is a header.
+    """
+    source, identity = attributes.get("source"), attributes.get("id")
+    if not (isinstance(source, str) and source and isinstance(identity, str) and identity):
+        raise BadTrigger("a CloudEvent needs a source and an id, both non-empty strings.")
+    if not _is_text(source + identity):
+        raise BadTrigger("source and id of a CloudEvent must be text; one of them holds half a surrogate pair.")
+    return f"{len(source)}\n{source}\n{identity}"
+
+
+def _check_run_config_id(config: Any) -> None:
+    """Raise ``BadTrigger`` for what cannot be one. Whether there is one of this id is not known here."""
+    if not (isinstance(config, str) and len(config) <= ID_CHARACTERS_MAX and _is_text(config)):
+        raise BadTrigger(
+            "run_config_id must be the id of one of the pipeline's schedules, "
+            f"at most {ID_CHARACTERS_MAX} characters, or null."
+        )
+
+
+def _shown(name: str) -> str:
+    return repr(name) if len(name) <= SHOWN_CHARACTERS_MAX else f"{name[:SHOWN_CHARACTERS_MAX]!r}…"
+
+
+def _is_text(text: str) -> bool:
+    """Whether it can be written as UTF-8, unlike what JSON's ``\\ud800`` alone stands for."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _json_object(payload: bytes) -> dict[str, Any] | None:
+    try:
+        parsed = json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
+    return parsed if isinstance(parsed, dict) else None

@@ -1,0 +1,1 @@
+"""When a pipeline is due: cron, intervals, slots, and what is remembered of each schedule."""

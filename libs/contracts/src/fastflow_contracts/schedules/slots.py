@@ -1,0 +1,83 @@
+"""Which instants a schedule names, its slots. Pure; whether a slot is run is the scheduler's.
+
+A cron expression names the instants that ``cron`` finds. An interval names anchor + k × interval: from ``start`` on,
+k = 0 included, where the schedule has a start; else the anchor is the moment it was first seen, and the first slot is
+one interval later. ``start`` and ``end`` are inclusive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from fastflow_contracts.schedules.cron import next_after
+from fastflow_contracts.schedules.schedule import Cron, Interval, Once, Schedule
+
+LOOK_BACK = timedelta(minutes=1)
+"""How far ``latest`` looks back first; each further look goes four times as far."""
+
+
+def upcoming(schedule: Schedule, now: datetime, count: int, anchor: datetime | None = None) -> list[datetime]:
+    """The first *count* slots later than *now*, ascending; fewer if there are no more. Whether it is enabled is not
+    asked.
+
+    *anchor*: of an interval without a start, when it was first seen; None = it is seen *now*.
+    """
+    found: list[datetime] = []
+    slot = next_slot(schedule, now, anchor or now)
+    while slot is not None and len(found) < count:
+        found.append(slot)
+        slot = next_slot(schedule, slot, anchor or now)
+    return found
+
+
+def next_slot(schedule: Schedule, after: datetime, anchor: datetime) -> datetime | None:
+    """The first slot later than *after*, in UTC; None if there is none. *anchor*: see ``upcoming``."""
+    try:
+        slot = _next(schedule, after, anchor)
+    except (ValueError, OverflowError):  # beyond the year 9999
+        return None
+    if slot is None or (schedule.end is not None and slot > schedule.end):
+        return None
+    return slot
+
+
+def latest(schedule: Schedule, since: datetime, until: datetime, count: int, anchor: datetime) -> list[datetime]:
+    """The last *count* slots that are later than *since* and not later than *until*, ascending.
+
+    Costs about as much as *count* slots do, however long ago *since* is.
+    """
+    if count <= 0:
+        return []
+    back = LOOK_BACK
+    while True:
+        reaches_since = until - since <= back
+        found = list(between(schedule, since if reaches_since else until - back, until, anchor))
+        if reaches_since or len(found) >= count:
+            return found[-count:]
+        back *= 4
+
+
+def between(schedule: Schedule, since: datetime, until: datetime, anchor: datetime) -> Iterator[datetime]:
+    """All slots later than *since* and not later than *until*, ascending."""
+    slot = next_slot(schedule, since, anchor)
+    while slot is not None and slot <= until:
+        yield slot
+        slot = next_slot(schedule, slot, anchor)
+
+
+def _next(schedule: Schedule, after: datetime, anchor: datetime) -> datetime | None:
+    match schedule.timing:
+        case Cron(expr=expr):
+            if schedule.start is not None and after < schedule.start:
+                after = schedule.start - timedelta.resolution
+            return next_after(expr, schedule.timezone, after)
+        case Interval(interval_s=interval_s):
+            step = timedelta(seconds=interval_s)
+            first = anchor + step if schedule.start is None else schedule.start
+            return first if after < first else first + ((after - first) // step + 1) * step
+        case Once(at=at):
+            return at if after < at else None
+        case _:
+            assert_never(schedule.timing)

@@ -1,0 +1,89 @@
+"""What is remembered of a schedule beside its definition: since when it counts, how far it is done. Data, and how it
+changes.
+
+Schedulers keep one ``ScheduleState`` for each schedule under ``sched.<pipeline>.<schedule>``, changed by
+compare-and-set. What people switch is a ``Switch`` under ``switch.<pipeline>.<schedule>``, written by the gateway and
+only read by schedulers, so that neither can undo the other's word. Both outlive syncs, and also the schedule: until
+``REMEMBERED`` after it is gone, for whoever brings it back.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from msgspec.structs import replace
+
+from fastflow_contracts.base import Fact
+from fastflow_contracts.codec import Codec
+from fastflow_contracts.schedules.schedule import Cron, Interval, Once, Schedule
+
+REMEMBERED = timedelta(days=30)
+
+
+class ScheduleState(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """One schedule, as schedulers left it."""
+
+    v: int = 1
+    definition: str
+    """What the rest belongs to, in words. Another definition begins anew."""
+    anchor: datetime
+    """An interval is counted from here: its start, else when it was first seen, to the second."""
+    done_until: datetime
+    """Every slot up to here is dealt with: run, refused visibly, or missed for good."""
+    last_slot: datetime | None = None
+    """The last one that was run or refused."""
+    idle_since: datetime | None = None
+    """Since when it has been switched off, disabled, or gone; None: it fires."""
+    write_id: str = ""
+
+
+class Switch(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """Whether people want the schedule to fire. A definition that says ``enabled: false`` is the stronger word."""
+
+    v: int = 1
+    enabled: bool
+    at: datetime
+    write_id: str = ""
+
+
+def settled(state: ScheduleState | None, schedule: Schedule | None, *, is_on: bool, now: datetime) -> ScheduleState:
+    """*state* as it is to be for *schedule*; the same object where nothing changes.
+
+    *schedule*: None = it is gone; then there must be a state. *is_on*: whether people have it switched on. What is
+    new, what changed, and what is on again starts from *now*: it never fires for the past.
+    """
+    is_idle = schedule is None or not schedule.enabled or not is_on
+    if state is None or (schedule is not None and state.definition != definition(schedule)):
+        assert schedule is not None
+        return ScheduleState(
+            definition=definition(schedule),
+            anchor=schedule.start or now.replace(microsecond=0),
+            done_until=now,
+            idle_since=now if is_idle else None,
+        )
+    if is_idle:
+        return state if state.idle_since else replace(state, idle_since=now)
+    return replace(state, idle_since=None, done_until=now) if state.idle_since else state
+
+
+def definition(schedule: Schedule) -> str:
+    """What *schedule* says about when, and nothing else: two that say the same have the same slots."""
+    match schedule.timing:
+        case Cron(expr=expr):
+            words = f"cron {expr} in {schedule.timezone}"
+        case Interval(interval_s=interval_s):
+            words = f"every {interval_s} s"
+        case Once(at=at):
+            words = f"once at {at.isoformat()}"
+        case _:
+            assert_never(schedule.timing)
+    if schedule.start is not None:
+        words += f" from {schedule.start.isoformat()}"
+    if schedule.end is not None:
+        words += f" until {schedule.end.isoformat()}"
+    return words
+
+
+SCHEDULE_STATE = Codec(ScheduleState)
+SWITCH = Codec(Switch)

@@ -1,0 +1,1 @@
+"""The life of a service process: settings, logging, signals, an orderly end."""

@@ -1,0 +1,206 @@
+"""The life of a service process: settings from the environment, logging, signals, and an orderly end.
+
+A service is a coroutine ``serve(settings, bus, stop, ready)`` that opens its resources in an ``AsyncExitStack``, runs
+its loops in a ``TaskGroup``, calls ``ready`` once it could do its work, and from then on returns soon after *stop* is
+set, or when it was told over the bus to leave; before that it is cancelled instead. A task that dies ends the process
+with a non-zero exit code; so does a connection that is closed for good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Any, NoReturn, Protocol, TypeVar
+
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.nkeys import BadSeed
+from fastflow_contracts.bus.permissions import User, inbox
+from fastflow_contracts.bus.streams import WrongTopology, verify
+from fastflow_contracts.bus.tls import PLAIN, Tls
+from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.service.logging import set_up_logging
+from fastflow_contracts.service.settings import BadSettings, ServiceSettings, load
+
+log = logging.getLogger(__name__)
+
+TOPOLOGY_S = 60.0
+"""How long a service waits for somebody to make the bus ready."""
+READY = "ready"
+"""What a service logs once it could do its work: whoever starts it may wait for this line."""
+EXIT_FAILURE = 70
+"""Exit code of a service that ended because something it needs is gone or broken (EX_SOFTWARE)."""
+EXIT_USAGE = 64
+"""Exit code of a service that was started with settings it cannot use (EX_USAGE)."""
+
+S = TypeVar("S", bound=ServiceSettings, contravariant=True)
+
+
+class Serve(Protocol[S]):
+    """The whole of a service: call *ready* once it could do its work, and work until *stop* is set."""
+
+    def __call__(
+        self, settings: S, bus: Bus, stop: asyncio.Event, ready: Callable[[], None]
+    ) -> Coroutine[Any, Any, None]: ...
+
+
+class Stopped(FastFlowError):
+    """The connection to the bus was closed for good."""
+
+
+def log_ready() -> None:
+    """The ``ready`` of a process of its own."""
+    log.info(READY)
+
+
+@contextlib.asynccontextmanager
+async def bus_ready(url: str, *, user: User, credentials: str = "", tls: Tls = PLAIN) -> AsyncIterator[Bus]:
+    """A connected bus whose streams are there; waits up to ``TOPOLOGY_S`` for whoever makes them.
+
+    *credentials*: the file with the NKEY seed of *user*; empty: the address holds what is needed. Raises
+    ``nkey.BadSeed`` and what ``connect`` and ``verify`` raise.
+    """
+    seed = seed_in(credentials) if credentials else ""
+    name = f"{user.value}-{process_identity()}"
+    async with connect(url, name=name, seed=seed, inbox=inbox(user), tls=tls) as bus:
+        async with asyncio.timeout(TOPOLOGY_S + 5):
+            await _wait_for_topology(bus)
+        yield bus
+
+
+def seed_in(credentials: str) -> str:
+    """The NKEY seed in a file. Raises ``nkey.BadSeed``."""
+    try:
+        return Path(credentials).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSeed(f"the credentials {credentials} cannot be read: {error}.") from None
+
+
+async def _wait_for_topology(bus: Bus) -> None:
+    deadline = asyncio.get_running_loop().time() + TOPOLOGY_S
+    warned = False
+    while True:
+        try:
+            return await verify(bus.js)
+        except WrongTopology as error:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+            if not warned:
+                log.warning("waiting: %s", error)
+                warned = True
+        await asyncio.sleep(0.5)
+
+
+async def until_stopped(*stops: asyncio.Event, bus: Bus) -> None:
+    """Return when one of *stops* is set; raise ``Stopped`` when the connection is closed for good before."""
+    waiting = {asyncio.ensure_future(event.wait()) for event in (*stops, bus.closed)}
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for future in waiting:
+            future.cancel()
+    if not any(stop.is_set() for stop in stops):
+        raise Stopped("the connection to the bus is closed for good; the service ends.")
+
+
+async def run_until(stop: asyncio.Event, work: Coroutine[Any, Any, None], *, bus: Bus) -> None:
+    """Run *work* until *stop* is set, then cancel it. Raises, in a group, what *work* raises, or ``Stopped``."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(work, name="work")
+        await until_stopped(stop, bus=bus)
+        task.cancel()
+
+
+def run(user: User, kind: type[S], serve: Serve[S], *, check: Callable[[S], None] = lambda _: None) -> NoReturn:
+    """Be the process of one service: settings from the environment, logging, a bus, signals, an exit code.
+
+    *check* raises ``BadSettings`` for settings that make no sense together.
+    """
+    try:
+        settings = load(kind, os.environ)
+        check(settings)
+    except BadSettings as error:
+        print(error, file=sys.stderr)  # noqa: T201 - there is no log yet
+        raise SystemExit(EXIT_USAGE) from None
+
+    async def service(stop: asyncio.Event, ready: Callable[[], None]) -> None:
+        credentials, tls = settings.nats_credentials, settings.tls
+        async with bus_ready(settings.nats_url, user=user, credentials=credentials, tls=tls) as bus:
+            await serve(settings, bus, stop, ready)
+
+    run_process(
+        user.value, functools.partial(_stoppable, service), log_json=settings.log_json, log_level=settings.log_level
+    )
+
+
+def run_process(
+    name: str, work: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, log_json: bool, log_level: str
+) -> NoReturn:
+    """Be a process that does *work*: logging, signals that set its stop event, errors that become an exit code."""
+    set_up_logging(log_json=log_json, log_level=log_level)
+    try:
+        asyncio.run(_with_signals(work))
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except FastFlowError as error:
+        log.error("%s ends: %s", name, error)
+        raise SystemExit(EXIT_FAILURE) from None
+    except BaseExceptionGroup as group:
+        unexpected = [error for error in leaves(group) if not isinstance(error, FastFlowError)]
+        if unexpected:
+            raise
+        for reason in leaves(group):
+            log.error("%s ends: %s", name, reason)
+        raise SystemExit(EXIT_FAILURE) from None
+    raise SystemExit(0)
+
+
+async def _with_signals(work: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await work(stop)
+
+
+async def _stoppable(
+    service: Callable[[asyncio.Event, Callable[[], None]], Coroutine[Any, Any, None]], stop: asyncio.Event
+) -> None:
+    """Run *service*, and cancel it if *stop* is set before it is ready: it may wait for minutes."""
+    is_ready = asyncio.Event()
+
+    def ready() -> None:
+        log_ready()
+        is_ready.set()
+
+    running = asyncio.create_task(service(stop, ready), name="service")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not is_ready.is_set():
+        running.cancel()
+    try:
+        await running
+    except asyncio.CancelledError:
+        if not stop.is_set():
+            raise
+
+
+def leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
+    """The plain exceptions in a group, however nested."""
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found.extend(leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    return found
+
+
+def process_identity() -> str:
+    """Host and pid, for connection names and logs."""
+    return f"{os.uname().nodename}-{os.getpid()}"

@@ -1,0 +1,155 @@
+"""Settings from the environment into one frozen struct per service. Rules only; the environment is an argument.
+
+A field is annotated with ``Env("NAME", "what it does")``. ``NAME_FILE`` names a file that holds the value instead. A
+value that does not fit, and an unknown ``FASTFLOW_*`` variable, are errors that say what is accepted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from fastflow_contracts.bus.tls import Tls
+from fastflow_contracts.errors import FastFlowError
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+
+class Env(NamedTuple):
+    """Annotation of a settings field: its variable, what it does, whether its value must not be shown, its bounds."""
+
+    name: str
+    help: str
+    secret: bool = False
+    least: float = -math.inf
+    most: float = math.inf
+
+
+class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What every service can be told."""
+
+    nats_url: Annotated[str, Env("FASTFLOW_NATS_URL", "Address of the bus, credentials included.", secret=True)] = (
+        "nats://127.0.0.1:4222"
+    )
+    nats_credentials: Annotated[
+        str, Env("FASTFLOW_NATS_CREDENTIALS", "File with this service's NKEY seed, as `fastflow bus init` writes it.")
+    ] = ""
+    nats_ca: Annotated[
+        str, Env("FASTFLOW_NATS_CA", "PEM file of the authority behind the bus's certificate; default: the system's.")
+    ] = ""
+    nats_certificate: Annotated[
+        str, Env("FASTFLOW_NATS_CERTIFICATE", "PEM file with a certificate of ours, where the bus asks for one.")
+    ] = ""
+    nats_key: Annotated[
+        str, Env("FASTFLOW_NATS_KEY", "PEM file with that certificate's key; default: in the same file.")
+    ] = ""
+    log_json: Annotated[bool, Env("LOG_JSON", "Log JSON lines instead of text.")] = False
+    log_level: Annotated[LogLevel, Env("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")] = "INFO"
+
+    @property
+    def tls(self) -> Tls:
+        """On the way to the bus."""
+        return Tls(ca=self.nats_ca, certificate=self.nats_certificate, key=self.nats_key)
+
+
+class BadSettings(FastFlowError):
+    """The environment holds values that cannot be used; the message lists all of them."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("these settings cannot be used:\n  " + "\n  ".join(problems))
+        self.problems = problems
+
+
+class Field(NamedTuple):
+    """One setting, for loading and for the README's table."""
+
+    attribute: str
+    env: Env
+    type: Any
+    default: Any
+
+
+def fields(settings: type[msgspec.Struct]) -> list[Field]:
+    """The settings of one struct, in the order they are declared."""
+    hints = get_type_hints(settings, include_extras=True)
+    found = []
+    for info in msgspec.structs.fields(settings):
+        plain, *notes = get_args(hints[info.name]) if _annotated(hints[info.name]) else (hints[info.name],)
+        env = next((note for note in notes if isinstance(note, Env)), None)
+        if env is not None:
+            default = None if info.required else info.default
+            found.append(Field(info.name, env, plain, default))
+    return found
+
+
+def load(settings: type[S], environ: Mapping[str, str], *, also_known: Iterable[str] = ()) -> S:
+    """Read *settings* from *environ*. *also_known*: variables of others that are no mistake here."""
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    known = set(also_known)
+    for field in fields(settings):
+        known |= {field.env.name, f"{field.env.name}_FILE"}
+        try:
+            text = _text(field.env.name, environ)
+            if text is not None:
+                values[field.attribute] = _value(text, field)
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+            problems.append(f"{field.env.name}_FILE {environ[f'{field.env.name}_FILE']} cannot be read: {reason}.")
+        except (msgspec.ValidationError, ValueError) as error:
+            shown = "" if field.env.secret else f" {text!r}"
+            problems.append(f"{field.env.name}{shown}: {error}")
+    for name in sorted(environ):
+        if name.startswith("FASTFLOW_") and name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            problems.append(f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else "."))
+    if problems:
+        raise BadSettings(*problems)
+    return settings(**values)
+
+
+def names(*settings: type[msgspec.Struct]) -> set[str]:
+    """All variables that *settings* know, with their ``_FILE`` forms."""
+    found = {field.env.name for each in settings for field in fields(each)}
+    return found | {f"{name}_FILE" for name in found}
+
+
+def _annotated(hint: Any) -> bool:
+    return hasattr(hint, "__metadata__") and get_args(hint)[0] is not Annotated
+
+
+def _text(name: str, environ: Mapping[str, str]) -> str | None:
+    """The value, from the variable or from the file its ``_FILE`` form names. An empty value counts as unset."""
+    if path := environ.get(f"{name}_FILE"):
+        return Path(path).read_text(encoding="utf-8").strip() or None
+    return environ.get(name, "").strip() or None
+
+
+def _value(text: str, field: Field) -> Any:
+    """*text* as the field's type. Raises ``ValueError``, and ``msgspec.ValidationError`` which is none."""
+    if get_origin(field.type) is Literal:
+        return _choice(text, get_args(field.type))
+    if field.type is bool:  # words people use
+        text = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(text.lower(), text.lower())
+    value = msgspec.convert(text, field.type, strict=False)
+    _, _, _, least, most = field.env
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("it must be a finite number.")
+    if isinstance(value, int | float) and not least <= value <= most:
+        raise ValueError(f"it must be at least {least:g}" + (f" and at most {most:g}." if most < math.inf else "."))
+    return value
+
+
+def _choice(text: str, choices: tuple[str, ...]) -> str:
+    """The one of *choices* that *text* is, whatever its case."""
+    for choice in choices:
+        if choice.lower() == text.lower():
+            return choice
+    raise ValueError(f"it must be one of {', '.join(choices)}.")

@@ -1,0 +1,157 @@
+"""What goes out: triggers and commands, and waiting for what becomes of them. I/O.
+
+The identity of a trigger is chosen here, so the run's id is known before anybody answers: it may be watched for, and a
+trigger sent twice is the same run. ``Nats-Msg-Id`` is not used: the bus could swallow a repeat whose first answer was
+"not now".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from typing import Final
+
+import msgspec
+import nats.errors
+from aiohttp import web
+from msgspec.structs import replace
+from nats.aio.msg import Msg
+
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.errors import TooLarge
+from fastflow_contracts.codec import Malformed
+from fastflow_contracts.ids import RunId, run_id_for_key
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.runs import messages
+from fastflow_contracts.runs.messages import REPLY_HEADER, TRIGGER_TYPE, Declined, Trigger
+from fastflow_contracts.runs.run import Run, Running
+from fastflow_contracts.runs.state_machine import Cancel
+from fastflow_gateway.readmodel.model import ReadModel
+from fastflow_gateway.readmodel.run_index import Known
+
+log = logging.getLogger(__name__)
+
+TRIGGER_BYTES_MAX: Final = streams.PAYLOAD_BYTES_MAX * 3 // 4
+"""Of a trigger as encoded. The run's input, which holds the pipeline's variables too, must fit a message as well."""
+DECISION_S: Final = 5.0
+"""How long a caller waits for what becomes of a trigger or command that is stored."""
+STORE_S: Final = 5.0
+"""How long storing it is tried."""
+
+
+class Door:
+    """Use ``open_door``."""
+
+    def __init__(self, bus: Bus, model: ReadModel) -> None:
+        self._bus = bus
+        self._model = model
+        self._inbox = bus.client.new_inbox()
+        self._asked: defaultdict[RunId, set[_Answer]] = defaultdict(set)
+
+    async def start(self, pipeline: PipelineName, trigger: Trigger) -> Known | Declined | RunId:
+        """Store *trigger* and wait for its run. The id alone: it is stored and will run, nobody answered in time.
+
+        The same call with the same key is the same run, however often it is made (``asked_key``). Raises what the bus
+        raises; after ``Unavailable`` nobody knows whether the trigger is stored. ``TooLarge``: it is not.
+        """
+        is_repeatable = trigger.key is not None
+        key = asked_key(trigger) if is_repeatable else uuid.uuid4().hex
+        run_id = run_id_for_key(pipeline, key)
+        if is_repeatable and (known := await self._model.run(run_id)):
+            return known
+        body = messages.TRIGGER.encode(replace(trigger, key=key))
+        if len(body) > TRIGGER_BYTES_MAX:
+            raise TooLarge(f"the start has {len(body):,} bytes; at most {TRIGGER_BYTES_MAX:,} fit a message.")
+        with self._asking(run_id) as answer, self._model.watching(run_id, answer.wake):
+            await self._bus.publish(
+                subjects.trigger(pipeline),
+                body,
+                headers={"Content-Type": TRIGGER_TYPE, REPLY_HEADER: f"{self._inbox}.{run_id}"},
+                patience_s=STORE_S,
+            )
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DECISION_S):
+                    while answer.declined is None and self._model.history.get(run_id) is None:
+                        answer.wake.clear()
+                        await answer.wake.wait()
+        # The run first: a trigger that was stored twice may be declined because of the run it started.
+        return await self._model.run(run_id) or answer.declined or run_id
+
+    async def cancel(self, known: Known) -> Known:
+        """Ask for the end of a run and wait until its record says so, or until the wait is over."""
+        if not _is_live(known.run):
+            return known
+        run_id = known.run.id
+        with self._model.watching(run_id) as wake:
+            await self._bus.publish(
+                subjects.command(known.run.ref), messages.CANCEL.encode(Cancel()), patience_s=STORE_S
+            )
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DECISION_S):
+                    while _is_live((self._model.history.get(run_id) or known).run):
+                        wake.clear()
+                        await wake.wait()
+        return await self._model.run(run_id) or known
+
+    async def _receive(self, msg: Msg) -> None:
+        run_id = RunId(msg.subject.rpartition(".")[2])
+        try:
+            decision = messages.DECISION.decode(msg.data)
+        except Malformed as error:
+            log.warning("a decision on run %s is ignored: %s", run_id, error)
+            return
+        if isinstance(decision, Declined):  # a started run shows up in the model
+            for answer in self._asked.get(run_id, ()):
+                answer.declined = decision
+                answer.wake.set()
+
+    @contextlib.contextmanager
+    def _asking(self, run_id: RunId) -> Iterator[_Answer]:
+        answer = _Answer()
+        self._asked[run_id].add(answer)
+        try:
+            yield answer
+        finally:
+            self._asked[run_id].discard(answer)
+            if not self._asked[run_id]:
+                del self._asked[run_id]
+
+
+class _Answer:
+    def __init__(self) -> None:
+        self.wake = asyncio.Event()
+        self.declined: Declined | None = None
+
+
+def asked_key(trigger: Trigger) -> str:
+    """What makes *trigger* the same call as another one: how it was asked for, what for, and the key that was given.
+
+    The body is no part of it. As JSON, so that no two calls are written alike.
+    """
+    call = (trigger.triggered_by, trigger.retry_of, trigger.run_config_id, trigger.key)
+    return msgspec.json.encode(call).decode()
+
+
+@contextlib.asynccontextmanager
+async def open_door(bus: Bus, model: ReadModel) -> AsyncIterator[Door]:
+    """A door whose answers arrive."""
+    door = Door(bus, model)
+    subscription = await bus.client.subscribe(f"{door._inbox}.*", cb=door._receive)
+    try:
+        yield door
+    finally:
+        with contextlib.suppress(nats.errors.Error):
+            await subscription.unsubscribe()
+
+
+def _is_live(run: Run) -> bool:
+    """Neither over nor about to be."""
+    return not run.is_over and not (isinstance(run.state, Running) and run.state.is_stopping)
+
+
+DOOR = web.AppKey("DOOR", Door)

@@ -1,0 +1,75 @@
+"""The scheduler's jobs: what runs when, and switching it on and off."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from aiohttp import web
+
+from fastflow_api import shapes
+from fastflow_contracts.clock import now
+from fastflow_gateway.actions.jobs import switch
+from fastflow_gateway.errors import Refused
+from fastflow_gateway.http.requests import answer, body_of, known_job, query
+from fastflow_gateway.http.route import Route
+from fastflow_gateway.readmodel.queries import all_jobs
+from fastflow_gateway.views import jobs
+
+NEXT_RUNS_MAX = 100
+
+
+class JobSwitch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to change about a job."""
+
+    enabled: bool
+    """False: it stays silent, whatever is synced, until it is switched on again. It then begins with the next slot."""
+
+
+class NextRunsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    count: Annotated[int, msgspec.Meta(ge=1, le=NEXT_RUNS_MAX, description=f"How many, at most {NEXT_RUNS_MAX}.")] = 5
+
+
+async def list_jobs(request: web.Request) -> web.Response:
+    return answer(await all_jobs(request.app))
+
+
+async def switch_job(request: web.Request) -> web.Response:
+    known = await known_job(request)
+    try:
+        wanted = msgspec.json.decode(await body_of(request), type=JobSwitch)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refused(422, f'the body must be {{"enabled": true}} or {{"enabled": false}}: {error}.') from error
+    return answer(await switch(request.app, known, is_on=wanted.enabled))
+
+
+async def list_next_runs(request: web.Request) -> web.Response:
+    count = query(request, NextRunsQuery).count
+    return answer(jobs.NextRuns(next_runs=jobs.next_runs(await known_job(request), now(), count)))
+
+
+ROUTES = (
+    Route(
+        "GET",
+        "/api/scheduler/jobs",
+        list_jobs,
+        "What runs when, by pipeline; also what is switched off, and what is over.",
+        {200: list[jobs.Job]},
+    ),
+    Route(
+        "PUT",
+        "/api/scheduler/jobs/{job}",
+        switch_job,
+        "Switch a job on or off. 409: its pipeline's metadata disable it.",
+        {200: jobs.Job, 404: shapes.Error, 409: shapes.Error},
+        body=JobSwitch,
+    ),
+    Route(
+        "GET",
+        "/api/scheduler/jobs/{job}/next-runs",
+        list_next_runs,
+        "The next slots of a job.",
+        {200: jobs.NextRuns, 404: shapes.Error},
+        query=NextRunsQuery,
+    ),
+)

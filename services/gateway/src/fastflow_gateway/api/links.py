@@ -1,0 +1,98 @@
+"""Who follows whom: the downstream triggers of one pipeline, and the graph of all."""
+
+from __future__ import annotations
+
+import msgspec
+from aiohttp import web
+
+from fastflow_api import shapes
+from fastflow_gateway.actions import links
+from fastflow_gateway.errors import Refused
+from fastflow_gateway.http.requests import answer, body_of, pipeline_record
+from fastflow_gateway.http.route import Route
+from fastflow_gateway.readmodel.model import MODEL
+from fastflow_gateway.readmodel.queries import whole_graph
+from fastflow_gateway.views import graph
+
+
+class LinkBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to start when a run is done for good."""
+
+    pipeline: str
+    """The pipeline to start."""
+    on_success: bool = True
+    on_failure: bool = False
+    run_config_id: str | None = None
+    """Start it with this one of its ``schedules[].id``; null is its own configuration."""
+
+
+async def list_downstream_triggers(request: web.Request) -> web.Response:
+    record = await pipeline_record(request)
+    return answer([graph.downstream_trigger(link) for link in request.app[MODEL].links.of(record)])
+
+
+async def make_downstream_trigger(request: web.Request) -> web.Response:
+    record = await pipeline_record(request)
+    try:
+        body = msgspec.json.decode(await body_of(request), type=LinkBody)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refused(422, f'the body must be JSON such as {{"pipeline": "name"}}: {error}.') from error
+    link, is_new = await links.make(
+        request.app,
+        record,
+        body.pipeline,
+        body.run_config_id or None,
+        success=body.on_success,
+        failure=body.on_failure,
+    )
+    return answer(graph.downstream_trigger(link), status=201 if is_new else 200)
+
+
+async def remove_downstream_trigger(request: web.Request) -> web.Response:
+    record = await pipeline_record(request)
+    await links.remove(request.app, record, request.match_info["link"])
+    return answer([graph.downstream_trigger(link) for link in request.app[MODEL].links.of(record)])
+
+
+async def show_graph(request: web.Request) -> web.Response:
+    return answer(whole_graph(request.app[MODEL]))
+
+
+_PATH = "/api/pipelines/{name}/downstream-triggers"
+ROUTES = (
+    Route(
+        "GET",
+        "/api/pipelines/graph",
+        show_graph,
+        "Which pipelines start which, those that are missing and circles included.",
+        {200: graph.Graph},
+    ),
+    Route(
+        "GET",
+        _PATH,
+        list_downstream_triggers,
+        "What follows the runs of a pipeline, by its metadata and by the API.",
+        {200: list[graph.DownstreamTrigger], 404: shapes.Error},
+    ),
+    Route(
+        "POST",
+        _PATH,
+        make_downstream_trigger,
+        "Start another pipeline after this one. 200: it was there, and starts now when you say.",
+        {
+            200: graph.DownstreamTrigger,
+            201: graph.DownstreamTrigger,
+            404: shapes.Error,
+            409: shapes.Error,
+            422: shapes.Error,
+        },
+        body=LinkBody,
+    ),
+    Route(
+        "DELETE",
+        _PATH + "/{link}",
+        remove_downstream_trigger,
+        "Remove a trigger that the API made; the answer is what is left. 409: it is the metadata's.",
+        {200: list[graph.DownstreamTrigger], 404: shapes.Error, 409: shapes.Error},
+    ),
+)

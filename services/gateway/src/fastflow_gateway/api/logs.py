@@ -1,0 +1,130 @@
+"""What a run said and used: its log and its samples, whole or live."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from contextlib import aclosing
+from typing import Annotated
+
+import msgspec
+from aiohttp import web
+
+from fastflow_api import shapes
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.pull import Message
+from fastflow_contracts.runs import logs, messages
+from fastflow_gateway import app_keys
+from fastflow_gateway.http.requests import answer, known_run, query
+from fastflow_gateway.http.route import Media, Route
+from fastflow_gateway.http.sse import write
+from fastflow_gateway.streaming import events
+from fastflow_gateway.streaming.channels import stored
+from fastflow_gateway.streaming.follow import follow_run, log_end
+from fastflow_gateway.views import records
+
+TAIL_LINES_MAX = 10_000
+SAMPLES_MAX = 5_000
+"""The newest ones are listed."""
+
+
+class TailQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much."""
+
+    tail: Annotated[int, msgspec.Meta(ge=0, le=TAIL_LINES_MAX, description="Only the last so many lines; 0 = all.")] = 0
+
+
+async def read_log(request: web.Request) -> web.StreamResponse:
+    """Passed on as it is read: a long log is never held whole."""
+    wanted, known = query(request, TailQuery), await known_run(request)
+    text = events.PlainText()
+    tail = events.Tail(wanted.tail) if wanted.tail else None
+    response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
+
+    async def send(part: str) -> None:
+        # Not before there is something to send: until then an error can still be an answer.
+        if not response.prepared:
+            await response.prepare(request)
+        await write(request, response, part.encode("utf-8", "replace"))
+
+    with contextlib.suppress(ConnectionError):
+        async with aclosing(stored(request.app[app_keys.BUS], streams.LOGS, subjects.logs_of(known.run.ref))) as chunks:
+            async for message in chunks:
+                part = text.text(logs.CHUNK.decode(message.data), subjects.attempt_of_log(message.subject))
+                if tail is None:
+                    await send(part)
+                else:
+                    tail.add(part)
+        await send(tail.text() if tail else "")
+        await response.write_eof()
+    return response
+
+
+async def follow_log(request: web.Request) -> web.StreamResponse:
+    return await follow_run(request, streams.LOGS, subjects.logs_of, _log_events, log_end)
+
+
+async def list_samples(request: web.Request) -> web.Response:
+    known = await known_run(request)
+    samples: deque[shapes.Sample] = deque(maxlen=SAMPLES_MAX)
+    async with aclosing(
+        stored(request.app[app_keys.BUS], streams.METRICS, subjects.metrics_of(known.run.ref))
+    ) as found:
+        async for message in found:
+            attempt = subjects.attempt_of_log(message.subject)
+            samples.append(records.sample(messages.SAMPLE.decode(message.data), attempt))
+    return answer(shapes.SampleList(samples=tuple(samples)))
+
+
+async def follow_samples(request: web.Request) -> web.StreamResponse:
+    return await follow_run(request, streams.METRICS, subjects.metrics_of, _sample_events, log_end)
+
+
+def _log_events(message: Message) -> bytes:
+    attempt = subjects.attempt_of_log(message.subject)
+    return events.log_events(logs.CHUNK.decode(message.data), message.sequence, attempt)
+
+
+def _sample_events(message: Message) -> bytes:
+    attempt = subjects.attempt_of_log(message.subject)
+    return events.sample_events(messages.SAMPLE.decode(message.data), message.sequence, attempt)
+
+
+EVENTS = "Server-sent events. The id of each is where Last-Event-ID goes on; `end` with the status is the last."
+LAST_EVENT_ID = {"Last-Event-ID": "The id of the last event that arrived: go on after it."}
+ROUTES = (
+    Route(
+        "GET",
+        "/api/runs/{id}/logs",
+        read_log,
+        "The log of all attempts so far.",
+        {200: Media("text/plain", "The lines."), 404: shapes.Error},
+        query=TailQuery,
+        is_stream=True,
+    ),
+    Route(
+        "GET",
+        "/api/runs/{id}/logs/stream",
+        follow_log,
+        "Follow the log: every line once, in order, as LogLine in events named `log`.",
+        {200: Media("text/event-stream", EVENTS), 404: shapes.Error},
+        headers=LAST_EVENT_ID,
+        is_stream=True,
+    ),
+    Route(
+        "GET",
+        "/api/runs/{id}/metrics",
+        list_samples,
+        f"The newest {SAMPLES_MAX:,} samples of what it used.",
+        {200: shapes.SampleList, 404: shapes.Error},
+    ),
+    Route(
+        "GET",
+        "/api/runs/{id}/metrics/stream",
+        follow_samples,
+        "Follow its use: each sample as Sample in events named `sample`.",
+        {200: Media("text/event-stream", EVENTS), 404: shapes.Error},
+        headers=LAST_EVENT_ID,
+        is_stream=True,
+    ),
+)

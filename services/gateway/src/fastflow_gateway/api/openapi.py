@@ -1,0 +1,120 @@
+"""The OpenAPI 3.1 document of the API, made from its routes and shapes. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from fastflow_api import shapes
+from fastflow_gateway import __version__
+from fastflow_gateway.http.route import Media, Route
+
+_REF = "#/components/schemas/{name}"
+_PATH_PARAMETERS = {
+    "name": "The pipeline's name: its folder.",
+    "id": "The run's id.",
+    "job": "The job's id.",
+    "link": "The trigger's id.",
+    "key": "The webhook_key.",
+}
+
+
+def document(routes: Iterable[Route]) -> dict[str, Any]:
+    """JSON-ready. Every route is in it; every schema that an answer refers to is too."""
+    routes = tuple(routes)
+    types: list[Any] = [shapes.Error, shapes.LogLine, shapes.Sample]
+    for route in routes:
+        types += [t for t in (*route.answers.values(), route.body) if t is not None and not isinstance(t, Media)]
+    _, schemas = msgspec.json.schema_components(dict.fromkeys(types), ref_template=_REF)
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Fast-Flow", "version": __version__, "description": (shapes.__doc__ or "").split("\n\n")[1]},
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{"token": []}],
+    }
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    answers = dict(route.answers)
+    if not route.is_public:
+        answers.setdefault(401, shapes.Error)
+    if route.query:
+        answers.setdefault(422, shapes.Error)
+    for status in (*((400, 408, 413, 422) if route.body else ()), 500, 503):
+        answers.setdefault(status, shapes.Error)
+    operation: dict[str, Any] = {
+        "operationId": route.handler.__name__,
+        "summary": route.summary,
+        "parameters": [*_path_parameters(route), *_query_parameters(route), *_headers(route)],
+        "responses": {str(status): _response(status, what) for status, what in sorted(answers.items())},
+    }
+    if route.body is not None:
+        operation["requestBody"] = {"required": False, "content": _content(route.body)}
+    if route.is_public:
+        operation["security"] = []
+    return operation
+
+
+def _response(status: int, what: Any) -> dict[str, Any]:
+    response: dict[str, Any] = {
+        "description": what.description if isinstance(what, Media) else HTTPStatus(status).phrase,
+        "content": _content(what),
+    }
+    if status == 429:
+        response["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
+    return response
+
+
+def _content(what: Any) -> dict[str, Any]:
+    if isinstance(what, Media):
+        return {what.type: {}}
+    (schema,), _ = msgspec.json.schema_components([what], ref_template=_REF)
+    return {"application/json": {"schema": schema}}
+
+
+def _path_parameters(route: Route) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": _PATH_PARAMETERS[name],
+            "schema": {"type": "string"},
+        }
+        for name in re.findall(r"{(\w+)}", route.path)
+    ]
+
+
+def _query_parameters(route: Route) -> list[dict[str, Any]]:
+    if route.query is None:
+        return []
+    _, components = msgspec.json.schema_components([route.query], ref_template=_REF)
+    properties = components[route.query.__name__]["properties"]
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": schema.pop("description", ""),
+            "schema": schema,
+        }
+        for name, schema in properties.items()
+    ]
+
+
+def _headers(route: Route) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "header", "required": False, "description": says, "schema": {"type": "string"}}
+        for name, says in route.headers.items()
+    ]

@@ -1,0 +1,18 @@
+"""Runners: which are alive, how much they hold."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from fastflow_api import shapes
+from fastflow_gateway.http.requests import answer
+from fastflow_gateway.http.route import Route
+from fastflow_gateway.readmodel.model import MODEL
+from fastflow_gateway.readmodel.queries import alive
+
+
+async def list_runners(request: web.Request) -> web.Response:
+    return answer(shapes.Runners(runners=alive(request.app[MODEL])))
+
+
+ROUTES = (Route("GET", "/api/runners", list_runners, "The runners that are alive.", {200: shapes.Runners}),)

@@ -1,0 +1,122 @@
+"""Runs: the list, one of them, and what can be done to one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from aiohttp import web
+
+from fastflow_api import shapes
+from fastflow_contracts.clock import now
+from fastflow_contracts.ids import RunId
+from fastflow_contracts.pipelines import value_parsers
+from fastflow_contracts.pipelines.json_positions import Node
+from fastflow_contracts.runs.run import Status, TriggeredBy
+from fastflow_gateway.actions import runs
+from fastflow_gateway.errors import Refused
+from fastflow_gateway.http.requests import answer, known_run, query
+from fastflow_gateway.http.route import Route
+from fastflow_gateway.readmodel.model import MODEL
+from fastflow_gateway.readmodel.queries import run_page
+from fastflow_gateway.readmodel.run_index import Known, Query
+from fastflow_gateway.views import records
+
+RUNS_MAX = 500
+SKIPS_SHOWN = 20
+
+
+class ListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which runs."""
+
+    pipeline_name: Annotated[str | None, msgspec.Meta(description="Only runs of this pipeline.")] = None
+    status: Annotated[Status | None, msgspec.Meta(description="Only runs in this state.")] = None
+    triggered_by: Annotated[TriggeredBy | None, msgspec.Meta(description="Only runs started like this.")] = None
+    start_date: Annotated[
+        str | None, msgspec.Meta(description="Only runs created at this ISO 8601 date or time (UTC) or later.")
+    ] = None
+    end_date: Annotated[
+        str | None, msgspec.Meta(description="Only runs created up to this date or time; a date means its last moment.")
+    ] = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=RUNS_MAX, description="How many at most.")] = 50
+    cursor: Annotated[str | None, msgspec.Meta(description="next_cursor of the page before.")] = None
+
+
+async def list_runs(request: web.Request) -> web.Response:
+    wanted = query(request, ListQuery)
+    filters = Query(
+        pipeline=wanted.pipeline_name,
+        status=wanted.status,
+        triggered_by=wanted.triggered_by,
+        since=_instant("start_date", wanted.start_date),
+        until=_instant("end_date", wanted.end_date),
+    )
+    return answer(run_page(request.app[MODEL], filters, limit=wanted.limit, cursor=wanted.cursor))
+
+
+async def show_run(request: web.Request) -> web.Response:
+    known, model, at = await known_run(request), request.app[MODEL], now()
+    shown = records.run(known.run, capacity=model.capacity(at), now=at)
+    return answer(records.run_detail(shown, model.refusals.after(known.run.id, SKIPS_SHOWN)))
+
+
+async def cancel_run(request: web.Request) -> web.Response:
+    cancelled = await runs.cancel(request.app, await known_run(request))
+    return run_answer(
+        request, cancelled, later="the cancellation is stored; it takes effect as soon as a scheduler works"
+    )
+
+
+async def retry_run(request: web.Request) -> web.Response:
+    known = await known_run(request)
+    key = runs.idempotency_key(request, "Idempotency-Key")
+    return run_answer(request, await runs.retry(request.app, known.run, triggered_by="api", key=key))
+
+
+def run_answer(
+    request: web.Request, known: Known | RunId, *, later: str = "the trigger is stored and will run"
+) -> web.Response:
+    """200 with the run, or 202 with its id and what happens *later*."""
+    if isinstance(known, Known):
+        at = now()
+        return answer(records.run(known.run, capacity=request.app[MODEL].capacity(at), now=at))
+    accepted = shapes.Accepted(id=known, detail=f"nobody has answered yet: {later}; GET /api/runs/{known} shows it.")
+    return answer(accepted, status=202, headers={"Location": f"/api/runs/{known}"})
+
+
+def _instant(field: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    read = value_parsers.start if field == "start_date" else value_parsers.end
+    try:
+        return read(Node(text, text, 0, len(text)))
+    except ValueError:
+        raise Refused(
+            422,
+            f'{field} must be an ISO 8601 date or time such as "2026-01-15" or "2026-01-15T12:00:00Z"; '
+            "in an address the + of an offset is written %2B.",
+        ) from None
+
+
+STARTED = {200: shapes.Run, 202: shapes.Accepted} | dict.fromkeys((404, 409, 413, 422, 429), shapes.Error)
+"""What starting a run may be answered with, however it is asked for."""
+ROUTES = (
+    Route("GET", "/api/runs", list_runs, "Runs, newest first.", {200: shapes.RunPage}, query=ListQuery),
+    Route("GET", "/api/runs/{id}", show_run, "One run.", {200: shapes.RunDetail, 404: shapes.Error}),
+    Route(
+        "POST",
+        "/api/runs/{id}/cancel",
+        cancel_run,
+        "End a run that waits or runs. 202: stored, but nobody has acted on it yet.",
+        {200: shapes.Run, 202: shapes.Accepted, 404: shapes.Error, 409: shapes.Error},
+    ),
+    Route(
+        "POST",
+        "/api/runs/{id}/retry",
+        retry_run,
+        "Start a run that is over once more: same code, variables and parameters, as a new run.",
+        STARTED,
+        headers={"Idempotency-Key": "The same call with the same key is the same run, however often it is sent."},
+    ),
+)

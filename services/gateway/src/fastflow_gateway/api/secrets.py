@@ -1,0 +1,50 @@
+"""Encrypting a secret for a pipeline.json, and the schema of that file. Nothing of either is kept."""
+
+from __future__ import annotations
+
+import msgspec
+from aiohttp import web
+
+from fastflow_api import shapes
+from fastflow_contracts.pipelines.json_schema import pipeline_schema
+from fastflow_gateway.actions.secrets import SecretBody, seal
+from fastflow_gateway.errors import Refused
+from fastflow_gateway.http.requests import answer, body_of
+from fastflow_gateway.http.route import Media, Route
+
+SCHEMA = msgspec.json.format(msgspec.json.encode(pipeline_schema()), indent=2)
+
+
+async def encrypt_for_pipeline(request: web.Request) -> web.Response:
+    try:
+        body = msgspec.json.decode(await body_of(request), type=SecretBody)
+    except msgspec.ValidationError as error:
+        raise Refused(422, f"the body cannot be used: {error}.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Refused(422, 'the body must be JSON such as {"value": "…", "pipeline": null, "name": null}.') from None
+    return answer(shapes.Encrypted(encrypted=seal(request, body)))
+
+
+async def show_schema(request: web.Request) -> web.Response:
+    return web.Response(body=SCHEMA, content_type="application/schema+json")
+
+
+ROUTES = (
+    Route(
+        "POST",
+        "/api/secrets/encrypt-for-pipeline",
+        encrypt_for_pipeline,
+        "Encrypt a value for encrypted_env, or for webhook.secret. With pipeline and name, the token opens nowhere "
+        "else. 409: there is no ENCRYPTION_KEY here.",
+        {200: shapes.Encrypted, 409: shapes.Error, 422: shapes.Error},
+        body=SecretBody,
+    ),
+    Route(
+        "GET",
+        "/api/schema/pipeline.json",
+        show_schema,
+        "The JSON Schema of pipeline.json, for editors.",
+        {200: Media("application/schema+json", "JSON Schema 2020-12.")},
+        is_public=True,
+    ),
+)

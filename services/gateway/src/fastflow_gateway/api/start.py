@@ -1,0 +1,54 @@
+"""Starting a run with the token: POST /api/pipelines/{name}/run."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+from aiohttp import web
+from msgspec.structs import replace
+
+from fastflow_contracts.runs.triggers import BadTrigger, read_run_body
+from fastflow_gateway.actions import runs
+from fastflow_gateway.api.runs import STARTED, run_answer
+from fastflow_gateway.errors import Refused
+from fastflow_gateway.http.requests import body_of, pipeline_name
+from fastflow_gateway.http.route import Route
+
+
+class RunBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to start with: at most 50 entries each, 16,384 characters a value."""
+
+    env_vars: dict[str, str] = {}
+    """Variables; they win over the pipeline's own."""
+    parameters: dict[str, str] = {}
+    """Also variables; they win over ``env_vars``."""
+    run_config_id: str | None = None
+    """One of the pipeline's ``schedules[].id``; null is the pipeline's own configuration."""
+
+
+async def start_run(request: web.Request) -> web.Response:
+    name = pipeline_name(request)
+    body = await body_of(request)
+    try:
+        trigger = read_run_body(json.loads(body) if body.strip() else {})
+    except BadTrigger as error:
+        raise Refused(422, str(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise Refused(422, f"the body must be JSON: {error}.") from error
+    key = runs.idempotency_key(request, "Idempotency-Key")
+    return run_answer(request, await runs.start(request.app, name, replace(trigger, triggered_by="api", key=key)))
+
+
+ROUTES = (
+    Route(
+        "POST",
+        "/api/pipelines/{name}/run",
+        start_run,
+        "Start a run. 202: the trigger is stored and will run, but nobody has answered yet. "
+        "429: max_instances is reached.",
+        STARTED,
+        body=RunBody,
+        headers={"Idempotency-Key": "The same call with the same key is the same run, however often it is sent."},
+    ),
+)

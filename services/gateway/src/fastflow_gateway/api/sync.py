@@ -1,0 +1,41 @@
+"""Syncs: ask for one, what is live, what the last ones did."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from fastflow_api import shapes
+from fastflow_contracts.pipelines.records import SyncReport
+from fastflow_gateway.actions import runs
+from fastflow_gateway.http.requests import answer
+from fastflow_gateway.http.route import Route
+from fastflow_gateway.readmodel.model import MODEL
+from fastflow_gateway.views import records
+
+
+async def start_sync(request: web.Request) -> web.Response:
+    return answer(await runs.sync(request.app))
+
+
+async def show_status(request: web.Request) -> web.Response:
+    return answer(records.sync_status(request.app[MODEL].sync))
+
+
+async def show_logs(request: web.Request) -> web.Response:
+    status = request.app[MODEL].sync
+    return answer(shapes.SyncLogs(syncs=status.history if status else ()))
+
+
+ROUTES = (
+    Route(
+        "POST",
+        "/api/sync",
+        start_sync,
+        "Sync now and wait for the outcome.",
+        {200: SyncReport, 503: shapes.Error, 504: shapes.Error},
+    ),
+    Route(
+        "GET", "/api/sync/status", show_status, "What is live, and what the last sync found.", {200: shapes.SyncStatus}
+    ),
+    Route("GET", "/api/sync/logs", show_logs, "The last syncs, newest first.", {200: shapes.SyncLogs}),
+)

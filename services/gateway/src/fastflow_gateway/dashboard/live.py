@@ -1,0 +1,36 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from aiohttp import web
+
+from fastflow_gateway.errors import Busy, Refused
+from fastflow_gateway.http.sse import event, event_stream
+from fastflow_gateway.readmodel.model import MODEL
+from fastflow_gateway.streaming.channels import FOLLOWER
+
+GATHER_S: Final = 0.25
+"""Changes this close together are one piece of news."""
+
+CHANGED: Final = event("changed", None)
+
+
+async def live(request: web.Request) -> web.StreamResponse:
+    """Server-sent events: ``changed`` at once and whenever something that pages show has changed."""
+    response = web.StreamResponse()
+    follower, wake = request.app[FOLLOWER], asyncio.Event()
+    try:
+        with follower.admitted(wake), request.app[MODEL].watching_all(wake):
+            async with event_stream(request, response) as stream:
+                await stream.send(CHANGED)
+                while not follower.is_stopping:
+                    if await stream.wait(wake):
+                        await asyncio.sleep(GATHER_S)
+                        wake.clear()
+                        await stream.send(CHANGED)
+    except Busy as error:
+        raise Refused(503, str(error), headers={"Retry-After": "5"}) from error
+    return response

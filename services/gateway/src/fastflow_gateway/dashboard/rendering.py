@@ -1,0 +1,129 @@
+"""Turns templates into answers: the environment with its words, the static files. I/O once.
+
+Templates and static files are read when the application is made; a request only renders. Which data a page needs is
+``pages``'.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import jinja2
+from aiohttp import web
+
+from fastflow_api.formatting import duration, file_name, short
+from fastflow_contracts.clock import now
+from fastflow_contracts.names import NAME_PATTERN
+from fastflow_gateway.dashboard.view import formatting as words
+from fastflow_gateway.dashboard.view import graph_drawing as graphs
+from fastflow_gateway.dashboard.view import models as views
+from fastflow_gateway.dashboard.view.run_strip import strip
+from fastflow_gateway.security.sessions import SESSION
+from fastflow_gateway.views.waiting import without_time
+
+HERE: Final = Path(__file__).parent
+HEADERS: Final = {"Referrer-Policy": "same-origin"}
+"""Beside those of every answer. With no referrer at all browsers send forms with ``Origin: null``: who could tell then
+whose they are?"""
+_TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+
+class StaticFile(NamedTuple):
+    """One file of ``static/``, as it is sent."""
+
+    body: bytes
+    content_type: str
+    tag: str
+
+
+class Renderer:
+    """All templates and static files of the dashboard."""
+
+    def __init__(self) -> None:
+        self._templates = _environment()
+        self._static = {path.name: _static_file(path) for path in sorted((HERE / "static").iterdir())}
+
+    def page(self, request: web.Request, template: str, *, status: int = 200, **context: Any) -> web.Response:
+        """The page that *template* makes of *context* and of what every page shows.
+
+        *address*: where the page can be had again, if that is not where it was asked for.
+        """
+        session = request.get(SESSION)
+        common = {
+            "signed_in": session is not None,
+            "csrf_token": session.csrf if session else "",
+            "status_code": status,
+            "here": "",
+            "live": None,
+            "address": None,
+            "flash": None,
+        }
+        text = self._templates.get_template(template).render(common | context)
+        return web.Response(text=text, status=status, content_type="text/html", headers=HEADERS)
+
+    def static(self, name: str, known_tag: str | None) -> web.Response | None:
+        """A file of ``static/``, or None. Browsers ask each time and mostly hear that nothing changed."""
+        if (file := self._static.get(name)) is None:
+            return None
+        headers = {"Cache-Control": "no-cache", "ETag": file.tag}
+        if known_tag == file.tag:
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=file.body, content_type=file.content_type, charset="utf-8", headers=headers)
+
+
+RENDERER = web.AppKey("RENDERER", Renderer)
+
+
+def _environment() -> jinja2.Environment:
+    """Everything is escaped; an unknown name is an error, never a blank."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.globals["version"] = version("fastflow-gateway")
+    made.tests["safe_name"] = lambda name: re.fullmatch(NAME_PATTERN, name) is not None
+    made.filters |= {
+        "ago": lambda at: words.ago(at, now()),
+        "circle_words": graphs.circle_words,
+        "commit": words.commit,
+        "countdown": lambda at: words.countdown(at, now()),
+        "duration": duration,
+        "error_advice": lambda run: words.error_advice(run.error_type, run.kind),
+        "error_title": lambda run: words.error_title(run.error_type, run.exit_code, run.limits, run.kind),
+        "exact": words.exact,
+        "file_name": file_name,
+        "findings": views.findings,
+        "graph_words": graphs.description,
+        "iso": words.iso,
+        "link_source": graphs.source,
+        "link_when": graphs.when,
+        "plain": words.plain,
+        "schedule_words": words.schedule_words,
+        "search_words": views.search_words,
+        "short": short,
+        "shown": words.shown,
+        "slot": lambda at: words.slot(at, now()),
+        "status_word": words.status_word,
+        "strip": strip,
+        "success_rate": views.success_rate,
+        "telling_line": words.telling_line,
+        "trigger_word": words.trigger_word,
+        "trigger_words": words.trigger_words,
+        "until": lambda start, end: words.seconds_between(start, end or now()),
+        "why_not": views.why_not,
+        "without_time": without_time,
+    }
+    return made
+
+
+def _static_file(path: Path) -> StaticFile:
+    body = path.read_bytes()
+    return StaticFile(body, _TYPES[path.suffix], f'"{hashlib.sha256(body).hexdigest()[:32]}"')

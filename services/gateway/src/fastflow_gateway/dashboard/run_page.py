@@ -1,0 +1,107 @@
+"""The page of one run, and what its buttons do. I/O: requests in, pages and redirects out."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Final
+
+from aiohttp import web
+
+from fastflow_contracts.clock import now
+from fastflow_contracts.ids import RunId
+from fastflow_contracts.runs.run import Run
+from fastflow_gateway.actions import runs
+from fastflow_gateway.dashboard.rendering import RENDERER
+from fastflow_gateway.dashboard.view import facts, lineage
+from fastflow_gateway.dashboard.view import models as drawn
+from fastflow_gateway.dashboard.view.lineage import Chain
+from fastflow_gateway.errors import Refused
+from fastflow_gateway.http import requests
+from fastflow_gateway.http.middleware import POLICY
+from fastflow_gateway.notebooks.sources import NOTEBOOKS
+from fastflow_gateway.readmodel.model import MODEL, ReadModel
+from fastflow_gateway.readmodel.run_index import Known
+from fastflow_gateway.views import records
+
+CHILDREN: Final = 20
+"""Shown of the runs that came from one, and of the refused starts."""
+
+
+def setup(app: web.Application) -> None:
+    """Add the page and its forms."""
+    app.router.add_get("/runs/{id}", run_page)
+    app.router.add_post("/runs/{id}/cancel", cancel)
+    app.router.add_post("/runs/{id}/retry", retry)
+
+
+async def run_page(request: web.Request) -> web.Response:
+    return await _run(request, await requests.known_run(request))
+
+
+async def cancel(request: web.Request) -> web.Response:
+    known = await requests.known_run(request)
+    try:
+        await runs.cancel(request.app, known)
+    except Refused as error:
+        return await _run(request, await requests.known_run(request), flash=str(error), status=error.status)
+    raise web.HTTPSeeOther(f"/runs/{known.run.id}")
+
+
+async def retry(request: web.Request) -> web.Response:
+    """Start it once more, with the same code and variables, and go to the new run."""
+    known = await requests.known_run(request)
+    key = dict(await requests.form_of(request)).get("key")
+    try:
+        started = await runs.retry(request.app, known.run, triggered_by="manual", key=key or None)
+    except Refused as error:
+        return await _run(request, known, flash=str(error), status=error.status)
+    raise to_run(started)
+
+
+async def _run(request: web.Request, known: Known, *, flash: str | None = None, status: int = 200) -> web.Response:
+    at = now()
+    model = request.app[MODEL]
+    run = records.run(known.run, capacity=model.capacity(at), now=at)
+    chain = await _chain(model, known.run)
+    crashes = model.crashes(run.pipeline_name, at)
+    crashed = {crash.id for crash in crashes}
+    is_in_loop = run.id in crashed or (run.finished_at is None and run.parent_run_id in crashed)
+    notebook = await request.app[NOTEBOOKS].shown(known.run) if known.run.order.kind == "notebook" else ()
+    page = request.app[RENDERER].page(
+        request,
+        "run.html",
+        status=status,
+        here="runs",
+        live="/live" if lineage.may_change(run, chain, at) else None,
+        address=f"/runs/{run.id}" if flash else None,
+        flash=flash,
+        run=run,
+        active=run.finished_at is None,
+        phases=drawn.phases(run, at),
+        facts=facts.run_facts(run),
+        attempts=facts.attempts(run),
+        chain=chain,
+        crash_loop=records.crash_loop(crashes) if is_in_loop else None,
+        retry_key=fresh_key(),
+        notebook=notebook,
+    )
+    if notebook:  # outputs that are HTML are shown in frames
+        page.headers["Content-Security-Policy"] = f"{POLICY}; frame-src 'self'"
+    return page
+
+
+async def _chain(model: ReadModel, run: Run) -> Chain:
+    """Raises what the bus raises: a parent that is not known here is looked up there."""
+    parent = await model.run(run.order.parent_run_id) if run.order.parent_run_id is not None else None
+    children = model.history.children(run.id, CHILDREN + 1)
+    skips = model.refusals.after(run.id, CHILDREN)
+    return lineage.chain(run, parent.run if parent else None, children, skips, children_max=CHILDREN)
+
+
+def to_run(started: Known | RunId) -> web.HTTPSeeOther:
+    run_id = started.run.id if isinstance(started, Known) else started
+    return web.HTTPSeeOther(f"/runs/{run_id}")
+
+
+def fresh_key() -> str:
+    return uuid.uuid4().hex

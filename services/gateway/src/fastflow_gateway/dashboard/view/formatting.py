@@ -1,0 +1,228 @@
+"""How the pages say things: durations, moments, sizes, statuses, errors, schedules, and text of strangers. Pure.
+
+Everything here turns values into short English for people. Markup is the templates' business; clocks are arguments.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from math import ceil
+from typing import Final
+
+from fastflow_api import shapes
+from fastflow_api.formatting import DAY_S, HOUR_S, MINUTE_S, duration
+from fastflow_contracts.runs.run import ErrorType, Limits, Status, TriggeredBy
+
+SHORT_COMMIT_CHARACTERS: Final = 10
+SHOWN_CHARACTERS_MAX: Final = 200
+"""Of a value in a list of values."""
+
+_SGR = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_]|[ -/][0-~])")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_BIDI = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+STATUS_WORDS: Final = {
+    Status.PENDING: "Waiting",
+    Status.RUNNING: "Running",
+    Status.SUCCESS: "Succeeded",
+    Status.FAILED: "Failed",
+    Status.INTERRUPTED: "Cancelled",
+}
+TRIGGER_WORDS: Final[dict[TriggeredBy, tuple[str, str]]] = {
+    "manual": ("By hand", "Started by hand"),
+    "api": ("API", "Started through the API"),
+    "webhook": ("Webhook", "Started by a webhook"),
+    "bus": ("Bus", "Started by a message on the bus"),
+    "schedule": ("Schedule", "Started by its schedule"),
+    "downstream": ("Upstream", "Started by another pipeline's run"),
+    "daemon_restart": ("Restart", "Restarted because it is meant to keep running"),
+}
+_ERRORS: Final = {
+    ErrorType.SCRIPT_ERROR: ("The script failed", "It ended by itself; what it printed last is at the end of the log."),
+    ErrorType.TIMEOUT: (
+        "It took too long",
+        "It was stopped at its time limit. A higher “timeout” in pipeline.json gives it more.",
+    ),
+    ErrorType.OOM: (
+        "Out of memory",
+        "It needed more memory than it may have and was killed. “mem_hard_limit” in pipeline.json says how much.",
+    ),
+    ErrorType.ENVIRONMENT_ERROR: (
+        "Its environment could not be prepared",
+        "The script never started: the interpreter or a package of requirements.txt is not to be had.",
+    ),
+    ErrorType.SECRET_ERROR: (
+        "A secret could not be opened",
+        "The script never started: a value of “encrypted_env” does not open here. Which one, and why, is said below.",
+    ),
+    ErrorType.LOST: (
+        "It was cut short",
+        "Neither the script nor a limit ended it, so nobody can say how far it got.",
+    ),
+}
+_UV_REASONS: Final = ("error:", "├─▶", "╰─▶")
+_NOTEBOOK_FAILED: Final = (
+    "The notebook failed",
+    "It ended at the cell that is marked as failed below; if none is, the end of the log says why it could not begin.",
+)
+_WEEKDAYS: Final = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+def ago(at: datetime, now: datetime) -> str:
+    """``just now``, ``12 s ago``, ``5 min ago``, ``3 h ago``, ``2 d ago``, a date; ``in 5 min`` for what is to come."""
+    seconds = (now - at).total_seconds()
+    distance = abs(seconds)
+    if distance < 5:
+        return "just now"
+    if distance < MINUTE_S:
+        text = f"{int(distance)} s"
+    elif distance < HOUR_S:
+        text = f"{int(distance // MINUTE_S)} min"
+    elif distance < DAY_S:
+        text = f"{int(distance // HOUR_S)} h"
+    elif distance < 14 * DAY_S:
+        text = f"{int(distance // DAY_S)} d"
+    else:
+        return at.strftime("%-d %b %Y")
+    return f"{text} ago" if seconds > 0 else f"in {text}"
+
+
+def countdown(at: datetime, now: datetime) -> str:
+    """``in 12 s``, ``in 4 m 05 s``, ``in 2 d 4 h``; ``now`` when the time has come."""
+    seconds = ceil((at - now).total_seconds())
+    if seconds <= 0:
+        return "now"
+    return f"in {seconds} s" if seconds < MINUTE_S else f"in {duration(seconds)}"
+
+
+def slot(at: datetime, now: datetime) -> str:
+    """``15:30``, with seconds if there are any, and with the day if that is not today: ``24 Nov 04:00``."""
+    time = at.strftime("%H:%M:%S" if at.second else "%H:%M")
+    return time if at.date() == now.date() else at.strftime(f"%-d %b {time}")
+
+
+def iso(at: datetime) -> str:
+    """For scripts: RFC 3339 in UTC, milliseconds."""
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def exact(at: datetime) -> str:
+    return at.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def bytes_text(size: int | None) -> str:
+    """``512 MiB``, ``1.5 GiB``."""
+    if size is None:
+        return "–"
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.3g} {unit}"
+        value /= 1024
+    return f"{value:.3g} TiB"
+
+
+def cores_text(cores: float | None) -> str:
+    """``0.5 cores``, ``1 core``."""
+    if cores is None:
+        return "–"
+    return f"{round(cores, 2):g} {'core' if cores == 1 else 'cores'}"
+
+
+def plain(text: object) -> str:
+    """*text* without escape sequences, control characters, and with bidirectional overrides made visible."""
+    cleaned = _CONTROL.sub("", _SGR.sub("", str(text)))
+    return _BIDI.sub(lambda found: f"\\u{ord(found[0]):04x}", cleaned)
+
+
+def shown(value: object) -> str:
+    """A value among others: plain and not endless."""
+    text = plain(value)
+    return text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]}…"
+
+
+def telling_line(message: str) -> str:
+    """The line of an error message that says most: the first one that uv gives as a reason, else the last one that is
+    neither empty nor a hint (tracebacks end with it).
+    """
+    lines = [line for line in map(str.strip, plain(message).splitlines()) if line and not line.startswith("hint:")]
+    reasons = (line for line in lines if line.startswith(_UV_REASONS))
+    return shown(next(reasons, lines[-1] if lines else "").lstrip("├╰─▶ "))
+
+
+def commit(name: str) -> str:
+    return plain(name)[:SHORT_COMMIT_CHARACTERS]
+
+
+def status_word(status: str) -> str:
+    return STATUS_WORDS[Status(status)]
+
+
+def trigger_word(triggered_by: TriggeredBy) -> str:
+    return TRIGGER_WORDS[triggered_by][0]
+
+
+def trigger_words(triggered_by: TriggeredBy) -> str:
+    return TRIGGER_WORDS[triggered_by][1]
+
+
+def error_title(error_type: ErrorType, exit_code: int | None, limits: Limits, kind: str = "script") -> str:
+    """In a few words, why an attempt failed, with the number that matters."""
+    title = _ERRORS[error_type][0]
+    if error_type is ErrorType.SCRIPT_ERROR and kind == "notebook":
+        return _NOTEBOOK_FAILED[0]
+    if error_type is ErrorType.SCRIPT_ERROR and exit_code is not None:
+        return f"{title} with exit code {exit_code}"
+    if error_type is ErrorType.TIMEOUT and limits.timeout_s:
+        return f"{title}: more than {duration(limits.timeout_s)}"
+    if error_type is ErrorType.OOM and limits.memory_bytes:
+        return f"{title}: more than {bytes_text(limits.memory_bytes)}"
+    return title
+
+
+def error_advice(error_type: ErrorType, kind: str = "script") -> str:
+    """What that means and what to do, in a sentence or two."""
+    if error_type is ErrorType.SCRIPT_ERROR and kind == "notebook":
+        return _NOTEBOOK_FAILED[1]
+    return _ERRORS[error_type][1]
+
+
+def schedule_words(schedule: shapes.Schedule) -> str:
+    """``Every 15 minutes``, ``Every day at 09:00 UTC``, ``Cron 0 9 1 * * UTC``, with its bounds."""
+    if schedule.kind == "interval":
+        words = f"Every {_span(int(schedule.value))}"
+    elif schedule.kind == "once":
+        words = f"Once, at {exact(datetime.fromisoformat(schedule.value))}"
+    else:
+        words = cron_words(schedule.value, schedule.timezone)
+    if schedule.start is not None:
+        words += f", from {exact(schedule.start)}"
+    if schedule.end is not None:
+        words += f", until {exact(schedule.end)}"
+    return words
+
+
+def cron_words(expression: str, timezone: str) -> str:
+    """The usual cron expressions in words, any other one as it is written."""
+    daily = re.fullmatch(r"(\d{1,2}) (\d{1,2}) \* \* (\*|[0-7]|1-5)", expression)
+    if daily:
+        days = {"*": "day", "1-5": "weekday"}.get(daily[3]) or _WEEKDAYS[int(daily[3])]
+        return f"Every {days} at {int(daily[2]):02d}:{int(daily[1]):02d} {timezone}"
+    if step := re.fullmatch(r"\*(?:/(\d{1,2}))? \* \* \* \*", expression):
+        return f"Every {_span(int(step[1] or 1) * MINUTE_S)} (cron {expression})"
+    if hourly := re.fullmatch(r"(\d{1,2}) \* \* \* \*", expression):
+        return f"Every hour at minute {int(hourly[1])}"
+    return f"Cron {expression} {timezone}"
+
+
+def _span(seconds: int) -> str:
+    for size, unit in ((DAY_S, "day"), (HOUR_S, "hour"), (MINUTE_S, "minute")):
+        if seconds % size == 0:
+            count = seconds // size
+            return unit if count == 1 else f"{count} {unit}s"
+    return "second" if seconds == 1 else f"{seconds} seconds"
+
+
+def seconds_between(start: datetime, end: datetime) -> float:
+    return (end - start) / timedelta(seconds=1)

@@ -1,0 +1,94 @@
+"""What came before a run and what came of it: its parent, its children, and starts that were refused. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from fastflow_api import shapes
+from fastflow_contracts.runs import messages
+from fastflow_contracts.runs.run import Run, Status, TriggeredBy
+from fastflow_gateway.views import records
+
+LINGER: Final = timedelta(seconds=15)
+"""How long after the end of a run what follows may take to show up."""
+
+
+class Relative(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that came before or after. ``status`` None: its record is gone."""
+
+    relation: str
+    run_id: str
+    pipeline: str | None = None
+    status: Status | None = None
+
+
+class Chain(msgspec.Struct, frozen=True, kw_only=True):
+    """The parent, then the children, oldest first; ``more``: there are more children than shown."""
+
+    parent: Relative | None
+    children: tuple[Relative, ...]
+    more: bool
+    skips: tuple[shapes.Skip, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        return self.parent is None and not self.children and not self.skips
+
+
+def chain(
+    run: Run, parent: Run | None, children: list[Run], skips: Iterable[messages.Skip], *, children_max: int
+) -> Chain:
+    """*parent*: None if there is none, or if it is not known any more. *skips*: newest first."""
+    before = None
+    if run.order.parent_run_id is not None:
+        before = Relative(
+            relation=_upwards(run.order.triggered_by),
+            run_id=run.order.parent_run_id,
+            pipeline=parent.pipeline if parent else None,
+            status=parent.status if parent else None,
+        )
+    return Chain(
+        parent=before,
+        children=tuple(
+            Relative(
+                relation=_downwards(child.order.triggered_by),
+                run_id=child.id,
+                pipeline=child.pipeline,
+                status=child.status,
+            )
+            for child in children[:children_max]
+        ),
+        more=len(children) > children_max,
+        skips=tuple(map(records.skip, skips)),
+    )
+
+
+def may_change(run: shapes.Run, around: Chain, now: datetime) -> bool:
+    """Also after the run's end: what follows is started then, and goes on."""
+    if run.finished_at is None or now - run.finished_at < LINGER:
+        return True
+    return any(child.status in (Status.PENDING, Status.RUNNING) for child in around.children)
+
+
+def _upwards(triggered_by: TriggeredBy) -> str:
+    match triggered_by:
+        case "downstream":
+            return "Started by"
+        case "daemon_restart":
+            return "Restart of"
+        case _:
+            return "Again, after"
+
+
+def _downwards(triggered_by: TriggeredBy) -> str:
+    match triggered_by:
+        case "downstream":
+            return "Started"
+        case "daemon_restart":
+            return "Restarted as"
+        case _:
+            return "Run again as"

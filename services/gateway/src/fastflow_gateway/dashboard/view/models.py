@@ -1,0 +1,179 @@
+"""What the pages draw and pick: spans of phases, findings, files, filters. Pure.
+
+The API's shapes come in. Geometry is in the units of the drawing it is for; wording is ``pages_words``'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final
+from urllib.parse import urlencode
+
+import msgspec
+
+from fastflow_api import shapes
+from fastflow_contracts.pipelines.manifest import Notice, Problem
+from fastflow_gateway.dashboard.view import formatting as words
+
+LINES_MAX: Final = 5_000
+"""Of a file shown on a page."""
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """A problem or notice: which field, its value, where, and what to do about it."""
+
+    field: str
+    value: str | None
+    where: str
+    words: str
+
+
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """One phase of an attempt. ``x`` and ``width`` are per cent of the whole; no ``start`` = not reached."""
+
+    name: str
+    label: str
+    words: str
+    start: datetime | None = None
+    end: datetime | None = None
+    x: float = 0
+    width: float = 0
+
+
+class TagLink(msgspec.Struct, frozen=True, kw_only=True):
+    """A tag, and where choosing it, or giving it up, leads."""
+
+    name: str
+    url: str
+    chosen: bool
+
+
+class File(msgspec.Struct, frozen=True, kw_only=True):
+    """One file, cut into lines; ``marked`` are line numbers that problems point at."""
+
+    name: str
+    lines: list[str]
+    marked: frozenset[int]
+
+
+def success_rate(pipeline: shapes.Pipeline) -> str | None:
+    """Successful among successful and failed; 100 % only if all were."""
+    judged = pipeline.successful_runs + pipeline.failed_runs
+    return f"{int(100 * pipeline.successful_runs / judged)} %" if judged else None
+
+
+def findings(items: Iterable[Problem | Notice]) -> list[Finding]:
+    return [_finding(item) for item in items]
+
+
+def _finding(item: Problem | Notice) -> Finding:
+    where = ":".join(str(part) for part in (item.file, item.line) if part is not None)
+    if isinstance(item, Notice):
+        return Finding(field=item.field, value=None, where=where, words=item.text)
+    if not item.field:
+        return Finding(field="", value=None, where=where, words=item.accepted)
+    missing = "It is missing. " if item.value is None else ""
+    return Finding(field=item.field, value=item.value, where=where, words=f"{missing}Accepted: {item.accepted}")
+
+
+def search_words(pipeline: shapes.Pipeline) -> str:
+    """What the search box looks at, in lower case."""
+    return words.plain(" ".join((pipeline.name, pipeline.description or "", *pipeline.tags))).lower()
+
+
+def why_not(pipeline: shapes.Pipeline) -> str:
+    """Why it cannot be started; empty if it can."""
+    if pipeline.runnable:
+        return ""
+    if pipeline.live_since is None:
+        return "It has no usable version yet: put its problems right first."
+    return "It is disabled: its pipeline.json says “enabled”: false."
+
+
+def phases(run: shapes.Run, now: datetime) -> list[Span]:
+    """The phases of the newest attempt, as shares of the time since it was queued."""
+    given = run.phases
+    # The start of user code is known only afterwards: until then it counts from the ready environment.
+    is_live = given.finished is None
+    started = given.environment if is_live and given.started is None else given.started
+    sandbox = None if is_live and given.started is None else given.environment
+    reached = [
+        ("queued", "Queued", "Until a runner took it", given.queued),
+        ("environment", "Environment", "Until interpreter and packages stood ready", given.claimed),
+        ("sandbox", "Sandbox", "Until user code began", sandbox),
+        ("running", "Running", "User code", started),
+    ]
+    starts = [at for *_, at in reached if at is not None]
+    ends = iter([*starts[1:], given.finished])
+    whole_s = max(words.seconds_between(given.queued, given.finished or now), 0.001)
+    spans: list[Span] = []
+    for name, label, meaning, start in reached:
+        if start is None:
+            if spans[-1].end is None:  # one that was passed without being noticed is no phase
+                spans.append(Span(name=name, label=label, words=meaning))
+            continue
+        end = next(ends)
+        x = _per_cent(words.seconds_between(given.queued, start) / whole_s)
+        width = _per_cent(words.seconds_between(start, end or now) / whole_s)
+        spans.append(Span(name=name, label=label, words=meaning, start=start, end=end, x=x, width=width))
+    return spans
+
+
+def _per_cent(share: float) -> float:
+    return round(100 * min(max(share, 0.0), 1.0), 2)
+
+
+def files(pipeline: shapes.PipelineDetail) -> list[File]:
+    """The files of the live version, with the lines that notices point at."""
+    marks = [(item.file, item.line) for item in pipeline.notices if item.line is not None]
+    return [
+        File(
+            name=name,
+            lines=[words.plain(line.rstrip("\r")) or " " for line in _lines(text)],
+            marked=frozenset(line for file, line in marks if file == name and line is not None),
+        )
+        for name, text in pipeline.files.items()
+    ]
+
+
+def _lines(text: str) -> list[str]:
+    # Not splitlines(): it knows line breaks that editors do not count.
+    return text.removesuffix("\n").split("\n")[:LINES_MAX]
+
+
+def summary(pipelines: Sequence[shapes.Pipeline]) -> str:
+    """``12 pipelines · 3 runs under way · 1 broken``."""
+    active = sum(pipeline.active_runs for pipeline in pipelines)
+    broken = sum(not pipeline.valid for pipeline in pipelines)
+    parts = [f"{len(pipelines)} pipeline{'' if len(pipelines) == 1 else 's'}"]
+    if active:
+        parts.append(f"{active} run{'' if active == 1 else 's'} under way")
+    if broken:
+        parts.append(f"{broken} with problems")
+    return " · ".join(parts)
+
+
+def link(path: str, query: Iterable[tuple[str, str | None]]) -> str:
+    """*path* with those of *query* that say something."""
+    said = [(name, value) for name, value in query if value]
+    return f"{path}?{urlencode(said)}" if said else path
+
+
+def tag_links(pipelines: Iterable[shapes.Pipeline], q: str, chosen: Sequence[str]) -> list[TagLink]:
+    """All tags there are, each to be added to the chosen ones or taken away from them."""
+    names = sorted({tag for pipeline in pipelines for tag in pipeline.tags} | set(chosen))
+    return [
+        TagLink(
+            name=name,
+            url=link("/", [("q", q), *(("tags", tag) for tag in sorted({*chosen} ^ {name}))]),
+            chosen=name in chosen,
+        )
+        for name in names
+    ]
+
+
+def matches(pipeline: shapes.Pipeline, q: str, tags: Sequence[str]) -> bool:
+    """It has every one of *tags*, and every word of *q* is in its name, description or tags."""
+    text = search_words(pipeline)
+    return set(tags) <= set(pipeline.tags) and all(word in text for word in q.lower().split())

@@ -1,0 +1,107 @@
+"""The strip of a pipeline's last runs: one bar each, height for duration, colour and shape for status. Pure.
+
+A drawing of twenty links for every pipeline is most of what the list is made of, so it is written here rather than in a
+template, and remembered: it depends on nothing but the runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import log1p
+from typing import Final
+
+import msgspec
+from markupsafe import Markup, escape
+
+from fastflow_api import shapes
+from fastflow_api.formatting import duration
+from fastflow_contracts.runs.run import Status
+from fastflow_gateway.dashboard.view import formatting as words
+
+PITCH: Final = 9
+"""From bar to bar, in pixels."""
+BAR: Final = 6
+HEIGHT_MIN: Final = 4
+FOOT: Final = 5
+"""Room for the mark below a failed run."""
+KEPT_MAX: Final = 2_000
+"""Strips that are remembered."""
+HOLLOW: Final = frozenset({Status.PENDING, Status.RUNNING, Status.INTERRUPTED})
+
+
+class Bar(msgspec.Struct, frozen=True, kw_only=True):
+    """One run. ``height`` of at most the strip's."""
+
+    run: shapes.RunMark
+    x: int
+    height: float
+
+    @property
+    def title(self) -> str:
+        took = f", {duration(_took_s(self.run))}" if self.run.finished_at else ""
+        return f"{words.status_word(self.run.status)}{took} · {words.exact(self.run.created_at)}"
+
+
+def strip(runs: Sequence[shapes.RunMark], slots: int = 20, height: int = 28) -> Markup:
+    """An SVG of the newest *slots* runs, oldest first. *runs*: newest first."""
+    return _strip(tuple(runs[:slots]), slots, height)
+
+
+def bars(runs: Sequence[shapes.RunMark], slots: int, height: int) -> list[Bar]:
+    """The newest *slots* runs, oldest first. Height grows with the logarithm of the time that a run took."""
+    newest = runs[:slots]
+    longest_s = max(map(_took_s, newest), default=0.0)
+    return [
+        Bar(run=run, x=slot * PITCH, height=_height(run, longest_s, height))
+        for slot, run in enumerate(reversed(newest), start=slots - len(newest))
+    ]
+
+
+def strip_words(runs: Sequence[shapes.RunMark]) -> str:
+    """A strip, for those who do not see it."""
+    if not runs:
+        return "No runs yet"
+    counts = [(status, sum(run.status == status for run in runs)) for status in Status]
+    listed = ", ".join(f"{count} {words.status_word(status).lower()}" for status, count in counts if count)
+    return f"Last {len(runs)} runs: {listed}"
+
+
+@lru_cache(maxsize=KEPT_MAX)
+def _strip(runs: tuple[shapes.RunMark, ...], slots: int, height: int) -> Markup:
+    width, whole = slots * PITCH, height + FOOT
+    empty = "".join(
+        f'<rect class="empty" x="{slot * PITCH + 1.5}" y="{height - 3}" width="{BAR}" height="3"/>'
+        for slot in range(slots - len(runs))
+    )
+    drawn = "".join(_drawn(bar, height) for bar in bars(runs, slots, height))
+    # Everything in it is a number, an id, or escaped.
+    return Markup(  # noqa: S704
+        f'<svg class="strip" width="{width}" height="{whole}" viewBox="0 0 {width} {whole}" role="img" '
+        f'aria-label="{escape(strip_words(runs))}">{empty}{drawn}</svg>'
+    )
+
+
+def _drawn(bar: Bar, height: int) -> str:
+    run = bar.run
+    names = " ".join(
+        ("bar", *(["hollow"] if run.status in HOLLOW else []), *(["live"] if run.finished_at is None else []))
+    )
+    mark = f'<circle class="mark" cx="{bar.x + 4.5}" cy="{height + 3.4}" r="1.5"/>' if run.status == "FAILED" else ""
+    return (
+        f'<a class="st-{run.status}" href="/runs/{escape(run.id)}" tabindex="-1"><title>{escape(bar.title)}</title>'
+        f'<rect class="{names}" x="{bar.x + 1.5}" y="{height - bar.height:g}" width="{BAR}" height="{bar.height:g}"/>'
+        f"{mark}</a>"
+    )
+
+
+def _height(run: shapes.RunMark, longest_s: float, height: int) -> float:
+    if run.finished_at is None:
+        return (HEIGHT_MIN + height) / 2
+    share = log1p(_took_s(run)) / log1p(longest_s) if longest_s else 0.0
+    return round(HEIGHT_MIN + (height - HEIGHT_MIN) * share, 1)
+
+
+def _took_s(run: shapes.RunMark) -> float:
+    # Two hosts' clocks: the end may seem to come before the beginning.
+    return max(0.0, words.seconds_between(run.created_at, run.finished_at)) if run.finished_at else 0.0

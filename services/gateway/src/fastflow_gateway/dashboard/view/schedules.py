@@ -1,0 +1,89 @@
+"""What the page of schedules says about each job, and in which order they stand. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from fastflow_api import shapes
+from fastflow_contracts.ids import RunId, run_id_for_slot
+from fastflow_contracts.runs import run as records
+from fastflow_contracts.schedules.schedule import RESTART_ID
+from fastflow_contracts.schedules.slots import latest
+from fastflow_gateway.dashboard.view import formatting as words
+from fastflow_gateway.views import jobs
+from fastflow_gateway.views import records as views
+
+LATE: Final = timedelta(seconds=5)
+"""A slot that nobody dealt with for this long is worth a word."""
+SLOTS: Final = 3
+"""How many of the next ones are named."""
+
+
+class JobView(msgspec.Struct, frozen=True, kw_only=True):
+    """One job, as it is shown."""
+
+    job: jobs.Job
+    name: str
+    """Which of the pipeline's; empty if it is its only kind of schedule."""
+    words: str
+    last_run: shapes.RunMark | None
+    """Of ``job.last_run_time``, if it is known."""
+    note: str | None
+    is_locked: bool
+    """The metadata say that it does not fire: nothing here can make it."""
+    off_since: datetime | None
+    late_slot: datetime | None
+    """A slot whose time has come and that nothing has run."""
+    slots: str
+    """The next ones, in words."""
+
+    @property
+    def search_words(self) -> str:
+        return words.plain(f"{self.job.pipeline} {self.name} {self.words}").lower()
+
+
+def job_views(
+    known: Iterable[jobs.Known], now: datetime, *, run_of: Callable[[RunId], records.Run | None]
+) -> list[JobView]:
+    """First what fires, by its next slot; then what does not, by name."""
+    far = datetime.max.replace(tzinfo=now.tzinfo)
+    shown = [_view(each, now, run_of) for each in known]
+    return sorted(shown, key=lambda view: (view.job.next_run_time or far, view.job.pipeline, view.job.schedule))
+
+
+def summary(views: Iterable[JobView]) -> str:
+    """``12 schedules · 3 silent``."""
+    shown = list(views)
+    silent = sum(view.job.next_run_time is None for view in shown)
+    said = f"{len(shown)} schedule{'' if len(shown) == 1 else 's'}"
+    return f"{said} · {silent} silent" if silent else said
+
+
+def _view(known: jobs.Known, now: datetime, run_of: Callable[[RunId], records.Run | None]) -> JobView:
+    job = jobs.job(known, now)
+    run = None
+    if job.last_run_time is not None and job.schedule != RESTART_ID:
+        run = run_of(run_id_for_slot(job.pipeline, job.schedule, job.last_run_time))
+    late_slot = _late_slot(known, now)
+    return JobView(
+        job=job,
+        name=job.run_config_id or {"restart": "restart", "once": "once"}.get(job.kind, ""),
+        words=words.schedule_words(views.schedule(known.definition)),
+        last_run=views.mark(run) if run else None,
+        note=job.note,
+        is_locked=not known.definition.enabled,
+        off_since=known.state.idle_since if known.state and not known.fires else None,
+        late_slot=late_slot,
+        slots=", ".join(words.slot(at, now) for at in jobs.next_runs(known, now, SLOTS)),
+    )
+
+
+def _late_slot(known: jobs.Known, now: datetime) -> datetime | None:
+    state = known.state
+    if state is None or not known.fires or state.idle_since is not None:
+        return None
+    return next(iter(latest(known.definition, state.done_until, now - LATE, 1, state.anchor)), None)

@@ -1,0 +1,80 @@
+"""The form that starts a run: what was filled in, and what it asks for. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from fastflow_contracts.runs.messages import Trigger
+from fastflow_contracts.runs.triggers import BadTrigger, read_run_body
+
+BLANK_ROWS: Final = 3
+"""Empty rows of each table, for browsers without scripts."""
+KEY_CHARACTERS_MAX: Final = 64
+
+Pair = tuple[str, str]
+
+
+class StartForm(msgspec.Struct, frozen=True, kw_only=True):
+    """As people filled it in. ``key`` makes sending it twice harmless."""
+
+    key: str
+    run_config_id: str = ""
+    env: tuple[Pair, ...] = ()
+    parameters: tuple[Pair, ...] = ()
+    error: str | None = None
+    """Why it was not done, for showing it again."""
+
+    @property
+    def env_rows(self) -> tuple[Pair, ...]:
+        return self.env + (("", ""),) * BLANK_ROWS
+
+    @property
+    def parameter_rows(self) -> tuple[Pair, ...]:
+        return self.parameters + (("", ""),) * BLANK_ROWS
+
+    def refused(self, reason: str, key: str) -> StartForm:
+        """To be tried again under a new *key*."""
+        return replace(self, error=reason, key=key)
+
+
+def read_form(fields: Iterable[Pair]) -> StartForm:
+    """*fields*: names and values as posted. Rows without a name and a value are left out."""
+    given: defaultdict[str, list[str]] = defaultdict(list)
+    for name, value in fields:
+        given[name].append(value)
+    return StartForm(
+        key="".join(given["key"][:1])[:KEY_CHARACTERS_MAX],
+        run_config_id="".join(given["run_config_id"][:1]),
+        env=_rows(given["env_name"], given["env_value"]),
+        parameters=_rows(given["param_name"], given["param_value"]),
+    )
+
+
+def trigger_of(form: StartForm) -> Trigger:
+    """What the form asks for. Raises ``BadTrigger``."""
+    body = {
+        "env_vars": _unique("Environment variable", form.env),
+        "parameters": _unique("Parameter", form.parameters),
+        "run_config_id": form.run_config_id or None,
+    }
+    return replace(read_run_body(body), triggered_by="manual", key=form.key or None)
+
+
+def _unique(what: str, pairs: tuple[Pair, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        if not name:
+            raise BadTrigger(f"{what} without a name: give it one, or empty its value too.")
+        if name in found:
+            raise BadTrigger(f"{what} {name} is given twice: which one is meant?")
+        found[name] = value
+    return found
+
+
+def _rows(names: list[str], values: list[str]) -> tuple[Pair, ...]:
+    return tuple((name.strip(), value) for name, value in zip(names, values, strict=False) if name.strip() or value)

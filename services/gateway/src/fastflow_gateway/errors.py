@@ -1,0 +1,24 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fastflow_contracts.errors import FastFlowError
+
+
+class Refused(FastFlowError):
+    """The request is not done; becomes an answer of this status with the message as its ``detail``."""
+
+    def __init__(self, status: int, detail: str, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.headers = dict(headers or {})
+
+
+def no_pipeline(name: str) -> Refused:
+    return Refused(404, f"there is no pipeline {name[:80]!r}; GET /api/pipelines lists those there are.")
+
+
+class Busy(FastFlowError):
+    """There are too many followers already."""

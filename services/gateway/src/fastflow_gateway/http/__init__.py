@@ -1,0 +1,1 @@
+"""Requests, routes, middleware and framing. It knows no pipeline."""

@@ -1,0 +1,193 @@
+"""What every request passes: the log line, errors as answers, who may come in, headers for browsers. I/O.
+
+From the outside in: ``record`` sees every answer, ``explain`` makes every error one, ``guard`` lets in who may.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import uuid
+from collections.abc import Mapping
+from typing import Final
+
+from aiohttp import HttpVersion11, web
+
+from fastflow_api import shapes
+from fastflow_contracts.bus.errors import BusError
+from fastflow_contracts.clock import now
+from fastflow_gateway import app_keys
+from fastflow_gateway.errors import Busy, Refused
+from fastflow_gateway.http.requests import LEFT, answer, form_of
+from fastflow_gateway.http.route import Handler
+from fastflow_gateway.security.sessions import (
+    COOKIE,
+    CSRF_FIELD,
+    CSRF_HEADER,
+    GATE,
+    SAFE_METHODS,
+    SESSION,
+    Session,
+    is_csrf_token,
+    is_same_origin,
+)
+
+log = logging.getLogger(__name__)
+
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""What pages may load and do. Frames: only where a page says so itself."""
+HEADERS: Final[Mapping[str, str]] = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "Server": "fastflow",
+}
+_QUIET = re.compile(r"/(healthz|readyz|metrics|static/.*)")
+_WEBHOOK = re.compile(r"(/+api/+webhooks/+[^/]*).+", re.DOTALL)
+_REST = re.compile(r"(/+[^/]*)/.*", re.DOTALL)
+
+
+@web.middleware
+async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Log and count the answer. Neither keys nor queries are logged: both may be secrets. A path that leads nowhere may
+    be a webhook's that was not typed well, so of that only the beginning is.
+    """
+    start_s = asyncio.get_running_loop().time()
+    try:
+        response = await handler(request)
+    except web.HTTPException as leading_on:  # an answer like any other
+        _told(request, leading_on.status, start_s)
+        raise
+    _told(request, response.status, start_s)
+    return response
+
+
+@web.middleware
+async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every error into an answer with a ``detail``; a browser that asks for a page gets a page."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        headers = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
+        return _error(request, error.status, _detail(request, error), headers)
+    except Refused as refused:
+        return _error(request, refused.status, str(refused), refused.headers)
+    except Busy as error:
+        return _error(request, 503, str(error), {"Retry-After": "5"})
+    except BusError as error:
+        if request.writer.output_size:
+            raise
+        log.warning("%s %s: %s", request.method, shown_path(request.path), error)
+        detail = f"the bus cannot be used right now: {error}. Whether a write took effect is unknown; try again."
+        return _error(request, 503, detail, {"Retry-After": "5"})
+    except Exception:
+        if request.writer.output_size:
+            raise  # the answer has begun: only cutting the connection can tell the client
+        error_id = uuid.uuid4().hex[:12]
+        log.exception("error %s in %s %s", error_id, request.method, shown_path(request.path))
+        return _error(request, 500, f"something went wrong here; the gateway's log has it as error {error_id}.", {})
+
+
+@web.middleware
+async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let in public routes, the token, and browsers with a session, whose writes must come from our own pages."""
+    if _is_public(request):
+        return await handler(request)
+    gate = request.app[GATE]
+    if authorization := request.headers.get("Authorization"):
+        if not gate.knows_bearer(authorization):
+            raise Refused(401, "the token is not this installation's.", headers={"WWW-Authenticate": "Bearer"})
+        return await handler(request)
+    session = gate.session(request.cookies.get(COOKIE, ""), now())
+    if session is None:
+        if wants_page(request):
+            raise web.HTTPSeeOther(f"/login?next={request.rel_url.raw_path}" if request.method == "GET" else "/login")
+        raise Refused(
+            401, "send the header Authorization: Bearer <token>, or log in.", headers={"WWW-Authenticate": "Bearer"}
+        )
+    request[SESSION] = session
+    if request.method not in SAFE_METHODS and not await _is_meant(request, session):
+        raise Refused(403, "this did not come from a page of this site; open the page again and repeat it there.")
+    return await handler(request)
+
+
+async def expect(request: web.Request) -> web.Response | None:
+    """Handler of ``Expect``, before all others: say that the body may come, or refuse what else is expected."""
+    if request.version < HttpVersion11:
+        return None
+    if request.headers["Expect"].lower() != "100-continue":
+        return _error(request, 417, "only 100-continue can be expected; send the request without Expect.", {})
+    if request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    return None
+
+
+async def dress(request: web.Request, response: web.StreamResponse) -> None:
+    """Signal handler: headers of every answer. What a handler set itself stays."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers["Server"] = HEADERS["Server"]
+
+
+def wants_page(request: web.Request) -> bool:
+    """Is this a browser on a page, rather than a program on the API?"""
+    return not request.path.startswith("/api/") and "text/html" in request.headers.get("Accept", "")
+
+
+def shown_path(path: str, *, leads_nowhere: bool = False) -> str:
+    """*path* without a webhook's key, on one line."""
+    shown = _WEBHOOK.sub(r"\1/***", path)
+    if leads_nowhere and shown == path:
+        shown = _REST.sub(r"\1/***", path)
+    return shown.encode("unicode_escape").decode()
+
+
+def _told(request: web.Request, status: int, start_s: float) -> None:
+    request.app[app_keys.REQUESTS][status] += 1
+    level = logging.DEBUG if status == LEFT or _QUIET.fullmatch(request.path) else logging.INFO
+    took_ms = (asyncio.get_running_loop().time() - start_s) * 1000
+    leads_nowhere = request.match_info.http_exception is not None
+    path = shown_path(request.path, leads_nowhere=leads_nowhere)
+    log.log(level, "%s %s %d %.0f ms", request.method, path, status, took_ms)
+
+
+def _is_public(request: web.Request) -> bool:
+    resource = request.match_info.route.resource
+    return resource is not None and resource.canonical in request.app[app_keys.PUBLIC]
+
+
+async def _is_meant(request: web.Request, session: Session) -> bool:
+    if not is_same_origin(request.headers):
+        return False
+    given = request.headers.get(CSRF_HEADER)
+    if given is None and request.content_type in ("application/x-www-form-urlencoded", "multipart/form-data"):
+        given = dict(await form_of(request)).get(CSRF_FIELD)
+    return is_csrf_token(session, given or "")
+
+
+def _error(request: web.Request, status: int, detail: str, headers: Mapping[str, str]) -> web.Response:
+    if wants_page(request) and app_keys.ERROR_PAGE in request.app:
+        page = request.app[app_keys.ERROR_PAGE](request, status, detail)
+        page.headers.update(headers)
+        return page
+    return answer(shapes.Error(detail=detail), status=status, headers=headers)
+
+
+def _detail(request: web.Request, error: web.HTTPException) -> str:
+    match error.status:
+        case 404:
+            return "there is nothing at this address; GET /api/openapi.json lists what there is."
+        case 405:
+            return f"{request.method} is not possible here; use {error.headers.get('Allow', 'another method')}."
+        case 413:
+            return f"the body is too large: {error.text}"
+        case _:
+            return error.text or error.reason

@@ -1,0 +1,81 @@
+"""Sending a long answer to one client, at its pace. I/O; what the events say is ``events``'."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+HEARTBEAT_S: Final = 15.0
+"""Silence after which a comment is sent: proxies keep the connection, and a client that is gone is noticed."""
+SEND_S: Final = 60.0
+"""A client that takes nothing for this long is dropped."""
+WRITE_BYTES: Final = 64 * 1024
+"""How much is handed to the connection at once; it waits when the client does not read."""
+
+
+class EventStream:
+    """Made by ``event_stream``."""
+
+    def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
+        self._request = request
+        self._response = response
+
+    async def send(self, events: bytes) -> None:
+        """Send some events, which may be none. Raises ``ConnectionError`` when the client does not take them."""
+        view = memoryview(events)
+        for start in range(0, len(view), WRITE_BYTES):
+            await write(self._request, self._response, view[start : start + WRITE_BYTES])
+
+    async def wait(self, wake: asyncio.Event, timeout_s: float = HEARTBEAT_S) -> bool:
+        """Wait for *wake*. After *timeout_s* of silence send a comment and return False."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await wake.wait()
+        except TimeoutError:
+            await self.send(HEARTBEAT)
+            return False
+        return True
+
+
+@contextlib.asynccontextmanager
+async def event_stream(request: web.Request, response: web.StreamResponse) -> AsyncIterator[EventStream]:
+    """Begin the answer. A client that goes away ends the block quietly."""
+    response.headers["Content-Type"] = "text/event-stream; charset=utf-8"
+    response.headers["Cache-Control"] = "no-cache"
+    response.headers["X-Accel-Buffering"] = "no"
+    await response.prepare(request)
+    with contextlib.suppress(ConnectionError):
+        stream = EventStream(request, response)
+        await stream.send(RETRY)
+        yield stream
+        await response.write_eof()
+
+
+async def write(request: web.Request, response: web.StreamResponse, data: bytes | memoryview) -> None:
+    """Write a part of an answer. Raises ``ConnectionError`` when the client is gone or takes nothing for ``SEND_S``."""
+    try:
+        async with asyncio.timeout(SEND_S):
+            await response.write(data)
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()  # closing it would wait for the client to take the rest
+        raise ConnectionResetError("the client takes nothing") from None
+
+
+RETRY: Final = b"retry: 2000\n\n"
+"""Milliseconds after which a browser that lost the stream asks again."""
+
+HEARTBEAT: Final = b": still here\n\n"
+
+_json = msgspec.json.encode
+
+
+def event(name: str, data: Any, *, event_id: str | None = None) -> bytes:
+    """One event; *data* becomes JSON, which has no line breaks."""
+    head = f"id: {event_id}\n" if event_id is not None else ""
+    return f"{head}event: {name}\ndata: ".encode() + _json(data) + b"\n\n"

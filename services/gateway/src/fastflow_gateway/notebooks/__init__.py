@@ -1,0 +1,1 @@
+"""Notebooks: their sources, their cells, and the executed notebook."""

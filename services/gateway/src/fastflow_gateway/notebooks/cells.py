@@ -1,0 +1,234 @@
+"""What the cells of a notebook came to: its events, one after the other, made into cells with attempts. Pure.
+
+What people get of it is data here (``CellList``) and a notebook in ``executed``.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import UTC, datetime
+from typing import Any, Literal, assert_never
+
+import msgspec
+
+from fastflow_contracts.runs.cells import (
+    INJECTED,
+    Began,
+    CellChunk,
+    CellEvent,
+    CellStatus,
+    Cleared,
+    Data,
+    EndedCell,
+    Injected,
+    Noted,
+    Opened,
+    Part,
+    Raised,
+    Redrew,
+    Showed,
+    Wrote,
+)
+
+CUT_SHORT = "The run ended while this cell ran."
+
+
+class Output(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that a cell showed, in every media type that there is of it: images as base64."""
+
+    data: Data
+    is_result: bool = False
+    """It is the value of the cell's last expression."""
+
+
+class CellError(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an attempt failed: an exception, ``CellTimeout``, ``KernelDied`` or ``Stopped``."""
+
+    name: str
+    value: str
+    traceback: tuple[str, ...] = ()
+    """Lines, with the colours of a terminal."""
+
+
+class CellAttempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt of a cell."""
+
+    number: int
+    started_at: datetime
+    finished_at: datetime | None = None
+    execution_count: int | None = None
+    error: CellError | None = None
+    stdout: str = ""
+    stderr: str = ""
+    outputs: tuple[Output, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What Fast-Flow has to say about it, such as that outputs were left out."""
+
+
+class Cell(msgspec.Struct, frozen=True, kw_only=True):
+    """One code cell."""
+
+    index: int | None
+    """Among the code cells, from 0; null for the one that sets the run's parameters."""
+    source: str
+    status: CellStatus | None = None
+    """null: its turn did not come yet."""
+    attempts: tuple[CellAttempt, ...] = ()
+
+
+class CellList(msgspec.Struct, frozen=True, kw_only=True):
+    """The code cells of a run in the order in which they run."""
+
+    kernel: str | None = None
+    cells: tuple[Cell, ...] = ()
+
+
+class Tried:
+    """One attempt while its events come in. ``outputs`` are those of a notebook file."""
+
+    def __init__(self, number: int, at: float) -> None:
+        self.number = number
+        self.started_at = at
+        self.finished_at: float | None = None
+        self.count: int | None = None
+        self.status: CellStatus = "RUNNING"
+        self.outputs: list[dict[str, Any]] = []
+        self.notes: list[str] = []
+
+    def write(self, stream: str, text: str) -> None:
+        last = self.outputs[-1] if self.outputs else {}
+        if last.get("name") == stream:
+            last["text"] += text
+        else:
+            self.outputs.append({"output_type": "stream", "name": stream, "text": text})
+
+    def view(self) -> CellAttempt:
+        errors = [output for output in self.outputs if output["output_type"] == "error"]
+        return CellAttempt(
+            number=self.number,
+            started_at=_moment(self.started_at),
+            finished_at=None if self.finished_at is None else _moment(self.finished_at),
+            execution_count=self.count,
+            error=_error(errors[-1]) if errors else None,
+            stdout=self._text("stdout"),
+            stderr=self._text("stderr"),
+            outputs=tuple(
+                Output(data=output["data"], is_result=output["output_type"] == "execute_result")
+                for output in self.outputs
+                if "data" in output
+            ),
+            notes=tuple(self.notes),
+        )
+
+    def _text(self, stream: str) -> str:
+        return "".join(output["text"] for output in self.outputs if output.get("name") == stream)
+
+
+class CellBook:
+    """Feed it every chunk of a run, in order; then look."""
+
+    def __init__(self) -> None:
+        self._start_anew(0)
+
+    def _start_anew(self, attempt: int) -> None:
+        """A later attempt of the run has nothing to do with the one before."""
+        self._attempt = attempt
+        self.kernel: str | None = None
+        self.injected: Injected | None = None
+        self.tried: dict[int, list[Tried]] = {}
+        self._parts: dict[str, list[str]] = defaultdict(list)
+        self._displays: dict[str, list[dict[str, Any]]] = defaultdict(list)
+
+    def feed(self, chunk: CellChunk, attempt: int) -> None:
+        """Take in a chunk of the run's *attempt*."""
+        if attempt != self._attempt:
+            self._start_anew(attempt)
+        for event in chunk.events:
+            self._take(event)
+
+    def close(self, at: float) -> None:
+        """The run was over at *at*: whatever was under way is not any more."""
+        for attempts in self.tried.values():
+            if attempts and attempts[-1].status in ("RUNNING", "RETRYING"):
+                if attempts[-1].status == "RUNNING":
+                    attempts[-1].notes.append(CUT_SHORT)
+                attempts[-1].finished_at = attempts[-1].finished_at or at
+                attempts[-1].status = "FAILED"
+
+    def cells(self, sources: list[str]) -> CellList:
+        """What became of the code cells, whose texts are *sources*."""
+        listed = [self._cell(index, source) for index, source in enumerate(sources)]
+        if self.injected is not None:
+            listed.insert(self.injected.after + 1, self._cell(INJECTED, self.injected.source))
+        return CellList(kernel=self.kernel, cells=tuple(listed))
+
+    def _cell(self, index: int, source: str) -> Cell:
+        attempts = self.tried.get(index, [])
+        return Cell(
+            index=None if index == INJECTED else index,
+            source=source,
+            status=attempts[-1].status if attempts else None,
+            attempts=tuple(attempt.view() for attempt in attempts),
+        )
+
+    def _take(self, event: CellEvent) -> None:
+        match event:
+            case Opened():
+                self.kernel = event.kernel
+            case Injected():
+                self.injected = event
+            case Part():
+                self._parts[event.mime].append(event.text)
+            case Began():
+                self.tried.setdefault(event.cell, []).append(Tried(event.attempt, event.at))
+            case Redrew():
+                data = self._whole(event.data)
+                for output in self._displays[event.display]:
+                    output["data"] = data
+            case Wrote() | Showed() | Cleared() | Raised() | Noted() | EndedCell():
+                if attempts := self.tried.get(event.cell):
+                    self._note(event, attempts[-1])
+            case _:
+                assert_never(event)
+
+    def _note(self, event: Wrote | Showed | Cleared | Raised | Noted | EndedCell, tried: Tried) -> None:
+        match event:
+            case Wrote():
+                tried.write(event.stream, event.text)
+            case Showed():
+                kind: Literal["execute_result", "display_data"] = (
+                    "execute_result" if event.is_result else "display_data"
+                )
+                output = {"output_type": kind, "data": self._whole(event.data), "metadata": {}}
+                tried.outputs.append(output)
+                if event.display is not None:
+                    self._displays[event.display].append(output)
+            case Cleared():
+                tried.outputs.clear()
+            case Raised():
+                tried.outputs.append(
+                    {
+                        "output_type": "error",
+                        "ename": event.name,
+                        "evalue": event.value,
+                        "traceback": list(event.traceback),
+                    }
+                )
+            case Noted():
+                tried.notes.append(event.text)
+            case EndedCell():
+                tried.finished_at, tried.status, tried.count = event.at, event.status, event.count
+            case _:
+                assert_never(event)
+
+    def _whole(self, data: Data) -> Data:
+        parts, self._parts = self._parts, defaultdict(list)
+        return {**data, **{mime: "".join(texts) for mime, texts in parts.items()}}
+
+
+def _error(output: dict[str, Any]) -> CellError:
+    return CellError(name=output["ename"], value=output["evalue"], traceback=tuple(output["traceback"]))
+
+
+def _moment(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC)

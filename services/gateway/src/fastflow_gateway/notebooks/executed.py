@@ -1,0 +1,66 @@
+"""The executed notebook: the one in the bundle, with what its cells came to in it. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from fastflow_contracts.pipelines.notebook import INJECTED_TAG
+from fastflow_contracts.runs.cells import INJECTED
+from fastflow_gateway.notebooks.cells import CellBook, Tried
+
+IDS_SINCE_MINOR: Final = 5
+"""Format 4.5: cells have ids."""
+_JSON: Final = "application/json"
+
+
+def executed(text: bytes, book: CellBook, *, run_id: str) -> bytes:
+    """The notebook *text* with the outputs of the last attempt of each cell, and none of those saved with it."""
+    document: dict[str, Any] = json.loads(text)
+    cells: list[dict[str, Any]] = document["cells"]
+    if book.injected is not None:
+        cells[:] = [cell for cell in cells if not _is_injected(cell)]
+    code_cells = [cell for cell in cells if cell.get("cell_type") == "code"]
+    for index, cell in enumerate(code_cells):
+        _fill(cell, book.tried.get(index, []))
+    if book.injected is not None and book.injected.after < len(code_cells):
+        added: dict[str, Any] = {
+            "cell_type": "code",
+            "metadata": {"tags": [INJECTED_TAG]},
+            "source": book.injected.source,
+        }
+        if document.get("nbformat_minor", 0) >= IDS_SINCE_MINOR:
+            added["id"] = INJECTED_TAG
+        _fill(added, book.tried.get(INJECTED, []))
+        cells.insert(cells.index(code_cells[book.injected.after]) + 1, added)
+    document.setdefault("metadata", {})["fastflow"] = {"run_id": run_id}
+    return json.dumps(document, ensure_ascii=False, indent=1).encode("utf-8", "replace") + b"\n"
+
+
+def _fill(cell: dict[str, Any], attempts: list[Tried]) -> None:
+    cell["execution_count"] = attempts[-1].count if attempts else None
+    cell["outputs"] = [_output(output, attempts[-1]) for output in attempts[-1].outputs] if attempts else []
+    if attempts:
+        cell["outputs"] += [{"output_type": "stream", "name": "stderr", "text": f"{n}\n"} for n in attempts[-1].notes]
+
+
+def _output(output: dict[str, Any], tried: Tried) -> dict[str, Any]:
+    if "data" not in output:
+        return output
+    made = output | {"data": {mime: _value(mime, text) for mime, text in output["data"].items()}}
+    return made | {"execution_count": tried.count} if output["output_type"] == "execute_result" else made
+
+
+def _value(mime: str, text: str) -> Any:
+    """JSON stands in a notebook as it is; everything else as text."""
+    if mime == _JSON or mime.endswith("+json"):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return text
+
+
+def _is_injected(cell: dict[str, Any]) -> bool:
+    tags = (cell.get("metadata") or {}).get("tags") or ()
+    return cell.get("cell_type") == "code" and INJECTED_TAG in tags

@@ -1,0 +1,114 @@
+"""The notebooks of runs, read from their bundles, and as pages show them before any cell has run. I/O.
+
+Bundles never change, so what pages show of them is kept: the newest ``KEPT_MAX``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import Final, NamedTuple
+
+from aiohttp import web
+from markupsafe import Markup
+
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.errors import Rejected
+from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.pipelines import bundle
+from fastflow_contracts.pipelines.discovery import NOTEBOOK
+from fastflow_contracts.pipelines.notebook import (
+    INJECTED_TAG,
+    PARAMETERS_TAG,
+    BadNotebook,
+    Cell,
+    Notebook,
+    read_notebook,
+)
+from fastflow_contracts.runs.run import Run
+from fastflow_gateway.notebooks import markup
+
+KEPT_MAX: Final = 16
+SHOWN_CHARACTERS_MAX: Final = 200_000
+"""Of one cell on a page; all of it is in the notebook itself."""
+
+
+class NoNotebook(FastFlowError):
+    """The run's notebook cannot be read (any more)."""
+
+
+class ShownCell(NamedTuple):
+    """One cell of a page. ``cell``: its index among the code cells; None for text."""
+
+    cell: int | None
+    html: Markup
+
+
+class Notebooks:
+    """Notebooks by run."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._shown: OrderedDict[tuple[str, bool], tuple[ShownCell, ...]] = OrderedDict()
+
+    async def text(self, run: Run) -> bytes:
+        """The file. Raises ``NoNotebook``, ``Unavailable``."""
+        try:
+            data = await self._bus.get_object(subjects.BUNDLES, run.order.bundle)
+            return await asyncio.to_thread(bundle.read_file, data, NOTEBOOK)
+        except (Rejected, bundle.BundleRefused, KeyError) as error:
+            raise NoNotebook(f"the notebook of run {run.id} cannot be read: {error}") from error
+
+    async def sources(self, run: Run) -> list[str]:
+        """The texts of the code cells as the run counts them. Raises ``NoNotebook``, ``Unavailable``."""
+        try:
+            notebook = await asyncio.to_thread(read_notebook, await self.text(run))
+        except BadNotebook as error:
+            raise NoNotebook(f"the notebook of run {run.id} cannot be read: {error}") from error
+        return [cell.text for cell in as_run(notebook, run) if cell.is_code]
+
+    async def shown(self, run: Run) -> tuple[ShownCell, ...]:
+        """All cells, rendered; none if the notebook cannot be read. Raises ``Unavailable``."""
+        key = (run.order.bundle, bool(run.order.parameter_names))
+        if key not in self._shown:
+            try:
+                text = await self.text(run)
+            except NoNotebook:
+                return ()
+            self._shown[key] = await asyncio.to_thread(_shown, text, run)
+            if len(self._shown) > KEPT_MAX:
+                self._shown.popitem(last=False)
+        self._shown.move_to_end(key)
+        return self._shown[key]
+
+
+NOTEBOOKS = web.AppKey("NOTEBOOKS", Notebooks)
+
+
+def as_run(notebook: Notebook, run: Run) -> tuple[Cell, ...]:
+    """The cells without the parameters of another run, which this run's take the place of."""
+    tagged = any(cell.is_code and PARAMETERS_TAG in cell.metadata.tags for cell in notebook.cells)
+    if not (tagged and run.order.parameter_names):
+        return notebook.cells
+    return tuple(cell for cell in notebook.cells if not (cell.is_code and INJECTED_TAG in cell.metadata.tags))
+
+
+def _shown(text: bytes, run: Run) -> tuple[ShownCell, ...]:
+    try:
+        notebook = read_notebook(text)
+    except BadNotebook:
+        return ()
+    language = notebook.metadata.kernelspec.language or "python"
+    shown: list[ShownCell] = []
+    code_cells = 0
+    for cell in as_run(notebook, run):
+        source = cell.text[:SHOWN_CHARACTERS_MAX]
+        if cell.is_code:
+            shown.append(ShownCell(code_cells, markup.source(source, language)))
+            code_cells += 1
+        elif cell.cell_type == "markdown":
+            shown.append(ShownCell(None, markup.markdown(source, cell.attachments)))
+        else:
+            shown.append(ShownCell(None, Markup("<pre>{}</pre>").format(source)))
+    return tuple(shown)

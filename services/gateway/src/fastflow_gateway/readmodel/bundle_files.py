@@ -1,0 +1,68 @@
+"""The files of a pipeline that people look at, read from its bundle. I/O.
+
+Bundles never change, so their texts are kept: the newest ``KEPT_MAX`` of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Final
+
+from aiohttp import web
+
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.errors import Rejected
+from fastflow_contracts.pipelines import bundle
+from fastflow_contracts.pipelines.records import PipelineRecord
+
+log = logging.getLogger(__name__)
+
+KEPT_MAX: Final = 32
+TEXT_BYTES_MAX: Final = 256 * 1024
+"""Of one file; the rest is cut off."""
+
+
+class Shelf:
+    """Texts by bundle."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._texts: OrderedDict[str, Mapping[str, str]] = OrderedDict()
+
+    async def texts(self, record: PipelineRecord) -> Mapping[str, str]:
+        """Main file, requirements and metadata of the live version by file name; empty if there is none.
+
+        Raises ``Unavailable``.
+        """
+        if record.live is None:
+            return {}
+        name = record.live.bundle
+        if name not in self._texts:
+            try:
+                data = await self._bus.get_object(subjects.BUNDLES, name)
+                self._texts[name] = await asyncio.to_thread(_read, data, record.name)
+            except (Rejected, bundle.BundleRefused) as error:
+                log.warning("no files of %s: %s", record.name, error)
+                return {}
+            if len(self._texts) > KEPT_MAX:
+                self._texts.popitem(last=False)
+        self._texts.move_to_end(name)
+        return self._texts[name]
+
+
+def _read(data: bytes, pipeline: str) -> dict[str, str]:
+    there = {entry.path for entry in bundle.listing(data)}
+    metadata = next((path for path in ("pipeline.json", f"{pipeline}.json") if path in there), None)
+    wanted = ("main.py", "main.ipynb", "requirements.txt", "requirements.txt.lock", metadata)
+    return {path: _text(bundle.read_file(data, path)) for path in wanted if path in there and path is not None}
+
+
+def _text(data: bytes) -> str:
+    return data[:TEXT_BYTES_MAX].decode("utf-8", "replace")
+
+
+SHELF = web.AppKey("SHELF", Shelf)

@@ -1,0 +1,193 @@
+"""All runs that are known, newest first: filters, pages, totals. A data structure: no I/O, no clock.
+
+Kept encoded: a run takes a kilobyte then, half of what its objects would; the few that are looked at are decoded
+again. Bounded: beyond ``RUNS_MAX`` the oldest run that is over is forgotten. It still counts in the totals,
+and whoever has its id still finds it on the bus.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right, insort
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Final, NamedTuple, TypeAlias
+
+import msgspec
+
+from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.ids import BadRunId, RunId, check_run_id
+from fastflow_contracts.runs.run import RUN, Run, Status, TriggeredBy
+from fastflow_gateway.views.run_counts import Tally
+
+RUNS_MAX: Final = 100_000
+"""Some 100 MB."""
+
+Position: TypeAlias = tuple[int, RunId]
+"""Microseconds since 1970 at which a run was created, and its id: the order of runs, oldest first."""
+
+
+class BadCursor(FastFlowError):
+    """The text is no cursor that a page gave."""
+
+
+class Known(NamedTuple):
+    """A run as it was last seen, and the revision of its record."""
+
+    run: Run
+    revision: int
+
+
+class _Row(msgspec.Struct, frozen=True, gc=False):
+    """``Known``, with what is filtered by in the open. Unknown to the garbage collector, which would have to look at
+    every one of them.
+    """
+
+    revision: int
+    status: Status
+    triggered_by: TriggeredBy
+    encoded: bytes
+
+    @property
+    def run(self) -> Run:
+        return RUN.decode(self.encoded)
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """Which runs; None = any. Both dates are inclusive and compared with ``created_at``."""
+
+    pipeline: str | None = None
+    status: Status | None = None
+    triggered_by: TriggeredBy | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class History:
+    """Put in every version of every run, oldest version first; an older version than the known one is ignored."""
+
+    def __init__(self, *, runs_max: int = RUNS_MAX) -> None:
+        self._runs_max = runs_max
+        self._rows: dict[RunId, _Row] = {}
+        self._order: list[Position] = []
+        self._order_of: dict[str, list[Position]] = defaultdict(list)
+        self._children: dict[RunId, list[Position]] = defaultdict(list)
+        self._tallies: dict[str, Tally] = defaultdict(Tally)
+
+    def put(self, run: Run, revision: int) -> bool:
+        """True if this is news."""
+        former = self._rows.get(run.id)
+        if former is not None and former.revision >= revision:
+            return False
+        if former is None:
+            insort(self._order, _position(run))
+            insort(self._order_of[run.pipeline], _position(run))
+            if run.order.parent_run_id is not None:
+                insort(self._children[run.order.parent_run_id], _position(run))
+        else:
+            self._tallies[run.pipeline].count(former.run, times=-1)
+        self._tallies[run.pipeline].count(run)
+        self._rows[run.id] = _Row(revision, run.status, run.order.triggered_by, RUN.encode(run))
+        if len(self._rows) > self._runs_max:
+            self._forget_oldest()
+        return True
+
+    def remove(self, run_id: RunId) -> None:
+        """Its record is gone."""
+        known = self.get(run_id)
+        if known is not None:
+            self._tallies[known.run.pipeline].count(known.run, times=-1)
+            self._forget(known.run)
+
+    def get(self, run_id: RunId) -> Known | None:
+        row = self._rows.get(run_id)
+        return None if row is None else Known(row.run, row.revision)
+
+    def page(self, query: Query, *, limit: int, cursor: str | None = None) -> tuple[list[Run], str | None]:
+        """At most *limit* runs, newest first, and the cursor of the next page, None if this is the last."""
+        found: list[Run] = []
+        for run in self._newest_first(query, cursor):
+            if len(found) == limit:
+                return found, _cursor(_position(found[-1]))
+            found.append(run)
+        return found, None
+
+    def latest(self, pipeline: str, number: int) -> list[Run]:
+        """The newest *number* runs of one pipeline, newest first."""
+        return [self._rows[run_id].run for _, run_id in reversed(self._order_of.get(pipeline, [])[-number:])]
+
+    def children(self, parent: RunId, number: int) -> list[Run]:
+        """The first *number* runs that came from *parent*, oldest first."""
+        return [self._rows[run_id].run for _, run_id in self._children.get(parent, [])[:number]]
+
+    def count(self, status: Status) -> int:
+        """How many of all runs are in it."""
+        return sum(tally.of(status) for tally in self._tallies.values())
+
+    def tally(self, pipeline: str) -> Tally:
+        """Its totals: a live view of them, not a copy."""
+        return self._tallies.get(pipeline) or Tally()
+
+    def tallies(self) -> dict[str, Tally]:
+        """Totals by pipeline, of all that ever had a run."""
+        return dict(self._tallies)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def _newest_first(self, query: Query, cursor: str | None) -> Iterator[Run]:
+        order = self._order if query.pipeline is None else self._order_of.get(query.pipeline, [])
+        start = 0 if query.since is None else bisect_left(order, (_microseconds(query.since), RunId("")))
+        end = len(order) if query.until is None else bisect_right(order, (_microseconds(query.until), RunId("~")))
+        if cursor is not None:
+            end = min(end, bisect_left(order, _parse_cursor(cursor)))
+        for index in range(end - 1, start - 1, -1):
+            row = self._rows[order[index][1]]
+            if query.status not in (None, row.status):
+                continue
+            if query.triggered_by not in (None, row.triggered_by):
+                continue
+            yield row.run
+
+    def _forget_oldest(self) -> None:
+        for _, run_id in self._order:
+            run = self._rows[run_id].run
+            if run.is_over:
+                self._forget(run)
+                return
+
+    def _forget(self, run: Run) -> None:
+        del self._rows[run.id]
+        for order in (self._order, self._order_of[run.pipeline]):
+            del order[bisect_left(order, _position(run))]
+        parent = run.order.parent_run_id
+        if parent is not None:
+            siblings = self._children[parent]
+            del siblings[bisect_left(siblings, _position(run))]
+            if not siblings:
+                del self._children[parent]
+
+
+def _position(run: Run) -> Position:
+    return _microseconds(run.created_at), run.id
+
+
+def _microseconds(at: datetime) -> int:
+    # Not timestamp(): a float would merge what happened within a microsecond, and a cursor must be exact.
+    since = at.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def _cursor(position: Position) -> str:
+    return f"{position[0]}-{position[1]}"
+
+
+def _parse_cursor(text: str) -> Position:
+    match = re.fullmatch(r"(-?[0-9]{1,18})-(.{36})", text)
+    try:
+        if match:
+            return int(match[1]), check_run_id(match[2])
+    except BadRunId:
+        pass
+    raise BadCursor("cursor is not one that a page of runs gave as next_cursor; leave it out for the newest runs.")

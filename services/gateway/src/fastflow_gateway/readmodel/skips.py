@@ -1,0 +1,48 @@
+"""Refused starts that are remembered: the newest of each pipeline, and of each run whose end asked for them. A data
+structure: no I/O.
+
+A pipeline that refuses all day long does not push out what another one, or a run, has to tell.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from typing import Final
+
+from fastflow_contracts.ids import RunId
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.runs.messages import Skip
+
+EACH_MAX: Final = 20
+"""Of one pipeline, and of one run."""
+PLACES_MAX: Final = 2_000
+"""Pipelines and runs; beyond them the one that has refused nothing for longest is forgotten."""
+
+
+class Refusals:
+    """Put in every entry, oldest first."""
+
+    def __init__(self) -> None:
+        self._places: OrderedDict[tuple[str, str], deque[Skip]] = OrderedDict()
+
+    def put(self, skip: Skip) -> None:
+        self._note(("pipeline", skip.pipeline), skip)
+        if skip.parent_run_id is not None:
+            self._note(("run", skip.parent_run_id), skip)
+
+    def of(self, pipeline: PipelineName, number: int) -> list[Skip]:
+        """The newest *number* starts of *pipeline* that were refused, newest first."""
+        return list(self._places.get(("pipeline", pipeline), ()))[:number]
+
+    def after(self, run_id: RunId, number: int) -> list[Skip]:
+        """The newest *number* that the end of this run asked for, newest first."""
+        return list(self._places.get(("run", run_id), ()))[:number]
+
+    def clear(self) -> None:
+        self._places.clear()
+
+    def _note(self, place: tuple[str, str], skip: Skip) -> None:
+        self._places.setdefault(place, deque(maxlen=EACH_MAX)).appendleft(skip)
+        self._places.move_to_end(place)
+        if len(self._places) > PLACES_MAX:
+            self._places.popitem(last=False)

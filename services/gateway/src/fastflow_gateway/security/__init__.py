@@ -1,0 +1,1 @@
+"""Who may ask: sessions, rate limits, signatures, encryption of secrets."""

@@ -1,0 +1,79 @@
+"""Who a request comes from, for those who count what a caller does. Pure.
+
+What stands in front may be trusted to say for whom it asks: ``X-Forwarded-For`` is read from its end, one hop for
+each proxy of ours, and no further. Whatever a caller writes into it itself stands before that and is not believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final, TypeAlias
+
+from aiohttp import web
+
+from fastflow_contracts.errors import FastFlowError
+
+CALLER_CHARACTERS_MAX: Final = 64
+_NEIGHBOURS_BITS: Final = 64
+"""What one subscriber gets of IPv6."""
+
+Network: TypeAlias = IPv4Network | IPv6Network
+
+
+class BadProxies(FastFlowError):
+    """The text names no addresses or networks."""
+
+
+class Callers:
+    """*proxies*: addresses and networks of those in front, separated by commas. Raises ``BadProxies``."""
+
+    def __init__(self, proxies: str = "") -> None:
+        try:
+            self._proxies: tuple[Network, ...] = tuple(
+                ip_network(each.strip(), strict=False) for each in proxies.split(",") if each.strip()
+            )
+        except ValueError as error:
+            raise BadProxies(
+                f"{error}; write addresses or networks such as 172.16.0.0/12, separated by commas."
+            ) from None
+
+    def of(self, remote: str | None, forwarded: Iterable[str] = ()) -> str:
+        """*remote*: the address at the other end. *forwarded*: the headers, as they came."""
+        caller = remote or "unknown"
+        hops = [hop.strip() for line in forwarded for hop in line.split(",") if hop.strip()]
+        while hops and self._is_proxy(caller):
+            caller = _without_port(hops.pop())
+        return one_caller(caller)
+
+    def _is_proxy(self, address: str) -> bool:
+        try:
+            found = ip_address(address)
+        except ValueError:
+            return False
+        if isinstance(found, IPv6Address) and found.ipv4_mapped:
+            found = found.ipv4_mapped
+        return any(found in network for network in self._proxies)
+
+
+def one_caller(address: str) -> str:
+    """Who counts as one caller: an IPv4 address, or the network that one IPv6 subscriber has."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address[:CALLER_CHARACTERS_MAX]
+    if isinstance(found, IPv6Address):
+        if found.ipv4_mapped:
+            return str(found.ipv4_mapped)
+        return str(IPv6Network((int(found), _NEIGHBOURS_BITS), strict=False))
+    return str(found)
+
+
+def _without_port(hop: str) -> str:
+    """Some proxies write one, and each connection has another."""
+    if hop.startswith("["):
+        return hop[1:].partition("]")[0]
+    return hop.partition(":")[0] if hop.count(":") == 1 else hop
+
+
+CALLERS = web.AppKey("CALLERS", Callers)

@@ -1,0 +1,84 @@
+"""Makes tokens of secrets, and opens the secrets of webhooks, which the gateway itself needs. Pure.
+
+The key could open every token; this module is the only one that holds it and does not: what is opened must be bound to
+the name ``webhook.secret`` of the pipeline that is called. Why it is so is in docs/adr/0007-signed-webhooks.md. No
+message of this module holds a value, a token or a key.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.secrets import envelope
+from fastflow_contracts.secrets.envelope import WEBHOOK_SECRET, Envelope
+
+VALUE_CHARACTERS_MAX: Final = 32_768
+
+
+class NoKey(FastFlowError):
+    """There is no ``ENCRYPTION_KEY`` here."""
+
+
+class BadSecret(FastFlowError):
+    """The value cannot be a secret, or the token of a webhook cannot be used; the message says what to do."""
+
+
+class Sealer:
+    """Encrypts under the first of several keys."""
+
+    def __init__(self, keys: str) -> None:
+        """*keys*: as in ``ENCRYPTION_KEY``; may be empty. Raises ``BadKey``."""
+        fernets = [Fernet(key) for key in envelope.split_keys(keys)]
+        self._keys = MultiFernet(fernets) if fernets else None
+
+    @property
+    def has_key(self) -> bool:
+        return self._keys is not None
+
+    def seal(self, value: str, *, place: tuple[str, str] | None = None) -> str:
+        """A token that holds *value*, bound to *place* (pipeline, name) if there is one.
+
+        Raises ``NoKey``, ``BadSecret``.
+        """
+        if self._keys is None:
+            raise NoKey(
+                "there is no ENCRYPTION_KEY here, so nothing can be encrypted; make one with `fastflow keys new`, give "
+                "it to the gateway and to every runner (ENCRYPTION_KEY or ENCRYPTION_KEY_FILE), and start them anew."
+            )
+        if not value:
+            raise BadSecret("the value is empty; a secret has at least one character.")
+        if len(value) > VALUE_CHARACTERS_MAX:
+            raise BadSecret(f"the value has more than {VALUE_CHARACTERS_MAX:,} characters, which no variable can hold.")
+        if "\0" in value:
+            raise BadSecret("the value holds a NUL character, which no variable can; encode it first.")
+        if place is None and envelope.unpack(value) is not None:
+            raise BadSecret("a value of this form must be bound; give the pipeline and the name, too.")
+        plain = value if place is None else envelope.pack(Envelope(*place, value))
+        try:
+            return self._keys.encrypt(plain.encode()).decode()
+        except UnicodeEncodeError:
+            raise BadSecret("the value holds half of a surrogate pair; send it as UTF-8.") from None
+
+    def open_webhook_secret(self, token: str, *, pipeline: str) -> str:
+        """The secret in *token*. Raises ``NoKey``, ``BadSecret``."""
+        if self._keys is None:
+            raise NoKey("this gateway has no ENCRYPTION_KEY, so it cannot check signatures; set it.")
+        try:
+            found = envelope.unpack(self._keys.decrypt(token).decode())
+        except (InvalidToken, UnicodeDecodeError):
+            raise BadSecret(
+                f"no key of this gateway opens the {WEBHOOK_SECRET} of {pipeline}; encrypt it again."
+            ) from None
+        if found is None or (found.pipeline, found.name) != (pipeline, WEBHOOK_SECRET) or not found.value:
+            raise BadSecret(
+                f"the {WEBHOOK_SECRET} of {pipeline} was not made for it; "
+                f"use fastflow encrypt --pipeline {pipeline} --name {WEBHOOK_SECRET}."
+            )
+        return found.value
+
+
+SEALER = web.AppKey("SEALER", Sealer)

@@ -1,0 +1,98 @@
+"""Checks the signature of a webhook's call. Pure: the raw body, the headers and the time are arguments.
+
+| sender | header | signed |
+|---|---|---|
+| standard | ``webhook-signature``: ``v1,<base64>``, several of them with blanks between | id, timestamp, body |
+| github | ``X-Hub-Signature-256``: ``sha256=<hex>`` | body |
+| gitlab | with a ``whsec_`` secret as standard; else ``X-Gitlab-Token``: the secret itself | nothing, then |
+| gitea | ``X-Gitea-Signature`` or ``X-Forgejo-Signature``: ``<hex>`` | body |
+| hmac | the one it names: hex or base64, with or without ``sha256=`` | body |
+
+All are HMAC-SHA256, and all are compared in constant time. Only the standard's signature covers an id and a time, so
+only there is a repeated or delayed call recognised whatever else its headers say.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final, assert_never
+
+from fastflow_contracts.pipelines.webhook import SIGNATURE_HEADER, Webhook
+from fastflow_gateway.security.secrets import BadSecret
+
+TOLERANCE_S: Final = 300
+"""How far the time of a signed call may be from ours, in either direction."""
+STANDARD_PREFIX: Final = "whsec_"
+_PREFIX: Final = "sha256="
+
+
+class BadSignature(Exception):
+    """The call does not prove who sent it; the message says what is missing."""
+
+
+def verify(webhook: Webhook, secret: str, headers: Mapping[str, str], body: bytes, now: datetime) -> str | None:
+    """The id of the call if its signature covers one. *headers*: names in any case.
+
+    Raises ``BadSignature``, and ``BadSecret`` when *secret* is not what such a sender would have.
+    """
+    match webhook.verify:
+        case "standard":
+            return _standard(secret, headers, body, now)
+        case "gitlab" if secret.startswith(STANDARD_PREFIX):
+            return _standard(secret, headers, body, now)
+        case "gitlab":
+            _check([_given(headers, "X-Gitlab-Token")], [secret])
+        case "github":
+            _check([_given(headers, "X-Hub-Signature-256")], [_PREFIX + _mac(secret, body).hex()])
+        case "gitea":
+            _check([_given(headers, "X-Gitea-Signature", "X-Forgejo-Signature")], [_mac(secret, body).hex()])
+        case "hmac":
+            given = _given(headers, webhook.header or SIGNATURE_HEADER).removeprefix(_PREFIX)
+            mac = _mac(secret, body)
+            _check([given], [mac.hex(), base64.b64encode(mac).decode()])
+        case _:
+            assert_never(webhook.verify)
+    return None
+
+
+def _standard(secret: str, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
+    call_id, at = _given(headers, "webhook-id"), _given(headers, "webhook-timestamp")
+    given = [each.removeprefix("v1,") for each in _given(headers, "webhook-signature").split() if each[:3] == "v1,"]
+    if not re.fullmatch("[0-9]{1,12}", at) or abs(now.timestamp() - int(at)) > TOLERANCE_S:
+        raise BadSignature(f"webhook-timestamp is no time within {TOLERANCE_S} s of now; check the sender's clock.")
+    try:
+        key = base64.b64decode(secret.removeprefix(STANDARD_PREFIX) + "==")  # padded ones, too: more of it is skipped
+    except (ValueError, binascii.Error):
+        key = b""
+    if not key:
+        raise BadSecret("the webhook's secret is no base64; encrypt it as the sender shows it (whsec_…).")
+    mac = hmac.digest(key, _bytes(f"{call_id}.{at}.") + body, "sha256")
+    _check(given, [base64.b64encode(mac).decode()])
+    return call_id
+
+
+def _mac(secret: str, body: bytes) -> bytes:
+    return hmac.digest(secret.encode(), body, "sha256")
+
+
+def _given(headers: Mapping[str, str], *names: str) -> str:
+    for name in names:
+        if value := headers.get(name, "").strip():
+            return value
+    raise BadSignature(f"the header {' or '.join(names)} is missing.")
+
+
+def _check(given: list[str], wanted: list[str]) -> None:
+    """Every pair is compared, whether or not one before it fitted."""
+    matches = [hmac.compare_digest(_bytes(one), _bytes(other)) for one in given for other in wanted]
+    if not any(matches):
+        raise BadSignature("the signature does not fit the body and the secret; compare the secret with the sender's.")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

@@ -1,0 +1,1 @@
+"""Followers: logs, metrics and changes as they come."""

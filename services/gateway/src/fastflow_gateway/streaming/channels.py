@@ -1,0 +1,233 @@
+"""Following what a run says, for any number of followers: one feed for each run and process. I/O.
+
+A ``Channel`` keeps the newest messages of its subject, ready to be sent, up to ``KEPT_BYTES_MAX`` a follower. They read
+them at their own pace; one that fell behind what is kept reads from the bus until it has caught up. So nobody who does
+not read makes anybody else wait, or this process hold more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from bisect import bisect_right
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing
+from typing import Final, NamedTuple, TypeAlias
+
+from aiohttp import web
+
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.errors import Unavailable
+from fastflow_contracts.bus.feed import feed
+from fastflow_contracts.bus.pull import Message
+from fastflow_contracts.errors import FastFlowError
+from fastflow_gateway.errors import Busy
+
+log = logging.getLogger(__name__)
+
+KEPT_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Of a subject, for each of its followers: of many the slowest is further behind, and would read everything again."""
+KEPT_FOR_MAX: Final = 8
+"""Followers for whom more is kept."""
+ITEM_BYTES: Final = 256
+"""What an item costs besides its events."""
+FOLLOWERS_MAX: Final = 1_000
+"""Streams open at once in this process."""
+BATCH: Final = 32
+"""Messages under way at once for one feed; one may have 256 KB."""
+REPLAY_BATCH: Final = 4
+"""The same for one follower that fell behind: there may be many, and the server drops a connection that it would have
+to hold 64 MB for.
+"""
+READ_S: Final = 15.0
+"""How long the bus may be silent while something stored is read."""
+
+
+class Item(NamedTuple):
+    """One stored message as the events it comes to, which may be none."""
+
+    sequence: int
+    events: bytes
+
+
+Render: TypeAlias = Callable[[Message], bytes]
+"""The events of a message. Raises ``FastFlowError`` if it is none of ours."""
+
+
+class Channel:
+    """The newest items of one subject. Made by ``Follower.follow``."""
+
+    def __init__(self, bus: Bus, stream: str, subject: str, render: Render, *, is_settled: bool) -> None:
+        self._bus = bus
+        self._stream = stream
+        self._subject = subject
+        self._render = render
+        self._items: list[Item] = []
+        self._kept_bytes = 0
+        self._dropped = 0
+        """Sequence of the newest item that is not kept any more."""
+        self.wakes: set[asyncio.Event] = set()
+        self.is_caught_up = False
+        """Everything that was stored when the newest item was sent has arrived."""
+        self.is_settled = is_settled
+        """The run was over when the feed began: once caught up, nothing more will come."""
+
+    async def serve(self) -> None:
+        """Take in what is published until cancelled."""
+        repeats = _Repeats()
+        async with aclosing(feed(self._bus, self._stream, self._subject, after=0, batch=BATCH)) as batches:
+            async for batch in batches:
+                for message in batch.messages:
+                    self._keep(self._item(message, repeats))
+                self.is_caught_up = batch.caught_up
+                for wake in self.wakes:
+                    wake.set()
+
+    async def items(self, after: int) -> AsyncGenerator[Item]:
+        """Everything with a sequence greater than *after* that is there by now; ends when there is no more."""
+        while True:
+            if after < self._dropped:
+                dropped = self._dropped  # as it is now: while this is read more is dropped, which nobody has seen yet
+                async with aclosing(self._replay(after)) as replay:
+                    async for item in replay:
+                        yield item
+                        after = item.sequence
+                after = max(after, dropped)
+            # One lookup for each item: between two of them the kept ones move on, and a slow follower must hold none.
+            elif (kept := self._next(after)) is not None:
+                yield kept
+                after = kept.sequence
+            else:
+                return
+
+    async def _replay(self, after: int) -> AsyncGenerator[Item]:
+        """From the bus, until what is kept follows on or there is nothing more."""
+        repeats = _Repeats()
+        # From the one before on, because the next one may repeat it.
+        replay_from = max(0, after - 1)
+        async with aclosing(
+            feed(self._bus, self._stream, self._subject, after=replay_from, batch=REPLAY_BATCH)
+        ) as batches:
+            async for batch in batches:
+                for message in batch.messages:
+                    item = self._item(message, repeats)
+                    if item.sequence > after:
+                        yield item
+                        after = item.sequence
+                if batch.caught_up or after >= self._dropped:
+                    return
+
+    def _next(self, after: int) -> Item | None:
+        index = bisect_right(self._items, after, key=lambda item: item.sequence)
+        return self._items[index] if index < len(self._items) else None
+
+    def _keep(self, item: Item) -> None:
+        self._items.append(item)
+        self._kept_bytes += ITEM_BYTES + len(item.events)
+        surplus = 0
+        kept_bytes_max = KEPT_BYTES_MAX * min(len(self.wakes), KEPT_FOR_MAX)
+        while self._kept_bytes > kept_bytes_max and surplus < len(self._items) - 1:
+            self._kept_bytes -= ITEM_BYTES + len(self._items[surplus].events)
+            self._dropped = self._items[surplus].sequence
+            surplus += 1
+        del self._items[:surplus]
+
+    def _item(self, message: Message, repeats: _Repeats) -> Item:
+        try:
+            events = self._render(message)
+        except FastFlowError as error:
+            log.warning("%s at %d is ignored: %s", message.subject, message.sequence, error)
+            events = b""
+        if repeats.is_repeat(message):
+            events = b""
+        return Item(message.sequence, events)
+
+
+async def stored(bus: Bus, stream: str, subject: str, *, after: int = 0) -> AsyncGenerator[Message]:
+    """Everything that is stored under *subject* by now behind sequence *after*, oldest first, repeats left out.
+
+    Raises ``Unavailable`` when the bus is silent for ``READ_S``.
+    """
+    end, repeats = await bus.last_sequence(stream), _Repeats()
+    async with aclosing(feed(bus, stream, subject, after=after, batch=BATCH)) as batches:
+        while True:
+            try:
+                async with asyncio.timeout(READ_S):
+                    batch = await anext(batches)
+            except TimeoutError as error:
+                raise Unavailable(f"the bus did not deliver {subject} within {READ_S:g} s") from error
+            for message in batch.messages:
+                if not repeats.is_repeat(message):
+                    yield message
+            if batch.caught_up or batch.messages[-1].sequence >= end:
+                return
+
+
+class _Repeats:
+    """A publisher that was unsure sends again: an exact repeat of the message before is one message, said twice."""
+
+    def __init__(self) -> None:
+        self._last: tuple[str, bytes] | None = None
+
+    def is_repeat(self, message: Message) -> bool:
+        former, self._last = self._last, (message.subject, message.data)
+        return former == self._last
+
+
+class Follower:
+    """Channels by subject. Each is open while somebody follows it."""
+
+    def __init__(self, bus: Bus, group: asyncio.TaskGroup) -> None:
+        self._bus = bus
+        self._group = group
+        self._channels: dict[str, tuple[Channel, asyncio.Task[None]]] = {}
+        self._wakes: set[asyncio.Event] = set()
+        self.is_stopping = False
+
+    @property
+    def followers(self) -> int:
+        """How many follow something now."""
+        return len(self._wakes)
+
+    def stop(self) -> None:
+        """Tell every follower to end its stream."""
+        self.is_stopping = True
+        for wake in self._wakes:
+            wake.set()
+
+    @contextlib.contextmanager
+    def follow(
+        self, stream: str, subject: str, render: Render, wake: asyncio.Event, *, is_settled: bool
+    ) -> Iterator[Channel]:
+        """The channel of *subject*; *wake* is set whenever it has news. *is_settled*: see ``Channel``.
+
+        Raises ``Busy``.
+        """
+        with self.admitted(wake):
+            if subject not in self._channels:
+                channel = Channel(self._bus, stream, subject, render, is_settled=is_settled)
+                self._channels[subject] = channel, self._group.create_task(channel.serve(), name=f"follow {subject}")
+            channel, task = self._channels[subject]
+            channel.wakes.add(wake)
+            try:
+                yield channel
+            finally:
+                channel.wakes.discard(wake)
+                if not channel.wakes:
+                    task.cancel()
+                    del self._channels[subject]
+
+    @contextlib.contextmanager
+    def admitted(self, wake: asyncio.Event) -> Iterator[None]:
+        """A place among ``FOLLOWERS_MAX``; *wake* is set when it is time to end. Raises ``Busy``."""
+        if len(self._wakes) >= FOLLOWERS_MAX:
+            raise Busy(f"{FOLLOWERS_MAX} streams are open here; close one, or ask another gateway.")
+        self._wakes.add(wake)
+        try:
+            yield
+        finally:
+            self._wakes.discard(wake)
+
+
+FOLLOWER = web.AppKey("FOLLOWER", Follower)

@@ -1,0 +1,116 @@
+"""Stored log chunks and samples as server-sent events and as plain text. Pure.
+
+The id of a log event is ``<stream sequence>:<index in its chunk>``: where a follower that comes back goes on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Final, NamedTuple
+
+from fastflow_contracts.runs import logs, messages
+from fastflow_contracts.runs.logs import Chunk
+from fastflow_gateway.http.sse import _json, event
+from fastflow_gateway.views import records
+
+
+class Place(NamedTuple):
+    """The last event somebody has: ``line`` of message ``sequence``. (0, -1) is before everything."""
+
+    sequence: int
+    line: int
+
+
+START: Final = Place(0, -1)
+
+
+def parse_place(text: str | None) -> Place:
+    """What ``Last-Event-ID`` says; anything that is no id of ours is the start."""
+    match = re.fullmatch(r"([0-9]{1,18})(?::([0-9]{1,9}))?", text or "")
+    return Place(int(match[1]), int(match[2] or 0)) if match else START
+
+
+def behind(events: bytes, count: int) -> bytes:
+    """*events* without the first *count*."""
+    return b"".join(events.split(b"\n\n", count)[count:])
+
+
+def log_events(chunk: Chunk, sequence: int, attempt: int) -> bytes:
+    """One ``log`` event (``shapes.LogLine``) for each line, or part of a line, of a chunk.
+
+    A flood of lines passes here, and only number and text differ from line to line: so a piece is one format
+    repeated, and its lines become JSON all at once.
+    """
+    parts: list[bytes] = []
+    index = 0
+    # Behind the last piece of a stream in the attempt's last chunk nothing follows, whether or not it ends its line.
+    last = {piece.stream: number for number, piece in enumerate(chunk.lines)} if chunk.eof else {}
+    for number, piece in enumerate(chunk.lines):
+        form = b'id: %d:%%d\nevent: log\ndata: {"ts":%s,"stream":"%s","attempt":%d,"line":"%%s"' % (
+            sequence,
+            _json(datetime.fromtimestamp(chunk.at + piece.ms / 1000, UTC)),
+            logs.STREAMS[piece.stream].encode(),
+            attempt,
+        )
+        whole, newline, rest = piece.text.rpartition("\n")
+        if newline:
+            text = _json(whole)[1:-1]
+            # Where no backslash was written, every one begins an escape, and this one is the end of a line.
+            lines = text.split(b"\\n") if b"\\\\" not in text else [_json(line)[1:-1] for line in whole.split("\n")]
+            parts.append((form + b"}\n\n") * len(lines) % tuple(chain.from_iterable(enumerate(lines, index))))
+            index += len(lines)
+        if rest:
+            end = b"}\n\n" if last.get(piece.stream) == number else b',"more":true}\n\n'
+            parts.append((form + end) % (index, _json(rest)[1:-1]))
+            index += 1
+    return b"".join(parts)
+
+
+def sample_events(sample: messages.Sample, sequence: int, attempt: int) -> bytes:
+    """The one ``sample`` event of a sample."""
+    return event("sample", records.sample(sample, attempt), event_id=str(sequence))
+
+
+class PlainText:
+    """Chunks of all attempts in, text out, as a terminal would have shown it. Holds nothing back.
+
+    A line that is still open when another stream or attempt speaks is ended there.
+    """
+
+    def __init__(self) -> None:
+        self._open: tuple[int, int] | None = None
+        """Attempt and stream of the line that is not ended yet."""
+
+    def text(self, chunk: Chunk, attempt: int) -> str:
+        parts: list[str] = []
+        for piece in chunk.lines:
+            if not piece.text:
+                continue
+            source = (attempt, piece.stream)
+            if self._open not in (None, source):
+                parts.append("\n")
+            parts.append(piece.text)
+            self._open = None if piece.text.endswith("\n") else source
+        return "".join(parts)
+
+
+class Tail:
+    """The last lines of a text that comes in parts."""
+
+    def __init__(self, lines_max: int) -> None:
+        self._lines: deque[str] = deque(maxlen=lines_max)
+        self._is_open = False
+
+    def add(self, text: str) -> None:
+        for line in re.findall(r"[^\n]*\n|[^\n]+", text):  # splitlines would also part at a progress bar's \r
+            if self._is_open:
+                self._lines[-1] += line
+            else:
+                self._lines.append(line)
+            self._is_open = not line.endswith("\n")
+
+    def text(self) -> str:
+        return "".join(self._lines)

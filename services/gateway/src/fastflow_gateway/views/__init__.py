@@ -1,0 +1,1 @@
+"""Records of the bus turned into the shapes of the API. Pure."""

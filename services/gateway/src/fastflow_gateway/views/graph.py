@@ -1,0 +1,138 @@
+"""Which pipelines start which, as the API shows it: links of one pipeline, and the graph of all. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal
+
+from fastflow_api.shapes import RunMark, Shape
+from fastflow_contracts.pipelines.links import Link
+from fastflow_contracts.pipelines.records import PipelineRecord
+from fastflow_contracts.pipelines.spec import NoSuchRunConfig
+from fastflow_contracts.runs.run import Run
+from fastflow_gateway.views import records as views
+from fastflow_gateway.views.cycles import circle, knots
+
+Source = Literal["json", "api", "both"]
+
+
+class DownstreamTrigger(Shape, frozen=True, kw_only=True):
+    """When a run of one pipeline is done for good, start this."""
+
+    id: str
+    pipeline: str
+    """What is started."""
+    on_success: bool
+    on_failure: bool
+    run_config_id: str | None
+    source: Source
+    """Where it is written down: the pipeline's metadata, the API, or both."""
+
+
+class Node(Shape, frozen=True, kw_only=True):
+    """A pipeline, or a name that a trigger gives and nothing has."""
+
+    name: str
+    exists: bool
+    runnable: bool
+    """There is a good version and it is enabled."""
+    last_run: RunMark | None
+
+
+class Edge(Shape, frozen=True, kw_only=True):
+    """One downstream trigger."""
+
+    id: str
+    """Unique among those of ``upstream``."""
+    upstream: str
+    downstream: str
+    on_success: bool
+    on_failure: bool
+    run_config_id: str | None
+    source: Source
+    in_cycle: bool
+    """It is part of a circle."""
+    problem: str | None
+    """Why it starts nothing as things are."""
+
+
+class Graph(Shape, frozen=True, kw_only=True):
+    """All pipelines and all triggers between them."""
+
+    nodes: tuple[Node, ...]
+    """By name."""
+    edges: tuple[Edge, ...]
+    cycles: tuple[tuple[str, ...], ...]
+    """One circle of each group of pipelines that start each other: each starts the next, the last the first."""
+
+
+def downstream_trigger(link: Link) -> DownstreamTrigger:
+    return DownstreamTrigger(
+        id=link.id,
+        pipeline=link.pipeline,
+        on_success=link.on_success,
+        on_failure=link.on_failure,
+        run_config_id=link.run_config_id,
+        source=link.source,
+    )
+
+
+def graph(
+    records: Iterable[PipelineRecord],
+    *,
+    links_of: Callable[[PipelineRecord], Iterable[Link]],
+    latest: Callable[[str], Run | None],
+) -> Graph:
+    """*records*: all pipelines; *links_of*: what follows one of them; *latest*: the newest run of a name."""
+    known: dict[str, PipelineRecord] = {record.name: record for record in records}
+    links = [(name, link) for name, record in sorted(known.items()) for link in links_of(record)]
+    follows: dict[str, set[str]] = defaultdict(set)
+    for name, link in links:
+        if link.on_success or link.on_failure:
+            follows[name].add(link.pipeline)
+    groups = knots(follows)
+    group_of = {name: number for number, group in enumerate(groups) for name in group}
+    edges = tuple(
+        Edge(
+            id=link.id,
+            upstream=name,
+            downstream=link.pipeline,
+            on_success=link.on_success,
+            on_failure=link.on_failure,
+            run_config_id=link.run_config_id,
+            source=link.source,
+            in_cycle=(link.on_success or link.on_failure) and group_of.get(name, -1) == group_of.get(link.pipeline),
+            problem=_problem(link, known),
+        )
+        for name, link in links
+    )
+    names = {*known, *(link.pipeline for _, link in links)}
+    nodes = tuple(_node(name, known.get(name), latest(name)) for name in sorted(names))
+    return Graph(nodes=nodes, edges=edges, cycles=tuple(circle(group, follows) for group in groups))
+
+
+def _node(name: str, record: PipelineRecord | None, newest: Run | None) -> Node:
+    return Node(
+        name=name,
+        exists=record is not None,
+        runnable=record is not None and record.live is not None and record.live.spec.enabled,
+        last_run=views.mark(newest) if newest else None,
+    )
+
+
+def _problem(link: Link, known: Mapping[str, PipelineRecord]) -> str | None:
+    if not (link.on_success or link.on_failure):
+        return "on_success and on_failure are both false: nothing ever starts it."
+    target = known.get(link.pipeline)
+    if target is None:
+        return f"There is no pipeline {link.pipeline}."
+    if target.live is None:
+        return f"{link.pipeline} has no valid version."
+    if not target.live.spec.enabled:
+        return f"{link.pipeline} is disabled."
+    try:
+        target.live.spec.run_config(link.run_config_id)
+    except NoSuchRunConfig as error:
+        return str(error)
+    return None

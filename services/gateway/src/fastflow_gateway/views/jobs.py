@@ -1,0 +1,160 @@
+"""The scheduler's jobs as people see them: every schedule with its next and last slot. Pure.
+
+A job is one schedule of one pipeline. It is listed as long as it is defined, whether it fires or not; but a single
+time that was over before it was seen never was one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Literal, assert_never
+
+from fastflow_api.shapes import Shape
+from fastflow_contracts.bus.subjects import JobRef, job_id
+from fastflow_contracts.pipelines.records import PipelineRecord
+from fastflow_contracts.schedules.schedule import (
+    RESTART_ID,
+    Catchup,
+    Cron,
+    Interval,
+    Once,
+    Schedule,
+)
+from fastflow_contracts.schedules.slots import upcoming
+from fastflow_contracts.schedules.state import ScheduleState, definition
+
+Kind = Literal["cron", "interval", "once", "restart"]
+
+
+class Window(Shape, frozen=True, kw_only=True):
+    """The job is silent outside. Both ends are inclusive; null: open."""
+
+    start: datetime | None
+    end: datetime | None
+
+
+class Job(Shape, frozen=True, kw_only=True):
+    """What starts runs of a pipeline by time, or restarts it (kind ``restart``)."""
+
+    id: str
+    pipeline: str
+    schedule: str
+    """Which of the pipeline's: ``schedule``, ``once``, ``restart``, or ``schedules/`` and the entry's id."""
+    run_config_id: str | None
+    kind: Kind
+    value: str
+    """The cron expression, the seconds, or the time."""
+    timezone: str
+    catchup: Catchup
+    enabled: bool
+    note: str | None
+    """Why it does not fire, or will not any more."""
+    next_run_time: datetime | None
+    last_run_time: datetime | None
+    """The last slot that was run, or refused with an entry that says why."""
+    window: Window
+
+
+class NextRuns(Shape, frozen=True, kw_only=True):
+    """The next slots of a job, ascending; none if it does not fire."""
+
+    next_runs: tuple[datetime, ...]
+
+
+class Known(Shape, frozen=True, kw_only=True):
+    """One job with all that is known of it."""
+
+    job: JobRef
+    definition: Schedule
+    state: ScheduleState | None
+    """None: no scheduler has seen it yet."""
+    is_on: bool
+    """What people switched."""
+
+    @property
+    def fires(self) -> bool:
+        return self.definition.enabled and self.is_on
+
+
+def known_jobs(
+    records: Iterable[PipelineRecord], states: Mapping[JobRef, ScheduleState], switched_off: Collection[JobRef]
+) -> list[Known]:
+    """The schedules of all pipelines that have a good version, in the order of *records* and of their files."""
+    found = []
+    for record in records:
+        if record.live is None:
+            continue
+        restart = record.live.spec.restart_schedule()
+        for schedule in (*record.live.spec.schedule_list(), *((restart,) if restart else ())):
+            job = JobRef(record.name, schedule.id)
+            state = states.get(job)
+            if state is not None and state.definition != definition(schedule):
+                state = None
+            found.append(Known(job=job, definition=schedule, state=state, is_on=job not in switched_off))
+    return found
+
+
+def listed(known: Iterable[Known], now: datetime) -> list[Known]:
+    """Those that are jobs at *now*."""
+    return [each for each in known if not _never_was(each, now)]
+
+
+def next_runs(known: Known, now: datetime, count: int) -> tuple[datetime, ...]:
+    """The slots that are still to come, *count* at most."""
+    if not known.fires:
+        return ()
+    if known.state is None:
+        return tuple(upcoming(known.definition, now, count))
+    return tuple(upcoming(known.definition, max(now, known.state.done_until), count, known.state.anchor))
+
+
+def job(known: Known, now: datetime) -> Job:
+    """*known* as it is at *now*."""
+    schedule = known.definition
+    kind, value = _kind(schedule)
+    following = next(iter(next_runs(known, now, 1)), None)
+    return Job(
+        id=job_id(known.job),
+        pipeline=known.job.pipeline,
+        schedule=schedule.id,
+        run_config_id=schedule.run_config_id,
+        kind=kind,
+        value=value,
+        timezone=schedule.timezone,
+        catchup=schedule.catchup,
+        enabled=known.fires,
+        note=_note(known, following),
+        next_run_time=following,
+        last_run_time=known.state.last_slot if known.state else None,
+        window=Window(start=schedule.start, end=schedule.end),
+    )
+
+
+def _kind(schedule: Schedule) -> tuple[Kind, str]:
+    is_restart = schedule.id == RESTART_ID
+    match schedule.timing:
+        case Cron(expr=expr):
+            return "restart" if is_restart else "cron", expr
+        case Interval(interval_s=interval_s):
+            return "restart" if is_restart else "interval", str(interval_s)
+        case Once(at=at):
+            return "once", at.isoformat().replace("+00:00", "Z")
+        case _:
+            assert_never(schedule.timing)
+
+
+def _never_was(known: Known, now: datetime) -> bool:
+    """Its one time has passed, and nothing was or will be run for it."""
+    timing, state = known.definition.timing, known.state
+    if not isinstance(timing, Once) or (state and state.last_slot):
+        return False
+    return timing.at <= (state.done_until if state else now)
+
+
+def _note(known: Known, following: datetime | None) -> str | None:
+    if not known.definition.enabled:
+        return 'It is disabled in its metadata ("enabled": false).'
+    if not known.is_on:
+        return "It is switched off."
+    return "Its time has passed." if following is None else None

@@ -1,0 +1,335 @@
+"""Records as the API and the pages show them: the functions that fill ``shapes``. Pure: no I/O, no clock.
+
+Each returns a struct: ``msgspec.json.encode`` makes it the API's JSON, a template reads its attributes (times are
+datetimes there). Whatever may be secret is dropped here: variables keep their names, ``encrypted_env`` and webhook keys
+lose their values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any, Literal, assert_never
+from urllib.parse import quote
+
+import msgspec
+
+from fastflow_api import shapes
+from fastflow_api.shapes import HIDDEN
+from fastflow_contracts.pipelines.records import PipelineRecord, SyncReport, SyncStatus, Version
+from fastflow_contracts.pipelines.spec import PipelineSpec
+from fastflow_contracts.runs import messages
+from fastflow_contracts.runs import run as records
+from fastflow_contracts.runs.run import (
+    Ended,
+    ErrorType,
+    Pending,
+    Running,
+    Status,
+    Verdict,
+)
+from fastflow_contracts.schedules.schedule import Cron, Interval, Once
+from fastflow_contracts.schedules.schedule import Schedule as SpecSchedule
+from fastflow_gateway.views.redaction import hidden, hide_secrets
+from fastflow_gateway.views.run_counts import Tally
+from fastflow_gateway.views.waiting import Capacity, waiting_on
+
+
+def run(record: records.Run, *, capacity: Capacity, now: datetime) -> shapes.Run:
+    """*capacity* tells what a waiting run waits for."""
+    state, order = record.state, record.order
+    last = record.attempts[-1] if record.attempts else None
+    error_type, error_message = _error(record)
+    waits_until = state.not_before if isinstance(state, Pending) and state.not_before > now else None
+    return shapes.Run(
+        id=record.id,
+        pipeline_name=record.pipeline,
+        status=record.status,
+        triggered_by=order.triggered_by,
+        run_config_id=order.run_config_id,
+        schedule=order.schedule,
+        scheduled_for=order.scheduled_for,
+        parent_run_id=order.parent_run_id,
+        created_at=record.created_at,
+        started_at=_started_at(record),
+        finished_at=state.at if isinstance(state, Ended) else None,
+        exit_code=last.exit_code if last else None,
+        error_type=error_type,
+        error_message=error_message,
+        attempt=_attempt_number(record),
+        attempts_max=order.retry_attempts + 1,
+        attempts=tuple(map(attempt, record.attempts)),
+        next_attempt_at=waits_until,
+        cancel_requested=isinstance(state, Running) and state.cancel_requested_at is not None,
+        commit=order.commit,
+        bundle=order.bundle,
+        kind=order.kind,
+        python_version=_python_version(record),
+        runner=state.runner if isinstance(state, Running) else last.runner if last else None,
+        waiting_on=waiting_on(record, capacity=capacity, now=now),
+        phases=phases(record),
+        limits=order.limits,
+        memory_bytes_peak=max((a.memory_bytes_peak for a in record.attempts if a.memory_bytes_peak), default=None),
+        cpu_cores_peak=max((a.cpu_cores_peak for a in record.attempts if a.cpu_cores_peak), default=None),
+        warnings=tuple(dict.fromkeys(warning for a in record.attempts for warning in a.warnings)),
+        env_vars=dict.fromkeys(order.env_names, HIDDEN),
+        parameters=dict.fromkeys(order.parameter_names, HIDDEN),
+    )
+
+
+def _python_version(record: records.Run) -> str | None:
+    """What runs it or ran it last, else what was asked for."""
+    last = record.attempts[-1].python_version if record.attempts else ""
+    now = record.state.python_version if isinstance(record.state, Running) else ""
+    return now or last or record.order.python_version or None
+
+
+def run_detail(shown: shapes.Run, skips: Iterable[messages.Skip]) -> shapes.RunDetail:
+    """*skips*: what the end of the run did not start, newest first."""
+    return shapes.RunDetail(**msgspec.structs.asdict(shown), skipped=tuple(map(skip, skips)))
+
+
+def _error(record: records.Run) -> tuple[ErrorType | None, str | None]:
+    """Why it failed, or is to be tried again; of a cancelled run only who or what ended it."""
+    if isinstance(record.state, Ended) and record.state.verdict is Verdict.INTERRUPTED:
+        return None, record.state.reason or None
+    last = record.attempts[-1] if record.attempts else None
+    return (last.error_type, last.error_message) if last else (None, None)
+
+
+def attempt(record: records.Attempt) -> shapes.Attempt:
+    return shapes.Attempt(
+        number=record.number,
+        runner=record.runner,
+        claimed_at=record.claimed_at,
+        prepared_at=record.prepared_at,
+        started_at=record.started_at,
+        finished_at=record.finished_at,
+        exit_code=record.exit_code,
+        error_type=record.error_type,
+        error_message=record.error_message,
+        memory_bytes_peak=record.memory_bytes_peak,
+        cpu_cores_peak=record.cpu_cores_peak,
+        warnings=record.warnings,
+    )
+
+
+def phases(record: records.Run) -> shapes.Phases:
+    """Of the newest attempt: the one that runs or is awaited, else the last one."""
+    state = record.state
+    queued = record.attempts[-1].finished_at if record.attempts else record.created_at
+    match state:
+        case Pending():
+            return shapes.Phases(queued=queued, claimed=None, environment=None, started=None, finished=None)
+        case Running():
+            return shapes.Phases(
+                queued=queued, claimed=state.claimed_at, environment=state.prepared_at, started=None, finished=None
+            )
+        case Ended() if record.attempts:
+            last = record.attempts[-1]
+            return shapes.Phases(
+                queued=record.attempts[-2].finished_at if len(record.attempts) > 1 else record.created_at,
+                claimed=last.claimed_at,
+                environment=last.prepared_at,
+                started=last.started_at,
+                finished=last.finished_at,
+            )
+        case Ended():
+            return shapes.Phases(queued=queued, claimed=None, environment=None, started=None, finished=state.at)
+        case _:
+            assert_never(state)
+
+
+def mark(record: records.Run) -> shapes.RunMark:
+    return shapes.RunMark(
+        id=record.id,
+        status=record.status,
+        created_at=record.created_at,
+        finished_at=record.state.at if isinstance(record.state, Ended) else None,
+    )
+
+
+def pipeline(
+    record: PipelineRecord,
+    *,
+    tally: Tally,
+    last_runs: Iterable[records.Run],
+    crashes: Sequence[records.Run] = (),
+) -> shapes.Pipeline:
+    """*last_runs*: newest first. *crashes*: what ``crashes.crash_loop`` found."""
+    return shapes.Pipeline(**_pipeline_fields(record, tally, last_runs, crashes))
+
+
+def pipeline_detail(
+    record: PipelineRecord,
+    *,
+    tally: Tally,
+    last_runs: Iterable[records.Run],
+    crashes: Sequence[records.Run] = (),
+    files: Mapping[str, str],
+    skips: Iterable[messages.Skip],
+) -> shapes.PipelineDetail:
+    """*files*: text by name, as stored; *skips*: newest first."""
+    return shapes.PipelineDetail(
+        **_pipeline_fields(record, tally, last_runs, crashes),
+        files={name: hide_secrets(text) if name.endswith(".json") else text for name, text in files.items()},
+        webhooks=tuple(_webhooks(record)),
+        skipped=tuple(map(skip, skips)),
+    )
+
+
+def schedule(given: SpecSchedule) -> shapes.Schedule:
+    kind: Literal["cron", "interval", "once"]
+    match given.timing:
+        case Cron(expr=expr):
+            kind, value = "cron", expr
+        case Interval(interval_s=interval_s):
+            kind, value = "interval", str(interval_s)
+        case Once(at=at):
+            kind, value = "once", at.isoformat().replace("+00:00", "Z")
+        case _:
+            assert_never(given.timing)
+    return shapes.Schedule(
+        id=given.id,
+        run_config_id=given.run_config_id,
+        kind=kind,
+        value=value,
+        timezone=given.timezone,
+        start=given.start,
+        end=given.end,
+        enabled=given.enabled,
+    )
+
+
+def skip(record: messages.Skip) -> shapes.Skip:
+    return shapes.Skip(
+        at=record.at,
+        pipeline_name=record.pipeline,
+        reason=record.reason,
+        triggered_by=record.triggered_by,
+        run_config_id=record.run_config_id,
+        parent_run_id=record.parent_run_id,
+        schedule=record.schedule,
+        scheduled_for=record.scheduled_for,
+    )
+
+
+def stats(name: str, tally: Tally, last: records.Run | None) -> shapes.Stats:
+    judged = tally.successful + tally.failed
+    return shapes.Stats(
+        pipeline_name=name,
+        total_runs=tally.total,
+        successful_runs=tally.successful,
+        failed_runs=tally.failed,
+        interrupted_runs=tally.interrupted,
+        active_runs=tally.active,
+        success_rate=tally.successful / judged if judged else None,
+        mean_duration_s=tally.success_seconds / tally.successful if tally.successful else None,
+        last_run=mark(last) if last else None,
+    )
+
+
+def daily_stats(name: str, tally: Tally, *, today: date, days: int) -> shapes.DailyStats:
+    return shapes.DailyStats(
+        pipeline_name=name,
+        days=tuple(
+            shapes.Day(
+                date=day,
+                total_runs=sum(counts.values()),
+                successful_runs=counts.get(Status.SUCCESS, 0),
+                failed_runs=counts.get(Status.FAILED, 0),
+                interrupted_runs=counts.get(Status.INTERRUPTED, 0),
+            )
+            for day, counts in tally.days(today, days)
+        ),
+    )
+
+
+def sample(record: messages.Sample, attempt_number: int) -> shapes.Sample:
+    return shapes.Sample(
+        ts=record.ts,
+        attempt=attempt_number,
+        cpu_cores=record.cpu_cores,
+        memory_bytes=record.memory_bytes,
+        memory_limit_bytes=record.memory_limit_bytes,
+        soft_limit_exceeded=record.soft_limit_exceeded,
+    )
+
+
+def sync_status(record: SyncStatus | None) -> shapes.SyncStatus:
+    live: SyncReport | None = record.live if record else None
+    return shapes.SyncStatus(
+        live_commit=live.commit if live else None,
+        live_since=live.finished_at if live else None,
+        last=record.last if record else None,
+    )
+
+
+def crash_loop(crashes: Sequence[records.Run]) -> shapes.CrashLoop | None:
+    """*crashes*: newest first; none: there is no loop."""
+    if not crashes:
+        return None
+    newest, oldest = crashes[0], crashes[-1]
+    return shapes.CrashLoop(
+        crashes=len(crashes),
+        since=oldest.created_at,
+        error_message=newest.attempts[-1].error_message if newest.attempts else None,
+    )
+
+
+def _pipeline_fields(
+    record: PipelineRecord, tally: Tally, last_runs: Iterable[records.Run], crashes: Sequence[records.Run]
+) -> dict[str, Any]:
+    live: Version | None = record.live
+    spec = live.spec if live else PipelineSpec()
+    return {
+        "name": record.name,
+        "type": spec.type,
+        "enabled": spec.enabled,
+        "valid": not record.problems,
+        "runnable": live is not None and spec.enabled,
+        "problems": record.problems,
+        "notices": record.notices,
+        "description": spec.description,
+        "tags": spec.tags,
+        "has_requirements": live.has_requirements if live else False,
+        "python_version": spec.python_version,
+        "commit": live.commit if live else None,
+        "commit_subject": live.commit_subject if live else None,
+        "newest_commit": record.commit,
+        "live_since": live.live_since if live else None,
+        "schedules": tuple(map(schedule, spec.schedule_list())),
+        "run_config_ids": tuple(entry.id for entry in spec.schedules),
+        "total_runs": tally.total,
+        "successful_runs": tally.successful,
+        "failed_runs": tally.failed,
+        "active_runs": tally.active,
+        "last_runs": tuple(map(mark, last_runs)),
+        "crash_loop": crash_loop(crashes),
+        "metadata": hidden(msgspec.to_builtins(spec)) if live else None,
+    }
+
+
+def _webhooks(record: PipelineRecord) -> Iterable[shapes.Webhook]:
+    if record.live is None:
+        return
+    for run_config_id, key in record.live.spec.webhook_keys().items():
+        path = f"/api/webhooks/{record.name}/{quote(key, safe='')}"
+        yield shapes.Webhook(run_config_id=run_config_id, path=path)
+
+
+def _attempt_number(record: records.Run) -> int:
+    match record.state:
+        case Pending(attempt=number) | Running(attempt=number):
+            return number
+        case Ended():
+            return record.attempts[-1].number if record.attempts else 1
+        case _:
+            assert_never(record.state)
+
+
+def _started_at(record: records.Run) -> datetime | None:
+    started = next((a.started_at for a in record.attempts if a.started_at), None)
+    if started is None and isinstance(record.state, Running):
+        return record.state.prepared_at
+    return started

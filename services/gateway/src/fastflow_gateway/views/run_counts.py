@@ -1,0 +1,58 @@
+"""Counts of runs: by outcome, as a whole and by day of creation. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import date, timedelta
+
+from fastflow_contracts.runs.run import Ended, Run, Status
+
+
+class Tally:
+    """How many runs of one pipeline came to what. Count a changed run out as it was and in as it is."""
+
+    __slots__ = ("_by_day", "_by_status", "success_seconds")
+
+    def __init__(self) -> None:
+        self._by_status: dict[Status, int] = defaultdict(int)
+        self._by_day: dict[date, dict[Status, int]] = {}
+        self.success_seconds = 0.0
+        """Durations of all successful runs, from creation to end, added up."""
+
+    def count(self, run: Run, *, times: int = 1) -> None:
+        """Add *run* as it is now; with *times* -1 take it away as it was."""
+        self._by_status[run.status] += times
+        day = self._by_day.setdefault(run.created_at.date(), defaultdict(int))
+        day[run.status] += times
+        if run.status is Status.SUCCESS and isinstance(run.state, Ended):
+            self.success_seconds += times * (run.state.at - run.created_at).total_seconds()
+
+    @property
+    def total(self) -> int:
+        return sum(self._by_status.values())
+
+    @property
+    def successful(self) -> int:
+        return self._by_status[Status.SUCCESS]
+
+    @property
+    def failed(self) -> int:
+        return self._by_status[Status.FAILED]
+
+    @property
+    def interrupted(self) -> int:
+        return self._by_status[Status.INTERRUPTED]
+
+    @property
+    def active(self) -> int:
+        return self._by_status[Status.PENDING] + self._by_status[Status.RUNNING]
+
+    def of(self, status: Status) -> int:
+        return self._by_status[status]
+
+    def days(self, last: date, number: int) -> Iterator[tuple[date, dict[Status, int]]]:
+        """The *number* days that end with *last*, oldest first."""
+        for back in range(number - 1, -1, -1):
+            day = last - timedelta(days=back)
+            yield day, dict(self._by_day.get(day, {}))

@@ -1,0 +1,82 @@
+"""Why a run is not running yet, in words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple, assert_never
+
+from fastflow_contracts.runs import run as records
+from fastflow_contracts.runs.presence import Presence
+from fastflow_contracts.runs.run import Ended, Pending, Running
+
+ENVIRONMENT = "its environment: interpreter and packages are being prepared"
+NO_RUNNER = "a runner: none is connected"
+DAEMON = "a Docker daemon: those of its runners do not answer"
+TAKER = "a runner to take it"
+_DUE = ", due in "
+
+
+class Capacity(NamedTuple):
+    """How much may run at once, and how much does."""
+
+    runners: Sequence[Presence] = ()
+    """Those that are alive."""
+    running: int = 0
+    running_max: int | None = None
+    """MAX_CONCURRENT_RUNS as it was last applied. It may be switched off since then: nobody notes that."""
+
+
+def waiting_on(record: records.Run, *, capacity: Capacity, now: datetime) -> str | None:
+    """Why the run's code is not running yet, in words; None once it is, or will never be."""
+    match record.state:
+        case Ended():
+            return None
+        case Running(prepared_at=prepared_at):
+            return ENVIRONMENT if prepared_at is None else None
+        case Pending() as state if state.not_before > now:
+            seconds = max(1, round((state.not_before - now).total_seconds()))
+            return f"{_what_is_due(record)}{_DUE}{_countdown(seconds)}"
+        case Pending():
+            return _waiting_on_room(record, capacity)
+        case _:
+            assert_never(record.state)
+
+
+def without_time(words: str) -> str:
+    """What ``waiting_on`` said, for those who count the time down themselves."""
+    return words.partition(_DUE)[0]
+
+
+def _what_is_due(record: records.Run) -> str:
+    """What a run does next that waits for its time."""
+    if record.attempts:
+        return f"attempt {len(record.attempts) + 1} of {record.order.retry_attempts + 1}"
+    return "its restart" if record.order.triggered_by == "daemon_restart" else "its start"
+
+
+def _waiting_on_room(record: records.Run, capacity: Capacity) -> str:
+    staying = [runner for runner in capacity.runners if not runner.leaving]
+    fit = [runner for runner in staying if record.order.kind in runner.kinds]
+    if not staying:
+        return NO_RUNNER
+    if not fit:
+        return f"a runner that takes {record.order.kind}s: none is connected"
+    ready = [runner for runner in fit if not runner.paused]
+    if not ready:
+        return DAEMON
+    slots, busy = sum(runner.slots for runner in ready), sum(runner.busy for runner in ready)
+    if busy >= slots:
+        return f"a free runner slot: {busy} of {slots} are busy"
+    # Only now: with slots to spare and as many runs as the limit last allowed, it is the limit that holds.
+    if capacity.running_max is not None and capacity.running >= capacity.running_max:
+        return f"the limit on all runs: {capacity.running} of {capacity.running_max} are running (MAX_CONCURRENT_RUNS)"
+    return TAKER
+
+
+def _countdown(seconds: int) -> str:
+    minutes, rest = divmod(seconds, 60)
+    if not minutes:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

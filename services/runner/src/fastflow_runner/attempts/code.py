@@ -1,0 +1,41 @@
+"""What a run needs before it can be claimed wisely: its code, and whether its environments stand ready. I/O."""
+
+from __future__ import annotations
+
+import msgspec
+
+from fastflow_contracts.bus.errors import Rejected
+from fastflow_contracts.pipelines.bundle import Bundle
+from fastflow_contracts.pipelines.pep723 import BadInline
+from fastflow_contracts.runs.run import Run
+from fastflow_runner.attempts.context import Tools
+from fastflow_runner.environments.environments import Prepared
+from fastflow_runner.environments.store import Request, requests_of
+
+
+class Code(msgspec.Struct, frozen=True):
+    """``requests``: the environments it needs, its own first. ``ready``: those, if no preparation is needed."""
+
+    bundle: Bundle
+    requests: tuple[Request, ...]
+    ready: tuple[Prepared, ...] | None
+
+
+class NoCode(msgspec.Struct, frozen=True):
+    """The run cannot be carried out by anybody: it must be claimed to be failed."""
+
+    reason: str
+
+
+async def fetch(tools: Tools, run: Run) -> Code | NoCode:
+    """The code of *run*. Raises ``wire.Unavailable``."""
+    try:
+        bundle = await tools.bundles.get(run.order.bundle)
+    except Rejected as error:
+        return NoCode(f"the code of this run cannot be read: {error}; sync the pipeline and start it anew")
+    try:
+        requests = requests_of(run.order.python_version, bundle.data, run.order.kind)
+    except BadInline as error:  # of a version that went live before its block was looked at
+        return NoCode(f"the block `# /// script` of main.py is not usable: {error}")
+    ready = tuple(filter(None, map(tools.environments.ready, requests)))
+    return Code(bundle, requests, ready if len(ready) == len(requests) else None)

@@ -1,0 +1,35 @@
+"""What every attempt of one runner shares. Data only; ``app`` fills it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.runs.run import Run
+from fastflow_contracts.runs.store import RunStore
+from fastflow_runner.bundles import Bundles
+from fastflow_runner.environments.environments import Environments
+from fastflow_runner.presence import Beacon
+from fastflow_runner.sandbox import Sandboxes, SandboxSpec
+from fastflow_runner.sandbox.naming import AttemptId
+from fastflow_runner.secrets import SecretBox
+
+
+class Tools(msgspec.Struct, frozen=True, kw_only=True):
+    """``spec`` says what sandbox an attempt of a run gets, ``name`` what it is called. Sizes are bytes."""
+
+    runner: str
+    bus: Bus
+    runs: RunStore
+    bundles: Bundles
+    sandboxes: Sandboxes
+    environments: Environments
+    secrets: SecretBox
+    beacon: Beacon
+    spec: Callable[[Run], SandboxSpec]
+    name: Callable[[AttemptId], str]
+    cell_runner: str
+    """Path of ``cells`` inside a sandbox."""
+    log_bytes_max: int

@@ -1,0 +1,97 @@
+"""What a supervisor is told to run for a run: its command, environment and files. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+
+import msgspec
+
+from fastflow_contracts.runs.run import Run, RunInput, Running
+from fastflow_runner.environments.store import Prepared
+from fastflow_runner.guest.cells import KERNEL_PREFIX, ORDERS_FILE
+from fastflow_runner.sandbox.session import Job, JobFile
+
+SAMPLE_S = 1.0
+GRACE_S = 10.0
+"""Between SIGTERM and SIGKILL."""
+EVENT_FILE = "FASTFLOW_EVENT_FILE"
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def job(
+    run: Run,
+    given: RunInput,
+    secrets: Mapping[str, str],
+    *,
+    prepared: Sequence[Prepared],
+    cell_runner: str,
+    dead_after_s: float,
+) -> Job:
+    """The job of *run*, which must be running. *prepared*: the environments it needs, its own first. *cell_runner*:
+    the path of ``cells`` inside the sandbox.
+    """
+    assert isinstance(run.state, Running)
+    python = prepared[0].python
+    env = environment(run, given, secrets, python=python)
+    argv: tuple[str, ...] = ("{python}", "-u", "main.py")
+    files: tuple[JobFile, ...] = ()
+    if given.event is not None:
+        files = (JobFile(env=EVENT_FILE, name="event", data=given.event),)
+        env.pop(EVENT_FILE, None)
+    if is_notebook := run.order.kind == "notebook":
+        assert python is not None, "a kernel needs packages"
+        orders = cell_orders(run, given, secrets, python=python)
+        argv, python = ("{python}", "-I", cell_runner), prepared[1].python
+        env = {f"{KERNEL_PREFIX}{name}": value for name, value in env.items()}
+        files += (JobFile(env=ORDERS_FILE, name="cells.json", data=orders),)
+    return Job(
+        argv=argv,
+        cwd=run.pipeline,
+        python=python,
+        holds=tuple(each.hold for each in prepared if each.hold is not None),
+        env=env,
+        files=files,
+        timeout_s=run.order.limits.timeout_s,
+        grace_s=GRACE_S,
+        dead_after_s=dead_after_s,
+        sample_s=SAMPLE_S,
+        memory_bytes=run.order.limits.memory_bytes,
+        cell_events=is_notebook,
+    )
+
+
+def cell_orders(run: Run, given: RunInput, secrets: Mapping[str, str], *, python: str) -> bytes:
+    """What the cell runner is told besides the notebook, as JSON. *python*: the kernel's. Of secrets only the names of
+    their variables.
+    """
+    orders = {
+        "python": python,
+        "parameters": {name: given.overrides[name] for name in run.order.parameter_names},
+        "cells": run.order.cells,
+        "secrets": sorted(secrets),
+    }
+    return msgspec.json.encode(orders)
+
+
+def environment(run: Run, given: RunInput, secrets: Mapping[str, str], *, python: str | None) -> dict[str, str]:
+    """Variables of the run, later ones winning: the pipeline's, its secrets, the trigger's, the system's."""
+    assert isinstance(run.state, Running)
+    order = run.order
+    system = {
+        "FASTFLOW_RUN_ID": run.id,
+        "FASTFLOW_PIPELINE": run.pipeline,
+        "FASTFLOW_ATTEMPT": str(run.state.attempt),
+        "FASTFLOW_TRIGGERED_BY": order.triggered_by,
+        "FASTFLOW_RUN_CONFIG_ID": order.run_config_id or "",
+        "FASTFLOW_SCHEDULED_FOR": order.scheduled_for.isoformat() if order.scheduled_for else "",
+    }
+    return {**_activated(python), **given.env, **secrets, **given.overrides, **system}
+
+
+def _activated(python: str | None) -> dict[str, str]:
+    """What activating an environment sets, as ``uv run`` does, so that its commands are found."""
+    if python is None:
+        return {}
+    bin_dir = PurePosixPath(python).parent
+    return {"VIRTUAL_ENV": str(bin_dir.parent), "PATH": f"{bin_dir}:{SYSTEM_PATH}"}

@@ -1,0 +1,352 @@
+"""Takes work while there is room, keeps what it took, and puts order into what was left behind. I/O.
+
+A hint is acknowledged as soon as the claim is decided, whichever way: from then on the record governs the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from contextlib import aclosing, suppress
+from typing import Any
+
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.errors import BusError
+from fastflow_contracts.bus.feed import feed
+from fastflow_contracts.bus.pull import ConsumerGone, Message, Pull
+from fastflow_contracts.bus.subjects import Kind
+from fastflow_contracts.clock import now
+from fastflow_contracts.codec import Malformed
+from fastflow_contracts.runs.concurrency import Full
+from fastflow_contracts.runs.messages import HINT, Hint
+from fastflow_contracts.runs.presence import PRESENCE
+from fastflow_contracts.runs.run import RUN, Run, Running
+from fastflow_contracts.runs.state_machine import NotYet, Refused, Release
+from fastflow_contracts.runs.store import NoSuchRun
+from fastflow_runner.attempts.attempt import Attempt
+from fastflow_runner.attempts.context import Tools
+from fastflow_runner.attempts.orphans import Fate, fate
+from fastflow_runner.sandbox import Held, SandboxError, Unreachable
+from fastflow_runner.sandbox.naming import LABEL_KEEPER, LABEL_PREPARER, AttemptId, attempt_of, is_warm
+
+log = logging.getLogger(__name__)
+
+AGAIN_S = 1.0
+SOON_S = 10.0
+"""A hint that comes this early by our clock, which may be behind the scheduler's, comes again when it is time."""
+DAEMON_S = 10.0
+"""How long a claimed run waits for a daemon that is away, before another runner may have it: restarts take less, and of
+many runners before one daemon each would give it back.
+"""
+LAST_WORDS_S = 5.0
+"""How long giving back may take when the runner ends."""
+
+
+class Runner:
+    """One runner: at most ``slots`` attempts at once."""
+
+    def __init__(self, tools: Tools, slots: int) -> None:
+        self._tools = tools
+        self._room = asyncio.Semaphore(slots)
+        self._attempts: dict[AttemptId, Attempt] = {}
+        self._claiming: set[AttemptId] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._silence: dict[str, tuple[int, float]] = {}
+        self._is_daemon_away = False
+        self._recovered = 0
+        """The bus's generation when the records were asked last."""
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it takes nothing since its Docker daemon does not answer."""
+        return self._is_daemon_away
+
+    @property
+    def busy(self) -> int:
+        """Attempts under way."""
+        return len(self._attempts)
+
+    async def take(self, kind: Kind) -> None:
+        """Take work of *kind* until cancelled. What was taken goes on: see ``finish``."""
+        async with Pull(self._tools.bus, streams.WORK, kind) as pull:
+            while True:
+                # There must be room, but it is not kept while waiting: the other kind of work may want it.
+                await self._room.acquire()
+                self._room.release()
+                await self._daemon()
+                try:
+                    taken = await pull.take(1)
+                except ConsumerGone as error:
+                    log.warning("%s", error)
+                    await asyncio.sleep(AGAIN_S)
+                    continue
+                for message in taken:
+                    if self._room.locked() or self._is_daemon_away:
+                        await message.nak(AGAIN_S)
+                        continue
+                    await self._room.acquire()
+                    self._spawn(self._handle(message), f"hint-{message.sequence}")
+
+    async def recover(self, why: str = "was restarted") -> None:
+        """Go on with what the records say is ours and nobody here carries out; give back what had not begun.
+
+        Before taking work, that is what our former life held. Later it is what we hold without having heard of it.
+        Raises ``Replaced``.
+        """
+        generation = self._tools.bus.generation
+        await self.sweep()
+        ours = await self._ours_by_the_records()
+        await self._tools.beacon.renew()  # else they may be of another process that has our id now
+        for run in ours:
+            assert isinstance(run.state, Running)
+            attempt = AttemptId(run.id, run.state.attempt)
+            if attempt in self._attempts or attempt in self._claiming:
+                continue
+            try:
+                if run.state.prepared_at is None:
+                    await self._give_back(run, run.state, why)
+                else:
+                    await self._adopt(run, None)
+            except (NoSuchRun, Refused) as error:  # it went on since we read that; the epoch fences the rest
+                log.info("run %s is left alone: %s", run.id, error)
+        self._recovered = generation
+
+    async def keep_order(self) -> None:
+        """Sweep now and then, until cancelled. When the bus was away its answers were, too: then ask the records.
+
+        For one task, after ``recover``: whoever adopts must be alone.
+        """
+        while True:
+            await asyncio.sleep(self._tools.beacon.lease.sweep_s)
+            try:
+                if self._tools.bus.generation == self._recovered:
+                    await self.sweep()
+                else:
+                    await self.recover("did not hear that it had it")
+            except (SandboxError, BusError) as error:
+                log.warning("sweep: %s", error)
+
+    async def sweep(self) -> None:
+        """Adopt or remove every sandbox that nobody holds. One that cannot be removed is left for the next time."""
+        for held in await self._tools.sandboxes.held():
+            try:
+                if preparer_of := held.labels.get(LABEL_PREPARER):
+                    await self._sweep_preparer(held, preparer_of)
+                else:
+                    await (self._sweep_warm(held) if is_warm(held.name) else self._sweep_one(held))
+            except SandboxError as error:
+                log.warning("sandbox %s is left for later: %s", held.name, error)
+
+    async def _sweep_one(self, held: Held) -> None:
+        attempt = attempt_of(held.name)
+        if attempt is None or attempt in self._attempts:
+            return
+        try:
+            run: Run | None = (await self._tools.runs.find(attempt.run_id)).run
+        except NoSuchRun:
+            run = None
+        gone = run is not None and isinstance(run.state, Running) and await self._is_silent(run.state.runner)
+        if attempt in self._attempts:
+            return  # it was taken while we looked
+        match fate(run, attempt.number, runner=self._tools.runner, holder_is_gone=gone):
+            case Fate.REMOVE:
+                log.info("sandbox %s is of no use any more", held.name)
+                await self._tools.sandboxes.remove(held.name)
+            case Fate.ADOPT:
+                assert run is not None
+                await self._adopt(run, held)
+            case Fate.LEAVE:
+                pass
+
+    async def _sweep_warm(self, held: Held) -> None:
+        """What waits for work of a runner that is gone is removed; our own pool shows us only its former life's."""
+        keeper = held.labels.get(LABEL_KEEPER, "")
+        if keeper == self._tools.runner or await self._is_silent(keeper):
+            log.info("sandbox %s waits for nobody", held.name)
+            await self._tools.sandboxes.remove(held.name)
+
+    async def _sweep_preparer(self, held: Held, runner: str) -> None:
+        """Ours are under way; those of a runner that is gone, perhaps for ever, are of no use to the next one."""
+        if await self._is_silent(runner):
+            log.info("sandbox %s prepares for nobody", held.name)
+            await self._tools.sandboxes.remove(held.name)
+
+    async def finish(self, grace_s: float | None) -> None:
+        """Wait up to *grace_s* for what is under way; None: as long as it takes."""
+        if self._tasks:
+            within = "" if grace_s is None else f" up to {grace_s:g} s"
+            log.info("waiting%s for %d run(s) to finish", within, len(self._attempts))
+            await asyncio.wait(self._tasks, timeout=grace_s)
+
+    def abandon_all(self, reason: str) -> None:
+        """Stop what is under way; ``finish`` waits until that is recorded."""
+        for attempt in self._attempts.values():
+            attempt.abandon(reason)
+
+    async def let_go(self) -> int:
+        """Detach from what is still under way, and give back what had not begun.
+
+        How many stay in their sandboxes, for the next runner.
+        """
+        held = {*self._attempts, *self._claiming}
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        try:
+            async with asyncio.timeout(LAST_WORDS_S):
+                return sum([await self._is_left(attempt) for attempt in held])
+        except (TimeoutError, BusError, NoSuchRun) as error:
+            log.warning("what this runner holds could not be given back: %s", error or type(error).__name__)
+            return len(held)
+
+    async def _is_left(self, attempt: AttemptId) -> bool:
+        run = (await self._tools.runs.find(attempt.run_id)).run
+        state = run.state
+        if run.is_over:  # its task was stopped between its end and its sandbox's
+            with suppress(SandboxError):
+                await self._tools.sandboxes.remove(self._tools.name(attempt))
+        if not isinstance(state, Running) or (state.runner, state.attempt) != (self._tools.runner, attempt.number):
+            return False
+        if state.prepared_at is not None:
+            return True
+        try:
+            await self._give_back(run, state, "was stopped")
+        except Refused:  # our own last word, that it is prepared, was stored after we looked
+            return True
+        return False
+
+    def _spawn(self, steps: Coroutine[Any, Any, None], name: str, *, counted: bool = True) -> None:
+        """Run *steps* in a place that was acquired; the place is free again when they end."""
+        task = asyncio.create_task(steps, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        if counted:
+            task.add_done_callback(lambda _: self._room.release())
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s failed", task.get_name(), exc_info=error)
+
+    async def _handle(self, message: Message) -> None:
+        try:
+            hint = HINT.decode(message.data)
+        except Malformed as error:
+            log.error("hint %d is dropped: %s", message.sequence, error)
+            await message.term()
+            return
+        wanted = AttemptId(hint.run_id, hint.attempt)
+        if wanted in self._attempts or wanted in self._claiming:
+            await message.ack_soon()  # one hint was enough
+            return
+        self._claiming.add(wanted)
+        try:
+            attempt = await self._claim(hint, is_fresh=message.delivered == 1)
+        except NotYet as early:
+            early_s = max(0.0, (early.until - now()).total_seconds())
+            # One that is earlier is stale: the scheduler hints again when the run is due.
+            await (message.nak(early_s) if early_s <= SOON_S else message.ack_soon())
+            return
+        else:
+            await message.ack_soon()
+        finally:
+            self._claiming.discard(wanted)
+        if attempt is not None:
+            await self._keep(attempt)
+
+    async def _claim(self, hint: Hint, *, is_fresh: bool) -> Attempt | None:
+        """None if there is nothing to carry out. Raises ``NotYet``."""
+        while True:
+            try:
+                return await Attempt.claim(self._tools, hint, is_fresh=is_fresh)
+            except NotYet:
+                raise
+            except Full:
+                return None  # the scheduler hints again when there is room
+            except (NoSuchRun, Refused) as error:
+                log.info("a hint for run %s is stale: %s", hint.run_id, error)
+                return None
+            except BusError as error:
+                # It may be stored all the same, and then nobody else will ever look.
+                log.warning("the claim of run %s waits: %s", hint.run_id, error)
+                is_fresh = False
+                await asyncio.sleep(AGAIN_S)
+
+    async def _keep(self, attempt: Attempt) -> None:
+        """Carry *attempt* out; a failure of ours ends it too, so that no run hangs."""
+        self._attempts[attempt.id] = attempt
+        try:
+            await attempt.carry_out()
+        except Unreachable as error:
+            self._is_daemon_away = True
+            log.warning("run %s cannot begin: %s", attempt.id.run_id, error)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DAEMON_S):
+                    await self._daemon()
+            await attempt.give_back(f"runner {self._tools.runner} could not begin: {error}")
+        except Exception as error:
+            log.exception("run %s could not be carried out", attempt.id.run_id)
+            await attempt.fail(f"the runner failed: {type(error).__name__}: {error}")
+        finally:
+            del self._attempts[attempt.id]
+
+    async def _daemon(self) -> None:
+        """Wait until the daemon answers. Whoever takes runs without it can only give them back, and nobody may do so
+        often.
+        """
+        while self._is_daemon_away:
+            try:
+                await self._tools.sandboxes.held()
+            except SandboxError:
+                await asyncio.sleep(AGAIN_S)
+            else:
+                log.info("the Docker daemon answers again")
+                self._is_daemon_away = False
+
+    async def _give_back(self, run: Run, state: Running, why: str) -> None:
+        release = Release(epoch=state.epoch, reason=f"runner {self._tools.runner} {why}")
+        changed = (await self._tools.runs.change(run.ref, release)).run
+        log.info("run %s: %s: it is %s", run.id, release.reason, changed.status)
+
+    async def _adopt(self, run: Run, held: Held | None) -> None:
+        attempt = await Attempt.adopt(self._tools, run, held)
+        if attempt is not None:
+            log.info("run %s: taken over with %s", run.id, f"its sandbox {held.name}" if held else "no sandbox left")
+            self._attempts[attempt.id] = attempt
+            counted = not self._room.locked()
+            if counted:  # else it is one too many for a while: it runs already
+                await self._room.acquire()
+            self._spawn(self._keep(attempt), f"adopted-{run.id}", counted=counted)
+
+    async def _is_silent(self, runner: str) -> bool:
+        """Whether *runner* said that it ends, or has not renewed its presence for a lease, as observed here between two
+        calls or more.
+        """
+        if runner == self._tools.runner:
+            return False
+        entry = await self._tools.bus.get(subjects.RUNNERS, subjects.runner_key(runner))
+        if entry is not None and PRESENCE.decode(entry.value).gone:
+            return True
+        revision = entry.revision if entry else 0
+        at = asyncio.get_running_loop().time()
+        seen_revision, since = self._silence.get(runner, (revision, at))
+        if seen_revision != revision:
+            since = at
+        self._silence[runner] = (revision, since)
+        return at - since >= self._tools.beacon.lease.lease_s
+
+    async def _ours_by_the_records(self) -> list[Run]:
+        subject = f"$KV.{subjects.RUNS}.{subjects.RUN_KEYS}"
+        found = []
+        async with aclosing(feed(self._tools.bus, streams.bucket_stream(subjects.RUNS), subject)) as changes:
+            async for batch in changes:
+                for message in batch.messages:
+                    if message.data:
+                        run = RUN.decode(message.data)
+                        if isinstance(run.state, Running) and run.state.runner == self._tools.runner:
+                            found.append(run)
+                if batch.caught_up:
+                    break
+        return found

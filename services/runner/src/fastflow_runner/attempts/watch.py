@@ -1,0 +1,68 @@
+"""Notices that somebody wants a held run stopped, or that it is no longer ours. I/O.
+
+The bus repeats every change of a run's record on a core subject: that is for speed. The record itself is read every
+``LOOK_S`` seconds: that is for truth.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import nats.errors
+from nats.aio.msg import Msg
+
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.errors import BusError
+from fastflow_contracts.codec import Malformed
+from fastflow_contracts.runs.run import RUN, Run, Running
+from fastflow_contracts.runs.store import NoSuchRun, RunStore
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 5.0
+
+
+async def watch(bus: Bus, runs: RunStore, held: Run, *, on_cancel: Callable[[], None]) -> None:
+    """Call *on_cancel* once when the run that we hold is to be stopped; return when it is no longer ours."""
+    assert isinstance(held.state, Running)
+    epoch = held.state.epoch
+    repeats: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def receive(message: Msg) -> None:
+        repeats.put_nowait(message.data)
+
+    subscription = await bus.client.subscribe(subjects.run_event(held.ref), cb=receive)
+    try:
+        run: Run | None = held
+        cancelled = False
+        while True:
+            if run is not None:
+                if not isinstance(run.state, Running) or run.state.epoch != epoch:
+                    return
+                if run.state.cancel_requested_at is not None and not cancelled:
+                    cancelled = True
+                    on_cancel()
+            run = await _next(repeats, runs, held)
+    finally:
+        try:
+            await subscription.unsubscribe()
+        except nats.errors.Error as error:
+            log.debug("watch of %s: %s", held.id, error)
+
+
+async def _next(repeats: asyncio.Queue[bytes], runs: RunStore, held: Run) -> Run | None:
+    try:
+        async with asyncio.timeout(LOOK_S):
+            return RUN.decode(await repeats.get())
+    except Malformed:
+        return None
+    except TimeoutError:
+        pass
+    try:
+        return (await runs.load(held.ref)).run
+    except (NoSuchRun, BusError) as error:
+        log.debug("watch of %s: %s", held.id, error)
+        return None

@@ -1,0 +1,235 @@
+"""Which sandbox adapter this runner works with, and what a run gets in it. I/O: it asks for a Docker daemon, builds
+the image.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import msgspec
+from aiodocker.exceptions import DockerError
+from msgspec.structs import replace
+
+from fastflow_contracts.runs.run import Run, Running
+from fastflow_runner.environments.environments import Environments, volume_identity
+from fastflow_runner.environments.store import Place, docker_place, passed_on, process_place
+from fastflow_runner.errors import RunnerError
+from fastflow_runner.sandbox import Sandboxes, SandboxSpec
+from fastflow_runner.sandbox.docker import LABEL_SCOPE, DockerSandboxes
+from fastflow_runner.sandbox.docker_daemon import Daemon, NoDocker, find_daemon
+from fastflow_runner.sandbox.dummy import DummySandboxes
+from fastflow_runner.sandbox.image import ImageFailed, ensure_worker_image
+from fastflow_runner.sandbox.image_gc import FormerImages
+from fastflow_runner.sandbox.naming import LABEL_KEEPER, AttemptId, attempt_name
+from fastflow_runner.sandbox.pool import Pool
+from fastflow_runner.sandbox.process import ProcessSandboxes
+from fastflow_runner.settings import Settings
+
+log = logging.getLogger(__name__)
+
+CORES_MIN = 0.01
+"""The least that Docker takes as a limit."""
+
+
+class NoSandbox(RunnerError):
+    """The sandbox that the settings ask for is not available."""
+
+
+class Adapter(msgspec.Struct, frozen=True, kw_only=True):
+    """Where this runner's scripts run. ``daemon``: what the Docker daemon calls itself."""
+
+    kind: str
+    why: str = ""
+    """Why it is not Docker, where the settings leave the choice: one clause, for people."""
+    daemon: str | None
+    sandboxes: Sandboxes
+    environments: Environments
+    blank: SandboxSpec
+    """The sandbox of any run, without name and limits."""
+    cell_runner: str
+    """Path of ``cells`` inside a sandbox."""
+    installation: str
+    cores: int | None = None
+    """How many the daemon has, which takes no limit above that. None: any limit is taken."""
+    pool: Pool | None = None
+    """Part of ``sandboxes``, to be kept filled."""
+    former_images: FormerImages | None = None
+    """To be removed now and then."""
+
+    def name(self, attempt: AttemptId) -> str:
+        """What the sandbox of *attempt* is called."""
+        return attempt_name(self.installation, attempt)
+
+    def spec(self, run: Run) -> SandboxSpec:
+        """The sandbox of a running run."""
+        assert isinstance(run.state, Running)
+        limits = run.order.limits
+        return replace(
+            self.blank,
+            name=self.name(AttemptId(run.id, run.state.attempt)),
+            memory_bytes=limits.memory_bytes,
+            cpu_cores=_cores(limits.cpu_cores, self.cores),
+        )
+
+
+@asynccontextmanager
+async def open_adapter(
+    settings: Settings, *, runner: str, installation: str, environ: Mapping[str, str], say: Callable[[str], None]
+) -> AsyncIterator[Adapter]:
+    """The adapter that the settings ask for, ready for work; builds the worker image if it is missing.
+
+    *installation*: the bus's name, so that installations on one daemon keep apart. *say* gets lines of progress.
+    Raises ``NoSandbox``.
+    """
+    async with AsyncExitStack() as stack:
+        adapter = await _open(settings, runner, installation, environ, say, stack)
+        stack.push_async_callback(adapter.sandboxes.close)
+        stack.push_async_callback(adapter.environments.close)
+        yield adapter
+
+
+async def _open(
+    settings: Settings,
+    runner: str,
+    installation: str,
+    environ: Mapping[str, str],
+    say: Callable[[str], None],
+    stack: AsyncExitStack,
+) -> Adapter:
+    if settings.sandbox == "dummy":
+        return _dummy(settings, runner, installation)
+    if settings.sandbox == "process":
+        return _process(settings, runner, environ, installation)
+    try:
+        daemon = await find_daemon(environ)
+        image = await _image(settings, daemon, installation, say)
+    except NoDocker as no:
+        if settings.sandbox == "docker":
+            raise NoSandbox(
+                f"{no}: {no.hint}; or use --sandbox process (FASTFLOW_SANDBOX=process), which isolates nothing."
+            ) from no
+        log.info("scripts run as plain processes: %s", no)
+        return replace(_process(settings, runner, environ, installation), why=str(no))
+    return await _docker(settings, daemon, image, runner, installation, environ, stack)
+
+
+async def _image(settings: Settings, daemon: Daemon, installation: str, say: Callable[[str], None]) -> str:
+    """The worker image's reference, built if it is missing. Raises ``NoDocker``."""
+    if settings.worker_image:
+        return settings.worker_image
+    try:
+        async with daemon.client() as docker:
+            return await ensure_worker_image(
+                docker,
+                progress=say,
+                base_image=settings.worker_base_image,
+                ca_bundle=Path(settings.ca_bundle) if settings.ca_bundle else None,
+                labels={LABEL_SCOPE: installation},
+            )
+    except (ImageFailed, DockerError, aiohttp.ClientError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        found = f"{daemon.name} cannot build the worker image ({reason})"
+        hint = (
+            f"give it {settings.worker_base_image} and the network, or set WORKER_BASE_IMAGE or FASTFLOW_WORKER_IMAGE"
+        )
+        raise NoDocker(found, hint) from error
+
+
+async def _docker(
+    settings: Settings,
+    daemon: Daemon,
+    image: str,
+    runner: str,
+    installation: str,
+    environ: Mapping[str, str],
+    stack: AsyncExitStack,
+) -> Adapter:
+    info = daemon.info
+    docker = await stack.enter_async_context(daemon.client())
+    place = docker_place(
+        image=image,
+        base_image=settings.worker_base_image,
+        volume=settings.store_volume,
+        network=settings.network,
+        architecture=str(info.get("Architecture", "")),
+    )
+    sandboxes = DockerSandboxes(scope=installation, url=daemon.url, tls=daemon.tls)
+    blank = _blank(settings, place)
+    keeper = {LABEL_KEEPER: runner}
+    pool = Pool(sandboxes, blank, installation=installation, keeper=keeper, size_max=settings.pool_size_max)
+    return Adapter(
+        kind="docker",
+        daemon=str(info["ID"]),
+        sandboxes=pool,
+        pool=pool,
+        environments=Environments(
+            sandboxes,
+            place,
+            runner=runner,
+            identity=volume_identity(docker, settings.store_volume),
+            env=passed_on(environ, place),
+            budget_bytes=settings.environments_bytes_max,
+        ),
+        blank=blank,
+        cell_runner=place.cell_runner,
+        installation=installation,
+        cores=int(info["NCPU"]),
+        former_images=None if settings.worker_image else FormerImages(docker, installation=installation, current=image),
+    )
+
+
+def _cores(limit: float | None, most: int | None) -> float | None:
+    """*limit* as a daemon takes it: more than it has limits nothing, and nearly none is not to be had."""
+    return limit if limit is None or most is None else min(max(limit, CORES_MIN), most)
+
+
+def _process(settings: Settings, runner: str, environ: Mapping[str, str], installation: str) -> Adapter:
+    directory = Path(settings.data_dir)
+    place = process_place(directory / "store")
+    sandboxes = ProcessSandboxes(directory / "sandboxes")
+    return Adapter(
+        kind="process",
+        daemon=None,
+        sandboxes=sandboxes,
+        environments=Environments(
+            sandboxes,
+            place,
+            runner=runner,
+            env=passed_on(environ, place),
+            budget_bytes=settings.environments_bytes_max,
+        ),
+        blank=_blank(settings, place),
+        cell_runner=place.cell_runner,
+        installation=installation,
+    )
+
+
+def _dummy(settings: Settings, runner: str, installation: str) -> Adapter:
+    """For measuring everything but sandboxes: nothing is run, every script succeeds at once."""
+    place = replace(process_place(Path(settings.data_dir) / "store"), bare=True)
+    sandboxes = DummySandboxes()
+    return Adapter(
+        kind="dummy",
+        daemon=None,
+        sandboxes=sandboxes,
+        environments=Environments(sandboxes, place, runner=runner),
+        blank=_blank(settings, place),
+        cell_runner=place.cell_runner,
+        installation=installation,
+    )
+
+
+def _blank(settings: Settings, place: Place) -> SandboxSpec:
+    return SandboxSpec(
+        name="",
+        image=place.image,
+        mounts=place.readable,
+        network=settings.network,
+        processes_max=settings.processes_max,
+        tmp_bytes=settings.tmp_bytes,
+        work_bytes=settings.work_bytes,
+    )

@@ -1,0 +1,1 @@
+"""Interpreters with packages: prepared once, shared, collected."""

@@ -1,0 +1,106 @@
+"""When environments that nobody uses any more are taken away, and what their store is told of those in use. I/O.
+
+What goes, and in which order, is ``prepare.collect``'s, inside a preparer; it looks at the whole store, so it is asked
+for only after something was made. When an environment was used last is known to runners alone, in memory: they write it
+into the store every ``MARK_S`` at the latest, so that of several runners on one store none takes what another uses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
+from typing import Final
+
+from fastflow_runner.environments.preparation import Words
+from fastflow_runner.environments.preparer import EnvironmentFailed, Preparers
+from fastflow_runner.environments.store import EnvironmentKey
+
+log = logging.getLogger(__name__)
+
+MARK_S: Final = 600.0
+KEEP_S: Final = 3 * MARK_S
+"""What was used within this time stays, however large the store is; longer than any runner's word is on its way."""
+SETTLE_S: Final = 60.0
+"""Between a preparation and the look at the store: the runs that waited for it go first."""
+
+
+class Collector:
+    """Keeps one store within its budget, on behalf of one runner."""
+
+    def __init__(
+        self,
+        preparers: Preparers,
+        budget_bytes: int,
+        *,
+        builders: range,
+        gone: Callable[[EnvironmentKey], None],
+        keep_s: float = KEEP_S,
+    ) -> None:
+        """*budget_bytes*: 0 = any amount; then only what nothing leads to is taken away. *builders*: user ids of
+        builds. *gone* is called with each environment that was taken away.
+        """
+        self._preparers = preparers
+        self._budget_bytes = budget_bytes
+        self._builders = builders
+        self._gone = gone
+        self._keep_s = keep_s
+        self._used: dict[EnvironmentKey, float] = {}
+        self._grown = asyncio.Event()
+        self._grown.set()  # by our former life, perhaps
+
+    def note_use(self, key: EnvironmentKey) -> None:
+        """Somebody is about to use it."""
+        self._used[key] = monotonic()
+
+    def note_growth(self) -> None:
+        """Something was made."""
+        self._grown.set()
+
+    async def keep(self) -> None:
+        """Tell of what is used, and collect after each growth, until cancelled."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(MARK_S):
+                    await self._grown.wait()
+                    await asyncio.sleep(SETTLE_S)
+            if self._used or self._grown.is_set():
+                await self.collect()
+
+    async def collect(self) -> None:
+        """Do both, now. What does not succeed is tried again later."""
+        used, self._used = self._used, {}
+        measure = self._grown.is_set()
+        self._grown.clear()
+        now, words = monotonic(), Words()
+        marks = "".join(f"{key} {now - at:.3f}\n" for key, at in used.items())
+        step = ("collect", f"--budget-bytes={self._budget_bytes}", f"--keep-s={self._keep_s:g}")
+        try:
+            code = await self._preparers.step(words, *(step if measure else ("mark",)), given=marks.encode())
+            if code:
+                raise EnvironmentFailed(words.last())
+            for line in words.lines:
+                await self._heed(line)
+        except EnvironmentFailed as error:
+            log.warning("unused environments are left for later: %s", error)
+            self._used = {**used, **self._used}
+
+    async def _heed(self, line: str) -> None:
+        """One line of a collector."""
+        match line.split():
+            case ["gone", key]:
+                log.info("environment %s was used longest ago; it is taken away", key)
+                self._gone(EnvironmentKey(key))
+            case ["foreign", tree, owner] if int(owner) in self._builders:
+                await self._preparers.step(Words(), "remove", "--tree", tree, user=int(owner))
+            case ["used", size_bytes]:
+                self._look_at(int(size_bytes))
+
+    def _look_at(self, size_bytes: int) -> None:
+        if self._budget_bytes and size_bytes > self._budget_bytes:
+            log.warning(
+                "environments take %.1f GB, more than FASTFLOW_ENVIRONMENTS_BYTES_MAX; all of them are in use",
+                size_bytes / 1e9,
+            )

@@ -1,0 +1,211 @@
+"""Environments made ready: one preparation per key at a time, and a memory of what stands ready. I/O.
+
+Here live the order of a preparation's steps, the sharing, and the memory. What happens inside a step, and why
+there are three, is told in ``prepare``; keys and paths are ``store``'s; sandboxes are ``preparer``'s.
+
+Several runners may share a store without knowing of each other's preparations. Two may then make the same
+environment at once; the first one is kept and the other thrown away.
+
+The memory is what a ready environment costs: nothing. It holds as long as the store is the same one. A store of
+this host is looked at each time; a volume is compared every ``CHECK_S`` and before each preparation with the one
+that was there before. If it was deleted everything is forgotten, and made again on demand. What a collector takes away
+meanwhile (``collector``: ours is told, those of other runners are not) is noticed by the sandbox of the next run that
+wants it, which then calls ``forget``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from time import monotonic
+from typing import Final
+
+import aiodocker
+from aiodocker.exceptions import DockerError
+from aiodocker.volumes import DockerVolume
+
+from fastflow_runner.environments.collector import Collector
+from fastflow_runner.environments.preparation import Preparation, Say, Words
+from fastflow_runner.environments.preparer import STEP_TIMEOUT_S, EnvironmentFailed, Preparers
+from fastflow_runner.environments.store import (
+    EnvironmentKey,
+    Place,
+    Prepared,
+    Request,
+    environment_key,
+    interpreter,
+)
+from fastflow_runner.guest.prepare.steps import NEEDS_BUILD_EXIT_CODE
+from fastflow_runner.sandbox import Sandboxes, Unreachable
+
+__all__ = ["EnvironmentFailed", "Environments", "Identity", "Prepared", "Request", "volume_identity"]
+
+log = logging.getLogger(__name__)
+
+PREPARATIONS_MAX: Final = 2
+"""At once on one runner."""
+CHECK_S: Final = 5.0
+
+BUILDERS: Final = range(1 << 20, 1 << 31)
+"""User ids for builds: above all that mean something elsewhere, and too many for one to be drawn twice."""
+
+Identity = Callable[[], Awaitable[str]]
+"""Tells a store from a later one of the same name; empty if there is none. Raises ``Unreachable``."""
+
+
+class Environments:
+    """What stands ready, and how the rest gets ready."""
+
+    def __init__(
+        self,
+        sandboxes: Sandboxes,
+        place: Place,
+        *,
+        runner: str,
+        identity: Identity | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout_s: float = STEP_TIMEOUT_S,
+        builders: range = BUILDERS,
+        budget_bytes: int = 0,
+    ) -> None:
+        """*identity*: of a store that is no directory of this host. *env*: see ``store.passed_on``. *budget_bytes*:
+        what the store may take on the disk; 0 = any amount.
+        """
+        self._place = place
+        self._identity = identity
+        self._builders = builders
+        self._preparers = Preparers(sandboxes, place, runner=runner, env=env or {}, timeout_s=timeout_s)
+        self._room = asyncio.Semaphore(PREPARATIONS_MAX)
+        self._under_way: dict[EnvironmentKey, Preparation] = {}
+        self._known: set[EnvironmentKey] = set()
+        self._known_store = ""
+        self._collector = Collector(self._preparers, budget_bytes, builders=builders, gone=self._known.discard)
+
+    @property
+    def known(self) -> int:
+        """How many are known to stand ready."""
+        return len(self._known)
+
+    def version(self, request: Request) -> str:
+        """Of the interpreter in the environment: as it was asked for, else major and minor of the sandbox's own."""
+        return request.python_version or self._place.own_version
+
+    def ready(self, request: Request) -> Prepared | None:
+        """The environment if it is known to stand ready, for somebody who is about to use it."""
+        key = environment_key(request, self._place)
+        if key is None:
+            return Prepared(None)
+        if key not in self._known or (self._place.on_host and not os.path.exists(self._place.python(key))):
+            return None
+        self._collector.note_use(key)
+        return self._place.prepared(key)
+
+    def forget(self, request: Request) -> None:
+        """It is not there any more, as a sandbox has found."""
+        if (key := environment_key(request, self._place)) is not None:
+            self._known.discard(key)
+
+    async def prepare(self, request: Request, *, say: Say) -> Prepared:
+        """Make the environment, or wait for whoever is making it; *say* gets the preparer's words in either case.
+
+        Cancelling one who waits does not disturb the others; when nobody waits any more, it is given up. Raises
+        ``EnvironmentFailed``.
+        """
+        started_s = monotonic()
+        await self._check_store()
+        if prepared := self.ready(request):
+            return prepared
+        key = environment_key(request, self._place)
+        assert key is not None
+        if (preparation := self._under_way.get(key)) is None:
+            preparation = Preparation(lambda words: self._make(key, request, words), name=f"prepare-{key}")
+            self._under_way[key] = preparation
+        try:
+            await preparation.follow(say)
+        finally:
+            # The last one to leave ends it; whoever comes from now on begins anew.
+            if preparation.is_needless:
+                if self._under_way.get(key) is preparation:
+                    del self._under_way[key]
+                await preparation.give_up()
+        self._collector.note_use(key)
+        return self._place.prepared(key, monotonic() - started_s)
+
+    async def keep(self) -> None:
+        """Learn what the store holds, then watch that it stays the same one and within its budget, until cancelled."""
+        await self._preparers.sweep()
+        await self._discover()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._collector.keep(), name="collector")
+            while True:
+                await asyncio.sleep(CHECK_S)
+                await self._check_store()
+
+    async def collect(self) -> None:
+        """Take away what is unused, now."""
+        await self._collector.collect()
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        while self._under_way:
+            await self._under_way.popitem()[1].give_up()
+
+    async def _make(self, key: EnvironmentKey, request: Request, words: Words) -> None:
+        """Wheels if that is enough; else a build by a user of its own, and the link to what it has built."""
+        common = ("--key", key, "--python", interpreter(request, self._place))
+        step, packages = self._preparers.step, request.file
+        async with self._room:
+            tree = secrets.token_hex(16)
+            code = await step(words, "wheels", *common, "--tree", tree, given=packages)
+            if code == NEEDS_BUILD_EXIT_CODE:
+                # In the process sandbox there is only our own user.
+                builder = os.getuid() if self._place.on_host else secrets.choice(self._builders)
+                tree = secrets.token_hex(16)
+                code = await step(words, "build", *common, "--tree", tree, given=packages, user=builder)
+                if code == 0:
+                    code = await step(words, "link", *common, "--tree", tree, "--owner", str(builder))
+        if code:
+            raise EnvironmentFailed(words.last() or f"The preparer ended with exit code {code} and said nothing.")
+        self._known.add(key)
+        self._collector.note_growth()
+
+    async def _discover(self) -> None:
+        """One look into the store instead of one preparer for each environment that is there already."""
+        await self._check_store()
+        words = Words()
+        try:
+            if await self._preparers.step(words, "list") == 0:
+                self._known.update(map(EnvironmentKey, words.lines))
+        except EnvironmentFailed as error:
+            log.warning("what the store holds is not known: %s", error)
+
+    async def _check_store(self) -> None:
+        if self._identity is None:
+            return
+        try:
+            identity = await self._identity()
+        except Unreachable as error:
+            log.warning("the environment store was not looked at: %s", error)
+            return
+        if self._known_store and identity != self._known_store:
+            log.warning("the environment store is another one; forgetting %d environment(s)", len(self._known))
+            self._known.clear()
+        self._known_store = identity
+
+
+def volume_identity(docker: aiodocker.Docker, volume: str) -> Identity:
+    """The identity of a named volume: when it was created."""
+
+    async def identity() -> str:
+        try:
+            shown = await DockerVolume(docker, volume).show()  # type: ignore[no-untyped-call]
+        except DockerError as error:
+            if error.status == 404:
+                return ""
+            raise Unreachable(f"Docker does not tell about the volume {volume}: {error}") from error
+        return str(shown["CreatedAt"])
+
+    return identity

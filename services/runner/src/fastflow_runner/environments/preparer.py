@@ -1,0 +1,166 @@
+"""One preparer: a sandbox with the store in it, for one step of ``prepare``. I/O.
+
+It is opened, followed and removed here; what the steps are for, and in which order, is ``environments``'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Mapping
+from typing import Final
+
+from fastflow_runner.environments.preparation import Words
+from fastflow_runner.environments.store import Place
+from fastflow_runner.errors import RunnerError
+from fastflow_runner.guest.prepare.steps import INPUT_VARIABLE
+from fastflow_runner.sandbox import (
+    MIB,
+    USER,
+    Channel,
+    SandboxError,
+    Sandboxes,
+    SandboxSpec,
+)
+from fastflow_runner.sandbox.naming import LABEL_PREPARER, PREFIX
+from fastflow_runner.sandbox.session import (
+    Exited,
+    Job,
+    JobFile,
+    Offsets,
+    Output,
+    Session,
+    SessionError,
+    Vanished,
+)
+
+log = logging.getLogger(__name__)
+
+STEP_TIMEOUT_S: Final = 1800.0
+"""A first download of large packages takes minutes."""
+DEAD_AFTER_S: Final = 60.0
+BEAT_S: Final = 10.0
+TMP_BYTES: Final = 1024 * MIB
+CLEAN_UP_S: Final = 30.0
+LINE_BYTES_MAX: Final = 64 * 1024
+
+
+class EnvironmentFailed(RunnerError):
+    """There is no such interpreter, these packages cannot be had, or a preparer failed: in uv's own words."""
+
+
+class Preparers:
+    """Starts preparers in one place, on behalf of one runner."""
+
+    def __init__(
+        self, sandboxes: Sandboxes, place: Place, *, runner: str, env: Mapping[str, str], timeout_s: float
+    ) -> None:
+        self._sandboxes = sandboxes
+        self._place = place
+        self._runner = runner
+        self._env = env
+        self._timeout_s = timeout_s
+
+    async def step(self, words: Words, step: str, *arguments: str, given: bytes = b"", user: int = USER) -> int:
+        """Run one step from beginning to end; its exit code. Raises ``EnvironmentFailed`` if it has none."""
+        spec = self._spec(user)
+        channel: Channel | None = None
+        try:
+            channel = await self._sandboxes.open(spec)
+            end = await _follow(await Session.start(channel, self._job(step, arguments, given)), words)
+        except (SandboxError, SessionError) as error:
+            raise EnvironmentFailed(f"The environment could not be prepared: {error}") from error
+        finally:
+            await self._clean_up(spec.name, channel)
+        if isinstance(end, Vanished):
+            why = "ran out of memory" if end.oom_killed else "was killed from outside"
+            raise EnvironmentFailed(f"The preparer of the environment {why}; start the run again.")
+        if end.reason == "timeout":
+            raise EnvironmentFailed(f"The environment was not ready after {self._timeout_s:g} s.")
+        if end.message:
+            words.add(end.message)
+        return end.exit_code
+
+    async def sweep(self) -> None:
+        """Remove the preparers of this runner's former life. For the time before the first step."""
+        try:
+            for held in await self._sandboxes.held():
+                if held.labels.get(LABEL_PREPARER) == self._runner:
+                    await self._sandboxes.remove(held.name)
+        except SandboxError as error:
+            log.warning("preparers of an earlier life are left: %s", error)
+
+    def _spec(self, user: int) -> SandboxSpec:
+        return SandboxSpec(
+            name=f"{PREFIX}prepare-{secrets.token_hex(8)}",
+            labels={LABEL_PREPARER: self._runner},
+            image=self._place.image,
+            mounts=self._place.writable,
+            network=self._place.network,
+            user=user,
+            tmp_bytes=TMP_BYTES,
+        )
+
+    def _job(self, step: str, arguments: tuple[str, ...], given: bytes) -> Job:
+        place = self._place
+        file = JobFile(env=INPUT_VARIABLE, name="requirements.txt", data=given)
+        return Job(
+            argv=("{python}", "-I", "-S", place.script, step, "--store", place.store, "--uv", place.uv, *arguments),
+            cwd="prepare",
+            env=self._env,
+            files=(file,) if given else (),
+            timeout_s=self._timeout_s,
+            grace_s=1,
+            dead_after_s=DEAD_AFTER_S,
+            sample_s=0,
+        )
+
+    async def _clean_up(self, name: str, channel: Channel | None) -> None:
+        """Leave nothing behind, cancelled or not; what cannot be removed is swept by the runner's next life."""
+
+        async def remove() -> None:
+            try:
+                async with asyncio.timeout(CLEAN_UP_S):
+                    if channel is not None:
+                        await channel.close()
+                    await self._sandboxes.remove(name)
+            except (SandboxError, TimeoutError) as error:
+                log.warning("preparer %s is left for later: %s", name, error)
+
+        removing = asyncio.create_task(remove(), name=f"remove-{name}")
+        try:
+            await asyncio.shield(removing)
+        except asyncio.CancelledError:
+            await removing
+            raise
+
+
+async def _follow(session: Session, words: Words) -> Exited | Vanished:
+    """Take a preparer's words, line by line, until it ends."""
+    beating = asyncio.create_task(_beat(session), name="beat-preparer")
+    rests = {"stdout": b"", "stderr": b""}
+    ends = {"stdout": 0, "stderr": 0}
+    try:
+        async for event in session:
+            if isinstance(event, Output):
+                *lines, rest = (rests[event.stream] + event.data).split(b"\n")
+                rests[event.stream] = rest[:LINE_BYTES_MAX]
+                for line in lines:
+                    words.add(line.decode("utf-8", "replace"))
+                ends[event.stream] = event.offset + len(event.data)
+                await session.ack(Offsets(**ends))
+            elif isinstance(event, Exited | Vanished):
+                for rest in filter(None, rests.values()):
+                    words.add(rest.decode("utf-8", "replace"))
+                return event
+        raise SessionError("The preparer's session ended without an end.")
+    finally:
+        beating.cancel()
+        await asyncio.gather(beating, return_exceptions=True)  # unlike suppressing, this loses no cancellation of ours
+
+
+async def _beat(session: Session) -> None:
+    while True:
+        await asyncio.sleep(BEAT_S)
+        await session.beat()

@@ -1,0 +1,159 @@
+"""The border in bytes: frames, marks, and the window of unacknowledged output. Pure; the runner imports it.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections import deque
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+PROTOCOL_VERSION = 1
+
+FRAME_BYTES_MAX = 8 * 1024 * 1024  # a job with all the environment that the bus takes, more than exec does
+
+WINDOW_BYTES = 1024 * 1024
+
+MAGIC = b"\xff\xf5FASTFL"  # its first byte is no frame kind, so a foreign mark is seen for what it is
+
+NONCE_BYTES = 16
+
+MARK_BYTES = len(MAGIC) + NONCE_BYTES
+
+ATTACH, JOB, DATA, BEAT, ACK, STOP = b"AJDBKS"
+
+SYNC, STARTED, OUTPUT, EVENT, SAMPLE, EXIT = b"YTOEMX"
+
+STDOUT, STDERR, EVENTS = 1, 2, 3
+
+WAITING, PREPARING, RUNNING, DRAINING, EXITED = "waiting", "preparing", "running", "draining", "exited"
+
+ORPHANED_EXIT_CODE = 87
+
+_HEADER = struct.Struct(">BI")
+
+OUTPUT_HEADER = struct.Struct(">BQd")
+
+EVENT_HEADER = struct.Struct(">Qd")
+
+
+class ProtocolError(Exception):
+    """The other side's bytes are no frames of this protocol."""
+
+
+class Superseded(ProtocolError):
+    """A foreign mark: another runner has attached to this sandbox and owns it now."""
+
+
+def mark(nonce: bytes) -> bytes:
+    """The mark of a 16-byte nonce or token."""
+    assert len(nonce) == NONCE_BYTES
+    return MAGIC + nonce
+
+
+def frame(kind: int, payload: bytes) -> bytes:
+    """One frame. Raises ``ProtocolError`` for a payload above ``FRAME_BYTES_MAX``."""
+    if len(payload) > FRAME_BYTES_MAX:
+        raise ProtocolError(f"a frame of {len(payload)} bytes; at most {FRAME_BYTES_MAX} are allowed")
+    return _HEADER.pack(kind, len(payload)) + payload
+
+
+def message(kind: int, **fields: Any) -> bytes:
+    """One control frame, in UTF-8. Half a surrogate pair cannot be that, and is escaped: Python's way is JSON's."""
+    text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
+    return frame(kind, text.encode(errors="backslashreplace"))
+
+
+class Decoder:
+    """Bytes in, frames out, from the mark on; what comes before a mark is dropped wherever the mark appears.
+
+    Without a mark given, the stream must begin with one, and that one is adopted. A mark is recognised inside a
+    torn frame too; only one cut by a read exactly where a torn frame happens to end would be missed.
+    """
+
+    def __init__(self, mark: bytes = b"") -> None:
+        self._mark = mark
+        self._buffer = bytearray()
+        self._in_step = False
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Every frame now complete, as (kind, payload). Must be exhausted.
+
+        Raises ``Superseded`` or ``ProtocolError``; afterwards everything up to the next mark is dropped.
+        """
+        buffer = self._buffer
+        buffer += data
+        if not self._mark:
+            if len(buffer) < MARK_BYTES:
+                return
+            if not buffer.startswith(MAGIC):
+                buffer.clear()
+                raise ProtocolError("the stream does not begin with a mark")
+            self._mark = bytes(buffer[:MARK_BYTES])
+        while (at := buffer.find(self._mark)) >= 0:
+            try:
+                if self._in_step:
+                    yield from self._frames(at)
+            finally:
+                del buffer[: buffer.find(self._mark) + MARK_BYTES]
+                self._in_step = True
+        if self._in_step:
+            yield from self._frames(len(buffer))
+        else:
+            del buffer[: 1 - MARK_BYTES]
+
+    def _frames(self, end: int) -> Iterator[tuple[int, bytes]]:
+        """The frames that end at or before *end*, removed from the buffer."""
+        buffer, at = self._buffer, 0
+        try:
+            while end - at >= _HEADER.size:
+                kind, size = _HEADER.unpack_from(buffer, at)
+                if kind == MAGIC[0]:
+                    raise Superseded("another runner has attached to this sandbox")
+                if size > FRAME_BYTES_MAX:
+                    raise ProtocolError(f"a frame of {size} bytes; at most {FRAME_BYTES_MAX} are allowed")
+                if end - at - _HEADER.size < size:
+                    break
+                at += _HEADER.size + size
+                yield kind, bytes(buffer[at - size : at])
+        except ProtocolError:
+            self._in_step = False
+            raise
+        finally:
+            del buffer[:at]
+
+
+class Window:
+    """Frames sent and not yet acknowledged, in their order. Pure."""
+
+    # What a small frame costs beside its bytes, so that one-byte writes cannot fill the memory.
+    FRAME_COST_BYTES = 256
+
+    def __init__(self, bytes_max: int = WINDOW_BYTES) -> None:
+        self._bytes_max = bytes_max
+        self._frames: deque[tuple[int, int, bytes]] = deque()
+        self._used_bytes = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more may be read from the script."""
+        return self._used_bytes >= self._bytes_max
+
+    def push(self, stream: int, end: int, frame: bytes) -> None:
+        """Keep the frame that ends at offset (or number) *end* of its stream."""
+        self._frames.append((stream, end, frame))
+        self._used_bytes += len(frame) + self.FRAME_COST_BYTES
+
+    def acknowledge(self, ends: Mapping[int, int]) -> None:
+        """Forget every frame that ends at or below its stream's acknowledged offset."""
+        self._frames = deque(kept for kept in self._frames if kept[1] > ends.get(kept[0], 0))
+        self._used_bytes = sum(len(kept[2]) + self.FRAME_COST_BYTES for kept in self._frames)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return (kept[2] for kept in self._frames)

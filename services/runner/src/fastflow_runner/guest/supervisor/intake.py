@@ -1,0 +1,123 @@
+"""The job on its way in: its files, its bundle, and the folder that they become.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import tarfile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class SetupFailed(Exception):
+    """User code could not be started; the message is for the run's owner."""
+
+    def __init__(self, message: str, exit_code: int = 126) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def hold(path: str, byte: int, python: str) -> bool:
+    """Keep the environment of *python* from being collected for as long as this process lives, by a shared lock on
+    its byte of the store's file *path*, which is never closed. False: it is gone, or going.
+    """
+    try:
+        fcntl.lockf(os.open(path, os.O_RDONLY), fcntl.LOCK_SH | fcntl.LOCK_NB, 1, byte)
+    except (FileNotFoundError, PermissionError, BlockingIOError):
+        return False
+    except OSError:
+        pass  # no locks on this file system; then nothing is collected either
+    return os.path.exists(python)
+
+
+class Intake:
+    """Collects a job's DATA in an unnamed file and turns it into the job's files and directory."""
+
+    def __init__(self, job: dict[str, Any], work: str) -> None:
+        self.job = job
+        self._work = work
+        self._files_bytes = sum(entry["size_bytes"] for entry in job["files"])
+        self._missing_bytes: int = self._files_bytes + (job["bundle"]["size_bytes"] if job["bundle"] else 0)
+        self._received_bytes = 0
+        self._sha256 = hashlib.sha256()
+        path = os.path.join(work, ".intake")
+        self._spool = open(path, "w+b")  # noqa: SIM115 - closed by prepare()
+        os.unlink(path)
+
+    @property
+    def complete(self) -> bool:
+        return self._missing_bytes == 0
+
+    def take(self, data: bytes) -> None:
+        """The next bytes. Raises ``SetupFailed`` for more than were announced, or a full disk."""
+        if len(data) > self._missing_bytes:
+            raise SetupFailed("The runner sent more bytes than it announced.")
+        try:
+            self._spool.write(data)
+        except OSError as error:
+            raise SetupFailed(f"The code does not fit into the sandbox: {error}.") from error
+        self._sha256.update(data[max(0, self._files_bytes - self._received_bytes) :])
+        self._received_bytes += len(data)
+        self._missing_bytes -= len(data)
+
+    def prepare(self) -> tuple[str, dict[str, str]]:
+        """The working directory, and the variables that name the files. Raises ``SetupFailed``."""
+        try:
+            with self._spool as spool:
+                spool.seek(0)
+                variables = {}
+                for entry in self.job["files"]:
+                    path = os.path.join(self._work, ".files", safe_name(entry["name"]))
+                    os.makedirs(os.path.dirname(path), exist_ok=True)
+                    _write(path, spool.read(entry["size_bytes"]), 0o644)
+                    variables[entry["env"]] = path
+                directory = os.path.join(self._work, safe_name(self.job["cwd"]))
+                os.mkdir(directory)
+                if self.job["bundle"]:
+                    if self._sha256.hexdigest() != self.job["bundle"]["sha256"]:
+                        raise SetupFailed("The code that arrived is not the code that was announced.")
+                    unpack(spool, directory)
+                return directory, variables
+        except OSError as error:
+            raise SetupFailed(f"The code does not fit into the sandbox: {error}.") from error
+
+
+def safe_name(name: str) -> str:
+    """*name* when it is one visible part of a path. Raises ``SetupFailed``."""
+    if not name or name.startswith(".") or "/" in name or "\0" in name:
+        raise SetupFailed(f"{name!r} is no name for a file.")
+    return name
+
+
+def unpack(tar: Any, directory: str) -> None:
+    """Write the regular files of an uncompressed tar below a fresh directory. Raises ``SetupFailed``.
+
+    Members are iterated and only their content is taken. Nothing in the directory is a link, since nothing but
+    this function has written there; and no more is written than the tar is long, since sparse members are refused.
+    """
+    try:
+        with tarfile.open(fileobj=tar, mode="r:", encoding="utf-8") as members:
+            for member in members:
+                parts = member.name.split("/")
+                if member.type != tarfile.REGTYPE or member.issparse():
+                    raise SetupFailed(f"The bundle holds {member.name!r}, which is no regular file.")
+                if any(part in ("", ".", "..") or "\0" in part for part in parts):
+                    raise SetupFailed(f"The bundle holds {member.name!r}, which is no safe path.")
+                content = members.extractfile(member)
+                assert content is not None
+                path = os.path.join(directory, *parts)
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                _write(path, content.read(), 0o755 if member.mode & 0o100 else 0o644)
+    except (tarfile.TarError, ValueError, OverflowError, EOFError) as error:
+        raise SetupFailed(f"The bundle cannot be read: {error}.") from error
+
+
+def _write(path: str, data: bytes, mode: int) -> None:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode), "wb") as file:
+        file.write(data)

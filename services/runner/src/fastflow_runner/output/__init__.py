@@ -1,0 +1,1 @@
+"""What a script says, on its way to the bus."""

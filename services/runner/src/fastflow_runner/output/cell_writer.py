@@ -1,0 +1,75 @@
+"""What the cells of one attempt did, on the bus: events gathered into chunks. I/O; promises are ``journal``'s.
+
+Events are known by their number, so a re-attached runner goes on after the last stored one.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.subjects import RunRef
+from fastflow_contracts.codec import Malformed
+from fastflow_contracts.runs import cells
+from fastflow_runner.output.stream_writer import Journal
+from fastflow_runner.sandbox.session import CellEvent
+
+log = logging.getLogger(__name__)
+
+
+class Cellbook:
+    """Writes the cell events of one attempt; writes nothing if there are none."""
+
+    def __init__(self, bus: Bus, ref: RunRef, attempt: int) -> None:
+        self._journal = Journal(bus, streams.CELLS, subjects.cell(ref, attempt))
+        self._end = 0
+        self._pending: list[cells.CellEvent] = []
+        self._pending_bytes = 0
+        self._taken = 0
+
+    @property
+    def sequence(self) -> int:
+        """The stream sequence of its last chunk, 0 = none."""
+        return self._journal.sequence
+
+    @property
+    def end(self) -> int:
+        """How many events are stored: they may be acknowledged."""
+        return self._end
+
+    @property
+    def pending(self) -> bool:
+        """Whether ``flush`` would store something."""
+        return self._taken > self._end
+
+    async def resume(self) -> None:
+        """Go on after the last stored event."""
+        data = await self._journal.resume()
+        self._end = self._taken = 0 if data is None else cells.CHUNK.decode(data).end
+
+    async def take(self, event: CellEvent) -> bool:
+        """Add *event*, unless it is repeated; whether that made room by storing those before it. Raises
+        ``journal.Fenced``.
+        """
+        if event.number < self._taken:  # a session broke before it was stored
+            return False
+        full = self._pending_bytes + len(event.data) > cells.EVENTS_BYTES_MAX
+        if full:
+            await self.flush()
+        try:
+            self._pending.append(cells.EVENT.decode(event.data))
+            self._pending_bytes += len(event.data)
+        except Malformed as error:  # nobody but the cell runner writes there
+            log.warning("cell event %d is dropped: %s", event.number, error)
+        self._taken = event.number + 1
+        return full
+
+    async def flush(self) -> None:
+        """Store what is pending. Raises ``journal.Fenced``."""
+        if not self.pending:
+            return
+        await self._journal.append(cells.CHUNK.encode(cells.CellChunk(end=self._taken, events=tuple(self._pending))))
+        self._end = self._taken
+        self._pending.clear()
+        self._pending_bytes = 0

@@ -1,0 +1,212 @@
+"""From the bytes a script wrote to the chunks of its log. Pure.
+
+Here live the cutting into lines and chunks, and the cap. Publishing the chunks, timers, and acknowledging the offsets
+they end at live elsewhere; how secrets are found is ``cells.masking``'s.
+
+**What decides a cut is only the stream's own bytes**, never how they happened to arrive. So a runner that
+re-attaches and resumes at the offsets of the last published chunk goes on with the very same text.
+
+**A line longer than ``LINE_BYTES_MAX`` is cut**, near ``PIECE_BYTES``: never inside a UTF-8 character, and never
+inside an occurrence of a secret. The bytes between the two bounds are what is held back to see such an
+occurrence whole, hence ``SECRET_BYTES_MAX``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+from fastflow_contracts.runs.logs import CHUNK_BYTES_MAX, STREAMS, Chunk, Piece
+from fastflow_runner.guest.cells.masking import SECRET_BYTES_MAX, Masker
+
+OutputStream: TypeAlias = Literal["stdout", "stderr"]
+
+PIECE_BYTES: Final = 24 * 1024
+LINE_BYTES_MAX: Final = PIECE_BYTES + SECRET_BYTES_MAX
+LOG_BYTES_MAX: Final = 100_000_000
+
+_PIECE_COST_BYTES: Final = 32  # brackets, commas, the time and the stream around a piece
+_CHUNK_COST_BYTES: Final = 256  # all the other fields
+
+# JSON makes at most six bytes of one, so a longest line still fits into a chunk of its own.
+assert 6 * LINE_BYTES_MAX + _PIECE_COST_BYTES + _CHUNK_COST_BYTES <= CHUNK_BYTES_MAX
+
+
+class Assembler:
+    """The log of one attempt, from ``feed`` to ``close``. Each method returns the chunks that became full.
+
+    ``resume`` is the last chunk that was published: what it accounts for is dropped when it is repeated.
+    ``log_bytes_max`` bounds the bytes kept; behind it stands a mark, and the rest is only counted.
+    """
+
+    def __init__(
+        self, *, secrets: Iterable[str] = (), log_bytes_max: int = LOG_BYTES_MAX, resume: Chunk | None = None
+    ) -> None:
+        self._masker = Masker(secrets)
+        self._log_bytes_max = log_bytes_max
+        self._end = [0, *(resume.end if resume else (0, 0))]  # by stream number; said by the system, stdout, stderr
+        self._sealed = self._counted
+        self._open = [b"", b"", b""]  # the line not yet complete
+        self._open_at = [0.0, 0.0, 0.0]
+        self._truncated = resume.truncated if resume else False
+        self._has_said = resume is not None
+        self._pieces: list[tuple[float, int, list[str]]] = []
+        self._size_bytes = _CHUNK_COST_BYTES
+        self._full: list[Chunk] = []
+
+    @property
+    def end(self) -> tuple[int, int]:
+        """How many bytes of stdout and stderr the chunks returned so far account for; behind the cap, all there were.
+
+        May be acknowledged as soon as those chunks are published.
+        """
+        return self._sealed if self._pieces or not self._truncated else self._counted
+
+    @property
+    def pending(self) -> bool:
+        """Whether ``flush`` would return a chunk; it should be called ``CHUNK_S`` after this became true."""
+        return bool(self._pieces)
+
+    @property
+    def _counted(self) -> tuple[int, int]:
+        return self._end[1], self._end[2]
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the log is full: ``end`` then grows without any chunk being returned."""
+        return self._truncated
+
+    def feed(self, stream: OutputStream, offset: int, at: datetime, data: bytes) -> list[Chunk]:
+        """Take *data*, whose first byte is the *offset*-th of its stream."""
+        number, moment = STREAMS.index(stream), _moment(at)
+        expected = self._end[number] + len(self._open[number])
+        if offset < expected:
+            data = data[expected - offset :]
+        elif offset > expected:
+            self._skip(number, moment, offset)
+        if data:
+            self._take(number, moment, data)
+        return self._take_full()
+
+    def say(self, at: datetime, text: str) -> list[Chunk]:
+        """Add the runner's own words, whole lines; they count against the cap, and secrets in them are masked."""
+        self._take(0, _moment(at), text.encode("utf-8", "replace").removesuffix(b"\n") + b"\n")
+        return self._take_full()
+
+    def flush(self) -> list[Chunk]:
+        """Return what is pending, now."""
+        self._seal()
+        return self._take_full()
+
+    def close(self, at: datetime) -> list[Chunk]:
+        """Return everything left, unterminated lines too. The last chunk is the end of the log; none if nothing was
+        ever said.
+        """
+        for number in (1, 2):
+            self._flush_open(number)
+        if self._truncated:
+            self._mark(_moment(at), f"log truncated; the script wrote {sum(self._counted)} bytes in all")
+        if self._pieces or self._has_said:
+            self._seal(eof=True, at=_moment(at))
+        return self._take_full()
+
+    def _take(self, number: int, at: float, data: bytes) -> None:
+        if self._truncated:
+            self._end[number] += len(self._open[number]) + len(data)
+            self._open[number] = b""
+            return
+        whole = data.rfind(b"\n") + 1
+        if whole:
+            self._lines(number, at, self._open[number] + data[:whole] if self._open[number] else data[:whole])
+            data = data[whole:]
+            self._open[number] = b""
+        if data:
+            self._open[number] = self._long_line(number, at, self._open[number] + data)
+            self._open_at[number] = at
+
+    def _lines(self, number: int, at: float, block: bytes) -> None:
+        """Put whole lines, as many at a time as a piece may hold."""
+        start = 0
+        while len(block) - start > PIECE_BYTES:
+            stop = block.rfind(b"\n", start, start + PIECE_BYTES) + 1
+            stop = stop or block.find(b"\n", start, start + LINE_BYTES_MAX) + 1
+            stop = stop or start + self._masker.cut(block[start : start + LINE_BYTES_MAX], PIECE_BYTES)
+            self._put(number, at, block[start:stop])
+            start = stop
+        if start < len(block):
+            self._put(number, at, block[start:])
+
+    def _long_line(self, number: int, at: float, line: bytes) -> bytes:
+        """Put parts of an incomplete line while it is too long; return what remains open."""
+        while len(line) >= LINE_BYTES_MAX:
+            stop = self._masker.cut(line[:LINE_BYTES_MAX], PIECE_BYTES)
+            self._put(number, at, line[:stop])
+            line = line[stop:]
+        return line
+
+    def _flush_open(self, number: int) -> None:
+        if self._open[number]:
+            self._put(number, self._open_at[number], self._open[number])
+            self._open[number] = b""
+
+    def _skip(self, number: int, at: float, offset: int) -> None:
+        """Bytes are missing: they were stored once, for a former holder, and are kept no longer. The log says so and
+        goes on.
+        """
+        self._flush_open(number)
+        if not self._truncated:
+            self._mark(at, f"{offset - self._end[number]} bytes of {STREAMS[number]} are missing here")
+        self._end[number] = offset
+
+    def _put(self, number: int, at: float, piece: bytes) -> None:
+        if self._truncated or sum(self._end) + len(piece) > self._log_bytes_max:
+            if not self._truncated:
+                self._truncated = True
+                self._mark(at, f"log truncated at {self._log_bytes_max} bytes; the script goes on")
+            self._end[number] += len(piece)
+            return
+        self._add(number, at, self._masker.mask(piece).decode("utf-8", "replace"))
+        self._end[number] += len(piece)
+
+    def _mark(self, at: float, text: str) -> None:
+        self._add(0, at, f"[fastflow] {text}\n")
+
+    def _add(self, number: int, at: float, text: str) -> None:
+        size_bytes = len(msgspec.json.encode(text)) + _PIECE_COST_BYTES
+        if self._size_bytes + size_bytes > CHUNK_BYTES_MAX:
+            self._seal()
+        self._size_bytes += size_bytes
+        if self._pieces and self._pieces[-1][:2] == (at, number):
+            self._pieces[-1][2].append(text)
+        else:
+            self._pieces.append((at, number, [text]))
+
+    def _seal(self, *, eof: bool = False, at: float = 0.0) -> None:
+        if not self._pieces and not eof:
+            return
+        self._has_said = True
+        start = self._pieces[0][0] if self._pieces else at
+        self._full.append(
+            Chunk(
+                at=start,
+                lines=tuple(Piece(round((at - start) * 1000), n, "".join(t)) for at, n, t in self._pieces),
+                end=self._counted,
+                truncated=self._truncated,
+                eof=eof,
+            )
+        )
+        self._sealed = self._counted
+        self._pieces = []
+        self._size_bytes = _CHUNK_COST_BYTES
+
+    def _take_full(self) -> list[Chunk]:
+        full, self._full = self._full, []
+        return full
+
+
+def _moment(at: datetime) -> float:
+    """Unix time in whole milliseconds: what arrives within one shares a piece."""
+    return round(at.timestamp(), 3)

@@ -1,0 +1,22 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+
+class Observed(msgspec.Struct, frozen=True, kw_only=True):
+    """What was seen while the attempt ran."""
+
+    started_at: datetime | None = None
+    last_error_line: str = ""
+    """Last non-empty line on stderr, masked: usually the exception."""
+    timeout_s: float = 0.0
+    memory_bytes_limit: int | None = None
+    memory_bytes_peak: int | None = None
+    cpu_cores_peak: float | None = None
+    warnings: tuple[str, ...] = ()
+    log_sequence: int = 0
+    cell_sequence: int = 0

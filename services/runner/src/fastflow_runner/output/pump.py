@@ -1,0 +1,203 @@
+"""From a session's events to the log, the cells and the samples of one attempt, until its end. I/O; lines are
+``lines``'s.
+
+Output is acknowledged to the supervisor only after it is stored on the bus. One lot of chunks is on its way there while
+the next one is gathered; while the bus is away nothing more is read, so the supervisor's window fills, then the
+script's pipes: nothing is lost and no memory grows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from datetime import datetime
+from math import inf
+
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.errors import BusError
+from fastflow_contracts.bus.subjects import RunRef
+from fastflow_contracts.clock import now
+from fastflow_contracts.runs import messages
+from fastflow_contracts.runs.logs import CHUNK_S, Chunk
+from fastflow_contracts.runs.run import Limits
+from fastflow_runner.output.cell_writer import Cellbook
+from fastflow_runner.output.lines import Assembler
+from fastflow_runner.output.log_writer import Logbook
+from fastflow_runner.output.observed import Observed
+from fastflow_runner.sandbox import Unreachable
+from fastflow_runner.sandbox import session as session_module
+from fastflow_runner.sandbox.session import (
+    CellEvent,
+    Exited,
+    Offsets,
+    Output,
+    Sample,
+    Session,
+    Started,
+    Vanished,
+)
+
+SAMPLE_WRITE_S = 2.0
+"""A sample the bus does not take by then is dropped: samples are for looking at."""
+
+
+class Pump:
+    """Carries one attempt's output and samples to the bus; survives any number of sessions."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        ref: RunRef,
+        attempt: int,
+        limits: Limits,
+        *,
+        logbook: Logbook,
+        lines: Assembler,
+        cellbook: Cellbook,
+    ) -> None:
+        self._bus = bus
+        self._metric_subject = subjects.metric(ref, attempt)
+        self._limits = limits
+        self._logbook = logbook
+        self._lines = lines
+        self._cellbook = cellbook
+        self._stored = lines.end
+        self._storing: asyncio.Task[None] | None = None
+        self._stored_at = self._cells_stored_at = -inf
+        self._started_at: datetime | None = None
+        self._memory_bytes_peak = 0
+        self._cpu_cores_peak = 0.0
+        self._warnings: dict[str, str] = {}
+
+    @property
+    def acked(self) -> Offsets:
+        """How far each stream is safe: where the next session resumes."""
+        stdout, stderr = self._stored
+        return Offsets(stdout=stdout, stderr=stderr, events=self._cellbook.end)
+
+    async def say(self, text: str) -> None:
+        """Add the runner's own words to the log, at once."""
+        await self._store([*self._lines.say(now(), text), *self._lines.flush()], self._lines.end)
+
+    async def drain(self, session: Session) -> Exited | Vanished:
+        """Carry everything until the sandbox ends. Raises what the session raises, and ``logbook.Fenced``."""
+        try:
+            return await self._drain(session)
+        except asyncio.CancelledError:
+            if self._storing is not None:
+                self._storing.cancel()
+            raise
+        finally:  # another session may follow, and go on from what was stored
+            await self._settle()
+
+    async def _drain(self, session: Session) -> Exited | Vanished:
+        loop = asyncio.get_running_loop()
+        while True:
+            # What a cell writes comes as a line and as an event: neither is to wait because the other was first.
+            lines_at = self._stored_at + CHUNK_S if self._lines.pending else inf
+            cells_at = self._cells_stored_at + CHUNK_S if self._cellbook.pending else inf
+            if loop.time() >= lines_at:
+                await self._store_soon(self._lines.flush(), session)
+                continue
+            if loop.time() >= cells_at:
+                self._cells_stored_at = loop.time()
+                await self._cellbook.flush()
+                await session.ack(self.acked)
+                continue
+            flush_at = min(lines_at, cells_at)
+            try:
+                async with asyncio.timeout_at(None if flush_at == inf else flush_at):
+                    event = await anext(session)
+            except TimeoutError:
+                continue
+            match event:
+                case Output():
+                    full = self._lines.feed(event.stream, event.offset, event.at, event.data)
+                    if full or self._lines.truncated:
+                        await self._store_soon(full, session)
+                case Sample():
+                    await self._note_sample(event)
+                case Started():
+                    self._started_at = self._started_at or event.at
+                case CellEvent():
+                    if await self._cellbook.take(event):
+                        await session.ack(self.acked)
+                case Exited() | Vanished():
+                    return event
+
+    async def close(self) -> None:
+        """Publish what is left and the end of the log. Raises ``logbook.Fenced``."""
+        await self._cellbook.flush()
+        await self._store(self._lines.close(now()), self._lines.end)
+
+    def observed(self) -> Observed:
+        """What was seen, for the attempt's record."""
+        return Observed(
+            started_at=self._started_at,
+            last_error_line=self._logbook.last_error_line,
+            timeout_s=self._limits.timeout_s,
+            memory_bytes_limit=self._limits.memory_bytes,
+            memory_bytes_peak=self._memory_bytes_peak or None,
+            cpu_cores_peak=self._cpu_cores_peak or None,
+            warnings=tuple(self._warnings.values()),
+            log_sequence=self._logbook.sequence,
+            cell_sequence=self._cellbook.sequence,
+        )
+
+    async def _store(self, chunks: list[Chunk], end: tuple[int, int]) -> None:
+        for chunk in chunks:
+            await self._logbook.append(chunk)
+        self._stored = end
+
+    async def _store_soon(self, chunks: list[Chunk], session: Session) -> None:
+        """Once those before are stored, begin with *chunks*; they are acknowledged when that is done."""
+        end = self._lines.end  # more may be taken in before the task begins
+
+        async def store() -> None:
+            await self._store(chunks, end)
+            with suppress(Unreachable):  # the iteration tells of it, and nothing taken in may be lost here
+                await session.ack(self.acked)
+
+        await self._settle()
+        self._stored_at = asyncio.get_running_loop().time()
+        self._storing = asyncio.create_task(store(), name="store-log")
+
+    async def _settle(self) -> None:
+        """Wait for what is being stored. Raises what came of it."""
+        if self._storing is not None:
+            try:
+                await self._storing
+            finally:
+                self._storing = None
+
+    async def _note_sample(self, sample: session_module.Sample) -> None:
+        self._memory_bytes_peak = max(self._memory_bytes_peak, sample.memory_peak_bytes)
+        self._cpu_cores_peak = max(self._cpu_cores_peak, sample.cpu_cores)
+        exceeded = self._check_soft_limits(sample)
+        message = messages.Sample(
+            ts=sample.at,
+            cpu_cores=round(sample.cpu_cores, 3),
+            memory_bytes=sample.memory_bytes,
+            memory_limit_bytes=self._limits.memory_bytes or sample.memory_limit_bytes,
+            soft_limit_exceeded=exceeded,
+        )
+        try:
+            await self._bus.publish(self._metric_subject, messages.SAMPLE.encode(message), patience_s=SAMPLE_WRITE_S)
+        except BusError:
+            return
+
+    def _check_soft_limits(self, sample: session_module.Sample) -> bool:
+        memory, cpu = self._limits.memory_bytes_soft, self._limits.cpu_cores_soft
+        if memory_over := memory is not None and sample.memory_bytes > memory:
+            assert memory is not None
+            self._warnings["memory"] = (
+                f"memory use of {_mib(self._memory_bytes_peak)} passed the soft limit of {_mib(memory)}"
+            )
+        if cpu_over := cpu is not None and sample.cpu_cores > cpu:
+            self._warnings["cpu"] = f"CPU use of {self._cpu_cores_peak:.2f} cores passed the soft limit of {cpu:g}"
+        return memory_over or cpu_over
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / 1024**2:.0f} MiB"

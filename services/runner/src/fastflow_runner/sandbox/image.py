@@ -1,0 +1,132 @@
+"""The worker image: named by its content, built once by the daemon that will run it.
+
+Here live the image's name, its build context and the build. What is in the image is decided by
+``worker.Dockerfile`` beside this module (``deploy/compose`` links to it). Starting containers lives
+elsewhere.
+"""
+
+import hashlib
+import io
+import re
+import tarfile
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from aiodocker import Docker
+from aiodocker.exceptions import DockerError
+
+from fastflow_runner import guest
+from fastflow_runner.errors import RunnerError
+
+WORKER_REPOSITORY: Final = "fastflow-worker"
+WORKER_BASE_IMAGE: Final = "debian:bookworm-slim"
+WORKER_PYTHON: Final = "3.11"
+"""Version of the image's own ``/usr/bin/python3``; the build refuses a base image that brings another."""
+
+GUEST: Final = Path(guest.__file__).parent
+"""The folder that the image gets whole."""
+
+BUILD_S_MAX: Final = 900.0
+ERROR_LINES_MAX: Final = 20
+
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class ImageFailed(RunnerError):
+    """The daemon could not build the worker image; the message ends with its last lines."""
+
+
+async def ensure_worker_image(
+    docker: Docker,
+    *,
+    progress: Callable[[str], None],
+    base_image: str = WORKER_BASE_IMAGE,
+    ca_bundle: Path | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> str:
+    """Return the worker image's reference (``fastflow-worker:<12 hex digits>``), building it if missing.
+
+    ``progress`` is called with each line the daemon prints. ``ca_bundle`` is a PEM file of certificates to
+    trust besides Debian's. ``labels`` are given to an image that is built. Two runners building at once end with the
+    same image. Raises ``ImageFailed``.
+    """
+    context = worker_context(ca_bundle)
+    arguments = worker_arguments(base_image)
+    reference = worker_reference(context, arguments)
+    try:
+        await docker.images.inspect(reference)
+    except DockerError as error:
+        if error.status != 404:
+            raise
+    else:
+        return reference
+    progress(f"building {reference} from {base_image}; this happens once")
+    await _build(docker, reference, context, arguments, labels, progress)
+    return reference
+
+
+def worker_context(ca_bundle: Path | None) -> dict[str, bytes]:
+    """Return the build context: file name -> content."""
+    context = {f"guest/{path.relative_to(GUEST)}": path.read_bytes() for path in GUEST.rglob("*.py")}
+    context["Dockerfile"] = Path(__file__).with_name("worker.Dockerfile").read_bytes()
+    try:
+        context["extra-ca.pem"] = ca_bundle.read_bytes() if ca_bundle else b""
+    except OSError as error:
+        raise ImageFailed(f"The CA bundle cannot be read: {error}. Set FASTFLOW_CA_BUNDLE to a PEM file.") from error
+    return context
+
+
+def worker_arguments(base_image: str) -> dict[str, str]:
+    """The build's arguments."""
+    return {"WORKER_BASE_IMAGE": base_image, "WORKER_PYTHON": WORKER_PYTHON}
+
+
+def worker_reference(context: Mapping[str, bytes], arguments: Mapping[str, str]) -> str:
+    """Name the image after everything that decides its content."""
+    digest = hashlib.sha256()
+    for name, content in sorted([*context.items(), *((k, v.encode()) for k, v in arguments.items())]):
+        digest.update(b"%s %d\n%s" % (name.encode(), len(content), content))
+    return f"{WORKER_REPOSITORY}:{digest.hexdigest()[:12]}"
+
+
+async def _build(
+    docker: Docker,
+    reference: str,
+    context: Mapping[str, bytes],
+    arguments: Mapping[str, str],
+    labels: Mapping[str, str] | None,
+    progress: Callable[[str], None],
+) -> None:
+    last: deque[str] = deque(maxlen=ERROR_LINES_MAX)
+    try:
+        async for step in docker.images.build(
+            fileobj=io.BytesIO(context_tar(context)),
+            encoding="identity",
+            tag=reference,
+            buildargs=arguments,
+            labels=labels,
+            forcerm=True,
+            stream=True,
+            timeout=BUILD_S_MAX,
+        ):
+            for line in _COLOUR.sub("", str(step.get("stream", ""))).splitlines():
+                if line := line.strip():
+                    last.append(line)
+                    progress(line)
+    except DockerError as error:
+        raise ImageFailed("\n".join(["The worker image could not be built:", *last, error.message])) from error
+    except TimeoutError as error:
+        raise ImageFailed("\n".join([f"The worker image was not built within {BUILD_S_MAX:.0f} s:", *last])) from error
+
+
+def context_tar(context: Mapping[str, bytes]) -> bytes:
+    """The build context as the daemon gets it; the same bytes for the same files."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name, content in sorted(context.items()):
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(content), 0o644
+            tar.addfile(member, io.BytesIO(content))
+    return archive.getvalue()

@@ -1,0 +1,71 @@
+"""Worker images of this installation's former versions, removed once nothing uses them. I/O; ``unneeded`` is pure.
+
+Ours is what carries our label; the rest is left to its owner. The daemon itself refuses to remove an image that a
+container is of, running or not: warm sandboxes keep the image of every runner that is alive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+import aiohttp
+from aiodocker import Docker
+from aiodocker.exceptions import DockerError
+
+from fastflow_runner.sandbox.docker import LABEL_SCOPE
+from fastflow_runner.sandbox.image import WORKER_REPOSITORY
+
+log = logging.getLogger(__name__)
+
+FORMER_KEPT: Final = 1
+"""The newest of them stay, so that going back costs no build."""
+FIRST_LOOK_S: Final = 120.0
+"""After the start: by then what our former life kept warm is removed."""
+LOOK_S: Final = 3600.0
+CALL_S: Final = 60.0
+
+
+def unneeded(created: Mapping[str, int], current: str) -> list[str]:
+    """Of worker images by reference, with the unix time of their build: those that can go, oldest first."""
+    former = sorted((reference for reference in created if reference != current), key=lambda each: created[each])
+    return former[:-FORMER_KEPT]
+
+
+class FormerImages:
+    """Those of one installation on one daemon."""
+
+    def __init__(self, docker: Docker, *, installation: str, current: str) -> None:
+        self._docker = docker
+        self._installation = installation
+        self._current = current
+
+    async def keep(self) -> None:
+        """Remove what can go, now and then, until cancelled."""
+        await asyncio.sleep(FIRST_LOOK_S)
+        while True:
+            await self.collect()
+            await asyncio.sleep(LOOK_S)
+
+    async def collect(self) -> None:
+        """Remove what can go. What cannot is tried again later."""
+        filters = {"label": [f"{LABEL_SCOPE}={self._installation}"], "reference": [WORKER_REPOSITORY]}
+        try:
+            async with asyncio.timeout(CALL_S):
+                images = await self._docker.images.list(filters=filters)
+                created = {reference: image["Created"] for image in images for reference in image["RepoTags"] or ()}
+                for reference in unneeded(created, self._current):
+                    await self._remove(reference)
+        except (DockerError, aiohttp.ClientError, OSError) as error:
+            log.warning("images of former versions are left for later: %s", error)
+
+    async def _remove(self, reference: str) -> None:
+        try:
+            await self._docker.images.delete(reference)
+        except DockerError as error:
+            if error.status not in (404, 409):  # somebody was faster, or uses it
+                raise
+        else:
+            log.info("image %s of a former version is removed", reference)

@@ -1,0 +1,215 @@
+"""Docker sandboxes opened ahead of time: a run takes one that waits. I/O; how many wait, ``demand`` says.
+
+A warm sandbox is a container of the runs' own kind, created and started, its supervisor blocked on an empty channel.
+No user code was ever in it and none comes after the run's. When it is taken its limits are set, unless it was made
+with the very same ones, and then it gets the attempt's name: the name comes last, so whoever finds a sandbox of that
+name finds it as strict as a cold one. Only then its taker may send a job.
+
+Everything but ``open`` is the adapter's. Whatever cannot be served warm is opened cold: a sandbox of another kind,
+a limit that cannot be lifted any more, an empty pool, a warm sandbox that has died.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+from msgspec.structs import replace
+
+from fastflow_runner.guest.supervisor.frames import BEAT, mark, message
+from fastflow_runner.sandbox import (
+    Channel,
+    Detached,
+    Held,
+    Missing,
+    SandboxError,
+    SandboxSpec,
+    Unreachable,
+)
+from fastflow_runner.sandbox.demand import Demand, Limits, Open, Remove, plan
+from fastflow_runner.sandbox.docker import DockerChannel, DockerSandboxes
+from fastflow_runner.sandbox.naming import warm_name
+
+log = logging.getLogger(__name__)
+
+LOOK_S: Final = 60.0
+"""Between two looks at whether demand has fallen, and two signs of life to what waits; far below ``IDLE_S``."""
+REFILL_PAUSE_S: Final = 0.15
+"""Between a hand-out and the refill, which would take the processor from the run that has just begun."""
+AGAIN_S: Final = 5.0
+"""After trouble with the daemon."""
+
+
+class _Warm(NamedTuple):
+    name: str
+    channel: DockerChannel
+    limits: Limits
+
+
+class Pool:
+    """A ``Sandboxes`` over Docker's that starts runs in warm ones."""
+
+    def __init__(
+        self,
+        sandboxes: DockerSandboxes,
+        blank: SandboxSpec,
+        *,
+        installation: str,
+        keeper: dict[str, str],
+        size_max: int,
+    ) -> None:
+        """*blank*: the sandbox of any run, without name and limits. *keeper*: the label of what waits here."""
+        self._sandboxes = sandboxes
+        self._blank = blank
+        self._installation = installation
+        self._keeper = keeper
+        self._size_max = size_max
+        self._waiting: list[_Warm] = []
+        self._ours: set[str] = set()
+        """Names of all that is warm here, also while it is opened or taken."""
+        self._demand = Demand(max(1, size_max))
+        self._news = asyncio.Event()
+        self._news.set()
+
+    @property
+    def unenforced(self) -> tuple[str, ...]:
+        return self._sandboxes.unenforced
+
+    @property
+    def waiting(self) -> tuple[Limits, ...]:
+        """The limits of each sandbox that is warm."""
+        return tuple(warm.limits for warm in self._waiting)
+
+    async def open(self, spec: SandboxSpec) -> Channel:
+        limits = Limits(spec.memory_bytes, spec.cpu_cores)
+        if self._size_max == 0 or _blank(spec) != self._blank:
+            return await self._sandboxes.open(spec)
+        self._demand.note(asyncio.get_running_loop().time(), limits)
+        self._news.set()
+        try:
+            while (warm := self._take(limits)) is not None:
+                try:
+                    if await self._assign(warm, spec):
+                        return warm.channel
+                finally:
+                    self._ours.discard(warm.name)
+            return await self._sandboxes.open(spec)
+        except Unreachable:
+            raise
+        except SandboxError:
+            self._demand.forget(limits)  # perhaps nobody can have them, and what others want is not to wait for that
+            raise
+
+    async def held(self) -> tuple[Held, ...]:
+        return tuple(held for held in await self._sandboxes.held() if held.name not in self._ours)
+
+    async def attach(self, held: Held) -> Channel:
+        return await self._sandboxes.attach(held)
+
+    async def remove(self, name: str) -> None:
+        await self._sandboxes.remove(name)
+
+    async def keep(self) -> None:
+        """Refill, and shrink when demand has fallen, until cancelled."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self._news.wait()
+            self._news.clear()
+            await asyncio.sleep(REFILL_PAUSE_S)
+            try:
+                await self._refresh()
+                await self.fill()
+            except SandboxError as error:
+                log.warning("no sandbox can be opened ahead of time: %s", error)
+                await asyncio.sleep(AGAIN_S)
+                self._news.set()
+
+    async def fill(self) -> None:
+        """Open and remove, one after the other, until the pool fits what is wanted."""
+        while self._size_max and (step := plan(self.waiting, self._likely())) is not None:
+            match step:
+                case Open(limits=limits):
+                    await self._open_warm(limits)
+                case Remove(index=index):
+                    warm = self._waiting.pop(index)
+                    await self._discard(warm)
+
+    async def close(self) -> None:
+        """Remove what waits; what a run has taken stays."""
+        removals = [self._sandboxes.remove(name) for name in self._ours]
+        for outcome in await asyncio.gather(*removals, return_exceptions=True):
+            if isinstance(outcome, SandboxError):
+                log.warning("a warm sandbox is left for the next start: %s", outcome)
+        for warm in self._waiting:
+            await warm.channel.close()
+        await self._sandboxes.close()
+
+    def _take(self, wanted: Limits) -> _Warm | None:
+        """The one that fits best; whatever fits no longer counts as waiting."""
+        fitting = [warm for warm in self._waiting if warm.limits.can_become(wanted)]
+        if not fitting:
+            return None
+        best = next((warm for warm in fitting if warm.limits == wanted), fitting[0])
+        self._waiting.remove(best)
+        return best
+
+    async def _assign(self, warm: _Warm, spec: SandboxSpec) -> bool:
+        """Make *warm* the sandbox of *spec*. False: it is no more."""
+        try:
+            if not warm.channel.is_over:
+                if warm.limits != Limits(spec.memory_bytes, spec.cpu_cores):
+                    await self._sandboxes.limit(warm.channel, spec)
+                await self._sandboxes.rename(warm.channel, spec.name)
+                # One that had died before the renaming has closed its channel by now.
+                if not warm.channel.is_over:
+                    return True
+        except Missing:
+            pass
+        except SandboxError:
+            await self._discard(warm)
+            raise
+        except asyncio.CancelledError:
+            await warm.channel.close()  # the next sweep finds it, by whichever name it has now
+            raise
+        log.warning("warm sandbox %s has died", warm.name)
+        await self._discard(warm)
+        return False
+
+    async def _open_warm(self, limits: Limits) -> None:
+        name = warm_name(self._installation)
+        self._ours.add(name)
+        spec = replace(
+            self._blank,
+            name=name,
+            labels=self._keeper,
+            memory_bytes=limits.memory_bytes,
+            cpu_cores=limits.cpu_cores,
+        )
+        try:
+            channel = await self._sandboxes.open(spec)
+        except SandboxError:
+            self._ours.discard(name)
+            raise
+        self._waiting.append(_Warm(name, channel, limits))
+
+    async def _refresh(self) -> None:
+        """Tell what waits that it is still wanted: without a word it would end, as it must when we are gone."""
+        beat = message(BEAT)
+        for warm in list(self._waiting):
+            with suppress(Detached):  # whoever takes it will see
+                await warm.channel.send(mark(warm.channel.token) + beat)
+
+    async def _discard(self, warm: _Warm) -> None:
+        await warm.channel.close()
+        await self._sandboxes.remove(warm.channel.container_id)
+        self._ours.discard(warm.name)
+
+    def _likely(self) -> list[Limits]:
+        return self._demand.likely(asyncio.get_running_loop().time())
+
+
+def _blank(spec: SandboxSpec) -> SandboxSpec:
+    return replace(spec, name="", memory_bytes=None, cpu_cores=None)

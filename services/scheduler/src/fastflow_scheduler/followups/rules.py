@@ -1,0 +1,89 @@
+"""What follows from the end of a run: downstream runs and restarts. Pure: the ended run and its pipeline in, starts
+out.
+
+Every start has an edge, a name that is unique among what follows from one run: with the run's id it gives the new
+run's id, so a reaction that happens twice starts nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.links import HOPS_MAX, Link, merged
+from fastflow_contracts.pipelines.records import PipelineRecord
+from fastflow_contracts.runs.messages import Trigger
+from fastflow_contracts.runs.run import RESTART, Ended, Run, RunInput, Verdict
+from fastflow_scheduler.starting.admission import Cause
+
+RESTART_EDGE = "restart"
+
+
+class Follow(msgspec.Struct, frozen=True, kw_only=True):
+    """Start *pipeline* because a run ended."""
+
+    pipeline: PipelineName
+    edge: str
+    trigger: Trigger
+    cause: Cause
+
+
+class Break(msgspec.Struct, frozen=True, kw_only=True):
+    """Do not start *pipeline*: the chain is too long."""
+
+    pipeline: PipelineName
+    edge: str
+    reason: str
+
+
+def react(run: Run, record: PipelineRecord | None, made: Iterable[Link], given: RunInput) -> list[Follow | Break]:
+    """What follows from the end of *run*. *record*: its pipeline today. *made*: links from the API. *given*: its
+    input.
+    """
+    if not isinstance(run.state, Ended):
+        return []
+    spec = record.live.spec if record and record.live else None
+    followers = _followers(run, run.state, merged(spec.downstream_triggers if spec else (), made))
+    if spec is not None and _restarts(run.state, on_crash=spec.restart_on_crash):
+        followers.append(_restart(run, given, wait_s=spec.restart_cooldown))
+    return followers
+
+
+def _followers(run: Run, state: Ended, links: Iterable[Link]) -> list[Follow | Break]:
+    found: list[Follow | Break] = []
+    for link in links:
+        wanted = (state.verdict is Verdict.SUCCESS and link.on_success) or (
+            state.verdict is Verdict.FAILED and link.on_failure
+        )
+        if not wanted:
+            continue
+        edge = f"downstream/{link.id}"
+        if run.order.hops + 1 > HOPS_MAX:
+            reason = f"the chain stops after {HOPS_MAX} runs: its pipelines start each other in a circle."
+            found.append(Break(pipeline=link.pipeline, edge=edge, reason=reason))
+            continue
+        trigger = Trigger(triggered_by="downstream", run_config_id=link.run_config_id)
+        cause = Cause(parent_run_id=run.id, hops=run.order.hops + 1)
+        found.append(Follow(pipeline=link.pipeline, edge=edge, trigger=trigger, cause=cause))
+    return found
+
+
+def _restarts(state: Ended, *, on_crash: bool) -> bool:
+    return state.reason == RESTART or (on_crash and state.verdict is Verdict.FAILED)
+
+
+def _restart(run: Run, given: RunInput, *, wait_s: float) -> Follow:
+    """The same run configuration and variables, on the version of today. Restarts are no chain: hops do not grow."""
+    parameters = {name: given.overrides[name] for name in run.order.parameter_names if name in given.overrides}
+    trigger = Trigger(
+        triggered_by="daemon_restart",
+        run_config_id=run.order.run_config_id,
+        env_vars={name: given.overrides[name] for name in run.order.env_names if name in given.overrides},
+        parameters=parameters,
+        event=given.event,
+        event_type=given.event_type,
+    )
+    cause = Cause(parent_run_id=run.id, hops=run.order.hops, wait_s=wait_s)
+    return Follow(pipeline=run.pipeline, edge=RESTART_EDGE, trigger=trigger, cause=cause)

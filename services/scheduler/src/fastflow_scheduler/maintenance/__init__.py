@@ -1,0 +1,1 @@
+"""What keeps runs moving: lost hints, lost runners, old runs."""

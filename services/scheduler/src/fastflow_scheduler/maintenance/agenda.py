@@ -1,0 +1,178 @@
+"""What is to be done about runs that are not over, and when. Pure: records and presences in, actions out.
+
+With a limit on concurrent runs the agenda gives all hints, oldest run first, as many as there is room for; without
+one it only repeats those that seem lost, and gives those of runs that had to wait or were given back.
+
+It sees every change of a run and of a runner, and knows the time only as an argument. Times are aware UTC for what
+records say, and seconds of a monotonic clock for what was observed here: a runner is judged by how long *we* have not
+heard of it, so no clock of another host matters.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TypeAlias, get_args
+
+from fastflow_contracts.bus.subjects import Kind
+from fastflow_contracts.ids import RunId
+from fastflow_contracts.runs.lease import Lease
+from fastflow_contracts.runs.presence import Presence
+from fastflow_contracts.runs.run import Ended, Pending, Run, Running
+
+ALL_KINDS = frozenset(get_args(Kind))
+REHINT_S = 10.0
+"""A pending run that nobody claimed for this long is hinted again, while there is room."""
+HINTS_MAX = 100
+"""Oldest first, per round."""
+RENEW_AFTER = timedelta(days=30)
+"""The bus forgets records by their age, those of active runs too, unless they are written again."""
+
+
+@dataclass(frozen=True)
+class HintRun:
+    """Publish a hint for this pending run."""
+
+    run: Run
+
+
+@dataclass(frozen=True)
+class ExpireRun:
+    """Its runner is silent for longer than any sandbox of it can live."""
+
+    run: Run
+    epoch: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class RenewRun:
+    """Its record was not written for long."""
+
+    run: Run
+
+
+Action: TypeAlias = HintRun | ExpireRun | RenewRun
+
+
+@dataclass
+class Agenda:
+    """Runs that are not over and runners that were heard of. ``concurrent_max``: see the settings."""
+
+    lease: Lease
+    concurrent_max: int = 0
+    _runs: dict[RunId, Run] = field(default_factory=dict)
+    _hint_at: dict[RunId, float] = field(default_factory=dict)
+    """When a pending run is to be hinted (again), if it is due by then."""
+    _unhinted: set[RunId] = field(default_factory=set)
+    """Runs that wait for their time, and those that were given back: their first hint is ours to give."""
+    _heard_at: dict[str, float] = field(default_factory=dict)
+    _presences: dict[str, Presence] = field(default_factory=dict)
+    _stored_at: dict[RunId, datetime] = field(default_factory=dict)
+
+    def see_run(self, run: Run, *, at: float, stored_at: datetime) -> None:
+        """A run was created or changed. *at*: monotonic seconds; *stored_at*: when its record was written."""
+        former = self._runs.get(run.id)
+        if isinstance(run.state, Ended):
+            self._forget(run.id)
+            return
+        self._runs[run.id] = run
+        self._stored_at[run.id] = stored_at
+        if isinstance(run.state, Running):
+            self._heard_at.setdefault(run.state.runner, at)
+        elif former is None or isinstance(former.state, Running):
+            is_waiting = run.state.attempt > 1 or run.state.not_before > run.created_at
+            if self.concurrent_max or is_waiting or run.releases:
+                self._unhinted.add(run.id)
+                self._hint_at[run.id] = at
+            else:  # whoever created it hints it
+                self._hint_at[run.id] = at + REHINT_S
+
+    def see_runner(self, presence: Presence, *, at: float) -> None:
+        """A runner renewed its presence."""
+        self._presences[presence.runner] = presence
+        self._heard_at[presence.runner] = at
+
+    def is_news(self, presence: Presence) -> bool:
+        """Whether it is another one than was seen last of this runner: then the runner lives."""
+        return self._presences.get(presence.runner) != presence
+
+    def lose_runner(self, runner: str) -> None:
+        """A runner said goodbye: it holds nothing any more and gives no room."""
+        self._presences.pop(runner, None)
+
+    def forget_silence(self, *, at: float) -> None:
+        """We were deaf ourselves: every runner gets its full time again."""
+        for runner in self._heard_at:
+            self._heard_at[runner] = at
+
+    def actions(self, *, now: datetime, at: float) -> list[Action]:
+        """What is due. Each hint is given once per ``REHINT_S``; the rest is repeated until it shows in the record."""
+        return [*self._due_hints(now, at), *self._due_expiries(at), *self._due_renewals(now)]
+
+    def next_due_s(self, *, now: datetime) -> float:
+        """Seconds until the next attempt of a waiting run is due; infinity if none waits."""
+        waits = [
+            (run.state.not_before - now).total_seconds()
+            for run in self._runs.values()
+            if isinstance(run.state, Pending) and run.state.not_before > now
+        ]
+        return min(waits, default=float("inf"))
+
+    def _due_hints(self, now: datetime, at: float) -> list[HintRun]:
+        there = [presence for presence in self._presences.values() if self._is_there(presence, at)]
+        served = {kind for presence in there for kind in presence.kinds}
+        with_room = {
+            kind
+            for presence in there
+            if presence.busy < presence.slots and not presence.paused
+            for kind in presence.kinds
+        }
+        # Under the limit a hint takes a place for a while, which nobody may have whom nobody would serve.
+        first_hints = served if self.concurrent_max else ALL_KINDS
+        due = [
+            (run.state.not_before, run.created_at, run.id)
+            for run in self._runs.values()
+            if isinstance(run.state, Pending)
+            and run.state.not_before <= now
+            and at >= self._hint_at[run.id]
+            and (run.order.kind in with_room or (run.id in self._unhinted and run.order.kind in first_hints))
+        ]
+        chosen = [self._runs[run_id] for _, _, run_id in heapq.nsmallest(min(HINTS_MAX, self._room(at)), due)]
+        for run in chosen:
+            self._hint_at[run.id] = at + REHINT_S
+            self._unhinted.discard(run.id)
+        return [HintRun(run) for run in chosen]
+
+    def _is_there(self, runner: Presence, at: float) -> bool:
+        return not runner.leaving and at - self._heard_at[runner.runner] <= self.lease.lease_s
+
+    def _room(self, at: float) -> int:
+        """How many more runs may be hinted under the limit: those hinted lately may be running any moment."""
+        if not self.concurrent_max:
+            return HINTS_MAX
+        taken = sum(
+            isinstance(run.state, Running) or (run_id not in self._unhinted and self._hint_at[run_id] > at)
+            for run_id, run in self._runs.items()
+        )
+        return max(0, self.concurrent_max - taken)
+
+    def _due_expiries(self, at: float) -> list[ExpireRun]:
+        found = []
+        for run in self._runs.values():
+            if isinstance(run.state, Running):
+                silent_s = at - self._heard_at.get(run.state.runner, at)
+                if silent_s >= self.lease.take_over_s:
+                    reason = f"runner {run.state.runner} was not heard of for {silent_s:.0f} s"
+                    found.append(ExpireRun(run, run.state.epoch, reason))
+        return found
+
+    def _due_renewals(self, now: datetime) -> list[RenewRun]:
+        return [RenewRun(self._runs[run_id]) for run_id, at in self._stored_at.items() if now - at >= RENEW_AFTER]
+
+    def _forget(self, run_id: RunId) -> None:
+        self._runs.pop(run_id, None)
+        self._hint_at.pop(run_id, None)
+        self._stored_at.pop(run_id, None)
+        self._unhinted.discard(run_id)

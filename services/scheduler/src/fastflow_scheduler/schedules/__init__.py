@@ -1,0 +1,1 @@
+"""Slots: when they are due, and the runs they start."""

@@ -1,0 +1,1 @@
+"""From a trigger to a run: what may start, and how it is created."""

@@ -1,0 +1,179 @@
+"""Whether a trigger becomes a run, and which one. Pure: record, trigger and time in, run or refusal out."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import msgspec
+from msgspec.structs import replace
+
+from fastflow_contracts.ids import RunId
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.records import PipelineRecord
+from fastflow_contracts.pipelines.run_config import RunConfig
+from fastflow_contracts.pipelines.spec import NoSuchRunConfig
+from fastflow_contracts.runs.messages import Declined, Trigger
+from fastflow_contracts.runs.run import Limits, Order, Pending, Run, RunInput
+from fastflow_contracts.runs.triggers import BadTrigger
+
+
+class Defaults(msgspec.Struct, frozen=True, kw_only=True):
+    """What applies where a pipeline says nothing. Seconds; 0 = no timeout."""
+
+    python_version: str = ""
+    timeout_s: float = 0.0
+    retry_attempts: int = 0
+
+
+class Cause(msgspec.Struct, frozen=True, kw_only=True):
+    """What made the run, beyond the trigger: a slot of a schedule, a parent. ``wait_s``: before it may be claimed."""
+
+    schedule: str | None = None
+    scheduled_for: datetime | None = None
+    parent_run_id: RunId | None = None
+    hops: int = 0
+    wait_s: float = 0.0
+
+
+class UnknownPipeline(BadTrigger):
+    """The trigger names a pipeline that no sync has found."""
+
+    status = 404
+
+
+class TooMuch(BadTrigger):
+    """Together with the pipeline's variables, what the trigger gives is more than can be stored with a run."""
+
+    status = 413
+
+
+class Admitted(msgspec.Struct, frozen=True):
+    """A run to be created, with its input."""
+
+    run: Run
+    given: RunInput | None
+    instances_max: int | None = None
+    """At most this many runs of the pipeline may be pending or running, this one included."""
+    instances_since: str = ""
+    """Names the version that says so: a set kept for another one may lack runs."""
+
+
+def admit(
+    name: PipelineName,
+    record: PipelineRecord | None,
+    trigger: Trigger,
+    *,
+    run_id: RunId,
+    cause: Cause,
+    defaults: Defaults,
+    now: datetime,
+) -> Admitted | Declined:
+    """The run that *trigger* starts on the pipeline's live version, or why it starts none.
+
+    Raises ``UnknownPipeline``.
+    """
+    record = _known(name, record)
+    if record.live is None:
+        return Declined(status=409, reason=f"{name} has no valid version: {_first_problem(record)}")
+    if not record.live.spec.enabled:
+        return _disabled(name)
+    if cause.schedule is not None and not record.live.spec.has_active(cause.schedule):
+        return Declined(status=409, reason=f"the schedule {cause.schedule} was disabled or removed before its slot.")
+    try:
+        config = record.live.spec.run_config(trigger.run_config_id)
+    except NoSuchRunConfig as error:
+        return Declined(status=422, reason=str(error))
+    given = _input(config, trigger)
+    order = Order(
+        kind=config.type,
+        bundle=record.live.bundle,
+        commit=record.live.commit,
+        python_version=config.python_version or defaults.python_version,
+        triggered_by=trigger.triggered_by,
+        run_config_id=trigger.run_config_id,
+        schedule=cause.schedule,
+        scheduled_for=cause.scheduled_for,
+        parent_run_id=cause.parent_run_id,
+        hops=cause.hops,
+        limits=_limits(config, defaults),
+        retry_attempts=defaults.retry_attempts if config.retry_attempts is None else config.retry_attempts,
+        retry_strategy=config.retry_strategy,
+        env_names=tuple(sorted(trigger.env_vars)),
+        parameter_names=tuple(sorted(trigger.parameters)),
+        cells=config.cells,
+        has_input=given is not None,
+    )
+    run = _new_run(run_id, name, order, now, wait_s=cause.wait_s)
+    return Admitted(run, given, record.live.spec.max_instances, record.live.live_since.isoformat())
+
+
+def again(
+    former: Run, given: RunInput, record: PipelineRecord | None, trigger: Trigger, *, run_id: RunId, now: datetime
+) -> Admitted | Declined:
+    """The same bundle, variables and parameters once more, as a run of its own, under what the pipeline says today of
+    whether it may start and how often.
+
+    Raises ``UnknownPipeline``.
+    """
+    live = _known(former.pipeline, record).live
+    if live is not None and not live.spec.enabled:
+        return _disabled(former.pipeline)
+    order = replace(
+        former.order,
+        triggered_by=trigger.triggered_by,
+        parent_run_id=former.id,
+        schedule=None,
+        scheduled_for=None,
+        hops=0,
+    )
+    run = _new_run(run_id, former.pipeline, order, now)
+    return Admitted(
+        run,
+        given if order.has_input else None,
+        live.spec.max_instances if live else None,
+        live.live_since.isoformat() if live else "",
+    )
+
+
+def _known(name: PipelineName, record: PipelineRecord | None) -> PipelineRecord:
+    if record is None or record.removed_at is not None:
+        raise UnknownPipeline(f"there is no pipeline {name}; check the name, or give its folder a main.py.")
+    return record
+
+
+def _disabled(name: PipelineName) -> Declined:
+    return Declined(status=404, reason=f'{name} is disabled ("enabled": false in its metadata).')
+
+
+def _new_run(run_id: RunId, name: PipelineName, order: Order, now: datetime, *, wait_s: float = 0.0) -> Run:
+    pending = Pending(attempt=1, not_before=now + timedelta(seconds=wait_s))
+    return Run(id=run_id, pipeline=name, created_at=now, order=order, state=pending)
+
+
+def _input(config: RunConfig, trigger: Trigger) -> RunInput | None:
+    """Clear variables below, encrypted ones over them, the trigger's over both: the runner merges in this order."""
+    given = RunInput(
+        env=dict(config.default_env),
+        encrypted_env=dict(config.encrypted_env),
+        overrides={**trigger.env_vars, **trigger.parameters},
+        event=trigger.event,
+        event_type=trigger.event_type,
+    )
+    return None if given == RunInput() else given
+
+
+def _limits(config: RunConfig, defaults: Defaults) -> Limits:
+    return Limits(
+        cpu_cores=config.cpu_hard_limit,
+        memory_bytes=config.mem_hard_limit,
+        cpu_cores_soft=config.cpu_soft_limit,
+        memory_bytes_soft=config.mem_soft_limit,
+        timeout_s=defaults.timeout_s if config.timeout is None else config.timeout,
+    )
+
+
+def _first_problem(record: PipelineRecord) -> str:
+    if not record.problems:
+        return "no version was ever synced."
+    more = f" (and {len(record.problems) - 1} more)" if len(record.problems) > 1 else ""
+    return f"{record.problems[0]}{more}"

@@ -1,0 +1,201 @@
+"""Starting a run: the one place in the scheduler where one is created, whoever asked for it. I/O; rules are
+``admission``'s.
+
+The id comes from the request's identity, so asking again, after a crash between any two steps or from another
+replica, changes nothing. A refusal is kept where people see it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.errors import BusError, TooLarge
+from fastflow_contracts.bus.feed import newest
+from fastflow_contracts.bus.subjects import RunRef, instances_key
+from fastflow_contracts.clock import now as wall_clock
+from fastflow_contracts.ids import RunId
+from fastflow_contracts.names import PipelineName, token
+from fastflow_contracts.pipelines.records import PIPELINE
+from fastflow_contracts.runs import messages
+from fastflow_contracts.runs.concurrency import Full, Room, is_not_over
+from fastflow_contracts.runs.limits import Member
+from fastflow_contracts.runs.messages import (
+    Decision,
+    Declined,
+    Hint,
+    Skip,
+    Started,
+    Trigger,
+)
+from fastflow_contracts.runs.run import RUN, Ended, Run
+from fastflow_contracts.runs.store import NoSuchRun, RunStore, Stored
+from fastflow_contracts.runs.triggers import BadTrigger
+from fastflow_scheduler.starting.admission import (
+    Admitted,
+    Cause,
+    Defaults,
+    TooMuch,
+    admit,
+    again,
+)
+
+log = logging.getLogger(__name__)
+
+NO_CAUSE = Cause()
+CREATING_MAX = 64
+"""Runs that are created at once; the others wait their turn."""
+HINTING_MAX = 8
+"""Hints on their way at once: when many runs are due at one instant, all of them exist before most are hinted."""
+
+
+class Starter:
+    """Creates runs and hints them. *concurrent_max*: MAX_CONCURRENT_RUNS, 0 = none."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        runs: RunStore,
+        defaults: Defaults,
+        *,
+        concurrent_max: int = 0,
+        clock: Callable[[], datetime] = wall_clock,
+    ) -> None:
+        self._bus = bus
+        self._runs = runs
+        self._defaults = defaults
+        self._concurrent_max = concurrent_max
+        self._clock = clock
+        self._creating = asyncio.Semaphore(CREATING_MAX)
+        self._hinting = asyncio.Semaphore(HINTING_MAX)
+
+    async def start(
+        self,
+        name: PipelineName,
+        trigger: Trigger,
+        run_id: RunId,
+        *,
+        cause: Cause = NO_CAUSE,
+        identity: str,
+    ) -> Decision:
+        """Create run *run_id* of *name*, unless it is there already, and hint it.
+
+        *identity* names the request in the entry that a refusal leaves, so that repeats leave one. Raises
+        what the bus raises, and ``admission.UnknownPipeline`` and ``TooMuch`` where there is no *cause*: then the
+        trigger is kept.
+        """
+        async with self._creating:
+            created = await self._create(name, trigger, run_id, cause)
+        if isinstance(created, Stored):
+            log.info("run %s of %s created (%s)", run_id, name, trigger.triggered_by)
+            if not self._concurrent_max and not cause.wait_s:  # else the agenda does, in its time
+                await self.hint(created.run, created.revision)
+        # What came twice may find its pipeline changed meanwhile: what it started stays started.
+        if not isinstance(created, Declined) or await self._exists(run_id):
+            return Started(run_id=run_id)
+        await self._note_refusal(name, trigger, cause, created, identity)
+        return created
+
+    async def hint(self, run: Run, revision: int = 0) -> None:
+        """Say that *run* may be claimed. Losing a hint delays it until the next reconciliation, no more. *revision*: of
+        its record, if it was just written.
+        """
+        if isinstance(run.state, Ended):
+            return
+        body = Hint(
+            pipeline=run.pipeline,
+            run_id=run.id,
+            attempt=run.state.attempt,
+            concurrent_max=self._concurrent_max,
+            run=run if revision else None,
+            revision=revision,
+        )
+        try:
+            async with self._hinting:
+                subject = subjects.work(run.order.kind)
+                await self._bus.publish(subject, messages.HINT.encode(body), message_id=uuid.uuid4().hex)
+        except BusError as error:
+            log.warning("no hint for run %s: %s", run.id, error)
+
+    async def _create(
+        self, name: PipelineName, trigger: Trigger, run_id: RunId, cause: Cause
+    ) -> Stored | Declined | None:
+        """The new record, or why there is none; None: it is there already."""
+        try:
+            admitted = await self._admit(name, trigger, run_id, cause)
+            return admitted if isinstance(admitted, Declined) else await self._store(admitted)
+        except BadTrigger as error:
+            if cause == NO_CAUSE and not await self._exists(run_id):
+                raise
+            return Declined(status=error.status, reason=str(error))
+
+    async def _store(self, admitted: Admitted) -> Stored | Declined | None:
+        """As ``_create``. Raises ``TooMuch``."""
+        try:
+            return await self._runs.create(admitted.run, admitted.given, room=self._room(admitted))
+        except Full as full:
+            name = admitted.run.pipeline
+            reason = f"max_instances: {full.most} run(s) of {name} are pending or running already."
+            return Declined(status=429, reason=reason)
+        except TooLarge as error:
+            advice = "give less with the trigger, or a reference to it"
+            raise TooMuch(f"the run's variables and event cannot be stored ({error}); {advice}.") from error
+
+    async def _admit(self, name: PipelineName, trigger: Trigger, run_id: RunId, cause: Cause) -> Admitted | Declined:
+        entry = await self._bus.get(subjects.PIPELINES, subjects.pipeline_key(name))
+        record = PIPELINE.decode(entry.value) if entry else None
+        at = self._clock()
+        if trigger.retry_of is None:
+            return admit(name, record, trigger, run_id=run_id, cause=cause, defaults=self._defaults, now=at)
+        try:
+            former = (await self._runs.load(RunRef(name, trigger.retry_of))).run
+            given = await self._runs.input(former)
+        except NoSuchRun as error:
+            return Declined(status=404, reason=str(error))
+        if not former.is_over:
+            return Declined(status=409, reason=f"run {former.id} is not over; cancel it first or wait for its end.")
+        return again(former, given, record, trigger, run_id=run_id, now=at)
+
+    def _room(self, admitted: Admitted) -> Room | None:
+        if admitted.instances_max is None:
+            return None
+        name = admitted.run.pipeline
+        return Room(
+            key=instances_key(name),
+            most=admitted.instances_max,
+            since=admitted.instances_since,
+            is_active=is_not_over,
+            rebuild=lambda: self._active_runs_of(name),
+        )
+
+    async def _active_runs_of(self, name: PipelineName) -> tuple[Member, ...]:
+        records = await newest(self._bus, subjects.RUNS, f"run.{token(name)}.*")
+        runs = [RUN.decode(record.data) for record in records]
+        return tuple(Member(pipeline=name, run_id=run.id) for run in runs if not run.is_over)
+
+    async def _exists(self, run_id: RunId) -> bool:
+        try:
+            await self._runs.find(run_id)
+        except NoSuchRun:
+            return False
+        return True
+
+    async def _note_refusal(
+        self, name: PipelineName, trigger: Trigger, cause: Cause, why: Declined, identity: str
+    ) -> None:
+        skip = Skip(
+            at=self._clock(),
+            pipeline=name,
+            reason=why.reason,
+            triggered_by=trigger.triggered_by,
+            run_config_id=trigger.run_config_id,
+            parent_run_id=cause.parent_run_id,
+            schedule=cause.schedule,
+            scheduled_for=cause.scheduled_for,
+        )
+        await self._bus.publish(subjects.skipped(name), messages.SKIP.encode(skip), message_id=f"skip-{identity}")
