@@ -29,8 +29,8 @@ with Installation(Path(sys.argv[1])) as made:
 """
 LONG_AGO = """\
 from datetime import UTC, datetime
-import fastflow_contracts.service.lifecycle
-fastflow_contracts.service.lifecycle.now = lambda: datetime(1970, 1, 1, 0, 5, tzinfo=UTC)
+import fastflow_contracts.clock
+fastflow_contracts.clock.now = lambda: datetime(1970, 1, 1, 0, 5, tzinfo=UTC)
 from fastflow.cli import main
 main()
 """
