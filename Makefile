@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DISTRIBUTIONS := libs/contracts libs/api services/syncer services/scheduler services/runner services/gateway cli
 # What fails fast comes first.
-SUITES := tests/unit tests/wire tests/docker tests/e2e
+SUITES := tests/unit tests/wire tests/process tests/docker tests/e2e
 # These start whole systems and kill them, or begin with a bare machine.
 LONG_SUITES := tests/bare tests/chaos
 # Tests mostly wait, for containers, browsers, and deaths; a file stays with one worker, for what it shares.

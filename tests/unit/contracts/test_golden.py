@@ -25,7 +25,7 @@ from fastflow_contracts.runs.presence import PRESENCE
 from fastflow_contracts.runs.run import RUN, RUN_INPUT
 from fastflow_contracts.schedules import state
 
-GOLDEN: Final = Path(__file__).parents[1] / "golden"
+GOLDEN: Final = Path(__file__).parents[2] / "golden"
 KINDS: Final[dict[str, Codec[Any]]] = {
     "cancel": messages.CANCEL,
     "cells": cells.CHUNK,

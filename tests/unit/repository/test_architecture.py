@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from docs import generate
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 #: Third-party packages that belong to one distribution alone.
 ALONE = {
     "aiodocker": {"fastflow_runner"},

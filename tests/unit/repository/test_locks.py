@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 OURS = {"fastflow", *(f"fastflow-{name}" for name in ("contracts", "syncer", "scheduler", "runner", "gateway", "api"))}
 
 

@@ -24,7 +24,7 @@ def test_the_base_image_is_part_of_the_name() -> None:
 
 def test_the_context_is_the_deployed_dockerfile() -> None:
     """What is built is the file in deploy/compose, not a copy of it."""
-    deployed = Path(__file__).parents[2] / "deploy/compose/worker.Dockerfile"
+    deployed = Path(__file__).parents[4] / "deploy/compose/worker.Dockerfile"
     assert worker_context(None)["Dockerfile"] == deployed.read_bytes()
 
 

@@ -14,7 +14,7 @@ from fastflow_contracts.runs.run import RunInput, Running
 from fastflow_runner.attempts.job import EVENT_FILE, environment
 from tests.support.records import a_run, at
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DOCUMENTS = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted(ROOT.glob("docs/*.md")), ROOT / "deploy/README.md"]
 PAGE = (ROOT / "docs/pipelines.md").read_text()
 
