@@ -20,6 +20,8 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
             "DEFAULT_PYTHON_VERSION",
             "Interpreter of pipelines that name none; default: the sandbox's own (Docker: 3.11, processes: the one "
             "that runs the runner).",
+            pattern=r"\d+\.\d+(\.\d+)?",
+            like="3.12 or 3.12.4",
         ),
     ] = ""
     container_timeout_s: Annotated[

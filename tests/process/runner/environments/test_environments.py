@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import os
 import platform
-import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -148,14 +147,14 @@ async def test_a_version_that_the_store_has_comes_from_there(workshop: Workshop)
 
 
 async def test_a_version_that_is_not_available_fails_with_the_choices(workshop: Workshop) -> None:
-    """Offline, the error begins with a sentence that names what is installed; uv's own words follow."""
+    """Offline, the error is a sentence that names what is installed; uv's own words are in the log."""
     with pytest.raises(EnvironmentFailed) as failed:
         await workshop.environments().prepare(workshop.request(version="3.7"), say=workshop.say)
-    first, *words = str(failed.value).splitlines()
-    assert re.match(r"error: Python 3\.7 is not installed here and could not be downloaded \(installed: .*\)\.", first)
-    assert OWN_VERSION in first
-    assert "python_version" in first
-    assert any("No interpreter found for Python 3.7" in line for line in words)
+    (sentence,) = str(failed.value).splitlines()
+    assert sentence.startswith("error: Python 3.7 is not installed here and could not be downloaded (installed: ")
+    assert OWN_VERSION in sentence
+    assert "python_version" in sentence
+    assert any(line.startswith("uv: ") and "No interpreter found" in line for line in workshop.said)
 
 
 async def test_two_who_need_the_same_environment_share_one_preparation(workshop: Workshop) -> None:

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The connection to the bus: how it is opened, what it says while it is down, how it is closed."""
 
 from __future__ import annotations
 
@@ -123,7 +123,18 @@ async def connect(
     try:
         yield bus
     finally:
-        with contextlib.suppress(nats.errors.Error, TimeoutError):
-            async with asyncio.timeout(ANSWER_S):
-                await client.flush()
-        await client.close()
+        is_open = False
+        closing = asyncio.create_task(_close(client), name="close-bus")
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            await closing  # half closed, it would connect again for ever
+            raise
+
+
+async def _close(client: MendedClient) -> None:
+    """Send what is still to be sent, then end the connection."""
+    with contextlib.suppress(nats.errors.Error, TimeoutError):
+        async with asyncio.timeout(ANSWER_S):
+            await client.flush()
+    await client.close()

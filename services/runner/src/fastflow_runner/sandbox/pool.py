@@ -111,6 +111,15 @@ class Pool:
     async def remove(self, name: str) -> None:
         await self._sandboxes.remove(name)
 
+    async def prove(self) -> None:
+        """Open one sandbox, which then waits, where sandboxes may wait. Raises ``SandboxError``: none can be opened."""
+        await self.held()
+        await self._open_warm(Limits(None, None))
+        if self._size_max == 0:
+            warm = self._waiting.pop()
+            self._ours.discard(warm.name)
+            await self._discard(warm)
+
     async def keep(self) -> None:
         """Refill, and shrink when demand has fallen, until cancelled."""
         while True:

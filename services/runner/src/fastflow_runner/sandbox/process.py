@@ -18,6 +18,7 @@ import shutil
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -103,12 +104,20 @@ class ProcessSandboxes:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._sandboxes: dict[str, _Sandbox] = {}
+        self._opening: set[str] = set()
 
     @property
     def unenforced(self) -> tuple[str, ...]:
         return UNENFORCED
 
     async def open(self, spec: SandboxSpec) -> ProcessChannel:
+        self._opening.add(spec.name)  # a sweep that has begun must not take its lock for an old one
+        try:
+            return await self._open(spec)
+        finally:
+            self._opening.discard(spec.name)
+
+    async def _open(self, spec: SandboxSpec) -> ProcessChannel:
         directory = self._root / spec.name
         lock = _reserve(self._root, spec.name)
         try:
@@ -143,7 +152,7 @@ class ProcessSandboxes:
 
     async def held(self) -> tuple[Held, ...]:
         """Only this process' own; what an earlier runner left is removed on the way."""
-        await asyncio.to_thread(_sweep, self._root, frozenset(self._sandboxes))
+        await asyncio.to_thread(_sweep, self._root, lambda name: name in self._sandboxes or name in self._opening)
         return tuple(
             msgspec.structs.replace(sandbox.held, running=sandbox.process.returncode is None)
             for sandbox in self._sandboxes.values()
@@ -202,9 +211,9 @@ def _release(root: Path, name: str) -> None:
     (root / f"{name}.lock").unlink(missing_ok=True)
 
 
-def _sweep(root: Path, own: frozenset[str]) -> None:
-    for path in root.glob("*.lock"):
-        if path.stem in own:
+def _sweep(root: Path, is_own: Callable[[str], bool]) -> None:
+    for path in list(root.glob("*.lock")):
+        if is_own(path.stem):  # asked late: it may have been opened since the folder was listed
             continue
         with suppress(AlreadyExists):  # a supervisor that is about to notice that its runner has gone
             lock = _reserve(root, path.stem)
