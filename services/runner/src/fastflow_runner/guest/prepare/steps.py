@@ -6,6 +6,7 @@ Standard library only.
 import argparse
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -127,6 +128,9 @@ def make_tree(uv: str, python: str, store: Store, name: str, *, build: bool) -> 
     exit_code, reason = run([*venv, tree], environment)
     if exit_code and _BROKEN_PYTHON in reason:  # the first one on PATH; then it is to be one of uv's own
         exit_code, reason = run([*venv, "--managed-python", tree], environment)
+    if exit_code and python == platform.python_version():  # this very one, which need not be on the PATH
+        own = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+        exit_code, reason = run([*venv[:-1], f"--python={own}", tree], environment)
     if exit_code and (sentence := not_here(uv, python, environment)):
         for line in reason.splitlines(keepends=True):
             say(b"uv: " + line)
@@ -155,7 +159,7 @@ def not_here(uv: str, python: str, environment: "dict[str, str]") -> bytes:
     command = [uv, "python", "list", "--only-installed", "--output-format", "json"]
     listed = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
     try:
-        found = [str(each["version"]) for each in json.loads(listed.stdout)]
+        found = [platform.python_version(), *(str(each["version"]) for each in json.loads(listed.stdout))]
     except (ValueError, KeyError, TypeError):
         return b""
     if any(f"{version}.".startswith(f"{python}.") for version in found):
