@@ -1,7 +1,7 @@
 """Loggers for every module of ours: an event name and ids, on top of the standard library's ``logging``.
 
-``log = get_logger(__name__)``, then ``log.info("sandbox removed", run=run_id, reason="cancelled")``. Handlers and formats
-are set up by ``service.logging``; without that, events go wherever the program that imports us sends its logs.
+``log = get_logger(__name__)``, then ``log.info("sandbox removed", run=run_id, reason="cancelled")``. Handlers and
+formats are set up by ``service.logging``; without that, events go wherever the program that imports us sends its logs.
 """
 
 from __future__ import annotations
