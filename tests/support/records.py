@@ -8,6 +8,7 @@ from typing import Any
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.objects import ObjectStore
 from fastflow_contracts.bus.subjects import Kind
 from fastflow_contracts.ids import fresh_run_id
 from fastflow_contracts.names import PipelineName, check_name
@@ -64,7 +65,7 @@ def a_bundle(**files: str) -> Bundle:
 
 async def publish_pipeline(bus: Bus, name: str, bundle: Bundle, **spec: Any) -> PipelineRecord:
     """Put a live pipeline on the bus, as a syncer would."""
-    await bus.put_object(subjects.BUNDLES, bundle.sha256, bundle.data)
+    await ObjectStore(bus).put(bundle.sha256, bundle.data)
     live = Version(bundle=bundle.sha256, spec=PipelineSpec(**spec), live_since=T0)
     record = PipelineRecord(name=check_name(name), live=live, seen_at=T0)
     await bus.put(subjects.PIPELINES, subjects.pipeline_key(record.name), PIPELINE.encode(record))

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The base of every record and message. Nothing else may live here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What the bus keeps of a pipeline, and what a sync reports. Data only."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from typing import Any, Self
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.bus.subjects import ALL_RUNNING, RunRef
 from fastflow_contracts.clock import now
-from fastflow_contracts.runs.concurrency import Room, is_running
+from fastflow_contracts.runs.concurrency import ConcurrencyLimit, is_running
 from fastflow_contracts.runs.logs import Chunk
 from fastflow_contracts.runs.messages import Hint
 from fastflow_contracts.runs.run import ErrorType, Pending, Run, RunInput, Running
@@ -115,8 +115,8 @@ class Attempt:
         code = await fetch(tools, known.run)
         command = Claim(attempt=number, runner=tools.runner)
         most = hint.concurrent_max
-        room = Room(key=ALL_RUNNING, most=most, is_active=is_running) if most else None
-        changed = await tools.runs.change(ref, command, known=known, room=room)
+        limit = ConcurrencyLimit(key=ALL_RUNNING, most=most, is_active=is_running) if most else None
+        changed = await tools.runs.change(ref, command, known=known, limit=limit)
         if changed.events:
             return cls(tools, changed.stored, code)
         if _is_claimed(changed.run, number, tools.runner):  # its answer was lost, and somebody wrote since then
