@@ -153,7 +153,8 @@ class Bucket(Generic[N, T]):
             Conflict: Another one was written first.
             BusError: As ``Bus.commit``.
         """
-        return (await self.bus.commit(self.bucket, (self.write(name, value, expect=expect),)))[0]
+        key, data, _ = self.write(name, value, expect=expect)
+        return await self.bus.put(self.bucket, key, data, expect=expect)
 
     def write(self, name: N, value: T, *, expect: int | None) -> Put:
         """The write that ``put`` does, for a batch of several. See ``put``."""

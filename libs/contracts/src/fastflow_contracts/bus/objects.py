@@ -53,7 +53,7 @@ class _ObjectNote(msgspec.Struct):
     deleted: bool = False
 
 
-_NOTE = Codec(_ObjectNote)
+NOTE = Codec(_ObjectNote)
 
 
 class _Upload(NamedTuple):
@@ -141,7 +141,7 @@ class ObjectStore:
                 if batch.restarted:
                     found.clear()
                 for message in batch.messages:
-                    note = decoded(_NOTE, message.data, where=message.subject)
+                    note = decoded(NOTE, message.data, where=message.subject)
                     if note is not None and not note.deleted:
                         found[note.name] = message.stored_at
         return found
@@ -153,7 +153,7 @@ class ObjectStore:
         except nats.js.errors.NotFoundError:
             return None
         assert raw.seq is not None
-        note = decoded(_NOTE, raw.data or b"", where=subject)
+        note = decoded(NOTE, raw.data or b"", where=subject)
         if note is None or not (note.deleted or note.nuid):
             raise Rejected(f"object {name} in {self._bucket} is damaged: its note makes no sense")
         return None if note.deleted else _Upload(raw.seq, note.nuid, note.size, note.chunks)
