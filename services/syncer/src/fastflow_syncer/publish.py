@@ -28,7 +28,7 @@ TRIES_MAX: Final = 8
 
 StoredRecord: TypeAlias = Loaded[PipelineRecord]
 """A record and its revision. Without a record: 0 where there never was one, else it is unreadable or deleted."""
-NOTHING: Final = StoredRecord(None, 0)
+NOTHING: Final[StoredRecord] = Loaded(None, 0)
 
 
 class Contended(SyncerError):

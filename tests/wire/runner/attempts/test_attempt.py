@@ -21,7 +21,6 @@ from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.bus.objects import ObjectStore
 from fastflow_contracts.clock import now
-from fastflow_contracts.ids import fresh_run_id
 from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.messages import HINT, Hint
 from fastflow_contracts.runs.presence import PRESENCE
@@ -45,6 +44,7 @@ from fastflow_runner.sandbox.dummy import DummySandboxes, Outcome
 from fastflow_runner.sandbox.naming import LABEL_PREPARER, AttemptId
 from fastflow_runner.settings import Settings
 from fastflow_scheduler.maintenance.due_work import REHINT_S
+from tests.support.ids import fresh_run_id
 from tests.support.records import a_bundle, a_presence, a_run
 from tests.support.relay import Relay
 from tests.support.system import System

@@ -28,10 +28,10 @@ from fastflow_contracts.runs.run import ErrorType, Pending, Run, RunInput, Runni
 from fastflow_contracts.runs.state_machine import (
     Adopt,
     Claim,
+    CommandRefused,
     Finish,
     Outcome,
     Prepare,
-    Refused,
     Release,
 )
 from fastflow_contracts.runs.store import NoSuchRun, Stored
@@ -103,7 +103,7 @@ class Attempt:
         """Take the attempt that *hint* names, which is not under way here; None if it is not to be had.
 
         *is_fresh*: nobody, this runner included, has acted on this very hint before. Raises ``NoSuchRun``,
-        ``machine.Refused`` (``NotYet``), ``room.Full``, and what the bus raises.
+        ``CommandRefused`` (``NotYet``), ``room.Full``, and what the bus raises.
         """
         ref, number = RunRef(hint.pipeline, hint.run_id), hint.attempt
         known = Stored(hint.run, hint.revision) if hint.run and is_fresh else await tools.runs.load(ref)
@@ -443,7 +443,7 @@ class Attempt:
         while True:
             try:
                 changed = await self._tools.runs.change(self.ref, command, known=self._held)
-            except (NoSuchRun, Refused) as error:
+            except (NoSuchRun, CommandRefused) as error:
                 raise NotOurs(str(error)) from error
             except BusError as error:
                 log.warning("run %s: %s waits: %s", self._run.id, type(command).__name__, error)

@@ -22,7 +22,7 @@ from fastflow_contracts.runs.concurrency import Full
 from fastflow_contracts.runs.messages import HINT, Hint
 from fastflow_contracts.runs.run import Run, Running
 from fastflow_contracts.runs.runners import presences
-from fastflow_contracts.runs.state_machine import NotYet, Refused, Release
+from fastflow_contracts.runs.state_machine import CommandRefused, NotYet, Release
 from fastflow_contracts.runs.store import NoSuchRun
 from fastflow_runner.attempts.attempt import Attempt
 from fastflow_runner.attempts.context import Tools
@@ -112,7 +112,7 @@ class Runner:
             except (
                 NoSuchRun,
                 Unreadable,
-                Refused,
+                CommandRefused,
             ) as error:  # it went on since we read that; the epoch fences the rest
                 log.info("run %s is left alone: %s", run.id, error)
         self._recovered = generation
@@ -221,7 +221,7 @@ class Runner:
             return True
         try:
             await self._give_back(run, state, "was stopped")
-        except Refused:  # our own last word, that it is prepared, was stored after we looked
+        except CommandRefused:  # our own last word, that it is prepared, was stored after we looked
             return True
         return False
 
@@ -271,7 +271,7 @@ class Runner:
                 raise
             except Full:
                 return None  # the scheduler hints again when there is room
-            except (NoSuchRun, Unreadable, Refused) as error:
+            except (NoSuchRun, Unreadable, CommandRefused) as error:
                 log.info("a hint for run %s is stale: %s", hint.run_id, error)
                 return None
             except BusError as error:
