@@ -9,7 +9,9 @@ from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.decoding import unreadable
+from fastflow_contracts.bus.subjects import JobRef
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.records import PIPELINE
 from fastflow_contracts.pipelines.spec import DownstreamTrigger
 from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.run import Status
@@ -51,6 +53,33 @@ async def test_runs_go_on_whatever_is_written_before_and_meanwhile(bus_url: str,
 async def test_a_schedule_whose_state_is_garbage_begins_anew(bus_url: str, bus: Bus) -> None:
     """Its state and its switch cannot be read: it is on, and its next slots fire."""
     await litter(bus, "clock")
+    await publish_pipeline(bus, "clock", a_bundle(main_py="print(1)"), schedule_interval_seconds=1)
+    stop, ready = asyncio.Event(), asyncio.Event()
+    async with connect(bus_url, name="scheduler") as its_bus, asyncio.TaskGroup() as group:
+        group.create_task(serve(Settings(), its_bus, stop, ready.set))
+        async with asyncio.timeout(30):
+            while not await RunStore(bus).all_of(PipelineName("clock")):
+                await asyncio.sleep(0.1)
+        stop.set()
+
+
+async def test_a_record_that_can_be_read_and_makes_no_sense_harms_no_other(bus_url: str, bus: Bus) -> None:
+    """Schedules whose slots cannot be computed never fire, times without a zone are no records; another one fires."""
+    seen, name = b'"seen_at":"2026-01-01T00:00:00Z"', b"odd"
+    for spec in (
+        b'{"schedule_interval_seconds":0}',
+        b'{"schedule_interval_seconds":-5}',
+        b'{"schedule_cron":"* * * * *","timezone":"Mars/X"}',
+        b'{"schedule_cron":"* * * * *","schedule_start":"2026-01-01T00:00:00"}',
+    ):
+        live = b'"live":{"bundle":"b","live_since":"2026-01-01T00:00:00Z","spec":' + spec + b"}"
+        value = b'{"name":"' + name + b'",' + seen + b"," + live + b"}"
+        PIPELINE.decode(value)
+        await bus.put(subjects.PIPELINES, f"pipeline.{name.decode()}", value)
+        name += b"-"
+    state = b'{"definition":"every 1 s","anchor":"2026-01-01T00:00:00","done_until":"2026-01-01T00:00:00"}'
+    job = JobRef(PipelineName("clock"), "schedule")
+    await bus.put(subjects.SCHEDULES, subjects.schedule_state_key(job), state)
     await publish_pipeline(bus, "clock", a_bundle(main_py="print(1)"), schedule_interval_seconds=1)
     stop, ready = asyncio.Event(), asyncio.Event()
     async with connect(bus_url, name="scheduler") as its_bus, asyncio.TaskGroup() as group:

@@ -46,7 +46,7 @@ def decoded(codec: Codec[T], data: bytes, *, where: str) -> T | None:
         return None
 
 
-def note_unreadable(kind: str, where: str, error: Exception) -> None:
-    """Log and count one value that is passed over. *kind*: what it should have been."""
+def note_unreadable(kind: str, where: str, why: object) -> None:
+    """Log and count one value that is passed over. *kind*: what it should have been; *why*: the fault."""
     unreadable[kind] += 1
-    log.error("unreadable %s passed over: %s: %s", kind, where, error)
+    log.error("unreadable %s passed over: %s: %s", kind, where, why)

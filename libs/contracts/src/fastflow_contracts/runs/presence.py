@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
-from fastflow_contracts.base import Fact
+from fastflow_contracts.base import Fact, Instant
 from fastflow_contracts.codec import Codec
 
 PRESENCE_S = 5.0
@@ -37,8 +35,8 @@ class Presence(Fact, frozen=True, kw_only=True, omit_defaults=True):
     kinds: tuple[str, ...] = ("script",)
     unenforced: tuple[str, ...] = ()
     """What this runner's sandbox cannot enforce, one sentence each."""
-    started_at: datetime
-    seen_at: datetime
+    started_at: Instant
+    seen_at: Instant
     """Its own clock; readers judge age by the bus's timestamp of the record."""
     leaving: bool = False
     """It takes no more work."""

@@ -17,6 +17,7 @@ from typing import TypeVar
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.bucket import Bucket, Change
 from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.decoding import note_unreadable
 from fastflow_contracts.bus.errors import BusError, Conflict, Unavailable
 from fastflow_contracts.bus.subjects import JobRef
 from fastflow_contracts.clock import now as wall_clock
@@ -27,7 +28,7 @@ from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.schedules.state import ScheduleState, Switch
 from fastflow_contracts.schedules.store import ScheduleStore
 from fastflow_scheduler.schedules.firing import Firing, OnRestart, Starting, States
-from fastflow_scheduler.schedules.timetable import Action, Fire, Timetable
+from fastflow_scheduler.schedules.timetable import Action, Fire, Timetable, unusable
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +129,8 @@ class Clock:
 
     def _on_pipeline(self, change: Change[PipelineName, PipelineRecord]) -> None:
         if change.value is not None:
+            for schedule, why in unusable(change.value):
+                note_unreadable("Schedule", f"{schedule.id} of {change.name}", why)
             self._timetable.see_pipeline(change.value)
 
     def _on_state(self, change: Change[JobRef, ScheduleState]) -> None:
