@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastflow_contracts.runs.lease import FENCE_S, LEASE_S
+from fastflow_contracts.runs.lease import FENCE_S
+from fastflow_contracts.runs.presence import LEASE_S
 from fastflow_contracts.service.settings import Env, ServiceSettings
 
 

@@ -16,11 +16,11 @@ from msgspec.structs import replace
 
 import fastflow_runner.app
 from fastflow_contracts.bus import subjects
-from fastflow_contracts.bus.client import Put, _Unanswered
+from fastflow_contracts.bus.client import Put, Unanswered
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.errors import Unavailable
+from fastflow_contracts.bus.objects import ObjectStore
 from fastflow_contracts.clock import now
-from fastflow_contracts.ids import fresh_run_id
 from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.messages import HINT, Hint
 from fastflow_contracts.runs.presence import PRESENCE
@@ -43,7 +43,8 @@ from fastflow_runner.sandbox import Channel, Held, SandboxError, SandboxSpec, Un
 from fastflow_runner.sandbox.dummy import DummySandboxes, Outcome
 from fastflow_runner.sandbox.naming import LABEL_PREPARER, AttemptId
 from fastflow_runner.settings import Settings
-from fastflow_scheduler.maintenance.agenda import REHINT_S
+from fastflow_scheduler.maintenance.due_work import REHINT_S
+from tests.support.ids import fresh_run_id
 from tests.support.records import a_bundle, a_presence, a_run
 from tests.support.relay import Relay
 from tests.support.system import System
@@ -76,7 +77,7 @@ class Bench(NamedTuple):
         """A new run, whose code is on the bus; due that long from now."""
         bundle = a_bundle(main_py="print(1)")
         if has_code:
-            await self.tools.bus.put_object(subjects.BUNDLES, bundle.sha256, bundle.data)
+            await ObjectStore(self.tools.bus).put(bundle.sha256, bundle.data)
         run = a_run(bundle=bundle.sha256, has_input=given is not None)
         run = replace(run, state=Pending(attempt=1, not_before=now() + timedelta(seconds=due_s)))
         assert await self.runs.create(run, given)
@@ -158,7 +159,7 @@ async def test_a_claim_is_carried_out_that_was_stored_without_an_answer_and_then
         monkeypatch.undo()
         await once(bucket, puts)
         await bench.runs.change(run.ref, Cancel())
-        raise _Unanswered
+        raise Unanswered
 
     monkeypatch.setattr(bench.tools.bus, "_commit_once", deaf)
     await (await bench.claim(run)).carry_out()

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import re
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import nats.js.errors
 
-from fastflow_contracts.bus.client import ANSWER_S, Bus, log
+from fastflow_contracts.bus.client import ANSWER_S, Bus
 from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.bus.nats_client import MendedClient
 from fastflow_contracts.bus.subjects import INBOX
 from fastflow_contracts.bus.tls import PLAIN, Tls, complaint
+
+log = logging.getLogger(__name__)
 
 REFUSED = "authorization violation"
 """A server's words for wrong credentials."""

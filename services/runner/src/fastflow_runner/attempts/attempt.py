@@ -21,17 +21,17 @@ from typing import Any, Self
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.bus.subjects import ALL_RUNNING, RunRef
 from fastflow_contracts.clock import now
-from fastflow_contracts.runs.concurrency import Room, is_running
+from fastflow_contracts.runs.concurrency import ConcurrencyLimit, is_running
 from fastflow_contracts.runs.logs import Chunk
 from fastflow_contracts.runs.messages import Hint
 from fastflow_contracts.runs.run import ErrorType, Pending, Run, RunInput, Running
 from fastflow_contracts.runs.state_machine import (
     Adopt,
     Claim,
+    CommandRefused,
     Finish,
     Outcome,
     Prepare,
-    Refused,
     Release,
 )
 from fastflow_contracts.runs.store import NoSuchRun, Stored
@@ -103,7 +103,7 @@ class Attempt:
         """Take the attempt that *hint* names, which is not under way here; None if it is not to be had.
 
         *is_fresh*: nobody, this runner included, has acted on this very hint before. Raises ``NoSuchRun``,
-        ``machine.Refused`` (``NotYet``), ``room.Full``, and what the bus raises.
+        ``CommandRefused`` (``NotYet``), ``room.Full``, and what the bus raises.
         """
         ref, number = RunRef(hint.pipeline, hint.run_id), hint.attempt
         known = Stored(hint.run, hint.revision) if hint.run and is_fresh else await tools.runs.load(ref)
@@ -115,8 +115,8 @@ class Attempt:
         code = await fetch(tools, known.run)
         command = Claim(attempt=number, runner=tools.runner)
         most = hint.concurrent_max
-        room = Room(key=ALL_RUNNING, most=most, is_active=is_running) if most else None
-        changed = await tools.runs.change(ref, command, known=known, room=room)
+        limit = ConcurrencyLimit(key=ALL_RUNNING, most=most, is_active=is_running) if most else None
+        changed = await tools.runs.change(ref, command, known=known, limit=limit)
         if changed.events:
             return cls(tools, changed.stored, code)
         if _is_claimed(changed.run, number, tools.runner):  # its answer was lost, and somebody wrote since then
@@ -443,7 +443,7 @@ class Attempt:
         while True:
             try:
                 changed = await self._tools.runs.change(self.ref, command, known=self._held)
-            except (NoSuchRun, Refused) as error:
+            except (NoSuchRun, CommandRefused) as error:
                 raise NotOurs(str(error)) from error
             except BusError as error:
                 log.warning("run %s: %s waits: %s", self._run.id, type(command).__name__, error)
