@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from fastflow_contracts.pipelines.bundle import Bundle, File, pack
-from fastflow_runner.guest.supervisor import supervisor
+from fastflow_runner.guest.supervisor import pipes
 from fastflow_runner.guest.supervisor.frames import (
     ATTACH,
     BEAT,
@@ -211,8 +211,8 @@ class SandboxContract:
         await channel.close()
         assert b"".join(frame.data for frame in frames) == lines(50_000)
         took_s = (frames[-1].at - frames[0].at).total_seconds()
-        large = sum(len(frame.data) >= supervisor.GATHER_BYTES for frame in frames)
-        assert len(frames) - large <= took_s / supervisor.GATHER_S + 3  # the end does not wait
+        large = sum(len(frame.data) >= pipes.GATHER_BYTES for frame in frames)
+        assert len(frames) - large <= took_s / pipes.GATHER_S + 3  # the end does not wait
 
     async def test_one_line_of_any_length(self, place: Place) -> None:
         """A line of 20 MB needs no newline to pass, and no buffer of its size."""
@@ -357,7 +357,7 @@ class SandboxContract:
             return len(transcript.stdout) >= 900_000 and len(transcript.all(Sample)) > 20
 
         await listen(session, seen, until=blocked, acknowledge=False)
-        assert len(seen.stdout) < WINDOW_BYTES + supervisor.READ_BYTES
+        assert len(seen.stdout) < WINDOW_BYTES + pipes.READ_BYTES
         assert seen.stderr == b"0"[: len(seen.stderr)]
         await session.ack(seen.offsets)
         await listen(session, seen)

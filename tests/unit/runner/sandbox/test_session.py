@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 
-from fastflow_runner.guest.supervisor import supervisor
 from fastflow_runner.guest.supervisor.frames import (
     ATTACH,
     EVENT,
@@ -74,7 +74,7 @@ class Line:
 
     def say(self, *frames: bytes, nonce: str | None = None) -> None:
         if nonce is None:
-            nonce = supervisor.json.loads(self.heard[0][1])["nonce"]
+            nonce = json.loads(self.heard[0][1])["nonce"]
         self.said.put_nowait(mark(bytes.fromhex(nonce)) + b"".join(frames))
 
 

@@ -24,8 +24,8 @@ from typing import Final
 
 import msgspec
 
-from fastflow_runner.guest.supervisor import supervisor
-from fastflow_runner.guest.supervisor.procfs import descendants
+from fastflow_runner.guest import supervisor
+from fastflow_runner.guest.supervisor.meters import descendants
 from fastflow_runner.sandbox import (
     AlreadyExists,
     Detached,

@@ -321,7 +321,7 @@ class Session:
                 return None
             try:
                 self._frames.extend(self._decoder.feed(data))
-            except frames.Superseded as error:
+            except frames.ForeignMark as error:
                 raise Superseded("Another runner has attached to this sandbox; leave it alone.") from error
             except ProtocolError as error:
                 raise SessionError(f"The supervisor sent what is no frame: {error}.") from error
