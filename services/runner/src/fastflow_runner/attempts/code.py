@@ -9,16 +9,16 @@ from fastflow_contracts.pipelines.bundle import Bundle
 from fastflow_contracts.pipelines.pep723 import BadInline
 from fastflow_contracts.runs.run import Run
 from fastflow_runner.attempts.context import Tools
-from fastflow_runner.environments.environments import Prepared
-from fastflow_runner.environments.store import Request, requests_of
+from fastflow_runner.environments.environments import ReadyEnvironment
+from fastflow_runner.environments.store import EnvironmentRequest, requests_of
 
 
 class Code(msgspec.Struct, frozen=True):
     """``requests``: the environments it needs, its own first. ``ready``: those, if no preparation is needed."""
 
     bundle: Bundle
-    requests: tuple[Request, ...]
-    ready: tuple[Prepared, ...] | None
+    requests: tuple[EnvironmentRequest, ...]
+    ready: tuple[ReadyEnvironment, ...] | None
 
 
 class NoCode(msgspec.Struct, frozen=True):

@@ -29,7 +29,7 @@ from fastflow_runner.sandbox.session import (
     Job,
     JobFile,
     Offsets,
-    Output,
+    ScriptOutput,
     Session,
     SessionError,
     Vanished,
@@ -143,7 +143,7 @@ async def _follow(session: Session, words: Words) -> Exited | Vanished:
     ends = {"stdout": 0, "stderr": 0}
     try:
         async for event in session:
-            if isinstance(event, Output):
+            if isinstance(event, ScriptOutput):
                 *lines, rest = (rests[event.stream] + event.data).split(b"\n")
                 rests[event.stream] = rest[:LINE_BYTES_MAX]
                 for line in lines:

@@ -27,7 +27,7 @@ class Fenced(RunnerError):
     """Somebody else writes here now: the run is no longer ours."""
 
 
-class Journal:
+class StreamWriter:
     """``sequence``: the stream sequence of the last message, 0 = none."""
 
     def __init__(self, bus: Bus, stream: str, subject: str) -> None:

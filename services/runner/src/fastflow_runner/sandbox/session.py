@@ -111,13 +111,13 @@ class Offsets(msgspec.Struct, frozen=True):
     events: int = 0
 
 
-class Started(msgspec.Struct, frozen=True):
+class ScriptStarted(msgspec.Struct, frozen=True):
     """User code runs. Repeated to every session that attaches later."""
 
     at: datetime
 
 
-class Output(msgspec.Struct, frozen=True):
+class ScriptOutput(msgspec.Struct, frozen=True):
     """Bytes the script wrote: *offset* of the first in its stream, gapless and never twice in one session. The first
     of a resumed session may begin later than where that was to go on: see ``Session.resume``.
     """
@@ -136,7 +136,7 @@ class CellEvent(msgspec.Struct, frozen=True):
     data: bytes
 
 
-class Sample(msgspec.Struct, frozen=True):
+class UsageSample(msgspec.Struct, frozen=True):
     """What the sandbox used. Cores since the last sample; memory without the file cache, and its peak so far."""
 
     at: datetime
@@ -172,7 +172,7 @@ class Vanished(msgspec.Struct, frozen=True):
     oom_killed: bool
 
 
-Event: TypeAlias = Started | Output | CellEvent | Sample | Exited | Vanished
+Event: TypeAlias = ScriptStarted | ScriptOutput | CellEvent | UsageSample | Exited | Vanished
 
 
 class SessionError(RunnerError):
@@ -340,9 +340,9 @@ class Session:
             if kind == EVENT:
                 return self._cell_event(payload)
             if kind == STARTED:
-                return _decode(payload, Started)
+                return _decode(payload, ScriptStarted)
             if kind == SAMPLE:
-                return _decode(payload, Sample)
+                return _decode(payload, UsageSample)
             if kind == EXIT:
                 return _decode(payload, Exited)
             if kind == SYNC:
@@ -352,7 +352,7 @@ class Session:
             raise SessionError(f"The supervisor sent a bad frame of kind {chr(kind)!r}: {error}.") from error
         raise SessionError(f"The supervisor sent a frame of unknown kind {chr(kind)!r}.")
 
-    def _output(self, payload: bytes) -> Output | None:
+    def _output(self, payload: bytes) -> ScriptOutput | None:
         stream, offset, at = OUTPUT_HEADER.unpack_from(payload)
         data = payload[OUTPUT_HEADER.size :]
         position = self._goes_on_at(stream, self._output_at[stream], offset)
@@ -362,7 +362,7 @@ class Session:
             return None
         self._output_at[stream] = offset + len(data)
         name: Stream = "stdout" if stream == STDOUT else "stderr"
-        return Output(stream=name, offset=offset, at=_utc(at), data=data)
+        return ScriptOutput(stream=name, offset=offset, at=_utc(at), data=data)
 
     def _cell_event(self, payload: bytes) -> CellEvent | None:
         number, at = EVENT_HEADER.unpack_from(payload)

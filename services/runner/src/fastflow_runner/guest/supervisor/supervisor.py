@@ -13,7 +13,7 @@ import signal
 from . import frames
 from .child import Child, command, environment, load_prctl, seclude
 from .frames import DRAINING, EXITED, PREPARING, RUNNING, WAITING, ProtocolError
-from .intake import Intake, SetupFailed, hold
+from .intake import JobIntake, SetupFailed, hold
 from .link import Link, complain
 from .meters import Usage
 from .pipes import ScriptPipes
@@ -50,7 +50,7 @@ class Supervisor:
         self._child = Child(self._usage, is_alone=self._is_alone, prctl=self._prctl)
         self._phase = WAITING
         self._job: dict[str, Any] = {}
-        self._intake: Intake | None = None
+        self._intake: JobIntake | None = None
         self._stopped_by = ""
         self._orphaned = False
         self._result: int | None = None  # this process' own exit code, once it is to end
@@ -134,7 +134,7 @@ class Supervisor:
         self._job = job
         self._deadlines.hear(job["dead_after_s"])
         try:
-            self._intake = Intake(job, self._work)
+            self._intake = JobIntake(job, self._work)
             self._take(b"")
         except OSError as error:
             self._fail(SetupFailed(f"The sandbox cannot be written to: {error}."))
