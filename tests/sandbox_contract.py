@@ -28,19 +28,18 @@ from fastflow_runner.guest.supervisor.frames import (
     message,
 )
 from fastflow_runner.sandbox import AlreadyExists, Channel, Missing, Sandboxes, SandboxSpec
-from fastflow_runner.sandbox.session import (
+from fastflow_runner.sandbox.events import (
     CellEvent,
     Event,
     Exited,
-    Job,
-    JobFile,
     Offsets,
     ScriptOutput,
     ScriptStarted,
-    Session,
     UsageSample,
     Vanished,
 )
+from fastflow_runner.sandbox.job import Job, JobFile
+from fastflow_runner.sandbox.session import Session
 
 PATIENCE_S = 20.0
 NOTHING = Offsets()
@@ -89,7 +88,7 @@ class Transcript:
 
 
 class Place:
-    """One adapter, and sandboxes in it that are removed whatever happens."""
+    """One backend, and sandboxes in it that are removed whatever happens."""
 
     def __init__(self, sandboxes: Sandboxes, spec: SandboxSpec) -> None:
         self.sandboxes = sandboxes
@@ -170,7 +169,7 @@ def lines(count: int) -> bytes:
 
 
 class SandboxContract:
-    """Tests of any adapter. A subclass gives the fixture ``place``."""
+    """Tests of any backend. A subclass gives the fixture ``place``."""
 
     async def test_what_is_printed_before_a_failure_comes_before_its_words(self, place: Place) -> None:
         """Though a line and its end are written one after the other."""

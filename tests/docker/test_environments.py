@@ -24,8 +24,10 @@ from fastflow_runner.environments.environments import (
 from fastflow_runner.environments.store import Place, docker_place
 from fastflow_runner.sandbox import USER, SandboxSpec
 from fastflow_runner.sandbox.docker import DockerSandboxes
+from fastflow_runner.sandbox.events import Exited, ScriptOutput
 from fastflow_runner.sandbox.image import WORKER_BASE_IMAGE, ensure_worker_image
-from fastflow_runner.sandbox.session import Exited, Job, ScriptOutput, Session
+from fastflow_runner.sandbox.job import Job
+from fastflow_runner.sandbox.session import Session
 from tests.packages import OTHER_VERSION, copy_interpreter, make_sdist, make_wheel
 
 pytestmark = pytest.mark.docker

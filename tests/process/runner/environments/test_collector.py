@@ -23,8 +23,10 @@ from fastflow_runner.environments.store import environment_key, process_place
 from fastflow_runner.guest.prepare import collect
 from fastflow_runner.guest.prepare.layout import AT_WORK, Store, lock_byte
 from fastflow_runner.sandbox import SandboxSpec
+from fastflow_runner.sandbox.events import Exited
+from fastflow_runner.sandbox.job import Job
 from fastflow_runner.sandbox.process import ProcessSandboxes
-from fastflow_runner.sandbox.session import Exited, Job, Session
+from fastflow_runner.sandbox.session import Session
 from tests.packages import make_wheel
 
 OWN_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -31,20 +31,9 @@ from fastflow_runner.sandbox import (
     SandboxSpec,
 )
 from fastflow_runner.sandbox.dummy import DummySandboxes, Outcome
-from fastflow_runner.sandbox.session import (
-    CellEvent,
-    Exited,
-    Job,
-    JobTooLarge,
-    Offsets,
-    ScriptOutput,
-    ScriptStarted,
-    Session,
-    SessionError,
-    Silent,
-    Superseded,
-    Vanished,
-)
+from fastflow_runner.sandbox.events import CellEvent, Exited, Offsets, ScriptOutput, ScriptStarted, Vanished
+from fastflow_runner.sandbox.job import Job
+from fastflow_runner.sandbox.session import JobTooLarge, Session, SessionError, Silent, Superseded
 
 SPEC = SandboxSpec(name="ff-1", labels={"fastflow.run": "1"})
 JOB = Job(argv=("{python}", "main.py"), cwd="p")

@@ -13,7 +13,7 @@ from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.runs import cells
 from fastflow_runner.output.cell_writer import CellWriter
 from fastflow_runner.output.stream_writer import Fenced
-from fastflow_runner.sandbox.session import CellEvent
+from fastflow_runner.sandbox.events import CellEvent
 from tests.support.records import a_run
 
 RUN = a_run("book", kind="notebook")

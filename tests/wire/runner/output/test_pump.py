@@ -20,8 +20,9 @@ from fastflow_runner.output.lines import Assembler
 from fastflow_runner.output.log_writer import LogWriter
 from fastflow_runner.output.pump import Pump
 from fastflow_runner.sandbox import Detached, SandboxSpec
+from fastflow_runner.sandbox.events import Exited, Offsets, ScriptOutput, Vanished
 from fastflow_runner.sandbox.process import ProcessSandboxes
-from fastflow_runner.sandbox.session import Exited, Offsets, ScriptOutput, Session, Vanished
+from fastflow_runner.sandbox.session import Session
 from tests.sandbox_contract import Place
 from tests.support.records import a_run
 

@@ -39,8 +39,10 @@ from fastflow_runner.environments.environments import EnvironmentFailed
 from fastflow_runner.environments.store import ReadyEnvironment
 from fastflow_runner.output.log_writer import Fenced
 from fastflow_runner.sandbox import Held, SandboxError, Unreachable
+from fastflow_runner.sandbox.events import Exited, Vanished
+from fastflow_runner.sandbox.job import Job
 from fastflow_runner.sandbox.naming import AttemptId
-from fastflow_runner.sandbox.session import Exited, Job, SessionError, Superseded, Vanished
+from fastflow_runner.sandbox.session import SessionError, Superseded
 from fastflow_runner.secrets import SecretError
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,8 @@ from fastflow_runner.attempts.place import GONE, AttemptSandbox, Conversation, H
 from fastflow_runner.attempts.recorder import Recorder
 from fastflow_runner.attempts.side_task import side_task
 from fastflow_runner.sandbox import Detached, Unreachable
-from fastflow_runner.sandbox.session import Exited, Session, Vanished
+from fastflow_runner.sandbox.events import Exited, Vanished
+from fastflow_runner.sandbox.session import Session
 
 log = logging.getLogger(__name__)
 

@@ -32,7 +32,7 @@ async def fetch(tools: Tools, run: Run) -> Code | NoCode:
     try:
         bundle = await tools.bundles.get(run.order.bundle)
     except Rejected as error:
-        return NoCode(f"the code of this run cannot be read: {error}; sync the pipeline and start it anew")
+        return NoCode(f"the code of this run cannot be read: {error}; sync the pipeline and start it again")
     try:
         requests = requests_of(run.order.python_version, bundle.data, run.order.kind)
     except BadInline as error:  # of a version that went live before its block was looked at

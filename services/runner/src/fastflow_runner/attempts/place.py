@@ -11,8 +11,10 @@ from fastflow_contracts.runs.run import Run
 from fastflow_runner.attempts.context import Tools
 from fastflow_runner.attempts.holding import pause
 from fastflow_runner.sandbox import AlreadyExists, Channel, Detached, Missing, SandboxError, Unreachable
+from fastflow_runner.sandbox.events import Exited, Offsets, Vanished
+from fastflow_runner.sandbox.job import Job
 from fastflow_runner.sandbox.naming import AttemptId
-from fastflow_runner.sandbox.session import Exited, Job, Offsets, Session, Vanished
+from fastflow_runner.sandbox.session import Session
 
 log = logging.getLogger(__name__)
 

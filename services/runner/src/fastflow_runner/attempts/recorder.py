@@ -14,7 +14,7 @@ from fastflow_runner.output.cell_writer import CellWriter
 from fastflow_runner.output.lines import Assembler
 from fastflow_runner.output.log_writer import LogWriter
 from fastflow_runner.output.pump import Pump
-from fastflow_runner.sandbox.session import Exited, Vanished
+from fastflow_runner.sandbox.events import Exited, Vanished
 
 
 class Recorder:

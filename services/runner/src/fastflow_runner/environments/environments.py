@@ -109,7 +109,7 @@ class Environments:
             self._known.discard(key)
 
     async def prepare(self, request: EnvironmentRequest, *, say: Say) -> ReadyEnvironment:
-        """Make the environment, or wait for whoever is making it; *say* gets the preparer's words in either case.
+        """Make the environment, or wait for the one who makes it; *say* gets the preparer's words in either case.
 
         Cancelling one who waits does not disturb the others; when nobody waits any more, it is given up. Raises
         ``EnvironmentFailed``.
@@ -126,7 +126,7 @@ class Environments:
         try:
             await preparation.follow(say)
         finally:
-            # The last one to leave ends it; whoever comes from now on begins anew.
+            # The last one to leave ends it; a later one starts over.
             if preparation.is_needless:
                 if self._under_way.get(key) is preparation:
                     del self._under_way[key]

@@ -25,7 +25,7 @@ from fastflow_runner.guest import cells, prepare
 from fastflow_runner.guest.prepare.layout import lock_byte
 from fastflow_runner.sandbox import Mount
 from fastflow_runner.sandbox.image import WORKER_PYTHON
-from fastflow_runner.sandbox.session import Hold
+from fastflow_runner.sandbox.job import Hold
 
 EnvironmentKey = NewType("EnvironmentKey", str)
 """32 hex digits."""

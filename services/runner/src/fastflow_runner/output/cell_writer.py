@@ -13,7 +13,7 @@ from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.codec import Malformed
 from fastflow_contracts.runs import cells
 from fastflow_runner.output.stream_writer import StreamWriter
-from fastflow_runner.sandbox.session import CellEvent
+from fastflow_runner.sandbox.events import CellEvent
 
 log = logging.getLogger(__name__)
 

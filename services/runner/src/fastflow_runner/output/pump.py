@@ -26,16 +26,16 @@ from fastflow_runner.output.lines import Assembler
 from fastflow_runner.output.log_writer import LogWriter
 from fastflow_runner.output.observed import Observed
 from fastflow_runner.sandbox import Unreachable
-from fastflow_runner.sandbox.session import (
+from fastflow_runner.sandbox.events import (
     CellEvent,
     Exited,
     Offsets,
     ScriptOutput,
     ScriptStarted,
-    Session,
     UsageSample,
     Vanished,
 )
+from fastflow_runner.sandbox.session import Session
 
 SAMPLE_WRITE_S = 2.0
 """A sample the bus does not take by then is dropped: samples are for looking at."""

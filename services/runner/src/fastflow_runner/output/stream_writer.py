@@ -2,7 +2,7 @@
 
 Each message expects the sequence of the one before it on its subject, so a former holder of the run that still writes
 is fenced, and a message whose answer got lost is recognised instead of doubled. The stream keeps messages only so long:
-a subject of which nothing is left begins anew, by whoever writes first.
+a subject of which nothing is left starts over with the next writer.
 """
 
 from __future__ import annotations

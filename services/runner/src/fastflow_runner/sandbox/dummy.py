@@ -1,4 +1,4 @@
-"""Sandboxes that run nothing: a twin of the adapters for tests and measurements, with scripted outcomes.
+"""Sandboxes that run nothing: a twin of the backends for tests and measurements, with scripted outcomes.
 
 Here live the outcome and a supervisor of a few lines that keeps the protocol: it acknowledges an attach, repeats
 what is unacknowledged, obeys stop. No process is started; the bundle is not even unpacked.

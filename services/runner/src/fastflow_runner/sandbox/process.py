@@ -1,9 +1,9 @@
 """Sandboxes as plain child processes of the runner: the same supervisor, no walls. For a laptop and for tests.
 
-Here lives the adapter only. A sandbox is a supervisor in a session of its own with a private directory; it dies
+Here lives the backend only. A sandbox is a supervisor in a session of its own with a private directory; it dies
 with the runner, whose end of its standard input closes. The directory is removed with the sandbox. What a killed
-runner left behind is swept by the next: a directory's lock is held by its supervisor, so a lock that can be had
-is a directory that nobody uses.
+runner left behind is swept by the next: a directory's lock is held by its supervisor, so a lock that is free
+belongs to a directory that is not in use.
 
 Mounts, image and network of the specification have no meaning here: a job must name paths of the host.
 """

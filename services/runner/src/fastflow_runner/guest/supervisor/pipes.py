@@ -41,7 +41,7 @@ class ScriptPipe:
 
 
 class ScriptPipes:
-    """Stdout, stderr and perhaps the event pipe of one script."""
+    """Stdout, stderr and, of a notebook, the event pipe of one script."""
 
     def __init__(self, link: Link, began: Callable[[], None]) -> None:
         """*began* is called when the first event comes."""
