@@ -36,7 +36,8 @@ from fastflow_runner.sandbox import (
     SandboxSpec,
 )
 
-SUPERVISOR: Final = Path(supervisor.__file__).parent
+SUPERVISOR: Final = Path(supervisor.__file__).with_name("__main__.py")
+"""Not its folder: to start that, Python loads ``runpy`` first."""
 UNENFORCED: Final = (
     "The processor limit is not enforced.",
     "The memory limit is watched five times a second; a script that grows faster exceeds it for a moment.",
