@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 from msgspec import structs
 
-from fastflow_runner.environments.environments import EnvironmentFailed, Environments, Request
+from fastflow_runner.environments.environments import EnvironmentFailed, EnvironmentRequest, Environments
 from fastflow_runner.environments.preparation import LAST_CHARACTERS_MAX, LINE_CHARACTERS_MAX
 from fastflow_runner.environments.store import process_place
 from fastflow_runner.sandbox.process import ProcessSandboxes
@@ -37,9 +37,9 @@ class Workshop:
     def environments(self) -> Environments:
         return Environments(self.sandboxes, process_place(self.store), runner="test", env={"UV_OFFLINE": "1"})
 
-    def request(self, *packages: str, version: str = OWN_VERSION) -> Request:
+    def request(self, *packages: str, version: str = OWN_VERSION) -> EnvironmentRequest:
         lines = ["--no-index", f"--find-links {self.packages}", *packages]
-        return Request(version, "\n".join(lines).encode() if packages else b"")
+        return EnvironmentRequest(version, "\n".join(lines).encode() if packages else b"")
 
     async def say(self, text: str) -> None:
         self.said += text.split("\n")
@@ -264,7 +264,7 @@ class Hanging:
         self._pipe.unlink()
 
 
-def hanging_build(workshop: Workshop) -> tuple[Environments, Request, Hanging]:
+def hanging_build(workshop: Workshop) -> tuple[Environments, EnvironmentRequest, Hanging]:
     gate = workshop.packages / "gate"
     gate.touch()
     wait = f"import os, time\ndef source():\n    while os.path.exists({str(gate)!r}): time.sleep(0.01)\n    return ''"

@@ -140,7 +140,7 @@ async def test_what_a_second_holder_cannot_begin_ends_after_the_first_one_s_last
     given = RunInput(encrypted_env={"KEY": Fernet(Fernet.generate_key()).encrypt(b"value").decode()})
     run = await bench.pending(given, has_code=why is not ErrorType.ENVIRONMENT_ERROR)
     first = await bench.claim(run)
-    await first._pump.say("the first one's last word")
+    await first._recorder.pump.say("the first one's last word")
     await (await bench.claim(run)).carry_out()  # a claim whose answer was lost
     ended = await bench.record(run)
     assert (ended.status, ended.attempts[0].error_type) == (Status.FAILED, why)
@@ -204,7 +204,7 @@ async def test_what_is_cancelled_while_nobody_held_it_is_not_given_its_job(bench
 
 async def test_an_input_is_asked_for_until_the_bus_answers(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A claim is stored at once, so what the bus is late with afterwards must not cost the attempt."""
-    monkeypatch.setattr("fastflow_runner.attempts.attempt.AGAIN_S", 0.01)
+    monkeypatch.setattr("fastflow_runner.attempts.holding.AGAIN_S", 0.01)
     run = await bench.pending(RunInput(env={"A": "1"}))
     attempt = await bench.claim(run)
     read = bench.runs.input
@@ -359,7 +359,7 @@ async def test_an_adopted_sandbox_is_attached_to_when_the_daemon_answers(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Runner and daemon were started anew together: what goes on in the sandbox is not failed for that."""
-    monkeypatch.setattr("fastflow_runner.attempts.attempt.AGAIN_S", 0.01)
+    monkeypatch.setattr("fastflow_runner.attempts.holding.AGAIN_S", 0.01)
     sandboxes = bench.tools.sandboxes
     run = await bench.pending()
     held = await bench.held(run)
@@ -384,7 +384,7 @@ async def test_a_job_that_was_lost_on_its_way_is_handed_over_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The daemon was started anew between the record that all is prepared and the job."""
-    monkeypatch.setattr("fastflow_runner.attempts.attempt.AGAIN_S", 0.01)
+    monkeypatch.setattr("fastflow_runner.attempts.holding.AGAIN_S", 0.01)
     sandboxes = bench.tools.sandboxes
     opened = sandboxes.open
 

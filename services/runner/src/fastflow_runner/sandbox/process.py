@@ -1,9 +1,9 @@
 """Sandboxes as plain child processes of the runner: the same supervisor, no walls. For a laptop and for tests.
 
-Here lives the adapter only. A sandbox is a supervisor in a session of its own with a private directory; it dies
+Here lives the backend only. A sandbox is a supervisor in a session of its own with a private directory; it dies
 with the runner, whose end of its standard input closes. The directory is removed with the sandbox. What a killed
-runner left behind is swept by the next: a directory's lock is held by its supervisor, so a lock that can be had
-is a directory that nobody uses.
+runner left behind is swept by the next: a directory's lock is held by its supervisor, so a lock that is free
+belongs to a directory that is not in use.
 
 Mounts, image and network of the specification have no meaning here: a job must name paths of the host.
 """
@@ -25,8 +25,8 @@ from typing import Final
 
 import msgspec
 
-from fastflow_runner.guest.supervisor import supervisor
-from fastflow_runner.guest.supervisor.procfs import descendants
+from fastflow_runner.guest import supervisor
+from fastflow_runner.guest.supervisor.meters import descendants
 from fastflow_runner.sandbox import (
     AlreadyExists,
     Detached,
@@ -37,7 +37,8 @@ from fastflow_runner.sandbox import (
     SandboxSpec,
 )
 
-SUPERVISOR: Final = Path(supervisor.__file__).parent
+SUPERVISOR: Final = Path(supervisor.__file__).with_name("__main__.py")
+"""Not its folder: to start that, Python loads ``runpy`` first."""
 UNENFORCED: Final = (
     "The processor limit is not enforced.",
     "The memory limit is watched five times a second; a script that grows faster exceeds it for a moment.",
