@@ -15,7 +15,13 @@ from aiohttp import web
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.service.lifecycle import until_stopped
 from fastflow_gateway import app_keys
-from fastflow_gateway.actions.trigger_client import DECISION_S, DOOR, STORE_S, Door, open_door
+from fastflow_gateway.actions.trigger_client import (
+    DECISION_S,
+    STORE_S,
+    TRIGGER_CLIENT,
+    TriggerClient,
+    open_trigger_client,
+)
 from fastflow_gateway.api import (
     cells,
     health,
@@ -37,15 +43,15 @@ from fastflow_gateway.http.protocol import Protocol
 from fastflow_gateway.http.protocol_log import protocol_logger
 from fastflow_gateway.http.route import Media, Route
 from fastflow_gateway.notebooks.sources import NOTEBOOKS, Notebooks
-from fastflow_gateway.readmodel.bundle_files import SHELF, Shelf
+from fastflow_gateway.readmodel.bundle_files import BUNDLE_FILES, BundleFiles
 from fastflow_gateway.readmodel.model import MODEL, ReadModel
-from fastflow_gateway.security.client_address import CALLERS, Callers
-from fastflow_gateway.security.rate_limit import THROTTLE, Throttle
+from fastflow_gateway.security.client_address import CLIENT_ADDRESSES, ClientAddresses
+from fastflow_gateway.security.rate_limit import SIGN_IN_LIMIT, RateLimit
 from fastflow_gateway.security.secrets import SEALER, Sealer
-from fastflow_gateway.security.sessions import GATE, Gate
-from fastflow_gateway.security.webhook_guard import GUESSES, Guesses
+from fastflow_gateway.security.sessions import SESSIONS, Sessions
+from fastflow_gateway.security.webhook_guard import WEBHOOK_GUARD, WebhookGuard
 from fastflow_gateway.settings import Settings, check
-from fastflow_gateway.streaming.channels import FOLLOWER, Follower
+from fastflow_gateway.streaming.channels import FOLLOWERS, Followers
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +86,9 @@ FOR_BROWSERS = frozenset({"/login", "/static/{file}"})
 """Paths besides the API's that need no session."""
 
 
-def build_app(settings: Settings, *, bus: Bus, model: ReadModel, door: Door, follower: Follower) -> web.Application:
+def build_app(
+    settings: Settings, *, bus: Bus, model: ReadModel, door: TriggerClient, follower: Followers
+) -> web.Application:
     """The application; its parts must be running."""
     app = web.Application(
         middlewares=[middleware.record, middleware.explain, middleware.guard], client_max_size=BODY_BYTES_MAX
@@ -88,14 +96,14 @@ def build_app(settings: Settings, *, bus: Bus, model: ReadModel, door: Door, fol
     app[app_keys.SETTINGS] = settings
     app[app_keys.BUS] = bus
     app[MODEL] = model
-    app[DOOR] = door
-    app[FOLLOWER] = follower
-    app[SHELF] = Shelf(bus)
+    app[TRIGGER_CLIENT] = door
+    app[FOLLOWERS] = follower
+    app[BUNDLE_FILES] = BundleFiles(bus)
     app[NOTEBOOKS] = Notebooks(bus)
-    app[GATE] = Gate(settings.admin_token)
-    app[CALLERS] = Callers(settings.proxies)
-    app[THROTTLE] = Throttle(burst=10, per_minute=10)
-    app[GUESSES] = Guesses()
+    app[SESSIONS] = Sessions(settings.admin_token)
+    app[CLIENT_ADDRESSES] = ClientAddresses(settings.proxies)
+    app[SIGN_IN_LIMIT] = RateLimit(burst=10, per_minute=10)
+    app[WEBHOOK_GUARD] = WebhookGuard()
     app[SEALER] = Sealer(settings.encryption_key)
     app[app_keys.REQUESTS] = Counter()
     app[app_keys.OPENAPI] = msgspec.json.encode(openapi.document(ROUTES))
@@ -119,8 +127,8 @@ async def gateway(settings: Settings, bus: Bus) -> AsyncIterator[str]:
     async with asyncio.TaskGroup() as group:
         model = ReadModel(bus)
         following = group.create_task(model.serve(), name="model")
-        async with open_door(bus, model) as door:
-            app = build_app(settings, bus=bus, model=model, door=door, follower=Follower(bus, group))
+        async with open_trigger_client(bus, model) as door:
+            app = build_app(settings, bus=bus, model=model, door=door, follower=Followers(bus, group))
             async with _listening(app, settings) as url:
                 await model.caught_up()
                 yield url
@@ -157,4 +165,4 @@ async def _listening(app: web.Application, settings: Settings) -> AsyncIterator[
 
 
 async def _end_streams(app: web.Application) -> None:
-    app[FOLLOWER].stop()
+    app[FOLLOWERS].stop()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fastflow_contracts.errors import FastFlowError
 
 
-class Refused(FastFlowError):
+class RequestRefused(FastFlowError):
     """The request is not done; becomes an answer of this status with the message as its ``detail``."""
 
     def __init__(self, status: int, detail: str, *, headers: Mapping[str, str] | None = None) -> None:
@@ -16,8 +16,8 @@ class Refused(FastFlowError):
         self.headers = dict(headers or {})
 
 
-def no_pipeline(name: str) -> Refused:
-    return Refused(404, f"there is no pipeline {name[:80]!r}; GET /api/pipelines lists those there are.")
+def no_pipeline(name: str) -> RequestRefused:
+    return RequestRefused(404, f"there is no pipeline {name[:80]!r}; GET /api/pipelines lists those there are.")
 
 
 class Busy(FastFlowError):

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastflow_contracts.runs.triggers import EVENT_BYTES_MAX
 from fastflow_contracts.secrets.envelope import BadKey, split_keys
 from fastflow_contracts.service.settings import BadSettings, Env, ServiceSettings
-from fastflow_gateway.security.client_address import BadProxies, Callers
+from fastflow_gateway.security.client_address import BadProxies, ClientAddresses
 
 TOKEN_CHARACTERS_MIN = 16
 
@@ -54,7 +54,7 @@ def check(settings: Settings) -> None:
     except BadKey as error:
         raise BadSettings(str(error)) from None
     try:
-        Callers(settings.proxies)
+        ClientAddresses(settings.proxies)
     except BadProxies as error:
         raise BadSettings(f"FASTFLOW_PROXIES: {error}") from None
     if not 0 < settings.webhook_bytes_max <= EVENT_BYTES_MAX:

@@ -26,7 +26,7 @@ from fastflow_contracts.runs.state_machine import (
 from fastflow_gateway.dashboard.view import facts
 from fastflow_gateway.dashboard.view import models as drawn
 from fastflow_gateway.views import records
-from fastflow_gateway.views.run_counts import Tally
+from fastflow_gateway.views.run_counts import RunCounts
 from fastflow_gateway.views.waiting import Capacity
 from tests.support.records import a_run, at
 
@@ -44,7 +44,7 @@ def shown(run: Run) -> shapes.Run:
 def a_pipeline(name: str = "demo", *, live: bool = True, **spec: Any) -> shapes.Pipeline:
     version = Version(bundle="b", spec=PipelineSpec(**spec), live_since=NOW) if live else None
     return records.pipeline(
-        PipelineRecord(name=PipelineName(name), live=version, seen_at=NOW), tally=Tally(), last_runs=()
+        PipelineRecord(name=PipelineName(name), live=version, seen_at=NOW), counts=RunCounts(), last_runs=()
     )
 
 

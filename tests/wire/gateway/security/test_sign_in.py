@@ -157,7 +157,7 @@ async def test_errors_are_sentences(client: Client, monkeypatch: pytest.MonkeyPa
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("the inside")
 
-    monkeypatch.setattr(run_index.History, "page", broken)
+    monkeypatch.setattr(run_index.RunIndex, "page", broken)
     failed = await client.get("/api/runs")
     assert failed.status == 500
     assert re.search(r"error [0-9a-f]{12}\.", failed.json["detail"])

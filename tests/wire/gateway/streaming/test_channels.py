@@ -14,7 +14,7 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.feed import Batch
 from fastflow_contracts.bus.pull import Message
 from fastflow_gateway.streaming import channels
-from fastflow_gateway.streaming.channels import ITEM_BYTES, Channel
+from fastflow_gateway.streaming.channels import ITEM_BYTES, Broadcast
 from tests.support.records import a_run
 
 
@@ -28,7 +28,7 @@ async def test_what_is_dropped_while_something_dropped_is_read_is_not_skipped(
     """The log grows far beyond what is kept just when a follower has read the older part from the bus."""
     monkeypatch.setattr(channels, "KEPT_BYTES_MAX", 10 * ITEM_BYTES)
     subject = subjects.log(a_run().ref, 1)
-    channel = Channel(bus, streams.LOGS, subject, render, is_settled=False)
+    channel = Broadcast(bus, streams.LOGS, subject, render, is_settled=False)
     wake = asyncio.Event()
     channel.wakes.add(wake)
     sent: list[int] = []

@@ -11,15 +11,15 @@ from fastflow_contracts.bus.subjects import SCHEDULES, schedule_switch_key
 from fastflow_contracts.clock import now
 from fastflow_contracts.schedules.state import SWITCH, Switch
 from fastflow_gateway import app_keys
-from fastflow_gateway.errors import Refused
+from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.views import jobs
 
 
-async def switch(app: web.Application, known: jobs.Known, *, is_on: bool) -> jobs.Job:
-    """Switch a job on or off, and show it as it is then. Raises ``Refused``, and what the bus raises."""
+async def switch(app: web.Application, known: jobs.KnownJob, *, is_on: bool) -> jobs.Job:
+    """Switch a job on or off, and show it as it is then. Raises ``RequestRefused``, and what the bus raises."""
     if is_on and not known.definition.enabled:
-        raise Refused(
+        raise RequestRefused(
             409, f"{known.job.schedule} of {known.job.pipeline} is disabled in its metadata; enable it there."
         )
     value = SWITCH.encode(Switch(enabled=is_on, at=now(), write_id=uuid.uuid4().hex))

@@ -32,7 +32,7 @@ from fastflow_contracts.runs.messages import REPLY_HEADER, TRIGGER_TYPE, Decline
 from fastflow_contracts.runs.run import Run, Running
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_gateway.readmodel.model import ReadModel
-from fastflow_gateway.readmodel.run_index import Known
+from fastflow_gateway.readmodel.run_index import KnownRun
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ STORE_S: Final = 5.0
 """How long storing it is tried."""
 
 
-class Door:
-    """Use ``open_door``."""
+class TriggerClient:
+    """Use ``open_trigger_client``."""
 
     def __init__(self, bus: Bus, model: ReadModel) -> None:
         self._bus = bus
@@ -53,7 +53,7 @@ class Door:
         self._inbox = bus.client.new_inbox()
         self._asked: defaultdict[RunId, set[_Answer]] = defaultdict(set)
 
-    async def start(self, pipeline: PipelineName, trigger: Trigger) -> Known | Declined | RunId:
+    async def start(self, pipeline: PipelineName, trigger: Trigger) -> KnownRun | Declined | RunId:
         """Store *trigger* and wait for its run. The id alone: it is stored and will run, nobody answered in time.
 
         The same call with the same key is the same run, however often it is made (``asked_key``). Raises what the bus
@@ -76,13 +76,13 @@ class Door:
             )
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(DECISION_S):
-                    while answer.declined is None and self._model.history.get(run_id) is None:
+                    while answer.declined is None and self._model.runs.get(run_id) is None:
                         answer.wake.clear()
                         await answer.wake.wait()
         # The run first: a trigger that was stored twice may be declined because of the run it started.
         return await self._model.run(run_id) or answer.declined or run_id
 
-    async def cancel(self, known: Known) -> Known:
+    async def cancel(self, known: KnownRun) -> KnownRun:
         """Ask for the end of a run and wait until its record says so, or until the wait is over."""
         if not _is_live(known.run):
             return known
@@ -93,7 +93,7 @@ class Door:
             )
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(DECISION_S):
-                    while _is_live((self._model.history.get(run_id) or known).run):
+                    while _is_live((self._model.runs.get(run_id) or known).run):
                         wake.clear()
                         await wake.wait()
         return await self._model.run(run_id) or known
@@ -138,9 +138,9 @@ def asked_key(trigger: Trigger) -> str:
 
 
 @contextlib.asynccontextmanager
-async def open_door(bus: Bus, model: ReadModel) -> AsyncIterator[Door]:
+async def open_trigger_client(bus: Bus, model: ReadModel) -> AsyncIterator[TriggerClient]:
     """A door whose answers arrive."""
-    door = Door(bus, model)
+    door = TriggerClient(bus, model)
     subscription = await bus.client.subscribe(f"{door._inbox}.*", cb=door._receive)
     try:
         yield door
@@ -154,4 +154,4 @@ def _is_live(run: Run) -> bool:
     return not run.is_over and not (isinstance(run.state, Running) and run.state.is_stopping)
 
 
-DOOR = web.AppKey("DOOR", Door)
+TRIGGER_CLIENT = web.AppKey("TRIGGER_CLIENT", TriggerClient)

@@ -18,10 +18,10 @@ from fastflow_contracts.runs.cells import Part, Showed
 from fastflow_contracts.runs.run import Ended, Run
 from fastflow_gateway import app_keys
 from fastflow_gateway.api.logs import EVENTS, LAST_EVENT_ID
-from fastflow_gateway.errors import Refused
+from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import answer, known_run
 from fastflow_gateway.http.route import Media, Route
-from fastflow_gateway.notebooks.cells import CellBook, CellList
+from fastflow_gateway.notebooks.cells import CellHistory, CellList
 from fastflow_gateway.notebooks.executed import executed
 from fastflow_gateway.notebooks.sources import NOTEBOOKS, NoNotebook
 from fastflow_gateway.streaming import events
@@ -66,7 +66,7 @@ async def download_notebook(request: web.Request) -> web.Response:
         text = await request.app[NOTEBOOKS].text(run)
         made = await asyncio.to_thread(executed, text, book, run_id=run.id)
     except (NoNotebook, ValueError) as error:
-        raise Refused(404, str(error)) from error
+        raise RequestRefused(404, str(error)) from error
     name = f"{file_name(run.pipeline)}-{short(run.id)}.ipynb"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return web.Response(body=made, content_type="application/x-ipynb+json", headers=headers)
@@ -75,10 +75,10 @@ async def download_notebook(request: web.Request) -> web.Response:
 async def show_frame(request: web.Request) -> web.Response:
     """The HTML that one event shows, for a frame. The path holds the id of the event, or of its first part."""
     run = await _notebook_run(request)
-    place = events.Place(int(request.match_info["sequence"]), int(request.match_info["line"]))
+    place = events.EventId(int(request.match_info["sequence"]), int(request.match_info["line"]))
     html = await _html(request, run, place)
     if html is None:
-        raise Refused(404, "there is no such output (any more).")
+        raise RequestRefused(404, "there is no such output (any more).")
     return web.Response(
         text=f"{_HEAD}{html}{_TAIL}",
         content_type=HTML,
@@ -99,7 +99,7 @@ def cell_end(run: Run) -> int:
 async def _notebook_run(request: web.Request) -> Run:
     run = (await known_run(request)).run
     if run.order.kind != "notebook":
-        raise Refused(404, f"run {run.id} is a script's: it has no cells.")
+        raise RequestRefused(404, f"run {run.id} is a script's: it has no cells.")
     return run
 
 
@@ -107,11 +107,11 @@ async def _sources(request: web.Request, run: Run) -> list[str]:
     try:
         return await request.app[NOTEBOOKS].sources(run)
     except NoNotebook as error:
-        raise Refused(404, str(error)) from error
+        raise RequestRefused(404, str(error)) from error
 
 
-async def _book(request: web.Request, run: Run) -> CellBook:
-    book = CellBook()
+async def _book(request: web.Request, run: Run) -> CellHistory:
+    book = CellHistory()
     async with aclosing(stored(request.app[app_keys.BUS], streams.CELLS, subjects.cells_of(run.ref))) as messages:
         async for message in messages:
             book.feed(cells.CHUNK.decode(message.data), subjects.attempt_of_log(message.subject))
@@ -120,7 +120,7 @@ async def _book(request: web.Request, run: Run) -> CellBook:
     return book
 
 
-async def _html(request: web.Request, run: Run, place: events.Place) -> str | None:
+async def _html(request: web.Request, run: Run, place: events.EventId) -> str | None:
     """What the event at *place* shows, with the parts from there on that belong to it."""
     parts: list[str] = []
     messages = stored(

@@ -10,11 +10,11 @@ from fastflow_api import shapes
 from fastflow_contracts.clock import now
 from fastflow_contracts.runs.run import Status
 from fastflow_gateway import app_keys
-from fastflow_gateway.errors import Refused
+from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import answer
 from fastflow_gateway.http.route import Media, Route
 from fastflow_gateway.readmodel.model import MODEL
-from fastflow_gateway.streaming.channels import FOLLOWER
+from fastflow_gateway.streaming.channels import FOLLOWERS
 
 
 async def healthz(request: web.Request) -> web.Response:
@@ -29,7 +29,7 @@ async def readyz(request: web.Request) -> web.Response:
 
 async def metrics(request: web.Request) -> web.Response:
     if not request.app[app_keys.SETTINGS].metrics:
-        raise Refused(404, "metrics are switched off here; set FASTFLOW_METRICS=true to have them.")
+        raise RequestRefused(404, "metrics are switched off here; set FASTFLOW_METRICS=true to have them.")
     text = "\n".join(_lines(request.app)) + "\n"
     return web.Response(body=text.encode(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
@@ -48,16 +48,16 @@ def _lines(app: web.Application) -> Iterator[str]:
     model = app[MODEL]
     yield "# HELP fastflow_runs Runs known, by pipeline and status."
     yield "# TYPE fastflow_runs gauge"
-    for name, tally in sorted(model.history.tallies().items()):
+    for name, counts in sorted(model.runs.all_counts().items()):
         for status in Status:
-            yield f'fastflow_runs{{pipeline="{name}",status="{status}"}} {tally.of(status)}'
+            yield f'fastflow_runs{{pipeline="{name}",status="{status}"}} {counts.of(status)}'
     runners = model.runners(now())
     for metric, value, says in (
         ("runners", len(runners), "Runners that are alive."),
         ("runner_slots", sum(runner.slots for runner in runners), "Runs they may hold at once."),
         ("runner_slots_busy", sum(runner.busy for runner in runners), "Runs they hold."),
         ("pipelines", len(model.pipelines()), "Pipelines listed."),
-        ("gateway_streams", app[FOLLOWER].followers, "Streams open on this gateway."),
+        ("gateway_streams", app[FOLLOWERS].followers, "Streams open on this gateway."),
         ("gateway_bus_connected", int(app[app_keys.BUS].is_connected), "1 while this gateway has its bus."),
     ):
         yield f"# HELP fastflow_{metric} {says}"

@@ -10,7 +10,7 @@ from aiohttp import web
 from fastflow_api import shapes
 from fastflow_contracts.clock import now
 from fastflow_gateway.actions.jobs import switch
-from fastflow_gateway.errors import Refused
+from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import answer, body_of, known_job, query
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.readmodel.queries import all_jobs
@@ -39,7 +39,7 @@ async def switch_job(request: web.Request) -> web.Response:
     try:
         wanted = msgspec.json.decode(await body_of(request), type=JobSwitch)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Refused(422, f'the body must be {{"enabled": true}} or {{"enabled": false}}: {error}.') from error
+        raise RequestRefused(422, f'the body must be {{"enabled": true}} or {{"enabled": false}}: {error}.') from error
     return answer(await switch(request.app, known, is_on=wanted.enabled))
 
 

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from fastflow_api import shapes
 from fastflow_gateway.actions import links
-from fastflow_gateway.errors import Refused
+from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import answer, body_of, pipeline_record
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.readmodel.model import MODEL
@@ -36,7 +36,7 @@ async def make_downstream_trigger(request: web.Request) -> web.Response:
     try:
         body = msgspec.json.decode(await body_of(request), type=LinkBody)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Refused(422, f'the body must be JSON such as {{"pipeline": "name"}}: {error}.') from error
+        raise RequestRefused(422, f'the body must be JSON such as {{"pipeline": "name"}}: {error}.') from error
     link, is_new = await links.make(
         request.app,
         record,
@@ -64,7 +64,7 @@ ROUTES = (
         "GET",
         "/api/pipelines/graph",
         show_graph,
-        "Which pipelines start which, those that are missing and circles included.",
+        "Which pipelines start which, those that are missing and cycles included.",
         {200: graph.Graph},
     ),
     Route(

@@ -13,10 +13,10 @@ from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_gateway.api.runs import RUNS_MAX
 from fastflow_gateway.http.requests import answer, pipeline_name, pipeline_record, query
 from fastflow_gateway.http.route import Route
-from fastflow_gateway.readmodel.bundle_files import SHELF
+from fastflow_gateway.readmodel.bundle_files import BUNDLE_FILES
 from fastflow_gateway.readmodel.model import MODEL, ReadModel
 from fastflow_gateway.readmodel.queries import run_page
-from fastflow_gateway.readmodel.run_index import Query
+from fastflow_gateway.readmodel.run_index import RunFilter
 from fastflow_gateway.views import records
 
 LAST_RUNS = 10
@@ -24,7 +24,7 @@ SKIPS_SHOWN = 20
 DAYS_MAX = 90
 
 
-class ListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PipelinesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which pipelines."""
 
     tags: Annotated[str, msgspec.Meta(description="Only those that have all of these tags, separated by commas.")] = ""
@@ -45,7 +45,7 @@ class DaysQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 async def list_pipelines(request: web.Request) -> web.Response:
-    model, wanted = request.app[MODEL], query(request, ListQuery)
+    model, wanted = request.app[MODEL], query(request, PipelinesQuery)
     return answer(pipelines(model, tags=wanted.tags, q=wanted.q))
 
 
@@ -57,21 +57,21 @@ async def list_pipeline_runs(request: web.Request) -> web.Response:
     name, wanted = pipeline_name(request), query(request, PageQuery)
     await _known(request, name)
     model = request.app[MODEL]
-    return answer(run_page(model, Query(pipeline=name), limit=wanted.limit, cursor=wanted.cursor))
+    return answer(run_page(model, RunFilter(pipeline=name), limit=wanted.limit, cursor=wanted.cursor))
 
 
 async def show_stats(request: web.Request) -> web.Response:
     name = pipeline_name(request)
     await _known(request, name)
-    history = request.app[MODEL].history
-    return answer(records.stats(name, history.tally(name), next(iter(history.latest(name, 1)), None)))
+    history = request.app[MODEL].runs
+    return answer(records.stats(name, history.counts(name), next(iter(history.latest(name, 1)), None)))
 
 
 async def show_daily_stats(request: web.Request) -> web.Response:
     name, wanted = pipeline_name(request), query(request, DaysQuery)
     await _known(request, name)
-    tally = request.app[MODEL].history.tally(name)
-    return answer(records.daily_stats(name, tally, today=now().date(), days=wanted.days))
+    counts = request.app[MODEL].runs.counts(name)
+    return answer(records.daily_stats(name, counts, today=now().date(), days=wanted.days))
 
 
 def pipelines(model: ReadModel, *, tags: str = "", q: str = "") -> list[shapes.Pipeline]:
@@ -81,8 +81,8 @@ def pipelines(model: ReadModel, *, tags: str = "", q: str = "") -> list[shapes.P
     shown = (
         records.pipeline(
             record,
-            tally=model.history.tally(record.name),
-            last_runs=model.history.latest(record.name, LAST_RUNS),
+            counts=model.runs.counts(record.name),
+            last_runs=model.runs.latest(record.name, LAST_RUNS),
             crashes=model.crashes(record.name, at),
         )
         for record in model.pipelines()
@@ -95,17 +95,17 @@ async def pipeline_detail(app: web.Application, record: PipelineRecord) -> shape
     model = app[MODEL]
     return records.pipeline_detail(
         record,
-        tally=model.history.tally(record.name),
-        last_runs=model.history.latest(record.name, LAST_RUNS),
+        counts=model.runs.counts(record.name),
+        last_runs=model.runs.latest(record.name, LAST_RUNS),
         crashes=model.crashes(record.name, now()),
-        files=await app[SHELF].texts(record),
-        skips=model.refusals.of(record.name, SKIPS_SHOWN),
+        files=await app[BUNDLE_FILES].texts(record),
+        skips=model.skips.of(record.name, SKIPS_SHOWN),
     )
 
 
 async def _known(request: web.Request, name: str) -> None:
     """A removed pipeline's runs stay readable; a name that never had any is refused."""
-    if not request.app[MODEL].history.tally(name).total:
+    if not request.app[MODEL].runs.counts(name).total:
         await pipeline_record(request)
 
 
@@ -121,7 +121,7 @@ ROUTES = (
         list_pipelines,
         "All pipelines, by name.",
         {200: list[shapes.Pipeline]},
-        query=ListQuery,
+        query=PipelinesQuery,
     ),
     Route(
         "GET",

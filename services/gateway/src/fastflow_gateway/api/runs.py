@@ -15,19 +15,19 @@ from fastflow_contracts.pipelines import value_parsers
 from fastflow_contracts.pipelines.json_positions import Node
 from fastflow_contracts.runs.run import Status, TriggeredBy
 from fastflow_gateway.actions import runs
-from fastflow_gateway.errors import Refused
+from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import answer, known_run, query
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.readmodel.queries import run_page
-from fastflow_gateway.readmodel.run_index import Known, Query
+from fastflow_gateway.readmodel.run_index import KnownRun, RunFilter
 from fastflow_gateway.views import records
 
 RUNS_MAX = 500
 SKIPS_SHOWN = 20
 
 
-class ListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RunsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which runs."""
 
     pipeline_name: Annotated[str | None, msgspec.Meta(description="Only runs of this pipeline.")] = None
@@ -44,8 +44,8 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 async def list_runs(request: web.Request) -> web.Response:
-    wanted = query(request, ListQuery)
-    filters = Query(
+    wanted = query(request, RunsQuery)
+    filters = RunFilter(
         pipeline=wanted.pipeline_name,
         status=wanted.status,
         triggered_by=wanted.triggered_by,
@@ -58,7 +58,7 @@ async def list_runs(request: web.Request) -> web.Response:
 async def show_run(request: web.Request) -> web.Response:
     known, model, at = await known_run(request), request.app[MODEL], now()
     shown = records.run(known.run, capacity=model.capacity(at), now=at)
-    return answer(records.run_detail(shown, model.refusals.after(known.run.id, SKIPS_SHOWN)))
+    return answer(records.run_detail(shown, model.skips.after(known.run.id, SKIPS_SHOWN)))
 
 
 async def cancel_run(request: web.Request) -> web.Response:
@@ -75,10 +75,10 @@ async def retry_run(request: web.Request) -> web.Response:
 
 
 def run_answer(
-    request: web.Request, known: Known | RunId, *, later: str = "the trigger is stored and will run"
+    request: web.Request, known: KnownRun | RunId, *, later: str = "the trigger is stored and will run"
 ) -> web.Response:
     """200 with the run, or 202 with its id and what happens *later*."""
-    if isinstance(known, Known):
+    if isinstance(known, KnownRun):
         at = now()
         return answer(records.run(known.run, capacity=request.app[MODEL].capacity(at), now=at))
     accepted = shapes.Accepted(id=known, detail=f"nobody has answered yet: {later}; GET /api/runs/{known} shows it.")
@@ -92,7 +92,7 @@ def _instant(field: str, text: str | None) -> datetime | None:
     try:
         return read(Node(text, text, 0, len(text)))
     except ValueError:
-        raise Refused(
+        raise RequestRefused(
             422,
             f'{field} must be an ISO 8601 date or time such as "2026-01-15" or "2026-01-15T12:00:00Z"; '
             "in an address the + of an offset is written %2B.",
@@ -102,7 +102,7 @@ def _instant(field: str, text: str | None) -> datetime | None:
 STARTED = {200: shapes.Run, 202: shapes.Accepted} | dict.fromkeys((404, 409, 413, 422, 429), shapes.Error)
 """What starting a run may be answered with, however it is asked for."""
 ROUTES = (
-    Route("GET", "/api/runs", list_runs, "Runs, newest first.", {200: shapes.RunPage}, query=ListQuery),
+    Route("GET", "/api/runs", list_runs, "Runs, newest first.", {200: shapes.RunPage}, query=RunsQuery),
     Route("GET", "/api/runs/{id}", show_run, "One run.", {200: shapes.RunDetail, 404: shapes.Error}),
     Route(
         "POST",

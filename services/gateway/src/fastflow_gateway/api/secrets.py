@@ -8,7 +8,7 @@ from aiohttp import web
 from fastflow_api import shapes
 from fastflow_contracts.pipelines.json_schema import pipeline_schema
 from fastflow_gateway.actions.secrets import SecretBody, seal
-from fastflow_gateway.errors import Refused
+from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import answer, body_of
 from fastflow_gateway.http.route import Media, Route
 
@@ -19,9 +19,11 @@ async def encrypt_for_pipeline(request: web.Request) -> web.Response:
     try:
         body = msgspec.json.decode(await body_of(request), type=SecretBody)
     except msgspec.ValidationError as error:
-        raise Refused(422, f"the body cannot be used: {error}.") from None
+        raise RequestRefused(422, f"the body cannot be used: {error}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Refused(422, 'the body must be JSON such as {"value": "…", "pipeline": null, "name": null}.') from None
+        raise RequestRefused(
+            422, 'the body must be JSON such as {"value": "…", "pipeline": null, "name": null}.'
+        ) from None
     return answer(shapes.Encrypted(encrypted=seal(request, body)))
 
 

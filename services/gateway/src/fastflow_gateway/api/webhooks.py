@@ -24,13 +24,13 @@ from fastflow_contracts.runs.triggers import BadTrigger, read_webhook_body
 from fastflow_gateway import app_keys
 from fastflow_gateway.actions import runs
 from fastflow_gateway.api.runs import STARTED, run_answer
-from fastflow_gateway.errors import Refused
+from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import body_of, caller_of
 from fastflow_gateway.http.route import Media, Route
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.security import webhook_signatures
 from fastflow_gateway.security.secrets import SEALER, BadSecret, NoKey
-from fastflow_gateway.security.webhook_guard import GUESSES, Attempt
+from fastflow_gateway.security.webhook_guard import WEBHOOK_GUARD, WebhookCall
 from fastflow_gateway.security.webhook_signatures import BadSignature
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ async def start_by_webhook(request: web.Request) -> web.Response:
     try:
         trigger = read_webhook_body(body, _media_type(request))
     except BadTrigger as error:
-        raise Refused(400, str(error)) from error
+        raise RequestRefused(400, str(error)) from error
     # An id that is signed counts alone: with another header beside it, a copied call would be a new one.
     key = runs.idempotency_key(request, *(("webhook-id",) if signed_id else IDEMPOTENCY_HEADERS))
     outcome = await runs.start(request.app, record.name, replace(trigger, run_config_id=run_config_id, key=key))
@@ -58,12 +58,12 @@ async def start_by_webhook(request: web.Request) -> web.Response:
 
 
 async def _authenticated(request: web.Request) -> tuple[PipelineRecord, str | None]:
-    """The pipeline, and the run configuration whose key was given. Raises ``Refused``."""
-    guesses, loop = request.app[GUESSES], asyncio.get_running_loop()
+    """The pipeline, and the run configuration whose key was given. Raises ``RequestRefused``."""
+    guard, loop = request.app[WEBHOOK_GUARD], asyncio.get_running_loop()
     attempt = _attempt(request)
-    if wait_s := guesses.wait_s(attempt, loop.time()):
-        raise Refused(429, "too many wrong keys; wait a moment.", headers={"Retry-After": str(wait_s)})
-    guesses.knock(attempt, loop.time())
+    if wait_s := guard.wait_s(attempt, loop.time()):
+        raise RequestRefused(429, "too many wrong keys; wait a moment.", headers={"Retry-After": str(wait_s)})
+    guard.knock(attempt, loop.time())
     try:
         name = check_name(request.match_info["name"])
     except BadName:
@@ -79,20 +79,20 @@ async def _authenticated(request: web.Request) -> tuple[PipelineRecord, str | No
         fitting = [run_config_id for run_config_id, each in digests.items() if hmac.compare_digest(given, each)]
         is_known = bool(webhook_keys and fitting)
         if record is not None and is_known and spec.enabled:
-            guesses.right(attempt, loop.time())
+            guard.right(attempt, loop.time())
             return record, fitting[0]
         if webhook_keys and not is_known and not is_counted:
-            guesses.wrong(attempt, loop.time())
+            guard.wrong(attempt, loop.time())
             is_counted = True
     if is_known:
-        guesses.right(attempt, loop.time())  # who knows the key of a disabled pipeline did not guess
+        guard.right(attempt, loop.time())  # who knows the key of a disabled pipeline did not guess
     if not (webhook_keys and spec.enabled):
-        raise Refused(404, "there is no such webhook: the pipeline is unknown, disabled, or has no webhook_key.")
-    raise Refused(401, "this is not the pipeline's webhook_key; compare it with the address its page shows.")
+        raise RequestRefused(404, "there is no such webhook: the pipeline is unknown, disabled, or has no webhook_key.")
+    raise RequestRefused(401, "this is not the pipeline's webhook_key; compare it with the address its page shows.")
 
 
 def _signed_id(request: web.Request, record: PipelineRecord, run_config_id: str | None, body: bytes) -> str | None:
-    """The id that the signature of the call covers, if it does. Raises ``Refused`` without a good signature."""
+    """The id that the signature of the call covers, if it does. Raises ``RequestRefused`` without a good signature."""
     spec: PipelineSpec | None = record.live.spec if record.live else None
     webhook = spec.webhook_of(run_config_id) if spec else None
     if webhook is None:
@@ -102,16 +102,16 @@ def _signed_id(request: web.Request, record: PipelineRecord, run_config_id: str 
         return webhook_signatures.verify(webhook, secret, request.headers, body, now())
     except (NoKey, BadSecret) as error:
         log.warning("webhook of %s: %s", record.name, error)
-        raise Refused(503, str(error), headers={"Retry-After": "60"}) from error
+        raise RequestRefused(503, str(error), headers={"Retry-After": "60"}) from error
     except BadSignature as error:
-        guesses, now_s = request.app[GUESSES], asyncio.get_running_loop().time()
-        guesses.knock(_attempt(request), now_s)
-        guesses.wrong(_attempt(request), now_s)
-        raise Refused(401, str(error)) from error
+        guard, now_s = request.app[WEBHOOK_GUARD], asyncio.get_running_loop().time()
+        guard.knock(_attempt(request), now_s)
+        guard.wrong(_attempt(request), now_s)
+        raise RequestRefused(401, str(error)) from error
 
 
-def _attempt(request: web.Request) -> Attempt:
-    return Attempt(caller_of(request), request.match_info["name"])
+def _attempt(request: web.Request) -> WebhookCall:
+    return WebhookCall(caller_of(request), request.match_info["name"])
 
 
 def _digest(key: str) -> bytes:
@@ -119,7 +119,7 @@ def _digest(key: str) -> bytes:
 
 
 async def _body(request: web.Request) -> bytes:
-    """The raw bytes. Raises ``Refused`` when they are too many."""
+    """The raw bytes. Raises ``RequestRefused`` when they are too many."""
     bytes_max = request.app[app_keys.SETTINGS].webhook_bytes_max
     if (request.content_length or 0) > bytes_max:
         raise _too_large(bytes_max)
@@ -130,12 +130,12 @@ async def _body(request: web.Request) -> bytes:
 
 
 def _check_json(request: web.Request, body: bytes) -> None:
-    """Raises ``Refused`` for a body that is not the JSON it is declared to be."""
+    """Raises ``RequestRefused`` for a body that is not the JSON it is declared to be."""
     if body and (request.content_type == "application/json" or request.content_type.endswith("+json")):
         try:
             json.loads(body)
         except (ValueError, RecursionError) as error:
-            raise Refused(400, f"the body is declared to be JSON and is not: {error}.") from error
+            raise RequestRefused(400, f"the body is declared to be JSON and is not: {error}.") from error
 
 
 def _media_type(request: web.Request) -> str | None:
@@ -143,8 +143,8 @@ def _media_type(request: web.Request) -> str | None:
     return request.headers.get("Content-Type", "").encode(errors="replace").decode() or None
 
 
-def _too_large(bytes_max: int) -> Refused:
-    return Refused(413, f"the body is larger than {bytes_max:,} bytes; send a reference to the data instead.")
+def _too_large(bytes_max: int) -> RequestRefused:
+    return RequestRefused(413, f"the body is larger than {bytes_max:,} bytes; send a reference to the data instead.")
 
 
 ROUTES = (

@@ -7,10 +7,10 @@ from typing import Final
 
 from aiohttp import web
 
-from fastflow_gateway.errors import Busy, Refused
+from fastflow_gateway.errors import Busy, RequestRefused
 from fastflow_gateway.http.sse import event, event_stream
 from fastflow_gateway.readmodel.model import MODEL
-from fastflow_gateway.streaming.channels import FOLLOWER
+from fastflow_gateway.streaming.channels import FOLLOWERS
 
 GATHER_S: Final = 0.25
 """Changes this close together are one piece of news."""
@@ -21,7 +21,7 @@ CHANGED: Final = event("changed", None)
 async def live(request: web.Request) -> web.StreamResponse:
     """Server-sent events: ``changed`` at once and whenever something that pages show has changed."""
     response = web.StreamResponse()
-    follower, wake = request.app[FOLLOWER], asyncio.Event()
+    follower, wake = request.app[FOLLOWERS], asyncio.Event()
     try:
         with follower.admitted(wake), request.app[MODEL].watching_all(wake):
             async with event_stream(request, response) as stream:
@@ -32,5 +32,5 @@ async def live(request: web.Request) -> web.StreamResponse:
                         wake.clear()
                         await stream.send(CHANGED)
     except Busy as error:
-        raise Refused(503, str(error), headers={"Retry-After": "5"}) from error
+        raise RequestRefused(503, str(error), headers={"Retry-After": "5"}) from error
     return response

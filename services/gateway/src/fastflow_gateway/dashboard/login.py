@@ -8,10 +8,10 @@ from aiohttp import web
 
 from fastflow_contracts.clock import now
 from fastflow_gateway import app_keys
-from fastflow_gateway.errors import Refused
+from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import caller_of, form_of
-from fastflow_gateway.security.rate_limit import THROTTLE
-from fastflow_gateway.security.sessions import COOKIE, GATE, SESSION_S, is_same_origin, local_path
+from fastflow_gateway.security.rate_limit import SIGN_IN_LIMIT
+from fastflow_gateway.security.sessions import COOKIE, SESSION_S, SESSIONS, is_same_origin, local_path
 
 WRONG = "this is not the token; it was printed when Fast-Flow was started, or is in FASTFLOW_ADMIN_TOKEN."
 
@@ -25,7 +25,7 @@ async def show_login(request: web.Request) -> web.StreamResponse:
 
 async def log_in(request: web.Request) -> web.StreamResponse:
     if not is_same_origin(request.headers) and ("Origin" in request.headers or "Sec-Fetch-Site" in request.headers):
-        raise Refused(403, "log in on this site's own page: /login.")
+        raise RequestRefused(403, "log in on this site's own page: /login.")
     form = dict(await form_of(request))
     return _log_in(request, form.get("token", "").strip(), form.get("next", ""))
 
@@ -37,18 +37,18 @@ async def log_out(request: web.Request) -> web.StreamResponse:
 
 
 def _log_in(request: web.Request, token: str, target: str | None) -> web.StreamResponse:
-    throttle, caller, now_s = (
-        request.app[THROTTLE],
+    limit, caller, now_s = (
+        request.app[SIGN_IN_LIMIT],
         f"login {caller_of(request)}",
         asyncio.get_running_loop().time(),
     )
-    if wait_s := throttle.wait_s(caller, now_s):
+    if wait_s := limit.wait_s(caller, now_s):
         response = _form(request, 429, f"too many wrong tokens; wait {wait_s} seconds.")
         response.headers["Retry-After"] = str(wait_s)
         return response
-    gate = request.app[GATE]
+    gate = request.app[SESSIONS]
     if not gate.knows(token):
-        throttle.failed(caller, now_s)
+        limit.failed(caller, now_s)
         return _form(request, 401, WRONG)
     response = web.Response(status=303, headers={"Location": local_path(target)})
     is_secure = "https" in (request.scheme, request.headers.get("X-Forwarded-Proto", ""))

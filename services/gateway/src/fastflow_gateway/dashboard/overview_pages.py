@@ -18,7 +18,7 @@ from fastflow_contracts.runs.run import Run
 from fastflow_gateway.actions.jobs import switch
 from fastflow_gateway.dashboard.rendering import RENDERER
 from fastflow_gateway.dashboard.view import graph_drawing, schedules
-from fastflow_gateway.errors import Refused
+from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http import requests
 from fastflow_gateway.http.requests import known_job
 from fastflow_gateway.readmodel.model import MODEL, ReadModel
@@ -77,7 +77,7 @@ async def job_views(model: ReadModel, records: Iterable[PipelineRecord]) -> list
     known = jobs.listed(jobs.known_jobs(records, model.schedule_states, model.switches.off), at)
 
     def run_of(run_id: RunId) -> Run | None:
-        found = model.history.get(run_id)
+        found = model.runs.get(run_id)
         return found.run if found else None
 
     # Slots of many jobs take a while to compute.
@@ -89,7 +89,7 @@ async def switch_schedule(request: web.Request) -> web.Response:
     is_on = dict(await requests.form_of(request)).get("enabled") == "true"
     try:
         await switch(request.app, await known_job(request), is_on=is_on)
-    except Refused as error:
+    except RequestRefused as error:
         return await _schedules(request, flash=str(error), status=error.status)
     raise web.HTTPSeeOther("/schedules")
 

@@ -16,7 +16,7 @@ from fastflow_gateway.dashboard.live import live
 from fastflow_gateway.dashboard.pipelines_page import pipeline_page, pipelines_page, start, start_page, sync
 from fastflow_gateway.dashboard.rendering import RENDERER, Renderer
 from fastflow_gateway.dashboard.runs_page import runs_page
-from fastflow_gateway.errors import Refused
+from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.security import sessions
 
 TITLES: Final = {
@@ -53,7 +53,7 @@ async def static(request: web.Request) -> web.Response:
     file = request.match_info["file"]
     found = request.app[RENDERER].static(file, request.headers.get("If-None-Match"))
     if found is None:
-        raise Refused(404, f"there is no file {file[:80]!r}.")
+        raise RequestRefused(404, f"there is no file {file[:80]!r}.")
     return found
 
 

@@ -17,9 +17,9 @@ from fastflow_gateway.dashboard.rendering import RENDERER
 from fastflow_gateway.dashboard.view import facts
 from fastflow_gateway.dashboard.view import models as drawn
 from fastflow_gateway.dashboard.view.start_form import StartForm, read_form, trigger_of
-from fastflow_gateway.errors import Refused
+from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http import requests
-from fastflow_gateway.readmodel.bundle_files import SHELF
+from fastflow_gateway.readmodel.bundle_files import BUNDLE_FILES
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.views import records
 
@@ -37,14 +37,14 @@ async def pipelines_page(request: web.Request) -> web.Response:
 async def pipeline_page(request: web.Request) -> web.Response:
     record = await requests.pipeline_record(request)
     model = request.app[MODEL]
-    runs = model.history.latest(record.name, max(STRIP_RUNS, RECENT_RUNS))
+    runs = model.runs.latest(record.name, max(STRIP_RUNS, RECENT_RUNS))
     pipeline = records.pipeline_detail(
         record,
-        tally=model.history.tally(record.name),
+        counts=model.runs.counts(record.name),
         last_runs=runs[:STRIP_RUNS],
         crashes=model.crashes(record.name, now()),
-        files=await request.app[SHELF].texts(record),
-        skips=model.refusals.of(record.name, SKIPS),
+        files=await request.app[BUNDLE_FILES].texts(record),
+        skips=model.skips.of(record.name, SKIPS),
     )
     at = now()
     capacity = model.capacity(at)
@@ -76,7 +76,7 @@ async def start(request: web.Request) -> web.Response:
         started = await actions.start(request.app, record.name, trigger_of(form))
     except BadTrigger as error:
         return _start(request, record, form.refused(str(error), run_page.fresh_key()), status=error.status)
-    except Refused as error:
+    except RequestRefused as error:
         return _start(request, record, form.refused(str(error), run_page.fresh_key()), status=error.status)
     raise run_page.to_run(started)
 
@@ -84,7 +84,7 @@ async def start(request: web.Request) -> web.Response:
 async def sync(request: web.Request) -> web.Response:
     try:
         report = await actions.sync(request.app)
-    except Refused as error:
+    except RequestRefused as error:
         return _pipelines(request, flash=str(error), status=error.status)
     if not report.ok:
         return _pipelines(request, flash=f"The sync failed: {report.error}", status=502)
@@ -98,8 +98,8 @@ def _pipelines(request: web.Request, *, flash: str | None = None, status: int = 
     listed = [
         records.pipeline(
             record,
-            tally=model.history.tally(record.name),
-            last_runs=model.history.latest(record.name, STRIP_RUNS),
+            counts=model.runs.counts(record.name),
+            last_runs=model.runs.latest(record.name, STRIP_RUNS),
             crashes=model.crashes(record.name, at),
         )
         for record in model.pipelines()
@@ -122,8 +122,8 @@ def _pipelines(request: web.Request, *, flash: str | None = None, status: int = 
 
 
 def _start(request: web.Request, record: PipelineRecord, form: StartForm, *, status: int = 200) -> web.Response:
-    tally = request.app[MODEL].history.tally(record.name)
-    pipeline: shapes.Pipeline = records.pipeline(record, tally=tally, last_runs=())
+    counts = request.app[MODEL].runs.counts(record.name)
+    pipeline: shapes.Pipeline = records.pipeline(record, counts=counts, last_runs=())
     return request.app[RENDERER].page(
         request, "start.html", status=status, here="pipelines", pipeline=pipeline, form=form
     )

@@ -92,7 +92,7 @@ def _environment() -> jinja2.Environment:
     made.tests["safe_name"] = lambda name: re.fullmatch(NAME_PATTERN, name) is not None
     made.filters |= {
         "ago": lambda at: words.ago(at, now()),
-        "circle_words": graphs.circle_words,
+        "cycle_words": graphs.cycle_words,
         "commit": words.commit,
         "countdown": lambda at: words.countdown(at, now()),
         "duration": duration,

@@ -10,9 +10,9 @@ from fastflow_contracts.clock import now
 from fastflow_contracts.runs.run import Status, TriggeredBy
 from fastflow_gateway.dashboard.rendering import RENDERER
 from fastflow_gateway.dashboard.view import models as drawn
-from fastflow_gateway.errors import Refused
+from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.readmodel.model import MODEL
-from fastflow_gateway.readmodel.run_index import BadCursor, Query
+from fastflow_gateway.readmodel.run_index import BadCursor, RunFilter
 from fastflow_gateway.views import records
 
 PAGE_RUNS: Final = 50
@@ -24,15 +24,15 @@ async def runs_page(request: web.Request) -> web.Response:
     cursor = request.query.get("cursor")
     model = request.app[MODEL]
     # A filter that names no status or trigger filters nothing: such a link was made by hand.
-    wanted = Query(
+    wanted = RunFilter(
         pipeline=chosen["pipeline_name"] or None,
         status=Status(chosen["status"]) if chosen["status"] in set(Status) else None,
         triggered_by=next((value for value in get_args(TriggeredBy) if value == chosen["triggered_by"]), None),
     )
     try:
-        runs, older = model.history.page(wanted, limit=PAGE_RUNS, cursor=cursor or None)
+        runs, older = model.runs.page(wanted, limit=PAGE_RUNS, cursor=cursor or None)
     except BadCursor as error:
-        raise Refused(400, str(error)) from error
+        raise RequestRefused(400, str(error)) from error
     at = now()
     capacity = model.capacity(at)
     return request.app[RENDERER].page(
@@ -43,7 +43,7 @@ async def runs_page(request: web.Request) -> web.Response:
         runs=[records.run(run, capacity=capacity, now=at) for run in runs],
         chosen=chosen,
         filtered=any(chosen.values()),
-        pipeline_names=sorted({record.name for record in model.pipelines()} | set(model.history.tallies())),
+        pipeline_names=sorted({record.name for record in model.pipelines()} | set(model.runs.all_counts())),
         statuses=list(Status),
         triggers=get_args(TriggeredBy),
         cursor=cursor,

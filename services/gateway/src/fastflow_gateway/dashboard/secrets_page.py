@@ -7,7 +7,7 @@ from aiohttp import web
 from fastflow_contracts.secrets.envelope import WEBHOOK_SECRET
 from fastflow_gateway.actions.secrets import SecretBody, seal
 from fastflow_gateway.dashboard.rendering import RENDERER
-from fastflow_gateway.errors import Refused
+from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http import requests
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.security.secrets import SEALER
@@ -32,9 +32,9 @@ async def encrypt(request: web.Request) -> web.Response:
     value = form.get("value", "").replace("\r\n", "\n")  # browsers send every line's end like that
     try:
         if not (pipeline and name):
-            raise Refused(422, NO_PLACE)
+            raise RequestRefused(422, NO_PLACE)
         token = seal(request, SecretBody(value=value, pipeline=pipeline, name=name))
-    except Refused as error:
+    except RequestRefused as error:
         return _page(request, pipeline=pipeline, name=name, error=str(error), status=error.status)
     return _page(request, pipeline=pipeline, name=name, token=token)
 

@@ -18,17 +18,17 @@ from fastflow_api import shapes
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.clock import now
 from fastflow_gateway import app_keys
-from fastflow_gateway.errors import Busy, Refused
+from fastflow_gateway.errors import Busy, RequestRefused
 from fastflow_gateway.http.requests import LEFT, answer, form_of
 from fastflow_gateway.http.route import Handler
 from fastflow_gateway.security.sessions import (
     COOKIE,
     CSRF_FIELD,
     CSRF_HEADER,
-    GATE,
     SAFE_METHODS,
     SESSION,
-    Session,
+    SESSIONS,
+    BrowserSession,
     is_csrf_token,
     is_same_origin,
 )
@@ -78,7 +78,7 @@ async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
             raise
         headers = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
         return _error(request, error.status, _detail(request, error), headers)
-    except Refused as refused:
+    except RequestRefused as refused:
         return _error(request, refused.status, str(refused), refused.headers)
     except Busy as error:
         return _error(request, 503, str(error), {"Retry-After": "5"})
@@ -101,21 +101,23 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let in public routes, the token, and browsers with a session, whose writes must come from our own pages."""
     if _is_public(request):
         return await handler(request)
-    gate = request.app[GATE]
+    gate = request.app[SESSIONS]
     if authorization := request.headers.get("Authorization"):
         if not gate.knows_bearer(authorization):
-            raise Refused(401, "the token is not this installation's.", headers={"WWW-Authenticate": "Bearer"})
+            raise RequestRefused(401, "the token is not this installation's.", headers={"WWW-Authenticate": "Bearer"})
         return await handler(request)
     session = gate.session(request.cookies.get(COOKIE, ""), now())
     if session is None:
         if wants_page(request):
             raise web.HTTPSeeOther(f"/login?next={request.rel_url.raw_path}" if request.method == "GET" else "/login")
-        raise Refused(
+        raise RequestRefused(
             401, "send the header Authorization: Bearer <token>, or log in.", headers={"WWW-Authenticate": "Bearer"}
         )
     request[SESSION] = session
     if request.method not in SAFE_METHODS and not await _is_meant(request, session):
-        raise Refused(403, "this did not come from a page of this site; open the page again and repeat it there.")
+        raise RequestRefused(
+            403, "this did not come from a page of this site; open the page again and repeat it there."
+        )
     return await handler(request)
 
 
@@ -164,7 +166,7 @@ def _is_public(request: web.Request) -> bool:
     return resource is not None and resource.canonical in request.app[app_keys.PUBLIC]
 
 
-async def _is_meant(request: web.Request, session: Session) -> bool:
+async def _is_meant(request: web.Request, session: BrowserSession) -> bool:
     if not is_same_origin(request.headers):
         return False
     given = request.headers.get(CSRF_HEADER)

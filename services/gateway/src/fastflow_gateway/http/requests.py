@@ -19,10 +19,10 @@ from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import BadRunId, check_run_id
 from fastflow_contracts.names import BadName, PipelineName, check_name
 from fastflow_contracts.pipelines.records import PipelineRecord
-from fastflow_gateway.errors import Refused, no_pipeline
+from fastflow_gateway.errors import RequestRefused, no_pipeline
 from fastflow_gateway.readmodel.model import MODEL
-from fastflow_gateway.readmodel.run_index import Known
-from fastflow_gateway.security.client_address import CALLERS
+from fastflow_gateway.readmodel.run_index import KnownRun
+from fastflow_gateway.security.client_address import CLIENT_ADDRESSES
 from fastflow_gateway.views import jobs
 
 Q = TypeVar("Q", bound=msgspec.Struct)
@@ -42,12 +42,12 @@ def answer(value: Any, *, status: int = 200, headers: Mapping[str, str] | None =
 
 
 def query(request: web.Request, wanted: type[Q]) -> Q:
-    """The query parameters; an empty one counts as not given. Raises ``Refused`` for unknown and unusable ones."""
+    """The query parameters; an empty one counts as not given. Raises ``RequestRefused`` for unknown and unusable ones."""
     given = {name: value for name, value in request.query.items() if value}
     try:
         return msgspec.convert(given, wanted, strict=False)
     except msgspec.ValidationError as error:
-        raise Refused(422, f"the query cannot be used: {error}{_accepted(wanted, str(error))}") from error
+        raise RequestRefused(422, f"the query cannot be used: {error}{_accepted(wanted, str(error))}") from error
 
 
 def _accepted(wanted: type[msgspec.Struct], error: str) -> str:
@@ -66,16 +66,16 @@ def _accepted(wanted: type[msgspec.Struct], error: str) -> str:
 
 
 async def body_of(request: web.Request) -> bytes:
-    """All of the body, unpacked. Raises ``Refused``, also when it does not come."""
+    """All of the body, unpacked. Raises ``RequestRefused``, also when it does not come."""
     return await _arrived(request.read())
 
 
 async def form_of(request: web.Request) -> list[tuple[str, str]]:
-    """The text fields of a form, in order. Raises ``Refused``, also when they do not come."""
+    """The text fields of a form, in order. Raises ``RequestRefused``, also when they do not come."""
     try:
         fields = await _arrived(request.post())
     except (ValueError, LookupError, RuntimeError) as error:  # whatever a part, a charset or a boundary has wrong
-        raise Refused(400, f"the form cannot be read: {str(error).rstrip('.')}.") from error
+        raise RequestRefused(400, f"the form cannot be read: {str(error).rstrip('.')}.") from error
     return [(name, value) for name, value in fields.items() if isinstance(value, str)]
 
 
@@ -85,22 +85,22 @@ async def _arrived(reading: Awaitable[T]) -> T:
             return await reading
     except TimeoutError as error:
         detail = f"the body did not arrive within {BODY_S:g} s; send it again."
-        raise Refused(408, detail, headers={"Connection": "close"}) from error
+        raise RequestRefused(408, detail, headers={"Connection": "close"}) from error
     except ConnectionError as error:
-        raise Refused(LEFT, "the client left before its body was whole.") from error
+        raise RequestRefused(LEFT, "the client left before its body was whole.") from error
     except (web.RequestPayloadError, HttpProcessingError) as error:
-        raise Refused(
+        raise RequestRefused(
             400, "the body is not encoded as its headers say; see its Content-Encoding and Transfer-Encoding."
         ) from error
 
 
 def caller_of(request: web.Request) -> str:
     """Who asks, for those who count what a caller does."""
-    return request.app[CALLERS].of(request.remote, request.headers.getall("X-Forwarded-For", ()))
+    return request.app[CLIENT_ADDRESSES].of(request.remote, request.headers.getall("X-Forwarded-For", ()))
 
 
 def pipeline_name(request: web.Request) -> PipelineName:
-    """The ``{name}`` of the path. Raises ``Refused``: what cannot be a name has no pipeline."""
+    """The ``{name}`` of the path. Raises ``RequestRefused``: what cannot be a name has no pipeline."""
     try:
         return check_name(request.match_info["name"])
     except BadName:
@@ -108,7 +108,7 @@ def pipeline_name(request: web.Request) -> PipelineName:
 
 
 async def pipeline_record(request: web.Request) -> PipelineRecord:
-    """The pipeline that the path names. Raises ``Refused``."""
+    """The pipeline that the path names. Raises ``RequestRefused``."""
     name = pipeline_name(request)
     record = await request.app[MODEL].pipeline(name)
     if record is None:
@@ -116,19 +116,21 @@ async def pipeline_record(request: web.Request) -> PipelineRecord:
     return record
 
 
-async def known_run(request: web.Request) -> Known:
-    """The run whose id the path names. Raises ``Refused``."""
+async def known_run(request: web.Request) -> KnownRun:
+    """The run whose id the path names. Raises ``RequestRefused``."""
     try:
         known = await request.app[MODEL].run(check_run_id(request.match_info["id"]))
     except BadRunId as error:
-        raise Refused(404, str(error)) from error
+        raise RequestRefused(404, str(error)) from error
     if known is None:
-        raise Refused(404, f"there is no run {request.match_info['id']}; GET /api/runs lists the runs there are.")
+        raise RequestRefused(
+            404, f"there is no run {request.match_info['id']}; GET /api/runs lists the runs there are."
+        )
     return known
 
 
-async def known_job(request: web.Request) -> jobs.Known:
-    """The job that the path names. Raises ``Refused``."""
+async def known_job(request: web.Request) -> jobs.KnownJob:
+    """The job that the path names. Raises ``RequestRefused``."""
     model = request.app[MODEL]
     try:
         wanted = parse_job_id(request.match_info["job"])
@@ -139,4 +141,6 @@ async def known_job(request: web.Request) -> jobs.Known:
     for known in jobs.listed(jobs_of_it, now()):
         if known.job == wanted:
             return known
-    raise Refused(404, f"there is no job {request.match_info['job'][:200]!r}; GET /api/scheduler/jobs lists them.")
+    raise RequestRefused(
+        404, f"there is no job {request.match_info['job'][:200]!r}; GET /api/scheduler/jobs lists them."
+    )

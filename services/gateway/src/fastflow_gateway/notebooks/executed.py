@@ -7,14 +7,14 @@ from typing import Any, Final
 
 from fastflow_contracts.pipelines.notebook import INJECTED_TAG
 from fastflow_contracts.runs.cells import INJECTED
-from fastflow_gateway.notebooks.cells import CellBook, Tried
+from fastflow_gateway.notebooks.cells import CellHistory, Tried
 
 IDS_SINCE_MINOR: Final = 5
 """Format 4.5: cells have ids."""
 _JSON: Final = "application/json"
 
 
-def executed(text: bytes, book: CellBook, *, run_id: str) -> bytes:
+def executed(text: bytes, book: CellHistory, *, run_id: str) -> bytes:
     """The notebook *text* with the outputs of the last attempt of each cell, and none of those saved with it."""
     document: dict[str, Any] = json.loads(text)
     cells: list[dict[str, Any]] = document["cells"]

@@ -26,7 +26,7 @@ TEXT_BYTES_MAX: Final = 256 * 1024
 """Of one file; the rest is cut off."""
 
 
-class Shelf:
+class BundleFiles:
     """Texts by bundle."""
 
     def __init__(self, bus: Bus) -> None:
@@ -65,4 +65,4 @@ def _text(data: bytes) -> str:
     return data[:TEXT_BYTES_MAX].decode("utf-8", "replace")
 
 
-SHELF = web.AppKey("SHELF", Shelf)
+BUNDLE_FILES = web.AppKey("BUNDLE_FILES", BundleFiles)

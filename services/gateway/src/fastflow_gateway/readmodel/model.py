@@ -36,10 +36,10 @@ from fastflow_contracts.runs.run import RUN, Run, Status
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
 from fastflow_contracts.schedules.state import SCHEDULE_STATE, SWITCH, ScheduleState
 from fastflow_gateway.readmodel.crash_loop import crash_loop
-from fastflow_gateway.readmodel.links import LinkBook
-from fastflow_gateway.readmodel.run_index import History, Known
-from fastflow_gateway.readmodel.skips import Refusals
-from fastflow_gateway.readmodel.switches import SwitchBook
+from fastflow_gateway.readmodel.links import Links
+from fastflow_gateway.readmodel.run_index import KnownRun, RunIndex
+from fastflow_gateway.readmodel.skips import Skips
+from fastflow_gateway.readmodel.switches import Switches
 from fastflow_gateway.views.waiting import Capacity
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 LATEST: Final = 10
 """Of the newest runs of a pipeline one must be a restart for it to be in a crash loop."""
 SKIPS_READ: Final = 10_000
-"""Refused starts that are looked through at the start: the stream keeps far more."""
+"""RequestRefused starts that are looked through at the start: the stream keeps far more."""
 GONE_S: Final = 3 * PRESENCE_S
 """A runner that has not renewed its presence for this long counts as gone."""
 _RETRY_S: Final = 0.25
@@ -59,16 +59,16 @@ class ReadModel:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._store = RunStore(bus)
-        self.history = History()
+        self.runs = RunIndex()
         self._pipelines: dict[PipelineName, PipelineRecord] = {}
         self._runners: dict[str, tuple[Presence, datetime]] = {}
         self.sync: SyncStatus | None = None
-        self.refusals = Refusals()
+        self.skips = Skips()
         self._watching: defaultdict[RunId, set[asyncio.Event]] = defaultdict(set)
         self._watching_all: set[asyncio.Event] = set()
         self.schedule_states: dict[JobRef, ScheduleState] = {}
-        self.switches = SwitchBook()
-        self.links = LinkBook()
+        self.switches = Switches()
+        self.links = Links()
         self._running_max: int | None = None
         self._behind = {"runs", "limit", "pipelines", "links", "runners", "schedules", "notices"}
         self._ready = asyncio.Event()
@@ -109,13 +109,13 @@ class ReadModel:
             record = PIPELINE.decode(entry.value) if entry else None
         return record if record is not None and record.removed_at is None else None
 
-    async def run(self, run_id: RunId) -> Known | None:
+    async def run(self, run_id: RunId) -> KnownRun | None:
         """None if there is no such run (any more). Raises what the bus raises."""
-        known = self.history.get(run_id)
+        known = self.runs.get(run_id)
         if known is None:
             with contextlib.suppress(NoSuchRun):
                 stored = await self._store.find(run_id)
-                return Known(stored.run, stored.revision)
+                return KnownRun(stored.run, stored.revision)
         return known
 
     def runners(self, now: datetime) -> list[Presence]:
@@ -125,16 +125,16 @@ class ReadModel:
 
     def capacity(self, now: datetime) -> Capacity:
         """How much may run at once at *now*, and how much does."""
-        return Capacity(self.runners(now), self.history.count(Status.RUNNING), self._running_max)
+        return Capacity(self.runners(now), self.runs.count(Status.RUNNING), self._running_max)
 
     def crashes(self, pipeline: str, now: datetime) -> tuple[Run, ...]:
         """The crashed runs of the loop that a daemon is in, newest first; empty if it is in none."""
 
         def find(run_id: RunId) -> Run | None:
-            known = self.history.get(run_id)
+            known = self.runs.get(run_id)
             return known.run if known else None
 
-        return crash_loop(self.history.latest(pipeline, LATEST), find, now)
+        return crash_loop(self.runs.latest(pipeline, LATEST), find, now)
 
     @contextlib.contextmanager
     def watching(self, run_id: RunId, wake: asyncio.Event | None = None) -> Iterator[asyncio.Event]:
@@ -157,12 +157,12 @@ class ReadModel:
         finally:
             self._watching_all.discard(wake)
 
-    async def changed(self, run_id: RunId, *, after: int) -> Known:
+    async def changed(self, run_id: RunId, *, after: int) -> KnownRun:
         """The run as soon as a revision later than *after* is known (0 = any). Waits for ever: bound it."""
         with self.watching(run_id) as wake:
             while True:
                 wake.clear()
-                known = self.history.get(run_id)
+                known = self.runs.get(run_id)
                 if known is not None and known.revision > after:
                     return known
                 await wake.wait()
@@ -208,17 +208,17 @@ class ReadModel:
             "notices",
             streams.NOTICES,
             subjects.SKIPS,
-            lambda message: self.refusals.put(messages.SKIP.decode(message.data)),
-            self.refusals.clear,
+            lambda message: self.skips.put(messages.SKIP.decode(message.data)),
+            self.skips.clear,
             after=max(0, last - SKIPS_READ),
         )
 
     def _on_run(self, message: Message) -> None:
         ref = subjects.parse_run_key(message.subject.removeprefix(f"$KV.{subjects.RUNS}."))
         if message.header("KV-Operation"):
-            self.history.remove(ref.run_id)
+            self.runs.remove(ref.run_id)
         else:
-            self.history.put(RUN.decode(message.data), message.sequence)
+            self.runs.put(RUN.decode(message.data), message.sequence)
         for wake in self._watching.get(ref.run_id, ()):
             wake.set()
 
@@ -272,7 +272,7 @@ class ReadModel:
         self._running_max = None
 
     def _forget_runs(self) -> None:
-        self.history = History()
+        self.runs = RunIndex()
 
     def _forget_pipelines(self) -> None:
         self._pipelines.clear()

@@ -9,18 +9,18 @@ from aiohttp import web
 from fastflow_api import shapes
 from fastflow_contracts.clock import now
 from fastflow_contracts.runs.presence import Presence
-from fastflow_gateway.errors import Refused
+from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.readmodel.model import MODEL, ReadModel
-from fastflow_gateway.readmodel.run_index import BadCursor, Query
+from fastflow_gateway.readmodel.run_index import BadCursor, RunFilter
 from fastflow_gateway.views import graph, jobs, records
 
 
-def run_page(model: ReadModel, filters: Query, *, limit: int, cursor: str | None) -> shapes.RunPage:
-    """The runs that match, newest first, from *cursor* on. Raises ``Refused``."""
+def run_page(model: ReadModel, filters: RunFilter, *, limit: int, cursor: str | None) -> shapes.RunPage:
+    """The runs that match, newest first, from *cursor* on. Raises ``RequestRefused``."""
     try:
-        found, older = model.history.page(filters, limit=limit, cursor=cursor)
+        found, older = model.runs.page(filters, limit=limit, cursor=cursor)
     except BadCursor as error:
-        raise Refused(422, str(error)) from error
+        raise RequestRefused(422, str(error)) from error
     at = now()
     capacity = model.capacity(at)
     return shapes.RunPage(runs=tuple(records.run(run, capacity=capacity, now=at) for run in found), next_cursor=older)
@@ -36,7 +36,7 @@ async def all_jobs(app: web.Application) -> list[jobs.Job]:
 
 def whole_graph(model: ReadModel) -> graph.Graph:
     """All pipelines and what follows what, as known now."""
-    history = model.history
+    history = model.runs
     return graph.graph(
         model.pipelines(),
         links_of=model.links.of,

@@ -1,4 +1,4 @@
-"""Refused starts that are remembered: the newest of each pipeline, and of each run whose end asked for them. A data
+"""RequestRefused starts that are remembered: the newest of each pipeline, and of each run whose end asked for them. A data
 structure: no I/O.
 
 A pipeline that refuses all day long does not push out what another one, or a run, has to tell.
@@ -19,7 +19,7 @@ PLACES_MAX: Final = 2_000
 """Pipelines and runs; beyond them the one that has refused nothing for longest is forgotten."""
 
 
-class Refusals:
+class Skips:
     """Put in every entry, oldest first."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from aiohttp import web
 CALLERS_MAX: Final = 10_000
 
 
-class Throttle:
+class RateLimit:
     """*burst* failures at once, and one more every ``60 / per_minute`` seconds."""
 
     def __init__(self, *, burst: int, per_minute: float) -> None:
@@ -46,5 +46,5 @@ class Throttle:
         return max(0.0, spent - (now_s - at_s) * self._per_s)
 
 
-THROTTLE = web.AppKey("THROTTLE", Throttle)
+SIGN_IN_LIMIT = web.AppKey("SIGN_IN_LIMIT", RateLimit)
 """Of wrong tokens, by caller."""

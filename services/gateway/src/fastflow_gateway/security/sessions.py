@@ -24,14 +24,14 @@ CSRF_FIELD: Final = "csrf_token"
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-class Session(NamedTuple):
+class BrowserSession(NamedTuple):
     """A browser that proved itself. ``csrf``: what its forms and scripts send along to show that they are ours."""
 
     expires_at: datetime
     csrf: str
 
 
-class Gate:
+class Sessions:
     """Holds the token's hash and the signing key, never the token."""
 
     def __init__(self, token: str) -> None:
@@ -53,13 +53,13 @@ class Gate:
         body = f"{int(now.timestamp()) + SESSION_S}.{secrets.token_urlsafe(18)}"
         return f"{body}.{self._sign('session', body)}"
 
-    def session(self, cookie: str, now: datetime) -> Session | None:
+    def session(self, cookie: str, now: datetime) -> BrowserSession | None:
         """None if the cookie is not ours, or too old."""
         body, _, signature = cookie.rpartition(".")
         if not hmac.compare_digest(signature.encode("utf-8", "surrogatepass"), self._sign("session", body).encode()):
             return None
         expires_at = datetime.fromtimestamp(int(body.partition(".")[0]), now.tzinfo)
-        return Session(expires_at, self._sign("csrf", body)) if now < expires_at else None
+        return BrowserSession(expires_at, self._sign("csrf", body)) if now < expires_at else None
 
     def _sign(self, purpose: str, body: str) -> str:
         return hmac.new(self._key, f"{purpose}:{body}".encode("utf-8", "surrogatepass"), "sha256").hexdigest()
@@ -72,7 +72,7 @@ def is_same_origin(headers: Mapping[str, str]) -> bool:
     return urlsplit(headers.get("Origin", "")).netloc == headers.get("Host")
 
 
-def is_csrf_token(session: Session, given: str) -> bool:
+def is_csrf_token(session: BrowserSession, given: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), session.csrf.encode())
 
 
@@ -83,7 +83,7 @@ def local_path(target: str | None) -> str:
     return "/"
 
 
-GATE = web.AppKey("GATE", Gate)
+SESSIONS = web.AppKey("SESSIONS", Sessions)
 
-SESSION = web.RequestKey("SESSION", Session)
+SESSION = web.RequestKey("SESSION", BrowserSession)
 """Set on requests of a logged-in browser; its ``csrf`` belongs into every form as ``csrf_token``."""

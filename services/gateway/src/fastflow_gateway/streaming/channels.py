@@ -1,6 +1,6 @@
 """Following what a run says, for any number of followers: one feed for each run and process. I/O.
 
-A ``Channel`` keeps the newest messages of its subject, ready to be sent, up to ``KEPT_BYTES_MAX`` a follower. They read
+A ``Broadcast`` keeps the newest messages of its subject, ready to be sent, up to ``KEPT_BYTES_MAX`` a follower. They read
 them at their own pace; one that fell behind what is kept reads from the bus until it has caught up. So nobody who does
 not read makes anybody else wait, or this process hold more.
 """
@@ -55,8 +55,8 @@ Render: TypeAlias = Callable[[Message], bytes]
 """The events of a message. Raises ``FastFlowError`` if it is none of ours."""
 
 
-class Channel:
-    """The newest items of one subject. Made by ``Follower.follow``."""
+class Broadcast:
+    """The newest items of one subject. Made by ``Followers.follow``."""
 
     def __init__(self, bus: Bus, stream: str, subject: str, render: Render, *, is_settled: bool) -> None:
         self._bus = bus
@@ -175,13 +175,13 @@ class _Repeats:
         return former == self._last
 
 
-class Follower:
+class Followers:
     """Channels by subject. Each is open while somebody follows it."""
 
     def __init__(self, bus: Bus, group: asyncio.TaskGroup) -> None:
         self._bus = bus
         self._group = group
-        self._channels: dict[str, tuple[Channel, asyncio.Task[None]]] = {}
+        self._channels: dict[str, tuple[Broadcast, asyncio.Task[None]]] = {}
         self._wakes: set[asyncio.Event] = set()
         self.is_stopping = False
 
@@ -199,14 +199,14 @@ class Follower:
     @contextlib.contextmanager
     def follow(
         self, stream: str, subject: str, render: Render, wake: asyncio.Event, *, is_settled: bool
-    ) -> Iterator[Channel]:
-        """The channel of *subject*; *wake* is set whenever it has news. *is_settled*: see ``Channel``.
+    ) -> Iterator[Broadcast]:
+        """The channel of *subject*; *wake* is set whenever it has news. *is_settled*: see ``Broadcast``.
 
         Raises ``Busy``.
         """
         with self.admitted(wake):
             if subject not in self._channels:
-                channel = Channel(self._bus, stream, subject, render, is_settled=is_settled)
+                channel = Broadcast(self._bus, stream, subject, render, is_settled=is_settled)
                 self._channels[subject] = channel, self._group.create_task(channel.serve(), name=f"follow {subject}")
             channel, task = self._channels[subject]
             channel.wakes.add(wake)
@@ -230,4 +230,4 @@ class Follower:
             self._wakes.discard(wake)
 
 
-FOLLOWER = web.AppKey("FOLLOWER", Follower)
+FOLLOWERS = web.AppKey("FOLLOWERS", Followers)

@@ -17,20 +17,20 @@ from fastflow_gateway.http.sse import _json, event
 from fastflow_gateway.views import records
 
 
-class Place(NamedTuple):
+class EventId(NamedTuple):
     """The last event somebody has: ``line`` of message ``sequence``. (0, -1) is before everything."""
 
     sequence: int
     line: int
 
 
-START: Final = Place(0, -1)
+START: Final = EventId(0, -1)
 
 
-def parse_place(text: str | None) -> Place:
+def parse_event_id(text: str | None) -> EventId:
     """What ``Last-Event-ID`` says; anything that is no id of ours is the start."""
     match = re.fullmatch(r"([0-9]{1,18})(?::([0-9]{1,9}))?", text or "")
-    return Place(int(match[1]), int(match[2] or 0)) if match else START
+    return EventId(int(match[1]), int(match[2] or 0)) if match else START
 
 
 def behind(events: bytes, count: int) -> bytes:

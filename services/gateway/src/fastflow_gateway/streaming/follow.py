@@ -14,8 +14,8 @@ from fastflow_gateway.http.requests import known_run
 from fastflow_gateway.http.sse import HEARTBEAT_S, EventStream, event, event_stream
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.streaming import events
-from fastflow_gateway.streaming.channels import FOLLOWER, Channel, Render
-from fastflow_gateway.streaming.events import Place
+from fastflow_gateway.streaming.channels import FOLLOWERS, Broadcast, Render
+from fastflow_gateway.streaming.events import EventId
 
 LAST_WORDS_S = 5.0
 """How long a stream waits for what a run said last if the bus does not have it (any more)."""
@@ -37,8 +37,8 @@ async def follow_run(
     last message there, as far as the record says.
     """
     run = (await known_run(request)).run
-    model, follower, wake = request.app[MODEL], request.app[FOLLOWER], asyncio.Event()
-    place = events.parse_place(request.headers.get("Last-Event-ID"))
+    model, follower, wake = request.app[MODEL], request.app[FOLLOWERS], asyncio.Event()
+    place = events.parse_event_id(request.headers.get("Last-Event-ID"))
     response = web.StreamResponse()
     with (
         model.watching(run.id, wake),
@@ -52,18 +52,18 @@ async def follow_run(
 async def _relay(
     request: web.Request,
     run: Run,
-    channel: Channel,
+    channel: Broadcast,
     out: EventStream,
     wake: asyncio.Event,
-    place: Place,
+    place: EventId,
     end_of: Callable[[Run], int],
 ) -> None:
     """Send what is there, wait for more, until the run is over and all it said is sent, or this process stops."""
-    model, follower = request.app[MODEL], request.app[FOLLOWER]
+    model, follower = request.app[MODEL], request.app[FOLLOWERS]
     sent, waited = max(0, place.sequence - 1), False
     while not follower.is_stopping:
         wake.clear()
-        known = model.history.get(run.id)
+        known = model.runs.get(run.id)
         run = known.run if known else run
         async with aclosing(channel.items(sent)) as items:
             async for item in items:

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from fastflow_contracts.runs.run import Ended, Run, Status
 
 
-class Tally:
+class RunCounts:
     """How many runs of one pipeline came to what. Count a changed run out as it was and in as it is."""
 
     __slots__ = ("_by_day", "_by_status", "success_seconds")

@@ -49,7 +49,7 @@ class TagLink(msgspec.Struct, frozen=True, kw_only=True):
     chosen: bool
 
 
-class File(msgspec.Struct, frozen=True, kw_only=True):
+class ShownFile(msgspec.Struct, frozen=True, kw_only=True):
     """One file, cut into lines; ``marked`` are line numbers that problems point at."""
 
     name: str
@@ -124,11 +124,11 @@ def _per_cent(share: float) -> float:
     return round(100 * min(max(share, 0.0), 1.0), 2)
 
 
-def files(pipeline: shapes.PipelineDetail) -> list[File]:
+def files(pipeline: shapes.PipelineDetail) -> list[ShownFile]:
     """The files of the live version, with the lines that notices point at."""
     marks = [(item.file, item.line) for item in pipeline.notices if item.line is not None]
     return [
-        File(
+        ShownFile(
             name=name,
             lines=[words.plain(line.rstrip("\r")) or " " for line in _lines(text)],
             marked=frozenset(line for file, line in marks if file == name and line is not None),
