@@ -25,12 +25,13 @@ from fastflow_contracts.runs.run import (
     Status,
     Verdict,
 )
+from fastflow_gateway.http.browsers import local_path
 from fastflow_gateway.http.middleware import shown_path
 from fastflow_gateway.readmodel.run_index import BadCursor, RunFilter, RunIndex
 from fastflow_gateway.readmodel.switches import Switches
 from fastflow_gateway.security import sessions
 from fastflow_gateway.security.rate_limit import CALLERS_MAX, RateLimit
-from fastflow_gateway.security.sessions import SESSION_S, Sessions, local_path
+from fastflow_gateway.security.sessions import SESSION_S, Sessions
 from fastflow_gateway.streaming import events
 from fastflow_gateway.streaming.events import PlainText, Tail
 from fastflow_gateway.views import records
@@ -189,26 +190,26 @@ def test_the_tail_is_the_end_of_the_text(parts: list[str], lines_max: int) -> No
 
 
 @pytest.mark.parametrize(
-    ("text", "place"),
+    ("text", "event_id"),
     [("12:3", (12, 3)), ("12", (12, 0)), (None, (0, -1)), ("", (0, -1)), ("x", (0, -1)), ("1:2:3", (0, -1))],
 )
-def test_a_place_is_read_back(text: str | None, place: tuple[int, int]) -> None:
-    """What is no place of ours is the beginning."""
-    assert events.parse_event_id(text) == place
+def test_an_event_id_is_read_back(text: str | None, event_id: tuple[int, int]) -> None:
+    """What is no id of ours is the beginning."""
+    assert events.parse_event_id(text) == event_id
 
 
 def test_a_session_is_good_for_its_time_and_its_token() -> None:
     """It ends by the clock, with another token, and when anything in it is changed."""
-    gate = Sessions("one token of many")
-    cookie = gate.new_session(T0)
-    session = gate.session(cookie, T0)
+    known = Sessions("one token of many")
+    cookie = known.new_session(T0)
+    session = known.session(cookie, T0)
     assert session is not None
-    assert gate.session(cookie, T0 + timedelta(seconds=SESSION_S)) is None
+    assert known.session(cookie, T0 + timedelta(seconds=SESSION_S)) is None
     assert Sessions("another token").session(cookie, T0) is None
     for index in range(len(cookie)):
-        changed = cookie[:index] + ("1" if cookie[index] != "1" else "2") + cookie[index + 1 :]
-        assert gate.session(changed, T0) is None
-    other = gate.session(gate.new_session(T0), T0)
+        changed = cookie[:index] + ("A" if cookie[index] != "A" else "Q") + cookie[index + 1 :]
+        assert known.session(changed, T0) is None
+    other = known.session(known.new_session(T0), T0)
     assert other is not None
     assert not sessions.is_csrf_token(session, other.csrf)
     assert sessions.is_csrf_token(session, session.csrf)
@@ -217,15 +218,15 @@ def test_a_session_is_good_for_its_time_and_its_token() -> None:
 @given(st.text())
 def test_any_text_can_be_asked_about(text: str) -> None:
     """No cookie, token or address makes the rules fail."""
-    gate = Sessions("one token of many")
-    assert not gate.knows_bearer(text)
-    assert gate.session(text, T0) is None
+    known = Sessions("one token of many")
+    assert not known.knows_bearer(text)
+    assert known.session(text, T0) is None
     path = local_path(text)
     assert path.startswith("/")
     assert not path.startswith(("//", "/\\"))
 
 
-def test_a_throttled_caller_waits_and_others_do_not() -> None:
+def test_a_caller_that_failed_too_often_waits_and_others_do_not() -> None:
     """Three failures at once, then one a minute; forgetting is bounded."""
     limit = RateLimit(burst=3, per_minute=1)
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What ends a request with an answer of its own. Nothing else may live here."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class RequestRefused(FastFlowError):
 
 
 def no_pipeline(name: str) -> RequestRefused:
+    """The refusal for a pipeline that does not exist."""
     return RequestRefused(404, f"there is no pipeline {name[:80]!r}; GET /api/pipelines lists those there are.")
 
 

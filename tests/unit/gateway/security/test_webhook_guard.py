@@ -11,7 +11,7 @@ def guess(guard: WebhookGuard, caller: str, pipeline: str, now_s: float = 0, *, 
     attempt = WebhookCall(caller, pipeline)
     if guard.wait_s(attempt, now_s):
         return False
-    guard.knock(attempt, now_s)
+    guard.begin(attempt, now_s)
     if known:
         guard.wrong(attempt, now_s)
     return True
@@ -33,7 +33,7 @@ def test_guesses_at_the_same_time_are_counted_before_they_are_judged() -> None:
     guard, attempt = WebhookGuard(), WebhookCall("caller", "p")
     for _ in range(CALLER_BURST):
         assert not guard.wait_s(attempt, 0)
-        guard.knock(attempt, 0)
+        guard.begin(attempt, 0)
     assert guard.wait_s(attempt, 0)
     guard.right(attempt, 0)
     assert not guard.wait_s(attempt, 0)
@@ -51,7 +51,7 @@ def test_many_addresses_are_no_way_around() -> None:
 def test_who_knows_a_key_is_not_shut_out_until_it_guesses() -> None:
     """A caller that gave a right key lately is served; its first wrong one makes it a stranger again."""
     guard, friend = WebhookGuard(), WebhookCall("friend", "p")
-    guard.knock(friend, 0)
+    guard.begin(friend, 0)
     guard.right(friend, 0)
     for n in range(PIPELINE_BURST):
         guess(guard, f"caller {n}", "p")

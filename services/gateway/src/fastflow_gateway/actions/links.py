@@ -1,4 +1,4 @@
-"""Making and removing downstream triggers through the API. Each refuses with ``api.RequestRefused``. I/O.
+"""Making and removing downstream triggers through the API. Each refuses with ``RequestRefused``. I/O.
 
 The links that one pipeline got through the API are one stored set, changed by compare-and-set, so that no gateway
 undoes what another one did. Links of the metadata are the syncer's: here they are only read.
@@ -20,6 +20,7 @@ from fastflow_contracts.pipelines.links import LINK_SET, Link, LinkSet
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.pipelines.spec import NoSuchRunConfig
 from fastflow_gateway import app_keys
+from fastflow_gateway.decoding import readable
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.readmodel.model import MODEL
 
@@ -85,15 +86,25 @@ async def _change(app: web.Application, pipeline: PipelineName, change: Change) 
     bus, key = app[app_keys.BUS], subjects.links_key(pipeline)
     for _ in range(CONFLICTS_MAX):
         entry = await bus.get(LINKS, key)
-        stored = LINK_SET.decode(entry.value) if entry else LinkSet()
+        stored = _stored(entry.value, key) if entry else LinkSet()
         wanted = replace(stored, links=change(stored.links), write_id=uuid.uuid4().hex)
         try:
             revision = await bus.put(LINKS, key, LINK_SET.encode(wanted), expect=entry.revision if entry else 0)
         except Conflict:
             continue
-        app[MODEL].links.put(pipeline, wanted, revision)  # whoever asks next sees it, however late the feed is
+        app[MODEL].links.put(pipeline, wanted, revision)  # the next reader sees it, however late the feed is
         return
     raise RequestRefused(503, "others change these triggers all the time; try again.")
+
+
+def _stored(data: bytes, key: str) -> LinkSet:
+    stored = readable(LINK_SET, data, kind="links", subject=key)
+    if stored is None:
+        raise RequestRefused(
+            409,
+            f"the stored triggers ({key} in {LINKS}) cannot be read, so they cannot be changed; delete that key first.",
+        )
+    return stored
 
 
 async def _target(app: web.Application, name: str, run_config_id: str | None) -> PipelineName:

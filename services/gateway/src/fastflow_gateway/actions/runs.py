@@ -1,14 +1,13 @@
-"""What the API and the pages let people do: start, cancel, retry, sync. Each refuses with ``api.RequestRefused``. I/O."""
+"""Starting, retrying and cancelling runs. Each refuses with ``RequestRefused``. I/O."""
 
 from __future__ import annotations
 
 from aiohttp import web
 
-from fastflow_contracts.bus import subjects
-from fastflow_contracts.bus.errors import Rejected, TooLarge, Unavailable
+from fastflow_contracts.bus.errors import TooLarge
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipelines.records import SYNC_REPORT, PipelineRecord, SyncReport
+from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.pipelines.spec import NoSuchRunConfig
 from fastflow_contracts.runs.messages import Declined, Trigger
 from fastflow_contracts.runs.run import Run, Running, Status, TriggeredBy
@@ -21,21 +20,16 @@ from fastflow_gateway.readmodel.run_index import KnownRun
 
 RETRY_AFTER_S = 5
 """What a caller is told to wait when it is refused for now."""
-SYNC_S = 120.0
-"""How long a sync may take before its caller is told to look later."""
-IDEMPOTENCY_KEY_CHARACTERS_MAX = 255
 
 
 async def start(app: web.Application, name: PipelineName, trigger: Trigger) -> KnownRun | RunId:
     """A new run, or the one that the trigger's key started before; its id alone if nobody answered in time."""
     model = app[MODEL]
     # What a reader of the bus just read there may not have arrived here: only the bus itself may say no.
-    if (record := await model.pipeline(name)) is None or _refusal(record, trigger) is not None:
-        record = await model.pipeline(name, is_fresh=True)
-    if record is None:
-        raise no_pipeline(name)
-    if (refusal := _refusal(record, trigger)) is not None:
-        raise refusal
+    if _refusal(name, await model.pipeline(name), trigger) is not None:
+        refusal = _refusal(name, await model.pipeline(name, is_fresh=True), trigger)
+        if refusal is not None:
+            raise refusal
     return await _send(app, name, trigger)
 
 
@@ -62,29 +56,6 @@ async def cancel(app: web.Application, known: KnownRun) -> KnownRun | RunId:
     return known.run.id
 
 
-async def sync(app: web.Application) -> SyncReport:
-    """Let a syncer sync now, and wait for what it found."""
-    try:
-        report = await app[app_keys.BUS].ask(subjects.SYNC, b"", timeout_s=SYNC_S)
-    except Rejected as error:
-        raise RequestRefused(503, "no syncer is connected; start one and try again.") from error
-    except Unavailable as error:
-        raise RequestRefused(504, "the sync is not done yet; GET /api/sync/status will show what it finds.") from error
-    return SYNC_REPORT.decode(report)
-
-
-def idempotency_key(request: web.Request, *names: str) -> str | None:
-    """The first of these headers that is given. Raises ``RequestRefused`` for one that is too long or no text."""
-    for name in names:
-        if key := request.headers.get(name, "").strip():
-            if len(key) > IDEMPOTENCY_KEY_CHARACTERS_MAX:
-                raise RequestRefused(422, f"{name} may have at most {IDEMPOTENCY_KEY_CHARACTERS_MAX} characters.")
-            if not key.isprintable():  # bytes that are no UTF-8 come as what no text holds
-                raise RequestRefused(422, f"{name} must be printable text in UTF-8.")
-            return key
-    return None
-
-
 async def _send(app: web.Application, name: PipelineName, trigger: Trigger) -> KnownRun | RunId:
     try:
         outcome = await app[TRIGGER_CLIENT].start(name, trigger)
@@ -96,8 +67,10 @@ async def _send(app: web.Application, name: PipelineName, trigger: Trigger) -> K
     return outcome
 
 
-def _refusal(record: PipelineRecord, trigger: Trigger) -> RequestRefused | None:
+def _refusal(name: PipelineName, record: PipelineRecord | None, trigger: Trigger) -> RequestRefused | None:
     """Why this cannot start, as far as the pipeline itself says."""
+    if record is None:
+        return no_pipeline(name)
     if record.live is None:
         problems = "; ".join(map(str, record.problems[:3])) or "none was ever synced"
         return RequestRefused(409, f"{record.name} has no valid version: {problems}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
@@ -24,17 +23,15 @@ from nats.aio.msg import Msg
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import TooLarge
-from fastflow_contracts.codec import Malformed
 from fastflow_contracts.ids import RunId, run_id_for_key
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.messages import REPLY_HEADER, TRIGGER_TYPE, Declined, Trigger
 from fastflow_contracts.runs.run import Run, Running
 from fastflow_contracts.runs.state_machine import Cancel
+from fastflow_gateway.decoding import readable
 from fastflow_gateway.readmodel.model import ReadModel
 from fastflow_gateway.readmodel.run_index import KnownRun
-
-log = logging.getLogger(__name__)
 
 TRIGGER_BYTES_MAX: Final = streams.PAYLOAD_BYTES_MAX * 3 // 4
 """Of a trigger as encoded. The run's input, which holds the pipeline's variables too, must fit a message as well."""
@@ -100,11 +97,7 @@ class TriggerClient:
 
     async def _receive(self, msg: Msg) -> None:
         run_id = RunId(msg.subject.rpartition(".")[2])
-        try:
-            decision = messages.DECISION.decode(msg.data)
-        except Malformed as error:
-            log.warning("a decision on run %s is ignored: %s", run_id, error)
-            return
+        decision = readable(messages.DECISION, msg.data, kind="decisions", subject=msg.subject)
         if isinstance(decision, Declined):  # a started run shows up in the model
             for answer in self._asked.get(run_id, ()):
                 answer.declined = decision
@@ -139,11 +132,11 @@ def asked_key(trigger: Trigger) -> str:
 
 @contextlib.asynccontextmanager
 async def open_trigger_client(bus: Bus, model: ReadModel) -> AsyncIterator[TriggerClient]:
-    """A door whose answers arrive."""
-    door = TriggerClient(bus, model)
-    subscription = await bus.client.subscribe(f"{door._inbox}.*", cb=door._receive)
+    """A client that hears the answers."""
+    client = TriggerClient(bus, model)
+    subscription = await bus.client.subscribe(f"{client._inbox}.*", cb=client._receive)
     try:
-        yield door
+        yield client
     finally:
         with contextlib.suppress(nats.errors.Error):
             await subscription.unsubscribe()

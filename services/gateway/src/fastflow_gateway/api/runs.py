@@ -9,17 +9,16 @@ import msgspec
 from aiohttp import web
 
 from fastflow_api import shapes
-from fastflow_contracts.clock import now
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.pipelines import value_parsers
 from fastflow_contracts.pipelines.json_positions import Node
 from fastflow_contracts.runs.run import Status, TriggeredBy
 from fastflow_gateway.actions import runs
 from fastflow_gateway.errors import RequestRefused
-from fastflow_gateway.http.requests import answer, known_run, query
+from fastflow_gateway.http.requests import answer, idempotency_key, query
 from fastflow_gateway.http.route import Route
+from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.model import MODEL
-from fastflow_gateway.readmodel.queries import run_page
 from fastflow_gateway.readmodel.run_index import KnownRun, RunFilter
 from fastflow_gateway.views import records
 
@@ -52,25 +51,24 @@ async def list_runs(request: web.Request) -> web.Response:
         since=_instant("start_date", wanted.start_date),
         until=_instant("end_date", wanted.end_date),
     )
-    return answer(run_page(request.app[MODEL], filters, limit=wanted.limit, cursor=wanted.cursor))
+    return answer(queries.run_page(request.app[MODEL], filters, limit=wanted.limit, cursor=wanted.cursor))
 
 
 async def show_run(request: web.Request) -> web.Response:
-    known, model, at = await known_run(request), request.app[MODEL], now()
-    shown = records.run(known.run, capacity=model.capacity(at), now=at)
-    return answer(records.run_detail(shown, model.skips.after(known.run.id, SKIPS_SHOWN)))
+    known, model = await _known(request), request.app[MODEL]
+    return answer(records.run_detail(queries.run(model, known.run), model.skips.after(known.run.id, SKIPS_SHOWN)))
 
 
 async def cancel_run(request: web.Request) -> web.Response:
-    cancelled = await runs.cancel(request.app, await known_run(request))
+    cancelled = await runs.cancel(request.app, await _known(request))
     return run_answer(
         request, cancelled, later="the cancellation is stored; it takes effect as soon as a scheduler works"
     )
 
 
 async def retry_run(request: web.Request) -> web.Response:
-    known = await known_run(request)
-    key = runs.idempotency_key(request, "Idempotency-Key")
+    known = await _known(request)
+    key = idempotency_key(request, "Idempotency-Key")
     return run_answer(request, await runs.retry(request.app, known.run, triggered_by="api", key=key))
 
 
@@ -79,10 +77,13 @@ def run_answer(
 ) -> web.Response:
     """200 with the run, or 202 with its id and what happens *later*."""
     if isinstance(known, KnownRun):
-        at = now()
-        return answer(records.run(known.run, capacity=request.app[MODEL].capacity(at), now=at))
+        return answer(queries.run(request.app[MODEL], known.run))
     accepted = shapes.Accepted(id=known, detail=f"nobody has answered yet: {later}; GET /api/runs/{known} shows it.")
     return answer(accepted, status=202, headers={"Location": f"/api/runs/{known}"})
+
+
+async def _known(request: web.Request) -> KnownRun:
+    return await queries.run_with_id(request.app[MODEL], request.match_info["id"])
 
 
 def _instant(field: str, text: str | None) -> datetime | None:

@@ -22,7 +22,7 @@ from fastflow_gateway.dashboard.view import formatting as words
 from fastflow_gateway.dashboard.view import graph_drawing as graphs
 from fastflow_gateway.dashboard.view import models as views
 from fastflow_gateway.dashboard.view.run_strip import strip
-from fastflow_gateway.security.sessions import SESSION
+from fastflow_gateway.http.browsers import SESSION
 from fastflow_gateway.views.waiting import without_time
 
 HERE: Final = Path(__file__).parent
@@ -50,7 +50,7 @@ class Renderer:
     def page(self, request: web.Request, template: str, *, status: int = 200, **context: Any) -> web.Response:
         """The page that *template* makes of *context* and of what every page shows.
 
-        *address*: where the page can be had again, if that is not where it was asked for.
+        *address*: where the page is found again, if that is not where it was asked for.
         """
         session = request.get(SESSION)
         common = {

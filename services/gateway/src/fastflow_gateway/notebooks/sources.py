@@ -1,15 +1,15 @@
 """The notebooks of runs, read from their bundles, and as pages show them before any cell has run. I/O.
 
-Bundles never change, so what pages show of them is kept: the newest ``KEPT_MAX``.
+Bundles never change, so what pages show of them is kept: the ``KEPT_MAX`` that were shown last.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from typing import Final, NamedTuple
 
 from aiohttp import web
+from cachetools import LRUCache
 from markupsafe import Markup
 
 from fastflow_contracts.bus import subjects
@@ -50,7 +50,7 @@ class Notebooks:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._shown: OrderedDict[tuple[str, bool], tuple[ShownCell, ...]] = OrderedDict()
+        self._shown: LRUCache[tuple[str, bool], tuple[ShownCell, ...]] = LRUCache(KEPT_MAX)
 
     async def text(self, run: Run) -> bytes:
         """The file. Raises ``NoNotebook``, ``Unavailable``."""
@@ -71,16 +71,14 @@ class Notebooks:
     async def shown(self, run: Run) -> tuple[ShownCell, ...]:
         """All cells, rendered; none if the notebook cannot be read. Raises ``Unavailable``."""
         key = (run.order.bundle, bool(run.order.parameter_names))
-        if key not in self._shown:
-            try:
-                text = await self.text(run)
-            except NoNotebook:
-                return ()
-            self._shown[key] = await asyncio.to_thread(_shown, text, run)
-            if len(self._shown) > KEPT_MAX:
-                self._shown.popitem(last=False)
-        self._shown.move_to_end(key)
-        return self._shown[key]
+        if (kept := self._shown.get(key)) is not None:
+            return kept
+        try:
+            text = await self.text(run)
+        except NoNotebook:
+            return ()
+        shown = self._shown[key] = await asyncio.to_thread(_shown, text, run)
+        return shown
 
 
 NOTEBOOKS = web.AppKey("NOTEBOOKS", Notebooks)

@@ -2,7 +2,7 @@
 
 Kept encoded: a run takes a kilobyte then, half of what its objects would; the few that are looked at are decoded
 again. Bounded: beyond ``RUNS_MAX`` the oldest run that is over is forgotten. It still counts in the totals,
-and whoever has its id still finds it on the bus.
+and anyone who has its id still finds it on the bus.
 """
 
 from __future__ import annotations
@@ -76,19 +76,21 @@ class RunIndex:
         self._counts: dict[str, RunCounts] = defaultdict(RunCounts)
 
     def put(self, run: Run, revision: int) -> bool:
-        """True if this is news."""
+        """Take in a version of a run; True if it is newer than the known one."""
         former = self._rows.get(run.id)
         if former is not None and former.revision >= revision:
             return False
+        # What may fail on a record that is not as it should be comes first: nothing is half put in.
+        row, position = _Row(revision, run.status, run.order.triggered_by, RUN.encode(run)), _position(run)
+        self._counts[run.pipeline].count(run)
         if former is None:
-            insort(self._order, _position(run))
-            insort(self._order_of[run.pipeline], _position(run))
+            insort(self._order, position)
+            insort(self._order_of[run.pipeline], position)
             if run.order.parent_run_id is not None:
-                insort(self._children[run.order.parent_run_id], _position(run))
+                insort(self._children[run.order.parent_run_id], position)
         else:
             self._counts[run.pipeline].count(former.run, times=-1)
-        self._counts[run.pipeline].count(run)
-        self._rows[run.id] = _Row(revision, run.status, run.order.triggered_by, RUN.encode(run))
+        self._rows[run.id] = row
         if len(self._rows) > self._runs_max:
             self._forget_oldest()
         return True

@@ -1,15 +1,15 @@
 """How often somebody may fail before being told to wait. Pure: time is an argument (seconds, from any clock).
 
-A token bucket for each caller. Bounded: beyond ``CALLERS_MAX`` the caller that failed longest ago is forgotten.
+A token bucket for each caller. Bounded: beyond ``CALLERS_MAX`` the caller that was seen longest ago is forgotten.
 """
 
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from typing import Final
 
 from aiohttp import web
+from cachetools import LRUCache
 
 CALLERS_MAX: Final = 10_000
 
@@ -20,7 +20,8 @@ class RateLimit:
     def __init__(self, *, burst: int, per_minute: float) -> None:
         self._burst = burst
         self._per_s = per_minute / 60
-        self._spent: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._spent: LRUCache[str, tuple[float, float]] = LRUCache(CALLERS_MAX)
+        """By caller: failures that still count, and when that was so."""
 
     def wait_s(self, caller: str, now_s: float) -> int:
         """Whole seconds until *caller* may try again; 0 = now."""
@@ -30,9 +31,6 @@ class RateLimit:
     def failed(self, caller: str, now_s: float) -> None:
         """Count a failure."""
         self._spent[caller] = (self._spent_at(caller, now_s) + 1, now_s)
-        self._spent.move_to_end(caller)
-        if len(self._spent) > CALLERS_MAX:
-            self._spent.popitem(last=False)
 
     def forgive(self, caller: str, now_s: float) -> None:
         """Take back one failure."""
@@ -47,4 +45,4 @@ class RateLimit:
 
 
 SIGN_IN_LIMIT = web.AppKey("SIGN_IN_LIMIT", RateLimit)
-"""Of wrong tokens, by caller."""
+"""Of wrong tokens, by client address."""

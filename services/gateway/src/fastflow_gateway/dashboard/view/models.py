@@ -15,6 +15,7 @@ import msgspec
 from fastflow_api import shapes
 from fastflow_contracts.pipelines.manifest import Notice, Problem
 from fastflow_gateway.dashboard.view import formatting as words
+from fastflow_gateway.views.search import searched_text
 
 LINES_MAX: Final = 5_000
 """Of a file shown on a page."""
@@ -79,7 +80,7 @@ def _finding(item: Problem | Notice) -> Finding:
 
 def search_words(pipeline: shapes.Pipeline) -> str:
     """What the search box looks at, in lower case."""
-    return words.plain(" ".join((pipeline.name, pipeline.description or "", *pipeline.tags))).lower()
+    return words.plain(searched_text(pipeline))
 
 
 def why_not(pipeline: shapes.Pipeline) -> str:
@@ -171,9 +172,3 @@ def tag_links(pipelines: Iterable[shapes.Pipeline], q: str, chosen: Sequence[str
         )
         for name in names
     ]
-
-
-def matches(pipeline: shapes.Pipeline, q: str, tags: Sequence[str]) -> bool:
-    """It has every one of *tags*, and every word of *q* is in its name, description or tags."""
-    text = search_words(pipeline)
-    return set(tags) <= set(pipeline.tags) and all(word in text for word in q.lower().split())
