@@ -18,14 +18,8 @@ from fastflow_contracts.bus.errors import Rejected
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.pipelines import bundle
 from fastflow_contracts.pipelines.discovery import NOTEBOOK
-from fastflow_contracts.pipelines.notebook import (
-    INJECTED_TAG,
-    PARAMETERS_TAG,
-    BadNotebook,
-    Cell,
-    Notebook,
-    read_notebook,
-)
+from fastflow_contracts.pipelines.notebook import BadNotebook, Cell, Notebook, read_notebook
+from fastflow_contracts.pipelines.notebook_rules import layout
 from fastflow_contracts.runs.run import Run
 from fastflow_gateway.notebooks import markup
 
@@ -86,10 +80,9 @@ NOTEBOOKS = web.AppKey("NOTEBOOKS", Notebooks)
 
 def as_run(notebook: Notebook, run: Run) -> tuple[Cell, ...]:
     """The cells without the parameters of another run, which this run's take the place of."""
-    tagged = any(cell.is_code and PARAMETERS_TAG in cell.metadata.tags for cell in notebook.cells)
-    if not (tagged and run.order.parameter_names):
-        return notebook.cells
-    return tuple(cell for cell in notebook.cells if not (cell.is_code and INJECTED_TAG in cell.metadata.tags))
+    tags = ((cell.cell_type, cell.metadata.tags) for cell in notebook.cells)
+    kept, _ = layout(tags, has_parameters=bool(run.order.parameter_names))
+    return tuple(notebook.cells[position] for position in kept)
 
 
 def _shown(text: bytes, run: Run) -> tuple[ShownCell, ...]:
