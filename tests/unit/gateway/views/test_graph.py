@@ -67,7 +67,7 @@ def test_a_knot_is_all_that_reach_each_other(links: list[tuple[str, str]]) -> No
 
 
 @given(LINKS)
-def test_the_circle_of_a_knot_is_a_way_back(links: list[tuple[str, str]]) -> None:
+def test_the_cycle_of_a_knot_is_a_way_back(links: list[tuple[str, str]]) -> None:
     """Each starts the next, the last the first, and nobody comes twice."""
     after = follows(links)
     for group in knots(after):
@@ -111,7 +111,7 @@ def test_boxes_stand_in_order_and_apart(links: list[tuple[str, str]]) -> None:
 
 
 @given(LINKS)
-def test_links_without_circles_all_run_forward(links: list[tuple[str, str]]) -> None:
+def test_links_without_cycles_all_run_forward(links: list[tuple[str, str]]) -> None:
     """Nothing runs back that need not."""
     forward = [(source, target) for source, target in links if source < target]
     for group in groups({name for link in forward for name in link}, forward):

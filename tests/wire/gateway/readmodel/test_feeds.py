@@ -27,7 +27,7 @@ from tests.support.records import T0, a_bundle, a_presence, a_run, at, publish_p
 DEMO = PipelineName("demo")
 JOB = JobRef(DEMO, "schedule")
 RUN_ID = RunId("00000000-0000-4000-8000-000000000000")
-GARBAGE = (b"", b"{", b"null", b"[1]", b'{"id": 7}', b"\xff\xfe", b"9" * 10_000, b"[" * 10_000)
+GARBAGE = (b"", b"{", b"null", b"[1]", b'{"id": 7, "links": 7}', b"\xff\xfe", b"9" * 10_000, b"[" * 10_000)
 
 #: By feed, the keys or subjects of what it brings, well-formed ones and others.
 PLACES = {

@@ -1,7 +1,7 @@
 """Turns templates into answers: the environment with its words, the static files. I/O once.
 
-Templates and static files are read when the application is made; a request only renders. Which data a page needs is
-``pages``'.
+Templates and static files are read when the application is made; a request only renders. Which data a page needs, its
+own module says.
 """
 
 from __future__ import annotations

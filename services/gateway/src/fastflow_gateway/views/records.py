@@ -156,7 +156,7 @@ def pipeline(
     last_runs: Iterable[records.Run],
     crashes: Sequence[records.Run] = (),
 ) -> shapes.Pipeline:
-    """*last_runs*: newest first. *crashes*: what ``crashes.crash_loop`` found."""
+    """*last_runs*: newest first. *crashes*: what ``crash_loop.crash_loop`` found."""
     return shapes.Pipeline(**_pipeline_fields(record, counts, last_runs, crashes))
 
 

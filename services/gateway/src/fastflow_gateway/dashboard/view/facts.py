@@ -1,6 +1,6 @@
 """What the pages say about a run and about a pipeline as lists: facts, settings, variables, attempts. Pure.
 
-The API's shapes come in. Wording is ``pages_words``'.
+The API's shapes come in. Wording is ``formatting``'s.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the pages draw and pick: spans of phases, findings, files, filters. Pure.
 
-The API's shapes come in. Geometry is in the units of the drawing it is for; wording is ``pages_words``'.
+The API's shapes come in. Geometry is in the units of the drawing it is for; wording is ``formatting``'s.
 """
 
 from __future__ import annotations
