@@ -174,4 +174,4 @@ async def test_garbage_in_what_a_run_says_is_left_out(bus: Bus) -> None:
         first = await anext(events)
         assert (first.name, first.data["line"], first.id) == ("log", "one", f"{end}:0")
         await events.aclose()
-        assert (await counted(client)).keys() == {"logs", "samples", "streams"}
+        assert (await counted(client)).keys() == {"Chunk", "Sample", "streams"}

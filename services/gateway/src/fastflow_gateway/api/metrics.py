@@ -11,6 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector
 
 from fastflow_api import shapes
+from fastflow_contracts.bus.decoding import unreadable
 from fastflow_contracts.clock import now
 from fastflow_contracts.runs.run import Status
 from fastflow_gateway import app_keys
