@@ -18,6 +18,7 @@ from fastflow_gateway.actions import runs
 from fastflow_gateway.errors import Refused
 from fastflow_gateway.http.requests import answer, known_run, query
 from fastflow_gateway.http.route import Route
+from fastflow_gateway.http.triggered_by import HEADER, triggered_by
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.readmodel.queries import run_page
 from fastflow_gateway.readmodel.run_index import Known, Query
@@ -71,7 +72,7 @@ async def cancel_run(request: web.Request) -> web.Response:
 async def retry_run(request: web.Request) -> web.Response:
     known = await known_run(request)
     key = runs.idempotency_key(request, "Idempotency-Key")
-    return run_answer(request, await runs.retry(request.app, known.run, triggered_by="api", key=key))
+    return run_answer(request, await runs.retry(request.app, known.run, triggered_by=triggered_by(request), key=key))
 
 
 def run_answer(
@@ -117,6 +118,9 @@ ROUTES = (
         retry_run,
         "Start a run that is over once more: same code, variables and parameters, as a new run.",
         STARTED,
-        headers={"Idempotency-Key": "The same call with the same key is the same run, however often it is sent."},
+        headers={
+            "Idempotency-Key": "The same call with the same key is the same run, however often it is sent.",
+            **HEADER,
+        },
     ),
 )

@@ -104,6 +104,10 @@ class History:
         row = self._rows.get(run_id)
         return None if row is None else Known(row.run, row.revision)
 
+    def ids_beginning(self, prefix: str) -> list[RunId]:
+        """Ids of the runs that begin with *prefix*, in order."""
+        return sorted(run_id for run_id in self._rows if run_id.startswith(prefix))
+
     def page(self, query: Query, *, limit: int, cursor: str | None = None) -> tuple[list[Run], str | None]:
         """At most *limit* runs, newest first, and the cursor of the next page, None if this is the last."""
         found: list[Run] = []
