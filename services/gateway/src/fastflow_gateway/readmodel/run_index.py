@@ -72,6 +72,8 @@ class History:
         self._rows: dict[RunId, _Row] = {}
         self._order: list[Position] = []
         self._order_of: dict[str, list[Position]] = defaultdict(list)
+        self._active: dict[RunId, tuple[str, Position]] = {}
+        """Those that wait or run, with their pipelines: few among many, and what people ask for most."""
         self._children: dict[RunId, list[Position]] = defaultdict(list)
         self._tallies: dict[str, Tally] = defaultdict(Tally)
 
@@ -89,6 +91,10 @@ class History:
             self._tallies[run.pipeline].count(former.run, times=-1)
         self._tallies[run.pipeline].count(run)
         self._rows[run.id] = _Row(revision, run.status, run.order.triggered_by, RUN.encode(run))
+        if run.is_over:
+            self._active.pop(run.id, None)
+        else:
+            self._active[run.id] = run.pipeline, _position(run)
         if len(self._rows) > self._runs_max:
             self._forget_oldest()
         return True
@@ -141,7 +147,7 @@ class History:
         return len(self._rows)
 
     def _newest_first(self, query: Query, cursor: str | None) -> Iterator[Run]:
-        order = self._order if query.pipeline is None else self._order_of.get(query.pipeline, [])
+        order = self._candidates(query)
         start = 0 if query.since is None else bisect_left(order, (_microseconds(query.since), RunId("")))
         end = len(order) if query.until is None else bisect_right(order, (_microseconds(query.until), RunId("~")))
         if cursor is not None:
@@ -154,6 +160,12 @@ class History:
                 continue
             yield row.run
 
+    def _candidates(self, query: Query) -> list[Position]:
+        """Where all that match must be, oldest first."""
+        if query.status in (Status.PENDING, Status.RUNNING):
+            return sorted(at for pipeline, at in self._active.values() if query.pipeline in (None, pipeline))
+        return self._order if query.pipeline is None else self._order_of.get(query.pipeline, [])
+
     def _forget_oldest(self) -> None:
         for _, run_id in self._order:
             run = self._rows[run_id].run
@@ -163,6 +175,7 @@ class History:
 
     def _forget(self, run: Run) -> None:
         del self._rows[run.id]
+        self._active.pop(run.id, None)
         for order in (self._order, self._order_of[run.pipeline]):
             del order[bisect_left(order, _position(run))]
         parent = run.order.parent_run_id
