@@ -18,7 +18,6 @@ from fastflow.terminal.starts import GOES_ON, follow_start, say_accepted
 from fastflow_api import Client
 from fastflow_contracts.bus.subjects import trigger_token
 from fastflow_contracts.names import BadName, BadToken, check_name, name_of
-from fastflow_contracts.runs.triggers import EVENT_BYTES_MAX, check_variables
 
 
 @click.command()
@@ -40,8 +39,8 @@ def run(
 ) -> None:
     """Start the pipeline NAME."""
     pipeline = check_name(name)
-    env_vars = check_variables("env_vars", _variables(env, "-e", own=os.environ.get))
-    given = check_variables("parameters", _variables(parameters, "-p", own=lambda _: None))
+    env_vars = _variables(env, "-e", own=os.environ.get)
+    given = _variables(parameters, "-p", own=lambda _: None)
 
     async def work(client: Client) -> int:
         async with about_pipeline(client, pipeline):
@@ -102,6 +101,8 @@ def _variables(pairs: Iterable[str], option: str, *, own: Callable[[str], str | 
 
 
 def _payload(data: str) -> bytes:
+    from fastflow_contracts.runs.triggers import EVENT_BYTES_MAX  # `run` needs none of what it imports
+
     try:
         if data == "-":
             payload = sys.stdin.buffer.read(EVENT_BYTES_MAX + 1)

@@ -8,6 +8,8 @@ from typing import Final
 
 from fastflow.local.data_dir import write_private
 
+DATA_DIR: Final = ".fastflow"
+"""The data folder, where none is named."""
 ADDRESS_FILE: Final = "gateway.url"
 
 

@@ -9,8 +9,7 @@ from typing import Final, NamedTuple
 
 from fastflow.errors import BadUsage, NotFound, Unreachable
 from fastflow.local import logins
-from fastflow.local.address import ADDRESS_FILE, read_address
-from fastflow.local.connection import DATA_DIR
+from fastflow.local.address import ADDRESS_FILE, DATA_DIR, read_address
 from fastflow.local.data_dir import TOKEN
 from fastflow.local.logins import DEFAULT, Login
 

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 import msgspec
 
-from fastflow_api.errors import ApiError, NotFound, TooMany, Unreachable, error_of
+from fastflow_api.errors import ApiError, BadRequest, NotFound, TooMany, Unreachable, error_of
 from fastflow_api.sse import Event, EventReader
 
 T = TypeVar("T")
@@ -130,7 +130,7 @@ class Connection:
         """
         given = {**(headers or {})}
         if body is not None:
-            data, given["Content-Type"] = msgspec.json.encode(body), "application/json"
+            data, given["Content-Type"] = _encoded(body), "application/json"
         timeout = aiohttp.ClientTimeout(
             total=None if timeout_s is None else max(timeout_s, self._timeout_s),
             sock_connect=self._timeout_s,
@@ -175,6 +175,13 @@ def decoded(body: bytes, kind: Any) -> Any:
             f"the answer is not what this version of fastflow_api knows ({error}); is this address a Fast-Flow's, and "
             "is it as new as this client?"
         ) from error
+
+
+def _encoded(body: Any) -> bytes:
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError as error:
+        raise BadRequest("a text holds half a surrogate pair, or bytes that are no UTF-8; send it as UTF-8.") from error
 
 
 def segment(text: str) -> str:

@@ -25,7 +25,7 @@ from fastflow_contracts.runs.run import Status
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_runner.presence import Beacon, Replaced
 from tests.support.gateway import TOKEN, running_gateway
-from tests.support.records import T0, a_presence
+from tests.support.records import a_presence
 from tests.support.system import system
 
 WAITS = """\
