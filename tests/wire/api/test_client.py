@@ -17,6 +17,7 @@ from fastflow_api import ApiError, BadRequest, Client, Conflict, NotFound, NotSi
 from fastflow_api.shapes import Run, Status
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.objects import ObjectStore
 from fastflow_contracts.ids import check_run_id
 from fastflow_contracts.runs import run as records
 from fastflow_contracts.runs.presence import PRESENCE
@@ -89,7 +90,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 async def test_there_is_a_method_for_every_route(bus: Bus, asked: set[str]) -> None:
     """Each answers with its shape; together they ask everything that the gateway serves."""
     book = a_bundle(main_ipynb=NOTEBOOK)
-    await bus.put_object(subjects.BUNDLES, book.sha256, book.data)
+    await ObjectStore(bus).put(book.sha256, book.data)
     notebook = await store(bus, a_run("demo", kind="notebook", bundle=book.sha256))
     await finish(bus, await claim(bus, notebook))
     async with polite_runner(bus), installation(bus) as api:

@@ -20,7 +20,7 @@ from fastflow_contracts.ids import check_run_id
 from fastflow_contracts.runs.presence import PRESENCE
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_contracts.runs.store import RunStore
-from fastflow_gateway.api import runs as runs_api
+from fastflow_gateway.readmodel import queries
 from tests.support.gateway import TOKEN, claim, finish, running_gateway, running_scheduler, say
 from tests.support.installation import FASTFLOW, clean, fastflow
 from tests.support.records import a_bundle, a_presence, publish_pipeline
@@ -209,13 +209,13 @@ async def test_what_begins_like_several_runs_is_asked_back(command: Command, bus
 async def test_the_list_is_asked_for_in_pages(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many runs there are, an answer holds as many as are shown."""
     asked: list[int] = []
-    page = runs_api.run_page
+    page = queries.run_page
 
     def noting(*arguments: object, limit: int, **rest: object) -> object:
         asked.append(limit)
         return page(*arguments, limit=limit, **rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(runs_api, "run_page", noting)
+    monkeypatch.setattr(queries, "run_page", noting)
     ids = [json.loads((await command("run", "demo", "--json")).stdout)["id"] for _ in range(3)]
     for options in (["-n", "2"], ["-a", "-n", "2"]):
         assert [run["id"] for run in json.loads((await command("ps", *options, "--json")).stdout)] == ids[:0:-1]
