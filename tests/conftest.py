@@ -1,4 +1,7 @@
-"""Fixtures that many suites share: a real bus on a free port, and what must be there for Docker and browser tests."""
+"""Fixtures that many suites share: a real bus, and what must be there for Docker and browser tests.
+
+Which tests belong to ``make test`` and which to ``make verify`` is in ``tests/README.md``.
+"""
 
 from __future__ import annotations
 
@@ -6,32 +9,45 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from hypothesis import HealthCheck, settings
 
 from fastflow.local.nats_server import embedded_bus
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.streams import ensure
+from tests.support import profile
+from tests.support.shared_bus import SharedBus
 
-# What fails in a helper is shown like what fails in a test.
-pytest.register_assert_rewrite("tests.support", "tests.chaos", "tests.sandbox_contract")
-
-# What a busy machine is slow at is no finding.
-settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any-machine")
+profile.load()
 
 # Ignored in what a shell starts in the background, and then in all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session")
+def shared_bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedBus]:
+    """The nats-server of this worker."""
+    shared = SharedBus(tmp_path_factory.mktemp("bus"))
+    yield shared
+    shared.end()
+
+
 @pytest_asyncio.fixture
-async def bus_url(tmp_path: Path) -> AsyncIterator[str]:
-    """A nats-server of its own for one test, with all streams made. It does not wait for the disk."""
+async def bus_url(shared_bus: SharedBus) -> str:
+    """An account of its own for one test, with all streams made, on the server that the worker's tests share."""
+    url = shared_bus.account()
+    async with connect(url, name="test-setup") as bus:
+        await ensure(bus.js)
+    return url
+
+
+@pytest_asyncio.fixture
+async def own_bus_url(tmp_path: Path) -> AsyncIterator[str]:
+    """A nats-server of its own in ``tmp_path / "bus"``, with the users of an installation and all streams."""
     async with embedded_bus(tmp_path / "bus", sync="2m") as url:
         async with connect(url, name="test-setup") as bus:
             await ensure(bus.js)
