@@ -5,6 +5,8 @@ Which tests belong to ``make test`` and which to ``make verify`` is in ``tests/R
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import os
 import shutil
 import signal
@@ -14,11 +16,13 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from aiodocker import Docker
 
 from fastflow.local.nats_server import embedded_bus
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.streams import ensure
+from fastflow_runner.sandbox.image import ensure_worker_image
 from tests.support import profile
 from tests.support.shared_bus import SharedBus
 
@@ -59,6 +63,29 @@ async def bus(bus_url: str) -> AsyncIterator[Bus]:
     """A connection to ``bus_url``."""
     async with connect(bus_url, name="test") as bus:
         yield bus
+
+
+@pytest.fixture(scope="session")
+def worker_image(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The worker image. One worker of this session builds it where it is missing, and the others wait for that."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    with (shared / "worker-image.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return asyncio.run(_ensured_image())
+
+
+async def _ensured_image() -> str:
+    async with Docker() as docker:
+        return await ensure_worker_image(docker, progress=lambda line: None)
+
+
+@pytest.fixture(autouse=True)
+def _image_is_there(request: pytest.FixtureRequest) -> None:
+    """No Docker test waits for its image inside of what it measures."""
+    if request.node.get_closest_marker("docker"):
+        request.getfixturevalue("worker_image")
 
 
 def _docker_answers() -> bool:

@@ -49,6 +49,7 @@ async def place(docker: Docker, scope: str, url: str) -> AsyncIterator[Place]:
     await sandboxes.close()
 
 
+@pytest.mark.promise("live")
 async def test_a_script_runs_and_every_line_comes(place: Place) -> None:
     """Created, attached, started, ended, removed; a megabyte of output on the way."""
     transcript = await place.run("for n in range(100_000): print(n)")
@@ -72,6 +73,7 @@ async def test_limits_names_and_lists_work(place: Place) -> None:
     assert await sandboxes.held() == ()
 
 
+@pytest.mark.promise("nothing shared")
 async def test_another_runner_attaches(place: Place) -> None:
     """The old attachment ends, the new one gets on."""
     session, channel = await place.start("import time; print('on', flush=True); time.sleep(60)")

@@ -42,6 +42,8 @@ from tests.support.run_world import Fate, RunWorld
 from tests.support.schedule_world import Created
 from tests.support.slot_promises import check
 
+pytestmark = pytest.mark.simulation
+
 SEED = int(os.environ.get("FASTFLOW_SEED") or random.SystemRandom().randrange(2**32))
 WORLDS = lasting(1, long=3)
 """Worlds with a seed of their own."""

@@ -18,6 +18,8 @@ from tests.support.records import T0, at
 from tests.support.schedule_world import World
 from tests.support.slot_promises import check
 
+pytestmark = pytest.mark.simulation
+
 SEED = int(os.environ.get("FASTFLOW_SEED") or random.SystemRandom().randrange(2**32))
 WORLDS = lasting(1, long=3)
 """Worlds with a seed of their own."""
