@@ -10,7 +10,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DISTRIBUTIONS := libs/contracts libs/api services/syncer services/scheduler services/runner services/gateway cli
-# In this process, on real buses and files: what fails fast. Its coverage has a floor (pyproject.toml).
+# In this process, on real buses and files: what fails fast. Its coverage has a floor (pyproject.toml);
+# `.venv/bin/coverage report` shows the lines that are missed.
 QUICK := tests/unit tests/wire tests/process
 # Containers, browsers, whole installations. `test` runs those marked as a promise, `verify` the others.
 WHOLE := tests/docker tests/e2e
@@ -36,8 +37,6 @@ ifdef TESTS
 	$(PYTEST) $(TESTS)
 else
 	$(PYTEST) --cov --cov-report= $(QUICK)
-	@echo "covered by $(QUICK), in percent (.venv/bin/coverage report tells where not):"
-	@$(BIN)/coverage report --format=total
 	$(PYTEST) -m promise $(WHOLE)
 endif
 
