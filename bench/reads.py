@@ -15,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
+from tests.support.ids import fresh_run_id
 
 from bench.installation import TOKEN
 from bench.machine import memory_mib
@@ -26,7 +27,6 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.streams import ensure
 from fastflow_contracts.clock import now
-from fastflow_contracts.ids import fresh_run_id
 from fastflow_contracts.names import check_name
 from fastflow_contracts.pipelines.records import PIPELINE, PipelineRecord, Version
 from fastflow_contracts.pipelines.spec import PipelineSpec

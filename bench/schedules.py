@@ -25,6 +25,7 @@ from bench.table import Table, Target, figure, ms
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.objects import ObjectStore
 from fastflow_contracts.clock import now
 from fastflow_contracts.names import check_name
 from fastflow_contracts.pipelines.records import PIPELINE, PipelineRecord, Version
@@ -117,7 +118,7 @@ def _times(count: int) -> list[tuple[int | None, int]]:
 async def _publish(bus: Bus, crons: list[str]) -> None:
     """The pipelines, live."""
     bundle = a_bundle(main_py="print()")
-    await bus.put_object(subjects.BUNDLES, bundle.sha256, bundle.data)
+    await ObjectStore(bus).put(bundle.sha256, bundle.data)
     room, at = asyncio.Semaphore(UNDER_WAY), now()
 
     async def one(number: int, cron: str) -> None:

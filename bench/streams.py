@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
+from tests.support.ids import fresh_run_id
 from tests.support.processes import Service
 from tests.support.records import a_bundle, publish_pipeline
 
@@ -23,7 +24,6 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.streams import ensure
 from fastflow_contracts.clock import now
-from fastflow_contracts.ids import fresh_run_id
 from fastflow_contracts.names import check_name
 from fastflow_contracts.runs.run import RUN, Order, Run, Running
 

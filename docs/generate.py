@@ -93,8 +93,8 @@ def performance() -> str:
 
 
 PARTS: Mapping[str, tuple[str, Callable[[], str]]] = {
-    "settings": ("README.md", settings_table),
-    "performance": ("README.md", performance),
+    "settings": ("docs/settings.md", settings_table),
+    "performance": ("docs/benchmarks.md", performance),
     "own-fields": ("docs/pipelines.md", own_markdown),
     "shared-fields": ("docs/pipelines.md", shared_markdown),
     "run": ("ARCHITECTURE.md", run_diagram),

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from fastflow_contracts.pipelines.bundle import Bundle, File, pack
-from fastflow_runner.guest.supervisor import supervisor
+from fastflow_runner.guest.supervisor import pipes
 from fastflow_runner.guest.supervisor.frames import (
     ATTACH,
     BEAT,
@@ -28,19 +28,18 @@ from fastflow_runner.guest.supervisor.frames import (
     message,
 )
 from fastflow_runner.sandbox import AlreadyExists, Channel, Missing, Sandboxes, SandboxSpec
-from fastflow_runner.sandbox.session import (
+from fastflow_runner.sandbox.events import (
     CellEvent,
     Event,
     Exited,
-    Job,
-    JobFile,
     Offsets,
-    Output,
-    Sample,
-    Session,
-    Started,
+    ScriptOutput,
+    ScriptStarted,
+    UsageSample,
     Vanished,
 )
+from fastflow_runner.sandbox.job import Job, JobFile
+from fastflow_runner.sandbox.session import Session
 
 PATIENCE_S = 20.0
 NOTHING = Offsets()
@@ -55,7 +54,7 @@ class Transcript:
         self.data = {"stdout": bytearray(), "stderr": bytearray()}
 
     def add(self, event: Event) -> None:
-        if isinstance(event, Output):
+        if isinstance(event, ScriptOutput):
             position = self.start[event.stream] + len(self.data[event.stream])
             assert event.offset == position, "lost or doubled output"
             self.data[event.stream] += event.data
@@ -89,7 +88,7 @@ class Transcript:
 
 
 class Place:
-    """One adapter, and sandboxes in it that are removed whatever happens."""
+    """One backend, and sandboxes in it that are removed whatever happens."""
 
     def __init__(self, sandboxes: Sandboxes, spec: SandboxSpec) -> None:
         self.sandboxes = sandboxes
@@ -151,7 +150,7 @@ async def listen(
     async with asyncio.timeout(PATIENCE_S):
         async for event in session:
             transcript.add(event)
-            if acknowledge and isinstance(event, Output | CellEvent):
+            if acknowledge and isinstance(event, ScriptOutput | CellEvent):
                 await session.ack(transcript.offsets)
             if until(transcript):
                 break
@@ -170,7 +169,7 @@ def lines(count: int) -> bytes:
 
 
 class SandboxContract:
-    """Tests of any adapter. A subclass gives the fixture ``place``."""
+    """Tests of any backend. A subclass gives the fixture ``place``."""
 
     async def test_what_is_printed_before_a_failure_comes_before_its_words(self, place: Place) -> None:
         """Though a line and its end are written one after the other."""
@@ -186,7 +185,7 @@ class SandboxContract:
         session, channel = await place.start(code)
         begun, whole = {"stdout": b"", "stderr": b""}, list[bytes]()
         async for event in session:
-            if isinstance(event, Output):
+            if isinstance(event, ScriptOutput):
                 *lines, begun[event.stream] = (begun[event.stream] + event.data).split(b"\n")
                 whole += lines
         await channel.close()
@@ -202,17 +201,17 @@ class SandboxContract:
     async def test_lines_that_come_fast_cross_together(self, place: Place) -> None:
         """Written one by one, and read not more often than once in a while: a flood is not a flood of frames."""
         session, channel = await place.start(LINES.format(count=50_000))
-        frames: list[Output] = []
+        frames: list[ScriptOutput] = []
         async with asyncio.timeout(PATIENCE_S):
             async for event in session:
-                if isinstance(event, Output):
+                if isinstance(event, ScriptOutput):
                     frames.append(event)
                     await session.ack(Offsets(stdout=event.offset + len(event.data)))
         await channel.close()
         assert b"".join(frame.data for frame in frames) == lines(50_000)
         took_s = (frames[-1].at - frames[0].at).total_seconds()
-        large = sum(len(frame.data) >= supervisor.GATHER_BYTES for frame in frames)
-        assert len(frames) - large <= took_s / supervisor.GATHER_S + 3  # the end does not wait
+        large = sum(len(frame.data) >= pipes.GATHER_BYTES for frame in frames)
+        assert len(frames) - large <= took_s / pipes.GATHER_S + 3  # the end does not wait
 
     async def test_one_line_of_any_length(self, place: Place) -> None:
         """A line of 20 MB needs no newline to pass, and no buffer of its size."""
@@ -323,7 +322,7 @@ class SandboxContract:
         await listen(session, published)
         assert published.stdout == lines(40_000)
         assert published.exited.exit_code == 0
-        assert len(published.all(Started)) == 4, "every session is told that the script runs"
+        assert len(published.all(ScriptStarted)) == 4, "every session is told that the script runs"
         await channel.close()
 
     async def test_an_exit_waits_for_whoever_records_it(self, place: Place) -> None:
@@ -354,10 +353,10 @@ class SandboxContract:
 
         # Samples after the last output: nothing moves any more.
         def blocked(transcript: Transcript) -> bool:
-            return len(transcript.stdout) >= 900_000 and len(transcript.all(Sample)) > 20
+            return len(transcript.stdout) >= 900_000 and len(transcript.all(UsageSample)) > 20
 
         await listen(session, seen, until=blocked, acknowledge=False)
-        assert len(seen.stdout) < WINDOW_BYTES + supervisor.READ_BYTES
+        assert len(seen.stdout) < WINDOW_BYTES + pipes.READ_BYTES
         assert seen.stderr == b"0"[: len(seen.stderr)]
         await session.ack(seen.offsets)
         await listen(session, seen)
@@ -400,7 +399,7 @@ class SandboxContract:
         """A sandbox runs one job in its life, whoever asks for another."""
         channel = await place.open()
         session = await Session.start(channel, a_job(), script("print('first', input.__name__)"))
-        transcript = await listen(session, until=lambda t: bool(t.all(Started)))
+        transcript = await listen(session, until=lambda t: bool(t.all(ScriptStarted)))
         await session.hand_over(a_job(), script("print('second')"))
         assert (await listen(session, transcript)).stdout == b"first input\n"
         assert transcript.exited.reason == "exited"
@@ -432,7 +431,7 @@ class SandboxContract:
         )
         assert transcript.stdout == b"cleaned up\n"
         assert (transcript.exited.exit_code, transcript.exited.reason) == (4, "timeout")
-        (started,) = transcript.all(Started)
+        (started,) = transcript.all(ScriptStarted)
         assert 0.4 <= (transcript.exited.at - started.at).total_seconds() < 5
 
     async def test_a_script_that_will_not_stop_is_killed(self, place: Place) -> None:
@@ -471,7 +470,7 @@ class SandboxContract:
             print("parent leaves")
             """
         )
-        transcript = await listen(session, until=lambda t: bool(t.all(Started)))
+        transcript = await listen(session, until=lambda t: bool(t.all(ScriptStarted)))
         await listen(session, transcript)
         assert transcript.stdout == b"parent leaves\n"
         assert transcript.exited.exit_code == 0
@@ -533,7 +532,7 @@ class SandboxContract:
         async with asyncio.timeout(PATIENCE_S):
             async for event in session:
                 transcript.add(event)
-                if isinstance(event, Sample):
+                if isinstance(event, UsageSample):
                     await session.beat()
         assert transcript.exited.reason == "exited"
         await channel.close()
@@ -566,7 +565,7 @@ class SandboxContract:
             memory_bytes=500_000_000,
             channel=await place.open(memory_bytes=500_000_000),
         )
-        samples = transcript.all(Sample)
+        samples = transcript.all(UsageSample)
         assert any(sample.cpu_cores > 0.05 for sample in samples)
         assert any(sample.memory_bytes > 50_000_000 for sample in samples)
         assert {sample.memory_limit_bytes // 4096 for sample in samples} == {500_000_000 // 4096}
@@ -585,7 +584,7 @@ class SandboxContract:
         other = await listen(session)
         assert (other.exited.exit_code, other.exited.reason) == (126, "setup_error")
         assert other.stdout == b""
-        assert not other.all(Started)
+        assert not other.all(ScriptStarted)
         await channel.close()
 
     async def test_cell_events_pass_beside_the_output(self, place: Place) -> None:

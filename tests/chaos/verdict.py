@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
 from fastflow_contracts.bus.subjects import RunRef
-from fastflow_contracts.runs.logs import log_lines
 from fastflow_contracts.runs.run import EDGES, Attempt, ErrorType, Run
 from tests.chaos.evidence import Evidence, Written
+from tests.support.logs import log_lines
 
 
 def wrongs(evidence: Evidence, accepted: Iterable[RunRef], *, lines: Mapping[str, int | None]) -> list[str]:

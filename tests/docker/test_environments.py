@@ -16,16 +16,18 @@ from aiodocker.volumes import DockerVolume
 
 from fastflow_runner.environments.environments import (
     EnvironmentFailed,
+    EnvironmentRequest,
     Environments,
-    Prepared,
-    Request,
+    ReadyEnvironment,
     volume_identity,
 )
 from fastflow_runner.environments.store import Place, docker_place
 from fastflow_runner.sandbox import USER, SandboxSpec
 from fastflow_runner.sandbox.docker import DockerSandboxes
+from fastflow_runner.sandbox.events import Exited, ScriptOutput
 from fastflow_runner.sandbox.image import WORKER_BASE_IMAGE, ensure_worker_image
-from fastflow_runner.sandbox.session import Exited, Job, Output, Session
+from fastflow_runner.sandbox.job import Job
+from fastflow_runner.sandbox.session import Session
 from tests.packages import OTHER_VERSION, copy_interpreter, make_sdist, make_wheel
 
 pytestmark = pytest.mark.docker
@@ -86,7 +88,7 @@ class Workshop:
         finally:
             await container.delete(force=True)
 
-    async def run(self, prepared: Prepared, source: str, *, printing: asyncio.Event | None = None) -> str:
+    async def run(self, prepared: ReadyEnvironment, source: str, *, printing: asyncio.Event | None = None) -> str:
         """What a run with this environment prints. *printing* is set once it begins to."""
         spec = SandboxSpec(name=f"ff-{uuid4()}", image=self.place.image, mounts=self.place.readable)
         channel = await self.sandboxes.open(spec)
@@ -94,7 +96,7 @@ class Workshop:
         job = Job(argv=("{python}", "-uc", source), cwd="run", python=prepared.python, holds=holds)
         printed = b""
         async for event in await Session.start(channel, job):
-            if isinstance(event, Output):
+            if isinstance(event, ScriptOutput):
                 printed += event.data
                 if printing is not None:
                     printing.set()
@@ -121,13 +123,13 @@ async def workshop(docker: Docker) -> AsyncIterator[Workshop]:
     await workshop.clear()
 
 
-def request(*packages: str, version: str = "3.11") -> Request:
-    return Request(version, "\n".join(["--no-index", "--find-links /store/links", *packages]).encode())
+def request(*packages: str, version: str = "3.11") -> EnvironmentRequest:
+    return EnvironmentRequest(version, "\n".join(["--no-index", "--find-links /store/links", *packages]).encode())
 
 
 async def test_without_requirements_the_images_own_interpreter_is_used(workshop: Workshop) -> None:
     """Nothing is prepared and nothing is mounted writable: it is ready from the start."""
-    ready = workshop.environments().ready(Request("3.11"))
+    ready = workshop.environments().ready(EnvironmentRequest("3.11"))
     assert ready is not None
     assert await workshop.run(ready, "import sys; print(sys.executable, sys.prefix)") == "/usr/bin/python3 /usr"
 
@@ -218,7 +220,7 @@ async def test_another_version_of_python_comes_from_the_store(workshop: Workshop
     """An interpreter that uv manages in the volume runs in a container that mounts it read-only."""
     copy_interpreter(tmp_path)
     await workshop.fill(tmp_path, "python")
-    prepared = await workshop.environments().prepare(Request(OTHER_VERSION), say=workshop.say)
+    prepared = await workshop.environments().prepare(EnvironmentRequest(OTHER_VERSION), say=workshop.say)
     printed = await workshop.run(
         prepared, "import sys, json, os, ssl; print(sys.version_info[:2], os.path.exists(json.__cached__))"
     )

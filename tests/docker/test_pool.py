@@ -13,7 +13,6 @@ import pytest
 from aiodocker import Docker
 from msgspec.structs import replace
 
-from fastflow_contracts.ids import fresh_run_id
 from fastflow_runner.backend import CORES_MIN
 from fastflow_runner.guest.supervisor.frames import BEAT, mark, message
 from fastflow_runner.sandbox import AlreadyExists, Channel, Held, SandboxError, SandboxSpec
@@ -23,6 +22,7 @@ from fastflow_runner.sandbox.image import ensure_worker_image
 from fastflow_runner.sandbox.naming import LABEL_KEEPER, AttemptId, attempt_name
 from fastflow_runner.sandbox.pool import Pool
 from tests.sandbox_contract import Place, SandboxContract, listen
+from tests.support.ids import fresh_run_id
 
 pytestmark = pytest.mark.docker
 

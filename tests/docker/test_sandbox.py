@@ -21,8 +21,9 @@ from fastflow_runner.sandbox import (
     Unreachable,
 )
 from fastflow_runner.sandbox.docker import DockerSandboxes
+from fastflow_runner.sandbox.events import Exited, Vanished
 from fastflow_runner.sandbox.image import ensure_worker_image
-from fastflow_runner.sandbox.session import Exited, Session, Superseded, Vanished
+from fastflow_runner.sandbox.session import Session, Superseded
 from tests.sandbox_contract import NOTHING, Place, SandboxContract, listen
 
 pytestmark = pytest.mark.docker

@@ -173,7 +173,7 @@ async def test_a_dead_kernel_is_started_anew_and_that_is_said(fast: System) -> N
 
 
 async def test_a_cell_over_its_time_fails_and_the_kernel_lives(fast: System) -> None:
-    """The cell is interrupted; its retry finds the state. One that heeds nothing costs the kernel."""
+    """The cell is interrupted; its retry finds the state. One that does not react costs the kernel."""
     slow = "import time\nn = globals().get('n', 0) + 1\nif n < 2:\n    time.sleep(60)\nprint('second', n)"
     deaf = "import time\nwhile True:\n    try:\n        time.sleep(60)\n    except KeyboardInterrupt:\n        pass"
     await publish_notebook(fast.bus, "slow", code(slow, timeout=0.5, retries=1, delay_seconds=0), code(deaf, timeout=1))
@@ -182,7 +182,7 @@ async def test_a_cell_over_its_time_fails_and_the_kernel_lives(fast: System) -> 
     events = await events_of(fast.bus, run)
     assert statuses(events) == [(0, "RETRYING"), (0, "SUCCESS"), (1, "FAILED")]
     assert text_of(events) == "second 2\n"
-    assert "did not heed the interrupt" in only(Noted, events)[0].text
+    assert "did not react to the interrupt" in only(Noted, events)[0].text
     assert [raised.name for raised in only(Raised, events)] == ["KeyboardInterrupt", "CellTimeout", "CellTimeout"]
 
 

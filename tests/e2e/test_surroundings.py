@@ -178,6 +178,70 @@ def test_few_open_files(folder: Path) -> None:
     assert_sentence(up(folder, around=shell("ulimit -n 48")), "48 files", "ulimit -n")
 
 
+def test_files_that_may_not_grow(folder: Path) -> None:
+    """The kernel would kill the bus in the middle of a write."""
+    assert_sentence(up(folder, around=shell("ulimit -f 100")), "ulimit -f")
+
+
+def test_a_path_with_odd_letters(folder: Path) -> None:
+    """Accents, spaces, quotes and backslashes work; bytes that are no UTF-8 are refused."""
+    for name in ("Télé x", 'it\'s "quoted" \\'):
+        odd = folder / name
+        shutil.copytree(folder / "pipelines", odd / "pipelines")
+        assert_works(odd, around=["env"])
+    odd = folder / os.fsdecode(b"\xff")
+    shutil.copytree(folder / "pipelines", odd / "pipelines")
+    assert_sentence(up(odd), "not UTF-8")
+
+
+@pytest.mark.parametrize("name", ["token", "encryption.key"])
+def test_kept_files_that_are_broken(folder: Path, name: str) -> None:
+    """Not text, or a folder of that name: it is said which to move away."""
+    kept = folder / ".fastflow" / name
+    kept.parent.mkdir()
+    kept.write_bytes(b"\xff\xfe")
+    assert_sentence(up(folder), name, "move it away")
+    kept.unlink()
+    kept.mkdir()
+    assert_sentence(up(folder), name, "move it away")
+
+
+def test_a_bus_address_that_is_kept_and_broken(folder: Path) -> None:
+    """It only tells which port the bus had: the bus takes another one."""
+    (folder / ".fastflow").mkdir()
+    (folder / ".fastflow" / "bus.url").write_bytes(b"\xff")
+    assert_works(folder, around=["env"])
+
+
+@pytest.mark.parametrize("name", ["sandboxes", "bus", "bus.users"])
+def test_a_file_where_a_folder_belongs(folder: Path, name: str) -> None:
+    (folder / ".fastflow").mkdir()
+    (folder / ".fastflow" / name).touch()
+    done = up(folder)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert name in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("FASTFLOW_PORT", "²"), ("FASTFLOW_PORT", "9" * 5000), ("DEFAULT_PYTHON_VERSION", "newest")],
+)
+def test_values_that_cannot_be(folder: Path, variable: str, value: str) -> None:
+    done = subprocess.run(
+        [*FASTFLOW, "up", "pipelines", "--sandbox", "process"],
+        cwd=folder,
+        env=clean({variable: value}),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert variable in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_bus_that_does_not_start(folder: Path) -> None:
     """There is memory for Python and not for the server; its own complaint is in the sentence."""
     done = up(folder, around=shell("ulimit -v 700000"))
@@ -186,6 +250,7 @@ def test_a_bus_that_does_not_start(folder: Path) -> None:
 
 def test_a_bus_that_is_away(folder: Path) -> None:
     assert_sentence(up(folder, "--nats-url", "nats://127.0.0.1:1"), "127.0.0.1:1")
+    assert_sentence(up(folder, "--nats-url", "nats://[::1"), "nats://user:password@host:4222")
 
 
 def test_a_clock_that_nobody_has_set(folder: Path) -> None:

@@ -8,14 +8,15 @@ from typing import Any
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.objects import ObjectStore
 from fastflow_contracts.bus.subjects import Kind
-from fastflow_contracts.ids import fresh_run_id
 from fastflow_contracts.names import PipelineName, check_name
 from fastflow_contracts.pipelines.bundle import Bundle, File, pack
 from fastflow_contracts.pipelines.records import PIPELINE, PipelineRecord, Version
 from fastflow_contracts.pipelines.spec import PipelineSpec
 from fastflow_contracts.runs.presence import Presence
 from fastflow_contracts.runs.run import Order, Pending, Run
+from tests.support.ids import fresh_run_id
 
 OWN_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 """What every test may run without preparing an interpreter."""
@@ -64,7 +65,7 @@ def a_bundle(**files: str) -> Bundle:
 
 async def publish_pipeline(bus: Bus, name: str, bundle: Bundle, **spec: Any) -> PipelineRecord:
     """Put a live pipeline on the bus, as a syncer would."""
-    await bus.put_object(subjects.BUNDLES, bundle.sha256, bundle.data)
+    await ObjectStore(bus).put(bundle.sha256, bundle.data)
     live = Version(bundle=bundle.sha256, spec=PipelineSpec(**spec), live_since=T0)
     record = PipelineRecord(name=check_name(name), live=live, seen_at=T0)
     await bus.put(subjects.PIPELINES, subjects.pipeline_key(record.name), PIPELINE.encode(record))

@@ -1,7 +1,7 @@
 """Runs in the simulated world: from slot, trigger or edge to the end, with schedulers and runners killed at every step.
 
 What decides and changes records is the services' own: admission, the Run machine through ``RunStore``, ``Starter``,
-``Restarter``, ``Agenda``, ``reactions``. What surrounds them is in memory: buckets, queues, sandboxes, people.
+``Restarter``, ``DueWork``, ``rules``. What surrounds them is in memory: buckets, queues, sandboxes, people.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from fastflow_contracts.schedules.schedule import RESTART_ID
 from fastflow_contracts.schedules.state import ScheduleState
 from fastflow_scheduler.followups.restarter import Restarter
 from fastflow_scheduler.followups.rules import Follow, react
-from fastflow_scheduler.maintenance.agenda import (
+from fastflow_scheduler.maintenance.due_work import (
     REHINT_S,
     Action,
-    Agenda,
+    DueWork,
     ExpireRun,
     HintRun,
     RenewRun,
@@ -108,7 +108,9 @@ class RunWorld(World):
         self.requests.put(request, self.now)
 
     def store(self) -> RunStore:
-        return _Store(cast(Bus, self.bus), clock=lambda: self.now)
+        store = _Store(cast(Bus, self.bus), clock=lambda: self.now)
+        store.world = self
+        return store
 
     def start_scheduler(self) -> None:
         self.schedulers.append(SchedulerTwin(self))
@@ -211,6 +213,12 @@ class RunWorld(World):
 
 
 class _Store(RunStore):
+    world: RunWorld
+
+    async def all_of(self, pipeline: PipelineName) -> list[Run]:
+        await step()
+        return list(islice(reversed(self.world.runs_of[pipeline].values()), NEWEST))
+
     async def _step_aside(self) -> None:
         await step()
 
@@ -223,16 +231,8 @@ class _Starter(Starter):
         return tuple(Member(pipeline=name, run_id=run.id) for run in self.world.active.values() if run.pipeline == name)
 
 
-class _Restarter(Restarter):
-    world: RunWorld
-
-    async def _all(self, pipeline: PipelineName) -> list[Run]:
-        await step()
-        return list(islice(reversed(self.world.runs_of[pipeline].values()), NEWEST))
-
-
 class SchedulerTwin(Replica):
-    """A scheduler that also takes requests and ends of runs, and keeps an agenda."""
+    """A scheduler that also takes requests and ends of runs, and does what is due."""
 
     world: RunWorld
 
@@ -242,25 +242,24 @@ class SchedulerTwin(Replica):
         bus = cast(Bus, world.bus)
         self._starter = _Starter(bus, self._runs, Defaults(), clock=lambda: world.now)
         self._starter.world = world
-        self._restarter = _Restarter(bus, self._runs, self._starter)
-        self._restarter.world = world
-        self._agenda = Agenda(LEASE)
-        self._agenda_at: datetime | None = world.now
+        self._restarter = Restarter(bus, self._runs, self._starter)
+        self._due_work = DueWork(LEASE)
+        self._due_at: datetime | None = world.now
         for run in world.active.values():
-            self._agenda.see_run(run, at=monotonic(world.now), stored_at=world.now)
+            self._due_work.see_run(run, at=monotonic(world.now), stored_at=world.now)
         super().__init__(world)
 
     def hear_of_runners(self) -> None:
         """All that live were heard of just now."""
         for runner in self.world.runners:
-            self._agenda.see_runner(runner.presence, at=monotonic(self.world.now))
-        self._agenda_at = self.world.now
+            self._due_work.see_runner(runner.presence, at=monotonic(self.world.now))
+        self._due_at = self.world.now
 
     def next_instant(self) -> datetime | None:
         instants = (
             super().next_instant(),
             self._tasks.next_instant(self.world.now),
-            self._agenda_at,
+            self._due_at,
             self.world.requests.next_instant(),
             self.world.ends.next_instant(),
         )
@@ -269,8 +268,8 @@ class SchedulerTwin(Replica):
     def step(self) -> None:
         now = self.world.now
         super().step()
-        if self._agenda_at is not None and self._agenda_at <= now:
-            self._keep_agenda()
+        if self._due_at is not None and self._due_at <= now:
+            self._do_due_work()
         if (request := self.world.requests.take(self, now)) is not None:
             self._tasks.add(self._serve(request))
         if (end := self.world.ends.take(self, now)) is not None:
@@ -294,25 +293,25 @@ class SchedulerTwin(Replica):
 
     def _hear(self, news: Any) -> None:
         if isinstance(news, Run):
-            self._agenda.see_run(news, at=monotonic(self.world.now), stored_at=self.world.now)
-            self._agenda_at = self.world.now
+            self._due_work.see_run(news, at=monotonic(self.world.now), stored_at=self.world.now)
+            self._due_at = self.world.now
         else:
             super()._hear(news)
 
-    def _keep_agenda(self) -> None:
+    def _do_due_work(self) -> None:
         """The time of the next look is when something can be due."""
         self.hear_of_runners()
         now = self.world.now
-        for action in self._agenda.actions(now=now, at=monotonic(now)):
+        for action in self._due_work.actions(now=now, at=monotonic(now)):
             self._tasks.add(self._do(action))
-        ahead = [self._agenda.next_due_s(now=now)]
-        for run in self._agenda._runs.values():
+        ahead = [self._due_work.next_due_s(now=now)]
+        for run in self._due_work._runs.values():
             if isinstance(run.state, Pending) and run.state.not_before <= now:
                 ahead.append(REHINT_S)
             elif isinstance(run.state, Running) and run.state.runner in self.world.died_at:
-                silent_s = monotonic(now) - self._agenda._heard_at[run.state.runner]
+                silent_s = monotonic(now) - self._due_work._heard_at[run.state.runner]
                 ahead.append(max(1.0, LEASE.take_over_s - silent_s))
-        self._agenda_at = None if min(ahead) == float("inf") else now + timedelta(seconds=max(0.001, min(ahead)))
+        self._due_at = None if min(ahead) == float("inf") else now + timedelta(seconds=max(0.001, min(ahead)))
 
     async def _do(self, action: Action) -> None:
         match action:

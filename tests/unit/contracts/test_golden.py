@@ -17,6 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 import fastflow_contracts
+from fastflow_contracts.bus import objects
 from fastflow_contracts.codec import Codec
 from fastflow_contracts.pipelines import links
 from fastflow_contracts.pipelines.records import PIPELINE, SYNC_REPORT, SYNC_STATUS
@@ -106,8 +107,8 @@ def test_every_field_of_every_message_is_recorded() -> None:
 
 
 def test_every_kind_of_message_is_recorded() -> None:
-    """One that is added is added here, too. The events of cells are recorded in their chunks."""
+    """One that is added is added here, too. Cell events are recorded in their chunks; an object's note is NATS's."""
     found = set()
     for module in pkgutil.walk_packages(fastflow_contracts.__path__, "fastflow_contracts."):
         found |= {value for value in vars(importlib.import_module(module.name)).values() if isinstance(value, Codec)}
-    assert found == {*KINDS.values(), cells.EVENT}
+    assert found == {*KINDS.values(), cells.EVENT, objects.NOTE}

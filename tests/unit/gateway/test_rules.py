@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from fastflow_contracts.bus.subjects import JobRef
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.runs.logs import STREAMS, Chunk, Piece, log_lines
+from fastflow_contracts.runs.logs import STREAMS, Chunk, Piece
 from fastflow_contracts.runs.presence import Presence
 from fastflow_contracts.runs.run import (
     Attempt,
@@ -36,6 +36,7 @@ from fastflow_gateway.streaming.events import PlainText, Tail
 from fastflow_gateway.views import records
 from fastflow_gateway.views.redaction import hide_secrets
 from fastflow_gateway.views.waiting import ENVIRONMENT, TAKER, Capacity, waiting_on
+from tests.support.logs import log_lines
 from tests.support.records import T0, a_presence, a_run, at
 
 RUNS = st.lists(

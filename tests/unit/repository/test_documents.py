@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,11 @@ from fastflow_runner.attempts.job import EVENT_FILE, environment
 from tests.support.records import a_run, at
 
 ROOT = Path(__file__).parents[3]
-DOCUMENTS = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted(ROOT.glob("docs/*.md")), ROOT / "deploy/README.md"]
+FOLDERS = ("", "docs/", "docs/adr/", "deploy/", "bench/", "cli/", "libs/*/", "services/*/")
+DOCUMENTS = [path for folder in FOLDERS for path in sorted(ROOT.glob(f"{folder}*.md"))]
+PROJECTS = sorted([*ROOT.glob("*/pyproject.toml"), *ROOT.glob("*/*/pyproject.toml")])
+DISTRIBUTIONS = [path.parent for path in PROJECTS if "readme" in tomllib.loads(path.read_text())["project"]]
+SOURCES = [package for path in PROJECTS for package in path.parent.glob("src/*")]
 PAGE = (ROOT / "docs/pipelines.md").read_text()
 
 
@@ -36,11 +41,44 @@ def test_every_variable_of_a_run_is_listed() -> None:
     assert set(re.findall(r"^\| `(FASTFLOW_\w+)`", PAGE, re.MULTILINE)) == {*told, EVENT_FILE}
 
 
+def _anchors(document: Path) -> set[str]:
+    """What a link into *document* may name: its headings, written as addresses."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_whatever_is_linked_or_named_is_there(document: Path) -> None:
-    """Files of this repository, as links from the document and as paths from the root."""
+    """Files of this repository, as links, and as paths from the root or a package; and the headings of links."""
     text = document.read_text()
-    links = re.findall(r"\]\((?!https?://)([^)#]+)[^)]*\)", text)
-    assert [link for link in links if not (document.parent / link).exists()] == []
+    links = re.findall(r"\]\((?!https?://)([^)#]*)(?:#([^)]+))?\)", text)
+    assert [link for link, _ in links if not (document.parent / link).exists()] == []
+    targets = [(document.parent / link if link else document, anchor) for link, anchor in links if anchor]
+    assert [anchor for target, anchor in targets if anchor not in _anchors(target)] == []
     paths = re.findall(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|lock|md|yaml))`", text)
-    assert [path for path in paths if not (ROOT / path).exists() and not (document.parent / path).exists()] == []
+    roots = [ROOT, document.parent, *SOURCES]
+    assert [path for path in paths if not any((root / path).exists() for root in roots)] == []
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS, ids=lambda path: path.name)
+def test_the_readme_of_a_distribution_names_its_packages(distribution: Path) -> None:
+    """All of them, and no other, so that a reader finds each room on the map."""
+    (source,) = (distribution / "src").iterdir()
+    packages = {path.parent.name for path in source.glob("*/__init__.py")}
+    drawn = re.findall(r"^  (\w+)/ ", (distribution / "README.md").read_text(), re.MULTILINE)
+    assert set(drawn) >= packages
+    assert {name for name in drawn if not (source / name).is_dir()} == set()
+
+
+def test_decisions_are_numbered_and_listed() -> None:
+    """Without a gap; the list of documents has each by its title, and each says what was decided and what follows."""
+    files = sorted(ROOT.glob("docs/adr/*.md"))
+    assert [path.name[:4] for path in files] == [f"{number:04}" for number in range(1, len(files) + 1)]
+    listed = []
+    for path in files:
+        text = path.read_text()
+        number, _, title = text.splitlines()[0].removeprefix("# ").partition(". ")
+        listed.append(f"{number}. [{title}](adr/{path.name})")
+        assert number == str(int(path.name[:4]))
+        assert re.findall(r"\*\*(Context|Decision|Consequences)\.\*\*", text) == ["Context", "Decision", "Consequences"]
+    assert re.findall(r"^\d+\. .*$", (ROOT / "docs/README.md").read_text(), re.MULTILINE) == listed

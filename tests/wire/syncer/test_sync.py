@@ -19,6 +19,7 @@ from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.feed import feed
+from fastflow_contracts.bus.objects import ObjectStore
 from fastflow_contracts.bus.streams import bucket_stream, object_stream
 from fastflow_contracts.clock import now
 from fastflow_contracts.names import PipelineName
@@ -62,7 +63,7 @@ async def _record(bus: Bus, name: str) -> tuple[PipelineRecord, int]:
 
 async def _files(bus: Bus, record: PipelineRecord) -> dict[str, File]:
     assert record.live is not None
-    return bundle.unpack(await bus.get_object(subjects.BUNDLES, record.live.bundle))
+    return bundle.unpack(await ObjectStore(bus).get(record.live.bundle))
 
 
 def _actions(report: SyncReport) -> dict[str, str]:
@@ -227,7 +228,7 @@ async def test_a_lost_bundle_comes_back(bus: Bus, tmp_path: Path) -> None:
     await _folder_syncer(bus, tmp_path / "root").sync()
     record, _ = await _record(bus, "etl")
     assert record.live is not None
-    await bus.delete_object(subjects.BUNDLES, record.live.bundle)
+    await ObjectStore(bus).delete(record.live.bundle)
     await _folder_syncer(bus, tmp_path / "root").sync()
     assert await _files(bus, record) == {"main.py": File(b"1")}
 

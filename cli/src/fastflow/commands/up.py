@@ -39,6 +39,8 @@ from fastflow_contracts.pipelines.bundle import shown
 from fastflow_contracts.runs.presence import Presence
 from fastflow_contracts.service.logging import set_up_logging
 
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 @click.command()
 @click.argument("pipelines_dir", required=False, type=click.Path(path_type=Path))
@@ -63,11 +65,12 @@ def up(
 
     PIPELINES_DIR holds one folder for each pipeline; ./pipelines if it is not given. Ctrl-C stops it all.
     """
+    early = _note_signals()
     plan = make_plan(Options(pipelines_dir, host, port, data_dir, sandbox, nats_url), os.environ, here=_here())
     with datadir.held(plan.data_dir):
         check_machine(plan.data_dir, now=now())
         check_port(plan.host, plan.port)
-        asyncio.run(_up(plan))
+        asyncio.run(_up(plan, early))
 
 
 def _here() -> Path:
@@ -79,10 +82,10 @@ def _here() -> Path:
         ) from None
 
 
-async def _up(plan: Plan) -> None:
+async def _up(plan: Plan, early: list[int]) -> None:
     began = time.monotonic()
     stop = asyncio.Event()
-    _stop_on_signals(stop)
+    _stop_on_signals(stop, early)
     token = None
     environ = plan.environ
     if not (environ.get("FASTFLOW_ADMIN_TOKEN") or environ.get("FASTFLOW_ADMIN_TOKEN_FILE")):
@@ -175,7 +178,15 @@ def _sandbox(plan: Plan, runner: Presence) -> str:
     return f"plain processes, {'as asked for' if asked_for else f'because {runner.sandbox_reason}'}"
 
 
-def _stop_on_signals(stop: asyncio.Event) -> None:
+def _note_signals() -> list[int]:
+    """Those that come before anything can be stopped. (What cancels tasks from outside may be lost on its way.)"""
+    early: list[int] = []
+    for number in STOPPING:
+        signal.signal(number, lambda number, _: early.append(number))
+    return early
+
+
+def _stop_on_signals(stop: asyncio.Event, early: list[int]) -> None:
     """The first signal asks for an orderly end, the second does not wait for it."""
     loop = asyncio.get_running_loop()
 
@@ -185,8 +196,10 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
         _say("\nStopping. Ctrl-C again to leave at once.")
         stop.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in STOPPING:
         loop.add_signal_handler(number, on_signal)
+    if early:
+        on_signal()
 
 
 def _leave_at_once() -> NoReturn:

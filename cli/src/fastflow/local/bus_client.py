@@ -17,27 +17,27 @@ from nats.errors import Error as NatsError
 from fastflow.errors import BadUsage, CliError, NotFound, Unreachable
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.bus.feed import feed, newest
+from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.bus.streams import bucket_stream
-from fastflow_contracts.bus.subjects import PIPELINES, RUNS, JobRef, RunRef
+from fastflow_contracts.bus.subjects import PIPELINES, RUNS, RunRef
 from fastflow_contracts.clock import now as wall_clock
 from fastflow_contracts.ids import BadRunId, RunId, check_run_id, run_id_for_key
 from fastflow_contracts.names import BadName, PipelineName, check_name
-from fastflow_contracts.pipelines.records import PIPELINE, SYNC_STATUS, PipelineRecord
+from fastflow_contracts.pipelines.records import SYNC_STATUS, PipelineRecord
+from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.messages import REPLY_HEADER, TRIGGER_TYPE, Declined, Trigger
 from fastflow_contracts.runs.presence import PRESENCE, PRESENCE_S, Presence
 from fastflow_contracts.runs.run import RUN, Run, Running
+from fastflow_contracts.runs.runners import presences
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_contracts.runs.store import RunStore
 from fastflow_contracts.runs.triggers import read_trigger
-from fastflow_contracts.schedules.state import SCHEDULE_STATE, SWITCH, ScheduleState
+from fastflow_contracts.schedules.store import ScheduleStore
 from fastflow_gateway.views.jobs import Known, known_jobs, listed
 
 DECISION_S = 5.0
 """How long a scheduler may take to say what it makes of a trigger."""
-ABSENT_S = 6 * PRESENCE_S
-"""A runner that was silent for longer counts as gone."""
 DRAIN_S = 4 * PRESENCE_S
 """How long a runner may take to say that it leaves."""
 PREFIX_CHARACTERS_MIN = 4
@@ -87,8 +87,8 @@ async def publish(
 async def runs(bus: Bus, pipeline: PipelineName | None = None) -> list[Run]:
     """Every run that is recorded, newest first."""
     keys = subjects.RUN_KEYS if pipeline is None else subjects.run_keys_of(pipeline)
-    found = [RUN.decode(message.data) for message in await newest(bus, RUNS, keys)]
-    return sorted(found, key=lambda run: run.created_at, reverse=True)
+    found = await RunStore(bus).records.items(keys)
+    return sorted((record.value for record in found), key=lambda run: run.created_at, reverse=True)
 
 
 async def running(bus: Bus, runner_id: str) -> list[Run]:
@@ -143,12 +143,11 @@ async def cancel(bus: Bus, run: RunRef, reason: str) -> None:
 
 async def runners(bus: Bus, *, now: datetime) -> list[Presence]:
     """The runners that are alive. Their age is judged by the bus's clock, as far as *now* agrees with it."""
-    heard = [
-        PRESENCE.decode(message.data)
-        for message in await newest(bus, subjects.RUNNERS, subjects.RUNNER_KEYS)
-        if (now - message.stored_at).total_seconds() < ABSENT_S
+    return [
+        record.value
+        for record in await presences(bus).items()
+        if record.stored_at and not record.value.is_gone(silent_s=(now - record.stored_at).total_seconds())
     ]
-    return [presence for presence in heard if not presence.gone]
 
 
 async def drain(bus: Bus, runner_id: str) -> Presence:
@@ -178,8 +177,7 @@ async def drain(bus: Bus, runner_id: str) -> Presence:
 
 async def pipelines(bus: Bus) -> list[PipelineRecord]:
     """Every pipeline that is listed, by name."""
-    found = [PIPELINE.decode(message.data) for message in await newest(bus, PIPELINES, subjects.PIPELINE_KEYS)]
-    return sorted((record for record in found if record.removed_at is None), key=lambda record: record.name)
+    return await PipelineStore(bus).listed()
 
 
 async def refused(bus: Bus) -> list[str]:
@@ -199,15 +197,9 @@ async def check_pipeline(bus: Bus, name: PipelineName) -> None:
 
 async def schedules(bus: Bus, records: Iterable[PipelineRecord]) -> list[Known]:
     """What starts runs of *records* by time, as schedulers and people left it."""
-    states: dict[JobRef, ScheduleState] = {}
-    switched_off: set[JobRef] = set()
-    for message in await newest(bus, subjects.SCHEDULES, ">"):
-        key = message.subject.removeprefix(f"$KV.{subjects.SCHEDULES}.")
-        if key.startswith(subjects.SCHEDULE_STATES):
-            job = subjects.parse_job_id(key.removeprefix(subjects.SCHEDULE_STATES))
-            states[job] = SCHEDULE_STATE.decode(message.data)
-        elif not SWITCH.decode(message.data).enabled:
-            switched_off.add(subjects.parse_job_id(key.removeprefix(subjects.SCHEDULE_SWITCHES)))
+    store = ScheduleStore(bus)
+    states = {record.name: record.value for record in await store.states.items()}
+    switched_off = {record.name for record in await store.switches.items() if not record.value.enabled}
     return listed(known_jobs(records, states, switched_off), wall_clock())
 
 

@@ -52,12 +52,26 @@ def _unusable(folder: Path, error: OSError) -> BadUsage:
 def login_token(folder: Path) -> str:
     """The token of this installation, made at its first start and readable by its owner only."""
     path = folder / TOKEN
-    with contextlib.suppress(FileNotFoundError):
-        if token := path.read_text().strip():
-            return token
+    if token := read_kept(path):
+        return token
     token = secrets.token_urlsafe(TOKEN_BYTES)
     write_private(path, token + "\n")
     return token
+
+
+def read_kept(path: Path) -> str:
+    """The text of a file that this installation keeps, without white space around it; empty if there is none.
+
+    Raises:
+        BadUsage: it is there and cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise BadUsage(f"{path} cannot be read ({reason}); move it away, and the next start makes a new one.") from None
 
 
 def write_private(path: Path, text: str) -> None:

@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet
 
 from fastflow.errors import NotFound
 from fastflow.local.connection import DATA_DIR
-from fastflow.local.data_dir import write_private
+from fastflow.local.data_dir import read_kept, write_private
 from fastflow_contracts.secrets.envelope import split_keys
 
 KEY_FILE = "encryption.key"
@@ -45,9 +45,8 @@ def find_keys(environ: Mapping[str, str], *, here: Path) -> tuple[str, ...]:
 def kept_key(data_dir: Path) -> tuple[str, bool]:
     """The key in the data folder, and whether it was made just now. Readable by its owner only."""
     path = data_dir / KEY_FILE
-    with contextlib.suppress(FileNotFoundError):
-        if key := path.read_text().strip():
-            return key, False
+    if key := read_kept(path):
+        return key, False
     key = new_key()
     write_private(path, key + "\n")
     return key, True

@@ -44,6 +44,7 @@ LOG_BYTES_MAX = MIB
 """A longer log of the server begins anew when it is started."""
 _PR_SET_PDEATHSIG = 1
 
+# Paths are relative to the folder that the server is started in: it reads no letter of a path.
 _CONFIG = """\
 server_name: fastflow
 listen: "127.0.0.1:{port}"
@@ -51,10 +52,10 @@ max_payload: {payload}
 max_pending: {pending}
 write_deadline: "10s"
 ping_interval: "20s"
-pid_file: {pid_file}
+pid_file: "bus.pid"
 {authorization}
 jetstream {{
-  store_dir: {store}
+  store_dir: "bus"
   sync_interval: {sync}
   max_file_store: {store_bytes}
   max_memory_store: {memory_bytes}
@@ -90,9 +91,7 @@ async def embedded_bus(
             port=port,
             payload=PAYLOAD_BYTES_MAX + MIB,
             pending=64 * MIB,
-            pid_file=json.dumps(str(pid_file)),
             authorization=config_of(users),
-            store=json.dumps(str(directory / "bus")),
             sync=sync if sync == "always" else json.dumps(sync),
             store_bytes=STORE_BYTES_MAX,
             memory_bytes=256 * MIB,
@@ -137,10 +136,11 @@ class _Server:
                 self._process = await asyncio.create_subprocess_exec(
                     str(_binary()),
                     "-c",
-                    str(self._config),
+                    str(self._config.absolute()),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=log_file,
                     stderr=log_file,
+                    cwd=self._config.parent,
                     preexec_fn=_die_with_parent,
                     start_new_session=True,  # Ctrl-C is ours to handle: the bus ends last
                 )
@@ -228,7 +228,7 @@ def _binary() -> Path:
 
 def _former_port(url_file: Path) -> int | None:
     """That of the last time, so that a client's address stays good."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, UnicodeDecodeError):
         if found := re.fullmatch(r"nats://\S+@127\.0\.0\.1:(\d+)", url_file.read_text().strip()):
             return int(found[1])
     return None
@@ -252,7 +252,7 @@ async def _former_ended(pid_file: Path, config: Path) -> None:
 def _runs_with(pid: int, config: Path) -> bool:
     """Is *pid* a server that was started with *config*? A process that only waits to be reaped has no arguments."""
     try:
-        return os.fsencode(config) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return os.fsencode(config.absolute()) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
 

@@ -9,9 +9,11 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from fastflow.errors import BadUsage, NotFound
 from fastflow.local.connection import DATA_DIR, named_url
+from fastflow_contracts.pipelines.bundle import shown
 from fastflow_contracts.pipelines.discovery import SCRIPT
 
 DEFAULT_HOST = "127.0.0.1"
@@ -63,6 +65,7 @@ class Plan(NamedTuple):
 def make_plan(options: Options, environ: Mapping[str, str], *, here: Path) -> Plan:
     """Options win over the environment. Raises ``BadUsage`` and ``NotFound`` with what to do."""
     data_dir = here / (options.data_dir or environ.get("FASTFLOW_DATA_DIR") or DATA_DIR)
+    _check_text(data_dir)
     host = options.host or environ.get("FASTFLOW_HOST") or DEFAULT_HOST
     port = options.port if options.port is not None else _port(environ.get("FASTFLOW_PORT"))
     port = port or _free_port(host)
@@ -81,7 +84,10 @@ def make_plan(options: Options, environ: Mapping[str, str], *, here: Path) -> Pl
         settled.setdefault(name, value)
     # Several of these may share a machine and a bus: each data folder is a runner of its own.
     settled.setdefault("FASTFLOW_RUNNER_ID", f"{_host_token()}-{folder_hash}")
-    return Plan(data_dir, host, port, options.nats_url or named_url(environ), source, settled)
+    nats_url = options.nats_url or named_url(environ)
+    if nats_url is not None:
+        _check_address(nats_url)
+    return Plan(data_dir, host, port, nats_url, source, settled)
 
 
 def with_values(environ: Mapping[str, str], **values: str) -> dict[str, str]:
@@ -113,6 +119,24 @@ def check_port(host: str, port: int) -> None:
             ) from None
 
 
+def _check_text(folder: Path) -> None:
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise BadUsage(f"the folder {shown(str(folder))} has a name that is not UTF-8; rename it.") from None
+
+
+def _check_address(url: str) -> None:
+    for each in url.split(","):
+        try:
+            parts = urlsplit(each.strip())
+            is_one = parts.scheme in ("nats", "tls", "ws", "wss") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            is_one = False
+        if not is_one:
+            raise BadUsage("the address of the bus cannot be read; it looks like nats://user:password@host:4222.")
+
+
 def _has_ipv6() -> bool:
     """A kernel without addresses takes ``::`` all the same, where nobody can then connect."""
     try:
@@ -134,14 +158,15 @@ def _source(given: Path | None, environ: Mapping[str, str], here: Path) -> tuple
         raise NotFound(f"there is no folder {folder}; give the folder that holds the pipelines' folders.")
     if (here / folder / SCRIPT).is_file():
         raise BadUsage(f"{folder} is one pipeline: it has a {SCRIPT}. Give the folder above it.")
+    _check_text((here / folder).absolute())
     chosen = {"PIPELINES_DIR": str((here / folder).absolute())}
-    return str(folder), chosen | ({"GIT_REPO_URL": ""} if repository else {})
+    return shown(str(folder)), chosen | ({"GIT_REPO_URL": ""} if repository else {})
 
 
 def _port(text: str | None) -> int:
     if not text:
         return DEFAULT_PORT
-    if not text.isdigit() or int(text) > 65_535:
+    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > 65_535:
         raise BadUsage(f"FASTFLOW_PORT {text!r} is no port; give a number up to 65535, 0 for any free one.")
     return int(text)
 

@@ -16,6 +16,8 @@ from fastflow_contracts.bus.streams import MIB
 OPEN_FILES_MIN: Final = 96
 """The bus and the services take some 60; the rest is for a few runs at once."""
 OPEN_FILES_WANTED: Final = 4096
+FILE_BYTES_MIN: Final = 64 * MIB
+"""Largest file that the bus must be able to write."""
 CLOCK_MIN: Final = datetime(2025, 1, 1, tzinfo=UTC)
 """No clock that is right can say less."""
 
@@ -25,9 +27,10 @@ class Unfit(CliError):
 
 
 def check_machine(data_dir: Path, *, now: datetime) -> None:
-    """Raise ``Unfit`` for a clock that was never set, too few open files, no loopback network, no disk space."""
+    """Look at the clock, the limits of this process, the loopback network, and the disk. Raises ``Unfit``."""
     check_clock(now)
     allow_open_files()
+    check_file_size()
     check_loopback()
     check_space(data_dir)
 
@@ -47,6 +50,15 @@ def allow_open_files() -> None:
         soft = wanted
     if soft != resource.RLIM_INFINITY and soft < OPEN_FILES_MIN:
         raise Unfit(f"only {soft} files may be open at once, {OPEN_FILES_MIN} are needed; allow more: ulimit -n 1024")
+
+
+def check_file_size() -> None:
+    """A process that writes more into one file than it may is killed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    if hard != resource.RLIM_INFINITY and hard < FILE_BYTES_MIN:
+        raise Unfit(f"a file may have only {hard // 1024} KB; allow larger ones: ulimit -f unlimited")
 
 
 def check_loopback() -> None:

@@ -1,10 +1,14 @@
-"""TODO."""
+"""The base of every record and message. Nothing else may live here."""
 
 from __future__ import annotations
 
-from typing import dataclass_transform
+from datetime import datetime
+from typing import Annotated, TypeAlias, dataclass_transform
 
 import msgspec
+
+Instant: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
+"""An aware time: one without a zone is refused when it is decoded, since comparing it with another would fail."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)

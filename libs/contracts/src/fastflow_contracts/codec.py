@@ -29,6 +29,7 @@ class Codec(Generic[T]):
 
     def __init__(self, message: type[T]) -> None:
         self.message = message
+        self.name: str = getattr(message, "__name__", "message of any known kind")  # a union has no name
         self._decoder = msgspec.json.Decoder(message)
 
     def encode(self, value: T) -> bytes:
@@ -40,5 +41,4 @@ class Codec(Generic[T]):
         try:
             return self._decoder.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            name = getattr(self.message, "__name__", "message of any known kind")  # a union has no name
-            raise Malformed(f"not a {name}: {str(error)[:REASON_CHARACTERS_MAX]}") from error
+            raise Malformed(f"not a {self.name}: {str(error)[:REASON_CHARACTERS_MAX]}") from error

@@ -1,7 +1,7 @@
-"""Identifiers, and the identities they are made from. Pure; the only randomness is ``fresh_run_id``.
+"""Identifiers, and the identities they are made from. Pure.
 
 A run's id is a UUIDv5 of what asked for it, so that asking twice, after a crash between any two steps,
-arrives at the same run. Only a request with no identity of its own gets a random id.
+arrives at the same run. A request with no identity of its own is given a random key.
 """
 
 from __future__ import annotations
@@ -31,11 +31,6 @@ def check_run_id(text: str) -> RunId:
     if parsed is None or str(parsed) != text:
         raise BadRunId(f"{text[:64]!r} is no run id; use the id that starting or listing runs shows.")
     return RunId(text)
-
-
-def fresh_run_id() -> RunId:
-    """An id for a request that has no identity: it can never be asked for twice."""
-    return RunId(str(uuid.uuid4()))
 
 
 def run_id_for_key(pipeline: str, key: str) -> RunId:

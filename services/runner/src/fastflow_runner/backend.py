@@ -4,6 +4,7 @@ the image.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,7 +19,7 @@ from fastflow_contracts.runs.run import Run, Running
 from fastflow_runner.environments.environments import Environments, volume_identity
 from fastflow_runner.environments.store import Place, docker_place, passed_on, process_place
 from fastflow_runner.errors import RunnerError
-from fastflow_runner.sandbox import Sandboxes, SandboxSpec
+from fastflow_runner.sandbox import SandboxError, Sandboxes, SandboxSpec
 from fastflow_runner.sandbox.docker import LABEL_SCOPE, DockerSandboxes
 from fastflow_runner.sandbox.docker_daemon import Daemon, NoDocker, find_daemon
 from fastflow_runner.sandbox.dummy import DummySandboxes
@@ -31,6 +32,7 @@ from fastflow_runner.settings import Settings
 
 log = logging.getLogger(__name__)
 
+PROVE_S = 30.0
 CORES_MIN = 0.01
 """The least that Docker takes as a limit."""
 
@@ -107,6 +109,9 @@ async def _open(
     try:
         daemon = await find_daemon(environ)
         image = await _image(settings, daemon, installation, say)
+        adapter = await _docker(settings, daemon, image, runner, installation, environ, stack)
+        if settings.sandbox == "auto":
+            await _prove(adapter, daemon)
     except NoDocker as no:
         if settings.sandbox == "docker":
             raise NoSandbox(
@@ -114,7 +119,20 @@ async def _open(
             ) from no
         log.info("scripts run as plain processes: %s", no)
         return replace(_process(settings, runner, environ, installation), why=str(no))
-    return await _docker(settings, daemon, image, runner, installation, environ, stack)
+    return adapter
+
+
+async def _prove(adapter: Adapter, daemon: Daemon) -> None:
+    """See that a sandbox can be opened, before everything is entrusted to this daemon. Raises ``NoDocker``."""
+    assert adapter.pool is not None
+    try:
+        async with asyncio.timeout(PROVE_S):
+            await adapter.pool.prove()
+    except (SandboxError, TimeoutError) as error:
+        await adapter.environments.close()
+        await adapter.sandboxes.close()
+        reason = _last_line(error) or f"no answer within {PROVE_S:.0f} s"
+        raise NoDocker(f"{daemon.name} cannot open a sandbox ({reason})", "see what `docker run` says") from error
 
 
 async def _image(settings: Settings, daemon: Daemon, installation: str, say: Callable[[str], None]) -> str:
@@ -131,12 +149,19 @@ async def _image(settings: Settings, daemon: Daemon, installation: str, say: Cal
                 labels={LABEL_SCOPE: installation},
             )
     except (ImageFailed, DockerError, aiohttp.ClientError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        if isinstance(error, aiohttp.ClientError | ValueError) and not isinstance(error, OSError):
+            reason = "it hung up, or what it says is not Docker's"
+        else:
+            reason = _last_line(error) or "it did not answer"
         found = f"{daemon.name} cannot build the worker image ({reason})"
         hint = (
             f"give it {settings.worker_base_image} and the network, or set WORKER_BASE_IMAGE or FASTFLOW_WORKER_IMAGE"
         )
         raise NoDocker(found, hint) from error
+
+
+def _last_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[-1] if str(error).strip() else ""
 
 
 async def _docker(

@@ -6,7 +6,7 @@ import asyncio
 from collections import OrderedDict
 
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.bus.subjects import BUNDLES
+from fastflow_contracts.bus.objects import ObjectStore
 from fastflow_contracts.pipelines.bundle import Bundle
 
 CACHE_BYTES_MAX = 128 * 1024 * 1024
@@ -16,20 +16,20 @@ class Bundles:
     """Bundles by hash, verified, the least recently used dropped first."""
 
     def __init__(self, bus: Bus) -> None:
-        self._bus = bus
+        self._store = ObjectStore(bus)
         self._kept: OrderedDict[str, Bundle] = OrderedDict()
         self._size_bytes = 0
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def get(self, sha256: str) -> Bundle:
-        """Raise ``wire.Rejected`` if it is missing or damaged, ``wire.Unavailable`` if the bus is."""
+        """Fetch one bundle. Raises ``Rejected`` if it is missing or damaged, ``Unavailable`` if the bus is."""
         if sha256 in self._kept:
             self._kept.move_to_end(sha256)
             return self._kept[sha256]
         lock = self._locks.setdefault(sha256, asyncio.Lock())
         async with lock:
             if sha256 not in self._kept:
-                self._keep(Bundle(data=await self._bus.get_object(BUNDLES, sha256), sha256=sha256))
+                self._keep(Bundle(data=await self._store.get(sha256), sha256=sha256))
             self._locks.pop(sha256, None)
             return self._kept[sha256]
 

@@ -1,4 +1,4 @@
-"""Hears that this runner is to take no more work, to finish what it has, and to leave. I/O."""
+"""Listens for the request to drain: take no more work, finish what is under way, and leave. I/O."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastflow_contracts.bus.client import Bus
 
 @asynccontextmanager
 async def drain_asked(bus: Bus, runner_id: str) -> AsyncIterator[asyncio.Event]:
-    """Yield an event that is set once somebody asks. Whoever asked sees in the presence that it was heard."""
+    """Yield an event that is set once the request comes. The presence shows those who asked that it was heard."""
     asked = asyncio.Event()
 
     async def receive(_: Msg) -> None:

@@ -1,7 +1,6 @@
-"""Environments made ready before anybody needs them: for every pipeline that goes live, one after the other. I/O.
+"""Makes environments ready before a run needs them: for every pipeline that goes live, one after the other. I/O.
 
-It is a favour, not a promise: what could not be prepared is only logged, and the first run tries again and tells its
-owner.
+Nothing depends on it: what could not be prepared is only logged, and the first run tries again and tells its owner.
 """
 
 from __future__ import annotations
@@ -9,12 +8,10 @@ from __future__ import annotations
 import logging
 from contextlib import aclosing
 
-from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.errors import BusError
-from fastflow_contracts.bus.feed import feed
-from fastflow_contracts.codec import Malformed
 from fastflow_contracts.pipelines.pep723 import BadInline
-from fastflow_contracts.pipelines.records import PIPELINE, Version
+from fastflow_contracts.pipelines.records import Version
+from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_runner.attempts.context import Tools
 from fastflow_runner.environments.environments import EnvironmentFailed
 from fastflow_runner.environments.store import requests_of
@@ -24,18 +21,10 @@ log = logging.getLogger(__name__)
 
 async def preheat(tools: Tools, *, default_python_version: str) -> None:
     """Follow what is live until cancelled."""
-    stream, prefix = streams.bucket_stream(subjects.PIPELINES), f"$KV.{subjects.PIPELINES}."
-    async with aclosing(feed(tools.bus, stream, prefix + subjects.PIPELINE_KEYS)) as changes:
-        async for batch in changes:
-            for message in batch.messages:
-                if not message.data:
-                    continue
-                try:
-                    record = PIPELINE.decode(message.data)
-                except Malformed as error:
-                    log.debug("%s is not prepared for: %s", message.subject, error)
-                    continue
-                if record.live is not None and record.live.spec.enabled:
+    async with aclosing(PipelineStore(tools.bus).records.follow()) as batches:
+        async for batch in batches:
+            for _, record, _, _ in batch.changes:
+                if record is not None and record.live is not None and record.live.spec.enabled:
                     await _prepare(tools, record.name, record.live, default_python_version)
 
 

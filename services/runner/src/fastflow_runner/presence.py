@@ -1,4 +1,4 @@
-"""That this runner is alive, told to the bus, and since when it could not be told. I/O.
+"""Tells the bus that this runner is alive, and knows since when it could not. I/O.
 
 The record is renewed by compare-and-set: a second process with the same runner id takes over, and the first one,
 whose write then fails, ends without touching the sandboxes that are no longer its own.
@@ -13,12 +13,12 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import Conflict, Unavailable
 from fastflow_contracts.clock import now
 from fastflow_contracts.runs.lease import Lease
-from fastflow_contracts.runs.presence import PRESENCE, Presence
+from fastflow_contracts.runs.presence import Presence
+from fastflow_contracts.runs.runners import presences
 from fastflow_runner.errors import RunnerError
 
 log = logging.getLogger(__name__)
@@ -34,21 +34,21 @@ class Beacon:
     def __init__(self, bus: Bus, presence: Presence, lease: Lease, *, look: Callable[[Presence], Presence]) -> None:
         """*look* says with each renewal what has changed."""
         self.lease = lease
-        self._bus = bus
-        self._key = subjects.runner_key(presence.runner)
-        self.presence = replace(presence, instance=uuid.uuid4().hex)
+        self._presences = presences(bus)
+        self.presence = replace(presence, instance=uuid.uuid4().hex, lease_s=lease.lease_s)
         self._look = look
         self._revision: int | None = None
         self._renewed_at = 0.0
         self._unseen_until = 0.0
 
     async def announce(self) -> None:
-        """Take the id, whoever had it before."""
-        entry = await self._bus.get(subjects.RUNNERS, self._key)
-        self._revision = entry.revision if entry else None
+        """Take the id from the process that had it before."""
+        former, revision = await self._presences.load(self.presence.runner)
+        self._revision = revision or None
         await self.renew(first=True)
-        former = PRESENCE.decode(entry.value) if entry else None
-        if former is not None and not died_with(former, self.presence):
+        # One that cannot be read may have been anywhere.
+        is_known_dead = not revision or (former is not None and died_with(former, self.presence))
+        if not is_known_dead:
             self._unseen_until = _monotonic() + self.lease.take_over_s
 
     async def serve(self) -> None:
@@ -61,24 +61,23 @@ class Beacon:
                 log.warning("this runner could not be announced for %.0f s: %s", self.silent_s, error)
 
     async def renew(self, *, first: bool = False) -> None:
-        """Say now that this runner is alive. Raises ``Replaced``: then nothing is ours any more."""
+        """Say now that this runner is alive. Raises ``Replaced``: then this process holds nothing any more."""
         asked_at = _monotonic()
         self.presence = replace(self._look(self.presence), seen_at=now())
-        data = PRESENCE.encode(self.presence)
         expect = None if first else self._revision
         while True:
             try:
-                self._revision = await self._bus.put(subjects.RUNNERS, self._key, data, expect=expect)
+                self._revision = await self._presences.put(self.presence.runner, self.presence, expect=expect)
                 break
             except Conflict:
-                entry = await self._bus.get(subjects.RUNNERS, self._key)
-                if entry is not None and PRESENCE.decode(entry.value).instance != self.presence.instance:
+                stored, revision = await self._presences.load(self.presence.runner)
+                if stored is not None and stored.instance != self.presence.instance:
                     raise Replaced(
                         f"another process runs as runner {self.presence.runner}; give each its own FASTFLOW_RUNNER_ID."
                     ) from None
                 # It was removed, not replaced: by age after a long silence, or by hand. Or it is our own word, which
-                # the bus has stored without telling us.
-                expect = entry.revision if entry else None
+                # the bus has stored without telling us. Or nobody can read it.
+                expect = revision or None
         self._renewed_at = asked_at
 
     async def say_goodbye(self, *, left: int) -> None:
@@ -87,7 +86,7 @@ class Beacon:
             self.presence = replace(self.presence, gone=True)
             await self.renew()
         else:
-            await self._bus.delete(subjects.RUNNERS, self._key)
+            await self._presences.delete(self.presence.runner)
 
     def leave(self) -> None:
         """Say with the next renewal that this runner takes no more work."""

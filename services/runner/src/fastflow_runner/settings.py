@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastflow_contracts.runs.lease import FENCE_S, LEASE_S
+from fastflow_contracts.runs.lease import FENCE_S
+from fastflow_contracts.runs.presence import LEASE_S
 from fastflow_contracts.service.settings import Env, ServiceSettings
 
 
@@ -69,6 +70,8 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
             "DEFAULT_PYTHON_VERSION",
             "Interpreter of pipelines that name none; default: the sandbox's own (Docker: 3.11, processes: the one "
             "that runs the runner).",
+            pattern=r"\d+\.\d+(\.\d+)?",
+            like="3.12 or 3.12.4",
         ),
     ] = ""
     encryption_key: Annotated[

@@ -14,17 +14,17 @@ from fastflow_contracts.bus.streams import bucket_stream
 from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.store import RunStore
 from fastflow_contracts.service.lifecycle import run_until
-from fastflow_scheduler.command_consumer import Commands
+from fastflow_scheduler.command_consumer import CommandConsumer
 from fastflow_scheduler.followups.restarter import Restarter
-from fastflow_scheduler.followups.run_ended_consumer import Reactor
-from fastflow_scheduler.maintenance.agenda import Agenda
+from fastflow_scheduler.followups.run_ended_consumer import RunEndedConsumer
+from fastflow_scheduler.maintenance.due_work import DueWork
 from fastflow_scheduler.maintenance.reconciler import Reconciler
 from fastflow_scheduler.maintenance.retention import Retention
 from fastflow_scheduler.schedules.clock import Clock
 from fastflow_scheduler.settings import Settings
 from fastflow_scheduler.starting.admission import Defaults
 from fastflow_scheduler.starting.starter import Starter
-from fastflow_scheduler.starting.trigger_consumer import Intake
+from fastflow_scheduler.starting.trigger_consumer import TriggerConsumer
 
 log = logging.getLogger(__name__)
 
@@ -45,13 +45,13 @@ async def serve(settings: Settings, bus: Bus, stop: asyncio.Event, ready: Callab
 
     async def work() -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(Intake(bus, starter).serve(), name="intake")
-            group.create_task(Commands(bus, runs).serve(), name="commands")
-            group.create_task(Reactor(bus, runs, starter).serve(), name="reactor")
+            group.create_task(TriggerConsumer(bus, starter).serve(), name="triggers")
+            group.create_task(CommandConsumer(bus, runs).serve(), name="commands")
+            group.create_task(RunEndedConsumer(bus, runs, starter).serve(), name="run-ended")
             clock = Clock(bus, starter, Restarter(bus, runs, starter).restart)
             group.create_task(clock.serve(), name="clock")
-            agenda = Agenda(lease, concurrent_max=settings.concurrent_runs_max)
-            reconciler = Reconciler(bus, runs, starter, agenda)
+            due_work = DueWork(lease, concurrent_max=settings.concurrent_runs_max)
+            reconciler = Reconciler(bus, runs, starter, due_work)
             group.create_task(reconciler.serve(), name="reconcile")
             group.create_task(Retention(bus).serve(), name="retention")
             ready()

@@ -7,13 +7,12 @@ import logging
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.consume import consume
+from fastflow_contracts.bus.decoding import decoded
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.bus.pull import Message
-from fastflow_contracts.codec import Malformed
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.runs import messages
-from fastflow_contracts.runs.state_machine import Refused
-from fastflow_contracts.runs.store import NoSuchRun, RunStore
+from fastflow_contracts.runs.store import RunStore
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +20,7 @@ AT_ONCE_MAX = 32
 AGAIN_S = 1.0
 
 
-class Commands:
+class CommandConsumer:
     """Takes commands off the bus. Any number of schedulers may."""
 
     def __init__(self, bus: Bus, runs: RunStore) -> None:
@@ -35,14 +34,14 @@ class Commands:
     async def _handle(self, message: Message) -> None:
         try:
             ref = subjects.parse_command(message.subject)
-            changed = await self._runs.change(ref, messages.CANCEL.decode(message.data))
-            log.info("run %s: cancel %s", ref.run_id, "accepted" if changed.events else "changes nothing")
-        except (Malformed, NoSuchRun, Refused) as error:
-            log.warning("command %d on %s is dropped: %s", message.sequence, message.subject, error)
+            cancel = decoded(messages.CANCEL, message.data, where=message.subject)
+            if cancel is not None:
+                changed = await self._runs.change(ref, cancel)
+                log.info("run %s: cancel %s", ref.run_id, "accepted" if changed.events else "changes nothing")
         except BusError as error:
             log.warning("command %d waits: %s", message.sequence, error)
             await message.nak(AGAIN_S)
             return
-        except FastFlowError as error:  # a subject that names no run
+        except FastFlowError as error:  # the subject names no run, or one that cannot be cancelled or read
             log.warning("command %d on %s is dropped: %s", message.sequence, message.subject, error)
         await message.ack_soon()

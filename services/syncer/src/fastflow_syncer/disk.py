@@ -20,7 +20,7 @@ import msgspec
 
 from fastflow_contracts.pipelines import bundle
 from fastflow_contracts.pipelines.bundle import File, Refusal
-from fastflow_syncer.source import Folder, Plan, plan, skipped, skipped_folder
+from fastflow_syncer.source import Folder, ReadingPlan, plan, skipped, skipped_folder
 
 READ_TRIES: Final = 5
 READ_PAUSE_S: Final = 0.05
@@ -61,7 +61,7 @@ def read(folder: Path) -> Folder:
     return Folder({}, (why,))
 
 
-def _plan(stats: dict[str, _Stat]) -> Plan:
+def _plan(stats: dict[str, _Stat]) -> ReadingPlan:
     refused = tuple(
         Refusal(bundle.shown(path), f"is {_kind(found.mode)}; only readable files and folders can travel")
         for path, found in sorted(stats.items())

@@ -19,7 +19,7 @@ from typing import Final, NoReturn
 from fastflow_contracts.pipelines import bundle
 from fastflow_syncer import process
 from fastflow_syncer.errors import SourceDamaged, SourceFailed
-from fastflow_syncer.process import CommandTimedOut, Output, OutputTooLarge
+from fastflow_syncer.process import CommandOutput, CommandTimedOut, OutputTooLarge
 from fastflow_syncer.remote import (
     Credentials,
     Remote,
@@ -179,7 +179,7 @@ class Mirror:
             await self._damaged(SourceFailed(scrubbed(done.stderr, self._credentials)))
         return done.stdout
 
-    async def _blame(self, done: Output, fresh: bool) -> NoReturn:
+    async def _blame(self, done: CommandOutput, fresh: bool) -> NoReturn:
         refused = explain(done.stderr, self._remote, self._credentials)
         if refused is not None:
             raise refused

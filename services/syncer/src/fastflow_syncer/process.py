@@ -23,7 +23,7 @@ _READ_BYTES: Final = 64 * 1024
 _LIMITED: Final = ("sh", "-c", 'ulimit -f "$1" && shift && exec "$@"', "sh")
 
 
-class Output(msgspec.Struct, frozen=True):
+class CommandOutput(msgspec.Struct, frozen=True):
     """What a command ended with."""
 
     code: int
@@ -46,7 +46,7 @@ async def run(
     timeout_s: float,
     stdout_bytes_max: int,
     file_bytes_max: int | None = None,
-) -> Output:
+) -> CommandOutput:
     """Run to the end and return what it printed, whatever its exit code.
 
     Raises ``CommandTimedOut`` or ``OutputTooLarge``; the command and its children are dead by then.
@@ -63,7 +63,7 @@ async def run(
             stderr = await err
         finally:
             err.cancel()
-        return Output(await process.wait(), stdout, stderr.decode(errors="replace"))
+        return CommandOutput(await process.wait(), stdout, stderr.decode(errors="replace"))
 
 
 @contextlib.asynccontextmanager

@@ -37,14 +37,14 @@ class FoundVersion(msgspec.Struct, frozen=True):
     has_requirements: bool
 
 
-class Change(NamedTuple):
+class RecordChange(NamedTuple):
     """``record`` is what to write; None: what is there is right."""
 
     action: Action
     record: PipelineRecord | None
 
 
-def after_look(old: PipelineRecord | None, found: Found, commit: Commit | None, seen_at: datetime) -> Change:
+def after_look(old: PipelineRecord | None, found: Found, commit: Commit | None, seen_at: datetime) -> RecordChange:
     """The record once *found* was seen in *commit* at *seen_at*."""
     if old is None or old.removed_at is not None:
         old, before = None, PipelineRecord(name=found.name, seen_at=seen_at)
@@ -61,17 +61,17 @@ def after_look(old: PipelineRecord | None, found: Found, commit: Commit | None, 
         record = msgspec.structs.replace(record, commit=live.commit)
         action = "added" if before.live is None else "updated"
     if record == old:
-        return Change("unchanged" if action != "refused" else action, None)
-    return Change(action, msgspec.structs.replace(record, seen_at=seen_at))
+        return RecordChange("unchanged" if action != "refused" else action, None)
+    return RecordChange(action, msgspec.structs.replace(record, seen_at=seen_at))
 
 
-def after_removal(old: PipelineRecord, seen_at: datetime) -> Change:
+def after_removal(old: PipelineRecord, seen_at: datetime) -> RecordChange:
     """The record once its folder was missed at *seen_at*."""
     if old.removed_at is not None:
-        return Change("unchanged", None)
+        return RecordChange("unchanged", None)
     # Without a live version nothing can start it, whatever a reader thinks of ``removed_at``.
     gone = PipelineRecord(name=old.name, commit=old.commit, removed_at=seen_at, seen_at=seen_at)
-    return Change("removed", gone)
+    return RecordChange("removed", gone)
 
 
 def is_newer(old: PipelineRecord | None, looked_at: datetime, at: datetime) -> bool:

@@ -9,22 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Final
 
-import msgspec
-
-from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import BusError
+from fastflow_contracts.bus.objects import ObjectStore
 from fastflow_contracts.clock import now
-from fastflow_contracts.codec import Malformed
-from fastflow_contracts.pipelines.records import PIPELINE
-from fastflow_contracts.runs.run import RUN
-from fastflow_syncer.listing import newest
+from fastflow_contracts.pipelines.store import PipelineStore
+from fastflow_contracts.runs.store import RunStore
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +33,6 @@ after the version that it is created from was replaced.
 """
 LOOK_S: Final = 600.0
 """How long one round may take."""
-
-
-class _Object(msgspec.Struct):
-    """What the object store notes of an object; only what is asked here."""
-
-    name: str
-    deleted: bool = False
 
 
 def retirable(
@@ -64,6 +53,7 @@ class Retirement:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
+        self._bundles = ObjectStore(bus)
         self._before: frozenset[str] = frozenset()
 
     async def serve(self) -> None:
@@ -77,45 +67,34 @@ class Retirement:
                     gone = await self.round(now())
                 if self._before - gone:
                     pause_s = SOON_S
-            except (BusError, Malformed, msgspec.DecodeError, TimeoutError) as error:
-                # A record that cannot be read may name any bundle, so all of them stay.
+            except (BusError, TimeoutError) as error:
                 log.warning("no bundle retired: %s", error)
 
     async def round(self, at: datetime) -> frozenset[str]:
         """Remove what may go at *at* and return it."""
-        uploaded = await self._uploaded()
+        uploaded = await self._bundles.uploaded()
         used = await self._used()
+        if used is None:
+            log.warning("no bundle retired: a record cannot be read, and may name any of them")
+            return frozenset()
         gone = retirable(uploaded, used, self._before, at)
         self._before = unused(uploaded, used, at)
         for name in sorted(gone):
-            await self._bus.delete_object(subjects.BUNDLES, name)
+            await self._bundles.delete(name)
             log.info("bundle %s retired", name)
         return gone
 
-    async def _uploaded(self) -> dict[str, datetime]:
-        uploaded: dict[str, datetime] = {}
-        subject = f"$O.{subjects.BUNDLES}.M.>"
-        async with aclosing(newest(self._bus, streams.object_stream(subjects.BUNDLES), subject)) as notes:
-            async for note in notes:
-                about = msgspec.json.decode(note.data, type=_Object)
-                if not about.deleted:
-                    uploaded[about.name] = note.stored_at
-        return uploaded
-
-    async def _used(self) -> set[str]:
+    async def _used(self) -> frozenset[str] | None:
+        """The bundles that records name. None if one of them cannot be read: it may name any bundle."""
         used: set[str] = set()
-        async with aclosing(self._records(subjects.PIPELINES, subjects.PIPELINE_KEYS)) as records:
-            async for record in records:
-                live = PIPELINE.decode(record).live
-                if live is not None:
-                    used.add(live.bundle)
-        async with aclosing(self._records(subjects.RUNS, subjects.RUN_KEYS)) as records:
-            async for record in records:
-                used.add(RUN.decode(record).order.bundle)
-        return used
-
-    async def _records(self, bucket: str, keys: str) -> AsyncGenerator[bytes, None]:
-        async with aclosing(newest(self._bus, streams.bucket_stream(bucket), f"$KV.{bucket}.{keys}")) as entries:
-            async for entry in entries:
-                if entry.data:
-                    yield entry.data
+        async with aclosing(PipelineStore(self._bus).records.once()) as pipelines:
+            async for batch in pipelines:
+                if batch.unread:
+                    return None
+                used |= {each.value.live.bundle for each in batch.changes if each.value and each.value.live}
+        async with aclosing(RunStore(self._bus).records.once()) as runs:
+            async for records in runs:
+                if records.unread:
+                    return None
+                used |= {each.value.order.bundle for each in records.changes if each.value}
+        return frozenset(used)

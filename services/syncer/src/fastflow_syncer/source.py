@@ -80,18 +80,18 @@ class Source(Protocol):
         """Yield once at the start, then whenever it is time to look again. Ends only by being closed."""
 
 
-class Plan(msgspec.Struct, frozen=True):
+class ReadingPlan(msgspec.Struct, frozen=True):
     """Which paths of a folder to read."""
 
     paths: tuple[str, ...]
     refusals: tuple[Refusal, ...]
 
 
-def plan(sizes_bytes: Mapping[str, int], refused: tuple[Refusal, ...]) -> Plan:
+def plan(sizes_bytes: Mapping[str, int], refused: tuple[Refusal, ...]) -> ReadingPlan:
     """Decide from paths and sizes, before anything is read. *refused* is what the source itself ruled out."""
     found = (*refused[: bundle.REFUSALS_MAX], *bundle.refusals(sizes_bytes))
     if not found:
-        return Plan(tuple(sorted(sizes_bytes)), ())
+        return ReadingPlan(tuple(sorted(sizes_bytes)), ())
     telling = (
         path
         for path in sorted(sizes_bytes)
@@ -99,7 +99,7 @@ def plan(sizes_bytes: Mapping[str, int], refused: tuple[Refusal, ...]) -> Plan:
         and sizes_bytes[path] <= _TELLING_BYTES_MAX
         and bundle.unsafe(path) is None
     )
-    return Plan(tuple(telling)[:_TELLING_FILES_MAX], found)
+    return ReadingPlan(tuple(telling)[:_TELLING_FILES_MAX], found)
 
 
 def skipped_child(name: str) -> bool:

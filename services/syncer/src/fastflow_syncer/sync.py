@@ -16,8 +16,8 @@ from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.records import PipelineChange, PipelineRecord, SyncReport
 from fastflow_syncer.errors import SourceDamaged, SourceFailed
 from fastflow_syncer.examine import examine
-from fastflow_syncer.publish import NOTHING, Contended, Publisher, Stored
-from fastflow_syncer.record import Change, after_look, after_removal, is_newer
+from fastflow_syncer.publish import NOTHING, Contended, Publisher, StoredRecord
+from fastflow_syncer.record import RecordChange, after_look, after_removal, is_newer
 from fastflow_syncer.source import Snapshot, Source
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Syncer:
             report = await self._sync(now())
             try:
                 await self._publisher.remember(report)
-            except (BusError, Contended) as error:
+            except BusError as error:
                 log.warning("this sync is not on record: %s", error)
             return report
 
@@ -100,14 +100,14 @@ class Syncer:
                 changes.append(change)
         pipelines = {change.pipeline for change in changes}
         for name, stored in sorted(records.items()):
-            if name not in pipelines and stored.record is not None and stored.record.removed_at is None:
+            if name not in pipelines and stored.value is not None and stored.value.removed_at is None:
                 changes.append(await self._remove(PipelineName(name), stored, started_at))
         changes += [PipelineChange(pipeline=n, action="refused", detail=why) for n, why in snapshot.ignored.items()]
         self._settled = {name: each for name, each in self._settled.items() if name in snapshot.fingerprints}
         return snapshot, tuple(changes)
 
     async def _folder(
-        self, snapshot: Snapshot, name: str, stored: Stored, started_at: datetime
+        self, snapshot: Snapshot, name: str, stored: StoredRecord, started_at: datetime
     ) -> PipelineChange | None:
         """Bring one folder's pipeline up to date; None if it is none."""
         fingerprint = snapshot.fingerprints[name]
@@ -120,7 +120,7 @@ class Syncer:
         ):
             return settled.change
         folder = await self._source.read(snapshot, name)
-        is_known = stored.record is not None and stored.record.removed_at is None
+        is_known = stored.value is not None and stored.value.removed_at is None
         try:
             examined = await asyncio.to_thread(examine, name, folder, is_known=is_known)
         except Exception as error:
@@ -132,9 +132,9 @@ class Syncer:
             return None
         found = examined.found
 
-        def decide(old: PipelineRecord | None) -> Change:
+        def decide(old: PipelineRecord | None) -> RecordChange:
             if is_newer(old, started_at, now()):
-                return Change("unchanged", None)
+                return RecordChange("unchanged", None)
             return after_look(old, found, snapshot.commit, started_at)
 
         try:
@@ -149,16 +149,16 @@ class Syncer:
             log.info("pipeline %s %s", name, written.action)
         # What could not be read may be readable next time without looking any different, and what another syncer
         # saw later than we looked is not ours to settle.
-        if not folder.refusals and not is_newer(written.now.record, started_at, now()):
+        if not folder.refusals and not is_newer(written.now.value, started_at, now()):
             left = "refused" if found.problems else "unchanged"
             change = PipelineChange(pipeline=name, action=left, detail=detail)
             self._settled[name] = _Settled(fingerprint, written.now.revision, at_s, change)
         return PipelineChange(pipeline=name, action=written.action, detail=detail)
 
-    async def _remove(self, name: PipelineName, stored: Stored, started_at: datetime) -> PipelineChange:
-        def decide(old: PipelineRecord | None) -> Change:
+    async def _remove(self, name: PipelineName, stored: StoredRecord, started_at: datetime) -> PipelineChange:
+        def decide(old: PipelineRecord | None) -> RecordChange:
             if old is None or is_newer(old, started_at, now()):
-                return Change("unchanged", None)
+                return RecordChange("unchanged", None)
             return after_removal(old, started_at)
 
         try:

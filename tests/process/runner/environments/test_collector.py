@@ -18,13 +18,15 @@ from hypothesis import strategies as st
 
 from fastflow_runner.environments import collector
 from fastflow_runner.environments.collector import KEEP_S
-from fastflow_runner.environments.environments import Environments, Prepared, Request
+from fastflow_runner.environments.environments import EnvironmentRequest, Environments, ReadyEnvironment
 from fastflow_runner.environments.store import environment_key, process_place
 from fastflow_runner.guest.prepare import collect
 from fastflow_runner.guest.prepare.layout import AT_WORK, Store, lock_byte
 from fastflow_runner.sandbox import SandboxSpec
+from fastflow_runner.sandbox.events import Exited
+from fastflow_runner.sandbox.job import Job
 from fastflow_runner.sandbox.process import ProcessSandboxes
-from fastflow_runner.sandbox.session import Exited, Job, Session
+from fastflow_runner.sandbox.session import Session
 from tests.packages import make_wheel
 
 OWN_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -60,15 +62,15 @@ class Workshop:
         env = {"UV_OFFLINE": "1"}
         return Environments(self.sandboxes, self.place, runner="test", env=env, budget_bytes=budget_bytes)
 
-    def request(self, name: str) -> Request:
-        return Request(OWN_VERSION, f"--no-index\n--find-links {self.packages}\n{name}".encode())
+    def request(self, name: str) -> EnvironmentRequest:
+        return EnvironmentRequest(OWN_VERSION, f"--no-index\n--find-links {self.packages}\n{name}".encode())
 
     def key(self, name: str) -> str:
         key = environment_key(self.request(name), self.place)
         assert key is not None
         return key
 
-    async def make(self, runner: Environments, *names: str) -> list[Prepared]:
+    async def make(self, runner: Environments, *names: str) -> list[ReadyEnvironment]:
         """Prepare an environment for each, used longest ago the first."""
         made = []
         for number, name in enumerate(names):
@@ -85,7 +87,7 @@ class Workshop:
     async def used_bytes(self) -> int:
         return round(collect.share_bytes(str(self.path)))
 
-    async def run(self, prepared: Prepared, source: str) -> Exited:
+    async def run(self, prepared: ReadyEnvironment, source: str) -> Exited:
         """How a run with this environment ends."""
         name = f"run-{time.monotonic_ns()}"
         channel = await self.sandboxes.open(SandboxSpec(name=name))

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import os
 import platform
-import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -16,7 +15,7 @@ import pytest
 import pytest_asyncio
 from msgspec import structs
 
-from fastflow_runner.environments.environments import EnvironmentFailed, Environments, Request
+from fastflow_runner.environments.environments import EnvironmentFailed, EnvironmentRequest, Environments
 from fastflow_runner.environments.preparation import LAST_CHARACTERS_MAX, LINE_CHARACTERS_MAX
 from fastflow_runner.environments.store import process_place
 from fastflow_runner.sandbox.process import ProcessSandboxes
@@ -38,9 +37,9 @@ class Workshop:
     def environments(self) -> Environments:
         return Environments(self.sandboxes, process_place(self.store), runner="test", env={"UV_OFFLINE": "1"})
 
-    def request(self, *packages: str, version: str = OWN_VERSION) -> Request:
+    def request(self, *packages: str, version: str = OWN_VERSION) -> EnvironmentRequest:
         lines = ["--no-index", f"--find-links {self.packages}", *packages]
-        return Request(version, "\n".join(lines).encode() if packages else b"")
+        return EnvironmentRequest(version, "\n".join(lines).encode() if packages else b"")
 
     async def say(self, text: str) -> None:
         self.said += text.split("\n")
@@ -148,14 +147,14 @@ async def test_a_version_that_the_store_has_comes_from_there(workshop: Workshop)
 
 
 async def test_a_version_that_is_not_available_fails_with_the_choices(workshop: Workshop) -> None:
-    """Offline, the error begins with a sentence that names what is installed; uv's own words follow."""
+    """Offline, the error is a sentence that names what is installed; uv's own words are in the log."""
     with pytest.raises(EnvironmentFailed) as failed:
         await workshop.environments().prepare(workshop.request(version="3.7"), say=workshop.say)
-    first, *words = str(failed.value).splitlines()
-    assert re.match(r"error: Python 3\.7 is not installed here and could not be downloaded \(installed: .*\)\.", first)
-    assert OWN_VERSION in first
-    assert "python_version" in first
-    assert any("No interpreter found for Python 3.7" in line for line in words)
+    (sentence,) = str(failed.value).splitlines()
+    assert sentence.startswith("error: Python 3.7 is not installed here and could not be downloaded (installed: ")
+    assert OWN_VERSION in sentence
+    assert "python_version" in sentence
+    assert any(line.startswith("uv: ") and "No interpreter found" in line for line in workshop.said)
 
 
 async def test_two_who_need_the_same_environment_share_one_preparation(workshop: Workshop) -> None:
@@ -265,7 +264,7 @@ class Hanging:
         self._pipe.unlink()
 
 
-def hanging_build(workshop: Workshop) -> tuple[Environments, Request, Hanging]:
+def hanging_build(workshop: Workshop) -> tuple[Environments, EnvironmentRequest, Hanging]:
     gate = workshop.packages / "gate"
     gate.touch()
     wait = f"import os, time\ndef source():\n    while os.path.exists({str(gate)!r}): time.sleep(0.01)\n    return ''"

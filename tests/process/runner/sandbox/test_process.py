@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fastflow_runner.guest.supervisor.frames import ORPHANED_EXIT_CODE
-from fastflow_runner.guest.supervisor.procfs import descendants
+from fastflow_runner.guest.supervisor.meters import descendants
 from fastflow_runner.sandbox import Channel, SandboxSpec
 from fastflow_runner.sandbox.process import ProcessSandboxes
 from fastflow_runner.sandbox.session import Session

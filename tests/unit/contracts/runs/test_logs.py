@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastflow_contracts.codec import Malformed
-from fastflow_contracts.runs.logs import CHUNK, Chunk, LogReader, Piece, log_lines
+from fastflow_contracts.runs.logs import CHUNK, Chunk, LogReader, Piece
+from tests.support.logs import log_lines
 
 GOLDEN = (
     b'{"v":1,"at":1767268800.25,"lines":[[0,1,"one\\ntwo\\n"],[12,2,"no end"]],'

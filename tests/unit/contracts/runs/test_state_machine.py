@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts.ids import fresh_run_id
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.spec import CustomSchedule, FixedDelay
 from fastflow_contracts.runs.run import (
@@ -30,16 +29,17 @@ from fastflow_contracts.runs.state_machine import (
     Cancel,
     Claim,
     Command,
+    CommandRefused,
     Expire,
     Finish,
     NotYet,
     Outcome,
     Prepare,
-    Refused,
     Release,
     decide,
     fold,
 )
+from tests.support.ids import fresh_run_id
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -204,7 +204,7 @@ def test_a_run_given_back_before_its_code_ran_uses_up_no_attempt() -> None:
 def test_a_run_whose_code_may_have_run_cannot_be_given_back() -> None:
     """It could run twice."""
     run = after(new_run(), claim(), Prepare(epoch=1))
-    with pytest.raises(Refused):
+    with pytest.raises(CommandRefused):
         decide(run, Release(epoch=1, reason="stopping"), now=at(5))
 
 
@@ -281,7 +281,7 @@ def test_no_history_leaves_the_map_or_breaks_a_promise(run: Run, history: list[C
         moment = at(number * 10)
         try:
             events = decide(run, command, now=moment)
-        except Refused:
+        except CommandRefused:
             continue
         changed = fold(run, events)
         if events:
@@ -295,7 +295,7 @@ def test_no_history_leaves_the_map_or_breaks_a_promise(run: Run, history: list[C
         assert len(changed.attempts) <= run.order.retry_attempts + 1
         try:
             twice = decide(changed, command, now=moment)
-        except Refused:
+        except CommandRefused:
             twice = ()
         assert twice == () or isinstance(command, Claim | Cancel)
         run = changed

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fastflow_contracts.ids import fresh_run_id
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs.messages import Skip
 from fastflow_gateway.readmodel.skips import EACH_MAX, PLACES_MAX, Refusals
+from tests.support.ids import fresh_run_id
 from tests.support.records import at
 
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from fastflow_contracts.runs.run import ErrorType
 from fastflow_runner.attempts.outcome import Intent, outcome
 from fastflow_runner.output.observed import Observed
-from fastflow_runner.sandbox.session import Exited, Reason, Vanished
+from fastflow_runner.sandbox.events import Exited, Reason, Vanished
 from tests.support.records import at
 
 

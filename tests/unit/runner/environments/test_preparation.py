@@ -16,7 +16,8 @@ from fastflow_runner.environments.preparation import (
     Preparation,
     Words,
 )
-from fastflow_runner.sandbox.session import Session, Vanished
+from fastflow_runner.sandbox.events import Vanished
+from fastflow_runner.sandbox.session import Session
 
 
 async def test_a_flood_of_words_is_bounded_and_its_end_is_kept() -> None:

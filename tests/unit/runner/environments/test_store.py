@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fastflow_contracts.pipelines.bundle import File, pack
 from fastflow_runner.environments.store import (
-    Request,
+    EnvironmentRequest,
     docker_place,
     environment_key,
     interpreter,
@@ -24,17 +24,17 @@ from fastflow_runner.guest.prepare import layout, steps
 DOCKER = docker_place(
     image="fastflow-worker:1", base_image="debian", volume="store", network="none", architecture="x86_64"
 )
-requests = st.builds(Request, st.sampled_from(["3.11", "3.12", "3.12.4"]), st.binary(max_size=3))
+requests = st.builds(EnvironmentRequest, st.sampled_from(["3.11", "3.12", "3.12.4"]), st.binary(max_size=3))
 
 
 @given(requests, requests)
-def test_one_key_is_one_environment(left: Request, right: Request) -> None:
+def test_one_key_is_one_environment(left: EnvironmentRequest, right: EnvironmentRequest) -> None:
     """Two requests share a key exactly when they ask for the same."""
     assert (environment_key(left, DOCKER) == environment_key(right, DOCKER)) == (left == right)
 
 
 @given(requests)
-def test_another_platform_is_another_environment(request: Request) -> None:
+def test_another_platform_is_another_environment(request: EnvironmentRequest) -> None:
     """What was made for one base image or processor is not taken for another; the worker image's name is no matter."""
     elsewhere = msgspec.structs.replace(DOCKER, platform="docker aarch64 debian")
     newer = msgspec.structs.replace(DOCKER, image="fastflow-worker:2")
@@ -45,17 +45,17 @@ def test_another_platform_is_another_environment(request: Request) -> None:
 
 def test_the_images_own_interpreter_needs_no_environment(tmp_path: Path) -> None:
     """Its version and no packages cost nothing in a container; in the process sandbox it is the runner's own."""
-    assert environment_key(Request("3.11"), DOCKER) is None
-    assert environment_key(Request("3.11.2"), DOCKER) is not None
-    assert environment_key(Request("3.11", b"rich"), DOCKER) is not None
+    assert environment_key(EnvironmentRequest("3.11"), DOCKER) is None
+    assert environment_key(EnvironmentRequest("3.11.2"), DOCKER) is not None
+    assert environment_key(EnvironmentRequest("3.11", b"rich"), DOCKER) is not None
     place = process_place(tmp_path)
-    assert environment_key(Request(place.own_version), place) is not None
+    assert environment_key(EnvironmentRequest(place.own_version), place) is not None
 
 
 def test_uv_is_told_a_version_or_the_sandboxs_own_interpreter() -> None:
     """The sandbox's own version means its own interpreter, whatever else the store holds."""
-    assert interpreter(Request("3.11"), DOCKER) == "/usr/bin/python3"
-    assert interpreter(Request("3.12.4"), DOCKER) == "3.12.4"
+    assert interpreter(EnvironmentRequest("3.11"), DOCKER) == "/usr/bin/python3"
+    assert interpreter(EnvironmentRequest("3.12.4"), DOCKER) == "3.12.4"
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_uv_is_told_a_version_or_the_sandboxs_own_interpreter() -> None:
 def test_a_bundle_asks_for_its_lock_or_its_requirements(files: dict[str, bytes], expected: bytes) -> None:
     """The lock beside the requirements wins; a file that names no package is none."""
     bundle = pack({path: File(data, False) for path, data in {"main.py": b"", **files}.items()})
-    assert requests_of("3.12", bundle.data) == (Request("3.12", expected),)
+    assert requests_of("3.12", bundle.data) == (EnvironmentRequest("3.12", expected),)
 
 
 BLOCK = b"# /// script\n# dependencies = ['rich>=13', 'six']\n# ///\nimport rich\n"
@@ -85,13 +85,13 @@ def test_a_script_may_name_packages_itself(file: bytes) -> None:
         for script in (BLOCK, b"import rich\n", b"# /// script\n# dependencies = []\n# ///\n")
     )
     assert block.file.split() == [*file.split(), b"rich>=13", b"six"]
-    assert none == empty == Request("3.12", file)
+    assert none == empty == EnvironmentRequest("3.12", file)
     assert environment_key(block, DOCKER) != environment_key(none, DOCKER) == environment_key(empty, DOCKER)
 
 
 def test_existing_environments_stay_valid() -> None:
     """The keys of requests without a block are those that environments have always had."""
-    assert environment_key(Request("3.12", b"rich\n"), DOCKER) == "58c2866af110caeccfb1ae7516152747"
+    assert environment_key(EnvironmentRequest("3.12", b"rich\n"), DOCKER) == "58c2866af110caeccfb1ae7516152747"
 
 
 def test_a_notebook_has_no_block_of_its_own() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fastflow_contracts.pipelines import notebook
 from fastflow_contracts.runs import cells
 from fastflow_runner.guest.cells import plan as plan_module
-from fastflow_runner.guest.cells.plan import INJECTED, BadNotebook, assignments, make_plan
+from fastflow_runner.guest.cells.plan import INJECTED, UnusableNotebook, assignments, make_plan
 from fastflow_runner.sandbox.image import worker_context
 from tests.support.notebooks import code, markdown, written
 
@@ -89,7 +89,7 @@ def test_a_value_takes_the_type_of_its_default(default: str, given: str, value: 
 @pytest.mark.parametrize(("default", "given"), [("3", "x"), ("0.5", ""), ("True", "maybe"), ("[1]", "{}"), ("{}", "(")])
 def test_a_value_that_cannot_take_the_type_is_refused(default: str, given: str) -> None:
     """The run fails with the parameter's name before any cell has run."""
-    with pytest.raises(BadNotebook, match="Parameter p is"):
+    with pytest.raises(UnusableNotebook, match="Parameter p is"):
         assignments({"p": given}, f"p: object = {default}")
 
 
@@ -118,7 +118,7 @@ def test_old_and_odd_notebooks_are_refused_and_loose_ones_read() -> None:
     assert make_plan(json.dumps(loose), [], {}).steps[0].source == "a\nb"
     no_text = '{"nbformat": 4, "cells": [{"cell_type": "code", "source": "\\ud800 = 1"}]}'
     for text in ("{", "[]", '{"nbformat": 4}', '{"nbformat": 3}', '{"nbformat": 4, "cells": [1]}', no_text):
-        with pytest.raises(BadNotebook, match=r"main\.ipynb"):
+        with pytest.raises(UnusableNotebook, match=r"main\.ipynb"):
             make_plan(text, [], {})
 
 
@@ -143,7 +143,7 @@ def test_whatever_is_in_the_file_it_is_planned_or_refused_in_a_sentence(
     """Nothing else comes of it, however odd."""
     try:
         made = make_plan(json.dumps(document), [], parameters)
-    except BadNotebook:
+    except UnusableNotebook:
         return
     assert all(0 <= step.retries < 10**10 and step.delay_s >= 0 and step.timeout_s >= 0 for step in made.steps)
 
@@ -167,5 +167,5 @@ def test_any_python_kernel_is_the_pipelines_own(metadata: dict[str, Any], is_pyt
     if is_python:
         assert make_plan(text, [], {}).code_cells == 1
         return
-    with pytest.raises(BadNotebook, match=r"asks for the kernel '(ir|mine)'.* choose a Python kernel"):
+    with pytest.raises(UnusableNotebook, match=r"asks for the kernel '(ir|mine)'.* choose a Python kernel"):
         make_plan(text, [], {})

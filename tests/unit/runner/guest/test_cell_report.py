@@ -14,7 +14,7 @@ from fastflow_contracts.runs import cells
 from fastflow_runner.guest.cells import report as report_module
 from fastflow_runner.guest.cells.masking import Masker
 from fastflow_runner.guest.cells.report import Report
-from fastflow_runner.guest.supervisor import supervisor
+from fastflow_runner.guest.supervisor import pipes
 from tests.support.notebooks import only, text_of
 
 Tell = Callable[[Callable[[Report], None]], list[cells.CellEvent]]
@@ -34,7 +34,7 @@ def tell(tmp_path_factory: pytest.TempPathFactory) -> Tell:
         report.ended("SUCCESS", count=1)
         os.close(events)
         lines = Path(path).read_bytes().splitlines()
-        assert all(len(line) <= supervisor.EVENT_BYTES_MAX for line in lines)
+        assert all(len(line) <= pipes.EVENT_BYTES_MAX for line in lines)
         return [cells.EVENT.decode(line) for line in lines]
 
     return told

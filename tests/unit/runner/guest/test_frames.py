@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_runner.guest.supervisor import supervisor
+from fastflow_runner.guest.supervisor import frames as module
 from fastflow_runner.guest.supervisor.frames import (
     BEAT,
     DATA,
@@ -19,9 +19,9 @@ from fastflow_runner.guest.supervisor.frames import (
     STOP,
     SYNC,
     Decoder,
+    ForeignMark,
+    OutputWindow,
     ProtocolError,
-    Superseded,
-    Window,
     frame,
     mark,
     message,
@@ -90,7 +90,7 @@ def test_a_foreign_mark_is_another_runner() -> None:
     decoder = Decoder(mark(NONCE))
     said = decoder.feed(mark(NONCE) + frame(BEAT, b"{}") + mark(OTHER) + frame(SYNC, b"{}"))
     assert next(said) == (BEAT, b"{}")
-    with pytest.raises(Superseded):
+    with pytest.raises(ForeignMark):
         next(said)
     assert list(decoder.feed(frame(BEAT, b"{}"))) == []
 
@@ -113,7 +113,7 @@ def test_a_stream_without_a_mark_is_refused() -> None:
 
 def test_no_frame_kind_begins_a_mark() -> None:
     """Else a foreign mark could be taken for a frame."""
-    kinds = {value for name, value in vars(supervisor).items() if name.isupper() and name in _KINDS}
+    kinds = {value for name, value in vars(module).items() if name.isupper() and name in _KINDS}
     assert len(kinds) == len(_KINDS)
     assert MAGIC[0] not in kinds
 
@@ -131,7 +131,7 @@ _KINDS = {
 )
 def test_the_window_keeps_exactly_what_is_not_acknowledged(pieces: list[tuple[int, int]], out: int, err: int) -> None:
     """For each stream the frames that end above its offset remain, in the order they were sent."""
-    window, ends, sent = Window(), {1: 0, 2: 0}, []
+    window, ends, sent = OutputWindow(), {1: 0, 2: 0}, []
     for stream, length in pieces:
         ends[stream] += length
         sent.append((stream, ends[stream], b"%d:%d" % (stream, ends[stream])))
@@ -145,7 +145,7 @@ def test_the_window_keeps_exactly_what_is_not_acknowledged(pieces: list[tuple[in
 
 def test_small_frames_fill_the_window_too() -> None:
     """A script that writes byte by byte meets the bound long before the memory does."""
-    window, count = Window(bytes_max=10_000), 0
+    window, count = OutputWindow(bytes_max=10_000), 0
     while not window.full:
         count += 1
         window.push(1, count, b"x")

@@ -19,12 +19,12 @@ from fastflow_contracts.runs.logs import (
     STREAMS,
     Chunk,
     LogStream,
-    log_lines,
 )
 from fastflow_runner.guest.cells import masking
 from fastflow_runner.guest.cells.masking import Masker
 from fastflow_runner.output import lines
 from fastflow_runner.output.lines import LINE_BYTES_MAX, Assembler, OutputStream
+from tests.support.logs import log_lines
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SECRETS = ["hunter2!", "abab", "ünïcode-pass", "first line\nsecond line"]

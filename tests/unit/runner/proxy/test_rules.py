@@ -79,7 +79,7 @@ def create(config: Any, name: str = "ff-inst-x") -> Request:
     ids=lambda request: f"{request.method} {request.target[:40]}",
 )
 def test_what_a_runner_asks_for_passes(request_: Request) -> None:
-    """Every call of the Docker adapter."""
+    """Every call of the Docker backend."""
     ask(request_)
 
 

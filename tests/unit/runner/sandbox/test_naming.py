@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fastflow_contracts.ids import fresh_run_id
 from fastflow_runner.sandbox.naming import AttemptId, attempt_name, attempt_of, is_warm, warm_name
+from tests.support.ids import fresh_run_id
 
 
 def test_a_name_tells_the_attempt() -> None:

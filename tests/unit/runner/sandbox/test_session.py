@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 
-from fastflow_runner.guest.supervisor import supervisor
 from fastflow_runner.guest.supervisor.frames import (
     ATTACH,
     EVENT,
@@ -31,20 +31,9 @@ from fastflow_runner.sandbox import (
     SandboxSpec,
 )
 from fastflow_runner.sandbox.dummy import DummySandboxes, Outcome
-from fastflow_runner.sandbox.session import (
-    CellEvent,
-    Exited,
-    Job,
-    JobTooLarge,
-    Offsets,
-    Output,
-    Session,
-    SessionError,
-    Silent,
-    Started,
-    Superseded,
-    Vanished,
-)
+from fastflow_runner.sandbox.events import CellEvent, Exited, Offsets, ScriptOutput, ScriptStarted, Vanished
+from fastflow_runner.sandbox.job import Job
+from fastflow_runner.sandbox.session import JobTooLarge, Session, SessionError, Silent, Superseded
 
 SPEC = SandboxSpec(name="ff-1", labels={"fastflow.run": "1"})
 JOB = Job(argv=("{python}", "main.py"), cwd="p")
@@ -74,7 +63,7 @@ class Line:
 
     def say(self, *frames: bytes, nonce: str | None = None) -> None:
         if nonce is None:
-            nonce = supervisor.json.loads(self.heard[0][1])["nonce"]
+            nonce = json.loads(self.heard[0][1])["nonce"]
         self.said.put_nowait(mark(bytes.fromhex(nonce)) + b"".join(frames))
 
 
@@ -98,9 +87,9 @@ async def play(outcome: Outcome) -> list[Any]:
 async def test_a_session_tells_the_whole_story() -> None:
     """Started, output of both streams, cell events, exit; then the iteration ends."""
     events = await play(Outcome(stdout=LONG, stderr=b"oh", events=(b"{}", b"[]"), exit_code=3))
-    assert isinstance(events[0], Started)
-    assert b"".join(e.data for e in events if isinstance(e, Output) and e.stream == "stdout") == LONG
-    assert b"".join(e.data for e in events if isinstance(e, Output) and e.stream == "stderr") == b"oh"
+    assert isinstance(events[0], ScriptStarted)
+    assert b"".join(e.data for e in events if isinstance(e, ScriptOutput) and e.stream == "stdout") == LONG
+    assert b"".join(e.data for e in events if isinstance(e, ScriptOutput) and e.stream == "stderr") == b"oh"
     assert [(e.number, e.data) for e in events if isinstance(e, CellEvent)] == [(0, b"{}"), (1, b"[]")]
     assert isinstance(events[-1], Exited)
     assert (events[-1].exit_code, events[-1].reason) == (3, "exited")
@@ -109,7 +98,7 @@ async def test_a_session_tells_the_whole_story() -> None:
 async def test_a_sandbox_that_ends_without_a_word_has_vanished() -> None:
     """The channel's word is passed on; output that came before it still counts."""
     events = await play(Outcome(stdout=b"before", vanishes=True, oom=True))
-    assert [e.data for e in events if isinstance(e, Output)] == [b"before"]
+    assert [e.data for e in events if isinstance(e, ScriptOutput)] == [b"before"]
     assert events[-1] == Vanished(exit_code=137, oom_killed=True)
 
 
@@ -117,7 +106,7 @@ async def test_a_stop_comes_back_as_an_exit() -> None:
     """What hangs ends when it is told to."""
     sandboxes = DummySandboxes(lambda spec, job: Outcome(hangs=True))
     session = await Session.start(await sandboxes.open(SPEC), JOB)
-    assert isinstance(await anext(session), Started)
+    assert isinstance(await anext(session), ScriptStarted)
     await session.stop()
     ended = await anext(session)
     assert isinstance(ended, Exited)
@@ -134,8 +123,8 @@ async def test_a_later_session_goes_on_where_the_first_published() -> None:
     session = await Session.resume(await sandboxes.attach(held), Offsets(stdout=100_000, events=2))
     assert session.phase == "exited"
     events = [event async for event in session]
-    assert b"".join(e.data for e in events if isinstance(e, Output)) == LONG[100_000:]
-    assert next(e.offset for e in events if isinstance(e, Output)) == 100_000
+    assert b"".join(e.data for e in events if isinstance(e, ScriptOutput)) == LONG[100_000:]
+    assert next(e.offset for e in events if isinstance(e, ScriptOutput)) == 100_000
     assert [e.data for e in events if isinstance(e, CellEvent)] == [b"3"]
 
 
@@ -160,7 +149,7 @@ async def test_what_is_stored_no_longer_is_not_waited_for() -> None:
     line.say(HELLO, output(7, b"abc"), output(0, b"de", stream=2), event(4), output(10, b"f"), event(5), event(7))
     session = await resuming
     heard = [await anext(session) for _ in range(5)]
-    assert [(e.stream, e.offset, e.data) for e in heard if isinstance(e, Output)] == [
+    assert [(e.stream, e.offset, e.data) for e in heard if isinstance(e, ScriptOutput)] == [
         ("stdout", 7, b"abc"),
         ("stderr", 0, b"de"),
         ("stdout", 10, b"f"),
@@ -210,7 +199,7 @@ async def test_a_cancelled_step_loses_nothing() -> None:
             await anext(session)
     line.say(HELLO, output(0, b"still here"))
     event = await anext(session)
-    assert isinstance(event, Output)
+    assert isinstance(event, ScriptOutput)
     assert event.data == b"still here"
 
 

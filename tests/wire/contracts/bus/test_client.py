@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import re
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import nats.errors
 import pytest
 
-from fastflow.local.bus_users import users_in
-from fastflow.local.nats_server import USERS, embedded_bus
-from fastflow_contracts.bus import client, streams, subjects
+from fastflow.local.nats_server import embedded_bus
+from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus, Put
 from fastflow_contracts.bus.connection import connect, redacted
 from fastflow_contracts.bus.errors import Conflict, Rejected, Unavailable
 from fastflow_contracts.bus.feed import feed
-from fastflow_contracts.bus.permissions import User, inbox
 from fastflow_contracts.bus.pull import Pull
 from fastflow_contracts.bus.streams import WrongTopology, bucket_stream, ensure, verify
 from tests.support.relay import Relay
@@ -215,203 +210,6 @@ async def test_a_feed_gets_again_what_was_lost_with_a_connection(bus_url: str, b
             relay.drop()
             relay.mend()
             assert [message.data for message in (await following).messages] == [b"1"]
-
-
-async def test_an_object_is_stored_once_and_checked_when_read(bus: Bus) -> None:
-    """Objects are named by their hash; a name that does not fit its bytes is refused."""
-    data = b"code" * 100_000
-    name = hashlib.sha256(data).hexdigest()
-    await bus.put_object("ff_bundles", name, data)
-    await bus.put_object("ff_bundles", name, data)
-    assert await bus.get_object("ff_bundles", name) == data
-    await bus.put_object("ff_bundles", "0" * 64, b"forged")
-    with pytest.raises(Rejected):
-        await bus.get_object("ff_bundles", "0" * 64)
-    with pytest.raises(Rejected):
-        await bus.get_object("ff_bundles", "1" * 64)
-
-
-async def objects(bus: Bus) -> dict[str, int]:
-    """What is stored of objects: how many messages by subject."""
-    info = await bus.js.stream_info(streams.object_stream(subjects.BUNDLES), subjects_filter="$O.>")
-    return info.state.subjects or {}
-
-
-@pytest.mark.parametrize("trouble", ["silence", "closed"])
-@pytest.mark.parametrize("step", ["put", "get", "delete"])
-async def test_trouble_with_an_object_is_one_error(
-    bus_url: str, step: str, trouble: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The bus is lost between two questions about it: ``Unavailable``, and never a bare timeout."""
-    monkeypatch.setattr(client, "ANSWER_S", 0.5)
-    async with Relay(bus_url) as relay, connect(relay.url, name="far") as bus:
-        ask = bus.js.get_last_msg
-
-        async def ask_in_vain(*about: Any) -> object:
-            if trouble == "silence":
-                relay.cut()
-            else:
-                await bus.client.close()
-            return await ask(*about)
-
-        monkeypatch.setattr(bus.js, "get_last_msg", ask_in_vain)
-        do = {"put": bus.put_object, "get": bus.get_object, "delete": bus.delete_object}[step]
-        with pytest.raises(Unavailable, match=r"the bus did not \w+ object 0+: nats: (timeout|connection closed)"):
-            await do(subjects.BUNDLES, "0" * 64, *([b"code"] if step == "put" else []))  # type: ignore[operator]
-        relay.mend()
-
-
-@pytest.mark.parametrize("ending", ["cancelled", "too slow", "lost"])
-async def test_of_an_object_that_is_not_finished_nothing_stays(
-    bus_url: str, bus: Bus, ending: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever stores it is cancelled, takes too long, or loses the connection: the parts go, and it can be stored."""
-    data = b"code" * 12 * 1024 * 1024
-    name = hashlib.sha256(data).hexdigest()
-    async with Relay(bus_url) as relay, connect(relay.url, name="far") as far:
-        with monkeypatch.context() as patch:
-            if ending == "too slow":
-                patch.setattr(client, "OBJECT_S", 2.0)
-            storing = asyncio.create_task(far.put_object(subjects.BUNDLES, name, data), name="storing")
-            while not (storing.done() or await objects(bus)):
-                await asyncio.sleep(0)
-            relay.cut()
-            if ending == "cancelled":
-                storing.cancel()
-            elif ending == "too slow":
-                await asyncio.sleep(client.OBJECT_S)
-            else:
-                relay.drop()
-            relay.mend()
-            with pytest.raises(asyncio.CancelledError if ending == "cancelled" else Unavailable):
-                await storing
-        assert await objects(bus) == {}
-        await far.put_object(subjects.BUNDLES, name, data)
-        assert sorted((await objects(bus)).values()) == [1, len(data) // client.CHUNK_BYTES]
-
-
-async def test_objects_are_stored_read_and_removed_with_ones_own_permissions(own_bus_url: str, tmp_path: Path) -> None:
-    """What the syncer stores reaches a runner and a gateway, large as it may be, and may go again."""
-    data = b"code" * 2 * 1024 * 1024
-    name = hashlib.sha256(data).hexdigest()
-    bare, seeds = f"nats://{own_bus_url.rpartition('@')[2]}", users_in(tmp_path / "bus" / USERS).seeds
-    async with contextlib.AsyncExitStack() as stack:
-        syncer, runner, gateway = [
-            await stack.enter_async_context(connect(bare, name=user.value, seed=seeds[user], inbox=inbox(user)))
-            for user in (User.SYNCER, User.RUNNER, User.GATEWAY)
-        ]
-        for _ in range(2):
-            await syncer.put_object(subjects.BUNDLES, name, data)
-        for reader in (syncer, runner, gateway):
-            assert await reader.get_object(subjects.BUNDLES, name) == data
-        await syncer.delete_object(subjects.BUNDLES, name)
-        with pytest.raises(Rejected, match="is not in"):
-            await runner.get_object(subjects.BUNDLES, name)
-
-
-async def filled(bus: Bus, left_bytes: int) -> None:
-    """Bound the bucket of objects so that as much fits as is said."""
-    stream = await bus.stream(streams.object_stream(subjects.BUNDLES))
-    await bus.js.update_stream(stream.config, max_bytes=stream.state.bytes + left_bytes)
-
-
-@pytest.mark.parametrize("left_bytes", [100, 400, 150_000])
-async def test_an_object_that_does_not_fit_is_refused_and_leaves_nothing(bus: Bus, left_bytes: int) -> None:
-    """Its first chunk, its note, or a later chunk is too much; it is no outage."""
-    data = b"code" if left_bytes < 1000 else b"code" * 100_000
-    await filled(bus, left_bytes)
-    with pytest.raises(Rejected, match="maximum bytes exceeded"):
-        await bus.put_object(subjects.BUNDLES, hashlib.sha256(data).hexdigest(), data)
-    assert await objects(bus) == {}
-
-
-async def test_an_object_can_be_removed_from_a_full_bucket(bus: Bus) -> None:
-    """Whole, to the last byte: that is how there is room again."""
-    data = b"code" * 100_000
-    name = hashlib.sha256(data).hexdigest()
-    await bus.put_object(subjects.BUNDLES, name, data)
-    await filled(bus, 0)
-    await bus.delete_object(subjects.BUNDLES, name)
-    assert await objects(bus) == {}
-    await bus.put_object(subjects.BUNDLES, name, data)
-    assert await bus.get_object(subjects.BUNDLES, name) == data
-
-
-async def test_an_object_is_removed_though_an_answer_is_lost(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its note goes before its chunks, and again if nobody says that it went."""
-    data = b"code" * 100_000
-    name = hashlib.sha256(data).hexdigest()
-    await bus.put_object(subjects.BUNDLES, name, data)
-    purge, purged = bus.js.purge_stream, []
-
-    async def purge_unheard(*args: Any, **about: Any) -> bool:
-        done = await purge(*args, **about)
-        purged.append(about["subject"].split(".")[2])
-        if len(purged) == 1:
-            raise nats.errors.TimeoutError
-        return done
-
-    monkeypatch.setattr(bus.js, "purge_stream", purge_unheard)
-    await bus.delete_object(subjects.BUNDLES, name)
-    assert purged == ["M", "M", "C"]
-    assert await objects(bus) == {}
-
-
-async def test_an_object_with_a_chunk_missing_is_refused_at_once_and_can_be_stored_again(bus: Bus) -> None:
-    """Its note alone does not make it one."""
-    data = b"code" * 100_000
-    name = hashlib.sha256(data).hexdigest()
-    for keep in (0, 1):
-        await bus.put_object(subjects.BUNDLES, name, data)
-        chunks = next(subject for subject in await objects(bus) if ".C." in subject)
-        await bus.js.purge_stream(streams.object_stream(subjects.BUNDLES), subject=chunks, keep=keep)
-        async with asyncio.timeout(5):
-            with pytest.raises(Rejected, match=f"incomplete: {keep} of 4 chunks"):
-                await bus.get_object(subjects.BUNDLES, name)
-        await bus.put_object(subjects.BUNDLES, name, data)
-        assert await bus.get_object(subjects.BUNDLES, name) == data
-        assert sorted((await objects(bus)).values()) == [1, 4]
-
-
-@pytest.mark.parametrize("ending", ["read", "cancelled", "lost"])
-async def test_reading_an_object_leaves_nothing_behind(
-    bus_url: str, bus: Bus, ending: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Neither a subscription nor a task here, nor a consumer there, however it ends."""
-    monkeypatch.setattr(client, "CHUNK_S", 0.5)
-    data = b"code" * 4 * 1024 * 1024
-    name = hashlib.sha256(data).hexdigest()
-    await bus.put_object(subjects.BUNDLES, name, data)
-    async with Relay(bus_url) as relay, connect(relay.url, name="far") as far:
-        await far.stream(streams.object_stream(subjects.BUNDLES))
-        add_consumer, cut = far.js.add_consumer, asyncio.Event()
-
-        async def added(*args: Any, **about: Any) -> object:
-            info = await add_consumer(*args, **about)
-            if ending != "read":
-                relay.cut()
-                cut.set()
-            return info
-
-        monkeypatch.setattr(far.js, "add_consumer", added)
-        subscriptions, tasks = len(far.client._subs), len(asyncio.all_tasks())
-        reading = asyncio.create_task(far.get_object(subjects.BUNDLES, name), name="reading")
-        if ending == "read":
-            assert await reading == data
-        else:
-            if ending == "cancelled":
-                async with asyncio.timeout(10):
-                    await cut.wait()
-                reading.cancel()
-            with pytest.raises(asyncio.CancelledError if ending == "cancelled" else Unavailable):
-                await reading
-            relay.mend()
-        assert len(far.client._subs) == subscriptions
-        async with asyncio.timeout(10):
-            while (await bus.stream(streams.object_stream(subjects.BUNDLES))).state.consumer_count:
-                await asyncio.sleep(0.01)
-            while len(asyncio.all_tasks()) != tasks:
-                await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize(

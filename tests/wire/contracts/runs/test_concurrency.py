@@ -6,7 +6,7 @@ import pytest
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.runs.concurrency import Full, Room, is_not_over
+from fastflow_contracts.runs.concurrency import ConcurrencyLimit, Full, is_not_over
 from fastflow_contracts.runs.limits import CROWD, LIMIT, LOOKS, LimitSet, Member
 from fastflow_contracts.runs.run import Run
 from fastflow_contracts.runs.state_machine import Cancel
@@ -14,12 +14,12 @@ from fastflow_contracts.runs.store import RunStore
 from tests.support.records import a_run
 
 KEY = "limit.instances.demo"
-VAST = Room(key=KEY, most=1_000_000, is_active=is_not_over)
+VAST = ConcurrencyLimit(key=KEY, most=1_000_000, is_active=is_not_over)
 
 
-async def enter(bus: Bus, room: Room = VAST) -> Run:
+async def enter(bus: Bus, limit: ConcurrencyLimit = VAST) -> Run:
     run = a_run()
-    assert await RunStore(bus).create(run, None, room=room)
+    assert await RunStore(bus).create(run, None, limit=limit)
     return run
 
 

@@ -11,9 +11,10 @@ from aiohttp import ClientResponse, ClientSession, ClientTimeout, CookieJar
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.ids import RunId, fresh_run_id
+from fastflow_contracts.ids import RunId
 from fastflow_contracts.runs.run import RUN, Run
 from tests.support.dashboard import TOKEN, Hands, dashboard
+from tests.support.ids import fresh_run_id
 from tests.support.records import a_bundle, a_run, publish_pipeline
 
 PAGE = {"Accept": "text/html"}

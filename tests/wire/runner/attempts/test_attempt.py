@@ -16,11 +16,11 @@ from msgspec.structs import replace
 
 import fastflow_runner.app
 from fastflow_contracts.bus import subjects
-from fastflow_contracts.bus.client import Put, _Unanswered
+from fastflow_contracts.bus.client import Put, Unanswered
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.errors import Unavailable
+from fastflow_contracts.bus.objects import ObjectStore
 from fastflow_contracts.clock import now
-from fastflow_contracts.ids import fresh_run_id
 from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.messages import HINT, Hint
 from fastflow_contracts.runs.presence import PRESENCE
@@ -43,6 +43,7 @@ from fastflow_runner.sandbox import Channel, Held, SandboxError, SandboxSpec, Un
 from fastflow_runner.sandbox.dummy import DummySandboxes, Outcome
 from fastflow_runner.sandbox.naming import LABEL_PREPARER, AttemptId
 from fastflow_runner.settings import Settings
+from tests.support.ids import fresh_run_id
 from tests.support.records import a_bundle, a_presence, a_run
 from tests.support.relay import Relay
 from tests.support.system import System
@@ -75,7 +76,7 @@ class Bench(NamedTuple):
         """A new run, whose code is on the bus; due that long from now."""
         bundle = a_bundle(main_py="print(1)")
         if has_code:
-            await self.tools.bus.put_object(subjects.BUNDLES, bundle.sha256, bundle.data)
+            await ObjectStore(self.tools.bus).put(bundle.sha256, bundle.data)
         run = a_run(bundle=bundle.sha256, has_input=given is not None)
         run = replace(run, state=Pending(attempt=1, not_before=now() + timedelta(seconds=due_s)))
         assert await self.runs.create(run, given)
@@ -138,7 +139,7 @@ async def test_what_a_second_holder_cannot_begin_ends_after_the_first_one_s_last
     given = RunInput(encrypted_env={"KEY": Fernet(Fernet.generate_key()).encrypt(b"value").decode()})
     run = await bench.pending(given, has_code=why is not ErrorType.ENVIRONMENT_ERROR)
     first = await bench.claim(run)
-    await first._pump.say("the first one's last word")
+    await first._recorder.pump.say("the first one's last word")
     await (await bench.claim(run)).carry_out()  # a claim whose answer was lost
     ended = await bench.record(run)
     assert (ended.status, ended.attempts[0].error_type) == (Status.FAILED, why)
@@ -157,7 +158,7 @@ async def test_a_claim_is_carried_out_that_was_stored_without_an_answer_and_then
         monkeypatch.undo()
         await once(bucket, puts)
         await bench.runs.change(run.ref, Cancel())
-        raise _Unanswered
+        raise Unanswered
 
     monkeypatch.setattr(bench.tools.bus, "_commit_once", deaf)
     await (await bench.claim(run)).carry_out()
@@ -202,7 +203,7 @@ async def test_what_is_cancelled_while_nobody_held_it_is_not_given_its_job(bench
 
 async def test_an_input_is_asked_for_until_the_bus_answers(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A claim is stored at once, so what the bus is late with afterwards must not cost the attempt."""
-    monkeypatch.setattr("fastflow_runner.attempts.attempt.AGAIN_S", 0.01)
+    monkeypatch.setattr("fastflow_runner.attempts.holding.AGAIN_S", 0.01)
     run = await bench.pending(RunInput(env={"A": "1"}))
     attempt = await bench.claim(run)
     read = bench.runs.input
@@ -357,7 +358,7 @@ async def test_an_adopted_sandbox_is_attached_to_when_the_daemon_answers(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Runner and daemon were started anew together: what goes on in the sandbox is not failed for that."""
-    monkeypatch.setattr("fastflow_runner.attempts.attempt.AGAIN_S", 0.01)
+    monkeypatch.setattr("fastflow_runner.attempts.holding.AGAIN_S", 0.01)
     sandboxes = bench.tools.sandboxes
     run = await bench.pending()
     held = await bench.held(run)
@@ -382,7 +383,7 @@ async def test_a_job_that_was_lost_on_its_way_is_handed_over_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The daemon was started anew between the record that all is prepared and the job."""
-    monkeypatch.setattr("fastflow_runner.attempts.attempt.AGAIN_S", 0.01)
+    monkeypatch.setattr("fastflow_runner.attempts.holding.AGAIN_S", 0.01)
     sandboxes = bench.tools.sandboxes
     opened = sandboxes.open
 

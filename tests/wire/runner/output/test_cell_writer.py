@@ -11,9 +11,9 @@ from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.runs import cells
-from fastflow_runner.output.cell_writer import Cellbook
+from fastflow_runner.output.cell_writer import CellWriter
 from fastflow_runner.output.stream_writer import Fenced
-from fastflow_runner.sandbox.session import CellEvent
+from fastflow_runner.sandbox.events import CellEvent
 from tests.support.records import a_run
 
 RUN = a_run("book", kind="notebook")
@@ -38,28 +38,28 @@ async def stored(bus: Bus) -> list[str]:
 
 async def test_events_are_stored_in_chunks_and_only_then_safe(bus: Bus) -> None:
     """What may be acknowledged is what is stored."""
-    book = Cellbook(bus, RUN.ref, 1)
-    await book.flush()
-    assert (book.sequence, book.end, book.pending) == (0, 0, False)
+    writer = CellWriter(bus, RUN.ref, 1)
+    await writer.flush()
+    assert (writer.sequence, writer.end, writer.pending) == (0, 0, False)
     for number in range(3):
-        assert not await book.take(event(number))
-    assert (book.end, book.pending) == (0, True)
-    await book.flush()
-    assert (book.end, book.pending, await stored(bus)) == (3, False, ["0", "1", "2"])
+        assert not await writer.take(event(number))
+    assert (writer.end, writer.pending) == (0, True)
+    await writer.flush()
+    assert (writer.end, writer.pending, await stored(bus)) == (3, False, ["0", "1", "2"])
 
 
 async def test_what_a_broken_session_repeats_is_stored_once(bus: Bus) -> None:
     """Events that were taken and not stored come again with the next session."""
-    book = Cellbook(bus, RUN.ref, 1)
+    writer = CellWriter(bus, RUN.ref, 1)
     for number in (0, 1, 0, 1, 2):
-        await book.take(event(number))
-    await book.flush()
-    assert (book.end, await stored(bus)) == (3, ["0", "1", "2"])
+        await writer.take(event(number))
+    await writer.flush()
+    assert (writer.end, await stored(bus)) == (3, ["0", "1", "2"])
 
 
 async def test_another_holder_goes_on_and_the_former_one_is_fenced(bus: Bus) -> None:
     """By the number of the last stored event; two writers at once there are never."""
-    former, later = Cellbook(bus, RUN.ref, 1), Cellbook(bus, RUN.ref, 1)
+    former, later = CellWriter(bus, RUN.ref, 1), CellWriter(bus, RUN.ref, 1)
     await former.take(event(0))
     await former.flush()
     await later.resume()
@@ -74,17 +74,17 @@ async def test_another_holder_goes_on_and_the_former_one_is_fenced(bus: Bus) -> 
 
 async def test_large_events_make_room_by_themselves(bus: Bus) -> None:
     """A chunk never grows beyond its bound."""
-    book = Cellbook(bus, RUN.ref, 1)
-    assert not await book.take(event(0, "x" * 500_000))
-    assert await book.take(event(1, "y" * 500_000))
-    assert (book.end, book.pending) == (1, True)
+    writer = CellWriter(bus, RUN.ref, 1)
+    assert not await writer.take(event(0, "x" * 500_000))
+    assert await writer.take(event(1, "y" * 500_000))
+    assert (writer.end, writer.pending) == (1, True)
 
 
 async def test_what_is_no_event_is_passed_over(bus: Bus) -> None:
     """It is counted, so that the rest is not lost with it."""
-    book = Cellbook(bus, RUN.ref, 1)
-    await book.take(event(0))
-    await book.take(CellEvent(number=1, at=datetime.now(UTC), data=b'{"event": "conjured"}'))
-    await book.take(event(2))
-    await book.flush()
-    assert (book.end, await stored(bus)) == (3, ["0", "2"])
+    writer = CellWriter(bus, RUN.ref, 1)
+    await writer.take(event(0))
+    await writer.take(CellEvent(number=1, at=datetime.now(UTC), data=b'{"event": "conjured"}'))
+    await writer.take(event(2))
+    await writer.flush()
+    assert (writer.end, await stored(bus)) == (3, ["0", "2"])

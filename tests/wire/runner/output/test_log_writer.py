@@ -11,7 +11,7 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.runs import logs
 from fastflow_contracts.runs.logs import Chunk, Piece
-from fastflow_runner.output.log_writer import Logbook
+from fastflow_runner.output.log_writer import LogWriter
 from fastflow_runner.output.stream_writer import Fenced
 from tests.support.records import a_run
 
@@ -41,19 +41,19 @@ async def stored(bus: Bus) -> list[str]:
 
 async def test_a_log_goes_on_after_all_of_it_is_gone(bus: Bus) -> None:
     """Who was quiet for so long that its last message is kept no longer still holds the run."""
-    book = Logbook(bus, RUN.ref, 1)
-    await book.append(chunk("first\n", 6))
-    before = book.sequence
+    writer = LogWriter(bus, RUN.ref, 1)
+    await writer.append(chunk("first\n", 6))
+    before = writer.sequence
     await evict(bus)
-    await book.append(chunk("second\n", 13))
-    await book.append(chunk("third\n", 19))
+    await writer.append(chunk("second\n", 13))
+    await writer.append(chunk("third\n", 19))
     assert await stored(bus) == ["second\n", "third\n"]
-    assert book.sequence > before
+    assert writer.sequence > before
 
 
 async def test_who_was_followed_is_fenced_although_its_own_words_are_gone(bus: Bus) -> None:
     """The one that came later has written: the former one must not."""
-    former, later = Logbook(bus, RUN.ref, 1), Logbook(bus, RUN.ref, 1)
+    former, later = LogWriter(bus, RUN.ref, 1), LogWriter(bus, RUN.ref, 1)
     await former.append(chunk("first\n", 6))
     await evict(bus)
     assert await later.resume() is None

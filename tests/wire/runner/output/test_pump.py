@@ -15,13 +15,14 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.runs import logs
 from fastflow_contracts.runs.run import Limits, Run
 from fastflow_gateway.streaming.channels import stored
-from fastflow_runner.output.cell_writer import Cellbook
+from fastflow_runner.output.cell_writer import CellWriter
 from fastflow_runner.output.lines import Assembler
-from fastflow_runner.output.log_writer import Logbook
+from fastflow_runner.output.log_writer import LogWriter
 from fastflow_runner.output.pump import Pump
 from fastflow_runner.sandbox import Detached, SandboxSpec
+from fastflow_runner.sandbox.events import Exited, Offsets, ScriptOutput, Vanished
 from fastflow_runner.sandbox.process import ProcessSandboxes
-from fastflow_runner.sandbox.session import Exited, Offsets, Output, Session, Vanished
+from fastflow_runner.sandbox.session import Session
 from tests.sandbox_contract import Place
 from tests.support.records import a_run
 
@@ -34,13 +35,13 @@ class Broken:
 
     def __init__(self, start: int, end: int, *, over: bool) -> None:
         self._events = deque(
-            Output(stream="stdout", offset=at, at=datetime.now(UTC), data=TEXT[at : min(at + 50_000, end)])
+            ScriptOutput(stream="stdout", offset=at, at=datetime.now(UTC), data=TEXT[at : min(at + 50_000, end)])
             for at in range(start, end, 50_000)
         )
         self._over = over
         self.acked: list[int] = []
 
-    async def __anext__(self) -> Output | Vanished:
+    async def __anext__(self) -> ScriptOutput | Vanished:
         if self._events:
             return self._events.popleft()
         if self._over:
@@ -54,8 +55,8 @@ class Broken:
 async def test_what_is_being_stored_when_a_session_breaks_is_neither_lost_nor_doubled(bus: Bus) -> None:
     """Two sessions break with a chunk under way; each next one goes on from what is stored, and the log is whole."""
     ref = a_run("flood").ref
-    book = Logbook(bus, ref, 1)
-    pump = Pump(bus, ref, 1, Limits(), logbook=book, lines=Assembler(), cellbook=Cellbook(bus, ref, 1))
+    writer = LogWriter(bus, ref, 1)
+    pump = Pump(bus, ref, 1, Limits(), log_writer=writer, lines=Assembler(), cell_writer=CellWriter(bus, ref, 1))
     for end in (400_000, 700_000):
         session = Broken(pump.acked.stdout, end, over=False)
         with pytest.raises(Detached):
@@ -98,7 +99,7 @@ async def test_a_run_goes_on_whose_log_is_kept_no_longer(bus: Bus, tmp_path: Pat
     for stream in (streams.LOGS, streams.CELLS):
         await bus.js.purge_stream(stream)
 
-    pump, cellbook = await found(bus, run)
+    pump, cell_writer = await found(bus, run)
     assert pump.acked == Offsets()
     session, channel = await place.again(channel, pump.acked)
     go.touch()
@@ -106,18 +107,18 @@ async def test_a_run_goes_on_whose_log_is_kept_no_longer(bus: Bus, tmp_path: Pat
         assert isinstance(await pump.drain(session), Exited)
     await pump.close()
     assert await log_of(bus, run) == "[fastflow] 7 bytes of stdout are missing here\nafter\n"
-    assert cellbook.end == 2
+    assert cell_writer.end == 2
     await channel.close()
     await place.clear()
     await sandboxes.close()
 
 
-async def found(bus: Bus, run: Run) -> tuple[Pump, Cellbook]:
+async def found(bus: Bus, run: Run) -> tuple[Pump, CellWriter]:
     """Of a runner that goes on with *run*, as far as the bus tells."""
-    logbook, cellbook = Logbook(bus, run.ref, 1), Cellbook(bus, run.ref, 1)
-    await cellbook.resume()
-    lines = Assembler(resume=await logbook.resume())
-    return Pump(bus, run.ref, 1, Limits(), logbook=logbook, lines=lines, cellbook=cellbook), cellbook
+    log_writer, cell_writer = LogWriter(bus, run.ref, 1), CellWriter(bus, run.ref, 1)
+    await cell_writer.resume()
+    lines = Assembler(resume=await log_writer.resume())
+    return Pump(bus, run.ref, 1, Limits(), log_writer=log_writer, lines=lines, cell_writer=cell_writer), cell_writer
 
 
 async def log_of(bus: Bus, run: Run) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import socket
 import tempfile
 import time
@@ -15,10 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from fastflow_runner.sandbox import docker_daemon
+from fastflow_runner.backend import open_adapter
+from fastflow_runner.sandbox import docker_daemon, image
 from fastflow_runner.sandbox.docker_daemon import NoDocker, find_daemon
+from fastflow_runner.settings import Settings
 
 NOBODY = 65534
+SILENCE = (0, "", b"")
 INFO = {"ID": "abc", "NCPU": 4, "ServerVersion": "27.1", "OSType": "linux", "Architecture": "x86_64"}
 
 
@@ -28,10 +32,12 @@ async def serving(answers: Mapping[str, tuple[int, str, bytes]], path: Path | No
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        asked = head.split()[1]
+        asked = head.split()[1].partition("?")[0]
         status, media, body = next(
             (answer for end, answer in answers.items() if asked.endswith(end)), (404, "text/plain", b"no")
         )
+        if status == 0:
+            await reader.read()  # until the caller has gone
         writer.write(
             f"HTTP/1.1 {status} X\r\nContent-Type: {media}\r\nContent-Length: {len(body)}\r\n"
             "Connection: close\r\n\r\n".encode()
@@ -106,8 +112,7 @@ async def test_without_any_socket_it_says_that_there_is_none(monkeypatch: pytest
 
 async def test_what_is_no_docker_is_called_so() -> None:
     """A web server, another API, a server of another protocol."""
-    pages = {"html": b"<html>", "json": b"[1]"}
-    for media, body in (("text/html", pages["html"]), ("application/json", pages["json"])):
+    for media, body in (("text/html", b"<html>"), ("application/json", b"[1]")):
         for status in (200, 404, 500):
             async with serving({"": (status, media, body)}) as url:
                 assert str(await refused(DOCKER_HOST=url)) == f"what answers at {url} is not Docker"
@@ -130,6 +135,8 @@ async def test_what_is_no_docker_is_called_so() -> None:
         ({"ApiVersion": "new"}, INFO, "is not Docker"),
         ({"ApiVersion": "1.47"}, {}, "is not Docker"),
         ({"ApiVersion": "1.47"}, {**INFO, "OSType": "windows"}, "runs windows containers"),
+        ({"ApiVersion": "1.47"}, {**INFO, "OSType": None}, "is not Docker"),
+        ({"ApiVersion": "1.47"}, {**INFO, "NCPU": "many"}, "is not Docker"),
     ],
 )
 async def test_a_daemon_that_cannot_be_used_says_why(version: object, info: object, found: str) -> None:
@@ -137,6 +144,13 @@ async def test_a_daemon_that_cannot_be_used_says_why(version: object, info: obje
     async with serving(answering(version, info)) as url:
         with pytest.raises(NoDocker, match=found):
             await find_daemon({"DOCKER_HOST": url})
+
+
+async def test_a_daemon_that_refuses_is_quoted() -> None:
+    """A proxy that wants a login, a desktop program that does not get up: its own words say more than ours."""
+    body = json.dumps({"message": "Docker Desktop is unable to start"}).encode()
+    async with serving({"": (500, "application/json", body)}) as url:
+        assert "(500: Docker Desktop is unable to start)" in str(await refused(DOCKER_HOST=url))
 
 
 async def test_a_daemon_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,16 +203,26 @@ async def test_a_socket_without_permission_names_the_group() -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["lalala", "ssh://ada@host", "tcp://", "tcp://:::", "tcp://127.0.0.1:99999", "unix://", "npipe:////./pipe"],
+    [
+        "lalala",
+        "ssh://ada@host",
+        "tcp://",
+        "tcp://:",
+        "tcp://:::",
+        "tcp://127.0.0.1:99999",
+        "tcp://127.0.0.1:abc",
+        "unix://",
+    ],
 )
 async def test_an_address_that_is_none_is_a_sentence(address: str) -> None:
     """Whatever somebody has set."""
-    await refused(DOCKER_HOST=address)
+    assert "is not valid" in str(await refused(DOCKER_HOST=address))
 
 
 async def test_settings_that_cannot_be_read_are_sentences(tmp_path: Path) -> None:
     """A context that is gone, certificates that are not there; a broken configuration file counts as none."""
     assert "'gone'" in str(await refused(DOCKER_CONTEXT="gone"))
+    assert "context" in str(await refused(DOCKER_CONTEXT=os.fsdecode(b"\xff")))
     tls = {"DOCKER_HOST": "tcp://127.0.0.1:1", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(tmp_path)}
     assert "certificates" in str(await refused(**tls))
     (tmp_path / ".docker").mkdir()
@@ -210,3 +234,48 @@ async def test_settings_that_cannot_be_read_are_sentences(tmp_path: Path) -> Non
 async def test_a_password_in_the_address_is_not_repeated() -> None:
     """The sentence is printed and logged."""
     assert "hunter2" not in str(await refused(DOCKER_HOST="tcp://ada:hunter2@127.0.0.1:1"))
+
+
+BUILT = (200, "application/json", b'{"Id": "sha256:1"}')
+NETWORK = (200, "application/json", b'[{"Name": "fastflow", "Id": "1", "Created": "x"}]')
+NONE = (200, "application/json", b"[]")
+REFUSED = (403, "application/json", b'{"message": "forbidden by policy"}')
+
+
+@pytest.mark.parametrize(
+    ("answers", "found"),
+    [
+        ({"/json": REFUSED}, "cannot build the worker image .*forbidden by policy"),
+        ({"containers/json": REFUSED, "/json": BUILT}, "cannot open a sandbox .*forbidden by policy"),
+        (
+            {"containers/json": NONE, "/json": BUILT, "networks": NETWORK, "create": REFUSED},
+            "cannot open a sandbox .*forbidden by policy",
+        ),
+    ],
+)
+async def test_a_docker_that_runs_nothing_is_not_taken(
+    tmp_path: Path, answers: dict[str, tuple[int, str, bytes]], found: str
+) -> None:
+    """It answers, and lets no image be built, no container be listed or created: processes do, and say why."""
+    settings = Settings(sandbox="auto", data_dir=str(tmp_path))
+    async with serving(answering({"ApiVersion": "1.47"}, INFO) | answers) as url:
+        opening = open_adapter(
+            settings, runner="one", installation="test", environ={"DOCKER_HOST": url}, say=lambda line: None
+        )
+        async with opening as backend:
+            assert backend.kind == "process"
+            assert re.search(found, backend.why)
+
+
+async def test_a_docker_that_stalls_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It answers who it is, and then nothing more."""
+    monkeypatch.setattr(image, "LOOK_S_MAX", 0.1)
+    settings = Settings(sandbox="auto", data_dir=str(tmp_path))
+    answers = answering({"ApiVersion": "1.47"}, INFO) | {"/json": SILENCE}
+    async with serving(answers) as url:
+        opening = open_adapter(
+            settings, runner="one", installation="test", environ={"DOCKER_HOST": url}, say=lambda line: None
+        )
+        async with opening as backend:
+            assert backend.kind == "process"
+            assert "did not answer" in backend.why

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,13 +17,13 @@ from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.errors import Rejected
-from fastflow_contracts.bus.feed import newest
+from fastflow_contracts.bus.feed import once
 from fastflow_contracts.bus.subjects import instances_key
 from fastflow_contracts.clock import now
 from fastflow_contracts.runs.run import Run, RunInput
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
-from fastflow_scheduler.followups.run_ended_consumer import Reactor
+from fastflow_scheduler.followups.run_ended_consumer import RunEndedConsumer
 from fastflow_scheduler.maintenance.retention import HIGH, KEEP, LOW, Retention
 from tests.support.gateway import running_gateway, running_scheduler
 from tests.support.records import a_run
@@ -76,7 +77,7 @@ async def fullness(bus: Bus) -> float:
 async def followed(bus: Bus) -> None:
     """Have all changes reacted to that there are."""
     async with asyncio.TaskGroup() as group:
-        reactor = group.create_task(Reactor(bus, RunStore(bus), None).serve())  # type: ignore[arg-type]
+        reactor = group.create_task(RunEndedConsumer(bus, RunStore(bus), None).serve())  # type: ignore[arg-type]
         while True:
             info = await bus.js.consumer_info(STREAM, streams.SCHEDULER)
             if not info.num_pending and not info.num_ack_pending:
@@ -86,7 +87,13 @@ async def followed(bus: Bus) -> None:
 
 async def ids(bus: Bus, keys: str = subjects.RUN_KEYS) -> list[str]:
     """Of the runs that have one of *keys*, by their last change."""
-    return [message.subject.rpartition(".")[2] for message in await newest(bus, subjects.RUNS, keys)]
+    found: dict[str, int] = {}
+    async with aclosing(once(bus, STREAM, subjects.value_subject(subjects.RUNS, keys))) as batches:
+        async for batch in batches:
+            for message in batch.messages:
+                if message.data:
+                    found[message.subject.rpartition(".")[2]] = message.sequence
+    return sorted(found, key=lambda run_id: found[run_id])
 
 
 async def test_the_oldest_runs_that_are_over_go_with_their_inputs(bus: Bus) -> None:

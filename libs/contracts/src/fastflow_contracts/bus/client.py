@@ -1,36 +1,30 @@
-"""The typed wire: everything the system asks of NATS, on top of nats-py. I/O only; it knows no rule of ours.
+"""One connection to the bus: publish, ask, get and write bytes, on top of nats-py. I/O only; it knows no rule of ours.
 
 What it promises over the bare client: headers are copied, not mutated; a write whose answer got lost is read back
 before it is repeated; a conflict is one exception; trouble is another, and silence is neither; nothing waits without
-a bound. Consuming is ``pull``'s.
+a bound. Typed records are ``bucket``'s, objects ``objects``'s, consuming is ``pull``'s, following ``feed``'s.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import hashlib
 import json
-import logging
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-import nats
 import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, Header, ObjectInfo, ObjectMetaOptions, StreamInfo
-from nats.js.kv import MSG_ROLLUP_SUBJECT
+from nats.js.api import StreamInfo
 
 from fastflow_contracts.bus.errors import Conflict, Rejected, TooLarge, Unavailable
-from fastflow_contracts.bus.streams import PAYLOAD_BYTES_MAX, bucket_stream, object_stream
-
-log = logging.getLogger(__name__)
+from fastflow_contracts.bus.streams import PAYLOAD_BYTES_MAX, bucket_stream
+from fastflow_contracts.bus.subjects import value_key, value_subject
 
 ANSWER_S = 5.0
 """How long one request to the bus may take before it counts as unanswered."""
@@ -38,11 +32,6 @@ WRITE_S = 30.0
 """How long a write is repeated before the caller is told that the bus is not there."""
 PAUSE_S = (0.05, 0.1, 0.25, 0.5, 1.0)
 """Between repeats; the last one stays."""
-OBJECT_S = 120.0
-CHUNK_BYTES = 128 * 1024
-"""Of an object; each is a message of its own."""
-CHUNK_S = 20.0
-"""Reading an object ends when for this long no chunk of it came."""
 HEADERS_BYTES_MAX = 1024
 """Of a write to a bucket. They count as part of the message."""
 _WRONG_LAST_SEQUENCE = {10071, 10164}
@@ -103,9 +92,9 @@ class Bus:
             wanted["Nats-Msg-Id"] = message_id
         if expect_sequence is not None:
             wanted["Nats-Expected-Last-Subject-Sequence"] = str(expect_sequence)
-        async for _ in _attempts(patience_s, f"storing a message on {subject}"):
-            with contextlib.suppress(_Unanswered):
-                return await self._stored(subject, data, wanted)
+        async for _ in attempts(patience_s, f"storing a message on {subject}"):
+            with contextlib.suppress(Unanswered):
+                return await self.store_once(subject, data, wanted)
         raise AssertionError("unreachable")
 
     async def tell(self, subject: str, data: bytes) -> None:
@@ -130,7 +119,7 @@ class Bus:
         Any server that keeps the bucket answers, perhaps one that is behind by a moment: enough for what a later write
         will prove. *is_exact*: the one that leads answers, for what is decided by the value alone.
         """
-        subject = f"$KV.{bucket}.{key}"
+        subject = value_subject(bucket, key)
         if is_exact or "*" in key or ">" in key:
             return await self._get_from_leader(bucket, subject)
         request = f"$JS.API.DIRECT.GET.{bucket_stream(bucket)}.{subject}"
@@ -184,10 +173,10 @@ class Bus:
             if len(put.value) > most:
                 raise TooLarge(f"{bucket}/{put.key} has {len(put.value):,} bytes, of which {most:,} fit a message")
         uncertain = False
-        async for _ in _attempts(patience_s, f"writing {bucket}/{puts[0].key}"):
+        async for _ in attempts(patience_s, f"writing {bucket}/{puts[0].key}"):
             try:
                 last = await self._commit_once(bucket, puts)
-            except _Unanswered:
+            except Unanswered:
                 uncertain = True
             except Conflict:
                 if not uncertain:
@@ -203,162 +192,23 @@ class Bus:
 
     async def delete(self, bucket: str, key: str, *, expect: int | None = None) -> None:
         """Mark *key* as deleted. Raises as ``publish``."""
-        subject = f"$KV.{bucket}.{key}"
+        subject = value_subject(bucket, key)
         await self.publish(subject, b"", headers={"KV-Operation": "DEL"}, expect_sequence=expect)
 
-    async def put_object(self, bucket: str, name: str, data: bytes) -> None:
-        """Store *data* under *name*, unless an object of that name is there: names are hashes of their content.
-
-        What was stored of an object that is not finished is removed again. Raises ``Rejected``, ``Unavailable``.
-        """
-        async with _about_object(f"did not store object {name}"):
-            former = await self._note(bucket, name)
-            if former is not None and former.size == len(data) and await self._is_whole(bucket, former):
-                return
-            note = await self._put_chunks(bucket, name, data)
-            text = json.dumps(note.as_dict()).encode()
-            try:
-                await self.publish(_note_subject(bucket, name), text, headers={Header.ROLLUP: MSG_ROLLUP_SUBJECT})
-            except Rejected:
-                await self._remove_chunks(bucket, note.nuid)
-                raise
-            # After any other trouble the chunks stay: the note may be stored though its answer is lost, and must lead
-            # to them.
-            if former is not None:
-                await self._remove_chunks(bucket, former.upload)
-
-    async def get_object(self, bucket: str, name: str) -> bytes:
-        """The bytes of *name*, which must be the SHA-256 of them.
-
-        Raises ``Rejected`` when it is missing, incomplete or damaged; ``Unavailable``.
-        """
-        async with _about_object(f"did not deliver object {name}"):
-            note = await self._note(bucket, name)
-            if note is None:
-                raise Rejected(f"object {name} is not in {bucket}")
-            data = b"".join(await self._chunks(bucket, name, note))
-        if hashlib.sha256(data).hexdigest() != name:
-            raise Rejected(f"object {name} in {bucket} is damaged")
-        return data
-
-    async def delete_object(self, bucket: str, name: str) -> None:
-        """Remove *name*, be *bucket* full or not; harmless if it is not there. Raises ``Rejected``, ``Unavailable``."""
-        async with _about_object(f"did not remove object {name}"):
-            note = await self._note(bucket, name)
-            if note is None:
-                return
-            # First the note, and for sure: without chunks it would promise what nobody can read. It alone: one that
-            # was stored meanwhile leads to chunks of its own.
-            subject = _note_subject(bucket, name)
-            async for _ in _attempts(WRITE_S, f"removing {subject}"):
-                with contextlib.suppress(nats.errors.Error, TimeoutError):
-                    await self.js.purge_stream(object_stream(bucket), seq=note.sequence + 1, subject=subject)
-                    break
-            await self._remove_chunks(bucket, note.upload)
-
-    async def _note(self, bucket: str, name: str) -> _Note | None:
+    async def purge(self, bucket: str, key: str, *, until: int) -> None:
+        """Remove every value of *key* up to revision *until*, for good. Raises ``Unavailable``."""
         try:
-            raw = await self.js.get_last_msg(object_stream(bucket), _note_subject(bucket, name))
-        except nats.js.errors.NotFoundError:
-            return None
-        assert raw.seq is not None
+            await self.js.purge_stream(bucket_stream(bucket), seq=until + 1, subject=value_subject(bucket, key))
+        except (nats.errors.Error, TimeoutError) as error:
+            raise Unavailable(f"the bus did not answer while {bucket}/{key} was removed") from error
+
+    async def acknowledged(self, stream: str, consumer: str) -> int:
+        """Up to this sequence every message of *stream* was acknowledged to *consumer*. Raises ``Unavailable``."""
         try:
-            about = json.loads(raw.data or b"")
-            return None if about.get("deleted") else _Note(raw.seq, about["nuid"], about["size"], about["chunks"])
-        except (ValueError, KeyError, AttributeError) as error:
-            raise Rejected(f"object {name} in {bucket} is damaged: its note makes no sense") from error
-
-    async def _is_whole(self, bucket: str, note: _Note) -> bool:
-        subject = f"$O.{bucket}.C.{note.upload}"
-        info = await self.js.stream_info(object_stream(bucket), subjects_filter=subject)
-        return (info.state.subjects or {}).get(subject, 0) == note.chunks
-
-    async def _chunks(self, bucket: str, name: str, note: _Note) -> list[bytes]:
-        """All chunks of an object in their order.
-
-        Not by the client's ``get``: where one is missing it waits for ever, and whoever gives up waiting leaves its
-        subscription and its consumer behind.
-        """
-        arrived: asyncio.Queue[Msg] = asyncio.Queue()
-        inbox, stream = self.client.new_inbox(), object_stream(bucket)
-        # No limits on the client's side: all of it is wanted at once.
-        subscription = await self.client.subscribe(inbox, cb=arrived.put, pending_msgs_limit=0, pending_bytes_limit=0)
-        try:
-            config = ConsumerConfig(  # without a name, as permissions want it
-                deliver_subject=inbox,
-                filter_subject=f"$O.{bucket}.C.{note.upload}",
-                ack_policy=AckPolicy.NONE,
-                flow_control=True,
-                idle_heartbeat=CHUNK_S,  # flow control wants it
-                mem_storage=True,
-                num_replicas=1,
-            )
-            consumer = await self.js.add_consumer(stream, config)
-            try:
-                there = consumer.num_pending or 0
-                if there != note.chunks:
-                    raise Rejected(
-                        f"object {name} in {bucket} is incomplete: {there} of {note.chunks} chunks are there"
-                    )
-                return await self._delivered(arrived, note.chunks)
-            finally:
-                with contextlib.suppress(Unavailable):  # the server forgets it when nobody listens
-                    await self.tell(f"$JS.API.CONSUMER.DELETE.{stream}.{consumer.name}", b"")
-        finally:
-            with contextlib.suppress(nats.errors.Error):
-                await subscription.unsubscribe()
-
-    async def _delivered(self, arrived: asyncio.Queue[Msg], count: int) -> list[bytes]:
-        """The next *count* chunks. What is lost with a connection does not come again, so silence is an end, too."""
-        loop = asyncio.get_running_loop()
-        chunks: list[bytes] = []
-        async with asyncio.timeout(CHUNK_S) as silence:
-            while len(chunks) < count:
-                message = await arrived.get()
-                if "Status" not in (message.headers or {}):
-                    chunks.append(message.data)
-                    silence.reschedule(loop.time() + CHUNK_S)
-                elif message.reply:  # flow control: the server asks whether to go on
-                    await self.client.publish(message.reply)
-        return chunks
-
-    async def _put_chunks(self, bucket: str, name: str, data: bytes) -> ObjectInfo:
-        """Store the parts of an object, all or none, and return the note that makes one of them.
-
-        Not the client's ``put``: when it is cancelled, the chunks stay, and nobody knows of them.
-        """
-        upload = uuid.uuid4().hex
-        chunks = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
-        try:
-            for chunk in chunks:
-                await self._stored(f"$O.{bucket}.C.{upload}", chunk, {})
-        except BaseException:
-            await self._remove_chunks(bucket, upload)
-            raise
-        digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode()
-        return ObjectInfo(
-            name=name,
-            bucket=bucket,
-            nuid=upload,
-            size=len(data),
-            chunks=len(chunks),
-            digest=f"SHA-256={digest}",
-            options=ObjectMetaOptions(max_chunk_size=CHUNK_BYTES),
-        )
-
-    async def _remove_chunks(self, bucket: str, upload: str) -> None:
-        """As well as it can be done in three times ``ANSWER_S``."""
-        stream, subject = object_stream(bucket), f"$O.{bucket}.C.{upload}"
-        try:
-            async for _ in _attempts(ANSWER_S, f"removing {subject}"):
-                with contextlib.suppress(nats.errors.Error, TimeoutError):
-                    # A purge may overtake what was sent before it, but not what was answered before it.
-                    with contextlib.suppress(nats.js.errors.APIError):
-                        await self.js.publish(subject, b"")
-                    await self.js.purge_stream(stream, subject=subject)
-                    return
-        except Unavailable as error:
-            log.warning("%s; nobody needs it: nats stream purge %s --subject='%s'", error, stream, subject)
+            floor = (await self.js.consumer_info(stream, consumer)).ack_floor
+        except (nats.errors.Error, TimeoutError) as error:
+            raise Unavailable(f"the bus did not answer about consumer {consumer} of {stream}") from error
+        return floor.stream_seq if floor else 0
 
     async def _get_from_leader(self, bucket: str, subject: str) -> Entry | None:
         try:
@@ -371,7 +221,7 @@ class Bus:
             return None
         assert raw.subject is not None
         assert raw.seq is not None
-        return Entry(raw.subject.removeprefix(f"$KV.{bucket}."), raw.data or b"", raw.seq, raw.time)
+        return Entry(value_key(bucket, raw.subject), raw.data or b"", raw.seq, raw.time)
 
     async def _commit_once(self, bucket: str, puts: Sequence[Put]) -> int:
         batch = uuid.uuid4().hex
@@ -379,18 +229,19 @@ class Bus:
             headers = {} if put.expect is None else {"Nats-Expected-Last-Subject-Sequence": str(put.expect)}
             if len(puts) > 1:
                 headers |= {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
-            subject = f"$KV.{bucket}.{put.key}"
+            subject = value_subject(bucket, put.key)
             if number == len(puts):
                 if len(puts) > 1:
                     headers["Nats-Batch-Commit"] = "1"
-                return await self._stored(subject, put.value, headers)
+                return await self.store_once(subject, put.value, headers)
             try:
                 await self.client.publish(subject, put.value, headers=headers)
             except nats.errors.Error as error:
                 raise _translated(error, subject) from error
         raise AssertionError("an empty batch")
 
-    async def _stored(self, subject: str, data: bytes, headers: dict[str, str]) -> int:
+    async def store_once(self, subject: str, data: bytes, headers: dict[str, str]) -> int:
+        """Store one message, without repeating it. Raises ``Unanswered``, and as ``publish``. For ``bus`` alone."""
         try:
             answer = await self.client.request(subject, data, timeout=ANSWER_S, headers=dict(headers) or None)
         except (nats.errors.Error, TimeoutError) as error:
@@ -402,23 +253,14 @@ class Bus:
             if code in _WRONG_LAST_SEQUENCE:
                 raise Conflict(f"{subject} was written by somebody else first")
             if problem.get("code") == 503 and code != 10077:  # 10077: the stream is full
-                raise _Unanswered(subject)
+                raise Unanswered(subject)
             if code == _TOO_LARGE:
                 raise TooLarge(f"the message on {subject} is larger than its stream allows", code=code)
             raise Rejected(f"the bus refused {subject}: {problem.get('description')}", code=code)
         return int(ack["seq"])
 
 
-class _Note(NamedTuple):
-    """What the bus notes of an object. ``sequence``: the note's own; ``upload``: in the subject of the chunks."""
-
-    sequence: int
-    upload: str
-    size: int
-    chunks: int
-
-
-class _Unanswered(Exception):
+class Unanswered(Exception):
     """One request had no usable answer; nobody knows whether it took effect."""
 
 
@@ -427,27 +269,10 @@ def _translated(error: BaseException, subject: str) -> Exception:
         return TooLarge(f"the message on {subject} is larger than the bus allows")
     if isinstance(error, nats.errors.BadSubjectError | nats.errors.BadHeaderError):
         return Rejected(f"{subject} or its headers cannot be sent: {error}")
-    return _Unanswered(subject)
+    return Unanswered(subject)
 
 
-@contextlib.asynccontextmanager
-async def _about_object(trouble: str) -> AsyncIterator[None]:
-    """For one thing done with an object. What goes wrong in the body with the bus becomes ``Unavailable``."""
-    try:
-        async with asyncio.timeout(OBJECT_S) as whole:
-            yield
-    except _Unanswered as error:
-        raise Unavailable(f"the bus {trouble}: no answer on {error}") from error
-    except (nats.errors.Error, TimeoutError) as error:
-        reason = f"it took longer than {OBJECT_S:g} s" if whole.expired() else str(error) or f"{CHUNK_S:g} s of silence"
-        raise Unavailable(f"the bus {trouble}: {reason}") from error
-
-
-def _note_subject(bucket: str, name: str) -> str:
-    return f"$O.{bucket}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
-
-
-async def _attempts(patience_s: float, what: str) -> AsyncIterator[int]:
+async def attempts(patience_s: float, what: str) -> AsyncIterator[int]:
     """Numbers of attempts with growing pauses; raises ``Unavailable`` when *patience_s* is used up."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + patience_s

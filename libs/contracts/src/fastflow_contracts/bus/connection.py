@@ -1,20 +1,23 @@
-"""TODO."""
+"""The connection to the bus: how it is opened, what it says while it is down, how it is closed."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import re
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import nats.js.errors
 
-from fastflow_contracts.bus.client import ANSWER_S, Bus, log
+from fastflow_contracts.bus.client import ANSWER_S, Bus
 from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.bus.nats_client import MendedClient
 from fastflow_contracts.bus.subjects import INBOX
 from fastflow_contracts.bus.tls import PLAIN, Tls, complaint
+
+log = logging.getLogger(__name__)
 
 REFUSED = "authorization violation"
 """A server's words for wrong credentials."""
@@ -123,7 +126,18 @@ async def connect(
     try:
         yield bus
     finally:
-        with contextlib.suppress(nats.errors.Error, TimeoutError):
-            async with asyncio.timeout(ANSWER_S):
-                await client.flush()
-        await client.close()
+        is_open = False
+        closing = asyncio.create_task(_close(client), name="close-bus")
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            await closing  # half closed, it would connect again for ever
+            raise
+
+
+async def _close(client: MendedClient) -> None:
+    """Send what is still to be sent, then end the connection."""
+    with contextlib.suppress(nats.errors.Error, TimeoutError):
+        async with asyncio.timeout(ANSWER_S):
+            await client.flush()
+    await client.close()

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What can go wrong with the bus. Nothing else may live here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from fastflow_contracts.errors import FastFlowError
 
 
 class BusError(FastFlowError):
-    """Root of everything the wire raises."""
+    """Root of everything that ``bus`` raises."""
 
 
 class Conflict(BusError):

@@ -1,9 +1,13 @@
-"""TODO."""
+"""Following subjects of a stream for ever, without a gap: across lost connections, servers and consumers. I/O only.
+
+Messages are handed on as they come; decoding records is ``bucket``'s.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import uuid
 from collections.abc import AsyncGenerator
 from typing import NamedTuple
@@ -13,8 +17,9 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import Unavailable
-from fastflow_contracts.bus.pull import RETRY_S, Message, Pull, log
-from fastflow_contracts.bus.streams import bucket_stream
+from fastflow_contracts.bus.pull import RETRY_S, Message, Pull
+
+log = logging.getLogger(__name__)
 
 FEED_BATCH = 512
 
@@ -82,20 +87,16 @@ async def feed(
                     await bus.tell(f"$JS.API.CONSUMER.DELETE.{stream}.{consumer}", b"")
 
 
-async def newest(bus: Bus, bucket: str, keys: str) -> list[Message]:
-    """The newest value under each of *keys* (wildcards allowed), once through; what was deleted is left out.
+async def once(bus: Bus, stream: str, subject: str) -> AsyncGenerator[Batch, None]:
+    """As ``feed``, but it ends with what the stream held: the newest message of each subject, once through.
 
-    Waits for the bus as long as that takes, so the caller sets the bound.
+    Messages may come again after a batch that has ``restarted``. Waits for the bus as long as that takes: set a bound.
     """
-    found: dict[str, Message] = {}
-    async with contextlib.aclosing(feed(bus, bucket_stream(bucket), f"$KV.{bucket}.{keys}")) as batches:
+    async with contextlib.aclosing(feed(bus, stream, subject)) as batches:
         async for batch in batches:
-            if batch.restarted:
-                found.clear()
-            found |= {message.subject: message for message in batch.messages}
+            yield batch
             if batch.caught_up:
-                break
-    return [message for message in found.values() if message.data]
+                return
 
 
 async def _ephemeral(bus: Bus, stream: str, subject: str, after: int | None) -> tuple[str, int]:

@@ -1,8 +1,7 @@
-"""Reading from streams: ``Pull`` hands out work of a durable consumer, ``Feed`` follows subjects without a gap. I/O
-only.
+"""Taking messages from a consumer: one pull request stays open on the server, so a message arrives without polling.
+I/O only.
 
-Both keep one pull request open on the server, so a message arrives without polling; both ask again at once when the
-connection was replaced. Neither uses a library callback for work.
+It asks again at once when the connection was replaced, and uses no library callback for work.
 """
 
 from __future__ import annotations

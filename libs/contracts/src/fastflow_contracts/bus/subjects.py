@@ -5,6 +5,7 @@ Tokens: a pipeline's name is encoded by ``names.token``; run ids and attempt num
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import Literal, NamedTuple
 
@@ -69,6 +70,31 @@ class JobRef(NamedTuple):
     pipeline: PipelineName
     schedule: str
     """``Schedule.id``."""
+
+
+def value_subject(bucket: str, key: str) -> str:
+    """Where the values of *key* are stored; *key* may hold wildcards."""
+    return f"$KV.{bucket}.{key}"
+
+
+def value_key(bucket: str, subject: str) -> str:
+    """The key whose values are stored on *subject*."""
+    return subject.removeprefix(f"$KV.{bucket}.")
+
+
+def object_note(store: str, name: str) -> str:
+    """Where the note of the object *name* is stored."""
+    return f"$O.{store}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
+
+
+def object_notes(store: str) -> str:
+    """Filter: the notes of all objects."""
+    return f"$O.{store}.M.>"
+
+
+def object_chunks(store: str, upload: str) -> str:
+    """Where the chunks of one upload are stored."""
+    return f"$O.{store}.C.{upload}"
 
 
 def trigger(pipeline: PipelineName) -> str:
@@ -149,6 +175,10 @@ def input_key(run: RunRef) -> str:
     return f"input.{token(run.pipeline)}.{run.run_id}"
 
 
+def parse_input_key(key: str) -> RunRef:
+    return _ref(key, "input.")
+
+
 def run_keys_of(pipeline: PipelineName) -> str:
     """Filter: the records of all runs of *pipeline*."""
     return f"run.{token(pipeline)}.*"
@@ -167,6 +197,11 @@ def parse_pipeline_key(key: str) -> PipelineName:
     return name_of(key.removeprefix("pipeline."))
 
 
+def any_name_in_pipeline_key(key: str) -> PipelineName:
+    """The name in a key, even one that no pipeline may have: a folder's record says why. Raises ``BadToken``."""
+    return PipelineName(text_of(key.removeprefix("pipeline.")))
+
+
 def links_key(pipeline: PipelineName) -> str:
     """Downstream triggers of *pipeline* that were made through the API."""
     return f"links.{token(pipeline)}"
@@ -178,6 +213,10 @@ def parse_links_key(key: str) -> PipelineName:
 
 def runner_key(runner_id: str) -> str:
     return f"runner.{runner_id}"
+
+
+def parse_runner_key(key: str) -> str:
+    return key.removeprefix("runner.")
 
 
 def drain(runner_id: str) -> str:
@@ -208,6 +247,14 @@ def schedule_state_key(job: JobRef) -> str:
 
 def schedule_switch_key(job: JobRef) -> str:
     return SCHEDULE_SWITCHES + job_id(job)
+
+
+def parse_schedule_state_key(key: str) -> JobRef:
+    return parse_job_id(key.removeprefix(SCHEDULE_STATES))
+
+
+def parse_schedule_switch_key(key: str) -> JobRef:
+    return parse_job_id(key.removeprefix(SCHEDULE_SWITCHES))
 
 
 def _ref(text: str, prefix: str) -> RunRef:

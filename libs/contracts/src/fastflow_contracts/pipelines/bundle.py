@@ -41,7 +41,7 @@ class Bundle(msgspec.Struct, frozen=True):
     data: bytes
 
 
-class Entry(msgspec.Struct, frozen=True):
+class BundleEntry(msgspec.Struct, frozen=True):
     """One line of a bundle's listing."""
 
     path: str
@@ -152,9 +152,9 @@ def verify(data: bytes, sha256: str) -> None:
         raise BundleRefused((Refusal("", f"the bundle's hash is {actual}, not {sha256}; fetch it again"),))
 
 
-def listing(data: bytes) -> tuple[Entry, ...]:
+def listing(data: bytes) -> tuple[BundleEntry, ...]:
     """What a bundle holds, in its order. Raises ``BundleRefused`` for bytes that are no bundle."""
-    return tuple(Entry(info.name, info.size, bool(info.mode & 0o100)) for _, info in _members(data))
+    return tuple(BundleEntry(info.name, info.size, bool(info.mode & 0o100)) for _, info in _members(data))
 
 
 def unpack(data: bytes) -> dict[str, File]:

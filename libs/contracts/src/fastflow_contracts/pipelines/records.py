@@ -1,10 +1,8 @@
-"""TODO."""
+"""What the bus keeps of a pipeline, and what a sync reports. Data only."""
 
 from __future__ import annotations
 
-from datetime import datetime
-
-from fastflow_contracts.base import Fact
+from fastflow_contracts.base import Fact, Instant
 from fastflow_contracts.codec import Codec
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.diagnostics import Notice, Problem
@@ -20,7 +18,7 @@ class Version(Fact, frozen=True, kw_only=True, omit_defaults=True):
     commit_subject: str | None = None
     spec: PipelineSpec
     has_requirements: bool = False
-    live_since: datetime
+    live_since: Instant
 
 
 class PipelineRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
@@ -35,9 +33,9 @@ class PipelineRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     problems: tuple[Problem, ...] = ()
     """Why the newest version is not live; empty if it is."""
     notices: tuple[Notice, ...] = ()
-    removed_at: datetime | None = None
+    removed_at: Instant | None = None
     """Its folder is gone: it is no longer listed, its runs stay."""
-    seen_at: datetime
+    seen_at: Instant
     write_id: str = ""
 
 
@@ -57,8 +55,8 @@ class SyncReport(Fact, frozen=True, kw_only=True, omit_defaults=True):
     source: str
     """The folder or repository, without credentials."""
     commit: str | None = None
-    started_at: datetime
-    finished_at: datetime
+    started_at: Instant
+    finished_at: Instant
     ok: bool
     error: str | None = None
     changes: tuple[PipelineChange, ...] = ()

@@ -1,12 +1,12 @@
-"""Room under a limit, taken together with the write of a run: all or nothing. I/O; the sets are ``limits``'s."""
+"""How many runs may be active at once, held with the write of a run: all or nothing. I/O; the sets are ``limits``'s."""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.bucket import Bucket
 from fastflow_contracts.bus.client import Bus, Put
 from fastflow_contracts.bus.subjects import RUNS, RunRef
 from fastflow_contracts.errors import FastFlowError
@@ -24,25 +24,35 @@ class Full(FastFlowError):
         self.most = most
 
 
-class Room(NamedTuple):
-    """One limit. ``rebuild`` gives the members of a set that is missing, or was made for another ``since``."""
+def run_records(bus: Bus) -> Bucket[RunRef, Run]:
+    """The run records on *bus*; ``store.RunStore`` is how they are changed."""
+    return Bucket(bus, RUNS, RUN, keys=subjects.RUN_KEYS, key_of=subjects.run_key, name_in=subjects.parse_run_key)
+
+
+class ConcurrencyLimit(NamedTuple):
+    """At most ``most`` active runs among those of one set."""
 
     key: str
     most: int
     is_active: Callable[[Run], bool]
     """Whether a member still counts."""
     since: str = ""
+    """What the set belongs to: one that was made for something else is made anew."""
     rebuild: Callable[[], Awaitable[tuple[Member, ...]]] | None = None
+    """Gives the members of a set that is missing or of another ``since``. None: it has none."""
 
     async def put_for(self, bus: Bus, ref: RunRef) -> Put:
-        """The write that lets *ref* in, to be committed with the run's own. Raises ``Full``; the caller repeats on
-        ``Conflict``, which covers everybody else who wants in."""
-        entry = await bus.get(RUNS, self.key)
-        stored = LIMIT.decode(entry.value) if entry else None
-        if stored is None or stored.since != self.since:
-            members = await self.rebuild() if self.rebuild else ()
-        else:
+        """Build the write that lets *ref* in, to be committed with the run's own.
+
+        The caller repeats on ``Conflict``, which covers everybody else who wants in. Raises ``Full`` and what the bus
+        raises.
+        """
+        sets: Bucket[str, LimitSet] = Bucket(bus, RUNS, LIMIT, keys=subjects.LIMIT_KEYS, key_of=str, name_in=str)
+        stored, revision = await sets.load(self.key)
+        if stored is not None and stored.since == self.since:
             members = stored.members
+        else:
+            members = await self._rebuilt(bus, is_unreadable=stored is None and revision > 0)
         members = without(members, {ref.run_id})
         looked_at = to_look_at(members, self.most)
         over = await self._over(bus, looked_at)
@@ -53,15 +63,25 @@ class Room(NamedTuple):
             most=self.most,
             since=self.since,
             members=(*members, Member(pipeline=ref.pipeline, run_id=ref.run_id)),
-            write_id=uuid.uuid4().hex,
         )
-        return Put(self.key, LIMIT.encode(entered), entry.revision if entry else 0)
+        return sets.write(self.key, entered, expect=revision)
+
+    async def _rebuilt(self, bus: Bus, *, is_unreadable: bool) -> tuple[Member, ...]:
+        if self.rebuild is not None:
+            return await self.rebuild()
+        if not is_unreadable:
+            return ()
+        # Members that cannot be read may be active all the same: the records say who is.
+        found = await run_records(bus).items()
+        active = [record.name for record in found if self.is_active(record.value)]
+        return tuple(Member(pipeline=ref.pipeline, run_id=ref.run_id) for ref in active)
 
     async def _over(self, bus: Bus, members: tuple[Member, ...]) -> set[RunId]:
+        """Those that are not active any more; one whose record cannot be read holds no place."""
         over = set()
         for member in members:
-            entry = await bus.get(RUNS, subjects.run_key(member.ref), is_exact=True)
-            if entry is None or not self.is_active(RUN.decode(entry.value)):
+            run = (await run_records(bus).load(member.ref, is_exact=True)).value
+            if run is None or not self.is_active(run):
                 over.add(member.run_id)
         return over
 

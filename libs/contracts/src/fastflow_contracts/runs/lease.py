@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import msgspec
 
-from fastflow_contracts.runs.presence import PRESENCE_S
+from fastflow_contracts.runs.presence import LEASE_S, PRESENCE_S
 
-LEASE_S = 30.0
 FENCE_S = 180.0
 CLUSTER_SILENCE_S = 25.0
 """How long a bus of several servers may be silent when one of them freezes (measured: up to 18 s; killed: up to 10)."""

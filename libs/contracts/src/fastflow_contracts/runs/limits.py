@@ -42,9 +42,6 @@ class LimitSet(Fact, frozen=True, kw_only=True, omit_defaults=True):
     members: tuple[Member, ...] = ()
     write_id: str = ""
 
-    def holds(self, run_id: RunId) -> bool:
-        return any(member.run_id == run_id for member in self.members)
-
 
 LIMIT = Codec(LimitSet)
 

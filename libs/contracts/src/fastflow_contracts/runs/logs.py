@@ -8,7 +8,6 @@ unterminated last one leave a piece without it, and the next piece of that strea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
@@ -100,11 +99,3 @@ class LogReader:
         for open_ in self._open:
             open_.clear()
         return lines
-
-
-def log_lines(chunks: Iterable[Chunk]) -> Iterator[LogLine]:
-    """All lines of a log that is read from its first chunk on."""
-    reader = LogReader()
-    for chunk in chunks:
-        yield from reader.feed(chunk)
-    yield from reader.close()

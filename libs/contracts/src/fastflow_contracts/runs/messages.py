@@ -5,10 +5,9 @@ Everything is versioned JSON. Times are aware UTC; sizes are bytes; durations ar
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TypeAlias
 
-from fastflow_contracts.base import Fact
+from fastflow_contracts.base import Fact, Instant
 from fastflow_contracts.codec import Codec
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
@@ -57,7 +56,7 @@ class Skip(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """A start that was refused, kept so that people see it; also what a dead letter says about its trigger."""
 
     v: int = 1
-    at: datetime
+    at: Instant
     pipeline: str
     """Its name, or the subject token as it came when that is no name."""
     reason: str
@@ -65,7 +64,7 @@ class Skip(Fact, frozen=True, kw_only=True, omit_defaults=True):
     run_config_id: str | None = None
     parent_run_id: RunId | None = None
     schedule: str | None = None
-    scheduled_for: datetime | None = None
+    scheduled_for: Instant | None = None
     payload: bytes | None = None
     """The trigger as it came, for a dead letter (base64 on the wire)."""
 
@@ -87,7 +86,7 @@ class Hint(Fact, frozen=True, kw_only=True):
 class Sample(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """Use of one attempt at one moment."""
 
-    ts: datetime
+    ts: Instant
     cpu_cores: float
     """Mean since the previous sample; not clamped."""
     memory_bytes: int

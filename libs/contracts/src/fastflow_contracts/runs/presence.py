@@ -1,11 +1,14 @@
-"""TODO."""
+"""That a runner is alive: the record it renews, and the one rule for a runner that is gone. Data only."""
 
 from __future__ import annotations
 
-from datetime import datetime
-
-from fastflow_contracts.base import Fact
+from fastflow_contracts.base import Fact, Instant
 from fastflow_contracts.codec import Codec
+
+PRESENCE_S = 5.0
+"""How often a runner renews its presence."""
+LEASE_S = 30.0
+"""How long a runner may be silent, where FASTFLOW_LEASE_S says nothing else."""
 
 
 class Presence(Fact, frozen=True, kw_only=True, omit_defaults=True):
@@ -32,18 +35,29 @@ class Presence(Fact, frozen=True, kw_only=True, omit_defaults=True):
     kinds: tuple[str, ...] = ("script",)
     unenforced: tuple[str, ...] = ()
     """What this runner's sandbox cannot enforce, one sentence each."""
-    started_at: datetime
-    seen_at: datetime
+    started_at: Instant
+    seen_at: Instant
     """Its own clock; readers judge age by the bus's timestamp of the record."""
     leaving: bool = False
     """It takes no more work."""
     paused: bool = False
     """It takes no work for now: its Docker daemon does not answer."""
     gone: bool = False
-    """Its last words: it has ended, and whatever sandboxes it left are for others on that daemon."""
+    """Its last words: it has ended, and the sandboxes that it left are for others on that daemon."""
+    lease_s: float = LEASE_S
+    """How long it may be silent."""
 
+    def is_gone(self, *, silent_s: float) -> bool:
+        """Whether this runner counts as gone, for everybody who asks.
 
-PRESENCE_S = 5.0
-"""How often a runner renews its presence."""
+        Args:
+            silent_s: For how long its presence was not renewed: by the age that the bus gives the record, or as it was
+                observed here.
+
+        Returns:
+            True if it said that it ends, or was silent for longer than its lease.
+        """
+        return self.gone or silent_s > self.lease_s
+
 
 PRESENCE = Codec(Presence)

@@ -11,11 +11,10 @@ Time is always an argument; every time here is aware and in UTC.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
-from fastflow_contracts.base import Fact
+from fastflow_contracts.base import Fact, Instant
 from fastflow_contracts.bus.subjects import Kind, RunRef
 from fastflow_contracts.codec import Codec
 from fastflow_contracts.ids import RunId
@@ -89,7 +88,7 @@ class Order(Fact, frozen=True, kw_only=True, omit_defaults=True):
     run_config_id: str | None = None
     schedule: str | None = None
     """Id of the schedule whose slot made the run."""
-    scheduled_for: datetime | None = None
+    scheduled_for: Instant | None = None
     """The slot."""
     parent_run_id: RunId | None = None
     hops: int = 0
@@ -110,7 +109,7 @@ class Pending(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="pending"
     """Waiting for a runner, or for its next attempt."""
 
     attempt: int
-    not_before: datetime
+    not_before: Instant
 
 
 class Running(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="running"):
@@ -119,12 +118,12 @@ class Running(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="running"
     attempt: int
     runner: str
     epoch: int
-    claimed_at: datetime
-    prepared_at: datetime | None = None
+    claimed_at: Instant
+    prepared_at: Instant | None = None
     """When its environment and its sandbox stood ready. While this is None no user code has run."""
     python_version: str = ""
     """Of the interpreter that runs it, once that is known."""
-    cancel_requested_at: datetime | None = None
+    cancel_requested_at: Instant | None = None
     cancel_reason: str = ""
 
     @property
@@ -141,7 +140,7 @@ class Ended(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="ended"):
     """Over. Nothing changes it any more."""
 
     verdict: Verdict
-    at: datetime
+    at: Instant
     reason: str = ""
     """Why it was interrupted; ``RESTART`` = to be started anew, however it ended."""
 
@@ -154,13 +153,13 @@ class Attempt(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
     number: int
     runner: str
-    claimed_at: datetime
-    prepared_at: datetime | None = None
+    claimed_at: Instant
+    prepared_at: Instant | None = None
     python_version: str = ""
     """Of the interpreter that ran it."""
-    started_at: datetime | None = None
+    started_at: Instant | None = None
     """When user code began; None if it never did."""
-    finished_at: datetime
+    finished_at: Instant
     exit_code: int | None = None
     error_type: ErrorType | None = None
     error_message: str | None = None
@@ -182,7 +181,7 @@ class Run(Fact, frozen=True, kw_only=True, omit_defaults=True):
     v: int = 1
     id: RunId
     pipeline: PipelineName
-    created_at: datetime
+    created_at: Instant
     order: Order
     state: State
     attempts: tuple[Attempt, ...] = ()

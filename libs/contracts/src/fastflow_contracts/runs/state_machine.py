@@ -1,7 +1,7 @@
 """How a run may change: commands, events, ``decide`` and ``evolve``. Pure: no clock, no I/O, no randomness.
 
 ``decide(run, command, now)`` answers what follows. ``()`` means "already so, or no longer yours": drop it and go on.
-``Refused`` means the caller is wrong, ``NotYet`` that it is early. ``evolve`` applies one event and never refuses.
+``CommandRefused`` means the caller is wrong, ``NotYet`` that it is early. ``evolve`` applies one event, always.
 A command that comes from a runner carries the epoch it was given: a former holder's words change nothing.
 """
 
@@ -109,7 +109,7 @@ class Claimed(Fact, frozen=True, kw_only=True, tag="run.claimed"):
     epoch: int
 
 
-class Prepared(Fact, frozen=True, kw_only=True, tag="run.prepared"):
+class EnvironmentPrepared(Fact, frozen=True, kw_only=True, tag="run.prepared"):
     at: datetime
     python_version: str = ""
 
@@ -143,14 +143,16 @@ class Finished(Fact, frozen=True, kw_only=True, tag="run.finished"):
     reason: str = ""
 
 
-Event: TypeAlias = Claimed | Prepared | Adopted | Released | CancelRequested | AttemptEnded | RetryScheduled | Finished
+Event: TypeAlias = (
+    Claimed | EnvironmentPrepared | Adopted | Released | CancelRequested | AttemptEnded | RetryScheduled | Finished
+)
 
 
-class Refused(FastFlowError):
+class CommandRefused(FastFlowError):
     """The command makes no sense in this state: the caller's mistake, not a duplicate."""
 
 
-class NotYet(Refused):
+class NotYet(CommandRefused):
     """The attempt is not due before ``until``."""
 
     def __init__(self, until: datetime) -> None:
@@ -183,7 +185,7 @@ def decide(run: Run, command: Command, *, now: datetime) -> tuple[Event, ...]:
         case Running() as state, Prepare() | Adopt() | Release() | Finish() | Expire():
             return () if command.epoch != state.epoch else _from_holder(run, state, command, now=now)
         case _:
-            raise Refused(f"{type(command).__name__} while {type(run.state).__name__}")
+            raise CommandRefused(f"{type(command).__name__} while {type(run.state).__name__}")
 
 
 def _from_holder(
@@ -191,12 +193,12 @@ def _from_holder(
 ) -> tuple[Event, ...]:
     match command:
         case Prepare():
-            return () if state.prepared_at else (Prepared(at=now, python_version=command.python_version),)
+            return () if state.prepared_at else (EnvironmentPrepared(at=now, python_version=command.python_version),)
         case Adopt():
             return (Adopted(runner=command.runner, epoch=run.epoch + 1),)
         case Release():
             if state.prepared_at is not None:
-                raise Refused("user code may have run: the attempt must be finished, not given back")
+                raise CommandRefused("user code may have run: the attempt must be finished, not given back")
             return _give_back(run, state, command.reason, now=now)
         case Finish():
             return _attempt_ended(run, state, command.outcome)
@@ -276,7 +278,7 @@ def evolve(run: Run, event: Event) -> Run:
                 claimed_at=event.at,
             )
             return replace(run, state=state, epoch=event.epoch)
-        case Prepared():
+        case EnvironmentPrepared():
             assert isinstance(run.state, Running)
             return replace(run, state=replace(run.state, prepared_at=event.at, python_version=event.python_version))
         case Adopted():

@@ -1,4 +1,4 @@
-"""Run records on the bus: the one place where a run is created and changed. I/O; the rules are ``machine``'s.
+"""Run records on the bus: the one place where a run is created and changed. I/O; the rules are ``state_machine``'s.
 
 A change is load, decide, compare-and-set on the revision, and the same again when somebody else was first. The record
 is the truth; hints and answers are published by whoever changed it, afterwards.
@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import random
-import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 
-from msgspec.structs import replace
-
 from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.bucket import Bucket
 from fastflow_contracts.bus.client import Bus, Put
 from fastflow_contracts.bus.errors import Conflict
 from fastflow_contracts.bus.subjects import RUNS, RunRef
 from fastflow_contracts.clock import now as wall_clock
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import RunId
-from fastflow_contracts.runs.concurrency import Full, Room
-from fastflow_contracts.runs.run import RUN, RUN_INPUT, Run, RunInput
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.runs.concurrency import ConcurrencyLimit, Full, run_records
+from fastflow_contracts.runs.run import RUN_INPUT, Run, RunInput
 from fastflow_contracts.runs.state_machine import Command, Event, decide, fold
 
 CONFLICTS_MAX = 50
@@ -55,50 +54,84 @@ class Changed(NamedTuple):
 
 
 class RunStore:
-    """The run records of one bus."""
+    """The runs of one bus. ``records``: for those who list or follow them."""
 
     def __init__(self, bus: Bus, *, clock: Callable[[], datetime] = wall_clock) -> None:
         self._bus = bus
         self._clock = clock
+        self.records = run_records(bus)
+        self._inputs: Bucket[RunRef, RunInput] = Bucket(
+            bus,
+            RUNS,
+            RUN_INPUT,
+            keys=subjects.INPUT_KEYS,
+            key_of=subjects.input_key,
+            name_in=subjects.parse_input_key,
+        )
 
     async def load(self, ref: RunRef) -> Stored:
-        """Raise ``NoSuchRun`` if it is not there."""
-        entry = await self._bus.get(RUNS, subjects.run_key(ref), is_exact=True)
-        if entry is None:
+        """The run as it is stored now.
+
+        Raises:
+            NoSuchRun: It is not there.
+            Unreadable: Its record cannot be read.
+            BusError: The bus does not answer.
+        """
+        record = await self.records.get(ref, is_exact=True)
+        if record is None:
             raise NoSuchRun(f"there is no run {ref.run_id} of {ref.pipeline}; it may have been removed by age.")
-        return Stored(RUN.decode(entry.value), entry.revision)
+        return Stored(record.value, record.revision)
 
     async def find(self, run_id: RunId) -> Stored:
-        """Like ``load``, for callers that know only the id."""
-        entry = await self._bus.get(RUNS, subjects.run_key_of_any_pipeline(run_id))
-        if entry is None:
+        """As ``load``, for callers that know only the id."""
+        record = await self.records.find(subjects.run_key_of_any_pipeline(run_id))
+        if record is None:
             raise NoSuchRun(f"there is no run {run_id}; list the runs to see which there are.")
-        return Stored(RUN.decode(entry.value), entry.revision)
+        return Stored(record.value, record.revision)
+
+    async def exists(self, run_id: RunId) -> bool:
+        """Whether there is a record of that run, readable or not. Raises what the bus raises."""
+        return await self._bus.get(RUNS, subjects.run_key_of_any_pipeline(run_id)) is not None
+
+    async def all_of(self, pipeline: PipelineName) -> list[Run]:
+        """Every run of *pipeline*; one whose record cannot be read is left out.
+
+        Waits for the bus as long as that takes: set a bound.
+        """
+        return [record.value for record in await self.records.items(subjects.run_keys_of(pipeline))]
 
     async def input(self, run: Run) -> RunInput:
-        """What was given with the trigger and what the pipeline's variables were when it was created."""
+        """What was given with the trigger and what the pipeline's variables were when it was created.
+
+        Raises as ``load``.
+        """
         if not run.order.has_input:
             return RunInput()
-        entry = await self._bus.get(RUNS, subjects.input_key(run.ref))
-        if entry is None:
+        record = await self._inputs.get(run.ref)
+        if record is None:
             raise NoSuchRun(f"the input of run {run.id} is not stored any more; start it anew.")
-        return RUN_INPUT.decode(entry.value)
+        return record.value
 
-    async def create(self, run: Run, given: RunInput | None, *, room: Room | None = None) -> Stored | None:
-        """Store a new run with its input and its place under *room*: no run without these. None if it is there already.
+    async def create(self, run: Run, given: RunInput | None, *, limit: ConcurrencyLimit | None = None) -> Stored | None:
+        """Store a new run with its input and its place under *limit*: no run without these.
 
-        Raises ``room.Full``.
+        Returns:
+            The new record; None if there is one already.
+
+        Raises:
+            Full: *limit* is reached.
+            BusError: The bus does not answer, or refuses.
         """
-        puts = [Put(subjects.run_key(run.ref), _encoded(run), 0)]
+        puts = [self.records.write(run.ref, run, expect=0)]
         if given is not None:
-            given_put = Put(subjects.input_key(run.ref), RUN_INPUT.encode(given), 0)
-            if room is not None:  # one that is refused leaves nothing
+            given_put = self._inputs.write(run.ref, given, expect=0)
+            if limit is not None:  # one that is refused leaves nothing
                 puts.append(given_put)
             elif not await self._store_input(run, given_put):
                 return None
         for _ in range(CONFLICTS_MAX):
             try:
-                beside = [] if room is None else [await room.put_for(self._bus, run.ref)]
+                beside = [] if limit is None else [await limit.put_for(self._bus, run.ref)]
                 revisions = await self._bus.commit(RUNS, puts + beside)
             except (Conflict, Full) as error:
                 if await self._bus.get(RUNS, subjects.run_key(run.ref)) is not None:
@@ -111,12 +144,11 @@ class RunStore:
         raise Conflict(f"run {run.id} found no place among its contenders; try again.")
 
     async def change(
-        self, ref: RunRef, command: Command, *, known: Stored | None = None, room: Room | None = None
+        self, ref: RunRef, command: Command, *, known: Stored | None = None, limit: ConcurrencyLimit | None = None
     ) -> Changed:
         """Apply *command* to the run. *known* spares the first load; a stale one costs only a round trip.
 
-        *room*: a limit that the run enters with this change. Raises ``NoSuchRun``, ``machine.Refused``,
-        ``room.Full``, and whatever the bus raises.
+        *limit*: one that the run enters with this change. Raises as ``load``, and ``CommandRefused`` and ``Full``.
         """
         for _ in range(CONFLICTS_MAX):
             stored = known or await self.load(ref)
@@ -127,9 +159,9 @@ class RunStore:
                 known = None  # "already so" must be said by the record itself
                 continue
             run = fold(stored.run, events)
-            puts = [Put(subjects.run_key(ref), _encoded(run), stored.revision)]
-            if room is not None:
-                puts.append(await room.put_for(self._bus, ref))
+            puts = [self.records.write(ref, run, expect=stored.revision)]
+            if limit is not None:
+                puts.append(await limit.put_for(self._bus, ref))
             try:
                 revisions = await self._bus.commit(RUNS, puts)
             except Conflict:
@@ -142,13 +174,13 @@ class RunStore:
     async def renew(self, ref: RunRef) -> None:
         """Write the record of a run that is not over once more, and its input, so that they count as new.
 
-        Somebody else's write does as well. Raises ``NoSuchRun`` and what the bus raises.
+        Another one's write does as well. Raises as ``load``.
         """
         stored = await self.load(ref)
         if stored.run.is_over:
             return
         given = await self._bus.get(RUNS, subjects.input_key(ref)) if stored.run.order.has_input else None
-        puts = [Put(subjects.run_key(ref), _encoded(stored.run), stored.revision)]
+        puts = [self.records.write(ref, stored.run, expect=stored.revision)]
         if given is not None:
             puts.append(Put(subjects.input_key(ref), given.value, given.revision))
         with suppress(Conflict):
@@ -178,7 +210,3 @@ class RunStore:
 
     async def _step_aside(self) -> None:
         await asyncio.sleep(random.uniform(0, CONFLICT_PAUSE_S))  # noqa: S311 - spreads contenders
-
-
-def _encoded(run: Run) -> bytes:
-    return RUN.encode(replace(run, write_id=uuid.uuid4().hex))

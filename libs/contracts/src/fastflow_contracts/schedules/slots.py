@@ -10,12 +10,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import assert_never
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fastflow_contracts.schedules.cron import next_after
 from fastflow_contracts.schedules.schedule import Cron, Interval, Once, Schedule
 
 LOOK_BACK = timedelta(minutes=1)
 """How far ``latest`` looks back first; each further look goes four times as far."""
+
+
+def fault(schedule: Schedule) -> str | None:
+    """Why no slot of *schedule* can be computed; None if they can.
+
+    A synced schedule has no fault. One that came over the bus may say anything that decodes: a time zone that this host
+    does not know, an interval of 0 seconds, a time without a zone.
+    """
+    instants = [schedule.start, schedule.end, schedule.timing.at if isinstance(schedule.timing, Once) else None]
+    if any(instant is not None and instant.tzinfo is None for instant in instants):
+        return "one of its times has no time zone"
+    if isinstance(schedule.timing, Interval) and schedule.timing.interval_s <= 0:
+        return "its interval is not positive"
+    try:
+        ZoneInfo(schedule.timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return f"its time zone {schedule.timezone[:64]!r} is not known here"
+    return None
 
 
 def upcoming(schedule: Schedule, now: datetime, count: int, anchor: datetime | None = None) -> list[datetime]:

@@ -14,7 +14,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from fastflow_contracts.base import Fact
+from fastflow_contracts.base import Fact, Instant
 from fastflow_contracts.codec import Codec
 from fastflow_contracts.schedules.schedule import Cron, Interval, Once, Schedule
 
@@ -27,13 +27,13 @@ class ScheduleState(Fact, frozen=True, kw_only=True, omit_defaults=True):
     v: int = 1
     definition: str
     """What the rest belongs to, in words. Another definition begins anew."""
-    anchor: datetime
+    anchor: Instant
     """An interval is counted from here: its start, else when it was first seen, to the second."""
-    done_until: datetime
+    done_until: Instant
     """Every slot up to here is dealt with: run, refused visibly, or missed for good."""
-    last_slot: datetime | None = None
+    last_slot: Instant | None = None
     """The last one that was run or refused."""
-    idle_since: datetime | None = None
+    idle_since: Instant | None = None
     """Since when it has been switched off, disabled, or gone; None: it fires."""
     write_id: str = ""
 
@@ -43,7 +43,7 @@ class Switch(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
     v: int = 1
     enabled: bool
-    at: datetime
+    at: Instant
     write_id: str = ""
 
 

@@ -51,7 +51,7 @@ class Serve(Protocol[S]):
     ) -> Coroutine[Any, Any, None]: ...
 
 
-class Stopped(FastFlowError):
+class ConnectionLost(FastFlowError):
     """The connection to the bus was closed for good."""
 
 
@@ -99,7 +99,7 @@ async def _wait_for_topology(bus: Bus) -> None:
 
 
 async def until_stopped(*stops: asyncio.Event, bus: Bus) -> None:
-    """Return when one of *stops* is set; raise ``Stopped`` when the connection is closed for good before."""
+    """Return when one of *stops* is set; raise ``ConnectionLost`` when the connection is closed for good before."""
     waiting = {asyncio.ensure_future(event.wait()) for event in (*stops, bus.closed)}
     try:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -107,11 +107,11 @@ async def until_stopped(*stops: asyncio.Event, bus: Bus) -> None:
         for future in waiting:
             future.cancel()
     if not any(stop.is_set() for stop in stops):
-        raise Stopped("the connection to the bus is closed for good; the service ends.")
+        raise ConnectionLost("the connection to the bus is closed for good; the service ends.")
 
 
 async def run_until(stop: asyncio.Event, work: Coroutine[Any, Any, None], *, bus: Bus) -> None:
-    """Run *work* until *stop* is set, then cancel it. Raises, in a group, what *work* raises, or ``Stopped``."""
+    """Run *work* until *stop* is set, then cancel it. Raises, in a group, what *work* raises, or ``ConnectionLost``."""
     async with asyncio.TaskGroup() as group:
         task = group.create_task(work, name="work")
         await until_stopped(stop, bus=bus)

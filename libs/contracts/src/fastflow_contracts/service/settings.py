@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
@@ -23,13 +24,18 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
 class Env(NamedTuple):
-    """Annotation of a settings field: its variable, what it does, whether its value must not be shown, its bounds."""
+    """Annotation of a settings field: its variable, what it does, whether its value must not be shown, its bounds.
+
+    ``pattern``: a regular expression that the whole text must match, and ``like``: what that looks like, for people.
+    """
 
     name: str
     help: str
     secret: bool = False
     least: float = -math.inf
     most: float = math.inf
+    pattern: str = ""
+    like: str = ""
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,7 +145,9 @@ def _value(text: str, field: Field) -> Any:
     if field.type is bool:  # words people use
         text = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(text.lower(), text.lower())
     value = msgspec.convert(text, field.type, strict=False)
-    _, _, _, least, most = field.env
+    least, most, pattern = field.env.least, field.env.most, field.env.pattern
+    if pattern and not re.fullmatch(pattern, text):
+        raise ValueError(f"it must look like {field.env.like}.")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("it must be a finite number.")
     if isinstance(value, int | float) and not least <= value <= most:

@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 from aiohttp import web
 from markupsafe import Markup
 
-from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import Rejected
+from fastflow_contracts.bus.objects import ObjectStore
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.pipelines import bundle
 from fastflow_contracts.pipelines.discovery import NOTEBOOK
@@ -55,7 +55,7 @@ class Notebooks:
     async def text(self, run: Run) -> bytes:
         """The file. Raises ``NoNotebook``, ``Unavailable``."""
         try:
-            data = await self._bus.get_object(subjects.BUNDLES, run.order.bundle)
+            data = await ObjectStore(self._bus).get(run.order.bundle)
             return await asyncio.to_thread(bundle.read_file, data, NOTEBOOK)
         except (Rejected, bundle.BundleRefused, KeyError) as error:
             raise NoNotebook(f"the notebook of run {run.id} cannot be read: {error}") from error

@@ -13,9 +13,9 @@ from typing import Final
 
 from aiohttp import web
 
-from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import Rejected
+from fastflow_contracts.bus.objects import ObjectStore
 from fastflow_contracts.pipelines import bundle
 from fastflow_contracts.pipelines.records import PipelineRecord
 
@@ -43,7 +43,7 @@ class Shelf:
         name = record.live.bundle
         if name not in self._texts:
             try:
-                data = await self._bus.get_object(subjects.BUNDLES, name)
+                data = await ObjectStore(self._bus).get(name)
                 self._texts[name] = await asyncio.to_thread(_read, data, record.name)
             except (Rejected, bundle.BundleRefused) as error:
                 log.warning("no files of %s: %s", record.name, error)

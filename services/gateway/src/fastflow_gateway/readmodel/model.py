@@ -12,7 +12,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from aiohttp import web
@@ -31,7 +31,7 @@ from fastflow_contracts.pipelines.links import LINK_SET, LinkSet
 from fastflow_contracts.pipelines.records import PIPELINE, SYNC_STATUS, PipelineRecord, SyncStatus
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.limits import LIMIT
-from fastflow_contracts.runs.presence import PRESENCE, PRESENCE_S, Presence
+from fastflow_contracts.runs.presence import PRESENCE, Presence
 from fastflow_contracts.runs.run import RUN, Run, Status
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
 from fastflow_contracts.schedules.state import SCHEDULE_STATE, SWITCH, ScheduleState
@@ -48,8 +48,6 @@ LATEST: Final = 10
 """Of the newest runs of a pipeline one must be a restart for it to be in a crash loop."""
 SKIPS_READ: Final = 10_000
 """Refused starts that are looked through at the start: the stream keeps far more."""
-GONE_S: Final = 3 * PRESENCE_S
-"""A runner that has not renewed its presence for this long counts as gone."""
 _RETRY_S: Final = 0.25
 
 
@@ -120,8 +118,8 @@ class ReadModel:
 
     def runners(self, now: datetime) -> list[Presence]:
         """Those that are alive at *now*."""
-        oldest = now - timedelta(seconds=GONE_S)
-        return [presence for presence, at in self._runners.values() if at >= oldest and not presence.gone]
+        known = self._runners.values()
+        return [presence for presence, at in known if not presence.is_gone(silent_s=(now - at).total_seconds())]
 
     def capacity(self, now: datetime) -> Capacity:
         """How much may run at once at *now*, and how much does."""

@@ -9,16 +9,16 @@ from fastflow_contracts.pipelines.bundle import Bundle
 from fastflow_contracts.pipelines.pep723 import BadInline
 from fastflow_contracts.runs.run import Run
 from fastflow_runner.attempts.context import Tools
-from fastflow_runner.environments.environments import Prepared
-from fastflow_runner.environments.store import Request, requests_of
+from fastflow_runner.environments.environments import ReadyEnvironment
+from fastflow_runner.environments.store import EnvironmentRequest, requests_of
 
 
 class Code(msgspec.Struct, frozen=True):
     """``requests``: the environments it needs, its own first. ``ready``: those, if no preparation is needed."""
 
     bundle: Bundle
-    requests: tuple[Request, ...]
-    ready: tuple[Prepared, ...] | None
+    requests: tuple[EnvironmentRequest, ...]
+    ready: tuple[ReadyEnvironment, ...] | None
 
 
 class NoCode(msgspec.Struct, frozen=True):
@@ -32,7 +32,7 @@ async def fetch(tools: Tools, run: Run) -> Code | NoCode:
     try:
         bundle = await tools.bundles.get(run.order.bundle)
     except Rejected as error:
-        return NoCode(f"the code of this run cannot be read: {error}; sync the pipeline and start it anew")
+        return NoCode(f"the code of this run cannot be read: {error}; sync the pipeline and start it again")
     try:
         requests = requests_of(run.order.python_version, bundle.data, run.order.kind)
     except BadInline as error:  # of a version that went live before its block was looked at

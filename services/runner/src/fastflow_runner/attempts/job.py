@@ -8,9 +8,9 @@ from pathlib import PurePosixPath
 import msgspec
 
 from fastflow_contracts.runs.run import Run, RunInput, Running
-from fastflow_runner.environments.store import Prepared
+from fastflow_runner.environments.store import ReadyEnvironment
 from fastflow_runner.guest.cells import KERNEL_PREFIX, ORDERS_FILE
-from fastflow_runner.sandbox.session import Job, JobFile
+from fastflow_runner.sandbox.job import Job, JobFile
 
 SAMPLE_S = 1.0
 GRACE_S = 10.0
@@ -24,7 +24,7 @@ def job(
     given: RunInput,
     secrets: Mapping[str, str],
     *,
-    prepared: Sequence[Prepared],
+    prepared: Sequence[ReadyEnvironment],
     cell_runner: str,
     dead_after_s: float,
 ) -> Job:

@@ -15,7 +15,7 @@ from fastflow_contracts.runs.run import ErrorType
 from fastflow_contracts.runs.state_machine import Outcome
 from fastflow_runner.guest.supervisor.frames import ORPHANED_EXIT_CODE
 from fastflow_runner.output.observed import Observed
-from fastflow_runner.sandbox.session import Exited, Vanished
+from fastflow_runner.sandbox.events import Exited, Vanished
 
 OOM_EXIT_CODE = 137
 VANISHING = "its environment was taken away again and again; give environments a larger budget"

@@ -1,4 +1,4 @@
-"""Takes work while there is room, keeps what it took, and puts order into what was left behind. I/O.
+"""Takes work while a slot is free, keeps what it took, and puts order into what was left behind. I/O.
 
 A hint is acknowledged as soon as the claim is decided, whichever way: from then on the record governs the run.
 """
@@ -11,18 +11,18 @@ from collections.abc import Coroutine
 from contextlib import aclosing, suppress
 from typing import Any
 
-from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus import streams
+from fastflow_contracts.bus.decoding import Unreadable, decoded
 from fastflow_contracts.bus.errors import BusError
-from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.bus.pull import ConsumerGone, Message, Pull
 from fastflow_contracts.bus.subjects import Kind
 from fastflow_contracts.clock import now
-from fastflow_contracts.codec import Malformed
+from fastflow_contracts.ids import RunId
 from fastflow_contracts.runs.concurrency import Full
 from fastflow_contracts.runs.messages import HINT, Hint
-from fastflow_contracts.runs.presence import PRESENCE
-from fastflow_contracts.runs.run import RUN, Run, Running
-from fastflow_contracts.runs.state_machine import NotYet, Refused, Release
+from fastflow_contracts.runs.run import Run, Running
+from fastflow_contracts.runs.runners import presences
+from fastflow_contracts.runs.state_machine import CommandRefused, NotYet, Release
 from fastflow_contracts.runs.store import NoSuchRun
 from fastflow_runner.attempts.attempt import Attempt
 from fastflow_runner.attempts.context import Tools
@@ -48,7 +48,8 @@ class Runner:
 
     def __init__(self, tools: Tools, slots: int) -> None:
         self._tools = tools
-        self._room = asyncio.Semaphore(slots)
+        self._presences = presences(tools.bus)
+        self._slots = asyncio.Semaphore(slots)
         self._attempts: dict[AttemptId, Attempt] = {}
         self._claiming: set[AttemptId] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -71,9 +72,9 @@ class Runner:
         """Take work of *kind* until cancelled. What was taken goes on: see ``finish``."""
         async with Pull(self._tools.bus, streams.WORK, kind) as pull:
             while True:
-                # There must be room, but it is not kept while waiting: the other kind of work may want it.
-                await self._room.acquire()
-                self._room.release()
+                # A slot must be free, but it is not kept while waiting: the other kind of work may want it.
+                await self._slots.acquire()
+                self._slots.release()
                 await self._daemon()
                 try:
                     taken = await pull.take(1)
@@ -82,10 +83,10 @@ class Runner:
                     await asyncio.sleep(AGAIN_S)
                     continue
                 for message in taken:
-                    if self._room.locked() or self._is_daemon_away:
+                    if self._slots.locked() or self._is_daemon_away:
                         await message.nak(AGAIN_S)
                         continue
-                    await self._room.acquire()
+                    await self._slots.acquire()
                     self._spawn(self._handle(message), f"hint-{message.sequence}")
 
     async def recover(self, why: str = "was restarted") -> None:
@@ -108,7 +109,11 @@ class Runner:
                     await self._give_back(run, run.state, why)
                 else:
                     await self._adopt(run, None)
-            except (NoSuchRun, Refused) as error:  # it went on since we read that; the epoch fences the rest
+            except (
+                NoSuchRun,
+                Unreadable,
+                CommandRefused,
+            ) as error:  # it went on since we read that; the epoch fences the rest
                 log.info("run %s is left alone: %s", run.id, error)
         self._recovered = generation
 
@@ -146,6 +151,9 @@ class Runner:
             run: Run | None = (await self._tools.runs.find(attempt.run_id)).run
         except NoSuchRun:
             run = None
+        except Unreadable as error:
+            log.warning("sandbox %s is left for later: %s", held.name, error)
+            return
         gone = run is not None and isinstance(run.state, Running) and await self._is_silent(run.state.runner)
         if attempt in self._attempts:
             return  # it was taken while we looked
@@ -163,13 +171,13 @@ class Runner:
         """What waits for work of a runner that is gone is removed; our own pool shows us only its former life's."""
         keeper = held.labels.get(LABEL_KEEPER, "")
         if keeper == self._tools.runner or await self._is_silent(keeper):
-            log.info("sandbox %s waits for nobody", held.name)
+            log.info("sandbox %s is of a runner that is gone; removing it", held.name)
             await self._tools.sandboxes.remove(held.name)
 
     async def _sweep_preparer(self, held: Held, runner: str) -> None:
         """Ours are under way; those of a runner that is gone, perhaps for ever, are of no use to the next one."""
         if await self._is_silent(runner):
-            log.info("sandbox %s prepares for nobody", held.name)
+            log.info("preparer %s is of a runner that is gone; removing it", held.name)
             await self._tools.sandboxes.remove(held.name)
 
     async def finish(self, grace_s: float | None) -> None:
@@ -197,7 +205,7 @@ class Runner:
         try:
             async with asyncio.timeout(LAST_WORDS_S):
                 return sum([await self._is_left(attempt) for attempt in held])
-        except (TimeoutError, BusError, NoSuchRun) as error:
+        except (TimeoutError, BusError, NoSuchRun, Unreadable) as error:
             log.warning("what this runner holds could not be given back: %s", error or type(error).__name__)
             return len(held)
 
@@ -213,7 +221,7 @@ class Runner:
             return True
         try:
             await self._give_back(run, state, "was stopped")
-        except Refused:  # our own last word, that it is prepared, was stored after we looked
+        except CommandRefused:  # our own last word, that it is prepared, was stored after we looked
             return True
         return False
 
@@ -223,7 +231,7 @@ class Runner:
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         if counted:
-            task.add_done_callback(lambda _: self._room.release())
+            task.add_done_callback(lambda _: self._slots.release())
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -231,10 +239,8 @@ class Runner:
             log.error("%s failed", task.get_name(), exc_info=error)
 
     async def _handle(self, message: Message) -> None:
-        try:
-            hint = HINT.decode(message.data)
-        except Malformed as error:
-            log.error("hint %d is dropped: %s", message.sequence, error)
+        hint = decoded(HINT, message.data, where=message.subject)
+        if hint is None:
             await message.term()
             return
         wanted = AttemptId(hint.run_id, hint.attempt)
@@ -265,7 +271,7 @@ class Runner:
                 raise
             except Full:
                 return None  # the scheduler hints again when there is room
-            except (NoSuchRun, Refused) as error:
+            except (NoSuchRun, Unreadable, CommandRefused) as error:
                 log.info("a hint for run %s is stale: %s", hint.run_id, error)
                 return None
             except BusError as error:
@@ -315,9 +321,9 @@ class Runner:
         if attempt is not None:
             log.info("run %s: taken over with %s", run.id, f"its sandbox {held.name}" if held else "no sandbox left")
             self._attempts[attempt.id] = attempt
-            counted = not self._room.locked()
+            counted = not self._slots.locked()
             if counted:  # else it is one too many for a while: it runs already
-                await self._room.acquire()
+                await self._slots.acquire()
             self._spawn(self._keep(attempt), f"adopted-{run.id}", counted=counted)
 
     async def _is_silent(self, runner: str) -> bool:
@@ -326,27 +332,21 @@ class Runner:
         """
         if runner == self._tools.runner:
             return False
-        entry = await self._tools.bus.get(subjects.RUNNERS, subjects.runner_key(runner))
-        if entry is not None and PRESENCE.decode(entry.value).gone:
-            return True
-        revision = entry.revision if entry else 0
+        presence, revision = await self._presences.load(runner)
         at = asyncio.get_running_loop().time()
         seen_revision, since = self._silence.get(runner, (revision, at))
         if seen_revision != revision:
             since = at
         self._silence[runner] = (revision, since)
-        return at - since >= self._tools.beacon.lease.lease_s
+        if presence is None:
+            return at - since > self._tools.beacon.lease.lease_s
+        return presence.is_gone(silent_s=at - since)
 
     async def _ours_by_the_records(self) -> list[Run]:
-        subject = f"$KV.{subjects.RUNS}.{subjects.RUN_KEYS}"
-        found = []
-        async with aclosing(feed(self._tools.bus, streams.bucket_stream(subjects.RUNS), subject)) as changes:
-            async for batch in changes:
-                for message in batch.messages:
-                    if message.data:
-                        run = RUN.decode(message.data)
-                        if isinstance(run.state, Running) and run.state.runner == self._tools.runner:
-                            found.append(run)
-                if batch.caught_up:
-                    break
-        return found
+        found: dict[RunId, Run] = {}
+        async with aclosing(self._tools.runs.records.once()) as batches:
+            async for batch in batches:
+                for _, run, _, _ in batch.changes:
+                    if run and isinstance(run.state, Running) and run.state.runner == self._tools.runner:
+                        found[run.id] = run
+        return list(found.values())

@@ -15,8 +15,8 @@ from nats.aio.msg import Msg
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.decoding import Unreadable, decoded
 from fastflow_contracts.bus.errors import BusError
-from fastflow_contracts.codec import Malformed
 from fastflow_contracts.runs.run import RUN, Run, Running
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
 
@@ -56,13 +56,11 @@ async def watch(bus: Bus, runs: RunStore, held: Run, *, on_cancel: Callable[[], 
 async def _next(repeats: asyncio.Queue[bytes], runs: RunStore, held: Run) -> Run | None:
     try:
         async with asyncio.timeout(LOOK_S):
-            return RUN.decode(await repeats.get())
-    except Malformed:
-        return None
+            return decoded(RUN, await repeats.get(), where=subjects.run_event(held.ref))
     except TimeoutError:
         pass
     try:
         return (await runs.load(held.ref)).run
-    except (NoSuchRun, BusError) as error:
+    except (NoSuchRun, Unreadable, BusError) as error:
         log.debug("watch of %s: %s", held.id, error)
         return None

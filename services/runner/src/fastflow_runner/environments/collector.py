@@ -49,7 +49,7 @@ class Collector:
         self._keep_s = keep_s
         self._used: dict[EnvironmentKey, float] = {}
         self._grown = asyncio.Event()
-        self._grown.set()  # by our former life, perhaps
+        self._grown.set()  # by this runner before its restart
 
     def note_use(self, key: EnvironmentKey) -> None:
         """Somebody is about to use it."""
@@ -82,12 +82,12 @@ class Collector:
             if code:
                 raise EnvironmentFailed(words.last())
             for line in words.lines:
-                await self._heed(line)
+                await self._act_on(line)
         except EnvironmentFailed as error:
             log.warning("unused environments are left for later: %s", error)
             self._used = {**used, **self._used}
 
-    async def _heed(self, line: str) -> None:
+    async def _act_on(self, line: str) -> None:
         """One line of a collector."""
         match line.split():
             case ["gone", key]:

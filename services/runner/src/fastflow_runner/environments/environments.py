@@ -32,16 +32,16 @@ from fastflow_runner.environments.preparation import Preparation, Say, Words
 from fastflow_runner.environments.preparer import STEP_TIMEOUT_S, EnvironmentFailed, Preparers
 from fastflow_runner.environments.store import (
     EnvironmentKey,
+    EnvironmentRequest,
     Place,
-    Prepared,
-    Request,
+    ReadyEnvironment,
     environment_key,
     interpreter,
 )
 from fastflow_runner.guest.prepare.steps import NEEDS_BUILD_EXIT_CODE
 from fastflow_runner.sandbox import Sandboxes, Unreachable
 
-__all__ = ["EnvironmentFailed", "Environments", "Identity", "Prepared", "Request", "volume_identity"]
+__all__ = ["EnvironmentFailed", "EnvironmentRequest", "Environments", "Identity", "ReadyEnvironment", "volume_identity"]
 
 log = logging.getLogger(__name__)
 
@@ -89,27 +89,27 @@ class Environments:
         """How many are known to stand ready."""
         return len(self._known)
 
-    def version(self, request: Request) -> str:
+    def version(self, request: EnvironmentRequest) -> str:
         """Of the interpreter in the environment: as it was asked for, else major and minor of the sandbox's own."""
         return request.python_version or self._place.own_version
 
-    def ready(self, request: Request) -> Prepared | None:
+    def ready(self, request: EnvironmentRequest) -> ReadyEnvironment | None:
         """The environment if it is known to stand ready, for somebody who is about to use it."""
         key = environment_key(request, self._place)
         if key is None:
-            return Prepared(None)
+            return ReadyEnvironment(None)
         if key not in self._known or (self._place.on_host and not os.path.exists(self._place.python(key))):
             return None
         self._collector.note_use(key)
         return self._place.prepared(key)
 
-    def forget(self, request: Request) -> None:
+    def forget(self, request: EnvironmentRequest) -> None:
         """It is not there any more, as a sandbox has found."""
         if (key := environment_key(request, self._place)) is not None:
             self._known.discard(key)
 
-    async def prepare(self, request: Request, *, say: Say) -> Prepared:
-        """Make the environment, or wait for whoever is making it; *say* gets the preparer's words in either case.
+    async def prepare(self, request: EnvironmentRequest, *, say: Say) -> ReadyEnvironment:
+        """Make the environment, or wait for the one who makes it; *say* gets the preparer's words in either case.
 
         Cancelling one who waits does not disturb the others; when nobody waits any more, it is given up. Raises
         ``EnvironmentFailed``.
@@ -126,7 +126,7 @@ class Environments:
         try:
             await preparation.follow(say)
         finally:
-            # The last one to leave ends it; whoever comes from now on begins anew.
+            # The last one to leave ends it; a later one starts over.
             if preparation.is_needless:
                 if self._under_way.get(key) is preparation:
                     del self._under_way[key]
@@ -153,7 +153,7 @@ class Environments:
         while self._under_way:
             await self._under_way.popitem()[1].give_up()
 
-    async def _make(self, key: EnvironmentKey, request: Request, words: Words) -> None:
+    async def _make(self, key: EnvironmentKey, request: EnvironmentRequest, words: Words) -> None:
         """Wheels if that is enough; else a build by a user of its own, and the link to what it has built."""
         common = ("--key", key, "--python", interpreter(request, self._place))
         step, packages = self._preparers.step, request.file

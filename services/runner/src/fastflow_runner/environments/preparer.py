@@ -23,17 +23,10 @@ from fastflow_runner.sandbox import (
     Sandboxes,
     SandboxSpec,
 )
+from fastflow_runner.sandbox.events import Exited, Offsets, ScriptOutput, Vanished
+from fastflow_runner.sandbox.job import Job, JobFile
 from fastflow_runner.sandbox.naming import LABEL_PREPARER, PREFIX
-from fastflow_runner.sandbox.session import (
-    Exited,
-    Job,
-    JobFile,
-    Offsets,
-    Output,
-    Session,
-    SessionError,
-    Vanished,
-)
+from fastflow_runner.sandbox.session import Session, SessionError
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +40,7 @@ LINE_BYTES_MAX: Final = 64 * 1024
 
 
 class EnvironmentFailed(RunnerError):
-    """There is no such interpreter, these packages cannot be had, or a preparer failed: in uv's own words."""
+    """There is no such interpreter, these packages are not available, or a preparer failed: in uv's own words."""
 
 
 class Preparers:
@@ -143,7 +136,7 @@ async def _follow(session: Session, words: Words) -> Exited | Vanished:
     ends = {"stdout": 0, "stderr": 0}
     try:
         async for event in session:
-            if isinstance(event, Output):
+            if isinstance(event, ScriptOutput):
                 *lines, rest = (rests[event.stream] + event.data).split(b"\n")
                 rests[event.stream] = rest[:LINE_BYTES_MAX]
                 for line in lines:

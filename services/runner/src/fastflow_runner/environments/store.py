@@ -25,7 +25,7 @@ from fastflow_runner.guest import cells, prepare
 from fastflow_runner.guest.prepare.layout import lock_byte
 from fastflow_runner.sandbox import Mount
 from fastflow_runner.sandbox.image import WORKER_PYTHON
-from fastflow_runner.sandbox.session import Hold
+from fastflow_runner.sandbox.job import Hold
 
 EnvironmentKey = NewType("EnvironmentKey", str)
 """32 hex digits."""
@@ -51,7 +51,7 @@ _PASSED_ON_PREFIX: Final = "UV_INDEX_"  # a named index' user and password
 _PASSED_ON_HOST: Final = frozenset(("SSL_CERT_FILE", "SSL_CERT_DIR"))  # paths of this host
 
 
-class Request(msgspec.Struct, frozen=True):
+class EnvironmentRequest(msgspec.Struct, frozen=True):
     """What an environment is to hold."""
 
     python_version: str
@@ -71,7 +71,7 @@ class Request(msgspec.Struct, frozen=True):
         )
 
 
-class Prepared(msgspec.Struct, frozen=True):
+class ReadyEnvironment(msgspec.Struct, frozen=True):
     """An environment that stands ready."""
 
     python: str | None
@@ -82,7 +82,7 @@ class Prepared(msgspec.Struct, frozen=True):
     """How long it took."""
 
 
-CELL_RUNNER: Final = Request("", (Path(cells.__file__).parent / "requirements.lock").read_bytes())
+CELL_RUNNER: Final = EnvironmentRequest("", (Path(cells.__file__).parent / "requirements.lock").read_bytes())
 """The environment of the cell runner: ours, whatever the pipeline's own holds."""
 
 
@@ -117,9 +117,10 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         """The interpreter of an environment."""
         return f"{self.store}/envs/{key}/bin/python"
 
-    def prepared(self, key: EnvironmentKey, seconds: float = 0.0) -> Prepared:
+    def prepared(self, key: EnvironmentKey, seconds: float = 0.0) -> ReadyEnvironment:
         """An environment of which all that is known is that it was there."""
-        return Prepared(self.python(key), Hold(f"{self.store}/locks", lock_byte(key), self.python(key)), seconds)
+        python = self.python(key)
+        return ReadyEnvironment(python, Hold(f"{self.store}/locks", lock_byte(key), python), seconds)
 
 
 def docker_place(*, image: str, base_image: str, volume: str, network: str, architecture: str) -> Place:
@@ -163,7 +164,7 @@ def process_place(directory: Path) -> Place:
     )
 
 
-def requests_of(python_version: str, bundle: bytes, kind: Kind = "script") -> tuple[Request, ...]:
+def requests_of(python_version: str, bundle: bytes, kind: Kind = "script") -> tuple[EnvironmentRequest, ...]:
     """The environments that the code in *bundle* needs. First its own: its lock if there is one, else its requirements;
     beside them what a script itself names, and the kernel of a notebook unless that is among them. For a notebook then
     the cell runner's. Raises ``BadInline``.
@@ -173,17 +174,17 @@ def requests_of(python_version: str, bundle: bytes, kind: Kind = "script") -> tu
     packages = text if _names_packages(text) else b""
     if kind == "script":
         script = files.get(SCRIPT, File(b""))
-        return (Request(python_version, packages, read_inline(script.data).dependencies),)
+        return (EnvironmentRequest(python_version, packages, read_inline(script.data).dependencies),)
     named = {re.sub(rb"[-_.]+", b"-", name).lower().decode() for name in _NAMED.findall(text)}
-    return (Request(python_version, packages, () if "ipykernel" in named else (_KERNEL,)), CELL_RUNNER)
+    return (EnvironmentRequest(python_version, packages, () if "ipykernel" in named else (_KERNEL,)), CELL_RUNNER)
 
 
-def interpreter(request: Request, place: Place) -> str:
+def interpreter(request: EnvironmentRequest, place: Place) -> str:
     """What uv is told: a version to find or to fetch, or the path of the sandbox's own interpreter."""
     return place.own_python if request.python_version in ("", place.own_version) else request.python_version
 
 
-def environment_key(request: Request, place: Place) -> EnvironmentKey | None:
+def environment_key(request: EnvironmentRequest, place: Place) -> EnvironmentKey | None:
     """Equal for environments that are interchangeable; None if the sandbox's own interpreter will do."""
     python = interpreter(request, place)
     if place.bare and python == place.own_python and not request.file:

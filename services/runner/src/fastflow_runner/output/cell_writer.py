@@ -1,4 +1,4 @@
-"""What the cells of one attempt did, on the bus: events gathered into chunks. I/O; promises are ``journal``'s.
+"""What the cells of one attempt did, on the bus: events gathered into chunks. I/O; promises are ``stream_writer``'s.
 
 Events are known by their number, so a re-attached runner goes on after the last stored one.
 """
@@ -12,17 +12,17 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.codec import Malformed
 from fastflow_contracts.runs import cells
-from fastflow_runner.output.stream_writer import Journal
-from fastflow_runner.sandbox.session import CellEvent
+from fastflow_runner.output.stream_writer import StreamWriter
+from fastflow_runner.sandbox.events import CellEvent
 
 log = logging.getLogger(__name__)
 
 
-class Cellbook:
+class CellWriter:
     """Writes the cell events of one attempt; writes nothing if there are none."""
 
     def __init__(self, bus: Bus, ref: RunRef, attempt: int) -> None:
-        self._journal = Journal(bus, streams.CELLS, subjects.cell(ref, attempt))
+        self._stream = StreamWriter(bus, streams.CELLS, subjects.cell(ref, attempt))
         self._end = 0
         self._pending: list[cells.CellEvent] = []
         self._pending_bytes = 0
@@ -31,7 +31,7 @@ class Cellbook:
     @property
     def sequence(self) -> int:
         """The stream sequence of its last chunk, 0 = none."""
-        return self._journal.sequence
+        return self._stream.sequence
 
     @property
     def end(self) -> int:
@@ -45,12 +45,12 @@ class Cellbook:
 
     async def resume(self) -> None:
         """Go on after the last stored event."""
-        data = await self._journal.resume()
+        data = await self._stream.resume()
         self._end = self._taken = 0 if data is None else cells.CHUNK.decode(data).end
 
     async def take(self, event: CellEvent) -> bool:
         """Add *event*, unless it is repeated; whether that made room by storing those before it. Raises
-        ``journal.Fenced``.
+        ``Fenced``.
         """
         if event.number < self._taken:  # a session broke before it was stored
             return False
@@ -66,10 +66,10 @@ class Cellbook:
         return full
 
     async def flush(self) -> None:
-        """Store what is pending. Raises ``journal.Fenced``."""
+        """Store what is pending. Raises ``Fenced``."""
         if not self.pending:
             return
-        await self._journal.append(cells.CHUNK.encode(cells.CellChunk(end=self._taken, events=tuple(self._pending))))
+        await self._stream.append(cells.CHUNK.encode(cells.CellChunk(end=self._taken, events=tuple(self._pending))))
         self._end = self._taken
         self._pending.clear()
         self._pending_bytes = 0

@@ -1,4 +1,4 @@
-"""The log of one attempt on the bus, chunk by chunk. I/O; promises are ``journal``'s."""
+"""The log of one attempt on the bus, chunk by chunk. I/O; promises are ``stream_writer``'s."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.runs.logs import CHUNK, STREAMS, Chunk
-from fastflow_runner.output.stream_writer import Fenced, Journal
+from fastflow_runner.output.stream_writer import Fenced, StreamWriter
 
-__all__ = ["Fenced", "Logbook"]
+__all__ = ["Fenced", "LogWriter"]
 
 LAST_LINE_CHARACTERS_MAX = 500
 
 
-class Logbook:
+class LogWriter:
     """Writes the log of one attempt."""
 
     def __init__(self, bus: Bus, ref: RunRef, attempt: int) -> None:
-        self._journal = Journal(bus, streams.LOGS, subjects.log(ref, attempt))
+        self._stream = StreamWriter(bus, streams.LOGS, subjects.log(ref, attempt))
         self.last_error_line = ""
 
     @property
     def sequence(self) -> int:
         """The stream sequence of its last chunk, 0 = none."""
-        return self._journal.sequence
+        return self._stream.sequence
 
     async def resume(self) -> Chunk | None:
         """Find the last published chunk and write on after it. None: nothing was published."""
-        data = await self._journal.resume()
+        data = await self._stream.resume()
         return None if data is None else CHUNK.decode(data)
 
     async def append(self, chunk: Chunk) -> None:
         """Store *chunk*; waits for the bus as long as it takes. Raises ``Fenced``."""
-        await self._journal.append(CHUNK.encode(chunk))
+        await self._stream.append(CHUNK.encode(chunk))
         self._note(chunk)
 
     def _note(self, chunk: Chunk) -> None:

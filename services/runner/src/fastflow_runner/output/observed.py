@@ -1,4 +1,4 @@
-"""TODO."""
+"""What the pump saw of one attempt, beside what it carried. Data only: ``attempts.outcome`` judges it."""
 
 from __future__ import annotations
 

@@ -21,22 +21,21 @@ from fastflow_contracts.clock import now
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.logs import CHUNK_S, Chunk
 from fastflow_contracts.runs.run import Limits
-from fastflow_runner.output.cell_writer import Cellbook
+from fastflow_runner.output.cell_writer import CellWriter
 from fastflow_runner.output.lines import Assembler
-from fastflow_runner.output.log_writer import Logbook
+from fastflow_runner.output.log_writer import LogWriter
 from fastflow_runner.output.observed import Observed
 from fastflow_runner.sandbox import Unreachable
-from fastflow_runner.sandbox import session as session_module
-from fastflow_runner.sandbox.session import (
+from fastflow_runner.sandbox.events import (
     CellEvent,
     Exited,
     Offsets,
-    Output,
-    Sample,
-    Session,
-    Started,
+    ScriptOutput,
+    ScriptStarted,
+    UsageSample,
     Vanished,
 )
+from fastflow_runner.sandbox.session import Session
 
 SAMPLE_WRITE_S = 2.0
 """A sample the bus does not take by then is dropped: samples are for looking at."""
@@ -52,16 +51,16 @@ class Pump:
         attempt: int,
         limits: Limits,
         *,
-        logbook: Logbook,
+        log_writer: LogWriter,
         lines: Assembler,
-        cellbook: Cellbook,
+        cell_writer: CellWriter,
     ) -> None:
         self._bus = bus
         self._metric_subject = subjects.metric(ref, attempt)
         self._limits = limits
-        self._logbook = logbook
+        self._log_writer = log_writer
         self._lines = lines
-        self._cellbook = cellbook
+        self._cell_writer = cell_writer
         self._stored = lines.end
         self._storing: asyncio.Task[None] | None = None
         self._stored_at = self._cells_stored_at = -inf
@@ -74,14 +73,14 @@ class Pump:
     def acked(self) -> Offsets:
         """How far each stream is safe: where the next session resumes."""
         stdout, stderr = self._stored
-        return Offsets(stdout=stdout, stderr=stderr, events=self._cellbook.end)
+        return Offsets(stdout=stdout, stderr=stderr, events=self._cell_writer.end)
 
     async def say(self, text: str) -> None:
         """Add the runner's own words to the log, at once."""
         await self._store([*self._lines.say(now(), text), *self._lines.flush()], self._lines.end)
 
     async def drain(self, session: Session) -> Exited | Vanished:
-        """Carry everything until the sandbox ends. Raises what the session raises, and ``logbook.Fenced``."""
+        """Carry everything until the sandbox ends. Raises what the session raises, and ``log_writer.Fenced``."""
         try:
             return await self._drain(session)
         except asyncio.CancelledError:
@@ -96,13 +95,13 @@ class Pump:
         while True:
             # What a cell writes comes as a line and as an event: neither is to wait because the other was first.
             lines_at = self._stored_at + CHUNK_S if self._lines.pending else inf
-            cells_at = self._cells_stored_at + CHUNK_S if self._cellbook.pending else inf
+            cells_at = self._cells_stored_at + CHUNK_S if self._cell_writer.pending else inf
             if loop.time() >= lines_at:
                 await self._store_soon(self._lines.flush(), session)
                 continue
             if loop.time() >= cells_at:
                 self._cells_stored_at = loop.time()
-                await self._cellbook.flush()
+                await self._cell_writer.flush()
                 await session.ack(self.acked)
                 continue
             flush_at = min(lines_at, cells_at)
@@ -112,42 +111,42 @@ class Pump:
             except TimeoutError:
                 continue
             match event:
-                case Output():
+                case ScriptOutput():
                     full = self._lines.feed(event.stream, event.offset, event.at, event.data)
                     if full or self._lines.truncated:
                         await self._store_soon(full, session)
-                case Sample():
+                case UsageSample():
                     await self._note_sample(event)
-                case Started():
+                case ScriptStarted():
                     self._started_at = self._started_at or event.at
                 case CellEvent():
-                    if await self._cellbook.take(event):
+                    if await self._cell_writer.take(event):
                         await session.ack(self.acked)
                 case Exited() | Vanished():
                     return event
 
     async def close(self) -> None:
-        """Publish what is left and the end of the log. Raises ``logbook.Fenced``."""
-        await self._cellbook.flush()
+        """Publish what is left and the end of the log. Raises ``log_writer.Fenced``."""
+        await self._cell_writer.flush()
         await self._store(self._lines.close(now()), self._lines.end)
 
     def observed(self) -> Observed:
         """What was seen, for the attempt's record."""
         return Observed(
             started_at=self._started_at,
-            last_error_line=self._logbook.last_error_line,
+            last_error_line=self._log_writer.last_error_line,
             timeout_s=self._limits.timeout_s,
             memory_bytes_limit=self._limits.memory_bytes,
             memory_bytes_peak=self._memory_bytes_peak or None,
             cpu_cores_peak=self._cpu_cores_peak or None,
             warnings=tuple(self._warnings.values()),
-            log_sequence=self._logbook.sequence,
-            cell_sequence=self._cellbook.sequence,
+            log_sequence=self._log_writer.sequence,
+            cell_sequence=self._cell_writer.sequence,
         )
 
     async def _store(self, chunks: list[Chunk], end: tuple[int, int]) -> None:
         for chunk in chunks:
-            await self._logbook.append(chunk)
+            await self._log_writer.append(chunk)
         self._stored = end
 
     async def _store_soon(self, chunks: list[Chunk], session: Session) -> None:
@@ -171,7 +170,7 @@ class Pump:
             finally:
                 self._storing = None
 
-    async def _note_sample(self, sample: session_module.Sample) -> None:
+    async def _note_sample(self, sample: UsageSample) -> None:
         self._memory_bytes_peak = max(self._memory_bytes_peak, sample.memory_peak_bytes)
         self._cpu_cores_peak = max(self._cpu_cores_peak, sample.cpu_cores)
         exceeded = self._check_soft_limits(sample)
@@ -187,7 +186,7 @@ class Pump:
         except BusError:
             return
 
-    def _check_soft_limits(self, sample: session_module.Sample) -> bool:
+    def _check_soft_limits(self, sample: UsageSample) -> bool:
         memory, cpu = self._limits.memory_bytes_soft, self._limits.cpu_cores_soft
         if memory_over := memory is not None and sample.memory_bytes > memory:
             assert memory is not None

@@ -2,7 +2,7 @@
 
 Each message expects the sequence of the one before it on its subject, so a former holder of the run that still writes
 is fenced, and a message whose answer got lost is recognised instead of doubled. The stream keeps messages only so long:
-a subject of which nothing is left begins anew, by whoever writes first.
+a subject of which nothing is left starts over with the next writer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Fenced(RunnerError):
     """Somebody else writes here now: the run is no longer ours."""
 
 
-class Journal:
+class StreamWriter:
     """``sequence``: the stream sequence of the last message, 0 = none."""
 
     def __init__(self, bus: Bus, stream: str, subject: str) -> None:

@@ -1,7 +1,7 @@
 """Where user code runs: the contract of a sandbox, and nothing that fulfils it.
 
-**A sandbox** is a place with one supervisor (``supervisor.py``) as its first process, made for one attempt of
-one run and never used again. Two adapters make them, ``docker`` and ``process``; ``dummy`` pretends to.
+**A sandbox** is a place with one supervisor (``guest.supervisor``) as its first process, made for one attempt of
+one run and never used again. Two backends make them, ``docker`` and ``process``; ``dummy`` pretends to.
 
 **The name is the attempt** (``naming``). Opening a second sandbox of a name raises ``AlreadyExists``, however many
 runners share the daemon: this is the last guard against an attempt that is carried out twice at once. The name is
@@ -11,14 +11,14 @@ free again only after ``remove``.
 sandbox that could not be started is removed again; one whose opening was cancelled may remain and is found by
 ``held``. Nothing is pulled or built on the way: a missing image is ``ImageMissing``.
 
-**A channel** carries the supervisor's bytes, in order and with back-pressure both ways: whoever does not receive
+**A channel** carries the supervisor's bytes, in order and with back-pressure both ways: a receiver that stops
 makes the sandbox wait, not the memory grow. It knows nothing of frames. Closing a channel detaches and harms
 nothing; the sandbox goes on, and ``attach`` opens another. What the supervisor said meanwhile is dropped by the
-adapter and repeated by the supervisor. At most one channel is *used* at a time: the latest.
+backend and repeated by the supervisor. At most one channel is *used* at a time: the latest.
 
-**The sandbox outlives its runner** where the adapter can keep that (Docker). ``held`` finds all of this
+**The sandbox outlives its runner** where the backend can keep that (Docker). ``held`` finds all of this
 installation (``scope``) on this daemon, running or ended, with the labels they were opened with; names and labels
-are all that a restarted runner knows. The process adapter's sandboxes die with their runner; it holds only its own.
+are all that a restarted runner knows. The process backend's sandboxes die with their runner; it holds only its own.
 
 **The end.** When ``receive`` gives ``b""`` the channel is over. ``wait`` then tells how the sandbox ended, or
 raises ``Detached`` when it has not ended at all. An ended sandbox keeps its name and its ``Ended`` until
@@ -132,11 +132,11 @@ class Channel(Protocol):
 
 
 class Sandboxes(Protocol):
-    """One adapter, for as long as the runner lives."""
+    """One backend, for as long as the runner lives."""
 
     @property
     def unenforced(self) -> tuple[str, ...]:
-        """What this adapter does not enforce, in plain sentences for the operator; empty for a real sandbox."""
+        """What this backend does not enforce, in plain sentences for the operator; empty for a real sandbox."""
 
     async def open(self, spec: SandboxSpec) -> Channel:
         """Create and start. Raises ``AlreadyExists``, ``ImageMissing``, ``Unreachable``, ``SandboxError``."""

@@ -41,7 +41,7 @@ from fastflow_runner.sandbox import (
     SandboxSpec,
     Unreachable,
 )
-from fastflow_runner.sandbox.docker_stream import RawStream, Refused
+from fastflow_runner.sandbox.docker_stream import RawStream, UpgradeRefused
 
 LABEL_SCOPE: Final = "fastflow.scope"
 LABEL_TOKEN: Final = "fastflow.token"  # noqa: S105 - tells two sandboxes apart; no secret
@@ -287,7 +287,7 @@ async def _answers(what: str) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(CALL_TIMEOUT_S):
             yield
-    except (DockerError, Refused) as error:
+    except (DockerError, UpgradeRefused) as error:
         text = error.message if isinstance(error, DockerError) else str(error)
         if error.status in _NO_ANSWER:
             raise Unreachable(f"Docker does not answer: {text}") from error

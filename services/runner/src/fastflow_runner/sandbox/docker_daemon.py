@@ -16,11 +16,14 @@ import re
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 import aiodocker
 import aiohttp
+from aiodocker.exceptions import DockerError
 
 from fastflow_runner.errors import RunnerError
 
@@ -30,6 +33,8 @@ ANSWER_S: Final = 5.0
 SYSTEM_SOCKETS: Final = (Path("/var/run/docker.sock"), Path("/run/docker.sock"))
 API_OLDEST: Final = (1, 41)
 """Of Docker 20.10: the oldest that is tested."""
+_NO_CONNECTION: Final = 900
+"""aiodocker's own status of a connection that failed."""
 _TEXT_CHARACTERS_MAX: Final = 200
 
 
@@ -68,16 +73,17 @@ async def find_daemon(environ: Mapping[str, str]) -> Daemon:
     """
     url, certificates = _address(environ)
     tls = _tls(certificates) if certificates is not None and not url.startswith("unix://") else None
-    if re.match(r"(unix|tcp|https?)://.", url) is None:
-        raise NoDocker(f"the Docker address {_plain(url)} is not supported", "set DOCKER_HOST to unix:// or tcp://")
+    if not _is_address(url):
+        raise NoDocker(
+            f"the Docker address {_plain(url)} is not valid", "set DOCKER_HOST to unix:// or tcp://host:port"
+        )
     if url.startswith("unix://"):
         _look_at_socket(url.removeprefix("unix://"))
     try:
         async with asyncio.timeout(ANSWER_S), aiodocker.Docker(url=url, ssl_context=tls) as client:
             _check_version(await client._query_json("version", versioned_api=False), url)
             info = await client.system.info()
-        if not {"ID", "NCPU"} <= info.keys():
-            raise _not_docker(url)
+        str(info["ID"]), int(info["NCPU"]), info["OSType"].lower()
     except NoDocker:
         raise
     except TimeoutError:
@@ -87,7 +93,7 @@ async def find_daemon(environ: Mapping[str, str]) -> Daemon:
         # Whatever a client library makes of what it finds at an address that somebody has set.
         log.debug("no Docker", exc_info=True)
         raise _no_answer(url, error) from error
-    if info.get("OSType", "linux") != "linux":
+    if info["OSType"].lower() != "linux":
         found = f"the Docker daemon at {_plain(url)} runs {info['OSType']} containers"
         raise NoDocker(found, "switch it to Linux containers")
     return Daemon(url, tls, info)
@@ -127,7 +133,7 @@ def _current_context(home: Path) -> str:
 
 def _context(contexts: Path, name: str) -> tuple[str, Path | None]:
     """Address and certificates of a context of the ``docker`` command."""
-    folder = hashlib.sha256(name.encode()).hexdigest()
+    folder = hashlib.sha256(os.fsencode(name)).hexdigest()
     try:
         meta = json.loads((contexts / "meta" / folder / "meta.json").read_bytes())
         host = str(meta["Endpoints"]["docker"]["Host"])
@@ -171,6 +177,11 @@ def _check_version(version: Any, url: str) -> None:
 
 def _no_answer(url: str, error: Exception) -> NoDocker:
     """aiodocker hides what went wrong behind errors of its own."""
+    if isinstance(error, DockerError) and error.status >= HTTPStatus.BAD_REQUEST and error.status != _NO_CONNECTION:
+        text = _short(error.message)
+        if text and not text.startswith("<"):
+            found = f"the Docker daemon at {_plain(url)} refuses ({error.status}: {text})"
+            return NoDocker(found, "see that it runs and lets you in, or correct DOCKER_HOST")
     reason: BaseException | None = error
     while reason is not None:
         if isinstance(reason, aiohttp.ClientConnectorError | OSError):
@@ -183,6 +194,16 @@ def _no_answer(url: str, error: Exception) -> NoDocker:
 
 def _not_docker(url: str) -> NoDocker:
     return NoDocker(f"what answers at {_plain(url)} is not Docker", "correct DOCKER_HOST")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        if parts.scheme == "unix":
+            return bool(parts.path)
+        return parts.scheme in ("tcp", "http", "https") and bool(parts.hostname) and bool(parts.port)
+    except ValueError:
+        return False
 
 
 def _plain(url: str) -> str:

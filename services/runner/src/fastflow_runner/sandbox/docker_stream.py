@@ -19,7 +19,7 @@ CONNECT_TIMEOUT_S: Final = 10.0
 _HEADER: Final = struct.Struct(">BxxxL")
 
 
-class Refused(Exception):
+class UpgradeRefused(Exception):
     """The daemon answered something else than the upgrade."""
 
     def __init__(self, status: int, text: str) -> None:
@@ -39,7 +39,7 @@ class RawStream:
     async def attach(cls, url: str, path: str, tls: ssl.SSLContext | None = None) -> RawStream:
         """POST *path* to the daemon at *url* (``unix:///…``, ``tcp://host:port``) and take the connection over.
 
-        Raises ``Refused`` with the daemon's answer, ``OSError``, ``TimeoutError``.
+        Raises ``UpgradeRefused`` with the daemon's answer, ``OSError``, ``TimeoutError``.
         """
         parts = urlsplit(url)
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
@@ -58,10 +58,10 @@ class RawStream:
                 status = int(head.split(maxsplit=2)[1])
                 if status != 101:
                     body = (await reader.read(4096)).decode(errors="replace")
-                    raise Refused(status, body.strip())
+                    raise UpgradeRefused(status, body.strip())
             except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, IndexError, ValueError) as error:
                 writer.close()
-                raise Refused(0, f"no HTTP answer: {error}") from error
+                raise UpgradeRefused(0, f"no HTTP answer: {error}") from error
             except BaseException:
                 writer.close()
                 raise

@@ -1,4 +1,4 @@
-"""Sandboxes that run nothing: a twin of the adapters for tests and measurements, with scripted outcomes.
+"""Sandboxes that run nothing: a twin of the backends for tests and measurements, with scripted outcomes.
 
 Here live the outcome and a supervisor of a few lines that keeps the protocol: it acknowledges an attach, repeats
 what is unacknowledged, obeys stop. No process is started; the bundle is not even unpacked.
@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from fastflow_runner.guest.supervisor import supervisor
+from fastflow_runner.guest.supervisor import pipes
 from fastflow_runner.guest.supervisor.frames import (
     ACK,
     ATTACH,
@@ -37,7 +37,7 @@ from fastflow_runner.guest.supervisor.frames import (
     SYNC,
     WAITING,
     Decoder,
-    Window,
+    OutputWindow,
     frame,
     mark,
     message,
@@ -88,7 +88,7 @@ class _Sandbox:
         self.ended: Ended | None = None
         self._script = script
         self._decoder = Decoder()
-        self._window = Window()
+        self._window = OutputWindow()
         self._started = b""
         self._exit = b""
         self._phase = WAITING
@@ -134,8 +134,8 @@ class _Sandbox:
         self._started = message(STARTED, pid=2, at=time.time())
         self._say(self._started)
         for stream, data in ((STDOUT, outcome.stdout), (STDERR, outcome.stderr)):
-            for at in range(0, len(data), supervisor.READ_BYTES):
-                piece = data[at : at + supervisor.READ_BYTES]
+            for at in range(0, len(data), pipes.READ_BYTES):
+                piece = data[at : at + pipes.READ_BYTES]
                 header = OUTPUT_HEADER.pack(stream, at, time.time())
                 self._keep(stream, at + len(piece), frame(OUTPUT, header + piece))
         for number, event in enumerate(outcome.events):

@@ -5,6 +5,7 @@ Here live the image's name, its build context and the build. What is in the imag
 elsewhere.
 """
 
+import asyncio
 import hashlib
 import io
 import re
@@ -29,6 +30,9 @@ GUEST: Final = Path(guest.__file__).parent
 """The folder that the image gets whole."""
 
 BUILD_S_MAX: Final = 900.0
+SILENCE_S_MAX: Final = 180.0
+"""A build that says nothing for so long hangs."""
+LOOK_S_MAX: Final = 10.0
 ERROR_LINES_MAX: Final = 20
 
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
@@ -56,7 +60,8 @@ async def ensure_worker_image(
     arguments = worker_arguments(base_image)
     reference = worker_reference(context, arguments)
     try:
-        await docker.images.inspect(reference)
+        async with asyncio.timeout(LOOK_S_MAX):
+            await docker.images.inspect(reference)
     except DockerError as error:
         if error.status != 404:
             raise
@@ -100,25 +105,36 @@ async def _build(
     progress: Callable[[str], None],
 ) -> None:
     last: deque[str] = deque(maxlen=ERROR_LINES_MAX)
+    steps = docker.images.build(
+        fileobj=io.BytesIO(context_tar(context)),
+        encoding="identity",
+        tag=reference,
+        buildargs=arguments,
+        labels=labels,
+        forcerm=True,
+        stream=True,
+        timeout=BUILD_S_MAX,
+    )
     try:
-        async for step in docker.images.build(
-            fileobj=io.BytesIO(context_tar(context)),
-            encoding="identity",
-            tag=reference,
-            buildargs=arguments,
-            labels=labels,
-            forcerm=True,
-            stream=True,
-            timeout=BUILD_S_MAX,
-        ):
-            for line in _COLOUR.sub("", str(step.get("stream", ""))).splitlines():
-                if line := line.strip():
-                    last.append(line)
-                    progress(line)
+        async with asyncio.timeout(SILENCE_S_MAX) as silence:
+            async for step in steps:
+                silence.reschedule(asyncio.get_running_loop().time() + SILENCE_S_MAX)
+                for line in _COLOUR.sub("", _said(step)).splitlines():
+                    if line := line.strip():
+                        last.append(line)
+                        progress(line)
     except DockerError as error:
         raise ImageFailed("\n".join(["The worker image could not be built:", *last, error.message])) from error
     except TimeoutError as error:
-        raise ImageFailed("\n".join([f"The worker image was not built within {BUILD_S_MAX:.0f} s:", *last])) from error
+        bounds = f"within {BUILD_S_MAX:.0f} s, or its build said nothing for {SILENCE_S_MAX:.0f} s"
+        raise ImageFailed("\n".join(["The worker image could not be built:", *last, f"not {bounds}"])) from error
+
+
+def _said(step: Mapping[str, object]) -> str:
+    """What one message of the daemon says; of a pull its stages, and not how far each layer is."""
+    if step.get("progressDetail"):
+        return ""
+    return str(step.get("stream") or step.get("status") or "")
 
 
 def context_tar(context: Mapping[str, bytes]) -> bytes:

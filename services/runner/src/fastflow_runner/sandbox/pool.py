@@ -2,11 +2,11 @@
 
 A warm sandbox is a container of the runs' own kind, created and started, its supervisor blocked on an empty channel.
 No user code was ever in it and none comes after the run's. When it is taken its limits are set, unless it was made
-with the very same ones, and then it gets the attempt's name: the name comes last, so whoever finds a sandbox of that
-name finds it as strict as a cold one. Only then its taker may send a job.
+with the very same ones, and then it gets the attempt's name: the name comes last, so that a sandbox
+of that name is always as strict as a cold one. Only then its taker may send a job.
 
-Everything but ``open`` is the adapter's. Whatever cannot be served warm is opened cold: a sandbox of another kind,
-a limit that cannot be lifted any more, an empty pool, a warm sandbox that has died.
+Everything but ``open`` is the Docker backend's. What cannot be served warm is opened cold: a sandbox of another kind, a
+limit that cannot be lifted any more, an empty pool, a warm sandbox that has died.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Pool:
         except Unreachable:
             raise
         except SandboxError:
-            self._demand.forget(limits)  # perhaps nobody can have them, and what others want is not to wait for that
+            self._demand.forget(limits)  # Docker may refuse them, and what others want must not wait for that
             raise
 
     async def held(self) -> tuple[Held, ...]:
@@ -110,6 +110,15 @@ class Pool:
 
     async def remove(self, name: str) -> None:
         await self._sandboxes.remove(name)
+
+    async def prove(self) -> None:
+        """Open one sandbox, which then waits, where sandboxes may wait. Raises ``SandboxError``: none can be opened."""
+        await self.held()
+        await self._open_warm(Limits(None, None))
+        if self._size_max == 0:
+            warm = self._waiting.pop()
+            self._ours.discard(warm.name)
+            await self._discard(warm)
 
     async def keep(self) -> None:
         """Refill, and shrink when demand has fallen, until cancelled."""
@@ -199,7 +208,7 @@ class Pool:
         """Tell what waits that it is still wanted: without a word it would end, as it must when we are gone."""
         beat = message(BEAT)
         for warm in list(self._waiting):
-            with suppress(Detached):  # whoever takes it will see
+            with suppress(Detached):  # its taker notices
                 await warm.channel.send(mark(warm.channel.token) + beat)
 
     async def _discard(self, warm: _Warm) -> None:

@@ -1,9 +1,9 @@
 """Sandboxes as plain child processes of the runner: the same supervisor, no walls. For a laptop and for tests.
 
-Here lives the adapter only. A sandbox is a supervisor in a session of its own with a private directory; it dies
+Here lives the backend only. A sandbox is a supervisor in a session of its own with a private directory; it dies
 with the runner, whose end of its standard input closes. The directory is removed with the sandbox. What a killed
-runner left behind is swept by the next: a directory's lock is held by its supervisor, so a lock that can be had
-is a directory that nobody uses.
+runner left behind is swept by the next: a directory's lock is held by its supervisor, so a lock that is free
+belongs to a directory that is not in use.
 
 Mounts, image and network of the specification have no meaning here: a job must name paths of the host.
 """
@@ -18,14 +18,15 @@ import shutil
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from fastflow_runner.guest.supervisor import supervisor
-from fastflow_runner.guest.supervisor.procfs import descendants
+from fastflow_runner.guest import supervisor
+from fastflow_runner.guest.supervisor.meters import descendants
 from fastflow_runner.sandbox import (
     AlreadyExists,
     Detached,
@@ -36,7 +37,8 @@ from fastflow_runner.sandbox import (
     SandboxSpec,
 )
 
-SUPERVISOR: Final = Path(supervisor.__file__).parent
+SUPERVISOR: Final = Path(supervisor.__file__).with_name("__main__.py")
+"""Not its folder: to start that, Python loads ``runpy`` first."""
 UNENFORCED: Final = (
     "The processor limit is not enforced.",
     "The memory limit is watched five times a second; a script that grows faster exceeds it for a moment.",
@@ -103,12 +105,20 @@ class ProcessSandboxes:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._sandboxes: dict[str, _Sandbox] = {}
+        self._opening: set[str] = set()
 
     @property
     def unenforced(self) -> tuple[str, ...]:
         return UNENFORCED
 
     async def open(self, spec: SandboxSpec) -> ProcessChannel:
+        self._opening.add(spec.name)  # a sweep that has begun must not take its lock for an old one
+        try:
+            return await self._open(spec)
+        finally:
+            self._opening.discard(spec.name)
+
+    async def _open(self, spec: SandboxSpec) -> ProcessChannel:
         directory = self._root / spec.name
         lock = _reserve(self._root, spec.name)
         try:
@@ -143,7 +153,7 @@ class ProcessSandboxes:
 
     async def held(self) -> tuple[Held, ...]:
         """Only this process' own; what an earlier runner left is removed on the way."""
-        await asyncio.to_thread(_sweep, self._root, frozenset(self._sandboxes))
+        await asyncio.to_thread(_sweep, self._root, lambda name: name in self._sandboxes or name in self._opening)
         return tuple(
             msgspec.structs.replace(sandbox.held, running=sandbox.process.returncode is None)
             for sandbox in self._sandboxes.values()
@@ -202,9 +212,9 @@ def _release(root: Path, name: str) -> None:
     (root / f"{name}.lock").unlink(missing_ok=True)
 
 
-def _sweep(root: Path, own: frozenset[str]) -> None:
-    for path in root.glob("*.lock"):
-        if path.stem in own:
+def _sweep(root: Path, is_own: Callable[[str], bool]) -> None:
+    for path in list(root.glob("*.lock")):
+        if is_own(path.stem):  # asked late: it may have been opened since the folder was listed
             continue
         with suppress(AlreadyExists):  # a supervisor that is about to notice that its runner has gone
             lock = _reserve(root, path.stem)

@@ -1,10 +1,9 @@
 """A daemon's regular restart: stop what runs, or start what does not. I/O.
 
-The stopped run's end makes the reactor start the next one after the cooldown, so there are never two. Runs that are
-younger than the slot, or have not begun yet, belong to it already: a late or repeated call leaves them alone, and a
-cooldown that is longer than the interval ends. A run that ended just before the
-slot may be followed by a restart that the reactor has not come to yet: it is started here, under the same id, instead
-of another one.
+The stopped run's end makes ``run_ended_consumer`` start the next one after the cooldown, so there are never two. Runs
+that are younger than the slot, or have not begun yet, belong to it already: a late or repeated call leaves them alone,
+and a cooldown that is longer than the interval ends. A run that ended just before the slot may be followed by a restart
+that ``run_ended_consumer`` has not come to yet: it is started here, under the same id, instead of another one.
 """
 
 from __future__ import annotations
@@ -12,14 +11,13 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 
-from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.bus.feed import newest
+from fastflow_contracts.bus.decoding import Unreadable
 from fastflow_contracts.ids import RunId, run_id_for_child, run_id_for_slot
-from fastflow_contracts.names import PipelineName, token
-from fastflow_contracts.pipelines.records import PIPELINE
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.messages import Started, Trigger
-from fastflow_contracts.runs.run import RESTART, RUN, Ended, Pending, Run, RunInput
+from fastflow_contracts.runs.run import RESTART, Ended, Pending, Run, RunInput
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
 from fastflow_contracts.schedules.schedule import RESTART_ID
@@ -34,17 +32,17 @@ class Restarter:
     """What ``restart_interval`` does at a slot."""
 
     def __init__(self, bus: Bus, runs: RunStore, starter: Starter) -> None:
-        self._bus = bus
+        self._pipelines = PipelineStore(bus)
         self._runs = runs
         self._starter = starter
 
     async def restart(self, pipeline: PipelineName, slot: datetime) -> None:
         """Restart *pipeline* for *slot*. May be repeated. Raises what the bus raises."""
-        runs = await self._all(pipeline)
+        runs = await self._runs.all_of(pipeline)
         while active := [run for run in runs if not run.is_over]:
             if not await self._stop(active, slot):
                 return
-            runs = await self._all(pipeline)
+            runs = await self._runs.all_of(pipeline)
         last = max((run for run in runs if isinstance(run.state, Ended)), key=_ended_at, default=None)
         successor = await self._start_successor(last) if last else None
         if successor and successor not in {run.id for run in runs}:
@@ -67,11 +65,10 @@ class Restarter:
 
     async def _start_successor(self, run: Run) -> RunId | None:
         """Do of the reaction to the end of *run* what concerns its restart. None: there is none, or it is refused."""
-        entry = await self._bus.get(subjects.PIPELINES, subjects.pipeline_key(run.pipeline))
-        record = PIPELINE.decode(entry.value) if entry else None
+        record = await self._pipelines.get(run.pipeline)
         try:
             given = await self._runs.input(run)
-        except NoSuchRun:
+        except (NoSuchRun, Unreadable):
             given = RunInput()
         for step in react(run, record, (), given):
             if isinstance(step, Follow) and step.edge == RESTART_EDGE:
@@ -82,10 +79,6 @@ class Restarter:
                 )
                 return run_id if isinstance(decision, Started) else None
         return None
-
-    async def _all(self, pipeline: PipelineName) -> list[Run]:
-        records = await newest(self._bus, subjects.RUNS, f"run.{token(pipeline)}.*")
-        return [RUN.decode(record.data) for record in records]
 
 
 def _is_to_begin(run: Run) -> bool:

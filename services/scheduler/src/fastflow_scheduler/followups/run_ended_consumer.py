@@ -1,4 +1,4 @@
-"""Carries out what follows from the end of runs. I/O; the rules are ``reactions``'s.
+"""Carries out what follows from the end of runs. I/O; the rules are ``rules``'s.
 
 It reads the change feed of the run records as a durable consumer that all schedulers share. A reaction may be
 repeated after a crash, which changes nothing, and is never forgotten: its message is acknowledged last.
@@ -12,14 +12,13 @@ import logging
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.consume import consume
+from fastflow_contracts.bus.decoding import Unreadable, decoded
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.bus.pull import Message
 from fastflow_contracts.clock import now
-from fastflow_contracts.codec import Malformed
 from fastflow_contracts.ids import run_id_for_child
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipelines.links import LINK_SET, Link
-from fastflow_contracts.pipelines.records import PIPELINE, PipelineRecord
+from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.messages import Skip
 from fastflow_contracts.runs.run import RUN, Ended, Run, RunInput
@@ -34,12 +33,13 @@ AT_ONCE_MAX = 64
 AGAIN_S = 1.0
 
 
-class Reactor:
+class RunEndedConsumer:
     """Follows ends of runs. Any number of schedulers may."""
 
     def __init__(self, bus: Bus, runs: RunStore, starter: Starter) -> None:
         self._bus = bus
         self._runs = runs
+        self._pipelines = PipelineStore(bus)
         self._starter = starter
 
     async def serve(self) -> None:
@@ -48,11 +48,7 @@ class Reactor:
         await consume(self._bus, stream, streams.SCHEDULER, self._handle, at_once_max=AT_ONCE_MAX)
 
     async def _handle(self, message: Message) -> None:
-        try:
-            run = RUN.decode(message.data) if message.data else None
-        except Malformed as error:
-            log.error("record %s is left alone: %s", message.subject, error)
-            run = None
+        run = decoded(RUN, message.data, where=message.subject) if message.data else None
         try:
             if run is not None and isinstance(run.state, Ended):
                 await self._react(run)
@@ -63,12 +59,12 @@ class Reactor:
         await message.ack_soon()
 
     async def _react(self, run: Run) -> None:
-        record, made = await asyncio.gather(self._record(run.pipeline), self._made(run.pipeline))
+        record, made = await asyncio.gather(self._pipelines.get(run.pipeline), self._pipelines.links_of(run.pipeline))
         if record is None and not made:
             return
         try:
             given = await self._runs.input(run)
-        except NoSuchRun:
+        except (NoSuchRun, Unreadable):
             given = RunInput()
         for step in react(run, record, made, given):
             match step:
@@ -83,11 +79,3 @@ class Reactor:
         skip = Skip(at=now(), pipeline=pipeline, reason=reason, triggered_by="downstream", parent_run_id=run.id)
         message_id = f"skip-{run.id}-{edge}"
         await self._bus.publish(subjects.skipped(pipeline), messages.SKIP.encode(skip), message_id=message_id)
-
-    async def _record(self, pipeline: PipelineName) -> PipelineRecord | None:
-        entry = await self._bus.get(subjects.PIPELINES, subjects.pipeline_key(pipeline))
-        return PIPELINE.decode(entry.value) if entry else None
-
-    async def _made(self, pipeline: PipelineName) -> tuple[Link, ...]:
-        entry = await self._bus.get(subjects.LINKS, subjects.links_key(pipeline))
-        return LINK_SET.decode(entry.value).links if entry else ()

@@ -1,4 +1,4 @@
-"""Keeps the agenda true and does what it says: repeat lost hints, start due retries, expire runs of lost runners. I/O.
+"""Follows runs and runners and does what is due: repeat lost hints, start retries, expire runs of lost runners. I/O.
 
 Every scheduler replica does all of it: an action that another one did already changes nothing.
 """
@@ -11,23 +11,19 @@ from contextlib import aclosing
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.bus.errors import BusError
-from fastflow_contracts.bus.feed import feed, newest
-from fastflow_contracts.bus.pull import Message
-from fastflow_contracts.bus.streams import bucket_stream
 from fastflow_contracts.clock import now
-from fastflow_contracts.codec import Malformed
-from fastflow_contracts.runs.presence import PRESENCE, Presence
-from fastflow_contracts.runs.run import RUN, Run, Running
-from fastflow_contracts.runs.state_machine import Expire, Refused
-from fastflow_contracts.runs.store import NoSuchRun, RunStore
-from fastflow_scheduler.maintenance.agenda import Action, Agenda, ExpireRun, HintRun, RenewRun
+from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.runs.run import Run, Running
+from fastflow_contracts.runs.runners import presences
+from fastflow_contracts.runs.state_machine import Expire
+from fastflow_contracts.runs.store import RunStore
+from fastflow_scheduler.maintenance.due_work import Action, DueWork, ExpireRun, HintRun, RenewRun
 from fastflow_scheduler.starting.starter import Starter
 
 log = logging.getLogger(__name__)
 
 ROUND_S = 2.0
-"""Longest pause between two looks at the agenda."""
+"""Longest pause between two looks at what is due."""
 REST = 4
 """Times as long as a look took are spent otherwise before the next: many runs must not take all the time there is."""
 LOOK_S = 5.0
@@ -37,11 +33,12 @@ LOOK_S = 5.0
 class Reconciler:
     """One per scheduler."""
 
-    def __init__(self, bus: Bus, runs: RunStore, starter: Starter, agenda: Agenda) -> None:
+    def __init__(self, bus: Bus, runs: RunStore, starter: Starter, due_work: DueWork) -> None:
         self._bus = bus
         self._runs = runs
+        self._presences = presences(bus)
         self._starter = starter
-        self._agenda = agenda
+        self._due_work = due_work
         self._changed = asyncio.Event()
         self._caught_up = asyncio.Event()
         self._generation = bus.generation
@@ -54,30 +51,23 @@ class Reconciler:
             group.create_task(self._act(), name="act")
 
     async def _follow_runs(self) -> None:
-        subject = f"$KV.{subjects.RUNS}.{subjects.RUN_KEYS}"
-        async with aclosing(feed(self._bus, bucket_stream(subjects.RUNS), subject)) as changes:
-            async for batch in changes:
-                for message in batch.messages:
-                    if message.data:
-                        try:
-                            run = RUN.decode(message.data)
-                        except Malformed as error:
-                            log.error("record %s is left alone: %s", message.subject, error)
-                            continue
-                        self._agenda.see_run(run, at=_monotonic(), stored_at=message.stored_at)
+        async with aclosing(self._runs.records.follow()) as batches:
+            async for batch in batches:
+                for _, run, _, stored_at in batch.changes:
+                    if run is not None:
+                        self._due_work.see_run(run, at=_monotonic(), stored_at=stored_at)
                 if batch.caught_up:
                     self._caught_up.set()
                 self._changed.set()
 
     async def _follow_runners(self) -> None:
-        prefix = f"$KV.{subjects.RUNNERS}."
-        async with aclosing(feed(self._bus, bucket_stream(subjects.RUNNERS), prefix + subjects.RUNNER_KEYS)) as changes:
-            async for batch in changes:
-                for message in batch.messages:
-                    if message.data:
-                        self._agenda.see_runner(_presence(message), at=_monotonic())
+        async with aclosing(self._presences.follow()) as batches:
+            async for batch in batches:
+                for runner, presence, _, _ in batch.changes:
+                    if presence is None:
+                        self._due_work.lose_runner(runner)
                     else:
-                        self._agenda.lose_runner(message.subject.removeprefix(prefix).removeprefix("runner."))
+                        self._due_work.see_runner(presence, at=_monotonic())
                 self._changed.set()
 
     async def _act(self) -> None:
@@ -86,14 +76,14 @@ class Reconciler:
             self._changed.clear()
             if self._bus.generation != self._generation or not self._bus.is_connected:
                 self._generation = self._bus.generation
-                self._agenda.forget_silence(at=_monotonic())
+                self._due_work.forget_silence(at=_monotonic())
             begun = _monotonic()
-            actions = self._agenda.actions(now=now(), at=begun)
+            actions = self._due_work.actions(now=now(), at=begun)
             rest_s = REST * (_monotonic() - begun)
             for action in actions:
                 await self._do(action)
             await asyncio.sleep(rest_s)
-            pause_s = max(0.0, min(ROUND_S, self._agenda.next_due_s(now=now())))
+            pause_s = max(0.0, min(ROUND_S, self._due_work.next_due_s(now=now())))
             try:
                 async with asyncio.timeout(pause_s):
                     await self._changed.wait()
@@ -107,14 +97,14 @@ class Reconciler:
             case RenewRun(run):
                 try:
                     await self._runs.renew(run.ref)
-                except (NoSuchRun, BusError) as error:
+                except FastFlowError as error:
                     log.warning("the record of run %s, which is old, could not be written again: %s", run.id, error)
             case ExpireRun(run, epoch, reason):
                 try:
                     if await self._lives(run):
                         return
                     changed = await self._runs.change(run.ref, Expire(epoch=epoch, reason=reason))
-                except (NoSuchRun, Refused, BusError, TimeoutError) as error:
+                except (FastFlowError, TimeoutError) as error:
                     log.warning("run %s could not be expired: %s", run.id, error)
                 else:
                     if changed.events:
@@ -126,15 +116,11 @@ class Reconciler:
         """
         assert isinstance(run.state, Running)
         async with asyncio.timeout(LOOK_S):
-            found = await newest(self._bus, subjects.RUNNERS, subjects.runner_key(run.state.runner))
-        news = [each for each in map(_presence, found) if self._agenda.is_news(each)]
-        for each in news:
-            self._agenda.see_runner(each, at=_monotonic())
-        return bool(news)
-
-
-def _presence(message: Message) -> Presence:
-    return PRESENCE.decode(message.data)
+            found = await self._presences.items(subjects.runner_key(run.state.runner))
+        renewed = [record.value for record in found if self._due_work.is_renewed(record.value)]
+        for presence in renewed:
+            self._due_work.see_runner(presence, at=_monotonic())
+        return bool(renewed)
 
 
 def _monotonic() -> float:

@@ -17,17 +17,13 @@ from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-import nats.errors
-
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import BusError, Unavailable
-from fastflow_contracts.bus.feed import feed
-from fastflow_contracts.bus.pull import Message
 from fastflow_contracts.bus.streams import SCHEDULER, bucket_stream
 from fastflow_contracts.clock import now as wall_clock
-from fastflow_contracts.codec import Malformed
-from fastflow_contracts.runs.run import RUN, Run
+from fastflow_contracts.runs.run import Run
+from fastflow_contracts.runs.store import RunStore
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +58,7 @@ class Retention:
 
     def __init__(self, bus: Bus, *, batch: int = BATCH, clock: Callable[[], datetime] = wall_clock) -> None:
         self._bus = bus
+        self._runs = RunStore(bus).records
         self._batch = batch
         self._clock = clock
 
@@ -79,7 +76,7 @@ class Retention:
         """Whether there is room, or was made. Raises what the bus raises."""
         if (fill := await self._fill()) < HIGH:
             return True
-        followed = await self._followed()
+        followed = await self._bus.acknowledged(_STREAM, SCHEDULER)
         removed = after = 0
         while fill > LOW and (over := await self._oldest(after, followed)):
             await self._remove(over)
@@ -109,14 +106,6 @@ class Retention:
         bytes_max = info.config.max_bytes or 0
         return info.state.bytes / bytes_max if bytes_max > 0 else 0.0
 
-    async def _followed(self) -> int:
-        """Up to this sequence all changes have been reacted to."""
-        try:
-            floor = (await self._bus.js.consumer_info(_STREAM, SCHEDULER)).ack_floor
-        except (nats.errors.Error, TimeoutError) as error:
-            raise Unavailable(f"the bus did not answer about consumer {SCHEDULER} of {_STREAM}") from error
-        return floor.stream_seq if floor else 0
-
     async def _oldest(self, after: int, followed: int) -> list[_Over]:
         """The next runs that may go, by their ends; [] = there are no more.
 
@@ -125,16 +114,13 @@ class Retention:
         """
         found: list[_Over] = []
         ended_before = self._clock() - KEEP
-        async with aclosing(
-            feed(self._bus, _STREAM, f"$KV.{subjects.RUNS}.{subjects.RUN_KEYS}", after=after)
-        ) as batches:
+        async with aclosing(self._runs.follow(after=after)) as batches:
             async for batch in batches:
-                for message in batch.messages:
-                    if message.sequence > followed or message.stored_at > ended_before:
+                for _, run, sequence, stored_at in batch.changes:
+                    if sequence > followed or stored_at > ended_before:
                         return found
-                    run = _run(message)
                     if run is not None and run.is_over:
-                        found.append(_Over(run, message.sequence))
+                        found.append(_Over(run, sequence))
                         if len(found) == self._batch:
                             return found
                 if batch.caught_up:
@@ -147,7 +133,7 @@ class Retention:
             async with asyncio.TaskGroup() as group:
                 for number in range(AT_ONCE_MAX):
                     group.create_task(self._remove_each(waiting), name=f"remove-{number}")
-        except* (nats.errors.Error, TimeoutError) as errors:
+        except* Unavailable as errors:
             raise Unavailable("the bus did not answer while runs were removed") from errors.exceptions[0]
 
     async def _remove_each(self, waiting: Iterator[_Over]) -> None:
@@ -156,12 +142,4 @@ class Retention:
             # run and a repeated trigger made it anew, that one stays.
             keys = (*((subjects.input_key(run.ref),) if run.order.has_input else ()), subjects.run_key(run.ref))
             for key in keys:
-                await self._bus.js.purge_stream(_STREAM, seq=sequence + 1, subject=f"$KV.{subjects.RUNS}.{key}")
-
-
-def _run(message: Message) -> Run | None:
-    """None: it cannot be read, or was deleted."""
-    try:
-        return RUN.decode(message.data) if message.data else None
-    except Malformed:  # whoever follows the runs says so
-        return None
+                await self._bus.purge(subjects.RUNS, key, until=sequence)

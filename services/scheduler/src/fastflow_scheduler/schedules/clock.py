@@ -12,22 +12,28 @@ import random
 from collections.abc import Callable
 from contextlib import aclosing, suppress
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.bucket import Bucket, Change
 from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.decoding import note_unreadable
 from fastflow_contracts.bus.errors import BusError, Conflict, Unavailable
-from fastflow_contracts.bus.feed import feed
-from fastflow_contracts.bus.pull import Message
-from fastflow_contracts.bus.streams import bucket_stream
-from fastflow_contracts.bus.subjects import SCHEDULE_STATES, SCHEDULE_SWITCHES, SCHEDULES
+from fastflow_contracts.bus.subjects import JobRef
 from fastflow_contracts.clock import now as wall_clock
 from fastflow_contracts.errors import FastFlowError
-from fastflow_contracts.pipelines.records import PIPELINE
-from fastflow_contracts.schedules.state import SCHEDULE_STATE, SWITCH
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.records import PipelineRecord
+from fastflow_contracts.pipelines.store import PipelineStore
+from fastflow_contracts.schedules.state import ScheduleState, Switch
+from fastflow_contracts.schedules.store import ScheduleStore
 from fastflow_scheduler.schedules.firing import Firing, OnRestart, Starting, States
-from fastflow_scheduler.schedules.timetable import Action, Fire, Timetable
+from fastflow_scheduler.schedules.timetable import Action, Fire, Timetable, unusable
 
 log = logging.getLogger(__name__)
+
+N = TypeVar("N")
+T = TypeVar("T")
 
 TICK_S = 1.0
 """Longest pause between two looks at the wall clock."""
@@ -53,25 +59,30 @@ class Clock:
     ) -> None:
         self._bus = bus
         self._now = now
+        self._pipelines = PipelineStore(bus)
+        self._schedules = ScheduleStore(bus)
         self._states = States(bus)
         self._timetable = Timetable()
         self._firing = Firing(self._timetable, starter, self._states, on_restart, clock=now)
-        self._room_to_fire = asyncio.Semaphore(FIRE_MAX)
-        self._room_to_settle = asyncio.Semaphore(SETTLE_MAX)
+        self._firing_at_once = asyncio.Semaphore(FIRE_MAX)
+        self._settling_at_once = asyncio.Semaphore(SETTLE_MAX)
         self._changed = asyncio.Event()
 
     async def serve(self) -> None:
         """Work until cancelled."""
-        knows_pipelines, knows_states = asyncio.Event(), asyncio.Event()
-        pipelines = self._follow(subjects.PIPELINES, subjects.PIPELINE_KEYS, self._on_pipeline, knows_pipelines)
-        states = self._follow(SCHEDULES, ">", self._on_schedule, knows_states)
+        knows_pipelines, knows_states, knows_switches = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        pipelines = self._follow(self._pipelines.records, self._on_pipeline, knows_pipelines)
+        states = self._follow(self._schedules.states, self._on_state, knows_states)
+        switches = self._follow(self._schedules.switches, self._on_switch, knows_switches)
         self._bus.wake_on_reconnect.add(self._changed)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(pipelines, name="follow-pipelines")
                 group.create_task(states, name="follow-schedules")
+                group.create_task(switches, name="follow-switches")
                 await knows_pipelines.wait()
                 await knows_states.wait()
+                await knows_switches.wait()
                 group.create_task(self._forget(), name="forget-schedules")
                 while True:
                     await self._tick(group)
@@ -79,7 +90,7 @@ class Clock:
             self._bus.wake_on_reconnect.discard(self._changed)
 
     async def _tick(self, group: asyncio.TaskGroup) -> None:
-        """Hand out what is due, then wait for the next instant or for news."""
+        """Hand out what is due, then wait for the next instant or for a change."""
         self._changed.clear()
         pause_s = TICK_S
         if self._bus.is_connected:
@@ -99,7 +110,7 @@ class Clock:
     async def _do(self, action: Action) -> None:
         not_before: datetime | None = None
         try:
-            async with self._room_to_fire if isinstance(action, Fire) else self._room_to_settle:
+            async with self._firing_at_once if isinstance(action, Fire) else self._settling_at_once:
                 await self._firing.do(action)
         except FastFlowError as error:
             not_before = self._now() + (AGAIN if isinstance(error, Unavailable | Conflict) else REFUSED_AGAIN)
@@ -107,31 +118,26 @@ class Clock:
         self._timetable.done(action.job, not_before=not_before)
         self._changed.set()
 
-    async def _follow(self, bucket: str, keys: str, apply: Callable[[Message], None], known: asyncio.Event) -> None:
-        async with aclosing(feed(self._bus, bucket_stream(bucket), f"$KV.{bucket}.{keys}")) as changes:
-            async for batch in changes:
-                for message in batch.messages:
-                    try:
-                        apply(message)
-                    except FastFlowError as error:
-                        log.error("record %s is left alone: %s", message.subject, error)
+    async def _follow(self, bucket: Bucket[N, T], apply: Callable[[Change[N, T]], None], known: asyncio.Event) -> None:
+        async with aclosing(bucket.follow()) as batches:
+            async for batch in batches:
+                for change in batch.changes:
+                    apply(change)
                 if batch.caught_up:
                     known.set()
                 self._changed.set()
 
-    def _on_pipeline(self, message: Message) -> None:
-        if message.data:
-            self._timetable.see_pipeline(PIPELINE.decode(message.data))
+    def _on_pipeline(self, change: Change[PipelineName, PipelineRecord]) -> None:
+        if change.value is not None:
+            for schedule, why in unusable(change.value):
+                note_unreadable("Schedule", f"{schedule.id} of {change.name}", why)
+            self._timetable.see_pipeline(change.value)
 
-    def _on_schedule(self, message: Message) -> None:
-        key = message.subject.removeprefix(f"$KV.{SCHEDULES}.")
-        if key.startswith(SCHEDULE_STATES):
-            job = subjects.parse_job_id(key.removeprefix(SCHEDULE_STATES))
-            state = SCHEDULE_STATE.decode(message.data) if message.data else None
-            self._timetable.see_state(job, state, message.sequence)
-        elif key.startswith(SCHEDULE_SWITCHES):
-            job = subjects.parse_job_id(key.removeprefix(SCHEDULE_SWITCHES))
-            self._timetable.see_switch(job, is_on=not message.data or SWITCH.decode(message.data).enabled)
+    def _on_state(self, change: Change[JobRef, ScheduleState]) -> None:
+        self._timetable.see_state(change.name, change.value, change.revision)
+
+    def _on_switch(self, change: Change[JobRef, Switch]) -> None:
+        self._timetable.see_switch(change.name, is_on=change.value is None or change.value.enabled)
 
     async def _forget(self) -> None:
         while True:

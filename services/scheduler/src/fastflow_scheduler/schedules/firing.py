@@ -9,25 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Protocol
 
-from msgspec.structs import replace
-
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import BusError, Conflict
-from fastflow_contracts.bus.subjects import SCHEDULES, JobRef
+from fastflow_contracts.bus.subjects import JobRef
 from fastflow_contracts.codec import Malformed
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import RunId, run_id_for_slot
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipelines.records import PIPELINE, PipelineRecord
+from fastflow_contracts.pipelines.records import PipelineRecord
+from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.messages import Decision, Trigger
 from fastflow_contracts.schedules.schedule import RESTART_ID
-from fastflow_contracts.schedules.state import SCHEDULE_STATE, ScheduleState
+from fastflow_contracts.schedules.state import ScheduleState
+from fastflow_contracts.schedules.store import ScheduleStore
 from fastflow_scheduler.schedules.timetable import Action, Fire, Settle, Timetable
 from fastflow_scheduler.starting.admission import Cause
 
@@ -69,30 +68,22 @@ class States:
     """The states of one bus."""
 
     def __init__(self, bus: Bus) -> None:
-        self._bus = bus
+        self._pipelines = PipelineStore(bus)
+        self._schedules = ScheduleStore(bus)
 
     async def pipeline(self, name: PipelineName) -> PipelineRecord | None:
-        entry = await self._bus.get(subjects.PIPELINES, subjects.pipeline_key(name))
-        return PIPELINE.decode(entry.value) if entry else None
+        return await self._pipelines.get(name)
 
     async def load(self, job: JobRef) -> tuple[ScheduleState | None, int]:
-        entry = await self._bus.get(SCHEDULES, subjects.schedule_state_key(job))
-        if entry is None:
-            return None, 0
-        try:
-            return SCHEDULE_STATE.decode(entry.value), entry.revision
-        except Malformed as error:
-            log.error("the state of %s is made anew: %s", subjects.job_id(job), error)
-            return None, entry.revision
+        return await self._schedules.states.load(job)
 
     async def store(self, job: JobRef, state: ScheduleState, revision: int) -> int:
-        value = SCHEDULE_STATE.encode(replace(state, write_id=uuid.uuid4().hex))
-        return await self._bus.put(SCHEDULES, subjects.schedule_state_key(job), value, expect=revision)
+        return await self._schedules.states.put(job, state, expect=revision)
 
     async def forget(self, job: JobRef, revision: int) -> None:
         """Remove the state, unless it has changed, and with it what people switched. Raises as ``store``."""
-        await self._bus.delete(SCHEDULES, subjects.schedule_state_key(job), expect=revision)
-        await self._bus.delete(SCHEDULES, subjects.schedule_switch_key(job))
+        await self._schedules.states.delete(job, expect=revision)
+        await self._schedules.switches.delete(job)
 
 
 class Firing:

@@ -24,7 +24,7 @@ from fastflow_contracts.bus.subjects import JobRef
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.schedules.schedule import Schedule
-from fastflow_contracts.schedules.slots import next_slot
+from fastflow_contracts.schedules.slots import fault, next_slot
 from fastflow_contracts.schedules.state import REMEMBERED, ScheduleState, settled
 from fastflow_scheduler.schedules.backlog import Backlog, backlog
 
@@ -262,6 +262,16 @@ class Timetable:
 
 
 def _schedules(record: PipelineRecord) -> tuple[Schedule, ...]:
+    """Those that this scheduler can follow: a record may hold what no sync would have let through."""
+    return tuple(schedule for schedule in _listed(record) if fault(schedule) is None)
+
+
+def unusable(record: PipelineRecord) -> list[tuple[Schedule, str]]:
+    """Schedules of *record* whose slots cannot be computed, each with the reason. They never fire."""
+    return [(schedule, why) for schedule in _listed(record) if (why := fault(schedule)) is not None]
+
+
+def _listed(record: PipelineRecord) -> tuple[Schedule, ...]:
     if record.removed_at is not None or record.live is None:
         return ()
     restart = record.live.spec.restart_schedule()

@@ -2,7 +2,7 @@
 ``admission``'s.
 
 The id comes from the request's identity, so asking again, after a crash between any two steps or from another
-replica, changes nothing. A refusal is kept where people see it.
+replica, changes nothing. A start that is refused leaves a skip, where people see it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from datetime import datetime
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import BusError, TooLarge
-from fastflow_contracts.bus.feed import newest
 from fastflow_contracts.bus.subjects import RunRef, instances_key
 from fastflow_contracts.clock import now as wall_clock
 from fastflow_contracts.ids import RunId
-from fastflow_contracts.names import PipelineName, token
-from fastflow_contracts.pipelines.records import PIPELINE
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs import messages
-from fastflow_contracts.runs.concurrency import Full, Room, is_not_over
+from fastflow_contracts.runs.concurrency import ConcurrencyLimit, Full, is_not_over
 from fastflow_contracts.runs.limits import Member
 from fastflow_contracts.runs.messages import (
     Decision,
@@ -33,7 +32,7 @@ from fastflow_contracts.runs.messages import (
     Started,
     Trigger,
 )
-from fastflow_contracts.runs.run import RUN, Ended, Run
+from fastflow_contracts.runs.run import Ended, Run
 from fastflow_contracts.runs.store import NoSuchRun, RunStore, Stored
 from fastflow_contracts.runs.triggers import BadTrigger
 from fastflow_scheduler.starting.admission import (
@@ -68,6 +67,7 @@ class Starter:
     ) -> None:
         self._bus = bus
         self._runs = runs
+        self._pipelines = PipelineStore(bus)
         self._defaults = defaults
         self._concurrent_max = concurrent_max
         self._clock = clock
@@ -85,20 +85,20 @@ class Starter:
     ) -> Decision:
         """Create run *run_id* of *name*, unless it is there already, and hint it.
 
-        *identity* names the request in the entry that a refusal leaves, so that repeats leave one. Raises
-        what the bus raises, and ``admission.UnknownPipeline`` and ``TooMuch`` where there is no *cause*: then the
-        trigger is kept.
+        *identity* names the request in the skip that a refusal leaves, so that repeats leave one. Raises what the bus
+        raises, ``Unreadable`` while the pipeline's record cannot be read, and ``admission.UnknownPipeline`` and
+        ``TooMuch`` where there is no *cause*: then the trigger is kept.
         """
         async with self._creating:
             created = await self._create(name, trigger, run_id, cause)
         if isinstance(created, Stored):
             log.info("run %s of %s created (%s)", run_id, name, trigger.triggered_by)
-            if not self._concurrent_max and not cause.wait_s:  # else the agenda does, in its time
+            if not self._concurrent_max and not cause.wait_s:  # else the reconciler does, in its time
                 await self.hint(created.run, created.revision)
         # What came twice may find its pipeline changed meanwhile: what it started stays started.
-        if not isinstance(created, Declined) or await self._exists(run_id):
+        if not isinstance(created, Declined) or await self._runs.exists(run_id):
             return Started(run_id=run_id)
-        await self._note_refusal(name, trigger, cause, created, identity)
+        await self._note_skip(name, trigger, cause, created, identity)
         return created
 
     async def hint(self, run: Run, revision: int = 0) -> None:
@@ -130,14 +130,14 @@ class Starter:
             admitted = await self._admit(name, trigger, run_id, cause)
             return admitted if isinstance(admitted, Declined) else await self._store(admitted)
         except BadTrigger as error:
-            if cause == NO_CAUSE and not await self._exists(run_id):
+            if cause == NO_CAUSE and not await self._runs.exists(run_id):
                 raise
             return Declined(status=error.status, reason=str(error))
 
     async def _store(self, admitted: Admitted) -> Stored | Declined | None:
         """As ``_create``. Raises ``TooMuch``."""
         try:
-            return await self._runs.create(admitted.run, admitted.given, room=self._room(admitted))
+            return await self._runs.create(admitted.run, admitted.given, limit=self._limit(admitted))
         except Full as full:
             name = admitted.run.pipeline
             reason = f"max_instances: {full.most} run(s) of {name} are pending or running already."
@@ -147,8 +147,7 @@ class Starter:
             raise TooMuch(f"the run's variables and event cannot be stored ({error}); {advice}.") from error
 
     async def _admit(self, name: PipelineName, trigger: Trigger, run_id: RunId, cause: Cause) -> Admitted | Declined:
-        entry = await self._bus.get(subjects.PIPELINES, subjects.pipeline_key(name))
-        record = PIPELINE.decode(entry.value) if entry else None
+        record = await self._pipelines.get(name)
         at = self._clock()
         if trigger.retry_of is None:
             return admit(name, record, trigger, run_id=run_id, cause=cause, defaults=self._defaults, now=at)
@@ -161,11 +160,11 @@ class Starter:
             return Declined(status=409, reason=f"run {former.id} is not over; cancel it first or wait for its end.")
         return again(former, given, record, trigger, run_id=run_id, now=at)
 
-    def _room(self, admitted: Admitted) -> Room | None:
+    def _limit(self, admitted: Admitted) -> ConcurrencyLimit | None:
         if admitted.instances_max is None:
             return None
         name = admitted.run.pipeline
-        return Room(
+        return ConcurrencyLimit(
             key=instances_key(name),
             most=admitted.instances_max,
             since=admitted.instances_since,
@@ -174,18 +173,10 @@ class Starter:
         )
 
     async def _active_runs_of(self, name: PipelineName) -> tuple[Member, ...]:
-        records = await newest(self._bus, subjects.RUNS, f"run.{token(name)}.*")
-        runs = [RUN.decode(record.data) for record in records]
+        runs = await self._runs.all_of(name)
         return tuple(Member(pipeline=name, run_id=run.id) for run in runs if not run.is_over)
 
-    async def _exists(self, run_id: RunId) -> bool:
-        try:
-            await self._runs.find(run_id)
-        except NoSuchRun:
-            return False
-        return True
-
-    async def _note_refusal(
+    async def _note_skip(
         self, name: PipelineName, trigger: Trigger, cause: Cause, why: Declined, identity: str
     ) -> None:
         skip = Skip(

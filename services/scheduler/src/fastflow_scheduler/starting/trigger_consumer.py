@@ -36,7 +36,7 @@ AGAIN_S = 1.0
 """A trigger that met trouble on the bus comes again after this long."""
 
 
-class Intake:
+class TriggerConsumer:
     """Takes triggers off the bus. Any number of schedulers may."""
 
     def __init__(self, bus: Bus, starter: Starter) -> None:

@@ -142,7 +142,8 @@ function onEvent(name, text, id) {
       break;
     case "part":
       partsId ??= id;
-      (parts[event.mime] ??= []).push(event.text);
+      parts[event.mime] ??= [];
+      parts[event.mime].push(event.text);
       break;
     case "began":
       cell?.begin(event.attempt, event.at);

@@ -15,7 +15,7 @@ from typing import Any
 
 from . import KERNEL_PREFIX, ORDERS_FILE
 from .masking import Masker
-from .plan import INJECTED, BadNotebook, Plan, Step, make_plan
+from .plan import INJECTED, Plan, Step, UnusableNotebook, make_plan
 from .report import STDERR, Report
 
 EVENTS_FD = "FASTFLOW_CELL_EVENTS_FD"
@@ -38,7 +38,7 @@ def main() -> int:
         with open(NOTEBOOK, encoding="utf-8") as file:
             plan = make_plan(file.read(), orders["cells"], orders["parameters"])
         return asyncio.run(_execute(plan, report, orders["python"], env))
-    except (BadNotebook, UnicodeDecodeError, OSError) as error:
+    except (UnusableNotebook, UnicodeDecodeError, OSError) as error:
         report.log(str(error), STDERR)
         return 1
 

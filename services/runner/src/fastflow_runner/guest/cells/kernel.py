@@ -219,7 +219,9 @@ class Kernel:
             await self._manager.interrupt_kernel()
         await asyncio.wait({executing}, timeout=INTERRUPT_S)
         if not executing.done():
-            self._report.noted(f"The cell did not heed the interrupt within {INTERRUPT_S:g} s; its kernel was killed.")
+            self._report.noted(
+                f"The cell did not react to the interrupt within {INTERRUPT_S:g} s; its kernel was killed."
+            )
             executing.cancel()
             await self.close()
 

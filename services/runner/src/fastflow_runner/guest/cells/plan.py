@@ -19,7 +19,7 @@ NUMBER_MAX = 10**9
 """Of retries and seconds; what is more says nothing."""
 
 
-class BadNotebook(Exception):
+class UnusableNotebook(Exception):
     """The notebook cannot be executed; the message is for its author."""
 
 
@@ -54,7 +54,7 @@ class Plan(NamedTuple):
 
 
 def make_plan(text: str, retries: Sequence[Mapping[str, Any]], parameters: Mapping[str, str]) -> Plan:
-    """Plan the notebook *text*. *retries*: the pipeline's ``cells``. Raises ``BadNotebook``."""
+    """Plan the notebook *text*. *retries*: the pipeline's ``cells``. Raises ``UnusableNotebook``."""
     document = read(text)
     check_language(document)
     cells, notes = document["cells"], []
@@ -82,41 +82,44 @@ def make_plan(text: str, retries: Sequence[Mapping[str, Any]], parameters: Mappi
 
 
 def read(text: str) -> dict[str, Any]:
-    """The document, its cells with a source of one text and metadata. Raises ``BadNotebook``."""
+    """The document, its cells with a source of one text and metadata. Raises ``UnusableNotebook``."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BadNotebook(f"main.ipynb is not JSON, so it is no notebook: {error}.") from None
+        raise UnusableNotebook(f"main.ipynb is not JSON, so it is no notebook: {error}.") from None
     version = document.get("nbformat") if isinstance(document, dict) else None
     if not isinstance(version, int):
-        raise BadNotebook("main.ipynb is JSON but no notebook: it has no number nbformat.")
+        raise UnusableNotebook("main.ipynb is JSON but no notebook: it has no number nbformat.")
     if version != FORMAT:
-        raise BadNotebook(
+        raise UnusableNotebook(
             f"main.ipynb is of format {version}; open it in Jupyter and save it, or run "
             f"`jupyter nbconvert --to notebook --nbformat {FORMAT} --inplace main.ipynb`."
         )
     cells = document.get("cells")
     if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
-        raise BadNotebook("main.ipynb has no list of cells.")
+        raise UnusableNotebook("main.ipynb has no list of cells.")
     if len(cells) > CELLS_MAX:
-        raise BadNotebook(f"main.ipynb has {len(cells)} cells; at most {CELLS_MAX} are accepted.")
+        raise UnusableNotebook(f"main.ipynb has {len(cells)} cells; at most {CELLS_MAX} are accepted.")
     for position, cell in enumerate(cells):
         cell["source"] = _joined(cell.get("source"))
         if not cell["source"].isascii() and not _is_text(cell["source"]):
-            raise BadNotebook(f"main.ipynb: element {position} of cells holds half a character; write it anew.")
+            raise UnusableNotebook(f"main.ipynb: element {position} of cells holds half a character; write it anew.")
         cell["metadata"] = _object(cell.get("metadata"))
     return {**document, "cells": cells}
 
 
 def check_language(document: Mapping[str, Any]) -> None:
-    """Whatever a Python notebook calls its kernel, it gets the pipeline's own interpreter. Raises ``BadNotebook``."""
+    """Whatever a Python notebook calls its kernel, it gets the pipeline's own interpreter.
+
+    Raises ``UnusableNotebook``.
+    """
     metadata = _object(document.get("metadata"))
     spec = _object(metadata.get("kernelspec"))
     name = str(spec.get("name") or "python3")
     language = str(spec.get("language") or _object(metadata.get("language_info")).get("name") or "")
     words = language or f"{name} {spec.get('display_name') or ''}"
     if "python" not in words.lower():
-        raise BadNotebook(
+        raise UnusableNotebook(
             f"main.ipynb asks for the kernel {name!r}{f' ({language})' if language else ''}, and pipelines are Python: "
             "choose a Python kernel and save it."
         )
@@ -124,7 +127,7 @@ def check_language(document: Mapping[str, Any]) -> None:
 
 def assignments(parameters: Mapping[str, str], defaults_source: str) -> str:
     """A cell that assigns *parameters*. A value takes the type of the default in *defaults_source*, if that is a plain
-    one; else it is a text. Raises ``BadNotebook`` for a value that cannot.
+    one; else it is a text. Raises ``UnusableNotebook`` for a value that cannot.
     """
     defaults = _defaults(defaults_source)
     lines = ["# Parameters of this run"]
@@ -153,7 +156,7 @@ def _typed(name: str, text: str, default: object) -> object:
             raise ValueError
     except (ValueError, KeyError, SyntaxError, RecursionError):
         kind = type(default).__name__
-        raise BadNotebook(
+        raise UnusableNotebook(
             f"Parameter {name} is {text[:80]!r}, but the default in the cell tagged {PARAMETERS_TAG!r} is of type "
             f"{kind}; give a value of that type."
         ) from None

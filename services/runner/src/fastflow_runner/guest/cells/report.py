@@ -1,7 +1,7 @@
 """Tells what cells do: events to the runner, readable text to the log. Writes to descriptors; knows no kernel.
 
 Both are bounded, and whatever is left out is said. Writing waits while nobody reads, as on any pipe. Events are
-masked here, where values are whole; the log is masked by whoever reads it.
+masked here, where values are whole; the runner masks the log.
 """
 
 from __future__ import annotations

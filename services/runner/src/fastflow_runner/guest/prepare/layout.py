@@ -88,7 +88,7 @@ class Store:
         shutil.rmtree(self.tree(tree), ignore_errors=True)
 
     def note_use(self, key: str, idle_s: float) -> None:
-        """Remember that an environment was used *idle_s* ago, if that is news."""
+        """Remember that an environment was used *idle_s* ago, unless it was used later."""
         used_at = time.time() - idle_s
         try:
             if os.lstat(self.env(key)).st_mtime < used_at:

@@ -6,6 +6,7 @@ Standard library only.
 import argparse
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -127,8 +128,13 @@ def make_tree(uv: str, python: str, store: Store, name: str, *, build: bool) -> 
     exit_code, reason = run([*venv, tree], environment)
     if exit_code and _BROKEN_PYTHON in reason:  # the first one on PATH; then it is to be one of uv's own
         exit_code, reason = run([*venv, "--managed-python", tree], environment)
-    if exit_code:
-        reason = not_here(uv, python, environment) + reason
+    if exit_code and python == platform.python_version():  # this very one, which need not be on the PATH
+        own = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+        exit_code, reason = run([*venv[:-1], f"--python={own}", tree], environment)
+    if exit_code and (sentence := not_here(uv, python, environment)):
+        for line in reason.splitlines(keepends=True):
+            say(b"uv: " + line)
+        reason = sentence
     interpreter = os.path.join(tree, "bin", "python")
     file = os.environ.get(INPUT_VARIABLE)
     if exit_code == 0 and file:
@@ -153,16 +159,18 @@ def not_here(uv: str, python: str, environment: "dict[str, str]") -> bytes:
     command = [uv, "python", "list", "--only-installed", "--output-format", "json"]
     listed = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
     try:
-        found = [str(each["version"]) for each in json.loads(listed.stdout)]
+        found = [platform.python_version(), *(str(each["version"]) for each in json.loads(listed.stdout))]
     except (ValueError, KeyError, TypeError):
         return b""
     if any(f"{version}.".startswith(f"{python}.") for version in found):
         return b""
-    here = sorted({tuple(map(int, re.findall(r"\d+", version)[:2])) for version in found})
+    parts = max(2, python.count(".") + 1)
+    here = sorted({tuple(map(int, re.findall(r"\d+", version)[:parts])) for version in found})
     choices = ", ".join(".".join(map(str, version)) for version in here) or "none"
     return (
         f"error: Python {python} is not installed here and could not be downloaded (installed: {choices}). "
-        f"Name one that is installed as python_version in pipeline.json, or install Python {python}.\n"
+        f"Name one that is installed (python_version in pipeline.json, else DEFAULT_PYTHON_VERSION), or see that uv "
+        f"can find or download {python}.\n"
     ).encode()
 
 

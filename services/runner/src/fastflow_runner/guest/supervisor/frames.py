@@ -47,7 +47,7 @@ class ProtocolError(Exception):
     """The other side's bytes are no frames of this protocol."""
 
 
-class Superseded(ProtocolError):
+class ForeignMark(ProtocolError):
     """A foreign mark: another runner has attached to this sandbox and owns it now."""
 
 
@@ -85,7 +85,7 @@ class Decoder:
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Every frame now complete, as (kind, payload). Must be exhausted.
 
-        Raises ``Superseded`` or ``ProtocolError``; afterwards everything up to the next mark is dropped.
+        Raises ``ForeignMark`` or ``ProtocolError``; afterwards everything up to the next mark is dropped.
         """
         buffer = self._buffer
         buffer += data
@@ -115,7 +115,7 @@ class Decoder:
             while end - at >= _HEADER.size:
                 kind, size = _HEADER.unpack_from(buffer, at)
                 if kind == MAGIC[0]:
-                    raise Superseded("another runner has attached to this sandbox")
+                    raise ForeignMark("another runner has attached to this sandbox")
                 if size > FRAME_BYTES_MAX:
                     raise ProtocolError(f"a frame of {size} bytes; at most {FRAME_BYTES_MAX} are allowed")
                 if end - at - _HEADER.size < size:
@@ -129,7 +129,7 @@ class Decoder:
             del buffer[:at]
 
 
-class Window:
+class OutputWindow:
     """Frames sent and not yet acknowledged, in their order. Pure."""
 
     # What a small frame costs beside its bytes, so that one-byte writes cannot fill the memory.

@@ -36,7 +36,7 @@ def hold(path: str, byte: int, python: str) -> bool:
     return os.path.exists(python)
 
 
-class Intake:
+class JobIntake:
     """Collects a job's DATA in an unnamed file and turns it into the job's files and directory."""
 
     def __init__(self, job: dict[str, Any], work: str) -> None:

@@ -7,11 +7,81 @@ from __future__ import annotations
 
 import os
 
-from .procfs import _field, _text, descendants
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from typing import Any
+
+
+class Usage:
+    """What the job has used so far, by the meter that its sandbox has."""
+
+    def __init__(self) -> None:
+        self.reaped_cpu_s = 0.0
+        """Processor time of all processes that have ended."""
+        self.memory_peak_bytes = 0
+        self._meter: Cgroup | ProcessTree | None = None
+        self._cpu_s = 0.0
+        self._sampled_at = 0.0
+        self._oom_kills = 0
+        self._was_too_large = False
+
+    @property
+    def needs_watching(self) -> bool:
+        """Whether no kernel holds the job to its memory limit."""
+        return isinstance(self._meter, ProcessTree) and self._meter.memory_limit_bytes is not None
+
+    def begin(self, *, has_container: bool, memory_bytes: int | None) -> None:
+        """Choose the meter, before the script is started. *memory_bytes*: the limit, where no cgroup knows of it."""
+        cgroup = Cgroup() if has_container else None
+        self._meter = cgroup if cgroup is not None and cgroup.usable else ProcessTree(self, memory_bytes)
+        self._oom_kills = self._meter.oom_kills()
+        self._cpu_s = self._meter.cpu_s()
+
+    def start(self, now: float) -> None:
+        """The script has been started: the first sample counts from here."""
+        self._sampled_at = now
+
+    def add_reaped(self, cpu_s: float, memory_peak_bytes: int) -> None:
+        """A process of the job's has ended."""
+        self.reaped_cpu_s += cpu_s
+        self.memory_peak_bytes = max(self.memory_peak_bytes, memory_peak_bytes)
+
+    def sample(self, now: float) -> dict[str, Any]:
+        """What a SAMPLE holds: cores since the one before, memory now and at its peak."""
+        assert self._meter is not None
+        cpu_s, since_s = self._meter.cpu_s(), max(1e-3, now - self._sampled_at)
+        cores = max(0.0, cpu_s - self._cpu_s) / since_s
+        self._cpu_s, self._sampled_at = cpu_s, now
+        return {
+            "cpu_cores": round(cores, 4),
+            "memory_bytes": self._memory_bytes(),
+            "memory_peak_bytes": self.memory_peak_bytes,
+            "memory_limit_bytes": self._meter.memory_limit_bytes,
+        }
+
+    def is_too_large(self) -> bool:
+        """Whether the job is above its memory limit at this moment: then it must be killed."""
+        assert self._meter is not None
+        limit = self._meter.memory_limit_bytes
+        if limit is None or self._memory_bytes() <= limit:
+            return False
+        self._was_too_large = True
+        return True
+
+    def end(self) -> bool:
+        """The job is over; whether anything of it was killed for want of memory."""
+        if self._meter is None:
+            return False
+        is_oom = self._was_too_large or self._meter.oom_kills() > self._oom_kills
+        if is_oom and self._meter.memory_limit_bytes is not None:  # it was reached between two samples
+            self.memory_peak_bytes = max(self.memory_peak_bytes, self._meter.memory_limit_bytes)
+        return is_oom
+
+    def _memory_bytes(self) -> int:
+        assert self._meter is not None
+        used = self._meter.memory_bytes()
+        self.memory_peak_bytes = max(self.memory_peak_bytes, used)
+        return used
 
 
 class Cgroup:
@@ -44,11 +114,11 @@ class Cgroup:
         return _field(f"{self._memory}/{'memory.events' if self._v2 else 'memory.oom_control'}", "oom_kill")
 
 
-class Tree:
+class ProcessTree:
     """What the descendants of this process use, by /proc; for a sandbox without a cgroup of its own."""
 
-    def __init__(self, reaped_cpu_s: Callable[[], float], memory_limit_bytes: int | None) -> None:
-        self._reaped_cpu_s = reaped_cpu_s
+    def __init__(self, usage: Usage, memory_limit_bytes: int | None) -> None:
+        self._usage = usage
         self.memory_limit_bytes = memory_limit_bytes
 
     def cpu_s(self) -> float:
@@ -57,7 +127,7 @@ class Tree:
             # After the command's closing bracket: state is field 0, then utime 11, stime, cutime, cstime.
             fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
             ticks += sum(map(int, fields[11:15]))
-        return self._reaped_cpu_s() + ticks / os.sysconf("SC_CLK_TCK")
+        return self._usage.reaped_cpu_s + ticks / os.sysconf("SC_CLK_TCK")
 
     def memory_bytes(self) -> int:
         """Resident pages; where that sum exceeds the limit, with shared pages counted once."""
@@ -70,3 +140,36 @@ class Tree:
 
     def oom_kills(self) -> int:
         return 0
+
+
+def descendants(root: int) -> list[int]:
+    """The pids of everything below *root*, by /proc."""
+    found: list[int] = []
+    pending = [root]
+    while pending:
+        try:
+            tasks = f"/proc/{pending[-1]}/task"
+            children = [int(pid) for task in os.listdir(tasks) for pid in _text(f"{tasks}/{task}/children").split()]
+        except OSError:
+            children = []
+        pending.pop()
+        pending += children
+        found += children
+    return found
+
+
+def _text(path: str) -> str:
+    """A small file, or nothing when it cannot be read (any more)."""
+    try:
+        with open(path) as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _field(path: str, name: str) -> int:
+    for line in _text(path).splitlines():
+        words = line.split()
+        if len(words) > 1 and words[0] == name:
+            return int(words[1])
+    return 0

@@ -16,10 +16,10 @@ from fastflow_contracts.runs.state_machine import (
     decide,
     fold,
 )
-from fastflow_scheduler.maintenance.agenda import (
+from fastflow_scheduler.maintenance.due_work import (
     REHINT_S,
     RENEW_AFTER,
-    Agenda,
+    DueWork,
     ExpireRun,
     HintRun,
     RenewRun,
@@ -29,8 +29,8 @@ from tests.support.records import a_presence, a_run, at
 LEASE = Lease(fence_s=60.0)
 
 
-def agenda(*, room: bool = True) -> Agenda:
-    made = Agenda(LEASE)
+def due_work(*, room: bool = True) -> DueWork:
+    made = DueWork(LEASE)
     made.see_runner(a_presence(busy=0 if room else 10), at=0)
     return made
 
@@ -48,14 +48,14 @@ def failed(run: Run, *, seconds: float) -> Run:
 
 def test_a_new_run_is_left_to_the_hint_it_was_created_with() -> None:
     """Nothing is due at once."""
-    made = agenda()
+    made = due_work()
     made.see_run(a_run(), at=0, stored_at=at(0))
     assert made.actions(now=at(1), at=1) == []
 
 
 def test_a_run_that_nobody_claims_is_hinted_again_and_again() -> None:
     """A lost hint delays a run, it does not lose it."""
-    made, run = agenda(), a_run()
+    made, run = due_work(), a_run()
     made.see_run(run, at=0, stored_at=at(0))
     assert made.actions(now=at(REHINT_S), at=REHINT_S) == [HintRun(run)]
     assert made.actions(now=at(REHINT_S + 1), at=REHINT_S + 1) == []
@@ -64,14 +64,14 @@ def test_a_run_that_nobody_claims_is_hinted_again_and_again() -> None:
 
 def test_nothing_is_repeated_while_every_slot_is_taken() -> None:
     """The hint waits in the queue like the run."""
-    made = agenda(room=False)
+    made = due_work(room=False)
     made.see_run(a_run(), at=0, stored_at=at(0))
     assert made.actions(now=at(99), at=99) == []
 
 
 def test_nothing_is_repeated_to_a_runner_whose_daemon_is_away() -> None:
     """It would only pile up; the first word that says otherwise brings it."""
-    made = agenda()
+    made = due_work()
     made.see_runner(replace(a_presence(), paused=True), at=0)
     made.see_run(a_run(), at=0, stored_at=at(0))
     assert made.actions(now=at(99), at=99) == []
@@ -81,7 +81,7 @@ def test_nothing_is_repeated_to_a_runner_whose_daemon_is_away() -> None:
 
 def test_a_run_that_was_given_back_is_hinted_at_once() -> None:
     """Whoever gave it back is stopping, or has just begun."""
-    made, run = agenda(), claimed(a_run(), prepared=False)
+    made, run = due_work(), claimed(a_run(), prepared=False)
     made.see_run(run, at=1, stored_at=at(1))
     run = fold(run, decide(run, Release(epoch=run.epoch, reason="stopping"), now=at(2)))
     made.see_run(run, at=2, stored_at=at(2))
@@ -90,7 +90,7 @@ def test_a_run_that_was_given_back_is_hinted_at_once() -> None:
 
 def test_nothing_is_repeated_while_no_runner_is_heard_of() -> None:
     """Hints would pile up; the first of a runner's words brings them."""
-    made = agenda()
+    made = due_work()
     made.see_run(a_run(), at=0, stored_at=at(0))
     assert made.actions(now=at(99), at=99) == []
     made.see_runner(a_presence(), at=99)
@@ -99,7 +99,7 @@ def test_nothing_is_repeated_while_no_runner_is_heard_of() -> None:
 
 def test_a_retry_is_hinted_at_its_instant_and_not_before() -> None:
     """Even when no slot is free: it has no hint in the queue yet."""
-    made = agenda(room=False)
+    made = due_work(room=False)
     run = failed(claimed(a_run(retry_attempts=1, retry_strategy=FixedDelay(delay=30))), seconds=5)
     made.see_run(run, at=5, stored_at=at(5))
     assert made.actions(now=at(34), at=34) == []
@@ -109,7 +109,7 @@ def test_a_retry_is_hinted_at_its_instant_and_not_before() -> None:
 
 def test_a_waiting_retry_found_at_start_up_is_hinted_when_it_is_due() -> None:
     """The former scheduler's timer died with it."""
-    made = agenda()
+    made = due_work()
     run = failed(claimed(a_run(retry_attempts=1, retry_strategy=FixedDelay(delay=30))), seconds=5)
     made.see_run(run, at=1000, stored_at=at(1000))
     assert made.actions(now=at(35), at=1000) == [HintRun(run)]
@@ -117,7 +117,7 @@ def test_a_waiting_retry_found_at_start_up_is_hinted_when_it_is_due() -> None:
 
 def test_a_restart_is_hinted_when_its_cooldown_is_over() -> None:
     """It is a first attempt, but nobody hints it when it is created: nobody could claim it then."""
-    made, run = agenda(), a_run()
+    made, run = due_work(), a_run()
     run = replace(run, state=Pending(attempt=1, not_before=at(3)))
     made.see_run(run, at=0, stored_at=at(0))
     assert made.next_due_s(now=at(1)) == 2
@@ -127,7 +127,7 @@ def test_a_restart_is_hinted_when_its_cooldown_is_over() -> None:
 
 def test_the_oldest_runs_are_hinted_first() -> None:
     """Whatever order they were seen in."""
-    made, young, old = agenda(), a_run(created=5), a_run(created=1)
+    made, young, old = due_work(), a_run(created=5), a_run(created=1)
     made.see_run(young, at=0, stored_at=at(0))
     made.see_run(old, at=0, stored_at=at(0))
     assert made.actions(now=at(20), at=20) == [HintRun(old), HintRun(young)]
@@ -135,7 +135,7 @@ def test_the_oldest_runs_are_hinted_first() -> None:
 
 def test_a_run_of_a_silent_runner_expires_only_when_its_sandbox_cannot_live_any_more() -> None:
     """Lease, fence and margin have to pass since we last heard of it."""
-    made, run = agenda(), claimed(a_run())
+    made, run = due_work(), claimed(a_run())
     made.see_run(run, at=10, stored_at=at(10))
     made.see_runner(a_presence("r1"), at=20)
     limit = 20 + LEASE.take_over_s
@@ -147,7 +147,7 @@ def test_a_run_of_a_silent_runner_expires_only_when_its_sandbox_cannot_live_any_
 
 def test_our_own_deafness_is_not_held_against_a_runner() -> None:
     """After we lost the bus every runner gets its full time again."""
-    made, run = agenda(), claimed(a_run())
+    made, run = due_work(), claimed(a_run())
     made.see_run(run, at=0, stored_at=at(0))
     made.forget_silence(at=500)
     assert made.actions(now=at(501), at=501) == []
@@ -155,7 +155,7 @@ def test_our_own_deafness_is_not_held_against_a_runner() -> None:
 
 def test_an_ended_run_needs_nothing() -> None:
     """It is forgotten."""
-    made, run = agenda(), claimed(a_run())
+    made, run = due_work(), claimed(a_run())
     made.see_run(run, at=0, stored_at=at(0))
     made.see_run(failed(run, seconds=3), at=3, stored_at=at(3))
     assert made.actions(now=at(9999), at=9999) == []
@@ -163,7 +163,7 @@ def test_an_ended_run_needs_nothing() -> None:
 
 def test_runs_of_a_kind_that_nobody_serves_take_no_room_from_others() -> None:
     """Under the limit a hint takes a place; those for notebooks would take all of them while no runner takes any."""
-    made = Agenda(LEASE, concurrent_max=2)
+    made = DueWork(LEASE, concurrent_max=2)
     made.see_runner(a_presence(kinds=("script",)), at=0)
     for _ in range(3):
         notebook = a_run()
@@ -177,7 +177,7 @@ def test_runs_of_a_kind_that_nobody_serves_take_no_room_from_others() -> None:
 
 def test_hints_of_a_kind_that_nobody_serves_do_not_pile_up() -> None:
     """An idle runner of another kind is no reason to say it again."""
-    made, run = Agenda(LEASE), a_run()
+    made, run = DueWork(LEASE), a_run()
     made.see_runner(a_presence(kinds=("script",)), at=0)
     made.see_run(replace(run, order=replace(run.order, kind="notebook")), at=0, stored_at=at(0))
     assert made.actions(now=at(REHINT_S), at=REHINT_S) == []
@@ -185,7 +185,7 @@ def test_hints_of_a_kind_that_nobody_serves_do_not_pile_up() -> None:
 
 def test_the_record_of_a_run_that_goes_on_for_months_is_written_again() -> None:
     """The bus forgets what is old, whatever it says."""
-    made, run = agenda(), claimed(a_run())
+    made, run = due_work(), claimed(a_run())
     made.see_run(run, at=0, stored_at=at(0))
     made.see_runner(a_presence(), at=RENEW_AFTER.total_seconds())
     then = at(RENEW_AFTER.total_seconds())

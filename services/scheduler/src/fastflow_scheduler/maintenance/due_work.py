@@ -1,7 +1,7 @@
-"""What is to be done about runs that are not over, and when. Pure: records and presences in, actions out.
+"""What is due for runs that are not over, and when. Pure: records and presences in, actions out.
 
-With a limit on concurrent runs the agenda gives all hints, oldest run first, as many as there is room for; without
-one it only repeats those that seem lost, and gives those of runs that had to wait or were given back.
+With a limit on concurrent runs all hints are given here, oldest run first, as many as the limit allows;
+without one only those are repeated that seem lost, and those given of runs that had to wait or were given back.
 
 It sees every change of a run and of a runner, and knows the time only as an argument. Times are aware UTC for what
 records say, and seconds of a monotonic clock for what was observed here: a runner is judged by how long *we* have not
@@ -57,7 +57,7 @@ Action: TypeAlias = HintRun | ExpireRun | RenewRun
 
 
 @dataclass
-class Agenda:
+class DueWork:
     """Runs that are not over and runners that were heard of. ``concurrent_max``: see the settings."""
 
     lease: Lease
@@ -94,7 +94,7 @@ class Agenda:
         self._presences[presence.runner] = presence
         self._heard_at[presence.runner] = at
 
-    def is_news(self, presence: Presence) -> bool:
+    def is_renewed(self, presence: Presence) -> bool:
         """Whether it is another one than was seen last of this runner: then the runner lives."""
         return self._presences.get(presence.runner) != presence
 
@@ -139,16 +139,16 @@ class Agenda:
             and at >= self._hint_at[run.id]
             and (run.order.kind in with_room or (run.id in self._unhinted and run.order.kind in first_hints))
         ]
-        chosen = [self._runs[run_id] for _, _, run_id in heapq.nsmallest(min(HINTS_MAX, self._room(at)), due)]
+        chosen = [self._runs[run_id] for _, _, run_id in heapq.nsmallest(min(HINTS_MAX, self._free(at)), due)]
         for run in chosen:
             self._hint_at[run.id] = at + REHINT_S
             self._unhinted.discard(run.id)
         return [HintRun(run) for run in chosen]
 
     def _is_there(self, runner: Presence, at: float) -> bool:
-        return not runner.leaving and at - self._heard_at[runner.runner] <= self.lease.lease_s
+        return not runner.leaving and not runner.is_gone(silent_s=at - self._heard_at[runner.runner])
 
-    def _room(self, at: float) -> int:
+    def _free(self, at: float) -> int:
         """How many more runs may be hinted under the limit: those hinted lately may be running any moment."""
         if not self.concurrent_max:
             return HINTS_MAX

@@ -1,0 +1,266 @@
+"""The object store: code bundles, named by the SHA-256 of their bytes. I/O only; what one means is not known here.
+
+An object is a *note* that says what belongs to it, and *chunks* under a subject of their own. The note is written last
+and removed first, so a reader never meets a note without chunks; chunks without a note are removed by whoever left
+them. Not the client's own object store: that one waits for ever where a chunk is missing, and forgets what a cancelled
+upload left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import json
+import logging
+import uuid
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+import nats.errors
+import nats.js.errors
+from nats.aio.msg import Msg
+from nats.js.api import AckPolicy, ConsumerConfig, Header, ObjectInfo, ObjectMetaOptions
+from nats.js.kv import MSG_ROLLUP_SUBJECT
+
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import ANSWER_S, WRITE_S, Bus, Unanswered, attempts
+from fastflow_contracts.bus.decoding import decoded
+from fastflow_contracts.bus.errors import Rejected, Unavailable
+from fastflow_contracts.bus.feed import once
+from fastflow_contracts.bus.streams import object_stream
+from fastflow_contracts.codec import Codec
+
+log = logging.getLogger(__name__)
+
+OBJECT_S = 120.0
+CHUNK_BYTES = 128 * 1024
+"""Of an object; each is a message of its own."""
+CHUNK_S = 20.0
+"""Reading an object ends when for this long no chunk of it came."""
+
+
+class _ObjectNote(msgspec.Struct):
+    """What the store notes of an object; only what is asked here."""
+
+    name: str
+    nuid: str = ""
+    size: int = 0
+    chunks: int = 0
+    deleted: bool = False
+
+
+NOTE = Codec(_ObjectNote)
+
+
+class _Upload(NamedTuple):
+    """One stored object. ``sequence``: its note's; ``upload``: in the subject of the chunks."""
+
+    sequence: int
+    upload: str
+    size: int
+    chunks: int
+
+
+class ObjectStore:
+    """The objects of one store. Any number of processes may use it at once."""
+
+    def __init__(self, bus: Bus, store: str = subjects.BUNDLES) -> None:
+        self._bus = bus
+        self._bucket = store
+        self._stream = object_stream(store)
+
+    async def put(self, name: str, data: bytes) -> None:
+        """Store *data* under *name*, unless an object of that name is there: names are hashes of their content.
+
+        What was stored of an object that is not finished is removed again. Raises ``Rejected``, ``Unavailable``.
+        """
+        async with _about_object(f"did not store object {name}"):
+            try:
+                former = await self._note(name)
+            except Rejected:  # a damaged note is replaced
+                former = None
+            if former is not None and former.size == len(data) and await self._is_whole(former):
+                return
+            note = await self._put_chunks(name, data)
+            text = json.dumps(note.as_dict()).encode()
+            try:
+                subject = subjects.object_note(self._bucket, name)
+                await self._bus.publish(subject, text, headers={Header.ROLLUP: MSG_ROLLUP_SUBJECT})
+            except Rejected:
+                await self._remove_chunks(note.nuid)
+                raise
+            # After any other trouble the chunks stay: the note may be stored though its answer is lost, and must lead
+            # to them.
+            if former is not None:
+                await self._remove_chunks(former.upload)
+
+    async def get(self, name: str) -> bytes:
+        """The bytes of *name*, which must be the SHA-256 of them.
+
+        Raises ``Rejected`` when it is missing, incomplete or damaged; ``Unavailable``.
+        """
+        async with _about_object(f"did not deliver object {name}"):
+            note = await self._note(name)
+            if note is None:
+                raise Rejected(f"object {name} is not in {self._bucket}")
+            data = b"".join(await self._chunks(name, note))
+        if hashlib.sha256(data).hexdigest() != name:
+            raise Rejected(f"object {name} in {self._bucket} is damaged")
+        return data
+
+    async def delete(self, name: str) -> None:
+        """Remove *name*, even where the store is full; harmless if it is not there.
+
+        Raises ``Rejected``, ``Unavailable``.
+        """
+        async with _about_object(f"did not remove object {name}"):
+            note = await self._note(name)
+            if note is None:
+                return
+            # First the note, and for sure: without chunks it would promise what nobody can read. It alone: one that
+            # was stored meanwhile leads to chunks of its own.
+            subject = subjects.object_note(self._bucket, name)
+            async for _ in attempts(WRITE_S, f"removing {subject}"):
+                with contextlib.suppress(nats.errors.Error, TimeoutError):
+                    await self._bus.js.purge_stream(self._stream, seq=note.sequence + 1, subject=subject)
+                    break
+            await self._remove_chunks(note.upload)
+
+    async def uploaded(self) -> dict[str, datetime]:
+        """When each object was stored, by name. An object whose note cannot be read is left out.
+
+        Waits for the bus as long as that takes: set a bound.
+        """
+        found: dict[str, datetime] = {}
+        async with contextlib.aclosing(once(self._bus, self._stream, subjects.object_notes(self._bucket))) as batches:
+            async for batch in batches:
+                if batch.restarted:
+                    found.clear()
+                for message in batch.messages:
+                    note = decoded(NOTE, message.data, where=message.subject)
+                    if note is not None and not note.deleted:
+                        found[note.name] = message.stored_at
+        return found
+
+    async def _note(self, name: str) -> _Upload | None:
+        subject = subjects.object_note(self._bucket, name)
+        try:
+            raw = await self._bus.js.get_last_msg(self._stream, subject)
+        except nats.js.errors.NotFoundError:
+            return None
+        assert raw.seq is not None
+        note = decoded(NOTE, raw.data or b"", where=subject)
+        if note is None or not (note.deleted or note.nuid):
+            raise Rejected(f"object {name} in {self._bucket} is damaged: its note makes no sense")
+        return None if note.deleted else _Upload(raw.seq, note.nuid, note.size, note.chunks)
+
+    async def _is_whole(self, note: _Upload) -> bool:
+        subject = subjects.object_chunks(self._bucket, note.upload)
+        info = await self._bus.js.stream_info(self._stream, subjects_filter=subject)
+        return (info.state.subjects or {}).get(subject, 0) == note.chunks
+
+    async def _chunks(self, name: str, note: _Upload) -> list[bytes]:
+        """All chunks of an object in their order.
+
+        Not by the client's ``get``: where one is missing it waits for ever, and whoever gives up waiting leaves its
+        subscription and its consumer behind.
+        """
+        arrived: asyncio.Queue[Msg] = asyncio.Queue()
+        inbox, stream = self._bus.client.new_inbox(), self._stream
+        # No limits on the client's side: all of it is wanted at once.
+        subscription = await self._bus.client.subscribe(
+            inbox, cb=arrived.put, pending_msgs_limit=0, pending_bytes_limit=0
+        )
+        try:
+            config = ConsumerConfig(  # without a name, as permissions want it
+                deliver_subject=inbox,
+                filter_subject=subjects.object_chunks(self._bucket, note.upload),
+                ack_policy=AckPolicy.NONE,
+                flow_control=True,
+                idle_heartbeat=CHUNK_S,  # flow control wants it
+                mem_storage=True,
+                num_replicas=1,
+            )
+            consumer = await self._bus.js.add_consumer(stream, config)
+            try:
+                there = consumer.num_pending or 0
+                if there != note.chunks:
+                    raise Rejected(
+                        f"object {name} in {self._bucket} is incomplete: {there} of {note.chunks} chunks are there"
+                    )
+                return await self._delivered(arrived, note.chunks)
+            finally:
+                with contextlib.suppress(Unavailable):  # the server forgets it when nobody listens
+                    await self._bus.tell(f"$JS.API.CONSUMER.DELETE.{stream}.{consumer.name}", b"")
+        finally:
+            with contextlib.suppress(nats.errors.Error):
+                await subscription.unsubscribe()
+
+    async def _delivered(self, arrived: asyncio.Queue[Msg], count: int) -> list[bytes]:
+        """The next *count* chunks. What is lost with a connection does not come again, so silence is an end, too."""
+        loop = asyncio.get_running_loop()
+        chunks: list[bytes] = []
+        async with asyncio.timeout(CHUNK_S) as silence:
+            while len(chunks) < count:
+                message = await arrived.get()
+                if "Status" not in (message.headers or {}):
+                    chunks.append(message.data)
+                    silence.reschedule(loop.time() + CHUNK_S)
+                elif message.reply:  # flow control: the server asks whether to go on
+                    await self._bus.client.publish(message.reply)
+        return chunks
+
+    async def _put_chunks(self, name: str, data: bytes) -> ObjectInfo:
+        """Store the parts of an object, all or none, and return the note that makes one of them.
+
+        Not the client's ``put``: when it is cancelled, the chunks stay, and nobody knows of them.
+        """
+        upload = uuid.uuid4().hex
+        chunks = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
+        try:
+            for chunk in chunks:
+                await self._bus.store_once(subjects.object_chunks(self._bucket, upload), chunk, {})
+        except BaseException:
+            await self._remove_chunks(upload)
+            raise
+        digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode()
+        return ObjectInfo(
+            name=name,
+            bucket=self._bucket,
+            nuid=upload,
+            size=len(data),
+            chunks=len(chunks),
+            digest=f"SHA-256={digest}",
+            options=ObjectMetaOptions(max_chunk_size=CHUNK_BYTES),
+        )
+
+    async def _remove_chunks(self, upload: str) -> None:
+        """As well as it can be done in three times ``ANSWER_S``."""
+        stream, subject = self._stream, subjects.object_chunks(self._bucket, upload)
+        try:
+            async for _ in attempts(ANSWER_S, f"removing {subject}"):
+                with contextlib.suppress(nats.errors.Error, TimeoutError):
+                    # A purge may overtake what was sent before it, but not what was answered before it.
+                    with contextlib.suppress(nats.js.errors.APIError):
+                        await self._bus.js.publish(subject, b"")
+                    await self._bus.js.purge_stream(stream, subject=subject)
+                    return
+        except Unavailable as error:
+            log.warning("%s; nobody needs it: nats stream purge %s --subject='%s'", error, stream, subject)
+
+
+@contextlib.asynccontextmanager
+async def _about_object(trouble: str) -> AsyncIterator[None]:
+    """For one thing done with an object. What goes wrong in the body with the bus becomes ``Unavailable``."""
+    try:
+        async with asyncio.timeout(OBJECT_S) as whole:
+            yield
+    except Unanswered as error:
+        raise Unavailable(f"the bus {trouble}: no answer on {error}") from error
+    except (nats.errors.Error, TimeoutError) as error:
+        reason = f"it took longer than {OBJECT_S:g} s" if whole.expired() else str(error) or f"{CHUNK_S:g} s of silence"
+        raise Unavailable(f"the bus {trouble}: {reason}") from error

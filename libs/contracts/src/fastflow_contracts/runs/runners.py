@@ -1,0 +1,25 @@
+"""The presences of runners on the bus. I/O only; what they mean is ``presence``'s."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.bucket import Bucket
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.runs.presence import PRESENCE, Presence
+
+Presences: TypeAlias = Bucket[str, Presence]
+"""By the runner's id."""
+
+
+def presences(bus: Bus) -> Presences:
+    """The presences on *bus*."""
+    return Bucket(
+        bus,
+        subjects.RUNNERS,
+        PRESENCE,
+        keys=subjects.RUNNER_KEYS,
+        key_of=subjects.runner_key,
+        name_in=subjects.parse_runner_key,
+    )

@@ -1,0 +1,31 @@
+"""What the bus keeps of schedules: how far they are done, and what people switched. I/O only."""
+
+from __future__ import annotations
+
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.bucket import Bucket
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.subjects import JobRef
+from fastflow_contracts.schedules.state import SCHEDULE_STATE, SWITCH, ScheduleState, Switch
+
+
+class ScheduleStore:
+    """The schedules of one bus."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.states: Bucket[JobRef, ScheduleState] = Bucket(
+            bus,
+            subjects.SCHEDULES,
+            SCHEDULE_STATE,
+            keys=f"{subjects.SCHEDULE_STATES}>",
+            key_of=subjects.schedule_state_key,
+            name_in=subjects.parse_schedule_state_key,
+        )
+        self.switches: Bucket[JobRef, Switch] = Bucket(
+            bus,
+            subjects.SCHEDULES,
+            SWITCH,
+            keys=f"{subjects.SCHEDULE_SWITCHES}>",
+            key_of=subjects.schedule_switch_key,
+            name_in=subjects.parse_schedule_switch_key,
+        )

@@ -1,0 +1,72 @@
+"""Step 6 of an attempt: its output is carried to the bus, while its sandbox is told to go on or to stop. I/O.
+
+Output is ``output``'s, what a channel is ``sandbox``'s. Here lives what happens when the connection is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+
+from fastflow_runner.attempts.context import Tools
+from fastflow_runner.attempts.holding import Holding, pause
+from fastflow_runner.attempts.place import GONE, AttemptSandbox, Conversation, Handover
+from fastflow_runner.attempts.recorder import Recorder
+from fastflow_runner.attempts.side_task import side_task
+from fastflow_runner.sandbox import Detached, Unreachable
+from fastflow_runner.sandbox.events import Exited, Vanished
+from fastflow_runner.sandbox.session import Session
+
+log = logging.getLogger(__name__)
+
+
+class Carrier:
+    """Stays with one sandbox until its end."""
+
+    def __init__(self, tools: Tools, holding: Holding, recorder: Recorder, sandbox: AttemptSandbox) -> None:
+        self._beacon = tools.beacon
+        self._holding = holding
+        self._recorder = recorder
+        self._sandbox = sandbox
+
+    async def attach(self) -> Conversation | None:
+        """Attach to the sandbox and go on after what is stored, however long the daemon is away. None: it is gone."""
+        return await self._sandbox.attach(self._recorder.pump.acked)
+
+    async def carry(self, conversation: Conversation, given: Handover | None) -> Exited | Vanished:
+        """Carry output until the end, attaching again whenever only the connection was lost.
+
+        Args:
+            given: the job that the sandbox was handed, which may have been lost with the connection and is handed over
+                again; None: it was not.
+        """
+        run_id = self._holding.run.id
+        while True:
+            try:
+                async with side_task(self._steer(conversation.session), f"steer-{run_id}"):
+                    return await self._recorder.pump.drain(conversation.session)
+            except (Detached, Unreachable) as error:
+                log.warning("run %s: lost sight of its sandbox, attaching again: %s", run_id, error)
+            finally:
+                await conversation.channel.close()
+            await pause()
+            attached = await self.attach()
+            if attached is None:
+                return GONE
+            conversation = attached
+            if given is not None and conversation.wants_job:
+                await conversation.hand_over(given)
+
+    async def _steer(self, session: Session) -> None:
+        """Heartbeats while the bus knows that we live; a stop when it is asked for, or when we are cut off."""
+        holding, beacon = self._holding, self._beacon
+        while not holding.stopping.is_set():
+            if beacon.is_fresh:
+                await session.beat(beacon.dead_after_s)
+            elif beacon.is_cut_off and await holding.may_be_ours():
+                holding.abandon(f"its runner was cut off from the bus for {beacon.silent_s:.0f} s")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(beacon.lease.beat_s):
+                    await holding.stopping.wait()
+        await session.stop()

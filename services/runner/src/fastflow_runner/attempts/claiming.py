@@ -1,0 +1,66 @@
+"""Step 1 of an attempt: the run becomes this runner's by compare-and-set, with what is needed to carry it out. I/O."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from fastflow_contracts.bus.subjects import ALL_RUNNING, RunRef
+from fastflow_contracts.runs.concurrency import ConcurrencyLimit, is_running
+from fastflow_contracts.runs.messages import Hint
+from fastflow_contracts.runs.run import Pending, Run, Running
+from fastflow_contracts.runs.state_machine import Adopt, Claim
+from fastflow_contracts.runs.store import Stored
+from fastflow_runner.attempts.code import Code, NoCode, fetch
+from fastflow_runner.attempts.context import Tools
+
+
+class Claimed(NamedTuple):
+    """The record of a run that is ours, and its code."""
+
+    held: Stored
+    code: Code | NoCode
+
+
+async def claim(tools: Tools, hint: Hint, *, is_fresh: bool) -> Claimed | None:
+    """Take the attempt that *hint* names, which is not under way here.
+
+    Args:
+        is_fresh: nobody, this runner included, has acted on this very hint before.
+
+    Returns:
+        None if there is nothing to take: somebody else was faster, or the hint is old.
+
+    Raises:
+        NoSuchRun, Refused (NotYet), Full, and what the bus raises.
+    """
+    ref, number = RunRef(hint.pipeline, hint.run_id), hint.attempt
+    known = Stored(hint.run, hint.revision) if hint.run and is_fresh else await tools.runs.load(ref)
+    state = known.run.state
+    if _is_claimed(known.run, number, tools.runner):
+        return await adopt(tools, known.run)  # its answer was lost
+    if not isinstance(state, Pending) or state.attempt != number:
+        return None
+    code = await fetch(tools, known.run)
+    command = Claim(attempt=number, runner=tools.runner)
+    most = hint.concurrent_max
+    limit = ConcurrencyLimit(key=ALL_RUNNING, most=most, is_active=is_running) if most else None
+    changed = await tools.runs.change(ref, command, known=known, limit=limit)
+    if changed.events:
+        return Claimed(changed.stored, code)
+    if _is_claimed(changed.run, number, tools.runner):  # its answer was lost, and somebody wrote since then
+        return await adopt(tools, changed.run)
+    return None
+
+
+async def adopt(tools: Tools, run: Run) -> Claimed | None:
+    """Take over a running run whose holder is gone. None if somebody else was faster."""
+    assert isinstance(run.state, Running)
+    code = await fetch(tools, run)
+    changed = await tools.runs.change(run.ref, Adopt(runner=tools.runner, epoch=run.state.epoch))
+    return Claimed(changed.stored, code) if changed.events else None
+
+
+def _is_claimed(run: Run, number: int, runner: str) -> bool:
+    """Whether *runner* claimed this attempt, and did nothing since then."""
+    state = run.state
+    return isinstance(state, Running) and (state.runner, state.attempt, state.prepared_at) == (runner, number, None)

@@ -1,0 +1,100 @@
+"""Steps 3, 5 and 8 of an attempt: its sandbox is opened, attached to, handed the job, removed. I/O."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import NamedTuple, Self
+
+from fastflow_contracts.pipelines.bundle import Bundle
+from fastflow_contracts.runs.run import Run
+from fastflow_runner.attempts.context import Tools
+from fastflow_runner.attempts.holding import pause
+from fastflow_runner.sandbox import AlreadyExists, Channel, Detached, Missing, SandboxError, Unreachable
+from fastflow_runner.sandbox.events import Exited, Offsets, Vanished
+from fastflow_runner.sandbox.job import Job
+from fastflow_runner.sandbox.naming import AttemptId
+from fastflow_runner.sandbox.session import Session
+
+log = logging.getLogger(__name__)
+
+GONE = Vanished(exit_code=None, oom_killed=False)
+"""The end of a sandbox that is not there any more."""
+
+
+class Handover(NamedTuple):
+    """What a sandbox is given to run."""
+
+    job: Callable[[], Job]
+    """States it anew for each time that it is sent: how long the sandbox may go on without a word shrinks."""
+    bundle: Bundle
+
+
+class Conversation(NamedTuple):
+    """A sandbox that this runner is attached to."""
+
+    channel: Channel
+    session: Session
+
+    @property
+    def wants_job(self) -> bool:
+        """Whether its supervisor has not got the whole of a job; or says nothing, because it has ended."""
+        return self.session.phase in ("waiting", "preparing")
+
+    @classmethod
+    async def start(cls, channel: Channel, given: Handover) -> Self:
+        """Hand a fresh sandbox its job. From here on it knows how far it got."""
+        return cls(channel, await Session.start(channel, given.job(), given.bundle))
+
+    async def hand_over(self, given: Handover) -> None:
+        """Hand the job over again: the first time it was lost."""
+        await self.session.hand_over(given.job(), given.bundle)
+
+
+class AttemptSandbox:
+    """The sandbox whose name is the attempt's."""
+
+    def __init__(self, tools: Tools, run: Run, attempt: AttemptId) -> None:
+        """*run* must be running."""
+        self._tools = tools
+        self._run = run
+        self._attempt = attempt
+        self._spec = tools.spec(run)
+
+    async def open(self) -> Channel:
+        """Open it. One that exists already is of a former holder: ours is the higher epoch."""
+        sandboxes = self._tools.sandboxes
+        for number in range(1, self._attempt.number):  # none is left, unless a removal failed or is still under way
+            await sandboxes.remove(self._tools.name(AttemptId(self._run.id, number)))
+        try:
+            return await sandboxes.open(self._spec)
+        except AlreadyExists:
+            await sandboxes.remove(self._spec.name)
+            return await sandboxes.open(self._spec)
+
+    async def attach(self, acked: Offsets) -> Conversation | None:
+        """Attach to it, however long the daemon is away, and go on after *acked*. None: it is gone."""
+        while True:
+            try:
+                held = next((held for held in await self._tools.sandboxes.held() if held.name == self._spec.name), None)
+                if held is None:
+                    return None
+                channel = await self._tools.sandboxes.attach(held)
+                return Conversation(channel, await Session.resume(channel, acked))
+            except Missing:
+                return None
+            except (Detached, Unreachable) as error:
+                log.warning("run %s: not attached yet: %s", self._run.id, error)
+                await pause()
+
+    async def remove(self) -> None:
+        """Remove it once its end is recorded. If the daemon is away, the next sweep finds it."""
+        try:
+            await self._tools.sandboxes.remove(self._spec.name)
+        except SandboxError as error:
+            log.warning("the sandbox of run %s is left for later: %s", self._run.id, error)
+
+
+def found_no_environment(end: Exited | Vanished) -> bool:
+    """Whether an environment was taken away before the sandbox could hold it; no code of the run's has run."""
+    return isinstance(end, Exited) and end.reason == "no_environment"

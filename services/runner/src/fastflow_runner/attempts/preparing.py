@@ -1,0 +1,63 @@
+"""Step 2 of an attempt: its environments stand ready, its secrets are open. I/O by way of ``environments``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+
+from fastflow_runner.attempts.code import Code
+from fastflow_runner.attempts.context import Tools
+from fastflow_runner.attempts.holding import Holding
+from fastflow_runner.attempts.side_task import side_task
+from fastflow_runner.environments.environments import EnvironmentFailed
+from fastflow_runner.environments.preparation import Say
+from fastflow_runner.environments.store import ReadyEnvironment
+from fastflow_runner.guest.cells.masking import SECRET_CHARACTERS_MIN, is_maskable
+from fastflow_runner.sandbox import Unreachable
+from fastflow_runner.secrets import SecretBox
+
+
+async def prepare(tools: Tools, holding: Holding, code: Code, say: Say) -> tuple[ReadyEnvironment, ...]:
+    """Make the environments of *code*, unless the run is to be stopped first; *say* gets the preparer's words.
+
+    Raises:
+        StoppedEarly, NotOurs: the run is to be stopped.
+        EnvironmentFailed: an environment cannot be made.
+        Unreachable: the daemon is away.
+    """
+    async with (
+        side_task(_prepare_each(tools, code, say), f"prepare-{holding.run.id}") as preparing,
+        side_task(holding.stopping.wait(), f"stop-{holding.run.id}") as stopping,
+    ):
+        await asyncio.wait({preparing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    await holding.stop_here()
+    return preparing.result()
+
+
+async def _prepare_each(tools: Tools, code: Code, say: Say) -> tuple[ReadyEnvironment, ...]:
+    """One after the other, so that their words do not mix."""
+    try:
+        return tuple([await tools.environments.prepare(request, say=say) for request in code.requests])
+    except EnvironmentFailed as error:
+        if isinstance(error.__cause__, Unreachable):
+            raise Unreachable(str(error)) from error
+        raise
+
+
+def secret_notes(box: SecretBox, tokens: Mapping[str, str], secrets: Mapping[str, str]) -> Iterator[str]:
+    """What works, and could be better: tokens from before they were bound, values too short to be masked.
+
+    Args:
+        tokens: variable -> token, as the run was given them.
+        secrets: variable -> value, as *box* has opened them.
+    """
+    if names := box.unbound(tokens):
+        yield (
+            f"The token of {', '.join(names)} opens in any pipeline; bind it to this one with "
+            f"`fastflow keys rotate --bind`."
+        )
+    if short := [name for name, value in secrets.items() if value and not is_maskable(value)]:
+        yield (
+            f"The value of {', '.join(short)} is too short to be masked: it would stand in this log if "
+            f"the script printed it. Use one of {SECRET_CHARACTERS_MIN} characters or more."
+        )

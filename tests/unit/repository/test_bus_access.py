@@ -1,0 +1,62 @@
+"""Only ``bus`` spells subjects of the bus, and only ``bus`` decodes what it holds."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+ROOMS = (
+    "libs/contracts/src/fastflow_contracts",
+    "services/scheduler/src",
+    "services/syncer/src",
+    "services/runner/src",
+)
+BUS = ROOT / ROOMS[0] / "bus"
+SUBJECT = re.compile(r"\$(KV|O|JS)\.")
+CODEC = re.compile(r"[A-Z][A-Z_]+")
+DECODES = {
+    "libs/contracts/src/fastflow_contracts/runs/triggers.py": "anything is a trigger: what is no message is its event",
+    "services/runner/src/fastflow_runner/output/cell_writer.py": "one attempt's own words; it alone fails",
+    "services/runner/src/fastflow_runner/output/log_writer.py": "one attempt's own words; it alone fails",
+}
+"""Modules that decode by themselves, each with its reason."""
+
+
+def modules() -> Iterator[tuple[Path, ast.Module]]:
+    for room in ROOMS:
+        for path in sorted((ROOT / room).rglob("*.py")):
+            if BUS not in path.parents:
+                yield path, ast.parse(path.read_text())
+
+
+def documentation(tree: ast.AST) -> set[int]:
+    """The constants that are docstrings."""
+    return {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+
+
+def test_no_subject_of_a_bucket_an_object_or_the_api_is_spelled_outside_the_bus_package() -> None:
+    """A key is built by ``subjects``, and read and written through a ``Bucket``."""
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and SUBJECT.search(node.value)
+        if id(node) not in documentation(tree)
+    ]
+    assert found == []
+
+
+def test_what_the_bus_holds_is_decoded_by_the_guarded_helper_alone() -> None:
+    """Else one record that cannot be read ends a service."""
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "decode"
+        if isinstance(owner := node.func.value, ast.Name | ast.Attribute)
+        if CODEC.fullmatch(owner.id if isinstance(owner, ast.Name) else owner.attr)
+    ]
+    assert {line.partition(":")[0] for line in found} == set(DECODES), found
