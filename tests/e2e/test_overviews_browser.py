@@ -68,11 +68,11 @@ async def test_the_empty_graph_teaches_and_fills_by_itself(bus: Bus, page: Page)
     await expect(page.get_by_role("heading", name="first")).to_be_visible()
 
 
-async def test_a_circle_is_named_and_every_line_can_be_told_apart(page: Page) -> None:
+async def test_a_cycle_is_named_and_every_line_can_be_told_apart(page: Page) -> None:
     """A link that the API made is drawn too, and one that runs back ends at the box it starts."""
     await page.goto("/graph")
     await link(page, "hello", pipeline="hello", on_success=False, on_failure=True)
-    await expect(page.get_by_label("Circles")).to_contain_text("hello → hello")
+    await expect(page.get_by_label("Cycles")).to_contain_text("hello → hello")
     line = page.locator(".graph .ln-bad")
     await expect(line.locator(".wire")).to_have_css("stroke-dasharray", "5px, 4px")
     box, head = await page.locator(".graph .node rect").bounding_box(), await line.locator(".head").bounding_box()

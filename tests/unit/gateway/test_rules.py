@@ -25,12 +25,13 @@ from fastflow_contracts.runs.run import (
     Status,
     Verdict,
 )
+from fastflow_gateway.http.browsers import local_path
 from fastflow_gateway.http.middleware import shown_path
-from fastflow_gateway.readmodel.run_index import BadCursor, History, Query
-from fastflow_gateway.readmodel.switches import SwitchBook
+from fastflow_gateway.readmodel.run_index import BadCursor, RunFilter, RunIndex
+from fastflow_gateway.readmodel.switches import Switches
 from fastflow_gateway.security import sessions
-from fastflow_gateway.security.rate_limit import CALLERS_MAX, Throttle
-from fastflow_gateway.security.sessions import SESSION_S, Gate, local_path
+from fastflow_gateway.security.rate_limit import CALLERS_MAX, RateLimit
+from fastflow_gateway.security.sessions import SESSION_S, Sessions
 from fastflow_gateway.streaming import events
 from fastflow_gateway.streaming.events import PlainText, Tail
 from fastflow_gateway.views import records
@@ -49,8 +50,8 @@ def _run(pipeline: str, created: int, verdict: Verdict | None) -> Run:
     return run if verdict is None else replace(run, state=Ended(verdict=verdict, at=at(created + 2)))
 
 
-def _history(runs: list[Run], **bounds: int) -> History:
-    history = History(**bounds)
+def _history(runs: list[Run], **bounds: int) -> RunIndex:
+    history = RunIndex(**bounds)
     for revision, run in enumerate(runs, start=1):
         history.put(run, revision)
     return history
@@ -63,7 +64,7 @@ def test_pages_show_every_matching_run_once_newest_first(
     """Whatever the filter and the size of a page."""
     history, seen, cursor = _history(runs), list[Run](), None
     while True:
-        page, cursor = history.page(Query(pipeline=pipeline, status=status), limit=limit, cursor=cursor)
+        page, cursor = history.page(RunFilter(pipeline=pipeline, status=status), limit=limit, cursor=cursor)
         assert len(page) <= limit
         seen += page
         if cursor is None:
@@ -76,7 +77,7 @@ def test_pages_show_every_matching_run_once_newest_first(
 @given(RUNS, st.integers(0, 50), st.integers(0, 50))
 def test_dates_are_inclusive(runs: list[Run], since: int, until: int) -> None:
     """Both ends of the range belong to it."""
-    page, _ = _history(runs).page(Query(since=at(since), until=at(until)), limit=1000)
+    page, _ = _history(runs).page(RunFilter(since=at(since), until=at(until)), limit=1000)
     assert {r.id for r in page} == {r.id for r in runs if at(since) <= r.created_at <= at(until)}
 
 
@@ -88,25 +89,25 @@ def test_totals_outlive_what_is_forgotten(runs: list[Run], runs_max: int) -> Non
     assert len(history) <= max(runs_max, len(active))
     assert all(history.get(r.id) for r in active)
     for name in "ab":
-        tally = history.tally(name)
+        counts = history.counts(name)
         of_it = [r for r in runs if r.pipeline == name]
-        assert (tally.total, tally.active) == (len(of_it), len([r for r in of_it if not r.is_over]))
-        assert tally.successful == len([r for r in of_it if r.status is Status.SUCCESS])
+        assert (counts.total, counts.active) == (len(of_it), len([r for r in of_it if not r.is_over]))
+        assert counts.successful == len([r for r in of_it if r.status is Status.SUCCESS])
 
 
 def test_only_news_counts() -> None:
     """An older or repeated version changes nothing; a newer one replaces what was counted; a removed run is gone."""
-    history, run = History(), a_run("demo")
+    history, run = RunIndex(), a_run("demo")
     ended = replace(run, state=Ended(verdict=Verdict.SUCCESS, at=at(4)))
     assert history.put(run, 5)
     assert not history.put(ended, 5)
     assert history.put(ended, 6)
     assert not history.put(run, 4)
-    tally = history.tally("demo")
-    assert (tally.total, tally.successful, tally.active, tally.success_seconds) == (1, 1, 0, 4.0)
+    counts = history.counts("demo")
+    assert (counts.total, counts.successful, counts.active, counts.success_seconds) == (1, 1, 0, 4.0)
     history.remove(run.id)
     history.remove(run.id)
-    assert (history.tally("demo").total, len(history), history.latest("demo", 5)) == (0, 0, [])
+    assert (history.counts("demo").total, len(history), history.latest("demo", 5)) == (0, 0, [])
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ def test_only_news_counts() -> None:
 def test_a_foreign_cursor_is_refused(cursor: str) -> None:
     """A cursor is ours or none."""
     with pytest.raises(BadCursor):
-        History().page(Query(), limit=1, cursor=cursor)
+        RunIndex().page(RunFilter(), limit=1, cursor=cursor)
 
 
 PIECES = st.lists(
@@ -190,26 +191,26 @@ def test_the_tail_is_the_end_of_the_text(parts: list[str], lines_max: int) -> No
 
 
 @pytest.mark.parametrize(
-    ("text", "place"),
+    ("text", "event_id"),
     [("12:3", (12, 3)), ("12", (12, 0)), (None, (0, -1)), ("", (0, -1)), ("x", (0, -1)), ("1:2:3", (0, -1))],
 )
-def test_a_place_is_read_back(text: str | None, place: tuple[int, int]) -> None:
-    """What is no place of ours is the beginning."""
-    assert events.parse_place(text) == place
+def test_an_event_id_is_read_back(text: str | None, event_id: tuple[int, int]) -> None:
+    """What is no id of ours is the beginning."""
+    assert events.parse_event_id(text) == event_id
 
 
 def test_a_session_is_good_for_its_time_and_its_token() -> None:
     """It ends by the clock, with another token, and when anything in it is changed."""
-    gate = Gate("one token of many")
-    cookie = gate.new_session(T0)
-    session = gate.session(cookie, T0)
+    known = Sessions("one token of many")
+    cookie = known.new_session(T0)
+    session = known.session(cookie, T0)
     assert session is not None
-    assert gate.session(cookie, T0 + timedelta(seconds=SESSION_S)) is None
-    assert Gate("another token").session(cookie, T0) is None
+    assert known.session(cookie, T0 + timedelta(seconds=SESSION_S)) is None
+    assert Sessions("another token").session(cookie, T0) is None
     for index in range(len(cookie)):
-        changed = cookie[:index] + ("1" if cookie[index] != "1" else "2") + cookie[index + 1 :]
-        assert gate.session(changed, T0) is None
-    other = gate.session(gate.new_session(T0), T0)
+        changed = cookie[:index] + ("A" if cookie[index] != "A" else "Q") + cookie[index + 1 :]
+        assert known.session(changed, T0) is None
+    other = known.session(known.new_session(T0), T0)
     assert other is not None
     assert not sessions.is_csrf_token(session, other.csrf)
     assert sessions.is_csrf_token(session, session.csrf)
@@ -218,27 +219,27 @@ def test_a_session_is_good_for_its_time_and_its_token() -> None:
 @given(st.text())
 def test_any_text_can_be_asked_about(text: str) -> None:
     """No cookie, token or address makes the rules fail."""
-    gate = Gate("one token of many")
-    assert not gate.knows_bearer(text)
-    assert gate.session(text, T0) is None
+    known = Sessions("one token of many")
+    assert not known.knows_bearer(text)
+    assert known.session(text, T0) is None
     path = local_path(text)
     assert path.startswith("/")
     assert not path.startswith(("//", "/\\"))
 
 
-def test_a_throttled_caller_waits_and_others_do_not() -> None:
+def test_a_caller_that_failed_too_often_waits_and_others_do_not() -> None:
     """Three failures at once, then one a minute; forgetting is bounded."""
-    throttle = Throttle(burst=3, per_minute=1)
+    limit = RateLimit(burst=3, per_minute=1)
     for _ in range(3):
-        assert throttle.wait_s("a", 0) == 0
-        throttle.failed("a", 0)
-    assert throttle.wait_s("a", 0) == 60
-    assert throttle.wait_s("b", 0) == 0
-    assert throttle.wait_s("a", 59) == 1
-    assert throttle.wait_s("a", 60) == 0
+        assert limit.wait_s("a", 0) == 0
+        limit.failed("a", 0)
+    assert limit.wait_s("a", 0) == 60
+    assert limit.wait_s("b", 0) == 0
+    assert limit.wait_s("a", 59) == 1
+    assert limit.wait_s("a", 60) == 0
     for n in range(CALLERS_MAX):
-        throttle.failed(str(n), 61)
-    assert throttle.wait_s("a", 61) == 0
+        limit.failed(str(n), 61)
+    assert limit.wait_s("a", 61) == 0
 
 
 @pytest.mark.parametrize(
@@ -304,7 +305,7 @@ def test_a_view_of_a_retried_run_is_about_its_newest_attempt() -> None:
 
 def test_a_switch_is_as_it_was_put_last() -> None:
     """Old news that come late undo nothing."""
-    switches, job = SwitchBook(), JobRef(PipelineName("beat"), "schedule")
+    switches, job = Switches(), JobRef(PipelineName("beat"), "schedule")
     switches.put(job, 3, is_on=False)
     switches.put(job, 2, is_on=True)
     assert switches.off == {job}
@@ -367,7 +368,7 @@ def test_a_run_that_waits_for_its_time_says_what_comes_then_and_when() -> None:
 
 def test_the_runs_that_came_from_one_are_found_until_they_are_forgotten() -> None:
     """Oldest first, at most as many as asked for."""
-    history, parent = History(runs_max=3), a_run()
+    history, parent = RunIndex(runs_max=3), a_run()
     children = [
         replace(
             a_run(f"child{n}", created=n, parent_run_id=parent.id), state=Ended(verdict=Verdict.SUCCESS, at=at(n + 1))

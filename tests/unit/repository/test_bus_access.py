@@ -13,6 +13,7 @@ ROOMS = (
     "services/scheduler/src",
     "services/syncer/src",
     "services/runner/src",
+    "services/gateway/src",
 )
 BUS = ROOT / ROOMS[0] / "bus"
 SUBJECT = re.compile(r"\$(KV|O|JS)\.")
@@ -21,6 +22,10 @@ DECODES = {
     "libs/contracts/src/fastflow_contracts/runs/triggers.py": "anything is a trigger: what is no message is its event",
     "services/runner/src/fastflow_runner/output/cell_writer.py": "one attempt's own words; it alone fails",
     "services/runner/src/fastflow_runner/output/log_writer.py": "one attempt's own words; it alone fails",
+    "services/gateway/src/fastflow_gateway/api/cells.py": "inside `passed_over`",
+    "services/gateway/src/fastflow_gateway/api/logs.py": "inside `passed_over` of the stream that shares it",
+    "services/gateway/src/fastflow_gateway/readmodel/model.py": "inside `passed_over` of its feed",
+    "services/gateway/src/fastflow_gateway/readmodel/run_index.py": "bytes that were decoded once already",
 }
 """Modules that decode by themselves, each with its reason."""
 

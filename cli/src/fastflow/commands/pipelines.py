@@ -20,7 +20,7 @@ from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.runs.run import Run
 from fastflow_gateway.views import jobs
 from fastflow_gateway.views import records as views
-from fastflow_gateway.views.jobs import Known
+from fastflow_gateway.views.jobs import KnownJob as Known
 from fastflow_gateway.views.waiting import Capacity
 
 HEADS = ("PIPELINE", "SCHEDULE", "NEXT", "LAST RUN", "NOTE")

@@ -34,7 +34,8 @@ from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_contracts.runs.store import RunStore
 from fastflow_contracts.runs.triggers import read_trigger
 from fastflow_contracts.schedules.store import ScheduleStore
-from fastflow_gateway.views.jobs import Known, known_jobs, listed
+from fastflow_gateway.views.jobs import KnownJob as Known
+from fastflow_gateway.views.jobs import known_jobs, listed
 
 DECISION_S = 5.0
 """How long a scheduler may take to say what it makes of a trigger."""

@@ -1,3 +1,3 @@
-"""The HTTP door: API, webhooks, dashboard."""
+"""The HTTP server: API, webhooks, dashboard."""
 
 __version__ = "0.1.0"

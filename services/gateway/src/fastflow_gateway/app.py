@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -15,37 +14,31 @@ from aiohttp import web
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.service.lifecycle import until_stopped
 from fastflow_gateway import app_keys
-from fastflow_gateway.actions.trigger_client import DECISION_S, DOOR, STORE_S, Door, open_door
-from fastflow_gateway.api import (
-    cells,
-    health,
-    jobs,
-    links,
-    logs,
-    openapi,
-    pipelines,
-    runners,
-    runs,
-    secrets,
-    start,
-    sync,
-    webhooks,
+from fastflow_gateway.actions.trigger_client import (
+    DECISION_S,
+    STORE_S,
+    TRIGGER_CLIENT,
+    TriggerClient,
+    open_trigger_client,
 )
-from fastflow_gateway.dashboard import login, pages
+from fastflow_gateway.api import openapi, routes
+from fastflow_gateway.dashboard import pages
+from fastflow_gateway.dashboard.rendering import RENDERER, Renderer
 from fastflow_gateway.http import middleware
 from fastflow_gateway.http.protocol import Protocol
 from fastflow_gateway.http.protocol_log import protocol_logger
-from fastflow_gateway.http.route import Media, Route
+from fastflow_gateway.http.request_metrics import REQUEST_METRICS, RequestMetrics
+from fastflow_gateway.http.route import Route
 from fastflow_gateway.notebooks.sources import NOTEBOOKS, Notebooks
-from fastflow_gateway.readmodel.bundle_files import SHELF, Shelf
+from fastflow_gateway.readmodel.bundle_files import BUNDLE_FILES, BundleFiles
 from fastflow_gateway.readmodel.model import MODEL, ReadModel
-from fastflow_gateway.security.client_address import CALLERS, Callers
-from fastflow_gateway.security.rate_limit import THROTTLE, Throttle
+from fastflow_gateway.security.client_address import CLIENT_ADDRESSES, ClientAddresses
+from fastflow_gateway.security.rate_limit import SIGN_IN_LIMIT, RateLimit
 from fastflow_gateway.security.secrets import SEALER, Sealer
-from fastflow_gateway.security.sessions import GATE, Gate
-from fastflow_gateway.security.webhook_guard import GUESSES, Guesses
-from fastflow_gateway.settings import Settings, check
-from fastflow_gateway.streaming.channels import FOLLOWER, Follower
+from fastflow_gateway.security.sessions import SESSIONS, Sessions
+from fastflow_gateway.security.webhook_guard import WEBHOOK_GUARD, WebhookGuard
+from fastflow_gateway.settings import SETTINGS, Settings, check
+from fastflow_gateway.streaming.followers import FOLLOWERS, Followers
 
 log = logging.getLogger(__name__)
 
@@ -57,56 +50,37 @@ SHUTDOWN_S = STORE_S + DECISION_S + 1.0
 """How long requests under way may take to end."""
 
 
-async def show_openapi(request: web.Request) -> web.Response:
-    return web.Response(body=request.app[app_keys.OPENAPI], content_type="application/json")
+ROUTES: tuple[Route, ...] = (*routes.ROUTES, *pages.ROUTES)
 
 
-ROUTES: tuple[Route, ...] = (
-    *health.ROUTES,
-    *links.ROUTES,
-    *pipelines.ROUTES,
-    *start.ROUTES,
-    *runs.ROUTES,
-    *logs.ROUTES,
-    *cells.ROUTES,
-    *webhooks.ROUTES,
-    *secrets.ROUTES,
-    *jobs.ROUTES,
-    *runners.ROUTES,
-    *sync.ROUTES,
-    Route("GET", "/api/openapi.json", show_openapi, "This document.", {200: Media("application/json", "OpenAPI 3.1.")}),
-)
-FOR_BROWSERS = frozenset({"/login", "/static/{file}"})
-"""Paths besides the API's that need no session."""
-
-
-def build_app(settings: Settings, *, bus: Bus, model: ReadModel, door: Door, follower: Follower) -> web.Application:
+def build_app(
+    settings: Settings, *, bus: Bus, model: ReadModel, trigger_client: TriggerClient, followers: Followers
+) -> web.Application:
     """The application; its parts must be running."""
     app = web.Application(
         middlewares=[middleware.record, middleware.explain, middleware.guard], client_max_size=BODY_BYTES_MAX
     )
-    app[app_keys.SETTINGS] = settings
+    app[SETTINGS] = settings
     app[app_keys.BUS] = bus
     app[MODEL] = model
-    app[DOOR] = door
-    app[FOLLOWER] = follower
-    app[SHELF] = Shelf(bus)
+    app[TRIGGER_CLIENT] = trigger_client
+    app[FOLLOWERS] = followers
+    app[BUNDLE_FILES] = BundleFiles(bus)
     app[NOTEBOOKS] = Notebooks(bus)
-    app[GATE] = Gate(settings.admin_token)
-    app[CALLERS] = Callers(settings.proxies)
-    app[THROTTLE] = Throttle(burst=10, per_minute=10)
-    app[GUESSES] = Guesses()
+    app[SESSIONS] = Sessions(settings.admin_token)
+    app[CLIENT_ADDRESSES] = ClientAddresses(settings.proxies)
+    app[SIGN_IN_LIMIT] = RateLimit(burst=10, per_minute=10)
+    app[WEBHOOK_GUARD] = WebhookGuard()
     app[SEALER] = Sealer(settings.encryption_key)
-    app[app_keys.REQUESTS] = Counter()
-    app[app_keys.OPENAPI] = msgspec.json.encode(openapi.document(ROUTES))
-    app[app_keys.PUBLIC] = FOR_BROWSERS | {route.path for route in ROUTES if route.is_public}
+    app[REQUEST_METRICS] = RequestMetrics()
+    app[RENDERER] = Renderer()
+    app[openapi.OPENAPI] = msgspec.json.encode(openapi.document(routes.ROUTES))
+    app[middleware.ERROR_PAGE] = pages.error_page
+    app[middleware.PUBLIC] = frozenset(route.path for route in ROUTES if route.is_public)
     for route in ROUTES:
         app.router.add_route(route.method, route.path, route.handler, expect_handler=middleware.expect)
         if route.method == "GET" and not route.is_stream:
             app.router.add_route("HEAD", route.path, route.handler)
-    login.setup(app)
-    pages.setup(app)
-    cells.setup(app)
     app.on_response_prepare.append(middleware.dress)
     app.on_shutdown.append(_end_streams)
     return app
@@ -119,8 +93,9 @@ async def gateway(settings: Settings, bus: Bus) -> AsyncIterator[str]:
     async with asyncio.TaskGroup() as group:
         model = ReadModel(bus)
         following = group.create_task(model.serve(), name="model")
-        async with open_door(bus, model) as door:
-            app = build_app(settings, bus=bus, model=model, door=door, follower=Follower(bus, group))
+        async with open_trigger_client(bus, model) as client:
+            followers = Followers(bus, group)
+            app = build_app(settings, bus=bus, model=model, trigger_client=client, followers=followers)
             async with _listening(app, settings) as url:
                 await model.caught_up()
                 yield url
@@ -130,7 +105,7 @@ async def gateway(settings: Settings, bus: Bus) -> AsyncIterator[str]:
 async def serve(settings: Settings, bus: Bus, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     """Answer requests until *stop* is set; open streams are ended then."""
     async with gateway(settings, bus) as url:
-        log.info("listening on %s", url)
+        log.info("listening url=%s", url)
         ready()
         await until_stopped(stop, bus=bus)
 
@@ -157,4 +132,4 @@ async def _listening(app: web.Application, settings: Settings) -> AsyncIterator[
 
 
 async def _end_streams(app: web.Application) -> None:
-    app[FOLLOWER].stop()
+    app[FOLLOWERS].stop()

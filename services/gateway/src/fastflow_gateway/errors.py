@@ -1,4 +1,4 @@
-"""TODO."""
+"""What ends a request with an answer of its own. Nothing else may live here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fastflow_contracts.errors import FastFlowError
 
 
-class Refused(FastFlowError):
+class RequestRefused(FastFlowError):
     """The request is not done; becomes an answer of this status with the message as its ``detail``."""
 
     def __init__(self, status: int, detail: str, *, headers: Mapping[str, str] | None = None) -> None:
@@ -16,8 +16,9 @@ class Refused(FastFlowError):
         self.headers = dict(headers or {})
 
 
-def no_pipeline(name: str) -> Refused:
-    return Refused(404, f"there is no pipeline {name[:80]!r}; GET /api/pipelines lists those there are.")
+def no_pipeline(name: str) -> RequestRefused:
+    """The refusal for a pipeline that does not exist."""
+    return RequestRefused(404, f"there is no pipeline {name[:80]!r}; GET /api/pipelines lists those there are.")
 
 
 class Busy(FastFlowError):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from aiohttp import web
+
 from fastflow_contracts.runs.triggers import EVENT_BYTES_MAX
 from fastflow_contracts.secrets.envelope import BadKey, split_keys
 from fastflow_contracts.service.settings import BadSettings, Env, ServiceSettings
-from fastflow_gateway.security.client_address import BadProxies, Callers
+from fastflow_gateway.security.client_address import BadProxies, ClientAddresses
 
 TOKEN_CHARACTERS_MIN = 16
 
@@ -42,8 +44,11 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     metrics: Annotated[bool, Env("FASTFLOW_METRICS", "Answer GET /metrics, without a token.")] = True
 
 
+SETTINGS = web.AppKey("SETTINGS", Settings)
+
+
 def check(settings: Settings) -> None:
-    """Raise ``BadSettings`` when the door would stand open, take in what nobody else takes, or holds no usable key."""
+    """Raise ``BadSettings`` for a token that is too short, a key that cannot be used, or a body no event may have."""
     if len(settings.admin_token) < TOKEN_CHARACTERS_MIN:
         raise BadSettings(
             f"FASTFLOW_ADMIN_TOKEN must have at least {TOKEN_CHARACTERS_MIN} characters; "
@@ -54,7 +59,7 @@ def check(settings: Settings) -> None:
     except BadKey as error:
         raise BadSettings(str(error)) from None
     try:
-        Callers(settings.proxies)
+        ClientAddresses(settings.proxies)
     except BadProxies as error:
         raise BadSettings(f"FASTFLOW_PROXIES: {error}") from None
     if not 0 < settings.webhook_bytes_max <= EVENT_BYTES_MAX:

@@ -8,15 +8,15 @@ from typing import Any
 
 from fastflow_contracts.runs import cells as wire
 from fastflow_contracts.runs.cells import INJECTED, CellChunk, CellEvent
-from fastflow_gateway.notebooks.cells import CUT_SHORT, CellBook
+from fastflow_gateway.notebooks.cells import CUT_SHORT, CellHistory
 from fastflow_gateway.notebooks.executed import executed
 from tests.support.notebooks import code, jupyter, markdown, v4, written
 
 SOURCES = ["n = 1", "n + 1"]
 
 
-def told(*events: CellEvent, attempt: int = 1) -> CellBook:
-    book = CellBook()
+def told(*events: CellEvent, attempt: int = 1) -> CellHistory:
+    book = CellHistory()
     book.feed(CellChunk(end=len(events), events=events), attempt)
     return book
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs.messages import Skip
-from fastflow_gateway.readmodel.skips import EACH_MAX, PLACES_MAX, Refusals
+from fastflow_gateway.readmodel.skips import EACH_MAX, PLACES_MAX, Skips
 from tests.support.ids import fresh_run_id
 from tests.support.records import at
 
 
 def test_a_pipeline_that_refuses_all_day_pushes_out_its_own_only() -> None:
     """What a run did not start, and what another pipeline refused, stays."""
-    refusals, run_id = Refusals(), fresh_run_id()
+    refusals, run_id = Skips(), fresh_run_id()
     after = Skip(at=at(0), pipeline="busy", reason="after a run", triggered_by="downstream", parent_run_id=run_id)
     other = Skip(at=at(0), pipeline="other", reason="disabled")
     refusals.put(after)
@@ -28,7 +28,7 @@ def test_a_pipeline_that_refuses_all_day_pushes_out_its_own_only() -> None:
 
 def test_memory_is_bounded() -> None:
     """However many pipelines and runs there are, the ones that refused lately are known."""
-    refusals = Refusals()
+    refusals = Skips()
     runs = [fresh_run_id() for _ in range(PLACES_MAX)]
     for run_id in runs:
         refusals.put(Skip(at=at(0), pipeline="p", reason="r", parent_run_id=run_id))

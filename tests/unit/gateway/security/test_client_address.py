@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_gateway.security.client_address import CALLER_CHARACTERS_MAX, BadProxies, Callers, one_caller
+from fastflow_gateway.security.client_address import CALLER_CHARACTERS_MAX, BadProxies, ClientAddresses, one_caller
 
 PROXIES = "10.0.0.0/8, 2001:db8:ffff::1,192.0.2.1"
 
@@ -24,7 +24,7 @@ PROXIES = "10.0.0.0/8, 2001:db8:ffff::1,192.0.2.1"
 def test_one_subscriber_is_one_caller(address: str, caller: str) -> None:
     """IPv6 gives everybody more addresses than could ever be counted."""
     assert one_caller(address) == caller
-    assert Callers().of(address) == caller
+    assert ClientAddresses().of(address) == caller
 
 
 @pytest.mark.parametrize(
@@ -47,19 +47,19 @@ def test_one_subscriber_is_one_caller(address: str, caller: str) -> None:
 )
 def test_a_proxy_of_ours_says_for_whom_it_asks(remote: str | None, forwarded: list[str], caller: str) -> None:
     """Read from the end, a hop for each proxy; what the caller wrote itself, or one who is no proxy, is nothing."""
-    assert Callers(PROXIES).of(remote, forwarded) == caller
+    assert ClientAddresses(PROXIES).of(remote, forwarded) == caller
 
 
 @given(st.lists(st.text()))
 def test_nobody_chooses_who_they_are(claims: list[str]) -> None:
     """Whatever stands before the hop that our proxy wrote."""
-    assert Callers(PROXIES).of("10.1.2.3", [*claims, "198.51.100.1"]) == "198.51.100.1"
-    assert Callers(PROXIES).of("203.0.113.5", claims) == "203.0.113.5"
-    assert len(Callers(PROXIES).of("10.1.2.3", claims)) <= CALLER_CHARACTERS_MAX
+    assert ClientAddresses(PROXIES).of("10.1.2.3", [*claims, "198.51.100.1"]) == "198.51.100.1"
+    assert ClientAddresses(PROXIES).of("203.0.113.5", claims) == "203.0.113.5"
+    assert len(ClientAddresses(PROXIES).of("10.1.2.3", claims)) <= CALLER_CHARACTERS_MAX
 
 
 @pytest.mark.parametrize("text", ["proxy", "10.0.0.0/33", "10.0.0.1 10.0.0.2", "*"])
 def test_what_names_no_network_is_refused(text: str) -> None:
     """With an example."""
     with pytest.raises(BadProxies, match="such as"):
-        Callers(text)
+        ClientAddresses(text)

@@ -3,75 +3,75 @@
 from __future__ import annotations
 
 from fastflow_gateway.security.rate_limit import CALLERS_MAX
-from fastflow_gateway.security.webhook_guard import CALLER_BURST, PIPELINE_BURST, PROVEN_S, Attempt, Guesses
+from fastflow_gateway.security.webhook_guard import CALLER_BURST, PIPELINE_BURST, PROVEN_S, WebhookCall, WebhookGuard
 
 
-def guess(guesses: Guesses, caller: str, pipeline: str, now_s: float = 0, *, known: bool = True) -> bool:
+def guess(guard: WebhookGuard, caller: str, pipeline: str, now_s: float = 0, *, known: bool = True) -> bool:
     """One wrong key; False if the caller had to wait."""
-    attempt = Attempt(caller, pipeline)
-    if guesses.wait_s(attempt, now_s):
+    attempt = WebhookCall(caller, pipeline)
+    if guard.wait_s(attempt, now_s):
         return False
-    guesses.knock(attempt, now_s)
+    guard.begin(attempt, now_s)
     if known:
-        guesses.wrong(attempt, now_s)
+        guard.wrong(attempt, now_s)
     return True
 
 
 def test_a_caller_waits_wherever_it_tries_next() -> None:
     """Another pipeline, a name that is none: one count for all. With time it may go on."""
-    guesses = Guesses()
-    tried = [guess(guesses, "caller", f"p{n}", known=bool(n % 2)) for n in range(CALLER_BURST + 5)]
+    guard = WebhookGuard()
+    tried = [guess(guard, "caller", f"p{n}", known=bool(n % 2)) for n in range(CALLER_BURST + 5)]
     assert tried.count(True) == CALLER_BURST
-    assert guesses.wait_s(Attempt("caller", "p1"), 0) == 6
-    assert guesses.wait_s(Attempt("other", "p1"), 0) == 0
-    assert guess(guesses, "caller", "p1", 6)
-    assert not guess(guesses, "caller", "p1", 6)
+    assert guard.wait_s(WebhookCall("caller", "p1"), 0) == 6
+    assert guard.wait_s(WebhookCall("other", "p1"), 0) == 0
+    assert guess(guard, "caller", "p1", 6)
+    assert not guess(guard, "caller", "p1", 6)
 
 
 def test_guesses_at_the_same_time_are_counted_before_they_are_judged() -> None:
     """Those that knocked and were not answered yet count as wrong; a right one is taken back."""
-    guesses, attempt = Guesses(), Attempt("caller", "p")
+    guard, attempt = WebhookGuard(), WebhookCall("caller", "p")
     for _ in range(CALLER_BURST):
-        assert not guesses.wait_s(attempt, 0)
-        guesses.knock(attempt, 0)
-    assert guesses.wait_s(attempt, 0)
-    guesses.right(attempt, 0)
-    assert not guesses.wait_s(attempt, 0)
+        assert not guard.wait_s(attempt, 0)
+        guard.begin(attempt, 0)
+    assert guard.wait_s(attempt, 0)
+    guard.right(attempt, 0)
+    assert not guard.wait_s(attempt, 0)
 
 
 def test_many_addresses_are_no_way_around() -> None:
     """A pipeline that is guessed at from everywhere makes every stranger wait, and no other pipeline."""
-    guesses = Guesses()
-    tried = [guess(guesses, f"caller {n}", "p") for n in range(PIPELINE_BURST + 50)]
+    guard = WebhookGuard()
+    tried = [guess(guard, f"caller {n}", "p") for n in range(PIPELINE_BURST + 50)]
     assert tried.count(True) == PIPELINE_BURST
-    assert guesses.wait_s(Attempt("stranger", "p"), 0)
-    assert not guesses.wait_s(Attempt("stranger", "q"), 0)
+    assert guard.wait_s(WebhookCall("stranger", "p"), 0)
+    assert not guard.wait_s(WebhookCall("stranger", "q"), 0)
 
 
 def test_who_knows_a_key_is_not_shut_out_until_it_guesses() -> None:
     """A caller that gave a right key lately is served; its first wrong one makes it a stranger again."""
-    guesses, friend = Guesses(), Attempt("friend", "p")
-    guesses.knock(friend, 0)
-    guesses.right(friend, 0)
+    guard, friend = WebhookGuard(), WebhookCall("friend", "p")
+    guard.begin(friend, 0)
+    guard.right(friend, 0)
     for n in range(PIPELINE_BURST):
-        guess(guesses, f"caller {n}", "p")
-    assert not guesses.wait_s(friend, 0)
-    assert guess(guesses, "friend", "p")
-    assert guesses.wait_s(friend, 0)
+        guess(guard, f"caller {n}", "p")
+    assert not guard.wait_s(friend, 0)
+    assert guess(guard, "friend", "p")
+    assert guard.wait_s(friend, 0)
     for n in range(PIPELINE_BURST):
-        guess(guesses, f"later {n}", "p", PROVEN_S)
-    guesses.right(Attempt("old friend", "p"), 0)
-    assert guesses.wait_s(Attempt("old friend", "p"), PROVEN_S)
+        guess(guard, f"later {n}", "p", PROVEN_S)
+    guard.right(WebhookCall("old friend", "p"), 0)
+    assert guard.wait_s(WebhookCall("old friend", "p"), PROVEN_S)
 
 
 def test_memory_is_bounded_and_a_pipelines_count_cannot_be_pushed_out() -> None:
     """However many callers and names there are."""
-    guesses = Guesses()
+    guard = WebhookGuard()
     for n in range(PIPELINE_BURST):
-        guess(guesses, f"caller {n}", "p")
+        guess(guard, f"caller {n}", "p")
     for n in range(CALLERS_MAX + 10):
-        guess(guesses, f"flood {n}", f"no pipeline {n}", known=False)
-        guesses.right(Attempt(f"flood {n}", "q"), 0)
-    assert guesses.wait_s(Attempt("stranger", "p"), 0)
-    assert len(guesses._callers._spent) <= CALLERS_MAX
-    assert len(guesses._proven) <= CALLERS_MAX
+        guess(guard, f"flood {n}", f"no pipeline {n}", known=False)
+        guard.right(WebhookCall(f"flood {n}", "q"), 0)
+    assert guard.wait_s(WebhookCall("stranger", "p"), 0)
+    assert len(guard._callers._spent) <= CALLERS_MAX
+    assert len(guard._proven) <= CALLERS_MAX

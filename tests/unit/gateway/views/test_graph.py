@@ -1,4 +1,4 @@
-"""Who starts whom: circles, where boxes stand, and the drawing."""
+"""Who starts whom: cycles, where boxes stand, and the drawing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastflow_contracts.pipelines.records import PipelineRecord, Version
 from fastflow_contracts.pipelines.spec import DownstreamTrigger, PipelineSpec, ScheduleEntry
 from fastflow_gateway.dashboard.view import graph_drawing
 from fastflow_gateway.dashboard.view.graph_layout import BOX_HEIGHT, LINE_GAP, ROW_GAP, arrange, groups
-from fastflow_gateway.views.cycles import circle, knots
+from fastflow_gateway.views.cycles import cycle, knots
 from fastflow_gateway.views.graph import Graph, graph
 from tests.support.records import T0
 
@@ -67,26 +67,26 @@ def test_a_knot_is_all_that_reach_each_other(links: list[tuple[str, str]]) -> No
 
 
 @given(LINKS)
-def test_the_circle_of_a_knot_is_a_way_back(links: list[tuple[str, str]]) -> None:
+def test_the_cycle_of_a_knot_is_a_way_back(links: list[tuple[str, str]]) -> None:
     """Each starts the next, the last the first, and nobody comes twice."""
     after = follows(links)
     for group in knots(after):
-        way = circle(group, after)
+        way = cycle(group, after)
         assert way[0] == min(group)
         assert len(set(way)) == len(way)
         assert all(target in after[source] for source, target in pairwise((*way, way[0])))
 
 
 def test_a_long_chain_is_no_trouble() -> None:
-    """Depth is not recursion's: a ring of five thousand is one knot, and has one circle."""
+    """Depth is not recursion's: a ring of five thousand is one knot, and has one cycle."""
     ring = {str(n): {str((n + 1) % 5000)} for n in range(5000)}
     (group,) = knots(ring)
-    assert len(circle(group, ring)) == 5000
+    assert len(cycle(group, ring)) == 5000
 
 
 @given(LINKS)
 def test_boxes_stand_in_order_and_apart(links: list[tuple[str, str]]) -> None:
-    """Links run to the right unless they close a circle; in a column neither boxes nor lines touch."""
+    """Links run to the right unless they close a cycle; in a column neither boxes nor lines touch."""
     names = {name for link in links for name in link}
     for group in groups(names, links):
         mine = [link for link in links if link[0] in group]
@@ -111,7 +111,7 @@ def test_boxes_stand_in_order_and_apart(links: list[tuple[str, str]]) -> None:
 
 
 @given(LINKS)
-def test_links_without_circles_all_run_forward(links: list[tuple[str, str]]) -> None:
+def test_links_without_cycles_all_run_forward(links: list[tuple[str, str]]) -> None:
     """Nothing runs back that need not."""
     forward = [(source, target) for source, target in links if source < target]
     for group in groups({name for link in forward for name in link}, forward):
@@ -163,7 +163,7 @@ def test_an_edge_says_when_and_why_not() -> None:
     assert problems[2:] == ["There is no pipeline gone.", "off is disabled.", None]
     assert graph_drawing.sentence(whole.edges[4]) == "b starts a after failure (pipeline.json)"
     assert [edge.in_cycle for edge in whole.edges] == [False, True, False, False, True]
-    assert "1 circle: a → b → a." in graph_drawing.description(whole)
+    assert "1 cycle: a → b → a." in graph_drawing.description(whole)
 
 
 def test_what_is_not_linked_is_not_drawn_and_what_is_too_much_is_only_listed() -> None:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts.pipelines import notebook
+from fastflow_contracts.pipelines import notebook, notebook_rules
 from fastflow_contracts.runs import cells
+from fastflow_runner.guest.cells import notebook_rules as rules_inside
 from fastflow_runner.guest.cells import plan as plan_module
 from fastflow_runner.guest.cells.plan import INJECTED, UnusableNotebook, assignments, make_plan
 from fastflow_runner.sandbox.image import worker_context
@@ -53,6 +54,21 @@ def test_parameters_are_set_behind_their_cell_and_shift_no_index() -> None:
     assert made.steps[3].retries == 7
     assert made.code_cells == 3
     assert [step.source for step in plan(*cells).steps] == ["x", "n = 1", "n = 2", "n"]
+
+
+def test_all_parameters_of_earlier_runs_are_replaced() -> None:
+    """A notebook that was saved more than once with them counts its cells as the gateway shows them."""
+    cells = [
+        code("n = 0", "injected-parameters"),
+        code("n = 1", "parameters"),
+        code("n = 2", "injected-parameters"),
+        "n",
+    ]
+    assert [(step.cell, step.source.splitlines()[-1]) for step in plan(*cells, n="3").steps] == [
+        (0, "n = 1"),
+        (INJECTED, "n = 3"),
+        (1, "n"),
+    ]
 
 
 def test_without_a_tagged_cell_parameters_are_variables_of_the_environment_only() -> None:
@@ -104,8 +120,7 @@ def test_no_value_is_code() -> None:
 
 def test_the_cell_runner_and_the_rest_mean_the_same() -> None:
     """It runs where nothing of ours is installed, so it says these things for itself."""
-    assert (plan_module.CELLS_MAX, plan_module.FORMAT) == (notebook.CELLS_MAX, notebook.FORMAT)
-    assert (plan_module.PARAMETERS_TAG, plan_module.INJECTED_TAG) == (notebook.PARAMETERS_TAG, notebook.INJECTED_TAG)
+    assert Path(rules_inside.__file__).read_bytes() == Path(notebook_rules.__file__).read_bytes()
     assert plan_module.INJECTED == cells.INJECTED
     files = {path.name for path in Path(plan_module.__file__).parent.glob("*.py")}
     shipped = {name for name in worker_context(None) if name.startswith("guest/cells/")}

@@ -115,8 +115,8 @@ async def test_triggers_that_are_made_at_once_through_two_gateways_are_all_kept(
     assert {link.pipeline for link in LINK_SET.decode(entry.value).links} == set(names)
 
 
-async def test_the_graph_has_missing_targets_and_circles(bus: Bus, client: Client) -> None:
-    """Nodes by name, edges with all their trigger says, one circle for each knot."""
+async def test_the_graph_has_missing_targets_and_cycles(bus: Bus, client: Client) -> None:
+    """Nodes by name, edges with all their trigger says, one cycle for each knot."""
     code = a_bundle(main_py="")
     await publish_pipeline(bus, "c", code, downstream_triggers=(DownstreamTrigger(pipeline="gone"),))
     async with running_gateway(bus) as fresh:

@@ -16,7 +16,7 @@ from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.messages import Sample
 from fastflow_contracts.runs.run import Run
 from fastflow_gateway.http import sse
-from fastflow_gateway.streaming import channels, follow
+from fastflow_gateway.streaming import broadcast, follow
 from fastflow_gateway.streaming.follow import LAST_WORDS_S
 from tests.support.gateway import ANSWER_S, TOKEN, Client, Event, claim, finish, running_gateway, say, store
 from tests.support.records import T0, a_run
@@ -101,7 +101,7 @@ async def test_many_followers_each_get_everything_once(bus: Bus) -> None:
 
 async def test_what_is_no_longer_kept_is_read_from_the_bus(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     """A log far larger than what a gateway keeps reaches a late follower whole, while it grows."""
-    monkeypatch.setattr(channels, "KEPT_BYTES_MAX", 2_000)
+    monkeypatch.setattr(broadcast, "KEPT_BYTES_MAX", 2_000)
     run = await claim(bus, await store(bus, a_run()))
     async with running_gateway(bus) as client, asyncio.TaskGroup() as group:
         first = group.create_task(followed(client, run))
@@ -211,7 +211,7 @@ async def test_open_streams_end_when_the_gateway_stops(bus: Bus) -> None:
 async def test_a_client_that_does_not_read_holds_nobody_up(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     """Others follow at their own pace; the one that takes nothing is dropped."""
     monkeypatch.setattr(sse, "SEND_S", 1.5)
-    monkeypatch.setattr(channels, "KEPT_BYTES_MAX", 500_000)
+    monkeypatch.setattr(broadcast, "KEPT_BYTES_MAX", 500_000)
     run = await claim(bus, await store(bus, a_run()))
     async with running_gateway(bus) as client, asyncio.timeout(60):
         host, port = client.url.removeprefix("http://").split(":")

@@ -21,12 +21,12 @@ from fastflow_contracts.runs.limits import LIMIT, LimitSet, Member
 from fastflow_contracts.runs.messages import Skip
 from fastflow_contracts.runs.presence import PRESENCE
 from fastflow_contracts.runs.run import Run
-from fastflow_gateway import app_keys
-from fastflow_gateway.actions.trigger_client import open_door
+from fastflow_gateway.actions.trigger_client import open_trigger_client
+from fastflow_gateway.api.openapi import OPENAPI
 from fastflow_gateway.app import build_app
 from fastflow_gateway.readmodel.model import ReadModel
 from fastflow_gateway.settings import Settings
-from fastflow_gateway.streaming.channels import Follower
+from fastflow_gateway.streaming.followers import Followers
 from tests.support.gateway import TOKEN, claim, finish, running_gateway, store
 from tests.support.records import T0, a_bundle, a_presence, a_run, at, publish_pipeline
 
@@ -130,7 +130,9 @@ async def test_the_runs_of_one_pipeline_are_listed_page_by_page(bus: Bus) -> Non
         second = (await client.get(f"/api/pipelines/a/runs?limit=2&cursor={first['next_cursor']}")).json
         assert [run["id"] for run in first["runs"] + second["runs"]] == [run.id for run in reversed(runs)]
         assert second["next_cursor"] is None
-        assert (await client.get("/api/pipelines/a/runs?cursor=x")).status == 422
+        refused = [await client.get(f"{path}?cursor=x") for path in ("/api/pipelines/a/runs", "/api/runs", "/runs")]
+        assert [each.status for each in refused] == [422, 422, 422]
+        assert len({each.json["detail"] for each in refused}) == 1
 
 
 async def test_a_run_explains_itself_at_every_step(bus: Bus) -> None:
@@ -252,10 +254,10 @@ async def test_health_names_each_dependency(bus: Bus) -> None:
 async def test_every_route_of_the_api_is_in_its_description(bus: Bus) -> None:
     """The document lists what the application answers, no more and no less, and its references resolve."""
     model = ReadModel(bus)
-    async with open_door(bus, model) as door, asyncio.TaskGroup() as group:
+    async with open_trigger_client(bus, model) as client, asyncio.TaskGroup() as group:
         settings = Settings(admin_token="x" * 16)
-        app = build_app(settings, bus=bus, model=model, door=door, follower=Follower(bus, group))
-    document = json.loads(app[app_keys.OPENAPI])
+        app = build_app(settings, bus=bus, model=model, trigger_client=client, followers=Followers(bus, group))
+    document = json.loads(app[OPENAPI])
     listed = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     routed = {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource}
     of_the_api = ("/api/", "/healthz", "/readyz", "/metrics")

@@ -226,7 +226,7 @@ async def test_a_run_that_is_over_can_be_repeated(bus: Bus, client: Client) -> N
 
 
 async def test_a_run_of_a_pipeline_that_may_not_start_cannot_be_repeated(bus: Bus, client: Client) -> None:
-    """Refused as a start is, while it is disabled and when it is gone."""
+    """RequestRefused as a start is, while it is disabled and when it is gone."""
     run, _ = await stored(bus, (await client.post("/api/pipelines/demo/run")).json["id"])
     await finish(bus, await claim(bus, run), exit_code=1)
     record = await publish_pipeline(bus, "demo", a_bundle(main_py="1"), enabled=False)

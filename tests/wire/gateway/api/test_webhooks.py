@@ -1,4 +1,4 @@
-"""Webhooks through a real gateway: signatures, guesses, and what is never written down."""
+"""Webhooks through a real gateway: signatures, guard, and what is never written down."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ async def test_the_wrong_key_is_answered_before_the_signature_is_looked_at(clien
 
 
 async def test_guessing_at_the_same_time_is_no_way_around(client: Client) -> None:
-    """A hundred guesses at once are as many as ten one after the other."""
+    """A hundred guard at once are as many as ten one after the other."""
     answers = await asyncio.gather(*(call(client, f"open/guess-{n}") for n in range(100)))
     statuses = [answer.status for answer in answers]
     assert (statuses.count(401), statuses.count(429)) == (CALLER_BURST, 100 - CALLER_BURST)

@@ -14,7 +14,7 @@ from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.runs import logs
 from fastflow_contracts.runs.run import Limits, Run
-from fastflow_gateway.streaming.channels import stored
+from fastflow_gateway.streaming.stored import stored
 from fastflow_runner.output.cell_writer import CellWriter
 from fastflow_runner.output.lines import Assembler
 from fastflow_runner.output.log_writer import LogWriter

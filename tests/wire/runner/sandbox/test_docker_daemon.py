@@ -31,20 +31,25 @@ async def serving(answers: Mapping[str, tuple[int, str, bytes]], path: Path | No
     """An HTTP server; *answers*: status, media type and body by the end of the path. Its address."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        asked = head.split()[1].partition("?")[0]
-        status, media, body = next(
-            (answer for end, answer in answers.items() if asked.endswith(end)), (404, "text/plain", b"no")
-        )
-        if status == 0:
-            await reader.read()  # until the caller has gone
-        writer.write(
-            f"HTTP/1.1 {status} X\r\nContent-Type: {media}\r\nContent-Length: {len(body)}\r\n"
-            "Connection: close\r\n\r\n".encode()
-            + body
-        )
-        await writer.drain()
-        writer.close()
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            asked = head.split()[1].partition("?")[0]
+            status, media, body = next(
+                (answer for end, answer in answers.items() if asked.endswith(end)), (404, "text/plain", b"no")
+            )
+            if status == 0:
+                await reader.read()  # until the caller has gone
+                return
+            writer.write(
+                f"HTTP/1.1 {status} X\r\nContent-Type: {media}\r\nContent-Length: {len(body)}\r\n"
+                "Connection: close\r\n\r\n".encode()
+                + body
+            )
+            await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # the caller has gone
+        finally:
+            writer.close()
 
     if path is not None:
         async with await asyncio.start_unix_server(serve, path):

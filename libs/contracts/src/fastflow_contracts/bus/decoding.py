@@ -6,11 +6,14 @@ service decodes a record or message by itself: it asks here, and goes on with th
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import Counter
+from collections.abc import Iterator
 from typing import Final, TypeVar
 
 from fastflow_contracts.codec import Codec, Malformed
+from fastflow_contracts.errors import FastFlowError
 
 log = logging.getLogger(__name__)
 
@@ -50,3 +53,21 @@ def note_unreadable(kind: str, where: str, why: object) -> None:
     """Log and count one value that is passed over. *kind*: what it should have been; *why*: the fault."""
     unreadable[kind] += 1
     log.error("unreadable %s passed over: %s: %s", kind, where, why)
+
+
+@contextlib.contextmanager
+def passed_over(kind: str, where: str) -> Iterator[None]:
+    """Take in one record inside: any error is logged and counted, and ends the block, never the caller.
+
+    Args:
+        kind: What the record should be, as ``unreadable`` counts it: a small set of words.
+        where: The subject or key, for the log.
+    """
+    try:
+        yield
+    except FastFlowError as error:
+        note_unreadable(kind, where, error)
+    except Exception:
+        # Not an error of ours: a value that passed its decoder and that nothing was written for.
+        unreadable[kind] += 1
+        log.exception("unreadable %s passed over: %s", kind, where)

@@ -1,7 +1,7 @@
 """A Jupyter notebook as far as it matters here: its cells, and what can be said against it before it runs. Pure.
 
-Here live the document's shape, its bounds and its problems. Executing one is the cell runner's business, showing one
-the gateway's.
+Here live the document's shape and its problems; what a notebook is, ``notebook_rules`` says. Executing one is the cell
+runner's business, showing one the gateway's.
 """
 
 from __future__ import annotations
@@ -15,16 +15,12 @@ from msgspec.structs import replace
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.pipelines.diagnostics import Findings, Problem
 from fastflow_contracts.pipelines.json_positions import BadJson, parse
+from fastflow_contracts.pipelines.notebook_rules import CELLS_MAX, FORMAT, is_code, is_python, text_of
 from fastflow_contracts.pipelines.struct_reader import read_struct
 from fastflow_contracts.pipelines.value_types import Retries, Seconds, says
 
-CELLS_MAX: Final = 1_000
-"""Of all types."""
 SOURCE_CHARACTERS_MAX: Final = 256 * 1024
 """Of one cell."""
-FORMAT: Final = 4
-PARAMETERS_TAG: Final = "parameters"
-INJECTED_TAG: Final = "injected-parameters"
 PROBLEMS_MAX: Final = 20
 VALUE_CHARACTERS_MAX: Final = 100
 
@@ -60,12 +56,12 @@ class Cell(msgspec.Struct, frozen=True):
 
     @property
     def is_code(self) -> bool:
-        return self.cell_type == "code"
+        return is_code(self.cell_type)
 
     @property
     def text(self) -> str:
         """Its source as one text."""
-        return self.source if isinstance(self.source, str) else "".join(self.source)
+        return text_of(self.source)
 
 
 class Kernelspec(msgspec.Struct, frozen=True):
@@ -92,8 +88,7 @@ class Metadata(msgspec.Struct, frozen=True):
     def is_python(self) -> bool:
         """Whatever its kernel is called, if it says so at all."""
         spec = self.kernelspec
-        words = spec.language or self.language_info.name or f"{spec.name or 'python'} {spec.display_name}"
-        return "python" in words.lower()
+        return is_python(spec.name, spec.display_name, spec.language or self.language_info.name)
 
 
 class Notebook(msgspec.Struct, frozen=True):

@@ -1,29 +1,36 @@
-"""TODO."""
+"""Switching schedules on and off."""
 
 from __future__ import annotations
 
 import uuid
 
-import msgspec
 from aiohttp import web
 
-from fastflow_contracts.bus.subjects import SCHEDULES, schedule_switch_key
+from fastflow_contracts.bus.subjects import SCHEDULES, JobRef, schedule_switch_key
 from fastflow_contracts.clock import now
+from fastflow_contracts.schedules.schedule import Schedule
 from fastflow_contracts.schedules.state import SWITCH, Switch
 from fastflow_gateway import app_keys
-from fastflow_gateway.errors import Refused
+from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.readmodel.model import MODEL
-from fastflow_gateway.views import jobs
 
 
-async def switch(app: web.Application, known: jobs.Known, *, is_on: bool) -> jobs.Job:
-    """Switch a job on or off, and show it as it is then. Raises ``Refused``, and what the bus raises."""
-    if is_on and not known.definition.enabled:
-        raise Refused(
-            409, f"{known.job.schedule} of {known.job.pipeline} is disabled in its metadata; enable it there."
-        )
+async def switch(app: web.Application, job: JobRef, definition: Schedule, *, is_on: bool) -> None:
+    """Switch a job on or off.
+
+    Args:
+        app: The gateway.
+        job: Which job.
+        definition: What its pipeline's metadata say of it.
+        is_on: True: it fires from its next slot on. False: it is silent, whatever is synced.
+
+    Raises:
+        RequestRefused: It is to be on, and its metadata disable it.
+        BusError: The bus did not store it.
+    """
+    if is_on and not definition.enabled:
+        raise RequestRefused(409, f"{job.schedule} of {job.pipeline} is disabled in its metadata; enable it there.")
     value = SWITCH.encode(Switch(enabled=is_on, at=now(), write_id=uuid.uuid4().hex))
-    revision = await app[app_keys.BUS].put(SCHEDULES, schedule_switch_key(known.job), value)
-    # Whoever asks next sees it, however late the feed is.
-    app[MODEL].switches.put(known.job, revision, is_on=is_on)
-    return jobs.job(msgspec.structs.replace(known, is_on=is_on), now())
+    revision = await app[app_keys.BUS].put(SCHEDULES, schedule_switch_key(job), value)
+    # The next reader sees it, however late the feed is.
+    app[MODEL].switches.put(job, revision, is_on=is_on)

@@ -1,48 +1,58 @@
-"""TODO."""
+"""Encrypting a secret for a pipeline.json. Nothing is kept."""
 
 from __future__ import annotations
 
 import re
+from typing import Final
 
-import msgspec
 from aiohttp import web
 
 from fastflow_contracts.names import BadName, check_name
-from fastflow_gateway.errors import Refused
+from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.security.secrets import SEALER, BadSecret, NoKey
 
-_NAME = re.compile(r"[^=\x00]{1,256}")
+_NAME: Final = re.compile(r"[^=\x00]{1,256}")
 
 
-class SecretBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to encrypt, and for which place."""
-
-    value: str
-    pipeline: str | None = None
-    """With ``name``: the token opens for this pipeline only."""
-    name: str | None = None
-    """The variable, or ``webhook.secret``."""
+def has_key(app: web.Application) -> bool:
+    """Whether this gateway can encrypt."""
+    return app[SEALER].has_key
 
 
-def seal(request: web.Request, body: SecretBody) -> str:
-    """The token. Raises ``Refused`` with a message that does not hold the value."""
+def seal(app: web.Application, value: str, *, pipeline: str | None = None, name: str | None = None) -> str:
+    """Encrypt *value*.
+
+    Args:
+        app: The gateway.
+        value: The secret.
+        pipeline: With *name*: the token opens for this pipeline only.
+        name: The variable, or ``webhook.secret``.
+
+    Returns:
+        The token.
+
+    Raises:
+        RequestRefused: It cannot be encrypted; the message does not hold the value.
+    """
     try:
-        return request.app[SEALER].seal(body.value, place=_place(body))
+        return app[SEALER].seal(value, place=_place(pipeline, name))
     except NoKey as error:
-        raise Refused(409, str(error)) from None
+        raise RequestRefused(409, str(error)) from None
     except BadSecret as error:
-        raise Refused(422, str(error)) from None
+        raise RequestRefused(422, str(error)) from None
 
 
-def _place(body: SecretBody) -> tuple[str, str] | None:
-    if not body.pipeline and not body.name:
+def _place(pipeline: str | None, name: str | None) -> tuple[str, str] | None:
+    if not pipeline and not name:
         return None
-    if not body.pipeline or not body.name:
-        raise Refused(422, "pipeline and name belong together; give both, or neither for a token that opens anywhere.")
+    if not pipeline or not name:
+        raise RequestRefused(
+            422, "pipeline and name belong together; give both, or neither for a token that opens anywhere."
+        )
     try:
-        pipeline = check_name(body.pipeline)
+        checked = check_name(pipeline)
     except BadName as error:
-        raise Refused(422, str(error)) from None
-    if not _NAME.fullmatch(body.name):
-        raise Refused(422, "the name cannot be one of a variable: at most 256 characters, and no '=' in it.")
-    return pipeline, body.name
+        raise RequestRefused(422, str(error)) from None
+    if not _NAME.fullmatch(name):
+        raise RequestRefused(422, "the name cannot be one of a variable: at most 256 characters, and no '=' in it.")
+    return checked, name

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
@@ -23,8 +22,8 @@ from nats.aio.msg import Msg
 
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.decoding import decoded
 from fastflow_contracts.bus.errors import TooLarge
-from fastflow_contracts.codec import Malformed
 from fastflow_contracts.ids import RunId, run_id_for_key
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs import messages
@@ -32,9 +31,7 @@ from fastflow_contracts.runs.messages import REPLY_HEADER, TRIGGER_TYPE, Decline
 from fastflow_contracts.runs.run import Run, Running
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_gateway.readmodel.model import ReadModel
-from fastflow_gateway.readmodel.run_index import Known
-
-log = logging.getLogger(__name__)
+from fastflow_gateway.readmodel.run_index import KnownRun
 
 TRIGGER_BYTES_MAX: Final = streams.PAYLOAD_BYTES_MAX * 3 // 4
 """Of a trigger as encoded. The run's input, which holds the pipeline's variables too, must fit a message as well."""
@@ -44,8 +41,8 @@ STORE_S: Final = 5.0
 """How long storing it is tried."""
 
 
-class Door:
-    """Use ``open_door``."""
+class TriggerClient:
+    """Use ``open_trigger_client``."""
 
     def __init__(self, bus: Bus, model: ReadModel) -> None:
         self._bus = bus
@@ -53,7 +50,7 @@ class Door:
         self._inbox = bus.client.new_inbox()
         self._asked: defaultdict[RunId, set[_Answer]] = defaultdict(set)
 
-    async def start(self, pipeline: PipelineName, trigger: Trigger) -> Known | Declined | RunId:
+    async def start(self, pipeline: PipelineName, trigger: Trigger) -> KnownRun | Declined | RunId:
         """Store *trigger* and wait for its run. The id alone: it is stored and will run, nobody answered in time.
 
         The same call with the same key is the same run, however often it is made (``asked_key``). Raises what the bus
@@ -76,13 +73,13 @@ class Door:
             )
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(DECISION_S):
-                    while answer.declined is None and self._model.history.get(run_id) is None:
+                    while answer.declined is None and self._model.runs.get(run_id) is None:
                         answer.wake.clear()
                         await answer.wake.wait()
         # The run first: a trigger that was stored twice may be declined because of the run it started.
         return await self._model.run(run_id) or answer.declined or run_id
 
-    async def cancel(self, known: Known) -> Known:
+    async def cancel(self, known: KnownRun) -> KnownRun:
         """Ask for the end of a run and wait until its record says so, or until the wait is over."""
         if not _is_live(known.run):
             return known
@@ -93,18 +90,14 @@ class Door:
             )
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(DECISION_S):
-                    while _is_live((self._model.history.get(run_id) or known).run):
+                    while _is_live((self._model.runs.get(run_id) or known).run):
                         wake.clear()
                         await wake.wait()
         return await self._model.run(run_id) or known
 
     async def _receive(self, msg: Msg) -> None:
         run_id = RunId(msg.subject.rpartition(".")[2])
-        try:
-            decision = messages.DECISION.decode(msg.data)
-        except Malformed as error:
-            log.warning("a decision on run %s is ignored: %s", run_id, error)
-            return
+        decision = decoded(messages.DECISION, msg.data, where=msg.subject)
         if isinstance(decision, Declined):  # a started run shows up in the model
             for answer in self._asked.get(run_id, ()):
                 answer.declined = decision
@@ -138,12 +131,12 @@ def asked_key(trigger: Trigger) -> str:
 
 
 @contextlib.asynccontextmanager
-async def open_door(bus: Bus, model: ReadModel) -> AsyncIterator[Door]:
-    """A door whose answers arrive."""
-    door = Door(bus, model)
-    subscription = await bus.client.subscribe(f"{door._inbox}.*", cb=door._receive)
+async def open_trigger_client(bus: Bus, model: ReadModel) -> AsyncIterator[TriggerClient]:
+    """A client that hears the answers."""
+    client = TriggerClient(bus, model)
+    subscription = await bus.client.subscribe(f"{client._inbox}.*", cb=client._receive)
     try:
-        yield door
+        yield client
     finally:
         with contextlib.suppress(nats.errors.Error):
             await subscription.unsubscribe()
@@ -154,4 +147,4 @@ def _is_live(run: Run) -> bool:
     return not run.is_over and not (isinstance(run.state, Running) and run.state.is_stopping)
 
 
-DOOR = web.AppKey("DOOR", Door)
+TRIGGER_CLIENT = web.AppKey("TRIGGER_CLIENT", TriggerClient)

@@ -6,14 +6,16 @@ from typing import Annotated
 
 import msgspec
 from aiohttp import web
+from msgspec.structs import replace
 
 from fastflow_api import shapes
 from fastflow_contracts.clock import now
 from fastflow_gateway.actions.jobs import switch
-from fastflow_gateway.errors import Refused
-from fastflow_gateway.http.requests import answer, body_of, known_job, query
+from fastflow_gateway.errors import RequestRefused
+from fastflow_gateway.http.requests import answer, body_of, query
 from fastflow_gateway.http.route import Route
-from fastflow_gateway.readmodel.queries import all_jobs
+from fastflow_gateway.readmodel import queries
+from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.views import jobs
 
 NEXT_RUNS_MAX = 100
@@ -31,21 +33,26 @@ class NextRunsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 async def list_jobs(request: web.Request) -> web.Response:
-    return answer(await all_jobs(request.app))
+    return answer(await queries.all_jobs(request.app[MODEL]))
 
 
 async def switch_job(request: web.Request) -> web.Response:
-    known = await known_job(request)
+    known = await _known(request)
     try:
         wanted = msgspec.json.decode(await body_of(request), type=JobSwitch)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Refused(422, f'the body must be {{"enabled": true}} or {{"enabled": false}}: {error}.') from error
-    return answer(await switch(request.app, known, is_on=wanted.enabled))
+        raise RequestRefused(422, f'the body must be {{"enabled": true}} or {{"enabled": false}}: {error}.') from error
+    await switch(request.app, known.job, known.definition, is_on=wanted.enabled)
+    return answer(jobs.job(replace(known, is_on=wanted.enabled), now()))
 
 
 async def list_next_runs(request: web.Request) -> web.Response:
     count = query(request, NextRunsQuery).count
-    return answer(jobs.NextRuns(next_runs=jobs.next_runs(await known_job(request), now(), count)))
+    return answer(jobs.NextRuns(next_runs=jobs.next_runs(await _known(request), now(), count)))
+
+
+async def _known(request: web.Request) -> jobs.KnownJob:
+    return await queries.job_with_id(request.app[MODEL], request.match_info["job"])
 
 
 ROUTES = (

@@ -6,12 +6,13 @@ import msgspec
 from aiohttp import web
 
 from fastflow_api import shapes
+from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_gateway.actions import links
-from fastflow_gateway.errors import Refused
-from fastflow_gateway.http.requests import answer, body_of, pipeline_record
+from fastflow_gateway.errors import RequestRefused
+from fastflow_gateway.http.requests import answer, body_of
 from fastflow_gateway.http.route import Route
+from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.model import MODEL
-from fastflow_gateway.readmodel.queries import whole_graph
 from fastflow_gateway.views import graph
 
 
@@ -27,16 +28,16 @@ class LinkBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 async def list_downstream_triggers(request: web.Request) -> web.Response:
-    record = await pipeline_record(request)
+    record = await _record(request)
     return answer([graph.downstream_trigger(link) for link in request.app[MODEL].links.of(record)])
 
 
 async def make_downstream_trigger(request: web.Request) -> web.Response:
-    record = await pipeline_record(request)
+    record = await _record(request)
     try:
         body = msgspec.json.decode(await body_of(request), type=LinkBody)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Refused(422, f'the body must be JSON such as {{"pipeline": "name"}}: {error}.') from error
+        raise RequestRefused(422, f'the body must be JSON such as {{"pipeline": "name"}}: {error}.') from error
     link, is_new = await links.make(
         request.app,
         record,
@@ -49,13 +50,17 @@ async def make_downstream_trigger(request: web.Request) -> web.Response:
 
 
 async def remove_downstream_trigger(request: web.Request) -> web.Response:
-    record = await pipeline_record(request)
+    record = await _record(request)
     await links.remove(request.app, record, request.match_info["link"])
     return answer([graph.downstream_trigger(link) for link in request.app[MODEL].links.of(record)])
 
 
 async def show_graph(request: web.Request) -> web.Response:
-    return answer(whole_graph(request.app[MODEL]))
+    return answer(queries.whole_graph(request.app[MODEL]))
+
+
+async def _record(request: web.Request) -> PipelineRecord:
+    return await queries.pipeline_named(request.app[MODEL], request.match_info["name"])
 
 
 _PATH = "/api/pipelines/{name}/downstream-triggers"
@@ -64,7 +69,7 @@ ROUTES = (
         "GET",
         "/api/pipelines/graph",
         show_graph,
-        "Which pipelines start which, those that are missing and circles included.",
+        "Which pipelines start which, those that are missing and cycles included.",
         {200: graph.Graph},
     ),
     Route(

@@ -12,15 +12,19 @@ from aiohttp import web
 
 from fastflow_api import shapes
 from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.decoding import decoded
 from fastflow_contracts.bus.pull import Message
 from fastflow_contracts.runs import logs, messages
+from fastflow_contracts.runs.run import Run
 from fastflow_gateway import app_keys
-from fastflow_gateway.http.requests import answer, known_run, query
+from fastflow_gateway.http.requests import answer, query
 from fastflow_gateway.http.route import Media, Route
-from fastflow_gateway.http.sse import write
+from fastflow_gateway.http.sse import EVENT_STREAM, event, write
+from fastflow_gateway.readmodel.model import MODEL
+from fastflow_gateway.readmodel.queries import run_with_id
 from fastflow_gateway.streaming import events
-from fastflow_gateway.streaming.channels import stored
 from fastflow_gateway.streaming.follow import follow_run, log_end
+from fastflow_gateway.streaming.stored import stored
 from fastflow_gateway.views import records
 
 TAIL_LINES_MAX = 10_000
@@ -36,7 +40,7 @@ class TailQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 async def read_log(request: web.Request) -> web.StreamResponse:
     """Passed on as it is read: a long log is never held whole."""
-    wanted, known = query(request, TailQuery), await known_run(request)
+    wanted, run = query(request, TailQuery), await _run(request)
     text = events.PlainText()
     tail = events.Tail(wanted.tail) if wanted.tail else None
     response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
@@ -48,9 +52,12 @@ async def read_log(request: web.Request) -> web.StreamResponse:
         await write(request, response, part.encode("utf-8", "replace"))
 
     with contextlib.suppress(ConnectionError):
-        async with aclosing(stored(request.app[app_keys.BUS], streams.LOGS, subjects.logs_of(known.run.ref))) as chunks:
+        async with aclosing(stored(request.app[app_keys.BUS], streams.LOGS, subjects.logs_of(run.ref))) as chunks:
             async for message in chunks:
-                part = text.text(logs.CHUNK.decode(message.data), subjects.attempt_of_log(message.subject))
+                chunk = decoded(logs.CHUNK, message.data, where=message.subject)
+                if chunk is None:
+                    continue
+                part = text.text(chunk, subjects.attempt_of_log(message.subject))
                 if tail is None:
                     await send(part)
                 else:
@@ -61,23 +68,27 @@ async def read_log(request: web.Request) -> web.StreamResponse:
 
 
 async def follow_log(request: web.Request) -> web.StreamResponse:
-    return await follow_run(request, streams.LOGS, subjects.logs_of, _log_events, log_end)
+    return await follow_run(request, await _run(request), streams.LOGS, subjects.logs_of, _log_events, log_end)
 
 
 async def list_samples(request: web.Request) -> web.Response:
-    known = await known_run(request)
+    run = await _run(request)
     samples: deque[shapes.Sample] = deque(maxlen=SAMPLES_MAX)
-    async with aclosing(
-        stored(request.app[app_keys.BUS], streams.METRICS, subjects.metrics_of(known.run.ref))
-    ) as found:
+    async with aclosing(stored(request.app[app_keys.BUS], streams.METRICS, subjects.metrics_of(run.ref))) as found:
         async for message in found:
             attempt = subjects.attempt_of_log(message.subject)
-            samples.append(records.sample(messages.SAMPLE.decode(message.data), attempt))
+            sample = decoded(messages.SAMPLE, message.data, where=message.subject)
+            if sample is not None:
+                samples.append(records.sample(sample, attempt))
     return answer(shapes.SampleList(samples=tuple(samples)))
 
 
 async def follow_samples(request: web.Request) -> web.StreamResponse:
-    return await follow_run(request, streams.METRICS, subjects.metrics_of, _sample_events, log_end)
+    return await follow_run(request, await _run(request), streams.METRICS, subjects.metrics_of, _sample_events, log_end)
+
+
+async def _run(request: web.Request) -> Run:
+    return (await run_with_id(request.app[MODEL], request.match_info["id"])).run
 
 
 def _log_events(message: Message) -> bytes:
@@ -87,7 +98,8 @@ def _log_events(message: Message) -> bytes:
 
 def _sample_events(message: Message) -> bytes:
     attempt = subjects.attempt_of_log(message.subject)
-    return events.sample_events(messages.SAMPLE.decode(message.data), message.sequence, attempt)
+    sample = records.sample(messages.SAMPLE.decode(message.data), attempt)
+    return event("sample", sample, event_id=str(message.sequence))
 
 
 EVENTS = "Server-sent events. The id of each is where Last-Event-ID goes on; `end` with the status is the last."
@@ -107,7 +119,7 @@ ROUTES = (
         "/api/runs/{id}/logs/stream",
         follow_log,
         "Follow the log: every line once, in order, as LogLine in events named `log`.",
-        {200: Media("text/event-stream", EVENTS), 404: shapes.Error},
+        {200: Media(EVENT_STREAM, EVENTS), 404: shapes.Error},
         headers=LAST_EVENT_ID,
         is_stream=True,
     ),
@@ -123,7 +135,7 @@ ROUTES = (
         "/api/runs/{id}/metrics/stream",
         follow_samples,
         "Follow its use: each sample as Sample in events named `sample`.",
-        {200: Media("text/event-stream", EVENTS), 404: shapes.Error},
+        {200: Media(EVENT_STREAM, EVENTS), 404: shapes.Error},
         headers=LAST_EVENT_ID,
         is_stream=True,
     ),

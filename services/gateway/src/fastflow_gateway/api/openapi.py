@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of the API, made from its routes and shapes. Pure."""
+"""The OpenAPI 3.1 document of the API, made from its routes and shapes, and the route that shows it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
+from aiohttp import web
 
 from fastflow_api import shapes
 from fastflow_gateway import __version__
@@ -21,6 +22,14 @@ _PATH_PARAMETERS = {
     "link": "The trigger's id.",
     "key": "The webhook_key.",
 }
+
+
+OPENAPI = web.AppKey("OPENAPI", bytes)
+"""The document, encoded."""
+
+
+async def show_openapi(request: web.Request) -> web.Response:
+    return web.Response(body=request.app[OPENAPI], content_type="application/json")
 
 
 def document(routes: Iterable[Route]) -> dict[str, Any]:
@@ -118,3 +127,8 @@ def _headers(route: Route) -> list[dict[str, Any]]:
         {"name": name, "in": "header", "required": False, "description": says, "schema": {"type": "string"}}
         for name, says in route.headers.items()
     ]
+
+
+ROUTES = (
+    Route("GET", "/api/openapi.json", show_openapi, "This document.", {200: Media("application/json", "OpenAPI 3.1.")}),
+)

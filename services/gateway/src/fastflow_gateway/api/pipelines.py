@@ -9,14 +9,14 @@ from aiohttp import web
 
 from fastflow_api import shapes
 from fastflow_contracts.clock import now
-from fastflow_contracts.pipelines.records import PipelineRecord
+from fastflow_contracts.names import PipelineName
 from fastflow_gateway.api.runs import RUNS_MAX
-from fastflow_gateway.http.requests import answer, pipeline_name, pipeline_record, query
+from fastflow_gateway.http.requests import answer, query
 from fastflow_gateway.http.route import Route
-from fastflow_gateway.readmodel.bundle_files import SHELF
-from fastflow_gateway.readmodel.model import MODEL, ReadModel
-from fastflow_gateway.readmodel.queries import run_page
-from fastflow_gateway.readmodel.run_index import Query
+from fastflow_gateway.readmodel import queries
+from fastflow_gateway.readmodel.bundle_files import BUNDLE_FILES
+from fastflow_gateway.readmodel.model import MODEL
+from fastflow_gateway.readmodel.run_index import RunFilter
 from fastflow_gateway.views import records
 
 LAST_RUNS = 10
@@ -24,11 +24,11 @@ SKIPS_SHOWN = 20
 DAYS_MAX = 90
 
 
-class ListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PipelinesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which pipelines."""
 
     tags: Annotated[str, msgspec.Meta(description="Only those that have all of these tags, separated by commas.")] = ""
-    q: Annotated[str, msgspec.Meta(description="Only those with this in their name, description or tags.")] = ""
+    q: Annotated[str, msgspec.Meta(description="Only those with all these words in name, description or tags.")] = ""
 
 
 class PageQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,73 +45,38 @@ class DaysQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 async def list_pipelines(request: web.Request) -> web.Response:
-    model, wanted = request.app[MODEL], query(request, ListQuery)
-    return answer(pipelines(model, tags=wanted.tags, q=wanted.q))
+    wanted = query(request, PipelinesQuery)
+    tags = {tag.strip() for tag in wanted.tags.split(",") if tag.strip()}
+    listed = queries.pipelines(request.app[MODEL], last_runs=LAST_RUNS)
+    return answer(queries.search(listed, q=wanted.q, tags=tags))
 
 
 async def show_pipeline(request: web.Request) -> web.Response:
-    return answer(await pipeline_detail(request.app, await pipeline_record(request)))
+    model = request.app[MODEL]
+    record = await queries.pipeline_named(model, request.match_info["name"])
+    files = request.app[BUNDLE_FILES]
+    return answer(await queries.pipeline_detail(model, files, record, last_runs=LAST_RUNS, skips=SKIPS_SHOWN))
 
 
 async def list_pipeline_runs(request: web.Request) -> web.Response:
-    name, wanted = pipeline_name(request), query(request, PageQuery)
-    await _known(request, name)
-    model = request.app[MODEL]
-    return answer(run_page(model, Query(pipeline=name), limit=wanted.limit, cursor=wanted.cursor))
+    model, wanted = request.app[MODEL], query(request, PageQuery)
+    name = await _name(request)
+    return answer(queries.run_page(model, RunFilter(pipeline=name), limit=wanted.limit, cursor=wanted.cursor))
 
 
 async def show_stats(request: web.Request) -> web.Response:
-    name = pipeline_name(request)
-    await _known(request, name)
-    history = request.app[MODEL].history
-    return answer(records.stats(name, history.tally(name), next(iter(history.latest(name, 1)), None)))
+    model, name = request.app[MODEL], await _name(request)
+    return answer(records.stats(name, model.runs.counts(name), queries.newest_run(model, name)))
 
 
 async def show_daily_stats(request: web.Request) -> web.Response:
-    name, wanted = pipeline_name(request), query(request, DaysQuery)
-    await _known(request, name)
-    tally = request.app[MODEL].history.tally(name)
-    return answer(records.daily_stats(name, tally, today=now().date(), days=wanted.days))
+    wanted, name = query(request, DaysQuery), await _name(request)
+    counts = request.app[MODEL].runs.counts(name)
+    return answer(records.daily_stats(name, counts, today=now().date(), days=wanted.days))
 
 
-def pipelines(model: ReadModel, *, tags: str = "", q: str = "") -> list[shapes.Pipeline]:
-    """Those that match, by name. *tags*: separated by commas, all must be there."""
-    at = now()
-    wanted_tags = {tag.strip() for tag in tags.split(",") if tag.strip()}
-    shown = (
-        records.pipeline(
-            record,
-            tally=model.history.tally(record.name),
-            last_runs=model.history.latest(record.name, LAST_RUNS),
-            crashes=model.crashes(record.name, at),
-        )
-        for record in model.pipelines()
-    )
-    return [pipeline for pipeline in shown if wanted_tags <= set(pipeline.tags) and _mentions(pipeline, q)]
-
-
-async def pipeline_detail(app: web.Application, record: PipelineRecord) -> shapes.PipelineDetail:
-    """Raises what the bus raises: the files are read from there."""
-    model = app[MODEL]
-    return records.pipeline_detail(
-        record,
-        tally=model.history.tally(record.name),
-        last_runs=model.history.latest(record.name, LAST_RUNS),
-        crashes=model.crashes(record.name, now()),
-        files=await app[SHELF].texts(record),
-        skips=model.refusals.of(record.name, SKIPS_SHOWN),
-    )
-
-
-async def _known(request: web.Request, name: str) -> None:
-    """A removed pipeline's runs stay readable; a name that never had any is refused."""
-    if not request.app[MODEL].history.tally(name).total:
-        await pipeline_record(request)
-
-
-def _mentions(pipeline: shapes.Pipeline, text: str) -> bool:
-    texts = (pipeline.name, pipeline.description or "", *pipeline.tags)
-    return any(text.casefold() in each.casefold() for each in texts)
+async def _name(request: web.Request) -> PipelineName:
+    return await queries.name_with_runs(request.app[MODEL], request.match_info["name"])
 
 
 ROUTES = (
@@ -121,7 +86,7 @@ ROUTES = (
         list_pipelines,
         "All pipelines, by name.",
         {200: list[shapes.Pipeline]},
-        query=ListQuery,
+        query=PipelinesQuery,
     ),
     Route(
         "GET",

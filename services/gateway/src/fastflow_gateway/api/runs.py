@@ -9,25 +9,24 @@ import msgspec
 from aiohttp import web
 
 from fastflow_api import shapes
-from fastflow_contracts.clock import now
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.pipelines import value_parsers
 from fastflow_contracts.pipelines.json_positions import Node
 from fastflow_contracts.runs.run import Status, TriggeredBy
 from fastflow_gateway.actions import runs
-from fastflow_gateway.errors import Refused
-from fastflow_gateway.http.requests import answer, known_run, query
+from fastflow_gateway.errors import RequestRefused
+from fastflow_gateway.http.requests import answer, idempotency_key, query
 from fastflow_gateway.http.route import Route
+from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.model import MODEL
-from fastflow_gateway.readmodel.queries import run_page
-from fastflow_gateway.readmodel.run_index import Known, Query
+from fastflow_gateway.readmodel.run_index import KnownRun, RunFilter
 from fastflow_gateway.views import records
 
 RUNS_MAX = 500
 SKIPS_SHOWN = 20
 
 
-class ListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RunsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which runs."""
 
     pipeline_name: Annotated[str | None, msgspec.Meta(description="Only runs of this pipeline.")] = None
@@ -44,45 +43,47 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 async def list_runs(request: web.Request) -> web.Response:
-    wanted = query(request, ListQuery)
-    filters = Query(
+    wanted = query(request, RunsQuery)
+    filters = RunFilter(
         pipeline=wanted.pipeline_name,
         status=wanted.status,
         triggered_by=wanted.triggered_by,
         since=_instant("start_date", wanted.start_date),
         until=_instant("end_date", wanted.end_date),
     )
-    return answer(run_page(request.app[MODEL], filters, limit=wanted.limit, cursor=wanted.cursor))
+    return answer(queries.run_page(request.app[MODEL], filters, limit=wanted.limit, cursor=wanted.cursor))
 
 
 async def show_run(request: web.Request) -> web.Response:
-    known, model, at = await known_run(request), request.app[MODEL], now()
-    shown = records.run(known.run, capacity=model.capacity(at), now=at)
-    return answer(records.run_detail(shown, model.refusals.after(known.run.id, SKIPS_SHOWN)))
+    known, model = await _known(request), request.app[MODEL]
+    return answer(records.run_detail(queries.run(model, known.run), model.skips.after(known.run.id, SKIPS_SHOWN)))
 
 
 async def cancel_run(request: web.Request) -> web.Response:
-    cancelled = await runs.cancel(request.app, await known_run(request))
+    cancelled = await runs.cancel(request.app, await _known(request))
     return run_answer(
         request, cancelled, later="the cancellation is stored; it takes effect as soon as a scheduler works"
     )
 
 
 async def retry_run(request: web.Request) -> web.Response:
-    known = await known_run(request)
-    key = runs.idempotency_key(request, "Idempotency-Key")
+    known = await _known(request)
+    key = idempotency_key(request, "Idempotency-Key")
     return run_answer(request, await runs.retry(request.app, known.run, triggered_by="api", key=key))
 
 
 def run_answer(
-    request: web.Request, known: Known | RunId, *, later: str = "the trigger is stored and will run"
+    request: web.Request, known: KnownRun | RunId, *, later: str = "the trigger is stored and will run"
 ) -> web.Response:
     """200 with the run, or 202 with its id and what happens *later*."""
-    if isinstance(known, Known):
-        at = now()
-        return answer(records.run(known.run, capacity=request.app[MODEL].capacity(at), now=at))
+    if isinstance(known, KnownRun):
+        return answer(queries.run(request.app[MODEL], known.run))
     accepted = shapes.Accepted(id=known, detail=f"nobody has answered yet: {later}; GET /api/runs/{known} shows it.")
     return answer(accepted, status=202, headers={"Location": f"/api/runs/{known}"})
+
+
+async def _known(request: web.Request) -> KnownRun:
+    return await queries.run_with_id(request.app[MODEL], request.match_info["id"])
 
 
 def _instant(field: str, text: str | None) -> datetime | None:
@@ -92,7 +93,7 @@ def _instant(field: str, text: str | None) -> datetime | None:
     try:
         return read(Node(text, text, 0, len(text)))
     except ValueError:
-        raise Refused(
+        raise RequestRefused(
             422,
             f'{field} must be an ISO 8601 date or time such as "2026-01-15" or "2026-01-15T12:00:00Z"; '
             "in an address the + of an offset is written %2B.",
@@ -102,7 +103,7 @@ def _instant(field: str, text: str | None) -> datetime | None:
 STARTED = {200: shapes.Run, 202: shapes.Accepted} | dict.fromkeys((404, 409, 413, 422, 429), shapes.Error)
 """What starting a run may be answered with, however it is asked for."""
 ROUTES = (
-    Route("GET", "/api/runs", list_runs, "Runs, newest first.", {200: shapes.RunPage}, query=ListQuery),
+    Route("GET", "/api/runs", list_runs, "Runs, newest first.", {200: shapes.RunPage}, query=RunsQuery),
     Route("GET", "/api/runs/{id}", show_run, "One run.", {200: shapes.RunDetail, 404: shapes.Error}),
     Route(
         "POST",

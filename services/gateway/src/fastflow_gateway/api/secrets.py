@@ -7,22 +7,35 @@ from aiohttp import web
 
 from fastflow_api import shapes
 from fastflow_contracts.pipelines.json_schema import pipeline_schema
-from fastflow_gateway.actions.secrets import SecretBody, seal
-from fastflow_gateway.errors import Refused
+from fastflow_gateway.actions.secrets import seal
+from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import answer, body_of
 from fastflow_gateway.http.route import Media, Route
 
 SCHEMA = msgspec.json.format(msgspec.json.encode(pipeline_schema()), indent=2)
 
 
+class SecretBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to encrypt, and for which place."""
+
+    value: str
+    pipeline: str | None = None
+    """With ``name``: the token opens for this pipeline only."""
+    name: str | None = None
+    """The variable, or ``webhook.secret``."""
+
+
 async def encrypt_for_pipeline(request: web.Request) -> web.Response:
     try:
         body = msgspec.json.decode(await body_of(request), type=SecretBody)
     except msgspec.ValidationError as error:
-        raise Refused(422, f"the body cannot be used: {error}.") from None
+        raise RequestRefused(422, f"the body cannot be used: {error}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Refused(422, 'the body must be JSON such as {"value": "…", "pipeline": null, "name": null}.') from None
-    return answer(shapes.Encrypted(encrypted=seal(request, body)))
+        raise RequestRefused(
+            422, 'the body must be JSON such as {"value": "…", "pipeline": null, "name": null}.'
+        ) from None
+    token = seal(request.app, body.value, pipeline=body.pipeline, name=body.name)
+    return answer(shapes.Encrypted(encrypted=token))
 
 
 async def show_schema(request: web.Request) -> web.Response:

@@ -11,9 +11,10 @@ from msgspec.structs import replace
 from fastflow_contracts.runs.triggers import BadTrigger, read_run_body
 from fastflow_gateway.actions import runs
 from fastflow_gateway.api.runs import STARTED, run_answer
-from fastflow_gateway.errors import Refused
-from fastflow_gateway.http.requests import body_of, pipeline_name
+from fastflow_gateway.errors import RequestRefused
+from fastflow_gateway.http.requests import body_of, idempotency_key
 from fastflow_gateway.http.route import Route
+from fastflow_gateway.readmodel.queries import pipeline_name
 
 
 class RunBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,15 +29,15 @@ class RunBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 async def start_run(request: web.Request) -> web.Response:
-    name = pipeline_name(request)
+    name = pipeline_name(request.match_info["name"])
     body = await body_of(request)
     try:
         trigger = read_run_body(json.loads(body) if body.strip() else {})
     except BadTrigger as error:
-        raise Refused(422, str(error)) from error
+        raise RequestRefused(422, str(error)) from error
     except (ValueError, RecursionError) as error:
-        raise Refused(422, f"the body must be JSON: {error}.") from error
-    key = runs.idempotency_key(request, "Idempotency-Key")
+        raise RequestRefused(422, f"the body must be JSON: {error}.") from error
+    key = idempotency_key(request, "Idempotency-Key")
     return run_answer(request, await runs.start(request.app, name, replace(trigger, triggered_by="api", key=key)))
 
 

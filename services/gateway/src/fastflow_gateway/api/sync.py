@@ -6,7 +6,7 @@ from aiohttp import web
 
 from fastflow_api import shapes
 from fastflow_contracts.pipelines.records import SyncReport
-from fastflow_gateway.actions import runs
+from fastflow_gateway.actions.sync import sync
 from fastflow_gateway.http.requests import answer
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.readmodel.model import MODEL
@@ -14,7 +14,7 @@ from fastflow_gateway.views import records
 
 
 async def start_sync(request: web.Request) -> web.Response:
-    return answer(await runs.sync(request.app))
+    return answer(await sync(request.app))
 
 
 async def show_status(request: web.Request) -> web.Response:
@@ -32,7 +32,7 @@ ROUTES = (
         "/api/sync",
         start_sync,
         "Sync now and wait for the outcome.",
-        {200: SyncReport, 503: shapes.Error, 504: shapes.Error},
+        {200: SyncReport, 502: shapes.Error, 503: shapes.Error, 504: shapes.Error},
     ),
     Route(
         "GET", "/api/sync/status", show_status, "What is live, and what the last sync found.", {200: shapes.SyncStatus}

@@ -1,126 +1,48 @@
 """Starting a run by webhook: POST /api/webhooks/{name}/{key}, for callers that have the key and nothing else.
 
 The order of the checks: how often the caller failed lately, the pipeline, the key, the body's size, its signature, the
-body. So nobody without the key makes this process read a body. The same work is done for pipelines that do not exist.
+body. So nobody without the key makes this process read a body.
 """
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import hmac
 import json
-import logging
 
 from aiohttp import web
 from msgspec.structs import replace
 
 from fastflow_api import shapes
-from fastflow_contracts.clock import now
-from fastflow_contracts.names import BadName, PipelineName, check_name
-from fastflow_contracts.pipelines.records import PipelineRecord
-from fastflow_contracts.pipelines.spec import PipelineSpec
 from fastflow_contracts.runs.triggers import BadTrigger, read_webhook_body
-from fastflow_gateway import app_keys
 from fastflow_gateway.actions import runs
+from fastflow_gateway.actions.webhooks import authenticate, check_signature
 from fastflow_gateway.api.runs import STARTED, run_answer
-from fastflow_gateway.errors import Refused
-from fastflow_gateway.http.requests import body_of, caller_of
+from fastflow_gateway.errors import RequestRefused
+from fastflow_gateway.http.requests import body_of, caller_of, idempotency_key
 from fastflow_gateway.http.route import Media, Route
-from fastflow_gateway.readmodel.model import MODEL
-from fastflow_gateway.security import webhook_signatures
-from fastflow_gateway.security.secrets import SEALER, BadSecret, NoKey
-from fastflow_gateway.security.webhook_guard import GUESSES, Attempt
-from fastflow_gateway.security.webhook_signatures import BadSignature
+from fastflow_gateway.settings import SETTINGS
 
-log = logging.getLogger(__name__)
-
-_NO_NAME = PipelineName("0")
-"""Looked up when the name cannot be one. A match would still need that pipeline's key."""
-_NO_KEY: dict[str | None, str] = {None: ""}
-"""Compared with when there is no pipeline or no key."""
 IDEMPOTENCY_HEADERS = ("Idempotency-Key", "webhook-id", "X-GitHub-Delivery", "X-Gitea-Delivery", "X-Forgejo-Delivery")
 
 
 async def start_by_webhook(request: web.Request) -> web.Response:
-    record, run_config_id = await _authenticated(request)
+    path = request.match_info
+    opened = await authenticate(request.app, caller=caller_of(request), pipeline=path["name"], key=path["key"])
     body = await _body(request)
-    signed_id = _signed_id(request, record, run_config_id, body)
+    signed_id = check_signature(request.app, opened, request.headers, body)
     _check_json(request, body)
     try:
         trigger = read_webhook_body(body, _media_type(request))
     except BadTrigger as error:
-        raise Refused(400, str(error)) from error
+        raise RequestRefused(400, str(error)) from error
     # An id that is signed counts alone: with another header beside it, a copied call would be a new one.
-    key = runs.idempotency_key(request, *(("webhook-id",) if signed_id else IDEMPOTENCY_HEADERS))
-    outcome = await runs.start(request.app, record.name, replace(trigger, run_config_id=run_config_id, key=key))
-    return run_answer(request, outcome)
-
-
-async def _authenticated(request: web.Request) -> tuple[PipelineRecord, str | None]:
-    """The pipeline, and the run configuration whose key was given. Raises ``Refused``."""
-    guesses, loop = request.app[GUESSES], asyncio.get_running_loop()
-    attempt = _attempt(request)
-    if wait_s := guesses.wait_s(attempt, loop.time()):
-        raise Refused(429, "too many wrong keys; wait a moment.", headers={"Retry-After": str(wait_s)})
-    guesses.knock(attempt, loop.time())
-    try:
-        name = check_name(request.match_info["name"])
-    except BadName:
-        name = _NO_NAME
-    model, given = request.app[MODEL], _digest(request.match_info["key"])
-    is_counted = False
-    for is_fresh in (False, True):  # only the bus itself may say no: what is known here may be a moment old
-        record = await model.pipeline(name, is_fresh=is_fresh)
-        spec = record.live.spec if record and record.live else PipelineSpec(enabled=False)
-        webhook_keys = spec.webhook_keys()
-        # Every key is compared, whether or not one before it fitted.
-        digests = {run_config_id: _digest(key) for run_config_id, key in (webhook_keys or _NO_KEY).items()}
-        fitting = [run_config_id for run_config_id, each in digests.items() if hmac.compare_digest(given, each)]
-        is_known = bool(webhook_keys and fitting)
-        if record is not None and is_known and spec.enabled:
-            guesses.right(attempt, loop.time())
-            return record, fitting[0]
-        if webhook_keys and not is_known and not is_counted:
-            guesses.wrong(attempt, loop.time())
-            is_counted = True
-    if is_known:
-        guesses.right(attempt, loop.time())  # who knows the key of a disabled pipeline did not guess
-    if not (webhook_keys and spec.enabled):
-        raise Refused(404, "there is no such webhook: the pipeline is unknown, disabled, or has no webhook_key.")
-    raise Refused(401, "this is not the pipeline's webhook_key; compare it with the address its page shows.")
-
-
-def _signed_id(request: web.Request, record: PipelineRecord, run_config_id: str | None, body: bytes) -> str | None:
-    """The id that the signature of the call covers, if it does. Raises ``Refused`` without a good signature."""
-    spec: PipelineSpec | None = record.live.spec if record.live else None
-    webhook = spec.webhook_of(run_config_id) if spec else None
-    if webhook is None:
-        return None
-    try:
-        secret = request.app[SEALER].open_webhook_secret(webhook.secret, pipeline=record.name)
-        return webhook_signatures.verify(webhook, secret, request.headers, body, now())
-    except (NoKey, BadSecret) as error:
-        log.warning("webhook of %s: %s", record.name, error)
-        raise Refused(503, str(error), headers={"Retry-After": "60"}) from error
-    except BadSignature as error:
-        guesses, now_s = request.app[GUESSES], asyncio.get_running_loop().time()
-        guesses.knock(_attempt(request), now_s)
-        guesses.wrong(_attempt(request), now_s)
-        raise Refused(401, str(error)) from error
-
-
-def _attempt(request: web.Request) -> Attempt:
-    return Attempt(caller_of(request), request.match_info["name"])
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+    key = idempotency_key(request, *(("webhook-id",) if signed_id else IDEMPOTENCY_HEADERS))
+    trigger = replace(trigger, run_config_id=opened.run_config_id, key=key)
+    return run_answer(request, await runs.start(request.app, opened.record.name, trigger))
 
 
 async def _body(request: web.Request) -> bytes:
-    """The raw bytes. Raises ``Refused`` when they are too many."""
-    bytes_max = request.app[app_keys.SETTINGS].webhook_bytes_max
+    """The raw bytes. Raises ``RequestRefused`` when they are too many."""
+    bytes_max = request.app[SETTINGS].webhook_bytes_max
     if (request.content_length or 0) > bytes_max:
         raise _too_large(bytes_max)
     body = await body_of(request)
@@ -130,12 +52,12 @@ async def _body(request: web.Request) -> bytes:
 
 
 def _check_json(request: web.Request, body: bytes) -> None:
-    """Raises ``Refused`` for a body that is not the JSON it is declared to be."""
+    """Raises ``RequestRefused`` for a body that is not the JSON it is declared to be."""
     if body and (request.content_type == "application/json" or request.content_type.endswith("+json")):
         try:
             json.loads(body)
         except (ValueError, RecursionError) as error:
-            raise Refused(400, f"the body is declared to be JSON and is not: {error}.") from error
+            raise RequestRefused(400, f"the body is declared to be JSON and is not: {error}.") from error
 
 
 def _media_type(request: web.Request) -> str | None:
@@ -143,8 +65,8 @@ def _media_type(request: web.Request) -> str | None:
     return request.headers.get("Content-Type", "").encode(errors="replace").decode() or None
 
 
-def _too_large(bytes_max: int) -> Refused:
-    return Refused(413, f"the body is larger than {bytes_max:,} bytes; send a reference to the data instead.")
+def _too_large(bytes_max: int) -> RequestRefused:
+    return RequestRefused(413, f"the body is larger than {bytes_max:,} bytes; send a reference to the data instead.")
 
 
 ROUTES = (

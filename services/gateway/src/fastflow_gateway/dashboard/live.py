@@ -1,4 +1,4 @@
-"""TODO."""
+"""Telling pages that something changed: /live."""
 
 from __future__ import annotations
 
@@ -7,30 +7,33 @@ from typing import Final
 
 from aiohttp import web
 
-from fastflow_gateway.errors import Busy, Refused
+from fastflow_gateway.errors import Busy, RequestRefused
+from fastflow_gateway.http.route import Route
 from fastflow_gateway.http.sse import event, event_stream
 from fastflow_gateway.readmodel.model import MODEL
-from fastflow_gateway.streaming.channels import FOLLOWER
+from fastflow_gateway.streaming.followers import FOLLOWERS
 
 GATHER_S: Final = 0.25
-"""Changes this close together are one piece of news."""
-
+"""Changes this close together are told as one."""
 CHANGED: Final = event("changed", None)
 
 
 async def live(request: web.Request) -> web.StreamResponse:
     """Server-sent events: ``changed`` at once and whenever something that pages show has changed."""
     response = web.StreamResponse()
-    follower, wake = request.app[FOLLOWER], asyncio.Event()
+    followers, wake = request.app[FOLLOWERS], asyncio.Event()
     try:
-        with follower.admitted(wake), request.app[MODEL].watching_all(wake):
+        with followers.admitted(wake), request.app[MODEL].watching_all(wake):
             async with event_stream(request, response) as stream:
                 await stream.send(CHANGED)
-                while not follower.is_stopping:
+                while not followers.is_stopping:
                     if await stream.wait(wake):
                         await asyncio.sleep(GATHER_S)
                         wake.clear()
                         await stream.send(CHANGED)
     except Busy as error:
-        raise Refused(503, str(error), headers={"Retry-After": "5"}) from error
+        raise RequestRefused(503, str(error), headers={"Retry-After": "5"}) from error
     return response
+
+
+ROUTES = (Route("GET", "/live", live, is_stream=True),)

@@ -1,19 +1,15 @@
-"""Browser sessions: /login by address or form, /logout. The form itself is a page's."""
+"""Browser sessions: /login by address or form, /logout."""
 
 from __future__ import annotations
 
-import asyncio
-
 from aiohttp import web
 
-from fastflow_contracts.clock import now
-from fastflow_gateway import app_keys
-from fastflow_gateway.errors import Refused
+from fastflow_gateway.actions.sign_in import sign_in
+from fastflow_gateway.dashboard.rendering import RENDERER
+from fastflow_gateway.errors import RequestRefused
+from fastflow_gateway.http.browsers import end_session, is_same_origin, keep_session, local_path
 from fastflow_gateway.http.requests import caller_of, form_of
-from fastflow_gateway.security.rate_limit import THROTTLE
-from fastflow_gateway.security.sessions import COOKIE, GATE, SESSION_S, is_same_origin, local_path
-
-WRONG = "this is not the token; it was printed when Fast-Flow was started, or is in FASTFLOW_ADMIN_TOKEN."
+from fastflow_gateway.http.route import Route
 
 
 async def show_login(request: web.Request) -> web.StreamResponse:
@@ -25,45 +21,38 @@ async def show_login(request: web.Request) -> web.StreamResponse:
 
 async def log_in(request: web.Request) -> web.StreamResponse:
     if not is_same_origin(request.headers) and ("Origin" in request.headers or "Sec-Fetch-Site" in request.headers):
-        raise Refused(403, "log in on this site's own page: /login.")
+        raise RequestRefused(403, "log in on this site's own page: /login.")
     form = dict(await form_of(request))
     return _log_in(request, form.get("token", "").strip(), form.get("next", ""))
 
 
 async def log_out(request: web.Request) -> web.StreamResponse:
     response = web.Response(status=303, headers={"Location": "/login"})
-    response.del_cookie(COOKIE, path="/")
+    end_session(response)
     return response
 
 
 def _log_in(request: web.Request, token: str, target: str | None) -> web.StreamResponse:
-    throttle, caller, now_s = (
-        request.app[THROTTLE],
-        f"login {caller_of(request)}",
-        asyncio.get_running_loop().time(),
-    )
-    if wait_s := throttle.wait_s(caller, now_s):
-        response = _form(request, 429, f"too many wrong tokens; wait {wait_s} seconds.")
-        response.headers["Retry-After"] = str(wait_s)
-        return response
-    gate = request.app[GATE]
-    if not gate.knows(token):
-        throttle.failed(caller, now_s)
-        return _form(request, 401, WRONG)
+    try:
+        session = sign_in(request.app, token, caller=caller_of(request))
+    except RequestRefused as error:
+        form = _form(request, error.status, str(error))
+        form.headers.update(error.headers)
+        return form
     response = web.Response(status=303, headers={"Location": local_path(target)})
-    is_secure = "https" in (request.scheme, request.headers.get("X-Forwarded-Proto", ""))
-    response.set_cookie(
-        COOKIE, gate.new_session(now()), max_age=SESSION_S, path="/", httponly=True, samesite="Lax", secure=is_secure
-    )
+    keep_session(request, response, session)
     return response
 
 
 def _form(request: web.Request, status: int, error: str | None) -> web.Response:
-    return request.app[app_keys.LOGIN_PAGE](request, status, error)
+    target = request.query.get("next") if request.path == "/login" else request.path_qs
+    return request.app[RENDERER].page(
+        request, "login.html", status=status, signed_in=False, error=error, next=local_path(target)
+    )
 
 
-def setup(app: web.Application) -> None:
-    """Add the routes. They are for people, so the API's document does not list them."""
-    app.router.add_get("/login", show_login)
-    app.router.add_post("/login", log_in)
-    app.router.add_post("/logout", log_out)
+ROUTES = (
+    Route("GET", "/login", show_login, is_public=True),
+    Route("POST", "/login", log_in, is_public=True),
+    Route("POST", "/logout", log_out),
+)

@@ -1,7 +1,7 @@
 """Turns templates into answers: the environment with its words, the static files. I/O once.
 
-Templates and static files are read when the application is made; a request only renders. Which data a page needs is
-``pages``'.
+Templates and static files are read when the application is made; a request only renders. Which data a page needs, its
+own module says.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fastflow_gateway.dashboard.view import formatting as words
 from fastflow_gateway.dashboard.view import graph_drawing as graphs
 from fastflow_gateway.dashboard.view import models as views
 from fastflow_gateway.dashboard.view.run_strip import strip
-from fastflow_gateway.security.sessions import SESSION
+from fastflow_gateway.http.browsers import SESSION
 from fastflow_gateway.views.waiting import without_time
 
 HERE: Final = Path(__file__).parent
@@ -50,7 +50,7 @@ class Renderer:
     def page(self, request: web.Request, template: str, *, status: int = 200, **context: Any) -> web.Response:
         """The page that *template* makes of *context* and of what every page shows.
 
-        *address*: where the page can be had again, if that is not where it was asked for.
+        *address*: where the page is found again, if that is not where it was asked for.
         """
         session = request.get(SESSION)
         common = {
@@ -92,7 +92,7 @@ def _environment() -> jinja2.Environment:
     made.tests["safe_name"] = lambda name: re.fullmatch(NAME_PATTERN, name) is not None
     made.filters |= {
         "ago": lambda at: words.ago(at, now()),
-        "circle_words": graphs.circle_words,
+        "cycle_words": graphs.cycle_words,
         "commit": words.commit,
         "countdown": lambda at: words.countdown(at, now()),
         "duration": duration,

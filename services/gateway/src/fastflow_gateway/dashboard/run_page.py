@@ -15,53 +15,52 @@ from fastflow_gateway.dashboard.rendering import RENDERER
 from fastflow_gateway.dashboard.view import facts, lineage
 from fastflow_gateway.dashboard.view import models as drawn
 from fastflow_gateway.dashboard.view.lineage import Chain
-from fastflow_gateway.errors import Refused
-from fastflow_gateway.http import requests
+from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.middleware import POLICY
+from fastflow_gateway.http.requests import form_of
+from fastflow_gateway.http.route import Route
 from fastflow_gateway.notebooks.sources import NOTEBOOKS
+from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.model import MODEL, ReadModel
-from fastflow_gateway.readmodel.run_index import Known
+from fastflow_gateway.readmodel.run_index import KnownRun
 from fastflow_gateway.views import records
 
 CHILDREN: Final = 20
 """Shown of the runs that came from one, and of the refused starts."""
 
 
-def setup(app: web.Application) -> None:
-    """Add the page and its forms."""
-    app.router.add_get("/runs/{id}", run_page)
-    app.router.add_post("/runs/{id}/cancel", cancel)
-    app.router.add_post("/runs/{id}/retry", retry)
-
-
 async def run_page(request: web.Request) -> web.Response:
-    return await _run(request, await requests.known_run(request))
+    return await _run(request, await _known(request))
 
 
 async def cancel(request: web.Request) -> web.Response:
-    known = await requests.known_run(request)
+    known = await _known(request)
     try:
         await runs.cancel(request.app, known)
-    except Refused as error:
-        return await _run(request, await requests.known_run(request), flash=str(error), status=error.status)
+    except RequestRefused as error:
+        return await _run(request, await _known(request), flash=str(error), status=error.status)
     raise web.HTTPSeeOther(f"/runs/{known.run.id}")
 
 
 async def retry(request: web.Request) -> web.Response:
     """Start it once more, with the same code and variables, and go to the new run."""
-    known = await requests.known_run(request)
-    key = dict(await requests.form_of(request)).get("key")
+    known = await _known(request)
+    key = dict(await form_of(request)).get("key")
     try:
         started = await runs.retry(request.app, known.run, triggered_by="manual", key=key or None)
-    except Refused as error:
+    except RequestRefused as error:
         return await _run(request, known, flash=str(error), status=error.status)
     raise to_run(started)
 
 
-async def _run(request: web.Request, known: Known, *, flash: str | None = None, status: int = 200) -> web.Response:
+async def _known(request: web.Request) -> KnownRun:
+    return await queries.run_with_id(request.app[MODEL], request.match_info["id"])
+
+
+async def _run(request: web.Request, known: KnownRun, *, flash: str | None = None, status: int = 200) -> web.Response:
     at = now()
     model = request.app[MODEL]
-    run = records.run(known.run, capacity=model.capacity(at), now=at)
+    run = queries.run(model, known.run)
     chain = await _chain(model, known.run)
     crashes = model.crashes(run.pipeline_name, at)
     crashed = {crash.id for crash in crashes}
@@ -93,15 +92,24 @@ async def _run(request: web.Request, known: Known, *, flash: str | None = None, 
 async def _chain(model: ReadModel, run: Run) -> Chain:
     """Raises what the bus raises: a parent that is not known here is looked up there."""
     parent = await model.run(run.order.parent_run_id) if run.order.parent_run_id is not None else None
-    children = model.history.children(run.id, CHILDREN + 1)
-    skips = model.refusals.after(run.id, CHILDREN)
+    children = model.runs.children(run.id, CHILDREN + 1)
+    skips = model.skips.after(run.id, CHILDREN)
     return lineage.chain(run, parent.run if parent else None, children, skips, children_max=CHILDREN)
 
 
-def to_run(started: Known | RunId) -> web.HTTPSeeOther:
-    run_id = started.run.id if isinstance(started, Known) else started
+def to_run(started: KnownRun | RunId) -> web.HTTPSeeOther:
+    """The way to a run that was just started."""
+    run_id = started.run.id if isinstance(started, KnownRun) else started
     return web.HTTPSeeOther(f"/runs/{run_id}")
 
 
 def fresh_key() -> str:
+    """Of a form: sent twice, it starts one run."""
     return uuid.uuid4().hex
+
+
+ROUTES = (
+    Route("GET", "/runs/{id}", run_page),
+    Route("POST", "/runs/{id}/cancel", cancel),
+    Route("POST", "/runs/{id}/retry", retry),
+)

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The list of runs, with its filters."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from typing import Final, get_args
 
 from aiohttp import web
 
-from fastflow_contracts.clock import now
 from fastflow_contracts.runs.run import Status, TriggeredBy
 from fastflow_gateway.dashboard.rendering import RENDERER
 from fastflow_gateway.dashboard.view import models as drawn
-from fastflow_gateway.errors import Refused
+from fastflow_gateway.http.route import Route
+from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.model import MODEL
-from fastflow_gateway.readmodel.run_index import BadCursor, Query
-from fastflow_gateway.views import records
+from fastflow_gateway.readmodel.run_index import RunFilter
 
 PAGE_RUNS: Final = 50
 """On one page of the list of runs."""
@@ -24,29 +23,27 @@ async def runs_page(request: web.Request) -> web.Response:
     cursor = request.query.get("cursor")
     model = request.app[MODEL]
     # A filter that names no status or trigger filters nothing: such a link was made by hand.
-    wanted = Query(
+    wanted = RunFilter(
         pipeline=chosen["pipeline_name"] or None,
         status=Status(chosen["status"]) if chosen["status"] in set(Status) else None,
         triggered_by=next((value for value in get_args(TriggeredBy) if value == chosen["triggered_by"]), None),
     )
-    try:
-        runs, older = model.history.page(wanted, limit=PAGE_RUNS, cursor=cursor or None)
-    except BadCursor as error:
-        raise Refused(400, str(error)) from error
-    at = now()
-    capacity = model.capacity(at)
+    page = queries.run_page(model, wanted, limit=PAGE_RUNS, cursor=cursor or None)
     return request.app[RENDERER].page(
         request,
         "runs.html",
         here="runs",
         live=None if cursor else "/live",
-        runs=[records.run(run, capacity=capacity, now=at) for run in runs],
+        runs=page.runs,
         chosen=chosen,
         filtered=any(chosen.values()),
-        pipeline_names=sorted({record.name for record in model.pipelines()} | set(model.history.tallies())),
+        pipeline_names=sorted({record.name for record in model.pipelines()} | set(model.runs.all_counts())),
         statuses=list(Status),
         triggers=get_args(TriggeredBy),
         cursor=cursor,
         newest_url=drawn.link("/runs", chosen.items()) if cursor else None,
-        older_url=drawn.link("/runs", [*chosen.items(), ("cursor", older)]) if older else None,
+        older_url=drawn.link("/runs", [*chosen.items(), ("cursor", page.next_cursor)]) if page.next_cursor else None,
     )
+
+
+ROUTES = (Route("GET", "/runs", runs_page),)

@@ -5,20 +5,14 @@ from __future__ import annotations
 from aiohttp import web
 
 from fastflow_contracts.secrets.envelope import WEBHOOK_SECRET
-from fastflow_gateway.actions.secrets import SecretBody, seal
+from fastflow_gateway.actions.secrets import has_key, seal
 from fastflow_gateway.dashboard.rendering import RENDERER
-from fastflow_gateway.errors import Refused
-from fastflow_gateway.http import requests
+from fastflow_gateway.errors import RequestRefused
+from fastflow_gateway.http.requests import form_of
+from fastflow_gateway.http.route import Route
 from fastflow_gateway.readmodel.model import MODEL
-from fastflow_gateway.security.secrets import SEALER
 
 NO_PLACE = "name the pipeline and the variable: the token will open there and nowhere else."
-
-
-def setup(app: web.Application) -> None:
-    """Add the page."""
-    app.router.add_get("/secrets", secrets_page)
-    app.router.add_post("/secrets", encrypt)
 
 
 async def secrets_page(request: web.Request) -> web.Response:
@@ -27,14 +21,14 @@ async def secrets_page(request: web.Request) -> web.Response:
 
 async def encrypt(request: web.Request) -> web.Response:
     """Show the token; on a refusal the form again, but for the value."""
-    form = dict(await requests.form_of(request))
+    form = dict(await form_of(request))
     pipeline, name = (form.get(field, "").strip() for field in ("pipeline", "name"))
     value = form.get("value", "").replace("\r\n", "\n")  # browsers send every line's end like that
     try:
         if not (pipeline and name):
-            raise Refused(422, NO_PLACE)
-        token = seal(request, SecretBody(value=value, pipeline=pipeline, name=name))
-    except Refused as error:
+            raise RequestRefused(422, NO_PLACE)
+        token = seal(request.app, value, pipeline=pipeline, name=name)
+    except RequestRefused as error:
         return _page(request, pipeline=pipeline, name=name, error=str(error), status=error.status)
     return _page(request, pipeline=pipeline, name=name, token=token)
 
@@ -53,7 +47,7 @@ def _page(
         "secrets.html",
         status=status,
         here="secrets",
-        has_key=request.app[SEALER].has_key,
+        has_key=has_key(request.app),
         pipeline_names=[record.name for record in request.app[MODEL].pipelines()],
         pipeline=pipeline,
         name=name,
@@ -61,3 +55,9 @@ def _page(
         is_webhook=name == WEBHOOK_SECRET,
         error=error,
     )
+
+
+ROUTES = (
+    Route("GET", "/secrets", secrets_page),
+    Route("POST", "/secrets", encrypt),
+)

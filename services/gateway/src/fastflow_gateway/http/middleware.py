@@ -9,7 +9,7 @@ import asyncio
 import logging
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from aiohttp import HttpVersion11, web
@@ -17,21 +17,21 @@ from aiohttp import HttpVersion11, web
 from fastflow_api import shapes
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.clock import now
-from fastflow_gateway import app_keys
-from fastflow_gateway.errors import Busy, Refused
-from fastflow_gateway.http.requests import LEFT, answer, form_of
-from fastflow_gateway.http.route import Handler
-from fastflow_gateway.security.sessions import (
+from fastflow_gateway.errors import Busy, RequestRefused
+from fastflow_gateway.http.browsers import (
     COOKIE,
     CSRF_FIELD,
     CSRF_HEADER,
-    GATE,
     SAFE_METHODS,
     SESSION,
-    Session,
-    is_csrf_token,
     is_same_origin,
+    wants_page,
 )
+from fastflow_gateway.http.request_metrics import REQUEST_METRICS
+from fastflow_gateway.http.requests import LEFT, answer, form_of
+from fastflow_gateway.http.route import Handler
+from fastflow_gateway.http.sse import EVENT_STREAM
+from fastflow_gateway.security.sessions import SESSIONS, BrowserSession, is_csrf_token
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,11 @@ HEADERS: Final[Mapping[str, str]] = {
     "Cache-Control": "no-store",
     "Server": "fastflow",
 }
+PUBLIC: web.AppKey[frozenset[str]] = web.AppKey("PUBLIC", frozenset)
+"""Paths, as they are declared, that need neither token nor session."""
+ERROR_PAGE: web.AppKey[Callable[[web.Request, int, str], web.Response]] = web.AppKey("ERROR_PAGE")
+"""(request, status, detail) -> an error for a browser; requests for the API get JSON."""
+
 _QUIET = re.compile(r"/(healthz|readyz|metrics|static/.*)")
 _WEBHOOK = re.compile(r"(/+api/+webhooks/+[^/]*).+", re.DOTALL)
 _REST = re.compile(r"(/+[^/]*)/.*", re.DOTALL)
@@ -61,10 +66,10 @@ async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
     start_s = asyncio.get_running_loop().time()
     try:
         response = await handler(request)
-    except web.HTTPException as leading_on:  # an answer like any other
-        _told(request, leading_on.status, start_s)
+    except web.HTTPException as leading_on:  # a redirect: an answer like any other
+        _note(request, leading_on, start_s)
         raise
-    _told(request, response.status, start_s)
+    _note(request, response, start_s)
     return response
 
 
@@ -78,7 +83,7 @@ async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
             raise
         headers = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
         return _error(request, error.status, _detail(request, error), headers)
-    except Refused as refused:
+    except RequestRefused as refused:
         return _error(request, refused.status, str(refused), refused.headers)
     except Busy as error:
         return _error(request, 503, str(error), {"Retry-After": "5"})
@@ -101,21 +106,23 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let in public routes, the token, and browsers with a session, whose writes must come from our own pages."""
     if _is_public(request):
         return await handler(request)
-    gate = request.app[GATE]
+    sessions = request.app[SESSIONS]
     if authorization := request.headers.get("Authorization"):
-        if not gate.knows_bearer(authorization):
-            raise Refused(401, "the token is not this installation's.", headers={"WWW-Authenticate": "Bearer"})
+        if not sessions.knows_bearer(authorization):
+            raise RequestRefused(401, "the token is not this installation's.", headers={"WWW-Authenticate": "Bearer"})
         return await handler(request)
-    session = gate.session(request.cookies.get(COOKIE, ""), now())
+    session = sessions.session(request.cookies.get(COOKIE, ""), now())
     if session is None:
         if wants_page(request):
             raise web.HTTPSeeOther(f"/login?next={request.rel_url.raw_path}" if request.method == "GET" else "/login")
-        raise Refused(
+        raise RequestRefused(
             401, "send the header Authorization: Bearer <token>, or log in.", headers={"WWW-Authenticate": "Bearer"}
         )
     request[SESSION] = session
     if request.method not in SAFE_METHODS and not await _is_meant(request, session):
-        raise Refused(403, "this did not come from a page of this site; open the page again and repeat it there.")
+        raise RequestRefused(
+            403, "this did not come from a page of this site; open the page again and repeat it there."
+        )
     return await handler(request)
 
 
@@ -137,11 +144,6 @@ async def dress(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["Server"] = HEADERS["Server"]
 
 
-def wants_page(request: web.Request) -> bool:
-    """Is this a browser on a page, rather than a program on the API?"""
-    return not request.path.startswith("/api/") and "text/html" in request.headers.get("Accept", "")
-
-
 def shown_path(path: str, *, leads_nowhere: bool = False) -> str:
     """*path* without a webhook's key, on one line."""
     shown = _WEBHOOK.sub(r"\1/***", path)
@@ -150,21 +152,27 @@ def shown_path(path: str, *, leads_nowhere: bool = False) -> str:
     return shown.encode("unicode_escape").decode()
 
 
-def _told(request: web.Request, status: int, start_s: float) -> None:
-    request.app[app_keys.REQUESTS][status] += 1
+def _note(request: web.Request, response: web.StreamResponse | web.HTTPException, start_s: float) -> None:
+    status, took_s = response.status, asyncio.get_running_loop().time() - start_s
+    is_stream = response.content_type == EVENT_STREAM
+    request.app[REQUEST_METRICS].record(request.method, _route(request), status, None if is_stream else took_s)
     level = logging.DEBUG if status == LEFT or _QUIET.fullmatch(request.path) else logging.INFO
-    took_ms = (asyncio.get_running_loop().time() - start_s) * 1000
     leads_nowhere = request.match_info.http_exception is not None
     path = shown_path(request.path, leads_nowhere=leads_nowhere)
-    log.log(level, "%s %s %d %.0f ms", request.method, path, status, took_ms)
+    log.log(level, "%s %s %d %.0f ms", request.method, path, status, took_s * 1000)
+
+
+def _route(request: web.Request) -> str | None:
+    """The path as it is declared."""
+    resource = request.match_info.route.resource
+    return None if resource is None else resource.canonical
 
 
 def _is_public(request: web.Request) -> bool:
-    resource = request.match_info.route.resource
-    return resource is not None and resource.canonical in request.app[app_keys.PUBLIC]
+    return _route(request) in request.app[PUBLIC]
 
 
-async def _is_meant(request: web.Request, session: Session) -> bool:
+async def _is_meant(request: web.Request, session: BrowserSession) -> bool:
     if not is_same_origin(request.headers):
         return False
     given = request.headers.get(CSRF_HEADER)
@@ -174,8 +182,8 @@ async def _is_meant(request: web.Request, session: Session) -> bool:
 
 
 def _error(request: web.Request, status: int, detail: str, headers: Mapping[str, str]) -> web.Response:
-    if wants_page(request) and app_keys.ERROR_PAGE in request.app:
-        page = request.app[app_keys.ERROR_PAGE](request, status, detail)
+    if wants_page(request) and ERROR_PAGE in request.app:
+        page = request.app[ERROR_PAGE](request, status, detail)
         page.headers.update(headers)
         return page
     return answer(shapes.Error(detail=detail), status=status, headers=headers)

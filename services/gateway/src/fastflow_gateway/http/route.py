@@ -1,4 +1,4 @@
-"""TODO."""
+"""Routes as data: the application adds them, and the OpenAPI document is made of those of the API."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ class Route(NamedTuple):
     method: str
     path: str
     handler: Handler
-    summary: str
-    answers: Mapping[int, Any]
+    summary: str = ""
+    """For the API's document; pages have none."""
+    answers: Mapping[int, Any] = {}
     """Status to the type that is sent as JSON, or ``Media``. Errors that any route may give are not listed."""
     query: type[msgspec.Struct] | None = None
     body: Any = None
@@ -33,6 +34,6 @@ class Route(NamedTuple):
     headers: Mapping[str, str] = {}
     """Request headers that matter, and what they do."""
     is_public: bool = False
-    """Needs no token."""
+    """Needs neither token nor session."""
     is_stream: bool = False
     """The answer is sent as it comes: there is no asking for its head alone."""

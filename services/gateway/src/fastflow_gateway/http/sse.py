@@ -1,4 +1,7 @@
-"""Sending a long answer to one client, at its pace. I/O; what the events say is ``events``'."""
+"""Server-sent events: their framing, and sending a long answer to one client at its pace. I/O.
+
+What the events say is not known here.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,16 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
+EVENT_STREAM: Final = "text/event-stream"
 HEARTBEAT_S: Final = 15.0
 """Silence after which a comment is sent: proxies keep the connection, and a client that is gone is noticed."""
 SEND_S: Final = 60.0
 """A client that takes nothing for this long is dropped."""
 WRITE_BYTES: Final = 64 * 1024
 """How much is handed to the connection at once; it waits when the client does not read."""
+RETRY: Final = b"retry: 2000\n\n"
+"""Milliseconds after which a browser that lost the stream asks again."""
+HEARTBEAT: Final = b": still here\n\n"
 
 
 class EventStream:
@@ -45,7 +52,7 @@ class EventStream:
 @contextlib.asynccontextmanager
 async def event_stream(request: web.Request, response: web.StreamResponse) -> AsyncIterator[EventStream]:
     """Begin the answer. A client that goes away ends the block quietly."""
-    response.headers["Content-Type"] = "text/event-stream; charset=utf-8"
+    response.headers["Content-Type"] = f"{EVENT_STREAM}; charset=utf-8"
     response.headers["Cache-Control"] = "no-cache"
     response.headers["X-Accel-Buffering"] = "no"
     await response.prepare(request)
@@ -67,15 +74,7 @@ async def write(request: web.Request, response: web.StreamResponse, data: bytes 
         raise ConnectionResetError("the client takes nothing") from None
 
 
-RETRY: Final = b"retry: 2000\n\n"
-"""Milliseconds after which a browser that lost the stream asks again."""
-
-HEARTBEAT: Final = b": still here\n\n"
-
-_json = msgspec.json.encode
-
-
 def event(name: str, data: Any, *, event_id: str | None = None) -> bytes:
     """One event; *data* becomes JSON, which has no line breaks."""
     head = f"id: {event_id}\n" if event_id is not None else ""
-    return f"{head}event: {name}\ndata: ".encode() + _json(data) + b"\n\n"
+    return f"{head}event: {name}\ndata: ".encode() + msgspec.json.encode(data) + b"\n\n"

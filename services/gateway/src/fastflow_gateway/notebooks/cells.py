@@ -124,7 +124,7 @@ class Tried:
         return "".join(output["text"] for output in self.outputs if output.get("name") == stream)
 
 
-class CellBook:
+class CellHistory:
     """Feed it every chunk of a run, in order; then look."""
 
     def __init__(self) -> None:

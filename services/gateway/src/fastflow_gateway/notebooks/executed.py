@@ -5,34 +5,34 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from fastflow_contracts.pipelines.notebook import INJECTED_TAG
+from fastflow_contracts.pipelines.notebook_rules import INJECTED_TAG, is_code, layout
 from fastflow_contracts.runs.cells import INJECTED
-from fastflow_gateway.notebooks.cells import CellBook, Tried
+from fastflow_gateway.notebooks.cells import CellHistory, Tried
 
 IDS_SINCE_MINOR: Final = 5
 """Format 4.5: cells have ids."""
 _JSON: Final = "application/json"
 
 
-def executed(text: bytes, book: CellBook, *, run_id: str) -> bytes:
+def executed(text: bytes, history: CellHistory, *, run_id: str) -> bytes:
     """The notebook *text* with the outputs of the last attempt of each cell, and none of those saved with it."""
     document: dict[str, Any] = json.loads(text)
     cells: list[dict[str, Any]] = document["cells"]
-    if book.injected is not None:
-        cells[:] = [cell for cell in cells if not _is_injected(cell)]
-    code_cells = [cell for cell in cells if cell.get("cell_type") == "code"]
+    kept, _ = layout(map(_type_and_tags, cells), has_parameters=history.injected is not None)
+    cells[:] = [cells[position] for position in kept]
+    code_cells = [cell for cell in cells if is_code(cell.get("cell_type"))]
     for index, cell in enumerate(code_cells):
-        _fill(cell, book.tried.get(index, []))
-    if book.injected is not None and book.injected.after < len(code_cells):
+        _fill(cell, history.tried.get(index, []))
+    if history.injected is not None and history.injected.after < len(code_cells):
         added: dict[str, Any] = {
             "cell_type": "code",
             "metadata": {"tags": [INJECTED_TAG]},
-            "source": book.injected.source,
+            "source": history.injected.source,
         }
         if document.get("nbformat_minor", 0) >= IDS_SINCE_MINOR:
             added["id"] = INJECTED_TAG
-        _fill(added, book.tried.get(INJECTED, []))
-        cells.insert(cells.index(code_cells[book.injected.after]) + 1, added)
+        _fill(added, history.tried.get(INJECTED, []))
+        cells.insert(cells.index(code_cells[history.injected.after]) + 1, added)
     document.setdefault("metadata", {})["fastflow"] = {"run_id": run_id}
     return json.dumps(document, ensure_ascii=False, indent=1).encode("utf-8", "replace") + b"\n"
 
@@ -61,6 +61,5 @@ def _value(mime: str, text: str) -> Any:
     return text
 
 
-def _is_injected(cell: dict[str, Any]) -> bool:
-    tags = (cell.get("metadata") or {}).get("tags") or ()
-    return cell.get("cell_type") == "code" and INJECTED_TAG in tags
+def _type_and_tags(cell: dict[str, Any]) -> tuple[object, object]:
+    return cell.get("cell_type"), (cell.get("metadata") or {}).get("tags")

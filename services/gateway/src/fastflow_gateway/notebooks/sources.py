@@ -1,15 +1,15 @@
 """The notebooks of runs, read from their bundles, and as pages show them before any cell has run. I/O.
 
-Bundles never change, so what pages show of them is kept: the newest ``KEPT_MAX``.
+Bundles never change, so what pages show of them is kept: the ``KEPT_MAX`` that were shown last.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from typing import Final, NamedTuple
 
 from aiohttp import web
+from cachetools import LRUCache
 from markupsafe import Markup
 
 from fastflow_contracts.bus.client import Bus
@@ -18,14 +18,8 @@ from fastflow_contracts.bus.objects import ObjectStore
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.pipelines import bundle
 from fastflow_contracts.pipelines.discovery import NOTEBOOK
-from fastflow_contracts.pipelines.notebook import (
-    INJECTED_TAG,
-    PARAMETERS_TAG,
-    BadNotebook,
-    Cell,
-    Notebook,
-    read_notebook,
-)
+from fastflow_contracts.pipelines.notebook import BadNotebook, Cell, Notebook, read_notebook
+from fastflow_contracts.pipelines.notebook_rules import layout
 from fastflow_contracts.runs.run import Run
 from fastflow_gateway.notebooks import markup
 
@@ -50,7 +44,7 @@ class Notebooks:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._shown: OrderedDict[tuple[str, bool], tuple[ShownCell, ...]] = OrderedDict()
+        self._shown: LRUCache[tuple[str, bool], tuple[ShownCell, ...]] = LRUCache(KEPT_MAX)
 
     async def text(self, run: Run) -> bytes:
         """The file. Raises ``NoNotebook``, ``Unavailable``."""
@@ -71,16 +65,14 @@ class Notebooks:
     async def shown(self, run: Run) -> tuple[ShownCell, ...]:
         """All cells, rendered; none if the notebook cannot be read. Raises ``Unavailable``."""
         key = (run.order.bundle, bool(run.order.parameter_names))
-        if key not in self._shown:
-            try:
-                text = await self.text(run)
-            except NoNotebook:
-                return ()
-            self._shown[key] = await asyncio.to_thread(_shown, text, run)
-            if len(self._shown) > KEPT_MAX:
-                self._shown.popitem(last=False)
-        self._shown.move_to_end(key)
-        return self._shown[key]
+        if (kept := self._shown.get(key)) is not None:
+            return kept
+        try:
+            text = await self.text(run)
+        except NoNotebook:
+            return ()
+        shown = self._shown[key] = await asyncio.to_thread(_shown, text, run)
+        return shown
 
 
 NOTEBOOKS = web.AppKey("NOTEBOOKS", Notebooks)
@@ -88,10 +80,9 @@ NOTEBOOKS = web.AppKey("NOTEBOOKS", Notebooks)
 
 def as_run(notebook: Notebook, run: Run) -> tuple[Cell, ...]:
     """The cells without the parameters of another run, which this run's take the place of."""
-    tagged = any(cell.is_code and PARAMETERS_TAG in cell.metadata.tags for cell in notebook.cells)
-    if not (tagged and run.order.parameter_names):
-        return notebook.cells
-    return tuple(cell for cell in notebook.cells if not (cell.is_code and INJECTED_TAG in cell.metadata.tags))
+    tags = ((cell.cell_type, cell.metadata.tags) for cell in notebook.cells)
+    kept, _ = layout(tags, has_parameters=bool(run.order.parameter_names))
+    return tuple(notebook.cells[position] for position in kept)
 
 
 def _shown(text: bytes, run: Run) -> tuple[ShownCell, ...]:

@@ -1,17 +1,17 @@
 """The files of a pipeline that people look at, read from its bundle. I/O.
 
-Bundles never change, so their texts are kept: the newest ``KEPT_MAX`` of them.
+Bundles never change, so their texts are kept: the ``KEPT_MAX`` that were looked at last.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
+from cachetools import LRUCache
 
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import Rejected
@@ -26,12 +26,12 @@ TEXT_BYTES_MAX: Final = 256 * 1024
 """Of one file; the rest is cut off."""
 
 
-class Shelf:
+class BundleFiles:
     """Texts by bundle."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._texts: OrderedDict[str, Mapping[str, str]] = OrderedDict()
+        self._texts: LRUCache[str, Mapping[str, str]] = LRUCache(KEPT_MAX)
 
     async def texts(self, record: PipelineRecord) -> Mapping[str, str]:
         """Main file, requirements and metadata of the live version by file name; empty if there is none.
@@ -41,17 +41,16 @@ class Shelf:
         if record.live is None:
             return {}
         name = record.live.bundle
-        if name not in self._texts:
-            try:
-                data = await ObjectStore(self._bus).get(name)
-                self._texts[name] = await asyncio.to_thread(_read, data, record.name)
-            except (Rejected, bundle.BundleRefused) as error:
-                log.warning("no files of %s: %s", record.name, error)
-                return {}
-            if len(self._texts) > KEPT_MAX:
-                self._texts.popitem(last=False)
-        self._texts.move_to_end(name)
-        return self._texts[name]
+        if (kept := self._texts.get(name)) is not None:
+            return kept
+        try:
+            data = await ObjectStore(self._bus).get(name)
+            texts = await asyncio.to_thread(_read, data, record.name)
+        except (Rejected, bundle.BundleRefused) as error:
+            log.warning("bundle unreadable pipeline=%s bundle=%s reason=%s", record.name, name, error)
+            return {}
+        self._texts[name] = texts
+        return texts
 
 
 def _read(data: bytes, pipeline: str) -> dict[str, str]:
@@ -65,4 +64,4 @@ def _text(data: bytes) -> str:
     return data[:TEXT_BYTES_MAX].decode("utf-8", "replace")
 
 
-SHELF = web.AppKey("SHELF", Shelf)
+BUNDLE_FILES = web.AppKey("BUNDLE_FILES", BundleFiles)

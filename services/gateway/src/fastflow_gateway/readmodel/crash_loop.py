@@ -14,7 +14,7 @@ CRASHES_MIN: Final = 3
 CRASHES_MAX: Final = 100
 """More are not counted."""
 QUICK: Final = timedelta(minutes=10)
-"""Whoever runs longer before it fails is restarted now and then, which is what restarts are for."""
+"""A daemon that runs longer before it fails is restarted now and then, which is what restarts are for."""
 GAP: Final = timedelta(minutes=1)
 """How long after a crash its restart may take to be there."""
 

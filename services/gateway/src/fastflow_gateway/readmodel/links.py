@@ -10,7 +10,7 @@ from fastflow_contracts.pipelines.links import Link, LinkSet, merged
 from fastflow_contracts.pipelines.records import PipelineRecord
 
 
-class LinkBook:
+class Links:
     """Put in every version of every set; an older version than the known one is ignored."""
 
     def __init__(self) -> None:

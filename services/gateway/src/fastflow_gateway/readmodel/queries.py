@@ -1,51 +1,166 @@
-"""TODO."""
+"""The questions that the API and the pages ask, answered for both in the same way.
+
+What a request names by text is looked up here too: a text that names nothing is a ``RequestRefused``.
+"""
 
 from __future__ import annotations
 
 import asyncio
-
-from aiohttp import web
+from collections.abc import Collection, Iterable, Sequence
 
 from fastflow_api import shapes
+from fastflow_contracts.bus.subjects import parse_job_id
 from fastflow_contracts.clock import now
+from fastflow_contracts.ids import BadRunId, check_run_id
+from fastflow_contracts.names import BadName, BadToken, PipelineName, check_name
+from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.runs.presence import Presence
-from fastflow_gateway.errors import Refused
-from fastflow_gateway.readmodel.model import MODEL, ReadModel
-from fastflow_gateway.readmodel.run_index import BadCursor, Query
+from fastflow_contracts.runs.run import Run
+from fastflow_gateway.errors import RequestRefused, no_pipeline
+from fastflow_gateway.readmodel.bundle_files import BundleFiles
+from fastflow_gateway.readmodel.model import ReadModel
+from fastflow_gateway.readmodel.run_index import BadCursor, KnownRun, RunFilter
 from fastflow_gateway.views import graph, jobs, records
+from fastflow_gateway.views.search import matches
 
 
-def run_page(model: ReadModel, filters: Query, *, limit: int, cursor: str | None) -> shapes.RunPage:
-    """The runs that match, newest first, from *cursor* on. Raises ``Refused``."""
+def pipeline_name(text: str) -> PipelineName:
+    """*text* as a name. Raises ``RequestRefused``: what cannot be a name has no pipeline."""
     try:
-        found, older = model.history.page(filters, limit=limit, cursor=cursor)
-    except BadCursor as error:
-        raise Refused(422, str(error)) from error
+        return check_name(text)
+    except BadName:
+        raise no_pipeline(text) from None
+
+
+async def pipeline_named(model: ReadModel, text: str) -> PipelineRecord:
+    """The pipeline of this name. Raises ``RequestRefused`` if there is none, and what the bus raises."""
+    record = await model.pipeline(pipeline_name(text))
+    if record is None:
+        raise no_pipeline(text)
+    return record
+
+
+async def name_with_runs(model: ReadModel, text: str) -> PipelineName:
+    """The name of a pipeline that exists or ever had a run: those of a removed one stay readable.
+
+    Raises ``RequestRefused`` for any other, and what the bus raises.
+    """
+    name = pipeline_name(text)
+    if not model.runs.counts(name).total:
+        await pipeline_named(model, text)
+    return name
+
+
+async def run_with_id(model: ReadModel, text: str) -> KnownRun:
+    """The run with this id. Raises ``RequestRefused`` if there is none, and what the bus raises."""
+    try:
+        known = await model.run(check_run_id(text))
+    except BadRunId as error:
+        raise RequestRefused(404, str(error)) from error
+    if known is None:
+        raise RequestRefused(404, f"there is no run {text}; GET /api/runs lists the runs there are.")
+    return known
+
+
+async def notebook_run(model: ReadModel, text: str) -> Run:
+    """The run of a notebook with this id. Raises ``RequestRefused`` if there is none, and what the bus raises."""
+    run = (await run_with_id(model, text)).run
+    if run.order.kind != "notebook":
+        raise RequestRefused(404, f"run {run.id} is a script's: it has no cells.")
+    return run
+
+
+async def job_with_id(model: ReadModel, text: str) -> jobs.KnownJob:
+    """The job with this id. Raises ``RequestRefused`` if there is none, and what the bus raises."""
+    try:
+        wanted = parse_job_id(text)
+        record = await model.pipeline(check_name(wanted.pipeline))
+    except (BadName, BadToken):
+        raise _no_job(text) from None
+    for known in known_jobs(model, [record] if record else []):
+        if known.job == wanted:
+            return known
+    raise _no_job(text)
+
+
+def pipelines(model: ReadModel, *, last_runs: int) -> list[shapes.Pipeline]:
+    """All pipelines by name, each with its newest *last_runs* runs."""
+    at = now()
+    return [
+        records.pipeline(
+            record,
+            counts=model.runs.counts(record.name),
+            last_runs=model.runs.latest(record.name, last_runs),
+            crashes=model.crashes(record.name, at),
+        )
+        for record in model.pipelines()
+    ]
+
+
+def search(listed: Iterable[shapes.Pipeline], *, q: str, tags: Collection[str]) -> list[shapes.Pipeline]:
+    """Those of *listed* that have all of *tags* and every word of *q* in their name, description or tags."""
+    return [pipeline for pipeline in listed if matches(pipeline, q=q, tags=tags)]
+
+
+async def pipeline_detail(
+    model: ReadModel, files: BundleFiles, record: PipelineRecord, *, last_runs: int, skips: int
+) -> shapes.PipelineDetail:
+    """One pipeline with its files, its newest *last_runs* runs and *skips* skips. Raises what the bus raises."""
+    return records.pipeline_detail(
+        record,
+        counts=model.runs.counts(record.name),
+        last_runs=model.runs.latest(record.name, last_runs),
+        crashes=model.crashes(record.name, now()),
+        files=await files.texts(record),
+        skips=model.skips.of(record.name, skips),
+    )
+
+
+def run(model: ReadModel, record: Run) -> shapes.Run:
+    """One run as it is now."""
+    return runs(model, [record])[0]
+
+
+def runs(model: ReadModel, found: Sequence[Run]) -> tuple[shapes.Run, ...]:
+    """Runs as they are now."""
     at = now()
     capacity = model.capacity(at)
-    return shapes.RunPage(runs=tuple(records.run(run, capacity=capacity, now=at) for run in found), next_cursor=older)
+    return tuple(records.run(each, capacity=capacity, now=at) for each in found)
 
 
-async def all_jobs(app: web.Application) -> list[jobs.Job]:
+def run_page(model: ReadModel, filters: RunFilter, *, limit: int, cursor: str | None) -> shapes.RunPage:
+    """The *limit* newest runs that match, from *cursor* on. Raises ``RequestRefused`` for a cursor that is none."""
+    try:
+        found, older = model.runs.page(filters, limit=limit, cursor=cursor)
+    except BadCursor as error:
+        raise RequestRefused(422, str(error)) from error
+    return shapes.RunPage(runs=runs(model, found), next_cursor=older)
+
+
+def newest_run(model: ReadModel, pipeline: str) -> Run | None:
+    """The newest run of a pipeline, if it ever had one that is still known."""
+    return next(iter(model.runs.latest(pipeline, 1)), None)
+
+
+def known_jobs(model: ReadModel, of: Iterable[PipelineRecord]) -> list[jobs.KnownJob]:
+    """The jobs of these pipelines, as they are now."""
+    return jobs.listed(jobs.known_jobs(of, model.schedule_states, model.switches.off), now())
+
+
+async def all_jobs(model: ReadModel) -> list[jobs.Job]:
     """Every job, by pipeline."""
-    model, moment = app[MODEL], now()
-    known = jobs.listed(jobs.known_jobs(model.pipelines(), model.schedule_states, model.switches.off), moment)
+    known, moment = known_jobs(model, model.pipelines()), now()
     # Ten thousand of them take half a second.
     return await asyncio.to_thread(lambda: [jobs.job(each, moment) for each in known])
 
 
 def whole_graph(model: ReadModel) -> graph.Graph:
     """All pipelines and what follows what, as known now."""
-    history = model.history
-    return graph.graph(
-        model.pipelines(),
-        links_of=model.links.of,
-        latest=lambda name: next(iter(history.latest(name, 1)), None),
-    )
+    return graph.graph(model.pipelines(), links_of=model.links.of, latest=lambda name: newest_run(model, name))
 
 
-def alive(model: ReadModel) -> tuple[shapes.Runner, ...]:
-    """Those that were heard of lately, by name."""
+def runners(model: ReadModel) -> tuple[shapes.Runner, ...]:
+    """The runners that are alive, by name."""
     return tuple(_runner(presence) for presence in sorted(model.runners(now()), key=lambda each: each.runner))
 
 
@@ -67,3 +182,7 @@ def _runner(presence: Presence) -> shapes.Runner:
         started_at=presence.started_at,
         seen_at=presence.seen_at,
     )
+
+
+def _no_job(text: str) -> RequestRefused:
+    return RequestRefused(404, f"there is no job {text[:200]!r}; GET /api/scheduler/jobs lists them.")

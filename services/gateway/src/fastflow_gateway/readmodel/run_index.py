@@ -2,7 +2,7 @@
 
 Kept encoded: a run takes a kilobyte then, half of what its objects would; the few that are looked at are decoded
 again. Bounded: beyond ``RUNS_MAX`` the oldest run that is over is forgotten. It still counts in the totals,
-and whoever has its id still finds it on the bus.
+and anyone who has its id still finds it on the bus.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import msgspec
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import BadRunId, RunId, check_run_id
 from fastflow_contracts.runs.run import RUN, Run, Status, TriggeredBy
-from fastflow_gateway.views.run_counts import Tally
+from fastflow_gateway.views.run_counts import RunCounts
 
 RUNS_MAX: Final = 100_000
 """Some 100 MB."""
@@ -32,7 +32,7 @@ class BadCursor(FastFlowError):
     """The text is no cursor that a page gave."""
 
 
-class Known(NamedTuple):
+class KnownRun(NamedTuple):
     """A run as it was last seen, and the revision of its record."""
 
     run: Run
@@ -40,7 +40,7 @@ class Known(NamedTuple):
 
 
 class _Row(msgspec.Struct, frozen=True, gc=False):
-    """``Known``, with what is filtered by in the open. Unknown to the garbage collector, which would have to look at
+    """``KnownRun``, with what is filtered by in the open. Unknown to the garbage collector, which would have to look at
     every one of them.
     """
 
@@ -54,7 +54,7 @@ class _Row(msgspec.Struct, frozen=True, gc=False):
         return RUN.decode(self.encoded)
 
 
-class Query(msgspec.Struct, frozen=True, kw_only=True):
+class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which runs; None = any. Both dates are inclusive and compared with ``created_at``."""
 
     pipeline: str | None = None
@@ -64,7 +64,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime | None = None
 
 
-class History:
+class RunIndex:
     """Put in every version of every run, oldest version first; an older version than the known one is ignored."""
 
     def __init__(self, *, runs_max: int = RUNS_MAX) -> None:
@@ -73,22 +73,24 @@ class History:
         self._order: list[Position] = []
         self._order_of: dict[str, list[Position]] = defaultdict(list)
         self._children: dict[RunId, list[Position]] = defaultdict(list)
-        self._tallies: dict[str, Tally] = defaultdict(Tally)
+        self._counts: dict[str, RunCounts] = defaultdict(RunCounts)
 
     def put(self, run: Run, revision: int) -> bool:
-        """True if this is news."""
+        """Take in a version of a run; True if it is newer than the known one."""
         former = self._rows.get(run.id)
         if former is not None and former.revision >= revision:
             return False
+        # What may fail on a record that is not as it should be comes first: nothing is half put in.
+        row, position = _Row(revision, run.status, run.order.triggered_by, RUN.encode(run)), _position(run)
+        self._counts[run.pipeline].count(run)
         if former is None:
-            insort(self._order, _position(run))
-            insort(self._order_of[run.pipeline], _position(run))
+            insort(self._order, position)
+            insort(self._order_of[run.pipeline], position)
             if run.order.parent_run_id is not None:
-                insort(self._children[run.order.parent_run_id], _position(run))
+                insort(self._children[run.order.parent_run_id], position)
         else:
-            self._tallies[run.pipeline].count(former.run, times=-1)
-        self._tallies[run.pipeline].count(run)
-        self._rows[run.id] = _Row(revision, run.status, run.order.triggered_by, RUN.encode(run))
+            self._counts[run.pipeline].count(former.run, times=-1)
+        self._rows[run.id] = row
         if len(self._rows) > self._runs_max:
             self._forget_oldest()
         return True
@@ -97,14 +99,14 @@ class History:
         """Its record is gone."""
         known = self.get(run_id)
         if known is not None:
-            self._tallies[known.run.pipeline].count(known.run, times=-1)
+            self._counts[known.run.pipeline].count(known.run, times=-1)
             self._forget(known.run)
 
-    def get(self, run_id: RunId) -> Known | None:
+    def get(self, run_id: RunId) -> KnownRun | None:
         row = self._rows.get(run_id)
-        return None if row is None else Known(row.run, row.revision)
+        return None if row is None else KnownRun(row.run, row.revision)
 
-    def page(self, query: Query, *, limit: int, cursor: str | None = None) -> tuple[list[Run], str | None]:
+    def page(self, query: RunFilter, *, limit: int, cursor: str | None = None) -> tuple[list[Run], str | None]:
         """At most *limit* runs, newest first, and the cursor of the next page, None if this is the last."""
         found: list[Run] = []
         for run in self._newest_first(query, cursor):
@@ -123,20 +125,20 @@ class History:
 
     def count(self, status: Status) -> int:
         """How many of all runs are in it."""
-        return sum(tally.of(status) for tally in self._tallies.values())
+        return sum(counts.of(status) for counts in self._counts.values())
 
-    def tally(self, pipeline: str) -> Tally:
+    def counts(self, pipeline: str) -> RunCounts:
         """Its totals: a live view of them, not a copy."""
-        return self._tallies.get(pipeline) or Tally()
+        return self._counts.get(pipeline) or RunCounts()
 
-    def tallies(self) -> dict[str, Tally]:
+    def all_counts(self) -> dict[str, RunCounts]:
         """Totals by pipeline, of all that ever had a run."""
-        return dict(self._tallies)
+        return dict(self._counts)
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def _newest_first(self, query: Query, cursor: str | None) -> Iterator[Run]:
+    def _newest_first(self, query: RunFilter, cursor: str | None) -> Iterator[Run]:
         order = self._order if query.pipeline is None else self._order_of.get(query.pipeline, [])
         start = 0 if query.since is None else bisect_left(order, (_microseconds(query.since), RunId("")))
         end = len(order) if query.until is None else bisect_right(order, (_microseconds(query.until), RunId("~")))

@@ -1,13 +1,15 @@
-"""Refused starts that are remembered: the newest of each pipeline, and of each run whose end asked for them. A data
-structure: no I/O.
+"""Starts that were refused, as far as they are remembered: the newest of each pipeline, and of each run whose end asked
+for them. A data structure: no I/O.
 
 A pipeline that refuses all day long does not push out what another one, or a run, has to tell.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from typing import Final
+
+from cachetools import LRUCache
 
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
@@ -16,14 +18,14 @@ from fastflow_contracts.runs.messages import Skip
 EACH_MAX: Final = 20
 """Of one pipeline, and of one run."""
 PLACES_MAX: Final = 2_000
-"""Pipelines and runs; beyond them the one that has refused nothing for longest is forgotten."""
+"""Pipelines and runs; beyond them the one that was neither added to nor asked for longest is forgotten."""
 
 
-class Refusals:
+class Skips:
     """Put in every entry, oldest first."""
 
     def __init__(self) -> None:
-        self._places: OrderedDict[tuple[str, str], deque[Skip]] = OrderedDict()
+        self._places: LRUCache[tuple[str, str], deque[Skip]] = LRUCache(PLACES_MAX)
 
     def put(self, skip: Skip) -> None:
         self._note(("pipeline", skip.pipeline), skip)
@@ -43,6 +45,3 @@ class Refusals:
 
     def _note(self, place: tuple[str, str], skip: Skip) -> None:
         self._places.setdefault(place, deque(maxlen=EACH_MAX)).appendleft(skip)
-        self._places.move_to_end(place)
-        if len(self._places) > PLACES_MAX:
-            self._places.popitem(last=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastflow_contracts.bus.subjects import JobRef
 
 
-class SwitchBook:
+class Switches:
     """Put in every version of every switch; an older version than the known one is ignored."""
 
     def __init__(self) -> None:

@@ -25,7 +25,7 @@ class BadProxies(FastFlowError):
     """The text names no addresses or networks."""
 
 
-class Callers:
+class ClientAddresses:
     """*proxies*: addresses and networks of those in front, separated by commas. Raises ``BadProxies``."""
 
     def __init__(self, proxies: str = "") -> None:
@@ -76,4 +76,4 @@ def _without_port(hop: str) -> str:
     return hop.partition(":")[0] if hop.count(":") == 1 else hop
 
 
-CALLERS = web.AppKey("CALLERS", Callers)
+CLIENT_ADDRESSES = web.AppKey("CLIENT_ADDRESSES", ClientAddresses)

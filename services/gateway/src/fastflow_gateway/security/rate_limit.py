@@ -1,26 +1,27 @@
 """How often somebody may fail before being told to wait. Pure: time is an argument (seconds, from any clock).
 
-A token bucket for each caller. Bounded: beyond ``CALLERS_MAX`` the caller that failed longest ago is forgotten.
+A token bucket for each caller. Bounded: beyond ``CALLERS_MAX`` the caller that was seen longest ago is forgotten.
 """
 
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from typing import Final
 
 from aiohttp import web
+from cachetools import LRUCache
 
 CALLERS_MAX: Final = 10_000
 
 
-class Throttle:
+class RateLimit:
     """*burst* failures at once, and one more every ``60 / per_minute`` seconds."""
 
     def __init__(self, *, burst: int, per_minute: float) -> None:
         self._burst = burst
         self._per_s = per_minute / 60
-        self._spent: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._spent: LRUCache[str, tuple[float, float]] = LRUCache(CALLERS_MAX)
+        """By caller: failures that still count, and when that was so."""
 
     def wait_s(self, caller: str, now_s: float) -> int:
         """Whole seconds until *caller* may try again; 0 = now."""
@@ -30,9 +31,6 @@ class Throttle:
     def failed(self, caller: str, now_s: float) -> None:
         """Count a failure."""
         self._spent[caller] = (self._spent_at(caller, now_s) + 1, now_s)
-        self._spent.move_to_end(caller)
-        if len(self._spent) > CALLERS_MAX:
-            self._spent.popitem(last=False)
 
     def forgive(self, caller: str, now_s: float) -> None:
         """Take back one failure."""
@@ -46,5 +44,5 @@ class Throttle:
         return max(0.0, spent - (now_s - at_s) * self._per_s)
 
 
-THROTTLE = web.AppKey("THROTTLE", Throttle)
-"""Of wrong tokens, by caller."""
+SIGN_IN_LIMIT = web.AppKey("SIGN_IN_LIMIT", RateLimit)
+"""Of wrong tokens, by client address."""

@@ -1,42 +1,38 @@
-"""Who may come in: the token, browser sessions, and proof that a browser's request is meant. Pure: time is an argument.
+"""The token, and the signed sessions of browsers that proved to know it. Pure: time is an argument.
 
 A session is a cookie that this installation signed: ``<expiry>.<nonce>.<signature>``. Nothing is stored, so any gateway
-with the same token knows it, and a new token ends all of them. The signing key is derived from the token.
+with the same token knows it, and a new token ends all of them. The signing keys are derived from the token.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 import secrets
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
 
+import itsdangerous
 from aiohttp import web
 
 SESSION_S: Final = 12 * 3600
-COOKIE: Final = "ff_session"
-CSRF_HEADER: Final = "X-CSRF-Token"
-CSRF_FIELD: Final = "csrf_token"
-SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-class Session(NamedTuple):
+class BrowserSession(NamedTuple):
     """A browser that proved itself. ``csrf``: what its forms and scripts send along to show that they are ours."""
 
     expires_at: datetime
     csrf: str
 
 
-class Gate:
-    """Holds the token's hash and the signing key, never the token."""
+class Sessions:
+    """Holds the token's hash and the signing keys, never the token."""
 
     def __init__(self, token: str) -> None:
         self._token_hash = hashlib.sha256(token.encode()).digest()
-        self._key = hmac.digest(token.encode(), b"fastflow gateway session v1", "sha256")
+        key = hmac.digest(token.encode(), b"fastflow gateway session v2", "sha256")
+        self._cookies = _signer(key, "session")
+        self._csrf = _signer(key, "csrf")
 
     def knows(self, token: str) -> bool:
         """Is this the token? Takes the same time whatever is given."""
@@ -51,39 +47,33 @@ class Gate:
     def new_session(self, now: datetime) -> str:
         """A cookie's value, good for ``SESSION_S``."""
         body = f"{int(now.timestamp()) + SESSION_S}.{secrets.token_urlsafe(18)}"
-        return f"{body}.{self._sign('session', body)}"
+        return self._cookies.sign(body).decode()
 
-    def session(self, cookie: str, now: datetime) -> Session | None:
-        """None if the cookie is not ours, or too old."""
-        body, _, signature = cookie.rpartition(".")
-        if not hmac.compare_digest(signature.encode("utf-8", "surrogatepass"), self._sign("session", body).encode()):
+    def session(self, cookie: str, now: datetime) -> BrowserSession | None:
+        """The session of a cookie.
+
+        Args:
+            cookie: Its value, as the browser sent it.
+            now: A session that has ended by then is none.
+
+        Returns:
+            None if the cookie is not ours, or too old.
+        """
+        try:
+            body = self._cookies.unsign(cookie.encode("utf-8", "surrogatepass"))
+        except itsdangerous.BadSignature:
             return None
-        expires_at = datetime.fromtimestamp(int(body.partition(".")[0]), now.tzinfo)
-        return Session(expires_at, self._sign("csrf", body)) if now < expires_at else None
-
-    def _sign(self, purpose: str, body: str) -> str:
-        return hmac.new(self._key, f"{purpose}:{body}".encode("utf-8", "surrogatepass"), "sha256").hexdigest()
+        expires_at = datetime.fromtimestamp(int(body.partition(b".")[0]), now.tzinfo)
+        return BrowserSession(expires_at, self._csrf.get_signature(body).decode()) if now < expires_at else None
 
 
-def is_same_origin(headers: Mapping[str, str]) -> bool:
-    """Was the request sent by a page of ours, as far as the browser says? No word from it counts as no."""
-    if site := headers.get("Sec-Fetch-Site"):
-        return site in ("same-origin", "none")
-    return urlsplit(headers.get("Origin", "")).netloc == headers.get("Host")
-
-
-def is_csrf_token(session: Session, given: str) -> bool:
+def is_csrf_token(session: BrowserSession, given: str) -> bool:
+    """Did this come from a form or script of the session's own pages?"""
     return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), session.csrf.encode())
 
 
-def local_path(target: str | None) -> str:
-    """*target* if it is a path of this site, else the front page: a login must not send people elsewhere."""
-    if target and re.fullmatch(r"/(?![/\\])[^\\\x00-\x20\x7f]*", target):
-        return target
-    return "/"
+def _signer(key: bytes, purpose: str) -> itsdangerous.Signer:
+    return itsdangerous.Signer(key, salt=purpose, key_derivation="hmac", digest_method=hashlib.sha256)
 
 
-GATE = web.AppKey("GATE", Gate)
-
-SESSION = web.RequestKey("SESSION", Session)
-"""Set on requests of a logged-in browser; its ``csrf`` belongs into every form as ``csrf_token``."""
+SESSIONS = web.AppKey("SESSIONS", Sessions)

@@ -1,4 +1,4 @@
-"""Stored log chunks and samples as server-sent events and as plain text. Pure.
+"""Stored log chunks as server-sent events and as plain text. Pure.
 
 The id of a log event is ``<stream sequence>:<index in its chunk>``: where a follower that comes back goes on.
 """
@@ -11,26 +11,28 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import Final, NamedTuple
 
-from fastflow_contracts.runs import logs, messages
+import msgspec
+
+from fastflow_contracts.runs import logs
 from fastflow_contracts.runs.logs import Chunk
-from fastflow_gateway.http.sse import _json, event
-from fastflow_gateway.views import records
+
+_encode = msgspec.json.encode
 
 
-class Place(NamedTuple):
+class EventId(NamedTuple):
     """The last event somebody has: ``line`` of message ``sequence``. (0, -1) is before everything."""
 
     sequence: int
     line: int
 
 
-START: Final = Place(0, -1)
+START: Final = EventId(0, -1)
 
 
-def parse_place(text: str | None) -> Place:
+def parse_event_id(text: str | None) -> EventId:
     """What ``Last-Event-ID`` says; anything that is no id of ours is the start."""
     match = re.fullmatch(r"([0-9]{1,18})(?::([0-9]{1,9}))?", text or "")
-    return Place(int(match[1]), int(match[2] or 0)) if match else START
+    return EventId(int(match[1]), int(match[2] or 0)) if match else START
 
 
 def behind(events: bytes, count: int) -> bytes:
@@ -51,27 +53,22 @@ def log_events(chunk: Chunk, sequence: int, attempt: int) -> bytes:
     for number, piece in enumerate(chunk.lines):
         form = b'id: %d:%%d\nevent: log\ndata: {"ts":%s,"stream":"%s","attempt":%d,"line":"%%s"' % (
             sequence,
-            _json(datetime.fromtimestamp(chunk.at + piece.ms / 1000, UTC)),
+            _encode(datetime.fromtimestamp(chunk.at + piece.ms / 1000, UTC)),
             logs.STREAMS[piece.stream].encode(),
             attempt,
         )
         whole, newline, rest = piece.text.rpartition("\n")
         if newline:
-            text = _json(whole)[1:-1]
+            text = _encode(whole)[1:-1]
             # Where no backslash was written, every one begins an escape, and this one is the end of a line.
-            lines = text.split(b"\\n") if b"\\\\" not in text else [_json(line)[1:-1] for line in whole.split("\n")]
+            lines = text.split(b"\\n") if b"\\\\" not in text else [_encode(line)[1:-1] for line in whole.split("\n")]
             parts.append((form + b"}\n\n") * len(lines) % tuple(chain.from_iterable(enumerate(lines, index))))
             index += len(lines)
         if rest:
             end = b"}\n\n" if last.get(piece.stream) == number else b',"more":true}\n\n'
-            parts.append((form + end) % (index, _json(rest)[1:-1]))
+            parts.append((form + end) % (index, _encode(rest)[1:-1]))
             index += 1
     return b"".join(parts)
-
-
-def sample_events(sample: messages.Sample, sequence: int, attempt: int) -> bytes:
-    """The one ``sample`` event of a sample."""
-    return event("sample", records.sample(sample, attempt), event_id=str(sequence))
 
 
 class PlainText:

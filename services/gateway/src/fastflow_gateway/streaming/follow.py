@@ -1,4 +1,4 @@
-"""TODO."""
+"""Answering with everything that is published about one run, until it is over. I/O."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from aiohttp import web
 
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.runs.run import Run
-from fastflow_gateway.http.requests import known_run
 from fastflow_gateway.http.sse import HEARTBEAT_S, EventStream, event, event_stream
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.streaming import events
-from fastflow_gateway.streaming.channels import FOLLOWER, Channel, Render
-from fastflow_gateway.streaming.events import Place
+from fastflow_gateway.streaming.broadcast import Broadcast, Render
+from fastflow_gateway.streaming.events import EventId
+from fastflow_gateway.streaming.followers import FOLLOWERS
 
 LAST_WORDS_S = 5.0
 """How long a stream waits for what a run said last if the bus does not have it (any more)."""
@@ -28,50 +28,63 @@ def log_end(run: Run) -> int:
 
 async def follow_run(
     request: web.Request,
+    run: Run,
     stream: str,
     subject_of: Callable[[RunRef], str],
     render: Render,
     end_of: Callable[[Run], int],
 ) -> web.StreamResponse:
-    """Answer with a stream of everything on one subject of the run that the path names. *end_of*: the sequence of the
-    last message there, as far as the record says.
+    """Answer with a stream of events, from ``Last-Event-ID`` on.
+
+    Args:
+        request: To be answered.
+        run: Which run.
+        stream: The stream of the bus that holds the messages.
+        subject_of: The subject of the run's messages in it.
+        render: The events of one message.
+        end_of: The sequence of the last message, as far as a run's record says.
+
+    Returns:
+        The answer, sent and ended.
+
+    Raises:
+        Busy: Too many follow something already.
     """
-    run = (await known_run(request)).run
-    model, follower, wake = request.app[MODEL], request.app[FOLLOWER], asyncio.Event()
-    place = events.parse_place(request.headers.get("Last-Event-ID"))
+    model, followers, wake = request.app[MODEL], request.app[FOLLOWERS], asyncio.Event()
+    last = events.parse_event_id(request.headers.get("Last-Event-ID"))
     response = web.StreamResponse()
     with (
         model.watching(run.id, wake),
-        follower.follow(stream, subject_of(run.ref), render, wake, is_settled=run.is_over) as channel,
+        followers.follow(stream, subject_of(run.ref), render, wake, is_settled=run.is_over) as broadcast,
     ):
         async with event_stream(request, response) as out:
-            await _relay(request, run, channel, out, wake, place, end_of)
+            await _relay(request, run, broadcast, out, wake, last, end_of)
     return response
 
 
 async def _relay(
     request: web.Request,
     run: Run,
-    channel: Channel,
+    broadcast: Broadcast,
     out: EventStream,
     wake: asyncio.Event,
-    place: Place,
+    last: EventId,
     end_of: Callable[[Run], int],
 ) -> None:
     """Send what is there, wait for more, until the run is over and all it said is sent, or this process stops."""
-    model, follower = request.app[MODEL], request.app[FOLLOWER]
-    sent, waited = max(0, place.sequence - 1), False
-    while not follower.is_stopping:
+    model, followers = request.app[MODEL], request.app[FOLLOWERS]
+    sent, waited = max(0, last.sequence - 1), False
+    while not followers.is_stopping:
         wake.clear()
-        known = model.history.get(run.id)
+        known = model.runs.get(run.id)
         run = known.run if known else run
-        async with aclosing(channel.items(sent)) as items:
+        async with aclosing(broadcast.items(sent)) as items:
             async for item in items:
-                first = place.line + 1 if item.sequence == place.sequence else 0
+                first = last.line + 1 if item.sequence == last.sequence else 0
                 await out.send(events.behind(item.events, first))
                 sent = item.sequence
-        has_all = sent >= end_of(run) or channel.is_settled or waited
-        if run.is_over and channel.is_caught_up and has_all:
+        has_all = sent >= end_of(run) or broadcast.is_settled or waited
+        if run.is_over and broadcast.is_caught_up and has_all:
             await out.send(event("end", {"status": run.status}))
             return
         waited = not await out.wait(wake, LAST_WORDS_S if run.is_over else HEARTBEAT_S) and run.is_over

@@ -1,4 +1,4 @@
-"""Circles in what follows what. Pure: knows names and who follows them, nothing else."""
+"""Cycles in what follows what. Pure: knows names and who follows them, nothing else."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def knots(follows: Follows) -> list[frozenset[str]]:
     return sorted(found, key=min)
 
 
-def circle(knot: Collection[str], follows: Follows) -> tuple[str, ...]:
+def cycle(knot: Collection[str], follows: Follows) -> tuple[str, ...]:
     """A shortest way from the first name of a *knot* back to itself: each name once, the first one first."""
     first = min(knot)
     came_from: dict[str, str] = {}
@@ -64,7 +64,7 @@ def circle(knot: Collection[str], follows: Follows) -> tuple[str, ...]:
             if following in knot and following not in came_from:
                 came_from[following] = name
                 waiting.append(following)
-    raise AssertionError("a knot has a circle through each of its names")
+    raise AssertionError("a knot has a cycle through each of its names")
 
 
 def _way(first: str, last: str, came_from: Mapping[str, str]) -> Sequence[str]:

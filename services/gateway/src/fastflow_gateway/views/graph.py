@@ -12,7 +12,7 @@ from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.pipelines.spec import NoSuchRunConfig
 from fastflow_contracts.runs.run import Run
 from fastflow_gateway.views import records as views
-from fastflow_gateway.views.cycles import circle, knots
+from fastflow_gateway.views.cycles import cycle, knots
 
 Source = Literal["json", "api", "both"]
 
@@ -52,7 +52,7 @@ class Edge(Shape, frozen=True, kw_only=True):
     run_config_id: str | None
     source: Source
     in_cycle: bool
-    """It is part of a circle."""
+    """It is part of a cycle."""
     problem: str | None
     """Why it starts nothing as things are."""
 
@@ -64,7 +64,7 @@ class Graph(Shape, frozen=True, kw_only=True):
     """By name."""
     edges: tuple[Edge, ...]
     cycles: tuple[tuple[str, ...], ...]
-    """One circle of each group of pipelines that start each other: each starts the next, the last the first."""
+    """One cycle of each group of pipelines that start each other: each starts the next, the last the first."""
 
 
 def downstream_trigger(link: Link) -> DownstreamTrigger:
@@ -109,7 +109,7 @@ def graph(
     )
     names = {*known, *(link.pipeline for _, link in links)}
     nodes = tuple(_node(name, known.get(name), latest(name)) for name in sorted(names))
-    return Graph(nodes=nodes, edges=edges, cycles=tuple(circle(group, follows) for group in groups))
+    return Graph(nodes=nodes, edges=edges, cycles=tuple(cycle(group, follows) for group in groups))
 
 
 def _node(name: str, record: PipelineRecord | None, newest: Run | None) -> Node:

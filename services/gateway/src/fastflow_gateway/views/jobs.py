@@ -62,7 +62,7 @@ class NextRuns(Shape, frozen=True, kw_only=True):
     next_runs: tuple[datetime, ...]
 
 
-class Known(Shape, frozen=True, kw_only=True):
+class KnownJob(Shape, frozen=True, kw_only=True):
     """One job with all that is known of it."""
 
     job: JobRef
@@ -79,7 +79,7 @@ class Known(Shape, frozen=True, kw_only=True):
 
 def known_jobs(
     records: Iterable[PipelineRecord], states: Mapping[JobRef, ScheduleState], switched_off: Collection[JobRef]
-) -> list[Known]:
+) -> list[KnownJob]:
     """The schedules of all pipelines that have a good version, in the order of *records* and of their files."""
     found = []
     for record in records:
@@ -91,16 +91,16 @@ def known_jobs(
             state = states.get(job)
             if state is not None and state.definition != definition(schedule):
                 state = None
-            found.append(Known(job=job, definition=schedule, state=state, is_on=job not in switched_off))
+            found.append(KnownJob(job=job, definition=schedule, state=state, is_on=job not in switched_off))
     return found
 
 
-def listed(known: Iterable[Known], now: datetime) -> list[Known]:
+def listed(known: Iterable[KnownJob], now: datetime) -> list[KnownJob]:
     """Those that are jobs at *now*."""
     return [each for each in known if not _never_was(each, now)]
 
 
-def next_runs(known: Known, now: datetime, count: int) -> tuple[datetime, ...]:
+def next_runs(known: KnownJob, now: datetime, count: int) -> tuple[datetime, ...]:
     """The slots that are still to come, *count* at most."""
     if not known.fires:
         return ()
@@ -109,7 +109,7 @@ def next_runs(known: Known, now: datetime, count: int) -> tuple[datetime, ...]:
     return tuple(upcoming(known.definition, max(now, known.state.done_until), count, known.state.anchor))
 
 
-def job(known: Known, now: datetime) -> Job:
+def job(known: KnownJob, now: datetime) -> Job:
     """*known* as it is at *now*."""
     schedule = known.definition
     kind, value = _kind(schedule)
@@ -144,7 +144,7 @@ def _kind(schedule: Schedule) -> tuple[Kind, str]:
             assert_never(schedule.timing)
 
 
-def _never_was(known: Known, now: datetime) -> bool:
+def _never_was(known: KnownJob, now: datetime) -> bool:
     """Its one time has passed, and nothing was or will be run for it."""
     timing, state = known.definition.timing, known.state
     if not isinstance(timing, Once) or (state and state.last_slot):
@@ -152,7 +152,7 @@ def _never_was(known: Known, now: datetime) -> bool:
     return timing.at <= (state.done_until if state else now)
 
 
-def _note(known: Known, following: datetime | None) -> str | None:
+def _note(known: KnownJob, following: datetime | None) -> str | None:
     if not known.definition.enabled:
         return 'It is disabled in its metadata ("enabled": false).'
     if not known.is_on:

@@ -31,7 +31,7 @@ from fastflow_contracts.runs.run import (
 from fastflow_contracts.schedules.schedule import Cron, Interval, Once
 from fastflow_contracts.schedules.schedule import Schedule as SpecSchedule
 from fastflow_gateway.views.redaction import hidden, hide_secrets
-from fastflow_gateway.views.run_counts import Tally
+from fastflow_gateway.views.run_counts import RunCounts
 from fastflow_gateway.views.waiting import Capacity, waiting_on
 
 
@@ -152,18 +152,18 @@ def mark(record: records.Run) -> shapes.RunMark:
 def pipeline(
     record: PipelineRecord,
     *,
-    tally: Tally,
+    counts: RunCounts,
     last_runs: Iterable[records.Run],
     crashes: Sequence[records.Run] = (),
 ) -> shapes.Pipeline:
-    """*last_runs*: newest first. *crashes*: what ``crashes.crash_loop`` found."""
-    return shapes.Pipeline(**_pipeline_fields(record, tally, last_runs, crashes))
+    """*last_runs*: newest first. *crashes*: what ``crash_loop.crash_loop`` found."""
+    return shapes.Pipeline(**_pipeline_fields(record, counts, last_runs, crashes))
 
 
 def pipeline_detail(
     record: PipelineRecord,
     *,
-    tally: Tally,
+    counts: RunCounts,
     last_runs: Iterable[records.Run],
     crashes: Sequence[records.Run] = (),
     files: Mapping[str, str],
@@ -171,7 +171,7 @@ def pipeline_detail(
 ) -> shapes.PipelineDetail:
     """*files*: text by name, as stored; *skips*: newest first."""
     return shapes.PipelineDetail(
-        **_pipeline_fields(record, tally, last_runs, crashes),
+        **_pipeline_fields(record, counts, last_runs, crashes),
         files={name: hide_secrets(text) if name.endswith(".json") else text for name, text in files.items()},
         webhooks=tuple(_webhooks(record)),
         skipped=tuple(map(skip, skips)),
@@ -214,22 +214,22 @@ def skip(record: messages.Skip) -> shapes.Skip:
     )
 
 
-def stats(name: str, tally: Tally, last: records.Run | None) -> shapes.Stats:
-    judged = tally.successful + tally.failed
+def stats(name: str, counts: RunCounts, last: records.Run | None) -> shapes.Stats:
+    judged = counts.successful + counts.failed
     return shapes.Stats(
         pipeline_name=name,
-        total_runs=tally.total,
-        successful_runs=tally.successful,
-        failed_runs=tally.failed,
-        interrupted_runs=tally.interrupted,
-        active_runs=tally.active,
-        success_rate=tally.successful / judged if judged else None,
-        mean_duration_s=tally.success_seconds / tally.successful if tally.successful else None,
+        total_runs=counts.total,
+        successful_runs=counts.successful,
+        failed_runs=counts.failed,
+        interrupted_runs=counts.interrupted,
+        active_runs=counts.active,
+        success_rate=counts.successful / judged if judged else None,
+        mean_duration_s=counts.success_seconds / counts.successful if counts.successful else None,
         last_run=mark(last) if last else None,
     )
 
 
-def daily_stats(name: str, tally: Tally, *, today: date, days: int) -> shapes.DailyStats:
+def daily_stats(name: str, counts: RunCounts, *, today: date, days: int) -> shapes.DailyStats:
     return shapes.DailyStats(
         pipeline_name=name,
         days=tuple(
@@ -240,7 +240,7 @@ def daily_stats(name: str, tally: Tally, *, today: date, days: int) -> shapes.Da
                 failed_runs=counts.get(Status.FAILED, 0),
                 interrupted_runs=counts.get(Status.INTERRUPTED, 0),
             )
-            for day, counts in tally.days(today, days)
+            for day, counts in counts.days(today, days)
         ),
     )
 
@@ -278,7 +278,7 @@ def crash_loop(crashes: Sequence[records.Run]) -> shapes.CrashLoop | None:
 
 
 def _pipeline_fields(
-    record: PipelineRecord, tally: Tally, last_runs: Iterable[records.Run], crashes: Sequence[records.Run]
+    record: PipelineRecord, counts: RunCounts, last_runs: Iterable[records.Run], crashes: Sequence[records.Run]
 ) -> dict[str, Any]:
     live: Version | None = record.live
     spec = live.spec if live else PipelineSpec()
@@ -300,10 +300,10 @@ def _pipeline_fields(
         "live_since": live.live_since if live else None,
         "schedules": tuple(map(schedule, spec.schedule_list())),
         "run_config_ids": tuple(entry.id for entry in spec.schedules),
-        "total_runs": tally.total,
-        "successful_runs": tally.successful,
-        "failed_runs": tally.failed,
-        "active_runs": tally.active,
+        "total_runs": counts.total,
+        "successful_runs": counts.successful,
+        "failed_runs": counts.failed,
+        "active_runs": counts.active,
         "last_runs": tuple(map(mark, last_runs)),
         "crash_loop": crash_loop(crashes),
         "metadata": hidden(msgspec.to_builtins(spec)) if live else None,

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from fastflow_contracts.runs.run import Ended, Run, Status
 
 
-class Tally:
+class RunCounts:
     """How many runs of one pipeline came to what. Count a changed run out as it was and in as it is."""
 
     __slots__ = ("_by_day", "_by_status", "success_seconds")
@@ -22,11 +22,13 @@ class Tally:
 
     def count(self, run: Run, *, times: int = 1) -> None:
         """Add *run* as it is now; with *times* -1 take it away as it was."""
-        self._by_status[run.status] += times
+        seconds = 0.0
+        if run.status is Status.SUCCESS and isinstance(run.state, Ended):
+            seconds = (run.state.at - run.created_at).total_seconds()
         day = self._by_day.setdefault(run.created_at.date(), defaultdict(int))
         day[run.status] += times
-        if run.status is Status.SUCCESS and isinstance(run.state, Ended):
-            self.success_seconds += times * (run.state.at - run.created_at).total_seconds()
+        self._by_status[run.status] += times
+        self.success_seconds += times * seconds
 
     @property
     def total(self) -> int:

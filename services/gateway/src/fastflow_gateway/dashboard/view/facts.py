@@ -1,6 +1,6 @@
 """What the pages say about a run and about a pipeline as lists: facts, settings, variables, attempts. Pure.
 
-The API's shapes come in. Wording is ``pages_words``'.
+The API's shapes come in. Wording is ``formatting``'s.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fastflow_contracts.runs.run import ErrorType, Status
 from fastflow_gateway.dashboard.view import formatting as words
 
 
-class Fact(msgspec.Struct, frozen=True, kw_only=True):
+class FactRow(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a list of facts."""
 
     name: str
@@ -68,61 +68,61 @@ def _attempt_words(run: shapes.Run, attempt: shapes.Attempt) -> str:
     return f"{title}. {words.telling_line(attempt.error_message or '')}" if has_more else title
 
 
-def run_facts(run: shapes.Run) -> list[Fact]:
+def run_facts(run: shapes.Run) -> list[FactRow]:
     """What there is to know about a run, besides its status and log."""
     limits = run.limits
     found = [
-        Fact(name="Run", text=short(run.id), mono=True, title=run.id),
-        Fact(name="Started by", text=words.trigger_word(run.triggered_by)),
+        FactRow(name="Run", text=short(run.id), mono=True, title=run.id),
+        FactRow(name="Started by", text=words.trigger_word(run.triggered_by)),
     ]
     if run.run_config_id is not None:
-        found.append(Fact(name="Configuration", text=run.run_config_id))
+        found.append(FactRow(name="Configuration", text=run.run_config_id))
     if run.schedule is not None:
-        found.append(Fact(name="Schedule", text=run.schedule))
+        found.append(FactRow(name="Schedule", text=run.schedule))
     if run.scheduled_for is not None:
-        found.append(Fact(name="Slot", text=words.exact(run.scheduled_for)))
-    found.append(Fact(name="Created", at=run.created_at))
+        found.append(FactRow(name="Slot", text=words.exact(run.scheduled_for)))
+    found.append(FactRow(name="Created", at=run.created_at))
     if run.finished_at is not None:
-        found.append(Fact(name="Finished", at=run.finished_at))
+        found.append(FactRow(name="Finished", at=run.finished_at))
     if run.commit is not None:
-        found.append(Fact(name="Commit", text=words.commit(run.commit), mono=True, title=run.commit))
+        found.append(FactRow(name="Commit", text=words.commit(run.commit), mono=True, title=run.commit))
     found += [
-        Fact(name="Code", text=run.bundle[:10], mono=True, title=f"SHA-256 of the bundle: {run.bundle}"),
-        Fact(name="Python", text=run.python_version or "default"),
+        FactRow(name="Code", text=run.bundle[:10], mono=True, title=f"SHA-256 of the bundle: {run.bundle}"),
+        FactRow(name="Python", text=run.python_version or "default"),
     ]
     if run.runner is not None:
-        found.append(Fact(name="Runner", text=run.runner, mono=True))
+        found.append(FactRow(name="Runner", text=run.runner, mono=True))
     if limits.cpu_cores is not None:
-        found.append(Fact(name="CPU limit", text=words.cores_text(limits.cpu_cores)))
+        found.append(FactRow(name="CPU limit", text=words.cores_text(limits.cpu_cores)))
     if limits.memory_bytes is not None:
-        found.append(Fact(name="Memory limit", text=words.bytes_text(limits.memory_bytes)))
+        found.append(FactRow(name="Memory limit", text=words.bytes_text(limits.memory_bytes)))
     if limits.timeout_s:
-        found.append(Fact(name="Time limit", text=duration(limits.timeout_s)))
+        found.append(FactRow(name="Time limit", text=duration(limits.timeout_s)))
     if run.cpu_cores_peak is not None:
-        found.append(Fact(name="CPU peak", text=words.cores_text(run.cpu_cores_peak)))
+        found.append(FactRow(name="CPU peak", text=words.cores_text(run.cpu_cores_peak)))
     if run.memory_bytes_peak is not None:
-        found.append(Fact(name="Memory peak", text=words.bytes_text(run.memory_bytes_peak)))
+        found.append(FactRow(name="Memory peak", text=words.bytes_text(run.memory_bytes_peak)))
     return found
 
 
-def pipeline_settings(pipeline: shapes.Pipeline) -> list[Fact]:
+def pipeline_settings(pipeline: shapes.Pipeline) -> list[FactRow]:
     """How a pipeline's runs are made: interpreter, limits, retries."""
     given = pipeline.metadata or {}
     found = [
-        Fact(name="Type", text="Notebook" if pipeline.type == "notebook" else "Script"),
-        Fact(name="Python", text=pipeline.python_version or "default"),
-        Fact(name="Packages", text="requirements.txt" if pipeline.has_requirements else "no requirements file"),
-        Fact(name="CPU limit", text=words.cores_text(given.get("cpu_hard_limit"))),
-        Fact(name="Memory limit", text=words.bytes_text(given.get("mem_hard_limit"))),
-        Fact(name="Time limit", text=_time_limit(given.get("timeout"))),
-        Fact(name="Retries", text=str(given.get("retry_attempts") or "none")),
+        FactRow(name="Type", text="Notebook" if pipeline.type == "notebook" else "Script"),
+        FactRow(name="Python", text=pipeline.python_version or "default"),
+        FactRow(name="Packages", text="requirements.txt" if pipeline.has_requirements else "no requirements file"),
+        FactRow(name="CPU limit", text=words.cores_text(given.get("cpu_hard_limit"))),
+        FactRow(name="Memory limit", text=words.bytes_text(given.get("mem_hard_limit"))),
+        FactRow(name="Time limit", text=_time_limit(given.get("timeout"))),
+        FactRow(name="Retries", text=str(given.get("retry_attempts") or "none")),
     ]
     if given.get("max_instances"):
-        found.append(Fact(name="At once", text=f"{given['max_instances']} at most"))
+        found.append(FactRow(name="At once", text=f"{given['max_instances']} at most"))
     if pipeline.live_since is not None:
-        found.append(Fact(name="Live since", at=pipeline.live_since))
+        found.append(FactRow(name="Live since", at=pipeline.live_since))
     if pipeline.commit is not None:
-        found.append(Fact(name="Commit", text=words.commit(pipeline.commit)))
+        found.append(FactRow(name="Commit", text=words.commit(pipeline.commit)))
     return found
 
 
@@ -130,12 +130,12 @@ def _time_limit(timeout_s: float | None) -> str:
     return "default" if timeout_s is None else duration(timeout_s) if timeout_s else "none"
 
 
-def pipeline_environment(pipeline: shapes.Pipeline) -> list[Fact]:
+def pipeline_environment(pipeline: shapes.Pipeline) -> list[FactRow]:
     """Variables that every run of it gets; of secrets only their names."""
     given = pipeline.metadata or {}
     clear: Mapping[str, str] = given.get("default_env", {})
     secret: Mapping[str, str] = given.get("encrypted_env", {})
     return [
-        *(Fact(name=name, text=value) for name, value in clear.items() if name not in secret),
-        *(Fact(name=name, secret=True) for name in secret),
+        *(FactRow(name=name, text=value) for name, value in clear.items() if name not in secret),
+        *(FactRow(name=name, secret=True) for name in secret),
     ]

@@ -50,7 +50,7 @@ _ERRORS: Final = {
     ),
     ErrorType.ENVIRONMENT_ERROR: (
         "Its environment could not be prepared",
-        "The script never started: the interpreter or a package of requirements.txt is not to be had.",
+        "The script never started: the interpreter or a package of requirements.txt is not available.",
     ),
     ErrorType.SECRET_ERROR: (
         "A secret could not be opened",

@@ -52,7 +52,7 @@ class Box(msgspec.Struct, frozen=True, kw_only=True):
     words: str
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True):
+class DrawnLine(msgspec.Struct, frozen=True, kw_only=True):
     """One trigger: a path, and a head at its end. ``label_x`` is where the label ends."""
 
     edge: Edge
@@ -71,7 +71,7 @@ class Drawing(msgspec.Struct, frozen=True, kw_only=True):
     width: float
     height: float
     boxes: tuple[Box, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[DrawnLine, ...]
 
 
 def drawing(graph: Graph) -> Drawing | None:
@@ -81,7 +81,7 @@ def drawing(graph: Graph) -> Drawing | None:
         return None
     nodes = {node.name: node for node in graph.nodes}
     boxes: list[Box] = []
-    lines: list[Line] = []
+    lines: list[DrawnLine] = []
     left = top = bottom = right = 0.0
     for names in groups(linked, [(edge.upstream, edge.downstream) for edge in graph.edges]):
         edges = [edge for edge in graph.edges if edge.upstream in names]
@@ -114,7 +114,7 @@ def source(edge: Edge) -> str:
     return {"json": "pipeline.json", "api": "API", "both": "pipeline.json and API"}[edge.source]
 
 
-def circle_words(names: Sequence[str]) -> str:
+def cycle_words(names: Sequence[str]) -> str:
     """``a → b → a``."""
     return " → ".join((*names, names[0]))
 
@@ -131,7 +131,7 @@ def description(graph: Graph) -> str:
     linked = {name for edge in graph.edges for name in (edge.upstream, edge.downstream)}
     said = f"{_count(len(linked), 'pipeline')} and {_count(len(graph.edges), 'link')} between them."
     if graph.cycles:
-        said += f" {_count(len(graph.cycles), 'circle')}: {'; '.join(map(circle_words, graph.cycles))}."
+        said += f" {_count(len(graph.cycles), 'cycle')}: {'; '.join(map(cycle_words, graph.cycles))}."
     return f"{said} Every link is also listed below."
 
 
@@ -174,7 +174,7 @@ class _Sheet:
                     words=_node_words(node),
                 )
 
-    def lines(self, x: float, y: float) -> Iterable[Line]:
+    def lines(self, x: float, y: float) -> Iterable[DrawnLine]:
         for edge in self._edges:
             source, target = self._column[edge.upstream], self._column[edge.downstream]
             out_y = y + self._layout.y[edge.upstream] + self._ports[edge.upstream, True, kind(edge)]
@@ -200,7 +200,7 @@ class _Sheet:
                     in_y,
                 )
                 path += f"H{_px(in_x)}" if label else ""
-            yield Line(
+            yield DrawnLine(
                 edge=edge,
                 kind=kind(edge),
                 path=path,

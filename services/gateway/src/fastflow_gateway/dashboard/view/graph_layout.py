@@ -1,6 +1,6 @@
 """Where the boxes of a layered drawing stand, so that lines run from left to right and cross little. Pure.
 
-Boxes stand in columns: whatever follows something stands right of it. Lines that would run back, in a circle, are left
+Boxes stand in columns: whatever follows something stands right of it. Lines that would run back, in a cycle, are left
 out here; who draws them leads them around below. (The steps are Sugiyama's: columns, order in them, heights.)
 """
 
@@ -94,7 +94,7 @@ def arrange(names: Sequence[str], links: Iterable[Link]) -> Layout:
 
 
 def _back(names: Iterable[str], links: Sequence[Link]) -> frozenset[Link]:
-    """The links that close a circle when one walks from those that nothing leads to."""
+    """The links that close a cycle when one walks from those that nothing leads to."""
     after: dict[str, list[str]] = defaultdict(list)
     for source, target in links:
         after[source].append(target)

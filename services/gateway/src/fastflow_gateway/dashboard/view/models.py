@@ -1,6 +1,6 @@
 """What the pages draw and pick: spans of phases, findings, files, filters. Pure.
 
-The API's shapes come in. Geometry is in the units of the drawing it is for; wording is ``pages_words``'.
+The API's shapes come in. Geometry is in the units of the drawing it is for; wording is ``formatting``'s.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import msgspec
 from fastflow_api import shapes
 from fastflow_contracts.pipelines.manifest import Notice, Problem
 from fastflow_gateway.dashboard.view import formatting as words
+from fastflow_gateway.views.search import searched_text
 
 LINES_MAX: Final = 5_000
 """Of a file shown on a page."""
@@ -49,7 +50,7 @@ class TagLink(msgspec.Struct, frozen=True, kw_only=True):
     chosen: bool
 
 
-class File(msgspec.Struct, frozen=True, kw_only=True):
+class ShownFile(msgspec.Struct, frozen=True, kw_only=True):
     """One file, cut into lines; ``marked`` are line numbers that problems point at."""
 
     name: str
@@ -79,7 +80,7 @@ def _finding(item: Problem | Notice) -> Finding:
 
 def search_words(pipeline: shapes.Pipeline) -> str:
     """What the search box looks at, in lower case."""
-    return words.plain(" ".join((pipeline.name, pipeline.description or "", *pipeline.tags))).lower()
+    return words.plain(searched_text(pipeline))
 
 
 def why_not(pipeline: shapes.Pipeline) -> str:
@@ -124,11 +125,11 @@ def _per_cent(share: float) -> float:
     return round(100 * min(max(share, 0.0), 1.0), 2)
 
 
-def files(pipeline: shapes.PipelineDetail) -> list[File]:
+def files(pipeline: shapes.PipelineDetail) -> list[ShownFile]:
     """The files of the live version, with the lines that notices point at."""
     marks = [(item.file, item.line) for item in pipeline.notices if item.line is not None]
     return [
-        File(
+        ShownFile(
             name=name,
             lines=[words.plain(line.rstrip("\r")) or " " for line in _lines(text)],
             marked=frozenset(line for file, line in marks if file == name and line is not None),
@@ -171,9 +172,3 @@ def tag_links(pipelines: Iterable[shapes.Pipeline], q: str, chosen: Sequence[str
         )
         for name in names
     ]
-
-
-def matches(pipeline: shapes.Pipeline, q: str, tags: Sequence[str]) -> bool:
-    """It has every one of *tags*, and every word of *q* is in its name, description or tags."""
-    text = search_words(pipeline)
-    return set(tags) <= set(pipeline.tags) and all(word in text for word in q.lower().split())

@@ -47,7 +47,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def job_views(
-    known: Iterable[jobs.Known], now: datetime, *, run_of: Callable[[RunId], records.Run | None]
+    known: Iterable[jobs.KnownJob], now: datetime, *, run_of: Callable[[RunId], records.Run | None]
 ) -> list[JobView]:
     """First what fires, by its next slot; then what does not, by name."""
     far = datetime.max.replace(tzinfo=now.tzinfo)
@@ -63,7 +63,7 @@ def summary(views: Iterable[JobView]) -> str:
     return f"{said} · {silent} silent" if silent else said
 
 
-def _view(known: jobs.Known, now: datetime, run_of: Callable[[RunId], records.Run | None]) -> JobView:
+def _view(known: jobs.KnownJob, now: datetime, run_of: Callable[[RunId], records.Run | None]) -> JobView:
     job = jobs.job(known, now)
     run = None
     if job.last_run_time is not None and job.schedule != RESTART_ID:
@@ -82,7 +82,7 @@ def _view(known: jobs.Known, now: datetime, run_of: Callable[[RunId], records.Ru
     )
 
 
-def _late_slot(known: jobs.Known, now: datetime) -> datetime | None:
+def _late_slot(known: jobs.KnownJob, now: datetime) -> datetime | None:
     state = known.state
     if state is None or not known.fires or state.idle_since is not None:
         return None

@@ -8,12 +8,10 @@ import keyword
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from .notebook_rules import CELLS_MAX, FORMAT, INJECTED_TAG, PARAMETERS_TAG, is_code, is_python, layout, text_of
+
 INJECTED = -1
 """The index of the cell that sets parameters: it is none of the notebook's own."""
-CELLS_MAX = 1000
-FORMAT = 4
-PARAMETERS_TAG = "parameters"
-INJECTED_TAG = "injected-parameters"
 TITLE_CHARACTERS_MAX = 60
 NUMBER_MAX = 10**9
 """Of retries and seconds; what is more says nothing."""
@@ -58,22 +56,20 @@ def make_plan(text: str, retries: Sequence[Mapping[str, Any]], parameters: Mappi
     document = read(text)
     check_language(document)
     cells, notes = document["cells"], []
-    tagged = _first_with_tag(cells, PARAMETERS_TAG)
-    if parameters and tagged is not None:
+    tags = ((cell.get("cell_type"), cell["metadata"].get("tags")) for cell in cells)
+    kept, tagged = layout(tags, has_parameters=bool(parameters))
+    cells[:] = [cells[position] for position in kept]
+    if tagged is not None:
         source = assignments(parameters, cells[tagged]["source"])
-        stale = _first_with_tag(cells, INJECTED_TAG)
-        if stale is not None:
-            del cells[stale]
-            tagged -= stale < tagged
         cells.insert(tagged + 1, {"cell_type": "code", "source": source, "metadata": {"tags": [INJECTED_TAG]}})
     elif parameters:
         notes.append(f'No cell is tagged "{PARAMETERS_TAG}": parameters are environment variables only.')
     steps: list[Step] = []
     index = 0
     for position, cell in enumerate(cells):
-        if cell.get("cell_type") != "code":
+        if not is_code(cell.get("cell_type")):
             continue
-        if parameters and tagged is not None and position == tagged + 1:
+        if tagged is not None and position == tagged + 1:
             steps.append(Step(INJECTED, position, cell["source"]))
             continue
         steps.append(_step(index, position, cell, retries[index] if index < len(retries) else {}))
@@ -101,7 +97,7 @@ def read(text: str) -> dict[str, Any]:
     if len(cells) > CELLS_MAX:
         raise UnusableNotebook(f"main.ipynb has {len(cells)} cells; at most {CELLS_MAX} are accepted.")
     for position, cell in enumerate(cells):
-        cell["source"] = _joined(cell.get("source"))
+        cell["source"] = text_of(cell.get("source"))
         if not cell["source"].isascii() and not _is_text(cell["source"]):
             raise UnusableNotebook(f"main.ipynb: element {position} of cells holds half a character; write it anew.")
         cell["metadata"] = _object(cell.get("metadata"))
@@ -117,8 +113,7 @@ def check_language(document: Mapping[str, Any]) -> None:
     spec = _object(metadata.get("kernelspec"))
     name = str(spec.get("name") or "python3")
     language = str(spec.get("language") or _object(metadata.get("language_info")).get("name") or "")
-    words = language or f"{name} {spec.get('display_name') or ''}"
-    if "python" not in words.lower():
+    if not is_python(name, str(spec.get("display_name") or ""), language):
         raise UnusableNotebook(
             f"main.ipynb asks for the kernel {name!r}{f' ({language})' if language else ''}, and pipelines are Python: "
             "choose a Python kernel and save it."
@@ -221,15 +216,3 @@ def _is_text(source: str) -> bool:
 
 def _object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _joined(source: object) -> str:
-    return source if isinstance(source, str) else "".join(map(str, source)) if isinstance(source, list) else ""
-
-
-def _first_with_tag(cells: Sequence[Mapping[str, Any]], tag: str) -> int | None:
-    for position, cell in enumerate(cells):
-        tags = cell["metadata"].get("tags")
-        if cell.get("cell_type") == "code" and isinstance(tags, list) and tag in tags:
-            return position
-    return None

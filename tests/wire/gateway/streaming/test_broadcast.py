@@ -13,22 +13,22 @@ from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.feed import Batch
 from fastflow_contracts.bus.pull import Message
-from fastflow_gateway.streaming import channels
-from fastflow_gateway.streaming.channels import ITEM_BYTES, Channel
+from fastflow_gateway.streaming import broadcast
+from fastflow_gateway.streaming.broadcast import ITEM_BYTES, Broadcast
 from tests.support.records import a_run
 
 
-def render(message: Message) -> tuple[int, tuple[bytes, ...]]:
-    return 1, (message.data,)
+def render(message: Message) -> bytes:
+    return message.data
 
 
 async def test_what_is_dropped_while_something_dropped_is_read_is_not_skipped(
     bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The log grows far beyond what is kept just when a follower has read the older part from the bus."""
-    monkeypatch.setattr(channels, "KEPT_BYTES_MAX", 10 * ITEM_BYTES)
+    monkeypatch.setattr(broadcast, "KEPT_BYTES_MAX", 10 * (ITEM_BYTES + 2))
     subject = subjects.log(a_run().ref, 1)
-    channel = Channel(bus, streams.LOGS, subject, render, is_settled=False)
+    channel = Broadcast(bus, streams.LOGS, subject, render, is_settled=False)
     wake = asyncio.Event()
     channel.wakes.add(wake)
     sent: list[int] = []
@@ -41,7 +41,7 @@ async def test_what_is_dropped_while_something_dropped_is_read_is_not_skipped(
             await wake.wait()
             wake.clear()
 
-    original = channels.feed
+    original = broadcast.feed
 
     async def slow_to_close(*arguments: Any, **named: Any) -> AsyncGenerator[Batch]:
         try:
@@ -55,7 +55,7 @@ async def test_what_is_dropped_while_something_dropped_is_read_is_not_skipped(
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         serving = group.create_task(channel.serve())
         await grow()
-        monkeypatch.setattr(channels, "feed", slow_to_close)
+        monkeypatch.setattr(broadcast, "feed", slow_to_close)
         told = [item.sequence async for item in channel.items(0)]
         serving.cancel()
     assert len(sent) == 100

@@ -1,0 +1,27 @@
+"""The page that shows where runs run."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from fastflow_gateway.dashboard.rendering import RENDERER
+from fastflow_gateway.http.route import Route
+from fastflow_gateway.readmodel import queries
+from fastflow_gateway.readmodel.model import MODEL
+
+
+async def runners_page(request: web.Request) -> web.Response:
+    found = queries.runners(request.app[MODEL])
+    staying = [runner for runner in found if not runner.leaving]
+    return request.app[RENDERER].page(
+        request,
+        "runners.html",
+        here="runners",
+        live="/live",
+        runners=found,
+        busy=sum(runner.busy for runner in staying),
+        slots=sum(runner.slots for runner in staying),
+    )
+
+
+ROUTES = (Route("GET", "/runners", runners_page),)

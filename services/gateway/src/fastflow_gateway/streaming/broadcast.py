@@ -1,0 +1,129 @@
+"""Following what a run says, for any number of followers: one feed for each subject and process. I/O.
+
+A ``Broadcast`` keeps the newest messages of its subject, ready to be sent, up to ``KEPT_BYTES_MAX`` a follower. They
+read them at their own pace; one that fell behind what is kept reads from the bus until it has caught up. So nobody who
+does not read makes anybody else wait, or this process hold more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Final, NamedTuple, TypeAlias
+
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.decoding import passed_over
+from fastflow_contracts.bus.feed import feed
+from fastflow_contracts.bus.pull import Message
+from fastflow_gateway.streaming.stored import BATCH, Repeats
+
+KEPT_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Of a subject, for each of its followers: of many the slowest is further behind, and would read everything again."""
+KEPT_FOR_MAX: Final = 8
+"""Followers for whom more is kept."""
+ITEM_BYTES: Final = 256
+"""What an item costs besides its events."""
+REPLAY_BATCH: Final = 4
+"""Messages under way at once for one follower that fell behind: there may be many of those, and the server drops a
+connection for which it would have to hold 64 MB.
+"""
+
+
+class Item(NamedTuple):
+    """One stored message as the events it comes to, which may be none."""
+
+    sequence: int
+    events: bytes
+
+
+Render: TypeAlias = Callable[[Message], bytes]
+"""The events of a message. What it raises is logged, and the message passed over."""
+
+
+class Broadcast:
+    """The newest items of one subject. Made by ``Followers.follow``."""
+
+    def __init__(self, bus: Bus, stream: str, subject: str, render: Render, *, is_settled: bool) -> None:
+        self._bus = bus
+        self._stream = stream
+        self._subject = subject
+        self._render = render
+        self._items: list[Item] = []
+        self._kept_bytes = 0
+        self._dropped = 0
+        """Sequence of the newest item that is not kept any more."""
+        self.wakes: set[asyncio.Event] = set()
+        self.is_caught_up = False
+        """Everything that was stored when the newest item was sent has arrived."""
+        self.is_settled = is_settled
+        """The run was over when the feed began: once caught up, nothing more will come."""
+
+    async def serve(self) -> None:
+        """Take in what is published until cancelled."""
+        repeats = Repeats()
+        async with aclosing(feed(self._bus, self._stream, self._subject, after=0, batch=BATCH)) as batches:
+            async for batch in batches:
+                for message in batch.messages:
+                    self._keep(self._item(message, repeats))
+                self.is_caught_up = batch.caught_up
+                for wake in self.wakes:
+                    wake.set()
+
+    async def items(self, after: int) -> AsyncGenerator[Item]:
+        """Everything with a sequence greater than *after* that is there by now; ends when there is no more."""
+        while True:
+            if after < self._dropped:
+                dropped = self._dropped  # as it is now: while this is read more is dropped, which nobody has seen yet
+                async with aclosing(self._replay(after)) as replay:
+                    async for item in replay:
+                        yield item
+                        after = item.sequence
+                after = max(after, dropped)
+            # One lookup for each item: between two of them the kept ones move on, and a slow follower must hold none.
+            elif (kept := self._next(after)) is not None:
+                yield kept
+                after = kept.sequence
+            else:
+                return
+
+    async def _replay(self, after: int) -> AsyncGenerator[Item]:
+        """From the bus, until what is kept follows on or there is nothing more."""
+        repeats = Repeats()
+        # From the one before on, because the next one may repeat it.
+        replay_from = max(0, after - 1)
+        async with aclosing(
+            feed(self._bus, self._stream, self._subject, after=replay_from, batch=REPLAY_BATCH)
+        ) as batches:
+            async for batch in batches:
+                for message in batch.messages:
+                    item = self._item(message, repeats)
+                    if item.sequence > after:
+                        yield item
+                        after = item.sequence
+                if batch.caught_up or after >= self._dropped:
+                    return
+
+    def _next(self, after: int) -> Item | None:
+        index = bisect_right(self._items, after, key=lambda item: item.sequence)
+        return self._items[index] if index < len(self._items) else None
+
+    def _keep(self, item: Item) -> None:
+        self._items.append(item)
+        self._kept_bytes += ITEM_BYTES + len(item.events)
+        surplus = 0
+        kept_bytes_max = KEPT_BYTES_MAX * min(len(self.wakes), KEPT_FOR_MAX)
+        while self._kept_bytes > kept_bytes_max and surplus < len(self._items) - 1:
+            self._kept_bytes -= ITEM_BYTES + len(self._items[surplus].events)
+            self._dropped = self._items[surplus].sequence
+            surplus += 1
+        del self._items[:surplus]
+
+    def _item(self, message: Message, repeats: Repeats) -> Item:
+        events = b""
+        with passed_over("streams", message.subject):
+            events = self._render(message)
+        if repeats.is_repeat(message):
+            events = b""
+        return Item(message.sequence, events)

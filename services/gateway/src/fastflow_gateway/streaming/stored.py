@@ -1,0 +1,49 @@
+"""Reading what is stored of a run, once through. I/O."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final
+
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.errors import Unavailable
+from fastflow_contracts.bus.feed import feed
+from fastflow_contracts.bus.pull import Message
+
+BATCH: Final = 32
+"""Messages under way at once for one feed; one may have 256 KB."""
+READ_S: Final = 15.0
+"""How long the bus may be silent while something stored is read."""
+
+
+async def stored(bus: Bus, stream: str, subject: str, *, after: int = 0) -> AsyncGenerator[Message]:
+    """Everything that is stored under *subject* by now behind sequence *after*, oldest first, repeats left out.
+
+    Raises ``Unavailable`` when the bus is silent for ``READ_S``.
+    """
+    end, repeats = await bus.last_sequence(stream), Repeats()
+    async with aclosing(feed(bus, stream, subject, after=after, batch=BATCH)) as batches:
+        while True:
+            try:
+                async with asyncio.timeout(READ_S):
+                    batch = await anext(batches)
+            except TimeoutError as error:
+                raise Unavailable(f"the bus did not deliver {subject} within {READ_S:g} s") from error
+            for message in batch.messages:
+                if not repeats.is_repeat(message):
+                    yield message
+            if batch.caught_up or batch.messages[-1].sequence >= end:
+                return
+
+
+class Repeats:
+    """A publisher that was unsure sends again: an exact repeat of the message before is one message, said twice."""
+
+    def __init__(self) -> None:
+        self._last: tuple[str, bytes] | None = None
+
+    def is_repeat(self, message: Message) -> bool:
+        former, self._last = self._last, (message.subject, message.data)
+        return former == self._last

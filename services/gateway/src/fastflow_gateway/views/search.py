@@ -1,0 +1,24 @@
+"""What a search for pipelines looks at, and what it finds: the same for the API and the pages. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from fastflow_api import shapes
+
+
+def searched_text(pipeline: shapes.Pipeline) -> str:
+    """Name, description and tags, in lower case."""
+    return " ".join((pipeline.name, pipeline.description or "", *pipeline.tags)).lower()
+
+
+def matches(pipeline: shapes.Pipeline, *, q: str, tags: Collection[str]) -> bool:
+    """Does a search find it?
+
+    Args:
+        pipeline: Which pipeline.
+        q: Words; every one of them must be in its name, description or tags.
+        tags: It must have all of them.
+    """
+    text = searched_text(pipeline)
+    return set(tags) <= set(pipeline.tags) and all(word in text for word in q.lower().split())

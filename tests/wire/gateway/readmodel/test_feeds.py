@@ -1,0 +1,177 @@
+"""Whatever stands on the bus: what cannot be read is counted and passed over, and everything else is still known."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+import pytest_asyncio
+
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.decoding import unreadable
+from fastflow_contracts.bus.subjects import JobRef
+from fastflow_contracts.codec import Codec
+from fastflow_contracts.ids import RunId
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.links import LINK_SET, Link, LinkSet
+from fastflow_contracts.runs.messages import SKIP, Skip
+from fastflow_contracts.runs.presence import PRESENCE
+from fastflow_contracts.runs.run import RUN
+from fastflow_contracts.schedules.state import SWITCH, Switch
+from fastflow_gateway.readmodel.model import ReadModel
+from tests.support.gateway import ANSWER_S, Client, running_gateway, say, store
+from tests.support.records import T0, a_bundle, a_presence, a_run, at, publish_pipeline
+
+DEMO = PipelineName("demo")
+JOB = JobRef(DEMO, "schedule")
+RUN_ID = RunId("00000000-0000-4000-8000-000000000000")
+GARBAGE = (b"", b"{", b"null", b"[1]", b'{"id": 7, "links": 7}', b"\xff\xfe", b"9" * 10_000, b"[" * 10_000)
+
+#: By feed, the keys or subjects of what it brings, well-formed ones and others.
+PLACES = {
+    "runs": [(subjects.RUNS, f"run.demo.{RUN_ID}"), (subjects.RUNS, "run.=.x"), (subjects.RUNS, "run.x")],
+    "limit": [(subjects.RUNS, subjects.ALL_RUNNING)],
+    "runners": [(subjects.RUNNERS, "runner.r1")],
+    "pipelines": [
+        (subjects.PIPELINES, "pipeline.demo"),
+        (subjects.PIPELINES, "pipeline.="),
+        (subjects.PIPELINES, subjects.SYNC_STATUS_KEY),
+    ],
+    "links": [(subjects.LINKS, "links.demo"), (subjects.LINKS, "links.=")],
+    "schedules": [
+        (subjects.SCHEDULES, subjects.schedule_state_key(JOB)),
+        (subjects.SCHEDULES, subjects.schedule_switch_key(JOB)),
+        (subjects.SCHEDULES, "sched.=.="),
+        (subjects.SCHEDULES, "switch.x"),
+    ],
+    "skips": [("", subjects.skipped(DEMO))],
+}
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def _nothing_counted() -> None:
+    unreadable.clear()
+
+
+async def put_garbage(bus: Bus, feed: str) -> None:
+    for bucket, key in PLACES[feed]:
+        for data in GARBAGE:
+            if bucket:
+                await bus.put(bucket, key, data)
+            else:
+                await bus.publish(key, data)
+
+
+async def put_good(bus: Bus) -> None:
+    """A record for every feed, behind the garbage."""
+    await publish_pipeline(bus, "demo", a_bundle(main_py="1"), schedule_interval_seconds=3600)
+    await publish_pipeline(bus, "next", a_bundle(main_py="1"))
+    await store(bus, a_run("demo"))
+    await bus.put(subjects.RUNNERS, subjects.runner_key("r1"), PRESENCE.encode(a_presence("r1")))
+    link = Link(pipeline=PipelineName("next"), on_success=True)
+    await bus.put(subjects.LINKS, subjects.links_key(DEMO), LINK_SET.encode(LinkSet(links=(link,), write_id="w")))
+    switch = SWITCH.encode(Switch(enabled=False, at=T0, write_id="w"))
+    await bus.put(subjects.SCHEDULES, subjects.schedule_switch_key(JOB), switch)
+    await bus.publish(subjects.skipped(DEMO), SKIP.encode(Skip(at=at(1), pipeline=DEMO, reason="it is full")))
+
+
+async def knows_all(client: Client) -> bool:
+    demo = await client.get("/api/pipelines/demo")
+    if demo.status != 200 or not demo.json["skipped"] or demo.json["total_runs"] != 1:
+        return False
+    if [each["id"] for each in (await client.get("/api/runners")).json["runners"]] != ["r1"]:
+        return False
+    if [each["enabled"] for each in (await client.get("/api/scheduler/jobs")).json] != [False]:
+        return False
+    return len((await client.get("/api/pipelines/demo/downstream-triggers")).json) == 1
+
+
+async def until_all_is_known(client: Client) -> None:
+    async with asyncio.timeout(ANSWER_S):
+        while not await knows_all(client):
+            await asyncio.sleep(0.05)
+
+
+async def counted(client: Client) -> dict[str, int]:
+    text = (await client.get("/metrics")).text
+    return {kind: int(float(n)) for kind, n in re.findall(r'unreadable_records_total{kind="(.+)"} (\S+)', text)}
+
+
+async def test_garbage_in_any_feed_is_counted_and_ends_nothing(bus: Bus) -> None:
+    """It is there when the gateway starts, and comes while it runs; good records are known both times."""
+    assert PLACES.keys() == ReadModel(bus).behind
+    for feed in PLACES:
+        await put_garbage(bus, feed)
+    async with running_gateway(bus) as client:
+        assert (await client.get("/readyz")).status == 200
+        assert (await counted(client)).keys() == PLACES.keys()
+        await put_good(bus)
+        await until_all_is_known(client)
+        before = await counted(client)
+        for feed in PLACES:
+            await put_garbage(bus, feed)
+        async with asyncio.timeout(ANSWER_S):
+            while not all(count > before[feed] for feed, count in (await counted(client)).items()):
+                await asyncio.sleep(0.05)
+        await until_all_is_known(client)
+        for path in ("/", "/runs", "/schedules", "/runners", "/graph", "/pipelines/demo", "/api/pipelines/graph"):
+            assert (await client.get(path, headers={"Accept": "text/html"})).status == 200, path
+
+
+async def test_a_record_of_another_is_no_record(bus: Bus) -> None:
+    """A run or a pipeline under a key that is not its own would be found where it is not."""
+    run = a_run("demo")
+    other = await publish_pipeline(bus, "other", a_bundle(main_py="1"))
+    await bus.put(subjects.RUNS, f"run.demo.{RUN_ID}", RUN.encode(run))
+    data = await bus.get(subjects.PIPELINES, subjects.pipeline_key(other.name))
+    assert data is not None
+    await bus.put(subjects.PIPELINES, "pipeline.demo", data.value)
+    async with running_gateway(bus) as client:
+        assert await counted(client) == {"runs": 1, "pipelines": 1}
+        assert [each["name"] for each in (await client.get("/api/pipelines")).json] == ["other"]
+        assert (await client.get("/api/runs")).json["runs"] == []
+
+
+async def test_what_is_asked_of_the_bus_itself_may_be_garbage_too(bus: Bus) -> None:
+    """A pipeline, or a run, whose record cannot be read is not found; links that cannot be read are not overwritten."""
+    for feed in ("runs", "pipelines", "links"):
+        await put_garbage(bus, feed)
+    await publish_pipeline(bus, "next", a_bundle(main_py="1"))
+    async with running_gateway(bus) as client:
+        for path in ("/api/pipelines/demo", f"/api/runs/{RUN_ID}"):
+            assert (await client.get(path)).status == 404, path
+        assert (await client.post("/api/pipelines/demo/run")).status == 404
+        assert (await client.post("/api/webhooks/demo/key", anonymous=True)).status == 404
+        await bus.put(subjects.LINKS, "links.next", b"{")
+        made = await client.post("/api/pipelines/next/downstream-triggers", data=b'{"pipeline": "next"}')
+        assert made.status == 409
+        assert "cannot be read" in made.json["detail"]
+
+
+@pytest.mark.parametrize("codec", [RUN, SKIP])
+def test_garbage_is_garbage(codec: Codec[object]) -> None:
+    """What these tests put on the bus is no message."""
+    for data in GARBAGE:
+        with pytest.raises(Exception, match="not a"):
+            codec.decode(data)
+
+
+async def test_garbage_in_what_a_run_says_is_left_out(bus: Bus) -> None:
+    """Its log, its samples and its cells, whole and followed."""
+    run = await store(bus, a_run("demo", kind="notebook"))
+    places = (subjects.log(run.ref, 1), subjects.metric(run.ref, 1), subjects.cell(run.ref, 1))
+    for subject in places:
+        await bus.publish(subject, b"{")
+    end = await say(bus, run, "one\n")
+    for subject in places:
+        await bus.publish(subject, b'{"at": 1e300, "lines": 3}')
+    async with running_gateway(bus) as client:
+        assert (await client.get(f"/api/runs/{run.id}/logs")).text == "one\n"
+        assert (await client.get(f"/api/runs/{run.id}/metrics")).json == {"samples": []}
+        events = client.events(f"/api/runs/{run.id}/logs/stream")
+        first = await anext(events)
+        assert (first.name, first.data["line"], first.id) == ("log", "one", f"{end}:0")
+        await events.aclose()
+        assert (await counted(client)).keys() == {"Chunk", "Sample", "streams"}
