@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 #: Which distribution may import which of ours, and which third-party package is whose alone.
 MATRIX: Mapping[str, frozenset[str]] = {
     "fastflow_contracts": frozenset(),
-    "fastflow_api": frozenset({"fastflow_contracts"}),
+    "fastflow_api": frozenset(),
     "fastflow_syncer": frozenset({"fastflow_contracts"}),
     "fastflow_scheduler": frozenset({"fastflow_contracts"}),
     "fastflow_runner": frozenset({"fastflow_contracts"}),

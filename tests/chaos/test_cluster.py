@@ -251,7 +251,8 @@ async def _by_command(system: Many, asked: Counter[str]) -> AsyncIterator[Attemp
     async def ask(_: str) -> RunRef | None:
         asked["manual"] += 1
         command = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "fastflow", "run", "manual", "--json", "--nats-url", system.cluster.url),
+            *(sys.executable, "-m", "fastflow", "run", "manual", "--json"),
+            *("--url", random.choice(system.gateways), "--token", TOKEN),
             stdout=PIPE,
             stderr=DEVNULL,
         )

@@ -223,13 +223,16 @@ def test_pipelines_are_listed_with_their_schedules_and_last_runs(there: Installa
 
 
 def test_a_server_that_refuses_is_not_called_silent(there: Installation) -> None:
-    """It answers: it is the password that is wrong."""
+    """It answers: it is the password or the token that is wrong."""
     url = there.command("bus", "url").stdout.strip()
     wrong = re.sub(r":[^:@/]+@", ":wrong@", url)
-    done = there.command("ps", "--nats-url", wrong)
+    done = there.command("bus", "status", "--nats-url", wrong)
     assert done.returncode == 5
     assert "refuses these credentials" in done.stderr
     assert "no NATS server answers" not in done.stderr
+    done = there.command("ps", "--token", "wrong")
+    assert done.returncode == 5
+    assert "refuses the token: the token is not this installation's" in done.stderr
 
 
 @pytest.mark.parametrize("form", ["argument", "file", "stdin"])
@@ -282,7 +285,14 @@ def test_a_variable_can_be_passed_on_from_here(there: Installation) -> None:
         (["trigger", "event_consumer", "@/nowhere"], 3, "/nowhere"),
         (["trigger", "event_consumer", '{"env_vars": 1}'], 2, "env_vars"),
         (["ps", "--pipeline", "a b"], 2, "cannot be a pipeline's name"),
-        (["ps", "--nats-url", "nats://127.0.0.1:1"], 5, "no NATS server answers at nats://127.0.0.1:1"),
+        (["bus", "status", "--nats-url", "nats://127.0.0.1:1"], 5, "no NATS server answers at nats://127.0.0.1:1"),
+        (["ps", "--url", "http://127.0.0.1:1"], 5, "http://127.0.0.1:1 cannot be reached"),
+        (["ps", "--url", "nats://127.0.0.1:1"], 2, "write it as http://host:port"),
+        (["ps", "--url", "http://127.0.0.1:1", "--on", "prod"], 2, "give one of them"),
+        (["ps", "--on", "prod"], 3, "`fastflow login URL --on prod` makes it"),
+        (["retry", "ffffffff"], 3, "ps --all"),
+        (["schedules", "off", "hello"], 3, "hello has no schedules"),
+        (["runners", "drain", "nobody"], 3, "there is no runner nobody; there are: "),
         (["ps", "--data-dir", "elsewhere"], 5, "fastflow up"),
         (["nonsense"], 2, "No such command"),
     ],
@@ -324,7 +334,7 @@ def test_the_bus_can_be_made_ready_and_named(there: Installation) -> None:
     assert (done.returncode, "are ready" in done.stdout) == (0, True)
     url = there.command("bus", "url").stdout.strip()
     assert url.startswith("nats://fastflow:")
-    elsewhere = fastflow("ps", cwd=Path("/"), FASTFLOW_NATS_URL=url)
+    elsewhere = fastflow("bus", "status", cwd=Path("/"), FASTFLOW_NATS_URL=url)
     assert elsewhere.returncode == 0
 
 

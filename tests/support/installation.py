@@ -166,7 +166,9 @@ def fastflow(*arguments: str, cwd: Path, data: str | None = None, **environ: str
 def clean(environ: dict[str, str]) -> dict[str, str]:
     """This process's environment without what would set up Fast-Flow, and with *environ*."""
     names = ("FASTFLOW_", "ENCRYPTION_", "GIT_", "PIPELINES_", "LOG_", "NO_COLOR")
-    return {name: value for name, value in os.environ.items() if not name.startswith(names)} | environ
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(names)}
+    # What somebody signed in to on this machine is none of a test's business.
+    return inherited | {"XDG_CONFIG_HOME": "/nowhere"} | environ
 
 
 def _pass_on(process: subprocess.Popen[str], lines: queue.Queue[str | None]) -> None:

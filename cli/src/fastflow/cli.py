@@ -12,6 +12,7 @@ import sys
 from typing import NoReturn, cast
 
 import click
+from click.shell_completion import CompletionItem
 
 from fastflow.errors import (
     FAILED,
@@ -31,14 +32,22 @@ COMMANDS = {
     "pipelines": ("fastflow.commands.pipelines:pipelines", "List pipelines: when they run next, how they ran last."),
     "ps": ("fastflow.commands.runs:ps", "List runs."),
     "cancel": ("fastflow.commands.runs:cancel", "Stop a run."),
+    "retry": ("fastflow.commands.runs:retry", "Start a run that is over once more."),
     "trigger": ("fastflow.commands.start:trigger", "Publish an event that starts a pipeline."),
+    "schedules": ("fastflow.commands.schedules:schedules", "List what runs when, or switch a schedule on or off."),
+    "runners": ("fastflow.commands.runners:runners", "List the runners, or let one finish and leave."),
+    "open": ("fastflow.commands.installations:open_dashboard", "Open the dashboard in a browser."),
+    "status": ("fastflow.commands.installations:status", "Say which installation is used, and how it is."),
+    "login": ("fastflow.commands.installations:login", "Sign in to an installation that runs elsewhere."),
+    "logout": ("fastflow.commands.installations:logout", "Forget an installation."),
+    "init": ("fastflow.commands.init:init", "Make a new pipeline's folder."),
     "validate": ("fastflow.commands.validate:validate", "Check pipeline folders; needs no bus."),
     "encrypt": ("fastflow.commands.secrets:encrypt", "Encrypt a secret for a pipeline.json."),
     "keys": ("fastflow.commands.secrets:keys", "Make an encryption key, or rotate to a new one."),
     "schema": ("fastflow.commands.schema:schema", "Print the JSON Schema of pipeline.json."),
-    "runners": ("fastflow.commands.runners:runners", "List the runners, or let one finish and leave."),
     "bus": ("fastflow.commands.bus:bus", "Prepare the bus, or print its address."),
     "config": ("fastflow.commands.config:config", "List every setting."),
+    "completion": ("fastflow.commands.completion:completion", "Print what makes a shell complete commands."),
 }
 
 
@@ -52,6 +61,11 @@ class _Lazy(click.Group):
         module, _, name = COMMANDS[cmd_name][0].partition(":")
         return cast(click.Command, getattr(importlib.import_module(module), name))
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """From the table: a key that is pressed imports no command."""
+        found = [CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, help_line) for name, (_, help_line) in COMMANDS.items()])
@@ -63,9 +77,9 @@ class _Lazy(click.Group):
 def fastflow(ctx: click.Context) -> None:
     """Runs Python pipelines on NATS: a folder with a main.py is a pipeline.
 
-    Begin with `fastflow up`. The other commands find its bus by --nats-url, FASTFLOW_NATS_URL, or the
-    .fastflow folder here or above. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 5 no bus,
-    130 interrupted.
+    Begin with `fastflow up`. The other commands find the installation by --url, --on or FASTFLOW_URL, by
+    what `fastflow login` stored, or by the .fastflow folder here or above. Exit codes: 0 done, 1 failed,
+    2 wrong usage, 3 not found, 5 nothing answers or the token is wrong, 130 interrupted.
     """
     if os.environ.get("NO_COLOR"):
         ctx.color = False

@@ -8,10 +8,11 @@ from click.testing import CliRunner
 
 from fastflow.commands.bus import bus
 from fastflow.commands.runners import runners
+from fastflow.commands.schedules import schedules
 from fastflow.commands.secrets import keys
 
 
-@pytest.mark.parametrize("group", [bus, keys, runners], ids=lambda group: group.name)
+@pytest.mark.parametrize("group", [bus, keys, runners, schedules], ids=lambda group: group.name)
 def test_no_line_about_a_command_is_cut(group: click.Group) -> None:
     """The first sentence of each is short enough for a terminal of 80 characters."""
     said = CliRunner().invoke(group, ["--help"], terminal_width=80).output

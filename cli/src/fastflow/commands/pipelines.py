@@ -2,65 +2,55 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
-from datetime import datetime
-from typing import Any, NamedTuple
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
 
 import click
 
-from fastflow.local import bus_client
-from fastflow.local.connection import Url, bus_options, talk
-from fastflow.terminal import tables
+from fastflow.local.session import FindTarget, api_options, ask
+from fastflow.terminal import schedules, tables
 from fastflow.terminal.printer import json_option, print_json
-from fastflow.terminal.upcoming import words
-from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.clock import now
+from fastflow_api import Client, errors
+from fastflow_api.shapes import Job, Pipeline, Run
 from fastflow_contracts.pipelines.bundle import shown
-from fastflow_contracts.pipelines.records import PipelineRecord
-from fastflow_contracts.runs.run import Run
-from fastflow_gateway.views import jobs
-from fastflow_gateway.views import records as views
-from fastflow_gateway.views.jobs import KnownJob as Known
-from fastflow_gateway.views.waiting import Capacity
 
-HEADS = ("PIPELINE", "SCHEDULE", "NEXT", "LAST RUN", "NOTE")
+HEADS: Final = ("PIPELINE", "SCHEDULE", "NEXT", "LAST RUN", "NOTE")
+AT_ONCE: Final = 8
+"""Questions about last runs under way."""
 
 
 class Line(NamedTuple):
     """One pipeline, with all that is said about it."""
 
-    record: PipelineRecord
-    schedules: tuple[Known, ...]
-    last: Run | None
+    pipeline: Pipeline
+    jobs: tuple[Job, ...]
 
-    def next_slot(self, at: datetime) -> datetime | None:
+    @property
+    def next_slot(self) -> datetime | None:
         """When the first of its schedules is due."""
-        return min((slot for known in self.schedules for slot in jobs.next_runs(known, at, 1)), default=None)
+        return min((job.next_run_time for job in self.jobs if job.next_run_time), default=None)
 
 
 @click.command()
 @json_option
-@bus_options
-def pipelines(as_json: bool, url: Url) -> None:
+@api_options
+def pipelines(as_json: bool, target: FindTarget) -> None:
     """List the pipelines, with their schedules, their last runs, and what is wrong with them."""
 
-    async def work(bus: Bus) -> None:
-        records = await bus_client.pipelines(bus)
-        last = {run.pipeline: run for run in reversed(await bus_client.runs(bus))}
-        known = await bus_client.schedules(bus, records)
-        lines = [
-            Line(record, tuple(each for each in known if each.job.pipeline == record.name), last.get(record.name))
-            for record in records
-        ]
+    async def work(client: Client) -> None:
+        listed, jobs = await asyncio.gather(client.pipelines(), client.jobs())
+        lines = [Line(each, tuple(job for job in jobs if job.pipeline == each.name)) for each in listed]
         if as_json:
-            capacity = Capacity(await bus_client.runners(bus, now=now()))
-            print_json([_as_json(line, now(), capacity) for line in lines])
+            last_runs = await _last_runs(client, listed)
+            print_json([_as_json(line, last_runs.get(line.pipeline.name)) for line in lines])
         elif lines:
-            click.echo(table(lines, now()))
+            click.echo(table(lines, datetime.now(UTC)))
         else:
             click.echo("No pipelines; a folder with a main.py is one.", err=True)
 
-    talk(url(), work)
+    ask(target, work)
 
 
 def table(lines: Iterable[Line], at: datetime) -> str:
@@ -69,43 +59,56 @@ def table(lines: Iterable[Line], at: datetime) -> str:
 
 
 def _row(line: Line, at: datetime) -> tuple[str, ...]:
-    slot = line.next_slot(at)
     return (
-        shown(line.record.name),
-        _schedule(line.schedules),
-        f"in {tables.duration((slot - at).total_seconds())}" if slot else "",
-        _last(line.last, at),
-        _note(line.record),
+        shown(line.pipeline.name),
+        _schedule(line.jobs),
+        schedules.due(line.next_slot, at),
+        _last(line.pipeline, at),
+        _note(line.pipeline),
     )
 
 
-def _schedule(schedules: tuple[Known, ...]) -> str:
-    if len(schedules) > 1:
-        return f"{len(schedules)} schedules"
-    return "".join(words(each.definition) + ("" if each.fires else ", switched off") for each in schedules)
+def _schedule(jobs: tuple[Job, ...]) -> str:
+    if len(jobs) > 1:
+        return f"{len(jobs)} schedules"
+    return "".join(schedules.words(job) + ("" if job.enabled else ", switched off") for job in jobs)
 
 
-def _last(run: Run | None, at: datetime) -> str:
-    if run is None:
+def _last(pipeline: Pipeline, at: datetime) -> str:
+    if not pipeline.last_runs:
         return ""
+    run = pipeline.last_runs[0]
     status = click.style(run.status.value, fg=tables.COLOURS[run.status])
     return f"{status} {tables.duration((at - run.created_at).total_seconds())} ago"
 
 
-def _note(record: PipelineRecord) -> str:
-    if record.problems:
-        more = f" (and {len(record.problems) - 1} more)" if len(record.problems) > 1 else ""
-        return click.style(shown(str(record.problems[0])) + more, fg="yellow")
-    return "" if record.live is None or record.live.spec.enabled else "disabled"
+def _note(pipeline: Pipeline) -> str:
+    if pipeline.problems:
+        more = f" (and {len(pipeline.problems) - 1} more)" if len(pipeline.problems) > 1 else ""
+        return click.style(shown(str(pipeline.problems[0])) + more, fg="yellow")
+    return "" if pipeline.enabled else "disabled"
 
 
-def _as_json(line: Line, at: datetime, capacity: Capacity) -> dict[str, Any]:
-    spec = line.record.live.spec if line.record.live else None
+async def _last_runs(client: Client, listed: Iterable[Pipeline]) -> dict[str, Run]:
+    room = asyncio.Semaphore(AT_ONCE)
+
+    async def asked(pipeline: Pipeline) -> tuple[str, Run | None]:
+        async with room:
+            try:
+                return pipeline.name, await client.run(pipeline.last_runs[0].id)
+            except errors.NotFound:
+                return pipeline.name, None  # removed in this moment
+
+    found = await asyncio.gather(*(asked(pipeline) for pipeline in listed if pipeline.last_runs))
+    return {name: run for name, run in found if run is not None}
+
+
+def _as_json(line: Line, last_run: Run | None) -> dict[str, Any]:
     return {
-        "name": line.record.name,
-        "enabled": spec.enabled if spec else None,
-        "next_run_time": line.next_slot(at),
-        "schedules": [jobs.job(known, at) for known in line.schedules],
-        "last_run": views.run(line.last, capacity=capacity, now=at) if line.last else None,
-        "problems": line.record.problems,
+        "name": line.pipeline.name,
+        "enabled": line.pipeline.enabled if line.pipeline.metadata is not None else None,
+        "next_run_time": line.next_slot,
+        "schedules": line.jobs,
+        "last_run": last_run,
+        "problems": line.pipeline.problems,
     }

@@ -2,64 +2,63 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import click
 
-from fastflow.local import bus_client
-from fastflow.local.connection import Url, bus_options, talk
+from fastflow.local.session import FindTarget, api_options, ask
 from fastflow.terminal import tables
 from fastflow.terminal.printer import json_option, print_json
-from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.clock import now
-from fastflow_contracts.runs.presence import Presence
+from fastflow_api import Client
+from fastflow_api.shapes import Runner
 
 HEADS = ("RUNNER", "HOST", "VERSION", "SANDBOX", "BUSY", "LOAD", "ENVS", "KINDS", "SINCE")
 
 
 @click.group(invoke_without_command=True)
 @json_option
-@bus_options
+@api_options
 @click.pass_context
-def runners(context: click.Context, as_json: bool, url: Url) -> None:
+def runners(context: click.Context, as_json: bool, target: FindTarget) -> None:
     """List the runners that are alive, or let one finish and leave."""
     if context.invoked_subcommand is not None:
         return
 
-    async def work(bus: Bus) -> None:
-        found = sorted(await bus_client.runners(bus, now=now()), key=lambda presence: presence.runner)
+    async def work(client: Client) -> None:
+        found = await client.runners()
         if as_json:
             print_json(found)
         elif found:
-            click.echo(table(found, now()))
+            click.echo(table(found, datetime.now(UTC)))
         else:
             click.echo("No runner is alive; start one with `python -m fastflow_runner`.")
 
-    talk(url(), work)
+    ask(target, work)
 
 
 @runners.command()
 @click.argument("runner")
-@bus_options
-def drain(runner: str, url: Url) -> None:
+@api_options
+def drain(runner: str, target: FindTarget) -> None:
     """Let RUNNER finish what it has and leave.
 
     It takes no more work, and stays away, however long finishing takes.
     """
 
-    async def work(bus: Bus) -> None:
-        presence = await bus_client.drain(bus, runner)
-        what = f"finishes {presence.busy} run(s) and leaves" if presence.busy else "had nothing to finish and leaves"
+    async def work(client: Client) -> None:
+        busy = (await client.drain_runner(runner)).busy
+        what = f"finishes {busy} run(s) and leaves" if busy else "had nothing to finish and leaves"
         click.echo(f"{runner} {what}.")
 
-    talk(url(), work)
+    ask(target, work)
 
 
-def table(found: list[Presence], at: datetime) -> str:
+def table(found: Sequence[Runner], at: datetime) -> str:
     """One line for each runner, and one for each thing that its sandbox cannot enforce."""
     rows = [
         (
-            each.runner,
+            each.id,
             each.host,
             each.version,
             each.sandbox,
@@ -71,9 +70,10 @@ def table(found: list[Presence], at: datetime) -> str:
         )
         for each in found
     ]
-    widths = [max(len(row[column]) for row in (HEADS, *rows)) for column in range(len(HEADS))]
-    lines = []
-    for row, presence in zip((HEADS, *rows), (None, *found), strict=True):
-        lines.append("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-        lines += [f"  {sentence}" for sentence in (presence.unenforced if presence else ())]
-    return "\n".join(lines)
+    lines = tables.table(HEADS, rows).split("\n")
+    sentences = [()] + [each.unenforced for each in found]
+    return "\n".join(
+        each
+        for line, below in zip(lines, sentences, strict=True)
+        for each in (line, *(f"  {sentence}" for sentence in below))
+    )

@@ -1,91 +1,134 @@
-"""The commands about runs that exist: logs, ps, cancel. Options in, printed lines and an exit code out."""
+"""The commands about runs that exist: logs, ps, cancel, retry. Options in, printed lines and an exit code out."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Final
 
 import click
 
-from fastflow.errors import FAILED, OK, CliError
-from fastflow.local import bus_client
-from fastflow.local.connection import Url, bus_options, talk
+from fastflow.errors import FAILED, OK
+from fastflow.local.completion import pipeline_names
+from fastflow.local.finding import check_pipeline, find_run
+from fastflow.local.session import FindTarget, api_options, ask
 from fastflow.terminal import tables
 from fastflow.terminal.follow import follow as follow_run
 from fastflow.terminal.follow import show
 from fastflow.terminal.printer import Printer, json_option, print_json
-from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.clock import now
+from fastflow.terminal.starts import GOES_ON, follow_start, say_accepted
+from fastflow_api import Client
+from fastflow_api.shapes import Run, Status
 from fastflow_contracts.names import check_name
-from fastflow_gateway.views import records
-from fastflow_gateway.views.waiting import Capacity
 
-CANCEL_S = 15.0
+CANCEL_S: Final = 15.0
 """How long ``cancel`` waits for the end: a script has 10 s between SIGTERM and SIGKILL."""
+ACTIVE: Final = (Status.PENDING, Status.RUNNING)
 
 
 @click.command()
-@click.argument("wanted", metavar="RUN")
+@click.argument("wanted", metavar="RUN", shell_complete=pipeline_names)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run is over.")
 @json_option
-@bus_options
-def logs(wanted: str, follow: bool, as_json: bool, url: Url) -> None:
+@api_options
+def logs(wanted: str, follow: bool, as_json: bool, target: FindTarget) -> None:
     """Show the log of RUN: an id, its beginning, or a pipeline's name for its newest run.
 
     What the script wrote to stderr goes to stderr.
     """
 
-    async def work(bus: Bus) -> None:
-        found = await bus_client.find(bus, wanted)
-        await (follow_run if follow else show)(bus, found.ref, Printer(as_json=as_json, states=False))
+    async def work(client: Client) -> None:
+        found = await find_run(client, wanted)
+        await (follow_run if follow else show)(client, found.id, Printer(as_json=as_json, states=False))
 
-    talk(url(), work)
+    ask(target, work)
 
 
 @click.command()
 @click.option("-a", "--all", "everything", is_flag=True, help="Also runs that are over.")
-@click.option("--pipeline", metavar="NAME", help="Only runs of this pipeline.")
+@click.option("--pipeline", metavar="NAME", shell_complete=pipeline_names, help="Only runs of this pipeline.")
 @click.option("-n", "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most.")
 @json_option
-@bus_options
-def ps(everything: bool, pipeline: str | None, limit: int, as_json: bool, url: Url) -> None:
+@api_options
+def ps(everything: bool, pipeline: str | None, limit: int, as_json: bool, target: FindTarget) -> None:
     """List the runs that wait or run, newest first."""
     name = check_name(pipeline) if pipeline else None
 
-    async def work(bus: Bus) -> None:
-        runs = await bus_client.runs(bus, name)
-        if name and not runs:
-            await bus_client.check_pipeline(bus, name)
-        found = [run for run in runs if everything or not run.is_over][:limit]
+    async def work(client: Client) -> None:
+        found = await newest(client, name, limit) if everything else await active(client, name, limit)
+        if name and not found:
+            await _check_known(client, name)
         if as_json:
-            capacity = Capacity(await bus_client.runners(bus, now=now()))
-            print_json([records.run(run, capacity=capacity, now=now()) for run in found])
+            print_json(found)
         elif found:
-            click.echo(tables.runs_table(found, now=now()))
+            click.echo(tables.runs_table(found, now=datetime.now(UTC)))
         else:
             click.echo("No runs." if everything else "Nothing waits or runs; --all lists what is over.", err=True)
 
-    talk(url(), work)
+    ask(target, work)
 
 
 @click.command()
-@click.argument("wanted", metavar="RUN")
-@bus_options
-def cancel(wanted: str, url: Url) -> None:
+@click.argument("wanted", metavar="RUN", shell_complete=pipeline_names)
+@api_options
+def cancel(wanted: str, target: FindTarget) -> None:
     """Stop RUN: an id, its beginning, or a pipeline's name for its newest run."""
 
-    async def work(bus: Bus) -> int:
-        run = await bus_client.find(bus, wanted)
-        if run.is_over:
-            raise CliError(f"run {tables.short(run.id)} of {run.pipeline} is already over: {run.status.value}.")
-        await bus_client.cancel(bus, run.ref, "cancelled from the command line")
+    async def work(client: Client) -> int:
+        run = await find_run(client, wanted)
+        await client.cancel(run.id)
         try:
-            async with asyncio.timeout(CANCEL_S):
-                async for state in bus_client.changes(bus, run.ref):
-                    run = state
+            run = await client.wait(run.id, timeout_s=CANCEL_S)
         except TimeoutError:
             click.echo(f"Run {tables.short(run.id)} was asked to stop and has not stopped yet.", err=True)
             return FAILED
-        click.echo(f"Run {tables.short(run.id)} of {run.pipeline}: {tables.verdict(run)}")
+        click.echo(f"Run {tables.short(run.id)} of {run.pipeline_name}: {tables.verdict(run)}")
         return OK
 
-    raise SystemExit(talk(url(), work))
+    raise SystemExit(ask(target, work))
+
+
+@click.command()
+@click.argument("wanted", metavar="RUN", shell_complete=pipeline_names)
+@click.option("-f", "--follow", is_flag=True, help="Show the log and wait; the exit code is the run's.")
+@json_option
+@api_options
+def retry(wanted: str, follow: bool, as_json: bool, target: FindTarget) -> None:
+    """Start RUN once more: an id, its beginning, or a pipeline's name for its newest run.
+
+    It must be over. The new run has its code, variables and parameters.
+    """
+
+    async def work(client: Client) -> int:
+        former = await find_run(client, wanted)
+        accepted = await client.retry(former.id, by_hand=True)
+        if follow:
+            return await follow_start(client, former.pipeline_name, accepted, as_json=as_json)
+        say_accepted(former.pipeline_name, accepted, as_json=as_json)
+        return OK
+
+    raise SystemExit(ask(target, work, hint=GOES_ON if follow else None))
+
+
+async def newest(client: Client, pipeline: str | None, limit: int) -> list[Run]:
+    """The newest runs, in any state."""
+    return await _listed(client, limit, pipeline_name=pipeline)
+
+
+async def active(client: Client, pipeline: str | None, limit: int) -> list[Run]:
+    """The newest runs that wait or run. One that begins to run between the two answers is listed once."""
+    of_each = await asyncio.gather(*(_listed(client, limit, pipeline_name=pipeline, status=each) for each in ACTIVE))
+    found = {run.id: run for runs in of_each for run in runs}
+    return sorted(found.values(), key=lambda run: run.created_at, reverse=True)[:limit]
+
+
+async def _listed(client: Client, limit: int, **filters: str | None) -> list[Run]:
+    async with aclosing(client.all_runs(most=limit, **filters)) as runs:
+        return [run async for run in runs]
+
+
+async def _check_known(client: Client, name: str) -> None:
+    """Raise ``NotFound`` for a pipeline that is not there and never had a run."""
+    if not (await client.runs(pipeline_name=name, limit=1)).runs:
+        await check_pipeline(client, name)

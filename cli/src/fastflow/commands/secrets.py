@@ -12,8 +12,11 @@ from typing import NamedTuple
 import click
 
 from fastflow.errors import FAILED, OK, BadUsage, NotFound
-from fastflow.local import keyring
+from fastflow.local import keyring, logins
 from fastflow.local.key_rotation import Rotated, Token, rotate
+from fastflow.local.session import FindTarget, api_options, ask
+from fastflow.local.target import URL_VARIABLE
+from fastflow_api import Client
 from fastflow_contracts.names import check_name
 from fastflow_contracts.pipelines.discovery import MANIFEST, NOTEBOOK, SCRIPT
 from fastflow_contracts.pipelines.json_positions import BadJson
@@ -34,18 +37,31 @@ _BAD = frozenset({"unopened", "elsewhere", "no token"})
 @click.option("--pipeline", metavar="P", help="The pipeline that may use it; with --name.")
 @click.option("--name", metavar="N", help="The variable it is for, or webhook.secret; with --pipeline.")
 @click.argument("value", required=False)
-def encrypt(pipeline: str | None, name: str | None, value: str | None) -> None:
+@api_options
+@click.pass_context
+def encrypt(
+    context: click.Context, pipeline: str | None, name: str | None, value: str | None, target: FindTarget
+) -> None:
     """Encrypt a secret for `encrypted_env` of a pipeline.json and print the token.
 
     VALUE is read from standard input when it is left out or "-": so it stays out of your shell's history. With
     --pipeline and --name the token opens there and nowhere else. The key is ENCRYPTION_KEY, or the one that
-    `fastflow up` keeps in its data folder.
+    `fastflow up` keeps in its data folder. Without a key here, or with --url or --on, the installation encrypts.
     """
     if bool(pipeline) != bool(name):
         raise BadUsage("--pipeline and --name belong together; give both, or neither for a token that opens anywhere.")
-    sealer = Sealer(",".join(keyring.find_keys(os.environ, here=Path.cwd())))
     place = (check_name(pipeline), name) if pipeline and name else None
-    click.echo(sealer.seal(_value(value), place=place))
+    keys = () if _names_an_installation(context) else _keys()
+    if keys:
+        token = Sealer(",".join(keys)).seal(_value(value), place=place)
+    else:
+        secret = _value(value)
+
+        async def work(client: Client) -> str:
+            return await client.encrypt(secret, pipeline=pipeline, name=name)
+
+        token = ask(target, work)
+    click.echo(token)
     if place is None:
         click.echo("This token opens in any pipeline; --pipeline and --name bind it to one.", err=True)
 
@@ -84,6 +100,23 @@ def rotate_keys(folder: Path, dry_run: bool, bind: bool) -> None:
     click.echo(f"{done} of {len(tokens)} tokens, {changed} of {len(files)} files {verb}.", err=True)
     bad = any(file.problem for file in files) or any(token.state in _BAD for token in tokens)
     raise SystemExit(FAILED if bad else OK)
+
+
+def _names_an_installation(context: click.Context) -> bool:
+    """Whether an option or the environment says who is to encrypt."""
+    return bool(os.environ.get(URL_VARIABLE)) or any(
+        context.params.get(name) for name in ("url", "token", "on", "data_dir")
+    )
+
+
+def _keys() -> tuple[str, ...]:
+    """Those that are here; none, if a login is stored that can be asked instead. Raises ``NotFound``, ``BadKey``."""
+    try:
+        return keyring.find_keys(os.environ, here=Path.cwd())
+    except NotFound:
+        if keyring.is_set(os.environ) or logins.DEFAULT not in logins.read():
+            raise
+        return ()
 
 
 class _File(NamedTuple):

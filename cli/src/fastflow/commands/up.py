@@ -17,6 +17,7 @@ import click
 from fastflow.errors import INTERRUPTED, BadUsage
 from fastflow.local import all_in_one, bus_client, keyring
 from fastflow.local import data_dir as datadir
+from fastflow.local.address import write_address
 from fastflow.local.bus_users import users_in
 from fastflow.local.connection import URL_FILE, connected, inbox_of, tls_in
 from fastflow.local.nats_server import USERS, embedded_bus
@@ -101,6 +102,7 @@ async def _up(plan: Plan, early: list[int]) -> None:
     _say(click.style(f"fastflow {version('fastflow')}", bold=True) + "\n")
     if key_line:
         _say(key_line)
+    write_address(plan.data_dir, dashboard(plan.host, plan.port, None))
     leave_running = next(part.settings.leave_running for part in parts if part.name == "runner")
     async with _bus(plan) as (url, seeds):
         ready = asyncio.Event()

@@ -37,6 +37,10 @@ class ServiceEnded(CliError):
     """A service ended although nobody asked it to."""
 
 
+COMMAND_VARIABLES = {"FASTFLOW_URL", "FASTFLOW_TOKEN", "FASTFLOW_TOKEN_FILE"}
+"""What the commands read that ask an installation, and no service."""
+
+
 class Part(NamedTuple):
     """One service with its settings."""
 
@@ -48,7 +52,7 @@ class Part(NamedTuple):
 def parts(environ: Mapping[str, str], *, say: Callable[[str], None]) -> list[Part]:
     """All services, set up by *environ*. *say* gets the runner's lines of progress. Raises ``BadSettings``."""
     serve: Mapping[str, Serve] = {**_SERVE, "runner": functools.partial(fastflow_runner.app.serve, say=say)}
-    known = names(*SETTINGS.values())
+    known = names(*SETTINGS.values()) | COMMAND_VARIABLES
     found: list[Part] = []
     problems: list[str] = []
     for name, struct in SETTINGS.items():

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import click
 
 from fastflow.errors import INTERRUPTED, Unreachable
+from fastflow.local.address import DATA_DIR as DATA_DIR
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.permissions import ADMIN, ADMIN_INBOX
@@ -23,7 +24,6 @@ from fastflow_contracts.service.logging import set_up_logging
 
 T = TypeVar("T")
 
-DATA_DIR = ".fastflow"
 URL_FILE = "bus.url"
 OUTSIDE_URL_FILE = "outside.url"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from cryptography.fernet import Fernet
 
 from fastflow.errors import NotFound
-from fastflow.local.connection import DATA_DIR
+from fastflow.local.address import DATA_DIR
 from fastflow.local.data_dir import read_kept, write_private
 from fastflow_contracts.secrets.envelope import split_keys
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from itertools import groupby
 from typing import Any
 
 import click
 import msgspec
 
 from fastflow.terminal import tables
-from fastflow_contracts.runs.logs import LogLine
-from fastflow_contracts.runs.run import Pending, Run
+from fastflow_api.shapes import LogLine, Run, Status
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 
@@ -24,33 +21,31 @@ class Printer:
         self._states = states
         self._told = 0
 
-    def lines(self, attempt: int, lines: list[LogLine]) -> None:
-        """Print lines of one attempt; those that go to the same place at once."""
+    def line(self, line: LogLine) -> None:
+        """Print one line."""
         if self._as_json:
-            click.echo(b"\n".join(msgspec.json.encode(line_json(attempt, line)) for line in lines))
-            return
-        for stream, group in groupby(lines, key=lambda line: line.stream):
-            text = "\n".join(line.text for line in group)
-            if stream == "system":
-                click.secho(text, dim=True, err=True)
-            else:
-                click.echo(text, err=stream == "stderr")
+            click.echo(msgspec.json.encode(line_json(line)))
+        elif line.stream == "system":
+            click.secho(line.line, dim=True, err=True)
+        else:
+            click.echo(line.line, err=line.stream == "stderr")
 
     def changed(self, run: Run) -> None:
         """Say once for each failed attempt why it failed and when the next one is due."""
-        if not self._states or not isinstance(run.state, Pending) or len(run.attempts) <= self._told:
+        if not self._states or len(run.attempts) <= self._told:
             return
         self._told = len(run.attempts)
         failed = run.attempts[-1]
-        pause_s = (run.state.not_before - failed.finished_at).total_seconds()
-        text = f"Attempt {failed.number} failed: {tables.why(failed)}. The next one in {tables.duration(pause_s)}."
+        text = f"Attempt {failed.number} failed: {tables.why(failed)}."
+        if run.status is Status.PENDING:
+            due = run.next_attempt_at or failed.finished_at
+            text += f" The next one in {tables.duration((due - failed.finished_at).total_seconds())}."
         click.secho(text, fg="yellow", err=True)
 
 
-def line_json(attempt: int, line: LogLine) -> dict[str, Any]:
+def line_json(line: LogLine) -> dict[str, Any]:
     """A log line as scripts read it."""
-    at = datetime.fromtimestamp(line.at, UTC)
-    return {"ts": at, "attempt": attempt, "stream": line.stream, "line": line.text}
+    return {"ts": line.ts, "attempt": line.attempt, "stream": line.stream, "line": line.line}
 
 
 def print_json(value: Any) -> None:

@@ -7,15 +7,10 @@ from datetime import datetime
 
 import click
 
-from fastflow_contracts.runs.run import (
-    Attempt,
-    Ended,
-    ErrorType,
-    Pending,
-    Run,
-    Running,
-    Status,
-)
+from fastflow_api.formatting import short
+from fastflow_api.shapes import Attempt, ErrorType, Run, Status
+
+__all__ = ["COLOURS", "duration", "reason", "runs_table", "short", "table", "took", "verdict", "why"]
 
 COLOURS = {
     Status.PENDING: "yellow",
@@ -24,13 +19,7 @@ COLOURS = {
     Status.FAILED: "red",
     Status.INTERRUPTED: "magenta",
 }
-SHORT_ID_CHARACTERS = 8
 _NOT_BEGUN = (ErrorType.ENVIRONMENT_ERROR, ErrorType.SECRET_ERROR)
-
-
-def short(run_id: str) -> str:
-    """The beginning of a run id: what people type."""
-    return run_id[:SHORT_ID_CHARACTERS]
 
 
 def duration(seconds: float) -> str:
@@ -65,9 +54,9 @@ def runs_table(runs: Iterable[Run], *, now: datetime) -> str:
     rows = (
         (
             short(run.id),
-            run.pipeline,
+            run.pipeline_name,
             click.style(run.status.value, fg=COLOURS[run.status]),
-            run.order.triggered_by,
+            run.triggered_by,
             f"{duration((now - run.created_at).total_seconds())} ago",
             took(run, now=now),
             reason(run) or "",
@@ -78,27 +67,19 @@ def runs_table(runs: Iterable[Run], *, now: datetime) -> str:
 
 
 def took(run: Run, *, now: datetime) -> str:
-    """From the start of its script to its end, or until *now*, as the pages show it; nothing if none was started."""
-    started = next((attempt.started_at for attempt in run.attempts if attempt.started_at), None)
-    if started is None and isinstance(run.state, Running):
-        started = run.state.prepared_at
-    if started is None:
-        return ""
-    ended = run.state.at if isinstance(run.state, Ended) else now
-    return duration((ended - started).total_seconds())
+    """From the start of its script to its end, or until *now*, as the pages show it; nothing if it did not start."""
+    return duration(((run.finished_at or now) - run.started_at).total_seconds()) if run.started_at else ""
 
 
 def reason(run: Run) -> str | None:
-    """Why it failed, or what it waits for, in a few words."""
-    match run.state:
-        case Ended(verdict="FAILED"):
-            return why(run.attempts[-1]) if run.attempts else None
-        case Pending(attempt=attempt) if attempt > 1:
-            return f"attempt {attempt} of {run.order.retry_attempts + 1} waits"
-        case Running(attempt=attempt) if attempt > 1:
-            return f"attempt {attempt} of {run.order.retry_attempts + 1}"
-        case _:
-            return None
+    """Why it failed, or which attempt it waits for, in a few words."""
+    if run.status is Status.FAILED:
+        return why(run.attempts[-1]) if run.attempts else None
+    if run.attempt > 1 and run.status is Status.PENDING:
+        return f"attempt {run.attempt} of {run.attempts_max} waits"
+    if run.attempt > 1 and run.status is Status.RUNNING:
+        return f"attempt {run.attempt} of {run.attempts_max}"
+    return None
 
 
 def why(attempt: Attempt) -> str:
@@ -112,9 +93,9 @@ def why(attempt: Attempt) -> str:
 
 def verdict(run: Run) -> str:
     """The last line about a run: how it ended, how long it took, why."""
-    assert isinstance(run.state, Ended)
+    assert run.finished_at is not None
     ended = click.style(run.status.value, fg=COLOURS[run.status], bold=True)
-    ran = took(run, now=run.state.at)
+    ran = took(run, now=run.finished_at)
     line = f"{ended} after {ran}" if ran else ended
     if run.status is Status.FAILED and run.attempts:
         last = run.attempts[-1]

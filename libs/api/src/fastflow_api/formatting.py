@@ -1,4 +1,4 @@
-"""TODO."""
+"""How durations and ids are written for people. Pure."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import re
 from typing import Final
 
 MINUTE_S: Final = 60
-
 HOUR_S: Final = 3600
-
 DAY_S: Final = 86_400
-
 SHORT_ID_CHARACTERS: Final = 8
 
 
 def duration(seconds: float | None) -> str:
-    """``340 ms``, ``4.2 s``, ``2 m 05 s``, ``1 h 03 m``, ``2 d 4 h``: never more than two units."""
+    """``340 ms``, ``4.2 s``, ``2 m 05 s``, ``1 h 03 m``, ``2 d 4 h``: never more than two units.
+
+    Args:
+        seconds: None, for what is not known, is a dash; less than 0 counts as 0.
+    """
     if seconds is None:
         return "–"
     seconds = max(0.0, seconds)
@@ -34,9 +35,10 @@ def duration(seconds: float | None) -> str:
 
 
 def short(run_id: str) -> str:
+    """The beginning of a run's id: what people type."""
     return run_id[:SHORT_ID_CHARACTERS]
 
 
 def file_name(text: str) -> str:
-    """*text* as part of a file's name anywhere."""
+    """*text* as part of a file's name on any system."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", text)

@@ -16,6 +16,7 @@ from fastflow.local.connection import find_url
 from fastflow.local.plan import Options, dashboard, make_plan, with_values
 from fastflow.local.settings_table import markdown, settings, values
 from fastflow.terminal import tables
+from fastflow_api import shapes
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs.run import (
@@ -29,14 +30,19 @@ from fastflow_contracts.runs.run import (
     State,
     Verdict,
 )
+from fastflow_gateway.views import records
+from fastflow_gateway.views.waiting import Capacity
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
-def a_run(state: State, *attempts: Attempt) -> Run:
+def a_run(state: State, *attempts: Attempt) -> shapes.Run:
+    """A run as the gateway shows it."""
     order = Order(kind="script", bundle="b", python_version="3.11", triggered_by="manual", retry_attempts=2)
     run_id = RunId("3fa21c00-0000-4000-8000-000000000000")
-    return Run(id=run_id, pipeline=PipelineName("etl"), created_at=NOON, order=order, state=state, attempts=attempts)
+    name = PipelineName("etl")
+    run = Run(id=run_id, pipeline=name, created_at=NOON, order=order, state=state, attempts=attempts)
+    return records.run(run, capacity=Capacity(), now=NOON)
 
 
 def an_attempt(error: ErrorType | None, exit_code: int | None, message: str | None = None) -> Attempt:

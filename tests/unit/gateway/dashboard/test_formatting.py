@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fastflow_api import shapes
 from fastflow_api.formatting import duration
-from fastflow_contracts.runs.run import ErrorType, Limits
+from fastflow_api.shapes import ErrorType, Limits
 from fastflow_gateway.dashboard.view import formatting as words
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

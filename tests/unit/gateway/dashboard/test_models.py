@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fastflow_api import shapes
+from fastflow_api.shapes import Notice, Problem
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipelines.manifest import Notice, Problem
 from fastflow_contracts.pipelines.records import PipelineRecord, Version
 from fastflow_contracts.pipelines.spec import PipelineSpec
 from fastflow_contracts.runs.run import ErrorType, Run, Status

@@ -36,7 +36,7 @@ WHO: Final[dict[str, set[User]]] = {
     "ff.log.x.y.1": {RUNNER},
     "ff.cell.x.y.1": {RUNNER},
     "ff.metric.x.y.1": {RUNNER},
-    "ff.drain.x": NOBODY,
+    "ff.drain.x": {GATEWAY},
     "ff.event.run.x.y": NOBODY,
     "ff.unheard.of": NOBODY,
     "$SYS.REQ.SERVER.PING": NOBODY,

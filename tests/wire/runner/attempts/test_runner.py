@@ -11,9 +11,8 @@ from msgspec.structs import replace
 
 import fastflow_runner.app
 import fastflow_runner.settings
-from fastflow.commands.runners import table
-from fastflow.errors import NotFound
 from fastflow.local import bus_client
+from fastflow_api import Client, NotFound
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.connection import connect
@@ -25,8 +24,8 @@ from fastflow_contracts.runs.presence import PRESENCE
 from fastflow_contracts.runs.run import Status
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_runner.presence import Beacon, Replaced
-from tests.support.gateway import running_gateway
-from tests.support.records import T0, a_presence
+from tests.support.gateway import TOKEN, running_gateway
+from tests.support.records import a_presence
 from tests.support.system import system
 
 WAITS = """\
@@ -86,8 +85,9 @@ async def test_a_drained_runner_takes_no_more_finishes_what_it_has_and_leaves(
             await world.pipeline("waits", WAITS.format(file=str(go_on)))
             first = await world.start("waits")
             await world.first_output(first)
-            presence = await bus_client.drain(bus, "leaving")
-            assert (presence.leaving, presence.busy) == (True, 1)
+            async with running_gateway(bus) as gateway, Client(gateway.url, TOKEN) as api:
+                leaving = await api.drain_runner("leaving")
+            assert (leaving.leaving, leaving.busy) == (True, 1)
             second = await world.start("waits")
             go_on.touch()
             assert (await world.end(first)).status is Status.SUCCESS
@@ -95,15 +95,9 @@ async def test_a_drained_runner_takes_no_more_finishes_what_it_has_and_leaves(
             assert not stop.is_set()
             assert (await world.until(second, lambda run: True)).status is Status.PENDING
     assert await bus_client.runners(bus, now=now()) == []
-    with pytest.raises(NotFound, match="none"):
-        await bus_client.drain(bus, "leaving")
-
-
-def test_the_table_says_what_a_sandbox_does_not_enforce() -> None:
-    """One line for each runner, and its sentences below it."""
-    shown = table([a_presence("one", slots=4, busy=1)], T0)
-    assert "one" in shown
-    assert "1/4" in shown
+    async with running_gateway(bus) as gateway, Client(gateway.url, TOKEN) as api:
+        with pytest.raises(NotFound, match="there are: none"):
+            await api.drain_runner("leaving")
 
 
 async def test_a_hint_that_shows_an_old_record_starts_nothing(bus_url: str, bus: Bus, tmp_path: Path) -> None:

@@ -130,6 +130,7 @@ def grant(user: User) -> Grant:
                     subjects.TRIGGERS,
                     subjects.COMMANDS,
                     subjects.SYNC,
+                    subjects.DRAINS,
                     *_keys(subjects.SCHEDULES, f"{subjects.SCHEDULE_SWITCHES}>"),
                     *_keys(subjects.LINKS, subjects.LINK_KEYS),
                     *_getting(subjects.PIPELINES, subjects.PIPELINE_KEYS),

@@ -21,6 +21,7 @@ _PATH_PARAMETERS = {
     "job": "The job's id.",
     "link": "The trigger's id.",
     "key": "The webhook_key.",
+    "runner": "The runner's id.",
 }
 
 

@@ -17,6 +17,7 @@ from fastflow_gateway.actions import runs
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import answer, idempotency_key, query
 from fastflow_gateway.http.route import Route
+from fastflow_gateway.http.triggered_by import HEADER, triggered_by
 from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.readmodel.run_index import KnownRun, RunFilter
@@ -69,7 +70,7 @@ async def cancel_run(request: web.Request) -> web.Response:
 async def retry_run(request: web.Request) -> web.Response:
     known = await _known(request)
     key = idempotency_key(request, "Idempotency-Key")
-    return run_answer(request, await runs.retry(request.app, known.run, triggered_by="api", key=key))
+    return run_answer(request, await runs.retry(request.app, known.run, triggered_by=triggered_by(request), key=key))
 
 
 def run_answer(
@@ -118,6 +119,9 @@ ROUTES = (
         retry_run,
         "Start a run that is over once more: same code, variables and parameters, as a new run.",
         STARTED,
-        headers={"Idempotency-Key": "The same call with the same key is the same run, however often it is sent."},
+        headers={
+            "Idempotency-Key": "The same call with the same key is the same run, however often it is sent.",
+            **HEADER,
+        },
     ),
 )

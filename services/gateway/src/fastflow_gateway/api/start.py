@@ -14,6 +14,7 @@ from fastflow_gateway.api.runs import STARTED, run_answer
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import body_of, idempotency_key
 from fastflow_gateway.http.route import Route
+from fastflow_gateway.http.triggered_by import HEADER, triggered_by
 from fastflow_gateway.readmodel.queries import pipeline_name
 
 
@@ -38,7 +39,9 @@ async def start_run(request: web.Request) -> web.Response:
     except (ValueError, RecursionError) as error:
         raise RequestRefused(422, f"the body must be JSON: {error}.") from error
     key = idempotency_key(request, "Idempotency-Key")
-    return run_answer(request, await runs.start(request.app, name, replace(trigger, triggered_by="api", key=key)))
+    return run_answer(
+        request, await runs.start(request.app, name, replace(trigger, triggered_by=triggered_by(request), key=key))
+    )
 
 
 ROUTES = (
@@ -50,6 +53,9 @@ ROUTES = (
         "429: max_instances is reached.",
         STARTED,
         body=RunBody,
-        headers={"Idempotency-Key": "The same call with the same key is the same run, however often it is sent."},
+        headers={
+            "Idempotency-Key": "The same call with the same key is the same run, however often it is sent.",
+            **HEADER,
+        },
     ),
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from aiohttp import web
 
 from fastflow_api import shapes
-from fastflow_contracts.pipelines.records import SyncReport
 from fastflow_gateway.actions.sync import sync
 from fastflow_gateway.http.requests import answer
 from fastflow_gateway.http.route import Route
@@ -14,7 +13,7 @@ from fastflow_gateway.views import records
 
 
 async def start_sync(request: web.Request) -> web.Response:
-    return answer(await sync(request.app))
+    return answer(records.sync_report(await sync(request.app)))
 
 
 async def show_status(request: web.Request) -> web.Response:
@@ -22,8 +21,7 @@ async def show_status(request: web.Request) -> web.Response:
 
 
 async def show_logs(request: web.Request) -> web.Response:
-    status = request.app[MODEL].sync
-    return answer(shapes.SyncLogs(syncs=status.history if status else ()))
+    return answer(records.sync_logs(request.app[MODEL].sync))
 
 
 ROUTES = (
@@ -32,7 +30,7 @@ ROUTES = (
         "/api/sync",
         start_sync,
         "Sync now and wait for the outcome.",
-        {200: SyncReport, 502: shapes.Error, 503: shapes.Error, 504: shapes.Error},
+        {200: shapes.SyncReport, 502: shapes.Error, 503: shapes.Error, 504: shapes.Error},
     ),
     Route(
         "GET", "/api/sync/status", show_status, "What is live, and what the last sync found.", {200: shapes.SyncStatus}

@@ -9,8 +9,7 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from typing import Any, Literal, assert_never
 
-import msgspec
-
+from fastflow_api.shapes import Cell, CellAttempt, CellError, CellList, Output
 from fastflow_contracts.runs.cells import (
     INJECTED,
     Began,
@@ -30,57 +29,9 @@ from fastflow_contracts.runs.cells import (
     Wrote,
 )
 
+__all__ = ["Cell", "CellAttempt", "CellError", "CellHistory", "CellList", "Output", "Tried"]
+
 CUT_SHORT = "The run ended while this cell ran."
-
-
-class Output(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that a cell showed, in every media type that there is of it: images as base64."""
-
-    data: Data
-    is_result: bool = False
-    """It is the value of the cell's last expression."""
-
-
-class CellError(msgspec.Struct, frozen=True, kw_only=True):
-    """Why an attempt failed: an exception, ``CellTimeout``, ``KernelDied`` or ``Stopped``."""
-
-    name: str
-    value: str
-    traceback: tuple[str, ...] = ()
-    """Lines, with the colours of a terminal."""
-
-
-class CellAttempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt of a cell."""
-
-    number: int
-    started_at: datetime
-    finished_at: datetime | None = None
-    execution_count: int | None = None
-    error: CellError | None = None
-    stdout: str = ""
-    stderr: str = ""
-    outputs: tuple[Output, ...] = ()
-    notes: tuple[str, ...] = ()
-    """What Fast-Flow has to say about it, such as that outputs were left out."""
-
-
-class Cell(msgspec.Struct, frozen=True, kw_only=True):
-    """One code cell."""
-
-    index: int | None
-    """Among the code cells, from 0; null for the one that sets the run's parameters."""
-    source: str
-    status: CellStatus | None = None
-    """null: its turn did not come yet."""
-    attempts: tuple[CellAttempt, ...] = ()
-
-
-class CellList(msgspec.Struct, frozen=True, kw_only=True):
-    """The code cells of a run in the order in which they run."""
-
-    kernel: str | None = None
-    cells: tuple[Cell, ...] = ()
 
 
 class Tried:

@@ -72,6 +72,8 @@ class RunIndex:
         self._rows: dict[RunId, _Row] = {}
         self._order: list[Position] = []
         self._order_of: dict[str, list[Position]] = defaultdict(list)
+        self._active: dict[RunId, tuple[str, Position]] = {}
+        """Those that wait or run, with their pipelines: few among many, and what people ask for most."""
         self._children: dict[RunId, list[Position]] = defaultdict(list)
         self._counts: dict[str, RunCounts] = defaultdict(RunCounts)
 
@@ -91,6 +93,10 @@ class RunIndex:
         else:
             self._counts[run.pipeline].count(former.run, times=-1)
         self._rows[run.id] = row
+        if run.is_over:
+            self._active.pop(run.id, None)
+        else:
+            self._active[run.id] = run.pipeline, position
         if len(self._rows) > self._runs_max:
             self._forget_oldest()
         return True
@@ -105,6 +111,10 @@ class RunIndex:
     def get(self, run_id: RunId) -> KnownRun | None:
         row = self._rows.get(run_id)
         return None if row is None else KnownRun(row.run, row.revision)
+
+    def ids_beginning(self, prefix: str) -> list[RunId]:
+        """Ids of the runs that begin with *prefix*, in order."""
+        return sorted(run_id for run_id in self._rows if run_id.startswith(prefix))
 
     def page(self, query: RunFilter, *, limit: int, cursor: str | None = None) -> tuple[list[Run], str | None]:
         """At most *limit* runs, newest first, and the cursor of the next page, None if this is the last."""
@@ -139,7 +149,7 @@ class RunIndex:
         return len(self._rows)
 
     def _newest_first(self, query: RunFilter, cursor: str | None) -> Iterator[Run]:
-        order = self._order if query.pipeline is None else self._order_of.get(query.pipeline, [])
+        order = self._candidates(query)
         start = 0 if query.since is None else bisect_left(order, (_microseconds(query.since), RunId("")))
         end = len(order) if query.until is None else bisect_right(order, (_microseconds(query.until), RunId("~")))
         if cursor is not None:
@@ -152,6 +162,12 @@ class RunIndex:
                 continue
             yield row.run
 
+    def _candidates(self, query: RunFilter) -> list[Position]:
+        """Where all that match must be, oldest first."""
+        if query.status in (Status.PENDING, Status.RUNNING):
+            return sorted(at for pipeline, at in self._active.values() if query.pipeline in (None, pipeline))
+        return self._order if query.pipeline is None else self._order_of.get(query.pipeline, [])
+
     def _forget_oldest(self) -> None:
         for _, run_id in self._order:
             run = self._rows[run_id].run
@@ -161,6 +177,7 @@ class RunIndex:
 
     def _forget(self, run: Run) -> None:
         del self._rows[run.id]
+        self._active.pop(run.id, None)
         for order in (self._order, self._order_of[run.pipeline]):
             del order[bisect_left(order, _position(run))]
         parent = run.order.parent_run_id

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal
 
-from fastflow_api.shapes import RunMark, Shape
+from fastflow_api.shapes import DownstreamTrigger, Edge, Graph, Node
 from fastflow_contracts.pipelines.links import Link
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.pipelines.spec import NoSuchRunConfig
@@ -14,57 +13,7 @@ from fastflow_contracts.runs.run import Run
 from fastflow_gateway.views import records as views
 from fastflow_gateway.views.cycles import cycle, knots
 
-Source = Literal["json", "api", "both"]
-
-
-class DownstreamTrigger(Shape, frozen=True, kw_only=True):
-    """When a run of one pipeline is done for good, start this."""
-
-    id: str
-    pipeline: str
-    """What is started."""
-    on_success: bool
-    on_failure: bool
-    run_config_id: str | None
-    source: Source
-    """Where it is written down: the pipeline's metadata, the API, or both."""
-
-
-class Node(Shape, frozen=True, kw_only=True):
-    """A pipeline, or a name that a trigger gives and nothing has."""
-
-    name: str
-    exists: bool
-    runnable: bool
-    """There is a good version and it is enabled."""
-    last_run: RunMark | None
-
-
-class Edge(Shape, frozen=True, kw_only=True):
-    """One downstream trigger."""
-
-    id: str
-    """Unique among those of ``upstream``."""
-    upstream: str
-    downstream: str
-    on_success: bool
-    on_failure: bool
-    run_config_id: str | None
-    source: Source
-    in_cycle: bool
-    """It is part of a cycle."""
-    problem: str | None
-    """Why it starts nothing as things are."""
-
-
-class Graph(Shape, frozen=True, kw_only=True):
-    """All pipelines and all triggers between them."""
-
-    nodes: tuple[Node, ...]
-    """By name."""
-    edges: tuple[Edge, ...]
-    cycles: tuple[tuple[str, ...], ...]
-    """One cycle of each group of pipelines that start each other: each starts the next, the last the first."""
+__all__ = ["DownstreamTrigger", "Edge", "Graph", "Node", "downstream_trigger", "graph"]
 
 
 def downstream_trigger(link: Link) -> DownstreamTrigger:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
-from typing import Literal, assert_never
+from typing import assert_never
 
-from fastflow_api.shapes import Shape
+from fastflow_api.shapes import Job, JobKind, NextRuns, Shape, Window
 from fastflow_contracts.bus.subjects import JobRef, job_id
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.schedules.schedule import (
     RESTART_ID,
-    Catchup,
     Cron,
     Interval,
     Once,
@@ -24,42 +23,7 @@ from fastflow_contracts.schedules.schedule import (
 from fastflow_contracts.schedules.slots import upcoming
 from fastflow_contracts.schedules.state import ScheduleState, definition
 
-Kind = Literal["cron", "interval", "once", "restart"]
-
-
-class Window(Shape, frozen=True, kw_only=True):
-    """The job is silent outside. Both ends are inclusive; null: open."""
-
-    start: datetime | None
-    end: datetime | None
-
-
-class Job(Shape, frozen=True, kw_only=True):
-    """What starts runs of a pipeline by time, or restarts it (kind ``restart``)."""
-
-    id: str
-    pipeline: str
-    schedule: str
-    """Which of the pipeline's: ``schedule``, ``once``, ``restart``, or ``schedules/`` and the entry's id."""
-    run_config_id: str | None
-    kind: Kind
-    value: str
-    """The cron expression, the seconds, or the time."""
-    timezone: str
-    catchup: Catchup
-    enabled: bool
-    note: str | None
-    """Why it does not fire, or will not any more."""
-    next_run_time: datetime | None
-    last_run_time: datetime | None
-    """The last slot that was run, or refused with an entry that says why."""
-    window: Window
-
-
-class NextRuns(Shape, frozen=True, kw_only=True):
-    """The next slots of a job, ascending; none if it does not fire."""
-
-    next_runs: tuple[datetime, ...]
+__all__ = ["Job", "KnownJob", "NextRuns", "job", "known_jobs", "listed", "next_runs"]
 
 
 class KnownJob(Shape, frozen=True, kw_only=True):
@@ -131,7 +95,7 @@ def job(known: KnownJob, now: datetime) -> Job:
     )
 
 
-def _kind(schedule: Schedule) -> tuple[Kind, str]:
+def _kind(schedule: Schedule) -> tuple[JobKind, str]:
     is_restart = schedule.id == RESTART_ID
     match schedule.timing:
         case Cron(expr=expr):

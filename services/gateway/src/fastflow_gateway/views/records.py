@@ -16,13 +16,13 @@ import msgspec
 
 from fastflow_api import shapes
 from fastflow_api.shapes import HIDDEN
+from fastflow_contracts.pipelines.diagnostics import Notice, Problem
 from fastflow_contracts.pipelines.records import PipelineRecord, SyncReport, SyncStatus, Version
 from fastflow_contracts.pipelines.spec import PipelineSpec
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs import run as records
 from fastflow_contracts.runs.run import (
     Ended,
-    ErrorType,
     Pending,
     Running,
     Status,
@@ -39,12 +39,12 @@ def run(record: records.Run, *, capacity: Capacity, now: datetime) -> shapes.Run
     """*capacity* tells what a waiting run waits for."""
     state, order = record.state, record.order
     last = record.attempts[-1] if record.attempts else None
-    error_type, error_message = _error(record)
+    error, error_message = _error(record)
     waits_until = state.not_before if isinstance(state, Pending) and state.not_before > now else None
     return shapes.Run(
         id=record.id,
         pipeline_name=record.pipeline,
-        status=record.status,
+        status=shapes.Status(record.status),
         triggered_by=order.triggered_by,
         run_config_id=order.run_config_id,
         schedule=order.schedule,
@@ -54,7 +54,7 @@ def run(record: records.Run, *, capacity: Capacity, now: datetime) -> shapes.Run
         started_at=_started_at(record),
         finished_at=state.at if isinstance(state, Ended) else None,
         exit_code=last.exit_code if last else None,
-        error_type=error_type,
+        error_type=error,
         error_message=error_message,
         attempt=_attempt_number(record),
         attempts_max=order.retry_attempts + 1,
@@ -68,7 +68,7 @@ def run(record: records.Run, *, capacity: Capacity, now: datetime) -> shapes.Run
         runner=state.runner if isinstance(state, Running) else last.runner if last else None,
         waiting_on=waiting_on(record, capacity=capacity, now=now),
         phases=phases(record),
-        limits=order.limits,
+        limits=limits(order.limits),
         memory_bytes_peak=max((a.memory_bytes_peak for a in record.attempts if a.memory_bytes_peak), default=None),
         cpu_cores_peak=max((a.cpu_cores_peak for a in record.attempts if a.cpu_cores_peak), default=None),
         warnings=tuple(dict.fromkeys(warning for a in record.attempts for warning in a.warnings)),
@@ -89,12 +89,36 @@ def run_detail(shown: shapes.Run, skips: Iterable[messages.Skip]) -> shapes.RunD
     return shapes.RunDetail(**msgspec.structs.asdict(shown), skipped=tuple(map(skip, skips)))
 
 
-def _error(record: records.Run) -> tuple[ErrorType | None, str | None]:
+def _error(record: records.Run) -> tuple[shapes.ErrorType | None, str | None]:
     """Why it failed, or is to be tried again; of a cancelled run only who or what ended it."""
     if isinstance(record.state, Ended) and record.state.verdict is Verdict.INTERRUPTED:
         return None, record.state.reason or None
     last = record.attempts[-1] if record.attempts else None
-    return (last.error_type, last.error_message) if last else (None, None)
+    return (error_type(last.error_type), last.error_message) if last else (None, None)
+
+
+def error_type(given: records.ErrorType | None) -> shapes.ErrorType | None:
+    return None if given is None else shapes.ErrorType(given)
+
+
+def limits(given: records.Limits) -> shapes.Limits:
+    return shapes.Limits(
+        cpu_cores=given.cpu_cores,
+        memory_bytes=given.memory_bytes,
+        cpu_cores_soft=given.cpu_cores_soft,
+        memory_bytes_soft=given.memory_bytes_soft,
+        timeout_s=given.timeout_s,
+    )
+
+
+def problem(given: Problem) -> shapes.Problem:
+    return shapes.Problem(
+        field=given.field, value=given.value, accepted=given.accepted, line=given.line, file=given.file
+    )
+
+
+def notice(given: Notice) -> shapes.Notice:
+    return shapes.Notice(field=given.field, text=given.text, line=given.line, file=given.file)
 
 
 def attempt(record: records.Attempt) -> shapes.Attempt:
@@ -106,7 +130,7 @@ def attempt(record: records.Attempt) -> shapes.Attempt:
         started_at=record.started_at,
         finished_at=record.finished_at,
         exit_code=record.exit_code,
-        error_type=record.error_type,
+        error_type=error_type(record.error_type),
         error_message=record.error_message,
         memory_bytes_peak=record.memory_bytes_peak,
         cpu_cores_peak=record.cpu_cores_peak,
@@ -143,7 +167,7 @@ def phases(record: records.Run) -> shapes.Phases:
 def mark(record: records.Run) -> shapes.RunMark:
     return shapes.RunMark(
         id=record.id,
-        status=record.status,
+        status=shapes.Status(record.status),
         created_at=record.created_at,
         finished_at=record.state.at if isinstance(record.state, Ended) else None,
     )
@@ -261,7 +285,27 @@ def sync_status(record: SyncStatus | None) -> shapes.SyncStatus:
     return shapes.SyncStatus(
         live_commit=live.commit if live else None,
         live_since=live.finished_at if live else None,
-        last=record.last if record else None,
+        last=sync_report(record.last) if record else None,
+    )
+
+
+def sync_logs(record: SyncStatus | None) -> shapes.SyncLogs:
+    return shapes.SyncLogs(syncs=tuple(map(sync_report, record.history)) if record else ())
+
+
+def sync_report(record: SyncReport) -> shapes.SyncReport:
+    return shapes.SyncReport(
+        source=record.source,
+        commit=record.commit,
+        started_at=record.started_at,
+        finished_at=record.finished_at,
+        ok=record.ok,
+        error=record.error,
+        changes=tuple(
+            shapes.PipelineChange(pipeline=change.pipeline, action=change.action, detail=change.detail)
+            for change in record.changes
+        ),
+        pipelines=record.pipelines,
     )
 
 
@@ -288,8 +332,8 @@ def _pipeline_fields(
         "enabled": spec.enabled,
         "valid": not record.problems,
         "runnable": live is not None and spec.enabled,
-        "problems": record.problems,
-        "notices": record.notices,
+        "problems": tuple(map(problem, record.problems)),
+        "notices": tuple(map(notice, record.notices)),
         "description": spec.description,
         "tags": spec.tags,
         "has_requirements": live.has_requirements if live else False,

@@ -12,7 +12,7 @@ import msgspec
 
 from fastflow_api import shapes
 from fastflow_api.formatting import duration, short
-from fastflow_contracts.runs.run import ErrorType, Status
+from fastflow_api.shapes import ErrorType, Status
 from fastflow_gateway.dashboard.view import formatting as words
 
 

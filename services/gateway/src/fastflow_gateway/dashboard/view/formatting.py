@@ -12,7 +12,7 @@ from typing import Final
 
 from fastflow_api import shapes
 from fastflow_api.formatting import DAY_S, HOUR_S, MINUTE_S, duration
-from fastflow_contracts.runs.run import ErrorType, Limits, Status, TriggeredBy
+from fastflow_api.shapes import ErrorType, Limits, Status, TriggeredBy
 
 SHORT_COMMIT_CHARACTERS: Final = 10
 SHOWN_CHARACTERS_MAX: Final = 200

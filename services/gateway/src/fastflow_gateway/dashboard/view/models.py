@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from fastflow_api import shapes
-from fastflow_contracts.pipelines.manifest import Notice, Problem
+from fastflow_api.shapes import Notice, Problem
 from fastflow_gateway.dashboard.view import formatting as words
 from fastflow_gateway.views.search import searched_text
 

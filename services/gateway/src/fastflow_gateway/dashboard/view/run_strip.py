@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 
 from fastflow_api import shapes
 from fastflow_api.formatting import duration
-from fastflow_contracts.runs.run import Status
+from fastflow_api.shapes import Status
 from fastflow_gateway.dashboard.view import formatting as words
 
 PITCH: Final = 9

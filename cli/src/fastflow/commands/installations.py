@@ -1,0 +1,162 @@
+"""The commands about which installation is used: login, logout, status, open. Options in, printed lines out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import webbrowser
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import click
+
+from fastflow.errors import FAILED, OK, BadUsage, NotFound
+from fastflow.local import logins
+from fastflow.local.logins import DEFAULT, Login
+from fastflow.local.session import FindTarget, api_options, ask
+from fastflow.local.target import Target, token_in
+from fastflow.terminal.printer import json_option, print_json
+from fastflow_api import Client
+from fastflow_api.shapes import Health, Pipeline, Runner, SyncStatus
+
+_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
+
+
+@click.command()
+@click.argument("url")
+@click.option("--token", metavar="TOKEN", help="The installation's token; else it is asked for, or read from a pipe.")
+@click.option("--on", "name", metavar="NAME", default=DEFAULT, help="Store it under a name, for `--on NAME`.")
+def login(url: str, token: str | None, name: str) -> None:
+    """Sign in to the installation at URL: other commands then use it.
+
+    URL is the dashboard's address; the link that `fastflow up` prints holds the token, too. Address and token are kept
+    in your configuration folder, readable by you alone. Without --on it is the one that is used when none is named.
+    """
+    address, found = _parts(url)
+    given = token or found or token_in(os.environ) or _asked()
+    target = Target(address, given, "the command line")
+
+    async def work(client: Client) -> None:
+        await client.sync_status()  # needs a token, and costs nothing
+
+    ask(lambda: target, work)
+    logins.write({**logins.read(), name: Login(address, given)})
+    click.echo(f"Signed in to {address}" + ("" if name == DEFAULT else f" as {name}") + f"; stored in {logins.path()}.")
+    if urlsplit(address).scheme == "http" and urlsplit(address).hostname not in _LOOPBACK:
+        click.echo("The address is no https: everyone on the way can read the token.", err=True)
+
+
+@click.command()
+@click.option("--on", "name", metavar="NAME", default=DEFAULT, help="The one that is stored under this name.")
+@click.option("--all", "everything", is_flag=True, help="Every one that is stored.")
+def logout(name: str, everything: bool) -> None:
+    """Forget an installation: its address and token."""
+    stored = logins.read()
+    if not everything and name not in stored:
+        raise NotFound(f"no login is called {name}; there are: {', '.join(sorted(stored)) or 'none'}.")
+    left = {} if everything else {each: kept for each, kept in stored.items() if each != name}
+    logins.write(left)
+    gone = [kept.url for each, kept in stored.items() if each not in left]
+    click.echo(f"Signed out of {', '.join(gone) or 'nothing'}.")
+
+
+@click.command()
+@json_option
+@api_options
+def status(as_json: bool, target: FindTarget) -> None:
+    """Say which installation is used, and how it is. Exit code 1 if it is not ready."""
+    found = target()
+
+    async def work(client: Client) -> int:
+        health, pipelines, runners, sync = await asyncio.gather(
+            client.readiness(), client.pipelines(), client.runners(), client.sync_status()
+        )
+        if as_json:
+            print_json(_as_json(found, health, pipelines, runners, sync))
+        else:
+            for name, text in _lines(found, health, pipelines, runners, sync):
+                click.echo(f"{name:<11}{text}")
+        return OK if health.status == "ok" else FAILED
+
+    raise SystemExit(ask(lambda: found, work))
+
+
+@click.command(name="open")
+@click.option("--no-browser", is_flag=True, help="Only print the address that signs you in.")
+@api_options
+def open_dashboard(no_browser: bool, target: FindTarget) -> None:
+    """Open the dashboard in a browser, signed in, and print its address."""
+    found = target()
+
+    async def work(client: Client) -> None:
+        await client.health()
+
+    ask(lambda: found, work)
+    address = found.url.rstrip("/")
+    signed_in = f"{address}/login?{urlencode({'token': found.token})}" if found.token else f"{address}/"
+    if no_browser or not webbrowser.open(signed_in):
+        click.echo(signed_in)
+    else:
+        click.echo(f"{address}/")
+
+
+def _parts(url: str) -> tuple[str, str | None]:
+    """The address alone, and the token if *url* is a link that signs in. Raises ``BadUsage``."""
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise BadUsage(f"{url!r} is no address; write it as http://host:port or https://host.")
+    token = next(iter(parse_qs(parts.query).get("token", [])), None)
+    path = parts.path.removesuffix("/login") if token else parts.path
+    return f"{parts.scheme}://{parts.netloc}{path}".rstrip("/"), token
+
+
+def _asked() -> str:
+    token = click.prompt("Token", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
+    if not (token := str(token).strip()):
+        raise BadUsage("there is no token; give it with --token, or in a pipe.")
+    return token
+
+
+def _lines(
+    target: Target, health: Health, pipelines: list[Pipeline], runners: tuple[Runner, ...], sync: SyncStatus
+) -> list[tuple[str, str]]:
+    problems = sum(not pipeline.valid for pipeline in pipelines)
+    active = sum(pipeline.active_runs for pipeline in pipelines)
+    slots, busy = sum(runner.slots for runner in runners), sum(runner.busy for runner in runners)
+    lacks = "; ".join(f"{name} {state}" for name, state in health.dependencies.items() if state != "ok")
+    from_where = f" from {sync.last.source}" if sync.last else ", nothing was synced yet"
+    failed = f"; the last sync failed: {sync.last.error}" if sync.last and not sync.last.ok else ""
+    bad = f", {problems} with problems" if problems else ""
+    return [
+        ("address", f"{target.url} ({_near(target.origin)})"),
+        ("gateway", "ready" if health.status == "ok" else f"not ready: {lacks}"),
+        ("pipelines", f"{len(pipelines)}{from_where}{bad}{failed}"),
+        ("runs", f"{active} waiting or running"),
+        ("runners", f"{len(runners)}, {busy} of {slots} places taken" if runners else "none: no run can start"),
+    ]
+
+
+def _near(origin: str) -> str:
+    """A folder as short as it can be written from here."""
+    try:
+        return str(Path(origin).relative_to(Path.cwd()))
+    except ValueError:
+        return origin
+
+
+def _as_json(
+    target: Target, health: Health, pipelines: list[Pipeline], runners: tuple[Runner, ...], sync: SyncStatus
+) -> dict[str, Any]:
+    return {
+        "url": target.url,
+        "origin": target.origin,
+        "status": health.status,
+        "dependencies": health.dependencies,
+        "pipelines": len(pipelines),
+        "pipelines_with_problems": [pipeline.name for pipeline in pipelines if not pipeline.valid],
+        "active_runs": sum(pipeline.active_runs for pipeline in pipelines),
+        "runners": runners,
+        "last_sync": sync.last,
+    }

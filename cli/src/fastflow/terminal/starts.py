@@ -1,0 +1,52 @@
+"""What is printed about a run that was just asked for, and following it to its end."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from fastflow.errors import FAILED, OK
+from fastflow.terminal import tables
+from fastflow.terminal.follow import follow, recorded
+from fastflow.terminal.printer import Printer, print_json
+from fastflow_api import Client
+from fastflow_api.shapes import Accepted, Run, Status
+
+GOES_ON: Final = "The run goes on; `fastflow ps` lists it, `fastflow cancel` stops it."
+
+
+def say_accepted(pipeline: str, accepted: Run | Accepted, *, as_json: bool) -> None:
+    """Print that it is queued; as JSON the run as the API shows it, with no status while no scheduler has taken it."""
+    if isinstance(accepted, Run):
+        if as_json:
+            print_json(accepted)
+        else:
+            click.echo(_queued(accepted))
+    elif as_json:
+        print_json({"id": accepted.id, "pipeline_name": pipeline, "status": None})
+    else:
+        click.echo(_undecided(pipeline, accepted), err=True)
+
+
+async def follow_start(client: Client, pipeline: str, accepted: Run | Accepted, *, as_json: bool) -> int:
+    """Print its log and how it ended; the exit code that says so."""
+    if isinstance(accepted, Accepted):
+        click.echo(_undecided(pipeline, accepted), err=True)
+        await recorded(client, accepted.id)
+    elif not as_json:
+        click.secho(_queued(accepted), dim=True, err=True)
+    ended = await follow(client, accepted.id, Printer(as_json=as_json, states=not as_json))
+    if as_json:
+        print_json(ended)
+    else:
+        click.echo(tables.verdict(ended), err=True)
+    return OK if ended.status is Status.SUCCESS else FAILED
+
+
+def _queued(run: Run) -> str:
+    return f"Run {tables.short(run.id)} of {run.pipeline_name} is queued."
+
+
+def _undecided(pipeline: str, accepted: Accepted) -> str:
+    return f"The trigger is stored, but no scheduler has answered yet; it will become run {accepted.id} of {pipeline}."

@@ -1,0 +1,67 @@
+"""A typed client for the HTTP API of one installation."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from fastflow_api.connection import TIMEOUT_S, Connection
+from fastflow_api.resources.installation import Installation
+from fastflow_api.resources.output import Outputs
+from fastflow_api.resources.pipelines import Pipelines
+from fastflow_api.resources.runs import Runs
+from fastflow_api.resources.schedules import Schedules
+from fastflow_api.resources.starts import Starts
+
+
+class Client(Pipelines, Starts, Runs, Outputs, Schedules, Installation):
+    """Asks one installation. One method for each route of its API, plus ``wait`` and ``all_runs``.
+
+    Use it in ``async with``, or call ``close`` at the end; both work in a notebook, whose loop runs already. It opens
+    connections when it first asks, and may be used by any number of tasks of one loop.
+
+    Every method raises ``ApiError``: ``Unreachable`` if nothing answers, ``NotSignedIn`` if the token is not the
+    installation's, and what else its own words say.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        headers: Mapping[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """Nothing is asked yet.
+
+        Args:
+            url: The dashboard's address, such as ``http://127.0.0.1:8000``.
+            token: The installation's token. None: only what needs none can be asked.
+            timeout_s: How long an answer may take, in seconds. Streams have no such bound.
+            headers: Sent with every request, for what stands before the gateway.
+            tls: For an ``https`` address whose certificate the system does not know.
+
+        Raises:
+            ValueError: *url* is no http or https address.
+        """
+        self._connection = Connection(url, token, timeout_s=timeout_s, headers=headers, tls=tls)
+
+    @property
+    def url(self) -> str:
+        """The address, without a slash at its end."""
+        return self._connection.url
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._connection.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

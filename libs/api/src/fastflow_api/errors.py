@@ -1,0 +1,89 @@
+"""What can go wrong when the API is asked: one tree, each with the server's own sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+
+class ApiError(Exception):
+    """Root of the tree. ``str()`` is the server's sentence, which says what to do.
+
+    Attributes:
+        status: The HTTP status, or None if there was no answer.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Unreachable(ApiError):
+    """Nothing answers at the address, or what answers cannot work right now (502, 503, 504).
+
+    Whether a write took effect is unknown. Repeat a start with the same ``key``, and it is the same run.
+    """
+
+
+class NotSignedIn(ApiError):
+    """The token is missing or not this installation's (401)."""
+
+
+class Forbidden(ApiError):
+    """The token is known and may not do this (403)."""
+
+
+class NotFound(ApiError):
+    """There is no such pipeline, run, job or runner, or the pipeline is disabled (404)."""
+
+
+class Conflict(ApiError):
+    """It cannot be done as things are: the run is over, the pipeline has no valid version (409)."""
+
+
+class BadRequest(ApiError):
+    """The request cannot be used: a bad value, or too much of it (400, 413, 422 and what is left of 4xx)."""
+
+
+class TooMany(ApiError):
+    """Not now: ``max_instances`` is reached, or there were too many attempts (429).
+
+    Attributes:
+        retry_after: Seconds to wait, as the server says; None if it does not.
+    """
+
+    def __init__(self, message: str, *, status: int | None = 429, retry_after: float | None = None) -> None:
+        super().__init__(message, status=status)
+        self.retry_after = retry_after
+
+
+_KINDS: Final[Mapping[int, type[ApiError]]] = {
+    401: NotSignedIn,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    502: Unreachable,
+    503: Unreachable,
+    504: Unreachable,
+}
+
+
+def error_of(status: int, message: str, *, retry_after: str | None = None) -> ApiError:
+    """The error for an answer.
+
+    Args:
+        status: The HTTP status, 300 or more.
+        message: What the server said.
+        retry_after: The header of that name.
+    """
+    if status == 429:
+        return TooMany(message, retry_after=_seconds(retry_after))
+    kind = _KINDS.get(status) or (BadRequest if 400 <= status < 500 else ApiError)
+    return kind(message, status=status)
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return max(0.0, float(text)) if text else None
+    except ValueError:
+        return None  # a date, which our gateway never sends

@@ -1,0 +1,1 @@
+"""The methods of ``Client``, one module for each resource. Use ``fastflow_api.Client``."""

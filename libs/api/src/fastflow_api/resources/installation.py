@@ -1,0 +1,95 @@
+"""The installation itself: runners, syncs, secrets, health."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastflow_api import shapes
+from fastflow_api.connection import decoded, segment
+from fastflow_api.resources.base import Resource
+
+SYNC_S: Final = 150.0
+"""For an answer: the server waits 120 s for a sync."""
+
+
+class Installation(Resource):
+    """Methods about what runs the pipelines."""
+
+    async def runners(self) -> tuple[shapes.Runner, ...]:
+        """The runners that are alive, by name."""
+        return (await self._connection.json("GET", "/api/runners", shapes.Runners)).runners
+
+    async def drain_runner(self, runner_id: str) -> shapes.Runner:
+        """Let a runner finish what it has and leave. It takes no more work, and stays away.
+
+        Returns:
+            The runner as it says that it leaves; ``busy`` is what it finishes.
+
+        Raises:
+            NotFound: There is no such runner.
+            Unreachable: It does not answer.
+        """
+        return await self._connection.json("POST", f"/api/runners/{segment(runner_id)}/drain", shapes.Runner)
+
+    async def sync(self) -> shapes.SyncReport:
+        """Sync the pipelines with their source now, and wait for the outcome.
+
+        Raises:
+            Unreachable: No syncer is connected, or it takes longer than 120 s.
+        """
+        return await self._connection.json("POST", "/api/sync", shapes.SyncReport, timeout_s=SYNC_S)
+
+    async def sync_status(self) -> shapes.SyncStatus:
+        """What is live, and what the last sync found."""
+        return await self._connection.json("GET", "/api/sync/status", shapes.SyncStatus)
+
+    async def sync_logs(self) -> tuple[shapes.SyncReport, ...]:
+        """The last syncs, newest first."""
+        return (await self._connection.json("GET", "/api/sync/logs", shapes.SyncLogs)).syncs
+
+    async def encrypt(self, value: str, *, pipeline: str | None = None, name: str | None = None) -> str:
+        """Encrypt a secret for ``encrypted_env`` of a pipeline.json.
+
+        Args:
+            value: The secret.
+            pipeline: With *name*: the token opens for this pipeline only.
+            name: The variable it is for, or ``webhook.secret``.
+
+        Returns:
+            The token.
+
+        Raises:
+            Conflict: The installation has no ``ENCRYPTION_KEY``.
+            BadRequest: The value or the place cannot be used.
+        """
+        body = {"value": value, "pipeline": pipeline, "name": name}
+        path = "/api/secrets/encrypt-for-pipeline"
+        return (await self._connection.json("POST", path, shapes.Encrypted, body=body)).encrypted
+
+    async def health(self) -> shapes.Health:
+        """Is the gateway worth keeping? Needs no token."""
+        return await self._connection.json("GET", "/healthz", shapes.Health, accept=(503,))
+
+    async def readiness(self) -> shapes.Health:
+        """Can the gateway answer requests? Needs no token."""
+        return await self._connection.json("GET", "/readyz", shapes.Health, accept=(503,))
+
+    async def metrics(self) -> str:
+        """Figures for Prometheus. Needs no token.
+
+        Raises:
+            NotFound: They are switched off.
+        """
+        return (await self._connection.raw("GET", "/metrics")).decode()
+
+    async def openapi(self) -> dict[str, Any]:
+        """The OpenAPI 3.1 document of the API."""
+        return await self._document("/api/openapi.json")
+
+    async def schema(self) -> dict[str, Any]:
+        """The JSON Schema of pipeline.json, for editors. Needs no token."""
+        return await self._document("/api/schema/pipeline.json")
+
+    async def _document(self, path: str) -> dict[str, Any]:
+        found: dict[str, Any] = decoded(await self._connection.raw("GET", path), dict[str, Any])
+        return found

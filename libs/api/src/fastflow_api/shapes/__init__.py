@@ -1,0 +1,107 @@
+"""The shapes of every answer: what the API sends as JSON and what the pages show. Data only; the gateway fills them.
+
+The OpenAPI document is made from these. A field is always there, null when there is nothing to say. Times are aware
+and in UTC, sizes are bytes, durations seconds. No shape has room for the value of a variable.
+"""
+
+from __future__ import annotations
+
+from fastflow_api.shapes.base import HIDDEN, Accepted, Error, Shape
+from fastflow_api.shapes.cells import Cell, CellAttempt, CellError, CellEvent, CellList, CellStatus, Output
+from fastflow_api.shapes.graph import DownstreamTrigger, Edge, Graph, Node, Source
+from fastflow_api.shapes.installation import (
+    Encrypted,
+    Health,
+    PipelineChange,
+    Runner,
+    Runners,
+    SyncLogs,
+    SyncReport,
+    SyncStatus,
+)
+from fastflow_api.shapes.output import LogLine, LogStream, Sample, SampleList
+from fastflow_api.shapes.pipelines import (
+    CrashLoop,
+    DailyStats,
+    Day,
+    Notice,
+    Pipeline,
+    PipelineDetail,
+    Problem,
+    Schedule,
+    Stats,
+    Webhook,
+)
+from fastflow_api.shapes.runs import (
+    Attempt,
+    ErrorType,
+    Limits,
+    Phases,
+    Run,
+    RunDetail,
+    RunIds,
+    RunMark,
+    RunPage,
+    Skip,
+    Status,
+    TriggeredBy,
+)
+from fastflow_api.shapes.schedules import Catchup, Job, JobKind, NextRuns, Window
+
+__all__ = [
+    "HIDDEN",
+    "Accepted",
+    "Attempt",
+    "Catchup",
+    "Cell",
+    "CellAttempt",
+    "CellError",
+    "CellEvent",
+    "CellList",
+    "CellStatus",
+    "CrashLoop",
+    "DailyStats",
+    "Day",
+    "DownstreamTrigger",
+    "Edge",
+    "Encrypted",
+    "Error",
+    "ErrorType",
+    "Graph",
+    "Health",
+    "Job",
+    "JobKind",
+    "Limits",
+    "LogLine",
+    "LogStream",
+    "NextRuns",
+    "Node",
+    "Notice",
+    "Output",
+    "Phases",
+    "Pipeline",
+    "PipelineChange",
+    "PipelineDetail",
+    "Problem",
+    "Run",
+    "RunDetail",
+    "RunIds",
+    "RunMark",
+    "RunPage",
+    "Runner",
+    "Runners",
+    "Sample",
+    "SampleList",
+    "Schedule",
+    "Shape",
+    "Skip",
+    "Source",
+    "Stats",
+    "Status",
+    "SyncLogs",
+    "SyncReport",
+    "SyncStatus",
+    "TriggeredBy",
+    "Webhook",
+    "Window",
+]

@@ -1,0 +1,40 @@
+"""What a run wrote and used: lines of its log, samples."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+from fastflow_api.shapes.base import Shape
+
+LogStream: TypeAlias = Literal["system", "stdout", "stderr"]
+"""``system``: the runner's own words, such as those of uv."""
+
+
+class LogLine(Shape, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of a log."""
+
+    ts: datetime
+    stream: LogStream
+    attempt: int
+    line: str
+    """Without its line break."""
+    more: bool = False
+    """The line goes on in the next event of this stream."""
+
+
+class Sample(Shape, frozen=True, kw_only=True):
+    """Use of one attempt at one moment."""
+
+    ts: datetime
+    attempt: int
+    cpu_cores: float
+    memory_bytes: int
+    memory_limit_bytes: int | None
+    soft_limit_exceeded: bool
+
+
+class SampleList(Shape, frozen=True, kw_only=True):
+    """Samples of all attempts, oldest first."""
+
+    samples: tuple[Sample, ...]

@@ -1,0 +1,53 @@
+"""Starting a run with an event, as a message on ``ff.trigger.<pipeline>`` does: POST /api/pipelines/{name}/events."""
+
+from __future__ import annotations
+
+from aiohttp import web
+from msgspec.structs import replace
+
+from fastflow_contracts.runs.messages import TRIGGER_TYPE
+from fastflow_contracts.runs.triggers import BadTrigger, read_trigger
+from fastflow_gateway.actions import runs
+from fastflow_gateway.api.runs import STARTED, run_answer
+from fastflow_gateway.errors import RequestRefused
+from fastflow_gateway.http.requests import body_of, idempotency_key
+from fastflow_gateway.http.route import Media, Route
+from fastflow_gateway.readmodel.queries import pipeline_name
+
+_KEY = "Idempotency-Key"
+
+
+async def publish_event(request: web.Request) -> web.Response:
+    name, body = pipeline_name(request.match_info["name"]), await body_of(request)
+    if request.content_type == TRIGGER_TYPE:  # it says who asks, which here the gateway knows
+        raise RequestRefused(422, f"the media type {TRIGGER_TYPE} is for our own services; send the event as it is.")
+    try:
+        trigger = read_trigger(body, _headers(request))
+    except BadTrigger as error:
+        raise RequestRefused(422, str(error)) from error
+    key = idempotency_key(request, _KEY) or trigger.key
+    return run_answer(request, await runs.start(request.app, name, replace(trigger, key=key)))
+
+
+def _headers(request: web.Request) -> dict[str, str]:
+    """Those that say what the body is; what is no text in them is replaced."""
+    return {
+        name: value.encode(errors="replace").decode()
+        for name, value in request.headers.items()
+        if name.lower() == "content-type" or name.lower().startswith("ce-")
+    }
+
+
+ROUTES = (
+    Route(
+        "POST",
+        "/api/pipelines/{name}/events",
+        publish_event,
+        "Start a run with an event, as a message on the pipeline's subject does: a CloudEvent, structured or binary; a "
+        "JSON object of env_vars, parameters and run_config_id; or anything else, which becomes the file that "
+        "FASTFLOW_EVENT_FILE names.",
+        STARTED,
+        body=Media("*/*", "Anything, or nothing."),
+        headers={_KEY: "The same id is the same run, however often it is sent. A CloudEvent brings its own."},
+    ),
+)

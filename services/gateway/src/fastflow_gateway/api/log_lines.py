@@ -1,0 +1,66 @@
+"""The log of a run as data, as far as it goes now: GET /api/runs/{id}/logs/lines."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from contextlib import aclosing
+from datetime import UTC, datetime
+
+import msgspec
+from aiohttp import web
+
+from fastflow_api import shapes
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.decoding import decoded
+from fastflow_contracts.runs import logs
+from fastflow_contracts.runs.logs import LogReader
+from fastflow_gateway import app_keys
+from fastflow_gateway.http.route import Media, Route
+from fastflow_gateway.http.sse import write
+from fastflow_gateway.readmodel import queries
+from fastflow_gateway.readmodel.model import MODEL
+from fastflow_gateway.streaming.stored import stored
+
+
+async def read_log_lines(request: web.Request) -> web.StreamResponse:
+    """Passed on as it is read: a long log is never held whole."""
+    known = await queries.run_with_id(request.app[MODEL], request.match_info["id"])
+    readers: dict[int, LogReader] = {}
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+
+    async def send(attempt: int, lines: Iterable[logs.LogLine]) -> None:
+        # Not before there is something to send: until then an error can still be an answer.
+        if not response.prepared:
+            await response.prepare(request)
+        await write(request, response, b"".join(_encoded(attempt, line) for line in lines))
+
+    with contextlib.suppress(ConnectionError):
+        async with aclosing(stored(request.app[app_keys.BUS], streams.LOGS, subjects.logs_of(known.run.ref))) as chunks:
+            async for message in chunks:
+                attempt = subjects.attempt_of_log(message.subject)
+                reader = readers.setdefault(attempt, LogReader())
+                if (chunk := decoded(logs.CHUNK, message.data, where=message.subject)) is not None:
+                    await send(attempt, reader.feed(chunk))
+        for attempt, reader in readers.items():
+            await send(attempt, reader.close())
+        await send(0, ())
+        await response.write_eof()
+    return response
+
+
+def _encoded(attempt: int, line: logs.LogLine) -> bytes:
+    at = datetime.fromtimestamp(line.at, UTC)
+    return msgspec.json.encode(shapes.LogLine(ts=at, stream=line.stream, attempt=attempt, line=line.text)) + b"\n"
+
+
+ROUTES = (
+    Route(
+        "GET",
+        "/api/runs/{id}/logs/lines",
+        read_log_lines,
+        "The log of all attempts so far, as LogLine in JSON, one a line. It does not wait for more.",
+        {200: Media("application/x-ndjson", "JSON lines."), 404: shapes.Error},
+        is_stream=True,
+    ),
+)

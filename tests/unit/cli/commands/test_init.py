@@ -1,0 +1,52 @@
+"""A new pipeline's folder: nothing about it is wrong, and it runs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from fastflow.commands.init import files, init
+from fastflow.commands.validate import validate
+from fastflow.errors import BadUsage
+from fastflow_contracts.names import BadName
+from fastflow_contracts.pipelines.manifest import read_manifest
+from fastflow_contracts.pipelines.spec import PipelineSpec
+
+
+def test_a_new_pipeline_is_valid_and_says_hello(tmp_path: Path) -> None:
+    """Without a problem or a notice; the folder above is made, too."""
+    done = CliRunner().invoke(init, ["greet", "--dir", str(tmp_path / "pipelines")], catch_exceptions=False)
+    assert done.exit_code == 0
+    folder = tmp_path / "pipelines" / "greet"
+    assert done.stdout.split() == [str(folder / file) for file in files("greet")]
+    checked = CliRunner().invoke(validate, [str(tmp_path / "pipelines"), "--json"], catch_exceptions=False)
+    (report,) = json.loads(checked.stdout)
+    assert (checked.exit_code, report["name"], report["problems"], report["notices"]) == (0, "greet", [], [])
+    ran = subprocess.run([sys.executable, "main.py"], cwd=folder, capture_output=True, text=True, check=True)
+    assert ran.stdout == "Hello, world!\n"
+
+
+def test_every_field_that_is_explained_is_one() -> None:
+    """Those of its pipeline.json are explained, and the values that are shown are accepted."""
+    made = files("greet")
+    rows = [row.split("|")[1:3] for row in made["README.md"].splitlines() if row.startswith("| `")]
+    told = {name.strip(" `"): says for names, says in rows for name in names.split(",")}
+    assert json.loads(made["pipeline.json"]).keys() <= told.keys() <= {*PipelineSpec.__struct_encode_fields__}
+    for name, value in (("schedule_cron", "0 3 * * *"), ("mem_hard_limit", "512MB"), ("max_instances", 1)):
+        assert json.dumps(value) in told[name]
+        assert read_manifest(json.dumps({name: value}).encode(), file_name="pipeline.json").problems == ()
+
+
+def test_nothing_that_is_there_is_touched(tmp_path: Path) -> None:
+    """Nor is a folder made whose name no pipeline can have."""
+    (tmp_path / "greet").mkdir()
+    with pytest.raises(BadUsage, match="is there already"):
+        CliRunner().invoke(init, ["greet", "--dir", str(tmp_path)], catch_exceptions=False)
+    with pytest.raises(BadName):
+        CliRunner().invoke(init, ["a b", "--dir", str(tmp_path)], catch_exceptions=False)
+    assert [path.name for path in tmp_path.rglob("*")] == ["greet"]

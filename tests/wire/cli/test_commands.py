@@ -1,0 +1,282 @@
+"""Commands that ask an installation, as processes, beside a real gateway and a real scheduler; no runner."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from msgspec.structs import replace
+
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.ids import check_run_id
+from fastflow_contracts.runs.presence import PRESENCE
+from fastflow_contracts.runs.state_machine import Cancel
+from fastflow_contracts.runs.store import RunStore
+from fastflow_gateway.api import runs as runs_api
+from tests.support.gateway import TOKEN, claim, finish, running_gateway, running_scheduler, say
+from tests.support.installation import FASTFLOW, clean, fastflow
+from tests.support.records import a_bundle, a_presence, publish_pipeline
+
+Done = subprocess.CompletedProcess[str]
+
+
+class Command(Protocol):
+    async def __call__(self, *arguments: str, data: str | None = None, **environ: str) -> Done: ...
+
+
+@pytest.fixture
+async def url(bus: Bus) -> AsyncIterator[str]:
+    """The address of an installation with two pipelines."""
+    await publish_pipeline(bus, "demo", a_bundle(main_py="1"), schedule_cron="@daily", description="A demo")
+    await publish_pipeline(bus, "demo_two", a_bundle(main_py="2"), max_instances=1)
+    await bus.put(subjects.RUNNERS, subjects.runner_key("r1"), PRESENCE.encode(a_presence("r1", slots=4, busy=1)))
+    async with running_scheduler(bus), running_gateway(bus) as gateway:
+        yield gateway.url
+
+
+@pytest.fixture
+def command(url: str, tmp_path: Path) -> Command:
+    """Runs `fastflow`, signed in by its environment, with a configuration folder of its own."""
+
+    async def run(*arguments: str, data: str | None = None, **environ: str) -> Done:
+        own = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "FASTFLOW_URL": url, "FASTFLOW_TOKEN": TOKEN} | environ
+        return await asyncio.to_thread(partial(fastflow, *arguments, cwd=tmp_path, data=data, **own))
+
+    return run
+
+
+SIGNED_OUT = {"FASTFLOW_URL": "", "FASTFLOW_TOKEN": ""}
+
+
+async def test_who_signs_in_needs_no_address_any_more(command: Command, url: str, tmp_path: Path) -> None:
+    """Once by the link that `up` prints, once by name; signing out forgets both."""
+    link = await command("login", f"{url}/login?token={TOKEN}", **SIGNED_OUT)
+    assert (link.returncode, f"Signed in to {url}; stored in {tmp_path / 'config'}" in link.stdout) == (0, True)
+    assert TOKEN not in link.stdout + link.stderr
+    named = await command("login", url, "--on", "prod", data=f"{TOKEN}\n", **SIGNED_OUT)
+    assert (named.returncode, "as prod" in named.stdout) == (0, True)
+    (file,) = (tmp_path / "config").rglob("*.json")
+    assert file.stat().st_mode & 0o077 == 0
+    for options in ([], ["--on", "prod"]):
+        assert (await command("ps", *options, **SIGNED_OUT)).returncode == 0
+    assert (await command("logout", "--on", "prod", **SIGNED_OUT)).stdout == f"Signed out of {url}.\n"
+    assert (await command("ps", "--on", "prod", **SIGNED_OUT)).returncode == 3
+    assert (await command("logout", "--all", **SIGNED_OUT)).returncode == 0
+    assert not file.exists()
+    gone = await command("ps", **SIGNED_OUT)
+    assert (gone.returncode, "sign in with `fastflow login URL`" in gone.stderr) == (5, True)
+
+
+async def test_a_wrong_token_is_not_stored(command: Command, url: str, tmp_path: Path) -> None:
+    """Nor one for what is no installation; each is said in a sentence."""
+    wrong = await command("login", url, "--token", "wrong", **SIGNED_OUT)
+    assert (wrong.returncode, "refuses the token" in wrong.stderr) == (5, True)
+    nobody = await command("login", "http://127.0.0.1:1", "--token", "t", **SIGNED_OUT)
+    assert (nobody.returncode, "cannot be reached" in nobody.stderr) == (5, True)
+    none = await command("login", url, data="\n", **SIGNED_OUT)
+    assert (none.returncode, "there is no token" in none.stderr) == (2, True)
+    bare = await command("ps", "--url", url, **SIGNED_OUT)
+    assert (bare.returncode, f"sign in with `fastflow login {url}`" in bare.stderr) == (5, True)
+    assert not (tmp_path / "config").exists()
+
+
+async def test_the_status_says_which_installation_is_used_and_how_it_is(command: Command, url: str) -> None:
+    """For people and for scripts."""
+    said = (await command("status")).stdout
+    assert f"address    {url} (FASTFLOW_URL)" in said
+    for line in ("gateway    ready", "pipelines  2, nothing was synced yet", "runners    1, 1 of 4 places taken"):
+        assert line in said
+    shown = json.loads((await command("status", "--json")).stdout)
+    assert (shown["url"], shown["status"], shown["pipelines"], shown["runners"][0]["id"]) == (url, "ok", 2, "r1")
+
+
+async def test_schedules_are_switched_off_and_on(command: Command) -> None:
+    """The list says so, and when each is due."""
+    off = await command("schedules", "off", "demo")
+    assert (off.returncode, off.stdout) == (0, "schedule of demo is off.\n")
+    assert "It is switched off." in (await command("schedules")).stdout
+    on = await command("schedules", "on", "demo", "schedule")
+    assert on.stdout.startswith("schedule of demo is on; next in ")
+    (job,) = json.loads((await command("schedules", "--pipeline", "demo", "--json")).stdout)
+    assert (job["pipeline"], job["enabled"]) == ("demo", True)
+
+
+async def test_a_run_that_is_over_is_started_once_more(command: Command, bus: Bus) -> None:
+    """By its pipeline's name too; one that is not over is left alone."""
+    first = json.loads((await command("run", "demo", "-e", "A=1", "--json")).stdout)
+    early = await command("retry", "demo")
+    assert (early.returncode, "is not over yet" in early.stderr) == (1, True)
+    store = RunStore(bus)
+    run = (await store.find(check_run_id(first["id"]))).run
+    await finish(bus, await claim(bus, run))
+    again = json.loads((await command("retry", first["id"][:8], "--json")).stdout)
+    assert (again["triggered_by"], again["env_vars"], again["id"] != first["id"]) == ("manual", {"A": "***"}, True)
+
+
+async def test_a_start_that_is_refused_says_why(command: Command) -> None:
+    """The scheduler's own sentence, and a failure."""
+    assert (await command("run", "demo_two")).returncode == 0
+    refused = await command("run", "demo_two")
+    assert (refused.returncode, "max_instances" in refused.stderr) == (1, True)
+
+
+async def test_an_event_that_was_refused_can_be_sent_again(command: Command, bus: Bus) -> None:
+    """The same id is the same run, and none was started: the second is no repeat."""
+    first = json.loads((await command("trigger", "demo_two", "{}", "--id", "k-1", "--json")).stdout)
+    assert json.loads((await command("trigger", "demo_two", "{}", "--id", "k-1", "--json")).stdout)["id"] == first["id"]
+    assert (await command("trigger", "demo_two", "{}", "--id", "k-2")).returncode == 1
+    store = RunStore(bus)
+    await store.change((await store.find(check_run_id(first["id"]))).run.ref, Cancel())
+    event = '{"a": 1}'
+    sent = await command("trigger", "demo_two", event, "--id", "k-2", "--type", "application/json", "--json")
+    run = (await store.find(check_run_id(json.loads(sent.stdout)["id"]))).run
+    given = await store.input(run)
+    assert (given.event, given.event_type, run.order.triggered_by) == (event.encode(), "application/json", "bus")
+
+
+async def test_a_cloud_event_brings_its_own_identity(command: Command) -> None:
+    """Sent twice it is one run; without a source and an id it is the sender's mistake."""
+    event, kind = json.dumps({"specversion": "1.0", "source": "/s", "id": "7"}), "application/cloudevents+json"
+    ids = {json.loads((await command("trigger", "demo", event, "--type", kind, "--json")).stdout)["id"] for _ in "12"}
+    assert len(ids) == 1
+    bad = await command("trigger", "demo", "{}", "--type", kind)
+    assert (bad.returncode, "source and an id" in bad.stderr) == (2, True)
+    own = await command("trigger", "demo", "{}", "--type", "application/vnd.fastflow.trigger+json")
+    assert (own.returncode, "for our own services" in own.stderr) == (2, True)
+
+
+async def test_a_log_is_shown_as_far_as_it_goes(command: Command, bus: Bus) -> None:
+    """It does not wait for a run that still runs, nor for one that wrote nothing."""
+    first = json.loads((await command("run", "demo", "--json")).stdout)
+    assert (await command("logs", "demo")).stdout == ""
+    run = await claim(bus, (await RunStore(bus).find(check_run_id(first["id"]))).run)
+    await say(bus, run, "one\nhalf a li", ("stderr", "careful\n"))
+    done = await command("logs", first["id"])
+    assert (done.stdout, done.stderr) == ("one\nhalf a li\n", "careful\n")
+
+
+async def test_without_a_scheduler_the_trigger_waits_and_its_run_is_known(
+    bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is lost: the id is the one the run will have."""
+    monkeypatch.setattr("fastflow_gateway.actions.trigger_client.DECISION_S", 0.2)
+    await publish_pipeline(bus, "demo", a_bundle(main_py="1"))
+    async with running_gateway(bus) as gateway:
+        where = {"FASTFLOW_URL": gateway.url, "FASTFLOW_TOKEN": TOKEN}
+        done = await asyncio.to_thread(partial(fastflow, "run", "demo", cwd=tmp_path, **where))
+        assert (done.returncode, "no scheduler has answered yet" in done.stderr) == (0, True)
+        run_id = done.stderr.split("it will become run ")[1].split()[0]
+        following = asyncio.create_task(
+            asyncio.to_thread(partial(fastflow, "run", "demo", "--follow", cwd=tmp_path, **where))
+        )
+        async with running_scheduler(bus):
+            store = RunStore(bus)
+            async with asyncio.timeout(30):
+                while len(runs := (await gateway.get("/api/runs?status=PENDING")).json["runs"]) < 2:
+                    await asyncio.sleep(0.05)
+            assert run_id in {run["id"] for run in runs}
+            for each in runs:
+                await finish(bus, await claim(bus, (await store.find(check_run_id(each["id"]))).run))
+            assert (await following).returncode == 0
+
+
+async def test_what_begins_like_several_runs_is_asked_back(command: Command, bus: Bus) -> None:
+    """A pipeline that never ran, an id of too few characters, and a beginning of several are three things."""
+    known = json.loads((await command("run", "demo", "--json")).stdout)
+    store = RunStore(bus)
+    run = (await store.find(check_run_id(known["id"]))).run
+
+    for number in range(2):
+        assert await store.create(replace(run, id=check_run_id(f"abcd0000-0000-4000-8000-00000000000{number}")), None)
+    for wanted, says in (
+        ("abcd", "begins 2 run ids: abcd0000-0000-4000-8000-000000000000"),
+        ("demo_two", "has no runs yet; start one with `fastflow run demo_two`"),
+        ("demo_tw", "did you mean demo_two or demo?"),
+        ("abc", "fastflow ps --all"),
+    ):
+        done = await command("logs", wanted)
+        assert (done.returncode, says in done.stderr) == (3, True), done.stderr
+
+
+async def test_the_list_is_asked_for_in_pages(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many runs there are, an answer holds as many as are shown."""
+    asked: list[int] = []
+    page = runs_api.run_page
+
+    def noting(*arguments: object, limit: int, **rest: object) -> object:
+        asked.append(limit)
+        return page(*arguments, limit=limit, **rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(runs_api, "run_page", noting)
+    ids = [json.loads((await command("run", "demo", "--json")).stdout)["id"] for _ in range(3)]
+    for options in (["-n", "2"], ["-a", "-n", "2"]):
+        assert [run["id"] for run in json.loads((await command("ps", *options, "--json")).stdout)] == ids[:0:-1]
+    assert asked == [2, 2, 2]
+
+
+async def test_the_dashboards_address_is_printed(command: Command, url: str) -> None:
+    """With the token where no browser is there to be signed in."""
+    done = await command("open", "--no-browser")
+    assert done.stdout == f"{url}/login?token={TOKEN}\n"
+
+
+async def test_an_installation_encrypts_where_there_is_no_key(command: Command) -> None:
+    """And says so if it has none itself."""
+    done = await command("encrypt", "hunter2")
+    assert (done.returncode, "no ENCRYPTION_KEY here" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "offers"),
+    [
+        ("fastflow sch", ["schedules", "schema"]),
+        ("fastflow run de", ["demo", "demo_two"]),
+        ("fastflow logs demo_", ["demo_two"]),
+        ("fastflow ps --pipeline demo_", ["demo_two"]),
+        ("fastflow run --fo", ["--follow"]),
+    ],
+)
+async def test_a_shell_completes_commands_options_and_pipelines(
+    url: str, tmp_path: Path, words: str, offers: list[str]
+) -> None:
+    """As bash asks; without an installation it offers nothing and says nothing."""
+    parts = words.split()
+    asking = {"_FASTFLOW_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(parts) - 1)}
+
+    def asked(**environ: str) -> Done:
+        return subprocess.run(
+            FASTFLOW, cwd=tmp_path, env=clean(asking | environ), capture_output=True, text=True, check=False
+        )
+
+    done = await asyncio.to_thread(partial(asked, FASTFLOW_URL=url, FASTFLOW_TOKEN=TOKEN))
+    assert [line.partition(",")[2] for line in done.stdout.splitlines()] == offers
+    alone = await asyncio.to_thread(asked)
+    assert alone.stderr == ""
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_what_a_shell_needs_is_printed(tmp_path: Path, shell: str) -> None:
+    """It calls the command by its name."""
+    done = fastflow("completion", shell, cwd=tmp_path)
+    assert done.returncode == 0
+    assert "_FASTFLOW_COMPLETE" in done.stdout
+    assert "fastflow" in done.stdout
+
+
+def test_a_command_that_asks_loads_no_service_and_no_bus_client(tmp_path: Path) -> None:
+    """It begins at once."""
+    code = (
+        "import sys\n"
+        "from fastflow.commands import installations, pipelines, runners, runs, schedules, start\n"
+        "print(sorted({'nats', 'fastflow_gateway', 'fastflow_syncer', 'croniter'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
