@@ -10,12 +10,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DISTRIBUTIONS := libs/contracts libs/api services/syncer services/scheduler services/runner services/gateway cli
-# What fails fast comes first.
-SUITES := tests/unit tests/wire tests/process tests/docker tests/e2e
-# These start whole systems and kill them, or begin with a bare machine.
-LONG_SUITES := tests/bare tests/chaos
+# In this process, on real buses and files: what fails fast. Its coverage has a floor (pyproject.toml);
+# `.venv/bin/coverage report` shows the lines that are missed.
+QUICK := tests/unit tests/wire tests/process
+# Containers, browsers, whole installations. `test` runs those marked as a promise, `verify` the others.
+WHOLE := tests/docker tests/e2e
+# Whole systems that are killed, and bare machines.
+LONG := tests/bare tests/chaos
 # Tests mostly wait, for containers, browsers, and deaths; a file stays with one worker, for what it shares.
 WORKERS ?= --numprocesses 4 --dist loadfile
+PYTEST = $(BIN)/python -m pytest $(WORKERS)
 CHECKED := libs services cli tests bench docs tools
 
 .PHONY: help setup run test verify lint types fmt docs bench lock clean FORCE
@@ -28,11 +32,21 @@ setup: $(VENV)/.installed ## create .venv with everything a run needs
 run: setup ## start it all on http://127.0.0.1:8000 (PORT=, PIPELINES= change that)
 	@exec $(BIN)/fastflow up $(PIPELINES) --port $(PORT)
 
-test: setup lint types ## check style and types, then run the tests of every promise (TESTS=path for some)
-	$(BIN)/python -m pytest $(WORKERS) $(or $(TESTS),$(SUITES))
+test: setup lint types ## check style and types, then test every promise, in minutes (TESTS=path for some tests)
+ifdef TESTS
+	$(PYTEST) $(TESTS)
+else
+	$(PYTEST) --cov --cov-report= $(QUICK)
+	$(PYTEST) -m promise $(WHOLE)
+endif
 
-verify: setup $(VENV)/.dev ## run what takes long and needs Docker: kills, and the README on bare machines
-	$(BIN)/python -m pytest $(WORKERS) $(or $(TESTS),$(LONG_SUITES))
+verify: setup $(VENV)/.dev ## run everything else: long simulations, every Docker and browser test, kills, bare machines
+ifdef TESTS
+	FASTFLOW_TEST_PROFILE=long $(PYTEST) $(TESTS)
+else
+	FASTFLOW_TEST_PROFILE=long $(PYTEST) -m "hypothesis or simulation" $(QUICK)
+	$(PYTEST) -m "not promise" $(WHOLE) $(LONG)
+endif
 
 lint: $(VENV)/.dev ## ruff: rules and format
 	$(BIN)/ruff check $(CHECKED)
@@ -80,7 +94,7 @@ dist: setup ## make what a release consists of in dist/: wheels, locks, names of
 	cd dist && find . -type f ! -name SHA256SUMS -printf '%P\n' | sort | xargs sha256sum >SHA256SUMS && cat SHA256SUMS
 
 clean: ## remove .venv and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 
 # An environment whose interpreter is gone, after an upgrade of the system, is made anew.
 $(VENV)/.installed: requirements.lock $(DISTRIBUTIONS:%=%/pyproject.toml) $(if $(shell $(BIN)/python -c 'import pip' 2>/dev/null && echo whole),,FORCE)

@@ -1,37 +1,57 @@
-"""Fixtures that many suites share: a real bus on a free port, and what must be there for Docker and browser tests."""
+"""Fixtures that many suites share: a real bus, and what must be there for Docker and browser tests.
+
+Which tests belong to ``make test`` and which to ``make verify`` is in ``tests/README.md``.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import os
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from hypothesis import HealthCheck, settings
+from aiodocker import Docker
 
 from fastflow.local.nats_server import embedded_bus
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.streams import ensure
+from fastflow_runner.sandbox.image import ensure_worker_image
+from tests.support import profile
+from tests.support.shared_bus import SharedBus
 
-# What fails in a helper is shown like what fails in a test.
-pytest.register_assert_rewrite("tests.support", "tests.chaos", "tests.sandbox_contract")
-
-# What a busy machine is slow at is no finding.
-settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any-machine")
+profile.load()
 
 # Ignored in what a shell starts in the background, and then in all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session")
+def shared_bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedBus]:
+    """The nats-server of this worker."""
+    shared = SharedBus(tmp_path_factory.mktemp("bus"))
+    yield shared
+    shared.end()
+
+
 @pytest_asyncio.fixture
-async def bus_url(tmp_path: Path) -> AsyncIterator[str]:
-    """A nats-server of its own for one test, with all streams made. It does not wait for the disk."""
+async def bus_url(shared_bus: SharedBus) -> str:
+    """An account of its own for one test, with all streams made, on the server that the worker's tests share."""
+    url = shared_bus.account()
+    async with connect(url, name="test-setup") as bus:
+        await ensure(bus.js)
+    return url
+
+
+@pytest_asyncio.fixture
+async def own_bus_url(tmp_path: Path) -> AsyncIterator[str]:
+    """A nats-server of its own in ``tmp_path / "bus"``, with the users of an installation and all streams."""
     async with embedded_bus(tmp_path / "bus", sync="2m") as url:
         async with connect(url, name="test-setup") as bus:
             await ensure(bus.js)
@@ -43,6 +63,29 @@ async def bus(bus_url: str) -> AsyncIterator[Bus]:
     """A connection to ``bus_url``."""
     async with connect(bus_url, name="test") as bus:
         yield bus
+
+
+@pytest.fixture(scope="session")
+def worker_image(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The worker image. One worker of this session builds it where it is missing, and the others wait for that."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    with (shared / "worker-image.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return asyncio.run(_ensured_image())
+
+
+async def _ensured_image() -> str:
+    async with Docker() as docker:
+        return await ensure_worker_image(docker, progress=lambda line: None)
+
+
+@pytest.fixture(autouse=True)
+def _image_is_there(request: pytest.FixtureRequest) -> None:
+    """No Docker test waits for its image inside of what it measures."""
+    if request.node.get_closest_marker("docker"):
+        request.getfixturevalue("worker_image")
 
 
 def _docker_answers() -> bool:

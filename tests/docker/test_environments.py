@@ -134,6 +134,7 @@ async def test_without_requirements_the_images_own_interpreter_is_used(workshop:
     assert await workshop.run(ready, "import sys; print(sys.executable, sys.prefix)") == "/usr/bin/python3 /usr"
 
 
+@pytest.mark.promise("nothing to build")
 async def test_a_run_reads_its_environment_and_writes_nothing(workshop: Workshop, tmp_path: Path) -> None:
     """Packages come compiled; no run can change them, or add to the store, although it is its owner's user."""
     make_wheel(tmp_path, "greeting", "1.0", "WORDS = 'hello'")

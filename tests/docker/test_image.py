@@ -8,6 +8,7 @@ from fastflow_runner.sandbox import image
 pytestmark = pytest.mark.docker
 
 
+@pytest.mark.promise("one command")
 async def test_the_image_is_built_once_and_found_again(docker: Docker) -> None:
     """The first call makes the image there is a name for; the second call finds it and prints nothing."""
     first = await image.ensure_worker_image(docker, progress=lambda line: None)

@@ -132,6 +132,7 @@ async def facts(place: Place, channel: Channel) -> dict[str, Any]:
     return dict(json.loads((await place.run(FACTS, channel=channel)).stdout))
 
 
+@pytest.mark.promise("starts fast")
 async def test_warm_is_as_strict_as_cold(place: Place) -> None:
     """Limits by cgroup file, capabilities, mounts, rlimits, environment, files and processes: all the same, whether the
     limits were set at the hand-out, were there from the beginning, or the sandbox was opened cold."""
@@ -254,6 +255,7 @@ async def test_what_waits_is_removed_at_the_end_and_what_runs_is_not(image: str)
     await sandboxes.close()
 
 
+@pytest.mark.promise("nothing doubled")
 async def test_two_runners_cannot_name_two_sandboxes_alike(image: str) -> None:
     """The name is given last and the daemon gives it once, to a warm sandbox as to a cold one."""
     scope = f"test-{uuid4()}"

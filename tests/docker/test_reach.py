@@ -60,6 +60,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.promise("isolated")
 async def test_a_script_reaches_nothing_of_ours_and_nothing_of_another_run(docker: Docker, tmp_path: Path) -> None:
     """Neither bus nor Docker's socket nor another container, its files, its environment; it writes to its own only."""
     image = await ensure_worker_image(docker, progress=lambda line: None)

@@ -76,6 +76,7 @@ async def test_a_script_cannot_reach_the_border(place: Place) -> None:
     assert (transcript.exited.exit_code, transcript.exited.reason) == (11, "exited")
 
 
+@pytest.mark.promise("secrets")
 async def test_secrets_do_not_show_outside(place: Place, docker: Docker) -> None:
     """What a script gets as environment and files is not in docker inspect, nor in its command line."""
     canary = "canary-7f3a"
@@ -89,6 +90,7 @@ async def test_secrets_do_not_show_outside(place: Place, docker: Docker) -> None
     await channel.close()
 
 
+@pytest.mark.promise("isolated")
 async def test_the_walls_are_up(place: Place) -> None:
     """No capabilities, no new privileges, read-only root, sized tmpfs, no network, bounded processes, no core files."""
     transcript = await place.run(
@@ -178,6 +180,7 @@ async def test_the_later_runner_wins(place: Place) -> None:
     await successor.close()
 
 
+@pytest.mark.promise("nothing lost")
 async def test_an_ended_sandbox_still_tells_how_it_ended(place: Place) -> None:
     """A runner that comes after the end finds the sandbox, and learns from it what Docker knows."""
     session, channel = await place.start("import time; time.sleep(60)", dead_after_s=0.3)
@@ -250,6 +253,7 @@ async def test_a_daemon_that_is_not_there_is_unreachable() -> None:
     await sandboxes.close()
 
 
+@pytest.mark.promise("explains itself")
 async def test_memory_is_killed_by_the_kernel_and_docker_says_so(place: Place) -> None:
     """A child that is killed for memory leaves the script its own exit code, and the exit its mark."""
     transcript = await place.run(

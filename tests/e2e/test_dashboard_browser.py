@@ -59,6 +59,7 @@ def ref_of(page: Page) -> RunRef:
     return RunRef(HELLO, check_run_id(page.url.rpartition("/")[2]))
 
 
+@pytest.mark.promise("live")
 async def test_start_watch_the_log_grow_and_see_it_succeed_without_a_reload(bus: Bus, page: Page) -> None:
     """From the button to the green mark, everything appears by itself."""
     hands = Hands(bus)

@@ -7,6 +7,8 @@ from contextlib import aclosing
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from fastflow_contracts.bus import streams
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.feed import feed
@@ -15,6 +17,7 @@ from fastflow_contracts.runs.run import RUN, Pending, Run, Running, Status
 from tests.support.system import system
 
 
+@pytest.mark.promise("nothing doubled")
 async def test_runs_beyond_the_limit_wait_and_start_oldest_first(bus_url: str, bus: Bus, tmp_path: Path) -> None:
     """Two at once on three runners, six in all; nothing is refused, and nobody is overtaken."""
     async with system(bus_url, tmp_path, sandbox="process", runners=3, concurrent_runs_max=2) as fast:

@@ -51,6 +51,7 @@ async def fast(request: pytest.FixtureRequest, bus_url: str, kept_data: Path) ->
         yield made
 
 
+@pytest.mark.promise("notebooks")
 async def test_cells_run_in_order_in_one_kernel_as_a_script_would(fast: System) -> None:
     """State is kept from cell to cell; folder, siblings and variables are a script's; the log has headings."""
     await publish_notebook(

@@ -32,7 +32,7 @@ from tests.support.rules import WAIT_S, Rules, seconds
 
 FOLDERS = Path(__file__).parent / "rules"
 GLOBAL_TIMEOUT_S = 2
-LATE_S = 3.0
+LATE_S = 20.0
 """Far beyond what is promised, for a machine that is busy with other tests."""
 
 
@@ -59,6 +59,7 @@ def waits(run: dict[str, object]) -> list[float]:
     return [seconds(one["finished_at"], other["claimed_at"]) for one, other in pairwise(attempts)]
 
 
+@pytest.mark.promise("nothing doubled")
 def test_an_interval_fires_at_its_slots_and_nowhere_else(there: Rules) -> None:
     """Each run names its slot; slots are two seconds apart to the microsecond, whatever is synced between them."""
     there.first("every_two_seconds", 1, triggered_by="schedule")
@@ -86,6 +87,7 @@ def test_once_is_once_and_its_time_has_to_be_ahead(there: Rules) -> None:
     assert len(there.runs("once")) == 1
 
 
+@pytest.mark.promise("the format")
 def test_entries_run_with_their_own_settings(there: Rules) -> None:
     """By time or by hand: variables and timeout over the pipeline's; the record names the configuration."""
     (run,) = there.first("entries", triggered_by="schedule")
@@ -215,6 +217,7 @@ def test_a_crashed_daemon_comes_back_after_its_cooldown_until_it_is_cancelled(th
     assert len(there.runs("crashing")) == 3
 
 
+@pytest.mark.promise("nothing doubled")
 def test_a_daemon_is_restarted_regularly_and_never_runs_twice_at_once(there: Rules) -> None:
     """Stop, cooldown, start; one that was cancelled is down until the next slot and then starts again."""
     former = there.first("restarting", len(there.runs("restarting")) + 1)[-1]  # just created: no slot is near
@@ -267,6 +270,7 @@ def test_a_token_of_another_pipeline_is_refused(there: Rules) -> None:
     assert there.text(run).find("never") < 0
 
 
+@pytest.mark.promise("starts from anywhere")
 def test_each_key_of_a_webhook_starts_its_own_configuration(there: Rules) -> None:
     """The body is the event and may carry variables; a wrong key, and one that is switched off, start nothing."""
     body = {"env_vars": {"COLOUR": "blue"}}
@@ -412,6 +416,7 @@ def test_validate_finds_all_of_it_right_and_says_what_comes_next(tmp_path: Path)
     assert "schedules/off, every 1 s, switched off" in text
 
 
+@pytest.mark.promise("the format")
 def test_no_field_of_the_format_is_without_its_rule() -> None:
     """Each stands in one of the folders, or is set by one of these tests."""
     words = re.findall(r"\w+", "".join(path.read_text() for path in (*FOLDERS.glob("*/*.json"), Path(__file__))))

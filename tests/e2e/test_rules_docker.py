@@ -28,6 +28,7 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rules]:
         assert made.stop() == 0
 
 
+@pytest.mark.promise("isolated")
 @pytest.mark.parametrize(
     ("run_config_id", "cpu_us", "memory_bytes"), [(None, 50_000, 48 * MIB), ("more", 150_000, 256 * MIB)]
 )
@@ -48,6 +49,7 @@ def test_more_cores_than_there_are_is_no_limit(there: Rules) -> None:
     assert int(there.text(run).split()[0]) == (os.cpu_count() or 0) * 100_000
 
 
+@pytest.mark.promise("explains itself")
 def test_more_memory_than_that_ends_the_script_and_says_so(there: Rules) -> None:
     """137 and oom, tried again as often as the installation says; the entry with more room has enough."""
     run = there.done("capped", env_vars={"MIB": "150"})

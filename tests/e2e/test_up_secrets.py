@@ -26,6 +26,7 @@ def encrypted(installation: Installation, *options: str, value: str = "hunter2")
     return done.stdout.strip()
 
 
+@pytest.mark.promise("secrets")
 def test_a_key_is_made_once_and_everything_uses_it(installation: Installation) -> None:
     """The first start says so; page, API, command and runner agree on it, and the next start finds it."""
     installation.start()

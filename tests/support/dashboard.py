@@ -36,7 +36,7 @@ CHROMIUM = (
     "--disable-component-update",
     "--disable-sync",
 )
-WAIT_MS = 15_000
+WAIT_MS = 60_000
 
 
 @asynccontextmanager

@@ -23,7 +23,7 @@ from fastflow_gateway.app import gateway
 from fastflow_gateway.settings import Settings
 
 TOKEN = "a-token-for-tests-only"
-ANSWER_S = 20.0
+ANSWER_S = 60.0
 """How long a test waits for an answer or an event."""
 
 

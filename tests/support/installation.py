@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 FASTFLOW = [sys.executable, "-m", "fastflow"]
-READY_S = 60.0
-STOP_S = 15.0
-COMMAND_S = 60.0
-GONE_S = 10.0
+READY_S = 120.0
+STOP_S = 60.0
+COMMAND_S = 120.0
+GONE_S = 30.0
 DENIED = "the bus denies"
 """What a service logs when its user may not do what it does: never right."""
 

@@ -18,6 +18,7 @@ class Relay:
         self._whole = asyncio.Event()
         self._whole.set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
         self.url = ""
 
     async def __aenter__(self) -> Self:
@@ -31,6 +32,10 @@ class Relay:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:  # until a socket is closed it is not: the loop may end with the test
+            writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     def cut(self) -> None:
         self._whole.clear()
@@ -49,8 +54,10 @@ class Relay:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         async with contextlib.AsyncExitStack() as stack:
+            self._writers.append(writer)
             stack.callback(writer.close)
             there, back = await asyncio.open_connection(self._upstream.hostname, self._upstream.port, limit=READ_BYTES)
+            self._writers.append(back)
             stack.callback(back.close)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._carry(reader, back))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from tests.support.installation import Installation
 
-WAIT_S = 30.0
+WAIT_S = 90.0
 """How long a test waits for what must come: far longer than it takes."""
 LOOK_S = 0.05
 """Between two looks."""

@@ -29,7 +29,7 @@ from fastflow_contracts.runs.messages import TRIGGER_TYPE, Trigger
 from fastflow_contracts.runs.run import RUN, Run
 from tests.support.records import a_bundle, publish_pipeline
 
-RUN_S = 60.0
+RUN_S = 120.0
 """How long a test waits for a run: environments may have to be made."""
 
 

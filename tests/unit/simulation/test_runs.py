@@ -1,4 +1,4 @@
-"""The promises about runs, held over months of simulated time with schedulers and runners killed at every step."""
+"""The promises about runs, held over simulated weeks or months, with schedulers and runners killed at every step."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import timedelta
 from itertools import pairwise
 from random import Random
 
+import pytest
 from msgspec.structs import replace
 
 from fastflow_contracts.bus.subjects import JobRef, RunRef
@@ -36,12 +37,17 @@ from fastflow_contracts.runs.run import (
 )
 from fastflow_contracts.schedules.schedule import RESTART_ID
 from fastflow_scheduler.followups.rules import Follow, react
+from tests.support.profile import lasting
 from tests.support.run_world import Fate, RunWorld
 from tests.support.schedule_world import Created
 from tests.support.slot_promises import check
 
+pytestmark = pytest.mark.simulation
+
 SEED = int(os.environ.get("FASTFLOW_SEED") or random.SystemRandom().randrange(2**32))
-DAYS = 105
+WORLDS = lasting(1, long=3)
+"""Worlds with a seed of their own."""
+DAYS = lasting(21, long=105)
 MOST = 2
 
 SPECS = {
@@ -100,9 +106,9 @@ FATES = {
 }
 
 
-def lived(days: int) -> RunWorld:
-    """A world after months: three schedulers, three runners, people who cancel, start and push; then a quiet end."""
-    world, chance = RunWorld(SEED, fates={PipelineName(name): fate for name, fate in FATES.items()}), Random(SEED)
+def lived(seed: int, days: int) -> RunWorld:
+    """A world of three schedulers and runners, and people who cancel, start and push; then a quiet end."""
+    world, chance = RunWorld(seed, fates={PipelineName(name): fate for name, fate in FATES.items()}), Random(seed)
     for name, spec in SPECS.items():
         world.sync(name, spec)
     for number in range(3):
@@ -218,10 +224,11 @@ def check_nothing_is_stuck(world: RunWorld) -> None:
                 assert claimed_at > lately or (box is not None and box.gone_at > lately)
 
 
-def test_runs_keep_every_promise_while_schedulers_and_runners_are_killed() -> None:
+@pytest.mark.parametrize("number", range(WORLDS))
+def test_runs_keep_every_promise_while_schedulers_and_runners_are_killed(number: int) -> None:
     """Schedules, retries, chains, limits, daemons, cancels: each record tells a legal story, and all are told."""
-    print(f"FASTFLOW_SEED={SEED}")
-    world = lived(DAYS)
+    print(f"FASTFLOW_SEED={SEED + number}")
+    world = lived(SEED + number, DAYS)
     check_history(world)
     for run in world.records_of.values():
         check_attempts(run)

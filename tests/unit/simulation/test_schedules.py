@@ -1,4 +1,4 @@
-"""The promises about slots, held over months of simulated time with schedulers killed at every step."""
+"""The promises about slots, held over simulated weeks or months, with schedulers killed at every step."""
 
 from __future__ import annotations
 
@@ -7,16 +7,24 @@ import random
 from datetime import timedelta
 from itertools import pairwise
 
+import pytest
 from msgspec.structs import replace
 
 from fastflow_contracts.bus.subjects import JobRef
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.spec import PipelineSpec, ScheduleEntry
+from tests.support.profile import lasting
 from tests.support.records import T0, at
 from tests.support.schedule_world import World
 from tests.support.slot_promises import check
 
+pytestmark = pytest.mark.simulation
+
 SEED = int(os.environ.get("FASTFLOW_SEED") or random.SystemRandom().randrange(2**32))
+WORLDS = lasting(1, long=3)
+"""Worlds with a seed of their own."""
+DAYS = lasting(24, long=120)
+CHANGES = lasting(200, long=1000)
 
 SPECS = {
     "none": PipelineSpec(schedule_cron="*/40 * * * *", catchup="none"),
@@ -33,15 +41,16 @@ SPECS = {
 }
 
 
-def test_every_slot_runs_once_while_schedulers_are_killed() -> None:
-    """Four months, three schedulers, four pipelines that nobody changes; then a quiet end."""
-    print(f"FASTFLOW_SEED={SEED}")
-    world = World(SEED)
+@pytest.mark.parametrize("number", range(WORLDS))
+def test_every_slot_runs_once_while_schedulers_are_killed(number: int) -> None:
+    """Three schedulers, four pipelines that nobody changes; then a quiet end."""
+    print(f"FASTFLOW_SEED={SEED + number}")
+    world = World(SEED + number)
     for name, spec in SPECS.items():
         world.sync(name, spec)
     for _ in range(3):
         world.start_scheduler()
-    world.run_until(T0 + timedelta(days=120))
+    world.run_until(T0 + timedelta(days=DAYS))
     world.run_until(world.now + timedelta(days=3), calm=True)
     looked_at = sum(check(world, each) for each in world.written)
     print(f"{looked_at} slots, {len(world.runs)} runs, {world.kills} kills, {world.repeats} repeats")
@@ -50,15 +59,17 @@ def test_every_slot_runs_once_while_schedulers_are_killed() -> None:
     assert len({written.state.anchor for written in world.written[job("last")]}) == 1
 
 
-def test_slots_follow_what_people_change_while_schedulers_are_killed() -> None:
+@pytest.mark.parametrize("number", range(WORLDS))
+def test_slots_follow_what_people_change_while_schedulers_are_killed(number: int) -> None:
     """Syncs, folders that vanish and return, buttons: what is off is silent, what is new never fires for the past."""
-    print(f"FASTFLOW_SEED={SEED}")
-    world, chance = World(SEED), random.Random(SEED)
+    seed = SEED + number
+    print(f"FASTFLOW_SEED={seed}")
+    world, chance = World(seed), random.Random(seed)
     specs = [*SPECS.values(), replace(SPECS["last"], enabled=False), replace(SPECS["all"], description="same slots")]
     names = ["one", "two", "three"]
     for _ in range(3):
         world.start_scheduler()
-    for _ in range(1000):
+    for _ in range(CHANGES):
         name = chance.choice(names)
         if name not in world.records or chance.random() < 0.6:
             world.sync(name, chance.choice(specs))

@@ -23,6 +23,7 @@ from fastflow_contracts.runs import run as records
 from fastflow_contracts.runs.presence import PRESENCE
 from fastflow_contracts.runs.store import RunStore
 from fastflow_gateway import app
+from fastflow_gateway.api import routes
 from fastflow_gateway.http.route import Route
 from tests.support.gateway import TOKEN, claim, finish, running_gateway, running_scheduler, say, store
 from tests.support.records import a_bundle, a_presence, a_run, publish_pipeline
@@ -100,7 +101,7 @@ async def test_there_is_a_method_for_every_route(bus: Bus, asked: set[str]) -> N
         await _ask_about_runs(api, run)
         await _ask_for_output(api, run, notebook.id)
         await _ask_about_the_installation(api)
-    assert asked == {f"{route.method} {route.path}" for route in app.ROUTES}
+    assert asked == {f"{route.method} {route.path}" for route in routes.ROUTES}
 
 
 async def _ask_about_pipelines(api: Client) -> None:

@@ -228,7 +228,7 @@ def test_ten_thousand_schedules_are_cheap() -> None:
     """A tick looks at those that are due, not at all of them."""
     made = a_timetable(*(a_record(f"p{n}", schedule_cron=f"{n % 60} {n % 24} * * *") for n in range(10_000)))
     actions(made, T0)
-    begun = time.perf_counter()
+    begun = time.process_time()
     for second in range(1, 59):
         assert actions(made, at(second)) == []
-    assert (time.perf_counter() - begun) / 58 < 0.001
+    assert (time.process_time() - begun) / 58 < 0.001

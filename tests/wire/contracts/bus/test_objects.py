@@ -97,11 +97,11 @@ async def test_of_an_object_that_is_not_finished_nothing_stays(
         assert sorted((await parts(bus)).values()) == [1, len(data) // objects.CHUNK_BYTES]
 
 
-async def test_objects_are_stored_read_and_removed_with_ones_own_permissions(bus_url: str, tmp_path: Path) -> None:
+async def test_objects_are_stored_read_and_removed_with_ones_own_permissions(own_bus_url: str, tmp_path: Path) -> None:
     """What the syncer stores reaches a runner and a gateway, large as it may be, and may go again."""
     data = b"code" * 2 * 1024 * 1024
     name = hashlib.sha256(data).hexdigest()
-    bare, seeds = f"nats://{bus_url.rpartition('@')[2]}", users_in(tmp_path / "bus" / USERS).seeds
+    bare, seeds = f"nats://{own_bus_url.rpartition('@')[2]}", users_in(tmp_path / "bus" / USERS).seeds
     async with contextlib.AsyncExitStack() as stack:
         syncer, runner, gateway = [
             await stack.enter_async_context(connect(bare, name=user.value, seed=seeds[user], inbox=inbox(user)))

@@ -29,8 +29,8 @@ from tests.support.gateway import running_gateway, running_scheduler
 from tests.support.records import a_run
 
 STREAM = streams.bucket_stream(subjects.RUNS)
-BYTES_MAX = 1_000_000
-BATCH = 10
+BYTES_MAX = 300_000
+BATCH = 3
 GIVEN = RunInput(overrides={"A": "x" * 1000})
 FULL = 10077
 
@@ -46,7 +46,7 @@ def retention(bus: Bus) -> Retention:
 
 @pytest_asyncio.fixture(autouse=True)
 async def small(bus: Bus) -> None:
-    """A bucket for a few hundred runs."""
+    """A bucket for about a hundred runs."""
     config = (await bus.stream(STREAM)).config
     await bus.js.update_stream(replace(config, max_bytes=BYTES_MAX))
 

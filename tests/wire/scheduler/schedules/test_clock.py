@@ -25,8 +25,8 @@ from fastflow_scheduler.app import serve
 from fastflow_scheduler.settings import Settings
 from tests.support.records import a_bundle, publish_pipeline
 
-LATE_S = 1.0
-"""Far beyond what is promised (50 ms), for a machine that is busy with other tests."""
+LATE_S = 10.0
+"""Far beyond what is promised (50 ms, which `make bench` measures), for a machine that is busy with other tests."""
 CODE = a_bundle(main_py="print(1)")
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, suppress
 
 import pytest_asyncio
 
@@ -16,8 +15,8 @@ from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.ids import RunId, check_run_id
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs.run import RUN
-from fastflow_contracts.runs.store import RunStore
-from tests.support.gateway import Answer, Client, claim, finish, running_gateway, running_scheduler
+from fastflow_contracts.runs.store import NoSuchRun, RunStore
+from tests.support.gateway import Client, claim, finish, running_gateway, running_scheduler
 from tests.support.records import a_bundle, publish_pipeline
 
 MOST = 7
@@ -41,16 +40,38 @@ async def gateways(bus_url: str, bus: Bus) -> AsyncIterator[list[Client]]:
         ]
 
 
-async def trigger_all(gateways: list[Client]) -> tuple[list[str], list[Answer]]:
-    """Fifty triggers at once: the runs they started, and the refusals."""
+async def trigger_all(bus: Bus, gateways: list[Client]) -> tuple[set[str], int]:
+    """Fifty triggers at once: the runs they started, and how many were refused.
+
+    On a busy machine the answer may be 202, ``it is stored``: then the record says what became of it.
+    """
     answers = await asyncio.gather(
         *(gateways[number % len(gateways)].post("/api/pipelines/few/run") for number in range(AT_ONCE))
     )
-    assert Counter(answer.status for answer in answers).keys() <= {200, 429}
-    return (
-        [answer.json["id"] for answer in answers if answer.status == 200],
-        [answer for answer in answers if answer.status == 429],
-    )
+    assert {answer.status for answer in answers} <= {200, 202, 429}
+    assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers if answer.status == 429)
+    await all_decided(bus)
+    started = set()
+    for answer in answers:
+        if answer.status == 200 or (answer.status == 202 and await is_stored(bus, answer.json["id"])):
+            started.add(answer.json["id"])
+    return started, AT_ONCE - len(started)
+
+
+async def all_decided(bus: Bus) -> None:
+    """Return once no trigger waits for its decision."""
+    while True:
+        info = await bus.js.consumer_info(streams.TRIGGERS, streams.SCHEDULER)
+        if not info.num_pending and not info.num_ack_pending:
+            return
+        await asyncio.sleep(0.02)
+
+
+async def is_stored(bus: Bus, run_id: str) -> bool:
+    with suppress(NoSuchRun):
+        await RunStore(bus).find(check_run_id(run_id))
+        return True
+    return False
 
 
 async def most_at_once(bus: Bus) -> tuple[int, int]:
@@ -73,24 +94,23 @@ async def most_at_once(bus: Bus) -> tuple[int, int]:
 
 async def test_of_fifty_triggers_as_many_start_as_there_is_room_for(bus: Bus, gateways: list[Client]) -> None:
     """The others are told when to come again; what ends makes room for exactly as many."""
-    started, refused = await trigger_all(gateways)
-    assert (len(set(started)), len(refused)) == (MOST, AT_ONCE - MOST)
-    assert all(int(answer.headers["Retry-After"]) > 0 for answer in refused)
-    for run_id in started[:3]:
+    started, refused = await trigger_all(bus, gateways)
+    assert (len(started), refused) == (MOST, AT_ONCE - MOST)
+    for run_id in sorted(started)[:3]:
         await finish(bus, await claim(bus, (await RunStore(bus).find(check_run_id(run_id))).run))
-    again, refused = await trigger_all(gateways)
-    assert (len(set(again)), len(refused)) == (3, AT_ONCE - 3)
+    again, refused = await trigger_all(bus, gateways)
+    assert (len(again), refused) == (3, AT_ONCE - 3)
     assert await most_at_once(bus) == (MOST, MOST + 3)
 
 
 async def test_runs_that_end_meanwhile_make_no_room_for_more(bus: Bus, gateways: list[Client]) -> None:
-    """While runs end in the middle of the rush, never more than the limit are on the bus; each ``200`` is a run."""
-    first, _ = await trigger_all(gateways)
+    """While runs end in the middle of the rush, never more than the limit are on the bus; each start is a run."""
+    first, _ = await trigger_all(bus, gateways)
 
     async def end(run_id: str) -> None:
         await finish(bus, await claim(bus, (await RunStore(bus).find(check_run_id(run_id))).run))
 
-    (again, _), *_ = await asyncio.gather(trigger_all(gateways), *map(end, first))
+    (again, _), *_ = await asyncio.gather(trigger_all(bus, gateways), *map(end, first))
     most, count = await most_at_once(bus)
     assert most == MOST
-    assert count == len({*first, *again})
+    assert count == len(first | again)

@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet
 
 from fastflow_contracts.pipelines.json_schema import pipeline_schema
 from fastflow_runner.secrets import SecretBox
-from tests.support.installation import fastflow
+from tests.support.command import fastflow
 
 KEY, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 

@@ -1,0 +1,27 @@
+"""What the README and the design promise, by the name that a test's marker ``promise`` gives.
+
+``make test`` runs the Docker and end-to-end tests with that marker, at least one for each promise; ``make verify`` runs
+all the others.
+"""
+
+from __future__ import annotations
+
+PROMISES = {
+    "nothing lost": "An accepted trigger is one run record, and a run has one end, whatever is killed.",
+    "nothing doubled": "One slot is one run, and no two attempts of a run are there at once.",
+    "starts fast": "A clean, single-use container is ready before it is wanted.",
+    "nothing shared": "More of a service are started anywhere; they share nothing but the bus.",
+    "one command": "One command runs it all, and what it needs it makes by itself.",
+    "explains itself": "A run says why it failed, what it ran, and how long it took.",
+    "nothing to build": "A script gets the interpreter and the packages that it would have on a laptop.",
+    "live": "Every line of output is there as it is printed, complete and in order.",
+    "isolated": "A script reaches nothing of ours and nothing of another run, and keeps its limits.",
+    "secrets": "A clear value is nowhere but in the script's own environment.",
+    "notebooks": "A notebook runs cell by cell in one kernel.",
+    "from git": "A push is live after the next sync.",
+    "starts from anywhere": "A webhook, the API and any client of the bus start runs.",
+    "the format": "Every field of pipeline.json does what its documentation says.",
+}
+
+WITHOUT_DOCKER = {"notebooks", "from git", "starts from anywhere", "the format"}
+"""What no test in ``tests/docker`` can tell: the end-to-end tests do, some of them in containers."""
