@@ -1,4 +1,7 @@
-"""The ``fastflow`` command in this process, for what needs neither a bus nor a process of its own."""
+"""The ``fastflow`` command in this process, for what needs no process of its own.
+
+Where a gateway answers it in the same process, call it by ``asyncio.to_thread``, one call after the other.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that ask an installation, as processes, beside a real gateway and a real scheduler; no runner."""
+"""Commands that ask an installation, in this process, beside a real gateway and a real scheduler; no runner."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from fastflow_contracts.runs.presence import PRESENCE
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_contracts.runs.store import RunStore
 from fastflow_gateway.readmodel import queries
+from tests.support.command import fastflow
 from tests.support.gateway import TOKEN, claim, finish, running_gateway, running_scheduler, say
-from tests.support.installation import FASTFLOW, clean, fastflow
+from tests.support.installation import FASTFLOW, clean
 from tests.support.records import a_bundle, a_presence, publish_pipeline
 
 Done = subprocess.CompletedProcess[str]
