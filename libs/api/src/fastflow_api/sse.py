@@ -21,6 +21,8 @@ class EventReader:
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that *data* completes. Comments and ``retry`` are passed over."""
+        if not data:
+            return []
         # Joined only when an event may end here: one event may come in a thousand pieces.
         last = self._pieces[-1][-1:] if self._pieces else b""
         self._pieces.append(data)
