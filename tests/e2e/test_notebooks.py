@@ -110,7 +110,7 @@ async def test_a_cell_is_tried_again_and_every_attempt_is_kept(fast: System) -> 
     assert [began.attempt for began in only(Began, events) if began.cell == 1] == [1, 2, 3]
     assert text_of(events) == "attempt 1\nattempt 2\nattempt 3\n"
     log = await fast.text(run, "stderr")
-    assert "Cell 2 of 4 failed: ValueError: not yet 1; attempt 2 begins in 0.1 s." in log
+    assert "Cell 2 of 4 failed: ValueError: not yet 1; attempt 2 starts in 0.1 s." in log
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ async def test_input_is_refused_in_a_sentence(fast: System) -> None:
     """Nobody is there to answer, and nothing waits for it."""
     await publish_notebook(fast.bus, "asks", "name = input('Who? ')")
     run = await fast.run("asks")
-    assert "nobody is there to answer input()" in str(run.attempts[0].error_message)
+    assert "input() gets no answer" in str(run.attempts[0].error_message)
 
 
 @pytest.mark.parametrize(
