@@ -169,7 +169,7 @@ async def test_a_dead_kernel_is_started_anew_and_that_is_said(fast: System) -> N
     events = await events_of(fast.bus, run)
     assert statuses(events) == [(0, "SUCCESS"), (1, "RETRYING"), (1, "SUCCESS"), (2, "FAILED")]
     assert [raised.name for raised in only(Raised, events)] == ["KernelDied", "NameError"]
-    assert "variables and imports of the cells before are gone" in only(Noted, events)[0].text
+    assert "variables and imports of earlier cells are gone" in only(Noted, events)[0].text
 
 
 async def test_a_cell_over_its_time_fails_and_the_kernel_lives(fast: System) -> None:
