@@ -53,7 +53,7 @@ def runs(there: Installation, pipeline: str) -> list[dict[str, Any]]:
         ("flaky_download", ["-e", "FAIL_RATE=0"], 0, "200 OK"),
         ("memory_limit", [], 1, "holding 8 MiB"),
         ("sensor_report", [], 0, "°C"),
-        ("event_consumer", [], 0, "No event came along"),
+        ("event_consumer", [], 0, "No event arrived"),
         ("nightly", [], 0, "made by hand"),
         ("extract", [], 0, "3 orders extracted"),
         ("load", [], 0, "Started by manual"),
@@ -146,7 +146,7 @@ def test_a_running_script_is_cancelled_politely(there: Installation) -> None:
     there.await_log(run_id, "step 1 of 20")
     done = there.command("cancel", run_id[:8])
     assert (done.returncode, "INTERRUPTED" in done.stdout) == (0, True)
-    assert "leaving everything tidy" in there.command("logs", run_id).stdout
+    assert "cleaning up" in there.command("logs", run_id).stdout
     again = there.command("cancel", run_id)
     assert again.returncode == 1
     assert "already over: INTERRUPTED" in again.stderr

@@ -106,9 +106,7 @@ def read(text: str) -> dict[str, Any]:
     for position, cell in enumerate(cells):
         cell["source"] = text_of(cell.get("source"))
         if not cell["source"].isascii() and not _is_text(cell["source"]):
-            raise UnusableNotebook(
-                f"main.ipynb: element {position} of cells has half a character; write it again."
-            )
+            raise UnusableNotebook(f"main.ipynb: element {position} of cells has half a character; write it again.")
         cell["metadata"] = _object(cell.get("metadata"))
     return {**document, "cells": cells}
 
