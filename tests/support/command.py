@@ -1,4 +1,4 @@
-"""The ``fastflow`` command in this process, for what needs neither a bus nor a process of its own."""
+"""The ``fastflow`` command in this process, for tests that need neither a bus nor a separate process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.installation import clean
 def fastflow(*arguments: str, cwd: Path, data: str | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run the command to its end, as ``installation.fastflow`` does, a hundred times as fast.
 
-    *data*: what comes from standard input, which is no terminal.
+    *data*: the standard input, which is not a terminal.
     """
     given, out, err = (io.TextIOWrapper(io.BytesIO((text or "").encode())) for text in (data, "", ""))
     with (
