@@ -51,7 +51,7 @@ KILL_P = 0.002
 DOWN_S = (3, 60, 400, 5000)
 """How long a killed process stays away, one of these plus up to half of it."""
 LOST_P = 0.03
-"""Time until a hint is delivered again."""
+"""Chance that a hint is lost."""
 DUPLICATE_P = 0.05
 NEWEST = 50
 """Runs of a pipeline that are checked to restart it: far more than can matter, but not those of months."""

@@ -1,4 +1,4 @@
-"""A runner without containers: it claims, prepares, opens sandboxes, adopts those of its previous life, and finishes."""
+"""A runner without containers: it claims, prepares, opens sandboxes, adopts, and finishes."""
 
 from __future__ import annotations
 
