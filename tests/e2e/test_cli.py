@@ -31,12 +31,12 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 
 def ended(there: Installation, pipeline: str) -> dict[str, Any]:
-    """The newest run of *pipeline* as scripts see it."""
+    """Return the newest run of *pipeline* as scripts see it."""
     return runs(there, pipeline)[0]
 
 
 def runs(there: Installation, pipeline: str) -> list[dict[str, Any]]:
-    """The runs of *pipeline*, newest first."""
+    """Return the runs of *pipeline*, newest first."""
     found = json.loads(there.command("ps", "-a", "--pipeline", pipeline, "--json").stdout)
     assert isinstance(found, list)
     return found
@@ -70,7 +70,7 @@ def test_every_example_does_what_it_says(
 
 
 def test_the_example_that_names_its_python_gets_it_or_says_what_there_is(there: Installation) -> None:
-    """Where 3.11 is not installed and cannot be downloaded, a sentence names the versions that are installed."""
+    """If 3.11 is not installed and cannot be downloaded, a sentence names the installed versions."""
     done = there.command("run", "python_version", "--follow")
     if done.returncode == 0:
         assert "Python 3.11" in done.stdout
@@ -81,7 +81,7 @@ def test_the_example_that_names_its_python_gets_it_or_says_what_there_is(there: 
 
 
 def test_no_example_is_left_out() -> None:
-    """The list above is the folder."""
+    """The list above equals the folder."""
     tested = next(mark for mark in test_every_example_does_what_it_says.pytestmark).args[1]
     assert {"python_version", *(row[0] for row in tested)} == {
         folder.name for folder in EXAMPLES.iterdir() if folder.is_dir()
@@ -89,7 +89,7 @@ def test_no_example_is_left_out() -> None:
 
 
 def test_the_second_of_a_chain_follows_the_first(there: Installation) -> None:
-    """It is started by the first one's success, and the record says so."""
+    """The first one's success starts it, and the record shows that."""
     first = json.loads(there.command("run", "extract", "--follow", "--json").stdout.splitlines()[-1])
     deadline = time.monotonic() + 30
     while not (follower := [run for run in runs(there, "load") if run["parent_run_id"] == first["id"]]):
@@ -99,7 +99,7 @@ def test_the_second_of_a_chain_follows_the_first(there: Installation) -> None:
 
 
 def test_what_a_script_writes_goes_where_it_wrote_it(there: Installation) -> None:
-    """stdout holds nothing but the script's, so it can be piped on; tracebacks are plain Python's."""
+    """stdout holds only the script's output, so it can be piped on; tracebacks are plain Python's."""
     done = there.command("run", "failing", "--follow")
     assert done.stdout == "Reading 3 records\n"
     assert "ValueError: could not convert string to float: 'about twenty'" in done.stderr
@@ -109,7 +109,7 @@ def test_what_a_script_writes_goes_where_it_wrote_it(there: Installation) -> Non
 
 
 def test_a_script_that_takes_too_much_memory_says_so(there: Installation) -> None:
-    """137, and the reason is oom."""
+    """The exit code is 137, and the reason is oom."""
     there.command("run", "memory_limit", "--follow")
     run = ended(there, "memory_limit")
     assert (run["status"], run["exit_code"], run["error_type"]) == ("FAILED", 137, "oom")
@@ -117,7 +117,7 @@ def test_a_script_that_takes_too_much_memory_says_so(there: Installation) -> Non
 
 
 def test_attempts_are_told_as_they_fail(there: Installation) -> None:
-    """Each failure, its reason and the pause, which grows; cancelling ends the waiting."""
+    """Each failure, its reason and the growing pause; cancelling ends the wait."""
     with subprocess.Popen(
         [*FASTFLOW, "run", "flaky_download", "-e", "FAIL_RATE=1", "-f"],
         cwd=there.folder,
@@ -141,7 +141,7 @@ def test_attempts_are_told_as_they_fail(there: Installation) -> None:
 
 
 def test_a_running_script_is_cancelled_politely(there: Installation) -> None:
-    """It gets SIGTERM and may tidy up; cancelling what is over is an error that says so."""
+    """It gets SIGTERM and may clean up; cancelling an ended run is a clear error."""
     run_id = json.loads(there.command("run", "slow_progress", "--json").stdout)["id"]
     there.await_log(run_id, "step 1 of 20")
     done = there.command("cancel", run_id[:8])
@@ -173,7 +173,7 @@ def test_ctrl_c_while_following_leaves_the_run_alone(there: Installation) -> Non
 
 
 def test_a_log_is_followed_to_its_end_by_anyone(there: Installation) -> None:
-    """Whoever comes late reads the same lines; JSON lines name stream, attempt and time."""
+    """A late follower reads the same lines; JSON lines name stream, attempt and time."""
     run_id = json.loads(there.command("run", "slow_progress", "-e", "STEPS=4", "-e", "STEP_S=0.3", "--json").stdout)[
         "id"
     ]
@@ -223,7 +223,7 @@ def test_pipelines_are_listed_with_their_schedules_and_last_runs(there: Installa
 
 
 def test_a_server_that_refuses_is_not_called_silent(there: Installation) -> None:
-    """It answers: it is the password or the token that is wrong."""
+    """The server answers: the password or the token is wrong."""
     url = there.command("bus", "url").stdout.strip()
     wrong = re.sub(r":[^:@/]+@", ":wrong@", url)
     done = there.command("bus", "status", "--nats-url", wrong)
@@ -308,7 +308,7 @@ def test_a_mistake_is_answered_with_what_to_do(there: Installation, arguments: l
 
 @pytest.mark.parametrize("arguments", [["run", "sensor_report", "-f"], ["logs", "sensor_report"], ["ps", "-a"]])
 def test_a_reader_that_has_seen_enough_is_no_accident(there: Installation, arguments: list[str]) -> None:
-    """As in ``fastflow logs x | head``: the command ends, and says nothing about it."""
+    """As in ``fastflow logs x | head``: the command ends without a message."""
     assert there.command("run", "sensor_report", "-f").returncode == 0
     reading, writing = os.pipe()
     os.close(reading)
@@ -329,7 +329,7 @@ def test_a_reader_that_has_seen_enough_is_no_accident(there: Installation, argum
 
 
 def test_the_bus_can_be_made_ready_and_named(there: Installation) -> None:
-    """Ensuring what is there is harmless; the address is good for any client."""
+    """Repeating it does no harm; the address works for any client."""
     done = there.command("bus", "ensure")
     assert (done.returncode, "are ready" in done.stdout) == (0, True)
     url = there.command("bus", "url").stdout.strip()
@@ -339,7 +339,7 @@ def test_the_bus_can_be_made_ready_and_named(there: Installation) -> None:
 
 
 def test_how_full_the_bus_is_can_be_looked_at(there: Installation) -> None:
-    """Each stream, with what it holds of what it may hold."""
+    """Each stream, with its size and its limit."""
     done = there.command("bus", "status")
     assert done.returncode == 0
     head, *lines = done.stdout.splitlines()
@@ -361,7 +361,7 @@ def test_colour_is_for_terminals_that_want_it(there: Installation) -> None:
 
 
 def test_help_answers_at_once(tmp_path: Path) -> None:
-    """Nothing heavy is imported for it: no service, no bus client, no message codec."""
+    """It imports nothing heavy: no service, no bus client, no message codec."""
     code = (
         "import sys; sys.argv = ['fastflow', '--help']\n"
         "from fastflow.cli import main\n"
@@ -376,7 +376,7 @@ def test_help_answers_at_once(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_is_130_also_before_a_command_has_begun(tmp_path: Path) -> None:
-    """While its modules are still being imported, too; and nothing is said about it."""
+    """Also while its modules are still being imported; without a message."""
     code = (
         "import signal, sys, fastflow.cli as cli\n"
         "cli.importlib.import_module = lambda name: signal.raise_signal(signal.SIGINT)\n"
@@ -390,7 +390,7 @@ def test_ctrl_c_is_130_also_before_a_command_has_begun(tmp_path: Path) -> None:
 
 
 def on_a_terminal(there: Installation, *arguments: str, **environ: str) -> str:
-    """What the command prints on a terminal."""
+    """Return what the command prints on a terminal."""
     leader, follower = os.openpty()
     try:
         subprocess.run(

@@ -1,4 +1,4 @@
-"""Secrets from the first start on: the key that ``fastflow up`` makes, and what is done with it."""
+"""Secrets from the first start on: the key that ``fastflow up`` makes, and its use."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def encrypted(installation: Installation, *options: str, value: str = "hunter2")
 
 @pytest.mark.promise("secrets")
 def test_a_key_is_made_once_and_everything_uses_it(installation: Installation) -> None:
-    """The first start says so; page, API, command and runner agree on it, and the next start finds it."""
+    """The first start prints it; page, API, command and runner agree on it, and the next start finds it."""
     installation.start()
     key_file = installation.data_dir / "encryption.key"
     assert key_file.stat().st_mode & 0o077 == 0
