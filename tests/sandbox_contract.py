@@ -171,7 +171,7 @@ def lines(count: int) -> bytes:
 class SandboxContract:
     """Tests of any backend. A subclass provides the fixture ``place``."""
 
-    async def test_what_is_printed_before_a_failure_comes_before_its_words(self, place: Place) -> None:
+    async def test_prints_before_a_failure_come_before_its_traceback(self, place: Place) -> None:
         """Even though a line and its end are written one after the other."""
         code = """
             import sys, time
@@ -198,7 +198,7 @@ class SandboxContract:
         assert transcript.stdout == lines(200_000)
         assert transcript.exited.exit_code == 0
 
-    async def test_lines_that_come_fast_cross_together(self, place: Place) -> None:
+    async def test_fast_lines_are_sent_together(self, place: Place) -> None:
         """Written one by one, and read at intervals: a flood of lines is not a flood of frames."""
         session, channel = await place.start(LINES.format(count=50_000))
         frames: list[ScriptOutput] = []
@@ -325,7 +325,7 @@ class SandboxContract:
         assert len(published.all(ScriptStarted)) == 4, "every session is told that the script runs"
         await channel.close()
 
-    async def test_an_exit_waits_for_whoever_records_it(self, place: Place) -> None:
+    async def test_an_exit_waits_for_the_runner_that_records_it(self, place: Place) -> None:
         """An exit that no runner has recorded is sent again to each one that attaches."""
         session, channel = await place.start("import sys; print('last words'); sys.exit(5)")
         first = await listen(session, acknowledge=False)
@@ -338,7 +338,7 @@ class SandboxContract:
         assert (await listen(session)).stdout == b"", "what is acknowledged is not repeated"
         await channel.close()
 
-    async def test_a_script_blocks_while_nobody_acknowledges(self, place: Place) -> None:
+    async def test_a_script_blocks_while_its_output_is_not_acknowledged(self, place: Place) -> None:
         """Unacknowledged output is bounded: at the window the script stops, and continues when there is room."""
         session, channel = await place.start(
             """
@@ -363,7 +363,7 @@ class SandboxContract:
         assert (len(seen.stdout), seen.stderr) == (4_000_000, b"0123")
         await channel.close()
 
-    async def test_a_sandbox_that_waits_can_be_handed_its_job_by_another_runner(self, place: Place) -> None:
+    async def test_a_waiting_sandbox_can_get_its_job_from_another_runner(self, place: Place) -> None:
         """If a runner dies before or during the handover, the next one hands over the whole job."""
         channel = await place.open()
         half = message(JOB, argv=["{python}", "-c", "print('wrong')"])[:-3]
@@ -375,7 +375,7 @@ class SandboxContract:
         assert (await listen(session)).stdout == b"right\n"
         await channel.close()
 
-    async def test_a_sandbox_that_waits_ends_when_nobody_speaks_to_it(self, place: Place) -> None:
+    async def test_a_waiting_sandbox_ends_without_a_runner(self, place: Place) -> None:
         """An empty sandbox whose runner has died does not stay for ever."""
         channel = await place.open()
         session = await Session.resume(channel, NOTHING)
@@ -384,7 +384,7 @@ class SandboxContract:
             assert [event async for event in session] == [Vanished(ORPHANED_EXIT_CODE, oom_killed=False)]
         await channel.close()
 
-    async def test_what_a_supervisor_does_not_know_it_passes_over(self, place: Place) -> None:
+    async def test_a_supervisor_ignores_what_it_does_not_know(self, place: Place) -> None:
         """A runner of another version may send more."""
         session, channel = await place.start("print('done')")
         await channel.send(message(ord("Q")) + message(BEAT, unheard_of=1))
@@ -492,7 +492,7 @@ class SandboxContract:
         assert len(transcript.stdout) == size
         await channel.close()
 
-    async def test_descriptors_lead_nowhere(self, place: Place) -> None:
+    async def test_descriptors_give_no_access_to_the_supervisor(self, place: Place) -> None:
         """Frames written to any descriptor of a script arrive as output, or not at all; nor do signals stop it."""
         forged = message(
             EXIT,
@@ -537,7 +537,7 @@ class SandboxContract:
         assert transcript.exited.reason == "exited"
         await channel.close()
 
-    async def test_short_memory_is_137_and_said(self, place: Place) -> None:
+    async def test_short_memory_is_137_and_reported(self, place: Place) -> None:
         """A script above its memory limit ends with 137 and the mark of memory."""
         transcript = await place.run(
             """
@@ -552,7 +552,7 @@ class SandboxContract:
         assert transcript.exited.oom
         assert transcript.exited.memory_peak_bytes >= 90_000_000
 
-    async def test_use_is_measured(self, place: Place) -> None:
+    async def test_usage_is_measured(self, place: Place) -> None:
         """Samples report the cores and the memory of the whole tree; the exit sums them up."""
         transcript = await place.run(
             """
@@ -572,7 +572,7 @@ class SandboxContract:
         assert transcript.exited.cpu_s > 0.5
         assert 50_000_000 < transcript.exited.memory_peak_bytes < 400_000_000
 
-    async def test_what_cannot_start_says_why(self, place: Place) -> None:
+    async def test_a_failed_start_says_why(self, place: Place) -> None:
         """An unknown command, a bundle with another hash: reported within a second, as the shell's 127 and 126."""
         missing = await place.run("", argv=("no-such-command",))
         assert (missing.exited.exit_code, missing.exited.reason) == (127, "setup_error")

@@ -78,7 +78,7 @@ def test_examples_run(machine: Machine, running: Terminal, example: str, says: s
     assert done.returncode == 0, done.stdout
 
 
-def test_a_python_that_cannot_be_had_is_a_sentence_with_the_choices(machine: Machine, running: Terminal) -> None:
+def test_an_unavailable_python_is_a_sentence_with_the_choices(machine: Machine, running: Terminal) -> None:
     """A version that is neither installed nor, here, available for download."""
     done = machine.type(
         "mkdir -p examples/pipelines/pinned; echo 'print(1)' > examples/pipelines/pinned/main.py\n"

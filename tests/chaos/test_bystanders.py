@@ -27,7 +27,7 @@ async def test_a_run_outlives_its_bus(here: World) -> None:
     assert run.epoch == 1
 
 
-async def test_output_waits_in_the_container_while_there_is_no_bus(here: World) -> None:
+async def test_output_waits_in_the_container_while_the_bus_is_down(here: World) -> None:
     """The script ends while the bus is down; all its output and its end are recorded afterwards."""
     runner = here.runner()
     ref = await under_way(here, COUNT.format(lines=100, pause_s=0.01), here.scheduler(), runner)
@@ -38,7 +38,7 @@ async def test_output_waits_in_the_container_while_there_is_no_bus(here: World) 
     assert run.status is Status.SUCCESS
 
 
-async def test_gateways_and_syncers_may_die_as_they_like(here: World, tmp_path: Path) -> None:
+async def test_gateways_and_syncers_may_die_at_any_time(here: World, tmp_path: Path) -> None:
     """A run does not depend on them."""
     folder = tmp_path / "pipelines" / "script"
     folder.mkdir(parents=True)

@@ -48,7 +48,7 @@ async def test_a_runner_killed_in_the_middle_of_a_cell_loses_nothing(here: World
 
 
 @pytest.mark.docker
-async def test_cells_that_nobody_watched_are_found_in_the_sandbox(here: World) -> None:
+async def test_cells_that_ran_without_a_runner_are_found_in_the_sandbox(here: World) -> None:
     """The notebook fails while no runner is alive: the next one records its last events and its exit code."""
     runner = here.runner(FASTFLOW_NETWORK="fastflow")
     await here.running(here.scheduler(), runner)

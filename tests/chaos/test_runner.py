@@ -59,7 +59,7 @@ async def test_a_flood_of_output_survives_two_kills(here: World) -> None:
 
 
 @docker
-async def test_an_end_that_nobody_saw_is_found_in_the_container(here: World) -> None:
+async def test_an_end_without_a_runner_is_found_in_the_container(here: World) -> None:
     """The script ends while no runner is alive: the next one records its last line and its exit code."""
     runner = here.runner()
     ref = await under_way(here, LAST_WORDS, here.scheduler(), runner)

@@ -73,7 +73,7 @@ async def all_hear_since(made: list[Client], at: float) -> None:
 
 
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
-async def test_whatever_happens_to_the_server_that_leads_everybody_is_heard_again_soon(
+async def test_every_client_is_heard_again_soon_after_the_leading_server_fails(
     tmp_path: Path, blow: signal.Signals, caplog: pytest.LogCaptureFixture
 ) -> None:
     """This includes clients that were connected to it, and those that it delivered to: no runner is lost over a silent

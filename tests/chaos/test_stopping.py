@@ -19,7 +19,7 @@ from tests.chaos.world import COUNT, LOOK_S, World
 TOKEN = secrets.token_urlsafe(24)
 
 
-async def test_a_gateway_that_is_asked_to_stop_answers_what_it_was_asked(here: World) -> None:
+async def test_a_stopping_gateway_answers_open_requests(here: World) -> None:
     """A start that waits for a scheduler is accepted, even if the gateway stops meanwhile, and becomes a run."""
     gateway = here.gateway(FASTFLOW_ADMIN_TOKEN=TOKEN)
     await here.pipeline("script", COUNT.format(lines=1, pause_s=0))

@@ -69,7 +69,7 @@ def test_every_example_does_what_it_says(
     assert done.returncode == code
 
 
-def test_the_example_that_names_its_python_gets_it_or_says_what_there_is(there: Installation) -> None:
+def test_the_example_that_names_its_python_gets_it_or_lists_the_choices(there: Installation) -> None:
     """If 3.11 is not installed and cannot be downloaded, a sentence names the installed versions."""
     done = there.command("run", "python_version", "--follow")
     if done.returncode == 0:
@@ -98,7 +98,7 @@ def test_the_second_of_a_chain_follows_the_first(there: Installation) -> None:
     there.await_log(follower[0]["id"], "extract is done")
 
 
-def test_what_a_script_writes_goes_where_it_wrote_it(there: Installation) -> None:
+def test_output_goes_to_the_stream_that_the_script_used(there: Installation) -> None:
     """stdout holds only the script's output, so it can be piped on; tracebacks are plain Python's."""
     done = there.command("run", "failing", "--follow")
     assert done.stdout == "Reading 3 records\n"
@@ -108,7 +108,7 @@ def test_what_a_script_writes_goes_where_it_wrote_it(there: Installation) -> Non
     assert done.stderr.splitlines()[-1].endswith("exit code 1")
 
 
-def test_a_script_that_takes_too_much_memory_says_so(there: Installation) -> None:
+def test_a_script_over_its_memory_limit_reports_it(there: Installation) -> None:
     """The exit code is 137, and the reason is oom."""
     there.command("run", "memory_limit", "--follow")
     run = ended(there, "memory_limit")
@@ -116,7 +116,7 @@ def test_a_script_that_takes_too_much_memory_says_so(there: Installation) -> Non
     assert "oom (exit code 137)" in there.command("ps", "-a", "--pipeline", "memory_limit").stdout
 
 
-def test_attempts_are_told_as_they_fail(there: Installation) -> None:
+def test_attempts_are_reported_as_they_fail(there: Installation) -> None:
     """Each failure, its reason and the growing pause; cancelling ends the wait."""
     with subprocess.Popen(
         [*FASTFLOW, "run", "flaky_download", "-e", "FAIL_RATE=1", "-f"],
@@ -140,7 +140,7 @@ def test_attempts_are_told_as_they_fail(there: Installation) -> None:
     assert told[-1].startswith("INTERRUPTED")
 
 
-def test_a_running_script_is_cancelled_politely(there: Installation) -> None:
+def test_a_running_script_is_cancelled_with_sigterm(there: Installation) -> None:
     """It gets SIGTERM and may clean up; cancelling an ended run is a clear error."""
     run_id = json.loads(there.command("run", "slow_progress", "--json").stdout)["id"]
     there.await_log(run_id, "step 1 of 20")
@@ -222,7 +222,7 @@ def test_pipelines_are_listed_with_their_schedules_and_last_runs(there: Installa
     assert listed["hello"]["problems"] == listed["hello"]["schedules"] == []
 
 
-def test_a_server_that_refuses_is_not_called_silent(there: Installation) -> None:
+def test_a_refusing_server_is_not_reported_as_unreachable(there: Installation) -> None:
     """The server answers: the password or the token is wrong."""
     url = there.command("bus", "url").stdout.strip()
     wrong = re.sub(r":[^:@/]+@", ":wrong@", url)
@@ -261,7 +261,7 @@ def test_an_event_with_a_key_starts_one_run(there: Installation) -> None:
     assert first["id"] == again["id"]
 
 
-def test_a_variable_can_be_passed_on_from_here(there: Installation) -> None:
+def test_a_variable_can_be_passed_on_from_the_caller(there: Installation) -> None:
     """`-e NAME` takes the caller's own value, as docker does."""
     assert "Hello, caller!" in there.command("run", "hello", "-e", "NAME", "-f", NAME="caller").stdout
 
@@ -307,7 +307,7 @@ def test_a_mistake_is_answered_with_what_to_do(there: Installation, arguments: l
 
 
 @pytest.mark.parametrize("arguments", [["run", "sensor_report", "-f"], ["logs", "sensor_report"], ["ps", "-a"]])
-def test_a_reader_that_has_seen_enough_is_no_accident(there: Installation, arguments: list[str]) -> None:
+def test_a_reader_that_stops_early_is_not_an_error(there: Installation, arguments: list[str]) -> None:
     """As in ``fastflow logs x | head``: the command ends without a message."""
     assert there.command("run", "sensor_report", "-f").returncode == 0
     reading, writing = os.pipe()
@@ -338,7 +338,7 @@ def test_the_bus_can_be_made_ready_and_named(there: Installation) -> None:
     assert elsewhere.returncode == 0
 
 
-def test_how_full_the_bus_is_can_be_looked_at(there: Installation) -> None:
+def test_the_size_of_the_bus_is_shown(there: Installation) -> None:
     """Each stream, with its size and its limit."""
     done = there.command("bus", "status")
     assert done.returncode == 0

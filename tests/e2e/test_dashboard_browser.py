@@ -264,7 +264,7 @@ async def test_a_page_that_says_no_stays_live(bus: Bus, page: Page) -> None:
     assert page.url.endswith(f"/runs/{ref.run_id}")
 
 
-async def test_nobody_gets_in_without_the_token(url: str) -> None:
+async def test_no_page_opens_without_the_token(url: str) -> None:
     """Every page leads to the login, a wrong token is refused, the right one leads back."""
     async with browser(url, logged_in=False) as page:
         await page.goto("/runs")

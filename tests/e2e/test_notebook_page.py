@@ -163,7 +163,7 @@ async def test_cells_light_up_while_they_run(place: Place) -> None:
 
 
 @pytest.mark.browser
-async def test_what_a_notebook_shows_can_harm_nobody(place: Place) -> None:
+async def test_outputs_of_a_notebook_are_harmless(place: Place) -> None:
     """Scripts of its HTML run in a frame of their own origin, its pictures are pictures, its text is text."""
     await publish_notebook(place.fast.bus, "evil", ATTACK)
     run = await place.fast.run("evil")
@@ -246,7 +246,7 @@ async def test_cells_and_the_executed_notebook_over_the_api(place: Place) -> Non
     assert rest == seen[len(seen) // 2 + 1 :]
 
 
-async def test_jupyters_own_tools_take_what_comes_out_and_make_what_goes_in(place: Place) -> None:
+async def test_jupyter_tools_read_executed_notebooks_and_write_new_ones(place: Place) -> None:
     """nbconvert shows the executed notebook with outputs and executes it; the notebook that it saves runs here."""
     shows = (
         "import base64\nfrom IPython.display import HTML, Image, display\n"

@@ -91,7 +91,7 @@ async def test_a_webhook_starts_a_notebook_with_its_parameters(fast: System, bus
 
 
 @pytest.mark.parametrize("fast", SANDBOXES, indirect=True)
-async def test_a_notebook_that_needs_too_much_memory_says_so(fast: System) -> None:
+async def test_a_notebook_over_its_memory_limit_reports_it(fast: System) -> None:
     """Whichever of its processes the limit kills, the run was out of memory; earlier cells keep their state."""
     await publish_notebook(fast.bus, "eats", "1", EATS, mem_hard_limit=400 * MIB)
     run = await fast.run("eats")

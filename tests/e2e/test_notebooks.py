@@ -160,7 +160,7 @@ async def test_parameters_follow_the_cell_that_is_tagged_for_them(fast: System) 
     assert "Parameter n is 'many'" in str(bad.attempts[0].error_message)
 
 
-async def test_a_dead_kernel_is_started_anew_and_that_is_said(fast: System) -> None:
+async def test_a_dead_kernel_is_restarted_with_a_notice(fast: System) -> None:
     """The retry runs in a fresh kernel, with a notice that the state is gone."""
     dies = "import os\nif not os.path.exists('died'):\n    open('died', 'w').close()\n    os.kill(os.getpid(), 9)"
     await publish_notebook(fast.bus, "dies", "x = 1", code(dies, retries=1, delay_seconds=0), "print(x)")
@@ -198,7 +198,7 @@ async def test_an_endless_loop_ends_at_the_timeout_of_the_run(fast: System) -> N
     assert (text_of(events), statuses(events)) == ("going\n", [(0, "FAILED")])
 
 
-async def test_input_is_refused_in_a_sentence(fast: System) -> None:
+async def test_input_is_refused_with_a_sentence(fast: System) -> None:
     """No one can answer, and the cell does not wait."""
     await publish_notebook(fast.bus, "asks", "name = input('Who? ')")
     run = await fast.run("asks")
@@ -215,7 +215,7 @@ async def test_input_is_refused_in_a_sentence(fast: System) -> None:
     ],
     ids=["not JSON", "nbformat 3", "too many cells", "another kernel"],
 )
-async def test_what_is_no_notebook_fails_in_a_sentence(fast: System, raw: bytes, words: str) -> None:
+async def test_a_file_that_is_not_a_notebook_fails_with_a_sentence(fast: System, raw: bytes, words: str) -> None:
     """Also if no sync has checked it before."""
     await publish_notebook(fast.bus, "bad", raw=raw)
     run = await fast.run("bad")
@@ -224,7 +224,7 @@ async def test_what_is_no_notebook_fails_in_a_sentence(fast: System, raw: bytes,
     assert await events_of(fast.bus, run) == []
 
 
-async def test_a_hundred_megabytes_are_cut_and_that_is_said(fast: System) -> None:
+async def test_a_hundred_megabytes_are_cut_with_a_notice(fast: System) -> None:
     """The cell runs to its end; the page shows the start and a mark, and the next cell is complete."""
     await publish_notebook(
         fast.bus,

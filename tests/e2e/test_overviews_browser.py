@@ -68,7 +68,7 @@ async def test_the_empty_graph_teaches_and_fills_by_itself(bus: Bus, page: Page)
     await expect(page.get_by_role("heading", name="first")).to_be_visible()
 
 
-async def test_a_cycle_is_named_and_every_line_can_be_told_apart(page: Page) -> None:
+async def test_a_cycle_is_named_and_every_line_is_distinct(page: Page) -> None:
     """A link made through the API is drawn too, and one that runs back ends at the box where it starts."""
     await page.goto("/graph")
     await link(page, "hello", pipeline="hello", on_success=False, on_failure=True)

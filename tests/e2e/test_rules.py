@@ -161,7 +161,7 @@ def test_attempts_are_as_many_and_as_far_apart_as_the_strategy_says(
         assert expected <= pause < expected + LATE_S
 
 
-def test_a_retry_waits_a_minute_where_nothing_is_said(there: Rules) -> None:
+def test_a_retry_waits_a_minute_by_default(there: Rules) -> None:
     """The waiting run shows until when, and can be cancelled then."""
     run = there.start("retry_default")
     waiting = there.wait(lambda: one if (one := there.run(run))["next_attempt_at"] else None)
@@ -237,7 +237,7 @@ def test_a_daemon_is_restarted_regularly_and_never_runs_twice_at_once(there: Rul
     assert seconds(former["finished_at"], there.run(run)["started_at"]) >= 0.5
 
 
-def test_zero_is_no_timeout_also_where_a_global_one_is_set(there: Rules) -> None:
+def test_zero_means_no_timeout_even_with_a_global_one(there: Rules) -> None:
     """Without a timeout in the metadata the global one applies."""
     endless, limited = there.start("endless"), there.start("limited")
     limited = there.end(limited)

@@ -42,7 +42,7 @@ def test_hard_limits_are_those_of_the_container(
     assert (run["limits"]["cpu_cores"], run["limits"]["memory_bytes"]) == (cpu_us / 100_000, memory_bytes)
 
 
-def test_more_cores_than_there_are_is_no_limit(there: Rules) -> None:
+def test_more_cores_than_the_host_has_is_not_a_limit(there: Rules) -> None:
     """The same pipeline runs on small hosts and on large ones."""
     run = there.done("capped", run_config_id="all")
     assert run["status"] == "SUCCESS", run
@@ -50,7 +50,7 @@ def test_more_cores_than_there_are_is_no_limit(there: Rules) -> None:
 
 
 @pytest.mark.promise("explains itself")
-def test_more_memory_than_that_ends_the_script_and_says_so(there: Rules) -> None:
+def test_exceeding_the_memory_limit_ends_the_script_and_is_reported(there: Rules) -> None:
     """137 and oom, with the installation's number of retries; the entry with more room has enough."""
     run = there.done("capped", env_vars={"MIB": "150"})
     assert (run["status"], run["exit_code"], run["error_type"]) == ("FAILED", 137, "oom")

@@ -125,7 +125,7 @@ async def test_a_script_over_its_memory_is_killed(fast: System) -> None:
     assert "100 MiB" in str(run.attempts[0].error_message)
 
 
-async def test_a_requirement_that_does_not_exist_fails_in_uvs_own_words(fast: System) -> None:
+async def test_a_requirement_that_does_not_exist_fails_with_uvs_message(fast: System) -> None:
     """environment_error, no user code, within seconds."""
     await fast.pipeline("nodep", "print('never')", requirements="no-such-package-at-all-xyz==1\n")
     run = await fast.run("nodep")

@@ -227,7 +227,7 @@ def test_a_file_where_a_folder_belongs(folder: Path, name: str) -> None:
     ("variable", "value"),
     [("FASTFLOW_PORT", "²"), ("FASTFLOW_PORT", "9" * 5000), ("DEFAULT_PYTHON_VERSION", "newest")],
 )
-def test_values_that_cannot_be(folder: Path, variable: str, value: str) -> None:
+def test_impossible_values(folder: Path, variable: str, value: str) -> None:
     done = subprocess.run(
         [*FASTFLOW, "up", "pipelines", "--sandbox", "process"],
         cwd=folder,
@@ -253,7 +253,7 @@ def test_a_bus_that_is_away(folder: Path) -> None:
     assert_sentence(up(folder, "--nats-url", "nats://[::1"), "nats://user:password@host:4222")
 
 
-def test_a_clock_that_nobody_has_set(folder: Path) -> None:
+def test_a_clock_that_was_never_set(folder: Path) -> None:
     """Slots, certificates and every age depend on it."""
     done = subprocess.run(
         [sys.executable, "-c", LONG_AGO, "up", "pipelines", "--sandbox", "process", "--port", "0"],

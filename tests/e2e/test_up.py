@@ -26,7 +26,7 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
 
 
 @pytest.mark.promise("one command")
-def test_it_is_ready_when_it_says_so_and_leaves_nothing_behind(installation: Installation) -> None:
+def test_it_is_ready_when_it_reports_so_and_leaves_nothing_behind(installation: Installation) -> None:
     """A run starts right after the message; after Ctrl-C there is no process, no lock, and no error."""
     installation.start()
     done = installation.command("run", "hello", "--follow")
@@ -53,7 +53,7 @@ def test_what_it_prints_says_where_everything_is(installation: Installation) -> 
     installation.stop()
 
 
-def test_a_sync_that_is_asked_for_is_answered(installation: Installation) -> None:
+def test_a_requested_sync_is_answered(installation: Installation) -> None:
     """By a syncer that may answer the gateway, but no other service."""
     installation.start()
     assert installation.api("/api/sync", {})["pipelines"] >= 1
@@ -95,7 +95,7 @@ def test_two_cannot_use_one_data_folder(installation: Installation) -> None:
     installation.stop()
 
 
-def test_a_port_in_use_is_said_before_anything_is_started(installation: Installation) -> None:
+def test_a_port_in_use_is_reported_before_anything_starts(installation: Installation) -> None:
     """One line with what to do; no process and no lock is left."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -129,7 +129,7 @@ def test_ctrl_c_ends_what_runs(installation: Installation) -> None:
     assert not [line for line in installation.printed if " run" in line and line.startswith("Stopping")]
 
 
-def test_ctrl_c_while_it_starts_is_heard(installation: Installation) -> None:
+def test_ctrl_c_while_it_starts_is_handled(installation: Installation) -> None:
     """It does not wait for parts that have not started, and nothing is left."""
     installation.launch()
     installation.await_line("bus.url")
@@ -192,7 +192,7 @@ def test_saved_code_is_what_runs_next(installation: Installation) -> None:
 
 
 @pytest.mark.promise("from git")
-def test_pipelines_come_from_a_repository_if_one_is_named(installation: Installation, tmp_path: Path) -> None:
+def test_pipelines_come_from_a_configured_repository(installation: Installation, tmp_path: Path) -> None:
     """GIT_REPO_URL replaces the folder; a run knows its commit."""
     repository = Repository(tmp_path / "repository")
     (repository.path / "from_git").mkdir()
@@ -229,7 +229,7 @@ def test_http_and_the_command_see_the_same(installation: Installation) -> None:
     installation.stop()
 
 
-def test_a_token_of_ones_own_is_not_printed(installation: Installation) -> None:
+def test_a_configured_token_is_not_printed(installation: Installation) -> None:
     """The user who set it knows it."""
     installation.start(FASTFLOW_ADMIN_TOKEN="a-token-of-my-own-choice")
     assert "token" not in installation.address
@@ -252,7 +252,7 @@ def test_a_token_of_ones_own_is_not_printed(installation: Installation) -> None:
         ({}, [".", "--data-dir", "one/main.py"], 2, "--data-dir"),
     ],
 )
-def test_a_start_that_cannot_be_is_explained(
+def test_an_impossible_start_is_explained(
     tmp_path: Path, environ: dict[str, str], arguments: list[str], code: int, says: str
 ) -> None:
     """The reason and what to do, no traceback, the documented exit code, and no process left."""

@@ -90,7 +90,7 @@ def take_environments_away(volume: str) -> str:
     return subprocess.run([*container, *collect], capture_output=True, text=True, check=True).stdout
 
 
-def test_an_environment_that_was_taken_away_is_made_anew(installation: Installation, volume: str) -> None:
+def test_a_removed_environment_is_made_again(installation: Installation, volume: str) -> None:
     """A runner that does not know this gives it to a run; the sandbox finds it gone, and the attempt gets another."""
     installation.add("prefix", "import sys; print(sys.prefix)")
     (installation.pipelines / "prefix" / "requirements.txt").write_text("--no-index\n")

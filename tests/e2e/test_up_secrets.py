@@ -66,7 +66,7 @@ def test_a_key_is_made_once_and_everything_uses_it(installation: Installation) -
 
 
 @pytest.mark.parametrize("form", ["ENCRYPTION_KEY", "ENCRYPTION_KEY_FILE"])
-def test_a_key_of_ones_own_is_used_and_not_kept(installation: Installation, form: str) -> None:
+def test_a_configured_key_is_used_and_not_stored(installation: Installation, form: str) -> None:
     """Given as a value or as a file, rotated or not."""
     new, old = Fernet.generate_key().decode(), Fernet.generate_key().decode()
     installation.add("shows", SHOWS, encrypted_env={"API_KEY": Fernet(old).encrypt(b"hunter2").decode()})
@@ -80,7 +80,7 @@ def test_a_key_of_ones_own_is_used_and_not_kept(installation: Installation, form
     installation.stop()
 
 
-def test_a_key_that_is_none_is_refused_before_anything_starts(installation: Installation) -> None:
+def test_an_invalid_key_is_refused_before_anything_starts(installation: Installation) -> None:
     """With what to do, and without showing it."""
     installation.launch(ENCRYPTION_KEY="not-a-key")
     assert installation.wait() == 2

@@ -48,7 +48,7 @@ def _anchors(document: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_whatever_is_linked_or_named_is_there(document: Path) -> None:
+def test_linked_and_named_files_exist(document: Path) -> None:
     """Files of this repository, as links, and as paths from the root or a package; and the headings of links."""
     text = document.read_text()
     links = re.findall(r"\]\((?!https?://)([^)#]*)(?:#([^)]+))?\)", text)

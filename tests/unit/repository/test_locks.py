@@ -58,7 +58,7 @@ def test_an_image_holds_what_was_tested(name: str) -> None:
     assert pins(name) <= pins("requirements.lock")
 
 
-def test_the_cell_runners_lock_is_whole_and_what_its_types_were_checked_with() -> None:
+def test_the_cell_runners_lock_is_complete_and_matches_the_type_checker() -> None:
     """Every package has its hashes, none is ever built, and shared packages have the version of the tools' lock."""
     options, pinned = (ROOT / CELL_RUNNER).read_text().split("\n", 1)
     assert options == "--only-binary :all:"

@@ -153,7 +153,7 @@ async def test_the_store_shrinks_to_its_budget(workshop: Workshop) -> None:
     assert (await maker.prepare(workshop.request("red"), say=unheard)).python
 
 
-async def test_within_its_budget_nothing_is_taken_away(workshop: Workshop) -> None:
+async def test_within_its_budget_nothing_is_removed(workshop: Workshop) -> None:
     """However long ago it was used; the cache stays too."""
     runner = workshop.runner(10**12)
     await workshop.make(runner, "red", "green")
@@ -180,7 +180,7 @@ async def test_what_was_used_lately_stays_whatever_the_budget(workshop: Workshop
     assert workshop.names("red", "green") == {"red"}
 
 
-async def test_an_environment_is_not_taken_from_a_run(workshop: Workshop) -> None:
+async def test_an_environment_in_use_by_a_run_is_not_removed(workshop: Workshop) -> None:
     """A run holds its environment, even one with an old last use; afterwards it can be removed."""
     (red,) = await workshop.make(workshop.runner(), "red")
     marker = workshop.path.parent / "marker"
@@ -199,7 +199,7 @@ async def test_an_environment_is_not_taken_from_a_run(workshop: Workshop) -> Non
     assert workshop.names("red") == set()
 
 
-async def test_a_run_that_comes_too_late_says_so(workshop: Workshop) -> None:
+async def test_a_run_that_comes_too_late_reports_it(workshop: Workshop) -> None:
     """No user code starts in an environment that was removed meanwhile, or is being removed."""
     (red,) = await workshop.make(workshop.runner(), "red")
     with another_process(workshop.path, f"store.seize({lock_byte(workshop.key('red'))})"):
@@ -209,7 +209,7 @@ async def test_a_run_that_comes_too_late_says_so(workshop: Workshop) -> None:
     assert (await workshop.run(red, "")).reason == "no_environment"
 
 
-async def test_trees_that_nothing_leads_to_are_taken_away(workshop: Workshop) -> None:
+async def test_trees_without_a_link_are_removed(workshop: Workshop) -> None:
     """Trees of killed preparers, too old to be linked soon, are removed even without a budget."""
     runner = workshop.runner()
     await workshop.make(runner, "red")

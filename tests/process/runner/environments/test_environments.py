@@ -109,7 +109,7 @@ async def test_a_package_without_a_wheel_is_built(workshop: Workshop) -> None:
     assert not list((workshop.store / "cache").rglob("*built*"))
 
 
-async def test_a_package_that_does_not_exist_fails_with_uvs_words(workshop: Workshop) -> None:
+async def test_a_package_that_does_not_exist_fails_with_uvs_message(workshop: Workshop) -> None:
     """The error is uv's message, starting with its own ``error``; nothing is left in the store."""
     with pytest.raises(EnvironmentFailed, match=r"^error: (.|\n)*no-such-package"):
         await workshop.environments().prepare(workshop.request("no-such-package"), say=workshop.say)
@@ -126,7 +126,7 @@ async def test_a_failed_build_fails_with_its_traceback(workshop: Workshop) -> No
     assert not list((workshop.store / "trees").iterdir())
 
 
-async def test_a_talkative_build_fails_with_few_words(workshop: Workshop) -> None:
+async def test_a_verbose_build_fails_with_a_short_error(workshop: Workshop) -> None:
     """However long the lines of a build are, its error fits into the run's record and says why it failed."""
     fail = "def source():\n for _ in range(30): print('x' * 300_000)\n raise RuntimeError('no compiler today')"
     make_sdist(workshop.packages, "broken", "1.0", fail)
@@ -157,7 +157,7 @@ async def test_a_version_that_is_not_available_fails_with_the_choices(workshop: 
     assert any(line.startswith("uv: ") and "No interpreter found" in line for line in workshop.said)
 
 
-async def test_two_who_need_the_same_environment_share_one_preparation(workshop: Workshop) -> None:
+async def test_two_runs_that_need_the_same_environment_share_one_preparation(workshop: Workshop) -> None:
     """Both get every line of the output from the first one on, also the later one, and the same interpreter."""
     make_wheel(workshop.packages, "greeting", "1.0", "")
     environments, request = workshop.environments(), workshop.request("greeting")
@@ -180,7 +180,7 @@ async def test_two_who_need_the_same_environment_share_one_preparation(workshop:
     assert len(list((workshop.store / "trees").iterdir())) == 1
 
 
-async def test_cancelling_one_who_waits_does_not_disturb_the_other(workshop: Workshop) -> None:
+async def test_cancelling_one_waiting_run_does_not_disturb_the_other(workshop: Workshop) -> None:
     """Each waits on its own; the preparation continues for the other."""
     environments, request, building = hanging_build(workshop)
     leaves = asyncio.create_task(environments.prepare(request, say=building.say))
@@ -194,7 +194,7 @@ async def test_cancelling_one_who_waits_does_not_disturb_the_other(workshop: Wor
     assert said_by((await stays).python, "import slow") == ""
 
 
-async def test_a_preparation_that_nobody_waits_for_is_given_up(workshop: Workshop) -> None:
+async def test_a_preparation_without_a_waiting_run_is_cancelled(workshop: Workshop) -> None:
     """When the last one is cancelled the preparer ends with it, and its sandbox is gone."""
     environments, request, building = hanging_build(workshop)
     alone = asyncio.create_task(environments.prepare(request, say=building.say))

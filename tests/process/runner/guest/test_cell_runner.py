@@ -95,7 +95,7 @@ async def running(directory: Path, *each: str) -> AsyncIterator[Running]:
         os.close(read)
 
 
-async def test_a_cell_waits_while_nobody_reads_and_loses_nothing(tmp_path: Path) -> None:
+async def test_a_cell_waits_while_its_output_is_not_read_and_loses_nothing(tmp_path: Path) -> None:
     """However much it prints: the amount ahead of the reader is bounded, and all of it arrives once it is read."""
     count = 3 * AHEAD_BYTES_MAX // LINE
     async with running(tmp_path, FLOOD.format(lines=count, line=LINE), "print('after')") as runner:
@@ -109,7 +109,7 @@ async def test_a_cell_waits_while_nobody_reads_and_loses_nothing(tmp_path: Path)
     assert "is left out here; see the log" in noted.text
 
 
-async def test_what_is_written_by_others_than_print_is_shown_once(tmp_path: Path) -> None:
+async def test_output_that_bypasses_print_is_shown_once(tmp_path: Path) -> None:
     """Output of a child on the descriptor, and of a thread that an earlier cell has left behind."""
     thread = (
         "import os, threading\ngo, gone = threading.Event(), threading.Event()\n"
@@ -125,7 +125,7 @@ async def test_what_is_written_by_others_than_print_is_shown_once(tmp_path: Path
     assert sorted(second.splitlines()) == ["True", "from a thread"]
 
 
-async def test_what_a_kernel_said_before_it_died_is_heard(tmp_path: Path) -> None:
+async def test_output_of_a_kernel_before_its_death_is_reported(tmp_path: Path) -> None:
     """Also if it was dead before its output was read."""
     dies = (
         f"import os, time\nfor number in range(12):\n    print('%09d' % number, 'x' * {LINE - 11})\n"
