@@ -322,7 +322,7 @@ class SandboxContract:
         await listen(session, published)
         assert published.stdout == lines(40_000)
         assert published.exited.exit_code == 0
-        assert len(published.all(ScriptStarted)) == 4, "every session is told that the script runs"
+        assert len(published.all(ScriptStarted)) == 4, "every session learns that the script runs"
         await channel.close()
 
     async def test_an_exit_waits_for_the_runner_that_records_it(self, place: Place) -> None:

@@ -94,6 +94,6 @@ async def test_every_client_is_heard_again_soon_after_the_leading_server_fails(
             silent_s = loop.time() - hit_at
     finally:
         await cluster.end()
-    print(f"everybody is heard again {silent_s:.1f} s after {blow.name}")
+    print(f"all clients are heard again {silent_s:.1f} s after {blow.name}")
     assert silent_s < CLUSTER_SILENCE_S
     assert "Authorization" not in caplog.text

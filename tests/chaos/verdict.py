@@ -24,7 +24,7 @@ def wrongs(evidence: Evidence, accepted: Iterable[RunRef], *, lines: Mapping[str
 def _records(evidence: Evidence, accepted: set[RunRef]) -> Iterator[str]:
     """Every accepted trigger has one run, no other run exists, and each ended once, through legal steps only."""
     yield from (f"{ref} was accepted and does not exist" for ref in accepted - evidence.revisions.keys())
-    yield from (f"{ref} exists and nobody asked for it" for ref in evidence.revisions.keys() - accepted)
+    yield from (f"{ref} exists without a request" for ref in evidence.revisions.keys() - accepted)
     for ref, runs in evidence.revisions.items():
         if [run.is_over for run in runs] != [False] * (len(runs) - 1) + [True]:
             yield f"{ref} has {sum(run.is_over for run in runs)} ends in {[run.status for run in runs]}"

@@ -69,7 +69,7 @@ async def test_what_was_accepted_before_a_backup_is_there_after_it_and_goes_on(t
             async with starting(world):
                 accepted: set[RunRef] = {await world.start("quick") for _ in range(20)}
                 assert await code("backup", str(copy), folder=tmp_path, url=url) == 0
-        waiting = await System(bus).start("quick", key="asked while nobody was there")
+        waiting = await System(bus).start("quick", key="asked while no service ran")
         second = tmp_path / "second"
         assert await code("backup", str(second), folder=tmp_path, url=url) == 0
         assert await code("backup", str(second), folder=tmp_path, url=url) == 1

@@ -54,7 +54,7 @@ class BusTwin:
         await step()
         for put in puts:
             if put.expect is not None and self.buckets.get((bucket, put.key), (b"", 0))[1] != put.expect:
-                raise Conflict("somebody was first")
+                raise Conflict("another writer was first")
         revisions = [self.write(bucket, put.key, put.value) for put in puts]
         await step()
         return revisions

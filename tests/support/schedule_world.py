@@ -106,7 +106,7 @@ class World:
 
     def put(self, job: JobRef, state: ScheduleState, expect: int) -> int:
         if self.states.get(job, (None, 0))[1] != expect:
-            raise Conflict("somebody was first")
+            raise Conflict("another writer was first")
         wish = self.wanted[job][-1].schedule
         assert wish is None or state.definition == definition(wish), f"{job} is settled for what it was before"
         self._revision += 1

@@ -38,7 +38,7 @@ def check(world: World, job: JobRef) -> int:
                 required(job, wish.schedule, stretch, begin, end, done, lives)
         schedule = next(w.schedule for w in wishes if w.schedule and definition(w.schedule) == stretch.state.definition)
         allowed.update(stretch.slots(schedule, stretch.begin, stretch.end + DELAY))
-    assert not done.keys() - allowed, f"{job} ran at {sorted(done.keys() - allowed)}, which are no slots"
+    assert not done.keys() - allowed, f"{job} ran at {sorted(done.keys() - allowed)}, which are not slots"
     return len(allowed)
 
 

@@ -61,7 +61,7 @@ def test_every_slot_runs_once_while_schedulers_are_killed(number: int) -> None:
 
 @pytest.mark.parametrize("number", range(WORLDS))
 def test_slots_follow_what_people_change_while_schedulers_are_killed(number: int) -> None:
-    """Syncs, folders that vanish and return, buttons: a disabled schedule is silent, a new one never fires for the past."""
+    """Syncs, vanishing folders, buttons: a disabled schedule is silent, a new one never fires for the past."""
     seed = SEED + number
     print(f"FASTFLOW_SEED={seed}")
     world, chance = World(seed), random.Random(seed)
