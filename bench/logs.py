@@ -54,7 +54,7 @@ async def measure(lines: int = LINES) -> Table:
             figure(f"the same, the slowest of {FOLLOWERS} followers in one process", many, "s", floor=floor),
             figure("floor: `docker logs -f`, json-file", floor, "s"),
             figure("processor time of all four services, one follower", one_cpu, "s"),
-            figure(f"the same, {FOLLOWERS} followers, who are sent ten times as much", many_cpu, "s"),
+            figure(f"the same, {FOLLOWERS} followers, who receive ten times as much", many_cpu, "s"),
             figure("peak memory of all four services meanwhile", [memory_mib], "MiB"),
         ),
     )

@@ -52,7 +52,7 @@ async def measure(streams: int = STREAMS) -> Table:
                 for writer in writers:
                     writer.close()
     return Table(
-        f"Streams: one gateway, {streams:,} followers of a run that says nothing",
+        f"Streams: one gateway, {streams:,} followers of a silent run",
         (
             figure(f"growth of its memory, after {IDLE_S:g} s", [grown_mib], "MiB", targets=(Target("median", 100),)),
             figure("the same, just opened", [open_mib - before_mib], "MiB"),

@@ -173,8 +173,8 @@ def not_here(uv: str, python: str, environment: "dict[str, str]") -> bytes:
     choices = ", ".join(".".join(map(str, version)) for version in here) or "none"
     return (
         f"error: Python {python} is not installed here and could not be downloaded (installed: {choices}). "
-        f"Name one that is installed (python_version in pipeline.json, else DEFAULT_PYTHON_VERSION), or see that uv "
-        f"can find or download {python}.\n"
+        f"Name an installed version (python_version in pipeline.json, else DEFAULT_PYTHON_VERSION), or make sure "
+        f"that uv can find or download {python}.\n"
     ).encode()
 
 
