@@ -1,1 +1,1 @@
-"""Speed, measured: one script per claim, each beside a floor taken in the same call. Not part of the tests."""
+"""Measures speed: one script per claim, each with a floor measured in the same call. Not part of the tests."""

@@ -1,8 +1,8 @@
-"""``make bench``: every measurement in a process of its own, one after the other, for they share the machine.
+"""``make bench``: run every measurement in its own process, one after the other, because they share the machine.
 
-``results.json`` holds what was found, ``results.md`` shows it, and docs/benchmarks.md shows that file. Both are written
-after each measurement. One that fails or takes too long costs the others nothing and is named in the table.
-``python -m bench start chain`` measures these anew and leaves the rest as it is.
+``results.json`` holds the results, ``results.md`` shows them, and docs/benchmarks.md includes that file. Both are
+written after each measurement. A measurement that fails or takes too long does not stop the others; the table names it.
+``python -m bench start chain`` repeats these and keeps the other results.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ MEASUREMENTS = (
     *("logs", "streams", "cells", "reads", "idle"),
 )
 LIMIT_S = 420.0
-"""For one of them."""
+"""Time limit of one measurement."""
 END_S = 60.0
-"""For one that is given up to take down what it has started."""
+"""Time that a stopped measurement has to remove what it has started."""
 LAST_LINES = 20
 RESULTS = Path(__file__).with_name("results.json")
 
 
 class Results(msgspec.Struct):
-    """``tables`` by measurement; of one that failed, its last words are the remark."""
+    """``tables`` by measurement; a failed one has its last line of output as the remark."""
 
     facts: str = ""
     tables: dict[str, Table] = {}
 
 
 def main() -> None:
-    """Measure what the command line names, or everything."""
+    """Run the measurements of the command line, or all."""
     chosen = sys.argv[1:] or MEASUREMENTS
     if unknown := set(chosen) - set(MEASUREMENTS):
-        raise SystemExit(f"There is no measurement {', '.join(unknown)}; there are {', '.join(MEASUREMENTS)}.")
+        raise SystemExit(f"Unknown measurement {', '.join(unknown)}; choose from {', '.join(MEASUREMENTS)}.")
     results = msgspec.json.decode(RESULTS.read_bytes(), type=Results) if RESULTS.exists() else Results()
     results.facts = facts()
     for name in chosen:
@@ -55,18 +55,18 @@ def main() -> None:
 
 
 def measure(name: str) -> Table:
-    """What it found, in a session of its own so that nothing of it outlives it."""
+    """Run one measurement in its own session, so that none of its processes survives it."""
     command = [sys.executable, "-m", f"bench.{name}", AS_JSON]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as process:
         try:
             out, said = process.communicate(timeout=LIMIT_S)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)  # what it has started is to be taken down in order
+            process.send_signal(signal.SIGINT)  # it removes in order what it has started
             with suppress(subprocess.TimeoutExpired):
                 process.communicate(timeout=END_S)
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            return Table(name, (), (f"`bench.{name}` was given up after {LIMIT_S:g} s.",))
+            return Table(name, (), (f"`bench.{name}` was stopped after {LIMIT_S:g} s.",))
     if process.returncode:
         lines = said.decode(errors="replace").splitlines()[-LAST_LINES:]
         print(*lines, sep="\n", file=sys.stderr)
@@ -75,7 +75,7 @@ def measure(name: str) -> Table:
 
 
 def write(results: Results) -> None:
-    """Both files, whole."""
+    """Write both files completely."""
     tables = [results.tables[name] for name in MEASUREMENTS if name in results.tables]
     remarks = [f"- {remark}" for table in tables for remark in table.remarks]
     text = "\n".join([results.facts, "", HEADER, *(table.rows for table in tables), "", *remarks])

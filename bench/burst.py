@@ -1,11 +1,11 @@
 """Many triggers at once: 50 webhooks until all runs are over, beside a shell that does as many ``docker run --rm``.
 
-Both have the same parallelism, the runner's slots; the shell's is kept by ``xargs -P``. The shell's containers are once
-on Docker's default bridge, and once on a network like that of runs, whose containers do not see each other: Docker
-sets up a resolver in each of those.
+Both have the same parallelism, the runner's slots; ``xargs -P`` keeps the shell to it. The shell's containers run once
+on Docker's default bridge, and once on a network like that of runs, whose containers do not see each other: Docker sets
+up a resolver in each of those.
 
-The first burst finds one sandbox that waits; those after it find as many as the pool may hold, since that is what
-demand has been.
+The first burst finds one waiting sandbox; later ones find as many as the pool may hold, because the pool follows
+demand.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fastflow_runner.settings import Settings
 RUNS = 50
 SLOTS = 4
 PAUSE_S = 12.0
-"""Before each: sandboxes that were taken are made anew in the background, which must not slow the next one down."""
+"""Pause before each burst: new sandboxes are created in the background, which must not slow the next one down."""
 ROUNDS = 3
 NETWORK = Settings().network
 
@@ -58,7 +58,7 @@ async def measure(rounds: int = ROUNDS) -> Table:
 
 
 async def _burst(made: Installation) -> float:
-    """Seconds until the last of ``RUNS`` runs is over."""
+    """Return the seconds until the last of ``RUNS`` runs is over."""
 
     async def one() -> None:
         run = await made.webhook("hello")
@@ -74,7 +74,7 @@ async def _burst(made: Installation) -> float:
 
 
 async def _shell(image: str, folder: str, network: str) -> float:
-    """Seconds of a shell for as many containers, with the same limits."""
+    """Return the seconds that a shell needs for as many containers, with the same limits."""
     command = (
         f"seq {RUNS} | xargs -P {SLOTS} -I{{}} docker run --rm --network={network} -m 256m --cpus 1 "
         f"-v {folder}:/w:ro -w /w --entrypoint python3 {image} -u main.py"

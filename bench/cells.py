@@ -1,8 +1,8 @@
 """Output of a running cell: from ``print`` to a follower of the run's cells, through the gateway.
 
 Each line holds the time at which it was printed, nothing is flushed, and the follower has the same clock. Lines come at
-odd times: while the cell waits, while it works in Python, and between two spells in a library that keeps the
-interpreter's lock, when no other thread of the kernel could send anything.
+irregular times: while the cell waits, while it works in Python, and between two calls of a library that keeps the
+interpreter's lock, when no other thread of the kernel can send anything.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ async def measure(lines: int = LINES) -> Table:
 
 
 async def follow(made: Installation) -> dict[str, list[float]]:
-    """Run it; how many seconds after it was printed each line arrived, by its first word."""
+    """Run the notebook; return by first word how many seconds after printing each line arrived."""
     run = await made.webhook("cells")
     found: dict[str, list[float]] = {}
     rests: dict[tuple[int, str], str] = {}
@@ -76,8 +76,10 @@ async def follow(made: Installation) -> dict[str, list[float]]:
 
 
 def _notebook(cells: list[str]) -> str:
-    """A notebook file with these code cells."""
-    each = [{"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": [], "source": c} for c in cells]
+    """Return a notebook file with these code cells."""
+    each: list[dict[str, object]] = [
+        {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": [], "source": c} for c in cells
+    ]
     return json.dumps({"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": each})
 
 

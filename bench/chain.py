@@ -1,7 +1,7 @@
 """Two chained pipelines: from the end of the first one's script to the first line of the second's at an SSE follower.
 
-The end is when the script ended by its supervisor's clock, not when that was recorded. The follower opens its stream as
-soon as the second run exists, of which it learns as any program outside does: by its event on the bus.
+The end is the script's end on its supervisor's clock, not the time at which it was recorded. The follower opens its
+stream as soon as the second run exists. It learns of it as any outside program does: from its event on the bus.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from fastflow_contracts.runs.run import RUN, Run
 ROUNDS = 25
 WARM_UP = 3
 PAUSE_S = 1.5
-"""Before each: two sandboxes were taken, and are made anew in the background."""
+"""Pause before each round: two sandboxes were taken, and new ones are created in the background."""
 ROUND_S = 60.0
 FIRST = METADATA[:-1] + ', "downstream_triggers": [{"pipeline": "second"}]}'
 
 
 class Watch:
-    """What the bus tells of runs."""
+    """Follows runs on the bus."""
 
     def __init__(self) -> None:
         self._ends: dict[RunId, float] = {}
         self._seconds: asyncio.Queue[RunId] = asyncio.Queue()
 
     async def hear(self, message: Msg) -> None:
-        """Take a repeated change of a run's record."""
+        """Handle a repeated change of a run's record."""
         run: Run = RUN.decode(message.data)
         if run.pipeline == "second" and run.epoch == 0:
             self._seconds.put_nowait(run.id)
@@ -44,16 +44,16 @@ class Watch:
             self._ends[run.id] = finished_at.timestamp()
 
     async def second(self) -> RunId:
-        """The next run of the second pipeline."""
+        """Return the next run of the second pipeline."""
         return await self._seconds.get()
 
     def end(self, run_id: str) -> float:
-        """When its script ended, in unix time."""
+        """Return when its script ended, in unix time."""
         return self._ends[RunId(run_id)]
 
 
 async def measure(rounds: int = ROUNDS) -> Table:
-    """Measure it."""
+    """Measure the chain."""
     pipelines = {
         "first": {"main.py": SCRIPT, "pipeline.json": FIRST},
         "second": {"main.py": SCRIPT, "pipeline.json": METADATA},
@@ -84,7 +84,7 @@ async def measure(rounds: int = ROUNDS) -> Table:
 
 
 async def _once(made: Installation, watch: Watch) -> float:
-    """Seconds between the two."""
+    """Return the seconds between the two."""
     first = await made.webhook("first")
     line_at = None
     async for name, _ in made.events(await watch.second()):

@@ -1,8 +1,8 @@
-"""Everything but the work: runs in sandboxes that run nothing, through bus, scheduler and runner as three processes.
+"""The control plane without work: runs in empty sandboxes, through bus, scheduler and runner as three processes.
 
-How fast one trigger is claimed while nothing else happens, and how many whole runs a second are carried out while
-there is always something to do: on an empty bus, and on one with 100,000 runs of the past. Every write is on the disk
-before it is acknowledged (``sync_interval: always``); only the past is written faster.
+It measures how fast one trigger is claimed on an idle system, and how many whole runs per second complete under
+constant load: on an empty bus, and on one with 100,000 past runs. Every write is on disk before it is acknowledged
+(``sync_interval: always``); only the past is written faster.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PIPELINE = check_name("nothing")
 
 
 class ControlPlane:
-    """Starts runs and sees what becomes of them. Made by ``control_plane``."""
+    """Starts runs and follows them. ``control_plane`` creates it."""
 
     def __init__(self, bus: Bus, pids: dict[str, int]) -> None:
         self._bus = bus
@@ -51,7 +51,7 @@ class ControlPlane:
         self._waiting: dict[RunId, tuple[asyncio.Event, asyncio.Event]] = {}
 
     async def hear(self, message: Msg) -> None:
-        """Take a repeated change of a run's record."""
+        """Handle a repeated change of a run's record."""
         run: Run = RUN.decode(message.data)
         claimed, over = self._waiting.get(run.id, (None, None))
         if claimed is not None and not isinstance(run.state, Pending):
@@ -60,7 +60,7 @@ class ControlPlane:
             over.set()
 
     async def run(self) -> tuple[float, float]:
-        """One run: seconds from the trigger until it is claimed, and until it is over."""
+        """Run once; return the seconds from the trigger until it is claimed, and until it is over."""
         key = uuid.uuid4().hex
         run_id = run_id_for_key(PIPELINE, key)
         claimed, over = self._waiting[run_id] = asyncio.Event(), asyncio.Event()
@@ -76,7 +76,7 @@ class ControlPlane:
 
 @asynccontextmanager
 async def control_plane(past: int = 0) -> AsyncIterator[ControlPlane]:
-    """A bus with *past* runs, a scheduler and a runner, each a process; the pipeline is there."""
+    """Start a bus with *past* runs and a live pipeline, a scheduler and a runner, each a process."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         if past:
@@ -106,7 +106,7 @@ async def control_plane(past: int = 0) -> AsyncIterator[ControlPlane]:
 
 
 async def _caught_up(bus: Bus) -> None:
-    """Wait until the scheduler has seen all of the past: long ago it followed from each run as that ended."""
+    """Wait until the scheduler has read all past runs: their followups happened long ago."""
     stream = streams.bucket_stream(subjects.RUNS)
     while True:
         consumer = await bus.js.consumer_info(stream, streams.SCHEDULER)
@@ -139,7 +139,7 @@ async def measure(rounds: int = ROUNDS, past: int = PAST) -> Table:
 
 
 async def _loads(made: ControlPlane, load_s: int) -> list[int]:
-    """Runs that ended in each second."""
+    """Return how many runs ended in each second."""
     seconds = [0] * load_s
     begun = time.perf_counter()
 

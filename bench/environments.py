@@ -1,7 +1,7 @@
-"""What a cached environment adds to a start: the same script without requirements, with a small one, with a heavy one.
+"""The cost of a cached environment at a start: one script with no requirements, with a small one, with a heavy one.
 
-The three take turns, in any order, and a round's difference is against the same round without requirements. Packages
-are fetched once, by this machine's pip, and put into a store of the measurement's own.
+The three take turns in random order, and each round's difference is against the same round without requirements. The
+machine's pip fetches the packages once, into a store of the measurement's own.
 """
 
 from __future__ import annotations

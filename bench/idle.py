@@ -1,5 +1,6 @@
-"""What doing nothing costs: ``fastflow up`` with 50 pipelines, left alone. CPU of one core and memory, beside the bus
-server.
+"""The cost of an idle installation: ``fastflow up`` with 50 pipelines.
+
+CPU of one core and memory, beside the bus server.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ WATCH_S = 40.0
 
 
 async def measure() -> Table:
-    """Watch it."""
+    """Measure an idle installation."""
     pipelines = {f"p{number:02}": {"main.py": "print(1)\n"} for number in range(PIPELINES)}
     async with installation(pipelines) as made:
         await asyncio.sleep(SETTLE_S)

@@ -1,4 +1,4 @@
-"""A whole installation for a measurement: ``fastflow up`` as a process, with pipelines of its own, gone afterwards."""
+"""A whole installation for a measurement: ``fastflow up`` as a process with its own pipelines, removed afterwards."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ import aiohttp
 TOKEN = "bench-token-of-no-secrecy"
 KEY = "bench-webhook-key-0123456789"
 READY_S = 600.0
-"""The first time the worker image has to be built."""
+"""Long, because the first time the worker image must be built."""
 
 
 class Installation:
-    """What a measurement asks of it, over HTTP."""
+    """What a measurement uses of an installation, over HTTP."""
 
     def __init__(self, url: str, data: Path, http: aiohttp.ClientSession, pid: int) -> None:
         self.url = url
@@ -32,13 +32,13 @@ class Installation:
         self.pid = pid
 
     async def webhook(self, pipeline: str) -> dict[str, Any]:
-        """Start a run; the answer as it came."""
+        """Start a run and return the response."""
         async with self.http.post(f"{self.url}/api/webhooks/{pipeline}/{KEY}") as response:
             assert response.status in (200, 202), await response.text()
             return dict(await response.json())
 
     async def events(self, run_id: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
-        """The run's log as a follower gets it: name and data of each event."""
+        """Yield the name and data of each event of the run's log, as a follower gets them."""
         name = ""
         async with self.http.get(f"{self.url}/api/runs/{run_id}/logs/stream") as response:
             response.raise_for_status()
@@ -57,9 +57,11 @@ async def installation(
     sandbox: str = "docker",
     settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Installation]:
-    """*pipelines*: files by pipeline; each gets a webhook with ``KEY`` unless it has metadata of its own.
+    """Run an installation.
 
-    *settings*: more of its environment.
+    Args:
+        pipelines: Files by pipeline. Each pipeline gets a webhook with ``KEY`` unless it has its own metadata.
+        settings: More of its environment.
     """
     with tempfile.TemporaryDirectory() as folder:
         root, data = Path(folder, "pipelines"), Path(folder, "data")
@@ -106,7 +108,7 @@ async def _ready(made: Installation, process: asyncio.subprocess.Process, log: P
 
 
 def free_port() -> int:
-    """One that nobody listens at just now."""
+    """Return a port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

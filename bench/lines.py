@@ -1,4 +1,4 @@
-"""How many lines a second the runner turns into encoded log chunks: ``python -m bench.lines``."""
+"""Lines per second that the runner turns into encoded log chunks: ``python -m bench.lines``."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def lines_per_s(output_bytes: int, secrets: Sequence[str]) -> float:
-    """Feed ``LINES`` lines in outputs of *output_bytes* each and encode every chunk."""
+    """Feed ``LINES`` lines in outputs of *output_bytes* each and encode every chunk; return lines per second."""
     data = LINE * (max(1, output_bytes // len(LINE)))
     assembler = Assembler(secrets=secrets, log_bytes_max=10**12)
     offset, started = 0, perf_counter()

@@ -1,8 +1,8 @@
 """A flood of output: 1,000,000 lines of 100 bytes through the whole path to a follower, beside ``docker logs -f``.
 
 The follower reads server-sent events through the gateway and checks that every line came once and in order. The floor
-is the same script in a plain container whose json-file log is followed. Memory is that of the whole installation but
-the bus.
+is the same script in a plain container, with a follower of its json-file log. Memory is that of the whole installation
+except the bus.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LINES = 1_000_000
 FOLLOWERS = 10
 ROUNDS = 3
 ENOUGH_S = 120.0
-"""After this no further round is begun: on a busy machine one takes as long."""
+"""No new round starts after this time: on a busy machine one round takes as long."""
 SCRIPT = """\
 import sys
 count = int(sys.argv[1]) if len(sys.argv) > 1 else LINES
@@ -54,14 +54,14 @@ async def measure(lines: int = LINES) -> Table:
             figure(f"the same, the slowest of {FOLLOWERS} followers in one process", many, "s", floor=floor),
             figure("floor: `docker logs -f`, json-file", floor, "s"),
             figure("processor time of all four services, one follower", one_cpu, "s"),
-            figure(f"the same, {FOLLOWERS} followers, who are sent ten times as much", many_cpu, "s"),
+            figure(f"the same, {FOLLOWERS} followers, who receive ten times as much", many_cpu, "s"),
             figure("peak memory of all four services meanwhile", [memory_mib], "MiB"),
         ),
     )
 
 
 async def follow_all(made: Installation, lines: int, *, followers: int) -> float:
-    """Seconds from the webhook until every follower has seen everything."""
+    """Return the seconds from the webhook until every follower has received everything."""
     due = [b"%09d" % number for number in range(lines)]
     started = time.perf_counter()
     run = await made.webhook("flood")
@@ -70,7 +70,7 @@ async def follow_all(made: Installation, lines: int, *, followers: int) -> float
 
 
 async def follow(made: Installation, run_id: str, due: list[bytes]) -> None:
-    """Read one stream to its end; its lines must begin with the numbers that are *due*."""
+    """Read one stream to its end and check that its lines start with the numbers in *due*."""
     seen, rest, has_begun = 0, b"", False
     async with made.http.get(f"{made.url}/api/runs/{run_id}/logs/stream") as response:
         response.raise_for_status()
@@ -89,7 +89,7 @@ def _check(pieces: list[bytes], due: list[bytes], seen: int) -> int:
 
 
 async def docker_logs(image: str, script: str, lines: int) -> float:
-    """Seconds from ``docker run -d`` until ``docker logs -f`` has shown everything."""
+    """Return the seconds from ``docker run -d`` until ``docker logs -f`` has shown everything."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         Path(folder, "main.py").write_text(script)

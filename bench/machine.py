@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def facts() -> str:
-    """One line for the table's caption. The load is that before anything was measured: near zero on a quiet machine."""
+    """Return one line for the table's caption, with the load before the measurement: near zero on a quiet machine."""
     return (
         f"{os.cpu_count()} cores, {_memory_gib():.0f} GiB, Linux {platform.release()}, Docker {_docker()}, "
         f"Python {platform.python_version()}, nats-server {_nats()}, nats-py {version('nats-py')}, "
@@ -19,17 +19,17 @@ def facts() -> str:
 
 
 def memory_peak_mib(pid: int) -> float:
-    """Largest resident size a process has had so far."""
+    """Return the largest resident size of a process so far, in MiB."""
     return _status_kib(pid, "VmHWM") / 1024
 
 
 def memory_mib(pid: int) -> float:
-    """Its resident size now."""
+    """Return the resident size of a process now, in MiB."""
     return _status_kib(pid, "VmRSS") / 1024
 
 
 def cpu_s(pid: int) -> float:
-    """Processor seconds it has used so far."""
+    """Return the processor seconds used by a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -1,6 +1,4 @@
-"""Reading a long history: the gateway's lists, filters and pages with 100,000 runs on the bus, and how long it takes
-to start.
-"""
+"""Reading a long history: the gateway's lists, filters and pages with 100,000 runs on the bus, and its start time."""
 
 from __future__ import annotations
 
@@ -57,7 +55,7 @@ async def measure(runs: int = RUNS) -> Table:
 
 
 async def fill(bus: Bus, count: int) -> list[str]:
-    """Write pipelines and ended runs, as they would be after some weeks."""
+    """Write pipelines and ended runs, as after some weeks."""
     names = [check_name(f"p{number:02}") for number in range(PIPELINES)]
     moment = now()
     for name in names:
@@ -101,7 +99,7 @@ async def fill(bus: Bus, count: int) -> list[str]:
 
 
 async def read(url: str, runs: int, ids: list[str]) -> Table:
-    """Start a gateway, wait until it is ready, read."""
+    """Start a gateway, wait until it is ready, and read."""
     port = 18_000 + os.getpid() % 1000
     environ = os.environ | {"FASTFLOW_NATS_URL": url, "FASTFLOW_ADMIN_TOKEN": TOKEN, "FASTFLOW_PORT": str(port)}
     started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""How a measurement is called by hand and by ``make bench``. I/O."""
+"""Runs a measurement, called by hand or by ``make bench``. I/O."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AS_JSON = "--json"
 
 
 def report(measure: Callable[..., Coroutine[Any, Any, Table]]) -> None:
-    """Measure, with the numbers of the command line as arguments, and print the table: for people, or as JSON."""
+    """Measure with the command line's numbers as arguments, and print the table: for people, or as JSON."""
     numbers = [int(word) for word in sys.argv[1:] if word.isdigit()]
     table = asyncio.run(measure(*numbers))
     if AS_JSON in sys.argv:

@@ -1,9 +1,9 @@
 """How late slots are: 10,000 pipelines with a cron line each, from a slot's instant until its run is on the bus.
 
-Cron knows minutes, so slots of one minute share an instant. In an ordinary minute of pipelines that run hourly or daily
-there are some dozens of them; at a full hour, hundreds. Measured are one ordinary minute, and the worst there is: all
-10,000 in the same instant. Lateness is seen from outside, when the bus repeats that the run was made; the runs go on
-to their ends meanwhile, in sandboxes that run nothing.
+Cron has a resolution of minutes, so the slots of one minute share an instant. With hourly and daily pipelines an
+ordinary minute has some dozens of them, a full hour hundreds. This measures one ordinary minute, and the worst case:
+all 10,000 in the same instant. Lateness is measured from outside, when the bus repeats that the run was created;
+meanwhile the runs continue to their ends, in empty sandboxes.
 """
 
 from __future__ import annotations
@@ -37,28 +37,28 @@ DAILY = 0.6
 """Share of pipelines that run once a day; the others run once an hour."""
 UNDER_WAY = 256
 PUBLISHED_PER_S = 400
-"""Pipelines put on the bus, at the slowest."""
+"""Pipelines published per second, at the slowest."""
 SETTLE_S = 10.0
-"""Between the last pipeline's arrival and the first slot."""
+"""Time between the last pipeline's arrival and the first slot."""
 DRAIN_S = 150.0
-"""How long the last runs of a minute may take to be made."""
+"""Time limit to create the last runs of a minute."""
 
 
 class Watch:
-    """When runs were made, by their slot."""
+    """When runs were created, by slot."""
 
     def __init__(self) -> None:
         self.late_s: dict[datetime, list[float]] = {}
 
     async def hear(self, message: Msg) -> None:
-        """Take a repeated change of a run's record."""
+        """Handle a repeated change of a run's record."""
         at = time.time()
         run: Run = RUN.decode(message.data)
         if run.epoch == 0 and (slot := run.order.scheduled_for) is not None:
             self.late_s.setdefault(slot, []).append(at - slot.timestamp())
 
     async def of(self, slot: datetime, count: int) -> list[float]:
-        """The lateness of each of *count* slots of one instant, in the order of their runs."""
+        """Return the lateness of each of *count* slots of one instant, in the order of their runs."""
         await asyncio.sleep(max(0.0, (slot - now()).total_seconds()))
         async with asyncio.timeout(DRAIN_S):
             while len(self.late_s.get(slot, ())) < count:
@@ -110,13 +110,13 @@ def _minute_after(moment: datetime) -> datetime:
 
 
 def _times(count: int) -> list[tuple[int | None, int]]:
-    """The hour (None: every one) and the minute of each pipeline."""
+    """Return the hour (None: every one) and the minute of each pipeline."""
     chosen = random.Random(1)
     return [(chosen.randrange(24) if chosen.random() < DAILY else None, chosen.randrange(60)) for _ in range(count)]
 
 
 async def _publish(bus: Bus, crons: list[str]) -> None:
-    """The pipelines, live."""
+    """Publish live pipelines."""
     bundle = a_bundle(main_py="print()")
     await ObjectStore(bus).put(bundle.sha256, bundle.data)
     room, at = asyncio.Semaphore(UNDER_WAY), now()

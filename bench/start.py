@@ -1,7 +1,7 @@
-"""Trigger to first log line: webhook → line at an SSE follower, beside ``docker run --rm`` and plain ``python``.
+"""Trigger to first log line: webhook → line at an SSE follower, compared with ``docker run --rm`` and plain ``python``.
 
-The follower subscribes as soon as it knows the run's id, as a browser does. All three run the same script, in turn,
-in the same call, so that drift of the machine hits them alike.
+The follower subscribes as soon as it knows the run's id, as a browser does. All three run the same script, in turn, in
+the same call, so that drift of the machine affects them equally.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from fastflow_runner.sandbox.image import WORKER_BASE_IMAGE, worker_arguments, w
 SCRIPT = 'print("first line")\n'
 ROUNDS = 200
 FLOOR_EVERY = 8
-"""Rounds from one look at the floors to the next."""
+"""Rounds between two measurements of the floors."""
 WARM_UP = 3
 PAUSE_S = 0.5
-"""Before each measurement: what the former one left to do in the background must not slow this one down."""
+"""Pause before each measurement: background work of the previous one must not slow this one down."""
 METADATA = f'{{"webhook_key": "{KEY}", "cpu_hard_limit": 1.0, "mem_hard_limit": "256m"}}'
 
 
@@ -76,7 +76,7 @@ async def measure(rounds: int = ROUNDS) -> Table:
 
 
 async def trigger_once(made: Installation, pipeline: str) -> tuple[float, float]:
-    """Seconds from the webhook to the first line, and to the final state."""
+    """Return the seconds from the webhook to the first line, and to the final state."""
     started = time.perf_counter()
     run = await made.webhook(pipeline)
     line_s = None
@@ -91,7 +91,7 @@ async def trigger_once(made: Installation, pipeline: str) -> tuple[float, float]
 
 
 async def command_once(*command: str) -> tuple[float, float]:
-    """Seconds from the start of *command* to its first line, and to its end."""
+    """Return the seconds from the start of *command* to its first line, and to its end."""
     started = time.perf_counter()
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
@@ -102,7 +102,7 @@ async def command_once(*command: str) -> tuple[float, float]:
 
 
 def worker_image() -> str:
-    """The image that runs use; an installation builds it."""
+    """Return the image that runs use; an installation builds it."""
     return worker_reference(worker_context(None), worker_arguments(WORKER_BASE_IMAGE))
 
 

@@ -1,4 +1,4 @@
-"""What followers cost that have nothing to follow: memory of a gateway with 1,000 open log streams of a silent run."""
+"""The cost of idle followers: memory of a gateway with 1,000 open log streams of a silent run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PIPELINE = check_name("silent")
 
 
 async def measure(streams: int = STREAMS) -> Table:
-    """Open them, leave them alone, look again."""
+    """Measure memory before and after opening the streams and leaving them idle."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # the gateway inherits it
     with tempfile.TemporaryDirectory() as folder:
@@ -52,7 +52,7 @@ async def measure(streams: int = STREAMS) -> Table:
                 for writer in writers:
                     writer.close()
     return Table(
-        f"Streams: one gateway, {streams:,} followers of a run that says nothing",
+        f"Streams: one gateway, {streams:,} followers of a silent run",
         (
             figure(f"growth of its memory, after {IDLE_S:g} s", [grown_mib], "MiB", targets=(Target("median", 100),)),
             figure("the same, just opened", [open_mib - before_mib], "MiB"),
@@ -62,7 +62,7 @@ async def measure(streams: int = STREAMS) -> Table:
 
 
 async def _silent_run(bus: Bus) -> Run:
-    """A run that has begun and has not printed anything."""
+    """Create a run that has started and has not printed anything."""
     await publish_pipeline(bus, PIPELINE, a_bundle(main_py="import time; time.sleep(3600)"))
     begun_at = now() - timedelta(minutes=1)
     run = Run(
@@ -79,7 +79,7 @@ async def _silent_run(bus: Bus) -> Run:
 
 @contextlib.asynccontextmanager
 async def _gateway(url: str) -> AsyncIterator[tuple[int, int]]:
-    """Its process id and port."""
+    """Start a gateway; return its process id and port."""
     port = free_port()
     settings = {"FASTFLOW_NATS_URL": url, "FASTFLOW_ADMIN_TOKEN": TOKEN, "FASTFLOW_PORT": str(port)}
     gateway = Service("gateway", settings)
@@ -91,7 +91,7 @@ async def _gateway(url: str) -> AsyncIterator[tuple[int, int]]:
 
 
 async def _follow(port: int, run: Run, room: asyncio.Semaphore) -> asyncio.StreamWriter:
-    """Open a stream and wait until it is one."""
+    """Open a stream and wait until it is established."""
     async with room:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         head = f"GET /api/runs/{run.id}/logs/stream HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"

@@ -1,4 +1,4 @@
-"""Figures, the targets they are held to, and how they are printed. Pure."""
+"""Figures, their targets, and how they are printed. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEADER = "| | median | p95 | p99 | least – most | beside its floor | wanted |\
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What a figure is to be: *at_most* or, if *least* says so, at least *bound*."""
+    """The target of a figure: at most *bound*, or at least *bound* if *least*."""
 
     of: Literal["median", "p99", "ratio"]
     bound: float
@@ -33,7 +33,7 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a table; values in its unit. A figure of one sample has nothing but its median."""
+    """One line of a table, with values in its unit. A figure of one sample has only a median."""
 
     name: str
     unit: Unit
@@ -44,7 +44,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     least: float
     most: float
     ratio: float | None = None
-    """Its median, in terms of the floor's."""
+    """Its median divided by the floor's."""
     targets: tuple[Target, ...] = ()
 
     @property
@@ -64,7 +64,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Table(msgspec.Struct, frozen=True):
-    """What one measurement found."""
+    """The result of one measurement."""
 
     title: str
     figures: tuple[Figure, ...]
@@ -78,7 +78,7 @@ class Table(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """It alone."""
+        """The table as text, with its header and remarks."""
         return "\n".join([HEADER, self.rows, *(f"\n{remark}" for remark in self.remarks)])
 
 
@@ -90,7 +90,12 @@ def figure(
     floor: Sequence[float] | None = None,
     targets: Sequence[Target] = (),
 ) -> Figure:
-    """*samples* in *unit*, as are those of the *floor* that the ratio is against."""
+    """Build a figure.
+
+    Args:
+        samples: The measured values, in *unit*.
+        floor: The values to compare with, also in *unit*.
+    """
     middle = median(samples)
     return Figure(
         name=name,
@@ -107,17 +112,17 @@ def figure(
 
 
 def ms(samples_s: Sequence[float]) -> list[float]:
-    """Seconds as milliseconds."""
+    """Convert seconds to milliseconds."""
     return [sample * 1e3 for sample in samples_s]
 
 
 def quantile(samples: Sequence[float], share: float) -> float:
-    """The sample below which *share* of all lie; the largest for 1.0."""
+    """Return the sample below which *share* of all lie; the largest for 1.0."""
     ordered = sorted(samples)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def shown(value: float, unit: Unit) -> str:
-    """With about three digits."""
+    """Format a value with about three digits."""
     digits = 0 if abs(value) >= 100 or value == int(value) else 1 if abs(value) >= 10 else 2
     return f"{value:,.{digits}f}{'' if unit in ('%', '/s') else ' '}{unit}"

@@ -1,4 +1,4 @@
-"""Every field of a pipeline.json as a table for people, from the format's own structs. Rules only."""
+"""Every field of a pipeline.json as a table, built from the format's own structs. Rules only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FALLS_BACK = {
     "timeout": "CONTAINER_TIMEOUT",
     "retry_attempts": "RETRY_ATTEMPTS",
 }
-"""The setting that counts where a pipeline says nothing."""
+"""The setting that applies if a pipeline has no value."""
 NOTHING = "–"
 
 
@@ -29,12 +29,12 @@ class _Row(NamedTuple):
 
 
 def shared_markdown() -> str:
-    """The fields that a pipeline and an entry of its ``schedules`` may have."""
+    """Return the fields that both a pipeline and an entry of its ``schedules`` may have."""
     return _markdown(_rows(_fields(RunSettings)))
 
 
 def own_markdown() -> str:
-    """The fields that only a pipeline has."""
+    """Return the fields that only a pipeline has."""
     shared = {field.name for field in _fields(RunSettings)}
     return _markdown(_rows(field for field in _fields(PipelineSpec) if field.name not in shared))
 
@@ -51,7 +51,7 @@ def _fields(kind: type[msgspec.Struct]) -> tuple[mi.Field, ...]:
 
 
 def _rows(fields: Iterable[mi.Field], prefix: str = "", told: str = "") -> Iterator[_Row]:
-    """A row for each field, followed by those of the objects that it holds. *told*: what rows begin with."""
+    """Yield a row for each field, followed by the rows of the objects in it. *told*: a prefix of each description."""
     for field in fields:
         path = f"{prefix}{field.encode_name}"
         yield _Row(path, _accepts(field.type), _default(field), told + _says(field.type))

@@ -1,6 +1,6 @@
-"""The generated parts of the documents: settings, fields, speed, the life of a run, who may import what, streams.
+"""The generated parts of the documents: settings, fields, speed, run states, imports, streams.
 
-``python -m docs.generate`` writes them between their markers; ``--check`` only says whether they are up to date. A
+``python -m docs.generate`` writes them between their markers; ``--check`` only reports whether they are up to date. A
 part stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
 """
 
@@ -20,7 +20,7 @@ from fastflow_contracts.runs.run import EDGES, Status
 
 ROOT = Path(__file__).parent.parent
 
-#: Which distribution may import which of ours, and which third-party package is whose alone.
+#: Which of our distributions each one may import, and which third-party package only one of them may import.
 MATRIX: Mapping[str, frozenset[str]] = {
     "fastflow_contracts": frozenset(),
     "fastflow_api": frozenset(),
@@ -42,7 +42,7 @@ MATRIX: Mapping[str, frozenset[str]] = {
 
 
 def run_diagram() -> str:
-    """A Mermaid state diagram, drawn from the table of edges."""
+    """Return a Mermaid state diagram, built from the table of edges."""
     lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {Status.PENDING}"]
     for source, targets in EDGES.items():
         lines += [f"    {source} --> {target}" for target in sorted(targets) if target is not source]
@@ -52,7 +52,7 @@ def run_diagram() -> str:
 
 
 def import_matrix() -> str:
-    """Rows import columns."""
+    """Return a table in which rows import columns."""
     names = list(MATRIX)
     lines = ["| imports → | " + " | ".join(f"`{name}`" for name in names) + " |", "|---" * (len(names) + 1) + "|"]
     for name, allowed in MATRIX.items():
@@ -62,7 +62,7 @@ def import_matrix() -> str:
 
 
 def stream_table() -> str:
-    """Every stream with its bounds, and who reads it durably."""
+    """Return every stream with its limits and its durable consumers."""
     lines = ["| stream | subjects | keeps | bounds | consumers |", "|---|---|---|---|---|"]
     for stream in STREAMS:
         readers = [f"`{consumer.name}`" for name, consumer in CONSUMERS if name == stream.name]
@@ -88,7 +88,7 @@ def _bounds(stream: StreamConfig) -> str:
 
 
 def performance() -> str:
-    """What ``make bench`` has found last."""
+    """Return the latest results of ``make bench``."""
     return (ROOT / "bench" / "results.md").read_text()
 
 
@@ -104,7 +104,7 @@ PARTS: Mapping[str, tuple[str, Callable[[], str]]] = {
 
 
 def outdated() -> list[str]:
-    """Names of parts that are not what would be generated now."""
+    """Return the names of the parts that are out of date."""
     return [name for name, (file, make) in PARTS.items() if _replaced(name, file, make()) != (ROOT / file).read_text()]
 
 
@@ -117,7 +117,7 @@ def _replaced(name: str, file: str, text: str) -> str:
 
 
 def main() -> None:
-    """Write or check."""
+    """Write the parts, or check them."""
     if "--check" in sys.argv:
         if stale := outdated():
             raise SystemExit(f"out of date: {', '.join(stale)}; run `make docs`.")

@@ -1,6 +1,6 @@
-"""The tests. ``README.md`` says which are where, and what ``make test`` and ``make verify`` run."""
+"""The tests. ``README.md`` lists where they are, and what ``make test`` and ``make verify`` run."""
 
 import pytest
 
-# What fails in a helper is shown like what fails in a test.
+# Failures in a helper are shown like failures in a test.
 pytest.register_assert_rewrite("tests.support", "tests.chaos", "tests.sandbox_contract")

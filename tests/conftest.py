@@ -1,6 +1,6 @@
-"""Fixtures that many suites share: a real bus, and what must be there for Docker and browser tests.
+"""Fixtures that many suites share: a real bus, and checks for Docker and the browser.
 
-Which tests belong to ``make test`` and which to ``make verify`` is in ``tests/README.md``.
+``tests/README.md`` lists which tests belong to ``make test`` and which to ``make verify``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.support.shared_bus import SharedBus
 
 profile.load()
 
-# Ignored in what a shell starts in the background, and then in all that tests start.
+# SIGINT is ignored in what a shell starts in the background, and then in everything that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -42,7 +42,7 @@ def shared_bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedBus]:
 
 @pytest_asyncio.fixture
 async def bus_url(shared_bus: SharedBus) -> str:
-    """An account of its own for one test, with all streams made, on the server that the worker's tests share."""
+    """A separate account for one test, with all streams, on the server that the worker's tests share."""
     url = shared_bus.account()
     async with connect(url, name="test-setup") as bus:
         await ensure(bus.js)
@@ -51,7 +51,7 @@ async def bus_url(shared_bus: SharedBus) -> str:
 
 @pytest_asyncio.fixture
 async def own_bus_url(tmp_path: Path) -> AsyncIterator[str]:
-    """A nats-server of its own in ``tmp_path / "bus"``, with the users of an installation and all streams."""
+    """A separate nats-server in ``tmp_path / "bus"``, with the users of an installation and all streams."""
     async with embedded_bus(tmp_path / "bus", sync="2m") as url:
         async with connect(url, name="test-setup") as bus:
             await ensure(bus.js)
@@ -67,7 +67,7 @@ async def bus(bus_url: str) -> AsyncIterator[Bus]:
 
 @pytest.fixture(scope="session")
 def worker_image(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The worker image. One worker of this session builds it where it is missing, and the others wait for that."""
+    """The worker image. If it is missing, one worker of this session builds it and the others wait."""
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
@@ -83,7 +83,7 @@ async def _ensured_image() -> str:
 
 @pytest.fixture(autouse=True)
 def _image_is_there(request: pytest.FixtureRequest) -> None:
-    """No Docker test waits for its image inside of what it measures."""
+    """Build the image first, so that no Docker test waits for it while it measures."""
     if request.node.get_closest_marker("docker"):
         request.getfixturevalue("worker_image")
 
@@ -95,7 +95,7 @@ def _docker_answers() -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where Docker or Chromium is missing their tests skip with a reason, or fail if they are required."""
+    """Without Docker or Chromium their tests skip with a reason, or fail if they are required."""
     _require(items, "docker", _docker_answers, "FASTFLOW_REQUIRE_DOCKER", "no Docker daemon answers")
     _require(
         items,

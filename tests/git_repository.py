@@ -1,4 +1,4 @@
-"""A real git repository for tests: made, committed to and broken with the git command itself."""
+"""A real git repository for tests, created, changed and broken with the git command itself."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Repository:
             target.write_bytes(content if isinstance(content, bytes) else content.encode())
 
     def commit(self, subject: str = "change", files: Mapping[str, str | bytes] | None = None) -> str:
-        """Write *files*, commit everything there is, and return the hash."""
+        """Write *files*, commit all changes, and return the hash."""
         self.write(files or {})
         self.git("add", "-A")
         self.git("commit", "-q", "--allow-empty", "-m", subject)

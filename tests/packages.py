@@ -1,4 +1,4 @@
-"""Small Python packages made on the spot, so that tests of environments need no index; and an interpreter to copy."""
+"""Small Python packages built on the spot, so that tests of environments need no index; and an interpreter to copy."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ import pytest
 
 _UNNEEDED = shutil.ignore_patterns("test", "tests", "__pycache__", "config-*", "site-packages", "share", "include")
 OTHER_VERSION = "3.12"
-"""A version of Python that is not the worker image's."""
+"""A Python version that the worker image does not have."""
 
 
 def make_wheel(directory: Path, name: str, version: str, source: str, **beside: str) -> Path:
-    """A pure wheel with one module of the package's name. *beside*: text of a file ``<name>.pth`` or the like, by
-    what comes after the dot.
+    """Make a pure wheel with one module of the package's name.
+
+    Args:
+        beside: Text of a file ``<name>.pth`` or similar, by its suffix.
     """
     path = directory / f"{name}-{version}-py3-none-any.whl"
     path.write_bytes(_wheel(name, version, source, beside))
@@ -28,8 +30,11 @@ def make_wheel(directory: Path, name: str, version: str, source: str, **beside: 
 
 
 def make_sdist(directory: Path, name: str, version: str, backend: str) -> Path:
-    """A source distribution. *backend* is the Python that builds it: it defines ``source() -> str``, the module's
-    text, and may do whatever foreign code does.
+    """Make a source distribution.
+
+    Args:
+        backend: The Python that builds it. It defines ``source() -> str``, the module's text, and may do whatever
+            foreign code does.
     """
     path = directory / f"{name}-{version}.tar.gz"
     files = {
@@ -46,7 +51,7 @@ def make_sdist(directory: Path, name: str, version: str, backend: str) -> Path:
 
 
 def copy_running_interpreter(python_dir: Path) -> Path:
-    """The Python that runs the tests in *python_dir*, laid out as uv does it: an interpreter of the store."""
+    """Copy the Python that runs the tests to *python_dir*, in uv's layout, as an interpreter of the store."""
     library, binary = Path(os.__file__).parent, Path(sys._base_executable).resolve()  # type: ignore[attr-defined]
     copy = python_dir / f"cpython-{platform.python_version()}-linux-{os.uname().machine}-gnu"
     (copy / "bin").mkdir(parents=True)
@@ -61,7 +66,7 @@ def copy_running_interpreter(python_dir: Path) -> Path:
 
 
 def copy_interpreter(python_dir: Path) -> Path:
-    """A Python of ``OTHER_VERSION`` in *python_dir*, laid out as uv does it, so that nothing has to be downloaded."""
+    """Copy a Python of ``OTHER_VERSION`` to *python_dir*, in uv's layout, so that no download is needed."""
     homes = [Path.home() / ".local/share/uv/python", Path.home() / ".pyenv/versions"]
     found = [path for home in homes for path in sorted(home.glob(f"*{OTHER_VERSION}.*")) if (path / "bin").is_dir()]
     if not found:
@@ -76,7 +81,7 @@ def copy_interpreter(python_dir: Path) -> Path:
 
 
 def _relocate(binary: Path, prefix: Path) -> None:
-    """uv's interpreters find their library beside themselves, pyenv's at the place they were built for."""
+    """Relocate it: uv's interpreters find their library beside themselves, pyenv's at their build path."""
     there, here = f"{prefix}/lib\0".encode(), b"$ORIGIN/../lib\0"
     binary.write_bytes(binary.read_bytes().replace(there, here.ljust(len(there), b"\0")))
 

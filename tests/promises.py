@@ -1,4 +1,4 @@
-"""What the README and the design promise, by the name that a test's marker ``promise`` gives.
+"""The promises of the README and the design, by the name in a test's marker ``promise``.
 
 ``make test`` runs the Docker and end-to-end tests with that marker, at least one for each promise; ``make verify`` runs
 all the others.
@@ -24,4 +24,4 @@ PROMISES = {
 }
 
 WITHOUT_DOCKER = {"notebooks", "from git", "starts from anywhere", "the format"}
-"""What no test in ``tests/docker`` can tell: the end-to-end tests do, some of them in containers."""
+"""What no test in ``tests/docker`` can show: the end-to-end tests do, some of them in containers."""

@@ -1,4 +1,4 @@
-"""What every sandbox that runs something must keep, as tests to inherit. Nothing here is collected by itself."""
+"""What every sandbox that runs something must keep, as tests to inherit. pytest collects nothing here by itself."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ NOTHING = Offsets()
 
 
 class Transcript:
-    """Everything one or more sessions of a sandbox have said."""
+    """Everything that one or more sessions of a sandbox have sent."""
 
     def __init__(self, start: Offsets = NOTHING) -> None:
         self.events: list[Event] = []
@@ -88,7 +88,7 @@ class Transcript:
 
 
 class Place:
-    """One backend, and sandboxes in it that are removed whatever happens."""
+    """One backend, and sandboxes in it that are always removed."""
 
     def __init__(self, sandboxes: Sandboxes, spec: SandboxSpec) -> None:
         self.sandboxes = sandboxes
@@ -119,7 +119,7 @@ class Place:
         return transcript
 
     async def again(self, channel: Channel, acked: Offsets) -> tuple[Session, Channel]:
-        """Detach, and attach a new session as another runner would: from what ``held`` tells."""
+        """Detach, and attach a new session as another runner would, from the result of ``held``."""
         await channel.close()
         (held,) = (held for held in await self.sandboxes.held() if held.name == self.name(channel))
         channel = await self.sandboxes.attach(held)
@@ -145,7 +145,7 @@ async def listen(
     until: Callable[[Transcript], bool] = lambda _: False,
     acknowledge: bool = True,
 ) -> Transcript:
-    """Receive to the end, or until something is true; acknowledging as a runner would."""
+    """Receive to the end, or until a condition holds, and acknowledge as a runner would."""
     transcript = transcript or Transcript()
     async with asyncio.timeout(PATIENCE_S):
         async for event in session:
@@ -169,10 +169,10 @@ def lines(count: int) -> bytes:
 
 
 class SandboxContract:
-    """Tests of any backend. A subclass gives the fixture ``place``."""
+    """Tests of any backend. A subclass provides the fixture ``place``."""
 
-    async def test_what_is_printed_before_a_failure_comes_before_its_words(self, place: Place) -> None:
-        """Though a line and its end are written one after the other."""
+    async def test_prints_before_a_failure_come_before_its_traceback(self, place: Place) -> None:
+        """Even though a line and its end are written one after the other."""
         code = """
             import sys, time
             for number in range(30):
@@ -198,8 +198,8 @@ class SandboxContract:
         assert transcript.stdout == lines(200_000)
         assert transcript.exited.exit_code == 0
 
-    async def test_lines_that_come_fast_cross_together(self, place: Place) -> None:
-        """Written one by one, and read not more often than once in a while: a flood is not a flood of frames."""
+    async def test_fast_lines_are_sent_together(self, place: Place) -> None:
+        """Written one by one, and read at intervals: a flood of lines is not a flood of frames."""
         session, channel = await place.start(LINES.format(count=50_000))
         frames: list[ScriptOutput] = []
         async with asyncio.timeout(PATIENCE_S):
@@ -220,7 +220,7 @@ class SandboxContract:
         assert hashlib.sha256(transcript.stdout).digest() == hashlib.sha256(b"x" * 20_000_000).digest()
 
     async def test_bytes_are_not_text(self, place: Place) -> None:
-        """Random bytes on both streams, without a final newline, are neither decoded nor mended."""
+        """Random bytes on both streams, without a final newline, are neither decoded nor changed."""
         transcript = await place.run(
             """
             import random, sys
@@ -274,7 +274,7 @@ class SandboxContract:
         await channel.close()
 
     async def test_large_environments_arrive(self, place: Place) -> None:
-        """As many as there may be, in any language, up to what the system passes on to a program."""
+        """As many as allowed, in any language, up to the system's limit for a program."""
         env = {f"LARGE_{number}": f"{number:03d}" + "ä" * 16_381 for number in range(40)} | {
             "ESCAPED": '"\\\n\x01' * 4_000
         }
@@ -303,30 +303,30 @@ class SandboxContract:
     async def test_what_is_too_large_for_the_system_is_named(
         self, place: Place, env: dict[str, str], message: str
     ) -> None:
-        """Variables that no program can be started with fail the run, with the limit and a way out."""
+        """Variables too large to start any program fail the run, with the limit and a way out."""
         exited = (await place.run("print('never')", env=env)).exited
         assert (exited.exit_code, exited.reason) == (126, "setup_error")
         assert re.search(message, exited.message)
         assert re.search(r"Linux accepts at most [\d,]+; pass large values as files", exited.message)
 
     async def test_output_survives_a_change_of_runners(self, place: Place) -> None:
-        """A runner that drops its connection in the midst of output loses and doubles nothing for the next one."""
+        """A runner that drops its connection during output loses and doubles nothing for the next one."""
         session, channel = await place.start(LINES.format(count=40_000), argv=("{python}", "main.py"))
         published = Transcript()
         for limit in (300_000, 1_500_000, 2_500_000):
             await listen(session, published, until=lambda t, n=limit: len(t.stdout) > n)
-            # What was received and not published is lost with the runner; the supervisor has to say it again.
+            # Data that was received and not published is lost with the runner; the supervisor must send it again.
             unpublished = Transcript(published.offsets)
             await listen(session, unpublished, until=lambda t: len(t.stdout) > 200_000, acknowledge=False)
             session, channel = await place.again(channel, published.offsets)
         await listen(session, published)
         assert published.stdout == lines(40_000)
         assert published.exited.exit_code == 0
-        assert len(published.all(ScriptStarted)) == 4, "every session is told that the script runs"
+        assert len(published.all(ScriptStarted)) == 4, "every session learns that the script runs"
         await channel.close()
 
-    async def test_an_exit_waits_for_whoever_records_it(self, place: Place) -> None:
-        """An exit that no runner has recorded is told again to each that attaches."""
+    async def test_an_exit_waits_for_the_runner_that_records_it(self, place: Place) -> None:
+        """An exit that no runner has recorded is sent again to each one that attaches."""
         session, channel = await place.start("import sys; print('last words'); sys.exit(5)")
         first = await listen(session, acknowledge=False)
         session, channel = await place.again(channel, NOTHING)
@@ -338,8 +338,8 @@ class SandboxContract:
         assert (await listen(session)).stdout == b"", "what is acknowledged is not repeated"
         await channel.close()
 
-    async def test_a_script_blocks_while_nobody_acknowledges(self, place: Place) -> None:
-        """Unacknowledged output is bounded: at the window the script stops, and goes on when there is room."""
+    async def test_a_script_blocks_while_its_output_is_not_acknowledged(self, place: Place) -> None:
+        """Unacknowledged output is bounded: at the window the script stops, and continues when there is room."""
         session, channel = await place.start(
             """
             import os
@@ -363,8 +363,8 @@ class SandboxContract:
         assert (len(seen.stdout), seen.stderr) == (4_000_000, b"0123")
         await channel.close()
 
-    async def test_a_sandbox_that_waits_can_be_handed_its_job_by_another_runner(self, place: Place) -> None:
-        """A runner that died before, or in the midst of, handing over is followed by one that hands over whole."""
+    async def test_a_waiting_sandbox_can_get_its_job_from_another_runner(self, place: Place) -> None:
+        """If a runner dies before or during the handover, the next one hands over the whole job."""
         channel = await place.open()
         half = message(JOB, argv=["{python}", "-c", "print('wrong')"])[:-3]
         attach = message(ATTACH, nonce="00" * 16, acked={"stdout": 0, "stderr": 0, "events": 0})
@@ -375,8 +375,8 @@ class SandboxContract:
         assert (await listen(session)).stdout == b"right\n"
         await channel.close()
 
-    async def test_a_sandbox_that_waits_ends_when_nobody_speaks_to_it(self, place: Place) -> None:
-        """An empty one whose runner has died does not stay for ever."""
+    async def test_a_waiting_sandbox_ends_without_a_runner(self, place: Place) -> None:
+        """An empty sandbox whose runner has died does not stay for ever."""
         channel = await place.open()
         session = await Session.resume(channel, NOTHING)
         await session.beat(dead_after_s=0.3)
@@ -384,8 +384,8 @@ class SandboxContract:
             assert [event async for event in session] == [Vanished(ORPHANED_EXIT_CODE, oom_killed=False)]
         await channel.close()
 
-    async def test_what_a_supervisor_does_not_know_it_passes_over(self, place: Place) -> None:
-        """A runner of another version may say more."""
+    async def test_a_supervisor_ignores_what_it_does_not_know(self, place: Place) -> None:
+        """A runner of another version may send more."""
         session, channel = await place.start("print('done')")
         await channel.send(message(ord("Q")) + message(BEAT, unheard_of=1))
         transcript = await listen(session)
@@ -396,7 +396,7 @@ class SandboxContract:
         await channel.close()
 
     async def test_a_second_job_is_ignored(self, place: Place) -> None:
-        """A sandbox runs one job in its life, whoever asks for another."""
+        """A sandbox runs one job in its life, whichever runner sends another."""
         channel = await place.open()
         session = await Session.start(channel, a_job(), script("print('first', input.__name__)"))
         transcript = await listen(session, until=lambda t: bool(t.all(ScriptStarted)))
@@ -412,7 +412,7 @@ class SandboxContract:
     async def test_exit_codes_are_those_of_a_shell(
         self, place: Place, ending: str, exit_code: int, signal: int
     ) -> None:
-        """The script's own code, or 128 and the signal; which of the two it was is told."""
+        """The script's own code, or 128 plus the signal; the report distinguishes the two."""
         transcript = await place.run(f"import os, sys; {ending}")
         exited = transcript.exited
         assert (exited.exit_code, exited.signal, exited.reason) == (exit_code, signal, "exited")
@@ -435,7 +435,7 @@ class SandboxContract:
         assert 0.4 <= (transcript.exited.at - started.at).total_seconds() < 5
 
     async def test_a_script_that_will_not_stop_is_killed(self, place: Place) -> None:
-        """After the grace time SIGKILL ends what ignores SIGTERM, and reports 137."""
+        """After the grace time SIGKILL ends what ignores SIGTERM; the exit code is 137."""
         session, channel = await place.start(
             "import signal, time; signal.signal(15, signal.SIG_IGN); print('up'); time.sleep(60)", grace_s=0.3
         )
@@ -457,7 +457,7 @@ class SandboxContract:
         await channel.close()
 
     async def test_nothing_survives_the_script(self, place: Place) -> None:
-        """Children left behind, even in sessions of their own, are gone when the exit is told."""
+        """Children left behind, even in sessions of their own, are gone when the exit is reported."""
         session, channel = await place.start(
             """
             import subprocess, sys
@@ -478,11 +478,11 @@ class SandboxContract:
         await channel.close()
 
     async def processes(self, place: Place, channel: Channel) -> int:
-        """How many processes the sandbox has, its supervisor included."""
+        """Return how many processes the sandbox has, its supervisor included."""
         raise NotImplementedError
 
     async def test_the_last_output_is_read_after_the_end(self, place: Place) -> None:
-        """What is still in the pipe when a script ends is not lost, however long nobody made room for it."""
+        """Output left in the pipe when a script ends is not lost, however long there is no room for it."""
         size = WINDOW_BYTES + 40_000
         session, channel = await place.start(f"import os; os.write(1, b'x' * {size})")
         async with asyncio.timeout(PATIENCE_S):
@@ -492,8 +492,8 @@ class SandboxContract:
         assert len(transcript.stdout) == size
         await channel.close()
 
-    async def test_descriptors_lead_nowhere(self, place: Place) -> None:
-        """Frames written to every descriptor a script has arrive as output, or not at all; nor do signals stop it."""
+    async def test_descriptors_give_no_access_to_the_supervisor(self, place: Place) -> None:
+        """Frames written to any descriptor of a script arrive as output, or not at all; nor do signals stop it."""
         forged = message(
             EXIT,
             exit_code=0,
@@ -518,7 +518,7 @@ class SandboxContract:
         assert (transcript.stdout, transcript.stderr) == (forged, forged)
 
     async def test_without_a_runner_the_script_is_stopped(self, place: Place) -> None:
-        """No beat for its time: the script is stopped, and the supervisor ends with its own code."""
+        """Without a beat for its time the script is stopped, and the supervisor ends with its own code."""
         session, channel = await place.start("import time; time.sleep(60)", dead_after_s=0.5)
         transcript = await listen(session)
         assert (transcript.exited.exit_code, transcript.exited.reason) == (143, "orphaned")
@@ -537,7 +537,7 @@ class SandboxContract:
         assert transcript.exited.reason == "exited"
         await channel.close()
 
-    async def test_short_memory_is_137_and_said(self, place: Place) -> None:
+    async def test_short_memory_is_137_and_reported(self, place: Place) -> None:
         """A script above its memory limit ends with 137 and the mark of memory."""
         transcript = await place.run(
             """
@@ -552,8 +552,8 @@ class SandboxContract:
         assert transcript.exited.oom
         assert transcript.exited.memory_peak_bytes >= 90_000_000
 
-    async def test_use_is_measured(self, place: Place) -> None:
-        """Samples tell the cores and the memory of the whole tree; the exit sums them up."""
+    async def test_usage_is_measured(self, place: Place) -> None:
+        """Samples report the cores and the memory of the whole tree; the exit sums them up."""
         transcript = await place.run(
             """
             import subprocess, sys, time
@@ -572,8 +572,8 @@ class SandboxContract:
         assert transcript.exited.cpu_s > 0.5
         assert 50_000_000 < transcript.exited.memory_peak_bytes < 400_000_000
 
-    async def test_what_cannot_start_says_why(self, place: Place) -> None:
-        """No such command, a bundle with another hash: told within the second, as the shell's 127 and 126."""
+    async def test_a_failed_start_says_why(self, place: Place) -> None:
+        """An unknown command, a bundle with another hash: reported within a second, as the shell's 127 and 126."""
         missing = await place.run("", argv=("no-such-command",))
         assert (missing.exited.exit_code, missing.exited.reason) == (127, "setup_error")
         assert "no-such-command" in missing.exited.message
@@ -588,7 +588,7 @@ class SandboxContract:
         await channel.close()
 
     async def test_cell_events_pass_beside_the_output(self, place: Place) -> None:
-        """A script that was given the descriptor sends lines of JSON; they are numbered and acknowledged."""
+        """A script with the event descriptor sends lines of JSON; they are numbered and acknowledged."""
         transcript = await place.run(
             """
             import os
@@ -619,7 +619,7 @@ class SandboxContract:
         raise NotImplementedError
 
     async def test_a_name_is_taken_once(self, place: Place) -> None:
-        """A second sandbox of a name is refused until the first is removed; removing twice is as good as once."""
+        """A second sandbox of a name is refused until the first is removed; removing twice does no harm."""
         spec = place.spec()
         channel = await place.sandboxes.open(spec)
         with pytest.raises(AlreadyExists):
@@ -632,7 +632,7 @@ class SandboxContract:
         await (await place.sandboxes.open(spec)).close()
 
     async def test_labels_come_back(self, place: Place) -> None:
-        """What a sandbox was opened with is what a later runner finds; one that is gone is Missing."""
+        """A later runner finds what a sandbox was opened with; one that is gone is Missing."""
         channel = await place.open(labels={"fastflow.run": "r1", "fastflow.epoch": "7"})
         (held,) = await place.sandboxes.held()
         assert (held.labels["fastflow.run"], held.labels["fastflow.epoch"], held.running) == ("r1", "7", True)
@@ -642,7 +642,7 @@ class SandboxContract:
             await place.sandboxes.attach(held)
 
     async def test_each_starts_clean(self, place: Place) -> None:
-        """What one run wrote, another does not find."""
+        """A run does not find what another one wrote."""
         source = """
             import os, pathlib, tempfile
             spots = [pathlib.Path(tempfile.gettempdir(), "mark"), pathlib.Path.home() / "mark"]

@@ -1,8 +1,8 @@
-"""Create the virtual environment that the Makefile installs into. Standard library only; any Python 3 can read it.
+"""Create the virtual environment that the Makefile installs into. Standard library only; any Python 3 can run it.
 
-Debian keeps ``ensurepip`` in a package of its own, ``python3-venv``. Where that is missing, pip comes from the wheel
-that the same package would use (``python3-pip-whl``): from the system if it is there, else downloaded by ``apt-get``,
-which needs no root for it and checks it against the signed lists of the archive that this machine is set up for.
+Debian ships ``ensurepip`` in a separate package, ``python3-venv``. Without it, pip comes from the wheel in
+``python3-pip-whl``, which ``python3-venv`` would use too: from the system if it is installed, otherwise downloaded by
+``apt-get``. That needs no root, and apt checks the package against the signed lists of the configured archive.
 
 Usage: ``python3 tools/make_venv.py DIRECTORY``
 """
@@ -22,7 +22,7 @@ INSTALL = "Install Debian's package python3-venv (as root: apt-get install pytho
 
 
 class Failed(Exception):
-    """The message says what to do."""
+    """The environment could not be created; the message says what to do."""
 
 
 def main():
@@ -43,7 +43,7 @@ def main():
 
 
 def works(python):
-    """Whether the environment is whole. Its interpreter is gone after an upgrade of the system."""
+    """Whether the environment is complete. Its interpreter is gone after an upgrade of the system."""
     try:
         command = [python, "-c", "import sys, pip; sys.exit(sys.version_info < (3, 11))"]
         return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
@@ -71,7 +71,7 @@ def create(directory, with_pip):
 
 
 def find_wheel(scratch):
-    """The path of a wheel of pip."""
+    """Return the path of a wheel of pip."""
     found = glob.glob(f"{SYSTEM_WHEELS}/pip-*.whl")
     if not found:
         if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
@@ -84,7 +84,7 @@ def find_wheel(scratch):
 
 
 def download(scratch):
-    """Unpack ``PACKAGE`` into *scratch*, with the system's lists of packages, or fresh ones where it has none."""
+    """Unpack ``PACKAGE`` into *scratch*, using the system's package lists, or fresh ones if it has none."""
     own = [f"-oDir::State={scratch}/state", f"-oDir::Cache={scratch}/cache", "-oDebug::NoLocking=1"]
     os.makedirs(f"{scratch}/state/lists/partial")
     os.makedirs(f"{scratch}/cache/archives/partial")
@@ -103,7 +103,7 @@ def download(scratch):
 
 
 def install_pip(python, wheel):
-    """pip installs itself, run from its own wheel."""
+    """Let pip install itself from its own wheel."""
     command = [python, os.path.join(wheel, "pip"), "install", "--quiet", "--no-index", "--no-deps", wheel]
     if subprocess.run(command, check=False).returncode:
         raise Failed(f"pip could not be installed from {wheel}. {INSTALL}")

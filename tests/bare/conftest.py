@@ -13,12 +13,12 @@ from tests.bare.machine import Machine
 
 ROOT = Path(__file__).parents[2]
 ENSURE_DEBIAN = ROOT.parent / "shared" / "tools" / "ensure-debian"
-"""Makes a base image where no registry can be reached."""
+"""Builds a base image where no registry is reachable."""
 
 
 @pytest.fixture(scope="module", params=["bookworm", "trixie"], ids=["debian-12", "debian-13"])
 def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
-    """One for all tests of a module: each test goes on where the one before it has stopped."""
+    """One machine for all tests of a module: each test continues where the previous one stopped."""
     base = f"debian:{request.param}-slim"
     if not _has_image(base):
         get = [str(ENSURE_DEBIAN), request.param] if ENSURE_DEBIAN.exists() else ["docker", "pull", "--quiet", base]
@@ -33,7 +33,7 @@ def _has_image(name: str) -> bool:
 
 
 def _files() -> bytes:
-    """An archive of the checkout as it is, without what git ignores."""
+    """Return an archive of the checkout as it is, without the files that git ignores."""
     names = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""A container that stands for somebody's fresh machine, and what a person does on it in several terminals."""
+"""A container that acts as a user's fresh machine, with several terminals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COMMAND_S = 120.0
 
 
 class Machine:
-    """A machine of the base image *base*, with ``PACKAGES`` and an ordinary user. For a ``with`` statement."""
+    """A machine of the base image *base*, with ``PACKAGES`` and an ordinary user. A context manager."""
 
     def __init__(self, base: str) -> None:
         install = "apt-get update -qq && apt-get install -y -qq --no-install-recommends " + " ".join(PACKAGES)
@@ -46,12 +46,12 @@ class Machine:
         self.root("chown", "--recursive", f"{USER}:", HOME)
 
     def root(self, *command: str) -> str:
-        """Run a command as root; what it printed."""
+        """Run a command as root; return its output."""
         done = subprocess.run(["docker", "exec", self._id, *command], capture_output=True, text=True, check=True)
         return done.stdout
 
     def type(self, lines: str, *, within_s: float = COMMAND_S) -> subprocess.CompletedProcess[str]:
-        """What the user types into a new terminal, and what comes of it; both outputs in ``stdout``."""
+        """Type into a new terminal; return the result, with both outputs in ``stdout``."""
         return subprocess.run(
             self._shell(lines),
             stdout=subprocess.PIPE,
@@ -62,17 +62,17 @@ class Machine:
         )
 
     def open(self, lines: str) -> Terminal:
-        """A new terminal in which *lines* go on running."""
+        """Open a new terminal in which *lines* keep running."""
         return Terminal(self, self._shell(f"echo $$ > /tmp/terminal; {lines}"))
 
     def _shell(self, lines: str) -> list[str]:
-        # Of a session of its own, as a terminal gives it.
+        # In its own session, as a terminal gives it.
         shell = ["docker", "exec", "--user", USER, "--workdir", HOME, self._id, "setsid", "--wait", "bash", "-c"]
         return [*shell, lines]
 
 
 class Terminal:
-    """A command that runs, and its output line by line."""
+    """A running command, and its output line by line."""
 
     def __init__(self, machine: Machine, command: list[str]) -> None:
         self._machine = machine
@@ -83,7 +83,7 @@ class Terminal:
         self._reading.start()
 
     def until(self, text: str, *, within_s: float) -> str:
-        """The first line with *text*."""
+        """Return the first line with *text*."""
         deadline = time.monotonic() + within_s
         while (line := self._lines.get(timeout=max(0.01, deadline - time.monotonic()))) is not None:
             self.printed.append(line)
@@ -92,7 +92,7 @@ class Terminal:
         raise AssertionError(f"it ended without {text!r}:\n" + "".join(self.printed))
 
     def press_ctrl_c(self) -> None:
-        """To everything in the terminal, as the kernel does it; wait for the end."""
+        """Send SIGINT to everything in the terminal, as the kernel does, and wait for the end."""
         self._machine.root("bash", "-c", "kill -INT -- -$(cat /tmp/terminal)")
         self._process.wait(60)
         while (line := self._lines.get(timeout=10)) is not None:
@@ -100,7 +100,7 @@ class Terminal:
         self.close()
 
     def close(self) -> None:
-        """Take no more of its output."""
+        """Stop reading its output."""
         self._process.kill()
         self._process.wait()
         self._reading.join(10)

@@ -1,4 +1,4 @@
-"""The README's first sections, literally, on machines that have nothing else. The tests go on where others stopped."""
+"""The README's first sections, word for word, on bare machines. Each test continues where the previous one stopped."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ with browser.open(request) as page:
 
 
 def blocks(section: str) -> list[str]:
-    """The commands under a heading of the README."""
+    """Return the commands under a heading of the README."""
     (text,) = re.findall(rf"^## {section}\n(.*?)(?=^## )", README, re.MULTILINE | re.DOTALL)
     return re.findall(r"^```\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
@@ -44,7 +44,7 @@ def blocks(section: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def running(machine: Machine) -> Iterator[Terminal]:
-    """``make run``, as the first thing that is done on the machine."""
+    """``make run``, as the first command on the machine."""
     assert RUN == "make run\n"
     terminal = machine.open(RUN)
     yield terminal
@@ -60,7 +60,7 @@ def address_in(terminal: Terminal, *, within_s: float) -> str:
 
 
 def test_make_run_starts_everything_and_names_the_address(machine: Machine, running: Terminal) -> None:
-    """From nothing: the virtual environment, all packages, the bus, the services; and an example by the dashboard."""
+    """From nothing: the virtual environment, all packages, the bus, the services, and an example by the dashboard."""
     address = address_in(running, within_s=PREPARE_S)
     assert "plain processes, because there is no Docker on this machine" in "".join(running.printed)
     opened = machine.type(f"python3 - '{address}' <<'PY'\n{BROWSE}\nPY")
@@ -72,14 +72,14 @@ def test_make_run_starts_everything_and_names_the_address(machine: Machine, runn
     [("hello", "Hello, world!"), ("sales_report", "│ South"), ("notebook_report", "days in")],
 )
 def test_examples_run(machine: Machine, running: Terminal, example: str, says: str) -> None:
-    """A script, one with packages, and a notebook, on the only Python that there is."""
+    """A script, one with packages, and a notebook, on the only installed Python."""
     done = machine.type(f"{START.splitlines()[0]}\nfastflow run {example} --follow", within_s=PREPARE_S)
     assert says in done.stdout
     assert done.returncode == 0, done.stdout
 
 
-def test_a_python_that_cannot_be_had_is_a_sentence_with_the_choices(machine: Machine, running: Terminal) -> None:
-    """Neither installed nor, here, to be downloaded."""
+def test_an_unavailable_python_is_a_sentence_with_the_choices(machine: Machine, running: Terminal) -> None:
+    """A version that is neither installed nor, here, available for download."""
     done = machine.type(
         "mkdir -p examples/pipelines/pinned; echo 'print(1)' > examples/pipelines/pinned/main.py\n"
         """echo '{"python_version": "3.10"}' > examples/pipelines/pinned/pipeline.json\n"""
@@ -89,12 +89,12 @@ def test_a_python_that_cannot_be_had_is_a_sentence_with_the_choices(machine: Mac
         within_s=PREPARE_S,
     )
     own = machine.type("python3 -c 'import sys; print(\"%d.%d\" % sys.version_info[:2])'").stdout.strip()
-    if done.returncode != 0:  # else it was downloaded
+    if done.returncode != 0:  # otherwise it was downloaded
         assert f"Python 3.10 is not installed here and could not be downloaded (installed: {own})" in done.stdout
 
 
 def test_ctrl_c_stops_it(running: Terminal) -> None:
-    """As the README asks for, before the next section."""
+    """As the README says, before the next section."""
     running.press_ctrl_c()
     assert "Stopped.\n" in running.printed
     assert "Traceback" not in "".join(running.printed)

@@ -1,4 +1,4 @@
-"""A world for every test, one environment store for all of them, and a second Docker host for those that ask for it."""
+"""A world for every test, one environment store for all of them, and a second Docker host for tests that request it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def store_volume() -> Iterator[str]:
     if shutil.which("docker") is None or _docker("info").returncode:
         return
     deadline = time.monotonic() + GONE_S
-    while not _is_removed(name):  # the daemon may still be at work on what a killed runner asked for
+    while not _is_removed(name):  # the daemon may still be executing requests of a killed runner
         assert time.monotonic() < deadline, f"the volume {name} cannot be removed"
         time.sleep(0.2)
 
@@ -48,15 +48,16 @@ def _docker(*words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest_asyncio.fixture
 async def here(tmp_path: Path, store_volume: str) -> AsyncIterator[World]:
-    """An installation with nothing but its bus."""
+    """An installation with only its bus."""
     async with world(tmp_path, store_volume) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def other_host() -> Iterator[DockerHost]:
-    """A second Docker host, with the worker image. To be started and killed by the main thread: it dies with whoever
-    started it.
+    """A second Docker host, with the worker image.
+
+    The main thread must start and kill it: it dies with the thread that started it.
     """
     if reason := missing():
         (pytest.fail if os.environ.get("FASTFLOW_REQUIRE_DOCKER") == "1" else pytest.skip)(reason)

@@ -1,4 +1,4 @@
-"""What is found on the bus and on the daemon when everything is over. It only reads; ``verdict`` judges."""
+"""Reads what is on the bus and on the daemon when everything is over. It only reads; ``verdict`` judges."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Written(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """Everything that is stored about runs, in order, and the containers that are left."""
+    """Everything stored about runs, in order, and the containers that are left."""
 
     revisions: dict[RunRef, list[Run]]
     logs: dict[tuple[RunRef, int], list[Written]]
@@ -30,7 +30,7 @@ class Evidence(NamedTuple):
 
 
 async def gather(world: World) -> Evidence:
-    """Look at all of it. Nothing may be under way any more."""
+    """Read all of it. No run may still be active."""
     revisions: dict[RunRef, list[Run]] = defaultdict(list)
     bucket = f"$KV.{subjects.RUNS}."
     for message in await stored(world.bus, streams.bucket_stream(subjects.RUNS), bucket + subjects.RUN_KEYS):

@@ -1,4 +1,4 @@
-"""How most tests here begin and end."""
+"""How most tests here start and end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.processes import Service
 
 
 async def under_way(world: World, main: str, *services: Service, **spec: Any) -> RunRef:
-    """A run of *main* that has begun to say something."""
+    """A run of *main* that has printed its first line."""
     await world.running(*services)
     await world.pipeline("script", main, **spec)
     ref = await world.start("script")
@@ -22,7 +22,7 @@ async def under_way(world: World, main: str, *services: Service, **spec: Any) ->
 
 
 async def settled(world: World, runner: Service, *refs: RunRef, lines: int | None = None) -> list[Run]:
-    """The runs when they are over and their runner has gone in peace; nothing may be wrong with what they leave."""
+    """Return the runs once they are over and their runner has stopped; check that they leave nothing wrong."""
     runs = [await world.end(ref) for ref in refs]
     assert await runner.terminate() == 0
     assert wrongs(await gather(world), refs, lines={"script": lines}) == []

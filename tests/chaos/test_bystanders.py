@@ -1,4 +1,4 @@
-"""What dies beside a run: the bus server, the gateway, the syncer, the runner of another name."""
+"""Other processes die beside a run: the bus server, the gateway, the syncer, a runner of another name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.docker
 
 
 async def test_a_run_outlives_its_bus(here: World) -> None:
-    """nats-server is killed and started again on its store: the script never notices, and its log is whole."""
+    """nats-server is killed and restarted on its store: the script does not notice, and its log is complete."""
     runner = here.runner()
     ref = await under_way(here, COUNT.format(lines=800, pause_s=0.01), here.scheduler(), runner)
     before = await here.container(ref)
@@ -27,8 +27,8 @@ async def test_a_run_outlives_its_bus(here: World) -> None:
     assert run.epoch == 1
 
 
-async def test_output_waits_in_the_container_while_there_is_no_bus(here: World) -> None:
-    """The script ends while the bus is down; all it said and its end come to the record afterwards."""
+async def test_output_waits_in_the_container_while_the_bus_is_down(here: World) -> None:
+    """The script ends while the bus is down; all its output and its end are recorded afterwards."""
     runner = here.runner()
     ref = await under_way(here, COUNT.format(lines=100, pause_s=0.01), here.scheduler(), runner)
     await here.server.kill()
@@ -38,8 +38,8 @@ async def test_output_waits_in_the_container_while_there_is_no_bus(here: World) 
     assert run.status is Status.SUCCESS
 
 
-async def test_gateways_and_syncers_may_die_as_they_like(here: World, tmp_path: Path) -> None:
-    """A run has nothing to do with them."""
+async def test_gateways_and_syncers_may_die_at_any_time(here: World, tmp_path: Path) -> None:
+    """A run does not depend on them."""
     folder = tmp_path / "pipelines" / "script"
     folder.mkdir(parents=True)
     (folder / "main.py").write_text(COUNT.format(lines=300, pause_s=0.01))

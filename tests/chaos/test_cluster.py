@@ -1,7 +1,7 @@
-"""Several of everything on a bus of three servers: everything that starts runs does, and one after the other is
-killed. ``CHAOS_SEED=<number>`` repeats a sequence of kills.
+"""Several of each service on a bus of three servers: every trigger works while one service after another is killed.
 
-Scripts run as processes, so one whose runner was killed is lost; that is then its one end.
+``CHAOS_SEED=<number>`` repeats a sequence of kills. Scripts run as processes, so a script whose runner was killed is
+lost; that is then its only end.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from tests.support.cluster import SERVERS, Cluster
 from tests.support.processes import Service
 
 CHAOS_S: Final = 62.0
-"""A minute begins meanwhile, and with it the slot of a cron expression."""
+"""Long enough for a minute to begin, and with it the slot of a cron expression."""
 SETTLE_S: Final = 90.0
 RUNNING_MAX: Final = 4
 TOKEN: Final = secrets.token_urlsafe(24)
 KEY: Final = "a-long-webhook-key-for-tests"
 STARTS_MAX: Final = 5
 PATIENCE: Final = {"FASTFLOW_LEASE_S": "12", "FASTFLOW_FENCE_S": "23"}
-"""As short as a cluster lets them be: see ``Lease.complaint``."""
+"""As short as a cluster allows: see ``Lease.complaint``."""
 COMMAND_S: Final = 30.0
 INTERVAL_S: Final = 3
 COUNTS: Final = "import time\nfor n in range(20):\n    print(n, flush=True)\n    time.sleep(0.01)\n"
@@ -77,7 +77,7 @@ STARTED_BY: Final = {
     "downstream": "downstream",
     "daemon": "daemon_restart",
 }
-"""But for the first run of the daemon."""
+"""Except for the first run of the daemon."""
 
 
 class Many(NamedTuple):
@@ -117,7 +117,7 @@ async def many(directory: Path) -> AsyncIterator[Many]:
 
 
 async def test_nothing_is_lost_or_doubled_while_one_of_everything_is_killed_at_random(tmp_path: Path) -> None:
-    """Whatever accepted it, whoever died meanwhile: one run with one end, a whole log, and every limit held."""
+    """Whatever accepted it and whatever died meanwhile: one run with one end, a complete log, and every limit kept."""
     seed = int(os.environ.get("CHAOS_SEED") or random.randrange(1 << 32))
     print(f"CHAOS_SEED={seed}")
     async with many(tmp_path) as system:
@@ -137,7 +137,7 @@ async def test_nothing_is_lost_or_doubled_while_one_of_everything_is_killed_at_r
 
 
 async def _kill(system: Many, dice: random.Random) -> None:
-    """One after the other, each back before the next goes."""
+    """Kill one after another; each is back before the next one dies."""
     loop = asyncio.get_running_loop()
     until = loop.time() + CHAOS_S
     kinds = ["gateway", "scheduler", "syncer", "runner", "server"]
@@ -162,7 +162,7 @@ async def _kill(system: Many, dice: random.Random) -> None:
 
 
 async def _restart(service: Service) -> None:
-    """As whoever keeps services does: one that ends for want of the bus is started again."""
+    """Restart services as a service manager does: one that ends because the bus is gone is started again."""
     for _ in range(STARTS_MAX):
         await service.launch()
         try:
@@ -176,7 +176,7 @@ Attempt = Callable[[str], Awaitable[RunRef | None]]
 
 
 async def _send(over: asyncio.Event, attempt: AsyncIterator[Attempt]) -> set[RunRef]:
-    """Ask for one run after the other, each again and again with its key until it is accepted."""
+    """Request one run after another, and repeat each with its key until it is accepted."""
     accepted: set[RunRef] = set()
     ask = await anext(attempt)
     try:
@@ -229,7 +229,7 @@ async def _posted(http: aiohttp.ClientSession, url: str, key: str, name: str) ->
 
 
 async def _by_bus(system: Many) -> AsyncIterator[Attempt]:
-    """With the password that programs outside have."""
+    """With the password of outside programs."""
     password = users_in(system.world.directory / "bus" / "bus.users").outside_password
     url = system.cluster.bare_url.replace("//", f"//{OUTSIDE}:{password}@")
     async with connect(url, name="outside") as bus:
@@ -246,7 +246,7 @@ async def _by_bus(system: Many) -> AsyncIterator[Attempt]:
 
 
 async def _by_command(system: Many, asked: Counter[str]) -> AsyncIterator[Attempt]:
-    """As a person does, who sees an error and starts another run: of each command there is one run at most."""
+    """As a person does, who sees an error and starts another run: each command has at most one run."""
 
     async def ask(_: str) -> RunRef | None:
         asked["manual"] += 1
@@ -264,7 +264,7 @@ async def _by_command(system: Many, asked: Counter[str]) -> AsyncIterator[Attemp
 
 
 async def _settled(world: World, accepted: set[RunRef]) -> Evidence:
-    """What there is once every run is over and nothing new comes."""
+    """Return all runs once every one is over and no new one comes."""
     async with asyncio.timeout(SETTLE_S):
         while True:
             before = await gather(world)
@@ -299,7 +299,7 @@ def _judge(evidence: Evidence, accepted: set[RunRef], asked: Counter[str]) -> No
     for name in ("timed", "cron", "single"):
         assert max(Counter(run.order.scheduled_for for run in of[name]).values()) == 1
     assert len(of["timed"]) >= CHAOS_S / INTERVAL_S / 2
-    for follower in ("downstream", "daemon"):  # a daemon's run has one that it is the restart of
+    for follower in ("downstream", "daemon"):  # a daemon's run has one that it restarts
         parents = Counter(run.order.parent_run_id for run in of[follower])
         assert max(parents.values()) == 1
     assert Counter(run.order.triggered_by for run in of["daemon"])["daemon_restart"] == len(of["daemon"]) - 1
@@ -309,7 +309,7 @@ def _judge(evidence: Evidence, accepted: set[RunRef], asked: Counter[str]) -> No
 
 
 def _at_once(times: list[tuple[datetime, datetime]]) -> int:
-    """How many of *times*, each from and until, there were together at most."""
+    """Return the largest number of *times*, each a start and an end, that overlapped."""
     return max(sum(start <= begun < end for start, end in times) for begun, _ in times)
 
 

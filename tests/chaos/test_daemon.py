@@ -1,4 +1,4 @@
-"""The Docker daemon goes away and comes back. What has not begun waits for it, or goes to another runner."""
+"""The Docker daemon goes away and comes back. Runs that have not started wait for it, or go to another runner."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.docker
 async def test_what_is_started_while_the_daemon_is_away_runs_when_it_is_back(
     here: World, other_host: DockerHost, requirements: str | None
 ) -> None:
-    """It is given back instead of failed, with or without an environment to be made, and its runner takes no other."""
+    """The run is given back instead of failed, also before its environment is made, and the runner takes no other."""
     await here.running(here.scheduler(), here.runner(DOCKER_HOST=other_host.url))
     await here.pipeline("script", "print('0')", requirements=requirements)
     other_host.kill()

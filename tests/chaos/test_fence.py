@@ -1,6 +1,6 @@
-"""A runner that is frozen or cut off while its container lives: the container ends before anybody may take over.
+"""A runner is frozen or cut off while its container lives: the container ends before another runner may take over.
 
-Times are those of a short lease; ``contracts/lease.py`` says how they follow from it.
+Times are those of a short lease; ``contracts/lease.py`` derives them.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ pytestmark = pytest.mark.docker
 LEASE = Lease(lease_s=3, fence_s=3)
 PATIENCE = {"FASTFLOW_LEASE_S": str(LEASE.lease_s), "FASTFLOW_FENCE_S": str(LEASE.fence_s)}
 LONG = COUNT.format(lines=100_000, pause_s=0.05)
-"""It would go on for more than an hour."""
+"""It would run for more than an hour."""
 
 
 async def script_over_at(world: World, ref: RunRef) -> datetime:
-    """When nothing of the script was alive any more, and whatever its container waits for."""
+    """Return when no process of the script was alive any more, and what its container waits for."""
     container = await world.container(ref)
     async with asyncio.timeout(LEASE.take_over_s * 3):
         while True:
@@ -46,14 +46,14 @@ async def script_over_at(world: World, ref: RunRef) -> datetime:
 
 
 async def containers_gone(world: World) -> None:
-    """Wait until the runner has cleared away what nobody needs."""
+    """Wait until the runner has removed unneeded containers."""
     async with asyncio.timeout(DOCKER_S):
         while await world.containers():
             await asyncio.sleep(LOOK_S)
 
 
 async def is_lost_after_its_script_was_over(world: World, ref: RunRef, began_at: float) -> Run:
-    """The run, after the order of things was as it must be; prints how long each took."""
+    """Return the run after checking the order of events; print how long each took."""
     loop = asyncio.get_running_loop()
     script_over = await script_over_at(world, ref)
     stopped_s = loop.time() - began_at
@@ -66,7 +66,7 @@ async def is_lost_after_its_script_was_over(world: World, ref: RunRef, began_at:
 
 
 async def test_a_frozen_runner_loses_its_run_after_the_container_has_stopped_itself(here: World) -> None:
-    """No heartbeats: the supervisor ends the script. Thawed, the runner changes nothing of what was decided."""
+    """Without heartbeats the supervisor ends the script. The thawed runner cannot change the decision."""
     scheduler, runner = here.scheduler(**PATIENCE), here.runner(**PATIENCE)
     ref = await under_way(here, LONG, scheduler, runner)
     began_at = asyncio.get_running_loop().time()
@@ -93,7 +93,7 @@ async def cut_off_runner(world: World) -> AsyncIterator[tuple[RunRef, Relay]]:
 
 
 async def test_a_runner_that_is_cut_off_from_the_bus_stops_its_container_itself(here: World) -> None:
-    """It cannot renew its presence, so it stops what it holds before others may start it."""
+    """It cannot renew its presence, so it stops its runs before another runner may start them."""
     async with cut_off_runner(here) as (ref, relay):
         began_at = asyncio.get_running_loop().time()
         relay.cut()
@@ -104,7 +104,7 @@ async def test_a_runner_that_is_cut_off_from_the_bus_stops_its_container_itself(
 
 
 async def test_a_runner_that_lost_the_bus_for_seconds_loses_nothing(here: World) -> None:
-    """The script goes on, its output waits, and every line is there."""
+    """The script continues, its output waits, and every line arrives."""
     scheduler, runner = here.scheduler(**PATIENCE), here.runner(**PATIENCE)
     async with Relay(here.url) as relay:
         await here.running(scheduler)
@@ -121,7 +121,7 @@ async def test_a_runner_that_lost_the_bus_for_seconds_loses_nothing(here: World)
 
 
 async def test_a_bus_that_was_frozen_for_seconds_ends_no_run(here: World) -> None:
-    """Silence of the bus is nobody's death: the same attempt, the same holder, every line."""
+    """A silent bus does not mean a dead runner: the same attempt, the same holder, every line."""
     runner = here.runner(**PATIENCE)
     main = COUNT.format(lines=600, pause_s=0.01)
     ref = await under_way(here, main, here.scheduler(**PATIENCE), runner)
@@ -134,7 +134,7 @@ async def test_a_bus_that_was_frozen_for_seconds_ends_no_run(here: World) -> Non
 
 
 async def test_a_frozen_runner_s_neighbour_takes_the_container_over_as_it_is(here: World) -> None:
-    """On the same daemon nobody needs to wait for the fence; the thawed one lets go of what is no longer its own."""
+    """On the same daemon no runner needs to wait for the fence; the thawed one releases what it no longer owns."""
     one, two = here.runner("one", **PATIENCE), here.runner("two", **PATIENCE)
     ref = await under_way(here, COUNT.format(lines=600, pause_s=0.015), here.scheduler(**PATIENCE), one)
     await two.start()

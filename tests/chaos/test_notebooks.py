@@ -1,4 +1,4 @@
-"""The runner dies while a cell runs: the cell goes on, and what it did is whole. And who runs notebooks at all."""
+"""The runner dies while a cell runs: the cell continues and loses nothing. Also: which runners execute notebooks."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ FLAKY = "n = globals().get('n', 0) + 1\nprint('attempt', n)\nif n < 2:\n    rais
 
 
 def wrote(text: str, event: CellEvent) -> bool:
-    """Within one line: its end is a write of its own, which the kernel may send later."""
+    """Checked within one line: the line's end is a separate write, which the kernel may send later."""
     return isinstance(event, Wrote) and text in event.text
 
 
 @pytest.mark.docker
 async def test_a_runner_killed_in_the_middle_of_a_cell_loses_nothing(here: World) -> None:
-    """One attempt of the run, one of the cell, every event once; retries and the log are whole, too."""
+    """One attempt of the run, one of the cell, every event once; retries and the log are complete too."""
     runner = here.runner(FASTFLOW_NETWORK="fastflow")
     await here.running(here.scheduler(), runner)
     await publish_notebook(here.bus, "book", "x = 1", COUNT, code(FLAKY, retries=1, delay_seconds=0.1), "x")
@@ -48,8 +48,8 @@ async def test_a_runner_killed_in_the_middle_of_a_cell_loses_nothing(here: World
 
 
 @pytest.mark.docker
-async def test_cells_that_nobody_watched_are_found_in_the_sandbox(here: World) -> None:
-    """The notebook fails while no runner is there: its last events and its exit code are recorded by the next one."""
+async def test_cells_that_ran_without_a_runner_are_found_in_the_sandbox(here: World) -> None:
+    """The notebook fails while no runner is alive: the next one records its last events and its exit code."""
     runner = here.runner(FASTFLOW_NETWORK="fastflow")
     await here.running(here.scheduler(), runner)
     await publish_notebook(here.bus, "book", "print('up')\nimport time\ntime.sleep(3)\nraise KeyError('gone')")
@@ -67,7 +67,7 @@ async def test_cells_that_nobody_watched_are_found_in_the_sandbox(here: World) -
 
 
 async def test_notebooks_and_scripts_are_work_of_two_kinds(here: World) -> None:
-    """A runner takes the kinds it is told to, so that each can have as many runners as it needs."""
+    """A runner takes only the configured kinds, so that each kind can have as many runners as it needs."""
     kinds = ("script", "notebook")
     runners = [here.runner(kind, sandbox="process", FASTFLOW_RUNNER_KINDS=kind) for kind in kinds]
     await here.running(here.scheduler(), *runners)

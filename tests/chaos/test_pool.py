@@ -1,4 +1,4 @@
-"""The runner dies while sandboxes wait for work. None of them is left, and none of them is mistaken for a run."""
+"""The runner dies while sandboxes wait for work. None of them is left, and none is mistaken for a run."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ pytestmark = pytest.mark.docker
 
 
 async def warm(world: World) -> set[str]:
-    """Ids of the containers that wait for work."""
+    """Return the ids of the containers that wait for work."""
     return {container.id for container in await world.containers() if is_warm(container.name)}
 
 
 async def some_warm(world: World, *, but: frozenset[str] = frozenset()) -> set[str]:
-    """The same, once there are any, and none of *but* is among them."""
+    """Return them once there are any, and none of *but* is among them."""
     async with asyncio.timeout(DOCKER_S):
         while not (found := await warm(world)) or found & but:
             await asyncio.sleep(LOOK_S)
@@ -28,8 +28,11 @@ async def some_warm(world: World, *, but: frozenset[str] = frozenset()) -> set[s
 
 
 async def test_a_restarted_runner_removes_what_waited_and_goes_on_with_what_ran(here: World) -> None:
-    """Killed with a run in a formerly warm sandbox and others waiting: the run goes on in the same container, every
-    line once; the others are removed and new ones take their place. In the end nothing is left."""
+    """Killed with one run in a formerly warm sandbox and other sandboxes waiting.
+
+    The run continues in the same container, every line once; the others are removed and replaced. At the end nothing is
+    left.
+    """
     runner = here.runner(RUNNER_POOL_SIZE="2")
     await runner.start()
     first = await some_warm(here)

@@ -28,12 +28,12 @@ BUS: Final = "bus"
 
 
 class Kind(NamedTuple):
-    """A script and what must become of it, whatever is killed meanwhile."""
+    """A script and its expected end, whatever is killed meanwhile."""
 
     main: str
     status: Status
     exit_codes: tuple[int, ...] = (0,)
-    """Of its attempts."""
+    """The number of its attempts."""
     lines: int | None = None
     spec: dict[str, Any] = {}
 
@@ -55,7 +55,7 @@ KINDS: Final = {
 
 
 class Kill(NamedTuple):
-    """Who dies, how long after the former kill was overcome, and for how long."""
+    """Which service dies, how long after recovery from the previous kill, and for how long."""
 
     victim: str
     after_s: float
@@ -69,8 +69,8 @@ class Start(NamedTuple):
     """The trigger is published twice."""
 
 
-async def test_every_run_ends_once_and_as_it_should_whatever_is_killed_and_when(here: World) -> None:
-    """Every accepted trigger is one run, with one end, the right one, a whole log, and no container left."""
+async def test_every_run_ends_once_and_correctly_whatever_is_killed(here: World) -> None:
+    """Every accepted trigger is one run, with one end, the right one, a complete log, and no container left."""
     seed = int(os.environ.get("CHAOS_SEED") or random.randrange(1 << 32))
     print(f"CHAOS_SEED={seed}")
     services = {"scheduler": here.scheduler(), "one": _runner(here, "one"), "two": _runner(here, "two")}
@@ -97,7 +97,7 @@ def _runner(world: World, name: str) -> Service:
 
 
 def plan(dice: random.Random, victims: Sequence[str]) -> tuple[list[Kill], list[Start]]:
-    """All that is left to chance."""
+    """Draw everything random."""
     kills = [
         Kill(dice.choice(victims), dice.uniform(0, PAUSE_S_MAX), dice.uniform(0, PAUSE_S_MAX)) for _ in range(KILLS)
     ]

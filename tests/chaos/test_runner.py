@@ -1,4 +1,4 @@
-"""The runner dies in the middle of a run. The run ends once, correctly, with a whole log."""
+"""The runner dies in the middle of a run. The run ends once, correctly, with a complete log."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RECORD = b'"state":{"type":"'
 
 @docker
 async def test_a_restarted_runner_goes_on_with_the_same_container(here: World) -> None:
-    """Killed in the middle and started again: one container, one attempt, every line once."""
+    """Killed in the middle and restarted: one container, one attempt, every line once."""
     runner = here.runner()
     ref = await under_way(here, COUNT.format(lines=300, pause_s=0.01), here.scheduler(), runner)
     before = await here.container(ref)
@@ -47,7 +47,7 @@ async def test_a_restarted_runner_goes_on_with_the_same_container(here: World) -
 
 @docker
 async def test_a_flood_of_output_survives_two_kills(here: World) -> None:
-    """Three hundred thousand lines, and not one of them is lost, doubled or out of order."""
+    """Three hundred thousand lines, none of them lost, doubled or out of order."""
     runner = here.runner()
     ref = await under_way(here, "for n in range(300_000):\n    print(n)\n", here.scheduler(), runner)
     for epoch in (1, 2):
@@ -59,8 +59,8 @@ async def test_a_flood_of_output_survives_two_kills(here: World) -> None:
 
 
 @docker
-async def test_an_end_that_nobody_saw_is_found_in_the_container(here: World) -> None:
-    """The script ends while no runner is there: its last line and its exit code are recorded by the next one."""
+async def test_an_end_without_a_runner_is_found_in_the_container(here: World) -> None:
+    """The script ends while no runner is alive: the next one records its last line and its exit code."""
     runner = here.runner()
     ref = await under_way(here, LAST_WORDS, here.scheduler(), runner)
     await runner.kill()
@@ -74,7 +74,7 @@ async def test_an_end_that_nobody_saw_is_found_in_the_container(here: World) -> 
 
 @docker
 async def test_a_run_whose_environment_was_being_prepared_is_given_back(here: World) -> None:
-    """No code of it has run, so no attempt is used up."""
+    """None of its code has run, so it uses up no attempt."""
     runner = here.runner()
     await here.running(here.scheduler(), runner)
     await here.pipeline("script", "print('0')", requirements="--no-index  # an environment of its own\n")
@@ -90,7 +90,7 @@ async def test_a_run_whose_environment_was_being_prepared_is_given_back(here: Wo
 
 @docker
 async def test_a_cancel_while_the_runner_is_down_takes_effect_when_it_is_back(here: World) -> None:
-    """The record remembers the wish."""
+    """The record keeps the request."""
     runner = here.runner()
     ref = await under_way(here, PATIENT, here.scheduler(), runner)
     await runner.kill()
@@ -117,7 +117,7 @@ async def test_a_runner_that_is_asked_to_stop_leaves_its_container_to_the_next_o
 
 
 async def test_a_process_sandbox_dies_with_its_runner(here: World) -> None:
-    """Nothing outlives the runner, so the run is lost, and its log holds what was said until then."""
+    """No process outlives the runner, so the run is lost, and its log has the output until then."""
     runner = here.runner(sandbox="process")
     ref = await under_way(here, PATIENT, here.scheduler(), runner)
     await runner.kill()
@@ -131,7 +131,7 @@ async def test_a_process_sandbox_dies_with_its_runner(here: World) -> None:
 async def test_a_claim_that_was_stored_without_an_answer_is_carried_out(
     bus_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The runner is alive, so nobody else would ever look at the run."""
+    """The runner is alive, so no other service would ever look at the run."""
 
     class Deaf(RunStore):
         heard = False
@@ -151,7 +151,7 @@ async def test_a_claim_that_was_stored_without_an_answer_is_carried_out(
 
 
 async def test_a_hint_that_died_with_its_runner_is_soon_given_to_another_one(here: World) -> None:
-    """Between hint and claim nobody knows of the run's runner: the bus gives the hint away again, before any scheduler
+    """Between hint and claim only the runner knows of the run: the bus delivers the hint again, before any scheduler
     misses the claim.
     """
     one, two, scheduler = here.runner("one", sandbox="process"), here.runner("two", sandbox="process"), here.scheduler()
@@ -174,9 +174,7 @@ async def test_a_hint_that_died_with_its_runner_is_soon_given_to_another_one(her
 @docker
 @pytest.mark.parametrize("step", ["the claim", "the environment", "the first output", "the end of the log"])
 async def test_a_runner_that_is_asked_to_stop_at_any_step_loses_nothing(here: World, step: str) -> None:
-    """Without any grace. What had begun goes on in its container, which a neighbour adopts; what had not is given back.
-    Either at once: nobody waits until a runner is missed that said that it ends.
-    """
+    """Without any grace. A neighbour adopts started containers; runs that have not started are given back."""
     one, two, scheduler = here.runner("one", FASTFLOW_GRACE_S="0"), here.runner("two"), here.scheduler()
     await scheduler.start()
     await here.pipeline("script", "print('0')", requirements="--no-index\n")

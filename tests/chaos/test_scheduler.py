@@ -1,4 +1,4 @@
-"""The scheduler dies between a trigger and its run, or while runs are under way."""
+"""The scheduler dies between a trigger and its run, or while runs are active."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ STEPS: list[tuple[bytes, Moment]] = [
 
 
 async def test_a_trigger_whose_scheduler_dies_over_it_still_starts_one_run(tmp_path: Path, store_volume: str) -> None:
-    """Before the run is recorded, before that is known, or before anybody is told of it.
+    """Before the run is recorded, before the scheduler learns of that, or before any runner learns of the run.
 
-    All at once, because each waits until the bus delivers again or the run seems forgotten.
+    All in parallel, because each waits until the bus delivers again or the run seems forgotten.
     """
 
     async def die(number: int, step: bytes, moment: Moment) -> None:
@@ -46,7 +46,7 @@ async def test_a_trigger_whose_scheduler_dies_over_it_still_starts_one_run(tmp_p
 
 
 async def test_triggers_wait_while_no_scheduler_is_there(here: World) -> None:
-    """The bus has accepted them, so each becomes a run, once, also the one that was sent twice."""
+    """The bus has accepted them, so each becomes one run, also the one that was sent twice."""
     scheduler, runner = here.scheduler(), here.runner()
     await here.running(scheduler, runner)
     await scheduler.kill()
@@ -59,7 +59,7 @@ async def test_triggers_wait_while_no_scheduler_is_there(here: World) -> None:
 
 
 async def test_a_run_does_not_need_the_scheduler_that_started_it(here: World) -> None:
-    """It ends, recorded and with its whole log, while no scheduler is there."""
+    """It ends, recorded and with its complete log, while no scheduler is alive."""
     scheduler, runner = here.scheduler(), here.runner()
     ref = await under_way(here, COUNT.format(lines=100, pause_s=0.01), scheduler, runner)
     await scheduler.kill()
@@ -68,7 +68,7 @@ async def test_a_run_does_not_need_the_scheduler_that_started_it(here: World) ->
 
 
 async def test_a_run_whose_runner_never_comes_back_is_lost_after_its_container_has_ended(here: World) -> None:
-    """No heartbeats: the container ends by itself first, then the run is written off."""
+    """Without heartbeats the container ends by itself first; then the run is marked lost."""
     patience = {"FASTFLOW_LEASE_S": "3", "FASTFLOW_FENCE_S": "1"}
     scheduler, runner = here.scheduler(**patience), here.runner(**patience)
     ref = await under_way(here, PATIENT, scheduler, runner)

@@ -1,4 +1,4 @@
-"""How long a bus of three servers is silent when the one that leads is gone: the time that a lease has to bear."""
+"""How long a bus of three servers is silent after its leader is gone: the time that a lease must survive."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ BETWEEN_S = 0.2
 
 
 class Client:
-    """One that writes all the time, as a runner does, and hears what all of them write, as a scheduler does."""
+    """Writes all the time, as a runner does, and receives what all clients write, as a scheduler does."""
 
     def __init__(self, bus: Bus, number: int) -> None:
         self.bus = bus
         self.number = number
         self.heard: dict[str, float] = {}
-        """By key, when the newest value that was heard had been asked for."""
+        """By key, when the newest received value was written."""
 
     async def write(self) -> None:
         loop = asyncio.get_running_loop()
@@ -52,7 +52,7 @@ class Client:
 
 @asynccontextmanager
 async def clients(cluster: Cluster) -> AsyncIterator[list[Client]]:
-    """One at each server."""
+    """One client at each server."""
     servers = cluster.url.split(",")
     async with AsyncExitStack() as stack:
         made = []
@@ -73,10 +73,12 @@ async def all_hear_since(made: list[Client], at: float) -> None:
 
 
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
-async def test_whatever_happens_to_the_server_that_leads_everybody_is_heard_again_soon(
+async def test_every_client_is_heard_again_soon_after_the_leading_server_fails(
     tmp_path: Path, blow: signal.Signals, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Also who was connected to it, and who was told things by it: no runner is given up for want of a bus."""
+    """This includes clients that were connected to it, and those that it delivered to: no runner is lost over a silent
+    bus.
+    """
     loop = asyncio.get_running_loop()
     cluster = Cluster(tmp_path)
     try:
@@ -92,6 +94,6 @@ async def test_whatever_happens_to_the_server_that_leads_everybody_is_heard_agai
             silent_s = loop.time() - hit_at
     finally:
         await cluster.end()
-    print(f"everybody is heard again {silent_s:.1f} s after {blow.name}")
+    print(f"all clients are heard again {silent_s:.1f} s after {blow.name}")
     assert silent_s < CLUSTER_SILENCE_S
     assert "Authorization" not in caplog.text

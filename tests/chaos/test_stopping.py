@@ -1,4 +1,4 @@
-"""A gateway that is asked to stop. What a runner does then: ``test_runner``."""
+"""Stopping a gateway. ``test_runner`` has the same for a runner."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tests.chaos.world import COUNT, LOOK_S, World
 TOKEN = secrets.token_urlsafe(24)
 
 
-async def test_a_gateway_that_is_asked_to_stop_answers_what_it_was_asked(here: World) -> None:
-    """A start that waits for a scheduler is accepted, whoever stops meanwhile, and becomes a run."""
+async def test_a_stopping_gateway_answers_open_requests(here: World) -> None:
+    """A start that waits for a scheduler is accepted, even if the gateway stops meanwhile, and becomes a run."""
     gateway = here.gateway(FASTFLOW_ADMIN_TOKEN=TOKEN)
     await here.pipeline("script", COUNT.format(lines=1, pause_s=0))
     await gateway.start()

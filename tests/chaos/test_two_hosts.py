@@ -1,4 +1,4 @@
-"""Two Docker hosts that share nothing but the bus: this machine's daemon, and a second one with a disk of its own."""
+"""Two Docker hosts that share only the bus: this machine's daemon, and a second one with its own disk."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LONG = COUNT.format(lines=100_000, pause_s=0.05)
 async def test_runs_spread_over_two_hosts_and_each_prepares_for_itself(
     here: World, other_host: DockerHost, store_volume: str
 ) -> None:
-    """Logs are whole, and the limit on running runs is one for both."""
+    """Logs are complete, and the limit on running runs covers both."""
     slots = {"RUNNER_SLOTS": str(SLOTS)}
     near, far = here.runner("here", **slots), here.runner("there", DOCKER_HOST=other_host.url, **slots)
     await here.running(here.scheduler(MAX_CONCURRENT_RUNS=str(RUNNING_MAX)), near, far)
@@ -50,8 +50,8 @@ async def test_runs_spread_over_two_hosts_and_each_prepares_for_itself(
     assert environment in (await docker(*look)).split()
 
 
-async def test_a_host_that_dies_is_written_off_and_the_other_goes_on(here: World, other_host: DockerHost) -> None:
-    """Its run is lost when its fence is over, and retried on the host that is left, where runs go on meanwhile."""
+async def test_runs_of_a_dead_host_are_lost_and_the_other_host_continues(here: World, other_host: DockerHost) -> None:
+    """Its run is lost when its fence is over, and retried on the remaining host, where runs continue meanwhile."""
     lines = 60
     far = here.runner("there", DOCKER_HOST=other_host.url, RUNNER_SLOTS="1", **PATIENCE)
     again = {"retry_attempts": 1, "retry_strategy": FixedDelay(delay=0.5)}
@@ -81,7 +81,7 @@ async def test_a_host_that_dies_is_written_off_and_the_other_goes_on(here: World
 async def test_a_runner_of_the_same_id_elsewhere_waits_until_the_sandbox_it_cannot_see_has_stopped(
     here: World, other_host: DockerHost
 ) -> None:
-    """It must not take a run for lost whose script still runs on the host where its former life was."""
+    """It must not mark a run lost whose script still runs on the host of its previous life."""
     there = here.runner("one", DOCKER_HOST=other_host.url, **PATIENCE)
     ref = await under_way(here, LONG, here.scheduler(**PATIENCE), there)
     await there.kill()

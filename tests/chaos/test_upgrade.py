@@ -1,6 +1,8 @@
-"""A rolling upgrade from an older version of this repository: its services leave runs in every state, today's come up
-beside them one by one, and take over. ``FASTFLOW_UPGRADE_FROM=<commit>`` names the older version; without it this
-skips, as not every checkout has a history.
+"""A rolling upgrade from an older version of this repository.
+
+The old services leave runs in every state; today's start beside them one by one and take over.
+``FASTFLOW_UPGRADE_FROM=<commit>`` names the older version; without it the test skips, because not every checkout has a
+history.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ pytestmark = [
 
 
 def unpacked(directory: Path) -> dict[str, str]:
-    """The older version's source in *directory*; the environment in which it is what runs."""
+    """Unpack the older version's source in *directory*; return the environment that runs it."""
     directory.mkdir()
     archive = subprocess.run(["git", "archive", FROM], cwd=ROOT, capture_output=True, check=True).stdout
     subprocess.run(["tar", "-x", "-C", str(directory)], input=archive, check=True)
@@ -63,7 +65,7 @@ def unpacked(directory: Path) -> dict[str, str]:
 
 
 async def ensured(world: World, **environ: str) -> None:
-    """The streams, as one version wants them."""
+    """Create the streams as one version wants them."""
     command = [sys.executable, "-m", "fastflow", "bus", "ensure", "--nats-url", world.url]
     process = await asyncio.create_subprocess_exec(*command, env=os.environ | environ, stdout=DEVNULL)
     assert await process.wait() == 0
@@ -79,7 +81,7 @@ def pipelines(directory: Path) -> Path:
 
 
 def of_old(service: Service, old: dict[str, str]) -> Service:
-    """The older version of *service*, which may not know yet of users of its own."""
+    """Return the older version of *service*, which may not yet know separate users."""
     service.environ |= old
     del service.environ["FASTFLOW_NATS_CREDENTIALS"]
     return service
@@ -93,7 +95,7 @@ async def replace(old: Service, new: Service) -> None:
 async def test_nothing_is_lost_or_doubled_when_one_service_after_the_other_is_upgraded(
     here: World, tmp_path: Path
 ) -> None:
-    """Old and new ones work side by side on each other's records; a script goes on from the old runner to the new."""
+    """Old and new services work in parallel on the same records; a script moves from the old runner to the new."""
     old = unpacked(tmp_path / "old")
     folder = pipelines(tmp_path / "pipelines")
     leaving = {"FASTFLOW_LEAVE_RUNNING": "yes", "FASTFLOW_GRACE_S": "0"}
@@ -128,11 +130,11 @@ async def test_nothing_is_lost_or_doubled_when_one_service_after_the_other_is_up
 
     await ensured(here)
     other = here.runner("two", **leaving)
-    await other.start()  # beside the old one: it takes what the old scheduler hints
+    await other.start()  # beside the old one: it takes the old scheduler's hints
     for number in range(4):
         await here.end(await quick(f"old-scheduler-{number}"))
     second = here.scheduler()
-    await second.start()  # beside the old one: both do all of it
+    await second.start()  # beside the old one: both do all the work
     for number in range(4):
         await here.end(await quick(f"both-{number}"))
     await replace(olds["scheduler"], news["scheduler"])
@@ -154,7 +156,7 @@ async def test_nothing_is_lost_or_doubled_when_one_service_after_the_other_is_up
     ended = [await here.end(ref) for ref in refs]
     by_themselves = [run for run in await _is_quiet(here) if run.pipeline in ("timed", "after")]
     async with asyncio.timeout(2 * SWEEP_S):
-        while await here.containers():  # one that an older version gave another name is swept away
+        while await here.containers():  # one that an older version named differently is removed
             await asyncio.sleep(LOOK_S)
     assert await news["runner"].terminate() == 0
     assert wrongs(await gather(here), refs | {run.ref for run in by_themselves}, lines=LINES) == []
@@ -171,7 +173,7 @@ async def test_nothing_is_lost_or_doubled_when_one_service_after_the_other_is_up
 
 
 async def _is_quiet(world: World) -> list[Run]:
-    """All runs, once every one is over, what follows from it exists, and nothing has come for longer than a slot."""
+    """Return all runs once every one is over, its followups exist, and nothing has come for longer than a slot."""
     before: set[RunRef] = set()
     async with asyncio.timeout(90):
         while True:

@@ -1,4 +1,4 @@
-"""What must hold whatever was killed. Pure: evidence in, what is wrong with it out."""
+"""What must hold whatever was killed. Pure: takes evidence, returns what is wrong with it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from tests.support.logs import log_lines
 
 
 def wrongs(evidence: Evidence, accepted: Iterable[RunRef], *, lines: Mapping[str, int | None]) -> list[str]:
-    """Everything that breaks a promise; empty if all is well.
+    """Return everything that breaks a promise; empty if there is nothing.
 
-    *accepted*: the runs of all triggers that the bus took. *lines*: by pipeline, how many a script that
-    succeeded has counted.
+    Args:
+        accepted: The runs of all triggers that the bus accepted.
+        lines: By pipeline, how many lines a successful script prints.
     """
     return [*_records(evidence, set(accepted)), *_logs(evidence, lines), *_containers(evidence)]
 
 
 def _records(evidence: Evidence, accepted: set[RunRef]) -> Iterator[str]:
-    """Every accepted trigger has one run, no other run exists, and each ended once, over legal steps only."""
+    """Every accepted trigger has one run, no other run exists, and each ended once, through legal steps only."""
     yield from (f"{ref} was accepted and does not exist" for ref in accepted - evidence.revisions.keys())
-    yield from (f"{ref} exists and nobody asked for it" for ref in evidence.revisions.keys() - accepted)
+    yield from (f"{ref} exists without a request" for ref in evidence.revisions.keys() - accepted)
     for ref, runs in evidence.revisions.items():
         if [run.is_over for run in runs] != [False] * (len(runs) - 1) + [True]:
             yield f"{ref} has {sum(run.is_over for run in runs)} ends in {[run.status for run in runs]}"
@@ -45,10 +46,9 @@ def _attempts(run: Run) -> Iterator[str]:
 
 
 def _logs(evidence: Evidence, lines: Mapping[str, int | None]) -> Iterator[str]:
-    """A log is whole: it ends with its end, where the record says, and counts on without a gap or a repeat. Where
-    nothing was said there is none.
+    """A log is complete: it ends where the record says, and counts without a gap or a repeat. No output, no log.
 
-    Of an attempt that a scheduler has written off the record says nothing.
+    The record says nothing of an attempt that a scheduler has marked lost.
     """
     for ref, runs in evidence.revisions.items():
         for attempt in runs[-1].attempts:

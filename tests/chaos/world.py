@@ -1,4 +1,4 @@
-"""A whole installation of processes on a bus of its own, and what a test may do to it. What must hold: ``verdict``."""
+"""A whole installation of processes on its own bus, with helpers for tests. ``verdict`` has what must hold."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.system import RUN_S, System
 DOCKER_S = 60.0
 LOOK_S = 0.1
 COUNT = "import time\nfor n in range({lines}):\n    print(n)\n    time.sleep({pause_s})\n"
-"""A script whose log is whole if its lines are 0, 1, 2, …"""
+"""A script whose log is complete if its lines are 0, 1, 2, …"""
 PATIENT = "import time\nprint('0')\ntime.sleep(60)\n"
 
 
@@ -39,7 +39,7 @@ class Container(NamedTuple):
 
 
 class World(System):
-    """``bus`` is the test's own connection. Nothing runs yet but the bus."""
+    """``bus`` is the test's own connection. At first only the bus runs."""
 
     def __init__(self, url: str, bus: Bus, server: BusServer, installation: str, directory: Path, volume: str) -> None:
         super().__init__(bus)
@@ -55,7 +55,7 @@ class World(System):
         return self._service("scheduler", settings)
 
     def runner(self, name: str = "one", *, sandbox: str = "docker", **settings: str) -> Service:
-        """Without warm sandboxes, which cost more than they are worth to a runner that lives for a second."""
+        """Create a runner without warm sandboxes: they cost too much for a runner that lives for a second."""
         self._has_containers = self._has_containers or sandbox == "docker"
         own = {
             "FASTFLOW_RUNNER_ID": name,
@@ -81,19 +81,19 @@ class World(System):
                 group.create_task(service.start(), name=f"start-{service.name}")
 
     async def cancel(self, ref: RunRef) -> None:
-        """Ask for the end of a run."""
+        """Request the end of a run."""
         await self.bus.publish(subjects.command(ref), messages.CANCEL.encode(Cancel()))
 
     async def adopted(self, ref: RunRef, *, epoch: int = 1) -> Run:
-        """The run, once somebody has taken it over from the holder of *epoch*, or it is over."""
+        """Return the run once another runner has taken it over from the holder of *epoch*, or it is over."""
         return await self.until(ref, lambda run: run.epoch > epoch or run.is_over)
 
     async def claimed(self, ref: RunRef) -> Run:
-        """The run, once a runner holds it."""
+        """Return the run once a runner holds it."""
         return await self.until(ref, lambda run: isinstance(run.state, Running))
 
     async def goes_on_after(self, ref: RunRef) -> float:
-        """Seconds until more of the run's log is on the bus than there is now."""
+        """Return the seconds until the bus has more of the run's log than now."""
         loop = asyncio.get_running_loop()
         asked_at = loop.time()
         async with asyncio.timeout(RUN_S):
@@ -105,14 +105,14 @@ class World(System):
         return loop.time() - asked_at
 
     async def _log_sequence(self) -> int:
-        while True:  # the bus may only just be back
+        while True:  # the bus may have just come back
             try:
                 return await self.bus.last_sequence(streams.LOGS)
             except Unavailable:
                 await asyncio.sleep(LOOK_S)
 
     async def containers(self, run_id: RunId | None = None) -> list[Container]:
-        """Those of this installation, or of one of its runs, in whatever state."""
+        """Return the containers of this installation, or of one run, in any state."""
         if not self._has_containers:
             return []
         filters = [f"label=fastflow.scope={self._installation}"]
@@ -123,12 +123,12 @@ class World(System):
         return [Container(*line.split()) for line in shown.splitlines()]
 
     async def container(self, ref: RunRef) -> Container:
-        """The one container of a run."""
+        """Return the single container of a run."""
         (found,) = await self.containers(ref.run_id)
         return found
 
     async def script_ended(self, ref: RunRef) -> None:
-        """Wait until nothing but the supervisor is alive in the run's container."""
+        """Wait until only the supervisor is alive in the run's container."""
         container = await self.container(ref)
         async with asyncio.timeout(DOCKER_S):
             while len((await docker("top", container.id)).splitlines()) > 2:
@@ -147,7 +147,7 @@ class World(System):
 
 @asynccontextmanager
 async def world(directory: Path, volume: str) -> AsyncIterator[World]:
-    """A bus, and what a test starts on it; all of it is gone afterwards, containers included."""
+    """Start a bus; afterwards remove all that the test started on it, containers included."""
     async with AsyncExitStack() as stack:
         server = BusServer(directory / "bus")
         url = await server.start()
@@ -171,7 +171,7 @@ async def _clear(made: World) -> None:
 
 
 async def docker(*words: str) -> str:
-    """What the command says."""
+    """Run the docker command; return its output."""
     process = await asyncio.create_subprocess_exec(
         "docker", *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )

@@ -1,4 +1,4 @@
-"""What tests of whole runs share."""
+"""Fixtures for tests of whole runs."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ import pytest
 
 @pytest.fixture(scope="session")
 def kept_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory for one system after the other, so that environments need not be made for each test."""
+    """A data directory for one system after another, so that environments are not made for each test."""
     return tmp_path_factory.mktemp("kept")

@@ -1,6 +1,4 @@
-"""A backup taken while everything is in use, brought back onto an empty bus: nothing that was accepted before it is
-lost, nothing is doubled, and it goes on.
-"""
+"""A backup taken under load and restored to an empty bus: accepted work is neither lost nor doubled, and continues."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ COUNTS = "for n in range(50):\n    print(n)\n"
 
 
 async def command(*arguments: str, folder: Path, url: str) -> tuple[int, str]:
-    """``fastflow bus …`` beside what runs in this process."""
+    """``fastflow bus …`` beside the services in this process."""
     done = await asyncio.to_thread(fastflow, "bus", *arguments, "--nats-url", url, cwd=folder)
     return done.returncode, done.stdout + done.stderr
 
@@ -34,7 +32,7 @@ async def code(*arguments: str, folder: Path, url: str) -> int:
 
 
 async def all_over(bus: Bus) -> list[Run]:
-    """The runs, once each is over."""
+    """Return the runs, once each is over."""
     while True:
         found = await bus_client.runs(bus)
         if all(run.is_over for run in found):
@@ -44,7 +42,7 @@ async def all_over(bus: Bus) -> list[Run]:
 
 @asynccontextmanager
 async def starting(world: System) -> AsyncIterator[None]:
-    """Runs are started all the time."""
+    """Start runs all the time."""
 
     async def start() -> None:
         while True:
@@ -59,7 +57,7 @@ async def starting(world: System) -> AsyncIterator[None]:
 
 
 async def test_what_was_accepted_before_a_backup_is_there_after_it_and_goes_on(tmp_path: Path) -> None:
-    """Records and whole logs, code, waiting triggers and the clock's place; taken from a busy bus."""
+    """Records and complete logs, code, waiting triggers and the clock's place; taken from a busy bus."""
     copy = tmp_path / "copy"
     async with embedded_bus(tmp_path / "one", sync="2m") as url, connect(url, name="test") as bus:
         await streams.ensure(bus.js)
@@ -71,7 +69,7 @@ async def test_what_was_accepted_before_a_backup_is_there_after_it_and_goes_on(t
             async with starting(world):
                 accepted: set[RunRef] = {await world.start("quick") for _ in range(20)}
                 assert await code("backup", str(copy), folder=tmp_path, url=url) == 0
-        waiting = await System(bus).start("quick", key="asked while nobody was there")
+        waiting = await System(bus).start("quick", key="asked while no service ran")
         second = tmp_path / "second"
         assert await code("backup", str(second), folder=tmp_path, url=url) == 0
         assert await code("backup", str(second), folder=tmp_path, url=url) == 1
@@ -100,7 +98,7 @@ async def test_what_was_accepted_before_a_backup_is_there_after_it_and_goes_on(t
 
 
 async def test_half_a_backup_is_refused(bus_url: str, tmp_path: Path) -> None:
-    """What was broken off is no backup, and says so."""
+    """An interrupted backup is not a backup, and the error is clear."""
     (tmp_path / "half").mkdir()
     exit_code, said = await command("restore", str(tmp_path / "half"), folder=tmp_path, url=bus_url)
     assert exit_code == 1

@@ -31,12 +31,12 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 
 def ended(there: Installation, pipeline: str) -> dict[str, Any]:
-    """The newest run of *pipeline* as scripts see it."""
+    """Return the newest run of *pipeline* as scripts see it."""
     return runs(there, pipeline)[0]
 
 
 def runs(there: Installation, pipeline: str) -> list[dict[str, Any]]:
-    """The runs of *pipeline*, newest first."""
+    """Return the runs of *pipeline*, newest first."""
     found = json.loads(there.command("ps", "-a", "--pipeline", pipeline, "--json").stdout)
     assert isinstance(found, list)
     return found
@@ -53,7 +53,7 @@ def runs(there: Installation, pipeline: str) -> list[dict[str, Any]]:
         ("flaky_download", ["-e", "FAIL_RATE=0"], 0, "200 OK"),
         ("memory_limit", [], 1, "holding 8 MiB"),
         ("sensor_report", [], 0, "°C"),
-        ("event_consumer", [], 0, "No event came along"),
+        ("event_consumer", [], 0, "No event arrived"),
         ("nightly", [], 0, "made by hand"),
         ("extract", [], 0, "3 orders extracted"),
         ("load", [], 0, "Started by manual"),
@@ -69,8 +69,8 @@ def test_every_example_does_what_it_says(
     assert done.returncode == code
 
 
-def test_the_example_that_names_its_python_gets_it_or_says_what_there_is(there: Installation) -> None:
-    """Where 3.11 is not installed and cannot be downloaded, a sentence names the versions that are installed."""
+def test_the_example_that_names_its_python_gets_it_or_lists_the_choices(there: Installation) -> None:
+    """If 3.11 is not installed and cannot be downloaded, a sentence names the installed versions."""
     done = there.command("run", "python_version", "--follow")
     if done.returncode == 0:
         assert "Python 3.11" in done.stdout
@@ -81,7 +81,7 @@ def test_the_example_that_names_its_python_gets_it_or_says_what_there_is(there: 
 
 
 def test_no_example_is_left_out() -> None:
-    """The list above is the folder."""
+    """The list above equals the folder."""
     tested = next(mark for mark in test_every_example_does_what_it_says.pytestmark).args[1]
     assert {"python_version", *(row[0] for row in tested)} == {
         folder.name for folder in EXAMPLES.iterdir() if folder.is_dir()
@@ -89,7 +89,7 @@ def test_no_example_is_left_out() -> None:
 
 
 def test_the_second_of_a_chain_follows_the_first(there: Installation) -> None:
-    """It is started by the first one's success, and the record says so."""
+    """The first one's success starts it, and the record shows that."""
     first = json.loads(there.command("run", "extract", "--follow", "--json").stdout.splitlines()[-1])
     deadline = time.monotonic() + 30
     while not (follower := [run for run in runs(there, "load") if run["parent_run_id"] == first["id"]]):
@@ -98,8 +98,8 @@ def test_the_second_of_a_chain_follows_the_first(there: Installation) -> None:
     there.await_log(follower[0]["id"], "extract is done")
 
 
-def test_what_a_script_writes_goes_where_it_wrote_it(there: Installation) -> None:
-    """stdout holds nothing but the script's, so it can be piped on; tracebacks are plain Python's."""
+def test_output_goes_to_the_stream_that_the_script_used(there: Installation) -> None:
+    """stdout holds only the script's output, so it can be piped on; tracebacks are plain Python's."""
     done = there.command("run", "failing", "--follow")
     assert done.stdout == "Reading 3 records\n"
     assert "ValueError: could not convert string to float: 'about twenty'" in done.stderr
@@ -108,16 +108,16 @@ def test_what_a_script_writes_goes_where_it_wrote_it(there: Installation) -> Non
     assert done.stderr.splitlines()[-1].endswith("exit code 1")
 
 
-def test_a_script_that_takes_too_much_memory_says_so(there: Installation) -> None:
-    """137, and the reason is oom."""
+def test_a_script_over_its_memory_limit_reports_it(there: Installation) -> None:
+    """The exit code is 137, and the reason is oom."""
     there.command("run", "memory_limit", "--follow")
     run = ended(there, "memory_limit")
     assert (run["status"], run["exit_code"], run["error_type"]) == ("FAILED", 137, "oom")
     assert "oom (exit code 137)" in there.command("ps", "-a", "--pipeline", "memory_limit").stdout
 
 
-def test_attempts_are_told_as_they_fail(there: Installation) -> None:
-    """Each failure, its reason and the pause, which grows; cancelling ends the waiting."""
+def test_attempts_are_reported_as_they_fail(there: Installation) -> None:
+    """Each failure, its reason and the growing pause; cancelling ends the wait."""
     with subprocess.Popen(
         [*FASTFLOW, "run", "flaky_download", "-e", "FAIL_RATE=1", "-f"],
         cwd=there.folder,
@@ -140,13 +140,13 @@ def test_attempts_are_told_as_they_fail(there: Installation) -> None:
     assert told[-1].startswith("INTERRUPTED")
 
 
-def test_a_running_script_is_cancelled_politely(there: Installation) -> None:
-    """It gets SIGTERM and may tidy up; cancelling what is over is an error that says so."""
+def test_a_running_script_is_cancelled_with_sigterm(there: Installation) -> None:
+    """It gets SIGTERM and may clean up; cancelling an ended run is a clear error."""
     run_id = json.loads(there.command("run", "slow_progress", "--json").stdout)["id"]
     there.await_log(run_id, "step 1 of 20")
     done = there.command("cancel", run_id[:8])
     assert (done.returncode, "INTERRUPTED" in done.stdout) == (0, True)
-    assert "leaving everything tidy" in there.command("logs", run_id).stdout
+    assert "cleaning up" in there.command("logs", run_id).stdout
     again = there.command("cancel", run_id)
     assert again.returncode == 1
     assert "already over: INTERRUPTED" in again.stderr
@@ -173,7 +173,7 @@ def test_ctrl_c_while_following_leaves_the_run_alone(there: Installation) -> Non
 
 
 def test_a_log_is_followed_to_its_end_by_anyone(there: Installation) -> None:
-    """Whoever comes late reads the same lines; JSON lines name stream, attempt and time."""
+    """A late follower reads the same lines; JSON lines name stream, attempt and time."""
     run_id = json.loads(there.command("run", "slow_progress", "-e", "STEPS=4", "-e", "STEP_S=0.3", "--json").stdout)[
         "id"
     ]
@@ -222,8 +222,8 @@ def test_pipelines_are_listed_with_their_schedules_and_last_runs(there: Installa
     assert listed["hello"]["problems"] == listed["hello"]["schedules"] == []
 
 
-def test_a_server_that_refuses_is_not_called_silent(there: Installation) -> None:
-    """It answers: it is the password or the token that is wrong."""
+def test_a_refusing_server_is_not_reported_as_unreachable(there: Installation) -> None:
+    """The server answers: the password or the token is wrong."""
     url = there.command("bus", "url").stdout.strip()
     wrong = re.sub(r":[^:@/]+@", ":wrong@", url)
     done = there.command("bus", "status", "--nats-url", wrong)
@@ -261,7 +261,7 @@ def test_an_event_with_a_key_starts_one_run(there: Installation) -> None:
     assert first["id"] == again["id"]
 
 
-def test_a_variable_can_be_passed_on_from_here(there: Installation) -> None:
+def test_a_variable_can_be_passed_on_from_the_caller(there: Installation) -> None:
     """`-e NAME` takes the caller's own value, as docker does."""
     assert "Hello, caller!" in there.command("run", "hello", "-e", "NAME", "-f", NAME="caller").stdout
 
@@ -307,8 +307,8 @@ def test_a_mistake_is_answered_with_what_to_do(there: Installation, arguments: l
 
 
 @pytest.mark.parametrize("arguments", [["run", "sensor_report", "-f"], ["logs", "sensor_report"], ["ps", "-a"]])
-def test_a_reader_that_has_seen_enough_is_no_accident(there: Installation, arguments: list[str]) -> None:
-    """As in ``fastflow logs x | head``: the command ends, and says nothing about it."""
+def test_a_reader_that_stops_early_is_not_an_error(there: Installation, arguments: list[str]) -> None:
+    """As in ``fastflow logs x | head``: the command ends without a message."""
     assert there.command("run", "sensor_report", "-f").returncode == 0
     reading, writing = os.pipe()
     os.close(reading)
@@ -329,7 +329,7 @@ def test_a_reader_that_has_seen_enough_is_no_accident(there: Installation, argum
 
 
 def test_the_bus_can_be_made_ready_and_named(there: Installation) -> None:
-    """Ensuring what is there is harmless; the address is good for any client."""
+    """Repeating it does no harm; the address works for any client."""
     done = there.command("bus", "ensure")
     assert (done.returncode, "are ready" in done.stdout) == (0, True)
     url = there.command("bus", "url").stdout.strip()
@@ -338,8 +338,8 @@ def test_the_bus_can_be_made_ready_and_named(there: Installation) -> None:
     assert elsewhere.returncode == 0
 
 
-def test_how_full_the_bus_is_can_be_looked_at(there: Installation) -> None:
-    """Each stream, with what it holds of what it may hold."""
+def test_the_size_of_the_bus_is_shown(there: Installation) -> None:
+    """Each stream, with its size and its limit."""
     done = there.command("bus", "status")
     assert done.returncode == 0
     head, *lines = done.stdout.splitlines()
@@ -361,7 +361,7 @@ def test_colour_is_for_terminals_that_want_it(there: Installation) -> None:
 
 
 def test_help_answers_at_once(tmp_path: Path) -> None:
-    """Nothing heavy is imported for it: no service, no bus client, no message codec."""
+    """It imports nothing heavy: no service, no bus client, no message codec."""
     code = (
         "import sys; sys.argv = ['fastflow', '--help']\n"
         "from fastflow.cli import main\n"
@@ -376,7 +376,7 @@ def test_help_answers_at_once(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_is_130_also_before_a_command_has_begun(tmp_path: Path) -> None:
-    """While its modules are still being imported, too; and nothing is said about it."""
+    """Also while its modules are still being imported; without a message."""
     code = (
         "import signal, sys, fastflow.cli as cli\n"
         "cli.importlib.import_module = lambda name: signal.raise_signal(signal.SIGINT)\n"
@@ -390,7 +390,7 @@ def test_ctrl_c_is_130_also_before_a_command_has_begun(tmp_path: Path) -> None:
 
 
 def on_a_terminal(there: Installation, *arguments: str, **environ: str) -> str:
-    """What the command prints on a terminal."""
+    """Return what the command prints on a terminal."""
     leader, follower = os.openpty()
     try:
         subprocess.run(

@@ -48,14 +48,14 @@ async def broken(bus: Bus, name: str, *problems: Problem) -> None:
 
 
 async def created(bus: Bus, run_id: str = "") -> RunRef:
-    """A run that waits, as the scheduler would have made it."""
+    """Create a waiting run, as the scheduler would."""
     run = a_run("hello")
     await bus.put(subjects.RUNS, subjects.run_key(run.ref), RUN.encode(run))
     return run.ref
 
 
 def ref_of(page: Page) -> RunRef:
-    """The run whose page is shown."""
+    """Return the run on the current page."""
     return RunRef(HELLO, check_run_id(page.url.rpartition("/")[2]))
 
 
@@ -94,7 +94,7 @@ async def test_start_watch_the_log_grow_and_see_it_succeed_without_a_reload(bus:
 
 
 async def test_new_runs_and_pipelines_appear_on_the_list_by_themselves(bus: Bus, page: Page) -> None:
-    """The list follows the bus; what the user typed into the search box stays."""
+    """The list follows the bus; the text in the search box stays."""
     await page.goto("/")
     row = page.locator(".pipeline", has_text="hello")
     await expect(row).to_contain_text("No runs yet")
@@ -111,7 +111,7 @@ async def test_new_runs_and_pipelines_appear_on_the_list_by_themselves(bus: Bus,
 
 
 async def test_a_broken_pipeline_shows_its_problems_where_one_looks(bus: Bus, page: Page) -> None:
-    """Field, value, what is accepted, file and line stand right in the list, and it cannot be started."""
+    """Field, value, what is accepted, file and line appear in the list, and it cannot be started."""
     problem = Problem(
         field="schedule_cron", value='"61 * * * *"', accepted="five cron fields", line=4, file="pipeline.json"
     )
@@ -125,7 +125,7 @@ async def test_a_broken_pipeline_shows_its_problems_where_one_looks(bus: Bus, pa
 
 
 async def test_hostile_names_descriptions_and_logs_stay_text(bus: Bus, page: Page) -> None:
-    """Markup is shown, not run; controls are dropped; marks that reorder text are made visible."""
+    """Markup is shown, not run; controls are dropped; marks that reorder text become visible."""
     hostile = "<img src=x onerror=alert(1)><script>alert(2)</script>"
     code = a_bundle(main_py=f"# {hostile}\n")
     await publish_pipeline(bus, "evil", code, description=f"{hostile}\u202egnp.exe", tags=(hostile,))
@@ -182,7 +182,7 @@ async def test_scrolling_up_stops_following_until_asked(bus: Bus, page: Page) ->
 
 
 async def test_the_log_can_be_searched(bus: Bus, page: Page) -> None:
-    """``/`` leads to the field, Enter to the next find; finds are counted and the lines stay what they are."""
+    """``/`` moves to the field, Enter to the next match; matches are counted and the lines do not change."""
     hands, ref = Hands(bus), await created(bus)
     await hands.claim(ref)
     await hands.say(ref, *(f"line {number}" for number in range(300)))
@@ -200,7 +200,7 @@ async def test_the_log_can_be_searched(bus: Bus, page: Page) -> None:
 
 
 async def test_the_search_finds_what_stands_behind_letters_that_grow(bus: Bus, page: Page) -> None:
-    """Some letters are longer in lower case; what follows them is found where it stands, and the search goes on."""
+    """Some letters are longer in lower case; text after them is found at its place, and the search continues."""
     hands, ref = Hands(bus), await created(bus)
     await hands.claim(ref)
     await hands.say(ref, f"{chr(0x130) * 20} Needle (1)", "a needle (2)", "needles")
@@ -214,7 +214,7 @@ async def test_the_search_finds_what_stands_behind_letters_that_grow(bus: Bus, p
 
 
 async def test_the_chosen_colours_stay(page: Page) -> None:
-    """Light, dark, or as the system has it; remembered in this browser."""
+    """Light, dark, or the system's; remembered in this browser."""
     await page.goto("/")
     ground = "getComputedStyle(document.body).backgroundColor"
     light = await page.evaluate(ground)
@@ -228,7 +228,7 @@ async def test_the_chosen_colours_stay(page: Page) -> None:
 
 
 async def test_each_attempt_has_its_own_part_of_the_log(bus: Bus, page: Page) -> None:
-    """Every attempt is headed, and the list of attempts leads there."""
+    """Every attempt has a heading, and the list of attempts links to it."""
     hands, run = Hands(bus), a_run("hello", retry_attempts=1, retry_strategy=None)
     await bus.put(subjects.RUNS, subjects.run_key(run.ref), RUN.encode(run))
     first = await hands.claim(run.ref)
@@ -251,7 +251,7 @@ async def test_cancelling_is_one_button(bus: Bus, page: Page) -> None:
 
 
 async def test_a_page_that_says_no_stays_live(bus: Bus, page: Page) -> None:
-    """What was asked for is refused, and the run goes on: the page shows that, and has the run's own address."""
+    """The request is refused, and the run continues: the page shows that, and has the run's own address."""
     ref = await created(bus)
     await page.goto(f"/runs/{ref.run_id}")
     await page.evaluate("document.querySelector('form[action$=cancel]').action = location.pathname + '/retry'")
@@ -264,7 +264,7 @@ async def test_a_page_that_says_no_stays_live(bus: Bus, page: Page) -> None:
     assert page.url.endswith(f"/runs/{ref.run_id}")
 
 
-async def test_nobody_gets_in_without_the_token(url: str) -> None:
+async def test_no_page_opens_without_the_token(url: str) -> None:
     """Every page leads to the login, a wrong token is refused, the right one leads back."""
     async with browser(url, logged_in=False) as page:
         await page.goto("/runs")
@@ -292,7 +292,7 @@ async def test_reading_and_starting_need_no_scripts(url: str) -> None:
 
 
 async def test_no_page_is_wider_than_a_phone(bus: Bus, page: Page) -> None:
-    """At 380 pixels nothing has to be scrolled sideways."""
+    """At 380 pixels no page needs sideways scrolling."""
     ref = await created(bus)
     await Hands(bus).say(ref, "a line that is much longer than any phone is wide, " * 10)
     await page.set_viewport_size({"width": 380, "height": 800})

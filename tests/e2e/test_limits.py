@@ -19,7 +19,7 @@ from tests.support.system import system
 
 @pytest.mark.promise("nothing doubled")
 async def test_runs_beyond_the_limit_wait_and_start_oldest_first(bus_url: str, bus: Bus, tmp_path: Path) -> None:
-    """Two at once on three runners, six in all; nothing is refused, and nobody is overtaken."""
+    """Two at once on three runners, six in all; none is refused, and none overtakes another."""
     async with system(bus_url, tmp_path, sandbox="process", runners=3, concurrent_runs_max=2) as fast:
         await fast.pipeline("nap", "import time\ntime.sleep(0.3)\n")
         runs = [await fast.start("nap") for _ in range(6)]
@@ -32,7 +32,7 @@ async def test_runs_beyond_the_limit_wait_and_start_oldest_first(bus_url: str, b
 
 
 async def _replay(bus: Bus) -> tuple[int, list[RunId]]:
-    """The most runs that were ever running at once, and the order in which they were claimed."""
+    """Return the most runs that ever ran at once, and the order of their claims."""
     running: set[RunId] = set()
     order: list[RunId] = []
     most = 0

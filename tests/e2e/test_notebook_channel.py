@@ -1,4 +1,4 @@
-"""Who may say what cells did: not the notebook, not what it starts, and nothing that it brings along."""
+"""Who may report what cells did: not the notebook, not its child processes, and no package that it brings along."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def attempt():
     return opened
 '''
 ON_IMPORT = f"{PROBE}\ntell()\n"
-# What it forges may come out between two writes of the kernel's output, so each print is one of them.
+# Forged lines may appear between two writes of the kernel's output, so each print is one write.
 LOOK = (
     "import os, probe\n"
     "print(f\"{[os.environ[n] for n in os.environ if n.startswith('FASTFLOW_CELL')]} {probe.attempt()}\")"
@@ -98,7 +98,7 @@ ELSEWHERE = "print(set(map(int, open('imported'))) - {os.getpid()})"
 
 @pytest_asyncio.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
 async def given(request: pytest.FixtureRequest, bus_url: str, tmp_path: Path) -> AsyncIterator[tuple[System, str]]:
-    """The system, and the requirements of a pipeline whose packages stand in for those that run notebooks."""
+    """The system, and the requirements of a pipeline whose packages replace those that run notebooks."""
     links = tmp_path / "links"
     links.mkdir()
     make_wheel(links, "forger", "1.0", ON_IMPORT, pth="import forger\n")
@@ -118,8 +118,9 @@ async def given(request: pytest.FixtureRequest, bus_url: str, tmp_path: Path) ->
 
 
 async def test_nothing_that_a_notebook_brings_along_is_heard_for_a_cell(given: tuple[System, str]) -> None:
-    """Packages that run as the interpreter starts, or in the place of the cell runner's own, run in the kernel alone;
-    neither they nor the notebook nor its children get hold of the channel, of the cell runner or of the supervisor.
+    """Packages that run at interpreter start or replace the cell runner's own run in the kernel alone.
+
+    Neither they nor the notebook nor its children reach the channel, the cell runner or the supervisor.
     """
     fast, requirements = given
     await publish_notebook(
@@ -142,7 +143,7 @@ async def test_nothing_that_a_notebook_brings_along_is_heard_for_a_cell(given: t
 
 
 async def test_a_runs_variables_and_files_mean_nothing_to_the_cell_runner(given: tuple[System, str]) -> None:
-    """They are the kernel's, whatever an interpreter or Jupyter would make of them."""
+    """They belong to the kernel, whatever an interpreter or Jupyter would do with them."""
     fast, _ = given
     spec = {"argv": ["touch", "started"], "display_name": "Python 3", "language": "python"}
     variables = {

@@ -74,7 +74,7 @@ BOTH = pytest.mark.parametrize(
 
 
 class Place:
-    """An installation with one kind of sandbox, and its door."""
+    """An installation with one kind of sandbox, and its client."""
 
     def __init__(self, fast: System, api: Client, sandbox: str, folder: Path) -> None:
         self.fast = fast
@@ -83,7 +83,7 @@ class Place:
         self.signal = folder / "go" if sandbox == "process" else Path("/tmp/go")
 
     async def go(self, run_id: str) -> None:
-        """Make the file that a cell of the run waits for."""
+        """Create the file that a cell of the run waits for."""
         if self._sandbox == "process":
             self.signal.touch()
         else:
@@ -163,7 +163,7 @@ async def test_cells_light_up_while_they_run(place: Place) -> None:
 
 
 @pytest.mark.browser
-async def test_what_a_notebook_shows_can_harm_nobody(place: Place) -> None:
+async def test_outputs_of_a_notebook_are_harmless(place: Place) -> None:
     """Scripts of its HTML run in a frame of their own origin, its pictures are pictures, its text is text."""
     await publish_notebook(place.fast.bus, "evil", ATTACK)
     run = await place.fast.run("evil")
@@ -177,7 +177,7 @@ async def test_what_a_notebook_shows_can_harm_nobody(place: Place) -> None:
         await expect(frame).to_have_attribute("sandbox", "allow-scripts")
         assert await frame.evaluate("(frame) => frame.offsetHeight") <= 900
         await expect(cell.locator(".note")).to_have_text("What is said to be image/png is none.")
-        # Opened by itself the frame's address is just as locked away.
+        # Opened directly, the frame's address is just as isolated.
         alone = await place.api.get(str(await frame.get_attribute("src")))
         policy = alone.headers["Content-Security-Policy"]
         assert policy.startswith("sandbox allow-scripts; default-src 'none';")
@@ -186,7 +186,7 @@ async def test_what_a_notebook_shows_can_harm_nobody(place: Place) -> None:
 
 @BOTH
 async def test_cells_and_the_executed_notebook_over_the_api(place: Place) -> None:
-    """Every attempt with its outputs and errors; a notebook that Jupyter takes; events while they happen."""
+    """Every attempt with its outputs and errors; a notebook that Jupyter accepts; events as they happen."""
     await publish_notebook(
         place.fast.bus,
         "book",
@@ -246,8 +246,8 @@ async def test_cells_and_the_executed_notebook_over_the_api(place: Place) -> Non
     assert rest == seen[len(seen) // 2 + 1 :]
 
 
-async def test_jupyters_own_tools_take_what_comes_out_and_make_what_goes_in(place: Place) -> None:
-    """nbconvert shows the executed notebook, outputs and all, and executes it; what it has saved then runs here."""
+async def test_jupyter_tools_read_executed_notebooks_and_write_new_ones(place: Place) -> None:
+    """nbconvert shows the executed notebook with outputs and executes it; the notebook that it saves runs here."""
     shows = (
         "import base64\nfrom IPython.display import HTML, Image, display\n"
         f"display(HTML(f'<td>{{n}}</td>'), Image(base64.b64decode('{PIXEL}')))\nn"
@@ -279,7 +279,7 @@ async def test_a_script_has_no_cells(place: Place) -> None:
 
 
 def test_the_gateways_of_both_supports_share_a_token() -> None:
-    """The browser signs in at the gateway that the API is asked of."""
+    """The browser signs in at the gateway that serves the API."""
     from tests.support import dashboard
 
     assert dashboard.TOKEN == TOKEN

@@ -1,4 +1,4 @@
-"""What holds for every pipeline holds for notebooks, retries excepted: time, chains, daemons, webhooks, limits."""
+"""Rules of all pipelines apply to notebooks, except for retries: time, chains, daemons, webhooks, limits."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def fast(request: pytest.FixtureRequest, bus_url: str, kept_data: Path) ->
 
 
 async def a_run_of(bus: Bus, pipeline: str, wanted: Callable[[Run], bool]) -> Run:
-    """The first one of *pipeline* that is as *wanted*."""
+    """Return the first run of *pipeline* with the *wanted* fields."""
     subject = f"$KV.{subjects.RUNS}.run.{check_name(pipeline)}.*"
     stream = streams.bucket_stream(subjects.RUNS)
     async with asyncio.timeout(RUN_S), aclosing(feed(bus, stream, subject)) as changes:
@@ -46,7 +46,7 @@ async def a_run_of(bus: Bus, pipeline: str, wanted: Callable[[Run], bool]) -> Ru
 
 
 async def test_notebooks_follow_each_other_whatever_came_of_the_first(fast: System) -> None:
-    """After SUCCESS and after FAILED; attempts of the pipeline's own do not delay that, for a notebook has none."""
+    """After SUCCESS and after FAILED; retries of the pipeline do not delay that, because a notebook has none."""
     await publish_notebook(fast.bus, "after-success", "1")
     await publish_notebook(fast.bus, "after-failure", "1")
     triggers = (
@@ -64,7 +64,7 @@ async def test_notebooks_follow_each_other_whatever_came_of_the_first(fast: Syst
 
 
 async def test_a_notebook_runs_by_its_schedule_and_as_a_daemon(fast: System) -> None:
-    """Every second, and anew after it failed."""
+    """Every second, and again after it failed."""
     await publish_notebook(fast.bus, "clock", "1", schedule_interval_seconds=1)
     run = await a_run_of(fast.bus, "clock", lambda run: run.is_over)
     assert (run.status, run.order.triggered_by) == (Status.SUCCESS, "schedule")
@@ -77,7 +77,7 @@ async def test_a_notebook_runs_by_its_schedule_and_as_a_daemon(fast: System) -> 
 
 
 async def test_a_webhook_starts_a_notebook_with_its_parameters(fast: System, bus: Bus) -> None:
-    """The body is the event's file, in the kernel, too."""
+    """The body is the event's file, also in the kernel."""
     cell = "import json, os\nassert json.load(open(os.environ['FASTFLOW_EVENT_FILE'])) == {'parameters': {'n': '2'}}"
     await publish_notebook(fast.bus, "hooked", cell, webhook_key=KEY)
     async with running_gateway(bus) as api:
@@ -91,8 +91,8 @@ async def test_a_webhook_starts_a_notebook_with_its_parameters(fast: System, bus
 
 
 @pytest.mark.parametrize("fast", SANDBOXES, indirect=True)
-async def test_a_notebook_that_needs_too_much_memory_says_so(fast: System) -> None:
-    """Whichever of its processes the limit kills, the run was out of memory; the cells before it are what they were."""
+async def test_a_notebook_over_its_memory_limit_reports_it(fast: System) -> None:
+    """Whichever of its processes the limit kills, the run was out of memory; earlier cells keep their state."""
     await publish_notebook(fast.bus, "eats", "1", EATS, mem_hard_limit=400 * MIB)
     run = await fast.run("eats")
     assert (run.status, run.attempts[0].error_type) == (Status.FAILED, ErrorType.OOM), run.attempts

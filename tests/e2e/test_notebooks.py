@@ -53,7 +53,7 @@ async def fast(request: pytest.FixtureRequest, bus_url: str, kept_data: Path) ->
 
 @pytest.mark.promise("notebooks")
 async def test_cells_run_in_order_in_one_kernel_as_a_script_would(fast: System) -> None:
-    """State is kept from cell to cell; folder, siblings and variables are a script's; the log has headings."""
+    """Cells share state; folder, siblings and variables are a script's; the log has headings."""
     await publish_notebook(
         fast.bus,
         "book",
@@ -110,7 +110,7 @@ async def test_a_cell_is_tried_again_and_every_attempt_is_kept(fast: System) -> 
     assert [began.attempt for began in only(Began, events) if began.cell == 1] == [1, 2, 3]
     assert text_of(events) == "attempt 1\nattempt 2\nattempt 3\n"
     log = await fast.text(run, "stderr")
-    assert "Cell 2 of 4 failed: ValueError: not yet 1; attempt 2 begins in 0.1 s." in log
+    assert "Cell 2 of 4 failed: ValueError: not yet 1; attempt 2 starts in 0.1 s." in log
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ async def test_a_cell_is_tried_again_and_every_attempt_is_kept(fast: System) -> 
 async def test_output_of_a_running_cell_arrives_while_it_works(
     fast: System, cell: str, stream: str, last: str, raised: str
 ) -> None:
-    """Nothing is flushed, and the cell never gives way: what it wrote is on the bus while it goes on and on."""
+    """Nothing is flushed, and the cell never pauses: its output is on the bus while it continues."""
     await publish_notebook(fast.bus, "live", cell)
     ref = await fast.start("live")
 
@@ -142,7 +142,7 @@ async def test_output_of_a_running_cell_arrives_while_it_works(
 
 
 async def test_parameters_follow_the_cell_that_is_tagged_for_them(fast: System) -> None:
-    """Each takes its default's type, is an environment variable too, and is seen in a cell of its own."""
+    """Each takes its default's type, is an environment variable too, and is shown in a cell of its own."""
     await publish_notebook(
         fast.bus,
         "params",
@@ -160,7 +160,7 @@ async def test_parameters_follow_the_cell_that_is_tagged_for_them(fast: System) 
     assert "Parameter n is 'many'" in str(bad.attempts[0].error_message)
 
 
-async def test_a_dead_kernel_is_started_anew_and_that_is_said(fast: System) -> None:
+async def test_a_dead_kernel_is_restarted_with_a_notice(fast: System) -> None:
     """The retry runs in a fresh kernel, with a notice that the state is gone."""
     dies = "import os\nif not os.path.exists('died'):\n    open('died', 'w').close()\n    os.kill(os.getpid(), 9)"
     await publish_notebook(fast.bus, "dies", "x = 1", code(dies, retries=1, delay_seconds=0), "print(x)")
@@ -169,11 +169,11 @@ async def test_a_dead_kernel_is_started_anew_and_that_is_said(fast: System) -> N
     events = await events_of(fast.bus, run)
     assert statuses(events) == [(0, "SUCCESS"), (1, "RETRYING"), (1, "SUCCESS"), (2, "FAILED")]
     assert [raised.name for raised in only(Raised, events)] == ["KernelDied", "NameError"]
-    assert "variables and imports of the cells before are gone" in only(Noted, events)[0].text
+    assert "variables and imports of earlier cells are gone" in only(Noted, events)[0].text
 
 
 async def test_a_cell_over_its_time_fails_and_the_kernel_lives(fast: System) -> None:
-    """The cell is interrupted; its retry finds the state. One that does not react costs the kernel."""
+    """The cell is interrupted; its retry finds the state. A cell that does not react costs the kernel."""
     slow = "import time\nn = globals().get('n', 0) + 1\nif n < 2:\n    time.sleep(60)\nprint('second', n)"
     deaf = "import time\nwhile True:\n    try:\n        time.sleep(60)\n    except KeyboardInterrupt:\n        pass"
     await publish_notebook(fast.bus, "slow", code(slow, timeout=0.5, retries=1, delay_seconds=0), code(deaf, timeout=1))
@@ -187,8 +187,9 @@ async def test_a_cell_over_its_time_fails_and_the_kernel_lives(fast: System) -> 
 
 
 async def test_an_endless_loop_ends_at_the_timeout_of_the_run(fast: System) -> None:
-    """The run is stopped like a script, and what the cell said is kept. The start of a kernel, which takes longer than
-    that, does not count.
+    """The run is stopped like a script, and the cell's output is kept.
+
+    The start of a kernel, which takes longer than that, does not count.
     """
     await publish_notebook(fast.bus, "endless", "print('going')\nwhile True:\n    pass", timeout=1.0)
     run = await fast.run("endless")
@@ -197,11 +198,11 @@ async def test_an_endless_loop_ends_at_the_timeout_of_the_run(fast: System) -> N
     assert (text_of(events), statuses(events)) == ("going\n", [(0, "FAILED")])
 
 
-async def test_input_is_refused_in_a_sentence(fast: System) -> None:
-    """Nobody is there to answer, and nothing waits for it."""
+async def test_input_is_refused_with_a_sentence(fast: System) -> None:
+    """No one can answer, and the cell does not wait."""
     await publish_notebook(fast.bus, "asks", "name = input('Who? ')")
     run = await fast.run("asks")
-    assert "nobody is there to answer input()" in str(run.attempts[0].error_message)
+    assert "input() gets no answer" in str(run.attempts[0].error_message)
 
 
 @pytest.mark.parametrize(
@@ -214,8 +215,8 @@ async def test_input_is_refused_in_a_sentence(fast: System) -> None:
     ],
     ids=["not JSON", "nbformat 3", "too many cells", "another kernel"],
 )
-async def test_what_is_no_notebook_fails_in_a_sentence(fast: System, raw: bytes, words: str) -> None:
-    """Also when no sync has looked at it before."""
+async def test_a_file_that_is_not_a_notebook_fails_with_a_sentence(fast: System, raw: bytes, words: str) -> None:
+    """Also if no sync has checked it before."""
     await publish_notebook(fast.bus, "bad", raw=raw)
     run = await fast.run("bad")
     assert run.status is Status.FAILED
@@ -223,8 +224,8 @@ async def test_what_is_no_notebook_fails_in_a_sentence(fast: System, raw: bytes,
     assert await events_of(fast.bus, run) == []
 
 
-async def test_a_hundred_megabytes_are_cut_and_that_is_said(fast: System) -> None:
-    """The cell goes on to its end; the cell shows the beginning and a mark, the next one is whole."""
+async def test_a_hundred_megabytes_are_cut_with_a_notice(fast: System) -> None:
+    """The cell runs to its end; the page shows the start and a mark, and the next cell is complete."""
     await publish_notebook(
         fast.bus,
         "flood",
@@ -246,7 +247,7 @@ async def test_a_hundred_megabytes_are_cut_and_that_is_said(fast: System) -> Non
 
 
 async def test_secrets_are_masked_in_everything_that_cells_show(fast: System) -> None:
-    """Text, even when it comes in pieces; values; html; errors; and the log."""
+    """Text, even if it comes in pieces; values; html; errors; and the log."""
     secret = "s3cr3t-value"
     await publish_notebook(
         fast.bus,

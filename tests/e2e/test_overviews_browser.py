@@ -1,4 +1,4 @@
-"""Graph, schedules, and what comes of runs, in a real browser, on a real bus, with a real scheduler."""
+"""Graph, schedules, and followups of runs, in a real browser, on a real bus, with a real scheduler."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def page(url: str) -> AsyncIterator[Page]:
 
 
 async def link(page: Page, upstream: str, **body: object) -> None:
-    """Make a downstream trigger as a script of the page would."""
+    """Create a downstream trigger as a script of the page would."""
     csrf = await page.locator('input[name="csrf_token"]').first.get_attribute("value")
     answer = await page.request.post(
         f"/api/pipelines/{upstream}/downstream-triggers",
@@ -52,7 +52,7 @@ async def link(page: Page, upstream: str, **body: object) -> None:
 
 
 async def test_the_empty_graph_teaches_and_fills_by_itself(bus: Bus, page: Page) -> None:
-    """First how to make a link, then boxes and lines as soon as there is one; a box leads to its pipeline."""
+    """First it explains how to make a link, then boxes and lines appear; a box links to its pipeline."""
     await page.goto("/")
     await page.get_by_role("link", name="Graph").click()
     await expect(page.get_by_text('"downstream_triggers"')).to_be_visible()
@@ -68,8 +68,8 @@ async def test_the_empty_graph_teaches_and_fills_by_itself(bus: Bus, page: Page)
     await expect(page.get_by_role("heading", name="first")).to_be_visible()
 
 
-async def test_a_cycle_is_named_and_every_line_can_be_told_apart(page: Page) -> None:
-    """A link that the API made is drawn too, and one that runs back ends at the box it starts."""
+async def test_a_cycle_is_named_and_every_line_is_distinct(page: Page) -> None:
+    """A link made through the API is drawn too, and one that runs back ends at the box where it starts."""
     await page.goto("/graph")
     await link(page, "hello", pipeline="hello", on_success=False, on_failure=True)
     await expect(page.get_by_label("Cycles")).to_contain_text("hello → hello")
@@ -83,7 +83,7 @@ async def test_a_cycle_is_named_and_every_line_can_be_told_apart(page: Page) -> 
 
 
 async def test_the_graph_needs_no_scripts(bus: Bus, url: str) -> None:
-    """It is drawn by the server, in both themes."""
+    """The server draws it, in both themes."""
     code = a_bundle(main_py="")
     await publish_pipeline(bus, "first", code, downstream_triggers=(DownstreamTrigger(pipeline="hello"),))
     async with browser(url, scripts=False) as page:
@@ -95,7 +95,7 @@ async def test_the_graph_needs_no_scripts(bus: Bus, url: str) -> None:
 
 
 async def test_schedules_count_down_and_are_switched_in_place(bus: Bus, page: Page) -> None:
-    """The next slot comes closer; a switch works at once and both sides of it are seen."""
+    """The next slot comes closer; a switch works at once and both sides show it."""
     await page.goto("/schedules")
     await expect(page.get_by_text('"schedule_cron"')).to_be_visible()
     await publish_pipeline(bus, "ticker", a_bundle(main_py=""), schedule_interval_seconds=3600)
@@ -116,7 +116,7 @@ async def test_schedules_count_down_and_are_switched_in_place(bus: Bus, page: Pa
 
 
 async def test_the_page_of_a_pipeline_says_when_it_runs_next_and_when_it_will_not(bus: Bus, page: Page) -> None:
-    """As the page of schedules says it, and with a link there; a switch that is off is seen at once."""
+    """As the page of schedules shows it, with a link to it; a switch that is off shows at once."""
     await publish_pipeline(bus, "ticker", a_bundle(main_py=""), schedule_interval_seconds=3600, restart_interval=7200)
     await page.goto("/pipelines/ticker")
     jobs = page.locator("#schedules li")
@@ -138,7 +138,7 @@ async def test_the_page_of_a_pipeline_says_when_it_runs_next_and_when_it_will_no
 
 
 async def test_what_the_metadata_disable_cannot_be_switched_on(bus: Bus, page: Page) -> None:
-    """The switch is locked and says why."""
+    """The switch is locked and shows why."""
     entry = ScheduleEntry(id="weekly", schedule_cron="0 3 * * 0", enabled=False)
     await publish_pipeline(bus, "etl", a_bundle(main_py=""), schedules=(entry,))
     await page.goto("/schedules")
@@ -158,7 +158,7 @@ async def test_switches_work_without_scripts(bus: Bus, url: str) -> None:
 
 
 async def test_a_run_shows_what_came_of_it_as_it_happens(bus: Bus, page: Page) -> None:
-    """Its children appear on its page after its end, refused starts with the reason; each leads back to it."""
+    """Its children appear on its page after its end, skips with the reason; each links back to it."""
     hands, code = Hands(bus), a_bundle(main_py="")
     triggers = tuple(DownstreamTrigger(pipeline=name) for name in ("hello", "gone"))
     await publish_pipeline(bus, "first", code, downstream_triggers=triggers)
@@ -180,7 +180,7 @@ async def test_a_run_shows_what_came_of_it_as_it_happens(bus: Bus, page: Page) -
 
 
 async def test_a_waiting_retry_counts_down_on_its_page_and_in_the_list(bus: Bus, page: Page) -> None:
-    """With the number of the attempt to come."""
+    """With the number of the next attempt."""
     hands, run = Hands(bus), a_run("hello", retry_attempts=2, retry_strategy=FixedDelay(delay=3600))
     await RunStore(bus).create(run, None)
     await hands.finish(await hands.claim(run.ref), exit_code=1, error_type=ErrorType.SCRIPT_ERROR)

@@ -1,6 +1,6 @@
 """Every rule of pipeline.json, end to end: one folder for each in ``rules``, one ``fastflow up`` with all of them.
 
-A schedule that a test has seen fire is switched off by it, so that it keeps no time from the others.
+A test switches off the schedule that it has seen fire, so that it takes no time from the others.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tests.support.rules import WAIT_S, Rules, seconds
 FOLDERS = Path(__file__).parent / "rules"
 GLOBAL_TIMEOUT_S = 2
 LATE_S = 20.0
-"""Far beyond what is promised, for a machine that is busy with other tests."""
+"""Far above the promised time, for a machine that is busy with other tests."""
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +48,12 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rules]:
 
 
 def slot(at: datetime) -> str:
-    """As answers write it."""
+    """Format a slot as responses do."""
     return at.isoformat().replace("+00:00", "Z")
 
 
 def waits(run: dict[str, object]) -> list[float]:
-    """Seconds from the end of each attempt to the claim of the next one."""
+    """Return the seconds from the end of each attempt to the claim of the next one."""
     attempts = run["attempts"]
     assert isinstance(attempts, list)
     return [seconds(one["finished_at"], other["claimed_at"]) for one, other in pairwise(attempts)]
@@ -74,7 +74,7 @@ def test_an_interval_fires_at_its_slots_and_nowhere_else(there: Rules) -> None:
 
 
 def test_once_is_once_and_its_time_has_to_be_ahead(there: Rules) -> None:
-    """A time ahead is one run at that time; one that has passed is no job that would run."""
+    """A time ahead is one run at that time; a time that has passed gives no job."""
     at = datetime.now(UTC) + timedelta(seconds=2)
     there.rewrite("once", run_once_at=at.isoformat())
     (run,) = there.first("once")
@@ -89,7 +89,7 @@ def test_once_is_once_and_its_time_has_to_be_ahead(there: Rules) -> None:
 
 @pytest.mark.promise("the format")
 def test_entries_run_with_their_own_settings(there: Rules) -> None:
-    """By time or by hand: variables and timeout over the pipeline's; the record names the configuration."""
+    """By time or by hand: its variables and timeout override the pipeline's; the record names the configuration."""
     (run,) = there.first("entries", triggered_by="schedule")
     there.switch("entries.schedules=2Fprod", on=False)
     assert (run["run_config_id"], run["limits"]["timeout_s"]) == ("prod", 20)
@@ -103,7 +103,7 @@ def test_entries_run_with_their_own_settings(there: Rules) -> None:
 
 
 def test_an_entry_that_is_off_is_listed_and_starts_by_hand_only(there: Rules) -> None:
-    """Its slots came every second since the start of these tests, and none was run; nor any of the pipeline's own."""
+    """Its slots came every second since these tests started, and none was run; nor any of the pipeline's own."""
     job = there.jobs("entries")["schedules/off"]
     assert (job["enabled"], job["next_run_time"]) == (False, None)
     assert there.text(there.done("entries", run_config_id="off")) == "off off pipeline"
@@ -126,7 +126,7 @@ def test_a_window_lets_its_first_and_its_last_instant_through_and_nothing_beyond
 
 
 def test_zone_window_and_catchup_are_listed_with_the_job(there: Rules) -> None:
-    """A cron expression is meant in its time zone."""
+    """A cron expression applies in its time zone."""
     job = there.jobs("yearly")["schedule"]
     assert (job["kind"], job["value"], job["timezone"], job["catchup"]) == (
         "cron",
@@ -150,7 +150,7 @@ def test_zone_window_and_catchup_are_listed_with_the_job(there: Rules) -> None:
 def test_attempts_are_as_many_and_as_far_apart_as_the_strategy_says(
     there: Rules, pipeline: str, status: str, expected_s: list[float]
 ) -> None:
-    """Never early; a success ends them; each attempt is in the record."""
+    """Never early; a success ends them; the record has each attempt."""
     run = there.done(pipeline)
     assert (run["status"], run["attempts_max"]) == (status, len(expected_s) + 1)
     assert [attempt["number"] for attempt in run["attempts"]] == list(range(1, len(expected_s) + 2))
@@ -161,8 +161,8 @@ def test_attempts_are_as_many_and_as_far_apart_as_the_strategy_says(
         assert expected <= pause < expected + LATE_S
 
 
-def test_a_retry_waits_a_minute_where_nothing_is_said(there: Rules) -> None:
-    """The waiting run shows until when, and is cancelled there."""
+def test_a_retry_waits_a_minute_by_default(there: Rules) -> None:
+    """The waiting run shows until when, and can be cancelled then."""
     run = there.start("retry_default")
     waiting = there.wait(lambda: one if (one := there.run(run))["next_attempt_at"] else None)
     assert waiting["status"] == "PENDING"
@@ -172,7 +172,7 @@ def test_a_retry_waits_a_minute_where_nothing_is_said(there: Rules) -> None:
 
 
 def test_a_start_beyond_max_instances_is_refused_and_shown(there: Rules) -> None:
-    """429 and when to come again; what ends makes room."""
+    """429 and when to retry; the end of a run makes room."""
     first = there.start("only_one")
     refused = there.ask("POST", "/api/pipelines/only_one/run", {})
     assert refused.status == 429
@@ -204,7 +204,7 @@ def test_failure_starts_what_waits_for_it_alone(there: Rules) -> None:
 
 
 def test_a_crashed_daemon_comes_back_after_its_cooldown_until_it_is_cancelled(there: Rules) -> None:
-    """Each instance is a run with the variables of the first one; cancelled while it waits, it stays down."""
+    """Each instance is a run with the variables of the first one; cancelled while it waits, it stays stopped."""
     there.start("crashing", env_vars={"WHO": "me"})
     ended = [there.end(run) for run in there.first("crashing", 2)]
     (waiting,) = there.first("crashing", parent_run_id=ended[1]["id"])
@@ -219,7 +219,7 @@ def test_a_crashed_daemon_comes_back_after_its_cooldown_until_it_is_cancelled(th
 
 @pytest.mark.promise("nothing doubled")
 def test_a_daemon_is_restarted_regularly_and_never_runs_twice_at_once(there: Rules) -> None:
-    """Stop, cooldown, start; one that was cancelled is down until the next slot and then starts again."""
+    """Stop, cooldown, start; a cancelled one is stopped until the next slot and then starts again."""
     former = there.first("restarting", len(there.runs("restarting")) + 1)[-1]  # just created: no slot is near
     assert former["triggered_by"] == "daemon_restart"
     former = there.end(former)
@@ -237,8 +237,8 @@ def test_a_daemon_is_restarted_regularly_and_never_runs_twice_at_once(there: Rul
     assert seconds(former["finished_at"], there.run(run)["started_at"]) >= 0.5
 
 
-def test_zero_is_no_timeout_also_where_a_global_one_is_set(there: Rules) -> None:
-    """And without a word in the metadata the global one counts."""
+def test_zero_means_no_timeout_even_with_a_global_one(there: Rules) -> None:
+    """Without a timeout in the metadata the global one applies."""
     endless, limited = there.start("endless"), there.start("limited")
     limited = there.end(limited)
     assert (limited["status"], limited["error_type"]) == ("FAILED", "timeout")
@@ -263,7 +263,7 @@ def test_later_sources_of_variables_win(there: Rules) -> None:
 
 
 def test_a_token_of_another_pipeline_is_refused(there: Rules) -> None:
-    """It was made for that one and opens nowhere else: secret_error, and no second attempt."""
+    """A token works only for its own pipeline: secret_error, and no second attempt."""
     there.rewrite("copied", encrypted_env={"L3": there.seal("three", "env_order", "L3")})
     run = there.done("copied")
     assert (run["status"], run["error_type"], len(run["attempts"])) == ("FAILED", "secret_error", 1)
@@ -272,7 +272,7 @@ def test_a_token_of_another_pipeline_is_refused(there: Rules) -> None:
 
 @pytest.mark.promise("starts from anywhere")
 def test_each_key_of_a_webhook_starts_its_own_configuration(there: Rules) -> None:
-    """The body is the event and may carry variables; a wrong key, and one that is switched off, start nothing."""
+    """The body is the event and may carry variables; a wrong key and a disabled one start nothing."""
     body = {"env_vars": {"COLOUR": "blue"}}
     path = "/api/webhooks/hooked"
     plain = there.ask("POST", f"{path}/key-of-the-pipeline", body, anonymous=True, Content_Type="application/json")
@@ -288,7 +288,7 @@ def test_each_key_of_a_webhook_starts_its_own_configuration(there: Rules) -> Non
 
 
 def test_a_signed_webhook_takes_no_call_without_its_signature(there: Rules) -> None:
-    """Here as GitHub signs; a delivery that comes twice is one run."""
+    """Signed as GitHub does; a repeated delivery is one run."""
     sealed = there.seal("shared with the sender", "signed", "webhook.secret")
     there.rewrite("signed", webhook={"verify": "github", "secret": sealed})
     path, body = "/api/webhooks/signed/key-of-the-signed-one", b'{"zen": "keep it simple"}'
@@ -313,7 +313,7 @@ def test_passing_a_soft_limit_is_a_warning_and_nothing_else(there: Rules) -> Non
 
 
 def test_passing_a_cpu_soft_limit_is_a_warning_and_an_entry_may_set_its_own(there: Rules) -> None:
-    """Cores, not percent; the script is not slowed down, and where the limits are wider there is no warning."""
+    """Cores, not percent; the script is not slowed down, and with wider limits there is no warning."""
     wider = [there.start(pipeline, run_config_id="plenty") for pipeline in ("soft_cpu", "soft")]
     run = there.done("soft_cpu")
     (warning,) = run["warnings"]
@@ -323,7 +323,7 @@ def test_passing_a_cpu_soft_limit_is_a_warning_and_an_entry_may_set_its_own(ther
 
 
 def test_a_pipeline_may_name_its_python(there: Rules) -> None:
-    """To the patch, and the record says which; one that does not exist is an error of the environment."""
+    """To the patch version, and the record has it; one that does not exist is an environment error."""
     wanted = platform.python_version()
     there.rewrite("python", python_version=wanted)
     run = there.done("python")
@@ -352,7 +352,7 @@ def test_a_pipeline_is_found_by_what_it_says_of_itself(there: Rules) -> None:
 
 
 def test_metadata_may_have_the_name_of_the_pipeline_and_are_never_merged(there: Rules) -> None:
-    """Beside a pipeline.json the other file counts for nothing."""
+    """Beside a pipeline.json the other file is ignored."""
     assert there.text(there.done("own_name")) == "own_name.json"
     (there.there.pipelines / "own_name" / "pipeline.json").write_text("{}")
     there.rewrite("own_name", retry_attempts=1, retry_strategy={"type": "fixed_delay", "delay": 0})
@@ -362,7 +362,7 @@ def test_metadata_may_have_the_name_of_the_pipeline_and_are_never_merged(there: 
 
 
 def test_a_notebook_runs_cell_by_cell_and_tries_its_cells_again(there: Rules) -> None:
-    """As often as ``cells`` says; the pipeline's own retries do not count."""
+    """As often as ``cells`` allows; the pipeline's own retries do not count."""
     run = there.done("notebook")
     assert (run["kind"], run["status"], run["attempts_max"]) == ("notebook", "SUCCESS", 1)
     cells = there.get(f"/api/runs/{run['id']}/cells")["cells"]
@@ -373,7 +373,7 @@ def test_a_notebook_runs_cell_by_cell_and_tries_its_cells_again(there: Rules) ->
 
 
 def test_a_folder_with_nothing_but_code_runs_with_the_defaults(there: Rules) -> None:
-    """The Python that runs the services, one attempt; a folder without main.py is no pipeline."""
+    """The Python that runs the services, one attempt; a folder without main.py is not a pipeline."""
     own = ".".join(platform.python_version_tuple()[:2])
     run = there.done("bare")
     assert (run["python_version"], run["attempts_max"]) == (own, 1)
@@ -393,7 +393,7 @@ def test_cron_fires_on_the_minute_and_wins_over_an_interval(there: Rules) -> Non
 
 
 def test_a_daemon_may_be_restarted_by_cron(there: Rules) -> None:
-    """It runs since the first minute of these tests."""
+    """It has run since the first minute of these tests."""
     job = there.jobs("restarting_by_cron")["restart"]
     assert (job["kind"], job["value"]) == ("restart", "* * * * *")
     (run,) = there.first("restarting_by_cron", within_s=60 + WAIT_S)
@@ -405,7 +405,7 @@ def test_a_daemon_may_be_restarted_by_cron(there: Rules) -> None:
 
 
 def test_validate_finds_all_of_it_right_and_says_what_comes_next(tmp_path: Path) -> None:
-    """Exit code 0 and the next slots of each schedule, those that are off as well."""
+    """Exit code 0 and the next slots of each schedule, also of disabled ones."""
     done = fastflow("validate", str(FOLDERS), "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     reports = {report["name"]: report for report in json.loads(done.stdout)}
@@ -418,7 +418,7 @@ def test_validate_finds_all_of_it_right_and_says_what_comes_next(tmp_path: Path)
 
 @pytest.mark.promise("the format")
 def test_no_field_of_the_format_is_without_its_rule() -> None:
-    """Each stands in one of the folders, or is set by one of these tests."""
+    """Each appears in one of the folders, or one of these tests sets it."""
     words = re.findall(r"\w+", "".join(path.read_text() for path in (*FOLDERS.glob("*/*.json"), Path(__file__))))
     formats = (
         PipelineSpec,

@@ -19,7 +19,7 @@ MIB = 2**20
 
 @pytest.fixture(scope="module")
 def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rules]:
-    """One installation with a container for each run. It tries everything once more."""
+    """One installation with a container for each run. It retries everything once."""
     folder = tmp_path_factory.mktemp("rules")
     shutil.copytree(FOLDERS / "capped", folder / "pipelines" / "capped")
     with Installation(folder) as made:
@@ -35,14 +35,14 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rules]:
 def test_hard_limits_are_those_of_the_container(
     there: Rules, run_config_id: str | None, cpu_us: int, memory_bytes: int
 ) -> None:
-    """Of the pipeline, or of the entry over it: what the kernel enforces, as the script itself sees it."""
+    """Of the pipeline, or of the entry that overrides it: what the kernel enforces, as the script itself sees it."""
     run = there.done("capped", run_config_id=run_config_id)
     assert run["status"] == "SUCCESS"
     assert there.text(run).split() == [str(cpu_us), str(memory_bytes)]
     assert (run["limits"]["cpu_cores"], run["limits"]["memory_bytes"]) == (cpu_us / 100_000, memory_bytes)
 
 
-def test_more_cores_than_there_are_is_no_limit(there: Rules) -> None:
+def test_more_cores_than_the_host_has_is_not_a_limit(there: Rules) -> None:
     """The same pipeline runs on small hosts and on large ones."""
     run = there.done("capped", run_config_id="all")
     assert run["status"] == "SUCCESS", run
@@ -50,8 +50,8 @@ def test_more_cores_than_there_are_is_no_limit(there: Rules) -> None:
 
 
 @pytest.mark.promise("explains itself")
-def test_more_memory_than_that_ends_the_script_and_says_so(there: Rules) -> None:
-    """137 and oom, tried again as often as the installation says; the entry with more room has enough."""
+def test_exceeding_the_memory_limit_ends_the_script_and_is_reported(there: Rules) -> None:
+    """137 and oom, with the installation's number of retries; the entry with more room has enough."""
     run = there.done("capped", env_vars={"MIB": "150"})
     assert (run["status"], run["exit_code"], run["error_type"]) == ("FAILED", 137, "oom")
     assert [attempt["error_type"] for attempt in run["attempts"]] == ["oom", "oom"]

@@ -28,7 +28,7 @@ async def fast(request: pytest.FixtureRequest, bus_url: str, tmp_path: Path) -> 
 
 @pytest.mark.promise("explains itself")
 async def test_a_script_that_ends_well_is_a_success_with_its_whole_log(fast: System) -> None:
-    """Start, output, exit code, times: all of it is in the record and the log."""
+    """Start, output, exit code, times: the record and the log have everything."""
     await fast.pipeline("hello", "import sys\nprint('out')\nprint('err', file=sys.stderr)\n")
     run = await fast.run("hello")
     assert run.status is Status.SUCCESS
@@ -60,7 +60,7 @@ async def test_a_script_runs_as_plain_python_would_run_it(fast: System) -> None:
 
 
 async def test_variables_come_in_their_order_of_precedence(fast: System) -> None:
-    """Pipeline, trigger, parameters; and what the system adds."""
+    """Pipeline, trigger, parameters; and the system's own."""
     await fast.pipeline(
         "env",
         "import json, os\nprint(json.dumps(dict(os.environ)))\n"
@@ -125,7 +125,7 @@ async def test_a_script_over_its_memory_is_killed(fast: System) -> None:
     assert "100 MiB" in str(run.attempts[0].error_message)
 
 
-async def test_a_requirement_that_does_not_exist_fails_in_uvs_own_words(fast: System) -> None:
+async def test_a_requirement_that_does_not_exist_fails_with_uvs_message(fast: System) -> None:
     """environment_error, no user code, within seconds."""
     await fast.pipeline("nodep", "print('never')", requirements="no-such-package-at-all-xyz==1\n")
     run = await fast.run("nodep")
@@ -165,7 +165,7 @@ async def test_two_hundred_thousand_lines_arrive_complete_and_in_order(fast: Sys
     ids=["one line of 20 MB", "binary rubbish", "no final newline"],
 )
 async def test_odd_output_arrives_whole(fast: System, writes: str, text: str) -> None:
-    """Whatever the script writes is in the log."""
+    """The log has everything that the script writes."""
     await fast.pipeline("odd", f"import sys\n{writes}\n")
     run = await fast.run("odd")
     assert run.status is Status.SUCCESS
@@ -195,7 +195,7 @@ async def test_packages_that_a_script_names_itself_are_there(fast: System) -> No
 async def test_a_block_that_was_never_looked_at_fails_its_runs_with_the_reason(
     bus_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Of a version that went live before there was anything to read in it; nobody else's environments suffer."""
+    """The version went live before anything read its block; other pipelines' environments are unaffected."""
     caplog.set_level("INFO", "fastflow_runner.preheat")
     async with system(bus_url, tmp_path / "data", sandbox="process", pre_heat=True) as fast:
         await fast.pipeline("bad", "# /// script\n# dependencies = 'six'\n# ///\n")
@@ -211,7 +211,7 @@ async def test_a_block_that_was_never_looked_at_fails_its_runs_with_the_reason(
 async def test_an_environment_is_prepared_when_its_pipeline_goes_live(
     bus_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It stands ready before any run, and the first run finds it: nothing about it is said in its log."""
+    """It is ready before any run, and the first run uses it: its log does not mention it."""
     caplog.set_level("INFO", "fastflow_runner.preheat")
     async with system(bus_url, tmp_path / "data", sandbox="process", pre_heat=True) as fast:
         await fast.pipeline("warm", "import six\nprint(six.__version__)", requirements="six==1.17.0\n")

@@ -1,4 +1,4 @@
-"""``fastflow up`` where something is missing or odd: it works, or one sentence says what to do. Never a traceback."""
+"""``fastflow up`` in incomplete or odd environments: it works, or one sentence explains what to do. No tracebacks."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ fastflow_contracts.clock.now = lambda: datetime(1970, 1, 1, 0, 5, tzinfo=UTC)
 from fastflow.cli import main
 main()
 """
-"""The command on a machine whose clock nobody has set."""
+"""The command on a machine whose clock was never set."""
 TIMEOUT_S = 60.0
 
 
 def namespaces(*kinds: str) -> list[str]:
-    """A command that gives the next one namespaces of its own: root's, or a user's where the kernel lets them."""
+    """Return a command that gives the next one its own namespaces: root's, or a user's where the kernel allows it."""
     command = ["unshare", *(f"--{kind}" for kind in kinds)]
     if os.geteuid() != 0:
         command += ["--user", "--map-root-user"]
@@ -49,7 +49,7 @@ def namespaces(*kinds: str) -> list[str]:
 
 
 def shell(setup: str) -> list[str]:
-    """A command that does *setup*, then becomes the next one."""
+    """Return a command that does *setup*, then becomes the next one."""
     return ["sh", "-ec", f'{setup}; exec "$@"', "sh"]
 
 
@@ -65,7 +65,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def up(folder: Path, *options: str, around: list[str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Start it in *folder* and wait for its end, which is its own wish."""
+    """Start it in *folder* and wait until it ends by itself."""
     command = [*(around or []), *FASTFLOW, "up", "pipelines", "--sandbox", "process", "--port", "0", *options]
     return subprocess.run(
         command, cwd=folder, env=clean({}), capture_output=True, text=True, timeout=TIMEOUT_S, check=False
@@ -73,7 +73,7 @@ def up(folder: Path, *options: str, around: list[str] | None = None) -> subproce
 
 
 def assert_sentence(done: subprocess.CompletedProcess[str], *words: str) -> None:
-    """It ended, and said in one line why and what to do."""
+    """Check that it ended with one line that says why and what to do."""
     assert done.returncode not in (0, 130), done.stdout
     assert "Traceback" not in done.stderr + done.stdout
     assert done.stderr.startswith("fastflow: "), done.stderr
@@ -83,7 +83,7 @@ def assert_sentence(done: subprocess.CompletedProcess[str], *words: str) -> None
 
 
 def assert_works(folder: Path, *options: str, around: list[str]) -> None:
-    """It starts, runs a script, and stops."""
+    """Check that it starts, runs a script, and stops."""
     done = subprocess.run(
         [*around, sys.executable, "-c", DRIVER, str(folder), *options],
         cwd=ROOT,
@@ -97,7 +97,7 @@ def assert_works(folder: Path, *options: str, around: list[str]) -> None:
 
 
 def test_a_folder_that_is_missing(folder: Path) -> None:
-    """The one that is named, or the default one."""
+    """The named folder, or the default one."""
     shutil.rmtree(folder / "pipelines")
     assert_sentence(up(folder), "there is no folder pipelines")
 
@@ -120,7 +120,7 @@ def test_a_data_folder_that_cannot_be_written(folder: Path) -> None:
 
 @pytest.mark.parametrize("size", ["4k", "64k", "1m"])
 def test_a_disk_that_is_full(folder: Path, size: str) -> None:
-    """Whatever little is left: nothing is begun that could not go on."""
+    """However little space is left: it starts nothing that could not continue."""
     (folder / ".fastflow").mkdir()
     around = [*namespaces("mount"), *shell(f"mount -t tmpfs -o size={size} none {folder}/.fastflow")]
     assert_sentence(up(folder, around=around), "--data-dir")
@@ -137,7 +137,7 @@ def test_a_machine_with_nothing_but_loopback(folder: Path) -> None:
 
 
 def test_a_machine_without_ipv6(folder: Path) -> None:
-    """The default address is IPv4; asking for another one is refused, since nobody could connect."""
+    """The default address is IPv4; another one is refused, because no client could connect."""
     disable = "ip link set lo up; echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6"
     around = [*namespaces("net"), *shell(disable)]
     assert_works(folder, around=around)
@@ -145,7 +145,7 @@ def test_a_machine_without_ipv6(folder: Path) -> None:
 
 
 def test_a_machine_without_proc(folder: Path) -> None:
-    """Processes and memory cannot be looked at; scripts run all the same."""
+    """Processes and memory cannot be inspected; scripts run anyway."""
     assert_works(folder, around=[*namespaces("mount"), *shell("umount -l /proc")])
 
 
@@ -184,7 +184,7 @@ def test_files_that_may_not_grow(folder: Path) -> None:
 
 
 def test_a_path_with_odd_letters(folder: Path) -> None:
-    """Accents, spaces, quotes and backslashes work; bytes that are no UTF-8 are refused."""
+    """Accents, spaces, quotes and backslashes work; bytes that are not UTF-8 are refused."""
     for name in ("Télé x", 'it\'s "quoted" \\'):
         odd = folder / name
         shutil.copytree(folder / "pipelines", odd / "pipelines")
@@ -196,7 +196,7 @@ def test_a_path_with_odd_letters(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["token", "encryption.key"])
 def test_kept_files_that_are_broken(folder: Path, name: str) -> None:
-    """Not text, or a folder of that name: it is said which to move away."""
+    """Not text, or a folder of that name: the error names the one to move away."""
     kept = folder / ".fastflow" / name
     kept.parent.mkdir()
     kept.write_bytes(b"\xff\xfe")
@@ -207,7 +207,7 @@ def test_kept_files_that_are_broken(folder: Path, name: str) -> None:
 
 
 def test_a_bus_address_that_is_kept_and_broken(folder: Path) -> None:
-    """It only tells which port the bus had: the bus takes another one."""
+    """It only stores the bus's old port: the bus takes another one."""
     (folder / ".fastflow").mkdir()
     (folder / ".fastflow" / "bus.url").write_bytes(b"\xff")
     assert_works(folder, around=["env"])
@@ -227,7 +227,7 @@ def test_a_file_where_a_folder_belongs(folder: Path, name: str) -> None:
     ("variable", "value"),
     [("FASTFLOW_PORT", "²"), ("FASTFLOW_PORT", "9" * 5000), ("DEFAULT_PYTHON_VERSION", "newest")],
 )
-def test_values_that_cannot_be(folder: Path, variable: str, value: str) -> None:
+def test_impossible_values(folder: Path, variable: str, value: str) -> None:
     done = subprocess.run(
         [*FASTFLOW, "up", "pipelines", "--sandbox", "process"],
         cwd=folder,
@@ -243,7 +243,7 @@ def test_values_that_cannot_be(folder: Path, variable: str, value: str) -> None:
 
 
 def test_a_bus_that_does_not_start(folder: Path) -> None:
-    """There is memory for Python and not for the server; its own complaint is in the sentence."""
+    """There is memory for Python and not for the server; the sentence has the server's own message."""
     done = up(folder, around=shell("ulimit -v 700000"))
     assert_sentence(done, "NATS server did not start", "memory", "bus.log")
 
@@ -253,8 +253,8 @@ def test_a_bus_that_is_away(folder: Path) -> None:
     assert_sentence(up(folder, "--nats-url", "nats://[::1"), "nats://user:password@host:4222")
 
 
-def test_a_clock_that_nobody_has_set(folder: Path) -> None:
-    """Slots, certificates and the age of everything rest on it."""
+def test_a_clock_that_was_never_set(folder: Path) -> None:
+    """Slots, certificates and every age depend on it."""
     done = subprocess.run(
         [sys.executable, "-c", LONG_AGO, "up", "pipelines", "--sandbox", "process", "--port", "0"],
         cwd=folder,
@@ -274,7 +274,7 @@ def test_a_working_folder_that_is_gone(folder: Path) -> None:
 
 
 def test_settings_that_are_wrong(folder: Path) -> None:
-    """All of them at once, each in a line of its own."""
+    """All of them at once, each on its own line."""
     done = up(folder, around=["env", "RUNNER_SLOTS=many", "FASTFLOW_NO_SUCH=1"])
     assert done.returncode == 2
     assert "RUNNER_SLOTS" in done.stderr
@@ -284,7 +284,7 @@ def test_settings_that_are_wrong(folder: Path) -> None:
 
 @pytest.mark.parametrize("address", ["unix:///nonexistent/docker.sock", "tcp://127.0.0.1:1", "nonsense"])
 def test_a_docker_that_is_not_there(folder: Path, address: str) -> None:
-    """``auto`` runs plain processes and says why; who insists on Docker is told what to do."""
+    """``auto`` runs plain processes and says why; with a setting that requires Docker, the error says what to do."""
     around = ["env", f"DOCKER_HOST={address}"]
     assert_works(folder, "--sandbox", "auto", around=around)
     done = up(folder, "--sandbox", "docker", around=around)
@@ -293,7 +293,7 @@ def test_a_docker_that_is_not_there(folder: Path, address: str) -> None:
 
 @pytest.mark.docker
 def test_a_docker_that_cannot_build_the_worker_image(folder: Path) -> None:
-    """No registry in reach, or no such base image: processes do, and the reason is said."""
+    """No reachable registry, or no such base image: it uses processes, and gives the reason."""
     around = ["env", "WORKER_BASE_IMAGE=127.0.0.1:1/nothing:here"]
     assert_works(folder, "--sandbox", "auto", around=around)
     assert_sentence(up(folder, "--sandbox", "docker", around=around), "worker image", "WORKER_BASE_IMAGE")

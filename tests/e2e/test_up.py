@@ -26,8 +26,8 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
 
 
 @pytest.mark.promise("one command")
-def test_it_is_ready_when_it_says_so_and_leaves_nothing_behind(installation: Installation) -> None:
-    """Right after the word a run starts; after Ctrl-C there is no process, no lock, and no error."""
+def test_it_is_ready_when_it_reports_so_and_leaves_nothing_behind(installation: Installation) -> None:
+    """A run starts right after the message; after Ctrl-C there is no process, no lock, and no error."""
     installation.start()
     done = installation.command("run", "hello", "--follow")
     assert (done.returncode, done.stdout) == (0, "Hello, world!\n")
@@ -38,7 +38,7 @@ def test_it_is_ready_when_it_says_so_and_leaves_nothing_behind(installation: Ins
 
 
 def test_what_it_prints_says_where_everything_is(installation: Installation) -> None:
-    """Bus, pipelines, sandbox with what is not enforced, and a login address that can be opened."""
+    """Bus, pipelines, sandbox with the limits it does not enforce, and a login address that opens."""
     installation.add("broken", "", timeout="soon")
     (installation.pipelines / "linked").symlink_to("hello")
     installation.start()
@@ -53,15 +53,15 @@ def test_what_it_prints_says_where_everything_is(installation: Installation) -> 
     installation.stop()
 
 
-def test_a_sync_that_is_asked_for_is_answered(installation: Installation) -> None:
-    """By a syncer that may answer the gateway, of which no other service hears."""
+def test_a_requested_sync_is_answered(installation: Installation) -> None:
+    """By a syncer that may answer the gateway, but no other service."""
     installation.start()
     assert installation.api("/api/sync", {})["pipelines"] >= 1
     assert installation.stop() == 0
 
 
 def test_secrets_in_the_data_folder_are_its_owners(installation: Installation) -> None:
-    """Token and bus address are for nobody else on the machine."""
+    """No other user of the machine can read the token and the bus address."""
     installation.start()
     for name in ("token", "bus.url", "bus.conf"):
         assert (installation.data_dir / name).stat().st_mode & 0o077 == 0
@@ -85,7 +85,7 @@ def test_a_second_start_continues_where_it_was(installation: Installation) -> No
 
 
 def test_two_cannot_use_one_data_folder(installation: Installation) -> None:
-    """The second one says which process holds it, and disturbs nothing."""
+    """The second one names the process that holds it, and disturbs nothing."""
     installation.start()
     assert installation.process is not None
     second = installation.command("up", str(installation.pipelines), "--port", "0")
@@ -95,7 +95,7 @@ def test_two_cannot_use_one_data_folder(installation: Installation) -> None:
     installation.stop()
 
 
-def test_a_port_in_use_is_said_before_anything_is_started(installation: Installation) -> None:
+def test_a_port_in_use_is_reported_before_anything_starts(installation: Installation) -> None:
     """One line with what to do; no process and no lock is left."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -111,9 +111,9 @@ def test_a_port_in_use_is_said_before_anything_is_started(installation: Installa
 
 
 def test_ctrl_c_ends_what_runs(installation: Installation) -> None:
-    """Within seconds, with no process left, and it is named; the run is over, and its record says why.
+    """Within seconds, with no process left, and it names them; the run is over, and its record gives the reason.
 
-    Where nothing has begun, nothing is said.
+    If nothing runs, it prints nothing.
     """
     installation.add("sleeps", SLEEPS)
     installation.start()
@@ -129,8 +129,8 @@ def test_ctrl_c_ends_what_runs(installation: Installation) -> None:
     assert not [line for line in installation.printed if " run" in line and line.startswith("Stopping")]
 
 
-def test_ctrl_c_while_it_starts_is_heard(installation: Installation) -> None:
-    """What has not begun is not waited for, and nothing is left."""
+def test_ctrl_c_while_it_starts_is_handled(installation: Installation) -> None:
+    """It does not wait for parts that have not started, and nothing is left."""
     installation.launch()
     installation.await_line("bus.url")
     assert installation.stop() == 0
@@ -138,7 +138,7 @@ def test_ctrl_c_while_it_starts_is_heard(installation: Installation) -> None:
 
 
 def test_a_second_ctrl_c_does_not_wait(installation: Installation) -> None:
-    """Not even for a script that will not listen; nothing outlives it for long."""
+    """Not even for a script that ignores the signal; nothing outlives it for long."""
     installation.add("deaf", DEAF)
     installation.start()
     run_id = json.loads(installation.command("run", "deaf", "--json").stdout)["id"]
@@ -153,7 +153,7 @@ def test_a_second_ctrl_c_does_not_wait(installation: Installation) -> None:
 
 
 def test_a_kill_leaves_no_process_and_the_next_start_works(installation: Installation) -> None:
-    """The bus and the scripts die with it; the run that was under way ends once, the next one runs."""
+    """The bus and the scripts die with it; the active run ends once, the next one runs."""
     installation.add("sleeps", SLEEPS)
     installation.start()
     run_id = json.loads(installation.command("run", "sleeps", "--json").stdout)["id"]
@@ -170,7 +170,7 @@ def test_a_kill_leaves_no_process_and_the_next_start_works(installation: Install
 
 
 def test_a_bus_that_dies_is_started_again(installation: Installation) -> None:
-    """The services find it again by themselves."""
+    """The services reconnect by themselves."""
     installation.start()
     pid = int((installation.data_dir / "bus.pid").read_text())
     os.kill(pid, signal.SIGKILL)
@@ -192,8 +192,8 @@ def test_saved_code_is_what_runs_next(installation: Installation) -> None:
 
 
 @pytest.mark.promise("from git")
-def test_pipelines_come_from_a_repository_if_one_is_named(installation: Installation, tmp_path: Path) -> None:
-    """GIT_REPO_URL takes the folder's place; a run knows its commit."""
+def test_pipelines_come_from_a_configured_repository(installation: Installation, tmp_path: Path) -> None:
+    """GIT_REPO_URL replaces the folder; a run knows its commit."""
     repository = Repository(tmp_path / "repository")
     (repository.path / "from_git").mkdir()
     (repository.path / "from_git" / "main.py").write_text(HELLO)
@@ -209,7 +209,7 @@ def test_pipelines_come_from_a_repository_if_one_is_named(installation: Installa
 
 @pytest.mark.promise("nothing shared")
 async def test_another_nats_server_may_be_the_bus(installation: Installation, tmp_path: Path) -> None:
-    """Its streams are made, none is embedded, and commands in the folder find it."""
+    """It gets its streams, none is embedded, and commands in the folder find it."""
     async with embedded_bus(tmp_path / "elsewhere") as url:
         installation.start("--nats-url", url)
         assert not (installation.data_dir / "bus.pid").exists()
@@ -229,8 +229,8 @@ def test_http_and_the_command_see_the_same(installation: Installation) -> None:
     installation.stop()
 
 
-def test_a_token_of_ones_own_is_not_printed(installation: Installation) -> None:
-    """Who set it knows it."""
+def test_a_configured_token_is_not_printed(installation: Installation) -> None:
+    """The user who set it knows it."""
     installation.start(FASTFLOW_ADMIN_TOKEN="a-token-of-my-own-choice")
     assert "token" not in installation.address
     assert not (installation.data_dir / "token").exists()
@@ -252,10 +252,10 @@ def test_a_token_of_ones_own_is_not_printed(installation: Installation) -> None:
         ({}, [".", "--data-dir", "one/main.py"], 2, "--data-dir"),
     ],
 )
-def test_a_start_that_cannot_be_is_explained(
+def test_an_impossible_start_is_explained(
     tmp_path: Path, environ: dict[str, str], arguments: list[str], code: int, says: str
 ) -> None:
-    """The reason and what to do, no traceback, the documented exit code, and nothing left running."""
+    """The reason and what to do, no traceback, the documented exit code, and no process left."""
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "main.py").write_text("")
     done = fastflow("up", *arguments, cwd=tmp_path, **environ)
@@ -266,7 +266,7 @@ def test_a_start_that_cannot_be_is_explained(
 
 
 def test_a_drained_runner_leaves_and_the_rest_stays(installation: Installation) -> None:
-    """What runs is finished; the dashboard and the schedules go on, and new runs wait for the next start."""
+    """Running scripts finish; the dashboard and the schedules continue, and new runs wait for the next start."""
     installation.add("sleeps", "import time\nprint('asleep', flush=True)\ntime.sleep(2)\n")
     installation.start()
     run = installation.api("/api/pipelines/sleeps/run", {})["id"]

@@ -1,4 +1,4 @@
-"""``fastflow up`` with a container for each run: what becomes of the containers."""
+"""``fastflow up`` with a container for each run: what happens to the containers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def start(installation: Installation) -> None:
 
 
 def containers(run_id: str) -> list[str]:
-    """Names of the containers of one run, running or not."""
+    """Return the names of the containers of one run, running or not."""
     listed = subprocess.run(
         ["docker", "ps", "--all", "--filter", f"name={run_id}", "--format", "{{.Names}}"],
         capture_output=True,
@@ -47,7 +47,7 @@ def containers(run_id: str) -> list[str]:
 
 
 def test_ctrl_c_leaves_no_container(installation: Installation) -> None:
-    """What still ran is stopped and recorded before the word "Stopped"."""
+    """Running scripts are stopped and recorded before the word "Stopped"."""
     start(installation)
     assert "a Docker container for each run" in "".join(installation.printed)
     run_id = json.loads(installation.command("run", "sleeps", "--json").stdout)["id"]
@@ -60,7 +60,7 @@ def test_ctrl_c_leaves_no_container(installation: Installation) -> None:
 
 @pytest.mark.promise("nothing lost")
 def test_a_run_outlives_the_kill_of_everything_else(installation: Installation) -> None:
-    """Killed and started again, the same container goes on: one attempt, success, and every line once."""
+    """Killed and restarted, the same container continues: one attempt, success, and every line once."""
     start(installation)
     run_id = json.loads(installation.command("run", "counts", "--json").stdout)["id"]
     installation.await_log(run_id, "line 5")
@@ -83,15 +83,15 @@ def volume() -> Iterator[str]:
 
 
 def take_environments_away(volume: str) -> str:
-    """What a collector of somebody else's, with a budget of nothing, says of all environments in *volume*."""
+    """Run another runner's collector, with a budget of zero, on *volume*; return its output."""
     image = worker_reference(worker_context(None), worker_arguments(WORKER_BASE_IMAGE))
     container = ["docker", "run", "--rm", "--network=none", f"--volume={volume}:/store", "--entrypoint=python3", image]
     collect = ["-I", "-S", "/opt/fastflow/prepare", "collect", "--store=/store", "--budget-bytes=1"]
     return subprocess.run([*container, *collect], capture_output=True, text=True, check=True).stdout
 
 
-def test_an_environment_that_was_taken_away_is_made_anew(installation: Installation, volume: str) -> None:
-    """A runner that does not know hands it to a run; the sandbox finds it gone, and the same attempt gets another."""
+def test_a_removed_environment_is_made_again(installation: Installation, volume: str) -> None:
+    """A runner that does not know this gives it to a run; the sandbox finds it gone, and the attempt gets another."""
     installation.add("prefix", "import sys; print(sys.prefix)")
     (installation.pipelines / "prefix" / "requirements.txt").write_text("--no-index\n")
     installation.start("--sandbox", "docker", FASTFLOW_STORE_VOLUME=volume)

@@ -1,4 +1,4 @@
-"""Secrets from the first start on: the key that ``fastflow up`` makes, and what is done with it."""
+"""Secrets from the first start on: the key that ``fastflow up`` makes, and its use."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def encrypted(installation: Installation, *options: str, value: str = "hunter2")
 
 @pytest.mark.promise("secrets")
 def test_a_key_is_made_once_and_everything_uses_it(installation: Installation) -> None:
-    """The first start says so; page, API, command and runner agree on it, and the next start finds it."""
+    """The first start prints it; page, API, command and runner agree on it, and the next start finds it."""
     installation.start()
     key_file = installation.data_dir / "encryption.key"
     assert key_file.stat().st_mode & 0o077 == 0
@@ -66,7 +66,7 @@ def test_a_key_is_made_once_and_everything_uses_it(installation: Installation) -
 
 
 @pytest.mark.parametrize("form", ["ENCRYPTION_KEY", "ENCRYPTION_KEY_FILE"])
-def test_a_key_of_ones_own_is_used_and_not_kept(installation: Installation, form: str) -> None:
+def test_a_configured_key_is_used_and_not_stored(installation: Installation, form: str) -> None:
     """Given as a value or as a file, rotated or not."""
     new, old = Fernet.generate_key().decode(), Fernet.generate_key().decode()
     installation.add("shows", SHOWS, encrypted_env={"API_KEY": Fernet(old).encrypt(b"hunter2").decode()})
@@ -80,7 +80,7 @@ def test_a_key_of_ones_own_is_used_and_not_kept(installation: Installation, form
     installation.stop()
 
 
-def test_a_key_that_is_none_is_refused_before_anything_starts(installation: Installation) -> None:
+def test_an_invalid_key_is_refused_before_anything_starts(installation: Installation) -> None:
     """With what to do, and without showing it."""
     installation.launch(ENCRYPTION_KEY="not-a-key")
     assert installation.wait() == 2

@@ -1,4 +1,4 @@
-"""What waits for its time waits through the kill of everything: scheduler, gateway, runner and bus at once."""
+"""Waiting runs survive the kill of everything: scheduler, gateway, runner and bus at once."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tests.support.installation import Installation
 from tests.support.rules import Rules
 
 SOON_S, LATER_S = 1, 8
-"""Over before everything is back, and not before."""
+"""Over before everything is back, but not earlier."""
 LATE = timedelta(seconds=30)
-"""Far beyond what it takes, for a machine that is busy with other tests."""
+"""Far above the time it takes, for a machine that is busy with other tests."""
 FAILS_FIRST = """\
 import os, sys
 print("attempt", os.environ["FASTFLOW_ATTEMPT"], flush=True)
@@ -24,7 +24,7 @@ sys.exit(os.environ["FASTFLOW_ATTEMPT"] == "1")
 
 @pytest.mark.promise("nothing lost")
 def test_what_waits_survives_a_restart_of_everything(tmp_path: Path) -> None:
-    """Retries and restarts come when they are due, or at once if that has passed; intervals keep their slots."""
+    """Retries and restarts happen when they are due, or at once if that time has passed; intervals keep their slots."""
     with Installation(tmp_path) as made:
         for name, delay_s in (("soon", SOON_S), ("later", LATER_S)):
             strategy = {"type": "fixed_delay", "delay": delay_s}
@@ -53,6 +53,6 @@ def test_what_waits_survives_a_restart_of_everything(tmp_path: Path) -> None:
 
 
 def due_at(there: Rules, run: Any) -> datetime:
-    """When the next attempt of *run* may begin, once that is known."""
+    """Return when the next attempt of *run* may begin, once that is known."""
     at = there.wait(lambda: there.run(run)["next_attempt_at"])
     return datetime.fromisoformat(at)

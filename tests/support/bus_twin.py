@@ -1,6 +1,6 @@
-"""What of the bus the run records need, in memory: buckets with compare-and-set, and queues that redeliver.
+"""The parts of the bus that run records need, in memory: buckets with compare-and-set, and queues that redeliver.
 
-Every call stops before and after its effect: that is where whoever called may be killed.
+Every call stops before and after its effect: there its caller may be killed.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from fastflow_contracts.bus.client import Entry, Put
 from fastflow_contracts.bus.errors import Conflict
 
 REDELIVERED_S = 30.0
-"""After the death of whoever had taken a message."""
+"""Time from the death of a message's consumer to its redelivery."""
 
 
 class Due(Protocol):
-    """Something with an instant, which may move."""
+    """An instant, which may move."""
 
     @property
     def at(self) -> datetime: ...
@@ -27,12 +27,12 @@ class Due(Protocol):
 
 @coroutine
 def step(until: Due | None = None) -> Generator[Due | None, None, None]:
-    """Let others go first; until then."""
+    """Let others go first, and wait until then."""
     yield until
 
 
 class BusTwin:
-    """*on_write* hears of every value, *on_publish* of every message, in their order."""
+    """*on_write* receives every value, *on_publish* every message, in order."""
 
     def __init__(
         self, on_write: Callable[[str, bytes], None], on_publish: Callable[[str, bytes, str | None], None]
@@ -54,7 +54,7 @@ class BusTwin:
         await step()
         for put in puts:
             if put.expect is not None and self.buckets.get((bucket, put.key), (b"", 0))[1] != put.expect:
-                raise Conflict("somebody was first")
+                raise Conflict("another writer was first")
         revisions = [self.write(bucket, put.key, put.value) for put in puts]
         await step()
         return revisions
@@ -66,7 +66,7 @@ class BusTwin:
         return 0
 
     def write(self, bucket: str, key: str, value: bytes) -> int:
-        """At once, whatever is there."""
+        """Write at once, whatever the current value."""
         self._revision += 1
         self.buckets[bucket, key] = value, self._revision
         if key.startswith("run."):
@@ -87,7 +87,7 @@ class _Message(Generic[T]):
 
 @dataclass
 class Queue(Generic[T]):
-    """A durable consumer that several share. What is not acknowledged comes again."""
+    """A durable consumer that several share. Unacknowledged messages come again."""
 
     _messages: list[_Message[T]] = field(default_factory=list)
 
@@ -95,12 +95,12 @@ class Queue(Generic[T]):
         self._messages.append(_Message(now, payload))
 
     def next_instant(self) -> datetime | None:
-        if not self._messages:  # mostly
+        if not self._messages:  # the usual case
             return None
         return min([message.at for message in self._messages if message.owner is None], default=None)
 
     def take(self, owner: object, now: datetime) -> _Message[T] | None:
-        """The oldest one that nobody has."""
+        """Take the oldest message that no consumer has."""
         for message in self._messages:
             if message.owner is None and message.at <= now:
                 message.owner = owner
@@ -111,7 +111,7 @@ class Queue(Generic[T]):
         self._messages.remove(message)
 
     def give_back(self, owner: object, now: datetime) -> None:
-        """*owner* is dead."""
+        """Return the messages of *owner*, which is dead."""
         for message in self._messages:
             if message.owner is owner:
                 message.owner, message.at = None, now + timedelta(seconds=REDELIVERED_S)

@@ -1,4 +1,4 @@
-"""A bus of three servers, each a process that can be killed and started on its own store."""
+"""A bus of three servers, each a process that can be killed and restarted on its own store."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ cluster {{ name: test, listen: "127.0.0.1:{route}", routes: [{routes}] }}
 
 
 class Cluster(BusServer):
-    """Use ``start`` once, then ``kill_one`` and ``start_one``."""
+    """Call ``start`` once, then ``kill_one`` and ``start_one``."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -47,12 +47,12 @@ class Cluster(BusServer):
         self.bare_url = hosts
 
     async def start(self) -> str:
-        """Its URL, once all streams have their three copies."""
+        """Return its URL, once all streams have their three copies."""
         for number in range(SERVERS):
             await self.start_one(number)
         async with asyncio.timeout(READY_S):
             while True:
-                # There is no leader at first, and then a request has no answer or a refusal.
+                # At first there is no leader, and requests get no answer or an error.
                 with contextlib.suppress(FastFlowError, OSError, TimeoutError, Exception):
                     async with connect(self.url, name="setup") as bus:
                         await streams.ensure(bus.js, replicas=SERVERS)
@@ -60,7 +60,7 @@ class Cluster(BusServer):
                 await asyncio.sleep(0.2)
 
     async def start_one(self, number: int) -> None:
-        """Start one server; it joins the others by itself."""
+        """Start one server, which joins the others."""
         port, http, route = self._ports[number]
         store = self._folder / f"server-{number}"
         text = _CONFIG.format(
@@ -84,7 +84,7 @@ class Cluster(BusServer):
             )
 
     async def kill_one(self, number: int) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         server = self._servers[number]
         assert server is not None
         self.signal_one(number, signal.SIGKILL)

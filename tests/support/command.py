@@ -20,7 +20,7 @@ from tests.support.installation import clean
 def fastflow(*arguments: str, cwd: Path, data: str | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run the command to its end, as ``installation.fastflow`` does, a hundred times as fast.
 
-    *data*: what comes from standard input, which is no terminal.
+    *data*: the standard input, which is not a terminal.
     """
     given, out, err = (io.TextIOWrapper(io.BytesIO((text or "").encode())) for text in (data, "", ""))
     with (

@@ -1,4 +1,4 @@
-"""A gateway with a real scheduler and a real bus, a browser in front of it, and a test's own hands as the runner."""
+"""A gateway with a real scheduler and a real bus, a browser in front of it, and the test as the runner."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ WAIT_MS = 60_000
 
 @asynccontextmanager
 async def dashboard(bus_url: str) -> AsyncIterator[str]:
-    """The address of a gateway beside a scheduler."""
+    """Return the address of a gateway beside a scheduler."""
     stop, ready = asyncio.Event(), asyncio.Event()
     async with (
         connect(bus_url, name="scheduler") as one,
@@ -58,7 +58,7 @@ async def dashboard(bus_url: str) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def browser(url: str, *, scripts: bool = True, logged_in: bool = True) -> AsyncIterator[Page]:
-    """A page in a real browser. Anything a script throws, and anything on its console, fails the test."""
+    """Open a page in a real browser. A script's exception and any console message fail the test."""
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
     complaints: list[str] = []
 
@@ -93,7 +93,7 @@ class Hands:
         self._bytes = [0, 0]
 
     async def claim(self, ref: RunRef, *, attempt: int = 1) -> Run:
-        """Hold the run, with its environment ready."""
+        """Claim the run, with its environment ready."""
         claimed = (await self._store.change(ref, Claim(attempt=attempt, runner="hands"))).run
         return (await self._store.change(ref, Prepare(epoch=claimed.epoch))).run
 

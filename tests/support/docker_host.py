@@ -1,7 +1,7 @@
-"""A second Docker host on this machine: a daemon with a store, a network, processes and mounts of its own.
+"""A second Docker host on this machine: a daemon with its own store, network, processes and mounts.
 
-All of it lives in namespaces of one process, so killing that is cutting the power: daemon, containers, mounts and
-network are gone at once, and what was written to the store's directory is there when it is started again. Needs root.
+All of it lives in the namespaces of one process, so killing that process is a power cut: daemon, containers, mounts and
+network disappear at once, and the files in the store's directory are still there after a restart. Needs root.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ exec dockerd --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" --ho
 
 
 def missing(*more: str) -> str:
-    """Why there can be no second host here, with the commands *more* on it; empty if there can."""
+    """Return why no second host is possible here, or "" if it is. *more*: further commands that it needs."""
     if os.geteuid() != 0:
         return "a second Docker daemon needs root"
     absent = [name for name in ("dockerd", "unshare", "nsenter", "ip", "mount", *more) if shutil.which(name) is None]
@@ -43,10 +43,10 @@ def missing(*more: str) -> str:
 
 
 class DockerHost:
-    """Use ``start`` and ``kill`` any number of times, ``remove`` once."""
+    """Call ``start`` and ``kill`` any number of times, ``remove`` once."""
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="ff-host-"))  # short: a socket's path is
+        self._folder = Path(tempfile.mkdtemp(prefix="ff-host-"))  # short, because a socket's path is
         self.url = f"unix://{self._folder}/sock"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -67,7 +67,7 @@ class DockerHost:
             time.sleep(LOOK_S)
 
     def load(self, image: str) -> None:
-        """Bring *image* over from the machine's own daemon."""
+        """Copy *image* from the machine's own daemon."""
         with subprocess.Popen(("docker", "save", image), stdout=subprocess.PIPE) as saving:
             loading = ("docker", "--host", self.url, "load", "--quiet")
             subprocess.run(loading, stdin=saving.stdout, stdout=subprocess.DEVNULL, check=True, timeout=CALL_S)
@@ -78,7 +78,7 @@ class DockerHost:
         return f"/proc/{self._first}/ns/net"
 
     def docker(self, *words: str) -> str:
-        """What the command says to this daemon."""
+        """Run the docker command against this daemon; return its output."""
         done = self._docker(*words)
         assert done.returncode == 0, f"docker {words[0]}: {done.stderr}"
         return done.stdout
@@ -89,11 +89,11 @@ class DockerHost:
             self.docker("rm", "--force", "--volumes", left)
 
     def kill(self) -> None:
-        """Cut the power. Returns when nothing of it is left but its disk."""
+        """Cut the power. Returns when only its disk is left."""
         process, self._process = self._process, None
         if process is None or process.poll() is not None:
             return
-        # The first process of its namespace takes all others with it, and is gone when they are.
+        # The first process of its namespace takes all others with it, and ends after them.
         with suppress(ProcessLookupError, FileNotFoundError, ValueError):
             os.kill(self._first_of(process.pid), signal.SIGKILL)
         process.wait(GONE_S)
@@ -101,7 +101,7 @@ class DockerHost:
         self._remove_cgroups()
 
     def remove(self) -> None:
-        """Kill it and take its disk away."""
+        """Kill it and delete its disk."""
         self.kill()
         shutil.rmtree(self._folder)
 
@@ -122,7 +122,7 @@ class DockerHost:
         return subprocess.run(command, capture_output=True, text=True, timeout=CALL_S, check=False)
 
     def _remove_cgroups(self) -> None:
-        """The kernel keeps them, empty."""
+        """Remove its cgroups: the kernel keeps them, empty."""
         for root in (Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*/")):
             for folder, _, _ in os.walk(root / self._folder.name, topdown=False):
                 with suppress(OSError):

@@ -1,4 +1,4 @@
-"""What anyone who may write to the bus could leave there: bytes that are nothing, under every key and subject."""
+"""What any client with write access could leave on the bus: invalid bytes under every key and subject."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RUN_ID: Final = RunId("00000000-0000-4000-8000-000000000000")
 
 
 def keys(pipeline: str, runner: str) -> dict[str, tuple[str, ...]]:
-    """Keys of every kind by bucket: of records that are needed, and some that name nothing."""
+    """Return keys of every kind by bucket: of records that are needed, and some that name nothing."""
     name = PipelineName(pipeline)
     run, job = RunRef(name, RUN_ID), JobRef(name, "schedule")
     return {
@@ -43,7 +43,7 @@ def keys(pipeline: str, runner: str) -> dict[str, tuple[str, ...]]:
 
 
 async def litter(bus: Bus, pipeline: str, runner: str = "runner-0") -> None:
-    """Write garbage wherever services read: in each bucket, and on each subject that one of them consumes."""
+    """Write garbage wherever services read: in each bucket, and on each subject that they consume."""
     for garbage in GARBAGE:
         for bucket, its_keys in keys(pipeline, runner).items():
             for key in its_keys:
@@ -53,7 +53,7 @@ async def litter(bus: Bus, pipeline: str, runner: str = "runner-0") -> None:
             await bus.publish(subject, garbage)
         for subject in (subjects.work("script"), subjects.work("notebook")):
             await bus.publish(subject, garbage)
-        # Of a pipeline whose record is garbage, too: some garbage is a trigger.
+        # Also of a pipeline whose record is garbage: some garbage is a trigger.
         await bus.publish("ff.trigger.broken", garbage, headers={"Content-Type": TRIGGER_TYPE})
         await bus.publish("ff.trigger.=ZZ", garbage)
         for subject in (subjects.SYNC, subjects.run_event(run)):

@@ -1,4 +1,4 @@
-"""A gateway on a real bus, in this process; who asks it; and who does what a runner would."""
+"""A gateway on a real bus, in this process; its client; and helpers that act as a runner."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fastflow_gateway.settings import Settings
 
 TOKEN = "a-token-for-tests-only"
 ANSWER_S = 60.0
-"""How long a test waits for an answer or an event."""
+"""How long a test waits for a response or an event."""
 
 
 class Answer(NamedTuple):
@@ -46,7 +46,7 @@ class Event(NamedTuple):
 
 
 class Client:
-    """Asks one gateway, with the token unless *headers* say otherwise."""
+    """Queries one gateway, with the token unless *headers* override it."""
 
     def __init__(self, url: str, http: aiohttp.ClientSession) -> None:
         self.url = url
@@ -67,7 +67,7 @@ class Client:
         return await self.ask("POST", path, **request)
 
     async def events(self, path: str, *, after: str | None = None) -> AsyncGenerator[Event]:
-        """The events of one stream until it ends."""
+        """Yield the events of one stream until it ends."""
         headers = {"Authorization": f"Bearer {TOKEN}"} | ({"Last-Event-ID": after} if after else {})
         async with self.http.get(self.url + path, headers=headers) as response:
             assert response.status == 200, await response.text()
@@ -85,7 +85,7 @@ class Client:
 
 @asynccontextmanager
 async def running_gateway(bus: Bus, **settings: Any) -> AsyncIterator[Client]:
-    """A gateway that has caught up."""
+    """Run a gateway and wait until it has caught up."""
     wanted: dict[str, Any] = {"port": 0, "admin_token": TOKEN} | settings
     async with (
         aiohttp.ClientSession(read_bufsize=2**20) as http,
@@ -96,7 +96,7 @@ async def running_gateway(bus: Bus, **settings: Any) -> AsyncIterator[Client]:
 
 @asynccontextmanager
 async def running_scheduler(bus: Bus) -> AsyncIterator[None]:
-    """A scheduler beside it."""
+    """Run a scheduler beside it."""
     stop, ready = asyncio.Event(), asyncio.Event()
     settings = fastflow_scheduler.settings.Settings()
     async with asyncio.TaskGroup() as group:
@@ -115,7 +115,7 @@ async def store(bus: Bus, run: Run) -> Run:
 
 
 async def claim(bus: Bus, run: Run, *, prepared: bool = True) -> Run:
-    """Take the run, as a runner would."""
+    """Claim the run, as a runner would."""
     attempt = len(run.attempts) + 1
     claimed = (await RunStore(bus).change(run.ref, Claim(attempt=attempt, runner="r1"))).run
     return (await RunStore(bus).change(run.ref, Prepare(epoch=claimed.epoch))).run if prepared else claimed
@@ -136,7 +136,7 @@ async def finish(bus: Bus, run: Run, *, log_sequence: int = 0, exit_code: int = 
 
 
 async def say(bus: Bus, run: Run, *pieces: tuple[str, str] | str, attempt: int = 1, end: int = 0) -> int:
-    """Publish one chunk: texts, or (stream, text). Returns its sequence."""
+    """Publish one chunk: texts, or (stream, text). Return its sequence."""
     spoken = [("stdout", piece) if isinstance(piece, str) else piece for piece in pieces]
     lines = tuple(Piece(0, STREAMS.index(stream), text) for stream, text in spoken)
     chunk = Chunk(at=1_767_225_600.25, lines=lines, end=(end, 0))

@@ -1,4 +1,4 @@
-"""Ids of runs that nobody asked for."""
+"""Run ids without a request."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from fastflow_contracts.ids import RunId
 
 
 def fresh_run_id() -> RunId:
-    """An id that no request has."""
+    """Return an id that no request has."""
     return RunId(str(uuid.uuid4()))

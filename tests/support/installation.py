@@ -1,4 +1,4 @@
-"""``fastflow up`` as a process of its own on a data folder of its own, driven through the command and HTTP."""
+"""``fastflow up`` as a process with its own data folder, driven through the command and HTTP."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STOP_S = 60.0
 COMMAND_S = 120.0
 GONE_S = 30.0
 DENIED = "the bus denies"
-"""What a service logs when its user may not do what it does: never right."""
+"""The log of a service that its user does not permit an action: always an error."""
 
 HELLO = "import os\nprint(f\"Hello, {os.environ.get('NAME', 'world')}!\")\n"
 SLEEPS = "import time\nprint('asleep', flush=True)\ntime.sleep(600)\n"
@@ -29,7 +29,7 @@ DEAF = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprin
 
 
 class Installation:
-    """A folder with pipelines and a data folder; ``start`` and ``stop`` may be called again and again."""
+    """A folder with pipelines and a data folder. ``start`` and ``stop`` may be called again and again."""
 
     def __init__(self, folder: Path, *, pipelines: Path | None = None) -> None:
         self.folder = folder
@@ -48,12 +48,12 @@ class Installation:
             (self.pipelines / name / "pipeline.json").write_text(json.dumps(metadata))
 
     def start(self, *options: str, source: bool = True, **environ: str) -> None:
-        """Start it on a free port with process sandboxes and return once it says that it is ready."""
+        """Start it on a free port with process sandboxes; return when it reports that it is ready."""
         self.launch(*options, source=source, **environ)
         self.await_line("Ready")
 
     def launch(self, *options: str, source: bool = True, **environ: str) -> None:
-        """Begin to start it."""
+        """Start it without waiting."""
         given = [str(self.pipelines)] if source else []
         command = [*FASTFLOW, "up", *given, "--port", "0", "--sandbox", "process", *options]
         self.process = subprocess.Popen(
@@ -80,7 +80,7 @@ class Installation:
         self.process.send_signal(number)
 
     def wait(self, *, within_s: float = STOP_S) -> int:
-        """Its exit code, once it has ended."""
+        """Wait until it has ended; return its exit code."""
         assert self.process is not None
         code = self.process.wait(within_s)
         assert self.process.stdout is not None
@@ -92,12 +92,12 @@ class Installation:
         return code
 
     def stop(self) -> int:
-        """Ctrl-C, and its exit code."""
+        """Press Ctrl-C; return its exit code."""
         self.signal(signal.SIGINT)
         return self.wait()
 
     def kill(self) -> None:
-        """As if the power had failed, for this process and nothing else."""
+        """Kill this one process, as a power failure would."""
         self.signal(signal.SIGKILL)
         self.wait()
 
@@ -124,13 +124,13 @@ class Installation:
 
     @property
     def address(self) -> str:
-        """The login address that was printed."""
+        """Return the login address that it printed."""
         match = re.search(r"http://[^/\s]+/\S*", "".join(self.printed))
         assert match
         return match[0]
 
     def api(self, path: str, body: Any = None) -> Any:
-        """Ask the API with the token that was printed; *body* makes it a POST."""
+        """Call the API with the printed token; *body* makes it a POST."""
         base, _, token = self.address.partition("/login?token=")
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(base + path, data, {"Authorization": f"Bearer {token}"})
@@ -138,11 +138,11 @@ class Installation:
             return json.loads(answer.read())
 
     def processes(self) -> list[str]:
-        """Command lines of all processes that have to do with this installation."""
+        """Return the command lines of all processes of this installation."""
         return [line for line in _command_lines() if str(self.folder) in line]
 
     def await_silence(self) -> None:
-        """Wait until no process of it is left: the last ones die with their parent, a moment after it."""
+        """Wait until none of its processes is left: the last ones die a moment after their parent."""
         deadline = time.monotonic() + GONE_S
         while left := self.processes():
             assert time.monotonic() < deadline, f"left behind: {left}"
@@ -164,10 +164,10 @@ def fastflow(*arguments: str, cwd: Path, data: str | None = None, **environ: str
 
 
 def clean(environ: dict[str, str]) -> dict[str, str]:
-    """This process's environment without what would set up Fast-Flow, and with *environ*."""
+    """Return this process's environment without Fast-Flow's settings, plus *environ*."""
     names = ("FASTFLOW_", "ENCRYPTION_", "GIT_", "PIPELINES_", "LOG_", "NO_COLOR")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(names)}
-    # What somebody signed in to on this machine is none of a test's business.
+    # A user's login on this machine must not affect a test.
     return inherited | {"XDG_CONFIG_HOME": "/nowhere"} | environ
 
 

@@ -1,4 +1,4 @@
-"""Whole logs, read back."""
+"""Reads whole logs back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastflow_contracts.runs.logs import Chunk, LogLine, LogReader
 
 
 def log_lines(chunks: Iterable[Chunk]) -> Iterator[LogLine]:
-    """All lines of a log that is read from its first chunk on."""
+    """Return all lines of a log, given from its first chunk on."""
     reader = LogReader()
     for chunk in chunks:
         yield from reader.feed(chunk)

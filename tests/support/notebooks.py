@@ -1,4 +1,4 @@
-"""Notebooks as Jupyter would save them, and what a run made of one."""
+"""Notebooks as Jupyter would save them, and the events of their runs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def markdown(source: str) -> Any:
 
 
 def written(*each: Any, metadata: dict[str, Any] | None = None) -> bytes:
-    """The file. A text is a code cell."""
+    """Return the file. A text stands for a code cell."""
     made = [code(cell) if isinstance(cell, str) else cell for cell in each]
     text: str = jupyter.writes(v4.new_notebook(cells=made, metadata=metadata or {}))
     return text.encode()
@@ -44,7 +44,7 @@ def written(*each: Any, metadata: dict[str, Any] | None = None) -> bytes:
 async def publish_notebook(
     bus: Bus, name: str, *each: Any, files: dict[str, str] | None = None, raw: bytes | None = None, **spec: Any
 ) -> None:
-    """Put a notebook pipeline on the bus. *raw*: instead of cells."""
+    """Put a notebook pipeline on the bus. *raw*: a file instead of cells."""
     given = {"main.ipynb": written(*each) if raw is None else raw}
     given |= {path: text.encode() for path, text in (files or {}).items()}
     bundle = pack({path: File(data) for path, data in given.items()})
@@ -52,7 +52,7 @@ async def publish_notebook(
 
 
 async def events_of(bus: Bus, run: Run) -> list[cells.CellEvent]:
-    """Everything that the cells of a run that is over did."""
+    """Return all cell events of an ended run."""
     last = max((attempt.cell_sequence for attempt in run.attempts), default=0)
     found: list[cells.CellEvent] = []
     if not last:
@@ -69,7 +69,7 @@ async def events_of(bus: Bus, run: Run) -> list[cells.CellEvent]:
 
 
 async def await_event(bus: Bus, ref: RunRef, wanted: Callable[[cells.CellEvent], bool]) -> cells.CellEvent:
-    """The first event that is *wanted*, as soon as it is on the bus."""
+    """Return the first event that is *wanted*, as soon as it is on the bus."""
     async with aclosing(feed(bus, streams.CELLS, subjects.cells_of(ref), after=0)) as chunks:
         async for batch in chunks:
             for message in batch.messages:
@@ -80,15 +80,15 @@ async def await_event(bus: Bus, ref: RunRef, wanted: Callable[[cells.CellEvent],
 
 
 def only(kind: type[E], events: list[cells.CellEvent]) -> list[E]:
-    """Those of one kind."""
+    """Return the events of one kind."""
     return [event for event in events if isinstance(event, kind)]
 
 
 def statuses(events: list[cells.CellEvent]) -> list[tuple[int, str]]:
-    """How each attempt of each cell ended, in order."""
+    """Return how each attempt of each cell ended, in order."""
     return [(event.cell, event.status) for event in only(cells.EndedCell, events)]
 
 
 def text_of(events: list[cells.CellEvent], stream: str = "stdout") -> str:
-    """What cells wrote, joined."""
+    """Return the text that cells wrote, joined."""
     return "".join(event.text for event in only(cells.Wrote, events) if event.stream == stream)

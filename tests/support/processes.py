@@ -1,6 +1,6 @@
-"""Services and the bus as processes of their own, which a test starts, kills and starts again.
+"""Services and the bus as processes that a test starts, kills and restarts.
 
-A service is ready when its log says so. Whatever happens to the test, its processes end with it.
+A service is ready when its log shows it. Its processes always end with the test.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ START_S = 600.0
 END_S = 60.0
 LOG_LINES_MAX = 2000
 DENIED = "the bus denies"
-"""What a service logs when its user may not do what it does: never right."""
+"""The log of a service that its user does not permit an action: always an error."""
 _PR_SET_PDEATHSIG = 1
 
 
 class Service:
-    """``python -m fastflow_<name>``, again and again, with the environment it was made with."""
+    """``python -m fastflow_<name>``, started again and again in the same environment."""
 
     def __init__(self, name: str, environ: Mapping[str, str]) -> None:
         self.name = name
         self.environ = dict(environ)
         self.log: deque[str] = deque(maxlen=LOG_LINES_MAX)
-        """What all its lives have logged, for a test that fails."""
+        """The logs of all its lives, for a failing test."""
         self._process: Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
@@ -47,7 +47,7 @@ class Service:
 
     @property
     def pid(self) -> int:
-        """Of its present or last life."""
+        """The process id of its current or last life."""
         assert self._process is not None
         return self._process.pid
 
@@ -71,7 +71,7 @@ class Service:
         self._reading = asyncio.create_task(self._read(self._process), name=f"log-of-{self.name}")
 
     async def ready(self) -> None:
-        """Wait until it says that it could do its work."""
+        """Wait until it reports that it is ready."""
         assert self._reading is not None
         saying = asyncio.create_task(self._ready.wait(), name=f"{self.name}-ready")
         try:
@@ -81,7 +81,7 @@ class Service:
         assert self._ready.is_set(), f"the {self.name} did not become ready:\n" + "\n".join(self.log)
 
     async def ended(self) -> int:
-        """Wait until it has ended, whoever ends it; its exit code, negative for a signal."""
+        """Wait until it has ended for any reason; return its exit code, negative for a signal."""
         assert self._process is not None
         assert self._reading is not None
         async with asyncio.timeout(END_S):
@@ -91,16 +91,16 @@ class Service:
         return code
 
     def die(self) -> None:
-        """SIGKILL, without waiting for it: no last words."""
+        """Send SIGKILL without waiting for its end."""
         self.signal(signal.SIGKILL)
 
     async def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL and wait for its end."""
         self.die()
         await self.ended()
 
     async def terminate(self) -> int:
-        """SIGTERM, and its exit code."""
+        """Send SIGTERM; return its exit code."""
         self.signal(signal.SIGTERM)
         return await self.ended()
 
@@ -124,22 +124,22 @@ class Service:
 
 
 class BusServer:
-    """A nats-server that writes through to the disk, and can be killed and started on the same store and port."""
+    """A nats-server that writes through to disk, and can be killed and restarted on the same store and port."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._life = AsyncExitStack()
 
     async def start(self) -> str:
-        """Its URL, the same in every life."""
+        """Start it; return its URL, the same in every life."""
         return await self._life.enter_async_context(embedded_bus(self._directory))
 
     def credentials(self, service: str) -> str:
-        """The file with the seed of a service's user."""
+        """Return the file with the seed of a service's user."""
         return str(self._directory / USERS / f"{service}.seed")
 
     async def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         self.signal(signal.SIGKILL)
         await self._life.aclose()
 
@@ -147,12 +147,12 @@ class BusServer:
         os.kill(int((self._directory / "bus.pid").read_text()), number)
 
     async def end(self) -> None:
-        """Politely."""
+        """Stop it gracefully."""
         await self._life.aclose()
 
 
 def _plain_environment() -> dict[str, str]:
-    """This process' environment without settings that were meant for the tests."""
+    """Return this process's environment without settings meant for the tests."""
     return {name: value for name, value in os.environ.items() if not name.startswith("FASTFLOW_")}
 
 

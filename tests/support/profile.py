@@ -1,6 +1,6 @@
-"""How long the tests that draw at random look: a moment in ``make test``, as long as it takes in ``make verify``.
+"""How long randomised tests run: a moment in ``make test``, as long as needed in ``make verify``.
 
-``FASTFLOW_TEST_PROFILE=long`` says which; the Makefile sets it.
+``FASTFLOW_TEST_PROFILE=long`` selects the long profile; the Makefile sets it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ T = TypeVar("T")
 
 
 def lasting(short: T, *, long: T) -> T:
-    """The amount for the profile of this session: days of a simulation, for instance."""
+    """Return the amount for this session's profile, for example days of a simulation."""
     return long if IS_LONG else short
 
 
 def load() -> None:
-    """Tell Hypothesis. A slow machine is never a finding."""
+    """Configure Hypothesis. A slow machine never fails a test."""
     settings.register_profile(
         "fastflow",
         deadline=None,

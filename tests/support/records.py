@@ -19,12 +19,12 @@ from fastflow_contracts.runs.run import Order, Pending, Run
 from tests.support.ids import fresh_run_id
 
 OWN_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-"""What every test may run without preparing an interpreter."""
+"""A version that every test may use without preparing an interpreter."""
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def at(seconds: float) -> datetime:
-    """That long after the tests' zero."""
+    """Return the tests' zero plus that many seconds."""
     return T0 + timedelta(seconds=seconds)
 
 
@@ -43,7 +43,7 @@ def a_run(pipeline: str = "demo", *, created: float = 0, **order: Any) -> Run:
 def a_presence(
     runner: str = "r1", *, slots: int = 10, busy: int = 0, kinds: tuple[Kind, ...] = ("script",)
 ) -> Presence:
-    """A runner that was just heard of."""
+    """A runner whose heartbeat has just arrived."""
     return Presence(
         runner=runner,
         instance="i",

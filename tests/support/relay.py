@@ -1,4 +1,4 @@
-"""A way to the bus that can be cut and mended: what is on it then neither arrives nor is known to be lost."""
+"""A proxy to the bus that can be cut and restored: while cut, data neither arrives nor is known to be lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ READ_BYTES = 256 * 1024
 
 
 class Relay:
-    """Between one service and the bus. Cut, it keeps connections open and carries nothing, as a broken network does."""
+    """Sits between one service and the bus.
+
+    Cut, it keeps connections open but carries nothing, as a broken network does.
+    """
 
     def __init__(self, upstream: str) -> None:
         self._upstream = urlsplit(upstream)
@@ -32,7 +35,7 @@ class Relay:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for writer in self._writers:  # until a socket is closed it is not: the loop may end with the test
+        for writer in self._writers:  # sockets must be closed: the loop may end with the test
             writer.transport.abort()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
@@ -41,7 +44,7 @@ class Relay:
         self._whole.clear()
 
     def drop(self) -> None:
-        """End every connection, and with it what is on its way."""
+        """Close every connection, and lose what is on its way."""
         for task in self._tasks:
             task.cancel()
 

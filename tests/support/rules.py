@@ -1,4 +1,4 @@
-"""One installation over HTTP, as the tests of the format's rules ask it: pipelines in, runs and jobs out."""
+"""One installation over HTTP for the tests of the format's rules: pipelines in, runs and jobs out."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, TypeVar
 from tests.support.installation import Installation
 
 WAIT_S = 90.0
-"""How long a test waits for what must come: far longer than it takes."""
+"""How long a test waits for something that must come: far longer than it takes."""
 LOOK_S = 0.05
-"""Between two looks."""
+"""Pause between two checks."""
 
 T = TypeVar("T")
 
@@ -27,14 +27,14 @@ class Answer(NamedTuple):
 
 
 class Rules:
-    """Asks a running installation."""
+    """Queries a running installation."""
 
     def __init__(self, there: Installation) -> None:
         self.there = there
         self._base, _, self._token = there.address.partition("/login?token=")
 
     def ask(self, method: str, path: str, body: Any = None, *, anonymous: bool = False, **headers: str) -> Answer:
-        """Ask the API. *body*: bytes as they are, anything else as JSON."""
+        """Send a request. *body*: bytes unchanged, anything else as JSON."""
         sent = {} if anonymous else {"Authorization": f"Bearer {self._token}"}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
@@ -47,43 +47,43 @@ class Rules:
                 return Answer(error.code, error.headers, json.loads(error.read()))
 
     def get(self, path: str) -> Any:
-        """The answer, which must be 200."""
+        """Return the response, which must be 200."""
         answer = self.ask("GET", path)
         assert answer.status == 200, answer.json
         return answer.json
 
     def page(self, path: str) -> str:
-        """What is no JSON."""
+        """Return a response that is not JSON."""
         request = urllib.request.Request(self._base + path, headers={"Authorization": f"Bearer {self._token}"})
         with urllib.request.urlopen(request, timeout=WAIT_S) as answer:
             return str(answer.read().decode())
 
     def text(self, run: Any) -> str:
-        """What the run wrote, whole."""
+        """Return the whole output of the run."""
         return self.page(f"/api/runs/{run['id']}/logs").strip()
 
     def rewrite(self, pipeline: str, **fields: Any) -> None:
-        """Set fields of its pipeline.json, and return once that is live."""
+        """Set fields of its pipeline.json, and return once they are live."""
         path = self.there.pipelines / pipeline / "pipeline.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | fields))
         assert self.ask("POST", "/api/sync", {}).status == 200
 
     def start(self, pipeline: str, **body: Any) -> Any:
-        """A run of it."""
+        """Start a run of the pipeline."""
         answer = self.ask("POST", f"/api/pipelines/{pipeline}/run", body)
         assert answer.status == 200, answer.json
         return answer.json
 
     def run(self, run: Any) -> Any:
-        """As it is now."""
+        """Return the run's current state."""
         return self.get(f"/api/runs/{run['id']}")
 
     def runs(self, pipeline: str) -> list[Any]:
-        """All of them, oldest first."""
+        """Return all its runs, oldest first."""
         return list(reversed(self.get(f"/api/runs?pipeline_name={pipeline}&limit=100")["runs"]))
 
     def wait(self, look: Callable[[], T | None], *, within_s: float = WAIT_S) -> T:
-        """What *look* finds, once it finds something."""
+        """Wait until *look* returns something, and return that."""
         deadline = time.monotonic() + within_s
         while not (found := look()):
             assert time.monotonic() < deadline, "it did not come"
@@ -91,15 +91,15 @@ class Rules:
         return found
 
     def end(self, run: Any) -> Any:
-        """The run once it is over."""
+        """Return the run once it is over."""
         return self.wait(lambda: found if (found := self.run(run))["finished_at"] else None)
 
     def done(self, pipeline: str, **body: Any) -> Any:
-        """A run of it that is over."""
+        """Start a run and return it once it is over."""
         return self.end(self.start(pipeline, **body))
 
     def first(self, pipeline: str, count: int = 1, *, within_s: float = WAIT_S, **wanted: Any) -> list[Any]:
-        """The first *count* runs that have these fields, once they are there."""
+        """Return the first *count* runs that have these fields, once they exist."""
 
         def look() -> list[Any] | None:
             found = [run for run in self.runs(pipeline) if wanted.items() <= run.items()]
@@ -108,7 +108,7 @@ class Rules:
         return self.wait(look, within_s=within_s)
 
     def cancel(self, run: Any) -> Any:
-        """The run once it is over because of it."""
+        """Cancel the run and return it once it is over."""
         assert self.ask("POST", f"/api/runs/{run['id']}/cancel").status == 200
         return self.end(run)
 
@@ -116,11 +116,11 @@ class Rules:
         assert self.ask("PUT", f"/api/scheduler/jobs/{job}", {"enabled": on}).status == 200
 
     def jobs(self, pipeline: str) -> dict[str, Any]:
-        """By the name of their schedule."""
+        """Return its jobs by the name of their schedule."""
         return {job["schedule"]: job for job in self.get("/api/scheduler/jobs") if job["pipeline"] == pipeline}
 
     def seal(self, value: str, pipeline: str, name: str) -> str:
-        """A token that opens in that place only."""
+        """Return a token that opens only in that place."""
         body = {"value": value, "pipeline": pipeline, "name": name}
         answer = self.ask("POST", "/api/secrets/encrypt-for-pipeline", body)
         assert answer.status == 200, answer.json
@@ -128,5 +128,5 @@ class Rules:
 
 
 def seconds(earlier: str, later: str) -> float:
-    """Between two times of answers."""
+    """Return the seconds between two times of responses."""
     return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()

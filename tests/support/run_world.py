@@ -1,7 +1,7 @@
 """Runs in the simulated world: from slot, trigger or edge to the end, with schedulers and runners killed at every step.
 
-What decides and changes records is the services' own: admission, the Run machine through ``RunStore``, ``Starter``,
-``Restarter``, ``DueWork``, ``rules``. What surrounds them is in memory: buckets, queues, sandboxes, people.
+The services' own code decides and changes records: admission, the run state machine through ``RunStore``, ``Starter``,
+``Restarter``, ``DueWork``, ``rules``. What surrounds it is in memory: buckets, queues, sandboxes, people.
 """
 
 from __future__ import annotations
@@ -49,24 +49,24 @@ from tests.support.schedule_world import Life, Replica, World
 
 KILL_P = 0.002
 DOWN_S = (3, 60, 400, 5000)
-"""How long who was killed stays away, one of these and up to half of it more."""
+"""How long a killed process stays away, one of these plus up to half of it."""
 LOST_P = 0.03
-"""Of a hint."""
+"""Chance that a hint is lost."""
 DUPLICATE_P = 0.05
 NEWEST = 50
-"""Runs of a pipeline that are looked at to restart it: far more than can matter, and not all of months."""
+"""Runs of a pipeline that are checked to restart it: far more than can matter, but not those of months."""
 
 Fate: TypeAlias = Callable[[Random], tuple[float, ErrorType | None]]
-"""How long an attempt takes, in seconds, and what it ends with."""
+"""How long an attempt takes, in seconds, and how it ends."""
 Request: TypeAlias = tuple[PipelineName, Trigger] | RunRef
-"""Of people: start this, or cancel that."""
+"""Actions of people: start this, or cancel that."""
 
 Actor: TypeAlias = Replica | RunnerTwin
 
 
 @dataclass
 class RunWorld(World):
-    """A world with runs. ``history``: every record that was ever written, with its time."""
+    """A world with runs. ``history``: every record ever written, with its time."""
 
     fates: dict[PipelineName, Fate] = field(default_factory=dict)
     history: list[tuple[datetime, Run]] = field(default_factory=list)
@@ -74,11 +74,11 @@ class RunWorld(World):
     records_of: dict[RunId, Run] = field(default_factory=dict)
     runs_of: dict[PipelineName, dict[RunId, Run]] = field(default_factory=lambda: defaultdict(dict))
     skipped: dict[str, Skip] = field(default_factory=dict)
-    """Refused starts, by what was asked for."""
+    """Skipped starts, by request."""
     hints: list[Hint] = field(default_factory=list)
     requests: Queue[Request] = field(default_factory=Queue)
     asked: list[Request] = field(default_factory=list)
-    """All that ever were among ``requests``."""
+    """All that were ever among ``requests``."""
     ends: Queue[Run] = field(default_factory=Queue)
     sandboxes: dict[tuple[RunId, int], Sandbox] = field(default_factory=dict)
     died_at: dict[str, datetime] = field(default_factory=dict)
@@ -103,7 +103,7 @@ class RunWorld(World):
         return revision
 
     def ask(self, request: Request) -> None:
-        """Somebody wants this."""
+        """Request a start."""
         self.asked.append(request)
         self.requests.put(request, self.now)
 
@@ -156,7 +156,7 @@ class RunWorld(World):
                 return
 
     def _act(self, *, calm: bool) -> None:
-        """Rounds in which every living actor with something to do goes one step, in any order, until all rest."""
+        """Run rounds, in which every living actor with work takes one step, in any order, until all rest."""
         went_on = True
         while went_on:
             went_on = False
@@ -232,7 +232,7 @@ class _Starter(Starter):
 
 
 class SchedulerTwin(Replica):
-    """A scheduler that also takes requests and ends of runs, and does what is due."""
+    """A scheduler that also handles requests and ends of runs, and does due work."""
 
     world: RunWorld
 
@@ -250,7 +250,7 @@ class SchedulerTwin(Replica):
         super().__init__(world)
 
     def hear_of_runners(self) -> None:
-        """All that live were heard of just now."""
+        """Receive a heartbeat of every living runner."""
         for runner in self.world.runners:
             self._due_work.see_runner(runner.presence, at=monotonic(self.world.now))
         self._due_at = self.world.now
@@ -299,7 +299,7 @@ class SchedulerTwin(Replica):
             super()._hear(news)
 
     def _do_due_work(self) -> None:
-        """The time of the next look is when something can be due."""
+        """Do due work. The next check is at the time when something can be due."""
         self.hear_of_runners()
         now = self.world.now
         for action in self._due_work.actions(now=now, at=monotonic(now)):

@@ -1,4 +1,4 @@
-"""A runner without containers: it claims, prepares, opens sandboxes, adopts what its former life left, and finishes."""
+"""A runner without containers: it claims, prepares, opens sandboxes, adopts, and finishes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LEASE = Lease()
 
 @dataclass
 class Sandbox:
-    """User code that runs, wherever its runner is. ``fence_at``: when it stops itself, while nobody looks after it."""
+    """User code that runs, wherever its runner is. ``fence_at``: when it stops itself without a runner."""
 
     run: Run
     began: datetime
@@ -47,7 +47,7 @@ class Sandbox:
 
     @property
     def gone_at(self) -> datetime:
-        """When nothing of it runs any more."""
+        """When none of it runs any more."""
         return min(self.at, self.fence_at) if self.fence_at else self.at
 
     def stop(self, at: datetime) -> None:
@@ -70,7 +70,7 @@ class Task:
 
 @dataclass
 class Tasks:
-    """Coroutines of one actor; any that is due may go on."""
+    """The coroutines of one actor; any that is due may continue."""
 
     tasks: list[Task] = field(default_factory=list)
 

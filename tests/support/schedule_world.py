@@ -1,9 +1,9 @@
-"""Months of schedules in seconds: a world with a clock of its own, in which schedulers are killed at every step.
+"""Months of schedules in seconds: a world with its own clock, in which schedulers are killed at every step.
 
-What is simulated is what schedulers are surrounded by: time, the stored states with their compare-and-set, runs with
-their unique ids, the feed that tells of changes late. What decides and acts is the schedulers' own code. An action is
-a coroutine that stops before and after everything it does to the world; the world goes on with any of them, and a
-kill drops all coroutines of one scheduler where they are.
+The simulation covers what surrounds schedulers: time, the stored states with their compare-and-set, runs with their
+unique ids, the feed that reports changes late. The schedulers' own code decides and acts. An action is a coroutine that
+stops before and after each of its effects on the world. The world then continues any of them, and a kill drops all
+coroutines of one scheduler at that point.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from fastflow_scheduler.starting.admission import Cause
 from tests.support.records import T0
 
 KILL_P = 0.004
-"""Of a scheduler, at each step of anything it does."""
+"""Chance that a scheduler is killed, at each step of each action."""
 DELAY_S = 1.0
-"""How late a scheduler may hear of what changed."""
+"""How late a change may reach a scheduler."""
 DOWN_S = (3, 60, 600, 5 * 3600, 30 * 3600)
-"""How long a killed scheduler stays away, one of these and up to half of it more."""
+"""How long a killed scheduler stays away, one of these plus up to half of it."""
 
 
 class Created(NamedTuple):
@@ -44,7 +44,7 @@ class Created(NamedTuple):
 
 
 class Life(NamedTuple):
-    """From when to when one scheduler lived."""
+    """The time in which one scheduler lived."""
 
     born: datetime
     died: datetime
@@ -58,7 +58,7 @@ class Written(NamedTuple):
 class Wanted(NamedTuple):
     since: datetime
     schedule: Schedule | None
-    """None: it is gone."""
+    """None: the folder is gone."""
     fires: bool
 
 
@@ -79,7 +79,7 @@ class World:
     lives: list[Life] = field(default_factory=list)
     kills: int = 0
     repeats: int = 0
-    """Starts of runs that were there already."""
+    """Starts of runs that already existed."""
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -88,7 +88,7 @@ class World:
         self._revision = 0
 
     def sync(self, name: str, spec: PipelineSpec | None) -> None:
-        """A new version, or None: the folder is gone."""
+        """Publish a new version; None removes the folder."""
         pipeline = PipelineName(name)
         live = Version(bundle="b" * 64, spec=spec, live_since=self.now) if spec else None
         removed_at = None if spec else self.now
@@ -98,7 +98,7 @@ class World:
             one.tell(pipeline)
 
     def switch(self, job: JobRef) -> None:
-        """Somebody presses the button."""
+        """Press the button."""
         self.switched_off ^= {job}
         self._note_wanted(job.pipeline)
         for one in self.schedulers:
@@ -106,7 +106,7 @@ class World:
 
     def put(self, job: JobRef, state: ScheduleState, expect: int) -> int:
         if self.states.get(job, (None, 0))[1] != expect:
-            raise Conflict("somebody was first")
+            raise Conflict("another writer was first")
         wish = self.wanted[job][-1].schedule
         assert wish is None or state.definition == definition(wish), f"{job} is settled for what it was before"
         self._revision += 1
@@ -128,7 +128,7 @@ class World:
         self._coming_back.append(self.now + timedelta(seconds=down_s))
 
     def run_until(self, end: datetime, *, calm: bool = False) -> None:
-        """Let time pass. *calm*: nobody is killed."""
+        """Let time pass. *calm*: without kills."""
         while True:
             instants = [one.next_instant() for one in self.schedulers]
             ahead = [at for at in (*instants, *self._coming_back) if at is not None and at <= end]
@@ -166,7 +166,7 @@ def all_schedules(spec: PipelineSpec) -> tuple[Schedule, ...]:
 
 
 class Replica:
-    """One scheduler: its timetable, its actions under way, and what it has not heard yet."""
+    """One scheduler: its timetable, its running actions, and the changes that it has not received yet."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -184,7 +184,7 @@ class Replica:
         self._look()
 
     def tell(self, news: Any) -> None:
-        """Of one kind they are heard in order, of two kinds in any: they come by different feeds."""
+        """Queue a change. Changes of one kind arrive in order, those of two kinds in any order: their feeds differ."""
         kind = type(news)
         heard_at = self.world.now + timedelta(
             seconds=self.world.random.choice((0, 0, DELAY_S)) * self.world.random.random()
@@ -198,7 +198,7 @@ class Replica:
         return instant if heard is None or (instant is not None and instant < heard) else heard
 
     def live_on(self, until: datetime) -> None:
-        """It has been ticking all the while."""
+        """Continue as if it had been ticking all along."""
         self._timetable._able_at = until
 
     def has_work(self) -> bool:

@@ -1,7 +1,7 @@
-"""One nats-server for all tests of a worker, with an account of its own for each test.
+"""One nats-server for all tests of a worker, with a separate account for each test.
 
-An account has its own streams and subjects, so a test sees an empty bus, and a start costs a tenth of a server's.
-Tests that kill the server, or need the users of an installation, start one themselves (``embedded_bus``).
+An account has its own streams and subjects, so a test sees an empty bus, and it costs a tenth of a server start. Tests
+that kill the server, or need the users of an installation, start their own (``embedded_bus``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fastflow_contracts.bus.streams import MIB, PAYLOAD_BYTES_MAX
 from tests.support.processes import _die_with_parent
 
 ACCOUNTS = 40
-"""After so many tests a fresh server takes over, so that none carries the streams of hundreds of tests."""
+"""After this many tests a fresh server takes over, so that no server carries the streams of hundreds of tests."""
 START_S = 15.0
 STOP_S = 10.0
 
@@ -37,7 +37,7 @@ _ACCOUNT = '  {name} {{ jetstream: enabled, users: [{{ user: {name}, password: "
 
 
 class SharedBus:
-    """The server. It does not wait for the disk. It starts with the first account that is asked for."""
+    """The server. It does not wait for the disk, and starts with the first account."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -46,7 +46,7 @@ class SharedBus:
         self._free: list[str] = []
 
     def account(self) -> str:
-        """The URL of an account that nobody has used, its administrator's credentials included."""
+        """Return the URL of an unused account, with its administrator's credentials."""
         if not self._free:
             self.end()
             self._start()

@@ -1,4 +1,4 @@
-"""What must be true of the slots of a simulated world, judged by what people wanted and who lived when."""
+"""What must be true of the slots of a simulated world, given what people wanted and which schedulers lived when."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests.support.schedule_world import DELAY_S, Life, World, Written
 
 DELAY = timedelta(seconds=DELAY_S)
 MOMENT = PATIENCE + 3 * DELAY
-"""After it, whoever lives has done what was to be done."""
+"""After this time, any living scheduler has done what was due."""
 
 
 def check(world: World, job: JobRef) -> int:
-    """Every slot of *job* has the runs it must have; returns how many slots were looked at.
+    """Check that every slot of *job* has the runs it must have; return the number of slots checked.
 
-    It must have one if somebody could run it, or if it was missed and is to be caught up, before anything changed.
+    A slot must have one if a scheduler could run it, or if it was missed and must be caught up before anything changed.
     """
     done = {run.slot: run.at for run in world.runs.values() if run.job == job}
     if job.schedule == "restart":
@@ -38,24 +38,24 @@ def check(world: World, job: JobRef) -> int:
                 required(job, wish.schedule, stretch, begin, end, done, lives)
         schedule = next(w.schedule for w in wishes if w.schedule and definition(w.schedule) == stretch.state.definition)
         allowed.update(stretch.slots(schedule, stretch.begin, stretch.end + DELAY))
-    assert not done.keys() - allowed, f"{job} ran at {sorted(done.keys() - allowed)}, which are no slots"
+    assert not done.keys() - allowed, f"{job} ran at {sorted(done.keys() - allowed)}, which are not slots"
     return len(allowed)
 
 
 class Stretch(NamedTuple):
-    """A time through which the stored state stood for one definition. ``states``: what was written in it."""
+    """A time in which the stored state stood for one definition. ``states``: what was written in it."""
 
     state: ScheduleState
     begin: datetime
     end: datetime
 
     def slots(self, schedule: Schedule, begin: datetime, end: datetime) -> Iterator[datetime]:
-        """Those later than *begin*, up to *end*, in this stretch."""
+        """Return those later than *begin*, up to *end*, in this stretch."""
         return between(schedule, max(begin, self.begin), end, self.state.anchor)
 
 
 def stretches(world: World, job: JobRef) -> Iterator[Stretch]:
-    """Those in which *job* fires."""
+    """Return those in which *job* fires."""
 
     def kind(written: Written) -> tuple[str, datetime, datetime | None]:
         return written.state.definition, written.state.anchor, written.state.idle_since
@@ -91,7 +91,11 @@ def required(
 def check_missed(
     schedule: Schedule, done: dict[datetime, datetime], group: list[datetime], back: datetime, lives: int
 ) -> None:
-    """*group*: slots that nobody lived long enough to run before *back*; who died within a moment may have done it."""
+    """Check slots that no scheduler lived long enough to run before *back*; one that died soon may have run them.
+
+    Args:
+        group: The missed slots.
+    """
     late = [slot for slot in group if slot in done and done[slot] > slot + MOMENT]
     match schedule.catchup:
         case "all":

@@ -1,4 +1,4 @@
-"""A scheduler and a runner on a real bus, in this process, and what a test asks of them."""
+"""A scheduler and a runner on a real bus, in this process, with helpers for tests."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ RUN_S = 120.0
 
 
 class System:
-    """What a test may ask. ``bus`` is the test's own connection."""
+    """Helpers for a test. ``bus`` is the test's own connection."""
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
@@ -45,7 +45,7 @@ class System:
         await publish_pipeline(self.bus, name, a_bundle(**files), **spec)
 
     async def start(self, name: str, *, key: str | None = None, **trigger: Any) -> RunRef:
-        """Trigger a run; with the same *key* it is the same one."""
+        """Trigger a run. The same *key* gives the same run."""
         key = key or uuid.uuid4().hex
         body = messages.TRIGGER.encode(Trigger(key=key, **trigger))
         pipeline = check_name(name)
@@ -53,7 +53,7 @@ class System:
         return RunRef(pipeline, run_id_for_key(pipeline, key))
 
     async def until(self, ref: RunRef, wanted: Callable[[Run], bool], *, within_s: float = RUN_S) -> Run:
-        """The run, as soon as *wanted* holds."""
+        """Return the run as soon as *wanted* holds."""
         subject = f"$KV.{subjects.RUNS}.{subjects.run_key(ref)}"
         stream = streams.bucket_stream(subjects.RUNS)
         async with asyncio.timeout(within_s), aclosing(feed(self.bus, stream, subject)) as changes:
@@ -65,7 +65,7 @@ class System:
         raise AssertionError("a feed has no end")
 
     async def end(self, ref: RunRef, *, within_s: float = RUN_S) -> Run:
-        """The run, once it is over."""
+        """Return the run once it is over."""
         return await self.until(ref, lambda run: run.is_over, within_s=within_s)
 
     async def run(self, name: str, **trigger: Any) -> Run:
@@ -73,7 +73,7 @@ class System:
         return await self.end(await self.start(name, **trigger))
 
     async def first_output(self, ref: RunRef) -> None:
-        """Return once something of the run's log is on the bus."""
+        """Return once some of the run's log is on the bus."""
         async with (
             asyncio.timeout(RUN_S),
             aclosing(feed(self.bus, streams.LOGS, subjects.logs_of(ref), after=0)) as log,
@@ -83,7 +83,7 @@ class System:
                     return
 
     async def lines(self, run: Run) -> list[LogLine]:
-        """The whole log of a run that is over."""
+        """Return the whole log of an ended run."""
         last = max((attempt.log_sequence for attempt in run.attempts), default=0)
         found: list[LogLine] = []
         reader = LogReader()
@@ -98,12 +98,12 @@ class System:
         raise AssertionError("a feed has no end")
 
     async def text(self, run: Run, stream: str = "stdout") -> str:
-        """What the script wrote on one stream, joined."""
+        """Return the script's output on one stream, joined."""
         return "\n".join(line.text for line in await self.lines(run) if line.stream == stream)
 
 
 async def stored(bus: Bus, stream: str, subject: str) -> list[Message]:
-    """Everything that *stream* holds under *subject* now."""
+    """Return everything that *stream* holds under *subject* now."""
     found: list[Message] = []
     async with aclosing(feed(bus, stream, subject, after=0)) as batches:
         async for batch in batches:
@@ -117,7 +117,7 @@ async def stored(bus: Bus, stream: str, subject: str) -> list[Message]:
 async def system(
     url: str, data: Path, *, sandbox: str, runners: int = 1, concurrent_runs_max: int = 0, **settings: Any
 ) -> AsyncIterator[System]:
-    """Everything between a trigger and a recorded end. *settings*: of the runners."""
+    """Run everything between a trigger and a recorded end. *settings*: of the runners."""
     stop = asyncio.Event()
     scheduler = fastflow_scheduler.settings.Settings(concurrent_runs_max=concurrent_runs_max)
     services: list[Callable[[Bus, Callable[[], None]], Coroutine[Any, Any, None]]] = [
@@ -152,5 +152,5 @@ async def _serve_runner(
 
 
 def as_json(text: str) -> Any:
-    """Parsed output of a script."""
+    """Parse the output of a script."""
     return json.loads(text)

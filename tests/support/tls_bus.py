@@ -1,4 +1,4 @@
-"""A nats-server that speaks TLS only, and everything that signs for it."""
+"""A nats-server that only speaks TLS, and the authority that signs its certificates."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ jetstream {{ store_dir: {store}, max_file_store: 24GB, max_memory_store: 256MB }
 
 
 class TlsBus(NamedTuple):
-    """``address``: host and port; the server asks clients for a certificate that ``ca`` has signed."""
+    """``address``: host and port. The server requires client certificates that ``ca`` has signed."""
 
     address: str
     users: Users
     ca: Path
     certificate: Path
-    """Of a client, its key in the same file."""
+    """A client's certificate, with its key in the same file."""
 
 
 class Authority:
@@ -53,7 +53,7 @@ class Authority:
         path.write_bytes(own.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
     def sign(self, path: Path, *names: str, address: str = "127.0.0.1") -> Path:
-        """A certificate of *address* and *names* with its key, in *path*."""
+        """Write a certificate of *address* and *names* with its key to *path*."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, path.stem)])
         where = x509.IPAddress(ipaddress.ip_address(address))
@@ -74,7 +74,7 @@ class Authority:
 
 @contextlib.asynccontextmanager
 async def tls_bus(folder: Path) -> AsyncIterator[TlsBus]:
-    """It has users and no streams. All files are below *folder*."""
+    """Run a server with users and without streams. All files are below *folder*."""
     authority = Authority(folder / "authority.pem")
     certificate = authority.sign(folder / "server.pem")
     (port,) = _free_ports(1)

@@ -1,6 +1,6 @@
-"""A way to the bus on which a process dies at a chosen step: when certain bytes are about to be stored, or just were.
+"""A proxy to the bus that kills a process at a chosen step: just before or after certain bytes are stored.
 
-No failpoint is needed in the services: every step that matters is a message to the bus.
+The services need no failpoints: every step that matters is a message to the bus.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ READ_BYTES = 256 * 1024
 
 
 class Tripwire:
-    """Springs once, when *text* passes on its way to the bus.
+    """Triggers once, when *text* passes on its way to the bus.
 
-    ``before``: the bus never gets the message. ``after``: it does, and the sender never hears that. ``passing``: it is
-    a process that is only told something, and goes on.
+    ``before``: the bus never gets the message. ``after``: it does, and the sender never learns of it. ``passing``: a
+    process is only notified and continues.
     """
 
     def __init__(self, upstream: str, spring: Callable[[], None], text: bytes, moment: Moment) -> None:
@@ -32,7 +32,7 @@ class Tripwire:
 
     @contextlib.asynccontextmanager
     async def url(self) -> AsyncIterator[str]:
-        """The address to give to the process that is to die."""
+        """The address for the process that must die."""
         relays: set[asyncio.Task[None]] = set()
 
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -72,8 +72,8 @@ class Tripwire:
                     self._spring()
                 if self._moment == "before":
                     self._cut()
-                    break  # of an incomplete message the bus makes nothing
-                # The rest of this message, if there is one, still passes; its answer does not.
+                    break  # the bus ignores an incomplete message
+                # The rest of this message, if any, still passes; its answer does not.
                 self.sprung.set()
             seen = seen[-len(self._text) :]
             target.write(data)

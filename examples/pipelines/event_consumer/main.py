@@ -1,4 +1,4 @@
-"""Reads the webhook body or bus message that started it, whatever that is."""
+"""Reads the webhook body or bus message that started it, in any format."""
 
 import json
 import os
@@ -9,11 +9,11 @@ path = os.environ.get("FASTFLOW_EVENT_FILE")
 body = Path(path).read_bytes() if path else b""
 
 if not body:
-    print("No event came along. Send one:  fastflow trigger event_consumer '{\"order\": 7}'")
+    print("No event arrived. Send one:  fastflow trigger event_consumer '{\"order\": 7}'")
 else:
     try:
         event = json.loads(body)
     except ValueError:
-        print(f"{len(body)} bytes that are no JSON, beginning with {body[:40]!r}")
+        print(f"{len(body)} bytes that are not JSON, starting with {body[:40]!r}")
     else:
         print(json.dumps(event, indent=2, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""Fails on purpose, with a traceback worth reading: see how a failed run looks."""
+"""Fails on purpose, with a readable traceback: shows what a failed run looks like."""
 
 
 def parse(record: str) -> float:

@@ -1,4 +1,4 @@
-"""Pretends to fetch something from a server that is often busy: see retries with growing pauses."""
+"""Pretends to fetch something from a busy server: shows retries with growing pauses."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""The second of a chain. The run's page shows which run of `extract` it came from."""
+"""The second of a chain. The run's page shows which run of `extract` started it."""
 
 import os
 

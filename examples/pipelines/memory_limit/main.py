@@ -1,4 +1,4 @@
-"""Takes more and more memory until its limit ends it: exit code 137, reason oom."""
+"""Uses more and more memory until its limit ends it: exit code 137, reason oom."""
 
 import os
 import time

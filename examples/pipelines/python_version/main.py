@@ -1,4 +1,7 @@
-"""Runs on the Python its metadata names. Change python_version to "3.13" and the next run uses that, fetched once."""
+"""Runs on the Python version in its metadata.
+
+Change python_version to "3.13": the next run downloads it once and uses it.
+"""
 
 import sys
 import tomllib  # new in 3.11

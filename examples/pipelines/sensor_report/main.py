@@ -1,4 +1,4 @@
-"""A day of temperatures into SQLite, then a report by the hour. Standard library only."""
+"""Stores a day of temperatures in SQLite, then reports them by the hour. Standard library only."""
 
 import math
 import os
@@ -11,7 +11,7 @@ START = datetime(2026, 3, 2)
 
 
 def readings(seed: str):
-    """One reading a minute: cold nights, warm afternoons, and some noise."""
+    """Yield one reading a minute: cold nights, warm afternoons, and some noise."""
     noise = random.Random(seed)
     for minute in range(24 * 60):
         wave = math.sin((minute / 60 - 9) * math.pi / 12)

@@ -1,4 +1,4 @@
-"""Works for a while and says how far it is: watch it live, or cancel it."""
+"""Works for a while and prints its progress: watch it live, or cancel it."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ STEP_S = float(os.environ.get("STEP_S", "1"))
 
 
 def stop(_signal: int, _frame: object) -> None:
-    print("Asked to stop; leaving everything tidy.")
+    print("Asked to stop; cleaning up.")
     sys.exit(1)
 
 

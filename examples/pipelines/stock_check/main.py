@@ -1,4 +1,4 @@
-"""Compares what is on the shelf with what should be there. Its metadata is in stock_check.json."""
+"""Compares the stock with its targets. Its metadata is in stock_check.json."""
 
 import csv
 from pathlib import Path

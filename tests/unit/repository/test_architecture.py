@@ -1,4 +1,4 @@
-"""The import table is held, and the documents say what the code is."""
+"""The code keeps to the import table, and the documents match the code."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ MODULES = [(name, module) for name in generate.MATRIX for module in sorted(PACKA
 
 
 ROOT_ROOM = ""
-"""Modules that stand in no sub-package."""
+"""Modules outside of any sub-package."""
 _GROUND = frozenset({"errors", "ids", "names", "codec", "base", "clock"})
 _GATEWAY_SHARED = frozenset({"errors", "app_keys", "settings", "decoding", "__version__"})
 _GATEWAY_BELOW = frozenset({"actions", "streaming", "readmodel", "views", "notebooks", "http"})
 #: What each sub-package may import of its own distribution: other sub-packages, and modules of the root. What it
-#: imports, it imports downwards: what is allowed here makes no circle. The root may import everything.
+#: imports lies below it: the rules have no cycle. The root may import everything.
 ROOMS: dict[str, dict[str, frozenset[str]]] = {
     "fastflow_contracts": {
         "bus": _GROUND,
@@ -83,7 +83,7 @@ ROOMS: dict[str, dict[str, frozenset[str]]] = {
 
 
 def _imported(module: Path) -> set[str]:
-    """Top-level names that a module imports, wherever in it."""
+    """Return the top-level names that a module imports, anywhere in it."""
     found = set()
     for node in ast.walk(ast.parse(module.read_text())):
         if isinstance(node, ast.Import):
@@ -94,13 +94,13 @@ def _imported(module: Path) -> set[str]:
 
 
 def _room(distribution: str, module: Path) -> str:
-    """The sub-package that a module stands in."""
+    """Return the sub-package of a module."""
     parts = module.relative_to(PACKAGES[distribution]).parts
     return parts[0] if len(parts) > 1 else ROOT_ROOM
 
 
 def _names(distribution: str, module: Path) -> set[str]:
-    """Dotted names below the distribution's own package that a module imports, wherever in it."""
+    """Return the dotted names below the distribution's package that a module imports, anywhere in it."""
     here = (distribution, *module.relative_to(PACKAGES[distribution]).parts[:-1])
     found: set[str] = set()
     for node in ast.walk(ast.parse(module.read_text())):
@@ -109,13 +109,13 @@ def _names(distribution: str, module: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             base = here[: len(here) - node.level + 1] if node.level else ()
             start = ".".join((*base, *((node.module,) if node.module else ())))
-            # What is imported from the package itself may be one of its sub-packages.
+            # An import from the package itself may name one of its sub-packages.
             found |= {f"{start}.{alias.name}" for alias in node.names} if start == distribution else {start}
     return {name.removeprefix(f"{distribution}.") for name in found if name.startswith(f"{distribution}.")}
 
 
 def _room_of_name(distribution: str, name: str) -> str | None:
-    """The sub-package or root module that *name* begins with; None if there is no such thing."""
+    """Return the sub-package or root module that *name* starts with, or None."""
     first = name.split(".")[0]
     package = PACKAGES[distribution] / first
     return first if package.is_dir() or package.with_suffix(".py").exists() else None
@@ -123,14 +123,14 @@ def _room_of_name(distribution: str, name: str) -> str | None:
 
 @pytest.mark.parametrize(("package", "module"), MODULES, ids=lambda value: getattr(value, "stem", value))
 def test_a_module_imports_only_what_its_distribution_may(package: str, module: Path) -> None:
-    """Services know the contracts and not each other; what belongs to one stays with it."""
+    """Services know the contracts and not each other; a package of one distribution stays there."""
     imported = _imported(module)
     assert imported & generate.MATRIX.keys() <= generate.MATRIX[package] | {package}
     assert not [name for name, owners in ALONE.items() if name in imported and package not in owners]
 
 
 def test_a_room_imports_only_what_the_house_rules_allow() -> None:
-    """Every import between sub-packages that no rule allows, all at once; and the rules make no circle."""
+    """Lists every import between sub-packages that no rule allows, all at once; and the rules have no cycle."""
     violations = []
     for distribution, rooms in ROOMS.items():
         TopologicalSorter(rooms).prepare()
@@ -149,7 +149,7 @@ def test_a_room_imports_only_what_the_house_rules_allow() -> None:
 
 
 def test_what_runs_inside_the_sandbox_imports_nothing_of_ours() -> None:
-    """The guest is shipped into an image that has none of it: it finds its own modules beside itself."""
+    """Its image has none of our packages: it finds its own modules beside itself."""
     guest = PACKAGES["fastflow_runner"] / "guest"
     assert {path.name: _imported(path) & generate.MATRIX.keys() for path in guest.rglob("*.py")} == {
         path.name: set() for path in guest.rglob("*.py")
@@ -162,5 +162,5 @@ def test_every_package_of_ours_is_in_the_matrix() -> None:
 
 
 def test_the_generated_parts_of_the_documents_are_up_to_date() -> None:
-    """Else: make docs."""
+    """If this fails: make docs."""
     assert generate.outdated() == []

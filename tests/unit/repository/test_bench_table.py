@@ -1,4 +1,4 @@
-"""The table that measurements are shown in, and what its verdicts mean."""
+"""The table of the measurements, and the meaning of its verdicts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ samples = st.lists(st.floats(0.001, 1e6), min_size=1, max_size=300)
 
 @given(samples, st.floats(0, 1))
 def test_a_quantile_is_a_sample_that_the_share_lies_below(values: list[float], share: float) -> None:
-    """At least that share of all is not larger, and what is smaller is not more than that."""
+    """At least that share of the samples is not larger, and the share of smaller ones is at most that."""
     found = quantile(values, share)
     assert found in values
     assert sum(value < found for value in values) <= share * len(values)
@@ -39,7 +39,7 @@ def test_one_missed_target_of_several_is_a_miss() -> None:
 
 
 def test_few_samples_have_no_far_quantiles() -> None:
-    """A p99 of ten samples would be their maximum in disguise."""
+    """A p99 of ten samples would only be their maximum."""
     rows = [figure("f", [float(number) for number in range(count)], "s").row for count in (1, 10, 20, 100)]
     assert [[bool(cell.strip()) for cell in row.split("|")[2:6]] for row in rows] == [
         [True, False, False, False],

@@ -38,7 +38,7 @@ def modules() -> Iterator[tuple[Path, ast.Module]]:
 
 
 def documentation(tree: ast.AST) -> set[int]:
-    """The constants that are docstrings."""
+    """Return the constants that are docstrings."""
     return {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
 
 
@@ -55,7 +55,7 @@ def test_no_subject_of_a_bucket_an_object_or_the_api_is_spelled_outside_the_bus_
 
 
 def test_what_the_bus_holds_is_decoded_by_the_guarded_helper_alone() -> None:
-    """Else one record that cannot be read ends a service."""
+    """Otherwise one unreadable record ends a service."""
     found = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path, tree in modules()

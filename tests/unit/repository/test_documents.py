@@ -1,4 +1,4 @@
-"""What the documents show is accepted, what they name is there, and what they list is complete."""
+"""Examples in the documents are accepted, links and names exist, and lists are complete."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAGE = (ROOT / "docs/pipelines.md").read_text()
 
 @pytest.mark.parametrize("example", re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL))
 def test_every_example_of_metadata_is_accepted(example: str) -> None:
-    """Without a problem and without a notice, once its tokens are real."""
+    """Without a problem and without a warning, once its tokens are real."""
     text = example.replace("gAAAA…", Fernet(Fernet.generate_key()).encrypt(b"x").decode())
     manifest = read_manifest(text.encode(), file_name="pipeline.json")
     assert manifest.problems == ()
@@ -34,7 +34,7 @@ def test_every_example_of_metadata_is_accepted(example: str) -> None:
 
 
 def test_every_variable_of_a_run_is_listed() -> None:
-    """Those that the runner sets, and no other."""
+    """Exactly those that the runner sets."""
     run = a_run()
     running = replace(run, state=Running(attempt=1, runner="r1", epoch=1, claimed_at=at(0)))
     told = environment(running, RunInput(), {}, python=None)
@@ -42,13 +42,13 @@ def test_every_variable_of_a_run_is_listed() -> None:
 
 
 def _anchors(document: Path) -> set[str]:
-    """What a link into *document* may name: its headings, written as addresses."""
+    """Return the possible link targets in *document*: its headings, written as addresses."""
     headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_whatever_is_linked_or_named_is_there(document: Path) -> None:
+def test_linked_and_named_files_exist(document: Path) -> None:
     """Files of this repository, as links, and as paths from the root or a package; and the headings of links."""
     text = document.read_text()
     links = re.findall(r"\]\((?!https?://)([^)#]*)(?:#([^)]+))?\)", text)
@@ -62,7 +62,7 @@ def test_whatever_is_linked_or_named_is_there(document: Path) -> None:
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS, ids=lambda path: path.name)
 def test_the_readme_of_a_distribution_names_its_packages(distribution: Path) -> None:
-    """All of them, and no other, so that a reader finds each room on the map."""
+    """All of them and no others, so that a reader finds each sub-package on the map."""
     (source,) = (distribution / "src").iterdir()
     packages = {path.parent.name for path in source.glob("*/__init__.py")}
     drawn = re.findall(r"^  (\w+)/ ", (distribution / "README.md").read_text(), re.MULTILINE)
@@ -71,7 +71,7 @@ def test_the_readme_of_a_distribution_names_its_packages(distribution: Path) -> 
 
 
 def test_decisions_are_numbered_and_listed() -> None:
-    """Without a gap; the list of documents has each by its title, and each says what was decided and what follows."""
+    """Without a gap; the list of documents has each by its title, and each states the decision and its consequences."""
     files = sorted(ROOT.glob("docs/adr/*.md"))
     assert [path.name[:4] for path in files] == [f"{number:04}" for number in range(1, len(files) + 1)]
     listed = []

@@ -1,4 +1,4 @@
-"""The locks: complete, pinned by hash, and silent about where packages come from."""
+"""The locks: complete, pinned by hash, and without package sources."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ OURS = {"fastflow", *(f"fastflow-{name}" for name in ("contracts", "syncer", "sc
 
 
 def locked(name: str) -> set[str]:
-    """Names that a lock pins."""
+    """Return the names that a lock pins."""
     return set(re.findall(r"^([a-z0-9-]+)==", (ROOT / name).read_text(), re.MULTILINE))
 
 
 def pins(name: str) -> set[str]:
-    """What a lock pins, with versions."""
+    """Return what a lock pins, with versions."""
     return set(re.findall(r"^[a-z0-9-]+==[^ \\\n]+", (ROOT / name).read_text(), re.MULTILINE))
 
 
@@ -36,7 +36,7 @@ def test_a_lock_holds_pins_and_hashes_only(name: str) -> None:
 
 
 def test_what_a_distribution_needs_is_locked() -> None:
-    """A dependency that was added is in the lock: `make lock` was not forgotten."""
+    """An added dependency is in the lock: `make lock` was not forgotten."""
     needed = set()
     for file in [
         *ROOT.glob("libs/*/pyproject.toml"),
@@ -54,12 +54,12 @@ def test_what_a_distribution_needs_is_locked() -> None:
 
 @pytest.mark.parametrize("name", IMAGES)
 def test_an_image_holds_what_was_tested(name: str) -> None:
-    """Its pins are those of the lock that the tests run with."""
+    """Its pins are those of the lock that the tests use."""
     assert pins(name) <= pins("requirements.lock")
 
 
-def test_the_cell_runners_lock_is_whole_and_what_its_types_were_checked_with() -> None:
-    """Every package has its hashes, none is ever built, and those in the tools' lock have the same version."""
+def test_the_cell_runners_lock_is_complete_and_matches_the_type_checker() -> None:
+    """Every package has its hashes, none is ever built, and shared packages have the version of the tools' lock."""
     options, pinned = (ROOT / CELL_RUNNER).read_text().split("\n", 1)
     assert options == "--only-binary :all:"
     assert {"nbclient", "nbformat", "jupyter-client", "pyzmq", "traitlets"} <= locked(CELL_RUNNER)

@@ -1,4 +1,4 @@
-"""``make test`` proves every promise, and no test is run by neither door."""
+"""``make test`` proves every promise, and one of the two doors runs each test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def promised(folder: str) -> Iterator[str]:
-    """What the markers of the tests in a folder say, each as often as it is said."""
+    """Return the names in the markers of a folder's tests, as often as they occur."""
     for path in sorted((ROOT / "tests" / folder).glob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             match node:
@@ -24,7 +24,7 @@ def promised(folder: str) -> Iterator[str]:
 
 @pytest.mark.parametrize(("folder", "names"), [("e2e", PROMISES.keys()), ("docker", PROMISES.keys() - WITHOUT_DOCKER)])
 def test_every_promise_has_a_test_in_the_first_door(folder: str, names: set[str]) -> None:
-    """One with Docker and one end to end; and a marker names a promise that there is."""
+    """One with Docker and one end to end; and every marker names an existing promise."""
     assert set(promised(folder)) == names
 
 

@@ -1,4 +1,4 @@
-"""What a release consists of goes together, and the checks of a contributor are those of the workflow."""
+"""The parts of a release match, and contributors run the same checks as the workflow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def versions() -> set[str]:
 
 
 def test_all_distributions_have_one_version() -> None:
-    """The workspace, each distribution, what the modules say, and the newest entry of the changelog."""
+    """The workspace, each distribution, the modules' version, and the newest entry of the changelog."""
     (version,) = versions()
     said = [
         found
@@ -36,7 +36,7 @@ def test_hooks_and_workflow_run_the_same_linters() -> None:
 
 
 def test_every_shell_script_is_checked() -> None:
-    """The workflow names each file that begins as one."""
+    """The workflow names each file with a shell's first line."""
     folders = (ROOT / ".ci", ROOT / "tools", ROOT / "deploy/compose")
     files = [path for folder in folders for path in folder.iterdir() if path.is_file()]
     scripts = {str(path.relative_to(ROOT)) for path in files if re.match(rb"#!.*\b(ba)?sh\n", path.read_bytes())}
@@ -45,7 +45,7 @@ def test_every_shell_script_is_checked() -> None:
 
 
 def test_the_workflow_goes_through_the_two_doors() -> None:
-    """Python is checked and tested by the same two commands as everywhere, in any fork: it uses no secret."""
+    """The same two commands check and test Python everywhere, in any fork: the workflow uses no secret."""
     doors = re.findall(r"run: make (\w+)", WORKFLOW)
     assert doors == ["test", "verify"]
     assert "secrets." not in WORKFLOW

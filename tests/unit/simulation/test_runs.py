@@ -1,4 +1,4 @@
-"""The promises about runs, held over simulated weeks or months, with schedulers and runners killed at every step."""
+"""The promises about runs, over simulated weeks or months, with schedulers and runners killed at every step."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ pytestmark = pytest.mark.simulation
 
 SEED = int(os.environ.get("FASTFLOW_SEED") or random.SystemRandom().randrange(2**32))
 WORLDS = lasting(1, long=3)
-"""Worlds with a seed of their own."""
+"""Number of worlds, each with its own seed."""
 DAYS = lasting(21, long=105)
 MOST = 2
 
@@ -84,7 +84,7 @@ PUSHES = (
     ("etl", replace(SPECS["etl"], schedules=(replace(SPECS["etl"].schedules[0], enabled=False),))),
     *[("etl", SPECS["etl"])] * 3,
 )
-"""What leaves, changes and returns: targets, whole pipelines, single schedules. What follows from a run stays."""
+"""What leaves, changes and returns: targets, whole pipelines, single schedules. The edges of a run stay."""
 DAEMONS = ("daemon", "regular", "service")
 
 
@@ -107,7 +107,7 @@ FATES = {
 
 
 def lived(seed: int, days: int) -> RunWorld:
-    """A world of three schedulers and runners, and people who cancel, start and push; then a quiet end."""
+    """A world of three schedulers and runners, with people who cancel, start and push; then a quiet end."""
     world, chance = RunWorld(seed, fates={PipelineName(name): fate for name, fate in FATES.items()}), Random(seed)
     for name, spec in SPECS.items():
         world.sync(name, spec)
@@ -130,7 +130,7 @@ def lived(seed: int, days: int) -> RunWorld:
 
 
 def check_attempts(run: Run) -> None:
-    """As many as the order allows, one after the other, none before it was due."""
+    """As many as the retries allow, one after another, none before it was due."""
     assert [attempt.number for attempt in run.attempts] == list(range(1, len(run.attempts) + 1))
     assert len(run.attempts) <= run.order.retry_attempts + 1
     for former, attempt in pairwise(run.attempts):
@@ -141,7 +141,7 @@ def check_attempts(run: Run) -> None:
 
 
 def check_history(world: RunWorld) -> None:
-    """Every write is a legal step, none follows an end, and nobody claims what is not due or is too many."""
+    """Every write is a legal step, none follows an end, and no runner claims a run too early or beyond a limit."""
     known: dict[RunId, Run] = {}
     active: set[RunId] = set()
     for at, run in world.history:
@@ -158,7 +158,7 @@ def check_history(world: RunWorld) -> None:
 
 
 def check_edges(world: RunWorld) -> int:
-    """From every end follows what the pipeline says, or its refusal, and nothing else; returns how many edges."""
+    """Every end has exactly the followups, or skips, that the pipeline defines; return the number of edges."""
     followed: set[RunId] = set()
     for run in world.records_of.values():
         for step in react(run, world.records[run.pipeline], (), RunInput()):
@@ -174,7 +174,7 @@ def check_edges(world: RunWorld) -> int:
 
 
 def check_slots(world: RunWorld) -> int:
-    """A run, under the id that the slot gives, or a refusal for every slot that somebody could run; nothing else."""
+    """A run with the slot's id, or a skip, for every slot that a scheduler could run; nothing else."""
     for skip in world.skipped.values():
         if skip.schedule and skip.scheduled_for:
             job = JobRef(PipelineName(skip.pipeline), skip.schedule)
@@ -188,7 +188,7 @@ def check_slots(world: RunWorld) -> int:
 
 
 def check_requests(world: RunWorld) -> int:
-    """A start is one run or refused, or both if who refused it died over it; what was cancelled is over."""
+    """A start is one run or skipped, or both if the scheduler died while skipping it; a cancelled run is over."""
     both = 0
     for asked in world.asked:
         match asked:
@@ -213,7 +213,7 @@ def check_daemons(world: RunWorld) -> None:
 
 
 def check_nothing_is_stuck(world: RunWorld) -> None:
-    """Whatever is not over runs, waits for its time, or has just come."""
+    """Every run that is not over is running, waits for its time, or has just arrived."""
     lately = world.now - timedelta(minutes=5)
     for run in world.active.values():
         match run.state:
@@ -226,7 +226,7 @@ def check_nothing_is_stuck(world: RunWorld) -> None:
 
 @pytest.mark.parametrize("number", range(WORLDS))
 def test_runs_keep_every_promise_while_schedulers_and_runners_are_killed(number: int) -> None:
-    """Schedules, retries, chains, limits, daemons, cancels: each record tells a legal story, and all are told."""
+    """Schedules, retries, chains, limits, daemons, cancels: every record has a legal history, and none is missing."""
     print(f"FASTFLOW_SEED={SEED + number}")
     world = lived(SEED + number, DAYS)
     check_history(world)

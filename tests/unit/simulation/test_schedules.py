@@ -1,4 +1,4 @@
-"""The promises about slots, held over simulated weeks or months, with schedulers killed at every step."""
+"""The promises about slots, over simulated weeks or months, with schedulers killed at every step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.simulation
 
 SEED = int(os.environ.get("FASTFLOW_SEED") or random.SystemRandom().randrange(2**32))
 WORLDS = lasting(1, long=3)
-"""Worlds with a seed of their own."""
+"""Number of worlds, each with its own seed."""
 DAYS = lasting(24, long=120)
 CHANGES = lasting(200, long=1000)
 
@@ -43,7 +43,7 @@ SPECS = {
 
 @pytest.mark.parametrize("number", range(WORLDS))
 def test_every_slot_runs_once_while_schedulers_are_killed(number: int) -> None:
-    """Three schedulers, four pipelines that nobody changes; then a quiet end."""
+    """Three schedulers, four unchanged pipelines; then a quiet end."""
     print(f"FASTFLOW_SEED={SEED + number}")
     world = World(SEED + number)
     for name, spec in SPECS.items():
@@ -61,7 +61,7 @@ def test_every_slot_runs_once_while_schedulers_are_killed(number: int) -> None:
 
 @pytest.mark.parametrize("number", range(WORLDS))
 def test_slots_follow_what_people_change_while_schedulers_are_killed(number: int) -> None:
-    """Syncs, folders that vanish and return, buttons: what is off is silent, what is new never fires for the past."""
+    """Syncs, vanishing folders, buttons: a disabled schedule is silent, a new one never fires for the past."""
     seed = SEED + number
     print(f"FASTFLOW_SEED={seed}")
     world, chance = World(seed), random.Random(seed)

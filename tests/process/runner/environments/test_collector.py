@@ -1,4 +1,4 @@
-"""Which environments are taken away, in which order, and what becomes of those who want them. Real uv, no Docker."""
+"""Which environments are removed, in which order, and what happens to runs that want them. Real uv, no Docker."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ages = st.dictionaries(st.text("abc", min_size=1, max_size=3), st.floats(0, 1e6)
 
 @given(ages, st.floats(0, 1e6))
 def test_the_one_used_longest_ago_goes_first(idle_s: dict[str, float], keep_s: float) -> None:
-    """Again and again: in the order of their last use, and none that was used lately, until only such are left."""
+    """Repeatedly: in the order of their last use, except those used lately, until only such are left."""
     left, gone = dict(idle_s), []
     while (key := collect.next_victim(left, keep_s)) is not None:
         gone.append(left.pop(key))
@@ -71,7 +71,7 @@ class Workshop:
         return key
 
     async def make(self, runner: Environments, *names: str) -> list[ReadyEnvironment]:
-        """Prepare an environment for each, used longest ago the first."""
+        """Prepare an environment for each, the one with the oldest use first."""
         made = []
         for number, name in enumerate(names):
             make_wheel(self.packages, name, "1.0", MEGABYTE)
@@ -81,14 +81,14 @@ class Workshop:
         return made
 
     def names(self, *names: str) -> set[str]:
-        """Those of *names* that there are."""
+        """Return those of *names* that exist."""
         return {name for name in names if self.store.has(self.key(name))}
 
     async def used_bytes(self) -> int:
         return round(collect.share_bytes(str(self.path)))
 
     async def run(self, prepared: ReadyEnvironment, source: str) -> Exited:
-        """How a run with this environment ends."""
+        """Return how a run with this environment ends."""
         name = f"run-{time.monotonic_ns()}"
         channel = await self.sandboxes.open(SandboxSpec(name=name))
         assert prepared.hold is not None
@@ -119,7 +119,7 @@ def another_process(store: Path, step: str) -> Iterator[None]:
 
 
 async def unheard(line: str) -> None:
-    """What preparers say does not matter here."""
+    """Ignore the preparers' output."""
 
 
 @pytest_asyncio.fixture
@@ -131,8 +131,9 @@ async def workshop(tmp_path: Path) -> AsyncIterator[Workshop]:
 
 
 async def test_the_store_shrinks_to_its_budget(workshop: Workshop) -> None:
-    """The cache goes, then the environments used longest ago, and nothing of them is left; the runner that asked has
-    forgotten them and makes them anew.
+    """The cache goes first, then the environments with the oldest use, completely.
+
+    The runner that asked has forgotten them and makes them again.
     """
     maker = workshop.runner()
     await workshop.make(maker, "red", "green", "blue")
@@ -152,7 +153,7 @@ async def test_the_store_shrinks_to_its_budget(workshop: Workshop) -> None:
     assert (await maker.prepare(workshop.request("red"), say=unheard)).python
 
 
-async def test_within_its_budget_nothing_is_taken_away(workshop: Workshop) -> None:
+async def test_within_its_budget_nothing_is_removed(workshop: Workshop) -> None:
     """However long ago it was used; the cache stays too."""
     runner = workshop.runner(10**12)
     await workshop.make(runner, "red", "green")
@@ -162,12 +163,12 @@ async def test_within_its_budget_nothing_is_taken_away(workshop: Workshop) -> No
 
 
 async def test_what_was_used_lately_stays_whatever_the_budget(workshop: Workshop) -> None:
-    """An environment just made is there when its run begins; so is one that some runner has told of."""
+    """An environment just made still exists when its run begins, and so does one that a runner has reported as used."""
     runner = workshop.runner(1)
     await workshop.make(runner, "red", "green")
     runner.ready(workshop.request("red"))
     await runner.collect()
-    assert workshop.names("red", "green") == {"red", "green"}  # making it was a use
+    assert workshop.names("red", "green") == {"red", "green"}  # making it counts as a use
 
     other = workshop.runner(1)
     for name in ("red", "green"):
@@ -179,8 +180,8 @@ async def test_what_was_used_lately_stays_whatever_the_budget(workshop: Workshop
     assert workshop.names("red", "green") == {"red"}
 
 
-async def test_an_environment_is_not_taken_from_a_run(workshop: Workshop) -> None:
-    """A run that goes on holds its environment, used long ago as it is; when it is over it can go."""
+async def test_an_environment_in_use_by_a_run_is_not_removed(workshop: Workshop) -> None:
+    """A run holds its environment, even one with an old last use; afterwards it can be removed."""
     (red,) = await workshop.make(workshop.runner(), "red")
     marker = workshop.path.parent / "marker"
     source = (
@@ -198,8 +199,8 @@ async def test_an_environment_is_not_taken_from_a_run(workshop: Workshop) -> Non
     assert workshop.names("red") == set()
 
 
-async def test_a_run_that_comes_too_late_says_so(workshop: Workshop) -> None:
-    """No user code is started in an environment that was taken away meanwhile, nor in one about to be."""
+async def test_a_run_that_comes_too_late_reports_it(workshop: Workshop) -> None:
+    """No user code starts in an environment that was removed meanwhile, or is being removed."""
     (red,) = await workshop.make(workshop.runner(), "red")
     with another_process(workshop.path, f"store.seize({lock_byte(workshop.key('red'))})"):
         assert (await workshop.run(red, "")).reason == "no_environment"
@@ -208,8 +209,8 @@ async def test_a_run_that_comes_too_late_says_so(workshop: Workshop) -> None:
     assert (await workshop.run(red, "")).reason == "no_environment"
 
 
-async def test_trees_that_nothing_leads_to_are_taken_away(workshop: Workshop) -> None:
-    """Those of killed preparers, old enough that nobody is about to link them, also without any budget."""
+async def test_trees_without_a_link_are_removed(workshop: Workshop) -> None:
+    """Trees of killed preparers, too old to be linked soon, are removed even without a budget."""
     runner = workshop.runner()
     await workshop.make(runner, "red")
     trees = workshop.path / "trees"
@@ -237,11 +238,11 @@ async def test_what_is_being_made_is_left_alone(workshop: Workshop) -> None:
         await workshop.runner(1).collect()
     assert tree.exists()
     assert list((workshop.path / "cache").iterdir())
-    assert workshop.names("red") == set()  # an environment is nobody's work any more
+    assert workshop.names("red") == set()  # no preparer makes environments any more
 
 
 async def test_an_interpreter_goes_with_the_last_that_uses_it(workshop: Workshop) -> None:
-    """An interpreter that no environment leads to is no use; one that is used stays."""
+    """An interpreter without an environment is removed; one in use stays."""
     await workshop.make(workshop.runner(), "red")
     tree = next((workshop.path / "trees").iterdir())
     for name in ("cpython-3.0-used", "cpython-3.0-unused"):
@@ -256,7 +257,7 @@ async def test_an_interpreter_goes_with_the_last_that_uses_it(workshop: Workshop
 
 
 async def test_a_runner_keeps_its_store_in_order_by_itself(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After its start, and after each growth, it collects; of what is used it tells now and then."""
+    """It collects after its start and after each growth; it reports regularly which environments are in use."""
     monkeypatch.setattr(collector, "SETTLE_S", 0.01)
     monkeypatch.setattr(collector, "MARK_S", 0.01)
     await workshop.make(workshop.runner(), "red", "green")
@@ -268,7 +269,7 @@ async def test_a_runner_keeps_its_store_in_order_by_itself(workshop: Workshop, m
             await asyncio.sleep(0.01)
         assert workshop.names("green")
 
-        await workshop.make(workshop.runner(), "blue")  # by somebody else, so there is nothing to collect here
+        await workshop.make(workshop.runner(), "blue")  # by another runner, so there is nothing to collect here
         link = workshop.path / "envs" / workshop.key("green")
         os.utime(link, (0, 0), follow_symlinks=False)
         runner.ready(workshop.request("green"))

@@ -59,7 +59,7 @@ def said_by(python: str | None, source: str) -> str:
 
 
 async def test_an_environment_is_made_once_and_then_costs_nothing(workshop: Workshop) -> None:
-    """The first preparation installs and compiles; afterwards the same request is ready without any waiting."""
+    """The first preparation installs and compiles; later the same request is ready without waiting."""
     make_wheel(workshop.packages, "greeting", "1.0", "WORDS = 'hello'")
     environments, request = workshop.environments(), workshop.request("greeting")
     assert environments.ready(request) is None
@@ -76,7 +76,7 @@ async def test_an_environment_is_made_once_and_then_costs_nothing(workshop: Work
 
 
 async def test_a_hashed_lock_and_packages_of_the_script_go_together(workshop: Workshop) -> None:
-    """What the lock pins by hash is checked all the same; what the script names besides needs no hash."""
+    """The hashes of the lock are still checked; packages named by the script need no hash."""
     locked = make_wheel(workshop.packages, "locked", "1.0", "WORDS = 'locked'")
     make_wheel(workshop.packages, "inline", "1.0", "WORDS = 'inline'")
     right = hashlib.sha256(locked.read_bytes()).hexdigest()
@@ -92,7 +92,7 @@ async def test_a_hashed_lock_and_packages_of_the_script_go_together(workshop: Wo
 
 
 async def test_the_runners_own_packages_are_not_there(workshop: Workshop) -> None:
-    """A script without requirements gets a bare interpreter, not the one that the runner runs with."""
+    """A script without requirements gets a bare interpreter, not the runner's own."""
     made = await workshop.environments().prepare(workshop.request(), say=workshop.say)
     found = said_by(made.python, "import importlib.util as u; print(u.find_spec('msgspec'), u.find_spec('pip'))")
     assert found == "None None"
@@ -109,8 +109,8 @@ async def test_a_package_without_a_wheel_is_built(workshop: Workshop) -> None:
     assert not list((workshop.store / "cache").rglob("*built*"))
 
 
-async def test_a_package_that_does_not_exist_fails_with_uvs_words(workshop: Workshop) -> None:
-    """The error is what uv says, beginning with its own ``error``; nothing is left in the store."""
+async def test_a_package_that_does_not_exist_fails_with_uvs_message(workshop: Workshop) -> None:
+    """The error is uv's message, starting with its own ``error``; nothing is left in the store."""
     with pytest.raises(EnvironmentFailed, match=r"^error: (.|\n)*no-such-package"):
         await workshop.environments().prepare(workshop.request("no-such-package"), say=workshop.say)
     assert any("no-such-package" in line for line in workshop.said)
@@ -119,15 +119,15 @@ async def test_a_package_that_does_not_exist_fails_with_uvs_words(workshop: Work
 
 
 async def test_a_failed_build_fails_with_its_traceback(workshop: Workshop) -> None:
-    """What the build said is in the error and in the log."""
+    """The build's output is in the error and in the log."""
     make_sdist(workshop.packages, "broken", "1.0", "def source(): raise RuntimeError('no compiler today')")
     with pytest.raises(EnvironmentFailed, match="no compiler today"):
         await workshop.environments().prepare(workshop.request("broken"), say=workshop.say)
     assert not list((workshop.store / "trees").iterdir())
 
 
-async def test_a_talkative_build_fails_with_few_words(workshop: Workshop) -> None:
-    """However long the lines that a build writes are, its error fits into the run's record and says why it failed."""
+async def test_a_verbose_build_fails_with_a_short_error(workshop: Workshop) -> None:
+    """However long the lines of a build are, its error fits into the run's record and says why it failed."""
     fail = "def source():\n for _ in range(30): print('x' * 300_000)\n raise RuntimeError('no compiler today')"
     make_sdist(workshop.packages, "broken", "1.0", fail)
     with pytest.raises(EnvironmentFailed, match="no compiler today") as failed:
@@ -137,7 +137,7 @@ async def test_a_talkative_build_fails_with_few_words(workshop: Workshop) -> Non
 
 
 async def test_a_version_that_the_store_has_comes_from_there(workshop: Workshop) -> None:
-    """An interpreter that uv manages in the store is found there, and its library is compiled for read-only use."""
+    """uv finds an interpreter that it manages in the store, and its library is compiled for read-only use."""
     interpreter = copy_running_interpreter(workshop.store / "python")
     version = platform.python_version()
     made = await workshop.environments().prepare(workshop.request(version=version), say=workshop.say)
@@ -147,7 +147,7 @@ async def test_a_version_that_the_store_has_comes_from_there(workshop: Workshop)
 
 
 async def test_a_version_that_is_not_available_fails_with_the_choices(workshop: Workshop) -> None:
-    """Offline, the error is a sentence that names what is installed; uv's own words are in the log."""
+    """Offline, the error is a sentence that names the installed versions; uv's own message is in the log."""
     with pytest.raises(EnvironmentFailed) as failed:
         await workshop.environments().prepare(workshop.request(version="3.7"), say=workshop.say)
     (sentence,) = str(failed.value).splitlines()
@@ -157,8 +157,8 @@ async def test_a_version_that_is_not_available_fails_with_the_choices(workshop: 
     assert any(line.startswith("uv: ") and "No interpreter found" in line for line in workshop.said)
 
 
-async def test_two_who_need_the_same_environment_share_one_preparation(workshop: Workshop) -> None:
-    """Both hear every word from the first one on, also the one who comes later, and get the same interpreter."""
+async def test_two_runs_that_need_the_same_environment_share_one_preparation(workshop: Workshop) -> None:
+    """Both get every line of the output from the first one on, also the later one, and the same interpreter."""
     make_wheel(workshop.packages, "greeting", "1.0", "")
     environments, request = workshop.environments(), workshop.request("greeting")
     first_words, late = asyncio.Event(), list[str]()
@@ -176,12 +176,12 @@ async def test_two_who_need_the_same_environment_share_one_preparation(workshop:
 
     first, second = await asyncio.gather(environments.prepare(request, say=say_first), come_late())
     assert first.python == second
-    assert late in (workshop.said, [])  # [] when it was over before the late one asked
+    assert late in (workshop.said, [])  # [] if it was over before the late one asked
     assert len(list((workshop.store / "trees").iterdir())) == 1
 
 
-async def test_cancelling_one_who_waits_does_not_disturb_the_other(workshop: Workshop) -> None:
-    """Each waits on its own; the preparation goes on for whoever is left."""
+async def test_cancelling_one_waiting_run_does_not_disturb_the_other(workshop: Workshop) -> None:
+    """Each waits on its own; the preparation continues for the other."""
     environments, request, building = hanging_build(workshop)
     leaves = asyncio.create_task(environments.prepare(request, say=building.say))
     await building.begun.wait()
@@ -194,7 +194,7 @@ async def test_cancelling_one_who_waits_does_not_disturb_the_other(workshop: Wor
     assert said_by((await stays).python, "import slow") == ""
 
 
-async def test_a_preparation_that_nobody_waits_for_is_given_up(workshop: Workshop) -> None:
+async def test_a_preparation_without_a_waiting_run_is_cancelled(workshop: Workshop) -> None:
     """When the last one is cancelled the preparer ends with it, and its sandbox is gone."""
     environments, request, building = hanging_build(workshop)
     alone = asyncio.create_task(environments.prepare(request, say=building.say))
@@ -208,7 +208,7 @@ async def test_a_preparation_that_nobody_waits_for_is_given_up(workshop: Worksho
 
 
 async def test_two_runners_may_make_the_same_environment(workshop: Workshop) -> None:
-    """Without knowing of each other both succeed; one tree is kept."""
+    """Both succeed independently; one tree is kept."""
     make_wheel(workshop.packages, "greeting", "1.0", "")
     request = workshop.request("greeting")
     runners = [workshop.environments() for _ in range(3)]
@@ -218,7 +218,7 @@ async def test_two_runners_may_make_the_same_environment(workshop: Workshop) -> 
 
 
 async def test_a_deleted_environment_is_noticed_and_made_again(workshop: Workshop) -> None:
-    """What was remembered but is gone is not ready; a link that leads nowhere is mended."""
+    """A remembered environment that is gone is not ready; a broken link is repaired."""
     make_wheel(workshop.packages, "greeting", "1.0", "")
     environments, request = workshop.environments(), workshop.request("greeting")
     made = await environments.prepare(request, say=workshop.say)
@@ -231,7 +231,7 @@ async def test_a_deleted_environment_is_noticed_and_made_again(workshop: Worksho
 
 
 async def test_a_new_runner_learns_what_the_store_holds(workshop: Workshop) -> None:
-    """One look tells all that is there, so the first run after a restart need not wait."""
+    """One look finds all environments, so the first run after a restart need not wait."""
     make_wheel(workshop.packages, "greeting", "1.0", "")
     request = workshop.request("greeting")
     await workshop.environments().prepare(request, say=workshop.say)
@@ -245,7 +245,7 @@ async def test_a_new_runner_learns_what_the_store_holds(workshop: Workshop) -> N
 
 
 class Hanging:
-    """A build that has begun and waits until it is let go."""
+    """A build that has started and waits until it is released."""
 
     def __init__(self, pipe: Path) -> None:
         self._pipe = pipe

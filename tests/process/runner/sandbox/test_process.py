@@ -52,7 +52,7 @@ async def test_waiting_costs_nothing(place: Place) -> None:
 
 
 async def test_the_runner_s_death_ends_the_sandbox(place: Place, tmp_path: Path) -> None:
-    """When the runner's end of the pipe closes, script and supervisor end; the next runner sweeps the directory."""
+    """When the runner's end of the pipe closes, script and supervisor end; the next runner removes the directory."""
     session, channel = await place.start("import time; print('up'); time.sleep(60)")
     await listen(session, until=lambda t: t.stdout == b"up\n")
     (sandbox,) = place.sandboxes._sandboxes.values()  # type: ignore[attr-defined]
@@ -68,7 +68,7 @@ async def test_the_runner_s_death_ends_the_sandbox(place: Place, tmp_path: Path)
 
 
 async def test_a_living_sandbox_is_not_swept(place: Place, tmp_path: Path) -> None:
-    """A directory whose supervisor lives is left alone, whoever asks."""
+    """A directory with a living supervisor is left alone, whichever runner sweeps."""
     await place.open()
     (sandbox,) = place.sandboxes._sandboxes.values()  # type: ignore[attr-defined]
     await ProcessSandboxes(tmp_path / "sandboxes").held()

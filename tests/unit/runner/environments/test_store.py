@@ -164,7 +164,7 @@ def test_a_tree_of_another_user_is_not_linked(tmp_path: Path) -> None:
     owner = (tmp_path / "trees/abc").stat().st_uid
     store.check("abc", owner)
     for tree, expected in (("abc", owner + 1), ("link", owner)):
-        with pytest.raises(SystemExit, match="not its builder's"):
+        with pytest.raises(SystemExit, match="does not belong to its builder"):
             store.check(tree, expected)
 
 

@@ -1,1 +1,1 @@
-"""What runs inside a sandbox: standard library only. It imports nothing of ours; the image gets the folder as it is."""
+"""The code that runs inside a sandbox: standard library only, no imports from our packages. Images copy this folder."""

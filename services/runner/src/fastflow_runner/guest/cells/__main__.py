@@ -1,5 +1,7 @@
-"""Starts the cell runner. The folder becomes a package under a name of its own: nothing in it can stand in the way of
-what the environment calls ``plan`` or ``kernel``.
+"""Start the cell runner.
+
+The folder becomes a package under a name of its own, so that its modules never shadow the environment's ``plan`` or
+``kernel``.
 """
 
 import importlib.util

@@ -1,4 +1,4 @@
-"""Cell by cell, attempt by attempt, to the end: the cell runner's loop, and its own process."""
+"""The cell runner's loop, cell by cell and attempt by attempt, and its process."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _PR_SET_DUMPABLE = 4
 
 
 def main() -> int:
-    """Execute main.ipynb in the working directory; the process' exit code."""
+    """Execute main.ipynb in the working directory and return the process's exit code."""
     events = int(os.environ.pop(EVENTS_FD))
     _seclude(events)
     warnings.simplefilter("ignore")
-    logging.disable(logging.CRITICAL)  # nbclient says there what is told here
+    logging.disable(logging.CRITICAL)  # nbclient logs what is reported here
     orders = _take_orders()
     env = _kernel_environment(os.environ)
     secrets = [env[name] for name in orders["secrets"] if name in env]
@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def _seclude(events: int) -> None:
-    """The event descriptor is for this process alone."""
+    """Keep the event descriptor for this process alone."""
     os.set_inheritable(events, False)
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:
@@ -61,7 +61,7 @@ def _take_orders() -> Any:
 
 
 def _kernel_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The run's variables on top of the sandbox's own."""
+    """Return the run's variables on top of the sandbox's own."""
     given = {
         name.removeprefix(KERNEL_PREFIX): value for name, value in environ.items() if name.startswith(KERNEL_PREFIX)
     }
@@ -69,7 +69,7 @@ def _kernel_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 async def _execute(plan: Plan, report: Report, python: str, env: Mapping[str, str]) -> int:
-    # After the orders: importing Jupyter takes a while, and a bad notebook needs none of it.
+    # After the orders: importing Jupyter takes a while, and a bad notebook does not need it.
     from .kernel import KERNEL, CannotStart, Kernel
 
     stopping = asyncio.Event()
@@ -101,7 +101,7 @@ def _introduce(plan: Plan, report: Report) -> None:
 
 
 async def _cell(kernel: Any, step: Step, cells: int, report: Report, stopping: asyncio.Event) -> bool:
-    """All attempts of one cell; whether the last one succeeded."""
+    """Run all attempts of one cell; return whether the last one succeeded."""
     attempts = step.retries + 1
     is_injected = step.cell == INJECTED
     name = "Parameters of this run" if is_injected else f"Cell {step.cell + 1} of {cells}"
@@ -111,7 +111,7 @@ async def _cell(kernel: Any, step: Step, cells: int, report: Report, stopping: a
         report.log(f"── {heading}: {step.title} ──" if step.title and not is_injected else f"── {heading} ──")
         if not kernel.is_alive:
             await kernel.start()
-            report.noted("The kernel was started anew: variables and imports of the cells before are gone.")
+            report.noted("The kernel was restarted: variables and imports of earlier cells are gone.")
         failure, count = await kernel.execute(step, stopping)
         if failure is None:
             report.ended("SUCCESS", count=count)
@@ -121,7 +121,7 @@ async def _cell(kernel: Any, step: Step, cells: int, report: Report, stopping: a
             report.log(f"{name} failed: {failure}", STDERR)
             return False
         report.ended("RETRYING", count=count, delay_s=step.delay_s)
-        report.log(f"{name} failed: {failure}; attempt {attempt + 1} begins in {step.delay_s:g} s.", STDERR)
+        report.log(f"{name} failed: {failure}; attempt {attempt + 1} starts in {step.delay_s:g} s.", STDERR)
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(stopping.wait(), step.delay_s)
         if stopping.is_set():

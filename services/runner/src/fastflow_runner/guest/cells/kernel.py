@@ -1,4 +1,4 @@
-"""One Jupyter kernel at a time, driven by nbclient: cells in, what they show out, failures as values."""
+"""One Jupyter kernel at a time, driven by nbclient: cells in, their outputs out, failures as values."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from .plan import Step
 from .report import Report
 
 INTERRUPT_S = 5.0
-"""What a cell gets to end itself, with KeyboardInterrupt, before its kernel is killed."""
+"""Seconds that a cell has to end after KeyboardInterrupt before its kernel is killed."""
 LAST_WORDS_S = 0.2
-"""How long a dead kernel's socket must be silent."""
+"""Seconds that a dead kernel's socket must be silent."""
 NEVER_S = 10**9
-"""The outputs of a cell that has ended may take as long as it takes to pass them on."""
+"""Seconds that nbclient waits for the outputs of an ended cell: no limit, passing them on may take long."""
 AHEAD_MESSAGES_MAX = 10
-"""What arrives before it is taken; then the kernel waits (``launch``)."""
+"""Messages that may arrive before they are read; then the kernel waits (``launch``)."""
 KERNEL = "python3"
-_NO_STDIN = "nobody is there to answer input() in a pipeline; use parameters or environment variables instead"
+_NO_STDIN = "input() gets no answer in a pipeline; use parameters or environment variables instead"
 
 
 class Failure(NamedTuple):
@@ -45,11 +45,11 @@ class Failure(NamedTuple):
 
 
 class CannotStart(Exception):
-    """There is no kernel; the message says why."""
+    """No kernel could start; the message says why."""
 
 
 class _Manager(AsyncKernelManager):
-    """Knows our own way to start a kernel, and reads none that lie about."""
+    """Starts kernels in our own way, and reads no installed kernel specs."""
 
     python = ""
 
@@ -59,7 +59,7 @@ class _Manager(AsyncKernelManager):
         return KernelSpec(argv=argv, display_name="Python 3", language="python")
 
     def client(self, **kwargs: Any) -> Any:
-        return super().client(context=self.context, **kwargs)  # else it makes one, without our bounds
+        return super().client(context=self.context, **kwargs)  # otherwise it makes one, without our bounds
 
 
 class _Client(NotebookClient):
@@ -80,14 +80,14 @@ class _Client(NotebookClient):
                 self._pass_on_stray(message)
 
     async def pass_on_last_words(self) -> None:
-        """What has arrived of a kernel that is dead."""
+        """Pass on the messages that a dead kernel has left."""
         assert self.kc is not None
         with suppress(Empty):
             while True:
                 self._pass_on_stray(await ensure_async(self.kc.iopub_channel.get_msg(timeout=LAST_WORDS_S)))
 
     def _pass_on_stray(self, message: dict[str, Any]) -> None:
-        """Also of a thread that an earlier cell has left behind: it is shown where it happens."""
+        """Pass on output of a thread that an earlier cell has left behind: it is shown where it happens."""
         if message["msg_type"] in ("stream", "display_data", "update_display_data", "clear_output"):
             self._pass_on(message["msg_type"], message["content"])
 
@@ -127,7 +127,12 @@ class Kernel:
     """The kernel of one notebook. ``is_alive`` is False before ``start`` and after its death."""
 
     def __init__(self, document: dict[str, Any], report: Report, python: str, env: Mapping[str, str]) -> None:
-        """*python*: the interpreter that it runs on. *env*: all of its variables."""
+        """Set up a kernel that has not started.
+
+        Args:
+            python: The interpreter that it runs on.
+            env: All of its variables.
+        """
         self._report = report
         self._env = dict(env)
         self._python = python
@@ -143,11 +148,11 @@ class Kernel:
         self.is_alive = False
 
     async def start(self) -> None:
-        """Start one, or another one. Raises ``CannotStart``."""
+        """Start a kernel, the first or another one. Raises ``CannotStart``."""
         self._starts += 1
         client = self._client
-        # A socket of our own directory instead of a port that somebody else may take first. Relative, because paths
-        # of sockets are short; the kernel starts in this very directory.
+        # A socket in a directory of our own instead of a port that another process may take first. The path is relative
+        # because paths of sockets are short; the kernel starts in this same directory.
         context = zmq.asyncio.Context()
         context.rcvhwm = AHEAD_MESSAGES_MAX
         self._manager = _Manager(kernel_name=KERNEL, transport="ipc", ip=f"../.kernel-{self._starts}", context=context)
@@ -161,7 +166,7 @@ class Kernel:
         self.is_alive = True
 
     async def execute(self, step: Step, stopping: asyncio.Event) -> tuple[Failure | None, int | None]:
-        """Execute one cell; why it failed, if it did, and its execution count."""
+        """Execute one cell; return why it failed, if it did, and its execution count."""
         cell = self._client.nb.cells[step.position]
         cell["execution_count"] = None
         executing = asyncio.ensure_future(self._execute(cell, step.position))

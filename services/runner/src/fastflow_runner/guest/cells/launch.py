@@ -1,7 +1,7 @@
-"""The kernel's process: ipykernel as the pipeline's environment has it, on that environment's interpreter.
+"""The kernel's process: the ipykernel of the pipeline's environment, on that environment's interpreter.
 
-Started as a script by the cell runner. What is changed about ipykernel is how it writes: soon, and never more than is
-read. By itself it gathers text for 0.2 s, needs the interpreter's lock to send it, and drops what nobody reads in time.
+The cell runner starts it as a script. It changes how ipykernel writes: soon, and never more than is read. Unchanged,
+ipykernel gathers text for 0.2 s, needs the interpreter's lock to send it, and drops what is not read in time.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ import time
 from typing import Any
 
 FLUSH_S = 0.02
-"""How long text that was not sent at once is gathered."""
+"""Seconds that text is gathered if it is not sent at once."""
 AT_ONCE_SHARE = 0.25
-"""Of the time, that may be spent on sending lines before ``write`` returns, so that whatever follows cannot hold them
-up; more than that is a flood, and gathered."""
+"""Share of the time that may go into sending lines before ``write`` returns, so that later code cannot delay them.
+
+Beyond it the text is a flood, and gathered.
+"""
 AT_ONCE_S = 0.2
-"""What is saved up of it at most."""
+"""Seconds of that share that are saved up at most."""
 AHEAD_CHARACTERS_MAX = 1_000_000
-"""What is written before it must be sent. Sending waits while nobody reads, as on any pipe."""
+"""Characters written before they must be sent. Sending waits while the pipe is full."""
 AHEAD_MESSAGES_MAX = 10
-"""Of those that are sent and not yet taken."""
+"""Messages sent and not yet received, at most."""
 
 
 def main() -> None:
@@ -32,7 +34,7 @@ def main() -> None:
 
     class App(IPKernelApp):
         def init_iopub(self, context: Any) -> None:
-            # For the sockets that are made from here on: what nobody has room for waits instead of being dropped.
+            # For the sockets made from here on: a message without room waits instead of being dropped.
             context.xpub_nodrop = 1
             context.sndhwm = AHEAD_MESSAGES_MAX
             super().init_iopub(context)  # type: ignore[no-untyped-call]
@@ -44,20 +46,20 @@ def main() -> None:
         for stream in (sys.stdout, sys.stderr):
             hasten(stream)
             catch(stream)
-    except Exception as error:  # another ipykernel than those known
+    except Exception as error:  # an unknown version of ipykernel
         os.write(2, f"[fastflow] output may come late or be lost with this ipykernel: {error!r}\n".encode())
     app.start()
 
 
 def hasten(stream: Any) -> None:
-    """Send lines at once while there are few; never let much wait."""
+    """Send lines at once while there are few; never let much text wait."""
     gather = stream.write
     ahead_characters = 0
     saved_s, seen_at = AT_ONCE_S, time.monotonic()
 
     def write(text: Any) -> Any:
         nonlocal ahead_characters, saved_s, seen_at
-        # Half a character would be lost, and all that is sent with it.
+        # Half a character would be lost, together with everything sent with it.
         count = gather(text.encode("utf-8", "backslashreplace").decode() if isinstance(text, str) else text)
         ahead_characters += len(text)
         now = time.monotonic()
@@ -65,7 +67,7 @@ def hasten(stream: Any) -> None:
         seen_at = now
         if (saved_s > 0 and text.endswith("\n")) or ahead_characters >= AHEAD_CHARACTERS_MAX:
             stream.flush()
-            stream.flush()  # the first one has it sent, the second one waits until it is
+            stream.flush()  # the first call sends it, the second one waits until it is sent
             ahead_characters = 0
             seen_at = time.monotonic()
             saved_s -= seen_at - now
@@ -77,7 +79,7 @@ def hasten(stream: Any) -> None:
 
 
 def catch(stream: Any) -> None:
-    """What children and libraries write to the descriptor is shown like the rest, and not once more beside it."""
+    """Show what children and libraries write to the descriptor like other output, and show it only once."""
     stream._original_stdstream_copy = os.open(os.devnull, os.O_WRONLY)
     stream.fileno = lambda: stream._original_stdstream_fd
 

@@ -1,5 +1,6 @@
-"""Replaces secrets in text. Pure, standard library only: the cell runner masks outputs inside the sandbox, where values
-are still whole; the runner masks logs.
+"""Replaces secrets in text. Pure, standard library only.
+
+The cell runner masks outputs inside the sandbox, where values are still whole; the runner masks logs.
 """
 
 from __future__ import annotations
@@ -17,17 +18,18 @@ SECRET_BYTES_MAX = 16 * 1024
 
 
 def is_maskable(secret: str) -> bool:
-    """Whether it is long enough."""
+    """Whether the value is long enough to mask."""
     return len(secret) >= SECRET_CHARACTERS_MIN
 
 
 class Masker:
-    """Replaces every occurrence of a secret by ``MASK``; overlapping occurrences become one. Best effort: a script
-    that means to leak a secret can always write it another way.
+    """Replaces every occurrence of a secret with ``MASK``; overlapping occurrences become one.
+
+    Best effort: a script that wants to leak a secret can always write it another way.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        # Longest first: at one place the longest occurrence counts.
+        # Longest first: at each place the longest occurrence counts.
         self._forms = sorted({form for secret in secrets for form in _forms(secret)}, key=lambda f: (-len(f), f))
         self._pattern = re.compile(b"|".join(map(re.escape, self._forms)))
 
@@ -42,8 +44,9 @@ class Masker:
         return b"".join([*parts, text[kept:]])
 
     def cut(self, line: bytes, place: int) -> int:
-        """Where to cut *line*, the beginning of a longer one: near *place*, behind which stand ``SECRET_BYTES_MAX``
-        bytes; after 1 to all of its bytes.
+        """Return where to cut *line*, the start of a longer line: near *place*, after 1 to all of its bytes.
+
+        ``SECRET_BYTES_MAX`` bytes follow after *place*.
         """
         for back in range(1, 4):
             if line[place] & 0xC0 == 0x80 and line[place - back] >= 0xC0:
@@ -57,14 +60,15 @@ class Masker:
         return place
 
     def settled(self, text: bytes) -> int:
-        """How much of the beginning of *text* may be masked and shown while more of it is still to come: whatever
-        follows, no occurrence reaches into it from there.
+        """Return how much of the start of *text* can be masked and shown while more text is still to come.
+
+        Whatever follows, no occurrence reaches into that part from beyond it.
         """
         end = len(text) - max((_overlap(text, form) for form in self._forms), default=0)
         return next((start for start, stop in self._occurrences(text) if start < end < stop), end)
 
     def _occurrences(self, text: bytes) -> Iterator[tuple[int, int]]:
-        """Spans of masked text, in order, apart from each other or touching."""
+        """Yield the spans of masked text, in order, apart from each other or touching."""
         if not self._forms:
             return
         start, stop, search = 0, 0, self._pattern.search
@@ -81,13 +85,13 @@ class Masker:
 
 
 def _overlap(text: bytes, form: bytes) -> int:
-    """Length of the longest end of *text* that is a beginning of *form*, but not all of it."""
+    """Return the length of the longest end of *text* that is a beginning of *form*, but not all of it."""
     longest = min(len(text), len(form) - 1)
     return next((size for size in range(longest, 0, -1) if text.endswith(form[:size])), 0)
 
 
 def _forms(secret: str) -> Iterator[bytes]:
-    """The ways in which a value is likely to be written, none with a line end in it, all within the bounds."""
+    """Return the likely written forms of a value, all within the bounds and without a line end."""
     if not is_maskable(secret):
         return
     encoded = secret.encode("utf-8", "surrogatepass")

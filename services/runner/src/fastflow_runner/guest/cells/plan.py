@@ -1,4 +1,4 @@
-"""What is to be executed: the notebook's code cells with their retries, and the cell that sets parameters. Pure."""
+"""What to execute: the notebook's code cells with their retries, and the cell that sets parameters. Pure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from .notebook_rules import CELLS_MAX, FORMAT, INJECTED_TAG, PARAMETERS_TAG, is_code, is_python, layout, text_of
 
 INJECTED = -1
-"""The index of the cell that sets parameters: it is none of the notebook's own."""
+"""The index of the cell that sets parameters: it is not one of the notebook's own."""
 TITLE_CHARACTERS_MAX = 60
 NUMBER_MAX = 10**9
-"""Of retries and seconds; what is more says nothing."""
+"""Upper bound of retries and seconds; a larger number is ignored."""
 
 
 class UnusableNotebook(Exception):
@@ -27,7 +27,7 @@ class Step(NamedTuple):
     cell: int
     """Its index among the notebook's code cells, from 0; or ``INJECTED``."""
     position: int
-    """Among all cells that are executed and shown."""
+    """Its index among all cells that are executed and shown."""
     source: str
     retries: int = 0
     delay_s: float = 1.0
@@ -35,24 +35,31 @@ class Step(NamedTuple):
 
     @property
     def title(self) -> str:
-        """Its first line that says something."""
+        """Return its first line with content."""
         lines = (line.strip() for line in self.source.splitlines())
         line = next((line for line in lines if line), "")
         return line if len(line) <= TITLE_CHARACTERS_MAX else line[:TITLE_CHARACTERS_MAX] + "…"
 
 
 class Plan(NamedTuple):
-    """``document``: the notebook with the injected cell in it. ``code_cells``: without it."""
+    """What to execute. ``document`` has the injected cell in it, ``code_cells`` does not count it."""
 
     document: dict[str, Any]
     steps: tuple[Step, ...]
     code_cells: int
     notes: tuple[str, ...]
-    """What is to be said before the first cell."""
+    """Sentences to write before the first cell."""
 
 
 def make_plan(text: str, retries: Sequence[Mapping[str, Any]], parameters: Mapping[str, str]) -> Plan:
-    """Plan the notebook *text*. *retries*: the pipeline's ``cells``. Raises ``UnusableNotebook``."""
+    """Plan the notebook *text*.
+
+    Args:
+        retries: The pipeline's ``cells``.
+
+    Raises:
+        UnusableNotebook: The notebook cannot be executed.
+    """
     document = read(text)
     check_language(document)
     cells, notes = document["cells"], []
@@ -78,14 +85,14 @@ def make_plan(text: str, retries: Sequence[Mapping[str, Any]], parameters: Mappi
 
 
 def read(text: str) -> dict[str, Any]:
-    """The document, its cells with a source of one text and metadata. Raises ``UnusableNotebook``."""
+    """Return the document, each cell with its source as one text and its metadata. Raises ``UnusableNotebook``."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UnusableNotebook(f"main.ipynb is not JSON, so it is no notebook: {error}.") from None
+        raise UnusableNotebook(f"main.ipynb is not JSON, so it is not a notebook: {error}.") from None
     version = document.get("nbformat") if isinstance(document, dict) else None
     if not isinstance(version, int):
-        raise UnusableNotebook("main.ipynb is JSON but no notebook: it has no number nbformat.")
+        raise UnusableNotebook("main.ipynb is JSON but not a notebook: it has no number nbformat.")
     if version != FORMAT:
         raise UnusableNotebook(
             f"main.ipynb is of format {version}; open it in Jupyter and save it, or run "
@@ -99,13 +106,13 @@ def read(text: str) -> dict[str, Any]:
     for position, cell in enumerate(cells):
         cell["source"] = text_of(cell.get("source"))
         if not cell["source"].isascii() and not _is_text(cell["source"]):
-            raise UnusableNotebook(f"main.ipynb: element {position} of cells holds half a character; write it anew.")
+            raise UnusableNotebook(f"main.ipynb: element {position} of cells has half a character; write it again.")
         cell["metadata"] = _object(cell.get("metadata"))
     return {**document, "cells": cells}
 
 
 def check_language(document: Mapping[str, Any]) -> None:
-    """Whatever a Python notebook calls its kernel, it gets the pipeline's own interpreter.
+    """Check that the notebook is Python: whatever kernel it names, it gets the pipeline's own interpreter.
 
     Raises ``UnusableNotebook``.
     """
@@ -121,8 +128,12 @@ def check_language(document: Mapping[str, Any]) -> None:
 
 
 def assignments(parameters: Mapping[str, str], defaults_source: str) -> str:
-    """A cell that assigns *parameters*. A value takes the type of the default in *defaults_source*, if that is a plain
-    one; else it is a text. Raises ``UnusableNotebook`` for a value that cannot.
+    """Return the source of a cell that assigns *parameters*.
+
+    A value takes the type of the default in *defaults_source* if that is a plain value; otherwise it is a string.
+
+    Raises:
+        UnusableNotebook: A value cannot take the type of its default.
     """
     defaults = _defaults(defaults_source)
     lines = ["# Parameters of this run"]
@@ -166,11 +177,11 @@ def _structure(text: str) -> object:
 
 
 def _defaults(source: str) -> dict[str, object]:
-    """Plain values that *source* assigns to names."""
+    """Return the plain values that *source* assigns to names."""
     found: dict[str, object] = {}
     try:
         statements = ast.parse(source).body
-    except (SyntaxError, ValueError, RecursionError):  # it may hold magics
+    except (SyntaxError, ValueError, RecursionError):  # the source may contain magics
         return found
     for statement in statements:
         if isinstance(statement, ast.AnnAssign):
@@ -189,7 +200,7 @@ def _defaults(source: str) -> dict[str, object]:
 
 
 def _step(index: int, position: int, cell: dict[str, Any], retry: Mapping[str, Any]) -> Step:
-    """Field by field the cell's own metadata win; what is no number there says nothing."""
+    """Build a step. Each field of the cell's own metadata wins; a field that is not a number there is ignored."""
     own = _object(cell["metadata"].get("fastflow"))
     merged = {**retry, **{name: value for name, value in own.items() if _is_number(value)}}
     return Step(

@@ -1,7 +1,7 @@
-"""Tells what cells do: events to the runner, readable text to the log. Writes to descriptors; knows no kernel.
+"""Reports what cells do: events to the runner, readable text to the log. Writes to descriptors; knows no kernel.
 
-Both are bounded, and whatever is left out is said. Writing waits while nobody reads, as on any pipe. Events are
-masked here, where values are whole; the runner masks the log.
+Both are bounded, and the report names everything it leaves out. A write waits while the pipe is full. Events are masked
+here, where values are whole; the runner masks the log.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from typing import Any
 from .masking import Masker
 
 WROTE_CHARACTERS_MAX = 1_000_000
-"""Of stdout and stderr together, in one attempt of a cell."""
+"""Characters of stdout and stderr together, in one attempt of a cell."""
 SHOWN_CHARACTERS_MAX = 8_000_000
-"""Of one output, in all its media types."""
+"""Characters of one output, in all its media types."""
 SHOWN_MAX = 500
 """Outputs of one attempt of a cell."""
 EVENTS_BYTES_MAX = 48_000_000
-"""Of all that a run shows and writes; statuses and errors are told beyond it."""
+"""Bytes of all that a run shows and writes; statuses and errors do not count."""
 ERROR_CHARACTERS_MAX = 40_000
-"""Of a traceback, and of what the exception says."""
+"""Characters of a traceback, and of an exception's message."""
 MIMES_MAX = 50
 """Media types of one output."""
 NAME_CHARACTERS_MAX = 200
 PART_CHARACTERS = 64 * 1024
-"""At most six bytes each: an event of one part fits into a frame."""
+"""At most six bytes each: an event with one part fits into a frame."""
 LOG_SHOWN_CHARACTERS_MAX = 100_000
 TURN_S = 0.1
 _WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -42,7 +42,7 @@ STDOUT, STDERR = 1, 2
 
 
 class Report:
-    """One attempt of one cell after the other; ``began`` starts each."""
+    """Reports one attempt of one cell after another; ``began`` starts each."""
 
     def __init__(self, events: int, masker: Masker) -> None:
         self._events = events
@@ -69,7 +69,7 @@ class Report:
         self._send("injected", after=after, source=self._masked(shown))
 
     def log(self, text: str, stream: int = STDOUT) -> None:
-        """Whole lines of our own, after what was written before."""
+        """Write whole lines of our own after the text written so far."""
         before = "\n" if stream in self._unended else ""
         self._print(stream, f"{before}{text}\n")
 
@@ -81,7 +81,7 @@ class Report:
         self._send("began", cell=cell, attempt=attempt)
 
     def wrote(self, stream: str, text: str) -> None:
-        """Text as it comes. What may be the beginning of a secret is held back."""
+        """Report text as it comes. Hold back what may be the start of a secret."""
         self._print(STDERR if stream == "stderr" else STDOUT, text)
         held = self._held.setdefault(stream, b"") + text.encode("utf-8", "replace")
         settled = self._masker.settled(held)
@@ -126,7 +126,7 @@ class Report:
             self.log(_COLOUR.sub("", "\n".join(map(str, traceback)))[:ERROR_CHARACTERS_MAX], STDERR)
 
     def noted(self, text: str) -> None:
-        """A sentence about the cell, for the page and for the log."""
+        """Add a sentence about the cell to the page and to the log."""
         self._send("noted", cell=self._cell, text=text)
         self.log(f"[fastflow] {text}", STDERR)
 
@@ -137,7 +137,7 @@ class Report:
     # Outputs.
 
     def _release(self) -> None:
-        """Nothing more of the text that is held will come."""
+        """Release the held text: no more of it will come."""
         for stream in self._held:
             data, self._held[stream] = self._held[stream], b""
             self._write(stream, data)
@@ -159,7 +159,7 @@ class Report:
             self._say_once(f"Text after the first {WROTE_CHARACTERS_MAX:,} characters is left out here; see the log.")
 
     def _with_parts(self, texts: dict[str, str]) -> dict[str, str] | None:
-        """Send large values ahead in parts; the small ones are returned. None: there is no room for any of it."""
+        """Send large values ahead in parts and return the small ones, or None if there is no room for any of it."""
         small: dict[str, str] = {}
         large: dict[str, str] = {}
         room, small_room = SHOWN_CHARACTERS_MAX, PART_CHARACTERS
@@ -181,7 +181,7 @@ class Report:
     def _has_room(self, text: str) -> bool:
         if self._sent_bytes + len(text) <= EVENTS_BYTES_MAX:
             return True
-        self._say_once(f"Outputs are left out from here on: the notebook has shown {EVENTS_BYTES_MAX:,} bytes.")
+        self._say_once(f"Further outputs are left out: the notebook has shown {EVENTS_BYTES_MAX:,} bytes.")
         return False
 
     def _say_once(self, text: str) -> None:
@@ -209,7 +209,7 @@ class Report:
             self.log(text[:LOG_SHOWN_CHARACTERS_MAX])
 
     def _print(self, stream: int, text: str) -> None:
-        """Two pipes have no order between them: what was written to the one is read before the other is written to."""
+        """Write to one pipe after the other is read: two pipes have no order between them."""
         if stream != self._last:
             _await_drained(self._last)
             self._last = stream
@@ -219,7 +219,7 @@ class Report:
 
 
 def _texts(data: Mapping[str, Any]) -> dict[str, str]:
-    """Media types with their values as text, as they stand in a notebook."""
+    """Return the media types with their values as text, as in a notebook."""
     texts = {}
     for mime, value in list(data.items())[:MIMES_MAX]:
         if mime == _WIDGET:
@@ -236,18 +236,18 @@ def _write_all(descriptor: int, data: bytes) -> None:
         try:
             view = view[os.write(descriptor, view) :]
         except OSError as error:
-            if error.errno == errno.EPIPE:  # nobody will ever read it
+            if error.errno == errno.EPIPE:  # no reader will ever come
                 return
             raise
 
 
 def _await_drained(descriptor: int) -> None:
-    """Wait until the pipe is empty, at most ``TURN_S``."""
+    """Wait until the pipe is empty, at most ``TURN_S`` seconds."""
     give_up_at = time.monotonic() + TURN_S
     while time.monotonic() < give_up_at:
         try:
             waiting = struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, b"\0" * 4))[0]
-        except OSError:  # no pipe
+        except OSError:  # not a pipe
             return
         if not waiting:
             return

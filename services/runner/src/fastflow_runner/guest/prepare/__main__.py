@@ -1,5 +1,6 @@
-"""Starts one step. The folder is found as a package beside its neighbours, whose names cannot stand in the way of the
-standard library's: they come last.
+"""Start one step.
+
+The folder's parent goes last on the path, so that names beside the folder never shadow the standard library.
 """
 
 import importlib

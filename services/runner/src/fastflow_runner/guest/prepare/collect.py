@@ -1,13 +1,14 @@
-"""Takes away what nobody needs, until the store is within its budget. I/O; ``next_victim`` is pure.
+"""Removes what is not needed until the store is within its budget. I/O; ``next_victim`` is pure.
 
-First what no link leads to: trees of preparers that were killed, whatever the budget. Then, while the store is above
-its budget, uv's cache as a whole, which saves downloads and nothing else; then the environments that were used longest
-ago, and the interpreters that none of the rest uses. Never one that somebody holds (see ``layout.Store.seize``), or
-that was used lately: what has just been made for a run must still be there when the run begins.
+First it removes trees without a link, left by killed preparers, whatever the budget. Then, while the store is above its
+budget, it removes the whole cache of uv, which only saves downloads; then the environments with the oldest last use,
+and the interpreters that no other environment uses. It never removes one that a process holds (see
+``layout.Store.seize``) or that was used lately: an environment just made for a run must still exist when the run
+begins.
 
-An environment is unlinked first; from then on it is nobody's, and its tree goes to the trash and is deleted. A tree
-that a build has made belongs to that build's user, who alone can delete it: it is only named here, for a step
-``remove`` of that user.
+An environment is unlinked first, which leaves its tree without an owner; then the tree goes to the trash and is
+deleted. A tree made by a build belongs to that build's user, who alone can delete it: the collector only names it, for
+a step ``remove`` of that user.
 
 Standard library only.
 """
@@ -26,14 +27,15 @@ if TYPE_CHECKING:
 
 
 def next_victim(idle_s: "Mapping[str, float]", keep_s: float) -> "str | None":
-    """The environment to go first, of those given with the time since their last use."""
+    """Return the environment to remove first, of those given with the seconds since their last use."""
     key = max(idle_s, key=lambda each: idle_s[each], default=None)
     return key if key is not None and idle_s[key] >= keep_s else None
 
 
 def collect(store: Store, budget_bytes: int, keep_s: float) -> "Iterator[str]":
-    """Do it, unless somebody else does, telling line by line: ``gone <key>``, ``foreign <tree> <user id>``, at last
-    ``used <bytes>``.
+    """Collect, unless another collector is at work.
+
+    Yields lines: ``gone <key>``, ``foreign <tree> <user id>``, and last ``used <bytes>``.
     """
     if not store.seize(COLLECTING):
         return
@@ -58,7 +60,7 @@ def collect(store: Store, budget_bytes: int, keep_s: float) -> "Iterator[str]":
 
 
 def idle(store: Store) -> "dict[str, float]":
-    """Seconds since the last use of each environment."""
+    """Return the seconds since the last use of each environment."""
     now, found = time.time(), {}
     for key in store.links():
         with suppress(FileNotFoundError):
@@ -67,7 +69,7 @@ def idle(store: Store) -> "dict[str, float]":
 
 
 def unlink(store: Store, key: str) -> "str | None":
-    """Take the link away, unless somebody holds the environment; its tree, which is nobody's from then on."""
+    """Remove the link unless a process holds the environment. Returns its tree, which then has no owner."""
     if not store.seize(lock_byte(key)):
         return None
     try:
@@ -81,7 +83,7 @@ def unlink(store: Store, key: str) -> "str | None":
 
 
 def throw_away_orphans(store: Store, keep_s: float) -> "Iterator[str]":
-    """Trees that are not linked and not about to be: nobody is at work, and a build's link would be made by now."""
+    """Delete trees without a link. No preparer is at work, and a build would have linked its tree by now."""
     if not store.seize(AT_WORK):
         return
     linked = {os.path.basename(os.readlink(store.env(key))) for key in store.links()}
@@ -99,7 +101,11 @@ def throw_away_orphans(store: Store, keep_s: float) -> "Iterator[str]":
 
 
 def throw_away_tree(store: Store, name: str) -> "tuple[float, str]":
-    """Bytes that came free or will, and what is to be said if that is its builder's business."""
+    """Delete a tree.
+
+    Returns:
+        The bytes freed now or later, and a line to print if only the tree's builder can delete it.
+    """
     path = os.path.join(store.trees, name)
     try:
         status = os.lstat(path)
@@ -114,7 +120,7 @@ def throw_away_tree(store: Store, name: str) -> "tuple[float, str]":
 
 
 def throw_away_cache(store: Store) -> float:
-    """Begin a new cache, unless somebody uses it; bytes that came free."""
+    """Start a new cache unless a process uses the old one; return the bytes freed."""
     if not store.seize(AT_WORK):
         return 0
     aside = _to_trash(store, store.cache)
@@ -124,7 +130,7 @@ def throw_away_cache(store: Store) -> float:
 
 
 def throw_away_interpreters(store: Store) -> float:
-    """Those that no tree leads to, unless somebody makes one; bytes that came free."""
+    """Delete interpreters that no tree uses, unless one is being made; return the bytes freed."""
     if not store.seize(AT_WORK):
         return 0
     needed = set()
@@ -143,12 +149,12 @@ def throw_away_interpreters(store: Store) -> float:
 
 
 def throw_away(store: Store, path: str) -> float:
-    """Delete a directory of our own that nobody can be using; bytes that came free."""
+    """Delete a directory of our own that no process can be using; return the bytes freed."""
     return delete(_to_trash(store, path))
 
 
 def empty_trash(store: Store) -> None:
-    """What a collection that was killed has left."""
+    """Delete what a killed collection has left."""
     for name in os.listdir(store.trash):
         delete(os.path.join(store.trash, name))
 
@@ -160,9 +166,9 @@ def _to_trash(store: Store, path: str) -> str:
 
 
 def delete(path: str) -> int:
-    """Delete a directory of this user's; bytes that came free, which is none for a file with other names."""
+    """Delete a directory of this user's; return the bytes freed, which is 0 for a file with other names."""
     folders, freed = [path], 0
-    for folder in folders:  # it grows meanwhile
+    for folder in folders:  # the list grows meanwhile
         os.chmod(folder, 0o700)
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -179,9 +185,9 @@ def delete(path: str) -> int:
 
 
 def share_bytes(path: str) -> float:
-    """What a directory takes on the disk; of a file with several names its share, so that all shares make the whole."""
+    """Return the bytes that a directory takes on disk. A file with several names counts as its share."""
     folders, total = [path], 0.0
-    for folder in folders:  # it grows meanwhile
+    for folder in folders:  # the list grows meanwhile
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
@@ -191,5 +197,5 @@ def share_bytes(path: str) -> float:
                         continue
                     total += status.st_blocks * 512 / status.st_nlink
         except OSError:
-            continue  # it is gone by now, or a build has closed it
+            continue  # gone by now, or a build has closed it
     return total

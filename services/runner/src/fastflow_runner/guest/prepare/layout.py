@@ -1,4 +1,4 @@
-"""The store's directories, links and locks. I/O; which of them are made or taken away is ``steps``' and ``collect``'s.
+"""The store's directories, links and locks. I/O; ``steps`` and ``collect`` decide what to make or remove.
 
 Standard library only.
 """
@@ -12,11 +12,11 @@ import time
 AT_WORK = 0
 """The byte of ``locks`` that preparers share while they make something."""
 COLLECTING = 1
-"""The byte that one collector holds."""
+"""The byte that a single collector holds."""
 
 
 def lock_byte(key: str) -> int:
-    """The byte of ``locks`` that stands for an environment; two keys that share one do no harm."""
+    """Return the byte of ``locks`` for an environment. It does no harm if two keys share one."""
     return 2 + int(key[:15], 16)
 
 
@@ -33,7 +33,7 @@ class Store:
         self._locks = -1
 
     def lay_out(self) -> None:
-        """Make what is missing. Only the store's owner can."""
+        """Create what is missing. Only the store's owner can."""
         private = ((self.cache, 0o700), (self.trash, 0o700))
         for directory, mode in ((self.envs, 0o755), (self.python, 0o755), (self.trees, 0o1777), *private):
             os.makedirs(directory, exist_ok=True)
@@ -43,12 +43,12 @@ class Store:
 
     def tree(self, name: str) -> str:
         if not name.isalnum():
-            raise SystemExit(f"{name!r} is no name of a tree.")
+            raise SystemExit(f"{name!r} is not the name of a tree.")
         return os.path.join(self.trees, name)
 
     def env(self, key: str) -> str:
         if not is_key(key):
-            raise SystemExit(f"{key!r} is no key of an environment.")
+            raise SystemExit(f"{key!r} is not the key of an environment.")
         return os.path.join(self.envs, key)
 
     def has(self, key: str) -> bool:
@@ -56,22 +56,22 @@ class Store:
         return os.path.exists(os.path.join(self.env(key), "bin", "python"))
 
     def links(self) -> "list[str]":
-        """The keys of all that are linked, sound or not."""
+        """Return the keys of all links, sound or not."""
         names = os.listdir(self.envs) if os.path.isdir(self.envs) else []
         return [name for name in names if is_key(name)]
 
     def environments(self) -> "list[str]":
-        """The keys of all that exist."""
+        """Return the keys of all existing environments."""
         return [key for key in self.links() if self.has(key)]
 
     def check(self, tree: str, owner: int) -> None:
-        """Refuse a tree that some other user than its builder has put there."""
+        """Refuse a tree that a user other than its builder has put there."""
         status = os.lstat(self.tree(tree))
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != owner:
-            raise SystemExit(f"The tree {tree} is not its builder's; the environment is refused.")
+            raise SystemExit(f"The tree {tree} does not belong to its builder; the environment is refused.")
 
     def link(self, key: str, tree: str) -> None:
-        """Make *tree* the environment *key*, unless there is a sound one by now."""
+        """Make *tree* the environment *key*, unless a sound one exists by now."""
         target = os.path.join(os.pardir, "trees", os.path.basename(self.tree(tree)))
         try:
             os.symlink(target, self.env(key))
@@ -79,7 +79,7 @@ class Store:
             if self.has(key):
                 self.discard(tree)
                 return
-            # A link whose tree or interpreter is gone. Two that repair it at once both link a sound tree.
+            # A link whose tree or interpreter is gone. If two preparers repair it at once, both link a sound tree.
             aside = f"{self.env(key)}.{os.path.basename(target)}"
             os.symlink(target, aside)
             os.replace(aside, self.env(key))
@@ -88,25 +88,25 @@ class Store:
         shutil.rmtree(self.tree(tree), ignore_errors=True)
 
     def note_use(self, key: str, idle_s: float) -> None:
-        """Remember that an environment was used *idle_s* ago, unless it was used later."""
+        """Record that an environment was used *idle_s* seconds ago, unless it was used later."""
         used_at = time.time() - idle_s
         try:
             if os.lstat(self.env(key)).st_mtime < used_at:
                 os.utime(self.env(key), (used_at, used_at), follow_symlinks=False)
         except FileNotFoundError:
-            pass  # it was collected meanwhile
+            pass  # collected in the meantime
 
-    # Locks. They are the process's and end with it; closing the file once would end them all.
+    # Locks. They belong to the process and end with it; closing the file once would release all of them.
 
     def share(self, byte: int) -> None:
-        """Wait until nobody holds *byte* alone, then hold it with others."""
+        """Wait until no process holds *byte* alone, then hold it together with others."""
         fcntl.lockf(self._lock_file(os.O_RDONLY), fcntl.LOCK_SH, 1, byte)
 
     def seize(self, byte: int) -> bool:
-        """Hold *byte* alone. False: somebody else holds it."""
+        """Hold *byte* alone. Returns False if another process holds it."""
         try:
             fcntl.lockf(self._lock_file(os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
-        except OSError:  # also where there are no locks: then nobody can be sure to be alone
+        except OSError:  # also on file systems without locks, where exclusive use is never certain
             return False
         return True
 

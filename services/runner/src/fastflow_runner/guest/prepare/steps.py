@@ -1,4 +1,4 @@
-"""Makes one environment, step by step, and starts the other steps. I/O; the store's rules are told in the package.
+"""Makes one environment, step by step, and starts the other steps. I/O; the package's docstring has the store's rules.
 
 Standard library only.
 """
@@ -17,9 +17,9 @@ from . import collect
 from .layout import AT_WORK, Store
 
 NEEDS_BUILD_EXIT_CODE = 75
-"""Of step ``wheels``: some package has no wheel."""
+"""Exit code of the step ``wheels``: some package has no wheel."""
 INPUT_VARIABLE = "FASTFLOW_INPUT"
-"""Names the file that a step is given, if it is: requirements, or what was used."""
+"""Names the file given to a step, if any: requirements, or the keys in use."""
 
 _COMPILE = ("-I", "-S", "-W", "ignore", "-m", "compileall", "-qq", "-j", "0", "--invalidation-mode", "unchecked-hash")
 _NO_WHEEL = re.compile(rb"building (from source|source distributions)\b.*? is disabled", re.IGNORECASE)
@@ -55,8 +55,8 @@ def main() -> int:
 
 
 def tidy(options: argparse.Namespace, store: Store) -> int:
-    """The steps that make nothing; their exit code."""
-    os.nice(19)  # nobody waits for them
+    """Run a step that makes nothing, and return its exit code."""
+    os.nice(19)  # no run waits for these steps
     if options.step == "remove":
         with suppress(FileNotFoundError):
             collect.delete(store.tree(options.tree))
@@ -72,7 +72,7 @@ def tidy(options: argparse.Namespace, store: Store) -> int:
 
 
 def make(options: argparse.Namespace, store: Store) -> int:
-    """The steps of a preparation; their exit code."""
+    """Run a step of a preparation, and return its exit code."""
     if options.step == "wheels":
         store.lay_out()
     store.share(AT_WORK)
@@ -94,7 +94,7 @@ def make(options: argparse.Namespace, store: Store) -> int:
 
 
 def given() -> str:
-    """The text of the file given to this step; empty if there is none."""
+    """Return the text of the file given to this step, or "" if there is none."""
     path = os.environ.get(INPUT_VARIABLE)
     if not path:
         return ""
@@ -103,14 +103,14 @@ def given() -> str:
 
 
 def plain(requirements: str) -> bool:
-    """Whether these are packages from indexes and nothing else.
+    """Whether these requirements name only packages from indexes.
 
-    uv builds editable installs even with ``--no-build``, an included file may hold one, and fetching a repository
-    runs git. All of that is for the sandbox of a build.
+    uv builds editable installs even with ``--no-build``, an included file may contain one, and fetching a repository
+    runs git. All of that belongs in a build's sandbox.
     """
     if "\0" in requirements:
         return False
-    # Line by line, continued or not: nothing can hide behind a backslash, at worst a build is tried in vain.
+    # Line by line, continued or not: a backslash can hide nothing; at worst a build is tried without need.
     for line in requirements.splitlines():
         words = re.sub(r"(^|\s)#.*", "", line)
         if _REPOSITORY.search(words) or any(option not in _PLAIN_OPTIONS for option in _OPTION.findall(words)):
@@ -119,16 +119,20 @@ def plain(requirements: str) -> bool:
 
 
 def make_tree(uv: str, python: str, store: Store, name: str, *, build: bool) -> int:
-    """Make the tree *name*; return uv's exit code, or ``NEEDS_BUILD_EXIT_CODE``. A failure leaves no tree."""
+    """Make the tree *name*. A failure leaves no tree.
+
+    Returns:
+        uv's exit code, or ``NEEDS_BUILD_EXIT_CODE``.
+    """
     tree = store.tree(name)
     os.mkdir(tree)
     cache = os.path.join(tree, ".cache") if build else store.cache
     environment = uv_environment(os.environ, store.python, cache)
     venv = [uv, "venv", "--no-project", "--allow-existing", "--quiet", f"--python={python}"]
     exit_code, reason = run([*venv, tree], environment)
-    if exit_code and _BROKEN_PYTHON in reason:  # the first one on PATH; then it is to be one of uv's own
+    if exit_code and _BROKEN_PYTHON in reason:  # the first one on PATH; then use one of uv's own
         exit_code, reason = run([*venv, "--managed-python", tree], environment)
-    if exit_code and python == platform.python_version():  # this very one, which need not be on the PATH
+    if exit_code and python == platform.python_version():  # this interpreter, which need not be on PATH
         own = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
         exit_code, reason = run([*venv[:-1], f"--python={own}", tree], environment)
     if exit_code and (sentence := not_here(uv, python, environment)):
@@ -153,7 +157,7 @@ def make_tree(uv: str, python: str, store: Store, name: str, *, build: bool) -> 
 
 
 def not_here(uv: str, python: str, environment: "dict[str, str]") -> bytes:
-    """A sentence with the choices, where no interpreter of the version is here; else nothing."""
+    """Return a sentence with the choices if no interpreter of the version is here, else ""."""
     if not re.fullmatch(r"\d+(\.\d+)*", python):
         return b""
     command = [uv, "python", "list", "--only-installed", "--output-format", "json"]
@@ -169,20 +173,24 @@ def not_here(uv: str, python: str, environment: "dict[str, str]") -> bytes:
     choices = ", ".join(".".join(map(str, version)) for version in here) or "none"
     return (
         f"error: Python {python} is not installed here and could not be downloaded (installed: {choices}). "
-        f"Name one that is installed (python_version in pipeline.json, else DEFAULT_PYTHON_VERSION), or see that uv "
-        f"can find or download {python}.\n"
+        f"Name an installed version (python_version in pipeline.json, else DEFAULT_PYTHON_VERSION), or make sure "
+        f"that uv can find or download {python}.\n"
     ).encode()
 
 
 def uv_environment(base: "os._Environ[str]", python_dir: str, cache: str) -> "dict[str, str]":
-    """What uv sees: the settings passed on, the store, and no virtual environment of anybody else."""
+    """Build uv's variables: the settings passed on and the store, but no other virtual environment."""
     kept = {k: v for k, v in base.items() if k not in ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONHOME")}
     fixed = {"UV_PYTHON_INSTALL_DIR": python_dir, "UV_CACHE_DIR": cache, "UV_NO_PROGRESS": "1"}
     return {"UV_HTTP_RETRIES": "2", **kept, **fixed}
 
 
 def run(command: "list[str]", environment: "dict[str, str]") -> "tuple[int, bytes]":
-    """Run uv and pass its words on; return its exit code and, not yet passed on, what it says from an error on."""
+    """Run uv and pass its output on.
+
+    Returns:
+        The exit code, and uv's text from the first error on, which is not passed on yet.
+    """
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as uv:
         assert uv.stderr is not None
         reason: list[bytes] = []
@@ -200,8 +208,8 @@ def say(words: bytes) -> None:
 
 
 def compile_tree(interpreter: str, tree: str, store: Store) -> None:
-    """Compile what runs will import, for they cannot. Sources that do not compile are none of our business."""
-    # Its workers meet at a socket in TMPDIR, whose path may be too long for one in a process sandbox.
+    """Compile what runs will import, because they cannot. Ignore sources that do not compile."""
+    # Its workers meet at a socket in TMPDIR, whose path may be too long for a socket in a process sandbox.
     environment = {**os.environ, "TMPDIR": "/tmp"}  # noqa: S108
     subprocess.run([interpreter, *_COMPILE, os.path.join(tree, "lib")], env=environment, check=False)
     root = os.path.dirname(os.path.dirname(interpreter))

@@ -1,5 +1,6 @@
-"""Starts the supervisor. The folder is found as a package beside its neighbours, whose names cannot stand in the way of
-the standard library's: they come last.
+"""Start the supervisor.
+
+The folder's parent goes last on the path, so that names beside the folder never shadow the standard library.
 """
 
 import importlib

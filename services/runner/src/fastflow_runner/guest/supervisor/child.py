@@ -1,4 +1,4 @@
-"""The script as a child process: what it starts with and may not have, its signals, its end; the wall between the two.
+"""The script as a child process: its start, its signals, its end, and the wall between it and the supervisor.
 
 Standard library only.
 """
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 _IGNORED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-# Those, and what Python itself has changed: a script starts with none of it.
+# Those, and what Python itself has changed: a script starts with the defaults.
 _OWN_SIGNALS = (*_IGNORED_SIGNALS, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ)
 
-# What Linux passes on to a program: in one variable, and in all, where it is a quarter of the stack's limit if that is
-# less. With each string goes a pointer.
+# The most that Linux passes to a program, in one variable and in all. The total is a quarter of the stack's limit if
+# that is less. Each string also needs a pointer.
 VARIABLE_BYTES_MAX = 128 * 1024
 
 EXEC_BYTES_MAX = 6 * 1024 * 1024
@@ -43,15 +43,19 @@ _CAP_SYS_PTRACE = 19
 
 
 class Child:
-    """The script's process, and all that it starts."""
+    """The script's process and all that it starts."""
 
     def __init__(self, usage: Usage, *, is_alone: bool, prctl: Callable[[int, int], None]) -> None:
-        """*is_alone*: every other process in sight is the script's, as in a container."""
+        """Set up a child that has not started.
+
+        Args:
+            is_alone: Whether every other visible process belongs to the script, as in a container.
+        """
         self.is_gone = True
-        """Nothing of the script's is alive."""
+        """Whether no process of the script is alive."""
         self.exit_code = 0
         self.signal = 0
-        """Which one ended it; 0 = none."""
+        """The signal that ended it; 0 for none."""
         self._usage = usage
         self._is_alone = is_alone
         self._prctl = prctl
@@ -59,17 +63,17 @@ class Child:
         self._has_ended = False
 
     def start(self, argv: list[str], directory: str, env: Mapping[str, str], outputs: Mapping[int, int]) -> int:
-        """Start the script; its pid. See ``spawn``."""
+        """Start the script and return its pid. See ``spawn``."""
         self._pid = spawn(argv, directory, env, outputs, self._prctl)
         self.is_gone = False
         return self._pid
 
     def terminate(self) -> None:
-        """Ask the script, and what is still in its process group, to end."""
+        """Ask the script and the rest of its process group to end."""
         self._signal_group(signal.SIGTERM)
 
     def kill_all(self) -> None:
-        """SIGKILL to everything of the script's, whatever session it has made for itself."""
+        """Send SIGKILL to every process of the script, in whatever session it is."""
         if self._is_alone:
             targets = [-1]
         else:
@@ -80,7 +84,7 @@ class Child:
                 os.kill(pid, signal.SIGKILL)
 
     def reap(self) -> bool:
-        """Take note of every process that has ended; whether the script itself is among them."""
+        """Collect every ended process; return whether the script itself is among them."""
         has_ended = False
         while True:
             try:
@@ -91,7 +95,7 @@ class Child:
             if pid == 0:
                 return has_ended
             self._usage.add_reaped(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
-            if pid == self._pid and not self._has_ended:  # its number may come again
+            if pid == self._pid and not self._has_ended:  # its number may be reused
                 code = os.waitstatus_to_exitcode(status)
                 self.exit_code = code if code >= 0 else 128 - code
                 self.signal = max(0, -code)
@@ -103,13 +107,18 @@ class Child:
 
 
 def command(job: Mapping[str, Any]) -> list[str]:
-    """The words of a job's command, with its interpreter's path or our own's."""
+    """Return the words of a job's command, with the path of its interpreter or of our own."""
     python = job["python"] or sys.executable
     return [python if word == "{python}" else word for word in job["argv"]]
 
 
 def environment(job: Mapping[str, Any], work: str, files: Mapping[str, str], events: int | None) -> dict[str, str]:
-    """The script's variables, later ones winning. *files*: those that name files. *events*: the descriptor for them."""
+    """Build the script's variables; later ones win.
+
+    Args:
+        files: The variables that name files.
+        events: The descriptor for events.
+    """
     base = {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "HOME": work,
@@ -121,15 +130,15 @@ def environment(job: Mapping[str, Any], work: str, files: Mapping[str, str], eve
 
 
 def seclude(prctl: Callable[[int, int], None], *, is_alone: bool) -> None:
-    """Nothing of this process is for the script, and no signal of the script's is for this process."""
+    """Keep this process's descriptors from the script, and the script's signals from this process."""
     prctl(_PR_SET_DUMPABLE, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if not is_alone:
         prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    # Stopping is a frame's business: a script in the same container can send signals, but no frames.
+    # Only a frame stops the job: a script in the same container can send signals, but no frames.
     for number in _IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    for descriptor in range(3, 64):  # whatever this process was given is not for the script
+    for descriptor in range(3, 64):  # the script gets no descriptor that this process was given
         with suppress(OSError):
             os.set_inheritable(descriptor, False)
 
@@ -141,18 +150,23 @@ def spawn(
     outputs: Mapping[int, int],
     prctl: Callable[[int, int], None],
 ) -> int:
-    """Start the script in a session of its own; its pid. *outputs*: what it writes to, by stream. Raises
-    ``SetupFailed`` when exec does not succeed.
+    """Start the script in a session of its own and return its pid.
+
+    Args:
+        outputs: What the script writes to, by stream.
+
+    Raises:
+        SetupFailed: exec did not succeed.
     """
     failure_read, failure_write = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             os.setsid()
-            # A process that is not dumpable may not open its own oom_score_adj. exec makes it so again anyway.
+            # A process that is not dumpable may not open its own oom_score_adj. exec makes it dumpable again anyway.
             prctl(_PR_SET_DUMPABLE, 1)
             prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            # Where it is root's: without this, not even root opens what is not dumpable.
+            # Applies to root: without this capability, not even root can open a process that is not dumpable.
             prctl(_PR_CAPBSET_DROP, _CAP_SYS_PTRACE)
             _sacrifice_me()
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -182,7 +196,7 @@ def spawn(
 
 
 def load_prctl() -> Callable[[int, int], None]:
-    """``prctl(option, value)``; does nothing on a system without it."""
+    """Return ``prctl(option, value)``; it does nothing on a system without it."""
     import ctypes
 
     function = getattr(ctypes.CDLL(None), "prctl", None)
@@ -195,7 +209,7 @@ def load_prctl() -> Callable[[int, int], None]:
 
 
 def _what_is_too_large(argv: Sequence[str], env: Mapping[str, str]) -> str:
-    """Why exec did not take these, which it has seen."""
+    """Say which arguments or variables were too large for exec."""
     sizes = {name: len(os.fsencode(f"{name}={value}")) + 1 for name, value in env.items()}
     largest = max(sizes, key=lambda name: sizes[name])
     if sizes[largest] > VARIABLE_BYTES_MAX:
@@ -209,9 +223,9 @@ def _what_is_too_large(argv: Sequence[str], env: Mapping[str, str]) -> str:
 
 
 def _sacrifice_me() -> None:
-    """When memory is short the kernel shall take the script, never the supervisor."""
+    """Make the kernel kill the script, never the supervisor, when memory is short."""
     try:
         with open("/proc/self/oom_score_adj", "w") as score:
             score.write("1000")
     except OSError:
-        pass  # another system than Linux
+        pass  # not Linux

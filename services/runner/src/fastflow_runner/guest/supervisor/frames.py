@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 PROTOCOL_VERSION = 1
 
-FRAME_BYTES_MAX = 8 * 1024 * 1024  # a job with all the environment that the bus takes, more than exec does
+FRAME_BYTES_MAX = 8 * 1024 * 1024  # a job with all the environment the bus allows, more than exec does
 
 WINDOW_BYTES = 1024 * 1024
 
-MAGIC = b"\xff\xf5FASTFL"  # its first byte is no frame kind, so a foreign mark is seen for what it is
+MAGIC = b"\xff\xf5FASTFL"  # no frame kind starts with its first byte, so a foreign mark is recognised
 
 NONCE_BYTES = 16
 
@@ -44,37 +44,40 @@ EVENT_HEADER = struct.Struct(">Qd")
 
 
 class ProtocolError(Exception):
-    """The other side's bytes are no frames of this protocol."""
+    """The other side's bytes are not frames of this protocol."""
 
 
 class ForeignMark(ProtocolError):
-    """A foreign mark: another runner has attached to this sandbox and owns it now."""
+    """Another runner has attached to this sandbox and owns it now."""
 
 
 def mark(nonce: bytes) -> bytes:
-    """The mark of a 16-byte nonce or token."""
+    """Return the mark of a 16-byte nonce or token."""
     assert len(nonce) == NONCE_BYTES
     return MAGIC + nonce
 
 
 def frame(kind: int, payload: bytes) -> bytes:
-    """One frame. Raises ``ProtocolError`` for a payload above ``FRAME_BYTES_MAX``."""
+    """Encode one frame. Raises ``ProtocolError`` for a payload above ``FRAME_BYTES_MAX``."""
     if len(payload) > FRAME_BYTES_MAX:
         raise ProtocolError(f"a frame of {len(payload)} bytes; at most {FRAME_BYTES_MAX} are allowed")
     return _HEADER.pack(kind, len(payload)) + payload
 
 
 def message(kind: int, **fields: Any) -> bytes:
-    """One control frame, in UTF-8. Half a surrogate pair cannot be that, and is escaped: Python's way is JSON's."""
+    """Encode one control frame in UTF-8.
+
+    Half a surrogate pair has no UTF-8 form and is escaped, as Python's JSON does.
+    """
     text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
     return frame(kind, text.encode(errors="backslashreplace"))
 
 
 class Decoder:
-    """Bytes in, frames out, from the mark on; what comes before a mark is dropped wherever the mark appears.
+    """Turns bytes into frames, from the mark on. Drops what comes before a mark, wherever the mark appears.
 
-    Without a mark given, the stream must begin with one, and that one is adopted. A mark is recognised inside a
-    torn frame too; only one cut by a read exactly where a torn frame happens to end would be missed.
+    Without a given mark, the stream must begin with one, and the decoder adopts it. It also finds a mark inside a torn
+    frame, unless a read cuts the mark exactly where the torn frame would end.
     """
 
     def __init__(self, mark: bytes = b"") -> None:
@@ -83,9 +86,13 @@ class Decoder:
         self._in_step = False
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Every frame now complete, as (kind, payload). Must be exhausted.
+        """Yield every complete frame as (kind, payload). The caller must exhaust it.
 
-        Raises ``ForeignMark`` or ``ProtocolError``; afterwards everything up to the next mark is dropped.
+        Raises:
+            ForeignMark: Another runner's mark appeared.
+            ProtocolError: The bytes are not frames.
+
+        After an error it drops everything up to the next mark.
         """
         buffer = self._buffer
         buffer += data
@@ -109,7 +116,7 @@ class Decoder:
             del buffer[: 1 - MARK_BYTES]
 
     def _frames(self, end: int) -> Iterator[tuple[int, bytes]]:
-        """The frames that end at or before *end*, removed from the buffer."""
+        """Remove the frames that end at or before *end* from the buffer and yield them."""
         buffer, at = self._buffer, 0
         try:
             while end - at >= _HEADER.size:
@@ -130,9 +137,9 @@ class Decoder:
 
 
 class OutputWindow:
-    """Frames sent and not yet acknowledged, in their order. Pure."""
+    """Frames that were sent but not yet acknowledged, in order. Pure."""
 
-    # What a small frame costs beside its bytes, so that one-byte writes cannot fill the memory.
+    # The cost of a small frame beside its bytes, so that one-byte writes cannot fill the memory.
     FRAME_COST_BYTES = 256
 
     def __init__(self, bytes_max: int = WINDOW_BYTES) -> None:
@@ -142,7 +149,7 @@ class OutputWindow:
 
     @property
     def full(self) -> bool:
-        """Whether nothing more may be read from the script."""
+        """Whether no more may be read from the script."""
         return self._used_bytes >= self._bytes_max
 
     def push(self, stream: int, end: int, frame: bytes) -> None:
@@ -151,7 +158,7 @@ class OutputWindow:
         self._used_bytes += len(frame) + self.FRAME_COST_BYTES
 
     def acknowledge(self, ends: Mapping[int, int]) -> None:
-        """Forget every frame that ends at or below its stream's acknowledged offset."""
+        """Drop every frame that ends at or below its stream's acknowledged offset."""
         self._frames = deque(kept for kept in self._frames if kept[1] > ends.get(kept[0], 0))
         self._used_bytes = sum(len(kept[2]) + self.FRAME_COST_BYTES for kept in self._frames)
 

@@ -1,4 +1,4 @@
-"""The job on its way in: its files, its bundle, and the folder that they become.
+"""Receives a job: its files, its bundle, and the folder made from them.
 
 Standard library only.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class SetupFailed(Exception):
-    """User code could not be started; the message is for the run's owner."""
+    """User code could not start; the message is for the run's owner."""
 
     def __init__(self, message: str, exit_code: int = 126) -> None:
         super().__init__(message)
@@ -24,8 +24,12 @@ class SetupFailed(Exception):
 
 
 def hold(path: str, byte: int, python: str) -> bool:
-    """Keep the environment of *python* from being collected for as long as this process lives, by a shared lock on
-    its byte of the store's file *path*, which is never closed. False: it is gone, or going.
+    """Keep the environment of *python* from being collected for as long as this process lives.
+
+    It takes a shared lock on the environment's byte of the store's file *path* and never closes that file.
+
+    Returns:
+        False if the environment is gone or being removed.
     """
     try:
         fcntl.lockf(os.open(path, os.O_RDONLY), fcntl.LOCK_SH | fcntl.LOCK_NB, 1, byte)
@@ -37,7 +41,7 @@ def hold(path: str, byte: int, python: str) -> bool:
 
 
 class JobIntake:
-    """Collects a job's DATA in an unnamed file and turns it into the job's files and directory."""
+    """Collects a job's DATA in an unnamed file and makes the job's files and directory from it."""
 
     def __init__(self, job: dict[str, Any], work: str) -> None:
         self.job = job
@@ -55,7 +59,11 @@ class JobIntake:
         return self._missing_bytes == 0
 
     def take(self, data: bytes) -> None:
-        """The next bytes. Raises ``SetupFailed`` for more than were announced, or a full disk."""
+        """Add the next bytes.
+
+        Raises:
+            SetupFailed: More bytes than announced, or the disk is full.
+        """
         if len(data) > self._missing_bytes:
             raise SetupFailed("The runner sent more bytes than it announced.")
         try:
@@ -67,7 +75,7 @@ class JobIntake:
         self._missing_bytes -= len(data)
 
     def prepare(self) -> tuple[str, dict[str, str]]:
-        """The working directory, and the variables that name the files. Raises ``SetupFailed``."""
+        """Return the working directory and the variables that name the files. Raises ``SetupFailed``."""
         try:
             with self._spool as spool:
                 spool.seek(0)
@@ -89,26 +97,26 @@ class JobIntake:
 
 
 def safe_name(name: str) -> str:
-    """*name* when it is one visible part of a path. Raises ``SetupFailed``."""
+    """Return *name* if it is a single, visible part of a path. Raises ``SetupFailed``."""
     if not name or name.startswith(".") or "/" in name or "\0" in name:
-        raise SetupFailed(f"{name!r} is no name for a file.")
+        raise SetupFailed(f"{name!r} is not a file name.")
     return name
 
 
 def unpack(tar: Any, directory: str) -> None:
     """Write the regular files of an uncompressed tar below a fresh directory. Raises ``SetupFailed``.
 
-    Members are iterated and only their content is taken. Nothing in the directory is a link, since nothing but
-    this function has written there; and no more is written than the tar is long, since sparse members are refused.
+    Only the members' content is used. Nothing in the directory is a link, because only this function has written there.
+    It never writes more than the tar's length, because sparse members are refused.
     """
     try:
         with tarfile.open(fileobj=tar, mode="r:", encoding="utf-8") as members:
             for member in members:
                 parts = member.name.split("/")
                 if member.type != tarfile.REGTYPE or member.issparse():
-                    raise SetupFailed(f"The bundle holds {member.name!r}, which is no regular file.")
+                    raise SetupFailed(f"The bundle holds {member.name!r}, which is not a regular file.")
                 if any(part in ("", ".", "..") or "\0" in part for part in parts):
-                    raise SetupFailed(f"The bundle holds {member.name!r}, which is no safe path.")
+                    raise SetupFailed(f"The bundle holds {member.name!r}, which is not a safe path.")
                 content = members.extractfile(member)
                 assert content is not None
                 path = os.path.join(directory, *parts)

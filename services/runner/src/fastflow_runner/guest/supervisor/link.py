@@ -1,7 +1,7 @@
-"""The link to the runner: frames in by descriptor 0, frames out by descriptor 1, complaints by descriptor 2.
+"""The link to the runner: frames in on descriptor 0, frames out on descriptor 1, complaints on descriptor 2.
 
-It keeps what every runner that attaches must be told again. What a frame asks for is decided in ``supervisor``.
-Standard library only.
+It keeps what every runner that attaches must receive again. ``supervisor`` decides what to do about a frame. Standard
+library only.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ if TYPE_CHECKING:
 LISTEN_BYTES = 1024 * 1024
 
 OUTBOX_FRAMES_MAX = 10_000
-"""With more frames than that unwritten nobody reads, and samples are dropped."""
+"""With more unwritten frames than this, no runner is reading, and samples are dropped."""
 
 COMPLAINT_BYTES_MAX = 4096
 
 
 class Link:
-    """Both directions between this process and the runner that is attached, if one is."""
+    """Both directions between this process and the attached runner, if any."""
 
     def __init__(self) -> None:
         self.window = OutputWindow()
         self.listening = True
-        """False once descriptor 0 is at its end: nobody can attach any more."""
+        """False once descriptor 0 is at its end: no runner can attach any more."""
         self._decoder = Decoder()
         self._outbox: deque[bytes] = deque()
         self._written_bytes = 0  # of the outbox's first frame
@@ -55,8 +55,11 @@ class Link:
         self._exit = b""
 
     def open(self, *, complaints_are_ours: bool) -> None:
-        """Never let a reader that is slow hold this process up. *complaints_are_ours*: descriptor 2 is not shared with
-        the runner, whose own must not change.
+        """Make the descriptors non-blocking, so that a slow reader never holds up this process.
+
+        Args:
+            complaints_are_ours: Whether descriptor 2 is ours alone. If it is shared with the runner, it must not
+                change.
         """
         os.set_blocking(1, False)
         if complaints_are_ours:
@@ -68,7 +71,7 @@ class Link:
         return bool(self._outbox)
 
     def receive(self) -> Iterator[tuple[int, bytes]]:
-        """Read once; every frame that is now complete, as (kind, payload). Must be exhausted."""
+        """Read once and yield every complete frame as (kind, payload). The caller must exhaust it."""
         data = os.read(0, LISTEN_BYTES)
         if not data:
             self.listening = False
@@ -78,11 +81,14 @@ class Link:
                 yield from self._decoder.feed(data)
                 return
             except ProtocolError as error:
-                complain(f"dropping what the runner said up to its next mark: {error}")
+                complain(f"dropping frames of the runner up to its next mark: {error}")
                 data = b""
 
     def attach(self, nonce: bytes, acked: Mapping[str, int], phase: str) -> None:
-        """Begin anew for another runner: its mark, then all that it must know. A frame half written is ended first."""
+        """Start again for another runner: its mark, then all that it must receive.
+
+        Finish a half-written frame first.
+        """
         self.acknowledge(acked)
         begun = [self._outbox[0]] if self._written_bytes else []
         again = [mark(nonce), message(SYNC, version=PROTOCOL_VERSION, phase=phase)]
@@ -92,23 +98,23 @@ class Link:
         self._outbox = deque(begun + again)
 
     def acknowledge(self, acked: Mapping[str, int]) -> None:
-        """Forget what the runner has stored. An offset never goes back."""
+        """Drop what the runner has stored. An offset never goes back."""
         ends = {STDOUT: acked["stdout"], STDERR: acked["stderr"], EVENTS: acked["events"]}
         self._acked = {stream: max(end, self._acked[stream]) for stream, end in ends.items()}
         self.window.acknowledge(self._acked)
 
     def send_output(self, stream: int, end: int, frame: bytes) -> None:
-        """Send a frame that ends at *end* of its stream, and keep it until that is acknowledged."""
+        """Send a frame that ends at *end* of its stream, and keep it until it is acknowledged."""
         self.window.push(stream, end, frame)
         self._outbox.append(frame)
 
     def send_started(self, pid: int) -> None:
-        """Tell this runner and every later one that user code runs."""
+        """Tell this runner and every later one that user code is running."""
         self._started = message(STARTED, pid=pid, at=time.time())
         self._outbox.append(self._started)
 
     def send_sample(self, **fields: Any) -> None:
-        """Tell what the job uses, unless nobody reads: samples must not pile up."""
+        """Send what the job uses, unless no runner is reading: samples must not pile up."""
         if len(self._outbox) < OUTBOX_FRAMES_MAX:
             self._outbox.append(message(SAMPLE, at=time.time(), **fields))
 
@@ -118,7 +124,7 @@ class Link:
         self._outbox.append(self._exit)
 
     def flush(self) -> None:
-        """Write what descriptor 1 takes now."""
+        """Write as much as descriptor 1 accepts now."""
         try:
             while self._outbox:
                 self._written_bytes += os.write(1, memoryview(self._outbox[0])[self._written_bytes :])
@@ -127,12 +133,12 @@ class Link:
                     self._written_bytes = 0
         except BlockingIOError:
             pass
-        except BrokenPipeError:  # nobody can attach any more either
+        except BrokenPipeError:  # no runner can attach any more either
             self._outbox.clear()
             self._written_bytes = 0
 
 
 def complain(text: str) -> None:
-    """Say *text* on descriptor 2, if it takes it."""
+    """Write *text* to descriptor 2, if it accepts it."""
     with suppress(OSError):
         os.write(2, f"supervisor: {text}\n".encode(errors="replace")[:COMPLAINT_BYTES_MAX])

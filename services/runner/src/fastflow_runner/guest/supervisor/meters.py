@@ -1,4 +1,4 @@
-"""What a job uses: of its container by cgroup, else of its process tree by /proc.
+"""Measure what a job uses: through its container's cgroup, or through its process tree in /proc.
 
 Standard library only.
 """
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class Usage:
-    """What the job has used so far, by the meter that its sandbox has."""
+    """What the job has used so far, measured by the meter that fits its sandbox."""
 
     def __init__(self) -> None:
         self.reaped_cpu_s = 0.0
-        """Processor time of all processes that have ended."""
+        """Processor time of all ended processes."""
         self.memory_peak_bytes = 0
         self._meter: Cgroup | ProcessTree | None = None
         self._cpu_s = 0.0
@@ -27,27 +27,31 @@ class Usage:
 
     @property
     def needs_watching(self) -> bool:
-        """Whether no kernel holds the job to its memory limit."""
+        """Whether the memory limit must be watched here, because no kernel enforces it."""
         return isinstance(self._meter, ProcessTree) and self._meter.memory_limit_bytes is not None
 
     def begin(self, *, has_container: bool, memory_bytes: int | None) -> None:
-        """Choose the meter, before the script is started. *memory_bytes*: the limit, where no cgroup knows of it."""
+        """Choose the meter before the script starts.
+
+        Args:
+            memory_bytes: The memory limit to use where no cgroup has one.
+        """
         cgroup = Cgroup() if has_container else None
         self._meter = cgroup if cgroup is not None and cgroup.usable else ProcessTree(self, memory_bytes)
         self._oom_kills = self._meter.oom_kills()
         self._cpu_s = self._meter.cpu_s()
 
     def start(self, now: float) -> None:
-        """The script has been started: the first sample counts from here."""
+        """Note that the script has started: the first sample counts from here."""
         self._sampled_at = now
 
     def add_reaped(self, cpu_s: float, memory_peak_bytes: int) -> None:
-        """A process of the job's has ended."""
+        """Note that a process of the job has ended."""
         self.reaped_cpu_s += cpu_s
         self.memory_peak_bytes = max(self.memory_peak_bytes, memory_peak_bytes)
 
     def sample(self, now: float) -> dict[str, Any]:
-        """What a SAMPLE holds: cores since the one before, memory now and at its peak."""
+        """Return the payload of a SAMPLE: cores since the previous one, memory now and at its peak."""
         assert self._meter is not None
         cpu_s, since_s = self._meter.cpu_s(), max(1e-3, now - self._sampled_at)
         cores = max(0.0, cpu_s - self._cpu_s) / since_s
@@ -60,7 +64,7 @@ class Usage:
         }
 
     def is_too_large(self) -> bool:
-        """Whether the job is above its memory limit at this moment: then it must be killed."""
+        """Whether the job is above its memory limit right now and must be killed."""
         assert self._meter is not None
         limit = self._meter.memory_limit_bytes
         if limit is None or self._memory_bytes() <= limit:
@@ -69,11 +73,11 @@ class Usage:
         return True
 
     def end(self) -> bool:
-        """The job is over; whether anything of it was killed for want of memory."""
+        """Note that the job is over, and return whether any of it was killed for lack of memory."""
         if self._meter is None:
             return False
         is_oom = self._was_too_large or self._meter.oom_kills() > self._oom_kills
-        if is_oom and self._meter.memory_limit_bytes is not None:  # it was reached between two samples
+        if is_oom and self._meter.memory_limit_bytes is not None:  # reached between two samples
             self.memory_peak_bytes = max(self.memory_peak_bytes, self._meter.memory_limit_bytes)
         return is_oom
 
@@ -85,14 +89,14 @@ class Usage:
 
 
 class Cgroup:
-    """What this container uses and may use, by the files of cgroup v2 or v1."""
+    """What this container uses and may use, read from the files of cgroup v2 or v1."""
 
     def __init__(self, root: str = "/sys/fs/cgroup") -> None:
         self._v2 = os.path.exists(f"{root}/cgroup.controllers")
         self._memory = root if self._v2 else f"{root}/memory"
         self._cpu = root if self._v2 else f"{root}/cpuacct"
         text = _text(f"{self._memory}/{'memory.max' if self._v2 else 'memory.limit_in_bytes'}").strip()
-        # Version 1 says "no limit" with a number near 2**63, version 2 with the word "max".
+        # Version 1 writes a number near 2**63 for "no limit", version 2 the word "max".
         self.memory_limit_bytes = int(text) if text.isdigit() and int(text) < 1 << 60 else None
 
     @property
@@ -105,7 +109,7 @@ class Cgroup:
         return int(_text(f"{self._cpu}/cpuacct.usage") or 0) / 1e9
 
     def memory_bytes(self) -> int:
-        """Without the file cache that the kernel gives up first, as ``docker stats`` counts."""
+        """Return the memory in use without the file cache that the kernel frees first, as ``docker stats`` does."""
         used = int(_text(f"{self._memory}/{'memory.current' if self._v2 else 'memory.usage_in_bytes'}") or 0)
         cache = _field(f"{self._memory}/memory.stat", "inactive_file" if self._v2 else "total_inactive_file")
         return max(0, used - cache)
@@ -115,7 +119,7 @@ class Cgroup:
 
 
 class ProcessTree:
-    """What the descendants of this process use, by /proc; for a sandbox without a cgroup of its own."""
+    """What the descendants of this process use, read from /proc, for a sandbox without a cgroup of its own."""
 
     def __init__(self, usage: Usage, memory_limit_bytes: int | None) -> None:
         self._usage = usage
@@ -130,7 +134,7 @@ class ProcessTree:
         return self._usage.reaped_cpu_s + ticks / os.sysconf("SC_CLK_TCK")
 
     def memory_bytes(self) -> int:
-        """Resident pages; where that sum exceeds the limit, with shared pages counted once."""
+        """Return the resident memory. If the sum exceeds the limit, count shared pages only once."""
         pids = descendants(os.getpid())
         pages = sum(int((_text(f"/proc/{pid}/statm").split() or "00")[1]) for pid in pids)
         used = pages * os.sysconf("SC_PAGE_SIZE")
@@ -143,7 +147,7 @@ class ProcessTree:
 
 
 def descendants(root: int) -> list[int]:
-    """The pids of everything below *root*, by /proc."""
+    """Return the pids of all processes below *root*, from /proc."""
     found: list[int] = []
     pending = [root]
     while pending:
@@ -159,7 +163,7 @@ def descendants(root: int) -> list[int]:
 
 
 def _text(path: str) -> str:
-    """A small file, or nothing when it cannot be read (any more)."""
+    """Return the text of a small file, or "" if it cannot be read (any more)."""
     try:
         with open(path) as file:
             return file.read()

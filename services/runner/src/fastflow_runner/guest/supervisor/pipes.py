@@ -1,4 +1,4 @@
-"""What the script writes, on its way from its pipes into frames.
+"""Moves the script's output from its pipes into frames.
 
 Standard library only.
 """
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 READ_BYTES = 256 * 1024
 
-# A script that writes line by line is read faster than it writes: without a pause each frame would hold a few lines,
-# and what a frame costs, here, in Docker and in the runner, is most of what a flood costs.
+# A script that writes line by line is read faster than it writes: without a pause each frame would hold only a few
+# lines. Frames are the main cost of a flood, here, in Docker and in the runner.
 GATHER_S = 0.001
 
 GATHER_BYTES = 32 * 1024
@@ -32,7 +32,7 @@ EVENT_BYTES_MAX = 512 * 1024
 
 
 class ScriptPipe:
-    """One pipe from the script, and how far it has been read (bytes; events for the event pipe)."""
+    """One pipe from the script, and how far it has been read (in bytes; in events for the event pipe)."""
 
     def __init__(self, stream: int) -> None:
         self.stream = stream
@@ -41,10 +41,10 @@ class ScriptPipe:
 
 
 class ScriptPipes:
-    """Stdout, stderr and, of a notebook, the event pipe of one script."""
+    """The pipes of one script: stdout, stderr and, for a notebook, events."""
 
     def __init__(self, link: Link, began: Callable[[], None]) -> None:
-        """*began* is called when the first event comes."""
+        """Set up closed pipes. *began* is called at the first event."""
         self._link = link
         self._began = began
         self._pipes: dict[int, ScriptPipe] = {}
@@ -54,20 +54,20 @@ class ScriptPipes:
         return descriptor in self._pipes
 
     def open(self, *, with_events: bool) -> dict[int, int]:
-        """Make them; the ends that the script writes to, by stream."""
+        """Create the pipes and return the script's ends, by stream."""
         streams = (STDOUT, STDERR, EVENTS) if with_events else (STDOUT, STDERR)
         pipes = {stream: os.pipe() for stream in streams}
         for stream, (read, _) in pipes.items():
             os.set_blocking(read, False)
-            with suppress(OSError):  # a user may have only so many large ones
+            with suppress(OSError):  # a user may have only a few large pipes
                 fcntl.fcntl(read, fcntl.F_SETPIPE_SZ, READ_BYTES)
             self._pipes[read] = ScriptPipe(stream)
         return {stream: write for stream, (_, write) in pipes.items()}
 
     def awaited(self, now: float) -> tuple[list[int], float]:
-        """The descriptors to wait for, and when there will be more of them."""
+        """Return the descriptors to wait for, and when to look at them again."""
         if self._link.window.full:
-            # Not polled at all when full: a pipe whose writer has gone would report that without end.
+            # Not polled when full: a pipe whose writer is gone would report that without end.
             return [], NEVER
         if self._gather_until <= now:
             return list(self._pipes), NEVER
@@ -75,15 +75,19 @@ class ScriptPipes:
         return events, self._gather_until if len(events) < len(self._pipes) else NEVER
 
     def read(self) -> None:
-        """Take what stands in the pipes, and pass on stdout first: what a script printed before it failed comes before
-        the traceback. Taken last, it holds all that was written before what was taken from stderr.
+        """Read what is in the pipes and pass on stdout first, so that prints come before the traceback after them.
+
+        Stdout is read last, so it holds everything written before what was read from stderr.
         """
         taken = [(descriptor, _taken(descriptor)) for descriptor in reversed(self._pipes)]
         for descriptor, data in reversed(taken):
             self._pass_on(descriptor, data)
 
     def drain(self, *, may_wait: bool) -> bool:
-        """Read to the end, as far as the window has room; whether that is done. What may not wait for room is lost."""
+        """Read to the end as far as the window has room, and return whether that is done.
+
+        What may not wait for room is lost.
+        """
         window = self._link.window
         for descriptor in list(self._pipes):
             while not window.full and self._pass_on(descriptor, _taken(descriptor)):
@@ -95,7 +99,7 @@ class ScriptPipes:
         return True
 
     def close(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         for descriptor in list(self._pipes):
             self._close(descriptor)
 
@@ -104,7 +108,7 @@ class ScriptPipes:
         os.close(descriptor)
 
     def _pass_on(self, descriptor: int, data: bytes | None) -> bool:
-        """One piece from a pipe, None if it was empty; whether there may be more."""
+        """Pass on one piece from a pipe, None if it was empty; return whether there may be more."""
         pipe = self._pipes[descriptor]
         if not data:
             if data is not None:
@@ -132,12 +136,12 @@ class ScriptPipes:
                 self._link.send_output(EVENTS, pipe.position, frame(EVENT, header + line))
             elif line:
                 complain(f"dropping an event of {len(line)} bytes")
-        # Of a line that is too long one byte above the limit is enough to know it by.
+        # For a line that is too long, one byte above the limit is enough to detect it.
         pipe.line = bytearray(rest[: EVENT_BYTES_MAX + 1])
 
 
 def _taken(descriptor: int) -> bytes | None:
-    """What stands in a pipe, all of it if it is none of the largest; empty at its end, None if nothing is there yet."""
+    """Read all that is in a pipe, up to a limit. Empty at its end; None if there is nothing yet."""
     try:
         return os.read(descriptor, READ_BYTES)
     except BlockingIOError:

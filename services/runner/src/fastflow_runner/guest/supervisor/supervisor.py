@@ -1,7 +1,7 @@
-"""The process itself: one job from waiting to exited. Single-threaded around one ``poll``.
+"""The supervisor itself: one job from waiting to exited. Single-threaded around one ``poll``.
 
-What a frame asks for, and what each phase allows, is decided here; how it is done lives in the parts. The theory of
-operation is told in the package. Standard library only.
+This module decides what to do about a frame and what each phase allows; the parts do it. The package's docstring
+explains the design. Standard library only.
 """
 
 from __future__ import annotations
@@ -37,10 +37,15 @@ class Supervisor:
     """One job and its runner."""
 
     def __init__(self, work: str, *, eof_is_death: bool) -> None:
-        """*work*: the directory for the job. *eof_is_death*: the end of descriptor 0 means that the runner is gone."""
+        """Set up a supervisor that waits for a job.
+
+        Args:
+            work: The directory for the job.
+            eof_is_death: Whether the end of descriptor 0 means that the runner is gone.
+        """
         self._work = work
         self._eof_is_death = eof_is_death
-        self._is_alone = os.getpid() == 1  # in a container: every other process is the script's
+        self._is_alone = os.getpid() == 1  # in a container every other process belongs to the script
         self._prctl = load_prctl()
         self._deadlines = Deadlines()
         self._wakeups = Wakeups()
@@ -53,10 +58,10 @@ class Supervisor:
         self._intake: JobIntake | None = None
         self._stopped_by = ""
         self._orphaned = False
-        self._result: int | None = None  # this process' own exit code, once it is to end
+        self._result: int | None = None  # this process's own exit code, once it should end
 
     def run(self) -> int:
-        """Serve until orphaned, or killed; this process' exit code."""
+        """Serve until orphaned or killed, and return this process's exit code."""
         seclude(self._prctl, is_alone=self._is_alone)
         self._link.open(complaints_are_ours=self._is_alone)
         self._wakeups.open()
@@ -92,7 +97,7 @@ class Supervisor:
             return now + KILL_AGAIN_S
         return NEVER
 
-    # What the runner says.
+    # Frames from the runner.
 
     def _listen(self) -> None:
         for kind, payload in self._link.receive():
@@ -123,10 +128,10 @@ class Supervisor:
         else:
             complain(f"ignoring a frame of kind {chr(kind)!r} while {self._phase}")
 
-    # The job's beginning.
+    # The start of the job.
 
     def _accept(self, job: dict[str, Any]) -> None:
-        """Take a job; a second one before its code has begun replaces the first: it was handed over by halves."""
+        """Accept a job. Before its code starts, a second one replaces the first, which arrived only in part."""
         if self._phase not in (WAITING, PREPARING):
             complain("ignoring a second job")
             return
@@ -154,7 +159,7 @@ class Supervisor:
 
     def _start(self, directory: str, files: dict[str, str]) -> None:
         job = self._job
-        if not all(hold(**each) for each in job.get("holds", ())):  # an older runner does not know of them
+        if not all(hold(**each) for each in job.get("holds", ())):  # an older runner does not send holds
             self._finish(127, "no_environment")
             return
         self._usage.begin(has_container=self._is_alone, memory_bytes=job["memory_bytes"])
@@ -177,10 +182,10 @@ class Supervisor:
         )
         self._link.send_started(pid)
 
-    # Its end.
+    # The end of the job.
 
     def _stop(self, reason: str, grace_s: float) -> None:
-        """SIGTERM now, SIGKILL after *grace_s*. The first reason stays; a shorter grace is granted."""
+        """Send SIGTERM now and SIGKILL after *grace_s*. The first reason stays; a shorter grace counts."""
         if self._phase in (WAITING, PREPARING):
             self._intake = None
             self._finish(128 + signal.SIGTERM, reason, "Stopped before user code was started.")
@@ -191,7 +196,7 @@ class Supervisor:
             self._deadlines.grant(grace_s)
 
     def _orphan(self, why: str) -> None:
-        """The dead-man's switch: nobody can record this run any more, so nothing of it may go on."""
+        """Act as the dead-man's switch: no runner can record this run any more, so none of it may continue."""
         complain(f"stopping: {why}")
         self._orphaned = True
         self._deadlines.dead_after_s = NEVER
@@ -201,7 +206,7 @@ class Supervisor:
             self._leave()
 
     def _leave(self) -> None:
-        """End this process, once its last words are written."""
+        """End this process once its last output is written."""
         self._result = frames.ORPHANED_EXIT_CODE
         self._deadlines.give_up_at = now_s() + FAREWELL_S
 
@@ -228,10 +233,10 @@ class Supervisor:
         self._child.kill_all()
 
     def _drain(self, now: float) -> None:
-        """Once nothing of the script's is alive, what its pipes still hold is all there will be."""
+        """Read what is left in the pipes once no process of the script is alive: nothing more can come."""
         if not self._child.is_gone and now < self._deadlines.give_up_at:
             self._child.kill_all()
-        elif self._pipes.drain(may_wait=not self._orphaned):  # of an orphan nobody will take more
+        elif self._pipes.drain(may_wait=not self._orphaned):  # no runner will read more from an orphan
             self._finish(self._child.exit_code, self._stopped_by or "exited")
 
     def _fail(self, error: SetupFailed) -> None:
@@ -256,6 +261,10 @@ class Supervisor:
 
 
 def main(argv: Sequence[str]) -> int:
-    """``supervisor [--work DIR] [--eof-is-death]``; *argv* without the program's name. The exit code."""
+    """Run ``supervisor [--work DIR] [--eof-is-death]`` and return the exit code.
+
+    Args:
+        argv: The arguments without the program's name.
+    """
     work = argv[argv.index("--work") + 1] if "--work" in argv else "/work"
     return Supervisor(work, eof_is_death="--eof-is-death" in argv).run()
