@@ -5,10 +5,10 @@ Nothing depends on it: what could not be prepared is only logged, and the first 
 
 from __future__ import annotations
 
-import logging
 from contextlib import aclosing
 
 from fastflow_contracts.bus.errors import BusError
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.pep723 import BadInline
 from fastflow_contracts.pipelines.records import Version
 from fastflow_contracts.pipelines.store import PipelineStore
@@ -16,7 +16,7 @@ from fastflow_runner.attempts.context import Tools
 from fastflow_runner.environments.environments import EnvironmentFailed
 from fastflow_runner.environments.store import requests_of
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 async def preheat(tools: Tools, *, default_python_version: str) -> None:
@@ -35,9 +35,9 @@ async def _prepare(tools: Tools, name: str, live: Version, default_python_versio
         for request in requests_of(version, bundle.data, live.spec.type):
             if tools.environments.ready(request) is None:
                 prepared = await tools.environments.prepare(request, say=_unheard)
-                log.info("an environment of %s stands ready after %.1f s", name, prepared.seconds)
+                log.info("environment prepared", pipeline=name, seconds=round(prepared.seconds, 1))
     except (BusError, EnvironmentFailed, BadInline) as error:
-        log.info("the environment of %s is not ready ahead of its first run: %s", name, error)
+        log.info("environment not prepared", pipeline=name, error=str(error))
 
 
 async def _unheard(line: str) -> None:

@@ -7,7 +7,6 @@ whose write then fails, ends without touching the sandboxes that are no longer i
 from __future__ import annotations
 
 import asyncio
-import logging
 import uuid
 from collections.abc import Callable
 
@@ -16,12 +15,13 @@ from msgspec.structs import replace
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import Conflict, Unavailable
 from fastflow_contracts.clock import now
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.presence import Presence
 from fastflow_contracts.runs.runners import presences
 from fastflow_runner.errors import RunnerError
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class Replaced(RunnerError):
@@ -58,7 +58,7 @@ class Beacon:
             try:
                 await self.renew()
             except Unavailable as error:
-                log.warning("this runner could not be announced for %.0f s: %s", self.silent_s, error)
+                log.warning("presence not renewed", silent_s=round(self.silent_s), error=str(error))
 
     async def renew(self, *, first: bool = False) -> None:
         """Say now that this runner is alive. Raises ``Replaced``: then this process holds nothing any more."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from fastflow_runner.backend import open_adapter
+from fastflow_runner.backend import open_backend
 from fastflow_runner.sandbox import docker_daemon, image
 from fastflow_runner.sandbox.docker_daemon import NoDocker, find_daemon
 from fastflow_runner.settings import Settings
@@ -264,7 +264,7 @@ async def test_a_docker_that_runs_nothing_is_not_taken(
     """It answers, and lets no image be built, no container be listed or created: processes do, and say why."""
     settings = Settings(sandbox="auto", data_dir=str(tmp_path))
     async with serving(answering({"ApiVersion": "1.47"}, INFO) | answers) as url:
-        opening = open_adapter(
+        opening = open_backend(
             settings, runner="one", installation="test", environ={"DOCKER_HOST": url}, say=lambda line: None
         )
         async with opening as backend:
@@ -278,7 +278,7 @@ async def test_a_docker_that_stalls_is_not_waited_for(tmp_path: Path, monkeypatc
     settings = Settings(sandbox="auto", data_dir=str(tmp_path))
     answers = answering({"ApiVersion": "1.47"}, INFO) | {"/json": SILENCE}
     async with serving(answers) as url:
-        opening = open_adapter(
+        opening = open_backend(
             settings, runner="one", installation="test", environ={"DOCKER_HOST": url}, say=lambda line: None
         )
         async with opening as backend:

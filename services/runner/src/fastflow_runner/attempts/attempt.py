@@ -14,12 +14,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Self
 
 from fastflow_contracts.bus.subjects import RunRef
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.messages import Hint
 from fastflow_contracts.runs.run import ErrorType, Run, RunInput
 from fastflow_contracts.runs.state_machine import Finish, Outcome, Prepare
@@ -45,7 +45,7 @@ from fastflow_runner.sandbox.naming import AttemptId
 from fastflow_runner.sandbox.session import SessionError, Superseded
 from fastflow_runner.secrets import SecretError
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 BEGINNINGS_MAX = 5
 """How often a sandbox may find that its environment was taken away a moment ago."""
@@ -111,7 +111,7 @@ class Attempt:
                     raise NotOurs("its record says so")
                 await working  # what the watch saw was our own report
         except (NotOurs, Fenced, Superseded) as reason:
-            log.warning("run %s is let go: %s", run.id, reason)
+            log.warning("run let go", run=run.id, reason=str(reason))
 
     async def give_back(self, reason: str) -> None:
         """Let somebody else begin it: none of its code can have run here, and no attempt is used up."""

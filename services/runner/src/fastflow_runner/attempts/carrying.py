@@ -6,9 +6,9 @@ Output is ``output``'s, what a channel is ``sandbox``'s. Here lives what happens
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import suppress
 
+from fastflow_contracts.log import get_logger
 from fastflow_runner.attempts.context import Tools
 from fastflow_runner.attempts.holding import Holding, pause
 from fastflow_runner.attempts.place import GONE, AttemptSandbox, Conversation, Handover
@@ -18,7 +18,7 @@ from fastflow_runner.sandbox import Detached, Unreachable
 from fastflow_runner.sandbox.events import Exited, Vanished
 from fastflow_runner.sandbox.session import Session
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class Carrier:
@@ -47,7 +47,7 @@ class Carrier:
                 async with side_task(self._steer(conversation.session), f"steer-{run_id}"):
                     return await self._recorder.pump.drain(conversation.session)
             except (Detached, Unreachable) as error:
-                log.warning("run %s: lost sight of its sandbox, attaching again: %s", run_id, error)
+                log.warning("sandbox connection lost", run=run_id, error=str(error))
             finally:
                 await conversation.channel.close()
             await pause()

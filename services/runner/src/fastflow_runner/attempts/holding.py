@@ -6,18 +6,18 @@ Nothing but this changes the record of a run that has been claimed; the epoch fe
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import suppress
 
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.bus.subjects import RunRef
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.run import Run, RunInput, Running
 from fastflow_contracts.runs.state_machine import CommandRefused, Finish, Prepare, Release
 from fastflow_contracts.runs.store import NoSuchRun, RunStore, Stored
 from fastflow_runner.attempts.outcome import Intent
 from fastflow_runner.sandbox.naming import AttemptId
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 AGAIN_S = 1.0
 """Between two tries while the bus or the daemon is away."""
@@ -93,7 +93,9 @@ class Holding:
             except (NoSuchRun, CommandRefused) as error:
                 raise NotOurs(str(error)) from error
             except BusError as error:
-                log.warning("run %s: %s waits: %s", self.run.id, type(command).__name__, error)
+                log.warning(
+                    "command waits for the bus", run=self.run.id, command=type(command).__name__, error=str(error)
+                )
                 await pause()
                 continue
             self._held, state = changed.stored, changed.run.state
@@ -105,7 +107,7 @@ class Holding:
             elif isinstance(command, Prepare):  # it was taken away meanwhile, and may be anybody's soon
                 raise NotOurs(f"it is {changed.run.status} now")
             else:
-                log.info("run %s: attempt %d: %s", self.run.id, self.state.attempt, changed.run.status)
+                log.info("attempt over", run=self.run.id, attempt=self.state.attempt, status=str(changed.run.status))
             return
 
     async def give_back(self, reason: str) -> None:
@@ -119,7 +121,7 @@ class Holding:
             try:
                 return await self._runs.input(self.run)
             except BusError as error:
-                log.warning("run %s: its input waits: %s", self.run.id, error)
+                log.warning("input waits for the bus", run=self.run.id, error=str(error))
                 await pause()
 
     async def may_be_ours(self) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import NamedTuple, Self
 
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.bundle import Bundle
 from fastflow_contracts.runs.run import Run
 from fastflow_runner.attempts.context import Tools
@@ -16,7 +16,7 @@ from fastflow_runner.sandbox.job import Job
 from fastflow_runner.sandbox.naming import AttemptId
 from fastflow_runner.sandbox.session import Session
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 GONE = Vanished(exit_code=None, oom_killed=False)
 """The end of a sandbox that is not there any more."""
@@ -84,7 +84,7 @@ class AttemptSandbox:
             except Missing:
                 return None
             except (Detached, Unreachable) as error:
-                log.warning("run %s: not attached yet: %s", self._run.id, error)
+                log.warning("sandbox not attached yet", run=self._run.id, error=str(error))
                 await pause()
 
     async def remove(self) -> None:
@@ -92,7 +92,7 @@ class AttemptSandbox:
         try:
             await self._tools.sandboxes.remove(self._spec.name)
         except SandboxError as error:
-            log.warning("the sandbox of run %s is left for later: %s", self._run.id, error)
+            log.warning("sandbox not removed", run=self._run.id, error=str(error))
 
 
 def found_no_environment(end: Exited | Vanished) -> bool:

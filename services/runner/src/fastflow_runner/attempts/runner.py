@@ -6,7 +6,6 @@ A hint is acknowledged as soon as the claim is decided, whichever way: from then
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Coroutine
 from contextlib import aclosing, suppress
 from typing import Any
@@ -18,6 +17,7 @@ from fastflow_contracts.bus.pull import ConsumerGone, Message, Pull
 from fastflow_contracts.bus.subjects import Kind
 from fastflow_contracts.clock import now
 from fastflow_contracts.ids import RunId
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.concurrency import Full
 from fastflow_contracts.runs.messages import HINT, Hint
 from fastflow_contracts.runs.run import Run, Running
@@ -30,7 +30,7 @@ from fastflow_runner.attempts.orphans import Fate, fate
 from fastflow_runner.sandbox import Held, SandboxError, Unreachable
 from fastflow_runner.sandbox.naming import LABEL_KEEPER, LABEL_PREPARER, AttemptId, attempt_of, is_warm
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 AGAIN_S = 1.0
 SOON_S = 10.0
@@ -79,7 +79,7 @@ class Runner:
                 try:
                     taken = await pull.take(1)
                 except ConsumerGone as error:
-                    log.warning("%s", error)
+                    log.warning("consumer gone", error=str(error))
                     await asyncio.sleep(AGAIN_S)
                     continue
                 for message in taken:
@@ -114,7 +114,7 @@ class Runner:
                 Unreadable,
                 CommandRefused,
             ) as error:  # it went on since we read that; the epoch fences the rest
-                log.info("run %s is left alone: %s", run.id, error)
+                log.info("run skipped at recovery", run=run.id, error=str(error))
         self._recovered = generation
 
     async def keep_order(self) -> None:
@@ -130,7 +130,7 @@ class Runner:
                 else:
                     await self.recover("did not hear that it had it")
             except (SandboxError, BusError) as error:
-                log.warning("sweep: %s", error)
+                log.warning("sweep failed", error=str(error))
 
     async def sweep(self) -> None:
         """Adopt or remove every sandbox that nobody holds. One that cannot be removed is left for the next time."""
@@ -141,7 +141,7 @@ class Runner:
                 else:
                     await (self._sweep_warm(held) if is_warm(held.name) else self._sweep_one(held))
             except SandboxError as error:
-                log.warning("sandbox %s is left for later: %s", held.name, error)
+                log.warning("sandbox not swept", sandbox=held.name, error=str(error))
 
     async def _sweep_one(self, held: Held) -> None:
         attempt = attempt_of(held.name)
@@ -152,14 +152,14 @@ class Runner:
         except NoSuchRun:
             run = None
         except Unreadable as error:
-            log.warning("sandbox %s is left for later: %s", held.name, error)
+            log.warning("run record unreadable", sandbox=held.name, error=str(error))
             return
         gone = run is not None and isinstance(run.state, Running) and await self._is_silent(run.state.runner)
         if attempt in self._attempts:
             return  # it was taken while we looked
         match fate(run, attempt.number, runner=self._tools.runner, holder_is_gone=gone):
             case Fate.REMOVE:
-                log.info("sandbox %s is of no use any more", held.name)
+                log.info("removing orphan sandbox", sandbox=held.name)
                 await self._tools.sandboxes.remove(held.name)
             case Fate.ADOPT:
                 assert run is not None
@@ -171,20 +171,19 @@ class Runner:
         """What waits for work of a runner that is gone is removed; our own pool shows us only its former life's."""
         keeper = held.labels.get(LABEL_KEEPER, "")
         if keeper == self._tools.runner or await self._is_silent(keeper):
-            log.info("sandbox %s is of a runner that is gone; removing it", held.name)
+            log.info("removing warm sandbox of a dead runner", sandbox=held.name)
             await self._tools.sandboxes.remove(held.name)
 
     async def _sweep_preparer(self, held: Held, runner: str) -> None:
         """Ours are under way; those of a runner that is gone, perhaps for ever, are of no use to the next one."""
         if await self._is_silent(runner):
-            log.info("preparer %s is of a runner that is gone; removing it", held.name)
+            log.info("removing preparer of a dead runner", sandbox=held.name)
             await self._tools.sandboxes.remove(held.name)
 
     async def finish(self, grace_s: float | None) -> None:
         """Wait up to *grace_s* for what is under way; None: as long as it takes."""
         if self._tasks:
-            within = "" if grace_s is None else f" up to {grace_s:g} s"
-            log.info("waiting%s for %d run(s) to finish", within, len(self._attempts))
+            log.info("waiting for runs to finish", runs=len(self._attempts), grace_s=grace_s)
             await asyncio.wait(self._tasks, timeout=grace_s)
 
     def abandon_all(self, reason: str) -> None:
@@ -206,7 +205,7 @@ class Runner:
             async with asyncio.timeout(LAST_WORDS_S):
                 return sum([await self._is_left(attempt) for attempt in held])
         except (TimeoutError, BusError, NoSuchRun, Unreadable) as error:
-            log.warning("what this runner holds could not be given back: %s", error or type(error).__name__)
+            log.warning("runs not given back", error=str(error) or type(error).__name__)
             return len(held)
 
     async def _is_left(self, attempt: AttemptId) -> bool:
@@ -236,7 +235,7 @@ class Runner:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("%s failed", task.get_name(), exc_info=error)
+            log.error("task failed", task=task.get_name(), exc_info=error)
 
     async def _handle(self, message: Message) -> None:
         hint = decoded(HINT, message.data, where=message.subject)
@@ -272,11 +271,11 @@ class Runner:
             except Full:
                 return None  # the scheduler hints again when there is room
             except (NoSuchRun, Unreadable, CommandRefused) as error:
-                log.info("a hint for run %s is stale: %s", hint.run_id, error)
+                log.info("hint is stale", run=hint.run_id, error=str(error))
                 return None
             except BusError as error:
                 # It may be stored all the same, and then nobody else will ever look.
-                log.warning("the claim of run %s waits: %s", hint.run_id, error)
+                log.warning("claim waits for the bus", run=hint.run_id, error=str(error))
                 is_fresh = False
                 await asyncio.sleep(AGAIN_S)
 
@@ -287,13 +286,13 @@ class Runner:
             await attempt.carry_out()
         except Unreachable as error:
             self._is_daemon_away = True
-            log.warning("run %s cannot begin: %s", attempt.id.run_id, error)
+            log.warning("run cannot begin", run=attempt.id.run_id, error=str(error))
             with suppress(TimeoutError):
                 async with asyncio.timeout(DAEMON_S):
                     await self._daemon()
             await attempt.give_back(f"runner {self._tools.runner} could not begin: {error}")
         except Exception as error:
-            log.exception("run %s could not be carried out", attempt.id.run_id)
+            log.exception("attempt failed", run=attempt.id.run_id, attempt=attempt.id.number)
             await attempt.fail(f"the runner failed: {type(error).__name__}: {error}")
         finally:
             del self._attempts[attempt.id]
@@ -308,18 +307,18 @@ class Runner:
             except SandboxError:
                 await asyncio.sleep(AGAIN_S)
             else:
-                log.info("the Docker daemon answers again")
+                log.info("docker daemon answers again")
                 self._is_daemon_away = False
 
     async def _give_back(self, run: Run, state: Running, why: str) -> None:
         release = Release(epoch=state.epoch, reason=f"runner {self._tools.runner} {why}")
         changed = (await self._tools.runs.change(run.ref, release)).run
-        log.info("run %s: %s: it is %s", run.id, release.reason, changed.status)
+        log.info("run given back", run=run.id, reason=release.reason, status=str(changed.status))
 
     async def _adopt(self, run: Run, held: Held | None) -> None:
         attempt = await Attempt.adopt(self._tools, run, held)
         if attempt is not None:
-            log.info("run %s: taken over with %s", run.id, f"its sandbox {held.name}" if held else "no sandbox left")
+            log.info("run adopted", run=run.id, sandbox=held.name if held else None)
             self._attempts[attempt.id] = attempt
             counted = not self._slots.locked()
             if counted:  # else it is one too many for a while: it runs already

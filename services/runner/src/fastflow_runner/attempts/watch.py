@@ -7,7 +7,6 @@ The bus repeats every change of a run's record on a core subject: that is for sp
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 
 import nats.errors
@@ -17,10 +16,11 @@ from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.decoding import Unreadable, decoded
 from fastflow_contracts.bus.errors import BusError
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.run import RUN, Run, Running
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 LOOK_S = 5.0
 
@@ -50,7 +50,7 @@ async def watch(bus: Bus, runs: RunStore, held: Run, *, on_cancel: Callable[[], 
         try:
             await subscription.unsubscribe()
         except nats.errors.Error as error:
-            log.debug("watch of %s: %s", held.id, error)
+            log.debug("unsubscribing failed", run=held.id, error=str(error))
 
 
 async def _next(repeats: asyncio.Queue[bytes], runs: RunStore, held: Run) -> Run | None:
@@ -62,5 +62,5 @@ async def _next(repeats: asyncio.Queue[bytes], runs: RunStore, held: Run) -> Run
     try:
         return (await runs.load(held.ref)).run
     except (NoSuchRun, Unreadable, BusError) as error:
-        log.debug("watch of %s: %s", held.id, error)
+        log.debug("record not read", run=held.id, error=str(error))
         return None

@@ -8,17 +8,17 @@ into the store every ``MARK_S`` at the latest, so that of several runners on one
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 from typing import Final
 
+from fastflow_contracts.log import get_logger
 from fastflow_runner.environments.preparation import Words
 from fastflow_runner.environments.preparer import EnvironmentFailed, Preparers
 from fastflow_runner.environments.store import EnvironmentKey
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 MARK_S: Final = 600.0
 KEEP_S: Final = 3 * MARK_S
@@ -84,14 +84,14 @@ class Collector:
             for line in words.lines:
                 await self._act_on(line)
         except EnvironmentFailed as error:
-            log.warning("unused environments are left for later: %s", error)
+            log.warning("unused environments not collected", error=str(error))
             self._used = {**used, **self._used}
 
     async def _act_on(self, line: str) -> None:
         """One line of a collector."""
         match line.split():
             case ["gone", key]:
-                log.info("environment %s was used longest ago; it is taken away", key)
+                log.info("environment removed", environment=key)
                 self._gone(EnvironmentKey(key))
             case ["foreign", tree, owner] if int(owner) in self._builders:
                 await self._preparers.step(Words(), "remove", "--tree", tree, user=int(owner))
@@ -100,7 +100,5 @@ class Collector:
 
     def _look_at(self, size_bytes: int) -> None:
         if self._budget_bytes and size_bytes > self._budget_bytes:
-            log.warning(
-                "environments take %.1f GB, more than FASTFLOW_ENVIRONMENTS_BYTES_MAX; all of them are in use",
-                size_bytes / 1e9,
-            )
+            # All of them are in use.
+            log.warning("environments exceed their budget", size_bytes=size_bytes, budget_bytes=self._budget_bytes)

@@ -16,7 +16,6 @@ wants it, which then calls ``forget``.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
@@ -27,6 +26,7 @@ import aiodocker
 from aiodocker.exceptions import DockerError
 from aiodocker.volumes import DockerVolume
 
+from fastflow_contracts.log import get_logger
 from fastflow_runner.environments.collector import Collector
 from fastflow_runner.environments.preparation import Preparation, Say, Words
 from fastflow_runner.environments.preparer import STEP_TIMEOUT_S, EnvironmentFailed, Preparers
@@ -43,7 +43,7 @@ from fastflow_runner.sandbox import Sandboxes, Unreachable
 
 __all__ = ["EnvironmentFailed", "EnvironmentRequest", "Environments", "Identity", "ReadyEnvironment", "volume_identity"]
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 PREPARATIONS_MAX: Final = 2
 """At once on one runner."""
@@ -180,7 +180,7 @@ class Environments:
             if await self._preparers.step(words, "list") == 0:
                 self._known.update(map(EnvironmentKey, words.lines))
         except EnvironmentFailed as error:
-            log.warning("what the store holds is not known: %s", error)
+            log.warning("store not listed", error=str(error))
 
     async def _check_store(self) -> None:
         if self._identity is None:
@@ -188,10 +188,10 @@ class Environments:
         try:
             identity = await self._identity()
         except Unreachable as error:
-            log.warning("the environment store was not looked at: %s", error)
+            log.warning("store not checked", error=str(error))
             return
         if self._known_store and identity != self._known_store:
-            log.warning("the environment store is another one; forgetting %d environment(s)", len(self._known))
+            log.warning("store replaced", environments_forgotten=len(self._known))
             self._known.clear()
         self._known_store = identity
 

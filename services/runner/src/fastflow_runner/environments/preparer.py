@@ -6,11 +6,11 @@ It is opened, followed and removed here; what the steps are for, and in which or
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 from collections.abc import Mapping
 from typing import Final
 
+from fastflow_contracts.log import get_logger
 from fastflow_runner.environments.preparation import Words
 from fastflow_runner.environments.store import Place
 from fastflow_runner.errors import RunnerError
@@ -28,7 +28,7 @@ from fastflow_runner.sandbox.job import Job, JobFile
 from fastflow_runner.sandbox.naming import LABEL_PREPARER, PREFIX
 from fastflow_runner.sandbox.session import Session, SessionError
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 STEP_TIMEOUT_S: Final = 1800.0
 """A first download of large packages takes minutes."""
@@ -82,7 +82,7 @@ class Preparers:
                 if held.labels.get(LABEL_PREPARER) == self._runner:
                     await self._sandboxes.remove(held.name)
         except SandboxError as error:
-            log.warning("preparers of an earlier life are left: %s", error)
+            log.warning("old preparers not removed", error=str(error))
 
     def _spec(self, user: int) -> SandboxSpec:
         return SandboxSpec(
@@ -119,7 +119,7 @@ class Preparers:
                         await channel.close()
                     await self._sandboxes.remove(name)
             except (SandboxError, TimeoutError) as error:
-                log.warning("preparer %s is left for later: %s", name, error)
+                log.warning("preparer not removed", sandbox=name, error=str(error))
 
         removing = asyncio.create_task(remove(), name=f"remove-{name}")
         try:

@@ -5,17 +5,16 @@ Events are known by their number, so a re-attached runner goes on after the last
 
 from __future__ import annotations
 
-import logging
-
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.codec import Malformed
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs import cells
 from fastflow_runner.output.stream_writer import StreamWriter
 from fastflow_runner.sandbox.events import CellEvent
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class CellWriter:
@@ -61,7 +60,7 @@ class CellWriter:
             self._pending.append(cells.EVENT.decode(event.data))
             self._pending_bytes += len(event.data)
         except Malformed as error:  # nobody but the cell runner writes there
-            log.warning("cell event %d is dropped: %s", event.number, error)
+            log.warning("cell event dropped", number=event.number, error=str(error))
         self._taken = event.number + 1
         return full
 

@@ -8,16 +8,16 @@ a subject of which nothing is left starts over with the next writer.
 from __future__ import annotations
 
 import asyncio
-import logging
 
 import nats.errors
 import nats.js.errors
 
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import Conflict, Unavailable
+from fastflow_contracts.log import get_logger
 from fastflow_runner.errors import RunnerError
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 PAUSE_S = 1.0
 """Between rounds while the bus is away: output waits in the supervisor, then in the script's own pipes."""
@@ -60,7 +60,7 @@ class StreamWriter:
                 self.sequence = last[0]
                 return
             except Unavailable as error:
-                log.warning("%s waits: %s", self._subject, error)
+                log.warning("output waits for the bus", subject=self._subject, error=str(error))
                 await asyncio.sleep(PAUSE_S)
 
     async def _last(self) -> tuple[int, bytes] | None:
@@ -70,7 +70,7 @@ class StreamWriter:
             except nats.js.errors.NotFoundError:
                 return None
             except (nats.errors.Error, TimeoutError) as error:
-                log.warning("%s waits: %s", self._subject, error)
+                log.warning("last message waits for the bus", subject=self._subject, error=str(error))
                 await asyncio.sleep(PAUSE_S)
             else:
                 assert raw.seq is not None

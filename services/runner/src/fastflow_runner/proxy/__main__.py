@@ -13,7 +13,7 @@ import msgspec
 from fastflow_contracts.service.lifecycle import EXIT_USAGE, log_ready, run_process
 from fastflow_contracts.service.settings import BadSettings, Env, load, names
 from fastflow_runner.proxy.rules import Build, Ours
-from fastflow_runner.proxy.server import Door
+from fastflow_runner.proxy.server import DockerProxy
 from fastflow_runner.sandbox.image import context_tar, worker_arguments, worker_context, worker_reference
 from fastflow_runner.settings import Settings as RunnerSettings
 
@@ -51,7 +51,7 @@ def ours(settings: Settings) -> Ours:
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Let runners through until *stop* is set. Attachments end with it; runners attach again to the next one."""
-    async with Door(ours(settings), settings.socket).open(settings.listen):
+    async with DockerProxy(ours(settings), settings.socket).open(settings.listen):
         log_ready()
         await stop.wait()
 

@@ -25,7 +25,7 @@ _VERSION: Final = re.compile(r"/v1\.\d{1,3}(?=/)")
 """Taken away: a daemon does with an older version's request what that version did, and what that was we do not know."""
 _CONTAINER: Final = re.compile(r"/containers/(?P<id>[A-Za-z0-9][A-Za-z0-9_.-]{0,127})(?P<rest>/[a-z]+)?")
 _NETWORK: Final = re.compile(r"/networks/([0-9a-f]{64})")
-_FORMER: Final = re.compile(rf"/images/({WORKER_REPOSITORY}:[0-9a-f]{{12}})")
+_OLD_IMAGE: Final = re.compile(rf"/images/({WORKER_REPOSITORY}:[0-9a-f]{{12}})")
 _NO: Final = {"0", "false", "False"}
 _NAME: Final = re.compile(rf"{PREFIX}[A-Za-z0-9][A-Za-z0-9_.-]{{0,100}}")
 _LABEL: Final = re.compile(r"fastflow\.[a-z]+")
@@ -124,7 +124,7 @@ def check(request: Request, ours: Ours) -> Passed:
             return _build(query, request.body, ours)
     if request.method == "GET" and path == "/images/json":
         return _list_images(query, ours)
-    if request.method == "DELETE" and (found := _FORMER.fullmatch(path)) and found[1] not in ours.images:
+    if request.method == "DELETE" and (found := _OLD_IMAGE.fullmatch(path)) and found[1] not in ours.images:
         _only(query, "force", "noprune")
         if not {query.get("force", "0"), query.get("noprune", "0")} <= _NO:
             raise Denied("an image that is used is not removed")

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
+from fastflow_contracts.log import get_logger
 from fastflow_runner.proxy.rules import (
     BUILD_BYTES_MAX,
     Denied,
@@ -26,7 +26,7 @@ from fastflow_runner.proxy.rules import (
 )
 from fastflow_runner.sandbox.docker import LABEL_SCOPE
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 HEAD_BYTES_MAX: Final = 32 * 1024
 HEAD_S: Final = 30.0
@@ -45,7 +45,7 @@ class _Head(NamedTuple):
     headers: Mapping[str, str]
 
 
-class _Refused(Exception):
+class _DaemonError(Exception):
     """The daemon has something, and does not show it."""
 
     def __init__(self, status: HTTPStatus, text: str) -> None:
@@ -53,7 +53,7 @@ class _Refused(Exception):
         self.status = status
 
 
-class Door:
+class DockerProxy:
     """Serves any number of connections. Use ``open``."""
 
     def __init__(self, ours: Ours, socket: str) -> None:
@@ -88,9 +88,9 @@ class Door:
         try:
             await self._serve(reader, writer)
         except Denied as error:
-            log.warning("denied: %s", error)
+            log.warning("request denied", reason=str(error))
             await _answer(writer, HTTPStatus.FORBIDDEN, str(error))
-        except _Refused as error:
+        except _DaemonError as error:
             await _answer(writer, error.status, str(error))
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as error:
             await _answer(writer, HTTPStatus.BAD_GATEWAY, f"the Docker proxy: {error or type(error).__name__}")
@@ -157,7 +157,7 @@ class Door:
             return None
         shown: dict[str, Any] = json.loads(body)
         if status != HTTPStatus.OK:
-            raise _Refused(HTTPStatus(status), shown["message"])
+            raise _DaemonError(HTTPStatus(status), shown["message"])
         return shown
 
     async def _pass_on(

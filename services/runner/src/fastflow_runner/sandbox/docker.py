@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import secrets
 import ssl
@@ -29,6 +28,7 @@ import aiodocker
 import aiohttp
 from aiodocker.exceptions import DockerError
 
+from fastflow_contracts.log import get_logger
 from fastflow_runner.sandbox import (
     AlreadyExists,
     Detached,
@@ -55,7 +55,7 @@ _NO_ANSWER: Final = frozenset({0, 502, 503, 504, 900})
 """Nothing that the daemon says of what it was asked: it hung up (0), a proxy or aiodocker (900) did not reach it."""
 _COMPLAINT_CHARS_MAX: Final = 500
 
-_log = logging.getLogger(__name__)
+log = get_logger(__name__)
 _T = TypeVar("_T")
 
 
@@ -240,14 +240,14 @@ class DockerChannel:
             try:
                 pieces = await self._stream.read()
             except OSError as error:
-                _log.warning("channel broke", extra={"sandbox": self.name, "error": str(error)})
+                log.warning("channel broke", sandbox=self.name, error=str(error))
                 return b""
             if not pieces:
                 break
             for stream, data in pieces:
                 if stream == 2:
                     complaint = data.decode(errors="replace").strip()[:_COMPLAINT_CHARS_MAX]
-                    _log.warning("supervisor complains: %s", complaint, extra={"sandbox": self.name})
+                    log.warning("supervisor complains", sandbox=self.name, complaint=complaint)
             if said := b"".join(data for stream, data in pieces if stream == 1):
                 return said
         return b""

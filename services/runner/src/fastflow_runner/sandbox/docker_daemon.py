@@ -10,7 +10,6 @@ import asyncio
 import errno
 import hashlib
 import json
-import logging
 import os
 import re
 import ssl
@@ -25,9 +24,10 @@ import aiodocker
 import aiohttp
 from aiodocker.exceptions import DockerError
 
+from fastflow_contracts.log import get_logger
 from fastflow_runner.errors import RunnerError
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 ANSWER_S: Final = 5.0
 SYSTEM_SOCKETS: Final = (Path("/var/run/docker.sock"), Path("/run/docker.sock"))

@@ -7,7 +7,6 @@ container is of, running or not: warm sandboxes keep the image of every runner t
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from typing import Final
 
@@ -15,12 +14,13 @@ import aiohttp
 from aiodocker import Docker
 from aiodocker.exceptions import DockerError
 
+from fastflow_contracts.log import get_logger
 from fastflow_runner.sandbox.docker import LABEL_SCOPE
 from fastflow_runner.sandbox.image import WORKER_REPOSITORY
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
-FORMER_KEPT: Final = 1
+OLD_KEPT: Final = 1
 """The newest of them stay, so that going back costs no build."""
 FIRST_LOOK_S: Final = 120.0
 """After the start: by then what our former life kept warm is removed."""
@@ -31,10 +31,10 @@ CALL_S: Final = 60.0
 def unneeded(created: Mapping[str, int], current: str) -> list[str]:
     """Of worker images by reference, with the unix time of their build: those that can go, oldest first."""
     former = sorted((reference for reference in created if reference != current), key=lambda each: created[each])
-    return former[:-FORMER_KEPT]
+    return former[:-OLD_KEPT]
 
 
-class FormerImages:
+class ImageGc:
     """Those of one installation on one daemon."""
 
     def __init__(self, docker: Docker, *, installation: str, current: str) -> None:
@@ -59,7 +59,7 @@ class FormerImages:
                 for reference in unneeded(created, self._current):
                     await self._remove(reference)
         except (DockerError, aiohttp.ClientError, OSError) as error:
-            log.warning("images of former versions are left for later: %s", error)
+            log.warning("old images not removed", error=str(error))
 
     async def _remove(self, reference: str) -> None:
         try:
@@ -68,4 +68,4 @@ class FormerImages:
             if error.status not in (404, 409):  # somebody was faster, or uses it
                 raise
         else:
-            log.info("image %s of a former version is removed", reference)
+            log.info("old image removed", image=reference)

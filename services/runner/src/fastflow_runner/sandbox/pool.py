@@ -12,12 +12,12 @@ limit that cannot be lifted any more, an empty pool, a warm sandbox that has die
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import suppress
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
+from fastflow_contracts.log import get_logger
 from fastflow_runner.guest.supervisor.frames import BEAT, mark, message
 from fastflow_runner.sandbox import (
     Channel,
@@ -32,7 +32,7 @@ from fastflow_runner.sandbox.demand import Demand, Limits, Open, Remove, plan
 from fastflow_runner.sandbox.docker import DockerChannel, DockerSandboxes
 from fastflow_runner.sandbox.naming import warm_name
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 LOOK_S: Final = 60.0
 """Between two looks at whether demand has fallen, and two signs of life to what waits; far below ``IDLE_S``."""
@@ -132,7 +132,7 @@ class Pool:
                 await self._refresh()
                 await self.fill()
             except SandboxError as error:
-                log.warning("no sandbox can be opened ahead of time: %s", error)
+                log.warning("warm sandbox not opened", error=str(error))
                 await asyncio.sleep(AGAIN_S)
                 self._news.set()
 
@@ -151,7 +151,7 @@ class Pool:
         removals = [self._sandboxes.remove(name) for name in self._ours]
         for outcome in await asyncio.gather(*removals, return_exceptions=True):
             if isinstance(outcome, SandboxError):
-                log.warning("a warm sandbox is left for the next start: %s", outcome)
+                log.warning("warm sandbox not removed", error=str(outcome))
         for warm in self._waiting:
             await warm.channel.close()
         await self._sandboxes.close()
@@ -183,7 +183,7 @@ class Pool:
         except asyncio.CancelledError:
             await warm.channel.close()  # the next sweep finds it, by whichever name it has now
             raise
-        log.warning("warm sandbox %s has died", warm.name)
+        log.warning("warm sandbox died", sandbox=warm.name)
         await self._discard(warm)
         return False
 
