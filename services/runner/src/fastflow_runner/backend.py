@@ -1,5 +1,5 @@
-"""Which sandbox backend this runner works with, and what a run gets in it. I/O: it asks for a Docker daemon, builds
-the image.
+"""Which sandbox backend this runner uses, and what a run gets in it. I/O: it looks for a Docker daemon and builds the
+worker image.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ log = get_logger(__name__)
 
 PROVE_S = 30.0
 CORES_MIN = 0.01
-"""The least that Docker takes as a limit."""
+"""Docker's smallest limit."""
 
 
 class NoSandbox(RunnerError):
@@ -42,11 +42,11 @@ class NoSandbox(RunnerError):
 
 
 class Backend(msgspec.Struct, frozen=True, kw_only=True):
-    """Where this runner's scripts run. ``daemon``: what the Docker daemon calls itself."""
+    """Where this runner's scripts run. ``daemon`` is the Docker daemon's own id."""
 
     kind: str
     why: str = ""
-    """Why it is not Docker, where the settings leave the choice: one clause, for people."""
+    """Why it is not Docker when the settings leave the choice: one clause, for people."""
     daemon: str | None
     sandboxes: Sandboxes
     environments: Environments
@@ -56,18 +56,18 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     """Path of ``cells`` inside a sandbox."""
     installation: str
     cores: int | None = None
-    """How many the daemon has, which takes no limit above that. None: any limit is taken."""
+    """The daemon's processor cores; it refuses a higher limit. None: any limit is accepted."""
     pool: Pool | None = None
-    """Part of ``sandboxes``, to be kept filled."""
+    """The warm part of ``sandboxes``; its ``keep`` must run."""
     image_gc: ImageGc | None = None
-    """To be removed now and then."""
+    """Removes old worker images; its ``keep`` must run."""
 
     def name(self, attempt: AttemptId) -> str:
-        """What the sandbox of *attempt* is called."""
+        """The name of the sandbox of *attempt*."""
         return attempt_name(self.installation, attempt)
 
     def spec(self, run: Run) -> SandboxSpec:
-        """The sandbox of a running run."""
+        """The specification of the sandbox for *run*, which must be running."""
         assert isinstance(run.state, Running)
         limits = run.order.limits
         return replace(
@@ -82,10 +82,14 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
 async def open_backend(
     settings: Settings, *, runner: str, installation: str, environ: Mapping[str, str], say: Callable[[str], None]
 ) -> AsyncIterator[Backend]:
-    """The backend that the settings ask for, ready for work; builds the worker image if it is missing.
+    """Open the backend that the settings ask for. Builds the worker image if it is missing.
 
-    *installation*: the bus's name, so that installations on one daemon keep apart. *say* gets lines of progress.
-    Raises ``NoSandbox``.
+    Args:
+        installation: the bus's name, which separates installations on one daemon.
+        say: gets lines of progress.
+
+    Raises:
+        NoSandbox: the settings ask for Docker, and it is not available.
     """
     async with AsyncExitStack() as stack:
         backend = await _open(settings, runner, installation, environ, say, stack)
@@ -123,7 +127,7 @@ async def _open(
 
 
 async def _prove(backend: Backend, daemon: Daemon) -> None:
-    """See that a sandbox can be opened, before everything is entrusted to this daemon. Raises ``NoDocker``."""
+    """Check that this daemon can open a sandbox. Raises ``NoDocker`` if it cannot."""
     assert backend.pool is not None
     try:
         async with asyncio.timeout(PROVE_S):
@@ -136,7 +140,7 @@ async def _prove(backend: Backend, daemon: Daemon) -> None:
 
 
 async def _image(settings: Settings, daemon: Daemon, installation: str, say: Callable[[str], None]) -> str:
-    """The worker image's reference, built if it is missing. Raises ``NoDocker``."""
+    """Return the worker image's reference; build the image if it is missing. Raises ``NoDocker``."""
     if settings.worker_image:
         return settings.worker_image
     try:
@@ -150,7 +154,7 @@ async def _image(settings: Settings, daemon: Daemon, installation: str, say: Cal
             )
     except (ImageFailed, DockerError, aiohttp.ClientError, OSError, ValueError) as error:
         if isinstance(error, aiohttp.ClientError | ValueError) and not isinstance(error, OSError):
-            reason = "it hung up, or what it says is not Docker's"
+            reason = "it hung up, or it is not Docker"
         else:
             reason = _last_line(error) or "it did not answer"
         found = f"{daemon.name} cannot build the worker image ({reason})"
@@ -208,7 +212,7 @@ async def _docker(
 
 
 def _cores(limit: float | None, most: int | None) -> float | None:
-    """*limit* as a daemon takes it: more than it has limits nothing, and nearly none is not to be had."""
+    """*limit* as the daemon accepts it: at least ``CORES_MIN``, at most the cores it has."""
     return limit if limit is None or most is None else min(max(limit, CORES_MIN), most)
 
 
@@ -234,7 +238,7 @@ def _process(settings: Settings, runner: str, environ: Mapping[str, str], instal
 
 
 def _dummy(settings: Settings, runner: str, installation: str) -> Backend:
-    """For measuring everything but sandboxes: nothing is run, every script succeeds at once."""
+    """For measuring everything except sandboxes: no code runs, every script succeeds at once."""
     place = replace(process_place(Path(settings.data_dir) / "store"), bare=True)
     sandboxes = DummySandboxes()
     return Backend(

@@ -1,6 +1,6 @@
-"""Makes environments ready before a run needs them: for every pipeline that goes live, one after the other. I/O.
+"""Prepares the environments of every live pipeline before a run needs them, one after the other. I/O.
 
-Nothing depends on it: what could not be prepared is only logged, and the first run tries again and tells its owner.
+Nothing depends on it: a failure is only logged. The first run tries again and reports the failure to its owner.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ log = get_logger(__name__)
 
 
 async def preheat(tools: Tools, *, default_python_version: str) -> None:
-    """Follow what is live until cancelled."""
+    """Prepare the environment of every enabled live version, and follow changes until cancelled."""
     async with aclosing(PipelineStore(tools.bus).records.follow()) as batches:
         async for batch in batches:
             for _, record, _, _ in batch.changes:
@@ -41,4 +41,4 @@ async def _prepare(tools: Tools, name: str, live: Version, default_python_versio
 
 
 async def _unheard(line: str) -> None:
-    """Nobody waits for these words."""
+    """Drop the preparer's output: no run is waiting for it."""

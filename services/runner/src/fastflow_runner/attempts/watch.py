@@ -1,7 +1,7 @@
-"""Notices that somebody wants a held run stopped, or that it is no longer ours. I/O.
+"""Notices that a held run must stop, or that it is no longer ours. I/O.
 
-The bus repeats every change of a run's record on a core subject: that is for speed. The record itself is read every
-``LOOK_S`` seconds: that is for truth.
+The bus repeats every change of a run's record on a core subject, which is fast. The record itself is read every
+``LOOK_S`` seconds, which is reliable.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LOOK_S = 5.0
 
 
 async def watch(bus: Bus, runs: RunStore, held: Run, *, on_cancel: Callable[[], None]) -> None:
-    """Call *on_cancel* once when the run that we hold is to be stopped; return when it is no longer ours."""
+    """Call *on_cancel* once when the held run must stop; return when it is no longer ours."""
     assert isinstance(held.state, Running)
     epoch = held.state.epoch
     repeats: asyncio.Queue[bytes] = asyncio.Queue()
