@@ -1,4 +1,4 @@
-"""Images of former versions on a real daemon, also through the proxy before it."""
+"""Removing old worker images on a real daemon, directly and through the proxy."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def images(docker: Docker) -> AsyncIterator[Images]:
     await images.clear()
 
 
-async def test_image_gc_go_when_nothing_uses_them(docker: Docker, images: Images) -> None:
+async def test_old_images_are_removed_when_nothing_uses_them(docker: Docker, images: Images) -> None:
     """The current one stays, and the newest before it, one that a container is of, and what is not ours."""
     used, old, older_current = [await images.make() for _ in range(3)]
     theirs = await images.make("somebody-else")
@@ -81,7 +81,7 @@ async def test_image_gc_go_when_nothing_uses_them(docker: Docker, images: Images
     assert {old, older_current}.isdisjoint(await images.left())
 
 
-async def test_the_proxy_lets_image_gc_go(docker: Docker, images: Images, tmp_path: Path) -> None:
+async def test_the_proxy_allows_removing_old_images(docker: Docker, images: Images, tmp_path: Path) -> None:
     """Ours and no others, whatever a runner asks for."""
     old, newest, current = [await images.make() for _ in range(3)]
     theirs = await images.make("somebody-else")

@@ -1,8 +1,8 @@
-"""One subject of a stream, written in order, once, by one writer at a time. I/O; what is written is others' business.
+"""Writes one subject of a stream: in order, each message once, one writer at a time. I/O.
 
-Each message expects the sequence of the one before it on its subject, so a former holder of the run that still writes
-is fenced, and a message whose answer got lost is recognised instead of doubled. The stream keeps messages only so long:
-a subject of which nothing is left starts over with the next writer.
+Each message expects the sequence of the one before it on its subject. So a previous holder of the run that still
+writes is fenced, and a message whose answer got lost is recognised instead of duplicated. The stream's messages expire:
+a subject with no message left starts over with the next writer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PAUSE_S = 1.0
 
 
 class Fenced(RunnerError):
-    """Somebody else writes here now: the run is no longer ours."""
+    """Another runner writes here now: the run is no longer ours."""
 
 
 class StreamWriter:
@@ -37,7 +37,7 @@ class StreamWriter:
         self.sequence = 0
 
     async def resume(self) -> bytes | None:
-        """Find the last stored message and write on after it. None: there is none."""
+        """Find the last stored message and continue after it. None: there is none."""
         last = await self._last()
         if last is None:
             return None
