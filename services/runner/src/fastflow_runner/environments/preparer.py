@@ -1,6 +1,6 @@
 """One preparer: a sandbox with the store in it, for one step of ``prepare``. I/O.
 
-It is opened, followed and removed here; what the steps are for, and in which order, is ``environments``'s.
+This module opens, follows and removes it. ``environments`` decides the steps and their order.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Preparers:
         self._timeout_s = timeout_s
 
     async def step(self, words: Words, step: str, *arguments: str, given: bytes = b"", user: int = USER) -> int:
-        """Run one step from beginning to end; its exit code. Raises ``EnvironmentFailed`` if it has none."""
+        """Run one step and return its exit code. Raises ``EnvironmentFailed`` if it has none."""
         spec = self._spec(user)
         channel: Channel | None = None
         try:
@@ -76,7 +76,7 @@ class Preparers:
         return end.exit_code
 
     async def sweep(self) -> None:
-        """Remove the preparers of this runner's former life. For the time before the first step."""
+        """Remove the preparers of this runner's previous process. Call this before the first step."""
         try:
             for held in await self._sandboxes.held():
                 if held.labels.get(LABEL_PREPARER) == self._runner:
@@ -110,7 +110,7 @@ class Preparers:
         )
 
     async def _clean_up(self, name: str, channel: Channel | None) -> None:
-        """Leave nothing behind, cancelled or not; what cannot be removed is swept by the runner's next life."""
+        """Remove the preparer, also when cancelled. The runner's next process sweeps what cannot be removed."""
 
         async def remove() -> None:
             try:
@@ -130,7 +130,7 @@ class Preparers:
 
 
 async def _follow(session: Session, words: Words) -> Exited | Vanished:
-    """Take a preparer's words, line by line, until it ends."""
+    """Collect a preparer's output, line by line, until it ends."""
     beating = asyncio.create_task(_beat(session), name="beat-preparer")
     rests = {"stdout": b"", "stderr": b""}
     ends = {"stdout": 0, "stderr": 0}
