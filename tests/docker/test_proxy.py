@@ -84,7 +84,7 @@ async def test_another_runner_attaches(place: Place) -> None:
 
 
 async def test_a_container_of_somebody_else_does_not_exist(place: Place, docker: Docker) -> None:
-    """Not for looking, not for attaching, not for removing: as a name that nobody has."""
+    """It cannot be inspected, attached to or removed, as if its name did not exist."""
     config = {"Image": place.spec().image, "HostConfig": {"NetworkMode": "none"}}
     stranger = await docker.containers.create(config, name=f"stranger-{uuid4()}")
     try:

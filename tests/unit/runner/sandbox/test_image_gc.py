@@ -1,4 +1,4 @@
-"""Which images of former versions can go."""
+"""Which old worker images are removed."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class Bench(NamedTuple):
         return attempt
 
     async def held(self, run: Run, *, prepared: bool = True) -> Run:
-        """Its first attempt, held by nobody here."""
+        """Its first attempt, which no attempt here holds."""
         held = (await self.runs.change(run.ref, Claim(attempt=1, runner="one"))).run
         return (await self.runs.change(run.ref, Prepare(epoch=held.epoch))).run if prepared else held
 

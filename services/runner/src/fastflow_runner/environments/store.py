@@ -59,7 +59,7 @@ class EnvironmentRequest(msgspec.Struct, frozen=True):
     requirements: bytes = b""
     """A requirements file; empty: no packages."""
     extras: tuple[str, ...] = ()
-    """Requirements beside the file: those that the script itself names, or our own of packages that nobody names."""
+    """Requirements beside the file: those that the script names, or our own for packages it does not name."""
 
     @property
     def file(self) -> bytes:
