@@ -210,7 +210,7 @@ def test_a_pipeline_that_is_put_there_runs_and_its_log_is_read(deployment: Deplo
 
 
 def test_no_service_is_root_writes_to_its_image_or_holds_dockers_socket(deployment: Deployment) -> None:
-    """But for the proxy, which holds nothing else; nobody's secret is among what Docker shows."""
+    """Except for the proxy, which holds nothing else; Docker shows no service's secret."""
     hidden = [deployment.secret(name) for name in ("admin.token", "encryption.key", "runner.seed", "bus.url")]
     for service in SERVICES:
         for shown in deployment.containers(service):

@@ -251,7 +251,7 @@ async def test_a_deleted_volume_is_noticed_and_filled_again(workshop: Workshop, 
 
 
 async def test_an_image_that_is_missing_is_an_error_of_the_environment(workshop: Workshop) -> None:
-    """Trouble with the preparer's sandbox is told in one kind of error."""
+    """Every failure of the preparer's sandbox raises the same kind of error."""
     workshop.place = msgspec.structs.replace(workshop.place, image="fastflow-worker:none")
     with pytest.raises(EnvironmentFailed, match="does not have the image"):
         await workshop.environments().prepare(request("greeting"), say=workshop.say)

@@ -14,7 +14,7 @@ from aiodocker.exceptions import DockerError
 from msgspec.structs import replace
 
 from fastflow_runner.proxy.rules import Ours
-from fastflow_runner.proxy.server import Door
+from fastflow_runner.proxy.server import DockerProxy
 from fastflow_runner.sandbox import Held, Missing, SandboxError, SandboxSpec
 from fastflow_runner.sandbox.docker import LABEL_SCOPE, LABEL_TOKEN, DockerSandboxes
 from fastflow_runner.sandbox.image import ensure_worker_image
@@ -32,9 +32,9 @@ def scope() -> str:
 async def url(docker: Docker, scope: str, tmp_path: Path) -> AsyncIterator[str]:
     """A proxy of one installation that knows the worker image and no network."""
     image = await ensure_worker_image(docker, progress=lambda line: None)
-    door = Door(Ours(scope, frozenset({image}), "none", "fastflow-store"), "/var/run/docker.sock")
-    async with door.open(str(tmp_path / "door")):
-        yield f"unix://{tmp_path / 'door'}"
+    proxy = DockerProxy(Ours(scope, frozenset({image}), "none", "fastflow-store"), "/var/run/docker.sock")
+    async with proxy.open(str(tmp_path / "proxy")):
+        yield f"unix://{tmp_path / 'proxy'}"
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ async def test_another_runner_attaches(place: Place) -> None:
 
 
 async def test_a_container_of_somebody_else_does_not_exist(place: Place, docker: Docker) -> None:
-    """Not for looking, not for attaching, not for removing: as a name that nobody has."""
+    """It cannot be inspected, attached to or removed, as if its name did not exist."""
     config = {"Image": place.spec().image, "HostConfig": {"NetworkMode": "none"}}
     stranger = await docker.containers.create(config, name=f"stranger-{uuid4()}")
     try:

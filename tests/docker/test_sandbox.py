@@ -269,7 +269,7 @@ async def test_memory_is_killed_by_the_kernel_and_docker_says_so(place: Place) -
 
 @pytest.mark.parametrize("after_s", [0, 0.003, 0.01, 0.03, 0.1, 0.2])
 async def test_an_opening_that_was_cancelled_leaves_nothing_behind_after_removal(place: Place, after_s: float) -> None:
-    """The daemon creates what it was asked for, even when nobody waits for the answer any more."""
+    """The daemon creates what it was asked for, even when no caller waits for the answer any more."""
     spec = place.spec()
     opening = asyncio.create_task(place.sandboxes.open(spec))
     await asyncio.wait({opening}, timeout=after_s)

@@ -1,4 +1,4 @@
-"""What a runner may conclude from the record of its own former life."""
+"""What a runner may conclude from the record of its previous process."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ ABOUT = "One runner: executes scripts and notebooks in sandboxes. Set up by its 
 
 
 def main() -> None:
-    """Never returns."""
+    """Run the runner until it is stopped. Never returns."""
     ArgumentParser(f"python -m {__package__}", description=ABOUT).parse_args()
     run(User.RUNNER, Settings, serve)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import re
 from collections.abc import Callable
@@ -18,13 +17,14 @@ from fastflow_contracts.bus.errors import BusError, Unavailable
 from fastflow_contracts.bus.streams import bucket_stream
 from fastflow_contracts.bus.subjects import Kind
 from fastflow_contracts.clock import now
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.presence import Presence
 from fastflow_contracts.runs.store import RunStore
 from fastflow_contracts.service.lifecycle import until_stopped
 from fastflow_runner.attempts.context import Tools
 from fastflow_runner.attempts.runner import Runner
-from fastflow_runner.backend import Adapter, open_adapter
+from fastflow_runner.backend import Backend, open_backend
 from fastflow_runner.bundles import Bundles
 from fastflow_runner.drain import drain_asked
 from fastflow_runner.preheat import preheat
@@ -32,10 +32,14 @@ from fastflow_runner.presence import Beacon, Replaced
 from fastflow_runner.secrets import SecretBox
 from fastflow_runner.settings import Settings
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 STOP_S = 20.0
 """Beyond the grace time: for stopping scripts and recording that."""
+
+
+def _log_progress(line: str) -> None:
+    log.info("progress", line=line)
 
 
 async def serve(
@@ -44,10 +48,14 @@ async def serve(
     stop: asyncio.Event,
     ready: Callable[[], None],
     *,
-    say: Callable[[str], None] = log.info,
+    say: Callable[[str], None] = _log_progress,
 ) -> None:
-    """Run scripts until *stop* is set, then end what is under way as the settings say; or until somebody asks this
-    runner to leave, and what it has is finished. *say* gets lines of progress.
+    """Run scripts until *stop* is set or this runner is asked to drain.
+
+    After *stop*, the settings decide what happens to runs under way. After a drain request, they all finish.
+
+    Args:
+        say: gets lines of progress.
     """
     runner_id = settings.runner_id or re.sub(r"[^A-Za-z0-9_-]", "-", os.uname().nodename)
     entry = await bus.get(subjects.PIPELINES, subjects.INSTALLATION_KEY)
@@ -56,26 +64,26 @@ async def serve(
     lease = Lease(lease_s=settings.lease_s, fence_s=settings.fence_s)
     with suppress(Unavailable):  # a complaint can wait for the next start
         if complaint := lease.complaint(copies=await bus.copies(bucket_stream(subjects.RUNNERS))):
-            log.warning("%s", complaint)
-    opening = open_adapter(settings, runner=runner_id, installation=installation, environ=os.environ, say=say)
-    async with opening as adapter:
+            log.warning("lease misconfigured", complaint=complaint)
+    opening = open_backend(settings, runner=runner_id, installation=installation, environ=os.environ, say=say)
+    async with opening as backend:
         runner: Runner
         beacon = Beacon(
-            bus, _presence(settings, runner_id, adapter), lease, look=lambda shown: _seen(shown, runner, adapter)
+            bus, _presence(settings, runner_id, backend), lease, look=lambda shown: _seen(shown, runner, backend)
         )
-        tools = _tools(settings, bus, runner_id, adapter, beacon)
+        tools = _tools(settings, bus, runner_id, backend, beacon)
         runner = Runner(tools, settings.slots)
         await beacon.announce()
         try:
             async with asyncio.TaskGroup() as group:
                 keepers = [
                     group.create_task(beacon.serve(), name="beacon"),
-                    group.create_task(adapter.environments.keep(), name="environments"),
+                    group.create_task(backend.environments.keep(), name="environments"),
                 ]
-                if adapter.pool is not None:
-                    keepers.append(group.create_task(adapter.pool.keep(), name="pool"))
-                if adapter.former_images is not None:
-                    keepers.append(group.create_task(adapter.former_images.keep(), name="former-images"))
+                if backend.pool is not None:
+                    keepers.append(group.create_task(backend.pool.keep(), name="pool"))
+                if backend.image_gc is not None:
+                    keepers.append(group.create_task(backend.image_gc.keep(), name="image-gc"))
                 await runner.recover()
                 keepers.append(group.create_task(runner.keep_order(), name="keep-order"))
                 if settings.pre_heat:
@@ -90,7 +98,7 @@ async def serve(
                 for taker in takers:
                     taker.cancel()
                 beacon.leave()
-                await _finish(settings, adapter, runner)
+                await _finish(settings, backend, runner)
                 for keeper in keepers:
                     keeper.cancel()
         finally:
@@ -102,7 +110,7 @@ async def serve(
 async def _drain(
     bus: Bus, runner_id: str, runner: Runner, beacon: Beacon, takers: list[asyncio.Task[None]], drained: asyncio.Event
 ) -> None:
-    """Once somebody asks for it: take no more, finish what is under way however long that takes, and say so."""
+    """Wait for a drain request; then take no more work, finish all runs under way, and set *drained*."""
     async with drain_asked(bus, runner_id) as asked:
         await asked.wait()
         log.info("draining")
@@ -113,10 +121,10 @@ async def _drain(
     drained.set()
 
 
-async def _finish(settings: Settings, adapter: Adapter, runner: Runner) -> None:
-    """Give what is under way its grace; then stop it, or leave it to the next runner where sandboxes outlive us."""
+async def _finish(settings: Settings, backend: Backend, runner: Runner) -> None:
+    """Give runs the grace time; then stop them, or leave them to the next runner if sandboxes outlive this one."""
     await runner.finish(settings.grace_s)
-    if runner.busy and not (settings.leave_running and adapter.kind == "docker"):
+    if runner.busy and not (settings.leave_running and backend.kind == "docker"):
         runner.abandon_all("Fast-Flow was stopped while this ran; start it again")
         await runner.finish(STOP_S)
 
@@ -127,47 +135,47 @@ def _kinds(settings: Settings) -> list[Kind]:
     return [kind for kind in kinds if kind in asked_for]
 
 
-def _presence(settings: Settings, runner_id: str, adapter: Adapter) -> Presence:
+def _presence(settings: Settings, runner_id: str, backend: Backend) -> Presence:
     return Presence(
         runner=runner_id,
         instance="",
         host=os.uname().nodename,
         version=version("fastflow-runner"),
-        sandbox=adapter.kind,
-        sandbox_reason=adapter.why,
-        daemon=adapter.daemon,
+        sandbox=backend.kind,
+        sandbox_reason=backend.why,
+        daemon=backend.daemon,
         slots=settings.slots,
         kinds=tuple(_kinds(settings)),
-        unenforced=adapter.sandboxes.unenforced,
+        unenforced=backend.sandboxes.unenforced,
         started_at=now(),
         seen_at=now(),
     )
 
 
-def _seen(presence: Presence, runner: Runner, adapter: Adapter) -> Presence:
-    """With what changes while it lives."""
+def _seen(presence: Presence, runner: Runner, backend: Backend) -> Presence:
+    """*presence* with the values that change while the runner lives."""
     load = os.getloadavg()[0] / (os.cpu_count() or 1)
     return replace(
         presence,
         busy=runner.busy,
         load=round(load, 2),
-        environments=adapter.environments.known,
+        environments=backend.environments.known,
         paused=runner.is_paused,
     )
 
 
-def _tools(settings: Settings, bus: Bus, runner_id: str, adapter: Adapter, beacon: Beacon) -> Tools:
+def _tools(settings: Settings, bus: Bus, runner_id: str, backend: Backend, beacon: Beacon) -> Tools:
     return Tools(
         runner=runner_id,
         bus=bus,
         runs=RunStore(bus),
         bundles=Bundles(bus),
-        sandboxes=adapter.sandboxes,
-        environments=adapter.environments,
+        sandboxes=backend.sandboxes,
+        environments=backend.environments,
         secrets=SecretBox(settings.encryption_key),
         beacon=beacon,
-        spec=adapter.spec,
-        name=adapter.name,
-        cell_runner=adapter.cell_runner,
+        spec=backend.spec,
+        name=backend.name,
+        cell_runner=backend.cell_runner,
         log_bytes_max=settings.log_bytes_max,
     )

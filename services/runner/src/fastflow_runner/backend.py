@@ -1,11 +1,10 @@
-"""Which sandbox adapter this runner works with, and what a run gets in it. I/O: it asks for a Docker daemon, builds
-the image.
+"""Which sandbox backend this runner uses, and what a run gets in it. I/O: it looks for a Docker daemon and builds the
+worker image.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ import msgspec
 from aiodocker.exceptions import DockerError
 from msgspec.structs import replace
 
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.run import Run, Running
 from fastflow_runner.environments.environments import Environments, volume_identity
 from fastflow_runner.environments.store import Place, docker_place, passed_on, process_place
@@ -24,29 +24,29 @@ from fastflow_runner.sandbox.docker import LABEL_SCOPE, DockerSandboxes
 from fastflow_runner.sandbox.docker_daemon import Daemon, NoDocker, find_daemon
 from fastflow_runner.sandbox.dummy import DummySandboxes
 from fastflow_runner.sandbox.image import ImageFailed, ensure_worker_image
-from fastflow_runner.sandbox.image_gc import FormerImages
+from fastflow_runner.sandbox.image_gc import ImageGc
 from fastflow_runner.sandbox.naming import LABEL_KEEPER, AttemptId, attempt_name
 from fastflow_runner.sandbox.pool import Pool
 from fastflow_runner.sandbox.process import ProcessSandboxes
 from fastflow_runner.settings import Settings
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 PROVE_S = 30.0
 CORES_MIN = 0.01
-"""The least that Docker takes as a limit."""
+"""Docker's smallest limit."""
 
 
 class NoSandbox(RunnerError):
     """The sandbox that the settings ask for is not available."""
 
 
-class Adapter(msgspec.Struct, frozen=True, kw_only=True):
-    """Where this runner's scripts run. ``daemon``: what the Docker daemon calls itself."""
+class Backend(msgspec.Struct, frozen=True, kw_only=True):
+    """Where this runner's scripts run. ``daemon`` is the Docker daemon's own id."""
 
     kind: str
     why: str = ""
-    """Why it is not Docker, where the settings leave the choice: one clause, for people."""
+    """Why it is not Docker when the settings leave the choice: one clause, for people."""
     daemon: str | None
     sandboxes: Sandboxes
     environments: Environments
@@ -56,18 +56,18 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True):
     """Path of ``cells`` inside a sandbox."""
     installation: str
     cores: int | None = None
-    """How many the daemon has, which takes no limit above that. None: any limit is taken."""
+    """The daemon's processor cores; it refuses a higher limit. None: any limit is accepted."""
     pool: Pool | None = None
-    """Part of ``sandboxes``, to be kept filled."""
-    former_images: FormerImages | None = None
-    """To be removed now and then."""
+    """The warm part of ``sandboxes``; its ``keep`` must run."""
+    image_gc: ImageGc | None = None
+    """Removes old worker images; its ``keep`` must run."""
 
     def name(self, attempt: AttemptId) -> str:
-        """What the sandbox of *attempt* is called."""
+        """The name of the sandbox of *attempt*."""
         return attempt_name(self.installation, attempt)
 
     def spec(self, run: Run) -> SandboxSpec:
-        """The sandbox of a running run."""
+        """The specification of the sandbox for *run*, which must be running."""
         assert isinstance(run.state, Running)
         limits = run.order.limits
         return replace(
@@ -79,19 +79,23 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def open_adapter(
+async def open_backend(
     settings: Settings, *, runner: str, installation: str, environ: Mapping[str, str], say: Callable[[str], None]
-) -> AsyncIterator[Adapter]:
-    """The adapter that the settings ask for, ready for work; builds the worker image if it is missing.
+) -> AsyncIterator[Backend]:
+    """Open the backend that the settings ask for. Builds the worker image if it is missing.
 
-    *installation*: the bus's name, so that installations on one daemon keep apart. *say* gets lines of progress.
-    Raises ``NoSandbox``.
+    Args:
+        installation: the bus's name, which separates installations on one daemon.
+        say: gets lines of progress.
+
+    Raises:
+        NoSandbox: the settings ask for Docker, and it is not available.
     """
     async with AsyncExitStack() as stack:
-        adapter = await _open(settings, runner, installation, environ, say, stack)
-        stack.push_async_callback(adapter.sandboxes.close)
-        stack.push_async_callback(adapter.environments.close)
-        yield adapter
+        backend = await _open(settings, runner, installation, environ, say, stack)
+        stack.push_async_callback(backend.sandboxes.close)
+        stack.push_async_callback(backend.environments.close)
+        yield backend
 
 
 async def _open(
@@ -101,7 +105,7 @@ async def _open(
     environ: Mapping[str, str],
     say: Callable[[str], None],
     stack: AsyncExitStack,
-) -> Adapter:
+) -> Backend:
     if settings.sandbox == "dummy":
         return _dummy(settings, runner, installation)
     if settings.sandbox == "process":
@@ -109,34 +113,34 @@ async def _open(
     try:
         daemon = await find_daemon(environ)
         image = await _image(settings, daemon, installation, say)
-        adapter = await _docker(settings, daemon, image, runner, installation, environ, stack)
+        backend = await _docker(settings, daemon, image, runner, installation, environ, stack)
         if settings.sandbox == "auto":
-            await _prove(adapter, daemon)
+            await _prove(backend, daemon)
     except NoDocker as no:
         if settings.sandbox == "docker":
             raise NoSandbox(
                 f"{no}: {no.hint}; or use --sandbox process (FASTFLOW_SANDBOX=process), which isolates nothing."
             ) from no
-        log.info("scripts run as plain processes: %s", no)
+        log.info("scripts run as plain processes", reason=str(no))
         return replace(_process(settings, runner, environ, installation), why=str(no))
-    return adapter
+    return backend
 
 
-async def _prove(adapter: Adapter, daemon: Daemon) -> None:
-    """See that a sandbox can be opened, before everything is entrusted to this daemon. Raises ``NoDocker``."""
-    assert adapter.pool is not None
+async def _prove(backend: Backend, daemon: Daemon) -> None:
+    """Check that this daemon can open a sandbox. Raises ``NoDocker`` if it cannot."""
+    assert backend.pool is not None
     try:
         async with asyncio.timeout(PROVE_S):
-            await adapter.pool.prove()
+            await backend.pool.prove()
     except (SandboxError, TimeoutError) as error:
-        await adapter.environments.close()
-        await adapter.sandboxes.close()
+        await backend.environments.close()
+        await backend.sandboxes.close()
         reason = _last_line(error) or f"no answer within {PROVE_S:.0f} s"
         raise NoDocker(f"{daemon.name} cannot open a sandbox ({reason})", "see what `docker run` says") from error
 
 
 async def _image(settings: Settings, daemon: Daemon, installation: str, say: Callable[[str], None]) -> str:
-    """The worker image's reference, built if it is missing. Raises ``NoDocker``."""
+    """Return the worker image's reference; build the image if it is missing. Raises ``NoDocker``."""
     if settings.worker_image:
         return settings.worker_image
     try:
@@ -150,7 +154,7 @@ async def _image(settings: Settings, daemon: Daemon, installation: str, say: Cal
             )
     except (ImageFailed, DockerError, aiohttp.ClientError, OSError, ValueError) as error:
         if isinstance(error, aiohttp.ClientError | ValueError) and not isinstance(error, OSError):
-            reason = "it hung up, or what it says is not Docker's"
+            reason = "it hung up, or it is not Docker"
         else:
             reason = _last_line(error) or "it did not answer"
         found = f"{daemon.name} cannot build the worker image ({reason})"
@@ -172,7 +176,7 @@ async def _docker(
     installation: str,
     environ: Mapping[str, str],
     stack: AsyncExitStack,
-) -> Adapter:
+) -> Backend:
     info = daemon.info
     docker = await stack.enter_async_context(daemon.client())
     place = docker_place(
@@ -186,7 +190,7 @@ async def _docker(
     blank = _blank(settings, place)
     keeper = {LABEL_KEEPER: runner}
     pool = Pool(sandboxes, blank, installation=installation, keeper=keeper, size_max=settings.pool_size_max)
-    return Adapter(
+    return Backend(
         kind="docker",
         daemon=str(info["ID"]),
         sandboxes=pool,
@@ -203,20 +207,20 @@ async def _docker(
         cell_runner=place.cell_runner,
         installation=installation,
         cores=int(info["NCPU"]),
-        former_images=None if settings.worker_image else FormerImages(docker, installation=installation, current=image),
+        image_gc=None if settings.worker_image else ImageGc(docker, installation=installation, current=image),
     )
 
 
 def _cores(limit: float | None, most: int | None) -> float | None:
-    """*limit* as a daemon takes it: more than it has limits nothing, and nearly none is not to be had."""
+    """*limit* as the daemon accepts it: at least ``CORES_MIN``, at most the cores it has."""
     return limit if limit is None or most is None else min(max(limit, CORES_MIN), most)
 
 
-def _process(settings: Settings, runner: str, environ: Mapping[str, str], installation: str) -> Adapter:
+def _process(settings: Settings, runner: str, environ: Mapping[str, str], installation: str) -> Backend:
     directory = Path(settings.data_dir)
     place = process_place(directory / "store")
     sandboxes = ProcessSandboxes(directory / "sandboxes")
-    return Adapter(
+    return Backend(
         kind="process",
         daemon=None,
         sandboxes=sandboxes,
@@ -233,11 +237,11 @@ def _process(settings: Settings, runner: str, environ: Mapping[str, str], instal
     )
 
 
-def _dummy(settings: Settings, runner: str, installation: str) -> Adapter:
-    """For measuring everything but sandboxes: nothing is run, every script succeeds at once."""
+def _dummy(settings: Settings, runner: str, installation: str) -> Backend:
+    """For measuring everything except sandboxes: no code runs, every script succeeds at once."""
     place = replace(process_place(Path(settings.data_dir) / "store"), bare=True)
     sandboxes = DummySandboxes()
-    return Adapter(
+    return Backend(
         kind="dummy",
         daemon=None,
         sandboxes=sandboxes,

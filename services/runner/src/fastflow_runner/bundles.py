@@ -1,4 +1,4 @@
-"""The code of runs: fetched from the bus once, kept while it is in demand. I/O."""
+"""A cache for the code of runs: each bundle is fetched from the bus once and kept while it is in use. I/O."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CACHE_BYTES_MAX = 128 * 1024 * 1024
 
 
 class Bundles:
-    """Bundles by hash, verified, the least recently used dropped first."""
+    """Verified bundles by hash. Drops the least recently used first."""
 
     def __init__(self, bus: Bus) -> None:
         self._store = ObjectStore(bus)
@@ -22,7 +22,12 @@ class Bundles:
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def get(self, sha256: str) -> Bundle:
-        """Fetch one bundle. Raises ``Rejected`` if it is missing or damaged, ``Unavailable`` if the bus is."""
+        """Fetch one bundle.
+
+        Raises:
+            Rejected: it is missing or damaged.
+            Unavailable: the bus does not answer.
+        """
         if sha256 in self._kept:
             self._kept.move_to_end(sha256)
             return self._kept[sha256]

@@ -1,4 +1,4 @@
-"""Listens for the request to drain: take no more work, finish what is under way, and leave. I/O."""
+"""Listens for the request to drain: take no more work, finish the runs under way, and leave. I/O."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastflow_contracts.bus.client import Bus
 
 @asynccontextmanager
 async def drain_asked(bus: Bus, runner_id: str) -> AsyncIterator[asyncio.Event]:
-    """Yield an event that is set once the request comes. The presence shows those who asked that it was heard."""
+    """Yield an event that is set when the request comes. The presence record shows that it was received."""
     asked = asyncio.Event()
 
     async def receive(_: Msg) -> None:

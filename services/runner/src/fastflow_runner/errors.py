@@ -4,4 +4,4 @@ from fastflow_contracts.errors import FastFlowError
 
 
 class RunnerError(FastFlowError):
-    """The runner cannot do its work; the message says what to do. A script that fails is not an error."""
+    """The runner cannot do its work. The message says what to do. A failing script is not such an error."""

@@ -1,14 +1,14 @@
-"""Makes environments ready before a run needs them: for every pipeline that goes live, one after the other. I/O.
+"""Prepares the environments of every live pipeline before a run needs them, one after the other. I/O.
 
-Nothing depends on it: what could not be prepared is only logged, and the first run tries again and tells its owner.
+Nothing depends on it: a failure is only logged. The first run tries again and reports the failure to its owner.
 """
 
 from __future__ import annotations
 
-import logging
 from contextlib import aclosing
 
 from fastflow_contracts.bus.errors import BusError
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.pep723 import BadInline
 from fastflow_contracts.pipelines.records import Version
 from fastflow_contracts.pipelines.store import PipelineStore
@@ -16,11 +16,11 @@ from fastflow_runner.attempts.context import Tools
 from fastflow_runner.environments.environments import EnvironmentFailed
 from fastflow_runner.environments.store import requests_of
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 async def preheat(tools: Tools, *, default_python_version: str) -> None:
-    """Follow what is live until cancelled."""
+    """Prepare the environment of every enabled live version, and follow changes until cancelled."""
     async with aclosing(PipelineStore(tools.bus).records.follow()) as batches:
         async for batch in batches:
             for _, record, _, _ in batch.changes:
@@ -35,10 +35,10 @@ async def _prepare(tools: Tools, name: str, live: Version, default_python_versio
         for request in requests_of(version, bundle.data, live.spec.type):
             if tools.environments.ready(request) is None:
                 prepared = await tools.environments.prepare(request, say=_unheard)
-                log.info("an environment of %s stands ready after %.1f s", name, prepared.seconds)
+                log.info("environment prepared", pipeline=name, seconds=round(prepared.seconds, 1))
     except (BusError, EnvironmentFailed, BadInline) as error:
-        log.info("the environment of %s is not ready ahead of its first run: %s", name, error)
+        log.info("environment not prepared", pipeline=name, error=str(error))
 
 
 async def _unheard(line: str) -> None:
-    """Nobody waits for these words."""
+    """Drop the preparer's output: no run is waiting for it."""

@@ -1,9 +1,9 @@
-"""From the tokens of ``encrypted_env`` to the values a script gets. Pure, and the only place that decrypts.
+"""Decrypts the tokens of ``encrypted_env`` into the values a script gets. Pure, and the only place that decrypts.
 
-A token is Fernet's. Its plaintext is the value itself, or an envelope (``fastflow_contracts.secrets.envelope``) that
-binds it to one variable of one pipeline.
+A token is a Fernet token. Its plaintext is the value itself, or an envelope (``fastflow_contracts.secrets.envelope``)
+that binds it to one variable of one pipeline.
 
-No message of this module holds a value, a token or a key.
+No message of this module contains a value, a token or a key.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ __all__ = ["BadKey", "SecretBox", "SecretError", "is_token"]
 
 
 class SecretError(RunnerError):
-    """A variable of ``encrypted_env`` cannot be opened here; the message names it."""
+    """A variable of ``encrypted_env`` cannot be decrypted. The message names it."""
 
 
 class SecretBox:
-    """Opens tokens with any of several keys, so that keys can be rotated."""
+    """Decrypts tokens with any of several keys, so that keys can be rotated."""
 
     def __init__(self, keys: str) -> None:
-        """*keys*: as in ``ENCRYPTION_KEY``, separated by commas; may be empty. Raises ``BadKey``."""
+        """*keys*: the value of ``ENCRYPTION_KEY``, separated by commas; may be empty. Raises ``BadKey``."""
         fernets = [Fernet(key) for key in envelope.split_keys(keys)]
         self._keys = MultiFernet(fernets) if fernets else None
 
     def open(self, tokens: Mapping[str, str], *, pipeline: str) -> dict[str, str]:
-        """The values of *tokens* (variable -> token), for this pipeline. Raises ``SecretError``.
+        """Decrypt *tokens* (variable -> token) for this pipeline. Raises ``SecretError``.
 
-        What is not even the form of a token is left out: its variable stays unset, as the sync has warned.
+        Text that does not have the form of a token is skipped: its variable stays unset, as the sync has warned.
         """
         return {name: self._open(name, token, pipeline) for name, token in tokens.items() if is_token(token)}
 
     def unbound(self, tokens: Mapping[str, str]) -> tuple[str, ...]:
-        """The variables whose tokens would open in any other pipeline as well. Raises ``SecretError``."""
+        """The variables whose tokens are valid in any pipeline. Raises ``SecretError``."""
         return tuple(
             name for name, token in tokens.items() if is_token(token) and isinstance(self._read(name, token), str)
         )

@@ -1,4 +1,4 @@
-"""What the runner can be told by its environment. No I/O."""
+"""The runner's settings, read from its environment. No I/O."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastflow_contracts.service.settings import Env, ServiceSettings
 
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):
-    """Defaults are those of a laptop. Sizes are bytes, durations seconds."""
+    """The defaults suit a laptop. Sizes are bytes, durations seconds."""
 
     runner_id: Annotated[
         str, Env("FASTFLOW_RUNNER_ID", "Name of this runner, kept across restarts; default: the host's name.")

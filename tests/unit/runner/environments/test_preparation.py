@@ -54,7 +54,7 @@ def test_the_last_words_begin_with_the_error() -> None:
 
 
 async def test_an_error_reaches_everyone_after_the_last_word() -> None:
-    """Whoever follows, from the beginning or late, hears all and then gets the error."""
+    """Every follower, early or late, gets all output and then the error."""
     go = asyncio.Event()
     heard: list[list[str]] = [[], []]
 
@@ -80,7 +80,7 @@ async def test_an_error_reaches_everyone_after_the_last_word() -> None:
 
 
 async def test_one_who_cannot_listen_leaves_alone() -> None:
-    """If passing on the words fails, only that one is told."""
+    """If passing on the output fails, only that caller gets the error."""
     done = asyncio.Event()
 
     async def steps(words: Words) -> None:

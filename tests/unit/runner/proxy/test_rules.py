@@ -151,7 +151,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("change", HOSTILE.values(), ids=HOSTILE)
 def test_what_no_sandbox_has_is_denied(change: Callable[[dict[str, Any]], None]) -> None:
-    """Also what nobody thought of: the body must be what the runner's own code would make."""
+    """Unforeseen options too: the body must equal what the runner's own code builds."""
     config = container_config(RUN, dict(LABELS))
     change(config)
     with pytest.raises(Denied):

@@ -7,7 +7,7 @@ from tests.support.ids import fresh_run_id
 
 
 def test_a_name_tells_the_attempt() -> None:
-    """What a restarted runner reads from it; warm ones and preparers are nobody's."""
+    """A restarted runner reads the attempt from the name; warm sandboxes and preparers have none."""
     attempt = AttemptId(fresh_run_id(), 12)
     assert attempt_of(attempt_name("0123456789abcdef", attempt)) == attempt
     for name in (warm_name("0123456789abcdef"), "ff-prepare-0123456789abcdef", "ff-x", f"ff-01234567-{attempt.run_id}"):

@@ -103,7 +103,7 @@ async def test_a_sandbox_that_ends_without_a_word_has_vanished() -> None:
 
 
 async def test_a_stop_comes_back_as_an_exit() -> None:
-    """What hangs ends when it is told to."""
+    """A hanging script ends on a stop."""
     sandboxes = DummySandboxes(lambda spec, job: Outcome(hangs=True))
     session = await Session.start(await sandboxes.open(SPEC), JOB)
     assert isinstance(await anext(session), ScriptStarted)
@@ -116,7 +116,7 @@ async def test_a_stop_comes_back_as_an_exit() -> None:
 
 
 async def test_a_later_session_goes_on_where_the_first_published() -> None:
-    """Nothing below the acknowledged offsets is told again, everything above is."""
+    """Output above the acknowledged offsets is repeated, and nothing below them."""
     sandboxes = DummySandboxes(lambda spec, job: Outcome(stdout=LONG, events=(b"1", b"2", b"3")))
     await Session.start(await sandboxes.open(SPEC), JOB)
     (held,) = await sandboxes.held()
@@ -160,7 +160,7 @@ async def test_what_is_stored_no_longer_is_not_waited_for() -> None:
 
 
 async def test_another_runner_supersedes() -> None:
-    """The mark of somebody else's attach ends this session's right to speak."""
+    """The mark of another attach ends this session."""
     line = Line()
     session = await Session.start(line, JOB)
     line.say(HELLO)
@@ -204,7 +204,7 @@ async def test_a_cancelled_step_loses_nothing() -> None:
 
 
 async def test_a_silent_sandbox_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An attach that nobody answers is an error after a while, not a wait for ever."""
+    """An attach without an answer fails after a while; it does not wait for ever."""
     monkeypatch.setattr("fastflow_runner.sandbox.session.SYNC_TIMEOUT_S", 0.0)
     with pytest.raises(Silent):
         await Session.resume(Line(), Offsets())

@@ -37,7 +37,7 @@ from fastflow_contracts.runs.store import RunStore
 from fastflow_runner.attempts.attempt import Attempt
 from fastflow_runner.attempts.context import Tools
 from fastflow_runner.attempts.runner import Runner
-from fastflow_runner.backend import open_adapter
+from fastflow_runner.backend import open_backend
 from fastflow_runner.presence import Beacon, Replaced
 from fastflow_runner.sandbox import Channel, Held, SandboxError, SandboxSpec, Unreachable
 from fastflow_runner.sandbox.dummy import DummySandboxes, Outcome
@@ -89,7 +89,7 @@ class Bench(NamedTuple):
         return attempt
 
     async def held(self, run: Run, *, prepared: bool = True) -> Run:
-        """Its first attempt, held by nobody here."""
+        """Its first attempt, which no attempt here holds."""
         held = (await self.runs.change(run.ref, Claim(attempt=1, runner="one"))).run
         return (await self.runs.change(run.ref, Prepare(epoch=held.epoch))).run if prepared else held
 
@@ -114,11 +114,11 @@ async def bench(bus_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr("fastflow_runner.backend.DummySandboxes", lambda: DummySandboxes(play))
     settings = Settings(sandbox="dummy", data_dir=str(tmp_path))
-    opening = open_adapter(settings, runner="one", installation="test", environ={}, say=lambda line: None)
-    async with opening as adapter, Relay(bus_url) as relay, connect(relay.url, name="one") as bus:
+    opening = open_backend(settings, runner="one", installation="test", environ={}, say=lambda line: None)
+    async with opening as backend, Relay(bus_url) as relay, connect(relay.url, name="one") as bus:
         beacon = Beacon(bus, a_presence("one"), Lease(), look=lambda shown: shown)
         await beacon.announce()
-        yield Bench(fastflow_runner.app._tools(settings, bus, "one", adapter, beacon), relay, jobs)
+        yield Bench(fastflow_runner.app._tools(settings, bus, "one", backend, beacon), relay, jobs)
 
 
 async def test_a_run_that_was_taken_away_before_it_was_prepared_is_not_begun(bench: Bench) -> None:

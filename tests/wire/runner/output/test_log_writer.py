@@ -52,7 +52,7 @@ async def test_a_log_goes_on_after_all_of_it_is_gone(bus: Bus) -> None:
 
 
 async def test_who_was_followed_is_fenced_although_its_own_words_are_gone(bus: Bus) -> None:
-    """The one that came later has written: the former one must not."""
+    """The later writer has written: the earlier one must not."""
     former, later = LogWriter(bus, RUN.ref, 1), LogWriter(bus, RUN.ref, 1)
     await former.append(chunk("first\n", 6))
     await evict(bus)

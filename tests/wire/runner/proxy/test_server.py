@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fastflow_runner.proxy.rules import Ours
-from fastflow_runner.proxy.server import Door
+from fastflow_runner.proxy.server import DockerProxy
 from fastflow_runner.sandbox import Held, SandboxError, SandboxSpec, Unreachable
 from fastflow_runner.sandbox.docker import LABEL_SCOPE, LABEL_TOKEN, DockerSandboxes
 
@@ -37,7 +37,7 @@ async def test_an_attachment_that_is_refused_carries_no_second_request(tmp_path:
     async with (
         asyncio.timeout(20),
         await asyncio.start_unix_server(refuse, tmp_path / "daemon"),
-        Door(Ours("test", frozenset(), "none", "none"), str(tmp_path / "daemon")).open(str(tmp_path / "to-it")),
+        DockerProxy(Ours("test", frozenset(), "none", "none"), str(tmp_path / "daemon")).open(str(tmp_path / "to-it")),
     ):
         reader, writer = await asyncio.open_unix_connection(tmp_path / "to-it")
         writer.write(b"POST /containers/abc/attach?stream=1 HTTP/1.1\r\n\r\nGET /containers/json HTTP/1.1\r\n\r\n")
@@ -51,8 +51,8 @@ async def test_an_attachment_that_is_refused_carries_no_second_request(tmp_path:
 
 async def test_a_daemon_that_is_away_has_refused_nothing(tmp_path: Path) -> None:
     """Behind the proxy as without one: what is not known is asked again, and no script is failed for it."""
-    door = Door(Ours("test", frozenset({"x"}), "none", "none"), str(tmp_path / "nobody"))
-    async with door.open(str(tmp_path / "door")), a_client(tmp_path / "door") as sandboxes:
+    proxy = DockerProxy(Ours("test", frozenset({"x"}), "none", "none"), str(tmp_path / "nobody"))
+    async with proxy.open(str(tmp_path / "proxy")), a_client(tmp_path / "proxy") as sandboxes:
         for call in (
             sandboxes.held(),
             sandboxes.open(SandboxSpec(name="ff-test", image="x")),
@@ -63,7 +63,7 @@ async def test_a_daemon_that_is_away_has_refused_nothing(tmp_path: Path) -> None
                 await call
 
 
-@pytest.mark.parametrize(("of", "through"), [("attach", "daemon"), ("attach", "door"), ("json", "door")])
+@pytest.mark.parametrize(("of", "through"), [("attach", "daemon"), ("attach", "proxy"), ("json", "proxy")])
 async def test_a_daemon_that_hangs_up_has_refused_nothing(of: str, through: str, tmp_path: Path) -> None:
     """It ends while it is asked to attach, or while the proxy asks it whose the container is."""
     shown = {"Id": "a" * 64, "Config": {"Labels": {LABEL_SCOPE: "test"}}, "State": {"Running": True}}
@@ -76,7 +76,7 @@ async def test_a_daemon_that_hangs_up_has_refused_nothing(of: str, through: str,
 async def test_what_the_daemon_does_not_show_is_not_missing(tmp_path: Path) -> None:
     """Whose a container is, it cannot tell just now: that is no reason to believe that it is gone."""
     answers = {"/json": _answer(500, {"message": "no space left on device"})}
-    async with a_daemon(answers, tmp_path), a_client(tmp_path / "door") as sandboxes:
+    async with a_daemon(answers, tmp_path), a_client(tmp_path / "proxy") as sandboxes:
         with pytest.raises(SandboxError, match="no space left"):
             await sandboxes.attach(HELD)
 
@@ -105,11 +105,11 @@ async def a_daemon(answers: Mapping[str, bytes], folder: Path) -> AsyncIterator[
         await writer.drain()
         writer.close()
 
-    door = Door(Ours("test", frozenset(), "none", "none"), str(folder / "daemon"))
+    proxy = DockerProxy(Ours("test", frozenset(), "none", "none"), str(folder / "daemon"))
     async with (
         asyncio.timeout(20),
         await asyncio.start_unix_server(serve, folder / "daemon"),
-        door.open(str(folder / "door")),
+        proxy.open(str(folder / "proxy")),
     ):
         yield
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from fastflow_runner.backend import open_adapter
+from fastflow_runner.backend import open_backend
 from fastflow_runner.sandbox import docker_daemon, image
 from fastflow_runner.sandbox.docker_daemon import NoDocker, find_daemon
 from fastflow_runner.settings import Settings
@@ -76,7 +76,7 @@ async def refused(**environ: str) -> NoDocker:
 
 @pytest.fixture(autouse=True)
 def no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Contexts of whoever runs the tests do not count."""
+    """The contexts of the user who runs the tests do not count."""
     monkeypatch.setenv("HOME", str(tmp_path))
 
 
@@ -170,7 +170,7 @@ async def test_a_daemon_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_a_dead_address_says_what_the_system_said(tmp_path: Path) -> None:
-    """Nobody listens, no such name, a socket whose server has gone, a plain file."""
+    """No listener, an unknown name, a socket whose server has gone, a plain file."""
     assert "Connection refused" in str(await refused(DOCKER_HOST="tcp://127.0.0.1:1"))
     dead = tmp_path / "dead.sock"
     with socket.socket(socket.AF_UNIX) as server:
@@ -182,7 +182,7 @@ async def test_a_dead_address_says_what_the_system_said(tmp_path: Path) -> None:
 
 @contextmanager
 def ordinary_user() -> Iterator[None]:
-    """Root may use every socket: be somebody else for a while."""
+    """Root may use every socket: run as another user for a while."""
     if os.getuid() != 0:
         yield
         return
@@ -220,7 +220,7 @@ async def test_a_socket_without_permission_names_the_group() -> None:
     ],
 )
 async def test_an_address_that_is_none_is_a_sentence(address: str) -> None:
-    """Whatever somebody has set."""
+    """Whatever the user has set."""
     assert "is not valid" in str(await refused(DOCKER_HOST=address))
 
 
@@ -264,7 +264,7 @@ async def test_a_docker_that_runs_nothing_is_not_taken(
     """It answers, and lets no image be built, no container be listed or created: processes do, and say why."""
     settings = Settings(sandbox="auto", data_dir=str(tmp_path))
     async with serving(answering({"ApiVersion": "1.47"}, INFO) | answers) as url:
-        opening = open_adapter(
+        opening = open_backend(
             settings, runner="one", installation="test", environ={"DOCKER_HOST": url}, say=lambda line: None
         )
         async with opening as backend:
@@ -278,7 +278,7 @@ async def test_a_docker_that_stalls_is_not_waited_for(tmp_path: Path, monkeypatc
     settings = Settings(sandbox="auto", data_dir=str(tmp_path))
     answers = answering({"ApiVersion": "1.47"}, INFO) | {"/json": SILENCE}
     async with serving(answers) as url:
-        opening = open_adapter(
+        opening = open_backend(
             settings, runner="one", installation="test", environ={"DOCKER_HOST": url}, say=lambda line: None
         )
         async with opening as backend:

@@ -1,1 +1,1 @@
-"""Attempts: from the claim of a run to its recorded end."""
+"""Attempts, from the claim of a run to its recorded end."""

@@ -1,25 +1,25 @@
-"""One attempt of one run, from the hint to the recorded end. I/O; the order of its steps is what keeps the promises.
+"""One attempt of one run, from the hint to the recorded end. I/O. The guarantees depend on the order of the steps.
 
-1. Claim the run by compare-and-set; only then is the hint acknowledged (``claiming``).
-2. Make its environment stand ready (``preparing``).
-3. Open the sandbox, whose name is the attempt's: a second one is refused by the daemon itself (``place``).
-4. Record that all of this stands (``holding``), before
-5. the sandbox is handed its job. Until then a crash gives the run back unharmed; from then on there is a sandbox that
-   knows how far it got.
-6. Carry its output to the bus, all of it (``carrying``), before
-7. the end is recorded, before
-8. the sandbox is removed. What is found in a sandbox after a crash is still to be recorded, and nothing else is.
+1. Claim the run by compare-and-set; only then acknowledge the hint (``claiming``).
+2. Prepare its environment (``preparing``).
+3. Open the sandbox, named after the attempt: the daemon itself refuses a second one (``place``).
+4. Record that all of this is ready (``holding``), before step 5.
+5. Hand the sandbox its job. After a crash before this step the run is given back unharmed; after a crash later there
+   is a sandbox that knows how far it got.
+6. Carry all of its output to the bus (``carrying``), before step 7.
+7. Record the end, before step 8.
+8. Remove the sandbox. So a sandbox found after a crash is exactly one whose end may not be recorded yet.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Self
 
 from fastflow_contracts.bus.subjects import RunRef
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.messages import Hint
 from fastflow_contracts.runs.run import ErrorType, Run, RunInput
 from fastflow_contracts.runs.state_machine import Finish, Outcome, Prepare
@@ -45,17 +45,17 @@ from fastflow_runner.sandbox.naming import AttemptId
 from fastflow_runner.sandbox.session import SessionError, Superseded
 from fastflow_runner.secrets import SecretError
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 BEGINNINGS_MAX = 5
-"""How often a sandbox may find that its environment was taken away a moment ago."""
+"""How often an attempt starts over because its environment was collected a moment ago."""
 
 
 class Attempt:
     """One attempt that this runner holds. Made by ``claim`` or ``adopt``; then call ``carry_out`` once."""
 
     def __init__(self, tools: Tools, held: Stored, code: Code | NoCode, sandbox: Held | None = None) -> None:
-        """*sandbox*: what a former holder left, if anything."""
+        """*sandbox*: the one that a previous holder left, if any."""
         self._tools = tools
         self._code = code
         self._left = sandbox
@@ -69,7 +69,7 @@ class Attempt:
 
     @classmethod
     async def claim(cls, tools: Tools, hint: Hint, *, is_fresh: bool) -> Self | None:
-        """Step 1. See ``claiming.claim``; None if there is nothing to carry out."""
+        """Step 1, see ``claiming.claim``. None if there is nothing to carry out."""
         claimed = await claim(tools, hint, is_fresh=is_fresh)
         return claimed and cls(tools, claimed.held, claimed.code)
 
@@ -77,7 +77,8 @@ class Attempt:
     async def adopt(cls, tools: Tools, run: Run, sandbox: Held | None) -> Self | None:
         """Take over a running run whose holder is gone, with its *sandbox* (None: that is gone too).
 
-        None if somebody else was faster.
+        Returns:
+            None if another runner was faster.
         """
         claimed = await adopt(tools, run)
         return claimed and cls(tools, claimed.held, claimed.code, sandbox)
@@ -91,13 +92,14 @@ class Attempt:
         return self._holding.ref
 
     def abandon(self, reason: str) -> None:
-        """Stop it for a reason of the runner's own, unless it is being stopped already."""
+        """Stop the attempt for a reason of the runner's own, unless it is already being stopped."""
         self._holding.abandon(reason)
 
     async def carry_out(self) -> None:
-        """To the recorded end, or until the run is not ours any more.
+        """Run the attempt to its recorded end, or until another runner holds the run.
 
-        Raises ``Unreachable`` if the daemon is away while no code of it can have run: then ``give_back``.
+        Raises:
+            Unreachable: the daemon is away and no code of the run has started. Call ``give_back``.
         """
         tools, run = self._tools, self._holding.run
         watching_steps = watch(tools.bus, tools.runs, run, on_cancel=self._holding.cancel)
@@ -108,13 +110,13 @@ class Attempt:
             ):
                 await asyncio.wait({watching, working}, return_when=asyncio.FIRST_COMPLETED)
                 if not working.done() and not self._is_reporting:
-                    raise NotOurs("its record says so")
-                await working  # what the watch saw was our own report
+                    raise NotOurs("its record has changed")
+                await working  # the watch saw our own report
         except (NotOurs, Fenced, Superseded) as reason:
-            log.warning("run %s is let go: %s", run.id, reason)
+            log.warning("run let go", run=run.id, reason=str(reason))
 
     async def give_back(self, reason: str) -> None:
-        """Let somebody else begin it: none of its code can have run here, and no attempt is used up."""
+        """Let another runner begin the run: none of its code has run here, and no attempt is used up."""
         await self._holding.give_back(reason)
 
     async def fail(self, message: str) -> None:
@@ -132,7 +134,7 @@ class Attempt:
         await self._sandbox.remove()
 
     async def _reach_end(self) -> Outcome:
-        """Steps 2 to 6; what keeps the script from its own end becomes an outcome, too."""
+        """Steps 2 to 6. A failure outside the script becomes an outcome too."""
         give_up = self._recorder.give_up
         try:
             return await self._begin_or_go_on()
@@ -142,7 +144,7 @@ class Attempt:
                 raise
             return await give_up(ErrorType.ENVIRONMENT_ERROR, f"its sandbox failed: {error}")
         except EnvironmentFailed as error:
-            said = "the environment could not be prepared"  # uv's own words stand above it
+            said = "the environment could not be prepared"  # the log has uv's own words above this line
             return await give_up(ErrorType.ENVIRONMENT_ERROR, str(error), said=said)
         except StoppedEarly:
             abandoned = self._holding.intent.abandoned
@@ -155,7 +157,7 @@ class Attempt:
     async def _begin_or_go_on(self) -> Outcome:
         holding, recorder = self._holding, self._recorder
         holding.look()
-        # Only a former holder can have written into this attempt's log; whatever is said goes on after its last word.
+        # A previous holder may have written to this attempt's log: continue after its last chunk.
         if holding.run.epoch > 1:
             await recorder.resume()
         if isinstance(self._code, NoCode):
@@ -171,7 +173,7 @@ class Attempt:
         return await self._begin(self._code, self._code.ready)
 
     async def _begin(self, code: Code, ready: tuple[ReadyEnvironment, ...] | None) -> Outcome:
-        """From nothing; anew, if the environment was taken away before the sandbox could hold it."""
+        """Begin from nothing; start over if the environment was collected before the sandbox could lock it."""
         for _ in range(BEGINNINGS_MAX):
             end = await self._begin_once(code, ready or await self._prepare(code))
             if not found_no_environment(end):
@@ -195,9 +197,11 @@ class Attempt:
         return await self._carrier.carry(conversation, given)
 
     async def _go_on(self, code: Code) -> Outcome:
-        """With what a former holder left."""
-        if self._left is None:  # it is removed only after the end is recorded, so somebody else did that,
-            await self._outlast()  # or it is elsewhere
+        """Continue with what a previous holder left."""
+        # A sandbox is removed only after its end is recorded. If ours is missing, it was removed from outside or is
+        # on another host.
+        if self._left is None:
+            await self._outlast()
             lost = f"runner {self._tools.runner} was restarted while it ran"
             return await self._recorder.give_up(ErrorType.LOST, lost)
         conversation = await self._carrier.attach()
@@ -218,7 +222,7 @@ class Attempt:
         return await self._recorder.conclude(end, self._holding.intent)
 
     async def _outlast(self) -> None:
-        """Wait for the end of a sandbox that a runner of our id has left on another host: no runner, no heartbeats."""
+        """Wait until a sandbox that our id left on another host has stopped itself: it gets no heartbeats."""
         if unseen_s := self._tools.beacon.unseen_s:
             await self._recorder.say(f"Its sandbox is not on this host; it has stopped in {unseen_s:.0f} s.")
             await asyncio.sleep(unseen_s)

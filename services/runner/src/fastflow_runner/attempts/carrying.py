@@ -1,14 +1,14 @@
-"""Step 6 of an attempt: its output is carried to the bus, while its sandbox is told to go on or to stop. I/O.
+"""Step 6 of an attempt: carries its output to the bus, and sends its sandbox heartbeats or a stop. I/O.
 
-Output is ``output``'s, what a channel is ``sandbox``'s. Here lives what happens when the connection is lost.
+This module handles lost connections. ``output`` handles the output itself, ``sandbox`` the channel.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import suppress
 
+from fastflow_contracts.log import get_logger
 from fastflow_runner.attempts.context import Tools
 from fastflow_runner.attempts.holding import Holding, pause
 from fastflow_runner.attempts.place import GONE, AttemptSandbox, Conversation, Handover
@@ -18,7 +18,7 @@ from fastflow_runner.sandbox import Detached, Unreachable
 from fastflow_runner.sandbox.events import Exited, Vanished
 from fastflow_runner.sandbox.session import Session
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class Carrier:
@@ -31,15 +31,15 @@ class Carrier:
         self._sandbox = sandbox
 
     async def attach(self) -> Conversation | None:
-        """Attach to the sandbox and go on after what is stored, however long the daemon is away. None: it is gone."""
+        """Attach to the sandbox and continue after the stored output. Waits for the daemon. None: it is gone."""
         return await self._sandbox.attach(self._recorder.pump.acked)
 
     async def carry(self, conversation: Conversation, given: Handover | None) -> Exited | Vanished:
-        """Carry output until the end, attaching again whenever only the connection was lost.
+        """Carry output until the sandbox ends. Attaches again after a lost connection.
 
         Args:
-            given: the job that the sandbox was handed, which may have been lost with the connection and is handed over
-                again; None: it was not.
+            given: the job that the sandbox was handed. It may have been lost with the connection, so it is handed over
+                again if the sandbox wants it. None: no job was handed over.
         """
         run_id = self._holding.run.id
         while True:
@@ -47,7 +47,7 @@ class Carrier:
                 async with side_task(self._steer(conversation.session), f"steer-{run_id}"):
                     return await self._recorder.pump.drain(conversation.session)
             except (Detached, Unreachable) as error:
-                log.warning("run %s: lost sight of its sandbox, attaching again: %s", run_id, error)
+                log.warning("sandbox connection lost", run=run_id, error=str(error))
             finally:
                 await conversation.channel.close()
             await pause()
@@ -59,7 +59,7 @@ class Carrier:
                 await conversation.hand_over(given)
 
     async def _steer(self, session: Session) -> None:
-        """Heartbeats while the bus knows that we live; a stop when it is asked for, or when we are cut off."""
+        """Send heartbeats while our presence is fresh; stop the script on request, or when we are cut off."""
         holding, beacon = self._holding, self._beacon
         while not holding.stopping.is_set():
             if beacon.is_fresh:

@@ -1,4 +1,4 @@
-"""Step 1 of an attempt: the run becomes this runner's by compare-and-set, with what is needed to carry it out. I/O."""
+"""Step 1 of an attempt: claims the run for this runner by compare-and-set, and fetches its code. I/O."""
 
 from __future__ import annotations
 
@@ -22,22 +22,25 @@ class Claimed(NamedTuple):
 
 
 async def claim(tools: Tools, hint: Hint, *, is_fresh: bool) -> Claimed | None:
-    """Take the attempt that *hint* names, which is not under way here.
+    """Claim the attempt that *hint* names. It must not be under way here.
 
     Args:
-        is_fresh: nobody, this runner included, has acted on this very hint before.
+        is_fresh: no runner, this one included, has acted on this hint before.
 
     Returns:
-        None if there is nothing to take: somebody else was faster, or the hint is old.
+        None if there is nothing to claim: another runner was faster, or the hint is old.
 
     Raises:
-        NoSuchRun, Refused (NotYet), Full, and what the bus raises.
+        NoSuchRun: there is no such run.
+        NotYet, CommandRefused: the state machine refuses the claim.
+        Full: the concurrency limit is reached.
+        BusError: the bus failed.
     """
     ref, number = RunRef(hint.pipeline, hint.run_id), hint.attempt
     known = Stored(hint.run, hint.revision) if hint.run and is_fresh else await tools.runs.load(ref)
     state = known.run.state
     if _is_claimed(known.run, number, tools.runner):
-        return await adopt(tools, known.run)  # its answer was lost
+        return await adopt(tools, known.run)  # the answer to our claim was lost
     if not isinstance(state, Pending) or state.attempt != number:
         return None
     code = await fetch(tools, known.run)
@@ -47,13 +50,13 @@ async def claim(tools: Tools, hint: Hint, *, is_fresh: bool) -> Claimed | None:
     changed = await tools.runs.change(ref, command, known=known, limit=limit)
     if changed.events:
         return Claimed(changed.stored, code)
-    if _is_claimed(changed.run, number, tools.runner):  # its answer was lost, and somebody wrote since then
+    if _is_claimed(changed.run, number, tools.runner):  # the answer was lost, and the record has changed since
         return await adopt(tools, changed.run)
     return None
 
 
 async def adopt(tools: Tools, run: Run) -> Claimed | None:
-    """Take over a running run whose holder is gone. None if somebody else was faster."""
+    """Take over a running run whose holder is gone. None if another runner was faster."""
     assert isinstance(run.state, Running)
     code = await fetch(tools, run)
     changed = await tools.runs.change(run.ref, Adopt(runner=tools.runner, epoch=run.state.epoch))
@@ -61,6 +64,6 @@ async def adopt(tools: Tools, run: Run) -> Claimed | None:
 
 
 def _is_claimed(run: Run, number: int, runner: str) -> bool:
-    """Whether *runner* claimed this attempt, and did nothing since then."""
+    """Whether *runner* claimed this attempt and has done nothing since."""
     state = run.state
     return isinstance(state, Running) and (state.runner, state.attempt, state.prepared_at) == (runner, number, None)

@@ -1,4 +1,4 @@
-"""What a run needs before it can be claimed wisely: its code, and whether its environments stand ready. I/O."""
+"""What a runner looks up before it claims a run: its code, and whether its environments are ready. I/O."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from fastflow_runner.environments.store import EnvironmentRequest, requests_of
 
 
 class Code(msgspec.Struct, frozen=True):
-    """``requests``: the environments it needs, its own first. ``ready``: those, if no preparation is needed."""
+    """The code of a run.
+
+    ``requests`` are the environments it needs, its own first. ``ready`` are those environments, or None if any of
+    them must be prepared.
+    """
 
     bundle: Bundle
     requests: tuple[EnvironmentRequest, ...]
@@ -22,20 +26,20 @@ class Code(msgspec.Struct, frozen=True):
 
 
 class NoCode(msgspec.Struct, frozen=True):
-    """The run cannot be carried out by anybody: it must be claimed to be failed."""
+    """No runner can carry out the run. It must be claimed so that it can be failed."""
 
     reason: str
 
 
 async def fetch(tools: Tools, run: Run) -> Code | NoCode:
-    """The code of *run*. Raises ``wire.Unavailable``."""
+    """Fetch the code of *run*. Raises ``Unavailable``."""
     try:
         bundle = await tools.bundles.get(run.order.bundle)
     except Rejected as error:
         return NoCode(f"the code of this run cannot be read: {error}; sync the pipeline and start it again")
     try:
         requests = requests_of(run.order.python_version, bundle.data, run.order.kind)
-    except BadInline as error:  # of a version that went live before its block was looked at
+    except BadInline as error:  # the version went live before the sync checked such blocks
         return NoCode(f"the block `# /// script` of main.py is not usable: {error}")
     ready = tuple(filter(None, map(tools.environments.ready, requests)))
     return Code(bundle, requests, ready if len(ready) == len(requests) else None)

@@ -1,4 +1,4 @@
-"""What every attempt of one runner shares. Data only; ``app`` fills it."""
+"""What all attempts of one runner share. Data only; ``app`` fills it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fastflow_runner.secrets import SecretBox
 
 
 class Tools(msgspec.Struct, frozen=True, kw_only=True):
-    """``spec`` says what sandbox an attempt of a run gets, ``name`` what it is called. Sizes are bytes."""
+    """``spec`` returns the sandbox specification of a run, ``name`` an attempt's sandbox name. Sizes are bytes."""
 
     runner: str
     bus: Bus

@@ -1,28 +1,28 @@
-"""The record of a run while this runner holds it: how it is changed, and whether the run is to be stopped. I/O.
+"""The record of a run while this runner holds it: changes to it, and whether the run must stop. I/O.
 
-Nothing but this changes the record of a run that has been claimed; the epoch fences every change.
+In the runner, only this module changes the record of a claimed run. The epoch fences every change.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import suppress
 
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.bus.subjects import RunRef
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.run import Run, RunInput, Running
 from fastflow_contracts.runs.state_machine import CommandRefused, Finish, Prepare, Release
 from fastflow_contracts.runs.store import NoSuchRun, RunStore, Stored
 from fastflow_runner.attempts.outcome import Intent
 from fastflow_runner.sandbox.naming import AttemptId
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 AGAIN_S = 1.0
-"""Between two tries while the bus or the daemon is away."""
+"""Pause between two tries while the bus or the daemon is away."""
 LOOK_S = 1.0
-"""How long the bus may take to say whose a run is, when time is short."""
+"""How long to wait for a run's record when time is short."""
 
 
 class NotOurs(Exception):
@@ -30,21 +30,21 @@ class NotOurs(Exception):
 
 
 class StoppedEarly(Exception):
-    """The run is to be stopped, and none of its code has run."""
+    """The run must be stopped, and none of its code has run."""
 
 
 class Holding:
     """One attempt that this runner holds."""
 
     def __init__(self, runs: RunStore, held: Stored) -> None:
-        """*held*: its record, which must be running."""
+        """*held*: the run's record; the run must be running."""
         assert isinstance(held.run.state, Running)
         self.run: Run = held.run
-        """As it was taken; ``state`` is newer."""
+        """The run as it was claimed; ``state`` is newer."""
         self.state: Running = held.run.state
         self.intent = Intent()
         self.stopping = asyncio.Event()
-        """Set as soon as it is to be stopped, for the reason in ``intent``."""
+        """Set as soon as the run must stop, for the reason in ``intent``."""
         self._runs = runs
         self._held = held
 
@@ -59,24 +59,24 @@ class Holding:
         return AttemptId(self.run.id, self.state.attempt)
 
     def cancel(self) -> None:
-        """Somebody wants it stopped."""
+        """Stop the run because a user cancelled it."""
         self._stop(Intent(cancelled=True))
 
     def abandon(self, reason: str) -> None:
-        """Stop it for a reason of the runner's own, unless it is being stopped already."""
+        """Stop the run for a reason of the runner's own, unless it is already being stopped."""
         self._stop(Intent(abandoned=reason))
 
     def look(self) -> None:
-        """The record may say already that it is to be stopped."""
+        """Check whether the record already asks for a stop."""
         if self.state.cancel_requested_at is not None:
             self.cancel()
 
     async def stop_here(self) -> None:
-        """Go no further if it is to be stopped. For the time before any of its code runs.
+        """Raise if the run must stop. Call this only before any of its code runs.
 
         Raises:
-            StoppedEarly: it must be stopped, and that must be recorded.
-            NotOurs: it was given back, because nothing of it stood yet.
+            StoppedEarly: the run must stop, and that must be recorded.
+            NotOurs: the run was given back, because it was not prepared yet.
         """
         if not self.stopping.is_set():
             return
@@ -86,14 +86,16 @@ class Holding:
         raise StoppedEarly
 
     async def change(self, command: Prepare | Release | Finish) -> None:
-        """Apply *command*, however long the bus is away. Raises ``NotOurs``."""
+        """Apply *command*. Waits for the bus as long as it takes. Raises ``NotOurs``."""
         while True:
             try:
                 changed = await self._runs.change(self.ref, command, known=self._held)
             except (NoSuchRun, CommandRefused) as error:
                 raise NotOurs(str(error)) from error
             except BusError as error:
-                log.warning("run %s: %s waits: %s", self.run.id, type(command).__name__, error)
+                log.warning(
+                    "command waits for the bus", run=self.run.id, command=type(command).__name__, error=str(error)
+                )
                 await pause()
                 continue
             self._held, state = changed.stored, changed.run.state
@@ -102,29 +104,31 @@ class Holding:
             if isinstance(state, Running):
                 self.state = state
                 self.look()
-            elif isinstance(command, Prepare):  # it was taken away meanwhile, and may be anybody's soon
+            elif isinstance(command, Prepare):  # it was taken away meanwhile, and another runner may claim it
                 raise NotOurs(f"it is {changed.run.status} now")
             else:
-                log.info("run %s: attempt %d: %s", self.run.id, self.state.attempt, changed.run.status)
+                log.info("attempt over", run=self.run.id, attempt=self.state.attempt, status=str(changed.run.status))
             return
 
     async def give_back(self, reason: str) -> None:
-        """Let somebody else begin it: none of its code can have run here, and no attempt is used up."""
+        """Let another runner begin the run: none of its code has run here, and no attempt is used up."""
         with suppress(NotOurs):
             await self.change(Release(epoch=self.state.epoch, reason=reason))
 
     async def read_input(self) -> RunInput:
-        """What the run was given, however long the bus is away. Raises ``NoSuchRun``."""
+        """Read the run's input. Waits for the bus as long as it takes. Raises ``NoSuchRun``."""
         while True:
             try:
                 return await self._runs.input(self.run)
             except BusError as error:
-                log.warning("run %s: its input waits: %s", self.run.id, error)
+                log.warning("input waits for the bus", run=self.run.id, error=str(error))
                 await pause()
 
     async def may_be_ours(self) -> bool:
-        """False if the record says otherwise. A runner that was frozen wakes up cut off, and its sandbox may be held by
-        another one by now, who must not find it stopped; ``watch`` lets go of it then.
+        """Whether the run may still be ours: true unless its record names another holder.
+
+        A runner that was frozen wakes up cut off. By then another runner may hold its sandbox and must not find it
+        stopped; ``watch`` then lets go of it.
         """
         try:
             async with asyncio.timeout(LOOK_S):

@@ -1,4 +1,4 @@
-"""What a supervisor is told to run for a run: its command, environment and files. Pure."""
+"""The job that a supervisor gets for a run: its command, environment and files. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastflow_runner.sandbox.job import Job, JobFile
 
 SAMPLE_S = 1.0
 GRACE_S = 10.0
-"""Between SIGTERM and SIGKILL."""
+"""Seconds between SIGTERM and SIGKILL."""
 EVENT_FILE = "FASTFLOW_EVENT_FILE"
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -28,8 +28,12 @@ def job(
     cell_runner: str,
     dead_after_s: float,
 ) -> Job:
-    """The job of *run*, which must be running. *prepared*: the environments it needs, its own first. *cell_runner*:
-    the path of ``cells`` inside the sandbox.
+    """Build the job of *run*, which must be running.
+
+    Args:
+        prepared: the environments it needs, its own first.
+        cell_runner: the path of ``cells`` inside the sandbox.
+        dead_after_s: how long the sandbox may run without a heartbeat.
     """
     assert isinstance(run.state, Running)
     python = prepared[0].python
@@ -62,8 +66,10 @@ def job(
 
 
 def cell_orders(run: Run, given: RunInput, secrets: Mapping[str, str], *, python: str) -> bytes:
-    """What the cell runner is told besides the notebook, as JSON. *python*: the kernel's. Of secrets only the names of
-    their variables.
+    """What the cell runner gets besides the notebook, as JSON. Of secrets it contains only the variable names.
+
+    Args:
+        python: the kernel's interpreter.
     """
     orders = {
         "python": python,
@@ -75,7 +81,7 @@ def cell_orders(run: Run, given: RunInput, secrets: Mapping[str, str], *, python
 
 
 def environment(run: Run, given: RunInput, secrets: Mapping[str, str], *, python: str | None) -> dict[str, str]:
-    """Variables of the run, later ones winning: the pipeline's, its secrets, the trigger's, the system's."""
+    """The variables of the run. Later ones win: the pipeline's, its secrets, the trigger's, the system's."""
     assert isinstance(run.state, Running)
     order = run.order
     system = {
@@ -90,7 +96,7 @@ def environment(run: Run, given: RunInput, secrets: Mapping[str, str], *, python
 
 
 def _activated(python: str | None) -> dict[str, str]:
-    """What activating an environment sets, as ``uv run`` does, so that its commands are found."""
+    """The variables that activate an environment, as ``uv run`` sets them, so that its commands are found."""
     if python is None:
         return {}
     bin_dir = PurePosixPath(python).parent

@@ -1,8 +1,8 @@
-"""Sandboxes that exist though no attempt of this process holds them: adopt, remove, or leave. Pure.
+"""Sandboxes that no attempt of this process holds: adopt, remove, or leave them. Pure.
 
-They are left by a runner that died, by this one's former life, or by a removal that failed. The record decides: a
-sandbox is what a run's holder opened, so it is adopted when that holder is gone, and removed when nobody can want it.
-One that was never handed a job is of no use to anybody but its opener.
+They remain from a runner that died, from this runner's previous process, or from a removal that failed. The run's
+record decides: a sandbox is adopted when the run's holder is gone, and removed when no runner can use it. Only the
+runner that opened a sandbox can use it before it was handed a job.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fastflow_contracts.runs.run import Run, Running
 
 
 class Fate(Enum):
-    """What to do with a sandbox nobody here holds."""
+    """What to do with a sandbox that no attempt here holds."""
 
     ADOPT = "adopt"
     REMOVE = "remove"
@@ -21,10 +21,13 @@ class Fate(Enum):
 
 
 def fate(run: Run | None, attempt: int, *, runner: str, holder_is_gone: bool) -> Fate:
-    """Decide about the sandbox of *attempt* (from its name) of *run* (None: there is no record).
+    """Decide about one sandbox.
 
-    *runner*: our id. A run that we hold by id but not in memory is our former life's. *holder_is_gone*: the run's
-    holder, if it is another runner, has been silent for longer than its lease.
+    Args:
+        run: the run it belongs to; None if there is no record.
+        attempt: the attempt in the sandbox's name.
+        runner: our id. A run that our id holds, but no attempt here does, is from our previous process.
+        holder_is_gone: the run's holder is another runner, silent for longer than its lease.
     """
     if run is None or not isinstance(run.state, Running) or attempt != run.state.attempt:
         return Fate.REMOVE

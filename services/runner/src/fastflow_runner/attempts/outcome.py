@@ -1,6 +1,6 @@
-"""What the end of a sandbox means for the run. Pure: what the supervisor said and what we intended in, outcome out.
+"""What the end of a sandbox means for the run. Pure: from the supervisor's report and our intent to the outcome.
 
-Exit code 137 is three things: the kernel for want of memory, us for a reason of ours, or somebody else.
+Exit code 137 has three causes: the kernel (out of memory), this runner (for a reason of its own), or someone else.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ ORPHANED = "its runner was silent for too long, so the sandbox stopped itself"
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
-    """Why the runner stopped the script, if it did. At most one is set: the first one counts."""
+    """Why the runner stopped the script, if it did. At most one field is set: the first reason counts."""
 
     cancelled: bool = False
     abandoned: str | None = None
-    """A reason of our own: shutting down, or cut off from the bus."""
+    """The runner's own reason: it shuts down, or is cut off from the bus."""
 
 
 def outcome(end: Exited | Vanished, intent: Intent, seen: Observed, *, now: datetime) -> Outcome:
-    """What to report about the attempt."""
+    """The outcome to record for the attempt."""
     exit_code, error_type, message = _verdict(end, intent, seen)
     peak = end.memory_peak_bytes if isinstance(end, Exited) else seen.memory_bytes_peak
     return Outcome(
@@ -90,7 +90,7 @@ def _exited(end: Exited, seen: Observed) -> tuple[int, ErrorType | None, str | N
 def _name(number: int) -> str:
     try:
         return Signals(number).name
-    except ValueError:  # one that has no name, such as those for real time
+    except ValueError:  # some signals have no name, such as real-time ones
         return f"signal {number}"
 
 

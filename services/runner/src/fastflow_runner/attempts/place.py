@@ -1,11 +1,11 @@
-"""Steps 3, 5 and 8 of an attempt: its sandbox is opened, attached to, handed the job, removed. I/O."""
+"""Steps 3, 5 and 8 of an attempt: opens its sandbox, attaches to it, hands it the job, removes it. I/O."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import NamedTuple, Self
 
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.bundle import Bundle
 from fastflow_contracts.runs.run import Run
 from fastflow_runner.attempts.context import Tools
@@ -16,17 +16,17 @@ from fastflow_runner.sandbox.job import Job
 from fastflow_runner.sandbox.naming import AttemptId
 from fastflow_runner.sandbox.session import Session
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 GONE = Vanished(exit_code=None, oom_killed=False)
-"""The end of a sandbox that is not there any more."""
+"""The end of a sandbox that no longer exists."""
 
 
 class Handover(NamedTuple):
-    """What a sandbox is given to run."""
+    """The job and code that a sandbox gets."""
 
     job: Callable[[], Job]
-    """States it anew for each time that it is sent: how long the sandbox may go on without a word shrinks."""
+    """Builds the job anew each time it is sent, because the time allowed without a heartbeat shrinks."""
     bundle: Bundle
 
 
@@ -38,21 +38,21 @@ class Conversation(NamedTuple):
 
     @property
     def wants_job(self) -> bool:
-        """Whether its supervisor has not got the whole of a job; or says nothing, because it has ended."""
+        """Whether its supervisor has not received a whole job. Also true if it has ended and says nothing."""
         return self.session.phase in ("waiting", "preparing")
 
     @classmethod
     async def start(cls, channel: Channel, given: Handover) -> Self:
-        """Hand a fresh sandbox its job. From here on it knows how far it got."""
+        """Hand a fresh sandbox its job. From then on the sandbox knows how far it got."""
         return cls(channel, await Session.start(channel, given.job(), given.bundle))
 
     async def hand_over(self, given: Handover) -> None:
-        """Hand the job over again: the first time it was lost."""
+        """Hand the job over again, because it was lost the first time."""
         await self.session.hand_over(given.job(), given.bundle)
 
 
 class AttemptSandbox:
-    """The sandbox whose name is the attempt's."""
+    """The sandbox of one attempt, named after it."""
 
     def __init__(self, tools: Tools, run: Run, attempt: AttemptId) -> None:
         """*run* must be running."""
@@ -62,9 +62,9 @@ class AttemptSandbox:
         self._spec = tools.spec(run)
 
     async def open(self) -> Channel:
-        """Open it. One that exists already is of a former holder: ours is the higher epoch."""
+        """Open the sandbox. An existing one is from a previous holder and is replaced: our epoch is higher."""
         sandboxes = self._tools.sandboxes
-        for number in range(1, self._attempt.number):  # none is left, unless a removal failed or is still under way
+        for number in range(1, self._attempt.number):  # one remains only if a removal failed or is still under way
             await sandboxes.remove(self._tools.name(AttemptId(self._run.id, number)))
         try:
             return await sandboxes.open(self._spec)
@@ -73,7 +73,7 @@ class AttemptSandbox:
             return await sandboxes.open(self._spec)
 
     async def attach(self, acked: Offsets) -> Conversation | None:
-        """Attach to it, however long the daemon is away, and go on after *acked*. None: it is gone."""
+        """Attach to the sandbox and continue after *acked*. Waits for the daemon. None: it is gone."""
         while True:
             try:
                 held = next((held for held in await self._tools.sandboxes.held() if held.name == self._spec.name), None)
@@ -84,17 +84,17 @@ class AttemptSandbox:
             except Missing:
                 return None
             except (Detached, Unreachable) as error:
-                log.warning("run %s: not attached yet: %s", self._run.id, error)
+                log.warning("sandbox not attached yet", run=self._run.id, error=str(error))
                 await pause()
 
     async def remove(self) -> None:
-        """Remove it once its end is recorded. If the daemon is away, the next sweep finds it."""
+        """Remove the sandbox after its end is recorded. If the daemon is away, the next sweep removes it."""
         try:
             await self._tools.sandboxes.remove(self._spec.name)
         except SandboxError as error:
-            log.warning("the sandbox of run %s is left for later: %s", self._run.id, error)
+            log.warning("sandbox not removed", run=self._run.id, error=str(error))
 
 
 def found_no_environment(end: Exited | Vanished) -> bool:
-    """Whether an environment was taken away before the sandbox could hold it; no code of the run's has run."""
+    """Whether an environment was collected before the sandbox could lock it. No code of the run has run then."""
     return isinstance(end, Exited) and end.reason == "no_environment"

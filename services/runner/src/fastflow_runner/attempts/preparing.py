@@ -1,4 +1,4 @@
-"""Step 2 of an attempt: its environments stand ready, its secrets are open. I/O by way of ``environments``."""
+"""Step 2 of an attempt: prepares its environments and checks its secrets. I/O through ``environments``."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from fastflow_runner.secrets import SecretBox
 
 
 async def prepare(tools: Tools, holding: Holding, code: Code, say: Say) -> tuple[ReadyEnvironment, ...]:
-    """Make the environments of *code*, unless the run is to be stopped first; *say* gets the preparer's words.
+    """Prepare the environments of *code*, unless the run must stop first. *say* gets the preparer's output.
 
     Raises:
-        StoppedEarly, NotOurs: the run is to be stopped.
+        StoppedEarly, NotOurs: the run must stop.
         EnvironmentFailed: an environment cannot be made.
         Unreachable: the daemon is away.
     """
@@ -35,7 +35,7 @@ async def prepare(tools: Tools, holding: Holding, code: Code, say: Say) -> tuple
 
 
 async def _prepare_each(tools: Tools, code: Code, say: Say) -> tuple[ReadyEnvironment, ...]:
-    """One after the other, so that their words do not mix."""
+    """One after the other, so that their output does not mix."""
     try:
         return tuple([await tools.environments.prepare(request, say=say) for request in code.requests])
     except EnvironmentFailed as error:
@@ -45,11 +45,11 @@ async def _prepare_each(tools: Tools, code: Code, say: Say) -> tuple[ReadyEnviro
 
 
 def secret_notes(box: SecretBox, tokens: Mapping[str, str], secrets: Mapping[str, str]) -> Iterator[str]:
-    """What works, and could be better: tokens from before they were bound, values too short to be masked.
+    """Warnings about secrets that work but could be safer: unbound tokens, and values too short to mask.
 
     Args:
-        tokens: variable -> token, as the run was given them.
-        secrets: variable -> value, as *box* has opened them.
+        tokens: variable -> token, from the run's input.
+        secrets: variable -> value, decrypted by *box*.
     """
     if names := box.unbound(tokens):
         yield (

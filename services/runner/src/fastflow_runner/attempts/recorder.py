@@ -1,4 +1,4 @@
-"""What one attempt writes to the bus: its log, its cells and its samples, by one pump. I/O, all of it in ``output``."""
+"""What one attempt writes to the bus: its log, cells and samples, through one pump. All I/O is in ``output``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fastflow_runner.sandbox.events import Exited, Vanished
 
 
 class Recorder:
-    """The words of one attempt, and its outcome once they are all written."""
+    """Writes the output of one attempt, and returns its outcome once everything is written."""
 
     def __init__(self, tools: Tools, run: Run) -> None:
         """*run* must be running."""
@@ -32,21 +32,21 @@ class Recorder:
         self.pump = self._new_pump(())
 
     async def resume(self) -> None:
-        """Go on after the last word of a former holder. Before anything else is said."""
+        """Continue after the last chunk of a previous holder. Call this before anything else."""
         await self._cell_writer.resume()
         self._last = await self._log_writer.resume()
         self.pump = self._new_pump(())
 
     def mask(self, secrets: Iterable[str]) -> None:
-        """Mask these values from here on. Before any code of the run's has run."""
+        """Mask these values from now on. Call this before any code of the run runs."""
         self.pump = self._new_pump(secrets)
 
     async def say(self, text: str) -> None:
-        """Add the runner's own words to the log, at once."""
+        """Write a line of the runner's own to the log, at once."""
         await self.pump.say(f"[fastflow] {text}")
 
     async def conclude(self, end: Exited | Vanished, intent: Intent) -> Outcome:
-        """Close the log; what the end of the sandbox means."""
+        """Close the log and return what the end of the sandbox means."""
         await self.pump.close()
         return outcome(end, intent, self.pump.observed(), now=now())
 
@@ -56,13 +56,13 @@ class Recorder:
         return Outcome(finished_at=now(), stopped=True, log_sequence=self._log_writer.sequence)
 
     async def give_up(self, why: ErrorType, message: str, *, said: str | None = None) -> Outcome:
-        """The attempt fails for no fault of the script's; its log says why, in *said* or else in *message*."""
+        """Fail the attempt for a reason outside the script. The log gets *said*, or *message* if that is None."""
         await self.say(said or message)
         await self.pump.close()
         return self.lost(message, why)
 
     def lost(self, message: str, why: ErrorType = ErrorType.LOST) -> Outcome:
-        """The outcome of an attempt that ends without an end of its sandbox."""
+        """The outcome of an attempt whose sandbox did not report an end."""
         return Outcome(
             finished_at=now(),
             error_type=why,

@@ -1,12 +1,11 @@
-"""Takes work while a slot is free, keeps what it took, and puts order into what was left behind. I/O.
+"""Takes work while a slot is free, runs its attempts, and cleans up what was left behind. I/O.
 
-A hint is acknowledged as soon as the claim is decided, whichever way: from then on the record governs the run.
+A hint is acknowledged as soon as the claim has succeeded or failed: from then on the record governs the run.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Coroutine
 from contextlib import aclosing, suppress
 from typing import Any
@@ -18,6 +17,7 @@ from fastflow_contracts.bus.pull import ConsumerGone, Message, Pull
 from fastflow_contracts.bus.subjects import Kind
 from fastflow_contracts.clock import now
 from fastflow_contracts.ids import RunId
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.concurrency import Full
 from fastflow_contracts.runs.messages import HINT, Hint
 from fastflow_contracts.runs.run import Run, Running
@@ -30,21 +30,21 @@ from fastflow_runner.attempts.orphans import Fate, fate
 from fastflow_runner.sandbox import Held, SandboxError, Unreachable
 from fastflow_runner.sandbox.naming import LABEL_KEEPER, LABEL_PREPARER, AttemptId, attempt_of, is_warm
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 AGAIN_S = 1.0
 SOON_S = 10.0
-"""A hint that comes this early by our clock, which may be behind the scheduler's, comes again when it is time."""
+"""A hint that is early by at most this much is redelivered when it is due: our clock may be behind the scheduler's."""
 DAEMON_S = 10.0
-"""How long a claimed run waits for a daemon that is away, before another runner may have it: restarts take less, and of
-many runners before one daemon each would give it back.
+"""How long a claimed run waits for an absent daemon before it is given back. A daemon restart takes less, and if many
+runners share the daemon, each of them would give the run back.
 """
 LAST_WORDS_S = 5.0
-"""How long giving back may take when the runner ends."""
+"""Time limit for giving runs back when the runner ends."""
 
 
 class Runner:
-    """One runner: at most ``slots`` attempts at once."""
+    """One runner. It carries out at most ``slots`` attempts at once."""
 
     def __init__(self, tools: Tools, slots: int) -> None:
         self._tools = tools
@@ -56,30 +56,30 @@ class Runner:
         self._silence: dict[str, tuple[int, float]] = {}
         self._is_daemon_away = False
         self._recovered = 0
-        """The bus's generation when the records were asked last."""
+        """The bus's generation when the records were last read."""
 
     @property
     def is_paused(self) -> bool:
-        """Whether it takes nothing since its Docker daemon does not answer."""
+        """Whether it takes no work because its Docker daemon does not answer."""
         return self._is_daemon_away
 
     @property
     def busy(self) -> int:
-        """Attempts under way."""
+        """The number of attempts under way."""
         return len(self._attempts)
 
     async def take(self, kind: Kind) -> None:
-        """Take work of *kind* until cancelled. What was taken goes on: see ``finish``."""
+        """Take work of *kind* until cancelled. Attempts under way continue: see ``finish``."""
         async with Pull(self._tools.bus, streams.WORK, kind) as pull:
             while True:
-                # A slot must be free, but it is not kept while waiting: the other kind of work may want it.
+                # Wait for a free slot, but do not keep it while waiting: the other kind of work may need it.
                 await self._slots.acquire()
                 self._slots.release()
                 await self._daemon()
                 try:
                     taken = await pull.take(1)
                 except ConsumerGone as error:
-                    log.warning("%s", error)
+                    log.warning("consumer gone", error=str(error))
                     await asyncio.sleep(AGAIN_S)
                     continue
                 for message in taken:
@@ -90,15 +90,15 @@ class Runner:
                     self._spawn(self._handle(message), f"hint-{message.sequence}")
 
     async def recover(self, why: str = "was restarted") -> None:
-        """Go on with what the records say is ours and nobody here carries out; give back what had not begun.
+        """Continue every run that the records assign to us but no attempt here carries out; give back unprepared ones.
 
-        Before taking work, that is what our former life held. Later it is what we hold without having heard of it.
-        Raises ``Replaced``.
+        At the start these are the runs of our previous process. Later they are runs that we hold without knowing,
+        because the bus's answer got lost. Raises ``Replaced``.
         """
         generation = self._tools.bus.generation
         await self.sweep()
         ours = await self._ours_by_the_records()
-        await self._tools.beacon.renew()  # else they may be of another process that has our id now
+        await self._tools.beacon.renew()  # fails if another process has our id now, and with it these runs
         for run in ours:
             assert isinstance(run.state, Running)
             attempt = AttemptId(run.id, run.state.attempt)
@@ -109,18 +109,15 @@ class Runner:
                     await self._give_back(run, run.state, why)
                 else:
                     await self._adopt(run, None)
-            except (
-                NoSuchRun,
-                Unreadable,
-                CommandRefused,
-            ) as error:  # it went on since we read that; the epoch fences the rest
-                log.info("run %s is left alone: %s", run.id, error)
+            except (NoSuchRun, Unreadable, CommandRefused) as error:
+                # Its record has changed since we read it; the epoch fences the rest.
+                log.info("run skipped at recovery", run=run.id, error=str(error))
         self._recovered = generation
 
     async def keep_order(self) -> None:
-        """Sweep now and then, until cancelled. When the bus was away its answers were, too: then ask the records.
+        """Sweep periodically until cancelled. After the bus was away, also read the records: answers may be lost.
 
-        For one task, after ``recover``: whoever adopts must be alone.
+        Run this in one task only, after ``recover``: two tasks must not adopt at the same time.
         """
         while True:
             await asyncio.sleep(self._tools.beacon.lease.sweep_s)
@@ -130,10 +127,10 @@ class Runner:
                 else:
                     await self.recover("did not hear that it had it")
             except (SandboxError, BusError) as error:
-                log.warning("sweep: %s", error)
+                log.warning("sweep failed", error=str(error))
 
     async def sweep(self) -> None:
-        """Adopt or remove every sandbox that nobody holds. One that cannot be removed is left for the next time."""
+        """Adopt or remove every sandbox that no runner holds. What cannot be removed is tried again next time."""
         for held in await self._tools.sandboxes.held():
             try:
                 if preparer_of := held.labels.get(LABEL_PREPARER):
@@ -141,7 +138,7 @@ class Runner:
                 else:
                     await (self._sweep_warm(held) if is_warm(held.name) else self._sweep_one(held))
             except SandboxError as error:
-                log.warning("sandbox %s is left for later: %s", held.name, error)
+                log.warning("sandbox not swept", sandbox=held.name, error=str(error))
 
     async def _sweep_one(self, held: Held) -> None:
         attempt = attempt_of(held.name)
@@ -152,14 +149,14 @@ class Runner:
         except NoSuchRun:
             run = None
         except Unreadable as error:
-            log.warning("sandbox %s is left for later: %s", held.name, error)
+            log.warning("run record unreadable", sandbox=held.name, error=str(error))
             return
         gone = run is not None and isinstance(run.state, Running) and await self._is_silent(run.state.runner)
         if attempt in self._attempts:
-            return  # it was taken while we looked
+            return  # claimed while we looked
         match fate(run, attempt.number, runner=self._tools.runner, holder_is_gone=gone):
             case Fate.REMOVE:
-                log.info("sandbox %s is of no use any more", held.name)
+                log.info("removing orphan sandbox", sandbox=held.name)
                 await self._tools.sandboxes.remove(held.name)
             case Fate.ADOPT:
                 assert run is not None
@@ -168,34 +165,34 @@ class Runner:
                 pass
 
     async def _sweep_warm(self, held: Held) -> None:
-        """What waits for work of a runner that is gone is removed; our own pool shows us only its former life's."""
+        """Remove warm sandboxes of dead runners. Our pool hides its own, so ours here are from our previous process."""
         keeper = held.labels.get(LABEL_KEEPER, "")
         if keeper == self._tools.runner or await self._is_silent(keeper):
-            log.info("sandbox %s is of a runner that is gone; removing it", held.name)
+            log.info("removing warm sandbox of a dead runner", sandbox=held.name)
             await self._tools.sandboxes.remove(held.name)
 
     async def _sweep_preparer(self, held: Held, runner: str) -> None:
-        """Ours are under way; those of a runner that is gone, perhaps for ever, are of no use to the next one."""
+        """Remove preparers of dead runners: no other runner can use them. Ours are under way."""
         if await self._is_silent(runner):
-            log.info("preparer %s is of a runner that is gone; removing it", held.name)
+            log.info("removing preparer of a dead runner", sandbox=held.name)
             await self._tools.sandboxes.remove(held.name)
 
     async def finish(self, grace_s: float | None) -> None:
-        """Wait up to *grace_s* for what is under way; None: as long as it takes."""
+        """Wait up to *grace_s* seconds for attempts under way; None: as long as it takes."""
         if self._tasks:
-            within = "" if grace_s is None else f" up to {grace_s:g} s"
-            log.info("waiting%s for %d run(s) to finish", within, len(self._attempts))
+            log.info("waiting for runs to finish", runs=len(self._attempts), grace_s=grace_s)
             await asyncio.wait(self._tasks, timeout=grace_s)
 
     def abandon_all(self, reason: str) -> None:
-        """Stop what is under way; ``finish`` waits until that is recorded."""
+        """Stop all attempts under way; ``finish`` waits until that is recorded."""
         for attempt in self._attempts.values():
             attempt.abandon(reason)
 
     async def let_go(self) -> int:
-        """Detach from what is still under way, and give back what had not begun.
+        """Detach from attempts still under way, and give back those that have not begun.
 
-        How many stay in their sandboxes, for the next runner.
+        Returns:
+            How many continue in their sandboxes, for the next runner.
         """
         held = {*self._attempts, *self._claiming}
         for task in self._tasks:
@@ -206,13 +203,13 @@ class Runner:
             async with asyncio.timeout(LAST_WORDS_S):
                 return sum([await self._is_left(attempt) for attempt in held])
         except (TimeoutError, BusError, NoSuchRun, Unreadable) as error:
-            log.warning("what this runner holds could not be given back: %s", error or type(error).__name__)
+            log.warning("runs not given back", error=str(error) or type(error).__name__)
             return len(held)
 
     async def _is_left(self, attempt: AttemptId) -> bool:
         run = (await self._tools.runs.find(attempt.run_id)).run
         state = run.state
-        if run.is_over:  # its task was stopped between its end and its sandbox's
+        if run.is_over:  # its task was stopped between recording the end and removing the sandbox
             with suppress(SandboxError):
                 await self._tools.sandboxes.remove(self._tools.name(attempt))
         if not isinstance(state, Running) or (state.runner, state.attempt) != (self._tools.runner, attempt.number):
@@ -221,12 +218,12 @@ class Runner:
             return True
         try:
             await self._give_back(run, state, "was stopped")
-        except CommandRefused:  # our own last word, that it is prepared, was stored after we looked
+        except CommandRefused:  # our own last write, that it is prepared, was stored after we looked
             return True
         return False
 
     def _spawn(self, steps: Coroutine[Any, Any, None], name: str, *, counted: bool = True) -> None:
-        """Run *steps* in a place that was acquired; the place is free again when they end."""
+        """Run *steps* as a task in an acquired slot (if *counted*), which is released when they end."""
         task = asyncio.create_task(steps, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -236,7 +233,7 @@ class Runner:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("%s failed", task.get_name(), exc_info=error)
+            log.error("task failed", task=task.get_name(), exc_info=error)
 
     async def _handle(self, message: Message) -> None:
         hint = decoded(HINT, message.data, where=message.subject)
@@ -245,14 +242,14 @@ class Runner:
             return
         wanted = AttemptId(hint.run_id, hint.attempt)
         if wanted in self._attempts or wanted in self._claiming:
-            await message.ack_soon()  # one hint was enough
+            await message.ack_soon()  # a duplicate hint
             return
         self._claiming.add(wanted)
         try:
             attempt = await self._claim(hint, is_fresh=message.delivered == 1)
         except NotYet as early:
             early_s = max(0.0, (early.until - now()).total_seconds())
-            # One that is earlier is stale: the scheduler hints again when the run is due.
+            # An earlier one is stale: the scheduler hints again when the run is due.
             await (message.nak(early_s) if early_s <= SOON_S else message.ack_soon())
             return
         else:
@@ -270,65 +267,64 @@ class Runner:
             except NotYet:
                 raise
             except Full:
-                return None  # the scheduler hints again when there is room
+                return None  # the scheduler hints again when the limit allows it
             except (NoSuchRun, Unreadable, CommandRefused) as error:
-                log.info("a hint for run %s is stale: %s", hint.run_id, error)
+                log.info("hint is stale", run=hint.run_id, error=str(error))
                 return None
             except BusError as error:
-                # It may be stored all the same, and then nobody else will ever look.
-                log.warning("the claim of run %s waits: %s", hint.run_id, error)
+                # The claim may be stored all the same, and then no other runner will look at this run.
+                log.warning("claim waits for the bus", run=hint.run_id, error=str(error))
                 is_fresh = False
                 await asyncio.sleep(AGAIN_S)
 
     async def _keep(self, attempt: Attempt) -> None:
-        """Carry *attempt* out; a failure of ours ends it too, so that no run hangs."""
+        """Carry out *attempt*. An unexpected error of ours also ends it, so that no run hangs."""
         self._attempts[attempt.id] = attempt
         try:
             await attempt.carry_out()
         except Unreachable as error:
             self._is_daemon_away = True
-            log.warning("run %s cannot begin: %s", attempt.id.run_id, error)
+            log.warning("run cannot begin", run=attempt.id.run_id, error=str(error))
             with suppress(TimeoutError):
                 async with asyncio.timeout(DAEMON_S):
                     await self._daemon()
             await attempt.give_back(f"runner {self._tools.runner} could not begin: {error}")
         except Exception as error:
-            log.exception("run %s could not be carried out", attempt.id.run_id)
+            log.exception("attempt failed", run=attempt.id.run_id, attempt=attempt.id.number)
             await attempt.fail(f"the runner failed: {type(error).__name__}: {error}")
         finally:
             del self._attempts[attempt.id]
 
     async def _daemon(self) -> None:
-        """Wait until the daemon answers. Whoever takes runs without it can only give them back, and nobody may do so
-        often.
-        """
+        """Wait until the daemon answers. Without it a runner can only give runs back, which is limited for each run."""
         while self._is_daemon_away:
             try:
                 await self._tools.sandboxes.held()
             except SandboxError:
                 await asyncio.sleep(AGAIN_S)
             else:
-                log.info("the Docker daemon answers again")
+                log.info("docker daemon answers again")
                 self._is_daemon_away = False
 
     async def _give_back(self, run: Run, state: Running, why: str) -> None:
         release = Release(epoch=state.epoch, reason=f"runner {self._tools.runner} {why}")
         changed = (await self._tools.runs.change(run.ref, release)).run
-        log.info("run %s: %s: it is %s", run.id, release.reason, changed.status)
+        log.info("run given back", run=run.id, reason=release.reason, status=str(changed.status))
 
     async def _adopt(self, run: Run, held: Held | None) -> None:
         attempt = await Attempt.adopt(self._tools, run, held)
         if attempt is not None:
-            log.info("run %s: taken over with %s", run.id, f"its sandbox {held.name}" if held else "no sandbox left")
+            log.info("run adopted", run=run.id, sandbox=held.name if held else None)
             self._attempts[attempt.id] = attempt
             counted = not self._slots.locked()
-            if counted:  # else it is one too many for a while: it runs already
+            if counted:  # else we exceed our slots for a while: the run is already running
                 await self._slots.acquire()
             self._spawn(self._keep(attempt), f"adopted-{run.id}", counted=counted)
 
     async def _is_silent(self, runner: str) -> bool:
-        """Whether *runner* said that it ends, or has not renewed its presence for a lease, as observed here between two
-        calls or more.
+        """Whether *runner* announced its end, or has not renewed its presence for a whole lease.
+
+        The silence is measured here, between two or more calls.
         """
         if runner == self._tools.runner:
             return False

@@ -1,4 +1,4 @@
-"""A task beside a block, which ends with it."""
+"""A task that runs beside a block and ends with it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ T = TypeVar("T")
 async def side_task(steps: Coroutine[Any, Any, T], name: str) -> AsyncIterator[asyncio.Task[T]]:
     """Run *steps* as a task while the block runs.
 
-    At the block's end it is cancelled and awaited: nothing of it is left behind. What it raises is for the block to
-    see, by way of the task; else it does not matter any more.
+    At the end of the block the task is cancelled and awaited. The block can see the task's exception by awaiting the
+    task; otherwise the exception is dropped.
     """
     task = asyncio.create_task(steps, name=name)
     try:

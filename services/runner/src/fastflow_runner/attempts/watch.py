@@ -1,13 +1,12 @@
-"""Notices that somebody wants a held run stopped, or that it is no longer ours. I/O.
+"""Notices that a held run must stop, or that it is no longer ours. I/O.
 
-The bus repeats every change of a run's record on a core subject: that is for speed. The record itself is read every
-``LOOK_S`` seconds: that is for truth.
+The bus repeats every change of a run's record on a core subject, which is fast. The record itself is read every
+``LOOK_S`` seconds, which is reliable.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 
 import nats.errors
@@ -17,16 +16,17 @@ from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.decoding import Unreadable, decoded
 from fastflow_contracts.bus.errors import BusError
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.run import RUN, Run, Running
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 LOOK_S = 5.0
 
 
 async def watch(bus: Bus, runs: RunStore, held: Run, *, on_cancel: Callable[[], None]) -> None:
-    """Call *on_cancel* once when the run that we hold is to be stopped; return when it is no longer ours."""
+    """Call *on_cancel* once when the held run must stop; return when it is no longer ours."""
     assert isinstance(held.state, Running)
     epoch = held.state.epoch
     repeats: asyncio.Queue[bytes] = asyncio.Queue()
@@ -50,7 +50,7 @@ async def watch(bus: Bus, runs: RunStore, held: Run, *, on_cancel: Callable[[], 
         try:
             await subscription.unsubscribe()
         except nats.errors.Error as error:
-            log.debug("watch of %s: %s", held.id, error)
+            log.debug("unsubscribing failed", run=held.id, error=str(error))
 
 
 async def _next(repeats: asyncio.Queue[bytes], runs: RunStore, held: Run) -> Run | None:
@@ -62,5 +62,5 @@ async def _next(repeats: asyncio.Queue[bytes], runs: RunStore, held: Run) -> Run
     try:
         return (await runs.load(held.ref)).run
     except (NoSuchRun, Unreadable, BusError) as error:
-        log.debug("watch of %s: %s", held.id, error)
+        log.debug("record not read", run=held.id, error=str(error))
         return None

@@ -1,30 +1,30 @@
-"""When environments that nobody uses any more are taken away, and what their store is told of those in use. I/O.
+"""Removes unused environments, and marks those in use in the store. I/O.
 
-What goes, and in which order, is ``prepare.collect``'s, inside a preparer; it looks at the whole store, so it is asked
-for only after something was made. When an environment was used last is known to runners alone, in memory: they write it
-into the store every ``MARK_S`` at the latest, so that of several runners on one store none takes what another uses.
+``prepare.collect``, inside a preparer, decides what to remove and in which order. It scans the whole store, so it runs
+only after something was made. Only runners know when an environment was last used. They write it into the store at
+least every ``MARK_S``, so that no runner removes what another runner on the same store uses.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 from typing import Final
 
+from fastflow_contracts.log import get_logger
 from fastflow_runner.environments.preparation import Words
 from fastflow_runner.environments.preparer import EnvironmentFailed, Preparers
 from fastflow_runner.environments.store import EnvironmentKey
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 MARK_S: Final = 600.0
 KEEP_S: Final = 3 * MARK_S
-"""What was used within this time stays, however large the store is; longer than any runner's word is on its way."""
+"""An environment used within this time stays, however large the store is; longer than any mark takes to arrive."""
 SETTLE_S: Final = 60.0
-"""Between a preparation and the look at the store: the runs that waited for it go first."""
+"""Pause between a preparation and the scan of the store: the runs that waited for it go first."""
 
 
 class Collector:
@@ -39,8 +39,12 @@ class Collector:
         gone: Callable[[EnvironmentKey], None],
         keep_s: float = KEEP_S,
     ) -> None:
-        """*budget_bytes*: 0 = any amount; then only what nothing leads to is taken away. *builders*: user ids of
-        builds. *gone* is called with each environment that was taken away.
+        """
+        Args:
+            budget_bytes: 0 = any amount; then only unreferenced files are removed.
+            builders: user ids of builds.
+            gone: called with each environment that was removed.
+            keep_s: an environment used within this time stays.
         """
         self._preparers = preparers
         self._budget_bytes = budget_bytes
@@ -52,15 +56,15 @@ class Collector:
         self._grown.set()  # by this runner before its restart
 
     def note_use(self, key: EnvironmentKey) -> None:
-        """Somebody is about to use it."""
+        """Note that a run is about to use *key*."""
         self._used[key] = monotonic()
 
     def note_growth(self) -> None:
-        """Something was made."""
+        """Note that the store has grown."""
         self._grown.set()
 
     async def keep(self) -> None:
-        """Tell of what is used, and collect after each growth, until cancelled."""
+        """Mark used environments, and collect after each growth, until cancelled."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(MARK_S):
@@ -70,7 +74,7 @@ class Collector:
                 await self.collect()
 
     async def collect(self) -> None:
-        """Do both, now. What does not succeed is tried again later."""
+        """Mark and collect now. What fails is tried again later."""
         used, self._used = self._used, {}
         measure = self._grown.is_set()
         self._grown.clear()
@@ -84,14 +88,14 @@ class Collector:
             for line in words.lines:
                 await self._act_on(line)
         except EnvironmentFailed as error:
-            log.warning("unused environments are left for later: %s", error)
+            log.warning("unused environments not collected", error=str(error))
             self._used = {**used, **self._used}
 
     async def _act_on(self, line: str) -> None:
         """One line of a collector."""
         match line.split():
             case ["gone", key]:
-                log.info("environment %s was used longest ago; it is taken away", key)
+                log.info("environment removed", environment=key)
                 self._gone(EnvironmentKey(key))
             case ["foreign", tree, owner] if int(owner) in self._builders:
                 await self._preparers.step(Words(), "remove", "--tree", tree, user=int(owner))
@@ -100,7 +104,5 @@ class Collector:
 
     def _look_at(self, size_bytes: int) -> None:
         if self._budget_bytes and size_bytes > self._budget_bytes:
-            log.warning(
-                "environments take %.1f GB, more than FASTFLOW_ENVIRONMENTS_BYTES_MAX; all of them are in use",
-                size_bytes / 1e9,
-            )
+            # All of them are in use.
+            log.warning("environments exceed their budget", size_bytes=size_bytes, budget_bytes=self._budget_bytes)

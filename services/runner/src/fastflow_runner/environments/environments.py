@@ -1,22 +1,20 @@
-"""Environments made ready: one preparation per key at a time, and a memory of what stands ready. I/O.
+"""Prepares environments, one preparation per key at a time, and remembers the ready ones. I/O.
 
-Here live the order of a preparation's steps, the sharing, and the memory. What happens inside a step, and why
-there are three, is told in ``prepare``; keys and paths are ``store``'s; sandboxes are ``preparer``'s.
+This module orders a preparation's steps, shares preparations, and keeps the memory. ``prepare`` documents the three
+steps; ``store`` has keys and paths; ``preparer`` has the sandboxes.
 
-Several runners may share a store without knowing of each other's preparations. Two may then make the same
-environment at once; the first one is kept and the other thrown away.
+Several runners may share a store without knowing of each other's preparations. Two may make the same environment at
+once; the first one is kept and the other thrown away.
 
-The memory is what a ready environment costs: nothing. It holds as long as the store is the same one. A store of
-this host is looked at each time; a volume is compared every ``CHECK_S`` and before each preparation with the one
-that was there before. If it was deleted everything is forgotten, and made again on demand. What a collector takes away
-meanwhile (``collector``: ours is told, those of other runners are not) is noticed by the sandbox of the next run that
-wants it, which then calls ``forget``.
+Thanks to the memory, a ready environment costs nothing. The memory is valid while the store is the same. A store on
+this host is checked each time; a volume is compared with the earlier one every ``CHECK_S`` and before each preparation.
+If it was deleted, everything is forgotten and made again on demand. Our collector updates the memory; those of other
+runners cannot. The sandbox of the next run notices that its environment is missing, and the runner calls ``forget``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
@@ -27,6 +25,7 @@ import aiodocker
 from aiodocker.exceptions import DockerError
 from aiodocker.volumes import DockerVolume
 
+from fastflow_contracts.log import get_logger
 from fastflow_runner.environments.collector import Collector
 from fastflow_runner.environments.preparation import Preparation, Say, Words
 from fastflow_runner.environments.preparer import STEP_TIMEOUT_S, EnvironmentFailed, Preparers
@@ -43,21 +42,21 @@ from fastflow_runner.sandbox import Sandboxes, Unreachable
 
 __all__ = ["EnvironmentFailed", "EnvironmentRequest", "Environments", "Identity", "ReadyEnvironment", "volume_identity"]
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 PREPARATIONS_MAX: Final = 2
 """At once on one runner."""
 CHECK_S: Final = 5.0
 
 BUILDERS: Final = range(1 << 20, 1 << 31)
-"""User ids for builds: above all that mean something elsewhere, and too many for one to be drawn twice."""
+"""User ids for builds: above all ids used elsewhere, and too many for the same one to be drawn twice."""
 
 Identity = Callable[[], Awaitable[str]]
 """Tells a store from a later one of the same name; empty if there is none. Raises ``Unreachable``."""
 
 
 class Environments:
-    """What stands ready, and how the rest gets ready."""
+    """The ready environments, and the preparation of others."""
 
     def __init__(
         self,
@@ -78,7 +77,7 @@ class Environments:
         self._identity = identity
         self._builders = builders
         self._preparers = Preparers(sandboxes, place, runner=runner, env=env or {}, timeout_s=timeout_s)
-        self._room = asyncio.Semaphore(PREPARATIONS_MAX)
+        self._concurrency = asyncio.Semaphore(PREPARATIONS_MAX)
         self._under_way: dict[EnvironmentKey, Preparation] = {}
         self._known: set[EnvironmentKey] = set()
         self._known_store = ""
@@ -86,7 +85,7 @@ class Environments:
 
     @property
     def known(self) -> int:
-        """How many are known to stand ready."""
+        """How many environments are known to be ready."""
         return len(self._known)
 
     def version(self, request: EnvironmentRequest) -> str:
@@ -94,7 +93,7 @@ class Environments:
         return request.python_version or self._place.own_version
 
     def ready(self, request: EnvironmentRequest) -> ReadyEnvironment | None:
-        """The environment if it is known to stand ready, for somebody who is about to use it."""
+        """The environment if it is known to be ready; counts as a use of it."""
         key = environment_key(request, self._place)
         if key is None:
             return ReadyEnvironment(None)
@@ -104,15 +103,15 @@ class Environments:
         return self._place.prepared(key)
 
     def forget(self, request: EnvironmentRequest) -> None:
-        """It is not there any more, as a sandbox has found."""
+        """Forget an environment that a sandbox has found missing."""
         if (key := environment_key(request, self._place)) is not None:
             self._known.discard(key)
 
     async def prepare(self, request: EnvironmentRequest, *, say: Say) -> ReadyEnvironment:
-        """Make the environment, or wait for the one who makes it; *say* gets the preparer's words in either case.
+        """Prepare the environment, or join its preparation under way. *say* gets the preparer's output either way.
 
-        Cancelling one who waits does not disturb the others; when nobody waits any more, it is given up. Raises
-        ``EnvironmentFailed``.
+        Cancelling one caller does not disturb the others; when the last one leaves, the preparation is cancelled.
+        Raises ``EnvironmentFailed``.
         """
         started_s = monotonic()
         await self._check_store()
@@ -145,11 +144,11 @@ class Environments:
                 await self._check_store()
 
     async def collect(self) -> None:
-        """Take away what is unused, now."""
+        """Remove unused environments now."""
         await self._collector.collect()
 
     async def close(self) -> None:
-        """Give up what is under way."""
+        """Cancel preparations under way."""
         while self._under_way:
             await self._under_way.popitem()[1].give_up()
 
@@ -157,7 +156,7 @@ class Environments:
         """Wheels if that is enough; else a build by a user of its own, and the link to what it has built."""
         common = ("--key", key, "--python", interpreter(request, self._place))
         step, packages = self._preparers.step, request.file
-        async with self._room:
+        async with self._concurrency:
             tree = secrets.token_hex(16)
             code = await step(words, "wheels", *common, "--tree", tree, given=packages)
             if code == NEEDS_BUILD_EXIT_CODE:
@@ -173,14 +172,14 @@ class Environments:
         self._collector.note_growth()
 
     async def _discover(self) -> None:
-        """One look into the store instead of one preparer for each environment that is there already."""
+        """List the store once, instead of starting a preparer for each existing environment."""
         await self._check_store()
         words = Words()
         try:
             if await self._preparers.step(words, "list") == 0:
                 self._known.update(map(EnvironmentKey, words.lines))
         except EnvironmentFailed as error:
-            log.warning("what the store holds is not known: %s", error)
+            log.warning("store not listed", error=str(error))
 
     async def _check_store(self) -> None:
         if self._identity is None:
@@ -188,10 +187,10 @@ class Environments:
         try:
             identity = await self._identity()
         except Unreachable as error:
-            log.warning("the environment store was not looked at: %s", error)
+            log.warning("store not checked", error=str(error))
             return
         if self._known_store and identity != self._known_store:
-            log.warning("the environment store is another one; forgetting %d environment(s)", len(self._known))
+            log.warning("store replaced", environments_forgotten=len(self._known))
             self._known.clear()
         self._known_store = identity
 

@@ -1,4 +1,4 @@
-"""One preparation that several wait for: its task, and its words for everyone from the first one on. No I/O."""
+"""One preparation shared by several runs: its task, and its output for each of them from the start. No I/O."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ SAID_LINES_MAX: Final = 2000
 LINE_CHARACTERS_MAX: Final = 2_000
 LAST_LINES_MAX: Final = 20
 LAST_CHARACTERS_MAX: Final = 8_000
-"""They become part of the run's record, which the bus must take."""
+"""The last lines become part of the run's record, which must fit into a bus message."""
 
 Say = Callable[[str], Awaitable[None]]
 """Takes whole lines, without the last line end."""
 
 
 class Words:
-    """What a preparer has said so far, line by line, and how it came to its end."""
+    """A preparer's output so far, line by line, and its last lines."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -51,7 +51,7 @@ class Words:
 
 
 class Preparation:
-    """A task that is shared: it ends by itself, or when the last one who waits for it has left."""
+    """A shared task. It ends by itself, or when the last waiting caller leaves."""
 
     def __init__(self, steps: Callable[[Words], Coroutine[None, None, None]], *, name: str) -> None:
         self._words = Words()
@@ -61,11 +61,11 @@ class Preparation:
 
     @property
     def is_needless(self) -> bool:
-        """Whether it is over, or nobody waits for it."""
+        """Whether it is over, or no caller waits for it."""
         return self._task.done() or self._waiting == 0
 
     async def follow(self, say: Say) -> None:
-        """Pass on everything said, from its beginning to its end. Raises what the task raised."""
+        """Pass all output to *say*, from the beginning to the end. Raises what the task raised."""
         self._waiting += 1
         try:
             told = 0
@@ -82,14 +82,14 @@ class Preparation:
             self._waiting -= 1
 
     async def give_up(self) -> None:
-        """End it, if it is not over, and wait until nothing of it is left."""
+        """Cancel the task if it is not over, and wait for it."""
         if not self._task.done():
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
 
 def _cut(text: str, characters_max: int) -> str:
-    """What matters of an error is at its beginning or at its end."""
+    """Cut out the middle: the important part of an error is at its beginning or end."""
     if len(text) <= characters_max:
         return text
     half = characters_max // 2

@@ -1,16 +1,16 @@
 """One preparer: a sandbox with the store in it, for one step of ``prepare``. I/O.
 
-It is opened, followed and removed here; what the steps are for, and in which order, is ``environments``'s.
+This module opens, follows and removes it. ``environments`` decides the steps and their order.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 from collections.abc import Mapping
 from typing import Final
 
+from fastflow_contracts.log import get_logger
 from fastflow_runner.environments.preparation import Words
 from fastflow_runner.environments.store import Place
 from fastflow_runner.errors import RunnerError
@@ -28,7 +28,7 @@ from fastflow_runner.sandbox.job import Job, JobFile
 from fastflow_runner.sandbox.naming import LABEL_PREPARER, PREFIX
 from fastflow_runner.sandbox.session import Session, SessionError
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 STEP_TIMEOUT_S: Final = 1800.0
 """A first download of large packages takes minutes."""
@@ -56,7 +56,7 @@ class Preparers:
         self._timeout_s = timeout_s
 
     async def step(self, words: Words, step: str, *arguments: str, given: bytes = b"", user: int = USER) -> int:
-        """Run one step from beginning to end; its exit code. Raises ``EnvironmentFailed`` if it has none."""
+        """Run one step and return its exit code. Raises ``EnvironmentFailed`` if it has none."""
         spec = self._spec(user)
         channel: Channel | None = None
         try:
@@ -76,13 +76,13 @@ class Preparers:
         return end.exit_code
 
     async def sweep(self) -> None:
-        """Remove the preparers of this runner's former life. For the time before the first step."""
+        """Remove the preparers of this runner's previous process. Call this before the first step."""
         try:
             for held in await self._sandboxes.held():
                 if held.labels.get(LABEL_PREPARER) == self._runner:
                     await self._sandboxes.remove(held.name)
         except SandboxError as error:
-            log.warning("preparers of an earlier life are left: %s", error)
+            log.warning("old preparers not removed", error=str(error))
 
     def _spec(self, user: int) -> SandboxSpec:
         return SandboxSpec(
@@ -110,7 +110,7 @@ class Preparers:
         )
 
     async def _clean_up(self, name: str, channel: Channel | None) -> None:
-        """Leave nothing behind, cancelled or not; what cannot be removed is swept by the runner's next life."""
+        """Remove the preparer, also when cancelled. The runner's next process sweeps what cannot be removed."""
 
         async def remove() -> None:
             try:
@@ -119,7 +119,7 @@ class Preparers:
                         await channel.close()
                     await self._sandboxes.remove(name)
             except (SandboxError, TimeoutError) as error:
-                log.warning("preparer %s is left for later: %s", name, error)
+                log.warning("preparer not removed", sandbox=name, error=str(error))
 
         removing = asyncio.create_task(remove(), name=f"remove-{name}")
         try:
@@ -130,7 +130,7 @@ class Preparers:
 
 
 async def _follow(session: Session, words: Words) -> Exited | Vanished:
-    """Take a preparer's words, line by line, until it ends."""
+    """Collect a preparer's output, line by line, until it ends."""
     beating = asyncio.create_task(_beat(session), name="beat-preparer")
     rests = {"stdout": b"", "stderr": b""}
     ends = {"stdout": 0, "stderr": 0}

@@ -1,6 +1,6 @@
-"""The environment store as the runner sees it: what is asked for, under which key, and where preparers run. Pure.
+"""The environment store as the runner sees it: requests, their keys, and where preparers run. Pure.
 
-Its layout, and who may write what in it, is told in ``prepare``. Starting preparers lives in ``environments``.
+``prepare`` documents the store's layout and who may write what. ``environments`` starts preparers.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ _PASSED_ON_HOST: Final = frozenset(("SSL_CERT_FILE", "SSL_CERT_DIR"))  # paths o
 
 
 class EnvironmentRequest(msgspec.Struct, frozen=True):
-    """What an environment is to hold."""
+    """What an environment must contain."""
 
     python_version: str
     """Such as ``3.12`` or ``3.12.4``; empty: the sandbox's own."""
     requirements: bytes = b""
     """A requirements file; empty: no packages."""
     extras: tuple[str, ...] = ()
-    """Requirements beside the file: those that the script itself names, or our own of packages that nobody names."""
+    """Requirements beside the file: those that the script names, or our own for packages it does not name."""
 
     @property
     def file(self) -> bytes:
@@ -72,12 +72,12 @@ class EnvironmentRequest(msgspec.Struct, frozen=True):
 
 
 class ReadyEnvironment(msgspec.Struct, frozen=True):
-    """An environment that stands ready."""
+    """An environment that is ready to use."""
 
     python: str | None
     """The interpreter's path inside the sandbox; None: the sandbox's own."""
     hold: Hold | None = None
-    """What keeps it there while a run uses it."""
+    """The lock that keeps it in the store while a run uses it."""
     seconds: float = 0.0
     """How long it took."""
 
@@ -87,7 +87,7 @@ CELL_RUNNER: Final = EnvironmentRequest("", (Path(cells.__file__).parent / "requ
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """Where preparers run, what they find there, and where runs find what they made."""
+    """Where preparers run, and the paths inside their sandboxes and those of runs."""
 
     store: str
     """The store's path inside a sandbox, the same for preparers and runs."""
@@ -118,7 +118,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.store}/envs/{key}/bin/python"
 
     def prepared(self, key: EnvironmentKey, seconds: float = 0.0) -> ReadyEnvironment:
-        """An environment of which all that is known is that it was there."""
+        """The environment of *key*, which was ready when last checked."""
         python = self.python(key)
         return ReadyEnvironment(python, Hold(f"{self.store}/locks", lock_byte(key), python), seconds)
 
@@ -180,7 +180,7 @@ def requests_of(python_version: str, bundle: bytes, kind: Kind = "script") -> tu
 
 
 def interpreter(request: EnvironmentRequest, place: Place) -> str:
-    """What uv is told: a version to find or to fetch, or the path of the sandbox's own interpreter."""
+    """What uv gets: a version to find or download, or the path of the sandbox's own interpreter."""
     return place.own_python if request.python_version in ("", place.own_version) else request.python_version
 
 

@@ -1,1 +1,1 @@
-"""What a script says, on its way to the bus."""
+"""Carries a script's output to the bus."""

@@ -1,21 +1,20 @@
-"""What the cells of one attempt did, on the bus: events gathered into chunks. I/O; promises are ``stream_writer``'s.
+"""Writes the cell events of one attempt to the bus, in chunks. I/O; ``stream_writer`` gives the guarantees.
 
-Events are known by their number, so a re-attached runner goes on after the last stored one.
+Events are numbered, so a re-attached runner continues after the last stored one.
 """
 
 from __future__ import annotations
-
-import logging
 
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.codec import Malformed
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs import cells
 from fastflow_runner.output.stream_writer import StreamWriter
 from fastflow_runner.sandbox.events import CellEvent
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class CellWriter:
@@ -44,13 +43,18 @@ class CellWriter:
         return self._taken > self._end
 
     async def resume(self) -> None:
-        """Go on after the last stored event."""
+        """Continue after the last stored event."""
         data = await self._stream.resume()
         self._end = self._taken = 0 if data is None else cells.CHUNK.decode(data).end
 
     async def take(self, event: CellEvent) -> bool:
-        """Add *event*, unless it is repeated; whether that made room by storing those before it. Raises
-        ``Fenced``.
+        """Add *event*, unless it is a repetition.
+
+        Returns:
+            Whether earlier events were stored to make room, so that they may be acknowledged.
+
+        Raises:
+            Fenced: another runner writes here.
         """
         if event.number < self._taken:  # a session broke before it was stored
             return False
@@ -60,8 +64,8 @@ class CellWriter:
         try:
             self._pending.append(cells.EVENT.decode(event.data))
             self._pending_bytes += len(event.data)
-        except Malformed as error:  # nobody but the cell runner writes there
-            log.warning("cell event %d is dropped: %s", event.number, error)
+        except Malformed as error:  # only the cell runner writes there
+            log.warning("cell event dropped", number=event.number, error=str(error))
         self._taken = event.number + 1
         return full
 

@@ -1,14 +1,14 @@
-"""From the bytes a script wrote to the chunks of its log. Pure.
+"""Turns the bytes a script wrote into the chunks of its log. Pure.
 
-Here live the cutting into lines and chunks, and the cap. Publishing the chunks, timers, and acknowledging the offsets
-they end at live elsewhere; how secrets are found is ``cells.masking``'s.
+This module cuts lines and chunks, and applies the cap. Other modules publish the chunks, run the timers and
+acknowledge offsets; ``cells.masking`` finds secrets.
 
-**What decides a cut is only the stream's own bytes**, never how they happened to arrive. So a runner that
-re-attaches and resumes at the offsets of the last published chunk goes on with the very same text.
+**Only the stream's own bytes decide where to cut**, never how they arrived. So a runner that re-attaches and resumes
+at the offsets of the last published chunk continues with the very same text.
 
-**A line longer than ``LINE_BYTES_MAX`` is cut**, near ``PIECE_BYTES``: never inside a UTF-8 character, and never
-inside an occurrence of a secret. The bytes between the two bounds are what is held back to see such an
-occurrence whole, hence ``SECRET_BYTES_MAX``.
+**A line longer than ``LINE_BYTES_MAX`` is cut** near ``PIECE_BYTES``, never inside a UTF-8 character or an occurrence
+of a secret. The bytes between the two bounds are held back to see such an occurrence whole, hence
+``SECRET_BYTES_MAX``.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Assembler:
         return self._take_full()
 
     def say(self, at: datetime, text: str) -> list[Chunk]:
-        """Add the runner's own words, whole lines; they count against the cap, and secrets in them are masked."""
+        """Add lines of the runner's own. They count against the cap, and secrets in them are masked."""
         self._take(0, _moment(at), text.encode("utf-8", "replace").removesuffix(b"\n") + b"\n")
         return self._take_full()
 
@@ -102,9 +102,7 @@ class Assembler:
         return self._take_full()
 
     def close(self, at: datetime) -> list[Chunk]:
-        """Return everything left, unterminated lines too. The last chunk is the end of the log; none if nothing was
-        ever said.
-        """
+        """Return everything left, with unterminated lines. The last chunk ends the log; none without any output."""
         for number in (1, 2):
             self._flush_open(number)
         if self._truncated:
@@ -153,9 +151,7 @@ class Assembler:
             self._open[number] = b""
 
     def _skip(self, number: int, at: float, offset: int) -> None:
-        """Bytes are missing: they were stored once, for a former holder, and are kept no longer. The log says so and
-        goes on.
-        """
+        """Note missing bytes in the log: a previous holder stored them, and the bus no longer keeps them."""
         self._flush_open(number)
         if not self._truncated:
             self._mark(at, f"{offset - self._end[number]} bytes of {STREAMS[number]} are missing here")

@@ -1,4 +1,4 @@
-"""The log of one attempt on the bus, chunk by chunk. I/O; promises are ``stream_writer``'s."""
+"""Writes the log of one attempt to the bus, chunk by chunk. I/O; ``stream_writer`` gives the guarantees."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class LogWriter:
         return self._stream.sequence
 
     async def resume(self) -> Chunk | None:
-        """Find the last published chunk and write on after it. None: nothing was published."""
+        """Find the last published chunk and continue after it. None: nothing was published."""
         data = await self._stream.resume()
         return None if data is None else CHUNK.decode(data)
 

@@ -1,4 +1,4 @@
-"""What the pump saw of one attempt, beside what it carried. Data only: ``attempts.outcome`` judges it."""
+"""What the pump observed of one attempt besides its output. Data only; ``attempts.outcome`` evaluates it."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""From a session's events to the log, the cells and the samples of one attempt, until its end. I/O; lines are
-``lines``'s.
+"""Turns a session's events into the log, cells and samples of one attempt, until its end. I/O; ``lines`` cuts lines.
 
-Output is acknowledged to the supervisor only after it is stored on the bus. One lot of chunks is on its way there while
-the next one is gathered; while the bus is away nothing more is read, so the supervisor's window fills, then the
-script's pipes: nothing is lost and no memory grows.
+Output is acknowledged to the supervisor only after the bus has stored it. One batch of chunks is being stored while the
+next one is gathered. While the bus is away nothing more is read, so the supervisor's window fills, then the script's
+pipes: nothing is lost and no memory grows.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from fastflow_runner.sandbox.events import (
 from fastflow_runner.sandbox.session import Session
 
 SAMPLE_WRITE_S = 2.0
-"""A sample the bus does not take by then is dropped: samples are for looking at."""
+"""A sample that the bus does not accept within this time is dropped: samples are only for display."""
 
 
 class Pump:
@@ -76,7 +75,7 @@ class Pump:
         return Offsets(stdout=stdout, stderr=stderr, events=self._cell_writer.end)
 
     async def say(self, text: str) -> None:
-        """Add the runner's own words to the log, at once."""
+        """Write lines of the runner's own to the log, at once."""
         await self._store([*self._lines.say(now(), text), *self._lines.flush()], self._lines.end)
 
     async def drain(self, session: Session) -> Exited | Vanished:
@@ -87,13 +86,13 @@ class Pump:
             if self._storing is not None:
                 self._storing.cancel()
             raise
-        finally:  # another session may follow, and go on from what was stored
+        finally:  # another session may follow, and continues from what was stored
             await self._settle()
 
     async def _drain(self, session: Session) -> Exited | Vanished:
         loop = asyncio.get_running_loop()
         while True:
-            # What a cell writes comes as a line and as an event: neither is to wait because the other was first.
+            # A cell's output comes as a line and as an event: neither must delay the other.
             lines_at = self._stored_at + CHUNK_S if self._lines.pending else inf
             cells_at = self._cells_stored_at + CHUNK_S if self._cell_writer.pending else inf
             if loop.time() >= lines_at:
@@ -150,12 +149,12 @@ class Pump:
         self._stored = end
 
     async def _store_soon(self, chunks: list[Chunk], session: Session) -> None:
-        """Once those before are stored, begin with *chunks*; they are acknowledged when that is done."""
+        """After earlier chunks are stored, begin to store *chunks*; acknowledge them when that is done."""
         end = self._lines.end  # more may be taken in before the task begins
 
         async def store() -> None:
             await self._store(chunks, end)
-            with suppress(Unreachable):  # the iteration tells of it, and nothing taken in may be lost here
+            with suppress(Unreachable):  # the iteration raises it too, and no output may be lost here
                 await session.ack(self.acked)
 
         await self._settle()
@@ -163,7 +162,7 @@ class Pump:
         self._storing = asyncio.create_task(store(), name="store-log")
 
     async def _settle(self) -> None:
-        """Wait for what is being stored. Raises what came of it."""
+        """Wait for the chunks being stored. Raises what storing them raised."""
         if self._storing is not None:
             try:
                 await self._storing

@@ -1,30 +1,30 @@
-"""One subject of a stream, written in order, once, by one writer at a time. I/O; what is written is others' business.
+"""Writes one subject of a stream: in order, each message once, one writer at a time. I/O.
 
-Each message expects the sequence of the one before it on its subject, so a former holder of the run that still writes
-is fenced, and a message whose answer got lost is recognised instead of doubled. The stream keeps messages only so long:
-a subject of which nothing is left starts over with the next writer.
+Each message expects the sequence of the one before it on its subject. So a previous holder of the run that still
+writes is fenced, and a message whose answer got lost is recognised instead of duplicated. The stream's messages expire:
+a subject with no message left starts over with the next writer.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 
 import nats.errors
 import nats.js.errors
 
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import Conflict, Unavailable
+from fastflow_contracts.log import get_logger
 from fastflow_runner.errors import RunnerError
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 PAUSE_S = 1.0
 """Between rounds while the bus is away: output waits in the supervisor, then in the script's own pipes."""
 
 
 class Fenced(RunnerError):
-    """Somebody else writes here now: the run is no longer ours."""
+    """Another runner writes here now: the run is no longer ours."""
 
 
 class StreamWriter:
@@ -37,7 +37,7 @@ class StreamWriter:
         self.sequence = 0
 
     async def resume(self) -> bytes | None:
-        """Find the last stored message and write on after it. None: there is none."""
+        """Find the last stored message and continue after it. None: there is none."""
         last = await self._last()
         if last is None:
             return None
@@ -60,7 +60,7 @@ class StreamWriter:
                 self.sequence = last[0]
                 return
             except Unavailable as error:
-                log.warning("%s waits: %s", self._subject, error)
+                log.warning("output waits for the bus", subject=self._subject, error=str(error))
                 await asyncio.sleep(PAUSE_S)
 
     async def _last(self) -> tuple[int, bytes] | None:
@@ -70,7 +70,7 @@ class StreamWriter:
             except nats.js.errors.NotFoundError:
                 return None
             except (nats.errors.Error, TimeoutError) as error:
-                log.warning("%s waits: %s", self._subject, error)
+                log.warning("last message waits for the bus", subject=self._subject, error=str(error))
                 await asyncio.sleep(PAUSE_S)
             else:
                 assert raw.seq is not None

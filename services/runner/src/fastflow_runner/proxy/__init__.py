@@ -1,7 +1,6 @@
-"""A door to the Docker daemon that opens for what a runner does and for nothing else.
+"""A proxy to the Docker daemon that allows exactly the requests a runner makes.
 
-Whoever holds Docker's socket is root on its host, so in a deployment no service holds it: this process does, and
-reads every request, body included. ``rules`` says what passes; ``door`` is the socket. Run it as
-``python -m fastflow_runner.proxy`` beside the runner, of the same version: what it lets through is what this version
-of the runner asks for.
+Access to Docker's socket is root on its host. So in a deployment no service has it except this process, which reads
+every request, body included. ``rules`` decides what passes; ``server`` listens. Run it as
+``python -m fastflow_runner.proxy`` beside the runner, in the same version: it allows what that version asks for.
 """

@@ -1,4 +1,4 @@
-"""``python -m fastflow_runner.proxy``: the door to Docker's socket, configured by its environment as the runner is."""
+"""``python -m fastflow_runner.proxy``: the proxy to Docker's socket, configured by its environment like the runner."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import msgspec
 from fastflow_contracts.service.lifecycle import EXIT_USAGE, log_ready, run_process
 from fastflow_contracts.service.settings import BadSettings, Env, load, names
 from fastflow_runner.proxy.rules import Build, Ours
-from fastflow_runner.proxy.server import Door
+from fastflow_runner.proxy.server import DockerProxy
 from fastflow_runner.sandbox.image import context_tar, worker_arguments, worker_context, worker_reference
 from fastflow_runner.settings import Settings as RunnerSettings
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Those of the runner that say what is ours, and where the two sides are."""
+    """The runner's settings that define what is ours, and the addresses of both sides."""
 
     listen: Annotated[
         str, Env("FASTFLOW_PROXY_LISTEN", "Where runners find it: host:port, or the path of a Unix socket.")
@@ -38,7 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def ours(settings: Settings) -> Ours:
-    """What the runner of the same settings asks for."""
+    """What a runner with the same settings asks for."""
     mine = Ours(settings.installation, frozenset({settings.worker_image}), settings.network, settings.store_volume)
     if settings.worker_image:
         return mine
@@ -50,14 +50,14 @@ def ours(settings: Settings) -> Ours:
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
-    """Let runners through until *stop* is set. Attachments end with it; runners attach again to the next one."""
-    async with Door(ours(settings), settings.socket).open(settings.listen):
+    """Serve runners until *stop* is set. Attachments then end; runners attach again through the next proxy."""
+    async with DockerProxy(ours(settings), settings.socket).open(settings.listen):
         log_ready()
         await stop.wait()
 
 
 def main() -> None:
-    """Never returns."""
+    """Run the proxy until it is stopped. Never returns."""
     try:
         settings = load(Settings, os.environ, also_known=names(RunnerSettings))
         if not settings.installation:

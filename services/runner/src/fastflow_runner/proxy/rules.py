@@ -1,8 +1,8 @@
-"""Which requests to the Docker daemon are a runner's. Pure: whose a container is, the door asks the daemon.
+"""Which requests to the Docker daemon a runner may make. Pure: the server asks the daemon who owns a container.
 
-A container may be created if the body is, to the letter, what this runner's own code makes of some sandbox, with an
-image, a network and a volume that are ours. So whatever Docker can be asked for and the runner does not ask for (host
-mounts, devices, capabilities, privileges, namespaces of the host) is refused without being listed here.
+A container may be created only if the body equals what this runner's own code builds for some sandbox, with an image,
+a network and a volume of ours. So everything else that Docker offers (host mounts, devices, capabilities, privileges,
+host namespaces) is denied without a list.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ BUILD_BYTES_MAX: Final = 4 * 1024 * 1024
 PREPARER_PREFIX: Final = f"{PREFIX}prepare-"
 
 _VERSION: Final = re.compile(r"/v1\.\d{1,3}(?=/)")
-"""Taken away: a daemon does with an older version's request what that version did, and what that was we do not know."""
+"""Removed: a daemon treats a request of an older API version as that version did, and we do not know those rules."""
 _CONTAINER: Final = re.compile(r"/containers/(?P<id>[A-Za-z0-9][A-Za-z0-9_.-]{0,127})(?P<rest>/[a-z]+)?")
 _NETWORK: Final = re.compile(r"/networks/([0-9a-f]{64})")
-_FORMER: Final = re.compile(rf"/images/({WORKER_REPOSITORY}:[0-9a-f]{{12}})")
+_OLD_IMAGE: Final = re.compile(rf"/images/({WORKER_REPOSITORY}:[0-9a-f]{{12}})")
 _NO: Final = {"0", "false", "False"}
 _NAME: Final = re.compile(rf"{PREFIX}[A-Za-z0-9][A-Za-z0-9_.-]{{0,100}}")
 _LABEL: Final = re.compile(r"fastflow\.[a-z]+")
@@ -40,28 +40,28 @@ _CALLS: Final[Mapping[tuple[str, str], frozenset[str]]] = {
     ("POST", "/wait"): frozenset(),
     ("DELETE", ""): frozenset({"force", "v"}),
 }
-"""What a runner does with a container, and the query it does it with."""
+"""The calls a runner makes for a container, and their query parameters."""
 _LIMITS: Final = {"Memory", "MemorySwap", "NanoCpus"}
 _BUILD: Final = {"rm": "1", "forcerm": "1", "nocache": "0", "pull": "0", "q": "0"}
 
 
 class Denied(Exception):
-    """The request does not pass; the message says why."""
+    """The request is not allowed. The message says why."""
 
 
 class Ours(NamedTuple):
-    """What belongs to this installation, and its name: the scope in the labels of all that it makes."""
+    """What belongs to this installation. ``scope`` is its name, in the labels of everything it makes."""
 
     scope: str
     images: frozenset[str]
     network: str
     volume: str
     build: Build | None = None
-    """The one image that may be built. None: none may."""
+    """The only image that may be built; None: no image."""
 
 
 class Build(NamedTuple):
-    """A build, to the byte."""
+    """The exact bytes and arguments of the allowed build."""
 
     reference: str
     context: bytes
@@ -69,7 +69,7 @@ class Build(NamedTuple):
 
 
 class Request(NamedTuple):
-    """``target``: path and query, written so that they are read in one way only (``plain``)."""
+    """``target`` is path and query in their unambiguous form (``plain``)."""
 
     method: str
     target: str
@@ -77,10 +77,10 @@ class Request(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """It may go on, provided that *container* and *image* carry our label, and *network* too and our network's name.
+    """An allowed request, if *container*, *image* and *network* carry our label, and *network* has our network's name.
 
-    To the daemon *container* is to be called by its id: what a name or the beginning of an id stands for may change
-    between the daemon's answer and the request.
+    The daemon must get the full id of *container*: a name, or a prefix of an id, may mean another container by the
+    time of the request.
     """
 
     container: str | None = None
@@ -90,9 +90,7 @@ class Passed(NamedTuple):
 
 
 def plain(target: str) -> str:
-    """*target* written anew, without the API's version. Raise ``Denied`` if the daemon could read it otherwise than we
-    do.
-    """
+    """Rewrite *target* without the API version. Raises ``Denied`` if the daemon could read it differently."""
     parts = urlsplit(target)
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     if len(dict(pairs)) != len(pairs) or parts.scheme or parts.netloc or parts.fragment or "//" in parts.path:
@@ -103,7 +101,7 @@ def plain(target: str) -> str:
 
 
 def check(request: Request, ours: Ours) -> Passed:
-    """Raise ``Denied`` unless a runner of ours would say this."""
+    """Check that a runner of ours would make this request. Raises ``Denied``."""
     parts = urlsplit(request.target)
     path = parts.path
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -124,7 +122,7 @@ def check(request: Request, ours: Ours) -> Passed:
             return _build(query, request.body, ours)
     if request.method == "GET" and path == "/images/json":
         return _list_images(query, ours)
-    if request.method == "DELETE" and (found := _FORMER.fullmatch(path)) and found[1] not in ours.images:
+    if request.method == "DELETE" and (found := _OLD_IMAGE.fullmatch(path)) and found[1] not in ours.images:
         _only(query, "force", "noprune")
         if not {query.get("force", "0"), query.get("noprune", "0")} <= _NO:
             raise Denied("an image that is used is not removed")
@@ -215,7 +213,7 @@ def _create(query: Mapping[str, str], body: bytes, ours: Ours) -> Passed:
 
 
 def _sandbox(name: str, wanted: Mapping[str, Any]) -> tuple[SandboxSpec, dict[str, str]]:
-    """What *wanted* seems to be; making a body of it again tells whether it is."""
+    """Read *wanted* as a sandbox. The caller builds the body again and compares, which proves it."""
     host = wanted["HostConfig"]
     user = int(wanted["User"].partition(":")[0])
     nano_cpus = host.get("NanoCpus")
@@ -279,7 +277,7 @@ def _object(text: bytes) -> dict[str, Any]:
 
 
 def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Docker reads the last of two equal keys, and keys in any case: neither may say something else than we read."""
+    """Docker uses the last of two equal keys and ignores case. Deny both, so that we read what Docker reads."""
     found = dict(pairs)
     if len({key.lower() for key in found}) != len(pairs):
         raise Denied("a key stands twice in the body")

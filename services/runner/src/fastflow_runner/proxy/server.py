@@ -1,8 +1,8 @@
-"""The door's two sides: HTTP from runners, HTTP to the daemon. I/O; what passes is ``rules``'s.
+"""The proxy's two sides: HTTP from runners, HTTP to the daemon. I/O; ``rules`` decides what passes.
 
-A request is read whole, judged, and written anew from what was judged: the daemon sees no byte of it that was not. One
-request a connection, so nobody needs to find the end of an answer: it is passed on until the daemon closes. Only an
-attachment passes bytes both ways.
+A request is read whole, checked, and written anew from the checked form: the daemon sees no unchecked byte. Each
+connection serves one request, so no code has to find the end of an answer: it is passed on until the daemon closes.
+Only an attachment passes bytes both ways.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
+from fastflow_contracts.log import get_logger
 from fastflow_runner.proxy.rules import (
     BUILD_BYTES_MAX,
     Denied,
@@ -26,17 +26,17 @@ from fastflow_runner.proxy.rules import (
 )
 from fastflow_runner.sandbox.docker import LABEL_SCOPE
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 HEAD_BYTES_MAX: Final = 32 * 1024
 HEAD_S: Final = 30.0
 """How long a request may take to arrive."""
 DAEMON_S: Final = 30.0
-"""How long the daemon may take to say whose a container is."""
+"""How long the daemon may take to answer who owns a container."""
 PIECE_BYTES: Final = 64 * 1024
 KNOWN_MAX: Final = 10_000
 ONCE: Final = ("content-length", "transfer-encoding", "host")
-"""Headers that say two things when they stand twice."""
+"""Headers that are ambiguous when repeated."""
 
 
 class _Head(NamedTuple):
@@ -45,15 +45,15 @@ class _Head(NamedTuple):
     headers: Mapping[str, str]
 
 
-class _Refused(Exception):
-    """The daemon has something, and does not show it."""
+class _DaemonError(Exception):
+    """The daemon refused to describe something that exists."""
 
     def __init__(self, status: HTTPStatus, text: str) -> None:
         super().__init__(text)
         self.status = status
 
 
-class Door:
+class DockerProxy:
     """Serves any number of connections. Use ``open``."""
 
     def __init__(self, ours: Ours, socket: str) -> None:
@@ -61,12 +61,12 @@ class Door:
         self._ours = ours
         self._socket = socket
         self._known: dict[str, None] = {}
-        """Full ids of containers that were found to be ours: an id is never given to another."""
+        """Full ids of containers known to be ours. Docker never reuses an id."""
         self._serving: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
     async def open(self, address: str) -> AsyncIterator[None]:
-        """Listen at *address*, ``host:port`` or the path of a Unix socket. What is under way at the end is cut off."""
+        """Listen at *address*: ``host:port`` or the path of a Unix socket. The end cuts off requests under way."""
         host, _, port = address.rpartition(":")
         if host:
             server = await asyncio.start_server(self._accept, host, int(port), limit=HEAD_BYTES_MAX)
@@ -88,9 +88,9 @@ class Door:
         try:
             await self._serve(reader, writer)
         except Denied as error:
-            log.warning("denied: %s", error)
+            log.warning("request denied", reason=str(error))
             await _answer(writer, HTTPStatus.FORBIDDEN, str(error))
-        except _Refused as error:
+        except _DaemonError as error:
             await _answer(writer, error.status, str(error))
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as error:
             await _answer(writer, HTTPStatus.BAD_GATEWAY, f"the Docker proxy: {error or type(error).__name__}")
@@ -105,7 +105,7 @@ class Door:
         if passed.container is not None:
             container_id = await self._id_of(passed.container)
             if container_id is None:
-                # As if it were not there: the daemon's own words for a name that nobody has.
+                # As if it did not exist: the daemon's own words for an unknown name.
                 await _answer(writer, HTTPStatus.NOT_FOUND, f"No such container: {passed.container}")
                 return
             called, exactly = f"/containers/{passed.container}", f"/containers/{container_id}"
@@ -119,7 +119,7 @@ class Door:
         await self._pass_on(request, passed, head.headers, reader, writer)
 
     async def _id_of(self, name: str) -> str | None:
-        """The full id of a container of ours; None if there is none such."""
+        """The full id of our container called *name*; None if we have none."""
         if name in self._known:
             return name
         shown = await self._shown(f"/containers/{name}/json")
@@ -143,7 +143,7 @@ class Door:
         return (labels or {}).get(LABEL_SCOPE) == self._ours.scope
 
     async def _shown(self, path: str) -> dict[str, Any] | None:
-        """What the daemon says about something; None if it has none such."""
+        """The daemon's description of *path*; None if it does not exist."""
         async with asyncio.timeout(DAEMON_S):
             there, back = await asyncio.open_unix_connection(self._socket, limit=BUILD_BYTES_MAX)
             try:
@@ -157,7 +157,7 @@ class Door:
             return None
         shown: dict[str, Any] = json.loads(body)
         if status != HTTPStatus.OK:
-            raise _Refused(HTTPStatus(status), shown["message"])
+            raise _DaemonError(HTTPStatus(status), shown["message"])
         return shown
 
     async def _pass_on(
@@ -174,7 +174,7 @@ class Door:
             await back.drain()
             if passed.is_attachment:
                 writer.write(head := await there.readuntil(b"\r\n\r\n"))
-            # Until the daemon says that the connection is no HTTP any more, what is sent would be its next request.
+            # Before the daemon's 101, bytes from the runner would be a next, unchecked request.
             if not passed.is_attachment or head.split(b" ", 2)[1] != b"101":
                 await _pass_answer(there, reader, writer)
                 return
@@ -247,7 +247,7 @@ async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
 
 
 async def _pass_answer(there: asyncio.StreamReader, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Bytes that come after the request are nobody's; that the runner hangs up ends the daemon's work."""
+    """Pass the answer on. Drop bytes after the request; stop when the runner hangs up."""
     hung_up = asyncio.create_task(_until_closed(reader), name="hung-up")
     answering = asyncio.create_task(_pump(there, writer), name="answer")
     try:

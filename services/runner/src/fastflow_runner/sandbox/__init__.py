@@ -1,4 +1,4 @@
-"""Where user code runs: the contract of a sandbox, and nothing that fulfils it.
+"""Where user code runs: the contract of a sandbox, without an implementation.
 
 **A sandbox** is a place with one supervisor (``guest.supervisor``) as its first process, made for one attempt of
 one run and never used again. Two backends make them, ``docker`` and ``process``; ``dummy`` pretends to.
@@ -148,7 +148,7 @@ class Sandboxes(Protocol):
         """A channel to an existing sandbox, running or ended. Raises ``Missing``, ``Unreachable``."""
 
     async def remove(self, name: str) -> None:
-        """Kill and forget. Done already is done. Raises ``Unreachable``."""
+        """Kill and remove the sandbox. May be repeated. Raises ``Unreachable``."""
 
     async def close(self) -> None:
-        """Let go of the daemon. Sandboxes that can outlive their runner do."""
+        """Disconnect from the daemon. Sandboxes that can outlive their runner stay."""

@@ -1,7 +1,7 @@
-"""How many sandboxes are to be warm, and with which limits. Pure.
+"""How many sandboxes to keep warm, and with which limits. Pure.
 
-As many are kept as were wanted within a few seconds, at the most, in the last ten minutes: a pipeline that runs once a
-minute needs one that waits, fifty runs at once find as many as are allowed. Steps lead from any pool to one that fits.
+The pool keeps as many as the last ten minutes wanted within a few seconds at the peak. A pipeline that runs once a
+minute needs one; fifty runs at once find as many as are allowed. Single steps lead from any pool to one that fits.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Final, NamedTuple, TypeAlias
 import msgspec
 
 DEMAND_S: Final = 600.0
-"""How long a wish is remembered."""
+"""How long a request is remembered."""
 AT_ONCE_S: Final = 10.0
-"""Wishes within this time come too fast for a refill between them."""
+"""Requests within this time are too close together for a refill between them."""
 
 
 class Limits(NamedTuple):
-    """What a warm sandbox is held to; None = no limit."""
+    """The limits of a warm sandbox; None = no limit."""
 
     memory_bytes: int | None = None
     cpu_cores: float | None = None
 
     def can_become(self, wanted: Limits) -> bool:
-        """Docker changes a limit of a running container, and sets one, but never takes it away."""
+        """Whether Docker can change these limits to *wanted*: it changes and sets limits, but never lifts one."""
         return all(now is None or then is not None for now, then in zip(self, wanted, strict=True))
 
 
@@ -33,13 +33,13 @@ class Demand:
     """What runs have asked for lately. Times are seconds of any one clock."""
 
     def __init__(self, size_max: int) -> None:
-        """*size_max*: sandboxes that wait at most, at least one."""
+        """*size_max*: the most sandboxes to keep warm; at least 1."""
         self._wishes: deque[tuple[float, Limits]] = deque(maxlen=size_max)
         self._heights: deque[tuple[float, int]] = deque()
-        """When so many were wanted at once, each fewer than the one before: the highest of any time since is first."""
+        """(time, how many were wanted at once), each lower than the one before: the first is the peak."""
 
     def note(self, at: float, limits: Limits) -> None:
-        """Somebody wants a sandbox."""
+        """Note that a run wants a sandbox."""
         self._wishes.append((at, limits))
         height = sum(at - then < AT_ONCE_S for then, _ in self._wishes)
         while self._heights and self._heights[-1][1] <= height:
@@ -47,13 +47,13 @@ class Demand:
         self._heights.append((at, height))
 
     def forget(self, limits: Limits) -> None:
-        """No sandbox is to be had with these."""
+        """Forget requests with these limits: no sandbox can be opened with them."""
         kept = [wish for wish in self._wishes if wish[1] != limits]
         self._wishes.clear()
         self._wishes.extend(kept)
 
     def likely(self, at: float) -> list[Limits]:
-        """The limits of what should be waiting, those wanted last first; at least one."""
+        """The limits of the sandboxes that should be warm, latest requests first; at least one."""
         while self._heights and at - self._heights[0][0] > DEMAND_S:
             self._heights.popleft()
         lately = [limits for then, limits in reversed(self._wishes) if at - then <= DEMAND_S] or [Limits()]
@@ -77,7 +77,7 @@ Step: TypeAlias = Open | Remove
 
 
 def plan(waiting: Sequence[Limits], likely: Sequence[Limits]) -> Step | None:
-    """The next step towards a pool that fits what is *likely* to be wanted, which is at least one sandbox."""
+    """The next step towards a pool that fits *likely* (at least one sandbox); None if it fits."""
     missing, surplus = list(likely), []
     for index, limits in enumerate(waiting):
         if limits in missing:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import secrets
 import ssl
@@ -29,6 +28,7 @@ import aiodocker
 import aiohttp
 from aiodocker.exceptions import DockerError
 
+from fastflow_contracts.log import get_logger
 from fastflow_runner.sandbox import (
     AlreadyExists,
     Detached,
@@ -52,10 +52,10 @@ REMOVAL_PAUSE_S: Final = 0.1
 NETWORK_TRIES: Final = 5
 LAST_CALL_S: Final = 10.0
 _NO_ANSWER: Final = frozenset({0, 502, 503, 504, 900})
-"""Nothing that the daemon says of what it was asked: it hung up (0), a proxy or aiodocker (900) did not reach it."""
+"""Statuses that are no answer of the daemon: it hung up (0), or a proxy or aiodocker (900) did not reach it."""
 _COMPLAINT_CHARS_MAX: Final = 500
 
-_log = logging.getLogger(__name__)
+log = get_logger(__name__)
 _T = TypeVar("_T")
 
 
@@ -109,7 +109,7 @@ class DockerSandboxes:
         return DockerChannel(self._docker, container.id, spec.name, token, stream)
 
     async def limit(self, channel: DockerChannel, spec: SandboxSpec) -> None:
-        """Hold a running sandbox to the limits of *spec*. It cannot lift any.
+        """Set the limits of *spec* on a running sandbox. It cannot lift a limit.
 
         Raises ``Missing``, ``Unreachable``, ``SandboxError``.
         """
@@ -181,7 +181,7 @@ class DockerSandboxes:
         self._networks.add(name)
 
     async def _create_network(self, name: str) -> None:
-        """Two runners may do this at once, and Docker then makes two of one name: the later one goes again."""
+        """Two runners may do this at once, and Docker then makes two of one name: the later one is removed."""
         with suppress(_NameTaken):
             made = await self._post_network(name)
             first, *_ = sorted((each["Created"], each["Id"]) for each in await self._networks_called(name))
@@ -206,14 +206,14 @@ class DockerSandboxes:
 
 
 class DockerChannel:
-    """An attachment to one container; none when the container was found ended."""
+    """An attachment to one container. There is no stream if the container had already ended."""
 
     def __init__(
         self, docker: aiodocker.Docker, container_id: str, name: str, token: bytes, stream: RawStream | None
     ) -> None:
         self._docker = docker
         self.container_id = container_id
-        """What the daemon knows the container by, whatever it is called now."""
+        """The daemon's id for the container, independent of its current name."""
         self.name = name
         self._token = token
         self._stream = stream
@@ -240,14 +240,14 @@ class DockerChannel:
             try:
                 pieces = await self._stream.read()
             except OSError as error:
-                _log.warning("channel broke", extra={"sandbox": self.name, "error": str(error)})
+                log.warning("channel broke", sandbox=self.name, error=str(error))
                 return b""
             if not pieces:
                 break
             for stream, data in pieces:
                 if stream == 2:
                     complaint = data.decode(errors="replace").strip()[:_COMPLAINT_CHARS_MAX]
-                    _log.warning("supervisor complains: %s", complaint, extra={"sandbox": self.name})
+                    log.warning("supervisor complains", sandbox=self.name, complaint=complaint)
             if said := b"".join(data for stream, data in pieces if stream == 1):
                 return said
         return b""
@@ -305,9 +305,7 @@ async def _answers(what: str) -> AsyncIterator[None]:
 
 
 async def _seen_through(call: Coroutine[Any, Any, _T]) -> _T:
-    """The answer to *call*, for which a cancellation waits: a call that is dropped takes effect all the same, perhaps
-    after somebody has looked for what it made.
-    """
+    """Await *call* even when cancelled: a dropped call still takes effect, perhaps after a search for what it made."""
     calling = asyncio.create_task(call, name="docker-call")
     try:
         return await asyncio.shield(calling)
@@ -327,7 +325,7 @@ async def _state(docker: aiodocker.Docker, name: str) -> dict[str, Any]:
 
 
 def container_config(spec: SandboxSpec, labels: dict[str, str]) -> dict[str, Any]:
-    """The body of the daemon's create call: all that a sandbox asks of it. The proxy lets nothing else pass."""
+    """The body of the daemon's create call for a sandbox. The proxy allows no other body."""
     host: dict[str, Any] = {
         "CapDrop": ["ALL"],
         "SecurityOpt": ["no-new-privileges:true"],

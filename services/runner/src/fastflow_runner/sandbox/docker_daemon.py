@@ -1,4 +1,4 @@
-"""Finds the Docker daemon that would run the sandboxes, or says in one sentence why there is none. I/O.
+"""Finds the Docker daemon for the sandboxes, or explains in one sentence why there is none. I/O.
 
 The address is looked for where the ``docker`` command looks: ``DOCKER_HOST``, the current context, the usual sockets.
 Starting containers lives in ``docker``.
@@ -10,7 +10,6 @@ import asyncio
 import errno
 import hashlib
 import json
-import logging
 import os
 import re
 import ssl
@@ -25,9 +24,10 @@ import aiodocker
 import aiohttp
 from aiodocker.exceptions import DockerError
 
+from fastflow_contracts.log import get_logger
 from fastflow_runner.errors import RunnerError
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 ANSWER_S: Final = 5.0
 SYSTEM_SOCKETS: Final = (Path("/var/run/docker.sock"), Path("/run/docker.sock"))
@@ -39,7 +39,7 @@ _TEXT_CHARACTERS_MAX: Final = 200
 
 
 class NoDocker(RunnerError):
-    """No daemon can be used. The message is what was found, *hint* what to do about it: one clause each."""
+    """No usable daemon. The message says what was found, *hint* what to do about it: one clause each."""
 
     def __init__(self, found: str, hint: str) -> None:
         super().__init__(found)
@@ -90,7 +90,7 @@ async def find_daemon(environ: Mapping[str, str]) -> Daemon:
         found = f"the Docker daemon at {_plain(url)} did not answer within {ANSWER_S:.0f} s"
         raise NoDocker(found, "restart it, or correct DOCKER_HOST") from None
     except Exception as error:
-        # Whatever a client library makes of what it finds at an address that somebody has set.
+        # The address is a user's setting: the client library may raise anything for what it finds there.
         log.debug("no Docker", exc_info=True)
         raise _no_answer(url, error) from error
     if info["OSType"].lower() != "linux":

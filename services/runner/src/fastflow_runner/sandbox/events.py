@@ -1,4 +1,4 @@
-"""What a session tells of its sandbox, from the start of user code to its end. Data only."""
+"""The events of a session, from the start of user code to the end of the sandbox. Data only."""
 
 from __future__ import annotations
 

@@ -1,13 +1,12 @@
-"""Worker images of this installation's former versions, removed once nothing uses them. I/O; ``unneeded`` is pure.
+"""Removes worker images of older versions of this installation once nothing uses them. I/O; ``unneeded`` is pure.
 
-Ours is what carries our label; the rest is left to its owner. The daemon itself refuses to remove an image that a
-container is of, running or not: warm sandboxes keep the image of every runner that is alive.
+Only images with our label are removed. The daemon itself refuses to remove an image that a container uses, running or
+not, so warm sandboxes protect the image of every live runner.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from typing import Final
 
@@ -15,27 +14,33 @@ import aiohttp
 from aiodocker import Docker
 from aiodocker.exceptions import DockerError
 
+from fastflow_contracts.log import get_logger
 from fastflow_runner.sandbox.docker import LABEL_SCOPE
 from fastflow_runner.sandbox.image import WORKER_REPOSITORY
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
-FORMER_KEPT: Final = 1
-"""The newest of them stay, so that going back costs no build."""
+OLD_KEPT: Final = 1
+"""How many of the newest old images stay, so that a rollback needs no build."""
 FIRST_LOOK_S: Final = 120.0
-"""After the start: by then what our former life kept warm is removed."""
+"""Delay after the start: by then the warm sandboxes of our previous process are removed."""
 LOOK_S: Final = 3600.0
 CALL_S: Final = 60.0
 
 
 def unneeded(created: Mapping[str, int], current: str) -> list[str]:
-    """Of worker images by reference, with the unix time of their build: those that can go, oldest first."""
+    """Return the images that can be removed, oldest first.
+
+    Args:
+        created: worker image reference -> Unix time of its build.
+        current: the reference that this version uses.
+    """
     former = sorted((reference for reference in created if reference != current), key=lambda each: created[each])
-    return former[:-FORMER_KEPT]
+    return former[:-OLD_KEPT]
 
 
-class FormerImages:
-    """Those of one installation on one daemon."""
+class ImageGc:
+    """Collects the old worker images of one installation on one daemon."""
 
     def __init__(self, docker: Docker, *, installation: str, current: str) -> None:
         self._docker = docker
@@ -43,14 +48,14 @@ class FormerImages:
         self._current = current
 
     async def keep(self) -> None:
-        """Remove what can go, now and then, until cancelled."""
+        """Collect periodically until cancelled."""
         await asyncio.sleep(FIRST_LOOK_S)
         while True:
             await self.collect()
             await asyncio.sleep(LOOK_S)
 
     async def collect(self) -> None:
-        """Remove what can go. What cannot is tried again later."""
+        """Remove unneeded images. What fails is tried again later."""
         filters = {"label": [f"{LABEL_SCOPE}={self._installation}"], "reference": [WORKER_REPOSITORY]}
         try:
             async with asyncio.timeout(CALL_S):
@@ -59,13 +64,13 @@ class FormerImages:
                 for reference in unneeded(created, self._current):
                     await self._remove(reference)
         except (DockerError, aiohttp.ClientError, OSError) as error:
-            log.warning("images of former versions are left for later: %s", error)
+            log.warning("old images not removed", error=str(error))
 
     async def _remove(self, reference: str) -> None:
         try:
             await self._docker.images.delete(reference)
         except DockerError as error:
-            if error.status not in (404, 409):  # somebody was faster, or uses it
+            if error.status not in (404, 409):  # already removed, or in use
                 raise
         else:
-            log.info("image %s of a former version is removed", reference)
+            log.info("old image removed", image=reference)

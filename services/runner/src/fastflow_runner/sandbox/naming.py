@@ -1,7 +1,7 @@
-"""Names of sandboxes, and what can be read from them. Pure.
+"""Names of sandboxes, and what they tell. Pure.
 
-A container's labels are fixed when it is created, and one that was started ahead of time is created before anybody
-knows what for. Its name can change, so the name says which attempt of which run it holds; the record says the rest.
+A container's labels are fixed at creation, and a warm container is created before its run is known. Its name can
+change, so the name holds the run and the attempt; the run's record holds the rest.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from fastflow_contracts.ids import RunId
 
 PREFIX: Final = "ff-"
 LABEL_KEEPER: Final = "fastflow.keeper"
-"""Of a sandbox that was opened ahead of time: the runner that keeps it."""
+"""Label of a warm sandbox: the runner that keeps it."""
 LABEL_PREPARER: Final = "fastflow.preparer"
-"""Of a sandbox that makes environments: the runner that opened it."""
+"""Label of a preparer: the runner that opened it."""
 
 _SCOPE_CHARACTERS: Final = 8
 _ATTEMPT: Final = re.compile(
@@ -38,16 +38,16 @@ def attempt_name(installation: str, attempt: AttemptId) -> str:
 
 
 def warm_name(installation: str) -> str:
-    """A fresh name for a sandbox that nobody needs yet."""
+    """A fresh name for a warm sandbox."""
     return f"{PREFIX}{installation[:_SCOPE_CHARACTERS]}-warm-{secrets.token_hex(8)}"
 
 
 def attempt_of(name: str) -> AttemptId | None:
-    """Whose sandbox it is; None if it is no attempt's."""
+    """The attempt that a sandbox name belongs to; None if it belongs to none."""
     found = _ATTEMPT.fullmatch(name)
     return AttemptId(RunId(found["run"]), int(found["number"])) if found else None
 
 
 def is_warm(name: str) -> bool:
-    """Whether it was opened ahead of time and not needed yet."""
+    """Whether *name* is that of a warm sandbox that no run has taken."""
     return _WARM.fullmatch(name) is not None

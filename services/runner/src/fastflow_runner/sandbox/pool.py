@@ -1,23 +1,23 @@
-"""Docker sandboxes opened ahead of time: a run takes one that waits. I/O; how many wait, ``demand`` says.
+"""Docker sandboxes opened ahead of time, ready for the next run. I/O; ``demand`` decides how many.
 
-A warm sandbox is a container of the runs' own kind, created and started, its supervisor blocked on an empty channel.
-No user code was ever in it and none comes after the run's. When it is taken its limits are set, unless it was made
-with the very same ones, and then it gets the attempt's name: the name comes last, so that a sandbox
-of that name is always as strict as a cold one. Only then its taker may send a job.
+A warm sandbox is an ordinary run container, created and started, with its supervisor blocked on an empty channel. It
+never ran user code, and it serves one run only. When a run takes it, the pool first sets its limits (unless they are
+equal already), then gives it the attempt's name. The name comes last, so a sandbox of that name is always as strict as
+a cold one. Only then may the runner send a job.
 
-Everything but ``open`` is the Docker backend's. What cannot be served warm is opened cold: a sandbox of another kind, a
-limit that cannot be lifted any more, an empty pool, a warm sandbox that has died.
+Everything except ``open`` goes to the Docker backend. The pool opens a cold sandbox when no warm one fits: another
+kind of sandbox, a limit that cannot be lifted, an empty pool, or a warm sandbox that has died.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import suppress
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
+from fastflow_contracts.log import get_logger
 from fastflow_runner.guest.supervisor.frames import BEAT, mark, message
 from fastflow_runner.sandbox import (
     Channel,
@@ -32,12 +32,12 @@ from fastflow_runner.sandbox.demand import Demand, Limits, Open, Remove, plan
 from fastflow_runner.sandbox.docker import DockerChannel, DockerSandboxes
 from fastflow_runner.sandbox.naming import warm_name
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 LOOK_S: Final = 60.0
-"""Between two looks at whether demand has fallen, and two signs of life to what waits; far below ``IDLE_S``."""
+"""Between two checks for fallen demand, and two heartbeats to warm sandboxes; far below ``IDLE_S``."""
 REFILL_PAUSE_S: Final = 0.15
-"""Between a hand-out and the refill, which would take the processor from the run that has just begun."""
+"""Pause before a refill, which would otherwise take processor time from the run that has just begun."""
 AGAIN_S: Final = 5.0
 """After trouble with the daemon."""
 
@@ -60,7 +60,12 @@ class Pool:
         keeper: dict[str, str],
         size_max: int,
     ) -> None:
-        """*blank*: the sandbox of any run, without name and limits. *keeper*: the label of what waits here."""
+        """
+        Args:
+            blank: the sandbox of any run, without name and limits.
+            keeper: the label of warm sandboxes.
+            size_max: the most sandboxes to keep warm; 0 = none.
+        """
         self._sandboxes = sandboxes
         self._blank = blank
         self._installation = installation
@@ -68,7 +73,7 @@ class Pool:
         self._size_max = size_max
         self._waiting: list[_Warm] = []
         self._ours: set[str] = set()
-        """Names of all that is warm here, also while it is opened or taken."""
+        """Names of all warm sandboxes, also while they are being opened or taken."""
         self._demand = Demand(max(1, size_max))
         self._news = asyncio.Event()
         self._news.set()
@@ -99,7 +104,7 @@ class Pool:
         except Unreachable:
             raise
         except SandboxError:
-            self._demand.forget(limits)  # Docker may refuse them, and what others want must not wait for that
+            self._demand.forget(limits)  # Docker may refuse them, which must not block refills for other limits
             raise
 
     async def held(self) -> tuple[Held, ...]:
@@ -112,7 +117,7 @@ class Pool:
         await self._sandboxes.remove(name)
 
     async def prove(self) -> None:
-        """Open one sandbox, which then waits, where sandboxes may wait. Raises ``SandboxError``: none can be opened."""
+        """Open one sandbox, and keep it warm if the pool may. Raises ``SandboxError`` if none can be opened."""
         await self.held()
         await self._open_warm(Limits(None, None))
         if self._size_max == 0:
@@ -132,12 +137,12 @@ class Pool:
                 await self._refresh()
                 await self.fill()
             except SandboxError as error:
-                log.warning("no sandbox can be opened ahead of time: %s", error)
+                log.warning("warm sandbox not opened", error=str(error))
                 await asyncio.sleep(AGAIN_S)
                 self._news.set()
 
     async def fill(self) -> None:
-        """Open and remove, one after the other, until the pool fits what is wanted."""
+        """Open and remove sandboxes, one after the other, until the pool fits the demand."""
         while self._size_max and (step := plan(self.waiting, self._likely())) is not None:
             match step:
                 case Open(limits=limits):
@@ -147,17 +152,17 @@ class Pool:
                     await self._discard(warm)
 
     async def close(self) -> None:
-        """Remove what waits; what a run has taken stays."""
+        """Remove warm sandboxes; those that a run has taken stay."""
         removals = [self._sandboxes.remove(name) for name in self._ours]
         for outcome in await asyncio.gather(*removals, return_exceptions=True):
             if isinstance(outcome, SandboxError):
-                log.warning("a warm sandbox is left for the next start: %s", outcome)
+                log.warning("warm sandbox not removed", error=str(outcome))
         for warm in self._waiting:
             await warm.channel.close()
         await self._sandboxes.close()
 
     def _take(self, wanted: Limits) -> _Warm | None:
-        """The one that fits best; whatever fits no longer counts as waiting."""
+        """Take the warm sandbox that fits best out of the pool; None if none fits."""
         fitting = [warm for warm in self._waiting if warm.limits.can_become(wanted)]
         if not fitting:
             return None
@@ -166,7 +171,7 @@ class Pool:
         return best
 
     async def _assign(self, warm: _Warm, spec: SandboxSpec) -> bool:
-        """Make *warm* the sandbox of *spec*. False: it is no more."""
+        """Turn *warm* into the sandbox of *spec*. False: it has died."""
         try:
             if not warm.channel.is_over:
                 if warm.limits != Limits(spec.memory_bytes, spec.cpu_cores):
@@ -181,9 +186,9 @@ class Pool:
             await self._discard(warm)
             raise
         except asyncio.CancelledError:
-            await warm.channel.close()  # the next sweep finds it, by whichever name it has now
+            await warm.channel.close()  # the next sweep finds it under its old or its new name
             raise
-        log.warning("warm sandbox %s has died", warm.name)
+        log.warning("warm sandbox died", sandbox=warm.name)
         await self._discard(warm)
         return False
 
@@ -205,7 +210,7 @@ class Pool:
         self._waiting.append(_Warm(name, channel, limits))
 
     async def _refresh(self) -> None:
-        """Tell what waits that it is still wanted: without a word it would end, as it must when we are gone."""
+        """Send warm sandboxes a heartbeat. Without one they end, as they must when this runner is gone."""
         beat = message(BEAT)
         for warm in list(self._waiting):
             with suppress(Detached):  # its taker notices

@@ -178,7 +178,7 @@ class ProcessSandboxes:
 
 
 async def _kill(process: Process) -> None:
-    """The script first: a supervisor that dies before its script's processes leaves them to nobody."""
+    """Kill the script first: if its supervisor died first, its processes would stay behind unsupervised."""
     for _ in range(_KILL_ROUNDS_MAX):
         if process.returncode is not None or not (pids := descendants(process.pid)):
             break

@@ -1,7 +1,7 @@
 """The runner's end of the conversation with one supervisor, over a channel: a job out, typed events back.
 
-It keeps offsets, drops what a re-attached supervisor repeats and tells an ended sandbox from a lost connection. Which
-sandbox, what is published, and what an exit means for the run may not appear here.
+It tracks offsets, drops what a re-attached supervisor repeats, and tells an ended sandbox from a lost connection. It
+must not know which sandbox this is, what is published, or what an exit means for the run.
 """
 
 from __future__ import annotations
@@ -128,11 +128,11 @@ class Session:
                 await self._send(frames.frame(frames.DATA, data[at : at + _DATA_BYTES]))
 
     async def ack(self, offsets: Offsets) -> None:
-        """Everything below *offsets* is safe elsewhere; the supervisor may forget it."""
+        """Confirm that everything below *offsets* is stored; the supervisor may drop it."""
         await self._tell(frames.ACK, stdout=offsets.stdout, stderr=offsets.stderr, events=offsets.events)
 
     async def beat(self, dead_after_s: float | None = None) -> None:
-        """The runner still owns the run; None keeps the time given before."""
+        """Send a heartbeat. *dead_after_s*: how long the sandbox may run without another; None: as before."""
         await self._tell(frames.BEAT, dead_after_s=dead_after_s)
 
     async def stop(self, grace_s: float | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Images of former versions on a real daemon, also through the proxy before it."""
+"""Removing old worker images on a real daemon, directly and through the proxy."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from aiodocker import Docker
 from aiodocker.exceptions import DockerError
 
 from fastflow_runner.proxy.rules import Ours
-from fastflow_runner.proxy.server import Door
+from fastflow_runner.proxy.server import DockerProxy
 from fastflow_runner.sandbox.docker import LABEL_SCOPE
 from fastflow_runner.sandbox.image import WORKER_REPOSITORY, context_tar, ensure_worker_image
-from fastflow_runner.sandbox.image_gc import FormerImages
+from fastflow_runner.sandbox.image_gc import ImageGc
 
 pytestmark = pytest.mark.docker
 
@@ -65,29 +65,29 @@ async def images(docker: Docker) -> AsyncIterator[Images]:
     await images.clear()
 
 
-async def test_former_images_go_when_nothing_uses_them(docker: Docker, images: Images) -> None:
+async def test_old_images_are_removed_when_nothing_uses_them(docker: Docker, images: Images) -> None:
     """The current one stays, and the newest before it, one that a container is of, and what is not ours."""
     used, old, older_current = [await images.make() for _ in range(3)]
     theirs = await images.make("somebody-else")
     newest, current = [await images.make() for _ in range(2)]
     container = await docker.containers.create({"Image": used})
     try:
-        await FormerImages(docker, installation=images.installation, current=current).collect()
+        await ImageGc(docker, installation=images.installation, current=current).collect()
         assert await images.left() == [used, theirs, newest, current]
     finally:
         await container.delete()
-    await FormerImages(docker, installation=images.installation, current=current).collect()
+    await ImageGc(docker, installation=images.installation, current=current).collect()
     assert await images.left() == [theirs, newest, current]
     assert {old, older_current}.isdisjoint(await images.left())
 
 
-async def test_the_proxy_lets_former_images_go(docker: Docker, images: Images, tmp_path: Path) -> None:
+async def test_the_proxy_allows_removing_old_images(docker: Docker, images: Images, tmp_path: Path) -> None:
     """Ours and no others, whatever a runner asks for."""
     old, newest, current = [await images.make() for _ in range(3)]
     theirs = await images.make("somebody-else")
-    door = Door(Ours(images.installation, frozenset({current}), "none", "store"), "/var/run/docker.sock")
-    async with door.open(str(tmp_path / "door")), Docker(url=f"unix://{tmp_path / 'door'}") as guarded:
-        await FormerImages(guarded, installation=images.installation, current=current).collect()
+    proxy = DockerProxy(Ours(images.installation, frozenset({current}), "none", "store"), "/var/run/docker.sock")
+    async with proxy.open(str(tmp_path / "proxy")), Docker(url=f"unix://{tmp_path / 'proxy'}") as guarded:
+        await ImageGc(guarded, installation=images.installation, current=current).collect()
         assert await images.left() == [newest, current, theirs]
         with pytest.raises(DockerError, match="No such image"):
             await guarded.images.delete(theirs)
