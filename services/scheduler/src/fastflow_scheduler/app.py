@@ -1,9 +1,8 @@
-"""Wires the scheduler together. Nothing else may live here."""
+"""Wires the scheduler together. Keep everything else out."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -11,6 +10,7 @@ from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.bus.streams import bucket_stream
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.store import RunStore
 from fastflow_contracts.service.lifecycle import run_until
@@ -26,20 +26,20 @@ from fastflow_scheduler.starting.admission import Defaults
 from fastflow_scheduler.starting.starter import Starter
 from fastflow_scheduler.starting.trigger_consumer import TriggerConsumer
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 async def serve(settings: Settings, bus: Bus, stop: asyncio.Event, ready: Callable[[], None]) -> None:
-    """Schedule until *stop* is set. Whatever is under way then is on the bus and will be done by another one."""
+    """Schedule until *stop* is set. Unfinished work stays on the bus, where another scheduler does it."""
     defaults = Defaults(
         python_version=settings.default_python_version,
         timeout_s=settings.container_timeout_s,
         retry_attempts=settings.retry_attempts,
     )
     lease = Lease(lease_s=settings.lease_s, fence_s=settings.fence_s)
-    with suppress(Unavailable):  # a complaint can wait for the next start
+    with suppress(Unavailable):  # the check can wait for the next start
         if complaint := lease.complaint(copies=await bus.copies(bucket_stream(subjects.RUNNERS))):
-            log.warning("%s", complaint)
+            log.warning("lease is risky", reason=complaint)
     runs = RunStore(bus)
     starter = Starter(bus, runs, defaults, concurrent_max=settings.concurrent_runs_max)
 

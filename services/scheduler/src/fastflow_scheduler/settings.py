@@ -1,4 +1,4 @@
-"""What the scheduler can be told by its environment. No I/O."""
+"""Settings of the scheduler, from its environment. No I/O."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from fastflow_contracts.runs.presence import LEASE_S
 from fastflow_contracts.service.settings import Env, ServiceSettings
 
 CONCURRENT_MOST = 10_000
-"""Every claim writes a set of those that run: a megabyte then. Who wants more wants no limit."""
+"""Every claim writes the set of active runs: one megabyte at this size. For more runs, use no limit."""
 
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):
-    """Defaults are those of a laptop."""
+    """The defaults suit a laptop."""
 
     default_python_version: Annotated[
         str,

@@ -1,4 +1,4 @@
-"""Wires the syncer together. Nothing else may live here."""
+"""Wires the syncer together. Keep everything else out."""
 
 from __future__ import annotations
 

@@ -1,14 +1,13 @@
-"""When to sync: after changes of the source, and when somebody on the bus asks. I/O only.
+"""Syncs after changes of the source, and on request from the bus. I/O only.
 
-Reasons that come while a sync is under way wait together for the next one: the running one may have looked before
-what they are about.
+Requests and changes that come during a sync wait together for the next one: the running sync may have read the source
+before them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
@@ -18,20 +17,21 @@ from nats.aio.msg import Msg
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import BusError
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.records import SYNC_REPORT
 from fastflow_syncer.source import Source
 from fastflow_syncer.sync import Syncer
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 QUEUE: Final = "syncer"
 """Syncers share this queue group: one of them answers a request."""
 WAITING_MAX: Final = 1_000
-"""Requests that wait for an answer at once; those beyond get none."""
+"""Requests that may wait for an answer at once; further ones get none."""
 
 
 class Doorbell:
-    """Rings the syncer, and tells those who asked what came of it."""
+    """Starts syncs, and answers requests with the report."""
 
     def __init__(self, bus: Bus, source: Source, syncer: Syncer) -> None:
         self._bus = bus
@@ -74,7 +74,7 @@ class Doorbell:
 
     async def _asked(self, message: Msg) -> None:
         if len(self._waiting) >= WAITING_MAX:
-            log.warning("a sync request gets no answer: %d wait already", WAITING_MAX)
+            log.warning("sync request unanswered", waiting=WAITING_MAX)
             return
         if message.reply:
             self._waiting.append(message.reply)

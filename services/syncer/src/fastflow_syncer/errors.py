@@ -1,4 +1,4 @@
-"""The root of the syncer's exceptions, and how a source fails. Nothing else may live here."""
+"""The exceptions of the syncer and its sources."""
 
 from __future__ import annotations
 
@@ -14,4 +14,4 @@ class SourceFailed(SyncerError):
 
 
 class SourceDamaged(SourceFailed):
-    """The source's local copy is unusable and was dropped; asking again makes a new one."""
+    """The source's local copy is unusable and was removed; the next try makes a new one."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import stat
 from collections.abc import AsyncGenerator
@@ -17,26 +16,24 @@ from typing import Final
 
 from watchfiles import awatch
 
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines import bundle
 from fastflow_contracts.service.lifecycle import leaves
 from fastflow_syncer import disk
 from fastflow_syncer.errors import SourceFailed
 from fastflow_syncer.source import FOLDERS_MAX, Folder, Snapshot, skipped, skipped_child
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 DEBOUNCE_MS: Final = 150
-"""A change is told when this long after it nothing more has changed, so that saving many files is one change."""
+"""A change is reported after this long without another, so that saving many files is one change."""
 DEBOUNCE_MS_MAX: Final = 1_000
 """But never later than this after the first of them."""
 ROOT_CHECK_S: Final = 0.5
-"""How often it is checked that the watched root is still the root."""
+"""Pause between two checks that the watched root is still the root."""
 RESCAN_S: Final = 30.0
-"""How often changes are looked for where the file system tells none."""
-CANNOT_WATCH: Final = (
-    "%s cannot be watched and is looked at every %g s instead: %s; if too many files are open, raise "
-    "fs.inotify.max_user_instances on the host with sysctl."
-)
+"""Pause between two rescans, for file systems that report no changes."""
+ADVICE: Final = "if too many files are open, raise fs.inotify.max_user_instances on the host with sysctl"
 
 
 class FolderSource:
@@ -73,7 +70,13 @@ class FolderSource:
                         yield
             except* (OSError, RuntimeError) as errors:  # what it raises while it waits comes in a group
                 if not is_told:
-                    log.warning(CANNOT_WATCH, self._root, self._rescan_s, leaves(errors)[0])
+                    log.warning(
+                        "folder not watched",
+                        folder=str(self._root),
+                        rescan_s=self._rescan_s,
+                        error=str(leaves(errors)[0]),
+                        advice=ADVICE,
+                    )
                 is_told = True
                 await asyncio.sleep(self._rescan_s)
 
@@ -81,7 +84,7 @@ class FolderSource:
         """Changes below the root, until another directory, or none, is in its place."""
         loop = asyncio.get_running_loop()
         root = self._root.resolve()
-        # What changed before the watch stood was told to nobody: look again as soon as it does.
+        # Changes before the watch begins raise no event: look again as soon as it is active.
         look_at = loop.time()
         watch = awatch(
             root,

@@ -52,7 +52,7 @@ class TooManyEntries(SourceFailed):
 class Mirror:
     """Fetches and reads one branch. One call at a time.
 
-    *home* is an empty directory that nobody else can enter.
+    *home* is an empty directory that only this user can enter.
     """
 
     def __init__(

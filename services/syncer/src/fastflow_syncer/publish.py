@@ -55,7 +55,7 @@ class Publisher:
         found: dict[str, StoredRecord] = {}
         async with aclosing(self._pipelines.records.once()) as batches:
             async for batch in batches:
-                # Nobody can use what cannot be read, so it is overwritten by what the source says.
+                # An unreadable record is useless, so the source overwrites it.
                 found |= {each.name: Loaded(None, each.revision) for each in batch.unread if each.name is not None}
                 found |= {each.name: Loaded(each.value, each.revision) for each in batch.changes}
         return found

@@ -75,7 +75,7 @@ def after_removal(old: PipelineRecord, seen_at: datetime) -> RecordChange:
 
 
 def is_newer(old: PipelineRecord | None, looked_at: datetime, at: datetime) -> bool:
-    """Whether somebody saw the source later than *looked_at* and wrote that down; then our finding is stale.
+    """Whether another syncer recorded a later look than *looked_at*, which makes our finding stale.
 
     A time after *at*, which is now, is a wrong clock and proves nothing.
     """

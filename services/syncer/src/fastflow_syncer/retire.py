@@ -1,4 +1,4 @@
-"""Which bundles may go, and removing them. The rule is ``retirable``; the rest asks the bus.
+"""Removes bundles that are no longer used. The rule is ``retirable``; the rest is I/O.
 
 A bundle goes when it is old, no pipeline has it live and no run record names it, in two rounds in a row: a run
 that was being created from a version that was just replaced is on record by then. How old it is, the bus knows, so
@@ -8,7 +8,6 @@ that two rounds soon after the start are enough: a syncer may be restarted every
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing
@@ -19,10 +18,11 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.bus.objects import ObjectStore
 from fastflow_contracts.clock import now
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.store import RunStore
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 KEPT_S: Final = 7 * 86_400.0
 """A bundle is kept at least this long after its upload."""
@@ -57,7 +57,7 @@ class Retirement:
         self._before: frozenset[str] = frozenset()
 
     async def serve(self) -> None:
-        """A round now and then, until cancelled."""
+        """Run rounds until cancelled."""
         pause_s = SOON_S
         while True:
             await asyncio.sleep(pause_s)
@@ -68,20 +68,20 @@ class Retirement:
                 if self._before - gone:
                     pause_s = SOON_S
             except (BusError, TimeoutError) as error:
-                log.warning("no bundle retired: %s", error)
+                log.warning("no bundle retired", error=str(error))
 
     async def round(self, at: datetime) -> frozenset[str]:
-        """Remove what may go at *at* and return it."""
+        """Remove the bundles that are unused at *at*. Returns their names."""
         uploaded = await self._bundles.uploaded()
         used = await self._used()
         if used is None:
-            log.warning("no bundle retired: a record cannot be read, and may name any of them")
+            log.warning("no bundle retired", reason="an unreadable record may name any bundle")
             return frozenset()
         gone = retirable(uploaded, used, self._before, at)
         self._before = unused(uploaded, used, at)
         for name in sorted(gone):
             await self._bundles.delete(name)
-            log.info("bundle %s retired", name)
+            log.info("bundle retired", bundle=name)
         return gone
 
     async def _used(self) -> frozenset[str] | None:

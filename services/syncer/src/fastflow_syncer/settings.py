@@ -1,4 +1,4 @@
-"""What the syncer can be told by its environment. No I/O."""
+"""Settings of the syncer, from its environment. No I/O."""
 
 from __future__ import annotations
 

@@ -1,17 +1,17 @@
-"""One sync: look at the source, bring what is new to the bus, say what was done. The order of steps; no rules.
+"""One sync: read the source, publish what is new, report the changes. The order of steps; no rules.
 
-Each folder is its own matter: what is wrong with one changes nothing for the next.
+Folders are independent: a problem in one does not affect the next.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from fastflow_contracts.bus.errors import BusError, Rejected
 from fastflow_contracts.clock import now
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.records import PipelineChange, PipelineRecord, SyncReport
 from fastflow_syncer.errors import SourceDamaged, SourceFailed
@@ -20,7 +20,7 @@ from fastflow_syncer.publish import NOTHING, Contended, Publisher, StoredRecord
 from fastflow_syncer.record import RecordChange, after_look, after_removal, is_newer
 from fastflow_syncer.source import Snapshot, Source
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 SYNC_S: Final = 900.0
 """How long one sync may take."""
@@ -29,7 +29,7 @@ VERIFY_S: Final = 600.0
 
 
 class _Settled(NamedTuple):
-    """How a folder was left: with this fingerprint and this revision there is nothing to do for it."""
+    """The last result for a folder: while fingerprint and revision stay the same, there is nothing to do."""
 
     fingerprint: str
     revision: int
@@ -48,13 +48,13 @@ class Syncer:
         self._one_at_a_time = asyncio.Lock()
 
     async def sync(self) -> SyncReport:
-        """Look once and publish. A source or bus that fails is an answer, not an exception."""
+        """Sync once. The report says when the source or the bus fails; this raises no exception for it."""
         async with self._one_at_a_time:
             report = await self._sync(now())
             try:
                 await self._publisher.remember(report)
             except BusError as error:
-                log.warning("this sync is not on record: %s", error)
+                log.warning("sync report not stored", error=str(error))
             return report
 
     async def _sync(self, started_at: datetime) -> SyncReport:
@@ -69,7 +69,7 @@ class Syncer:
         except TimeoutError:
             error = SourceFailed(f"the sync took longer than {SYNC_S:g} s; it is tried again at the next one.")
         if error is not None:
-            log.warning("sync failed: %s", error)
+            log.warning("sync failed", error=str(error))
         commit = snapshot.commit if snapshot is not None else None
         ignored = snapshot.ignored if snapshot is not None else {}
         return SyncReport(
@@ -87,7 +87,7 @@ class Syncer:
         try:
             return await self._once(started_at)
         except SourceDamaged as damage:
-            log.warning("%s", damage)
+            log.warning("source damaged", error=str(damage))
             return await self._once(started_at)
 
     async def _once(self, started_at: datetime) -> tuple[Snapshot, tuple[PipelineChange, ...]]:
@@ -124,8 +124,8 @@ class Syncer:
         try:
             examined = await asyncio.to_thread(examine, name, folder, is_known=is_known)
         except Exception as error:
-            # Ours to mend; until then it is this folder's misfortune and nobody else's.
-            log.exception("pipeline %s not examined", name)
+            # A bug of ours; it must not stop the other folders.
+            log.exception("pipeline not examined", pipeline=name)
             return PipelineChange(pipeline=name, action="refused", detail=f"internal error: {error!r}")
         if examined is None:
             self._settled[name] = _Settled(fingerprint, stored.revision, at_s, None)
@@ -142,13 +142,13 @@ class Syncer:
                 await self._publisher.upload(examined.bundle)
             written = await self._publisher.change(found.name, stored, decide)
         except (Rejected, Contended) as error:
-            log.error("pipeline %s not published: %s", name, error)
+            log.error("pipeline not published", pipeline=name, error=str(error))
             return PipelineChange(pipeline=name, action="refused", detail=str(error))
         detail = "; ".join(map(str, found.problems))
         if written.is_new:
-            log.info("pipeline %s %s", name, written.action)
-        # What could not be read may be readable next time without looking any different, and what another syncer
-        # saw later than we looked is not ours to settle.
+            log.info("pipeline changed", pipeline=name, action=written.action)
+        # An unreadable file may become readable without a new fingerprint, and a later finding of another syncer
+        # overrules ours: neither is settled.
         if not folder.refusals and not is_newer(written.now.value, started_at, now()):
             left = "refused" if found.problems else "unchanged"
             change = PipelineChange(pipeline=name, action=left, detail=detail)
@@ -166,5 +166,5 @@ class Syncer:
         except (Rejected, Contended) as error:
             return PipelineChange(pipeline=name, action="refused", detail=str(error))
         if written.is_new:
-            log.info("pipeline %s removed", name)
+            log.info("pipeline removed", pipeline=name)
         return PipelineChange(pipeline=name, action=written.action)

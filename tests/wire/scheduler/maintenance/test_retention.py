@@ -152,7 +152,8 @@ async def test_what_ended_a_moment_ago_stays(bus: Bus, caplog: pytest.LogCapture
     assert not await Retention(bus, batch=BATCH).make_room()
     assert await ids(bus) == [run.id for run in runs]
     (told,) = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert "cancel runs that wait" in told.getMessage()
+    assert told.getMessage() == "runs bucket nearly full"
+    assert "cancel runs that wait" in told.__dict__["advice"]
 
 
 async def test_what_was_not_reacted_to_stays(bus: Bus) -> None:

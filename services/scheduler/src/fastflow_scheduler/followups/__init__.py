@@ -1,1 +1,1 @@
-"""What the end of a run starts: retries, chains, restarts."""
+"""Starts what follows from the end of a run: downstream runs and restarts."""

@@ -1,19 +1,20 @@
-"""A daemon's regular restart: stop what runs, or start what does not. I/O.
+"""A daemon's regular restart: stop the active run, or start one if none is active. I/O.
 
-The stopped run's end makes ``run_ended_consumer`` start the next one after the cooldown, so there are never two. Runs
-that are younger than the slot, or have not begun yet, belong to it already: a late or repeated call leaves them alone,
-and a cooldown that is longer than the interval ends. A run that ended just before the slot may be followed by a restart
-that ``run_ended_consumer`` has not come to yet: it is started here, under the same id, instead of another one.
+When the stopped run ends, ``run_ended_consumer`` starts the next one after the cooldown, so two never run at once. Runs
+that are younger than the slot, or have not begun yet, already belong to the slot: a late or repeated call leaves them
+alone. So a cooldown that is longer than the interval still comes to an end. If a run ended just before the slot,
+``run_ended_consumer`` may not have restarted it yet: the restart then starts here, under the same id, so that no second
+run appears.
 """
 
 from __future__ import annotations
 
-import logging
 from datetime import datetime
 
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.decoding import Unreadable
 from fastflow_contracts.ids import RunId, run_id_for_child, run_id_for_slot
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.messages import Started, Trigger
@@ -25,11 +26,11 @@ from fastflow_scheduler.followups.rules import RESTART_EDGE, Follow, react
 from fastflow_scheduler.starting.admission import Cause
 from fastflow_scheduler.starting.starter import Starter
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class Restarter:
-    """What ``restart_interval`` does at a slot."""
+    """Carries out ``restart_interval`` at a slot."""
 
     def __init__(self, bus: Bus, runs: RunStore, starter: Starter) -> None:
         self._pipelines = PipelineStore(bus)
@@ -37,7 +38,7 @@ class Restarter:
         self._starter = starter
 
     async def restart(self, pipeline: PipelineName, slot: datetime) -> None:
-        """Restart *pipeline* for *slot*. May be repeated. Raises what the bus raises."""
+        """Restart *pipeline* for *slot*. Safe to repeat. Raises ``BusError``."""
         runs = await self._runs.all_of(pipeline)
         while active := [run for run in runs if not run.is_over]:
             if not await self._stop(active, slot):
@@ -54,17 +55,17 @@ class Restarter:
         await self._starter.start(pipeline, trigger, run_id, cause=cause, identity=identity)
 
     async def _stop(self, active: list[Run], slot: datetime) -> bool:
-        """Whether one of them had ended by itself meanwhile."""
+        """Stop runs that are older than *slot*. Returns whether one of them had already ended by itself."""
         had_ended = False
         for run in active:
             if run.created_at < slot and not _is_to_begin(run):
-                log.info("run %s of %s is stopped to be started anew", run.id, run.pipeline)
+                log.info("run stopped for restart", run=run.id, pipeline=run.pipeline)
                 changed = await self._runs.change(run.ref, Cancel(reason=RESTART))
                 had_ended = had_ended or (changed.run.is_over and not changed.events)
         return had_ended
 
     async def _start_successor(self, run: Run) -> RunId | None:
-        """Do of the reaction to the end of *run* what concerns its restart. None: there is none, or it is refused."""
+        """Start the restart that follows from the end of *run*. None if there is none or the start is refused."""
         record = await self._pipelines.get(run.pipeline)
         try:
             given = await self._runs.input(run)

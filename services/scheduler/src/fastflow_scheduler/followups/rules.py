@@ -1,8 +1,7 @@
-"""What follows from the end of a run: downstream runs and restarts. Pure: the ended run and its pipeline in, starts
-out.
+"""The rules for what follows from the end of a run: downstream runs and restarts. Pure.
 
-Every start has an edge, a name that is unique among what follows from one run: with the run's id it gives the new
-run's id, so a reaction that happens twice starts nothing twice.
+Every start has an edge, a name that is unique among the starts that follow from one run. The run's id and the edge
+give the new run's id, so a reaction that happens twice starts nothing twice.
 """
 
 from __future__ import annotations
@@ -39,8 +38,13 @@ class Break(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def react(run: Run, record: PipelineRecord | None, made: Iterable[Link], given: RunInput) -> list[Follow | Break]:
-    """What follows from the end of *run*. *record*: its pipeline today. *made*: links from the API. *given*: its
-    input.
+    """Decide what follows from the end of *run*.
+
+    Args:
+        run: The ended run; a run that is not over has no followups.
+        record: Its pipeline today.
+        made: Links from the API.
+        given: The input of *run*.
     """
     if not isinstance(run.state, Ended):
         return []
@@ -61,7 +65,7 @@ def _followers(run: Run, state: Ended, links: Iterable[Link]) -> list[Follow | B
             continue
         edge = f"downstream/{link.id}"
         if run.order.hops + 1 > HOPS_MAX:
-            reason = f"the chain stops after {HOPS_MAX} runs: its pipelines start each other in a circle."
+            reason = f"the chain stops after {HOPS_MAX} runs: its pipelines start each other in a cycle."
             found.append(Break(pipeline=link.pipeline, edge=edge, reason=reason))
             continue
         trigger = Trigger(triggered_by="downstream", run_config_id=link.run_config_id)
@@ -75,7 +79,7 @@ def _restarts(state: Ended, *, on_crash: bool) -> bool:
 
 
 def _restart(run: Run, given: RunInput, *, wait_s: float) -> Follow:
-    """The same run configuration and variables, on the version of today. Restarts are no chain: hops do not grow."""
+    """The same run configuration and variables on today's version. A restart adds no hop to the chain."""
     parameters = {name: given.overrides[name] for name in run.order.parameter_names if name in given.overrides}
     trigger = Trigger(
         triggered_by="daemon_restart",

@@ -1,13 +1,12 @@
-"""Carries out what follows from the end of runs. I/O; the rules are ``rules``'s.
+"""Starts what follows from the end of runs. I/O; the rules are in ``rules``.
 
-It reads the change feed of the run records as a durable consumer that all schedulers share. A reaction may be
-repeated after a crash, which changes nothing, and is never forgotten: its message is acknowledged last.
+It reads the change feed of the run records as a durable consumer that all schedulers share. A reaction is never lost,
+because its message is acknowledged last. After a crash a reaction may repeat, which changes nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
@@ -17,6 +16,7 @@ from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.bus.pull import Message
 from fastflow_contracts.clock import now
 from fastflow_contracts.ids import run_id_for_child
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs import messages
@@ -26,15 +26,15 @@ from fastflow_contracts.runs.store import NoSuchRun, RunStore
 from fastflow_scheduler.followups.rules import Break, Follow, react
 from fastflow_scheduler.starting.starter import Starter
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 AT_ONCE_MAX = 64
-"""Changes under way at once in one scheduler."""
+"""Changes that one scheduler handles at once."""
 AGAIN_S = 1.0
 
 
 class RunEndedConsumer:
-    """Follows ends of runs. Any number of schedulers may."""
+    """Reacts to the ends of runs. Any number of schedulers can share the work."""
 
     def __init__(self, bus: Bus, runs: RunStore, starter: Starter) -> None:
         self._bus = bus
@@ -43,7 +43,7 @@ class RunEndedConsumer:
         self._starter = starter
 
     async def serve(self) -> None:
-        """Work until cancelled."""
+        """React until cancelled."""
         stream = streams.bucket_stream(subjects.RUNS)
         await consume(self._bus, stream, streams.SCHEDULER, self._handle, at_once_max=AT_ONCE_MAX)
 
@@ -53,7 +53,7 @@ class RunEndedConsumer:
             if run is not None and isinstance(run.state, Ended):
                 await self._react(run)
         except BusError as error:
-            log.warning("what follows from %s waits: %s", message.subject, error)
+            log.warning("followup delayed", subject=message.subject, error=str(error))
             await message.nak(AGAIN_S)
             return
         await message.ack_soon()

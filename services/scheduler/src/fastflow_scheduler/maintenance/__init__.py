@@ -1,1 +1,1 @@
-"""What keeps runs moving: lost hints, lost runners, old runs."""
+"""Keeps runs moving: repeats lost hints, expires runs of lost runners, removes old runs."""

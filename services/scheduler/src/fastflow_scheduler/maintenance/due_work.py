@@ -1,11 +1,11 @@
-"""What is due for runs that are not over, and when. Pure: records and presences in, actions out.
+"""Decides what is due for runs that are not over. Pure: records and presences in, actions out.
 
-With a limit on concurrent runs all hints are given here, oldest run first, as many as the limit allows;
-without one only those are repeated that seem lost, and those given of runs that had to wait or were given back.
+With a limit on concurrent runs, all hints come from here: oldest run first, as many as the limit allows. Without a
+limit, only two kinds do: repeats of hints that seem lost, and hints for runs that had to wait or were released.
 
-It sees every change of a run and of a runner, and knows the time only as an argument. Times are aware UTC for what
-records say, and seconds of a monotonic clock for what was observed here: a runner is judged by how long *we* have not
-heard of it, so no clock of another host matters.
+``DueWork`` sees every change of a run and of a runner, and gets the time as an argument. Times from records are aware
+UTC; times of local observations are seconds of a monotonic clock. A runner is judged by how long *this* process has not
+heard from it, so clocks of other hosts do not matter.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from fastflow_contracts.runs.run import Ended, Pending, Run, Running
 
 ALL_KINDS = frozenset(get_args(Kind))
 REHINT_S = 10.0
-"""A pending run that nobody claimed for this long is hinted again, while there is room."""
+"""A pending run that no runner claims for this long gets another hint, while there is room."""
 HINTS_MAX = 100
-"""Oldest first, per round."""
+"""Hints per round, oldest run first."""
 RENEW_AFTER = timedelta(days=30)
-"""The bus forgets records by their age, those of active runs too, unless they are written again."""
+"""The bus removes records by age, those of active runs too, so old ones must be written again."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class HintRun:
 
 @dataclass(frozen=True)
 class ExpireRun:
-    """Its runner is silent for longer than any sandbox of it can live."""
+    """Expire this run: its runner has been silent for longer than any of its sandboxes can live."""
 
     run: Run
     epoch: int
@@ -48,7 +48,7 @@ class ExpireRun:
 
 @dataclass(frozen=True)
 class RenewRun:
-    """Its record was not written for long."""
+    """Write the record of this run again: it is old."""
 
     run: Run
 
@@ -58,21 +58,21 @@ Action: TypeAlias = HintRun | ExpireRun | RenewRun
 
 @dataclass
 class DueWork:
-    """Runs that are not over and runners that were heard of. ``concurrent_max``: see the settings."""
+    """The runs that are not over and the known runners. ``concurrent_max``: see the settings."""
 
     lease: Lease
     concurrent_max: int = 0
     _runs: dict[RunId, Run] = field(default_factory=dict)
     _hint_at: dict[RunId, float] = field(default_factory=dict)
-    """When a pending run is to be hinted (again), if it is due by then."""
+    """Earliest time of the next hint for a pending run."""
     _unhinted: set[RunId] = field(default_factory=set)
-    """Runs that wait for their time, and those that were given back: their first hint is ours to give."""
+    """Runs whose first hint comes from here: those that wait for their time, and released ones."""
     _heard_at: dict[str, float] = field(default_factory=dict)
     _presences: dict[str, Presence] = field(default_factory=dict)
     _stored_at: dict[RunId, datetime] = field(default_factory=dict)
 
     def see_run(self, run: Run, *, at: float, stored_at: datetime) -> None:
-        """A run was created or changed. *at*: monotonic seconds; *stored_at*: when its record was written."""
+        """Take in a created or changed run. *at*: monotonic seconds; *stored_at*: when its record was written."""
         former = self._runs.get(run.id)
         if isinstance(run.state, Ended):
             self._forget(run.id)
@@ -86,33 +86,33 @@ class DueWork:
             if self.concurrent_max or is_waiting or run.releases:
                 self._unhinted.add(run.id)
                 self._hint_at[run.id] = at
-            else:  # whoever created it hints it
+            else:  # its creator sends the first hint
                 self._hint_at[run.id] = at + REHINT_S
 
     def see_runner(self, presence: Presence, *, at: float) -> None:
-        """A runner renewed its presence."""
+        """Take in a renewed presence."""
         self._presences[presence.runner] = presence
         self._heard_at[presence.runner] = at
 
     def is_renewed(self, presence: Presence) -> bool:
-        """Whether it is another one than was seen last of this runner: then the runner lives."""
+        """Whether *presence* differs from the last one seen of this runner, which means that the runner lives."""
         return self._presences.get(presence.runner) != presence
 
     def lose_runner(self, runner: str) -> None:
-        """A runner said goodbye: it holds nothing any more and gives no room."""
+        """Take in that a runner has left: it holds no runs and offers no room."""
         self._presences.pop(runner, None)
 
     def forget_silence(self, *, at: float) -> None:
-        """We were deaf ourselves: every runner gets its full time again."""
+        """Give every runner its full time again, because this process heard nothing itself."""
         for runner in self._heard_at:
             self._heard_at[runner] = at
 
     def actions(self, *, now: datetime, at: float) -> list[Action]:
-        """What is due. Each hint is given once per ``REHINT_S``; the rest is repeated until it shows in the record."""
+        """What is due. A hint comes once per ``REHINT_S``; other actions repeat until the record shows their effect."""
         return [*self._due_hints(now, at), *self._due_expiries(at), *self._due_renewals(now)]
 
     def next_due_s(self, *, now: datetime) -> float:
-        """Seconds until the next attempt of a waiting run is due; infinity if none waits."""
+        """Seconds until the next attempt of a waiting run is due; infinity if no run is waiting."""
         waits = [
             (run.state.not_before - now).total_seconds()
             for run in self._runs.values()
@@ -129,7 +129,7 @@ class DueWork:
             if presence.busy < presence.slots and not presence.paused
             for kind in presence.kinds
         }
-        # Under the limit a hint takes a place for a while, which nobody may have whom nobody would serve.
+        # Under the limit a hint reserves a place for a while. A run that no runner can serve must not reserve one.
         first_hints = served if self.concurrent_max else ALL_KINDS
         due = [
             (run.state.not_before, run.created_at, run.id)
@@ -149,7 +149,7 @@ class DueWork:
         return not runner.leaving and not runner.is_gone(silent_s=at - self._heard_at[runner.runner])
 
     def _free(self, at: float) -> int:
-        """How many more runs may be hinted under the limit: those hinted lately may be running any moment."""
+        """How many more runs may get hints under the limit. A recently hinted run counts: it may start any time."""
         if not self.concurrent_max:
             return HINTS_MAX
         taken = sum(

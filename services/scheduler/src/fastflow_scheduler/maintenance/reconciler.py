@@ -1,18 +1,18 @@
-"""Follows runs and runners and does what is due: repeat lost hints, start retries, expire runs of lost runners. I/O.
+"""Follows runs and runners and does the due work: lost hints, retries, runs of lost runners. I/O.
 
-Every scheduler replica does all of it: an action that another one did already changes nothing.
+Every scheduler does all of it: repeating an action of another scheduler changes nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import aclosing
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.clock import now
 from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.run import Run, Running
 from fastflow_contracts.runs.runners import presences
 from fastflow_contracts.runs.state_machine import Expire
@@ -20,18 +20,18 @@ from fastflow_contracts.runs.store import RunStore
 from fastflow_scheduler.maintenance.due_work import Action, DueWork, ExpireRun, HintRun, RenewRun
 from fastflow_scheduler.starting.starter import Starter
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 ROUND_S = 2.0
-"""Longest pause between two looks at what is due."""
+"""Longest pause between two checks for due work."""
 REST = 4
-"""Times as long as a look took are spent otherwise before the next: many runs must not take all the time there is."""
+"""After a check that took t seconds, wait t times this before the next. So many runs do not use up all the time."""
 LOOK_S = 5.0
-"""How long the bus may take to show one presence."""
+"""How long reading one presence may take."""
 
 
 class Reconciler:
-    """One per scheduler."""
+    """Follows runs and runners. One per scheduler."""
 
     def __init__(self, bus: Bus, runs: RunStore, starter: Starter, due_work: DueWork) -> None:
         self._bus = bus
@@ -44,7 +44,7 @@ class Reconciler:
         self._generation = bus.generation
 
     async def serve(self) -> None:
-        """Work until cancelled."""
+        """Do due work until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow_runs(), name="follow-runs")
             group.create_task(self._follow_runners(), name="follow-runners")
@@ -98,21 +98,22 @@ class Reconciler:
                 try:
                     await self._runs.renew(run.ref)
                 except FastFlowError as error:
-                    log.warning("the record of run %s, which is old, could not be written again: %s", run.id, error)
+                    log.warning("old record not renewed", run=run.id, error=str(error))
             case ExpireRun(run, epoch, reason):
                 try:
                     if await self._lives(run):
                         return
                     changed = await self._runs.change(run.ref, Expire(epoch=epoch, reason=reason))
                 except (FastFlowError, TimeoutError) as error:
-                    log.warning("run %s could not be expired: %s", run.id, error)
+                    log.warning("run not expired", run=run.id, error=str(error))
                 else:
                     if changed.events:
-                        log.warning("run %s expired: %s", run.id, reason)
+                        log.warning("run expired", run=run.id, reason=reason)
 
     async def _lives(self, run: Run) -> bool:
-        """Whether its runner renewed its presence and we did not hear it: a feed is deaf while its server dies, the
-        record is not. Raises ``TimeoutError``.
+        """Whether its runner renewed its presence unnoticed. Raises ``TimeoutError``.
+
+        A feed misses changes while its server dies; the stored record does not.
         """
         assert isinstance(run.state, Running)
         async with asyncio.timeout(LOOK_S):

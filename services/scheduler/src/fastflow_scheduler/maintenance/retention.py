@@ -1,17 +1,16 @@
-"""Makes room among the runs before their bucket is full: the oldest that are over go, record and input. I/O only.
+"""Removes the oldest ended runs, record and input, before their bucket is full. I/O only.
 
-A full bucket refuses every write, and then nothing can end that runs. Age alone does not keep it from that, so this
-looks at how full it is and removes from the end where nobody looks any more. What is not over stays, and so does what
-ended within ``KEEP`` or has not been reacted to. Whoever asks for a run that is gone hears what he hears of one that
-went by age; a trigger that is repeated after that starts anew.
+A full bucket refuses every write, and then no active run can end. Removal by age alone does not prevent this, so
+``Retention`` watches how full the bucket is and removes the oldest runs first. It keeps runs that are not over, runs
+that ended within ``KEEP``, and runs whose end has not been handled yet. A removed run is unknown, like one that the bus
+removed by age; if its trigger comes again after that, it starts a new run.
 
-Every scheduler does it. Removing twice is harmless, and nothing is removed that was written after it was looked at.
+Every scheduler does this. Removing twice is harmless, and a record that was written after the check stays.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from datetime import datetime, timedelta
@@ -22,27 +21,28 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import BusError, Unavailable
 from fastflow_contracts.bus.streams import SCHEDULER, bucket_stream
 from fastflow_contracts.clock import now as wall_clock
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.run import Run
 from fastflow_contracts.runs.store import RunStore
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 ROUND_S: Final = 60.0
-"""Between two looks. The first one comes after it, too: who starts again has repeated by then what a crash left."""
+"""Pause before each check, the first one too: by then a restarted service has redone the work of a crashed one."""
 STUCK_S: Final = 300.0
-"""The same while it is too full and nothing more may go: each look reads all that is old."""
+"""Pause while the bucket is too full and no run may go: each check reads all old records."""
 HIGH: Final = 0.8
-"""Of the bucket's bytes: beyond it runs are removed."""
+"""Share of the bucket's bytes above which runs are removed."""
 LOW: Final = 0.7
-"""Down to this."""
+"""Share at which removal stops."""
 KEEP: Final = timedelta(hours=1)
-"""A run is kept for so long after its end, however full the bucket is: a trigger may be repeated, and the bus may
-deliver a change again that was acknowledged a moment before it died.
+"""A run stays this long after its end, however full the bucket is: its trigger may come again, and after a crash the
+bus may repeat a change that was acknowledged just before.
 """
 BATCH: Final = 250
-"""Runs that are removed between two looks at the bucket."""
+"""Runs to remove between two checks of the bucket."""
 AT_ONCE_MAX: Final = 16
-"""Removals under way at once."""
+"""Removals at once."""
 
 _STREAM: Final = bucket_stream(subjects.RUNS)
 
@@ -50,11 +50,11 @@ _STREAM: Final = bucket_stream(subjects.RUNS)
 class _Over(NamedTuple):
     run: Run
     sequence: int
-    """Of its last revision: ended states absorb, so what says that it is over is the last there is of it."""
+    """Of its last revision. Ended states never change, so the revision that says it is over is the last one."""
 
 
 class Retention:
-    """One per scheduler."""
+    """Keeps room in the bucket of runs. One per scheduler."""
 
     def __init__(self, bus: Bus, *, batch: int = BATCH, clock: Callable[[], datetime] = wall_clock) -> None:
         self._bus = bus
@@ -63,17 +63,17 @@ class Retention:
         self._clock = clock
 
     async def serve(self) -> None:
-        """Work until cancelled."""
+        """Make room whenever the bucket gets too full, until cancelled."""
         pause_s = ROUND_S
         while True:
             await asyncio.sleep(pause_s)
             try:
                 pause_s = ROUND_S if await self.make_room() else STUCK_S
             except BusError as error:
-                log.warning("old runs could not be removed: %s", error)
+                log.warning("old runs not removed", error=str(error))
 
     async def make_room(self) -> bool:
-        """Whether there is room, or was made. Raises what the bus raises."""
+        """Remove old runs if the bucket is too full. Returns whether there is room now. Raises ``BusError``."""
         if (fill := await self._fill()) < HIGH:
             return True
         followed = await self._bus.acknowledged(_STREAM, SCHEDULER)
@@ -83,20 +83,14 @@ class Retention:
             removed, after = removed + len(over), over[-1].sequence
             fill = await self._fill()
         if removed:
-            log.info(
-                "removed the oldest %d run(s) that were over; bucket %s is %.0f %% full",
-                removed,
-                subjects.RUNS,
-                fill * 100,
-            )
+            log.info("old runs removed", runs=removed, bucket=subjects.RUNS, full_percent=round(fill * 100))
         if fill >= HIGH:
             log.warning(
-                "bucket %s is %.0f %% full: what it holds is not over, ended less than %s ago, or was not reacted to"
-                " (after sequence %d). When it is full, no run can start or end: cancel runs that wait, or start fewer",
-                subjects.RUNS,
-                fill * 100,
-                KEEP,
-                followed,
+                "runs bucket nearly full",
+                bucket=subjects.RUNS,
+                full_percent=round(fill * 100),
+                kept=f"runs that are not over, ended within {KEEP}, or are unhandled (after sequence {followed})",
+                advice="when it is full, no run can start or end: cancel runs that wait, or start fewer",
             )
         return fill < HIGH
 
@@ -107,10 +101,10 @@ class Retention:
         return info.state.bytes / bytes_max if bytes_max > 0 else 0.0
 
     async def _oldest(self, after: int, followed: int) -> list[_Over]:
-        """The next runs that may go, by their ends; [] = there are no more.
+        """The next runs that may go, by their ends; empty if there are no more.
 
-        The feed ends before anything is removed: while a consumer is behind, each removal has the server count anew
-        what is left for it, which takes as long as fifty removals.
+        The feed closes before any removal: while a consumer is behind, each removal makes the server recount the rest
+        for it, which takes as long as fifty removals.
         """
         found: list[_Over] = []
         ended_before = self._clock() - KEEP
@@ -138,8 +132,8 @@ class Retention:
 
     async def _remove_each(self, waiting: Iterator[_Over]) -> None:
         for run, sequence in waiting:
-            # The record goes last: it leads to the input. Nothing later goes with them: when somebody else removed the
-            # run and a repeated trigger made it anew, that one stays.
+            # The record goes last, because it leads to the input. Later revisions stay: another scheduler may have
+            # removed the run, and a repeated trigger may have created it again.
             keys = (*((subjects.input_key(run.ref),) if run.order.has_input else ()), subjects.run_key(run.ref))
             for key in keys:
                 await self._bus.purge(subjects.RUNS, key, until=sequence)

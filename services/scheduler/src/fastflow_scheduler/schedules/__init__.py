@@ -1,1 +1,1 @@
-"""Slots: when they are due, and the runs they start."""
+"""Computes when slots of schedules are due, and starts their runs."""

@@ -1,8 +1,7 @@
-"""Which slots of one schedule are to be run now: those that have just come, and what is caught up of those that
-nobody could run. Pure.
+"""Which slots of one schedule must run now: the slots that are just due, and missed slots to catch up on. Pure.
 
-A slot is *missed* when no scheduler was able to start it at its time. Each scheduler knows since when it has been
-able to without a break; what came before that, and is not done, counts as missed.
+A slot is *missed* when no scheduler was able to start it at its time. Each scheduler knows since when it has been able
+to start runs without a break. An undone slot from before that time counts as missed.
 """
 
 from __future__ import annotations
@@ -14,26 +13,34 @@ from fastflow_contracts.schedules.schedule import Schedule
 from fastflow_contracts.schedules.slots import between, latest, next_slot
 
 LAST_WITHIN = timedelta(hours=24)
-"""``catchup: last`` leaves an older slot alone."""
+"""``catchup: last`` ignores older slots."""
 CAUGHT_UP_MAX = 1000
-"""``catchup: all`` runs this many, the newest."""
+"""``catchup: all`` runs at most this many slots, the newest ones."""
 LATE = timedelta(minutes=1)
-"""What could not be started for this long, whatever the reason, counts as missed."""
+"""A slot that did not start for this long counts as missed, for any reason."""
 
 
 class Backlog(NamedTuple):
-    """Run ``slots``, in this order; then everything up to ``until`` is dealt with."""
+    """Run ``slots`` in this order; after that, everything up to ``until`` is done."""
 
     slots: tuple[datetime, ...]
     until: datetime
     has_missed: bool
-    """Some slots are missed, as far as this scheduler knows. They may be in ``slots`` or not."""
+    """Some slots are missed, as far as this scheduler knows. ``slots`` may or may not contain them."""
 
 
 def backlog(
     schedule: Schedule, *, anchor: datetime, done_until: datetime, able_since: datetime, now: datetime
 ) -> Backlog | None:
-    """What is to be done at *now*, None if no slot is due. *able_since*: of the scheduler that asks."""
+    """Compute which slots to run at *now*. None if no slot is due.
+
+    Args:
+        schedule: The schedule.
+        anchor: Where its intervals begin to count.
+        done_until: Everything up to this time is done.
+        able_since: Since when this scheduler has been able to start runs without a break.
+        now: The current time.
+    """
     first = next_slot(schedule, done_until, anchor)
     if first is None or first > now:
         return None

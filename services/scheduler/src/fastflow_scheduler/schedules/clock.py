@@ -1,13 +1,12 @@
-"""Time: follows pipelines and states, wakes at the instant of the next slot, hands out what is due then. I/O.
+"""Follows pipelines and schedule states, wakes at the instant of the next slot and starts the due work. I/O.
 
-Every scheduler does all of it. The timer is set to the very instant; it also goes off every ``TICK_S``, so that a wall
-clock that was set is noticed.
+Every scheduler does all of it. The timer is set to the exact instant. It also fires every ``TICK_S``, so that a change
+of the wall clock is noticed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import Callable
 from contextlib import aclosing, suppress
@@ -22,6 +21,7 @@ from fastflow_contracts.bus.errors import BusError, Conflict, Unavailable
 from fastflow_contracts.bus.subjects import JobRef
 from fastflow_contracts.clock import now as wall_clock
 from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.pipelines.store import PipelineStore
@@ -30,29 +30,29 @@ from fastflow_contracts.schedules.store import ScheduleStore
 from fastflow_scheduler.schedules.firing import Firing, OnRestart, Starting, States
 from fastflow_scheduler.schedules.timetable import Action, Fire, Timetable, unusable
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 N = TypeVar("N")
 T = TypeVar("T")
 
 TICK_S = 1.0
-"""Longest pause between two looks at the wall clock."""
+"""Longest pause between two readings of the wall clock."""
 FIRE_MAX = 1_000
-"""Schedules that are fired at once; the others wait their turn. ``starter`` bounds what is written at once."""
+"""Schedules that fire at once; the others wait their turn. ``starter`` bounds the number of concurrent writes."""
 SETTLE_MAX = 16
-"""Schedules that are settled at once. Many that are new must not keep others waiting."""
+"""Schedules that settle at once. Many new schedules must not keep others waiting."""
 ARM_MAX = 100
-"""Schedules whose next slot is computed before other tasks get their turn: some milliseconds."""
+"""Schedules to compute the next slot of before other tasks get their turn: a few milliseconds."""
 AGAIN = timedelta(seconds=1)
-"""After the bus did not answer."""
+"""Pause after the bus did not answer."""
 REFUSED_AGAIN = timedelta(seconds=30)
-"""After it refused, or gave what cannot be read."""
+"""Pause after the bus refused, or returned something unreadable."""
 FORGET_S = 86_400.0
-"""How often states of schedules that are long gone are looked for."""
+"""Pause between two removals of states whose schedules are long gone."""
 
 
 class Clock:
-    """One per scheduler. *on_restart*: what ``restart_interval`` does at a slot."""
+    """Fires slots on time. One per scheduler. *on_restart* carries out ``restart_interval`` at a slot."""
 
     def __init__(
         self, bus: Bus, starter: Starting, on_restart: OnRestart, *, now: Callable[[], datetime] = wall_clock
@@ -69,7 +69,7 @@ class Clock:
         self._changed = asyncio.Event()
 
     async def serve(self) -> None:
-        """Work until cancelled."""
+        """Fire slots until cancelled."""
         knows_pipelines, knows_states, knows_switches = asyncio.Event(), asyncio.Event(), asyncio.Event()
         pipelines = self._follow(self._pipelines.records, self._on_pipeline, knows_pipelines)
         states = self._follow(self._schedules.states, self._on_state, knows_states)
@@ -90,15 +90,15 @@ class Clock:
             self._bus.wake_on_reconnect.discard(self._changed)
 
     async def _tick(self, group: asyncio.TaskGroup) -> None:
-        """Hand out what is due, then wait for the next instant or for a change."""
+        """Start the due actions, then wait for the next instant or for a change."""
         self._changed.clear()
         pause_s = TICK_S
         if self._bus.is_connected:
             self._timetable.able(self._now())
-            while self._timetable.arm(self._now(), most=ARM_MAX):  # noqa: ASYNC110 - no event: it is others' turn
+            while self._timetable.arm(self._now(), most=ARM_MAX):  # noqa: ASYNC110 - yields to other tasks
                 await asyncio.sleep(0)
             due = self._timetable.actions(self._now())
-            random.shuffle(due)  # so that schedulers do not all begin with the same one
+            random.shuffle(due)  # so that schedulers do not all start with the same one
             for action in due:
                 group.create_task(self._do(action), name=f"slots-{subjects.job_id(action.job)}")
             if (instant := self._timetable.next_instant()) is not None:
@@ -114,7 +114,9 @@ class Clock:
                 await self._firing.do(action)
         except FastFlowError as error:
             not_before = self._now() + (AGAIN if isinstance(error, Unavailable | Conflict) else REFUSED_AGAIN)
-            log.warning("%s of %s waits: %s", *reversed(action.job), error)
+            log.warning(
+                "schedule delayed", pipeline=action.job.pipeline, schedule=action.job.schedule, error=str(error)
+            )
         self._timetable.done(action.job, not_before=not_before)
         self._changed.set()
 

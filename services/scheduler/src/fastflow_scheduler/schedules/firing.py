@@ -1,14 +1,15 @@
-"""Does what the timetable says: starts the runs of slots, remembers how far a schedule is done. I/O, through what it
-is given; no timer and no feed lives here.
+"""Carries out the timetable's actions: starts the runs of slots and stores how far a schedule is done.
 
-Exactly once. A slot's run has an id of its own, so whoever comes second, another scheduler or this one after a crash,
-creates nothing. The state is written after the start: a crash between the two repeats a start that changes nothing.
+I/O happens through the objects it receives; timers and feeds live elsewhere.
+
+Each slot runs exactly once. The slot determines the id of its run, so a second start, by another scheduler or by this
+one after a crash, creates nothing. The state is written after the start: a crash between the two repeats a start that
+changes nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Protocol
@@ -20,6 +21,7 @@ from fastflow_contracts.bus.subjects import JobRef
 from fastflow_contracts.codec import Malformed
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import RunId, run_id_for_slot
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.pipelines.store import PipelineStore
@@ -30,20 +32,20 @@ from fastflow_contracts.schedules.store import ScheduleStore
 from fastflow_scheduler.schedules.timetable import Action, Fire, Settle, Timetable
 from fastflow_scheduler.starting.admission import Cause
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 CONFLICTS_MAX = 5
-"""A state that cannot be written this often in a row is left; the next slot's write makes up for it."""
+"""After this many conflicts in a row, give up on the state; the write of the next slot makes up for it."""
 
 ADVANCING_MAX = 8
-"""States that are written at once: when many slots share an instant, their runs come first."""
+"""States to write at once: when many slots share an instant, their runs come first."""
 
 OnRestart = Callable[[PipelineName, datetime], Awaitable[None]]
-"""Restart this pipeline for this slot of its ``restart_interval``. May be called again for the same slot."""
+"""Restarts a pipeline for a slot of its ``restart_interval``. Must be safe to call again for the same slot."""
 
 
 class Starting(Protocol):
-    """``starter.Starter``, as far as slots need it."""
+    """The part of ``starter.Starter`` that slots need."""
 
     async def start(
         self, name: PipelineName, trigger: Trigger, run_id: RunId, *, cause: Cause, identity: str
@@ -51,21 +53,23 @@ class Starting(Protocol):
 
 
 class Remembering(Protocol):
-    """Where states are kept. Both raise what the bus raises."""
+    """Where states are stored. All methods raise ``BusError``."""
 
     async def pipeline(self, name: PipelineName) -> PipelineRecord | None:
         """The record as it is stored now."""
 
     async def load(self, job: JobRef) -> tuple[ScheduleState | None, int]:
-        """The state as it is stored now, with its revision; revision 0: there is none. A state that cannot be read
-        is None and has one: it is to be replaced."""
+        """The state as it is stored now, with its revision. Revision 0: there is none.
+
+        An unreadable state is None with its revision, so that it can be replaced.
+        """
 
     async def store(self, job: JobRef, state: ScheduleState, revision: int) -> int:
         """Replace *revision* and return the new one. Raises ``Conflict``."""
 
 
 class States:
-    """The states of one bus."""
+    """The states on one bus."""
 
     def __init__(self, bus: Bus) -> None:
         self._pipelines = PipelineStore(bus)
@@ -81,13 +85,13 @@ class States:
         return await self._schedules.states.put(job, state, expect=revision)
 
     async def forget(self, job: JobRef, revision: int) -> None:
-        """Remove the state, unless it has changed, and with it what people switched. Raises as ``store``."""
+        """Remove the state, unless it has changed, and the switch that belongs to it. Raises ``Conflict``."""
         await self._schedules.states.delete(job, expect=revision)
         await self._schedules.switches.delete(job)
 
 
 class Firing:
-    """Does the actions of one timetable, any number of them at once."""
+    """Carries out the actions of one timetable, any number of them at once."""
 
     def __init__(
         self,
@@ -106,7 +110,7 @@ class Firing:
         self._advancing = asyncio.Semaphore(ADVANCING_MAX)
 
     async def do(self, action: Action) -> None:
-        """May be cut short anywhere and done again. Raises what the bus raises."""
+        """Carry out one action. Safe to interrupt anywhere and to repeat. Raises ``BusError``."""
         match action:
             case Settle(job):
                 await self._settle(job)
@@ -114,8 +118,8 @@ class Firing:
                 await self._fire(action)
 
     async def _settle(self, job: JobRef) -> None:
-        # Another scheduler may have settled it for a definition that has not reached us yet. So the definition is
-        # read anew, after the revision that is to be replaced is fixed: an old view cannot undo a newer one.
+        # Another scheduler may have settled it for a definition that has not reached us yet. So read the definition
+        # again, after fixing the revision to replace: an old view then cannot undo a newer one.
         revision = self._timetable.revision(job)
         if revision:
             record = await self._states.pipeline(job.pipeline)
@@ -132,13 +136,18 @@ class Firing:
             self._timetable.see_state(job, wanted, stored)
 
     async def _fire(self, fire: Fire) -> None:
-        if fire.backlog.has_missed:  # by what we know, which may be old
+        if fire.backlog.has_missed:  # as far as we know, which may be outdated
             await self._reload(fire.job)
             current = self._timetable.fire(fire.job, self._clock())
             if current is None:
                 return
             fire = current
-            log.info("%s of %s missed slots; running %d", *reversed(fire.job), len(fire.backlog.slots))
+            log.info(
+                "schedule missed slots",
+                pipeline=fire.job.pipeline,
+                schedule=fire.job.schedule,
+                running=len(fire.backlog.slots),
+            )
         for slot in fire.backlog.slots:
             if self._timetable.stands(fire, slot):
                 await self._start(fire, slot)
@@ -158,10 +167,16 @@ class Firing:
                 cause=Cause(schedule=schedule, scheduled_for=slot),
                 identity=f"{subjects.job_id(fire.job)}-{slot.isoformat()}",
             )
-        except (BusError, Malformed):  # a record that this version cannot read, another one can
+        except (BusError, Malformed):  # another version may read a record that this one cannot
             raise
-        except FastFlowError as error:  # it would say so again
-            log.warning("slot %s of %s of %s starts nothing: %s", slot.isoformat(), schedule, pipeline, error)
+        except FastFlowError as error:  # trying again would fail the same way
+            log.warning(
+                "slot starts no run",
+                pipeline=pipeline,
+                schedule=schedule,
+                slot=slot.isoformat(),
+                error=str(error),
+            )
 
     async def _advance(self, fire: Fire, until: datetime, slot: datetime | None) -> None:
         async with self._advancing:

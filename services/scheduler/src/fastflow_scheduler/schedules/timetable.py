@@ -1,12 +1,13 @@
-"""When what is due: the schedules of all pipelines with their stored states, in the order of their next slots. Pure:
-records and time in, actions out.
+"""Decides which schedules are due: all schedules with their stored states, ordered by their next slots.
 
-A schedule fires only while its stored state fits its definition. Where it does not, because the schedule is new,
-changed, switched, or gone, the state is settled first. One action of a schedule is under way at a time; whoever does
-it says ``done`` at the end.
+Pure: records and time in, actions out. Times are aware UTC.
 
-Cheap for many: a heap of instants, of which each schedule has one that counts. A slot is computed when the one before
-it is dealt with, and ``arm`` does that in portions. Times are aware UTC.
+A schedule fires only while its stored state matches its definition. When the schedule is new, changed, switched or
+gone, the state is settled first. Each schedule has at most one action in progress; the caller reports the end of an
+action with ``done``.
+
+This stays cheap for many schedules: a heap holds instants, one valid instant per schedule. ``arm`` computes the next
+slot of a schedule after the one before is done, a limited number at a time.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ from fastflow_contracts.schedules.state import REMEMBERED, ScheduleState, settle
 from fastflow_scheduler.schedules.backlog import Backlog, backlog
 
 AWAY = timedelta(seconds=10)
-"""A scheduler that was not ``able`` for this long had a break: the bus was gone, the host slept, its clock jumped."""
+"""A scheduler that was not ``able`` for this long had a break: no bus, a sleeping host, or a clock that jumped."""
 AHEAD = timedelta(minutes=10)
-"""A clock that is set back by less stays silent until it is there again; after more its schedules begin anew."""
+"""If the clock is set back by less, nothing fires until it catches up; by more, its schedules begin anew."""
 PATIENCE = timedelta(seconds=2)
-"""What seems missed is left to the other schedulers for this long: they may be at it, or have done it."""
+"""How long a slot that seems missed is left to the other schedulers, which may be running it or have done so."""
 
 
 @dataclass(frozen=True)
 class Settle:
-    """Make the stored state fit the definition."""
+    """Make the stored state match the definition."""
 
     job: JobRef
 
@@ -56,7 +57,7 @@ Action: TypeAlias = Settle | Fire
 
 
 class Advance(NamedTuple):
-    """A state to be written, and the revision it replaces."""
+    """A state to write, and the revision it replaces."""
 
     state: ScheduleState
     revision: int
@@ -69,15 +70,15 @@ class _Entry:
     state: ScheduleState | None = None
     revision: int = 0
     done_until: datetime | None = None
-    """As stored, or later: what was done here counts before it is stored."""
+    """As stored, or later: work done here counts before it is stored."""
     is_ahead: bool = False
-    """Its state was stored by a clock that has been set back since: it is dealt with until later than now."""
+    """A clock that has since been set back stored its state, so ``done_until`` lies in the future."""
     is_busy: bool = False
     not_before: datetime | None = None
     wake_at: datetime | None = None
 
     def settled(self, now: datetime) -> ScheduleState | None:
-        """The state as it is to be; None if it is so already."""
+        """The state that must be stored; None if it is stored already."""
         if self.state is None and self.schedule is None:
             return None
         wanted = settled(self.state, self.schedule, is_on=self.is_on, now=now)
@@ -88,7 +89,7 @@ class _Entry:
 
 @dataclass
 class Timetable:
-    """All schedules, those of ``restart_interval`` among them."""
+    """All schedules, including those of ``restart_interval``."""
 
     _able_since: datetime | None = None
     _able_at: datetime | None = None
@@ -98,7 +99,7 @@ class Timetable:
     _heap: list[tuple[datetime, JobRef]] = field(default_factory=list)
 
     def see_pipeline(self, record: PipelineRecord) -> None:
-        """What a pipeline's schedules are from now on."""
+        """Take in the current schedules of a pipeline."""
         wanted = {JobRef(record.name, schedule.id): schedule for schedule in _schedules(record)}
         for job in sorted(self._jobs_of[record.name] | wanted.keys()):
             entry = self._entries[job]
@@ -108,7 +109,7 @@ class Timetable:
         self._jobs_of[record.name] = set(wanted)
 
     def see_state(self, job: JobRef, state: ScheduleState | None, revision: int, *, is_read: bool = False) -> None:
-        """What is stored under *revision*. An older one than is known is ignored, unless it *is_read* just now."""
+        """Take in the state stored at *revision*. Ignores a revision that is not new, unless it *is_read* just now."""
         entry = self._entries[job]
         if revision <= entry.revision and not is_read:
             return
@@ -127,12 +128,12 @@ class Timetable:
         self._touched[job] = None
 
     def see_switch(self, job: JobRef, *, is_on: bool) -> None:
-        """What people want."""
+        """Take in that users switched the schedule on or off."""
         self._entries[job].is_on = is_on
         self._touched[job] = None
 
     def able(self, now: datetime) -> None:
-        """We could start runs at *now*. To be said at the beginning and every second or so, as long as it holds."""
+        """Take in that this scheduler can start runs at *now*. Call it about every second while that holds."""
         if self._able_at is None or not timedelta(0) <= now - self._able_at <= AWAY:
             if self._able_at is not None and now < self._able_at - AHEAD:
                 self._set_back(now)
@@ -141,14 +142,14 @@ class Timetable:
         self._able_at = now
 
     def _set_back(self, now: datetime) -> None:
-        """The clock was ahead. What it called dealt with is still to come; a slot that was run is not run again."""
+        """Correct for a clock that was ahead. Slots marked as done are still due; slots that ran do not run again."""
         for entry in self._entries.values():
             entry.not_before = None
             if entry.state is not None and entry.done_until is not None and entry.done_until > now + AHEAD:
                 entry.is_ahead, entry.done_until = True, None
 
     def arm(self, now: datetime, *, most: int) -> bool:
-        """Find the next instants of *most* schedules that changed; whether there are more of them."""
+        """Compute the next instants of at most *most* changed schedules. Returns whether more of them remain."""
         for job in list(islice(self._touched, most)):
             del self._touched[job]
             entry = self._entries[job]
@@ -156,12 +157,12 @@ class Timetable:
             if entry.wake_at is not None:
                 heapq.heappush(self._heap, (entry.wake_at, job))
             elif entry.schedule is None and entry.state is None and entry.is_on and not entry.revision:
-                # One with a revision was removed; what is stored there next must expect that.
+                # An entry with a revision was removed; the next write there must expect that revision.
                 del self._entries[job]
         return bool(self._touched)
 
     def actions(self, now: datetime) -> list[Action]:
-        """What is due, of schedules that are armed. Each is under way until it is ``done``."""
+        """The due actions of armed schedules. Each is in progress until ``done``."""
         found: list[Action] = []
         while self._heap and self._heap[0][0] <= now:
             wake_at, job = heapq.heappop(self._heap)
@@ -177,37 +178,37 @@ class Timetable:
         return found
 
     def done(self, job: JobRef, *, not_before: datetime | None = None) -> None:
-        """Its action is over. *not_before*: it failed and is to be tried again then."""
+        """Take in that the action of *job* is over. *not_before*: it failed, and the next try comes then."""
         entry = self._entries[job]
         entry.is_busy, entry.not_before = False, not_before
         self._touched[job] = None
 
     def next_instant(self) -> datetime | None:
-        """When ``actions`` will have something, as far as schedules are armed."""
+        """When the next action of an armed schedule is due; None if there is none."""
         return self._heap[0][0] if self._heap else None
 
     def revision(self, job: JobRef) -> int:
-        """Of the state that is known; 0 if there is none."""
+        """The revision of the known state; 0 if there is none."""
         return self._entries[job].revision
 
     def settlement(self, job: JobRef, now: datetime) -> ScheduleState | None:
-        """The state as it is to be, None if it is so already."""
+        """The state that must be stored; None if it is stored already."""
         return self._entries[job].settled(now)
 
     def fire(self, job: JobRef, now: datetime) -> Fire | None:
-        """What is to be run at *now*, from what is known at this moment."""
+        """The slots to run at *now*, from the current knowledge; None if there are none."""
         action = self._action(job, self._entries[job], now)
         return action if isinstance(action, Fire) else None
 
     def stands(self, fire: Fire, slot: datetime) -> bool:
-        """Whether *slot* is still to be run: nobody was faster, and the schedule is what it was."""
+        """Whether *slot* must still run: no scheduler was faster, and the schedule is unchanged."""
         entry = self._entries[fire.job]
         if entry.schedule != fire.schedule or entry.state is None or entry.settled(slot) is not None:
             return False
         return entry.state.idle_since is None and entry.done_until is not None and entry.done_until < slot
 
     def advanced(self, fire: Fire, until: datetime, slot: datetime | None) -> Advance | None:
-        """The state after *slot*, and everything up to *until*, is dealt with; None if the stored one says so."""
+        """The state to store once *slot* and everything up to *until* are done; None if it is stored already."""
         entry = self._entries[fire.job]
         if entry.state is None or entry.schedule != fire.schedule or entry.settled(until) is not None:
             return None
@@ -219,7 +220,7 @@ class Timetable:
         return Advance(state, entry.revision)
 
     def forgettable(self, now: datetime) -> list[tuple[JobRef, int]]:
-        """States of schedules that have been gone for long, with their revisions."""
+        """States of schedules that are long gone, with their revisions."""
         return [
             (job, entry.revision)
             for job, entry in self._entries.items()
@@ -262,12 +263,12 @@ class Timetable:
 
 
 def _schedules(record: PipelineRecord) -> tuple[Schedule, ...]:
-    """Those that this scheduler can follow: a record may hold what no sync would have let through."""
+    """The schedules that can be computed: a record may hold ones that no sync would accept."""
     return tuple(schedule for schedule in _listed(record) if fault(schedule) is None)
 
 
 def unusable(record: PipelineRecord) -> list[tuple[Schedule, str]]:
-    """Schedules of *record* whose slots cannot be computed, each with the reason. They never fire."""
+    """Schedules of *record* whose slots cannot be computed, each with the reason. These never fire."""
     return [(schedule, why) for schedule in _listed(record) if (why := fault(schedule)) is not None]
 
 

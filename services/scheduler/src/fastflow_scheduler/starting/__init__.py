@@ -1,1 +1,1 @@
-"""From a trigger to a run: what may start, and how it is created."""
+"""Turns triggers into runs: what may start, and how a run is created."""

@@ -1,4 +1,4 @@
-"""Whether a trigger becomes a run, and which one. Pure: record, trigger and time in, run or refusal out."""
+"""Decides whether a trigger becomes a run. Pure: record, trigger and time in, run or refusal out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fastflow_contracts.runs.triggers import BadTrigger
 
 
 class Defaults(msgspec.Struct, frozen=True, kw_only=True):
-    """What applies where a pipeline says nothing. Seconds; 0 = no timeout."""
+    """Values for what a pipeline does not set. ``timeout_s`` 0 = no timeout."""
 
     python_version: str = ""
     timeout_s: float = 0.0
@@ -26,7 +26,7 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
-    """What made the run, beyond the trigger: a slot of a schedule, a parent. ``wait_s``: before it may be claimed."""
+    """What caused the run, beyond the trigger: a slot, a parent run. ``wait_s``: seconds until it may be claimed."""
 
     schedule: str | None = None
     scheduled_for: datetime | None = None
@@ -42,20 +42,20 @@ class UnknownPipeline(BadTrigger):
 
 
 class TooMuch(BadTrigger):
-    """Together with the pipeline's variables, what the trigger gives is more than can be stored with a run."""
+    """The trigger's values and the pipeline's variables together are too large to store with a run."""
 
     status = 413
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """A run to be created, with its input."""
+    """A run to create, with its input."""
 
     run: Run
     given: RunInput | None
     instances_max: int | None = None
     """At most this many runs of the pipeline may be pending or running, this one included."""
     instances_since: str = ""
-    """Names the version that says so: a set kept for another one may lack runs."""
+    """Identifies the version that sets the limit: a set made for another version may lack runs."""
 
 
 def admit(
@@ -68,7 +68,7 @@ def admit(
     defaults: Defaults,
     now: datetime,
 ) -> Admitted | Declined:
-    """The run that *trigger* starts on the pipeline's live version, or why it starts none.
+    """Make the run that *trigger* starts on the pipeline's live version, or the reason why it starts none.
 
     Raises ``UnknownPipeline``.
     """
@@ -110,8 +110,9 @@ def admit(
 def again(
     former: Run, given: RunInput, record: PipelineRecord | None, trigger: Trigger, *, run_id: RunId, now: datetime
 ) -> Admitted | Declined:
-    """The same bundle, variables and parameters once more, as a run of its own, under what the pipeline says today of
-    whether it may start and how often.
+    """Make a new run with the bundle, variables and parameters of *former*.
+
+    Today's pipeline record decides whether it may start and how many may run.
 
     Raises ``UnknownPipeline``.
     """
@@ -151,7 +152,7 @@ def _new_run(run_id: RunId, name: PipelineName, order: Order, now: datetime, *, 
 
 
 def _input(config: RunConfig, trigger: Trigger) -> RunInput | None:
-    """Clear variables below, encrypted ones over them, the trigger's over both: the runner merges in this order."""
+    """Plain variables first, encrypted ones over them, the trigger's over both: the runner merges in this order."""
     given = RunInput(
         env=dict(config.default_env),
         encrypted_env=dict(config.encrypted_env),

@@ -1,14 +1,12 @@
-"""Starting a run: the one place in the scheduler where one is created, whoever asked for it. I/O; rules are
-``admission``'s.
+"""Starts runs: the only place in the scheduler that creates them. I/O; the rules are in ``admission``.
 
-The id comes from the request's identity, so asking again, after a crash between any two steps or from another
-replica, changes nothing. A start that is refused leaves a skip, where people see it.
+The run's id comes from the request's identity. So a repeated request, from another scheduler or after a crash between
+any two steps, changes nothing. A refused start leaves a skip that users can see.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import uuid
 from collections.abc import Callable
 from datetime import datetime
@@ -19,6 +17,7 @@ from fastflow_contracts.bus.errors import BusError, TooLarge
 from fastflow_contracts.bus.subjects import RunRef, instances_key
 from fastflow_contracts.clock import now as wall_clock
 from fastflow_contracts.ids import RunId
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs import messages
@@ -44,17 +43,17 @@ from fastflow_scheduler.starting.admission import (
     again,
 )
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 NO_CAUSE = Cause()
 CREATING_MAX = 64
-"""Runs that are created at once; the others wait their turn."""
+"""Runs to create at once; the others wait their turn."""
 HINTING_MAX = 8
-"""Hints on their way at once: when many runs are due at one instant, all of them exist before most are hinted."""
+"""Hints to send at once: when many runs are due at one instant, all of them exist before most get a hint."""
 
 
 class Starter:
-    """Creates runs and hints them. *concurrent_max*: MAX_CONCURRENT_RUNS, 0 = none."""
+    """Creates runs and hints them. *concurrent_max*: MAX_CONCURRENT_RUNS, 0 = no limit."""
 
     def __init__(
         self,
@@ -83,27 +82,39 @@ class Starter:
         cause: Cause = NO_CAUSE,
         identity: str,
     ) -> Decision:
-        """Create run *run_id* of *name*, unless it is there already, and hint it.
+        """Create run *run_id* of *name*, unless it exists already, and hint it.
 
-        *identity* names the request in the skip that a refusal leaves, so that repeats leave one. Raises what the bus
-        raises, ``Unreadable`` while the pipeline's record cannot be read, and ``admission.UnknownPipeline`` and
-        ``TooMuch`` where there is no *cause*: then the trigger is kept.
+        Args:
+            name: The pipeline.
+            trigger: What to start it with.
+            run_id: The id of the new run.
+            cause: What caused the run, beyond the trigger.
+            identity: Identifies the request in the skip of a refusal, so that repeats leave only one skip.
+
+        Raises:
+            BusError: The bus does not answer or refuses.
+            Unreadable: The pipeline's record cannot be read.
+            UnknownPipeline: There is no such pipeline, and no *cause*: the caller then keeps the trigger.
+            TooMuch: The input is too large to store, and there is no *cause*: the caller then keeps the trigger.
         """
         async with self._creating:
             created = await self._create(name, trigger, run_id, cause)
         if isinstance(created, Stored):
-            log.info("run %s of %s created (%s)", run_id, name, trigger.triggered_by)
-            if not self._concurrent_max and not cause.wait_s:  # else the reconciler does, in its time
+            log.info("run created", run=run_id, pipeline=name, triggered_by=trigger.triggered_by)
+            if not self._concurrent_max and not cause.wait_s:  # else the reconciler hints it later
                 await self.hint(created.run, created.revision)
-        # What came twice may find its pipeline changed meanwhile: what it started stays started.
+        # A repeated request may find its pipeline changed meanwhile: a run that it started stays started.
         if not isinstance(created, Declined) or await self._runs.exists(run_id):
             return Started(run_id=run_id)
         await self._note_skip(name, trigger, cause, created, identity)
         return created
 
     async def hint(self, run: Run, revision: int = 0) -> None:
-        """Say that *run* may be claimed. Losing a hint delays it until the next reconciliation, no more. *revision*: of
-        its record, if it was just written.
+        """Tell runners that they may claim *run*. A lost hint only delays the run until the next reconciliation.
+
+        Args:
+            run: A run; one that is over needs no hint.
+            revision: The revision of its record, if it was just written; else 0.
         """
         if isinstance(run.state, Ended):
             return
@@ -120,12 +131,12 @@ class Starter:
                 subject = subjects.work(run.order.kind)
                 await self._bus.publish(subject, messages.HINT.encode(body), message_id=uuid.uuid4().hex)
         except BusError as error:
-            log.warning("no hint for run %s: %s", run.id, error)
+            log.warning("hint not sent", run=run.id, error=str(error))
 
     async def _create(
         self, name: PipelineName, trigger: Trigger, run_id: RunId, cause: Cause
     ) -> Stored | Declined | None:
-        """The new record, or why there is none; None: it is there already."""
+        """The new record, or why there is none. None: the run exists already."""
         try:
             admitted = await self._admit(name, trigger, run_id, cause)
             return admitted if isinstance(admitted, Declined) else await self._store(admitted)

@@ -1,13 +1,12 @@
-"""From a trigger message to a run: decode, start, answer, acknowledge. I/O; starting is ``starter``'s.
+"""Turns trigger messages into runs: decode, start, answer, acknowledge. I/O; ``starter`` does the starting.
 
-A message may come twice, or be handled by two schedulers: the run's id is derived from it, so only one create wins
-and the hint and the answer are repeated harmlessly. What can never become a run is copied to a dead-letter subject
-first.
+A message may come twice, or two schedulers may handle it. The run's id derives from the message, so only one create
+wins, and repeating the hint and the answer is harmless. A message that can never become a run is first copied to a
+dead-letter subject.
 """
 
 from __future__ import annotations
 
-import logging
 from contextlib import suppress
 
 from msgspec.structs import replace
@@ -19,6 +18,7 @@ from fastflow_contracts.bus.errors import BusError, Unavailable
 from fastflow_contracts.bus.pull import Message
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import RunId, run_id_for_key, run_id_for_message
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.names import PipelineName, name_of
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.messages import REPLY_HEADER, Decision, Declined, Skip, Trigger
@@ -26,25 +26,25 @@ from fastflow_contracts.runs.triggers import BadTrigger, read_trigger
 from fastflow_scheduler.starting.admission import UnknownPipeline
 from fastflow_scheduler.starting.starter import Starter
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 AT_ONCE_MAX = 64
-"""Triggers under way at once in one scheduler."""
+"""Triggers that one scheduler handles at once."""
 BURIED_BYTES_MAX = streams.PAYLOAD_BYTES_MAX // 2
-"""Of a trigger that starts nothing, in its dead letter, which holds it as base64."""
+"""Bytes of a refused trigger that its dead letter keeps, as base64."""
 AGAIN_S = 1.0
-"""A trigger that met trouble on the bus comes again after this long."""
+"""A trigger comes again this long after a bus error."""
 
 
 class TriggerConsumer:
-    """Takes triggers off the bus. Any number of schedulers may."""
+    """Handles triggers from the bus. Any number of schedulers can share the work."""
 
     def __init__(self, bus: Bus, starter: Starter) -> None:
         self._bus = bus
         self._starter = starter
 
     async def serve(self) -> None:
-        """Work until cancelled."""
+        """Handle triggers until cancelled."""
         await consume(self._bus, streams.TRIGGERS, streams.SCHEDULER, self._handle, at_once_max=AT_ONCE_MAX)
 
     async def _handle(self, message: Message) -> None:
@@ -56,7 +56,7 @@ class TriggerConsumer:
                 decision = Declined(status=error.status, reason=str(error))
             await self._answer(message, decision)
         except BusError as error:
-            log.warning("trigger %d waits: %s", message.sequence, error)
+            log.warning("trigger delayed", sequence=message.sequence, error=str(error))
             await message.nak(AGAIN_S)
             return
         await message.ack_soon()
@@ -73,13 +73,13 @@ class TriggerConsumer:
             try:
                 await self._bus.tell(reply, messages.DECISION.encode(decision))
             except Unavailable as error:
-                log.debug("no answer to %s: %s", reply, error)  # the record is the truth
+                log.debug("answer not sent", reply=reply, error=str(error))  # the record has the decision
 
     async def _bury(self, message: Message, error: BadTrigger) -> None:
-        """Keep the trigger as it came. Its refusal, without what it holds, is shown at its pipeline if it has one."""
+        """Keep the trigger as it came, and show its refusal, without its content, at its pipeline if there is one."""
         token, identity = subjects.trigger_token(message.subject), _identity(message)
         skip = Skip(at=message.stored_at, pipeline=token, reason=str(error))
-        log.info("trigger %d on %s starts nothing: %s", message.sequence, message.subject, error)
+        log.info("trigger refused", sequence=message.sequence, subject=message.subject, error=str(error))
         dead = messages.SKIP.encode(_with_payload(skip, message.data))
         await self._bus.publish(subjects.dead_trigger(token), dead, message_id=f"dead-{identity}")
         if not isinstance(error, UnknownPipeline) and (name := _name_of(token)):
