@@ -203,7 +203,8 @@ class Voice:
                 await self.bus.client.flush()
 
     def _complains(self, verb: str, subject: str) -> bool:
-        return f'permissions violation for {verb} to "{subject.lower()}"' in self._log.text.lower()
+        wanted = f'permissions violation for {verb} to "{subject.lower()}"'
+        return any(wanted in str(getattr(record, "error", "")).lower() for record in self._log.records)
 
 
 @pytest.fixture
