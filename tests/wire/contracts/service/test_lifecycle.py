@@ -23,7 +23,7 @@ STOP_S = 45.0
 
 
 async def stopped(service: Service) -> int:
-    """Its exit code after SIGTERM; it is killed if it does not heed that."""
+    """Its exit code after SIGTERM; it is killed if it ignores the signal."""
     try:
         async with asyncio.timeout(STOP_S):
             return await service.terminate()
@@ -33,7 +33,7 @@ async def stopped(service: Service) -> int:
 
 
 async def test_a_service_that_waits_for_its_streams_stops_when_it_is_asked_to(tmp_path: Path) -> None:
-    """On a bus that nobody has made ready."""
+    """The bus has no streams yet."""
     async with embedded_bus(tmp_path / "bus") as url, asyncio.timeout(180):
         service = Service("scheduler", {"FASTFLOW_NATS_URL": url})
         await service.launch()

@@ -3,8 +3,8 @@ changes.
 
 Schedulers keep one ``ScheduleState`` for each schedule under ``sched.<pipeline>.<schedule>``, changed by
 compare-and-set. What people switch is a ``Switch`` under ``switch.<pipeline>.<schedule>``, written by the gateway and
-only read by schedulers, so that neither can undo the other's word. Both outlive syncs, and also the schedule: until
-``REMEMBERED`` after it is gone, for whoever brings it back.
+only read by schedulers, so neither overwrites the other. Both survive syncs, and also the schedule: they stay
+for ``REMEMBERED`` after its removal, in case it returns.
 """
 
 from __future__ import annotations
