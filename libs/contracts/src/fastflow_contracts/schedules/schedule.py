@@ -1,6 +1,6 @@
 """What starts runs by time: kinds of timing, and the schedules of a pipeline as its fields add up. Data only.
 
-Which slots a schedule has is ``cron``'s and the scheduler's; how fields add up to schedules is ``pipeline``'s.
+``slots`` computes the slots of a schedule; ``pipelines`` turns fields into schedules.
 """
 
 from __future__ import annotations
