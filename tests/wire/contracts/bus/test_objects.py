@@ -145,7 +145,7 @@ async def test_an_object_can_be_removed_from_a_full_bucket(bus: Bus) -> None:
 
 
 async def test_an_object_is_removed_though_an_answer_is_lost(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its note goes before its chunks, and again if nobody says that it went."""
+    """Its note goes before its chunks, and again if no answer comes."""
     data = b"code" * 100_000
     name = hashlib.sha256(data).hexdigest()
     await ObjectStore(bus).put(name, data)

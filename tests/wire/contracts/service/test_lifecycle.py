@@ -60,7 +60,7 @@ async def test_a_service_that_waits_for_its_bus_stops_when_it_is_asked_to() -> N
 
 
 async def test_a_gateway_that_catches_up_stops_when_it_is_asked_to(bus_url: str, bus: Bus) -> None:
-    """It answers already, and never gets to know all it must: a stream lets nobody read it."""
+    """It answers already but never catches up: a stream cannot be read."""
     links = bucket_stream(subjects.LINKS)
     config = (await bus.js.stream_info(links)).config
     await bus.js.delete_stream(links)

@@ -52,7 +52,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     start: datetime | None = None
     """First instant that counts; None = always. Also the anchor of an interval."""
     end: datetime | None = None
-    """Last instant that counts; None = for ever."""
+    """Last instant that counts; None = no end."""
     timezone: str = "UTC"
     """Of cron expressions. IANA."""
     catchup: Catchup = "last"

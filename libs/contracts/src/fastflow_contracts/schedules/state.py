@@ -48,7 +48,7 @@ class Switch(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def settled(state: ScheduleState | None, schedule: Schedule | None, *, is_on: bool, now: datetime) -> ScheduleState:
-    """*state* as it is to be for *schedule*; the same object where nothing changes.
+    """Return the new *state* for *schedule*; the same object if nothing changes.
 
     *schedule*: None = it is gone; then there must be a state. *is_on*: whether people have it switched on. What is
     new, what changed, and what is on again starts from *now*: it never fires for the past.
