@@ -1,4 +1,4 @@
-"""The base of every record and message. Nothing else may live here."""
+"""The base of every record and message, and nothing else."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Annotated, TypeAlias, dataclass_transform
 import msgspec
 
 Instant: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
-"""An aware time: one without a zone is refused when it is decoded, since comparing it with another would fail."""
+"""An aware time. Decoding refuses a time without a zone: comparing it with an aware one would fail."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Base of every immutable value here. (msgspec does not inherit ``kw_only``: each subclass repeats it.)"""
+    """Base of every immutable value. msgspec does not inherit ``kw_only``, so each subclass repeats it."""

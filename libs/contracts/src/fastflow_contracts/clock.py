@@ -1,4 +1,4 @@
-"""TODO."""
+"""The wall clock."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from datetime import UTC, datetime
 
 
 def now() -> datetime:
-    """The wall clock: the one place it is read from."""
+    """Return the current time, aware, in UTC. No other code reads the wall clock."""
     return datetime.now(UTC)

@@ -1,7 +1,7 @@
-"""Bytes to typed messages and back: plain JSON, readable with ``nats sub``. Pure.
+"""Typed messages to bytes and back: plain JSON, readable with ``nats sub``. Pure.
 
-On the wire unknown fields are ignored, so that an older service understands a newer one. Every decoder is built
-at import, so that a type msgspec cannot handle fails the first test and not the first message.
+Decoding ignores unknown fields, so an older service understands a newer one. Every decoder is built at import, so a
+type that msgspec cannot handle fails the first test, not the first message.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from fastflow_contracts.errors import FastFlowError
 T = TypeVar("T")
 
 REASON_CHARACTERS_MAX = 200
-"""Of what is wrong with a message: it may quote a value."""
+"""Length of the reason in ``Malformed``. It is cut because it may quote a value."""
 
 _encoder = msgspec.json.Encoder()
 
 
 class Malformed(FastFlowError):
-    """Bytes that are not the message they should be."""
+    """The bytes are not a message of the expected type."""
 
 
 class Codec(Generic[T]):
@@ -33,11 +33,15 @@ class Codec(Generic[T]):
         self._decoder = msgspec.json.Decoder(message)
 
     def encode(self, value: T) -> bytes:
-        """JSON, compact, UTF-8."""
+        """Encode *value* as compact JSON in UTF-8."""
         return _encoder.encode(value)
 
     def decode(self, data: bytes) -> T:
-        """Raise ``Malformed`` with the place and the reason when *data* is no such message."""
+        """Decode *data*.
+
+        Raises:
+            Malformed: *data* is not such a message; the text names the place and the reason.
+        """
         try:
             return self._decoder.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

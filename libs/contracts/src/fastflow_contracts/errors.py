@@ -1,5 +1,5 @@
-"""The root of every exception this system raises on purpose. Nothing else may live here."""
+"""The root of every exception that this system raises on purpose, and nothing else."""
 
 
 class FastFlowError(Exception):
-    """Something the reader can act on; the message is a sentence that says what to do."""
+    """An error that the reader can act on. Its message is a sentence that says what to do."""

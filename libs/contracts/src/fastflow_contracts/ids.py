@@ -1,7 +1,7 @@
-"""Identifiers, and the identities they are made from. Pure.
+"""Run ids, and what they are derived from. Pure.
 
-A run's id is a UUIDv5 of what asked for it, so that asking twice, after a crash between any two steps,
-arrives at the same run. A request with no identity of its own is given a random key.
+A run's id is a UUIDv5 of what asked for it. So a request that is repeated, after a crash between any two steps, gives
+the same run. A request without an identity of its own gets a random key.
 """
 
 from __future__ import annotations
@@ -13,46 +13,46 @@ from typing import NewType
 from fastflow_contracts.errors import FastFlowError
 
 RunId = NewType("RunId", str)
-"""A lower-case UUID with dashes: safe as subject token, KV key part, container name, and path."""
+"""A lower-case UUID with dashes: safe as a subject token, part of a KV key, container name and path."""
 
 _NAMESPACE = uuid.UUID("6f1e7a52-3d5b-5c0e-9a44-fa57f1000001")
 
 
 class BadRunId(FastFlowError):
-    """The text is no run id."""
+    """The text is not a run id."""
 
 
 def check_run_id(text: str) -> RunId:
-    """Return *text* as a run id, or raise ``BadRunId``."""
+    """Return *text* as a run id. Raises ``BadRunId``."""
     try:
         parsed = uuid.UUID(text)
     except ValueError:
         parsed = None
     if parsed is None or str(parsed) != text:
-        raise BadRunId(f"{text[:64]!r} is no run id; use the id that starting or listing runs shows.")
+        raise BadRunId(f"{text[:64]!r} is not a run id; use an id from the output of starting or listing runs.")
     return RunId(text)
 
 
 def run_id_for_key(pipeline: str, key: str) -> RunId:
-    """The run that idempotency key *key* (header, message id, or event source and id) starts on *pipeline*."""
+    """Return the run that the idempotency key *key* (header, message id, event source and id) starts on *pipeline*."""
     return _derive("key", pipeline, key)
 
 
 def run_id_for_message(stream: str, sequence: int, stored_at: datetime) -> RunId:
-    """The run that one stored message starts. *stored_at* tells a wiped and refilled stream apart."""
+    """Return the run that one stored message starts. *stored_at* tells a wiped and refilled stream apart."""
     return _derive("message", stream, str(sequence), stored_at.astimezone(UTC).isoformat())
 
 
 def run_id_for_slot(pipeline: str, schedule: str, slot: datetime) -> RunId:
-    """The run of one schedule slot; every scheduler replica computes the same."""
+    """Return the run of one schedule slot. Every scheduler replica computes the same id."""
     return _derive("slot", pipeline, schedule, slot.astimezone(UTC).isoformat())
 
 
 def run_id_for_child(parent: RunId, edge: str) -> RunId:
-    """The run that *parent*'s end starts over *edge* (a downstream trigger, a restart, a retry by hand)."""
+    """Return the run that the end of *parent* starts over *edge* (a downstream trigger, a restart, a manual retry)."""
     return _derive("child", parent, edge)
 
 
 def _derive(*parts: str) -> RunId:
-    # The length before each part keeps ("a", "bc") and ("ab", "c") apart.
+    # The length before each part makes ("a", "bc") differ from ("ab", "c").
     return RunId(str(uuid.uuid5(_NAMESPACE, "".join(f"{len(part)}:{part}" for part in parts))))

@@ -1,7 +1,7 @@
-"""Loggers for every module of ours: an event name and ids, on top of the standard library's ``logging``.
+"""Loggers for all our modules: an event name and ids, on top of the standard library's ``logging``.
 
-``log = get_logger(__name__)``, then ``log.info("sandbox removed", run=run_id, reason="cancelled")``. Handlers and
-formats are set up by ``service.logging``; without that, events go wherever the program that imports us sends its logs.
+``log = get_logger(__name__)``, then ``log.info("sandbox removed", run=run_id, reason="cancelled")``.
+``service.logging`` sets up handlers and formats. Without it, events go where the importing program sends its logs.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import structlog
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """The logger called *name*. Its keywords become attributes of the log record.
+    """Return the logger called *name*. Keywords of a log call become attributes of the log record.
 
-    They must not be called like one of the record's own: ``name``, ``args``, ``msg``, ``module``, ``process``, …
+    Never use a name of the record's own attributes as a keyword: ``name``, ``args``, ``msg``, ``module``, ``process``.
     """
     logger = structlog.wrap_logger(
         logging.getLogger(name),

@@ -1,9 +1,9 @@
-"""Names of pipelines, and their form as a token of subjects and keys. Pure; no subject or key is built here.
+"""Names of pipelines, and how they become tokens of subjects and keys. Pure; ``bus.subjects`` builds the subjects.
 
-A pipeline is named by its folder. A *safe name* is used as it is wherever names go: path, label, environment
-value, URL segment. Only the bus is narrower: a dot separates the tokens of a subject. So ``token`` writes every
-byte outside ``A-Z a-z 0-9 _ -`` as ``=`` and two hex digits (``etl.daily`` is ``etl=2Edaily``). The encoding takes
-any text, so ids of run configurations, which people choose freely, are tokens by the same rule.
+A pipeline's name is the name of its folder. A *safe name* needs no escaping in a path, label, environment value or
+URL segment. Only the bus is stricter: a dot separates the tokens of a subject. So ``token`` writes every byte outside
+``A-Z a-z 0-9 _ -`` as ``=`` and two hex digits (``etl.daily`` becomes ``etl=2Edaily``). The encoding takes any text,
+so it also serves ids of run configurations, which users choose freely.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NewType
 from fastflow_contracts.errors import FastFlowError
 
 PipelineName = NewType("PipelineName", str)
-"""A safe name: up to 64 letters, digits, ``_``, ``.`` and ``-``, the first one a letter or digit."""
+"""A safe name: up to 64 letters, digits, ``_``, ``.`` and ``-``; the first is a letter or digit."""
 
 NAME_CHARACTERS_MAX = 64
 NAME_PATTERN = rf"^[A-Za-z0-9][A-Za-z0-9_.-]{{0,{NAME_CHARACTERS_MAX - 1}}}$"
@@ -25,29 +25,29 @@ _ESCAPED = re.compile(rb"=([0-9A-F]{2})")
 
 
 class BadName(FastFlowError):
-    """The text cannot name a pipeline; the message says why and what to do."""
+    """The text cannot name a pipeline. The message says why and what to do."""
 
 
 class BadToken(FastFlowError):
-    """The text is no token that ``token`` made."""
+    """The text is not a token made by ``token``."""
 
 
 def check_name(text: str) -> PipelineName:
-    """Return *text* as a pipeline's name, or raise ``BadName``."""
+    """Return *text* as a pipeline's name. Raises ``BadName``."""
     if re.fullmatch(NAME_PATTERN, text):
         return PipelineName(text)
     raise BadName(f"{text[:80]!r} cannot be a pipeline's name: {_fault(text)}; rename its folder.")
 
 
 def token(text: str) -> str:
-    """*text* as one token of a subject or key. Different texts have different tokens; never empty."""
+    """Encode *text* as one token of a subject or key. Different texts give different tokens, and no token is empty."""
     if not text:
         return "="
     return "".join(chr(byte) if byte in _PLAIN else f"={byte:02X}" for byte in text.encode("utf-8", "surrogatepass"))
 
 
 def text_of(encoded: str) -> str:
-    """The text whose ``token`` is *encoded*, or raise ``BadToken``."""
+    """Return the text whose ``token`` is *encoded*. Raises ``BadToken``."""
     if encoded == "=":
         return ""
     if encoded and _TOKEN.fullmatch(encoded):
@@ -56,13 +56,13 @@ def text_of(encoded: str) -> str:
             text = raw.decode("utf-8", "surrogatepass")
         except UnicodeDecodeError:
             text = ""
-        if token(text) == encoded:  # `=41` decodes, yet "A" is never written so
+        if token(text) == encoded:  # `=41` decodes too, but `token` never writes "A" like that
             return text
-    raise BadToken(f"{encoded[:200]!r} is no token; make tokens with fastflow_contracts.names.token.")
+    raise BadToken(f"{encoded[:200]!r} is not a token; make tokens with fastflow_contracts.names.token.")
 
 
 def name_of(encoded: str) -> PipelineName:
-    """The pipeline whose ``token`` is *encoded*. Raises ``BadToken`` or ``BadName``."""
+    """Return the pipeline whose ``token`` is *encoded*. Raises ``BadToken`` or ``BadName``."""
     return check_name(text_of(encoded))
 
 
@@ -70,8 +70,8 @@ def _fault(text: str) -> str:
     if not text:
         return "it is empty"
     if len(text) > NAME_CHARACTERS_MAX:
-        return f"it has {len(text)} characters, {NAME_CHARACTERS_MAX} are allowed"
+        return f"it has {len(text)} characters, at most {NAME_CHARACTERS_MAX} are allowed"
     strange = re.findall(r"[^A-Za-z0-9_.-]", text)
     if strange:
-        return f"{strange[0]!r} is no letter A-Z, digit, '_', '.' or '-'"
+        return f"{strange[0]!r} is not a letter A-Z, a digit, '_', '.' or '-'"
     return f"it begins with {text[0]!r}, not with a letter or digit"

@@ -23,7 +23,7 @@ def test_one_lost_renewal_or_heartbeat_changes_nothing(lease: Lease) -> None:
     assert 2 * lease.beat_s < lease.dead_s
 
 
-def test_times_that_a_cluster_s_silence_would_use_up_are_told_in_a_sentence() -> None:
+def test_times_too_short_for_a_cluster_s_silence_are_reported() -> None:
     """A bus of one server has no such silence; the defaults bear it."""
     short = Lease(lease_s=6, fence_s=10)
     assert short.complaint(copies=1) is None
@@ -35,7 +35,7 @@ def test_times_that_a_cluster_s_silence_would_use_up_are_told_in_a_sentence() ->
 
 
 @given(LEASES)
-def test_whoever_is_not_told_so_has_time_for_a_cluster_s_silence(lease: Lease) -> None:
+def test_other_times_leave_room_for_a_cluster_s_silence(lease: Lease) -> None:
     """A runner whose last renewal came just before it renews again before it stops what it holds."""
     if lease.complaint(copies=3) is None:
         assert lease.renew_s + CLUSTER_SILENCE_S <= lease.cut_off_s < lease.take_over_s

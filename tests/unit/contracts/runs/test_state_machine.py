@@ -86,7 +86,7 @@ def test_a_run_that_is_claimed_and_finishes_well_is_a_success() -> None:
 
 
 def test_a_new_run_is_due_by_any_clock() -> None:
-    """The claimer's may be behind that of whoever created it."""
+    """The claimer's clock may be behind the creator's."""
     assert fold(new_run(), decide(new_run(), claim(), now=at(-60))).status is Status.RUNNING
 
 
@@ -144,7 +144,7 @@ def test_only_the_first_of_two_claims_gets_the_run() -> None:
 
 
 def test_cancelling_a_waiting_run_ends_it_at_once() -> None:
-    """Nobody has to be asked."""
+    """No runner holds it."""
     assert after(new_run(), Cancel()).status is Status.INTERRUPTED
 
 
@@ -184,7 +184,7 @@ def test_an_error_is_never_too_long_for_its_record() -> None:
     assert (message[0], message[-1]) == ("a", "z")
 
 
-def test_words_of_a_former_holder_change_nothing() -> None:
+def test_commands_of_a_former_holder_change_nothing() -> None:
     """After an adoption only the new epoch counts."""
     run = after(new_run(), claim(), Adopt(runner="r2", epoch=1))
     assert isinstance(run.state, Running)

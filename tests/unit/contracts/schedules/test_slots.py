@@ -160,7 +160,7 @@ def test_what_says_nothing_about_when_changes_nothing() -> None:
 
 
 def test_what_was_off_goes_on_from_now_with_its_old_anchor() -> None:
-    """Slots of the time between are not missed: nobody wanted them."""
+    """Slots in between do not count as missed."""
     state = settled(None, every(60), is_on=True, now=T0)
     off = settled(state, every(60), is_on=False, now=at(100))
     gone = settled(state, None, is_on=True, now=at(100))

@@ -1,4 +1,4 @@
-"""Settings from the environment: what is taken, and what is refused with what words."""
+"""Settings from the environment: accepted values, and the errors for others."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def test_values_are_taken_as_people_write_them(tmp_path: Path) -> None:
         ("SANDBOX", "vm", "SANDBOX 'vm': it must be one of auto, docker."),
         ("LOG_LEVEL", "loud", "it must be one of DEBUG, INFO, WARNING, ERROR."),
         ("TOKEN_OF_MINE_FILE", "/nowhere/token", "TOKEN_OF_MINE_FILE /nowhere/token cannot be read: No such file"),
-        ("FASTFLOW_SLOT", "1", "FASTFLOW_SLOT is no setting"),
+        ("FASTFLOW_SLOT", "1", "FASTFLOW_SLOT is not a setting"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_with_what_is_accepted(name: str, value: str, words: str) -> None:
-    """Nothing is started with half of what was asked for, and nobody sees a traceback."""
+    """The service does not start, and the user sees no traceback."""
     with pytest.raises(BadSettings) as raised:
         load(Settings, {name: value})
     assert words in str(raised.value)

@@ -1,4 +1,4 @@
-"""The typed wire against a real server."""
+"""The bus client against a real server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RUNS = "ff_runs"
 
 
 async def test_a_bus_keeps_the_name_it_was_given_first(bus: Bus) -> None:
-    """Two installations are not to be mixed up by a wrong address."""
+    """A wrong address must not mix up two installations."""
     entry = await bus.get(subjects.PIPELINES, subjects.INSTALLATION_KEY)
     assert entry is not None
     await ensure(bus.js, installation=entry.value.decode())
@@ -216,10 +216,10 @@ async def test_a_feed_gets_again_what_was_lost_with_a_connection(bus_url: str, b
     ("change", "reason"),
     [((r":(\d+)$", ":1"), "Connect call failed"), ((r":[^:]*@", ":wrong@"), "refuses these credentials|reset by peer")],
 )
-async def test_a_bus_that_lets_nobody_in_is_one_error_with_its_reason(
+async def test_a_failed_connection_is_one_error_with_its_reason(
     bus_url: str, change: tuple[str, str], reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing listens, or the credentials are wrong: that is said once, not for every try, and without a password."""
+    """Nothing listens, or the credentials are wrong: one error for all tries, without a password."""
     url = re.sub(*change, bus_url)
     with pytest.raises(Unavailable, match=reason) as raised:
         async with connect(url, name="stranger", connect_s=0.8):
@@ -230,7 +230,7 @@ async def test_a_bus_that_lets_nobody_in_is_one_error_with_its_reason(
 
 
 async def test_giving_up_holds_however_it_meets_a_try(bus_url: str) -> None:
-    """A hundred strangers give up at slightly different moments of their tries; not one goes on for ever."""
+    """A hundred clients give up at slightly different moments of a try; every one ends."""
     url = re.sub(r":[^:]*@", ":wrong@", bus_url)
 
     async def knock(connect_s: float) -> None:
@@ -245,8 +245,8 @@ async def test_giving_up_holds_however_it_meets_a_try(bus_url: str) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_whoever_is_stopped_while_it_connects_stops(bus_url: str) -> None:
-    """At any of a hundred moments: none of them is connected in the end and knows of nothing."""
+async def test_a_connect_that_is_cancelled_stops(bus_url: str) -> None:
+    """Cancelled at a hundred different moments, no client stays connected."""
 
     async def serve() -> None:
         async with connect(bus_url, name="stopped"):
@@ -261,9 +261,7 @@ async def test_whoever_is_stopped_while_it_connects_stops(bus_url: str) -> None:
             assert task.cancelled()
 
 
-async def test_an_outage_is_told_once_however_often_the_client_tries(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_outage_is_logged_once_for_many_tries(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The server is gone for several tries: one line that it is lost, one with the reason."""
     async with contextlib.AsyncExitStack() as stack:
         server = await stack.enter_async_context(contextlib.AsyncExitStack())
@@ -285,7 +283,7 @@ async def test_an_outage_is_told_once_however_often_the_client_tries(
         await server.aclose()
         async with asyncio.timeout(10):
             await several.wait()
-        assert sum("Connect call failed" in message for message in caplog.messages) == 1
+        assert sum("Connect call failed" in str(getattr(record, "error", "")) for record in caplog.records) == 1
         port = int(url.rpartition(":")[2])
         await stack.enter_async_context(embedded_bus(tmp_path, port=port))
 

@@ -69,10 +69,10 @@ async def test_trouble_with_an_object_is_one_error(
 
 
 @pytest.mark.parametrize("ending", ["cancelled", "too slow", "lost"])
-async def test_of_an_object_that_is_not_finished_nothing_stays(
+async def test_an_unfinished_object_leaves_nothing(
     bus_url: str, bus: Bus, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever stores it is cancelled, takes too long, or loses the connection: the parts go, and it can be stored."""
+    """The writer is cancelled, too slow, or loses its connection: the parts go, and it can be stored again."""
     data = b"code" * 12 * 1024 * 1024
     name = hashlib.sha256(data).hexdigest()
     async with Relay(bus_url) as relay, connect(relay.url, name="far") as far:
@@ -145,7 +145,7 @@ async def test_an_object_can_be_removed_from_a_full_bucket(bus: Bus) -> None:
 
 
 async def test_an_object_is_removed_though_an_answer_is_lost(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its note goes before its chunks, and again if nobody says that it went."""
+    """Its note goes before its chunks, and again if no answer comes."""
     data = b"code" * 100_000
     name = hashlib.sha256(data).hexdigest()
     await ObjectStore(bus).put(name, data)

@@ -71,13 +71,13 @@ async def test_a_server_of_another_authority_is_not_believed(bus: TlsBus, tmp_pa
         assert bus.users.admin_password not in said
 
 
-async def test_a_bus_that_wants_a_certificate_of_ours_says_so(bus: TlsBus) -> None:
+async def test_a_bus_that_requires_a_client_certificate_is_explained(bus: TlsBus) -> None:
     """It says so after the handshake, as TLS 1.3 does."""
     assert "FASTFLOW_NATS_CERTIFICATE" in await complaint(url(bus), Tls(ca=str(bus.ca)))
 
 
-async def test_no_secret_is_told_to_a_server_without_tls(tmp_path: Path) -> None:
-    """Whoever stands in between could have taken it away. Both the address and the authority say that it is wanted."""
+async def test_a_server_without_tls_gets_no_secret(tmp_path: Path) -> None:
+    """An attacker in between could strip TLS. Both the address and the authority require it."""
     async with embedded_bus(tmp_path, sync="2m") as plain:
         authority = Authority(tmp_path / "authority.pem")
         for address, tls in ((plain.replace("nats://", "tls://"), Tls()), (plain, Tls(ca=str(authority.path)))):

@@ -41,7 +41,7 @@ async def crowd(bus: Bus, *runs: Run) -> None:
 
 
 async def test_a_set_does_not_grow_with_the_runs_that_ended(bus: Bus) -> None:
-    """However high its limit is; those that are active stay in it, be they the oldest."""
+    """However high its limit is; those that are active stay in it, even the oldest."""
     active = [await enter(bus) for _ in range(3)]
     for _ in range(CROWD + 50):
         await end(bus, await enter(bus))
@@ -73,7 +73,7 @@ async def test_a_crowd_that_is_active_keeps_every_member(bus: Bus) -> None:
     assert await members(bus) == [run.id for run in (*rest, *first, runs[-2], *second, runs[-1])]
 
 
-async def test_below_a_crowd_nobody_is_looked_at(bus: Bus) -> None:
+async def test_below_a_crowd_no_member_is_checked(bus: Bus) -> None:
     """One more enters at the price of reading the set."""
     await crowd(bus, *(a_run() for _ in range(CROWD - 1)))
     before = bus.client.stats["out_msgs"]
@@ -83,7 +83,7 @@ async def test_below_a_crowd_nobody_is_looked_at(bus: Bus) -> None:
 
 
 async def test_a_full_set_is_looked_at_whole(bus: Bus) -> None:
-    """Be it a crowd or not: only those that are active keep others out."""
+    """Crowd or not, only those that are active keep others out."""
     room = VAST._replace(most=CROWD + 1)
     active = [await enter(bus, room) for _ in range(2)]
     await crowd(bus, *(a_run() for _ in range(CROWD - 1)), *active)

@@ -1,4 +1,4 @@
-"""Creating runs with their inputs, on a real bus: whoever else is at it, and whatever a crash left behind."""
+"""Creating runs with their inputs on a real bus, with other writers and after a crash."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ async def test_an_input_that_a_crash_left_behind_is_no_hindrance(bus: Bus, left:
     assert await runs.input(RUN) == given
 
 
-async def test_of_many_that_create_one_run_one_does(bus: Bus) -> None:
-    """And its input is stored; who comes later changes neither, whatever he brings."""
+async def test_one_of_many_creators_creates_a_run(bus: Bus) -> None:
+    """Its input is stored; later creators change neither, whatever their input."""
     given = RunInput(overrides={"A": "new"})
     created = await asyncio.gather(*(RunStore(bus).create(RUN, given) for _ in range(20)))
     assert sum(each is not None for each in created) == 1

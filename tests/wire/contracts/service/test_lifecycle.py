@@ -23,7 +23,7 @@ STOP_S = 45.0
 
 
 async def stopped(service: Service) -> int:
-    """Its exit code after SIGTERM; it is killed if it does not heed that."""
+    """Its exit code after SIGTERM; it is killed if it ignores the signal."""
     try:
         async with asyncio.timeout(STOP_S):
             return await service.terminate()
@@ -33,11 +33,11 @@ async def stopped(service: Service) -> int:
 
 
 async def test_a_service_that_waits_for_its_streams_stops_when_it_is_asked_to(tmp_path: Path) -> None:
-    """On a bus that nobody has made ready."""
+    """The bus has no streams yet."""
     async with embedded_bus(tmp_path / "bus") as url, asyncio.timeout(180):
         service = Service("scheduler", {"FASTFLOW_NATS_URL": url})
         await service.launch()
-        while not any("waiting: " in line for line in service.log):
+        while not any("waiting for streams" in line for line in service.log):
             await asyncio.sleep(LOOK_S)
         assert await stopped(service) == 0
 
@@ -60,7 +60,7 @@ async def test_a_service_that_waits_for_its_bus_stops_when_it_is_asked_to() -> N
 
 
 async def test_a_gateway_that_catches_up_stops_when_it_is_asked_to(bus_url: str, bus: Bus) -> None:
-    """It answers already, and never gets to know all it must: a stream lets nobody read it."""
+    """It answers already but never catches up: a stream cannot be read."""
     links = bucket_stream(subjects.LINKS)
     config = (await bus.js.stream_info(links)).config
     await bus.js.delete_stream(links)

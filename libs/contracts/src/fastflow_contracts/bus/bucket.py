@@ -1,12 +1,12 @@
-"""A typed bucket: records of one kind, each under a key that is made of its name. I/O only.
+"""A typed bucket: records of one kind, each under a key made from its name. I/O only.
 
-A record is read with its revision, and written by compare-and-set on it. Where nobody can tell whether a write was
-stored, it is read back: so every record carries a ``write_id``, which is new with each write. What cannot be read is
-logged and counted (``decoding``) and never ends the reading of others:
+A record is read with its revision and written by compare-and-set on it. When it is unclear whether a write was stored,
+the record is read back; so it has a ``write_id`` that is new with each write. An unreadable record is logged and
+counted (``decoding``) and never stops the reading of others:
 
-* ``get`` raises ``Unreadable``, for those who must not act as if there was no record;
-* ``load`` gives None with a revision, for those who replace it;
-* ``items`` leaves it out, and ``follow`` hands it on apart from the changes.
+* ``get`` raises ``Unreadable``, for callers that must not treat it as a missing record;
+* ``load`` returns None with a revision, for callers that replace it;
+* ``items`` leaves it out, and ``follow`` lists it apart from the changes.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ N = TypeVar("N")
 T = TypeVar("T")
 
 CHANGES_MAX = 8
-"""Rounds of load, decide, compare-and-set; each lost one means that another writer won."""
+"""Rounds of load, decide, compare-and-set. A round is lost when another writer wins."""
 
 
 class Record(NamedTuple, Generic[N, T]):
-    """One record as it is stored. ``revision``: what the next write must expect."""
+    """One stored record. The next write expects ``revision``."""
 
     name: N
     value: T
     revision: int
     stored_at: datetime | None
-    """By the bus's clock."""
+    """Time by the clock of the bus."""
 
 
 class Loaded(NamedTuple, Generic[T]):
-    """What a write replaces. Without a value: 0 where there is no record, else the one there cannot be read."""
+    """What a write replaces. Without a value, revision 0 means no record, any other revision an unreadable one."""
 
     value: T | None
     revision: int
 
 
 class Change(NamedTuple, Generic[N, T]):
-    """A record was written, or deleted: then ``value`` is None."""
+    """A record was written, or deleted if ``value`` is None."""
 
     name: N
     value: T | None
@@ -64,7 +64,7 @@ class Change(NamedTuple, Generic[N, T]):
 
 
 class Unread(NamedTuple, Generic[N]):
-    """A stored value that cannot be read, or a key that names nothing: then ``name`` is None."""
+    """An unreadable value, or an invalid key if ``name`` is None."""
 
     name: N | None
     key: str
@@ -72,13 +72,13 @@ class Unread(NamedTuple, Generic[N]):
 
 
 class Changes(NamedTuple, Generic[N, T]):
-    """Some changes in stream order. ``caught_up``: there was nothing more when the last one was sent."""
+    """Some changes in stream order. ``caught_up``: the stream had nothing more when the last one was sent."""
 
     changes: list[Change[N, T]]
     unread: list[Unread[N]]
     caught_up: bool
     restarted: bool
-    """The reading begins anew with these: forget what it said before."""
+    """Reading starts again with these changes: discard the earlier ones."""
 
 
 class Bucket(Generic[N, T]):
@@ -97,12 +97,12 @@ class Bucket(Generic[N, T]):
         """Describe the records.
 
         Args:
-            bus: Where they are.
-            bucket: Its name.
-            codec: What a value is.
+            bus: The bus that stores them.
+            bucket: Name of the bucket.
+            codec: Codec of the values.
             keys: The filter that matches all their keys and no others.
-            key_of: The key of a record's name.
-            name_in: The name in a key; raises a ``FastFlowError`` when it holds none.
+            key_of: Returns the key for a name.
+            name_in: Returns the name in a key; raises a ``FastFlowError`` for an invalid key.
         """
         self.bus = bus
         self.bucket = bucket
@@ -116,14 +116,14 @@ class Bucket(Generic[N, T]):
         """Read one record.
 
         Args:
-            name: Of the record.
-            is_exact: Ask the server that leads, for what is decided by the value alone: see ``Bus.get``.
+            name: Name of the record.
+            is_exact: Ask the leading server, for a decision that rests on the value alone: see ``Bus.get``.
 
         Returns:
-            The record, None if there is none.
+            The record, or None if there is none.
 
         Raises:
-            Unreadable: It cannot be read.
+            Unreadable: The record cannot be read.
             BusError: The bus does not answer.
         """
         entry = await self.bus.get(self.bucket, self._key_of(name), is_exact=is_exact)
@@ -135,7 +135,7 @@ class Bucket(Generic[N, T]):
         return None if entry is None else self._record(self._name_in(entry.key), entry)
 
     async def load(self, name: N, *, is_exact: bool = False) -> Loaded[T]:
-        """Read what a write is to replace; one that cannot be read has a revision and no value. Raises ``BusError``."""
+        """Read what a write replaces. An unreadable record has a revision but no value. Raises ``BusError``."""
         entry = await self.bus.get(self.bucket, self._key_of(name), is_exact=is_exact)
         if entry is None:
             return Loaded(None, 0)
@@ -145,37 +145,37 @@ class Bucket(Generic[N, T]):
         """Write one record and return its revision.
 
         Args:
-            name: Of the record.
-            value: Its ``write_id`` is set here.
-            expect: The revision that it replaces; 0: there must be none; None: whatever is there.
+            name: Name of the record.
+            value: The new value; ``put`` sets its ``write_id``.
+            expect: The revision it replaces; 0: the record must not exist; None: no check.
 
         Raises:
-            Conflict: Another one was written first.
+            Conflict: Another writer was first.
             BusError: As ``Bus.commit``.
         """
         key, data, _ = self.write(name, value, expect=expect)
         return await self.bus.put(self.bucket, key, data, expect=expect)
 
     def write(self, name: N, value: T, *, expect: int | None) -> Put:
-        """The write that ``put`` does, for a batch of several. See ``put``."""
+        """Build the write that ``put`` does, for a batch. See ``put``."""
         return Put(self._key_of(name), self.codec.encode(self._signed(value)), expect)
 
     async def change(
         self, name: N, decide: Callable[[T | None], T | None], *, changes_max: int = CHANGES_MAX
     ) -> Loaded[T]:
-        """Replace a record by what *decide* makes of it, again each time when another writer was first.
+        """Replace a record by the result of *decide*. Try again when another writer was first.
 
         Args:
-            name: Of the record.
-            decide: Gets the value that is stored; None where there is none, or none that can be read. Returns the
-                value to write; None: leave it.
-            changes_max: How many races may be lost.
+            name: Name of the record.
+            decide: Takes the stored value, None if the record is missing or unreadable. Returns the value to write,
+                None to leave the record as it is.
+            changes_max: Number of tries.
 
         Returns:
             What is stored now.
 
         Raises:
-            Conflict: Every race was lost.
+            Conflict: Another writer was first in every try.
             BusError: As ``put``.
         """
         for _ in range(changes_max):
@@ -187,16 +187,16 @@ class Bucket(Generic[N, T]):
                 return Loaded(wanted, await self.put(name, wanted, expect=known.revision))
             except Conflict:
                 continue
-        raise Conflict(f"others keep writing {self._where(self._key_of(name))}; try again.")
+        raise Conflict(f"other writers keep changing {self._where(self._key_of(name))}; try again.")
 
     async def delete(self, name: N, *, expect: int | None = None) -> None:
         """Mark a record as deleted. *expect* as in ``put``. Raises as ``put``."""
         await self.bus.delete(self.bucket, self._key_of(name), expect=expect)
 
     async def items(self, keys: str = "") -> list[Record[N, T]]:
-        """Every record, or those whose keys match the filter *keys*. What cannot be read is left out.
+        """Return every record, or those whose keys match the filter *keys*, without unreadable ones.
 
-        Waits for the bus as long as that takes: set a bound.
+        Waits for the bus without a limit: set a timeout.
         """
         found: dict[N, Record[N, T]] = {}
         async with aclosing(self.once(keys)) as batches:
@@ -211,7 +211,7 @@ class Bucket(Generic[N, T]):
         return list(found.values())
 
     async def once(self, keys: str = "") -> AsyncGenerator[Changes[N, T], None]:
-        """As ``follow``, but it ends with what was stored: for more than fits into memory."""
+        """As ``follow``, but end after the stored records. For more records than fit into memory."""
         async with aclosing(self.follow(keys)) as batches:
             async for batch in batches:
                 yield batch
@@ -219,14 +219,14 @@ class Bucket(Generic[N, T]):
                     return
 
     async def follow(self, keys: str = "", *, after: int | None = None) -> AsyncGenerator[Changes[N, T], None]:
-        """Every record as it is now, then every change, for ever: see ``feed``.
+        """Yield every record as it is now, then every change, without end: see ``feed``.
 
         Args:
-            keys: A filter that matches fewer keys than all.
-            after: Instead, every change whose revision is greater, old ones included.
+            keys: A filter that matches some of the keys; empty: all.
+            after: Yield every change with a greater revision instead, old ones included.
 
         Yields:
-            Changes in stream order. The first ones may be empty.
+            Changes in stream order. The first batch may be empty.
         """
         subject = value_subject(self.bucket, keys or self.keys)
         async with aclosing(feed(self.bus, bucket_stream(self.bucket), subject, after=after)) as batches:

@@ -1,8 +1,8 @@
-"""One connection to the bus: publish, ask, get and write bytes, on top of nats-py. I/O only; it knows no rule of ours.
+"""One connection to the bus: publish, ask, get and write bytes, on top of nats-py. I/O only, without domain rules.
 
-What it promises over the bare client: headers are copied, not mutated; a write whose answer got lost is read back
-before it is repeated; a conflict is one exception; trouble is another, and silence is neither; nothing waits without
-a bound. Typed records are ``bucket``'s, objects ``objects``'s, consuming is ``pull``'s, following ``feed``'s.
+Beyond nats-py it guarantees: headers are copied, never mutated; a write whose answer is lost is read back before it is
+repeated; a conflict, a refusal and a missing answer are different exceptions; every wait has a limit. Other modules do
+the rest: ``bucket`` typed records, ``objects`` objects, ``pull`` consuming, ``feed`` following.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from fastflow_contracts.bus.streams import PAYLOAD_BYTES_MAX, bucket_stream
 from fastflow_contracts.bus.subjects import value_key, value_subject
 
 ANSWER_S = 5.0
-"""How long one request to the bus may take before it counts as unanswered."""
+"""After this long a request to the bus counts as unanswered."""
 WRITE_S = 30.0
-"""How long a write is repeated before the caller is told that the bus is not there."""
+"""How long a write is repeated before the bus counts as unavailable."""
 PAUSE_S = (0.05, 0.1, 0.25, 0.5, 1.0)
-"""Between repeats; the last one stays."""
+"""Pauses between repeats, in seconds. The last one applies to all further repeats."""
 HEADERS_BYTES_MAX = 1024
-"""Of a write to a bucket. They count as part of the message."""
+"""Room for the headers of a write to a bucket. They count as part of the message."""
 _WRONG_LAST_SEQUENCE = {10071, 10164}
 _TOO_LARGE = 10054
 
 
 class Entry(NamedTuple):
-    """One stored value of a bucket. ``revision`` is the expected one for the next write."""
+    """One stored value of a bucket. The next write expects ``revision``."""
 
     key: str
     value: bytes
@@ -48,7 +48,7 @@ class Entry(NamedTuple):
 
 
 class Put(NamedTuple):
-    """One write of a batch. ``expect``: the revision it replaces, 0 = must not exist, None = whatever is there."""
+    """One write of a batch. ``expect``: the revision it replaces; 0: the key must not exist; None: no check."""
 
     key: str
     value: bytes
@@ -56,17 +56,17 @@ class Put(NamedTuple):
 
 
 class Bus:
-    """One connection. Use ``connect``."""
+    """One connection. Open it with ``connect``."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self.js: JetStreamContext = client.jetstream(timeout=ANSWER_S)
         self.closed = asyncio.Event()
-        """Set when the connection is gone for good: the process should end."""
+        """Set when the connection is closed for good: the process must end."""
         self.generation = 0
-        """Grows with every reconnect: requests of an older generation are lost."""
+        """Grows with every reconnect. Requests of an older generation are lost."""
         self.wake_on_reconnect: set[asyncio.Event] = set()
-        """Events of those who wait for answers of a lost generation."""
+        """Events of tasks that wait for an answer; they are set on every reconnect."""
 
     @property
     def is_connected(self) -> bool:
@@ -82,10 +82,25 @@ class Bus:
         expect_sequence: int | None = None,
         patience_s: float = WRITE_S,
     ) -> int:
-        """Store a message in its stream and return its sequence. Repeats on trouble for *patience_s*.
+        """Store a message in its stream, and repeat without an answer for *patience_s*.
 
-        *expect_sequence*: the sequence of the last message on this very subject, 0 = none. A repeat may store the
-        message twice unless it or *message_id* is given. Raises ``Conflict``, ``Rejected``, ``Unavailable``.
+        A repeat may store the message twice, unless *message_id* or *expect_sequence* is given.
+
+        Args:
+            subject: Subject of the message.
+            data: Its payload.
+            headers: Its headers.
+            message_id: Id by which the bus drops a second copy.
+            expect_sequence: Sequence of the last message on this same subject; 0: there is none.
+            patience_s: How long to repeat, in seconds.
+
+        Returns:
+            The sequence of the message.
+
+        Raises:
+            Conflict: *expect_sequence* is not the last one.
+            Rejected: The bus refuses the message.
+            Unavailable: The bus does not answer.
         """
         wanted = dict(headers or {})
         if message_id is not None:
@@ -98,26 +113,35 @@ class Bus:
         raise AssertionError("unreachable")
 
     async def tell(self, subject: str, data: bytes) -> None:
-        """Publish without storing; at most once."""
+        """Publish a message that is not stored. It is delivered at most once. Raises ``Unavailable``."""
         try:
             await self.client.publish(subject, data)
         except nats.errors.Error as error:
             raise Unavailable(f"the bus did not take a message on {subject}: {error}") from error
 
     async def ask(self, subject: str, data: bytes, *, timeout_s: float = ANSWER_S) -> bytes:
-        """Core request and its answer. ``Rejected`` when nobody listens, ``Unavailable`` when nobody answers."""
+        """Send a core request and return the answer.
+
+        Raises:
+            Rejected: No service listens on *subject*.
+            Unavailable: No answer came within *timeout_s*.
+        """
         try:
             return bytes((await self.client.request(subject, data, timeout=timeout_s)).data)
         except nats.errors.NoRespondersError as error:
-            raise Rejected(f"nobody listens on {subject}; is the service that answers it running?") from error
+            raise Rejected(f"no service listens on {subject}; is the service that answers it running?") from error
         except (nats.errors.Error, TimeoutError) as error:
             raise Unavailable(f"no answer on {subject} within {timeout_s:g} s") from error
 
     async def get(self, bucket: str, key: str, *, is_exact: bool = False) -> Entry | None:
-        """The newest value under *key*, None if there is none. *key* may hold wildcards: the newest match.
+        """Return the newest value under *key*, or None. *key* may contain wildcards: then the newest match.
 
-        Any server that keeps the bucket answers, perhaps one that is behind by a moment: enough for what a later write
-        will prove. *is_exact*: the one that leads answers, for what is decided by the value alone.
+        Any server with the bucket may answer, even one that is slightly behind. That is enough when a later write
+        checks the revision. With *is_exact* the leading server answers, for a decision that rests on the value alone.
+
+        Raises:
+            Rejected: The bus refuses the request.
+            Unavailable: The bus does not answer.
         """
         subject = value_subject(bucket, key)
         if is_exact or "*" in key or ">" in key:
@@ -142,36 +166,41 @@ class Bus:
         )
 
     async def last_sequence(self, stream: str) -> int:
-        """Sequence of the newest message *stream* ever had; 0 if it never had one."""
+        """Return the sequence of the newest message that *stream* ever had; 0 if it never had one."""
         return int((await self.stream(stream)).state.last_seq)
 
     async def copies(self, stream: str) -> int:
-        """How many servers keep *stream*."""
+        """Return how many servers keep *stream*."""
         return (await self.stream(stream)).config.num_replicas or 1
 
     async def stream(self, stream: str) -> StreamInfo:
-        """Configuration and state of *stream*."""
+        """Return configuration and state of *stream*. Raises ``Unavailable``."""
         try:
             return await self.js.stream_info(stream)
         except (nats.errors.Error, TimeoutError) as error:
             raise Unavailable(f"the bus did not answer about stream {stream}") from error
 
     async def put(self, bucket: str, key: str, value: bytes, *, expect: int | None = None) -> int:
-        """Write one value and return its revision. See ``Put.expect``; raises as ``commit``."""
+        """Write one value and return its revision. *expect* as in ``Put``. Raises as ``commit``."""
         return (await self.commit(bucket, (Put(key, value, expect),)))[0]
 
     async def commit(self, bucket: str, puts: Sequence[Put], *, patience_s: float = WRITE_S) -> list[int]:
         """Write all of *puts* or none, and return their revisions.
 
-        After an unanswered write the first value is read back: it is ours if its bytes are, so every value that is
-        changed by compare-and-set must carry something random. Raises ``Conflict``, ``Rejected``, ``TooLarge``,
-        ``Unavailable``.
+        After an unanswered write the first value is read back. The write is ours if the bytes are equal, so every
+        value that is changed by compare-and-set must contain something random.
+
+        Raises:
+            Conflict: Another writer was first.
+            TooLarge: A value does not fit into a message.
+            Rejected: The bus refuses the write.
+            Unavailable: The bus does not answer.
         """
-        # Not left to the bus: of a batch it would only say that it is incomplete, and beyond its own limit it hangs up.
+        # Checked here: the bus would only call a batch incomplete, and it closes the connection beyond its own limit.
         most = min(PAYLOAD_BYTES_MAX, self.client.max_payload) - HEADERS_BYTES_MAX
         for put in puts:
             if len(put.value) > most:
-                raise TooLarge(f"{bucket}/{put.key} has {len(put.value):,} bytes, of which {most:,} fit a message")
+                raise TooLarge(f"{bucket}/{put.key} has {len(put.value):,} bytes; at most {most:,} fit into a message")
         uncertain = False
         async for _ in attempts(patience_s, f"writing {bucket}/{puts[0].key}"):
             try:
@@ -196,14 +225,14 @@ class Bus:
         await self.publish(subject, b"", headers={"KV-Operation": "DEL"}, expect_sequence=expect)
 
     async def purge(self, bucket: str, key: str, *, until: int) -> None:
-        """Remove every value of *key* up to revision *until*, for good. Raises ``Unavailable``."""
+        """Remove every value of *key* up to and including revision *until*, for good. Raises ``Unavailable``."""
         try:
             await self.js.purge_stream(bucket_stream(bucket), seq=until + 1, subject=value_subject(bucket, key))
         except (nats.errors.Error, TimeoutError) as error:
             raise Unavailable(f"the bus did not answer while {bucket}/{key} was removed") from error
 
     async def acknowledged(self, stream: str, consumer: str) -> int:
-        """Up to this sequence every message of *stream* was acknowledged to *consumer*. Raises ``Unavailable``."""
+        """Return the sequence up to which *consumer* has acknowledged all of *stream*. Raises ``Unavailable``."""
         try:
             floor = (await self.js.consumer_info(stream, consumer)).ack_floor
         except (nats.errors.Error, TimeoutError) as error:
@@ -241,7 +270,7 @@ class Bus:
         raise AssertionError("an empty batch")
 
     async def store_once(self, subject: str, data: bytes, headers: dict[str, str]) -> int:
-        """Store one message, without repeating it. Raises ``Unanswered``, and as ``publish``. For ``bus`` alone."""
+        """Store one message, without repeats. Only for ``bus``. Raises ``Unanswered``, and as ``publish``."""
         try:
             answer = await self.client.request(subject, data, timeout=ANSWER_S, headers=dict(headers) or None)
         except (nats.errors.Error, TimeoutError) as error:
@@ -251,7 +280,7 @@ class Bus:
             problem = ack["error"]
             code = int(problem.get("err_code", 0))
             if code in _WRONG_LAST_SEQUENCE:
-                raise Conflict(f"{subject} was written by somebody else first")
+                raise Conflict(f"another writer changed {subject} first")
             if problem.get("code") == 503 and code != 10077:  # 10077: the stream is full
                 raise Unanswered(subject)
             if code == _TOO_LARGE:
@@ -261,7 +290,7 @@ class Bus:
 
 
 class Unanswered(Exception):
-    """One request had no usable answer; nobody knows whether it took effect."""
+    """A request had no usable answer. Whether it took effect is unknown."""
 
 
 def _translated(error: BaseException, subject: str) -> Exception:
@@ -273,7 +302,7 @@ def _translated(error: BaseException, subject: str) -> Exception:
 
 
 async def attempts(patience_s: float, what: str) -> AsyncIterator[int]:
-    """Numbers of attempts with growing pauses; raises ``Unavailable`` when *patience_s* is used up."""
+    """Yield attempt numbers with growing pauses between them. Raises ``Unavailable`` after *patience_s* seconds."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + patience_s
     number = 0
@@ -287,6 +316,6 @@ async def attempts(patience_s: float, what: str) -> AsyncIterator[int]:
 
 
 def header(message: Msg, name: str) -> str | None:
-    """A header whatever its case: NATS keeps case, people do not."""
+    """Return a header, ignoring case: NATS keeps the case that the publisher used."""
     wanted = name.lower()
     return next((value for key, value in (message.headers or {}).items() if key.lower() == wanted), None)

@@ -1,10 +1,9 @@
-"""The connection to the bus: how it is opened, what it says while it is down, how it is closed."""
+"""Open, watch and close the connection to the bus."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import re
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
@@ -16,17 +15,18 @@ from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.bus.nats_client import MendedClient
 from fastflow_contracts.bus.subjects import INBOX
 from fastflow_contracts.bus.tls import PLAIN, Tls, complaint
+from fastflow_contracts.log import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 REFUSED = "authorization violation"
-"""A server's words for wrong credentials."""
+"""The error text of a server for wrong credentials."""
 
 CONNECT_S = 10.0
 
 
 def redacted(url: str) -> str:
-    """*url*, or several separated by commas, without credentials, for logs and messages."""
+    """Return *url* (or several, separated by commas) without credentials, for logs and messages."""
     return ",".join(re.sub(r"(^|//)[^/]*@", r"\1", each) for each in url.split(","))
 
 
@@ -40,16 +40,26 @@ async def connect(
     tls: Tls = PLAIN,
     connect_s: float = CONNECT_S,
 ) -> AsyncIterator[Bus]:
-    """A connection that reconnects for ever; leaving the context flushes and closes it.
+    """Open a connection that reconnects without end. Leaving the context flushes and closes it.
 
-    *url*: ``nats://[user:password@]host:port`` or ``tls://…``, several separated by commas. *seed*: the NKEY that
-    proves who this is, instead of a password. *inbox*: prefix of the subjects on which answers come
-    (``permissions.inbox``). Raises ``Unavailable`` after *connect_s* with the last trouble there was, ``nkey.BadSeed``,
-    ``tls.BadTls``. Later trouble is logged, and not again while it stays the same.
+    Errors after the start are logged, each only once while it stays the same.
+
+    Args:
+        url: ``nats://[user:password@]host:port`` or ``tls://…``, several separated by commas.
+        name: Name of the connection on the server.
+        seed: NKEY that authenticates this client instead of a password.
+        inbox: Prefix of the subjects for answers (``permissions.inbox``).
+        tls: Certificates to trust and to show.
+        connect_s: How long to try, in seconds.
+
+    Raises:
+        Unavailable: No connection within *connect_s*; the text has the last error.
+        BadSeed: *seed* is not an NKEY.
+        BadTls: A certificate or key cannot be used.
     """
     client = MendedClient(seed, tls_only=tls.is_demanded(url))
     bus = Bus(client)
-    named = urlsplit(url.partition(",")[0])  # a cluster tells of servers that are not named: they want this, too
+    named = urlsplit(url.partition(",")[0])  # a cluster announces more servers: they need the same user
     is_open = False
     trouble: str | None = None
     refusal = ""
@@ -59,26 +69,26 @@ async def connect(
         nonlocal trouble, refusal, has_hung_up
         has_hung_up = isinstance(error, BrokenPipeError | ConnectionResetError)
         if "permissions violation" in str(error).lower():
-            log.error("the bus denies: %s", error)
+            log.error("the bus denies", error=str(error))
             return
         before, trouble = trouble, complaint(error) or str(error) or type(error).__name__
-        # A server that refuses us hangs up at once, and its reason may be lost with the connection: one try tells it,
-        # the next one only that the pipe is broken.
+        # A server that refuses us closes the connection at once, and its reason may get lost: one try reports the
+        # reason, the next one only a broken pipe.
         if complaint(error) or REFUSED in trouble.lower():
             refusal = trouble
         elif refusal and not is_open:
             trouble = refusal
-        if is_open and trouble != before:  # while it is down, the client tells of every try
-            log.warning("bus trouble: %s", trouble)
+        if is_open and trouble != before:  # while the bus is down, the client reports every try
+            log.warning("bus trouble", error=trouble)
 
     async def on_disconnected() -> None:
         if not client.is_closed and not client.is_draining:
-            log.warning("bus connection lost; reconnecting")
+            log.warning("bus connection lost")
 
     async def on_reconnected() -> None:
         nonlocal trouble
         trouble = None
-        log.info("bus connection is back")
+        log.info("bus connection restored")
         bus.generation += 1
         for event in bus.wake_on_reconnect:
             event.set()
@@ -98,7 +108,7 @@ async def connect(
                 connect_timeout=3,
                 ping_interval=5,
                 max_outstanding_pings=2,
-                pending_size=-1,  # while disconnected a publish fails at once instead of being replayed much later
+                pending_size=-1,  # a publish without a connection fails at once; it is not replayed much later
                 inbox_prefix=inbox,
                 tls=tls.context() if tls.is_demanded(url) or tls.certificate else None,
                 signature_cb=client.sign if seed else None,
@@ -116,7 +126,7 @@ async def connect(
             await client.close()
         reason = trouble or str(error) or f"silence for {connect_s:g} s"
         if has_hung_up and tls.is_demanded(url) and not tls.certificate:
-            reason += "; perhaps it wants a certificate of ours: FASTFLOW_NATS_CERTIFICATE"
+            reason += "; it may require a client certificate: FASTFLOW_NATS_CERTIFICATE"
         if REFUSED in reason.lower():
             raise Unavailable(f"the NATS server at {redacted(url)} refuses these credentials; check them.") from error
         raise Unavailable(
@@ -131,12 +141,12 @@ async def connect(
         try:
             await asyncio.shield(closing)
         except asyncio.CancelledError:
-            await closing  # half closed, it would connect again for ever
+            await closing  # a half closed client would reconnect without end
             raise
 
 
 async def _close(client: MendedClient) -> None:
-    """Send what is still to be sent, then end the connection."""
+    """Send what is buffered, then close the connection."""
     with contextlib.suppress(nats.errors.Error, TimeoutError):
         async with asyncio.timeout(ANSWER_S):
             await client.flush()

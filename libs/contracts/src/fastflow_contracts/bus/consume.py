@@ -1,31 +1,36 @@
-"""Working off a durable consumer, many messages at once. I/O; what a message means is its handler's business."""
+"""Process the messages of a durable consumer, many at once. I/O; the handler knows what a message means."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.pull import ConsumerGone, Message, Pull
 from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.log import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 AGAIN_S: Final = 1.0
-"""Pause before a lost consumer is asked again."""
+"""Pause before a request to a lost consumer is repeated."""
 TROUBLE_S: Final = 30.0
-"""Pause before a message comes again whose handler failed."""
+"""Pause before a message is delivered again after its handler failed."""
 
 
 async def consume(
     bus: Bus, stream: str, consumer: str, handle: Callable[[Message], Awaitable[None]], *, at_once_max: int
 ) -> None:
-    """Give *handle* every message as it comes, until cancelled; at most *at_once_max* are in its hands at once.
+    """Call *handle* with every message, until cancelled. A slow message does not delay the others.
 
-    One that takes long keeps none of the others waiting. *handle* acknowledges. If it fails, the message waits and
-    comes again, perhaps to somebody who can read it: one message must not stop all others.
+    Args:
+        bus: The bus.
+        stream: Stream of the consumer.
+        consumer: Name of the durable consumer.
+        handle: Handles and acknowledges one message. If it fails, the message is delivered again after ``TROUBLE_S``,
+            perhaps to a process that can read it: one message must not stop all others.
+        at_once_max: How many messages are handled at once.
     """
     room = asyncio.Semaphore(at_once_max)
 
@@ -33,8 +38,15 @@ async def consume(
         try:
             await handle(message)
         except Exception as error:
-            told = "%s %d on %s waits for %g s: %s", stream, message.sequence, message.subject, TROUBLE_S, error
-            log.error(*told) if isinstance(error, FastFlowError) else log.exception(*told)
+            report = log.error if isinstance(error, FastFlowError) else log.exception
+            report(
+                "message handler failed",
+                stream=stream,
+                sequence=message.sequence,
+                subject=message.subject,
+                retry_s=TROUBLE_S,
+                error=str(error),
+            )
             await message.nak(TROUBLE_S)
         finally:
             room.release()
@@ -44,7 +56,7 @@ async def consume(
             try:
                 batch = await pull.take(at_once_max)
             except ConsumerGone as error:
-                log.warning("%s", error)
+                log.warning("consumer lost", stream=stream, consumer=consumer, error=str(error))
                 await asyncio.sleep(AGAIN_S)
                 continue
             for message in batch:

@@ -1,30 +1,30 @@
-"""The one way to decode what the bus holds: what cannot be read is logged, counted and passed over.
+"""The one way to decode values from the bus: an unreadable value is logged, counted and ignored.
 
-Anyone who may write to the bus may write anything, and a newer release may write what this one cannot read. So no
-service decodes a record or message by itself: it asks here, and goes on with the next one.
+Anyone with write access to the bus can write anything, and a newer release may write what this one cannot read. So
+services decode every record and message with this module, and continue with the next one.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections import Counter
 from collections.abc import Iterator
 from typing import Final, TypeVar
 
 from fastflow_contracts.codec import Codec, Malformed
 from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.log import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 T = TypeVar("T")
 
 unreadable: Final[Counter[str]] = Counter()
-"""How many values this process could not read, by the name of what they should have been."""
+"""How many values this process could not read, by the name of their expected type."""
 
 
 class Unreadable(Malformed):
-    """A stored record that cannot be read. ``revision``: what a write that replaces it must expect."""
+    """A stored record cannot be read. A write that replaces it expects ``revision``."""
 
     def __init__(self, message: str, *, revision: int) -> None:
         super().__init__(message)
@@ -32,15 +32,15 @@ class Unreadable(Malformed):
 
 
 def decoded(codec: Codec[T], data: bytes, *, where: str) -> T | None:
-    """Decode *data*, or note that it cannot be read.
+    """Decode *data*, or log and count it as unreadable.
 
     Args:
-        codec: What *data* should be.
-        data: As it came from the bus.
+        codec: Codec of the expected type.
+        data: The bytes from the bus.
         where: The subject or key, for the log.
 
     Returns:
-        The message; None if *data* is none. That is logged and counted already.
+        The message; None if *data* is unreadable.
     """
     try:
         return codec.decode(data)
@@ -50,17 +50,17 @@ def decoded(codec: Codec[T], data: bytes, *, where: str) -> T | None:
 
 
 def note_unreadable(kind: str, where: str, why: object) -> None:
-    """Log and count one value that is passed over. *kind*: what it should have been; *why*: the fault."""
+    """Log and count one unreadable value. *kind*: the expected type; *where*: subject or key; *why*: the error."""
     unreadable[kind] += 1
-    log.error("unreadable %s passed over: %s: %s", kind, where, why)
+    log.error("unreadable value ignored", kind=kind, where=where, error=str(why))
 
 
 @contextlib.contextmanager
 def passed_over(kind: str, where: str) -> Iterator[None]:
-    """Take in one record inside: any error is logged and counted, and ends the block, never the caller.
+    """Process one record in the block. An error is logged and counted; it ends the block, not the caller.
 
     Args:
-        kind: What the record should be, as ``unreadable`` counts it: a small set of words.
+        kind: The expected type, for the log and for ``unreadable``: one of a small set of words.
         where: The subject or key, for the log.
     """
     try:
@@ -68,6 +68,6 @@ def passed_over(kind: str, where: str) -> Iterator[None]:
     except FastFlowError as error:
         note_unreadable(kind, where, error)
     except Exception:
-        # Not an error of ours: a value that passed its decoder and that nothing was written for.
+        # Not one of our errors: a value that the decoder accepts but no code handles.
         unreadable[kind] += 1
-        log.exception("unreadable %s passed over: %s", kind, where)
+        log.exception("unreadable value ignored", kind=kind, where=where)

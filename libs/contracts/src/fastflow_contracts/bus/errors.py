@@ -1,4 +1,4 @@
-"""What can go wrong with the bus. Nothing else may live here."""
+"""Errors of the bus, and nothing else."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from fastflow_contracts.errors import FastFlowError
 
 
 class BusError(FastFlowError):
-    """Root of everything that ``bus`` raises."""
+    """Base of all errors that ``bus`` raises."""
 
 
 class Conflict(BusError):
-    """Somebody else wrote first: load again and think again."""
+    """Another writer was first: load again and decide again."""
 
 
 class Unavailable(BusError):
@@ -18,7 +18,7 @@ class Unavailable(BusError):
 
 
 class Rejected(BusError):
-    """The bus said no, and would say it again: a limit, a missing stream, a missing permission."""
+    """The bus refuses, and would refuse again: a limit, a missing stream, a missing permission."""
 
     def __init__(self, message: str, *, code: int | None = None) -> None:
         super().__init__(message)
@@ -26,4 +26,4 @@ class Rejected(BusError):
 
 
 class TooLarge(Rejected):
-    """It fits no message, however often it is tried."""
+    """The value does not fit into a message; a repeat cannot help."""

@@ -1,13 +1,12 @@
-"""Following subjects of a stream for ever, without a gap: across lost connections, servers and consumers. I/O only.
+"""Follow subjects of a stream without end and without gaps, across lost connections, servers and consumers. I/O only.
 
-Messages are handed on as they come; decoding records is ``bucket``'s.
+A feed yields raw messages; ``bucket`` decodes records.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import uuid
 from collections.abc import AsyncGenerator
 from typing import NamedTuple
@@ -18,45 +17,53 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.bus.pull import RETRY_S, Message, Pull
+from fastflow_contracts.log import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 FEED_BATCH = 512
 
 FEED_IDLE_S = 120.0
-"""The server forgets a feed's consumer after this long without a request."""
+"""The server removes a feed's consumer after this long without a request."""
 
 
 class Batch(NamedTuple):
-    """Messages in stream order. ``caught_up``: there was nothing more in the stream when the last one was sent."""
+    """Messages in stream order. ``caught_up``: the stream had nothing more when the last one was sent."""
 
     messages: list[Message]
     caught_up: bool
     restarted: bool
-    """The feed begins its snapshot anew with this batch: forget what it said before."""
+    """The feed starts its snapshot again with this batch: discard the earlier ones."""
 
 
 async def feed(
     bus: Bus, stream: str, subject: str, *, after: int | None = None, batch: int = FEED_BATCH
 ) -> AsyncGenerator[Batch, None]:
-    """Follow *subject* (wildcards allowed) for ever, in order, without gaps or repeats.
+    """Follow *subject* without end, in order, without gaps or repeats.
 
-    *after* None: first the newest message of each subject, then every change; the first batch may be empty.
-    *after* N: every message whose stream sequence is greater than N. Reading goes on by itself when the connection, the
-    server, or the consumer is lost and found again; a snapshot that was cut short begins anew.
-    At most *batch* messages are under way at once: what a slow reader may hold.
+    The feed resumes by itself after the connection, the server or the consumer was lost. An interrupted snapshot starts
+    again.
+
+    Args:
+        bus: The bus.
+        stream: Stream of the messages.
+        subject: Subject to follow; wildcards are allowed.
+        after: None: first the newest message of each subject, then every new one; the first batch may be empty.
+            Else every message with a greater stream sequence.
+        batch: How many messages are under way at most: so many a slow reader keeps in memory.
     """
     from_snapshot = after is None
     last = after or 0
     caught_up = not from_snapshot
     while True:
-        # What was on its way when a connection was lost is delivered, for the server. Its consumer will not send it
-        # again, and if it was the last there is, nothing later will show the gap: a new connection needs a new one.
+        # The server counts messages that were on their way when a connection broke as delivered. The consumer does not
+        # send them again, and after the last message of the stream nothing reveals the gap. So each new connection
+        # needs a new consumer.
         generation = bus.generation
         try:
             consumer, pending = await _ephemeral(bus, stream, subject, None if not caught_up else last)
         except Unavailable as error:
-            log.debug("feed of %s waits: %s", subject, error)
+            log.debug("feed waits", subject=subject, error=str(error))
             await asyncio.sleep(RETRY_S)
             continue
         restarted = not caught_up
@@ -74,7 +81,7 @@ async def feed(
                             break  # its server is gone
                         continue
                     if [m.position for m in messages] != list(range(expected, expected + len(messages))):
-                        break  # something was lost on the way: the consumer will not send it again, a new one will
+                        break  # a message was lost: only a new consumer sends it again
                     expected += len(messages)
                     caught_up = caught_up or messages[-1].pending == 0
                     last = max(last, messages[-1].sequence)
@@ -83,14 +90,14 @@ async def feed(
             except Unavailable:
                 await asyncio.sleep(RETRY_S)
             finally:
-                with contextlib.suppress(Unavailable):  # it forgets itself; who could answer may be gone
+                with contextlib.suppress(Unavailable):  # the server removes it later anyway, and may be gone now
                     await bus.tell(f"$JS.API.CONSUMER.DELETE.{stream}.{consumer}", b"")
 
 
 async def once(bus: Bus, stream: str, subject: str) -> AsyncGenerator[Batch, None]:
-    """As ``feed``, but it ends with what the stream held: the newest message of each subject, once through.
+    """As ``feed``, but end after the stored messages: the newest one of each subject.
 
-    Messages may come again after a batch that has ``restarted``. Waits for the bus as long as that takes: set a bound.
+    Messages may come again after a batch with ``restarted``. Waits for the bus without a limit: set a timeout.
     """
     async with contextlib.aclosing(feed(bus, stream, subject)) as batches:
         async for batch in batches:
@@ -100,9 +107,9 @@ async def once(bus: Bus, stream: str, subject: str) -> AsyncGenerator[Batch, Non
 
 
 async def _ephemeral(bus: Bus, stream: str, subject: str, after: int | None) -> tuple[str, int]:
-    """Create a feed's consumer; return its name and how many messages wait for it."""
+    """Create a feed's consumer. Return its name and the number of pending messages."""
     config = ConsumerConfig(
-        name=uuid.uuid4().hex,  # in the request's subject, where permissions see it
+        name=uuid.uuid4().hex,  # part of the request's subject, where permissions apply
         deliver_policy=DeliverPolicy.LAST_PER_SUBJECT if after is None else DeliverPolicy.BY_START_SEQUENCE,
         opt_start_seq=None if after is None else after + 1,
         filter_subject=subject,

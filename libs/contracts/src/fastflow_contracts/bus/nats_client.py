@@ -1,4 +1,4 @@
-"""nats-py's client with what it does wrong put right. Nothing of ours lives here; the typed bus is ``wire``'s."""
+"""nats-py's client with its faults fixed. No domain code; the bus is in ``client``."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ T = TypeVar("T")
 
 
 class MendedClient(Client):
-    """*seed*: the NKEY that proves who this is, "" = none. *tls_only*: speak to nobody in the open."""
+    """A client. *seed*: the NKEY that authenticates it, "" = none. *tls_only*: refuse servers without TLS."""
 
     def __init__(self, seed: str, *, tls_only: bool) -> None:
         super().__init__()
         self._seed = seed
         self._tls_only = tls_only
         if seed:
-            # The client would take it from the `nkeys` package alone; see `nkey`.
+            # The client itself supports only the `nkeys` package; see our `nkeys`.
             self._public_nkey = nkeys.public_key(seed)
 
     def sign(self, nonce: str) -> bytes:
         return nkeys.sign(self._seed, nonce)
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
-        """As inherited, but a server that would have our secrets in the open is left before it gets them."""
+        """As inherited, but leave a server that does not use TLS before it gets our secrets."""
         if initial_connection and self._tls_only and not info.get("tls_required"):
             raise nats.errors.Error("it does not ask for TLS, which is wanted here")
         await super()._process_info(info, initial_connection)
@@ -52,18 +52,16 @@ class MendedClient(Client):
         return await _kept(super().request(*args, **kwargs))
 
     async def _process_pong(self) -> None:
-        """As inherited, but an answer to one who waits no more is dropped, where it ended the reading of this
-        connection.
-        """
+        """As inherited, but drop an answer that no task awaits; the original stops reading the connection then."""
         if self._pongs and self._pongs[0].done():
             self._pongs.pop(0)
         else:
             await super()._process_pong()
 
     async def _connect_to_server(self, s: Any) -> None:
-        """As inherited, but a connection whose handshake failed is closed: else the next one only takes its place, and
-        as long as a server accepts and says nothing, every try leaves a socket open. And a task that was cancelled
-        connects no more: where that was lost on the way (see ``_kept``) it would go on for ever.
+        """As inherited, but close a connection whose handshake failed: otherwise every try at a server that accepts and
+        stays silent leaves a socket open. A cancelled task does not connect again: if the cancellation got lost (see
+        ``_kept``), it would continue without end.
         """
         if (task := asyncio.current_task()) is not None and task.cancelling():
             raise asyncio.CancelledError
@@ -73,8 +71,8 @@ class MendedClient(Client):
 
 
 async def _kept(step: Awaitable[T]) -> T:
-    """What *step* comes to, unless the task was cancelled meanwhile. Before Python 3.12 ``wait_for``, with which the
-    client waits, loses a cancellation that meets the end of what it waits for; then a service would go on for ever.
+    """Return the result of *step*, unless the task was cancelled meanwhile. Before Python 3.12 ``wait_for``, which the
+    client uses, loses a cancellation that coincides with the end of its wait; a service would then never stop.
     """
     task = asyncio.current_task()
     before = task.cancelling() if task is not None else 0

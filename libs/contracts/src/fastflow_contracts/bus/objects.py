@@ -1,9 +1,9 @@
 """The object store: code bundles, named by the SHA-256 of their bytes. I/O only; what one means is not known here.
 
 An object is a *note* that says what belongs to it, and *chunks* under a subject of their own. The note is written last
-and removed first, so a reader never meets a note without chunks; chunks without a note are removed by whoever left
-them. Not the client's own object store: that one waits for ever where a chunk is missing, and forgets what a cancelled
-upload left.
+and removed first, so a reader never finds a note without chunks. The writer that leaves chunks without a note
+removes them. The client's own object store does not fit: it waits without end for a missing chunk, and leaves the
+chunks of a cancelled upload behind.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import base64
 import contextlib
 import hashlib
 import json
-import logging
 import uuid
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -33,8 +32,9 @@ from fastflow_contracts.bus.errors import Rejected, Unavailable
 from fastflow_contracts.bus.feed import once
 from fastflow_contracts.bus.streams import object_stream
 from fastflow_contracts.codec import Codec
+from fastflow_contracts.log import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 OBJECT_S = 120.0
 CHUNK_BYTES = 128 * 1024
@@ -121,8 +121,8 @@ class ObjectStore:
             note = await self._note(name)
             if note is None:
                 return
-            # First the note, and for sure: without chunks it would promise what nobody can read. It alone: one that
-            # was stored meanwhile leads to chunks of its own.
+            # Remove the note first: without chunks it would name an unreadable object. Remove only this note: one
+            # that was stored meanwhile has chunks of its own.
             subject = subjects.object_note(self._bucket, name)
             async for _ in attempts(WRITE_S, f"removing {subject}"):
                 with contextlib.suppress(nats.errors.Error, TimeoutError):
@@ -166,8 +166,8 @@ class ObjectStore:
     async def _chunks(self, name: str, note: _Upload) -> list[bytes]:
         """All chunks of an object in their order.
 
-        Not by the client's ``get``: where one is missing it waits for ever, and whoever gives up waiting leaves its
-        subscription and its consumer behind.
+        The client's ``get`` does not fit: it waits without end for a missing chunk, and leaves its subscription and
+        consumer behind when it is cancelled.
         """
         arrived: asyncio.Queue[Msg] = asyncio.Queue()
         inbox, stream = self._bus.client.new_inbox(), self._stream
@@ -194,7 +194,7 @@ class ObjectStore:
                     )
                 return await self._delivered(arrived, note.chunks)
             finally:
-                with contextlib.suppress(Unavailable):  # the server forgets it when nobody listens
+                with contextlib.suppress(Unavailable):  # the server removes it when nothing subscribes
                     await self._bus.tell(f"$JS.API.CONSUMER.DELETE.{stream}.{consumer.name}", b"")
         finally:
             with contextlib.suppress(nats.errors.Error):
@@ -210,14 +210,14 @@ class ObjectStore:
                 if "Status" not in (message.headers or {}):
                     chunks.append(message.data)
                     silence.reschedule(loop.time() + CHUNK_S)
-                elif message.reply:  # flow control: the server asks whether to go on
+                elif message.reply:  # flow control: the server asks for permission to continue
                     await self._bus.client.publish(message.reply)
         return chunks
 
     async def _put_chunks(self, name: str, data: bytes) -> ObjectInfo:
         """Store the parts of an object, all or none, and return the note that makes one of them.
 
-        Not the client's ``put``: when it is cancelled, the chunks stay, and nobody knows of them.
+        The client's ``put`` does not fit: when it is cancelled, the chunks stay without a note.
         """
         upload = uuid.uuid4().hex
         chunks = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
@@ -239,7 +239,7 @@ class ObjectStore:
         )
 
     async def _remove_chunks(self, upload: str) -> None:
-        """As well as it can be done in three times ``ANSWER_S``."""
+        """Try to remove the chunks, for at most three times ``ANSWER_S``."""
         stream, subject = self._stream, subjects.object_chunks(self._bucket, upload)
         try:
             async for _ in attempts(ANSWER_S, f"removing {subject}"):
@@ -250,7 +250,8 @@ class ObjectStore:
                     await self._bus.js.purge_stream(stream, subject=subject)
                     return
         except Unavailable as error:
-            log.warning("%s; nobody needs it: nats stream purge %s --subject='%s'", error, stream, subject)
+            # An operator can remove them with `nats stream purge STREAM --subject=SUBJECT`.
+            log.warning("unused chunks remain", stream=stream, subject=subject, error=str(error))
 
 
 @contextlib.asynccontextmanager

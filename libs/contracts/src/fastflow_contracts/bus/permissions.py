@@ -1,11 +1,11 @@
 """Who may say and hear what on the bus: one user for each service, one for programs outside. Pure.
 
-Every user has its own inbox prefix, so that no answer is read by anybody but who asked. A service reads a stream by
-consumers that it makes for the moment; the durable ones belong to whoever works on them and are denied to all others.
-Streams themselves are made, changed and removed by the administrator alone.
+Every user has its own inbox prefix, so only the requester reads an answer. A service reads a stream through temporary
+consumers; a durable consumer belongs to one service and is denied to all others. Only the administrator creates,
+changes and removes streams.
 
-What this layer cannot do: whoever may write runs may write any run; whoever may ask a stream's leader for one message
-may ask for any; and whoever reads by a consumer may have what it reads delivered to any subject.
+Limits of this layer: a user that may write runs may write any run; a user that may ask a stream's leader for one
+message may ask for any; a user that reads through a consumer may deliver its messages to any subject.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ADMIN_INBOX: Final = f"{subjects.INBOX}_{ADMIN}"
 
 
 class Grant(NamedTuple):
-    """Subjects, wildcards included. What is denied is denied though it be allowed."""
+    """Subjects, wildcards included. A denial wins over a permission."""
 
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
@@ -57,7 +57,7 @@ them answer on whatever subject a request names, with their rights there.)
 
 
 def grant(user: User) -> Grant:
-    """All that *user* may, and it needs all of it."""
+    """Return all permissions of *user*. It needs every one."""
     mine = (f"{inbox(user)}.>",)
     match user:
         case User.OUTSIDE:

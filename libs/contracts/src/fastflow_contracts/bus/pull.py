@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 from collections import deque
 from datetime import datetime
 
@@ -20,16 +19,14 @@ from nats.aio.subscription import Subscription
 from fastflow_contracts.bus.client import ANSWER_S, Bus, header
 from fastflow_contracts.bus.errors import Unavailable
 
-log = logging.getLogger(__name__)
-
 REQUEST_S = 20.0
 """How long one pull request waits on the server before it is renewed."""
 BEAT_S = 3.0
-"""While a request waits, the server says this often that it does."""
+"""How often the server sends a heartbeat while a request waits."""
 OVERDUE_S = 7.0
-"""A request of which nothing was heard for this long is given up: the server that had it is gone, or lost it."""
+"""A request without a sign of life for this long is given up: its server is gone or lost it."""
 RETRY_S = 0.25
-"""Pause before a lost consumer is looked for again."""
+"""Pause before the next look for a lost consumer."""
 
 
 class Message:
@@ -56,28 +53,28 @@ class Message:
         return header(self._msg, name)
 
     async def ack(self) -> None:
-        """Done. Waits for the server's word; if that does not come the message comes again, which must be harmless."""
+        """Acknowledge and wait for the server. Without its answer the message comes again, which must be harmless."""
         with contextlib.suppress(nats.errors.Error, TimeoutError):
             await self._msg.ack_sync(timeout=ANSWER_S)
 
     async def ack_soon(self) -> None:
-        """Done, without waiting for the server."""
+        """Acknowledge without waiting for the server."""
         with contextlib.suppress(nats.errors.Error):
             await self._msg.ack()
 
     async def nak(self, delay_s: float) -> None:
-        """Not now: deliver it again after *delay_s*."""
+        """Ask for another delivery after *delay_s* seconds."""
         with contextlib.suppress(nats.errors.Error):
             await self._msg.nak(delay=delay_s)
 
     async def term(self) -> None:
-        """Never again. Keep a copy first."""
+        """Stop all further deliveries. Keep a copy first."""
         with contextlib.suppress(nats.errors.Error):
             await self._msg.term()
 
 
 class ConsumerGone(Unavailable):
-    """The consumer behind a pull does not exist (any more), or its server is not there."""
+    """The consumer behind a pull does not exist, or its server is away."""
 
 
 class Pull:
@@ -111,7 +108,7 @@ class Pull:
                 await self._subscription.unsubscribe()
 
     async def take(self, batch: int) -> list[Message]:
-        """At least one message as soon as there is one, at most *batch* asked for at once. [] = none this time.
+        """Return messages as soon as there are any; [] if none came. Requests at most *batch* at once.
 
         Returns within ``REQUEST_S + OVERDUE_S``, and within ``OVERDUE_S`` of the server's last word. Raises
         ``ConsumerGone``.
@@ -128,7 +125,7 @@ class Pull:
 
     @property
     def is_overdue(self) -> bool:
-        """Whether nothing was heard for so long that whatever was asked is lost."""
+        """Whether the server was silent for so long that the request is lost."""
         return asyncio.get_running_loop().time() >= self._heard_at + OVERDUE_S
 
     async def _request(self, batch: int) -> None:

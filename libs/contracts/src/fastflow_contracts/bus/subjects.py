@@ -27,10 +27,10 @@ SYNC = "ff.sync.request"
 """Core request: any syncer answers with its report."""
 
 DRAINS = "ff.drain.*"
-"""Core messages: the runner of that name finishes what it has and leaves."""
+"""Core messages: the named runner finishes its runs and ends."""
 
 INBOX = "_INBOX"
-"""How the subjects begin on which answers come."""
+"""Prefix of the subjects for answers."""
 INBOX_CHARACTERS_MAX = 255
 _PLAIN = r"[!-)+-\-/-=?-~]+"  # printable ASCII without . * >
 _INBOX = re.compile(rf"{INBOX}(_{_PLAIN})?(\.{_PLAIN})+")
@@ -54,11 +54,11 @@ SCHEDULE_SWITCHES = "switch."
 """Prefix of the keys that gateways write, for people."""
 SYNC_STATUS_KEY = "sync.status"
 INSTALLATION_KEY = "installation"
-"""In the pipelines' bucket: random, made once; tells installations apart that share a Docker daemon."""
+"""Key in the pipelines' bucket. Its value is random, made once, and separates installations on one Docker daemon."""
 
 
 class RunRef(NamedTuple):
-    """Where a run is found: its pipeline and its id."""
+    """The address of a run: its pipeline and its id."""
 
     pipeline: PipelineName
     run_id: RunId
@@ -150,7 +150,7 @@ def metrics_of(run: RunRef) -> str:
 
 
 def dead_trigger(subject_token: str) -> str:
-    """Where a trigger that cannot become a run is kept. *subject_token* as it came: it need not be a name."""
+    """Where a trigger that cannot become a run is kept. *subject_token* is unchanged: it may be no valid name."""
     return f"ff.dead.trigger.{subject_token}"
 
 
@@ -159,7 +159,7 @@ def skipped(pipeline: PipelineName) -> str:
 
 
 def run_event(run: RunRef) -> str:
-    """Where the bus repeats every change of the run's record, for anyone who listens."""
+    """Where the bus republishes every change of the run's record."""
     return f"ff.event.run.{token(run.pipeline)}.{run.run_id}"
 
 
@@ -224,8 +224,10 @@ def drain(runner_id: str) -> str:
 
 
 def is_inbox(subject: str) -> bool:
-    """Whether an answer may be sent there: whoever names it may not be allowed to write elsewhere, and we are; and a
-    server hangs up on whoever sends it a line that is no subject, or a very long one.
+    """Return whether an answer may be sent to *subject*.
+
+    The requester chooses it, and our permissions may be wider than theirs. A server also closes the connection after
+    an invalid subject or a very long line.
     """
     return len(subject) <= INBOX_CHARACTERS_MAX and _INBOX.fullmatch(subject) is not None
 

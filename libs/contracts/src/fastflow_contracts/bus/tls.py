@@ -1,7 +1,7 @@
-"""Whom to trust on the way to the bus, and who we say we are: files into a TLS context. It reads files, nothing else.
+"""TLS to the bus: certificate files into a TLS context. It only reads files.
 
-TLS is demanded by an address that begins with ``tls://`` or by a named authority; a server that offers none is then
-turned away before it hears any secret. Without either, the server decides, and the system's authorities are trusted.
+An address with ``tls://`` or a configured authority requires TLS; a server without it is then refused before any
+secret is sent. Without either, the server decides, and the system's authorities are trusted.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.ca) or any(each.strip().startswith("tls://") for each in url.split(","))
 
     def context(self) -> ssl.SSLContext:
-        """Raises ``BadTls``."""
+        """Build the TLS context. Raises ``BadTls``."""
         try:
             context = ssl.create_default_context(cafile=self.ca or None)
         except OSError as error:  # an SSLError is one
@@ -52,7 +52,7 @@ PLAIN: Final = Tls()
 
 
 def complaint(error: BaseException) -> str:
-    """What went wrong between us and a server, in words that say what to do; empty if it was not TLS."""
+    """Explain a TLS error and say what to do; empty for any other error."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}; FASTFLOW_NATS_CA names who is"
     if isinstance(error, ssl.SSLError):

@@ -44,7 +44,7 @@ class ConcurrencyLimit(NamedTuple):
     async def put_for(self, bus: Bus, ref: RunRef) -> Put:
         """Build the write that lets *ref* in, to be committed with the run's own.
 
-        The caller repeats on ``Conflict``, which covers everybody else who wants in. Raises ``Full`` and what the bus
+        The caller repeats on ``Conflict``, which covers all other runs that enter. Raises ``Full`` and what the bus
         raises.
         """
         sets: Bucket[str, LimitSet] = Bucket(bus, RUNS, LIMIT, keys=subjects.LIMIT_KEYS, key_of=str, name_in=str)
@@ -71,13 +71,13 @@ class ConcurrencyLimit(NamedTuple):
             return await self.rebuild()
         if not is_unreadable:
             return ()
-        # Members that cannot be read may be active all the same: the records say who is.
+        # Unreadable members may still be active: the records decide.
         found = await run_records(bus).items()
         active = [record.name for record in found if self.is_active(record.value)]
         return tuple(Member(pipeline=ref.pipeline, run_id=ref.run_id) for ref in active)
 
     async def _over(self, bus: Bus, members: tuple[Member, ...]) -> set[RunId]:
-        """Those that are not active any more; one whose record cannot be read holds no place."""
+        """Return the members that are no longer active. A member with an unreadable record holds no place."""
         over = set()
         for member in members:
             run = (await run_records(bus).load(member.ref, is_exact=True)).value

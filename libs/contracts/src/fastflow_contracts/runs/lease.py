@@ -50,7 +50,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sweep_s(self) -> float:
-        """Between two looks at what exists on the daemon."""
+        """Between two checks of what exists on the daemon."""
         return self.lease_s / 2
 
     @property
@@ -60,10 +60,10 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def dead_s(self) -> float:
-        """A sandbox without news of its runner stops itself."""
+        """A sandbox that hears nothing from its runner stops itself."""
         return self.lease_s + self.fence_s
 
     @property
     def take_over_s(self) -> float:
-        """The run is taken away. What stopped itself has had time to end."""
+        """The run is taken away. A sandbox that stopped itself has had time to end."""
         return self.dead_s + self.lease_s / 2

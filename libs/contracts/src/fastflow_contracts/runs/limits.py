@@ -1,7 +1,7 @@
 """How many runs may be active at once: sets of run ids beside the runs, in the same bucket. Data, and the arithmetic.
 
 A set is changed in the same atomic batch as the run that enters it, so it is never behind. Runs that are over are
-dropped from a set only when somebody wants in and looks: at all of them when it is full, at a few when it is a crowd.
+dropped from a set only when a new run enters: at all of them when it is full, at a few when it is a crowd.
 Ended states absorb, so a member found to be over stays over.
 """
 

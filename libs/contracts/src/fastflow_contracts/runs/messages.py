@@ -49,11 +49,11 @@ class Declined(Fact, frozen=True, kw_only=True, tag="declined"):
 
 
 Decision: TypeAlias = Started | Declined
-"""Sent to the trigger's reply header, if it has one. It is a courtesy: the record is the truth."""
+"""Sent to the trigger's reply header, if it has one. It may be lost: the record is the truth."""
 
 
 class Skip(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """A start that was refused, kept so that people see it; also what a dead letter says about its trigger."""
+    """A refused start, kept so that people see it; also the content of a dead letter."""
 
     v: int = 1
     at: Instant
@@ -76,7 +76,7 @@ class Hint(Fact, frozen=True, kw_only=True):
     run_id: RunId
     attempt: int
     concurrent_max: int = 0
-    """MAX_CONCURRENT_RUNS as the scheduler knows it; 0 = no limit. Held by whoever claims."""
+    """MAX_CONCURRENT_RUNS as the scheduler knows it; 0 = no limit. The runner that claims enforces it."""
     run: Run | None = None
     """The record as it was then, which spares a fresh hint's reader one look at the bus."""
     revision: int = 0

@@ -31,7 +31,7 @@ class Presence(Fact, frozen=True, kw_only=True, omit_defaults=True):
     load: float = 0.0
     """Of its host: processes that ran or wanted to, mean of the last minute, for each core."""
     environments: int = 0
-    """That stand ready in its store, as far as it knows."""
+    """Number of ready environments in its store, as far as it knows."""
     kinds: tuple[str, ...] = ("script",)
     unenforced: tuple[str, ...] = ()
     """What this runner's sandbox cannot enforce, one sentence each."""
@@ -48,7 +48,7 @@ class Presence(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """How long it may be silent."""
 
     def is_gone(self, *, silent_s: float) -> bool:
-        """Whether this runner counts as gone, for everybody who asks.
+        """Return whether this runner counts as gone: the one rule for all callers.
 
         Args:
             silent_s: For how long its presence was not renewed: by the age that the bus gives the record, or as it was

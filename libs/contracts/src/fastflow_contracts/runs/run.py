@@ -1,7 +1,7 @@
 """The record of one run: what was ordered, what state it is in, what its attempts came to.
 
 This is what the bus stores under ``run.<pipeline>.<id>`` and repeats on ``ff.event.run.<pipeline>.<id>``, as plain
-JSON. It never carries the value of an environment variable. How a record may change is ``machine``'s.
+JSON. It never carries the value of an environment variable. ``state_machine`` defines how a record may change.
 
 Theory of operation. A run is created *pending*, is claimed by one runner and then *running*, and *ends* once.
 A failed attempt that may be repeated makes it pending again, under the same id. Ended states absorb everything.
@@ -120,7 +120,7 @@ class Running(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="running"
     epoch: int
     claimed_at: Instant
     prepared_at: Instant | None = None
-    """When its environment and its sandbox stood ready. While this is None no user code has run."""
+    """When its environment and its sandbox were ready. While this is None, no user code has run."""
     python_version: str = ""
     """Of the interpreter that runs it, once that is known."""
     cancel_requested_at: Instant | None = None
@@ -128,7 +128,7 @@ class Running(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="running"
 
     @property
     def is_stopping(self) -> bool:
-        """It was cancelled for good; who only restarts it can still be overruled."""
+        """Whether it was cancelled for good. A stop for a restart can still be overruled."""
         return self.cancel_requested_at is not None and self.cancel_reason != RESTART
 
 

@@ -1,4 +1,4 @@
-"""The presences of runners on the bus. I/O only; what they mean is ``presence``'s."""
+"""The presences of runners on the bus. I/O only; ``presence`` defines their meaning."""
 
 from __future__ import annotations
 

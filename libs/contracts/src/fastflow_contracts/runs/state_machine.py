@@ -59,7 +59,7 @@ class Claim(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="claim"):
 
 
 class Prepare(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="prepare"):
-    """The environment stands ready; user code may run from now on."""
+    """The environment is ready; user code may run from now on."""
 
     epoch: int
     python_version: str = ""
@@ -88,7 +88,7 @@ class Finish(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="finish"):
 
 
 class Cancel(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="cancel"):
-    """Someone wants it to end."""
+    """A request to end the run."""
 
     reason: str = "cancelled"
 

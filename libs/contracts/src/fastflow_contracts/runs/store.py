@@ -1,7 +1,7 @@
 """Run records on the bus: the one place where a run is created and changed. I/O; the rules are ``state_machine``'s.
 
-A change is load, decide, compare-and-set on the revision, and the same again when somebody else was first. The record
-is the truth; hints and answers are published by whoever changed it, afterwards.
+A change is load, decide, compare-and-set on the revision, repeated when another writer was first. The record
+is the truth; the writer publishes hints and answers afterwards.
 """
 
 from __future__ import annotations
@@ -190,8 +190,8 @@ class RunStore:
         """Store the input before the run it belongs to, since an atomic batch costs more than both. False if the run is
         there already.
 
-        One that is found without a run is a crash's, or of somebody who creates the same run just now. Then it is the
-        same, unless the pipeline was changed in between; so that one is given a moment before it is replaced.
+        An input without a run comes from a crash, or from another process that creates the same run right now. Then it
+        is equal, unless the pipeline changed in between; so the other process gets a moment before it is replaced.
         """
         for _ in range(CONFLICTS_MAX):
             try:

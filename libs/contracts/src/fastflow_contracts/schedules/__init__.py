@@ -1,1 +1,1 @@
-"""When a pipeline is due: cron, intervals, slots, and what is remembered of each schedule."""
+"""When a pipeline is due: cron, intervals, slots, and the stored state of each schedule."""

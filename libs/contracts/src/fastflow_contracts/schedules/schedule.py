@@ -1,6 +1,6 @@
 """What starts runs by time: kinds of timing, and the schedules of a pipeline as its fields add up. Data only.
 
-Which slots a schedule has is ``cron``'s and the scheduler's; how fields add up to schedules is ``pipeline``'s.
+``slots`` computes the slots of a schedule; ``pipelines`` turns fields into schedules.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     start: datetime | None = None
     """First instant that counts; None = always. Also the anchor of an interval."""
     end: datetime | None = None
-    """Last instant that counts; None = for ever."""
+    """Last instant that counts; None = no end."""
     timezone: str = "UTC"
     """Of cron expressions. IANA."""
     catchup: Catchup = "last"

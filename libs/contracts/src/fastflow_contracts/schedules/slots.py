@@ -38,8 +38,8 @@ def fault(schedule: Schedule) -> str | None:
 
 
 def upcoming(schedule: Schedule, now: datetime, count: int, anchor: datetime | None = None) -> list[datetime]:
-    """The first *count* slots later than *now*, ascending; fewer if there are no more. Whether it is enabled is not
-    asked.
+    """The first *count* slots later than *now*, ascending; fewer if there are no more. ``enabled`` is
+    ignored.
 
     *anchor*: of an interval without a start, when it was first seen; None = it is seen *now*.
     """

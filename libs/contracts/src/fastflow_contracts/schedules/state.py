@@ -3,8 +3,8 @@ changes.
 
 Schedulers keep one ``ScheduleState`` for each schedule under ``sched.<pipeline>.<schedule>``, changed by
 compare-and-set. What people switch is a ``Switch`` under ``switch.<pipeline>.<schedule>``, written by the gateway and
-only read by schedulers, so that neither can undo the other's word. Both outlive syncs, and also the schedule: until
-``REMEMBERED`` after it is gone, for whoever brings it back.
+only read by schedulers, so neither overwrites the other. Both survive syncs, and also the schedule: they stay
+for ``REMEMBERED`` after its removal, in case it returns.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Switch(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def settled(state: ScheduleState | None, schedule: Schedule | None, *, is_on: bool, now: datetime) -> ScheduleState:
-    """*state* as it is to be for *schedule*; the same object where nothing changes.
+    """Return the new *state* for *schedule*; the same object if nothing changes.
 
     *schedule*: None = it is gone; then there must be a state. *is_on*: whether people have it switched on. What is
     new, what changed, and what is on again starts from *now*: it never fires for the past.

@@ -1,4 +1,4 @@
-"""What the bus keeps of schedules: how far they are done, and what people switched. I/O only."""
+"""The stored state and switches of schedules. I/O only."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ WEBHOOK_SECRET = "webhook.secret"  # noqa: S105 - a name
 
 
 class BadKey(FastFlowError):
-    """What is given as an encryption key is none."""
+    """The text is not an encryption key."""
 
 
 class Envelope(NamedTuple):
@@ -39,7 +39,7 @@ def pack(envelope: Envelope) -> str:
 
 
 def unpack(plain: str) -> Envelope | None:
-    """None: *plain* is no envelope but the value itself."""
+    """Return the envelope in *plain*; None if *plain* is the value itself."""
     try:
         found = json.loads(plain)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The form of a Fernet token. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BLOCK_BYTES: Final = 16
 
 
 def is_token(text: str) -> bool:
-    """Whether *text* has the form of a Fernet token, whatever its key."""
+    """Return whether *text* has the form of a Fernet token, for any key."""
     try:
         data = base64.b64decode(text.strip(), altchars=b"-_", validate=True)
     except (ValueError, binascii.Error):

@@ -1,1 +1,1 @@
-"""The life of a service process: settings, logging, signals, an orderly end."""
+"""What every service process needs: settings, logging, signals, a clean exit."""

@@ -1,9 +1,9 @@
-"""The life of a service process: settings from the environment, logging, signals, and an orderly end.
+"""The lifecycle of a service process: settings from the environment, logging, signals, and a clean exit.
 
-A service is a coroutine ``serve(settings, bus, stop, ready)`` that opens its resources in an ``AsyncExitStack``, runs
-its loops in a ``TaskGroup``, calls ``ready`` once it could do its work, and from then on returns soon after *stop* is
-set, or when it was told over the bus to leave; before that it is cancelled instead. A task that dies ends the process
-with a non-zero exit code; so does a connection that is closed for good.
+A service is a coroutine ``serve(settings, bus, stop, ready)``. It opens its resources in an ``AsyncExitStack``, runs
+its loops in a ``TaskGroup``, and calls ``ready`` when it can do its work. After that it returns soon after *stop* is
+set, or after a drain request on the bus; if *stop* is set earlier, it is cancelled. The process exits with a non-zero
+code when a task fails or the bus connection is closed for good.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import logging
 import os
 import signal
 import sys
@@ -26,25 +25,26 @@ from fastflow_contracts.bus.permissions import User, inbox
 from fastflow_contracts.bus.streams import WrongTopology, verify
 from fastflow_contracts.bus.tls import PLAIN, Tls
 from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.service.logging import set_up_logging
 from fastflow_contracts.service.settings import BadSettings, ServiceSettings, load
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 TOPOLOGY_S = 60.0
-"""How long a service waits for somebody to make the bus ready."""
+"""How long a service waits for the streams to be created."""
 READY = "ready"
-"""What a service logs once it could do its work: whoever starts it may wait for this line."""
+"""The event that a service logs when it can do its work. A program that starts a service may wait for it."""
 EXIT_FAILURE = 70
-"""Exit code of a service that ended because something it needs is gone or broken (EX_SOFTWARE)."""
+"""Exit code when something that the service needs is gone or broken (EX_SOFTWARE)."""
 EXIT_USAGE = 64
-"""Exit code of a service that was started with settings it cannot use (EX_USAGE)."""
+"""Exit code when the settings cannot be used (EX_USAGE)."""
 
 S = TypeVar("S", bound=ServiceSettings, contravariant=True)
 
 
 class Serve(Protocol[S]):
-    """The whole of a service: call *ready* once it could do its work, and work until *stop* is set."""
+    """A whole service: call *ready* when it can do its work, then work until *stop* is set."""
 
     def __call__(
         self, settings: S, bus: Bus, stop: asyncio.Event, ready: Callable[[], None]
@@ -52,20 +52,27 @@ class Serve(Protocol[S]):
 
 
 class ConnectionLost(FastFlowError):
-    """The connection to the bus was closed for good."""
+    """The connection to the bus is closed for good."""
 
 
 def log_ready() -> None:
-    """The ``ready`` of a process of its own."""
+    """Log that the service is ready. This is ``ready`` for a service that runs in its own process."""
     log.info(READY)
 
 
 @contextlib.asynccontextmanager
 async def bus_ready(url: str, *, user: User, credentials: str = "", tls: Tls = PLAIN) -> AsyncIterator[Bus]:
-    """A connected bus whose streams are there; waits up to ``TOPOLOGY_S`` for whoever makes them.
+    """Connect to the bus and wait up to ``TOPOLOGY_S`` for its streams.
 
-    *credentials*: the file with the NKEY seed of *user*; empty: the address holds what is needed. Raises
-    ``nkey.BadSeed`` and what ``connect`` and ``verify`` raise.
+    Args:
+        url: Address of the bus.
+        user: Who connects.
+        credentials: File with the NKEY seed of *user*; empty: the address contains the credentials.
+        tls: Certificates to trust and to show.
+
+    Raises:
+        BadSeed: The credentials cannot be used.
+        FastFlowError: As ``connect`` and ``verify``.
     """
     seed = seed_in(credentials) if credentials else ""
     name = f"{user.value}-{process_identity()}"
@@ -76,7 +83,7 @@ async def bus_ready(url: str, *, user: User, credentials: str = "", tls: Tls = P
 
 
 def seed_in(credentials: str) -> str:
-    """The NKEY seed in a file. Raises ``nkey.BadSeed``."""
+    """Read the NKEY seed in a file. Raises ``BadSeed``."""
     try:
         return Path(credentials).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -93,13 +100,13 @@ async def _wait_for_topology(bus: Bus) -> None:
             if asyncio.get_running_loop().time() > deadline:
                 raise
             if not warned:
-                log.warning("waiting: %s", error)
+                log.warning("waiting for streams", error=str(error))
                 warned = True
         await asyncio.sleep(0.5)
 
 
 async def until_stopped(*stops: asyncio.Event, bus: Bus) -> None:
-    """Return when one of *stops* is set; raise ``ConnectionLost`` when the connection is closed for good before."""
+    """Return when one of *stops* is set. Raises ``ConnectionLost`` if the connection is closed for good before that."""
     waiting = {asyncio.ensure_future(event.wait()) for event in (*stops, bus.closed)}
     try:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -111,7 +118,7 @@ async def until_stopped(*stops: asyncio.Event, bus: Bus) -> None:
 
 
 async def run_until(stop: asyncio.Event, work: Coroutine[Any, Any, None], *, bus: Bus) -> None:
-    """Run *work* until *stop* is set, then cancel it. Raises, in a group, what *work* raises, or ``ConnectionLost``."""
+    """Run *work* until *stop* is set, then cancel it. Raises a group with the error of *work* or ``ConnectionLost``."""
     async with asyncio.TaskGroup() as group:
         task = group.create_task(work, name="work")
         await until_stopped(stop, bus=bus)
@@ -119,15 +126,19 @@ async def run_until(stop: asyncio.Event, work: Coroutine[Any, Any, None], *, bus
 
 
 def run(user: User, kind: type[S], serve: Serve[S], *, check: Callable[[S], None] = lambda _: None) -> NoReturn:
-    """Be the process of one service: settings from the environment, logging, a bus, signals, an exit code.
+    """Run one service as this process: settings from the environment, logging, the bus, signals, the exit code.
 
-    *check* raises ``BadSettings`` for settings that make no sense together.
+    Args:
+        user: The service's user on the bus.
+        kind: Its settings.
+        serve: The service.
+        check: Raises ``BadSettings`` for settings that contradict each other.
     """
     try:
         settings = load(kind, os.environ)
         check(settings)
     except BadSettings as error:
-        print(error, file=sys.stderr)  # noqa: T201 - there is no log yet
+        print(error, file=sys.stderr)  # noqa: T201 - logging is not set up yet
         raise SystemExit(EXIT_USAGE) from None
 
     async def service(stop: asyncio.Event, ready: Callable[[], None]) -> None:
@@ -143,21 +154,21 @@ def run(user: User, kind: type[S], serve: Serve[S], *, check: Callable[[S], None
 def run_process(
     name: str, work: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, log_json: bool, log_level: str
 ) -> NoReturn:
-    """Be a process that does *work*: logging, signals that set its stop event, errors that become an exit code."""
+    """Run *work* as this process: set up logging, set its stop event on a signal, turn errors into an exit code."""
     set_up_logging(log_json=log_json, log_level=log_level)
     try:
         asyncio.run(_with_signals(work))
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except FastFlowError as error:
-        log.error("%s ends: %s", name, error)
+        log.error("service failed", service=name, error=str(error))
         raise SystemExit(EXIT_FAILURE) from None
     except BaseExceptionGroup as group:
         unexpected = [error for error in leaves(group) if not isinstance(error, FastFlowError)]
         if unexpected:
             raise
         for reason in leaves(group):
-            log.error("%s ends: %s", name, reason)
+            log.error("service failed", service=name, error=str(reason))
         raise SystemExit(EXIT_FAILURE) from None
     raise SystemExit(0)
 
@@ -173,7 +184,7 @@ async def _with_signals(work: Callable[[asyncio.Event], Coroutine[Any, Any, None
 async def _stoppable(
     service: Callable[[asyncio.Event, Callable[[], None]], Coroutine[Any, Any, None]], stop: asyncio.Event
 ) -> None:
-    """Run *service*, and cancel it if *stop* is set before it is ready: it may wait for minutes."""
+    """Run *service*. Cancel it if *stop* is set before it is ready, because getting ready may take minutes."""
     is_ready = asyncio.Event()
 
     def ready() -> None:
@@ -194,7 +205,7 @@ async def _stoppable(
 
 
 def leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
-    """The plain exceptions in a group, however nested."""
+    """Return the plain exceptions in a group, nested ones included."""
     found: list[BaseException] = []
     for error in group.exceptions:
         found.extend(leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
@@ -202,5 +213,5 @@ def leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
 
 
 def process_identity() -> str:
-    """Host and pid, for connection names and logs."""
+    """Return host and pid, for connection names and logs."""
     return f"{os.uname().nodename}-{os.getpid()}"

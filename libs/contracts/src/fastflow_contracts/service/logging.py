@@ -1,4 +1,4 @@
-"""How a process writes its log: lines for people, or JSON. What is logged comes from ``log.get_logger``."""
+"""Log output of a process: text lines for people, or JSON. Modules log with ``log.get_logger``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ TS_KEY = "ts"
 
 
 def set_up_logging(*, log_json: bool = False, log_level: str = "INFO") -> None:
-    """Send everything to stderr, that of other libraries too.
+    """Send all logs to stderr, including those of other libraries.
 
     Args:
-        log_json: one JSON object a line with ``ts``, ``level``, ``event``, ``logger``, and the event's ids; else text.
-        log_level: a name of ``logging``; what is below it is dropped.
+        log_json: One JSON object per line with ``ts``, ``level``, ``event``, ``logger`` and the event's ids; else text.
+        log_level: A level name of ``logging``. Lower levels are dropped.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_formatter(log_json=log_json))
@@ -43,7 +43,7 @@ def _formatter(*, log_json: bool) -> structlog.stdlib.ProcessorFormatter:
 
 
 def _for_people(_: WrappedLogger, __: str, event: EventDict) -> str:
-    """``12:00:00 WARNING logger: event key=value key='two words'``, then the traceback if there is one."""
+    """Render ``12:00:00 WARNING logger: event key=value key='two words'``, and the traceback if there is one."""
     stamp, level, logger = event.pop(TS_KEY), str(event.pop("level")).upper(), event.pop("logger")
     text, traceback = event.pop("event"), event.pop("exception", None)
     ids = "".join(f" {key}={_value(value)}" for key, value in event.items())

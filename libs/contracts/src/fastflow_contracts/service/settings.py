@@ -1,7 +1,7 @@
-"""Settings from the environment into one frozen struct per service. Rules only; the environment is an argument.
+"""Load settings from the environment into one frozen struct per service. The environment is an argument.
 
-A field is annotated with ``Env("NAME", "what it does")``. ``NAME_FILE`` names a file that holds the value instead. A
-value that does not fit, and an unknown ``FASTFLOW_*`` variable, are errors that say what is accepted.
+A field is annotated with ``Env("NAME", "what it does")``. ``NAME_FILE`` may name a file that contains the value. A
+wrong value and an unknown ``FASTFLOW_*`` variable are errors that say what is accepted.
 """
 
 from __future__ import annotations
@@ -24,9 +24,16 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
 class Env(NamedTuple):
-    """Annotation of a settings field: its variable, what it does, whether its value must not be shown, its bounds.
+    """Annotation of a settings field.
 
-    ``pattern``: a regular expression that the whole text must match, and ``like``: what that looks like, for people.
+    Attributes:
+        name: The variable.
+        help: What the setting does.
+        secret: Never show the value.
+        least: Smallest accepted number.
+        most: Largest accepted number.
+        pattern: Regular expression that the whole text must match.
+        like: An example of ``pattern``, for people.
     """
 
     name: str
@@ -39,7 +46,7 @@ class Env(NamedTuple):
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What every service can be told."""
+    """Settings that every service has."""
 
     nats_url: Annotated[str, Env("FASTFLOW_NATS_URL", "Address of the bus, credentials included.", secret=True)] = (
         "nats://127.0.0.1:4222"
@@ -51,7 +58,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
         str, Env("FASTFLOW_NATS_CA", "PEM file of the authority behind the bus's certificate; default: the system's.")
     ] = ""
     nats_certificate: Annotated[
-        str, Env("FASTFLOW_NATS_CERTIFICATE", "PEM file with a certificate of ours, where the bus asks for one.")
+        str, Env("FASTFLOW_NATS_CERTIFICATE", "PEM file with our certificate, if the bus asks for one.")
     ] = ""
     nats_key: Annotated[
         str, Env("FASTFLOW_NATS_KEY", "PEM file with that certificate's key; default: in the same file.")
@@ -61,12 +68,12 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def tls(self) -> Tls:
-        """On the way to the bus."""
+        """TLS settings of the bus connection."""
         return Tls(ca=self.nats_ca, certificate=self.nats_certificate, key=self.nats_key)
 
 
 class BadSettings(FastFlowError):
-    """The environment holds values that cannot be used; the message lists all of them."""
+    """Some settings cannot be used. The message lists all of them."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("these settings cannot be used:\n  " + "\n  ".join(problems))
@@ -74,7 +81,7 @@ class BadSettings(FastFlowError):
 
 
 class Field(NamedTuple):
-    """One setting, for loading and for the README's table."""
+    """One setting, for loading and for the settings table in the docs."""
 
     attribute: str
     env: Env
@@ -83,7 +90,7 @@ class Field(NamedTuple):
 
 
 def fields(settings: type[msgspec.Struct]) -> list[Field]:
-    """The settings of one struct, in the order they are declared."""
+    """Return the settings of one struct in the order of their declaration."""
     hints = get_type_hints(settings, include_extras=True)
     found = []
     for info in msgspec.structs.fields(settings):
@@ -96,7 +103,16 @@ def fields(settings: type[msgspec.Struct]) -> list[Field]:
 
 
 def load(settings: type[S], environ: Mapping[str, str], *, also_known: Iterable[str] = ()) -> S:
-    """Read *settings* from *environ*. *also_known*: variables of others that are no mistake here."""
+    """Read settings from the environment.
+
+    Args:
+        settings: The struct to load.
+        environ: The environment.
+        also_known: Further variables that are accepted and ignored.
+
+    Raises:
+        BadSettings: A value does not fit, or a variable is unknown.
+    """
     values: dict[str, Any] = {}
     problems: list[str] = []
     known = set(also_known)
@@ -107,7 +123,7 @@ def load(settings: type[S], environ: Mapping[str, str], *, also_known: Iterable[
             if text is not None:
                 values[field.attribute] = _value(text, field)
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             problems.append(f"{field.env.name}_FILE {environ[f'{field.env.name}_FILE']} cannot be read: {reason}.")
         except (msgspec.ValidationError, ValueError) as error:
             shown = "" if field.env.secret else f" {text!r}"
@@ -115,14 +131,14 @@ def load(settings: type[S], environ: Mapping[str, str], *, also_known: Iterable[
     for name in sorted(environ):
         if name.startswith("FASTFLOW_") and name not in known:
             near = difflib.get_close_matches(name, known, 1)
-            problems.append(f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else "."))
+            problems.append(f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else "."))
     if problems:
         raise BadSettings(*problems)
     return settings(**values)
 
 
 def names(*settings: type[msgspec.Struct]) -> set[str]:
-    """All variables that *settings* know, with their ``_FILE`` forms."""
+    """Return all variables of *settings*, with their ``_FILE`` forms."""
     found = {field.env.name for each in settings for field in fields(each)}
     return found | {f"{name}_FILE" for name in found}
 
@@ -132,17 +148,17 @@ def _annotated(hint: Any) -> bool:
 
 
 def _text(name: str, environ: Mapping[str, str]) -> str | None:
-    """The value, from the variable or from the file its ``_FILE`` form names. An empty value counts as unset."""
+    """Return the value, from the variable or from the file in its ``_FILE`` form. An empty value counts as unset."""
     if path := environ.get(f"{name}_FILE"):
         return Path(path).read_text(encoding="utf-8").strip() or None
     return environ.get(name, "").strip() or None
 
 
 def _value(text: str, field: Field) -> Any:
-    """*text* as the field's type. Raises ``ValueError``, and ``msgspec.ValidationError`` which is none."""
+    """Convert *text* to the field's type. Raises ``ValueError`` or ``msgspec.ValidationError``."""
     if get_origin(field.type) is Literal:
         return _choice(text, get_args(field.type))
-    if field.type is bool:  # words people use
+    if field.type is bool:
         text = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(text.lower(), text.lower())
     value = msgspec.convert(text, field.type, strict=False)
     least, most, pattern = field.env.least, field.env.most, field.env.pattern
@@ -156,7 +172,7 @@ def _value(text: str, field: Field) -> Any:
 
 
 def _choice(text: str, choices: tuple[str, ...]) -> str:
-    """The one of *choices* that *text* is, whatever its case."""
+    """Return the one of *choices* that equals *text*, ignoring case."""
     for choice in choices:
         if choice.lower() == text.lower():
             return choice
