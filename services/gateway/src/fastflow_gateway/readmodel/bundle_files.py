@@ -6,7 +6,6 @@ Bundles never change, so their texts are kept: the ``KEPT_MAX`` that were looked
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from typing import Final
 
@@ -16,10 +15,11 @@ from cachetools import LRUCache
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import Rejected
 from fastflow_contracts.bus.objects import ObjectStore
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines import bundle
 from fastflow_contracts.pipelines.records import PipelineRecord
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 KEPT_MAX: Final = 32
 TEXT_BYTES_MAX: Final = 256 * 1024
@@ -47,7 +47,7 @@ class BundleFiles:
             data = await ObjectStore(self._bus).get(name)
             texts = await asyncio.to_thread(_read, data, record.name)
         except (Rejected, bundle.BundleRefused) as error:
-            log.warning("bundle unreadable pipeline=%s bundle=%s reason=%s", record.name, name, error)
+            log.warning("bundle unreadable", pipeline=record.name, bundle=name, error=str(error))
             return {}
         self._texts[name] = texts
         return texts

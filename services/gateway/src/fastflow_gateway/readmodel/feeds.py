@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Final, NamedTuple
@@ -15,8 +14,9 @@ from fastflow_contracts.bus.feed import Batch, feed
 from fastflow_contracts.bus.pull import Message
 from fastflow_contracts.bus.streams import bucket_stream
 from fastflow_contracts.bus.subjects import value_key, value_subject
+from fastflow_contracts.log import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 RETRY_S: Final = 0.25
 
@@ -80,7 +80,7 @@ async def _batches(bus: Bus, wanted: Feed) -> AsyncGenerator[Batch]:
         try:
             last = await bus.last_sequence(wanted.stream)
         except BusError as error:
-            log.debug("feed waits name=%s reason=%s", wanted.name, error)
+            log.debug("feed waits for the bus", feed=wanted.name, error=str(error))
             await asyncio.sleep(RETRY_S)
         else:
             return feed(bus, wanted.stream, wanted.subject, after=max(0, last - wanted.newest_max))
