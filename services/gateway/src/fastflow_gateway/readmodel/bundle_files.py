@@ -1,6 +1,6 @@
-"""The files of a pipeline that people look at, read from its bundle. I/O.
+"""Reads the files of a pipeline that people look at from its bundle. I/O.
 
-Bundles never change, so their texts are kept: the ``KEPT_MAX`` that were looked at last.
+Bundles never change, so their texts are cached: the ``KEPT_MAX`` last used.
 """
 
 from __future__ import annotations
@@ -23,20 +23,24 @@ log = get_logger(__name__)
 
 KEPT_MAX: Final = 32
 TEXT_BYTES_MAX: Final = 256 * 1024
-"""Of one file; the rest is cut off."""
+"""Shown of one file; the rest is cut off."""
 
 
 class BundleFiles:
-    """Texts by bundle."""
+    """The texts of the last used bundles."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._texts: LRUCache[str, Mapping[str, str]] = LRUCache(KEPT_MAX)
 
     async def texts(self, record: PipelineRecord) -> Mapping[str, str]:
-        """Main file, requirements and metadata of the live version by file name; empty if there is none.
+        """Read main file, requirements and metadata of the live version.
 
-        Raises ``Unavailable``.
+        Returns:
+            Texts by file name; empty if there is no live version or its bundle is unreadable.
+
+        Raises:
+            Unavailable: The bus did not answer.
         """
         if record.live is None:
             return {}

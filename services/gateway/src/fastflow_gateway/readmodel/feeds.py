@@ -1,4 +1,4 @@
-"""What is followed of the bus: each ``Feed`` is a filter and what a message of it changes. I/O."""
+"""Feeds from the bus: each ``Feed`` is a filter, and what its messages change. I/O."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class Feed(NamedTuple):
     """One filter of one stream."""
 
     name: str
-    """What it brings: in logs, in metrics, and in /readyz while it is behind."""
+    """Its name in logs, in metrics, and in /readyz while it is behind."""
     stream: str
     subject: str
     apply: Callable[[Message], None]
-    """Take in one message. What it raises is logged and counted, and the message passed over."""
+    """Applies one message. If it raises, the error is logged and counted, and the message skipped."""
     forget: Callable[[], None]
-    """Drop what earlier messages said: the newest ones of each subject come again."""
+    """Drops the effect of earlier messages: the newest of each subject come again."""
     is_shown: bool = True
-    """Pages show what it brings: its changes are worth a fresh look."""
+    """Pages show this feed: its changes wake them."""
     newest_max: int | None = None
-    """None: the newest message of each subject, then every change. Else every message, and this many old ones."""
+    """None: the newest message of each subject, then every change. Else: this many old ones, then every new one."""
 
 
 def bucket_feed(
@@ -47,22 +47,22 @@ def bucket_feed(
     *,
     is_shown: bool = True,
 ) -> Feed:
-    """The feed of *keys* (wildcards allowed) of a bucket."""
+    """The feed of *keys* (wildcards allowed) in a bucket."""
     return Feed(name, bucket_stream(bucket), value_subject(bucket, keys), apply, forget, is_shown)
 
 
 def key_of(message: Message, bucket: str) -> str:
-    """The key of *bucket* that *message* is a version of."""
+    """The key in *bucket* of *message*."""
     return value_key(bucket, message.subject)
 
 
 def is_deletion(message: Message) -> bool:
-    """Whether *message* says that its key is gone."""
+    """Whether *message* deletes its key."""
     return message.header("KV-Operation") is not None
 
 
 async def follow(bus: Bus, wanted: Feed, *, took_in: Callable[[Feed, Batch], None]) -> None:
-    """Apply every message of *wanted* until cancelled; *took_in* is called behind each batch."""
+    """Apply every message of *wanted* until cancelled; *took_in* is called after each batch."""
     async with aclosing(await _batches(bus, wanted)) as batches:
         async for batch in batches:
             if batch.restarted:
