@@ -227,7 +227,7 @@ async def test_a_run_that_is_over_can_be_repeated(bus: Bus, client: Client) -> N
 
 
 async def test_a_run_of_a_pipeline_that_may_not_start_cannot_be_repeated(bus: Bus, client: Client) -> None:
-    """RequestRefused as a start is, while it is disabled and when it is gone."""
+    """Refused like a start, while the pipeline is disabled and after its removal."""
     run, _ = await stored(bus, (await client.post("/api/pipelines/demo/run")).json["id"])
     await finish(bus, await claim(bus, run), exit_code=1)
     record = await publish_pipeline(bus, "demo", a_bundle(main_py="1"), enabled=False)

@@ -181,7 +181,7 @@ async def test_the_right_key_of_a_disabled_pipeline_is_no_guess(bus: Bus, client
 
 
 async def test_many_addresses_are_no_way_around(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever comes next waits, right key or not; but not who proved to know a key, and not at another pipeline."""
+    """Every other caller waits, right key or not; callers that sent a right key and other pipelines do not."""
     monkeypatch.setattr(webhook_guard, "PIPELINE_PER_MINUTE", 0.001)  # so that no time passes
     for name in ("open", "other"):
         await publish_pipeline(bus, name, a_bundle(main_py="1"), webhook_key=KEY)
