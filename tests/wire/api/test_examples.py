@@ -73,7 +73,7 @@ async def test_the_page_runs_from_top_to_bottom(
     said = capsys.readouterr().out
     assert said.startswith("greet 0\nSUCCESS\nHello\n\n")
     assert "stdout Hello\nSUCCESS\n" in said
-    assert said.endswith("there is no pipeline 'no-such-pipeline'; GET /api/pipelines lists those there are.\n")
+    assert said.endswith("there is no pipeline 'no-such-pipeline'; GET /api/pipelines lists all pipelines.\n")
 
 
 async def test_the_readmes_example_runs(url: str, capsys: pytest.CaptureFixture[str]) -> None:

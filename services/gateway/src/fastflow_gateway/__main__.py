@@ -1,4 +1,4 @@
-"""``python -m fastflow_gateway``: one gateway, configured by its environment."""
+"""``python -m fastflow_gateway``: one gateway, with settings from the environment."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from fastflow_contracts.service.lifecycle import run
 from fastflow_gateway.app import serve
 from fastflow_gateway.settings import Settings, check
 
-ABOUT = "One gateway: serves the dashboard, the API and webhooks. Set up by its environment: see `fastflow config`."
+ABOUT = "One gateway: the dashboard, the API and webhooks. Settings come from the environment: see `fastflow config`."
 
 
 def main() -> None:
-    """Never returns."""
+    """Run one gateway. It never returns."""
     ArgumentParser(f"python -m {__package__}", description=ABOUT).parse_args()
     run(User.GATEWAY, Settings, serve, check=check)
 

@@ -1,10 +1,9 @@
-"""Wires the gateway together. Nothing else may live here."""
+"""Wires the gateway together, and does nothing else."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ import msgspec
 from aiohttp import web
 
 from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.service.lifecycle import until_stopped
 from fastflow_gateway import app_keys
 from fastflow_gateway.actions.trigger_client import (
@@ -40,14 +40,14 @@ from fastflow_gateway.security.webhook_guard import WEBHOOK_GUARD, WebhookGuard
 from fastflow_gateway.settings import SETTINGS, Settings, check
 from fastflow_gateway.streaming.followers import FOLLOWERS, Followers
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
-"""Of any request; what a trigger may have is less and checked where it is made."""
+"""Largest body of any request. The limit of a trigger is smaller; the trigger client checks it."""
 BACKLOG = 1024
-"""Connections that may wait to be accepted: after a restart everybody comes back at once."""
+"""Connections that may wait for acceptance: after a restart every client reconnects at once."""
 SHUTDOWN_S = STORE_S + DECISION_S + 1.0
-"""How long requests under way may take to end."""
+"""How long open requests may take to end at a stop."""
 
 
 ROUTES: tuple[Route, ...] = (*routes.ROUTES, *pages.ROUTES)
@@ -56,7 +56,7 @@ ROUTES: tuple[Route, ...] = (*routes.ROUTES, *pages.ROUTES)
 def build_app(
     settings: Settings, *, bus: Bus, model: ReadModel, trigger_client: TriggerClient, followers: Followers
 ) -> web.Application:
-    """The application; its parts must be running."""
+    """Build the application. Its parts must already be running."""
     app = web.Application(
         middlewares=[middleware.record, middleware.explain, middleware.guard], client_max_size=BODY_BYTES_MAX
     )
@@ -88,7 +88,7 @@ def build_app(
 
 @contextlib.asynccontextmanager
 async def gateway(settings: Settings, bus: Bus) -> AsyncIterator[str]:
-    """A gateway that listens and has caught up; yields its address."""
+    """Run a gateway; yield its URL once it listens and has caught up with the bus."""
     check(settings)
     async with asyncio.TaskGroup() as group:
         model = ReadModel(bus)
@@ -103,9 +103,9 @@ async def gateway(settings: Settings, bus: Bus) -> AsyncIterator[str]:
 
 
 async def serve(settings: Settings, bus: Bus, stop: asyncio.Event, ready: Callable[[], None]) -> None:
-    """Answer requests until *stop* is set; open streams are ended then."""
+    """Answer requests until *stop* is set; then end the open streams."""
     async with gateway(settings, bus) as url:
-        log.info("listening url=%s", url)
+        log.info("listening", url=url)
         ready()
         await until_stopped(stop, bus=bus)
 
@@ -117,7 +117,7 @@ async def _listening(app: web.Application, settings: Settings) -> AsyncIterator[
 
     def protocol() -> Protocol:
         assert runner.server is not None
-        no_log: Any = None  # an access log would hold keys; the type knows no way to have none
+        no_log: Any = None  # an access log would contain keys; the type does not allow None
         return Protocol(runner.server, loop=loop, access_log=no_log, logger=protocol_logger())
 
     try:

@@ -1,4 +1,4 @@
-"""Keys of the application whose classes are not the gateway's own. Every other key stands beside its class."""
+"""Application keys of classes from other packages. Every other key is next to its class."""
 
 from __future__ import annotations
 

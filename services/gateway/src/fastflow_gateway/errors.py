@@ -1,4 +1,4 @@
-"""What ends a request with an answer of its own. Nothing else may live here."""
+"""Exceptions that end a request with an answer of their own, and nothing else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastflow_contracts.errors import FastFlowError
 
 
 class RequestRefused(FastFlowError):
-    """The request is not done; becomes an answer of this status with the message as its ``detail``."""
+    """The request is refused: the answer has this status, and the message as its ``detail``."""
 
     def __init__(self, status: int, detail: str, *, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -17,9 +17,9 @@ class RequestRefused(FastFlowError):
 
 
 def no_pipeline(name: str) -> RequestRefused:
-    """The refusal for a pipeline that does not exist."""
-    return RequestRefused(404, f"there is no pipeline {name[:80]!r}; GET /api/pipelines lists those there are.")
+    """The 404 for a pipeline that does not exist."""
+    return RequestRefused(404, f"there is no pipeline {name[:80]!r}; GET /api/pipelines lists all pipelines.")
 
 
 class Busy(FastFlowError):
-    """There are too many followers already."""
+    """Too many streams are open."""

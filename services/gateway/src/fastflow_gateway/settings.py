@@ -1,4 +1,4 @@
-"""What the gateway can be told by its environment. No I/O."""
+"""The gateway's settings, from environment variables. No I/O."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TOKEN_CHARACTERS_MIN = 16
 
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):
-    """Defaults are those of a laptop."""
+    """The settings of one gateway. The defaults suit a laptop."""
 
     host: Annotated[str, Env("FASTFLOW_HOST", "Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Env("FASTFLOW_PORT", "Port to listen on; 0 = any free one.", least=0, most=65_535)] = 8000
@@ -23,7 +23,7 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
         str,
         Env(
             "FASTFLOW_ADMIN_TOKEN",
-            f"What people and programs prove themselves with; at least {TOKEN_CHARACTERS_MIN} characters.",
+            f"The token that people and programs sign in with; at least {TOKEN_CHARACTERS_MIN} characters.",
             secret=True,
         ),
     ] = ""
@@ -37,8 +37,8 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
         str,
         Env(
             "FASTFLOW_PROXIES",
-            "Addresses and networks of the proxies in front, separated by commas: X-Forwarded-For of their requests "
-            "says who the caller is, whose wrong keys and tokens are counted.",
+            "Addresses and networks of your proxies, separated by commas: X-Forwarded-For is believed from them "
+            "when wrong keys and tokens are counted by client address.",
         ),
     ] = ""
     metrics: Annotated[bool, Env("FASTFLOW_METRICS", "Answer GET /metrics, without a token.")] = True
@@ -48,7 +48,11 @@ SETTINGS = web.AppKey("SETTINGS", Settings)
 
 
 def check(settings: Settings) -> None:
-    """Raise ``BadSettings`` for a token that is too short, a key that cannot be used, or a body no event may have."""
+    """Check what the types cannot.
+
+    Raises:
+        BadSettings: The token is too short, a key is invalid, or the largest body is larger than an event may be.
+    """
     if len(settings.admin_token) < TOKEN_CHARACTERS_MIN:
         raise BadSettings(
             f"FASTFLOW_ADMIN_TOKEN must have at least {TOKEN_CHARACTERS_MIN} characters; "
@@ -63,4 +67,4 @@ def check(settings: Settings) -> None:
     except BadProxies as error:
         raise BadSettings(f"FASTFLOW_PROXIES: {error}") from None
     if not 0 < settings.webhook_bytes_max <= EVENT_BYTES_MAX:
-        raise BadSettings(f"FASTFLOW_WEBHOOK_BYTES_MAX must be from 1 to {EVENT_BYTES_MAX}, what an event may have.")
+        raise BadSettings(f"FASTFLOW_WEBHOOK_BYTES_MAX must be from 1 to {EVENT_BYTES_MAX}, the largest event.")

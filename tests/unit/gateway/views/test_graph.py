@@ -157,7 +157,7 @@ def test_an_edge_says_when_and_why_not() -> None:
     )
     assert [graph_drawing.kind(edge) for edge in whole.edges] == ["never", "any", "ok", "ok", "bad"]
     problems = [edge.problem for edge in whole.edges]
-    assert problems[0] == "on_success and on_failure are both false: nothing ever starts it."
+    assert problems[0] == "on_success and on_failure are both false, so nothing starts it."
     assert problems[1] is not None
     assert "no run configuration 'half'" in problems[1]
     assert problems[2:] == ["There is no pipeline gone.", "off is disabled.", None]

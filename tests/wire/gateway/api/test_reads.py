@@ -222,7 +222,7 @@ async def test_syncs_are_shown(bus: Bus) -> None:
 
 
 async def test_a_sync_is_asked_for_and_its_report_is_the_answer(bus: Bus) -> None:
-    """Whoever listens for syncs answers; nobody there is said so."""
+    """A syncer answers; without one, the answer is an error that tells it."""
     async with running_gateway(bus) as client:
         alone = await client.post("/api/sync")
         assert alone.status == 503

@@ -14,6 +14,7 @@ from fastflow_contracts.pipelines.json_schema import pipeline_schema
 from fastflow_contracts.service.settings import BadSettings
 from fastflow_runner.secrets import SecretBox
 from tests.support.gateway import running_gateway
+from tests.support.logged import logged
 
 PATH = "/api/secrets/encrypt-for-pipeline"
 KEY = Fernet.generate_key().decode()
@@ -30,7 +31,7 @@ async def test_a_value_becomes_a_token_that_the_runner_opens(bus: Bus, caplog: p
         assert SecretBox(KEY).open(tokens, pipeline="shop") == {"API_KEY": "hunter2", "B": "hunter2"}
         assert SecretBox(KEY).unbound(tokens) == ("B",)
         assert bound.headers["Cache-Control"] == "no-store"
-    assert "hunter2" not in caplog.text
+    assert "hunter2" not in logged(caplog)
 
 
 @pytest.mark.parametrize(

@@ -21,16 +21,16 @@ async def switch(app: web.Application, job: JobRef, definition: Schedule, *, is_
     Args:
         app: The gateway.
         job: Which job.
-        definition: What its pipeline's metadata say of it.
-        is_on: True: it fires from its next slot on. False: it is silent, whatever is synced.
+        definition: The schedule in the pipeline's metadata.
+        is_on: True: the job fires from its next slot on. False: it does not fire, whatever a sync brings.
 
     Raises:
-        RequestRefused: It is to be on, and its metadata disable it.
+        RequestRefused: *is_on* is true, but the metadata disable the job.
         BusError: The bus did not store it.
     """
     if is_on and not definition.enabled:
         raise RequestRefused(409, f"{job.schedule} of {job.pipeline} is disabled in its metadata; enable it there.")
     value = SWITCH.encode(Switch(enabled=is_on, at=now(), write_id=uuid.uuid4().hex))
     revision = await app[app_keys.BUS].put(SCHEDULES, schedule_switch_key(job), value)
-    # The next reader sees it, however late the feed is.
+    # The next reader sees the change even if the feed is late.
     app[MODEL].switches.put(job, revision, is_on=is_on)

@@ -1,7 +1,7 @@
-"""Making and removing downstream triggers through the API. Each refuses with ``RequestRefused``. I/O.
+"""Make and remove downstream triggers through the API. A refusal is ``RequestRefused``. I/O.
 
-The links that one pipeline got through the API are one stored set, changed by compare-and-set, so that no gateway
-undoes what another one did. Links of the metadata are the syncer's: here they are only read.
+The API's links of one pipeline are one stored set. It changes by compare-and-set, so no gateway undoes the work of
+another. The links of the metadata belong to the syncer: this module only reads them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.readmodel.model import MODEL
 
 LINKS_MAX = 100
-"""Of one pipeline, made through the API."""
+"""Links of one pipeline that the API may make."""
 CONFLICTS_MAX = 20
 
 Change = Callable[[tuple[Link, ...]], tuple[Link, ...]]
@@ -40,9 +40,14 @@ async def make(
     success: bool,
     failure: bool,
 ) -> tuple[Link, bool]:
-    """Let *target* follow *record*'s runs; the same target again only changes when it does.
+    """Start *target* after the runs of *record*. For a known target, change when it starts.
 
-    Returns the link as it is followed now, and whether it is new.
+    Returns:
+        The link that applies now, and whether it is new.
+
+    Raises:
+        RequestRefused: The link could never start anything, or the pipeline has too many links.
+        BusError: The bus did not store it.
     """
     link = Link(
         pipeline=await _target(app, target, run_config_id),
@@ -52,7 +57,7 @@ async def make(
     )
     if not (success or failure):
         raise RequestRefused(
-            422, "on_success and on_failure are both false: it would never start anything; set one of them."
+            422, "on_success and on_failure are both false, so nothing would ever start; set one of them."
         )
     is_new = True
 
@@ -62,7 +67,7 @@ async def make(
         is_new = len(others) == len(links)
         if len(others) >= LINKS_MAX:
             raise RequestRefused(
-                409, f"{record.name} has {len(others)} downstream triggers by the API; remove one first."
+                409, f"{record.name} has {len(others)} downstream triggers from the API; remove one first."
             )
         return (*others, link)
 
@@ -71,7 +76,7 @@ async def make(
 
 
 async def remove(app: web.Application, record: PipelineRecord, link_id: str) -> None:
-    """Take away what the API made. A link that the metadata declare as well stays as they declare it."""
+    """Remove a link of the API. If the metadata declare it too, it stays as declared there."""
 
     def take_away(links: tuple[Link, ...]) -> tuple[Link, ...]:
         others = tuple(each for each in links if each.id != link_id)
@@ -92,9 +97,9 @@ async def _change(app: web.Application, pipeline: PipelineName, change: Change) 
             revision = await bus.put(LINKS, key, LINK_SET.encode(wanted), expect=entry.revision if entry else 0)
         except Conflict:
             continue
-        app[MODEL].links.put(pipeline, wanted, revision)  # the next reader sees it, however late the feed is
+        app[MODEL].links.put(pipeline, wanted, revision)  # the next reader sees the change even if the feed is late
         return
-    raise RequestRefused(503, "others change these triggers all the time; try again.")
+    raise RequestRefused(503, "these triggers changed at the same time; try again.")
 
 
 def _stored(data: bytes, key: str) -> LinkSet:
@@ -114,9 +119,9 @@ async def _target(app: web.Application, name: str, run_config_id: str | None) ->
         raise RequestRefused(422, f"pipeline: {error}") from error
     record = await app[MODEL].pipeline(checked)
     if record is None:
-        raise RequestRefused(422, f"there is no pipeline {checked} to start; GET /api/pipelines lists those there are.")
+        raise RequestRefused(422, f"there is no pipeline {checked} to start; GET /api/pipelines lists all pipelines.")
     if record.live is None:
-        return checked  # which configurations it will have nobody knows yet
+        return checked  # its configurations are not known yet
     try:
         record.live.spec.run_config(run_config_id)
     except NoSuchRunConfig as error:

@@ -1,4 +1,4 @@
-"""Starting, retrying and cancelling runs. Each refuses with ``RequestRefused``. I/O."""
+"""Start, retry and cancel runs. A refusal is ``RequestRefused``. I/O."""
 
 from __future__ import annotations
 
@@ -19,13 +19,21 @@ from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.readmodel.run_index import KnownRun
 
 RETRY_AFTER_S = 5
-"""What a caller is told to wait when it is refused for now."""
+"""Seconds to wait, in the ``Retry-After`` of a refusal that may pass."""
 
 
 async def start(app: web.Application, name: PipelineName, trigger: Trigger) -> KnownRun | RunId:
-    """A new run, or the one that the trigger's key started before; its id alone if nobody answered in time."""
+    """Start a run.
+
+    Returns:
+        The new run, or the one that this trigger's key started before. Only the id if no scheduler answered in time.
+
+    Raises:
+        RequestRefused: The pipeline cannot start, or not now.
+        BusError: The bus did not answer.
+    """
     model = app[MODEL]
-    # What a reader of the bus just read there may not have arrived here: only the bus itself may say no.
+    # The model may be behind what the client already read from the bus: only the bus itself may say no.
     if _refusal(name, await model.pipeline(name), trigger) is not None:
         refusal = _refusal(name, await model.pipeline(name, is_fresh=True), trigger)
         if refusal is not None:
@@ -36,16 +44,24 @@ async def start(app: web.Application, name: PipelineName, trigger: Trigger) -> K
 async def retry(
     app: web.Application, run: Run, *, triggered_by: TriggeredBy, key: str | None = None
 ) -> KnownRun | RunId:
-    """A new run of the same bundle, variables and parameters."""
-    # What was read may be behind by a moment: "not over" must be said by the record itself.
+    """Start a new run with the same bundle, variables and parameters. Returns and raises as ``start``."""
+    # The model may be a moment behind: only the stored record may say "not over".
     if not run.is_over and not (await RunStore(app[app_keys.BUS]).load(run.ref)).run.is_over:
-        raise RequestRefused(409, f"run {run.id} is not over yet; wait for its end, or cancel it first.")
+        raise RequestRefused(409, f"run {run.id} is not over yet; wait until it ends, or cancel it first.")
     trigger = Trigger(triggered_by=triggered_by, key=key, run_config_id=run.order.run_config_id, retry_of=run.id)
     return await _send(app, run.pipeline, trigger)
 
 
 async def cancel(app: web.Application, known: KnownRun) -> KnownRun | RunId:
-    """The run as it was cancelled; its id alone if the command is stored and nobody acted on it in time."""
+    """Cancel a run.
+
+    Returns:
+        The cancelled run. Only the id if the command is stored but no scheduler handled it in time.
+
+    Raises:
+        RequestRefused: The run is already over.
+        BusError: The bus did not answer.
+    """
     if known.run.is_over:
         raise _already_over(known.run)
     cancelled = await app[TRIGGER_CLIENT].cancel(known)
@@ -68,7 +84,7 @@ async def _send(app: web.Application, name: PipelineName, trigger: Trigger) -> K
 
 
 def _refusal(name: PipelineName, record: PipelineRecord | None, trigger: Trigger) -> RequestRefused | None:
-    """Why this cannot start, as far as the pipeline itself says."""
+    """Why the pipeline cannot start; None: its record does not forbid it."""
     if record is None:
         return no_pipeline(name)
     if record.live is None:

@@ -1,4 +1,4 @@
-"""Encrypting a secret for a pipeline.json. Nothing is kept."""
+"""Encrypt a secret for a pipeline.json. Nothing is stored."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def has_key(app: web.Application) -> bool:
 
 
 def seal(app: web.Application, value: str, *, pipeline: str | None = None, name: str | None = None) -> str:
-    """Encrypt *value*.
+    """Encrypt a secret.
 
     Args:
         app: The gateway.
         value: The secret.
-        pipeline: With *name*: the token opens for this pipeline only.
+        pipeline: With *name*: only this pipeline can open the token.
         name: The variable, or ``webhook.secret``.
 
     Returns:
         The token.
 
     Raises:
-        RequestRefused: It cannot be encrypted; the message does not hold the value.
+        RequestRefused: The value cannot be encrypted. The message does not contain it.
     """
     try:
         return app[SEALER].seal(value, place=_place(pipeline, name))
@@ -47,12 +47,12 @@ def _place(pipeline: str | None, name: str | None) -> tuple[str, str] | None:
         return None
     if not pipeline or not name:
         raise RequestRefused(
-            422, "pipeline and name belong together; give both, or neither for a token that opens anywhere."
+            422, "pipeline and name belong together; send both, or neither for a token that any pipeline can open."
         )
     try:
         checked = check_name(pipeline)
     except BadName as error:
         raise RequestRefused(422, str(error)) from None
     if not _NAME.fullmatch(name):
-        raise RequestRefused(422, "the name cannot be one of a variable: at most 256 characters, and no '=' in it.")
+        raise RequestRefused(422, "the name is not a valid variable name; use at most 256 characters and no '='.")
     return checked, name

@@ -1,4 +1,4 @@
-"""Signing in: a browser proves that it knows the token, and gets a session."""
+"""Sign in: a browser sends the token and gets a session."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ WRONG = "this is not the token; it was printed when Fast-Flow was started, or is
 
 
 def sign_in(app: web.Application, token: str, *, caller: str) -> str:
-    """A session for a browser that knows the token.
+    """Create a session for a browser that knows the token.
 
     Args:
         app: The gateway.
-        token: What the browser gave.
-        caller: Its address: of one address only so many wrong tokens are looked at.
+        token: The token from the browser.
+        caller: The client address. Wrong tokens are limited by address.
 
     Returns:
-        The value of the session's cookie.
+        The value of the session cookie.
 
     Raises:
-        RequestRefused: The token is wrong (401), or too many were (429).
+        RequestRefused: The token is wrong (401), or there were too many wrong tokens (429).
     """
     limit, now_s = app[SIGN_IN_LIMIT], asyncio.get_running_loop().time()
     if wait_s := limit.wait_s(caller, now_s):

@@ -1,4 +1,4 @@
-"""Syncing now: asking a syncer, and waiting for what it found."""
+"""Sync now: ask a syncer and wait for its report."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from fastflow_gateway import app_keys
 from fastflow_gateway.errors import RequestRefused
 
 SYNC_S: Final = 120.0
-"""How long a sync may take before its caller is told to look later."""
+"""How long a request waits for a sync; after that it answers 504."""
 
 
 async def sync(app: web.Application) -> SyncReport:
-    """Let a syncer sync now.
+    """Ask a syncer to sync now, and wait for its report.
 
     Returns:
-        What it found.
+        The report of the sync.
 
     Raises:
         RequestRefused: No syncer is connected, it did not answer in time, or its report cannot be read.
@@ -31,8 +31,8 @@ async def sync(app: web.Application) -> SyncReport:
     except Rejected as error:
         raise RequestRefused(503, "no syncer is connected; start one and try again.") from error
     except Unavailable as error:
-        raise RequestRefused(504, "the sync is not done yet; GET /api/sync/status will show what it finds.") from error
+        raise RequestRefused(504, "the sync is not done yet; GET /api/sync/status will show its result.") from error
     report = decoded(SYNC_REPORT, answer, where=subjects.SYNC)
     if report is None:
-        raise RequestRefused(502, "the syncer's report cannot be read; GET /api/sync/status shows what it stored.")
+        raise RequestRefused(502, "the syncer's report cannot be read; GET /api/sync/status shows the result.")
     return report

@@ -1,8 +1,8 @@
-"""What goes out: triggers and commands, and waiting for what becomes of them. I/O.
+"""Publish triggers and commands, and wait for the result. I/O.
 
-The identity of a trigger is chosen here, so the run's id is known before anybody answers: it may be watched for, and a
-trigger sent twice is the same run. ``Nats-Msg-Id`` is not used: the bus could swallow a repeat whose first answer was
-"not now".
+This module chooses the identity of a trigger, so the run's id is known before a scheduler answers: a caller can watch
+for it, and a trigger sent twice is the same run. ``Nats-Msg-Id`` is not used: the bus could drop a repeat whose first
+answer was "not now".
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from fastflow_gateway.readmodel.model import ReadModel
 from fastflow_gateway.readmodel.run_index import KnownRun
 
 TRIGGER_BYTES_MAX: Final = streams.PAYLOAD_BYTES_MAX * 3 // 4
-"""Of a trigger as encoded. The run's input, which holds the pipeline's variables too, must fit a message as well."""
+"""Largest encoded trigger. The run's input, which adds the pipeline's variables, must fit a message too."""
 DECISION_S: Final = 5.0
-"""How long a caller waits for what becomes of a trigger or command that is stored."""
+"""How long a caller waits for the result of a stored trigger or command."""
 STORE_S: Final = 5.0
-"""How long storing it is tried."""
+"""How long to try to store it."""
 
 
 class TriggerClient:
-    """Use ``open_trigger_client``."""
+    """Starts and cancels runs. Create it with ``open_trigger_client``."""
 
     def __init__(self, bus: Bus, model: ReadModel) -> None:
         self._bus = bus
@@ -51,10 +51,16 @@ class TriggerClient:
         self._asked: defaultdict[RunId, set[_Answer]] = defaultdict(set)
 
     async def start(self, pipeline: PipelineName, trigger: Trigger) -> KnownRun | Declined | RunId:
-        """Store *trigger* and wait for its run. The id alone: it is stored and will run, nobody answered in time.
+        """Store *trigger* and wait for its run.
 
-        The same call with the same key is the same run, however often it is made (``asked_key``). Raises what the bus
-        raises; after ``Unavailable`` nobody knows whether the trigger is stored. ``TooLarge``: it is not.
+        The same call with the same key always gives the same run (see ``asked_key``).
+
+        Returns:
+            The run, or why it was skipped. Only the id if the trigger is stored and no scheduler answered in time.
+
+        Raises:
+            TooLarge: The trigger does not fit a message; it is not stored.
+            BusError: The bus did not answer. After ``Unavailable`` the trigger may or may not be stored.
         """
         is_repeatable = trigger.key is not None
         key = asked_key(trigger) if is_repeatable else uuid.uuid4().hex
@@ -63,7 +69,7 @@ class TriggerClient:
             return known
         body = messages.TRIGGER.encode(replace(trigger, key=key))
         if len(body) > TRIGGER_BYTES_MAX:
-            raise TooLarge(f"the start has {len(body):,} bytes; at most {TRIGGER_BYTES_MAX:,} fit a message.")
+            raise TooLarge(f"the start has {len(body):,} bytes; a message holds at most {TRIGGER_BYTES_MAX:,}.")
         with self._asking(run_id) as answer, self._model.watching(run_id, answer.wake):
             await self._bus.publish(
                 subjects.trigger(pipeline),
@@ -76,11 +82,11 @@ class TriggerClient:
                     while answer.declined is None and self._model.runs.get(run_id) is None:
                         answer.wake.clear()
                         await answer.wake.wait()
-        # The run first: a trigger that was stored twice may be declined because of the run it started.
+        # The run first: a trigger stored twice may be declined because of the run that it started itself.
         return await self._model.run(run_id) or answer.declined or run_id
 
     async def cancel(self, known: KnownRun) -> KnownRun:
-        """Ask for the end of a run and wait until its record says so, or until the wait is over."""
+        """Cancel a run; wait until its record shows it, or the wait is over."""
         if not _is_live(known.run):
             return known
         run_id = known.run.id
@@ -122,9 +128,9 @@ class _Answer:
 
 
 def asked_key(trigger: Trigger) -> str:
-    """What makes *trigger* the same call as another one: how it was asked for, what for, and the key that was given.
+    """The identity of a call: how it came, what it starts, and the given key; not the body.
 
-    The body is no part of it. As JSON, so that no two calls are written alike.
+    It is JSON, so that two different calls never have the same text.
     """
     call = (trigger.triggered_by, trigger.retry_of, trigger.run_config_id, trigger.key)
     return msgspec.json.encode(call).decode()
@@ -132,7 +138,7 @@ def asked_key(trigger: Trigger) -> str:
 
 @contextlib.asynccontextmanager
 async def open_trigger_client(bus: Bus, model: ReadModel) -> AsyncIterator[TriggerClient]:
-    """A client that hears the answers."""
+    """Open a client that receives the answers of the schedulers."""
     client = TriggerClient(bus, model)
     subscription = await bus.client.subscribe(f"{client._inbox}.*", cb=client._receive)
     try:
@@ -143,7 +149,7 @@ async def open_trigger_client(bus: Bus, model: ReadModel) -> AsyncIterator[Trigg
 
 
 def _is_live(run: Run) -> bool:
-    """Neither over nor about to be."""
+    """Whether the run is neither over nor stopping."""
     return not run.is_over and not (isinstance(run.state, Running) and run.state.is_stopping)
 
 

@@ -1,15 +1,15 @@
-"""Who may start a run by webhook: who has the pipeline's key, and who signed the call if the pipeline wants that."""
+"""Check the key of a webhook call, and its signature if the pipeline wants one."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from aiohttp import web
 
 from fastflow_contracts.clock import now
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.names import BadName, PipelineName, check_name
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_gateway.errors import RequestRefused
@@ -20,29 +20,29 @@ from fastflow_gateway.security.webhook_guard import WEBHOOK_GUARD, WebhookCall
 from fastflow_gateway.security.webhook_keys import match_key
 from fastflow_gateway.security.webhook_signatures import BadSignature
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _NO_NAME: Final = PipelineName("0")
-"""Looked up when the name cannot be one, so that the answer takes as long. A match would still need that one's key."""
+"""Looked up in place of an invalid name, so that the answer takes as long. A match would still need its key."""
 
 
 class OpenedWebhook(NamedTuple):
-    """A webhook whose key was given."""
+    """A webhook whose key the caller sent."""
 
     call: WebhookCall
     record: PipelineRecord
     run_config_id: str | None
-    """The run configuration whose key it was; None: the pipeline's own."""
+    """The run configuration of the key; None: the pipeline itself."""
 
 
 async def authenticate(app: web.Application, *, caller: str, pipeline: str, key: str) -> OpenedWebhook:
-    """Check the key of a call. The same work is done for pipelines that do not exist.
+    """Check the key of a call. A pipeline that does not exist takes the same work.
 
     Args:
         app: The gateway.
-        caller: The client's address.
-        pipeline: What the address says; it need not be a name.
-        key: What the address says.
+        caller: The client address.
+        pipeline: The name in the URL; it may be invalid.
+        key: The key in the URL.
 
     Returns:
         The webhook that the key opens.
@@ -59,36 +59,36 @@ async def authenticate(app: web.Application, *, caller: str, pipeline: str, key:
     name = _name(pipeline)
 
     found = match_key(await model.pipeline(name), key)
-    if not (found.fits and found.is_enabled):  # the known copy may be a moment old: only the bus itself may say no
+    if not (found.fits and found.is_enabled):  # the known copy may be old: only the bus itself may say no
         if was_wrong := found.is_wrong:
-            guard.wrong(call, time())  # before the bus is asked: guesses that come at once must all count
+            guard.wrong(call, time())  # before the bus answers: concurrent guesses must all count
         found = match_key(await model.pipeline(name, is_fresh=True), key)
         if found.is_wrong and not was_wrong:
             guard.wrong(call, time())
 
-    if found.fits:  # also of a disabled pipeline: who knows its key did not guess
+    if found.fits:  # also for a disabled pipeline: a caller with its key did not guess
         guard.right(call, time())
     if found.record is None or not (found.has_keys and found.is_enabled):
         raise RequestRefused(404, "there is no such webhook: the pipeline is unknown, disabled, or has no webhook_key.")
     if not found.fits:
-        raise RequestRefused(401, "this is not the pipeline's webhook_key; compare it with the address its page shows.")
+        raise RequestRefused(401, "this is not the pipeline's webhook_key; copy the address from the pipeline's page.")
     return OpenedWebhook(call, found.record, found.run_config_id)
 
 
 def check_signature(app: web.Application, opened: OpenedWebhook, headers: Mapping[str, str], body: bytes) -> str | None:
-    """Check the signature of a call, if the pipeline takes signed calls only.
+    """Check the signature of a call, if the pipeline takes only signed calls.
 
     Args:
         app: The gateway.
-        opened: Which webhook.
-        headers: Of the request; names in any case.
-        body: As it came.
+        opened: The webhook.
+        headers: The request's headers, with names in any case.
+        body: The raw bytes.
 
     Returns:
-        The id that the signature covers, if it covers one.
+        The id that the signature covers; None if it covers none.
 
     Raises:
-        RequestRefused: It is not signed as it must be (401), or the secret cannot be opened here (503).
+        RequestRefused: The signature is missing or wrong (401), or this gateway cannot open the secret (503).
     """
     call, record, run_config_id = opened
     webhook = record.live.spec.webhook_of(run_config_id) if record.live else None
@@ -98,7 +98,7 @@ def check_signature(app: web.Application, opened: OpenedWebhook, headers: Mappin
         secret = app[SEALER].open_webhook_secret(webhook.secret, pipeline=record.name)
         return webhook_signatures.verify(webhook, secret, headers, body, now())
     except (NoKey, BadSecret) as error:
-        log.warning("webhook secret unusable pipeline=%s reason=%s", record.name, error)
+        log.warning("webhook secret unusable", pipeline=record.name, error=str(error))
         raise RequestRefused(503, str(error), headers={"Retry-After": "60"}) from error
     except BadSignature as error:
         guard, now_s = app[WEBHOOK_GUARD], asyncio.get_running_loop().time()

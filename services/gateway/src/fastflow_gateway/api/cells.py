@@ -54,7 +54,7 @@ async def download_notebook(request: web.Request) -> web.Response:
 
 
 def cell_end(run: Run) -> int:
-    """The sequence of the last message about cells of the attempts that are over, as far as they say."""
+    """The sequence of the last cell message of the ended attempts, by the run's record."""
     return max((attempt.cell_sequence for attempt in run.attempts), default=0)
 
 

@@ -1,4 +1,4 @@
-"""Is it alive, and could it work: /healthz and /readyz."""
+"""Liveness and readiness: /healthz and /readyz."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastflow_gateway.readmodel.model import MODEL
 
 
 async def healthz(request: web.Request) -> web.Response:
-    """Alive as long as the connection to the bus may come back: starting anew would not help before that."""
+    """Alive while the connection to the bus may come back: a restart would not help before that."""
     return _health(request, is_well=not request.app[app_keys.BUS].closed.is_set())
 
 

@@ -1,4 +1,4 @@
-"""Who follows whom: the downstream triggers of one pipeline, and the graph of all."""
+"""The downstream triggers of one pipeline, and the graph of all."""
 
 from __future__ import annotations
 

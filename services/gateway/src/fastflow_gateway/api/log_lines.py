@@ -24,13 +24,13 @@ from fastflow_gateway.streaming.stored import stored
 
 
 async def read_log_lines(request: web.Request) -> web.StreamResponse:
-    """Passed on as it is read: a long log is never held whole."""
+    """Stream the log while it is read: a long log is never held whole."""
     known = await queries.run_with_id(request.app[MODEL], request.match_info["id"])
     readers: dict[int, LogReader] = {}
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
 
     async def send(attempt: int, lines: Iterable[logs.LogLine]) -> None:
-        # Not before there is something to send: until then an error can still be an answer.
+        # Start the answer with the first data: until then an error can still be an answer.
         if not response.prepared:
             await response.prepare(request)
         await write(request, response, b"".join(_encoded(attempt, line) for line in lines))

@@ -1,4 +1,4 @@
-"""What a run said and used: its log and its samples, whole or live."""
+"""The log and the samples of a run, whole or live."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class TailQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 async def read_log(request: web.Request) -> web.StreamResponse:
-    """Passed on as it is read: a long log is never held whole."""
+    """Stream the log while it is read: a long log is never held whole."""
     wanted, run = query(request, TailQuery), await _run(request)
     text = events.PlainText()
     tail = events.Tail(wanted.tail) if wanted.tail else None
     response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
 
     async def send(part: str) -> None:
-        # Not before there is something to send: until then an error can still be an answer.
+        # Start the answer with the first data: until then an error can still be an answer.
         if not response.prepared:
             await response.prepare(request)
         await write(request, response, part.encode("utf-8", "replace"))

@@ -1,4 +1,4 @@
-"""How much is going on, for Prometheus: /metrics."""
+"""Figures for Prometheus: /metrics."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fastflow_gateway.streaming.followers import FOLLOWERS
 
 
 class StateCollector(Collector):
-    """What is known now, counted when it is asked for."""
+    """Counts the known state at each scrape."""
 
     def __init__(self, app: web.Application) -> None:
         self._app = app

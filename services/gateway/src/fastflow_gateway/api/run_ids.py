@@ -1,4 +1,4 @@
-"""Finding a run by what people type of its id: GET /api/runs/ids."""
+"""Find runs by the beginning of an id: GET /api/runs/ids."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ async def follow_run_record(request: web.Request) -> web.StreamResponse:
     model, follower = request.app[MODEL], request.app[FOLLOWERS]
     known = await queries.run_with_id(model, request.match_info["id"])
     wake, response = asyncio.Event(), web.StreamResponse()
-    # Its id is the revision of the record: who comes back with the newest one has missed nothing.
+    # The id is the record's revision: a client that reconnects with the newest one has missed nothing.
     sent = events.parse_event_id(request.headers.get("Last-Event-ID")).sequence
     with model.watching(known.run.id, wake), follower.admitted(wake):
         async with event_stream(request, response) as out:

@@ -1,4 +1,4 @@
-"""Runners: which are alive, how much they hold; letting one leave."""
+"""Runners: which are alive, their slots, and draining one."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.model import MODEL, ReadModel
 
 DRAIN_S: Final = 4 * PRESENCE_S
-"""How long a runner may take to say that it leaves."""
+"""How long a runner may take to answer that it leaves."""
 _LOOK_S: Final = 0.05
-"""Between two looks at what it says: nobody is woken by a runner's sign of life."""
+"""Between two looks at its presence: a runner's heartbeat wakes no handler."""
 
 
 async def list_runners(request: web.Request) -> web.Response:
@@ -29,7 +29,7 @@ async def list_runners(request: web.Request) -> web.Response:
 
 
 async def drain_runner(request: web.Request) -> web.Response:
-    """The runner as it says that it leaves; one that had nothing to finish may be gone already."""
+    """Answer with the runner once it leaves; one without work may be gone already."""
     model, wanted = request.app[MODEL], request.match_info["runner"]
     last = _runners(model).get(wanted)
     if last is None:

@@ -1,4 +1,4 @@
-"""Encrypting a secret for a pipeline.json, and the schema of that file. Nothing of either is kept."""
+"""Encrypting a secret for a pipeline.json, and the schema of that file. Nothing is stored."""
 
 from __future__ import annotations
 

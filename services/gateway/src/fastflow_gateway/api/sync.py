@@ -1,4 +1,4 @@
-"""Syncs: ask for one, what is live, what the last ones did."""
+"""Syncs: start one, what is live, and the last syncs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Starting a run by webhook: POST /api/webhooks/{name}/{key}, for callers that have the key and nothing else.
 
 The order of the checks: how often the caller failed lately, the pipeline, the key, the body's size, its signature, the
-body. So nobody without the key makes this process read a body.
+body. So a caller without the key never makes this process read a body.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ async def start_by_webhook(request: web.Request) -> web.Response:
         trigger = read_webhook_body(body, _media_type(request))
     except BadTrigger as error:
         raise RequestRefused(400, str(error)) from error
-    # An id that is signed counts alone: with another header beside it, a copied call would be a new one.
+    # Only a signed id counts if there is one: with an unsigned header, a copied call would be a new one.
     key = idempotency_key(request, *(("webhook-id",) if signed_id else IDEMPOTENCY_HEADERS))
     trigger = replace(trigger, run_config_id=opened.run_config_id, key=key)
     return run_answer(request, await runs.start(request.app, opened.record.name, trigger))
@@ -52,7 +52,7 @@ async def _body(request: web.Request) -> bytes:
 
 
 def _check_json(request: web.Request, body: bytes) -> None:
-    """Raises ``RequestRefused`` for a body that is not the JSON it is declared to be."""
+    """Raise ``RequestRefused`` if the body is declared as JSON and is not."""
     if body and (request.content_type == "application/json" or request.content_type.endswith("+json")):
         try:
             json.loads(body)
@@ -61,7 +61,7 @@ def _check_json(request: web.Request, body: bytes) -> None:
 
 
 def _media_type(request: web.Request) -> str | None:
-    """What the sender says of the body; what is no text in it is replaced."""
+    """The sender's media type; bytes that are not text are replaced."""
     return request.headers.get("Content-Type", "").encode(errors="replace").decode() or None
 
 

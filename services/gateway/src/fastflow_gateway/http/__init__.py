@@ -1,1 +1,1 @@
-"""Requests, routes, middleware and framing. It knows no pipeline."""
+"""Requests, routes, middleware and framing. Nothing here knows about pipelines."""

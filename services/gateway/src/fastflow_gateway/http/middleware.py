@@ -1,6 +1,6 @@
-"""What every request passes: the log line, errors as answers, who may come in, headers for browsers. I/O.
+"""What every request passes: the log, errors as answers, access, headers for browsers. I/O.
 
-From the outside in: ``record`` sees every answer, ``explain`` makes every error one, ``guard`` lets in who may.
+From the outside in: ``record`` sees every answer, ``explain`` turns errors into answers, ``guard`` checks access.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from aiohttp import HttpVersion11, web
 from fastflow_api import shapes
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.clock import now
+from fastflow_contracts.log import get_logger
 from fastflow_gateway.errors import Busy, RequestRefused
 from fastflow_gateway.http.browsers import (
     COOKIE,
@@ -33,13 +34,13 @@ from fastflow_gateway.http.route import Handler
 from fastflow_gateway.http.sse import EVENT_STREAM
 from fastflow_gateway.security.sessions import SESSIONS, BrowserSession, is_csrf_token
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""What pages may load and do. Frames: only where a page says so itself."""
+"""What pages may load and do. A page that shows frames sets its own policy."""
 HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -49,7 +50,7 @@ HEADERS: Final[Mapping[str, str]] = {
     "Server": "fastflow",
 }
 PUBLIC: web.AppKey[frozenset[str]] = web.AppKey("PUBLIC", frozenset)
-"""Paths, as they are declared, that need neither token nor session."""
+"""Declared paths that need neither token nor session."""
 ERROR_PAGE: web.AppKey[Callable[[web.Request, int, str], web.Response]] = web.AppKey("ERROR_PAGE")
 """(request, status, detail) -> an error for a browser; requests for the API get JSON."""
 
@@ -60,14 +61,16 @@ _REST = re.compile(r"(/+[^/]*)/.*", re.DOTALL)
 
 @web.middleware
 async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Log and count the answer. Neither keys nor queries are logged: both may be secrets. A path that leads nowhere may
-    be a webhook's that was not typed well, so of that only the beginning is.
+    """Log and count the answer.
+
+    Keys and queries stay out of the log: both may be secrets. A path without a route may be a mistyped webhook, so
+    only its beginning is logged.
     """
     start_s = asyncio.get_running_loop().time()
     try:
         response = await handler(request)
-    except web.HTTPException as leading_on:  # a redirect: an answer like any other
-        _note(request, leading_on, start_s)
+    except web.HTTPException as redirect:  # an answer like any other
+        _note(request, redirect, start_s)
         raise
     _note(request, response, start_s)
     return response
@@ -90,20 +93,20 @@ async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
     except BusError as error:
         if request.writer.output_size:
             raise
-        log.warning("%s %s: %s", request.method, shown_path(request.path), error)
-        detail = f"the bus cannot be used right now: {error}. Whether a write took effect is unknown; try again."
+        log.warning("bus unavailable", method=request.method, path=shown_path(request.path), error=str(error))
+        detail = f"the bus is unavailable: {error}. A write may or may not have taken effect; try again."
         return _error(request, 503, detail, {"Retry-After": "5"})
     except Exception:
         if request.writer.output_size:
-            raise  # the answer has begun: only cutting the connection can tell the client
+            raise  # the answer has begun: only closing the connection tells the client
         error_id = uuid.uuid4().hex[:12]
-        log.exception("error %s in %s %s", error_id, request.method, shown_path(request.path))
-        return _error(request, 500, f"something went wrong here; the gateway's log has it as error {error_id}.", {})
+        log.exception("request failed", error_id=error_id, method=request.method, path=shown_path(request.path))
+        return _error(request, 500, f"the gateway failed; its log has the details as error {error_id}.", {})
 
 
 @web.middleware
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let in public routes, the token, and browsers with a session, whose writes must come from our own pages."""
+    """Let in public routes, the token, and browsers with a session. Their writes must come from our own pages."""
     if _is_public(request):
         return await handler(request)
     sessions = request.app[SESSIONS]
@@ -121,33 +124,36 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     request[SESSION] = session
     if request.method not in SAFE_METHODS and not await _is_meant(request, session):
         raise RequestRefused(
-            403, "this did not come from a page of this site; open the page again and repeat it there."
+            403, "the request did not come from a page of this site; open the page again and repeat it there."
         )
     return await handler(request)
 
 
 async def expect(request: web.Request) -> web.Response | None:
-    """Handler of ``Expect``, before all others: say that the body may come, or refuse what else is expected."""
+    """Handle ``Expect`` before anything else: ask for the body, or refuse any other expectation."""
     if request.version < HttpVersion11:
         return None
     if request.headers["Expect"].lower() != "100-continue":
-        return _error(request, 417, "only 100-continue can be expected; send the request without Expect.", {})
+        return _error(request, 417, "Expect may only be 100-continue; send the request without it.", {})
     if request.transport is not None:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     return None
 
 
 async def dress(request: web.Request, response: web.StreamResponse) -> None:
-    """Signal handler: headers of every answer. What a handler set itself stays."""
+    """Signal handler: add the headers of every answer. Headers from the handler stay."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers["Server"] = HEADERS["Server"]
 
 
-def shown_path(path: str, *, leads_nowhere: bool = False) -> str:
-    """*path* without a webhook's key, on one line."""
+def shown_path(path: str, *, is_unknown: bool = False) -> str:
+    """*path* on one line, without a webhook's key.
+
+    *is_unknown*: no route matches it, so any part may be a key.
+    """
     shown = _WEBHOOK.sub(r"\1/***", path)
-    if leads_nowhere and shown == path:
+    if is_unknown and shown == path:
         shown = _REST.sub(r"\1/***", path)
     return shown.encode("unicode_escape").decode()
 
@@ -157,13 +163,13 @@ def _note(request: web.Request, response: web.StreamResponse | web.HTTPException
     is_stream = response.content_type == EVENT_STREAM
     request.app[REQUEST_METRICS].record(request.method, _route(request), status, None if is_stream else took_s)
     level = logging.DEBUG if status == LEFT or _QUIET.fullmatch(request.path) else logging.INFO
-    leads_nowhere = request.match_info.http_exception is not None
-    path = shown_path(request.path, leads_nowhere=leads_nowhere)
-    log.log(level, "%s %s %d %.0f ms", request.method, path, status, took_s * 1000)
+    is_unknown = request.match_info.http_exception is not None
+    path = shown_path(request.path, is_unknown=is_unknown)
+    log.log(level, "request", method=request.method, path=path, status=status, took_ms=round(took_s * 1000))
 
 
 def _route(request: web.Request) -> str | None:
-    """The path as it is declared."""
+    """The path as declared."""
     resource = request.match_info.route.resource
     return None if resource is None else resource.canonical
 
@@ -192,9 +198,9 @@ def _error(request: web.Request, status: int, detail: str, headers: Mapping[str,
 def _detail(request: web.Request, error: web.HTTPException) -> str:
     match error.status:
         case 404:
-            return "there is nothing at this address; GET /api/openapi.json lists what there is."
+            return "there is nothing at this address; GET /api/openapi.json lists all routes."
         case 405:
-            return f"{request.method} is not possible here; use {error.headers.get('Allow', 'another method')}."
+            return f"{request.method} is not allowed here; use {error.headers.get('Allow', 'another method')}."
         case 413:
             return f"the body is too large: {error.text}"
         case _:

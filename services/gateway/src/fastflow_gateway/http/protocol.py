@@ -1,4 +1,4 @@
-"""The server's end of one connection: what is not yet a request is refused as a request would be. I/O."""
+"""The server's end of one connection: refuses input that is not a request, in the API's form. I/O."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastflow_gateway.http.requests import answer
 
 
 class Protocol(web.RequestHandler):
-    """Answers what no application sees: input that the parser cannot read. It quotes nothing of that."""
+    """Answers input that the parser cannot read, which the application never sees. It quotes none of it."""
 
     __slots__ = ()
 
@@ -26,11 +26,11 @@ class Protocol(web.RequestHandler):
 
 def _detail(status: int, error: BaseException | None) -> str:
     if status >= 500:
-        return "something went wrong here; the gateway's log says what."
+        return "the gateway failed; its log has the details."
     match error:
         case LineTooLong():
-            return "the address or a header is too long; put what is long into the body."
+            return "the address or a header is too long; move long values into the body."
         case ContentEncodingError():
-            return "this Content-Encoding cannot be unpacked here; send the body with gzip, or as it is."
+            return "this Content-Encoding is not supported; send the body with gzip, or without an encoding."
         case _:
-            return "this is not HTTP as it should be; see the request's first line, its headers and its length."
+            return "this is not valid HTTP; check the request's first line, its headers and its length."

@@ -1,4 +1,4 @@
-"""How many requests were answered, and how long that took: for /metrics."""
+"""Counts of answered requests and their durations, for /metrics."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from prometheus_client.registry import Collector
 
 BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 NO_ROUTE: Final = "none"
-"""Label of requests that lead nowhere: their paths are anything."""
+"""Label of requests without a route: their paths could be anything."""
 
 
 class RequestMetrics(Collector):
-    """Told by the middleware of every answer."""
+    """Counts every answer. The middleware calls ``record``."""
 
     def __init__(self) -> None:
         self._answers: Counter[int] = Counter()
@@ -34,17 +34,17 @@ class RequestMetrics(Collector):
         """Count one answer.
 
         Args:
-            method: Of the request.
-            route: The path as it is declared; None: the request leads nowhere.
-            status: Of the answer.
-            took_s: Seconds from request to answer; None: it is a stream, which lasts as long as its client.
+            method: The request's method.
+            route: The path as declared; None: no route matches.
+            status: The answer's status.
+            took_s: Seconds from request to answer; None for a stream, which lasts as long as its client.
         """
         self._answers[status] += 1
         if took_s is not None:
             self._seconds.labels(method if route else NO_ROUTE, route or NO_ROUTE).observe(took_s)
 
     def collect(self) -> Iterable[Metric]:
-        """The answers by status, and the durations."""
+        """Yield the answers by status, and the durations."""
         answers = CounterMetricFamily(
             "fastflow_gateway_requests", "Requests this gateway has answered.", labels=("status",)
         )
@@ -52,7 +52,7 @@ class RequestMetrics(Collector):
             answers.add_metric((str(status),), number)
         yield answers
         for metric in self._registry.collect():
-            # Of every series the library adds when it began; that is one more line for each route and says nothing.
+            # The library adds a creation time to every series: one more line for each route, of no use.
             metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
             yield metric
 

@@ -1,4 +1,4 @@
-"""What handlers share: reading a request, and answering. It knows no route and no pipeline."""
+"""What handlers share: read a request, and answer it. Nothing here knows about routes or pipelines."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ BODY_S: Final = 60.0
 """How long a body may take to arrive."""
 IDEMPOTENCY_KEY_CHARACTERS_MAX: Final = 255
 LEFT: Final = 499
-"""The status that other servers count, too, when a client leaves before its request is whole. Nobody reads it."""
+"""The status of a client that leaves before its request is complete, as other servers count it. No client reads it."""
 
 
 def answer(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    """*value*, a shape, as JSON."""
+    """Answer with *value*, a shape, as JSON."""
     return web.Response(
         body=msgspec.json.encode(value), status=status, headers=headers, content_type="application/json"
     )
 
 
 def query(request: web.Request, wanted: type[Q]) -> Q:
-    """The query parameters; an empty one counts as not given. Raises ``RequestRefused`` for one that cannot be used."""
+    """Parse the query parameters. An empty one counts as absent. Raises ``RequestRefused`` for an invalid one."""
     given = {name: value for name, value in request.query.items() if value}
     try:
         return msgspec.convert(given, wanted, strict=False)
     except msgspec.ValidationError as error:
-        raise RequestRefused(422, f"the query cannot be used: {error}{_accepted(wanted, str(error))}") from error
+        raise RequestRefused(422, f"the query is invalid: {error}{_accepted(wanted, str(error))}") from error
 
 
 def _accepted(wanted: type[msgspec.Struct], error: str) -> str:
-    """What the parameter that *error* names takes, if that is a choice; else which parameters there are."""
+    """The choices of the parameter that *error* names, or the names of all parameters if it is unknown."""
     for field in msgspec.inspect.type_info(wanted).fields:  # type: ignore[attr-defined]
         if f"`$.{field.encode_name}`" in error:
             plain = field.type.type if isinstance(field.type, msgspec.inspect.Metadata) else field.type
@@ -51,19 +51,19 @@ def _accepted(wanted: type[msgspec.Struct], error: str) -> str:
                 if isinstance(kind, msgspec.inspect.EnumType):
                     return f"; it is one of {', '.join(kind.cls)}"
             return ""
-    return f"; there are {', '.join(wanted.__struct_encode_fields__)}" if "unknown field" in error else ""
+    return f"; the parameters are {', '.join(wanted.__struct_encode_fields__)}" if "unknown field" in error else ""
 
 
 async def body_of(request: web.Request) -> bytes:
-    """All of the body, unpacked. Raises ``RequestRefused``, also when it does not come."""
+    """Read the whole body, unpacked. Raises ``RequestRefused`` if it is invalid or does not arrive."""
     return await _arrived(request.read())
 
 
 async def form_of(request: web.Request) -> list[tuple[str, str]]:
-    """The text fields of a form, in order. Raises ``RequestRefused``, also when they do not come."""
+    """Read the text fields of a form, in order. Raises ``RequestRefused`` if it is invalid or does not arrive."""
     try:
         fields = await _arrived(request.post())
-    except (ValueError, LookupError, RuntimeError) as error:  # whatever a part, a charset or a boundary has wrong
+    except (ValueError, LookupError, RuntimeError) as error:  # a bad part, charset or boundary
         raise RequestRefused(400, f"the form cannot be read: {str(error).rstrip('.')}.") from error
     return [(name, value) for name, value in fields.items() if isinstance(value, str)]
 
@@ -76,25 +76,25 @@ async def _arrived(reading: Awaitable[T]) -> T:
         detail = f"the body did not arrive within {BODY_S:g} s; send it again."
         raise RequestRefused(408, detail, headers={"Connection": "close"}) from error
     except ConnectionError as error:
-        raise RequestRefused(LEFT, "the client left before its body was whole.") from error
+        raise RequestRefused(LEFT, "the client left before its body was complete.") from error
     except (web.RequestPayloadError, HttpProcessingError) as error:
         raise RequestRefused(
-            400, "the body is not encoded as its headers say; see its Content-Encoding and Transfer-Encoding."
+            400, "the body is not encoded as its headers say; check its Content-Encoding and Transfer-Encoding."
         ) from error
 
 
 def caller_of(request: web.Request) -> str:
-    """The address of the client that asks, for limits on what one client may do."""
+    """The client address, for the limits on one client."""
     return request.app[CLIENT_ADDRESSES].of(request.remote, request.headers.getall("X-Forwarded-For", ()))
 
 
 def idempotency_key(request: web.Request, *names: str) -> str | None:
-    """The first of these headers that is given. Raises ``RequestRefused`` for one that is too long or no text."""
+    """The first of these headers that is present. Raises ``RequestRefused`` if it is too long or not text."""
     for name in names:
         if key := request.headers.get(name, "").strip():
             if len(key) > IDEMPOTENCY_KEY_CHARACTERS_MAX:
                 raise RequestRefused(422, f"{name} may have at most {IDEMPOTENCY_KEY_CHARACTERS_MAX} characters.")
-            if not key.isprintable():  # bytes that are no UTF-8 come as what no text holds
+            if not key.isprintable():  # bytes that are not UTF-8 arrive as unprintable characters
                 raise RequestRefused(422, f"{name} must be printable text in UTF-8.")
             return key
     return None

@@ -1,4 +1,4 @@
-"""Routes as data: the application adds them, and the OpenAPI document is made of those of the API."""
+"""Routes as data: the application adds them, and the OpenAPI document describes those of the API."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Media(NamedTuple):
-    """An answer that is no JSON."""
+    """A body that is not JSON."""
 
     type: str
     description: str
@@ -25,15 +25,15 @@ class Route(NamedTuple):
     path: str
     handler: Handler
     summary: str = ""
-    """For the API's document; pages have none."""
+    """One line for the OpenAPI document; pages have none."""
     answers: Mapping[int, Any] = {}
-    """Status to the type that is sent as JSON, or ``Media``. Errors that any route may give are not listed."""
+    """Status to the type of the JSON body, or ``Media``. Errors that every route may give are not listed."""
     query: type[msgspec.Struct] | None = None
     body: Any = None
-    """Type of the JSON body, or ``Media``. None: there is none."""
+    """Type of the JSON body, or ``Media``; None: no body."""
     headers: Mapping[str, str] = {}
-    """Request headers that matter, and what they do."""
+    """Request headers that the route reads, and what they do."""
     is_public: bool = False
     """Needs neither token nor session."""
     is_stream: bool = False
-    """The answer is sent as it comes: there is no asking for its head alone."""
+    """The answer is a stream: HEAD is not allowed."""

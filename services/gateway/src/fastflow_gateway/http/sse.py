@@ -1,6 +1,6 @@
-"""Server-sent events: their framing, and sending a long answer to one client at its pace. I/O.
+"""Server-sent events: framing, and long answers to one client at its own pace. I/O.
 
-What the events say is not known here.
+Nothing here knows the content of the events.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from aiohttp import web
 
 EVENT_STREAM: Final = "text/event-stream"
 HEARTBEAT_S: Final = 15.0
-"""Silence after which a comment is sent: proxies keep the connection, and a client that is gone is noticed."""
+"""Silence before a comment is sent: proxies then keep the connection, and a lost client is noticed."""
 SEND_S: Final = 60.0
-"""A client that takes nothing for this long is dropped."""
+"""A client that reads nothing for this long is dropped."""
 WRITE_BYTES: Final = 64 * 1024
-"""How much is handed to the connection at once; it waits when the client does not read."""
+"""Bytes handed to the connection at once; it waits while the client does not read."""
 RETRY: Final = b"retry: 2000\n\n"
-"""Milliseconds after which a browser that lost the stream asks again."""
+"""Milliseconds before a browser that lost the stream reconnects."""
 HEARTBEAT: Final = b": still here\n\n"
 
 
 class EventStream:
-    """Made by ``event_stream``."""
+    """An open answer of events. Create it with ``event_stream``."""
 
     def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
         self._request = request
         self._response = response
 
     async def send(self, events: bytes) -> None:
-        """Send some events, which may be none. Raises ``ConnectionError`` when the client does not take them."""
+        """Send encoded events; may be empty. Raises ``ConnectionError`` if the client does not read them."""
         view = memoryview(events)
         for start in range(0, len(view), WRITE_BYTES):
             await write(self._request, self._response, view[start : start + WRITE_BYTES])
 
     async def wait(self, wake: asyncio.Event, timeout_s: float = HEARTBEAT_S) -> bool:
-        """Wait for *wake*. After *timeout_s* of silence send a comment and return False."""
+        """Wait for *wake*; return True. After *timeout_s* seconds of silence, send a comment and return False."""
         try:
             async with asyncio.timeout(timeout_s):
                 await wake.wait()
@@ -51,7 +51,7 @@ class EventStream:
 
 @contextlib.asynccontextmanager
 async def event_stream(request: web.Request, response: web.StreamResponse) -> AsyncIterator[EventStream]:
-    """Begin the answer. A client that goes away ends the block quietly."""
+    """Begin the answer. If the client leaves, the block ends without an error."""
     response.headers["Content-Type"] = f"{EVENT_STREAM}; charset=utf-8"
     response.headers["Cache-Control"] = "no-cache"
     response.headers["X-Accel-Buffering"] = "no"
@@ -64,17 +64,17 @@ async def event_stream(request: web.Request, response: web.StreamResponse) -> As
 
 
 async def write(request: web.Request, response: web.StreamResponse, data: bytes | memoryview) -> None:
-    """Write a part of an answer. Raises ``ConnectionError`` when the client is gone or takes nothing for ``SEND_S``."""
+    """Write a part of an answer. Raises ``ConnectionError`` if the client is gone or reads nothing for ``SEND_S``."""
     try:
         async with asyncio.timeout(SEND_S):
             await response.write(data)
     except TimeoutError:
         if request.transport is not None:
-            request.transport.abort()  # closing it would wait for the client to take the rest
-        raise ConnectionResetError("the client takes nothing") from None
+            request.transport.abort()  # close() would wait until the client has read the rest
+        raise ConnectionResetError("the client does not read") from None
 
 
 def event(name: str, data: Any, *, event_id: str | None = None) -> bytes:
-    """One event; *data* becomes JSON, which has no line breaks."""
+    """Encode one event. *data* becomes JSON, which has no line breaks."""
     head = f"id: {event_id}\n" if event_id is not None else ""
     return f"{head}event: {name}\ndata: ".encode() + msgspec.json.encode(data) + b"\n\n"

@@ -1,4 +1,4 @@
-"""Who asks for a run with the token: a person or a program."""
+"""Who starts a run with the token: a person or a program."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from aiohttp import web
 from fastflow_contracts.runs.run import TriggeredBy
 
 _NAME: Final = "Fastflow-Triggered-By"
-HEADER: Final[Mapping[str, str]] = {_NAME: "`manual`: a person asks, as with the command; else it is a program: `api`."}
+HEADER: Final[Mapping[str, str]] = {_NAME: "`manual`: a person starts the run; otherwise a program: `api`."}
 
 
 def triggered_by(request: web.Request) -> TriggeredBy:
-    """What the run's record says."""
+    """The value for the run's record."""
     return "manual" if request.headers.get(_NAME, "").strip().lower() == "manual" else "api"

@@ -1,1 +1,1 @@
-"""Notebooks: their sources, their cells, and the executed notebook."""
+"""Notebooks: sources, cells, and the executed notebook."""

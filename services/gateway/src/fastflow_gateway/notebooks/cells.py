@@ -1,6 +1,6 @@
-"""What the cells of a notebook came to: its events, one after the other, made into cells with attempts. Pure.
+"""Turns the cell events of a run into cells with attempts. Pure.
 
-What people get of it is data here (``CellList``) and a notebook in ``executed``.
+Here they become data (``CellList``), in ``executed`` a notebook.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CUT_SHORT = "The run ended while this cell ran."
 
 
 class Tried:
-    """One attempt while its events come in. ``outputs`` are those of a notebook file."""
+    """One attempt of a cell while its events arrive. ``outputs`` have the form of a notebook file."""
 
     def __init__(self, number: int, at: float) -> None:
         self.number = number
@@ -76,13 +76,13 @@ class Tried:
 
 
 class CellHistory:
-    """Feed it every chunk of a run, in order; then look."""
+    """The cells of a run. Feed it every chunk in order, then read ``cells``."""
 
     def __init__(self) -> None:
         self._start_anew(0)
 
     def _start_anew(self, attempt: int) -> None:
-        """A later attempt of the run has nothing to do with the one before."""
+        """Forget the attempt before: a later attempt of the run runs every cell again."""
         self._attempt = attempt
         self.kernel: str | None = None
         self.injected: Injected | None = None
@@ -91,14 +91,14 @@ class CellHistory:
         self._displays: dict[str, list[dict[str, Any]]] = defaultdict(list)
 
     def feed(self, chunk: CellChunk, attempt: int) -> None:
-        """Take in a chunk of the run's *attempt*."""
+        """Apply a chunk of the run's *attempt*."""
         if attempt != self._attempt:
             self._start_anew(attempt)
         for event in chunk.events:
             self._take(event)
 
     def close(self, at: float) -> None:
-        """The run was over at *at*: whatever was under way is not any more."""
+        """The run ended at *at* (seconds since 1970): end the cells that still run."""
         for attempts in self.tried.values():
             if attempts and attempts[-1].status in ("RUNNING", "RETRYING"):
                 if attempts[-1].status == "RUNNING":
@@ -107,7 +107,7 @@ class CellHistory:
                 attempts[-1].status = "FAILED"
 
     def cells(self, sources: list[str]) -> CellList:
-        """What became of the code cells, whose texts are *sources*."""
+        """The code cells with their attempts. *sources*: the text of each."""
         listed = [self._cell(index, source) for index, source in enumerate(sources)]
         if self.injected is not None:
             listed.insert(self.injected.after + 1, self._cell(INJECTED, self.injected.source))

@@ -1,4 +1,4 @@
-"""The executed notebook: the one in the bundle, with what its cells came to in it. Pure."""
+"""The executed notebook: the one in the bundle, with the outputs of the run. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _JSON: Final = "application/json"
 
 
 def executed(text: bytes, history: CellHistory, *, run_id: str) -> bytes:
-    """The notebook *text* with the outputs of the last attempt of each cell, and none of those saved with it."""
+    """The notebook *text* with the outputs of each cell's last attempt, without the outputs saved in it."""
     document: dict[str, Any] = json.loads(text)
     cells: list[dict[str, Any]] = document["cells"]
     kept, _ = layout(map(_type_and_tags, cells), has_parameters=history.injected is not None)
@@ -52,7 +52,7 @@ def _output(output: dict[str, Any], tried: Tried) -> dict[str, Any]:
 
 
 def _value(mime: str, text: str) -> Any:
-    """JSON stands in a notebook as it is; everything else as text."""
+    """A notebook holds JSON as a value, everything else as text."""
     if mime == _JSON or mime.endswith("+json"):
         try:
             return json.loads(text)

@@ -1,7 +1,7 @@
-"""Text of strangers as markup that is safe: markdown without scripts, source code with classes for its words. Pure.
+"""Turns untrusted text into safe markup: markdown without scripts, source code with a class for each token. Pure.
 
-Markdown may hold HTML, as it does in notebooks; what is not plain formatting is removed from it. Pictures come from
-the text itself, never from elsewhere.
+Markdown may contain HTML, as in notebooks; everything but plain formatting is removed. Pictures come from the text
+itself, never from another site.
 """
 
 from __future__ import annotations
@@ -28,7 +28,12 @@ _formatter: Final = HtmlFormatter(nowrap=True, classprefix=CLASS_PREFIX)
 
 
 def markdown(text: str, attachments: Mapping[str, Mapping[str, Any]] | None = None) -> Markup:
-    """*text* as HTML. *attachments*: pictures that it names, by name and media type, as base64."""
+    """Render markdown as HTML.
+
+    Args:
+        text: The markdown.
+        attachments: The pictures that it names: by name, then by media type, base64.
+    """
     tokens = _markdown.parse(text)
     for token in tokens:
         for child in token.children or ():
@@ -42,7 +47,7 @@ def markdown(text: str, attachments: Mapping[str, Mapping[str, Any]] | None = No
 
 
 def source(text: str, language: str) -> Markup:
-    """*text* with a class for each kind of word; of a language that is not known as it is."""
+    """Render source code with a class for each kind of token; in an unknown *language*, as plain text."""
     try:
         lexer = get_lexer_by_name(language, stripnl=False, ensurenl=False)
     except ClassNotFound:

@@ -1,6 +1,6 @@
-"""The notebooks of runs, read from their bundles, and as pages show them before any cell has run. I/O.
+"""Reads the notebooks of runs from their bundles, and renders them as before any cell has run. I/O.
 
-Bundles never change, so what pages show of them is kept: the ``KEPT_MAX`` that were shown last.
+Bundles never change, so the rendered notebooks are cached: the ``KEPT_MAX`` last used.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from fastflow_gateway.notebooks import markup
 
 KEPT_MAX: Final = 16
 SHOWN_CHARACTERS_MAX: Final = 200_000
-"""Of one cell on a page; all of it is in the notebook itself."""
+"""Shown of one cell on a page; the notebook itself has all of it."""
 
 
 class NoNotebook(FastFlowError):
-    """The run's notebook cannot be read (any more)."""
+    """The run's notebook is gone or unreadable."""
 
 
 class ShownCell(NamedTuple):
-    """One cell of a page. ``cell``: its index among the code cells; None for text."""
+    """One rendered cell. ``cell``: its index among the code cells; None for text."""
 
     cell: int | None
     html: Markup
 
 
 class Notebooks:
-    """Notebooks by run."""
+    """The notebooks of runs."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._shown: LRUCache[tuple[str, bool], tuple[ShownCell, ...]] = LRUCache(KEPT_MAX)
 
     async def text(self, run: Run) -> bytes:
-        """The file. Raises ``NoNotebook``, ``Unavailable``."""
+        """Read the notebook file. Raises ``NoNotebook`` or ``Unavailable``."""
         try:
             data = await ObjectStore(self._bus).get(run.order.bundle)
             return await asyncio.to_thread(bundle.read_file, data, NOTEBOOK)
@@ -55,7 +55,7 @@ class Notebooks:
             raise NoNotebook(f"the notebook of run {run.id} cannot be read: {error}") from error
 
     async def sources(self, run: Run) -> list[str]:
-        """The texts of the code cells as the run counts them. Raises ``NoNotebook``, ``Unavailable``."""
+        """The texts of the code cells, by the run's cell indexes. Raises ``NoNotebook`` or ``Unavailable``."""
         try:
             notebook = await asyncio.to_thread(read_notebook, await self.text(run))
         except BadNotebook as error:
@@ -63,7 +63,7 @@ class Notebooks:
         return [cell.text for cell in as_run(notebook, run) if cell.is_code]
 
     async def shown(self, run: Run) -> tuple[ShownCell, ...]:
-        """All cells, rendered; none if the notebook cannot be read. Raises ``Unavailable``."""
+        """All cells, rendered; empty if the notebook is unreadable. Raises ``Unavailable``."""
         key = (run.order.bundle, bool(run.order.parameter_names))
         if (kept := self._shown.get(key)) is not None:
             return kept
@@ -79,7 +79,7 @@ NOTEBOOKS = web.AppKey("NOTEBOOKS", Notebooks)
 
 
 def as_run(notebook: Notebook, run: Run) -> tuple[Cell, ...]:
-    """The cells without the parameters of another run, which this run's take the place of."""
+    """The cells of this run: its own parameters replace those of an earlier run."""
     tags = ((cell.cell_type, cell.metadata.tags) for cell in notebook.cells)
     kept, _ = layout(tags, has_parameters=bool(run.order.parameter_names))
     return tuple(notebook.cells[position] for position in kept)

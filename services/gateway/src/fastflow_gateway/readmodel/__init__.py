@@ -1,1 +1,1 @@
-"""What is known of the bus, kept in memory, and the questions that the API and the dashboard ask."""
+"""The state of the bus, kept in memory, and the queries of the API and the dashboard."""

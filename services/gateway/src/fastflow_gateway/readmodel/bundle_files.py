@@ -1,12 +1,11 @@
-"""The files of a pipeline that people look at, read from its bundle. I/O.
+"""Reads the files of a pipeline that people look at from its bundle. I/O.
 
-Bundles never change, so their texts are kept: the ``KEPT_MAX`` that were looked at last.
+Bundles never change, so their texts are cached: the ``KEPT_MAX`` last used.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from typing import Final
 
@@ -16,27 +15,32 @@ from cachetools import LRUCache
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import Rejected
 from fastflow_contracts.bus.objects import ObjectStore
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines import bundle
 from fastflow_contracts.pipelines.records import PipelineRecord
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 KEPT_MAX: Final = 32
 TEXT_BYTES_MAX: Final = 256 * 1024
-"""Of one file; the rest is cut off."""
+"""Shown of one file; the rest is cut off."""
 
 
 class BundleFiles:
-    """Texts by bundle."""
+    """The texts of the last used bundles."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._texts: LRUCache[str, Mapping[str, str]] = LRUCache(KEPT_MAX)
 
     async def texts(self, record: PipelineRecord) -> Mapping[str, str]:
-        """Main file, requirements and metadata of the live version by file name; empty if there is none.
+        """Read main file, requirements and metadata of the live version.
 
-        Raises ``Unavailable``.
+        Returns:
+            Texts by file name; empty if there is no live version or its bundle is unreadable.
+
+        Raises:
+            Unavailable: The bus did not answer.
         """
         if record.live is None:
             return {}
@@ -47,7 +51,7 @@ class BundleFiles:
             data = await ObjectStore(self._bus).get(name)
             texts = await asyncio.to_thread(_read, data, record.name)
         except (Rejected, bundle.BundleRefused) as error:
-            log.warning("bundle unreadable pipeline=%s bundle=%s reason=%s", record.name, name, error)
+            log.warning("bundle unreadable", pipeline=record.name, bundle=name, error=str(error))
             return {}
         self._texts[name] = texts
         return texts

@@ -1,4 +1,4 @@
-"""Whether a daemon crashes, is restarted, and crashes again. Pure."""
+"""Finds daemons that crash again and again after each restart. Pure."""
 
 from __future__ import annotations
 
@@ -10,19 +10,25 @@ from fastflow_contracts.ids import RunId
 from fastflow_contracts.runs.run import Ended, Pending, Run, Running, Verdict
 
 CRASHES_MIN: Final = 3
-"""In a row: fewer are no loop."""
+"""Crashes in a row that make a loop."""
 CRASHES_MAX: Final = 100
-"""More are not counted."""
+"""Most crashes to count."""
 QUICK: Final = timedelta(minutes=10)
-"""A daemon that runs longer before it fails is restarted now and then, which is what restarts are for."""
+"""A run that fails later than this is no quick crash: now and then a restart is normal."""
 GAP: Final = timedelta(minutes=1)
-"""How long after a crash its restart may take to be there."""
+"""How long after a crash its restart may take to appear."""
 
 
 def crash_loop(latest: Iterable[Run], find: Callable[[RunId], Run | None], now: datetime) -> tuple[Run, ...]:
-    """The crashed runs of a loop that goes on at *now*, newest first; empty if there is none.
+    """Find the crash loop that a daemon is in at *now*.
 
-    *latest*: the newest runs of one pipeline, newest first; *find*: any run that is known.
+    Args:
+        latest: The newest runs of one pipeline, newest first.
+        find: Returns any known run by its id.
+        now: The time to judge by.
+
+    Returns:
+        The crashed runs of the loop, newest first; empty if there is none.
     """
     head = next((run for run in latest if run.order.triggered_by == "daemon_restart"), None)
     if head is None or not _goes_on(head, now):
@@ -38,7 +44,7 @@ def crash_loop(latest: Iterable[Run], find: Callable[[RunId], Run | None], now: 
 
 
 def _goes_on(head: Run, now: datetime) -> bool:
-    """Is the newest restart to come, too young to be judged, or a crash that is to be followed by the next?"""
+    """Whether the newest restart waits, is too young to judge, or crashed with the next restart about to come."""
     match head.state:
         case Pending():
             return True

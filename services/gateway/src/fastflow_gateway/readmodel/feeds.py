@@ -1,9 +1,8 @@
-"""What is followed of the bus: each ``Feed`` is a filter and what a message of it changes. I/O."""
+"""Feeds from the bus: each ``Feed`` is a filter, and what its messages change. I/O."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Final, NamedTuple
@@ -15,8 +14,9 @@ from fastflow_contracts.bus.feed import Batch, feed
 from fastflow_contracts.bus.pull import Message
 from fastflow_contracts.bus.streams import bucket_stream
 from fastflow_contracts.bus.subjects import value_key, value_subject
+from fastflow_contracts.log import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 RETRY_S: Final = 0.25
 
@@ -25,17 +25,17 @@ class Feed(NamedTuple):
     """One filter of one stream."""
 
     name: str
-    """What it brings: in logs, in metrics, and in /readyz while it is behind."""
+    """Its name in logs, in metrics, and in /readyz while it is behind."""
     stream: str
     subject: str
     apply: Callable[[Message], None]
-    """Take in one message. What it raises is logged and counted, and the message passed over."""
+    """Applies one message. If it raises, the error is logged and counted, and the message skipped."""
     forget: Callable[[], None]
-    """Drop what earlier messages said: the newest ones of each subject come again."""
+    """Drops the effect of earlier messages: the newest of each subject come again."""
     is_shown: bool = True
-    """Pages show what it brings: its changes are worth a fresh look."""
+    """Pages show this feed: its changes wake them."""
     newest_max: int | None = None
-    """None: the newest message of each subject, then every change. Else every message, and this many old ones."""
+    """None: the newest message of each subject, then every change. Else: this many old ones, then every new one."""
 
 
 def bucket_feed(
@@ -47,22 +47,22 @@ def bucket_feed(
     *,
     is_shown: bool = True,
 ) -> Feed:
-    """The feed of *keys* (wildcards allowed) of a bucket."""
+    """The feed of *keys* (wildcards allowed) in a bucket."""
     return Feed(name, bucket_stream(bucket), value_subject(bucket, keys), apply, forget, is_shown)
 
 
 def key_of(message: Message, bucket: str) -> str:
-    """The key of *bucket* that *message* is a version of."""
+    """The key in *bucket* of *message*."""
     return value_key(bucket, message.subject)
 
 
 def is_deletion(message: Message) -> bool:
-    """Whether *message* says that its key is gone."""
+    """Whether *message* deletes its key."""
     return message.header("KV-Operation") is not None
 
 
 async def follow(bus: Bus, wanted: Feed, *, took_in: Callable[[Feed, Batch], None]) -> None:
-    """Apply every message of *wanted* until cancelled; *took_in* is called behind each batch."""
+    """Apply every message of *wanted* until cancelled; *took_in* is called after each batch."""
     async with aclosing(await _batches(bus, wanted)) as batches:
         async for batch in batches:
             if batch.restarted:
@@ -80,7 +80,7 @@ async def _batches(bus: Bus, wanted: Feed) -> AsyncGenerator[Batch]:
         try:
             last = await bus.last_sequence(wanted.stream)
         except BusError as error:
-            log.debug("feed waits name=%s reason=%s", wanted.name, error)
+            log.debug("feed waits for the bus", feed=wanted.name, error=str(error))
             await asyncio.sleep(RETRY_S)
         else:
             return feed(bus, wanted.stream, wanted.subject, after=max(0, last - wanted.newest_max))

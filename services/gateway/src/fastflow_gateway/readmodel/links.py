@@ -1,6 +1,6 @@
-"""The links that were made through the API, by the pipeline they belong to. A data structure: no I/O.
+"""The links made through the API, by pipeline. A data structure: no I/O.
 
-Links of the metadata are in the pipelines' records; ``merged`` brings the two together.
+The links of the metadata are in the pipelines' records; ``merged`` combines both.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from fastflow_contracts.pipelines.records import PipelineRecord
 
 
 class Links:
-    """Put in every version of every set; an older version than the known one is ignored."""
+    """Links by pipeline. ``put`` every version of every set; older versions than the known one are ignored."""
 
     def __init__(self) -> None:
         self._sets: dict[PipelineName, tuple[tuple[Link, ...], int]] = {}
@@ -21,11 +21,11 @@ class Links:
             self._sets[pipeline] = (stored.links, revision)
 
     def made(self, pipeline: PipelineName) -> tuple[Link, ...]:
-        """Those of *pipeline* that were made through the API."""
+        """The links of *pipeline* that the API made."""
         return self._sets.get(pipeline, ((), 0))[0]
 
     def of(self, record: PipelineRecord) -> tuple[Link, ...]:
-        """All that pipeline's links, each target once."""
+        """All links of a pipeline, each target once."""
         return merged(record.live.spec.downstream_triggers if record.live else (), self.made(record.name))
 
     def clear(self) -> None:

@@ -1,7 +1,7 @@
-"""What the bus knows, kept in memory by following it: pipelines, links, runs, runners, syncs, skips. I/O.
+"""The state of the bus in memory: pipelines, links, runs, runners, syncs, skips. I/O.
 
-Reads are answered from here without asking the bus; what is not here yet is looked up there. Anyone who waits for a run
-is woken by its next change: nothing polls.
+Feeds from the bus keep it up to date. It answers reads without the bus; what it does not know yet it looks up there.
+A handler that waits for a run wakes at its next change: nothing polls.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from fastflow_gateway.readmodel.watchers import Watchers
 from fastflow_gateway.views.waiting import Capacity
 
 LATEST: Final = 10
-"""Of the newest runs of a pipeline one must be a restart for it to be in a crash loop."""
+"""Newest runs of a pipeline to look at: a crash loop has a restart among them."""
 SKIPS_READ: Final = 10_000
-"""Skips that are looked through at the start: the stream keeps far more."""
+"""Skips to read at the start; the stream keeps far more."""
 
 
 class ReadModel:
-    """Up to date while ``serve`` runs."""
+    """The state of the bus, up to date while ``serve`` runs."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -63,7 +63,7 @@ class ReadModel:
         self.sync: SyncStatus | None = None
         self._feeds: tuple[Feed, ...] = (
             bucket_feed("runs", subjects.RUNS, subjects.RUN_KEYS, self._on_run, self._forget_runs),
-            # A run that enters the limit is seen to run, and a runner's sign of life changes nothing that is shown.
+            # Not shown: a run that enters the limit changes its record too, a runner's heartbeat changes nothing shown.
             bucket_feed(
                 "limit", subjects.RUNS, subjects.ALL_RUNNING, self._on_limit, self._forget_limit, is_shown=False
             ),
@@ -91,26 +91,26 @@ class ReadModel:
 
     @property
     def behind(self) -> frozenset[str]:
-        """What is not known completely yet; empty once the model has caught up."""
+        """Names of the feeds that have not caught up yet."""
         return frozenset(self._behind)
 
     async def caught_up(self) -> None:
-        """Wait until everything is known that was stored when ``serve`` began."""
+        """Wait until the model knows everything stored when ``serve`` began."""
         await self._ready.wait()
 
     def pipelines(self) -> list[PipelineRecord]:
-        """Those that exist, by name."""
+        """All pipelines, sorted by name."""
         return sorted((p for p in self._pipelines.values() if p.removed_at is None), key=lambda p: p.name)
 
     async def pipeline(self, name: PipelineName, *, is_fresh: bool = False) -> PipelineRecord | None:
-        """One pipeline.
+        """Find a pipeline.
 
         Args:
-            name: Which one.
-            is_fresh: Ask the bus, whatever is known here.
+            name: Its name.
+            is_fresh: Ask the bus even if the model knows the pipeline.
 
         Returns:
-            Its record; None if there is no such pipeline (any more), or if its record cannot be read.
+            Its record; None if it does not exist or its record is unreadable.
 
         Raises:
             BusError: The bus did not answer.
@@ -123,7 +123,7 @@ class ReadModel:
         return record if record is not None and record.removed_at is None else None
 
     async def run(self, run_id: RunId) -> KnownRun | None:
-        """One run; None if there is no such run (any more), or if its record cannot be read. Raises ``BusError``."""
+        """Find a run; None if it does not exist or its record is unreadable. Raises ``BusError``."""
         if (known := self.runs.get(run_id)) is not None:
             return known
         try:
@@ -136,16 +136,16 @@ class ReadModel:
         return KnownRun(stored.run, stored.revision)
 
     def runners(self, now: datetime) -> list[Presence]:
-        """Those that are alive at *now*."""
+        """The runners that are alive at *now*."""
         known = self._runners.values()
         return [presence for presence, at in known if not presence.is_gone(silent_s=(now - at).total_seconds())]
 
     def capacity(self, now: datetime) -> Capacity:
-        """How much may run at once at *now*, and how much does."""
+        """The capacity at *now*: how many runs may run at once, and how many do."""
         return Capacity(self.runners(now), self.runs.count(Status.RUNNING), self._running_max)
 
     def crashes(self, pipeline: str, now: datetime) -> tuple[Run, ...]:
-        """The crashed runs of the loop that a daemon is in, newest first; empty if it is in none."""
+        """The crashed runs of a daemon's crash loop, newest first; empty if there is no loop."""
 
         def find(run_id: RunId) -> Run | None:
             known = self.runs.get(run_id)
@@ -156,11 +156,11 @@ class ReadModel:
     def watching(
         self, run_id: RunId, wake: asyncio.Event | None = None
     ) -> contextlib.AbstractContextManager[asyncio.Event]:
-        """An event that is set at every change of the run. Clear it, look, then wait: nothing is missed."""
+        """Yield an event that every change of the run sets. Clear it, look, then wait: no change is missed."""
         return self._watchers.of_run(run_id, wake)
 
     def watching_all(self, wake: asyncio.Event) -> contextlib.AbstractContextManager[None]:
-        """Have *wake* set at every change of a run, a pipeline, a link, a schedule or a sync, and at every skip."""
+        """Set *wake* at every change of a run, a pipeline, a link, a schedule or a sync, and at every skip."""
         return self._watchers.of_all(wake)
 
     def _took_in(self, wanted: Feed, batch: Batch) -> None:

@@ -1,6 +1,6 @@
-"""The questions that the API and the pages ask, answered for both in the same way.
+"""The queries that the API and the pages share.
 
-What a request names by text is looked up here too: a text that names nothing is a ``RequestRefused``.
+They also look up what a request names by text: a text that names nothing is a ``RequestRefused``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fastflow_gateway.views.search import matches
 
 
 def pipeline_name(text: str) -> PipelineName:
-    """*text* as a name. Raises ``RequestRefused``: what cannot be a name has no pipeline."""
+    """Parse a pipeline name. Raises ``RequestRefused`` (404): an invalid name has no pipeline."""
     try:
         return check_name(text)
     except BadName:
@@ -33,7 +33,7 @@ def pipeline_name(text: str) -> PipelineName:
 
 
 async def pipeline_named(model: ReadModel, text: str) -> PipelineRecord:
-    """The pipeline of this name. Raises ``RequestRefused`` if there is none, and what the bus raises."""
+    """Find a pipeline by name. Raises ``RequestRefused`` if there is none, or ``BusError``."""
     record = await model.pipeline(pipeline_name(text))
     if record is None:
         raise no_pipeline(text)
@@ -41,9 +41,9 @@ async def pipeline_named(model: ReadModel, text: str) -> PipelineRecord:
 
 
 async def name_with_runs(model: ReadModel, text: str) -> PipelineName:
-    """The name of a pipeline that exists or ever had a run: those of a removed one stay readable.
+    """The name of a pipeline that exists or ever had a run: the runs of a removed one stay readable.
 
-    Raises ``RequestRefused`` for any other, and what the bus raises.
+    Raises ``RequestRefused`` for any other name, or ``BusError``.
     """
     name = pipeline_name(text)
     if not model.runs.counts(name).total:
@@ -52,26 +52,26 @@ async def name_with_runs(model: ReadModel, text: str) -> PipelineName:
 
 
 async def run_with_id(model: ReadModel, text: str) -> KnownRun:
-    """The run with this id. Raises ``RequestRefused`` if there is none, and what the bus raises."""
+    """Find a run by id. Raises ``RequestRefused`` if there is none, or ``BusError``."""
     try:
         known = await model.run(check_run_id(text))
     except BadRunId as error:
         raise RequestRefused(404, str(error)) from error
     if known is None:
-        raise RequestRefused(404, f"there is no run {text}; GET /api/runs lists the runs there are.")
+        raise RequestRefused(404, f"there is no run {text}; GET /api/runs lists all runs.")
     return known
 
 
 async def notebook_run(model: ReadModel, text: str) -> Run:
-    """The run of a notebook with this id. Raises ``RequestRefused`` if there is none, and what the bus raises."""
+    """Find a notebook's run by id. Raises ``RequestRefused`` if there is none, or ``BusError``."""
     run = (await run_with_id(model, text)).run
     if run.order.kind != "notebook":
-        raise RequestRefused(404, f"run {run.id} is a script's: it has no cells.")
+        raise RequestRefused(404, f"run {run.id} ran a script, which has no cells.")
     return run
 
 
 async def job_with_id(model: ReadModel, text: str) -> jobs.KnownJob:
-    """The job with this id. Raises ``RequestRefused`` if there is none, and what the bus raises."""
+    """Find a job by id. Raises ``RequestRefused`` if there is none, or ``BusError``."""
     try:
         wanted = parse_job_id(text)
         record = await model.pipeline(check_name(wanted.pipeline))
@@ -98,14 +98,14 @@ def pipelines(model: ReadModel, *, last_runs: int) -> list[shapes.Pipeline]:
 
 
 def search(listed: Iterable[shapes.Pipeline], *, q: str, tags: Collection[str]) -> list[shapes.Pipeline]:
-    """Those of *listed* that have all of *tags* and every word of *q* in their name, description or tags."""
+    """The pipelines that have all of *tags*, and every word of *q* in their name, description or tags."""
     return [pipeline for pipeline in listed if matches(pipeline, q=q, tags=tags)]
 
 
 async def pipeline_detail(
     model: ReadModel, files: BundleFiles, record: PipelineRecord, *, last_runs: int, skips: int
 ) -> shapes.PipelineDetail:
-    """One pipeline with its files, its newest *last_runs* runs and *skips* skips. Raises what the bus raises."""
+    """One pipeline with its files, its newest *last_runs* runs and *skips* skips. Raises ``BusError``."""
     return records.pipeline_detail(
         record,
         counts=model.runs.counts(record.name),
@@ -129,7 +129,7 @@ def runs(model: ReadModel, found: Sequence[Run]) -> tuple[shapes.Run, ...]:
 
 
 def run_page(model: ReadModel, filters: RunFilter, *, limit: int, cursor: str | None) -> shapes.RunPage:
-    """The *limit* newest runs that match, from *cursor* on. Raises ``RequestRefused`` for a cursor that is none."""
+    """The *limit* newest runs that match, from *cursor* on. Raises ``RequestRefused`` for an invalid cursor."""
     try:
         found, older = model.runs.page(filters, limit=limit, cursor=cursor)
     except BadCursor as error:
@@ -138,7 +138,7 @@ def run_page(model: ReadModel, filters: RunFilter, *, limit: int, cursor: str | 
 
 
 def newest_run(model: ReadModel, pipeline: str) -> Run | None:
-    """The newest run of a pipeline, if it ever had one that is still known."""
+    """The newest known run of a pipeline."""
     return next(iter(model.runs.latest(pipeline, 1)), None)
 
 
@@ -148,19 +148,19 @@ def known_jobs(model: ReadModel, of: Iterable[PipelineRecord]) -> list[jobs.Know
 
 
 async def all_jobs(model: ReadModel) -> list[jobs.Job]:
-    """Every job, by pipeline."""
+    """All jobs, sorted by pipeline."""
     known, moment = known_jobs(model, model.pipelines()), now()
-    # Ten thousand of them take half a second.
+    # Ten thousand jobs take half a second.
     return await asyncio.to_thread(lambda: [jobs.job(each, moment) for each in known])
 
 
 def whole_graph(model: ReadModel) -> graph.Graph:
-    """All pipelines and what follows what, as known now."""
+    """All pipelines, and which starts which."""
     return graph.graph(model.pipelines(), links_of=model.links.of, latest=lambda name: newest_run(model, name))
 
 
 def runners(model: ReadModel) -> tuple[shapes.Runner, ...]:
-    """The runners that are alive, by name."""
+    """The runners that are alive, sorted by name."""
     return tuple(_runner(presence) for presence in sorted(model.runners(now()), key=lambda each: each.runner))
 
 

@@ -1,8 +1,8 @@
-"""All runs that are known, newest first: filters, pages, totals. A data structure: no I/O, no clock.
+"""All known runs, newest first: filters, pages, totals. A data structure: no I/O, no clock.
 
-Kept encoded: a run takes a kilobyte then, half of what its objects would; the few that are looked at are decoded
-again. Bounded: beyond ``RUNS_MAX`` the oldest run that is over is forgotten. It still counts in the totals,
-and anyone who has its id still finds it on the bus.
+Runs are kept encoded: about a kilobyte each, half of what objects take; a read decodes the few it needs. Bounded:
+beyond ``RUNS_MAX`` the oldest run that is over is forgotten. It still counts in the totals, and the bus still finds it
+by its id.
 """
 
 from __future__ import annotations
@@ -22,26 +22,27 @@ from fastflow_contracts.runs.run import RUN, Run, Status, TriggeredBy
 from fastflow_gateway.views.run_counts import RunCounts
 
 RUNS_MAX: Final = 100_000
-"""Some 100 MB."""
+"""About 100 MB."""
 
 Position: TypeAlias = tuple[int, RunId]
-"""Microseconds since 1970 at which a run was created, and its id: the order of runs, oldest first."""
+"""When a run was created (microseconds since 1970), and its id. Sorts runs, oldest first."""
 
 
 class BadCursor(FastFlowError):
-    """The text is no cursor that a page gave."""
+    """The text is not a cursor from a page of runs."""
 
 
 class KnownRun(NamedTuple):
-    """A run as it was last seen, and the revision of its record."""
+    """The newest known version of a run, and the revision of its record."""
 
     run: Run
     revision: int
 
 
 class _Row(msgspec.Struct, frozen=True, gc=False):
-    """``KnownRun``, with what is filtered by in the open. Unknown to the garbage collector, which would have to look at
-    every one of them.
+    """An encoded ``KnownRun`` beside the fields that filters use.
+
+    Without ``gc``: the garbage collector would have to visit every row.
     """
 
     revision: int
@@ -65,7 +66,7 @@ class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunIndex:
-    """Put in every version of every run, oldest version first; an older version than the known one is ignored."""
+    """All known runs. ``put`` every version, oldest first; older versions than the known one are ignored."""
 
     def __init__(self, *, runs_max: int = RUNS_MAX) -> None:
         self._runs_max = runs_max
@@ -73,16 +74,16 @@ class RunIndex:
         self._order: list[Position] = []
         self._order_of: dict[str, list[Position]] = defaultdict(list)
         self._active: dict[RunId, tuple[str, Position]] = {}
-        """Those that wait or run, with their pipelines: few among many, and what people ask for most."""
+        """Runs that wait or run, with their pipelines: few among many, and asked for most."""
         self._children: dict[RunId, list[Position]] = defaultdict(list)
         self._counts: dict[str, RunCounts] = defaultdict(RunCounts)
 
     def put(self, run: Run, revision: int) -> bool:
-        """Take in a version of a run; True if it is newer than the known one."""
+        """Store a version of a run. Returns whether it is newer than the known one."""
         former = self._rows.get(run.id)
         if former is not None and former.revision >= revision:
             return False
-        # What may fail on a record that is not as it should be comes first: nothing is half put in.
+        # First what may fail on an invalid record, so that nothing is half stored.
         row, position = _Row(revision, run.status, run.order.triggered_by, RUN.encode(run)), _position(run)
         self._counts[run.pipeline].count(run)
         if former is None:
@@ -102,7 +103,7 @@ class RunIndex:
         return True
 
     def remove(self, run_id: RunId) -> None:
-        """Its record is gone."""
+        """Remove a run whose record is deleted."""
         known = self.get(run_id)
         if known is not None:
             self._counts[known.run.pipeline].count(known.run, times=-1)
@@ -113,11 +114,11 @@ class RunIndex:
         return None if row is None else KnownRun(row.run, row.revision)
 
     def ids_beginning(self, prefix: str) -> list[RunId]:
-        """Ids of the runs that begin with *prefix*, in order."""
+        """Ids of runs that begin with *prefix*, sorted."""
         return sorted(run_id for run_id in self._rows if run_id.startswith(prefix))
 
     def page(self, query: RunFilter, *, limit: int, cursor: str | None = None) -> tuple[list[Run], str | None]:
-        """At most *limit* runs, newest first, and the cursor of the next page, None if this is the last."""
+        """At most *limit* runs, newest first, and the cursor of the next page; None on the last page."""
         found: list[Run] = []
         for run in self._newest_first(query, cursor):
             if len(found) == limit:
@@ -130,19 +131,19 @@ class RunIndex:
         return [self._rows[run_id].run for _, run_id in reversed(self._order_of.get(pipeline, [])[-number:])]
 
     def children(self, parent: RunId, number: int) -> list[Run]:
-        """The first *number* runs that came from *parent*, oldest first."""
+        """The first *number* runs that *parent* started, oldest first."""
         return [self._rows[run_id].run for _, run_id in self._children.get(parent, [])[:number]]
 
     def count(self, status: Status) -> int:
-        """How many of all runs are in it."""
+        """How many runs have this status."""
         return sum(counts.of(status) for counts in self._counts.values())
 
     def counts(self, pipeline: str) -> RunCounts:
-        """Its totals: a live view of them, not a copy."""
+        """The totals of a pipeline: a live view, not a copy."""
         return self._counts.get(pipeline) or RunCounts()
 
     def all_counts(self) -> dict[str, RunCounts]:
-        """Totals by pipeline, of all that ever had a run."""
+        """Totals by pipeline, for all that ever had a run."""
         return dict(self._counts)
 
     def __len__(self) -> int:
@@ -163,7 +164,7 @@ class RunIndex:
             yield row.run
 
     def _candidates(self, query: RunFilter) -> list[Position]:
-        """Where all that match must be, oldest first."""
+        """Positions that contain all matches, oldest first."""
         if query.status in (Status.PENDING, Status.RUNNING):
             return sorted(at for pipeline, at in self._active.values() if query.pipeline in (None, pipeline))
         return self._order if query.pipeline is None else self._order_of.get(query.pipeline, [])
@@ -193,7 +194,7 @@ def _position(run: Run) -> Position:
 
 
 def _microseconds(at: datetime) -> int:
-    # Not timestamp(): a float would merge what happened within a microsecond, and a cursor must be exact.
+    # Not timestamp(): a float cannot tell neighbouring microseconds apart, and a cursor must be exact.
     since = at.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
@@ -209,4 +210,4 @@ def _parse_cursor(text: str) -> Position:
             return int(match[1]), check_run_id(match[2])
     except BadRunId:
         pass
-    raise BadCursor("cursor is not one that a page of runs gave as next_cursor; leave it out for the newest runs.")
+    raise BadCursor("cursor is not the next_cursor of a page of runs; leave it out for the newest runs.")

@@ -1,7 +1,6 @@
-"""Starts that were refused, as far as they are remembered: the newest of each pipeline, and of each run whose end asked
-for them. A data structure: no I/O.
+"""The newest skips (starts that were refused), by pipeline and by the run whose end asked for them.
 
-A pipeline that refuses all day long does not push out what another one, or a run, has to tell.
+A data structure: no I/O. A pipeline with skips all day does not push out those of another pipeline or of a run.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs.messages import Skip
 
 EACH_MAX: Final = 20
-"""Of one pipeline, and of one run."""
+"""Skips kept for one pipeline, and for one run."""
 PLACES_MAX: Final = 2_000
-"""Pipelines and runs; beyond them the one that was neither added to nor asked for longest is forgotten."""
+"""Pipelines and runs that are kept; beyond that the least recently used is forgotten."""
 
 
 class Skips:
-    """Put in every entry, oldest first."""
+    """The newest skips. ``put`` every entry, oldest first."""
 
     def __init__(self) -> None:
         self._places: LRUCache[tuple[str, str], deque[Skip]] = LRUCache(PLACES_MAX)
@@ -33,11 +32,11 @@ class Skips:
             self._note(("run", skip.parent_run_id), skip)
 
     def of(self, pipeline: PipelineName, number: int) -> list[Skip]:
-        """The newest *number* starts of *pipeline* that were refused, newest first."""
+        """The newest *number* skips of *pipeline*, newest first."""
         return list(self._places.get(("pipeline", pipeline), ()))[:number]
 
     def after(self, run_id: RunId, number: int) -> list[Skip]:
-        """The newest *number* that the end of this run asked for, newest first."""
+        """The newest *number* skips that the end of this run asked for, newest first."""
         return list(self._places.get(("run", run_id), ()))[:number]
 
     def clear(self) -> None:

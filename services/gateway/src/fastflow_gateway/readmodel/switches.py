@@ -1,4 +1,4 @@
-"""Which schedules people have switched off. A data structure: no I/O."""
+"""The schedules that people switched off. A data structure: no I/O."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from fastflow_contracts.bus.subjects import JobRef
 
 
 class Switches:
-    """Put in every version of every switch; an older version than the known one is ignored."""
+    """Switches by job. ``put`` every version; older versions than the known one are ignored."""
 
     def __init__(self) -> None:
         self.off: set[JobRef] = set()

@@ -1,4 +1,4 @@
-"""Who waits for a change, and waking them. A data structure: no I/O."""
+"""Wakes handlers that wait for a change. A data structure: no I/O."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastflow_contracts.ids import RunId
 
 
 class Watchers:
-    """Events to set at changes: of one run, or of anything that pages show."""
+    """Events that a change sets: of one run, or of anything that pages show."""
 
     def __init__(self) -> None:
         self._of_run: defaultdict[RunId, set[asyncio.Event]] = defaultdict(set)
@@ -19,7 +19,7 @@ class Watchers:
 
     @contextlib.contextmanager
     def of_run(self, run_id: RunId, wake: asyncio.Event | None = None) -> Iterator[asyncio.Event]:
-        """An event that is set at every change of the run. Clear it, look, then wait: nothing is missed."""
+        """Yield an event that every change of the run sets. Clear it, look, then wait: no change is missed."""
         wake = wake or asyncio.Event()
         self._of_run[run_id].add(wake)
         try:
@@ -31,7 +31,7 @@ class Watchers:
 
     @contextlib.contextmanager
     def of_all(self, wake: asyncio.Event) -> Iterator[None]:
-        """Have *wake* set at every change of what pages show."""
+        """Set *wake* at every change of what pages show."""
         self._of_all.add(wake)
         try:
             yield
@@ -39,11 +39,11 @@ class Watchers:
             self._of_all.discard(wake)
 
     def run_changed(self, run_id: RunId) -> None:
-        """Wake those who wait for this run."""
+        """Wake everyone who waits for this run."""
         for wake in self._of_run.get(run_id, ()):
             wake.set()
 
     def anything_changed(self) -> None:
-        """Wake those who wait for anything."""
+        """Wake everyone who waits for any change."""
         for wake in self._of_all:
             wake.set()

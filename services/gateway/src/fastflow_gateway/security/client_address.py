@@ -1,7 +1,7 @@
-"""Who a request comes from, for those who count what a caller does. Pure.
+"""The address of the client behind a request, for limits by client. Pure.
 
-What stands in front may be trusted to say for whom it asks: ``X-Forwarded-For`` is read from its end, one hop for
-each proxy of ours, and no further. Whatever a caller writes into it itself stands before that and is not believed.
+Only our own proxies are believed: ``X-Forwarded-For`` is read from its end, one hop for each of them, and no further.
+What a client writes into the header itself comes before those hops and is ignored.
 """
 
 from __future__ import annotations
@@ -16,17 +16,24 @@ from fastflow_contracts.errors import FastFlowError
 
 CALLER_CHARACTERS_MAX: Final = 64
 _NEIGHBOURS_BITS: Final = 64
-"""What one subscriber gets of IPv6."""
+"""Bits of the IPv6 network that one subscriber gets."""
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
 
 class BadProxies(FastFlowError):
-    """The text names no addresses or networks."""
+    """The text is not a list of addresses and networks."""
 
 
 class ClientAddresses:
-    """*proxies*: addresses and networks of those in front, separated by commas. Raises ``BadProxies``."""
+    """Finds the client address of a request.
+
+    Args:
+        proxies: Addresses and networks of our proxies, separated by commas.
+
+    Raises:
+        BadProxies: *proxies* is not such a list.
+    """
 
     def __init__(self, proxies: str = "") -> None:
         try:
@@ -39,7 +46,12 @@ class ClientAddresses:
             ) from None
 
     def of(self, remote: str | None, forwarded: Iterable[str] = ()) -> str:
-        """*remote*: the address at the other end. *forwarded*: the headers, as they came."""
+        """The client address.
+
+        Args:
+            remote: The address at the other end of the connection.
+            forwarded: The ``X-Forwarded-For`` headers, in order.
+        """
         caller = remote or "unknown"
         hops = [hop.strip() for line in forwarded for hop in line.split(",") if hop.strip()]
         while hops and self._is_proxy(caller):
@@ -57,7 +69,7 @@ class ClientAddresses:
 
 
 def one_caller(address: str) -> str:
-    """Who counts as one caller: an IPv4 address, or the network that one IPv6 subscriber has."""
+    """What counts as one client: an IPv4 address, or the network of an IPv6 subscriber."""
     try:
         found = ip_address(address)
     except ValueError:
@@ -70,7 +82,7 @@ def one_caller(address: str) -> str:
 
 
 def _without_port(hop: str) -> str:
-    """Some proxies write one, and each connection has another."""
+    """Some proxies add a port, and it differs for each connection."""
     if hop.startswith("["):
         return hop[1:].partition("]")[0]
     return hop.partition(":")[0] if hop.count(":") == 1 else hop

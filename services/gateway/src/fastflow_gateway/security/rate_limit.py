@@ -1,6 +1,6 @@
-"""How often somebody may fail before being told to wait. Pure: time is an argument (seconds, from any clock).
+"""How often a caller may fail before it has to wait. Pure: time is an argument (seconds, from any clock).
 
-A token bucket for each caller. Bounded: beyond ``CALLERS_MAX`` the caller that was seen longest ago is forgotten.
+A token bucket for each caller. Bounded: beyond ``CALLERS_MAX`` the least recently seen caller is forgotten.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ CALLERS_MAX: Final = 10_000
 
 
 class RateLimit:
-    """*burst* failures at once, and one more every ``60 / per_minute`` seconds."""
+    """Allows *burst* failures at once, and one more every ``60 / per_minute`` seconds."""
 
     def __init__(self, *, burst: int, per_minute: float) -> None:
         self._burst = burst
         self._per_s = per_minute / 60
         self._spent: LRUCache[str, tuple[float, float]] = LRUCache(CALLERS_MAX)
-        """By caller: failures that still count, and when that was so."""
+        """By caller: the failures that count, and at which time."""
 
     def wait_s(self, caller: str, now_s: float) -> int:
         """Whole seconds until *caller* may try again; 0 = now."""
@@ -45,4 +45,4 @@ class RateLimit:
 
 
 SIGN_IN_LIMIT = web.AppKey("SIGN_IN_LIMIT", RateLimit)
-"""Of wrong tokens, by client address."""
+"""The limit on wrong tokens, by client address."""

@@ -1,8 +1,8 @@
-"""Makes tokens of secrets, and opens the secrets of webhooks, which the gateway itself needs. Pure.
+"""Encrypts secrets into tokens, and opens the webhook secrets that the gateway itself needs. Pure.
 
-The key could open every token; this module is the only one that holds it and does not: what is opened must be bound to
-the name ``webhook.secret`` of the pipeline that is called. Why it is so is in docs/adr/0007-signed-webhooks.md. No
-message of this module holds a value, a token or a key.
+The key can open every token. Only this module holds it, and it opens only tokens that are bound to ``webhook.secret``
+of the called pipeline; docs/adr/0007-signed-webhooks.md says why. No message of this module contains a value, a token
+or a key.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ VALUE_CHARACTERS_MAX: Final = 32_768
 
 
 class NoKey(FastFlowError):
-    """There is no ``ENCRYPTION_KEY`` here."""
+    """This gateway has no ``ENCRYPTION_KEY``."""
 
 
 class BadSecret(FastFlowError):
-    """The value cannot be a secret, or the token of a webhook cannot be used; the message says what to do."""
+    """The value cannot be a secret, or a webhook's token is unusable. The message says what to do."""
 
 
 class Sealer:
-    """Encrypts under the first of several keys."""
+    """Encrypts with the first of several keys; opens webhook secrets with any of them."""
 
     def __init__(self, keys: str) -> None:
-        """*keys*: as in ``ENCRYPTION_KEY``; may be empty. Raises ``BadKey``."""
+        """*keys*: the value of ``ENCRYPTION_KEY``; may be empty. Raises ``BadKey``."""
         fernets = [Fernet(key) for key in envelope.split_keys(keys)]
         self._keys = MultiFernet(fernets) if fernets else None
 
@@ -40,31 +40,37 @@ class Sealer:
         return self._keys is not None
 
     def seal(self, value: str, *, place: tuple[str, str] | None = None) -> str:
-        """A token that holds *value*, bound to *place* (pipeline, name) if there is one.
+        """Encrypt *value* into a token.
 
-        Raises ``NoKey``, ``BadSecret``.
+        Args:
+            value: The secret.
+            place: Pipeline and name that the token is bound to; None: any place can open it.
+
+        Raises:
+            NoKey: There is no key.
+            BadSecret: The value cannot be a secret.
         """
         if self._keys is None:
             raise NoKey(
-                "there is no ENCRYPTION_KEY here, so nothing can be encrypted; make one with `fastflow keys new`, give "
-                "it to the gateway and to every runner (ENCRYPTION_KEY or ENCRYPTION_KEY_FILE), and start them anew."
+                "this gateway has no ENCRYPTION_KEY, so it cannot encrypt; make one with `fastflow keys new`, give "
+                "it to the gateway and to every runner (ENCRYPTION_KEY or ENCRYPTION_KEY_FILE), and restart them."
             )
         if not value:
             raise BadSecret("the value is empty; a secret has at least one character.")
         if len(value) > VALUE_CHARACTERS_MAX:
             raise BadSecret(f"the value has more than {VALUE_CHARACTERS_MAX:,} characters, which no variable can hold.")
         if "\0" in value:
-            raise BadSecret("the value holds a NUL character, which no variable can; encode it first.")
+            raise BadSecret("the value has a NUL character, which no variable can hold; encode it first.")
         if place is None and envelope.unpack(value) is not None:
-            raise BadSecret("a value of this form must be bound; give the pipeline and the name, too.")
+            raise BadSecret("a value of this form must be bound; send the pipeline and the name too.")
         plain = value if place is None else envelope.pack(Envelope(*place, value))
         try:
             return self._keys.encrypt(plain.encode()).decode()
         except UnicodeEncodeError:
-            raise BadSecret("the value holds half of a surrogate pair; send it as UTF-8.") from None
+            raise BadSecret("the value has half of a surrogate pair; send it as UTF-8.") from None
 
     def open_webhook_secret(self, token: str, *, pipeline: str) -> str:
-        """The secret in *token*. Raises ``NoKey``, ``BadSecret``."""
+        """Open the webhook secret of *pipeline*. Raises ``NoKey`` or ``BadSecret``."""
         if self._keys is None:
             raise NoKey("this gateway has no ENCRYPTION_KEY, so it cannot check signatures; set it.")
         try:

@@ -1,7 +1,7 @@
-"""The token, and the signed sessions of browsers that proved to know it. Pure: time is an argument.
+"""The token, and the signed sessions of browsers that know it. Pure: time is an argument.
 
-A session is a cookie that this installation signed: ``<expiry>.<nonce>.<signature>``. Nothing is stored, so any gateway
-with the same token knows it, and a new token ends all of them. The signing keys are derived from the token.
+A session is a signed cookie: ``<expiry>.<nonce>.<signature>``. Nothing is stored: every gateway with the same token
+accepts it, and a new token ends all sessions. The signing keys are derived from the token.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ SESSION_S: Final = 12 * 3600
 
 
 class BrowserSession(NamedTuple):
-    """A browser that proved itself. ``csrf``: what its forms and scripts send along to show that they are ours."""
+    """The session of a signed-in browser. Its forms and scripts send ``csrf`` to show that they are ours."""
 
     expires_at: datetime
     csrf: str
 
 
 class Sessions:
-    """Holds the token's hash and the signing keys, never the token."""
+    """Checks the token, and makes and checks sessions. Holds the token's hash and the signing keys, never the token."""
 
     def __init__(self, token: str) -> None:
         self._token_hash = hashlib.sha256(token.encode()).digest()
@@ -35,29 +35,29 @@ class Sessions:
         self._csrf = _signer(key, "csrf")
 
     def knows(self, token: str) -> bool:
-        """Is this the token? Takes the same time whatever is given."""
+        """Whether *token* is the token, in constant time."""
         given = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         return hmac.compare_digest(given, self._token_hash)
 
     def knows_bearer(self, authorization: str) -> bool:
-        """Does the value of an ``Authorization`` header carry the token?"""
+        """Whether the value of an ``Authorization`` header carries the token."""
         scheme, _, token = authorization.partition(" ")
         return scheme.lower() == "bearer" and self.knows(token.strip())
 
     def new_session(self, now: datetime) -> str:
-        """A cookie's value, good for ``SESSION_S``."""
+        """Create the value of a cookie, valid for ``SESSION_S`` seconds."""
         body = f"{int(now.timestamp()) + SESSION_S}.{secrets.token_urlsafe(18)}"
         return self._cookies.sign(body).decode()
 
     def session(self, cookie: str, now: datetime) -> BrowserSession | None:
-        """The session of a cookie.
+        """Check a cookie.
 
         Args:
-            cookie: Its value, as the browser sent it.
-            now: A session that has ended by then is none.
+            cookie: The value from the browser.
+            now: The time that the expiry is compared with.
 
         Returns:
-            None if the cookie is not ours, or too old.
+            The session; None if the cookie is not ours or has expired.
         """
         try:
             body = self._cookies.unsign(cookie.encode("utf-8", "surrogatepass"))
@@ -68,7 +68,7 @@ class Sessions:
 
 
 def is_csrf_token(session: BrowserSession, given: str) -> bool:
-    """Did this come from a form or script of the session's own pages?"""
+    """Whether *given* is the CSRF token of the session."""
     return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), session.csrf.encode())
 
 

@@ -1,9 +1,9 @@
-"""How often the key of a webhook may be guessed, by one caller and at one pipeline. Pure: time is an argument.
+"""Limits the guessing of webhook keys, by caller and by pipeline. Pure: time is an argument.
 
-A caller that failed too often waits, whatever it tries next: another key, another pipeline, or a name that is none. A
-pipeline at which many callers failed makes everybody wait, so that many addresses are no way around. But callers that
-proved to know one of its keys lately are served: guessing must not shut them out. The first wrong key ends that, so
-one key helps nobody to guess another.
+A caller that failed too often waits, whatever it tries next: another key, another pipeline, or an invalid name. A
+pipeline with many failures makes all callers wait, so many addresses do not get around the limit. Callers that sent a
+right key of it lately are served anyway: guessing must not shut them out. Their first wrong key ends that, so one key
+does not help to guess another.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ PROVEN_S: Final = 24 * 3600.0
 
 
 class WebhookCall(NamedTuple):
-    """A client that calls a webhook of one pipeline."""
+    """A call of one pipeline's webhook by one client."""
 
     caller: str
     pipeline: str
 
 
 class WebhookGuard:
-    """Tell it of every call: ``begin`` before anything is waited for, then ``right`` or ``wrong``."""
+    """Counts every call: ``begin`` before the first await, then ``right`` or ``wrong``."""
 
     def __init__(self) -> None:
         self._callers = RateLimit(burst=CALLER_BURST, per_minute=CALLER_PER_MINUTE)
@@ -42,16 +42,16 @@ class WebhookGuard:
         return max(self._callers.wait_s(call.caller, now_s), pipeline_s)
 
     def begin(self, call: WebhookCall, now_s: float) -> None:
-        """Count the call as a wrong one until it is known to be right: else a thousand at once would be one."""
+        """Count the call as wrong until it is known to be right: else a thousand concurrent calls would count once."""
         self._callers.failed(call.caller, now_s)
 
     def right(self, call: WebhookCall, now_s: float) -> None:
-        """The caller knows a key of the pipeline."""
+        """The caller sent a key of the pipeline."""
         self._callers.forgive(call.caller, now_s)
         self._proven[call] = now_s
 
     def wrong(self, call: WebhookCall, now_s: float) -> None:
-        """It is none of its keys. Only for pipelines that have some: others would fill the memory."""
+        """The key is wrong. Only for pipelines with keys: other names would fill the memory."""
         self._pipelines.failed(call.pipeline, now_s)
         self._proven.pop(call, None)
 
@@ -60,4 +60,4 @@ class WebhookGuard:
 
 
 WEBHOOK_GUARD = web.AppKey("WEBHOOK_GUARD", WebhookGuard)
-"""Of wrong webhook keys."""
+"""The limits on wrong webhook keys."""

@@ -1,4 +1,4 @@
-"""Does this key open a webhook of this pipeline? Pure."""
+"""Matches a key with the webhook keys of a pipeline. Pure."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.pipelines.spec import PipelineSpec
 
 _NO_KEYS: Final[Mapping[str | None, str]] = {None: ""}
-"""Compared with when there is no pipeline or no key, so that the answer takes as long."""
+"""Stands in for a missing pipeline or key, so that the comparison takes as long."""
 
 
 class KeyMatch(NamedTuple):
-    """What one copy of a pipeline's record says of a key."""
+    """What one copy of a pipeline's record says about a key."""
 
     record: PipelineRecord | None
     has_keys: bool
     """The pipeline has webhooks."""
     fits: bool
-    """It is the key of one of them."""
+    """The key opens one of them."""
     run_config_id: str | None
-    """The run configuration whose key it is; None is the pipeline's own."""
+    """The run configuration of the key; None: the pipeline itself."""
 
     @property
     def is_enabled(self) -> bool:
@@ -31,24 +31,24 @@ class KeyMatch(NamedTuple):
 
     @property
     def is_wrong(self) -> bool:
-        """There are keys, and this is none of them."""
+        """The pipeline has keys, and this is none of them."""
         return self.has_keys and not self.fits
 
 
 def match_key(record: PipelineRecord | None, key: str) -> KeyMatch:
-    """Compare *key* with every webhook key of the pipeline, in a time that does not tell which one it resembles.
+    """Compare *key* with every webhook key of the pipeline, in constant time.
 
     Args:
-        record: What is known of the pipeline; None if it does not exist.
-        key: As the caller gave it.
+        record: The pipeline's record; None if there is no such pipeline.
+        key: The caller's key.
 
     Returns:
-        What *record* says of the key.
+        What *record* says about the key.
     """
     spec: PipelineSpec | None = record.live.spec if record and record.live else None
     keys = spec.webhook_keys() if spec else {}
     given = _digest(key)
-    # Every key is compared, whether or not one before it fitted.
+    # Compare every key, even after a match: the time must not tell which one it was.
     fitting = [
         run_config_id for run_config_id, each in (keys or _NO_KEYS).items() if hmac.compare_digest(given, _digest(each))
     ]

@@ -1,15 +1,15 @@
-"""Checks the signature of a webhook's call. Pure: the raw body, the headers and the time are arguments.
+"""Checks the signature of a webhook call. Pure: the raw body, the headers and the time are arguments.
 
 | sender | header | signed |
 |---|---|---|
-| standard | ``webhook-signature``: ``v1,<base64>``, several of them with blanks between | id, timestamp, body |
+| standard | ``webhook-signature``: ``v1,<base64>``, several separated by spaces | id, timestamp, body |
 | github | ``X-Hub-Signature-256``: ``sha256=<hex>`` | body |
-| gitlab | with a ``whsec_`` secret as standard; else ``X-Gitlab-Token``: the secret itself | nothing, then |
+| gitlab | with a ``whsec_`` secret as standard; else ``X-Gitlab-Token``: the secret itself | then nothing |
 | gitea | ``X-Gitea-Signature`` or ``X-Forgejo-Signature``: ``<hex>`` | body |
-| hmac | the one it names: hex or base64, with or without ``sha256=`` | body |
+| hmac | the one in its metadata: hex or base64, with or without ``sha256=`` | body |
 
-All are HMAC-SHA256, and all are compared in constant time. Only the standard's signature covers an id and a time, so
-only there is a repeated or delayed call recognised whatever else its headers say.
+All are HMAC-SHA256, compared in constant time. Only the standard's signature covers an id and a time, so only there a
+repeated or delayed call is recognised whatever its other headers say.
 """
 
 from __future__ import annotations
@@ -26,19 +26,31 @@ from fastflow_contracts.pipelines.webhook import SIGNATURE_HEADER, Webhook
 from fastflow_gateway.security.secrets import BadSecret
 
 TOLERANCE_S: Final = 300
-"""How far the time of a signed call may be from ours, in either direction."""
+"""How far the time of a signed call may differ from ours, in either direction."""
 STANDARD_PREFIX: Final = "whsec_"
 _PREFIX: Final = "sha256="
 
 
 class BadSignature(Exception):
-    """The call does not prove who sent it; the message says what is missing."""
+    """The call has no valid signature. The message says what is wrong."""
 
 
 def verify(webhook: Webhook, secret: str, headers: Mapping[str, str], body: bytes, now: datetime) -> str | None:
-    """The id of the call if its signature covers one. *headers*: names in any case.
+    """Check the signature of a call.
 
-    Raises ``BadSignature``, and ``BadSecret`` when *secret* is not what such a sender would have.
+    Args:
+        webhook: The sender, and its header if it names one.
+        secret: The decrypted secret.
+        headers: The request's headers, with names in any case.
+        body: The raw bytes.
+        now: The time that a signed time is compared with.
+
+    Returns:
+        The id of the call if the signature covers one.
+
+    Raises:
+        BadSignature: The signature is missing or wrong, or its time is too far from *now*.
+        BadSecret: The secret has not the form that this sender uses.
     """
     match webhook.verify:
         case "standard":
@@ -64,13 +76,13 @@ def _standard(secret: str, headers: Mapping[str, str], body: bytes, now: datetim
     call_id, at = _given(headers, "webhook-id"), _given(headers, "webhook-timestamp")
     given = [each.removeprefix("v1,") for each in _given(headers, "webhook-signature").split() if each[:3] == "v1,"]
     if not re.fullmatch("[0-9]{1,12}", at) or abs(now.timestamp() - int(at)) > TOLERANCE_S:
-        raise BadSignature(f"webhook-timestamp is no time within {TOLERANCE_S} s of now; check the sender's clock.")
+        raise BadSignature(f"webhook-timestamp is not within {TOLERANCE_S} s of now; check the sender's clock.")
     try:
-        key = base64.b64decode(secret.removeprefix(STANDARD_PREFIX) + "==")  # padded ones, too: more of it is skipped
+        key = base64.b64decode(secret.removeprefix(STANDARD_PREFIX) + "==")  # also if padded: extra padding is ignored
     except (ValueError, binascii.Error):
         key = b""
     if not key:
-        raise BadSecret("the webhook's secret is no base64; encrypt it as the sender shows it (whsec_…).")
+        raise BadSecret("the webhook's secret is not base64; encrypt it as the sender shows it (whsec_…).")
     mac = hmac.digest(key, _bytes(f"{call_id}.{at}.") + body, "sha256")
     _check(given, [base64.b64encode(mac).decode()])
     return call_id
@@ -88,10 +100,12 @@ def _given(headers: Mapping[str, str], *names: str) -> str:
 
 
 def _check(given: list[str], wanted: list[str]) -> None:
-    """Every pair is compared, whether or not one before it fitted."""
+    """Compare every pair, even after a match."""
     matches = [hmac.compare_digest(_bytes(one), _bytes(other)) for one in given for other in wanted]
     if not any(matches):
-        raise BadSignature("the signature does not fit the body and the secret; compare the secret with the sender's.")
+        raise BadSignature(
+            "the signature does not match the body and the secret; compare the secret with the sender's."
+        )
 
 
 def _bytes(text: str) -> bytes:

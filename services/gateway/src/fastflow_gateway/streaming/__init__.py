@@ -1,1 +1,1 @@
-"""Followers: logs, metrics and changes as they come."""
+"""Live streams: logs, samples and changes, for any number of followers."""

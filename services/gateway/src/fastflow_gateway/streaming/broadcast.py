@@ -1,8 +1,8 @@
-"""Following what a run says, for any number of followers: one feed for each subject and process. I/O.
+"""One feed of a subject for any number of followers in this process. I/O.
 
-A ``Broadcast`` keeps the newest messages of its subject, ready to be sent, up to ``KEPT_BYTES_MAX`` a follower. They
-read them at their own pace; one that fell behind what is kept reads from the bus until it has caught up. So nobody who
-does not read makes anybody else wait, or this process hold more.
+A ``Broadcast`` keeps the newest messages of its subject, ready to send, up to ``KEPT_BYTES_MAX`` for each follower.
+Followers read them at their own pace; one that falls behind reads from the bus until it has caught up. So a slow
+follower never makes others wait, and never makes this process hold more.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from fastflow_contracts.bus.pull import Message
 from fastflow_gateway.streaming.stored import BATCH, Repeats
 
 KEPT_BYTES_MAX: Final = 4 * 1024 * 1024
-"""Of a subject, for each of its followers: of many the slowest is further behind, and would read everything again."""
+"""Kept of a subject for each follower: among many, the slowest is further behind and would read everything again."""
 KEPT_FOR_MAX: Final = 8
-"""Followers for whom more is kept."""
+"""Followers that count for what is kept."""
 ITEM_BYTES: Final = 256
-"""What an item costs besides its events."""
+"""Memory of an item besides its events, in bytes."""
 REPLAY_BATCH: Final = 4
-"""Messages under way at once for one follower that fell behind: there may be many of those, and the server drops a
-connection for which it would have to hold 64 MB.
+"""Messages in flight for one follower that fell behind: there may be many such followers, and the NATS server drops a
+connection once it holds 64 MB for it.
 """
 
 
 class Item(NamedTuple):
-    """One stored message as the events it comes to, which may be none."""
+    """One stored message, rendered as events; may be empty."""
 
     sequence: int
     events: bytes
 
 
 Render: TypeAlias = Callable[[Message], bytes]
-"""The events of a message. What it raises is logged, and the message passed over."""
+"""Renders a message as events. If it raises, the error is logged and the message skipped."""
 
 
 class Broadcast:
-    """The newest items of one subject. Made by ``Followers.follow``."""
+    """The newest items of one subject. Create it with ``Followers.follow``."""
 
     def __init__(self, bus: Bus, stream: str, subject: str, render: Render, *, is_settled: bool) -> None:
         self._bus = bus
@@ -53,15 +53,15 @@ class Broadcast:
         self._items: list[Item] = []
         self._kept_bytes = 0
         self._dropped = 0
-        """Sequence of the newest item that is not kept any more."""
+        """Sequence of the newest item that is no longer kept."""
         self.wakes: set[asyncio.Event] = set()
         self.is_caught_up = False
-        """Everything that was stored when the newest item was sent has arrived."""
+        """Everything stored when the newest item was sent has arrived."""
         self.is_settled = is_settled
-        """The run was over when the feed began: once caught up, nothing more will come."""
+        """The run was over when the feed began: once caught up, nothing more comes."""
 
     async def serve(self) -> None:
-        """Take in what is published until cancelled."""
+        """Receive new messages until cancelled."""
         repeats = Repeats()
         async with aclosing(feed(self._bus, self._stream, self._subject, after=0, batch=BATCH)) as batches:
             async for batch in batches:
@@ -72,16 +72,16 @@ class Broadcast:
                     wake.set()
 
     async def items(self, after: int) -> AsyncGenerator[Item]:
-        """Everything with a sequence greater than *after* that is there by now; ends when there is no more."""
+        """Yield every item after sequence *after* that has arrived by now."""
         while True:
             if after < self._dropped:
-                dropped = self._dropped  # as it is now: while this is read more is dropped, which nobody has seen yet
+                dropped = self._dropped  # its value now: during the replay more is dropped, unread
                 async with aclosing(self._replay(after)) as replay:
                     async for item in replay:
                         yield item
                         after = item.sequence
                 after = max(after, dropped)
-            # One lookup for each item: between two of them the kept ones move on, and a slow follower must hold none.
+            # One lookup for each item: the kept items change in between, and a slow follower must hold none of them.
             elif (kept := self._next(after)) is not None:
                 yield kept
                 after = kept.sequence
@@ -89,9 +89,9 @@ class Broadcast:
                 return
 
     async def _replay(self, after: int) -> AsyncGenerator[Item]:
-        """From the bus, until what is kept follows on or there is nothing more."""
+        """Yield items from the bus until the kept ones continue, or there are no more."""
         repeats = Repeats()
-        # From the one before on, because the next one may repeat it.
+        # Start one earlier, because the next message may repeat it.
         replay_from = max(0, after - 1)
         async with aclosing(
             feed(self._bus, self._stream, self._subject, after=replay_from, batch=REPLAY_BATCH)

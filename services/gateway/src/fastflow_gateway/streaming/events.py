@@ -1,6 +1,6 @@
 """Stored log chunks as server-sent events and as plain text. Pure.
 
-The id of a log event is ``<stream sequence>:<index in its chunk>``: where a follower that comes back goes on.
+The id of a log event is ``<stream sequence>:<index in its chunk>``: a follower that reconnects continues after it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _encode = msgspec.json.encode
 
 
 class EventId(NamedTuple):
-    """The last event somebody has: ``line`` of message ``sequence``. (0, -1) is before everything."""
+    """The last event that a follower has: ``line`` of message ``sequence``. (0, -1) is before everything."""
 
     sequence: int
     line: int
@@ -30,7 +30,7 @@ START: Final = EventId(0, -1)
 
 
 def parse_event_id(text: str | None) -> EventId:
-    """What ``Last-Event-ID`` says; anything that is no id of ours is the start."""
+    """Parse ``Last-Event-ID``. Anything that is not our id means the start."""
     match = re.fullmatch(r"([0-9]{1,18})(?::([0-9]{1,9}))?", text or "")
     return EventId(int(match[1]), int(match[2] or 0)) if match else START
 
@@ -41,14 +41,14 @@ def behind(events: bytes, count: int) -> bytes:
 
 
 def log_events(chunk: Chunk, sequence: int, attempt: int) -> bytes:
-    """One ``log`` event (``shapes.LogLine``) for each line, or part of a line, of a chunk.
+    """Render a chunk: one ``log`` event (``shapes.LogLine``) for each line or part of a line.
 
-    A flood of lines passes here, and only number and text differ from line to line: so a piece is one format
-    repeated, and its lines become JSON all at once.
+    This path is hot. Only number and text differ from line to line, so a piece is one repeated format, and all its
+    lines become JSON at once.
     """
     parts: list[bytes] = []
     index = 0
-    # Behind the last piece of a stream in the attempt's last chunk nothing follows, whether or not it ends its line.
+    # Nothing follows the last piece of a stream in the attempt's last chunk, even if its line has no end.
     last = {piece.stream: number for number, piece in enumerate(chunk.lines)} if chunk.eof else {}
     for number, piece in enumerate(chunk.lines):
         form = b'id: %d:%%d\nevent: log\ndata: {"ts":%s,"stream":"%s","attempt":%d,"line":"%%s"' % (
@@ -60,7 +60,7 @@ def log_events(chunk: Chunk, sequence: int, attempt: int) -> bytes:
         whole, newline, rest = piece.text.rpartition("\n")
         if newline:
             text = _encode(whole)[1:-1]
-            # Where no backslash was written, every one begins an escape, and this one is the end of a line.
+            # The text has no backslash, so each one in the JSON begins an escape, and this escape is a line's end.
             lines = text.split(b"\\n") if b"\\\\" not in text else [_encode(line)[1:-1] for line in whole.split("\n")]
             parts.append((form + b"}\n\n") * len(lines) % tuple(chain.from_iterable(enumerate(lines, index))))
             index += len(lines)
@@ -72,14 +72,14 @@ def log_events(chunk: Chunk, sequence: int, attempt: int) -> bytes:
 
 
 class PlainText:
-    """Chunks of all attempts in, text out, as a terminal would have shown it. Holds nothing back.
+    """Turns the chunks of all attempts into text, as a terminal shows it. Holds nothing back.
 
-    A line that is still open when another stream or attempt speaks is ended there.
+    An open line ends when another stream or attempt writes.
     """
 
     def __init__(self) -> None:
         self._open: tuple[int, int] | None = None
-        """Attempt and stream of the line that is not ended yet."""
+        """Attempt and stream of the open line."""
 
     def text(self, chunk: Chunk, attempt: int) -> str:
         parts: list[str] = []
@@ -95,14 +95,14 @@ class PlainText:
 
 
 class Tail:
-    """The last lines of a text that comes in parts."""
+    """The last lines of a text that arrives in parts."""
 
     def __init__(self, lines_max: int) -> None:
         self._lines: deque[str] = deque(maxlen=lines_max)
         self._is_open = False
 
     def add(self, text: str) -> None:
-        for line in re.findall(r"[^\n]*\n|[^\n]+", text):  # splitlines would also part at a progress bar's \r
+        for line in re.findall(r"[^\n]*\n|[^\n]+", text):  # splitlines would also split at a progress bar's \r
             if self._is_open:
                 self._lines[-1] += line
             else:

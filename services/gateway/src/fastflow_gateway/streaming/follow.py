@@ -1,4 +1,4 @@
-"""Answering with everything that is published about one run, until it is over. I/O."""
+"""Answers with a stream of everything published about one run, until it is over. I/O."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from fastflow_gateway.streaming.events import EventId
 from fastflow_gateway.streaming.followers import FOLLOWERS
 
 LAST_WORDS_S = 5.0
-"""How long a stream waits for what a run said last if the bus does not have it (any more)."""
+"""How long a stream waits for the last message of a run, which the bus may no longer have."""
 
 
 def log_end(run: Run) -> int:
-    """The sequence of the last log message of the attempts that are over, as far as they say."""
+    """The sequence of the last log message of the ended attempts, by the run's record."""
     return max((attempt.log_sequence for attempt in run.attempts), default=0)
 
 
@@ -34,21 +34,21 @@ async def follow_run(
     render: Render,
     end_of: Callable[[Run], int],
 ) -> web.StreamResponse:
-    """Answer with a stream of events, from ``Last-Event-ID`` on.
+    """Answer with a stream of events, after ``Last-Event-ID``.
 
     Args:
-        request: To be answered.
-        run: Which run.
+        request: The request to answer.
+        run: The run to follow.
         stream: The stream of the bus that holds the messages.
-        subject_of: The subject of the run's messages in it.
-        render: The events of one message.
-        end_of: The sequence of the last message, as far as a run's record says.
+        subject_of: Returns the subject of a run's messages.
+        render: Renders a message as events.
+        end_of: Returns the sequence of the last message, by the run's record.
 
     Returns:
-        The answer, sent and ended.
+        The answer, already sent.
 
     Raises:
-        Busy: Too many follow something already.
+        Busy: Too many streams are open.
     """
     model, followers, wake = request.app[MODEL], request.app[FOLLOWERS], asyncio.Event()
     last = events.parse_event_id(request.headers.get("Last-Event-ID"))
@@ -71,7 +71,7 @@ async def _relay(
     last: EventId,
     end_of: Callable[[Run], int],
 ) -> None:
-    """Send what is there, wait for more, until the run is over and all it said is sent, or this process stops."""
+    """Send what has arrived and wait for more, until the run is over and all is sent, or this process stops."""
     model, followers = request.app[MODEL], request.app[FOLLOWERS]
     sent, waited = max(0, last.sequence - 1), False
     while not followers.is_stopping:

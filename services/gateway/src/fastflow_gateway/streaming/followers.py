@@ -1,4 +1,4 @@
-"""Everyone who follows something on this gateway: one ``Broadcast`` for each subject, while somebody follows it."""
+"""The open streams of this gateway: one ``Broadcast`` for each subject that has followers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FOLLOWERS_MAX: Final = 1_000
 
 
 class Followers:
-    """Broadcasts by subject. Each is open while somebody follows it."""
+    """Broadcasts by subject. Each is open while it has followers."""
 
     def __init__(self, bus: Bus, group: asyncio.TaskGroup) -> None:
         self._bus = bus
@@ -29,11 +29,11 @@ class Followers:
 
     @property
     def followers(self) -> int:
-        """How many follow something now."""
+        """How many streams are open now."""
         return len(self._wakes)
 
     def stop(self) -> None:
-        """Tell every follower to end its stream."""
+        """End every stream."""
         self.is_stopping = True
         for wake in self._wakes:
             wake.set()
@@ -42,9 +42,9 @@ class Followers:
     def follow(
         self, stream: str, subject: str, render: Render, wake: asyncio.Event, *, is_settled: bool
     ) -> Iterator[Broadcast]:
-        """The broadcast of *subject*; *wake* is set whenever it has something new. *is_settled*: see ``Broadcast``.
+        """Follow *subject*; *wake* is set whenever it has new items. *is_settled*: the run was over at the start.
 
-        Raises ``Busy``.
+        Raises ``Busy`` if too many streams are open.
         """
         with self.admitted(wake):
             if subject not in self._broadcasts:
@@ -63,7 +63,7 @@ class Followers:
 
     @contextlib.contextmanager
     def admitted(self, wake: asyncio.Event) -> Iterator[None]:
-        """A place among ``FOLLOWERS_MAX``; *wake* is set when it is time to end. Raises ``Busy``."""
+        """Take one of ``FOLLOWERS_MAX`` places; *wake* is set when the stream must end. Raises ``Busy``."""
         if len(self._wakes) >= FOLLOWERS_MAX:
             raise Busy(f"{FOLLOWERS_MAX} streams are open here; close one, or ask another gateway.")
         self._wakes.add(wake)

@@ -1,4 +1,4 @@
-"""Reading what is stored of a run, once through. I/O."""
+"""Reads the stored messages of a run, once. I/O."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.bus.pull import Message
 
 BATCH: Final = 32
-"""Messages under way at once for one feed; one may have 256 KB."""
+"""Messages in flight for one feed; one may have 256 KB."""
 READ_S: Final = 15.0
-"""How long the bus may be silent while something stored is read."""
+"""How long the bus may be silent during a read."""
 
 
 async def stored(bus: Bus, stream: str, subject: str, *, after: int = 0) -> AsyncGenerator[Message]:
-    """Everything that is stored under *subject* by now behind sequence *after*, oldest first, repeats left out.
+    """Yield every message of *subject* after sequence *after* that is stored now, oldest first, without repeats.
 
-    Raises ``Unavailable`` when the bus is silent for ``READ_S``.
+    Raises ``Unavailable`` if the bus is silent for ``READ_S``.
     """
     end, repeats = await bus.last_sequence(stream), Repeats()
     async with aclosing(feed(bus, stream, subject, after=after, batch=BATCH)) as batches:
@@ -39,7 +39,7 @@ async def stored(bus: Bus, stream: str, subject: str, *, after: int = 0) -> Asyn
 
 
 class Repeats:
-    """A publisher that was unsure sends again: an exact repeat of the message before is one message, said twice."""
+    """Finds repeats: an unsure publisher sends again, so an exact copy of the message before it is the same message."""
 
     def __init__(self) -> None:
         self._last: tuple[str, bytes] | None = None

@@ -1,1 +1,1 @@
-"""Records of the bus turned into the shapes of the API. Pure."""
+"""Turns records of the bus into the shapes of the API. Pure."""

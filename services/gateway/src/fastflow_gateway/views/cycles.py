@@ -1,4 +1,4 @@
-"""Cycles in what follows what. Pure: knows names and who follows them, nothing else."""
+"""Finds cycles among pipelines that start each other. Pure: it knows only names and what follows them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 Follows = Mapping[str, Collection[str]]
-"""By name, those that come after it. A name that nothing follows may be missing."""
+"""By name, the names that follow it. A name that nothing follows may be missing."""
 
 
 def knots(follows: Follows) -> list[frozenset[str]]:
-    """The largest groups in which everyone is reached from everyone else; one that follows itself is a group.
+    """The largest groups of names that all reach each other, sorted by first name.
 
-    By their first names. (Tarjan's strongly connected components, without recursion.)
+    A name that follows itself is a group. (Tarjan's strongly connected components, without recursion.)
     """
     index: dict[str, int] = {}
     lowest: dict[str, int] = {}
@@ -52,7 +52,7 @@ def knots(follows: Follows) -> list[frozenset[str]]:
 
 
 def cycle(knot: Collection[str], follows: Follows) -> tuple[str, ...]:
-    """A shortest way from the first name of a *knot* back to itself: each name once, the first one first."""
+    """A shortest cycle through the first name of *knot*: each name once, the first name first."""
     first = min(knot)
     came_from: dict[str, str] = {}
     waiting = deque([first])

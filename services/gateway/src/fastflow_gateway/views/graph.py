@@ -1,4 +1,4 @@
-"""Which pipelines start which, as the API shows it: links of one pipeline, and the graph of all. Pure."""
+"""Which pipelines start which, in the API's shapes: links of one pipeline, and the graph of all. Pure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,13 @@ def graph(
     links_of: Callable[[PipelineRecord], Iterable[Link]],
     latest: Callable[[str], Run | None],
 ) -> Graph:
-    """*records*: all pipelines; *links_of*: what follows one of them; *latest*: the newest run of a name."""
+    """Build the graph of all pipelines.
+
+    Args:
+        records: All pipelines.
+        links_of: Returns the links of a pipeline.
+        latest: Returns the newest run of a pipeline by name.
+    """
     known: dict[str, PipelineRecord] = {record.name: record for record in records}
     links = [(name, link) for name, record in sorted(known.items()) for link in links_of(record)]
     follows: dict[str, set[str]] = defaultdict(set)
@@ -72,7 +78,7 @@ def _node(name: str, record: PipelineRecord | None, newest: Run | None) -> Node:
 
 def _problem(link: Link, known: Mapping[str, PipelineRecord]) -> str | None:
     if not (link.on_success or link.on_failure):
-        return "on_success and on_failure are both false: nothing ever starts it."
+        return "on_success and on_failure are both false, so nothing starts it."
     target = known.get(link.pipeline)
     if target is None:
         return f"There is no pipeline {link.pipeline}."

@@ -1,7 +1,7 @@
-"""The scheduler's jobs as people see them: every schedule with its next and last slot. Pure.
+"""The scheduler's jobs in the API's shapes: every schedule with its next and last slot. Pure.
 
-A job is one schedule of one pipeline. It is listed as long as it is defined, whether it fires or not; but a single
-time that was over before it was seen never was one.
+A job is one schedule of one pipeline. It is listed while it is defined, whether it fires or not. Exception: a single
+time that had passed before any scheduler saw it is not a job.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ __all__ = ["Job", "KnownJob", "NextRuns", "job", "known_jobs", "listed", "next_r
 
 
 class KnownJob(Shape, frozen=True, kw_only=True):
-    """One job with all that is known of it."""
+    """One job with everything known about it."""
 
     job: JobRef
     definition: Schedule
     state: ScheduleState | None
-    """None: no scheduler has seen it yet."""
+    """None: no scheduler has seen the job yet."""
     is_on: bool
-    """What people switched."""
+    """Whether people left it switched on."""
 
     @property
     def fires(self) -> bool:
@@ -44,7 +44,7 @@ class KnownJob(Shape, frozen=True, kw_only=True):
 def known_jobs(
     records: Iterable[PipelineRecord], states: Mapping[JobRef, ScheduleState], switched_off: Collection[JobRef]
 ) -> list[KnownJob]:
-    """The schedules of all pipelines that have a good version, in the order of *records* and of their files."""
+    """The schedules of all pipelines with a valid version, in the order of *records* and of their files."""
     found = []
     for record in records:
         if record.live is None:
@@ -60,12 +60,12 @@ def known_jobs(
 
 
 def listed(known: Iterable[KnownJob], now: datetime) -> list[KnownJob]:
-    """Those that are jobs at *now*."""
+    """The entries that are jobs at *now*."""
     return [each for each in known if not _never_was(each, now)]
 
 
 def next_runs(known: KnownJob, now: datetime, count: int) -> tuple[datetime, ...]:
-    """The slots that are still to come, *count* at most."""
+    """The next slots, at most *count*."""
     if not known.fires:
         return ()
     if known.state is None:
@@ -74,7 +74,7 @@ def next_runs(known: KnownJob, now: datetime, count: int) -> tuple[datetime, ...
 
 
 def job(known: KnownJob, now: datetime) -> Job:
-    """*known* as it is at *now*."""
+    """The shape of *known* at *now*."""
     schedule = known.definition
     kind, value = _kind(schedule)
     following = next(iter(next_runs(known, now, 1)), None)
@@ -109,7 +109,7 @@ def _kind(schedule: Schedule) -> tuple[JobKind, str]:
 
 
 def _never_was(known: KnownJob, now: datetime) -> bool:
-    """Its one time has passed, and nothing was or will be run for it."""
+    """Whether its single time has passed without a run, and none will come."""
     timing, state = known.definition.timing, known.state
     if not isinstance(timing, Once) or (state and state.last_slot):
         return False

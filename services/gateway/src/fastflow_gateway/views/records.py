@@ -1,7 +1,7 @@
-"""Records as the API and the pages show them: the functions that fill ``shapes``. Pure: no I/O, no clock.
+"""Turns records into ``shapes``, for the API and the pages. Pure: no I/O, no clock.
 
-Each returns a struct: ``msgspec.json.encode`` makes it the API's JSON, a template reads its attributes (times are
-datetimes there). Whatever may be secret is dropped here: variables keep their names, ``encrypted_env`` and webhook keys
+Each function returns a struct: ``msgspec.json.encode`` turns it into the API's JSON, templates read its attributes
+(times are datetimes). Secrets are dropped here: variables keep only their names, ``encrypted_env`` and webhook keys
 lose their values.
 """
 
@@ -36,7 +36,7 @@ from fastflow_gateway.views.waiting import Capacity, waiting_on
 
 
 def run(record: records.Run, *, capacity: Capacity, now: datetime) -> shapes.Run:
-    """*capacity* tells what a waiting run waits for."""
+    """A run at *now*. *capacity* decides what a waiting run waits for."""
     state, order = record.state, record.order
     last = record.attempts[-1] if record.attempts else None
     error, error_message = _error(record)
@@ -78,19 +78,19 @@ def run(record: records.Run, *, capacity: Capacity, now: datetime) -> shapes.Run
 
 
 def _python_version(record: records.Run) -> str | None:
-    """What runs it or ran it last, else what was asked for."""
+    """The version that runs it or ran it last, else the requested one."""
     last = record.attempts[-1].python_version if record.attempts else ""
     now = record.state.python_version if isinstance(record.state, Running) else ""
     return now or last or record.order.python_version or None
 
 
 def run_detail(shown: shapes.Run, skips: Iterable[messages.Skip]) -> shapes.RunDetail:
-    """*skips*: what the end of the run did not start, newest first."""
+    """A run with details. *skips*: the starts that its end asked for in vain, newest first."""
     return shapes.RunDetail(**msgspec.structs.asdict(shown), skipped=tuple(map(skip, skips)))
 
 
 def _error(record: records.Run) -> tuple[shapes.ErrorType | None, str | None]:
-    """Why it failed, or is to be tried again; of a cancelled run only who or what ended it."""
+    """Why the run failed or will be retried; for a cancelled run, only what ended it."""
     if isinstance(record.state, Ended) and record.state.verdict is Verdict.INTERRUPTED:
         return None, record.state.reason or None
     last = record.attempts[-1] if record.attempts else None
@@ -139,7 +139,7 @@ def attempt(record: records.Attempt) -> shapes.Attempt:
 
 
 def phases(record: records.Run) -> shapes.Phases:
-    """Of the newest attempt: the one that runs or is awaited, else the last one."""
+    """The phases of the newest attempt: the one that runs or will come next, else the last one."""
     state = record.state
     queued = record.attempts[-1].finished_at if record.attempts else record.created_at
     match state:
@@ -180,7 +180,7 @@ def pipeline(
     last_runs: Iterable[records.Run],
     crashes: Sequence[records.Run] = (),
 ) -> shapes.Pipeline:
-    """*last_runs*: newest first. *crashes*: what ``crash_loop.crash_loop`` found."""
+    """A pipeline. *last_runs*: newest first. *crashes*: the result of ``crash_loop.crash_loop``."""
     return shapes.Pipeline(**_pipeline_fields(record, counts, last_runs, crashes))
 
 
@@ -193,7 +193,7 @@ def pipeline_detail(
     files: Mapping[str, str],
     skips: Iterable[messages.Skip],
 ) -> shapes.PipelineDetail:
-    """*files*: text by name, as stored; *skips*: newest first."""
+    """A pipeline with details. *files*: stored texts by name. *skips*: newest first."""
     return shapes.PipelineDetail(
         **_pipeline_fields(record, counts, last_runs, crashes),
         files={name: hide_secrets(text) if name.endswith(".json") else text for name, text in files.items()},
@@ -310,7 +310,7 @@ def sync_report(record: SyncReport) -> shapes.SyncReport:
 
 
 def crash_loop(crashes: Sequence[records.Run]) -> shapes.CrashLoop | None:
-    """*crashes*: newest first; none: there is no loop."""
+    """The crash loop of these crashes, newest first; None if there are none."""
     if not crashes:
         return None
     newest, oldest = crashes[0], crashes[-1]

@@ -9,7 +9,7 @@ from fastflow_api.shapes import HIDDEN
 
 
 def hide_secrets(metadata: str) -> str:
-    """The text of a pipeline.json with every secret's value replaced; nothing at all if it is no JSON."""
+    """Replace every secret value in the text of a pipeline.json. Empty if the text is not JSON."""
     try:
         parsed = json.loads(metadata)
     except (ValueError, RecursionError):
@@ -18,7 +18,7 @@ def hide_secrets(metadata: str) -> str:
 
 
 def hidden(value: Any) -> Any:
-    """*value* (parsed JSON) without the values of secret fields, wherever they stand."""
+    """Replace the values of secret fields at any depth of *value* (parsed JSON)."""
     if isinstance(value, list):
         return [hidden(item) for item in value]
     if not isinstance(value, dict):
@@ -31,6 +31,6 @@ def hidden(value: Any) -> Any:
     webhook = shown.get("webhook")
     if isinstance(webhook, dict):
         shown["webhook"] = {key: HIDDEN if key == "secret" else item for key, item in webhook.items()}
-    elif webhook is not None:  # what stands in its place may be its secret
+    elif webhook is not None:  # another type in its place may still be the secret
         shown["webhook"] = HIDDEN
     return shown

@@ -1,4 +1,4 @@
-"""Counts of runs: by outcome, as a whole and by day of creation. Pure."""
+"""Counts runs by outcome, in total and by day of creation. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastflow_contracts.runs.run import Ended, Run, Status
 
 
 class RunCounts:
-    """How many runs of one pipeline came to what. Count a changed run out as it was and in as it is."""
+    """Counts of one pipeline's runs. For a changed run, subtract the old version and add the new one."""
 
     __slots__ = ("_by_day", "_by_status", "success_seconds")
 
@@ -18,10 +18,10 @@ class RunCounts:
         self._by_status: dict[Status, int] = defaultdict(int)
         self._by_day: dict[date, dict[Status, int]] = {}
         self.success_seconds = 0.0
-        """Durations of all successful runs, from creation to end, added up."""
+        """Sum of the durations of successful runs, from creation to end."""
 
     def count(self, run: Run, *, times: int = 1) -> None:
-        """Add *run* as it is now; with *times* -1 take it away as it was."""
+        """Add *run*; with *times* -1, subtract it."""
         seconds = 0.0
         if run.status is Status.SUCCESS and isinstance(run.state, Ended):
             seconds = (run.state.at - run.created_at).total_seconds()

@@ -1,4 +1,4 @@
-"""What a search for pipelines looks at, and what it finds: the same for the API and the pages. Pure."""
+"""The search for pipelines, the same for the API and the pages. Pure."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from fastflow_api import shapes
 
 
 def searched_text(pipeline: shapes.Pipeline) -> str:
-    """Name, description and tags, in lower case."""
+    """The text that a search looks at: name, description and tags, in lower case."""
     return " ".join((pipeline.name, pipeline.description or "", *pipeline.tags)).lower()
 
 
 def matches(pipeline: shapes.Pipeline, *, q: str, tags: Collection[str]) -> bool:
-    """Does a search find it?
+    """Whether a search finds *pipeline*.
 
     Args:
-        pipeline: Which pipeline.
-        q: Words; every one of them must be in its name, description or tags.
+        pipeline: The pipeline.
+        q: Words; each must be in its name, description or tags.
         tags: It must have all of them.
     """
     text = searched_text(pipeline)

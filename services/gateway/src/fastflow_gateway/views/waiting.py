@@ -1,4 +1,4 @@
-"""Why a run is not running yet, in words. Pure."""
+"""Why a run does not run yet, in words. Pure."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _DUE = ", due in "
 
 
 class Capacity(NamedTuple):
-    """How much may run at once, and how much does."""
+    """How many runs may run at once, and how many do."""
 
     runners: Sequence[Presence] = ()
-    """Those that are alive."""
+    """The runners that are alive."""
     running: int = 0
     running_max: int | None = None
-    """MAX_CONCURRENT_RUNS as it was last applied. It may be switched off since then: nobody notes that."""
+    """MAX_CONCURRENT_RUNS when it was last applied. It may be off since then: no record shows that."""
 
 
 def waiting_on(record: records.Run, *, capacity: Capacity, now: datetime) -> str | None:
-    """Why the run's code is not running yet, in words; None once it is, or will never be."""
+    """Why the run's code does not run yet, in words; None if it runs, or never will."""
     match record.state:
         case Ended():
             return None
@@ -44,12 +44,12 @@ def waiting_on(record: records.Run, *, capacity: Capacity, now: datetime) -> str
 
 
 def without_time(words: str) -> str:
-    """What ``waiting_on`` said, for those who count the time down themselves."""
+    """The words of ``waiting_on`` without the time, for pages that count it down themselves."""
     return words.partition(_DUE)[0]
 
 
 def _what_is_due(record: records.Run) -> str:
-    """What a run does next that waits for its time."""
+    """The next step of a run that waits for its time."""
     if record.attempts:
         return f"attempt {len(record.attempts) + 1} of {record.order.retry_attempts + 1}"
     return "its restart" if record.order.triggered_by == "daemon_restart" else "its start"
@@ -68,7 +68,7 @@ def _waiting_on_room(record: records.Run, capacity: Capacity) -> str:
     slots, busy = sum(runner.slots for runner in ready), sum(runner.busy for runner in ready)
     if busy >= slots:
         return f"a free runner slot: {busy} of {slots} are busy"
-    # Only now: with slots to spare and as many runs as the limit last allowed, it is the limit that holds.
+    # Last: with free slots and as many runs as the limit last allowed, the limit is the reason.
     if capacity.running_max is not None and capacity.running >= capacity.running_max:
         return f"the limit on all runs: {capacity.running} of {capacity.running_max} are running (MAX_CONCURRENT_RUNS)"
     return TAKER
