@@ -45,7 +45,7 @@ def test_every_field_that_is_explained_is_one() -> None:
 def test_nothing_that_is_there_is_touched(tmp_path: Path) -> None:
     """Nor is a folder made whose name no pipeline can have."""
     (tmp_path / "greet").mkdir()
-    with pytest.raises(BadUsage, match="is there already"):
+    with pytest.raises(BadUsage, match="already exists"):
         CliRunner().invoke(init, ["greet", "--dir", str(tmp_path)], catch_exceptions=False)
     with pytest.raises(BadName):
         CliRunner().invoke(init, ["a b", "--dir", str(tmp_path)], catch_exceptions=False)

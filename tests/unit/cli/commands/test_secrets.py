@@ -81,7 +81,7 @@ def test_keys_are_rotated_over_a_whole_folder(tmp_path: Path) -> None:
     assert (good.read_text(), bad.read_text()) == before
     done = fastflow("keys", "rotate", "pipelines", cwd=tmp_path, **keys)
     assert dry.stdout == done.stdout
-    assert "pipelines/other/pipeline.json:3: encrypted_env.B is opened by no key" in done.stdout
+    assert "pipelines/other/pipeline.json:3: encrypted_env.B cannot be opened by any key" in done.stdout
     assert "1 of 2 tokens, 1 of 2 files changed" in done.stderr
     assert (dry.returncode, done.returncode) == (1, 1)
     assert bad.read_text() == before[1]

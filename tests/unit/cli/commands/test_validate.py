@@ -24,7 +24,7 @@ def test_validate_needs_no_bus_and_names_file_and_line(tmp_path: Path) -> None:
     (report,) = json.loads(fastflow("validate", "bad", "--json", cwd=tmp_path).stdout)
     assert (report["name"], report["valid"], report["problems"][0]["line"]) == ("bad", False, 2)
     missing = fastflow("validate", "nowhere", cwd=tmp_path)
-    assert (missing.returncode, "no folder" in missing.stderr) == (3, True)
+    assert (missing.returncode, "not a folder" in missing.stderr) == (3, True)
     (tmp_path / "empty").mkdir()
     assert fastflow("validate", "empty", cwd=tmp_path).returncode == 3
 

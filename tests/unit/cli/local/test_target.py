@@ -79,7 +79,7 @@ def test_a_data_folder_may_be_named_by_the_environment(beside: Path, tmp_path: P
     [
         ({"url": HERE, "on": "prod"}, BadUsage, "--url and --on"),
         ({"on": "prod", "data_dir": Path(".")}, BadUsage, "--on and --data-dir"),
-        ({"on": "prod"}, NotFound, "`fastflow login URL --on prod` makes it. There are: none."),
+        ({"on": "prod"}, NotFound, "`fastflow login URL --on prod` stores it. There are: none."),
         ({"data_dir": Path("nowhere")}, Unreachable, "fastflow up"),
         ({}, Unreachable, "here or above.*fastflow up.*fastflow login URL.*--url"),
     ],

@@ -87,7 +87,7 @@ def _drawn(bar: Bar, height: int) -> str:
     names = " ".join(
         ("bar", *(["hollow"] if run.status in HOLLOW else []), *(["live"] if run.finished_at is None else []))
     )
-    mark = f'<cycle class="mark" cx="{bar.x + 4.5}" cy="{height + 3.4}" r="1.5"/>' if run.status == "FAILED" else ""
+    mark = f'<circle class="mark" cx="{bar.x + 4.5}" cy="{height + 3.4}" r="1.5"/>' if run.status == "FAILED" else ""
     return (
         f'<a class="st-{run.status}" href="/runs/{escape(run.id)}" tabindex="-1"><title>{escape(bar.title)}</title>'
         f'<rect class="{names}" x="{bar.x + 1.5}" y="{height - bar.height:g}" width="{BAR}" height="{bar.height:g}"/>'
