@@ -176,7 +176,7 @@ async def test_what_a_notebook_shows_can_harm_nobody(place: Place) -> None:
         await expect(frame.content_frame.locator("#p")).to_have_text("reached: nothing")
         await expect(frame).to_have_attribute("sandbox", "allow-scripts")
         assert await frame.evaluate("(frame) => frame.offsetHeight") <= 900
-        await expect(cell.locator(".note")).to_have_text("What is said to be image/png is none.")
+        await expect(cell.locator(".note")).to_have_text("This output is not valid image/png.")
         # Opened by itself the frame's address is just as locked away.
         alone = await place.api.get(str(await frame.get_attribute("src")))
         policy = alone.headers["Content-Security-Policy"]

@@ -30,7 +30,7 @@ from fastflow_gateway.http.route import Route
 TITLES: Final = {
     401: "Please sign in",
     403: "That is not allowed",
-    404: "There is nothing here",
+    404: "Not found",
     409: "That does not work right now",
     429: "Too many at once",
     500: "Something broke here",

@@ -54,7 +54,7 @@ _ERRORS: Final = {
     ),
     ErrorType.SECRET_ERROR: (
         "A secret could not be opened",
-        "The script never started: a value of “encrypted_env” does not open here. The message below says which one, and why.",
+        "The script never started: a value of “encrypted_env” does not open here. The message below says why.",
     ),
     ErrorType.LOST: (
         "It was cut short",
@@ -64,7 +64,7 @@ _ERRORS: Final = {
 _UV_REASONS: Final = ("error:", "├─▶", "╰─▶")
 _NOTEBOOK_FAILED: Final = (
     "The notebook failed",
-    "It ended at the cell that is marked as failed below; if there is none, the end of the log says why it could not begin.",
+    "It ended at the cell that is marked as failed below; if there is none, the log ends with the reason.",
 )
 _WEEKDAYS: Final = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
