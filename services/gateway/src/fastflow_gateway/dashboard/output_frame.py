@@ -46,7 +46,7 @@ async def show_frame(request: web.Request) -> web.Response:
     place = events.EventId(int(request.match_info["sequence"]), int(request.match_info["line"]))
     html = await _html(request, run, place)
     if html is None:
-        raise RequestRefused(404, "there is no such output (any more).")
+        raise RequestRefused(404, "there is no such output.")
     return web.Response(
         text=f"{_HEAD}{html}{_TAIL}",
         content_type=HTML,
