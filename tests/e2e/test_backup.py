@@ -102,4 +102,4 @@ async def test_half_a_backup_is_refused(bus_url: str, tmp_path: Path) -> None:
     (tmp_path / "half").mkdir()
     exit_code, said = await command("restore", str(tmp_path / "half"), folder=tmp_path, url=bus_url)
     assert exit_code == 1
-    assert "holds no whole backup" in said
+    assert "holds no complete backup" in said

@@ -176,7 +176,7 @@ async def test_outputs_of_a_notebook_are_harmless(place: Place) -> None:
         await expect(frame.content_frame.locator("#p")).to_have_text("reached: nothing")
         await expect(frame).to_have_attribute("sandbox", "allow-scripts")
         assert await frame.evaluate("(frame) => frame.offsetHeight") <= 900
-        await expect(cell.locator(".note")).to_have_text("What is said to be image/png is none.")
+        await expect(cell.locator(".note")).to_have_text("This output is not valid image/png.")
         # Opened directly, the frame's address is just as isolated.
         alone = await place.api.get(str(await frame.get_attribute("src")))
         policy = alone.headers["Content-Security-Policy"]

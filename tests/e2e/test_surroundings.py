@@ -270,7 +270,7 @@ def test_a_clock_that_was_never_set(folder: Path) -> None:
 def test_a_working_folder_that_is_gone(folder: Path) -> None:
     gone = folder / "gone"
     gone.mkdir()
-    assert_sentence(up(folder, around=shell(f"cd {gone}; rmdir {gone}")), "folder is gone")
+    assert_sentence(up(folder, around=shell(f"cd {gone}; rmdir {gone}")), "folder no longer exists")
 
 
 def test_settings_that_are_wrong(folder: Path) -> None:

@@ -46,7 +46,7 @@ def test_what_it_prints_says_where_everything_is(installation: Installation) -> 
     assert ".fastflow/bus.url" in printed
     assert "2 in" in printed
     assert "with problems: broken, linked (see" in printed
-    assert "plain processes, as asked for" in printed
+    assert "plain processes, as requested" in printed
     assert "network is not isolated" in printed
     assert "/login?token=" in installation.address
     assert "\x1b[" not in printed

@@ -1,7 +1,6 @@
-"""The ``fastflow`` command: which commands there are, and how an error becomes one line and an exit code.
+"""The ``fastflow`` command: the list of commands, and how an error becomes one line and an exit code.
 
-A command's module is imported when the command is used, so that ``fastflow --help`` answers at once. What the
-commands do is elsewhere.
+A command's module is imported only when the command is used, so ``fastflow --help`` answers at once.
 """
 
 from __future__ import annotations
@@ -32,22 +31,22 @@ COMMANDS = {
     "pipelines": ("fastflow.commands.pipelines:pipelines", "List pipelines: when they run next, how they ran last."),
     "ps": ("fastflow.commands.runs:ps", "List runs."),
     "cancel": ("fastflow.commands.runs:cancel", "Stop a run."),
-    "retry": ("fastflow.commands.runs:retry", "Start a run that is over once more."),
+    "retry": ("fastflow.commands.runs:retry", "Run a finished run again."),
     "trigger": ("fastflow.commands.start:trigger", "Publish an event that starts a pipeline."),
-    "schedules": ("fastflow.commands.schedules:schedules", "List what runs when, or switch a schedule on or off."),
+    "schedules": ("fastflow.commands.schedules:schedules", "List schedules, or switch one on or off."),
     "runners": ("fastflow.commands.runners:runners", "List the runners, or let one finish and leave."),
     "open": ("fastflow.commands.installations:open_dashboard", "Open the dashboard in a browser."),
-    "status": ("fastflow.commands.installations:status", "Say which installation is used, and how it is."),
+    "status": ("fastflow.commands.installations:status", "Show which installation is used, and its state."),
     "login": ("fastflow.commands.installations:login", "Sign in to an installation that runs elsewhere."),
     "logout": ("fastflow.commands.installations:logout", "Forget an installation."),
-    "init": ("fastflow.commands.init:init", "Make a new pipeline's folder."),
+    "init": ("fastflow.commands.init:init", "Create the folder of a new pipeline."),
     "validate": ("fastflow.commands.validate:validate", "Check pipeline folders; needs no bus."),
     "encrypt": ("fastflow.commands.secrets:encrypt", "Encrypt a secret for a pipeline.json."),
-    "keys": ("fastflow.commands.secrets:keys", "Make an encryption key, or rotate to a new one."),
+    "keys": ("fastflow.commands.secrets:keys", "Create an encryption key, or rotate to a new one."),
     "schema": ("fastflow.commands.schema:schema", "Print the JSON Schema of pipeline.json."),
     "bus": ("fastflow.commands.bus:bus", "Prepare the bus, or print its address."),
     "config": ("fastflow.commands.config:config", "List every setting."),
-    "completion": ("fastflow.commands.completion:completion", "Print what makes a shell complete commands."),
+    "completion": ("fastflow.commands.completion:completion", "Print the script for shell completion."),
 }
 
 
@@ -62,7 +61,7 @@ class _Lazy(click.Group):
         return cast(click.Command, getattr(importlib.import_module(module), name))
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """From the table: a key that is pressed imports no command."""
+        """Complete from the table, without importing any command."""
         found = [CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
@@ -77,7 +76,7 @@ class _Lazy(click.Group):
 def fastflow(ctx: click.Context) -> None:
     """Runs Python pipelines on NATS: a folder with a main.py is a pipeline.
 
-    Begin with `fastflow up`. The other commands find the installation by --url, --on or FASTFLOW_URL, by
+    Start with `fastflow up`. The other commands find the installation by --url, --on or FASTFLOW_URL, by
     what `fastflow login` stored, or by the .fastflow folder here or above. Exit codes: 0 done, 1 failed,
     2 wrong usage, 3 not found, 5 nothing answers or the token is wrong, 130 interrupted.
     """
@@ -86,7 +85,7 @@ def fastflow(ctx: click.Context) -> None:
 
 
 def main() -> NoReturn:
-    """Run the command line; never returns."""
+    """Run the command line. Never returns."""
     try:
         code = fastflow(prog_name="fastflow", standalone_mode=False)
     except click.ClickException as error:
@@ -96,7 +95,7 @@ def main() -> NoReturn:
         raise SystemExit(INTERRUPTED) from None
     except (Exception, BaseExceptionGroup) as error:
         if _has_lost_its_reader(error):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still buffered
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # output may still be buffered
             raise SystemExit(FAILED) from None
         reasons = _reasons(error)
         for reason in reasons:
@@ -107,7 +106,7 @@ def main() -> NoReturn:
 
 
 def _has_lost_its_reader(error: BaseException) -> bool:
-    """Did whoever read our output go away, as ``head`` does? Click sees to it where there is no group around."""
+    """Whether the reader of our output is gone, as with ``head``. Click handles this outside of exception groups."""
     if not isinstance(error, BaseExceptionGroup):
         return False
     from fastflow_contracts.service.lifecycle import leaves
@@ -116,13 +115,13 @@ def _has_lost_its_reader(error: BaseException) -> bool:
 
 
 def _reasons(error: BaseException) -> list[Exception]:
-    """What is worth a line each, without repetitions."""
+    """The errors to print, one line each, without repetitions."""
     found = [_told(leaf, error) for leaf in _leaves(error)]
     return list({str(leaf): leaf for leaf in found}.values())
 
 
 def _told(leaf: BaseException, error: BaseException) -> Exception:
-    """*leaf* if it was raised on purpose; else a sentence. What nobody expected leaves its traceback in a file."""
+    """*leaf* if it is one of our errors, else a sentence. The traceback of an unexpected error goes to a file."""
     if isinstance(leaf, FastFlowError):
         return leaf
     if isinstance(leaf, OSError):
@@ -133,7 +132,7 @@ def _told(leaf: BaseException, error: BaseException) -> Exception:
     with tempfile.NamedTemporaryFile("w", prefix="fastflow-", suffix=".log", delete=False) as file:
         traceback.print_exception(error, file=file)
     words = " ".join(f"{type(leaf).__name__}: {leaf}".split())
-    return CliError(f"something went wrong that should not: {words}. Please report it, with the file {file.name}.")
+    return CliError(f"unexpected error: {words}. Please report it, with the file {file.name}.")
 
 
 def _leaves(error: BaseException) -> list[BaseException]:
@@ -147,7 +146,7 @@ def _leaves(error: BaseException) -> list[BaseException]:
 def _exit_code(error: Exception) -> int:
     if isinstance(error, CliError):
         return error.exit_code
-    # Whoever raised one of these has loaded its module already.
+    # These imports are free: the module that raised the error is already loaded.
     from fastflow_contracts.bus.errors import Unavailable
     from fastflow_contracts.bus.streams import WrongTopology
     from fastflow_contracts.ids import BadRunId

@@ -1,4 +1,4 @@
-"""What goes wrong at the command line, and the exit codes. Nothing heavy may be imported here."""
+"""Errors of the command line, and the exit codes. This module must not import anything heavy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastflow_contracts.errors import FastFlowError
 _ADVICE: Final = {
     errno.ENOSPC: "; free some disk space",
     errno.EDQUOT: "; free some disk space",
-    errno.EROFS: "; choose a folder that can be written, with --data-dir",
+    errno.EROFS: "; choose a writable folder with --data-dir",
     errno.EACCES: "; give this user the right to it, or choose another folder",
     errno.EPERM: "; give this user the right to it, or choose another folder",
     errno.EISDIR: "; move this folder away",
@@ -24,7 +24,7 @@ _ADVICE: Final = {
 
 OK: Final = 0
 FAILED: Final = 1
-"""The run failed, or what was asked for could not be done."""
+"""The run failed, or the command could not do its work."""
 USAGE: Final = 2
 NOT_FOUND: Final = 3
 UNREACHABLE: Final = 5
@@ -32,13 +32,13 @@ INTERRUPTED: Final = 130
 
 
 class CliError(FastFlowError):
-    """Ends the command: the message is shown as it is, without a traceback."""
+    """Ends the command. The message is shown without a traceback."""
 
     exit_code = FAILED
 
 
 class BadUsage(CliError):
-    """The command line asks for something that cannot be."""
+    """The command line asks for something impossible."""
 
     exit_code = USAGE
 
@@ -50,7 +50,7 @@ class NotFound(CliError):
 
 
 class SystemFailed(CliError):
-    """The operating system refused something where no command expected it."""
+    """The operating system refused something unexpectedly."""
 
     def __init__(self, error: OSError) -> None:
         where = f"{error.filename}: " if error.filename else ""
@@ -58,6 +58,6 @@ class SystemFailed(CliError):
 
 
 class Unreachable(CliError):
-    """There is no bus to talk to."""
+    """No bus or gateway answers."""
 
     exit_code = UNREACHABLE

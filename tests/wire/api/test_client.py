@@ -35,7 +35,7 @@ NOTEBOOK = json.dumps({"cells": [CELL], "metadata": {}, "nbformat": 4, "nbformat
 
 @asynccontextmanager
 async def installation(bus: Bus) -> AsyncIterator[Client]:
-    """A gateway and a scheduler, with two pipelines; and who asks them."""
+    """A gateway and a scheduler with two pipelines, and a client."""
     await publish_pipeline(
         bus, "demo", a_bundle(main_py="1"), webhook_key="hook", schedule_cron="@daily", tags=("a",), max_instances=4
     )
@@ -49,7 +49,7 @@ async def installation(bus: Bus) -> AsyncIterator[Client]:
 
 
 async def ended(bus: Bus, run: Run, *texts: str) -> records.Run:
-    """Run it as a runner would."""
+    """Carry out the run as a runner would."""
     claimed = await claim(bus, (await RunStore(bus).find(check_run_id(run.id))).run)
     last = 0
     for number, text in enumerate(texts):
@@ -59,7 +59,7 @@ async def ended(bus: Bus, run: Run, *texts: str) -> records.Run:
 
 @asynccontextmanager
 async def polite_runner(bus: Bus) -> AsyncIterator[None]:
-    """A runner that is alive, and leaves when it is asked."""
+    """A live runner that leaves on request."""
     key, presence = subjects.runner_key("r1"), a_presence("r1", busy=1)
 
     async def leave(_: Msg) -> None:
@@ -73,7 +73,7 @@ async def polite_runner(bus: Bus) -> AsyncIterator[None]:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Every route that was asked, as ``GET /path``."""
+    """Every requested route, as ``GET /path``."""
     found: set[str] = set()
 
     def noting(route: Route) -> Route:
@@ -89,7 +89,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 
 async def test_there_is_a_method_for_every_route(bus: Bus, asked: set[str]) -> None:
-    """Each answers with its shape; together they ask everything that the gateway serves."""
+    """Each method returns its shape; together they cover every route of the gateway."""
     book = a_bundle(main_ipynb=NOTEBOOK)
     await ObjectStore(bus).put(book.sha256, book.data)
     notebook = await store(bus, a_run("demo", kind="notebook", bundle=book.sha256))
@@ -179,8 +179,8 @@ async def _ask_about_the_installation(api: Client) -> None:
         await api.sync()
 
 
-async def test_what_goes_wrong_is_one_tree_with_the_servers_words(bus: Bus) -> None:
-    """Each kind says what to do, and knows its status."""
+async def test_errors_are_one_tree_with_the_servers_sentences(bus: Bus) -> None:
+    """Each error says what to do, and has its status."""
     async with installation(bus) as api:
         with pytest.raises(NotFound, match="there is no pipeline 'nosuch'; GET /api/pipelines lists"):
             await api.pipeline("nosuch")
@@ -204,8 +204,8 @@ async def test_what_goes_wrong_is_one_tree_with_the_servers_words(bus: Bus) -> N
     await api.close()
 
 
-async def test_followers_hear_a_run_from_its_start_to_its_end(bus: Bus) -> None:
-    """Its states, and every line of its log once, in order; one that comes late hears the same."""
+async def test_followers_see_a_run_from_its_start_to_its_end(bus: Bus) -> None:
+    """Its states, and every log line once, in order; a late follower sees the same."""
     async with installation(bus) as api, asyncio.timeout(20):
         run = await api.start("demo")
         states: list[Status] = []
@@ -233,8 +233,8 @@ async def test_followers_hear_a_run_from_its_start_to_its_end(bus: Bus) -> None:
         assert [line.line async for line in api.follow_log(run.id)] == lines
 
 
-async def test_a_follower_goes_on_where_its_connection_broke(bus: Bus) -> None:
-    """Through a restart of the gateway: no line is missing, none comes twice."""
+async def test_a_follower_resumes_where_its_connection_broke(bus: Bus) -> None:
+    """Across a restart of the gateway no line is lost or repeated."""
     run = await claim(bus, await store(bus, a_run()))
     await say(bus, run, "one\ntwo\n")
     heard: list[str] = []
@@ -261,8 +261,8 @@ async def test_a_follower_goes_on_where_its_connection_broke(bus: Bus) -> None:
     assert heard == ["one", "two", "three"]
 
 
-async def test_one_client_serves_many_tasks_and_can_be_closed_twice(bus: Bus) -> None:
-    """As in a notebook, where it is made in one cell and used in others."""
+async def test_many_tasks_share_one_client_and_it_can_be_closed_twice(bus: Bus) -> None:
+    """As in a notebook, where one cell makes it and others use it."""
     async with running_gateway(bus) as there:
         api = Client(there.url + "/", TOKEN)
         pages = await asyncio.gather(*(api.runs() for _ in range(20)))
@@ -274,7 +274,7 @@ async def test_one_client_serves_many_tasks_and_can_be_closed_twice(bus: Bus) ->
 
 
 @pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://host", "http://"])
-def test_what_is_no_address_is_refused_at_once(url: str) -> None:
-    """Before anything is asked."""
+def test_an_invalid_address_is_refused_at_once(url: str) -> None:
+    """Before any request."""
     with pytest.raises(ValueError, match="http://host:port"):
         Client(url)

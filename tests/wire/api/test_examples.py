@@ -32,7 +32,7 @@ def examples(text: str) -> list[str]:
 
 
 async def executed(code: str, names: dict[str, Any]) -> None:
-    """Run code as a notebook does: with `await` where it stands, inside a loop that runs already."""
+    """Run code as a notebook does: with top-level `await`, inside a running event loop."""
     compiled = compile(code, "example", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     assert isinstance(compiled, CodeType)
     awaited = eval(compiled, names)
@@ -42,7 +42,7 @@ async def executed(code: str, names: dict[str, Any]) -> None:
 
 @pytest.fixture
 async def url(bus: Bus) -> AsyncIterator[str]:
-    """An installation with the pipeline that the examples start, and what a runner would do with it."""
+    """An installation with the pipeline of the examples, and a stand-in for a runner."""
     await publish_pipeline(bus, "greet", a_bundle(main_py="print('Hello')"))
     async with running_scheduler(bus), running_gateway(bus) as gateway:
         playing = asyncio.create_task(_run_all(bus, gateway.url))
@@ -63,7 +63,7 @@ async def _run_all(bus: Bus, url: str) -> None:
 async def test_the_page_runs_from_top_to_bottom(
     url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As the cells of one notebook, each with the names of those before it."""
+    """As the cells of one notebook, which share their names."""
     monkeypatch.setenv("FASTFLOW_URL", url)
     monkeypatch.setenv("FASTFLOW_TOKEN", TOKEN)
     names: dict[str, Any] = {}
@@ -77,7 +77,7 @@ async def test_the_page_runs_from_top_to_bottom(
 
 
 async def test_the_readmes_example_runs(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """With the address of a real installation in place of the usual one."""
+    """With the address of a real installation instead of the default."""
     (example,) = examples(README)
     async with asyncio.timeout(60):
         await executed(example.replace("http://127.0.0.1:8000", url), {"token": TOKEN})
@@ -85,7 +85,7 @@ async def test_the_readmes_example_runs(url: str, capsys: pytest.CaptureFixture[
 
 
 def test_the_page_lists_every_method_and_every_error() -> None:
-    """No more, no less."""
+    """And nothing else."""
     tables = re.findall(r"^\| .* \| (.*) \|$", PAGE.partition("## All methods")[2], re.MULTILINE)
     told = [name for row in tables for name in re.findall(r"`(\w+)`", row)]
     public = {
@@ -101,8 +101,8 @@ def test_the_page_lists_every_method_and_every_error() -> None:
     assert listed == kinds - {"ApiError"}
 
 
-def test_every_method_says_what_it_does() -> None:
-    """In a first line that is a sentence; and so does every shape."""
+def test_every_method_and_shape_is_documented() -> None:
+    """The first line of each docstring is a sentence."""
     for kind in Client.__mro__[:-1]:
         assert (kind.__doc__ or "").split("\n")[0].strip().endswith((".", ".``"))
         for name, member in vars(kind).items():

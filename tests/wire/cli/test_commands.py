@@ -57,8 +57,8 @@ def command(url: str, tmp_path: Path) -> Command:
 SIGNED_OUT = {"FASTFLOW_URL": "", "FASTFLOW_TOKEN": ""}
 
 
-async def test_who_signs_in_needs_no_address_any_more(command: Command, url: str, tmp_path: Path) -> None:
-    """Once by the link that `up` prints, once by name; signing out forgets both."""
+async def test_after_a_login_commands_need_no_address(command: Command, url: str, tmp_path: Path) -> None:
+    """One login with the link that `up` prints, one with a name; logging out forgets both."""
     link = await command("login", f"{url}/login?token={TOKEN}", **SIGNED_OUT)
     assert (link.returncode, f"Signed in to {url}; stored in {tmp_path / 'config'}" in link.stdout) == (0, True)
     assert TOKEN not in link.stdout + link.stderr
@@ -77,7 +77,7 @@ async def test_who_signs_in_needs_no_address_any_more(command: Command, url: str
 
 
 async def test_a_wrong_token_is_not_stored(command: Command, url: str, tmp_path: Path) -> None:
-    """Nor one for what is no installation; each is said in a sentence."""
+    """Nor is one for an address that is not an installation. Each is an error of one sentence."""
     wrong = await command("login", url, "--token", "wrong", **SIGNED_OUT)
     assert (wrong.returncode, "refuses the token" in wrong.stderr) == (5, True)
     nobody = await command("login", "http://127.0.0.1:1", "--token", "t", **SIGNED_OUT)
@@ -89,7 +89,7 @@ async def test_a_wrong_token_is_not_stored(command: Command, url: str, tmp_path:
     assert not (tmp_path / "config").exists()
 
 
-async def test_the_status_says_which_installation_is_used_and_how_it_is(command: Command, url: str) -> None:
+async def test_the_status_shows_the_installation_and_its_state(command: Command, url: str) -> None:
     """For people and for scripts."""
     said = (await command("status")).stdout
     assert f"address    {url} (FASTFLOW_URL)" in said
@@ -100,7 +100,7 @@ async def test_the_status_says_which_installation_is_used_and_how_it_is(command:
 
 
 async def test_schedules_are_switched_off_and_on(command: Command) -> None:
-    """The list says so, and when each is due."""
+    """The list shows it, and when each is due."""
     off = await command("schedules", "off", "demo")
     assert (off.returncode, off.stdout) == (0, "schedule of demo is off.\n")
     assert "It is switched off." in (await command("schedules")).stdout
@@ -110,8 +110,8 @@ async def test_schedules_are_switched_off_and_on(command: Command) -> None:
     assert (job["pipeline"], job["enabled"]) == ("demo", True)
 
 
-async def test_a_run_that_is_over_is_started_once_more(command: Command, bus: Bus) -> None:
-    """By its pipeline's name too; one that is not over is left alone."""
+async def test_a_finished_run_is_run_again(command: Command, bus: Bus) -> None:
+    """Also by its pipeline's name; a run that is not over is not touched."""
     first = json.loads((await command("run", "demo", "-e", "A=1", "--json")).stdout)
     early = await command("retry", "demo")
     assert (early.returncode, "is not over yet" in early.stderr) == (1, True)
@@ -122,15 +122,15 @@ async def test_a_run_that_is_over_is_started_once_more(command: Command, bus: Bu
     assert (again["triggered_by"], again["env_vars"], again["id"] != first["id"]) == ("manual", {"A": "***"}, True)
 
 
-async def test_a_start_that_is_refused_says_why(command: Command) -> None:
-    """The scheduler's own sentence, and a failure."""
+async def test_a_refused_start_says_why(command: Command) -> None:
+    """With the scheduler's sentence, and a failure exit code."""
     assert (await command("run", "demo_two")).returncode == 0
     refused = await command("run", "demo_two")
     assert (refused.returncode, "max_instances" in refused.stderr) == (1, True)
 
 
-async def test_an_event_that_was_refused_can_be_sent_again(command: Command, bus: Bus) -> None:
-    """The same id is the same run, and none was started: the second is no repeat."""
+async def test_a_refused_event_can_be_sent_again(command: Command, bus: Bus) -> None:
+    """The same id means the same run, but none was started, so the second event is not a duplicate."""
     first = json.loads((await command("trigger", "demo_two", "{}", "--id", "k-1", "--json")).stdout)
     assert json.loads((await command("trigger", "demo_two", "{}", "--id", "k-1", "--json")).stdout)["id"] == first["id"]
     assert (await command("trigger", "demo_two", "{}", "--id", "k-2")).returncode == 1
@@ -144,7 +144,7 @@ async def test_an_event_that_was_refused_can_be_sent_again(command: Command, bus
 
 
 async def test_a_cloud_event_brings_its_own_identity(command: Command) -> None:
-    """Sent twice it is one run; without a source and an id it is the sender's mistake."""
+    """Sent twice, it starts one run; without a source and an id it is an error of the sender."""
     event, kind = json.dumps({"specversion": "1.0", "source": "/s", "id": "7"}), "application/cloudevents+json"
     ids = {json.loads((await command("trigger", "demo", event, "--type", kind, "--json")).stdout)["id"] for _ in "12"}
     assert len(ids) == 1
@@ -154,8 +154,8 @@ async def test_a_cloud_event_brings_its_own_identity(command: Command) -> None:
     assert (own.returncode, "for our own services" in own.stderr) == (2, True)
 
 
-async def test_a_log_is_shown_as_far_as_it_goes(command: Command, bus: Bus) -> None:
-    """It does not wait for a run that still runs, nor for one that wrote nothing."""
+async def test_a_log_is_shown_so_far(command: Command, bus: Bus) -> None:
+    """The command does not wait for a running run, nor for one without output."""
     first = json.loads((await command("run", "demo", "--json")).stdout)
     assert (await command("logs", "demo")).stdout == ""
     run = await claim(bus, (await RunStore(bus).find(check_run_id(first["id"]))).run)
@@ -167,7 +167,7 @@ async def test_a_log_is_shown_as_far_as_it_goes(command: Command, bus: Bus) -> N
 async def test_without_a_scheduler_the_trigger_waits_and_its_run_is_known(
     bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is lost: the id is the one the run will have."""
+    """Nothing is lost: the run will have the printed id."""
     monkeypatch.setattr("fastflow_gateway.actions.trigger_client.DECISION_S", 0.2)
     await publish_pipeline(bus, "demo", a_bundle(main_py="1"))
     async with running_gateway(bus) as gateway:
@@ -189,8 +189,8 @@ async def test_without_a_scheduler_the_trigger_waits_and_its_run_is_known(
             assert (await following).returncode == 0
 
 
-async def test_what_begins_like_several_runs_is_asked_back(command: Command, bus: Bus) -> None:
-    """A pipeline that never ran, an id of too few characters, and a beginning of several are three things."""
+async def test_an_ambiguous_run_is_an_error_with_candidates(command: Command, bus: Bus) -> None:
+    """A pipeline without runs, a prefix that is too short, and an ambiguous prefix are different errors."""
     known = json.loads((await command("run", "demo", "--json")).stdout)
     store = RunStore(bus)
     run = (await store.find(check_run_id(known["id"]))).run
@@ -207,8 +207,8 @@ async def test_what_begins_like_several_runs_is_asked_back(command: Command, bus
         assert (done.returncode, says in done.stderr) == (3, True), done.stderr
 
 
-async def test_the_list_is_asked_for_in_pages(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many runs there are, an answer holds as many as are shown."""
+async def test_the_list_is_fetched_in_pages(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many runs exist, no answer has more than the command shows."""
     asked: list[int] = []
     page = queries.run_page
 
@@ -224,13 +224,13 @@ async def test_the_list_is_asked_for_in_pages(command: Command, monkeypatch: pyt
 
 
 async def test_the_dashboards_address_is_printed(command: Command, url: str) -> None:
-    """With the token where no browser is there to be signed in."""
+    """With the token if there is no browser."""
     done = await command("open", "--no-browser")
     assert done.stdout == f"{url}/login?token={TOKEN}\n"
 
 
-async def test_an_installation_encrypts_where_there_is_no_key(command: Command) -> None:
-    """And says so if it has none itself."""
+async def test_without_a_key_here_the_installation_encrypts(command: Command) -> None:
+    """If it has no key either, that is an error."""
     done = await command("encrypt", "hunter2")
     assert (done.returncode, "no ENCRYPTION_KEY here" in done.stderr) == (1, True)
 
@@ -248,7 +248,7 @@ async def test_an_installation_encrypts_where_there_is_no_key(command: Command) 
 async def test_a_shell_completes_commands_options_and_pipelines(
     url: str, tmp_path: Path, words: str, offers: list[str]
 ) -> None:
-    """As bash asks; without an installation it offers nothing and says nothing."""
+    """As bash asks; without an installation there is no completion and no output."""
     parts = words.split()
     asking = {"_FASTFLOW_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(parts) - 1)}
 
@@ -264,16 +264,16 @@ async def test_a_shell_completes_commands_options_and_pipelines(
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_what_a_shell_needs_is_printed(tmp_path: Path, shell: str) -> None:
-    """It calls the command by its name."""
+def test_the_completion_script_is_printed(tmp_path: Path, shell: str) -> None:
+    """The script calls the command by its name."""
     done = fastflow("completion", shell, cwd=tmp_path)
     assert done.returncode == 0
     assert "_FASTFLOW_COMPLETE" in done.stdout
     assert "fastflow" in done.stdout
 
 
-def test_a_command_that_asks_loads_no_service_and_no_bus_client(tmp_path: Path) -> None:
-    """It begins at once."""
+def test_an_http_command_loads_no_service_and_no_bus_client(tmp_path: Path) -> None:
+    """So that it starts fast."""
     code = (
         "import sys\n"
         "from fastflow.commands import installations, pipelines, runners, runs, schedules, start\n"

@@ -24,12 +24,12 @@ def bus() -> None:
 
 @bus.command()
 @click.option("--replicas", type=click.IntRange(1, 5), default=1, show_default=True, help="Copies of every stream.")
-@click.option("--installation", metavar="NAME", default="", help="What this bus is called; by itself something random.")
+@click.option("--installation", metavar="NAME", default="", help="Name of this bus.  [default: random]")
 @bus_options
 def ensure(replicas: int, installation: str, url: Url) -> None:
-    """Make what the bus is to hold; safe to repeat.
+    """Create the streams, buckets and consumers; safe to repeat.
 
-    That is every stream, bucket and consumer, as this version needs them.
+    They get the settings that this version needs.
     """
 
     async def work(connection: Bus) -> None:
@@ -42,7 +42,7 @@ def ensure(replicas: int, installation: str, url: Url) -> None:
 @bus.command()
 @bus_options
 def status(url: Url) -> None:
-    """Show how full each stream is, and how many servers keep it."""
+    """Show how full each stream is, and how many copies it has."""
 
     async def work(connection: Bus) -> None:
         rows = []
@@ -58,12 +58,12 @@ def status(url: Url) -> None:
 
 @bus.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--address", default="127.0.0.1:4222", show_default=True, help="Of the server, for the URLs.")
+@click.option("--address", default="127.0.0.1:4222", show_default=True, help="Address of the server, for the URLs.")
 def init(folder: Path, address: str) -> None:
-    """Make a user for each service, and one for programs outside. Secrets that exist are kept.
+    """Create a user for each service, and one for programs outside. Existing secrets are kept.
 
-    In FOLDER: users.conf, to be included in the server's configuration; <service>.seed, to be named by that service's
-    FASTFLOW_NATS_CREDENTIALS; bus.url, the administrator's address; outside.url, that of programs that start runs.
+    FOLDER gets: users.conf, to include in the server's configuration; <service>.seed, for that service's
+    FASTFLOW_NATS_CREDENTIALS; bus.url, the administrator's address; outside.url, for programs that start runs.
     """
     users = bus_users.users_in(folder)
     write_private(folder / bus_users.CONFIG, bus_users.config(users))
@@ -76,7 +76,7 @@ def init(folder: Path, address: str) -> None:
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @bus_options
 def back_up(folder: Path, url: Url) -> None:
-    """Copy everything on the bus into FOLDER, which must be new. Services and runs go on meanwhile."""
+    """Copy everything on the bus into FOLDER, which must be new. Services and runs continue meanwhile."""
 
     async def work(connection: Bus) -> None:
         await backup.backup(connection, folder, say=click.echo)
@@ -86,12 +86,12 @@ def back_up(folder: Path, url: Url) -> None:
 
 @bus.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
-@click.option("--replicas", type=click.IntRange(1, 5), help="Copies of every stream.  [default: as it was]")
+@click.option("--replicas", type=click.IntRange(1, 5), help="Copies of every stream.  [default: as in the backup]")
 @bus_options
 def restore(folder: Path, replicas: int | None, url: Url) -> None:
-    """Bring a backup back onto an empty bus.
+    """Restore a backup onto an empty bus.
 
-    Before any service is started.
+    Do this before you start any service.
     """
 
     async def work(connection: Bus) -> None:
@@ -101,11 +101,11 @@ def restore(folder: Path, replicas: int | None, url: Url) -> None:
 
 
 @bus.command(name="url")
-@click.option("--outside", is_flag=True, help="That of programs: they may start runs and hear what becomes of them.")
+@click.option("--outside", is_flag=True, help="The address for programs: they may start runs and follow them.")
 @bus_options
 def print_url(outside: bool, url: Url) -> None:
     """Print the bus's address, credentials included.
 
-    It is good for any NATS client: nats -s "$(fastflow bus url)" sub 'ff.>'.
+    It works with any NATS client: nats -s "$(fastflow bus url)" sub 'ff.>'.
     """
     click.echo(url(file=OUTSIDE_URL_FILE if outside else URL_FILE))

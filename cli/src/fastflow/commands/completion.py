@@ -1,4 +1,4 @@
-"""The ``completion`` command: what makes a shell complete commands, options and pipelines."""
+"""The ``completion`` command: a script that lets a shell complete commands, options and pipelines."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from fastflow.errors import BadUsage
 
 SHELLS = ("bash", "zsh", "fish")
 VARIABLE = "_FASTFLOW_COMPLETE"
-"""How a shell asks; click answers."""
+"""Set by the shell when it asks for completions; click answers."""
 
 
 @click.command()
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print what makes SHELL complete commands, options and the names of pipelines.
+    """Print the script that lets SHELL complete commands, options and pipeline names.
 
     \b
     bash:  echo 'eval "$(fastflow completion bash)"' >> ~/.bashrc
@@ -25,5 +25,5 @@ def completion(context: click.Context, shell: str) -> None:
     """
     kind = get_completion_class(shell)
     if kind is None:
-        raise BadUsage(f"{shell} cannot be completed; choose one of {', '.join(SHELLS)}.")
+        raise BadUsage(f"{shell} is not supported; choose one of {', '.join(SHELLS)}.")
     click.echo(kind(context.find_root().command, {}, "fastflow", VARIABLE).source())

@@ -1,4 +1,4 @@
-"""The ``config`` command: what can be set, and what is set here."""
+"""The ``config`` command: all settings, and their values here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fastflow.terminal.tables import table
 def config(as_markdown: bool, as_json: bool) -> None:
     """List every setting of every service: its variable, its value if set here, its default, what it does.
 
-    NAME_FILE names a file that holds the value instead. "up" is what `fastflow up` takes for its default.
+    NAME_FILE names a file that holds the value instead. "up" is the default under `fastflow up`.
     """
     if as_markdown:
         click.echo(markdown(), nl=False)

@@ -1,4 +1,4 @@
-"""The ``init`` command: a new pipeline's folder, ready to run and to be changed."""
+"""The ``init`` command: a new pipeline's folder, ready to run and to edit."""
 
 from __future__ import annotations
 
@@ -15,42 +15,41 @@ from fastflow_contracts.names import check_name
 from fastflow_contracts.pipelines.discovery import MANIFEST, SCRIPT
 
 _SCRIPT: Final = '''\
-"""{name}: what it does, in a sentence."""
+"""{name}: one sentence about what it does."""
 
 import os
 
-name = os.environ.get("NAME", "world")  # default_env in pipeline.json sets it; a start may give another
+name = os.environ.get("NAME", "world")  # default_env in pipeline.json sets it; a start may override it
 print(f"Hello, {{name}}!")
 '''
 _README: Final = """\
 # {name}
 
-`main.py` is what runs; exit code 0 is a success. `pipeline.json` says when and how. JSON has no comments, so here
-they are:
+`main.py` runs; exit code 0 means success. `pipeline.json` says when and how. JSON has no comments, so here they are:
 
 | field | what it does |
 |---|---|
-| `description` | shown wherever the pipeline is |
+| `description` | shown with the pipeline everywhere |
 | `tags` | for grouping and filtering, such as `["reports"]` |
-| `default_env` | variables of every run, no secrets; `fastflow run {name} -e NAME=Ada` overrules them |
-| `timeout` | seconds that one attempt may take; 0: no limit |
-| `retry_attempts` | attempts after the first, if it fails |
+| `default_env` | variables of every run, no secrets; `fastflow run {name} -e NAME=Ada` overrides them |
+| `timeout` | seconds one attempt may take; 0: no limit |
+| `retry_attempts` | how many more attempts after a failed one |
 
-To be added when it needs them:
+Add these when you need them:
 
-| field | such as |
+| field | for example |
 |---|---|
-| `schedule_cron`, `timezone` | `"0 3 * * *"`, `"Europe/Berlin"`: every night at three |
+| `schedule_cron`, `timezone` | `"0 3 * * *"`, `"Europe/Berlin"`: every night at 03:00 |
 | `schedule_interval_seconds` | `3600`: every hour |
-| `max_instances` | `1`: never two at once |
-| `mem_hard_limit`, `cpu_hard_limit` | `"512MB"`, `1.0`: what a run may take |
+| `max_instances` | `1`: never two runs at once |
+| `mem_hard_limit`, `cpu_hard_limit` | `"512MB"`, `1.0`: what a run may use |
 | `python_version` | `"3.12"` |
-| `webhook_key` | a secret: it becomes the last part of an address that starts a run |
+| `webhook_key` | a secret: the last part of the address that starts a run |
 | `encrypted_env` | `{{"API_KEY": "gAAAA…"}}`: a token of `fastflow encrypt --pipeline {name} --name API_KEY` |
-| `downstream_triggers` | `[{{"pipeline": "other"}}]`: what starts when this succeeds |
+| `downstream_triggers` | `[{{"pipeline": "other"}}]`: what starts when this pipeline succeeds |
 
-Packages go into a `requirements.txt` beside this file. `fastflow validate .` checks the folder; `fastflow schema`
-prints all fields with what each accepts.
+Put packages into a `requirements.txt` next to this file. `fastflow validate .` checks the folder; `fastflow schema`
+prints all fields and what each accepts.
 """
 
 
@@ -64,25 +63,25 @@ prints all fields with what each accepts.
     help=f"The folder that holds the pipelines.  [default: PIPELINES_DIR, or {DEFAULT_PIPELINES}]",
 )
 def init(name: str, parent: Path | None) -> None:
-    """Make a new pipeline NAME: a folder with a script, a pipeline.json, and what its fields mean."""
+    """Create the pipeline NAME: a folder with a script, a pipeline.json, and a README about its fields."""
     folder = (parent or Path(os.environ.get("PIPELINES_DIR") or DEFAULT_PIPELINES)) / check_name(name)
     try:
         folder.mkdir(parents=True)
         for file, text in files(name).items():
             (folder / file).write_text(text)
     except FileExistsError:
-        raise BadUsage(f"{folder} is there already; choose another name, or remove it.") from None
+        raise BadUsage(f"{folder} already exists; choose another name, or remove it.") from None
     except OSError as error:
-        raise CliError(f"{folder} cannot be made: {error.strerror}.") from None
+        raise CliError(f"{folder} cannot be created: {error.strerror}.") from None
     for file in files(name):
         click.echo(folder / file)
-    click.echo(f"Run it with `fastflow run {name} --follow`, beside a `fastflow up {folder.parent}`.", err=True)
+    click.echo(f"Run it with `fastflow run {name} --follow` while `fastflow up {folder.parent}` runs.", err=True)
 
 
 def files(name: str) -> dict[str, str]:
     """The files of a new pipeline, by name."""
     manifest = {
-        "description": f"{name}: see README.md beside this file for what can be set here.",
+        "description": f"{name}: see README.md next to this file for the fields.",
         "tags": [],
         "default_env": {"NAME": "world"},
         "timeout": 600,

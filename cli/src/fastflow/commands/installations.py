@@ -1,4 +1,4 @@
-"""The commands about which installation is used: login, logout, status, open. Options in, printed lines out."""
+"""The commands that choose an installation: login, logout, status, open. Options in, printed lines out."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 @click.command()
 @click.argument("url")
-@click.option("--token", metavar="TOKEN", help="The installation's token; else it is asked for, or read from a pipe.")
+@click.option("--token", metavar="TOKEN", help="The installation's token. Without it: a prompt, or standard input.")
 @click.option("--on", "name", metavar="NAME", default=DEFAULT, help="Store it under a name, for `--on NAME`.")
 def login(url: str, token: str | None, name: str) -> None:
     """Sign in to the installation at URL: other commands then use it.
 
-    URL is the dashboard's address; the link that `fastflow up` prints holds the token, too. Address and token are kept
-    in your configuration folder, readable by you alone. Without --on it is the one that is used when none is named.
+    URL is the dashboard's address; the link that `fastflow up` prints includes the token. Address and token are stored
+    in your configuration folder, readable only by you. Without --on, this installation becomes the default.
     """
     address, found = _parts(url)
     given = token or found or token_in(os.environ) or _asked()
     target = Target(address, given, "the command line")
 
     async def work(client: Client) -> None:
-        await client.sync_status()  # needs a token, and costs nothing
+        await client.sync_status()  # needs a token and is cheap
 
     ask(lambda: target, work)
     logins.write({**logins.read(), name: Login(address, given)})
     click.echo(f"Signed in to {address}" + ("" if name == DEFAULT else f" as {name}") + f"; stored in {logins.path()}.")
     if urlsplit(address).scheme == "http" and urlsplit(address).hostname not in _LOOPBACK:
-        click.echo("The address is no https: everyone on the way can read the token.", err=True)
+        click.echo("The address is not https: anyone on the network path can read the token.", err=True)
 
 
 @click.command()
-@click.option("--on", "name", metavar="NAME", default=DEFAULT, help="The one that is stored under this name.")
-@click.option("--all", "everything", is_flag=True, help="Every one that is stored.")
+@click.option("--on", "name", metavar="NAME", default=DEFAULT, help="The installation stored under this name.")
+@click.option("--all", "everything", is_flag=True, help="All stored installations.")
 def logout(name: str, everything: bool) -> None:
     """Forget an installation: its address and token."""
     stored = logins.read()
@@ -66,7 +66,7 @@ def logout(name: str, everything: bool) -> None:
 @json_option
 @api_options
 def status(as_json: bool, target: FindTarget) -> None:
-    """Say which installation is used, and how it is. Exit code 1 if it is not ready."""
+    """Show which installation is used, and its state. Exit code 1 if it is not ready."""
     found = target()
 
     async def work(client: Client) -> int:
@@ -103,10 +103,10 @@ def open_dashboard(no_browser: bool, target: FindTarget) -> None:
 
 
 def _parts(url: str) -> tuple[str, str | None]:
-    """The address alone, and the token if *url* is a link that signs in. Raises ``BadUsage``."""
+    """Split *url* into the address and, if it is a sign-in link, the token. Raises ``BadUsage``."""
     parts = urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise BadUsage(f"{url!r} is no address; write it as http://host:port or https://host.")
+        raise BadUsage(f"{url!r} is not an address; write it as http://host:port or https://host.")
     token = next(iter(parse_qs(parts.query).get("token", [])), None)
     path = parts.path.removesuffix("/login") if token else parts.path
     return f"{parts.scheme}://{parts.netloc}{path}".rstrip("/"), token
@@ -115,7 +115,7 @@ def _parts(url: str) -> tuple[str, str | None]:
 def _asked() -> str:
     token = click.prompt("Token", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
     if not (token := str(token).strip()):
-        raise BadUsage("there is no token; give it with --token, or in a pipe.")
+        raise BadUsage("there is no token; give it with --token, or on standard input.")
     return token
 
 
@@ -139,7 +139,7 @@ def _lines(
 
 
 def _near(origin: str) -> str:
-    """A folder as short as it can be written from here."""
+    """*origin* relative to the current folder, if it is a folder below it."""
     try:
         return str(Path(origin).relative_to(Path.cwd()))
     except ValueError:

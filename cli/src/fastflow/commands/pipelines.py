@@ -1,4 +1,4 @@
-"""The ``pipelines`` command: what is there, when it runs next, how it ran last. Options in, printed lines out."""
+"""The ``pipelines`` command: each pipeline with its next and its last run. Options in, printed lines out."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from fastflow_contracts.pipelines.bundle import shown
 
 HEADS: Final = ("PIPELINE", "SCHEDULE", "NEXT", "LAST RUN", "NOTE")
 AT_ONCE: Final = 8
-"""Questions about last runs under way."""
+"""Concurrent requests for last runs."""
 
 
 class Line(NamedTuple):
-    """One pipeline, with all that is said about it."""
+    """One pipeline and its jobs."""
 
     pipeline: Pipeline
     jobs: tuple[Job, ...]
 
     @property
     def next_slot(self) -> datetime | None:
-        """When the first of its schedules is due."""
+        """When the next of its schedules is due."""
         return min((job.next_run_time for job in self.jobs if job.next_run_time), default=None)
 
 
@@ -37,7 +37,7 @@ class Line(NamedTuple):
 @json_option
 @api_options
 def pipelines(as_json: bool, target: FindTarget) -> None:
-    """List the pipelines, with their schedules, their last runs, and what is wrong with them."""
+    """List the pipelines with their schedules, last runs and problems."""
 
     async def work(client: Client) -> None:
         listed, jobs = await asyncio.gather(client.pipelines(), client.jobs())
@@ -97,7 +97,7 @@ async def _last_runs(client: Client, listed: Iterable[Pipeline]) -> dict[str, Ru
             try:
                 return pipeline.name, await client.run(pipeline.last_runs[0].id)
             except errors.NotFound:
-                return pipeline.name, None  # removed in this moment
+                return pipeline.name, None  # removed in the meantime
 
     found = await asyncio.gather(*(asked(pipeline) for pipeline in listed if pipeline.last_runs))
     return {name: run for name, run in found if run is not None}

@@ -21,7 +21,7 @@ HEADS = ("RUNNER", "HOST", "VERSION", "SANDBOX", "BUSY", "LOAD", "ENVS", "KINDS"
 @api_options
 @click.pass_context
 def runners(context: click.Context, as_json: bool, target: FindTarget) -> None:
-    """List the runners that are alive, or let one finish and leave."""
+    """List the live runners, or drain one."""
     if context.invoked_subcommand is not None:
         return
 
@@ -41,9 +41,9 @@ def runners(context: click.Context, as_json: bool, target: FindTarget) -> None:
 @click.argument("runner")
 @api_options
 def drain(runner: str, target: FindTarget) -> None:
-    """Let RUNNER finish what it has and leave.
+    """Let RUNNER finish its runs and leave.
 
-    It takes no more work, and stays away, however long finishing takes.
+    It takes no new work, however long finishing takes.
     """
 
     async def work(client: Client) -> None:
@@ -55,7 +55,7 @@ def drain(runner: str, target: FindTarget) -> None:
 
 
 def table(found: Sequence[Runner], at: datetime) -> str:
-    """One line for each runner, and one for each thing that its sandbox cannot enforce."""
+    """One line for each runner, and one for each limit its sandbox cannot enforce."""
     rows = [
         (
             each.id,

@@ -1,4 +1,4 @@
-"""The commands about runs that exist: logs, ps, cancel, retry. Options in, printed lines and an exit code out."""
+"""The commands about existing runs: logs, ps, cancel, retry. Options in, printed lines and an exit code out."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from fastflow_api.shapes import Run, Status
 from fastflow_contracts.names import check_name
 
 CANCEL_S: Final = 15.0
-"""How long ``cancel`` waits for the end: a script has 10 s between SIGTERM and SIGKILL."""
+"""How long ``cancel`` waits for the run to end: a script has 10 s between SIGTERM and SIGKILL."""
 ACTIVE: Final = (Status.PENDING, Status.RUNNING)
 
 
 @click.command()
 @click.argument("wanted", metavar="RUN", shell_complete=pipeline_names)
-@click.option("-f", "--follow", is_flag=True, help="Go on until the run is over.")
+@click.option("-f", "--follow", is_flag=True, help="Keep printing until the run is over.")
 @json_option
 @api_options
 def logs(wanted: str, follow: bool, as_json: bool, target: FindTarget) -> None:
     """Show the log of RUN: an id, its beginning, or a pipeline's name for its newest run.
 
-    What the script wrote to stderr goes to stderr.
+    The script's stderr goes to stderr.
     """
 
     async def work(client: Client) -> None:
@@ -48,11 +48,13 @@ def logs(wanted: str, follow: bool, as_json: bool, target: FindTarget) -> None:
 @click.command()
 @click.option("-a", "--all", "everything", is_flag=True, help="Also runs that are over.")
 @click.option("--pipeline", metavar="NAME", shell_complete=pipeline_names, help="Only runs of this pipeline.")
-@click.option("-n", "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Most runs to list."
+)
 @json_option
 @api_options
 def ps(everything: bool, pipeline: str | None, limit: int, as_json: bool, target: FindTarget) -> None:
-    """List the runs that wait or run, newest first."""
+    """List the waiting and running runs, newest first."""
     name = check_name(pipeline) if pipeline else None
 
     async def work(client: Client) -> None:
@@ -95,9 +97,9 @@ def cancel(wanted: str, target: FindTarget) -> None:
 @json_option
 @api_options
 def retry(wanted: str, follow: bool, as_json: bool, target: FindTarget) -> None:
-    """Start RUN once more: an id, its beginning, or a pipeline's name for its newest run.
+    """Run RUN again: an id, its beginning, or a pipeline's name for its newest run.
 
-    It must be over. The new run has its code, variables and parameters.
+    It must be over. The new run has the same code, variables and parameters.
     """
 
     async def work(client: Client) -> int:
@@ -117,7 +119,7 @@ async def newest(client: Client, pipeline: str | None, limit: int) -> list[Run]:
 
 
 async def active(client: Client, pipeline: str | None, limit: int) -> list[Run]:
-    """The newest runs that wait or run. One that begins to run between the two answers is listed once."""
+    """The newest waiting or running runs. A run that starts between the two answers is listed once."""
     of_each = await asyncio.gather(*(_listed(client, limit, pipeline_name=pipeline, status=each) for each in ACTIVE))
     found = {run.id: run for runs in of_each for run in runs}
     return sorted(found.values(), key=lambda run: run.created_at, reverse=True)[:limit]
@@ -129,6 +131,6 @@ async def _listed(client: Client, limit: int, **filters: str | None) -> list[Run
 
 
 async def _check_known(client: Client, name: str) -> None:
-    """Raise ``NotFound`` for a pipeline that is not there and never had a run."""
+    """Raise ``NotFound`` for a pipeline that does not exist and never had a run."""
     if not (await client.runs(pipeline_name=name, limit=1)).runs:
         await check_pipeline(client, name)

@@ -20,12 +20,12 @@ HEADS: Final = ("PIPELINE", "SCHEDULE", "WHEN", "NEXT", "NOTE")
 
 
 @click.group(invoke_without_command=True)
-@click.option("--pipeline", metavar="NAME", shell_complete=pipeline_names, help="Only those of this pipeline.")
+@click.option("--pipeline", metavar="NAME", shell_complete=pipeline_names, help="Only schedules of this pipeline.")
 @json_option
 @api_options
 @click.pass_context
 def schedules(context: click.Context, pipeline: str | None, as_json: bool, target: FindTarget) -> None:
-    """List what runs when, or switch a schedule on or off."""
+    """List schedules, or switch one on or off."""
     if context.invoked_subcommand is not None:
         return
 
@@ -46,9 +46,9 @@ def schedules(context: click.Context, pipeline: str | None, as_json: bool, targe
 @click.argument("schedule", required=False)
 @api_options
 def on(pipeline: str, schedule: str | None, target: FindTarget) -> None:
-    """Switch the schedules of PIPELINE on, or the one SCHEDULE.
+    """Switch on the schedules of PIPELINE, or only SCHEDULE.
 
-    Each begins with its next slot.
+    Each starts with its next slot.
     """
     _switch(target, pipeline, schedule, enabled=True)
 
@@ -58,9 +58,9 @@ def on(pipeline: str, schedule: str | None, target: FindTarget) -> None:
 @click.argument("schedule", required=False)
 @api_options
 def off(pipeline: str, schedule: str | None, target: FindTarget) -> None:
-    """Switch the schedules of PIPELINE off, or the one SCHEDULE.
+    """Switch off the schedules of PIPELINE, or only SCHEDULE.
 
-    They stay off until they are switched on again, whatever is synced.
+    They stay off until you switch them on again; a sync does not change that.
     """
     _switch(target, pipeline, schedule, enabled=False)
 
@@ -84,10 +84,10 @@ def _switch(target: FindTarget, pipeline: str, schedule: str | None, *, enabled:
 
 
 def chosen(jobs: list[Job], pipeline: str, schedule: str | None) -> list[Job]:
-    """Those of *pipeline*, or the one that *schedule* names, also without ``schedules/``. Raises ``NotFound``."""
+    """The jobs of *pipeline*, or the one called *schedule*, with or without ``schedules/``. Raises ``NotFound``."""
     of_it = [job for job in jobs if job.pipeline == pipeline]
     if not of_it:
-        raise NotFound(f"{pipeline} has no schedules; `fastflow schedules` lists those there are.")
+        raise NotFound(f"{pipeline} has no schedules; `fastflow schedules` lists all of them.")
     wanted = [job for job in of_it if schedule in (None, job.schedule, job.run_config_id)]
     if not wanted:
         names = ", ".join(job.schedule for job in of_it)

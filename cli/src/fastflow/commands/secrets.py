@@ -1,4 +1,4 @@
-"""The commands around secrets: ``encrypt``, and ``keys`` with ``new`` and ``rotate``. No message holds a value."""
+"""The commands about secrets: ``encrypt``, ``keys new`` and ``keys rotate``. No message contains a value."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from fastflow_gateway.security.secrets import Sealer
 _WORDS = {
     "rotated": "put under the first key",
     "bound": "put under the first key and bound to this place",
-    "current": "is under the first key already",
-    "unopened": "is opened by no key",
-    "elsewhere": "was not made for this place, and opens nowhere here",
-    "no token": "is no token",
+    "current": "is already under the first key",
+    "unopened": "cannot be opened by any key",
+    "elsewhere": "was not made for this place and does not open here",
+    "no token": "is not a token",
 }
 _BAD = frozenset({"unopened", "elsewhere", "no token"})
 
 
 @click.command()
-@click.option("--pipeline", metavar="P", help="The pipeline that may use it; with --name.")
-@click.option("--name", metavar="N", help="The variable it is for, or webhook.secret; with --pipeline.")
+@click.option("--pipeline", metavar="P", help="The only pipeline that may use it; needs --name.")
+@click.option("--name", metavar="N", help="Its variable, or webhook.secret; needs --pipeline.")
 @click.argument("value", required=False)
 @api_options
 @click.pass_context
@@ -44,9 +44,9 @@ def encrypt(
 ) -> None:
     """Encrypt a secret for `encrypted_env` of a pipeline.json and print the token.
 
-    VALUE is read from standard input when it is left out or "-": so it stays out of your shell's history. With
-    --pipeline and --name the token opens there and nowhere else. The key is ENCRYPTION_KEY, or the one that
-    `fastflow up` keeps in its data folder. Without a key here, or with --url or --on, the installation encrypts.
+    Without VALUE, or with "-", it is read from standard input and stays out of your shell's history. With
+    --pipeline and --name the token opens only there. The key is ENCRYPTION_KEY, or the one that `fastflow up`
+    keeps in its data folder. Without a key here, or with --url or --on, the installation encrypts.
     """
     if bool(pipeline) != bool(name):
         raise BadUsage("--pipeline and --name belong together; give both, or neither for a token that opens anywhere.")
@@ -68,24 +68,24 @@ def encrypt(
 
 @click.group()
 def keys() -> None:
-    """Make an encryption key, or put tokens under a new one."""
+    """Create an encryption key, or put tokens under a new one."""
 
 
 @keys.command(name="new")
 def new_key() -> None:
-    """Print a new key for ENCRYPTION_KEY. To rotate, put it before the old one, separated by a comma."""
+    """Print a new key for ENCRYPTION_KEY. To rotate, put it before the old key, separated by a comma."""
     click.echo(keyring.new_key())
 
 
 @keys.command(name="rotate")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-@click.option("--bind", is_flag=True, help="Bind tokens that open anywhere to the place where they stand.")
+@click.option("--dry-run", is_flag=True, help="Only print what would change.")
+@click.option("--bind", is_flag=True, help="Bind tokens that open anywhere to their place in the file.")
 def rotate_keys(folder: Path, dry_run: bool, bind: bool) -> None:
-    """Encrypt every token in DIR anew.
+    """Encrypt every token in DIR again, with the first key.
 
-    They are put under the first key of ENCRYPTION_KEY. DIR is a pipeline's folder, or the one above several. Of the
-    files only the tokens change. Exit code 1 if there are tokens that no key opens; these stay as they are.
+    That is the first key of ENCRYPTION_KEY. DIR is a pipeline's folder, or the folder above several. Only the tokens
+    in the files change. Tokens that no key opens stay as they are, and the exit code is 1.
     """
     found = keyring.find_keys(os.environ, here=Path.cwd())
     files = [_rotated(file, found, bind=bind) for file in _metadata(folder)]
@@ -103,14 +103,14 @@ def rotate_keys(folder: Path, dry_run: bool, bind: bool) -> None:
 
 
 def _names_an_installation(context: click.Context) -> bool:
-    """Whether an option or the environment says who is to encrypt."""
+    """Whether an option or the environment names an installation that encrypts."""
     return bool(os.environ.get(URL_VARIABLE)) or any(
         context.params.get(name) for name in ("url", "token", "on", "data_dir")
     )
 
 
 def _keys() -> tuple[str, ...]:
-    """Those that are here; none, if a login is stored that can be asked instead. Raises ``NotFound``, ``BadKey``."""
+    """The keys on this machine; none, if a stored login can be asked instead. Raises ``NotFound``, ``BadKey``."""
     try:
         return keyring.find_keys(os.environ, here=Path.cwd())
     except NotFound:
@@ -133,14 +133,14 @@ def _value(given: str | None) -> str:
         return given
     if sys.stdin.isatty() and given is None:
         return str(click.prompt("Value", hide_input=True, err=True))
-    # Whoever pipes a line means the line, not its end.
+    # A piped line means the line without its line break.
     return sys.stdin.read().removesuffix("\n")
 
 
 def _metadata(folder: Path) -> list[Path]:
-    """The metadata file of the pipeline *folder*, or of every pipeline in it."""
+    """The metadata file of the pipeline *folder*, or those of every pipeline in it."""
     if not folder.is_dir():
-        raise NotFound(f"{folder} is no folder; give a pipeline's folder, or the one above several.")
+        raise NotFound(f"{folder} is not a folder; give a pipeline's folder, or the folder above several.")
     alone = any((folder / entry).is_file() for entry in (SCRIPT, NOTEBOOK, MANIFEST))
     candidates = [folder.resolve()] if alone else sorted(path for path in folder.iterdir() if path.is_dir())
     found = []
@@ -181,7 +181,7 @@ def _lines(file: _File) -> Iterator[str]:
 
 
 def _replace(path: Path, text: str) -> None:
-    """All of it or nothing, with the mode it had."""
+    """Replace the file atomically and keep its mode."""
     target = path.resolve()
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:

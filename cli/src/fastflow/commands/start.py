@@ -22,9 +22,11 @@ from fastflow_contracts.names import BadName, BadToken, check_name, name_of
 
 @click.command()
 @click.argument("name", shell_complete=pipeline_names)
-@click.option("-e", "--env", "env", metavar="K=V", multiple=True, help="A variable; `-e K` passes your own on.")
-@click.option("-p", "--parameter", "parameters", metavar="K=V", multiple=True, help="A parameter, also a variable.")
-@click.option("--config", "run_config_id", metavar="ID", help="A run configuration: one of the pipeline's schedules.")
+@click.option("-e", "--env", "env", metavar="K=V", multiple=True, help="A variable; `-e K` passes on your own.")
+@click.option(
+    "-p", "--parameter", "parameters", metavar="K=V", multiple=True, help="A parameter; also becomes a variable."
+)
+@click.option("--config", "run_config_id", metavar="ID", help="A run configuration: the id of one of its schedules.")
 @click.option("-f", "--follow", is_flag=True, help="Show the log and wait; the exit code is the run's.")
 @json_option
 @api_options
@@ -58,22 +60,22 @@ def run(
 @click.command()
 @click.argument("subject_or_name", metavar="SUBJECT-OR-NAME", shell_complete=pipeline_names)
 @click.argument("data", required=False, default="")
-@click.option("--id", "key", metavar="KEY", help="Idempotency key: the same key is the same run.")
+@click.option("--id", "key", metavar="KEY", help="Idempotency key: the same key means the same run.")
 @click.option("--type", "media_type", metavar="TYPE", help="Media type of the data.")
 @json_option
 @api_options
 def trigger(
     subject_or_name: str, data: str, key: str | None, media_type: str | None, as_json: bool, target: FindTarget
 ) -> None:
-    """Publish DATA (text, @FILE, or - for stdin) as it is on ff.trigger.NAME.
+    """Publish DATA (text, @FILE, or - for stdin) unchanged on ff.trigger.NAME.
 
-    The script finds it in the file that FASTFLOW_EVENT_FILE names.
+    The script finds it in the file named by FASTFLOW_EVENT_FILE.
     """
     is_subject = subject_or_name.startswith("ff.")
     try:
         pipeline = name_of(trigger_token(subject_or_name)) if is_subject else check_name(subject_or_name)
     except (BadName, BadToken) as error:
-        raise BadUsage(f"{error} Triggers go to ff.trigger.<pipeline>, or name the pipeline alone.") from None
+        raise BadUsage(f"{error} Use ff.trigger.<pipeline>, or only the pipeline's name.") from None
     event = _payload(data)
 
     async def work(client: Client) -> None:
@@ -85,7 +87,7 @@ def trigger(
 
 
 def _variables(pairs: Iterable[str], option: str, *, own: Callable[[str], str | None]) -> dict[str, str]:
-    """``NAME=value`` pairs; a bare ``NAME`` has the value that *own* gives it."""
+    """Parse ``NAME=value`` pairs; a bare ``NAME`` gets its value from *own*."""
     found = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
@@ -95,13 +97,13 @@ def _variables(pairs: Iterable[str], option: str, *, own: Callable[[str], str | 
                 raise BadUsage(f"{option} {pair}: write it as NAME=value.")
             value = inherited
         if not name:
-            raise BadUsage(f"{option} {pair}: a name must stand before the =.")
+            raise BadUsage(f"{option} {pair}: there must be a name before the =.")
         found[name] = value
     return found
 
 
 def _payload(data: str) -> bytes:
-    from fastflow_contracts.runs.triggers import EVENT_BYTES_MAX  # `run` needs none of what it imports
+    from fastflow_contracts.runs.triggers import EVENT_BYTES_MAX  # `run` does not need this import
 
     try:
         if data == "-":

@@ -1,4 +1,4 @@
-"""The ``up`` command: everything on this machine, in one process, until Ctrl-C. Order of steps and what is printed."""
+"""The ``up`` command: everything in one process on this machine, until Ctrl-C. Decides the order and what to print."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @click.argument("pipelines_dir", required=False, type=click.Path(path_type=Path))
 @click.option("--port", type=click.IntRange(0, 65_535), help="Port of the dashboard; 0 = any.  [default: 8000]")
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where everything is kept.  [default: .fastflow]")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where all data is stored.  [default: .fastflow]")
 @click.option(
     "--sandbox",
     type=click.Choice(["auto", "docker", "process"]),
-    help="Where scripts run; auto takes Docker if a daemon answers.  [default: auto]",
+    help="Where scripts run; auto uses Docker if a daemon answers.  [default: auto]",
 )
 @click.option("--nats-url", metavar="URL", help="Use this NATS server instead of an embedded one.")
 def up(
@@ -64,7 +64,7 @@ def up(
 ) -> None:
     """Start everything: an embedded bus, the services, and the dashboard.
 
-    PIPELINES_DIR holds one folder for each pipeline; ./pipelines if it is not given. Ctrl-C stops it all.
+    PIPELINES_DIR holds one folder for each pipeline; default: ./pipelines. Ctrl-C stops everything.
     """
     early = _note_signals()
     plan = make_plan(Options(pipelines_dir, host, port, data_dir, sandbox, nats_url), os.environ, here=_here())
@@ -79,7 +79,7 @@ def _here() -> Path:
         return Path.cwd()
     except OSError as error:
         raise BadUsage(
-            f"this folder is gone ({error.strerror}); change to one that exists, then start again."
+            f"this folder no longer exists ({error.strerror}); change to one that does, then start again."
         ) from None
 
 
@@ -117,9 +117,9 @@ async def _up(plan: Plan, early: list[int]) -> None:
 
 @contextlib.asynccontextmanager
 async def _bus(plan: Plan) -> AsyncIterator[tuple[str, Mapping[User, str]]]:
-    """A bus with all its streams: the one that was named, or one of our own. Its address is in the data folder.
+    """A bus with all its streams, either the named one or an embedded one. Its address is in the data folder.
 
-    Beside its URL, the services' seeds: of one of our own, which knows its users.
+    Yields the URL and the services' seeds. Only an embedded bus has seeds: it knows its users.
     """
     seeds: Mapping[User, str] = {}
     async with contextlib.AsyncExitStack() as stack:
@@ -137,7 +137,7 @@ async def _bus(plan: Plan) -> AsyncIterator[tuple[str, Mapping[User, str]]]:
 
 
 async def _greet(plan: Plan, url: str, token: str | None, ready: asyncio.Event, began: float) -> None:
-    """Once a run could start, say what there is and where."""
+    """As soon as runs can start, print what is available and where."""
     await ready.wait()
     async with connect(url, name="fastflow-up", inbox=inbox_of(url), tls=tls_in(plan.environ)) as bus:
         pipelines = await bus_client.pipelines(bus)
@@ -157,12 +157,12 @@ async def _greet(plan: Plan, url: str, token: str | None, ready: asyncio.Event, 
 
 
 async def _part(plan: Plan, url: str, stop: asyncio.Event, *, leave_running: bool) -> None:
-    """Once everything is to stop, say which runs stop with it. Nobody waits for this, nor for a bus that is away."""
+    """On stop, print which runs stop. The shutdown does not wait for this, nor for a bus that does not answer."""
     await stop.wait()
     with contextlib.suppress(FastFlowError):
         async with connected(url, name="fastflow-up", environ=plan.environ) as bus:
             runs = await bus_client.running(bus, plan.environ["FASTFLOW_RUNNER_ID"])
-        # Those that are left to the next runner are not stopped.
+        # With leave_running the runs continue under the next runner.
         if runs and not leave_running:
             named = ", ".join(f"{run.pipeline} ({short(run.id)})" for run in runs)
             _say(f"Stopping {len(runs)} run{'s' * (len(runs) != 1)}: {named}.")
@@ -170,18 +170,18 @@ async def _part(plan: Plan, url: str, stop: asyncio.Event, *, leave_running: boo
 
 def _key_line(path: Path, *, is_new: bool) -> str:
     kept = f"encrypted with the key in {_near(path)}"
-    return _line("secrets", f"{kept}, made just now: keep a copy, nothing else opens them" if is_new else kept)
+    return _line("secrets", f"{kept}, created just now: keep a copy, nothing else opens them" if is_new else kept)
 
 
 def _sandbox(plan: Plan, runner: Presence) -> str:
     if runner.sandbox == "docker":
         return "a Docker container for each run"
-    asked_for = plan.environ.get("FASTFLOW_SANDBOX") == "process"
-    return f"plain processes, {'as asked for' if asked_for else f'because {runner.sandbox_reason}'}"
+    requested = plan.environ.get("FASTFLOW_SANDBOX") == "process"
+    return f"plain processes, {'as requested' if requested else f'because {runner.sandbox_reason}'}"
 
 
 def _note_signals() -> list[int]:
-    """Those that come before anything can be stopped. (What cancels tasks from outside may be lost on its way.)"""
+    """Record signals that arrive before there is anything to stop. (Cancelling tasks from outside may get lost.)"""
     early: list[int] = []
     for number in STOPPING:
         signal.signal(number, lambda number, _: early.append(number))
@@ -189,7 +189,7 @@ def _note_signals() -> list[int]:
 
 
 def _stop_on_signals(stop: asyncio.Event, early: list[int]) -> None:
-    """The first signal asks for an orderly end, the second does not wait for it."""
+    """The first signal starts an orderly stop, the second ends the process at once."""
     loop = asyncio.get_running_loop()
 
     def on_signal() -> None:
@@ -205,7 +205,7 @@ def _stop_on_signals(stop: asyncio.Event, early: list[int]) -> None:
 
 
 def _leave_at_once() -> NoReturn:
-    # The bus and process sandboxes die with this process, containers when nobody speaks to them any more.
+    # The bus and process sandboxes die with this process; containers end when their runner falls silent.
     os._exit(INTERRUPTED)
 
 
@@ -218,12 +218,12 @@ def _say(text: str) -> None:
 
 
 def _progress(text: str) -> None:
-    """One line of a longer matter, such as the build of the worker image."""
+    """Print one line about a longer step, such as the build of the worker image."""
     _say(_line("", click.style(text, dim=True)))
 
 
 def _near(path: Path) -> str:
-    """*path* as short as it can be written from here."""
+    """*path* relative to the current folder, if it is below it."""
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:

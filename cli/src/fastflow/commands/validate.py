@@ -1,4 +1,4 @@
-"""The ``validate`` command: the syncer's own eyes on a folder, without a bus."""
+"""The ``validate`` command: the syncer's checks on a folder, without a bus."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from fastflow_syncer.record import Found
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
-    "--slots", type=click.IntRange(0, 100), default=3, show_default=True, help="Next slots to print of each schedule."
+    "--slots", type=click.IntRange(0, 100), default=3, show_default=True, help="Next slots to print for each schedule."
 )
 @json_option
 def validate(folder: Path, slots: int, as_json: bool) -> None:
-    """Check the pipeline in DIR, or every pipeline below it; put it into your own CI.
+    """Check the pipeline in DIR, or every pipeline below it. Made for your CI.
 
-    Prints each problem with its field, its value, what is accepted, file and line; what is noticed; and when each
-    schedule is due next. Exit code 1 if there is any problem, or no pipeline.
+    Prints each problem with its field, value, accepted values, file and line; notices; and when each schedule is
+    due next. Exit code 1 if there is a problem, or no pipeline.
     """
     found = asyncio.run(check(folder))
     at = now()
@@ -50,9 +50,9 @@ def validate(folder: Path, slots: int, as_json: bool) -> None:
 
 
 async def check(folder: Path) -> list[tuple[Path, Found]]:
-    """Every pipeline in *folder*, or the one it is, with its path. Raises ``NotFound`` if there is none."""
+    """Check every pipeline in *folder*, or *folder* itself. Raises ``NotFound`` if there is none."""
     if not folder.is_dir():
-        raise NotFound(f"{folder} is no folder; give a pipeline's folder, or the one above several.")
+        raise NotFound(f"{folder} is not a folder; give a pipeline's folder, or the folder above several.")
     alone = any((folder / entry).is_file() for entry in (SCRIPT, NOTEBOOK))
     root = folder.resolve().parent if alone else folder
     source = FolderSource(root)
@@ -76,7 +76,7 @@ async def check(folder: Path) -> list[tuple[Path, Found]]:
 
 
 def _unfinished(name: str, files: Collection[str]) -> Notice | None:
-    """What keeps the folder from being a pipeline, if it looks as if it should be one."""
+    """Why the folder is not a pipeline, if it looks like one."""
     if NOTEBOOK in files:
         return Notice(text=f'has a {NOTEBOOK}, but no {MANIFEST} that says "type": "notebook": it is ignored.')
     if metadata := next((file for file in (MANIFEST, f"{name}.json") if file in files), None):
@@ -85,12 +85,12 @@ def _unfinished(name: str, files: Collection[str]) -> Notice | None:
 
 
 def _refused(name: str, why: str) -> Found:
-    """What is in a pipeline's place and cannot be one."""
+    """An entry that is in a pipeline's place and cannot be one."""
     return Found(PipelineName(name), None, (Problem(accepted=why),), ())
 
 
 def report(where: Path, pipeline: Found, at: datetime, slots: int) -> str:
-    """A line for the pipeline, one for each thing that is to be said about it, and one for each schedule."""
+    """One line for the pipeline, for each of its problems and notices, and for each schedule."""
     good = click.style("ok ", fg="green") if pipeline.version else "-- "
     mark = click.style("bad", fg="red") if pipeline.problems else good
     lines = [f"{mark} {shown(pipeline.name)}"]
@@ -106,7 +106,7 @@ def _upcoming(pipeline: Found, at: datetime, slots: int) -> list[Upcoming]:
 
 
 def _at(where: Path, finding: Problem | Notice) -> str:
-    """The finding with its path as seen from here, so that editors and terminals can open it."""
+    """The diagnostic with a path relative to here, so that editors and terminals can open it."""
     seen = shown(str(where))
     return f"{seen}/{finding}" if finding.file else f"{seen}: {finding}"
 

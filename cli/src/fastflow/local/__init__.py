@@ -1,1 +1,1 @@
-"""What runs on this machine: the data folder, the embedded bus, all services in one process."""
+"""The parts of an installation on this machine: data folder, embedded bus, all services in one process."""

@@ -1,10 +1,9 @@
-"""All services in one process: which there are, their settings, and their common life. Printing is ``up``'s."""
+"""All services in one process: their settings, and their common start and end. ``up`` does the printing."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NamedTuple
 
@@ -17,12 +16,13 @@ from fastflow.local.settings_table import SETTINGS
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.permissions import User, inbox
+from fastflow_contracts.log import get_logger
 from fastflow_contracts.service.settings import BadSettings, load, names
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 STOP_S = 20.0
-"""How long all services together may take to stop before they are cut off."""
+"""How long all services together may take to stop before they are cancelled."""
 
 Serve = Callable[[Any, Bus, asyncio.Event, Callable[[], None]], Coroutine[Any, Any, None]]
 
@@ -34,11 +34,11 @@ _SERVE: Mapping[str, Serve] = {
 
 
 class ServiceEnded(CliError):
-    """A service ended although nobody asked it to."""
+    """A service ended without a request to stop."""
 
 
 COMMAND_VARIABLES = {"FASTFLOW_URL", "FASTFLOW_TOKEN", "FASTFLOW_TOKEN_FILE"}
-"""What the commands read that ask an installation, and no service."""
+"""Variables that only the commands read, not the services."""
 
 
 class Part(NamedTuple):
@@ -50,7 +50,7 @@ class Part(NamedTuple):
 
 
 def parts(environ: Mapping[str, str], *, say: Callable[[str], None]) -> list[Part]:
-    """All services, set up by *environ*. *say* gets the runner's lines of progress. Raises ``BadSettings``."""
+    """All services, configured by *environ*. *say* receives the runner's progress lines. Raises ``BadSettings``."""
     serve: Mapping[str, Serve] = {**_SERVE, "runner": functools.partial(fastflow_runner.app.serve, say=say)}
     known = names(*SETTINGS.values()) | COMMAND_VARIABLES
     found: list[Part] = []
@@ -68,11 +68,19 @@ def parts(environ: Mapping[str, str], *, say: Callable[[str], None]) -> list[Par
 async def run(
     all_parts: list[Part], url: str, stop: asyncio.Event, ready: Callable[[], None], *, seeds: Mapping[User, str]
 ) -> None:
-    """Run every part on a bus connection of its own until *stop* is set; call *ready* once all of them could work.
+    """Run every part on its own bus connection until *stop* is set; call *ready* once all of them can work.
 
-    *seeds*: the NKEY of each service's user, where the bus knows them; else *url* holds what is needed.
-    A part that fails, or ends by itself, ends them all; but the runner may be told to leave. Raises an exception group
-    of what went wrong.
+    A part that fails or ends without *stop* ends all of them, except for a runner that was drained.
+
+    Args:
+        all_parts: The services.
+        url: The address of the bus.
+        stop: Set it to end all parts.
+        ready: Called once.
+        seeds: The NKEY of each service's user, if the bus knows them; else *url* has the credentials.
+
+    Raises:
+        ExceptionGroup: Everything that went wrong.
     """
     starting = {part.name for part in all_parts}
 
@@ -86,11 +94,11 @@ async def run(
         await stop.wait()
         for task in tasks:
             if task.get_name() in starting:
-                task.cancel()  # it may build an image for minutes, and holds nothing yet
+                task.cancel()  # it may build an image for minutes, and has no run yet
         _, late = await asyncio.wait(tasks, timeout=STOP_S)
         if late:
             names_ = ", ".join(sorted(task.get_name() for task in late))
-            raise ServiceEnded(f"{names_} did not stop within {STOP_S:.0f} s and was cut off.")
+            raise ServiceEnded(f"{names_} did not stop within {STOP_S:.0f} s and was cancelled.")
 
 
 async def _run(
@@ -103,5 +111,5 @@ async def _run(
     if stop.is_set():
         return
     if user is not User.RUNNER:
-        raise ServiceEnded(f"the {part.name} ended by itself; its last log lines may say why.")
-    log.warning("the runner has left, as somebody asked for; runs wait for another one, or for the next `fastflow up`")
+        raise ServiceEnded(f"the {part.name} ended unexpectedly; its last log lines may say why.")
+    log.warning("runner has left", advice="runs wait for another runner, or for the next `fastflow up`")

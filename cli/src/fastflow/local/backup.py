@@ -1,8 +1,8 @@
-"""A copy of everything on the bus as files, taken while it is in use, and the way back. I/O.
+"""Backs up everything on the bus into files while it is in use, and restores it. I/O.
 
-Each stream is copied as it is at one instant (JetStream's own snapshot: sequences, and how far consumers are), one
-after the other. What is asked for is copied before what came of it: a trigger whose run is in the copy, too, starts
-nothing, since ids are derived; the other way round it would be lost. What runs refer to is copied after them.
+The streams are copied one after the other, each as it is at one instant (JetStream's own snapshot: sequences, and the
+progress of consumers). Requests are copied before their effects: a trigger whose run is also in the copy starts
+nothing, since ids are derived; in the other order the trigger would be lost. What runs refer to is copied after them.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ ORDER: Final = (
 )
 CHUNK_BYTES: Final = 256 * 1024
 CHUNK_S: Final = 30.0
-"""How long one piece may take to come or to be taken."""
+"""How long one chunk may take, in either direction."""
 END_S: Final = 600.0
-"""How long the server may take to make a stream of what it was given."""
+"""How long the server may take to create a stream from the chunks."""
 COMPLETE: Final = "backup.json"
-"""Written last: a folder without it is no backup."""
+"""Written last: a folder without it is not a backup."""
 
 Say = Callable[[str], None]
 
 
 class BackupFailed(CliError):
-    """The copy could not be made, or could not be brought back."""
+    """The backup or the restore failed."""
 
 
 async def backup(bus: Bus, folder: Path, *, say: Say) -> None:
@@ -71,18 +71,25 @@ async def backup(bus: Bus, folder: Path, *, say: Say) -> None:
 
 
 async def restore(bus: Bus, folder: Path, *, replicas: int | None, say: Say) -> None:
-    """Make every stream of the backup in *folder* on a bus that has none of them.
+    """Create every stream of the backup in *folder* on a bus that has none of them.
 
-    *replicas*: copies of each stream in a cluster, None = as many as there were. Raises ``BackupFailed``.
+    Args:
+        bus: The bus.
+        folder: The backup.
+        replicas: Copies of each stream in a cluster; None: as in the backup.
+        say: Receives one line for each stream.
+
+    Raises:
+        BackupFailed: The backup is incomplete, the bus is not empty, or the bus refuses.
     """
     try:
         described = json.loads((folder / COMPLETE).read_text())["streams"]
     except (OSError, ValueError, KeyError):
-        raise BackupFailed(f"{folder} holds no whole backup: its {COMPLETE} is missing or damaged.") from None
+        raise BackupFailed(f"{folder} holds no complete backup: its {COMPLETE} is missing or damaged.") from None
     present = {str(info.config.name) for info in await bus.js.streams_info()}
     if there := sorted(present & set(described)):
         raise BackupFailed(
-            f"the bus holds {', '.join(there)} already; restore into an empty one: stop the services and the server, "
+            f"the bus already holds {', '.join(there)}; restore into an empty one: stop the services and the server, "
             "move its store away, start the server alone."
         )
     for stream in described:
@@ -93,7 +100,7 @@ async def restore(bus: Bus, folder: Path, *, replicas: int | None, say: Say) -> 
 
 
 async def _save(bus: Bus, stream: str, path: Path) -> dict[str, Any]:
-    """Write the server's snapshot of *stream* to *path*; its configuration and state."""
+    """Write the server's snapshot of *stream* to *path*; return its configuration and state."""
     inbox = bus.client.new_inbox()
     pieces = await bus.client.subscribe(inbox, pending_bytes_limit=-1, pending_msgs_limit=-1)
     try:
@@ -102,13 +109,13 @@ async def _save(bus: Bus, stream: str, path: Path) -> dict[str, Any]:
         with path.open("xb") as file:
             while (piece := await pieces.next_msg(timeout=CHUNK_S)).data:
                 await asyncio.to_thread(file.write, piece.data)
-                if piece.reply:  # the server waits to hear how far we are
+                if piece.reply:  # the server waits for our acknowledgement
                     await bus.client.publish(piece.reply, b"")
             if (header(piece, "Status") or "204") not in ("200", "204"):
-                raise BackupFailed(f"the bus broke off the copy of {stream}: {header(piece, 'Description')}")
+                raise BackupFailed(f"the bus stopped the copy of {stream}: {header(piece, 'Description')}")
         _sync(path)
     except (nats.errors.Error, TimeoutError) as error:
-        raise BackupFailed(f"the bus broke off the copy of {stream}: {error or type(error).__name__}") from error
+        raise BackupFailed(f"the bus stopped the copy of {stream}: {error or type(error).__name__}") from error
     finally:
         with contextlib.suppress(nats.errors.Error):
             await pieces.unsubscribe()
@@ -124,7 +131,7 @@ async def _load(bus: Bus, stream: str, description: dict[str, Any], path: Path) 
                 _checked(stream, (await bus.client.request(target, piece, timeout=CHUNK_S)).data)
             _checked(stream, (await bus.client.request(target, b"", timeout=END_S)).data)
     except (nats.errors.Error, TimeoutError) as error:
-        raise BackupFailed(f"the bus broke off the return of {stream}: {error or type(error).__name__}") from error
+        raise BackupFailed(f"the bus stopped the restore of {stream}: {error or type(error).__name__}") from error
 
 
 async def _ask(bus: Bus, subject: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -133,7 +140,7 @@ async def _ask(bus: Bus, subject: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _checked(stream: str, answer: bytes) -> dict[str, Any]:
-    """An answer of the server, which may be empty."""
+    """Decode an answer of the server, which may be empty. Raises ``BackupFailed``."""
     found: dict[str, Any] = json.loads(answer) if answer else {}
     if "error" in found:
         raise BackupFailed(f"the bus refused {stream}: {found['error'].get('description')}")
@@ -141,7 +148,7 @@ def _checked(stream: str, answer: bytes) -> dict[str, Any]:
 
 
 def _sync(path: Path) -> None:
-    """Through to the disk."""
+    """Flush the file or folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

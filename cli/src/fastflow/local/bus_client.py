@@ -1,4 +1,4 @@
-"""What ``up`` and tests read of the bus: pipelines, runs, runners. I/O; what is printed is not decided here."""
+"""Reads pipelines, runs and runners from the bus, for ``up`` and for tests. I/O."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from fastflow_contracts.runs.store import RunStore
 
 
 async def runs(bus: Bus) -> list[Run]:
-    """Every run that is recorded, newest first."""
+    """Every recorded run, newest first."""
     found = await RunStore(bus).records.items(subjects.RUN_KEYS)
     return sorted((record.value for record in found), key=lambda run: run.created_at, reverse=True)
 
 
 async def running(bus: Bus, runner_id: str) -> list[Run]:
-    """What this runner has begun and not ended, newest first."""
+    """The unfinished runs of this runner, newest first."""
     return [run for run in await runs(bus) if isinstance(run.state, Running) and run.state.runner == runner_id]
 
 
 async def runners(bus: Bus, *, now: datetime) -> list[Presence]:
-    """The runners that are alive. Their age is judged by the bus's clock, as far as *now* agrees with it."""
+    """The live runners. Their silence is the time from the bus's timestamp to *now*."""
     return [
         record.value
         for record in await presences(bus).items()
@@ -37,12 +37,12 @@ async def runners(bus: Bus, *, now: datetime) -> list[Presence]:
 
 
 async def pipelines(bus: Bus) -> list[PipelineRecord]:
-    """Every pipeline that is listed, by name."""
+    """Every listed pipeline, by name."""
     return await PipelineStore(bus).listed()
 
 
 async def refused(bus: Bus) -> list[str]:
-    """What the last sync refused: pipelines with problems, and what is in a folder's place and cannot be one."""
+    """Names that the last sync refused: pipelines with problems, and entries that are not folders."""
     entry = await bus.get(PIPELINES, subjects.SYNC_STATUS_KEY)
     status = decoded(SYNC_STATUS, entry.value, where=subjects.SYNC_STATUS_KEY) if entry is not None else None
     changes = status.last.changes if status is not None else ()

@@ -1,8 +1,8 @@
-"""The users of a bus: their secrets as files, and what its server must know of them. Files only; what each may do is
-``permissions``'s.
+"""The users of a bus: their secrets as files, and the server's configuration for them. Files only.
 
-An existing secret is kept, so doing it again changes nothing but what the users may do. Programs outside and people
-have passwords, which every client takes; services have NKEYs, of which the server knows the public half only.
+``permissions`` decides what each user may do. Existing secrets are kept, so a second run changes only permissions.
+People and programs outside have passwords, which every client supports. Services have NKEYs; the server knows only
+their public half.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ PASSWORD_BYTES: Final = 24
 
 
 class Users(NamedTuple):
-    """Secrets of all users of one bus."""
+    """The secrets of all users of one bus."""
 
     admin_password: str
     outside_password: str
     seeds: Mapping[User, str]
-    """Of the services."""
+    """NKEY seeds of the services."""
 
 
 def users_in(folder: Path) -> Users:
-    """The users whose secrets are in *folder*, one file for each; those that are missing are made."""
+    """The users whose secrets are in *folder*, one file each. Missing secrets are created."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return Users(
         admin_password=_kept(folder / f"{ADMIN}.password", secrets.token_urlsafe(PASSWORD_BYTES)),
@@ -43,7 +43,7 @@ def users_in(folder: Path) -> Users:
 
 
 def config(users: Users) -> str:
-    """For the server: the ``authorization`` block."""
+    """The ``authorization`` block of the server's configuration."""
     entries = [f"{{ user: {ADMIN}, password: {_quoted(users.admin_password)} }}"]
     entries.append(f"{{ user: {OUTSIDE}, password: {_quoted(users.outside_password)}, {_permissions(User.OUTSIDE)} }}")
     entries += [

@@ -1,4 +1,4 @@
-"""What a shell may complete: names of pipelines, asked of the installation that the line names. Never an error."""
+"""Shell completion of pipeline names, from the installation that the command line names. Never an error."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import click
 from click.shell_completion import CompletionItem
 
 TIMEOUT_S: Final = 1.0
-"""A person waits with a finger on the key."""
+"""Short, because a person waits for it."""
 
 
 def pipeline_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Pipelines whose names begin so, with their descriptions."""
+    """Pipelines whose names start with *incomplete*, with their descriptions."""
     try:
         return asyncio.run(_asked(context, incomplete))
-    except Exception:  # whatever is wrong, the line is not ruined by it
+    except Exception:  # an error must not disturb the command line
         return []
 
 

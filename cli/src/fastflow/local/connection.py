@@ -1,4 +1,4 @@
-"""How a command reaches the bus: its two options, the address, and one event loop for the time of the command."""
+"""How a command reaches the bus: its options, the address, and one event loop per command."""
 
 from __future__ import annotations
 
@@ -35,10 +35,17 @@ CONNECT_S = 3.0
 def find_url(
     nats_url: str | None, data_dir: Path | None, *, environ: Mapping[str, str], here: Path, file: str = URL_FILE
 ) -> str:
-    """The bus that is meant: by option, by environment, or by the nearest ``.fastflow/bus.url`` from *here* upwards.
+    """Find the bus by option, by environment, or by the nearest ``.fastflow/bus.url`` from *here* upwards.
 
-    *file*: the one of the folder that holds the address.
-    Raises ``Unreachable`` when nothing names one.
+    Args:
+        nats_url: The option ``--nats-url``.
+        data_dir: The option ``--data-dir``.
+        environ: The environment variables.
+        here: The current folder.
+        file: The file in the data folder that holds the address.
+
+    Raises:
+        Unreachable: Nothing names a bus.
     """
     if nats_url:
         return nats_url
@@ -67,19 +74,19 @@ def named_url(environ: Mapping[str, str]) -> str | None:
 
 
 def tls_in(environ: Mapping[str, str]) -> Tls:
-    """As the services read it."""
+    """TLS settings, read as the services read them."""
     names = ("FASTFLOW_NATS_CA", "FASTFLOW_NATS_CERTIFICATE", "FASTFLOW_NATS_KEY")
     ca, certificate, key = (environ.get(name, "").strip() for name in names)
     return Tls(ca=ca, certificate=certificate, key=key)
 
 
 def inbox_of(url: str) -> str:
-    """Where answers to the user of *url* come: the administrator reads things that are not for everyone's ears."""
+    """The inbox for the user of *url*. The administrator has a private one: its answers are confidential."""
     return ADMIN_INBOX if urlsplit(url.partition(",")[0]).username == ADMIN else INBOX
 
 
 def bus_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give *command* the options that name a bus; it gets ``url``, a function that finds the address."""
+    """Add the options that name a bus. *command* gets ``url``, a function that finds the address."""
 
     @click.option("--nats-url", metavar="URL", help="Address of the bus, credentials included.")
     @click.option(
@@ -95,13 +102,13 @@ def bus_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextlib.asynccontextmanager
 async def connected(url: str, *, name: str, environ: Mapping[str, str]) -> AsyncIterator[Bus]:
-    """The bus at *url*. Raises ``Unavailable``."""
+    """Connect to the bus at *url*. Raises ``Unavailable``."""
     async with connect(url, name=name, inbox=inbox_of(url), tls=tls_in(environ), connect_s=CONNECT_S) as bus:
         yield bus
 
 
 def talk(url: str, work: Callable[[Bus], Coroutine[Any, Any, T]], *, hint: str | None = None) -> T:
-    """Connect, do *work*, disconnect. Ctrl-C ends the command with 130, and *hint* on stderr."""
+    """Connect, do *work*, disconnect. Ctrl-C prints *hint* to stderr and ends the command with 130."""
 
     async def session() -> T:
         async with connected(url, name="fastflow-cli", environ=os.environ) as bus:

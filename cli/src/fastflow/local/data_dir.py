@@ -1,7 +1,7 @@
-"""The data folder of one installation: who holds it, and its login token. Files only.
+"""The data folder of one installation: its lock and its login token. Files only.
 
-The lock is the kernel's, so it ends with its holder however that ends. The file is removed by an orderly end; one that
-is left over says nothing.
+The kernel holds the lock, so it ends with its process, however that ends. An orderly end removes the lock file; a
+leftover file means nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class InUse(CliError):
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Make *folder* if need be and hold it. Raises ``InUse`` naming the holder, ``BadUsage`` if it cannot be made."""
+    """Create *folder* if needed and lock it. Raises ``InUse`` with the holder's pid, or ``BadUsage``."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _keep_out_of_git(folder)
@@ -50,7 +50,7 @@ def _unusable(folder: Path, error: OSError) -> BadUsage:
 
 
 def login_token(folder: Path) -> str:
-    """The token of this installation, made at its first start and readable by its owner only."""
+    """The token of this installation, created at its first start and readable only by its owner."""
     path = folder / TOKEN
     if token := read_kept(path):
         return token
@@ -60,10 +60,10 @@ def login_token(folder: Path) -> str:
 
 
 def read_kept(path: Path) -> str:
-    """The text of a file that this installation keeps, without white space around it; empty if there is none.
+    """The stripped text of a file of this installation; empty if there is no such file.
 
     Raises:
-        BadUsage: it is there and cannot be read.
+        BadUsage: The file exists and cannot be read.
     """
     try:
         return path.read_text(encoding="utf-8").strip()
@@ -71,11 +71,13 @@ def read_kept(path: Path) -> str:
         return ""
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise BadUsage(f"{path} cannot be read ({reason}); move it away, and the next start makes a new one.") from None
+        raise BadUsage(
+            f"{path} cannot be read ({reason}); move it away, and the next start creates a new one."
+        ) from None
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, all of it or nothing."""
+    """Write a file atomically. Only its owner may read it."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -98,7 +100,7 @@ def _lock(path: Path) -> int:
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
-        os.close(descriptor)  # its former holder removed it between our open and our lock
+        os.close(descriptor)  # its previous holder removed it between our open and our lock
 
 
 def _keep_out_of_git(folder: Path) -> None:

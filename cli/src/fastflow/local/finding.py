@@ -1,4 +1,4 @@
-"""What a command's RUN and NAME mean: looked up in the installation, with help for what is not there. I/O."""
+"""Finds the RUN or NAME of a command in the installation, and suggests names if there is none. I/O."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 async def find_run(client: Client, wanted: str) -> Run:
-    """The run whose id is *wanted* or begins with it, or the newest run of the pipeline of that name.
+    """The run whose id is or starts with *wanted*, or the newest run of the pipeline of that name.
 
-    Raises ``NotFound``, also when several ids begin so.
+    Raises:
+        NotFound: There is no such run, or several ids start with *wanted*.
     """
     if _RUN_ID.fullmatch(wanted):
         try:
@@ -44,7 +45,7 @@ async def find_run(client: Client, wanted: str) -> Run:
 
 
 async def check_pipeline(client: Client, name: str) -> None:
-    """Raise ``NotFound`` if none is listed under this name, with those that look like it."""
+    """Raise ``NotFound`` with similar names if there is no pipeline *name*."""
     names = await _names(client)
     if name not in names:
         raise NotFound(f"there is no pipeline {name}{_meant(name, names) or '.'} `fastflow pipelines` lists them.")
@@ -52,12 +53,12 @@ async def check_pipeline(client: Client, name: str) -> None:
 
 @asynccontextmanager
 async def about_pipeline(client: Client, name: str) -> AsyncIterator[None]:
-    """Say what may have been meant if the installation does not know the pipeline *name*."""
+    """Suggest similar names if the installation does not know the pipeline *name*."""
     try:
         yield
     except errors.NotFound:
         await check_pipeline(client, name)
-        raise  # it is there, and disabled
+        raise  # it exists and is disabled
 
 
 async def _newest(client: Client, pipeline: str) -> Run | None:

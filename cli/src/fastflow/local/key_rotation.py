@@ -1,6 +1,6 @@
-"""Puts the tokens of a pipeline.json under another key, and leaves every other character as it is. Pure.
+"""Puts the tokens of a pipeline.json under another key, without touching any other character. Pure.
 
-A token under the first key already stays as it is too, so that doing it twice changes nothing.
+A token that is already under the first key stays as it is, so a second rotation changes nothing.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from fastflow_contracts.secrets.envelope import WEBHOOK_SECRET, Envelope
 from fastflow_contracts.secrets.token import is_token
 
 State: TypeAlias = Literal["rotated", "bound", "current", "unopened", "elsewhere", "no token"]
-"""``elsewhere``: it is not bound to the place where it stands and must be; it is rotated, and opens nowhere here."""
+"""``elsewhere``: not bound to its place, although it must be. It is rotated, and does not open here."""
 
 
 class Token(NamedTuple):
-    """One token, where it stands, and what was done with it."""
+    """One token, its place, and the outcome."""
 
     field: str
     line: int
@@ -30,16 +30,23 @@ class Token(NamedTuple):
 
 
 class Rotated(NamedTuple):
-    """A metadata file as it is to be."""
+    """The new text of a metadata file."""
 
     text: str
     tokens: tuple[Token, ...]
 
 
 def rotate(text: str, keys: tuple[str, ...], *, pipeline: str, bind: bool = False) -> Rotated:
-    """*text* with every token under the first of *keys*. *bind*: those that are bound to nothing get bound.
+    """Put every token in *text* under the first of *keys*.
 
-    Raises ``BadJson``.
+    Args:
+        text: A pipeline.json.
+        keys: Fernet keys; all of them may open a token.
+        pipeline: The name of the pipeline.
+        bind: Also bind the tokens that are not bound to a place.
+
+    Raises:
+        BadJson: *text* is not JSON.
     """
     changes: list[tuple[Node, str]] = []
     tokens = []
@@ -56,7 +63,7 @@ def rotate(text: str, keys: tuple[str, ...], *, pipeline: str, bind: bool = Fals
 def _rotated(
     value: object, keys: tuple[str, ...], place: tuple[str, str], *, bind: bool
 ) -> tuple[State, bool, str | None]:
-    """What becomes of the token, whether it is bound then, and the new one if there is one."""
+    """The token's state, whether it is bound afterwards, and the new token, if any."""
     if not isinstance(value, str) or not is_token(value):
         return "no token", False, None
     fernets = [Fernet(key) for key in keys]
@@ -68,7 +75,7 @@ def _rotated(
     token = None if is_current else MultiFernet(fernets).rotate(value.strip()).decode()
     try:
         text = plain.decode()
-    except UnicodeDecodeError:  # no variable can hold it, and no envelope
+    except UnicodeDecodeError:  # neither a variable nor an envelope can hold it
         return ("current" if is_current else "rotated"), False, token
     held = envelope.unpack(text)
     if held is None and bind:

@@ -1,4 +1,4 @@
-"""The encryption keys that commands use: those of the environment, or the one that ``fastflow up`` made. Files only."""
+"""The encryption keys of the commands: from the environment, or the one that ``fastflow up`` created. Files only."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ VARIABLE = "ENCRYPTION_KEY"
 
 
 def is_set(environ: Mapping[str, str]) -> bool:
-    """Does the environment say which keys there are?"""
+    """Whether the environment names the keys."""
     return bool(environ.get(VARIABLE, "").strip() or environ.get(f"{VARIABLE}_FILE"))
 
 
 def find_keys(environ: Mapping[str, str], *, here: Path) -> tuple[str, ...]:
-    """At least one key: of ``ENCRYPTION_KEY``, or of the nearest data folder from *here* upwards.
+    """At least one key: from ``ENCRYPTION_KEY``, or from the nearest data folder from *here* upwards.
 
-    Raises ``NotFound`` when there is none, ``BadKey`` when what there is is none.
+    Raises:
+        NotFound: There is no key.
+        BadKey: The text is not a key.
     """
     if path := environ.get(f"{VARIABLE}_FILE"):
         try:
@@ -37,13 +39,13 @@ def find_keys(environ: Mapping[str, str], *, here: Path) -> tuple[str, ...]:
     if keys := split_keys(found):
         return keys
     raise NotFound(
-        f"there is no encryption key: set {VARIABLE} or {VARIABLE}_FILE to the one of your installation, "
-        "or make one with `fastflow keys new`."
+        f"there is no encryption key: set {VARIABLE} or {VARIABLE}_FILE to the key of your installation, "
+        "or create one with `fastflow keys new`."
     )
 
 
 def kept_key(data_dir: Path) -> tuple[str, bool]:
-    """The key in the data folder, and whether it was made just now. Readable by its owner only."""
+    """The key in the data folder, and whether it is new. Only its owner can read the file."""
     path = data_dir / KEY_FILE
     if key := read_kept(path):
         return key, False
@@ -53,7 +55,7 @@ def kept_key(data_dir: Path) -> tuple[str, bool]:
 
 
 def new_key() -> str:
-    """A fresh key."""
+    """Create a key."""
     return Fernet.generate_key().decode()
 
 

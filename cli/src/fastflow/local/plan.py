@@ -1,4 +1,4 @@
-"""What ``fastflow up`` is to start, from its options and the environment. Rules, and looks at the file system."""
+"""Decides what ``fastflow up`` starts, from options and environment. Rules; it also checks the file system."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ DEFAULTS: Mapping[str, str] = {
     "FASTFLOW_GRACE_S": "2",
     "FASTFLOW_LEAVE_RUNNING": "false",
 }
-"""Where ``up`` differs from services of their own: at Ctrl-C somebody waits, and nobody comes to take over."""
+"""Defaults under ``up`` that differ from those of single services: at Ctrl-C a person waits, and no other runner
+takes over."""
 
 FIRST_PIPELINE = """\
-there is no folder ./pipelines. Three lines make a first pipeline:
+there is no folder ./pipelines. Three lines create a first pipeline:
 
   mkdir -p pipelines/hello
   echo 'print("Hello!")' > pipelines/hello/main.py
@@ -38,7 +39,7 @@ Or name a folder: fastflow up DIR. Or set GIT_REPO_URL."""
 
 
 class Options(NamedTuple):
-    """The command line; None = not given."""
+    """The options of the command line; None: not given."""
 
     pipelines_dir: Path | None = None
     host: str | None = None
@@ -49,7 +50,7 @@ class Options(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What to start."""
+    """What ``up`` starts."""
 
     data_dir: Path
     host: str
@@ -57,13 +58,13 @@ class Plan(NamedTuple):
     nats_url: str | None
     """None: an embedded bus."""
     source: str
-    """Where pipelines come from, for people."""
+    """The source of the pipelines, for people."""
     environ: dict[str, str]
-    """For the services: everything but the bus's address and the token."""
+    """The services' environment, without the bus's address and the token."""
 
 
 def make_plan(options: Options, environ: Mapping[str, str], *, here: Path) -> Plan:
-    """Options win over the environment. Raises ``BadUsage`` and ``NotFound`` with what to do."""
+    """Make the plan; options win over the environment. Raises ``BadUsage`` or ``NotFound`` with advice."""
     data_dir = here / (options.data_dir or environ.get("FASTFLOW_DATA_DIR") or DATA_DIR)
     _check_text(data_dir)
     host = options.host or environ.get("FASTFLOW_HOST") or DEFAULT_HOST
@@ -82,7 +83,7 @@ def make_plan(options: Options, environ: Mapping[str, str], *, here: Path) -> Pl
         settled["FASTFLOW_SANDBOX"] = options.sandbox
     for name, value in DEFAULTS.items():
         settled.setdefault(name, value)
-    # Several of these may share a machine and a bus: each data folder is a runner of its own.
+    # Several installations may share a machine and a bus: each data folder has its own runner.
     settled.setdefault("FASTFLOW_RUNNER_ID", f"{_host_token()}-{folder_hash}")
     nats_url = options.nats_url or named_url(environ)
     if nats_url is not None:
@@ -91,7 +92,7 @@ def make_plan(options: Options, environ: Mapping[str, str], *, here: Path) -> Pl
 
 
 def with_values(environ: Mapping[str, str], **values: str) -> dict[str, str]:
-    """*environ* with *values*, whichever form the variables had before."""
+    """*environ* with *values* in place of both forms of each variable, with and without ``_FILE``."""
     return {
         **{name: value for name, value in environ.items() if name.removesuffix("_FILE") not in values},
         **values,
@@ -99,13 +100,13 @@ def with_values(environ: Mapping[str, str], **values: str) -> dict[str, str]:
 
 
 def dashboard(host: str, port: int, token: str | None) -> str:
-    """The address to open in a browser. *token* None: people know theirs."""
+    """The address to open in a browser. With a *token* it signs in."""
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
     return f"http://{shown}:{port}/" + (f"login?token={token}" if token else "")
 
 
 def check_port(host: str, port: int) -> None:
-    """Raise ``BadUsage`` if nobody could listen there: said before anything is started."""
+    """Raise ``BadUsage`` if the address cannot be used. Called before anything starts."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     if family is socket.AF_INET6 and not _has_ipv6():
         raise BadUsage(f"cannot listen on {host}: this machine has no IPv6; choose an IPv4 address with --host.")
@@ -138,7 +139,7 @@ def _check_address(url: str) -> None:
 
 
 def _has_ipv6() -> bool:
-    """A kernel without addresses takes ``::`` all the same, where nobody can then connect."""
+    """Whether ``::1`` works. A kernel without IPv6 addresses still accepts ``::``, but no client can connect."""
     try:
         with socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::1", 0))
@@ -167,7 +168,7 @@ def _port(text: str | None) -> int:
     if not text:
         return DEFAULT_PORT
     if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > 65_535:
-        raise BadUsage(f"FASTFLOW_PORT {text!r} is no port; give a number up to 65535, 0 for any free one.")
+        raise BadUsage(f"FASTFLOW_PORT {text!r} is not a port; give a number up to 65535, or 0 for any free port.")
     return int(text)
 
 

@@ -1,4 +1,4 @@
-"""How a command reaches an installation: its options, one event loop for the time of the command, errors in words."""
+"""How a command reaches an installation: its options, one event loop per command, error messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FindTarget = Callable[[], Target]
 
 
 def api_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give *command* the options that name an installation; it gets ``target``, a function that finds it."""
+    """Add the options that name an installation. *command* gets ``target``, a function that finds it."""
 
     @click.option("--url", metavar="URL", help="Address of the installation, as in a browser.")
     @click.option("--token", metavar="TOKEN", help="Its token; FASTFLOW_TOKEN keeps it out of your shell's history.")
@@ -41,7 +41,7 @@ def api_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def ask(find_target: FindTarget, work: Callable[[Client], Coroutine[Any, Any, T]], *, hint: str | None = None) -> T:
-    """Do *work* with a client. Ctrl-C ends the command with 130, and *hint* on stderr. Raises ``CliError``."""
+    """Do *work* with a client. Raises ``CliError``. Ctrl-C prints *hint* to stderr and ends the command with 130."""
     target = find_target()
 
     async def session() -> T:
@@ -66,7 +66,7 @@ def ask(find_target: FindTarget, work: Callable[[Client], Coroutine[Any, Any, T]
 
 
 def client_of(target: Target, *, timeout_s: float = 30.0) -> Client:
-    """Raises ``BadUsage`` for what is no address."""
+    """Make a client for *target*. Raises ``BadUsage`` if its address is not valid."""
     try:
         return Client(target.url, target.token, timeout_s=timeout_s)
     except ValueError as error:
@@ -74,16 +74,16 @@ def client_of(target: Target, *, timeout_s: float = 30.0) -> Client:
 
 
 def in_words(error: ApiError, target: Target) -> CliError:
-    """*error* with the exit code that it stands for, and what to do at a command line."""
+    """Turn *error* into one with an exit code and with advice for the command line."""
     match error:
         case errors.NotSignedIn() if target.token is None:
             return Unreachable(
-                f"{target.url} wants a token: sign in with `fastflow login {target.url}`, or set FASTFLOW_TOKEN."
+                f"{target.url} needs a token: sign in with `fastflow login {target.url}`, or set FASTFLOW_TOKEN."
             )
         case errors.NotSignedIn():
             return Unreachable(f"{target.url} refuses the token: {error}")
         case errors.Unreachable() if error.status is None:
-            return Unreachable(f"{error} It is named by {target.origin}; is it running?")
+            return Unreachable(f"{error} The address comes from {target.origin}; is it running?")
         case errors.Unreachable():
             return Unreachable(str(error))
         case errors.NotFound():

@@ -1,4 +1,4 @@
-"""Every setting of every service, from the services' own structs: the README's table is made of it. Rules only."""
+"""Every setting of every service, from the services' own structs. The docs' table is generated from it. Rules only."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ SECRET_SHOWN = "***"  # noqa: S105 - what stands for one
 
 
 class Setting(NamedTuple):
-    """One variable, whoever reads it."""
+    """One variable and the services that read it."""
 
     name: str
     help: str
     default: str
     default_in_up: str | None
-    """None: the same."""
+    """None: the same as ``default``."""
     services: tuple[str, ...]
     is_secret: bool
 
 
 def settings() -> list[Setting]:
-    """All settings, those of several services once, in the order of the services."""
+    """All settings in the order of the services. A setting of several services is listed once."""
     found: dict[str, Setting] = {}
     for service, struct in SETTINGS.items():
         for field in fields(struct):
@@ -50,7 +50,7 @@ def settings() -> list[Setting]:
 
 
 def markdown() -> str:
-    """The README's table."""
+    """All settings as a Markdown table."""
     rows = [
         f"| `{setting.name}` | {_default(setting)} "
         f"| {'all' if len(setting.services) == 4 else ', '.join(setting.services)} | {setting.help} |"
@@ -60,7 +60,7 @@ def markdown() -> str:
 
 
 def values(environ: Mapping[str, str]) -> dict[str, str]:
-    """What *environ* sets, secrets masked; a ``_FILE`` form wins, as it does when settings are loaded."""
+    """The settings in *environ*, secrets masked. A ``_FILE`` variable wins, as when settings are loaded."""
     found = {}
     for setting in settings():
         if path := environ.get(f"{setting.name}_FILE"):

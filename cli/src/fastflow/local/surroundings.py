@@ -1,4 +1,4 @@
-"""What a machine must offer before ``fastflow up`` starts anything. Each check says in one sentence what to do."""
+"""Checks the machine before ``fastflow up`` starts anything. Each error says in one sentence what to do."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from fastflow.local.nats_server import FREE_BYTES_MIN
 from fastflow_contracts.bus.streams import MIB
 
 OPEN_FILES_MIN: Final = 96
-"""The bus and the services take some 60; the rest is for a few runs at once."""
+"""The bus and the services use about 60; the rest is for a few concurrent runs."""
 OPEN_FILES_WANTED: Final = 4096
 FILE_BYTES_MIN: Final = 64 * MIB
-"""Largest file that the bus must be able to write."""
+"""The bus must be able to write a file of this size."""
 CLOCK_MIN: Final = datetime(2025, 1, 1, tzinfo=UTC)
-"""No clock that is right can say less."""
+"""A correct clock cannot show an earlier time."""
 
 
 class Unfit(CliError):
-    """This machine lacks something that everything rests on."""
+    """The machine lacks something essential."""
 
 
 def check_machine(data_dir: Path, *, now: datetime) -> None:
-    """Look at the clock, the limits of this process, the loopback network, and the disk. Raises ``Unfit``."""
+    """Check the clock, the limits of this process, the loopback network, and the disk. Raises ``Unfit``."""
     check_clock(now)
     allow_open_files()
     check_file_size()
@@ -36,13 +36,13 @@ def check_machine(data_dir: Path, *, now: datetime) -> None:
 
 
 def check_clock(now: datetime) -> None:
-    """Slots, ends of certificates and the age of everything rest on the clock."""
+    """Check the clock: slots, certificates and every age depend on it."""
     if now < CLOCK_MIN:
         raise Unfit(f"the clock of this machine says {now:%Y-%m-%d %H:%M} UTC; set it, then start again.")
 
 
 def allow_open_files() -> None:
-    """Raise the soft limit as far as it is ours to raise."""
+    """Raise the soft limit on open files as far as the hard limit allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES_WANTED if hard == resource.RLIM_INFINITY else min(OPEN_FILES_WANTED, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -53,7 +53,7 @@ def allow_open_files() -> None:
 
 
 def check_file_size() -> None:
-    """A process that writes more into one file than it may is killed."""
+    """Raise the limit on file sizes. The kernel kills a process that exceeds it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
@@ -62,7 +62,7 @@ def check_file_size() -> None:
 
 
 def check_loopback() -> None:
-    """Bus and services speak over 127.0.0.1."""
+    """Check 127.0.0.1: bus and services use it."""
     with socket.socket() as listener, socket.socket() as caller:
         try:
             listener.bind(("127.0.0.1", 0))
@@ -77,7 +77,7 @@ def check_loopback() -> None:
 
 
 def check_space(data_dir: Path) -> None:
-    """The bus writes through to the disk, and stops at one that is full."""
+    """Check the free space: the bus stops when the disk is full."""
     free = shutil.disk_usage(data_dir).free
     if free < FREE_BYTES_MIN:
         raise Unfit(

@@ -1,4 +1,4 @@
-"""Which installation a command is about: its address and its token. Rules, and looks at files; nothing is asked."""
+"""Finds the installation of a command: its address and its token. Reads files, sends no request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DATA_DIR_VARIABLE: Final = "FASTFLOW_DATA_DIR"
 
 
 class Options(NamedTuple):
-    """The command line; None = not given."""
+    """The options of the command line; None: not given."""
 
     url: str | None = None
     token: str | None = None
@@ -34,21 +34,23 @@ class Target(NamedTuple):
     url: str
     token: str | None
     origin: str
-    """What named it, for people."""
+    """Where the address comes from, for people."""
 
 
 def find(options: Options, *, environ: Mapping[str, str], here: Path) -> Target:
-    """The installation that is meant.
+    """Find the installation.
 
-    By option; else by FASTFLOW_URL; else the one that ``fastflow login`` stored; else the data folder of an ``up``:
-    FASTFLOW_DATA_DIR, or the nearest from *here* upwards.
+    The first of: an option; FASTFLOW_URL; the default login; the data folder of an ``up``, which is FASTFLOW_DATA_DIR
+    or the nearest ``.fastflow`` from *here* upwards.
 
-    Raises ``Unreachable`` when nothing names one, ``BadUsage`` for options that contradict each other, ``NotFound``
-    for a name that is not stored.
+    Raises:
+        Unreachable: Nothing names an installation.
+        BadUsage: Options contradict each other.
+        NotFound: No login has this name.
     """
     given = [name for name, value in zip(("--url", "--on", "--data-dir"), _places(options), strict=True) if value]
     if len(given) > 1:
-        raise BadUsage(f"{' and '.join(given)} name an installation each; give one of them.")
+        raise BadUsage(f"{' and '.join(given)} each name an installation; give only one of them.")
     if options.on:
         return _stored(options.on, options.token)
     if options.data_dir is not None:
@@ -63,12 +65,12 @@ def find(options: Options, *, environ: Mapping[str, str], here: Path) -> Target:
 
 
 def token_in(environ: Mapping[str, str], name: str = TOKEN_VARIABLE) -> str | None:
-    """The token that the environment holds, or that a file holds which it names. Raises ``BadUsage``."""
+    """The token in the environment, or in the file that it names. Raises ``BadUsage``."""
     if file := environ.get(f"{name}_FILE"):
         try:
             return Path(file).read_text().strip() or None
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
             raise BadUsage(f"{name}_FILE {file} cannot be read: {reason}.") from None
     return environ.get(name, "").strip() or None
 
@@ -81,7 +83,7 @@ def _stored(name: str, token: str | None) -> Target:
     stored = logins.read()
     if name not in stored:
         there = ", ".join(sorted(stored)) or "none"
-        raise NotFound(f"no login is called {name}; `fastflow login URL --on {name}` makes it. There are: {there}.")
+        raise NotFound(f"no login is called {name}; `fastflow login URL --on {name}` stores it. There are: {there}.")
     return Target(stored[name].url, token or stored[name].token, f"--on {name}")
 
 
@@ -103,7 +105,7 @@ def _of_folders(folders: list[Path], token: str | None, environ: Mapping[str, st
 
 
 def _folder_token(folder: Path, environ: Mapping[str, str]) -> str | None:
-    """What ``up`` was given in the same environment; else what it made."""
+    """The token that the environment gives to ``up``, else the one that ``up`` created."""
     if token := token_in(environ, ADMIN_VARIABLE):
         return token
     with contextlib.suppress(OSError, UnicodeDecodeError):
@@ -112,7 +114,7 @@ def _folder_token(folder: Path, environ: Mapping[str, str]) -> str | None:
 
 
 def _known_token(url: str, environ: Mapping[str, str], here: Path) -> str | None:
-    """The token that is stored for this very address. No other address gets it."""
+    """The token that is stored for exactly this address. A token never goes to another address."""
     wanted = url.rstrip("/")
     found: list[Login] = [login for login in logins.read().values() if login.url == wanted]
     if found:

@@ -1,1 +1,1 @@
-"""What the command prints."""
+"""What the commands print."""

@@ -1,4 +1,4 @@
-"""A run's log and its changes as they happen, up to the end. I/O; what a line looks like is the sink's."""
+"""Follows a run's log and its changes until it ends. I/O; the sink decides what a line looks like."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from fastflow_api import Client, errors
 from fastflow_api.shapes import LogLine, Run
 
 LOOK_S: Final = 1.0
-"""Between two looks for a run that no scheduler has taken yet."""
+"""Interval between lookups of a run that no scheduler has created yet."""
 
 
 class Sink(Protocol):
-    """Takes what is followed, in order."""
+    """Receives log lines and changes, in order."""
 
     def line(self, line: LogLine) -> None: ...
 
@@ -22,7 +22,7 @@ class Sink(Protocol):
 
 
 async def follow(client: Client, run_id: str, sink: Sink) -> Run:
-    """Hand every line and every change of the run to *sink* until it is over; return the ended run."""
+    """Pass every line and every change of the run to *sink* until it ends. Returns the ended run."""
     async with asyncio.TaskGroup() as group:
         group.create_task(_hand_on_lines(client, run_id, sink), name="log")
         last: Run | None = None
@@ -36,14 +36,14 @@ async def follow(client: Client, run_id: str, sink: Sink) -> Run:
 
 
 async def show(client: Client, run_id: str, sink: Sink) -> None:
-    """Hand on the log as it is now."""
+    """Pass the log so far to *sink*."""
     async with aclosing(client.log_lines(run_id)) as lines:
         async for line in lines:
             sink.line(line)
 
 
 async def recorded(client: Client, run_id: str) -> Run:
-    """Wait until a scheduler has taken the trigger of this run."""
+    """Wait until a scheduler has created the run from its trigger."""
     while True:
         try:
             return await client.run(run_id)

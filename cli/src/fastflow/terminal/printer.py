@@ -14,7 +14,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 
 
 class Printer:
-    """A sink of ``follow``. *states*: also say when an attempt failed and the next one waits."""
+    """A sink for ``follow``. *states*: also print failed attempts and when the next one is due."""
 
     def __init__(self, *, as_json: bool, states: bool) -> None:
         self._as_json = as_json
@@ -31,7 +31,7 @@ class Printer:
             click.echo(line.line, err=line.stream == "stderr")
 
     def changed(self, run: Run) -> None:
-        """Say once for each failed attempt why it failed and when the next one is due."""
+        """Print once for each failed attempt why it failed and when the next one is due."""
         if not self._states or len(run.attempts) <= self._told:
             return
         self._told = len(run.attempts)

@@ -1,4 +1,4 @@
-"""How the scheduler's jobs are written in tables. Pure."""
+"""The scheduler's jobs as text in tables. Pure."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def words(job: Job) -> str:
 
 
 def due(at: datetime | None, now: datetime) -> str:
-    """``in 3 m 05 s``; nothing for what is not due any more."""
+    """``in 3 m 05 s``; empty if there is no next slot."""
     return f"in {tables.duration((at - now).total_seconds())}" if at else ""

@@ -17,7 +17,7 @@ GOES_ON: Final = "The run goes on; `fastflow ps` lists it, `fastflow cancel` sto
 
 
 def say_accepted(pipeline: str, accepted: Run | Accepted, *, as_json: bool) -> None:
-    """Print that it is queued; as JSON the run as the API shows it, with no status while no scheduler has taken it."""
+    """Print that the run is queued. As JSON: the API's run, with status null before a scheduler has created it."""
     if isinstance(accepted, Run):
         if as_json:
             print_json(accepted)
@@ -30,7 +30,7 @@ def say_accepted(pipeline: str, accepted: Run | Accepted, *, as_json: bool) -> N
 
 
 async def follow_start(client: Client, pipeline: str, accepted: Run | Accepted, *, as_json: bool) -> int:
-    """Print its log and how it ended; the exit code that says so."""
+    """Print the run's log and how it ended. Returns the exit code."""
     if isinstance(accepted, Accepted):
         click.echo(_undecided(pipeline, accepted), err=True)
         await recorded(client, accepted.id)

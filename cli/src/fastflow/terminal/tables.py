@@ -1,4 +1,4 @@
-"""What commands print, as text: tables, times, runs. Pure; nothing is printed here."""
+"""Tables, times and runs as text. Pure; nothing is printed here."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def duration(seconds: float) -> str:
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Columns as wide as they must be, two spaces apart. Cells may carry colour."""
+    """Align columns, two spaces apart. Cells may contain colour codes."""
     lines = [[*headers], *([*row] for row in rows)]
     widths = [max(len(click.unstyle(line[column])) for line in lines) for column in range(len(headers))]
     return "\n".join(
@@ -67,12 +67,12 @@ def runs_table(runs: Iterable[Run], *, now: datetime) -> str:
 
 
 def took(run: Run, *, now: datetime) -> str:
-    """From the start of its script to its end, or until *now*, as the pages show it; nothing if it did not start."""
+    """Time from the script's start to its end, or to *now*, as on the pages; empty if it did not start."""
     return duration(((run.finished_at or now) - run.started_at).total_seconds()) if run.started_at else ""
 
 
 def reason(run: Run) -> str | None:
-    """Why it failed, or which attempt it waits for, in a few words."""
+    """Why the run failed, or which attempt it waits for, in a few words."""
     if run.status is Status.FAILED:
         return why(run.attempts[-1]) if run.attempts else None
     if run.attempt > 1 and run.status is Status.PENDING:
@@ -106,6 +106,6 @@ def verdict(run: Run) -> str:
 
 
 def _is_in_log(attempt: Attempt) -> bool:
-    """Whether the log ends with what is to be said: a traceback, or why no code was started."""
+    """Whether the log already ends with the error: a traceback, or why no code was started."""
     began = attempt.exit_code is not None
     return attempt.error_type is ErrorType.SCRIPT_ERROR or (attempt.error_type in _NOT_BEGUN and not began)

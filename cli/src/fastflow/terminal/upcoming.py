@@ -13,7 +13,7 @@ from fastflow_contracts.schedules.slots import upcoming
 
 
 class Upcoming(NamedTuple):
-    """One schedule and its first slots. ``is_relative``: they count from the moment it is first seen, say now."""
+    """One schedule and its first slots. ``is_relative``: they count from when a scheduler first sees it; here: now."""
 
     schedule: Schedule
     slots: tuple[datetime, ...]
@@ -21,10 +21,10 @@ class Upcoming(NamedTuple):
 
 
 def upcoming_of(spec: PipelineSpec, *, now: datetime, count: int) -> list[Upcoming]:
-    """Every schedule of the pipeline with its next *count* slots; those that are switched off as well."""
+    """Every schedule of the pipeline with its next *count* slots, disabled ones included."""
     restart = spec.restart_schedule()
     schedules = [*spec.schedule_list(), *([restart] if restart else [])]
-    # It is first seen to the second, as the scheduler does.
+    # Whole seconds, as in the scheduler.
     seen = now.replace(microsecond=0)
     return [
         Upcoming(
@@ -37,7 +37,7 @@ def upcoming_of(spec: PipelineSpec, *, now: datetime, count: int) -> list[Upcomi
 
 
 def lines(found: list[Upcoming]) -> Iterator[str]:
-    """A line for each schedule: what it is, and when it is due, in its own time zone."""
+    """One line for each schedule: what it is, and when it is due, in its own time zone."""
     for each in found:
         schedule = each.schedule
         if not each.slots:
@@ -51,7 +51,7 @@ def lines(found: list[Upcoming]) -> Iterator[str]:
 
 
 def as_json(each: Upcoming) -> dict[str, Any]:
-    """The same for programs; slots are in UTC."""
+    """The schedule for programs; slots are in UTC."""
     schedule = each.schedule
     return {
         "id": schedule.id,

@@ -1,6 +1,6 @@
-"""What Fast-Flow's HTTP API says, and a typed client that asks it.
+"""A typed client for Fast-Flow's HTTP API.
 
-``Client`` asks; ``shapes`` are its answers; ``ApiError`` is the root of what goes wrong.
+``Client`` sends requests; ``shapes`` has the types of the answers; ``ApiError`` is the base of all errors.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Programs that only need the shapes, such as the gateway, do not load an HTTP client for them.
+    # Lazy: programs that only need the shapes, such as the gateway, do not load an HTTP client.
     if name == "Client":
         from fastflow_api.client import Client
 

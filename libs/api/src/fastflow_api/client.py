@@ -17,13 +17,13 @@ from fastflow_api.resources.starts import Starts
 
 
 class Client(Pipelines, Starts, Runs, Outputs, Schedules, Installation):
-    """Asks one installation. One method for each route of its API, plus ``wait`` and ``all_runs``.
+    """A client for one installation, with one method for each route of its API, plus ``wait`` and ``all_runs``.
 
-    Use it in ``async with``, or call ``close`` at the end; both work in a notebook, whose loop runs already. It opens
-    connections when it first asks, and may be used by any number of tasks of one loop.
+    Use it with ``async with``, or call ``close`` at the end. Both work in a notebook. The client opens connections at
+    the first request, and any number of tasks of one event loop may share it.
 
-    Every method raises ``ApiError``: ``Unreachable`` if nothing answers, ``NotSignedIn`` if the token is not the
-    installation's, and what else its own words say.
+    Every method raises ``ApiError``: ``Unreachable`` if nothing answers, ``NotSignedIn`` if the token is wrong, and the
+    errors in its own documentation.
     """
 
     def __init__(
@@ -35,23 +35,23 @@ class Client(Pipelines, Starts, Runs, Outputs, Schedules, Installation):
         headers: Mapping[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Nothing is asked yet.
+        """Make a client. It sends no request yet.
 
         Args:
             url: The dashboard's address, such as ``http://127.0.0.1:8000``.
-            token: The installation's token. None: only what needs none can be asked.
-            timeout_s: How long an answer may take, in seconds. Streams have no such bound.
-            headers: Sent with every request, for what stands before the gateway.
-            tls: For an ``https`` address whose certificate the system does not know.
+            token: The installation's token. None: only routes that need no token work.
+            timeout_s: How long an answer may take, in seconds. Streams have no time limit.
+            headers: Sent with every request, for example for a proxy in front of the gateway.
+            tls: For an ``https`` address whose certificate the system does not trust.
 
         Raises:
-            ValueError: *url* is no http or https address.
+            ValueError: *url* is not an http or https address.
         """
         self._connection = Connection(url, token, timeout_s=timeout_s, headers=headers, tls=tls)
 
     @property
     def url(self) -> str:
-        """The address, without a slash at its end."""
+        """The address, without a trailing slash."""
         return self._connection.url
 
     async def close(self) -> None:

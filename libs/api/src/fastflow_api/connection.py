@@ -1,4 +1,4 @@
-"""One connection to one gateway: requests, answers, errors, streams that resume. It knows no route."""
+"""Requests to one gateway: answers, errors, and streams that resume. This module knows no routes."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from fastflow_api.sse import Event, EventReader
 T = TypeVar("T")
 
 TIMEOUT_S: Final = 30.0
-"""For an answer. A start may take 10 s: the server waits that long for a decision."""
+"""Timeout for an answer. A start may take 10 s: the server waits that long for a decision."""
 SILENCE_S: Final = 45.0
-"""A stream that is silent for longer is lost: the server says something every 15 s."""
+"""A stream that is silent for longer is lost: the server sends something every 15 s."""
 PAUSE_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""Between attempts to go on with a stream; the last one stays."""
+"""Pauses between attempts to resume a stream. The last one repeats."""
 PATIENCE_S: Final = 120.0
-"""How long a stream is tried again before its reader is told."""
+"""How long to retry a stream before raising the error."""
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Connection:
-    """Asks one gateway. Made by ``Client``."""
+    """Sends requests to one gateway. ``Client`` makes it."""
 
     def __init__(
         self,
@@ -43,12 +43,12 @@ class Connection:
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"{url!r} is no address; write it as http://host:port or https://host.")
+            raise ValueError(f"{url!r} is not an address; write it as http://host:port or https://host.")
         self.url = url.rstrip("/")
         self._headers = {**(headers or {}), **({"Authorization": f"Bearer {token}"} if token else {})}
         self._timeout_s = timeout_s
         self._tls = tls
-        # What the environment says about proxies is not meant for this machine itself.
+        # Proxies from the environment must not apply to this machine itself.
         self._trust_env = parts.hostname not in _LOOPBACK
         self._session: aiohttp.ClientSession | None = None
 
@@ -59,31 +59,33 @@ class Connection:
             await session.close()
 
     async def json(self, method: str, path: str, kind: type[T], **request: Any) -> T:
-        """The answer as a *kind*. Raises ``ApiError``."""
+        """Send a request and decode the answer as *kind*. Raises ``ApiError``."""
         found: T = decoded(await self.raw(method, path, **request), kind)
         return found
 
     async def raw(self, method: str, path: str, **request: Any) -> bytes:
-        """The answer's body. Raises ``ApiError``."""
+        """Send a request and return the answer's body. Raises ``ApiError``."""
         async with self._answer(method, path, **request) as response:
             return await response.read()
 
     async def one_of(self, method: str, path: str, kinds: Mapping[int, Any], **request: Any) -> Any:
-        """The answer as the kind that its status stands for. Raises ``ApiError``."""
+        """Send a request and decode the answer as the kind for its status. Raises ``ApiError``."""
         async with self._answer(method, path, **request) as response:
             return decoded(await response.read(), kinds[response.status])
 
     async def pieces(self, path: str) -> AsyncGenerator[bytes]:
-        """The body of a long answer as it arrives. Raises ``ApiError``."""
+        """Yield the body of a long answer as it arrives. Raises ``ApiError``."""
         async with self._answer("GET", path, timeout_s=None) as response:
             async for piece in response.content.iter_any():
                 yield piece
 
     async def follow(self, path: str, *, after: str | None = None) -> AsyncGenerator[Event]:
-        """The events of a stream behind the one with the id *after*, up to ``end``, which is the last one.
+        """Yield the events of a stream after the one with the id *after*, up to and including ``end``.
 
-        A connection that breaks is opened again and goes on behind the last event that arrived. Raises ``ApiError``
-        for what another attempt does not help, and once nothing answered for ``PATIENCE_S``.
+        A broken connection is opened again and resumes after the last event.
+
+        Raises:
+            ApiError: Another attempt would not help, or nothing has answered for ``PATIENCE_S``.
         """
         last, failures, loop = after, 0, asyncio.get_running_loop()
         deadline = loop.time() + PATIENCE_S
@@ -105,7 +107,7 @@ class Connection:
             await asyncio.sleep(pause_s)
 
     async def _events(self, path: str, after: str | None) -> AsyncGenerator[list[Event]]:
-        """What each piece that arrives completes; nothing, if it only says that the stream is alive."""
+        """Yield the events that each chunk completes; an empty list for a keep-alive."""
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": after} if after else {})
         reader = EventReader()
         async with self._answer("GET", path, headers=headers, timeout_s=None) as response:
@@ -125,8 +127,20 @@ class Connection:
         timeout_s: float | None = TIMEOUT_S,
         accept: tuple[int, ...] = (),
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """*query*: without those that are None. *timeout_s*: None for an answer of any length. *accept*: statuses from
-        400 on that are an answer as well.
+        """Send a request and yield the response.
+
+        Args:
+            method: The HTTP method.
+            path: The path, with its leading slash.
+            query: The query; values of None are left out.
+            headers: More headers.
+            body: Sent as JSON.
+            data: Sent as it is.
+            timeout_s: None: the answer may take any time.
+            accept: Statuses of 300 or more that are answers too.
+
+        Raises:
+            ApiError: The server refuses, or does not answer.
         """
         given = {**(headers or {})}
         if body is not None:
@@ -158,7 +172,7 @@ class Connection:
 
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
-            # No bound on connections: many streams may be open at once.
+            # No limit on connections: many streams may be open at once.
             connector = aiohttp.TCPConnector(limit=0, ssl=self._tls or True)
             self._session = aiohttp.ClientSession(
                 connector=connector, headers=self._headers, trust_env=self._trust_env, read_bufsize=2**20
@@ -167,13 +181,13 @@ class Connection:
 
 
 def decoded(body: bytes, kind: Any) -> Any:
-    """*body* as *kind*. Raises ``ApiError`` if it is something else."""
+    """Decode *body* as *kind*. Raises ``ApiError`` if it is something else."""
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.DecodeError as error:
         raise ApiError(
-            f"the answer is not what this version of fastflow_api knows ({error}); is this address a Fast-Flow's, and "
-            "is it as new as this client?"
+            f"this version of fastflow_api does not understand the answer ({error}); check that the address is that of "
+            "a Fast-Flow, and that it is as new as this client."
         ) from error
 
 
@@ -181,11 +195,11 @@ def _encoded(body: Any) -> bytes:
     try:
         return msgspec.json.encode(body)
     except UnicodeEncodeError as error:
-        raise BadRequest("a text holds half a surrogate pair, or bytes that are no UTF-8; send it as UTF-8.") from error
+        raise BadRequest("a text is not valid UTF-8: it has a lone surrogate; send it as UTF-8.") from error
 
 
 def segment(text: str) -> str:
-    """*text* as one segment of a path. Raises ``NotFound`` for what can be none."""
+    """*text* as one segment of a path. Raises ``NotFound`` if it cannot be one."""
     if text in ("", ".", ".."):
         raise NotFound(f"there is nothing called {text!r}.", status=404)
     return quote(text, safe="")
@@ -196,12 +210,12 @@ async def _refused(response: aiohttp.ClientResponse) -> ApiError:
     try:
         detail = msgspec.json.decode(body, type=dict[str, Any])["detail"]
     except (msgspec.DecodeError, KeyError):
-        detail = f"the answer was {response.status} {response.reason or ''}; is this a Fast-Flow's address?"
+        detail = f"the answer was {response.status} {response.reason or ''}; is this the address of a Fast-Flow?"
     return error_of(response.status, str(detail), retry_after=response.headers.get("Retry-After"))
 
 
 def _reason(error: aiohttp.ClientError) -> str:
-    """The system's own words where there are any."""
+    """The message of the operating system if there is one, else that of *error*."""
     cause = getattr(error, "os_error", None)
     words = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error)
     return " ".join(words.split()).rstrip(".") or type(error).__name__

@@ -1,4 +1,4 @@
-"""What can go wrong when the API is asked: one tree, each with the server's own sentence."""
+"""The errors of the client: one tree, each with the server's own sentence."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 
 class ApiError(Exception):
-    """Root of the tree. ``str()`` is the server's sentence, which says what to do.
+    """Base of all errors. ``str()`` is the server's sentence, which says what to do.
 
     Attributes:
         status: The HTTP status, or None if there was no answer.
@@ -19,18 +19,18 @@ class ApiError(Exception):
 
 
 class Unreachable(ApiError):
-    """Nothing answers at the address, or what answers cannot work right now (502, 503, 504).
+    """Nothing answers at the address, or the server cannot work right now (502, 503, 504).
 
-    Whether a write took effect is unknown. Repeat a start with the same ``key``, and it is the same run.
+    A write may or may not have taken effect. A start repeated with the same ``key`` is the same run.
     """
 
 
 class NotSignedIn(ApiError):
-    """The token is missing or not this installation's (401)."""
+    """The token is missing or wrong (401)."""
 
 
 class Forbidden(ApiError):
-    """The token is known and may not do this (403)."""
+    """The token is valid and does not allow this (403)."""
 
 
 class NotFound(ApiError):
@@ -38,18 +38,18 @@ class NotFound(ApiError):
 
 
 class Conflict(ApiError):
-    """It cannot be done as things are: the run is over, the pipeline has no valid version (409)."""
+    """The current state does not allow this: the run is over, the pipeline has no valid version (409)."""
 
 
 class BadRequest(ApiError):
-    """The request cannot be used: a bad value, or too much of it (400, 413, 422 and what is left of 4xx)."""
+    """The request is not valid: a bad value, or too large (400, 413, 422 and every other 4xx)."""
 
 
 class TooMany(ApiError):
     """Not now: ``max_instances`` is reached, or there were too many attempts (429).
 
     Attributes:
-        retry_after: Seconds to wait, as the server says; None if it does not.
+        retry_after: Seconds to wait, from the server; None if it did not say.
     """
 
     def __init__(self, message: str, *, status: int | None = 429, retry_after: float | None = None) -> None:
@@ -69,12 +69,12 @@ _KINDS: Final[Mapping[int, type[ApiError]]] = {
 
 
 def error_of(status: int, message: str, *, retry_after: str | None = None) -> ApiError:
-    """The error for an answer.
+    """Make the error for an answer.
 
     Args:
         status: The HTTP status, 300 or more.
-        message: What the server said.
-        retry_after: The header of that name.
+        message: The server's sentence.
+        retry_after: The ``Retry-After`` header.
     """
     if status == 429:
         return TooMany(message, retry_after=_seconds(retry_after))
@@ -86,4 +86,4 @@ def _seconds(text: str | None) -> float | None:
     try:
         return max(0.0, float(text)) if text else None
     except ValueError:
-        return None  # a date, which our gateway never sends
+        return None  # a date; our gateway never sends one

@@ -1,4 +1,4 @@
-"""How durations and ids are written for people. Pure."""
+"""Formats durations and ids for people. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def duration(seconds: float | None) -> str:
     """``340 ms``, ``4.2 s``, ``2 m 05 s``, ``1 h 03 m``, ``2 d 4 h``: never more than two units.
 
     Args:
-        seconds: None, for what is not known, is a dash; less than 0 counts as 0.
+        seconds: None (unknown) becomes a dash; less than 0 counts as 0.
     """
     if seconds is None:
         return "–"
@@ -35,10 +35,10 @@ def duration(seconds: float | None) -> str:
 
 
 def short(run_id: str) -> str:
-    """The beginning of a run's id: what people type."""
+    """The beginning of a run's id, as people type it."""
     return run_id[:SHORT_ID_CHARACTERS]
 
 
 def file_name(text: str) -> str:
-    """*text* as part of a file's name on any system."""
+    """*text* as part of a file name that is valid on any system."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", text)

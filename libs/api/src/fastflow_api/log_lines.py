@@ -10,13 +10,13 @@ from fastflow_api.shapes import LogLine
 
 
 class LineJoiner:
-    """Parts of lines in, whole lines out. The parts of each attempt and stream are kept apart."""
+    """Takes parts of lines and returns whole lines, separately for each attempt and stream."""
 
     def __init__(self) -> None:
         self._open: dict[tuple[int, str], list[LogLine]] = {}
 
     def feed(self, part: LogLine) -> LogLine | None:
-        """The line that *part* completes, with the time of its last part."""
+        """Return the line that *part* completes, with the time of its last part, or None."""
         key = (part.attempt, part.stream)
         if part.more:
             self._open.setdefault(key, []).append(part)
@@ -26,7 +26,7 @@ class LineJoiner:
         return _joined([*self._open.pop(key), part])
 
     def close(self) -> Iterator[LogLine]:
-        """Lines that were never ended."""
+        """Yield the lines whose last part never came."""
         while self._open:
             yield _joined(self._open.pop(next(iter(self._open))))
 

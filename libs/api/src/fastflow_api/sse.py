@@ -1,4 +1,4 @@
-"""Reads server-sent events. Pure: bytes in, events out."""
+"""Parses server-sent events. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Event(NamedTuple):
-    """One event. ``id`` is where ``Last-Event-ID`` goes on."""
+    """One event. Send its ``id`` as ``Last-Event-ID`` to resume after it."""
 
     name: str
     data: bytes
@@ -14,16 +14,16 @@ class Event(NamedTuple):
 
 
 class EventReader:
-    """Feed it what arrives, in pieces of any size."""
+    """Parses a stream that arrives in chunks of any size."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
 
     def feed(self, data: bytes) -> list[Event]:
-        """The events that *data* completes. Comments and ``retry`` are passed over."""
+        """Return the events that *data* completes. Comments and ``retry`` are ignored."""
         if not data:
             return []
-        # Joined only when an event may end here: one event may come in a thousand pieces.
+        # Joined only when an event may end here: one event may arrive in a thousand chunks.
         last = self._pieces[-1][-1:] if self._pieces else b""
         self._pieces.append(data)
         if b"\n\n" not in last + data:

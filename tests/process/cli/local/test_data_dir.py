@@ -1,4 +1,4 @@
-"""The data folder of one installation: one holder at a time, and a token that stays."""
+"""The data folder of one installation: one process at a time, and a token that stays the same."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from fastflow.errors import BadUsage
 from fastflow.local.data_dir import InUse, held, login_token
 
 
-def test_a_second_holder_is_told_who_holds_it(tmp_path: Path) -> None:
+def test_a_second_process_learns_who_has_the_lock(tmp_path: Path) -> None:
     """The error names the process and what to do."""
     with held(tmp_path), pytest.raises(InUse, match=rf"process {os.getpid()}: .*--data-dir"), held(tmp_path):
         pass
 
 
-def test_an_orderly_end_leaves_no_lock(tmp_path: Path) -> None:
-    """And the folder can be held again."""
+def test_an_orderly_end_leaves_no_lock_file(tmp_path: Path) -> None:
+    """And the folder can be locked again."""
     for _ in range(2):
         with held(tmp_path / "data"):
             assert (tmp_path / "data" / "up.pid").read_text() == f"{os.getpid()}\n"
         assert not (tmp_path / "data" / "up.pid").exists()
 
 
-def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
-    """Its file is left, its lock is not."""
+def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
+    """Its file stays, but the lock is free."""
     imports = "import os, sys, pathlib; from fastflow.local.data_dir import held"
     code = f"{imports}; h = held(pathlib.Path(sys.argv[1])); h.__enter__()"
     subprocess.run([sys.executable, "-c", f"{code}; os._exit(9)", str(tmp_path)], check=False)
@@ -37,21 +37,21 @@ def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
         pass
 
 
-def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
-    """A file in its place is the user's to move."""
+def test_a_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
+    """The user has to move the file in its place."""
     (tmp_path / "file").write_text("")
     with pytest.raises(BadUsage, match="--data-dir"), held(tmp_path / "file"):
         pass
 
 
 def test_the_folder_keeps_itself_out_of_git(tmp_path: Path) -> None:
-    """It holds credentials."""
+    """It contains credentials."""
     with held(tmp_path):
         assert (tmp_path / ".gitignore").read_text() == "*\n"
 
 
-def test_the_token_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
-    """Bookmarks stay good, others on the machine cannot read it."""
+def test_the_token_is_created_once_and_only_for_its_owner(tmp_path: Path) -> None:
+    """Bookmarks stay valid, and other users of the machine cannot read it."""
     token = login_token(tmp_path)
     assert len(token) >= 32
     assert login_token(tmp_path) == token

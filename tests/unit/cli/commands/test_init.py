@@ -1,4 +1,4 @@
-"""A new pipeline's folder: nothing about it is wrong, and it runs."""
+"""``fastflow init``: a new pipeline is valid and runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fastflow_contracts.pipelines.spec import PipelineSpec
 
 
 def test_a_new_pipeline_is_valid_and_says_hello(tmp_path: Path) -> None:
-    """Without a problem or a notice; the folder above is made, too."""
+    """It has no problems and no notices. Missing parent folders are created."""
     done = CliRunner().invoke(init, ["greet", "--dir", str(tmp_path / "pipelines")], catch_exceptions=False)
     assert done.exit_code == 0
     folder = tmp_path / "pipelines" / "greet"
@@ -31,8 +31,8 @@ def test_a_new_pipeline_is_valid_and_says_hello(tmp_path: Path) -> None:
     assert ran.stdout == "Hello, world!\n"
 
 
-def test_every_field_that_is_explained_is_one() -> None:
-    """Those of its pipeline.json are explained, and the values that are shown are accepted."""
+def test_every_explained_field_exists() -> None:
+    """All fields of its pipeline.json are explained, and the example values are valid."""
     made = files("greet")
     rows = [row.split("|")[1:3] for row in made["README.md"].splitlines() if row.startswith("| `")]
     told = {name.strip(" `"): says for names, says in rows for name in names.split(",")}
@@ -42,10 +42,10 @@ def test_every_field_that_is_explained_is_one() -> None:
         assert read_manifest(json.dumps({name: value}).encode(), file_name="pipeline.json").problems == ()
 
 
-def test_nothing_that_is_there_is_touched(tmp_path: Path) -> None:
-    """Nor is a folder made whose name no pipeline can have."""
+def test_an_existing_folder_is_not_touched(tmp_path: Path) -> None:
+    """And no folder is created with a name that no pipeline can have."""
     (tmp_path / "greet").mkdir()
-    with pytest.raises(BadUsage, match="is there already"):
+    with pytest.raises(BadUsage, match="already exists"):
         CliRunner().invoke(init, ["greet", "--dir", str(tmp_path)], catch_exceptions=False)
     with pytest.raises(BadName):
         CliRunner().invoke(init, ["a b", "--dir", str(tmp_path)], catch_exceptions=False)

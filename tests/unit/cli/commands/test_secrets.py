@@ -1,4 +1,4 @@
-"""``fastflow encrypt``, ``keys``, ``schema`` and ``validate``: without any bus, as in somebody's own CI."""
+"""``fastflow encrypt``, ``keys``, ``schema`` and ``validate`` without a bus, as in a user's CI."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def encrypted(folder: Path, value: str, *options: str) -> str:
     return done.stdout.strip()
 
 
-def test_a_value_is_read_from_where_history_does_not_see_it(tmp_path: Path) -> None:
-    """From standard input, without the end of its line; or given as an argument."""
+def test_a_value_is_read_from_standard_input_or_an_argument(tmp_path: Path) -> None:
+    """Without its line break, so that it stays out of the shell's history."""
     place = ("--pipeline", "shop", "--name", "API_KEY")
     tokens = [
         encrypted(tmp_path, "hunter2\n", *place),
@@ -56,7 +56,7 @@ def test_a_value_is_read_from_where_history_does_not_see_it(tmp_path: Path) -> N
         (["keys", "rotate", "nowhere"], {"ENCRYPTION_KEY": KEY}, 3, "nowhere"),
     ],
 )
-def test_a_mistake_is_answered_with_what_to_do(
+def test_a_mistake_gets_an_error_with_advice(
     tmp_path: Path, arguments: list[str], environ: dict[str, str], code: int, says: str
 ) -> None:
     """One line, the documented exit code, and never a key."""
@@ -66,8 +66,8 @@ def test_a_mistake_is_answered_with_what_to_do(
     assert KEY not in done.stderr + done.stdout
 
 
-def test_keys_are_rotated_over_a_whole_folder(tmp_path: Path) -> None:
-    """A dry run writes nothing; the real one changes tokens only, keeps modes, and says what no key opens."""
+def test_keys_are_rotated_in_a_whole_folder(tmp_path: Path) -> None:
+    """A dry run writes nothing. The real one changes only tokens, keeps file modes, and reports what no key opens."""
     root = tmp_path / "pipelines"
     good = a_pipeline(root, "shop", timeout=5, encrypted_env={"A": encrypted(tmp_path, "a")})
     foreign = Fernet(Fernet.generate_key()).encrypt(b"x").decode()
@@ -81,7 +81,7 @@ def test_keys_are_rotated_over_a_whole_folder(tmp_path: Path) -> None:
     assert (good.read_text(), bad.read_text()) == before
     done = fastflow("keys", "rotate", "pipelines", cwd=tmp_path, **keys)
     assert dry.stdout == done.stdout
-    assert "pipelines/other/pipeline.json:3: encrypted_env.B is opened by no key" in done.stdout
+    assert "pipelines/other/pipeline.json:3: encrypted_env.B cannot be opened by any key" in done.stdout
     assert "1 of 2 tokens, 1 of 2 files changed" in done.stderr
     assert (dry.returncode, done.returncode) == (1, 1)
     assert bad.read_text() == before[1]
@@ -95,15 +95,15 @@ def test_keys_are_rotated_over_a_whole_folder(tmp_path: Path) -> None:
     assert fastflow("keys", "rotate", "pipelines/shop", cwd=tmp_path, ENCRYPTION_KEY=NEW).returncode == 0
 
 
-def test_a_new_key_is_a_key(tmp_path: Path) -> None:
-    """A fresh one each time."""
+def test_a_new_key_is_valid(tmp_path: Path) -> None:
+    """It is different each time."""
     made = [fastflow("keys", "new", cwd=tmp_path).stdout.strip() for _ in range(2)]
     assert made[0] != made[1]
     assert fastflow("encrypt", "x", cwd=tmp_path, ENCRYPTION_KEY=",".join(made)).returncode == 0
 
 
-def test_validate_says_what_is_wrong_what_is_noticed_and_what_is_due(tmp_path: Path) -> None:
-    """With an exit code for a CI; as text and as JSON."""
+def test_validate_prints_problems_notices_and_slots(tmp_path: Path) -> None:
+    """With an exit code for CI; as text and as JSON."""
     a_pipeline(tmp_path, "good", schedule_cron="0 9 * * *", timezone="Asia/Kathmandu", timeot=5)
     done = fastflow("validate", ".", cwd=tmp_path)
     assert done.returncode == 0
@@ -118,5 +118,5 @@ def test_validate_says_what_is_wrong_what_is_noticed_and_what_is_due(tmp_path: P
 
 
 def test_the_schema_is_printed_for_editors(tmp_path: Path) -> None:
-    """The one that a gateway serves."""
+    """The same schema that a gateway serves."""
     assert json.loads(fastflow("schema", cwd=tmp_path).stdout) == json.loads(json.dumps(pipeline_schema()))

@@ -1,4 +1,4 @@
-"""``fastflow validate`` and ``config``: what they say of a folder and of the settings, without any bus."""
+"""``fastflow validate`` and ``config``, without a bus."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EXAMPLES = Path(__file__).parents[4] / "examples" / "pipelines"
 
 
 def test_validate_needs_no_bus_and_names_file_and_line(tmp_path: Path) -> None:
-    """Field, value, what is accepted, and the place; the exit code says whether all is well."""
+    """With field, value and accepted values; the exit code is 1 if there are problems."""
     assert fastflow("validate", str(EXAMPLES), cwd=tmp_path).returncode == 0
     assert fastflow("validate", str(EXAMPLES / "hello"), cwd=tmp_path).returncode == 0
     bad = tmp_path / "bad"
@@ -24,13 +24,13 @@ def test_validate_needs_no_bus_and_names_file_and_line(tmp_path: Path) -> None:
     (report,) = json.loads(fastflow("validate", "bad", "--json", cwd=tmp_path).stdout)
     assert (report["name"], report["valid"], report["problems"][0]["line"]) == ("bad", False, 2)
     missing = fastflow("validate", "nowhere", cwd=tmp_path)
-    assert (missing.returncode, "no folder" in missing.stderr) == (3, True)
+    assert (missing.returncode, "not a folder" in missing.stderr) == (3, True)
     (tmp_path / "empty").mkdir()
     assert fastflow("validate", "empty", cwd=tmp_path).returncode == 3
 
 
-def test_validate_says_what_a_sync_would_refuse(tmp_path: Path) -> None:
-    """A link in a folder's place is no pipeline, whatever it leads to."""
+def test_validate_reports_what_a_sync_would_refuse(tmp_path: Path) -> None:
+    """A symbolic link in place of a folder is not a pipeline, whatever its target."""
     (tmp_path / "good").mkdir()
     (tmp_path / "good/main.py").write_text("")
     (tmp_path / "linked").symlink_to("good")
@@ -41,8 +41,8 @@ def test_validate_says_what_a_sync_would_refuse(tmp_path: Path) -> None:
     assert fastflow("validate", "good", cwd=tmp_path).returncode == 0
 
 
-def test_validate_names_what_was_probably_meant_to_be_a_pipeline(tmp_path: Path) -> None:
-    """A sync would pass it over without a word; alone it is no success."""
+def test_validate_reports_folders_that_look_like_pipelines(tmp_path: Path) -> None:
+    """A sync would ignore such a folder silently; alone it makes the command fail."""
     for path in ("typo/mian.py", "typo/pipeline.json", "book/main.ipynb", "data/table.csv"):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text("{}")
@@ -56,8 +56,8 @@ def test_validate_names_what_was_probably_meant_to_be_a_pipeline(tmp_path: Path)
     assert "data" not in done.stdout
 
 
-def test_no_folder_name_speaks_to_the_terminal(tmp_path: Path) -> None:
-    """A name is shown on one line, whatever is in it."""
+def test_no_folder_name_controls_the_terminal(tmp_path: Path) -> None:
+    """A name is printed on one line, whatever it contains."""
     (tmp_path / "a\n\x1b[31mb").mkdir()
     (tmp_path / "a\n\x1b[31mb" / "main.py").touch()
     done = fastflow("validate", str(tmp_path), cwd=tmp_path)
@@ -67,7 +67,7 @@ def test_no_folder_name_speaks_to_the_terminal(tmp_path: Path) -> None:
 
 
 def test_settings_are_listed_and_secrets_are_not_shown(tmp_path: Path) -> None:
-    """What is set here, what the default is, what it does."""
+    """Value, default, and description."""
     done = fastflow("config", cwd=tmp_path, FASTFLOW_ADMIN_TOKEN="very-secret-token", RUNNER_SLOTS="3")
     assert "very-secret-token" not in done.stdout
     listed = {row["name"]: row for row in json.loads(fastflow("config", "--json", cwd=tmp_path).stdout)}

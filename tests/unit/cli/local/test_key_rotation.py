@@ -1,4 +1,4 @@
-"""Tokens change their key, and nothing else of a file changes."""
+"""Rotation puts tokens under another key and changes nothing else in a file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def old(value: str, name: str | None = None, pipeline: str = "shop") -> str:
 
 
 def test_only_the_tokens_of_a_file_change() -> None:
-    """Indentation, order, line ends, repeated keys and unknown fields stay; everything opens with the new key alone."""
+    """Indentation, order, line breaks, repeated keys and unknown fields stay; the new key opens every token."""
     tokens = [old("a", "A"), old("b", "B"), old("hook", "webhook.secret")]
     text = (
         '{ "x":1,\r\n\t"encrypted_env" : {"A":"%s" },  "unknown": {"encrypted_env": {"A": "stays"}},\n'
@@ -36,8 +36,8 @@ def test_only_the_tokens_of_a_file_change() -> None:
     assert Sealer(NEW).open_webhook_secret(fresh[2], pipeline="shop") == "hook"
 
 
-def test_doing_it_twice_changes_nothing() -> None:
-    """What is under the first key already stays as it is."""
+def test_a_second_rotation_changes_nothing() -> None:
+    """Tokens that are already under the first key stay as they are."""
     text = json.dumps({"encrypted_env": {"A": old("a", "A"), "B": old("b")}})
     once = rotate(text, (NEW, OLD), pipeline="shop")
     twice = rotate(once.text, (NEW, OLD), pipeline="shop")
@@ -46,8 +46,8 @@ def test_doing_it_twice_changes_nothing() -> None:
     assert [(token.state, token.is_bound) for token in twice.tokens] == [("current", True), ("current", False)]
 
 
-def test_what_cannot_be_used_is_told_and_left_alone() -> None:
-    """Tokens of foreign keys, clear text, tokens made for another place; without crashing over odd shapes."""
+def test_unusable_values_are_reported_and_stay() -> None:
+    """Tokens of unknown keys, clear text, tokens for another place; odd JSON does not crash it."""
     env = {
         "A": Sealer(FOREIGN).seal("a", place=("shop", "A")),
         "B": "clear",
@@ -66,8 +66,8 @@ def test_what_cannot_be_used_is_told_and_left_alone() -> None:
         rotate("{", (NEW,), pipeline="shop")
 
 
-def test_tokens_of_before_can_be_bound() -> None:
-    """Then they open where they stand and nowhere else. A webhook's must be."""
+def test_old_tokens_can_be_bound() -> None:
+    """Then they open only in their place. A webhook's token must be bound."""
     text = json.dumps({"encrypted_env": {"A": old("a")}, "webhook": {"secret": old("hook")}})
     assert [token.state for token in rotate(text, (OLD,), pipeline="shop").tokens] == ["current", "elsewhere"]
     done = rotate(text, (OLD,), pipeline="shop", bind=True)

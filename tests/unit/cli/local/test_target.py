@@ -1,4 +1,4 @@
-"""Which installation a command is about."""
+"""How a command finds its installation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def own_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def beside(tmp_path: Path) -> Path:
-    """A folder two levels below one in which `up` runs."""
+    """A folder two levels below the one in which `up` runs."""
     folder = tmp_path / "project" / "a" / "b"
     folder.mkdir(parents=True)
     data = tmp_path / "project" / ".fastflow"
@@ -40,7 +40,7 @@ def found(here: Path, environ: Mapping[str, str] | None = None, **options: objec
 
 
 def test_an_option_wins_over_the_environment_over_a_login_over_a_folder(beside: Path) -> None:
-    """Each names address and token."""
+    """Each one gives address and token."""
     assert found(beside) == (HERE, "made-by-up")
     logins.write({"default": Login(THERE, "stored"), "other": Login("https://other", "its")})
     assert found(beside) == (THERE, "stored")
@@ -51,8 +51,8 @@ def test_an_option_wins_over_the_environment_over_a_login_over_a_folder(beside: 
     assert found(beside, environ, data_dir=beside.parents[1] / ".fastflow") == (HERE, "made-by-up")
 
 
-def test_a_token_goes_only_where_it_belongs(beside: Path) -> None:
-    """One that is stored, or in a folder, is for that very address."""
+def test_a_token_goes_only_to_its_own_address(beside: Path) -> None:
+    """Tokens of logins and of data folders."""
     logins.write({"prod": Login(THERE, "stored")})
     assert found(beside, url=f"{THERE}/") == (f"{THERE}/", "stored")
     assert found(beside, url=HERE) == (HERE, "made-by-up")
@@ -60,7 +60,7 @@ def test_a_token_goes_only_where_it_belongs(beside: Path) -> None:
 
 
 def test_a_token_may_be_in_a_file_or_the_one_that_up_was_given(beside: Path, tmp_path: Path) -> None:
-    """A file that cannot be read is said."""
+    """An unreadable file is an error."""
     (tmp_path / "token").write_text("from-file\n")
     assert found(beside, {"FASTFLOW_TOKEN_FILE": str(tmp_path / "token")}) == (HERE, "from-file")
     assert found(beside, {"FASTFLOW_ADMIN_TOKEN": "given-to-up"}) == (HERE, "given-to-up")
@@ -69,7 +69,7 @@ def test_a_token_may_be_in_a_file_or_the_one_that_up_was_given(beside: Path, tmp
 
 
 def test_a_data_folder_may_be_named_by_the_environment(beside: Path, tmp_path: Path) -> None:
-    """Then no other one is looked at."""
+    """Then no other folder is searched."""
     with pytest.raises(Unreachable, match=r"data has no gateway\.url"):
         found(beside, {"FASTFLOW_DATA_DIR": str(tmp_path / "data")})
 
@@ -79,19 +79,21 @@ def test_a_data_folder_may_be_named_by_the_environment(beside: Path, tmp_path: P
     [
         ({"url": HERE, "on": "prod"}, BadUsage, "--url and --on"),
         ({"on": "prod", "data_dir": Path(".")}, BadUsage, "--on and --data-dir"),
-        ({"on": "prod"}, NotFound, "`fastflow login URL --on prod` makes it. There are: none."),
+        ({"on": "prod"}, NotFound, "`fastflow login URL --on prod` stores it. There are: none."),
         ({"data_dir": Path("nowhere")}, Unreachable, "fastflow up"),
         ({}, Unreachable, "here or above.*fastflow up.*fastflow login URL.*--url"),
     ],
 )
-def test_what_names_nothing_says_what_to_do(options: dict[str, object], kind: type[CliError], says: str) -> None:
-    """Options that contradict each other, names that are not there, nothing at all."""
+def test_an_unknown_installation_is_an_error_with_advice(
+    options: dict[str, object], kind: type[CliError], says: str
+) -> None:
+    """Contradicting options, unknown names, nothing at all."""
     with pytest.raises(kind, match=says):
         found(Path("/nowhere/at/all"), **options)
 
 
-def test_logins_are_kept_for_their_owner_alone() -> None:
-    """A damaged file is said, and the last one that goes takes the file with it."""
+def test_only_the_owner_can_read_the_logins() -> None:
+    """A damaged file is an error, and removing the last login removes the file."""
     assert logins.read() == {}
     logins.write({"default": Login(HERE, "t")})
     assert logins.path().stat().st_mode & 0o077 == 0
@@ -103,8 +105,8 @@ def test_logins_are_kept_for_their_owner_alone() -> None:
     assert not logins.path().exists()
 
 
-def test_an_address_is_kept_without_its_slash(tmp_path: Path) -> None:
-    """None where there is none."""
+def test_an_address_is_stored_without_its_slash(tmp_path: Path) -> None:
+    """Without a file the address is None."""
     assert read_address(tmp_path) is None
     write_address(tmp_path, f"{HERE}/")
     assert read_address(tmp_path) == HERE

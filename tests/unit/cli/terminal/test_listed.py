@@ -1,4 +1,4 @@
-"""Jobs, runners and what a follower is told, as text."""
+"""Jobs, runners and followed runs as text."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def a_job(kind: JobKind = "cron", value: str = "0 3 * * *", *, schedule: str = "
     ],
 )
 def test_a_job_says_when_it_fires(kind: JobKind, value: str, text: str) -> None:
-    """In the words of `validate`."""
+    """With the same words as `validate`."""
     assert words(a_job(kind, value)) == text
 
 
 def test_a_job_has_a_line_with_what_is_due() -> None:
-    """And why it does not fire, if it does not."""
+    """Or why it does not fire."""
     off = replace(a_job("interval", "60"), next_run_time=None, note="It is switched off.")
     assert jobs_table([a_job(), off], NOON).splitlines() == [
         "PIPELINE  SCHEDULE  WHEN            NEXT         NOTE",
@@ -65,7 +65,7 @@ def test_a_job_has_a_line_with_what_is_due() -> None:
 
 
 def test_a_schedule_is_chosen_by_pipeline_and_by_name() -> None:
-    """An entry of `schedules` by its id alone, too; what is not there is said."""
+    """An entry of `schedules` also by its id alone; an unknown name is an error."""
     jobs = [a_job(schedule="schedules/a"), a_job(schedule="schedules/b")]
     assert chosen(jobs, "etl", None) == jobs
     assert chosen(jobs, "etl", "b") == chosen(jobs, "etl", "schedules/b") == jobs[1:]
@@ -76,7 +76,7 @@ def test_a_schedule_is_chosen_by_pipeline_and_by_name() -> None:
 
 
 def test_a_runner_says_what_its_sandbox_does_not_enforce() -> None:
-    """One line for each runner, and its sentences below it."""
+    """One line for each runner, with the sentences below it."""
     runner = Runner(
         id="one",
         host="h",
@@ -121,8 +121,8 @@ def shown(status: Status, *attempts: Attempt, next_attempt_at: datetime | None =
     return replace(run, status=status, attempts=attempts, next_attempt_at=next_attempt_at)
 
 
-def test_each_failed_attempt_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
-    """With the pause before the next one; without, if that runs already."""
+def test_each_failed_attempt_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the pause before the next one, unless that one already runs."""
     first = Attempt(
         number=1,
         runner="r",
@@ -150,8 +150,8 @@ def test_each_failed_attempt_is_told_once(capsys: pytest.CaptureFixture[str]) ->
     )
 
 
-def test_a_line_goes_where_the_script_wrote_it(capsys: pytest.CaptureFixture[str]) -> None:
-    """Our own words go to stderr; as JSON everything goes to stdout."""
+def test_a_line_goes_to_the_stream_that_the_script_used(capsys: pytest.CaptureFixture[str]) -> None:
+    """Our own lines go to stderr; as JSON everything goes to stdout."""
     lines = [LogLine(ts=NOON, stream=stream, attempt=1, line=stream) for stream in ("stdout", "stderr", "system")]
     for line in lines:
         Printer(as_json=False, states=False).line(line)

@@ -1,4 +1,4 @@
-"""What the command prints, and what ``up`` makes of options and environment. Pure."""
+"""The text that commands print, and the plan that ``up`` makes from options and environment. Pure."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 def a_run(state: State, *attempts: Attempt) -> shapes.Run:
-    """A run as the gateway shows it."""
+    """A run as the gateway sends it."""
     order = Order(kind="script", bundle="b", python_version="3.11", triggered_by="manual", retry_attempts=2)
     run_id = RunId("3fa21c00-0000-4000-8000-000000000000")
     name = PipelineName("etl")
@@ -70,19 +70,19 @@ def an_attempt(error: ErrorType | None, exit_code: int | None, message: str | No
         (-5, "0 s"),
     ],
 )
-def test_a_duration_has_the_precision_people_want(seconds: float, text: str) -> None:
-    """Short ones show hundredths, long ones two units."""
+def test_a_duration_has_a_useful_precision(seconds: float, text: str) -> None:
+    """Short durations show hundredths, long ones two units."""
     assert tables.duration(seconds) == text
 
 
 @given(st.floats(0, 1e9))
-def test_a_duration_is_short_whatever_it_is(seconds: float) -> None:
-    """It always fits its column."""
+def test_every_duration_fits_its_column(seconds: float) -> None:
+    """Also very long and negative ones."""
     assert len(tables.duration(seconds)) <= 12
 
 
 def test_columns_line_up_although_cells_have_colour() -> None:
-    """Colour codes take no room, and no line ends with blanks."""
+    """Colour codes have no width, and no line ends with blanks."""
     text = tables.table(("A", "B"), [("\x1b[31mlong cell\x1b[0m", "x"), ("s", "")])
     assert [line.replace("\x1b[31m", "").replace("\x1b[0m", "") for line in text.splitlines()] == [
         "A          B",
@@ -92,7 +92,7 @@ def test_columns_line_up_although_cells_have_colour() -> None:
 
 
 def test_a_run_in_the_list_says_what_it_waits_for_or_why_it_failed() -> None:
-    """The note is empty when there is nothing to say."""
+    """Else the note is empty."""
     assert tables.reason(a_run(Pending(attempt=1, not_before=NOON))) is None
     assert tables.reason(a_run(Pending(attempt=2, not_before=NOON))) == "attempt 2 of 3 waits"
     assert tables.reason(a_run(Running(attempt=3, runner="r", epoch=1, claimed_at=NOON))) == "attempt 3 of 3"
@@ -102,7 +102,7 @@ def test_a_run_in_the_list_says_what_it_waits_for_or_why_it_failed() -> None:
 
 
 def test_the_last_line_of_a_failed_run_says_why() -> None:
-    """Status, time, reason, and the system's own words if there are any."""
+    """Status, duration, reason, and the error message if there is one."""
     end = Ended(verdict=Verdict.FAILED, at=NOON + timedelta(seconds=2))
     script = replace(an_attempt(ErrorType.SCRIPT_ERROR, 3), started_at=NOON)
     assert "after 2.00 s: exit code 3" in tables.verdict(a_run(end, script))
@@ -111,15 +111,15 @@ def test_the_last_line_of_a_failed_run_says_why() -> None:
 
 
 @pytest.mark.parametrize("kind", [ErrorType.ENVIRONMENT_ERROR, ErrorType.SECRET_ERROR])
-def test_what_the_log_has_just_said_is_not_said_again(kind: ErrorType) -> None:
-    """Why nothing was started is the log's last word; the reason alone follows, and no time, as nothing ran."""
+def test_the_last_line_does_not_repeat_the_log(kind: ErrorType) -> None:
+    """The log ends with why no code started; only the reason follows, without a duration, because nothing ran."""
     end = Ended(verdict=Verdict.FAILED, at=NOON + timedelta(seconds=2))
     said = click.unstyle(tables.verdict(a_run(end, an_attempt(kind, None, "no key opens it"))))
     assert said == f"FAILED: {kind.value}"
 
 
-def test_a_run_took_what_its_script_took() -> None:
-    """Its wait for a runner does not count, as on the pages; pauses between attempts do."""
+def test_the_duration_of_a_run_is_that_of_its_script() -> None:
+    """As on the pages: waiting for a runner does not count, pauses between attempts do."""
     began, now = NOON + timedelta(seconds=60), NOON + timedelta(seconds=90)
     failed = replace(an_attempt(ErrorType.SCRIPT_ERROR, 1), started_at=began)
     running = Running(attempt=1, runner="r", epoch=1, claimed_at=NOON, prepared_at=began)
@@ -130,7 +130,7 @@ def test_a_run_took_what_its_script_took() -> None:
 
 
 def test_the_bus_is_found_by_option_then_environment_then_the_nearest_folder(tmp_path: Path) -> None:
-    """The first that names one wins; a data folder that is named is the only one that is looked at."""
+    """The first one that names a bus wins. With --data-dir no other folder is searched."""
     deep = tmp_path / "a" / "b"
     deep.mkdir(parents=True)
     (tmp_path / ".fastflow").mkdir()
@@ -147,7 +147,7 @@ def test_the_bus_is_found_by_option_then_environment_then_the_nearest_folder(tmp
 
 
 def test_options_win_over_the_environment(tmp_path: Path) -> None:
-    """What is given on the command line is what the services get."""
+    """The services get the values of the command line."""
     (tmp_path / "mine").mkdir()
     environ = {
         "FASTFLOW_PORT": "9",
@@ -162,14 +162,14 @@ def test_options_win_over_the_environment(tmp_path: Path) -> None:
 
 
 def test_a_repository_takes_the_place_of_a_folder(tmp_path: Path) -> None:
-    """GIT_REPO_URL needs no folder to exist."""
+    """With GIT_REPO_URL no folder has to exist."""
     plan = make_plan(Options(), {"GIT_REPO_URL": "https://host/repo.git"}, here=tmp_path)
     assert plan.source == "https://host/repo.git"
     assert plan.environ["GIT_REPO_URL"] == "https://host/repo.git"
 
 
-def test_each_data_folder_is_a_runner_of_its_own(tmp_path: Path) -> None:
-    """Two on one bus do not take each other's name; the same folder keeps its name for ever."""
+def test_each_data_folder_has_its_own_runner_id(tmp_path: Path) -> None:
+    """Two folders on one bus have different ids; a folder keeps its id."""
     (tmp_path / "pipelines").mkdir()
     one, two, again = (
         make_plan(Options(data_dir=Path(name)), {}, here=tmp_path).environ for name in ("one", "two", "one")
@@ -179,15 +179,15 @@ def test_each_data_folder_is_a_runner_of_its_own(tmp_path: Path) -> None:
 
 
 def test_without_pipelines_the_first_three_lines_are_shown(tmp_path: Path) -> None:
-    """A missing default folder is where people begin."""
+    """A new user has no default folder yet."""
     with pytest.raises(NotFound, match=r"mkdir -p pipelines/hello"):
         make_plan(Options(), {}, here=tmp_path)
     with pytest.raises(NotFound, match="no folder typo"):
         make_plan(Options(Path("typo")), {}, here=tmp_path)
 
 
-def test_a_pipeline_is_not_taken_for_a_folder_of_pipelines(tmp_path: Path) -> None:
-    """Naming one level too deep is said, not run as an empty installation."""
+def test_a_pipeline_is_not_mistaken_for_a_folder_of_pipelines(tmp_path: Path) -> None:
+    """A folder one level too deep is an error, not an empty installation."""
     (tmp_path / "hello").mkdir()
     (tmp_path / "hello" / "main.py").write_text("")
     with pytest.raises(BadUsage, match="folder above"):
@@ -195,19 +195,19 @@ def test_a_pipeline_is_not_taken_for_a_folder_of_pipelines(tmp_path: Path) -> No
 
 
 def test_a_value_replaces_the_form_that_names_a_file() -> None:
-    """A former ``_FILE`` variable would otherwise win."""
+    """Otherwise the ``_FILE`` variable would win."""
     assert with_values({"A_FILE": "/f", "B": "1"}, A="2") == {"A": "2", "B": "1"}
 
 
 def test_the_dashboard_address_can_be_opened() -> None:
-    """An address that means every interface is shown as one that a browser can reach."""
+    """An address for all interfaces is shown as one that a browser can reach."""
     assert dashboard("127.0.0.1", 8000, "t") == "http://127.0.0.1:8000/login?token=t"
     assert dashboard("0.0.0.0", 80, None) == "http://127.0.0.1:80/"
     assert dashboard("::1", 80, None) == "http://[::1]:80/"
 
 
 def test_every_setting_is_listed_once_and_secrets_are_masked() -> None:
-    """The README's table and ``fastflow config`` come from the services' own structs."""
+    """The docs' table and ``fastflow config`` come from the services' own structs."""
     names = [setting.name for setting in settings()]
     assert len(names) == len(set(names))
     assert {"FASTFLOW_NATS_URL", "PIPELINES_DIR", "RUNNER_SLOTS", "FASTFLOW_ADMIN_TOKEN"} <= set(names)

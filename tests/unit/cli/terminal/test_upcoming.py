@@ -1,4 +1,4 @@
-"""When a pipeline's schedules are due next, as ``fastflow validate`` says it."""
+"""The next slots of a pipeline's schedules, as ``fastflow validate`` prints them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ def said(spec: PipelineSpec, count: int = 2) -> list[str]:
     return list(lines(upcoming_of(spec, now=NOW, count=count)))
 
 
-def test_slots_are_told_in_the_time_zone_of_the_schedule() -> None:
-    """The night in which clocks change is seen at once."""
+def test_slots_are_printed_in_the_time_zone_of_the_schedule() -> None:
+    """The change to or from daylight saving time is visible."""
     spec = PipelineSpec(schedule_cron="30 2 * * *", timezone="Europe/Berlin")
     assert said(spec) == ["schedule, cron 30 2 * * *: Sun 2026-03-29 03:00:00 CEST, Mon 2026-03-30 02:30:00 CEST"]
 
 
 def test_every_schedule_has_a_line() -> None:
-    """Switched off ones, those that are over, and the restarts of a daemon, too."""
+    """Also disabled ones, those that are over, and the restarts of a daemon."""
     entries = (
         ScheduleEntry(id="off", schedule_cron="@daily", enabled=False),
         ScheduleEntry(id="often", schedule_interval_seconds=60),
@@ -39,6 +39,6 @@ def test_every_schedule_has_a_line() -> None:
 
 
 def test_programs_get_slots_in_utc() -> None:
-    """As many as asked for."""
+    """As many as requested."""
     (found,) = upcoming_of(PipelineSpec(schedule_cron="@hourly"), now=NOW, count=3)
     assert as_json(found)["next_slots"] == tuple(datetime(2026, 3, 28, hour, tzinfo=UTC) for hour in (13, 14, 15))

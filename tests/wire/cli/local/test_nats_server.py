@@ -1,4 +1,4 @@
-"""The embedded bus, and what its keeper does for it."""
+"""The embedded bus and its restarts."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from fastflow_contracts.bus.streams import MIB, ensure
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount the small disk that is filled here")
-async def test_an_embedded_bus_whose_disk_was_full_is_written_again_when_there_is_room(tmp_path: Path) -> None:
-    """The server by itself would refuse that stream until somebody starts it anew."""
+async def test_an_embedded_bus_accepts_writes_again_after_a_full_disk(tmp_path: Path) -> None:
+    """The server alone would refuse writes to that stream until a restart."""
     disk = tmp_path / "disk"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", disk], check=True)

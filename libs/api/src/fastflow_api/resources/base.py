@@ -1,4 +1,4 @@
-"""What all groups of methods share."""
+"""The base of all groups of methods."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from fastflow_api.connection import Connection
 
 
 class Resource:
-    """A group of methods that ask over one connection."""
+    """A group of methods that share one connection."""
 
     _connection: Connection

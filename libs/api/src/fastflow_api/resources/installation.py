@@ -9,42 +9,42 @@ from fastflow_api.connection import decoded, segment
 from fastflow_api.resources.base import Resource
 
 SYNC_S: Final = 150.0
-"""For an answer: the server waits 120 s for a sync."""
+"""Timeout for an answer: the server waits 120 s for a sync."""
 
 
 class Installation(Resource):
-    """Methods about what runs the pipelines."""
+    """Methods about the installation itself."""
 
     async def runners(self) -> tuple[shapes.Runner, ...]:
-        """The runners that are alive, by name."""
+        """List the live runners, by name."""
         return (await self._connection.json("GET", "/api/runners", shapes.Runners)).runners
 
     async def drain_runner(self, runner_id: str) -> shapes.Runner:
-        """Let a runner finish what it has and leave. It takes no more work, and stays away.
+        """Let a runner finish its attempts and leave. It takes no new work.
 
         Returns:
-            The runner as it says that it leaves; ``busy`` is what it finishes.
+            The runner; ``busy`` is the number of attempts it still finishes.
 
         Raises:
             NotFound: There is no such runner.
-            Unreachable: It does not answer.
+            Unreachable: The runner does not answer.
         """
         return await self._connection.json("POST", f"/api/runners/{segment(runner_id)}/drain", shapes.Runner)
 
     async def sync(self) -> shapes.SyncReport:
-        """Sync the pipelines with their source now, and wait for the outcome.
+        """Sync the pipelines with their source now, and wait for the result.
 
         Raises:
-            Unreachable: No syncer is connected, or it takes longer than 120 s.
+            Unreachable: No syncer is connected, or the sync takes longer than 120 s.
         """
         return await self._connection.json("POST", "/api/sync", shapes.SyncReport, timeout_s=SYNC_S)
 
     async def sync_status(self) -> shapes.SyncStatus:
-        """What is live, and what the last sync found."""
+        """Get the live commit and the result of the last sync."""
         return await self._connection.json("GET", "/api/sync/status", shapes.SyncStatus)
 
     async def sync_logs(self) -> tuple[shapes.SyncReport, ...]:
-        """The last syncs, newest first."""
+        """List the last syncs, newest first."""
         return (await self._connection.json("GET", "/api/sync/logs", shapes.SyncLogs)).syncs
 
     async def encrypt(self, value: str, *, pipeline: str | None = None, name: str | None = None) -> str:
@@ -53,41 +53,41 @@ class Installation(Resource):
         Args:
             value: The secret.
             pipeline: With *name*: the token opens for this pipeline only.
-            name: The variable it is for, or ``webhook.secret``.
+            name: The name of its variable, or ``webhook.secret``.
 
         Returns:
             The token.
 
         Raises:
             Conflict: The installation has no ``ENCRYPTION_KEY``.
-            BadRequest: The value or the place cannot be used.
+            BadRequest: The value, the pipeline or the name is not valid.
         """
         body = {"value": value, "pipeline": pipeline, "name": name}
         path = "/api/secrets/encrypt-for-pipeline"
         return (await self._connection.json("POST", path, shapes.Encrypted, body=body)).encrypted
 
     async def health(self) -> shapes.Health:
-        """Is the gateway worth keeping? Needs no token."""
+        """Check liveness: whether the gateway should keep running. Needs no token."""
         return await self._connection.json("GET", "/healthz", shapes.Health, accept=(503,))
 
     async def readiness(self) -> shapes.Health:
-        """Can the gateway answer requests? Needs no token."""
+        """Check readiness: whether the gateway can answer requests. Needs no token."""
         return await self._connection.json("GET", "/readyz", shapes.Health, accept=(503,))
 
     async def metrics(self) -> str:
-        """Figures for Prometheus. Needs no token.
+        """Get the metrics for Prometheus. Needs no token.
 
         Raises:
-            NotFound: They are switched off.
+            NotFound: Metrics are switched off.
         """
         return (await self._connection.raw("GET", "/metrics")).decode()
 
     async def openapi(self) -> dict[str, Any]:
-        """The OpenAPI 3.1 document of the API."""
+        """Get the OpenAPI 3.1 document of the API."""
         return await self._document("/api/openapi.json")
 
     async def schema(self) -> dict[str, Any]:
-        """The JSON Schema of pipeline.json, for editors. Needs no token."""
+        """Get the JSON Schema of pipeline.json, for editors. Needs no token."""
         return await self._document("/api/schema/pipeline.json")
 
     async def _document(self, path: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Pipelines: the list, one of them, its figures, and what starts what."""
+"""Pipelines: the list, one of them, its statistics, and the links between them."""
 
 from __future__ import annotations
 
@@ -20,60 +20,60 @@ class Pipelines(Resource):
             q: Only those with this text in their name, description or tags.
 
         Raises:
-            ApiError: As every method.
+            ApiError: As for every method.
         """
         query = {"tags": ",".join(tags) or None, "q": q or None}
         return await self._connection.json("GET", "/api/pipelines", list[shapes.Pipeline], query=query)
 
     async def pipeline(self, name: str) -> shapes.PipelineDetail:
-        """One pipeline, with the text of its files and the addresses of its webhooks.
+        """Get one pipeline, with the text of its files and the addresses of its webhooks.
 
         Raises:
-            NotFound: There is none of this name.
+            NotFound: There is no pipeline of this name.
         """
         return await self._connection.json("GET", f"/api/pipelines/{segment(name)}", shapes.PipelineDetail)
 
     async def pipeline_runs(self, name: str, *, limit: int = 50, cursor: str | None = None) -> shapes.RunPage:
-        """The runs of one pipeline, newest first; also of one that was removed.
+        """List the runs of one pipeline, newest first. Also works for a removed pipeline.
 
         Args:
-            name: The pipeline's.
-            limit: How many at most, up to 500.
-            cursor: ``next_cursor`` of the page before.
+            name: The name of the pipeline.
+            limit: Most runs to return, up to 500.
+            cursor: ``next_cursor`` of the previous page.
 
         Raises:
-            NotFound: There is no such pipeline, and there never was a run of it.
+            NotFound: There is no such pipeline, and it has no runs.
         """
         query = {"limit": limit, "cursor": cursor}
         return await self._connection.json("GET", f"/api/pipelines/{segment(name)}/runs", shapes.RunPage, query=query)
 
     async def stats(self, name: str) -> shapes.Stats:
-        """Totals of one pipeline over all runs that are still known.
+        """Get the totals of one pipeline over all stored runs.
 
         Raises:
-            NotFound: As ``pipeline_runs``.
+            NotFound: As for ``pipeline_runs``.
         """
         return await self._connection.json("GET", f"/api/pipelines/{segment(name)}/stats", shapes.Stats)
 
     async def daily_stats(self, name: str, *, days: int = 30) -> shapes.DailyStats:
-        """Totals of one pipeline by day (UTC), oldest first.
+        """Get the totals of one pipeline by day (UTC), oldest first.
 
         Args:
-            name: The pipeline's.
-            days: How many, today included; up to 90.
+            name: The name of the pipeline.
+            days: Number of days including today, up to 90.
 
         Raises:
-            NotFound: As ``pipeline_runs``.
+            NotFound: As for ``pipeline_runs``.
         """
         path = f"/api/pipelines/{segment(name)}/daily-stats"
         return await self._connection.json("GET", path, shapes.DailyStats, query={"days": days})
 
     async def graph(self) -> shapes.Graph:
-        """Which pipelines start which, with missing names and circles."""
+        """Get the graph of which pipeline starts which, with missing pipelines and cycles."""
         return await self._connection.json("GET", "/api/pipelines/graph", shapes.Graph)
 
     async def downstream_triggers(self, name: str) -> list[shapes.DownstreamTrigger]:
-        """What is started when a run of this pipeline is done for good.
+        """List the pipelines that start after the last attempt of a run of this pipeline.
 
         Raises:
             NotFound: There is no such pipeline.
@@ -89,14 +89,14 @@ class Pipelines(Resource):
         on_failure: bool = False,
         run_config_id: str | None = None,
     ) -> shapes.DownstreamTrigger:
-        """Start another pipeline after this one. One that is there starts then as given now.
+        """Start another pipeline after this one. An existing trigger is updated.
 
         Args:
-            name: The pipeline to follow.
+            name: The pipeline that comes first.
             pipeline: The pipeline to start.
             on_success: Start it when a run succeeded.
             on_failure: Start it when a run failed.
-            run_config_id: Start it with this run configuration of its own.
+            run_config_id: Start it with this one of its run configurations.
 
         Raises:
             NotFound: There is no pipeline *name*.
@@ -111,7 +111,7 @@ class Pipelines(Resource):
         return await self._connection.json("POST", _triggers(name), shapes.DownstreamTrigger, body=body)
 
     async def remove_downstream_trigger(self, name: str, trigger_id: str) -> list[shapes.DownstreamTrigger]:
-        """Remove a trigger that was made here; the answer is what is left.
+        """Remove a trigger that was made through the API. Returns the remaining ones.
 
         Raises:
             NotFound: There is no such pipeline or trigger.

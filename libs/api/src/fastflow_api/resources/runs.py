@@ -1,4 +1,4 @@
-"""Runs that exist: the list, one of them, its end."""
+"""Runs: the list, one of them, cancelling, waiting for the end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastflow_api.resources.base import Resource
 from fastflow_api.shapes import Accepted, Run, Status, TriggeredBy
 
 PAGE = 500
-"""The most runs that one answer holds."""
+"""Most runs in one answer."""
 
 
 class Runs(Resource):
@@ -32,19 +32,19 @@ class Runs(Resource):
         limit: int = 50,
         cursor: str | None = None,
     ) -> shapes.RunPage:
-        """One page of runs, newest first.
+        """List one page of runs, newest first.
 
         Args:
             pipeline_name: Only runs of this pipeline.
-            status: Only runs in this state.
-            triggered_by: Only runs started like this.
-            start_date: Only runs created at this moment (UTC) or later.
-            end_date: Only runs created up to this moment; a date means its last one.
-            limit: How many at most, up to 500.
-            cursor: ``next_cursor`` of the page before.
+            status: Only runs with this status.
+            triggered_by: Only runs started this way.
+            start_date: Only runs created at this time (UTC) or later.
+            end_date: Only runs created up to this time; a date includes the whole day.
+            limit: Most runs to return, up to 500.
+            cursor: ``next_cursor`` of the previous page.
 
         Raises:
-            BadRequest: A filter cannot be used.
+            BadRequest: A filter is not valid.
         """
         query = {
             "pipeline_name": pipeline_name,
@@ -58,11 +58,11 @@ class Runs(Resource):
         return await self._connection.json("GET", "/api/runs", shapes.RunPage, query=query)
 
     async def all_runs(self, *, most: int | None = None, **filters: Any) -> AsyncGenerator[Run]:
-        """Runs over as many pages as there are, newest first.
+        """Yield runs, newest first, over all pages.
 
         Args:
-            most: How many at most; None: all.
-            filters: As in ``runs``.
+            most: Most runs to yield; None: all.
+            filters: As for ``runs``.
         """
         cursor, left = None, most
         while left is None or left > 0:
@@ -76,15 +76,15 @@ class Runs(Resource):
                 return
 
     async def run(self, run_id: str) -> shapes.RunDetail:
-        """One run.
+        """Get one run.
 
         Raises:
-            NotFound: There is no such run (any more).
+            NotFound: There is no such run, or it was deleted.
         """
         return await self._connection.json("GET", f"/api/runs/{segment(run_id)}", shapes.RunDetail)
 
     async def run_ids(self, prefix: str) -> shapes.RunIds:
-        """Ids of the runs that begin like this.
+        """List the ids of runs that start with *prefix*.
 
         Args:
             prefix: At least 4 characters.
@@ -92,15 +92,15 @@ class Runs(Resource):
         return await self._connection.json("GET", "/api/runs/ids", shapes.RunIds, query={"prefix": prefix})
 
     async def cancel(self, run_id: str) -> Run | Accepted:
-        """End a run that waits or runs.
+        """Cancel a waiting or running run.
 
         Returns:
-            The run, which may still be stopping (``cancel_requested``); or ``Accepted``, if nobody has acted on it
-            within 5 s: the command is stored and takes effect.
+            The run, which may still be stopping (``cancel_requested``); or ``Accepted`` if there was no answer within
+            5 s: the command is stored and will take effect.
 
         Raises:
             NotFound: There is no such run.
-            Conflict: It is over already.
+            Conflict: The run is already over.
         """
         path, kinds = f"/api/runs/{segment(run_id)}/cancel", {200: Run, 202: Accepted}
         answer = await self._connection.one_of("POST", path, kinds)
@@ -108,9 +108,9 @@ class Runs(Resource):
         return answer
 
     async def follow_run(self, run_id: str) -> AsyncGenerator[Run]:
-        """The run as it is now, and its newest state after each change, until it is over.
+        """Yield the run now and after each change, until it is over.
 
-        Goes on by itself when the connection breaks. Changes close together may come as one.
+        Reconnects when the connection breaks. Changes close together may arrive as one.
 
         Raises:
             NotFound: There is no such run.
@@ -126,22 +126,22 @@ class Runs(Resource):
         """Wait until the run is over.
 
         Args:
-            run_id: The run's.
-            timeout_s: How long at most, in seconds; None: as long as it takes.
+            run_id: The id of the run.
+            timeout_s: Longest wait, in seconds; None: no limit.
 
         Returns:
-            The run as it ended. A failed run is no exception: see its ``status``.
+            The ended run. A failed run raises nothing: check its ``status``.
 
         Raises:
-            TimeoutError: It is not over yet.
-            NotFound: There is no such run; or it was only ``Accepted``, and no scheduler has taken it yet.
+            TimeoutError: The run is not over yet.
+            NotFound: There is no such run; or it was only ``Accepted`` and no scheduler has created it yet.
         """
         last: Run | None = None
         async with asyncio.timeout(timeout_s), aclosing(self.follow_run(run_id)) as states:
             async for run in states:
                 last = run
         if last is None:
-            raise Unreachable(f"the server ended the stream of run {run_id} without a word; ask again.")
+            raise Unreachable(f"the server ended the stream of run {run_id} without sending the run; try again.")
         return last
 
 

@@ -1,4 +1,4 @@
-"""Everything that starts a run."""
+"""All ways to start a run."""
 
 from __future__ import annotations
 
@@ -28,20 +28,21 @@ class Starts(Resource):
         """Start a run.
 
         Args:
-            name: The pipeline's.
-            env_vars: Variables; they win over the pipeline's own. At most 50, of 16,384 characters each.
-            parameters: Also variables; they win over *env_vars*.
-            run_config_id: One of the pipeline's ``schedules[].id``; None is its own configuration.
-            key: Idempotency key: the same call with the same key is the same run, however often it is sent.
-            by_hand: A person asks: the run counts as started by ``manual``, else by ``api``.
+            name: The name of the pipeline.
+            env_vars: Variables; they override the pipeline's own. At most 50, of 16,384 characters each.
+            parameters: Also variables; they override *env_vars*.
+            run_config_id: One of the pipeline's ``schedules[].id``; None: the pipeline's own configuration.
+            key: Idempotency key: repeated calls with the same key start one run.
+            by_hand: True: the run is recorded as ``manual``, else as ``api``.
 
         Returns:
-            The run; or ``Accepted`` with its id, if no decision came within 5 s: the trigger is stored and will run.
+            The run; or ``Accepted`` with its id if there was no decision within 5 s: the trigger is stored and will
+            run.
 
         Raises:
             NotFound: The pipeline is unknown or disabled.
-            Conflict: It has no valid version.
-            BadRequest: A variable or the configuration cannot be used.
+            Conflict: The pipeline has no valid version.
+            BadRequest: A variable or the configuration is not valid.
             TooMany: ``max_instances`` is reached.
         """
         body = {"env_vars": env_vars or {}, "parameters": parameters or {}, "run_config_id": run_config_id}
@@ -57,21 +58,21 @@ class Starts(Resource):
         attributes: Mapping[str, str] | None = None,
         key: str | None = None,
     ) -> Run | Accepted:
-        """Start a run with an event, as a message on the pipeline's subject does.
+        """Start a run with an event, like a message on the pipeline's subject.
 
         Args:
-            name: The pipeline's.
-            event: At most 1 MiB. A CloudEvent, a JSON object of ``env_vars``, ``parameters`` and ``run_config_id``,
-                or anything else; the script finds it in the file that ``FASTFLOW_EVENT_FILE`` names.
-            media_type: Of the event; ``application/cloudevents+json`` for a CloudEvent in one piece.
-            attributes: Of a CloudEvent in binary form, such as ``{"ce-specversion": "1.0", "ce-id": "7", …}``.
-            key: Idempotency key; a CloudEvent brings its own.
+            name: The name of the pipeline.
+            event: At most 1 MiB. A CloudEvent, a JSON object with ``env_vars``, ``parameters`` and ``run_config_id``,
+                or anything else. The script finds it in the file named by ``FASTFLOW_EVENT_FILE``.
+            media_type: Media type of the event; ``application/cloudevents+json`` for a structured CloudEvent.
+            attributes: Headers of a binary CloudEvent, such as ``{"ce-specversion": "1.0", "ce-id": "7", …}``.
+            key: Idempotency key; a CloudEvent has its own.
 
         Returns:
-            As ``start``.
+            As for ``start``.
 
         Raises:
-            ApiError: As ``start``.
+            ApiError: As for ``start``.
         """
         headers = {**(attributes or {}), **_headers(key), **({"Content-Type": media_type} if media_type else {})}
         path = f"/api/pipelines/{segment(name)}/events"
@@ -86,17 +87,17 @@ class Starts(Resource):
         media_type: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Run | Accepted:
-        """Start a run as a webhook's sender does, which needs no token.
+        """Start a run through the pipeline's webhook. Needs no token.
 
         Args:
-            name: The pipeline's.
-            webhook_key: Its ``webhook_key``, or that of a run configuration.
+            name: The name of the pipeline.
+            webhook_key: The pipeline's ``webhook_key``, or that of a run configuration.
             body: Becomes the event; ``env_vars`` and ``parameters`` in a JSON object become variables.
-            media_type: Of the body.
-            headers: More headers, such as ``Idempotency-Key`` and those of a signature.
+            media_type: Media type of the body.
+            headers: More headers, such as ``Idempotency-Key`` or a signature.
 
         Returns:
-            As ``start``.
+            As for ``start``.
 
         Raises:
             NotSignedIn: The key or the signature is wrong.
@@ -107,19 +108,19 @@ class Starts(Resource):
         return _started(await self._connection.one_of("POST", path, _KINDS, data=body, headers=given))
 
     async def retry(self, run_id: str, *, key: str | None = None, by_hand: bool = False) -> Run | Accepted:
-        """Start a run that is over once more: same code, variables and parameters, as a new run.
+        """Run a finished run again, as a new run with the same code, variables and parameters.
 
         Args:
-            run_id: Of the run that is over.
-            key: As in ``start``.
-            by_hand: As in ``start``.
+            run_id: The id of the finished run.
+            key: As for ``start``.
+            by_hand: As for ``start``.
 
         Returns:
-            The new run, as ``start``.
+            The new run, as for ``start``.
 
         Raises:
             NotFound: There is no such run.
-            Conflict: It is not over yet.
+            Conflict: The run is not over yet.
         """
         path, headers = f"/api/runs/{segment(run_id)}/retry", _headers(key, by_hand=by_hand)
         return _started(await self._connection.one_of("POST", path, _KINDS, headers=headers))

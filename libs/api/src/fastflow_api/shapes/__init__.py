@@ -1,7 +1,7 @@
-"""The shapes of every answer: what the API sends as JSON and what the pages show. Data only; the gateway fills them.
+"""The shapes of all answers: the JSON of the API and the data of the pages. Data only; the gateway fills them.
 
-The OpenAPI document is made from these. A field is always there, null when there is nothing to say. Times are aware
-and in UTC, sizes are bytes, durations seconds. No shape has room for the value of a variable.
+The OpenAPI document is generated from these shapes. Every field is always present, and null when it has no value.
+Times are aware and in UTC, sizes are in bytes, durations in seconds. No shape contains the value of a variable.
 """
 
 from __future__ import annotations

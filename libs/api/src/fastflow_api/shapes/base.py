@@ -15,14 +15,14 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Error(Shape, frozen=True, kw_only=True):
-    """Why a request was not done, in a sentence that says what to do."""
+    """Why a request failed, in a sentence that says what to do."""
 
     detail: str
 
 
 class Accepted(Shape, frozen=True, kw_only=True):
-    """The trigger or command is stored and will take effect; nobody has answered yet."""
+    """The trigger or command is stored and will take effect; there is no answer yet."""
 
     id: str
-    """The run's."""
+    """The id of the run."""
     detail: str

@@ -1,4 +1,4 @@
-"""The cells of a notebook: what they came to, and what they do as it happens."""
+"""The cells of a notebook: their results, and their events while they run."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ CellStatus: TypeAlias = Literal["RUNNING", "RETRYING", "SUCCESS", "FAILED"]
 
 
 class Output(Shape, frozen=True, kw_only=True):
-    """Something that a cell showed, in every media type that there is of it: images as base64."""
+    """One output of a cell, in each of its media types. Images are base64."""
 
     data: dict[str, str]
     is_result: bool = False
-    """It is the value of the cell's last expression."""
+    """Whether it is the value of the cell's last expression."""
 
 
 class CellError(Shape, frozen=True, kw_only=True):
@@ -24,7 +24,7 @@ class CellError(Shape, frozen=True, kw_only=True):
     name: str
     value: str
     traceback: tuple[str, ...] = ()
-    """Lines, with the colours of a terminal."""
+    """Lines, with terminal colour codes."""
 
 
 class CellAttempt(Shape, frozen=True, kw_only=True):
@@ -39,7 +39,7 @@ class CellAttempt(Shape, frozen=True, kw_only=True):
     stderr: str = ""
     outputs: tuple[Output, ...] = ()
     notes: tuple[str, ...] = ()
-    """What Fast-Flow has to say about it, such as that outputs were left out."""
+    """Notes from Fast-Flow, for example that outputs were left out."""
 
 
 class Cell(Shape, frozen=True, kw_only=True):
@@ -49,7 +49,7 @@ class Cell(Shape, frozen=True, kw_only=True):
     """Among the code cells, from 0; null for the one that sets the run's parameters."""
     source: str
     status: CellStatus | None = None
-    """null: its turn did not come yet."""
+    """null: the cell has not started yet."""
     attempts: tuple[CellAttempt, ...] = ()
 
 
@@ -71,27 +71,27 @@ class CellEvent(Shape, frozen=True, kw_only=True, omit_defaults=True):
     cell: int | None = None
     """Among the code cells, from 0; -1: the one that sets the run's parameters."""
     attempt: int | None = None
-    """Of ``began``."""
+    """For ``began``."""
     stream: Literal["stdout", "stderr"] | None = None
     text: str | None = None
-    """Of ``wrote``, ``part`` and ``noted``."""
+    """For ``wrote``, ``part`` and ``noted``."""
     mime: str | None = None
-    """Of ``part``: a piece of a large value, for the next event that has ``data``."""
+    """For ``part``: a piece of a large value, for the next event that has ``data``."""
     data: dict[str, str] | None = None
-    """Of ``showed`` and ``redrew``: media type to text."""
+    """For ``showed`` and ``redrew``: text by media type."""
     is_result: bool = False
     display: str | None = None
     name: str | None = None
-    """Of ``raised``: the exception's; with ``value`` and ``traceback``."""
+    """For ``raised``: name of the exception; with ``value`` and ``traceback``."""
     value: str | None = None
     traceback: tuple[str, ...] = ()
     status: CellStatus | None = None
-    """Of ``ended``."""
+    """For ``ended``."""
     count: int | None = None
     delay_s: float = 0.0
     kernel: str | None = None
-    """Of ``opened``."""
+    """For ``opened``."""
     cells: int | None = None
     after: int | None = None
-    """Of ``injected``: the code cell before it; with ``source``."""
+    """For ``injected``: the code cell before it; with ``source``."""
     source: str | None = None

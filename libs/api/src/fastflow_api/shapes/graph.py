@@ -11,25 +11,25 @@ Source: TypeAlias = Literal["json", "api", "both"]
 
 
 class DownstreamTrigger(Shape, frozen=True, kw_only=True):
-    """When a run of one pipeline is done for good, start this."""
+    """What to start after the last attempt of a run."""
 
     id: str
     pipeline: str
-    """What is started."""
+    """The pipeline to start."""
     on_success: bool
     on_failure: bool
     run_config_id: str | None
     source: Source
-    """Where it is written down: the pipeline's metadata, the API, or both."""
+    """Where it is defined: the pipeline's metadata, the API, or both."""
 
 
 class Node(Shape, frozen=True, kw_only=True):
-    """A pipeline, or a name that a trigger gives and nothing has."""
+    """A pipeline, or a name in a trigger without such a pipeline."""
 
     name: str
     exists: bool
     runnable: bool
-    """There is a good version and it is enabled."""
+    """It has a valid version and is enabled."""
     last_run: RunMark | None
 
 
@@ -37,7 +37,7 @@ class Edge(Shape, frozen=True, kw_only=True):
     """One downstream trigger."""
 
     id: str
-    """Unique among those of ``upstream``."""
+    """Unique among the triggers of ``upstream``."""
     upstream: str
     downstream: str
     on_success: bool
@@ -45,9 +45,9 @@ class Edge(Shape, frozen=True, kw_only=True):
     run_config_id: str | None
     source: Source
     in_cycle: bool
-    """It is part of a circle."""
+    """Whether it is part of a cycle."""
     problem: str | None
-    """Why it starts nothing as things are."""
+    """Why it cannot start anything now."""
 
 
 class Graph(Shape, frozen=True, kw_only=True):
@@ -57,4 +57,4 @@ class Graph(Shape, frozen=True, kw_only=True):
     """By name."""
     edges: tuple[Edge, ...]
     cycles: tuple[tuple[str, ...], ...]
-    """One circle of each group of pipelines that start each other: each starts the next, the last the first."""
+    """One cycle for each group of pipelines that start each other: each starts the next, the last the first."""

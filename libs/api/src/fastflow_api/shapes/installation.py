@@ -29,15 +29,15 @@ class SyncReport(Shape, frozen=True, kw_only=True, omit_defaults=True):
     error: str | None = None
     changes: tuple[PipelineChange, ...] = ()
     pipelines: int = 0
-    """How many are listed now."""
+    """Number of listed pipelines."""
 
 
 class SyncStatus(Shape, frozen=True, kw_only=True):
-    """What is live and what the last sync found."""
+    """The live commit and the last sync."""
 
     live_commit: str | None
     live_since: datetime | None
-    """When the newest good sync ended."""
+    """When the last successful sync ended."""
     last: SyncReport | None
 
 
@@ -48,44 +48,44 @@ class SyncLogs(Shape, frozen=True, kw_only=True):
 
 
 class Runner(Shape, frozen=True, kw_only=True):
-    """A runner that is alive."""
+    """A live runner."""
 
     id: str
     host: str
     version: str
     sandbox: str
     sandbox_reason: str
-    """Why it is not Docker, where the runner's settings leave the choice; else empty."""
+    """Why ``auto`` did not choose Docker; else empty."""
     kinds: tuple[str, ...]
     slots: int
     busy: int
-    """Attempts that it holds."""
+    """Number of attempts it has."""
     load: float
-    """Of its host: processes that ran or wanted to, mean of the last minute, for each core."""
+    """Load average of its host over the last minute, per core."""
     environments: int
-    """Interpreters with packages that stand ready, as far as it knows."""
+    """Number of ready environments (interpreter with packages) that it knows of."""
     leaving: bool
-    """It finishes what it has and takes no more."""
+    """It finishes its attempts and takes no new ones."""
     paused: bool
-    """It takes nothing for now: its Docker daemon does not answer."""
+    """It takes no attempts for now: its Docker daemon does not answer."""
     unenforced: tuple[str, ...]
     """What its sandbox cannot enforce, one sentence each."""
     started_at: datetime
     seen_at: datetime
-    """By its own clock."""
+    """By the runner's own clock."""
 
 
 class Runners(Shape, frozen=True, kw_only=True):
-    """The runners that are alive, by name."""
+    """The live runners, by name."""
 
     runners: tuple[Runner, ...]
 
 
 class Encrypted(Shape, frozen=True, kw_only=True):
-    """A secret that can be shown."""
+    """An encrypted secret."""
 
     encrypted: str
-    """The token, to be put into ``encrypted_env`` of a pipeline.json."""
+    """The token for ``encrypted_env`` of a pipeline.json."""
 
 
 class Health(Shape, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""What a run wrote and used: lines of its log, samples."""
+"""Log lines and samples of a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 from fastflow_api.shapes.base import Shape
 
 LogStream: TypeAlias = Literal["system", "stdout", "stderr"]
-"""``system``: the runner's own words, such as those of uv."""
+"""``system``: lines from the runner itself, for example from uv."""
 
 
 class LogLine(Shape, frozen=True, kw_only=True, omit_defaults=True):
@@ -20,11 +20,11 @@ class LogLine(Shape, frozen=True, kw_only=True, omit_defaults=True):
     line: str
     """Without its line break."""
     more: bool = False
-    """The line goes on in the next event of this stream."""
+    """The line continues in the next event of this stream."""
 
 
 class Sample(Shape, frozen=True, kw_only=True):
-    """Use of one attempt at one moment."""
+    """CPU and memory use of one attempt at one moment."""
 
     ts: datetime
     attempt: int

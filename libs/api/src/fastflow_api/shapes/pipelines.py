@@ -1,4 +1,4 @@
-"""Pipelines: the list, one of them, its figures."""
+"""Pipelines: the list, one of them, its statistics."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from fastflow_api.shapes.runs import RunMark, Skip
 
 
 class Problem(Shape, frozen=True, kw_only=True, omit_defaults=True):
-    """A reason why a pipeline's version is not usable."""
+    """A reason why a version of a pipeline is not valid."""
 
     field: str = ""
     """Path of the field, as in ``schedules[1].timeout``; empty: the whole file, or the folder."""
     value: str | None = None
-    """Its JSON as written, shortened; ``{…}`` and ``[…]`` for what has parts, ``***`` for secrets; None: missing."""
+    """The JSON as written, shortened; ``{…}`` for objects, ``[…]`` for arrays, ``***`` for secrets; null: missing."""
     accepted: str
-    """What would be accepted; for the whole file a sentence of its own."""
+    """What is accepted; a complete sentence if ``field`` is empty."""
     line: int | None = None
-    """In the file, from 1."""
+    """Line in the file, from 1."""
     file: str | None = None
 
     def __str__(self) -> str:
@@ -30,12 +30,12 @@ class Problem(Shape, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Notice(Shape, frozen=True, kw_only=True, omit_defaults=True):
-    """Something that is probably not meant so. The version is usable all the same."""
+    """Something that is probably a mistake. The version is valid all the same."""
 
     field: str = ""
     """As in ``Problem``."""
     text: str
-    """A sentence about the field, or of its own if there is none."""
+    """A phrase that follows the field's name; a complete sentence if ``field`` is empty."""
     line: int | None = None
     file: str | None = None
 
@@ -47,15 +47,15 @@ class CrashLoop(Shape, frozen=True, kw_only=True):
     """A daemon fails soon after every restart."""
 
     crashes: int
-    """In a row; at most 100 are counted."""
+    """Crashes in a row, counted up to 100."""
     since: datetime
-    """When the first of them was created."""
+    """When the first of these runs was created."""
     error_message: str | None
-    """Of the last one."""
+    """The message of the last one."""
 
 
 class Schedule(Shape, frozen=True, kw_only=True):
-    """What starts runs of a pipeline by time."""
+    """A schedule that starts runs of a pipeline."""
 
     id: str
     run_config_id: str | None
@@ -77,7 +77,7 @@ class Pipeline(Shape, frozen=True, kw_only=True):
     valid: bool
     """The newest version has no problems."""
     runnable: bool
-    """There is a good version and it is enabled: it can be started."""
+    """It has a valid version and is enabled, so it can start."""
     problems: tuple[Problem, ...]
     """Why the newest version is not live."""
     notices: tuple[Notice, ...]
@@ -87,10 +87,10 @@ class Pipeline(Shape, frozen=True, kw_only=True):
     python_version: str | None
     """Null: the installation's default."""
     commit: str | None
-    """Of the live version."""
+    """The commit of the live version."""
     commit_subject: str | None
     newest_commit: str | None
-    """Of the newest version seen, good or bad."""
+    """The commit of the newest version, valid or not."""
     live_since: datetime | None
     schedules: tuple[Schedule, ...]
     run_config_ids: tuple[str, ...]
@@ -103,28 +103,28 @@ class Pipeline(Shape, frozen=True, kw_only=True):
     """Newest first."""
     crash_loop: CrashLoop | None
     metadata: dict[str, Any] | None
-    """The live version's pipeline.json, normalised; secrets are shown as ``***``."""
+    """The live version's pipeline.json, normalised; ``***`` for secrets."""
 
 
 class Webhook(Shape, frozen=True, kw_only=True):
-    """An address that starts the pipeline. The path holds the key: anyone who knows it may start runs."""
+    """An address that starts the pipeline. The path contains the key: anyone who knows it can start runs."""
 
     run_config_id: str | None
     path: str
 
 
 class PipelineDetail(Pipeline, frozen=True, kw_only=True):
-    """One pipeline, with what is in its folder."""
+    """One pipeline, with the files of its folder."""
 
     files: dict[str, str]
-    """Text of the live version's main file, requirements and metadata by file name; secrets are ``***``."""
+    """Text of the live version's main file, requirements and metadata, by file name; ``***`` for secrets."""
     webhooks: tuple[Webhook, ...]
     skipped: tuple[Skip, ...]
     """Refused starts, newest first."""
 
 
 class Stats(Shape, frozen=True, kw_only=True):
-    """Totals of one pipeline over all runs that are still known."""
+    """Totals of one pipeline over all stored runs."""
 
     pipeline_name: str
     total_runs: int
@@ -133,9 +133,9 @@ class Stats(Shape, frozen=True, kw_only=True):
     interrupted_runs: int
     active_runs: int
     success_rate: float | None
-    """Successful among successful and failed; null before the first."""
+    """Successful runs divided by successful and failed runs; null before the first."""
     mean_duration_s: float | None
-    """Of successful runs, from creation to end."""
+    """Mean over successful runs, from creation to end."""
     last_run: RunMark | None
 
 

@@ -1,4 +1,4 @@
-"""Runs: in lists, alone, and what did not start."""
+"""Runs, and skips: starts that were refused."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ErrorType(StrEnum):
     TIMEOUT = "timeout"
     OOM = "oom"
     ENVIRONMENT_ERROR = "environment_error"
-    SECRET_ERROR = "secret_error"  # noqa: S105 - a reason, no secret
+    SECRET_ERROR = "secret_error"  # noqa: S105 - a reason, not a secret
     LOST = "lost"
 
 
@@ -34,31 +34,31 @@ TriggeredBy: TypeAlias = Literal["manual", "api", "webhook", "bus", "schedule", 
 
 
 class Limits(Shape, frozen=True, kw_only=True, omit_defaults=True):
-    """What one attempt may use. Soft limits only warn. Cores and bytes; None = no limit."""
+    """What one attempt may use. Soft limits only warn. Cores and bytes; null: no limit."""
 
     cpu_cores: float | None = None
     memory_bytes: int | None = None
     cpu_cores_soft: float | None = None
     memory_bytes_soft: int | None = None
     timeout_s: float = 0.0
-    """Of user code, per attempt; 0 = none."""
+    """For user code, per attempt; 0: no limit."""
 
 
 class Phases(Shape, frozen=True, kw_only=True):
-    """When each step of the newest attempt was reached; null = not yet, or not known."""
+    """When the newest attempt reached each step; null: not yet, or unknown."""
 
     queued: datetime
-    """The run was created, or given back to wait for this attempt."""
+    """The run was created, or began to wait for this attempt."""
     claimed: datetime | None
     environment: datetime | None
-    """Interpreter and packages stood ready."""
+    """Interpreter and packages were ready."""
     started: datetime | None
-    """User code began. Known once the attempt is over."""
+    """User code began. Known only after the attempt."""
     finished: datetime | None
 
 
 class Attempt(Shape, frozen=True, kw_only=True):
-    """What one attempt came to."""
+    """One finished attempt."""
 
     number: int
     runner: str
@@ -72,11 +72,11 @@ class Attempt(Shape, frozen=True, kw_only=True):
     memory_bytes_peak: int | None
     cpu_cores_peak: float | None
     warnings: tuple[str, ...]
-    """One sentence for each soft limit that was passed."""
+    """One sentence for each exceeded soft limit."""
 
 
 class Run(Shape, frozen=True, kw_only=True):
-    """One run, in lists and alone."""
+    """One run."""
 
     id: str
     pipeline_name: str
@@ -84,47 +84,47 @@ class Run(Shape, frozen=True, kw_only=True):
     triggered_by: TriggeredBy
     run_config_id: str | None
     schedule: str | None
-    """Whose slot made it: ``schedule``, ``once``, ``restart``, or ``schedules/`` and the entry's id."""
+    """The schedule that started it: ``schedule``, ``once``, ``restart``, or ``schedules/`` and the entry's id."""
     scheduled_for: datetime | None
-    """The slot."""
+    """The slot of the schedule."""
     parent_run_id: str | None
     created_at: datetime
     started_at: datetime | None
-    """When user code first began; while the first attempt runs, when its environment stood ready."""
+    """When user code first began; while the first attempt runs: when its environment was ready."""
     finished_at: datetime | None
     """When the whole run was over."""
     exit_code: int | None
-    """This and the error: of the newest attempt that is over."""
+    """Exit code and error are those of the newest finished attempt."""
     error_type: ErrorType | None
     error_message: str | None
     attempt: int
-    """Number of the newest attempt: running, awaited, or the last one."""
+    """Number of the newest attempt: running, waiting, or the last one."""
     attempts_max: int
     attempts: tuple[Attempt, ...]
-    """Those that are over."""
+    """The finished attempts."""
     next_attempt_at: datetime | None
-    """When a waiting run may start at the earliest, if that is in the future."""
+    """The earliest start of a waiting run, if it is in the future."""
     cancel_requested: bool
-    """It was cancelled and is being stopped."""
+    """The run was cancelled and is stopping."""
     commit: str | None
     bundle: str
     kind: str
     """``script`` or ``notebook``."""
     python_version: str | None
-    """None: not known before a runner has taken it."""
+    """null: unknown until a runner takes the run."""
     runner: str | None
-    """Who holds it, or held it last."""
+    """The runner that has the run, or had it last."""
     waiting_on: str | None
-    """Why it is not running yet: what it waits for, in words."""
+    """What the run waits for, as text."""
     phases: Phases
     limits: Limits
     memory_bytes_peak: int | None
     cpu_cores_peak: float | None
     warnings: tuple[str, ...]
     env_vars: dict[str, str]
-    """Names of the variables given with the trigger; every value is ``***``."""
+    """Variables given with the trigger; every value is ``***``."""
     parameters: dict[str, str]
-    """Likewise."""
+    """Parameters given with the trigger; every value is ``***``."""
 
 
 class Skip(Shape, frozen=True, kw_only=True):
@@ -132,7 +132,7 @@ class Skip(Shape, frozen=True, kw_only=True):
 
     at: datetime
     pipeline_name: str
-    """Of the pipeline that was not started."""
+    """The pipeline that was not started."""
     reason: str
     triggered_by: TriggeredBy
     run_config_id: str | None
@@ -142,21 +142,21 @@ class Skip(Shape, frozen=True, kw_only=True):
 
 
 class RunDetail(Run, frozen=True, kw_only=True):
-    """One run, with what did not come of it."""
+    """One run, with the starts it caused that were refused."""
 
     skipped: tuple[Skip, ...]
-    """Starts that its end asked for and that were refused, newest first."""
+    """Refused starts after the end of this run, newest first."""
 
 
 class RunPage(Shape, frozen=True, kw_only=True):
-    """Runs, newest first. ``next_cursor`` asks for the older ones; null: there are none."""
+    """Runs, newest first. ``next_cursor`` is for the next, older page; null: this is the last page."""
 
     runs: tuple[Run, ...]
     next_cursor: str | None
 
 
 class RunMark(Shape, frozen=True, kw_only=True):
-    """As much of a run as fits a dot in a row."""
+    """The few facts of a run that a bar in a strip needs."""
 
     id: str
     status: Status
@@ -165,9 +165,9 @@ class RunMark(Shape, frozen=True, kw_only=True):
 
 
 class RunIds(Shape, frozen=True, kw_only=True):
-    """Ids of runs that begin with what was asked for, in order."""
+    """Ids of runs that start with the requested prefix, in order."""
 
     ids: tuple[str, ...]
     """At most 20."""
     total: int
-    """How many there are."""
+    """Number of matching runs."""

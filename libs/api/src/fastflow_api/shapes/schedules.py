@@ -1,4 +1,4 @@
-"""What runs when: the jobs of the scheduler."""
+"""The scheduler's jobs."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ Catchup: TypeAlias = Literal["none", "last", "all"]
 
 
 class Window(Shape, frozen=True, kw_only=True):
-    """The job is silent outside. Both ends are inclusive; null: open."""
+    """The job fires only inside this window. Both ends are inclusive; null: open."""
 
     start: datetime | None
     end: datetime | None
 
 
 class Job(Shape, frozen=True, kw_only=True):
-    """What starts runs of a pipeline by time, or restarts it (kind ``restart``)."""
+    """Starts runs of a pipeline at certain times, or restarts it (kind ``restart``)."""
 
     id: str
     pipeline: str
     schedule: str
-    """Which of the pipeline's: ``schedule``, ``once``, ``restart``, or ``schedules/`` and the entry's id."""
+    """Which schedule of the pipeline: ``schedule``, ``once``, ``restart``, or ``schedules/`` and the entry's id."""
     run_config_id: str | None
     kind: JobKind
     value: str
@@ -33,14 +33,14 @@ class Job(Shape, frozen=True, kw_only=True):
     catchup: Catchup
     enabled: bool
     note: str | None
-    """Why it does not fire, or will not any more."""
+    """Why the job does not fire, or will not fire again."""
     next_run_time: datetime | None
     last_run_time: datetime | None
-    """The last slot that was run, or refused with an entry that says why."""
+    """The last slot that started a run, or was refused with a skip that says why."""
     window: Window
 
 
 class NextRuns(Shape, frozen=True, kw_only=True):
-    """The next slots of a job, ascending; none if it does not fire."""
+    """The next slots of a job, in order; empty if it does not fire."""
 
     next_runs: tuple[datetime, ...]

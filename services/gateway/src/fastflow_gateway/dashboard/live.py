@@ -1,4 +1,4 @@
-"""Telling pages that something changed: /live."""
+"""Tells open pages that something changed: /live."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.streaming.followers import FOLLOWERS
 
 GATHER_S: Final = 0.25
-"""Changes this close together are told as one."""
+"""Changes within this time are sent as one event."""
 CHANGED: Final = event("changed", None)
 
 
 async def live(request: web.Request) -> web.StreamResponse:
-    """Server-sent events: ``changed`` at once and whenever something that pages show has changed."""
+    """Send the event ``changed`` at once, and again whenever the data of a page changes."""
     response = web.StreamResponse()
     followers, wake = request.app[FOLLOWERS], asyncio.Event()
     try:

@@ -1,4 +1,4 @@
-"""Browser sessions: /login by address or form, /logout."""
+"""Browser sessions: /login with a link or a form, /logout."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastflow_gateway.http.route import Route
 
 
 async def show_login(request: web.Request) -> web.StreamResponse:
-    """With ``?token=`` the login itself: the redirect takes the token out of the address."""
+    """Show the form. With ``?token=`` sign in at once; the redirect removes the token from the address."""
     if token := request.query.get("token"):
         return _log_in(request, token, request.query.get("next"))
     return _form(request, 200, None)

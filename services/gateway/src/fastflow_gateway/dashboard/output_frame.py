@@ -1,4 +1,4 @@
-"""What a cell shows as HTML, locked away in a frame: /runs/{id}/output/… I/O."""
+"""The HTML output of a cell, isolated in a frame: /runs/{id}/output/… I/O."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FRAME_POLICY: Final = (
     "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; "
     "font-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
-"""Of output that is HTML: an origin of its own that may draw, and reach nothing and nobody."""
+"""For HTML output: an origin of its own that may run scripts but cannot reach any other page or host."""
 _HEAD: Final = (
     '<!doctype html><meta charset="utf-8"><title>Output</title><style>'
     "html{background:#fff;color:#191b1f;color-scheme:light}"
@@ -41,12 +41,12 @@ _TAIL: Final = (
 
 
 async def show_frame(request: web.Request) -> web.Response:
-    """The HTML that one event shows, for a frame. The path holds the id of the event, or of its first part."""
+    """Serve the HTML of one event for a frame. The path contains the id of the event, or of its first part."""
     run = await notebook_run(request.app[MODEL], request.match_info["id"])
     place = events.EventId(int(request.match_info["sequence"]), int(request.match_info["line"]))
     html = await _html(request, run, place)
     if html is None:
-        raise RequestRefused(404, "there is no such output (any more).")
+        raise RequestRefused(404, "there is no such output.")
     return web.Response(
         text=f"{_HEAD}{html}{_TAIL}",
         content_type=HTML,
@@ -55,7 +55,7 @@ async def show_frame(request: web.Request) -> web.Response:
 
 
 async def _html(request: web.Request, run: Run, place: events.EventId) -> str | None:
-    """What the event at *place* shows, with the parts from there on that belong to it."""
+    """The HTML of the event at *place*, joined with the parts that follow it."""
     parts: list[str] = []
     messages = stored(
         request.app[app_keys.BUS], streams.CELLS, subjects.cells_of(run.ref), after=max(0, place.sequence - 1)

@@ -1,7 +1,7 @@
-"""The dashboard: all its routes, its static files, and how it shows an error.
+"""The dashboard: all its routes, its static files, and its error page.
 
-Everything works with plain pages and forms; scripts only keep them fresh, by asking for the same page again whenever
-``/live`` says that something changed. Who may come in, and that a form is ours, is checked before a handler here runs.
+Everything works with plain pages and forms. Scripts only refresh them: they load the same page again whenever
+``/live`` reports a change. Middleware checks the session and the origin of forms before a handler here runs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from fastflow_gateway.http.route import Route
 TITLES: Final = {
     401: "Please sign in",
     403: "That is not allowed",
-    404: "There is nothing here",
+    404: "Not found",
     409: "That does not work right now",
     429: "Too many at once",
     500: "Something broke here",
@@ -48,7 +48,7 @@ async def static(request: web.Request) -> web.Response:
 
 
 def error_page(request: web.Request, status: int, detail: str) -> web.Response:
-    """What a browser gets instead of a page."""
+    """The page that a browser gets for an error."""
     title = TITLES.get(status, "That did not work")
     return request.app[RENDERER].page(request, "error.html", status=status, title=title, detail=detail)
 

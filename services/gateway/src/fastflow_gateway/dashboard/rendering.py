@@ -1,7 +1,7 @@
-"""Turns templates into answers: the environment with its words, the static files. I/O once.
+"""Renders templates and serves static files. I/O only at the start.
 
-Templates and static files are read when the application is made; a request only renders. Which data a page needs, its
-own module says.
+Templates and static files are read when the application is made; a request only renders. Each page's own module
+collects the data.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from fastflow_gateway.views.waiting import without_time
 
 HERE: Final = Path(__file__).parent
 HEADERS: Final = {"Referrer-Policy": "same-origin"}
-"""Beside those of every answer. With no referrer at all browsers send forms with ``Origin: null``: who could tell then
-whose they are?"""
+"""In addition to the headers of every answer. Without a referrer browsers send forms with ``Origin: null``, and the
+check of the origin would be impossible."""
 _TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
@@ -48,9 +48,14 @@ class Renderer:
         self._static = {path.name: _static_file(path) for path in sorted((HERE / "static").iterdir())}
 
     def page(self, request: web.Request, template: str, *, status: int = 200, **context: Any) -> web.Response:
-        """The page that *template* makes of *context* and of what every page shows.
+        """Render *template* with *context* and the data of every page.
 
-        *address*: where the page is found again, if that is not where it was asked for.
+        Args:
+            request: The request.
+            template: The file name of the template.
+            status: The HTTP status.
+            context: Variables of the template. *address*: where the page can be loaded again, if that is not the
+                address of the request.
         """
         session = request.get(SESSION)
         common = {
@@ -66,7 +71,7 @@ class Renderer:
         return web.Response(text=text, status=status, content_type="text/html", headers=HEADERS)
 
     def static(self, name: str, known_tag: str | None) -> web.Response | None:
-        """A file of ``static/``, or None. Browsers ask each time and mostly hear that nothing changed."""
+        """A file of ``static/``, or None. Browsers ask each time and mostly get a 304."""
         if (file := self._static.get(name)) is None:
             return None
         headers = {"Cache-Control": "no-cache", "ETag": file.tag}
@@ -79,7 +84,7 @@ RENDERER = web.AppKey("RENDERER", Renderer)
 
 
 def _environment() -> jinja2.Environment:
-    """Everything is escaped; an unknown name is an error, never a blank."""
+    """Make the environment: everything is escaped, and an unknown name is an error, never blank."""
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE / "templates"),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""The page of one run, and what its buttons do. I/O: requests in, pages and redirects out."""
+"""The page of one run, and its buttons. I/O: requests in, pages and redirects out."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from fastflow_gateway.readmodel.run_index import KnownRun
 from fastflow_gateway.views import records
 
 CHILDREN: Final = 20
-"""Shown of the runs that came from one, and of the refused starts."""
+"""Most child runs, and most refused starts, on the page."""
 
 
 async def run_page(request: web.Request) -> web.Response:
@@ -43,7 +43,7 @@ async def cancel(request: web.Request) -> web.Response:
 
 
 async def retry(request: web.Request) -> web.Response:
-    """Start it once more, with the same code and variables, and go to the new run."""
+    """Run it again with the same code and variables, and go to the new run."""
     known = await _known(request)
     key = dict(await form_of(request)).get("key")
     try:
@@ -84,13 +84,13 @@ async def _run(request: web.Request, known: KnownRun, *, flash: str | None = Non
         retry_key=fresh_key(),
         notebook=notebook,
     )
-    if notebook:  # outputs that are HTML are shown in frames
+    if notebook:  # HTML outputs are shown in frames
         page.headers["Content-Security-Policy"] = f"{POLICY}; frame-src 'self'"
     return page
 
 
 async def _chain(model: ReadModel, run: Run) -> Chain:
-    """Raises what the bus raises: a parent that is not known here is looked up there."""
+    """Raises the errors of the bus: a parent that is not in the read model is looked up there."""
     parent = await model.run(run.order.parent_run_id) if run.order.parent_run_id is not None else None
     children = model.runs.children(run.id, CHILDREN + 1)
     skips = model.skips.after(run.id, CHILDREN)
@@ -98,13 +98,13 @@ async def _chain(model: ReadModel, run: Run) -> Chain:
 
 
 def to_run(started: KnownRun | RunId) -> web.HTTPSeeOther:
-    """The way to a run that was just started."""
+    """Redirect to a run that was just started."""
     run_id = started.run.id if isinstance(started, KnownRun) else started
     return web.HTTPSeeOther(f"/runs/{run_id}")
 
 
 def fresh_key() -> str:
-    """Of a form: sent twice, it starts one run."""
+    """A new idempotency key for a form: sent twice, the form starts one run."""
     return uuid.uuid4().hex
 
 

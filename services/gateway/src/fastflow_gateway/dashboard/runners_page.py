@@ -1,4 +1,4 @@
-"""The page that shows where runs run."""
+"""The page of the runners."""
 
 from __future__ import annotations
 

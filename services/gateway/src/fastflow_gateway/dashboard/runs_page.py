@@ -15,14 +15,14 @@ from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.readmodel.run_index import RunFilter
 
 PAGE_RUNS: Final = 50
-"""On one page of the list of runs."""
+"""Runs on one page of the list."""
 
 
 async def runs_page(request: web.Request) -> web.Response:
     chosen = {name: request.query.get(name, "") for name in ("pipeline_name", "status", "triggered_by")}
     cursor = request.query.get("cursor")
     model = request.app[MODEL]
-    # A filter that names no status or trigger filters nothing: such a link was made by hand.
+    # An unknown status or trigger filters nothing: such a link was typed by hand.
     wanted = RunFilter(
         pipeline=chosen["pipeline_name"] or None,
         status=Status(chosen["status"]) if chosen["status"] in set(Status) else None,

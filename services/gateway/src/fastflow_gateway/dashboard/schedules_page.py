@@ -1,4 +1,4 @@
-"""The page that shows what starts when, and switches schedules on and off."""
+"""The page that lists the schedules and switches them on and off."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.model import MODEL, ReadModel
 
 JOBS_MAX: Final = 500
-"""On the page: those that come next."""
+"""Jobs on the page: those that fire next."""
 
 
 async def schedules_page(request: web.Request) -> web.Response:
@@ -30,7 +30,7 @@ async def schedules_page(request: web.Request) -> web.Response:
 
 
 async def switch_schedule(request: web.Request) -> web.Response:
-    """Switch a job on or off and show all of them again."""
+    """Switch a job on or off and show the list again."""
     is_on = dict(await form_of(request)).get("enabled") == "true"
     try:
         known = await queries.job_with_id(request.app[MODEL], request.match_info["job"])
@@ -41,7 +41,7 @@ async def switch_schedule(request: web.Request) -> web.Response:
 
 
 async def job_views(model: ReadModel, records: Iterable[PipelineRecord]) -> list[schedules.JobView]:
-    """The jobs of these pipelines, as they are shown now."""
+    """The jobs of these pipelines, as the page shows them now."""
 
     def run_of(run_id: RunId) -> Run | None:
         found = model.runs.get(run_id)

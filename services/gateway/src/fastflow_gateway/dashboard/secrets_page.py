@@ -1,4 +1,4 @@
-"""The page that encrypts a secret for a pipeline.json. I/O; nothing that is typed there is kept or shown again."""
+"""The page that encrypts a secret for a pipeline.json. I/O. The value is neither stored nor shown again."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ async def secrets_page(request: web.Request) -> web.Response:
 
 
 async def encrypt(request: web.Request) -> web.Response:
-    """Show the token; on a refusal the form again, but for the value."""
+    """Show the token. After an error show the form again, without the value."""
     form = dict(await form_of(request))
     pipeline, name = (form.get(field, "").strip() for field in ("pipeline", "name"))
-    value = form.get("value", "").replace("\r\n", "\n")  # browsers send every line's end like that
+    value = form.get("value", "").replace("\r\n", "\n")  # browsers send CRLF line breaks
     try:
         if not (pipeline and name):
             raise RequestRefused(422, NO_PLACE)

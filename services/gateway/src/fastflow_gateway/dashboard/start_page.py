@@ -23,7 +23,7 @@ async def start_page(request: web.Request) -> web.Response:
 
 
 async def start(request: web.Request) -> web.Response:
-    """Start what the form asks for and go to the run; show the form again when that is refused."""
+    """Start the run and go to its page. If the start is refused, show the form again."""
     record = await _record(request)
     form = read_form(await form_of(request))
     try:

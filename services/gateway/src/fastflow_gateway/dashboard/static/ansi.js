@@ -1,5 +1,5 @@
 // Turns one line of a log into safe text nodes: colours become classes, every other control is dropped, and marks that
-// would reorder the text are shown instead of obeyed. The state carries over to the next line of the same stream.
+// would reorder the text are made visible. The state carries over to the next line of the same stream.
 
 const PLAIN = Object.freeze({ fg: null, bg: null, bold: false, dim: false, italic: false, under: false, struck: false, inverse: false });
 // CSI, OSC (also the ones that set titles, links and the clipboard), and two-character escapes

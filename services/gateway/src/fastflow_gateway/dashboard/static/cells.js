@@ -1,5 +1,5 @@
-// The cells of a notebook, live: events in, attempts with their text, pictures, tables and errors out. Everything that
-// a notebook says is put in as text or as a picture; its HTML goes into a frame that can reach nothing.
+// The cells of a notebook, live: events in, attempts with their text, pictures, tables and errors out. All output of a
+// notebook is inserted as text or as a picture; its HTML goes into a frame without any access.
 import { render, start } from "./ansi.js";
 import { follow } from "./sse.js";
 
@@ -8,7 +8,7 @@ const REASON_CHARACTERS_MAX = 160;
 const FRAME_MAX_PX = 900;
 const FRAME_MIN_PX = 24;
 const PICTURES = { "image/svg+xml": null, "image/png": "iVBORw0KGgo", "image/jpeg": "/9j/", "image/gif": "R0lGOD" };
-const WORDS = { RUNNING: "running", RETRYING: "waiting to be tried again", SUCCESS: "succeeded", FAILED: "failed" };
+const WORDS = { RUNNING: "running", RETRYING: "waiting for another attempt", SUCCESS: "succeeded", FAILED: "failed" };
 const INJECTED = -1;
 
 const root = document.querySelector("[data-cells]");
@@ -32,7 +32,7 @@ class Attempt {
     if (open.left <= 0) return;
     if (text.length > open.left) text = `${text.slice(0, open.left)}\n… the rest is in the log and in the notebook\n`;
     open.left -= text.length;
-    // The last line may go on: it is drawn anew, as a terminal would.
+    // The last line may continue: it is drawn again, as in a terminal.
     const lines = (open.rest + text).split("\n");
     open.last?.remove();
     open.rest = lines.pop();
@@ -247,7 +247,7 @@ function frame(id) {
 
 function picture(mime, text, words) {
   const magic = PICTURES[mime];
-  if (magic !== null && !text.startsWith(magic)) return element("p", "output note", `What is said to be ${mime} is none.`);
+  if (magic !== null && !text.startsWith(magic)) return element("p", "output note", `This output is not valid ${mime}.`);
   const box = element("figure", "output picture");
   const made = element("img");
   made.alt = words ?? "Picture";
@@ -270,7 +270,7 @@ function reason({ name, value }) {
   return line.length > REASON_CHARACTERS_MAX ? `${line.slice(0, REASON_CHARACTERS_MAX)}…` : line;
 }
 
-// How long the last attempt of a cell took, if that is worth a word.
+// How long the last attempt of a cell took; empty if it was short.
 function seconds(s) {
   if (!(s >= 0.95)) return "";
   return s < 59.5 ? `${s < 9.95 ? s.toFixed(1) : Math.round(s)} s` : `${Math.round(s / 60)} min`;
@@ -304,7 +304,7 @@ function tell() {
   root.querySelector("[data-cells-count]").textContent = `${done} of ${own.length} cells done`;
 }
 
-// A frame may say how high it is, and nothing else.
+// A frame may only report its height.
 addEventListener("message", (event) => {
   const height = Number(event.data?.height);
   if (!Number.isFinite(height)) return;

@@ -167,7 +167,7 @@ export class Log {
       try {
         localStorage.setItem("wrap", wraps ? "yes" : "no");
       } catch {
-        // not remembered, then
+        // then it is not remembered
       }
     });
   }
@@ -195,7 +195,7 @@ function clock(ts) {
   return Number.isNaN(at.getTime()) ? "" : at.toISOString().slice(11, 23);
 }
 
-// Finds text in the lines that are shown and paints it with the highlight registry: the lines themselves stay untouched.
+// Finds text in the shown lines and marks it with the highlight registry, without changing the lines.
 class Search {
   constructor(box, lines, field, hits, onMove, onPaint) {
     Object.assign(this, { box, lines, field, hits, onMove, onPaint, found: [], at: -1, timer: 0 });
@@ -232,7 +232,7 @@ class Search {
 
   #ranges(wanted) {
     const ranges = [];
-    // Not by toLowerCase: what it makes of some characters is longer, and places in it are not places in the line.
+    // Not with toLowerCase: it makes some characters longer, so positions would differ from those in the line.
     const pattern = new RegExp(wanted.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&"), "giu");
     const walker = document.createTreeWalker(this.lines, NodeFilter.SHOW_TEXT);
     while (walker.nextNode()) {

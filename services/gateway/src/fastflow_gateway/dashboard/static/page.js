@@ -17,7 +17,7 @@ $("[data-theme-toggle]")?.addEventListener("click", () => {
     if (next === "system") localStorage.removeItem("theme");
     else localStorage.setItem("theme", next);
   } catch {
-    // not remembered, then
+    // then it is not remembered
   }
   announce(`Colours: ${next}`, true);
 });
@@ -124,7 +124,7 @@ function setUpForm(root) {
 }
 setUpForm(document);
 
-// One click, one run: the key in the form makes a repeat harmless, this makes it visible.
+// One click, one run: the key in the form makes a repeat harmless, this shows that the form was sent.
 document.addEventListener("submit", (event) => {
   const button = event.submitter;
   if (event.target.method === "post" && button) setTimeout(() => (button.disabled = true));
@@ -133,7 +133,7 @@ addEventListener("pageshow", (event) => {
   if (event.persisted) for (const button of document.querySelectorAll("button[disabled]")) button.disabled = false;
 });
 
-// A switch needs no new page. If anything goes wrong the form is sent as forms are.
+// A switch needs no new page. If anything goes wrong, the browser sends the form as usual.
 document.addEventListener("submit", async (event) => {
   const form = event.target.closest("form[data-quiet]");
   if (!form) return;

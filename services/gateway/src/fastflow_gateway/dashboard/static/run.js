@@ -9,11 +9,11 @@ const number = (name) => (root.dataset[name] ? Number(root.dataset[name]) : null
 
 const log = new Log(document.querySelector("[data-log]"));
 log.attemptsMax = number("attemptsMax") ?? 1;
-const quietly = { pauseWhenHidden: true }; // a browser gives one site few connections: tabs nobody looks at take none
+const quietly = { pauseWhenHidden: true }; // browsers limit connections per site: hidden tabs use none
 function onLog(event, data) {
   if (event === "log") log.push(JSON.parse(data));
   else if (event === "end") {
-    log.note("It wrote nothing.");
+    log.note("No output.");
     document.dispatchEvent(new Event("over"));
     return true;
   }
@@ -38,7 +38,7 @@ document.addEventListener("click", (event) => {
   if (link && log.showAttempt(link.dataset.attemptLink)) event.preventDefault();
 });
 
-// A phase without an end grows until it has one.
+// A phase without an end grows until it ends.
 setInterval(() => {
   const rects = [...document.querySelectorAll(".phases rect")];
   if (!rects.length || rects.at(-1).dataset.end) return;

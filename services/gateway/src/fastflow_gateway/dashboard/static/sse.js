@@ -1,5 +1,5 @@
-// Follows a server-sent event stream with fetch: it can resume from an id of ours, pause while nobody looks, and tell a
-// lost session from a lost network, none of which EventSource can.
+// Follows a server-sent event stream with fetch. Unlike EventSource it can resume from a given id, pause while the tab is
+// hidden, and tell a lost session from a lost network.
 
 const PAUSES_MS = [250, 500, 1000, 2000, 5000];
 

@@ -1,9 +1,9 @@
-// Brings the marked regions of this page up to what the server would render now. Elements that stay keep their focus,
-// their scroll position and what the user opened. Tells whether the page may still change.
+// Updates the marked regions of this page to what the server renders now. Elements that stay keep their focus, their
+// scroll position and what the user opened. Returns whether the page may still change.
 
 const LIVES_HERE = new Set(["open", "hidden"]); // attributes that belong to the user of this page
 
-// A page that came as the answer to a form cannot be had again where it came from; it says where it can.
+// A page that answers a form cannot be loaded again from its own address; it names the address to use.
 const { address } = document.body.dataset;
 if (address) history.replaceState(history.state, "", address);
 

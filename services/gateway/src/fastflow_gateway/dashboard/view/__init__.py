@@ -1,1 +1,1 @@
-"""What a page shows, computed without a request. Pure."""
+"""The data of each page, computed without a request. Pure."""

@@ -1,6 +1,6 @@
-"""What the pages say about a run and about a pipeline as lists: facts, settings, variables, attempts. Pure.
+"""The lists on the pages of a run and of a pipeline: facts, settings, variables, attempts. Pure.
 
-The API's shapes come in. Wording is ``formatting``'s.
+Takes the API's shapes; ``formatting`` makes the words.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class FactRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AttemptView(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt, over or under way."""
+    """One attempt, finished or running."""
 
     number: int
     status: Status
@@ -38,7 +38,7 @@ class AttemptView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def attempts(run: shapes.Run) -> list[AttemptView]:
-    """Every attempt, the newest first; the one under way is among them."""
+    """Every attempt, newest first, including the current one."""
     views = [
         AttemptView(
             number=attempt.number,
@@ -69,7 +69,7 @@ def _attempt_words(run: shapes.Run, attempt: shapes.Attempt) -> str:
 
 
 def run_facts(run: shapes.Run) -> list[FactRow]:
-    """What there is to know about a run, besides its status and log."""
+    """The facts of a run, apart from its status and log."""
     limits = run.limits
     found = [
         FactRow(name="Run", text=short(run.id), mono=True, title=run.id),
@@ -106,7 +106,7 @@ def run_facts(run: shapes.Run) -> list[FactRow]:
 
 
 def pipeline_settings(pipeline: shapes.Pipeline) -> list[FactRow]:
-    """How a pipeline's runs are made: interpreter, limits, retries."""
+    """The settings of a pipeline's runs: interpreter, limits, retries."""
     given = pipeline.metadata or {}
     found = [
         FactRow(name="Type", text="Notebook" if pipeline.type == "notebook" else "Script"),
@@ -131,7 +131,7 @@ def _time_limit(timeout_s: float | None) -> str:
 
 
 def pipeline_environment(pipeline: shapes.Pipeline) -> list[FactRow]:
-    """Variables that every run of it gets; of secrets only their names."""
+    """The variables of every run; for secrets only the names."""
     given = pipeline.metadata or {}
     clear: Mapping[str, str] = given.get("default_env", {})
     secret: Mapping[str, str] = given.get("encrypted_env", {})

@@ -1,6 +1,6 @@
-"""How the pages say things: durations, moments, sizes, statuses, errors, schedules, and text of strangers. Pure.
+"""The words of the pages: durations, moments, sizes, statuses, errors, schedules, and untrusted text. Pure.
 
-Everything here turns values into short English for people. Markup is the templates' business; clocks are arguments.
+Everything here turns values into short English for people. Templates add the markup; the time is an argument.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fastflow_api.shapes import ErrorType, Limits, Status, TriggeredBy
 
 SHORT_COMMIT_CHARACTERS: Final = 10
 SHOWN_CHARACTERS_MAX: Final = 200
-"""Of a value in a list of values."""
+"""Longest value in a list of values."""
 
 _SGR = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_]|[ -/][0-~])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -54,23 +54,23 @@ _ERRORS: Final = {
     ),
     ErrorType.SECRET_ERROR: (
         "A secret could not be opened",
-        "The script never started: a value of “encrypted_env” does not open here. Which one, and why, is said below.",
+        "The script never started: a value of “encrypted_env” does not open here. The message below says why.",
     ),
     ErrorType.LOST: (
         "It was cut short",
-        "Neither the script nor a limit ended it, so nobody can say how far it got.",
+        "Neither the script nor a limit ended it, so it is unknown how far it got.",
     ),
 }
 _UV_REASONS: Final = ("error:", "├─▶", "╰─▶")
 _NOTEBOOK_FAILED: Final = (
     "The notebook failed",
-    "It ended at the cell that is marked as failed below; if none is, the end of the log says why it could not begin.",
+    "It ended at the cell that is marked as failed below; if there is none, the log ends with the reason.",
 )
 _WEEKDAYS: Final = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 def ago(at: datetime, now: datetime) -> str:
-    """``just now``, ``12 s ago``, ``5 min ago``, ``3 h ago``, ``2 d ago``, a date; ``in 5 min`` for what is to come."""
+    """``just now``, ``12 s ago``, ``5 min ago``, ``3 h ago``, ``2 d ago``, a date; ``in 5 min`` for the future."""
     seconds = (now - at).total_seconds()
     distance = abs(seconds)
     if distance < 5:
@@ -89,7 +89,7 @@ def ago(at: datetime, now: datetime) -> str:
 
 
 def countdown(at: datetime, now: datetime) -> str:
-    """``in 12 s``, ``in 4 m 05 s``, ``in 2 d 4 h``; ``now`` when the time has come."""
+    """``in 12 s``, ``in 4 m 05 s``, ``in 2 d 4 h``; ``now`` at that time and later."""
     seconds = ceil((at - now).total_seconds())
     if seconds <= 0:
         return "now"
@@ -97,7 +97,7 @@ def countdown(at: datetime, now: datetime) -> str:
 
 
 def slot(at: datetime, now: datetime) -> str:
-    """``15:30``, with seconds if there are any, and with the day if that is not today: ``24 Nov 04:00``."""
+    """``15:30``, with seconds unless they are 0, and with the day unless it is today: ``24 Nov 04:00``."""
     time = at.strftime("%H:%M:%S" if at.second else "%H:%M")
     return time if at.date() == now.date() else at.strftime(f"%-d %b {time}")
 
@@ -137,14 +137,15 @@ def plain(text: object) -> str:
 
 
 def shown(value: object) -> str:
-    """A value among others: plain and not endless."""
+    """*value* for a list of values: plain, and cut to ``SHOWN_CHARACTERS_MAX``."""
     text = plain(value)
     return text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]}…"
 
 
 def telling_line(message: str) -> str:
-    """The line of an error message that says most: the first one that uv gives as a reason, else the last one that is
-    neither empty nor a hint (tracebacks end with it).
+    """The most informative line of an error message.
+
+    That is the first reason that uv gives, else the last line that is neither empty nor a hint: tracebacks end with it.
     """
     lines = [line for line in map(str.strip, plain(message).splitlines()) if line and not line.startswith("hint:")]
     reasons = (line for line in lines if line.startswith(_UV_REASONS))
@@ -168,7 +169,7 @@ def trigger_words(triggered_by: TriggeredBy) -> str:
 
 
 def error_title(error_type: ErrorType, exit_code: int | None, limits: Limits, kind: str = "script") -> str:
-    """In a few words, why an attempt failed, with the number that matters."""
+    """Why an attempt failed, in a few words, with the exit code or the limit."""
     title = _ERRORS[error_type][0]
     if error_type is ErrorType.SCRIPT_ERROR and kind == "notebook":
         return _NOTEBOOK_FAILED[0]
@@ -182,7 +183,7 @@ def error_title(error_type: ErrorType, exit_code: int | None, limits: Limits, ki
 
 
 def error_advice(error_type: ErrorType, kind: str = "script") -> str:
-    """What that means and what to do, in a sentence or two."""
+    """What the error means and what to do, in one or two sentences."""
     if error_type is ErrorType.SCRIPT_ERROR and kind == "notebook":
         return _NOTEBOOK_FAILED[1]
     return _ERRORS[error_type][1]
@@ -204,7 +205,7 @@ def schedule_words(schedule: shapes.Schedule) -> str:
 
 
 def cron_words(expression: str, timezone: str) -> str:
-    """The usual cron expressions in words, any other one as it is written."""
+    """Common cron expressions in words, any other one as it is."""
     daily = re.fullmatch(r"(\d{1,2}) (\d{1,2}) \* \* (\*|[0-7]|1-5)", expression)
     if daily:
         days = {"*": "day", "1-5": "weekday"}.get(daily[3]) or _WEEKDAYS[int(daily[3])]

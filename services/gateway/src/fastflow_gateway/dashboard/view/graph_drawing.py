@@ -1,7 +1,7 @@
-"""The drawing of which pipeline starts which: boxes and lines in pixels, and their words. Pure.
+"""Draws the graph of which pipeline starts which: boxes and lines in pixels, and their words. Pure.
 
-``graph`` says what there is, ``layout`` where it stands; here is how wide boxes are, how lines run between them, and
-how several groups share one sheet.
+``graph`` has the nodes and edges, ``graph_layout`` places them. This module sizes the boxes, draws the lines, and puts
+several groups on one sheet.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from fastflow_gateway.dashboard.view.graph_layout import BOX_HEIGHT, Layout, Lin
 from fastflow_gateway.views.graph import Edge, Graph, Node
 
 BOXES_MAX: Final = 300
-"""Drawn at once; a larger graph is listed only."""
+"""A larger graph is only listed, not drawn."""
 KEPT_MAX: Final = 64
-"""Layouts that are remembered: they change with the links only, not with every run."""
+"""Cached layouts: they change only with the links, not with every run."""
 SHEET_WIDTH: Final = 1140.0
-"""Groups stand side by side up to here."""
+"""Groups are placed side by side up to this width."""
 GROUP_GAP: Final = 44.0
 COLUMN_GAP: Final = 66.0
 BOX_WIDTH_MIN: Final = 136.0
@@ -30,12 +30,12 @@ BOX_WIDTH_MAX: Final = 256.0
 NAME_CHARACTERS_MAX: Final = 28
 LABEL_CHARACTERS_MAX: Final = 20
 CHARACTER_WIDTH: Final = 7.4
-"""Of names, about."""
+"""Approximate width of a character in a name."""
 LABEL_CHARACTER_WIDTH: Final = 6.4
 MARGIN: Final = 3.0
-"""Around the sheet: an outline is half outside its box."""
+"""Margin around the sheet: half of an outline is outside its box."""
 TURN: Final = 7.0
-"""Radius of corners, and from lane to lane of lines that run back."""
+"""Radius of corners, and distance between the lanes of backward lines."""
 HEAD: Final = 7.0
 PORT_GAP: Final = 15.0
 
@@ -66,7 +66,7 @@ class DrawnLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Drawing(msgspec.Struct, frozen=True, kw_only=True):
-    """All that hangs together, on one sheet."""
+    """All groups of linked pipelines on one sheet."""
 
     width: float
     height: float
@@ -75,7 +75,7 @@ class Drawing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def drawing(graph: Graph) -> Drawing | None:
-    """None if nothing is linked, or more than fits a drawing."""
+    """Draw *graph*; None if nothing is linked, or if it has more than ``BOXES_MAX`` boxes."""
     linked = {name for edge in graph.edges for name in (edge.upstream, edge.downstream)}
     if not linked or len(linked) > BOXES_MAX:
         return None
@@ -98,7 +98,7 @@ def drawing(graph: Graph) -> Drawing | None:
 
 
 def when(edge: Edge) -> str:
-    """After which end it is started."""
+    """After which result the pipeline starts."""
     if edge.on_success and edge.on_failure:
         return "after every run"
     return "after success" if edge.on_success else "after failure" if edge.on_failure else "never"
@@ -110,7 +110,7 @@ def kind(edge: Edge) -> str:
 
 
 def source(edge: Edge) -> str:
-    """Where it is written down."""
+    """Where the trigger is defined."""
     return {"json": "pipeline.json", "api": "API", "both": "pipeline.json and API"}[edge.source]
 
 
@@ -120,14 +120,14 @@ def cycle_words(names: Sequence[str]) -> str:
 
 
 def sentence(edge: Edge) -> str:
-    """The whole trigger."""
+    """The whole trigger as a sentence."""
     config = f" with {edge.run_config_id}" if edge.run_config_id is not None else ""
     said = f"{edge.upstream} starts {edge.downstream}{config} {when(edge)} ({source(edge)})"
     return f"{said}. {edge.problem}" if edge.problem else said
 
 
 def description(graph: Graph) -> str:
-    """The drawing, for those who do not see it."""
+    """The drawing as text, for screen readers."""
     linked = {name for edge in graph.edges for name in (edge.upstream, edge.downstream)}
     said = f"{_count(len(linked), 'pipeline')} and {_count(len(graph.edges), 'link')} between them."
     if graph.cycles:
@@ -145,7 +145,7 @@ def _arranged(names: tuple[str, ...], links: tuple[Link, ...]) -> Layout:
 
 
 class _Sheet:
-    """One group: where its columns begin, and where lines leave and enter its boxes."""
+    """One group: the positions of its columns, and where lines leave and enter its boxes."""
 
     def __init__(self, layout: Layout, edges: Sequence[Edge]) -> None:
         self._layout = layout
@@ -212,21 +212,21 @@ class _Sheet:
             )
 
     def _label_room(self, column: int) -> float:
-        """Left of *column*, for the names of configurations that lines bring there."""
+        """Room left of *column* for the names of configurations on incoming lines."""
         labels = [e.run_config_id for e in self._edges if e.run_config_id and self._column[e.downstream] == column]
         longest = max((len(_cut(label, LABEL_CHARACTERS_MAX)) for label in labels), default=0)
         return longest * LABEL_CHARACTER_WIDTH
 
 
 def _ports(edges: Sequence[Edge], layout: Layout) -> dict[tuple[str, bool, str], float]:
-    """Where lines leave (True: by their kind) and enter (False: by configuration) a box, from its middle."""
+    """Where lines leave (True: by kind) and enter (False: by configuration) a box, relative to its middle."""
     far: dict[tuple[str, bool], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for edge in edges:
         far[edge.upstream, True][kind(edge)].append(layout.y[edge.downstream])
         far[edge.downstream, False][edge.run_config_id or ""].append(layout.y[edge.upstream])
     ports: dict[tuple[str, bool, str], float] = {}
     for (name, leaves), ends in far.items():
-        # In the order of what is at their other ends, so that lines of one box do not cross at once.
+        # Ordered by their other ends, so that the lines of one box do not cross right away.
         ordered = sorted(ends, key=lambda port: (sum(ends[port]) / len(ends[port]), port))
         gap = min(PORT_GAP, (BOX_HEIGHT - 12) / max(1, len(ordered) - 1))
         for index, port in enumerate(ordered):
@@ -235,7 +235,7 @@ def _ports(edges: Sequence[Edge], layout: Layout) -> dict[tuple[str, bool, str],
 
 
 def _through(x: float, y: float, columns: Iterable[tuple[float, float, float]], end_x: float, end_y: float) -> str:
-    """From left to right, level where it passes a column (its left and right edge, the height)."""
+    """A path from left to right, horizontal where it passes a column (its left and right edge, the height)."""
     path = f"M{_px(x)} {_px(y)}"
     for left, right, at in columns:
         path += f"{_curve(x, y, left, at)}H{_px(right)}"
@@ -251,7 +251,7 @@ def _curve(x: float, y: float, end_x: float, end_y: float) -> str:
 
 
 def _around(x: float, y: float, end_x: float, end_y: float, low: float, out: float) -> str:
-    """Out to the right, down to *low*, back below everything, and up again: *out* pixels beside both boxes."""
+    """A path out to the right, down to *low*, back below everything, and up: *out* pixels beside both boxes."""
     r = TURN
     right, left = _px(x + out), _px(end_x - out)
     return (

@@ -1,7 +1,7 @@
-"""Where the boxes of a layered drawing stand, so that lines run from left to right and cross little. Pure.
+"""Places the boxes of a layered drawing so that lines run from left to right with few crossings. Pure.
 
-Boxes stand in columns: whatever follows something stands right of it. Lines that would run back, in a cycle, are left
-out here; who draws them leads them around below. (The steps are Sugiyama's: columns, order in them, heights.)
+Boxes are in columns, each one to the right of those that start it. Lines that would run back, in a cycle, are left
+out here; the drawing leads them around below. (The steps are Sugiyama's: columns, order in them, heights.)
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ import msgspec
 
 BOX_HEIGHT: Final = 52.0
 ROW_GAP: Final = 22.0
-"""Between boxes of one column."""
+"""Gap between boxes in one column."""
 LINE_GAP: Final = 12.0
-"""Beside a line that passes through a column."""
+"""Gap beside a line that passes through a column."""
 SWEEPS: Final = 8
-"""How often the order in the columns, and then the heights, are improved."""
+"""Iterations that improve the order in the columns, and then the heights."""
 
 Link: TypeAlias = tuple[str, str]
 Spot: TypeAlias = str | tuple[str, str, int]
-"""A box by its name, or where a long link passes through a column: the link and the column."""
+"""A box by its name, or the place where a long link passes through a column: the link and the column."""
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
-    """Of names that hang together. ``y`` are the middles, the topmost edge is 0."""
+    """The layout of one group of linked names. ``y`` has the middles; the topmost edge is 0."""
 
     columns: tuple[tuple[str, ...], ...]
     """Names from left to right, each column from top to bottom."""
     y: dict[str, float]
     height: float
     passes: dict[Link, tuple[float, ...]]
-    """For each link that runs forward: its heights in the columns that it passes."""
+    """For each forward link: its heights in the columns that it passes."""
     back: frozenset[Link]
-    """Links that run back, those from a name to itself included."""
+    """Backward links, including those from a name to itself."""
 
 
 def groups(names: Iterable[str], links: Iterable[Link]) -> list[tuple[str, ...]]:
-    """Names that hang together, the largest group first; each group by name."""
+    """Groups of linked names, the largest first; each group is sorted."""
     neighbours: dict[str, set[str]] = defaultdict(set)
     for one, other in links:
         neighbours[one].add(other)
@@ -62,7 +62,7 @@ def groups(names: Iterable[str], links: Iterable[Link]) -> list[tuple[str, ...]]
 
 
 def arrange(names: Sequence[str], links: Iterable[Link]) -> Layout:
-    """Lay out *names*, which hang together by *links*."""
+    """Lay out one group of *names* that are linked by *links*."""
     links = sorted(set(links))
     back = _back(names, links)
     forward = [link for link in links if link not in back]
@@ -94,7 +94,7 @@ def arrange(names: Sequence[str], links: Iterable[Link]) -> Layout:
 
 
 def _back(names: Iterable[str], links: Sequence[Link]) -> frozenset[Link]:
-    """The links that close a cycle when one walks from those that nothing leads to."""
+    """The links that close a cycle in a walk from the names without incoming links."""
     after: dict[str, list[str]] = defaultdict(list)
     for source, target in links:
         after[source].append(target)
@@ -121,7 +121,7 @@ def _back(names: Iterable[str], links: Sequence[Link]) -> frozenset[Link]:
 
 
 def _columns(names: Iterable[str], links: Sequence[Link]) -> dict[str, int]:
-    """As far left as what comes before allows; what nothing comes before stands just left of what follows it."""
+    """Columns as far left as predecessors allow. A name without predecessors is just left of its successors."""
     before: dict[str, set[str]] = {name: set() for name in names}
     after: dict[str, set[str]] = defaultdict(set)
     for source, target in links:
@@ -146,7 +146,7 @@ def _columns(names: Iterable[str], links: Sequence[Link]) -> dict[str, int]:
 def _ordered(
     columns: list[list[Spot]], before: Mapping[Spot, list[Spot]], after: Mapping[Spot, list[Spot]]
 ) -> list[list[Spot]]:
-    """The order with the fewest crossings of those that sweeping back and forth finds."""
+    """The order with the fewest crossings that sweeps back and forth find."""
     best, fewest = columns, _crossings(columns, after)
     current = columns
     for sweep in range(SWEEPS):
@@ -184,7 +184,7 @@ def _crossings(columns: Sequence[Sequence[Spot]], after: Mapping[Spot, list[Spot
 def _heights(
     columns: Sequence[Sequence[Spot]], before: Mapping[Spot, list[Spot]], after: Mapping[Spot, list[Spot]]
 ) -> dict[Spot, float]:
-    """Each as close to the middle of those beside it as the order and the gaps allow."""
+    """Heights as close to the mean of the neighbours as order and gaps allow."""
     y: dict[Spot, float] = {}
     for column in columns:
         y |= _spread(column, [0.0] * len(column))
@@ -196,10 +196,10 @@ def _heights(
 
 
 def _spread(column: Sequence[Spot], wanted: Sequence[float]) -> dict[Spot, float]:
-    """Heights in order and with gaps, with the least sum of squares from those *wanted*.
+    """Heights in order and with gaps, with the least squared distance from those *wanted*.
 
-    Taken relative to the closest packing, that is the nearest ascending sequence: neighbours that are out of order
-    share their mean (pool adjacent violators).
+    Relative to the closest packing this is the nearest ascending sequence: neighbours that are out of order share
+    their mean (pool adjacent violators).
     """
     offsets: list[float] = []
     at = 0.0

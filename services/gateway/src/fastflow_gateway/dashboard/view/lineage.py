@@ -1,4 +1,4 @@
-"""What came before a run and what came of it: its parent, its children, and starts that were refused. Pure."""
+"""The chain around a run: its parent, its children, and refused starts. Pure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from fastflow_contracts.runs.run import Run, Status, TriggeredBy
 from fastflow_gateway.views import records
 
 LINGER: Final = timedelta(seconds=15)
-"""How long after the end of a run what follows may take to show up."""
+"""How long after the end of a run its children may take to appear."""
 
 
 class Relative(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that came before or after. ``status`` None: its record is gone."""
+    """A run before or after this one. ``status`` None: its record is gone."""
 
     relation: str
     run_id: str
@@ -42,7 +42,7 @@ class Chain(msgspec.Struct, frozen=True, kw_only=True):
 def chain(
     run: Run, parent: Run | None, children: list[Run], skips: Iterable[messages.Skip], *, children_max: int
 ) -> Chain:
-    """*parent*: None if there is none, or if it is not known any more. *skips*: newest first."""
+    """Make the chain of *run*. *parent*: None if there is none, or if it is gone. *skips*: newest first."""
     before = None
     if run.order.parent_run_id is not None:
         before = Relative(
@@ -68,7 +68,7 @@ def chain(
 
 
 def may_change(run: shapes.Run, around: Chain, now: datetime) -> bool:
-    """Also after the run's end: what follows is started then, and goes on."""
+    """Whether the page may still change. It may after the run's end too: children start then, and run on."""
     if run.finished_at is None or now - run.finished_at < LINGER:
         return True
     return any(child.status in (Status.PENDING, Status.RUNNING) for child in around.children)

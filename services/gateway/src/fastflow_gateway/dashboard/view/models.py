@@ -1,6 +1,6 @@
-"""What the pages draw and pick: spans of phases, findings, files, filters. Pure.
+"""Models of the pages: spans of phases, diagnostics, files, filters. Pure.
 
-The API's shapes come in. Geometry is in the units of the drawing it is for; wording is ``formatting``'s.
+Takes the API's shapes. Geometry is in the units of its drawing; ``formatting`` makes the words.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from fastflow_gateway.dashboard.view import formatting as words
 from fastflow_gateway.views.search import searched_text
 
 LINES_MAX: Final = 5_000
-"""Of a file shown on a page."""
+"""Most lines of a file on a page."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """A problem or notice: which field, its value, where, and what to do about it."""
+    """A problem or notice: the field, its value, its place, and what to do about it."""
 
     field: str
     value: str | None
@@ -31,7 +31,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
-    """One phase of an attempt. ``x`` and ``width`` are per cent of the whole; no ``start`` = not reached."""
+    """One phase of an attempt. ``x`` and ``width`` are per cent of the whole; no ``start``: not reached."""
 
     name: str
     label: str
@@ -43,7 +43,7 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TagLink(msgspec.Struct, frozen=True, kw_only=True):
-    """A tag, and where choosing it, or giving it up, leads."""
+    """A tag, and the address that adds it to the filter or removes it."""
 
     name: str
     url: str
@@ -51,7 +51,7 @@ class TagLink(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShownFile(msgspec.Struct, frozen=True, kw_only=True):
-    """One file, cut into lines; ``marked`` are line numbers that problems point at."""
+    """One file as lines; ``marked`` are the line numbers of notices."""
 
     name: str
     lines: list[str]
@@ -59,7 +59,7 @@ class ShownFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def success_rate(pipeline: shapes.Pipeline) -> str | None:
-    """Successful among successful and failed; 100 % only if all were."""
+    """Share of successful runs among successful and failed ones; 100 % only if none failed."""
     judged = pipeline.successful_runs + pipeline.failed_runs
     return f"{int(100 * pipeline.successful_runs / judged)} %" if judged else None
 
@@ -79,29 +79,29 @@ def _finding(item: Problem | Notice) -> Finding:
 
 
 def search_words(pipeline: shapes.Pipeline) -> str:
-    """What the search box looks at, in lower case."""
+    """The text that the search box searches, in lower case."""
     return words.plain(searched_text(pipeline))
 
 
 def why_not(pipeline: shapes.Pipeline) -> str:
-    """Why it cannot be started; empty if it can."""
+    """Why the pipeline cannot start; empty if it can."""
     if pipeline.runnable:
         return ""
     if pipeline.live_since is None:
-        return "It has no usable version yet: put its problems right first."
+        return "It has no valid version yet: fix its problems first."
     return "It is disabled: its pipeline.json says “enabled”: false."
 
 
 def phases(run: shapes.Run, now: datetime) -> list[Span]:
     """The phases of the newest attempt, as shares of the time since it was queued."""
     given = run.phases
-    # The start of user code is known only afterwards: until then it counts from the ready environment.
+    # The start of user code is known only afterwards; until then the ready environment counts as its start.
     is_live = given.finished is None
     started = given.environment if is_live and given.started is None else given.started
     sandbox = None if is_live and given.started is None else given.environment
     reached = [
         ("queued", "Queued", "Until a runner took it", given.queued),
-        ("environment", "Environment", "Until interpreter and packages stood ready", given.claimed),
+        ("environment", "Environment", "Until interpreter and packages were ready", given.claimed),
         ("sandbox", "Sandbox", "Until user code began", sandbox),
         ("running", "Running", "User code", started),
     ]
@@ -111,7 +111,7 @@ def phases(run: shapes.Run, now: datetime) -> list[Span]:
     spans: list[Span] = []
     for name, label, meaning, start in reached:
         if start is None:
-            if spans[-1].end is None:  # one that was passed without being noticed is no phase
+            if spans[-1].end is None:  # a later phase was reached, so this one was skipped
                 spans.append(Span(name=name, label=label, words=meaning))
             continue
         end = next(ends)
@@ -126,7 +126,7 @@ def _per_cent(share: float) -> float:
 
 
 def files(pipeline: shapes.PipelineDetail) -> list[ShownFile]:
-    """The files of the live version, with the lines that notices point at."""
+    """The files of the live version, with the lines of notices marked."""
     marks = [(item.file, item.line) for item in pipeline.notices if item.line is not None]
     return [
         ShownFile(
@@ -139,30 +139,30 @@ def files(pipeline: shapes.PipelineDetail) -> list[ShownFile]:
 
 
 def _lines(text: str) -> list[str]:
-    # Not splitlines(): it knows line breaks that editors do not count.
+    # Not splitlines(): it also splits where editors do not.
     return text.removesuffix("\n").split("\n")[:LINES_MAX]
 
 
 def summary(pipelines: Sequence[shapes.Pipeline]) -> str:
-    """``12 pipelines · 3 runs under way · 1 broken``."""
+    """``12 pipelines · 3 active runs · 1 with problems``."""
     active = sum(pipeline.active_runs for pipeline in pipelines)
     broken = sum(not pipeline.valid for pipeline in pipelines)
     parts = [f"{len(pipelines)} pipeline{'' if len(pipelines) == 1 else 's'}"]
     if active:
-        parts.append(f"{active} run{'' if active == 1 else 's'} under way")
+        parts.append(f"{active} active run{'' if active == 1 else 's'}")
     if broken:
         parts.append(f"{broken} with problems")
     return " · ".join(parts)
 
 
 def link(path: str, query: Iterable[tuple[str, str | None]]) -> str:
-    """*path* with those of *query* that say something."""
-    said = [(name, value) for name, value in query if value]
-    return f"{path}?{urlencode(said)}" if said else path
+    """*path* with the non-empty values of *query*."""
+    given = [(name, value) for name, value in query if value]
+    return f"{path}?{urlencode(given)}" if given else path
 
 
 def tag_links(pipelines: Iterable[shapes.Pipeline], q: str, chosen: Sequence[str]) -> list[TagLink]:
-    """All tags there are, each to be added to the chosen ones or taken away from them."""
+    """A link for every tag: it adds the tag to the chosen ones, or removes it."""
     names = sorted({tag for pipeline in pipelines for tag in pipeline.tags} | set(chosen))
     return [
         TagLink(

@@ -1,7 +1,7 @@
 """The strip of a pipeline's last runs: one bar each, height for duration, colour and shape for status. Pure.
 
-A drawing of twenty links for every pipeline is most of what the list is made of, so it is written here rather than in a
-template, and remembered: it depends on nothing but the runs.
+Strips of twenty links are most of the list of pipelines, so they are written here rather than in a template, and
+cached: a strip depends only on the runs.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from fastflow_api.shapes import Status
 from fastflow_gateway.dashboard.view import formatting as words
 
 PITCH: Final = 9
-"""From bar to bar, in pixels."""
+"""Distance between bars, in pixels."""
 BAR: Final = 6
 HEIGHT_MIN: Final = 4
 FOOT: Final = 5
 """Room for the mark below a failed run."""
 KEPT_MAX: Final = 2_000
-"""Strips that are remembered."""
+"""Cached strips."""
 HOLLOW: Final = frozenset({Status.PENDING, Status.RUNNING, Status.INTERRUPTED})
 
 
 class Bar(msgspec.Struct, frozen=True, kw_only=True):
-    """One run. ``height`` of at most the strip's."""
+    """One run. ``height`` is at most that of the strip."""
 
     run: shapes.RunMark
     x: int
@@ -49,7 +49,7 @@ def strip(runs: Sequence[shapes.RunMark], slots: int = 20, height: int = 28) -> 
 
 
 def bars(runs: Sequence[shapes.RunMark], slots: int, height: int) -> list[Bar]:
-    """The newest *slots* runs, oldest first. Height grows with the logarithm of the time that a run took."""
+    """The newest *slots* runs, oldest first. Height grows with the logarithm of the duration."""
     newest = runs[:slots]
     longest_s = max(map(_took_s, newest), default=0.0)
     return [
@@ -59,7 +59,7 @@ def bars(runs: Sequence[shapes.RunMark], slots: int, height: int) -> list[Bar]:
 
 
 def strip_words(runs: Sequence[shapes.RunMark]) -> str:
-    """A strip, for those who do not see it."""
+    """A strip as text, for screen readers."""
     if not runs:
         return "No runs yet"
     counts = [(status, sum(run.status == status for run in runs)) for status in Status]
@@ -87,7 +87,7 @@ def _drawn(bar: Bar, height: int) -> str:
     names = " ".join(
         ("bar", *(["hollow"] if run.status in HOLLOW else []), *(["live"] if run.finished_at is None else []))
     )
-    mark = f'<cycle class="mark" cx="{bar.x + 4.5}" cy="{height + 3.4}" r="1.5"/>' if run.status == "FAILED" else ""
+    mark = f'<circle class="mark" cx="{bar.x + 4.5}" cy="{height + 3.4}" r="1.5"/>' if run.status == "FAILED" else ""
     return (
         f'<a class="st-{run.status}" href="/runs/{escape(run.id)}" tabindex="-1"><title>{escape(bar.title)}</title>'
         f'<rect class="{names}" x="{bar.x + 1.5}" y="{height - bar.height:g}" width="{BAR}" height="{bar.height:g}"/>'
@@ -103,5 +103,5 @@ def _height(run: shapes.RunMark, longest_s: float, height: int) -> float:
 
 
 def _took_s(run: shapes.RunMark) -> float:
-    # Two hosts' clocks: the end may seem to come before the beginning.
+    # The times come from the clocks of two hosts: the end may be before the beginning.
     return max(0.0, words.seconds_between(run.created_at, run.finished_at)) if run.finished_at else 0.0

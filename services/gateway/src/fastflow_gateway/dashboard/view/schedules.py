@@ -1,4 +1,4 @@
-"""What the page of schedules says about each job, and in which order they stand. Pure."""
+"""The jobs on the page of schedules, in their order. Pure."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from fastflow_gateway.views import jobs
 from fastflow_gateway.views import records as views
 
 LATE: Final = timedelta(seconds=5)
-"""A slot that nobody dealt with for this long is worth a word."""
+"""A slot that is due for this long without a run gets a warning."""
 SLOTS: Final = 3
-"""How many of the next ones are named."""
+"""How many of the next slots are shown."""
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
-    """One job, as it is shown."""
+    """One job, as the page shows it."""
 
     job: jobs.Job
     name: str
-    """Which of the pipeline's; empty if it is its only kind of schedule."""
+    """Which schedule of the pipeline; empty for its own, unnamed one."""
     words: str
     last_run: shapes.RunMark | None
-    """Of ``job.last_run_time``, if it is known."""
+    """The run of ``job.last_run_time``, if it is known."""
     note: str | None
     is_locked: bool
-    """The metadata say that it does not fire: nothing here can make it."""
+    """The pipeline's metadata disable the job, so the switch cannot enable it."""
     off_since: datetime | None
     late_slot: datetime | None
-    """A slot whose time has come and that nothing has run."""
+    """A slot that is due and has no run yet."""
     slots: str
-    """The next ones, in words."""
+    """The next slots, as text."""
 
     @property
     def search_words(self) -> str:
@@ -49,7 +49,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
 def job_views(
     known: Iterable[jobs.KnownJob], now: datetime, *, run_of: Callable[[RunId], records.Run | None]
 ) -> list[JobView]:
-    """First what fires, by its next slot; then what does not, by name."""
+    """Firing jobs first, by next slot; then the others, by name."""
     far = datetime.max.replace(tzinfo=now.tzinfo)
     shown = [_view(each, now, run_of) for each in known]
     return sorted(shown, key=lambda view: (view.job.next_run_time or far, view.job.pipeline, view.job.schedule))

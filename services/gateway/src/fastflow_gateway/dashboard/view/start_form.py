@@ -1,4 +1,4 @@
-"""The form that starts a run: what was filled in, and what it asks for. Pure."""
+"""The form that starts a run: reads its fields and makes the trigger. Pure."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Pair = tuple[str, str]
 
 
 class StartForm(msgspec.Struct, frozen=True, kw_only=True):
-    """As people filled it in. ``key`` makes sending it twice harmless."""
+    """The form as a person filled it in. ``key`` makes sending it twice harmless."""
 
     key: str
     run_config_id: str = ""
     env: tuple[Pair, ...] = ()
     parameters: tuple[Pair, ...] = ()
     error: str | None = None
-    """Why it was not done, for showing it again."""
+    """Why the start failed, to show with the form."""
 
     @property
     def env_rows(self) -> tuple[Pair, ...]:
@@ -38,12 +38,12 @@ class StartForm(msgspec.Struct, frozen=True, kw_only=True):
         return self.parameters + (("", ""),) * BLANK_ROWS
 
     def refused(self, reason: str, key: str) -> StartForm:
-        """To be tried again under a new *key*."""
+        """The same form with the *reason*, for another try under a new *key*."""
         return replace(self, error=reason, key=key)
 
 
 def read_form(fields: Iterable[Pair]) -> StartForm:
-    """*fields*: names and values as posted. Rows without a name and a value are left out."""
+    """Read the posted names and values. Empty rows are left out."""
     given: defaultdict[str, list[str]] = defaultdict(list)
     for name, value in fields:
         given[name].append(value)
@@ -56,7 +56,7 @@ def read_form(fields: Iterable[Pair]) -> StartForm:
 
 
 def trigger_of(form: StartForm) -> Trigger:
-    """What the form asks for. Raises ``BadTrigger``."""
+    """The trigger for the form. Raises ``BadTrigger``."""
     body = {
         "env_vars": _unique("Environment variable", form.env),
         "parameters": _unique("Parameter", form.parameters),
@@ -69,9 +69,9 @@ def _unique(what: str, pairs: tuple[Pair, ...]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in pairs:
         if not name:
-            raise BadTrigger(f"{what} without a name: give it one, or empty its value too.")
+            raise BadTrigger(f"{what} without a name: give it one, or clear its value too.")
         if name in found:
-            raise BadTrigger(f"{what} {name} is given twice: which one is meant?")
+            raise BadTrigger(f"{what} {name} is given twice: remove one of them.")
         found[name] = value
     return found
 
