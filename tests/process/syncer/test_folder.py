@@ -20,6 +20,7 @@ from fastflow_contracts.pipelines import bundle
 from fastflow_contracts.pipelines.bundle import File
 from fastflow_syncer import disk
 from fastflow_syncer.errors import SourceFailed
+from fastflow_contracts.service.logging import set_up_logging
 from fastflow_syncer.folder import FolderSource
 from fastflow_syncer.source import Folder
 
@@ -242,13 +243,14 @@ async def test_the_root_may_come_later_and_be_replaced(tmp_path: Path, watched: 
 
 
 NO_INOTIFY = """
-import asyncio, ctypes, logging, sys
+import asyncio, ctypes, sys
 from pathlib import Path
 if ctypes.CDLL(None).unshare(0x1000_0000):  # CLONE_NEWUSER: limits of one's own
     raise SystemExit(77)
 Path("/proc/sys/user/max_inotify_instances").write_text("0")
+from fastflow_contracts.service.logging import set_up_logging
 from fastflow_syncer.folder import FolderSource
-logging.basicConfig(format="%(message)s")
+set_up_logging()
 root = Path(sys.argv[1])
 
 async def main():

@@ -30,7 +30,7 @@ MODULES = [(name, module) for name in generate.MATRIX for module in sorted(PACKA
 
 ROOT_ROOM = ""
 """Modules outside of any sub-package."""
-_GROUND = frozenset({"errors", "ids", "names", "codec", "base", "clock"})
+_GROUND = frozenset({"errors", "ids", "names", "codec", "base", "clock", "log"})
 _GATEWAY_SHARED = frozenset({"errors", "app_keys", "settings", "decoding", "__version__"})
 _GATEWAY_BELOW = frozenset({"actions", "streaming", "readmodel", "views", "notebooks", "http"})
 #: What each sub-package may import of its own distribution: other sub-packages, and modules of the root. What it

@@ -232,7 +232,7 @@ async def test_the_dashboards_address_is_printed(command: Command, url: str) -> 
 async def test_without_a_key_here_the_installation_encrypts(command: Command) -> None:
     """If it has no key either, that is an error."""
     done = await command("encrypt", "hunter2")
-    assert (done.returncode, "no ENCRYPTION_KEY here" in done.stderr) == (1, True)
+    assert (done.returncode, "this gateway has no ENCRYPTION_KEY" in done.stderr) == (1, True)
 
 
 @pytest.mark.parametrize(
