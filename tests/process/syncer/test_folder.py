@@ -20,7 +20,6 @@ from fastflow_contracts.pipelines import bundle
 from fastflow_contracts.pipelines.bundle import File
 from fastflow_syncer import disk
 from fastflow_syncer.errors import SourceFailed
-from fastflow_contracts.service.logging import set_up_logging
 from fastflow_syncer.folder import FolderSource
 from fastflow_syncer.source import Folder
 
