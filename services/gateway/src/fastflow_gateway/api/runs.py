@@ -58,7 +58,7 @@ async def list_runs(request: web.Request) -> web.Response:
 
 
 async def show_run(request: web.Request) -> web.Response:
-    """Return one run with the skips that followed it."""
+    """Return one run with the newest skips that its end caused."""
     known, model = await _known(request), request.app[MODEL]
     return answer(records.run_detail(queries.run(model, known.run), model.skips.after(known.run.id, SKIPS_SHOWN)))
 
