@@ -1,7 +1,7 @@
-"""Every stream, bucket and durable consumer, with its bounds: what the bus must look like.
+"""The topology of the bus: every stream, bucket and durable consumer, with its limits.
 
-``ensure`` makes it so and is safe to repeat; it is called by the embedded bus and by ``fastflow bus ensure``. Services
-only ``verify``. Anything that is not declared here does not exist.
+``ensure`` creates and updates it and is safe to repeat; the embedded bus and ``fastflow bus ensure`` call it. Services
+only call ``verify``. Nothing exists on the bus that is not declared here.
 """
 
 from __future__ import annotations
@@ -33,17 +33,18 @@ GIB: Final = 1024 * MIB
 DAY_S: Final = 86_400.0
 
 PAYLOAD_BYTES_MAX: Final = 4 * MIB
-"""Largest message; the embedded server is configured for it, another server must allow it too."""
+"""Size of the largest message. The embedded server is configured for it; an external server must allow it too."""
 DEDUP_S: Final = 120.0
-"""For speed only: the bus forgets it when it restarts, so nothing rests on it."""
+"""An optimisation only: the bus forgets message ids when it restarts, so no guarantee depends on this window."""
 TRIGGER_DEDUP_S: Final = 0.1
-"""The least that a server takes. A message id counts for the whole stream: what another pipeline is sent under it, or
-the same pipeline after a refusal, is swallowed. A run's id comes from the key, so that repeats are known anyway.
+"""The smallest window that a server accepts. A message id counts for the whole stream: within the window, the server
+drops a message with the same id for another pipeline, or for the same pipeline after a skip. Repeats are recognised
+without the window, because a run's id is derived from the key.
 """
 
 HINT_S: Final = 3.0
-"""A hint whose runner has not claimed the run by then goes to another one: it may have died. If not, the second claim
-changes nothing.
+"""Seconds until an unanswered hint goes to another runner, because the first may have died. If the first is alive,
+the second claim changes nothing.
 """
 
 TRIGGERS: Final = "FF_TRIGGERS"
@@ -55,7 +56,7 @@ METRICS: Final = "FF_METRICS"
 NOTICES: Final = "FF_NOTICES"
 
 SCHEDULER: Final = "scheduler"
-"""Durable consumer of triggers, of commands, and of changes of runs, shared by all schedulers."""
+"""The durable consumer of triggers, commands and run changes, shared by all schedulers."""
 
 _INSTALLATION: Final = re.compile("[a-z0-9]{8,64}")
 
@@ -65,17 +66,17 @@ LOG_AGE_S: Final = 30 * DAY_S
 
 
 def bucket_stream(bucket: str) -> str:
-    """The stream behind a key-value bucket."""
+    """Return the name of the stream behind a key-value bucket."""
     return f"KV_{bucket}"
 
 
 def object_stream(bucket: str) -> str:
-    """The stream behind an object-store bucket."""
+    """Return the name of the stream behind an object-store bucket."""
     return f"OBJ_{bucket}"
 
 
 class WrongTopology(FastFlowError):
-    """The bus lacks a stream or consumer, or has one of another shape."""
+    """A stream or consumer is missing on the bus, or has the wrong configuration."""
 
 
 def _bucket(name: str, *, history: int, bytes_max: int, value_bytes_max: int, age_s: float = 0) -> StreamConfig:
@@ -155,7 +156,7 @@ STREAMS: Final[tuple[StreamConfig, ...]] = (
 )
 
 STORE_BYTES_MAX: Final = sum(stream.max_bytes or 0 for stream in STREAMS) + GIB
-"""What a server must be allowed to keep on disk, with a margin for its own."""
+"""Disk space that the server needs for all streams, with a margin for its own files."""
 
 
 def _consumer(name: str, subject: str, *, ack_wait_s: float, pending_max: int) -> ConsumerConfig:
@@ -166,7 +167,7 @@ def _consumer(name: str, subject: str, *, ack_wait_s: float, pending_max: int) -
         ack_policy=AckPolicy.EXPLICIT,
         ack_wait=ack_wait_s,
         max_ack_pending=pending_max,
-        max_deliver=-1,  # attempts are counted in the records: a message must never just stop coming
+        max_deliver=-1,  # the records count attempts: the bus must never stop redelivering a message
     )
 
 
@@ -183,10 +184,15 @@ CONSUMERS: Final[tuple[tuple[str, ConsumerConfig], ...]] = (
 
 
 async def ensure(js: JetStreamContext, *, replicas: int = 1, installation: str = "") -> None:
-    """Create what is missing and update what may be updated. Raise ``WrongTopology`` when the server refuses.
+    """Create missing streams and consumers, and update existing ones.
 
-    *replicas*: copies of every stream, 1 on a single server, 3 in a cluster. *installation*: what the bus is called,
-    refused if it has another name already; empty: the name it has, or a random one.
+    Args:
+        js: The JetStream context of the bus.
+        replicas: Copies of every stream: 1 on a single server, 3 in a cluster.
+        installation: The name of the installation; empty keeps the name that the bus has, or sets a random one.
+
+    Raises:
+        WrongTopology: The server refuses a change, or the bus belongs to another installation.
     """
     if installation and not _INSTALLATION.fullmatch(installation):
         raise WrongTopology("an installation's name is 8 to 64 characters of a-z and 0-9.")
@@ -215,7 +221,7 @@ async def ensure(js: JetStreamContext, *, replicas: int = 1, installation: str =
 async def _name_installation(js: JetStreamContext, wanted: str) -> None:
     key = f"$KV.{subjects.PIPELINES}.{subjects.INSTALLATION_KEY}"
     name = (wanted or uuid.uuid4().hex).encode()
-    with suppress(BadRequestError):  # it has its name already
+    with suppress(BadRequestError):  # the bus already has a name
         await js.publish(key, name, headers={"Nats-Expected-Last-Subject-Sequence": "0"})
     stored = (await js.get_last_msg(bucket_stream(subjects.PIPELINES), key)).data or b""
     if wanted and stored.decode() != wanted:
@@ -223,7 +229,7 @@ async def _name_installation(js: JetStreamContext, wanted: str) -> None:
 
 
 async def verify(js: JetStreamContext) -> None:
-    """Raise ``WrongTopology`` unless every stream and consumer is there."""
+    """Check that every stream and consumer exists. Raises ``WrongTopology`` if not."""
     missing = []
     try:
         for stream in STREAMS:

@@ -1,12 +1,13 @@
-"""What the cells of a notebook did, on the wire. Data only.
+"""The events of notebook cells on the wire. Data only.
 
-The cell runner in the sandbox writes one event a line; the runner stores them in order on
-``ff.cell.<pipeline>.<run>.<attempt>``, several to a message. Together with the notebook in the run's bundle they are
-the executed notebook, so that is stored nowhere else. Secrets are masked before an event leaves the sandbox.
+The cell runner in the sandbox writes one event per line. The runner stores them in order on
+``ff.cell.<pipeline>.<run>.<attempt>``, several in a message. The executed notebook is built from these events and the
+notebook in the run's bundle; it is not stored. Secrets are masked before an event leaves the sandbox.
 
-A cell is named by its index among the code cells, from 0, as in ``cells`` of the pipeline's metadata; ``INJECTED`` is
-the one that sets parameters. What is said between a cell's ``began`` and ``ended`` is of that attempt. Large values
-come in ``part`` events before the event they belong to. Bounds are the cell runner's; whatever it leaves out, it says.
+A cell is identified by its index among the code cells, from 0, as in ``cells`` of the pipeline's metadata; ``INJECTED``
+is the cell that sets parameters. Events between a cell's ``began`` and ``ended`` belong to that attempt. Large values
+arrive in ``part`` events before the event they belong to. The cell runner enforces the size limits and reports what it
+leaves out.
 """
 
 from __future__ import annotations
@@ -19,43 +20,43 @@ from fastflow_contracts.codec import Codec
 
 INJECTED: Final = -1
 EVENTS_BYTES_MAX: Final = 768 * 1024
-"""Of the events of one message; a single event is smaller."""
+"""The most bytes of events in one message; a single event is always smaller."""
 
 CellStatus: TypeAlias = Literal["RUNNING", "RETRYING", "SUCCESS", "FAILED"]
 Data: TypeAlias = dict[str, str]
-"""Media type to text: base64 for images, JSON for JSON types."""
+"""Text by media type: base64 for images, JSON for JSON types."""
 
 
 class CellFact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event"):
-    """Base of all events. ``at``: unix time, seconds."""
+    """The base of all events. ``at`` is unix time in seconds."""
 
     at: float
 
 
 class Opened(CellFact, frozen=True, kw_only=True, omit_defaults=True, tag="opened"):
-    """A kernel is there; the first cell comes next."""
+    """The kernel has started; the first cell comes next."""
 
     kernel: str
     cells: int
-    """Code cells of the notebook."""
+    """Number of code cells in the notebook."""
 
 
 class Injected(CellFact, frozen=True, kw_only=True, omit_defaults=True, tag="injected"):
-    """A cell was put after code cell ``after``: it sets the parameters of the run."""
+    """A cell that sets the run's parameters was inserted after code cell ``after``."""
 
     after: int
     source: str
 
 
 class Began(CellFact, frozen=True, kw_only=True, omit_defaults=True, tag="began"):
-    """An attempt of a cell, from 1. Its outputs so far are those of the attempt before."""
+    """An attempt of a cell began; attempts count from 1. Earlier outputs belong to the previous attempt."""
 
     cell: int
     attempt: int
 
 
 class Wrote(CellFact, frozen=True, kw_only=True, omit_defaults=True, tag="wrote"):
-    """Text on stdout or stderr, to be appended to what was written before."""
+    """The cell wrote to stdout or stderr. The text is appended to what it wrote before."""
 
     cell: int
     stream: Literal["stdout", "stderr"]
@@ -63,57 +64,55 @@ class Wrote(CellFact, frozen=True, kw_only=True, omit_defaults=True, tag="wrote"
 
 
 class Part(CellFact, frozen=True, kw_only=True, omit_defaults=True, tag="part"):
-    """A piece of a large value: the parts of one media type, joined, belong into ``data`` of the next event that has
-    any.
-    """
+    """A piece of a large value. The joined parts of a media type belong to ``data`` of the next event with data."""
 
     mime: str
     text: str
 
 
 class Showed(CellFact, frozen=True, kw_only=True, omit_defaults=True, tag="showed"):
-    """Something is displayed, or is the value of the cell's last expression (``is_result``)."""
+    """The cell displayed an output, or returned the value of its last expression (``is_result``)."""
 
     cell: int
     data: Data
     is_result: bool = False
     display: str | None = None
-    """Names it for ``redrew``."""
+    """The name by which ``redrew`` refers to this output."""
 
 
 class Redrew(CellFact, frozen=True, kw_only=True, omit_defaults=True, tag="redrew"):
-    """Everything displayed under this name now shows this instead."""
+    """All outputs with this display name now show this data."""
 
     display: str
     data: Data
 
 
 class Cleared(CellFact, frozen=True, kw_only=True, omit_defaults=True, tag="cleared"):
-    """The outputs of the cell are gone."""
+    """The cell cleared its outputs."""
 
     cell: int
 
 
 class Raised(CellFact, frozen=True, kw_only=True, omit_defaults=True, tag="raised"):
-    """Why this attempt of the cell failed: an exception, or what else ended it."""
+    """This attempt of the cell failed, by an exception or for another reason."""
 
     cell: int
     name: str
-    """The exception's, or ``CellTimeout``, ``KernelDied``, ``Stopped``."""
+    """The name of the exception, or ``CellTimeout``, ``KernelDied`` or ``Stopped``."""
     value: str
     traceback: tuple[str, ...] = ()
-    """Lines with terminal colours, as kernels send them."""
+    """Lines with terminal colours, as the kernel sends them."""
 
 
 class Noted(CellFact, frozen=True, kw_only=True, omit_defaults=True, tag="noted"):
-    """A sentence of ours about the cell, such as that outputs were left out or that the kernel's state is gone."""
+    """A note of the cell runner, for example that outputs were left out or that the kernel lost its state."""
 
     cell: int
     text: str
 
 
 class EndedCell(CellFact, frozen=True, kw_only=True, omit_defaults=True, tag="ended"):
-    """This attempt of the cell is over. RETRYING: there is another one ``delay_s`` later."""
+    """This attempt of the cell is over. RETRYING: the next one starts after ``delay_s`` seconds."""
 
     cell: int
     status: Literal["RETRYING", "SUCCESS", "FAILED"]
@@ -126,11 +125,11 @@ CellEvent: TypeAlias = Opened | Injected | Began | Wrote | Part | Showed | Redre
 
 
 class CellChunk(msgspec.Struct, frozen=True, kw_only=True):
-    """Events of one attempt that follow each other without a gap."""
+    """Consecutive events of one attempt, without a gap."""
 
     v: int = 1
     end: int
-    """How many events of the attempt this chunk and all before it account for."""
+    """How many events of the attempt this chunk and all earlier ones cover."""
     events: tuple[CellEvent, ...]
 
 

@@ -1,9 +1,9 @@
-"""The log of an attempt on the wire, and how its lines are read back. Pure.
+"""The log of an attempt on the wire, and a reader for its lines. No I/O.
 
-A log is a sequence of chunks on ``ff.log.<pipeline>.<run>.<attempt>``. A chunk holds pieces of text in the order
-in which they arrived. Joined per stream they are exactly what the script wrote (bytes that are no UTF-8 replaced,
-secrets masked): a piece holds any number of whole lines, each with its ``\\n``; only a very long line and an
-unterminated last one leave a piece without it, and the next piece of that stream goes on where it stopped.
+A log is a sequence of chunks on ``ff.log.<pipeline>.<run>.<attempt>``. A chunk holds pieces of text in order of
+arrival. The joined pieces of a stream are exactly what the script wrote, with invalid UTF-8 replaced and secrets
+masked. A piece holds any number of whole lines, each with its ``\\n``. Only a very long line or an unterminated last
+line ends a piece without ``\\n``; the next piece of that stream continues the line.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from fastflow_contracts.codec import Codec
 LogStream: TypeAlias = Literal["system", "stdout", "stderr"]
 
 STREAMS: Final[tuple[LogStream, ...]] = ("system", "stdout", "stderr")
-"""A stream's number on the wire is its index here. ``system``: the runner's own words (uv's output, truncation)."""
+"""A stream's number on the wire is its index here. ``system`` holds the runner's messages and the output of uv."""
 
 CHUNK_BYTES_MAX: Final = 256 * 1024
-"""Of one chunk as encoded."""
+"""The largest size of an encoded chunk."""
 CHUNK_S: Final = 0.05
-"""How long a complete line may wait for its chunk to fill."""
+"""Seconds that a complete line may wait for its chunk to fill."""
 
 
 class Piece(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Text of one stream that arrived at one moment: ``[milliseconds after the chunk's ``at``, stream, text]``."""
+    """Text of one stream that arrived at one time: ``[ms, stream, text]``, with ``ms`` after the chunk's ``at``."""
 
     ms: int
     stream: Annotated[int, msgspec.Meta(ge=0, le=2)]
@@ -38,12 +38,12 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True):
 
     v: int = 1
     at: float
-    """Unix time, seconds."""
+    """Unix time in seconds."""
     lines: tuple[Piece, ...] = ()
     end: tuple[int, int]
-    """How many bytes of stdout and stderr this chunk and all before it account for."""
+    """How many bytes of stdout and of stderr this chunk and all earlier ones cover."""
     truncated: bool = False
-    """The log was full: from here on output is counted in ``end`` and not kept."""
+    """The log is full: from here on output is counted in ``end`` but not stored."""
     eof: bool = False
     """The attempt's last chunk."""
 
@@ -52,7 +52,7 @@ CHUNK: Final = Codec(Chunk)
 
 
 class LogLine(msgspec.Struct, frozen=True, gc=False):
-    """One line without its ``\\n``. ``at``: unix time at which it was complete."""
+    """One line without its ``\\n``. ``at`` is the unix time in seconds at which it was complete."""
 
     at: float
     stream: LogStream
@@ -60,10 +60,10 @@ class LogLine(msgspec.Struct, frozen=True, gc=False):
 
 
 class LogReader:
-    """Chunks of one attempt in, lines out, in the order in which they were completed.
+    """Turn the chunks of one attempt into lines, in the order in which the lines were completed.
 
-    A chunk that exactly repeats the one before it is ignored: a publisher that was unsure sent it again. Reading
-    may begin at any chunk; the rest of a very long line then counts as a line.
+    A chunk equal to the previous one is ignored: the publisher repeats a chunk when it does not know whether it was
+    stored. Reading may start at any chunk; the rest of a very long line then counts as a line.
     """
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class LogReader:
         self._last: Chunk | None = None
 
     def feed(self, chunk: Chunk) -> list[LogLine]:
-        """The lines that *chunk* completes."""
+        """Return the lines that *chunk* completes."""
         if chunk == self._last:
             return []
         self._last = chunk
@@ -90,7 +90,7 @@ class LogReader:
         return lines + self.close() if chunk.eof else lines
 
     def close(self) -> list[LogLine]:
-        """The unterminated last lines, once no further chunk will come."""
+        """Return the unterminated last lines. Call it after the last chunk."""
         lines = [
             LogLine(at, name, "".join(open_))
             for name, open_, at in zip(STREAMS, self._open, self._open_at, strict=True)

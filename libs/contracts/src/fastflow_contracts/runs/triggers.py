@@ -1,7 +1,7 @@
-"""What a message on ``ff.trigger.*`` asks for. Pure: payload and headers in, ``Trigger`` or the reason why not out.
+"""Read a message on ``ff.trigger.*`` into a ``Trigger``. No I/O.
 
-Four forms are understood: the trigger message of our own services, a CloudEvent (structured or binary), the run body of
-the HTTP API, and anything else, which is handed to the script as its event.
+A message has one of four forms: the trigger message of our own services, a CloudEvent (structured or binary), the run
+body of the HTTP API, or any other data, which the script receives as its event.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from fastflow_contracts.pipelines.value_types import ENV_NAME_CHARACTERS_MAX, ID
 from fastflow_contracts.runs.messages import TRIGGER, TRIGGER_TYPE, Trigger
 
 ENTRIES_MAX = 50
-"""Variables, and parameters, in one trigger."""
+"""The most variables in one trigger, and the most parameters."""
 VALUE_CHARACTERS_MAX = 16_384
 EVENT_BYTES_MAX = 1024 * 1024
 SHOWN_CHARACTERS_MAX = 64
-"""Of a name, in the reason why it is refused."""
+"""How much of a name an error text shows."""
 BODY_FIELDS = frozenset({"env_vars", "parameters", "run_config_id"})
 """A JSON object with no other fields is a run body."""
 STRUCTURED = "application/cloudevents+json"
@@ -34,11 +34,19 @@ class BadTrigger(FastFlowError):
     """The message cannot start a run; the reason says what is accepted."""
 
     status = 422
-    """The HTTP status that says it best."""
+    """The HTTP status of the answer."""
 
 
 def read_trigger(payload: bytes, headers: Mapping[str, str]) -> Trigger:
-    """The trigger a stored message asks for. *headers*: names in any case. Raises ``BadTrigger``."""
+    """Read the trigger from a stored message.
+
+    Args:
+        payload: The data of the message.
+        headers: Its headers; names in any case.
+
+    Raises:
+        BadTrigger: The message cannot start a run.
+    """
     lowered = {name.lower(): value for name, value in headers.items()}
     trigger = _read(payload, lowered)
     if message_id := lowered.get("nats-msg-id"):
@@ -49,7 +57,7 @@ def read_trigger(payload: bytes, headers: Mapping[str, str]) -> Trigger:
 
 
 def read_run_body(body: Any) -> Trigger:
-    """The trigger of an HTTP run body (already parsed JSON). Raises ``BadTrigger`` naming the field."""
+    """Read the trigger from an HTTP run body (parsed JSON). Raises ``BadTrigger``, which names the field."""
     if not isinstance(body, dict):
         raise BadTrigger('the body must be a JSON object such as {} or {"env_vars": {"NAME": "value"}}.')
     if unknown := sorted(map(str, body.keys() - BODY_FIELDS)):
@@ -65,7 +73,13 @@ def read_run_body(body: Any) -> Trigger:
 
 
 def read_webhook_body(body: bytes, media_type: str | None) -> Trigger:
-    """The trigger of a webhook: the whole body is the event; a JSON object may carry env_vars and parameters."""
+    """Read the trigger from a webhook call.
+
+    The whole body is the event. A JSON object may also contain ``env_vars`` and ``parameters``.
+
+    Raises:
+        BadTrigger: ``env_vars`` or ``parameters`` are not valid.
+    """
     parsed = _json_object(body) or {}
     return Trigger(
         triggered_by="webhook",
@@ -77,7 +91,7 @@ def read_webhook_body(body: bytes, media_type: str | None) -> Trigger:
 
 
 def check_variables(field: str, value: Any) -> dict[str, str]:
-    """*value* as names to strings. Raises ``BadTrigger`` naming the entry, never its value."""
+    """Return *value* as a dict of strings. Raises ``BadTrigger``, which names the entry but never shows its value."""
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -151,8 +165,10 @@ def _binary(payload: bytes, headers: Mapping[str, str]) -> Trigger:
 
 
 def _event_key(attributes: Mapping[str, Any]) -> str:
-    """CloudEvents: source and id together are unique. The length keeps ("s/a", "b") and ("s", "a/b") apart, the line
-    breaks keep all of them apart from a message id, which is a header.
+    """Return a key from source and id, which together identify a CloudEvent.
+
+    The length keeps ("s/a", "b") and ("s", "a/b") apart. The line breaks keep the key apart from a message id, which is
+    a header and has none.
     """
     source, identity = attributes.get("source"), attributes.get("id")
     if not (isinstance(source, str) and source and isinstance(identity, str) and identity):
@@ -163,7 +179,7 @@ def _event_key(attributes: Mapping[str, Any]) -> str:
 
 
 def _check_run_config_id(config: Any) -> None:
-    """Raise ``BadTrigger`` for what cannot be one. Whether there is one of this id is not known here."""
+    """Raise ``BadTrigger`` if *config* cannot be an id. Whether the configuration exists is not checked here."""
     if not (isinstance(config, str) and len(config) <= ID_CHARACTERS_MAX and _is_text(config)):
         raise BadTrigger(
             "run_config_id must be the id of one of the pipeline's schedules, "
@@ -176,7 +192,7 @@ def _shown(name: str) -> str:
 
 
 def _is_text(text: str) -> bool:
-    """Whether it can be written as UTF-8, unlike what JSON's ``\\ud800`` alone stands for."""
+    """Return whether *text* can be encoded as UTF-8. A lone surrogate, as in JSON's ``\\ud800``, cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,14 +1,15 @@
-"""Cron: what an expression means, and when it is next due. Pure; the only module that knows croniter.
+"""Check cron expressions, and compute when they are next due. No I/O; the only module that uses croniter.
 
-An expression is five fields (minute, hour, day of month, month, day of week; 0 and 7 are Sunday; names allowed) or
-an alias such as ``@daily``. When both day fields are restricted, that is, when neither begins with ``*``, either one
-suffices. Fields are expanded here and croniter searches the calendar: left to read ``1-1``, it fires every minute.
+An expression has five fields (minute, hour, day of month, month, day of week; 0 and 7 are Sunday; names are allowed),
+or is an alias such as ``@daily``. If both day fields are restricted (neither starts with ``*``), one match is enough.
+This module expands the fields and croniter searches the calendar: croniter itself reads ``1-1`` as every minute.
 
-Daylight saving. croniter sees wall-clock time only; this module places it on the time line.
-An expression that names hours has *fixed times*. Where clocks jump over one, it is due at the first instant after
-the jump (several in one gap are due once); where an hour repeats, it is due in the first pass only.
-An expression that is due in every hour follows elapsed time instead: it is due in every hour that happens, so a
-skipped hour asks for nothing and a repeated one counts twice.
+Daylight saving time: croniter handles wall-clock time only; this module converts it to instants.
+
+- An expression that names hours has *fixed times*. If clocks skip a time, it is due at the first instant after the gap
+  (several times in one gap are due once). If an hour repeats, it is due in the first pass only.
+- An expression that is due in every hour follows elapsed time: a skipped hour has no due time, and a repeated hour has
+  its due times twice.
 """
 
 from __future__ import annotations
@@ -36,21 +37,30 @@ ALIASES = {
 
 
 def check_cron(expr: str) -> str | None:
-    """What is wrong with *expr*, or None if it is sound and comes due some day."""
+    """Return what is wrong with *expr*, or None if it is valid and will be due at some time."""
     try:
         _parse(expr).wall_after(datetime(2024, 1, 1))  # noqa: DTZ001 - wall-clock time
-    except CroniterBadDateError:  # a ValueError, too
+    except CroniterBadDateError:  # before ValueError, its base class
         return "no such day ever comes"
     except ValueError as error:
         return str(error)
     return None
 
 
-@lru_cache(maxsize=4096)  # many schedules share an expression, and ask at the same instants
+@lru_cache(maxsize=4096)  # many schedules share an expression and an instant
 def next_after(expr: str, timezone: str, after: datetime) -> datetime:
-    """The first instant later than *after*, in UTC, at which *expr* is due in *timezone* (an IANA name).
+    """Return the first instant after *after* at which *expr* is due.
 
-    *expr* must have passed ``check_cron``; ``ValueError`` otherwise.
+    Args:
+        expr: An expression that ``check_cron`` accepts.
+        timezone: The IANA name of the time zone of *expr*.
+        after: A time with a time zone.
+
+    Returns:
+        The instant in UTC.
+
+    Raises:
+        ValueError: *expr* is not valid.
     """
     cron, tz = _parse(expr), ZoneInfo(timezone)
     if cron.in_every_hour:
@@ -65,7 +75,7 @@ class _Field(NamedTuple):
     names: tuple[str, ...] = ()
 
     def values(self, text: str) -> list[int]:
-        """All values that *text* stands for, ascending. Raises ``ValueError``."""
+        """Return all values in *text*, ascending. Raises ``ValueError``."""
         return sorted({value for item in text.split(",") for value in self._item(item)})
 
     def _item(self, item: str) -> Iterator[int]:
@@ -109,11 +119,11 @@ _searching = threading.Lock()
 
 class _Cron(NamedTuple):
     calendar: croniter
-    """Of the same expression with every value spelled out. Costly to make, and it remembers where it looked last."""
+    """The same expression with every value listed. It is costly to create, and stateful: it keeps its last position."""
     in_every_hour: bool
 
     def wall_after(self, wall: datetime) -> datetime:
-        """The next wall-clock time (naive) after *wall* that matches."""
+        """Return the next matching wall-clock time (naive) after *wall*."""
         with _searching:
             return self.calendar.get_next(datetime, start_time=wall)
 
@@ -135,7 +145,7 @@ def _parse(expr: str) -> _Cron:
 
 def _next_fixed_time(cron: _Cron, tz: ZoneInfo, after: datetime) -> datetime:
     wall = _wall(after.astimezone(tz))
-    while True:  # instants never decrease with wall time; in a second pass up to an hour of them lies behind
+    while True:  # instants never decrease with wall time; in a second pass, up to an hour of them is in the past
         wall = cron.wall_after(wall)
         due = min(_instants(wall, tz), default=None) or _end_of_gap(wall, tz)
         if due > after:
@@ -152,7 +162,7 @@ def _next_by_elapsed_time(cron: _Cron, tz: ZoneInfo, after: datetime) -> datetim
 
 
 def _first_existing(cron: _Cron, tz: ZoneInfo, wall: datetime, not_before: datetime) -> datetime:
-    """The first instant from *not_before* on that a match after *wall* stands for."""
+    """Return the first instant, not earlier than *not_before*, of a match after *wall*."""
     while True:
         wall = cron.wall_after(wall)
         for instant in _instants(wall, tz):
@@ -161,19 +171,19 @@ def _first_existing(cron: _Cron, tz: ZoneInfo, wall: datetime, not_before: datet
 
 
 def _instants(wall: datetime, tz: ZoneInfo) -> list[datetime]:
-    """When clocks in *tz* show *wall*: never (in a gap), once, or twice; ascending."""
+    """Return the instants at which clocks in *tz* show *wall*, ascending: none (in a gap), one or two."""
     passes = {wall.replace(tzinfo=tz, fold=fold).astimezone(UTC) for fold in (0, 1)}
     return sorted(instant for instant in passes if _wall(instant.astimezone(tz)) == wall)
 
 
 def _end_of_gap(wall: datetime, tz: ZoneInfo) -> datetime:
-    # In a gap fold 0 counts with the offset before the jump and so lands behind it, fold 1 the other way round.
+    # In a gap, fold 0 uses the offset before the jump and so lands after it; fold 1 does the opposite.
     behind, ahead = (wall.replace(tzinfo=tz, fold=fold).astimezone(UTC) for fold in (0, 1))
     return _shift(tz, ahead, behind)
 
 
 def _shift(tz: ZoneInfo, before: datetime, behind: datetime) -> datetime:
-    """The instant between *before* and *behind* (one shift lies there) from which the later offset holds."""
+    """Return the instant of the one offset change between *before* and *behind*."""
     low, high = int(before.timestamp()), int(behind.timestamp())
     offset = before.astimezone(tz).utcoffset()
     while high - low > 1:

@@ -1,4 +1,4 @@
-"""What the cells of a notebook did, whole or live, and the executed notebook."""
+"""The cells of a notebook run, stored or live, and the executed notebook."""
 
 from __future__ import annotations
 
@@ -31,16 +31,19 @@ from fastflow_gateway.streaming.stored import stored
 
 
 async def list_cells(request: web.Request) -> web.Response:
+    """List the code cells with their attempts and outputs."""
     run = await _run(request)
     history = await _history(request, run)
     return answer(history.cells(await _sources(request, run)))
 
 
 async def follow_cells(request: web.Request) -> web.StreamResponse:
+    """Stream the cell events as they happen."""
     return await follow_run(request, await _run(request), streams.CELLS, subjects.cells_of, _cell_events, cell_end)
 
 
 async def download_notebook(request: web.Request) -> web.Response:
+    """Build the executed notebook and send it as a download."""
     run = await _run(request)
     history = await _history(request, run)
     try:
@@ -54,7 +57,7 @@ async def download_notebook(request: web.Request) -> web.Response:
 
 
 def cell_end(run: Run) -> int:
-    """The sequence of the last cell message of the ended attempts, by the run's record."""
+    """Return the stream sequence of the last cell message of all ended attempts, as recorded in *run*."""
     return max((attempt.cell_sequence for attempt in run.attempts), default=0)
 
 
@@ -93,14 +96,14 @@ ROUTES = (
         "GET",
         "/api/runs/{id}/cells",
         list_cells,
-        "The code cells of a notebook's run: each with its attempts, their text, outputs and errors.",
+        "List the code cells of a notebook run, each with its attempts, their text, outputs and errors.",
         {200: CellList, 404: shapes.Error},
     ),
     Route(
         "GET",
         "/api/runs/{id}/cells/stream",
         follow_cells,
-        "Follow the cells: everything they do as it happens, in events named `cell`.",
+        "Stream what the cells do as it happens, in events named `cell`.",
         {200: Media(EVENT_STREAM, EVENTS), 404: shapes.Error},
         headers=LAST_EVENT_ID,
         is_stream=True,
@@ -109,7 +112,7 @@ ROUTES = (
         "GET",
         "/api/runs/{id}/notebook",
         download_notebook,
-        "The executed notebook, as far as it has run.",
+        "Download the executed notebook, with the outputs so far.",
         {200: Media("application/x-ipynb+json", "A Jupyter notebook."), 404: shapes.Error},
     ),
 )

@@ -1,4 +1,4 @@
-"""Starting a run with an event, as a message on ``ff.trigger.<pipeline>`` does: POST /api/pipelines/{name}/events."""
+"""Start a run with an event, like a message on ``ff.trigger.<pipeline>``: POST /api/pipelines/{name}/events."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ _KEY = "Idempotency-Key"
 
 
 async def publish_event(request: web.Request) -> web.Response:
+    """Read the body as an event and start a run with it."""
     name, body = pipeline_name(request.match_info["name"]), await body_of(request)
-    if request.content_type == TRIGGER_TYPE:  # it says who asks, which here the gateway knows
+    if request.content_type == TRIGGER_TYPE:  # it sets triggered_by, which no client may choose here
         raise RequestRefused(422, f"the media type {TRIGGER_TYPE} is for our own services; send the event as it is.")
     try:
         trigger = read_trigger(body, _headers(request))
@@ -30,7 +31,7 @@ async def publish_event(request: web.Request) -> web.Response:
 
 
 def _headers(request: web.Request) -> dict[str, str]:
-    """Those that say what the body is; what is no text in them is replaced."""
+    """Return the headers that describe the body; bytes that are not text are replaced."""
     return {
         name: value.encode(errors="replace").decode()
         for name, value in request.headers.items()
@@ -43,11 +44,11 @@ ROUTES = (
         "POST",
         "/api/pipelines/{name}/events",
         publish_event,
-        "Start a run with an event, as a message on the pipeline's subject does: a CloudEvent, structured or binary; a "
-        "JSON object of env_vars, parameters and run_config_id; or anything else, which becomes the file that "
-        "FASTFLOW_EVENT_FILE names.",
+        "Start a run with an event, like a message on the pipeline's subject. The body is a CloudEvent (structured or "
+        "binary), a JSON object of env_vars, parameters and run_config_id, or any other data. An event becomes the "
+        "file that FASTFLOW_EVENT_FILE names.",
         STARTED,
-        body=Media("*/*", "Anything, or nothing."),
-        headers={_KEY: "The same id is the same run, however often it is sent. A CloudEvent brings its own."},
+        body=Media("*/*", "Any data, or an empty body."),
+        headers={_KEY: "Requests with the same key start one run. A CloudEvent has its own."},
     ),
 )

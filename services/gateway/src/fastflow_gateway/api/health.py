@@ -12,11 +12,12 @@ from fastflow_gateway.readmodel.model import MODEL
 
 
 async def healthz(request: web.Request) -> web.Response:
-    """Alive while the connection to the bus may come back: a restart would not help before that."""
+    """Answer 200 while the bus connection can still recover: until it is closed, a restart does not help."""
     return _health(request, is_well=not request.app[app_keys.BUS].closed.is_set())
 
 
 async def readyz(request: web.Request) -> web.Response:
+    """Answer 200 when the bus is connected and the read model is up to date."""
     is_well = request.app[app_keys.BUS].is_connected and not request.app[MODEL].behind
     return _health(request, is_well=is_well)
 
@@ -33,6 +34,6 @@ def _health(request: web.Request, *, is_well: bool) -> web.Response:
 
 _WELL = {200: shapes.Health, 503: shapes.Health}
 ROUTES = (
-    Route("GET", "/healthz", healthz, "Is this process worth keeping?", _WELL, is_public=True),
-    Route("GET", "/readyz", readyz, "Can it answer requests?", _WELL, is_public=True),
+    Route("GET", "/healthz", healthz, "Liveness: 503 when the process needs a restart.", _WELL, is_public=True),
+    Route("GET", "/readyz", readyz, "Readiness: 503 while the process cannot answer requests.", _WELL, is_public=True),
 )

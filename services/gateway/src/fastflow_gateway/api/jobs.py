@@ -1,4 +1,4 @@
-"""The scheduler's jobs: what runs when, and switching it on and off."""
+"""The scheduler's jobs: list them, switch them on or off, and show their next slots."""
 
 from __future__ import annotations
 
@@ -25,18 +25,22 @@ class JobSwitch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """What to change about a job."""
 
     enabled: bool
-    """False: it stays silent, whatever is synced, until it is switched on again. It then begins with the next slot."""
+    """False: the job stays off, also after a sync, until it is switched on. It then starts with the next slot."""
 
 
 class NextRunsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many slots to show."""
+
     count: Annotated[int, msgspec.Meta(ge=1, le=NEXT_RUNS_MAX, description=f"How many, at most {NEXT_RUNS_MAX}.")] = 5
 
 
 async def list_jobs(request: web.Request) -> web.Response:
+    """List all jobs, by pipeline."""
     return answer(await queries.all_jobs(request.app[MODEL]))
 
 
 async def switch_job(request: web.Request) -> web.Response:
+    """Switch a job on or off and return it."""
     known = await _known(request)
     try:
         wanted = msgspec.json.decode(await body_of(request), type=JobSwitch)
@@ -47,6 +51,7 @@ async def switch_job(request: web.Request) -> web.Response:
 
 
 async def list_next_runs(request: web.Request) -> web.Response:
+    """List the next slots of a job."""
     count = query(request, NextRunsQuery).count
     return answer(jobs.NextRuns(next_runs=jobs.next_runs(await _known(request), now(), count)))
 
@@ -60,14 +65,14 @@ ROUTES = (
         "GET",
         "/api/scheduler/jobs",
         list_jobs,
-        "What runs when, by pipeline; also what is switched off, and what is over.",
+        "List all jobs by pipeline, including those that are switched off or over.",
         {200: list[jobs.Job]},
     ),
     Route(
         "PUT",
         "/api/scheduler/jobs/{job}",
         switch_job,
-        "Switch a job on or off. 409: its pipeline's metadata disable it.",
+        "Switch a job on or off. 409: the pipeline's metadata disables it.",
         {200: jobs.Job, 404: shapes.Error, 409: shapes.Error},
         body=JobSwitch,
     ),
@@ -75,7 +80,7 @@ ROUTES = (
         "GET",
         "/api/scheduler/jobs/{job}/next-runs",
         list_next_runs,
-        "The next slots of a job.",
+        "List the next slots of a job.",
         {200: jobs.NextRuns, 404: shapes.Error},
         query=NextRunsQuery,
     ),

@@ -1,4 +1,4 @@
-"""The downstream triggers of one pipeline, and the graph of all."""
+"""The downstream triggers of a pipeline, and the graph of all pipelines."""
 
 from __future__ import annotations
 
@@ -17,22 +17,24 @@ from fastflow_gateway.views import graph
 
 
 class LinkBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to start when a run is done for good."""
+    """What to start when a run is over."""
 
     pipeline: str
     """The pipeline to start."""
     on_success: bool = True
     on_failure: bool = False
     run_config_id: str | None = None
-    """Start it with this one of its ``schedules[].id``; null is its own configuration."""
+    """The run configuration to start it with, one of its ``schedules[].id``; null is its own configuration."""
 
 
 async def list_downstream_triggers(request: web.Request) -> web.Response:
+    """List what follows the runs of a pipeline."""
     record = await _record(request)
     return answer([graph.downstream_trigger(link) for link in request.app[MODEL].links.of(record)])
 
 
 async def make_downstream_trigger(request: web.Request) -> web.Response:
+    """Store a downstream trigger: 201 if it is new, 200 if it existed."""
     record = await _record(request)
     try:
         body = msgspec.json.decode(await body_of(request), type=LinkBody)
@@ -50,12 +52,14 @@ async def make_downstream_trigger(request: web.Request) -> web.Response:
 
 
 async def remove_downstream_trigger(request: web.Request) -> web.Response:
+    """Remove a downstream trigger and list the remaining ones."""
     record = await _record(request)
     await links.remove(request.app, record, request.match_info["link"])
     return answer([graph.downstream_trigger(link) for link in request.app[MODEL].links.of(record)])
 
 
 async def show_graph(request: web.Request) -> web.Response:
+    """Return the graph of all pipelines."""
     return answer(queries.whole_graph(request.app[MODEL]))
 
 
@@ -69,21 +73,21 @@ ROUTES = (
         "GET",
         "/api/pipelines/graph",
         show_graph,
-        "Which pipelines start which, those that are missing and cycles included.",
+        "The graph of which pipeline starts which, including missing pipelines and cycles.",
         {200: graph.Graph},
     ),
     Route(
         "GET",
         _PATH,
         list_downstream_triggers,
-        "What follows the runs of a pipeline, by its metadata and by the API.",
+        "List what follows the runs of a pipeline, set by its metadata or by the API.",
         {200: list[graph.DownstreamTrigger], 404: shapes.Error},
     ),
     Route(
         "POST",
         _PATH,
         make_downstream_trigger,
-        "Start another pipeline after this one. 200: it was there, and starts now when you say.",
+        "Start another pipeline after this one. 200: the trigger existed and now has these conditions.",
         {
             200: graph.DownstreamTrigger,
             201: graph.DownstreamTrigger,
@@ -97,7 +101,7 @@ ROUTES = (
         "DELETE",
         _PATH + "/{link}",
         remove_downstream_trigger,
-        "Remove a trigger that the API made; the answer is what is left. 409: it is the metadata's.",
+        "Remove a trigger made by the API, and list the remaining ones. 409: the metadata sets it.",
         {200: list[graph.DownstreamTrigger], 404: shapes.Error, 409: shapes.Error},
     ),
 )

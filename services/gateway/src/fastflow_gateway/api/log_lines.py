@@ -1,4 +1,4 @@
-"""The log of a run as data, as far as it goes now: GET /api/runs/{id}/logs/lines."""
+"""The stored log of a run as JSON lines: GET /api/runs/{id}/logs/lines."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from fastflow_gateway.streaming.stored import stored
 
 
 async def read_log_lines(request: web.Request) -> web.StreamResponse:
-    """Stream the log while it is read: a long log is never held whole."""
+    """Stream the log while reading it, so that a long log is never in memory as a whole."""
     known = await queries.run_with_id(request.app[MODEL], request.match_info["id"])
     readers: dict[int, LogReader] = {}
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
 
     async def send(attempt: int, lines: Iterable[logs.LogLine]) -> None:
-        # Start the answer with the first data: until then an error can still be an answer.
+        # Start the answer with the first data: until then an error can still set the status.
         if not response.prepared:
             await response.prepare(request)
         await write(request, response, b"".join(_encoded(attempt, line) for line in lines))
@@ -59,7 +59,7 @@ ROUTES = (
         "GET",
         "/api/runs/{id}/logs/lines",
         read_log_lines,
-        "The log of all attempts so far, as LogLine in JSON, one a line. It does not wait for more.",
+        "The log of all attempts so far: one LogLine per line, as JSON. It does not wait for new lines.",
         {200: Media("application/x-ndjson", "JSON lines."), 404: shapes.Error},
         is_stream=True,
     ),

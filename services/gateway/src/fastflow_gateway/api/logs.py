@@ -1,4 +1,4 @@
-"""The log and the samples of a run, whole or live."""
+"""The log and the resource samples of a run, stored or live."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ from fastflow_gateway.views import records
 
 TAIL_LINES_MAX = 10_000
 SAMPLES_MAX = 5_000
-"""The newest ones are listed."""
+"""How many samples a list holds; older ones are left out."""
 
 
 class TailQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How much."""
+    """How much of the log to return."""
 
-    tail: Annotated[int, msgspec.Meta(ge=0, le=TAIL_LINES_MAX, description="Only the last so many lines; 0 = all.")] = 0
+    tail: Annotated[int, msgspec.Meta(ge=0, le=TAIL_LINES_MAX, description="Only this many last lines; 0 = all.")] = 0
 
 
 async def read_log(request: web.Request) -> web.StreamResponse:
-    """Stream the log while it is read: a long log is never held whole."""
+    """Stream the log while reading it, so that a long log is never in memory as a whole."""
     wanted, run = query(request, TailQuery), await _run(request)
     text = events.PlainText()
     tail = events.Tail(wanted.tail) if wanted.tail else None
     response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
 
     async def send(part: str) -> None:
-        # Start the answer with the first data: until then an error can still be an answer.
+        # Start the answer with the first data: until then an error can still set the status.
         if not response.prepared:
             await response.prepare(request)
         await write(request, response, part.encode("utf-8", "replace"))
@@ -68,10 +68,12 @@ async def read_log(request: web.Request) -> web.StreamResponse:
 
 
 async def follow_log(request: web.Request) -> web.StreamResponse:
+    """Stream the log lines as they arrive."""
     return await follow_run(request, await _run(request), streams.LOGS, subjects.logs_of, _log_events, log_end)
 
 
 async def list_samples(request: web.Request) -> web.Response:
+    """List the newest resource samples."""
     run = await _run(request)
     samples: deque[shapes.Sample] = deque(maxlen=SAMPLES_MAX)
     async with aclosing(stored(request.app[app_keys.BUS], streams.METRICS, subjects.metrics_of(run.ref))) as found:
@@ -84,6 +86,7 @@ async def list_samples(request: web.Request) -> web.Response:
 
 
 async def follow_samples(request: web.Request) -> web.StreamResponse:
+    """Stream the resource samples as they arrive."""
     return await follow_run(request, await _run(request), streams.METRICS, subjects.metrics_of, _sample_events, log_end)
 
 
@@ -102,8 +105,8 @@ def _sample_events(message: Message) -> bytes:
     return event("sample", sample, event_id=str(message.sequence))
 
 
-EVENTS = "Server-sent events. The id of each is where Last-Event-ID goes on; `end` with the status is the last."
-LAST_EVENT_ID = {"Last-Event-ID": "The id of the last event that arrived: go on after it."}
+EVENTS = "Server-sent events. To resume, send the last id as Last-Event-ID. The last event is `end`, with the status."
+LAST_EVENT_ID = {"Last-Event-ID": "The id of the last event received: the stream resumes after it."}
 ROUTES = (
     Route(
         "GET",
@@ -118,7 +121,7 @@ ROUTES = (
         "GET",
         "/api/runs/{id}/logs/stream",
         follow_log,
-        "Follow the log: every line once, in order, as LogLine in events named `log`.",
+        "Stream the log: each line once, in order, as LogLine in events named `log`.",
         {200: Media(EVENT_STREAM, EVENTS), 404: shapes.Error},
         headers=LAST_EVENT_ID,
         is_stream=True,
@@ -127,14 +130,14 @@ ROUTES = (
         "GET",
         "/api/runs/{id}/metrics",
         list_samples,
-        f"The newest {SAMPLES_MAX:,} samples of what it used.",
+        f"List the newest {SAMPLES_MAX:,} samples of the resources the run used.",
         {200: shapes.SampleList, 404: shapes.Error},
     ),
     Route(
         "GET",
         "/api/runs/{id}/metrics/stream",
         follow_samples,
-        "Follow its use: each sample as Sample in events named `sample`.",
+        "Stream the resource use: each sample as Sample in events named `sample`.",
         {200: Media(EVENT_STREAM, EVENTS), 404: shapes.Error},
         headers=LAST_EVENT_ID,
         is_stream=True,

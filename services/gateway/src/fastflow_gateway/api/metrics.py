@@ -1,4 +1,4 @@
-"""Figures for Prometheus: /metrics."""
+"""Prometheus metrics: /metrics."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from fastflow_gateway.streaming.followers import FOLLOWERS
 
 
 class StateCollector(Collector):
-    """Counts the known state at each scrape."""
+    """Compute metrics from the read model at each scrape."""
 
     def __init__(self, app: web.Application) -> None:
         self._app = app
 
     def collect(self) -> Iterable[Metric]:
-        """Runs, runners, pipelines, and the gateway itself."""
+        """Yield metrics of runs, runners, pipelines and the gateway itself."""
         app, model = self._app, self._app[MODEL]
         runs = GaugeMetricFamily("fastflow_runs", "Runs known, by pipeline and status.", labels=("pipeline", "status"))
         for name, counts in sorted(model.runs.all_counts().items()):
@@ -56,6 +56,7 @@ class StateCollector(Collector):
 
 
 async def metrics(request: web.Request) -> web.Response:
+    """Answer with all metrics; 404 when they are switched off."""
     if not request.app[SETTINGS].metrics:
         raise RequestRefused(404, "metrics are switched off here; set FASTFLOW_METRICS=true to have them.")
     registry = CollectorRegistry(auto_describe=False)
@@ -73,7 +74,7 @@ ROUTES = (
         "GET",
         "/metrics",
         metrics,
-        "Figures for Prometheus.",
+        "Metrics for Prometheus.",
         {200: Media("text/plain", "Prometheus text format."), 404: shapes.Error},
         is_public=True,
     ),

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of the API, made from its routes and shapes, and the route that shows it."""
+"""The OpenAPI 3.1 document, built from the routes and shapes, and the route that serves it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fastflow_gateway.http.route import Media, Route
 
 _REF = "#/components/schemas/{name}"
 _PATH_PARAMETERS = {
-    "name": "The pipeline's name: its folder.",
+    "name": "The pipeline's name, which is its folder's name.",
     "id": "The run's id.",
     "job": "The job's id.",
     "link": "The trigger's id.",
@@ -30,11 +30,12 @@ OPENAPI = web.AppKey("OPENAPI", bytes)
 
 
 async def show_openapi(request: web.Request) -> web.Response:
+    """Answer with the OpenAPI document."""
     return web.Response(body=request.app[OPENAPI], content_type="application/json")
 
 
 def document(routes: Iterable[Route]) -> dict[str, Any]:
-    """JSON-ready. Every route is in it; every schema that an answer refers to is too."""
+    """Return the OpenAPI document of *routes* as JSON-ready data, with every schema that it refers to."""
     routes = tuple(routes)
     types: list[Any] = [shapes.Error, shapes.LogLine, shapes.Sample]
     for route in routes:

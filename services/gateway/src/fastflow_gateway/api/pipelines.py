@@ -1,4 +1,4 @@
-"""Reading pipelines: the list, one of them, its runs and its figures."""
+"""Read pipelines: the list, one pipeline, its runs and its statistics."""
 
 from __future__ import annotations
 
@@ -25,26 +25,27 @@ DAYS_MAX = 90
 
 
 class PipelinesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which pipelines."""
+    """Which pipelines to list."""
 
-    tags: Annotated[str, msgspec.Meta(description="Only those that have all of these tags, separated by commas.")] = ""
-    q: Annotated[str, msgspec.Meta(description="Only those with all these words in name, description or tags.")] = ""
+    tags: Annotated[str, msgspec.Meta(description="Only pipelines with all of these tags, separated by commas.")] = ""
+    q: Annotated[str, msgspec.Meta(description="Only pipelines with all words in name, description or tags.")] = ""
 
 
 class PageQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How many, and from where on."""
+    """Which page, and how long."""
 
-    limit: Annotated[int, msgspec.Meta(ge=1, le=RUNS_MAX, description="How many runs at most.")] = 50
-    cursor: Annotated[str | None, msgspec.Meta(description="next_cursor of the page before.")] = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=RUNS_MAX, description="The most runs to return.")] = 50
+    cursor: Annotated[str | None, msgspec.Meta(description="The next_cursor of the previous page.")] = None
 
 
 class DaysQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How far back."""
+    """How many days to count."""
 
-    days: Annotated[int, msgspec.Meta(ge=1, le=DAYS_MAX, description="How many days, today included.")] = 30
+    days: Annotated[int, msgspec.Meta(ge=1, le=DAYS_MAX, description="How many days, including today.")] = 30
 
 
 async def list_pipelines(request: web.Request) -> web.Response:
+    """List the pipelines that match the query."""
     wanted = query(request, PipelinesQuery)
     tags = {tag.strip() for tag in wanted.tags.split(",") if tag.strip()}
     listed = queries.pipelines(request.app[MODEL], last_runs=LAST_RUNS)
@@ -52,6 +53,7 @@ async def list_pipelines(request: web.Request) -> web.Response:
 
 
 async def show_pipeline(request: web.Request) -> web.Response:
+    """Return one pipeline with its files, last runs and skips."""
     model = request.app[MODEL]
     record = await queries.pipeline_named(model, request.match_info["name"])
     files = request.app[BUNDLE_FILES]
@@ -59,17 +61,20 @@ async def show_pipeline(request: web.Request) -> web.Response:
 
 
 async def list_pipeline_runs(request: web.Request) -> web.Response:
+    """Return a page of the runs of one pipeline."""
     model, wanted = request.app[MODEL], query(request, PageQuery)
     name = await _name(request)
     return answer(queries.run_page(model, RunFilter(pipeline=name), limit=wanted.limit, cursor=wanted.cursor))
 
 
 async def show_stats(request: web.Request) -> web.Response:
+    """Return the totals of one pipeline."""
     model, name = request.app[MODEL], await _name(request)
     return answer(records.stats(name, model.runs.counts(name), queries.newest_run(model, name)))
 
 
 async def show_daily_stats(request: web.Request) -> web.Response:
+    """Return the totals of one pipeline by day (UTC)."""
     wanted, name = query(request, DaysQuery), await _name(request)
     counts = request.app[MODEL].runs.counts(name)
     return answer(records.daily_stats(name, counts, today=now().date(), days=wanted.days))
@@ -84,7 +89,7 @@ ROUTES = (
         "GET",
         "/api/pipelines",
         list_pipelines,
-        "All pipelines, by name.",
+        "List all pipelines by name.",
         {200: list[shapes.Pipeline]},
         query=PipelinesQuery,
     ),
@@ -92,14 +97,14 @@ ROUTES = (
         "GET",
         "/api/pipelines/{name}",
         show_pipeline,
-        "One pipeline, with its files.",
+        "Show one pipeline with its files.",
         {200: shapes.PipelineDetail, 404: shapes.Error},
     ),
     Route(
         "GET",
         "/api/pipelines/{name}/runs",
         list_pipeline_runs,
-        "The runs of one pipeline, newest first.",
+        "List the runs of one pipeline, newest first.",
         {200: shapes.RunPage, 404: shapes.Error},
         query=PageQuery,
     ),
@@ -107,14 +112,14 @@ ROUTES = (
         "GET",
         "/api/pipelines/{name}/stats",
         show_stats,
-        "Totals of one pipeline.",
+        "Show the totals of one pipeline.",
         {200: shapes.Stats, 404: shapes.Error},
     ),
     Route(
         "GET",
         "/api/pipelines/{name}/daily-stats",
         show_daily_stats,
-        "Totals of one pipeline by day.",
+        "Show the totals of one pipeline by day.",
         {200: shapes.DailyStats, 404: shapes.Error},
         query=DaysQuery,
     ),

@@ -1,4 +1,4 @@
-"""All routes of the API, which its document lists."""
+"""All routes of the API; the OpenAPI document lists them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find runs by the beginning of an id: GET /api/runs/ids."""
+"""Find runs by the first characters of their ids: GET /api/runs/ids."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ PREFIX_CHARACTERS_MIN = 4
 
 
 class PrefixQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the ids begin."""
+    """Which ids to find."""
 
     prefix: Annotated[
-        str, msgspec.Meta(min_length=PREFIX_CHARACTERS_MIN, max_length=36, description="How the ids begin.")
+        str,
+        msgspec.Meta(min_length=PREFIX_CHARACTERS_MIN, max_length=36, description="First characters of the ids."),
     ]
 
 
 async def list_run_ids(request: web.Request) -> web.Response:
+    """List the run ids that start with a prefix."""
     found = request.app[MODEL].runs.ids_beginning(query(request, PrefixQuery).prefix.lower())
     return answer(shapes.RunIds(ids=tuple(found[:IDS_MAX]), total=len(found)))
 
@@ -34,7 +36,7 @@ ROUTES = (
         "GET",
         "/api/runs/ids",
         list_run_ids,
-        f"Ids of the runs that begin like this, the first {IDS_MAX}.",
+        f"List the first {IDS_MAX} run ids that start with the prefix.",
         {200: shapes.RunIds},
         query=PrefixQuery,
     ),

@@ -1,4 +1,4 @@
-"""A run as it changes: GET /api/runs/{id}/stream."""
+"""Stream the changes of a run: GET /api/runs/{id}/stream."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fastflow_gateway.views import records
 
 
 async def follow_run_record(request: web.Request) -> web.StreamResponse:
-    """The run as it is, then its newest state after each change, until it is over."""
+    """Stream the current state of the run, then its newest state after each change, until the run is over."""
     model, follower = request.app[MODEL], request.app[FOLLOWERS]
     known = await queries.run_with_id(model, request.match_info["id"])
     wake, response = asyncio.Event(), web.StreamResponse()
@@ -47,7 +47,8 @@ ROUTES = (
         "GET",
         "/api/runs/{id}/stream",
         follow_run_record,
-        "Follow the run: as Run in events named `run`, at once and after each change; close changes may be one event.",
+        "Stream the run as Run in events named `run`: first its current state, then each change. Changes in quick "
+        "succession may share one event.",
         {200: Media("text/event-stream", EVENTS), 404: shapes.Error},
         headers=LAST_EVENT_ID,
         is_stream=True,

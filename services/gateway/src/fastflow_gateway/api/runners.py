@@ -1,4 +1,4 @@
-"""Runners: which are alive, their slots, and draining one."""
+"""List the runners with their slots, and drain one."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.model import MODEL, ReadModel
 
 DRAIN_S: Final = 4 * PRESENCE_S
-"""How long a runner may take to answer that it leaves."""
+"""Seconds within which a runner must announce that it is leaving."""
 _LOOK_S: Final = 0.05
-"""Between two looks at its presence: a runner's heartbeat wakes no handler."""
+"""Seconds between two checks of its presence; polled, because a heartbeat does not wake a handler."""
 
 
 async def list_runners(request: web.Request) -> web.Response:
+    """List the runners that are alive."""
     return answer(shapes.Runners(runners=queries.runners(request.app[MODEL])))
 
 
 async def drain_runner(request: web.Request) -> web.Response:
-    """Answer with the runner once it leaves; one without work may be gone already."""
+    """Drain a runner and return it once it is leaving; an idle one may already be gone by then."""
     model, wanted = request.app[MODEL], request.match_info["runner"]
     last = _runners(model).get(wanted)
     if last is None:
@@ -52,12 +53,12 @@ def _runners(model: ReadModel) -> dict[str, shapes.Runner]:
 
 
 ROUTES = (
-    Route("GET", "/api/runners", list_runners, "The runners that are alive.", {200: shapes.Runners}),
+    Route("GET", "/api/runners", list_runners, "List the runners that are alive.", {200: shapes.Runners}),
     Route(
         "POST",
         "/api/runners/{runner}/drain",
         drain_runner,
-        "Let a runner finish what it has and leave. It takes no more work, and stays away.",
+        "Drain a runner: it takes no new work, finishes its runs and exits for good.",
         {200: shapes.Runner, 404: shapes.Error, 504: shapes.Error},
     ),
 )

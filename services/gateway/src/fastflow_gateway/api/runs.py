@@ -1,4 +1,4 @@
-"""Runs: the list, one of them, and what can be done to one."""
+"""List and show runs, cancel them and retry them."""
 
 from __future__ import annotations
 
@@ -28,22 +28,24 @@ SKIPS_SHOWN = 20
 
 
 class RunsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which runs."""
+    """Which runs to list."""
 
     pipeline_name: Annotated[str | None, msgspec.Meta(description="Only runs of this pipeline.")] = None
     status: Annotated[Status | None, msgspec.Meta(description="Only runs in this state.")] = None
-    triggered_by: Annotated[TriggeredBy | None, msgspec.Meta(description="Only runs started like this.")] = None
+    triggered_by: Annotated[TriggeredBy | None, msgspec.Meta(description="Only runs with this kind of trigger.")] = None
     start_date: Annotated[
         str | None, msgspec.Meta(description="Only runs created at this ISO 8601 date or time (UTC) or later.")
     ] = None
     end_date: Annotated[
-        str | None, msgspec.Meta(description="Only runs created up to this date or time; a date means its last moment.")
+        str | None,
+        msgspec.Meta(description="Only runs created up to this date or time (UTC); a date counts as its last moment."),
     ] = None
-    limit: Annotated[int, msgspec.Meta(ge=1, le=RUNS_MAX, description="How many at most.")] = 50
-    cursor: Annotated[str | None, msgspec.Meta(description="next_cursor of the page before.")] = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=RUNS_MAX, description="The most runs to return.")] = 50
+    cursor: Annotated[str | None, msgspec.Meta(description="The next_cursor of the previous page.")] = None
 
 
 async def list_runs(request: web.Request) -> web.Response:
+    """Return a page of the runs that match the query."""
     wanted = query(request, RunsQuery)
     filters = RunFilter(
         pipeline=wanted.pipeline_name,
@@ -56,11 +58,13 @@ async def list_runs(request: web.Request) -> web.Response:
 
 
 async def show_run(request: web.Request) -> web.Response:
+    """Return one run with the newest skips that its end caused."""
     known, model = await _known(request), request.app[MODEL]
     return answer(records.run_detail(queries.run(model, known.run), model.skips.after(known.run.id, SKIPS_SHOWN)))
 
 
 async def cancel_run(request: web.Request) -> web.Response:
+    """Cancel a run: 200 with the run, or 202 if no scheduler has answered yet."""
     cancelled = await runs.cancel(request.app, await _known(request))
     return run_answer(
         request, cancelled, later="the cancellation is stored; it takes effect as soon as a scheduler works"
@@ -68,6 +72,7 @@ async def cancel_run(request: web.Request) -> web.Response:
 
 
 async def retry_run(request: web.Request) -> web.Response:
+    """Start a new run with the code, variables and parameters of an ended one."""
     known = await _known(request)
     key = idempotency_key(request, "Idempotency-Key")
     return run_answer(request, await runs.retry(request.app, known.run, triggered_by=triggered_by(request), key=key))
@@ -76,7 +81,12 @@ async def retry_run(request: web.Request) -> web.Response:
 def run_answer(
     request: web.Request, known: KnownRun | RunId, *, later: str = "the trigger is stored and will run"
 ) -> web.Response:
-    """200 with the run, or 202 with its id and what happens *later*."""
+    """Build the answer to a request that starts or changes a run.
+
+    Args:
+        known: The run, which is answered with 200; or only its id, which is answered with 202.
+        later: What happens next, for the text of a 202.
+    """
     if isinstance(known, KnownRun):
         return answer(queries.run(request.app[MODEL], known.run))
     accepted = shapes.Accepted(id=known, detail=f"nobody has answered yet: {later}; GET /api/runs/{known} shows it.")
@@ -102,25 +112,25 @@ def _instant(field: str, text: str | None) -> datetime | None:
 
 
 STARTED = {200: shapes.Run, 202: shapes.Accepted} | dict.fromkeys((404, 409, 413, 422, 429), shapes.Error)
-"""What starting a run may be answered with, however it is asked for."""
+"""The answers of every route that starts a run."""
 ROUTES = (
-    Route("GET", "/api/runs", list_runs, "Runs, newest first.", {200: shapes.RunPage}, query=RunsQuery),
-    Route("GET", "/api/runs/{id}", show_run, "One run.", {200: shapes.RunDetail, 404: shapes.Error}),
+    Route("GET", "/api/runs", list_runs, "List runs, newest first.", {200: shapes.RunPage}, query=RunsQuery),
+    Route("GET", "/api/runs/{id}", show_run, "Show one run.", {200: shapes.RunDetail, 404: shapes.Error}),
     Route(
         "POST",
         "/api/runs/{id}/cancel",
         cancel_run,
-        "End a run that waits or runs. 202: stored, but nobody has acted on it yet.",
+        "Cancel a run that is waiting or running. 202: the request is stored and takes effect later.",
         {200: shapes.Run, 202: shapes.Accepted, 404: shapes.Error, 409: shapes.Error},
     ),
     Route(
         "POST",
         "/api/runs/{id}/retry",
         retry_run,
-        "Start a run that is over once more: same code, variables and parameters, as a new run.",
+        "Retry a run that is over, as a new run with the same code, variables and parameters.",
         STARTED,
         headers={
-            "Idempotency-Key": "The same call with the same key is the same run, however often it is sent.",
+            "Idempotency-Key": "Requests with the same key start one run.",
             **HEADER,
         },
     ),

@@ -1,4 +1,4 @@
-"""Encrypting a secret for a pipeline.json, and the schema of that file. Nothing is stored."""
+"""Encrypt secrets for a pipeline.json (nothing is stored), and serve the schema of that file."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ SCHEMA = msgspec.json.format(msgspec.json.encode(pipeline_schema()), indent=2)
 
 
 class SecretBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to encrypt, and for which place."""
+    """What to encrypt, and where the token is valid."""
 
     value: str
     pipeline: str | None = None
-    """With ``name``: the token opens for this pipeline only."""
+    """With ``name``: the token is valid for this pipeline only."""
     name: str | None = None
-    """The variable, or ``webhook.secret``."""
+    """The name of the variable, or ``webhook.secret``."""
 
 
 async def encrypt_for_pipeline(request: web.Request) -> web.Response:
+    """Encrypt a value and return the token."""
     try:
         body = msgspec.json.decode(await body_of(request), type=SecretBody)
     except msgspec.ValidationError as error:
@@ -39,6 +40,7 @@ async def encrypt_for_pipeline(request: web.Request) -> web.Response:
 
 
 async def show_schema(request: web.Request) -> web.Response:
+    """Answer with the JSON Schema of pipeline.json."""
     return web.Response(body=SCHEMA, content_type="application/schema+json")
 
 
@@ -47,8 +49,8 @@ ROUTES = (
         "POST",
         "/api/secrets/encrypt-for-pipeline",
         encrypt_for_pipeline,
-        "Encrypt a value for encrypted_env, or for webhook.secret. With pipeline and name, the token opens nowhere "
-        "else. 409: there is no ENCRYPTION_KEY here.",
+        "Encrypt a value for encrypted_env or webhook.secret. With pipeline and name, the token is valid only there. "
+        "409: no ENCRYPTION_KEY is set.",
         {200: shapes.Encrypted, 409: shapes.Error, 422: shapes.Error},
         body=SecretBody,
     ),

@@ -1,4 +1,4 @@
-"""Starting a run with the token: POST /api/pipelines/{name}/run."""
+"""Start a run: POST /api/pipelines/{name}/run."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from fastflow_gateway.readmodel.queries import pipeline_name
 
 
 class RunBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to start with: at most 50 entries each, 16,384 characters a value."""
+    """The input of a run. Each object holds at most 50 entries, each value at most 16,384 characters."""
 
     env_vars: dict[str, str] = {}
-    """Variables; they win over the pipeline's own."""
+    """Environment variables; they override the pipeline's own."""
     parameters: dict[str, str] = {}
-    """Also variables; they win over ``env_vars``."""
+    """Parameters, also set as environment variables; they override ``env_vars``."""
     run_config_id: str | None = None
     """One of the pipeline's ``schedules[].id``; null is the pipeline's own configuration."""
 
 
 async def start_run(request: web.Request) -> web.Response:
+    """Start a run of a pipeline."""
     name = pipeline_name(request.match_info["name"])
     body = await body_of(request)
     try:
@@ -49,12 +50,11 @@ ROUTES = (
         "POST",
         "/api/pipelines/{name}/run",
         start_run,
-        "Start a run. 202: the trigger is stored and will run, but nobody has answered yet. "
-        "429: max_instances is reached.",
+        "Start a run. 202: the trigger is stored and runs later. 429: max_instances is reached.",
         STARTED,
         body=RunBody,
         headers={
-            "Idempotency-Key": "The same call with the same key is the same run, however often it is sent.",
+            "Idempotency-Key": "Requests with the same key start one run.",
             **HEADER,
         },
     ),

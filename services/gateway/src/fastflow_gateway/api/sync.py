@@ -1,4 +1,4 @@
-"""Syncs: start one, what is live, and the last syncs."""
+"""Start a sync, and show the live commit and the last syncs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from fastflow_gateway.views import records
 
 
 async def start_sync(request: web.Request) -> web.Response:
+    """Sync and return the outcome."""
     return answer(records.sync_report(await sync(request.app)))
 
 
 async def show_status(request: web.Request) -> web.Response:
+    """Return what is live and the outcome of the last sync."""
     return answer(records.sync_status(request.app[MODEL].sync))
 
 
 async def show_logs(request: web.Request) -> web.Response:
+    """List the last syncs."""
     return answer(records.sync_logs(request.app[MODEL].sync))
 
 
@@ -29,11 +32,15 @@ ROUTES = (
         "POST",
         "/api/sync",
         start_sync,
-        "Sync now and wait for the outcome.",
+        "Sync now, and answer with the outcome.",
         {200: shapes.SyncReport, 502: shapes.Error, 503: shapes.Error, 504: shapes.Error},
     ),
     Route(
-        "GET", "/api/sync/status", show_status, "What is live, and what the last sync found.", {200: shapes.SyncStatus}
+        "GET",
+        "/api/sync/status",
+        show_status,
+        "Show what is live and what the last sync found.",
+        {200: shapes.SyncStatus},
     ),
-    Route("GET", "/api/sync/logs", show_logs, "The last syncs, newest first.", {200: shapes.SyncLogs}),
+    Route("GET", "/api/sync/logs", show_logs, "List the last syncs, newest first.", {200: shapes.SyncLogs}),
 )

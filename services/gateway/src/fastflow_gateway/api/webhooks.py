@@ -1,7 +1,7 @@
-"""Starting a run by webhook: POST /api/webhooks/{name}/{key}, for callers that have the key and nothing else.
+"""Start a run by webhook: POST /api/webhooks/{name}/{key}. The key in the path replaces the API token.
 
-The order of the checks: how often the caller failed lately, the pipeline, the key, the body's size, its signature, the
-body. So a caller without the key never makes this process read a body.
+Checks run in this order: recent failures of the client, the pipeline, the key, the size of the body, its signature,
+its content. So a client without the key never makes this process read a body.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ IDEMPOTENCY_HEADERS = ("Idempotency-Key", "webhook-id", "X-GitHub-Delivery", "X-
 
 
 async def start_by_webhook(request: web.Request) -> web.Response:
+    """Authenticate the webhook call and start a run with its body."""
     path = request.match_info
     opened = await authenticate(request.app, caller=caller_of(request), pipeline=path["name"], key=path["key"])
     body = await _body(request)
@@ -34,14 +35,14 @@ async def start_by_webhook(request: web.Request) -> web.Response:
         trigger = read_webhook_body(body, _media_type(request))
     except BadTrigger as error:
         raise RequestRefused(400, str(error)) from error
-    # Only a signed id counts if there is one: with an unsigned header, a copied call would be a new one.
+    # If there is a signed id, only that one counts: with an unsigned id, a replayed call would start a new run.
     key = idempotency_key(request, *(("webhook-id",) if signed_id else IDEMPOTENCY_HEADERS))
     trigger = replace(trigger, run_config_id=opened.run_config_id, key=key)
     return run_answer(request, await runs.start(request.app, opened.record.name, trigger))
 
 
 async def _body(request: web.Request) -> bytes:
-    """The raw bytes. Raises ``RequestRefused`` when they are too many."""
+    """Read the raw body. Raises ``RequestRefused`` when it is too large."""
     bytes_max = request.app[SETTINGS].webhook_bytes_max
     if (request.content_length or 0) > bytes_max:
         raise _too_large(bytes_max)
@@ -52,7 +53,7 @@ async def _body(request: web.Request) -> bytes:
 
 
 def _check_json(request: web.Request, body: bytes) -> None:
-    """Raise ``RequestRefused`` if the body is declared as JSON and is not."""
+    """Raise ``RequestRefused`` if the body is declared as JSON but is not JSON."""
     if body and (request.content_type == "application/json" or request.content_type.endswith("+json")):
         try:
             json.loads(body)
@@ -61,7 +62,7 @@ def _check_json(request: web.Request, body: bytes) -> None:
 
 
 def _media_type(request: web.Request) -> str | None:
-    """The sender's media type; bytes that are not text are replaced."""
+    """Return the sender's media type; bytes that are not text are replaced."""
     return request.headers.get("Content-Type", "").encode(errors="replace").decode() or None
 
 
@@ -74,14 +75,12 @@ ROUTES = (
         "POST",
         "/api/webhooks/{name}/{key}",
         start_by_webhook,
-        "Start a run with the pipeline's webhook_key, or a run configuration with its own. The body becomes the file "
-        "that FASTFLOW_EVENT_FILE names; a JSON object's env_vars and parameters become variables. A pipeline with a "
-        "`webhook` in its metadata takes signed calls only (401 without; 503 if its secret cannot be opened here).",
+        "Start a run with the webhook_key of a pipeline or of one of its run configurations. The body becomes the file "
+        "that FASTFLOW_EVENT_FILE names; env_vars and parameters of a JSON object become variables. A pipeline with "
+        "`webhook` in its metadata accepts only signed calls (401: not signed; 503: its secret cannot be decrypted).",
         {**STARTED, 400: shapes.Error, 401: shapes.Error},
-        body=Media("*/*", "Anything, or nothing."),
-        headers=dict.fromkeys(
-            IDEMPOTENCY_HEADERS, "The same id at the same address is the same run, however often it is sent."
-        ),
+        body=Media("*/*", "Any data, or an empty body."),
+        headers=dict.fromkeys(IDEMPOTENCY_HEADERS, "Requests with the same id at the same address start one run."),
         is_public=True,
     ),
 )
