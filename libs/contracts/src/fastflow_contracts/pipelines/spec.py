@@ -109,7 +109,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     timezone: Annotated[Timezone | None, says("Time zone of cron expressions; default UTC.")] = None
     catchup: Annotated[
         Catchup | None,
-        says("Which starts to make up for that were missed during downtime: none, the last one (default), or all."),
+        says("Starts missed during downtime to make up for: none, the last one (default), or all."),
     ] = None
     enabled: Annotated[Flag, says("Whether it can run; false in an entry of `schedules`: only by hand.")] = True
     webhook_key: Annotated[
