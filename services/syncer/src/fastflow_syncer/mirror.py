@@ -208,7 +208,7 @@ class Mirror:
     async def _damaged(self, cause: Exception) -> NoReturn:
         await self._drop()
         raise SourceDamaged(
-            f"{self._remote.label}: the local mirror was damaged and is fetched anew. ({cause})"
+            f"{self._remote.label}: the local mirror was damaged and is fetched again. ({cause})"
         ) from cause
 
     async def _drop(self) -> None:
@@ -218,7 +218,7 @@ class Mirror:
 
     def _existing(self) -> Path:
         if self._directory is None:
-            raise SourceDamaged(f"{self._remote.label}: there is no mirror; it is fetched anew.")
+            raise SourceDamaged(f"{self._remote.label}: there is no mirror; it is fetched again.")
         return self._directory
 
     def _git(self, directory: Path, *args: str) -> tuple[str, ...]:
