@@ -1,4 +1,4 @@
-"""``python -m fastflow_syncer``: one syncer, configured by its environment."""
+"""``python -m fastflow_syncer`` runs one syncer, configured by environment variables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ABOUT = (
 
 
 def main() -> None:
-    """Never returns."""
+    """Run the syncer. Never returns."""
     ArgumentParser(f"python -m {__package__}", description=ABOUT).parse_args()
     run(User.SYNCER, Settings, serve)
 

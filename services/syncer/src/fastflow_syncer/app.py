@@ -1,4 +1,4 @@
-"""Wires the syncer together. Keep everything else out."""
+"""Wires the parts of the syncer together, and nothing else."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ from fastflow_syncer.sync import Syncer
 
 
 async def serve(settings: Settings, bus: Bus, stop: asyncio.Event, ready: Callable[[], None]) -> None:
-    """Sync until *stop* is set; a sync that is cut short is finished by the next one. Raises ``BadRemote``."""
+    """Sync until *stop* is set. The next sync completes an interrupted one.
+
+    Raises:
+        BadRemote: The settings of the repository are not accepted.
+    """
     with source_of(settings) as source:
         syncer = Syncer(source, Publisher(bus))
 
@@ -37,7 +41,11 @@ async def serve(settings: Settings, bus: Bus, stop: asyncio.Event, ready: Callab
 
 @contextlib.contextmanager
 def source_of(settings: Settings) -> Iterator[Source]:
-    """The source that the settings name; a repository has a private directory as long. Raises ``BadRemote``."""
+    """Open the source that the settings name, with a private temporary directory for a repository.
+
+    Raises:
+        BadRemote: The settings of the repository are not accepted.
+    """
     if not settings.git_repo_url:
         yield FolderSource(settings.root)
         return

@@ -1,6 +1,7 @@
-"""Reading one folder of a file system that others write to at the same time. Edge; blocking, for a thread.
+"""Reads one folder of a file system while others may write to it. Edge; blocking, so run it in a thread.
 
-No link is followed, not even one that appears while reading; what is returned was the same before and after.
+It follows no link, not even one that appears during the read. The files returned are unchanged from before the read
+to after it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from fastflow_syncer.source import Folder, ReadingPlan, plan, skipped, skipped_f
 READ_TRIES: Final = 5
 READ_PAUSE_S: Final = 0.05
 CLOCK_GRAIN_NS: Final = 2_000_000_000
-"""The coarsest clock a file system in use has."""
+"""Resolution of the coarsest file system clock in use."""
 
 _NAMES_MAX: Final = 10 * bundle.FILES_MAX
 _FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -33,19 +34,19 @@ _FOLDER_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEX
 
 
 def fingerprint(folder: Path) -> str:
-    """Made of the paths, sizes, times and inodes in the folder: equal ones mean equal content."""
+    """Return a hash of the paths, sizes, times and inodes in the folder. Equal fingerprints mean equal content."""
     try:
         stats = _stats(folder)
     except OSError as error:
         return f"unreadable: {error.errno}"
-    # A file may be written again within the grain of its file system's clock and look the same: not settled yet.
+    # Not settled: a second write within the resolution of the clock would look the same.
     youngest_ns = time.time_ns() - CLOCK_GRAIN_NS
     unsettled = uuid.uuid4().hex if any(s.modified_ns >= youngest_ns for s in stats.values()) else ""
     return hashlib.sha256(repr((unsettled, sorted(stats.items()))).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def read(folder: Path) -> Folder:
-    """The folder's files as they were together at one moment. Blocking; what cannot be read is refused."""
+    """Read the files of a folder as they were at one moment. Blocking; unreadable files become refusals."""
     why = Refusal("", "is being written all the time; it is read again at its next change")
     for _ in range(READ_TRIES):
         try:
@@ -71,7 +72,7 @@ def _plan(stats: dict[str, _Stat]) -> ReadingPlan:
 
 
 class _Stat(msgspec.Struct, frozen=True):
-    """What is compared to see whether a file stayed the same."""
+    """The properties that show whether a file changed."""
 
     mode: int
     size_bytes: int
@@ -84,7 +85,7 @@ class _Stat(msgspec.Struct, frozen=True):
 
 
 class _Found(NamedTuple):
-    """Something below a folder, held by its directory: no path is walked twice, so no link can come between."""
+    """An entry below a folder, with its open directory. No path is resolved twice, so no link can be swapped in."""
 
     path: str
     name: str
@@ -93,13 +94,13 @@ class _Found(NamedTuple):
 
 
 def _stats(folder: Path) -> dict[str, _Stat]:
-    """All that could travel, and folders that cannot be looked into; one more than the limit at most."""
+    """Entries to bundle, and folders that cannot be opened; at most one more than the limit."""
     with _opened(folder) as found:
         return {each.path: each.stat for each in islice(found, bundle.FILES_MAX + 1)}
 
 
 def _contents(folder: Path, expected: dict[str, _Stat]) -> dict[str, File]:
-    """The files that are what was expected of them: of that size, and not touched meanwhile."""
+    """Read the files that still match *expected*, unchanged before and after the read."""
     files: dict[str, File] = {}
     with _opened(folder) as found:
         for each in found:

@@ -1,7 +1,6 @@
 """Syncs after changes of the source, and on request from the bus. I/O only.
 
-Requests and changes that come during a sync wait together for the next one: the running sync may have read the source
-before them.
+Requests and changes during a sync wait for the next sync: the running one may have read the source before them.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from fastflow_syncer.sync import Syncer
 log = get_logger(__name__)
 
 QUEUE: Final = "syncer"
-"""Syncers share this queue group: one of them answers a request."""
+"""Queue group of all syncers: one of them answers each request."""
 WAITING_MAX: Final = 1_000
-"""Requests that may wait for an answer at once; further ones get none."""
+"""Most requests that wait for an answer at once; further requests get no answer."""
 
 
 class Doorbell:
-    """Starts syncs, and answers requests with the report."""
+    """Starts syncs and answers requests with the report."""
 
     def __init__(self, bus: Bus, source: Source, syncer: Syncer) -> None:
         self._bus = bus
@@ -41,7 +40,7 @@ class Doorbell:
         self._waiting: list[str] = []
 
     async def serve(self, ready: Callable[[], None]) -> None:
-        """Sync until cancelled. *ready* is called after the first sync, good or bad."""
+        """Sync until cancelled. Calls *ready* after the first sync, successful or not."""
         async with self._listening(), asyncio.TaskGroup() as group:
             group.create_task(self._watch(), name="watch-source")
             await self._sync_when_rung()

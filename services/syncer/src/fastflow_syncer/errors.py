@@ -6,12 +6,12 @@ from fastflow_contracts.errors import FastFlowError
 
 
 class SyncerError(FastFlowError):
-    """Root of everything the syncer raises on purpose."""
+    """Base class of the syncer's exceptions."""
 
 
 class SourceFailed(SyncerError):
-    """The source cannot be read now. What is live stays live."""
+    """The source cannot be read now. Live versions stay live."""
 
 
 class SourceDamaged(SourceFailed):
-    """The source's local copy is unusable and was removed; the next try makes a new one."""
+    """The local copy of the source was unusable and is removed; the next attempt creates a new one."""

@@ -1,4 +1,4 @@
-"""From the files of a folder to the pipeline in it and its bundle. Pure; a second of work for a large folder."""
+"""Turns the files of a folder into its pipeline and bundle. Pure; takes up to a second for a large folder."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ _ENTRIES: Final = frozenset({SCRIPT, NOTEBOOK})
 
 
 class Examined(NamedTuple):
-    """A pipeline, and the bundle of its version if it is good."""
+    """A pipeline, and its bundle if the version is valid."""
 
     found: Found
     bundle: Bundle | None
 
 
 def examine(name: str, folder: Folder, *, is_known: bool) -> Examined | None:
-    """What the folder is; None if it is no pipeline. *is_known*: there is a pipeline of this name.
+    """Return the pipeline in a folder; None if the folder is not a pipeline.
 
-    A folder that cannot be read whole is still the pipeline it was known to be.
+    Args:
+        name: Name of the folder.
+        folder: Its files and refusals.
+        is_known: A pipeline with this name exists. Then a folder that cannot be read completely stays a pipeline.
     """
     problems = tuple(_problem(refusal) for refusal in folder.refusals)
     discovered = inspect_folder(name, {p: file.data for p, file in folder.files.items() if "/" not in p})
@@ -34,7 +37,7 @@ def examine(name: str, folder: Folder, *, is_known: bool) -> Examined | None:
             return Examined(Found(PipelineName(name), None, problems, ()), None)
         return None
     problems = (*discovered.problems, *problems)
-    # A bad name is among the problems, so whatever bears it never has a version.
+    # An invalid name is a problem, so a pipeline with such a name never has a version.
     known = Found(PipelineName(name), None, problems, discovered.notices)
     if problems or discovered.spec is None:
         return Examined(known, None)

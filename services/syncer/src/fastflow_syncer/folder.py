@@ -1,7 +1,6 @@
-"""Pipelines from a mounted folder: a ``Source`` that notices changes by itself. Edge: the file system.
+"""A ``Source`` of pipelines from a mounted folder, which it watches. Edge: the file system.
 
-The root may be a link (that is how mounts are swapped), may come later, and may be replaced. Reading one child
-folder is ``disk``'s.
+The root may be a link (some mounts swap it), may appear later, and may be replaced. ``disk`` reads one child folder.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ from fastflow_syncer.source import FOLDERS_MAX, Folder, Snapshot, skipped, skipp
 log = get_logger(__name__)
 
 DEBOUNCE_MS: Final = 150
-"""A change is reported after this long without another, so that saving many files is one change."""
+"""A change is reported after this time without another one, so that saving many files is one change."""
 DEBOUNCE_MS_MAX: Final = 1_000
-"""But never later than this after the first of them."""
+"""Longest delay after the first of several changes."""
 ROOT_CHECK_S: Final = 0.5
 """Pause between two checks that the watched root is still the root."""
 RESCAN_S: Final = 30.0
-"""Pause between two rescans, for file systems that report no changes."""
+"""Pause between two rescans, for file systems that do not report changes."""
 ADVICE: Final = "if too many files are open, raise fs.inotify.max_user_instances on the host with sysctl"
 
 
@@ -48,28 +47,31 @@ class FolderSource:
         return str(self._root)
 
     async def snapshot(self) -> Snapshot:
-        """List the child folders. A fingerprint is made of the names, sizes, times and inodes below."""
+        """List the child folders. A fingerprint is a hash of the paths, sizes, times and inodes below."""
         return await asyncio.to_thread(_snapshot, self._root)
 
     async def read(self, snapshot: Snapshot, name: str) -> Folder:
-        """Read one folder as it is now; links and devices in it are refusals."""
+        """Read one folder as it is now. Links and devices in it become refusals."""
         return await asyncio.to_thread(disk.read, self._root / name)
 
     async def changes(self) -> AsyncGenerator[None, None]:
-        """At once, after changes below the root or of it, and every ``rescan_s``; only then if it cannot be watched."""
-        is_told = False
+        """Yield immediately, after changes of the root or below it, and every ``rescan_s`` seconds.
+
+        A root that cannot be watched is only rescanned.
+        """
+        is_logged = False
         while True:
             yield
-            while (identity := _identity(self._root)) is None:  # noqa: ASYNC110 - nothing tells
-                # A folder that does not exist sends no events.
+            while (identity := _identity(self._root)) is None:  # noqa: ASYNC110 - there is no event
+                # A missing folder sends no events.
                 await asyncio.sleep(ROOT_CHECK_S)
             try:
                 async with contextlib.aclosing(self._watch(identity)) as watch:
                     async for _ in watch:
-                        is_told = False
+                        is_logged = False
                         yield
-            except* (OSError, RuntimeError) as errors:  # what it raises while it waits comes in a group
-                if not is_told:
+            except* (OSError, RuntimeError) as errors:  # errors while it waits arrive in a group
+                if not is_logged:
                     log.warning(
                         "folder not watched",
                         folder=str(self._root),
@@ -77,14 +79,14 @@ class FolderSource:
                         error=str(leaves(errors)[0]),
                         advice=ADVICE,
                     )
-                is_told = True
+                is_logged = True
                 await asyncio.sleep(self._rescan_s)
 
     async def _watch(self, identity: tuple[int, int]) -> AsyncGenerator[None, None]:
-        """Changes below the root, until another directory, or none, is in its place."""
+        """Yield after changes below the root, until the root is removed or replaced."""
         loop = asyncio.get_running_loop()
         root = self._root.resolve()
-        # Changes before the watch begins raise no event: look again as soon as it is active.
+        # Changes before the watch starts send no event: rescan as soon as it is active.
         look_at = loop.time()
         watch = awatch(
             root,
@@ -116,7 +118,7 @@ def _identity(root: Path) -> tuple[int, int] | None:
 def _matters(root: Path, path: str) -> bool:
     try:
         child, *inside = Path(path).relative_to(root).parts
-    except ValueError:  # it is the root, or elsewhere
+    except ValueError:  # the root itself, or outside it
         return True
     return not skipped_child(child) and not skipped("/".join(inside or [child]))
 
@@ -141,7 +143,7 @@ def _snapshot(root: Path) -> Snapshot:
 
 
 def _name(name: str) -> str:
-    """As ``git`` has it: a name that is not UTF-8 comes escaped, and a backslash is in no valid name."""
+    """Return the name, escaped if it is not UTF-8, as in ``git``. No valid name has a backslash."""
     try:
         name.encode()
     except UnicodeEncodeError:

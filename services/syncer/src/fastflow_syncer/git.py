@@ -1,4 +1,4 @@
-"""Pipelines from a branch of a git repository: a ``Source``. Edge; the mirror does the work."""
+"""A ``Source`` of pipelines from a branch of a git repository. Edge; ``mirror`` does the work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fastflow_syncer.tree import TreeEntry
 
 
 class GitSource:
-    """The child folders of a repository, or of one folder in it, at the branch's newest commit."""
+    """The child folders of a repository, or of one folder in it, at the newest commit of the branch."""
 
     def __init__(self, mirror: Mirror, label: str, *, subdir: str, interval_s: float) -> None:
         self._mirror = mirror
@@ -50,7 +50,7 @@ class GitSource:
         return Snapshot(commit, folders, ignored)
 
     async def read(self, snapshot: Snapshot, name: str) -> Folder:
-        """The files of one folder; links and submodules in it are refusals."""
+        """Read the files of one folder. Links and submodules in it become refusals."""
         try:
             entries = await self._mirror.files(snapshot.fingerprints[name])
         except TooManyEntries:
@@ -67,14 +67,14 @@ class GitSource:
         return Folder(files, planned.refusals)
 
     async def changes(self) -> AsyncGenerator[None, None]:
-        """At once, then every interval; 0 is never again."""
+        """Yield immediately, then after every interval; an interval of 0 yields only once."""
         while True:
             yield
             await asyncio.sleep(self._interval_s or math.inf)
 
 
 def _name(entry: TreeEntry) -> str:
-    """A folder's name; one that is not UTF-8 comes escaped, and a backslash is in no valid name."""
+    """Return the name, escaped if it is not UTF-8. No valid name has a backslash, so names stay distinct."""
     try:
         entry.path.encode()
     except UnicodeEncodeError:

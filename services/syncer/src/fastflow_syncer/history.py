@@ -1,4 +1,4 @@
-"""What is remembered of past syncs: the stored status and its bounds. Pure."""
+"""The stored history of syncs and its limits. Pure."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import msgspec
 from fastflow_contracts.pipelines.records import SYNC_STATUS, SyncReport, SyncStatus
 
 HISTORY_MAX: Final = 50
-"""Reports kept."""
+"""Most reports in the history."""
 CHANGES_MAX: Final = 50
-"""Changes kept of one report; unchanged pipelines are not kept at all."""
+"""Most changes stored of one report, without unchanged pipelines."""
 DETAIL_CHARACTERS_MAX: Final = 200
 STATUS_BYTES_MAX: Final = 512 * 1024
-"""Half of what a value may have; old reports go before this is exceeded."""
+"""Half of the limit of a value on the bus; the oldest reports are dropped to stay below it."""
 
 
 def with_report(old: SyncStatus | None, report: SyncReport) -> SyncStatus:
-    """The status once *report* is in. A report that says what the one before said replaces it in the history."""
+    """Return the status with *report* added. A report equal to the previous one, except for times, replaces it."""
     kept = _shortened(report)
     history = old.history if old is not None else ()
     if history and _says(history[0]) == _says(kept):

@@ -1,9 +1,8 @@
-"""A bare, shallow mirror of one branch in a private directory. Edge around git; nothing is checked out.
+"""A bare, shallow mirror of one branch in a private directory. Edge around git, without a checkout.
 
-Theory of operation. The mirror is a cache: all that matters is on the bus. A failed read means that it is
-damaged, and so does a failed fetch that the remote is not to blame for; then the mirror is dropped and the next
-fetch begins a new directory. A fetch replaces what the branch was, so a rewritten or unrelated history is no
-special case.
+The mirror is a cache: the bus has all lasting state. A failed read, or a failed fetch that the remote did not cause,
+means that the mirror is damaged; it is removed, and the next fetch starts in a new directory. A fetch replaces the old
+state of the branch, so a rewritten or unrelated history needs no special case.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from fastflow_syncer.tree import BadListing, TreeEntry, parse_listing
 FETCH_TIMEOUT_S: Final = 300.0
 READ_TIMEOUT_S: Final = 60.0
 PACK_BYTES_MAX: Final = 2 * 1024**3
-"""Of one fetched pack: a branch that is larger is no place for code."""
+"""Largest pack of one fetch. A larger branch holds more than code."""
 LISTING_BYTES_MAX: Final = 4 * 1024 * 1024
 SUBJECT_CHARS_MAX: Final = 200
 
@@ -79,7 +78,11 @@ class Mirror:
             self._write_private("known_hosts", credentials.ssh_known_hosts.strip() + "\n")
 
     async def fetch(self) -> Commit:
-        """Bring the branch's newest commit here. Raises ``SourceFailed`` or one of its kinds."""
+        """Fetch the newest commit of the branch.
+
+        Raises:
+            SourceFailed: The fetch failed; a subclass says why.
+        """
         fresh = self._directory is None
         directory = self._directory or await self._begin()
         refspec = f"+refs/heads/{self._remote.branch}:{_REF}"
@@ -94,7 +97,7 @@ class Mirror:
                 file_bytes_max=self._pack_bytes_max,
             )  # fmt: skip
         except CommandTimedOut as error:
-            # A killed fetch leaves half a pack and perhaps a lock behind.
+            # A killed fetch leaves a partial pack and perhaps a lock.
             await self._drop()
             raise SourceFailed(f"{self._remote.label}: {error} It is tried again at the next sync.") from error
         if done.code != 0:
@@ -102,7 +105,11 @@ class Mirror:
         return await self._commit()
 
     async def folder(self, commit: Commit, path: str) -> str:
-        """The id of the tree at this path, the root for an empty one. Raises ``SourceFailed``."""
+        """Return the id of the tree at *path*; an empty path means the root.
+
+        Raises:
+            SourceFailed: There is no such folder, or the mirror cannot be read.
+        """
         if not path:
             return f"{commit.hash}^{{tree}}"
         found = await self._listing(commit.hash, "--", path)
@@ -114,15 +121,24 @@ class Mirror:
         return found[0].oid
 
     async def children(self, tree: str) -> list[TreeEntry]:
-        """The entries of one tree, without sizes. Raises ``SourceDamaged``, ``TooManyEntries``."""
+        """List the entries of one tree, without sizes.
+
+        Raises:
+            SourceDamaged: The mirror cannot be read.
+            TooManyEntries: The listing is too long.
+        """
         return await self._listing(tree)
 
     async def files(self, tree: str) -> list[TreeEntry]:
-        """All entries below one tree that are no folders, with sizes. Raises as ``children``."""
+        """List all entries below one tree except folders, with sizes. Raises the errors of ``children``."""
         return await self._listing("-r", "-l", tree)
 
     async def blobs(self, entries: Sequence[TreeEntry]) -> list[bytes]:
-        """The contents of these files, in their order. Raises ``SourceDamaged``."""
+        """Read the contents of these files, in the same order.
+
+        Raises:
+            SourceDamaged: The mirror cannot be read.
+        """
         try:
             async with process.command(
                 self._git(self._existing(), "cat-file", "--batch"), env=self._env, timeout_s=READ_TIMEOUT_S
@@ -192,7 +208,7 @@ class Mirror:
     async def _damaged(self, cause: Exception) -> NoReturn:
         await self._drop()
         raise SourceDamaged(
-            f"{self._remote.label}: the local mirror was damaged and is fetched anew. ({cause})"
+            f"{self._remote.label}: the local mirror was damaged and is fetched again. ({cause})"
         ) from cause
 
     async def _drop(self) -> None:
@@ -202,7 +218,7 @@ class Mirror:
 
     def _existing(self) -> Path:
         if self._directory is None:
-            raise SourceDamaged(f"{self._remote.label}: there is no mirror; it is fetched anew.")
+            raise SourceDamaged(f"{self._remote.label}: there is no mirror; it is fetched again.")
         return self._directory
 
     def _git(self, directory: Path, *args: str) -> tuple[str, ...]:
@@ -214,11 +230,11 @@ class Mirror:
 
 
 class _Unreadable(Exception):
-    """cat-file did not answer with the blob that was asked for."""
+    """cat-file did not return the requested blob."""
 
 
 async def _blob(asks: asyncio.StreamWriter, answers: asyncio.StreamReader, entry: TreeEntry) -> bytes:
-    # One question at a time: with many written ahead both sides could wait on full pipes.
+    # One request at a time: with more, both sides could block on full pipes.
     asks.write(entry.oid.encode() + b"\n")
     await asks.drain()
     header = (await answers.readuntil(b"\n")).decode(errors="replace").split()

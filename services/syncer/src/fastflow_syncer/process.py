@@ -1,6 +1,6 @@
-"""Running one git command: killable with all its children, bounded in time and output. Edge.
+"""Runs one git command with limits on time and output, and kills it with all its children. Edge.
 
-Which commands, flags and environments is ``remote``'s and ``mirror``'s business.
+``remote`` and ``mirror`` define the commands, flags and environments.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from fastflow_syncer.errors import SyncerError
 
 STDERR_BYTES_MAX: Final = 16 * 1024
 _READ_BYTES: Final = 64 * 1024
-# ulimit counts blocks of 512 bytes, as POSIX has it; exec makes git the process we know and kill.
+# ulimit counts POSIX blocks of 512 bytes. exec gives git the process id that we kill.
 _LIMITED: Final = ("sh", "-c", 'ulimit -f "$1" && shift && exec "$@"', "sh")
 
 
 class CommandOutput(msgspec.Struct, frozen=True):
-    """What a command ended with."""
+    """Exit code and output of a command."""
 
     code: int
     stdout: bytes
@@ -32,11 +32,11 @@ class CommandOutput(msgspec.Struct, frozen=True):
 
 
 class OutputTooLarge(SyncerError):
-    """A command printed more than its caller can take."""
+    """A command printed more than its limit."""
 
 
 class CommandTimedOut(SyncerError):
-    """A command was killed because its time was over."""
+    """A command exceeded its time limit and was killed."""
 
 
 async def run(
@@ -47,16 +47,25 @@ async def run(
     stdout_bytes_max: int,
     file_bytes_max: int | None = None,
 ) -> CommandOutput:
-    """Run to the end and return what it printed, whatever its exit code.
+    """Run a command to its end and return its output, for any exit code.
 
-    Raises ``CommandTimedOut`` or ``OutputTooLarge``; the command and its children are dead by then.
+    Args:
+        argv: The command and its arguments.
+        env: The complete environment.
+        timeout_s: Time limit in seconds.
+        stdout_bytes_max: Most bytes of standard output. Of standard error only the end is kept.
+        file_bytes_max: Largest file that the command may write; None: no limit.
+
+    Raises:
+        CommandTimedOut: It took too long. The command and its children are dead.
+        OutputTooLarge: It printed too much. The command and its children are dead.
     """
     async with command(argv, env=env, timeout_s=timeout_s, file_bytes_max=file_bytes_max) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdin.close()
-        # The last words of stderr are the telling ones; of stdout everything is needed or nothing.
+        # The end of stderr has the cause. An incomplete stdout is useless.
         err = asyncio.create_task(_read_tail(process.stderr), name="git-stderr")
         try:
             stdout = await _read_all(process.stdout, stdout_bytes_max)
@@ -70,7 +79,7 @@ async def run(
 async def command(
     argv: Sequence[str], *, env: Mapping[str, str], timeout_s: float, file_bytes_max: int | None = None
 ) -> AsyncIterator[Process]:
-    """A running command with pipes; on the way out it and its whole session are dead and reaped."""
+    """Run a command with pipes; on exit its whole session is killed and reaped."""
     limited = (*_LIMITED, str(file_bytes_max // 512)) if file_bytes_max is not None else ()
     process = await asyncio.create_subprocess_exec(
         *limited, *argv, env=env, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True
@@ -87,12 +96,12 @@ async def command(
 async def _end(process: Process) -> None:
     assert process.stdin is not None
     assert process.stdout is not None
-    # A leader that is gone may have left children behind: they still hold its output open.
+    # An ended leader may leave children, which keep its output open.
     if process.returncode is None or not process.stdout.at_eof():
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     process.stdin.close()
-    # Only a pipe that was read to its end lets asyncio close the transport.
+    # asyncio closes the transport only after the pipes are read to their end.
     for reader in filter(None, (process.stdout, process.stderr)):
         while await reader.read(_READ_BYTES):
             pass

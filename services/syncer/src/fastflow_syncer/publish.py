@@ -1,7 +1,7 @@
-"""Writing to the bus what a sync found: bundles, pipeline records, the status. I/O only; ``record`` decides.
+"""Writes the results of a sync to the bus: bundles, pipeline records, the status. I/O only; ``record`` decides.
 
-Every write is a compare-and-set on what was decided from, and a bundle is stored before a record names it: syncers
-may do the same at once, and may die between any two steps.
+Several syncers may work at once, and each may die between any two steps. So every write is a compare-and-set on the
+revision that the decision used, and a bundle is stored before a record names it.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from fastflow_syncer.history import with_report
 from fastflow_syncer.record import Action, RecordChange
 
 TRIES_MAX: Final = 8
-"""Rounds of load, decide, compare-and-set; each lost one means that another writer won."""
+"""Attempts to load, decide and compare-and-set. An attempt fails when another writer wins."""
 
 StoredRecord: TypeAlias = Loaded[PipelineRecord]
-"""A record and its revision. Without a record: 0 where there never was one, else it is unreadable or deleted."""
+"""A record and its revision. Without a record, revision 0 means it never existed, else it is unreadable or deleted."""
 NOTHING: Final[StoredRecord] = Loaded(None, 0)
 
 
 class Contended(SyncerError):
-    """Others kept writing the same record."""
+    """Other syncers kept writing the same record."""
 
 
 class Written(NamedTuple):
-    """What was done to a record, and what stands now."""
+    """The action on a record, and the record as stored now."""
 
     action: Action
     now: StoredRecord
@@ -44,14 +44,14 @@ class Written(NamedTuple):
 
 
 class Publisher:
-    """What the syncer writes to the bus."""
+    """Writes pipelines and reports to the bus."""
 
     def __init__(self, bus: Bus) -> None:
         self._pipelines = PipelineStore(bus)
         self._bundles = ObjectStore(bus)
 
     async def records(self) -> dict[str, StoredRecord]:
-        """What is stored for each pipeline by name, unreadable and deleted records included."""
+        """Return the stored records by pipeline name, including unreadable and deleted ones."""
         found: dict[str, StoredRecord] = {}
         async with aclosing(self._pipelines.records.once()) as batches:
             async for batch in batches:
@@ -61,13 +61,27 @@ class Publisher:
         return found
 
     async def upload(self, bundle: Bundle) -> None:
-        """Store a bundle unless it is there. Raises ``BusError``."""
+        """Store a bundle if it is missing.
+
+        Raises:
+            BusError: The bus fails.
+        """
         await self._bundles.put(bundle.sha256, bundle.data)
 
     async def change(
         self, name: PipelineName, known: StoredRecord, decide: Callable[[PipelineRecord | None], RecordChange]
     ) -> Written:
-        """Write what *decide* makes of the record, the *known* one first. Raises ``Contended``, ``BusError``."""
+        """Write the record that *decide* returns, with retries after a conflict.
+
+        Args:
+            name: Name of the pipeline.
+            known: The stored record as last read, for the first attempt.
+            decide: Returns the change to the current record.
+
+        Raises:
+            Contended: Every attempt lost against another writer.
+            BusError: The bus fails.
+        """
         for _ in range(TRIES_MAX):
             change = decide(known.value)
             if change.record is None:
@@ -81,5 +95,9 @@ class Publisher:
         raise Contended(f"{name}: others keep writing its record; it is tried again at the next sync.")
 
     async def remember(self, report: SyncReport) -> None:
-        """Add a report to the stored status, which begins anew if it cannot be read. Raises ``BusError``."""
+        """Add a report to the stored status; an unreadable status is replaced.
+
+        Raises:
+            BusError: The bus fails.
+        """
         await self._pipelines.sync_status.change(subjects.SYNC_STATUS_KEY, lambda status: with_report(status, report))

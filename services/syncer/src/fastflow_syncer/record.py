@@ -1,7 +1,7 @@
-"""What a pipeline's record becomes when its folder was looked at. Pure: old record and finding in, new record out.
+"""Decides the new record of a pipeline after its folder was read. Pure: old record and result in, new record out.
 
-A version is live or it is not: a bad one changes only what is said about it. What is the same is not written again,
-so a record's revision grows with its content, and a live version keeps the commit that brought it.
+An invalid version never becomes live; it changes only problems, notices and commit. An equal record is not written
+again, so a new revision means new content. A live version keeps the commit that introduced it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Action = Literal["added", "updated", "removed", "unchanged", "refused"]
 
 
 class Found(msgspec.Struct, frozen=True):
-    """The pipeline in a folder: a good version, or problems."""
+    """The pipeline in a folder: a valid version or problems."""
 
     name: PipelineName
     version: FoundVersion | None
@@ -38,14 +38,14 @@ class FoundVersion(msgspec.Struct, frozen=True):
 
 
 class RecordChange(NamedTuple):
-    """``record`` is what to write; None: what is there is right."""
+    """An action and the record to write; None: the stored record is correct."""
 
     action: Action
     record: PipelineRecord | None
 
 
 def after_look(old: PipelineRecord | None, found: Found, commit: Commit | None, seen_at: datetime) -> RecordChange:
-    """The record once *found* was seen in *commit* at *seen_at*."""
+    """Return the change after *found* was seen in *commit* at *seen_at*."""
     if old is None or old.removed_at is not None:
         old, before = None, PipelineRecord(name=found.name, seen_at=seen_at)
     else:
@@ -66,18 +66,18 @@ def after_look(old: PipelineRecord | None, found: Found, commit: Commit | None, 
 
 
 def after_removal(old: PipelineRecord, seen_at: datetime) -> RecordChange:
-    """The record once its folder was missed at *seen_at*."""
+    """Return the change after the folder was missing at *seen_at*."""
     if old.removed_at is not None:
         return RecordChange("unchanged", None)
-    # Without a live version nothing can start it, whatever a reader thinks of ``removed_at``.
+    # Without a live version nothing can start it, even if a reader ignores ``removed_at``.
     gone = PipelineRecord(name=old.name, commit=old.commit, removed_at=seen_at, seen_at=seen_at)
     return RecordChange("removed", gone)
 
 
 def is_newer(old: PipelineRecord | None, looked_at: datetime, at: datetime) -> bool:
-    """Whether another syncer recorded a later look than *looked_at*, which makes our finding stale.
+    """Whether another syncer read the folder later than *looked_at*, so that our result is stale.
 
-    A time after *at*, which is now, is a wrong clock and proves nothing.
+    *at* is the current time. A record from later than that comes from a wrong clock and is not newer.
     """
     return old is not None and looked_at < old.seen_at <= at
 
@@ -93,7 +93,7 @@ def _live(old: Version | None, found: FoundVersion, commit: Commit | None, seen_
     )
     if old is None or old.bundle != new.bundle:
         return new
-    # The same code, perhaps read anew by a later release: it came with the commit that it came with.
+    # Same code, perhaps parsed by a later release: keep the commit that introduced it.
     return msgspec.structs.replace(new, commit=old.commit, commit_subject=old.commit_subject, live_since=old.live_since)
 
 

@@ -1,7 +1,7 @@
-"""A git remote: which URLs are accepted, how git is run for them, what its failures mean. Pure.
+"""Git remotes: accepted URLs, options and environment of git, meaning of its failures. Pure.
 
-A token reaches git through the environment of the one fetching process and a credential helper that answers
-for the remote's own host only; it is on no command line and in no message.
+A token reaches git through the environment of the fetching process and a credential helper that answers only for the
+remote's own host. It never appears on a command line or in a message.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ Scheme = Literal["https", "http", "ssh", "file"]
 
 
 class BadRemote(SyncerError):
-    """The settings name a remote that is not accepted."""
+    """The settings of the remote are not accepted."""
 
 
 class RemoteRefused(SourceFailed):
-    """The remote answered, or could not be reached; the local mirror is not to blame."""
+    """The remote refused or is unreachable; the local mirror is intact."""
 
 
 class Credentials(msgspec.Struct, frozen=True):
-    """What opens a remote. Its representation is empty on purpose."""
+    """Credentials of a remote. ``repr`` hides them."""
 
     username: str = "x-access-token"
     token: str = ""
@@ -70,7 +70,11 @@ class Remote(msgspec.Struct, frozen=True):
 
 
 def remote(url: str, branch: str) -> Remote:
-    """Check URL and branch. Raises ``BadRemote``, which never repeats the URL: it may hold a password."""
+    """Check URL and branch.
+
+    Raises:
+        BadRemote: They are not accepted. The message never repeats the URL, which may hold a password.
+    """
     if not url or not url.isprintable() or " " in url.strip() or url != url.strip():
         raise BadRemote("GIT_REPO_URL is empty or has spaces or control characters; write it plainly.")
     if not _BRANCH.fullmatch(branch):
@@ -106,7 +110,11 @@ def remote(url: str, branch: str) -> Remote:
 
 
 def check_credentials(of: Remote, credentials: Credentials) -> None:
-    """Raise ``BadRemote`` when the credentials are not what this remote needs."""
+    """Check that the credentials fit the remote.
+
+    Raises:
+        BadRemote: They are missing or malformed.
+    """
     for name in ("username", "token"):
         if not getattr(credentials, name).isprintable():
             raise BadRemote(f"GIT_{name.upper()} has control characters, perhaps a line break; remove them.")
@@ -120,7 +128,7 @@ def check_credentials(of: Remote, credentials: Credentials) -> None:
 
 
 def flags(of: Remote) -> tuple[str, ...]:
-    """The ``-c`` options of every git command: nothing in the repository may run or redirect anything."""
+    """Return the ``-c`` options of every git command. They keep the repository from running or redirecting anything."""
     settings = [
         "protocol.allow=never",
         f"protocol.{of.scheme}.allow=always",
@@ -131,7 +139,7 @@ def flags(of: Remote) -> tuple[str, ...]:
         "submodule.recurse=false",
         "fetch.recurseSubmodules=false",
         "fetch.fsckObjects=true",
-        # Keep fetched objects packed, and tidy up in the foreground, so that the mirror stays small.
+        # Keep fetched objects packed and clean up in the foreground, so that the mirror stays small.
         "fetch.unpackLimit=1",
         "gc.autoPackLimit=20",
         "gc.autoDetach=false",
@@ -147,7 +155,7 @@ def flags(of: Remote) -> tuple[str, ...]:
 
 
 def environment(home: str, inherited: Mapping[str, str]) -> dict[str, str]:
-    """The whole environment of a git command. *home* is a private directory with our own ``gitconfig``."""
+    """Return the complete environment of a git command. *home* is a private directory with our own ``gitconfig``."""
     return {key: inherited[key] for key in _INHERITED if key in inherited} | {
         "HOME": home,
         "XDG_CONFIG_HOME": home,
@@ -164,7 +172,7 @@ def environment(home: str, inherited: Mapping[str, str]) -> dict[str, str]:
 
 
 def secret_environment(of: Remote, credentials: Credentials, home: str) -> dict[str, str]:
-    """What only the fetching process gets besides. *home* holds the files ``ssh_key`` and ``known_hosts``."""
+    """Return additional variables for fetches only. *home* holds the files ``ssh_key`` and ``known_hosts``."""
     if of.scheme == "ssh":
         options = (
             "BatchMode=yes",
@@ -187,12 +195,12 @@ def secret_environment(of: Remote, credentials: Credentials, home: str) -> dict[
 
 
 def gitconfig(of: Remote) -> str:
-    """Our global configuration. Only a repository on this machine needs one: its owner may be another."""
+    """Return our global git configuration. Only a local repository needs one: another user may own it."""
     return "[safe]\n\tdirectory = *\n" if of.scheme == "file" else ""
 
 
 def explain(stderr: str, of: Remote, credentials: Credentials) -> RemoteRefused | None:
-    """What a failed fetch means, if it is the remote's doing. None: it may be the mirror's."""
+    """Explain a failed fetch that the remote caused. None: the mirror may be the cause."""
     said = scrubbed(stderr, credentials)
     for pattern, advice in _CAUSES:
         if re.search(pattern, said, re.IGNORECASE):
@@ -201,7 +209,7 @@ def explain(stderr: str, of: Remote, credentials: Credentials) -> RemoteRefused 
 
 
 def scrubbed(stderr: str, credentials: Credentials) -> str:
-    """Git's words fit for a message: no secret, no control characters, bounded; the last lines win."""
+    """Return the end of git's output for a message: limited, without secrets and control characters."""
     text = stderr
     for secret in (credentials.token, quote(credentials.token, safe="")):
         if secret:
@@ -228,7 +236,7 @@ _CAUSES: Final = (
         "there is no such repository, or these credentials may not see it; check GIT_REPO_URL.",
     ),
     (
-        # A process that grew past its file limit dies without a word: only this line is left.
+        # A process that exceeds its file limit dies without a message, which leaves only this line.
         r"died of signal (25|31)|file too large|^fatal: fetch-pack: invalid index-pack output$",
         "the branch is too large to mirror; move data out of the repository.",
     ),

@@ -1,8 +1,8 @@
-"""Removes bundles that are no longer used. The rule is ``retirable``; the rest is I/O.
+"""Removes unused bundles. ``retirable`` is the rule; the rest is I/O.
 
-A bundle goes when it is old, no pipeline has it live and no run record names it, in two rounds in a row: a run
-that was being created from a version that was just replaced is on record by then. How old it is, the bus knows, so
-that two rounds soon after the start are enough: a syncer may be restarted every hour.
+A bundle is removed when it is old, no pipeline has it live and no run record names it, in two consecutive rounds. By
+the second round, a run started from a version that was just replaced has a record. The bus knows the age of a bundle,
+so two rounds soon after the start are enough, even if the syncer restarts every hour.
 """
 
 from __future__ import annotations
@@ -25,31 +25,32 @@ from fastflow_contracts.runs.store import RunStore
 log = get_logger(__name__)
 
 KEPT_S: Final = 7 * 86_400.0
-"""A bundle is kept at least this long after its upload."""
+"""Shortest time to keep a bundle after its upload."""
 ROUND_S: Final = 6 * 3_600.0
 SOON_S: Final = 300.0
-"""Until the first round, and from one that found something unused to the next: longer than a run takes to be on record
-after the version that it is created from was replaced.
+"""Pause before the first round, and after a round that found a new unused bundle.
+
+It is longer than a run takes to get its record after its version was replaced.
 """
 LOOK_S: Final = 600.0
-"""How long one round may take."""
+"""Time limit of one round."""
 
 
 def retirable(
     uploaded: Mapping[str, datetime], used: AbstractSet[str], before: AbstractSet[str], at: datetime
 ) -> frozenset[str]:
-    """Of *uploaded* those that are old and unused at *at*, and were so in the round *before*."""
+    """Return the *uploaded* bundles that are old and unused at *at*, and in the set of the round *before*."""
     return unused(uploaded, used, at) & before
 
 
 def unused(uploaded: Mapping[str, datetime], used: AbstractSet[str], at: datetime) -> frozenset[str]:
-    """Of *uploaded* those that are old and unused at *at*."""
+    """Return the *uploaded* bundles that are old and unused at *at*."""
     oldest_kept = at - timedelta(seconds=KEPT_S)
     return frozenset(name for name, since in uploaded.items() if since < oldest_kept and name not in used)
 
 
 class Retirement:
-    """Removes bundles that nothing refers to. Two doing it at once is harmless."""
+    """Removes unused bundles. Several syncers can do it at once."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -85,7 +86,7 @@ class Retirement:
         return gone
 
     async def _used(self) -> frozenset[str] | None:
-        """The bundles that records name. None if one of them cannot be read: it may name any bundle."""
+        """Return the bundles that records name. None if a record is unreadable: it may name any bundle."""
         used: set[str] = set()
         async with aclosing(PipelineStore(self._bus).records.once()) as pipelines:
             async for batch in pipelines:

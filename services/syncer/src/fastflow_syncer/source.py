@@ -1,7 +1,6 @@
-"""What a source of pipelines is, and which of a folder's files travel. Pure.
+"""The interface of a source of pipelines, and the rules for which files of a folder are bundled. Pure.
 
-A folder and a git repository are both a ``Source``; the rest of the syncer does not know which it has.
-Reading them is ``folder``'s and ``git``'s.
+``folder`` and ``git`` implement ``Source``; the rest of the syncer does not distinguish them.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from fastflow_contracts.pipelines import bundle
 from fastflow_contracts.pipelines.bundle import File, Refusal
 
 FOLDERS_MAX: Final = 5_000
-"""Child folders of a root; more are an error of the source."""
+"""Most child folders of a root; with more, the source fails."""
 
 _TELLING: Final = frozenset({"main.py", "main.ipynb", "requirements.txt", "requirements.txt.lock"})
 _TELLING_FILES_MAX: Final = 20
@@ -25,7 +24,7 @@ _TELLING_BYTES_MAX: Final = 1024 * 1024
 _SKIPPED_FILE: Final = re.compile(
     r".*~|#.*#|\.#.*|\..*\.sw[a-z]|4913|.*___jb_(tmp|old)___|.*\.py[co]|\.DS_Store|\.git", re.DOTALL
 )
-# Whatever else begins with a dot may be read by a script, as `.dlt` and `.streamlit` are.
+# Scripts may read other folders that begin with a dot, such as `.dlt` and `.streamlit`.
 _SKIPPED_FOLDERS: Final = frozenset(
     (
         *(".git", ".hg", ".svn", ".idea", ".vscode", ".history", ".ipynb_checkpoints", ".fastflow"),
@@ -40,23 +39,23 @@ class Commit(msgspec.Struct, frozen=True):
 
     hash: str
     authored_at: datetime | None
-    """None where the commit tells no time that a calendar knows."""
+    """None if the commit has no valid time."""
     subject: str
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """The child folders of the root at one moment. Equal fingerprints of a folder mean equal content."""
+    """The child folders of the root at one moment. Equal fingerprints mean equal content."""
 
     commit: Commit | None
     fingerprints: Mapping[str, str]
     ignored: Mapping[str, str] = {}
-    """Children that look like folders and are none, each with the reason."""
+    """Reasons by name for children that look like folders but are not."""
 
 
 class Folder(msgspec.Struct, frozen=True):
     """The files of one child folder by relative path.
 
-    With refusals it cannot be bundled, and ``files`` has only what tells whether it is a pipeline, and which.
+    With refusals it cannot be bundled, and ``files`` has only the files that define the pipeline.
     """
 
     files: Mapping[str, File]
@@ -64,31 +63,36 @@ class Folder(msgspec.Struct, frozen=True):
 
 
 class Source(Protocol):
-    """Where pipelines come from. One user at a time: calls must not overlap."""
+    """A source of pipelines. Calls must not overlap."""
 
     @property
     def label(self) -> str:
-        """The folder or repository as people know it, without credentials."""
+        """The folder or repository for messages, without credentials."""
 
     async def snapshot(self) -> Snapshot:
-        """Look at the source now. Raises ``SourceFailed`` or ``SourceDamaged``."""
+        """Take a snapshot of the source.
+
+        Raises:
+            SourceFailed: The source cannot be read now.
+            SourceDamaged: The local copy was unusable; try again.
+        """
 
     async def read(self, snapshot: Snapshot, name: str) -> Folder:
-        """Read one folder of the newest snapshot. Raises ``SourceFailed`` or ``SourceDamaged``."""
+        """Read one folder of the newest snapshot. Raises the errors of ``snapshot``."""
 
     def changes(self) -> AsyncGenerator[None, None]:
-        """Yield once at the start, then whenever it is time to look again. Ends only by being closed."""
+        """Yield once at the start, then each time a new snapshot is due. Ends only when closed."""
 
 
 class ReadingPlan(msgspec.Struct, frozen=True):
-    """Which paths of a folder to read."""
+    """The paths of a folder to read, and the reasons against a bundle."""
 
     paths: tuple[str, ...]
     refusals: tuple[Refusal, ...]
 
 
 def plan(sizes_bytes: Mapping[str, int], refused: tuple[Refusal, ...]) -> ReadingPlan:
-    """Decide from paths and sizes, before anything is read. *refused* is what the source itself ruled out."""
+    """Plan which files to read, from paths and sizes. *refused* are the refusals of the source itself."""
     found = (*refused[: bundle.REFUSALS_MAX], *bundle.refusals(sizes_bytes))
     if not found:
         return ReadingPlan(tuple(sorted(sizes_bytes)), ())
@@ -103,16 +107,16 @@ def plan(sizes_bytes: Mapping[str, int], refused: tuple[Refusal, ...]) -> Readin
 
 
 def skipped_child(name: str) -> bool:
-    """Whether a child of the root with this name is never looked into, whatever it holds."""
+    """Whether a child of the root with this name is always skipped."""
     return name.startswith(".") or name == "__pycache__"
 
 
 def skipped(path: str) -> bool:
-    """Whether this file of a child, by its path there, stays behind: caches, environments, what editors leave."""
+    """Whether a file with this path in a child is skipped: caches, environments and files of editors."""
     *folders, name = path.split("/")
     return any(map(skipped_folder, folders)) or _SKIPPED_FILE.fullmatch(name) is not None
 
 
 def skipped_folder(name: str) -> bool:
-    """Whether a folder of this name, somewhere in a child, is never looked into."""
+    """Whether a folder with this name, at any depth in a child, is skipped."""
     return name in _SKIPPED_FOLDERS

@@ -1,4 +1,4 @@
-"""One sync: read the source, publish what is new, report the changes. The order of steps; no rules.
+"""One sync: read the source, publish new versions, report the changes. Only the order of steps; no rules.
 
 Folders are independent: a problem in one does not affect the next.
 """
@@ -23,23 +23,23 @@ from fastflow_syncer.source import Snapshot, Source
 log = get_logger(__name__)
 
 SYNC_S: Final = 900.0
-"""How long one sync may take."""
+"""Time limit of one sync."""
 VERIFY_S: Final = 600.0
-"""A folder that did not change is looked at again after this long, so that a lost bundle comes back."""
+"""An unchanged folder is read again after this time, which restores a lost bundle."""
 
 
 class _Settled(NamedTuple):
-    """The last result for a folder: while fingerprint and revision stay the same, there is nothing to do."""
+    """The last result for a folder, valid while fingerprint and revision stay the same."""
 
     fingerprint: str
     revision: int
     at_s: float
     change: PipelineChange | None
-    """None: it is no pipeline."""
+    """None: the folder is not a pipeline."""
 
 
 class Syncer:
-    """Syncs one source with one bus; one sync at a time."""
+    """Syncs one source to one bus, one sync at a time."""
 
     def __init__(self, source: Source, publisher: Publisher) -> None:
         self._source = source
@@ -48,7 +48,7 @@ class Syncer:
         self._one_at_a_time = asyncio.Lock()
 
     async def sync(self) -> SyncReport:
-        """Sync once. The report says when the source or the bus fails; this raises no exception for it."""
+        """Sync once. A failure of the source or the bus is in the report, not raised."""
         async with self._one_at_a_time:
             report = await self._sync(now())
             try:
@@ -109,7 +109,7 @@ class Syncer:
     async def _folder(
         self, snapshot: Snapshot, name: str, stored: StoredRecord, started_at: datetime
     ) -> PipelineChange | None:
-        """Bring one folder's pipeline up to date; None if it is none."""
+        """Update the pipeline of one folder. Returns None if the folder is not a pipeline."""
         fingerprint = snapshot.fingerprints[name]
         settled = self._settled.get(name)
         at_s = asyncio.get_running_loop().time()
@@ -124,7 +124,7 @@ class Syncer:
         try:
             examined = await asyncio.to_thread(examine, name, folder, is_known=is_known)
         except Exception as error:
-            # A bug of ours; it must not stop the other folders.
+            # A bug in our code must not stop the other folders.
             log.exception("pipeline not examined", pipeline=name)
             return PipelineChange(pipeline=name, action="refused", detail=f"internal error: {error!r}")
         if examined is None:
@@ -147,8 +147,8 @@ class Syncer:
         detail = "; ".join(map(str, found.problems))
         if written.is_new:
             log.info("pipeline changed", pipeline=name, action=written.action)
-        # An unreadable file may become readable without a new fingerprint, and a later finding of another syncer
-        # overrules ours: neither is settled.
+        # Not settled: an unreadable file may become readable without a new fingerprint, and a later result of another
+        # syncer replaces ours.
         if not folder.refusals and not is_newer(written.now.value, started_at, now()):
             left = "refused" if found.problems else "unchanged"
             change = PipelineChange(pipeline=name, action=left, detail=detail)

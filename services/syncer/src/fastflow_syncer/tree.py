@@ -1,4 +1,4 @@
-"""Git trees as ``git ls-tree -z`` prints them. Pure."""
+"""Parses git trees from the output of ``git ls-tree -z``. Pure."""
 
 from __future__ import annotations
 
@@ -14,22 +14,26 @@ _KINDS: Final[dict[str, Kind]] = {"040000": "folder", "120000": "link", "160000"
 
 
 class BadListing(SyncerError):
-    """Git printed something that is no listing."""
+    """The output of git is not a listing."""
 
 
 class TreeEntry(msgspec.Struct, frozen=True):
-    """One entry. Bytes of a path that are not UTF-8 are lone surrogates, which ``bundle.unsafe`` refuses."""
+    """One entry of a tree. Non-UTF-8 bytes of a path become lone surrogates, which ``bundle.unsafe`` rejects."""
 
     path: str
     kind: Kind
     executable: bool
     oid: str
     size_bytes: int
-    """0 for what is no file, and in listings without ``-l``."""
+    """0 for entries other than files, and in listings without ``-l``."""
 
 
 def parse_listing(printed: bytes) -> list[TreeEntry]:
-    """Entries of ``ls-tree -z`` output, with or without ``-l`` and ``-r``. Raises ``BadListing``."""
+    """Parse ``ls-tree -z`` output, with or without ``-l`` and ``-r``.
+
+    Raises:
+        BadListing: The output is not a listing.
+    """
     return [_entry(line) for line in printed.split(b"\0") if line]
 
 

@@ -1,7 +1,7 @@
 """A pipeline's folder as one deterministic tar, named by its hash. Pure: bytes in, bytes out.
 
-Here live the layout of a bundle, the rules for paths and sizes, its writer and its reader. File systems, git
-and the object store may not. The reader iterates and counts; nothing ever calls ``extractall``.
+This module has the layout of a bundle, the rules for paths and sizes, the writer and the reader; no file system, git
+or object store. The reader iterates over members and checks limits; nothing calls ``extractall``.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ FILE_BYTES_MAX: Final = 20 * 1024 * 1024
 TOTAL_BYTES_MAX: Final = 50 * 1024 * 1024
 PATH_BYTES_MAX: Final = 512
 REFUSALS_MAX: Final = 20
-# Headers, padding and long-name records take less than this for each file.
+# Headers, padding and long-name records of one file take less than this.
 _OVERHEAD_BYTES_MAX: Final = 4_096
 BUNDLE_BYTES_MAX: Final = TOTAL_BYTES_MAX + (FILES_MAX + 3) * _OVERHEAD_BYTES_MAX
 
 
 class File(msgspec.Struct, frozen=True):
-    """A regular file: its content, and whether it may be executed."""
+    """A regular file: content and executable flag."""
 
     data: bytes
     executable: bool = False
 
 
 class Bundle(msgspec.Struct, frozen=True):
-    """A tar and the lower-case hex SHA-256 of its bytes, which is its name."""
+    """A tar and its name: the lower-case hex SHA-256 of its bytes."""
 
     sha256: str
     data: bytes
 
 
 class BundleEntry(msgspec.Struct, frozen=True):
-    """One line of a bundle's listing."""
+    """One entry of a bundle's listing."""
 
     path: str
     size_bytes: int
@@ -50,7 +50,7 @@ class BundleEntry(msgspec.Struct, frozen=True):
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """Why a folder cannot be bundled. ``path`` is relative to the folder; empty means the whole folder."""
+    """A reason why a folder cannot be bundled. ``path`` is relative to the folder; empty means the whole folder."""
 
     path: str
     reason: str
@@ -60,7 +60,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class BundleRefused(FastFlowError):
-    """The files cannot become a bundle, or the bytes are not one."""
+    """The files cannot become a bundle, or the bytes are not a bundle."""
 
     def __init__(self, refusals: tuple[Refusal, ...]) -> None:
         super().__init__("; ".join(map(str, refusals)))
@@ -68,9 +68,12 @@ class BundleRefused(FastFlowError):
 
 
 def refusals(sizes_bytes: Mapping[str, int]) -> tuple[Refusal, ...]:
-    """Everything that forbids bundling files of these paths and sizes; empty when all is well.
+    """Return the reasons against a bundle of these files, at most ``REFUSALS_MAX``; empty if there are none.
 
-    Needs no content, so that a source can ask before it reads. At most ``REFUSALS_MAX`` are returned.
+    Needs no content, so that a source can check before it reads.
+
+    Args:
+        sizes_bytes: Size of each file by relative path.
     """
     found: list[Refusal] = []
     if len(sizes_bytes) > FILES_MAX:
@@ -102,7 +105,7 @@ def refusals(sizes_bytes: Mapping[str, int]) -> tuple[Refusal, ...]:
 
 
 def unsafe(path: str) -> str | None:
-    """Why this is no safe relative path of a file, or None. Safe in any file system, tar or log."""
+    """Return why *path* is unsafe as a relative path in a file system, tar or log; None if it is safe."""
     if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in path):
         return "has a control character or is not UTF-8; rename it"
     if len(path.encode()) > PATH_BYTES_MAX:
@@ -117,15 +120,16 @@ def unsafe(path: str) -> str | None:
 
 
 def shown(path: str) -> str:
-    """A path as it may appear in a message: control characters and broken UTF-8 escaped, length bounded."""
+    """Return *path* for a message: control characters and broken UTF-8 escaped, length limited."""
     printable = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in path)
     return printable if len(printable) <= PATH_BYTES_MAX else printable[:PATH_BYTES_MAX] + "…"
 
 
 def pack(files: Mapping[str, File]) -> Bundle:
-    """Files by relative path as a bundle: equal files give equal bytes, in whatever order they come.
+    """Pack files by relative path into a bundle. Equal files give equal bytes, in any order.
 
-    Raises ``BundleRefused`` with every reason.
+    Raises:
+        BundleRefused: With every reason, up to ``REFUSALS_MAX``.
     """
     if found := refusals({path: len(file.data) for path, file in files.items()}):
         raise BundleRefused(found)
@@ -142,28 +146,45 @@ def pack(files: Mapping[str, File]) -> Bundle:
 
 
 def sha256_of(data: bytes) -> str:
-    """The name of a bundle with these bytes."""
+    """Return the name of a bundle with these bytes."""
     return hashlib.sha256(data).hexdigest()
 
 
 def verify(data: bytes, sha256: str) -> None:
-    """Assert that these bytes are the bundle of that name; raises ``BundleRefused``."""
+    """Check that *data* is the bundle named *sha256*.
+
+    Raises:
+        BundleRefused: The hash differs.
+    """
     if (actual := sha256_of(data)) != sha256:
         raise BundleRefused((Refusal("", f"the bundle's hash is {actual}, not {sha256}; fetch it again"),))
 
 
 def listing(data: bytes) -> tuple[BundleEntry, ...]:
-    """What a bundle holds, in its order. Raises ``BundleRefused`` for bytes that are no bundle."""
+    """List the entries of a bundle, in its order.
+
+    Raises:
+        BundleRefused: The bytes are not a bundle.
+    """
     return tuple(BundleEntry(info.name, info.size, bool(info.mode & 0o100)) for _, info in _members(data))
 
 
 def unpack(data: bytes) -> dict[str, File]:
-    """All files of a bundle by path: the inverse of ``pack``. Raises ``BundleRefused``."""
+    """Return all files of a bundle by path: the inverse of ``pack``.
+
+    Raises:
+        BundleRefused: The bytes are not a bundle.
+    """
     return {info.name: File(_content(tar, info), bool(info.mode & 0o100)) for tar, info in _members(data)}
 
 
 def read_file(data: bytes, path: str) -> bytes:
-    """The content of one file of a bundle. Raises ``KeyError`` when there is none, ``BundleRefused``."""
+    """Return the content of one file of a bundle.
+
+    Raises:
+        KeyError: The bundle has no such file.
+        BundleRefused: The bytes are not a bundle.
+    """
     for tar, info in _members(data):
         if info.name == path:
             return _content(tar, info)
@@ -171,14 +192,14 @@ def read_file(data: bytes, path: str) -> bytes:
 
 
 def _members(data: bytes) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    """Every member, after all of them were found to be regular, safe and within the caps."""
+    """Yield every member, after the check that all are regular, safe and within the limits."""
     if len(data) > BUNDLE_BYTES_MAX:
         raise _no_bundle(f"it has more than {_mb(BUNDLE_BYTES_MAX)}")
     try:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:", encoding="utf-8") as tar:
             members: list[tarfile.TarInfo] = []
             for info in tar:
-                # A sparse member is regular by its type, yet announces more bytes than it carries.
+                # A sparse member has the type of a regular file, but declares more bytes than it contains.
                 if info.type != tarfile.REGTYPE or info.issparse():
                     raise _no_bundle("it holds something that is no regular file")
                 if info.size < 0 or info.offset_data + info.size > len(data) or len(members) == FILES_MAX:
@@ -206,7 +227,7 @@ def _no_bundle(why: str) -> BundleRefused:
 
 
 def _folded(path: str) -> str:
-    """Equal for two paths that a case-insensitive or a normalising file system would take for one."""
+    """Equal for two paths that are one on a case-insensitive or normalising file system."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
 
 

@@ -1,6 +1,6 @@
-"""Whether the values of a pipeline.json go together. Pure; each value by itself is already checked.
+"""Checks that the values of a pipeline.json fit together. Pure; single values are already checked.
 
-Works on what is good in the file, so that these findings stand beside those about single values.
+Works on the valid values, so that one report has these findings and those about single values.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fastflow_contracts.schedules.schedule import COOLDOWN_S
 
 
 class _Part(NamedTuple):
-    """The pipeline itself, or one entry of its schedules: good values, and where they stand."""
+    """The pipeline itself or one entry of its schedules: valid values and their position."""
 
     good: Good
     node: Node
@@ -28,7 +28,7 @@ class _Part(NamedTuple):
 
 
 def check(good: Good, root: Node, findings: Findings) -> None:
-    """Find what does not go together in *good*, which was read from *root*."""
+    """Report conflicts between the valid values *good*, read from *root*."""
     pipeline = _Part(good, root, "")
     entries = list(_entries(pipeline))
     for part in [pipeline, *entries]:
@@ -50,7 +50,7 @@ def check(good: Good, root: Node, findings: Findings) -> None:
 
 
 def type_of(good: Good) -> PipelineType | None:
-    """What the pipeline runs; None if that value is refused."""
+    """Return the type of the pipeline; None if its value is invalid."""
     match good.get("type", "script"):
         case "notebook":
             return "notebook"
@@ -86,7 +86,7 @@ def _note_idle_interval(part: _Part, findings: Findings) -> None:
 
 
 def _note_idle_signatures(pipeline: _Part, entries: list[_Part], findings: Findings) -> None:
-    """Signatures where there is no webhook, and a header where the sender has its own."""
+    """Note signatures without a webhook, and a header for a sender that has its own."""
     for part in [pipeline, *entries]:
         webhook = part.good.get("webhook")
         if not isinstance(webhook, dict):

@@ -1,4 +1,4 @@
-"""What can be said against a file of a pipeline: problems refuse it, notices do not. Data, and its wording."""
+"""Diagnostics of a pipeline's file: problems reject it, notices do not. Data and its wording."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import msgspec
 from fastflow_contracts.pipelines.json_positions import Node
 
 SHOWN_CHARACTERS_MAX = 80
-"""Of a value that is refused."""
+"""Longest excerpt of a rejected value."""
 FINDINGS_MAX = 100
-"""Of each sort, for one file. A file can be wrong in more places than anyone reads."""
+"""Limit for problems, and for notices, of one file. Nobody reads more."""
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A reason why a pipeline's version is not usable."""
+    """A reason why a version of a pipeline cannot run."""
 
     field: str = ""
-    """Path of the field, as in ``schedules[1].timeout``; empty: the whole file, or the folder."""
+    """Path of the field, such as ``schedules[1].timeout``; empty for the whole file or the folder."""
     value: str | None = None
-    """Its JSON as written, shortened; ``{…}`` and ``[…]`` for what has parts, ``***`` for secrets; None: missing."""
+    """Its JSON as written, shortened: ``{…}`` for objects, ``[…]`` for lists, ``***`` for secrets. None: missing."""
     accepted: str
-    """What would be accepted; for the whole file a sentence of its own."""
+    """What is accepted instead; for the whole file a complete sentence."""
     line: int | None = None
-    """In the file, from 1."""
+    """Line in the file, from 1."""
     file: str | None = None
 
     def __str__(self) -> str:
@@ -33,12 +33,12 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Something that is probably not meant so. The version is usable all the same."""
+    """A probable mistake. The version can run nevertheless."""
 
     field: str = ""
-    """As in ``Problem``."""
+    """Path of the field, as in ``Problem``."""
     text: str
-    """A sentence about the field, or of its own if there is none."""
+    """Completes the sentence that starts with the field; a whole sentence without a field."""
     line: int | None = None
     file: str | None = None
 
@@ -47,7 +47,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Findings:
-    """Collects what is found in one file."""
+    """Collects the problems and notices of one file."""
 
     def __init__(self, file: str) -> None:
         self._file = file
@@ -56,19 +56,19 @@ class Findings:
         self._notices: list[Notice] = []
 
     def refuse(self, field: str, node: Node, accepted: str, *, is_secret: bool = False) -> None:
-        """The value of *field* is not accepted."""
+        """Report that the value of *field* is not accepted."""
         self._refuse(field, node, accepted, "***" if is_secret else _shown(node))
 
     def miss(self, field: str, within: Node, accepted: str) -> None:
-        """*field* is needed in the object *within*."""
+        """Report that the object *within* lacks the required *field*."""
         self._refuse(field, within, accepted, None)
 
     def refuse_file(self, sentence: str, line: int | None = None) -> None:
-        """The file as a whole is not accepted."""
+        """Report that the file as a whole is not accepted."""
         self._problems.append(Problem(accepted=sentence, line=line, file=self._file))
 
     def note(self, field: str, node: Node, text: str) -> None:
-        """Something about *field* is probably not meant so."""
+        """Report a probable mistake in *field*."""
         if not self.has_enough_notices:
             line = (node.key or node).line
             self._notices.append(Notice(field=field, text=text, line=line, file=self._file))
@@ -79,7 +79,7 @@ class Findings:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """In the order of the file; of too many, some, and how many more there are."""
+        """Problems by line; beyond the limit, one more that counts the rest."""
         ordered = tuple(sorted(self._problems, key=_line))
         if not self._problems_beyond:
             return ordered
@@ -87,11 +87,11 @@ class Findings:
 
     @property
     def notices(self) -> tuple[Notice, ...]:
-        """In the order of the file; of too many, some."""
+        """Notices by line, up to the limit."""
         return tuple(sorted(self._notices, key=_line))
 
     def _refuse(self, field: str, node: Node, accepted: str, value: str | None) -> None:
-        if len(self._problems) >= FINDINGS_MAX:  # counted only: to find its line is not for free
+        if len(self._problems) >= FINDINGS_MAX:  # only count it: finding its line has a cost
             self._problems_beyond += 1
             return
         problem = Problem(field=field, value=value, accepted=accepted, line=node.line, file=self._file)
@@ -99,7 +99,7 @@ class Findings:
 
 
 def path_of(parent: str, name: str) -> str:
-    """Path of the member *name* of *parent*, readable whatever the name is."""
+    """Return the path of the member *name* of *parent*, readable for any name."""
     name = _shortened(name)
     if not name.replace("_", "a").replace("-", "a").isalnum():
         return f"{parent}[{msgspec.json.encode(name).decode()}]"
@@ -107,7 +107,7 @@ def path_of(parent: str, name: str) -> str:
 
 
 def _shown(node: Node) -> str:
-    # What stands in the wrong place may hold a secret.
+    # An object or list in the wrong place may hold a secret, so its content is not shown.
     match node.value:
         case dict() as members:
             return "{…}" if members else "{}"

@@ -1,4 +1,4 @@
-"""Which folders are pipelines, and what each one is. Pure: names and bytes in; reading them is the caller's."""
+"""Decides which folders are pipelines, and what each one holds. Pure: the caller reads the files."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ SCRIPT = "main.py"
 NOTEBOOK = "main.ipynb"
 MANIFEST = "pipeline.json"
 REQUIREMENTS = ("requirements.txt.lock", "requirements.txt")
-"""The first one that is there is used."""
+"""The first existing file is used."""
 RESERVED_NAMES = frozenset({"graph"})
-"""What stands in a pipeline's place in a path of the API and is something else."""
+"""Names that the API uses for other resources in the place of a pipeline's name."""
 PROJECT = "pyproject.toml"
 _PROJECT_BYTES_MAX = 32 * 1024
 
 
 class Discovered(msgspec.Struct, frozen=True, kw_only=True):
-    """A folder that is a pipeline, good or bad."""
+    """A folder that is a pipeline, valid or not."""
 
     name: str
-    """The folder's. A ``PipelineName`` unless a problem says that it cannot be one."""
+    """Name of the folder. A valid ``PipelineName`` unless ``problems`` reports it."""
     spec: PipelineSpec | None
-    """None exactly when there are problems."""
+    """None if and only if there are problems."""
     problems: tuple[Problem, ...] = ()
     notices: tuple[Notice, ...] = ()
     metadata_file: str | None = None
@@ -45,10 +45,15 @@ class Discovered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def inspect_folder(name: str, files: Mapping[str, bytes]) -> Discovered | None:
-    """What the folder *name* is, or None if it is no pipeline.
+    """Inspect a folder.
 
-    *files* are those directly in it. Only the content of JSON and TOML files, of a script and of a notebook is looked
-    at; of others ``b""`` will do.
+    Args:
+        name: Name of the folder.
+        files: Content by name of the files directly in the folder. Only JSON and TOML files, scripts and notebooks
+            are read; for other files ``b""`` is enough.
+
+    Returns:
+        The pipeline, or None if the folder is not a pipeline.
     """
     if name.startswith(".") or name == "__pycache__" or not {SCRIPT, NOTEBOOK} & files.keys():
         return None
@@ -57,8 +62,8 @@ def inspect_folder(name: str, files: Mapping[str, bytes]) -> Discovered | None:
         manifest = read_manifest(files[metadata_file], file_name=metadata_file)
     else:
         manifest = Manifest(PipelineSpec(), (), (), "script")
-    # Without main.py only the metadata can make it a pipeline. If they are unreadable it counts as one: a notebook
-    # must not vanish because of a missing comma.
+    # Without main.py, only the metadata can make the folder a pipeline. With unreadable metadata it counts as one:
+    # a notebook must not vanish because of a missing comma.
     if SCRIPT not in files and manifest.type == "script":
         return None
     problems = (*_problems(name, files, manifest, metadata_file), *manifest.problems)
@@ -102,7 +107,7 @@ def _problems(
 
 
 def _inline_notices(inline: Inline, spec: PipelineSpec | None) -> Iterator[Notice]:
-    """What a script's block says and nobody does."""
+    """Notices about settings of a script's block that have no effect."""
     if inline.requires_python and spec and not _is_met(inline.requires_python, spec.python_version):
         text = f"is {inline.requires_python[:80]!r}, but only python_version in {MANIFEST} chooses the interpreter."
         yield Notice(field="requires-python", text=text, line=inline.line, file=SCRIPT)
@@ -112,7 +117,7 @@ def _inline_notices(inline: Inline, spec: PipelineSpec | None) -> Iterator[Notic
 
 
 def _is_met(requires_python: str, python_version: str | None) -> bool:
-    """As far as the usual form goes, ``>=3.12``; a version that nobody has chosen meets nothing."""
+    """Whether the chosen version meets the usual form ``>=3.12``. An unset version meets nothing."""
     if python_version is None:
         return False
     floor = re.search(r">=\s*(\d{1,4})\.(\d{1,4})", requires_python)
@@ -141,7 +146,7 @@ def _stray_metadata(files: Mapping[str, bytes], metadata_file: str | None) -> It
 
 
 def _looks_like_metadata(text: bytes) -> bool:
-    """Whether most of its keys are fields of the format."""
+    """Whether more than half of its keys are fields of the format."""
     if len(text) > MANIFEST_BYTES_MAX:
         return False
     try:

@@ -1,8 +1,8 @@
-"""JSON whose values remember where they stand, so that a problem can name its line. Pure; knows no field.
+"""A JSON parser whose values know their position, so that a problem can name its line. Pure.
 
-Scalars are read by the standard library; only the brackets are walked here. Stricter than ``json.loads`` where it is
-lenient: ``NaN`` and halves of surrogate pairs are refused, and nesting is bounded. A number too large for a float
-reads as infinity; whoever wants a number refuses it like any other bad value.
+The standard library parses scalars; this module parses only objects and lists. It is stricter than ``json.loads``:
+it rejects ``NaN`` and halves of surrogate pairs, and limits nesting. A number too large for a float becomes infinity;
+code that expects a number rejects it like any other bad value.
 """
 
 from __future__ import annotations
@@ -12,48 +12,48 @@ import re
 from typing import NamedTuple, NoReturn, TypeAlias, Union
 
 NESTING_MAX = 64
-"""How many brackets may be open at once."""
+"""Most brackets open at once."""
 
 Value: TypeAlias = Union[bool, int, float, str, "list[Node]", "dict[str, Node]", None]
 
 
 class Node(NamedTuple):
-    """One value and where it stands."""
+    """A value and its position in the source."""
 
     value: Value
     source: str
     start: int
     end: int
     key: Node | None = None
-    """The key before it, if it is a member of an object."""
+    """Its key, if it is a member of an object."""
     repeated: tuple[str, ...] = ()
-    """Keys that this object has more than once; its value holds the last one of each."""
+    """Keys that occur more than once in this object; ``value`` holds the last member of each."""
 
     @property
     def line(self) -> int:
-        """Line on which it begins, from 1."""
+        """Line where the value starts, from 1."""
         return self.source.count("\n", 0, self.start) + 1
 
     @property
     def text(self) -> str:
-        """Its JSON, as written."""
+        """The JSON of the value, as written."""
         return self.source[self.start : self.end]
 
     def member(self, name: str) -> Node:
-        """The value of *name* in an object that has it."""
+        """Return the member *name*, which must exist in this object."""
         assert isinstance(self.value, dict)
         found: Node = self.value[name]
         return found
 
     def item(self, index: int) -> Node:
-        """An item of a list that has it."""
+        """Return the item at *index*, which must exist in this list."""
         assert isinstance(self.value, list)
         found: Node = self.value[index]
         return found
 
 
 class BadJson(ValueError):
-    """The text is no JSON. ``line`` counts from 1."""
+    """The text is not JSON. ``line`` counts from 1."""
 
     def __init__(self, reason: str, line: int) -> None:
         super().__init__(reason)
@@ -61,7 +61,11 @@ class BadJson(ValueError):
 
 
 def parse(source: str) -> Node:
-    """The value that *source* holds. Raises ``BadJson`` and nothing else, whatever the text."""
+    """Parse *source*.
+
+    Raises:
+        BadJson: The text is not JSON. No text raises anything else.
+    """
     root = _value(source, _skip(source, 0), depth=0)
     end = _skip(source, root.end)
     if end < len(source):
@@ -144,7 +148,7 @@ def _scalar(source: str, at: int) -> Node:
 
 
 def _comma(source: str, at: int, closing: str) -> int:
-    """The place after the comma that must stand at *at*."""
+    """Require a comma at *at* and return the position of the next value."""
     if source[at : at + 1] != ",":
         _refuse(f'"," or "{closing}" is missing', source, at)
     following = _skip(source, at + 1)

@@ -1,7 +1,7 @@
-"""The JSON Schema of pipeline.json, for editors and other tools. Pure; made from the same structs as the parser.
+"""The JSON Schema of pipeline.json, for editors and other tools. Pure; built from the same structs as the parser.
 
-It is as strict as the parser about each value by itself, as far as JSON Schema can say it. What it cannot say (a day
-that never comes, a time zone that does not exist, values that do not go together) the parser refuses alone.
+For single values it is as strict as JSON Schema allows. Only the parser rejects the rest: a cron day that never
+occurs, an unknown time zone, values that contradict each other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def pipeline_schema() -> Schema:
-    """The schema, as plain data to be encoded as JSON."""
+    """Return the schema as plain data, ready to encode as JSON."""
     return {"$schema": DIALECT, "title": "Fast-Flow pipeline", **_schema(mi.type_info(PipelineSpec))}
 
 
@@ -62,7 +62,7 @@ def _struct(kind: mi.StructType) -> Schema:
 
 
 def _field(field: mi.Field) -> Schema:
-    """Everything optional may also be null, which is as good as leaving it out."""
+    """Optional fields also accept null, which means unset."""
     schema = _schema(field.type)
     if field.required:
         return schema

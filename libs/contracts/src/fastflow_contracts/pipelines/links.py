@@ -1,6 +1,6 @@
-"""Which pipelines follow which: links from the metadata and from the API, merged. Data, and the merging.
+"""Links: which pipelines start after which. Merges links from the metadata with those from the API.
 
-A link is known by its target: (pipeline, run configuration) is followed at most once, however often it is named.
+The target (pipeline, run configuration) identifies a link: a run starts each target at most once.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from fastflow_contracts.names import PipelineName, token
 from fastflow_contracts.pipelines.spec import DownstreamTrigger
 
 HOPS_MAX = 50
-"""A chain of runs ends here: it is a circle."""
+"""A longer chain of runs counts as a cycle and ends."""
 
 
 class Link(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """When a run ends, start this. ``source``: where it is written down; both, if both say so."""
+    """A pipeline to start when a run ends. ``source`` says where the link is defined."""
 
     pipeline: PipelineName
     on_success: bool = True
@@ -28,12 +28,12 @@ class Link(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def id(self) -> str:
-        """Its target, as one token."""
+        """The target as one token."""
         return token(self.pipeline if self.run_config_id is None else f"{self.pipeline}/{self.run_config_id}")
 
 
 class LinkSet(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """The links of one pipeline that were made through the API. Stored under ``links.<pipeline>``."""
+    """The links of one pipeline made through the API. Stored under ``links.<pipeline>``."""
 
     v: int = 1
     links: tuple[Link, ...] = ()
@@ -44,7 +44,7 @@ LINK_SET = Codec(LinkSet)
 
 
 def merged(declared: Iterable[DownstreamTrigger], made: Iterable[Link]) -> tuple[Link, ...]:
-    """All links of a pipeline, each target once: it is followed when either source says so."""
+    """Merge the links of a pipeline by target. A merged link applies if either source's link applies."""
     found: dict[str, Link] = {}
     for each in declared:
         link = Link(

@@ -1,4 +1,4 @@
-"""Reads a pipeline.json: all that is wrong with it, or what it says. Pure; finding the file is ``discovery``'s."""
+"""Reads a pipeline.json into a spec, or into all its problems. Pure; ``discovery`` finds the file."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from fastflow_contracts.pipelines.struct_reader import Good, read_struct
 __all__ = ["MANIFEST_BYTES_MAX", "Manifest", "Notice", "Problem", "read_manifest"]
 
 MANIFEST_BYTES_MAX = 256 * 1024
-"""A pipeline's record holds all of it and must fit in one message."""
+"""A pipeline's record contains the whole file and must fit in one message."""
 
 
 class Manifest(NamedTuple):
-    """What a pipeline.json says. ``spec`` is None exactly when there are problems."""
+    """The content of a pipeline.json. ``spec`` is None if and only if there are problems."""
 
     spec: PipelineSpec | None
     problems: tuple[Problem, ...]
     notices: tuple[Notice, ...]
     type: PipelineType | None
-    """Known even if other fields have problems; None if it is unreadable itself."""
+    """Known even if other fields have problems; None if this field or the file is invalid."""
 
 
 def read_manifest(text: bytes, *, file_name: str) -> Manifest:
-    """Read *text*, whatever it holds. *file_name* is what findings call it."""
+    """Read *text*, which may hold any bytes. Problems and notices name the file *file_name*."""
     findings = Findings(file_name)
     good = _read(text, findings)
     spec = None if good is None or findings.problems else msgspec.convert(good, PipelineSpec)

@@ -1,7 +1,7 @@
-"""A Jupyter notebook as far as it matters here: its cells, and what can be said against it before it runs. Pure.
+"""The parts of a Jupyter notebook that Fast-Flow uses, and the problems that prevent its run. Pure.
 
-Here live the document's shape and its problems; what a notebook is, ``notebook_rules`` says. Executing one is the cell
-runner's business, showing one the gateway's.
+This module has the document's shape and its problems; ``notebook_rules`` defines what a notebook is. The cell runner
+executes notebooks, the gateway shows them.
 """
 
 from __future__ import annotations
@@ -20,39 +20,39 @@ from fastflow_contracts.pipelines.struct_reader import read_struct
 from fastflow_contracts.pipelines.value_types import Retries, Seconds, says
 
 SOURCE_CHARACTERS_MAX: Final = 256 * 1024
-"""Of one cell."""
+"""Longest source of one cell."""
 PROBLEMS_MAX: Final = 20
 VALUE_CHARACTERS_MAX: Final = 100
 
 
 class BadNotebook(FastFlowError):
-    """The text is no notebook that can be run; the message says why and what to do."""
+    """The text is not a notebook that can run; the message says why and what to do."""
 
 
 class CellOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """``metadata.fastflow`` of a code cell: each field wins over the cell's entry in ``cells``."""
+    """``metadata.fastflow`` of a code cell: each field overrides the cell's entry in ``cells``."""
 
     retries: Annotated[Retries | None, says("Attempts after the first.")] = None
     delay_seconds: Annotated[Seconds | None, says("Seconds before each retry.")] = None
-    timeout: Annotated[Seconds | None, says("Seconds one attempt of the cell may take; 0: no limit of its own.")] = None
+    timeout: Annotated[Seconds | None, says("Seconds one attempt of the cell may take; 0: no own limit.")] = None
 
 
 class CellMetadata(msgspec.Struct, frozen=True):
-    """What is read of a cell's metadata."""
+    """The parts of a cell's metadata that are used."""
 
     tags: tuple[Any, ...] = ()
     fastflow: msgspec.Raw = msgspec.Raw(b"{}")
-    """See ``CellOptions``."""
+    """JSON of ``CellOptions``."""
 
 
 class Cell(msgspec.Struct, frozen=True):
-    """One cell. Outputs that were saved with it are not read."""
+    """One cell, without its saved outputs."""
 
     cell_type: str
     source: str | list[str] = ""
     metadata: CellMetadata = CellMetadata()
     attachments: dict[str, dict[str, Any]] = {}
-    """Images of a markdown cell: name to media type to base64."""
+    """Images of a markdown cell: base64 by media type, by name."""
 
     @property
     def is_code(self) -> bool:
@@ -60,12 +60,12 @@ class Cell(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """Its source as one text."""
+        """The source as one text."""
         return text_of(self.source)
 
 
 class Kernelspec(msgspec.Struct, frozen=True):
-    """Which kernel the notebook was written with."""
+    """The kernel that the notebook names."""
 
     name: str = ""
     display_name: str = ""
@@ -73,20 +73,20 @@ class Kernelspec(msgspec.Struct, frozen=True):
 
 
 class LanguageInfo(msgspec.Struct, frozen=True):
-    """What that kernel said of itself."""
+    """The language that the kernel reported."""
 
     name: str = ""
 
 
 class Metadata(msgspec.Struct, frozen=True):
-    """What is read of a notebook's metadata."""
+    """The parts of a notebook's metadata that are used."""
 
     kernelspec: Kernelspec = Kernelspec()
     language_info: LanguageInfo = LanguageInfo()
 
     @property
     def is_python(self) -> bool:
-        """Whatever its kernel is called, if it says so at all."""
+        """Whether the notebook is written in Python, for any kernel name."""
         spec = self.kernelspec
         return is_python(spec.name, spec.display_name, spec.language or self.language_info.name)
 
@@ -100,7 +100,7 @@ class Notebook(msgspec.Struct, frozen=True):
 
     @property
     def code_cells(self) -> tuple[Cell, ...]:
-        """In order: the index in here is the one of ``cells`` in the pipeline's metadata."""
+        """Code cells in order; the index is that of ``cells`` in the pipeline's metadata."""
         return tuple(cell for cell in self.cells if cell.is_code)
 
 
@@ -109,7 +109,11 @@ class _Format(msgspec.Struct):
 
 
 def read_notebook(text: bytes) -> Notebook:
-    """The notebook in *text*. Raises ``BadNotebook``."""
+    """Parse a notebook.
+
+    Raises:
+        BadNotebook: It is not a notebook of the accepted format.
+    """
     try:
         version = msgspec.json.decode(text, type=_Format).nbformat
     except msgspec.ValidationError:
@@ -133,7 +137,7 @@ def read_notebook(text: bytes) -> Notebook:
 
 
 def notebook_problems(text: bytes, *, file: str) -> tuple[Problem, ...]:
-    """Why the notebook in *text* cannot be run; empty when it can, as far as can be seen. *file*: its name."""
+    """Return the problems that prevent the run of the notebook in *text*; *file* is its name in them."""
     try:
         notebook = read_notebook(text)
     except BadNotebook as error:

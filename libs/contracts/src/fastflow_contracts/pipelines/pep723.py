@@ -1,6 +1,6 @@
-"""What a script says of itself in a comment: packages, interpreter, tools (PEP 723). Pure.
+"""Reads inline script metadata (PEP 723): packages, interpreter and tools of a script. Pure.
 
-What is done about it is ``discovery``'s, and that of whoever prepares the script's environment.
+``discovery`` and the code that prepares the script's environment use it.
 """
 
 from __future__ import annotations
@@ -14,38 +14,42 @@ import msgspec
 from fastflow_contracts.errors import FastFlowError
 
 BLOCK_CHARACTERS_MAX: Final = 16 * 1024
-"""It may not cost more than a moment: TOML can be written so that its reader takes the square of its length."""
+"""Bounds the time to parse: some TOML takes time quadratic in its length."""
 
 _OPENING: Final = re.compile(r"(?m)^# /// script$")
-# The reference expression of PEP 723, for the one type that it defines, and for blocks that are empty, which uv takes.
-# Tried at an opening only: a search would try each line of a long comment that is never closed, to its end.
+# The reference expression of PEP 723, limited to the type `script`, and extended to empty blocks, which uv accepts.
+# Match it only at an opening: a search would rescan a long unclosed comment from each of its lines.
 _BLOCK: Final = re.compile(r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)*)^# ///$")
 _PACKAGE: Final = re.compile(r" *[A-Za-z0-9]")
 
 
 class BadInline(FastFlowError):
-    """The script's block cannot be understood; the message says why, as the end of a sentence."""
+    """The script's block is invalid; the message completes a sentence that says so."""
 
     def __init__(self, why: str, line: int) -> None:
         super().__init__(why)
         self.line = line
-        """Where the block begins, from 1."""
+        """First line of the block, from 1."""
 
 
 class Inline(msgspec.Struct, frozen=True, rename="kebab"):
-    """What the block says; nothing, if there is none."""
+    """The content of the block; empty without a block."""
 
     dependencies: tuple[str, ...] = ()
-    """Requirements, one line each."""
+    """Requirements, each of one line."""
     requires_python: str | None = None
     """Such as ``>=3.12``."""
     tool: dict[str, Any] = {}
     line: int = 0
-    """Where it begins, from 1; 0: there is none."""
+    """First line of the block, from 1; 0 without a block."""
 
 
 def read_inline(script: bytes) -> Inline:
-    """Read the block of *script*, whatever that holds. Raises ``BadInline`` for what ``uv run`` refuses, too."""
+    """Read the block of *script*, which may hold any bytes.
+
+    Raises:
+        BadInline: The block is invalid, also for ``uv run``.
+    """
     text = script.decode("utf-8-sig", "replace").replace("\r\n", "\n").replace("\r", "\n")
     opening = _OPENING.search(text)
     if opening is None:
@@ -64,10 +68,10 @@ def read_inline(script: bytes) -> Inline:
         inline = msgspec.convert({**tomllib.loads(content), "line": line}, Inline)
     except msgspec.ValidationError as error:
         raise BadInline(str(error), line) from error
-    except (ValueError, RecursionError) as error:  # tomllib lets through what ``int`` and nesting raise
+    except (ValueError, RecursionError) as error:  # tomllib does not catch the errors of ``int`` and of deep nesting
         raise BadInline(f"it is no TOML: {error}", line) from error
     for each in inline.dependencies:
-        # They become lines of a requirements file, where they must not be options or paths.
+        # They become lines of a requirements file and must not act as options or paths.
         if not (_PACKAGE.match(each) and each.isprintable()):
             raise BadInline(f"{each[:80]!r} names no package; write it as in `requests>=2`", line)
     return inline

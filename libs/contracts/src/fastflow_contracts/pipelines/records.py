@@ -1,4 +1,4 @@
-"""What the bus keeps of a pipeline, and what a sync reports. Data only."""
+"""Records of pipelines on the bus, and reports of syncs. Data only."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from fastflow_contracts.pipelines.spec import PipelineSpec
 
 
 class Version(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """One good version of a pipeline: what a trigger starts."""
+    """A valid version of a pipeline: what a trigger starts."""
 
     bundle: str
-    """Hash of its code in the object store."""
+    """Name of its code in the object store: a hash."""
     commit: str | None = None
     commit_subject: str | None = None
     spec: PipelineSpec
@@ -22,25 +22,25 @@ class Version(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class PipelineRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """What is known of one pipeline. Stored under ``pipeline.<name>``; written by syncers only."""
+    """The state of one pipeline. Stored under ``pipeline.<name>``; only syncers write it."""
 
     v: int = 1
     name: PipelineName
     live: Version | None = None
-    """The last good version. None: it never had one."""
+    """The last valid version. None: there never was one."""
     commit: str | None = None
-    """Of the newest version seen, good or bad."""
+    """Commit of the newest version seen, valid or not."""
     problems: tuple[Problem, ...] = ()
     """Why the newest version is not live; empty if it is."""
     notices: tuple[Notice, ...] = ()
     removed_at: Instant | None = None
-    """Its folder is gone: it is no longer listed, its runs stay."""
+    """When its folder disappeared. A removed pipeline is not listed; its runs stay."""
     seen_at: Instant
     write_id: str = ""
 
 
 class PipelineChange(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """What one sync did to one pipeline."""
+    """The effect of one sync on one pipeline."""
 
     pipeline: str
     action: str
@@ -49,7 +49,7 @@ class PipelineChange(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class SyncReport(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """What one sync found and did."""
+    """The result of one sync."""
 
     v: int = 1
     source: str
@@ -61,11 +61,14 @@ class SyncReport(Fact, frozen=True, kw_only=True, omit_defaults=True):
     error: str | None = None
     changes: tuple[PipelineChange, ...] = ()
     pipelines: int = 0
-    """How many are listed now."""
+    """Number of pipelines listed after the sync."""
 
 
 class SyncStatus(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """Stored under ``sync.status``: the newest report, the newest good one, and the last ones, newest first."""
+    """The last report, the last successful one (``live``), and the history, newest first.
+
+    Stored under ``sync.status``.
+    """
 
     v: int = 1
     last: SyncReport

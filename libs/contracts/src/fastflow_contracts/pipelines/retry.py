@@ -1,6 +1,6 @@
-"""How long a run waits before its next attempt: the strategies of the format, and their delays. Pure.
+"""Retry strategies of the format, and the delays before each attempt. Pure.
 
-Whether a run gets another attempt is the Run machine's decision.
+The run state machine decides whether a run gets another attempt.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ import msgspec
 from fastflow_contracts.pipelines.value_types import Factor, Retries, Seconds, says
 
 DEFAULT_DELAY_S = 60.0
-"""Between attempts of a pipeline that names no strategy."""
+"""Delay between attempts without a strategy."""
 
 
 class ExponentialBackoff(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="exponential_backoff"):
-    """Waits longer each time."""
+    """Waits longer before each retry."""
 
     initial_delay: Annotated[Seconds, says("Seconds before the first retry.")] = 60.0
-    max_delay: Annotated[Seconds, says("Seconds no delay exceeds.")] = 3600.0
-    multiplier: Annotated[Factor, says("How many times longer each delay is than the one before.")] = 2.0
+    max_delay: Annotated[Seconds, says("Longest delay in seconds.")] = 3600.0
+    multiplier: Annotated[Factor, says("Factor from each delay to the next.")] = 2.0
 
 
 class FixedDelay(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="fixed_delay"):
-    """Waits equally long each time."""
+    """Waits the same time before each retry."""
 
     delay: Annotated[Seconds, says("Seconds before every retry.")] = 60.0
 
 
 class CustomSchedule(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="custom_schedule"):
-    """Waits as listed."""
+    """Waits the listed times."""
 
     delays: Annotated[
         tuple[Seconds, ...],
@@ -42,14 +42,14 @@ RetryStrategy: TypeAlias = ExponentialBackoff | FixedDelay | CustomSchedule
 
 
 class CellRetry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How one code cell of a notebook is retried."""
+    """Retries of one code cell of a notebook."""
 
     retries: Annotated[Retries, says("Attempts after the first.")] = 0
     delay_seconds: Annotated[Seconds, says("Seconds before each retry.")] = 1.0
 
 
 def delay_s(strategy: RetryStrategy | None, k: int) -> float:
-    """Seconds to wait before retry *k*, the first one being 1."""
+    """Return the seconds to wait before retry *k*, counted from 1."""
     if k < 1:
         raise ValueError(f"retries count from 1, not {k}")
     match strategy:
@@ -68,6 +68,6 @@ def delay_s(strategy: RetryStrategy | None, k: int) -> float:
 def _exponential_s(strategy: ExponentialBackoff, k: int) -> float:
     try:
         growth = strategy.multiplier ** (k - 1)
-    except OverflowError:  # beyond every float, hence beyond max_delay, unless nothing is to grow
+    except OverflowError:  # larger than any float, so larger than max_delay; but 0 does not grow
         return strategy.max_delay if strategy.initial_delay else 0.0
     return min(strategy.initial_delay * growth, strategy.max_delay)

@@ -1,6 +1,6 @@
-"""The settings of one run configuration, merged. Data only; ``pipeline`` merges them.
+"""The merged settings of one run configuration. Data only; ``spec`` merges them.
 
-Names and units are those of the format. None: the file says nothing, so the installation's default applies.
+Names and units are those of the format. None means unset: the installation's default applies.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PipelineType = Literal["script", "notebook"]
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One run configuration, whole."""
+    """The complete settings of one run configuration."""
 
     run_config_id: str | None = None
     """None: the pipeline's own settings."""
@@ -26,17 +26,17 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     mem_hard_limit: int | None = None
     """Bytes, enforced."""
     cpu_soft_limit: float | None = None
-    """Cores, only warned about."""
+    """Cores; exceeding it causes a warning."""
     mem_soft_limit: int | None = None
-    """Bytes, only warned about."""
+    """Bytes; exceeding it causes a warning."""
     timeout: float | None = None
-    """Seconds per attempt, of user code; 0 = no limit, also against a default."""
+    """Seconds of user code per attempt; 0 means no limit, even where the default sets one."""
     retry_attempts: int | None = None
-    """Attempts after the first; always 0 for notebooks, whose cells are retried instead."""
+    """Attempts after the first; always 0 for notebooks, which retry cells instead."""
     retry_strategy: RetryStrategy | None = None
     default_env: dict[str, str] = {}
-    """Clear variables. ``encrypted_env`` wins over them, what is given with the trigger wins over both."""
+    """Unencrypted variables. ``encrypted_env`` overrides them; the trigger overrides both."""
     encrypted_env: dict[str, str] = {}
-    """Fernet tokens by variable name. Each is well-formed; whether a key opens it is not known here."""
+    """Fernet tokens by variable name. Each is well-formed, but may not decrypt with the installation's key."""
     cells: tuple[CellRetry, ...] = ()
-    """Of a notebook's code cells, first to last; empty for scripts."""
+    """Retries of a notebook's code cells, first to last; empty for scripts."""

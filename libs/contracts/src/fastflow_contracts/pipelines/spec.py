@@ -1,10 +1,10 @@
-"""The pipeline format: every field a pipeline.json may have, and what the fields of one pipeline come to. Pure data.
+"""The pipeline format: every field of pipeline.json, and how the fields combine. Pure data.
 
-``PipelineSpec`` mirrors the file, field by field, with values already checked and normalised: memory in bytes, CPU in
-cores, durations in seconds, dates in UTC, None where the file says nothing. Encoded to JSON it is itself a valid
-pipeline.json. The annotations are the field table: ``manifest`` reads files by it, ``schema`` publishes it.
+``PipelineSpec`` mirrors the file field by field, with checked and normalised values: memory in bytes, CPU in cores,
+durations in seconds, dates in UTC, None for unset. Its JSON is a valid pipeline.json. The annotations define the
+fields: ``manifest`` reads files by them, ``json_schema`` publishes them.
 
-``spec.run_config`` and ``spec.schedule_list`` are what the other services use: settings merged and precedence applied.
+Other services use ``spec.run_config`` and ``spec.schedule_list``, which merge settings and apply precedence.
 """
 
 from __future__ import annotations
@@ -68,13 +68,13 @@ __all__ = [
 
 
 class NoSuchRunConfig(FastFlowError):
-    """The pipeline has no run configuration of this id."""
+    """The pipeline has no run configuration with this id."""
 
 
 class DownstreamTrigger(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A pipeline to start when this one is done."""
+    """A pipeline to start when a run of this one ends."""
 
-    pipeline: Annotated[PipelineRef, says("Its name.")]
+    pipeline: Annotated[PipelineRef, says("Name of the pipeline.")]
     on_success: Annotated[Flag, says("Start it after SUCCESS.")] = True
     on_failure: Annotated[Flag, says("Start it after FAILED.")] = False
     run_config_id: Annotated[
@@ -83,7 +83,7 @@ class DownstreamTrigger(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
 
 
 class RunSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a pipeline sets for all its runs and an entry of ``schedules`` may set anew for its own."""
+    """Settings of a pipeline for all its runs, which an entry of ``schedules`` can override for its own."""
 
     cpu_hard_limit: Annotated[Cores | None, says("CPU limit in cores, enforced by throttling.")] = None
     mem_hard_limit: Annotated[
@@ -96,26 +96,26 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     ] = None
     retry_attempts: Annotated[Retries | None, says("Attempts after the first (scripts only).")] = None
     retry_strategy: Annotated[
-        RetryStrategy | None, says("How long to wait before each retry (scripts only); else 60 seconds.")
+        RetryStrategy | None, says("Wait before each retry (scripts only); default 60 seconds.")
     ] = None
     schedule_cron: Annotated[
         CronExpression | None, says("When to run: minute, hour, day of month, month, day of week.")
     ] = None
     schedule_interval_seconds: Annotated[
-        IntervalSeconds | None, says("Seconds from run to run. `schedule_cron` wins over it.")
+        IntervalSeconds | None, says("Seconds between starts. `schedule_cron` overrides it.")
     ] = None
-    schedule_start: Annotated[Start | None, says("The schedule is silent before this (inclusive).")] = None
-    schedule_end: Annotated[End | None, says("The schedule is silent after this (inclusive).")] = None
-    timezone: Annotated[Timezone | None, says("Time zone of cron expressions; else UTC.")] = None
+    schedule_start: Annotated[Start | None, says("First time at which the schedule can start a run.")] = None
+    schedule_end: Annotated[End | None, says("Last time at which the schedule can start a run.")] = None
+    timezone: Annotated[Timezone | None, says("Time zone of cron expressions; default UTC.")] = None
     catchup: Annotated[
         Catchup | None,
-        says("Slots missed while nothing could fire them: run none, the last one (default), or all."),
+        says("Starts missed during downtime to make up for: none, the last one (default), or all."),
     ] = None
-    enabled: Annotated[Flag, says("Whether it may run; false in `schedules`: by hand only.")] = True
+    enabled: Annotated[Flag, says("Whether it can run; false in an entry of `schedules`: only by hand.")] = True
     webhook_key: Annotated[
-        WebhookKey | None, says("Secret last part of the URL that starts it; without one there is no webhook.")
+        WebhookKey | None, says("Secret last part of the webhook URL; without it there is no webhook.")
     ] = None
-    webhook: Annotated[Webhook | None, says("Signatures that its webhook demands beside the key.")] = None
+    webhook: Annotated[Webhook | None, says("Signatures that the webhook requires beside the key.")] = None
     default_env: Annotated[dict[EnvName, EnvValue], says("Environment variables of every run. No secrets here.")] = {}
     encrypted_env: Annotated[
         dict[EnvName, FernetToken], says("Secret environment variables, as tokens made by `fastflow encrypt`.")
@@ -123,7 +123,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class ScheduleEntry(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
-    """A run configuration: settings of its own, started by its own schedule, webhook, or by hand."""
+    """A run configuration: its own settings, started by its own schedule or webhook, or by hand."""
 
     id: Annotated[RunConfigId, says("Unique in the pipeline; shown as `run_config_id`.")]
 
@@ -132,35 +132,40 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
     """Settings of one pipeline, all optional."""
 
     type: Annotated[PipelineType, says("`script` runs main.py, `notebook` runs main.ipynb cell by cell.")] = "script"
-    description: Annotated[Text | None, says("Shown wherever the pipeline is.")] = None
+    description: Annotated[Text | None, says("Text that is shown with the pipeline.")] = None
     tags: Annotated[tuple[Text, ...], says("For grouping and filtering.")] = ()
     python_version: Annotated[PythonVersion | None, says("Interpreter to run with.")] = None
     cells: Annotated[
-        tuple[CellRetry, ...], says("Retries of a notebook's code cells, first to last; missing: none.")
+        tuple[CellRetry, ...], says("Retries of a notebook's code cells, first to last; default none.")
     ] = ()
     run_once_at: Annotated[Start | None, says("Run once, at this time.")] = None
     schedules: Annotated[
         tuple[ScheduleEntry, ...],
-        says("Run configurations. If there are any, the pipeline's own `schedule_*` fields start nothing."),
+        says("Run configurations. With at least one, the pipeline's own `schedule_*` fields have no effect."),
     ] = ()
     max_instances: Annotated[
-        Instances | None, says("Runs of this pipeline at once, waiting ones included; a start beyond is refused.")
+        Instances | None,
+        says("Most runs of this pipeline at once, including waiting ones; further starts are refused."),
     ] = None
-    restart_on_crash: Annotated[Flag, says("Start anew after FAILED.")] = False
+    restart_on_crash: Annotated[Flag, says("Start again after FAILED.")] = False
     restart_cooldown: Annotated[Seconds, says("Seconds from the end of a run to its restart.")] = COOLDOWN_S
-    restart_interval: Annotated[CronOrSeconds | None, says("When to stop what runs and start it anew.")] = None
-    downstream_triggers: Annotated[tuple[DownstreamTrigger, ...], says("Pipelines to start when a run is done.")] = ()
+    restart_interval: Annotated[CronOrSeconds | None, says("When to stop running runs and start again.")] = None
+    downstream_triggers: Annotated[tuple[DownstreamTrigger, ...], says("Pipelines to start when a run ends.")] = ()
 
     def run_config(self, run_config_id: str | None = None) -> RunConfig:
-        """The settings of a run of this configuration: an entry of ``schedules``, over the pipeline's own.
+        """Merge the settings of a run configuration: its entry of ``schedules`` over the pipeline's own.
 
-        None is the pipeline's own configuration. Raises ``NoSuchRunConfig``.
+        Args:
+            run_config_id: Id of the entry; None means the pipeline's own configuration.
+
+        Raises:
+            NoSuchRunConfig: No entry has this id.
         """
         chosen = self if run_config_id is None else self._entry(run_config_id)
         is_notebook = self.type == "notebook"
         encrypted_env = self.encrypted_env | chosen.encrypted_env
-        # A value that is no token was read as an empty one. Its variable stays unset: with another value of the
-        # same name in its place, a test run might get the secret of production.
+        # The parser reads an invalid token as an empty text. Its variable stays unset: another value of the same
+        # name in its place could give a test run the secret of production.
         unset = {name for name, token in encrypted_env.items() if not token}
         return RunConfig(
             run_config_id=run_config_id,
@@ -179,8 +184,10 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
         )
 
     def schedule_list(self) -> tuple[Schedule, ...]:
-        """What starts runs by time: the entries of ``schedules`` or, without any, the pipeline's own schedule;
-        and ``run_once_at`` beside either. Switched off ones are listed with ``enabled=False``.
+        """Return everything that starts runs by time.
+
+        That is the entries of ``schedules`` or, without any, the pipeline's own schedule, and also ``run_once_at``.
+        Disabled ones are included, with ``enabled=False``.
         """
         recurring: list[tuple[RunSettings, str | None]] = [(entry, entry.id) for entry in self.schedules]
         schedules = [
@@ -195,7 +202,7 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
         return tuple(schedules)
 
     def has_active(self, schedule_id: str) -> bool:
-        """Whether one of its schedules, restarts included, has this id and is not switched off in the metadata."""
+        """Whether a schedule or restart has this id and is enabled in the metadata."""
         match schedule_id.partition("/"):
             case "schedules", "/", entry_id:
                 is_there = any(entry.id == entry_id and entry.enabled and _timing(entry) for entry in self.schedules)
@@ -208,7 +215,7 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
         return self.enabled and is_there
 
     def restart_schedule(self) -> Schedule | None:
-        """When to stop what runs and start it anew, if ever."""
+        """When to stop running runs and start again; None means never."""
         match self.restart_interval:
             case None:
                 return None
@@ -219,15 +226,19 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
         return Schedule(id=RESTART_ID, timing=timing, timezone=self.timezone or "UTC", enabled=self.enabled)
 
     def webhook_keys(self) -> dict[str | None, str]:
-        """The webhook key of each run configuration that has one; None is the pipeline's own.
+        """Return the webhook keys by run configuration id; the id None is the pipeline's own.
 
-        An entry that is switched off has none: it is started by hand only.
+        A disabled entry is left out: it starts only by hand.
         """
         keys = {None: self.webhook_key} | {entry.id: entry.webhook_key for entry in self.schedules if entry.enabled}
         return {run_config_id: key for run_config_id, key in keys.items() if key}
 
     def webhook_of(self, run_config_id: str | None) -> Webhook | None:
-        """What calls of this configuration's webhook must carry beside the key. Raises ``NoSuchRunConfig``."""
+        """Return the signatures that this configuration's webhook requires beside the key.
+
+        Raises:
+            NoSuchRunConfig: No entry has this id.
+        """
         chosen = self if run_config_id is None else self._entry(run_config_id)
         return chosen.webhook or self.webhook
 

@@ -1,4 +1,4 @@
-"""What the bus keeps of pipelines: their records, the links between them, the status of syncs. I/O only."""
+"""Pipelines on the bus: records, links and the status of syncs. I/O only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastflow_contracts.pipelines.records import PIPELINE, SYNC_STATUS, Pipeline
 
 
 class PipelineStore:
-    """The pipelines of one bus."""
+    """Access to the pipelines of one bus."""
 
     def __init__(self, bus: Bus) -> None:
         self.records: Bucket[PipelineName, PipelineRecord] = Bucket(
@@ -35,19 +35,25 @@ class PipelineStore:
         )
 
     async def get(self, name: PipelineName) -> PipelineRecord | None:
-        """The record as it is stored now, of a removed pipeline too; None: there is none.
+        """Return the stored record, also of a removed pipeline; None without a record.
 
-        Raises ``Unreadable`` and what the bus raises.
+        Raises:
+            Unreadable: The record cannot be decoded.
+            BusError: The bus fails.
         """
         record = await self.records.get(name)
         return record.value if record else None
 
     async def links_of(self, name: PipelineName) -> tuple[Link, ...]:
-        """The links that were made through the API; none if they cannot be read. Raises what the bus raises."""
+        """Return the links made through the API; empty if they are unreadable.
+
+        Raises:
+            BusError: The bus fails.
+        """
         stored = (await self.link_sets.load(name)).value
         return stored.links if stored else ()
 
     async def listed(self) -> list[PipelineRecord]:
-        """Every pipeline that is there, by name; one whose record cannot be read is left out."""
+        """Return every pipeline that is not removed, sorted by name, without unreadable records."""
         found = [record.value for record in await self.records.items()]
         return sorted((record for record in found if record.removed_at is None), key=lambda record: record.name)

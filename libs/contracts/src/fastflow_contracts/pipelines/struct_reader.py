@@ -1,8 +1,8 @@
-"""Reads JSON by the annotations of a struct, and finds everything that is wrong with it at once. Pure.
+"""Reads JSON by the annotations of a struct and reports all errors at once. Pure.
 
-``msgspec.convert`` would stop at the first error. This walk goes on: it returns the values that are good as plain data
-(a dict for a struct, with ``REFUSED`` in place of what is not) and puts what it finds wrong in ``Findings``. Which
-fields there are, and whether values go together, is none of its business.
+``msgspec.convert`` stops at the first error. This reader continues: it returns the valid values as plain data (a dict
+for a struct, with ``REFUSED`` for each invalid value) and reports errors to ``Findings``. It knows neither the fields
+of a struct nor the rules between values.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from fastflow_contracts.pipelines.json_positions import Node
 from fastflow_contracts.pipelines.value_types import Rule
 
 Good: TypeAlias = "dict[str, object]"
-"""Values by field; fields that are not given are not in it."""
+"""Values by field, without unset fields."""
 
 REFUSED: Final = object()
-"""Stands for a value that is given and not accepted."""
+"""Stands for an invalid value."""
 
 
 def read_struct(kind: type, node: Node, findings: Findings) -> Good | None:
-    """The good values in *node*, read as the struct *kind*; None if it is no object at all."""
+    """Return the valid values in *node*, read as the struct *kind*; None if *node* is not an object."""
     info = mi.type_info(kind)
     assert isinstance(info, mi.StructType)
     good = _Walk(findings).struct(info, node, "")
@@ -32,18 +32,18 @@ def read_struct(kind: type, node: Node, findings: Findings) -> Good | None:
 
 
 def rule_of(kind: mi.Type) -> Rule | None:
-    """The rule that a kind of ``values`` carries."""
+    """Return the rule of a kind from ``value_types``; None for other kinds."""
     rule = (kind.extra or {}).get("rule") if isinstance(kind, mi.Metadata) else None
     return rule if isinstance(rule, Rule) else None
 
 
 def without_none(kind: mi.UnionType) -> tuple[mi.Type, ...]:
-    """What ``X | None`` or a union of structs can be, besides None."""
+    """Return the members of a union, except None."""
     return tuple(member for member in kind.types if not isinstance(member, mi.NoneType))
 
 
 def may_be_missing(kind: mi.Type) -> bool:
-    """Whether null stands for an item of this kind: it keeps the place of an object of which nothing is said."""
+    """Whether a list item of this kind may be null, which means an object without settings."""
     return isinstance(kind, mi.StructType) and not any(field.required for field in kind.fields)
 
 
@@ -75,7 +75,7 @@ class _Walk:
             if not path:
                 self._findings.refuse_file("It must hold an object, in { }.", node.line)
                 return REFUSED
-            # What stands for an object that needs a secret may be that secret.
+            # A value in the place of an object with a secret may be that secret.
             is_secret = any((rule := rule_of(field.type)) and rule.is_secret for field in kind.fields)
             return self._refuse(node, path, "an object, in { }", is_secret=is_secret)
         fields = {field.encode_name: field for field in kind.fields}
@@ -86,7 +86,7 @@ class _Walk:
             member = node.value.get(name)
             if member and (member.value is not None or field.required):
                 good[name] = self.value(field.type, member, path_of(path, name))
-            elif field.required:  # elsewhere null is as good as nothing
+            elif field.required:  # for optional fields null means unset
                 self._findings.miss(path_of(path, name), node, _accepts(field.type))
         return good
 

@@ -1,7 +1,7 @@
-"""How the value of a field is read: JSON in, checked and normalised value out. Pure; knows kinds of value, no field.
+"""Parsers for each kind of value: JSON in, checked and normalised value out. Pure; fields are unknown here.
 
-Every reader takes the ``Node`` of the value and raises ``ValueError`` if it refuses it. The error has a text only
-where the sentence that ``values`` gives for the kind cannot say it all (which part of a cron expression is wrong).
+Every parser takes the ``Node`` of the value and raises ``ValueError`` to reject it. The error has a text only where
+it adds to the ``accepts`` sentence in ``value_types``, such as which part of a cron expression is wrong.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from fastflow_contracts.pipelines.json_positions import Node
 from fastflow_contracts.schedules.cron import CRON_CHARACTERS_MAX, check_cron
 
 MEMORY_BYTES_MIN = 6 * 1024**2
-"""Docker starts no container with less."""
+"""Docker does not start a container with less."""
 MEMORY_BYTES_MAX = 1024**5
 CORES_MAX = 10_000
 FACTOR_MAX = 1_000_000
 SECONDS_MAX = 10 * 366 * 86_400
-"""Ten years: durations stay well inside what dates can express."""
+"""Ten years: sums of dates and durations do not overflow."""
 TEXT_CHARACTERS_MAX = 10_000
 ENV_VALUE_CHARACTERS_MAX = 32_768
-"""Linux takes 128 KiB for one variable, and a character may take four bytes."""
+"""Linux allows 128 KiB for one variable, and a character takes up to four bytes."""
 
 MEMORY_PATTERN = r"^([0-9]+(?:\.[0-9]+)?)([Bb]|[KkMmGgTt][BbIi]?)$|^[0-9]+$"
 DATE_PATTERN = (
@@ -43,7 +43,7 @@ def text(node: Node, characters_max: int = TEXT_CHARACTERS_MAX) -> str:
 
 
 def matching(pattern: str) -> Callable[[Node], str]:
-    """A reader of texts that *pattern* matches whole."""
+    """Return a parser of texts that *pattern* matches completely."""
 
     def read(node: Node) -> str:
         if not re.fullmatch(pattern, text(node)):
@@ -54,7 +54,7 @@ def matching(pattern: str) -> Callable[[Node], str]:
 
 
 def optional_text(node: Node) -> str | None:
-    """A text; the empty one counts as not given."""
+    """A text; an empty one counts as unset."""
     return text(node) or None
 
 
@@ -65,7 +65,7 @@ def flag(node: Node) -> bool:
 
 
 def positive(high: float) -> Callable[[Node], float]:
-    """A reader of numbers above 0, up to *high*."""
+    """Return a parser of numbers above 0, up to *high*."""
 
     def read(node: Node) -> float:
         number = _number(node, 0, high)
@@ -81,7 +81,7 @@ def seconds(node: Node) -> float:
 
 
 def whole(low: int, high: int) -> Callable[[Node], int]:
-    """A reader of whole numbers from *low* to *high*; ``3.0`` is one."""
+    """Return a parser of whole numbers from *low* to *high*; ``3.0`` is whole."""
 
     def read(node: Node) -> int:
         number = _number(node, low, high)
@@ -93,7 +93,7 @@ def whole(low: int, high: int) -> Callable[[Node], int]:
 
 
 def memory_bytes(node: Node) -> int:
-    """``"1.5g"``, ``"512Mi"`` or bytes, as text or number. Parts of a byte are dropped."""
+    """Bytes from ``"1.5g"``, ``"512Mi"``, or a number of bytes as text or number. Rounds down."""
     if not isinstance(node.value, str):
         return whole(MEMORY_BYTES_MIN, MEMORY_BYTES_MAX)(node)
     size = re.fullmatch(MEMORY_PATTERN, node.value)
@@ -107,12 +107,12 @@ def memory_bytes(node: Node) -> int:
 
 
 def start(node: Node) -> datetime:
-    """An instant in UTC; a date alone is its first one."""
+    """An instant in UTC; a date alone means its first instant."""
     return _instant(node, if_date_only=time.min)
 
 
 def end(node: Node) -> datetime:
-    """An instant in UTC; a date alone is its last one, to the microsecond."""
+    """An instant in UTC; a date alone means its last microsecond."""
     return _instant(node, if_date_only=time.max)
 
 
@@ -148,7 +148,7 @@ def pipeline_name(node: Node) -> PipelineName:
 
 
 def env_value(node: Node) -> str:
-    """A text, or a number or boolean as its JSON is written."""
+    """A text; a number or boolean becomes its JSON as written."""
     if isinstance(node.value, bool | int | float):
         return node.text
     value = text(node, ENV_VALUE_CHARACTERS_MAX)
@@ -158,9 +158,9 @@ def env_value(node: Node) -> str:
 
 
 def fernet_token(node: Node) -> str:
-    """The token, or an empty text for a value that cannot be one. Refuses nothing.
+    """Return the token, or an empty text if the value is not one. Never rejects.
 
-    A token is base64 of: version 0x80, 8 bytes of time, 16 of IV, whole blocks of 16, 32 of MAC.
+    A token is the base64 of: version 0x80, 8 bytes of time, 16 of IV, blocks of 16 bytes, 32 of MAC.
     """
     if not isinstance(node.value, str):
         return ""
@@ -172,7 +172,7 @@ def fernet_token(node: Node) -> str:
 
 
 def required_token(node: Node) -> str:
-    """A token, and nothing that only looks a little like one."""
+    """A token; unlike ``fernet_token``, rejects any other value."""
     token = fernet_token(node)
     if not token:
         raise ValueError
@@ -193,7 +193,7 @@ def _instant(node: Node, if_date_only: time) -> datetime:
 
 
 def _number(node: Node, low: float, high: float) -> float:
-    # A bool is an int to Python; infinity, which too large a number reads as, is in no range.
+    # In Python a bool is an int. A number too large for a float is infinity here, which is outside every range.
     if isinstance(node.value, bool) or not isinstance(node.value, int | float) or not low <= node.value <= high:
         raise ValueError
     return float(node.value)
@@ -201,4 +201,4 @@ def _number(node: Node, low: float, high: float) -> float:
 
 @cache
 def _timezones() -> frozenset[str]:
-    return frozenset(available_timezones()) - {"localtime"}  # which differs from host to host
+    return frozenset(available_timezones()) - {"localtime"}  # differs between hosts

@@ -1,7 +1,7 @@
-"""The kinds of value a pipeline.json can hold: what each accepts, who reads it, its JSON Schema. A table, pure.
+"""The kinds of value in a pipeline.json: what each accepts, its parser and its JSON Schema. A table, pure.
 
-A kind is an annotated type that carries its ``Rule``. So the structs of ``pipeline`` are all there is to know about a
-field: the parser, the schema and the suggestions for misspelt fields derive from them.
+A kind is an annotated type with a ``Rule``. So the structs of ``spec`` define the fields completely: the parser, the
+schema and the suggestions for misspelt fields derive from them.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from fastflow_contracts.pipelines import value_parsers
 from fastflow_contracts.pipelines.json_positions import Node
 
 COUNT_MAX = 1_000
-"""Retries of one run, and runs at once."""
+"""Limit for retries of one run, and for simultaneous runs."""
 ID_CHARACTERS_MAX = 128
-"""Of a run configuration."""
+"""Longest id of a run configuration."""
 ENV_NAME_CHARACTERS_MAX = 256
-"""Of a variable, wherever it is given."""
+"""Longest name of a variable, from any source."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What one kind of value accepts."""
+    """Defines one kind of value."""
 
     accepts: str
     """Completes the sentence "accepted: …"."""
     read: Callable[[Node], object]
-    """The value, or ``ValueError`` (see ``readers``)."""
+    """Returns the value or raises ``ValueError`` (see ``value_parsers``)."""
     schema: Mapping[str, object]
     is_secret: bool = False
-    """The value is never shown, not even to say why it is refused."""
+    """Messages never show the value, not even when it is rejected."""
 
 
 def says(description: str) -> msgspec.Meta:
-    """Annotates a field with the sentence that describes it to people."""
+    """Annotate a field with its description for users."""
     return msgspec.Meta(description=description)
 
 

@@ -1,4 +1,4 @@
-"""How the callers of a webhook prove who they are, beyond knowing its address. Data only; the gateway verifies."""
+"""How callers of a webhook prove their identity, beside knowing its URL. Data only; the gateway verifies."""
 
 from __future__ import annotations
 
