@@ -1,6 +1,6 @@
-"""``deploy/compose`` as its README says: made by ``./init``, brought up, scaled, used, looked at, and taken down.
+"""``deploy/compose`` as its README describes: created by ``./init``, started, scaled, used, inspected, removed.
 
-The images stay, under a tag of their own: building them anew costs minutes, and only what has changed is built.
+The images remain under a separate tag, because a full build takes minutes; a later build reuses unchanged layers.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def run(*words: str, cwd: Path | None = None, env: dict[str, str] | None = None)
 
 
 def compose_command() -> list[str]:
-    """Compose, whichever version is here."""
+    """Run the installed version of Compose."""
     for command in (["docker", "compose"], ["docker-compose"]):
         if shutil.which(command[0]) and not subprocess.run([*command, "version"], capture_output=True).returncode:
             return command
@@ -61,7 +61,7 @@ def compose_command() -> list[str]:
 
 
 def eventually(look: Callable[[], T | None], what: str) -> T:
-    """What *look* finds, as soon as it finds it."""
+    """Wait until *look* finds something, and return it."""
     deadline = time.monotonic() + WAIT_S
     while (found := look()) is None:
         assert time.monotonic() < deadline, f"no {what} within {WAIT_S} s"
@@ -76,7 +76,7 @@ def free_port(address: str) -> int:
 
 
 class Deployment:
-    """A copy of this tree, deployed under a name of its own."""
+    """A copy of this tree, deployed under its own name."""
 
     def __init__(self, folder: Path) -> None:
         self.name = f"ff-test-{secrets.token_hex(4)}"
@@ -102,7 +102,7 @@ class Deployment:
         return run(*self._compose, *files, *words, cwd=self.folder, env=self._env | env)
 
     def elsewhere(self, *words: str, **env: str) -> str:
-        """As on another machine that has these files and no other network of ours."""
+        """As on another machine that has these files but none of our other networks."""
         return self.compose(*words, COMPOSE_PROJECT_NAME=f"{self.name}-2", **env)
 
     def init(self) -> None:
@@ -112,7 +112,7 @@ class Deployment:
         return (self.folder / "secrets" / name).read_text().strip()
 
     def containers(self, service: str) -> list[dict[str, Any]]:
-        """As Docker shows them."""
+        """Return the containers as Docker shows them."""
         labels = {"project": self.name, "service": service, "oneoff": "False"}
         filters = [f"--filter=label=com.docker.compose.{name}={value}" for name, value in labels.items()]
         found = run("docker", "ps", "--quiet", *filters).split()
@@ -128,7 +128,7 @@ class Deployment:
         return eventually(look, f"{number} healthy {service}")
 
     def ask(self, path: str, body: Any = None) -> Any:
-        """None while the answer is no."""
+        """Return None while the answer is no."""
         headers = {"Authorization": f"Bearer {self.secret('admin.token')}", "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"http://{self.address}{path}", data, headers)
@@ -140,13 +140,13 @@ class Deployment:
             return None
 
     def push(self, name: str, main: str) -> None:
-        """Put a pipeline there, and wait until it is known."""
+        """Add a pipeline, and wait until it is known."""
         (self.pipelines / name).mkdir()
         (self.pipelines / name / "main.py").write_text(main)
         eventually(lambda: self.ask(f"/api/pipelines/{name}"), f"pipeline {name}")
 
     def result(self, name: str, **env: str) -> tuple[str, str]:
-        """Run it; its id and what it printed."""
+        """Run the pipeline. Return the run's id and output."""
         made = self.ask(f"/api/pipelines/{name}/run", {"env_vars": env})
 
         def over() -> Any:
@@ -157,7 +157,7 @@ class Deployment:
         return made["id"], self.ask(f"/api/runs/{made['id']}/logs")
 
     def remove(self) -> None:
-        """Everything but the images."""
+        """Remove everything except the images."""
         if not (self.folder / ".env").exists():
             return
         self.elsewhere("down", "--volumes", "--timeout", "20")
@@ -176,7 +176,7 @@ class Deployment:
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """Up and healthy, made from a copy of what git knows here."""
+    """A healthy deployment, created from a copy of the files in git."""
     folder = tmp_path_factory.mktemp("compose")
     folder.chmod(0o755)
     for name in run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT).splitlines():
@@ -197,8 +197,8 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         made.remove()
 
 
-def test_a_pipeline_that_is_put_there_runs_and_its_log_is_read(deployment: Deployment) -> None:
-    """Also with two runners; the command shows both."""
+def test_an_added_pipeline_runs_and_its_log_is_readable(deployment: Deployment) -> None:
+    """It also works with two runners; the command shows both."""
     deployment.push("hello", HELLO)
     deployment.compose("up", "-d", "--scale", "runner=2")
     deployment.healthy("runner", 2)
@@ -210,7 +210,7 @@ def test_a_pipeline_that_is_put_there_runs_and_its_log_is_read(deployment: Deplo
 
 
 def test_no_service_is_root_writes_to_its_image_or_holds_dockers_socket(deployment: Deployment) -> None:
-    """Except for the proxy, which holds nothing else; Docker shows no service's secret."""
+    """Only the proxy has the socket, and nothing else. Docker shows no secret of a service."""
     hidden = [deployment.secret(name) for name in ("admin.token", "encryption.key", "runner.seed", "bus.url")]
     for service in SERVICES:
         for shown in deployment.containers(service):
@@ -229,7 +229,7 @@ def test_no_service_is_root_writes_to_its_image_or_holds_dockers_socket(deployme
 
 
 def test_a_run_reaches_none_of_the_services(deployment: Deployment) -> None:
-    """By their addresses on the networks they have, which are others than its own."""
+    """The run tries their addresses, which are on other networks than its own."""
     doors = {"nats": (4222, 8222), "gateway": (8000,), "docker-proxy": (2375,)}
     addresses = [
         (network["IPAddress"], port)
@@ -243,15 +243,15 @@ def test_a_run_reaches_none_of_the_services(deployment: Deployment) -> None:
     assert log == "[]\n"
 
 
-def test_the_cluster_is_a_file_that_compose_understands(deployment: Deployment) -> None:
-    """With the same secrets and settings."""
+def test_compose_accepts_the_cluster_file(deployment: Deployment) -> None:
+    """It has the same secrets and settings."""
     deployment.compose("-f", "compose.cluster.yaml", "config", "--quiet")
 
 
 def test_a_runner_on_another_machine_joins_over_tls(deployment: Deployment) -> None:
-    """It needs the bus's address, a credential and an authority; it shares no network with the other services."""
+    """It needs the bus's address, a credential and a CA certificate; it shares no network with the other services."""
     (bridge,) = json.loads(run("docker", "network", "inspect", "bridge"))
-    address = str(next(ipaddress.ip_network(bridge["IPAM"]["Config"][0]["Subnet"]).hosts()))  # its own, as a rule
+    address = str(next(ipaddress.ip_network(bridge["IPAM"]["Config"][0]["Subnet"]).hosts()))  # usually the host's own
     secrets_folder = deployment.folder / "secrets"
     authority = Authority(secrets_folder / "ca.pem")
     authority.sign(secrets_folder / "server.pem", "nats", address=address)

@@ -1,4 +1,4 @@
-"""Environments in containers: who may write what in the store, and what a run sees of it."""
+"""Environments in containers: who can write to the store, and what a run sees of it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.docker
 
 
 class Workshop:
-    """A volume of its own, and sandboxes of its own."""
+    """A separate volume with separate sandboxes."""
 
     def __init__(self, docker: Docker, image: str) -> None:
         self.docker = docker
@@ -59,7 +59,7 @@ class Workshop:
         self.said += text.split("\n")
 
     async def fill(self, source: Path, target: str) -> None:
-        """Put a directory into the store, as its owner would have."""
+        """Put a directory into the store, as its owner would."""
 
         def owned(member: tarfile.TarInfo) -> tarfile.TarInfo:
             member.uid = member.gid = USER
@@ -78,7 +78,7 @@ class Workshop:
             await container.delete()
 
     async def shell(self, command: str) -> str:
-        """What a shell of the store's owner prints, about paths of the store or otherwise."""
+        """Return the output of a shell that runs as the store's owner."""
         host = {"Mounts": [{"Type": "volume", "Source": self.volume, "Target": "/store"}]}
         config = {"Image": self.place.image, "HostConfig": host, "Entrypoint": ["sh", "-ec"], "Cmd": [command]}
         container = await self.docker.containers.run(config)
@@ -89,7 +89,7 @@ class Workshop:
             await container.delete(force=True)
 
     async def run(self, prepared: ReadyEnvironment, source: str, *, printing: asyncio.Event | None = None) -> str:
-        """What a run with this environment prints. *printing* is set once it begins to."""
+        """Return the output of a run with this environment. Set *printing* at the first output."""
         spec = SandboxSpec(name=f"ff-{uuid4()}", image=self.place.image, mounts=self.place.readable)
         channel = await self.sandboxes.open(spec)
         holds = (prepared.hold,) if prepared.hold else ()
@@ -128,7 +128,7 @@ def request(*packages: str, version: str = "3.11") -> EnvironmentRequest:
 
 
 async def test_without_requirements_the_images_own_interpreter_is_used(workshop: Workshop) -> None:
-    """Nothing is prepared and nothing is mounted writable: it is ready from the start."""
+    """It needs no preparation and no writable mount."""
     ready = workshop.environments().ready(EnvironmentRequest("3.11"))
     assert ready is not None
     assert await workshop.run(ready, "import sys; print(sys.executable, sys.prefix)") == "/usr/bin/python3 /usr"
@@ -136,7 +136,7 @@ async def test_without_requirements_the_images_own_interpreter_is_used(workshop:
 
 @pytest.mark.promise("nothing to build")
 async def test_a_run_reads_its_environment_and_writes_nothing(workshop: Workshop, tmp_path: Path) -> None:
-    """Packages come compiled; no run can change them, or add to the store, although it is its owner's user."""
+    """Packages are compiled. No run can change them or add to the store, although it runs as the store's owner."""
     make_wheel(tmp_path, "greeting", "1.0", "WORDS = 'hello'")
     await workshop.fill(tmp_path, "links")
     prepared = await workshop.environments().prepare(request("greeting"), say=workshop.say)
@@ -185,7 +185,7 @@ def source():
 
 
 async def test_a_build_can_change_nothing_but_its_own_tree(workshop: Workshop, tmp_path: Path) -> None:
-    """Foreign code runs while it builds, as a user that owns nothing in the store; its neighbours stay as they were."""
+    """Foreign code runs during a build as a user that owns nothing in the store. Other environments stay unchanged."""
     make_wheel(tmp_path, "greeting", "1.0", "WORDS = 'hello'")
     make_sdist(tmp_path, "hostile", "1.0", HOSTILE)
     await workshop.fill(tmp_path, "links")
@@ -200,7 +200,7 @@ async def test_a_build_can_change_nothing_but_its_own_tree(workshop: Workshop, t
 
 
 async def test_an_editable_install_is_never_built_by_the_stores_owner(workshop: Workshop, tmp_path: Path) -> None:
-    """uv would build it in spite of ``--no-build``, so it goes to the sandbox of a build, too."""
+    """uv builds it in spite of ``--no-build``, so this also happens in the sandbox of a build."""
     project = tmp_path / "project"
     project.mkdir()
     sdist = make_sdist(tmp_path, "local", "1.0", "import os\ndef source(): return f'BUILDER = {os.getuid()}'")
@@ -228,7 +228,7 @@ async def test_another_version_of_python_comes_from_the_store(workshop: Workshop
 
 
 async def test_an_impossible_requirement_fails_within_seconds(workshop: Workshop, tmp_path: Path) -> None:
-    """The error is uv's, and no container is left."""
+    """The error is uv's, and no container remains."""
     await workshop.fill(tmp_path, "links")
     async with asyncio.timeout(30):
         with pytest.raises(EnvironmentFailed, match=r"^error: (.|\n)*no-such-package"):
@@ -236,7 +236,7 @@ async def test_an_impossible_requirement_fails_within_seconds(workshop: Workshop
 
 
 async def test_a_deleted_volume_is_noticed_and_filled_again(workshop: Workshop, tmp_path: Path) -> None:
-    """What was ready in a volume that is gone is forgotten and made again in the new one."""
+    """The runner forgets the environments of a deleted volume and creates them again in the new one."""
     make_wheel(tmp_path, "greeting", "1.0", "")
     await workshop.fill(tmp_path, "links")
     environments = workshop.environments()
@@ -244,7 +244,7 @@ async def test_a_deleted_volume_is_noticed_and_filled_again(workshop: Workshop, 
     assert environments.ready(request("greeting"))
 
     await DockerVolume(workshop.docker, workshop.volume).delete()  # type: ignore[no-untyped-call]
-    await asyncio.sleep(1)  # Docker tells a volume's age in whole seconds
+    await asyncio.sleep(1)  # Docker reports a volume's age in whole seconds
     await workshop.fill(tmp_path, "links")
     prepared = await environments.prepare(request("greeting"), say=workshop.say)
     assert await workshop.run(prepared, "import greeting") == ""
@@ -258,7 +258,7 @@ async def test_an_image_that_is_missing_is_an_error_of_the_environment(workshop:
 
 
 async def test_an_environment_is_not_taken_from_a_run_in_another_container(workshop: Workshop, tmp_path: Path) -> None:
-    """The lock that a run holds through its read-only mount keeps its environment; when the run is over it goes."""
+    """A run's lock, through its read-only mount, protects its environment from removal until the run is over."""
     make_wheel(tmp_path, "greeting", "1.0", "")
     await workshop.fill(tmp_path, "links")
     prepared = await workshop.environments().prepare(request("greeting"), say=workshop.say)
@@ -277,7 +277,7 @@ async def test_an_environment_is_not_taken_from_a_run_in_another_container(works
 
 
 async def test_a_script_cannot_lock_others_out(workshop: Workshop, tmp_path: Path) -> None:
-    """What a run can do to the locks, through a mount that is read-only, is what its own supervisor does."""
+    """Through a read-only mount, a run can lock no more than its own supervisor does."""
     make_wheel(tmp_path, "greeting", "1.0", "")
     await workshop.fill(tmp_path, "links")
     prepared = await workshop.environments().prepare(request("greeting"), say=workshop.say)
@@ -286,8 +286,8 @@ async def test_a_script_cannot_lock_others_out(workshop: Workshop, tmp_path: Pat
     assert await workshop.run(prepared, locks + attempt) == "Bad file descriptor"
 
 
-async def test_what_a_build_has_made_is_deleted_by_its_own_user(workshop: Workshop, tmp_path: Path) -> None:
-    """Whatever its permissions; the store's owner could not."""
+async def test_the_user_of_a_build_deletes_its_files(workshop: Workshop, tmp_path: Path) -> None:
+    """This works with any permissions; the store's owner could not delete them."""
     closed = "import os\ndef source():\n    os.mkdir('closed', 0)\n    return ''\nDATA = 1"
     make_sdist(tmp_path, "built", "1.0", closed)
     await workshop.fill(tmp_path, "links")

@@ -1,5 +1,6 @@
-"""What ``deploy/compose/firewall`` takes away from runs, tried from inside one: on a Docker host of its own, in a world
-that has a metadata service, an internet and a private network.
+"""What ``deploy/compose/firewall`` blocks, tried from inside a run.
+
+The run is on a separate Docker host that can reach a metadata service, an internet and a private network.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def run(*words: str) -> str:
 
 @contextmanager
 def listening(network: str, *ports: int) -> Iterator[None]:
-    """A program in the namespace *network* that takes connections on *ports*."""
+    """A program in the namespace *network* that accepts connections on *ports*."""
     command = ["nsenter", f"--net={network}", sys.executable, "-c", LISTEN, *map(str, ports)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
@@ -72,8 +73,10 @@ def listening(network: str, *ports: int) -> Iterator[None]:
 
 @contextmanager
 def world(host: DockerHost) -> Iterator[None]:
-    """What is around *host*: behind its one link a metadata service, an internet, a private network; on itself one more
-    metadata address, a bus, and a Docker daemon that listens.
+    """The environment of *host*.
+
+    Behind its only link are a metadata service, an internet and a private network. The host itself has another
+    metadata address, a bus and a listening Docker daemon.
     """
     with ExitStack() as stack:
         outside = subprocess.Popen(
@@ -115,7 +118,7 @@ def host() -> Iterator[DockerHost]:
 
 @pytest_asyncio.fixture
 async def place(docker: Docker, host: DockerHost) -> AsyncIterator[Place]:
-    """Where runs are, on that host."""
+    """The network of runs on that host."""
     image = await ensure_worker_image(docker, progress=lambda line: None)
     await asyncio.to_thread(host.load, image)
     sandboxes = DockerSandboxes(scope=f"test-{uuid4()}", url=host.url)
@@ -124,18 +127,17 @@ async def place(docker: Docker, host: DockerHost) -> AsyncIterator[Place]:
 
 
 def service(host: DockerHost, image: str, network: str, port: int, *options: str) -> str:
-    """A container as compose would have it, on a network of its own; its address."""
+    """Start a container as compose does, on a separate network. Return its address."""
     serve = ("--entrypoint", "python3", image, "-c", LISTEN, str(port))
     name = host.docker("run", "--detach", "--network", network, *options, *serve).strip()
     shown = json.loads(host.docker("inspect", name))[0]
     return str(shown["NetworkSettings"]["Networks"][network]["IPAddress"])
 
 
-async def test_a_run_reaches_the_internet_and_no_metadata_nor_anything_of_the_host(
-    host: DockerHost, place: Place
-) -> None:
-    """Before, Docker keeps it from our services and its neighbours; the firewall takes away the rest, and on request
-    all private networks. Raising it twice is raising it once.
+async def test_a_run_reaches_the_internet_but_neither_metadata_nor_the_host(host: DockerHost, place: Place) -> None:
+    """Docker alone blocks our services and other runs; the firewall blocks the rest, optionally all private networks.
+
+    Setting up the firewall twice has the same effect as once.
     """
     session, neighbour = await place.start(NEIGHBOUR)
     beside = (await listen(session, until=lambda t: t.stdout.endswith(b"\n"))).stdout.decode().strip()

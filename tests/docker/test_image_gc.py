@@ -22,7 +22,7 @@ pytestmark = pytest.mark.docker
 
 
 class Images:
-    """Images of nothing but a label, named as worker images are."""
+    """Images that contain only a label, named like worker images."""
 
     def __init__(self, docker: Docker) -> None:
         self._docker = docker
@@ -30,8 +30,8 @@ class Images:
         self._made: list[str] = []
 
     async def make(self, installation: str | None = None) -> str:
-        """One more, newer than those before."""
-        await asyncio.sleep(1)  # Docker tells an image's age in whole seconds
+        """Create an image, newer than those before."""
+        await asyncio.sleep(1)  # Docker reports an image's age in whole seconds
         reference = f"{WORKER_REPOSITORY}:{uuid4().hex[:12]}"
         base = await ensure_worker_image(self._docker, progress=lambda line: None)
         content = context_tar({"Dockerfile": f"FROM {base}\nENV NUMBER={len(self._made)}\n".encode()})
@@ -43,7 +43,7 @@ class Images:
         return reference
 
     async def left(self) -> list[str]:
-        """Those that are still there."""
+        """Return the images that still exist."""
         found = []
         for reference in self._made:
             try:
@@ -66,7 +66,7 @@ async def images(docker: Docker) -> AsyncIterator[Images]:
 
 
 async def test_old_images_are_removed_when_nothing_uses_them(docker: Docker, images: Images) -> None:
-    """The current one stays, and the newest before it, one that a container is of, and what is not ours."""
+    """The current image remains, the newest before it, one that a container uses, and images of others."""
     used, old, older_current = [await images.make() for _ in range(3)]
     theirs = await images.make("somebody-else")
     newest, current = [await images.make() for _ in range(2)]
@@ -82,7 +82,7 @@ async def test_old_images_are_removed_when_nothing_uses_them(docker: Docker, ima
 
 
 async def test_the_proxy_allows_removing_old_images(docker: Docker, images: Images, tmp_path: Path) -> None:
-    """Ours and no others, whatever a runner asks for."""
+    """It allows removing only our images."""
     old, newest, current = [await images.make() for _ in range(3)]
     theirs = await images.make("somebody-else")
     proxy = DockerProxy(Ours(images.installation, frozenset({current}), "none", "store"), "/var/run/docker.sock")
@@ -91,7 +91,7 @@ async def test_the_proxy_allows_removing_old_images(docker: Docker, images: Imag
         assert await images.left() == [newest, current, theirs]
         with pytest.raises(DockerError, match="No such image"):
             await guarded.images.delete(theirs)
-        with pytest.raises(DockerError, match="nothing that a runner does"):
+        with pytest.raises(DockerError, match="a runner does not send"):
             await guarded.images.delete(current)
     assert await images.left() == [newest, current, theirs]
     assert old not in await images.left()

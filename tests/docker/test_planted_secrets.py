@@ -1,4 +1,4 @@
-"""Secrets are planted, used, printed and thrown, and then looked for in every place that others can read."""
+"""Plant, use, print and raise secrets, then search for them in every place that others can read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SECRETS = {name: f"planted{uuid.uuid4().hex}{uuid.uuid4().hex}" for name in (*NA
 WEBHOOK_KEY = f"knock{uuid.uuid4().hex}"
 JOB = "holder.schedules=2Fentry"
 KNOWN = f"seen{uuid.uuid4().hex}"
-"""No secret: what does not find it would find nothing."""
+"""Not a secret: a search that does not find it is broken."""
 
 CODE = f"""\
 import hashlib, os, sys, time
@@ -71,7 +71,7 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
 
 
 def test_planted_secrets_are_found_nowhere(installation: Installation) -> None:
-    """Not in the bus's store, the container's description, the services' logs, any answer of the API, or any page."""
+    """The bus's store, the container's description, the services' logs, the API's answers and the pages lack them."""
     api = installation.api
     api("/api/secrets/encrypt-for-pipeline", {"value": SECRETS["TYPED"], "pipeline": "holder", "name": "TYPED"})
     sleeping = api("/api/pipelines/holder/run", {"run_config_id": "entry"})["id"]
@@ -85,7 +85,7 @@ def test_planted_secrets_are_found_nowhere(installation: Installation) -> None:
     api(f"/api/runs/{sleeping}/cancel", {})
     log = installation.command("logs", sleeping, "--follow").stdout
 
-    # What is looked for was there: the script had it, and tried to tell.
+    # The script had the secrets and tried to leak them.
     for name in NAMES:
         assert f"digest {name} {hashlib.sha256(SECRETS[name].encode()).hexdigest()}" in log
         assert f"clear {name} *** and ***" in log
@@ -110,13 +110,13 @@ def test_planted_secrets_are_found_nowhere(installation: Installation) -> None:
         if form in text
     ]
     assert found == []
-    # The key of a webhook is its address: it is told where that is, and stands in the file that is on the bus.
+    # A webhook's key is its address: the dashboard shows it, and the file on the bus contains it.
     told = {where for where, text in described.items() if WEBHOOK_KEY.encode() in text and not where.endswith(".blk")}
     assert told == {"/api/pipelines/holder", "/pipelines/holder"}
 
 
-def test_a_webhooks_secret_and_the_scripts_are_strangers(installation: Installation) -> None:
-    """What proves a caller is not in the environment of the script that the call starts."""
+def test_a_script_does_not_get_the_webhooks_secret(installation: Installation) -> None:
+    """The secret that authenticates a caller is not in the environment of the script that the call starts."""
     run_id = _webhook(installation)
     log = installation.command("logs", run_id, "--follow")
     assert SECRETS[WEBHOOK_SECRET] not in log.stdout + log.stderr
@@ -124,7 +124,7 @@ def test_a_webhooks_secret_and_the_scripts_are_strangers(installation: Installat
 
 
 def _docker(run_id: str) -> bytes:
-    """All that the daemon tells about the container of a run."""
+    """Return everything that the daemon reports about a run's container."""
 
     def ask(*arguments: str) -> bytes:
         done = subprocess.run(["docker", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
@@ -146,7 +146,7 @@ def _webhook(installation: Installation) -> str:
 
 
 def _answers(installation: Installation, run_ids: list[str]) -> dict[str, bytes]:
-    """Every answer that the API's own description lists, and every page, refusals included."""
+    """Return every answer in the API's description, and every page, including errors."""
     base = installation.address.partition("/login")[0]
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
     browser.open(installation.address, timeout=30).close()
@@ -168,8 +168,8 @@ def _answers(installation: Installation, run_ids: list[str]) -> dict[str, bytes]
 
 
 def _forms(secret: str) -> list[bytes]:
-    """As it is, and as it would look inside of something else."""
+    """Return the secret in all encodings that may contain it."""
     raw = secret.encode()
-    # Where base64 begins decides what it looks like; of each the part that does not depend on the neighbours.
+    # Base64 depends on the start offset; from each variant, take the part that does not depend on adjacent bytes.
     encoded = [base64.b64encode(b"\0" * n + raw)[4:-4] for n in range(3)]
     return [raw, raw.hex().encode(), raw[::-1], urllib.parse.quote(secret).encode(), *encoded]

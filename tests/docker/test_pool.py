@@ -1,4 +1,4 @@
-"""Warm sandboxes against a real daemon: the whole contract once more, and that warm is as strict and clean as cold."""
+"""Warm sandboxes against a real daemon: the contract, and that warm ones are as strict and clean as cold ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LIMITED: dict[str, Any] = {"memory_bytes": 128 * MIB, "cpu_cores": 0.5}
 
 
 class Warm:
-    """A pool that is full before each ``open``, so that whatever can be served warm is."""
+    """A pool that is full before each ``open``, so it uses a warm sandbox whenever possible."""
 
     def __init__(self, pool: Pool, cold: DockerSandboxes) -> None:
         self.pool = pool
@@ -128,14 +128,15 @@ FACTS = """
 
 
 async def facts(place: Place, channel: Channel) -> dict[str, Any]:
-    """What a script finds out about the place it is in."""
+    """Return what a script finds out about its sandbox."""
     return dict(json.loads((await place.run(FACTS, channel=channel)).stdout))
 
 
 @pytest.mark.promise("starts fast")
 async def test_warm_is_as_strict_as_cold(place: Place) -> None:
-    """Limits by cgroup file, capabilities, mounts, rlimits, environment, files and processes: all the same, whether the
-    limits were set at the hand-out, were there from the beginning, or the sandbox was opened cold."""
+    """A script sees the same limits, capabilities, mounts, rlimits, environment, files and processes in all sandboxes:
+    warm with limits set when taken, warm with limits from the start, and cold.
+    """
     warm = place.sandboxes
     assert isinstance(warm, Warm)
     set_late = await facts(place, await place.open(**LIMITED))
@@ -150,7 +151,7 @@ async def test_warm_is_as_strict_as_cold(place: Place) -> None:
 
 
 async def test_a_processor_limit_set_late_holds(place: Place) -> None:
-    """Half a core is half a core: two busy processes get no more of it."""
+    """With a limit of half a core, two busy processes get no more than that."""
     transcript = await place.run(
         """
         import os, time
@@ -163,9 +164,10 @@ async def test_a_processor_limit_set_late_holds(place: Place) -> None:
     assert transcript.exited.cpu_s < 0.5 * 1.5 * 1.5
 
 
-async def test_nothing_of_one_run_is_there_for_the_next(place: Place) -> None:
-    """What a run wrote, set, started or was told is in its own container, which is gone: the next finds a place that
-    looks as if nobody had ever been there."""
+async def test_a_run_leaves_nothing_for_the_next(place: Place) -> None:
+    """Files, settings, processes and input of a run are in its own container, which is removed: the next run finds a
+    clean sandbox.
+    """
     before = await facts(place, await place.open())
     first = await place.open()
     await place.run(
@@ -185,7 +187,7 @@ async def test_nothing_of_one_run_is_there_for_the_next(place: Place) -> None:
 
 
 async def test_a_warm_sandbox_that_died_is_replaced_by_a_cold_one(place: Place, docker: Docker) -> None:
-    """It is noticed when a run wants it; the run starts all the same, under its own name."""
+    """The pool notices when a run takes it; the run starts anyway, under its own name."""
     warm = place.sandboxes
     assert isinstance(warm, Warm)
     await warm.pool.fill()
@@ -199,8 +201,8 @@ async def test_a_warm_sandbox_that_died_is_replaced_by_a_cold_one(place: Place, 
     assert (await place.run("print('up')", channel=channel)).stdout == b"up\n"
 
 
-async def test_what_the_daemon_refuses_keeps_nothing_else_from_being_warm(image: str) -> None:
-    """Runs with a limit that cannot be had fail, each for itself; what the others want is made anew."""
+async def test_limits_that_the_daemon_refuses_do_not_block_other_refills(image: str) -> None:
+    """Runs with an impossible limit fail individually; the pool refills for the others."""
     async with a_pool(image, scope=f"test-{uuid4()}") as pool:
         for _ in range(3):
             await pool.fill()
@@ -210,8 +212,8 @@ async def test_what_the_daemon_refuses_keeps_nothing_else_from_being_warm(image:
         assert set(pool.waiting) == {Limits()}
 
 
-async def test_the_least_share_of_a_processor_is_one_that_the_daemon_takes(image: str) -> None:
-    """Less is refused."""
+async def test_the_daemon_accepts_the_smallest_processor_limit(image: str) -> None:
+    """It refuses less."""
     spec = SandboxSpec(name=f"ff-test-{uuid4()}", image=image, cpu_cores=CORES_MIN)
     sandboxes = DockerSandboxes(scope=f"test-{uuid4()}")
     try:
@@ -223,8 +225,8 @@ async def test_the_least_share_of_a_processor_is_one_that_the_daemon_takes(image
         await sandboxes.close()
 
 
-async def test_what_waits_is_told_that_it_is_wanted(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A warm sandbox that would end without a word is still there long after: its pool speaks to it."""
+async def test_warm_sandboxes_get_heartbeats(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A warm sandbox that would end without heartbeats still exists long after: the pool sends them."""
     monkeypatch.setattr("fastflow_runner.sandbox.pool.LOOK_S", 0.1)
     warm = place.sandboxes
     assert isinstance(warm, Warm)
@@ -233,14 +235,14 @@ async def test_what_waits_is_told_that_it_is_wanted(place: Place, monkeypatch: p
     beginning = mark(waiting.channel.token)
     await waiting.channel.send(beginning + message(BEAT, dead_after_s=1.5))
     keeper = asyncio.create_task(warm.pool.keep())
-    await asyncio.sleep(3)  # the time that it is to outlive
+    await asyncio.sleep(3)  # it must survive this time
     keeper.cancel()
     assert not waiting.channel.is_over
     assert len(warm.pool.waiting) == 1
 
 
-async def test_what_waits_is_removed_at_the_end_and_what_runs_is_not(image: str) -> None:
-    """Closing a pool takes its warm sandboxes along, and leaves those that a run has."""
+async def test_close_removes_warm_sandboxes_but_not_running_ones(image: str) -> None:
+    """Closing a pool removes its warm sandboxes and leaves those that a run has taken."""
     scope = f"test-{uuid4()}"
     async with a_pool(image, scope=scope) as pool:
         await pool.fill()
@@ -257,7 +259,7 @@ async def test_what_waits_is_removed_at_the_end_and_what_runs_is_not(image: str)
 
 @pytest.mark.promise("nothing doubled")
 async def test_two_runners_cannot_name_two_sandboxes_alike(image: str) -> None:
-    """The name is given last and the daemon gives it once, to a warm sandbox as to a cold one."""
+    """The pool sets the name last, and the daemon accepts it once, for a warm sandbox as for a cold one."""
     scope = f"test-{uuid4()}"
     name = attempt_name(INSTALLATION, AttemptId(fresh_run_id(), 1))
     async with a_pool(image, scope=scope) as one, a_pool(image, scope=scope) as other:
@@ -272,7 +274,7 @@ async def test_two_runners_cannot_name_two_sandboxes_alike(image: str) -> None:
 
 
 async def test_many_takers_get_a_sandbox_each(place: Place) -> None:
-    """More at once than are warm: the others get a cold one, and none shares."""
+    """With more takers than warm sandboxes, the others get cold ones. None share."""
     warm = place.sandboxes
     assert isinstance(warm, Warm)
     await warm.pool.fill()

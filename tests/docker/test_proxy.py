@@ -1,4 +1,4 @@
-"""The runner's work through the proxy before Docker's socket; and what a broken-into runner can do there: nothing."""
+"""A runner works through the proxy to Docker's socket, and a compromised runner can do no harm there."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ async def place(docker: Docker, scope: str, url: str) -> AsyncIterator[Place]:
 
 @pytest.mark.promise("live")
 async def test_a_script_runs_and_every_line_comes(place: Place) -> None:
-    """Created, attached, started, ended, removed; a megabyte of output on the way."""
+    """Create, attach, start, end and remove a sandbox, with a megabyte of output."""
     transcript = await place.run("for n in range(100_000): print(n)")
     assert transcript.stdout.split() == [b"%d" % n for n in range(100_000)]
     assert transcript.exited.exit_code == 0
 
 
 async def test_limits_names_and_lists_work(place: Place) -> None:
-    """What a pool does with a warm sandbox, and what a runner looks for after its start."""
+    """A pool can limit and rename a warm sandbox, and a runner can list sandboxes after its start."""
     sandboxes = place.sandboxes
     assert isinstance(sandboxes, DockerSandboxes)
     spec = place.spec()
@@ -73,7 +73,7 @@ async def test_limits_names_and_lists_work(place: Place) -> None:
 
 @pytest.mark.promise("nothing shared")
 async def test_another_runner_attaches(place: Place) -> None:
-    """The old attachment ends, the new one gets on."""
+    """The old attachment ends, the new one continues."""
     session, channel = await place.start("import time; print('on', flush=True); time.sleep(60)")
     await listen(session, until=lambda t: t.stdout == b"on\n")
     await channel.close()
@@ -83,8 +83,8 @@ async def test_another_runner_attaches(place: Place) -> None:
     await again.close()
 
 
-async def test_a_container_of_somebody_else_does_not_exist(place: Place, docker: Docker) -> None:
-    """It cannot be inspected, attached to or removed, as if its name did not exist."""
+async def test_a_foreign_container_does_not_exist(place: Place, docker: Docker) -> None:
+    """Inspecting, attaching and removing fail as if its name did not exist."""
     config = {"Image": place.spec().image, "HostConfig": {"NetworkMode": "none"}}
     stranger = await docker.containers.create(config, name=f"stranger-{uuid4()}")
     try:
@@ -99,7 +99,7 @@ async def test_a_container_of_somebody_else_does_not_exist(place: Place, docker:
 
 
 async def test_a_sandbox_of_another_installation_does_not_exist(place: Place, url: str) -> None:
-    """Its label is no secret; the proxy serves one installation."""
+    """Its label is not secret, but the proxy serves only one installation."""
     theirs = DockerSandboxes(scope=f"test-{uuid4()}")
     spec = place.spec()
     channel = await theirs.open(spec)
@@ -121,8 +121,8 @@ async def test_a_sandbox_of_another_installation_does_not_exist(place: Place, ur
         await theirs.close()
 
 
-async def test_a_hostile_runner_is_told_no(place: Place, url: str) -> None:
-    """The daemon never hears of it."""
+async def test_requests_of_a_hostile_runner_are_denied(place: Place, url: str) -> None:
+    """They never reach the daemon."""
     async with aiodocker.Docker(url=url) as docker:
         config = {"Image": place.spec().image, "HostConfig": {"Binds": ["/:/host"], "Privileged": True}}
         with pytest.raises(DockerError) as denied:
@@ -145,16 +145,16 @@ async def test_a_hostile_runner_is_told_no(place: Place, url: str) -> None:
         b"GET /containers/json HTTP/1.1\r\n\r\n",
     ],
 )
-async def test_a_request_of_two_meanings_is_denied(url: str, raw: bytes) -> None:
-    """Smuggling needs two readers who disagree about where a request ends."""
+async def test_an_ambiguous_request_is_denied(url: str, raw: bytes) -> None:
+    """Request smuggling needs two readers that disagree about the end of a request."""
     reader, writer = await asyncio.open_unix_connection(url.removeprefix("unix://"))
     writer.write(raw)
     assert (await reader.readline()).split()[1] == b"403"
     writer.close()
 
 
-async def test_what_comes_after_a_request_is_nobodys(url: str) -> None:
-    """A second request on the same connection is not passed on, judged or not."""
+async def test_bytes_after_a_request_are_dropped(url: str) -> None:
+    """The proxy does not pass on a second request on the same connection, allowed or not."""
     reader, writer = await asyncio.open_unix_connection(url.removeprefix("unix://"))
     writer.write(b"GET /version HTTP/1.1\r\nHost: a\r\n\r\nGET /containers/json HTTP/1.1\r\nHost: a\r\n\r\n")
     answers = await reader.read()
@@ -162,8 +162,8 @@ async def test_what_comes_after_a_request_is_nobodys(url: str) -> None:
     writer.close()
 
 
-async def test_runners_that_make_the_network_at_once_end_with_one(docker: Docker) -> None:
-    """Docker would make one for each of them, and then find the name ambiguous."""
+async def test_runners_that_create_the_network_at_once_end_with_one(docker: Docker) -> None:
+    """Docker would create one for each, and then reject the name as ambiguous."""
     image = await ensure_worker_image(docker, progress=lambda line: None)
     name = f"ff-test-{uuid4()}"
     places = [Place(DockerSandboxes(scope=f"test-{uuid4()}"), SandboxSpec(name="", image=image)) for _ in range(4)]

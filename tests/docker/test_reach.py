@@ -1,4 +1,4 @@
-"""What a script in a container reaches, tried from inside: nothing of ours and nothing of another run."""
+"""A script in a container tries to reach our services and other runs, and fails."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ time.sleep(60)
 
 @pytest.mark.promise("isolated")
 async def test_a_script_reaches_nothing_of_ours_and_nothing_of_another_run(docker: Docker, tmp_path: Path) -> None:
-    """Neither bus nor Docker's socket nor another container, its files, its environment; it writes to its own only."""
+    """It reaches no bus, no Docker socket, and nothing of another container. It writes only its own files."""
     image = await ensure_worker_image(docker, progress=lambda line: None)
     network, volume = f"ff-test-{uuid4()}", f"ff-test-{uuid4()}"
     store = (Mount(source=volume, target="/store"),)

@@ -1,4 +1,4 @@
-"""The Docker sandbox against a real daemon: the contract, and the walls that only a container has."""
+"""The Docker backend against a real daemon: the contract, and the isolation that only a container has."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class TestDockerSandbox(SandboxContract):
             return len((await docker.containers.container(place.name(channel)).top())["Processes"])
 
 
-async def test_a_script_cannot_reach_the_border(place: Place) -> None:
+async def test_a_script_cannot_reach_the_supervisor(place: Place) -> None:
     """Neither /proc nor signals nor a debugger give a script the supervisor's descriptors, environment or life."""
     transcript = await place.run(
         """
@@ -78,7 +78,7 @@ async def test_a_script_cannot_reach_the_border(place: Place) -> None:
 
 @pytest.mark.promise("secrets")
 async def test_secrets_do_not_show_outside(place: Place, docker: Docker) -> None:
-    """What a script gets as environment and files is not in docker inspect, nor in its command line."""
+    """A script's environment and files are neither in docker inspect nor in its command line."""
     canary = "canary-7f3a"
     session, channel = await place.start(
         "import os, time; print(os.environ['SECRET']); time.sleep(60)", env={"SECRET": canary}
@@ -91,7 +91,7 @@ async def test_secrets_do_not_show_outside(place: Place, docker: Docker) -> None
 
 
 @pytest.mark.promise("isolated")
-async def test_the_walls_are_up(place: Place) -> None:
+async def test_a_sandbox_is_isolated(place: Place) -> None:
     """No capabilities, no new privileges, read-only root, sized tmpfs, no network, bounded processes, no core files."""
     transcript = await place.run(
         """
@@ -128,8 +128,8 @@ async def test_the_walls_are_up(place: Place) -> None:
     assert found["children"] < 20
 
 
-async def test_a_full_disk_is_the_script_s_own_trouble(place: Place) -> None:
-    """What exceeds the sized tmpfs is an OSError in the script; the run ends as any failing script."""
+async def test_a_full_disk_is_an_error_in_the_script(place: Place) -> None:
+    """A write beyond the size of the tmpfs raises OSError in the script; the run ends like any failing script."""
     transcript = await place.run(
         "open('big', 'wb').write(bytes(30_000_000))", channel=await place.open(work_bytes=20 * 1024 * 1024)
     )
@@ -165,7 +165,7 @@ async def test_runs_do_not_see_each_other(place: Place, docker: Docker) -> None:
 
 
 async def test_the_later_runner_wins(place: Place) -> None:
-    """While an old runner still listens, a new one attaches: the old one is told that it was superseded."""
+    """If a new runner attaches while an old one still listens, the old one gets ``Superseded``."""
     session, channel = await place.start("import time; print('up'); time.sleep(60)")
     old = await listen(session, until=lambda t: t.stdout == b"up\n")
     (held,) = await place.sandboxes.held()
@@ -181,8 +181,8 @@ async def test_the_later_runner_wins(place: Place) -> None:
 
 
 @pytest.mark.promise("nothing lost")
-async def test_an_ended_sandbox_still_tells_how_it_ended(place: Place) -> None:
-    """A runner that comes after the end finds the sandbox, and learns from it what Docker knows."""
+async def test_an_ended_sandbox_keeps_its_outcome(place: Place) -> None:
+    """A runner that starts after the end finds the sandbox, and gets Docker's state of it."""
     session, channel = await place.start("import time; time.sleep(60)", dead_after_s=0.3)
     await listen(session)
     await channel.wait()
@@ -193,8 +193,8 @@ async def test_an_ended_sandbox_still_tells_how_it_ended(place: Place) -> None:
     assert transcript.last == Vanished(exit_code=ORPHANED_EXIT_CODE, oom_killed=False)
 
 
-async def test_a_lost_connection_is_no_end(place: Place) -> None:
-    """When the stream breaks while the container runs, the channel says Detached, and not how it ended."""
+async def test_a_lost_connection_is_not_an_end(place: Place) -> None:
+    """If the stream breaks while the container runs, the channel raises ``Detached``."""
     session, channel = await place.start("import time; print('up'); time.sleep(60)")
     transcript = await listen(session, until=lambda t: t.stdout == b"up\n")
     channel._stream._writer.transport.abort()  # type: ignore[attr-defined]
@@ -206,14 +206,14 @@ async def test_a_lost_connection_is_no_end(place: Place) -> None:
 
 
 async def test_an_image_is_never_pulled(place: Place) -> None:
-    """A missing image is an error of its own, at once; no sandbox remains."""
+    """A missing image raises ``ImageMissing`` at once; no sandbox remains."""
     with pytest.raises(ImageMissing):
         await place.open(image="fastflow-no-such-image:1")
     assert await place.sandboxes.held() == ()
 
 
 async def test_a_sandbox_that_does_not_start_is_removed(place: Place, docker: Docker) -> None:
-    """When the daemon creates but cannot start, the name is free again; a network that was lost is made anew."""
+    """If the daemon creates but cannot start it, the name is free again; a lost network is created again."""
     network = f"ff-test-{uuid4()}"
     try:
         await (await place.open(network=network)).close()
@@ -228,8 +228,8 @@ async def test_a_sandbox_that_does_not_start_is_removed(place: Place, docker: Do
         await (await docker.networks.get(network)).delete()
 
 
-async def test_memory_files_count_and_are_told_as_memory(place: Place) -> None:
-    """Files in /tmp are memory. When they alone exceed it, the run still learns that memory was the reason."""
+async def test_files_in_tmp_count_as_memory(place: Place) -> None:
+    """If files in /tmp alone exceed the limit, the run still learns that memory was the reason."""
     session, channel = await place.start(
         """
         with open("/tmp/big", "wb") as big:
@@ -243,8 +243,8 @@ async def test_memory_files_count_and_are_told_as_memory(place: Place) -> None:
     await channel.close()
 
 
-async def test_a_daemon_that_is_not_there_is_unreachable() -> None:
-    """No daemon, no guess: Unreachable says that nothing is known."""
+async def test_a_missing_daemon_is_unreachable() -> None:
+    """Without a daemon, every call raises ``Unreachable``."""
     sandboxes = DockerSandboxes(scope="test", url="unix:///nonexistent/docker.sock")
     with pytest.raises(Unreachable):
         await sandboxes.held()
@@ -254,8 +254,8 @@ async def test_a_daemon_that_is_not_there_is_unreachable() -> None:
 
 
 @pytest.mark.promise("explains itself")
-async def test_memory_is_killed_by_the_kernel_and_docker_says_so(place: Place) -> None:
-    """A child that is killed for memory leaves the script its own exit code, and the exit its mark."""
+async def test_the_kernel_kills_for_memory_and_docker_reports_it(place: Place) -> None:
+    """If the kernel kills a child for memory, the script keeps its own exit code, and ``Exited.oom`` is set."""
     transcript = await place.run(
         """
         import subprocess, sys
@@ -268,8 +268,8 @@ async def test_memory_is_killed_by_the_kernel_and_docker_says_so(place: Place) -
 
 
 @pytest.mark.parametrize("after_s", [0, 0.003, 0.01, 0.03, 0.1, 0.2])
-async def test_an_opening_that_was_cancelled_leaves_nothing_behind_after_removal(place: Place, after_s: float) -> None:
-    """The daemon creates what it was asked for, even when no caller waits for the answer any more."""
+async def test_a_cancelled_open_leaves_nothing_after_removal(place: Place, after_s: float) -> None:
+    """The daemon creates the container even if the caller no longer waits for the answer."""
     spec = place.spec()
     opening = asyncio.create_task(place.sandboxes.open(spec))
     await asyncio.wait({opening}, timeout=after_s)
@@ -278,14 +278,14 @@ async def test_an_opening_that_was_cancelled_leaves_nothing_behind_after_removal
         await (await opening).close()
     await place.sandboxes.remove(spec.name)
     async with asyncio.timeout(10), Docker() as docker:
-        # Anything that was still under way is done when the daemon has created another one.
+        # Once the daemon has created another one, all earlier calls are done.
         await (await place.open()).close()
         shown = await docker.containers.list(all=True, filters=json.dumps({"name": [spec.name]}))
     assert [container["State"] for container in shown if container["State"] != "removing"] == []
 
 
-async def test_what_several_remove_at_once_is_gone_for_each_of_them(place: Place) -> None:
-    """The daemon refuses all but the first while that one is at it; "removed" is said when it is done."""
+async def test_concurrent_removals_all_succeed(place: Place) -> None:
+    """The daemon refuses all but the first call until that is done; ``remove`` returns only afterwards."""
     for _ in range(3):
         channel = await place.open()
         name = place.name(channel)

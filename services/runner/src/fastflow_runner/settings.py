@@ -13,14 +13,15 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     """The defaults suit a laptop. Sizes are bytes, durations seconds."""
 
     runner_id: Annotated[
-        str, Env("FASTFLOW_RUNNER_ID", "Name of this runner, kept across restarts; default: the host's name.")
+        str,
+        Env("FASTFLOW_RUNNER_ID", "Name of this runner, constant across restarts. Default: the host's name."),
     ] = ""
-    slots: Annotated[int, Env("RUNNER_SLOTS", "Runs at once on this runner.", least=1)] = 10
+    slots: Annotated[int, Env("RUNNER_SLOTS", "Maximum number of concurrent runs on this runner.", least=1)] = 10
     pool_size_max: Annotated[
         int,
         Env(
             "RUNNER_POOL_SIZE",
-            "Docker sandboxes kept waiting for runs at most; how many, demand says. 0 = none.",
+            "Maximum number of warm Docker sandboxes; recent demand determines how many. 0 = none.",
             least=0,
         ),
     ] = 24
@@ -31,12 +32,12 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
         Literal["auto", "docker", "process", "dummy"],
         Env(
             "FASTFLOW_SANDBOX",
-            "Where scripts run: docker, process, or auto (Docker if a daemon answers). dummy runs nothing at all and "
-            "is for measuring the rest.",
+            "Where scripts run: docker, process, or auto (Docker if a daemon answers). dummy runs nothing; use it "
+            "only for measurements.",
         ),
     ] = "auto"
     data_dir: Annotated[
-        str, Env("FASTFLOW_DATA_DIR", "Directory for what process sandboxes keep: environments and working copies.")
+        str, Env("FASTFLOW_DATA_DIR", "Directory of process sandboxes, for environments and working copies.")
     ] = ".fastflow"
     store_volume: Annotated[
         str, Env("FASTFLOW_STORE_VOLUME", "Docker volume for environments, shared by all runners of one daemon.")
@@ -45,21 +46,22 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
         int,
         Env(
             "FASTFLOW_ENVIRONMENTS_BYTES_MAX",
-            "Disk space for environments, interpreters and uv's cache; those unused longest go first. 0 = any amount.",
+            "Maximum disk space for environments, interpreters and uv's cache; the least recently used go first. "
+            "0 = no limit.",
             least=0,
         ),
     ] = 20_000_000_000
     network: Annotated[
-        str, Env("FASTFLOW_NETWORK", "Docker network of runs; made when missing. none = no network.")
+        str, Env("FASTFLOW_NETWORK", "Docker network of runs, created if missing. none = no network.")
     ] = "fastflow"
-    worker_base_image: Annotated[str, Env("WORKER_BASE_IMAGE", "Image that the worker image is built from.")] = (
+    worker_base_image: Annotated[str, Env("WORKER_BASE_IMAGE", "Base image of the worker image.")] = (
         "debian:bookworm-slim"
     )
     worker_image: Annotated[
-        str, Env("FASTFLOW_WORKER_IMAGE", "A worker image that exists already; default: build it once.")
+        str, Env("FASTFLOW_WORKER_IMAGE", "An existing worker image to use. Default: build one.")
     ] = ""
     ca_bundle: Annotated[
-        str, Env("FASTFLOW_CA_BUNDLE", "PEM file with certificates that sandboxes trust besides the usual ones.")
+        str, Env("FASTFLOW_CA_BUNDLE", "PEM file of additional certificates that sandboxes trust.")
     ] = ""
     pre_heat: Annotated[
         bool, Env("UV_PRE_HEAT", "Prepare environments when a pipeline goes live, not only at its first run.")
@@ -68,8 +70,7 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
         str,
         Env(
             "DEFAULT_PYTHON_VERSION",
-            "Interpreter of pipelines that name none; default: the sandbox's own (Docker: 3.11, processes: the one "
-            "that runs the runner).",
+            "Python version of pipelines that set none. Default: the sandbox's (Docker: 3.11, process: the runner's).",
             pattern=r"\d+\.\d+(\.\d+)?",
             like="3.12 or 3.12.4",
         ),
@@ -81,7 +82,7 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
         float,
         Env(
             "FASTFLOW_LEASE_S",
-            "Seconds of silence after which a runner may be gone; the same for all services.",
+            "Seconds without a sign of life after which a runner counts as lost; must be equal in all services.",
             least=1,
         ),
     ] = LEASE_S
@@ -89,27 +90,34 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
         float,
         Env(
             "FASTFLOW_FENCE_S",
-            "Seconds after which a sandbox without news from its runner stops itself; the same for all services.",
+            "Seconds without a heartbeat from its runner after which a sandbox stops; must be equal in all services.",
             least=1,
         ),
     ] = FENCE_S
     grace_s: Annotated[
-        float, Env("FASTFLOW_GRACE_S", "Seconds that running scripts get to finish when this runner stops.", least=0)
+        float, Env("FASTFLOW_GRACE_S", "Seconds that running scripts have to finish when this runner stops.", least=0)
     ] = 30.0
     leave_running: Annotated[
         bool,
         Env(
             "FASTFLOW_LEAVE_RUNNING",
-            "What still runs after the grace time: yes = left to the next runner (Docker only), no = stopped.",
+            "Scripts that run longer than the grace time: yes = left to the next runner (Docker only), no = stopped.",
         ),
     ] = True
-    log_bytes_max: Annotated[int, Env("FASTFLOW_LOG_BYTES_MAX", "Log bytes kept of one attempt.", least=1)] = (
-        250_000_000
-    )
-    tmp_bytes: Annotated[int, Env("FASTFLOW_TMP_BYTES", "Size of /tmp in a Docker sandbox.", least=1024**2)] = (
-        256 * 1024**2
-    )
+    log_bytes_max: Annotated[
+        int, Env("FASTFLOW_LOG_BYTES_MAX", "Maximum size of the log of one attempt, in bytes.", least=1)
+    ] = 250_000_000
+    tmp_bytes: Annotated[
+        int, Env("FASTFLOW_TMP_BYTES", "Size of /tmp in a Docker sandbox, in bytes.", least=1024**2)
+    ] = 256 * 1024**2
     work_bytes: Annotated[
-        int, Env("FASTFLOW_WORK_BYTES", "Size of the working copy's file system in a Docker sandbox.", least=1024**2)
+        int,
+        Env(
+            "FASTFLOW_WORK_BYTES",
+            "Size of the working copy's file system in a Docker sandbox, in bytes.",
+            least=1024**2,
+        ),
     ] = 512 * 1024**2
-    processes_max: Annotated[int, Env("FASTFLOW_PROCESSES_MAX", "Processes in one Docker sandbox.", least=16)] = 512
+    processes_max: Annotated[
+        int, Env("FASTFLOW_PROCESSES_MAX", "Maximum number of processes in a Docker sandbox.", least=16)
+    ] = 512

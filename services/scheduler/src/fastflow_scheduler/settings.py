@@ -19,24 +19,27 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
         str,
         Env(
             "DEFAULT_PYTHON_VERSION",
-            "Interpreter of pipelines that name none; default: the sandbox's own (Docker: 3.11, processes: the one "
-            "that runs the runner).",
+            "Python version of pipelines that set none. Default: the sandbox's (Docker: 3.11, process: the runner's).",
             pattern=r"\d+\.\d+(\.\d+)?",
             like="3.12 or 3.12.4",
         ),
     ] = ""
     container_timeout_s: Annotated[
         float,
-        Env("CONTAINER_TIMEOUT", "Seconds an attempt may take where the pipeline says nothing; 0 = no limit.", least=0),
+        Env(
+            "CONTAINER_TIMEOUT",
+            "Timeout of an attempt in seconds if the pipeline sets none; 0 = no limit.",
+            least=0,
+        ),
     ] = 0.0
     retry_attempts: Annotated[
-        int, Env("RETRY_ATTEMPTS", "Attempts after a failed one where the pipeline says nothing.", least=0)
+        int, Env("RETRY_ATTEMPTS", "Retries after a failed attempt if the pipeline sets none.", least=0)
     ] = 0
     concurrent_runs_max: Annotated[
         int,
         Env(
             "MAX_CONCURRENT_RUNS",
-            "Runs at once on all runners together; those beyond wait. 0 = no limit.",
+            "Maximum number of concurrent runs on all runners; more runs wait. 0 = no limit.",
             least=0,
             most=CONCURRENT_MOST,
         ),
@@ -45,7 +48,7 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
         float,
         Env(
             "FASTFLOW_LEASE_S",
-            "Seconds of silence after which a runner may be gone; the same for all services.",
+            "Seconds without a sign of life after which a runner counts as lost; must be equal in all services.",
             least=1,
         ),
     ] = LEASE_S
@@ -53,7 +56,7 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
         float,
         Env(
             "FASTFLOW_FENCE_S",
-            "Seconds after which a sandbox without news from its runner has stopped itself; the same for all services.",
+            "Seconds without a heartbeat from its runner after which a sandbox stops; must be equal in all services.",
             least=1,
         ),
     ] = FENCE_S

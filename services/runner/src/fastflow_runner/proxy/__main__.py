@@ -22,11 +22,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The runner's settings that define what is ours, and the addresses of both sides."""
 
     listen: Annotated[
-        str, Env("FASTFLOW_PROXY_LISTEN", "Where runners find it: host:port, or the path of a Unix socket.")
+        str, Env("FASTFLOW_PROXY_LISTEN", "Address for runners: host:port, or the path of a Unix socket.")
     ] = "127.0.0.1:2375"
     socket: Annotated[str, Env("FASTFLOW_PROXY_SOCKET", "The daemon's socket.")] = "/var/run/docker.sock"
     installation: Annotated[
-        str, Env("FASTFLOW_INSTALLATION", "Name of the one installation that is served: `bus ensure --installation`.")
+        str, Env("FASTFLOW_INSTALLATION", "Name of the only installation to serve: `bus ensure --installation`.")
     ] = ""
     store_volume: Annotated[str, Env("FASTFLOW_STORE_VOLUME", "As the runner's.")] = "fastflow-store"
     network: Annotated[str, Env("FASTFLOW_NETWORK", "As the runner's.")] = "fastflow"
@@ -38,7 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def ours(settings: Settings) -> Ours:
-    """What a runner with the same settings asks for."""
+    """Return what a runner with the same settings uses. Raises ``ImageFailed`` if the CA bundle cannot be read."""
     mine = Ours(settings.installation, frozenset({settings.worker_image}), settings.network, settings.store_volume)
     if settings.worker_image:
         return mine
@@ -50,7 +50,7 @@ def ours(settings: Settings) -> Ours:
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
-    """Serve runners until *stop* is set. Attachments then end; runners attach again through the next proxy."""
+    """Serve runners until *stop* is set. Attachments then end, and runners attach again through the next proxy."""
     async with DockerProxy(ours(settings), settings.socket).open(settings.listen):
         log_ready()
         await stop.wait()
@@ -61,7 +61,7 @@ def main() -> None:
     try:
         settings = load(Settings, os.environ, also_known=names(RunnerSettings))
         if not settings.installation:
-            raise BadSettings("FASTFLOW_INSTALLATION is to say whose containers may be asked for.")
+            raise BadSettings("FASTFLOW_INSTALLATION must name the installation to serve.")
     except BadSettings as error:
         print(error, file=sys.stderr)  # noqa: T201 - there is no log yet
         raise SystemExit(EXIT_USAGE) from None

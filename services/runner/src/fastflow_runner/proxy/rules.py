@@ -1,8 +1,8 @@
-"""Which requests to the Docker daemon a runner may make. Pure: the server asks the daemon who owns a container.
+"""The requests to the Docker daemon that a runner may make. Pure: the server asks the daemon who owns a container.
 
-A container may be created only if the body equals what this runner's own code builds for some sandbox, with an image,
-a network and a volume of ours. So everything else that Docker offers (host mounts, devices, capabilities, privileges,
-host namespaces) is denied without a list.
+The proxy allows creating a container only if the body equals what the runner's own code builds for some sandbox, with
+our image, network and volume. This denies everything else that Docker offers (host mounts, devices, capabilities,
+privileges, host namespaces) without a list.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ _CALLS: Final[Mapping[tuple[str, str], frozenset[str]]] = {
     ("POST", "/wait"): frozenset(),
     ("DELETE", ""): frozenset({"force", "v"}),
 }
-"""The calls a runner makes for a container, and their query parameters."""
+"""The calls that a runner makes for a container, and their query parameters."""
 _LIMITS: Final = {"Memory", "MemorySwap", "NanoCpus"}
 _BUILD: Final = {"rm": "1", "forcerm": "1", "nocache": "0", "pull": "0", "q": "0"}
 
 
 class Denied(Exception):
-    """The request is not allowed. The message says why."""
+    """The request is not allowed. The message states the reason."""
 
 
 class Ours(NamedTuple):
-    """What belongs to this installation. ``scope`` is its name, in the labels of everything it makes."""
+    """What belongs to this installation. ``scope`` is its name, a label of everything that it creates."""
 
     scope: str
     images: frozenset[str]
     network: str
     volume: str
     build: Build | None = None
-    """The only image that may be built; None: no image."""
+    """The only image that runners may build; None = no image."""
 
 
 class Build(NamedTuple):
@@ -69,7 +69,7 @@ class Build(NamedTuple):
 
 
 class Request(NamedTuple):
-    """``target`` is path and query in their unambiguous form (``plain``)."""
+    """A request. ``target`` is path and query in their unambiguous form (``plain``)."""
 
     method: str
     target: str
@@ -77,10 +77,10 @@ class Request(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """An allowed request, if *container*, *image* and *network* carry our label, and *network* has our network's name.
+    """Allows a request, if *container*, *image* and *network* carry our label and *network* has our network's name.
 
-    The daemon must get the full id of *container*: a name, or a prefix of an id, may mean another container by the
-    time of the request.
+    The daemon must get the full id of *container*: a name or an id's prefix may refer to another container by the time
+    of the request.
     """
 
     container: str | None = None
@@ -101,7 +101,7 @@ def plain(target: str) -> str:
 
 
 def check(request: Request, ours: Ours) -> Passed:
-    """Check that a runner of ours would make this request. Raises ``Denied``."""
+    """Check that our runner would make this request. Raises ``Denied``."""
     parts = urlsplit(request.target)
     path = parts.path
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -125,7 +125,7 @@ def check(request: Request, ours: Ours) -> Passed:
     if request.method == "DELETE" and (found := _OLD_IMAGE.fullmatch(path)) and found[1] not in ours.images:
         _only(query, "force", "noprune")
         if not {query.get("force", "0"), query.get("noprune", "0")} <= _NO:
-            raise Denied("an image that is used is not removed")
+            raise Denied("removing an image in use is not allowed")
         return Passed(image=found[1])
     known = {f"/images/{image}/json" for image in ours.images}
     known.add(f"/volumes/{ours.volume}")
@@ -137,18 +137,18 @@ def check(request: Request, ours: Ours) -> Passed:
         return Passed(network=found[1])
     if found := _CONTAINER.fullmatch(path):
         return _container(request, found["id"], found["rest"] or "", query)
-    raise Denied(f"{request.method} {path} is nothing that a runner does")
+    raise Denied(f"a runner does not send {request.method} {path}")
 
 
 def _only(query: Mapping[str, str], *known: str) -> None:
     if extra := query.keys() - set(known):
-        raise Denied(f"a runner does not say {', '.join(sorted(extra))} here")
+        raise Denied(f"a runner does not send {', '.join(sorted(extra))} here")
 
 
 def _list(query: Mapping[str, str], ours: Ours) -> Passed:
     _only(query, "all", "filters")
     if _object(query.get("filters", "{}").encode()) != {"label": [f"{LABEL_SCOPE}={ours.scope}"]}:
-        raise Denied(f"containers are listed by the label {LABEL_SCOPE}, which is {ours.scope} here")
+        raise Denied(f"a runner lists only containers with the label {LABEL_SCOPE}={ours.scope}")
     return Passed()
 
 
@@ -156,31 +156,31 @@ def _list_images(query: Mapping[str, str], ours: Ours) -> Passed:
     _only(query, "filters")
     wanted = {"label": [f"{LABEL_SCOPE}={ours.scope}"], "reference": [WORKER_REPOSITORY]}
     if _object(query.get("filters", "{}").encode()) != wanted:
-        raise Denied("of images a runner lists its own")
+        raise Denied("a runner lists only its own images")
     return Passed()
 
 
 def _find_network(query: Mapping[str, str], ours: Ours) -> Passed:
     _only(query, "filters")
     if _object(query.get("filters", "{}").encode()) != {"name": [ours.network]}:
-        raise Denied("the network of runs is looked for by its name")
+        raise Denied(f"a runner looks only for the network {ours.network}")
     return Passed()
 
 
 def _container(request: Request, name: str, verb: str, query: Mapping[str, str]) -> Passed:
     if (request.method, verb) not in _CALLS:
-        raise Denied(f"{request.method} {verb} of a container is nothing that a runner does")
+        raise Denied(f"a runner does not send {request.method} {verb} for a container")
     _only(query, *_CALLS[request.method, verb])
     if verb == "/rename" and not _NAME.fullmatch(query.get("name", "")):
         raise Denied(f"a sandbox's name begins with {PREFIX}")
     if verb == "/update":
         limits = _object(request.body)
         if not limits.keys() <= _LIMITS or not all(type(value) is int and value > 0 for value in limits.values()):
-            raise Denied(f"only {', '.join(sorted(_LIMITS))} of a sandbox are updated")
+            raise Denied(f"a runner updates only {', '.join(sorted(_LIMITS))} of a sandbox")
         if limits.get("Memory") != limits.get("MemorySwap"):
             raise Denied("a sandbox does not swap")
     elif request.body not in (b"", b"{}", b"null"):
-        raise Denied(f"{verb} has no body")
+        raise Denied(f"{verb} must not have a body")
     return Passed(container=name, is_attachment=verb == "/attach")
 
 
@@ -193,27 +193,27 @@ def _create(query: Mapping[str, str], body: bytes, ours: Ours) -> Passed:
     try:
         spec, labels = _sandbox(name, wanted)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise Denied(f"this is no sandbox: {error!r}") from error
+        raise Denied(f"this is not a sandbox: {error!r}") from error
     if container_config(spec, labels) != wanted:
-        raise Denied("this is no sandbox as a runner makes it")
+        raise Denied("the configuration differs from that of a runner's sandbox")
     if spec.image not in ours.images:
-        raise Denied(f"{spec.image} is no image of ours")
+        raise Denied(f"{spec.image} is not our image")
     if spec.network not in ("none", ours.network):
-        raise Denied(f"{spec.network} is no network of ours")
+        raise Denied(f"{spec.network} is not our network")
     if spec.user < 1000:
-        raise Denied("nobody in a sandbox is a user of the host's system")
+        raise Denied("the user id of a sandbox must be at least 1000")
     for mount in spec.mounts:
         if mount.source != ours.volume:
-            raise Denied(f"{mount.source} is no volume of ours")
+            raise Denied(f"{mount.source} is not our volume")
         if not mount.read_only and not name.startswith(PREPARER_PREFIX):
             raise Denied("only a preparer writes to the store")
     if labels.get(LABEL_SCOPE) != ours.scope or LABEL_TOKEN not in labels or not all(map(_LABEL.fullmatch, labels)):
-        raise Denied(f"a sandbox carries our labels and no others; its {LABEL_SCOPE} is {ours.scope}")
+        raise Denied(f"a sandbox must have only our labels, with {LABEL_SCOPE}={ours.scope}")
     return Passed()
 
 
 def _sandbox(name: str, wanted: Mapping[str, Any]) -> tuple[SandboxSpec, dict[str, str]]:
-    """Read *wanted* as a sandbox. The caller builds the body again and compares, which proves it."""
+    """Read *wanted* as a sandbox. To prove it, the caller builds the body again and compares."""
     host = wanted["HostConfig"]
     user = int(wanted["User"].partition(":")[0])
     nano_cpus = host.get("NanoCpus")
@@ -234,7 +234,7 @@ def _sandbox(name: str, wanted: Mapping[str, Any]) -> tuple[SandboxSpec, dict[st
         env=dict(line.split("=", 1) for line in wanted["Env"]),
     )
     if not isinstance(spec.processes_max, int) or spec.processes_max < 1:
-        raise ValueError("it may have any number of processes")
+        raise ValueError("the number of processes has no limit")
     labels = {str(key): str(value) for key, value in wanted["Labels"].items()}
     return spec, labels
 
@@ -255,14 +255,14 @@ def _create_network(body: bytes, ours: Ours) -> Passed:
 def _build(query: Mapping[str, str], body: bytes, ours: Ours) -> Passed:
     build = ours.build
     if build is None or query.get("t") != build.reference or body != build.context:
-        raise Denied("only this version's own worker image is built")
+        raise Denied("a runner builds only the worker image of its version")
     if _object(query.get("buildargs", "{}").encode()) != dict(build.arguments):
-        raise Denied("the worker image is built with other arguments")
+        raise Denied("the build arguments differ from a runner's")
     _only(query, "t", "buildargs", "labels", *_BUILD)
     if _object(query.get("labels", "{}").encode()) not in ({}, {LABEL_SCOPE: ours.scope}):
-        raise Denied(f"the worker image has no label but {LABEL_SCOPE}, which is {ours.scope} here")
+        raise Denied(f"the worker image may have only the label {LABEL_SCOPE}={ours.scope}")
     if any(query.get(name, value) != value for name, value in _BUILD.items()):
-        raise Denied("the worker image is built in another way")
+        raise Denied("the build options differ from a runner's")
     return Passed()
 
 
@@ -270,15 +270,15 @@ def _object(text: bytes) -> dict[str, Any]:
     try:
         found = json.loads(text, object_pairs_hook=_unambiguous)
     except (ValueError, RecursionError) as error:
-        raise Denied(f"the body is no JSON: {error}") from error
+        raise Denied(f"the body is not JSON: {error}") from error
     if not isinstance(found, dict):
-        raise Denied("the body is no JSON object")
+        raise Denied("the body is not a JSON object")
     return found
 
 
 def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Docker uses the last of two equal keys and ignores case. Deny both, so that we read what Docker reads."""
+    """Deny equal keys, ignoring case: Docker uses the last of them, and we must read what Docker reads."""
     found = dict(pairs)
     if len({key.lower() for key in found}) != len(pairs):
-        raise Denied("a key stands twice in the body")
+        raise Denied("the body repeats a key")
     return found

@@ -1,8 +1,8 @@
 """The proxy's two sides: HTTP from runners, HTTP to the daemon. I/O; ``rules`` decides what passes.
 
-A request is read whole, checked, and written anew from the checked form: the daemon sees no unchecked byte. Each
-connection serves one request, so no code has to find the end of an answer: it is passed on until the daemon closes.
-Only an attachment passes bytes both ways.
+The proxy reads a whole request, checks it, and writes it again from the checked form: the daemon sees no unchecked
+byte. A connection serves one request, so the proxy need not find the end of an answer: it passes bytes on until the
+daemon closes. Only an attachment passes bytes in both directions.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ log = get_logger(__name__)
 
 HEAD_BYTES_MAX: Final = 32 * 1024
 HEAD_S: Final = 30.0
-"""How long a request may take to arrive."""
+"""Maximum time for a request to arrive."""
 DAEMON_S: Final = 30.0
-"""How long the daemon may take to answer who owns a container."""
+"""Maximum time for the daemon to answer who owns a container."""
 PIECE_BYTES: Final = 64 * 1024
 KNOWN_MAX: Final = 10_000
 ONCE: Final = ("content-length", "transfer-encoding", "host")
@@ -54,10 +54,10 @@ class _DaemonError(Exception):
 
 
 class DockerProxy:
-    """Serves any number of connections. Use ``open``."""
+    """The proxy of one installation. Serves any number of connections."""
 
     def __init__(self, ours: Ours, socket: str) -> None:
-        """*socket*: the daemon's."""
+        """*socket*: path of the daemon's socket."""
         self._ours = ours
         self._socket = socket
         self._known: dict[str, None] = {}
@@ -66,7 +66,7 @@ class DockerProxy:
 
     @contextlib.asynccontextmanager
     async def open(self, address: str) -> AsyncIterator[None]:
-        """Listen at *address*: ``host:port`` or the path of a Unix socket. The end cuts off requests under way."""
+        """Listen at *address*: ``host:port`` or the path of a Unix socket. On exit, cut off open requests."""
         host, _, port = address.rpartition(":")
         if host:
             server = await asyncio.start_server(self._accept, host, int(port), limit=HEAD_BYTES_MAX)
@@ -105,7 +105,7 @@ class DockerProxy:
         if passed.container is not None:
             container_id = await self._id_of(passed.container)
             if container_id is None:
-                # As if it did not exist: the daemon's own words for an unknown name.
+                # Answer as if it did not exist, in the daemon's words for an unknown name.
                 await _answer(writer, HTTPStatus.NOT_FOUND, f"No such container: {passed.container}")
                 return
             called, exactly = f"/containers/{passed.container}", f"/containers/{container_id}"
@@ -119,7 +119,7 @@ class DockerProxy:
         await self._pass_on(request, passed, head.headers, reader, writer)
 
     async def _id_of(self, name: str) -> str | None:
-        """The full id of our container called *name*; None if we have none."""
+        """Return the full id of our container called *name*, or None."""
         if name in self._known:
             return name
         shown = await self._shown(f"/containers/{name}/json")
@@ -143,7 +143,7 @@ class DockerProxy:
         return (labels or {}).get(LABEL_SCOPE) == self._ours.scope
 
     async def _shown(self, path: str) -> dict[str, Any] | None:
-        """The daemon's description of *path*; None if it does not exist."""
+        """Return the daemon's description of *path*, or None if it does not exist."""
         async with asyncio.timeout(DAEMON_S):
             there, back = await asyncio.open_unix_connection(self._socket, limit=BUILD_BYTES_MAX)
             try:
@@ -174,7 +174,7 @@ class DockerProxy:
             await back.drain()
             if passed.is_attachment:
                 writer.write(head := await there.readuntil(b"\r\n\r\n"))
-            # Before the daemon's 101, bytes from the runner would be a next, unchecked request.
+            # Before the daemon's 101, bytes from the runner would be another, unchecked request.
             if not passed.is_attachment or head.split(b" ", 2)[1] != b"101":
                 await _pass_answer(there, reader, writer)
                 return
@@ -183,7 +183,7 @@ class DockerProxy:
                 await _pump(there, writer)
                 up.cancel()
         except* OSError:
-            pass  # one side is gone, and so is the other now
+            pass  # one side is gone, so the other ends too
         finally:
             back.close()
 
@@ -193,27 +193,27 @@ async def _read_head(reader: asyncio.StreamReader) -> _Head:
     first, *lines = text[:-4].split("\r\n")
     method, target, version = first.split(" ")
     if version not in ("HTTP/1.1", "HTTP/1.0"):
-        raise Denied(f"{version} is not spoken here")
+        raise Denied(f"{version} is not supported")
     headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")
         key = name.lower()
         if not colon or not name or name != name.strip() or (key in headers and key in ONCE):
-            raise Denied("the request's headers are not what a runner sends")
+            raise Denied("a runner does not send such headers")
         headers[key] = value.strip()
     return _Head(method, target, headers)
 
 
 async def _read_body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> bytes:
     if headers.get("expect"):
-        raise Denied("a runner expects nothing")
+        raise Denied("a runner does not send Expect")
     if "transfer-encoding" in headers:
         if headers["transfer-encoding"].lower() != "chunked" or "content-length" in headers:
-            raise Denied("the request's length cannot be told")
+            raise Denied("the length of the request is ambiguous")
         return await _read_chunks(reader)
     size = int(headers.get("content-length") or 0)
     if not 0 <= size <= BUILD_BYTES_MAX:
-        raise Denied(f"a request of {size} bytes is none of a runner's")
+        raise Denied(f"a runner does not send a request of {size} bytes")
     return await reader.readexactly(size)
 
 
@@ -221,12 +221,12 @@ async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
     body = bytearray()
     while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
         if size < 0 or len(body) + size > BUILD_BYTES_MAX:
-            raise Denied("a request of this size is none of a runner's")
+            raise Denied("a runner does not send a request of this size")
         body += await reader.readexactly(size)
         if await reader.readexactly(2) != b"\r\n":
-            raise Denied("the request's chunks are not whole")
+            raise Denied("a chunk of the request is malformed")
     if await reader.readuntil(b"\r\n") != b"\r\n":
-        raise Denied("a runner sends no trailers")
+        raise Denied("a runner does not send trailers")
     return bytes(body)
 
 

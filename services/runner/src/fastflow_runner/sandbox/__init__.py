@@ -1,31 +1,31 @@
-"""Where user code runs: the contract of a sandbox, without an implementation.
+"""The interface of a sandbox, the isolated place where user code runs. No implementation.
 
-**A sandbox** is a place with one supervisor (``guest.supervisor``) as its first process, made for one attempt of
-one run and never used again. Two backends make them, ``docker`` and ``process``; ``dummy`` pretends to.
+**Sandbox.** A sandbox has one supervisor (``guest.supervisor``) as its first process. It serves one attempt of one
+run and is never reused. The backends are ``docker`` and ``process``; ``dummy`` only simulates.
 
-**The name is the attempt** (``naming``). Opening a second sandbox of a name raises ``AlreadyExists``, however many
-runners share the daemon: this is the last guard against an attempt that is carried out twice at once. The name is
-free again only after ``remove``.
+**Names.** The name identifies the attempt (``naming``). Opening a second sandbox with the same name raises
+``AlreadyExists``, even if several runners share the daemon. This is the last guard against executing an attempt twice
+at once. The name becomes free only after ``remove``.
 
-**Open** means: created, attached to, started, in this order, so that no byte of the supervisor is lost. A
-sandbox that could not be started is removed again; one whose opening was cancelled may remain and is found by
-``held``. Nothing is pulled or built on the way: a missing image is ``ImageMissing``.
+**Opening.** ``open`` creates, attaches, then starts, so no byte of the supervisor is lost. A sandbox that fails to
+start is removed. If ``open`` is cancelled, the sandbox may remain; ``held`` finds it. ``open`` never pulls or builds
+an image: a missing image raises ``ImageMissing``.
 
-**A channel** carries the supervisor's bytes, in order and with back-pressure both ways: a receiver that stops
-makes the sandbox wait, not the memory grow. It knows nothing of frames. Closing a channel detaches and harms
-nothing; the sandbox goes on, and ``attach`` opens another. What the supervisor said meanwhile is dropped by the
-backend and repeated by the supervisor. At most one channel is *used* at a time: the latest.
+**Channels.** A channel carries the supervisor's bytes in order, with back-pressure in both directions: if the receiver
+stops, the sandbox waits and memory does not grow. A channel does not know frames. Closing it only detaches: the
+sandbox continues, and ``attach`` opens another channel. The backend drops output sent in between, and the supervisor
+repeats it. At most one channel is *used* at a time: the latest.
 
-**The sandbox outlives its runner** where the backend can keep that (Docker). ``held`` finds all of this
-installation (``scope``) on this daemon, running or ended, with the labels they were opened with; names and labels
-are all that a restarted runner knows. The process backend's sandboxes die with their runner; it holds only its own.
+**Restarts.** Docker sandboxes outlive their runner. ``held`` finds all sandboxes of this installation (``scope``) on
+this daemon, running or ended, with their original labels. A restarted runner knows only names and labels. Process
+sandboxes die with their runner, which lists only its own.
 
-**The end.** When ``receive`` gives ``b""`` the channel is over. ``wait`` then tells how the sandbox ended, or
-raises ``Detached`` when it has not ended at all. An ended sandbox keeps its name and its ``Ended`` until
-``remove``, which also kills, never fails because there is nothing to remove, and may be repeated.
+**End.** When ``receive`` returns ``b""``, the channel is over. ``wait`` then returns how the sandbox ended, or raises
+``Detached`` if it is still running. An ended sandbox keeps its name and its ``Ended`` until ``remove``. ``remove``
+also kills, can be repeated, and does not fail if the sandbox is missing.
 
-**Errors.** A failing script is no error here. ``SandboxError`` and its subclasses are trouble with the place;
-``Unreachable`` says that the daemon gave no answer and the call may or may not have had its effect.
+**Errors.** A failing script is not an error here. ``SandboxError`` and its subclasses report problems with the sandbox.
+``Unreachable`` means that the daemon did not answer: the call may or may not have taken effect.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ USER: Final = 65532
 
 
 class Mount(msgspec.Struct, frozen=True):
-    """One directory made visible at *target*: a host directory (absolute *source*) or a named volume."""
+    """A host directory (absolute *source*) or a named volume, mounted at *target*."""
 
     source: str
     target: str
@@ -51,28 +51,28 @@ class Mount(msgspec.Struct, frozen=True):
 
 
 class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What a sandbox is opened with. Nothing here is secret: all of it shows in ``docker inspect``."""
+    """Configuration of a sandbox. Never put secrets here: ``docker inspect`` shows all of it."""
 
     name: str
     labels: Mapping[str, str] = {}
-    """Given back by ``held``."""
+    """``held`` returns them."""
     image: str = ""
     mounts: tuple[Mount, ...] = ()
     network: str = "none"
-    """``none``, or the name of the network for runs, which is made when it does not exist."""
+    """``none``, or the name of the network of runs. The backend creates it if it does not exist."""
     memory_bytes: int | None = None
     cpu_cores: float | None = None
     processes_max: int = 512
     user: int = USER
-    """User and group id of everything inside; ids other than the default need no name in the image."""
+    """User and group id of all processes inside. The image needs no name for it."""
     tmp_bytes: int = 256 * MIB
     work_bytes: int = 512 * MIB
     env: Mapping[str, str] = {}
-    """Base of the script's environment, under the job's own."""
+    """Base of the script's environment. Variables of the job override it."""
 
 
 class Held(msgspec.Struct, frozen=True):
-    """A sandbox of this installation that exists."""
+    """An existing sandbox of this installation."""
 
     name: str
     labels: Mapping[str, str]
@@ -80,35 +80,38 @@ class Held(msgspec.Struct, frozen=True):
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """How a sandbox ended: its first process' exit code (None: unknown, it is gone), and the kernel's word on
-    whether anything in it was killed for want of memory."""
+    """How a sandbox ended.
+
+    ``exit_code`` is that of the first process, None if the sandbox no longer exists. ``oom_killed``: the kernel killed
+    a process in the sandbox because memory ran out.
+    """
 
     exit_code: int | None
     oom_killed: bool
 
 
 class SandboxError(RunnerError):
-    """Trouble with the place, not with the script."""
+    """A problem with the sandbox, not with the script."""
 
 
 class AlreadyExists(SandboxError):
-    """There is a sandbox of this name."""
+    """A sandbox with this name already exists."""
 
 
 class Missing(SandboxError):
-    """There is no sandbox of this name."""
+    """No sandbox with this name exists."""
 
 
 class ImageMissing(SandboxError):
-    """The daemon does not have the image; nothing pulls it on the way."""
+    """The daemon does not have the image. ``open`` does not pull it."""
 
 
 class Unreachable(SandboxError):
-    """The daemon did not answer; the call may or may not have had its effect."""
+    """The daemon did not answer. The call may or may not have taken effect."""
 
 
 class Detached(SandboxError):
-    """The channel is over, the sandbox is not: attach again."""
+    """The channel is over but the sandbox is still running: attach again."""
 
 
 class Channel(Protocol):
@@ -116,39 +119,46 @@ class Channel(Protocol):
 
     @property
     def token(self) -> bytes:
-        """16 random bytes made at ``open`` and equal in every channel to this sandbox."""
+        """16 random bytes, created by ``open`` and the same in every channel to this sandbox."""
 
     async def send(self, data: bytes) -> None:
-        """Write all of *data*, contiguously, when there is room for it. Raises ``Detached`` or ``Unreachable``."""
+        """Write all of *data* contiguously, waiting for buffer space. Raises ``Detached``, ``Unreachable``."""
 
     async def receive(self) -> bytes:
-        """The next bytes, or ``b""`` when there will be none. For one caller at a time."""
+        """Return the next bytes, or ``b""`` at the end. For one caller at a time."""
 
     async def wait(self) -> Ended:
-        """How the sandbox ended. Raises ``Detached`` when it is still running, ``Unreachable``."""
+        """Return how the sandbox ended. Raises ``Detached`` if it is still running, ``Unreachable``."""
 
     async def close(self) -> None:
-        """Detach. The sandbox goes on. May be repeated."""
+        """Detach. The sandbox continues. Can be repeated."""
 
 
 class Sandboxes(Protocol):
-    """One backend, for as long as the runner lives."""
+    """A backend. It lives as long as the runner."""
 
     @property
     def unenforced(self) -> tuple[str, ...]:
-        """What this backend does not enforce, in plain sentences for the operator; empty for a real sandbox."""
+        """What this backend does not enforce, as sentences for the operator. Empty if it enforces everything."""
 
     async def open(self, spec: SandboxSpec) -> Channel:
-        """Create and start. Raises ``AlreadyExists``, ``ImageMissing``, ``Unreachable``, ``SandboxError``."""
+        """Create and start a sandbox.
+
+        Raises:
+            AlreadyExists: a sandbox with this name exists.
+            ImageMissing: the daemon does not have the image.
+            Unreachable: the daemon did not answer.
+            SandboxError: the sandbox could not be created or started.
+        """
 
     async def held(self) -> tuple[Held, ...]:
-        """Every sandbox of this installation, running or ended. Raises ``Unreachable``."""
+        """List all sandboxes of this installation, running or ended. Raises ``Unreachable``."""
 
     async def attach(self, held: Held) -> Channel:
-        """A channel to an existing sandbox, running or ended. Raises ``Missing``, ``Unreachable``."""
+        """Open a channel to an existing sandbox, running or ended. Raises ``Missing``, ``Unreachable``."""
 
     async def remove(self, name: str) -> None:
-        """Kill and remove the sandbox. May be repeated. Raises ``Unreachable``."""
+        """Kill and remove the sandbox. Can be repeated. Raises ``Unreachable``."""
 
     async def close(self) -> None:
-        """Disconnect from the daemon. Sandboxes that can outlive their runner stay."""
+        """Disconnect from the daemon. Sandboxes that can outlive their runner remain."""

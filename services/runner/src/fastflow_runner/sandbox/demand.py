@@ -1,7 +1,7 @@
 """How many sandboxes to keep warm, and with which limits. Pure.
 
-The pool keeps as many as the last ten minutes wanted within a few seconds at the peak. A pipeline that runs once a
-minute needs one; fifty runs at once find as many as are allowed. Single steps lead from any pool to one that fits.
+The pool keeps as many sandboxes as runs requested within ``AT_ONCE_S`` at the peak of the last ten minutes. A pipeline
+that runs once a minute needs one; fifty runs at once need the maximum. Single steps change any pool to one that fits.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ class Limits(NamedTuple):
 
 
 class Demand:
-    """What runs have asked for lately. Times are seconds of any one clock."""
+    """Recent requests of runs. All times are seconds of the same clock."""
 
     def __init__(self, size_max: int) -> None:
-        """*size_max*: the most sandboxes to keep warm; at least 1."""
+        """*size_max*: the maximum number of warm sandboxes, at least 1."""
         self._wishes: deque[tuple[float, Limits]] = deque(maxlen=size_max)
         self._heights: deque[tuple[float, int]] = deque()
-        """(time, how many were wanted at once), each lower than the one before: the first is the peak."""
+        """(time, sandboxes requested at once), each lower than the one before: the first is the peak."""
 
     def note(self, at: float, limits: Limits) -> None:
-        """Note that a run wants a sandbox."""
+        """Record a request for a sandbox."""
         self._wishes.append((at, limits))
         height = sum(at - then < AT_ONCE_S for then, _ in self._wishes)
         while self._heights and self._heights[-1][1] <= height:
@@ -47,13 +47,13 @@ class Demand:
         self._heights.append((at, height))
 
     def forget(self, limits: Limits) -> None:
-        """Forget requests with these limits: no sandbox can be opened with them."""
+        """Forget requests with *limits*, because no sandbox can be opened with them."""
         kept = [wish for wish in self._wishes if wish[1] != limits]
         self._wishes.clear()
         self._wishes.extend(kept)
 
     def likely(self, at: float) -> list[Limits]:
-        """The limits of the sandboxes that should be warm, latest requests first; at least one."""
+        """Return the limits of the sandboxes to keep warm, latest requests first. At least one."""
         while self._heights and at - self._heights[0][0] > DEMAND_S:
             self._heights.popleft()
         lately = [limits for then, limits in reversed(self._wishes) if at - then <= DEMAND_S] or [Limits()]
@@ -62,13 +62,13 @@ class Demand:
 
 
 class Open(msgspec.Struct, frozen=True):
-    """Open one more, with these limits."""
+    """Open one more sandbox with these limits."""
 
     limits: Limits
 
 
 class Remove(msgspec.Struct, frozen=True):
-    """Remove the one at this place among those that wait."""
+    """Remove the waiting sandbox at this index."""
 
     index: int
 
@@ -77,7 +77,7 @@ Step: TypeAlias = Open | Remove
 
 
 def plan(waiting: Sequence[Limits], likely: Sequence[Limits]) -> Step | None:
-    """The next step towards a pool that fits *likely* (at least one sandbox); None if it fits."""
+    """Return the next step towards a pool that fits *likely* (at least one sandbox), None if it already fits."""
     missing, surplus = list(likely), []
     for index, limits in enumerate(waiting):
         if limits in missing:

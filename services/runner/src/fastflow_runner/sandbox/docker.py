@@ -1,15 +1,15 @@
-"""Sandboxes as Docker containers: one hardened container for each, its supervisor reached by attaching.
+"""The Docker backend: one hardened container per sandbox. The runner attaches to reach its supervisor. I/O.
 
-Here live the container's configuration and the few calls to the daemon: create, attach, start, update, rename,
-inspect, list, remove. They are separate steps that may each be repeated; nothing pulls, nothing is removed by the
-daemon itself.
+This module holds the container's configuration and the calls to the daemon: create, attach, start, update, rename,
+inspect, list, remove. Each is a separate step and can be repeated. The daemon never pulls an image or removes a
+container by itself.
 
-The attachment is raw and unlogged (log driver ``none``): output exists in the supervisor's window, in flight, or
-where the runner has put it. ``OpenStdin`` without ``StdinOnce`` lets one runner go and another come. The network
-of runs is a bridge whose containers do not see each other; that they cannot reach services of the host itself is
-for the host's firewall to say (INPUT, not DOCKER-USER).
+The attachment is raw and unlogged (log driver ``none``): output exists only in the supervisor's window, in transit, or
+where the runner has stored it. ``OpenStdin`` without ``StdinOnce`` lets another runner attach after the first one
+leaves. Containers on the network of runs, a bridge, cannot reach each other. The host's firewall must block access
+to services of the host (INPUT, not DOCKER-USER).
 
-The daemon never asks a container to stop nicely, since stopping is a frame's business: ``StopSignal`` is SIGKILL.
+A frame asks a script to stop, never the daemon, so ``StopSignal`` is SIGKILL.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ REMOVAL_PAUSE_S: Final = 0.1
 NETWORK_TRIES: Final = 5
 LAST_CALL_S: Final = 10.0
 _NO_ANSWER: Final = frozenset({0, 502, 503, 504, 900})
-"""Statuses that are no answer of the daemon: it hung up (0), or a proxy or aiodocker (900) did not reach it."""
+"""Statuses that do not come from the daemon: it hung up (0), or a proxy or aiodocker (900) could not reach it."""
 _COMPLAINT_CHARS_MAX: Final = 500
 
 log = get_logger(__name__)
@@ -63,9 +63,12 @@ class DockerSandboxes:
     """The containers of one installation on one daemon."""
 
     def __init__(self, *, scope: str, url: str | None = None, tls: ssl.SSLContext | None = None) -> None:
-        """*scope* names the installation; *url* defaults to ``DOCKER_HOST``, then the usual socket.
+        """Needs a running event loop.
 
-        To be made inside a running event loop.
+        Args:
+            scope: name of the installation.
+            url: address of the daemon; default: ``DOCKER_HOST``, then the usual socket.
+            tls: for a ``tcp://`` address.
         """
         self._scope = scope
         self._url = url or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
@@ -101,7 +104,7 @@ class DockerSandboxes:
         except BaseException as error:
             if stream is not None:
                 await stream.close()
-            self._networks.discard(spec.network)  # perhaps it was what is missing
+            self._networks.discard(spec.network)  # it may have been removed
             if not isinstance(error, asyncio.CancelledError):
                 with suppress(SandboxError):
                     await self.remove(spec.name)
@@ -119,7 +122,7 @@ class DockerSandboxes:
             )
 
     async def rename(self, channel: DockerChannel, name: str) -> None:
-        """Give a sandbox another name. Raises ``AlreadyExists``, ``Missing``, ``Unreachable``, ``SandboxError``."""
+        """Rename a sandbox. Raises ``AlreadyExists``, ``Missing``, ``Unreachable``, ``SandboxError``."""
         async with _answers(name):
             await self._docker.containers.container(channel.container_id).rename(name)
         channel.name = name
@@ -143,7 +146,7 @@ class DockerSandboxes:
         if (await _state(self._docker, held.name))["Running"]:
             async with _answers(held.name):
                 stream = await self._attach(held.name)
-            # An attachment to a container that has just ended would never end itself.
+            # An attachment to a container that has just ended would never end.
             if not (await _state(self._docker, held.name))["Running"]:
                 await stream.close()
                 stream = None
@@ -158,7 +161,7 @@ class DockerSandboxes:
                         await container.delete(force=True, v=True)
                         return
                     except DockerError as error:
-                        if error.status != 409:  # another call removes it right now, and may fail
+                        if error.status != 409:  # another call is removing it, and may fail
                             raise
                     await asyncio.sleep(REMOVAL_PAUSE_S)
 
@@ -181,7 +184,7 @@ class DockerSandboxes:
         self._networks.add(name)
 
     async def _create_network(self, name: str) -> None:
-        """Two runners may do this at once, and Docker then makes two of one name: the later one is removed."""
+        """Create the network. If two runners do so at once, Docker creates two of one name; remove the later one."""
         with suppress(_NameTaken):
             made = await self._post_network(name)
             first, *_ = sorted((each["Created"], each["Id"]) for each in await self._networks_called(name))
@@ -206,7 +209,7 @@ class DockerSandboxes:
 
 
 class DockerChannel:
-    """An attachment to one container. There is no stream if the container had already ended."""
+    """An attachment to one container. It has no stream if the container had already ended."""
 
     def __init__(
         self, docker: aiodocker.Docker, container_id: str, name: str, token: bytes, stream: RawStream | None
@@ -220,7 +223,7 @@ class DockerChannel:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more can be sent or received, as far as the daemon has told."""
+        """Whether the daemon has ended the stream: nothing more can be sent or received."""
         return self._stream is None or self._stream.is_over
 
     @property
@@ -247,13 +250,13 @@ class DockerChannel:
             for stream, data in pieces:
                 if stream == 2:
                     complaint = data.decode(errors="replace").strip()[:_COMPLAINT_CHARS_MAX]
-                    log.warning("supervisor complains", sandbox=self.name, complaint=complaint)
+                    log.warning("supervisor wrote to stderr", sandbox=self.name, text=complaint)
             if said := b"".join(data for stream, data in pieces if stream == 1):
                 return said
         return b""
 
     async def wait(self) -> Ended:
-        """The stream ends a moment before the daemon knows the exit, hence the time."""
+        """Wait up to ``END_TIMEOUT_S``: the stream ends a moment before the daemon knows the exit."""
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(END_TIMEOUT_S):
@@ -274,16 +277,16 @@ class DockerChannel:
 
 
 class _TwoNetworks(SandboxError):
-    """Two runners have made the network at once, and one of them is about to remove its own."""
+    """Two runners created the network at once; one of them is about to remove its own."""
 
 
 class _NameTaken(Exception):
-    """Another runner was faster."""
+    """Another runner created the network first."""
 
 
 @asynccontextmanager
 async def _answers(what: str) -> AsyncIterator[None]:
-    """One call to the daemon: bounded, and its failures in this package's words."""
+    """Limit the duration of a call to the daemon, and translate its failures to ``SandboxError``."""
     try:
         async with asyncio.timeout(CALL_TIMEOUT_S):
             yield
@@ -305,7 +308,7 @@ async def _answers(what: str) -> AsyncIterator[None]:
 
 
 async def _seen_through(call: Coroutine[Any, Any, _T]) -> _T:
-    """Await *call* even when cancelled: a dropped call still takes effect, perhaps after a search for what it made."""
+    """Await *call* even when cancelled: an abandoned call still takes effect, possibly after we look for its result."""
     calling = asyncio.create_task(call, name="docker-call")
     try:
         return await asyncio.shield(calling)
@@ -317,7 +320,7 @@ async def _seen_through(call: Coroutine[Any, Any, _T]) -> _T:
 
 
 async def _state(docker: aiodocker.Docker, name: str) -> dict[str, Any]:
-    """The daemon's ``State`` of a container. Raises ``Missing``, ``Unreachable``."""
+    """Return the daemon's ``State`` of a container. Raises ``Missing``, ``Unreachable``."""
     async with _answers(name):
         shown = await docker.containers.container(name).show()
     state: dict[str, Any] = shown["State"]
@@ -325,13 +328,13 @@ async def _state(docker: aiodocker.Docker, name: str) -> dict[str, Any]:
 
 
 def container_config(spec: SandboxSpec, labels: dict[str, str]) -> dict[str, Any]:
-    """The body of the daemon's create call for a sandbox. The proxy allows no other body."""
+    """Return the body of the daemon's create call for a sandbox. The proxy allows no other body."""
     host: dict[str, Any] = {
         "CapDrop": ["ALL"],
         "SecurityOpt": ["no-new-privileges:true"],
         "Privileged": False,
         "ReadonlyRootfs": True,
-        # exec: compiled extensions of packages are loaded from where they were unpacked.
+        # exec: Python loads compiled extensions of packages from here.
         "Tmpfs": {
             "/tmp": f"rw,nosuid,nodev,exec,size={spec.tmp_bytes},mode=1777",  # noqa: S108 - the sandbox's own
             "/work": f"rw,nosuid,nodev,exec,size={spec.work_bytes},uid={spec.user},gid={spec.user},mode=0755",
@@ -368,7 +371,7 @@ def container_config(spec: SandboxSpec, labels: dict[str, str]) -> dict[str, Any
 
 
 def network_config(name: str, scope: str) -> dict[str, Any]:
-    """The body of the call that makes the network of runs: a bridge whose containers do not see each other."""
+    """Return the body of the call that creates the network of runs: a bridge that isolates its containers."""
     return {
         "Name": name,
         "Driver": "bridge",

@@ -1,7 +1,7 @@
 """Finds the Docker daemon for the sandboxes, or explains in one sentence why there is none. I/O.
 
-The address is looked for where the ``docker`` command looks: ``DOCKER_HOST``, the current context, the usual sockets.
-Starting containers lives in ``docker``.
+It looks for the address where the ``docker`` command does: ``DOCKER_HOST``, the current context, the usual sockets.
+``docker`` starts containers.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ log = get_logger(__name__)
 ANSWER_S: Final = 5.0
 SYSTEM_SOCKETS: Final = (Path("/var/run/docker.sock"), Path("/run/docker.sock"))
 API_OLDEST: Final = (1, 41)
-"""Of Docker 20.10: the oldest that is tested."""
+"""API version of Docker 20.10, the oldest that we test."""
 _NO_CONNECTION: Final = 900
-"""aiodocker's own status of a connection that failed."""
+"""aiodocker's status for a failed connection."""
 _TEXT_CHARACTERS_MAX: Final = 200
 
 
 class NoDocker(RunnerError):
-    """No usable daemon. The message says what was found, *hint* what to do about it: one clause each."""
+    """There is no usable daemon. The message states the problem, *hint* the solution: one clause each."""
 
     def __init__(self, found: str, hint: str) -> None:
         super().__init__(found)
@@ -47,29 +47,29 @@ class NoDocker(RunnerError):
 
 
 class Daemon(NamedTuple):
-    """A daemon that answers."""
+    """A daemon that has answered."""
 
     url: str
     """``unix:///path``, ``tcp://host:port``."""
     tls: ssl.SSLContext | None
     info: Mapping[str, Any]
-    """Its own description (``GET /info``)."""
+    """Its answer to ``GET /info``."""
 
     def client(self) -> aiodocker.Docker:
-        """A new client, to be closed by the caller. Needs a running event loop."""
+        """Return a new client. The caller closes it. Needs a running event loop."""
         return aiodocker.Docker(url=self.url, ssl_context=self.tls)
 
     @property
     def name(self) -> str:
-        """Version and address, for people."""
+        """Version and address, for display."""
         return f"Docker {self.info.get('ServerVersion', '')} at {self.url}"
 
 
 async def find_daemon(environ: Mapping[str, str]) -> Daemon:
-    """The daemon that the ``docker`` command would talk to.
+    """Find the daemon that the ``docker`` command would use.
 
     Raises:
-        NoDocker: there is none, or it cannot be used. Nothing else, whatever is at the address.
+        NoDocker: there is no daemon, or it is not usable. No other error, whatever answers at the address.
     """
     url, certificates = _address(environ)
     tls = _tls(certificates) if certificates is not None and not url.startswith("unix://") else None
@@ -90,7 +90,7 @@ async def find_daemon(environ: Mapping[str, str]) -> Daemon:
         found = f"the Docker daemon at {_plain(url)} did not answer within {ANSWER_S:.0f} s"
         raise NoDocker(found, "restart it, or correct DOCKER_HOST") from None
     except Exception as error:
-        # The address is a user's setting: the client library may raise anything for what it finds there.
+        # The user sets the address, so anything may answer there, and the client library may raise any error.
         log.debug("no Docker", exc_info=True)
         raise _no_answer(url, error) from error
     if info["OSType"].lower() != "linux":
@@ -100,7 +100,7 @@ async def find_daemon(environ: Mapping[str, str]) -> Daemon:
 
 
 def _address(environ: Mapping[str, str]) -> tuple[str, Path | None]:
-    """The daemon's address, and the folder with certificates for it, if there is one."""
+    """Return the daemon's address and the folder with its certificates, if any."""
     home = _home()
     if host := environ.get("DOCKER_HOST"):
         verify = bool(environ.get("DOCKER_TLS_VERIFY"))
@@ -118,7 +118,7 @@ def _address(environ: Mapping[str, str]) -> tuple[str, Path | None]:
 
 
 def _home() -> Path:
-    """The user's folder; a missing one where the system knows none."""
+    """Return the user's home folder, or a path that does not exist if the system knows none."""
     try:
         return Path.home()
     except RuntimeError:
@@ -132,7 +132,7 @@ def _current_context(home: Path) -> str:
 
 
 def _context(contexts: Path, name: str) -> tuple[str, Path | None]:
-    """Address and certificates of a context of the ``docker`` command."""
+    """Return address and certificates of a context of the ``docker`` command."""
     folder = hashlib.sha256(os.fsencode(name)).hexdigest()
     try:
         meta = json.loads((contexts / "meta" / folder / "meta.json").read_bytes())
@@ -147,7 +147,7 @@ def _context(contexts: Path, name: str) -> tuple[str, Path | None]:
 def _tls(certificates: Path) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=str(certificates / "ca.pem"))
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # as the docker command: since Python 3.13 it is on
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # like the docker command; Python 3.13 sets this flag
         context.load_cert_chain(str(certificates / "cert.pem"), str(certificates / "key.pem"))
     except (OSError, ssl.SSLError) as error:
         found = f"the certificates for Docker in {certificates} cannot be loaded ({error})"
@@ -176,7 +176,7 @@ def _check_version(version: Any, url: str) -> None:
 
 
 def _no_answer(url: str, error: Exception) -> NoDocker:
-    """aiodocker hides what went wrong behind errors of its own."""
+    """Describe why the daemon did not answer. aiodocker wraps the cause in its own errors."""
     if isinstance(error, DockerError) and error.status >= HTTPStatus.BAD_REQUEST and error.status != _NO_CONNECTION:
         text = _short(error.message)
         if text and not text.startswith("<"):
@@ -207,7 +207,7 @@ def _is_address(url: str) -> bool:
 
 
 def _plain(url: str) -> str:
-    """*url* without a user and a password."""
+    """Return *url* without user and password."""
     return re.sub(r"//[^/@]*@", "//", url)
 
 

@@ -1,8 +1,8 @@
-"""The raw stream of an attached container: HTTP upgraded to bytes, over the daemon's socket.
+"""The raw stream of an attached container: an HTTP connection to the daemon, upgraded to bytes. I/O.
 
-Here live the daemon's address, the upgrade and the daemon's own framing of stdout and stderr. Requests with
-answers go through aiodocker; its attach helper is not used, because that one inspects the container first and
-keeps whole messages in a queue of its own, while here one bounded ``StreamReader`` holds everything.
+This module handles the upgrade and the daemon's framing of stdout and stderr. It does not use aiodocker's attach
+helper, which inspects the container first and queues whole messages without a limit on bytes. Here one bounded
+``StreamReader`` holds all data.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _HEADER: Final = struct.Struct(">BxxxL")
 
 
 class UpgradeRefused(Exception):
-    """The daemon answered something else than the upgrade."""
+    """The daemon did not upgrade the connection."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -28,7 +28,7 @@ class UpgradeRefused(Exception):
 
 
 class RawStream:
-    """Both directions of one attachment. For one reader; any number of writers."""
+    """Both directions of one attachment, for one reader and any number of writers."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -37,9 +37,12 @@ class RawStream:
 
     @classmethod
     async def attach(cls, url: str, path: str, tls: ssl.SSLContext | None = None) -> RawStream:
-        """POST *path* to the daemon at *url* (``unix:///…``, ``tcp://host:port``) and take the connection over.
+        """POST *path* to the daemon at *url* (``unix:///…``, ``tcp://host:port``) and take over the connection.
 
-        Raises ``UpgradeRefused`` with the daemon's answer, ``OSError``, ``TimeoutError``.
+        Raises:
+            UpgradeRefused: the daemon gave another answer, which is the message.
+            OSError: the connection failed.
+            TimeoutError: no answer within ``CONNECT_TIMEOUT_S``.
         """
         parts = urlsplit(url)
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
@@ -69,13 +72,13 @@ class RawStream:
 
     @property
     def is_over(self) -> bool:
-        """Whether the other side has closed it and everything has been read."""
+        """Whether the daemon has closed the stream and everything is read."""
         return self._reader.at_eof()
 
     async def read(self) -> list[tuple[int, bytes]]:
-        """The next pieces as (1 stdout or 2 stderr, bytes); none at the end. Raises ``OSError``.
+        """Return the next pieces as (1 = stdout or 2 = stderr, bytes); an empty list at the end. Raises ``OSError``.
 
-        A cancelled read loses nothing.
+        A cancelled read loses no data.
         """
         buffer = self._buffer
         pieces: list[tuple[int, bytes]] = []
@@ -95,7 +98,7 @@ class RawStream:
         return pieces
 
     async def write(self, data: bytes) -> None:
-        """Raises ``OSError``."""
+        """Write all of *data*. Raises ``OSError``."""
         self._writer.write(data)
         await self._writer.drain()
 

@@ -1,7 +1,7 @@
-"""Sandboxes that run nothing: a twin of the backends for tests and measurements, with scripted outcomes.
+"""A backend that runs nothing and simulates outcomes, for tests and measurements.
 
-Here live the outcome and a supervisor of a few lines that keeps the protocol: it acknowledges an attach, repeats
-what is unacknowledged, obeys stop. No process is started; the bundle is not even unpacked.
+Its small supervisor follows the protocol: it answers an attach, repeats unacknowledged output and obeys stop. It
+starts no process and does not unpack the bundle.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from fastflow_runner.sandbox import (
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What happens to a job: it writes, then it exits, at once."""
+    """The outcome of a job: it writes its output and exits at once."""
 
     stdout: bytes = b""
     stderr: bytes = b""
@@ -63,22 +63,22 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     oom: bool = False
     message: str = ""
     hangs: bool = False
-    """It does not exit by itself; a stop ends it with 143."""
+    """The job does not exit by itself; a stop ends it with exit code 143."""
     vanishes: bool = False
-    """The sandbox ends without an exit, as if killed from outside."""
+    """The sandbox ends without ``Exited``, as if killed from outside."""
 
 
 Script = Callable[[SandboxSpec, dict[str, Any]], Outcome]
-"""Decides by the sandbox and the JOB payload what happens."""
+"""Chooses the outcome from the sandbox's specification and the JOB payload."""
 
 
 def succeed(spec: SandboxSpec, job: dict[str, Any]) -> Outcome:
-    """The default script."""
+    """Return success without output. The default script."""
     return Outcome()
 
 
 class _Sandbox:
-    """A supervisor that pretends. All state of one sandbox."""
+    """The simulated supervisor and all state of one sandbox."""
 
     def __init__(self, spec: SandboxSpec, script: Script) -> None:
         self.spec = spec
@@ -166,7 +166,7 @@ class _Sandbox:
 
 
 class DummyChannel:
-    """A channel to a pretended sandbox."""
+    """A channel to a simulated sandbox."""
 
     def __init__(self, sandbox: _Sandbox) -> None:
         self._sandbox = sandbox
@@ -203,7 +203,7 @@ class DummyChannel:
 
 
 class DummySandboxes:
-    """Pretended sandboxes of one daemon. Two runners in one test share one of these."""
+    """Simulated sandboxes of one daemon. Runners that share a daemon in a test share one instance."""
 
     def __init__(self, script: Script = succeed) -> None:
         self._script = script
@@ -235,4 +235,4 @@ class DummySandboxes:
             sandbox.end(Ended(exit_code=137, oom_killed=False))
 
     async def close(self) -> None:
-        """Nothing to let go of; the sandboxes remain, as Docker's do."""
+        """Do nothing: the sandboxes remain, like Docker's."""

@@ -12,7 +12,7 @@ Reason: TypeAlias = Literal["exited", "timeout", "stopped", "orphaned", "setup_e
 
 
 class Offsets(msgspec.Struct, frozen=True):
-    """How far each stream has got: bytes of stdout and stderr, number of events."""
+    """Position in each stream: bytes of stdout and stderr, number of events."""
 
     stdout: int = 0
     stderr: int = 0
@@ -20,14 +20,16 @@ class Offsets(msgspec.Struct, frozen=True):
 
 
 class ScriptStarted(msgspec.Struct, frozen=True):
-    """User code runs. Repeated to every session that attaches later."""
+    """User code has started. Every session that attaches later gets it again."""
 
     at: datetime
 
 
 class ScriptOutput(msgspec.Struct, frozen=True):
-    """Bytes the script wrote: *offset* of the first in its stream, gapless and never twice in one session. The first
-    of a resumed session may begin later than where that was to go on: see ``Session.resume``.
+    """Bytes that the script wrote; *offset* is the position of the first byte in its stream.
+
+    One session gets each byte once, without gaps. The first output of a resumed session may start later than
+    requested: see ``Session.resume``.
     """
 
     stream: Stream
@@ -37,7 +39,7 @@ class ScriptOutput(msgspec.Struct, frozen=True):
 
 
 class CellEvent(msgspec.Struct, frozen=True):
-    """One line of JSON that a cell runner sent, counted from 0."""
+    """One line of JSON from a cell runner, numbered from 0."""
 
     number: int
     at: datetime
@@ -45,7 +47,7 @@ class CellEvent(msgspec.Struct, frozen=True):
 
 
 class UsageSample(msgspec.Struct, frozen=True):
-    """What the sandbox used. Cores since the last sample; memory without the file cache, and its peak so far."""
+    """Resources that the sandbox used: cores since the last sample, memory without the file cache, its peak so far."""
 
     at: datetime
     cpu_cores: float
@@ -55,11 +57,11 @@ class UsageSample(msgspec.Struct, frozen=True):
 
 
 class Exited(msgspec.Struct, frozen=True):
-    """The job is over and all its output has been received. The last event of a session. With ``setup_error`` and
-    ``no_environment`` (see ``Job.holds``) user code was not started.
+    """The job has ended and all its output has been received. The last event of a session.
 
-    ``exit_code`` is the script's own, 128 + n when signal n ended it, 126 or 127 when it could not be started.
-    ``oom``: something was killed for want of memory. ``cpu_s``: processor time of all its processes.
+    With ``setup_error`` and ``no_environment`` (see ``Job.holds``), user code did not start. ``exit_code`` is the
+    script's, 128 + n if signal n ended it, 126 or 127 if it could not start. ``oom``: a process was killed because
+    memory ran out. ``cpu_s``: processor time of all processes.
     """
 
     exit_code: int
@@ -70,11 +72,11 @@ class Exited(msgspec.Struct, frozen=True):
     memory_peak_bytes: int
     cpu_s: float
     signal: int = 0
-    """Which one ended the script; 0 = none did, or an older supervisor does not say."""
+    """The signal that ended the script; 0 = none, or unknown (an older supervisor)."""
 
 
 class Vanished(msgspec.Struct, frozen=True):
-    """The sandbox ended without a word: killed from outside, or its supervisor was. The last event of a session."""
+    """The sandbox ended without ``Exited``: it or its supervisor was killed. The last event of a session."""
 
     exit_code: int | None
     oom_killed: bool

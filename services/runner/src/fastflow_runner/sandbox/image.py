@@ -1,8 +1,7 @@
-"""The worker image: named by its content, built once by the daemon that will run it.
+"""The worker image, named by its content and built once by the daemon that runs it. I/O.
 
-Here live the image's name, its build context and the build. What is in the image is decided by
-``worker.Dockerfile`` beside this module (``deploy/compose`` links to it). Starting containers lives
-elsewhere.
+This module holds the image's name, its build context and the build. ``worker.Dockerfile`` beside this module defines
+the image's content (``deploy/compose`` links to it).
 """
 
 import asyncio
@@ -24,14 +23,14 @@ from fastflow_runner.errors import RunnerError
 WORKER_REPOSITORY: Final = "fastflow-worker"
 WORKER_BASE_IMAGE: Final = "debian:bookworm-slim"
 WORKER_PYTHON: Final = "3.11"
-"""Version of the image's own ``/usr/bin/python3``; the build refuses a base image that brings another."""
+"""Version of the image's ``/usr/bin/python3``. The build fails if the base image has another."""
 
 GUEST: Final = Path(guest.__file__).parent
-"""The folder that the image gets whole."""
+"""The image contains this whole folder."""
 
 BUILD_S_MAX: Final = 900.0
 SILENCE_S_MAX: Final = 180.0
-"""A build that says nothing for so long hangs."""
+"""A build without output for this long hangs."""
 LOOK_S_MAX: Final = 10.0
 ERROR_LINES_MAX: Final = 20
 
@@ -39,7 +38,7 @@ _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class ImageFailed(RunnerError):
-    """The daemon could not build the worker image; the message ends with its last lines."""
+    """The daemon could not build the worker image. The message ends with the last lines of output."""
 
 
 async def ensure_worker_image(
@@ -50,11 +49,19 @@ async def ensure_worker_image(
     ca_bundle: Path | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> str:
-    """Return the worker image's reference (``fastflow-worker:<12 hex digits>``), building it if missing.
+    """Return the worker image's reference (``fastflow-worker:<12 hex digits>``). Build the image if it is missing.
 
-    ``progress`` is called with each line the daemon prints. ``ca_bundle`` is a PEM file of certificates to
-    trust besides Debian's. ``labels`` are given to an image that is built. Two runners building at once end with the
-    same image. Raises ``ImageFailed``.
+    Runners that build at once get the same image.
+
+    Args:
+        docker: the daemon.
+        progress: called with each line that the daemon prints.
+        base_image: the image to build from.
+        ca_bundle: PEM file of certificates to trust in addition to Debian's.
+        labels: labels of a new image.
+
+    Raises:
+        ImageFailed: the build failed.
     """
     context = worker_context(ca_bundle)
     arguments = worker_arguments(base_image)
@@ -73,7 +80,7 @@ async def ensure_worker_image(
 
 
 def worker_context(ca_bundle: Path | None) -> dict[str, bytes]:
-    """Return the build context: file name -> content."""
+    """Return the build context: file name -> content. Raises ``ImageFailed`` if *ca_bundle* cannot be read."""
     context = {f"guest/{path.relative_to(GUEST)}": path.read_bytes() for path in GUEST.rglob("*.py")}
     context["Dockerfile"] = Path(__file__).with_name("worker.Dockerfile").read_bytes()
     try:
@@ -84,12 +91,12 @@ def worker_context(ca_bundle: Path | None) -> dict[str, bytes]:
 
 
 def worker_arguments(base_image: str) -> dict[str, str]:
-    """The build's arguments."""
+    """Return the arguments of the build."""
     return {"WORKER_BASE_IMAGE": base_image, "WORKER_PYTHON": WORKER_PYTHON}
 
 
 def worker_reference(context: Mapping[str, bytes], arguments: Mapping[str, str]) -> str:
-    """Name the image after everything that decides its content."""
+    """Return the image's name, a hash of everything that defines its content."""
     digest = hashlib.sha256()
     for name, content in sorted([*context.items(), *((k, v.encode()) for k, v in arguments.items())]):
         digest.update(b"%s %d\n%s" % (name.encode(), len(content), content))
@@ -131,14 +138,14 @@ async def _build(
 
 
 def _said(step: Mapping[str, object]) -> str:
-    """What one message of the daemon says; of a pull its stages, and not how far each layer is."""
+    """Return the text of a message from the daemon, without the progress of each layer in a pull."""
     if step.get("progressDetail"):
         return ""
     return str(step.get("stream") or step.get("status") or "")
 
 
 def context_tar(context: Mapping[str, bytes]) -> bytes:
-    """The build context as the daemon gets it; the same bytes for the same files."""
+    """Return the build context as an uncompressed tar; the same files give the same bytes."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for name, content in sorted(context.items()):

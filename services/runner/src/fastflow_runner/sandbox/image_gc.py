@@ -23,7 +23,7 @@ log = get_logger(__name__)
 OLD_KEPT: Final = 1
 """How many of the newest old images stay, so that a rollback needs no build."""
 FIRST_LOOK_S: Final = 120.0
-"""Delay after the start: by then the warm sandboxes of our previous process are removed."""
+"""Delay after the start: by then, the warm sandboxes of our previous process are removed."""
 LOOK_S: Final = 3600.0
 CALL_S: Final = 60.0
 
@@ -70,7 +70,7 @@ class ImageGc:
         try:
             await self._docker.images.delete(reference)
         except DockerError as error:
-            if error.status not in (404, 409):  # already removed, or in use
+            if error.status not in (404, 409):  # removed already, or in use
                 raise
         else:
             log.info("old image removed", image=reference)

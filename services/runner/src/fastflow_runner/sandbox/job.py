@@ -1,4 +1,4 @@
-"""The job as the runner states it: what a supervisor is to run, once, and what that must find. Pure."""
+"""A job: what a supervisor runs once, and the files and environments that it needs. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastflow_contracts.pipelines.bundle import Bundle
 
 
 class JobFile(msgspec.Struct, frozen=True):
-    """A file given to the script beside its folder; its path is in the variable *env*."""
+    """A file for the script, outside its folder. The variable *env* holds its path."""
 
     env: str
     name: str
@@ -19,44 +19,44 @@ class JobFile(msgspec.Struct, frozen=True):
 
 
 class Hold(msgspec.Struct, frozen=True):
-    """What keeps an environment from being collected: a shared lock on a byte of a file of the store."""
+    """Protects an environment from removal: a shared lock on one byte of a file in the store."""
 
     path: str
-    """Of that file, inside the sandbox."""
+    """The file's path inside the sandbox."""
     byte: int
     python: str
-    """The interpreter that must be there once the lock is held."""
+    """The interpreter that must exist once the lock is held."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What a supervisor is to run, once."""
+    """A command that a supervisor runs once."""
 
     argv: tuple[str, ...]
-    """The command; an element ``{python}`` stands for *python*."""
+    """The command. An element ``{python}`` is replaced by *python*."""
     cwd: str
-    """Name of the fresh directory that holds the unpacked bundle."""
+    """Name of the new directory for the unpacked bundle."""
     python: str | None = None
-    """The interpreter's path inside the sandbox; None is the supervisor's own."""
+    """The interpreter's path inside the sandbox; None = the supervisor's interpreter."""
     holds: tuple[Hold, ...] = ()
-    """The environments it uses. If one is gone by now, user code is not started: see ``Exited``."""
+    """The environments that the job uses. If one no longer exists, user code does not start: see ``Exited``."""
     env: Mapping[str, str] = {}
-    """Secrets included; on top of the sandbox's own few variables."""
+    """Added to the sandbox's own variables. Includes secrets."""
     files: tuple[JobFile, ...] = ()
     timeout_s: float = 0
-    """From the start of user code; 0 is none."""
+    """Counted from the start of user code; 0 = no limit."""
     grace_s: float = 10
-    """Between SIGTERM and SIGKILL."""
+    """Time between SIGTERM and SIGKILL."""
     dead_after_s: float = 180
-    """Without a beat for this long the supervisor stops the job."""
+    """The supervisor stops the job after this time without a heartbeat."""
     sample_s: float = 1
-    """Between two samples of cpu and memory; 0 is none."""
+    """Interval between samples of processor and memory use; 0 = no samples."""
     memory_bytes: int | None = None
-    """Watched by the supervisor where no kernel limit holds (process sandboxes), else ignored."""
+    """The supervisor watches it where the kernel sets no limit (process sandboxes); otherwise ignored."""
     cell_events: bool = False
-    """Give the script a descriptor for events, one JSON object a line, named in ``FASTFLOW_CELL_EVENTS_FD``."""
+    """Give the script a descriptor for events (JSON lines); ``FASTFLOW_CELL_EVENTS_FD`` holds its number."""
 
     def stated(self, bundle: Bundle | None) -> dict[str, Any]:
-        """The fields of its JOB frame; the files' bytes and the bundle's follow it as DATA."""
+        """Return the fields of the JOB frame. DATA frames with the files and the bundle follow it."""
         return {
             "argv": self.argv,
             "cwd": self.cwd,

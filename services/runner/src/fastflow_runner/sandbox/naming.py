@@ -1,4 +1,4 @@
-"""Names of sandboxes, and what they tell. Pure.
+"""Names of sandboxes: how to build and read them. Pure.
 
 A container's labels are fixed at creation, and a warm container is created before its run is known. Its name can
 change, so the name holds the run and the attempt; the run's record holds the rest.
@@ -33,21 +33,21 @@ class AttemptId(NamedTuple):
 
 
 def attempt_name(installation: str, attempt: AttemptId) -> str:
-    """The sandbox of *attempt*: one name, so that the daemon itself refuses a second one."""
+    """Return the only sandbox name of *attempt*, so the daemon itself refuses a second sandbox."""
     return f"{PREFIX}{installation[:_SCOPE_CHARACTERS]}-{attempt.run_id}-{attempt.number}"
 
 
 def warm_name(installation: str) -> str:
-    """A fresh name for a warm sandbox."""
+    """Return a new name for a warm sandbox."""
     return f"{PREFIX}{installation[:_SCOPE_CHARACTERS]}-warm-{secrets.token_hex(8)}"
 
 
 def attempt_of(name: str) -> AttemptId | None:
-    """The attempt that a sandbox name belongs to; None if it belongs to none."""
+    """Return the attempt that a sandbox name belongs to, or None."""
     found = _ATTEMPT.fullmatch(name)
     return AttemptId(RunId(found["run"]), int(found["number"])) if found else None
 
 
 def is_warm(name: str) -> bool:
-    """Whether *name* is that of a warm sandbox that no run has taken."""
+    """Return whether *name* is that of a warm sandbox that no run has taken."""
     return _WARM.fullmatch(name) is not None

@@ -39,7 +39,7 @@ LOOK_S: Final = 60.0
 REFILL_PAUSE_S: Final = 0.15
 """Pause before a refill, which would otherwise take processor time from the run that has just begun."""
 AGAIN_S: Final = 5.0
-"""After trouble with the daemon."""
+"""Pause after an error of the daemon."""
 
 
 class _Warm(NamedTuple):
@@ -49,7 +49,7 @@ class _Warm(NamedTuple):
 
 
 class Pool:
-    """A ``Sandboxes`` over Docker's that starts runs in warm ones."""
+    """Docker sandboxes, some of them kept warm for the next runs. A ``Sandboxes``."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Pool:
         Args:
             blank: the sandbox of any run, without name and limits.
             keeper: the label of warm sandboxes.
-            size_max: the most sandboxes to keep warm; 0 = none.
+            size_max: the maximum number of warm sandboxes; 0 = none.
         """
         self._sandboxes = sandboxes
         self._blank = blank
@@ -73,7 +73,7 @@ class Pool:
         self._size_max = size_max
         self._waiting: list[_Warm] = []
         self._ours: set[str] = set()
-        """Names of all warm sandboxes, also while they are being opened or taken."""
+        """Names of all warm sandboxes, including those being opened or taken."""
         self._demand = Demand(max(1, size_max))
         self._news = asyncio.Event()
         self._news.set()
@@ -84,7 +84,7 @@ class Pool:
 
     @property
     def waiting(self) -> tuple[Limits, ...]:
-        """The limits of each sandbox that is warm."""
+        """The limits of each warm sandbox."""
         return tuple(warm.limits for warm in self._waiting)
 
     async def open(self, spec: SandboxSpec) -> Channel:
@@ -104,7 +104,7 @@ class Pool:
         except Unreachable:
             raise
         except SandboxError:
-            self._demand.forget(limits)  # Docker may refuse them, which must not block refills for other limits
+            self._demand.forget(limits)  # Docker may refuse these limits, which must not block refills with others
             raise
 
     async def held(self) -> tuple[Held, ...]:
@@ -117,7 +117,7 @@ class Pool:
         await self._sandboxes.remove(name)
 
     async def prove(self) -> None:
-        """Open one sandbox, and keep it warm if the pool may. Raises ``SandboxError`` if none can be opened."""
+        """Open one sandbox to test the daemon. Keep it warm unless the size is 0. Raises ``SandboxError``."""
         await self.held()
         await self._open_warm(Limits(None, None))
         if self._size_max == 0:
@@ -126,7 +126,7 @@ class Pool:
             await self._discard(warm)
 
     async def keep(self) -> None:
-        """Refill, and shrink when demand has fallen, until cancelled."""
+        """Refill the pool, and shrink it when demand falls, until cancelled."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
@@ -142,7 +142,7 @@ class Pool:
                 self._news.set()
 
     async def fill(self) -> None:
-        """Open and remove sandboxes, one after the other, until the pool fits the demand."""
+        """Open and remove sandboxes, one at a time, until the pool fits the demand."""
         while self._size_max and (step := plan(self.waiting, self._likely())) is not None:
             match step:
                 case Open(limits=limits):
@@ -152,7 +152,7 @@ class Pool:
                     await self._discard(warm)
 
     async def close(self) -> None:
-        """Remove warm sandboxes; those that a run has taken stay."""
+        """Remove warm sandboxes. Those that a run has taken remain."""
         removals = [self._sandboxes.remove(name) for name in self._ours]
         for outcome in await asyncio.gather(*removals, return_exceptions=True):
             if isinstance(outcome, SandboxError):
@@ -162,7 +162,7 @@ class Pool:
         await self._sandboxes.close()
 
     def _take(self, wanted: Limits) -> _Warm | None:
-        """Take the warm sandbox that fits best out of the pool; None if none fits."""
+        """Take the best fitting warm sandbox from the pool, or return None."""
         fitting = [warm for warm in self._waiting if warm.limits.can_become(wanted)]
         if not fitting:
             return None
@@ -171,13 +171,13 @@ class Pool:
         return best
 
     async def _assign(self, warm: _Warm, spec: SandboxSpec) -> bool:
-        """Turn *warm* into the sandbox of *spec*. False: it has died."""
+        """Turn *warm* into the sandbox of *spec*. Return False if it has died."""
         try:
             if not warm.channel.is_over:
                 if warm.limits != Limits(spec.memory_bytes, spec.cpu_cores):
                     await self._sandboxes.limit(warm.channel, spec)
                 await self._sandboxes.rename(warm.channel, spec.name)
-                # One that had died before the renaming has closed its channel by now.
+                # If it died before the rename, its channel is closed by now.
                 if not warm.channel.is_over:
                     return True
         except Missing:
@@ -186,7 +186,7 @@ class Pool:
             await self._discard(warm)
             raise
         except asyncio.CancelledError:
-            await warm.channel.close()  # the next sweep finds it under its old or its new name
+            await warm.channel.close()  # the next sweep finds it under its old or new name
             raise
         log.warning("warm sandbox died", sandbox=warm.name)
         await self._discard(warm)
@@ -210,10 +210,10 @@ class Pool:
         self._waiting.append(_Warm(name, channel, limits))
 
     async def _refresh(self) -> None:
-        """Send warm sandboxes a heartbeat. Without one they end, as they must when this runner is gone."""
+        """Send warm sandboxes a heartbeat. Without it they end, as they must once this runner is gone."""
         beat = message(BEAT)
         for warm in list(self._waiting):
-            with suppress(Detached):  # its taker notices
+            with suppress(Detached):  # ``_assign`` handles a dead one
                 await warm.channel.send(mark(warm.channel.token) + beat)
 
     async def _discard(self, warm: _Warm) -> None:

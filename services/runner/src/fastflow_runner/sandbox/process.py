@@ -1,11 +1,10 @@
-"""Sandboxes as plain child processes of the runner: the same supervisor, no walls. For a laptop and for tests.
+"""The process backend: the same supervisor as a child process of the runner, without isolation. I/O.
 
-Here lives the backend only. A sandbox is a supervisor in a session of its own with a private directory; it dies
-with the runner, whose end of its standard input closes. The directory is removed with the sandbox. What a killed
-runner left behind is swept by the next: a directory's lock is held by its supervisor, so a lock that is free
-belongs to a directory that is not in use.
+For laptops and tests. Each sandbox is a supervisor in its own session with a private directory. It dies with the
+runner, because its standard input then closes. ``remove`` deletes the directory. The next runner sweeps up after a
+killed one: a supervisor holds the lock of its directory, so a free lock means that the directory is unused.
 
-Mounts, image and network of the specification have no meaning here: a job must name paths of the host.
+This backend ignores mounts, image and network of the specification: a job must name paths of the host.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from fastflow_runner.sandbox import (
 )
 
 SUPERVISOR: Final = Path(supervisor.__file__).with_name("__main__.py")
-"""Not its folder: to start that, Python loads ``runpy`` first."""
+"""The file, not its folder: for a folder, Python loads ``runpy`` first."""
 UNENFORCED: Final = (
     "The processor limit is not enforced.",
     "The memory limit is watched five times a second; a script that grows faster exceeds it for a moment.",
@@ -100,7 +99,7 @@ class ProcessChannel:
 
 
 class ProcessSandboxes:
-    """Sandboxes below one directory, which no other runner may use at the same time."""
+    """Sandboxes in one directory. No other runner may use it at the same time."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -112,7 +111,7 @@ class ProcessSandboxes:
         return UNENFORCED
 
     async def open(self, spec: SandboxSpec) -> ProcessChannel:
-        self._opening.add(spec.name)  # a sweep that has begun must not take its lock for an old one
+        self._opening.add(spec.name)  # a running sweep must not mistake it for an orphan
         try:
             return await self._open(spec)
         finally:
@@ -122,7 +121,7 @@ class ProcessSandboxes:
         directory = self._root / spec.name
         lock = _reserve(self._root, spec.name)
         try:
-            with suppress(FileNotFoundError):  # swept rubbish of an earlier life
+            with suppress(FileNotFoundError):  # left by an earlier runner
                 await asyncio.to_thread(shutil.rmtree, directory)
             work, tmp = directory / "work", directory / "tmp"
             for path in (work, tmp):
@@ -137,7 +136,7 @@ class ProcessSandboxes:
                     "TMPDIR": str(tmp),
                     **spec.env,
                 },
-                # Away from the terminal: its Ctrl-C is for the runner, which then decides.
+                # Ctrl-C in the terminal must reach only the runner, which then decides.
                 start_new_session=True,
                 pass_fds=(lock,),
                 limit=_RECEIVE_BYTES,
@@ -152,7 +151,7 @@ class ProcessSandboxes:
         return ProcessChannel(self._sandboxes[spec.name])
 
     async def held(self) -> tuple[Held, ...]:
-        """Only this process' own; what an earlier runner left is removed on the way."""
+        """List the sandboxes of this process, and remove what an earlier runner left."""
         await asyncio.to_thread(_sweep, self._root, lambda name: name in self._sandboxes or name in self._opening)
         return tuple(
             msgspec.structs.replace(sandbox.held, running=sandbox.process.returncode is None)
@@ -178,7 +177,7 @@ class ProcessSandboxes:
 
 
 async def _kill(process: Process) -> None:
-    """Kill the script first: if its supervisor died first, its processes would stay behind unsupervised."""
+    """Kill the script, then its supervisor: in the other order, the script's processes would survive."""
     for _ in range(_KILL_ROUNDS_MAX):
         if process.returncode is not None or not (pids := descendants(process.pid)):
             break
@@ -197,7 +196,7 @@ async def _kill(process: Process) -> None:
 
 
 def _reserve(root: Path, name: str) -> int:
-    """The locked lock of a name: the guard against a second sandbox of it. Raises ``AlreadyExists``."""
+    """Lock *name* against a second sandbox and return the descriptor. Raises ``AlreadyExists``."""
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = os.open(root / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -214,9 +213,9 @@ def _release(root: Path, name: str) -> None:
 
 def _sweep(root: Path, is_own: Callable[[str], bool]) -> None:
     for path in list(root.glob("*.lock")):
-        if is_own(path.stem):  # asked late: it may have been opened since the folder was listed
+        if is_own(path.stem):  # checked late: it may have been opened after the listing
             continue
-        with suppress(AlreadyExists):  # a supervisor that is about to notice that its runner has gone
+        with suppress(AlreadyExists):  # its supervisor has not noticed yet that its runner is gone
             lock = _reserve(root, path.stem)
             shutil.rmtree(root / path.stem, ignore_errors=True)
             _release(root, path.stem)

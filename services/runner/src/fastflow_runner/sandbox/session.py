@@ -1,7 +1,7 @@
-"""The runner's end of the conversation with one supervisor, over a channel: a job out, typed events back.
+"""The runner's side of the protocol with one supervisor: sends a job over a channel, receives typed events.
 
-It tracks offsets, drops what a re-attached supervisor repeats, and tells an ended sandbox from a lost connection. It
-must not know which sandbox this is, what is published, or what an exit means for the run.
+It tracks offsets, drops what a supervisor repeats after an attach, and distinguishes an ended sandbox from a lost
+connection. It must not know which sandbox this is, what is published, or what an exit means for the run.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _DATA_BYTES: Final = 64 * 1024
 
 
 class SessionError(RunnerError):
-    """The conversation with a supervisor broke its rules."""
+    """The supervisor violated the protocol."""
 
 
 class Superseded(SessionError):
@@ -48,7 +48,7 @@ class Superseded(SessionError):
 
 
 class Silent(SessionError):
-    """The supervisor did not answer an attach in ``SYNC_TIMEOUT_S``: the sandbox is of no use."""
+    """The supervisor did not answer an attach within ``SYNC_TIMEOUT_S``: the sandbox is unusable."""
 
 
 class JobTooLarge(SessionError):
@@ -56,15 +56,15 @@ class JobTooLarge(SessionError):
 
 
 class Session:
-    """One attachment to one supervisor: iterate for events, call to steer.
+    """One attachment to one supervisor: iterate over events, call methods to control the job.
 
-    Iteration ends after ``Exited`` or ``Vanished``; a cancelled step loses nothing and may be taken again. It
-    raises ``Detached`` and ``Unreachable`` as the channel does, ``Superseded``, and ``SessionError`` for bytes that
-    are no conversation. Steering an ended sandbox does nothing: the iteration tells of the end.
+    Iteration ends after ``Exited`` or ``Vanished``. A cancelled step loses nothing and can be repeated. Iteration
+    raises ``Detached`` and ``Unreachable`` like the channel, ``Superseded``, and ``SessionError`` for bytes that break
+    the protocol. Control methods do nothing on an ended sandbox: the iteration reports the end.
     """
 
     def __init__(self, channel: Channel, acked: Offsets) -> None:
-        """For ``start`` and ``resume`` only."""
+        """Use ``start`` or ``resume`` instead."""
         self._channel = channel
         self._nonce = secrets.token_bytes(frames.NONCE_BYTES)
         self._decoder = frames.Decoder(frames.mark(self._nonce))
@@ -77,9 +77,9 @@ class Session:
 
     @classmethod
     async def start(cls, channel: Channel, job: Job, bundle: Bundle | None = None) -> Self:
-        """Attach to a fresh sandbox and hand it its job, without waiting for any answer.
+        """Attach to a new sandbox and send its job, without waiting for an answer.
 
-        Without a bundle the job starts in an empty directory. Raises ``JobTooLarge``, ``Unreachable``.
+        Without a bundle, the job starts in an empty directory. Raises ``JobTooLarge``, ``Unreachable``.
         """
         session = cls(channel, Offsets())
         await session._attach(Offsets())
@@ -88,11 +88,16 @@ class Session:
 
     @classmethod
     async def resume(cls, channel: Channel, acked: Offsets) -> Self:
-        """Attach to a sandbox that another session served, and go on after *acked*, or later: what was acknowledged
-        before by somebody else is nowhere if the bus keeps it no longer.
+        """Attach to a sandbox that another session served, and continue after *acked*.
 
-        Afterwards ``phase`` tells what is going on: a supervisor still ``waiting`` or ``preparing`` has not
-        started user code and can be handed the job. Raises ``Silent``, ``Unreachable``, ``SessionError``.
+        Streams may continue later than *acked*: the supervisor drops what any session has acknowledged, and the bus may
+        no longer keep it. Afterwards ``phase`` is the supervisor's phase: while ``waiting`` or ``preparing``, it has
+        not started user code and accepts the job.
+
+        Raises:
+            Silent: no answer within ``SYNC_TIMEOUT_S``.
+            Unreachable: the daemon did not answer.
+            SessionError: the supervisor violated the protocol, or another runner has attached.
         """
         session = cls(channel, acked)
         session._may_begin_later = {frames.STDOUT, frames.STDERR, frames.EVENTS}
@@ -110,11 +115,11 @@ class Session:
 
     @property
     def phase(self) -> Phase:
-        """What the supervisor was doing when it answered the attach; ``waiting`` until then."""
+        """The supervisor's phase when it answered the attach; ``waiting`` until then."""
         return self._phase
 
     async def hand_over(self, job: Job, bundle: Bundle | None = None) -> None:
-        """Send the job and its bytes. A supervisor that runs or ran one already ignores it."""
+        """Send the job, its files and the bundle. A supervisor that already has a job ignores them."""
         try:
             stated_job = frames.message(frames.JOB, **job.stated(bundle))
         except frames.ProtocolError as error:
@@ -128,7 +133,7 @@ class Session:
                 await self._send(frames.frame(frames.DATA, data[at : at + _DATA_BYTES]))
 
     async def ack(self, offsets: Offsets) -> None:
-        """Confirm that everything below *offsets* is stored; the supervisor may drop it."""
+        """Confirm that everything below *offsets* is stored, so the supervisor can drop it."""
         await self._tell(frames.ACK, stdout=offsets.stdout, stderr=offsets.stderr, events=offsets.events)
 
     async def beat(self, dead_after_s: float | None = None) -> None:
@@ -136,7 +141,7 @@ class Session:
         await self._tell(frames.BEAT, dead_after_s=dead_after_s)
 
     async def stop(self, grace_s: float | None = None) -> None:
-        """SIGTERM now, SIGKILL after the grace time; None takes the job's. Comes back as ``Exited``."""
+        """Stop the job: SIGTERM now, SIGKILL after *grace_s* seconds (None = the job's). ``Exited`` follows."""
         await self._tell(frames.STOP, grace_s=grace_s)
 
     def __aiter__(self) -> Self:
@@ -152,7 +157,7 @@ class Session:
 
     async def _attach(self, acked: Offsets) -> None:
         attach = frames.message(frames.ATTACH, nonce=self._nonce.hex(), acked=msgspec.to_builtins(acked))
-        # One write: a mark torn from its frame by another writer would be worth nothing.
+        # One write: another writer's bytes between the mark and its frame would make the mark useless.
         await self._send(frames.mark(self._channel.token) + attach)
 
     async def _tell(self, kind: int, **fields: Any) -> None:
@@ -163,7 +168,7 @@ class Session:
             await self._channel.send(data)
 
     async def _next_frame(self) -> tuple[int, bytes] | None:
-        """The next frame, or None when the channel is over."""
+        """Return the next frame, or None if the channel is over."""
         while not self._frames:
             data = await self._channel.receive()
             if not data:
@@ -173,11 +178,11 @@ class Session:
             except frames.ForeignMark as error:
                 raise Superseded("Another runner has attached to this sandbox; leave it alone.") from error
             except frames.ProtocolError as error:
-                raise SessionError(f"The supervisor sent what is no frame: {error}.") from error
+                raise SessionError(f"The supervisor sent an invalid frame: {error}.") from error
         return self._frames.popleft()
 
     async def _take(self) -> Event | None:
-        """The next frame's event; None for one that holds nothing new."""
+        """Return the event of the next frame, or None if it contains nothing new."""
         frame = await self._next_frame()
         if frame is None:
             ended = await self._channel.wait()
@@ -205,7 +210,7 @@ class Session:
         stream, offset, at = frames.OUTPUT_HEADER.unpack_from(payload)
         data = payload[frames.OUTPUT_HEADER.size :]
         position = self._goes_on_at(stream, self._output_at[stream], offset)
-        if offset < position:  # repeated after an attach; perhaps only in part
+        if offset < position:  # repeated after an attach, possibly only in part
             data, offset = data[position - offset :], position
         if not data:
             return None
@@ -221,7 +226,7 @@ class Session:
         return CellEvent(number=number, at=_utc(at), data=payload[frames.EVENT_HEADER.size :])
 
     def _goes_on_at(self, stream: int, expected: int, heard: int) -> int:
-        """Where *stream* goes on: as *expected*, or if it may, as *heard*. Raises ``ValueError`` for a gap."""
+        """Return where *stream* continues: *expected*, or later if that is allowed. Raises ``ValueError`` for a gap."""
         if stream in self._may_begin_later:
             self._may_begin_later.remove(stream)
             return max(expected, heard)
@@ -239,7 +244,7 @@ _T = TypeVar("_T")
 
 
 def _decode(payload: bytes, kind: type[_T]) -> _T:
-    # Not strict: a time is a number of seconds since 1970 here.
+    # Not strict: times are numbers, seconds since 1970.
     return msgspec.json.decode(payload, type=kind, strict=False)
 
 
