@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 from pathlib import Path
 
@@ -15,12 +14,15 @@ from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.bus.streams import MIB, ensure
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount the small disk that is filled here")
 async def test_an_embedded_bus_accepts_writes_again_after_a_full_disk(tmp_path: Path) -> None:
     """The server alone would refuse writes to that stream until a restart."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", disk], check=True)
+    mounting = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", disk], capture_output=True, check=False
+    )
+    if mounting.returncode:
+        pytest.skip("only root, outside a container, may mount the small disk that is filled here")
     try:
         async with embedded_bus(disk / "data", keep=True) as url, connect(url, name="test") as bus:
             await ensure(bus.js)
