@@ -288,7 +288,7 @@ def test_a_variable_can_be_passed_on_from_the_caller(there: Installation) -> Non
         (["bus", "status", "--nats-url", "nats://127.0.0.1:1"], 5, "no NATS server answers at nats://127.0.0.1:1"),
         (["ps", "--url", "http://127.0.0.1:1"], 5, "http://127.0.0.1:1 cannot be reached"),
         (["ps", "--url", "nats://127.0.0.1:1"], 2, "write it as http://host:port"),
-        (["ps", "--url", "http://127.0.0.1:1", "--on", "prod"], 2, "give one of them"),
+        (["ps", "--url", "http://127.0.0.1:1", "--on", "prod"], 2, "give only one of them"),
         (["ps", "--on", "prod"], 3, "`fastflow login URL --on prod` makes it"),
         (["retry", "ffffffff"], 3, "ps --all"),
         (["schedules", "off", "hello"], 3, "hello has no schedules"),
