@@ -289,7 +289,7 @@ def test_a_variable_can_be_passed_on_from_the_caller(there: Installation) -> Non
         (["ps", "--url", "http://127.0.0.1:1"], 5, "http://127.0.0.1:1 cannot be reached"),
         (["ps", "--url", "nats://127.0.0.1:1"], 2, "write it as http://host:port"),
         (["ps", "--url", "http://127.0.0.1:1", "--on", "prod"], 2, "give only one of them"),
-        (["ps", "--on", "prod"], 3, "`fastflow login URL --on prod` makes it"),
+        (["ps", "--on", "prod"], 3, "`fastflow login URL --on prod` stores it"),
         (["retry", "ffffffff"], 3, "ps --all"),
         (["schedules", "off", "hello"], 3, "hello has no schedules"),
         (["runners", "drain", "nobody"], 3, "there is no runner nobody; there are: "),

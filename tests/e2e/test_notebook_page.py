@@ -275,7 +275,7 @@ async def test_a_script_has_no_cells(place: Place) -> None:
     run = await place.fast.run("script")
     for path in ("cells", "cells/stream", "notebook"):
         answer = await place.api.get(f"/api/runs/{run.id}/{path}")
-        assert (answer.status, "is a script's" in answer.json["detail"]) == (404, True)
+        assert (answer.status, "ran a script, which has no cells" in answer.json["detail"]) == (404, True)
 
 
 def test_the_gateways_of_both_supports_share_a_token() -> None:

@@ -204,7 +204,7 @@ async def test_a_block_that_was_never_looked_at_fails_its_runs_with_the_reason(
         assert attempt.error_message is not None
         assert attempt.error_message.startswith("the block `# /// script` of main.py is not usable: Expected `array`")
         async with asyncio.timeout(60):
-            while "of bad is not ready" not in caplog.text:
+            while "environment not prepared" not in caplog.messages:
                 await asyncio.sleep(0.05)
 
 
@@ -216,7 +216,7 @@ async def test_an_environment_is_prepared_when_its_pipeline_goes_live(
     async with system(bus_url, tmp_path / "data", sandbox="process", pre_heat=True) as fast:
         await fast.pipeline("warm", "import six\nprint(six.__version__)", requirements="six==1.17.0\n")
         async with asyncio.timeout(60):
-            while "of warm stands ready" not in caplog.text:
+            while "environment prepared" not in caplog.messages:
                 await asyncio.sleep(0.05)
         run = await fast.run("warm")
         assert await fast.text(run) == "1.17.0"
