@@ -110,9 +110,9 @@ async def test_a_sandbox_of_another_installation_does_not_exist(place: Place, ur
         await place.sandboxes.remove(spec.name)
         assert await theirs.held() == (held,)
         pretender = DockerSandboxes(scope=held.labels[LABEL_SCOPE], url=url)
-        with pytest.raises(SandboxError, match="fastflow.scope=test-"):
+        with pytest.raises(SandboxError, match=r"fastflow\.scope=test-"):
             await pretender.held()
-        with pytest.raises(SandboxError, match="fastflow.scope=test-"):
+        with pytest.raises(SandboxError, match=r"fastflow\.scope=test-"):
             await pretender.open(place.spec())
         await pretender.close()
     finally:
