@@ -9,7 +9,7 @@ from fastflow_gateway.http.request_metrics import RequestMetrics
 
 
 def test_answers_are_counted_and_timed_by_route() -> None:
-    """A stream has no duration, a path that leads nowhere no label of its own, and nothing says when it began."""
+    """A stream has no duration, an unknown path has no label of its own, and no series tells its start time."""
     metrics, registry = RequestMetrics(), CollectorRegistry()
     registry.register(metrics)
     metrics.record("GET", "/api/runs/{id}", 200, 0.02)
