@@ -104,6 +104,7 @@ def test_entries_run_with_their_own_settings(there: Rules) -> None:
 
 def test_an_entry_that_is_off_is_listed_and_starts_by_hand_only(there: Rules) -> None:
     """Its slots came every second since these tests started, and none was run; nor any of the pipeline's own."""
+    there.first("entries", triggered_by="schedule")
     job = there.jobs("entries")["schedules/off"]
     assert (job["enabled"], job["next_run_time"]) == (False, None)
     assert there.text(there.done("entries", run_config_id="off")) == "off off pipeline"
