@@ -19,14 +19,14 @@ from bench.installation import Installation, installation
 from bench.report import report
 from bench.start import METADATA, SCRIPT, worker_image
 from bench.table import Table, Target, figure
-from fastflow_runner.settings import Settings
+from fastflow_runner.settings import RunnerSettings
 
 RUNS = 50
 SLOTS = 4
 PAUSE_S = 12.0
 """Pause before each burst: new sandboxes are created in the background, which must not slow the next one down."""
 ROUNDS = 3
-NETWORK = Settings().network
+NETWORK = RunnerSettings().network
 
 
 async def measure(rounds: int = ROUNDS) -> Table:

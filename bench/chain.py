@@ -18,7 +18,7 @@ from bench.start import METADATA, SCRIPT
 from bench.table import Table, Target, figure, ms
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.ids import RunId
-from fastflow_contracts.runs.run import RUN, Run
+from fastflow_contracts.runs.run import RUN, RunRecord
 
 ROUNDS = 25
 WARM_UP = 3
@@ -37,7 +37,7 @@ class Watch:
 
     async def hear(self, message: Msg) -> None:
         """Handle a repeated change of a run's record."""
-        run: Run = RUN.decode(message.data)
+        run: RunRecord = RUN.decode(message.data)
         if run.pipeline == "second" and run.epoch == 0:
             self._seconds.put_nowait(run.id)
         if run.is_over and (finished_at := run.attempts[-1].finished_at) is not None:

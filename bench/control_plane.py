@@ -31,7 +31,7 @@ from fastflow_contracts.ids import RunId, run_id_for_key
 from fastflow_contracts.names import check_name
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.messages import TRIGGER_TYPE, Trigger
-from fastflow_contracts.runs.run import RUN, Pending, Run
+from fastflow_contracts.runs.run import RUN, Pending, RunRecord
 
 ROUNDS = 200
 WARM_UP = 20
@@ -52,7 +52,7 @@ class ControlPlane:
 
     async def hear(self, message: Msg) -> None:
         """Handle a repeated change of a run's record."""
-        run: Run = RUN.decode(message.data)
+        run: RunRecord = RUN.decode(message.data)
         claimed, over = self._waiting.get(run.id, (None, None))
         if claimed is not None and not isinstance(run.state, Pending):
             claimed.set()

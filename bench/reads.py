@@ -30,11 +30,11 @@ from fastflow_contracts.pipelines.records import PIPELINE, PipelineRecord, Versi
 from fastflow_contracts.pipelines.spec import PipelineSpec
 from fastflow_contracts.runs.run import (
     RUN,
-    Attempt,
+    AttemptRecord,
     Ended,
-    ErrorType,
     Order,
-    Run,
+    RunErrorType,
+    RunRecord,
     Verdict,
 )
 
@@ -70,14 +70,14 @@ async def fill(bus: Bus, count: int) -> list[str]:
         async with room:
             at = moment - timedelta(seconds=count - number)
             failed = number % 7 == 0
-            run = Run(
+            run = RunRecord(
                 id=fresh_run_id(),
                 pipeline=names[number % PIPELINES],
                 created_at=at,
                 order=Order(kind="script", bundle="b" * 64, python_version="3.11", triggered_by="schedule"),
                 state=Ended(verdict=Verdict.FAILED if failed else Verdict.SUCCESS, at=at + timedelta(seconds=2)),
                 attempts=(
-                    Attempt(
+                    AttemptRecord(
                         number=1,
                         runner="r",
                         claimed_at=at,
@@ -85,7 +85,7 @@ async def fill(bus: Bus, count: int) -> list[str]:
                         started_at=at,
                         finished_at=at + timedelta(seconds=2),
                         exit_code=int(failed),
-                        error_type=ErrorType.SCRIPT_ERROR if failed else None,
+                        error_type=RunErrorType.SCRIPT_ERROR if failed else None,
                     ),
                 ),
             )

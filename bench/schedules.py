@@ -30,7 +30,7 @@ from fastflow_contracts.clock import now
 from fastflow_contracts.names import check_name
 from fastflow_contracts.pipelines.records import PIPELINE, PipelineRecord, Version
 from fastflow_contracts.pipelines.spec import PipelineSpec
-from fastflow_contracts.runs.run import RUN, Run
+from fastflow_contracts.runs.run import RUN, RunRecord
 
 PIPELINES = 10_000
 DAILY = 0.6
@@ -53,7 +53,7 @@ class Watch:
     async def hear(self, message: Msg) -> None:
         """Handle a repeated change of a run's record."""
         at = time.time()
-        run: Run = RUN.decode(message.data)
+        run: RunRecord = RUN.decode(message.data)
         if run.epoch == 0 and (slot := run.order.scheduled_for) is not None:
             self.late_s.setdefault(slot, []).append(at - slot.timestamp())
 

@@ -25,7 +25,7 @@ from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.streams import ensure
 from fastflow_contracts.clock import now
 from fastflow_contracts.names import check_name
-from fastflow_contracts.runs.run import RUN, Order, Run, Running
+from fastflow_contracts.runs.run import RUN, Order, Running, RunRecord
 
 STREAMS = 1000
 AT_ONCE = 50
@@ -61,11 +61,11 @@ async def measure(streams: int = STREAMS) -> Table:
     )
 
 
-async def _silent_run(bus: Bus) -> Run:
+async def _silent_run(bus: Bus) -> RunRecord:
     """Create a run that has started and has not printed anything."""
     await publish_pipeline(bus, PIPELINE, a_bundle(main_py="import time; time.sleep(3600)"))
     begun_at = now() - timedelta(minutes=1)
-    run = Run(
+    run = RunRecord(
         id=fresh_run_id(),
         pipeline=PIPELINE,
         created_at=begun_at,
@@ -90,7 +90,7 @@ async def _gateway(url: str) -> AsyncIterator[tuple[int, int]]:
         await gateway.terminate()
 
 
-async def _follow(port: int, run: Run, room: asyncio.Semaphore) -> asyncio.StreamWriter:
+async def _follow(port: int, run: RunRecord, room: asyncio.Semaphore) -> asyncio.StreamWriter:
     """Open a stream and wait until it is established."""
     async with room:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -16,7 +16,7 @@ from nats.js.api import StreamConfig
 
 from fastflow.local.settings_table import markdown as settings_table
 from fastflow_contracts.bus.streams import CONSUMERS, STREAMS
-from fastflow_contracts.runs.run import EDGES, Status
+from fastflow_contracts.runs.run import EDGES, RunStatus
 
 ROOT = Path(__file__).parent.parent
 
@@ -43,7 +43,7 @@ MATRIX: Mapping[str, frozenset[str]] = {
 
 def run_diagram() -> str:
     """Return a Mermaid state diagram, built from the table of edges."""
-    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {Status.PENDING}"]
+    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {RunStatus.PENDING}"]
     for source, targets in EDGES.items():
         lines += [f"    {source} --> {target}" for target in sorted(targets) if target is not source]
         if not targets:

@@ -29,7 +29,7 @@ from fastflow_runner.guest.supervisor.frames import (
 )
 from fastflow_runner.sandbox import AlreadyExists, Channel, Missing, Sandboxes, SandboxSpec
 from fastflow_runner.sandbox.events import (
-    CellEvent,
+    CellRunnerEvent,
     Event,
     Exited,
     Offsets,
@@ -38,7 +38,7 @@ from fastflow_runner.sandbox.events import (
     UsageSample,
     Vanished,
 )
-from fastflow_runner.sandbox.job import Job, JobFile
+from fastflow_runner.sandbox.job import JobFile, SandboxJob
 from fastflow_runner.sandbox.session import Session
 
 PATIENCE_S = 20.0
@@ -71,7 +71,7 @@ class Transcript:
 
     @property
     def offsets(self) -> Offsets:
-        events = sum(isinstance(event, CellEvent) for event in self.events)
+        events = sum(isinstance(event, CellRunnerEvent) for event in self.events)
         return Offsets(stdout=len(self.data["stdout"]), stderr=len(self.data["stderr"]), events=events)
 
     @property
@@ -130,8 +130,8 @@ class Place:
             await self.sandboxes.remove(held.name)
 
 
-def a_job(**changes: Any) -> Job:
-    return msgspec.structs.replace(Job(argv=("{python}", "-u", "main.py"), cwd="pipeline"), **changes)
+def a_job(**changes: Any) -> SandboxJob:
+    return msgspec.structs.replace(SandboxJob(argv=("{python}", "-u", "main.py"), cwd="pipeline"), **changes)
 
 
 def script(source: str) -> Bundle:
@@ -150,7 +150,7 @@ async def listen(
     async with asyncio.timeout(PATIENCE_S):
         async for event in session:
             transcript.add(event)
-            if acknowledge and isinstance(event, ScriptOutput | CellEvent):
+            if acknowledge and isinstance(event, ScriptOutput | CellRunnerEvent):
                 await session.ack(transcript.offsets)
             if until(transcript):
                 break
@@ -598,7 +598,7 @@ class SandboxContract:
             """,
             cell_events=True,
         )
-        events = transcript.all(CellEvent)
+        events = transcript.all(CellRunnerEvent)
         assert [event.data for event in events[:100]] == [b'{"cell": %d}' % number for number in range(100)]
         assert events[100].data == b'{"after": "one that was too long"}'
         assert len(events) == 101

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.runs.logs import CHUNK, Chunk
-from fastflow_contracts.runs.run import RUN, Run
+from fastflow_contracts.runs.run import RUN, RunRecord
 from tests.chaos.world import Container, World
 from tests.support.system import stored
 
@@ -23,7 +23,7 @@ class Written(NamedTuple):
 class Evidence(NamedTuple):
     """Everything stored about runs, in order, and the containers that are left."""
 
-    revisions: dict[RunRef, list[Run]]
+    revisions: dict[RunRef, list[RunRecord]]
     logs: dict[tuple[RunRef, int], list[Written]]
     """By run and attempt."""
     containers: list[Container]
@@ -31,7 +31,7 @@ class Evidence(NamedTuple):
 
 async def gather(world: World) -> Evidence:
     """Read all of it. No run may still be active."""
-    revisions: dict[RunRef, list[Run]] = defaultdict(list)
+    revisions: dict[RunRef, list[RunRecord]] = defaultdict(list)
     bucket = f"$KV.{subjects.RUNS}."
     for message in await stored(world.bus, streams.bucket_stream(subjects.RUNS), bucket + subjects.RUN_KEYS):
         revisions[subjects.parse_run_key(message.subject.removeprefix(bucket))].append(RUN.decode(message.data))

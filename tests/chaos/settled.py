@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastflow_contracts.bus.subjects import RunRef
-from fastflow_contracts.runs.run import Run
+from fastflow_contracts.runs.run import RunRecord
 from tests.chaos.evidence import gather
 from tests.chaos.verdict import wrongs
 from tests.chaos.world import World
@@ -21,7 +21,7 @@ async def under_way(world: World, main: str, *services: Service, **spec: Any) ->
     return ref
 
 
-async def settled(world: World, runner: Service, *refs: RunRef, lines: int | None = None) -> list[Run]:
+async def settled(world: World, runner: Service, *refs: RunRef, lines: int | None = None) -> list[RunRecord]:
     """Return the runs once they are over and their runner has stopped; check that they leave nothing wrong."""
     runs = [await world.end(ref) for ref in refs]
     assert await runner.terminate() == 0

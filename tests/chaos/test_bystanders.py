@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fastflow_contracts.runs.run import Status
+from fastflow_contracts.runs.run import RunStatus
 from tests.chaos.settled import settled, under_way
 from tests.chaos.world import COUNT, World
 
@@ -23,7 +23,7 @@ async def test_a_run_outlives_its_bus(here: World) -> None:
     print(f"the log goes on {await here.goes_on_after(ref):.1f} s after the bus is back")
     assert await here.container(ref) == before
     (run,) = await settled(here, runner, ref, lines=800)
-    assert run.status is Status.SUCCESS
+    assert run.status is RunStatus.SUCCESS
     assert run.epoch == 1
 
 
@@ -35,7 +35,7 @@ async def test_output_waits_in_the_container_while_the_bus_is_down(here: World) 
     await here.script_ended(ref)
     await here.server.start()
     (run,) = await settled(here, runner, ref, lines=100)
-    assert run.status is Status.SUCCESS
+    assert run.status is RunStatus.SUCCESS
 
 
 async def test_gateways_and_syncers_may_die_at_any_time(here: World, tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ async def test_gateways_and_syncers_may_die_at_any_time(here: World, tmp_path: P
     await syncer.kill()
     await here.running(gateway, syncer)
     (run,) = await settled(here, runner, ref, lines=300)
-    assert run.status is Status.SUCCESS
+    assert run.status is RunStatus.SUCCESS
     assert run.epoch == 1
 
 
@@ -66,5 +66,5 @@ async def test_a_neighbour_on_the_same_daemon_adopts_what_a_dead_runner_left(her
     await here.adopted(ref)
     assert await here.container(ref) == before
     (run,) = await settled(here, two, ref, lines=600)
-    assert run.status is Status.SUCCESS
+    assert run.status is RunStatus.SUCCESS
     assert run.attempts[0].runner == "two"

@@ -30,7 +30,7 @@ from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.ids import RunId, run_id_for_key
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.runs.run import ErrorType, Run, Status
+from fastflow_contracts.runs.run import RunErrorType, RunRecord, RunStatus
 from fastflow_contracts.service.lifecycle import EXIT_FAILURE
 from tests.chaos.evidence import Evidence, gather
 from tests.chaos.verdict import wrongs
@@ -277,13 +277,13 @@ async def _settled(world: World, accepted: set[RunRef]) -> Evidence:
             await asyncio.sleep(1)
 
 
-def _unfollowed(runs: list[Run]) -> set[RunId]:
+def _unfollowed(runs: list[RunRecord]) -> set[RunId]:
     parents = {run.order.parent_run_id for run in runs if run.pipeline == "downstream"}
-    return {run.id for run in runs if run.pipeline == "upstream" and run.status is Status.SUCCESS} - parents
+    return {run.id for run in runs if run.pipeline == "upstream" and run.status is RunStatus.SUCCESS} - parents
 
 
 def _judge(evidence: Evidence, accepted: set[RunRef], asked: Counter[str]) -> None:
-    of: dict[str, list[Run]] = {name: [] for name in PIPELINES}
+    of: dict[str, list[RunRecord]] = {name: [] for name in PIPELINES}
     for revisions in evidence.revisions.values():
         of[revisions[-1].pipeline].append(revisions[-1])
     runs = [run for found in of.values() for run in found]
@@ -293,7 +293,7 @@ def _judge(evidence: Evidence, accepted: set[RunRef], asked: Counter[str]) -> No
     assert len(of["manual"]) <= asked["manual"]
     for run in runs:
         whole = run.attempts[-1].exit_code == (3 if run.pipeline == "daemon" else 0)
-        assert whole or {attempt.error_type for attempt in run.attempts} == {ErrorType.LOST}, run
+        assert whole or {attempt.error_type for attempt in run.attempts} == {RunErrorType.LOST}, run
         if run.pipeline != "daemon":
             assert run.order.triggered_by == STARTED_BY[run.pipeline]
     for name in ("timed", "cron", "single"):

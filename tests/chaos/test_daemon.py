@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from fastflow_contracts.runs.run import Status
+from fastflow_contracts.runs.run import RunStatus
 from fastflow_runner.attempts.runner import DAEMON_S
 from tests.chaos.evidence import gather
 from tests.chaos.verdict import wrongs
@@ -30,5 +30,5 @@ async def test_what_is_started_while_the_daemon_is_away_runs_when_it_is_back(
     assert await here.until(ref, lambda run: True) == given_back
     other_host.start()
     run = await here.end(ref)
-    assert (run.status, run.epoch, len(run.attempts)) == (Status.SUCCESS, 2, 1)
+    assert (run.status, run.epoch, len(run.attempts)) == (RunStatus.SUCCESS, 2, 1)
     assert wrongs(await gather(here), [ref], lines={"script": 1}) == []

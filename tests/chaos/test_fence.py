@@ -16,7 +16,7 @@ import pytest
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.clock import now
 from fastflow_contracts.runs.lease import Lease
-from fastflow_contracts.runs.run import ErrorType, Run, Status
+from fastflow_contracts.runs.run import RunErrorType, RunRecord, RunStatus
 from tests.chaos.evidence import gather
 from tests.chaos.settled import settled, under_way
 from tests.chaos.verdict import wrongs
@@ -52,7 +52,7 @@ async def containers_gone(world: World) -> None:
             await asyncio.sleep(LOOK_S)
 
 
-async def is_lost_after_its_script_was_over(world: World, ref: RunRef, began_at: float) -> Run:
+async def is_lost_after_its_script_was_over(world: World, ref: RunRef, began_at: float) -> RunRecord:
     """Return the run after checking the order of events; print how long each took."""
     loop = asyncio.get_running_loop()
     script_over = await script_over_at(world, ref)
@@ -60,7 +60,7 @@ async def is_lost_after_its_script_was_over(world: World, ref: RunRef, began_at:
     run = await world.end(ref)
     print(f"stopped after {stopped_s:.1f} s (promised {LEASE.dead_s:g}), free after {loop.time() - began_at:.1f} s")
     (attempt,) = run.attempts
-    assert (run.status, attempt.error_type) == (Status.FAILED, ErrorType.LOST)
+    assert (run.status, attempt.error_type) == (RunStatus.FAILED, RunErrorType.LOST)
     assert script_over < attempt.finished_at
     return run
 
@@ -117,7 +117,7 @@ async def test_a_runner_that_lost_the_bus_for_seconds_loses_nothing(here: World)
         relay.mend()
         print(f"the log goes on {await here.goes_on_after(ref):.1f} s after the runner has the bus back")
         (run,) = await settled(here, runner, ref, lines=600)
-    assert (run.status, run.epoch) == (Status.SUCCESS, 1)
+    assert (run.status, run.epoch) == (RunStatus.SUCCESS, 1)
 
 
 async def test_a_bus_that_was_frozen_for_seconds_ends_no_run(here: World) -> None:
@@ -130,7 +130,7 @@ async def test_a_bus_that_was_frozen_for_seconds_ends_no_run(here: World) -> Non
     here.server.signal(signal.SIGCONT)
     print(f"the log goes on {await here.goes_on_after(ref):.1f} s after the bus thawed")
     (run,) = await settled(here, runner, ref, lines=600)
-    assert (run.status, run.epoch) == (Status.SUCCESS, 1)
+    assert (run.status, run.epoch) == (RunStatus.SUCCESS, 1)
 
 
 async def test_a_frozen_runner_s_neighbour_takes_the_container_over_as_it_is(here: World) -> None:
@@ -146,4 +146,4 @@ async def test_a_frozen_runner_s_neighbour_takes_the_container_over_as_it_is(her
     assert await here.container(ref) == before
     one.signal(signal.SIGCONT)
     (run,) = await settled(here, two, ref, lines=600)
-    assert (run.status, run.attempts[0].runner) == (Status.SUCCESS, "two")
+    assert (run.status, run.attempts[0].runner) == (RunStatus.SUCCESS, "two")

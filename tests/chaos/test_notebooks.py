@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from fastflow_contracts.runs.cells import CellEvent, Raised, Wrote
-from fastflow_contracts.runs.run import Status
+from fastflow_contracts.runs.run import RunStatus
 from tests.chaos.world import World
 from tests.support.notebooks import await_event, code, events_of, only, publish_notebook, statuses, text_of
 
@@ -37,7 +37,7 @@ async def test_a_runner_killed_in_the_middle_of_a_cell_loses_nothing(here: World
         await here.adopted(ref, epoch=number)
     run = await here.end(ref)
     assert (await runner.terminate(), await here.containers()) == (0, [])
-    assert run.status is Status.SUCCESS, run.attempts
+    assert run.status is RunStatus.SUCCESS, run.attempts
     assert len(run.attempts) == 1
     events = await events_of(here.bus, run)
     assert statuses(events) == [(0, "SUCCESS"), (1, "SUCCESS"), (2, "RETRYING"), (2, "SUCCESS"), (3, "SUCCESS")]
@@ -76,4 +76,4 @@ async def test_notebooks_and_scripts_are_work_of_two_kinds(here: World) -> None:
     refs = [await here.start(name) for name in ("book", "plain", "book", "plain")]
     runs = [await here.end(ref) for ref in refs]
     took = [(run.pipeline, run.status, run.attempts[0].runner) for run in runs]
-    assert took == [("book", Status.SUCCESS, "notebook"), ("plain", Status.SUCCESS, "script")] * 2
+    assert took == [("book", RunStatus.SUCCESS, "notebook"), ("plain", RunStatus.SUCCESS, "script")] * 2

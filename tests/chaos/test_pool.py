@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from fastflow_contracts.runs.run import Status
+from fastflow_contracts.runs.run import RunStatus
 from fastflow_runner.sandbox.naming import is_warm
 from tests.chaos.settled import settled, under_way
 from tests.chaos.world import COUNT, DOCKER_S, LOOK_S, World
@@ -47,5 +47,5 @@ async def test_a_restarted_runner_removes_what_waited_and_goes_on_with_what_ran(
     assert (await here.container(ref)).id == running.id
     await some_warm(here, but=waiting)
     (run,) = await settled(here, runner, ref, lines=400)
-    assert run.status is Status.SUCCESS
+    assert run.status is RunStatus.SUCCESS
     assert len(run.attempts) == 1

@@ -12,7 +12,7 @@ import pytest
 
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.pipelines.spec import FixedDelay
-from fastflow_contracts.runs.run import Status
+from fastflow_contracts.runs.run import RunStatus
 from tests.chaos.evidence import gather
 from tests.chaos.verdict import wrongs
 from tests.chaos.world import COUNT, World
@@ -31,7 +31,7 @@ class Kind(NamedTuple):
     """A script and its expected end, whatever is killed meanwhile."""
 
     main: str
-    status: Status
+    status: RunStatus
     exit_codes: tuple[int, ...] = (0,)
     """The number of its attempts."""
     lines: int | None = None
@@ -39,18 +39,18 @@ class Kind(NamedTuple):
 
 
 KINDS: Final = {
-    "slow": Kind(COUNT.format(lines=200, pause_s=0.01), Status.SUCCESS, lines=200),
-    "flood": Kind("for n in range(60_000):\n    print(n)\n", Status.SUCCESS, lines=60_000),
-    "prepared": Kind("print(0)", Status.SUCCESS, lines=1, spec={"requirements": "--no-index  # of its own\n"}),
-    "failing": Kind("print(0)\nraise SystemExit(3)\n", Status.FAILED, exit_codes=(3,)),
+    "slow": Kind(COUNT.format(lines=200, pause_s=0.01), RunStatus.SUCCESS, lines=200),
+    "flood": Kind("for n in range(60_000):\n    print(n)\n", RunStatus.SUCCESS, lines=60_000),
+    "prepared": Kind("print(0)", RunStatus.SUCCESS, lines=1, spec={"requirements": "--no-index  # of its own\n"}),
+    "failing": Kind("print(0)\nraise SystemExit(3)\n", RunStatus.FAILED, exit_codes=(3,)),
     "again": Kind(
         "import os\nprint(0)\nraise SystemExit(os.environ['FASTFLOW_ATTEMPT'] == '1')\n",
-        Status.SUCCESS,
+        RunStatus.SUCCESS,
         exit_codes=(1, 0),
         lines=1,
         spec={"retry_attempts": 1, "retry_strategy": FixedDelay(delay=0.2)},
     ),
-    "endless": Kind(COUNT.format(lines=100_000, pause_s=0.05), Status.INTERRUPTED),
+    "endless": Kind(COUNT.format(lines=100_000, pause_s=0.05), RunStatus.INTERRUPTED),
 }
 
 
@@ -85,7 +85,7 @@ async def test_every_run_ends_once_and_correctly_whatever_is_killed(here: World)
     for ref in refs:
         run, kind = await here.end(ref), KINDS[ref.pipeline]
         assert run.status is kind.status, run
-        if run.status is not Status.INTERRUPTED:
+        if run.status is not RunStatus.INTERRUPTED:
             assert tuple(attempt.exit_code for attempt in run.attempts) == kind.exit_codes, run
     for name in ("one", "two"):
         assert await services[name].terminate() == 0
@@ -127,7 +127,7 @@ async def _start(world: World, start: Start) -> RunRef:
     ref = await world.start(start.kind, key=key)
     if start.is_doubled:
         assert await world.start(start.kind, key=key) == ref
-    if KINDS[start.kind].status is Status.INTERRUPTED:
+    if KINDS[start.kind].status is RunStatus.INTERRUPTED:
         await world.until(ref, lambda run: True)
         await asyncio.sleep(start.after_s / 2)
         await world.cancel(ref)

@@ -15,7 +15,7 @@ from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.bus.streams import HINT_S
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.runs.lease import Lease
-from fastflow_contracts.runs.run import ErrorType, Running, Status
+from fastflow_contracts.runs.run import RunErrorType, Running, RunStatus
 from fastflow_contracts.runs.state_machine import Claim, Command
 from fastflow_contracts.runs.store import Changed, RunStore
 from fastflow_scheduler.maintenance.due_work import REHINT_S
@@ -41,7 +41,7 @@ async def test_a_restarted_runner_goes_on_with_the_same_container(here: World) -
     await here.adopted(ref)
     assert await here.container(ref) == before
     (run,) = await settled(here, runner, ref, lines=300)
-    assert run.status is Status.SUCCESS
+    assert run.status is RunStatus.SUCCESS
     assert len(run.attempts) == 1
 
 
@@ -55,7 +55,7 @@ async def test_a_flood_of_output_survives_two_kills(here: World) -> None:
         await runner.start()
         await here.adopted(ref, epoch=epoch)
     (run,) = await settled(here, runner, ref, lines=300_000)
-    assert run.status is Status.SUCCESS
+    assert run.status is RunStatus.SUCCESS
 
 
 @docker
@@ -68,7 +68,7 @@ async def test_an_end_without_a_runner_is_found_in_the_container(here: World) ->
     await runner.start()
     (run,) = await settled(here, runner, ref)
     (attempt,) = run.attempts
-    assert (run.status, attempt.exit_code, attempt.error_type) == (Status.FAILED, 7, ErrorType.SCRIPT_ERROR)
+    assert (run.status, attempt.exit_code, attempt.error_type) == (RunStatus.FAILED, 7, RunErrorType.SCRIPT_ERROR)
     assert await here.text(run) == "0\n1"
 
 
@@ -84,7 +84,7 @@ async def test_a_run_whose_environment_was_being_prepared_is_given_back(here: Wo
     await runner.start()
     await here.until(ref, lambda run: run.releases == 1)
     (run,) = await settled(here, runner, ref, lines=1)
-    assert run.status is Status.SUCCESS
+    assert run.status is RunStatus.SUCCESS
     assert [attempt.number for attempt in run.attempts] == [1]
 
 
@@ -98,7 +98,7 @@ async def test_a_cancel_while_the_runner_is_down_takes_effect_when_it_is_back(he
     await here.until(ref, lambda run: isinstance(run.state, Running) and run.state.cancel_requested_at is not None)
     await runner.start()
     (run,) = await settled(here, runner, ref)
-    assert run.status is Status.INTERRUPTED
+    assert run.status is RunStatus.INTERRUPTED
 
 
 @docker
@@ -113,7 +113,7 @@ async def test_a_runner_that_is_asked_to_stop_leaves_its_container_to_the_next_o
     await here.adopted(ref)
     assert await here.container(ref) == before
     (run,) = await settled(here, runner, ref, lines=300)
-    assert run.status is Status.SUCCESS
+    assert run.status is RunStatus.SUCCESS
 
 
 async def test_a_process_sandbox_dies_with_its_runner(here: World) -> None:
@@ -124,7 +124,7 @@ async def test_a_process_sandbox_dies_with_its_runner(here: World) -> None:
     await runner.start()
     (run,) = await settled(here, runner, ref)
     (attempt,) = run.attempts
-    assert (run.status, attempt.error_type) == (Status.FAILED, ErrorType.LOST)
+    assert (run.status, attempt.error_type) == (RunStatus.FAILED, RunErrorType.LOST)
     assert await here.text(run) == "0"
 
 
@@ -147,7 +147,7 @@ async def test_a_claim_that_was_stored_without_an_answer_is_carried_out(
     async with system(bus_url, tmp_path, sandbox="dummy") as here:
         await here.pipeline("script", "print('0')")
         run = await here.run("script")
-    assert (run.status, run.epoch, len(run.attempts)) == (Status.SUCCESS, 2, 1)
+    assert (run.status, run.epoch, len(run.attempts)) == (RunStatus.SUCCESS, 2, 1)
 
 
 async def test_a_hint_that_died_with_its_runner_is_soon_given_to_another_one(here: World) -> None:
@@ -168,7 +168,7 @@ async def test_a_hint_that_died_with_its_runner_is_soon_given_to_another_one(her
     print(f"claimed {waited_s:.1f} s after the first one died")
     assert HINT_S - 1 < waited_s < REHINT_S
     (run,) = await settled(here, two, ref)
-    assert (run.status, len(run.attempts)) == (Status.SUCCESS, 1)
+    assert (run.status, len(run.attempts)) == (RunStatus.SUCCESS, 1)
 
 
 @docker
@@ -188,7 +188,7 @@ async def test_a_runner_that_is_asked_to_stop_at_any_step_loses_nothing(here: Wo
     await here.end(ref)
     assert asyncio.get_running_loop().time() - ended_at < Lease().lease_s
     (run,) = await settled(here, two, ref, lines=1)
-    assert (run.status, len(run.attempts)) == (Status.SUCCESS, 1)
+    assert (run.status, len(run.attempts)) == (RunStatus.SUCCESS, 1)
 
 
 STEPS = {
@@ -216,7 +216,7 @@ async def test_whatever_step_the_runner_dies_at_the_run_succeeds(tmp_path: Path,
                 await runner.ended()
             await runner.start()
             (run,) = await settled(here, runner, ref, lines=1)
-            assert run.status is Status.SUCCESS, run.attempts
+            assert run.status is RunStatus.SUCCESS, run.attempts
             assert len(run.attempts) == 1
 
     async with asyncio.TaskGroup() as group:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fastflow_contracts.runs.run import ErrorType, Status
+from fastflow_contracts.runs.run import RunErrorType, RunStatus
 from tests.chaos.settled import settled, under_way
 from tests.chaos.world import COUNT, PATIENT, World, world
 from tests.support.tripwire import Moment, Tripwire
@@ -38,7 +38,7 @@ async def test_a_trigger_whose_scheduler_dies_over_it_still_starts_one_run(tmp_p
                 await scheduler.ended()
             await scheduler.start()
             (run,) = await settled(here, runner, ref, lines=1)
-            assert run.status is Status.SUCCESS
+            assert run.status is RunStatus.SUCCESS
 
     async with asyncio.TaskGroup() as group:
         for number, (step, moment) in enumerate(STEPS):
@@ -55,7 +55,7 @@ async def test_triggers_wait_while_no_scheduler_is_there(here: World) -> None:
     refs += {await here.start("script", key="twice"), await here.start("script", key="twice")}
     await scheduler.start()
     runs = await settled(here, runner, *refs, lines=1)
-    assert [run.status for run in runs] == [Status.SUCCESS] * 3
+    assert [run.status for run in runs] == [RunStatus.SUCCESS] * 3
 
 
 async def test_a_run_does_not_need_the_scheduler_that_started_it(here: World) -> None:
@@ -64,7 +64,7 @@ async def test_a_run_does_not_need_the_scheduler_that_started_it(here: World) ->
     ref = await under_way(here, COUNT.format(lines=100, pause_s=0.01), scheduler, runner)
     await scheduler.kill()
     (run,) = await settled(here, runner, ref, lines=100)
-    assert run.status is Status.SUCCESS
+    assert run.status is RunStatus.SUCCESS
 
 
 async def test_a_run_whose_runner_never_comes_back_is_lost_after_its_container_has_ended(here: World) -> None:
@@ -77,6 +77,6 @@ async def test_a_run_whose_runner_never_comes_back_is_lost_after_its_container_h
     assert not (await here.until(ref, lambda run: True)).is_over
     run = await here.end(ref)
     (attempt,) = run.attempts
-    assert (run.status, attempt.error_type) == (Status.FAILED, ErrorType.LOST)
+    assert (run.status, attempt.error_type) == (RunStatus.FAILED, RunErrorType.LOST)
     await runner.start()
     await settled(here, runner, ref)

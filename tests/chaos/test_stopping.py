@@ -12,7 +12,7 @@ from fastflow_contracts.bus import streams
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.runs.run import Status
+from fastflow_contracts.runs.run import RunStatus
 from tests.chaos.settled import settled
 from tests.chaos.world import COUNT, LOOK_S, World
 
@@ -36,4 +36,4 @@ async def test_a_stopping_gateway_answers_open_requests(here: World) -> None:
     runner = here.runner(sandbox="process")
     await here.running(here.scheduler(), runner)
     (run,) = await settled(here, runner, ref, lines=1)
-    assert run.status is Status.SUCCESS
+    assert run.status is RunStatus.SUCCESS

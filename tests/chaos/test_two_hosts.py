@@ -8,7 +8,7 @@ import pytest
 
 from fastflow_contracts.pipelines.retry import FixedDelay
 from fastflow_contracts.runs.lease import Lease
-from fastflow_contracts.runs.run import ErrorType, Status
+from fastflow_contracts.runs.run import RunErrorType, RunStatus
 from tests.chaos.evidence import gather
 from tests.chaos.settled import under_way
 from tests.chaos.verdict import wrongs
@@ -36,7 +36,7 @@ async def test_runs_spread_over_two_hosts_and_each_prepares_for_itself(
     await here.pipeline("script", COUNT.format(lines=lines, pause_s=0.05), requirements=own)
     refs = [await here.start("script") for _ in range(9)]
     runs = [await here.end(ref) for ref in refs]
-    assert {run.status for run in runs} == {Status.SUCCESS}
+    assert {run.status for run in runs} == {RunStatus.SUCCESS}
     assert {attempt.runner for run in runs for attempt in run.attempts} == {"here", "there"}
     held = [(attempt.claimed_at, attempt.finished_at) for run in runs for attempt in run.attempts]
     assert max(sum(start <= began < end for start, end in held) for began, _ in held) <= RUNNING_MAX
@@ -68,9 +68,9 @@ async def test_runs_of_a_dead_host_are_lost_and_the_other_host_continues(here: W
     untouched = await here.end(on_near)
     retried = await here.end(on_far)
     for run in (untouched, meanwhile):
-        assert [(run.status, attempt.runner) for attempt in run.attempts] == [(Status.SUCCESS, "here")]
+        assert [(run.status, attempt.runner) for attempt in run.attempts] == [(RunStatus.SUCCESS, "here")]
     lost, second = retried.attempts
-    assert (retried.status, lost.error_type, second.runner) == (Status.SUCCESS, ErrorType.LOST, "here")
+    assert (retried.status, lost.error_type, second.runner) == (RunStatus.SUCCESS, RunErrorType.LOST, "here")
     assert meanwhile.attempts[0].finished_at < lost.finished_at < second.claimed_at
     assert await near.terminate() == 0
     assert wrongs(await gather(here), [on_near, on_far, meanwhile.ref], lines={"script": lines, "quick": 1}) == []
@@ -89,7 +89,7 @@ async def test_a_runner_of_the_same_id_elsewhere_waits_until_the_sandbox_it_cann
     await moved.start()
     run = await here.end(ref)
     (attempt,) = run.attempts
-    assert (run.status, attempt.error_type) == (Status.FAILED, ErrorType.LOST)
+    assert (run.status, attempt.error_type) == (RunStatus.FAILED, RunErrorType.LOST)
     (container,) = other_host.docker("ps", "--all", "--quiet", "--filter", f"name={ref.run_id}").split()
     state = ("inspect", "--format", "{{.State.Status}} {{.State.FinishedAt}}", container)
     status, finished_at = other_host.docker(*state).split()

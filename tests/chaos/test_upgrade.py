@@ -22,7 +22,7 @@ import pytest
 
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.runs.lease import Lease
-from fastflow_contracts.runs.run import Pending, Run, Status
+from fastflow_contracts.runs.run import Pending, RunRecord, RunStatus
 from tests.chaos.evidence import gather
 from tests.chaos.verdict import wrongs
 from tests.chaos.world import COUNT, LOOK_S, World
@@ -160,7 +160,7 @@ async def test_nothing_is_lost_or_doubled_when_one_service_after_the_other_is_up
             await asyncio.sleep(LOOK_S)
     assert await news["runner"].terminate() == 0
     assert wrongs(await gather(here), refs | {run.ref for run in by_themselves}, lines=LINES) == []
-    assert {run.status for run in (*ended, *by_themselves)} == {Status.SUCCESS}
+    assert {run.status for run in (*ended, *by_themselves)} == {RunStatus.SUCCESS}
     assert {run.pipeline: len(run.attempts) for run in ended} == {"long": 1, "again": 2, "quick": 1}
     slots = Counter(run.order.scheduled_for for run in by_themselves if run.pipeline == "timed")
     assert set(slots.values()) == {1}
@@ -172,7 +172,7 @@ async def test_nothing_is_lost_or_doubled_when_one_service_after_the_other_is_up
     assert parents.keys() == {run.id for run in by_themselves if run.pipeline == "timed"}
 
 
-async def _is_quiet(world: World) -> list[Run]:
+async def _is_quiet(world: World) -> list[RunRecord]:
     """Return all runs once every one is over, its followups exist, and nothing has come for longer than a slot."""
     before: set[RunRef] = set()
     async with asyncio.timeout(90):

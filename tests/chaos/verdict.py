@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
 from fastflow_contracts.bus.subjects import RunRef
-from fastflow_contracts.runs.run import EDGES, Attempt, ErrorType, Run
+from fastflow_contracts.runs.run import EDGES, AttemptRecord, RunErrorType, RunRecord
 from tests.chaos.evidence import Evidence, Written
 from tests.support.logs import log_lines
 
@@ -36,7 +36,7 @@ def _records(evidence: Evidence, accepted: set[RunRef]) -> Iterator[str]:
         yield from (f"{ref} {wrong}" for wrong in _attempts(runs[-1]))
 
 
-def _attempts(run: Run) -> Iterator[str]:
+def _attempts(run: RunRecord) -> Iterator[str]:
     """Attempts are numbered without a gap and do not overlap."""
     if [attempt.number for attempt in run.attempts] != list(range(1, len(run.attempts) + 1)):
         yield f"has attempts {[attempt.number for attempt in run.attempts]}"
@@ -56,8 +56,8 @@ def _logs(evidence: Evidence, lines: Mapping[str, int | None]) -> Iterator[str]:
             yield from (f"attempt {attempt.number} of {ref} {wrong}" for wrong in found)
 
 
-def _log(log: list[Written], attempt: Attempt, lines: int | None) -> Iterator[str]:
-    written_off = attempt.error_type is ErrorType.LOST and attempt.started_at is None and not attempt.log_sequence
+def _log(log: list[Written], attempt: AttemptRecord, lines: int | None) -> Iterator[str]:
+    written_off = attempt.error_type is RunErrorType.LOST and attempt.started_at is None and not attempt.log_sequence
     if not written_off and (log[-1].sequence if log else 0) != attempt.log_sequence:
         yield f"has a log up to {log[-1].sequence if log else 0}, its record says {attempt.log_sequence}"
     if attempt.started_at is not None and log and not log[-1].chunk.eof:

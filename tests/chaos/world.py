@@ -18,7 +18,7 @@ from fastflow_contracts.bus.streams import ensure
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.runs import messages
-from fastflow_contracts.runs.run import Run, Running
+from fastflow_contracts.runs.run import Running, RunRecord
 from fastflow_contracts.runs.state_machine import Cancel
 from tests.support.processes import BusServer, Service
 from tests.support.system import RUN_S, System
@@ -84,11 +84,11 @@ class World(System):
         """Request the end of a run."""
         await self.bus.publish(subjects.command(ref), messages.CANCEL.encode(Cancel()))
 
-    async def adopted(self, ref: RunRef, *, epoch: int = 1) -> Run:
+    async def adopted(self, ref: RunRef, *, epoch: int = 1) -> RunRecord:
         """Return the run once another runner has taken it over from the holder of *epoch*, or it is over."""
         return await self.until(ref, lambda run: run.epoch > epoch or run.is_over)
 
-    async def claimed(self, ref: RunRef) -> Run:
+    async def claimed(self, ref: RunRef) -> RunRecord:
         """Return the run once a runner holds it."""
         return await self.until(ref, lambda run: isinstance(run.state, Running))
 

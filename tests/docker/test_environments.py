@@ -26,7 +26,7 @@ from fastflow_runner.sandbox import USER, SandboxSpec
 from fastflow_runner.sandbox.docker import DockerSandboxes
 from fastflow_runner.sandbox.events import Exited, ScriptOutput
 from fastflow_runner.sandbox.image import WORKER_BASE_IMAGE, ensure_worker_image
-from fastflow_runner.sandbox.job import Job
+from fastflow_runner.sandbox.job import SandboxJob
 from fastflow_runner.sandbox.session import Session
 from tests.packages import OTHER_VERSION, copy_interpreter, make_sdist, make_wheel
 
@@ -93,7 +93,7 @@ class Workshop:
         spec = SandboxSpec(name=f"ff-{uuid4()}", image=self.place.image, mounts=self.place.readable)
         channel = await self.sandboxes.open(spec)
         holds = (prepared.hold,) if prepared.hold else ()
-        job = Job(argv=("{python}", "-uc", source), cwd="run", python=prepared.python, holds=holds)
+        job = SandboxJob(argv=("{python}", "-uc", source), cwd="run", python=prepared.python, holds=holds)
         printed = b""
         async for event in await Session.start(channel, job):
             if isinstance(event, ScriptOutput):

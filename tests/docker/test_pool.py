@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from fastflow_runner.backend import CORES_MIN
 from fastflow_runner.guest.supervisor.frames import BEAT, mark, message
 from fastflow_runner.sandbox import AlreadyExists, Channel, Held, SandboxError, SandboxSpec
-from fastflow_runner.sandbox.demand import Limits
+from fastflow_runner.sandbox.demand import WarmLimits
 from fastflow_runner.sandbox.docker import DockerChannel, DockerSandboxes
 from fastflow_runner.sandbox.image import ensure_worker_image
 from fastflow_runner.sandbox.naming import LABEL_KEEPER, AttemptId, attempt_name
@@ -141,7 +141,7 @@ async def test_warm_is_as_strict_as_cold(place: Place) -> None:
     assert isinstance(warm, Warm)
     set_late = await facts(place, await place.open(**LIMITED))
     await warm.pool.fill()
-    assert warm.pool.waiting == (Limits(**LIMITED),)
+    assert warm.pool.waiting == (WarmLimits(**LIMITED),)
     set_early = await facts(place, await place.open(**LIMITED))
     cold = await facts(place, await warm.cold.open(place.spec(**LIMITED)))
     assert set_late == set_early == cold
@@ -209,7 +209,7 @@ async def test_limits_that_the_daemon_refuses_do_not_block_other_refills(image: 
             with pytest.raises(SandboxError, match="Minimum"):
                 await pool.open(SandboxSpec(name=f"ff-test-{uuid4()}", image=image, memory_bytes=1))
         await pool.fill()
-        assert set(pool.waiting) == {Limits()}
+        assert set(pool.waiting) == {WarmLimits()}
 
 
 async def test_the_daemon_accepts_the_smallest_processor_limit(image: str) -> None:

@@ -14,11 +14,11 @@ from aiodocker import Docker
 from fastflow_runner.guest.supervisor.frames import ORPHANED_EXIT_CODE
 from fastflow_runner.sandbox import (
     Channel,
+    DaemonUnreachable,
     Detached,
     ImageMissing,
     SandboxError,
     SandboxSpec,
-    Unreachable,
 )
 from fastflow_runner.sandbox.docker import DockerSandboxes
 from fastflow_runner.sandbox.events import Exited, Vanished
@@ -244,11 +244,11 @@ async def test_files_in_tmp_count_as_memory(place: Place) -> None:
 
 
 async def test_a_missing_daemon_is_unreachable() -> None:
-    """Without a daemon, every call raises ``Unreachable``."""
+    """Without a daemon, every call raises ``DaemonUnreachable``."""
     sandboxes = DockerSandboxes(scope="test", url="unix:///nonexistent/docker.sock")
-    with pytest.raises(Unreachable):
+    with pytest.raises(DaemonUnreachable):
         await sandboxes.held()
-    with pytest.raises(Unreachable):
+    with pytest.raises(DaemonUnreachable):
         await sandboxes.open(SandboxSpec(name="ff-test-none", image="x"))
     await sandboxes.close()
 

@@ -14,7 +14,7 @@ from fastflow_contracts.bus import streams
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.subjects import RunRef
-from fastflow_contracts.runs.run import Run, Status
+from fastflow_contracts.runs.run import RunRecord, RunStatus
 from tests.support.installation import fastflow
 from tests.support.system import System, system
 
@@ -31,7 +31,7 @@ async def code(*arguments: str, folder: Path, url: str) -> int:
     return (await command(*arguments, folder=folder, url=url))[0]
 
 
-async def all_over(bus: Bus) -> list[Run]:
+async def all_over(bus: Bus) -> list[RunRecord]:
     """Return the runs, once each is over."""
     while True:
         found = await bus_client.runs(bus)
@@ -86,7 +86,7 @@ async def test_what_was_accepted_before_a_backup_is_there_after_it_and_goes_on(t
             async with asyncio.timeout(60):
                 runs = await all_over(bus)
             assert accepted <= {run.ref for run in runs}
-            assert (await world.run("quick")).status is Status.SUCCESS
+            assert (await world.run("quick")).status is RunStatus.SUCCESS
             slots = Counter(run.order.scheduled_for for run in runs if run.pipeline == "timed")
             assert slots
             assert set(slots.values()) == {1}
@@ -94,7 +94,7 @@ async def test_what_was_accepted_before_a_backup_is_there_after_it_and_goes_on(t
         assert await code("restore", str(second), "--replicas", "1", folder=tmp_path, url=url) == 0
         assert {run.id for run in await bus_client.runs(bus)} == last
         async with system(url, tmp_path / "data", sandbox="process", runners=1) as world:
-            assert (await world.end(waiting)).status is Status.SUCCESS
+            assert (await world.end(waiting)).status is RunStatus.SUCCESS
 
 
 async def test_half_a_backup_is_refused(bus_url: str, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from fastflow_contracts.ids import check_run_id
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.manifest import Problem
 from fastflow_contracts.pipelines.records import PIPELINE, PipelineRecord
-from fastflow_contracts.runs.run import RUN, ErrorType
+from fastflow_contracts.runs.run import RUN, RunErrorType
 from tests.support.dashboard import TOKEN, Hands, browser, dashboard
 from tests.support.records import T0, a_bundle, a_run, publish_pipeline
 
@@ -101,7 +101,7 @@ async def test_new_runs_and_pipelines_appear_on_the_list_by_themselves(bus: Bus,
     await page.get_by_placeholder("Search by name").fill("he")
     run = await Hands(bus).claim(await created(bus))
     await expect(row).to_contain_text("Running")
-    await Hands(bus).finish(run, exit_code=3, error_type=ErrorType.SCRIPT_ERROR)
+    await Hands(bus).finish(run, exit_code=3, error_type=RunErrorType.SCRIPT_ERROR)
     await expect(row).to_contain_text("Failed")
     await broken(bus, "heavy", Problem(field="cpu_hard_limit", value="-1", accepted="a number above 0", line=2))
     await expect(page.locator(".pipeline", has_text="heavy")).to_be_visible()
@@ -140,7 +140,7 @@ async def test_hostile_names_descriptions_and_logs_stay_text(bus: Bus, page: Pag
     await page.goto(f"/runs/{ref.run_id}")
     run = await hands.claim(ref)
     await hands.say(ref, hostile, "\x1b]0;title\x07\x1b[2J\x1b[31mred\x00\x9b\u202eevil")
-    await hands.finish(run, exit_code=1, error_type=ErrorType.SCRIPT_ERROR, error_message=hostile)
+    await hands.finish(run, exit_code=1, error_type=RunErrorType.SCRIPT_ERROR, error_message=hostile)
     await expect(page.locator(".row").first).to_have_text(hostile)
     await expect(page.locator(".row").nth(1)).to_have_text("redU+202Eevil")
     await expect(page.get_by_label("Why it failed").locator("pre")).to_have_text(hostile)
@@ -233,7 +233,7 @@ async def test_each_attempt_has_its_own_part_of_the_log(bus: Bus, page: Page) ->
     await bus.put(subjects.RUNS, subjects.run_key(run.ref), RUN.encode(run))
     first = await hands.claim(run.ref)
     await hands.say(run.ref, *(f"first {number}" for number in range(200)))
-    await hands.finish(first, exit_code=1, error_type=ErrorType.SCRIPT_ERROR)
+    await hands.finish(first, exit_code=1, error_type=RunErrorType.SCRIPT_ERROR)
     await page.goto(f"/runs/{run.id}")
     await expect(page.get_by_text("Waiting for attempt 2 of 2")).to_be_visible()
     await hands.say(run.ref, *(f"second {number}" for number in range(200)), attempt=2)

@@ -13,7 +13,7 @@ from fastflow_contracts.bus import streams
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.ids import RunId
-from fastflow_contracts.runs.run import RUN, Pending, Run, Running, Status
+from fastflow_contracts.runs.run import RUN, Pending, Running, RunRecord, RunStatus
 from tests.support.system import system
 
 
@@ -24,7 +24,7 @@ async def test_runs_beyond_the_limit_wait_and_start_oldest_first(bus_url: str, b
         await fast.pipeline("nap", "import time\ntime.sleep(0.3)\n")
         runs = [await fast.start("nap") for _ in range(6)]
         ends = await asyncio.gather(*(fast.end(ref) for ref in runs))
-    assert {run.status for run in ends} == {Status.SUCCESS}
+    assert {run.status for run in ends} == {RunStatus.SUCCESS}
     most, order = await _replay(bus)
     assert most == 2
     by_age = sorted(ends, key=lambda run: run.created_at)
@@ -40,7 +40,7 @@ async def _replay(bus: Bus) -> tuple[int, list[RunId]]:
     async with aclosing(changes) as batches:
         async for batch in batches:
             for message in batch.messages:
-                run: Run = RUN.decode(message.data)
+                run: RunRecord = RUN.decode(message.data)
                 if isinstance(run.state, Running):
                     if run.id not in running:
                         order.append(run.id)
@@ -62,9 +62,9 @@ async def test_a_waiting_retry_holds_no_slot(bus_url: str, tmp_path: Path) -> No
         run = await fast.until(waiting, lambda run: bool(run.attempts))
         assert isinstance(run.state, Pending)
         assert run.state.not_before == run.attempts[0].finished_at + timedelta(seconds=60)
-        assert (await fast.run("nap")).status is Status.SUCCESS
+        assert (await fast.run("nap")).status is RunStatus.SUCCESS
         still = await fast.until(waiting, lambda run: True)
-        assert (still.status, len(still.attempts)) == (Status.PENDING, 1)
+        assert (still.status, len(still.attempts)) == (RunStatus.PENDING, 1)
 
 
 async def test_waiting_for_one_kind_of_work_keeps_no_slot_from_the_other(bus_url: str, tmp_path: Path) -> None:
@@ -73,4 +73,4 @@ async def test_waiting_for_one_kind_of_work_keeps_no_slot_from_the_other(bus_url
         await fast.pipeline("quick", "print(1)")
         for _ in range(3):
             run = await fast.end(await fast.start("quick"), within_s=10)
-            assert run.status is Status.SUCCESS
+            assert run.status is RunStatus.SUCCESS

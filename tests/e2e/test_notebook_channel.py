@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from aiodocker import Docker
 
-from fastflow_contracts.runs.run import Status
+from fastflow_contracts.runs.run import RunStatus
 from fastflow_runner.sandbox.image import ensure_worker_image
 from tests.chaos.world import docker
 from tests.packages import make_wheel
@@ -132,7 +132,7 @@ async def test_nothing_that_a_notebook_brings_along_is_heard_for_a_cell(given: t
         files={"requirements.txt": requirements, "probe.py": PROBE},
     )
     run = await fast.end(await fast.start("forger"), within_s=100)
-    assert run.status is Status.SUCCESS, (run.attempts, await fast.lines(run))
+    assert run.status is RunStatus.SUCCESS, (run.attempts, await fast.lines(run))
     events = await events_of(fast.bus, run)
     assert statuses(events) == [(0, "SUCCESS"), (1, "SUCCESS"), (2, "SUCCESS")]
     said = [line for line in text_of(events).splitlines() if not line.startswith("{") and line]
@@ -171,7 +171,7 @@ async def test_a_runs_variables_and_files_mean_nothing_to_the_cell_runner(given:
         default_env=variables,
     )
     run = await fast.end(await fast.start("variables"), within_s=100)
-    assert run.status is Status.SUCCESS, (run.attempts, await fast.lines(run))
+    assert run.status is RunStatus.SUCCESS, (run.attempts, await fast.lines(run))
     assert text_of(await events_of(fast.bus, run)) == "set()\nFalse True\nTrue\n"
 
 

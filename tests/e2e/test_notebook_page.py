@@ -11,7 +11,7 @@ import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.runs.run import Status
+from fastflow_contracts.runs.run import RunStatus
 from tests.chaos.world import docker
 from tests.support.dashboard import browser
 from tests.support.gateway import TOKEN, Client, running_gateway
@@ -198,7 +198,7 @@ async def test_cells_and_the_executed_notebook_over_the_api(place: Place) -> Non
         "2",
     )
     run = await place.fast.run("book", parameters={"m": "5"})
-    assert run.status is Status.FAILED
+    assert run.status is RunStatus.FAILED
     answer = await place.api.get(f"/api/runs/{run.id}/cells")
     cells = answer.json["cells"]
     assert [(cell["index"], cell["status"]) for cell in cells] == [
@@ -258,12 +258,12 @@ async def test_jupyter_tools_read_executed_notebooks_and_write_new_ones(place: P
     bundle = a_bundle(main_py=CONVERT, executed_ipynb=saved, requirements_txt="nbconvert\nipykernel\n")
     await publish_pipeline(place.fast.bus, "tools", bundle)
     tools = await place.fast.end(await place.fast.start("tools"), within_s=PACKAGES_S)
-    assert tools.status is Status.SUCCESS, await place.fast.lines(tools)
+    assert tools.status is RunStatus.SUCCESS, await place.fast.lines(tools)
     shown, made = (await place.fast.text(tools)).splitlines()
     assert shown == "table True, picture True, parameters True"
     await publish_notebook(place.fast.bus, "again", raw=made.encode())
     again = await place.fast.run("again", parameters={"n": "42"})
-    assert again.status is Status.SUCCESS
+    assert again.status is RunStatus.SUCCESS
     cells = (await place.api.get(f"/api/runs/{again.id}/cells")).json["cells"]
     assert [(cell["index"], cell["status"]) for cell in cells] == [(0, "SUCCESS"), (None, "SUCCESS"), (1, "SUCCESS")]
     assert "<td>42</td>" in cells[2]["attempts"][0]["outputs"][0]["data"]["text/html"]

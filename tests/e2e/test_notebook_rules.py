@@ -14,8 +14,8 @@ from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.names import check_name
-from fastflow_contracts.pipelines.spec import DownstreamTrigger
-from fastflow_contracts.runs.run import RUN, ErrorType, Run, Status
+from fastflow_contracts.pipelines.spec import DownstreamRule
+from fastflow_contracts.runs.run import RUN, RunErrorType, RunRecord, RunStatus
 from tests.support.gateway import running_gateway
 from tests.support.notebooks import events_of, publish_notebook, statuses
 from tests.support.system import RUN_S, System, system
@@ -32,7 +32,7 @@ async def fast(request: pytest.FixtureRequest, bus_url: str, kept_data: Path) ->
         yield made
 
 
-async def a_run_of(bus: Bus, pipeline: str, wanted: Callable[[Run], bool]) -> Run:
+async def a_run_of(bus: Bus, pipeline: str, wanted: Callable[[RunRecord], bool]) -> RunRecord:
     """Return the first run of *pipeline* with the *wanted* fields."""
     subject = f"$KV.{subjects.RUNS}.run.{check_name(pipeline)}.*"
     stream = streams.bucket_stream(subjects.RUNS)
@@ -50,8 +50,8 @@ async def test_notebooks_follow_each_other_whatever_came_of_the_first(fast: Syst
     await publish_notebook(fast.bus, "after-success", "1")
     await publish_notebook(fast.bus, "after-failure", "1")
     triggers = (
-        DownstreamTrigger(pipeline=check_name("after-success")),
-        DownstreamTrigger(pipeline=check_name("after-failure"), on_success=False, on_failure=True),
+        DownstreamRule(pipeline=check_name("after-success")),
+        DownstreamRule(pipeline=check_name("after-failure"), on_success=False, on_failure=True),
     )
     await publish_notebook(fast.bus, "good", "1", downstream_triggers=triggers)
     await publish_notebook(fast.bus, "bad", "1 / 0", downstream_triggers=triggers, retry_attempts=3)
@@ -59,7 +59,7 @@ async def test_notebooks_follow_each_other_whatever_came_of_the_first(fast: Syst
         first = await fast.run(name)
         assert len(first.attempts) == attempts
         second = await a_run_of(fast.bus, follower, lambda run: run.is_over)
-        assert (second.status, second.order.triggered_by) == (Status.SUCCESS, "downstream")
+        assert (second.status, second.order.triggered_by) == (RunStatus.SUCCESS, "downstream")
         assert second.order.parent_run_id == first.id
 
 
@@ -67,12 +67,12 @@ async def test_a_notebook_runs_by_its_schedule_and_as_a_daemon(fast: System) -> 
     """Every second, and again after it failed."""
     await publish_notebook(fast.bus, "clock", "1", schedule_interval_seconds=1)
     run = await a_run_of(fast.bus, "clock", lambda run: run.is_over)
-    assert (run.status, run.order.triggered_by) == (Status.SUCCESS, "schedule")
+    assert (run.status, run.order.triggered_by) == (RunStatus.SUCCESS, "schedule")
     await publish_notebook(fast.bus, "clock", "1")
     await publish_notebook(fast.bus, "daemon", "1 / 0", restart_on_crash=True, restart_cooldown=0.1)
     await fast.start("daemon")
     run = await a_run_of(fast.bus, "daemon", lambda run: run.is_over and run.order.triggered_by == "daemon_restart")
-    assert run.status is Status.FAILED
+    assert run.status is RunStatus.FAILED
     await publish_notebook(fast.bus, "daemon", "1")
 
 
@@ -87,7 +87,7 @@ async def test_a_webhook_starts_a_notebook_with_its_parameters(fast: System, bus
         answer = await api.post(f"/api/webhooks/hooked/{KEY}", json={"parameters": {"n": "2"}})
         assert answer.status == 200, answer.text
         run = await a_run_of(fast.bus, "hooked", lambda run: run.is_over)
-    assert (run.status, run.order.triggered_by, run.attempts[0].error_message) == (Status.SUCCESS, "webhook", None)
+    assert (run.status, run.order.triggered_by, run.attempts[0].error_message) == (RunStatus.SUCCESS, "webhook", None)
 
 
 @pytest.mark.parametrize("fast", SANDBOXES, indirect=True)
@@ -95,5 +95,5 @@ async def test_a_notebook_over_its_memory_limit_reports_it(fast: System) -> None
     """Whichever of its processes the limit kills, the run was out of memory; earlier cells keep their state."""
     await publish_notebook(fast.bus, "eats", "1", EATS, mem_hard_limit=400 * MIB)
     run = await fast.run("eats")
-    assert (run.status, run.attempts[0].error_type) == (Status.FAILED, ErrorType.OOM), run.attempts
+    assert (run.status, run.attempts[0].error_type) == (RunStatus.FAILED, RunErrorType.OOM), run.attempts
     assert statuses(await events_of(fast.bus, run))[0] == (0, "SUCCESS")

@@ -24,7 +24,7 @@ from fastflow_contracts.runs.cells import (
     Showed,
     Wrote,
 )
-from fastflow_contracts.runs.run import ErrorType, Status
+from fastflow_contracts.runs.run import RunErrorType, RunStatus
 from fastflow_contracts.runs.state_machine import Cancel
 from tests.support.notebooks import (
     await_event,
@@ -65,7 +65,7 @@ async def test_cells_run_in_order_in_one_kernel_as_a_script_would(fast: System) 
         default_env={"NAME": "value"},
     )
     run = await fast.run("book")
-    assert run.status is Status.SUCCESS, (run.attempts, await fast.lines(run))
+    assert run.status is RunStatus.SUCCESS, (run.attempts, await fast.lines(run))
     events = await events_of(fast.bus, run)
     assert statuses(events) == [(0, "SUCCESS"), (1, "SUCCESS"), (2, "SUCCESS")]
     assert only(Opened, events)[0].cells == 3
@@ -96,9 +96,9 @@ async def test_a_cell_is_tried_again_and_every_attempt_is_kept(fast: System) -> 
         cells=(CellRetry(retries=9), CellRetry(retries=0, delay_seconds=0.1)),
     )
     run = await fast.run("retry")
-    assert run.status is Status.FAILED
+    assert run.status is RunStatus.FAILED
     (attempt,) = run.attempts
-    assert (attempt.exit_code, attempt.error_type) == (1, ErrorType.SCRIPT_ERROR)
+    assert (attempt.exit_code, attempt.error_type) == (1, RunErrorType.SCRIPT_ERROR)
     assert attempt.error_message == "Cell 3 of 4 failed: KeyError: 'end' (exit code 1)"
     events = await events_of(fast.bus, run)
     assert statuses(events) == [(0, "SUCCESS"), (1, "RETRYING"), (1, "RETRYING"), (1, "SUCCESS"), (2, "FAILED")]
@@ -135,7 +135,7 @@ async def test_output_of_a_running_cell_arrives_while_it_works(
         await await_event(fast.bus, ref, is_last)
     await fast.bus.publish(subjects.command(ref), messages.CANCEL.encode(Cancel()))
     run = await fast.end(ref)
-    assert run.status is Status.INTERRUPTED
+    assert run.status is RunStatus.INTERRUPTED
     events = await events_of(fast.bus, run)
     assert statuses(events) == [(0, "FAILED")]
     assert only(Raised, events)[0].name == raised
@@ -165,7 +165,7 @@ async def test_a_dead_kernel_is_restarted_with_a_notice(fast: System) -> None:
     dies = "import os\nif not os.path.exists('died'):\n    open('died', 'w').close()\n    os.kill(os.getpid(), 9)"
     await publish_notebook(fast.bus, "dies", "x = 1", code(dies, retries=1, delay_seconds=0), "print(x)")
     run = await fast.run("dies")
-    assert run.status is Status.FAILED
+    assert run.status is RunStatus.FAILED
     events = await events_of(fast.bus, run)
     assert statuses(events) == [(0, "SUCCESS"), (1, "RETRYING"), (1, "SUCCESS"), (2, "FAILED")]
     assert [raised.name for raised in only(Raised, events)] == ["KernelDied", "NameError"]
@@ -193,7 +193,7 @@ async def test_an_endless_loop_ends_at_the_timeout_of_the_run(fast: System) -> N
     """
     await publish_notebook(fast.bus, "endless", "print('going')\nwhile True:\n    pass", timeout=1.0)
     run = await fast.run("endless")
-    assert run.attempts[0].error_type is ErrorType.TIMEOUT
+    assert run.attempts[0].error_type is RunErrorType.TIMEOUT
     events = await events_of(fast.bus, run)
     assert (text_of(events), statuses(events)) == ("going\n", [(0, "FAILED")])
 
@@ -219,7 +219,7 @@ async def test_a_file_that_is_not_a_notebook_fails_with_a_sentence(fast: System,
     """Also if no sync has checked it before."""
     await publish_notebook(fast.bus, "bad", raw=raw)
     run = await fast.run("bad")
-    assert run.status is Status.FAILED
+    assert run.status is RunStatus.FAILED
     assert words in str(run.attempts[0].error_message)
     assert await events_of(fast.bus, run) == []
 
@@ -234,7 +234,7 @@ async def test_a_hundred_megabytes_are_cut_with_a_notice(fast: System) -> None:
         "print('after')",
     )
     run = await fast.end(await fast.start("flood"), within_s=180)
-    assert run.status is Status.SUCCESS
+    assert run.status is RunStatus.SUCCESS
     events = await events_of(fast.bus, run)
     assert len(text_of(events)) == 1_000_000 + len("after\n")
     notes = [noted.text for noted in only(Noted, events)]
@@ -277,7 +277,7 @@ async def test_pictures_and_tables_of_real_packages_are_shown(fast: System) -> N
         files={"requirements.txt": "pandas\nmatplotlib\n"},
     )
     run = await fast.end(await fast.start("plots"), within_s=300)
-    assert run.status is Status.SUCCESS, run.attempts
+    assert run.status is RunStatus.SUCCESS, run.attempts
     events = await events_of(fast.bus, run)
     shown = only(Showed, events)
     assert "<table" in shown[0].data["text/html"]

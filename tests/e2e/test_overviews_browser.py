@@ -16,8 +16,8 @@ from fastflow_contracts.clock import now
 from fastflow_contracts.ids import check_run_id
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.retry import FixedDelay
-from fastflow_contracts.pipelines.spec import DownstreamTrigger, ScheduleEntry
-from fastflow_contracts.runs.run import ErrorType
+from fastflow_contracts.pipelines.spec import DownstreamRule, ScheduleEntry
+from fastflow_contracts.runs.run import RunErrorType
 from fastflow_contracts.runs.store import RunStore
 from tests.support.dashboard import Hands, browser, dashboard
 from tests.support.records import a_bundle, a_run, publish_pipeline
@@ -57,8 +57,8 @@ async def test_the_empty_graph_teaches_and_fills_by_itself(bus: Bus, page: Page)
     await page.get_by_role("link", name="Graph").click()
     await expect(page.get_by_text('"downstream_triggers"')).to_be_visible()
     code = a_bundle(main_py="")
-    trigger = DownstreamTrigger(pipeline="hello", run_config_id="full", on_failure=True)
-    await publish_pipeline(bus, "first", code, downstream_triggers=(trigger, DownstreamTrigger(pipeline="gone")))
+    trigger = DownstreamRule(pipeline="hello", run_config_id="full", on_failure=True)
+    await publish_pipeline(bus, "first", code, downstream_triggers=(trigger, DownstreamRule(pipeline="gone")))
     drawing = page.get_by_role("group", name="Which pipeline starts which")
     await expect(drawing.get_by_role("link", name="hello: No runs yet")).to_be_visible()
     await expect(drawing.get_by_role("img", name="first starts hello with full after every run")).to_be_attached()
@@ -85,7 +85,7 @@ async def test_a_cycle_is_named_and_every_line_is_distinct(page: Page) -> None:
 async def test_the_graph_needs_no_scripts(bus: Bus, url: str) -> None:
     """The server draws it, in both themes."""
     code = a_bundle(main_py="")
-    await publish_pipeline(bus, "first", code, downstream_triggers=(DownstreamTrigger(pipeline="hello"),))
+    await publish_pipeline(bus, "first", code, downstream_triggers=(DownstreamRule(pipeline="hello"),))
     async with browser(url, scripts=False) as page:
         await page.goto("/graph")
         rect = page.locator(".graph .node rect").first
@@ -160,7 +160,7 @@ async def test_switches_work_without_scripts(bus: Bus, url: str) -> None:
 async def test_a_run_shows_what_came_of_it_as_it_happens(bus: Bus, page: Page) -> None:
     """Its children appear on its page after its end, skips with the reason; each links back to it."""
     hands, code = Hands(bus), a_bundle(main_py="")
-    triggers = tuple(DownstreamTrigger(pipeline=name) for name in ("hello", "gone"))
+    triggers = tuple(DownstreamRule(pipeline=name) for name in ("hello", "gone"))
     await publish_pipeline(bus, "first", code, downstream_triggers=triggers)
     await page.goto("/pipelines/first/start")
     await page.get_by_role("button", name="Start run").click()
@@ -183,7 +183,7 @@ async def test_a_waiting_retry_counts_down_on_its_page_and_in_the_list(bus: Bus,
     """With the number of the next attempt."""
     hands, run = Hands(bus), a_run("hello", retry_attempts=2, retry_strategy=FixedDelay(delay=3600))
     await RunStore(bus).create(run, None)
-    await hands.finish(await hands.claim(run.ref), exit_code=1, error_type=ErrorType.SCRIPT_ERROR)
+    await hands.finish(await hands.claim(run.ref), exit_code=1, error_type=RunErrorType.SCRIPT_ERROR)
     for path in (f"/runs/{run.id}", "/runs"):
         await page.goto(path)
         await expect(page.get_by_text("Waiting for attempt 2 of 3, due in ")).to_be_visible()
@@ -200,7 +200,7 @@ async def test_a_crash_loop_is_seen_wherever_its_daemon_is(bus: Bus, page: Page)
         run = replace(a_run("hello", **order), created_at=now())
         await RunStore(bus).create(run, None)
         await hands.finish(
-            await hands.claim(run.ref), exit_code=1, error_type=ErrorType.SCRIPT_ERROR, error_message="ValueError: 7"
+            await hands.claim(run.ref), exit_code=1, error_type=RunErrorType.SCRIPT_ERROR, error_message="ValueError: 7"
         )
         parent = run
     await page.goto("/")

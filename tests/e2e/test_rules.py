@@ -21,7 +21,7 @@ import pytest
 from fastflow_contracts.pipelines.spec import (
     CellRetry,
     CustomSchedule,
-    DownstreamTrigger,
+    DownstreamRule,
     ExponentialBackoff,
     FixedDelay,
     PipelineSpec,
@@ -424,7 +424,7 @@ def test_no_field_of_the_format_is_without_its_rule() -> None:
     formats = (
         PipelineSpec,
         ScheduleEntry,
-        DownstreamTrigger,
+        DownstreamRule,
         CellRetry,
         ExponentialBackoff,
         FixedDelay,

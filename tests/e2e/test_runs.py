@@ -12,7 +12,7 @@ import pytest_asyncio
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.pipelines.spec import FixedDelay
 from fastflow_contracts.runs import messages
-from fastflow_contracts.runs.run import ErrorType, Status
+from fastflow_contracts.runs.run import RunErrorType, RunStatus
 from fastflow_contracts.runs.state_machine import Cancel
 from tests.support.system import System, as_json, system
 
@@ -31,7 +31,7 @@ async def test_a_script_that_ends_well_is_a_success_with_its_whole_log(fast: Sys
     """Start, output, exit code, times: the record and the log have everything."""
     await fast.pipeline("hello", "import sys\nprint('out')\nprint('err', file=sys.stderr)\n")
     run = await fast.run("hello")
-    assert run.status is Status.SUCCESS
+    assert run.status is RunStatus.SUCCESS
     (attempt,) = run.attempts
     assert attempt.exit_code == 0
     assert attempt.started_at is not None
@@ -50,9 +50,9 @@ async def test_a_script_runs_as_plain_python_would_run_it(fast: System) -> None:
     )
     await fast.pipeline("plain", main)
     run = await fast.run("plain")
-    assert run.status is Status.FAILED
+    assert run.status is RunStatus.FAILED
     (attempt,) = run.attempts
-    assert (attempt.exit_code, attempt.error_type) == (1, ErrorType.SCRIPT_ERROR)
+    assert (attempt.exit_code, attempt.error_type) == (1, RunErrorType.SCRIPT_ERROR)
     assert attempt.error_message == "ValueError: boom (exit code 1)"
     name, argv, cwd, files = as_json(await fast.text(run))
     assert (name, argv, cwd, files) == ("__main__", ["main.py"], "plain", ["main.py", "written.txt"])
@@ -86,7 +86,7 @@ async def test_a_failed_attempt_is_tried_again_under_the_same_id_with_a_log_of_i
         retry_strategy=FixedDelay(delay=0.2),
     )
     run = await fast.run("retry")
-    assert run.status is Status.SUCCESS
+    assert run.status is RunStatus.SUCCESS
     assert [(a.number, a.exit_code) for a in run.attempts] == [(1, 3), (2, 0)]
     assert await fast.text(run) == "attempt 1\nattempt 2"
 
@@ -103,7 +103,7 @@ async def test_a_running_script_is_cancelled(fast: System) -> None:
     await fast.first_output(ref)
     await fast.bus.publish(subjects.command(ref), messages.CANCEL.encode(Cancel()))
     run = await fast.end(ref)
-    assert run.status is Status.INTERRUPTED
+    assert run.status is RunStatus.INTERRUPTED
     assert await fast.text(run) == "up\ngot TERM"
 
 
@@ -111,8 +111,8 @@ async def test_a_script_over_its_time_is_stopped(fast: System) -> None:
     """FAILED, with the reason."""
     await fast.pipeline("slow", "import time\ntime.sleep(60)\n", timeout=1.0)
     run = await fast.run("slow")
-    assert run.status is Status.FAILED
-    assert run.attempts[0].error_type is ErrorType.TIMEOUT
+    assert run.status is RunStatus.FAILED
+    assert run.attempts[0].error_type is RunErrorType.TIMEOUT
     assert run.attempts[0].error_message == "stopped after its timeout of 1 s"
 
 
@@ -121,7 +121,7 @@ async def test_a_script_over_its_memory_is_killed(fast: System) -> None:
     main = "import time\nkept = []\nwhile True:\n    kept.append(b'x' * 4_000_000)\n    time.sleep(0.02)\n"
     await fast.pipeline("greedy", main, mem_hard_limit=100 * 1024**2)
     run = await fast.run("greedy")
-    assert (run.attempts[0].exit_code, run.attempts[0].error_type) == (137, ErrorType.OOM)
+    assert (run.attempts[0].exit_code, run.attempts[0].error_type) == (137, RunErrorType.OOM)
     assert "100 MiB" in str(run.attempts[0].error_message)
 
 
@@ -130,7 +130,7 @@ async def test_a_requirement_that_does_not_exist_fails_with_uvs_message(fast: Sy
     await fast.pipeline("nodep", "print('never')", requirements="no-such-package-at-all-xyz==1\n")
     run = await fast.run("nodep")
     (attempt,) = run.attempts
-    assert (attempt.error_type, attempt.started_at) == (ErrorType.ENVIRONMENT_ERROR, None)
+    assert (attempt.error_type, attempt.started_at) == (RunErrorType.ENVIRONMENT_ERROR, None)
     assert "no-such-package-at-all-xyz" in str(attempt.error_message)
     assert await fast.text(run) == ""
 
@@ -168,7 +168,7 @@ async def test_odd_output_arrives_whole(fast: System, writes: str, text: str) ->
     """The log has everything that the script writes."""
     await fast.pipeline("odd", f"import sys\n{writes}\n")
     run = await fast.run("odd")
-    assert run.status is Status.SUCCESS
+    assert run.status is RunStatus.SUCCESS
     assert await fast.text(run) == text
 
 
@@ -181,7 +181,7 @@ async def test_ten_runs_at_once_do_not_see_each_other(fast: System) -> None:
     )
     await fast.pipeline("many", main)
     runs = await asyncio.gather(*(fast.run("many") for _ in range(10)))
-    assert {run.status for run in runs} == {Status.SUCCESS}
+    assert {run.status for run in runs} == {RunStatus.SUCCESS}
     assert {await fast.text(run) for run in runs} == {"['many']"}
 
 
@@ -200,7 +200,7 @@ async def test_a_block_that_was_never_looked_at_fails_its_runs_with_the_reason(
     async with system(bus_url, tmp_path / "data", sandbox="process", pre_heat=True) as fast:
         await fast.pipeline("bad", "# /// script\n# dependencies = 'six'\n# ///\n")
         (attempt,) = (await fast.run("bad")).attempts
-        assert attempt.error_type is ErrorType.ENVIRONMENT_ERROR
+        assert attempt.error_type is RunErrorType.ENVIRONMENT_ERROR
         assert attempt.error_message is not None
         assert attempt.error_message.startswith("the block `# /// script` of main.py is not usable: Expected `array`")
         async with asyncio.timeout(60):

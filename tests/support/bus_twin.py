@@ -12,7 +12,7 @@ from types import coroutine
 from typing import Any, Generic, Protocol, TypeVar
 
 from fastflow_contracts.bus.client import Entry, Put
-from fastflow_contracts.bus.errors import Conflict
+from fastflow_contracts.bus.errors import RevisionConflict
 
 REDELIVERED_S = 30.0
 """Time from the death of a message's consumer to its redelivery."""
@@ -54,7 +54,7 @@ class BusTwin:
         await step()
         for put in puts:
             if put.expect is not None and self.buckets.get((bucket, put.key), (b"", 0))[1] != put.expect:
-                raise Conflict("another writer was first")
+                raise RevisionConflict("another writer was first")
         revisions = [self.write(bucket, put.key, put.value) for put in puts]
         await step()
         return revisions

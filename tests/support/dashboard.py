@@ -19,12 +19,12 @@ from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.clock import now
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.logs import CHUNK, STREAMS, Chunk, LogStream, Piece
-from fastflow_contracts.runs.messages import Sample
-from fastflow_contracts.runs.run import ErrorType, Run, Running
-from fastflow_contracts.runs.state_machine import Claim, Finish, Outcome, Prepare
+from fastflow_contracts.runs.messages import AttemptSample
+from fastflow_contracts.runs.run import RunErrorType, Running, RunRecord
+from fastflow_contracts.runs.state_machine import AttemptOutcome, Claim, Finish, Prepare
 from fastflow_contracts.runs.store import RunStore
 from fastflow_gateway.app import gateway
-from fastflow_gateway.settings import Settings
+from fastflow_gateway.settings import GatewaySettings
 
 TOKEN = "a-token-for-tests-only"
 CHROMIUM = (
@@ -48,10 +48,10 @@ async def dashboard(bus_url: str) -> AsyncIterator[str]:
         connect(bus_url, name="gateway") as two,
         asyncio.TaskGroup() as group,
     ):
-        scheduler = fastflow_scheduler.app.serve(fastflow_scheduler.settings.Settings(), one, stop, ready.set)
+        scheduler = fastflow_scheduler.app.serve(fastflow_scheduler.settings.SchedulerSettings(), one, stop, ready.set)
         group.create_task(scheduler)
         await ready.wait()
-        async with gateway(Settings(port=0, admin_token=TOKEN), two) as url:
+        async with gateway(GatewaySettings(port=0, admin_token=TOKEN), two) as url:
             yield url
         stop.set()
 
@@ -92,7 +92,7 @@ class Hands:
         self._sequence = 0
         self._bytes = [0, 0]
 
-    async def claim(self, ref: RunRef, *, attempt: int = 1) -> Run:
+    async def claim(self, ref: RunRef, *, attempt: int = 1) -> RunRecord:
         """Claim the run, with its environment ready."""
         claimed = (await self._store.change(ref, Claim(attempt=attempt, runner="hands"))).run
         return (await self._store.change(ref, Prepare(epoch=claimed.epoch))).run
@@ -108,15 +108,20 @@ class Hands:
 
     async def use(self, ref: RunRef, *, cpu_cores: float, memory_bytes: int, attempt: int = 1) -> None:
         """Publish a sample."""
-        sample = Sample(ts=now(), cpu_cores=cpu_cores, memory_bytes=memory_bytes)
+        sample = AttemptSample(ts=now(), cpu_cores=cpu_cores, memory_bytes=memory_bytes)
         await self._bus.publish(subjects.metric(ref, attempt), messages.SAMPLE.encode(sample))
 
     async def finish(
-        self, run: Run, *, exit_code: int = 0, error_type: ErrorType | None = None, error_message: str | None = None
+        self,
+        run: RunRecord,
+        *,
+        exit_code: int = 0,
+        error_type: RunErrorType | None = None,
+        error_message: str | None = None,
     ) -> None:
         """Report the end of the attempt that was claimed as *run*."""
         assert isinstance(run.state, Running)
-        outcome = Outcome(
+        outcome = AttemptOutcome(
             started_at=run.state.claimed_at,
             finished_at=now(),
             exit_code=exit_code,

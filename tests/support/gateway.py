@@ -16,11 +16,11 @@ from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.clock import now
 from fastflow_contracts.runs.logs import CHUNK, STREAMS, Chunk, Piece
-from fastflow_contracts.runs.run import ErrorType, Run, Running
-from fastflow_contracts.runs.state_machine import Claim, Finish, Outcome, Prepare
+from fastflow_contracts.runs.run import RunErrorType, Running, RunRecord
+from fastflow_contracts.runs.state_machine import AttemptOutcome, Claim, Finish, Prepare
 from fastflow_contracts.runs.store import RunStore
 from fastflow_gateway.app import gateway
-from fastflow_gateway.settings import Settings
+from fastflow_gateway.settings import GatewaySettings
 
 TOKEN = "a-token-for-tests-only"
 ANSWER_S = 60.0
@@ -89,7 +89,7 @@ async def running_gateway(bus: Bus, **settings: Any) -> AsyncIterator[Client]:
     wanted: dict[str, Any] = {"port": 0, "admin_token": TOKEN} | settings
     async with (
         aiohttp.ClientSession(read_bufsize=2**20) as http,
-        gateway(Settings(**wanted), bus) as url,
+        gateway(GatewaySettings(**wanted), bus) as url,
     ):
         yield Client(url, http)
 
@@ -98,7 +98,7 @@ async def running_gateway(bus: Bus, **settings: Any) -> AsyncIterator[Client]:
 async def running_scheduler(bus: Bus) -> AsyncIterator[None]:
     """Run a scheduler beside it."""
     stop, ready = asyncio.Event(), asyncio.Event()
-    settings = fastflow_scheduler.settings.Settings()
+    settings = fastflow_scheduler.settings.SchedulerSettings()
     async with asyncio.TaskGroup() as group:
         group.create_task(fastflow_scheduler.app.serve(settings, bus, stop, ready.set))
         await ready.wait()
@@ -108,34 +108,36 @@ async def running_scheduler(bus: Bus) -> AsyncIterator[None]:
             stop.set()
 
 
-async def store(bus: Bus, run: Run) -> Run:
+async def store(bus: Bus, run: RunRecord) -> RunRecord:
     """Create the record of *run*, as a scheduler would."""
     assert await RunStore(bus).create(run, None)
     return run
 
 
-async def claim(bus: Bus, run: Run, *, prepared: bool = True) -> Run:
+async def claim(bus: Bus, run: RunRecord, *, prepared: bool = True) -> RunRecord:
     """Claim the run, as a runner would."""
     attempt = len(run.attempts) + 1
     claimed = (await RunStore(bus).change(run.ref, Claim(attempt=attempt, runner="r1"))).run
     return (await RunStore(bus).change(run.ref, Prepare(epoch=claimed.epoch))).run if prepared else claimed
 
 
-async def finish(bus: Bus, run: Run, *, log_sequence: int = 0, exit_code: int = 0, stopped: bool = False) -> Run:
+async def finish(
+    bus: Bus, run: RunRecord, *, log_sequence: int = 0, exit_code: int = 0, stopped: bool = False
+) -> RunRecord:
     """Report the end of its attempt, as a runner would."""
     assert isinstance(run.state, Running)
-    outcome = Outcome(
+    outcome = AttemptOutcome(
         started_at=run.state.prepared_at,
         finished_at=now(),
         exit_code=exit_code,
-        error_type=ErrorType.SCRIPT_ERROR if exit_code else None,
+        error_type=RunErrorType.SCRIPT_ERROR if exit_code else None,
         stopped=stopped,
         log_sequence=log_sequence,
     )
     return (await RunStore(bus).change(run.ref, Finish(epoch=run.state.epoch, outcome=outcome))).run
 
 
-async def say(bus: Bus, run: Run, *pieces: tuple[str, str] | str, attempt: int = 1, end: int = 0) -> int:
+async def say(bus: Bus, run: RunRecord, *pieces: tuple[str, str] | str, attempt: int = 1, end: int = 0) -> int:
     """Publish one chunk: texts, or (stream, text). Return its sequence."""
     spoken = [("stdout", piece) if isinstance(piece, str) else piece for piece in pieces]
     lines = tuple(Piece(0, STREAMS.index(stream), text) for stream, text in spoken)

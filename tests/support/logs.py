@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from fastflow_contracts.runs.logs import Chunk, LogLine, LogReader
+from fastflow_contracts.runs.logs import Chunk, LogReader, OutputLine
 
 
-def log_lines(chunks: Iterable[Chunk]) -> Iterator[LogLine]:
+def log_lines(chunks: Iterable[Chunk]) -> Iterator[OutputLine]:
     """Return all lines of a log, given from its first chunk on."""
     reader = LogReader()
     for chunk in chunks:

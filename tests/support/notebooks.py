@@ -14,7 +14,7 @@ from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.pipelines.bundle import File, pack
 from fastflow_contracts.runs import cells
-from fastflow_contracts.runs.run import Run
+from fastflow_contracts.runs.run import RunRecord
 from tests.support.records import publish_pipeline
 
 E = TypeVar("E", bound=cells.CellFact)
@@ -51,7 +51,7 @@ async def publish_notebook(
     await publish_pipeline(bus, name, bundle, type="notebook", **spec)
 
 
-async def events_of(bus: Bus, run: Run) -> list[cells.CellEvent]:
+async def events_of(bus: Bus, run: RunRecord) -> list[cells.CellEvent]:
     """Return all cell events of an ended run."""
     last = max((attempt.cell_sequence for attempt in run.attempts), default=0)
     found: list[cells.CellEvent] = []

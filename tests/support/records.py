@@ -15,7 +15,7 @@ from fastflow_contracts.pipelines.bundle import Bundle, File, pack
 from fastflow_contracts.pipelines.records import PIPELINE, PipelineRecord, Version
 from fastflow_contracts.pipelines.spec import PipelineSpec
 from fastflow_contracts.runs.presence import Presence
-from fastflow_contracts.runs.run import Order, Pending, Run
+from fastflow_contracts.runs.run import Order, Pending, RunRecord
 from tests.support.ids import fresh_run_id
 
 OWN_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -28,10 +28,10 @@ def at(seconds: float) -> datetime:
     return T0 + timedelta(seconds=seconds)
 
 
-def a_run(pipeline: str = "demo", *, created: float = 0, **order: Any) -> Run:
+def a_run(pipeline: str = "demo", *, created: float = 0, **order: Any) -> RunRecord:
     """A pending run, created *created* seconds after zero."""
     wanted = {"kind": "script", "bundle": "b" * 64, "python_version": OWN_PYTHON, "triggered_by": "api"} | order
-    return Run(
+    return RunRecord(
         id=fresh_run_id(),
         pipeline=PipelineName(pipeline),
         created_at=at(created),

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias, cast
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.bus.errors import Conflict
+from fastflow_contracts.bus.errors import RevisionConflict
 from fastflow_contracts.bus.subjects import JobRef, RunRef
 from fastflow_contracts.ids import RunId, run_id_for_child, run_id_for_key, run_id_for_slot
 from fastflow_contracts.names import PipelineName
@@ -25,8 +25,8 @@ from fastflow_contracts.pipelines.records import PIPELINE
 from fastflow_contracts.pipelines.spec import PipelineSpec
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.limits import Member
-from fastflow_contracts.runs.messages import Decision, Hint, Skip, Trigger
-from fastflow_contracts.runs.run import RUN, ErrorType, Pending, Run, Running
+from fastflow_contracts.runs.messages import Decision, Hint, SkipRecord, Trigger
+from fastflow_contracts.runs.run import RUN, Pending, RunErrorType, Running, RunRecord
 from fastflow_contracts.runs.state_machine import Cancel, Expire
 from fastflow_contracts.runs.store import RunStore
 from fastflow_contracts.schedules.schedule import RESTART_ID
@@ -56,7 +56,7 @@ DUPLICATE_P = 0.05
 NEWEST = 50
 """Runs of a pipeline that are checked to restart it: far more than can matter, but not those of months."""
 
-Fate: TypeAlias = Callable[[Random], tuple[float, ErrorType | None]]
+Fate: TypeAlias = Callable[[Random], tuple[float, RunErrorType | None]]
 """How long an attempt takes, in seconds, and how it ends."""
 Request: TypeAlias = tuple[PipelineName, Trigger] | RunRef
 """Actions of people: start this, or cancel that."""
@@ -69,17 +69,17 @@ class RunWorld(World):
     """A world with runs. ``history``: every record ever written, with its time."""
 
     fates: dict[PipelineName, Fate] = field(default_factory=dict)
-    history: list[tuple[datetime, Run]] = field(default_factory=list)
-    active: dict[RunId, Run] = field(default_factory=dict)
-    records_of: dict[RunId, Run] = field(default_factory=dict)
-    runs_of: dict[PipelineName, dict[RunId, Run]] = field(default_factory=lambda: defaultdict(dict))
-    skipped: dict[str, Skip] = field(default_factory=dict)
+    history: list[tuple[datetime, RunRecord]] = field(default_factory=list)
+    active: dict[RunId, RunRecord] = field(default_factory=dict)
+    records_of: dict[RunId, RunRecord] = field(default_factory=dict)
+    runs_of: dict[PipelineName, dict[RunId, RunRecord]] = field(default_factory=lambda: defaultdict(dict))
+    skipped: dict[str, SkipRecord] = field(default_factory=dict)
     """Skipped starts, by request."""
     hints: list[Hint] = field(default_factory=list)
     requests: Queue[Request] = field(default_factory=Queue)
     asked: list[Request] = field(default_factory=list)
     """All that were ever among ``requests``."""
-    ends: Queue[Run] = field(default_factory=Queue)
+    ends: Queue[RunRecord] = field(default_factory=Queue)
     sandboxes: dict[tuple[RunId, int], Sandbox] = field(default_factory=dict)
     died_at: dict[str, datetime] = field(default_factory=dict)
 
@@ -121,7 +121,7 @@ class RunWorld(World):
         for one in self.schedulers:
             cast(SchedulerTwin, one).hear_of_runners()
 
-    def open_sandbox(self, run: Run) -> None:
+    def open_sandbox(self, run: RunRecord) -> None:
         assert isinstance(run.state, Running)
         for attempt in range(1, run.state.attempt + 1):
             other = self.sandboxes.get((run.id, attempt))
@@ -215,7 +215,7 @@ class RunWorld(World):
 class _Store(RunStore):
     world: RunWorld
 
-    async def all_of(self, pipeline: PipelineName) -> list[Run]:
+    async def all_of(self, pipeline: PipelineName) -> list[RunRecord]:
         await step()
         return list(islice(reversed(self.world.runs_of[pipeline].values()), NEWEST))
 
@@ -292,7 +292,7 @@ class SchedulerTwin(Replica):
         await self._restarter.restart(pipeline, slot)
 
     def _hear(self, news: Any) -> None:
-        if isinstance(news, Run):
+        if isinstance(news, RunRecord):
             self._due_work.see_run(news, at=monotonic(self.world.now), stored_at=self.world.now)
             self._due_at = self.world.now
         else:
@@ -332,12 +332,12 @@ class SchedulerTwin(Replica):
         self.world.requests.ack(message)
 
     async def _react(self, message: Any) -> None:
-        run: Run = message.payload
+        run: RunRecord = message.payload
         given = await self._runs.input(run)
         for one in react(run, self.world.records.get(run.pipeline), (), given):
             if isinstance(one, Follow):
                 identity = f"{run.id}-{one.edge}"
-                with suppress(Conflict):
+                with suppress(RevisionConflict):
                     run_id = run_id_for_child(run.id, one.edge)
                     await self._starter.start(one.pipeline, one.trigger, run_id, cause=one.cause, identity=identity)
         self.world.ends.ack(message)

@@ -11,13 +11,13 @@ from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.messages import Hint
 from fastflow_contracts.runs.presence import Presence
-from fastflow_contracts.runs.run import ErrorType, Run, Running
+from fastflow_contracts.runs.run import RunErrorType, Running, RunRecord
 from fastflow_contracts.runs.state_machine import (
     Adopt,
+    AttemptOutcome,
     Claim,
     Finish,
     NotYet,
-    Outcome,
     Prepare,
     Release,
 )
@@ -38,10 +38,10 @@ LEASE = Lease()
 class Sandbox:
     """User code that runs, wherever its runner is. ``fence_at``: when it stops itself without a runner."""
 
-    run: Run
+    run: RunRecord
     began: datetime
     at: datetime
-    error: ErrorType | None
+    error: RunErrorType | None
     stopped: bool = False
     fence_at: datetime | None = None
 
@@ -146,12 +146,12 @@ class RunnerTwin:
         if changed.events:
             await self._carry_out(changed.run)
 
-    async def _adopt(self, run: Run, epoch: int) -> None:
+    async def _adopt(self, run: RunRecord, epoch: int) -> None:
         changed = await self._runs.change(run.ref, Adopt(runner=self.name, epoch=epoch))
         if changed.events:
             await self._carry_out(changed.run)
 
-    async def _carry_out(self, run: Run) -> None:
+    async def _carry_out(self, run: RunRecord) -> None:
         assert isinstance(run.state, Running)
         epoch, attempt = run.state.epoch, run.state.attempt
         if run.state.prepared_at is None:
@@ -164,13 +164,13 @@ class RunnerTwin:
                 return
             self.world.open_sandbox(run)
         sandbox = self.world.sandboxes.get((run.id, attempt))
-        outcome = Outcome(finished_at=self.world.now, error_type=ErrorType.LOST)
+        outcome = AttemptOutcome(finished_at=self.world.now, error_type=RunErrorType.LOST)
         if sandbox is not None:
             if sandbox.fence_at is not None and sandbox.fence_at > self.world.now:
                 sandbox.fence_at = None
             if sandbox.fence_at is None or sandbox.at < sandbox.fence_at:
                 await step(sandbox)
-                outcome = Outcome(
+                outcome = AttemptOutcome(
                     started_at=sandbox.began,
                     finished_at=sandbox.at,
                     exit_code=1 if sandbox.error else 0,

@@ -15,14 +15,14 @@ from datetime import datetime, timedelta
 from types import coroutine
 from typing import Any, NamedTuple
 
-from fastflow_contracts.bus.errors import Conflict
+from fastflow_contracts.bus.errors import RevisionConflict
 from fastflow_contracts.bus.subjects import JobRef
 from fastflow_contracts.ids import RunId, run_id_for_slot
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.records import PipelineRecord, Version
 from fastflow_contracts.pipelines.spec import PipelineSpec
 from fastflow_contracts.runs.messages import Decision, Started, Trigger
-from fastflow_contracts.schedules.schedule import Schedule
+from fastflow_contracts.schedules.schedule import PipelineSchedule
 from fastflow_contracts.schedules.state import ScheduleState, definition
 from fastflow_scheduler.schedules.firing import Firing
 from fastflow_scheduler.schedules.timetable import Timetable
@@ -57,7 +57,7 @@ class Written(NamedTuple):
 
 class Wanted(NamedTuple):
     since: datetime
-    schedule: Schedule | None
+    schedule: PipelineSchedule | None
     """None: the folder is gone."""
     fires: bool
 
@@ -106,7 +106,7 @@ class World:
 
     def put(self, job: JobRef, state: ScheduleState, expect: int) -> int:
         if self.states.get(job, (None, 0))[1] != expect:
-            raise Conflict("another writer was first")
+            raise RevisionConflict("another writer was first")
         wish = self.wanted[job][-1].schedule
         assert wish is None or state.definition == definition(wish), f"{job} is settled for what it was before"
         self._revision += 1
@@ -160,7 +160,7 @@ class World:
                 one.step()
 
 
-def all_schedules(spec: PipelineSpec) -> tuple[Schedule, ...]:
+def all_schedules(spec: PipelineSpec) -> tuple[PipelineSchedule, ...]:
     restart = spec.restart_schedule()
     return (*spec.schedule_list(), *((restart,) if restart else ()))
 

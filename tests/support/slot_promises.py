@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from fastflow_contracts.bus.subjects import JobRef
-from fastflow_contracts.schedules.schedule import Schedule
+from fastflow_contracts.schedules.schedule import PipelineSchedule
 from fastflow_contracts.schedules.slots import between
 from fastflow_contracts.schedules.state import ScheduleState, definition
 from fastflow_scheduler.schedules.backlog import LAST_WITHIN
@@ -49,7 +49,7 @@ class Stretch(NamedTuple):
     begin: datetime
     end: datetime
 
-    def slots(self, schedule: Schedule, begin: datetime, end: datetime) -> Iterator[datetime]:
+    def slots(self, schedule: PipelineSchedule, begin: datetime, end: datetime) -> Iterator[datetime]:
         """Return those later than *begin*, up to *end*, in this stretch."""
         return between(schedule, max(begin, self.begin), end, self.state.anchor)
 
@@ -69,7 +69,7 @@ def stretches(world: World, job: JobRef) -> Iterator[Stretch]:
 
 def required(
     job: JobRef,
-    schedule: Schedule,
+    schedule: PipelineSchedule,
     stretch: Stretch,
     begin: datetime,
     end: datetime,
@@ -89,7 +89,7 @@ def required(
 
 
 def check_missed(
-    schedule: Schedule, done: dict[datetime, datetime], group: list[datetime], back: datetime, lives: int
+    schedule: PipelineSchedule, done: dict[datetime, datetime], group: list[datetime], back: datetime, lives: int
 ) -> None:
     """Check slots that no scheduler lived long enough to run before *back*; one that died soon may have run them.
 

@@ -24,9 +24,9 @@ from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.ids import run_id_for_key
 from fastflow_contracts.names import check_name
 from fastflow_contracts.runs import messages
-from fastflow_contracts.runs.logs import CHUNK, LogLine, LogReader
+from fastflow_contracts.runs.logs import CHUNK, LogReader, OutputLine
 from fastflow_contracts.runs.messages import TRIGGER_TYPE, Trigger
-from fastflow_contracts.runs.run import RUN, Run
+from fastflow_contracts.runs.run import RUN, RunRecord
 from tests.support.records import a_bundle, publish_pipeline
 
 RUN_S = 120.0
@@ -52,7 +52,7 @@ class System:
         await self.bus.publish(subjects.trigger(pipeline), body, headers={"Content-Type": TRIGGER_TYPE})
         return RunRef(pipeline, run_id_for_key(pipeline, key))
 
-    async def until(self, ref: RunRef, wanted: Callable[[Run], bool], *, within_s: float = RUN_S) -> Run:
+    async def until(self, ref: RunRef, wanted: Callable[[RunRecord], bool], *, within_s: float = RUN_S) -> RunRecord:
         """Return the run as soon as *wanted* holds."""
         subject = f"$KV.{subjects.RUNS}.{subjects.run_key(ref)}"
         stream = streams.bucket_stream(subjects.RUNS)
@@ -64,11 +64,11 @@ class System:
                         return run
         raise AssertionError("a feed has no end")
 
-    async def end(self, ref: RunRef, *, within_s: float = RUN_S) -> Run:
+    async def end(self, ref: RunRef, *, within_s: float = RUN_S) -> RunRecord:
         """Return the run once it is over."""
         return await self.until(ref, lambda run: run.is_over, within_s=within_s)
 
-    async def run(self, name: str, **trigger: Any) -> Run:
+    async def run(self, name: str, **trigger: Any) -> RunRecord:
         """Trigger a run and wait for its end."""
         return await self.end(await self.start(name, **trigger))
 
@@ -82,10 +82,10 @@ class System:
                 if batch.messages:
                     return
 
-    async def lines(self, run: Run) -> list[LogLine]:
+    async def lines(self, run: RunRecord) -> list[OutputLine]:
         """Return the whole log of an ended run."""
         last = max((attempt.log_sequence for attempt in run.attempts), default=0)
-        found: list[LogLine] = []
+        found: list[OutputLine] = []
         reader = LogReader()
         if not last:
             return found
@@ -97,7 +97,7 @@ class System:
                         return found
         raise AssertionError("a feed has no end")
 
-    async def text(self, run: Run, stream: str = "stdout") -> str:
+    async def text(self, run: RunRecord, stream: str = "stdout") -> str:
         """Return the script's output on one stream, joined."""
         return "\n".join(line.text for line in await self.lines(run) if line.stream == stream)
 
@@ -119,12 +119,12 @@ async def system(
 ) -> AsyncIterator[System]:
     """Run everything between a trigger and a recorded end. *settings*: of the runners."""
     stop = asyncio.Event()
-    scheduler = fastflow_scheduler.settings.Settings(concurrent_runs_max=concurrent_runs_max)
+    scheduler = fastflow_scheduler.settings.SchedulerSettings(concurrent_runs_max=concurrent_runs_max)
     services: list[Callable[[Bus, Callable[[], None]], Coroutine[Any, Any, None]]] = [
         lambda bus, ready: fastflow_scheduler.app.serve(scheduler, bus, stop, ready)
     ]
     for number in range(runners):
-        runner = fastflow_runner.settings.Settings(
+        runner = fastflow_runner.settings.RunnerSettings(
             runner_id=f"runner-{number}",
             sandbox=sandbox,  # type: ignore[arg-type]
             data_dir=str(data / f"runner-{number}"),
@@ -146,7 +146,7 @@ async def system(
 
 
 async def _serve_runner(
-    settings: fastflow_runner.settings.Settings, stop: asyncio.Event, bus: Bus, ready: Callable[[], None]
+    settings: fastflow_runner.settings.RunnerSettings, stop: asyncio.Event, bus: Bus, ready: Callable[[], None]
 ) -> None:
     await fastflow_runner.app.serve(settings, bus, stop, ready)
 

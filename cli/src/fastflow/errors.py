@@ -43,7 +43,7 @@ class BadUsage(CliError):
     exit_code = USAGE
 
 
-class NotFound(CliError):
+class NoSuchThing(CliError):
     """There is no such pipeline, run, file or folder."""
 
     exit_code = NOT_FOUND
@@ -57,7 +57,7 @@ class SystemFailed(CliError):
         super().__init__(f"{where}{error.strerror or error}{_ADVICE.get(error.errno or 0, '')}.")
 
 
-class Unreachable(CliError):
+class NothingAnswers(CliError):
     """No bus or gateway answers."""
 
     exit_code = UNREACHABLE

@@ -16,13 +16,13 @@ from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs.logs import STREAMS, Chunk, Piece
 from fastflow_contracts.runs.presence import Presence
 from fastflow_contracts.runs.run import (
-    Attempt,
+    AttemptRecord,
     Ended,
-    ErrorType,
     Pending,
-    Run,
+    RunErrorType,
     Running,
-    Status,
+    RunRecord,
+    RunStatus,
     Verdict,
 )
 from fastflow_gateway.http.browsers import local_path
@@ -45,24 +45,24 @@ RUNS = st.lists(
 ).map(lambda rows: [_run(*row) for row in rows])
 
 
-def _run(pipeline: str, created: int, verdict: Verdict | None) -> Run:
+def _run(pipeline: str, created: int, verdict: Verdict | None) -> RunRecord:
     run = a_run(pipeline, created=created)
     return run if verdict is None else replace(run, state=Ended(verdict=verdict, at=at(created + 2)))
 
 
-def _history(runs: list[Run], **bounds: int) -> RunIndex:
+def _history(runs: list[RunRecord], **bounds: int) -> RunIndex:
     history = RunIndex(**bounds)
     for revision, run in enumerate(runs, start=1):
         history.put(run, revision)
     return history
 
 
-@given(RUNS, st.integers(1, 7), st.sampled_from([None, "a", "b"]), st.sampled_from([None, *Status]))
+@given(RUNS, st.integers(1, 7), st.sampled_from([None, "a", "b"]), st.sampled_from([None, *RunStatus]))
 def test_pages_show_every_matching_run_once_newest_first(
-    runs: list[Run], limit: int, pipeline: str | None, status: Status | None
+    runs: list[RunRecord], limit: int, pipeline: str | None, status: RunStatus | None
 ) -> None:
     """Whatever the filter and the size of a page."""
-    history, seen, cursor = _history(runs), list[Run](), None
+    history, seen, cursor = _history(runs), list[RunRecord](), None
     while True:
         page, cursor = history.page(RunFilter(pipeline=pipeline, status=status), limit=limit, cursor=cursor)
         assert len(page) <= limit
@@ -75,14 +75,14 @@ def test_pages_show_every_matching_run_once_newest_first(
 
 
 @given(RUNS, st.integers(0, 50), st.integers(0, 50))
-def test_dates_are_inclusive(runs: list[Run], since: int, until: int) -> None:
+def test_dates_are_inclusive(runs: list[RunRecord], since: int, until: int) -> None:
     """Both ends of the range belong to it."""
     page, _ = _history(runs).page(RunFilter(since=at(since), until=at(until)), limit=1000)
     assert {r.id for r in page} == {r.id for r in runs if at(since) <= r.created_at <= at(until)}
 
 
 @given(RUNS, st.integers(1, 10))
-def test_totals_outlive_what_is_forgotten(runs: list[Run], runs_max: int) -> None:
+def test_totals_outlive_what_is_forgotten(runs: list[RunRecord], runs_max: int) -> None:
     """Beyond the bound the oldest ended runs go; they still count, and no active run is ever forgotten."""
     history = _history(runs, runs_max=runs_max)
     active = [r for r in runs if not r.is_over]
@@ -92,7 +92,7 @@ def test_totals_outlive_what_is_forgotten(runs: list[Run], runs_max: int) -> Non
         counts = history.counts(name)
         of_it = [r for r in runs if r.pipeline == name]
         assert (counts.total, counts.active) == (len(of_it), len([r for r in of_it if not r.is_over]))
-        assert counts.successful == len([r for r in of_it if r.status is Status.SUCCESS])
+        assert counts.successful == len([r for r in of_it if r.status is RunStatus.SUCCESS])
 
 
 def test_only_news_counts() -> None:
@@ -272,9 +272,9 @@ def test_secrets_are_hidden_wherever_they_stand() -> None:
     assert hide_secrets("{broken") == ""
 
 
-def _attempt(number: int, *, error: ErrorType | None = None) -> Attempt:
+def _attempt(number: int, *, error: RunErrorType | None = None) -> AttemptRecord:
     begin = number * 100
-    return Attempt(
+    return AttemptRecord(
         number=number,
         runner=f"r{number}",
         claimed_at=at(begin),
@@ -292,7 +292,7 @@ def test_a_view_of_a_retried_run_is_about_its_newest_attempt() -> None:
     """Phases and result are the last attempt's, start and end the whole run's, peaks the highest."""
     run = replace(
         a_run("demo", retry_attempts=1, env_names=("A",)),
-        attempts=(_attempt(1, error=ErrorType.OOM), _attempt(2)),
+        attempts=(_attempt(1, error=RunErrorType.OOM), _attempt(2)),
         state=Ended(verdict=Verdict.SUCCESS, at=at(250)),
     )
     shown = records.run(run, capacity=Capacity(), now=at(300))

@@ -156,6 +156,17 @@ def test_what_runs_inside_the_sandbox_imports_nothing_of_ours() -> None:
     }
 
 
+def test_a_class_name_exists_once() -> None:
+    """A reader who searches for a name finds one thing. The notebook rules are one file, kept in two places."""
+    places: dict[str, set[str]] = {}
+    for package in PACKAGES.values():
+        for module in package.rglob("*.py"):
+            for node in ast.parse(module.read_text()).body:
+                if isinstance(node, ast.ClassDef) and module.name != "notebook_rules.py":
+                    places.setdefault(node.name, set()).add(str(module.relative_to(ROOT)))
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
 def test_every_package_of_ours_is_in_the_matrix() -> None:
     """A new distribution needs a row."""
     assert set(PACKAGES) == set(generate.MATRIX)

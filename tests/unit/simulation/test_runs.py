@@ -18,7 +18,7 @@ from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.retry import delay_s
 from fastflow_contracts.pipelines.spec import (
     CustomSchedule,
-    DownstreamTrigger,
+    DownstreamRule,
     ExponentialBackoff,
     PipelineSpec,
     ScheduleEntry,
@@ -28,12 +28,12 @@ from fastflow_contracts.runs.run import (
     EDGES,
     RESTART,
     Ended,
-    ErrorType,
     Pending,
-    Run,
+    RunErrorType,
     RunInput,
     Running,
-    Status,
+    RunRecord,
+    RunStatus,
 )
 from fastflow_contracts.schedules.schedule import RESTART_ID
 from fastflow_scheduler.followups.rules import Follow, react
@@ -59,11 +59,11 @@ SPECS = {
         retry_attempts=3,
         retry_strategy=ExponentialBackoff(initial_delay=60, multiplier=10, max_delay=4000),
         downstream_triggers=(
-            DownstreamTrigger(pipeline=PipelineName("report")),
-            DownstreamTrigger(pipeline=PipelineName("alarm"), on_success=False, on_failure=True),
+            DownstreamRule(pipeline=PipelineName("report")),
+            DownstreamRule(pipeline=PipelineName("alarm"), on_success=False, on_failure=True),
         ),
     ),
-    "report": PipelineSpec(downstream_triggers=(DownstreamTrigger(pipeline=PipelineName("mail")),)),
+    "report": PipelineSpec(downstream_triggers=(DownstreamRule(pipeline=PipelineName("mail")),)),
     "alarm": PipelineSpec(),
     "mail": PipelineSpec(enabled=False),
     "few": PipelineSpec(
@@ -89,8 +89,8 @@ DAEMONS = ("daemon", "regular", "service")
 
 
 def fate(least_s: float, most_s: float, failing: float) -> Fate:
-    def draw(chance: Random) -> tuple[float, ErrorType | None]:
-        return chance.uniform(least_s, most_s), ErrorType.SCRIPT_ERROR if chance.random() < failing else None
+    def draw(chance: Random) -> tuple[float, RunErrorType | None]:
+        return chance.uniform(least_s, most_s), RunErrorType.SCRIPT_ERROR if chance.random() < failing else None
 
     return draw
 
@@ -129,20 +129,20 @@ def lived(seed: int, days: int) -> RunWorld:
     return world
 
 
-def check_attempts(run: Run) -> None:
+def check_attempts(run: RunRecord) -> None:
     """As many as the retries allow, one after another, none before it was due."""
     assert [attempt.number for attempt in run.attempts] == list(range(1, len(run.attempts) + 1))
     assert len(run.attempts) <= run.order.retry_attempts + 1
     for former, attempt in pairwise(run.attempts):
         due = former.finished_at + timedelta(seconds=delay_s(run.order.retry_strategy, former.number))
         assert attempt.claimed_at >= due, f"attempt {attempt.number} of {run.id} came early"
-    if run.status is Status.FAILED:
+    if run.status is RunStatus.FAILED:
         assert len(run.attempts) == run.order.retry_attempts + 1
 
 
 def check_history(world: RunWorld) -> None:
     """Every write is a legal step, none follows an end, and no runner claims a run too early or beyond a limit."""
-    known: dict[RunId, Run] = {}
+    known: dict[RunId, RunRecord] = {}
     active: set[RunId] = set()
     for at, run in world.history:
         former = known.get(run.id)
@@ -167,7 +167,7 @@ def check_edges(world: RunWorld) -> int:
             assert child in world.records_of or f"{run.id}-{step.edge}" in world.skipped, f"{step.edge} is lost"
             followed.add(child)
             if step.edge == "restart" and isinstance(run.state, Ended):
-                assert run.status is Status.FAILED or run.state.reason == RESTART
+                assert run.status is RunStatus.FAILED or run.state.reason == RESTART
     children = {run.id for run in world.records_of.values() if run.order.parent_run_id}
     assert children <= followed
     return len(followed)
@@ -235,11 +235,11 @@ def test_runs_keep_every_promise_while_schedulers_and_runners_are_killed(number:
     slots, edges, asked = check_slots(world), check_edges(world), check_requests(world)
     check_daemons(world)
     check_nothing_is_stuck(world)
-    lost = sum(attempt.error_type is ErrorType.LOST for run in world.records_of.values() for attempt in run.attempts)
+    lost = sum(attempt.error_type is RunErrorType.LOST for run in world.records_of.values() for attempt in run.attempts)
     ends = Counter(run.status.value for run in world.records_of.values())
     print(f"{slots} slots, {edges} edges, {asked} requests, {len(world.history)} writes, {world.kills} kills")
     refused = Counter(skip.reason.partition(" ")[0] for skip in world.skipped.values())
     print(f"{lost} lost, ends {dict(ends)}, refused {dict(refused)}")
     assert world.kills
     assert lost
-    assert {Status.SUCCESS, Status.FAILED, Status.INTERRUPTED} <= ends.keys()
+    assert {RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.INTERRUPTED} <= ends.keys()

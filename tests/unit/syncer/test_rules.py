@@ -15,10 +15,10 @@ from fastflow_contracts.pipelines.manifest import Notice, Problem
 from fastflow_contracts.pipelines.records import (
     PIPELINE,
     SYNC_STATUS,
-    PipelineChange,
+    PipelineChangeRecord,
     PipelineRecord,
-    SyncReport,
-    SyncStatus,
+    SyncReportRecord,
+    SyncStatusRecord,
 )
 from fastflow_contracts.pipelines.spec import PipelineSpec
 from fastflow_contracts.service.settings import BadSettings, load
@@ -26,7 +26,7 @@ from fastflow_syncer import history
 from fastflow_syncer.examine import examine
 from fastflow_syncer.record import Found, FoundVersion, after_look, after_removal, is_newer
 from fastflow_syncer.retire import KEPT_S, retirable, unused
-from fastflow_syncer.settings import Settings
+from fastflow_syncer.settings import SyncerSettings
 from fastflow_syncer.source import Commit, Folder, plan, skipped
 from fastflow_syncer.tree import BadListing, parse_listing
 
@@ -211,9 +211,9 @@ def test_a_name_that_is_none_is_listed_and_not_live() -> None:
     assert "rename" in str(examined.found.problems[0])
 
 
-def _report(minute: int, **changes: object) -> SyncReport:
+def _report(minute: int, **changes: object) -> SyncReportRecord:
     at = T0 + timedelta(minutes=minute)
-    report = SyncReport(source="s", started_at=at, finished_at=at, ok=True)
+    report = SyncReportRecord(source="s", started_at=at, finished_at=at, ok=True)
     return msgspec.structs.replace(report, **changes)
 
 
@@ -228,14 +228,14 @@ def test_the_status_knows_the_last_and_the_last_good_report() -> None:
 
 def test_the_history_is_news_only_and_bounded() -> None:
     """Sixty syncs that say the same are one entry; a flood of changes fits into one value."""
-    status: SyncStatus | None = None
+    status: SyncStatusRecord | None = None
     for minute in range(60):
         status = history.with_report(status, _report(minute))
     assert status is not None
     assert len(status.history) == 1
     assert status.history[0].started_at == T0 + timedelta(minutes=59)
     changes = tuple(
-        PipelineChange(pipeline=f"{'p' * 60}{n}", action=("updated", "unchanged")[n % 2], detail="ü" * 9_999)
+        PipelineChangeRecord(pipeline=f"{'p' * 60}{n}", action=("updated", "unchanged")[n % 2], detail="ü" * 9_999)
         for n in range(5_000)
     )
     for minute in range(60):
@@ -309,7 +309,7 @@ def test_listings() -> None:
 def test_settings_keep_their_names() -> None:
     """The variables people know, secrets also from files; a subfolder may not leave the root."""
     settings = load(
-        Settings,
+        SyncerSettings,
         {
             "GIT_REPO_URL": "https://e.org/r.git",
             "GIT_BRANCH": "live",
@@ -319,8 +319,8 @@ def test_settings_keep_their_names() -> None:
     )
     assert (settings.git_branch, settings.git_sync_interval_s, settings.subdir) == ("live", 30.0, "a/b")
     with pytest.raises(BadSettings, match="PIPELINES_SUBDIR"):
-        _ = Settings(pipelines_subdir="../up").subdir
-    assert Settings(pipelines_dir="/p", pipelines_subdir="x").root.as_posix() == "/p/x"
+        _ = SyncerSettings(pipelines_subdir="../up").subdir
+    assert SyncerSettings(pipelines_dir="/p", pipelines_subdir="x").root.as_posix() == "/p/x"
 
 
 def test_notices_alone_are_written_too() -> None:

@@ -48,7 +48,7 @@ async def installation(bus: Bus) -> AsyncIterator[Client]:
         yield api
 
 
-async def ended(bus: Bus, run: Run, *texts: str) -> records.Run:
+async def ended(bus: Bus, run: Run, *texts: str) -> records.RunRecord:
     """Carry out the run as a runner would."""
     claimed = await claim(bus, (await RunStore(bus).find(check_run_id(run.id))).run)
     last = 0

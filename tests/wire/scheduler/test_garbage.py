@@ -12,19 +12,19 @@ from fastflow_contracts.bus.decoding import unreadable
 from fastflow_contracts.bus.subjects import JobRef
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.records import PIPELINE
-from fastflow_contracts.pipelines.spec import DownstreamTrigger
+from fastflow_contracts.pipelines.spec import DownstreamRule
 from fastflow_contracts.runs.lease import Lease
-from fastflow_contracts.runs.run import Status
+from fastflow_contracts.runs.run import RunStatus
 from fastflow_contracts.runs.runners import presences
 from fastflow_contracts.runs.state_machine import Claim, Prepare
 from fastflow_contracts.runs.store import RunStore
 from fastflow_scheduler.app import serve
-from fastflow_scheduler.settings import Settings
+from fastflow_scheduler.settings import SchedulerSettings
 from tests.support.garbage import litter
 from tests.support.records import a_bundle, a_run, publish_pipeline
 from tests.support.system import system
 
-KINDS = {"Run", "PipelineRecord", "Presence", "ScheduleState", "Switch", "LinkSet", "LimitSet", "Hint", "Cancel"}
+KINDS = {"RunRecord", "PipelineRecord", "Presence", "ScheduleState", "Switch", "LinkSet", "LimitSet", "Hint", "Cancel"}
 
 
 async def test_runs_go_on_whatever_is_written_before_and_meanwhile(bus_url: str, bus: Bus, tmp_path: Path) -> None:
@@ -37,11 +37,11 @@ async def test_runs_go_on_whatever_is_written_before_and_meanwhile(bus_url: str,
             "demo",
             "print('demo')",
             max_instances=1,
-            downstream_triggers=(DownstreamTrigger(pipeline="next"),),
+            downstream_triggers=(DownstreamRule(pipeline="next"),),
         )
-        assert (await world.run("demo")).status is Status.SUCCESS
+        assert (await world.run("demo")).status is RunStatus.SUCCESS
         await litter(bus, "demo")
-        assert (await world.run("demo")).status is Status.SUCCESS
+        assert (await world.run("demo")).status is RunStatus.SUCCESS
         async with asyncio.timeout(30):
             while len(await RunStore(bus).all_of(PipelineName("next"))) < 2:
                 await asyncio.sleep(0.05)
@@ -56,7 +56,7 @@ async def test_a_schedule_whose_state_is_garbage_begins_anew(bus_url: str, bus: 
     await publish_pipeline(bus, "clock", a_bundle(main_py="print(1)"), schedule_interval_seconds=1)
     stop, ready = asyncio.Event(), asyncio.Event()
     async with connect(bus_url, name="scheduler") as its_bus, asyncio.TaskGroup() as group:
-        group.create_task(serve(Settings(), its_bus, stop, ready.set))
+        group.create_task(serve(SchedulerSettings(), its_bus, stop, ready.set))
         async with asyncio.timeout(30):
             while not await RunStore(bus).all_of(PipelineName("clock")):
                 await asyncio.sleep(0.1)
@@ -83,7 +83,7 @@ async def test_a_record_that_can_be_read_and_makes_no_sense_harms_no_other(bus_u
     await publish_pipeline(bus, "clock", a_bundle(main_py="print(1)"), schedule_interval_seconds=1)
     stop, ready = asyncio.Event(), asyncio.Event()
     async with connect(bus_url, name="scheduler") as its_bus, asyncio.TaskGroup() as group:
-        group.create_task(serve(Settings(), its_bus, stop, ready.set))
+        group.create_task(serve(SchedulerSettings(), its_bus, stop, ready.set))
         async with asyncio.timeout(30):
             while not await RunStore(bus).all_of(PipelineName("clock")):
                 await asyncio.sleep(0.1)
@@ -99,7 +99,7 @@ async def test_a_scheduler_survives_a_run_that_became_garbage_after_its_runner_w
         await runs.change(run.ref, Claim(attempt=1, runner="gone"))
         await runs.change(run.ref, Prepare(epoch=1))
     stop, ready = asyncio.Event(), asyncio.Event()
-    settings = Settings(lease_s=lease.lease_s, fence_s=lease.fence_s)
+    settings = SchedulerSettings(lease_s=lease.lease_s, fence_s=lease.fence_s)
     async with connect(bus_url, name="scheduler") as its_bus, asyncio.TaskGroup() as group:
         group.create_task(serve(settings, its_bus, stop, ready.set))
         await ready.wait()

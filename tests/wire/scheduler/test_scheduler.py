@@ -23,11 +23,11 @@ from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.records import PIPELINE
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.messages import DECISION, HINT, REPLY_HEADER, Declined, Started
-from fastflow_contracts.runs.run import RUN, Run, Running, Status
+from fastflow_contracts.runs.run import RUN, Running, RunRecord, RunStatus
 from fastflow_contracts.runs.state_machine import Cancel, Claim
 from fastflow_contracts.runs.store import RunStore
 from fastflow_scheduler.app import serve
-from fastflow_scheduler.settings import Settings
+from fastflow_scheduler.settings import SchedulerSettings
 from tests.support.records import T0, a_bundle, publish_pipeline
 from tests.support.system import stored
 
@@ -45,7 +45,7 @@ async def scheduler(bus_url: str, bus: Bus) -> AsyncIterator[None]:
         asyncio.TaskGroup() as group,
     ):
         for one in (first, second):
-            group.create_task(serve(Settings(), one, stop, ready.set))
+            group.create_task(serve(SchedulerSettings(), one, stop, ready.set))
         await ready.wait()
         yield
         stop.set()
@@ -60,19 +60,19 @@ async def trigger(bus: Bus, payload: bytes, *, pipeline: str = "demo", **headers
     return DECISION.decode((await answers.next_msg(timeout=30)).data)
 
 
-async def run_of(bus: Bus, decision: Started | Declined) -> Run:
+async def run_of(bus: Bus, decision: Started | Declined) -> RunRecord:
     assert isinstance(decision, Started)
     return (await RunStore(bus).find(decision.run_id)).run
 
 
-async def notices(bus: Bus, subject: str) -> list[messages.Skip]:
+async def notices(bus: Bus, subject: str) -> list[messages.SkipRecord]:
     return [messages.SKIP.decode(kept.data) for kept in await stored(bus, streams.NOTICES, subject)]
 
 
 async def test_an_empty_message_starts_a_run_and_hints_it(bus: Bus, scheduler: None) -> None:
     """`nats pub ff.trigger.demo ''` is all it takes."""
     run = await run_of(bus, await trigger(bus, b""))
-    assert (run.pipeline, run.status, run.order.triggered_by) == ("demo", Status.PENDING, "bus")
+    assert (run.pipeline, run.status, run.order.triggered_by) == ("demo", RunStatus.PENDING, "bus")
     async with Pull(bus, streams.WORK, "script") as work:
         (hint,) = await work.take(1)
     assert HINT.decode(hint.data).run_id == run.id
@@ -268,7 +268,7 @@ async def test_a_pending_run_is_cancelled_by_a_command(bus: Bus, scheduler: None
     run = await run_of(bus, await trigger(bus, b""))
     over = asyncio.create_task(ended(bus, run))
     await bus.publish(subjects.command(run.ref), messages.CANCEL.encode(Cancel()))
-    assert (await over).status is Status.INTERRUPTED
+    assert (await over).status is RunStatus.INTERRUPTED
 
 
 async def test_cancelling_a_running_run_marks_it_for_its_runner(bus: Bus, scheduler: None) -> None:
@@ -276,7 +276,7 @@ async def test_cancelling_a_running_run_marks_it_for_its_runner(bus: Bus, schedu
     run = await run_of(bus, await trigger(bus, b""))
     await RunStore(bus).change(run.ref, Claim(attempt=1, runner="r"))
 
-    def is_marked(record: Run) -> bool:
+    def is_marked(record: RunRecord) -> bool:
         return isinstance(record.state, Running) and record.state.cancel_requested_at is not None
 
     marked = asyncio.create_task(seen(bus, run.ref, is_marked))
@@ -323,7 +323,7 @@ async def test_a_run_of_a_pipeline_that_may_not_start_is_not_started_once_more(
     assert kept.reason == answer.reason
 
 
-async def seen(bus: Bus, ref: RunRef, wanted: object) -> Run:
+async def seen(bus: Bus, ref: RunRef, wanted: object) -> RunRecord:
     """The run once *wanted* holds for its record."""
     assert callable(wanted)
     subject = f"$KV.ff_runs.{subjects.run_key(ref)}"
@@ -336,5 +336,5 @@ async def seen(bus: Bus, ref: RunRef, wanted: object) -> Run:
     raise AssertionError
 
 
-async def ended(bus: Bus, run: Run) -> Run:
+async def ended(bus: Bus, run: RunRecord) -> RunRecord:
     return await seen(bus, run.ref, lambda r: r.is_over)

@@ -15,7 +15,7 @@ from fastflow_contracts.pipelines.records import SYNC_REPORT
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_syncer.app import serve
 from fastflow_syncer.retire import Retirement
-from fastflow_syncer.settings import Settings
+from fastflow_syncer.settings import SyncerSettings
 from tests.support.garbage import litter
 from tests.support.records import T0
 
@@ -30,7 +30,7 @@ async def test_a_syncer_goes_on_and_puts_its_own_records_right(bus_url: str, bus
     await litter(bus, "demo")
     await bus.put(subjects.PIPELINES, subjects.pipeline_key(DEMO), b"garbage")
     stop, ready = asyncio.Event(), asyncio.Event()
-    settings = Settings(pipelines_dir=str(tmp_path / "root"))
+    settings = SyncerSettings(pipelines_dir=str(tmp_path / "root"))
     async with connect(bus_url, name="syncer") as its_bus, asyncio.TaskGroup() as group:
         group.create_task(serve(settings, its_bus, stop, ready.set))
         async with asyncio.timeout(30):

@@ -30,15 +30,15 @@ from fastflow_contracts.pipelines.records import (
     SYNC_REPORT,
     SYNC_STATUS,
     PipelineRecord,
-    SyncReport,
-    SyncStatus,
+    SyncReportRecord,
+    SyncStatusRecord,
 )
 from fastflow_syncer import retire
 from fastflow_syncer.app import serve, source_of
 from fastflow_syncer.folder import FolderSource
 from fastflow_syncer.publish import Publisher
 from fastflow_syncer.retire import KEPT_S, Retirement
-from fastflow_syncer.settings import Settings
+from fastflow_syncer.settings import SyncerSettings
 from fastflow_syncer.sync import Syncer
 from tests.git_repository import Repository
 
@@ -66,11 +66,11 @@ async def _files(bus: Bus, record: PipelineRecord) -> dict[str, File]:
     return bundle.unpack(await ObjectStore(bus).get(record.live.bundle))
 
 
-def _actions(report: SyncReport) -> dict[str, str]:
+def _actions(report: SyncReportRecord) -> dict[str, str]:
     return {change.pipeline: change.action for change in report.changes}
 
 
-async def _status(bus: Bus) -> SyncStatus:
+async def _status(bus: Bus) -> SyncStatusRecord:
     entry = await bus.get(subjects.PIPELINES, subjects.SYNC_STATUS_KEY)
     assert entry is not None
     return SYNC_STATUS.decode(entry.value)
@@ -294,7 +294,7 @@ async def test_a_folder_that_does_not_fit_stops_no_other(bus: Bus, tmp_path: Pat
 
 
 @contextlib.asynccontextmanager
-async def _serving(bus: Bus, settings: Settings) -> AsyncIterator[None]:
+async def _serving(bus: Bus, settings: SyncerSettings) -> AsyncIterator[None]:
     stop, ready = asyncio.Event(), asyncio.Event()
     task = asyncio.create_task(serve(settings, bus, stop, ready.set), name="syncer")
     try:
@@ -315,7 +315,7 @@ async def _until(bus: Bus, name: str, wanted: Callable[[PipelineRecord], bool], 
                 return
 
 
-async def _ask(bus: Bus) -> SyncReport:
+async def _ask(bus: Bus) -> SyncReportRecord:
     return SYNC_REPORT.decode(await bus.ask(subjects.SYNC, b"", timeout_s=10))
 
 
@@ -323,7 +323,7 @@ async def test_saving_a_file_is_live_within_two_seconds(bus: Bus, tmp_path: Path
     """Nobody asks: a new pipeline, a saved file and a removed folder show on the bus by themselves."""
     root = tmp_path / "root"
     _write(root, {"etl/main.py": "1"})
-    async with _serving(bus, Settings(pipelines_dir=str(root))):
+    async with _serving(bus, SyncerSettings(pipelines_dir=str(root))):
         assert (await _record(bus, "etl"))[0].live is not None
         _write(root, {"new/main.py": "1", "new/pipeline.json": '{"description": "one"}'})
         await _until(bus, "new", lambda r: r.live is not None and r.live.spec.description == "one")
@@ -339,7 +339,7 @@ async def test_a_push_is_live_after_the_sync_that_was_asked_for(bus: Bus, tmp_pa
     """The answer names the commit; the record has its hash and subject; a force-push is followed."""
     repository = Repository(tmp_path / "origin")
     repository.commit("one", {"pipelines/etl/main.py": "1"})
-    settings = Settings(git_repo_url=repository.url, pipelines_subdir="pipelines", git_sync_interval_s=0)
+    settings = SyncerSettings(git_repo_url=repository.url, pipelines_subdir="pipelines", git_sync_interval_s=0)
     async with _serving(bus, settings):
         commit = repository.commit("two: \u00fc", {"pipelines/etl/main.py": "2"})
         report = await _ask(bus)
@@ -363,7 +363,7 @@ async def test_a_damaged_mirror_costs_one_sync_nothing(bus: Bus, tmp_path: Path)
     """It is made anew within the same sync."""
     repository = Repository(tmp_path / "origin")
     repository.commit("one", {"etl/main.py": "1"})
-    with source_of(Settings(git_repo_url=repository.url)) as source:
+    with source_of(SyncerSettings(git_repo_url=repository.url)) as source:
         syncer = Syncer(source, Publisher(bus))
         await syncer.sync()
         repository.commit("two", {"etl/main.py": "2"})
@@ -376,7 +376,7 @@ async def test_everyone_who_asks_is_answered_by_a_sync_that_began_later(bus: Bus
     """Twenty requests at once, two syncers: twenty answers, far fewer syncs."""
     root = tmp_path / "root"
     _write(root, {"etl/main.py": "1"})
-    settings = Settings(pipelines_dir=str(root))
+    settings = SyncerSettings(pipelines_dir=str(root))
     async with _serving(bus, settings), _serving(bus, settings):
         asked_at = now()
         reports = await asyncio.gather(*(_ask(bus) for _ in range(20)))

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import click
 
-from fastflow.errors import FAILED, OK, BadUsage, NotFound
+from fastflow.errors import FAILED, OK, BadUsage, NoSuchThing
 from fastflow.local import logins
 from fastflow.local.logins import DEFAULT, Login
 from fastflow.local.session import FindTarget, api_options, ask
@@ -55,7 +55,7 @@ def logout(name: str, everything: bool) -> None:
     """Forget an installation: its address and token."""
     stored = logins.read()
     if not everything and name not in stored:
-        raise NotFound(f"no login is called {name}; there are: {', '.join(sorted(stored)) or 'none'}.")
+        raise NoSuchThing(f"no login is called {name}; there are: {', '.join(sorted(stored)) or 'none'}.")
     left = {} if everything else {each: kept for each, kept in stored.items() if each != name}
     logins.write(left)
     gone = [kept.url for each, kept in stored.items() if each not in left]

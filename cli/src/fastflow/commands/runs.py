@@ -131,6 +131,6 @@ async def _listed(client: Client, limit: int, **filters: str | None) -> list[Run
 
 
 async def _check_known(client: Client, name: str) -> None:
-    """Raise ``NotFound`` for a pipeline that does not exist and never had a run."""
+    """Raise ``NoSuchThing`` for a pipeline that does not exist and never had a run."""
     if not (await client.runs(pipeline_name=name, limit=1)).runs:
         await check_pipeline(client, name)

@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from fastflow.errors import NotFound
+from fastflow.errors import NoSuchThing
 from fastflow.local.completion import pipeline_names
 from fastflow.local.session import FindTarget, api_options, ask
 from fastflow.terminal import schedules as shown
@@ -84,12 +84,12 @@ def _switch(target: FindTarget, pipeline: str, schedule: str | None, *, enabled:
 
 
 def chosen(jobs: list[Job], pipeline: str, schedule: str | None) -> list[Job]:
-    """The jobs of *pipeline*, or the one called *schedule*, with or without ``schedules/``. Raises ``NotFound``."""
+    """The jobs of *pipeline*, or the one called *schedule*, with or without ``schedules/``. Raises ``NoSuchThing``."""
     of_it = [job for job in jobs if job.pipeline == pipeline]
     if not of_it:
-        raise NotFound(f"{pipeline} has no schedules; `fastflow schedules` lists all of them.")
+        raise NoSuchThing(f"{pipeline} has no schedules; `fastflow schedules` lists all of them.")
     wanted = [job for job in of_it if schedule in (None, job.schedule, job.run_config_id)]
     if not wanted:
         names = ", ".join(job.schedule for job in of_it)
-        raise NotFound(f"{pipeline} has no schedule {schedule}; there are: {names}.")
+        raise NoSuchThing(f"{pipeline} has no schedule {schedule}; there are: {names}.")
     return wanted

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import click
 
-from fastflow.errors import FAILED, OK, BadUsage, NotFound
+from fastflow.errors import FAILED, OK, BadUsage, NoSuchThing
 from fastflow.local import keyring, logins
 from fastflow.local.key_rotation import Rotated, Token, rotate
 from fastflow.local.session import FindTarget, api_options, ask
@@ -110,10 +110,10 @@ def _names_an_installation(context: click.Context) -> bool:
 
 
 def _keys() -> tuple[str, ...]:
-    """The keys on this machine; none, if a stored login can be asked instead. Raises ``NotFound``, ``BadKey``."""
+    """The keys on this machine; none, if a stored login can be asked instead. Raises ``NoSuchThing``, ``BadKey``."""
     try:
         return keyring.find_keys(os.environ, here=Path.cwd())
-    except NotFound:
+    except NoSuchThing:
         if keyring.is_set(os.environ) or logins.DEFAULT not in logins.read():
             raise
         return ()
@@ -140,7 +140,7 @@ def _value(given: str | None) -> str:
 def _metadata(folder: Path) -> list[Path]:
     """The metadata file of the pipeline *folder*, or those of every pipeline in it."""
     if not folder.is_dir():
-        raise NotFound(f"{folder} is not a folder; give a pipeline's folder, or the folder above several.")
+        raise NoSuchThing(f"{folder} is not a folder; give a pipeline's folder, or the folder above several.")
     alone = any((folder / entry).is_file() for entry in (SCRIPT, NOTEBOOK, MANIFEST))
     candidates = [folder.resolve()] if alone else sorted(path for path in folder.iterdir() if path.is_dir())
     found = []

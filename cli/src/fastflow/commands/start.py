@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from fastflow.errors import OK, BadUsage, NotFound
+from fastflow.errors import OK, BadUsage, NoSuchThing
 from fastflow.local.completion import pipeline_names
 from fastflow.local.finding import about_pipeline
 from fastflow.local.session import FindTarget, api_options, ask
@@ -114,7 +114,7 @@ def _payload(data: str) -> bytes:
         else:
             payload = data.encode()
     except OSError as error:
-        raise NotFound(f"{data[1:]} cannot be read: {error.strerror}.") from None
+        raise NoSuchThing(f"{data[1:]} cannot be read: {error.strerror}.") from None
     if len(payload) > EVENT_BYTES_MAX:
         raise BadUsage(f"the data is larger than {EVENT_BYTES_MAX:,} bytes; send a reference to it instead.")
     return payload

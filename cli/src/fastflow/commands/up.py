@@ -22,8 +22,8 @@ from fastflow.local.bus_users import users_in
 from fastflow.local.connection import URL_FILE, connected, inbox_of, tls_in
 from fastflow.local.nats_server import USERS, embedded_bus
 from fastflow.local.plan import (
-    Options,
-    Plan,
+    UpOptions,
+    UpPlan,
     check_port,
     dashboard,
     make_plan,
@@ -67,7 +67,7 @@ def up(
     PIPELINES_DIR holds one folder for each pipeline; default: ./pipelines. Ctrl-C stops everything.
     """
     early = _note_signals()
-    plan = make_plan(Options(pipelines_dir, host, port, data_dir, sandbox, nats_url), os.environ, here=_here())
+    plan = make_plan(UpOptions(pipelines_dir, host, port, data_dir, sandbox, nats_url), os.environ, here=_here())
     with datadir.held(plan.data_dir):
         check_machine(plan.data_dir, now=now())
         check_port(plan.host, plan.port)
@@ -83,7 +83,7 @@ def _here() -> Path:
         ) from None
 
 
-async def _up(plan: Plan, early: list[int]) -> None:
+async def _up(plan: UpPlan, early: list[int]) -> None:
     began = time.monotonic()
     stop = asyncio.Event()
     _stop_on_signals(stop, early)
@@ -116,7 +116,7 @@ async def _up(plan: Plan, early: list[int]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _bus(plan: Plan) -> AsyncIterator[tuple[str, Mapping[User, str]]]:
+async def _bus(plan: UpPlan) -> AsyncIterator[tuple[str, Mapping[User, str]]]:
     """A bus with all its streams, either the named one or an embedded one. Its address is in the data folder.
 
     Yields the URL and the services' seeds. Only an embedded bus has seeds: it knows its users.
@@ -136,7 +136,7 @@ async def _bus(plan: Plan) -> AsyncIterator[tuple[str, Mapping[User, str]]]:
         yield url, seeds
 
 
-async def _greet(plan: Plan, url: str, token: str | None, ready: asyncio.Event, began: float) -> None:
+async def _greet(plan: UpPlan, url: str, token: str | None, ready: asyncio.Event, began: float) -> None:
     """As soon as runs can start, print what is available and where."""
     await ready.wait()
     async with connect(url, name="fastflow-up", inbox=inbox_of(url), tls=tls_in(plan.environ)) as bus:
@@ -156,7 +156,7 @@ async def _greet(plan: Plan, url: str, token: str | None, ready: asyncio.Event, 
     _say(f"\nReady after {time.monotonic() - began:.1f} s. Ctrl-C stops everything.")
 
 
-async def _part(plan: Plan, url: str, stop: asyncio.Event, *, leave_running: bool) -> None:
+async def _part(plan: UpPlan, url: str, stop: asyncio.Event, *, leave_running: bool) -> None:
     """On stop, print which runs stop. The shutdown does not wait for this, nor for a bus that does not answer."""
     await stop.wait()
     with contextlib.suppress(FastFlowError):
@@ -173,7 +173,7 @@ def _key_line(path: Path, *, is_new: bool) -> str:
     return _line("secrets", f"{kept}, created just now: keep a copy, nothing else opens them" if is_new else kept)
 
 
-def _sandbox(plan: Plan, runner: Presence) -> str:
+def _sandbox(plan: UpPlan, runner: Presence) -> str:
     if runner.sandbox == "docker":
         return "a Docker container for each run"
     requested = plan.environ.get("FASTFLOW_SANDBOX") == "process"

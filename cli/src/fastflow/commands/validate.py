@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from fastflow.errors import FAILED, OK, NotFound
+from fastflow.errors import FAILED, OK, NoSuchThing
 from fastflow.terminal import upcoming
 from fastflow.terminal.printer import json_option, print_json
 from fastflow.terminal.upcoming import Upcoming
@@ -50,9 +50,9 @@ def validate(folder: Path, slots: int, as_json: bool) -> None:
 
 
 async def check(folder: Path) -> list[tuple[Path, Found]]:
-    """Check every pipeline in *folder*, or *folder* itself. Raises ``NotFound`` if there is none."""
+    """Check every pipeline in *folder*, or *folder* itself. Raises ``NoSuchThing`` if there is none."""
     if not folder.is_dir():
-        raise NotFound(f"{folder} is not a folder; give a pipeline's folder, or the folder above several.")
+        raise NoSuchThing(f"{folder} is not a folder; give a pipeline's folder, or the folder above several.")
     alone = any((folder / entry).is_file() for entry in (SCRIPT, NOTEBOOK))
     root = folder.resolve().parent if alone else folder
     source = FolderSource(root)
@@ -69,9 +69,9 @@ async def check(folder: Path) -> list[tuple[Path, Found]]:
         if not alone:
             found += [(folder / name, _refused(name, why)) for name, why in sorted(snapshot.ignored.items())]
     except SourceFailed as error:
-        raise NotFound(str(error)) from None
+        raise NoSuchThing(str(error)) from None
     if not found:
-        raise NotFound(f"there is no pipeline in {folder}; a pipeline is a folder with a {SCRIPT}.")
+        raise NoSuchThing(f"there is no pipeline in {folder}; a pipeline is a folder with a {SCRIPT}.")
     return found
 
 

@@ -41,7 +41,7 @@ COMMAND_VARIABLES = {"FASTFLOW_URL", "FASTFLOW_TOKEN", "FASTFLOW_TOKEN_FILE"}
 """Variables that only the commands read, not the services."""
 
 
-class Part(NamedTuple):
+class ServicePart(NamedTuple):
     """One service with its settings."""
 
     name: str
@@ -49,15 +49,15 @@ class Part(NamedTuple):
     serve: Serve
 
 
-def parts(environ: Mapping[str, str], *, say: Callable[[str], None]) -> list[Part]:
+def parts(environ: Mapping[str, str], *, say: Callable[[str], None]) -> list[ServicePart]:
     """All services, configured by *environ*. *say* receives the runner's progress lines. Raises ``BadSettings``."""
     serve: Mapping[str, Serve] = {**_SERVE, "runner": functools.partial(fastflow_runner.app.serve, say=say)}
     known = names(*SETTINGS.values()) | COMMAND_VARIABLES
-    found: list[Part] = []
+    found: list[ServicePart] = []
     problems: list[str] = []
     for name, struct in SETTINGS.items():
         try:
-            found.append(Part(name, load(struct, environ, also_known=known), serve[name]))
+            found.append(ServicePart(name, load(struct, environ, also_known=known), serve[name]))
         except BadSettings as error:
             problems += error.problems
     if problems:
@@ -66,7 +66,7 @@ def parts(environ: Mapping[str, str], *, say: Callable[[str], None]) -> list[Par
 
 
 async def run(
-    all_parts: list[Part], url: str, stop: asyncio.Event, ready: Callable[[], None], *, seeds: Mapping[User, str]
+    all_parts: list[ServicePart], url: str, stop: asyncio.Event, ready: Callable[[], None], *, seeds: Mapping[User, str]
 ) -> None:
     """Run every part on its own bus connection until *stop* is set; call *ready* once all of them can work.
 
@@ -102,7 +102,7 @@ async def run(
 
 
 async def _run(
-    part: Part, url: str, seeds: Mapping[User, str], stop: asyncio.Event, ready: Callable[[str], None]
+    part: ServicePart, url: str, seeds: Mapping[User, str], stop: asyncio.Event, ready: Callable[[str], None]
 ) -> None:
     user = User(part.name)
     seed = seeds.get(user, "")

@@ -11,18 +11,18 @@ from fastflow_contracts.bus.subjects import PIPELINES
 from fastflow_contracts.pipelines.records import SYNC_STATUS, PipelineRecord
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.presence import Presence
-from fastflow_contracts.runs.run import Run, Running
+from fastflow_contracts.runs.run import Running, RunRecord
 from fastflow_contracts.runs.runners import presences
 from fastflow_contracts.runs.store import RunStore
 
 
-async def runs(bus: Bus) -> list[Run]:
+async def runs(bus: Bus) -> list[RunRecord]:
     """Every recorded run, newest first."""
     found = await RunStore(bus).records.items(subjects.RUN_KEYS)
     return sorted((record.value for record in found), key=lambda run: run.created_at, reverse=True)
 
 
-async def running(bus: Bus, runner_id: str) -> list[Run]:
+async def running(bus: Bus, runner_id: str) -> list[RunRecord]:
     """The unfinished runs of this runner, newest first."""
     return [run for run in await runs(bus) if isinstance(run.state, Running) and run.state.runner == runner_id]
 

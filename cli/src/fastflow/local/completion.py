@@ -25,11 +25,11 @@ async def _asked(context: click.Context, incomplete: str) -> list[CompletionItem
     import os
 
     from fastflow.local.session import client_of
-    from fastflow.local.target import Options, find
+    from fastflow.local.target import TargetOptions, find
 
     given = context.params
     data_dir = given.get("data_dir")
-    options = Options(
+    options = TargetOptions(
         given.get("url"), given.get("token"), given.get("on"), None if data_dir is None else Path(data_dir)
     )
     async with asyncio.timeout(TIMEOUT_S):

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from fastflow.errors import INTERRUPTED, Unreachable
+from fastflow.errors import INTERRUPTED, NothingAnswers
 from fastflow.local.address import DATA_DIR as DATA_DIR
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.connection import connect
@@ -28,7 +28,7 @@ URL_FILE = "bus.url"
 OUTSIDE_URL_FILE = "outside.url"
 
 Url = Callable[..., str]
-"""Finds the address, or raises ``Unreachable``. ``file``: as in ``find_url``."""
+"""Finds the address, or raises ``NothingAnswers``. ``file``: as in ``find_url``."""
 CONNECT_S = 3.0
 
 
@@ -60,16 +60,16 @@ def find_url(
             if url := candidate.read_text().strip():
                 return url
     where = f"{candidates[0]} holds no address" if len(candidates) == 1 else f"no {DATA_DIR}/{file} here or above"
-    raise Unreachable(f"no bus found: {where}. Start one with `fastflow up`, or name one with --nats-url.")
+    raise NothingAnswers(f"no bus found: {where}. Start one with `fastflow up`, or name one with --nats-url.")
 
 
 def named_url(environ: Mapping[str, str]) -> str | None:
-    """The bus that the environment names. Raises ``Unreachable`` if it names a file that cannot be read."""
+    """The bus that the environment names. Raises ``NothingAnswers`` if it names a file that cannot be read."""
     if path := environ.get("FASTFLOW_NATS_URL_FILE"):
         try:
             return Path(path).read_text().strip() or None
         except OSError as error:
-            raise Unreachable(f"FASTFLOW_NATS_URL_FILE {path} cannot be read: {error.strerror}.") from None
+            raise NothingAnswers(f"FASTFLOW_NATS_URL_FILE {path} cannot be read: {error.strerror}.") from None
     return environ.get("FASTFLOW_NATS_URL", "").strip() or None
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from fastflow.errors import NotFound
+from fastflow.errors import NoSuchThing
 from fastflow_api import Client, errors
 from fastflow_api.shapes import Run
 
@@ -28,7 +28,7 @@ async def find_run(client: Client, wanted: str) -> Run:
         try:
             return await client.run(wanted)
         except errors.NotFound:
-            raise NotFound(f"there is no run {wanted}; `fastflow ps --all` lists the runs.") from None
+            raise NoSuchThing(f"there is no run {wanted}; `fastflow ps --all` lists the runs.") from None
     if _NAME.fullmatch(wanted) and (newest := await _newest(client, wanted)):
         return newest
     if PREFIX_CHARACTERS_MIN <= len(wanted) <= 36:
@@ -37,18 +37,18 @@ async def find_run(client: Client, wanted: str) -> Run:
             return await client.run(found.ids[0])
         if found.total:
             candidates = ", ".join(found.ids[:CANDIDATES_MAX])
-            raise NotFound(f"{wanted!r} begins {found.total} run ids: {candidates}; type more.")
+            raise NoSuchThing(f"{wanted!r} begins {found.total} run ids: {candidates}; type more.")
     names = await _names(client)
     if wanted in names:
-        raise NotFound(f"{wanted} has no runs yet; start one with `fastflow run {wanted}`.")
-    raise NotFound(f"no run or pipeline {wanted!r}{_meant(wanted, names)}; `fastflow ps --all` lists the runs.")
+        raise NoSuchThing(f"{wanted} has no runs yet; start one with `fastflow run {wanted}`.")
+    raise NoSuchThing(f"no run or pipeline {wanted!r}{_meant(wanted, names)}; `fastflow ps --all` lists the runs.")
 
 
 async def check_pipeline(client: Client, name: str) -> None:
-    """Raise ``NotFound`` with similar names if there is no pipeline *name*."""
+    """Raise ``NoSuchThing`` with similar names if there is no pipeline *name*."""
     names = await _names(client)
     if name not in names:
-        raise NotFound(f"there is no pipeline {name}{_meant(name, names) or '.'} `fastflow pipelines` lists them.")
+        raise NoSuchThing(f"there is no pipeline {name}{_meant(name, names) or '.'} `fastflow pipelines` lists them.")
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from fastflow_contracts.pipelines.diagnostics import path_of
-from fastflow_contracts.pipelines.json_positions import Node, parse
+from fastflow_contracts.pipelines.json_positions import JsonNode, parse
 from fastflow_contracts.secrets import envelope
 from fastflow_contracts.secrets.envelope import WEBHOOK_SECRET, Envelope
 from fastflow_contracts.secrets.token import is_token
@@ -48,7 +48,7 @@ def rotate(text: str, keys: tuple[str, ...], *, pipeline: str, bind: bool = Fals
     Raises:
         BadJson: *text* is not JSON.
     """
-    changes: list[tuple[Node, str]] = []
+    changes: list[tuple[JsonNode, str]] = []
     tokens = []
     for name, field, node in _places(parse(text)):
         state, is_bound, token = _rotated(node.value, keys, (pipeline, name), bind=bind)
@@ -95,7 +95,7 @@ def _opens(fernet: Fernet, token: str) -> bool:
     return True
 
 
-def _places(root: Node) -> Iterator[tuple[str, str, Node]]:
+def _places(root: JsonNode) -> Iterator[tuple[str, str, JsonNode]]:
     """Name, path and node of every value that should be a token."""
     yield from _of(root, "")
     schedules = _member(root, "schedules")
@@ -104,7 +104,7 @@ def _places(root: Node) -> Iterator[tuple[str, str, Node]]:
             yield from _of(entry, f"schedules[{index}]")
 
 
-def _of(part: Node, path: str) -> Iterator[tuple[str, str, Node]]:
+def _of(part: JsonNode, path: str) -> Iterator[tuple[str, str, JsonNode]]:
     encrypted = _member(part, "encrypted_env")
     if encrypted is not None and isinstance(encrypted.value, dict):
         for name, node in encrypted.value.items():
@@ -114,5 +114,5 @@ def _of(part: Node, path: str) -> Iterator[tuple[str, str, Node]]:
         yield WEBHOOK_SECRET, path_of(path_of(path, "webhook"), "secret"), secret
 
 
-def _member(node: Node, name: str) -> Node | None:
+def _member(node: JsonNode, name: str) -> JsonNode | None:
     return node.value.get(name) if isinstance(node.value, dict) else None

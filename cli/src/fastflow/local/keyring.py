@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
-from fastflow.errors import NotFound
+from fastflow.errors import NoSuchThing
 from fastflow.local.address import DATA_DIR
 from fastflow.local.data_dir import read_kept, write_private
 from fastflow_contracts.secrets.envelope import split_keys
@@ -33,12 +33,12 @@ def find_keys(environ: Mapping[str, str], *, here: Path) -> tuple[str, ...]:
         try:
             found = Path(path).read_text()
         except (OSError, UnicodeDecodeError) as error:
-            raise NotFound(f"{VARIABLE}_FILE {path} cannot be read: {error}.") from None
+            raise NoSuchThing(f"{VARIABLE}_FILE {path} cannot be read: {error}.") from None
     else:
         found = environ.get(VARIABLE, "") or _nearest(environ, here)
     if keys := split_keys(found):
         return keys
-    raise NotFound(
+    raise NoSuchThing(
         f"there is no encryption key: set {VARIABLE} or {VARIABLE}_FILE to the key of your installation, "
         "or create one with `fastflow keys new`."
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from fastflow.errors import BadUsage, NotFound
+from fastflow.errors import BadUsage, NoSuchThing
 from fastflow.local.connection import DATA_DIR, named_url
 from fastflow_contracts.pipelines.bundle import shown
 from fastflow_contracts.pipelines.discovery import SCRIPT
@@ -38,7 +38,7 @@ there is no folder ./pipelines. Three lines create a first pipeline:
 Or name a folder: fastflow up DIR. Or set GIT_REPO_URL."""
 
 
-class Options(NamedTuple):
+class UpOptions(NamedTuple):
     """The options of the command line; None: not given."""
 
     pipelines_dir: Path | None = None
@@ -49,7 +49,7 @@ class Options(NamedTuple):
     nats_url: str | None = None
 
 
-class Plan(NamedTuple):
+class UpPlan(NamedTuple):
     """What ``up`` starts."""
 
     data_dir: Path
@@ -63,8 +63,8 @@ class Plan(NamedTuple):
     """The services' environment, without the bus's address and the token."""
 
 
-def make_plan(options: Options, environ: Mapping[str, str], *, here: Path) -> Plan:
-    """Make the plan; options win over the environment. Raises ``BadUsage`` or ``NotFound`` with advice."""
+def make_plan(options: UpOptions, environ: Mapping[str, str], *, here: Path) -> UpPlan:
+    """Make the plan; options win over the environment. Raises ``BadUsage`` or ``NoSuchThing`` with advice."""
     data_dir = here / (options.data_dir or environ.get("FASTFLOW_DATA_DIR") or DATA_DIR)
     _check_text(data_dir)
     host = options.host or environ.get("FASTFLOW_HOST") or DEFAULT_HOST
@@ -88,7 +88,7 @@ def make_plan(options: Options, environ: Mapping[str, str], *, here: Path) -> Pl
     nats_url = options.nats_url or named_url(environ)
     if nats_url is not None:
         _check_address(nats_url)
-    return Plan(data_dir, host, port, nats_url, source, settled)
+    return UpPlan(data_dir, host, port, nats_url, source, settled)
 
 
 def with_values(environ: Mapping[str, str], **values: str) -> dict[str, str]:
@@ -155,8 +155,8 @@ def _source(given: Path | None, environ: Mapping[str, str], here: Path) -> tuple
     folder = given or Path(environ.get("PIPELINES_DIR") or DEFAULT_PIPELINES)
     if not (here / folder).is_dir():
         if given is None and not environ.get("PIPELINES_DIR"):
-            raise NotFound(FIRST_PIPELINE)
-        raise NotFound(f"there is no folder {folder}; give the folder that holds the pipelines' folders.")
+            raise NoSuchThing(FIRST_PIPELINE)
+        raise NoSuchThing(f"there is no folder {folder}; give the folder that holds the pipelines' folders.")
     if (here / folder / SCRIPT).is_file():
         raise BadUsage(f"{folder} is one pipeline: it has a {SCRIPT}. Give the folder above it.")
     _check_text((here / folder).absolute())

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import click
 
-from fastflow.errors import INTERRUPTED, BadUsage, CliError, NotFound, Unreachable
-from fastflow.local.target import Options, Target, find
+from fastflow.errors import INTERRUPTED, BadUsage, CliError, NoSuchThing, NothingAnswers
+from fastflow.local.target import Target, TargetOptions, find
 from fastflow_api import ApiError, Client, errors
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ def api_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_target(
         *arguments: Any, url: str | None, token: str | None, on: str | None, data_dir: Path | None, **options: Any
     ) -> Any:
-        given = Options(url, token, on, data_dir)
+        given = TargetOptions(url, token, on, data_dir)
         return command(*arguments, target=lambda: find(given, environ=os.environ, here=Path.cwd()), **options)
 
     return with_target
@@ -77,17 +77,17 @@ def in_words(error: ApiError, target: Target) -> CliError:
     """Turn *error* into one with an exit code and with advice for the command line."""
     match error:
         case errors.NotSignedIn() if target.token is None:
-            return Unreachable(
+            return NothingAnswers(
                 f"{target.url} needs a token: sign in with `fastflow login {target.url}`, or set FASTFLOW_TOKEN."
             )
         case errors.NotSignedIn():
-            return Unreachable(f"{target.url} refuses the token: {error}")
+            return NothingAnswers(f"{target.url} refuses the token: {error}")
         case errors.Unreachable() if error.status is None:
-            return Unreachable(f"{error} The address comes from {target.origin}; is it running?")
+            return NothingAnswers(f"{error} The address comes from {target.origin}; is it running?")
         case errors.Unreachable():
-            return Unreachable(str(error))
+            return NothingAnswers(str(error))
         case errors.NotFound():
-            return NotFound(str(error))
+            return NoSuchThing(str(error))
         case errors.BadRequest():
             return BadUsage(str(error))
         case _:

@@ -15,10 +15,10 @@ from fastflow.local.plan import DEFAULTS
 from fastflow_contracts.service.settings import fields
 
 SETTINGS: Mapping[str, type[msgspec.Struct]] = {
-    "gateway": fastflow_gateway.settings.Settings,
-    "syncer": fastflow_syncer.settings.Settings,
-    "scheduler": fastflow_scheduler.settings.Settings,
-    "runner": fastflow_runner.settings.Settings,
+    "gateway": fastflow_gateway.settings.GatewaySettings,
+    "syncer": fastflow_syncer.settings.SyncerSettings,
+    "scheduler": fastflow_scheduler.settings.SchedulerSettings,
+    "runner": fastflow_runner.settings.RunnerSettings,
 }
 SECRET_SHOWN = "***"  # noqa: S105 - what stands for one
 

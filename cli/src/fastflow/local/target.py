@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from fastflow.errors import BadUsage, NotFound, Unreachable
+from fastflow.errors import BadUsage, NoSuchThing, NothingAnswers
 from fastflow.local import logins
 from fastflow.local.address import ADDRESS_FILE, DATA_DIR, read_address
 from fastflow.local.data_dir import TOKEN
@@ -19,7 +19,7 @@ ADMIN_VARIABLE: Final = "FASTFLOW_ADMIN_TOKEN"
 DATA_DIR_VARIABLE: Final = "FASTFLOW_DATA_DIR"
 
 
-class Options(NamedTuple):
+class TargetOptions(NamedTuple):
     """The options of the command line; None: not given."""
 
     url: str | None = None
@@ -37,7 +37,7 @@ class Target(NamedTuple):
     """Where the address comes from, for people."""
 
 
-def find(options: Options, *, environ: Mapping[str, str], here: Path) -> Target:
+def find(options: TargetOptions, *, environ: Mapping[str, str], here: Path) -> Target:
     """Find the installation.
 
     The first of: an option; FASTFLOW_URL; the default login; the data folder of an ``up``, which is FASTFLOW_DATA_DIR
@@ -75,7 +75,7 @@ def token_in(environ: Mapping[str, str], name: str = TOKEN_VARIABLE) -> str | No
     return environ.get(name, "").strip() or None
 
 
-def _places(options: Options) -> tuple[object, object, object]:
+def _places(options: TargetOptions) -> tuple[object, object, object]:
     return options.url, options.on, options.data_dir
 
 
@@ -83,7 +83,7 @@ def _stored(name: str, token: str | None) -> Target:
     stored = logins.read()
     if name not in stored:
         there = ", ".join(sorted(stored)) or "none"
-        raise NotFound(f"no login is called {name}; `fastflow login URL --on {name}` stores it. There are: {there}.")
+        raise NoSuchThing(f"no login is called {name}; `fastflow login URL --on {name}` stores it. There are: {there}.")
     return Target(stored[name].url, token or stored[name].token, f"--on {name}")
 
 
@@ -98,7 +98,7 @@ def _of_folders(folders: list[Path], token: str | None, environ: Mapping[str, st
         if url := read_address(folder):
             return Target(url, token or _folder_token(folder, environ), origin or str(folder))
     where = f"{folders[0]} has no {ADDRESS_FILE}" if len(folders) == 1 else f"there is no {DATA_DIR} here or above"
-    raise Unreachable(
+    raise NothingAnswers(
         f"no installation is named, and {where}. Start one with `fastflow up`, sign in with `fastflow login URL`, or "
         "give --url."
     )

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple, assert_never
 from zoneinfo import ZoneInfo
 
 from fastflow_contracts.pipelines.spec import PipelineSpec
-from fastflow_contracts.schedules.schedule import Cron, Interval, Once, Schedule
+from fastflow_contracts.schedules.schedule import Cron, Interval, Once, PipelineSchedule
 from fastflow_contracts.schedules.slots import upcoming
 
 
 class Upcoming(NamedTuple):
     """One schedule and its first slots. ``is_relative``: they count from when a scheduler first sees it; here: now."""
 
-    schedule: Schedule
+    schedule: PipelineSchedule
     slots: tuple[datetime, ...]
     is_relative: bool
 
@@ -63,7 +63,7 @@ def as_json(each: Upcoming) -> dict[str, Any]:
     }
 
 
-def words(schedule: Schedule) -> str:
+def words(schedule: PipelineSchedule) -> str:
     match schedule.timing:
         case Cron(expr=expr):
             return f"cron {expr}"

@@ -37,7 +37,7 @@ from fastflow_gateway.security.rate_limit import SIGN_IN_LIMIT, RateLimit
 from fastflow_gateway.security.secrets import SEALER, Sealer
 from fastflow_gateway.security.sessions import SESSIONS, Sessions
 from fastflow_gateway.security.webhook_guard import WEBHOOK_GUARD, WebhookGuard
-from fastflow_gateway.settings import SETTINGS, Settings, check
+from fastflow_gateway.settings import SETTINGS, GatewaySettings, check
 from fastflow_gateway.streaming.followers import FOLLOWERS, Followers
 
 log = get_logger(__name__)
@@ -54,7 +54,7 @@ ROUTES: tuple[Route, ...] = (*routes.ROUTES, *pages.ROUTES)
 
 
 def build_app(
-    settings: Settings, *, bus: Bus, model: ReadModel, trigger_client: TriggerClient, followers: Followers
+    settings: GatewaySettings, *, bus: Bus, model: ReadModel, trigger_client: TriggerClient, followers: Followers
 ) -> web.Application:
     """Build the application. Its parts must already be running."""
     app = web.Application(
@@ -87,7 +87,7 @@ def build_app(
 
 
 @contextlib.asynccontextmanager
-async def gateway(settings: Settings, bus: Bus) -> AsyncIterator[str]:
+async def gateway(settings: GatewaySettings, bus: Bus) -> AsyncIterator[str]:
     """Run a gateway; yield its URL once it listens and has caught up with the bus."""
     check(settings)
     async with asyncio.TaskGroup() as group:
@@ -102,7 +102,7 @@ async def gateway(settings: Settings, bus: Bus) -> AsyncIterator[str]:
         following.cancel()
 
 
-async def serve(settings: Settings, bus: Bus, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+async def serve(settings: GatewaySettings, bus: Bus, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     """Answer requests until *stop* is set; then end the open streams."""
     async with gateway(settings, bus) as url:
         log.info("listening", url=url)
@@ -111,7 +111,7 @@ async def serve(settings: Settings, bus: Bus, stop: asyncio.Event, ready: Callab
 
 
 @contextlib.asynccontextmanager
-async def _listening(app: web.Application, settings: Settings) -> AsyncIterator[str]:
+async def _listening(app: web.Application, settings: GatewaySettings) -> AsyncIterator[str]:
     runner, loop = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN_S), asyncio.get_running_loop()
     await runner.setup()
 

@@ -14,7 +14,7 @@ from fastflow_gateway.security.client_address import BadProxies, ClientAddresses
 TOKEN_CHARACTERS_MIN = 16
 
 
-class Settings(ServiceSettings, frozen=True, kw_only=True):
+class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
     """The settings of one gateway. The defaults suit a laptop."""
 
     host: Annotated[str, Env("FASTFLOW_HOST", "Address to listen on.")] = "127.0.0.1"
@@ -44,10 +44,10 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     metrics: Annotated[bool, Env("FASTFLOW_METRICS", "Answer GET /metrics, without a token.")] = True
 
 
-SETTINGS = web.AppKey("SETTINGS", Settings)
+SETTINGS = web.AppKey("SETTINGS", GatewaySettings)
 
 
-def check(settings: Settings) -> None:
+def check(settings: GatewaySettings) -> None:
     """Check what the types cannot.
 
     Raises:

@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from fastflow_contracts.bus.permissions import User
 from fastflow_contracts.service.lifecycle import run
 from fastflow_runner.app import serve
-from fastflow_runner.settings import Settings
+from fastflow_runner.settings import RunnerSettings
 
 ABOUT = "One runner: executes scripts and notebooks in sandboxes. Set up by its environment: see `fastflow config`."
 
@@ -15,7 +15,7 @@ ABOUT = "One runner: executes scripts and notebooks in sandboxes. Set up by its 
 def main() -> None:
     """Run the runner until it is stopped. Never returns."""
     ArgumentParser(f"python -m {__package__}", description=ABOUT).parse_args()
-    run(User.RUNNER, Settings, serve)
+    run(User.RUNNER, RunnerSettings, serve)
 
 
 if __name__ == "__main__":

@@ -23,14 +23,14 @@ from fastflow_contracts.runs.presence import Presence
 from fastflow_contracts.runs.store import RunStore
 from fastflow_contracts.service.lifecycle import until_stopped
 from fastflow_runner.attempts.context import Tools
-from fastflow_runner.attempts.runner import Runner
+from fastflow_runner.attempts.runner import AttemptRunner
 from fastflow_runner.backend import Backend, open_backend
 from fastflow_runner.bundles import Bundles
 from fastflow_runner.drain import drain_asked
 from fastflow_runner.preheat import preheat
 from fastflow_runner.presence import Beacon, Replaced
 from fastflow_runner.secrets import SecretBox
-from fastflow_runner.settings import Settings
+from fastflow_runner.settings import RunnerSettings
 
 log = get_logger(__name__)
 
@@ -43,7 +43,7 @@ def _log_progress(line: str) -> None:
 
 
 async def serve(
-    settings: Settings,
+    settings: RunnerSettings,
     bus: Bus,
     stop: asyncio.Event,
     ready: Callable[[], None],
@@ -67,12 +67,12 @@ async def serve(
             log.warning("lease misconfigured", complaint=complaint)
     opening = open_backend(settings, runner=runner_id, installation=installation, environ=os.environ, say=say)
     async with opening as backend:
-        runner: Runner
+        runner: AttemptRunner
         beacon = Beacon(
             bus, _presence(settings, runner_id, backend), lease, look=lambda shown: _seen(shown, runner, backend)
         )
         tools = _tools(settings, bus, runner_id, backend, beacon)
-        runner = Runner(tools, settings.slots)
+        runner = AttemptRunner(tools, settings.slots)
         await beacon.announce()
         try:
             async with asyncio.TaskGroup() as group:
@@ -108,7 +108,12 @@ async def serve(
 
 
 async def _drain(
-    bus: Bus, runner_id: str, runner: Runner, beacon: Beacon, takers: list[asyncio.Task[None]], drained: asyncio.Event
+    bus: Bus,
+    runner_id: str,
+    runner: AttemptRunner,
+    beacon: Beacon,
+    takers: list[asyncio.Task[None]],
+    drained: asyncio.Event,
 ) -> None:
     """Wait for a drain request; then take no more work, finish all runs under way, and set *drained*."""
     async with drain_asked(bus, runner_id) as asked:
@@ -121,7 +126,7 @@ async def _drain(
     drained.set()
 
 
-async def _finish(settings: Settings, backend: Backend, runner: Runner) -> None:
+async def _finish(settings: RunnerSettings, backend: Backend, runner: AttemptRunner) -> None:
     """Give runs the grace time; then stop them, or leave them to the next runner if sandboxes outlive this one."""
     await runner.finish(settings.grace_s)
     if runner.busy and not (settings.leave_running and backend.kind == "docker"):
@@ -129,13 +134,13 @@ async def _finish(settings: Settings, backend: Backend, runner: Runner) -> None:
         await runner.finish(STOP_S)
 
 
-def _kinds(settings: Settings) -> list[Kind]:
+def _kinds(settings: RunnerSettings) -> list[Kind]:
     asked_for = {kind.strip() for kind in settings.kinds.split(",")}
     kinds: tuple[Kind, ...] = ("script", "notebook")
     return [kind for kind in kinds if kind in asked_for]
 
 
-def _presence(settings: Settings, runner_id: str, backend: Backend) -> Presence:
+def _presence(settings: RunnerSettings, runner_id: str, backend: Backend) -> Presence:
     return Presence(
         runner=runner_id,
         instance="",
@@ -152,7 +157,7 @@ def _presence(settings: Settings, runner_id: str, backend: Backend) -> Presence:
     )
 
 
-def _seen(presence: Presence, runner: Runner, backend: Backend) -> Presence:
+def _seen(presence: Presence, runner: AttemptRunner, backend: Backend) -> Presence:
     """*presence* with the values that change while the runner lives."""
     load = os.getloadavg()[0] / (os.cpu_count() or 1)
     return replace(
@@ -164,7 +169,7 @@ def _seen(presence: Presence, runner: Runner, backend: Backend) -> Presence:
     )
 
 
-def _tools(settings: Settings, bus: Bus, runner_id: str, backend: Backend, beacon: Beacon) -> Tools:
+def _tools(settings: RunnerSettings, bus: Bus, runner_id: str, backend: Backend, beacon: Beacon) -> Tools:
     return Tools(
         runner=runner_id,
         bus=bus,

@@ -15,7 +15,7 @@ from aiodocker.exceptions import DockerError
 from msgspec.structs import replace
 
 from fastflow_contracts.log import get_logger
-from fastflow_contracts.runs.run import Run, Running
+from fastflow_contracts.runs.run import Running, RunRecord
 from fastflow_runner.environments.environments import Environments, volume_identity
 from fastflow_runner.environments.store import Place, docker_place, passed_on, process_place
 from fastflow_runner.errors import RunnerError
@@ -28,7 +28,7 @@ from fastflow_runner.sandbox.image_gc import ImageGc
 from fastflow_runner.sandbox.naming import LABEL_KEEPER, AttemptId, attempt_name
 from fastflow_runner.sandbox.pool import Pool
 from fastflow_runner.sandbox.process import ProcessSandboxes
-from fastflow_runner.settings import Settings
+from fastflow_runner.settings import RunnerSettings
 
 log = get_logger(__name__)
 
@@ -66,7 +66,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
         """The name of the sandbox of *attempt*."""
         return attempt_name(self.installation, attempt)
 
-    def spec(self, run: Run) -> SandboxSpec:
+    def spec(self, run: RunRecord) -> SandboxSpec:
         """The specification of the sandbox for *run*, which must be running."""
         assert isinstance(run.state, Running)
         limits = run.order.limits
@@ -80,7 +80,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
 
 @asynccontextmanager
 async def open_backend(
-    settings: Settings, *, runner: str, installation: str, environ: Mapping[str, str], say: Callable[[str], None]
+    settings: RunnerSettings, *, runner: str, installation: str, environ: Mapping[str, str], say: Callable[[str], None]
 ) -> AsyncIterator[Backend]:
     """Open the backend that the settings ask for. Builds the worker image if it is missing.
 
@@ -99,7 +99,7 @@ async def open_backend(
 
 
 async def _open(
-    settings: Settings,
+    settings: RunnerSettings,
     runner: str,
     installation: str,
     environ: Mapping[str, str],
@@ -139,7 +139,7 @@ async def _prove(backend: Backend, daemon: Daemon) -> None:
         raise NoDocker(f"{daemon.name} cannot open a sandbox ({reason})", "see what `docker run` says") from error
 
 
-async def _image(settings: Settings, daemon: Daemon, installation: str, say: Callable[[str], None]) -> str:
+async def _image(settings: RunnerSettings, daemon: Daemon, installation: str, say: Callable[[str], None]) -> str:
     """Return the worker image's reference; build the image if it is missing. Raises ``NoDocker``."""
     if settings.worker_image:
         return settings.worker_image
@@ -169,7 +169,7 @@ def _last_line(error: BaseException) -> str:
 
 
 async def _docker(
-    settings: Settings,
+    settings: RunnerSettings,
     daemon: Daemon,
     image: str,
     runner: str,
@@ -216,7 +216,7 @@ def _cores(limit: float | None, most: int | None) -> float | None:
     return limit if limit is None or most is None else min(max(limit, CORES_MIN), most)
 
 
-def _process(settings: Settings, runner: str, environ: Mapping[str, str], installation: str) -> Backend:
+def _process(settings: RunnerSettings, runner: str, environ: Mapping[str, str], installation: str) -> Backend:
     directory = Path(settings.data_dir)
     place = process_place(directory / "store")
     sandboxes = ProcessSandboxes(directory / "sandboxes")
@@ -237,7 +237,7 @@ def _process(settings: Settings, runner: str, environ: Mapping[str, str], instal
     )
 
 
-def _dummy(settings: Settings, runner: str, installation: str) -> Backend:
+def _dummy(settings: RunnerSettings, runner: str, installation: str) -> Backend:
     """For measuring everything except sandboxes: no code runs, every script succeeds at once."""
     place = replace(process_place(Path(settings.data_dir) / "store"), bare=True)
     sandboxes = DummySandboxes()
@@ -252,7 +252,7 @@ def _dummy(settings: Settings, runner: str, installation: str) -> Backend:
     )
 
 
-def _blank(settings: Settings, place: Place) -> SandboxSpec:
+def _blank(settings: RunnerSettings, place: Place) -> SandboxSpec:
     return SandboxSpec(
         name="",
         image=place.image,

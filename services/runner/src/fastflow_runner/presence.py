@@ -13,7 +13,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.bus.errors import Conflict, Unavailable
+from fastflow_contracts.bus.errors import RevisionConflict, Unavailable
 from fastflow_contracts.clock import now
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.lease import Lease
@@ -69,7 +69,7 @@ class Beacon:
             try:
                 self._revision = await self._presences.put(self.presence.runner, self.presence, expect=expect)
                 break
-            except Conflict:
+            except RevisionConflict:
                 stored, revision = await self._presences.load(self.presence.runner)
                 if stored is not None and stored.instance != self.presence.instance:
                     raise Replaced(

@@ -9,7 +9,7 @@ from fastflow_contracts.runs.presence import LEASE_S
 from fastflow_contracts.service.settings import Env, ServiceSettings
 
 
-class Settings(ServiceSettings, frozen=True, kw_only=True):
+class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
     """The defaults suit a laptop. Sizes are bytes, durations seconds."""
 
     runner_id: Annotated[

@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from fastflow_contracts.bus.permissions import User
 from fastflow_contracts.service.lifecycle import run
 from fastflow_scheduler.app import serve
-from fastflow_scheduler.settings import Settings
+from fastflow_scheduler.settings import SchedulerSettings
 
 ABOUT = "One scheduler: decides when and whether runs start. Set up by its environment: see `fastflow config`."
 
@@ -15,7 +15,7 @@ ABOUT = "One scheduler: decides when and whether runs start. Set up by its envir
 def main() -> None:
     """Never returns."""
     ArgumentParser(f"python -m {__package__}", description=ABOUT).parse_args()
-    run(User.SCHEDULER, Settings, serve)
+    run(User.SCHEDULER, SchedulerSettings, serve)
 
 
 if __name__ == "__main__":

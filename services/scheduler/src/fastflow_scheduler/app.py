@@ -21,7 +21,7 @@ from fastflow_scheduler.maintenance.due_work import DueWork
 from fastflow_scheduler.maintenance.reconciler import Reconciler
 from fastflow_scheduler.maintenance.retention import Retention
 from fastflow_scheduler.schedules.clock import Clock
-from fastflow_scheduler.settings import Settings
+from fastflow_scheduler.settings import SchedulerSettings
 from fastflow_scheduler.starting.admission import Defaults
 from fastflow_scheduler.starting.starter import Starter
 from fastflow_scheduler.starting.trigger_consumer import TriggerConsumer
@@ -29,7 +29,7 @@ from fastflow_scheduler.starting.trigger_consumer import TriggerConsumer
 log = get_logger(__name__)
 
 
-async def serve(settings: Settings, bus: Bus, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+async def serve(settings: SchedulerSettings, bus: Bus, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     """Schedule until *stop* is set. Unfinished work stays on the bus, where another scheduler does it."""
     defaults = Defaults(
         python_version=settings.default_python_version,

@@ -12,7 +12,7 @@ CONCURRENT_MOST = 10_000
 """Every claim writes the set of active runs: one megabyte at this size. For more runs, use no limit."""
 
 
-class Settings(ServiceSettings, frozen=True, kw_only=True):
+class SchedulerSettings(ServiceSettings, frozen=True, kw_only=True):
     """The defaults suit a laptop."""
 
     default_python_version: Annotated[

@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from fastflow_contracts.bus.permissions import User
 from fastflow_contracts.service.lifecycle import run
 from fastflow_syncer.app import serve
-from fastflow_syncer.settings import Settings
+from fastflow_syncer.settings import SyncerSettings
 
 ABOUT = (
     "One syncer: brings pipelines from a folder or git onto the bus. Set up by its environment: see `fastflow config`."
@@ -17,7 +17,7 @@ ABOUT = (
 def main() -> None:
     """Run the syncer. Never returns."""
     ArgumentParser(f"python -m {__package__}", description=ABOUT).parse_args()
-    run(User.SYNCER, Settings, serve)
+    run(User.SYNCER, SyncerSettings, serve)
 
 
 if __name__ == "__main__":

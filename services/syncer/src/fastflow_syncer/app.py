@@ -17,12 +17,12 @@ from fastflow_syncer.mirror import Mirror
 from fastflow_syncer.publish import Publisher
 from fastflow_syncer.remote import Credentials, remote
 from fastflow_syncer.retire import Retirement
-from fastflow_syncer.settings import Settings
+from fastflow_syncer.settings import SyncerSettings
 from fastflow_syncer.source import Source
 from fastflow_syncer.sync import Syncer
 
 
-async def serve(settings: Settings, bus: Bus, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+async def serve(settings: SyncerSettings, bus: Bus, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     """Sync until *stop* is set. The next sync completes an interrupted one.
 
     Raises:
@@ -40,7 +40,7 @@ async def serve(settings: Settings, bus: Bus, stop: asyncio.Event, ready: Callab
 
 
 @contextlib.contextmanager
-def source_of(settings: Settings) -> Iterator[Source]:
+def source_of(settings: SyncerSettings) -> Iterator[Source]:
     """Open the source that the settings name, with a private temporary directory for a repository.
 
     Raises:

@@ -13,11 +13,11 @@ from typing import Final, NamedTuple, TypeAlias
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.bucket import Loaded
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.bus.errors import Conflict
+from fastflow_contracts.bus.errors import RevisionConflict
 from fastflow_contracts.bus.objects import ObjectStore
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.bundle import Bundle
-from fastflow_contracts.pipelines.records import PipelineRecord, SyncReport
+from fastflow_contracts.pipelines.records import PipelineRecord, SyncReportRecord
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_syncer.errors import SyncerError
 from fastflow_syncer.history import with_report
@@ -88,13 +88,13 @@ class Publisher:
                 return Written(change.action, known, is_new=False)
             try:
                 revision = await self._pipelines.records.put(name, change.record, expect=known.revision)
-            except Conflict:
+            except RevisionConflict:
                 known = await self._pipelines.records.load(name)
             else:
                 return Written(change.action, Loaded(change.record, revision), is_new=True)
         raise Contended(f"{name}: others keep writing its record; it is tried again at the next sync.")
 
-    async def remember(self, report: SyncReport) -> None:
+    async def remember(self, report: SyncReportRecord) -> None:
         """Add a report to the stored status; an unreadable status is replaced.
 
         Raises:

@@ -9,7 +9,7 @@ from fastflow_contracts.pipelines import bundle
 from fastflow_contracts.service.settings import BadSettings, Env, ServiceSettings
 
 
-class Settings(ServiceSettings, frozen=True, kw_only=True):
+class SyncerSettings(ServiceSettings, frozen=True, kw_only=True):
     """Settings of the syncer. The defaults suit a laptop: the folder ``pipelines`` in the working directory."""
 
     pipelines_dir: Annotated[

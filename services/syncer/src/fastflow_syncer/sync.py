@@ -13,7 +13,7 @@ from fastflow_contracts.bus.errors import BusError, Rejected
 from fastflow_contracts.clock import now
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipelines.records import PipelineChange, PipelineRecord, SyncReport
+from fastflow_contracts.pipelines.records import PipelineChangeRecord, PipelineRecord, SyncReportRecord
 from fastflow_syncer.errors import SourceDamaged, SourceFailed
 from fastflow_syncer.examine import examine
 from fastflow_syncer.publish import NOTHING, Contended, Publisher, StoredRecord
@@ -34,7 +34,7 @@ class _Settled(NamedTuple):
     fingerprint: str
     revision: int
     at_s: float
-    change: PipelineChange | None
+    change: PipelineChangeRecord | None
     """None: the folder is not a pipeline."""
 
 
@@ -47,7 +47,7 @@ class Syncer:
         self._settled: dict[str, _Settled] = {}
         self._one_at_a_time = asyncio.Lock()
 
-    async def sync(self) -> SyncReport:
+    async def sync(self) -> SyncReportRecord:
         """Sync once. A failure of the source or the bus is in the report, not raised."""
         async with self._one_at_a_time:
             report = await self._sync(now())
@@ -57,9 +57,9 @@ class Syncer:
                 log.warning("sync report not stored", error=str(error))
             return report
 
-    async def _sync(self, started_at: datetime) -> SyncReport:
+    async def _sync(self, started_at: datetime) -> SyncReportRecord:
         snapshot: Snapshot | None = None
-        changes: tuple[PipelineChange, ...] = ()
+        changes: tuple[PipelineChangeRecord, ...] = ()
         error: Exception | None = None
         try:
             async with asyncio.timeout(SYNC_S):
@@ -72,7 +72,7 @@ class Syncer:
             log.warning("sync failed", error=str(error))
         commit = snapshot.commit if snapshot is not None else None
         ignored = snapshot.ignored if snapshot is not None else {}
-        return SyncReport(
+        return SyncReportRecord(
             source=self._source.label,
             commit=commit.hash if commit is not None else None,
             started_at=started_at,
@@ -83,17 +83,17 @@ class Syncer:
             pipelines=sum(c.action != "removed" and c.pipeline not in ignored for c in changes),
         )
 
-    async def _twice_if_damaged(self, started_at: datetime) -> tuple[Snapshot, tuple[PipelineChange, ...]]:
+    async def _twice_if_damaged(self, started_at: datetime) -> tuple[Snapshot, tuple[PipelineChangeRecord, ...]]:
         try:
             return await self._once(started_at)
         except SourceDamaged as damage:
             log.warning("source damaged", error=str(damage))
             return await self._once(started_at)
 
-    async def _once(self, started_at: datetime) -> tuple[Snapshot, tuple[PipelineChange, ...]]:
+    async def _once(self, started_at: datetime) -> tuple[Snapshot, tuple[PipelineChangeRecord, ...]]:
         snapshot = await self._source.snapshot()
         records = await self._publisher.records()
-        changes: list[PipelineChange] = []
+        changes: list[PipelineChangeRecord] = []
         for name in sorted(snapshot.fingerprints):
             change = await self._folder(snapshot, name, records.get(name, NOTHING), started_at)
             if change is not None:
@@ -102,13 +102,15 @@ class Syncer:
         for name, stored in sorted(records.items()):
             if name not in pipelines and stored.value is not None and stored.value.removed_at is None:
                 changes.append(await self._remove(PipelineName(name), stored, started_at))
-        changes += [PipelineChange(pipeline=n, action="refused", detail=why) for n, why in snapshot.ignored.items()]
+        changes += [
+            PipelineChangeRecord(pipeline=n, action="refused", detail=why) for n, why in snapshot.ignored.items()
+        ]
         self._settled = {name: each for name, each in self._settled.items() if name in snapshot.fingerprints}
         return snapshot, tuple(changes)
 
     async def _folder(
         self, snapshot: Snapshot, name: str, stored: StoredRecord, started_at: datetime
-    ) -> PipelineChange | None:
+    ) -> PipelineChangeRecord | None:
         """Update the pipeline of one folder. Returns None if the folder is not a pipeline."""
         fingerprint = snapshot.fingerprints[name]
         settled = self._settled.get(name)
@@ -126,7 +128,7 @@ class Syncer:
         except Exception as error:
             # A bug in our code must not stop the other folders.
             log.exception("pipeline not examined", pipeline=name)
-            return PipelineChange(pipeline=name, action="refused", detail=f"internal error: {error!r}")
+            return PipelineChangeRecord(pipeline=name, action="refused", detail=f"internal error: {error!r}")
         if examined is None:
             self._settled[name] = _Settled(fingerprint, stored.revision, at_s, None)
             return None
@@ -143,7 +145,7 @@ class Syncer:
             written = await self._publisher.change(found.name, stored, decide)
         except (Rejected, Contended) as error:
             log.error("pipeline not published", pipeline=name, error=str(error))
-            return PipelineChange(pipeline=name, action="refused", detail=str(error))
+            return PipelineChangeRecord(pipeline=name, action="refused", detail=str(error))
         detail = "; ".join(map(str, found.problems))
         if written.is_new:
             log.info("pipeline changed", pipeline=name, action=written.action)
@@ -151,11 +153,11 @@ class Syncer:
         # syncer replaces ours.
         if not folder.refusals and not is_newer(written.now.value, started_at, now()):
             left = "refused" if found.problems else "unchanged"
-            change = PipelineChange(pipeline=name, action=left, detail=detail)
+            change = PipelineChangeRecord(pipeline=name, action=left, detail=detail)
             self._settled[name] = _Settled(fingerprint, written.now.revision, at_s, change)
-        return PipelineChange(pipeline=name, action=written.action, detail=detail)
+        return PipelineChangeRecord(pipeline=name, action=written.action, detail=detail)
 
-    async def _remove(self, name: PipelineName, stored: StoredRecord, started_at: datetime) -> PipelineChange:
+    async def _remove(self, name: PipelineName, stored: StoredRecord, started_at: datetime) -> PipelineChangeRecord:
         def decide(old: PipelineRecord | None) -> RecordChange:
             if old is None or is_newer(old, started_at, now()):
                 return RecordChange("unchanged", None)
@@ -164,7 +166,7 @@ class Syncer:
         try:
             written = await self._publisher.change(name, stored, decide)
         except (Rejected, Contended) as error:
-            return PipelineChange(pipeline=name, action="refused", detail=str(error))
+            return PipelineChangeRecord(pipeline=name, action="refused", detail=str(error))
         if written.is_new:
             log.info("pipeline removed", pipeline=name)
-        return PipelineChange(pipeline=name, action=written.action)
+        return PipelineChangeRecord(pipeline=name, action=written.action)

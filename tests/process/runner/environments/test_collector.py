@@ -24,7 +24,7 @@ from fastflow_runner.guest.prepare import collect
 from fastflow_runner.guest.prepare.layout import AT_WORK, Store, lock_byte
 from fastflow_runner.sandbox import SandboxSpec
 from fastflow_runner.sandbox.events import Exited
-from fastflow_runner.sandbox.job import Job
+from fastflow_runner.sandbox.job import SandboxJob
 from fastflow_runner.sandbox.process import ProcessSandboxes
 from fastflow_runner.sandbox.session import Session
 from tests.packages import make_wheel
@@ -92,7 +92,7 @@ class Workshop:
         name = f"run-{time.monotonic_ns()}"
         channel = await self.sandboxes.open(SandboxSpec(name=name))
         assert prepared.hold is not None
-        job = Job(argv=("{python}", "-c", source), cwd="run", python=prepared.python, holds=(prepared.hold,))
+        job = SandboxJob(argv=("{python}", "-c", source), cwd="run", python=prepared.python, holds=(prepared.hold,))
         try:
             async for event in await Session.start(channel, job):
                 if isinstance(event, Exited):

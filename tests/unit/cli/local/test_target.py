@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from fastflow.errors import BadUsage, CliError, NotFound, Unreachable
+from fastflow.errors import BadUsage, CliError, NoSuchThing, NothingAnswers
 from fastflow.local import logins
 from fastflow.local.address import read_address, write_address
 from fastflow.local.logins import Login
-from fastflow.local.target import Options, Target, find
+from fastflow.local.target import Target, TargetOptions, find
 
 HERE = "http://127.0.0.1:8000"
 THERE = "https://flow.example.org"
@@ -35,7 +35,7 @@ def beside(tmp_path: Path) -> Path:
 
 
 def found(here: Path, environ: Mapping[str, str] | None = None, **options: object) -> tuple[str, str | None]:
-    target: Target = find(Options(**options), environ=environ or {}, here=here)  # type: ignore[arg-type]
+    target: Target = find(TargetOptions(**options), environ=environ or {}, here=here)  # type: ignore[arg-type]
     return target.url, target.token
 
 
@@ -70,7 +70,7 @@ def test_a_token_may_be_in_a_file_or_the_one_that_up_was_given(beside: Path, tmp
 
 def test_a_data_folder_may_be_named_by_the_environment(beside: Path, tmp_path: Path) -> None:
     """Then no other folder is searched."""
-    with pytest.raises(Unreachable, match=r"data has no gateway\.url"):
+    with pytest.raises(NothingAnswers, match=r"data has no gateway\.url"):
         found(beside, {"FASTFLOW_DATA_DIR": str(tmp_path / "data")})
 
 
@@ -79,9 +79,9 @@ def test_a_data_folder_may_be_named_by_the_environment(beside: Path, tmp_path: P
     [
         ({"url": HERE, "on": "prod"}, BadUsage, "--url and --on"),
         ({"on": "prod", "data_dir": Path(".")}, BadUsage, "--on and --data-dir"),
-        ({"on": "prod"}, NotFound, "`fastflow login URL --on prod` stores it. There are: none."),
-        ({"data_dir": Path("nowhere")}, Unreachable, "fastflow up"),
-        ({}, Unreachable, "here or above.*fastflow up.*fastflow login URL.*--url"),
+        ({"on": "prod"}, NoSuchThing, "`fastflow login URL --on prod` stores it. There are: none."),
+        ({"data_dir": Path("nowhere")}, NothingAnswers, "fastflow up"),
+        ({}, NothingAnswers, "here or above.*fastflow up.*fastflow login URL.*--url"),
     ],
 )
 def test_an_unknown_installation_is_an_error_with_advice(

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from fastflow.commands.runners import table as runners_table
 from fastflow.commands.schedules import chosen
 from fastflow.commands.schedules import table as jobs_table
-from fastflow.errors import NotFound
+from fastflow.errors import NoSuchThing
 from fastflow.terminal.printer import Printer
 from fastflow.terminal.schedules import words
 from fastflow_api.shapes import Attempt, ErrorType, Job, JobKind, LogLine, Run, Runner, Status, Window
@@ -69,9 +69,9 @@ def test_a_schedule_is_chosen_by_pipeline_and_by_name() -> None:
     jobs = [a_job(schedule="schedules/a"), a_job(schedule="schedules/b")]
     assert chosen(jobs, "etl", None) == jobs
     assert chosen(jobs, "etl", "b") == chosen(jobs, "etl", "schedules/b") == jobs[1:]
-    with pytest.raises(NotFound, match="no schedule c; there are: schedules/a, schedules/b"):
+    with pytest.raises(NoSuchThing, match="no schedule c; there are: schedules/a, schedules/b"):
         chosen(jobs, "etl", "c")
-    with pytest.raises(NotFound, match="other has no schedules"):
+    with pytest.raises(NoSuchThing, match="other has no schedules"):
         chosen(jobs, "other", None)
 
 

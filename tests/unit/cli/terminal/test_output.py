@@ -11,22 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fastflow.errors import BadUsage, NotFound, Unreachable
+from fastflow.errors import BadUsage, NoSuchThing, NothingAnswers
 from fastflow.local.connection import find_url
-from fastflow.local.plan import Options, dashboard, make_plan, with_values
+from fastflow.local.plan import UpOptions, dashboard, make_plan, with_values
 from fastflow.local.settings_table import markdown, settings, values
 from fastflow.terminal import tables
 from fastflow_api import shapes
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs.run import (
-    Attempt,
+    AttemptRecord,
     Ended,
-    ErrorType,
     Order,
     Pending,
-    Run,
+    RunErrorType,
     Running,
+    RunRecord,
     State,
     Verdict,
 )
@@ -36,17 +36,17 @@ from fastflow_gateway.views.waiting import Capacity
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
-def a_run(state: State, *attempts: Attempt) -> shapes.Run:
+def a_run(state: State, *attempts: AttemptRecord) -> shapes.Run:
     """A run as the gateway sends it."""
     order = Order(kind="script", bundle="b", python_version="3.11", triggered_by="manual", retry_attempts=2)
     run_id = RunId("3fa21c00-0000-4000-8000-000000000000")
     name = PipelineName("etl")
-    run = Run(id=run_id, pipeline=name, created_at=NOON, order=order, state=state, attempts=attempts)
+    run = RunRecord(id=run_id, pipeline=name, created_at=NOON, order=order, state=state, attempts=attempts)
     return records.run(run, capacity=Capacity(), now=NOON)
 
 
-def an_attempt(error: ErrorType | None, exit_code: int | None, message: str | None = None) -> Attempt:
-    return Attempt(
+def an_attempt(error: RunErrorType | None, exit_code: int | None, message: str | None = None) -> AttemptRecord:
+    return AttemptRecord(
         number=1,
         runner="r",
         claimed_at=NOON,
@@ -96,7 +96,7 @@ def test_a_run_in_the_list_says_what_it_waits_for_or_why_it_failed() -> None:
     assert tables.reason(a_run(Pending(attempt=1, not_before=NOON))) is None
     assert tables.reason(a_run(Pending(attempt=2, not_before=NOON))) == "attempt 2 of 3 waits"
     assert tables.reason(a_run(Running(attempt=3, runner="r", epoch=1, claimed_at=NOON))) == "attempt 3 of 3"
-    failed = a_run(Ended(verdict=Verdict.FAILED, at=NOON), an_attempt(ErrorType.OOM, 137))
+    failed = a_run(Ended(verdict=Verdict.FAILED, at=NOON), an_attempt(RunErrorType.OOM, 137))
     assert tables.reason(failed) == "oom (exit code 137)"
     assert tables.reason(a_run(Ended(verdict=Verdict.SUCCESS, at=NOON), an_attempt(None, 0))) is None
 
@@ -104,14 +104,14 @@ def test_a_run_in_the_list_says_what_it_waits_for_or_why_it_failed() -> None:
 def test_the_last_line_of_a_failed_run_says_why() -> None:
     """Status, duration, reason, and the error message if there is one."""
     end = Ended(verdict=Verdict.FAILED, at=NOON + timedelta(seconds=2))
-    script = replace(an_attempt(ErrorType.SCRIPT_ERROR, 3), started_at=NOON)
+    script = replace(an_attempt(RunErrorType.SCRIPT_ERROR, 3), started_at=NOON)
     assert "after 2.00 s: exit code 3" in tables.verdict(a_run(end, script))
-    late = an_attempt(ErrorType.TIMEOUT, 143, "stopped after its timeout of 2 s")
+    late = an_attempt(RunErrorType.TIMEOUT, 143, "stopped after its timeout of 2 s")
     assert tables.verdict(a_run(end, late)).endswith("timeout (exit code 143)\nstopped after its timeout of 2 s")
 
 
-@pytest.mark.parametrize("kind", [ErrorType.ENVIRONMENT_ERROR, ErrorType.SECRET_ERROR])
-def test_the_last_line_does_not_repeat_the_log(kind: ErrorType) -> None:
+@pytest.mark.parametrize("kind", [RunErrorType.ENVIRONMENT_ERROR, RunErrorType.SECRET_ERROR])
+def test_the_last_line_does_not_repeat_the_log(kind: RunErrorType) -> None:
     """The log ends with why no code started; only the reason follows, without a duration, because nothing ran."""
     end = Ended(verdict=Verdict.FAILED, at=NOON + timedelta(seconds=2))
     said = click.unstyle(tables.verdict(a_run(end, an_attempt(kind, None, "no key opens it"))))
@@ -121,7 +121,7 @@ def test_the_last_line_does_not_repeat_the_log(kind: ErrorType) -> None:
 def test_the_duration_of_a_run_is_that_of_its_script() -> None:
     """As on the pages: waiting for a runner does not count, pauses between attempts do."""
     began, now = NOON + timedelta(seconds=60), NOON + timedelta(seconds=90)
-    failed = replace(an_attempt(ErrorType.SCRIPT_ERROR, 1), started_at=began)
+    failed = replace(an_attempt(RunErrorType.SCRIPT_ERROR, 1), started_at=began)
     running = Running(attempt=1, runner="r", epoch=1, claimed_at=NOON, prepared_at=began)
     assert tables.took(a_run(Pending(attempt=1, not_before=NOON)), now=now) == ""
     assert tables.took(a_run(running), now=now) == "30.0 s"
@@ -140,9 +140,9 @@ def test_the_bus_is_found_by_option_then_environment_then_the_nearest_folder(tmp
     assert find_url(None, None, environ=environ, here=deep) == "nats://env:1"
     assert find_url(None, None, environ={}, here=deep) == "nats://near:1"
     assert find_url(None, tmp_path / ".fastflow", environ=environ, here=deep) == "nats://near:1"
-    with pytest.raises(Unreachable, match="fastflow up"):
+    with pytest.raises(NothingAnswers, match="fastflow up"):
         find_url(None, tmp_path / "a", environ=environ, here=deep)
-    with pytest.raises(Unreachable, match="here or above"):
+    with pytest.raises(NothingAnswers, match="here or above"):
         find_url(None, None, environ={}, here=Path("/nowhere/at/all"))
 
 
@@ -155,7 +155,7 @@ def test_options_win_over_the_environment(tmp_path: Path) -> None:
         "GIT_REPO_URL": "file:///r",
         "FASTFLOW_SANDBOX": "docker",
     }
-    plan = make_plan(Options(Path("mine"), port=7, sandbox="process"), environ, here=tmp_path)
+    plan = make_plan(UpOptions(Path("mine"), port=7, sandbox="process"), environ, here=tmp_path)
     assert (plan.port, plan.environ["FASTFLOW_PORT"], plan.environ["FASTFLOW_SANDBOX"]) == (7, "7", "process")
     assert (plan.environ["PIPELINES_DIR"], plan.environ["GIT_REPO_URL"]) == (str(tmp_path / "mine"), "")
     assert plan.source == "mine"
@@ -163,7 +163,7 @@ def test_options_win_over_the_environment(tmp_path: Path) -> None:
 
 def test_a_repository_takes_the_place_of_a_folder(tmp_path: Path) -> None:
     """With GIT_REPO_URL no folder has to exist."""
-    plan = make_plan(Options(), {"GIT_REPO_URL": "https://host/repo.git"}, here=tmp_path)
+    plan = make_plan(UpOptions(), {"GIT_REPO_URL": "https://host/repo.git"}, here=tmp_path)
     assert plan.source == "https://host/repo.git"
     assert plan.environ["GIT_REPO_URL"] == "https://host/repo.git"
 
@@ -172,7 +172,7 @@ def test_each_data_folder_has_its_own_runner_id(tmp_path: Path) -> None:
     """Two folders on one bus have different ids; a folder keeps its id."""
     (tmp_path / "pipelines").mkdir()
     one, two, again = (
-        make_plan(Options(data_dir=Path(name)), {}, here=tmp_path).environ for name in ("one", "two", "one")
+        make_plan(UpOptions(data_dir=Path(name)), {}, here=tmp_path).environ for name in ("one", "two", "one")
     )
     assert one["FASTFLOW_RUNNER_ID"] != two["FASTFLOW_RUNNER_ID"]
     assert one["FASTFLOW_RUNNER_ID"] == again["FASTFLOW_RUNNER_ID"]
@@ -180,10 +180,10 @@ def test_each_data_folder_has_its_own_runner_id(tmp_path: Path) -> None:
 
 def test_without_pipelines_the_first_three_lines_are_shown(tmp_path: Path) -> None:
     """A new user has no default folder yet."""
-    with pytest.raises(NotFound, match=r"mkdir -p pipelines/hello"):
-        make_plan(Options(), {}, here=tmp_path)
-    with pytest.raises(NotFound, match="no folder typo"):
-        make_plan(Options(Path("typo")), {}, here=tmp_path)
+    with pytest.raises(NoSuchThing, match=r"mkdir -p pipelines/hello"):
+        make_plan(UpOptions(), {}, here=tmp_path)
+    with pytest.raises(NoSuchThing, match="no folder typo"):
+        make_plan(UpOptions(Path("typo")), {}, here=tmp_path)
 
 
 def test_a_pipeline_is_not_mistaken_for_a_folder_of_pipelines(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_pipeline_is_not_mistaken_for_a_folder_of_pipelines(tmp_path: Path) ->
     (tmp_path / "hello").mkdir()
     (tmp_path / "hello" / "main.py").write_text("")
     with pytest.raises(BadUsage, match="folder above"):
-        make_plan(Options(Path("hello")), {}, here=tmp_path)
+        make_plan(UpOptions(Path("hello")), {}, here=tmp_path)
 
 
 def test_a_value_replaces_the_form_that_names_a_file() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts.pipelines.json_positions import NESTING_MAX, BadJson, Node, parse
+from fastflow_contracts.pipelines.json_positions import NESTING_MAX, BadJson, JsonNode, parse
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -15,7 +15,7 @@ JSON = st.recursive(
 )
 
 
-def plain(node: Node) -> object:
+def plain(node: JsonNode) -> object:
     match node.value:
         case dict() as members:
             return {name: plain(member) for name, member in members.items()}

@@ -14,16 +14,16 @@ from fastflow_contracts.pipelines.manifest import read_manifest
 from fastflow_contracts.pipelines.spec import (
     CellRetry,
     CustomSchedule,
-    DownstreamTrigger,
+    DownstreamRule,
     ExponentialBackoff,
     FixedDelay,
     NoSuchRunConfig,
     PipelineSpec,
     RunConfig,
     ScheduleEntry,
-    Webhook,
+    WebhookSpec,
 )
-from fastflow_contracts.schedules.schedule import Cron, Interval, Once, Schedule
+from fastflow_contracts.schedules.schedule import Cron, Interval, Once, PipelineSchedule
 
 EXAMPLES = Path(__file__).parent / "pipeline_json"
 MIB = 1024**2
@@ -70,8 +70,8 @@ SPECS = {
     "downstream": PipelineSpec(
         description="Pipeline A – startet B bei Erfolg, C bei Erfolg oder Fehler",
         downstream_triggers=(
-            DownstreamTrigger(pipeline=check_name("pipeline_b"), run_config_id="prod"),
-            DownstreamTrigger(pipeline=check_name("pipeline_c"), on_failure=True),
+            DownstreamRule(pipeline=check_name("pipeline_b"), run_config_id="prod"),
+            DownstreamRule(pipeline=check_name("pipeline_c"), on_failure=True),
         ),
     ),
     "cron_window": PipelineSpec(
@@ -206,7 +206,7 @@ def test_what_is_no_token_stays_unset() -> None:
 
 def test_an_entry_may_demand_signatures_of_its_own() -> None:
     """A webhook demands the signatures of its entry or, where that is silent, those of the pipeline."""
-    own, of_entry = Webhook(verify="github", secret="one"), Webhook(verify="gitea", secret="two")
+    own, of_entry = WebhookSpec(verify="github", secret="one"), WebhookSpec(verify="gitea", secret="two")
     entries = (ScheduleEntry(id="a", webhook=of_entry), ScheduleEntry(id="b"))
     spec = PipelineSpec(webhook=own, schedules=entries)
     assert [spec.webhook_of(each) for each in (None, "a", "b")] == [own, of_entry, own]
@@ -226,7 +226,7 @@ def test_the_pipelines_own_schedule() -> None:
     """Without entries the pipeline's own fields are one schedule, in UTC unless it says otherwise."""
     spec = PipelineSpec(schedule_cron="0 9 * * *", schedule_start=YEAR_START, schedule_end=YEAR_END)
     assert spec.schedule_list() == (
-        Schedule(id="schedule", timing=Cron(expr="0 9 * * *"), start=YEAR_START, end=YEAR_END),
+        PipelineSchedule(id="schedule", timing=Cron(expr="0 9 * * *"), start=YEAR_START, end=YEAR_END),
     )
 
 
@@ -250,14 +250,14 @@ def test_entries_replace_the_pipelines_own_schedule() -> None:
         ),
     )
     assert spec.schedule_list() == (
-        Schedule(
+        PipelineSchedule(
             id="schedules/a",
             run_config_id="a",
             timing=Interval(interval_s=60),
             timezone="Europe/Berlin",
             catchup="all",
         ),
-        Schedule(
+        PipelineSchedule(
             id="schedules/b",
             run_config_id="b",
             timing=Cron(expr="@hourly"),
@@ -271,7 +271,7 @@ def test_entries_replace_the_pipelines_own_schedule() -> None:
 def test_run_once_stands_beside_schedules() -> None:
     """A single run at a given time is a schedule of its own, whatever else there is."""
     at = datetime(2026, 1, 15, 12, tzinfo=UTC)
-    once = Schedule(id="once", timing=Once(at=at))
+    once = PipelineSchedule(id="once", timing=Once(at=at))
     assert PipelineSpec(run_once_at=at).schedule_list() == (once,)
     assert PipelineSpec(run_once_at=at, schedule_cron="@daily").schedule_list()[-1] == once
     entries = (ScheduleEntry(id="a", schedule_cron="@daily"),)
@@ -294,10 +294,10 @@ def test_a_disabled_pipeline_has_no_live_schedule() -> None:
 def test_restarts() -> None:
     """A regular restart is due by cron or interval."""
     assert PipelineSpec().restart_schedule() is None
-    assert PipelineSpec(restart_interval=90).restart_schedule() == Schedule(
+    assert PipelineSpec(restart_interval=90).restart_schedule() == PipelineSchedule(
         id="restart", timing=Interval(interval_s=90)
     )
-    assert PipelineSpec(restart_interval="0 3 * * *", timezone="Asia/Tokyo").restart_schedule() == Schedule(
+    assert PipelineSpec(restart_interval="0 3 * * *", timezone="Asia/Tokyo").restart_schedule() == PipelineSchedule(
         id="restart", timing=Cron(expr="0 3 * * *"), timezone="Asia/Tokyo"
     )
 

@@ -19,7 +19,7 @@ from fastflow_contracts.pipelines.json_schema import pipeline_schema
 from fastflow_contracts.pipelines.manifest import read_manifest
 from fastflow_contracts.pipelines.retry import CellRetry
 from fastflow_contracts.pipelines.spec import PipelineSpec
-from fastflow_contracts.pipelines.webhook import Webhook
+from fastflow_contracts.pipelines.webhook import WebhookSpec
 
 MIB = 1024**2
 VALIDATOR = Draft202012Validator(pipeline_schema())
@@ -70,11 +70,11 @@ ACCEPTED: list[tuple[str, Any, Any]] = [
     ("catchup", "all", "all"),
     ("webhook_key", "", None),
     ("webhook_key", "s3cret", "s3cret"),
-    ("webhook", {"verify": "github", "secret": TOKEN}, Webhook(verify="github", secret=TOKEN)),
+    ("webhook", {"verify": "github", "secret": TOKEN}, WebhookSpec(verify="github", secret=TOKEN)),
     (
         "webhook",
         {"verify": "hmac", "secret": TOKEN, "header": "X-Shop-Hmac"},
-        Webhook(verify="hmac", secret=TOKEN, header="X-Shop-Hmac"),
+        WebhookSpec(verify="hmac", secret=TOKEN, header="X-Shop-Hmac"),
     ),
     ("restart_interval", "0 3 * * *", "0 3 * * *"),
     ("restart_interval", "3600", 3600),

@@ -15,17 +15,18 @@ from fastflow_contracts.runs.run import (
     EDGES,
     RUN,
     Ended,
-    ErrorType,
     Order,
     Pending,
-    Run,
+    RunErrorType,
     Running,
-    Status,
+    RunRecord,
+    RunStatus,
 )
 from fastflow_contracts.runs.state_machine import (
     ERROR_CHARACTERS_MAX,
     RELEASES_MAX,
     Adopt,
+    AttemptOutcome,
     Cancel,
     Claim,
     Command,
@@ -33,7 +34,6 @@ from fastflow_contracts.runs.state_machine import (
     Expire,
     Finish,
     NotYet,
-    Outcome,
     Prepare,
     Release,
     decide,
@@ -48,9 +48,9 @@ def at(seconds: float) -> datetime:
     return T0 + timedelta(seconds=seconds)
 
 
-def new_run(**order: Any) -> Run:
+def new_run(**order: Any) -> RunRecord:
     wanted = {"kind": "script", "bundle": "b" * 64, "python_version": "3.11", "triggered_by": "api"} | order
-    return Run(
+    return RunRecord(
         id=fresh_run_id(),
         pipeline=PipelineName("demo"),
         created_at=T0,
@@ -59,7 +59,7 @@ def new_run(**order: Any) -> Run:
     )
 
 
-def after(run: Run, *commands: Command, seconds: float = 1) -> Run:
+def after(run: RunRecord, *commands: Command, seconds: float = 1) -> RunRecord:
     """The run after *commands*, one every *seconds*."""
     for number, command in enumerate(commands, start=1):
         run = fold(run, decide(run, command, now=at(number * seconds)))
@@ -71,30 +71,30 @@ def claim(attempt: int = 1, *, runner: str = "r1") -> Claim:
 
 
 def success(epoch: int = 1) -> Finish:
-    return Finish(epoch=epoch, outcome=Outcome(finished_at=at(9), started_at=at(2), exit_code=0))
+    return Finish(epoch=epoch, outcome=AttemptOutcome(finished_at=at(9), started_at=at(2), exit_code=0))
 
 
-def failure(epoch: int = 1, why: ErrorType = ErrorType.SCRIPT_ERROR, **more: Any) -> Finish:
-    return Finish(epoch=epoch, outcome=Outcome(finished_at=at(9), exit_code=1, error_type=why, **more))
+def failure(epoch: int = 1, why: RunErrorType = RunErrorType.SCRIPT_ERROR, **more: Any) -> Finish:
+    return Finish(epoch=epoch, outcome=AttemptOutcome(finished_at=at(9), exit_code=1, error_type=why, **more))
 
 
 def test_a_run_that_is_claimed_and_finishes_well_is_a_success() -> None:
     """PENDING, RUNNING, SUCCESS; the attempt's facts are in the record."""
     run = after(new_run(), claim(), success())
-    assert run.status is Status.SUCCESS
+    assert run.status is RunStatus.SUCCESS
     assert [(a.number, a.runner, a.exit_code, a.started_at) for a in run.attempts] == [(1, "r1", 0, at(2))]
 
 
 def test_a_new_run_is_due_by_any_clock() -> None:
     """The claimer's clock may be behind the creator's."""
-    assert fold(new_run(), decide(new_run(), claim(), now=at(-60))).status is Status.RUNNING
+    assert fold(new_run(), decide(new_run(), claim(), now=at(-60))).status is RunStatus.RUNNING
 
 
 def test_a_failed_run_without_retries_is_failed() -> None:
     """No retry was asked for, none happens."""
     run = after(new_run(), claim(), failure())
-    assert run.status is Status.FAILED
-    assert run.attempts[0].error_type is ErrorType.SCRIPT_ERROR
+    assert run.status is RunStatus.FAILED
+    assert run.attempts[0].error_type is RunErrorType.SCRIPT_ERROR
 
 
 def test_a_failed_attempt_with_retries_left_waits_under_the_same_id() -> None:
@@ -113,14 +113,14 @@ def test_each_retry_takes_its_own_delay_and_the_last_failure_ends_the_run() -> N
     assert run.state == Pending(attempt=3, not_before=at(59))
     run = fold(run, decide(run, claim(3), now=at(60)))
     run = fold(run, decide(run, failure(epoch=3), now=at(61)))
-    assert run.status is Status.FAILED
+    assert run.status is RunStatus.FAILED
     assert [a.number for a in run.attempts] == [1, 2, 3]
 
 
 def test_a_secret_that_no_key_opens_is_not_tried_again() -> None:
     """It would stay closed."""
-    run = after(new_run(retry_attempts=3), claim(), failure(why=ErrorType.SECRET_ERROR))
-    assert run.status is Status.FAILED
+    run = after(new_run(retry_attempts=3), claim(), failure(why=RunErrorType.SECRET_ERROR))
+    assert run.status is RunStatus.FAILED
 
 
 def test_an_attempt_cannot_be_claimed_before_it_is_due() -> None:
@@ -145,38 +145,38 @@ def test_only_the_first_of_two_claims_gets_the_run() -> None:
 
 def test_cancelling_a_waiting_run_ends_it_at_once() -> None:
     """No runner holds it."""
-    assert after(new_run(), Cancel()).status is Status.INTERRUPTED
+    assert after(new_run(), Cancel()).status is RunStatus.INTERRUPTED
 
 
 def test_cancelling_a_running_run_asks_its_runner_first() -> None:
     """It stays RUNNING until the runner says that it stopped."""
     run = after(new_run(), claim(), Cancel())
-    assert run.status is Status.RUNNING
+    assert run.status is RunStatus.RUNNING
     assert isinstance(run.state, Running)
     assert run.state.cancel_requested_at is not None
-    assert after(run, failure()).status is Status.INTERRUPTED
+    assert after(run, failure()).status is RunStatus.INTERRUPTED
 
 
 def test_cancel_wins_over_retry() -> None:
     """A run that fails after it was cancelled is not tried again."""
-    assert after(new_run(retry_attempts=5), claim(), Cancel(), failure()).status is Status.INTERRUPTED
+    assert after(new_run(retry_attempts=5), claim(), Cancel(), failure()).status is RunStatus.INTERRUPTED
 
 
 def test_a_run_that_was_done_before_the_cancel_reached_it_is_a_success() -> None:
     """What really happened counts."""
-    assert after(new_run(), claim(), Cancel(), success()).status is Status.SUCCESS
+    assert after(new_run(), claim(), Cancel(), success()).status is RunStatus.SUCCESS
 
 
 def test_a_stopped_script_that_exits_with_zero_was_still_interrupted() -> None:
     """It ended because it was told to."""
-    stopped = Finish(epoch=1, outcome=Outcome(finished_at=at(3), exit_code=0, stopped=True))
-    assert after(new_run(), claim(), Cancel(), stopped).status is Status.INTERRUPTED
+    stopped = Finish(epoch=1, outcome=AttemptOutcome(finished_at=at(3), exit_code=0, stopped=True))
+    assert after(new_run(), claim(), Cancel(), stopped).status is RunStatus.INTERRUPTED
 
 
 def test_an_error_is_never_too_long_for_its_record() -> None:
     """Its middle is left out: what happened is said at the beginning or at the end."""
-    outcome = Outcome(
-        finished_at=at(3), error_type=ErrorType.ENVIRONMENT_ERROR, error_message="a" + "x" * 5_000_000 + "z"
+    outcome = AttemptOutcome(
+        finished_at=at(3), error_type=RunErrorType.ENVIRONMENT_ERROR, error_message="a" + "x" * 5_000_000 + "z"
     )
     message = after(new_run(), claim(), Finish(epoch=1, outcome=outcome)).attempts[0].error_message
     assert message is not None
@@ -190,7 +190,7 @@ def test_commands_of_a_former_holder_change_nothing() -> None:
     assert isinstance(run.state, Running)
     assert (run.state.runner, run.state.epoch) == ("r2", 2)
     assert decide(run, failure(epoch=1), now=at(5)) == ()
-    assert after(run, success(epoch=2)).status is Status.SUCCESS
+    assert after(run, success(epoch=2)).status is RunStatus.SUCCESS
 
 
 def test_a_run_given_back_before_its_code_ran_uses_up_no_attempt() -> None:
@@ -214,15 +214,15 @@ def test_a_run_that_no_runner_can_hold_is_lost_in_the_end() -> None:
     for number in range(RELEASES_MAX + 1):
         run = fold(run, decide(run, claim(), now=at(number)))
         run = fold(run, decide(run, Release(epoch=number + 1, reason="crashed"), now=at(number)))
-    assert run.status is Status.FAILED
-    assert run.attempts[-1].error_type is ErrorType.LOST
+    assert run.status is RunStatus.FAILED
+    assert run.attempts[-1].error_type is RunErrorType.LOST
 
 
 def test_a_lost_runner_costs_one_attempt_if_code_may_have_run() -> None:
     """Before that it costs none."""
     lost = after(new_run(retry_attempts=1), claim(), Prepare(epoch=1), Expire(epoch=1, reason="silent"))
     assert isinstance(lost.state, Pending)
-    assert (lost.state.attempt, lost.attempts[0].error_type) == (2, ErrorType.LOST)
+    assert (lost.state.attempt, lost.attempts[0].error_type) == (2, RunErrorType.LOST)
     early = after(new_run(), claim(), Expire(epoch=1, reason="silent"))
     assert isinstance(early.state, Pending)
     assert early.state.attempt == 1
@@ -251,10 +251,10 @@ def test_the_wire_form_of_a_record_is_what_it_was() -> None:
 
 epochs = st.integers(1, 4)
 outcomes = st.builds(
-    Outcome,
+    AttemptOutcome,
     finished_at=st.just(at(5)),
     exit_code=st.sampled_from([None, 0, 1]),
-    error_type=st.sampled_from([None, *ErrorType]),
+    error_type=st.sampled_from([None, *RunErrorType]),
     stopped=st.booleans(),
 )
 commands = st.lists(
@@ -273,7 +273,7 @@ orders = st.builds(new_run, retry_attempts=st.integers(0, 3), retry_strategy=st.
 
 
 @given(orders, commands)
-def test_no_history_leaves_the_map_or_breaks_a_promise(run: Run, history: list[Command]) -> None:
+def test_no_history_leaves_the_map_or_breaks_a_promise(run: RunRecord, history: list[Command]) -> None:
     """Whatever is asked, in whatever order: steps are edges, ends are final, attempts and epochs only grow, and
     asking twice
     is asking once."""

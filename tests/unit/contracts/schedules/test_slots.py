@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts.schedules.schedule import Catchup, Cron, Interval, Once, Schedule
+from fastflow_contracts.schedules.schedule import Catchup, Cron, Interval, Once, PipelineSchedule
 from fastflow_contracts.schedules.slots import between, latest, next_slot, upcoming
 from fastflow_contracts.schedules.state import ScheduleState, definition, settled
 from fastflow_scheduler.schedules.backlog import CAUGHT_UP_MAX, LATE, backlog
@@ -16,12 +16,14 @@ from tests.support.records import T0, at
 HOUR = 3600
 
 
-def every(seconds: int, *, start: datetime | None = None, end: datetime | None = None) -> Schedule:
-    return Schedule(id="schedule", timing=Interval(interval_s=seconds), start=start, end=end)
+def every(seconds: int, *, start: datetime | None = None, end: datetime | None = None) -> PipelineSchedule:
+    return PipelineSchedule(id="schedule", timing=Interval(interval_s=seconds), start=start, end=end)
 
 
-def cron(expr: str, *, zone: str = "UTC", start: datetime | None = None, end: datetime | None = None) -> Schedule:
-    return Schedule(id="schedule", timing=Cron(expr=expr), timezone=zone, start=start, end=end)
+def cron(
+    expr: str, *, zone: str = "UTC", start: datetime | None = None, end: datetime | None = None
+) -> PipelineSchedule:
+    return PipelineSchedule(id="schedule", timing=Cron(expr=expr), timezone=zone, start=start, end=end)
 
 
 def test_an_interval_begins_one_interval_after_it_was_first_seen() -> None:
@@ -49,7 +51,7 @@ def test_both_ends_of_the_window_belong_to_it() -> None:
 
 def test_once_is_one_slot() -> None:
     """And none, once it has passed."""
-    once = Schedule(id="once", timing=Once(at=at(10)))
+    once = PipelineSchedule(id="once", timing=Once(at=at(10)))
     assert upcoming(once, T0, 9) == [at(10)]
     assert upcoming(once, at(10), 9) == []
 
@@ -72,13 +74,13 @@ moments = st.integers(-(10**7), 10**7).map(at)
 schedules = st.one_of(
     st.builds(every, st.integers(1, 10**5), start=st.none() | moments, end=st.none() | moments),
     st.builds(cron, st.sampled_from(["*/7 * * * *", "15 3 * * *", "0 0 1 * *"]), end=st.none() | moments),
-    st.builds(lambda instant: Schedule(id="once", timing=Once(at=instant)), moments),
+    st.builds(lambda instant: PipelineSchedule(id="once", timing=Once(at=instant)), moments),
 )
 
 
 @given(schedules, moments, st.integers(0, 4000), st.integers(0, 5), moments)
 def test_the_latest_slots_are_the_last_of_all(
-    schedule: Schedule, until: datetime, minutes: int, count: int, anchor: datetime
+    schedule: PipelineSchedule, until: datetime, minutes: int, count: int, anchor: datetime
 ) -> None:
     """Looking back in growing steps finds what counting forward finds."""
     since = until - timedelta(minutes=minutes)
@@ -91,7 +93,7 @@ def test_the_latest_slots_are_the_last_of_all(
 
 def due(catchup: Catchup, *, done_until: float, able_since: float, now: float) -> tuple[list[datetime], bool]:
     """Of an hourly schedule; instants in hours."""
-    schedule = Schedule(id="schedule", timing=Interval(interval_s=HOUR), catchup=catchup)
+    schedule = PipelineSchedule(id="schedule", timing=Interval(interval_s=HOUR), catchup=catchup)
     found = backlog(
         schedule, anchor=T0, done_until=at(done_until * HOUR), able_since=at(able_since * HOUR), now=at(now * HOUR)
     )
@@ -114,7 +116,7 @@ def test_what_was_missed_is_caught_up_as_the_schedule_says() -> None:
 
 def test_the_latest_missed_slot_is_left_alone_after_a_day() -> None:
     """Of a weekly schedule, say."""
-    schedule = Schedule(id="schedule", timing=Interval(interval_s=7 * 24 * HOUR))
+    schedule = PipelineSchedule(id="schedule", timing=Interval(interval_s=7 * 24 * HOUR))
     for hours, expected in ((7 * 24 + 23, (at(7 * 24 * HOUR),)), (7 * 24 + 25, ())):
         moment = at(hours * HOUR)
         found = backlog(schedule, anchor=T0, done_until=T0, able_since=moment, now=moment)
@@ -125,7 +127,7 @@ def test_the_latest_missed_slot_is_left_alone_after_a_day() -> None:
 def test_catching_up_on_all_has_a_bound() -> None:
     """The newest ones are run."""
     found = backlog(
-        Schedule(id="schedule", timing=Interval(interval_s=1), catchup="all"),
+        PipelineSchedule(id="schedule", timing=Interval(interval_s=1), catchup="all"),
         anchor=T0,
         done_until=T0,
         able_since=at(10**6),
@@ -153,7 +155,7 @@ def test_a_new_schedule_never_fires_for_the_past() -> None:
 def test_what_says_nothing_about_when_changes_nothing() -> None:
     """The anchor of an interval survives every sync but one that changes the interval or its window."""
     state = settled(None, every(60), is_on=True, now=T0)
-    same = Schedule(id="schedule", timing=Interval(interval_s=60), catchup="all", timezone="Asia/Tokyo")
+    same = PipelineSchedule(id="schedule", timing=Interval(interval_s=60), catchup="all", timezone="Asia/Tokyo")
     assert settled(state, same, is_on=True, now=at(99)) is state
     changed = settled(state, every(61), is_on=True, now=at(99))
     assert (changed.anchor, changed.done_until) == (at(99), at(99))
@@ -178,4 +180,4 @@ def test_definitions_are_words_that_stay() -> None:
     assert (
         definition(every(60, **window)) == "every 60 s from 2026-01-01T00:00:00+00:00 until 2026-01-01T00:00:01+00:00"
     )
-    assert definition(Schedule(id="once", timing=Once(at=T0))) == "once at 2026-01-01T00:00:00+00:00"
+    assert definition(PipelineSchedule(id="once", timing=Once(at=T0))) == "once at 2026-01-01T00:00:00+00:00"

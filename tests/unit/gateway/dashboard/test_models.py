@@ -6,17 +6,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fastflow_api import shapes
-from fastflow_api.shapes import Notice, Problem
+from fastflow_api.shapes import VersionNotice, VersionProblem
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.records import PipelineRecord, Version
 from fastflow_contracts.pipelines.spec import PipelineSpec
-from fastflow_contracts.runs.run import ErrorType, Run, Status
+from fastflow_contracts.runs.run import RunErrorType, RunRecord, RunStatus
 from fastflow_contracts.runs.state_machine import (
+    AttemptOutcome,
     Cancel,
     Claim,
     Command,
     Finish,
-    Outcome,
     Prepare,
     decide,
     fold,
@@ -31,11 +31,11 @@ from tests.support.records import a_run, at
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def changed(run: Run, seconds: float, command: Command) -> Run:
+def changed(run: RunRecord, seconds: float, command: Command) -> RunRecord:
     return fold(run, decide(run, command, now=at(seconds)))
 
 
-def shown(run: Run) -> shapes.Run:
+def shown(run: RunRecord) -> shapes.Run:
     return records.run(run, capacity=Capacity(), now=at(100))
 
 
@@ -50,7 +50,7 @@ def test_the_phases_of_a_run_follow_each_other() -> None:
     """Queued, environment, sandbox, running: each begins where the one before ends, and together they are all."""
     run = changed(a_run(), 1, Claim(attempt=1, runner="r"))
     run = changed(run, 3, Prepare(epoch=1))
-    run = changed(run, 10, Finish(epoch=1, outcome=Outcome(started_at=at(4), finished_at=at(10), exit_code=0)))
+    run = changed(run, 10, Finish(epoch=1, outcome=AttemptOutcome(started_at=at(4), finished_at=at(10), exit_code=0)))
     spans = drawn.phases(shown(run), at(100))
     assert [(span.label, span.x, span.width) for span in spans] == [
         ("Queued", 0, 10),
@@ -64,9 +64,11 @@ def test_a_cancelled_run_has_no_error_but_a_reason() -> None:
     """Who stopped it is told; how its script took the signal is the attempt's matter."""
     run = changed(a_run(), 1, Claim(attempt=1, runner="r"))
     run = changed(run, 2, Cancel(reason="enough"))
-    stopped = Outcome(finished_at=at(3), exit_code=1, error_type=ErrorType.SCRIPT_ERROR, error_message="Traceback")
+    stopped = AttemptOutcome(
+        finished_at=at(3), exit_code=1, error_type=RunErrorType.SCRIPT_ERROR, error_message="Traceback"
+    )
     run = shown(changed(run, 3, Finish(epoch=1, outcome=stopped)))
-    assert (run.status, run.error_type, run.error_message) == (Status.INTERRUPTED, None, "enough")
+    assert (run.status, run.error_type, run.error_message) == (RunStatus.INTERRUPTED, None, "enough")
     assert run.attempts[0].error_message == "Traceback"
 
 
@@ -91,22 +93,22 @@ def test_a_run_under_way_runs_since_its_environment_stood_ready() -> None:
 def test_attempts_are_listed_newest_first_with_their_reasons() -> None:
     """Also the one that is awaited."""
     run = changed(a_run(retry_attempts=1), 1, Claim(attempt=1, runner="r"))
-    failed = Outcome(
-        started_at=at(1), finished_at=at(2), exit_code=1, error_type=ErrorType.OOM, error_message="killed at 8 MiB"
+    failed = AttemptOutcome(
+        started_at=at(1), finished_at=at(2), exit_code=1, error_type=RunErrorType.OOM, error_message="killed at 8 MiB"
     )
     run = changed(run, 2, Finish(epoch=1, outcome=failed))
     awaited, former = facts.attempts(shown(run))
-    assert (awaited.number, awaited.status) == (2, Status.PENDING)
-    assert (former.number, former.status, former.words) == (1, Status.FAILED, "Out of memory. killed at 8 MiB")
+    assert (awaited.number, awaited.status) == (2, RunStatus.PENDING)
+    assert (former.number, former.status, former.words) == (1, RunStatus.FAILED, "Out of memory. killed at 8 MiB")
 
 
 def test_a_problem_says_field_value_place_and_what_is_accepted() -> None:
     """And a notice says its sentence."""
     problems = [
-        Problem(field="timeout", value="-1", accepted="a number", line=3, file="pipeline.json"),
-        Problem(field="schedules[0].id", accepted="a string"),
-        Problem(accepted="main.py is missing."),
-        Notice(field="tiemout", text="is no field", line=2, file="pipeline.json"),
+        VersionProblem(field="timeout", value="-1", accepted="a number", line=3, file="pipeline.json"),
+        VersionProblem(field="schedules[0].id", accepted="a string"),
+        VersionProblem(accepted="main.py is missing."),
+        VersionNotice(field="tiemout", text="is no field", line=2, file="pipeline.json"),
     ]
     assert [(found.field, found.value, found.where, found.words) for found in drawn.findings(problems)] == [
         ("timeout", "-1", "pipeline.json:3", "Accepted: a number"),

@@ -8,34 +8,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastflow_api import shapes
-from fastflow_contracts.runs.run import Status
+from fastflow_contracts.runs.run import RunStatus
 from fastflow_gateway.dashboard.view.run_strip import bars, strip, strip_words
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def mark(status: Status, took_s: float | None = 1.0, *, run_id: str = "r") -> shapes.RunMark:
+def mark(status: RunStatus, took_s: float | None = 1.0, *, run_id: str = "r") -> shapes.RunMark:
     end = None if took_s is None else NOW + timedelta(seconds=took_s)
     return shapes.RunMark(id=run_id, status=status, created_at=NOW, finished_at=end)
 
 
 def test_the_newest_run_is_on_the_right() -> None:
     """A strip reads like time: left is past, and empty slots come first."""
-    drawn = bars([mark(Status.FAILED), mark(Status.SUCCESS)], slots=4, height=28)
-    assert [(bar.run.status, bar.x) for bar in drawn] == [(Status.SUCCESS, 18), (Status.FAILED, 27)]
-    assert strip([mark(Status.FAILED)], slots=4).count('class="empty"') == 3
+    drawn = bars([mark(RunStatus.FAILED), mark(RunStatus.SUCCESS)], slots=4, height=28)
+    assert [(bar.run.status, bar.x) for bar in drawn] == [(RunStatus.SUCCESS, 18), (RunStatus.FAILED, 27)]
+    assert strip([mark(RunStatus.FAILED)], slots=4).count('class="empty"') == 3
 
 
 def test_a_longer_run_is_a_higher_bar() -> None:
     """The longest one fills the height; one under way stands half high."""
-    drawn = bars([mark(Status.RUNNING, None), mark(Status.SUCCESS, 100), mark(Status.SUCCESS, 1)], 3, 28)
+    drawn = bars([mark(RunStatus.RUNNING, None), mark(RunStatus.SUCCESS, 100), mark(RunStatus.SUCCESS, 1)], 3, 28)
     low, high, live = (bar.height for bar in drawn)
     assert low < high == 28
     assert live == 16
 
 
-@given(st.lists(st.tuples(st.sampled_from(Status), st.none() | st.floats(-5, 1e6)), max_size=40))
-def test_bars_stay_in_their_strip(runs: list[tuple[Status, float | None]]) -> None:
+@given(st.lists(st.tuples(st.sampled_from(RunStatus), st.none() | st.floats(-5, 1e6)), max_size=40))
+def test_bars_stay_in_their_strip(runs: list[tuple[RunStatus, float | None]]) -> None:
     """Whatever the durations, clocks that went backwards included."""
     drawn = bars([mark(status, took) for status, took in runs], slots=20, height=28)
     assert len(drawn) == min(20, len(runs))
@@ -44,19 +44,19 @@ def test_bars_stay_in_their_strip(runs: list[tuple[Status, float | None]]) -> No
 
 def test_status_is_a_shape_too() -> None:
     """A failed run has a mark below it, one that is not over or was cancelled is hollow, one under way is alive."""
-    assert 'class="mark"' in strip([mark(Status.FAILED)])
-    assert 'class="bar hollow"' in strip([mark(Status.INTERRUPTED)])
-    assert 'class="bar hollow live"' in strip([mark(Status.RUNNING, None)])
-    assert 'class="bar"' in strip([mark(Status.SUCCESS)])
+    assert 'class="mark"' in strip([mark(RunStatus.FAILED)])
+    assert 'class="bar hollow"' in strip([mark(RunStatus.INTERRUPTED)])
+    assert 'class="bar hollow live"' in strip([mark(RunStatus.RUNNING, None)])
+    assert 'class="bar"' in strip([mark(RunStatus.SUCCESS)])
 
 
 def test_a_strip_is_told_in_words() -> None:
     """Those who do not see it hear the counts."""
-    runs = [mark(Status.SUCCESS), mark(Status.SUCCESS), mark(Status.FAILED)]
+    runs = [mark(RunStatus.SUCCESS), mark(RunStatus.SUCCESS), mark(RunStatus.FAILED)]
     assert strip_words(runs) == "Last 3 runs: 2 succeeded, 1 failed"
     assert strip_words([]) == "No runs yet"
 
 
 def test_a_strip_escapes_what_it_is_given() -> None:
     """Ids come from the bus, where others may write too."""
-    assert "<script>" not in strip([mark(Status.SUCCESS, run_id='"><script>')])
+    assert "<script>" not in strip([mark(RunStatus.SUCCESS, run_id='"><script>')])

@@ -8,12 +8,12 @@ from msgspec.structs import replace
 
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.run import (
-    Attempt,
+    AttemptRecord,
     Ended,
-    ErrorType,
     Pending,
-    Run,
+    RunErrorType,
     Running,
+    RunRecord,
     Verdict,
 )
 from fastflow_gateway.dashboard.view.lineage import Chain, chain, may_change
@@ -25,33 +25,35 @@ from tests.support.records import a_run, at
 COOLDOWN_S = 60
 
 
-def crashed(start: float, parent: Run | None = None, *, took: float = 5, verdict: Verdict = Verdict.FAILED) -> Run:
+def crashed(
+    start: float, parent: RunRecord | None = None, *, took: float = 5, verdict: Verdict = Verdict.FAILED
+) -> RunRecord:
     """A run of that time that ended *took* seconds later; a restart if it has a parent."""
     order: dict[str, Any] = {"triggered_by": "daemon_restart", "parent_run_id": parent.id} if parent else {}
-    attempt = Attempt(
+    attempt = AttemptRecord(
         number=1,
         runner="r",
         claimed_at=at(start),
         started_at=at(start),
         finished_at=at(start + took),
-        error_type=ErrorType.SCRIPT_ERROR,
+        error_type=RunErrorType.SCRIPT_ERROR,
         error_message=f"crash of {start}",
     )
     run = a_run(created=start, **order)
     return replace(run, attempts=(attempt,), state=Ended(verdict=verdict, at=at(start + took)))
 
 
-def restart_of(parent: Run, start: float, state: Any) -> Run:
+def restart_of(parent: RunRecord, start: float, state: Any) -> RunRecord:
     return replace(a_run(created=start, triggered_by="daemon_restart", parent_run_id=parent.id), state=state)
 
 
-def crashes(*runs: Run, now: float) -> int:
+def crashes(*runs: RunRecord, now: float) -> int:
     """How many crashes are in a row; *runs* from the oldest to the newest."""
     known = {run.id: run for run in runs}
     return len(crash_loop(reversed(runs), known.get, at(now)))
 
 
-def a_series(number: int) -> list[Run]:
+def a_series(number: int) -> list[RunRecord]:
     runs = [crashed(0)]
     for n in range(1, number):
         runs.append(crashed(n * COOLDOWN_S, runs[-1]))
@@ -102,8 +104,8 @@ def test_the_count_of_crashes_is_bounded() -> None:
     assert (shown.crashes, shown.since, shown.error_message) == (len(runs), at(0), newest)
 
 
-def around(run: Run, parent: Run | None = None, *children: Run, most: int = 5) -> Chain:
-    skip = messages.Skip(at=at(9), pipeline="other", reason="it is disabled", parent_run_id=run.id)
+def around(run: RunRecord, parent: RunRecord | None = None, *children: RunRecord, most: int = 5) -> Chain:
+    skip = messages.SkipRecord(at=at(9), pipeline="other", reason="it is disabled", parent_run_id=run.id)
     return chain(run, parent, list(children), [skip], children_max=most)
 
 

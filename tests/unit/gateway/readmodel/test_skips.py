@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.runs.messages import Skip
+from fastflow_contracts.runs.messages import SkipRecord
 from fastflow_gateway.readmodel.skips import EACH_MAX, PLACES_MAX, Skips
 from tests.support.ids import fresh_run_id
 from tests.support.records import at
@@ -12,12 +12,12 @@ from tests.support.records import at
 def test_a_pipeline_that_refuses_all_day_pushes_out_its_own_only() -> None:
     """What a run did not start, and what another pipeline refused, stays."""
     refusals, run_id = Skips(), fresh_run_id()
-    after = Skip(at=at(0), pipeline="busy", reason="after a run", triggered_by="downstream", parent_run_id=run_id)
-    other = Skip(at=at(0), pipeline="other", reason="disabled")
+    after = SkipRecord(at=at(0), pipeline="busy", reason="after a run", triggered_by="downstream", parent_run_id=run_id)
+    other = SkipRecord(at=at(0), pipeline="other", reason="disabled")
     refusals.put(after)
     refusals.put(other)
     for n in range(10 * EACH_MAX):
-        refusals.put(Skip(at=at(n), pipeline="busy", reason=f"full {n}"))
+        refusals.put(SkipRecord(at=at(n), pipeline="busy", reason=f"full {n}"))
     busy = refusals.of(PipelineName("busy"), EACH_MAX)
     assert [skip.reason for skip in busy[:2]] == [f"full {10 * EACH_MAX - 1}", f"full {10 * EACH_MAX - 2}"]
     assert len(busy) == EACH_MAX
@@ -31,7 +31,7 @@ def test_memory_is_bounded() -> None:
     refusals = Skips()
     runs = [fresh_run_id() for _ in range(PLACES_MAX)]
     for run_id in runs:
-        refusals.put(Skip(at=at(0), pipeline="p", reason="r", parent_run_id=run_id))
+        refusals.put(SkipRecord(at=at(0), pipeline="p", reason="r", parent_run_id=run_id))
     assert len(refusals._places) == PLACES_MAX
     assert refusals.after(runs[0], 1) == []
     assert len(refusals.after(runs[-1], 1)) == len(refusals.of(PipelineName("p"), 1)) == 1

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook as Sender
 
-from fastflow_contracts.pipelines.webhook import Verify, Webhook
+from fastflow_contracts.pipelines.webhook import Verify, WebhookSpec
 from fastflow_gateway.security.secrets import BadSecret
 from fastflow_gateway.security.webhook_signatures import TOLERANCE_S, BadSignature, verify
 
@@ -31,7 +31,7 @@ def sent(body: bytes, *, secret: str = SECRET, at: datetime = NOW, call_id: str 
 
 def is_good(verified: Verify, headers: dict[str, str], body: bytes, secret: str = SECRET, now: datetime = NOW) -> bool:
     try:
-        verify(Webhook(verify=verified, secret="token"), secret, headers, body, now)
+        verify(WebhookSpec(verify=verified, secret="token"), secret, headers, body, now)
     except BadSignature:
         return False
     return True
@@ -43,7 +43,7 @@ def test_what_the_standards_library_signs_is_signed(body: str, key: bytes) -> No
     encoded = base64.b64encode(key).decode()
     for secret in (f"whsec_{encoded}", encoded, encoded.rstrip("=")):
         headers = sent(body.encode(), secret=secret)
-        assert verify(Webhook(verify="standard", secret="token"), secret, headers, body.encode(), NOW) == "msg_1"
+        assert verify(WebhookSpec(verify="standard", secret="token"), secret, headers, body.encode(), NOW) == "msg_1"
 
 
 def test_the_published_example_of_the_standard() -> None:
@@ -132,7 +132,7 @@ def test_anyone_may_sign_with_an_hmac(form: str) -> None:
     """In hex or base64, in the header that the pipeline names."""
     mac = hmac.digest(b"secret", BODY, "sha256")
     signature = form.format(hex=mac.hex(), base64=base64.b64encode(mac).decode())
-    webhook = Webhook(verify="hmac", secret="token", header="X-Shop")
+    webhook = WebhookSpec(verify="hmac", secret="token", header="X-Shop")
     assert verify(webhook, "secret", {"X-Shop": signature}, BODY, NOW) is None
     with pytest.raises(BadSignature, match="X-Shop is missing"):
         verify(webhook, "secret", {"X-Hub-Signature-256": signature}, BODY, NOW)
@@ -171,4 +171,4 @@ def test_no_signature_is_none(verified: Verify, text: str, body: bytes) -> None:
 def test_a_secret_that_cannot_be_the_senders_is_our_mistake() -> None:
     """The standard's are base64."""
     with pytest.raises(BadSecret, match="not base64"):
-        verify(Webhook(verify="standard", secret="token"), "whsec_", sent(BODY), BODY, NOW)
+        verify(WebhookSpec(verify="standard", secret="token"), "whsec_", sent(BODY), BODY, NOW)

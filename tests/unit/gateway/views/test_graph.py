@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.links import merged
 from fastflow_contracts.pipelines.records import PipelineRecord, Version
-from fastflow_contracts.pipelines.spec import DownstreamTrigger, PipelineSpec, ScheduleEntry
+from fastflow_contracts.pipelines.spec import DownstreamRule, PipelineSpec, ScheduleEntry
 from fastflow_gateway.dashboard.view import graph_drawing
 from fastflow_gateway.dashboard.view.graph_layout import BOX_HEIGHT, LINE_GAP, ROW_GAP, arrange, groups
 from fastflow_gateway.views.cycles import cycle, knots
@@ -40,11 +40,11 @@ def reached(name: str, after: dict[str, set[str]]) -> set[str]:
     return found
 
 
-def a_graph(**triggers: list[DownstreamTrigger | str]) -> Graph:
+def a_graph(**triggers: list[DownstreamRule | str]) -> Graph:
     """Of pipelines by name with what follows them; a text is a target with nothing else said."""
     records = []
     for name, targets in triggers.items():
-        links = tuple(DownstreamTrigger(pipeline=t) if isinstance(t, str) else t for t in targets)
+        links = tuple(DownstreamRule(pipeline=t) if isinstance(t, str) else t for t in targets)
         spec = PipelineSpec(downstream_triggers=links, schedules=(ScheduleEntry(id="full"),), enabled=name != "off")
         live = Version(bundle="b" * 64, spec=spec, live_since=T0)
         records.append(PipelineRecord(name=PipelineName(name), live=live, seen_at=T0))
@@ -135,9 +135,9 @@ def test_lines_do_not_cross_where_they_need_not() -> None:
 @given(LINKS)
 def test_the_drawing_has_every_box_and_line_within_its_sheet(links: list[tuple[str, str]]) -> None:
     """Whatever is linked, also names that nothing has."""
-    targets: dict[str, list[DownstreamTrigger | str]] = {"a": []}
+    targets: dict[str, list[DownstreamRule | str]] = {"a": []}
     for source, target in links:
-        targets.setdefault(source, []).append(DownstreamTrigger(pipeline=target, run_config_id="full"))
+        targets.setdefault(source, []).append(DownstreamRule(pipeline=target, run_config_id="full"))
     whole = a_graph(**targets)
     drawn = graph_drawing.drawing(whole)
     assert drawn is not None
@@ -149,10 +149,10 @@ def test_the_drawing_has_every_box_and_line_within_its_sheet(links: list[tuple[s
 
 def test_an_edge_says_when_and_why_not() -> None:
     """In words, with where it is written down, and what keeps it from starting anything."""
-    never = DownstreamTrigger(pipeline="b", on_success=False)
+    never = DownstreamRule(pipeline="b", on_success=False)
     whole = a_graph(
-        a=[never, DownstreamTrigger(pipeline="b", run_config_id="half", on_failure=True), "gone", "off"],
-        b=[DownstreamTrigger(pipeline="a", on_success=False, on_failure=True)],
+        a=[never, DownstreamRule(pipeline="b", run_config_id="half", on_failure=True), "gone", "off"],
+        b=[DownstreamRule(pipeline="a", on_success=False, on_failure=True)],
         off=[],
     )
     assert [graph_drawing.kind(edge) for edge in whole.edges] == ["never", "any", "ok", "ok", "bad"]

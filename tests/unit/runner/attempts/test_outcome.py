@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from fastflow_contracts.runs.run import ErrorType
+from fastflow_contracts.runs.run import RunErrorType
 from fastflow_runner.attempts.outcome import Intent, outcome
 from fastflow_runner.output.observed import Observed
 from fastflow_runner.sandbox.events import Exited, Reason, Vanished
@@ -20,19 +20,19 @@ def exited(code: int, reason: Reason = "exited", *, oom: bool = False) -> Exited
     ("end", "intent", "code", "error_type", "stopped"),
     [
         (exited(0), Intent(), 0, None, False),
-        (exited(3), Intent(), 3, ErrorType.SCRIPT_ERROR, False),
-        (exited(1, oom=True), Intent(), 137, ErrorType.OOM, False),
-        (exited(143, "timeout"), Intent(), 143, ErrorType.TIMEOUT, False),
+        (exited(3), Intent(), 3, RunErrorType.SCRIPT_ERROR, False),
+        (exited(1, oom=True), Intent(), 137, RunErrorType.OOM, False),
+        (exited(143, "timeout"), Intent(), 143, RunErrorType.TIMEOUT, False),
         (exited(143, "stopped"), Intent(cancelled=True), 143, None, True),
-        (exited(143, "stopped"), Intent(abandoned="shutting down"), 143, ErrorType.LOST, False),
+        (exited(143, "stopped"), Intent(abandoned="shutting down"), 143, RunErrorType.LOST, False),
         (exited(0), Intent(cancelled=True), 0, None, False),
-        (exited(1), Intent(cancelled=True), 1, ErrorType.SCRIPT_ERROR, True),
-        (Vanished(exit_code=137, oom_killed=False), Intent(), 137, ErrorType.LOST, False),
-        (Vanished(exit_code=137, oom_killed=True), Intent(), 137, ErrorType.OOM, False),
+        (exited(1), Intent(cancelled=True), 1, RunErrorType.SCRIPT_ERROR, True),
+        (Vanished(exit_code=137, oom_killed=False), Intent(), 137, RunErrorType.LOST, False),
+        (Vanished(exit_code=137, oom_killed=True), Intent(), 137, RunErrorType.OOM, False),
     ],
 )
 def test_an_end_is_the_scripts_the_systems_or_ours(
-    end: Exited | Vanished, intent: Intent, code: int, error_type: ErrorType | None, stopped: bool
+    end: Exited | Vanished, intent: Intent, code: int, error_type: RunErrorType | None, stopped: bool
 ) -> None:
     """A stop that was asked for is no error of the script; one that came too late to matter changes nothing."""
     told = outcome(end, intent, Observed(), now=at(10))

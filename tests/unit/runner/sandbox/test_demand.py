@@ -9,19 +9,19 @@ from fastflow_runner.sandbox.demand import (
     AT_ONCE_S,
     DEMAND_S,
     Demand,
-    Limits,
     Open,
     Remove,
+    WarmLimits,
     plan,
 )
 
-FREE, SMALL, BIG = Limits(), Limits(64, 1.0), Limits(512, 2.0)
-MEMORY_ONLY = Limits(64, None)
+FREE, SMALL, BIG = WarmLimits(), WarmLimits(64, 1.0), WarmLimits(512, 2.0)
+MEMORY_ONLY = WarmLimits(64, None)
 
 any_limits = st.sampled_from([FREE, SMALL, BIG, MEMORY_ONLY])
 
 
-def settled(waiting: list[Limits], likely: list[Limits]) -> tuple[list[Limits], int]:
+def settled(waiting: list[WarmLimits], likely: list[WarmLimits]) -> tuple[list[WarmLimits], int]:
     """What a pool comes to, and in how many steps."""
     waiting, steps = list(waiting), 0
     while (step := plan(waiting, likely)) is not None:
@@ -35,7 +35,7 @@ def settled(waiting: list[Limits], likely: list[Limits]) -> tuple[list[Limits], 
     return waiting, steps
 
 
-def likely(*wishes: tuple[float, Limits], at: float, size_max: int = 8) -> list[Limits]:
+def likely(*wishes: tuple[float, WarmLimits], at: float, size_max: int = 8) -> list[WarmLimits]:
     """What is likely at a time, after *wishes*."""
     demand = Demand(size_max)
     for then, limits in wishes:
@@ -76,7 +76,9 @@ def test_limits_that_cannot_be_had_are_not_wished_for() -> None:
     st.lists(st.tuples(st.integers(min_value=0, max_value=900), any_limits), max_size=30),
     st.integers(min_value=1, max_value=5),
 )
-def test_demand_is_the_highest_of_all_heights_within_its_time(wishes: list[tuple[int, Limits]], size_max: int) -> None:
+def test_demand_is_the_highest_of_all_heights_within_its_time(
+    wishes: list[tuple[int, WarmLimits]], size_max: int
+) -> None:
     """Whatever was wanted when, the size is what counting says, and every one has limits that were asked for."""
     wishes.sort(key=lambda wish: wish[0])
     times = [at for at, _ in wishes]
@@ -110,12 +112,12 @@ def test_what_can_serve_nobody_makes_way() -> None:
     """A limit is never lifted: a run without limits wants a sandbox without."""
     assert settled([SMALL], [FREE])[0] == [FREE]
     assert not SMALL.can_become(FREE)
-    assert not MEMORY_ONLY.can_become(Limits(None, 1.0))
+    assert not MEMORY_ONLY.can_become(WarmLimits(None, 1.0))
     assert MEMORY_ONLY.can_become(SMALL)
 
 
 @given(st.lists(any_limits, max_size=6), st.lists(any_limits, min_size=1, max_size=5))
-def test_a_pool_comes_to_rest_and_serves_what_is_likely(waiting: list[Limits], likely: list[Limits]) -> None:
+def test_a_pool_comes_to_rest_and_serves_what_is_likely(waiting: list[WarmLimits], likely: list[WarmLimits]) -> None:
     """From any state, in few steps; afterwards each wish can be met."""
     rest, steps = settled(waiting, likely)
     assert len(rest) == len(likely)

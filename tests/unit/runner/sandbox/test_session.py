@@ -26,17 +26,17 @@ from fastflow_runner.sandbox import (
     AlreadyExists,
     Channel,
     Detached,
-    Ended,
     Missing,
+    SandboxEnd,
     SandboxSpec,
 )
-from fastflow_runner.sandbox.dummy import DummySandboxes, Outcome
-from fastflow_runner.sandbox.events import CellEvent, Exited, Offsets, ScriptOutput, ScriptStarted, Vanished
-from fastflow_runner.sandbox.job import Job
+from fastflow_runner.sandbox.dummy import DummyOutcome, DummySandboxes
+from fastflow_runner.sandbox.events import CellRunnerEvent, Exited, Offsets, ScriptOutput, ScriptStarted, Vanished
+from fastflow_runner.sandbox.job import SandboxJob
 from fastflow_runner.sandbox.session import JobTooLarge, Session, SessionError, Silent, Superseded
 
 SPEC = SandboxSpec(name="ff-1", labels={"fastflow.run": "1"})
-JOB = Job(argv=("{python}", "main.py"), cwd="p")
+JOB = SandboxJob(argv=("{python}", "main.py"), cwd="p")
 LONG = bytes(range(256)) * 1_000
 
 
@@ -55,8 +55,8 @@ class Line:
     async def receive(self) -> bytes:
         return await self.said.get()
 
-    async def wait(self) -> Ended:
-        return Ended(exit_code=0, oom_killed=False)
+    async def wait(self) -> SandboxEnd:
+        return SandboxEnd(exit_code=0, oom_killed=False)
 
     async def close(self) -> None:
         pass
@@ -78,7 +78,7 @@ def event(number: int) -> bytes:
 HELLO = message(SYNC, version=1, phase="running")
 
 
-async def play(outcome: Outcome) -> list[Any]:
+async def play(outcome: DummyOutcome) -> list[Any]:
     sandboxes = DummySandboxes(lambda spec, job: outcome)
     session = await Session.start(await sandboxes.open(SPEC), JOB)
     return [event async for event in session]
@@ -86,25 +86,25 @@ async def play(outcome: Outcome) -> list[Any]:
 
 async def test_a_session_tells_the_whole_story() -> None:
     """Started, output of both streams, cell events, exit; then the iteration ends."""
-    events = await play(Outcome(stdout=LONG, stderr=b"oh", events=(b"{}", b"[]"), exit_code=3))
+    events = await play(DummyOutcome(stdout=LONG, stderr=b"oh", events=(b"{}", b"[]"), exit_code=3))
     assert isinstance(events[0], ScriptStarted)
     assert b"".join(e.data for e in events if isinstance(e, ScriptOutput) and e.stream == "stdout") == LONG
     assert b"".join(e.data for e in events if isinstance(e, ScriptOutput) and e.stream == "stderr") == b"oh"
-    assert [(e.number, e.data) for e in events if isinstance(e, CellEvent)] == [(0, b"{}"), (1, b"[]")]
+    assert [(e.number, e.data) for e in events if isinstance(e, CellRunnerEvent)] == [(0, b"{}"), (1, b"[]")]
     assert isinstance(events[-1], Exited)
     assert (events[-1].exit_code, events[-1].reason) == (3, "exited")
 
 
 async def test_a_sandbox_that_ends_without_a_word_has_vanished() -> None:
     """The channel's word is passed on; output that came before it still counts."""
-    events = await play(Outcome(stdout=b"before", vanishes=True, oom=True))
+    events = await play(DummyOutcome(stdout=b"before", vanishes=True, oom=True))
     assert [e.data for e in events if isinstance(e, ScriptOutput)] == [b"before"]
     assert events[-1] == Vanished(exit_code=137, oom_killed=True)
 
 
 async def test_a_stop_comes_back_as_an_exit() -> None:
     """A hanging script ends on a stop."""
-    sandboxes = DummySandboxes(lambda spec, job: Outcome(hangs=True))
+    sandboxes = DummySandboxes(lambda spec, job: DummyOutcome(hangs=True))
     session = await Session.start(await sandboxes.open(SPEC), JOB)
     assert isinstance(await anext(session), ScriptStarted)
     await session.stop()
@@ -117,7 +117,7 @@ async def test_a_stop_comes_back_as_an_exit() -> None:
 
 async def test_a_later_session_goes_on_where_the_first_published() -> None:
     """Output above the acknowledged offsets is repeated, and nothing below them."""
-    sandboxes = DummySandboxes(lambda spec, job: Outcome(stdout=LONG, events=(b"1", b"2", b"3")))
+    sandboxes = DummySandboxes(lambda spec, job: DummyOutcome(stdout=LONG, events=(b"1", b"2", b"3")))
     await Session.start(await sandboxes.open(SPEC), JOB)
     (held,) = await sandboxes.held()
     session = await Session.resume(await sandboxes.attach(held), Offsets(stdout=100_000, events=2))
@@ -125,7 +125,7 @@ async def test_a_later_session_goes_on_where_the_first_published() -> None:
     events = [event async for event in session]
     assert b"".join(e.data for e in events if isinstance(e, ScriptOutput)) == LONG[100_000:]
     assert next(e.offset for e in events if isinstance(e, ScriptOutput)) == 100_000
-    assert [e.data for e in events if isinstance(e, CellEvent)] == [b"3"]
+    assert [e.data for e in events if isinstance(e, CellRunnerEvent)] == [b"3"]
 
 
 async def test_repeated_output_is_cut_and_missing_output_is_an_error() -> None:
@@ -154,7 +154,7 @@ async def test_what_is_stored_no_longer_is_not_waited_for() -> None:
         ("stderr", 0, b"de"),
         ("stdout", 10, b"f"),
     ]
-    assert [e.number for e in heard if isinstance(e, CellEvent)] == [4, 5]
+    assert [e.number for e in heard if isinstance(e, CellRunnerEvent)] == [4, 5]
     with pytest.raises(SessionError, match="missing"):
         await anext(session)
 
@@ -214,13 +214,13 @@ async def test_a_job_that_does_not_fit_is_refused_before_it_is_sent() -> None:
     """Environment beyond a frame is the caller's problem, said in words."""
     line = Line()
     with pytest.raises(JobTooLarge, match="files"):
-        await Session.start(line, Job(argv=("x",), cwd="p", env={"BIG": "x" * FRAME_BYTES_MAX}))
+        await Session.start(line, SandboxJob(argv=("x",), cwd="p", env={"BIG": "x" * FRAME_BYTES_MAX}))
     assert [kind for kind, _ in line.heard] == [ATTACH]
 
 
 async def test_the_dummy_keeps_the_contract() -> None:
     """One sandbox for each name, found again with its labels, gone after remove, which may be repeated."""
-    sandboxes = DummySandboxes(lambda spec, job: Outcome(hangs=True))
+    sandboxes = DummySandboxes(lambda spec, job: DummyOutcome(hangs=True))
     channel: Channel = await sandboxes.open(SPEC)
     with pytest.raises(AlreadyExists):
         await sandboxes.open(SPEC)

@@ -6,11 +6,11 @@ from msgspec.structs import replace
 
 from fastflow_contracts.pipelines.spec import FixedDelay
 from fastflow_contracts.runs.lease import Lease
-from fastflow_contracts.runs.run import ErrorType, Pending, Run
+from fastflow_contracts.runs.run import Pending, RunErrorType, RunRecord
 from fastflow_contracts.runs.state_machine import (
+    AttemptOutcome,
     Claim,
     Finish,
-    Outcome,
     Prepare,
     Release,
     decide,
@@ -35,13 +35,13 @@ def due_work(*, room: bool = True) -> DueWork:
     return made
 
 
-def claimed(run: Run, *, seconds: float = 1, prepared: bool = True) -> Run:
+def claimed(run: RunRecord, *, seconds: float = 1, prepared: bool = True) -> RunRecord:
     run = fold(run, decide(run, Claim(attempt=1, runner="r1"), now=at(seconds)))
     return fold(run, decide(run, Prepare(epoch=run.epoch), now=at(seconds))) if prepared else run
 
 
-def failed(run: Run, *, seconds: float) -> Run:
-    outcome = Outcome(finished_at=at(seconds), error_type=ErrorType.SCRIPT_ERROR)
+def failed(run: RunRecord, *, seconds: float) -> RunRecord:
+    outcome = AttemptOutcome(finished_at=at(seconds), error_type=RunErrorType.SCRIPT_ERROR)
     assert run.epoch
     return fold(run, decide(run, Finish(epoch=run.epoch, outcome=outcome), now=at(seconds)))
 

@@ -15,7 +15,7 @@ from fastflow.local.nats_server import embedded_bus
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus, Put
 from fastflow_contracts.bus.connection import connect, redacted
-from fastflow_contracts.bus.errors import Conflict, Rejected, Unavailable
+from fastflow_contracts.bus.errors import Rejected, RevisionConflict, Unavailable
 from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.bus.pull import Pull
 from fastflow_contracts.bus.streams import WrongTopology, bucket_stream, ensure, verify
@@ -77,14 +77,14 @@ async def test_only_one_of_many_writers_wins_a_revision(bus: Bus) -> None:
         *(bus.put(RUNS, "run.a.1", str(n).encode(), expect=0) for n in range(20)), return_exceptions=True
     )
     assert sum(isinstance(r, int) for r in results) == 1
-    assert sum(isinstance(r, Conflict) for r in results) == 19
+    assert sum(isinstance(r, RevisionConflict) for r in results) == 19
 
 
 async def test_a_batch_is_written_whole_or_not_at_all(bus: Bus) -> None:
     """When one expectation of a batch fails, none of its values is stored."""
     first, second = await bus.commit(RUNS, [Put("run.a.1", b"a", 0), Put("input.a.1", b"b", 0)])
     assert second == first + 1
-    with pytest.raises(Conflict):
+    with pytest.raises(RevisionConflict):
         await bus.commit(RUNS, [Put("run.a.2", b"a", 0), Put("input.a.1", b"c", 0)])
     assert await bus.get(RUNS, "run.a.2") is None
     assert (await bus.get(RUNS, "input.a.1")) is not None

@@ -8,7 +8,7 @@ from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.runs.concurrency import ConcurrencyLimit, Full, is_not_over
 from fastflow_contracts.runs.limits import CROWD, LIMIT, LOOKS, LimitSet, Member
-from fastflow_contracts.runs.run import Run
+from fastflow_contracts.runs.run import RunRecord
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_contracts.runs.store import RunStore
 from tests.support.records import a_run
@@ -17,13 +17,13 @@ KEY = "limit.instances.demo"
 VAST = ConcurrencyLimit(key=KEY, most=1_000_000, is_active=is_not_over)
 
 
-async def enter(bus: Bus, limit: ConcurrencyLimit = VAST) -> Run:
+async def enter(bus: Bus, limit: ConcurrencyLimit = VAST) -> RunRecord:
     run = a_run()
     assert await RunStore(bus).create(run, None, limit=limit)
     return run
 
 
-async def end(bus: Bus, *runs: Run) -> None:
+async def end(bus: Bus, *runs: RunRecord) -> None:
     for run in runs:
         await RunStore(bus).change(run.ref, Cancel())
 
@@ -34,7 +34,7 @@ async def members(bus: Bus) -> list[str]:
     return [member.run_id for member in LIMIT.decode(entry.value).members]
 
 
-async def crowd(bus: Bus, *runs: Run) -> None:
+async def crowd(bus: Bus, *runs: RunRecord) -> None:
     """A set of *runs*, as if all had entered."""
     stored = LimitSet(most=VAST.most, members=tuple(Member(pipeline=run.pipeline, run_id=run.id) for run in runs))
     await bus.put(subjects.RUNS, KEY, LIMIT.encode(stored))

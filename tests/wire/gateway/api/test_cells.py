@@ -8,7 +8,7 @@ from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.pipelines.bundle import File, pack
 from fastflow_contracts.runs import cells
-from fastflow_contracts.runs.run import Run
+from fastflow_contracts.runs.run import RunRecord
 from tests.support.gateway import claim, finish, running_gateway, store
 from tests.support.notebooks import code, jupyter, markdown, written
 from tests.support.records import a_run, publish_pipeline
@@ -16,7 +16,7 @@ from tests.support.records import a_run, publish_pipeline
 TABLE = "<table><tr><td>1</td></tr></table>"
 
 
-async def a_notebook_run(bus: Bus) -> Run:
+async def a_notebook_run(bus: Bus) -> RunRecord:
     """Its first cell has printed and shown a table; its second has failed; its third was not reached."""
     bundle = pack({"main.ipynb": File(written(markdown("# Title"), code("print(1)"), "1 / 0", "2"))})
     await publish_pipeline(bus, "book", bundle, type="notebook")

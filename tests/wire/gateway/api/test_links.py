@@ -16,7 +16,7 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.links import LINK_SET
 from fastflow_contracts.pipelines.records import PIPELINE
-from fastflow_contracts.pipelines.spec import DownstreamTrigger, ScheduleEntry
+from fastflow_contracts.pipelines.spec import DownstreamRule, ScheduleEntry
 from tests.support.gateway import Client, claim, finish, running_gateway, running_scheduler, store
 from tests.support.records import a_bundle, a_run, publish_pipeline
 
@@ -27,7 +27,7 @@ PATH = "/api/pipelines/a/downstream-triggers"
 async def client(bus: Bus) -> AsyncIterator[Client]:
     """A gateway that knows ``a``, which starts ``b`` by its metadata, and ``b`` with a configuration ``full``."""
     code = a_bundle(main_py="")
-    await publish_pipeline(bus, "a", code, downstream_triggers=(DownstreamTrigger(pipeline="b"),))
+    await publish_pipeline(bus, "a", code, downstream_triggers=(DownstreamRule(pipeline="b"),))
     await publish_pipeline(bus, "b", code, schedules=(ScheduleEntry(id="full"),))
     async with running_gateway(bus) as one:
         yield one
@@ -118,7 +118,7 @@ async def test_triggers_that_are_made_at_once_through_two_gateways_are_all_kept(
 async def test_the_graph_has_missing_targets_and_cycles(bus: Bus, client: Client) -> None:
     """Nodes by name, edges with all their trigger says, one cycle for each knot."""
     code = a_bundle(main_py="")
-    await publish_pipeline(bus, "c", code, downstream_triggers=(DownstreamTrigger(pipeline="gone"),))
+    await publish_pipeline(bus, "c", code, downstream_triggers=(DownstreamRule(pipeline="gone"),))
     async with running_gateway(bus) as fresh:
         await fresh.post("/api/pipelines/b/downstream-triggers", json={"pipeline": "a", "on_failure": True})
         graph = (await fresh.get("/api/pipelines/graph")).json
@@ -174,8 +174,8 @@ async def test_every_start_that_did_not_come_of_a_run_is_told_with_it_and_with_i
         "plain": "There is no run configuration &#39;half&#39;",
         "full": "max_instances: 1 run(s) of full are pending or running already",
     }
-    targets = tuple(DownstreamTrigger(pipeline=name) for name in reasons if name != "plain")
-    half = DownstreamTrigger(pipeline="plain", run_config_id="half")
+    targets = tuple(DownstreamRule(pipeline=name) for name in reasons if name != "plain")
+    half = DownstreamRule(pipeline="plain", run_config_id="half")
     await publish_pipeline(bus, "parent", code, downstream_triggers=(*targets, half))
     await publish_pipeline(bus, "off", code, enabled=False)
     broken = await publish_pipeline(bus, "broken", code)

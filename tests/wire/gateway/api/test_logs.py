@@ -13,8 +13,8 @@ import pytest
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.runs import messages
-from fastflow_contracts.runs.messages import Sample
-from fastflow_contracts.runs.run import Run
+from fastflow_contracts.runs.messages import AttemptSample
+from fastflow_contracts.runs.run import RunRecord
 from fastflow_gateway.http import sse
 from fastflow_gateway.streaming import broadcast, follow
 from fastflow_gateway.streaming.follow import LAST_WORDS_S
@@ -22,7 +22,7 @@ from tests.support.gateway import ANSWER_S, TOKEN, Client, Event, claim, finish,
 from tests.support.records import T0, a_run
 
 
-async def followed(client: Client, run: Run, *, after: str | None = None, kind: str = "logs") -> list[Event]:
+async def followed(client: Client, run: RunRecord, *, after: str | None = None, kind: str = "logs") -> list[Event]:
     """All events until the stream ends."""
     return [event async for event in client.events(f"/api/runs/{run.id}/{kind}/stream", after=after)]
 
@@ -31,7 +31,7 @@ def lines(events: list[Event]) -> list[str]:
     return [event.data["line"] for event in events if event.name == "log"]
 
 
-async def a_finished_run(bus: Bus, *texts: str) -> Run:
+async def a_finished_run(bus: Bus, *texts: str) -> RunRecord:
     """A run that wrote *texts*, a chunk each, and succeeded."""
     run = await claim(bus, await store(bus, a_run()))
     last = 0
@@ -230,7 +230,7 @@ async def test_a_client_that_does_not_read_holds_nobody_up(bus: Bus, monkeypatch
         writer.close()
 
 
-async def patiently_counted(client: Client, run: Run) -> int:
+async def patiently_counted(client: Client, run: RunRecord) -> int:
     """The lines of a follower that goes on where it was, should a busy machine make it too slow for once."""
     count, last = 0, None
     while True:
@@ -262,7 +262,7 @@ async def test_samples_are_listed_and_followed(bus: Bus) -> None:
     run = await claim(bus, await store(bus, a_run()))
 
     async def use(n: int) -> None:
-        sample = Sample(ts=T0 + timedelta(seconds=n), cpu_cores=n / 2, memory_bytes=n * 1000)
+        sample = AttemptSample(ts=T0 + timedelta(seconds=n), cpu_cores=n / 2, memory_bytes=n * 1000)
         await bus.publish(subjects.metric(run.ref, 1), messages.SAMPLE.encode(sample))
 
     await use(1)

@@ -15,17 +15,17 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.subjects import ALL_RUNNING
 from fastflow_contracts.clock import now
 from fastflow_contracts.pipelines.manifest import Problem
-from fastflow_contracts.pipelines.records import PIPELINE, SYNC_REPORT, SYNC_STATUS, SyncReport, SyncStatus
+from fastflow_contracts.pipelines.records import PIPELINE, SYNC_REPORT, SYNC_STATUS, SyncReportRecord, SyncStatusRecord
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.limits import LIMIT, LimitSet, Member
-from fastflow_contracts.runs.messages import Skip
+from fastflow_contracts.runs.messages import SkipRecord
 from fastflow_contracts.runs.presence import PRESENCE
-from fastflow_contracts.runs.run import Run
+from fastflow_contracts.runs.run import RunRecord
 from fastflow_gateway.actions.trigger_client import open_trigger_client
 from fastflow_gateway.api.openapi import OPENAPI
 from fastflow_gateway.app import build_app
 from fastflow_gateway.readmodel.model import ReadModel
-from fastflow_gateway.settings import Settings
+from fastflow_gateway.settings import GatewaySettings
 from fastflow_gateway.streaming.followers import Followers
 from tests.support.gateway import TOKEN, claim, finish, running_gateway, store
 from tests.support.records import T0, a_bundle, a_presence, a_run, at, publish_pipeline
@@ -139,7 +139,7 @@ async def test_a_run_explains_itself_at_every_step(bus: Bus) -> None:
     """Why it waits, who has it, how far it is, and what it came to."""
     async with running_gateway(bus) as client:
 
-        async def shown(run: Run) -> dict[str, object]:
+        async def shown(run: RunRecord) -> dict[str, object]:
             # The answer comes from the model as soon as the change has arrived there.
             async with asyncio.timeout(10):
                 while True:
@@ -202,7 +202,7 @@ async def test_refused_starts_are_shown_with_their_pipeline(bus: Bus) -> None:
     """A skipped entry is visible, newest first."""
     record = await publish_pipeline(bus, "demo", a_bundle(main_py="1"))
     for n in range(3):
-        skip = Skip(at=at(n), pipeline="demo", reason=f"reason {n}", triggered_by="schedule")
+        skip = SkipRecord(at=at(n), pipeline="demo", reason=f"reason {n}", triggered_by="schedule")
         await bus.publish(subjects.skipped(record.name), messages.SKIP.encode(skip))
     async with running_gateway(bus) as client:
         skipped = (await client.get("/api/pipelines/demo")).json["skipped"]
@@ -213,8 +213,8 @@ async def test_syncs_are_shown(bus: Bus) -> None:
     """What is live, since when, and the history; nothing before the first."""
     async with running_gateway(bus) as client:
         assert (await client.get("/api/sync/status")).json == {"live_commit": None, "live_since": None, "last": None}
-    report = SyncReport(source="s", commit="c1", started_at=T0, finished_at=at(1), ok=True)
-    status = SyncStatus(last=report, live=report, history=(report,))
+    report = SyncReportRecord(source="s", commit="c1", started_at=T0, finished_at=at(1), ok=True)
+    status = SyncStatusRecord(last=report, live=report, history=(report,))
     await bus.put(subjects.PIPELINES, subjects.SYNC_STATUS_KEY, SYNC_STATUS.encode(status))
     async with running_gateway(bus) as client:
         assert (await client.get("/api/sync/status")).json["live_commit"] == "c1"
@@ -227,7 +227,7 @@ async def test_a_sync_is_asked_for_and_its_report_is_the_answer(bus: Bus) -> Non
         alone = await client.post("/api/sync")
         assert alone.status == 503
         assert "syncer" in alone.json["detail"]
-        report = SyncReport(source="s", started_at=T0, finished_at=at(1), ok=True)
+        report = SyncReportRecord(source="s", started_at=T0, finished_at=at(1), ok=True)
 
         async def sync(message: object) -> None:
             await message.respond(SYNC_REPORT.encode(report))  # type: ignore[attr-defined]
@@ -255,7 +255,7 @@ async def test_every_route_of_the_api_is_in_its_description(bus: Bus) -> None:
     """The document lists what the application answers, no more and no less, and its references resolve."""
     model = ReadModel(bus)
     async with open_trigger_client(bus, model) as client, asyncio.TaskGroup() as group:
-        settings = Settings(admin_token="x" * 16)
+        settings = GatewaySettings(admin_token="x" * 16)
         app = build_app(settings, bus=bus, model=model, trigger_client=client, followers=Followers(bus, group))
     document = json.loads(app[OPENAPI])
     listed = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
@@ -301,7 +301,7 @@ async def test_a_waiting_run_names_the_limit_that_the_runners_hold(bus: Bus) -> 
 async def test_a_crash_loop_is_told_with_its_pipeline(bus: Bus) -> None:
     """How often, since when, and what went wrong last."""
     await publish_pipeline(bus, "demo", a_bundle(main_py=""))
-    runs: list[Run] = []
+    runs: list[RunRecord] = []
     for _ in range(3):
         order = {"triggered_by": "daemon_restart", "parent_run_id": runs[-1].id} if runs else {}
         run = replace(a_run(**order), created_at=now())

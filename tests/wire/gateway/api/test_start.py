@@ -22,7 +22,7 @@ from fastflow_contracts.bus.streams import ensure
 from fastflow_contracts.ids import check_run_id
 from fastflow_contracts.pipelines.records import PIPELINE
 from fastflow_contracts.pipelines.spec import ScheduleEntry
-from fastflow_contracts.runs.run import RESTART, Run, RunInput, Running
+from fastflow_contracts.runs.run import RESTART, RunInput, Running, RunRecord
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_contracts.runs.store import RunStore
 from fastflow_gateway.actions import trigger_client
@@ -42,7 +42,7 @@ async def client(bus: Bus) -> AsyncIterator[Client]:
         yield client
 
 
-async def stored(bus: Bus, run_id: str) -> tuple[Run, RunInput]:
+async def stored(bus: Bus, run_id: str) -> tuple[RunRecord, RunInput]:
     """The run and its input, from the bus itself."""
     run = (await RunStore(bus).find(check_run_id(run_id))).run
     return run, await RunStore(bus).input(run)

@@ -19,7 +19,7 @@ from cryptography.fernet import Fernet
 from standardwebhooks.webhooks import Webhook as Sender
 
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.pipelines.spec import ScheduleEntry, Webhook
+from fastflow_contracts.pipelines.spec import ScheduleEntry, WebhookSpec
 from fastflow_contracts.pipelines.webhook import Verify
 from fastflow_contracts.secrets.envelope import WEBHOOK_SECRET
 from fastflow_gateway.security import webhook_guard
@@ -43,12 +43,12 @@ def sealed(pipeline: str, secret: str = SECRET) -> str:
 async def client(bus: Bus) -> AsyncIterator[Client]:
     """``signed`` takes calls that the standard signs, its entry ``hub`` those of GitHub; ``open`` takes any."""
     code = a_bundle(main_py="1")
-    of_hub = Webhook(verify="github", secret=sealed("signed", "hub"))
+    of_hub = WebhookSpec(verify="github", secret=sealed("signed", "hub"))
     entries = (
         ScheduleEntry(id="hub", webhook_key=f"{KEY}-hub", webhook=of_hub),
         ScheduleEntry(id="off", webhook_key=f"{KEY}-off", enabled=False),
     )
-    standard = Webhook(verify="standard", secret=sealed("signed"))
+    standard = WebhookSpec(verify="standard", secret=sealed("signed"))
     await publish_pipeline(bus, "signed", code, webhook_key=KEY, webhook=standard, schedules=entries)
     await publish_pipeline(bus, "open", code, webhook_key=KEY)
     async with running_scheduler(bus), running_gateway(bus, encryption_key=ENCRYPTION_KEY) as client:
@@ -117,7 +117,7 @@ async def test_gitlab_and_gitea_are_known_by_what_they_send(bus: Bus) -> None:
     }
     entries = tuple(
         ScheduleEntry(
-            id=name, webhook_key=f"{KEY}-{name}", webhook=Webhook(verify=verify, secret=sealed("all", secret))
+            id=name, webhook_key=f"{KEY}-{name}", webhook=WebhookSpec(verify=verify, secret=sealed("all", secret))
         )
         for name, (verify, secret) in of.items()
     )
@@ -139,7 +139,7 @@ async def test_gitlab_and_gitea_are_known_by_what_they_send(bus: Bus) -> None:
 @pytest.mark.parametrize("keys", ["", Fernet.generate_key().decode()], ids=["no key", "another key"])
 async def test_a_secret_that_cannot_be_opened_shuts_the_webhook(bus: Bus, keys: str) -> None:
     """503, so that the sender tries again; never as if no signature were demanded."""
-    webhook = Webhook(verify="standard", secret=sealed("signed"))
+    webhook = WebhookSpec(verify="standard", secret=sealed("signed"))
     await publish_pipeline(bus, "signed", a_bundle(main_py="1"), webhook_key=KEY, webhook=webhook)
     async with running_gateway(bus, encryption_key=keys) as client:
         answer = await call(client, f"signed/{KEY}", **signature())

@@ -12,7 +12,7 @@ from aiohttp import ClientResponse, ClientSession, ClientTimeout, CookieJar
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.ids import RunId
-from fastflow_contracts.runs.run import RUN, Run
+from fastflow_contracts.runs.run import RUN, RunRecord
 from tests.support.dashboard import TOKEN, Hands, dashboard
 from tests.support.ids import fresh_run_id
 from tests.support.records import a_bundle, a_run, publish_pipeline
@@ -59,7 +59,7 @@ async def post(user: ClientSession, path: str, **fields: str) -> ClientResponse:
     return await user.post(path, data=data, headers={"Sec-Fetch-Site": "same-origin"}, allow_redirects=False)
 
 
-async def store(bus: Bus, run: Run) -> RunId:
+async def store(bus: Bus, run: RunRecord) -> RunId:
     await bus.put(subjects.RUNS, subjects.run_key(run.ref), RUN.encode(run))
     return run.id
 

@@ -12,7 +12,7 @@ from cryptography.fernet import Fernet
 from msgspec.structs import replace
 
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.runs.run import Attempt as RunAttempt
+from fastflow_contracts.runs.run import AttemptRecord as RunAttempt
 from fastflow_contracts.runs.run import Ended, Verdict
 from fastflow_runner.secrets import SecretBox
 from tests.support.gateway import TOKEN, Answer, Client, running_gateway, store

@@ -16,7 +16,7 @@ from fastflow_contracts.codec import Codec
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.links import LINK_SET, Link, LinkSet
-from fastflow_contracts.runs.messages import SKIP, Skip
+from fastflow_contracts.runs.messages import SKIP, SkipRecord
 from fastflow_contracts.runs.presence import PRESENCE
 from fastflow_contracts.runs.run import RUN
 from fastflow_contracts.schedules.state import SWITCH, Switch
@@ -74,7 +74,7 @@ async def put_good(bus: Bus) -> None:
     await bus.put(subjects.LINKS, subjects.links_key(DEMO), LINK_SET.encode(LinkSet(links=(link,), write_id="w")))
     switch = SWITCH.encode(Switch(enabled=False, at=T0, write_id="w"))
     await bus.put(subjects.SCHEDULES, subjects.schedule_switch_key(JOB), switch)
-    await bus.publish(subjects.skipped(DEMO), SKIP.encode(Skip(at=at(1), pipeline=DEMO, reason="it is full")))
+    await bus.publish(subjects.skipped(DEMO), SKIP.encode(SkipRecord(at=at(1), pipeline=DEMO, reason="it is full")))
 
 
 async def knows_all(client: Client) -> bool:
@@ -174,4 +174,4 @@ async def test_garbage_in_what_a_run_says_is_left_out(bus: Bus) -> None:
         first = await anext(events)
         assert (first.name, first.data["line"], first.id) == ("log", "one", f"{end}:0")
         await events.aclose()
-        assert (await counted(client)).keys() == {"Chunk", "Sample", "streams"}
+        assert (await counted(client)).keys() == {"Chunk", "AttemptSample", "streams"}

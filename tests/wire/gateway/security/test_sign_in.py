@@ -15,7 +15,7 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.service.settings import BadSettings
 from fastflow_gateway import app
 from fastflow_gateway.readmodel import run_index
-from fastflow_gateway.settings import Settings
+from fastflow_gateway.settings import GatewaySettings
 from tests.support.gateway import ANSWER_S, TOKEN, Answer, Client, running_gateway, running_scheduler
 from tests.support.records import a_bundle, publish_pipeline
 
@@ -241,4 +241,4 @@ async def test_what_is_no_http_is_refused_like_anything_else(client: Client, req
 
 def test_settings_have_a_variable_each() -> None:
     """Defaults listen to this machine only."""
-    assert Settings().host == "127.0.0.1"
+    assert GatewaySettings().host == "127.0.0.1"

@@ -26,23 +26,23 @@ from fastflow_contracts.runs.messages import HINT, Hint
 from fastflow_contracts.runs.presence import PRESENCE
 from fastflow_contracts.runs.run import (
     Ended,
-    ErrorType,
     Pending,
-    Run,
+    RunErrorType,
     RunInput,
-    Status,
+    RunRecord,
+    RunStatus,
 )
 from fastflow_contracts.runs.state_machine import Cancel, Claim, Expire, Prepare
 from fastflow_contracts.runs.store import RunStore
-from fastflow_runner.attempts.attempt import Attempt
+from fastflow_runner.attempts.attempt import RunningAttempt
 from fastflow_runner.attempts.context import Tools
-from fastflow_runner.attempts.runner import Runner
+from fastflow_runner.attempts.runner import AttemptRunner
 from fastflow_runner.backend import open_backend
 from fastflow_runner.presence import Beacon, Replaced
-from fastflow_runner.sandbox import Channel, Held, SandboxError, SandboxSpec, Unreachable
-from fastflow_runner.sandbox.dummy import DummySandboxes, Outcome
+from fastflow_runner.sandbox import Channel, DaemonUnreachable, Held, SandboxError, SandboxSpec
+from fastflow_runner.sandbox.dummy import DummyOutcome, DummySandboxes
 from fastflow_runner.sandbox.naming import LABEL_PREPARER, AttemptId
-from fastflow_runner.settings import Settings
+from fastflow_runner.settings import RunnerSettings
 from tests.support.ids import fresh_run_id
 from tests.support.records import a_bundle, a_presence, a_run
 from tests.support.relay import Relay
@@ -72,7 +72,7 @@ class Bench(NamedTuple):
     def runs(self) -> RunStore:
         return self.tools.runs
 
-    async def pending(self, given: RunInput | None = None, *, has_code: bool = True, due_s: float = 0) -> Run:
+    async def pending(self, given: RunInput | None = None, *, has_code: bool = True, due_s: float = 0) -> RunRecord:
         """A new run, whose code is on the bus; due that long from now."""
         bundle = a_bundle(main_py="print(1)")
         if has_code:
@@ -82,25 +82,25 @@ class Bench(NamedTuple):
         assert await self.runs.create(run, given)
         return run
 
-    async def claim(self, run: Run) -> Attempt:
+    async def claim(self, run: RunRecord) -> RunningAttempt:
         """Its first attempt, held."""
-        attempt = await Attempt.claim(self.tools, hint_of(run), is_fresh=False)
+        attempt = await RunningAttempt.claim(self.tools, hint_of(run), is_fresh=False)
         assert attempt is not None
         return attempt
 
-    async def held(self, run: Run, *, prepared: bool = True) -> Run:
+    async def held(self, run: RunRecord, *, prepared: bool = True) -> RunRecord:
         """Its first attempt, which no attempt here holds."""
         held = (await self.runs.change(run.ref, Claim(attempt=1, runner="one"))).run
         return (await self.runs.change(run.ref, Prepare(epoch=held.epoch))).run if prepared else held
 
-    async def hint(self, run: Run) -> None:
+    async def hint(self, run: RunRecord) -> None:
         await self.tools.bus.publish(subjects.work("script"), HINT.encode(hint_of(run)))
 
-    async def record(self, run: Run) -> Run:
+    async def record(self, run: RunRecord) -> RunRecord:
         return (await self.runs.load(run.ref)).run
 
 
-def hint_of(run: Run) -> Hint:
+def hint_of(run: RunRecord) -> Hint:
     return Hint(run_id=run.id, pipeline=run.pipeline, attempt=1)
 
 
@@ -108,12 +108,12 @@ def hint_of(run: Run) -> Hint:
 async def bench(bus_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
     jobs: list[dict[str, Any]] = []
 
-    def play(spec: SandboxSpec, job: dict[str, Any]) -> Outcome:
+    def play(spec: SandboxSpec, job: dict[str, Any]) -> DummyOutcome:
         jobs.append(job)
-        return Outcome()
+        return DummyOutcome()
 
     monkeypatch.setattr("fastflow_runner.backend.DummySandboxes", lambda: DummySandboxes(play))
-    settings = Settings(sandbox="dummy", data_dir=str(tmp_path))
+    settings = RunnerSettings(sandbox="dummy", data_dir=str(tmp_path))
     opening = open_backend(settings, runner="one", installation="test", environ={}, say=lambda line: None)
     async with opening as backend, Relay(bus_url) as relay, connect(relay.url, name="one") as bus:
         beacon = Beacon(bus, a_presence("one"), Lease(), look=lambda shown: shown)
@@ -128,21 +128,21 @@ async def test_a_run_that_was_taken_away_before_it_was_prepared_is_not_begun(ben
     await bench.runs.change(run.ref, Expire(epoch=1, reason="runner one was not heard of"))
     await attempt.carry_out()
     assert bench.jobs == []
-    assert (await bench.record(run)).status is Status.PENDING
+    assert (await bench.record(run)).status is RunStatus.PENDING
 
 
-@pytest.mark.parametrize("why", [ErrorType.ENVIRONMENT_ERROR, ErrorType.SECRET_ERROR])
+@pytest.mark.parametrize("why", [RunErrorType.ENVIRONMENT_ERROR, RunErrorType.SECRET_ERROR])
 async def test_what_a_second_holder_cannot_begin_ends_after_the_first_one_s_last_word(
-    bench: Bench, why: ErrorType
+    bench: Bench, why: RunErrorType
 ) -> None:
     """Code that is gone, a token without its key: the reason stands below what the log holds already."""
     given = RunInput(encrypted_env={"KEY": Fernet(Fernet.generate_key()).encrypt(b"value").decode()})
-    run = await bench.pending(given, has_code=why is not ErrorType.ENVIRONMENT_ERROR)
+    run = await bench.pending(given, has_code=why is not RunErrorType.ENVIRONMENT_ERROR)
     first = await bench.claim(run)
     await first._recorder.pump.say("the first one's last word")
     await (await bench.claim(run)).carry_out()  # a claim whose answer was lost
     ended = await bench.record(run)
-    assert (ended.status, ended.attempts[0].error_type) == (Status.FAILED, why)
+    assert (ended.status, ended.attempts[0].error_type) == (RunStatus.FAILED, why)
     first_line, *_ = await System(bench.tools.bus).lines(ended)
     assert first_line.text == "the first one's last word"
 
@@ -162,7 +162,7 @@ async def test_a_claim_is_carried_out_that_was_stored_without_an_answer_and_then
 
     monkeypatch.setattr(bench.tools.bus, "_commit_once", deaf)
     await (await bench.claim(run)).carry_out()
-    assert (await bench.record(run)).status is Status.INTERRUPTED
+    assert (await bench.record(run)).status is RunStatus.INTERRUPTED
     assert bench.jobs == []
 
 
@@ -182,7 +182,7 @@ async def test_what_is_cancelled_before_its_sandbox_stands_does_not_begin(
     await (await bench.claim(run)).carry_out()
     ended = await bench.record(run)
     assert isinstance(ended.state, Ended)
-    assert (ended.status, ended.state.reason) == (Status.INTERRUPTED, "enough")
+    assert (ended.status, ended.state.reason) == (RunStatus.INTERRUPTED, "enough")
     assert bench.jobs == []
     assert not await bench.tools.sandboxes.held()
 
@@ -194,10 +194,10 @@ async def test_what_is_cancelled_while_nobody_held_it_is_not_given_its_job(bench
     await bench.tools.sandboxes.open(bench.tools.spec(held))
     (sandbox,) = await bench.tools.sandboxes.held()
     await bench.runs.change(run.ref, Cancel())
-    adopted = await Attempt.adopt(bench.tools, held, sandbox)
+    adopted = await RunningAttempt.adopt(bench.tools, held, sandbox)
     assert adopted is not None
     await adopted.carry_out()
-    assert (await bench.record(run)).status is Status.INTERRUPTED
+    assert (await bench.record(run)).status is RunStatus.INTERRUPTED
     assert bench.jobs == []
 
 
@@ -209,14 +209,14 @@ async def test_an_input_is_asked_for_until_the_bus_answers(bench: Bench, monkeyp
     read = bench.runs.input
     unanswered = iter(range(2))
 
-    async def slow(run: Run) -> RunInput:
+    async def slow(run: RunRecord) -> RunInput:
         for _ in unanswered:
             raise Unavailable("the bus did not answer")
         return await read(run)
 
     monkeypatch.setattr(bench.runs, "input", slow)
     await attempt.carry_out()
-    assert (await bench.record(run)).status is Status.SUCCESS
+    assert (await bench.record(run)).status is RunStatus.SUCCESS
     assert [job["env"]["A"] for job in bench.jobs] == ["1"]
 
 
@@ -238,7 +238,7 @@ async def test_a_sandbox_that_cannot_be_removed_keeps_no_runner_from_its_work(
         await remove(name)
 
     monkeypatch.setattr(sandboxes, "remove", busy)
-    runner = Runner(bench.tools, 1)
+    runner = AttemptRunner(bench.tools, 1)
     await runner.recover()
     await runner.sweep()
     assert [held.name for held in await sandboxes.held()] == [stuck]
@@ -249,7 +249,7 @@ async def test_a_hint_that_comes_a_moment_early_comes_again_when_it_is_time(benc
     """The runner's clock is behind that of the scheduler, which would not hint again for long."""
     run = await bench.pending(due_s=0.5)
     await bench.hint(run)
-    async with at_work(Runner(bench.tools, 1).take("script")):
+    async with at_work(AttemptRunner(bench.tools, 1).take("script")):
         ended = await System(bench.tools.bus).end(run.ref)
     assert isinstance(run.state, Pending)
     assert ended.attempts[0].claimed_at >= run.state.not_before
@@ -266,7 +266,7 @@ async def test_a_sandbox_whose_removal_was_cut_short_is_removed_at_the_end(
         removing.set()
         await asyncio.Event().wait()
 
-    runner = Runner(bench.tools, 1)
+    runner = AttemptRunner(bench.tools, 1)
     run = await bench.pending()
     await bench.hint(run)
     monkeypatch.setattr(bench.tools.sandboxes, "remove", cut_short)
@@ -274,7 +274,7 @@ async def test_a_sandbox_whose_removal_was_cut_short_is_removed_at_the_end(
         await removing.wait()
         assert bench.tools.sandboxes.remove == remove
         assert await runner.let_go() == 0
-    assert (await bench.record(run)).status is Status.SUCCESS
+    assert (await bench.record(run)).status is RunStatus.SUCCESS
     assert not await bench.tools.sandboxes.held()
 
 
@@ -286,7 +286,7 @@ async def test_preparers_of_a_runner_that_is_gone_for_ever_are_removed(bench: Be
         await bus.put(subjects.RUNNERS, subjects.runner_key(runner), shown)
     for runner in ("one", "former", "other"):
         await sandboxes.open(SandboxSpec(name=f"ff-prepare-{runner}", labels={LABEL_PREPARER: runner}))
-    await Runner(bench.tools, 1).sweep()
+    await AttemptRunner(bench.tools, 1).sweep()
     assert {held.name for held in await sandboxes.held()} == {"ff-prepare-one", "ff-prepare-other"}
 
 
@@ -300,18 +300,18 @@ async def test_after_trouble_with_the_bus_what_is_ours_and_nobody_carries_out_go
     unbegun, begun, claiming, held = [await bench.pending() for _ in range(4)]
     for run in (unbegun, begun, claiming, held):
         await bench.held(run, prepared=run is begun)
-    runner = Runner(bench.tools, 1)
+    runner = AttemptRunner(bench.tools, 1)
     async with at_work(runner.keep_order()):
         await asyncio.sleep(1)
-        assert (await bench.record(unbegun)).status is Status.RUNNING
+        assert (await bench.record(unbegun)).status is RunStatus.RUNNING
         runner._claiming.add(AttemptId(claiming.id, 1))
         runner._attempts[AttemptId(held.id, 1)] = await bench.claim(held)
         bench.relay.drop()
         system = System(bench.tools.bus)
         given_back = await system.until(unbegun.ref, lambda run: run.releases == 1)
         lost = await system.end(begun.ref)
-    assert given_back.status is Status.PENDING
-    assert lost.attempts[0].error_type is ErrorType.LOST
+    assert given_back.status is RunStatus.PENDING
+    assert lost.attempts[0].error_type is RunErrorType.LOST
     assert [(await bench.record(run)).epoch for run in (claiming, held)] == [1, 2]
 
 
@@ -321,7 +321,7 @@ async def test_who_has_been_replaced_touches_nothing_that_bears_its_name(bench: 
     await bench.held(run)
     await Beacon(bench.tools.bus, a_presence("one"), Lease(), look=lambda shown: shown).announce()
     with pytest.raises(Replaced):
-        await Runner(bench.tools, 1).recover()
+        await AttemptRunner(bench.tools, 1).recover()
     assert (await bench.record(run)).epoch == 1
 
 
@@ -335,14 +335,14 @@ async def test_a_runner_without_its_daemon_gives_a_run_back_once_and_waits(
 
     async def away(*_: Any) -> Any:
         looks.release()
-        raise Unreachable("Docker does not answer")
+        raise DaemonUnreachable("Docker does not answer")
 
     run = await bench.pending()
     system = System(bench.tools.bus)
     with monkeypatch.context() as daemon:
         daemon.setattr(sandboxes, "open", away)
         daemon.setattr(sandboxes, "held", away)
-        async with at_work(Runner(bench.tools, 1).take("script")):
+        async with at_work(AttemptRunner(bench.tools, 1).take("script")):
             await bench.hint(run)
             given_back = await system.until(run.ref, lambda run: run.releases == 1)
             await bench.hint(run)
@@ -351,7 +351,7 @@ async def test_a_runner_without_its_daemon_gives_a_run_back_once_and_waits(
             assert await bench.record(run) == given_back
             daemon.undo()
             ended = await system.end(run.ref)
-    assert (ended.status, ended.epoch, len(ended.attempts)) == (Status.SUCCESS, 2, 1)
+    assert (ended.status, ended.epoch, len(ended.attempts)) == (RunStatus.SUCCESS, 2, 1)
 
 
 async def test_an_adopted_sandbox_is_attached_to_when_the_daemon_answers(
@@ -368,14 +368,14 @@ async def test_an_adopted_sandbox_is_attached_to_when_the_daemon_answers(
 
     async def away(held: Held) -> Channel:
         for _ in tries:
-            raise Unreachable("Docker does not answer")
+            raise DaemonUnreachable("Docker does not answer")
         return await attach(held)
 
     monkeypatch.setattr(sandboxes, "attach", away)
-    adopted = await Attempt.adopt(bench.tools, held, sandbox)
+    adopted = await RunningAttempt.adopt(bench.tools, held, sandbox)
     assert adopted is not None
     await adopted.carry_out()
-    assert (await bench.record(run)).status is Status.SUCCESS
+    assert (await bench.record(run)).status is RunStatus.SUCCESS
     assert len(bench.jobs) == 1
 
 
@@ -396,5 +396,5 @@ async def test_a_job_that_was_lost_on_its_way_is_handed_over_again(
     run = await bench.pending()
     async with asyncio.timeout(10):
         await (await bench.claim(run)).carry_out()
-    assert (await bench.record(run)).status is Status.SUCCESS
+    assert (await bench.record(run)).status is RunStatus.SUCCESS
     assert len(bench.jobs) == 1

@@ -21,7 +21,7 @@ from fastflow_contracts.clock import now
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.presence import PRESENCE
-from fastflow_contracts.runs.run import Status
+from fastflow_contracts.runs.run import RunStatus
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_runner.presence import Beacon, Replaced
 from tests.support.gateway import TOKEN, running_gateway
@@ -59,7 +59,7 @@ async def test_a_runner_says_what_stands_ready_and_what_its_host_does(bus_url: s
     """From the beginning, and with each renewal."""
     async with system(bus_url, tmp_path, sandbox="process") as world:
         await world.pipeline("packaged", "print(1)", requirements="--no-index  # an environment of its own\n")
-        assert (await world.run("packaged")).status is Status.SUCCESS
+        assert (await world.run("packaged")).status is RunStatus.SUCCESS
         async with asyncio.timeout(30):
             while not (found := await bus_client.runners(bus, now=now()))[0].environments:
                 await asyncio.sleep(0.1)
@@ -74,7 +74,7 @@ async def test_a_drained_runner_takes_no_more_finishes_what_it_has_and_leaves(
 ) -> None:
     """However long that takes; what comes meanwhile waits for another one."""
     go_on = tmp_path / "go-on"
-    settings = fastflow_runner.settings.Settings(
+    settings = fastflow_runner.settings.RunnerSettings(
         runner_id="leaving", sandbox="process", data_dir=str(tmp_path / "leaving"), grace_s=0
     )
     stop, ready = asyncio.Event(), asyncio.Event()
@@ -90,10 +90,10 @@ async def test_a_drained_runner_takes_no_more_finishes_what_it_has_and_leaves(
             assert (leaving.leaving, leaving.busy) == (True, 1)
             second = await world.start("waits")
             go_on.touch()
-            assert (await world.end(first)).status is Status.SUCCESS
+            assert (await world.end(first)).status is RunStatus.SUCCESS
             await runner
             assert not stop.is_set()
-            assert (await world.until(second, lambda run: True)).status is Status.PENDING
+            assert (await world.until(second, lambda run: True)).status is RunStatus.PENDING
     assert await bus_client.runners(bus, now=now()) == []
     async with running_gateway(bus) as gateway, Client(gateway.url, TOKEN) as api:
         with pytest.raises(NotFound, match="there are: none"):
@@ -109,14 +109,14 @@ async def test_a_hint_that_shows_an_old_record_starts_nothing(bus_url: str, bus:
         await bus.publish(subjects.command(cancelled), messages.CANCEL.encode(Cancel()))
         before = await world.until(cancelled, lambda run: run.is_over)
         stop, ready = asyncio.Event(), asyncio.Event()
-        settings = fastflow_runner.settings.Settings(sandbox="dummy", data_dir=str(tmp_path / "late"))
+        settings = fastflow_runner.settings.RunnerSettings(sandbox="dummy", data_dir=str(tmp_path / "late"))
         async with connect(bus_url, name="late") as its_bus, asyncio.TaskGroup() as group:
             group.create_task(fastflow_runner.app.serve(settings, its_bus, stop, ready.set))
             later = await world.run("quick")
             stop.set()
-        assert later.status is Status.SUCCESS
+        assert later.status is RunStatus.SUCCESS
         assert await world.until(cancelled, lambda run: True) == before
-        assert before.status is Status.INTERRUPTED
+        assert before.status is RunStatus.INTERRUPTED
 
 
 async def test_a_renewal_that_was_stored_without_an_answer_is_nobody_else_s(

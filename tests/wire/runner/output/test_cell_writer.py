@@ -13,15 +13,15 @@ from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.runs import cells
 from fastflow_runner.output.cell_writer import CellWriter
 from fastflow_runner.output.stream_writer import Fenced
-from fastflow_runner.sandbox.events import CellEvent
+from fastflow_runner.sandbox.events import CellRunnerEvent
 from tests.support.records import a_run
 
 RUN = a_run("book", kind="notebook")
 
 
-def event(number: int, text: str | None = None) -> CellEvent:
+def event(number: int, text: str | None = None) -> CellRunnerEvent:
     said = cells.Wrote(at=1.0, cell=0, stream="stdout", text=str(number) if text is None else text)
-    return CellEvent(number=number, at=datetime.now(UTC), data=cells.EVENT.encode(said))
+    return CellRunnerEvent(number=number, at=datetime.now(UTC), data=cells.EVENT.encode(said))
 
 
 async def stored(bus: Bus) -> list[str]:
@@ -84,7 +84,7 @@ async def test_what_is_no_event_is_passed_over(bus: Bus) -> None:
     """It is counted, so that the rest is not lost with it."""
     writer = CellWriter(bus, RUN.ref, 1)
     await writer.take(event(0))
-    await writer.take(CellEvent(number=1, at=datetime.now(UTC), data=b'{"event": "conjured"}'))
+    await writer.take(CellRunnerEvent(number=1, at=datetime.now(UTC), data=b'{"event": "conjured"}'))
     await writer.take(event(2))
     await writer.flush()
     assert (writer.end, await stored(bus)) == (3, ["0", "2"])

@@ -13,7 +13,7 @@ import pytest
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.runs import logs
-from fastflow_contracts.runs.run import Limits, Run
+from fastflow_contracts.runs.run import RunLimits, RunRecord
 from fastflow_gateway.streaming.stored import stored
 from fastflow_runner.output.cell_writer import CellWriter
 from fastflow_runner.output.lines import Assembler
@@ -56,7 +56,7 @@ async def test_what_is_being_stored_when_a_session_breaks_is_neither_lost_nor_do
     """Two sessions break with a chunk under way; each next one goes on from what is stored, and the log is whole."""
     ref = a_run("flood").ref
     writer = LogWriter(bus, ref, 1)
-    pump = Pump(bus, ref, 1, Limits(), log_writer=writer, lines=Assembler(), cell_writer=CellWriter(bus, ref, 1))
+    pump = Pump(bus, ref, 1, RunLimits(), log_writer=writer, lines=Assembler(), cell_writer=CellWriter(bus, ref, 1))
     for end in (400_000, 700_000):
         session = Broken(pump.acked.stdout, end, over=False)
         with pytest.raises(Detached):
@@ -113,14 +113,14 @@ async def test_a_run_goes_on_whose_log_is_kept_no_longer(bus: Bus, tmp_path: Pat
     await sandboxes.close()
 
 
-async def found(bus: Bus, run: Run) -> tuple[Pump, CellWriter]:
+async def found(bus: Bus, run: RunRecord) -> tuple[Pump, CellWriter]:
     """Of a runner that goes on with *run*, as far as the bus tells."""
     log_writer, cell_writer = LogWriter(bus, run.ref, 1), CellWriter(bus, run.ref, 1)
     await cell_writer.resume()
     lines = Assembler(resume=await log_writer.resume())
-    return Pump(bus, run.ref, 1, Limits(), log_writer=log_writer, lines=lines, cell_writer=cell_writer), cell_writer
+    return Pump(bus, run.ref, 1, RunLimits(), log_writer=log_writer, lines=lines, cell_writer=cell_writer), cell_writer
 
 
-async def log_of(bus: Bus, run: Run) -> str:
+async def log_of(bus: Bus, run: RunRecord) -> str:
     chunks = [logs.CHUNK.decode(m.data) async for m in stored(bus, streams.LOGS, subjects.logs_of(run.ref))]
     return "".join(piece.text for chunk in chunks for piece in chunk.lines)

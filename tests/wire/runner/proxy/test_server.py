@@ -12,7 +12,7 @@ import pytest
 
 from fastflow_runner.proxy.rules import Ours
 from fastflow_runner.proxy.server import DockerProxy
-from fastflow_runner.sandbox import Held, SandboxError, SandboxSpec, Unreachable
+from fastflow_runner.sandbox import DaemonUnreachable, Held, SandboxError, SandboxSpec
 from fastflow_runner.sandbox.docker import LABEL_SCOPE, LABEL_TOKEN, DockerSandboxes
 
 
@@ -59,7 +59,7 @@ async def test_a_daemon_that_is_away_has_refused_nothing(tmp_path: Path) -> None
             sandboxes.attach(HELD),
             sandboxes.remove(HELD.name),
         ):
-            with pytest.raises(Unreachable):
+            with pytest.raises(DaemonUnreachable):
                 await call
 
 
@@ -69,7 +69,7 @@ async def test_a_daemon_that_hangs_up_has_refused_nothing(of: str, through: str,
     shown = {"Id": "a" * 64, "Config": {"Labels": {LABEL_SCOPE: "test"}}, "State": {"Running": True}}
     answers = {"/json": _answer(200, shown), "/attach": b""} | {f"/{of}": b""}
     async with a_daemon(answers, tmp_path), a_client(tmp_path / through) as sandboxes:
-        with pytest.raises(Unreachable):
+        with pytest.raises(DaemonUnreachable):
             await sandboxes.attach(HELD)
 
 

@@ -19,7 +19,7 @@ import pytest
 from fastflow_runner.backend import open_backend
 from fastflow_runner.sandbox import docker_daemon, image
 from fastflow_runner.sandbox.docker_daemon import NoDocker, find_daemon
-from fastflow_runner.settings import Settings
+from fastflow_runner.settings import RunnerSettings
 
 NOBODY = 65534
 SILENCE = (0, "", b"")
@@ -262,7 +262,7 @@ async def test_a_docker_that_runs_nothing_is_not_taken(
     tmp_path: Path, answers: dict[str, tuple[int, str, bytes]], found: str
 ) -> None:
     """It answers, and lets no image be built, no container be listed or created: processes do, and say why."""
-    settings = Settings(sandbox="auto", data_dir=str(tmp_path))
+    settings = RunnerSettings(sandbox="auto", data_dir=str(tmp_path))
     async with serving(answering({"ApiVersion": "1.47"}, INFO) | answers) as url:
         opening = open_backend(
             settings, runner="one", installation="test", environ={"DOCKER_HOST": url}, say=lambda line: None
@@ -275,7 +275,7 @@ async def test_a_docker_that_runs_nothing_is_not_taken(
 async def test_a_docker_that_stalls_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It answers who it is, and then nothing more."""
     monkeypatch.setattr(image, "LOOK_S_MAX", 0.1)
-    settings = Settings(sandbox="auto", data_dir=str(tmp_path))
+    settings = RunnerSettings(sandbox="auto", data_dir=str(tmp_path))
     answers = answering({"ApiVersion": "1.47"}, INFO) | {"/json": SILENCE}
     async with serving(answers) as url:
         opening = open_backend(

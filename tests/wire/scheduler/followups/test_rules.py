@@ -16,14 +16,14 @@ from fastflow_contracts.clock import now
 from fastflow_contracts.ids import run_id_for_child
 from fastflow_contracts.names import PipelineName, check_name
 from fastflow_contracts.pipelines.links import HOPS_MAX, LINK_SET, Link, LinkSet
-from fastflow_contracts.pipelines.spec import DownstreamTrigger
+from fastflow_contracts.pipelines.spec import DownstreamRule
 from fastflow_contracts.runs import messages
-from fastflow_contracts.runs.run import RUN, ErrorType, Run, Status
-from fastflow_contracts.runs.state_machine import Cancel, Claim, Finish, Outcome
+from fastflow_contracts.runs.run import RUN, RunErrorType, RunRecord, RunStatus
+from fastflow_contracts.runs.state_machine import AttemptOutcome, Cancel, Claim, Finish
 from fastflow_contracts.runs.store import RunStore
 from fastflow_scheduler.app import serve
 from fastflow_scheduler.followups.restarter import Restarter
-from fastflow_scheduler.settings import Settings
+from fastflow_scheduler.settings import SchedulerSettings
 from fastflow_scheduler.starting.admission import Defaults
 from fastflow_scheduler.starting.starter import Starter
 from tests.support.records import a_bundle, a_run, publish_pipeline
@@ -42,34 +42,34 @@ async def fast(bus_url: str, bus: Bus) -> AsyncIterator[System]:
         asyncio.TaskGroup() as group,
     ):
         for one in (first, second):
-            group.create_task(serve(Settings(), one, stop, lambda: None))
+            group.create_task(serve(SchedulerSettings(), one, stop, lambda: None))
         yield System(bus)
         stop.set()
 
 
-async def finish(fast: System, run: Run, *, well: bool = True) -> Run:
+async def finish(fast: System, run: RunRecord, *, well: bool = True) -> RunRecord:
     """Play the runner: claim the run and end it."""
     store = RunStore(fast.bus)
     held = (await store.change(run.ref, Claim(attempt=1, runner="r"))).run
-    outcome = Outcome(
-        finished_at=now(), exit_code=0 if well else 1, error_type=None if well else ErrorType.SCRIPT_ERROR
+    outcome = AttemptOutcome(
+        finished_at=now(), exit_code=0 if well else 1, error_type=None if well else RunErrorType.SCRIPT_ERROR
     )
     return (await store.change(run.ref, Finish(epoch=held.epoch, outcome=outcome))).run
 
 
-async def started(fast: System, name: str, **trigger: object) -> Run:
+async def started(fast: System, name: str, **trigger: object) -> RunRecord:
     """A pending run of *name*."""
     return await fast.until(await fast.start(name, **trigger), lambda run: True)
 
 
-async def child(fast: System, parent: Run, pipeline: str, edge: str) -> Run:
+async def child(fast: System, parent: RunRecord, pipeline: str, edge: str) -> RunRecord:
     """The run that follows from *parent* over *edge*, once it is there."""
     ref = subjects.RunRef(check_name(pipeline), run_id_for_child(parent.id, edge))
     return await fast.until(ref, lambda run: True)
 
 
-async def runs_of(fast: System, name: str) -> list[Run]:
-    found: dict[str, Run] = {}
+async def runs_of(fast: System, name: str) -> list[RunRecord]:
+    found: dict[str, RunRecord] = {}
     async with aclosing(feed(fast.bus, streams.bucket_stream("ff_runs"), f"$KV.ff_runs.run.{name}.*")) as records:
         async for batch in records:
             for message in batch.messages:
@@ -80,9 +80,9 @@ async def runs_of(fast: System, name: str) -> list[Run]:
     raise AssertionError("a feed has no end")
 
 
-async def skips(fast: System, count: int) -> list[messages.Skip]:
+async def skips(fast: System, count: int) -> list[messages.SkipRecord]:
     """The first *count* skipped entries."""
-    found: list[messages.Skip] = []
+    found: list[messages.SkipRecord] = []
     async with asyncio.timeout(30), aclosing(feed(fast.bus, streams.NOTICES, "ff.skipped.>", after=0)) as kept:
         async for batch in kept:
             found += [messages.SKIP.decode(message.data) for message in batch.messages]
@@ -98,8 +98,8 @@ async def test_success_starts_what_wants_success_and_only_that(fast: System) -> 
         "a",
         CODE,
         downstream_triggers=(
-            DownstreamTrigger(pipeline=PipelineName("b")),
-            DownstreamTrigger(pipeline=PipelineName("c"), on_success=False, on_failure=True),
+            DownstreamRule(pipeline=PipelineName("b")),
+            DownstreamRule(pipeline=PipelineName("c"), on_success=False, on_failure=True),
         ),
     )
     await publish_pipeline(fast.bus, "b", CODE)
@@ -114,7 +114,7 @@ async def test_success_starts_what_wants_success_and_only_that(fast: System) -> 
 
 async def test_links_from_the_api_and_the_metadata_are_merged_by_their_target(fast: System) -> None:
     """Named twice, started once; each source may add when."""
-    await publish_pipeline(fast.bus, "a", CODE, downstream_triggers=(DownstreamTrigger(pipeline=PipelineName("b")),))
+    await publish_pipeline(fast.bus, "a", CODE, downstream_triggers=(DownstreamRule(pipeline=PipelineName("b")),))
     await publish_pipeline(fast.bus, "b", CODE)
     made = LinkSet(links=(Link(pipeline=PipelineName("b"), on_success=True, on_failure=True),))
     await fast.bus.put(subjects.LINKS, subjects.links_key(PipelineName("a")), LINK_SET.encode(made))
@@ -125,7 +125,7 @@ async def test_links_from_the_api_and_the_metadata_are_merged_by_their_target(fa
 
 async def test_a_missing_or_disabled_target_leaves_a_visible_entry(fast: System) -> None:
     """It names the parent and the reason."""
-    targets = (DownstreamTrigger(pipeline=PipelineName("gone")), DownstreamTrigger(pipeline=PipelineName("off")))
+    targets = (DownstreamRule(pipeline=PipelineName("gone")), DownstreamRule(pipeline=PipelineName("off")))
     await publish_pipeline(fast.bus, "a", CODE, downstream_triggers=targets)
     await publish_pipeline(fast.bus, "off", CODE, enabled=False)
     parent = await finish(fast, await started(fast, "a"))
@@ -137,7 +137,7 @@ async def test_a_missing_or_disabled_target_leaves_a_visible_entry(fast: System)
 
 async def test_a_circle_of_pipelines_ends_with_an_entry(fast: System) -> None:
     """After fifty hops."""
-    await publish_pipeline(fast.bus, "a", CODE, downstream_triggers=(DownstreamTrigger(pipeline=PipelineName("a")),))
+    await publish_pipeline(fast.bus, "a", CODE, downstream_triggers=(DownstreamRule(pipeline=PipelineName("a")),))
     last = a_run("a", hops=HOPS_MAX, bundle=CODE.sha256)
     await RunStore(fast.bus).create(last, None)
     await finish(fast, last)
@@ -175,12 +175,12 @@ async def test_a_regular_restart_stops_what_runs_and_starts_it_anew_once(fast: S
     restarter = Restarter(fast.bus, store, Starter(fast.bus, store, Defaults()))
     await asyncio.gather(*(restarter.restart(PipelineName("d"), slot) for _ in range(3)))
     assert len(await runs_of(fast, "d")) == 1
-    stopped = Finish(epoch=held.epoch, outcome=Outcome(finished_at=now(), exit_code=143, stopped=True))
+    stopped = Finish(epoch=held.epoch, outcome=AttemptOutcome(finished_at=now(), exit_code=143, stopped=True))
     ended = (await store.change(run.ref, stopped)).run
-    assert ended.status is Status.INTERRUPTED
+    assert ended.status is RunStatus.INTERRUPTED
     await child(fast, ended, "d", "restart")
     await restarter.restart(PipelineName("d"), slot)
-    assert [r.status for r in await runs_of(fast, "d")].count(Status.PENDING) == 1
+    assert [r.status for r in await runs_of(fast, "d")].count(RunStatus.PENDING) == 1
 
 
 async def test_a_daemon_that_ends_well_in_the_moment_of_its_regular_restart_is_started_anew(fast: System) -> None:
@@ -190,9 +190,9 @@ async def test_a_daemon_that_ends_well_in_the_moment_of_its_regular_restart_is_s
     store = RunStore(fast.bus)
     held = (await store.change(run.ref, Claim(attempt=1, runner="r"))).run
     await Restarter(fast.bus, store, Starter(fast.bus, store, Defaults())).restart(PipelineName("d"), now())
-    well = Finish(epoch=held.epoch, outcome=Outcome(finished_at=now(), exit_code=0))
+    well = Finish(epoch=held.epoch, outcome=AttemptOutcome(finished_at=now(), exit_code=0))
     ended = (await store.change(run.ref, well)).run
-    assert ended.status is Status.SUCCESS
+    assert ended.status is RunStatus.SUCCESS
     await child(fast, ended, "d", "restart")
 
 
@@ -216,12 +216,12 @@ async def test_a_restart_that_waits_for_its_cooldown_is_left_to_come(fast: Syste
     held = (await store.change(run.ref, Claim(attempt=1, runner="r"))).run
     restarter = Restarter(fast.bus, store, Starter(fast.bus, store, Defaults()))
     await restarter.restart(PipelineName("d"), now())
-    stopped = Finish(epoch=held.epoch, outcome=Outcome(finished_at=now(), exit_code=143, stopped=True))
+    stopped = Finish(epoch=held.epoch, outcome=AttemptOutcome(finished_at=now(), exit_code=143, stopped=True))
     waiting = await child(fast, (await store.change(run.ref, stopped)).run, "d", "restart")
     await restarter.restart(PipelineName("d"), now())
     assert {r.id: r.status for r in await runs_of(fast, "d")} == {
-        run.id: Status.INTERRUPTED,
-        waiting.id: Status.PENDING,
+        run.id: RunStatus.INTERRUPTED,
+        waiting.id: RunStatus.PENDING,
     }
 
 
@@ -241,7 +241,7 @@ async def test_a_daemon_that_crashed_just_before_its_regular_restart_is_started_
 
 async def test_nothing_follows_from_a_cancelled_run(fast: System) -> None:
     """The run after it shows that its end was seen and passed over."""
-    await publish_pipeline(fast.bus, "a", CODE, downstream_triggers=(DownstreamTrigger(pipeline=PipelineName("b")),))
+    await publish_pipeline(fast.bus, "a", CODE, downstream_triggers=(DownstreamRule(pipeline=PipelineName("b")),))
     await publish_pipeline(fast.bus, "b", CODE)
     run = await started(fast, "a")
     await RunStore(fast.bus).change(run.ref, Cancel())

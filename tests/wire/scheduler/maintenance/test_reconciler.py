@@ -14,11 +14,11 @@ from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.clock import now
 from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.presence import PRESENCE
-from fastflow_contracts.runs.run import RUN, ErrorType, Running, Status
+from fastflow_contracts.runs.run import RUN, RunErrorType, Running, RunStatus
 from fastflow_contracts.runs.state_machine import Claim, Prepare
 from fastflow_contracts.runs.store import RunStore
 from fastflow_scheduler.app import serve
-from fastflow_scheduler.settings import Settings
+from fastflow_scheduler.settings import SchedulerSettings
 from tests.support.records import a_presence, a_run
 
 LEASE = Lease(lease_s=0.6, fence_s=0.6)
@@ -52,7 +52,7 @@ async def test_a_run_is_lost_when_its_runner_is_silent_and_not_when_its_schedule
     await runs.change(ref, Claim(attempt=1, runner="one"))
     await runs.change(ref, Prepare(epoch=1))
     stop, ready = asyncio.Event(), asyncio.Event()
-    settings = Settings(lease_s=LEASE.lease_s, fence_s=LEASE.fence_s)
+    settings = SchedulerSettings(lease_s=LEASE.lease_s, fence_s=LEASE.fence_s)
     async with connect(bus_url, name="scheduler") as its_bus, asyncio.TaskGroup() as group:
         group.create_task(serve(settings, its_bus, stop, ready.set))
         await ready.wait()
@@ -69,5 +69,5 @@ async def test_a_run_is_lost_when_its_runner_is_silent_and_not_when_its_schedule
             while not (lost := (await runs.load(ref)).run).is_over:
                 await asyncio.sleep(LEASE.renew_s)
         stop.set()
-    assert lost.status is Status.FAILED
-    assert lost.attempts[0].error_type is ErrorType.LOST
+    assert lost.status is RunStatus.FAILED
+    assert lost.attempts[0].error_type is RunErrorType.LOST

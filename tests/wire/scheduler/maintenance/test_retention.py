@@ -20,7 +20,7 @@ from fastflow_contracts.bus.errors import Rejected
 from fastflow_contracts.bus.feed import once
 from fastflow_contracts.bus.subjects import instances_key
 from fastflow_contracts.clock import now
-from fastflow_contracts.runs.run import Run, RunInput
+from fastflow_contracts.runs.run import RunInput, RunRecord
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
 from fastflow_scheduler.followups.run_ended_consumer import RunEndedConsumer
@@ -51,18 +51,18 @@ async def small(bus: Bus) -> None:
     await bus.js.update_stream(replace(config, max_bytes=BYTES_MAX))
 
 
-async def create(bus: Bus, *, has_input: bool = True, **order: Any) -> Run:
+async def create(bus: Bus, *, has_input: bool = True, **order: Any) -> RunRecord:
     run = a_run(has_input=has_input, **order)
     assert await RunStore(bus).create(run, GIVEN if has_input else None)
     return run
 
 
-async def ended(bus: Bus, **order: Any) -> Run:
+async def ended(bus: Bus, **order: Any) -> RunRecord:
     run = await create(bus, **order)
     return (await RunStore(bus).change(run.ref, Cancel())).run
 
 
-async def fill(bus: Bus, *, until: float = HIGH, **order: Any) -> list[Run]:
+async def fill(bus: Bus, *, until: float = HIGH, **order: Any) -> list[RunRecord]:
     """Runs that are over, until the bucket is *until* full."""
     runs = []
     while await fullness(bus) < until:

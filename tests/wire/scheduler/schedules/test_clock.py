@@ -17,12 +17,12 @@ from fastflow_contracts.ids import run_id_for_slot
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.spec import PipelineSpec, ScheduleEntry
 from fastflow_contracts.runs import messages
-from fastflow_contracts.runs.messages import Skip
-from fastflow_contracts.runs.run import RUN, Run
+from fastflow_contracts.runs.messages import SkipRecord
+from fastflow_contracts.runs.run import RUN, RunRecord
 from fastflow_contracts.runs.store import RunStore
 from fastflow_contracts.schedules.state import SCHEDULE_STATE, SWITCH, ScheduleState, Switch, settled
 from fastflow_scheduler.app import serve
-from fastflow_scheduler.settings import Settings
+from fastflow_scheduler.settings import SchedulerSettings
 from tests.support.records import a_bundle, publish_pipeline
 
 LATE_S = 10.0
@@ -51,7 +51,7 @@ class Scheduler:
 
     async def _serve(self, ready: Callable[[], None]) -> None:
         async with connect(self._url, name="scheduler") as bus:
-            await serve(Settings(), bus, asyncio.Event(), ready)
+            await serve(SchedulerSettings(), bus, asyncio.Event(), ready)
 
 
 @asynccontextmanager
@@ -71,7 +71,7 @@ async def schedulers(url: str, count: int = 1) -> AsyncIterator[list[Scheduler]]
 class Created(NamedTuple):
     """A run, and when its record was stored."""
 
-    run: Run
+    run: RunRecord
     stored_at: datetime
 
     @property
@@ -111,7 +111,7 @@ async def stored(bus: Bus, job: JobRef, wanted: Callable[[ScheduleState], bool] 
     raise AssertionError("a feed has no end")
 
 
-async def skipped(bus: Bus, pipeline: str) -> Skip:
+async def skipped(bus: Bus, pipeline: str) -> SkipRecord:
     """The first refused start."""
     async with (
         asyncio.timeout(10),

@@ -16,7 +16,7 @@ from fastflow_contracts.pipelines.manifest import Problem
 from fastflow_contracts.pipelines.records import PIPELINE, PipelineRecord
 from fastflow_contracts.pipelines.spec import ScheduleEntry
 from fastflow_contracts.runs import messages
-from fastflow_contracts.runs.messages import Skip
+from fastflow_contracts.runs.messages import SkipRecord
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
 from fastflow_scheduler.followups.restarter import Restarter
 from fastflow_scheduler.schedules.firing import Firing, States
@@ -65,7 +65,7 @@ async def put(bus: Bus, record: PipelineRecord) -> None:
     await bus.put(subjects.PIPELINES, subjects.pipeline_key(record.name), PIPELINE.encode(record))
 
 
-async def skips(bus: Bus) -> list[Skip]:
+async def skips(bus: Bus) -> list[SkipRecord]:
     return [messages.SKIP.decode(kept.data) for kept in await stored(bus, streams.NOTICES, "ff.skipped.>")]
 
 

@@ -9,7 +9,7 @@ from fastflow_api.shapes.base import Shape
 from fastflow_api.shapes.runs import RunMark, Skip
 
 
-class Problem(Shape, frozen=True, kw_only=True, omit_defaults=True):
+class VersionProblem(Shape, frozen=True, kw_only=True, omit_defaults=True):
     """A reason why a version of a pipeline is not valid."""
 
     field: str = ""
@@ -29,11 +29,11 @@ class Problem(Shape, frozen=True, kw_only=True, omit_defaults=True):
         return f"{_place(self.file, self.line)}{self.field} {found}; accepted: {self.accepted}"
 
 
-class Notice(Shape, frozen=True, kw_only=True, omit_defaults=True):
+class VersionNotice(Shape, frozen=True, kw_only=True, omit_defaults=True):
     """Something that is probably a mistake. The version is valid all the same."""
 
     field: str = ""
-    """As in ``Problem``."""
+    """As in ``VersionProblem``."""
     text: str
     """A phrase that follows the field's name; a complete sentence if ``field`` is empty."""
     line: int | None = None
@@ -78,9 +78,9 @@ class Pipeline(Shape, frozen=True, kw_only=True):
     """The newest version has no problems."""
     runnable: bool
     """It has a valid version and is enabled, so it can start."""
-    problems: tuple[Problem, ...]
+    problems: tuple[VersionProblem, ...]
     """Why the newest version is not live."""
-    notices: tuple[Notice, ...]
+    notices: tuple[VersionNotice, ...]
     description: str | None
     tags: tuple[str, ...]
     has_requirements: bool

@@ -21,7 +21,7 @@ import msgspec
 
 from fastflow_contracts.bus.client import Bus, Entry, Put
 from fastflow_contracts.bus.decoding import Unreadable, decoded, note_unreadable
-from fastflow_contracts.bus.errors import Conflict
+from fastflow_contracts.bus.errors import RevisionConflict
 from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.bus.pull import Message
 from fastflow_contracts.bus.streams import bucket_stream
@@ -185,9 +185,9 @@ class Bucket(Generic[N, T]):
                 return known
             try:
                 return Loaded(wanted, await self.put(name, wanted, expect=known.revision))
-            except Conflict:
+            except RevisionConflict:
                 continue
-        raise Conflict(f"other writers keep changing {self._where(self._key_of(name))}; try again.")
+        raise RevisionConflict(f"other writers keep changing {self._where(self._key_of(name))}; try again.")
 
     async def delete(self, name: N, *, expect: int | None = None) -> None:
         """Mark a record as deleted. *expect* as in ``put``. Raises as ``put``."""

@@ -22,7 +22,7 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import StreamInfo
 
-from fastflow_contracts.bus.errors import Conflict, Rejected, TooLarge, Unavailable
+from fastflow_contracts.bus.errors import Rejected, RevisionConflict, TooLarge, Unavailable
 from fastflow_contracts.bus.streams import PAYLOAD_BYTES_MAX, bucket_stream
 from fastflow_contracts.bus.subjects import value_key, value_subject
 
@@ -207,7 +207,7 @@ class Bus:
                 last = await self._commit_once(bucket, puts)
             except Unanswered:
                 uncertain = True
-            except Conflict:
+            except RevisionConflict:
                 if not uncertain:
                     raise
                 stored = await self.get(bucket, puts[0].key)
@@ -280,7 +280,7 @@ class Bus:
             problem = ack["error"]
             code = int(problem.get("err_code", 0))
             if code in _WRONG_LAST_SEQUENCE:
-                raise Conflict(f"another writer changed {subject} first")
+                raise RevisionConflict(f"another writer changed {subject} first")
             if problem.get("code") == 503 and code != 10077:  # 10077: the stream is full
                 raise Unanswered(subject)
             if code == _TOO_LARGE:

@@ -9,7 +9,7 @@ class BusError(FastFlowError):
     """Base of all errors that ``bus`` raises."""
 
 
-class Conflict(BusError):
+class RevisionConflict(BusError):
     """Another writer was first: load again and decide again."""
 
 

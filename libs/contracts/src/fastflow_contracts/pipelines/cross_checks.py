@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from fastflow_contracts.pipelines.diagnostics import Findings, path_of
-from fastflow_contracts.pipelines.json_positions import Node
+from fastflow_contracts.pipelines.json_positions import JsonNode
 from fastflow_contracts.pipelines.run_config import PipelineType
 from fastflow_contracts.pipelines.struct_reader import Good
 from fastflow_contracts.schedules.schedule import COOLDOWN_S
@@ -20,14 +20,14 @@ class _Part(NamedTuple):
     """The pipeline itself or one entry of its schedules: valid values and their position."""
 
     good: Good
-    node: Node
+    node: JsonNode
     path: str
 
-    def field(self, name: str) -> tuple[str, Node]:
+    def field(self, name: str) -> tuple[str, JsonNode]:
         return path_of(self.path, name), self.node.member(name)
 
 
-def check(good: Good, root: Node, findings: Findings) -> None:
+def check(good: Good, root: JsonNode, findings: Findings) -> None:
     """Report conflicts between the valid values *good*, read from *root*."""
     pipeline = _Part(good, root, "")
     entries = list(_entries(pipeline))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from fastflow_contracts.pipelines.json_positions import Node
+from fastflow_contracts.pipelines.json_positions import JsonNode
 
 SHOWN_CHARACTERS_MAX = 80
 """Longest excerpt of a rejected value."""
@@ -55,11 +55,11 @@ class Findings:
         self._problems_beyond = 0
         self._notices: list[Notice] = []
 
-    def refuse(self, field: str, node: Node, accepted: str, *, is_secret: bool = False) -> None:
+    def refuse(self, field: str, node: JsonNode, accepted: str, *, is_secret: bool = False) -> None:
         """Report that the value of *field* is not accepted."""
         self._refuse(field, node, accepted, "***" if is_secret else _shown(node))
 
-    def miss(self, field: str, within: Node, accepted: str) -> None:
+    def miss(self, field: str, within: JsonNode, accepted: str) -> None:
         """Report that the object *within* lacks the required *field*."""
         self._refuse(field, within, accepted, None)
 
@@ -67,7 +67,7 @@ class Findings:
         """Report that the file as a whole is not accepted."""
         self._problems.append(Problem(accepted=sentence, line=line, file=self._file))
 
-    def note(self, field: str, node: Node, text: str) -> None:
+    def note(self, field: str, node: JsonNode, text: str) -> None:
         """Report a probable mistake in *field*."""
         if not self.has_enough_notices:
             line = (node.key or node).line
@@ -90,7 +90,7 @@ class Findings:
         """Notices by line, up to the limit."""
         return tuple(sorted(self._notices, key=_line))
 
-    def _refuse(self, field: str, node: Node, accepted: str, value: str | None) -> None:
+    def _refuse(self, field: str, node: JsonNode, accepted: str, value: str | None) -> None:
         if len(self._problems) >= FINDINGS_MAX:  # only count it: finding its line has a cost
             self._problems_beyond += 1
             return
@@ -106,7 +106,7 @@ def path_of(parent: str, name: str) -> str:
     return f"{parent}.{name}" if parent else name
 
 
-def _shown(node: Node) -> str:
+def _shown(node: JsonNode) -> str:
     # An object or list in the wrong place may hold a secret, so its content is not shown.
     match node.value:
         case dict() as members:

@@ -14,17 +14,17 @@ from typing import NamedTuple, NoReturn, TypeAlias, Union
 NESTING_MAX = 64
 """Most brackets open at once."""
 
-Value: TypeAlias = Union[bool, int, float, str, "list[Node]", "dict[str, Node]", None]
+Value: TypeAlias = Union[bool, int, float, str, "list[JsonNode]", "dict[str, JsonNode]", None]
 
 
-class Node(NamedTuple):
+class JsonNode(NamedTuple):
     """A value and its position in the source."""
 
     value: Value
     source: str
     start: int
     end: int
-    key: Node | None = None
+    key: JsonNode | None = None
     """Its key, if it is a member of an object."""
     repeated: tuple[str, ...] = ()
     """Keys that occur more than once in this object; ``value`` holds the last member of each."""
@@ -39,16 +39,16 @@ class Node(NamedTuple):
         """The JSON of the value, as written."""
         return self.source[self.start : self.end]
 
-    def member(self, name: str) -> Node:
+    def member(self, name: str) -> JsonNode:
         """Return the member *name*, which must exist in this object."""
         assert isinstance(self.value, dict)
-        found: Node = self.value[name]
+        found: JsonNode = self.value[name]
         return found
 
-    def item(self, index: int) -> Node:
+    def item(self, index: int) -> JsonNode:
         """Return the item at *index*, which must exist in this list."""
         assert isinstance(self.value, list)
-        found: Node = self.value[index]
+        found: JsonNode = self.value[index]
         return found
 
 
@@ -60,7 +60,7 @@ class BadJson(ValueError):
         self.line = line
 
 
-def parse(source: str) -> Node:
+def parse(source: str) -> JsonNode:
     """Parse *source*.
 
     Raises:
@@ -88,7 +88,7 @@ def _constant(name: str) -> NoReturn:
 _SCALARS = json.JSONDecoder(parse_int=_integer, parse_constant=_constant)
 
 
-def _value(source: str, at: int, depth: int) -> Node:
+def _value(source: str, at: int, depth: int) -> JsonNode:
     if depth > NESTING_MAX:
         _refuse(f"more than {NESTING_MAX} brackets are open", source, at)
     match source[at : at + 1]:
@@ -100,8 +100,8 @@ def _value(source: str, at: int, depth: int) -> Node:
             return _scalar(source, at)
 
 
-def _object(source: str, start: int, depth: int) -> Node:
-    members: dict[str, Node] = {}
+def _object(source: str, start: int, depth: int) -> JsonNode:
+    members: dict[str, JsonNode] = {}
     repeated: list[str] = []
     at = _skip(source, start + 1)
     while source[at : at + 1] != "}":
@@ -119,21 +119,21 @@ def _object(source: str, start: int, depth: int) -> Node:
             repeated.append(name)
         members[name] = member._replace(key=key)
         at = _skip(source, member.end)
-    return Node(members, source, start, at + 1, repeated=tuple(dict.fromkeys(repeated)))
+    return JsonNode(members, source, start, at + 1, repeated=tuple(dict.fromkeys(repeated)))
 
 
-def _array(source: str, start: int, depth: int) -> Node:
-    items: list[Node] = []
+def _array(source: str, start: int, depth: int) -> JsonNode:
+    items: list[JsonNode] = []
     at = _skip(source, start + 1)
     while source[at : at + 1] != "]":
         if items:
             at = _comma(source, at, closing="]")
         items.append(_value(source, at, depth + 1))
         at = _skip(source, items[-1].end)
-    return Node(items, source, start, at + 1)
+    return JsonNode(items, source, start, at + 1)
 
 
-def _scalar(source: str, at: int) -> Node:
+def _scalar(source: str, at: int) -> JsonNode:
     try:
         value, end = _SCALARS.raw_decode(source, at)
         if isinstance(value, str):
@@ -144,7 +144,7 @@ def _scalar(source: str, at: int) -> Node:
         _refuse("a string holds half of a surrogate pair", source, at)
     except ValueError as error:
         _refuse(str(error), source, at)
-    return Node(value, source, at, end)
+    return JsonNode(value, source, at, end)
 
 
 def _comma(source: str, at: int, closing: str) -> int:

@@ -11,7 +11,7 @@ from typing import Literal
 from fastflow_contracts.base import Fact
 from fastflow_contracts.codec import Codec
 from fastflow_contracts.names import PipelineName, token
-from fastflow_contracts.pipelines.spec import DownstreamTrigger
+from fastflow_contracts.pipelines.spec import DownstreamRule
 
 HOPS_MAX = 50
 """A longer chain of runs counts as a cycle and ends."""
@@ -43,7 +43,7 @@ class LinkSet(Fact, frozen=True, kw_only=True, omit_defaults=True):
 LINK_SET = Codec(LinkSet)
 
 
-def merged(declared: Iterable[DownstreamTrigger], made: Iterable[Link]) -> tuple[Link, ...]:
+def merged(declared: Iterable[DownstreamRule], made: Iterable[Link]) -> tuple[Link, ...]:
     """Merge the links of a pipeline by target. A merged link applies if either source's link applies."""
     found: dict[str, Link] = {}
     for each in declared:

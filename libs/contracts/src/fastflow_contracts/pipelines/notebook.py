@@ -45,7 +45,7 @@ class CellMetadata(msgspec.Struct, frozen=True):
     """JSON of ``CellOptions``."""
 
 
-class Cell(msgspec.Struct, frozen=True):
+class NotebookCell(msgspec.Struct, frozen=True):
     """One cell, without its saved outputs."""
 
     cell_type: str
@@ -95,11 +95,11 @@ class Notebook(msgspec.Struct, frozen=True):
     """A notebook of format 4."""
 
     nbformat: int
-    cells: tuple[Cell, ...]
+    cells: tuple[NotebookCell, ...]
     metadata: Metadata = Metadata()
 
     @property
-    def code_cells(self) -> tuple[Cell, ...]:
+    def code_cells(self) -> tuple[NotebookCell, ...]:
         """Code cells in order; the index is that of ``cells`` in the pipeline's metadata."""
         return tuple(cell for cell in self.cells if cell.is_code)
 

@@ -39,7 +39,7 @@ class PipelineRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     write_id: str = ""
 
 
-class PipelineChange(Fact, frozen=True, kw_only=True, omit_defaults=True):
+class PipelineChangeRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """The effect of one sync on one pipeline."""
 
     pipeline: str
@@ -48,7 +48,7 @@ class PipelineChange(Fact, frozen=True, kw_only=True, omit_defaults=True):
     detail: str = ""
 
 
-class SyncReport(Fact, frozen=True, kw_only=True, omit_defaults=True):
+class SyncReportRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """The result of one sync."""
 
     v: int = 1
@@ -59,26 +59,26 @@ class SyncReport(Fact, frozen=True, kw_only=True, omit_defaults=True):
     finished_at: Instant
     ok: bool
     error: str | None = None
-    changes: tuple[PipelineChange, ...] = ()
+    changes: tuple[PipelineChangeRecord, ...] = ()
     pipelines: int = 0
     """Number of pipelines listed after the sync."""
 
 
-class SyncStatus(Fact, frozen=True, kw_only=True, omit_defaults=True):
+class SyncStatusRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """The last report, the last successful one (``live``), and the history, newest first.
 
     Stored under ``sync.status``.
     """
 
     v: int = 1
-    last: SyncReport
-    live: SyncReport | None = None
-    history: tuple[SyncReport, ...] = ()
+    last: SyncReportRecord
+    live: SyncReportRecord | None = None
+    history: tuple[SyncReportRecord, ...] = ()
     write_id: str = ""
 
 
 PIPELINE = Codec(PipelineRecord)
 
-SYNC_REPORT = Codec(SyncReport)
+SYNC_REPORT = Codec(SyncReportRecord)
 
-SYNC_STATUS = Codec(SyncStatus)
+SYNC_STATUS = Codec(SyncStatusRecord)

@@ -39,7 +39,7 @@ from fastflow_contracts.pipelines.value_types import (
     WebhookKey,
     says,
 )
-from fastflow_contracts.pipelines.webhook import Webhook
+from fastflow_contracts.pipelines.webhook import WebhookSpec
 from fastflow_contracts.schedules.schedule import (
     COOLDOWN_S,
     RESTART_ID,
@@ -47,14 +47,14 @@ from fastflow_contracts.schedules.schedule import (
     Cron,
     Interval,
     Once,
-    Schedule,
+    PipelineSchedule,
     Timing,
 )
 
 __all__ = [
     "CellRetry",
     "CustomSchedule",
-    "DownstreamTrigger",
+    "DownstreamRule",
     "ExponentialBackoff",
     "FixedDelay",
     "NoSuchRunConfig",
@@ -63,7 +63,7 @@ __all__ = [
     "RunConfig",
     "RunSettings",
     "ScheduleEntry",
-    "Webhook",
+    "WebhookSpec",
 ]
 
 
@@ -71,7 +71,7 @@ class NoSuchRunConfig(FastFlowError):
     """The pipeline has no run configuration with this id."""
 
 
-class DownstreamTrigger(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class DownstreamRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A pipeline to start when a run of this one ends."""
 
     pipeline: Annotated[PipelineRef, says("Name of the pipeline.")]
@@ -115,7 +115,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     webhook_key: Annotated[
         WebhookKey | None, says("Secret last part of the webhook URL; without it there is no webhook.")
     ] = None
-    webhook: Annotated[Webhook | None, says("Signatures that the webhook requires beside the key.")] = None
+    webhook: Annotated[WebhookSpec | None, says("Signatures that the webhook requires beside the key.")] = None
     default_env: Annotated[dict[EnvName, EnvValue], says("Environment variables of every run. No secrets here.")] = {}
     encrypted_env: Annotated[
         dict[EnvName, FernetToken], says("Secret environment variables, as tokens made by `fastflow encrypt`.")
@@ -150,7 +150,7 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
     restart_on_crash: Annotated[Flag, says("Start again after FAILED.")] = False
     restart_cooldown: Annotated[Seconds, says("Seconds from the end of a run to its restart.")] = COOLDOWN_S
     restart_interval: Annotated[CronOrSeconds | None, says("When to stop running runs and start again.")] = None
-    downstream_triggers: Annotated[tuple[DownstreamTrigger, ...], says("Pipelines to start when a run ends.")] = ()
+    downstream_triggers: Annotated[tuple[DownstreamRule, ...], says("Pipelines to start when a run ends.")] = ()
 
     def run_config(self, run_config_id: str | None = None) -> RunConfig:
         """Merge the settings of a run configuration: its entry of ``schedules`` over the pipeline's own.
@@ -183,7 +183,7 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
             cells=self.cells if is_notebook else (),
         )
 
-    def schedule_list(self) -> tuple[Schedule, ...]:
+    def schedule_list(self) -> tuple[PipelineSchedule, ...]:
         """Return everything that starts runs by time.
 
         That is the entries of ``schedules`` or, without any, the pipeline's own schedule, and also ``run_once_at``.
@@ -198,7 +198,7 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
         if self.run_once_at:
             catchup = self.catchup or "last"
             once = Once(at=self.run_once_at)
-            schedules.append(Schedule(id="once", timing=once, catchup=catchup, enabled=self.enabled))
+            schedules.append(PipelineSchedule(id="once", timing=once, catchup=catchup, enabled=self.enabled))
         return tuple(schedules)
 
     def has_active(self, schedule_id: str) -> bool:
@@ -214,7 +214,7 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
                 is_there = not self.schedules and _timing(self) is not None
         return self.enabled and is_there
 
-    def restart_schedule(self) -> Schedule | None:
+    def restart_schedule(self) -> PipelineSchedule | None:
         """When to stop running runs and start again; None means never."""
         match self.restart_interval:
             case None:
@@ -223,7 +223,7 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
                 timing: Timing = Interval(interval_s=interval_s)
             case expr:
                 timing = Cron(expr=expr)
-        return Schedule(id=RESTART_ID, timing=timing, timezone=self.timezone or "UTC", enabled=self.enabled)
+        return PipelineSchedule(id=RESTART_ID, timing=timing, timezone=self.timezone or "UTC", enabled=self.enabled)
 
     def webhook_keys(self) -> dict[str | None, str]:
         """Return the webhook keys by run configuration id; the id None is the pipeline's own.
@@ -233,7 +233,7 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
         keys = {None: self.webhook_key} | {entry.id: entry.webhook_key for entry in self.schedules if entry.enabled}
         return {run_config_id: key for run_config_id, key in keys.items() if key}
 
-    def webhook_of(self, run_config_id: str | None) -> Webhook | None:
+    def webhook_of(self, run_config_id: str | None) -> WebhookSpec | None:
         """Return the signatures that this configuration's webhook requires beside the key.
 
         Raises:
@@ -252,8 +252,8 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
             f"use one of the pipeline's `schedules[].id` ({known})."
         )
 
-    def _schedule(self, settings: RunSettings, run_config_id: str | None, timing: Timing) -> Schedule:
-        return Schedule(
+    def _schedule(self, settings: RunSettings, run_config_id: str | None, timing: Timing) -> PipelineSchedule:
+        return PipelineSchedule(
             id="schedule" if run_config_id is None else f"schedules/{run_config_id}",
             run_config_id=run_config_id,
             timing=timing,

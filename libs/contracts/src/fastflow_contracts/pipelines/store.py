@@ -7,7 +7,7 @@ from fastflow_contracts.bus.bucket import Bucket
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.links import LINK_SET, Link, LinkSet
-from fastflow_contracts.pipelines.records import PIPELINE, SYNC_STATUS, PipelineRecord, SyncStatus
+from fastflow_contracts.pipelines.records import PIPELINE, SYNC_STATUS, PipelineRecord, SyncStatusRecord
 
 
 class PipelineStore:
@@ -30,7 +30,7 @@ class PipelineStore:
             key_of=subjects.links_key,
             name_in=subjects.parse_links_key,
         )
-        self.sync_status: Bucket[str, SyncStatus] = Bucket(
+        self.sync_status: Bucket[str, SyncStatusRecord] = Bucket(
             bus, subjects.PIPELINES, SYNC_STATUS, keys=subjects.SYNC_STATUS_KEY, key_of=str, name_in=str
         )
 

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 import msgspec.inspect as mi
 
 from fastflow_contracts.pipelines.diagnostics import Findings, path_of
-from fastflow_contracts.pipelines.json_positions import Node
+from fastflow_contracts.pipelines.json_positions import JsonNode
 from fastflow_contracts.pipelines.value_types import Rule
 
 Good: TypeAlias = "dict[str, object]"
@@ -23,7 +23,7 @@ REFUSED: Final = object()
 """Stands for an invalid value."""
 
 
-def read_struct(kind: type, node: Node, findings: Findings) -> Good | None:
+def read_struct(kind: type, node: JsonNode, findings: Findings) -> Good | None:
     """Return the valid values in *node*, read as the struct *kind*; None if *node* is not an object."""
     info = mi.type_info(kind)
     assert isinstance(info, mi.StructType)
@@ -51,7 +51,7 @@ class _Walk:
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
 
-    def value(self, kind: mi.Type, node: Node, path: str) -> object:
+    def value(self, kind: mi.Type, node: JsonNode, path: str) -> object:
         if rule := rule_of(kind):
             return self._scalar(rule, node, path)
         match kind:
@@ -70,7 +70,7 @@ class _Walk:
             case _:
                 raise TypeError(f"{path}: fields of kind {kind} are not supported; annotate it with a kind of `values`")
 
-    def struct(self, kind: mi.StructType, node: Node, path: str) -> object:
+    def struct(self, kind: mi.StructType, node: JsonNode, path: str) -> object:
         if not isinstance(node.value, dict):
             if not path:
                 self._findings.refuse_file("It must hold an object, in { }.", node.line)
@@ -90,14 +90,14 @@ class _Walk:
                 self._findings.miss(path_of(path, name), node, _accepts(field.type))
         return good
 
-    def _scalar(self, rule: Rule, node: Node, path: str) -> object:
+    def _scalar(self, rule: Rule, node: JsonNode, path: str) -> object:
         try:
             return rule.read(node)
         except ValueError as error:
             accepted = f"{rule.accepts} ({error})" if str(error) else rule.accepts
             return self._refuse(node, path, accepted, is_secret=rule.is_secret)
 
-    def _union(self, kind: mi.UnionType, node: Node, path: str) -> object:
+    def _union(self, kind: mi.UnionType, node: JsonNode, path: str) -> object:
         members = without_none(kind)
         if len(members) == 1:
             return self.value(members[0], node, path)
@@ -114,17 +114,17 @@ class _Walk:
             return self._refuse(tag, path_of(path, tag_field), _one_of(structs))
         return self.struct(structs[tag.value], node, path)
 
-    def _items(self, kind: mi.VarTupleType, node: Node, path: str) -> object:
+    def _items(self, kind: mi.VarTupleType, node: JsonNode, path: str) -> object:
         if not isinstance(node.value, list):
             return self._refuse(node, path, "a list, in [ ]")
         if len(node.value) < (kind.min_length or 0):
             return self._refuse(node, path, f"a list of at least {kind.min_length}")
         return [self._item(kind.item_type, item, f"{path}[{index}]") for index, item in enumerate(node.value)]
 
-    def _item(self, kind: mi.Type, node: Node, path: str) -> object:
+    def _item(self, kind: mi.Type, node: JsonNode, path: str) -> object:
         return {} if node.value is None and may_be_missing(kind) else self.value(kind, node, path)
 
-    def _mapping(self, kind: mi.DictType, node: Node, path: str) -> object:
+    def _mapping(self, kind: mi.DictType, node: JsonNode, path: str) -> object:
         names, values = rule_of(kind.key_type), rule_of(kind.value_type)
         assert names, "keys have a rule"
         if not isinstance(node.value, dict):
@@ -138,11 +138,11 @@ class _Walk:
             good[name] = self.value(kind.value_type, member, path_of(path, name))
         return good
 
-    def _note_repeated(self, node: Node, path: str) -> None:
+    def _note_repeated(self, node: JsonNode, path: str) -> None:
         for name in node.repeated:
             self._findings.note(path_of(path, name), node.member(name), "is given more than once; the last one counts.")
 
-    def _note_unknown(self, node: Node, path: str, known: list[str]) -> None:
+    def _note_unknown(self, node: JsonNode, path: str, known: list[str]) -> None:
         assert isinstance(node.value, dict)
         for name, member in node.value.items():
             if name not in known and not self._findings.has_enough_notices:
@@ -150,7 +150,7 @@ class _Walk:
                 hint = f"; did you mean {similar[0]}?" if similar else "."
                 self._findings.note(path_of(path, name), member, f"is no field of the format and is ignored{hint}")
 
-    def _refuse(self, node: Node, path: str, accepted: str, *, is_secret: bool = False) -> object:
+    def _refuse(self, node: JsonNode, path: str, accepted: str, *, is_secret: bool = False) -> object:
         self._findings.refuse(path, node, accepted, is_secret=is_secret)
         return REFUSED
 

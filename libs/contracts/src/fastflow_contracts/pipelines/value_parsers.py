@@ -1,6 +1,6 @@
 """Parsers for each kind of value: JSON in, checked and normalised value out. Pure; fields are unknown here.
 
-Every parser takes the ``Node`` of the value and raises ``ValueError`` to reject it. The error has a text only where
+Every parser takes the ``JsonNode`` of the value and raises ``ValueError`` to reject it. The error has a text only where
 it adds to the ``accepts`` sentence in ``value_types``, such as which part of a cron expression is wrong.
 """
 
@@ -15,7 +15,7 @@ from functools import cache
 from zoneinfo import available_timezones
 
 from fastflow_contracts.names import BadName, PipelineName, check_name
-from fastflow_contracts.pipelines.json_positions import Node
+from fastflow_contracts.pipelines.json_positions import JsonNode
 from fastflow_contracts.schedules.cron import CRON_CHARACTERS_MAX, check_cron
 
 MEMORY_BYTES_MIN = 6 * 1024**2
@@ -36,16 +36,16 @@ DATE_PATTERN = (
 )
 
 
-def text(node: Node, characters_max: int = TEXT_CHARACTERS_MAX) -> str:
+def text(node: JsonNode, characters_max: int = TEXT_CHARACTERS_MAX) -> str:
     if not isinstance(node.value, str) or len(node.value) > characters_max:
         raise ValueError
     return node.value
 
 
-def matching(pattern: str) -> Callable[[Node], str]:
+def matching(pattern: str) -> Callable[[JsonNode], str]:
     """Return a parser of texts that *pattern* matches completely."""
 
-    def read(node: Node) -> str:
+    def read(node: JsonNode) -> str:
         if not re.fullmatch(pattern, text(node)):
             raise ValueError
         return text(node)
@@ -53,21 +53,21 @@ def matching(pattern: str) -> Callable[[Node], str]:
     return read
 
 
-def optional_text(node: Node) -> str | None:
+def optional_text(node: JsonNode) -> str | None:
     """A text; an empty one counts as unset."""
     return text(node) or None
 
 
-def flag(node: Node) -> bool:
+def flag(node: JsonNode) -> bool:
     if not isinstance(node.value, bool):
         raise ValueError
     return node.value
 
 
-def positive(high: float) -> Callable[[Node], float]:
+def positive(high: float) -> Callable[[JsonNode], float]:
     """Return a parser of numbers above 0, up to *high*."""
 
-    def read(node: Node) -> float:
+    def read(node: JsonNode) -> float:
         number = _number(node, 0, high)
         if not number:
             raise ValueError
@@ -76,14 +76,14 @@ def positive(high: float) -> Callable[[Node], float]:
     return read
 
 
-def seconds(node: Node) -> float:
+def seconds(node: JsonNode) -> float:
     return _number(node, 0, SECONDS_MAX)
 
 
-def whole(low: int, high: int) -> Callable[[Node], int]:
+def whole(low: int, high: int) -> Callable[[JsonNode], int]:
     """Return a parser of whole numbers from *low* to *high*; ``3.0`` is whole."""
 
-    def read(node: Node) -> int:
+    def read(node: JsonNode) -> int:
         number = _number(node, low, high)
         if not number.is_integer():
             raise ValueError
@@ -92,7 +92,7 @@ def whole(low: int, high: int) -> Callable[[Node], int]:
     return read
 
 
-def memory_bytes(node: Node) -> int:
+def memory_bytes(node: JsonNode) -> int:
     """Bytes from ``"1.5g"``, ``"512Mi"``, or a number of bytes as text or number. Rounds down."""
     if not isinstance(node.value, str):
         return whole(MEMORY_BYTES_MIN, MEMORY_BYTES_MAX)(node)
@@ -106,30 +106,30 @@ def memory_bytes(node: Node) -> int:
     return int(size_bytes)
 
 
-def start(node: Node) -> datetime:
+def start(node: JsonNode) -> datetime:
     """An instant in UTC; a date alone means its first instant."""
     return _instant(node, if_date_only=time.min)
 
 
-def end(node: Node) -> datetime:
+def end(node: JsonNode) -> datetime:
     """An instant in UTC; a date alone means its last microsecond."""
     return _instant(node, if_date_only=time.max)
 
 
-def timezone(node: Node) -> str:
+def timezone(node: JsonNode) -> str:
     if text(node) not in _timezones():
         raise ValueError
     return text(node)
 
 
-def cron(node: Node) -> str:
+def cron(node: JsonNode) -> str:
     expr = text(node, CRON_CHARACTERS_MAX)
     if fault := check_cron(expr):
         raise ValueError(fault)
     return expr
 
 
-def cron_or_seconds(node: Node) -> int | str:
+def cron_or_seconds(node: JsonNode) -> int | str:
     """A cron expression, or whole seconds as number or text."""
     if not isinstance(node.value, str):
         return whole(1, SECONDS_MAX)(node)
@@ -140,14 +140,14 @@ def cron_or_seconds(node: Node) -> int | str:
     return int(node.value)
 
 
-def pipeline_name(node: Node) -> PipelineName:
+def pipeline_name(node: JsonNode) -> PipelineName:
     try:
         return check_name(text(node))
     except BadName:
         raise ValueError from None
 
 
-def env_value(node: Node) -> str:
+def env_value(node: JsonNode) -> str:
     """A text; a number or boolean becomes its JSON as written."""
     if isinstance(node.value, bool | int | float):
         return node.text
@@ -157,7 +157,7 @@ def env_value(node: Node) -> str:
     return value
 
 
-def fernet_token(node: Node) -> str:
+def fernet_token(node: JsonNode) -> str:
     """Return the token, or an empty text if the value is not one. Never rejects.
 
     A token is the base64 of: version 0x80, 8 bytes of time, 16 of IV, blocks of 16 bytes, 32 of MAC.
@@ -171,7 +171,7 @@ def fernet_token(node: Node) -> str:
     return node.value if raw[:1] == b"\x80" and len(raw) >= 73 and len(raw) % 16 == 9 else ""
 
 
-def required_token(node: Node) -> str:
+def required_token(node: JsonNode) -> str:
     """A token; unlike ``fernet_token``, rejects any other value."""
     token = fernet_token(node)
     if not token:
@@ -179,7 +179,7 @@ def required_token(node: Node) -> str:
     return token
 
 
-def _instant(node: Node, if_date_only: time) -> datetime:
+def _instant(node: JsonNode, if_date_only: time) -> datetime:
     written = text(node).upper()
     if not re.fullmatch(DATE_PATTERN, written):
         raise ValueError
@@ -192,7 +192,7 @@ def _instant(node: Node, if_date_only: time) -> datetime:
         raise ValueError("in UTC it is beyond the years 1 to 9999") from None
 
 
-def _number(node: Node, low: float, high: float) -> float:
+def _number(node: JsonNode, low: float, high: float) -> float:
     # In Python a bool is an int. A number too large for a float is infinity here, which is outside every range.
     if isinstance(node.value, bool) or not isinstance(node.value, int | float) or not low <= node.value <= high:
         raise ValueError

@@ -15,7 +15,7 @@ import msgspec
 
 from fastflow_contracts import names
 from fastflow_contracts.pipelines import value_parsers
-from fastflow_contracts.pipelines.json_positions import Node
+from fastflow_contracts.pipelines.json_positions import JsonNode
 
 COUNT_MAX = 1_000
 """Limit for retries of one run, and for simultaneous runs."""
@@ -31,7 +31,7 @@ class Rule:
 
     accepts: str
     """Completes the sentence "accepted: …"."""
-    read: Callable[[Node], object]
+    read: Callable[[JsonNode], object]
     """Returns the value or raises ``ValueError`` (see ``value_parsers``)."""
     schema: Mapping[str, object]
     is_secret: bool = False
@@ -43,7 +43,9 @@ def says(description: str) -> msgspec.Meta:
     return msgspec.Meta(description=description)
 
 
-def _rule(accepts: str, read: Callable[[Node], object], *, is_secret: bool = False, **schema: object) -> msgspec.Meta:
+def _rule(
+    accepts: str, read: Callable[[JsonNode], object], *, is_secret: bool = False, **schema: object
+) -> msgspec.Meta:
     return msgspec.Meta(extra={"rule": Rule(accepts, read, schema, is_secret)})
 
 

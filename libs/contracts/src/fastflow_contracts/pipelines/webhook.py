@@ -13,7 +13,7 @@ SIGNATURE_HEADER = "X-Hub-Signature-256"
 Verify = Literal["standard", "github", "gitlab", "gitea", "hmac"]
 
 
-class Webhook(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class WebhookSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Signatures that calls of the webhook must carry, beside the key in the address."""
 
     verify: Annotated[

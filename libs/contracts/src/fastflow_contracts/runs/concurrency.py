@@ -12,7 +12,7 @@ from fastflow_contracts.bus.subjects import RUNS, RunRef
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.runs.limits import LIMIT, LimitSet, Member, to_look_at, without
-from fastflow_contracts.runs.run import RUN, Run, Running
+from fastflow_contracts.runs.run import RUN, Running, RunRecord
 
 
 class Full(FastFlowError):
@@ -24,7 +24,7 @@ class Full(FastFlowError):
         self.most = most
 
 
-def run_records(bus: Bus) -> Bucket[RunRef, Run]:
+def run_records(bus: Bus) -> Bucket[RunRef, RunRecord]:
     """The run records on *bus*; ``store.RunStore`` is how they are changed."""
     return Bucket(bus, RUNS, RUN, keys=subjects.RUN_KEYS, key_of=subjects.run_key, name_in=subjects.parse_run_key)
 
@@ -34,7 +34,7 @@ class ConcurrencyLimit(NamedTuple):
 
     key: str
     most: int
-    is_active: Callable[[Run], bool]
+    is_active: Callable[[RunRecord], bool]
     """Whether a member still counts."""
     since: str = ""
     """What the set belongs to: one that was made for something else is made anew."""
@@ -44,8 +44,8 @@ class ConcurrencyLimit(NamedTuple):
     async def put_for(self, bus: Bus, ref: RunRef) -> Put:
         """Build the write that lets *ref* in, to be committed with the run's own.
 
-        The caller repeats on ``Conflict``, which covers all other runs that enter. Raises ``Full`` and what the bus
-        raises.
+        The caller repeats on ``RevisionConflict``, which covers all other runs that enter. Raises ``Full`` and what
+        the bus raises.
         """
         sets: Bucket[str, LimitSet] = Bucket(bus, RUNS, LIMIT, keys=subjects.LIMIT_KEYS, key_of=str, name_in=str)
         stored, revision = await sets.load(self.key)
@@ -86,11 +86,11 @@ class ConcurrencyLimit(NamedTuple):
         return over
 
 
-def is_running(run: Run) -> bool:
+def is_running(run: RunRecord) -> bool:
     """For the limit on running runs: a waiting retry holds no slot."""
     return isinstance(run.state, Running)
 
 
-def is_not_over(run: Run) -> bool:
+def is_not_over(run: RunRecord) -> bool:
     """For ``max_instances``: waiting runs count."""
     return not run.is_over

@@ -51,7 +51,7 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True):
 CHUNK: Final = Codec(Chunk)
 
 
-class LogLine(msgspec.Struct, frozen=True, gc=False):
+class OutputLine(msgspec.Struct, frozen=True, gc=False):
     """One line without its ``\\n``. ``at`` is the unix time in seconds at which it was complete."""
 
     at: float
@@ -71,28 +71,28 @@ class LogReader:
         self._open_at = [0.0] * len(STREAMS)
         self._last: Chunk | None = None
 
-    def feed(self, chunk: Chunk) -> list[LogLine]:
+    def feed(self, chunk: Chunk) -> list[OutputLine]:
         """Return the lines that *chunk* completes."""
         if chunk == self._last:
             return []
         self._last = chunk
-        lines: list[LogLine] = []
+        lines: list[OutputLine] = []
         for piece in chunk.lines:
             at, name, open_ = chunk.at + piece.ms / 1000, STREAMS[piece.stream], self._open[piece.stream]
             *whole, rest = piece.text.split("\n")
             if whole and open_:
                 whole[0] = "".join([*open_, whole[0]])
                 open_.clear()
-            lines += [LogLine(at, name, text) for text in whole]
+            lines += [OutputLine(at, name, text) for text in whole]
             if rest:
                 open_.append(rest)
                 self._open_at[piece.stream] = at
         return lines + self.close() if chunk.eof else lines
 
-    def close(self) -> list[LogLine]:
+    def close(self) -> list[OutputLine]:
         """Return the unterminated last lines. Call it after the last chunk."""
         lines = [
-            LogLine(at, name, "".join(open_))
+            OutputLine(at, name, "".join(open_))
             for name, open_, at in zip(STREAMS, self._open, self._open_at, strict=True)
             if open_
         ]

@@ -11,7 +11,7 @@ from fastflow_contracts.base import Fact, Instant
 from fastflow_contracts.codec import Codec
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.runs.run import Run, TriggeredBy
+from fastflow_contracts.runs.run import RunRecord, TriggeredBy
 from fastflow_contracts.runs.state_machine import Cancel
 
 
@@ -52,7 +52,7 @@ Decision: TypeAlias = Started | Declined
 """Sent to the trigger's reply header, if it has one. It may be lost: the record is the truth."""
 
 
-class Skip(Fact, frozen=True, kw_only=True, omit_defaults=True):
+class SkipRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """A refused start, kept so that people see it; also the content of a dead letter."""
 
     v: int = 1
@@ -77,13 +77,13 @@ class Hint(Fact, frozen=True, kw_only=True):
     attempt: int
     concurrent_max: int = 0
     """MAX_CONCURRENT_RUNS as the scheduler knows it; 0 = no limit. The runner that claims enforces it."""
-    run: Run | None = None
+    run: RunRecord | None = None
     """The record as it was then, which spares a fresh hint's reader one look at the bus."""
     revision: int = 0
     """Of that record: what claims by it must expect."""
 
 
-class Sample(Fact, frozen=True, kw_only=True, omit_defaults=True):
+class AttemptSample(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """Use of one attempt at one moment."""
 
     ts: Instant
@@ -101,7 +101,7 @@ REPLY_HEADER = "Ff-Reply"
 
 TRIGGER = Codec(Trigger)
 DECISION: Codec[Decision] = Codec(Decision)  # type: ignore[arg-type]
-SKIP = Codec(Skip)
+SKIP = Codec(SkipRecord)
 HINT = Codec(Hint)
-SAMPLE = Codec(Sample)
+SAMPLE = Codec(AttemptSample)
 CANCEL = Codec(Cancel)

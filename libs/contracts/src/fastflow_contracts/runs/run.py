@@ -22,7 +22,7 @@ from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.spec import CellRetry, RetryStrategy
 
 
-class Status(StrEnum):
+class RunStatus(StrEnum):
     """What people see."""
 
     PENDING = "PENDING"
@@ -40,7 +40,7 @@ class Verdict(StrEnum):
     INTERRUPTED = "INTERRUPTED"
 
 
-class ErrorType(StrEnum):
+class RunErrorType(StrEnum):
     """Why an attempt failed."""
 
     SCRIPT_ERROR = "script_error"
@@ -55,16 +55,18 @@ TriggeredBy = Literal["manual", "api", "webhook", "bus", "schedule", "downstream
 
 #: Every step a run may take, at a glance. ``decide`` is the behaviour, this is its map: the diagram in
 #: ARCHITECTURE.md is drawn from it and the property tests hold the two together.
-EDGES: Mapping[Status, frozenset[Status]] = {
-    Status.PENDING: frozenset({Status.PENDING, Status.RUNNING, Status.INTERRUPTED}),
-    Status.RUNNING: frozenset({Status.RUNNING, Status.PENDING, Status.SUCCESS, Status.FAILED, Status.INTERRUPTED}),
-    Status.SUCCESS: frozenset(),
-    Status.FAILED: frozenset(),
-    Status.INTERRUPTED: frozenset(),
+EDGES: Mapping[RunStatus, frozenset[RunStatus]] = {
+    RunStatus.PENDING: frozenset({RunStatus.PENDING, RunStatus.RUNNING, RunStatus.INTERRUPTED}),
+    RunStatus.RUNNING: frozenset(
+        {RunStatus.RUNNING, RunStatus.PENDING, RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.INTERRUPTED}
+    ),
+    RunStatus.SUCCESS: frozenset(),
+    RunStatus.FAILED: frozenset(),
+    RunStatus.INTERRUPTED: frozenset(),
 }
 
 
-class Limits(Fact, frozen=True, kw_only=True, omit_defaults=True):
+class RunLimits(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """What one attempt may use. Soft limits only warn. Cores and bytes; None = no limit."""
 
     cpu_cores: float | None = None
@@ -93,7 +95,7 @@ class Order(Fact, frozen=True, kw_only=True, omit_defaults=True):
     parent_run_id: RunId | None = None
     hops: int = 0
     """How many runs in the chain came before this one."""
-    limits: Limits = Limits()
+    limits: RunLimits = RunLimits()
     retry_attempts: int = 0
     """Attempts after the first."""
     retry_strategy: RetryStrategy | None = None
@@ -148,7 +150,7 @@ class Ended(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="ended"):
 State: TypeAlias = Pending | Running | Ended
 
 
-class Attempt(Fact, frozen=True, kw_only=True, omit_defaults=True):
+class AttemptRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """What one attempt came to. The last one's result is the run's."""
 
     number: int
@@ -161,7 +163,7 @@ class Attempt(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """When user code began; None if it never did."""
     finished_at: Instant
     exit_code: int | None = None
-    error_type: ErrorType | None = None
+    error_type: RunErrorType | None = None
     error_message: str | None = None
     memory_bytes_peak: int | None = None
     cpu_cores_peak: float | None = None
@@ -175,7 +177,7 @@ class Attempt(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """The same of what its cells did; 0 if it was no notebook."""
 
 
-class Run(Fact, frozen=True, kw_only=True, omit_defaults=True):
+class RunRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """One run, whole."""
 
     v: int = 1
@@ -184,7 +186,7 @@ class Run(Fact, frozen=True, kw_only=True, omit_defaults=True):
     created_at: Instant
     order: Order
     state: State
-    attempts: tuple[Attempt, ...] = ()
+    attempts: tuple[AttemptRecord, ...] = ()
     epoch: int = 0
     """The highest epoch handed out so far."""
     releases: int = 0
@@ -197,14 +199,14 @@ class Run(Fact, frozen=True, kw_only=True, omit_defaults=True):
         return RunRef(self.pipeline, self.id)
 
     @property
-    def status(self) -> Status:
+    def status(self) -> RunStatus:
         match self.state:
             case Pending():
-                return Status.PENDING
+                return RunStatus.PENDING
             case Running():
-                return Status.RUNNING
+                return RunStatus.RUNNING
             case Ended(verdict=verdict):
-                return Status(verdict)
+                return RunStatus(verdict)
 
     @property
     def is_over(self) -> bool:
@@ -227,6 +229,6 @@ class RunInput(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """Its media type."""
 
 
-RUN = Codec(Run)
+RUN = Codec(RunRecord)
 
 RUN_INPUT = Codec(RunInput)

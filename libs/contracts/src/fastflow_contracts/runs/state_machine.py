@@ -19,12 +19,12 @@ from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.pipelines.retry import delay_s
 from fastflow_contracts.runs.run import (
     RESTART,
-    Attempt,
+    AttemptRecord,
     Ended,
-    ErrorType,
     Pending,
-    Run,
+    RunErrorType,
     Running,
+    RunRecord,
     Verdict,
 )
 
@@ -34,13 +34,13 @@ RELEASES_MAX = 5
 """A run given back more often than this before its code ran is lost: something kills every runner it meets."""
 
 
-class Outcome(Fact, frozen=True, kw_only=True, omit_defaults=True):
+class AttemptOutcome(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """What a runner has to say about one attempt. ``error_type`` None = the script ended with 0."""
 
     finished_at: datetime
     started_at: datetime | None = None
     exit_code: int | None = None
-    error_type: ErrorType | None = None
+    error_type: RunErrorType | None = None
     error_message: str | None = None
     stopped: bool = False
     """The runner stopped it on request, whatever exit code that gave."""
@@ -84,7 +84,7 @@ class Finish(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="finish"):
     """A runner reports how the attempt went."""
 
     epoch: int
-    outcome: Outcome
+    outcome: AttemptOutcome
 
 
 class Cancel(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="cancel"):
@@ -129,7 +129,7 @@ class CancelRequested(Fact, frozen=True, kw_only=True, tag="run.cancel_requested
 
 
 class AttemptEnded(Fact, frozen=True, kw_only=True, tag="run.attempt_ended"):
-    attempt: Attempt
+    attempt: AttemptRecord
 
 
 class RetryScheduled(Fact, frozen=True, kw_only=True, tag="run.retry_scheduled"):
@@ -160,7 +160,7 @@ class NotYet(CommandRefused):
         self.until = until
 
 
-def decide(run: Run, command: Command, *, now: datetime) -> tuple[Event, ...]:
+def decide(run: RunRecord, command: Command, *, now: datetime) -> tuple[Event, ...]:
     """What follows from *command* at *now*? See the module's docstring."""
     match run.state, command:
         case Ended(), _:
@@ -189,7 +189,7 @@ def decide(run: Run, command: Command, *, now: datetime) -> tuple[Event, ...]:
 
 
 def _from_holder(
-    run: Run, state: Running, command: Prepare | Adopt | Release | Finish | Expire, *, now: datetime
+    run: RunRecord, state: Running, command: Prepare | Adopt | Release | Finish | Expire, *, now: datetime
 ) -> tuple[Event, ...]:
     match command:
         case Prepare():
@@ -210,23 +210,23 @@ def _from_holder(
             assert_never(command)
 
 
-def _give_back(run: Run, state: Running, reason: str, *, now: datetime) -> tuple[Event, ...]:
+def _give_back(run: RunRecord, state: Running, reason: str, *, now: datetime) -> tuple[Event, ...]:
     if state.cancel_requested_at is not None:
-        return _attempt_ended(run, state, Outcome(finished_at=now, stopped=True))
+        return _attempt_ended(run, state, AttemptOutcome(finished_at=now, stopped=True))
     if run.releases >= RELEASES_MAX:
         return _attempt_ended(run, state, _lost(f"{reason} ({run.releases + 1} times in a row)", now))
     return (Released(at=now),)
 
 
-def _lost(reason: str, now: datetime) -> Outcome:
-    return Outcome(finished_at=now, error_type=ErrorType.LOST, error_message=reason)
+def _lost(reason: str, now: datetime) -> AttemptOutcome:
+    return AttemptOutcome(finished_at=now, error_type=RunErrorType.LOST, error_message=reason)
 
 
-def _attempt_ended(run: Run, state: Running, outcome: Outcome) -> tuple[Event, ...]:
+def _attempt_ended(run: RunRecord, state: Running, outcome: AttemptOutcome) -> tuple[Event, ...]:
     """A stop is a stop; a cancelled failure is cancelled; else success, another attempt, or failure."""
     at = outcome.finished_at
     ended = AttemptEnded(
-        attempt=Attempt(
+        attempt=AttemptRecord(
             number=state.attempt,
             runner=state.runner,
             claimed_at=state.claimed_at,
@@ -252,7 +252,7 @@ def _attempt_ended(run: Run, state: Running, outcome: Outcome) -> tuple[Event, .
         reason = RESTART if state.cancel_reason == RESTART else ""
         return ended, Finished(verdict=Verdict.SUCCESS, at=at, reason=reason)
     # Retries number the attempts that failed, from 1; a secret that no key opens stays closed.
-    if state.attempt > run.order.retry_attempts or outcome.error_type is ErrorType.SECRET_ERROR:
+    if state.attempt > run.order.retry_attempts or outcome.error_type is RunErrorType.SECRET_ERROR:
         return ended, Finished(verdict=Verdict.FAILED, at=at)
     not_before = at + timedelta(seconds=delay_s(run.order.retry_strategy, state.attempt))
     return ended, RetryScheduled(attempt=state.attempt + 1, not_before=not_before)
@@ -266,7 +266,7 @@ def _cut(text: str | None) -> str | None:
     return f"{text[:half]} … {text[-half:]}"
 
 
-def evolve(run: Run, event: Event) -> Run:
+def evolve(run: RunRecord, event: Event) -> RunRecord:
     """Apply one event. Total for the events that ``decide`` gave for this very run."""
     match event:
         case Claimed():
@@ -302,6 +302,6 @@ def evolve(run: Run, event: Event) -> Run:
             assert_never(event)
 
 
-def fold(run: Run, events: Iterable[Event]) -> Run:
+def fold(run: RunRecord, events: Iterable[Event]) -> RunRecord:
     """Apply *events* in order."""
     return reduce(evolve, events, run)

@@ -16,14 +16,14 @@ from typing import NamedTuple
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.bucket import Bucket
 from fastflow_contracts.bus.client import Bus, Put
-from fastflow_contracts.bus.errors import Conflict
+from fastflow_contracts.bus.errors import RevisionConflict
 from fastflow_contracts.bus.subjects import RUNS, RunRef
 from fastflow_contracts.clock import now as wall_clock
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs.concurrency import ConcurrencyLimit, Full, run_records
-from fastflow_contracts.runs.run import RUN_INPUT, Run, RunInput
+from fastflow_contracts.runs.run import RUN_INPUT, RunInput, RunRecord
 from fastflow_contracts.runs.state_machine import Command, Event, decide, fold
 
 CONFLICTS_MAX = 50
@@ -38,7 +38,7 @@ class NoSuchRun(FastFlowError):
 class Stored(NamedTuple):
     """A run as it is stored, and the revision that the next write must expect."""
 
-    run: Run
+    run: RunRecord
     revision: int
 
 
@@ -49,7 +49,7 @@ class Changed(NamedTuple):
     events: tuple[Event, ...]
 
     @property
-    def run(self) -> Run:
+    def run(self) -> RunRecord:
         return self.stored.run
 
 
@@ -93,14 +93,14 @@ class RunStore:
         """Whether there is a record of that run, readable or not. Raises what the bus raises."""
         return await self._bus.get(RUNS, subjects.run_key_of_any_pipeline(run_id)) is not None
 
-    async def all_of(self, pipeline: PipelineName) -> list[Run]:
+    async def all_of(self, pipeline: PipelineName) -> list[RunRecord]:
         """Every run of *pipeline*; one whose record cannot be read is left out.
 
         Waits for the bus as long as that takes: set a bound.
         """
         return [record.value for record in await self.records.items(subjects.run_keys_of(pipeline))]
 
-    async def input(self, run: Run) -> RunInput:
+    async def input(self, run: RunRecord) -> RunInput:
         """What was given with the trigger and what the pipeline's variables were when it was created.
 
         Raises as ``load``.
@@ -112,7 +112,9 @@ class RunStore:
             raise NoSuchRun(f"the input of run {run.id} is not stored any more; start it anew.")
         return record.value
 
-    async def create(self, run: Run, given: RunInput | None, *, limit: ConcurrencyLimit | None = None) -> Stored | None:
+    async def create(
+        self, run: RunRecord, given: RunInput | None, *, limit: ConcurrencyLimit | None = None
+    ) -> Stored | None:
         """Store a new run with its input and its place under *limit*: no run without these.
 
         Returns:
@@ -133,7 +135,7 @@ class RunStore:
             try:
                 beside = [] if limit is None else [await limit.put_for(self._bus, run.ref)]
                 revisions = await self._bus.commit(RUNS, puts + beside)
-            except (Conflict, Full) as error:
+            except (RevisionConflict, Full) as error:
                 if await self._bus.get(RUNS, subjects.run_key(run.ref)) is not None:
                     return None
                 if isinstance(error, Full):
@@ -141,7 +143,7 @@ class RunStore:
                 await self._step_aside()
             else:
                 return Stored(run, revisions[0])
-        raise Conflict(f"run {run.id} found no place among its contenders; try again.")
+        raise RevisionConflict(f"run {run.id} found no place among its contenders; try again.")
 
     async def change(
         self, ref: RunRef, command: Command, *, known: Stored | None = None, limit: ConcurrencyLimit | None = None
@@ -164,12 +166,12 @@ class RunStore:
                 puts.append(await limit.put_for(self._bus, ref))
             try:
                 revisions = await self._bus.commit(RUNS, puts)
-            except Conflict:
+            except RevisionConflict:
                 known = None
                 await self._step_aside()
                 continue
             return Changed(Stored(run, revisions[0]), events)
-        raise Conflict(f"run {ref.run_id} changed {CONFLICTS_MAX} times while it was to be changed; try again.")
+        raise RevisionConflict(f"run {ref.run_id} changed {CONFLICTS_MAX} times while it was to be changed; try again.")
 
     async def renew(self, ref: RunRef) -> None:
         """Write the record of a run that is not over once more, and its input, so that they count as new.
@@ -183,10 +185,10 @@ class RunStore:
         puts = [self.records.write(ref, stored.run, expect=stored.revision)]
         if given is not None:
             puts.append(Put(subjects.input_key(ref), given.value, given.revision))
-        with suppress(Conflict):
+        with suppress(RevisionConflict):
             await self._bus.commit(RUNS, puts)
 
-    async def _store_input(self, run: Run, put: Put) -> bool:
+    async def _store_input(self, run: RunRecord, put: Put) -> bool:
         """Store the input before the run it belongs to, since an atomic batch costs more than both. False if the run is
         there already.
 
@@ -196,7 +198,7 @@ class RunStore:
         for _ in range(CONFLICTS_MAX):
             try:
                 await self._bus.commit(RUNS, [put])
-            except Conflict:
+            except RevisionConflict:
                 await self._step_aside()
                 found = await self._bus.get(RUNS, put.key)
                 if await self._bus.get(RUNS, subjects.run_key(run.ref)) is not None:
@@ -206,7 +208,7 @@ class RunStore:
                 put = put._replace(expect=found.revision if found else 0)
             else:
                 return True
-        raise Conflict(f"the input of run {run.id} found no place among its contenders; try again.")
+        raise RevisionConflict(f"the input of run {run.id} found no place among its contenders; try again.")
 
     async def _step_aside(self) -> None:
         await asyncio.sleep(random.uniform(0, CONFLICT_PAUSE_S))  # noqa: S311 - spreads contenders

@@ -40,7 +40,7 @@ class Once(msgspec.Struct, frozen=True, kw_only=True, tag="once"):
 Timing: TypeAlias = Cron | Interval | Once
 
 
-class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PipelineSchedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One timing of a pipeline, with all it needs."""
 
     id: str

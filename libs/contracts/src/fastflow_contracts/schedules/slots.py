@@ -13,13 +13,13 @@ from typing import assert_never
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fastflow_contracts.schedules.cron import next_after
-from fastflow_contracts.schedules.schedule import Cron, Interval, Once, Schedule
+from fastflow_contracts.schedules.schedule import Cron, Interval, Once, PipelineSchedule
 
 LOOK_BACK = timedelta(minutes=1)
 """How far ``latest`` looks back first; each further look goes four times as far."""
 
 
-def fault(schedule: Schedule) -> str | None:
+def fault(schedule: PipelineSchedule) -> str | None:
     """Why no slot of *schedule* can be computed; None if they can.
 
     A synced schedule has no fault. One that came over the bus may say anything that decodes: a time zone that this host
@@ -37,7 +37,7 @@ def fault(schedule: Schedule) -> str | None:
     return None
 
 
-def upcoming(schedule: Schedule, now: datetime, count: int, anchor: datetime | None = None) -> list[datetime]:
+def upcoming(schedule: PipelineSchedule, now: datetime, count: int, anchor: datetime | None = None) -> list[datetime]:
     """The first *count* slots later than *now*, ascending; fewer if there are no more. ``enabled`` is
     ignored.
 
@@ -51,7 +51,7 @@ def upcoming(schedule: Schedule, now: datetime, count: int, anchor: datetime | N
     return found
 
 
-def next_slot(schedule: Schedule, after: datetime, anchor: datetime) -> datetime | None:
+def next_slot(schedule: PipelineSchedule, after: datetime, anchor: datetime) -> datetime | None:
     """The first slot later than *after*, in UTC; None if there is none. *anchor*: see ``upcoming``."""
     try:
         slot = _next(schedule, after, anchor)
@@ -62,7 +62,9 @@ def next_slot(schedule: Schedule, after: datetime, anchor: datetime) -> datetime
     return slot
 
 
-def latest(schedule: Schedule, since: datetime, until: datetime, count: int, anchor: datetime) -> list[datetime]:
+def latest(
+    schedule: PipelineSchedule, since: datetime, until: datetime, count: int, anchor: datetime
+) -> list[datetime]:
     """The last *count* slots that are later than *since* and not later than *until*, ascending.
 
     Costs about as much as *count* slots do, however long ago *since* is.
@@ -78,7 +80,7 @@ def latest(schedule: Schedule, since: datetime, until: datetime, count: int, anc
         back *= 4
 
 
-def between(schedule: Schedule, since: datetime, until: datetime, anchor: datetime) -> Iterator[datetime]:
+def between(schedule: PipelineSchedule, since: datetime, until: datetime, anchor: datetime) -> Iterator[datetime]:
     """All slots later than *since* and not later than *until*, ascending."""
     slot = next_slot(schedule, since, anchor)
     while slot is not None and slot <= until:
@@ -86,7 +88,7 @@ def between(schedule: Schedule, since: datetime, until: datetime, anchor: dateti
         slot = next_slot(schedule, slot, anchor)
 
 
-def _next(schedule: Schedule, after: datetime, anchor: datetime) -> datetime | None:
+def _next(schedule: PipelineSchedule, after: datetime, anchor: datetime) -> datetime | None:
     match schedule.timing:
         case Cron(expr=expr):
             if schedule.start is not None and after < schedule.start:

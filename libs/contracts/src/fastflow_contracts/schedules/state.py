@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from fastflow_contracts.base import Fact, Instant
 from fastflow_contracts.codec import Codec
-from fastflow_contracts.schedules.schedule import Cron, Interval, Once, Schedule
+from fastflow_contracts.schedules.schedule import Cron, Interval, Once, PipelineSchedule
 
 REMEMBERED = timedelta(days=30)
 
@@ -47,7 +47,9 @@ class Switch(Fact, frozen=True, kw_only=True, omit_defaults=True):
     write_id: str = ""
 
 
-def settled(state: ScheduleState | None, schedule: Schedule | None, *, is_on: bool, now: datetime) -> ScheduleState:
+def settled(
+    state: ScheduleState | None, schedule: PipelineSchedule | None, *, is_on: bool, now: datetime
+) -> ScheduleState:
     """Return the new *state* for *schedule*; the same object if nothing changes.
 
     *schedule*: None = it is gone; then there must be a state. *is_on*: whether people have it switched on. What is
@@ -67,7 +69,7 @@ def settled(state: ScheduleState | None, schedule: Schedule | None, *, is_on: bo
     return replace(state, idle_since=None, done_until=now) if state.idle_since else state
 
 
-def definition(schedule: Schedule) -> str:
+def definition(schedule: PipelineSchedule) -> str:
     """What *schedule* says about when, and nothing else: two that say the same have the same slots."""
     match schedule.timing:
         case Cron(expr=expr):

@@ -8,14 +8,14 @@ from aiohttp import web
 
 from fastflow_contracts.bus.subjects import SCHEDULES, JobRef, schedule_switch_key
 from fastflow_contracts.clock import now
-from fastflow_contracts.schedules.schedule import Schedule
+from fastflow_contracts.schedules.schedule import PipelineSchedule
 from fastflow_contracts.schedules.state import SWITCH, Switch
 from fastflow_gateway import app_keys
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.readmodel.model import MODEL
 
 
-async def switch(app: web.Application, job: JobRef, definition: Schedule, *, is_on: bool) -> None:
+async def switch(app: web.Application, job: JobRef, definition: PipelineSchedule, *, is_on: bool) -> None:
     """Switch a job on or off.
 
     Args:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.decoding import decoded
-from fastflow_contracts.bus.errors import Conflict
+from fastflow_contracts.bus.errors import RevisionConflict
 from fastflow_contracts.bus.subjects import LINKS
 from fastflow_contracts.names import BadName, PipelineName, check_name
 from fastflow_contracts.pipelines.links import LINK_SET, Link, LinkSet
@@ -95,7 +95,7 @@ async def _change(app: web.Application, pipeline: PipelineName, change: Change) 
         wanted = replace(stored, links=change(stored.links), write_id=uuid.uuid4().hex)
         try:
             revision = await bus.put(LINKS, key, LINK_SET.encode(wanted), expect=entry.revision if entry else 0)
-        except Conflict:
+        except RevisionConflict:
             continue
         app[MODEL].links.put(pipeline, wanted, revision)  # the next reader sees the change even if the feed is late
         return

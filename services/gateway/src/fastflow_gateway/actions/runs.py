@@ -10,7 +10,7 @@ from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.pipelines.spec import NoSuchRunConfig
 from fastflow_contracts.runs.messages import Declined, Trigger
-from fastflow_contracts.runs.run import Run, Running, Status, TriggeredBy
+from fastflow_contracts.runs.run import Running, RunRecord, RunStatus, TriggeredBy
 from fastflow_contracts.runs.store import RunStore
 from fastflow_gateway import app_keys
 from fastflow_gateway.actions.trigger_client import TRIGGER_CLIENT
@@ -42,7 +42,7 @@ async def start(app: web.Application, name: PipelineName, trigger: Trigger) -> K
 
 
 async def retry(
-    app: web.Application, run: Run, *, triggered_by: TriggeredBy, key: str | None = None
+    app: web.Application, run: RunRecord, *, triggered_by: TriggeredBy, key: str | None = None
 ) -> KnownRun | RunId:
     """Start a new run with the same bundle, variables and parameters. Returns and raises as ``start``."""
     # The model may be a moment behind: only the stored record may say "not over".
@@ -65,7 +65,7 @@ async def cancel(app: web.Application, known: KnownRun) -> KnownRun | RunId:
     if known.run.is_over:
         raise _already_over(known.run)
     cancelled = await app[TRIGGER_CLIENT].cancel(known)
-    if cancelled.run.status is Status.INTERRUPTED or _is_stopping(cancelled.run):
+    if cancelled.run.status is RunStatus.INTERRUPTED or _is_stopping(cancelled.run):
         return cancelled
     if cancelled.run.is_over:
         raise _already_over(cancelled.run)
@@ -99,9 +99,9 @@ def _refusal(name: PipelineName, record: PipelineRecord | None, trigger: Trigger
     return None
 
 
-def _already_over(run: Run) -> RequestRefused:
+def _already_over(run: RunRecord) -> RequestRefused:
     return RequestRefused(409, f"run {run.id} is already over: {run.status}.")
 
 
-def _is_stopping(run: Run) -> bool:
+def _is_stopping(run: RunRecord) -> bool:
     return isinstance(run.state, Running) and run.state.is_stopping

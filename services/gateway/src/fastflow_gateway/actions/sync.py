@@ -9,7 +9,7 @@ from aiohttp import web
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.decoding import decoded
 from fastflow_contracts.bus.errors import Rejected, Unavailable
-from fastflow_contracts.pipelines.records import SYNC_REPORT, SyncReport
+from fastflow_contracts.pipelines.records import SYNC_REPORT, SyncReportRecord
 from fastflow_gateway import app_keys
 from fastflow_gateway.errors import RequestRefused
 
@@ -17,7 +17,7 @@ SYNC_S: Final = 120.0
 """How long a request waits for a sync; after that it answers 504."""
 
 
-async def sync(app: web.Application) -> SyncReport:
+async def sync(app: web.Application) -> SyncReportRecord:
     """Ask a syncer to sync now, and wait for its report.
 
     Returns:

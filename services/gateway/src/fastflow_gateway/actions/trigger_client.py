@@ -28,7 +28,7 @@ from fastflow_contracts.ids import RunId, run_id_for_key
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.messages import REPLY_HEADER, TRIGGER_TYPE, Declined, Trigger
-from fastflow_contracts.runs.run import Run, Running
+from fastflow_contracts.runs.run import Running, RunRecord
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_gateway.readmodel.model import ReadModel
 from fastflow_gateway.readmodel.run_index import KnownRun
@@ -148,7 +148,7 @@ async def open_trigger_client(bus: Bus, model: ReadModel) -> AsyncIterator[Trigg
             await subscription.unsubscribe()
 
 
-def _is_live(run: Run) -> bool:
+def _is_live(run: RunRecord) -> bool:
     """Whether the run is neither over nor stopping."""
     return not run.is_over and not (isinstance(run.state, Running) and run.state.is_stopping)
 

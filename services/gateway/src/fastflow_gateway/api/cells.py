@@ -14,7 +14,7 @@ from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.decoding import passed_over
 from fastflow_contracts.bus.pull import Message
 from fastflow_contracts.runs import cells
-from fastflow_contracts.runs.run import Ended, Run
+from fastflow_contracts.runs.run import Ended, RunRecord
 from fastflow_gateway import app_keys
 from fastflow_gateway.api.logs import EVENTS, LAST_EVENT_ID
 from fastflow_gateway.errors import RequestRefused
@@ -56,23 +56,23 @@ async def download_notebook(request: web.Request) -> web.Response:
     return web.Response(body=made, content_type="application/x-ipynb+json", headers=headers)
 
 
-def cell_end(run: Run) -> int:
+def cell_end(run: RunRecord) -> int:
     """Return the stream sequence of the last cell message of all ended attempts, as recorded in *run*."""
     return max((attempt.cell_sequence for attempt in run.attempts), default=0)
 
 
-async def _run(request: web.Request) -> Run:
+async def _run(request: web.Request) -> RunRecord:
     return await notebook_run(request.app[MODEL], request.match_info["id"])
 
 
-async def _sources(request: web.Request, run: Run) -> list[str]:
+async def _sources(request: web.Request, run: RunRecord) -> list[str]:
     try:
         return await request.app[NOTEBOOKS].sources(run)
     except NoNotebook as error:
         raise RequestRefused(404, str(error)) from error
 
 
-async def _history(request: web.Request, run: Run) -> CellHistory:
+async def _history(request: web.Request, run: RunRecord) -> CellHistory:
     history = CellHistory()
     async with aclosing(stored(request.app[app_keys.BUS], streams.CELLS, subjects.cells_of(run.ref))) as messages:
         async for message in messages:

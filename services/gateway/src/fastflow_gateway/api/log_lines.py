@@ -29,7 +29,7 @@ async def read_log_lines(request: web.Request) -> web.StreamResponse:
     readers: dict[int, LogReader] = {}
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
 
-    async def send(attempt: int, lines: Iterable[logs.LogLine]) -> None:
+    async def send(attempt: int, lines: Iterable[logs.OutputLine]) -> None:
         # Start the answer with the first data: until then an error can still set the status.
         if not response.prepared:
             await response.prepare(request)
@@ -49,7 +49,7 @@ async def read_log_lines(request: web.Request) -> web.StreamResponse:
     return response
 
 
-def _encoded(attempt: int, line: logs.LogLine) -> bytes:
+def _encoded(attempt: int, line: logs.OutputLine) -> bytes:
     at = datetime.fromtimestamp(line.at, UTC)
     return msgspec.json.encode(shapes.LogLine(ts=at, stream=line.stream, attempt=attempt, line=line.text)) + b"\n"
 

@@ -15,7 +15,7 @@ from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.decoding import decoded
 from fastflow_contracts.bus.pull import Message
 from fastflow_contracts.runs import logs, messages
-from fastflow_contracts.runs.run import Run
+from fastflow_contracts.runs.run import RunRecord
 from fastflow_gateway import app_keys
 from fastflow_gateway.http.requests import answer, query
 from fastflow_gateway.http.route import Media, Route
@@ -90,7 +90,7 @@ async def follow_samples(request: web.Request) -> web.StreamResponse:
     return await follow_run(request, await _run(request), streams.METRICS, subjects.metrics_of, _sample_events, log_end)
 
 
-async def _run(request: web.Request) -> Run:
+async def _run(request: web.Request) -> RunRecord:
     return (await run_with_id(request.app[MODEL], request.match_info["id"])).run
 
 

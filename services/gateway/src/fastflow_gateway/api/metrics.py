@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from fastflow_api import shapes
 from fastflow_contracts.bus.decoding import unreadable
 from fastflow_contracts.clock import now
-from fastflow_contracts.runs.run import Status
+from fastflow_contracts.runs.run import RunStatus
 from fastflow_gateway import app_keys
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.request_metrics import REQUEST_METRICS
@@ -34,7 +34,7 @@ class StateCollector(Collector):
         app, model = self._app, self._app[MODEL]
         runs = GaugeMetricFamily("fastflow_runs", "Runs known, by pipeline and status.", labels=("pipeline", "status"))
         for name, counts in sorted(model.runs.all_counts().items()):
-            for status in Status:
+            for status in RunStatus:
                 runs.add_metric((name, status), counts.of(status))
         yield runs
         runners = model.runners(now())

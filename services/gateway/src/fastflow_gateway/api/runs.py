@@ -11,8 +11,8 @@ from aiohttp import web
 from fastflow_api import shapes
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.pipelines import value_parsers
-from fastflow_contracts.pipelines.json_positions import Node
-from fastflow_contracts.runs.run import Status, TriggeredBy
+from fastflow_contracts.pipelines.json_positions import JsonNode
+from fastflow_contracts.runs.run import RunStatus, TriggeredBy
 from fastflow_gateway.actions import runs
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import answer, idempotency_key, query
@@ -31,7 +31,7 @@ class RunsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Which runs to list."""
 
     pipeline_name: Annotated[str | None, msgspec.Meta(description="Only runs of this pipeline.")] = None
-    status: Annotated[Status | None, msgspec.Meta(description="Only runs in this state.")] = None
+    status: Annotated[shapes.Status | None, msgspec.Meta(description="Only runs in this state.")] = None
     triggered_by: Annotated[TriggeredBy | None, msgspec.Meta(description="Only runs with this kind of trigger.")] = None
     start_date: Annotated[
         str | None, msgspec.Meta(description="Only runs created at this ISO 8601 date or time (UTC) or later.")
@@ -49,7 +49,7 @@ async def list_runs(request: web.Request) -> web.Response:
     wanted = query(request, RunsQuery)
     filters = RunFilter(
         pipeline=wanted.pipeline_name,
-        status=wanted.status,
+        status=RunStatus(wanted.status) if wanted.status else None,
         triggered_by=wanted.triggered_by,
         since=_instant("start_date", wanted.start_date),
         until=_instant("end_date", wanted.end_date),
@@ -102,7 +102,7 @@ def _instant(field: str, text: str | None) -> datetime | None:
         return None
     read = value_parsers.start if field == "start_date" else value_parsers.end
     try:
-        return read(Node(text, text, 0, len(text)))
+        return read(JsonNode(text, text, 0, len(text)))
     except ValueError:
         raise RequestRefused(
             422,

@@ -11,7 +11,7 @@ from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.decoding import decoded
 from fastflow_contracts.runs import cells
 from fastflow_contracts.runs.cells import Part, Showed
-from fastflow_contracts.runs.run import Run
+from fastflow_contracts.runs.run import RunRecord
 from fastflow_gateway import app_keys
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.route import Route
@@ -54,7 +54,7 @@ async def show_frame(request: web.Request) -> web.Response:
     )
 
 
-async def _html(request: web.Request, run: Run, place: events.EventId) -> str | None:
+async def _html(request: web.Request, run: RunRecord, place: events.EventId) -> str | None:
     """The HTML of the event at *place*, joined with the parts that follow it."""
     parts: list[str] = []
     messages = stored(

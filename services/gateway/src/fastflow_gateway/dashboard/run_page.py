@@ -9,7 +9,7 @@ from aiohttp import web
 
 from fastflow_contracts.clock import now
 from fastflow_contracts.ids import RunId
-from fastflow_contracts.runs.run import Run
+from fastflow_contracts.runs.run import RunRecord
 from fastflow_gateway.actions import runs
 from fastflow_gateway.dashboard.rendering import RENDERER
 from fastflow_gateway.dashboard.view import facts, lineage
@@ -89,7 +89,7 @@ async def _run(request: web.Request, known: KnownRun, *, flash: str | None = Non
     return page
 
 
-async def _chain(model: ReadModel, run: Run) -> Chain:
+async def _chain(model: ReadModel, run: RunRecord) -> Chain:
     """Raises the errors of the bus: a parent that is not in the read model is looked up there."""
     parent = await model.run(run.order.parent_run_id) if run.order.parent_run_id is not None else None
     children = model.runs.children(run.id, CHILDREN + 1)

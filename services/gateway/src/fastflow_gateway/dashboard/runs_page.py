@@ -6,7 +6,7 @@ from typing import Final, get_args
 
 from aiohttp import web
 
-from fastflow_contracts.runs.run import Status, TriggeredBy
+from fastflow_contracts.runs.run import RunStatus, TriggeredBy
 from fastflow_gateway.dashboard.rendering import RENDERER
 from fastflow_gateway.dashboard.view import models as drawn
 from fastflow_gateway.http.route import Route
@@ -25,7 +25,7 @@ async def runs_page(request: web.Request) -> web.Response:
     # An unknown status or trigger filters nothing: such a link was typed by hand.
     wanted = RunFilter(
         pipeline=chosen["pipeline_name"] or None,
-        status=Status(chosen["status"]) if chosen["status"] in set(Status) else None,
+        status=RunStatus(chosen["status"]) if chosen["status"] in set(RunStatus) else None,
         triggered_by=next((value for value in get_args(TriggeredBy) if value == chosen["triggered_by"]), None),
     )
     page = queries.run_page(model, wanted, limit=PAGE_RUNS, cursor=cursor or None)
@@ -38,7 +38,7 @@ async def runs_page(request: web.Request) -> web.Response:
         chosen=chosen,
         filtered=any(chosen.values()),
         pipeline_names=sorted({record.name for record in model.pipelines()} | set(model.runs.all_counts())),
-        statuses=list(Status),
+        statuses=list(RunStatus),
         triggers=get_args(TriggeredBy),
         cursor=cursor,
         newest_url=drawn.link("/runs", chosen.items()) if cursor else None,

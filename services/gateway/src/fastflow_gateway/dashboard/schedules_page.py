@@ -11,7 +11,7 @@ from aiohttp import web
 from fastflow_contracts.clock import now
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.pipelines.records import PipelineRecord
-from fastflow_contracts.runs.run import Run
+from fastflow_contracts.runs.run import RunRecord
 from fastflow_gateway.actions.jobs import switch
 from fastflow_gateway.dashboard.rendering import RENDERER
 from fastflow_gateway.dashboard.view import schedules
@@ -43,7 +43,7 @@ async def switch_schedule(request: web.Request) -> web.Response:
 async def job_views(model: ReadModel, records: Iterable[PipelineRecord]) -> list[schedules.JobView]:
     """The jobs of these pipelines, as the page shows them now."""
 
-    def run_of(run_id: RunId) -> Run | None:
+    def run_of(run_id: RunId) -> RunRecord | None:
         found = model.runs.get(run_id)
         return found.run if found else None
 

@@ -18,9 +18,9 @@ from fastflow_contracts.bus.objects import ObjectStore
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.pipelines import bundle
 from fastflow_contracts.pipelines.discovery import NOTEBOOK
-from fastflow_contracts.pipelines.notebook import BadNotebook, Cell, Notebook, read_notebook
+from fastflow_contracts.pipelines.notebook import BadNotebook, Notebook, NotebookCell, read_notebook
 from fastflow_contracts.pipelines.notebook_rules import layout
-from fastflow_contracts.runs.run import Run
+from fastflow_contracts.runs.run import RunRecord
 from fastflow_gateway.notebooks import markup
 
 KEPT_MAX: Final = 16
@@ -46,7 +46,7 @@ class Notebooks:
         self._bus = bus
         self._shown: LRUCache[tuple[str, bool], tuple[ShownCell, ...]] = LRUCache(KEPT_MAX)
 
-    async def text(self, run: Run) -> bytes:
+    async def text(self, run: RunRecord) -> bytes:
         """Read the notebook file. Raises ``NoNotebook`` or ``Unavailable``."""
         try:
             data = await ObjectStore(self._bus).get(run.order.bundle)
@@ -54,7 +54,7 @@ class Notebooks:
         except (Rejected, bundle.BundleRefused, KeyError) as error:
             raise NoNotebook(f"the notebook of run {run.id} cannot be read: {error}") from error
 
-    async def sources(self, run: Run) -> list[str]:
+    async def sources(self, run: RunRecord) -> list[str]:
         """The texts of the code cells, by the run's cell indexes. Raises ``NoNotebook`` or ``Unavailable``."""
         try:
             notebook = await asyncio.to_thread(read_notebook, await self.text(run))
@@ -62,7 +62,7 @@ class Notebooks:
             raise NoNotebook(f"the notebook of run {run.id} cannot be read: {error}") from error
         return [cell.text for cell in as_run(notebook, run) if cell.is_code]
 
-    async def shown(self, run: Run) -> tuple[ShownCell, ...]:
+    async def shown(self, run: RunRecord) -> tuple[ShownCell, ...]:
         """All cells, rendered; empty if the notebook is unreadable. Raises ``Unavailable``."""
         key = (run.order.bundle, bool(run.order.parameter_names))
         if (kept := self._shown.get(key)) is not None:
@@ -78,14 +78,14 @@ class Notebooks:
 NOTEBOOKS = web.AppKey("NOTEBOOKS", Notebooks)
 
 
-def as_run(notebook: Notebook, run: Run) -> tuple[Cell, ...]:
+def as_run(notebook: Notebook, run: RunRecord) -> tuple[NotebookCell, ...]:
     """The cells of this run: its own parameters replace those of an earlier run."""
     tags = ((cell.cell_type, cell.metadata.tags) for cell in notebook.cells)
     kept, _ = layout(tags, has_parameters=bool(run.order.parameter_names))
     return tuple(notebook.cells[position] for position in kept)
 
 
-def _shown(text: bytes, run: Run) -> tuple[ShownCell, ...]:
+def _shown(text: bytes, run: RunRecord) -> tuple[ShownCell, ...]:
     try:
         notebook = read_notebook(text)
     except BadNotebook:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final, assert_never
 
 from fastflow_contracts.ids import RunId
-from fastflow_contracts.runs.run import Ended, Pending, Run, Running, Verdict
+from fastflow_contracts.runs.run import Ended, Pending, Running, RunRecord, Verdict
 
 CRASHES_MIN: Final = 3
 """Crashes in a row that make a loop."""
@@ -19,7 +19,9 @@ GAP: Final = timedelta(minutes=1)
 """How long after a crash its restart may take to appear."""
 
 
-def crash_loop(latest: Iterable[Run], find: Callable[[RunId], Run | None], now: datetime) -> tuple[Run, ...]:
+def crash_loop(
+    latest: Iterable[RunRecord], find: Callable[[RunId], RunRecord | None], now: datetime
+) -> tuple[RunRecord, ...]:
     """Find the crash loop that a daemon is in at *now*.
 
     Args:
@@ -34,7 +36,7 @@ def crash_loop(latest: Iterable[Run], find: Callable[[RunId], Run | None], now: 
     if head is None or not _goes_on(head, now):
         return ()
     crashed = [head] if head.is_over else []
-    run: Run | None = head
+    run: RunRecord | None = head
     while run is not None and run.order.triggered_by == "daemon_restart" and len(crashed) < CRASHES_MAX:
         run = find(run.order.parent_run_id) if run.order.parent_run_id is not None else None
         if run is None or not _crashed(run):
@@ -43,7 +45,7 @@ def crash_loop(latest: Iterable[Run], find: Callable[[RunId], Run | None], now: 
     return tuple(crashed) if len(crashed) >= CRASHES_MIN else ()
 
 
-def _goes_on(head: Run, now: datetime) -> bool:
+def _goes_on(head: RunRecord, now: datetime) -> bool:
     """Whether the newest restart waits, is too young to judge, or crashed with the next restart about to come."""
     match head.state:
         case Pending():
@@ -56,7 +58,7 @@ def _goes_on(head: Run, now: datetime) -> bool:
             assert_never(head.state)
 
 
-def _crashed(run: Run) -> bool:
+def _crashed(run: RunRecord) -> bool:
     if not (isinstance(run.state, Ended) and run.state.verdict is Verdict.FAILED and run.attempts):
         return False
     last = run.attempts[-1]

@@ -23,11 +23,11 @@ from fastflow_contracts.codec import Malformed
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.links import LINK_SET, LinkSet
-from fastflow_contracts.pipelines.records import PIPELINE, SYNC_STATUS, PipelineRecord, SyncStatus
+from fastflow_contracts.pipelines.records import PIPELINE, SYNC_STATUS, PipelineRecord, SyncStatusRecord
 from fastflow_contracts.runs.limits import LIMIT
 from fastflow_contracts.runs.messages import SKIP
 from fastflow_contracts.runs.presence import PRESENCE, Presence
-from fastflow_contracts.runs.run import RUN, Run, Status
+from fastflow_contracts.runs.run import RUN, RunRecord, RunStatus
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
 from fastflow_contracts.schedules.state import SCHEDULE_STATE, SWITCH, ScheduleState
 from fastflow_gateway.readmodel.crash_loop import crash_loop
@@ -60,7 +60,7 @@ class ReadModel:
         self.links = Links()
         self.switches = Switches()
         self.schedule_states: dict[JobRef, ScheduleState] = {}
-        self.sync: SyncStatus | None = None
+        self.sync: SyncStatusRecord | None = None
         self._feeds: tuple[Feed, ...] = (
             bucket_feed("runs", subjects.RUNS, subjects.RUN_KEYS, self._on_run, self._forget_runs),
             # Not shown: a run that enters the limit changes its record too, a runner's heartbeat changes nothing shown.
@@ -142,12 +142,12 @@ class ReadModel:
 
     def capacity(self, now: datetime) -> Capacity:
         """The capacity at *now*: how many runs may run at once, and how many do."""
-        return Capacity(self.runners(now), self.runs.count(Status.RUNNING), self._running_max)
+        return Capacity(self.runners(now), self.runs.count(RunStatus.RUNNING), self._running_max)
 
-    def crashes(self, pipeline: str, now: datetime) -> tuple[Run, ...]:
+    def crashes(self, pipeline: str, now: datetime) -> tuple[RunRecord, ...]:
         """The crashed runs of a daemon's crash loop, newest first; empty if there is no loop."""
 
-        def find(run_id: RunId) -> Run | None:
+        def find(run_id: RunId) -> RunRecord | None:
             known = self.runs.get(run_id)
             return known.run if known else None
 

@@ -15,7 +15,7 @@ from fastflow_contracts.ids import BadRunId, check_run_id
 from fastflow_contracts.names import BadName, BadToken, PipelineName, check_name
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.runs.presence import Presence
-from fastflow_contracts.runs.run import Run
+from fastflow_contracts.runs.run import RunRecord
 from fastflow_gateway.errors import RequestRefused, no_pipeline
 from fastflow_gateway.readmodel.bundle_files import BundleFiles
 from fastflow_gateway.readmodel.model import ReadModel
@@ -62,7 +62,7 @@ async def run_with_id(model: ReadModel, text: str) -> KnownRun:
     return known
 
 
-async def notebook_run(model: ReadModel, text: str) -> Run:
+async def notebook_run(model: ReadModel, text: str) -> RunRecord:
     """Find a notebook's run by id. Raises ``RequestRefused`` if there is none, or ``BusError``."""
     run = (await run_with_id(model, text)).run
     if run.order.kind != "notebook":
@@ -116,12 +116,12 @@ async def pipeline_detail(
     )
 
 
-def run(model: ReadModel, record: Run) -> shapes.Run:
+def run(model: ReadModel, record: RunRecord) -> shapes.Run:
     """One run as it is now."""
     return runs(model, [record])[0]
 
 
-def runs(model: ReadModel, found: Sequence[Run]) -> tuple[shapes.Run, ...]:
+def runs(model: ReadModel, found: Sequence[RunRecord]) -> tuple[shapes.Run, ...]:
     """Runs as they are now."""
     at = now()
     capacity = model.capacity(at)
@@ -137,7 +137,7 @@ def run_page(model: ReadModel, filters: RunFilter, *, limit: int, cursor: str | 
     return shapes.RunPage(runs=runs(model, found), next_cursor=older)
 
 
-def newest_run(model: ReadModel, pipeline: str) -> Run | None:
+def newest_run(model: ReadModel, pipeline: str) -> RunRecord | None:
     """The newest known run of a pipeline."""
     return next(iter(model.runs.latest(pipeline, 1)), None)
 

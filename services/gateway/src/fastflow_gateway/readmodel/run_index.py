@@ -18,7 +18,7 @@ import msgspec
 
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import BadRunId, RunId, check_run_id
-from fastflow_contracts.runs.run import RUN, Run, Status, TriggeredBy
+from fastflow_contracts.runs.run import RUN, RunRecord, RunStatus, TriggeredBy
 from fastflow_gateway.views.run_counts import RunCounts
 
 RUNS_MAX: Final = 100_000
@@ -35,7 +35,7 @@ class BadCursor(FastFlowError):
 class KnownRun(NamedTuple):
     """The newest known version of a run, and the revision of its record."""
 
-    run: Run
+    run: RunRecord
     revision: int
 
 
@@ -46,12 +46,12 @@ class _Row(msgspec.Struct, frozen=True, gc=False):
     """
 
     revision: int
-    status: Status
+    status: RunStatus
     triggered_by: TriggeredBy
     encoded: bytes
 
     @property
-    def run(self) -> Run:
+    def run(self) -> RunRecord:
         return RUN.decode(self.encoded)
 
 
@@ -59,7 +59,7 @@ class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which runs; None = any. Both dates are inclusive and compared with ``created_at``."""
 
     pipeline: str | None = None
-    status: Status | None = None
+    status: RunStatus | None = None
     triggered_by: TriggeredBy | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -78,7 +78,7 @@ class RunIndex:
         self._children: dict[RunId, list[Position]] = defaultdict(list)
         self._counts: dict[str, RunCounts] = defaultdict(RunCounts)
 
-    def put(self, run: Run, revision: int) -> bool:
+    def put(self, run: RunRecord, revision: int) -> bool:
         """Store a version of a run. Returns whether it is newer than the known one."""
         former = self._rows.get(run.id)
         if former is not None and former.revision >= revision:
@@ -117,24 +117,24 @@ class RunIndex:
         """Ids of runs that begin with *prefix*, sorted."""
         return sorted(run_id for run_id in self._rows if run_id.startswith(prefix))
 
-    def page(self, query: RunFilter, *, limit: int, cursor: str | None = None) -> tuple[list[Run], str | None]:
+    def page(self, query: RunFilter, *, limit: int, cursor: str | None = None) -> tuple[list[RunRecord], str | None]:
         """At most *limit* runs, newest first, and the cursor of the next page; None on the last page."""
-        found: list[Run] = []
+        found: list[RunRecord] = []
         for run in self._newest_first(query, cursor):
             if len(found) == limit:
                 return found, _cursor(_position(found[-1]))
             found.append(run)
         return found, None
 
-    def latest(self, pipeline: str, number: int) -> list[Run]:
+    def latest(self, pipeline: str, number: int) -> list[RunRecord]:
         """The newest *number* runs of one pipeline, newest first."""
         return [self._rows[run_id].run for _, run_id in reversed(self._order_of.get(pipeline, [])[-number:])]
 
-    def children(self, parent: RunId, number: int) -> list[Run]:
+    def children(self, parent: RunId, number: int) -> list[RunRecord]:
         """The first *number* runs that *parent* started, oldest first."""
         return [self._rows[run_id].run for _, run_id in self._children.get(parent, [])[:number]]
 
-    def count(self, status: Status) -> int:
+    def count(self, status: RunStatus) -> int:
         """How many runs have this status."""
         return sum(counts.of(status) for counts in self._counts.values())
 
@@ -149,7 +149,7 @@ class RunIndex:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def _newest_first(self, query: RunFilter, cursor: str | None) -> Iterator[Run]:
+    def _newest_first(self, query: RunFilter, cursor: str | None) -> Iterator[RunRecord]:
         order = self._candidates(query)
         start = 0 if query.since is None else bisect_left(order, (_microseconds(query.since), RunId("")))
         end = len(order) if query.until is None else bisect_right(order, (_microseconds(query.until), RunId("~")))
@@ -165,7 +165,7 @@ class RunIndex:
 
     def _candidates(self, query: RunFilter) -> list[Position]:
         """Positions that contain all matches, oldest first."""
-        if query.status in (Status.PENDING, Status.RUNNING):
+        if query.status in (RunStatus.PENDING, RunStatus.RUNNING):
             return sorted(at for pipeline, at in self._active.values() if query.pipeline in (None, pipeline))
         return self._order if query.pipeline is None else self._order_of.get(query.pipeline, [])
 
@@ -176,7 +176,7 @@ class RunIndex:
                 self._forget(run)
                 return
 
-    def _forget(self, run: Run) -> None:
+    def _forget(self, run: RunRecord) -> None:
         del self._rows[run.id]
         self._active.pop(run.id, None)
         for order in (self._order, self._order_of[run.pipeline]):
@@ -189,7 +189,7 @@ class RunIndex:
                 del self._children[parent]
 
 
-def _position(run: Run) -> Position:
+def _position(run: RunRecord) -> Position:
     return _microseconds(run.created_at), run.id
 
 

@@ -12,7 +12,7 @@ from cachetools import LRUCache
 
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.runs.messages import Skip
+from fastflow_contracts.runs.messages import SkipRecord
 
 EACH_MAX: Final = 20
 """Skips kept for one pipeline, and for one run."""
@@ -24,23 +24,23 @@ class Skips:
     """The newest skips. ``put`` every entry, oldest first."""
 
     def __init__(self) -> None:
-        self._places: LRUCache[tuple[str, str], deque[Skip]] = LRUCache(PLACES_MAX)
+        self._places: LRUCache[tuple[str, str], deque[SkipRecord]] = LRUCache(PLACES_MAX)
 
-    def put(self, skip: Skip) -> None:
+    def put(self, skip: SkipRecord) -> None:
         self._note(("pipeline", skip.pipeline), skip)
         if skip.parent_run_id is not None:
             self._note(("run", skip.parent_run_id), skip)
 
-    def of(self, pipeline: PipelineName, number: int) -> list[Skip]:
+    def of(self, pipeline: PipelineName, number: int) -> list[SkipRecord]:
         """The newest *number* skips of *pipeline*, newest first."""
         return list(self._places.get(("pipeline", pipeline), ()))[:number]
 
-    def after(self, run_id: RunId, number: int) -> list[Skip]:
+    def after(self, run_id: RunId, number: int) -> list[SkipRecord]:
         """The newest *number* skips that the end of this run asked for, newest first."""
         return list(self._places.get(("run", run_id), ()))[:number]
 
     def clear(self) -> None:
         self._places.clear()
 
-    def _note(self, place: tuple[str, str], skip: Skip) -> None:
+    def _note(self, place: tuple[str, str], skip: SkipRecord) -> None:
         self._places.setdefault(place, deque(maxlen=EACH_MAX)).appendleft(skip)

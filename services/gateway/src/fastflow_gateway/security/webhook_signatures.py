@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, assert_never
 
-from fastflow_contracts.pipelines.webhook import SIGNATURE_HEADER, Webhook
+from fastflow_contracts.pipelines.webhook import SIGNATURE_HEADER, WebhookSpec
 from fastflow_gateway.security.secrets import BadSecret
 
 TOLERANCE_S: Final = 300
@@ -35,7 +35,7 @@ class BadSignature(Exception):
     """The call has no valid signature. The message says what is wrong."""
 
 
-def verify(webhook: Webhook, secret: str, headers: Mapping[str, str], body: bytes, now: datetime) -> str | None:
+def verify(webhook: WebhookSpec, secret: str, headers: Mapping[str, str], body: bytes, now: datetime) -> str | None:
     """Check the signature of a call.
 
     Args:

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from aiohttp import web
 
 from fastflow_contracts.bus.subjects import RunRef
-from fastflow_contracts.runs.run import Run
+from fastflow_contracts.runs.run import RunRecord
 from fastflow_gateway.http.sse import HEARTBEAT_S, EventStream, event, event_stream
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.streaming import events
@@ -21,18 +21,18 @@ LAST_WORDS_S = 5.0
 """How long a stream waits for the last message of a run, which the bus may no longer have."""
 
 
-def log_end(run: Run) -> int:
+def log_end(run: RunRecord) -> int:
     """The sequence of the last log message of the ended attempts, by the run's record."""
     return max((attempt.log_sequence for attempt in run.attempts), default=0)
 
 
 async def follow_run(
     request: web.Request,
-    run: Run,
+    run: RunRecord,
     stream: str,
     subject_of: Callable[[RunRef], str],
     render: Render,
-    end_of: Callable[[Run], int],
+    end_of: Callable[[RunRecord], int],
 ) -> web.StreamResponse:
     """Answer with a stream of events, after ``Last-Event-ID``.
 
@@ -64,12 +64,12 @@ async def follow_run(
 
 async def _relay(
     request: web.Request,
-    run: Run,
+    run: RunRecord,
     broadcast: Broadcast,
     out: EventStream,
     wake: asyncio.Event,
     last: EventId,
-    end_of: Callable[[Run], int],
+    end_of: Callable[[RunRecord], int],
 ) -> None:
     """Send what has arrived and wait for more, until the run is over and all is sent, or this process stops."""
     model, followers = request.app[MODEL], request.app[FOLLOWERS]

@@ -9,7 +9,7 @@ from fastflow_api.shapes import DownstreamTrigger, Edge, Graph, Node
 from fastflow_contracts.pipelines.links import Link
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.pipelines.spec import NoSuchRunConfig
-from fastflow_contracts.runs.run import Run
+from fastflow_contracts.runs.run import RunRecord
 from fastflow_gateway.views import records as views
 from fastflow_gateway.views.cycles import cycle, knots
 
@@ -31,7 +31,7 @@ def graph(
     records: Iterable[PipelineRecord],
     *,
     links_of: Callable[[PipelineRecord], Iterable[Link]],
-    latest: Callable[[str], Run | None],
+    latest: Callable[[str], RunRecord | None],
 ) -> Graph:
     """Build the graph of all pipelines.
 
@@ -67,7 +67,7 @@ def graph(
     return Graph(nodes=nodes, edges=edges, cycles=tuple(cycle(group, follows) for group in groups))
 
 
-def _node(name: str, record: PipelineRecord | None, newest: Run | None) -> Node:
+def _node(name: str, record: PipelineRecord | None, newest: RunRecord | None) -> Node:
     return Node(
         name=name,
         exists=record is not None,

@@ -18,7 +18,7 @@ from fastflow_contracts.schedules.schedule import (
     Cron,
     Interval,
     Once,
-    Schedule,
+    PipelineSchedule,
 )
 from fastflow_contracts.schedules.slots import upcoming
 from fastflow_contracts.schedules.state import ScheduleState, definition
@@ -30,7 +30,7 @@ class KnownJob(Shape, frozen=True, kw_only=True):
     """One job with everything known about it."""
 
     job: JobRef
-    definition: Schedule
+    definition: PipelineSchedule
     state: ScheduleState | None
     """None: no scheduler has seen the job yet."""
     is_on: bool
@@ -95,7 +95,7 @@ def job(known: KnownJob, now: datetime) -> Job:
     )
 
 
-def _kind(schedule: Schedule) -> tuple[JobKind, str]:
+def _kind(schedule: PipelineSchedule) -> tuple[JobKind, str]:
     is_restart = schedule.id == RESTART_ID
     match schedule.timing:
         case Cron(expr=expr):

@@ -17,7 +17,7 @@ import msgspec
 from fastflow_api import shapes
 from fastflow_api.shapes import HIDDEN
 from fastflow_contracts.pipelines.diagnostics import Notice, Problem
-from fastflow_contracts.pipelines.records import PipelineRecord, SyncReport, SyncStatus, Version
+from fastflow_contracts.pipelines.records import PipelineRecord, SyncReportRecord, SyncStatusRecord, Version
 from fastflow_contracts.pipelines.spec import PipelineSpec
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs import run as records
@@ -25,17 +25,17 @@ from fastflow_contracts.runs.run import (
     Ended,
     Pending,
     Running,
-    Status,
+    RunStatus,
     Verdict,
 )
 from fastflow_contracts.schedules.schedule import Cron, Interval, Once
-from fastflow_contracts.schedules.schedule import Schedule as SpecSchedule
+from fastflow_contracts.schedules.schedule import PipelineSchedule as SpecSchedule
 from fastflow_gateway.views.redaction import hidden, hide_secrets
 from fastflow_gateway.views.run_counts import RunCounts
 from fastflow_gateway.views.waiting import Capacity, waiting_on
 
 
-def run(record: records.Run, *, capacity: Capacity, now: datetime) -> shapes.Run:
+def run(record: records.RunRecord, *, capacity: Capacity, now: datetime) -> shapes.Run:
     """A run at *now*. *capacity* decides what a waiting run waits for."""
     state, order = record.state, record.order
     last = record.attempts[-1] if record.attempts else None
@@ -77,19 +77,19 @@ def run(record: records.Run, *, capacity: Capacity, now: datetime) -> shapes.Run
     )
 
 
-def _python_version(record: records.Run) -> str | None:
+def _python_version(record: records.RunRecord) -> str | None:
     """The version that runs it or ran it last, else the requested one."""
     last = record.attempts[-1].python_version if record.attempts else ""
     now = record.state.python_version if isinstance(record.state, Running) else ""
     return now or last or record.order.python_version or None
 
 
-def run_detail(shown: shapes.Run, skips: Iterable[messages.Skip]) -> shapes.RunDetail:
+def run_detail(shown: shapes.Run, skips: Iterable[messages.SkipRecord]) -> shapes.RunDetail:
     """A run with details. *skips*: the starts that its end asked for in vain, newest first."""
     return shapes.RunDetail(**msgspec.structs.asdict(shown), skipped=tuple(map(skip, skips)))
 
 
-def _error(record: records.Run) -> tuple[shapes.ErrorType | None, str | None]:
+def _error(record: records.RunRecord) -> tuple[shapes.ErrorType | None, str | None]:
     """Why the run failed or will be retried; for a cancelled run, only what ended it."""
     if isinstance(record.state, Ended) and record.state.verdict is Verdict.INTERRUPTED:
         return None, record.state.reason or None
@@ -97,11 +97,11 @@ def _error(record: records.Run) -> tuple[shapes.ErrorType | None, str | None]:
     return (error_type(last.error_type), last.error_message) if last else (None, None)
 
 
-def error_type(given: records.ErrorType | None) -> shapes.ErrorType | None:
+def error_type(given: records.RunErrorType | None) -> shapes.ErrorType | None:
     return None if given is None else shapes.ErrorType(given)
 
 
-def limits(given: records.Limits) -> shapes.Limits:
+def limits(given: records.RunLimits) -> shapes.Limits:
     return shapes.Limits(
         cpu_cores=given.cpu_cores,
         memory_bytes=given.memory_bytes,
@@ -111,17 +111,17 @@ def limits(given: records.Limits) -> shapes.Limits:
     )
 
 
-def problem(given: Problem) -> shapes.Problem:
-    return shapes.Problem(
+def problem(given: Problem) -> shapes.VersionProblem:
+    return shapes.VersionProblem(
         field=given.field, value=given.value, accepted=given.accepted, line=given.line, file=given.file
     )
 
 
-def notice(given: Notice) -> shapes.Notice:
-    return shapes.Notice(field=given.field, text=given.text, line=given.line, file=given.file)
+def notice(given: Notice) -> shapes.VersionNotice:
+    return shapes.VersionNotice(field=given.field, text=given.text, line=given.line, file=given.file)
 
 
-def attempt(record: records.Attempt) -> shapes.Attempt:
+def attempt(record: records.AttemptRecord) -> shapes.Attempt:
     return shapes.Attempt(
         number=record.number,
         runner=record.runner,
@@ -138,7 +138,7 @@ def attempt(record: records.Attempt) -> shapes.Attempt:
     )
 
 
-def phases(record: records.Run) -> shapes.Phases:
+def phases(record: records.RunRecord) -> shapes.Phases:
     """The phases of the newest attempt: the one that runs or will come next, else the last one."""
     state = record.state
     queued = record.attempts[-1].finished_at if record.attempts else record.created_at
@@ -164,7 +164,7 @@ def phases(record: records.Run) -> shapes.Phases:
             assert_never(state)
 
 
-def mark(record: records.Run) -> shapes.RunMark:
+def mark(record: records.RunRecord) -> shapes.RunMark:
     return shapes.RunMark(
         id=record.id,
         status=shapes.Status(record.status),
@@ -177,8 +177,8 @@ def pipeline(
     record: PipelineRecord,
     *,
     counts: RunCounts,
-    last_runs: Iterable[records.Run],
-    crashes: Sequence[records.Run] = (),
+    last_runs: Iterable[records.RunRecord],
+    crashes: Sequence[records.RunRecord] = (),
 ) -> shapes.Pipeline:
     """A pipeline. *last_runs*: newest first. *crashes*: the result of ``crash_loop.crash_loop``."""
     return shapes.Pipeline(**_pipeline_fields(record, counts, last_runs, crashes))
@@ -188,10 +188,10 @@ def pipeline_detail(
     record: PipelineRecord,
     *,
     counts: RunCounts,
-    last_runs: Iterable[records.Run],
-    crashes: Sequence[records.Run] = (),
+    last_runs: Iterable[records.RunRecord],
+    crashes: Sequence[records.RunRecord] = (),
     files: Mapping[str, str],
-    skips: Iterable[messages.Skip],
+    skips: Iterable[messages.SkipRecord],
 ) -> shapes.PipelineDetail:
     """A pipeline with details. *files*: stored texts by name. *skips*: newest first."""
     return shapes.PipelineDetail(
@@ -225,7 +225,7 @@ def schedule(given: SpecSchedule) -> shapes.Schedule:
     )
 
 
-def skip(record: messages.Skip) -> shapes.Skip:
+def skip(record: messages.SkipRecord) -> shapes.Skip:
     return shapes.Skip(
         at=record.at,
         pipeline_name=record.pipeline,
@@ -238,7 +238,7 @@ def skip(record: messages.Skip) -> shapes.Skip:
     )
 
 
-def stats(name: str, counts: RunCounts, last: records.Run | None) -> shapes.Stats:
+def stats(name: str, counts: RunCounts, last: records.RunRecord | None) -> shapes.Stats:
     judged = counts.successful + counts.failed
     return shapes.Stats(
         pipeline_name=name,
@@ -260,16 +260,16 @@ def daily_stats(name: str, counts: RunCounts, *, today: date, days: int) -> shap
             shapes.Day(
                 date=day,
                 total_runs=sum(counts.values()),
-                successful_runs=counts.get(Status.SUCCESS, 0),
-                failed_runs=counts.get(Status.FAILED, 0),
-                interrupted_runs=counts.get(Status.INTERRUPTED, 0),
+                successful_runs=counts.get(RunStatus.SUCCESS, 0),
+                failed_runs=counts.get(RunStatus.FAILED, 0),
+                interrupted_runs=counts.get(RunStatus.INTERRUPTED, 0),
             )
             for day, counts in counts.days(today, days)
         ),
     )
 
 
-def sample(record: messages.Sample, attempt_number: int) -> shapes.Sample:
+def sample(record: messages.AttemptSample, attempt_number: int) -> shapes.Sample:
     return shapes.Sample(
         ts=record.ts,
         attempt=attempt_number,
@@ -280,8 +280,8 @@ def sample(record: messages.Sample, attempt_number: int) -> shapes.Sample:
     )
 
 
-def sync_status(record: SyncStatus | None) -> shapes.SyncStatus:
-    live: SyncReport | None = record.live if record else None
+def sync_status(record: SyncStatusRecord | None) -> shapes.SyncStatus:
+    live: SyncReportRecord | None = record.live if record else None
     return shapes.SyncStatus(
         live_commit=live.commit if live else None,
         live_since=live.finished_at if live else None,
@@ -289,11 +289,11 @@ def sync_status(record: SyncStatus | None) -> shapes.SyncStatus:
     )
 
 
-def sync_logs(record: SyncStatus | None) -> shapes.SyncLogs:
+def sync_logs(record: SyncStatusRecord | None) -> shapes.SyncLogs:
     return shapes.SyncLogs(syncs=tuple(map(sync_report, record.history)) if record else ())
 
 
-def sync_report(record: SyncReport) -> shapes.SyncReport:
+def sync_report(record: SyncReportRecord) -> shapes.SyncReport:
     return shapes.SyncReport(
         source=record.source,
         commit=record.commit,
@@ -309,7 +309,7 @@ def sync_report(record: SyncReport) -> shapes.SyncReport:
     )
 
 
-def crash_loop(crashes: Sequence[records.Run]) -> shapes.CrashLoop | None:
+def crash_loop(crashes: Sequence[records.RunRecord]) -> shapes.CrashLoop | None:
     """The crash loop of these crashes, newest first; None if there are none."""
     if not crashes:
         return None
@@ -322,7 +322,10 @@ def crash_loop(crashes: Sequence[records.Run]) -> shapes.CrashLoop | None:
 
 
 def _pipeline_fields(
-    record: PipelineRecord, counts: RunCounts, last_runs: Iterable[records.Run], crashes: Sequence[records.Run]
+    record: PipelineRecord,
+    counts: RunCounts,
+    last_runs: Iterable[records.RunRecord],
+    crashes: Sequence[records.RunRecord],
 ) -> dict[str, Any]:
     live: Version | None = record.live
     spec = live.spec if live else PipelineSpec()
@@ -362,7 +365,7 @@ def _webhooks(record: PipelineRecord) -> Iterable[shapes.Webhook]:
         yield shapes.Webhook(run_config_id=run_config_id, path=path)
 
 
-def _attempt_number(record: records.Run) -> int:
+def _attempt_number(record: records.RunRecord) -> int:
     match record.state:
         case Pending(attempt=number) | Running(attempt=number):
             return number
@@ -372,7 +375,7 @@ def _attempt_number(record: records.Run) -> int:
             assert_never(record.state)
 
 
-def _started_at(record: records.Run) -> datetime | None:
+def _started_at(record: records.RunRecord) -> datetime | None:
     started = next((a.started_at for a in record.attempts if a.started_at), None)
     if started is None and isinstance(record.state, Running):
         return record.state.prepared_at

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import date, timedelta
 
-from fastflow_contracts.runs.run import Ended, Run, Status
+from fastflow_contracts.runs.run import Ended, RunRecord, RunStatus
 
 
 class RunCounts:
@@ -15,15 +15,15 @@ class RunCounts:
     __slots__ = ("_by_day", "_by_status", "success_seconds")
 
     def __init__(self) -> None:
-        self._by_status: dict[Status, int] = defaultdict(int)
-        self._by_day: dict[date, dict[Status, int]] = {}
+        self._by_status: dict[RunStatus, int] = defaultdict(int)
+        self._by_day: dict[date, dict[RunStatus, int]] = {}
         self.success_seconds = 0.0
         """Sum of the durations of successful runs, from creation to end."""
 
-    def count(self, run: Run, *, times: int = 1) -> None:
+    def count(self, run: RunRecord, *, times: int = 1) -> None:
         """Add *run*; with *times* -1, subtract it."""
         seconds = 0.0
-        if run.status is Status.SUCCESS and isinstance(run.state, Ended):
+        if run.status is RunStatus.SUCCESS and isinstance(run.state, Ended):
             seconds = (run.state.at - run.created_at).total_seconds()
         day = self._by_day.setdefault(run.created_at.date(), defaultdict(int))
         day[run.status] += times
@@ -36,24 +36,24 @@ class RunCounts:
 
     @property
     def successful(self) -> int:
-        return self._by_status[Status.SUCCESS]
+        return self._by_status[RunStatus.SUCCESS]
 
     @property
     def failed(self) -> int:
-        return self._by_status[Status.FAILED]
+        return self._by_status[RunStatus.FAILED]
 
     @property
     def interrupted(self) -> int:
-        return self._by_status[Status.INTERRUPTED]
+        return self._by_status[RunStatus.INTERRUPTED]
 
     @property
     def active(self) -> int:
-        return self._by_status[Status.PENDING] + self._by_status[Status.RUNNING]
+        return self._by_status[RunStatus.PENDING] + self._by_status[RunStatus.RUNNING]
 
-    def of(self, status: Status) -> int:
+    def of(self, status: RunStatus) -> int:
         return self._by_status[status]
 
-    def days(self, last: date, number: int) -> Iterator[tuple[date, dict[Status, int]]]:
+    def days(self, last: date, number: int) -> Iterator[tuple[date, dict[RunStatus, int]]]:
         """The *number* days that end with *last*, oldest first."""
         for back in range(number - 1, -1, -1):
             day = last - timedelta(days=back)

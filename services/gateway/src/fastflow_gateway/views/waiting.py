@@ -27,7 +27,7 @@ class Capacity(NamedTuple):
     """MAX_CONCURRENT_RUNS when it was last applied. It may be off since then: no record shows that."""
 
 
-def waiting_on(record: records.Run, *, capacity: Capacity, now: datetime) -> str | None:
+def waiting_on(record: records.RunRecord, *, capacity: Capacity, now: datetime) -> str | None:
     """Why the run's code does not run yet, in words; None if it runs, or never will."""
     match record.state:
         case Ended():
@@ -48,14 +48,14 @@ def without_time(words: str) -> str:
     return words.partition(_DUE)[0]
 
 
-def _what_is_due(record: records.Run) -> str:
+def _what_is_due(record: records.RunRecord) -> str:
     """The next step of a run that waits for its time."""
     if record.attempts:
         return f"attempt {len(record.attempts) + 1} of {record.order.retry_attempts + 1}"
     return "its restart" if record.order.triggered_by == "daemon_restart" else "its start"
 
 
-def _waiting_on_room(record: records.Run, capacity: Capacity) -> str:
+def _waiting_on_room(record: records.RunRecord, capacity: Capacity) -> str:
     staying = [runner for runner in capacity.runners if not runner.leaving]
     fit = [runner for runner in staying if record.order.kind in runner.kinds]
     if not staying:

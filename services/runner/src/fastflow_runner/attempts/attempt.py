@@ -21,8 +21,8 @@ from typing import Self
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.messages import Hint
-from fastflow_contracts.runs.run import ErrorType, Run, RunInput
-from fastflow_contracts.runs.state_machine import Finish, Outcome, Prepare
+from fastflow_contracts.runs.run import RunErrorType, RunInput, RunRecord
+from fastflow_contracts.runs.state_machine import AttemptOutcome, Finish, Prepare
 from fastflow_contracts.runs.store import Stored
 from fastflow_runner.attempts.carrying import Carrier
 from fastflow_runner.attempts.claiming import adopt, claim
@@ -38,9 +38,9 @@ from fastflow_runner.attempts.watch import watch
 from fastflow_runner.environments.environments import EnvironmentFailed
 from fastflow_runner.environments.store import ReadyEnvironment
 from fastflow_runner.output.log_writer import Fenced
-from fastflow_runner.sandbox import Held, SandboxError, Unreachable
+from fastflow_runner.sandbox import DaemonUnreachable, Held, SandboxError
 from fastflow_runner.sandbox.events import Exited, Vanished
-from fastflow_runner.sandbox.job import Job
+from fastflow_runner.sandbox.job import SandboxJob
 from fastflow_runner.sandbox.naming import AttemptId
 from fastflow_runner.sandbox.session import SessionError, Superseded
 from fastflow_runner.secrets import SecretError
@@ -51,7 +51,7 @@ BEGINNINGS_MAX = 5
 """How often an attempt starts over because its environment was collected a moment ago."""
 
 
-class Attempt:
+class RunningAttempt:
     """One attempt that this runner holds. Made by ``claim`` or ``adopt``; then call ``carry_out`` once."""
 
     def __init__(self, tools: Tools, held: Stored, code: Code | NoCode, sandbox: Held | None = None) -> None:
@@ -74,7 +74,7 @@ class Attempt:
         return claimed and cls(tools, claimed.held, claimed.code)
 
     @classmethod
-    async def adopt(cls, tools: Tools, run: Run, sandbox: Held | None) -> Self | None:
+    async def adopt(cls, tools: Tools, run: RunRecord, sandbox: Held | None) -> Self | None:
         """Take over a running run whose holder is gone, with its *sandbox* (None: that is gone too).
 
         Returns:
@@ -133,35 +133,35 @@ class Attempt:
         await self._record_end(outcome)
         await self._sandbox.remove()
 
-    async def _reach_end(self) -> Outcome:
+    async def _reach_end(self) -> AttemptOutcome:
         """Steps 2 to 6. A failure outside the script becomes an outcome too."""
         give_up = self._recorder.give_up
         try:
             return await self._begin_or_go_on()
         except (SandboxError, SessionError) as error:
             has_not_begun = self._holding.state.prepared_at is None
-            if isinstance(error, Superseded) or (isinstance(error, Unreachable) and has_not_begun):
+            if isinstance(error, Superseded) or (isinstance(error, DaemonUnreachable) and has_not_begun):
                 raise
-            return await give_up(ErrorType.ENVIRONMENT_ERROR, f"its sandbox failed: {error}")
+            return await give_up(RunErrorType.ENVIRONMENT_ERROR, f"its sandbox failed: {error}")
         except EnvironmentFailed as error:
             said = "the environment could not be prepared"  # the log has uv's own words above this line
-            return await give_up(ErrorType.ENVIRONMENT_ERROR, str(error), said=said)
+            return await give_up(RunErrorType.ENVIRONMENT_ERROR, str(error), said=said)
         except StoppedEarly:
             abandoned = self._holding.intent.abandoned
             if abandoned is not None:
-                return await give_up(ErrorType.LOST, abandoned)
+                return await give_up(RunErrorType.LOST, abandoned)
             return await self._recorder.stop_early()
         except SecretError as error:
-            return await give_up(ErrorType.SECRET_ERROR, str(error))
+            return await give_up(RunErrorType.SECRET_ERROR, str(error))
 
-    async def _begin_or_go_on(self) -> Outcome:
+    async def _begin_or_go_on(self) -> AttemptOutcome:
         holding, recorder = self._holding, self._recorder
         holding.look()
         # A previous holder may have written to this attempt's log: continue after its last chunk.
         if holding.run.epoch > 1:
             await recorder.resume()
         if isinstance(self._code, NoCode):
-            return await recorder.give_up(ErrorType.ENVIRONMENT_ERROR, self._code.reason)
+            return await recorder.give_up(RunErrorType.ENVIRONMENT_ERROR, self._code.reason)
         self._given = await holding.read_input()
         tokens = self._given.encrypted_env
         self._secrets = self._tools.secrets.open(tokens, pipeline=holding.run.pipeline)
@@ -172,7 +172,7 @@ class Attempt:
             await recorder.say(note)
         return await self._begin(self._code, self._code.ready)
 
-    async def _begin(self, code: Code, ready: tuple[ReadyEnvironment, ...] | None) -> Outcome:
+    async def _begin(self, code: Code, ready: tuple[ReadyEnvironment, ...] | None) -> AttemptOutcome:
         """Begin from nothing; start over if the environment was collected before the sandbox could lock it."""
         for _ in range(BEGINNINGS_MAX):
             end = await self._begin_once(code, ready or await self._prepare(code))
@@ -196,14 +196,14 @@ class Attempt:
             raise
         return await self._carrier.carry(conversation, given)
 
-    async def _go_on(self, code: Code) -> Outcome:
+    async def _go_on(self, code: Code) -> AttemptOutcome:
         """Continue with what a previous holder left."""
         # A sandbox is removed only after its end is recorded. If ours is missing, it was removed from outside or is
         # on another host.
         if self._left is None:
             await self._outlast()
             lost = f"runner {self._tools.runner} was restarted while it ran"
-            return await self._recorder.give_up(ErrorType.LOST, lost)
+            return await self._recorder.give_up(RunErrorType.LOST, lost)
         conversation = await self._carrier.attach()
         if conversation is None:
             return await self._recorder.conclude(GONE, self._holding.intent)
@@ -237,7 +237,7 @@ class Attempt:
     def _handover(self, code: Code, ready: tuple[ReadyEnvironment, ...]) -> Handover:
         run, tools = self._holding.run, self._tools
 
-        def current_job() -> Job:
+        def current_job() -> SandboxJob:
             return job(
                 run,
                 self._given,
@@ -249,5 +249,5 @@ class Attempt:
 
         return Handover(current_job, code.bundle)
 
-    async def _record_end(self, outcome: Outcome) -> None:
+    async def _record_end(self, outcome: AttemptOutcome) -> None:
         await self._holding.change(Finish(epoch=self._holding.state.epoch, outcome=outcome))

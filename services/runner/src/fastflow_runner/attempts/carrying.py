@@ -14,7 +14,7 @@ from fastflow_runner.attempts.holding import Holding, pause
 from fastflow_runner.attempts.place import GONE, AttemptSandbox, Conversation, Handover
 from fastflow_runner.attempts.recorder import Recorder
 from fastflow_runner.attempts.side_task import side_task
-from fastflow_runner.sandbox import Detached, Unreachable
+from fastflow_runner.sandbox import DaemonUnreachable, Detached
 from fastflow_runner.sandbox.events import Exited, Vanished
 from fastflow_runner.sandbox.session import Session
 
@@ -46,7 +46,7 @@ class Carrier:
             try:
                 async with side_task(self._steer(conversation.session), f"steer-{run_id}"):
                     return await self._recorder.pump.drain(conversation.session)
-            except (Detached, Unreachable) as error:
+            except (Detached, DaemonUnreachable) as error:
                 log.warning("sandbox connection lost", run=run_id, error=str(error))
             finally:
                 await conversation.channel.close()

@@ -7,21 +7,21 @@ from typing import NamedTuple
 from fastflow_contracts.bus.subjects import ALL_RUNNING, RunRef
 from fastflow_contracts.runs.concurrency import ConcurrencyLimit, is_running
 from fastflow_contracts.runs.messages import Hint
-from fastflow_contracts.runs.run import Pending, Run, Running
+from fastflow_contracts.runs.run import Pending, Running, RunRecord
 from fastflow_contracts.runs.state_machine import Adopt, Claim
 from fastflow_contracts.runs.store import Stored
 from fastflow_runner.attempts.code import Code, NoCode, fetch
 from fastflow_runner.attempts.context import Tools
 
 
-class Claimed(NamedTuple):
+class ClaimedRun(NamedTuple):
     """The record of a run that is ours, and its code."""
 
     held: Stored
     code: Code | NoCode
 
 
-async def claim(tools: Tools, hint: Hint, *, is_fresh: bool) -> Claimed | None:
+async def claim(tools: Tools, hint: Hint, *, is_fresh: bool) -> ClaimedRun | None:
     """Claim the attempt that *hint* names. It must not be under way here.
 
     Args:
@@ -49,21 +49,21 @@ async def claim(tools: Tools, hint: Hint, *, is_fresh: bool) -> Claimed | None:
     limit = ConcurrencyLimit(key=ALL_RUNNING, most=most, is_active=is_running) if most else None
     changed = await tools.runs.change(ref, command, known=known, limit=limit)
     if changed.events:
-        return Claimed(changed.stored, code)
+        return ClaimedRun(changed.stored, code)
     if _is_claimed(changed.run, number, tools.runner):  # the answer was lost, and the record has changed since
         return await adopt(tools, changed.run)
     return None
 
 
-async def adopt(tools: Tools, run: Run) -> Claimed | None:
+async def adopt(tools: Tools, run: RunRecord) -> ClaimedRun | None:
     """Take over a running run whose holder is gone. None if another runner was faster."""
     assert isinstance(run.state, Running)
     code = await fetch(tools, run)
     changed = await tools.runs.change(run.ref, Adopt(runner=tools.runner, epoch=run.state.epoch))
-    return Claimed(changed.stored, code) if changed.events else None
+    return ClaimedRun(changed.stored, code) if changed.events else None
 
 
-def _is_claimed(run: Run, number: int, runner: str) -> bool:
+def _is_claimed(run: RunRecord, number: int, runner: str) -> bool:
     """Whether *runner* claimed this attempt and has done nothing since."""
     state = run.state
     return isinstance(state, Running) and (state.runner, state.attempt, state.prepared_at) == (runner, number, None)

@@ -7,7 +7,7 @@ import msgspec
 from fastflow_contracts.bus.errors import Rejected
 from fastflow_contracts.pipelines.bundle import Bundle
 from fastflow_contracts.pipelines.pep723 import BadInline
-from fastflow_contracts.runs.run import Run
+from fastflow_contracts.runs.run import RunRecord
 from fastflow_runner.attempts.context import Tools
 from fastflow_runner.environments.environments import ReadyEnvironment
 from fastflow_runner.environments.store import EnvironmentRequest, requests_of
@@ -31,7 +31,7 @@ class NoCode(msgspec.Struct, frozen=True):
     reason: str
 
 
-async def fetch(tools: Tools, run: Run) -> Code | NoCode:
+async def fetch(tools: Tools, run: RunRecord) -> Code | NoCode:
     """Fetch the code of *run*. Raises ``Unavailable``."""
     try:
         bundle = await tools.bundles.get(run.order.bundle)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.runs.run import Run
+from fastflow_contracts.runs.run import RunRecord
 from fastflow_contracts.runs.store import RunStore
 from fastflow_runner.bundles import Bundles
 from fastflow_runner.environments.environments import Environments
@@ -28,7 +28,7 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     environments: Environments
     secrets: SecretBox
     beacon: Beacon
-    spec: Callable[[Run], SandboxSpec]
+    spec: Callable[[RunRecord], SandboxSpec]
     name: Callable[[AttemptId], str]
     cell_runner: str
     """Path of ``cells`` inside a sandbox."""

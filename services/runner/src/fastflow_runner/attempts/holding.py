@@ -11,7 +11,7 @@ from contextlib import suppress
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.log import get_logger
-from fastflow_contracts.runs.run import Run, RunInput, Running
+from fastflow_contracts.runs.run import RunInput, Running, RunRecord
 from fastflow_contracts.runs.state_machine import CommandRefused, Finish, Prepare, Release
 from fastflow_contracts.runs.store import NoSuchRun, RunStore, Stored
 from fastflow_runner.attempts.outcome import Intent
@@ -39,7 +39,7 @@ class Holding:
     def __init__(self, runs: RunStore, held: Stored) -> None:
         """*held*: the run's record; the run must be running."""
         assert isinstance(held.run.state, Running)
-        self.run: Run = held.run
+        self.run: RunRecord = held.run
         """The run as it was claimed; ``state`` is newer."""
         self.state: Running = held.run.state
         self.intent = Intent()

@@ -7,10 +7,10 @@ from pathlib import PurePosixPath
 
 import msgspec
 
-from fastflow_contracts.runs.run import Run, RunInput, Running
+from fastflow_contracts.runs.run import RunInput, Running, RunRecord
 from fastflow_runner.environments.store import ReadyEnvironment
 from fastflow_runner.guest.cells import KERNEL_PREFIX, ORDERS_FILE
-from fastflow_runner.sandbox.job import Job, JobFile
+from fastflow_runner.sandbox.job import JobFile, SandboxJob
 
 SAMPLE_S = 1.0
 GRACE_S = 10.0
@@ -20,14 +20,14 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def job(
-    run: Run,
+    run: RunRecord,
     given: RunInput,
     secrets: Mapping[str, str],
     *,
     prepared: Sequence[ReadyEnvironment],
     cell_runner: str,
     dead_after_s: float,
-) -> Job:
+) -> SandboxJob:
     """Build the job of *run*, which must be running.
 
     Args:
@@ -49,7 +49,7 @@ def job(
         argv, python = ("{python}", "-I", cell_runner), prepared[1].python
         env = {f"{KERNEL_PREFIX}{name}": value for name, value in env.items()}
         files += (JobFile(env=ORDERS_FILE, name="cells.json", data=orders),)
-    return Job(
+    return SandboxJob(
         argv=argv,
         cwd=run.pipeline,
         python=python,
@@ -65,7 +65,7 @@ def job(
     )
 
 
-def cell_orders(run: Run, given: RunInput, secrets: Mapping[str, str], *, python: str) -> bytes:
+def cell_orders(run: RunRecord, given: RunInput, secrets: Mapping[str, str], *, python: str) -> bytes:
     """What the cell runner gets besides the notebook, as JSON. Of secrets it contains only the variable names.
 
     Args:
@@ -80,7 +80,7 @@ def cell_orders(run: Run, given: RunInput, secrets: Mapping[str, str], *, python
     return msgspec.json.encode(orders)
 
 
-def environment(run: Run, given: RunInput, secrets: Mapping[str, str], *, python: str | None) -> dict[str, str]:
+def environment(run: RunRecord, given: RunInput, secrets: Mapping[str, str], *, python: str | None) -> dict[str, str]:
     """The variables of the run. Later ones win: the pipeline's, its secrets, the trigger's, the system's."""
     assert isinstance(run.state, Running)
     order = run.order

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from fastflow_contracts.runs.run import Run, Running
+from fastflow_contracts.runs.run import Running, RunRecord
 
 
 class Fate(Enum):
@@ -20,7 +20,7 @@ class Fate(Enum):
     LEAVE = "leave"
 
 
-def fate(run: Run | None, attempt: int, *, runner: str, holder_is_gone: bool) -> Fate:
+def fate(run: RunRecord | None, attempt: int, *, runner: str, holder_is_gone: bool) -> Fate:
     """Decide about one sandbox.
 
     Args:

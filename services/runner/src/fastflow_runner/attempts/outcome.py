@@ -11,8 +11,8 @@ from typing import assert_never
 
 import msgspec
 
-from fastflow_contracts.runs.run import ErrorType
-from fastflow_contracts.runs.state_machine import Outcome
+from fastflow_contracts.runs.run import RunErrorType
+from fastflow_contracts.runs.state_machine import AttemptOutcome
 from fastflow_runner.guest.supervisor.frames import ORPHANED_EXIT_CODE
 from fastflow_runner.output.observed import Observed
 from fastflow_runner.sandbox.events import Exited, Vanished
@@ -30,11 +30,11 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """The runner's own reason: it shuts down, or is cut off from the bus."""
 
 
-def outcome(end: Exited | Vanished, intent: Intent, seen: Observed, *, now: datetime) -> Outcome:
+def outcome(end: Exited | Vanished, intent: Intent, seen: Observed, *, now: datetime) -> AttemptOutcome:
     """The outcome to record for the attempt."""
     exit_code, error_type, message = _verdict(end, intent, seen)
     peak = end.memory_peak_bytes if isinstance(end, Exited) else seen.memory_bytes_peak
-    return Outcome(
+    return AttemptOutcome(
         finished_at=end.at if isinstance(end, Exited) else now,
         started_at=seen.started_at,
         exit_code=exit_code,
@@ -53,38 +53,40 @@ def _was_stopped(end: Exited | Vanished) -> bool:
     return isinstance(end, Exited) and end.reason == "stopped"
 
 
-def _verdict(end: Exited | Vanished, intent: Intent, seen: Observed) -> tuple[int | None, ErrorType | None, str | None]:
+def _verdict(
+    end: Exited | Vanished, intent: Intent, seen: Observed
+) -> tuple[int | None, RunErrorType | None, str | None]:
     if isinstance(end, Vanished):
         return _vanished(end, intent, seen)
     match end.reason:
         case "exited":
             return _exited(end, seen)
         case "timeout":
-            return end.exit_code, ErrorType.TIMEOUT, f"stopped after its timeout of {seen.timeout_s:g} s"
+            return end.exit_code, RunErrorType.TIMEOUT, f"stopped after its timeout of {seen.timeout_s:g} s"
         case "stopped":
             if intent.cancelled:
                 return end.exit_code, None, "cancelled"
-            return end.exit_code, ErrorType.LOST, intent.abandoned or "stopped by its runner"
+            return end.exit_code, RunErrorType.LOST, intent.abandoned or "stopped by its runner"
         case "orphaned":
-            return end.exit_code, ErrorType.LOST, ORPHANED
+            return end.exit_code, RunErrorType.LOST, ORPHANED
         case "setup_error":
-            return end.exit_code, ErrorType.ENVIRONMENT_ERROR, end.message
+            return end.exit_code, RunErrorType.ENVIRONMENT_ERROR, end.message
         case "no_environment":
-            return end.exit_code, ErrorType.ENVIRONMENT_ERROR, VANISHING
+            return end.exit_code, RunErrorType.ENVIRONMENT_ERROR, VANISHING
         case _:
             assert_never(end.reason)
 
 
-def _exited(end: Exited, seen: Observed) -> tuple[int, ErrorType | None, str | None]:
+def _exited(end: Exited, seen: Observed) -> tuple[int, RunErrorType | None, str | None]:
     if end.exit_code == 0:
         return 0, None, None
     if end.oom:
-        return OOM_EXIT_CODE, ErrorType.OOM, _oom_message(seen)
+        return OOM_EXIT_CODE, RunErrorType.OOM, _oom_message(seen)
     suffix = f"exit code {end.exit_code}"
     if end.signal:
         suffix += f", killed by {_name(end.signal)}"
     message = f"{seen.last_error_line} ({suffix})" if seen.last_error_line else f"the script ended with {suffix}"
-    return end.exit_code, ErrorType.SCRIPT_ERROR, message
+    return end.exit_code, RunErrorType.SCRIPT_ERROR, message
 
 
 def _name(number: int) -> str:
@@ -94,14 +96,14 @@ def _name(number: int) -> str:
         return f"signal {number}"
 
 
-def _vanished(end: Vanished, intent: Intent, seen: Observed) -> tuple[int | None, ErrorType, str]:
+def _vanished(end: Vanished, intent: Intent, seen: Observed) -> tuple[int | None, RunErrorType, str]:
     if intent.abandoned:
-        return end.exit_code, ErrorType.LOST, intent.abandoned
+        return end.exit_code, RunErrorType.LOST, intent.abandoned
     if end.oom_killed:
-        return OOM_EXIT_CODE, ErrorType.OOM, _oom_message(seen)
+        return OOM_EXIT_CODE, RunErrorType.OOM, _oom_message(seen)
     if end.exit_code == ORPHANED_EXIT_CODE:
-        return end.exit_code, ErrorType.LOST, ORPHANED
-    return end.exit_code, ErrorType.LOST, "its sandbox was killed or removed from outside"
+        return end.exit_code, RunErrorType.LOST, ORPHANED
+    return end.exit_code, RunErrorType.LOST, "its sandbox was killed or removed from outside"
 
 
 def _oom_message(seen: Observed) -> str:

@@ -7,12 +7,12 @@ from typing import NamedTuple, Self
 
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.bundle import Bundle
-from fastflow_contracts.runs.run import Run
+from fastflow_contracts.runs.run import RunRecord
 from fastflow_runner.attempts.context import Tools
 from fastflow_runner.attempts.holding import pause
-from fastflow_runner.sandbox import AlreadyExists, Channel, Detached, Missing, SandboxError, Unreachable
+from fastflow_runner.sandbox import AlreadyExists, Channel, DaemonUnreachable, Detached, Missing, SandboxError
 from fastflow_runner.sandbox.events import Exited, Offsets, Vanished
-from fastflow_runner.sandbox.job import Job
+from fastflow_runner.sandbox.job import SandboxJob
 from fastflow_runner.sandbox.naming import AttemptId
 from fastflow_runner.sandbox.session import Session
 
@@ -25,7 +25,7 @@ GONE = Vanished(exit_code=None, oom_killed=False)
 class Handover(NamedTuple):
     """The job and code that a sandbox gets."""
 
-    job: Callable[[], Job]
+    job: Callable[[], SandboxJob]
     """Builds the job anew each time it is sent, because the time allowed without a heartbeat shrinks."""
     bundle: Bundle
 
@@ -54,7 +54,7 @@ class Conversation(NamedTuple):
 class AttemptSandbox:
     """The sandbox of one attempt, named after it."""
 
-    def __init__(self, tools: Tools, run: Run, attempt: AttemptId) -> None:
+    def __init__(self, tools: Tools, run: RunRecord, attempt: AttemptId) -> None:
         """*run* must be running."""
         self._tools = tools
         self._run = run
@@ -83,7 +83,7 @@ class AttemptSandbox:
                 return Conversation(channel, await Session.resume(channel, acked))
             except Missing:
                 return None
-            except (Detached, Unreachable) as error:
+            except (Detached, DaemonUnreachable) as error:
                 log.warning("sandbox not attached yet", run=self._run.id, error=str(error))
                 await pause()
 

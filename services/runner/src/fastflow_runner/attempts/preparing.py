@@ -13,7 +13,7 @@ from fastflow_runner.environments.environments import EnvironmentFailed
 from fastflow_runner.environments.preparation import Say
 from fastflow_runner.environments.store import ReadyEnvironment
 from fastflow_runner.guest.cells.masking import SECRET_CHARACTERS_MIN, is_maskable
-from fastflow_runner.sandbox import Unreachable
+from fastflow_runner.sandbox import DaemonUnreachable
 from fastflow_runner.secrets import SecretBox
 
 
@@ -39,8 +39,8 @@ async def _prepare_each(tools: Tools, code: Code, say: Say) -> tuple[ReadyEnviro
     try:
         return tuple([await tools.environments.prepare(request, say=say) for request in code.requests])
     except EnvironmentFailed as error:
-        if isinstance(error.__cause__, Unreachable):
-            raise Unreachable(str(error)) from error
+        if isinstance(error.__cause__, DaemonUnreachable):
+            raise DaemonUnreachable(str(error)) from error
         raise
 
 

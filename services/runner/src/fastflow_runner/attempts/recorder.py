@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from fastflow_contracts.clock import now
 from fastflow_contracts.runs.logs import Chunk
-from fastflow_contracts.runs.run import ErrorType, Run, Running
-from fastflow_contracts.runs.state_machine import Outcome
+from fastflow_contracts.runs.run import RunErrorType, Running, RunRecord
+from fastflow_contracts.runs.state_machine import AttemptOutcome
 from fastflow_runner.attempts.context import Tools
 from fastflow_runner.attempts.outcome import Intent, outcome
 from fastflow_runner.output.cell_writer import CellWriter
@@ -20,7 +20,7 @@ from fastflow_runner.sandbox.events import Exited, Vanished
 class Recorder:
     """Writes the output of one attempt, and returns its outcome once everything is written."""
 
-    def __init__(self, tools: Tools, run: Run) -> None:
+    def __init__(self, tools: Tools, run: RunRecord) -> None:
         """*run* must be running."""
         assert isinstance(run.state, Running)
         self._tools = tools
@@ -45,25 +45,25 @@ class Recorder:
         """Write a line of the runner's own to the log, at once."""
         await self.pump.say(f"[fastflow] {text}")
 
-    async def conclude(self, end: Exited | Vanished, intent: Intent) -> Outcome:
+    async def conclude(self, end: Exited | Vanished, intent: Intent) -> AttemptOutcome:
         """Close the log and return what the end of the sandbox means."""
         await self.pump.close()
         return outcome(end, intent, self.pump.observed(), now=now())
 
-    async def stop_early(self) -> Outcome:
+    async def stop_early(self) -> AttemptOutcome:
         """Close the log of an attempt that was cancelled before any of its code ran."""
         await self.pump.close()
-        return Outcome(finished_at=now(), stopped=True, log_sequence=self._log_writer.sequence)
+        return AttemptOutcome(finished_at=now(), stopped=True, log_sequence=self._log_writer.sequence)
 
-    async def give_up(self, why: ErrorType, message: str, *, said: str | None = None) -> Outcome:
+    async def give_up(self, why: RunErrorType, message: str, *, said: str | None = None) -> AttemptOutcome:
         """Fail the attempt for a reason outside the script. The log gets *said*, or *message* if that is None."""
         await self.say(said or message)
         await self.pump.close()
         return self.lost(message, why)
 
-    def lost(self, message: str, why: ErrorType = ErrorType.LOST) -> Outcome:
+    def lost(self, message: str, why: RunErrorType = RunErrorType.LOST) -> AttemptOutcome:
         """The outcome of an attempt whose sandbox did not report an end."""
-        return Outcome(
+        return AttemptOutcome(
             finished_at=now(),
             error_type=why,
             error_message=message,

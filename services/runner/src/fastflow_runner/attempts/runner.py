@@ -20,14 +20,14 @@ from fastflow_contracts.ids import RunId
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.concurrency import Full
 from fastflow_contracts.runs.messages import HINT, Hint
-from fastflow_contracts.runs.run import Run, Running
+from fastflow_contracts.runs.run import Running, RunRecord
 from fastflow_contracts.runs.runners import presences
 from fastflow_contracts.runs.state_machine import CommandRefused, NotYet, Release
 from fastflow_contracts.runs.store import NoSuchRun
-from fastflow_runner.attempts.attempt import Attempt
+from fastflow_runner.attempts.attempt import RunningAttempt
 from fastflow_runner.attempts.context import Tools
 from fastflow_runner.attempts.orphans import Fate, fate
-from fastflow_runner.sandbox import Held, SandboxError, Unreachable
+from fastflow_runner.sandbox import DaemonUnreachable, Held, SandboxError
 from fastflow_runner.sandbox.naming import LABEL_KEEPER, LABEL_PREPARER, AttemptId, attempt_of, is_warm
 
 log = get_logger(__name__)
@@ -43,14 +43,14 @@ LAST_WORDS_S = 5.0
 """Time limit for giving runs back when the runner ends."""
 
 
-class Runner:
+class AttemptRunner:
     """One runner. It carries out at most ``slots`` attempts at once."""
 
     def __init__(self, tools: Tools, slots: int) -> None:
         self._tools = tools
         self._presences = presences(tools.bus)
         self._slots = asyncio.Semaphore(slots)
-        self._attempts: dict[AttemptId, Attempt] = {}
+        self._attempts: dict[AttemptId, RunningAttempt] = {}
         self._claiming: set[AttemptId] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._silence: dict[str, tuple[int, float]] = {}
@@ -145,7 +145,7 @@ class Runner:
         if attempt is None or attempt in self._attempts:
             return
         try:
-            run: Run | None = (await self._tools.runs.find(attempt.run_id)).run
+            run: RunRecord | None = (await self._tools.runs.find(attempt.run_id)).run
         except NoSuchRun:
             run = None
         except Unreadable as error:
@@ -259,11 +259,11 @@ class Runner:
         if attempt is not None:
             await self._keep(attempt)
 
-    async def _claim(self, hint: Hint, *, is_fresh: bool) -> Attempt | None:
+    async def _claim(self, hint: Hint, *, is_fresh: bool) -> RunningAttempt | None:
         """None if there is nothing to carry out. Raises ``NotYet``."""
         while True:
             try:
-                return await Attempt.claim(self._tools, hint, is_fresh=is_fresh)
+                return await RunningAttempt.claim(self._tools, hint, is_fresh=is_fresh)
             except NotYet:
                 raise
             except Full:
@@ -277,12 +277,12 @@ class Runner:
                 is_fresh = False
                 await asyncio.sleep(AGAIN_S)
 
-    async def _keep(self, attempt: Attempt) -> None:
+    async def _keep(self, attempt: RunningAttempt) -> None:
         """Carry out *attempt*. An unexpected error of ours also ends it, so that no run hangs."""
         self._attempts[attempt.id] = attempt
         try:
             await attempt.carry_out()
-        except Unreachable as error:
+        except DaemonUnreachable as error:
             self._is_daemon_away = True
             log.warning("run cannot begin", run=attempt.id.run_id, error=str(error))
             with suppress(TimeoutError):
@@ -306,13 +306,13 @@ class Runner:
                 log.info("docker daemon answers again")
                 self._is_daemon_away = False
 
-    async def _give_back(self, run: Run, state: Running, why: str) -> None:
+    async def _give_back(self, run: RunRecord, state: Running, why: str) -> None:
         release = Release(epoch=state.epoch, reason=f"runner {self._tools.runner} {why}")
         changed = (await self._tools.runs.change(run.ref, release)).run
         log.info("run given back", run=run.id, reason=release.reason, status=str(changed.status))
 
-    async def _adopt(self, run: Run, held: Held | None) -> None:
-        attempt = await Attempt.adopt(self._tools, run, held)
+    async def _adopt(self, run: RunRecord, held: Held | None) -> None:
+        attempt = await RunningAttempt.adopt(self._tools, run, held)
         if attempt is not None:
             log.info("run adopted", run=run.id, sandbox=held.name if held else None)
             self._attempts[attempt.id] = attempt
@@ -338,8 +338,8 @@ class Runner:
             return at - since > self._tools.beacon.lease.lease_s
         return presence.is_gone(silent_s=at - since)
 
-    async def _ours_by_the_records(self) -> list[Run]:
-        found: dict[RunId, Run] = {}
+    async def _ours_by_the_records(self) -> list[RunRecord]:
+        found: dict[RunId, RunRecord] = {}
         async with aclosing(self._tools.runs.records.once()) as batches:
             async for batch in batches:
                 for _, run, _, _ in batch.changes:

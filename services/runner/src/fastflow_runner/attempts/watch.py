@@ -17,7 +17,7 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.decoding import Unreadable, decoded
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.log import get_logger
-from fastflow_contracts.runs.run import RUN, Run, Running
+from fastflow_contracts.runs.run import RUN, Running, RunRecord
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
 
 log = get_logger(__name__)
@@ -25,7 +25,7 @@ log = get_logger(__name__)
 LOOK_S = 5.0
 
 
-async def watch(bus: Bus, runs: RunStore, held: Run, *, on_cancel: Callable[[], None]) -> None:
+async def watch(bus: Bus, runs: RunStore, held: RunRecord, *, on_cancel: Callable[[], None]) -> None:
     """Call *on_cancel* once when the held run must stop; return when it is no longer ours."""
     assert isinstance(held.state, Running)
     epoch = held.state.epoch
@@ -36,7 +36,7 @@ async def watch(bus: Bus, runs: RunStore, held: Run, *, on_cancel: Callable[[], 
 
     subscription = await bus.client.subscribe(subjects.run_event(held.ref), cb=receive)
     try:
-        run: Run | None = held
+        run: RunRecord | None = held
         cancelled = False
         while True:
             if run is not None:
@@ -53,7 +53,7 @@ async def watch(bus: Bus, runs: RunStore, held: Run, *, on_cancel: Callable[[], 
             log.debug("unsubscribing failed", run=held.id, error=str(error))
 
 
-async def _next(repeats: asyncio.Queue[bytes], runs: RunStore, held: Run) -> Run | None:
+async def _next(repeats: asyncio.Queue[bytes], runs: RunStore, held: RunRecord) -> RunRecord | None:
     try:
         async with asyncio.timeout(LOOK_S):
             return decoded(RUN, await repeats.get(), where=subjects.run_event(held.ref))

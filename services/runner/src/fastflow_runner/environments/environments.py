@@ -38,7 +38,7 @@ from fastflow_runner.environments.store import (
     interpreter,
 )
 from fastflow_runner.guest.prepare.steps import NEEDS_BUILD_EXIT_CODE
-from fastflow_runner.sandbox import Sandboxes, Unreachable
+from fastflow_runner.sandbox import DaemonUnreachable, Sandboxes
 
 __all__ = ["EnvironmentFailed", "EnvironmentRequest", "Environments", "Identity", "ReadyEnvironment", "volume_identity"]
 
@@ -52,7 +52,7 @@ BUILDERS: Final = range(1 << 20, 1 << 31)
 """User ids for builds: above all ids used elsewhere, and too many for the same one to be drawn twice."""
 
 Identity = Callable[[], Awaitable[str]]
-"""Tells a store from a later one of the same name; empty if there is none. Raises ``Unreachable``."""
+"""Tells a store from a later one of the same name; empty if there is none. Raises ``DaemonUnreachable``."""
 
 
 class Environments:
@@ -186,7 +186,7 @@ class Environments:
             return
         try:
             identity = await self._identity()
-        except Unreachable as error:
+        except DaemonUnreachable as error:
             log.warning("store not checked", error=str(error))
             return
         if self._known_store and identity != self._known_store:
@@ -204,7 +204,7 @@ def volume_identity(docker: aiodocker.Docker, volume: str) -> Identity:
         except DockerError as error:
             if error.status == 404:
                 return ""
-            raise Unreachable(f"Docker does not tell about the volume {volume}: {error}") from error
+            raise DaemonUnreachable(f"Docker does not tell about the volume {volume}: {error}") from error
         return str(shown["CreatedAt"])
 
     return identity

@@ -24,7 +24,7 @@ from fastflow_runner.sandbox import (
     SandboxSpec,
 )
 from fastflow_runner.sandbox.events import Exited, Offsets, ScriptOutput, Vanished
-from fastflow_runner.sandbox.job import Job, JobFile
+from fastflow_runner.sandbox.job import JobFile, SandboxJob
 from fastflow_runner.sandbox.naming import LABEL_PREPARER, PREFIX
 from fastflow_runner.sandbox.session import Session, SessionError
 
@@ -95,10 +95,10 @@ class Preparers:
             tmp_bytes=TMP_BYTES,
         )
 
-    def _job(self, step: str, arguments: tuple[str, ...], given: bytes) -> Job:
+    def _job(self, step: str, arguments: tuple[str, ...], given: bytes) -> SandboxJob:
         place = self._place
         file = JobFile(env=INPUT_VARIABLE, name="requirements.txt", data=given)
-        return Job(
+        return SandboxJob(
             argv=("{python}", "-I", "-S", place.script, step, "--store", place.store, "--uv", place.uv, *arguments),
             cwd="prepare",
             env=self._env,

@@ -12,7 +12,7 @@ from fastflow_contracts.codec import Malformed
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs import cells
 from fastflow_runner.output.stream_writer import StreamWriter
-from fastflow_runner.sandbox.events import CellEvent
+from fastflow_runner.sandbox.events import CellRunnerEvent
 
 log = get_logger(__name__)
 
@@ -47,7 +47,7 @@ class CellWriter:
         data = await self._stream.resume()
         self._end = self._taken = 0 if data is None else cells.CHUNK.decode(data).end
 
-    async def take(self, event: CellEvent) -> bool:
+    async def take(self, event: CellRunnerEvent) -> bool:
         """Add *event*, unless it is a repetition.
 
         Returns:

@@ -19,14 +19,14 @@ from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.clock import now
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.logs import CHUNK_S, Chunk
-from fastflow_contracts.runs.run import Limits
+from fastflow_contracts.runs.run import RunLimits
 from fastflow_runner.output.cell_writer import CellWriter
 from fastflow_runner.output.lines import Assembler
 from fastflow_runner.output.log_writer import LogWriter
 from fastflow_runner.output.observed import Observed
-from fastflow_runner.sandbox import Unreachable
+from fastflow_runner.sandbox import DaemonUnreachable
 from fastflow_runner.sandbox.events import (
-    CellEvent,
+    CellRunnerEvent,
     Exited,
     Offsets,
     ScriptOutput,
@@ -48,7 +48,7 @@ class Pump:
         bus: Bus,
         ref: RunRef,
         attempt: int,
-        limits: Limits,
+        limits: RunLimits,
         *,
         log_writer: LogWriter,
         lines: Assembler,
@@ -118,7 +118,7 @@ class Pump:
                     await self._note_sample(event)
                 case ScriptStarted():
                     self._started_at = self._started_at or event.at
-                case CellEvent():
+                case CellRunnerEvent():
                     if await self._cell_writer.take(event):
                         await session.ack(self.acked)
                 case Exited() | Vanished():
@@ -154,7 +154,7 @@ class Pump:
 
         async def store() -> None:
             await self._store(chunks, end)
-            with suppress(Unreachable):  # the iteration raises it too, and no output may be lost here
+            with suppress(DaemonUnreachable):  # the iteration raises it too, and no output may be lost here
                 await session.ack(self.acked)
 
         await self._settle()
@@ -173,7 +173,7 @@ class Pump:
         self._memory_bytes_peak = max(self._memory_bytes_peak, sample.memory_peak_bytes)
         self._cpu_cores_peak = max(self._cpu_cores_peak, sample.cpu_cores)
         exceeded = self._check_soft_limits(sample)
-        message = messages.Sample(
+        message = messages.AttemptSample(
             ts=sample.at,
             cpu_cores=round(sample.cpu_cores, 3),
             memory_bytes=sample.memory_bytes,

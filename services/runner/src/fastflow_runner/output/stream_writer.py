@@ -13,7 +13,7 @@ import nats.errors
 import nats.js.errors
 
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.bus.errors import Conflict, Unavailable
+from fastflow_contracts.bus.errors import RevisionConflict, Unavailable
 from fastflow_contracts.log import get_logger
 from fastflow_runner.errors import RunnerError
 
@@ -50,7 +50,7 @@ class StreamWriter:
             try:
                 self.sequence = await self._bus.publish(self._subject, data, expect_sequence=self.sequence)
                 return
-            except Conflict:
+            except RevisionConflict:
                 last = await self._last()
                 if last is None and self.sequence:  # ours are kept no longer
                     self.sequence = 0

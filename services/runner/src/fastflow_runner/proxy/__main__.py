@@ -15,10 +15,10 @@ from fastflow_contracts.service.settings import BadSettings, Env, load, names
 from fastflow_runner.proxy.rules import Build, Ours
 from fastflow_runner.proxy.server import DockerProxy
 from fastflow_runner.sandbox.image import context_tar, worker_arguments, worker_context, worker_reference
-from fastflow_runner.settings import Settings as RunnerSettings
+from fastflow_runner.settings import RunnerSettings as RunnerSettings
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     """The runner's settings that define what is ours, and the addresses of both sides."""
 
     listen: Annotated[
@@ -37,7 +37,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Annotated[str, Env("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")] = "INFO"
 
 
-def ours(settings: Settings) -> Ours:
+def ours(settings: ProxySettings) -> Ours:
     """Return what a runner with the same settings uses. Raises ``ImageFailed`` if the CA bundle cannot be read."""
     mine = Ours(settings.installation, frozenset({settings.worker_image}), settings.network, settings.store_volume)
     if settings.worker_image:
@@ -49,7 +49,7 @@ def ours(settings: Settings) -> Ours:
     return mine._replace(images=frozenset({reference}), build=build)
 
 
-async def serve(settings: Settings, stop: asyncio.Event) -> None:
+async def serve(settings: ProxySettings, stop: asyncio.Event) -> None:
     """Serve runners until *stop* is set. Attachments then end, and runners attach again through the next proxy."""
     async with DockerProxy(ours(settings), settings.socket).open(settings.listen):
         log_ready()
@@ -59,7 +59,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 def main() -> None:
     """Run the proxy until it is stopped. Never returns."""
     try:
-        settings = load(Settings, os.environ, also_known=names(RunnerSettings))
+        settings = load(ProxySettings, os.environ, also_known=names(RunnerSettings))
         if not settings.installation:
             raise BadSettings("FASTFLOW_INSTALLATION must name the installation to serve.")
     except BadSettings as error:

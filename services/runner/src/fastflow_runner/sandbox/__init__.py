@@ -21,11 +21,11 @@ this daemon, running or ended, with their original labels. A restarted runner kn
 sandboxes die with their runner, which lists only its own.
 
 **End.** When ``receive`` returns ``b""``, the channel is over. ``wait`` then returns how the sandbox ended, or raises
-``Detached`` if it is still running. An ended sandbox keeps its name and its ``Ended`` until ``remove``. ``remove``
+``Detached`` if it is still running. An ended sandbox keeps its name and its ``SandboxEnd`` until ``remove``. ``remove``
 also kills, can be repeated, and does not fail if the sandbox is missing.
 
 **Errors.** A failing script is not an error here. ``SandboxError`` and its subclasses report problems with the sandbox.
-``Unreachable`` means that the daemon did not answer: the call may or may not have taken effect.
+``DaemonUnreachable`` means that the daemon did not answer: the call may or may not have taken effect.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Held(msgspec.Struct, frozen=True):
     running: bool
 
 
-class Ended(msgspec.Struct, frozen=True):
+class SandboxEnd(msgspec.Struct, frozen=True):
     """How a sandbox ended.
 
     ``exit_code`` is that of the first process, None if the sandbox no longer exists. ``oom_killed``: the kernel killed
@@ -106,7 +106,7 @@ class ImageMissing(SandboxError):
     """The daemon does not have the image. ``open`` does not pull it."""
 
 
-class Unreachable(SandboxError):
+class DaemonUnreachable(SandboxError):
     """The daemon did not answer. The call may or may not have taken effect."""
 
 
@@ -122,13 +122,13 @@ class Channel(Protocol):
         """16 random bytes, created by ``open`` and the same in every channel to this sandbox."""
 
     async def send(self, data: bytes) -> None:
-        """Write all of *data* contiguously, waiting for buffer space. Raises ``Detached``, ``Unreachable``."""
+        """Write all of *data* contiguously, waiting for buffer space. Raises ``Detached``, ``DaemonUnreachable``."""
 
     async def receive(self) -> bytes:
         """Return the next bytes, or ``b""`` at the end. For one caller at a time."""
 
-    async def wait(self) -> Ended:
-        """Return how the sandbox ended. Raises ``Detached`` if it is still running, ``Unreachable``."""
+    async def wait(self) -> SandboxEnd:
+        """Return how the sandbox ended. Raises ``Detached`` if it is still running, ``DaemonUnreachable``."""
 
     async def close(self) -> None:
         """Detach. The sandbox continues. Can be repeated."""
@@ -152,13 +152,13 @@ class Sandboxes(Protocol):
         """
 
     async def held(self) -> tuple[Held, ...]:
-        """List all sandboxes of this installation, running or ended. Raises ``Unreachable``."""
+        """List all sandboxes of this installation, running or ended. Raises ``DaemonUnreachable``."""
 
     async def attach(self, held: Held) -> Channel:
-        """Open a channel to an existing sandbox, running or ended. Raises ``Missing``, ``Unreachable``."""
+        """Open a channel to an existing sandbox, running or ended. Raises ``Missing``, ``DaemonUnreachable``."""
 
     async def remove(self, name: str) -> None:
-        """Kill and remove the sandbox. Can be repeated. Raises ``Unreachable``."""
+        """Kill and remove the sandbox. Can be repeated. Raises ``DaemonUnreachable``."""
 
     async def close(self) -> None:
         """Disconnect from the daemon. Sandboxes that can outlive their runner remain."""

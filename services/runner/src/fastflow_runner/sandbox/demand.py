@@ -18,13 +18,13 @@ AT_ONCE_S: Final = 10.0
 """Requests within this time are too close together for a refill between them."""
 
 
-class Limits(NamedTuple):
+class WarmLimits(NamedTuple):
     """The limits of a warm sandbox; None = no limit."""
 
     memory_bytes: int | None = None
     cpu_cores: float | None = None
 
-    def can_become(self, wanted: Limits) -> bool:
+    def can_become(self, wanted: WarmLimits) -> bool:
         """Whether Docker can change these limits to *wanted*: it changes and sets limits, but never lifts one."""
         return all(now is None or then is not None for now, then in zip(self, wanted, strict=True))
 
@@ -34,11 +34,11 @@ class Demand:
 
     def __init__(self, size_max: int) -> None:
         """*size_max*: the maximum number of warm sandboxes, at least 1."""
-        self._wishes: deque[tuple[float, Limits]] = deque(maxlen=size_max)
+        self._wishes: deque[tuple[float, WarmLimits]] = deque(maxlen=size_max)
         self._heights: deque[tuple[float, int]] = deque()
         """(time, sandboxes requested at once), each lower than the one before: the first is the peak."""
 
-    def note(self, at: float, limits: Limits) -> None:
+    def note(self, at: float, limits: WarmLimits) -> None:
         """Record a request for a sandbox."""
         self._wishes.append((at, limits))
         height = sum(at - then < AT_ONCE_S for then, _ in self._wishes)
@@ -46,17 +46,17 @@ class Demand:
             self._heights.pop()
         self._heights.append((at, height))
 
-    def forget(self, limits: Limits) -> None:
+    def forget(self, limits: WarmLimits) -> None:
         """Forget requests with *limits*, because no sandbox can be opened with them."""
         kept = [wish for wish in self._wishes if wish[1] != limits]
         self._wishes.clear()
         self._wishes.extend(kept)
 
-    def likely(self, at: float) -> list[Limits]:
+    def likely(self, at: float) -> list[WarmLimits]:
         """Return the limits of the sandboxes to keep warm, latest requests first. At least one."""
         while self._heights and at - self._heights[0][0] > DEMAND_S:
             self._heights.popleft()
-        lately = [limits for then, limits in reversed(self._wishes) if at - then <= DEMAND_S] or [Limits()]
+        lately = [limits for then, limits in reversed(self._wishes) if at - then <= DEMAND_S] or [WarmLimits()]
         size = self._heights[0][1] if self._heights else 1
         return (lately * size)[:size]
 
@@ -64,7 +64,7 @@ class Demand:
 class Open(msgspec.Struct, frozen=True):
     """Open one more sandbox with these limits."""
 
-    limits: Limits
+    limits: WarmLimits
 
 
 class Remove(msgspec.Struct, frozen=True):
@@ -76,7 +76,7 @@ class Remove(msgspec.Struct, frozen=True):
 Step: TypeAlias = Open | Remove
 
 
-def plan(waiting: Sequence[Limits], likely: Sequence[Limits]) -> Step | None:
+def plan(waiting: Sequence[WarmLimits], likely: Sequence[WarmLimits]) -> Step | None:
     """Return the next step towards a pool that fits *likely* (at least one sandbox), None if it already fits."""
     missing, surplus = list(likely), []
     for index, limits in enumerate(waiting):

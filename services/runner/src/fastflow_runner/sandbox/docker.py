@@ -31,15 +31,15 @@ from aiodocker.exceptions import DockerError
 from fastflow_contracts.log import get_logger
 from fastflow_runner.sandbox import (
     AlreadyExists,
+    DaemonUnreachable,
     Detached,
-    Ended,
     Held,
     ImageMissing,
     Missing,
     Mount,
+    SandboxEnd,
     SandboxError,
     SandboxSpec,
-    Unreachable,
 )
 from fastflow_runner.sandbox.docker_stream import RawStream, UpgradeRefused
 
@@ -114,7 +114,7 @@ class DockerSandboxes:
     async def limit(self, channel: DockerChannel, spec: SandboxSpec) -> None:
         """Set the limits of *spec* on a running sandbox. It cannot lift a limit.
 
-        Raises ``Missing``, ``Unreachable``, ``SandboxError``.
+        Raises ``Missing``, ``DaemonUnreachable``, ``SandboxError``.
         """
         async with _answers(channel.name):
             await self._docker._query_json(
@@ -122,7 +122,7 @@ class DockerSandboxes:
             )
 
     async def rename(self, channel: DockerChannel, name: str) -> None:
-        """Rename a sandbox. Raises ``AlreadyExists``, ``Missing``, ``Unreachable``, ``SandboxError``."""
+        """Rename a sandbox. Raises ``AlreadyExists``, ``Missing``, ``DaemonUnreachable``, ``SandboxError``."""
         async with _answers(name):
             await self._docker.containers.container(channel.container_id).rename(name)
         channel.name = name
@@ -255,7 +255,7 @@ class DockerChannel:
                 return said
         return b""
 
-    async def wait(self) -> Ended:
+    async def wait(self) -> SandboxEnd:
         """Wait up to ``END_TIMEOUT_S``: the stream ends a moment before the daemon knows the exit."""
         try:
             with suppress(TimeoutError):
@@ -264,11 +264,11 @@ class DockerChannel:
                         await self._docker.containers.container(self.container_id).wait()
             state = await _state(self._docker, self.container_id)
         except Missing:
-            return Ended(exit_code=None, oom_killed=False)
+            return SandboxEnd(exit_code=None, oom_killed=False)
         if state["Running"]:
             raise Detached(f"The sandbox {self.name} still runs; attach again.")
         code = None if state["Status"] == "created" else int(state["ExitCode"])
-        return Ended(exit_code=code, oom_killed=bool(state["OOMKilled"]))
+        return SandboxEnd(exit_code=code, oom_killed=bool(state["OOMKilled"]))
 
     async def close(self) -> None:
         if self._stream is not None:
@@ -293,7 +293,7 @@ async def _answers(what: str) -> AsyncIterator[None]:
     except (DockerError, UpgradeRefused) as error:
         text = error.message if isinstance(error, DockerError) else str(error)
         if error.status in _NO_ANSWER:
-            raise Unreachable(f"Docker does not answer: {text}") from error
+            raise DaemonUnreachable(f"Docker does not answer: {text}") from error
         if error.status == 404 and "image" in text.lower():
             raise ImageMissing(f"Docker does not have the image: {text}") from error
         if error.status == 404:
@@ -304,7 +304,7 @@ async def _answers(what: str) -> AsyncIterator[None]:
             raise _TwoNetworks(text) from error
         raise SandboxError(f"Docker refuses {what}: {text}") from error
     except (aiohttp.ClientError, OSError) as error:
-        raise Unreachable(f"Docker gave no answer about {what}: {error or 'time is up'}") from error
+        raise DaemonUnreachable(f"Docker gave no answer about {what}: {error or 'time is up'}") from error
 
 
 async def _seen_through(call: Coroutine[Any, Any, _T]) -> _T:
@@ -320,7 +320,7 @@ async def _seen_through(call: Coroutine[Any, Any, _T]) -> _T:
 
 
 async def _state(docker: aiodocker.Docker, name: str) -> dict[str, Any]:
-    """Return the daemon's ``State`` of a container. Raises ``Missing``, ``Unreachable``."""
+    """Return the daemon's ``State`` of a container. Raises ``Missing``, ``DaemonUnreachable``."""
     async with _answers(name):
         shown = await docker.containers.container(name).show()
     state: dict[str, Any] = shown["State"]

@@ -45,14 +45,14 @@ from fastflow_runner.guest.supervisor.frames import (
 from fastflow_runner.sandbox import (
     AlreadyExists,
     Detached,
-    Ended,
     Held,
     Missing,
+    SandboxEnd,
     SandboxSpec,
 )
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class DummyOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of a job: it writes its output and exits at once."""
 
     stdout: bytes = b""
@@ -68,16 +68,16 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """The sandbox ends without ``Exited``, as if killed from outside."""
 
 
-Script = Callable[[SandboxSpec, dict[str, Any]], Outcome]
+Script = Callable[[SandboxSpec, dict[str, Any]], DummyOutcome]
 """Chooses the outcome from the sandbox's specification and the JOB payload."""
 
 
-def succeed(spec: SandboxSpec, job: dict[str, Any]) -> Outcome:
+def succeed(spec: SandboxSpec, job: dict[str, Any]) -> DummyOutcome:
     """Return success without output. The default script."""
-    return Outcome()
+    return DummyOutcome()
 
 
-class _Sandbox:
+class _DummySandbox:
     """The simulated supervisor and all state of one sandbox."""
 
     def __init__(self, spec: SandboxSpec, script: Script) -> None:
@@ -85,7 +85,7 @@ class _Sandbox:
         self.token = secrets.token_bytes(NONCE_BYTES)
         self.outbox = bytearray()
         self.ready = asyncio.Event()
-        self.ended: Ended | None = None
+        self.ended: SandboxEnd | None = None
         self._script = script
         self._decoder = Decoder()
         self._window = OutputWindow()
@@ -105,9 +105,9 @@ class _Sandbox:
             elif kind == ACK:
                 self._acknowledge(fields)
             elif kind == STOP and not self._exit:
-                self._leave(Outcome(exit_code=143, reason="stopped"))
+                self._leave(DummyOutcome(exit_code=143, reason="stopped"))
 
-    def end(self, ended: Ended) -> None:
+    def end(self, ended: SandboxEnd) -> None:
         self.ended = self.ended or ended
         self.ready.set()
 
@@ -129,7 +129,7 @@ class _Sandbox:
         }
         self._window.acknowledge(ends)
 
-    def _play(self, outcome: Outcome) -> None:
+    def _play(self, outcome: DummyOutcome) -> None:
         self._phase = RUNNING
         self._started = message(STARTED, pid=2, at=time.time())
         self._say(self._started)
@@ -142,7 +142,7 @@ class _Sandbox:
             header = EVENT_HEADER.pack(number, time.time())
             self._keep(EVENTS, number + 1, frame(EVENT, header + event))
         if outcome.vanishes:
-            self.end(Ended(exit_code=137, oom_killed=outcome.oom))
+            self.end(SandboxEnd(exit_code=137, oom_killed=outcome.oom))
         elif not outcome.hangs:
             self._leave(outcome)
 
@@ -150,7 +150,7 @@ class _Sandbox:
         self._window.push(stream, end, frame)
         self._say(frame)
 
-    def _leave(self, outcome: Outcome) -> None:
+    def _leave(self, outcome: DummyOutcome) -> None:
         self._phase = EXITED
         self._exit = message(
             EXIT,
@@ -168,7 +168,7 @@ class _Sandbox:
 class DummyChannel:
     """A channel to a simulated sandbox."""
 
-    def __init__(self, sandbox: _Sandbox) -> None:
+    def __init__(self, sandbox: _DummySandbox) -> None:
         self._sandbox = sandbox
         self._closed = False
 
@@ -192,7 +192,7 @@ class DummyChannel:
         sandbox.outbox.clear()
         return data
 
-    async def wait(self) -> Ended:
+    async def wait(self) -> SandboxEnd:
         if self._sandbox.ended is None:
             raise Detached("The sandbox still runs; attach again.")
         return self._sandbox.ended
@@ -207,7 +207,7 @@ class DummySandboxes:
 
     def __init__(self, script: Script = succeed) -> None:
         self._script = script
-        self._sandboxes: dict[str, _Sandbox] = {}
+        self._sandboxes: dict[str, _DummySandbox] = {}
 
     @property
     def unenforced(self) -> tuple[str, ...]:
@@ -216,7 +216,7 @@ class DummySandboxes:
     async def open(self, spec: SandboxSpec) -> DummyChannel:
         if spec.name in self._sandboxes:
             raise AlreadyExists(f"There is a sandbox {spec.name} already.")
-        self._sandboxes[spec.name] = _Sandbox(spec, self._script)
+        self._sandboxes[spec.name] = _DummySandbox(spec, self._script)
         return DummyChannel(self._sandboxes[spec.name])
 
     async def held(self) -> tuple[Held, ...]:
@@ -232,7 +232,7 @@ class DummySandboxes:
 
     async def remove(self, name: str) -> None:
         if (sandbox := self._sandboxes.pop(name, None)) is not None:
-            sandbox.end(Ended(exit_code=137, oom_killed=False))
+            sandbox.end(SandboxEnd(exit_code=137, oom_killed=False))
 
     async def close(self) -> None:
         """Do nothing: the sandboxes remain, like Docker's."""

@@ -38,7 +38,7 @@ class ScriptOutput(msgspec.Struct, frozen=True):
     data: bytes
 
 
-class CellEvent(msgspec.Struct, frozen=True):
+class CellRunnerEvent(msgspec.Struct, frozen=True):
     """One line of JSON from a cell runner, numbered from 0."""
 
     number: int
@@ -82,4 +82,4 @@ class Vanished(msgspec.Struct, frozen=True):
     oom_killed: bool
 
 
-Event: TypeAlias = ScriptStarted | ScriptOutput | CellEvent | UsageSample | Exited | Vanished
+Event: TypeAlias = ScriptStarted | ScriptOutput | CellRunnerEvent | UsageSample | Exited | Vanished

@@ -28,7 +28,7 @@ class Hold(msgspec.Struct, frozen=True):
     """The interpreter that must exist once the lock is held."""
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
+class SandboxJob(msgspec.Struct, frozen=True, kw_only=True):
     """A command that a supervisor runs once."""
 
     argv: tuple[str, ...]

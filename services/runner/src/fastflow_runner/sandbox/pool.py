@@ -21,14 +21,14 @@ from fastflow_contracts.log import get_logger
 from fastflow_runner.guest.supervisor.frames import BEAT, mark, message
 from fastflow_runner.sandbox import (
     Channel,
+    DaemonUnreachable,
     Detached,
     Held,
     Missing,
     SandboxError,
     SandboxSpec,
-    Unreachable,
 )
-from fastflow_runner.sandbox.demand import Demand, Limits, Open, Remove, plan
+from fastflow_runner.sandbox.demand import Demand, Open, Remove, WarmLimits, plan
 from fastflow_runner.sandbox.docker import DockerChannel, DockerSandboxes
 from fastflow_runner.sandbox.naming import warm_name
 
@@ -45,7 +45,7 @@ AGAIN_S: Final = 5.0
 class _Warm(NamedTuple):
     name: str
     channel: DockerChannel
-    limits: Limits
+    limits: WarmLimits
 
 
 class Pool:
@@ -83,12 +83,12 @@ class Pool:
         return self._sandboxes.unenforced
 
     @property
-    def waiting(self) -> tuple[Limits, ...]:
+    def waiting(self) -> tuple[WarmLimits, ...]:
         """The limits of each warm sandbox."""
         return tuple(warm.limits for warm in self._waiting)
 
     async def open(self, spec: SandboxSpec) -> Channel:
-        limits = Limits(spec.memory_bytes, spec.cpu_cores)
+        limits = WarmLimits(spec.memory_bytes, spec.cpu_cores)
         if self._size_max == 0 or _blank(spec) != self._blank:
             return await self._sandboxes.open(spec)
         self._demand.note(asyncio.get_running_loop().time(), limits)
@@ -101,7 +101,7 @@ class Pool:
                 finally:
                     self._ours.discard(warm.name)
             return await self._sandboxes.open(spec)
-        except Unreachable:
+        except DaemonUnreachable:
             raise
         except SandboxError:
             self._demand.forget(limits)  # Docker may refuse these limits, which must not block refills with others
@@ -119,7 +119,7 @@ class Pool:
     async def prove(self) -> None:
         """Open one sandbox to test the daemon. Keep it warm unless the size is 0. Raises ``SandboxError``."""
         await self.held()
-        await self._open_warm(Limits(None, None))
+        await self._open_warm(WarmLimits(None, None))
         if self._size_max == 0:
             warm = self._waiting.pop()
             self._ours.discard(warm.name)
@@ -161,7 +161,7 @@ class Pool:
             await warm.channel.close()
         await self._sandboxes.close()
 
-    def _take(self, wanted: Limits) -> _Warm | None:
+    def _take(self, wanted: WarmLimits) -> _Warm | None:
         """Take the best fitting warm sandbox from the pool, or return None."""
         fitting = [warm for warm in self._waiting if warm.limits.can_become(wanted)]
         if not fitting:
@@ -174,7 +174,7 @@ class Pool:
         """Turn *warm* into the sandbox of *spec*. Return False if it has died."""
         try:
             if not warm.channel.is_over:
-                if warm.limits != Limits(spec.memory_bytes, spec.cpu_cores):
+                if warm.limits != WarmLimits(spec.memory_bytes, spec.cpu_cores):
                     await self._sandboxes.limit(warm.channel, spec)
                 await self._sandboxes.rename(warm.channel, spec.name)
                 # If it died before the rename, its channel is closed by now.
@@ -192,7 +192,7 @@ class Pool:
         await self._discard(warm)
         return False
 
-    async def _open_warm(self, limits: Limits) -> None:
+    async def _open_warm(self, limits: WarmLimits) -> None:
         name = warm_name(self._installation)
         self._ours.add(name)
         spec = replace(
@@ -221,7 +221,7 @@ class Pool:
         await self._sandboxes.remove(warm.channel.container_id)
         self._ours.discard(warm.name)
 
-    def _likely(self) -> list[Limits]:
+    def _likely(self) -> list[WarmLimits]:
         return self._demand.likely(asyncio.get_running_loop().time())
 
 

@@ -29,9 +29,9 @@ from fastflow_runner.guest.supervisor.meters import descendants
 from fastflow_runner.sandbox import (
     AlreadyExists,
     Detached,
-    Ended,
     Held,
     Missing,
+    SandboxEnd,
     SandboxError,
     SandboxSpec,
 )
@@ -52,7 +52,7 @@ _END_TIMEOUT_S: Final = 5.0
 _KILL_ROUNDS_MAX: Final = 50
 
 
-class _Sandbox(msgspec.Struct, frozen=True):
+class _ProcessSandbox(msgspec.Struct, frozen=True):
     held: Held
     token: bytes
     process: Process
@@ -62,7 +62,7 @@ class _Sandbox(msgspec.Struct, frozen=True):
 class ProcessChannel:
     """The pipes of one supervisor."""
 
-    def __init__(self, sandbox: _Sandbox) -> None:
+    def __init__(self, sandbox: _ProcessSandbox) -> None:
         self._sandbox = sandbox
         self._closed = False
 
@@ -86,13 +86,13 @@ class ProcessChannel:
         assert stdout is not None
         return b"" if self._closed else await stdout.read(_RECEIVE_BYTES)
 
-    async def wait(self) -> Ended:
+    async def wait(self) -> SandboxEnd:
         try:
             async with asyncio.timeout(_END_TIMEOUT_S):
                 code = await self._sandbox.process.wait()
         except TimeoutError:
             raise Detached("The supervisor still runs; attach again.") from None
-        return Ended(exit_code=code if code >= 0 else 128 - code, oom_killed=False)
+        return SandboxEnd(exit_code=code if code >= 0 else 128 - code, oom_killed=False)
 
     async def close(self) -> None:
         self._closed = True
@@ -103,7 +103,7 @@ class ProcessSandboxes:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._sandboxes: dict[str, _Sandbox] = {}
+        self._sandboxes: dict[str, _ProcessSandbox] = {}
         self._opening: set[str] = set()
 
     @property
@@ -147,7 +147,7 @@ class ProcessSandboxes:
         finally:
             os.close(lock)
         held = Held(name=spec.name, labels=dict(spec.labels), running=True)
-        self._sandboxes[spec.name] = _Sandbox(held, secrets.token_bytes(16), process, directory)
+        self._sandboxes[spec.name] = _ProcessSandbox(held, secrets.token_bytes(16), process, directory)
         return ProcessChannel(self._sandboxes[spec.name])
 
     async def held(self) -> tuple[Held, ...]:

@@ -21,7 +21,7 @@ from fastflow_runner.errors import RunnerError
 from fastflow_runner.guest.supervisor import frames
 from fastflow_runner.sandbox import Channel, Detached
 from fastflow_runner.sandbox.events import (
-    CellEvent,
+    CellRunnerEvent,
     Event,
     Exited,
     Offsets,
@@ -31,7 +31,7 @@ from fastflow_runner.sandbox.events import (
     UsageSample,
     Vanished,
 )
-from fastflow_runner.sandbox.job import Job
+from fastflow_runner.sandbox.job import SandboxJob
 
 Phase: TypeAlias = Literal["waiting", "preparing", "running", "draining", "exited"]
 
@@ -59,8 +59,8 @@ class Session:
     """One attachment to one supervisor: iterate over events, call methods to control the job.
 
     Iteration ends after ``Exited`` or ``Vanished``. A cancelled step loses nothing and can be repeated. Iteration
-    raises ``Detached`` and ``Unreachable`` like the channel, ``Superseded``, and ``SessionError`` for bytes that break
-    the protocol. Control methods do nothing on an ended sandbox: the iteration reports the end.
+    raises ``Detached`` and ``DaemonUnreachable`` like the channel, ``Superseded``, and ``SessionError`` for bytes that
+    break the protocol. Control methods do nothing on an ended sandbox: the iteration reports the end.
     """
 
     def __init__(self, channel: Channel, acked: Offsets) -> None:
@@ -76,10 +76,10 @@ class Session:
         self._over = False
 
     @classmethod
-    async def start(cls, channel: Channel, job: Job, bundle: Bundle | None = None) -> Self:
+    async def start(cls, channel: Channel, job: SandboxJob, bundle: Bundle | None = None) -> Self:
         """Attach to a new sandbox and send its job, without waiting for an answer.
 
-        Without a bundle, the job starts in an empty directory. Raises ``JobTooLarge``, ``Unreachable``.
+        Without a bundle, the job starts in an empty directory. Raises ``JobTooLarge``, ``DaemonUnreachable``.
         """
         session = cls(channel, Offsets())
         await session._attach(Offsets())
@@ -118,7 +118,7 @@ class Session:
         """The supervisor's phase when it answered the attach; ``waiting`` until then."""
         return self._phase
 
-    async def hand_over(self, job: Job, bundle: Bundle | None = None) -> None:
+    async def hand_over(self, job: SandboxJob, bundle: Bundle | None = None) -> None:
         """Send the job, its files and the bundle. A supervisor that already has a job ignores them."""
         try:
             stated_job = frames.message(frames.JOB, **job.stated(bundle))
@@ -218,12 +218,12 @@ class Session:
         name: Stream = "stdout" if stream == frames.STDOUT else "stderr"
         return ScriptOutput(stream=name, offset=offset, at=_utc(at), data=data)
 
-    def _cell_event(self, payload: bytes) -> CellEvent | None:
+    def _cell_event(self, payload: bytes) -> CellRunnerEvent | None:
         number, at = frames.EVENT_HEADER.unpack_from(payload)
         if number < self._goes_on_at(frames.EVENTS, self._event_at, number):
             return None
         self._event_at = number + 1
-        return CellEvent(number=number, at=_utc(at), data=payload[frames.EVENT_HEADER.size :])
+        return CellRunnerEvent(number=number, at=_utc(at), data=payload[frames.EVENT_HEADER.size :])
 
     def _goes_on_at(self, stream: int, expected: int, heard: int) -> int:
         """Return where *stream* continues: *expected*, or later if that is allowed. Raises ``ValueError`` for a gap."""

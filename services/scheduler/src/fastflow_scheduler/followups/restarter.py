@@ -18,7 +18,7 @@ from fastflow_contracts.log import get_logger
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.messages import Started, Trigger
-from fastflow_contracts.runs.run import RESTART, Ended, Pending, Run, RunInput
+from fastflow_contracts.runs.run import RESTART, Ended, Pending, RunInput, RunRecord
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
 from fastflow_contracts.schedules.schedule import RESTART_ID
@@ -54,7 +54,7 @@ class Restarter:
         cause = Cause(schedule=RESTART_ID, scheduled_for=slot)
         await self._starter.start(pipeline, trigger, run_id, cause=cause, identity=identity)
 
-    async def _stop(self, active: list[Run], slot: datetime) -> bool:
+    async def _stop(self, active: list[RunRecord], slot: datetime) -> bool:
         """Stop runs that are older than *slot*. Returns whether one of them had already ended by itself."""
         had_ended = False
         for run in active:
@@ -64,7 +64,7 @@ class Restarter:
                 had_ended = had_ended or (changed.run.is_over and not changed.events)
         return had_ended
 
-    async def _start_successor(self, run: Run) -> RunId | None:
+    async def _start_successor(self, run: RunRecord) -> RunId | None:
         """Start the restart that follows from the end of *run*. None if there is none or the start is refused."""
         record = await self._pipelines.get(run.pipeline)
         try:
@@ -82,10 +82,10 @@ class Restarter:
         return None
 
 
-def _is_to_begin(run: Run) -> bool:
+def _is_to_begin(run: RunRecord) -> bool:
     return isinstance(run.state, Pending) and not run.attempts
 
 
-def _ended_at(run: Run) -> datetime:
+def _ended_at(run: RunRecord) -> datetime:
     assert isinstance(run.state, Ended)
     return run.state.at

@@ -14,7 +14,7 @@ from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.links import HOPS_MAX, Link, merged
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.runs.messages import Trigger
-from fastflow_contracts.runs.run import RESTART, Ended, Run, RunInput, Verdict
+from fastflow_contracts.runs.run import RESTART, Ended, RunInput, RunRecord, Verdict
 from fastflow_scheduler.starting.admission import Cause
 
 RESTART_EDGE = "restart"
@@ -37,7 +37,7 @@ class Break(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-def react(run: Run, record: PipelineRecord | None, made: Iterable[Link], given: RunInput) -> list[Follow | Break]:
+def react(run: RunRecord, record: PipelineRecord | None, made: Iterable[Link], given: RunInput) -> list[Follow | Break]:
     """Decide what follows from the end of *run*.
 
     Args:
@@ -55,7 +55,7 @@ def react(run: Run, record: PipelineRecord | None, made: Iterable[Link], given: 
     return followers
 
 
-def _followers(run: Run, state: Ended, links: Iterable[Link]) -> list[Follow | Break]:
+def _followers(run: RunRecord, state: Ended, links: Iterable[Link]) -> list[Follow | Break]:
     found: list[Follow | Break] = []
     for link in links:
         wanted = (state.verdict is Verdict.SUCCESS and link.on_success) or (
@@ -78,7 +78,7 @@ def _restarts(state: Ended, *, on_crash: bool) -> bool:
     return state.reason == RESTART or (on_crash and state.verdict is Verdict.FAILED)
 
 
-def _restart(run: Run, given: RunInput, *, wait_s: float) -> Follow:
+def _restart(run: RunRecord, given: RunInput, *, wait_s: float) -> Follow:
     """The same run configuration and variables on today's version. A restart adds no hop to the chain."""
     parameters = {name: given.overrides[name] for name in run.order.parameter_names if name in given.overrides}
     trigger = Trigger(

@@ -20,8 +20,8 @@ from fastflow_contracts.log import get_logger
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs import messages
-from fastflow_contracts.runs.messages import Skip
-from fastflow_contracts.runs.run import RUN, Ended, Run, RunInput
+from fastflow_contracts.runs.messages import SkipRecord
+from fastflow_contracts.runs.run import RUN, Ended, RunInput, RunRecord
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
 from fastflow_scheduler.followups.rules import Break, Follow, react
 from fastflow_scheduler.starting.starter import Starter
@@ -58,7 +58,7 @@ class RunEndedConsumer:
             return
         await message.ack_soon()
 
-    async def _react(self, run: Run) -> None:
+    async def _react(self, run: RunRecord) -> None:
         record, made = await asyncio.gather(self._pipelines.get(run.pipeline), self._pipelines.links_of(run.pipeline))
         if record is None and not made:
             return
@@ -75,7 +75,7 @@ class RunEndedConsumer:
                 case Break(pipeline=pipeline, edge=edge, reason=reason):
                     await self._skip(run, pipeline, edge, reason)
 
-    async def _skip(self, run: Run, pipeline: PipelineName, edge: str, reason: str) -> None:
-        skip = Skip(at=now(), pipeline=pipeline, reason=reason, triggered_by="downstream", parent_run_id=run.id)
+    async def _skip(self, run: RunRecord, pipeline: PipelineName, edge: str, reason: str) -> None:
+        skip = SkipRecord(at=now(), pipeline=pipeline, reason=reason, triggered_by="downstream", parent_run_id=run.id)
         message_id = f"skip-{run.id}-{edge}"
         await self._bus.publish(subjects.skipped(pipeline), messages.SKIP.encode(skip), message_id=message_id)

@@ -19,7 +19,7 @@ from fastflow_contracts.bus.subjects import Kind
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.presence import Presence
-from fastflow_contracts.runs.run import Ended, Pending, Run, Running
+from fastflow_contracts.runs.run import Ended, Pending, Running, RunRecord
 
 ALL_KINDS = frozenset(get_args(Kind))
 REHINT_S = 10.0
@@ -34,14 +34,14 @@ RENEW_AFTER = timedelta(days=30)
 class HintRun:
     """Publish a hint for this pending run."""
 
-    run: Run
+    run: RunRecord
 
 
 @dataclass(frozen=True)
 class ExpireRun:
     """Expire this run: its runner has been silent for longer than any of its sandboxes can live."""
 
-    run: Run
+    run: RunRecord
     epoch: int
     reason: str
 
@@ -50,7 +50,7 @@ class ExpireRun:
 class RenewRun:
     """Write the record of this run again: it is old."""
 
-    run: Run
+    run: RunRecord
 
 
 Action: TypeAlias = HintRun | ExpireRun | RenewRun
@@ -62,7 +62,7 @@ class DueWork:
 
     lease: Lease
     concurrent_max: int = 0
-    _runs: dict[RunId, Run] = field(default_factory=dict)
+    _runs: dict[RunId, RunRecord] = field(default_factory=dict)
     _hint_at: dict[RunId, float] = field(default_factory=dict)
     """Earliest time of the next hint for a pending run."""
     _unhinted: set[RunId] = field(default_factory=set)
@@ -71,7 +71,7 @@ class DueWork:
     _presences: dict[str, Presence] = field(default_factory=dict)
     _stored_at: dict[RunId, datetime] = field(default_factory=dict)
 
-    def see_run(self, run: Run, *, at: float, stored_at: datetime) -> None:
+    def see_run(self, run: RunRecord, *, at: float, stored_at: datetime) -> None:
         """Take in a created or changed run. *at*: monotonic seconds; *stored_at*: when its record was written."""
         former = self._runs.get(run.id)
         if isinstance(run.state, Ended):

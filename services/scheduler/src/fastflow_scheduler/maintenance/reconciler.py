@@ -13,7 +13,7 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.clock import now
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.log import get_logger
-from fastflow_contracts.runs.run import Run, Running
+from fastflow_contracts.runs.run import Running, RunRecord
 from fastflow_contracts.runs.runners import presences
 from fastflow_contracts.runs.state_machine import Expire
 from fastflow_contracts.runs.store import RunStore
@@ -110,7 +110,7 @@ class Reconciler:
                     if changed.events:
                         log.warning("run expired", run=run.id, reason=reason)
 
-    async def _lives(self, run: Run) -> bool:
+    async def _lives(self, run: RunRecord) -> bool:
         """Whether its runner renewed its presence unnoticed. Raises ``TimeoutError``.
 
         A feed misses changes while its server dies; the stored record does not.

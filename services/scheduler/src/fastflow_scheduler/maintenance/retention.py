@@ -22,7 +22,7 @@ from fastflow_contracts.bus.errors import BusError, Unavailable
 from fastflow_contracts.bus.streams import SCHEDULER, bucket_stream
 from fastflow_contracts.clock import now as wall_clock
 from fastflow_contracts.log import get_logger
-from fastflow_contracts.runs.run import Run
+from fastflow_contracts.runs.run import RunRecord
 from fastflow_contracts.runs.store import RunStore
 
 log = get_logger(__name__)
@@ -48,7 +48,7 @@ _STREAM: Final = bucket_stream(subjects.RUNS)
 
 
 class _Over(NamedTuple):
-    run: Run
+    run: RunRecord
     sequence: int
     """Of its last revision. Ended states never change, so the revision that says it is over is the last one."""
 

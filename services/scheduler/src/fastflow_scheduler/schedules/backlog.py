@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import NamedTuple, assert_never
 
-from fastflow_contracts.schedules.schedule import Schedule
+from fastflow_contracts.schedules.schedule import PipelineSchedule
 from fastflow_contracts.schedules.slots import between, latest, next_slot
 
 LAST_WITHIN = timedelta(hours=24)
@@ -30,7 +30,7 @@ class Backlog(NamedTuple):
 
 
 def backlog(
-    schedule: Schedule, *, anchor: datetime, done_until: datetime, able_since: datetime, now: datetime
+    schedule: PipelineSchedule, *, anchor: datetime, done_until: datetime, able_since: datetime, now: datetime
 ) -> Backlog | None:
     """Compute which slots to run at *now*. None if no slot is due.
 
@@ -51,7 +51,7 @@ def backlog(
     return Backlog(slots, until=slots[-1] if slots else now, has_missed=first <= missed_until)
 
 
-def _caught_up(schedule: Schedule, anchor: datetime, since: datetime, until: datetime) -> list[datetime]:
+def _caught_up(schedule: PipelineSchedule, anchor: datetime, since: datetime, until: datetime) -> list[datetime]:
     match schedule.catchup:
         case "none":
             return []

@@ -17,7 +17,7 @@ from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.bucket import Bucket, Change
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.decoding import note_unreadable
-from fastflow_contracts.bus.errors import BusError, Conflict, Unavailable
+from fastflow_contracts.bus.errors import BusError, RevisionConflict, Unavailable
 from fastflow_contracts.bus.subjects import JobRef
 from fastflow_contracts.clock import now as wall_clock
 from fastflow_contracts.errors import FastFlowError
@@ -113,7 +113,7 @@ class Clock:
             async with self._firing_at_once if isinstance(action, Fire) else self._settling_at_once:
                 await self._firing.do(action)
         except FastFlowError as error:
-            not_before = self._now() + (AGAIN if isinstance(error, Unavailable | Conflict) else REFUSED_AGAIN)
+            not_before = self._now() + (AGAIN if isinstance(error, Unavailable | RevisionConflict) else REFUSED_AGAIN)
             log.warning(
                 "schedule delayed", pipeline=action.job.pipeline, schedule=action.job.schedule, error=str(error)
             )

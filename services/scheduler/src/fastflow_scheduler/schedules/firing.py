@@ -16,7 +16,7 @@ from typing import Protocol
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.bus.errors import BusError, Conflict
+from fastflow_contracts.bus.errors import BusError, RevisionConflict
 from fastflow_contracts.bus.subjects import JobRef
 from fastflow_contracts.codec import Malformed
 from fastflow_contracts.errors import FastFlowError
@@ -65,7 +65,7 @@ class Remembering(Protocol):
         """
 
     async def store(self, job: JobRef, state: ScheduleState, revision: int) -> int:
-        """Replace *revision* and return the new one. Raises ``Conflict``."""
+        """Replace *revision* and return the new one. Raises ``RevisionConflict``."""
 
 
 class States:
@@ -85,7 +85,7 @@ class States:
         return await self._schedules.states.put(job, state, expect=revision)
 
     async def forget(self, job: JobRef, revision: int) -> None:
-        """Remove the state, unless it has changed, and the switch that belongs to it. Raises ``Conflict``."""
+        """Remove the state, unless it has changed, and the switch that belongs to it. Raises ``RevisionConflict``."""
         await self._schedules.states.delete(job, expect=revision)
         await self._schedules.switches.delete(job)
 
@@ -130,7 +130,7 @@ class Firing:
             return
         try:
             stored = await self._states.store(job, wanted, revision)
-        except Conflict:
+        except RevisionConflict:
             await self._reload(job)
         else:
             self._timetable.see_state(job, wanted, stored)
@@ -186,7 +186,7 @@ class Firing:
                     return
                 try:
                     stored = await self._states.store(fire.job, wanted.state, wanted.revision)
-                except Conflict:
+                except RevisionConflict:
                     await self._reload(fire.job)
                 else:
                     self._timetable.see_state(fire.job, wanted.state, stored)

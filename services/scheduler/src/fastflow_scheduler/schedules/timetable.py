@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from fastflow_contracts.bus.subjects import JobRef
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.records import PipelineRecord
-from fastflow_contracts.schedules.schedule import Schedule
+from fastflow_contracts.schedules.schedule import PipelineSchedule
 from fastflow_contracts.schedules.slots import fault, next_slot
 from fastflow_contracts.schedules.state import REMEMBERED, ScheduleState, settled
 from fastflow_scheduler.schedules.backlog import Backlog, backlog
@@ -49,7 +49,7 @@ class Fire:
     """Run these slots of the schedule."""
 
     job: JobRef
-    schedule: Schedule
+    schedule: PipelineSchedule
     backlog: Backlog
 
 
@@ -65,7 +65,7 @@ class Advance(NamedTuple):
 
 @dataclass
 class _Entry:
-    schedule: Schedule | None = None
+    schedule: PipelineSchedule | None = None
     is_on: bool = True
     state: ScheduleState | None = None
     revision: int = 0
@@ -262,17 +262,17 @@ class Timetable:
         return None if due is None else Fire(job, entry.schedule, due)
 
 
-def _schedules(record: PipelineRecord) -> tuple[Schedule, ...]:
+def _schedules(record: PipelineRecord) -> tuple[PipelineSchedule, ...]:
     """The schedules that can be computed: a record may hold ones that no sync would accept."""
     return tuple(schedule for schedule in _listed(record) if fault(schedule) is None)
 
 
-def unusable(record: PipelineRecord) -> list[tuple[Schedule, str]]:
+def unusable(record: PipelineRecord) -> list[tuple[PipelineSchedule, str]]:
     """Schedules of *record* whose slots cannot be computed, each with the reason. These never fire."""
     return [(schedule, why) for schedule in _listed(record) if (why := fault(schedule)) is not None]
 
 
-def _listed(record: PipelineRecord) -> tuple[Schedule, ...]:
+def _listed(record: PipelineRecord) -> tuple[PipelineSchedule, ...]:
     if record.removed_at is not None or record.live is None:
         return ()
     restart = record.live.spec.restart_schedule()

@@ -13,7 +13,7 @@ from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.pipelines.run_config import RunConfig
 from fastflow_contracts.pipelines.spec import NoSuchRunConfig
 from fastflow_contracts.runs.messages import Declined, Trigger
-from fastflow_contracts.runs.run import Limits, Order, Pending, Run, RunInput
+from fastflow_contracts.runs.run import Order, Pending, RunInput, RunLimits, RunRecord
 from fastflow_contracts.runs.triggers import BadTrigger
 
 
@@ -50,7 +50,7 @@ class TooMuch(BadTrigger):
 class Admitted(msgspec.Struct, frozen=True):
     """A run to create, with its input."""
 
-    run: Run
+    run: RunRecord
     given: RunInput | None
     instances_max: int | None = None
     """At most this many runs of the pipeline may be pending or running, this one included."""
@@ -108,7 +108,7 @@ def admit(
 
 
 def again(
-    former: Run, given: RunInput, record: PipelineRecord | None, trigger: Trigger, *, run_id: RunId, now: datetime
+    former: RunRecord, given: RunInput, record: PipelineRecord | None, trigger: Trigger, *, run_id: RunId, now: datetime
 ) -> Admitted | Declined:
     """Make a new run with the bundle, variables and parameters of *former*.
 
@@ -146,9 +146,9 @@ def _disabled(name: PipelineName) -> Declined:
     return Declined(status=404, reason=f'{name} is disabled ("enabled": false in its metadata).')
 
 
-def _new_run(run_id: RunId, name: PipelineName, order: Order, now: datetime, *, wait_s: float = 0.0) -> Run:
+def _new_run(run_id: RunId, name: PipelineName, order: Order, now: datetime, *, wait_s: float = 0.0) -> RunRecord:
     pending = Pending(attempt=1, not_before=now + timedelta(seconds=wait_s))
-    return Run(id=run_id, pipeline=name, created_at=now, order=order, state=pending)
+    return RunRecord(id=run_id, pipeline=name, created_at=now, order=order, state=pending)
 
 
 def _input(config: RunConfig, trigger: Trigger) -> RunInput | None:
@@ -163,8 +163,8 @@ def _input(config: RunConfig, trigger: Trigger) -> RunInput | None:
     return None if given == RunInput() else given
 
 
-def _limits(config: RunConfig, defaults: Defaults) -> Limits:
-    return Limits(
+def _limits(config: RunConfig, defaults: Defaults) -> RunLimits:
+    return RunLimits(
         cpu_cores=config.cpu_hard_limit,
         memory_bytes=config.mem_hard_limit,
         cpu_cores_soft=config.cpu_soft_limit,

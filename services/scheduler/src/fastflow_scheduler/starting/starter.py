@@ -27,11 +27,11 @@ from fastflow_contracts.runs.messages import (
     Decision,
     Declined,
     Hint,
-    Skip,
+    SkipRecord,
     Started,
     Trigger,
 )
-from fastflow_contracts.runs.run import Ended, Run
+from fastflow_contracts.runs.run import Ended, RunRecord
 from fastflow_contracts.runs.store import NoSuchRun, RunStore, Stored
 from fastflow_contracts.runs.triggers import BadTrigger
 from fastflow_scheduler.starting.admission import (
@@ -109,7 +109,7 @@ class Starter:
         await self._note_skip(name, trigger, cause, created, identity)
         return created
 
-    async def hint(self, run: Run, revision: int = 0) -> None:
+    async def hint(self, run: RunRecord, revision: int = 0) -> None:
         """Tell runners that they may claim *run*. A lost hint only delays the run until the next reconciliation.
 
         Args:
@@ -190,7 +190,7 @@ class Starter:
     async def _note_skip(
         self, name: PipelineName, trigger: Trigger, cause: Cause, why: Declined, identity: str
     ) -> None:
-        skip = Skip(
+        skip = SkipRecord(
             at=self._clock(),
             pipeline=name,
             reason=why.reason,

@@ -21,7 +21,7 @@ from fastflow_contracts.ids import RunId, run_id_for_key, run_id_for_message
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.names import PipelineName, name_of
 from fastflow_contracts.runs import messages
-from fastflow_contracts.runs.messages import REPLY_HEADER, Decision, Declined, Skip, Trigger
+from fastflow_contracts.runs.messages import REPLY_HEADER, Decision, Declined, SkipRecord, Trigger
 from fastflow_contracts.runs.triggers import BadTrigger, read_trigger
 from fastflow_scheduler.starting.admission import UnknownPipeline
 from fastflow_scheduler.starting.starter import Starter
@@ -78,7 +78,7 @@ class TriggerConsumer:
     async def _bury(self, message: Message, error: BadTrigger) -> None:
         """Keep the trigger as it came, and show its refusal, without its content, at its pipeline if there is one."""
         token, identity = subjects.trigger_token(message.subject), _identity(message)
-        skip = Skip(at=message.stored_at, pipeline=token, reason=str(error))
+        skip = SkipRecord(at=message.stored_at, pipeline=token, reason=str(error))
         log.info("trigger refused", sequence=message.sequence, subject=message.subject, error=str(error))
         dead = messages.SKIP.encode(_with_payload(skip, message.data))
         await self._bus.publish(subjects.dead_trigger(token), dead, message_id=f"dead-{identity}")
@@ -87,7 +87,7 @@ class TriggerConsumer:
             await self._bus.publish(subjects.skipped(name), shown, message_id=f"skip-{identity}")
 
 
-def _with_payload(skip: Skip, payload: bytes) -> Skip:
+def _with_payload(skip: SkipRecord, payload: bytes) -> SkipRecord:
     if len(payload) <= BURIED_BYTES_MAX:
         return replace(skip, payload=payload)
     kept = f"(Of its {len(payload):,} bytes the first {BURIED_BYTES_MAX:,} are kept.)"

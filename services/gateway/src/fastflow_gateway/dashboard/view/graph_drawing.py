@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from fastflow_gateway.dashboard.view import formatting as words
-from fastflow_gateway.dashboard.view.graph_layout import BOX_HEIGHT, Layout, Link, arrange, groups
+from fastflow_gateway.dashboard.view.graph_layout import BOX_HEIGHT, GraphLayout, Link, arrange, groups
 from fastflow_gateway.views.graph import Edge, Graph, Node
 
 BOXES_MAX: Final = 300
@@ -140,14 +140,14 @@ def _count(number: int, noun: str) -> str:
 
 
 @lru_cache(maxsize=KEPT_MAX)
-def _arranged(names: tuple[str, ...], links: tuple[Link, ...]) -> Layout:
+def _arranged(names: tuple[str, ...], links: tuple[Link, ...]) -> GraphLayout:
     return arrange(names, links)
 
 
 class _Sheet:
     """One group: the positions of its columns, and where lines leave and enter its boxes."""
 
-    def __init__(self, layout: Layout, edges: Sequence[Edge]) -> None:
+    def __init__(self, layout: GraphLayout, edges: Sequence[Edge]) -> None:
         self._layout = layout
         self._edges = edges
         self._column = {name: number for number, names in enumerate(layout.columns) for name in names}
@@ -218,7 +218,7 @@ class _Sheet:
         return longest * LABEL_CHARACTER_WIDTH
 
 
-def _ports(edges: Sequence[Edge], layout: Layout) -> dict[tuple[str, bool, str], float]:
+def _ports(edges: Sequence[Edge], layout: GraphLayout) -> dict[tuple[str, bool, str], float]:
     """Where lines leave (True: by kind) and enter (False: by configuration) a box, relative to its middle."""
     far: dict[tuple[str, bool], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for edge in edges:

@@ -27,7 +27,7 @@ Spot: TypeAlias = str | tuple[str, str, int]
 """A box by its name, or the place where a long link passes through a column: the link and the column."""
 
 
-class Layout(msgspec.Struct, frozen=True, kw_only=True):
+class GraphLayout(msgspec.Struct, frozen=True, kw_only=True):
     """The layout of one group of linked names. ``y`` has the middles; the topmost edge is 0."""
 
     columns: tuple[tuple[str, ...], ...]
@@ -61,7 +61,7 @@ def groups(names: Iterable[str], links: Iterable[Link]) -> list[tuple[str, ...]]
     return sorted(found, key=lambda group: (-len(group), group))
 
 
-def arrange(names: Sequence[str], links: Iterable[Link]) -> Layout:
+def arrange(names: Sequence[str], links: Iterable[Link]) -> GraphLayout:
     """Lay out one group of *names* that are linked by *links*."""
     links = sorted(set(links))
     back = _back(names, links)
@@ -84,7 +84,7 @@ def arrange(names: Sequence[str], links: Iterable[Link]) -> Layout:
     y = _heights(ordered, before, after)
     top = min(y[spot] - _size(spot) / 2 for column in ordered for spot in column)
     bottom = max(y[spot] + _size(spot) / 2 for column in ordered for spot in column)
-    return Layout(
+    return GraphLayout(
         columns=tuple(tuple(spot for spot in column if isinstance(spot, str)) for column in ordered),
         y={name: y[name] - top for name in names},
         height=bottom - top,

@@ -10,7 +10,7 @@ import msgspec
 
 from fastflow_api import shapes
 from fastflow_contracts.runs import messages
-from fastflow_contracts.runs.run import Run, Status, TriggeredBy
+from fastflow_contracts.runs.run import RunRecord, RunStatus, TriggeredBy
 from fastflow_gateway.views import records
 
 LINGER: Final = timedelta(seconds=15)
@@ -23,7 +23,7 @@ class Relative(msgspec.Struct, frozen=True, kw_only=True):
     relation: str
     run_id: str
     pipeline: str | None = None
-    status: Status | None = None
+    status: RunStatus | None = None
 
 
 class Chain(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +40,12 @@ class Chain(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def chain(
-    run: Run, parent: Run | None, children: list[Run], skips: Iterable[messages.Skip], *, children_max: int
+    run: RunRecord,
+    parent: RunRecord | None,
+    children: list[RunRecord],
+    skips: Iterable[messages.SkipRecord],
+    *,
+    children_max: int,
 ) -> Chain:
     """Make the chain of *run*. *parent*: None if there is none, or if it is gone. *skips*: newest first."""
     before = None
@@ -71,7 +76,7 @@ def may_change(run: shapes.Run, around: Chain, now: datetime) -> bool:
     """Whether the page may still change. It may after the run's end too: children start then, and run on."""
     if run.finished_at is None or now - run.finished_at < LINGER:
         return True
-    return any(child.status in (Status.PENDING, Status.RUNNING) for child in around.children)
+    return any(child.status in (RunStatus.PENDING, RunStatus.RUNNING) for child in around.children)
 
 
 def _upwards(triggered_by: TriggeredBy) -> str:

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from fastflow_api import shapes
-from fastflow_api.shapes import Notice, Problem
+from fastflow_api.shapes import VersionNotice, VersionProblem
 from fastflow_gateway.dashboard.view import formatting as words
 from fastflow_gateway.views.search import searched_text
 
@@ -64,13 +64,13 @@ def success_rate(pipeline: shapes.Pipeline) -> str | None:
     return f"{int(100 * pipeline.successful_runs / judged)} %" if judged else None
 
 
-def findings(items: Iterable[Problem | Notice]) -> list[Finding]:
+def findings(items: Iterable[VersionProblem | VersionNotice]) -> list[Finding]:
     return [_finding(item) for item in items]
 
 
-def _finding(item: Problem | Notice) -> Finding:
+def _finding(item: VersionProblem | VersionNotice) -> Finding:
     where = ":".join(str(part) for part in (item.file, item.line) if part is not None)
-    if isinstance(item, Notice):
+    if isinstance(item, VersionNotice):
         return Finding(field=item.field, value=None, where=where, words=item.text)
     if not item.field:
         return Finding(field="", value=None, where=where, words=item.accepted)

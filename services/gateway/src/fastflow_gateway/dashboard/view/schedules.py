@@ -47,7 +47,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def job_views(
-    known: Iterable[jobs.KnownJob], now: datetime, *, run_of: Callable[[RunId], records.Run | None]
+    known: Iterable[jobs.KnownJob], now: datetime, *, run_of: Callable[[RunId], records.RunRecord | None]
 ) -> list[JobView]:
     """Firing jobs first, by next slot; then the others, by name."""
     far = datetime.max.replace(tzinfo=now.tzinfo)
@@ -63,7 +63,7 @@ def summary(views: Iterable[JobView]) -> str:
     return f"{said} · {silent} silent" if silent else said
 
 
-def _view(known: jobs.KnownJob, now: datetime, run_of: Callable[[RunId], records.Run | None]) -> JobView:
+def _view(known: jobs.KnownJob, now: datetime, run_of: Callable[[RunId], records.RunRecord | None]) -> JobView:
     job = jobs.job(known, now)
     run = None
     if job.last_run_time is not None and job.schedule != RESTART_ID:

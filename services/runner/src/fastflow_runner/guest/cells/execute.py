@@ -15,7 +15,7 @@ from typing import Any
 
 from . import KERNEL_PREFIX, ORDERS_FILE
 from .masking import Masker
-from .plan import INJECTED, Plan, Step, UnusableNotebook, make_plan
+from .plan import INJECTED, CellPlan, Step, UnusableNotebook, make_plan
 from .report import STDERR, Report
 
 EVENTS_FD = "FASTFLOW_CELL_EVENTS_FD"
@@ -68,7 +68,7 @@ def _kernel_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if not name.startswith(KERNEL_PREFIX)} | given
 
 
-async def _execute(plan: Plan, report: Report, python: str, env: Mapping[str, str]) -> int:
+async def _execute(plan: CellPlan, report: Report, python: str, env: Mapping[str, str]) -> int:
     # After the orders: importing Jupyter takes a while, and a bad notebook does not need it.
     from .kernel import KERNEL, CannotStart, Kernel
 
@@ -90,7 +90,7 @@ async def _execute(plan: Plan, report: Report, python: str, env: Mapping[str, st
     return 0
 
 
-def _introduce(plan: Plan, report: Report) -> None:
+def _introduce(plan: CellPlan, report: Report) -> None:
     after = -1
     for step in plan.steps:
         if step.cell == INJECTED:

@@ -41,7 +41,7 @@ class Step(NamedTuple):
         return line if len(line) <= TITLE_CHARACTERS_MAX else line[:TITLE_CHARACTERS_MAX] + "…"
 
 
-class Plan(NamedTuple):
+class CellPlan(NamedTuple):
     """What to execute. ``document`` has the injected cell in it, ``code_cells`` does not count it."""
 
     document: dict[str, Any]
@@ -51,7 +51,7 @@ class Plan(NamedTuple):
     """Sentences to write before the first cell."""
 
 
-def make_plan(text: str, retries: Sequence[Mapping[str, Any]], parameters: Mapping[str, str]) -> Plan:
+def make_plan(text: str, retries: Sequence[Mapping[str, Any]], parameters: Mapping[str, str]) -> CellPlan:
     """Plan the notebook *text*.
 
     Args:
@@ -81,7 +81,7 @@ def make_plan(text: str, retries: Sequence[Mapping[str, Any]], parameters: Mappi
             continue
         steps.append(_step(index, position, cell, retries[index] if index < len(retries) else {}))
         index += 1
-    return Plan(document, tuple(steps), index, tuple(notes))
+    return CellPlan(document, tuple(steps), index, tuple(notes))
 
 
 def read(text: str) -> dict[str, Any]:

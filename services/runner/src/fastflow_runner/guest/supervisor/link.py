@@ -40,7 +40,7 @@ OUTBOX_FRAMES_MAX = 10_000
 COMPLAINT_BYTES_MAX = 4096
 
 
-class Link:
+class RunnerLink:
     """Both directions between this process and the attached runner, if any."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .link import Link
+    from .link import RunnerLink
 
 READ_BYTES = 256 * 1024
 
@@ -43,7 +43,7 @@ class ScriptPipe:
 class ScriptPipes:
     """The pipes of one script: stdout, stderr and, for a notebook, events."""
 
-    def __init__(self, link: Link, began: Callable[[], None]) -> None:
+    def __init__(self, link: RunnerLink, began: Callable[[], None]) -> None:
         """Set up closed pipes. *began* is called at the first event."""
         self._link = link
         self._began = began

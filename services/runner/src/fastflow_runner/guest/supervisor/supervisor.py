@@ -14,7 +14,7 @@ from . import frames
 from .child import Child, command, environment, load_prctl, seclude
 from .frames import DRAINING, EXITED, PREPARING, RUNNING, WAITING, ProtocolError
 from .intake import JobIntake, SetupFailed, hold
-from .link import Link, complain
+from .link import RunnerLink, complain
 from .meters import Usage
 from .pipes import ScriptPipes
 from .wakeups import NEVER, Deadlines, Wakeups, now_s
@@ -49,7 +49,7 @@ class Supervisor:
         self._prctl = load_prctl()
         self._deadlines = Deadlines()
         self._wakeups = Wakeups()
-        self._link = Link()
+        self._link = RunnerLink()
         self._pipes = ScriptPipes(self._link, began=self._deadlines.began)
         self._usage = Usage()
         self._child = Child(self._usage, is_alone=self._is_alone, prctl=self._prctl)
