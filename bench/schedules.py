@@ -28,8 +28,8 @@ from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.objects import ObjectStore
 from fastflow_contracts.clock import now
 from fastflow_contracts.names import check_name
+from fastflow_contracts.pipelines.format.spec import PipelineSpec
 from fastflow_contracts.pipelines.records import PIPELINE, PipelineRecord, Version
-from fastflow_contracts.pipelines.spec import PipelineSpec
 from fastflow_contracts.runs.run import RUN, RunRecord
 
 PIPELINES = 10_000

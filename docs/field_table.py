@@ -9,8 +9,8 @@ import msgspec
 import msgspec.inspect as mi
 
 from fastflow.local.settings_table import settings
-from fastflow_contracts.pipelines.spec import PipelineSpec, RunSettings
-from fastflow_contracts.pipelines.struct_reader import rule_of, without_none
+from fastflow_contracts.pipelines.format.spec import PipelineSpec, RunSettings
+from fastflow_contracts.pipelines.format.struct_reader import rule_of, without_none
 
 FALLS_BACK = {
     "python_version": "DEFAULT_PYTHON_VERSION",

@@ -15,7 +15,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from fastflow_contracts.pipelines.bundle import Bundle, File, pack
+from fastflow_contracts.pipelines.folder.bundle import Bundle, File, pack
 from fastflow_runner.guest.supervisor import pipes
 from fastflow_runner.guest.supervisor.frames import (
     ATTACH,

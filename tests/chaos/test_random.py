@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 from fastflow_contracts.bus.subjects import RunRef
-from fastflow_contracts.pipelines.spec import FixedDelay
+from fastflow_contracts.pipelines.format.spec import FixedDelay
 from fastflow_contracts.runs.run import RunStatus
 from tests.chaos.evidence import gather
 from tests.chaos.verdict import wrongs

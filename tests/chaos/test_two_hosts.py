@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from fastflow_contracts.pipelines.retry import FixedDelay
+from fastflow_contracts.pipelines.format.retry import FixedDelay
 from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.run import RunErrorType, RunStatus
 from tests.chaos.evidence import gather

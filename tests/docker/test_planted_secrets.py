@@ -19,7 +19,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from fastflow_contracts.secrets.envelope import WEBHOOK_SECRET
-from fastflow_gateway.security.secrets import Sealer
+from fastflow_contracts.secrets.sealing import Sealer
 from tests.support.installation import Installation
 
 pytestmark = pytest.mark.docker

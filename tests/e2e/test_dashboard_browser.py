@@ -13,7 +13,7 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.ids import check_run_id
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipelines.manifest import Problem
+from fastflow_contracts.pipelines.format.manifest import Problem
 from fastflow_contracts.pipelines.records import PIPELINE, PipelineRecord
 from fastflow_contracts.runs.run import RUN, RunErrorType
 from tests.support.dashboard import TOKEN, Hands, browser, dashboard

@@ -14,7 +14,7 @@ from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.names import check_name
-from fastflow_contracts.pipelines.spec import DownstreamRule
+from fastflow_contracts.pipelines.format.spec import DownstreamRule
 from fastflow_contracts.runs.run import RUN, RunErrorType, RunRecord, RunStatus
 from tests.support.gateway import running_gateway
 from tests.support.notebooks import events_of, publish_notebook, statuses

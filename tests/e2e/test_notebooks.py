@@ -11,7 +11,7 @@ import pytest_asyncio
 from cryptography.fernet import Fernet
 
 from fastflow_contracts.bus import subjects
-from fastflow_contracts.pipelines.spec import CellRetry
+from fastflow_contracts.pipelines.format.spec import CellRetry
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.cells import (
     INJECTED,

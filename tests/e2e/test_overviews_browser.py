@@ -15,8 +15,8 @@ from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.clock import now
 from fastflow_contracts.ids import check_run_id
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipelines.retry import FixedDelay
-from fastflow_contracts.pipelines.spec import DownstreamRule, ScheduleEntry
+from fastflow_contracts.pipelines.format.retry import FixedDelay
+from fastflow_contracts.pipelines.format.spec import DownstreamRule, ScheduleEntry
 from fastflow_contracts.runs.run import RunErrorType
 from fastflow_contracts.runs.store import RunStore
 from tests.support.dashboard import Hands, browser, dashboard

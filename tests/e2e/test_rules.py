@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fastflow_contracts.pipelines.spec import (
+from fastflow_contracts.pipelines.format.spec import (
     CellRetry,
     CustomSchedule,
     DownstreamRule,

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from fastflow_contracts.bus import subjects
-from fastflow_contracts.pipelines.spec import FixedDelay
+from fastflow_contracts.pipelines.format.spec import FixedDelay
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.run import RunErrorType, RunStatus
 from fastflow_contracts.runs.state_machine import Cancel

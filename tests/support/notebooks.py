@@ -12,7 +12,7 @@ from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.bus.subjects import RunRef
-from fastflow_contracts.pipelines.bundle import File, pack
+from fastflow_contracts.pipelines.folder.bundle import File, pack
 from fastflow_contracts.runs import cells
 from fastflow_contracts.runs.run import RunRecord
 from tests.support.records import publish_pipeline

@@ -11,9 +11,9 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.objects import ObjectStore
 from fastflow_contracts.bus.subjects import Kind
 from fastflow_contracts.names import PipelineName, check_name
-from fastflow_contracts.pipelines.bundle import Bundle, File, pack
+from fastflow_contracts.pipelines.folder.bundle import Bundle, File, pack
+from fastflow_contracts.pipelines.format.spec import PipelineSpec
 from fastflow_contracts.pipelines.records import PIPELINE, PipelineRecord, Version
-from fastflow_contracts.pipelines.spec import PipelineSpec
 from fastflow_contracts.runs.presence import Presence
 from fastflow_contracts.runs.run import Order, Pending, RunRecord
 from tests.support.ids import fresh_run_id

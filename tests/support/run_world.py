@@ -21,8 +21,8 @@ from fastflow_contracts.bus.errors import RevisionConflict
 from fastflow_contracts.bus.subjects import JobRef, RunRef
 from fastflow_contracts.ids import RunId, run_id_for_child, run_id_for_key, run_id_for_slot
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.format.spec import PipelineSpec
 from fastflow_contracts.pipelines.records import PIPELINE
-from fastflow_contracts.pipelines.spec import PipelineSpec
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.limits import Member
 from fastflow_contracts.runs.messages import Decision, Hint, SkipRecord, Trigger

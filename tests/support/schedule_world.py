@@ -19,8 +19,8 @@ from fastflow_contracts.bus.errors import RevisionConflict
 from fastflow_contracts.bus.subjects import JobRef
 from fastflow_contracts.ids import RunId, run_id_for_slot
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.format.spec import PipelineSpec
 from fastflow_contracts.pipelines.records import PipelineRecord, Version
-from fastflow_contracts.pipelines.spec import PipelineSpec
 from fastflow_contracts.runs.messages import Decision, Started, Trigger
 from fastflow_contracts.schedules.schedule import PipelineSchedule
 from fastflow_contracts.schedules.state import ScheduleState, definition

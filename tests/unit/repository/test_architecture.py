@@ -76,8 +76,9 @@ ROOMS: dict[str, dict[str, frozenset[str]]] = {
     },
     "fastflow": {
         "local": frozenset({"errors"}),
+        "remote": frozenset({"errors", "local"}),
         "terminal": frozenset({"errors"}),
-        "commands": frozenset({"errors", "local", "terminal"}),
+        "commands": frozenset({"errors", "local", "remote", "terminal"}),
     },
 }
 
@@ -146,6 +147,27 @@ def test_a_room_imports_only_what_the_house_rules_allow() -> None:
                 if target is not None and target != room and target not in rooms[room]:
                     violations.append(f"{distribution}: {room} must not import {name} ({module.name})")
     assert not violations, "\n" + "\n".join(sorted(set(violations)))
+
+
+def test_the_command_line_takes_only_app_and_settings_of_a_service() -> None:
+    """All else that it shares with a service is in the libraries."""
+    services = {name for name in PACKAGES if name.startswith("fastflow_") and PACKAGES[name].parts[-4] == "services"}
+    allowed = {f"{service}.{part}" for service in services for part in ("app", "settings")}
+    found = {
+        f"{module.relative_to(ROOT)}: {name}"
+        for module in PACKAGES["fastflow"].rglob("*.py")
+        for node in ast.walk(ast.parse(module.read_text()))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+        if name.split(".")[0] in services and name not in allowed
+    }
+    assert len(services) == 4
+    assert found == set()
 
 
 def test_what_runs_inside_the_sandbox_imports_nothing_of_ours() -> None:

@@ -10,7 +10,7 @@ import pytest
 from cryptography.fernet import Fernet
 from msgspec.structs import replace
 
-from fastflow_contracts.pipelines.manifest import read_manifest
+from fastflow_contracts.pipelines.format.manifest import read_manifest
 from fastflow_contracts.runs.run import RunInput, Running
 from fastflow_runner.attempts.job import EVENT_FILE, environment
 from tests.support.records import a_run, at

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from fastflow_contracts.bus.subjects import JobRef, RunRef
 from fastflow_contracts.ids import RunId, run_id_for_child, run_id_for_key, run_id_for_slot
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipelines.retry import delay_s
-from fastflow_contracts.pipelines.spec import (
+from fastflow_contracts.pipelines.format.retry import delay_s
+from fastflow_contracts.pipelines.format.spec import (
     CustomSchedule,
     DownstreamRule,
     ExponentialBackoff,

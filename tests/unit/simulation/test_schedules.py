@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from fastflow_contracts.bus.subjects import JobRef
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipelines.spec import PipelineSpec, ScheduleEntry
+from fastflow_contracts.pipelines.format.spec import PipelineSpec, ScheduleEntry
 from tests.support.profile import lasting
 from tests.support.records import T0, at
 from tests.support.schedule_world import World

@@ -10,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipelines.bundle import File, Refusal
-from fastflow_contracts.pipelines.manifest import Notice, Problem
+from fastflow_contracts.pipelines.folder.bundle import File, Refusal
+from fastflow_contracts.pipelines.folder.examine import Found, FoundVersion, examine
+from fastflow_contracts.pipelines.folder.selection import Folder, plan, skipped
+from fastflow_contracts.pipelines.format.manifest import Notice, Problem
+from fastflow_contracts.pipelines.format.spec import PipelineSpec
 from fastflow_contracts.pipelines.records import (
     PIPELINE,
     SYNC_STATUS,
@@ -20,15 +23,13 @@ from fastflow_contracts.pipelines.records import (
     SyncReportRecord,
     SyncStatusRecord,
 )
-from fastflow_contracts.pipelines.spec import PipelineSpec
 from fastflow_contracts.service.settings import BadSettings, load
 from fastflow_syncer import history
-from fastflow_syncer.examine import examine
-from fastflow_syncer.record import Found, FoundVersion, after_look, after_removal, is_newer
+from fastflow_syncer.record import after_look, after_removal, is_newer
 from fastflow_syncer.retire import KEPT_S, retirable, unused
 from fastflow_syncer.settings import SyncerSettings
-from fastflow_syncer.source import Commit, Folder, plan, skipped
-from fastflow_syncer.tree import BadListing, parse_listing
+from fastflow_syncer.sources.source import Commit
+from fastflow_syncer.sources.tree import BadListing, parse_listing
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 T1 = T0 + timedelta(minutes=1)

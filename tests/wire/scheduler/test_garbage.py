@@ -11,8 +11,8 @@ from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.decoding import unreadable
 from fastflow_contracts.bus.subjects import JobRef
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.format.spec import DownstreamRule
 from fastflow_contracts.pipelines.records import PIPELINE
-from fastflow_contracts.pipelines.spec import DownstreamRule
 from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.run import RunStatus
 from fastflow_contracts.runs.runners import presences

@@ -23,8 +23,8 @@ from fastflow_contracts.bus.objects import ObjectStore
 from fastflow_contracts.bus.streams import bucket_stream, object_stream
 from fastflow_contracts.clock import now
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipelines import bundle
-from fastflow_contracts.pipelines.bundle import File
+from fastflow_contracts.pipelines.folder import bundle
+from fastflow_contracts.pipelines.folder.bundle import File
 from fastflow_contracts.pipelines.records import (
     PIPELINE,
     SYNC_REPORT,
@@ -35,10 +35,10 @@ from fastflow_contracts.pipelines.records import (
 )
 from fastflow_syncer import retire
 from fastflow_syncer.app import serve, source_of
-from fastflow_syncer.folder import FolderSource
 from fastflow_syncer.publish import Publisher
 from fastflow_syncer.retire import KEPT_S, Retirement
 from fastflow_syncer.settings import SyncerSettings
+from fastflow_syncer.sources.folder import FolderSource
 from fastflow_syncer.sync import Syncer
 from tests.git_repository import Repository
 

@@ -12,7 +12,7 @@ import click
 from fastflow.errors import BadUsage, CliError
 from fastflow.local.plan import DEFAULT_PIPELINES
 from fastflow_contracts.names import check_name
-from fastflow_contracts.pipelines.discovery import MANIFEST, SCRIPT
+from fastflow_contracts.pipelines.folder.discovery import MANIFEST, SCRIPT
 
 _SCRIPT: Final = '''\
 """{name}: one sentence about what it does."""

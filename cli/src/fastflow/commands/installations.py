@@ -13,10 +13,10 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import click
 
 from fastflow.errors import FAILED, OK, BadUsage, NoSuchThing
-from fastflow.local import logins
-from fastflow.local.logins import DEFAULT, Login
-from fastflow.local.session import FindTarget, api_options, ask
-from fastflow.local.target import Target, token_in
+from fastflow.remote import logins
+from fastflow.remote.logins import DEFAULT, Login
+from fastflow.remote.session import FindTarget, api_options, ask
+from fastflow.remote.target import Target, token_in
 from fastflow.terminal.printer import json_option, print_json
 from fastflow_api import Client
 from fastflow_api.shapes import Health, Pipeline, Runner, SyncStatus

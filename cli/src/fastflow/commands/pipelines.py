@@ -9,12 +9,12 @@ from typing import Any, Final, NamedTuple
 
 import click
 
-from fastflow.local.session import FindTarget, api_options, ask
+from fastflow.remote.session import FindTarget, api_options, ask
 from fastflow.terminal import schedules, tables
 from fastflow.terminal.printer import json_option, print_json
 from fastflow_api import Client, errors
 from fastflow_api.shapes import Job, Pipeline, Run
-from fastflow_contracts.pipelines.bundle import shown
+from fastflow_contracts.pipelines.folder.bundle import shown
 
 HEADS: Final = ("PIPELINE", "SCHEDULE", "NEXT", "LAST RUN", "NOTE")
 AT_ONCE: Final = 8

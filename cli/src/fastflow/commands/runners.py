@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import click
 
-from fastflow.local.session import FindTarget, api_options, ask
+from fastflow.remote.session import FindTarget, api_options, ask
 from fastflow.terminal import tables
 from fastflow.terminal.printer import json_option, print_json
 from fastflow_api import Client

@@ -10,9 +10,9 @@ from typing import Final
 import click
 
 from fastflow.errors import FAILED, OK
-from fastflow.local.completion import pipeline_names
-from fastflow.local.finding import check_pipeline, find_run
-from fastflow.local.session import FindTarget, api_options, ask
+from fastflow.remote.completion import pipeline_names
+from fastflow.remote.finding import check_pipeline, find_run
+from fastflow.remote.session import FindTarget, api_options, ask
 from fastflow.terminal import tables
 from fastflow.terminal.follow import follow as follow_run
 from fastflow.terminal.follow import show

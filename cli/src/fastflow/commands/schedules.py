@@ -8,8 +8,8 @@ from typing import Final
 import click
 
 from fastflow.errors import NoSuchThing
-from fastflow.local.completion import pipeline_names
-from fastflow.local.session import FindTarget, api_options, ask
+from fastflow.remote.completion import pipeline_names
+from fastflow.remote.session import FindTarget, api_options, ask
 from fastflow.terminal import schedules as shown
 from fastflow.terminal import tables
 from fastflow.terminal.printer import json_option, print_json

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
-from fastflow_contracts.pipelines.json_schema import pipeline_schema
+from fastflow_contracts.pipelines.format.json_schema import pipeline_schema
 
 
 @click.command()

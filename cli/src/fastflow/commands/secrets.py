@@ -12,15 +12,16 @@ from typing import NamedTuple
 import click
 
 from fastflow.errors import FAILED, OK, BadUsage, NoSuchThing
-from fastflow.local import keyring, logins
+from fastflow.local import keyring
 from fastflow.local.key_rotation import Rotated, Token, rotate
-from fastflow.local.session import FindTarget, api_options, ask
-from fastflow.local.target import URL_VARIABLE
+from fastflow.remote import logins
+from fastflow.remote.session import FindTarget, api_options, ask
+from fastflow.remote.target import URL_VARIABLE
 from fastflow_api import Client
 from fastflow_contracts.names import check_name
-from fastflow_contracts.pipelines.discovery import MANIFEST, NOTEBOOK, SCRIPT
-from fastflow_contracts.pipelines.json_positions import BadJson
-from fastflow_gateway.security.secrets import Sealer
+from fastflow_contracts.pipelines.folder.discovery import MANIFEST, NOTEBOOK, SCRIPT
+from fastflow_contracts.pipelines.format.json_positions import BadJson
+from fastflow_contracts.secrets.sealing import Sealer
 
 _WORDS = {
     "rotated": "put under the first key",

@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 
 from fastflow.errors import OK, BadUsage, NoSuchThing
-from fastflow.local.completion import pipeline_names
-from fastflow.local.finding import about_pipeline
-from fastflow.local.session import FindTarget, api_options, ask
+from fastflow.remote.completion import pipeline_names
+from fastflow.remote.finding import about_pipeline
+from fastflow.remote.session import FindTarget, api_options, ask
 from fastflow.terminal.printer import json_option
 from fastflow.terminal.starts import GOES_ON, follow_start, say_accepted
 from fastflow_api import Client

@@ -36,7 +36,7 @@ from fastflow_contracts.bus.connection import connect, redacted
 from fastflow_contracts.bus.permissions import User
 from fastflow_contracts.clock import now
 from fastflow_contracts.errors import FastFlowError
-from fastflow_contracts.pipelines.bundle import shown
+from fastflow_contracts.pipelines.folder.bundle import shown
 from fastflow_contracts.runs.presence import Presence
 from fastflow_contracts.service.logging import set_up_logging
 

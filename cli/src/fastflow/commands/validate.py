@@ -1,8 +1,7 @@
-"""The ``validate`` command: the syncer's checks on a folder, without a bus."""
+"""The ``validate`` command: the checks of a sync on a folder, without a bus."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
@@ -16,13 +15,12 @@ from fastflow.terminal.printer import json_option, print_json
 from fastflow.terminal.upcoming import Upcoming
 from fastflow_contracts.clock import now
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipelines.bundle import shown
-from fastflow_contracts.pipelines.discovery import MANIFEST, NOTEBOOK, SCRIPT
-from fastflow_contracts.pipelines.manifest import Notice, Problem
-from fastflow_syncer.errors import SourceFailed
-from fastflow_syncer.examine import examine
-from fastflow_syncer.folder import FolderSource
-from fastflow_syncer.record import Found
+from fastflow_contracts.pipelines.folder import disk
+from fastflow_contracts.pipelines.folder.bundle import shown
+from fastflow_contracts.pipelines.folder.discovery import MANIFEST, NOTEBOOK, SCRIPT
+from fastflow_contracts.pipelines.folder.examine import Found, examine
+from fastflow_contracts.pipelines.folder.selection import FOLDERS_MAX
+from fastflow_contracts.pipelines.format.manifest import Notice, Problem
 
 
 @click.command()
@@ -37,7 +35,7 @@ def validate(folder: Path, slots: int, as_json: bool) -> None:
     Prints each problem with its field, value, accepted values, file and line; notices; and when each schedule is
     due next. Exit code 1 if there is a problem, or no pipeline.
     """
-    found = asyncio.run(check(folder))
+    found = check(folder)
     at = now()
     if as_json:
         print_json([_as_json(pipeline, at, slots) for _, pipeline in found])
@@ -49,27 +47,28 @@ def validate(folder: Path, slots: int, as_json: bool) -> None:
     raise SystemExit(OK if is_good else FAILED)
 
 
-async def check(folder: Path) -> list[tuple[Path, Found]]:
+def check(folder: Path) -> list[tuple[Path, Found]]:
     """Check every pipeline in *folder*, or *folder* itself. Raises ``NoSuchThing`` if there is none."""
     if not folder.is_dir():
         raise NoSuchThing(f"{folder} is not a folder; give a pipeline's folder, or the folder above several.")
     alone = any((folder / entry).is_file() for entry in (SCRIPT, NOTEBOOK))
     root = folder.resolve().parent if alone else folder
-    source = FolderSource(root)
-    found = []
     try:
-        snapshot = await source.snapshot()
-        for name in [folder.resolve().name] if alone else sorted(snapshot.fingerprints):
-            content = await source.read(snapshot, name)
-            where = folder if alone else folder / name
-            if examined := examine(name, content, is_known=False):
-                found.append((where, examined.found))
-            elif notice := _unfinished(name, content.files):
-                found.append((where, Found(PipelineName(name), None, (), (notice,))))
-        if not alone:
-            found += [(folder / name, _refused(name, why)) for name, why in sorted(snapshot.ignored.items())]
-    except SourceFailed as error:
-        raise NoSuchThing(str(error)) from None
+        children = disk.children(root)
+    except OSError as error:
+        raise NoSuchThing(f"{root} cannot be read: {error.strerror}.") from None
+    if len(children.folders) > FOLDERS_MAX:
+        raise NoSuchThing(f"{root}: more than {FOLDERS_MAX:,} folders; give the folder of the pipelines.")
+    found = []
+    for name in [folder.resolve().name] if alone else children.folders:
+        content = disk.read(root / name)
+        where = folder if alone else folder / name
+        if examined := examine(name, content, is_known=False):
+            found.append((where, examined.found))
+        elif notice := _unfinished(name, content.files):
+            found.append((where, Found(PipelineName(name), None, (), (notice,))))
+    if not alone:
+        found += [(folder / name, _refused(name, why)) for name, why in sorted(children.ignored.items())]
     if not found:
         raise NoSuchThing(f"there is no pipeline in {folder}; a pipeline is a folder with a {SCRIPT}.")
     return found

@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from fastflow_contracts.pipelines.diagnostics import path_of
-from fastflow_contracts.pipelines.json_positions import JsonNode, parse
+from fastflow_contracts.pipelines.format.diagnostics import path_of
+from fastflow_contracts.pipelines.format.json_positions import JsonNode, parse
 from fastflow_contracts.secrets import envelope
 from fastflow_contracts.secrets.envelope import WEBHOOK_SECRET, Envelope
 from fastflow_contracts.secrets.token import is_token

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from fastflow.errors import BadUsage, NoSuchThing
 from fastflow.local.connection import DATA_DIR, named_url
-from fastflow_contracts.pipelines.bundle import shown
-from fastflow_contracts.pipelines.discovery import SCRIPT
+from fastflow_contracts.pipelines.folder.bundle import shown
+from fastflow_contracts.pipelines.folder.discovery import SCRIPT
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8000

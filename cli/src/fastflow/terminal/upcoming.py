@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, assert_never
 from zoneinfo import ZoneInfo
 
-from fastflow_contracts.pipelines.spec import PipelineSpec
+from fastflow_contracts.pipelines.format.spec import PipelineSpec
 from fastflow_contracts.schedules.schedule import Cron, Interval, Once, PipelineSchedule
 from fastflow_contracts.schedules.slots import upcoming
 

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.log import get_logger
+from fastflow_contracts.secrets.sealing import Sealer
 from fastflow_contracts.service.lifecycle import until_stopped
 from fastflow_gateway import app_keys
 from fastflow_gateway.actions.trigger_client import (
@@ -34,7 +35,7 @@ from fastflow_gateway.readmodel.bundle_files import BUNDLE_FILES, BundleFiles
 from fastflow_gateway.readmodel.model import MODEL, ReadModel
 from fastflow_gateway.security.client_address import CLIENT_ADDRESSES, ClientAddresses
 from fastflow_gateway.security.rate_limit import SIGN_IN_LIMIT, RateLimit
-from fastflow_gateway.security.secrets import SEALER, Sealer
+from fastflow_gateway.security.sealer import SEALER
 from fastflow_gateway.security.sessions import SESSIONS, Sessions
 from fastflow_gateway.security.webhook_guard import WEBHOOK_GUARD, WebhookGuard
 from fastflow_gateway.settings import SETTINGS, GatewaySettings, check

@@ -7,7 +7,7 @@ from collections import OrderedDict
 
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.objects import ObjectStore
-from fastflow_contracts.pipelines.bundle import Bundle
+from fastflow_contracts.pipelines.folder.bundle import Bundle
 
 CACHE_BYTES_MAX = 128 * 1024 * 1024
 

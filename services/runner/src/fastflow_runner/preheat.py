@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.log import get_logger
-from fastflow_contracts.pipelines.pep723 import BadInline
+from fastflow_contracts.pipelines.folder.pep723 import BadInline
 from fastflow_contracts.pipelines.records import Version
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_runner.attempts.context import Tools

@@ -11,14 +11,14 @@ from tempfile import TemporaryDirectory
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.service.lifecycle import run_until
 from fastflow_syncer.doorbell import Doorbell
-from fastflow_syncer.folder import FolderSource
-from fastflow_syncer.git import GitSource
-from fastflow_syncer.mirror import Mirror
 from fastflow_syncer.publish import Publisher
-from fastflow_syncer.remote import Credentials, remote
 from fastflow_syncer.retire import Retirement
 from fastflow_syncer.settings import SyncerSettings
-from fastflow_syncer.source import Source
+from fastflow_syncer.sources.folder import FolderSource
+from fastflow_syncer.sources.git import GitSource
+from fastflow_syncer.sources.mirror import Mirror
+from fastflow_syncer.sources.remote import Credentials, remote
+from fastflow_syncer.sources.source import Source
 from fastflow_syncer.sync import Syncer
 
 

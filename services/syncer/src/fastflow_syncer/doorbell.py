@@ -18,7 +18,7 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.records import SYNC_REPORT
-from fastflow_syncer.source import Source
+from fastflow_syncer.sources.source import Source
 from fastflow_syncer.sync import Syncer
 
 log = get_logger(__name__)

@@ -16,7 +16,7 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import RevisionConflict
 from fastflow_contracts.bus.objects import ObjectStore
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipelines.bundle import Bundle
+from fastflow_contracts.pipelines.folder.bundle import Bundle
 from fastflow_contracts.pipelines.records import PipelineRecord, SyncReportRecord
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_syncer.errors import SyncerError

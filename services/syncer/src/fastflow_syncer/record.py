@@ -11,30 +11,11 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipelines.manifest import Notice, Problem
+from fastflow_contracts.pipelines.folder.examine import Found, FoundVersion
 from fastflow_contracts.pipelines.records import PipelineRecord, Version
-from fastflow_contracts.pipelines.spec import PipelineSpec
-from fastflow_syncer.source import Commit
+from fastflow_syncer.sources.source import Commit
 
 Action = Literal["added", "updated", "removed", "unchanged", "refused"]
-
-
-class Found(msgspec.Struct, frozen=True):
-    """The pipeline in a folder: a valid version or problems."""
-
-    name: PipelineName
-    version: FoundVersion | None
-    problems: tuple[Problem, ...]
-    notices: tuple[Notice, ...]
-
-
-class FoundVersion(msgspec.Struct, frozen=True):
-    """A version that can run."""
-
-    bundle: str
-    spec: PipelineSpec
-    has_requirements: bool
 
 
 class RecordChange(NamedTuple):

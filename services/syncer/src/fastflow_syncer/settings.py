@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from fastflow_contracts.pipelines import bundle
+from fastflow_contracts.pipelines.folder import bundle
 from fastflow_contracts.service.settings import BadSettings, Env, ServiceSettings
 
 

@@ -13,12 +13,12 @@ from fastflow_contracts.bus.errors import BusError, Rejected
 from fastflow_contracts.clock import now
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.folder.examine import examine
 from fastflow_contracts.pipelines.records import PipelineChangeRecord, PipelineRecord, SyncReportRecord
 from fastflow_syncer.errors import SourceDamaged, SourceFailed
-from fastflow_syncer.examine import examine
 from fastflow_syncer.publish import NOTHING, Contended, Publisher, StoredRecord
 from fastflow_syncer.record import RecordChange, after_look, after_removal, is_newer
-from fastflow_syncer.source import Snapshot, Source
+from fastflow_syncer.sources.source import Snapshot, Source
 
 log = get_logger(__name__)
 

@@ -14,8 +14,8 @@ from fastflow.commands.init import files, init
 from fastflow.commands.validate import validate
 from fastflow.errors import BadUsage
 from fastflow_contracts.names import BadName
-from fastflow_contracts.pipelines.manifest import read_manifest
-from fastflow_contracts.pipelines.spec import PipelineSpec
+from fastflow_contracts.pipelines.format.manifest import read_manifest
+from fastflow_contracts.pipelines.format.spec import PipelineSpec
 
 
 def test_a_new_pipeline_is_valid_and_says_hello(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
-from fastflow_contracts.pipelines.json_schema import pipeline_schema
+from fastflow_contracts.pipelines.format.json_schema import pipeline_schema
 from fastflow_runner.secrets import SecretBox
 from tests.support.command import fastflow
 

@@ -8,8 +8,8 @@ import pytest
 from cryptography.fernet import Fernet
 
 from fastflow.local.key_rotation import rotate
-from fastflow_contracts.pipelines.json_positions import BadJson
-from fastflow_gateway.security.secrets import Sealer
+from fastflow_contracts.pipelines.format.json_positions import BadJson
+from fastflow_contracts.secrets.sealing import Sealer
 from fastflow_runner.secrets import SecretBox
 
 NEW, OLD, FOREIGN = (Fernet.generate_key().decode() for _ in range(3))

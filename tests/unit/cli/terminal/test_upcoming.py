@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from fastflow.terminal.upcoming import as_json, lines, upcoming_of
-from fastflow_contracts.pipelines.spec import PipelineSpec, ScheduleEntry
+from fastflow_contracts.pipelines.format.spec import PipelineSpec, ScheduleEntry
 
 NOW = datetime(2026, 3, 28, 12, 0, 0, 500_000, UTC)
 

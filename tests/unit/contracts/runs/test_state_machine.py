@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipelines.spec import CustomSchedule, FixedDelay
+from fastflow_contracts.pipelines.format.spec import CustomSchedule, FixedDelay
 from fastflow_contracts.runs.run import (
     EDGES,
     RUN,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts.pipelines.value_types import ENV_NAME_CHARACTERS_MAX, ID_CHARACTERS_MAX
+from fastflow_contracts.pipelines.format.value_types import ENV_NAME_CHARACTERS_MAX, ID_CHARACTERS_MAX
 from fastflow_contracts.runs.messages import TRIGGER, TRIGGER_TYPE, Trigger
 from fastflow_contracts.runs.triggers import BadTrigger, read_run_body, read_trigger, read_webhook_body
 

@@ -8,8 +8,8 @@ from typing import Any
 from fastflow_api import shapes
 from fastflow_api.shapes import VersionNotice, VersionProblem
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.format.spec import PipelineSpec
 from fastflow_contracts.pipelines.records import PipelineRecord, Version
-from fastflow_contracts.pipelines.spec import PipelineSpec
 from fastflow_contracts.runs.run import RunErrorType, RunRecord, RunStatus
 from fastflow_contracts.runs.state_machine import (
     AttemptOutcome,

@@ -8,8 +8,8 @@ from typing import Any
 from fastflow_contracts.bus.subjects import JobRef
 from fastflow_contracts.ids import run_id_for_slot
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.format.spec import PipelineSpec, ScheduleEntry
 from fastflow_contracts.pipelines.records import PipelineRecord, Version
-from fastflow_contracts.pipelines.spec import PipelineSpec, ScheduleEntry
 from fastflow_contracts.schedules.state import ScheduleState, definition
 from fastflow_gateway.dashboard.view import formatting
 from fastflow_gateway.dashboard.view.schedules import JobView, job_views, summary

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.format.spec import PipelineSpec, ScheduleEntry
 from fastflow_contracts.pipelines.records import PipelineRecord, Version
-from fastflow_contracts.pipelines.spec import PipelineSpec, ScheduleEntry
 from fastflow_gateway.security.webhook_keys import match_key
 from tests.support.records import T0
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook as Sender
 
-from fastflow_contracts.pipelines.webhook import Verify, WebhookSpec
-from fastflow_gateway.security.secrets import BadSecret
+from fastflow_contracts.pipelines.format.webhook import Verify, WebhookSpec
+from fastflow_contracts.secrets.sealing import BadSecret
 from fastflow_gateway.security.webhook_signatures import TOLERANCE_S, BadSignature, verify
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.format.spec import PipelineSpec
 from fastflow_contracts.pipelines.records import PipelineRecord, Version
-from fastflow_contracts.pipelines.spec import PipelineSpec
 from fastflow_gateway.views import records
 from fastflow_gateway.views.run_counts import RunCounts
 from fastflow_gateway.views.search import matches

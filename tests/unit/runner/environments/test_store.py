@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts.pipelines.bundle import File, pack
+from fastflow_contracts.pipelines.folder.bundle import File, pack
 from fastflow_runner.environments.store import (
     EnvironmentRequest,
     docker_place,

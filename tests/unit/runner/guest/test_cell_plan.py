@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts.pipelines import notebook, notebook_rules
+from fastflow_contracts.pipelines.folder import notebook, notebook_rules
 from fastflow_contracts.runs import cells
 from fastflow_runner.guest.cells import notebook_rules as rules_inside
 from fastflow_runner.guest.cells import plan as plan_module

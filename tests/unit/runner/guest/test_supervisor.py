@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastflow_contracts.pipelines.bundle import File, pack
+from fastflow_contracts.pipelines.folder.bundle import File, pack
 from fastflow_runner.guest.supervisor.intake import SetupFailed, safe_name, unpack
 from fastflow_runner.guest.supervisor.meters import Cgroup
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from fastflow_contracts.pipelines.spec import FixedDelay
+from fastflow_contracts.pipelines.format.spec import FixedDelay
 from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.run import Pending, RunErrorType, RunRecord
 from fastflow_contracts.runs.state_machine import (

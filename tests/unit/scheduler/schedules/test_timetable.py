@@ -8,8 +8,8 @@ from typing import Any
 
 from fastflow_contracts.bus.subjects import JobRef
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.format.spec import PipelineSpec, ScheduleEntry
 from fastflow_contracts.pipelines.records import PipelineRecord, Version
-from fastflow_contracts.pipelines.spec import PipelineSpec, ScheduleEntry
 from fastflow_contracts.schedules.state import REMEMBERED
 from fastflow_scheduler.schedules.timetable import (
     AWAY,

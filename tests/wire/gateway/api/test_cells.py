@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.pipelines.bundle import File, pack
+from fastflow_contracts.pipelines.folder.bundle import File, pack
 from fastflow_contracts.runs import cells
 from fastflow_contracts.runs.run import RunRecord
 from tests.support.gateway import claim, finish, running_gateway, store

@@ -14,7 +14,7 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.bus.subjects import SCHEDULES, JobRef
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipelines.spec import ScheduleEntry
+from fastflow_contracts.pipelines.format.spec import ScheduleEntry
 from fastflow_contracts.schedules.state import SCHEDULE_STATE, ScheduleState
 from fastflow_gateway.readmodel.model import ReadModel
 from tests.support.gateway import Client, running_gateway, running_scheduler

@@ -14,9 +14,9 @@ from msgspec.structs import replace
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.format.spec import DownstreamRule, ScheduleEntry
 from fastflow_contracts.pipelines.links import LINK_SET
 from fastflow_contracts.pipelines.records import PIPELINE
-from fastflow_contracts.pipelines.spec import DownstreamRule, ScheduleEntry
 from tests.support.gateway import Client, claim, finish, running_gateway, running_scheduler, store
 from tests.support.records import a_bundle, a_run, publish_pipeline
 

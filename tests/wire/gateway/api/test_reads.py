@@ -14,7 +14,7 @@ from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.subjects import ALL_RUNNING
 from fastflow_contracts.clock import now
-from fastflow_contracts.pipelines.manifest import Problem
+from fastflow_contracts.pipelines.format.manifest import Problem
 from fastflow_contracts.pipelines.records import PIPELINE, SYNC_REPORT, SYNC_STATUS, SyncReportRecord, SyncStatusRecord
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.limits import LIMIT, LimitSet, Member

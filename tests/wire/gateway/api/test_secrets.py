@@ -10,7 +10,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.pipelines.json_schema import pipeline_schema
+from fastflow_contracts.pipelines.format.json_schema import pipeline_schema
 from fastflow_contracts.service.settings import BadSettings
 from fastflow_runner.secrets import SecretBox
 from tests.support.gateway import running_gateway

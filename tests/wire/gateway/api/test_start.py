@@ -20,8 +20,8 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.streams import ensure
 from fastflow_contracts.ids import check_run_id
+from fastflow_contracts.pipelines.format.spec import ScheduleEntry
 from fastflow_contracts.pipelines.records import PIPELINE
-from fastflow_contracts.pipelines.spec import ScheduleEntry
 from fastflow_contracts.runs.run import RESTART, RunInput, Running, RunRecord
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_contracts.runs.store import RunStore

@@ -19,11 +19,11 @@ from cryptography.fernet import Fernet
 from standardwebhooks.webhooks import Webhook as Sender
 
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.pipelines.spec import ScheduleEntry, WebhookSpec
-from fastflow_contracts.pipelines.webhook import Verify
+from fastflow_contracts.pipelines.format.spec import ScheduleEntry, WebhookSpec
+from fastflow_contracts.pipelines.format.webhook import Verify
 from fastflow_contracts.secrets.envelope import WEBHOOK_SECRET
+from fastflow_contracts.secrets.sealing import Sealer
 from fastflow_gateway.security import webhook_guard
-from fastflow_gateway.security.secrets import Sealer
 from fastflow_gateway.security.webhook_guard import CALLER_BURST, PIPELINE_BURST
 from tests.support.gateway import TOKEN, Answer, Client, running_gateway, running_scheduler
 from tests.support.logged import logged

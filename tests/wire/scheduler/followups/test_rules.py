@@ -15,8 +15,8 @@ from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.clock import now
 from fastflow_contracts.ids import run_id_for_child
 from fastflow_contracts.names import PipelineName, check_name
+from fastflow_contracts.pipelines.format.spec import DownstreamRule
 from fastflow_contracts.pipelines.links import HOPS_MAX, LINK_SET, Link, LinkSet
-from fastflow_contracts.pipelines.spec import DownstreamRule
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.run import RUN, RunErrorType, RunRecord, RunStatus
 from fastflow_contracts.runs.state_machine import AttemptOutcome, Cancel, Claim, Finish

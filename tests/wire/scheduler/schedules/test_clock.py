@@ -15,7 +15,7 @@ from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.bus.subjects import SCHEDULES, JobRef
 from fastflow_contracts.ids import run_id_for_slot
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipelines.spec import PipelineSpec, ScheduleEntry
+from fastflow_contracts.pipelines.format.spec import PipelineSpec, ScheduleEntry
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.messages import SkipRecord
 from fastflow_contracts.runs.run import RUN, RunRecord

@@ -12,9 +12,9 @@ from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.subjects import JobRef
 from fastflow_contracts.ids import run_id_for_slot
-from fastflow_contracts.pipelines.manifest import Problem
+from fastflow_contracts.pipelines.format.manifest import Problem
+from fastflow_contracts.pipelines.format.spec import ScheduleEntry
 from fastflow_contracts.pipelines.records import PIPELINE, PipelineRecord
-from fastflow_contracts.pipelines.spec import ScheduleEntry
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.messages import SkipRecord
 from fastflow_contracts.runs.store import NoSuchRun, RunStore

@@ -11,7 +11,7 @@ from typing import Literal
 from fastflow_contracts.base import Fact
 from fastflow_contracts.codec import Codec
 from fastflow_contracts.names import PipelineName, token
-from fastflow_contracts.pipelines.spec import DownstreamRule
+from fastflow_contracts.pipelines.format.spec import DownstreamRule
 
 HOPS_MAX = 50
 """A longer chain of runs counts as a cycle and ends."""

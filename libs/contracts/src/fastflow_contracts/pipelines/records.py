@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastflow_contracts.base import Fact, Instant
 from fastflow_contracts.codec import Codec
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipelines.diagnostics import Notice, Problem
-from fastflow_contracts.pipelines.spec import PipelineSpec
+from fastflow_contracts.pipelines.format.diagnostics import Notice, Problem
+from fastflow_contracts.pipelines.format.spec import PipelineSpec
 
 
 class Version(Fact, frozen=True, kw_only=True, omit_defaults=True):

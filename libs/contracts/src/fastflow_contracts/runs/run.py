@@ -19,7 +19,7 @@ from fastflow_contracts.bus.subjects import Kind, RunRef
 from fastflow_contracts.codec import Codec
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipelines.spec import CellRetry, RetryStrategy
+from fastflow_contracts.pipelines.format.spec import CellRetry, RetryStrategy
 
 
 class RunStatus(StrEnum):

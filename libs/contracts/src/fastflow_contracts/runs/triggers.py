@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from fastflow_contracts.codec import Malformed
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import BadRunId, check_run_id
-from fastflow_contracts.pipelines.value_types import ENV_NAME_CHARACTERS_MAX, ID_CHARACTERS_MAX
+from fastflow_contracts.pipelines.format.value_types import ENV_NAME_CHARACTERS_MAX, ID_CHARACTERS_MAX
 from fastflow_contracts.runs.messages import TRIGGER, TRIGGER_TYPE, Trigger
 
 ENTRIES_MAX = 50

@@ -17,9 +17,9 @@ from fastflow_contracts.bus.decoding import decoded
 from fastflow_contracts.bus.errors import RevisionConflict
 from fastflow_contracts.bus.subjects import LINKS
 from fastflow_contracts.names import BadName, PipelineName, check_name
+from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
 from fastflow_contracts.pipelines.links import LINK_SET, Link, LinkSet
 from fastflow_contracts.pipelines.records import PipelineRecord
-from fastflow_contracts.pipelines.spec import NoSuchRunConfig
 from fastflow_gateway import app_keys
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.readmodel.model import MODEL

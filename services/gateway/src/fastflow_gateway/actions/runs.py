@@ -7,8 +7,8 @@ from aiohttp import web
 from fastflow_contracts.bus.errors import TooLarge
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
 from fastflow_contracts.pipelines.records import PipelineRecord
-from fastflow_contracts.pipelines.spec import NoSuchRunConfig
 from fastflow_contracts.runs.messages import Declined, Trigger
 from fastflow_contracts.runs.run import Running, RunRecord, RunStatus, TriggeredBy
 from fastflow_contracts.runs.store import RunStore

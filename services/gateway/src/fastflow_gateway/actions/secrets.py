@@ -8,8 +8,9 @@ from typing import Final
 from aiohttp import web
 
 from fastflow_contracts.names import BadName, check_name
+from fastflow_contracts.secrets.sealing import BadSecret, NoKey
 from fastflow_gateway.errors import RequestRefused
-from fastflow_gateway.security.secrets import SEALER, BadSecret, NoKey
+from fastflow_gateway.security.sealer import SEALER
 
 _NAME: Final = re.compile(r"[^=\x00]{1,256}")
 

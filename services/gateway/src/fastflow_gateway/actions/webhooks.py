@@ -12,10 +12,11 @@ from fastflow_contracts.clock import now
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.names import BadName, PipelineName, check_name
 from fastflow_contracts.pipelines.records import PipelineRecord
+from fastflow_contracts.secrets.sealing import BadSecret, NoKey
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.security import webhook_signatures
-from fastflow_gateway.security.secrets import SEALER, BadSecret, NoKey
+from fastflow_gateway.security.sealer import SEALER
 from fastflow_gateway.security.webhook_guard import WEBHOOK_GUARD, WebhookCall
 from fastflow_gateway.security.webhook_keys import match_key
 from fastflow_gateway.security.webhook_signatures import BadSignature

@@ -10,8 +10,8 @@ from aiohttp import web
 
 from fastflow_api import shapes
 from fastflow_contracts.ids import RunId
-from fastflow_contracts.pipelines import value_parsers
-from fastflow_contracts.pipelines.json_positions import JsonNode
+from fastflow_contracts.pipelines.format import value_parsers
+from fastflow_contracts.pipelines.format.json_positions import JsonNode
 from fastflow_contracts.runs.run import RunStatus, TriggeredBy
 from fastflow_gateway.actions import runs
 from fastflow_gateway.errors import RequestRefused

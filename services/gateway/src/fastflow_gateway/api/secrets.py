@@ -6,7 +6,7 @@ import msgspec
 from aiohttp import web
 
 from fastflow_api import shapes
-from fastflow_contracts.pipelines.json_schema import pipeline_schema
+from fastflow_contracts.pipelines.format.json_schema import pipeline_schema
 from fastflow_gateway.actions.secrets import seal
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import answer, body_of

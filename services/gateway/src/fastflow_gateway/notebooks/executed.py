@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from fastflow_contracts.pipelines.notebook_rules import INJECTED_TAG, is_code, layout
+from fastflow_contracts.pipelines.folder.notebook_rules import INJECTED_TAG, is_code, layout
 from fastflow_contracts.runs.cells import INJECTED
 from fastflow_gateway.notebooks.cells import CellHistory, Tried
 

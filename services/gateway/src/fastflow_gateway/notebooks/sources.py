@@ -16,10 +16,10 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import Rejected
 from fastflow_contracts.bus.objects import ObjectStore
 from fastflow_contracts.errors import FastFlowError
-from fastflow_contracts.pipelines import bundle
-from fastflow_contracts.pipelines.discovery import NOTEBOOK
-from fastflow_contracts.pipelines.notebook import BadNotebook, Notebook, NotebookCell, read_notebook
-from fastflow_contracts.pipelines.notebook_rules import layout
+from fastflow_contracts.pipelines.folder import bundle
+from fastflow_contracts.pipelines.folder.discovery import NOTEBOOK
+from fastflow_contracts.pipelines.folder.notebook import BadNotebook, Notebook, NotebookCell, read_notebook
+from fastflow_contracts.pipelines.folder.notebook_rules import layout
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_gateway.notebooks import markup
 

@@ -16,7 +16,7 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import Rejected
 from fastflow_contracts.bus.objects import ObjectStore
 from fastflow_contracts.log import get_logger
-from fastflow_contracts.pipelines import bundle
+from fastflow_contracts.pipelines.folder import bundle
 from fastflow_contracts.pipelines.records import PipelineRecord
 
 log = get_logger(__name__)

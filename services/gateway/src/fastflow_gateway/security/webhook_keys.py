@@ -7,8 +7,8 @@ import hmac
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from fastflow_contracts.pipelines.format.spec import PipelineSpec
 from fastflow_contracts.pipelines.records import PipelineRecord
-from fastflow_contracts.pipelines.spec import PipelineSpec
 
 _NO_KEYS: Final[Mapping[str | None, str]] = {None: ""}
 """Stands in for a missing pipeline or key, so that the comparison takes as long."""

@@ -22,8 +22,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, assert_never
 
-from fastflow_contracts.pipelines.webhook import SIGNATURE_HEADER, WebhookSpec
-from fastflow_gateway.security.secrets import BadSecret
+from fastflow_contracts.pipelines.format.webhook import SIGNATURE_HEADER, WebhookSpec
+from fastflow_contracts.secrets.sealing import BadSecret
 
 TOLERANCE_S: Final = 300
 """How far the time of a signed call may differ from ours, in either direction."""

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
 from fastflow_api.shapes import DownstreamTrigger, Edge, Graph, Node
+from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
 from fastflow_contracts.pipelines.links import Link
 from fastflow_contracts.pipelines.records import PipelineRecord
-from fastflow_contracts.pipelines.spec import NoSuchRunConfig
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_gateway.views import records as views
 from fastflow_gateway.views.cycles import cycle, knots

@@ -16,9 +16,9 @@ import msgspec
 
 from fastflow_api import shapes
 from fastflow_api.shapes import HIDDEN
-from fastflow_contracts.pipelines.diagnostics import Notice, Problem
+from fastflow_contracts.pipelines.format.diagnostics import Notice, Problem
+from fastflow_contracts.pipelines.format.spec import PipelineSpec
 from fastflow_contracts.pipelines.records import PipelineRecord, SyncReportRecord, SyncStatusRecord, Version
-from fastflow_contracts.pipelines.spec import PipelineSpec
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs import run as records
 from fastflow_contracts.runs.run import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from fastflow_contracts.bus.errors import Rejected
-from fastflow_contracts.pipelines.bundle import Bundle
-from fastflow_contracts.pipelines.pep723 import BadInline
+from fastflow_contracts.pipelines.folder.bundle import Bundle
+from fastflow_contracts.pipelines.folder.pep723 import BadInline
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_runner.attempts.context import Tools
 from fastflow_runner.environments.environments import ReadyEnvironment

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Self
 
 from fastflow_contracts.log import get_logger
-from fastflow_contracts.pipelines.bundle import Bundle
+from fastflow_contracts.pipelines.folder.bundle import Bundle
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_runner.attempts.context import Tools
 from fastflow_runner.attempts.holding import pause

@@ -18,9 +18,9 @@ import msgspec
 from uv import find_uv_bin
 
 from fastflow_contracts.bus.subjects import Kind
-from fastflow_contracts.pipelines.bundle import File, unpack
-from fastflow_contracts.pipelines.discovery import SCRIPT
-from fastflow_contracts.pipelines.pep723 import read_inline
+from fastflow_contracts.pipelines.folder.bundle import File, unpack
+from fastflow_contracts.pipelines.folder.discovery import SCRIPT
+from fastflow_contracts.pipelines.folder.pep723 import read_inline
 from fastflow_runner.guest import cells, prepare
 from fastflow_runner.guest.prepare.layout import lock_byte
 from fastflow_runner.sandbox import Mount

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from fastflow_contracts.pipelines.bundle import Bundle
+from fastflow_contracts.pipelines.folder.bundle import Bundle
 
 
 class JobFile(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, Self, TypeAlias, TypeVar
 
 import msgspec
 
-from fastflow_contracts.pipelines.bundle import Bundle
+from fastflow_contracts.pipelines.folder.bundle import Bundle
 from fastflow_runner.errors import RunnerError
 from fastflow_runner.guest.supervisor import frames
 from fastflow_runner.sandbox import Channel, Detached

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.format.run_config import RunConfig
+from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
 from fastflow_contracts.pipelines.records import PipelineRecord
-from fastflow_contracts.pipelines.run_config import RunConfig
-from fastflow_contracts.pipelines.spec import NoSuchRunConfig
 from fastflow_contracts.runs.messages import Declined, Trigger
 from fastflow_contracts.runs.run import Order, Pending, RunInput, RunLimits, RunRecord
 from fastflow_contracts.runs.triggers import BadTrigger

@@ -1,0 +1,1 @@
+"""How a command reaches an installation over HTTP: its address, its token, and names to look up there."""

@@ -1,0 +1,1 @@
+"""What a folder of a pipeline holds: its files, its bundle, its script or notebook."""

@@ -1,0 +1,78 @@
+"""Which files of a folder are bundled, and which are read to show what is wrong. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from fastflow_contracts.pipelines.folder import bundle
+from fastflow_contracts.pipelines.folder.bundle import File, Refusal
+
+FOLDERS_MAX: Final = 5_000
+"""Most child folders of a root; with more, the source fails."""
+
+_TELLING: Final = frozenset({"main.py", "main.ipynb", "requirements.txt", "requirements.txt.lock"})
+_TELLING_FILES_MAX: Final = 20
+_TELLING_BYTES_MAX: Final = 1024 * 1024
+_SKIPPED_FILE: Final = re.compile(
+    r".*~|#.*#|\.#.*|\..*\.sw[a-z]|4913|.*___jb_(tmp|old)___|.*\.py[co]|\.DS_Store|\.git", re.DOTALL
+)
+# Scripts may read other folders that begin with a dot, such as `.dlt` and `.streamlit`.
+_SKIPPED_FOLDERS: Final = frozenset(
+    (
+        *(".git", ".hg", ".svn", ".idea", ".vscode", ".history", ".ipynb_checkpoints", ".fastflow"),
+        *("__pycache__", ".cache", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis"),
+        *(".venv", ".env", ".direnv", ".tox", ".nox", ".eggs"),
+    )
+)
+
+
+class Folder(msgspec.Struct, frozen=True):
+    """The files of one child folder by relative path.
+
+    With refusals it cannot be bundled, and ``files`` has only the files that define the pipeline.
+    """
+
+    files: Mapping[str, File]
+    refusals: tuple[Refusal, ...] = ()
+
+
+class ReadingPlan(msgspec.Struct, frozen=True):
+    """The paths of a folder to read, and the reasons against a bundle."""
+
+    paths: tuple[str, ...]
+    refusals: tuple[Refusal, ...]
+
+
+def plan(sizes_bytes: Mapping[str, int], refused: tuple[Refusal, ...]) -> ReadingPlan:
+    """Plan which files to read, from paths and sizes. *refused* are the refusals of the source itself."""
+    found = (*refused[: bundle.REFUSALS_MAX], *bundle.refusals(sizes_bytes))
+    if not found:
+        return ReadingPlan(tuple(sorted(sizes_bytes)), ())
+    telling = (
+        path
+        for path in sorted(sizes_bytes)
+        if (path in _TELLING or ("/" not in path and path.endswith(".json")))
+        and sizes_bytes[path] <= _TELLING_BYTES_MAX
+        and bundle.unsafe(path) is None
+    )
+    return ReadingPlan(tuple(telling)[:_TELLING_FILES_MAX], found)
+
+
+def skipped_child(name: str) -> bool:
+    """Whether a child of the root with this name is always skipped."""
+    return name.startswith(".") or name == "__pycache__"
+
+
+def skipped(path: str) -> bool:
+    """Whether a file with this path in a child is skipped: caches, environments and files of editors."""
+    *folders, name = path.split("/")
+    return any(map(skipped_folder, folders)) or _SKIPPED_FILE.fullmatch(name) is not None
+
+
+def skipped_folder(name: str) -> bool:
+    """Whether a folder with this name, at any depth in a child, is skipped."""
+    return name in _SKIPPED_FOLDERS

@@ -1,0 +1,1 @@
+"""What pipeline.json says: its fields, their values, and the problems of a file."""

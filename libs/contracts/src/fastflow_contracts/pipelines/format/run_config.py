@@ -1,0 +1,42 @@
+"""The merged settings of one run configuration. Data only; ``spec`` merges them.
+
+Names and units are those of the format. None means unset: the installation's default applies.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from fastflow_contracts.pipelines.format.retry import CellRetry, RetryStrategy
+
+PipelineType = Literal["script", "notebook"]
+
+
+class RunConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The complete settings of one run configuration."""
+
+    run_config_id: str | None = None
+    """None: the pipeline's own settings."""
+    type: PipelineType = "script"
+    python_version: str | None = None
+    cpu_hard_limit: float | None = None
+    """Cores, enforced."""
+    mem_hard_limit: int | None = None
+    """Bytes, enforced."""
+    cpu_soft_limit: float | None = None
+    """Cores; exceeding it causes a warning."""
+    mem_soft_limit: int | None = None
+    """Bytes; exceeding it causes a warning."""
+    timeout: float | None = None
+    """Seconds of user code per attempt; 0 means no limit, even where the default sets one."""
+    retry_attempts: int | None = None
+    """Attempts after the first; always 0 for notebooks, which retry cells instead."""
+    retry_strategy: RetryStrategy | None = None
+    default_env: dict[str, str] = {}
+    """Unencrypted variables. ``encrypted_env`` overrides them; the trigger overrides both."""
+    encrypted_env: dict[str, str] = {}
+    """Fernet tokens by variable name. Each is well-formed, but may not decrypt with the installation's key."""
+    cells: tuple[CellRetry, ...] = ()
+    """Retries of a notebook's code cells, first to last; empty for scripts."""

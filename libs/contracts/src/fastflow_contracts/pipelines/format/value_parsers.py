@@ -1,0 +1,204 @@
+"""Parsers for each kind of value: JSON in, checked and normalised value out. Pure; fields are unknown here.
+
+Every parser takes the ``JsonNode`` of the value and raises ``ValueError`` to reject it. The error has a text only where
+it adds to the ``accepts`` sentence in ``value_types``, such as which part of a cron expression is wrong.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, time
+from decimal import Decimal
+from functools import cache
+from zoneinfo import available_timezones
+
+from fastflow_contracts.names import BadName, PipelineName, check_name
+from fastflow_contracts.pipelines.format.json_positions import JsonNode
+from fastflow_contracts.schedules.cron import CRON_CHARACTERS_MAX, check_cron
+
+MEMORY_BYTES_MIN = 6 * 1024**2
+"""Docker does not start a container with less."""
+MEMORY_BYTES_MAX = 1024**5
+CORES_MAX = 10_000
+FACTOR_MAX = 1_000_000
+SECONDS_MAX = 10 * 366 * 86_400
+"""Ten years: sums of dates and durations do not overflow."""
+TEXT_CHARACTERS_MAX = 10_000
+ENV_VALUE_CHARACTERS_MAX = 32_768
+"""Linux allows 128 KiB for one variable, and a character takes up to four bytes."""
+
+MEMORY_PATTERN = r"^([0-9]+(?:\.[0-9]+)?)([Bb]|[KkMmGgTt][BbIi]?)$|^[0-9]+$"
+DATE_PATTERN = (
+    r"^[0-9]{4}-?[0-9]{2}-?[0-9]{2}"
+    r"([Tt ][0-9]{2}(:?[0-9]{2}(:?[0-9]{2}([.,][0-9]{1,9})?)?)?([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?)?$"
+)
+
+
+def text(node: JsonNode, characters_max: int = TEXT_CHARACTERS_MAX) -> str:
+    if not isinstance(node.value, str) or len(node.value) > characters_max:
+        raise ValueError
+    return node.value
+
+
+def matching(pattern: str) -> Callable[[JsonNode], str]:
+    """Return a parser of texts that *pattern* matches completely."""
+
+    def read(node: JsonNode) -> str:
+        if not re.fullmatch(pattern, text(node)):
+            raise ValueError
+        return text(node)
+
+    return read
+
+
+def optional_text(node: JsonNode) -> str | None:
+    """A text; an empty one counts as unset."""
+    return text(node) or None
+
+
+def flag(node: JsonNode) -> bool:
+    if not isinstance(node.value, bool):
+        raise ValueError
+    return node.value
+
+
+def positive(high: float) -> Callable[[JsonNode], float]:
+    """Return a parser of numbers above 0, up to *high*."""
+
+    def read(node: JsonNode) -> float:
+        number = _number(node, 0, high)
+        if not number:
+            raise ValueError
+        return number
+
+    return read
+
+
+def seconds(node: JsonNode) -> float:
+    return _number(node, 0, SECONDS_MAX)
+
+
+def whole(low: int, high: int) -> Callable[[JsonNode], int]:
+    """Return a parser of whole numbers from *low* to *high*; ``3.0`` is whole."""
+
+    def read(node: JsonNode) -> int:
+        number = _number(node, low, high)
+        if not number.is_integer():
+            raise ValueError
+        return int(number)
+
+    return read
+
+
+def memory_bytes(node: JsonNode) -> int:
+    """Bytes from ``"1.5g"``, ``"512Mi"``, or a number of bytes as text or number. Rounds down."""
+    if not isinstance(node.value, str):
+        return whole(MEMORY_BYTES_MIN, MEMORY_BYTES_MAX)(node)
+    size = re.fullmatch(MEMORY_PATTERN, node.value)
+    if not size:
+        raise ValueError
+    power = "bkmgt".index((size[2] or "b")[0].lower())
+    size_bytes = Decimal(size[1] or node.value) * 1024**power
+    if not MEMORY_BYTES_MIN <= size_bytes <= MEMORY_BYTES_MAX:
+        raise ValueError
+    return int(size_bytes)
+
+
+def start(node: JsonNode) -> datetime:
+    """An instant in UTC; a date alone means its first instant."""
+    return _instant(node, if_date_only=time.min)
+
+
+def end(node: JsonNode) -> datetime:
+    """An instant in UTC; a date alone means its last microsecond."""
+    return _instant(node, if_date_only=time.max)
+
+
+def timezone(node: JsonNode) -> str:
+    if text(node) not in _timezones():
+        raise ValueError
+    return text(node)
+
+
+def cron(node: JsonNode) -> str:
+    expr = text(node, CRON_CHARACTERS_MAX)
+    if fault := check_cron(expr):
+        raise ValueError(fault)
+    return expr
+
+
+def cron_or_seconds(node: JsonNode) -> int | str:
+    """A cron expression, or whole seconds as number or text."""
+    if not isinstance(node.value, str):
+        return whole(1, SECONDS_MAX)(node)
+    if not re.fullmatch("[0-9]{1,10}", node.value):
+        return cron(node)
+    if not 1 <= int(node.value) <= SECONDS_MAX:
+        raise ValueError
+    return int(node.value)
+
+
+def pipeline_name(node: JsonNode) -> PipelineName:
+    try:
+        return check_name(text(node))
+    except BadName:
+        raise ValueError from None
+
+
+def env_value(node: JsonNode) -> str:
+    """A text; a number or boolean becomes its JSON as written."""
+    if isinstance(node.value, bool | int | float):
+        return node.text
+    value = text(node, ENV_VALUE_CHARACTERS_MAX)
+    if "\0" in value:
+        raise ValueError
+    return value
+
+
+def fernet_token(node: JsonNode) -> str:
+    """Return the token, or an empty text if the value is not one. Never rejects.
+
+    A token is the base64 of: version 0x80, 8 bytes of time, 16 of IV, blocks of 16 bytes, 32 of MAC.
+    """
+    if not isinstance(node.value, str):
+        return ""
+    try:
+        raw = base64.b64decode(node.value, altchars="-_", validate=True)
+    except ValueError:
+        return ""
+    return node.value if raw[:1] == b"\x80" and len(raw) >= 73 and len(raw) % 16 == 9 else ""
+
+
+def required_token(node: JsonNode) -> str:
+    """A token; unlike ``fernet_token``, rejects any other value."""
+    token = fernet_token(node)
+    if not token:
+        raise ValueError
+    return token
+
+
+def _instant(node: JsonNode, if_date_only: time) -> datetime:
+    written = text(node).upper()
+    if not re.fullmatch(DATE_PATTERN, written):
+        raise ValueError
+    moment = datetime.fromisoformat(written)
+    if "T" not in written and " " not in written:
+        moment = datetime.combine(moment, if_date_only)
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:
+        raise ValueError("in UTC it is beyond the years 1 to 9999") from None
+
+
+def _number(node: JsonNode, low: float, high: float) -> float:
+    # In Python a bool is an int. A number too large for a float is infinity here, which is outside every range.
+    if isinstance(node.value, bool) or not isinstance(node.value, int | float) or not low <= node.value <= high:
+        raise ValueError
+    return float(node.value)
+
+
+@cache
+def _timezones() -> frozenset[str]:
+    return frozenset(available_timezones()) - {"localtime"}  # differs between hosts

@@ -1,0 +1,229 @@
+"""The kinds of value in a pipeline.json: what each accepts, its parser and its JSON Schema. A table, pure.
+
+A kind is an annotated type with a ``Rule``. So the structs of ``spec`` define the fields completely: the parser, the
+schema and the suggestions for misspelt fields derive from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+
+from fastflow_contracts import names
+from fastflow_contracts.pipelines.format import value_parsers
+from fastflow_contracts.pipelines.format.json_positions import JsonNode
+
+COUNT_MAX = 1_000
+"""Limit for retries of one run, and for simultaneous runs."""
+ID_CHARACTERS_MAX = 128
+"""Longest id of a run configuration."""
+ENV_NAME_CHARACTERS_MAX = 256
+"""Longest name of a variable, from any source."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Defines one kind of value."""
+
+    accepts: str
+    """Completes the sentence "accepted: …"."""
+    read: Callable[[JsonNode], object]
+    """Returns the value or raises ``ValueError`` (see ``value_parsers``)."""
+    schema: Mapping[str, object]
+    is_secret: bool = False
+    """Messages never show the value, not even when it is rejected."""
+
+
+def says(description: str) -> msgspec.Meta:
+    """Annotate a field with its description for users."""
+    return msgspec.Meta(description=description)
+
+
+def _rule(
+    accepts: str, read: Callable[[JsonNode], object], *, is_secret: bool = False, **schema: object
+) -> msgspec.Meta:
+    return msgspec.Meta(extra={"rule": Rule(accepts, read, schema, is_secret)})
+
+
+_PYTHON = r"^3\.[0-9]{1,2}(\.[0-9]{1,2})?$"
+_ID = rf"^[^\x00-\x1f\x7f]{{1,{ID_CHARACTERS_MAX}}}$"
+_ENV_NAME = rf"^[^=\x00]{{1,{ENV_NAME_CHARACTERS_MAX}}}$"
+_HEADER = r"^[A-Za-z0-9-]{1,64}$"
+_CRON = r"^\s*(@[A-Za-z]+|[^\s@]+(\s+[^\s]+){4})\s*$"
+
+Text = Annotated[
+    str,
+    _rule("a text", value_parsers.text, type="string", maxLength=value_parsers.TEXT_CHARACTERS_MAX),
+]
+Flag = Annotated[bool, _rule("true or false", value_parsers.flag, type="boolean")]
+Cores = Annotated[
+    float,
+    _rule(
+        "a number above 0, in cores, such as 0.5",
+        value_parsers.positive(value_parsers.CORES_MAX),
+        type="number",
+        exclusiveMinimum=0,
+        maximum=value_parsers.CORES_MAX,
+    ),
+]
+MemoryBytes = Annotated[
+    int,
+    _rule(
+        'at least 6 MiB, as "512m", "1.5g" or a whole number of bytes',
+        value_parsers.memory_bytes,
+        type=["string", "integer"],
+        pattern=value_parsers.MEMORY_PATTERN,
+        minimum=value_parsers.MEMORY_BYTES_MIN,
+        maximum=value_parsers.MEMORY_BYTES_MAX,
+    ),
+]
+Seconds = Annotated[
+    float,
+    _rule(
+        "a number of seconds, 0 or more, at most ten years",
+        value_parsers.seconds,
+        type="number",
+        minimum=0,
+        maximum=value_parsers.SECONDS_MAX,
+    ),
+]
+IntervalSeconds = Annotated[
+    int,
+    _rule(
+        "a whole number of seconds, 1 or more, at most ten years",
+        value_parsers.whole(1, value_parsers.SECONDS_MAX),
+        type="integer",
+        minimum=1,
+        maximum=value_parsers.SECONDS_MAX,
+    ),
+]
+Retries = Annotated[
+    int,
+    _rule(
+        f"a whole number from 0 to {COUNT_MAX}",
+        value_parsers.whole(0, COUNT_MAX),
+        type="integer",
+        minimum=0,
+        maximum=COUNT_MAX,
+    ),
+]
+Instances = Annotated[
+    int,
+    _rule(
+        f"a whole number from 1 to {COUNT_MAX}; leave it out for no limit",
+        value_parsers.whole(1, COUNT_MAX),
+        type="integer",
+        minimum=1,
+        maximum=COUNT_MAX,
+    ),
+]
+Factor = Annotated[
+    float,
+    _rule(
+        "a number above 0",
+        value_parsers.positive(value_parsers.FACTOR_MAX),
+        type="number",
+        exclusiveMinimum=0,
+        maximum=value_parsers.FACTOR_MAX,
+    ),
+]
+PythonVersion = Annotated[
+    str,
+    _rule(
+        'a text such as "3.12" or "3.12.4", in quotes', value_parsers.matching(_PYTHON), type="string", pattern=_PYTHON
+    ),
+]
+CronExpression = Annotated[
+    str,
+    _rule(
+        'a cron expression of five fields such as "0 9 * * mon-fri", or one of @hourly, @daily, @weekly, '
+        "@monthly, @yearly",
+        value_parsers.cron,
+        type="string",
+        pattern=_CRON,
+    ),
+]
+CronOrSeconds = Annotated[
+    int | str,
+    _rule(
+        'a cron expression of five fields such as "0 3 * * *", or a whole number of seconds, 1 or more',
+        value_parsers.cron_or_seconds,
+        type=["string", "integer"],
+        minimum=1,
+        maximum=value_parsers.SECONDS_MAX,
+        pattern=rf"^[0-9]{{1,10}}$|{_CRON}",
+    ),
+]
+_DATE_ACCEPTS = 'an ISO 8601 date or time such as "2026-01-15" or "2026-01-15T12:00:00Z" (UTC unless it says otherwise)'
+Start = Annotated[
+    datetime, _rule(_DATE_ACCEPTS, value_parsers.start, type="string", pattern=value_parsers.DATE_PATTERN)
+]
+End = Annotated[datetime, _rule(_DATE_ACCEPTS, value_parsers.end, type="string", pattern=value_parsers.DATE_PATTERN)]
+Timezone = Annotated[
+    str,
+    _rule(
+        'an IANA time zone such as "Europe/Berlin"',
+        value_parsers.timezone,
+        type="string",
+        pattern=r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$",
+    ),
+]
+RunConfigId = Annotated[
+    str,
+    _rule(
+        f"a text of 1 to {ID_CHARACTERS_MAX} printable characters",
+        value_parsers.matching(_ID),
+        type="string",
+        pattern=_ID,
+    ),
+]
+PipelineRef = Annotated[
+    names.PipelineName,
+    _rule(
+        "a pipeline's name: up to 64 letters A-Z, digits, '_', '.' and '-', the first one a letter or digit",
+        value_parsers.pipeline_name,
+        type="string",
+        pattern=names.NAME_PATTERN,
+    ),
+]
+EnvName = Annotated[
+    str,
+    _rule("a name of a variable: no '=' in it, not empty", value_parsers.matching(_ENV_NAME), pattern=_ENV_NAME),
+]
+EnvValue = Annotated[
+    str,
+    _rule(
+        "a text, a number, true or false",
+        value_parsers.env_value,
+        type=["string", "number", "boolean"],
+        maxLength=value_parsers.ENV_VALUE_CHARACTERS_MAX,
+    ),
+]
+FernetToken = Annotated[
+    str,
+    _rule('a token made by "fastflow encrypt"', value_parsers.fernet_token, is_secret=True),
+]
+SealedSecret = Annotated[
+    str,
+    _rule(
+        'a token made by "fastflow encrypt"', value_parsers.required_token, is_secret=True, type="string", minLength=1
+    ),
+]
+HeaderName = Annotated[
+    str,
+    _rule("the name of a header such as X-Signature", value_parsers.matching(_HEADER), type="string", pattern=_HEADER),
+]
+WebhookKey = Annotated[
+    str,
+    _rule(
+        "a text; empty or left out for no webhook",
+        value_parsers.optional_text,
+        is_secret=True,
+        type="string",
+        maxLength=value_parsers.TEXT_CHARACTERS_MAX,
+    ),
+]

@@ -1,0 +1,92 @@
+"""What a notebook must be before it is run, with notebooks as nbformat writes them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from fastflow_contracts.pipelines.folder.discovery import inspect_folder
+from fastflow_contracts.pipelines.folder.notebook import (
+    CELLS_MAX,
+    SOURCE_CHARACTERS_MAX,
+    notebook_problems,
+    read_notebook,
+)
+from tests.support.notebooks import jupyter, v4, written
+
+OLD: str = jupyter.writes(jupyter.v3.new_notebook(), version=3)
+
+
+def said(text: bytes) -> list[str]:
+    return [str(problem) for problem in notebook_problems(text, file="main.ipynb")]
+
+
+def test_a_notebook_of_today_is_read() -> None:
+    """Cells in order, their text whole; code cells have indices of their own."""
+    notebook = read_notebook(written(v4.new_markdown_cell("# Title"), v4.new_code_cell("a = 1\nprint(a)")))
+    assert [(cell.cell_type, cell.text) for cell in notebook.cells] == [
+        ("markdown", "# Title"),
+        ("code", "a = 1\nprint(a)"),
+    ]
+    assert [cell.text for cell in notebook.code_cells] == ["a = 1\nprint(a)"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"", "It is not JSON"),
+        (b"{", "It is not JSON"),
+        (b"\xff\xfe", "It is not JSON"),
+        (b"[]", "no number nbformat"),
+        (b'{"cells": []}', "no number nbformat"),
+        (b'{"nbformat": 4}', "no valid notebook of format 4"),
+        (b'{"nbformat": 5, "cells": []}', "too new"),
+        (OLD.encode(), "format 3, which is too old; open it in Jupyter"),
+        (b'{"nbformat": 4, "cells": ' + b"[" * 5_000, "It is not JSON"),
+    ],
+)
+def test_what_is_no_notebook_is_refused_in_a_sentence(text: bytes, words: str) -> None:
+    """Every file is either a notebook or has one problem that says what to do."""
+    (sentence,) = said(text)
+    assert sentence.startswith("main.ipynb: It is")
+    assert words in sentence
+
+
+def test_too_much_of_it_is_refused() -> None:
+    """Thousands of cells, or a cell like a file, are no notebook that anybody could look at."""
+    assert said(written(*(v4.new_code_cell("1") for _ in range(CELLS_MAX)))) == []
+    assert said(written(*(v4.new_code_cell("1") for _ in range(5_000)))) == [
+        "main.ipynb: It has 5,000 cells; at most 1,000 are accepted."
+    ]
+    (sentence,) = said(written(v4.new_code_cell("x" * (SOURCE_CHARACTERS_MAX + 1))))
+    assert "Cell 1 has 262,145 characters" in sentence
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"retries": 2, "delay_seconds": 0.5, "timeout": 3}, None),
+        ({"retries": -1}, "retries is -1; accepted: a whole number"),
+        ({"retries": "2"}, 'retries is "2"; accepted: a whole number'),
+        ({"delay_seconds": -1}, "delay_seconds is -1; accepted: a number of seconds"),
+    ],
+)
+def test_what_a_cell_says_of_its_retries_is_checked(options: dict[str, Any], sentence: str | None) -> None:
+    """A bad value is found before the run, with its place."""
+    found = said(written(v4.new_markdown_cell("x"), v4.new_code_cell("1", metadata={"fastflow": options})))
+    assert len(found) == (sentence is not None)
+    if sentence:
+        assert found[0].startswith(f"main.ipynb: cells[1].metadata.fastflow.{sentence}")
+
+
+def test_a_bad_notebook_is_a_problem_of_its_pipeline() -> None:
+    """Discovery names the file; a script beside a broken notebook is none the worse."""
+    metadata = json.dumps({"type": "notebook"}).encode()
+    pipeline = inspect_folder("book", {"main.ipynb": b"{", "pipeline.json": metadata})
+    assert pipeline is not None
+    assert [problem.file for problem in pipeline.problems] == ["main.ipynb"]
+    script = inspect_folder("book", {"main.py": b"", "main.ipynb": b"{"})
+    assert script is not None
+    assert script.problems == ()
