@@ -107,6 +107,15 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
     log_bytes_max: Annotated[
         int, Env("FASTFLOW_LOG_BYTES_MAX", "Maximum size of the log of one attempt, in bytes.", least=1)
     ] = 250_000_000
+    public_url: Annotated[
+        str,
+        Env(
+            "FASTFLOW_PUBLIC_URL",
+            "Address of the dashboard for people: runs get links below it. Default: none; under `fastflow up` its own.",
+            pattern=r"https?://[^\s/?#]+(/[^\s?#]*)?",
+            like="https://fastflow.example.org",
+        ),
+    ] = ""
     tmp_bytes: Annotated[
         int, Env("FASTFLOW_TMP_BYTES", "Size of /tmp in a Docker sandbox, in bytes.", least=1024**2)
     ] = 256 * 1024**2

@@ -31,6 +31,11 @@ class Link(Fact, frozen=True, kw_only=True, omit_defaults=True):
     source: Literal["json", "api", "both"] = "api"
 
     @property
+    def applies(self) -> bool:
+        """Whether it can start anything at all."""
+        return self.on_success or self.on_failure
+
+    @property
     def target(self) -> str:
         """The target as one token."""
         return token(self.pipeline if self.run_config_id is None else f"{self.pipeline}/{self.run_config_id}")

@@ -12,11 +12,13 @@ from fastflow_gateway.dashboard.rendering import RENDERER
 from fastflow_gateway.dashboard.schedules_page import job_views
 from fastflow_gateway.dashboard.view import facts
 from fastflow_gateway.dashboard.view import models as drawn
+from fastflow_gateway.dashboard.view.link_form import LinkForm, link_rows
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.bundle_files import BUNDLE_FILES
 from fastflow_gateway.readmodel.model import MODEL
+from fastflow_gateway.views import graph
 
 STRIP_RUNS: Final = 20
 RECENT_RUNS: Final = 10
@@ -28,6 +30,13 @@ async def pipelines_page(request: web.Request) -> web.Response:
 
 
 async def pipeline_page(request: web.Request) -> web.Response:
+    return await show_pipeline(request)
+
+
+async def show_pipeline(
+    request: web.Request, *, flash: str | None = None, link_form: LinkForm | None = None, status: int = 200
+) -> web.Response:
+    """The page of one pipeline, with what went wrong and a form as it was sent, if any."""
     model = request.app[MODEL]
     record = await queries.pipeline_named(model, request.match_info["name"])
     pipeline = await queries.pipeline_detail(
@@ -36,8 +45,11 @@ async def pipeline_page(request: web.Request) -> web.Response:
     return request.app[RENDERER].page(
         request,
         "pipeline.html",
+        status=status,
         here="pipelines",
         live="/live",
+        address=f"/pipelines/{record.name}" if flash or link_form else None,
+        flash=flash,
         pipeline=pipeline,
         runs=queries.runs(model, model.runs.latest(record.name, RECENT_RUNS)),
         files=drawn.files(pipeline),
@@ -45,6 +57,9 @@ async def pipeline_page(request: web.Request) -> web.Response:
         settings=facts.pipeline_settings(pipeline),
         environment=facts.pipeline_environment(pipeline),
         trigger_subject=subjects.trigger(record.name),
+        links=link_rows(graph.downstream_trigger(link) for link in model.links.of(record)),
+        link_form=link_form or LinkForm(),
+        pipeline_names=[each.name for each in model.pipelines()],
     )
 
 

@@ -53,6 +53,7 @@ def job(
     assert isinstance(run.state, Running)
     python = prepared[0].python
     env = environment(run, given, secrets, python=python, public_url=public_url)
+    env.pop(ROUTE_FILE, None)
     argv: tuple[str, ...] = ("{python}", "-u", "main.py")
     files: tuple[JobFile, ...] = ()
     if given.event is not None:
