@@ -80,12 +80,10 @@ def check(folder: Path) -> list[tuple[Path, Found]]:
 
 def _with_cycles(found: list[tuple[Path, Found]]) -> list[tuple[Path, Found]]:
     """Add a notice to the first pipeline of each cycle of pipelines that start each other."""
+    specs = {pipeline.name: pipeline.version.spec for _, pipeline in found if pipeline.version}
     follows: dict[str, set[str]] = {
-        pipeline.name: {
-            str(link.pipeline) for link in merged(pipeline.version.spec.downstream_triggers, ()) if link.applies
-        }
-        for _, pipeline in found
-        if pipeline.version
+        name: {link.pipeline for link in merged(spec.downstream_triggers, ()) if link.applies}
+        for name, spec in specs.items()
     }
     notes = {names[0]: names for names in (cycle(knot, follows) for knot in knots(follows))}
     return [
