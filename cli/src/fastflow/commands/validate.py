@@ -85,20 +85,22 @@ def _with_cycles(found: list[tuple[Path, Found]]) -> list[tuple[Path, Found]]:
         name: {link.pipeline for link in merged(spec.downstream_triggers, ()) if link.applies}
         for name, spec in specs.items()
     }
-    notes = {names[0]: names for names in (cycle(knot, follows) for knot in knots(follows))}
+    notes = {min(knot): _cycle_notice(cycle(knot, follows), knot) for knot in knots(follows)}
     return [
-        (where, replace(pipeline, notices=(*pipeline.notices, _cycle_notice(notes[pipeline.name]))))
+        (where, replace(pipeline, notices=(*pipeline.notices, notes[pipeline.name])))
         if pipeline.name in notes
         else (where, pipeline)
         for where, pipeline in found
     ]
 
 
-def _cycle_notice(names: Sequence[str]) -> Notice:
+def _cycle_notice(names: Sequence[str], knot: Collection[str]) -> Notice:
     way = " → ".join((*names, names[0]))
+    others = ", ".join(sorted({*knot} - {*names}))
+    more = f" (and others through {others})" if others else ""
     return Notice(
         field="downstream_triggers",
-        text=f"starts itself again: {way}. Such a chain goes on until FASTFLOW_CHAIN_DEPTH_MAX or "
+        text=f"starts itself again: {way}{more}. Such a chain goes on until FASTFLOW_CHAIN_DEPTH_MAX or "
         "FASTFLOW_CHAIN_RUNS_MAX stops it.",
     )
 
