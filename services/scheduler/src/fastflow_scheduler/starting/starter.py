@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime
+from weakref import WeakValueDictionary
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
@@ -79,6 +81,7 @@ class Starter:
         self._clock = clock
         self._creating = asyncio.Semaphore(CREATING_MAX)
         self._hinting = asyncio.Semaphore(HINTING_MAX)
+        self._chains: WeakValueDictionary[RunId, asyncio.Lock] = WeakValueDictionary()
 
     async def start(
         self,
@@ -104,7 +107,7 @@ class Starter:
             UnknownPipeline: There is no such pipeline, and no *cause*: the caller then keeps the trigger.
             TooMuch: The input is too large to store, and there is no *cause*: the caller then keeps the trigger.
         """
-        async with self._creating:
+        async with self._turn(cause), self._creating:
             created = await self._create(name, trigger, run_id, cause)
         if isinstance(created, Stored):
             log.info("run created", run=run_id, pipeline=name, triggered_by=trigger.triggered_by)
@@ -139,6 +142,12 @@ class Starter:
                 await self._bus.publish(subject, messages.HINT.encode(body), message_id=uuid.uuid4().hex)
         except BusError as error:
             log.warning("hint not sent", run=run.id, error=str(error))
+
+    def _turn(self, cause: Cause) -> AbstractAsyncContextManager[object]:
+        """One start of a chain at a time: all of them write its count, and would be in each other's way."""
+        if cause.root_run_id is None:
+            return nullcontext()
+        return self._chains.setdefault(cause.root_run_id, asyncio.Lock())
 
     async def _create(
         self, name: PipelineName, trigger: Trigger, run_id: RunId, cause: Cause
