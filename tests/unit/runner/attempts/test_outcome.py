@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from fastflow_contracts.runs.run import RunErrorType
 from fastflow_runner.attempts.outcome import Intent, outcome
 from fastflow_runner.output.observed import Observed
-from fastflow_runner.sandbox.events import Exited, Reason, Vanished
+from fastflow_runner.sandbox.events import Answer, Exited, Reason, Vanished
 from tests.support.records import at
 
 
@@ -51,3 +51,25 @@ def test_an_end_is_the_scripts_the_systems_or_ours(
 def test_a_signal_is_named_if_there_was_one(end: Exited, message: str) -> None:
     """A script may exit with any code by itself."""
     assert outcome(end, Intent(), Observed(), now=at(10)).error_message == message
+
+
+@pytest.mark.parametrize(
+    ("answer", "route", "warning"),
+    [
+        (Answer(data=b"approved\n"), "approved", None),
+        (Answer(data=b"\n"), None, None),
+        (None, None, None),
+        (Answer(data=b"one\ntwo"), None, "FASTFLOW_ROUTE_FILE was ignored: the file has several lines"),
+        (Answer(problem="it is not a regular file"), None, "cannot be read (it is not a regular file)"),
+    ],
+)
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_route_is_read_and_what_is_none_is_a_warning(
+    code: int, answer: Answer | None, route: str | None, warning: str | None
+) -> None:
+    """It changes nothing about how the run ended."""
+    end = replace(exited(code), answers={"route": answer} if answer else {})
+    told = outcome(end, Intent(), Observed(warnings=("a soft limit",)), now=at(10))
+    assert (told.exit_code, told.route, told.warnings[0]) == (code, route, "a soft limit")
+    assert len(told.warnings) == (2 if warning else 1)
+    assert (warning or "") in told.warnings[-1]
