@@ -18,7 +18,6 @@ from fastflow_gateway.http.route import Route
 from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.bundle_files import BUNDLE_FILES
 from fastflow_gateway.readmodel.model import MODEL
-from fastflow_gateway.views import graph
 
 STRIP_RUNS: Final = 20
 RECENT_RUNS: Final = 10
@@ -57,7 +56,7 @@ async def show_pipeline(
         settings=facts.pipeline_settings(pipeline),
         environment=facts.pipeline_environment(pipeline),
         trigger_subject=subjects.trigger(record.name),
-        links=link_rows(graph.downstream_trigger(link) for link in model.links.of(record)),
+        links=link_rows(model.links.of(record), {each.name: each for each in model.pipelines()}),
         link_form=link_form or LinkForm(),
         pipeline_names=[each.name for each in model.pipelines()],
     )

@@ -13,7 +13,7 @@ from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_gateway.views import records as views
 
-__all__ = ["DownstreamTrigger", "Edge", "Graph", "Node", "downstream_trigger", "graph"]
+__all__ = ["DownstreamTrigger", "Edge", "Graph", "Node", "downstream_trigger", "graph", "problem"]
 
 
 def downstream_trigger(link: Link) -> DownstreamTrigger:
@@ -60,7 +60,7 @@ def graph(
             on_route=link.on_route,
             source=link.source,
             in_cycle=link.applies and group_of.get(name, -1) == group_of.get(link.pipeline),
-            problem=_problem(link, known),
+            problem=problem(link, known),
         )
         for name, link in links
     )
@@ -78,7 +78,8 @@ def _node(name: str, record: PipelineRecord | None, newest: RunRecord | None) ->
     )
 
 
-def _problem(link: Link, known: Mapping[str, PipelineRecord]) -> str | None:
+def problem(link: Link, known: Mapping[str, PipelineRecord]) -> str | None:
+    """Why *link* cannot start anything now. *known*: the pipelines by name."""
     if not link.applies:
         return "on_success and on_failure are both false, so nothing starts it."
     target = known.get(link.pipeline)

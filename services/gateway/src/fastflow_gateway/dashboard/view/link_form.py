@@ -7,7 +7,10 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from fastflow_api.shapes import DownstreamTrigger
+from fastflow_contracts.pipelines.links import Link
+from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_gateway.dashboard.view import graph_drawing
+from fastflow_gateway.views import graph
 
 AFTER: Mapping[str, tuple[bool, bool]] = {
     "success": (True, False),
@@ -23,6 +26,8 @@ class LinkRow(msgspec.Struct, frozen=True):
     link: DownstreamTrigger
     when: str
     source: str
+    problem: str | None
+    """Why it cannot start anything now."""
 
     @property
     def is_removable(self) -> bool:
@@ -44,10 +49,13 @@ class LinkForm(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.error)
 
 
-def link_rows(links: Iterable[DownstreamTrigger]) -> list[LinkRow]:
-    """The triggers, by the names of what they start."""
-    rows = [LinkRow(link, graph_drawing.when(link), graph_drawing.source(link)) for link in links]
-    return sorted(rows, key=lambda row: (row.link.pipeline, row.link.id))
+def link_rows(links: Iterable[Link], known: Mapping[str, PipelineRecord]) -> list[LinkRow]:
+    """The triggers, by the names of what they start. *known*: the pipelines by name."""
+    rows = []
+    for link in sorted(links, key=lambda link: (link.pipeline, link.id)):
+        shown = graph.downstream_trigger(link)
+        rows.append(LinkRow(shown, graph_drawing.when(shown), graph_drawing.source(shown), graph.problem(link, known)))
+    return rows
 
 
 def read_link_form(fields: Iterable[tuple[str, str]]) -> LinkForm:
