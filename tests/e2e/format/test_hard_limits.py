@@ -1,4 +1,4 @@
-"""The rules of pipeline.json that only a container enforces, end to end: the folder ``capped`` of ``rules``."""
+"""The rules of pipeline.json that only a container enforces, end to end: the pipeline ``capped``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.test_rules import FOLDERS
+from tests.e2e.format.folders import FOLDERS
 from tests.support.installation import Installation
 from tests.support.rules import Rules
 
