@@ -19,5 +19,5 @@ from fastflow_gateway.http.middleware import shown_path
     ],
 )
 def test_a_logged_path_has_no_key_and_one_line(path: str, shown: str) -> None:
-    """Wherever the key stands."""
+    """Wherever the key is in the path."""
     assert shown_path(path) == shown

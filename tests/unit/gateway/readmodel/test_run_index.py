@@ -39,7 +39,7 @@ def _history(runs: list[RunRecord], **bounds: int) -> RunIndex:
 def test_pages_show_every_matching_run_once_newest_first(
     runs: list[RunRecord], limit: int, pipeline: str | None, status: RunStatus | None
 ) -> None:
-    """Whatever the filter and the size of a page."""
+    """With any filter and any size of a page."""
     history, seen, cursor = _history(runs), list[RunRecord](), None
     while True:
         page, cursor = history.page(RunFilter(pipeline=pipeline, status=status), limit=limit, cursor=cursor)
@@ -54,14 +54,14 @@ def test_pages_show_every_matching_run_once_newest_first(
 
 @given(RUNS, st.integers(0, 50), st.integers(0, 50))
 def test_dates_are_inclusive(runs: list[RunRecord], since: int, until: int) -> None:
-    """Both ends of the range belong to it."""
+    """Both ends belong to the range."""
     page, _ = _history(runs).page(RunFilter(since=at(since), until=at(until)), limit=1000)
     assert {r.id for r in page} == {r.id for r in runs if at(since) <= r.created_at <= at(until)}
 
 
 @given(RUNS, st.integers(1, 10))
-def test_totals_outlive_what_is_forgotten(runs: list[RunRecord], runs_max: int) -> None:
-    """Beyond the bound the oldest ended runs go; they still count, and no active run is ever forgotten."""
+def test_totals_include_forgotten_runs(runs: list[RunRecord], runs_max: int) -> None:
+    """Beyond the bound the oldest ended runs are forgotten; they still count. Active runs are never forgotten."""
     history = _history(runs, runs_max=runs_max)
     active = [r for r in runs if not r.is_over]
     assert len(history) <= max(runs_max, len(active))
@@ -73,8 +73,8 @@ def test_totals_outlive_what_is_forgotten(runs: list[RunRecord], runs_max: int) 
         assert counts.successful == len([r for r in of_it if r.status is RunStatus.SUCCESS])
 
 
-def test_only_news_counts() -> None:
-    """An older or repeated version changes nothing; a newer one replaces what was counted; a removed run is gone."""
+def test_an_older_revision_changes_nothing() -> None:
+    """Nor does a repeated one. A newer one replaces what was counted, and a removed run is gone."""
     history, run = RunIndex(), a_run("demo")
     ended = replace(run, state=Ended(verdict=Verdict.SUCCESS, at=at(4)))
     assert history.put(run, 5)
@@ -92,13 +92,13 @@ def test_only_news_counts() -> None:
     "cursor", ["x", "1-x", "-", "1-" + "g" * 36, "9" * 30 + "-00000000-0000-4000-8000-000000000000"]
 )
 def test_a_foreign_cursor_is_refused(cursor: str) -> None:
-    """A cursor is ours or none."""
+    """Only cursors that we made are valid."""
     with pytest.raises(BadCursor):
         RunIndex().page(RunFilter(), limit=1, cursor=cursor)
 
 
-def test_the_runs_that_came_from_one_are_found_until_they_are_forgotten() -> None:
-    """Oldest first, at most as many as asked for."""
+def test_children_of_a_run_are_found_until_they_are_forgotten() -> None:
+    """Oldest first, at most as many as requested."""
     history, parent = RunIndex(runs_max=3), a_run()
     children = [
         replace(

@@ -7,8 +7,8 @@ from fastflow_contracts.names import PipelineName
 from fastflow_gateway.readmodel.switches import Switches
 
 
-def test_a_switch_is_as_it_was_put_last() -> None:
-    """Old news that come late undo nothing."""
+def test_the_newest_revision_of_a_switch_counts() -> None:
+    """A late record of an older revision changes nothing."""
     switches, job = Switches(), JobRef(PipelineName("beat"), "schedule")
     switches.put(job, 3, is_on=False)
     switches.put(job, 2, is_on=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastflow_gateway.security.rate_limit import CALLERS_MAX, RateLimit
 
 
-def test_a_caller_that_failed_too_often_waits_and_others_do_not() -> None:
-    """Three failures at once, then one a minute; forgetting is bounded."""
+def test_only_a_client_that_failed_too_often_waits() -> None:
+    """Three failures at once, then one a minute. Memory is bounded."""
     limit = RateLimit(burst=3, per_minute=1)
     for _ in range(3):
         assert limit.wait_s("a", 0) == 0

@@ -12,8 +12,8 @@ from fastflow_gateway.security.sessions import SESSION_S, Sessions
 from tests.support.records import T0
 
 
-def test_a_session_is_good_for_its_time_and_its_token() -> None:
-    """It ends by the clock, with another token, and when anything in it is changed."""
+def test_a_session_is_valid_for_its_time_and_its_token() -> None:
+    """It ends by the clock, with another token, and if any character is changed."""
     known = Sessions("one token of many")
     cookie = known.new_session(T0)
     session = known.session(cookie, T0)

@@ -31,8 +31,8 @@ CHUNKS = st.lists(PIECES, max_size=5).map(
 @given(CHUNKS)
 @example([Chunk(at=0.0, lines=(Piece(0, 1, '{\n  "a": "x",\n  "b": "\\",\n}\n'),), end=(0, 0))])
 @example([Chunk(at=0.0, lines=(Piece(0, 1, 'a\x7fb\n",\n"\x7f\n'),), end=(0, 0))])
-def test_events_say_each_line_once_and_know_their_place(chunks: list[Chunk]) -> None:
-    """Joined where they say that more follows, the events of each stream are its lines; ids count up without a gap."""
+def test_events_have_each_line_once_and_ids_in_order(chunks: list[Chunk]) -> None:
+    """Joined where they say that more follows, the events of a stream are its lines."""
     said: dict[str, list[str]] = {name: [] for name in STREAMS}
     is_open = dict.fromkeys(STREAMS, False)
     for sequence, chunk in enumerate(chunks, start=1):
@@ -55,8 +55,8 @@ def test_events_say_each_line_once_and_know_their_place(chunks: list[Chunk]) -> 
         assert said[name] == [line.text for line in log_lines(chunks) if line.stream == name]
 
 
-def test_the_last_line_of_an_attempt_goes_on_nowhere() -> None:
-    """It may lack its end; so may its other stream's. A part before it still says that more follows."""
+def test_the_last_line_of_an_attempt_is_complete() -> None:
+    """Even without a line break, on both streams. An earlier part still says that more follows."""
     pieces = (Piece(0, 1, "one\ntw"), Piece(1, 2, "careful"), Piece(2, 1, "o"))
     for eof, wanted in ((True, [False, True, False, False]), (False, [False, True, True, True])):
         told = events.log_events(Chunk(at=0.0, lines=pieces, end=(7, 7), eof=eof), 1, 1)
@@ -65,7 +65,7 @@ def test_the_last_line_of_an_attempt_goes_on_nowhere() -> None:
 
 @given(CHUNKS)
 def test_plain_text_is_what_was_written(chunks: list[Chunk]) -> None:
-    """With one stream it is that stream to the byte; with several, a line is only ever ended, never changed."""
+    """One stream comes out byte for byte; with several, only line breaks are added."""
     one = [Chunk(at=c.at, lines=tuple(Piece(p.ms, 1, p.text) for p in c.lines), end=c.end) for c in chunks]
     reader = PlainText()
     assert "".join(reader.text(chunk, 1) for chunk in one) == "".join(p.text for c in one for p in c.lines)
@@ -76,7 +76,7 @@ def test_plain_text_is_what_was_written(chunks: list[Chunk]) -> None:
 
 @given(st.lists(st.text("ab\n\r\u2028", max_size=6), max_size=8), st.integers(1, 4))
 def test_the_tail_is_the_end_of_the_text(parts: list[str], lines_max: int) -> None:
-    """However the text comes in parts, its last lines are its last lines."""
+    """Whatever parts the text comes in."""
     tail = Tail(lines_max)
     for part in parts:
         tail.add(part)
@@ -90,5 +90,5 @@ def test_the_tail_is_the_end_of_the_text(parts: list[str], lines_max: int) -> No
     [("12:3", (12, 3)), ("12", (12, 0)), (None, (0, -1)), ("", (0, -1)), ("x", (0, -1)), ("1:2:3", (0, -1))],
 )
 def test_an_event_id_is_read_back(text: str | None, event_id: tuple[int, int]) -> None:
-    """What is no id of ours is the beginning."""
+    """Any other text means the beginning."""
     assert events.parse_event_id(text) == event_id

@@ -15,7 +15,7 @@ from tests.support.records import a_run, an_attempt, at
 
 
 def test_a_view_of_a_retried_run_is_about_its_newest_attempt() -> None:
-    """Phases and result are the last attempt's, start and end the whole run's, peaks the highest."""
+    """Phases and result are those of the last attempt, start and end those of the run, peaks the highest."""
     run = replace(
         a_run("demo", retry_attempts=1, env_names=("A",)),
         attempts=(an_attempt(1, error=RunErrorType.OOM), an_attempt(2)),

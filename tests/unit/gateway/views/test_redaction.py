@@ -7,7 +7,7 @@ import json
 from fastflow_gateway.views.redaction import hide_secrets
 
 
-def test_secrets_are_hidden_wherever_they_stand() -> None:
+def test_secrets_are_hidden_at_every_level() -> None:
     """In the pipeline and in each schedule; names and clear values stay."""
     metadata = {
         "webhook_key": "k1",

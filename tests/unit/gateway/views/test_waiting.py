@@ -16,7 +16,7 @@ from tests.support.records import a_presence, a_run, an_attempt, at
 
 
 def test_a_running_run_waits_for_its_environment_only() -> None:
-    """Once that stands ready it waits for nothing."""
+    """With a ready environment it waits for nothing."""
     state = Running(attempt=1, runner="r1", epoch=1, claimed_at=at(1))
     run = replace(a_run(), state=state)
     assert waiting_on(run, capacity=Capacity(), now=at(2)) == ENVIRONMENT
@@ -41,12 +41,12 @@ def test_a_running_run_waits_for_its_environment_only() -> None:
     ],
 )
 def test_a_waiting_run_names_what_it_waits_for(runners: tuple[Presence, ...], waits_for: str) -> None:
-    """By the runners there are."""
+    """It depends on the runners that are connected."""
     assert waiting_on(a_run(), capacity=Capacity(runners), now=at(1)) == waits_for
 
 
-def test_with_slots_to_spare_a_waiting_run_names_the_limit_that_holds_it() -> None:
-    """Only when as many run as it allows, and never in place of a reason that is sure."""
+def test_with_free_slots_a_waiting_run_names_the_limit() -> None:
+    """Only if the limit is reached, and never if another reason is certain."""
     free, full = a_presence(slots=3, busy=2), a_presence(slots=2, busy=2)
     held = Capacity((free,), running=2, running_max=2)
     assert waiting_on(a_run(), capacity=held, now=at(1)) == (
@@ -58,8 +58,8 @@ def test_with_slots_to_spare_a_waiting_run_names_the_limit_that_holds_it() -> No
     )
 
 
-def test_a_run_that_waits_for_its_time_says_what_comes_then_and_when() -> None:
-    """A retry is an attempt, a daemon's restart is none."""
+def test_a_run_that_waits_for_its_time_says_what_starts_and_when() -> None:
+    """A retry is an attempt; a daemon's restart is not."""
     due = Pending(attempt=1, not_before=at(75))
     restart = replace(a_run(triggered_by="daemon_restart"), state=due)
     assert waiting_on(restart, capacity=Capacity(), now=at(0)) == "its restart, due in 1 min 15 s"
