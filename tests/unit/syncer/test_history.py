@@ -1,4 +1,4 @@
-"""What is remembered of syncs."""
+"""What the status remembers of syncs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _report(minute: int, **changes: object) -> SyncReportRecord:
 
 
 def test_the_status_knows_the_last_and_the_last_good_report() -> None:
-    """A failure becomes the last one and leaves the good one."""
+    """A failure becomes the last report and leaves the last good one."""
     good = history.with_report(None, _report(0))
     bad = history.with_report(good, _report(1, ok=False, error="no"))
     assert bad.last.error == "no"
@@ -32,8 +32,8 @@ def test_the_status_knows_the_last_and_the_last_good_report() -> None:
     assert [report.ok for report in bad.history] == [False, True]
 
 
-def test_the_history_is_news_only_and_bounded() -> None:
-    """Sixty syncs that say the same are one entry; a flood of changes fits into one value."""
+def test_the_history_holds_changes_only_and_is_bounded() -> None:
+    """Sixty equal syncs are one entry; many changes fit into one value."""
     status: SyncStatusRecord | None = None
     for minute in range(60):
         status = history.with_report(status, _report(minute))

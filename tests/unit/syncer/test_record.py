@@ -62,7 +62,7 @@ def test_the_same_content_in_a_later_commit_changes_nothing() -> None:
 
 
 def test_a_new_version_replaces_the_old_one() -> None:
-    """Another bundle is another version, live since now."""
+    """Another bundle is another version, live from now on."""
     change = after_look(_added(), _good("b"), TWO, T1)
     assert change.action == "updated"
     assert change.record is not None
@@ -71,7 +71,7 @@ def test_a_new_version_replaces_the_old_one() -> None:
 
 
 def test_the_same_code_read_differently_keeps_its_commit() -> None:
-    """When only our reading of the metadata changed, the version is still the one of its commit."""
+    """If only our reading of the metadata changed, the version still belongs to its commit."""
     change = after_look(_added(), _good(spec=PipelineSpec(description="new")), TWO, T1)
     assert change.record is not None
     assert change.record.live is not None
@@ -80,7 +80,7 @@ def test_the_same_code_read_differently_keeps_its_commit() -> None:
 
 
 def test_a_bad_version_leaves_the_last_good_one_live() -> None:
-    """It is shown with its problems and its commit; saying so twice is not a change."""
+    """It is shown with its problems and its commit. Seen again, it changes nothing."""
     old = _added()
     change = after_look(old, _bad(), TWO, T1)
     assert change.action == "refused"
@@ -103,7 +103,7 @@ def test_a_pipeline_that_was_never_good_has_no_version() -> None:
 
 
 def test_a_removed_pipeline_cannot_start_and_may_come_back() -> None:
-    """Removal takes the live version away, once; the folder's return is an addition."""
+    """Removal takes the live version away, once; a folder that returns is added."""
     change = after_removal(_added(), T1)
     assert change.action == "removed"
     gone = change.record
@@ -125,9 +125,10 @@ def test_a_removed_pipeline_cannot_start_and_may_come_back() -> None:
         max_size=8,
     )
 )
-def test_any_sequence_of_looks(steps: list[tuple[str, Found | None]]) -> None:
-    """After any history: the record says what the last look said, a live version is always a good one that was
-    seen, doing a step again changes nothing, and the wire keeps all of it."""
+def test_any_sequence_of_looks_leads_to_a_correct_record(steps: list[tuple[str, Found | None]]) -> None:
+    """The record says what the last look said, a live version is always a good one that was seen, a repeated step
+    changes nothing, and the record survives encoding.
+    """
     record: PipelineRecord | None = None
     for number, (_, found) in enumerate(steps):
         at = T0 + timedelta(minutes=number)
@@ -153,7 +154,7 @@ def test_any_sequence_of_looks(steps: list[tuple[str, Found | None]]) -> None:
 
 
 def test_a_stale_look_does_not_win() -> None:
-    """What was seen before the record was written is not written over it, unless that clock is off."""
+    """A look from before the record was written does not replace it, unless that clock is wrong."""
     record = _added()
     assert is_newer(record, T0 - timedelta(seconds=1), T1)
     assert not is_newer(record, T0, T1)
@@ -162,8 +163,8 @@ def test_a_stale_look_does_not_win() -> None:
     assert not is_newer(None, T0, T1)
 
 
-def test_notices_alone_are_written_too() -> None:
-    """A notice is news even where the version is the same."""
+def test_a_new_notice_is_written() -> None:
+    """Even if the version is the same."""
     change = after_look(_added(), msgspec.structs.replace(_good(), notices=(Notice(text="rename it"),)), TWO, T1)
     assert change.action == "updated"
     assert change.record is not None

@@ -9,7 +9,7 @@ from fastflow_syncer.settings import SyncerSettings
 
 
 def test_settings_keep_their_names() -> None:
-    """The variables people know, secrets also from files; a subfolder may not leave the root."""
+    """The variables that people know, secrets also from files; a subfolder must not leave the root."""
     settings = load(
         SyncerSettings,
         {

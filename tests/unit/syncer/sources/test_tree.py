@@ -7,8 +7,8 @@ import pytest
 from fastflow_syncer.sources.tree import BadListing, parse_listing
 
 
-def test_listings() -> None:
-    """Both forms of ls-tree are read, whatever the names are; anything else is an error."""
+def test_listings_of_a_tree_are_read() -> None:
+    """Both forms of ls-tree, with any names; anything else is an error."""
     long = (
         b"100644 blob " + b"a" * 40 + b"      12\ttab\tand\nline\x00160000 commit " + b"b" * 40 + b"       -\tsub\xff\0"
     )

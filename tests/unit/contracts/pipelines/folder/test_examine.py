@@ -11,7 +11,7 @@ from fastflow_contracts.pipelines.folder.selection import Folder
 
 
 def test_examining_a_good_folder_packs_it() -> None:
-    """The bundle's name is in the version."""
+    """The version has the bundle's name."""
     examined = examine("etl", Folder({"main.py": File(b"x"), "requirements.txt": File(b"")}), is_known=False)
     assert examined is not None
     assert examined.bundle is not None
@@ -21,8 +21,8 @@ def test_examining_a_good_folder_packs_it() -> None:
 
 
 @pytest.mark.parametrize("files", [{}, {"README.md": b""}, {"lib/main.py": b""}])
-def test_a_folder_without_an_entry_is_no_pipeline(files: dict[str, bytes]) -> None:
-    """Whatever else it holds, and whatever is wrong with that."""
+def test_a_folder_without_an_entry_is_not_a_pipeline(files: dict[str, bytes]) -> None:
+    """Whatever else it holds, and whatever is wrong with it."""
     folder = Folder({path: File(data) for path, data in files.items()})
     assert examine("etl", folder, is_known=True) is None
     refused = msgspec.structs.replace(folder, refusals=(Refusal("passwd", "is a link"),))
@@ -38,14 +38,14 @@ def test_refusals_become_problems_and_never_a_bundle() -> None:
 
 
 @pytest.mark.parametrize(("path", "is_known"), [("main.py", False), ("", True), ("data", True)])
-def test_what_cannot_be_read_is_not_taken_for_gone(path: str, is_known: bool) -> None:
-    """A known pipeline, or a folder whose entry is a link, is listed with problems though nothing could be read."""
+def test_a_pipeline_that_cannot_be_read_is_not_removed(path: str, is_known: bool) -> None:
+    """A known pipeline, or a folder whose entry is a link, is listed with problems."""
     examined = examine("etl", Folder({}, (Refusal(path, "is a link"),)), is_known=is_known)
     assert examined is not None
     assert len(examined.found.problems) == 1
 
 
-def test_a_name_that_is_none_is_listed_and_not_live() -> None:
+def test_a_folder_with_an_invalid_name_is_listed_and_not_live() -> None:
     """The reason is among the problems."""
     examined = examine("no spaces", Folder({"main.py": File(b"")}), is_known=False)
     assert examined is not None

@@ -31,13 +31,13 @@ from fastflow_contracts.pipelines.folder.selection import plan, skipped
         (".DS_Store", True),
     ],
 )
-def test_what_stays_behind(path: str, gone: bool) -> None:
-    """Caches, environments and what editors leave; everything else travels."""
+def test_caches_and_editor_files_are_left_out(path: str, gone: bool) -> None:
+    """Environments too; everything else is in the bundle."""
     assert skipped(path) is gone
 
 
-def test_a_refused_folder_is_read_only_as_far_as_it_tells_something() -> None:
-    """Its metadata and entry, small ones, from the top; nothing else."""
+def test_of_a_refused_folder_only_entry_and_metadata_are_read() -> None:
+    """Small files at the top; nothing else."""
     sizes = {"main.py": 9, "pipeline.json": 9, "etl.json": 2_000_000, "lib/x.json": 9, "data.csv": 9}
     planned = plan(sizes, (Refusal("passwd", "is a link"),))
     assert planned.paths == ("main.py", "pipeline.json")
