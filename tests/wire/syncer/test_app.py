@@ -23,7 +23,7 @@ from tests.support.syncer import actions, ask, files_of, record_of, serving, unt
 
 
 async def test_saving_a_file_is_live_within_two_seconds(bus: Bus, tmp_path: Path) -> None:
-    """Nobody asks: a new pipeline, a saved file and a removed folder show on the bus by themselves."""
+    """Without a request: a new pipeline, a saved file and a removed folder appear on the bus."""
     root = tmp_path / "root"
     write(root, {"etl/main.py": "1"})
     async with serving(bus, SyncerSettings(pipelines_dir=str(root))):
@@ -38,8 +38,8 @@ async def test_saving_a_file_is_live_within_two_seconds(bus: Bus, tmp_path: Path
         await until(bus, "new", lambda r: r.removed_at is not None)
 
 
-async def test_a_push_is_live_after_the_sync_that_was_asked_for(bus: Bus, tmp_path: Path) -> None:
-    """The answer names the commit; the record has its hash and subject; a force-push is followed."""
+async def test_a_push_is_live_after_a_requested_sync(bus: Bus, tmp_path: Path) -> None:
+    """The report names the commit; the record has its hash and subject; a force-push is followed."""
     repository = Repository(tmp_path / "origin")
     repository.commit("one", {"pipelines/etl/main.py": "1"})
     settings = SyncerSettings(git_repo_url=repository.url, pipelines_subdir="pipelines", git_sync_interval_s=0)
@@ -62,8 +62,8 @@ async def test_a_push_is_live_after_the_sync_that_was_asked_for(bus: Bus, tmp_pa
         assert (await record_of(bus, "etl"))[0].live is not None
 
 
-async def test_a_damaged_mirror_costs_one_sync_nothing(bus: Bus, tmp_path: Path) -> None:
-    """It is made anew within the same sync."""
+async def test_a_damaged_mirror_is_fetched_again_within_the_same_sync(bus: Bus, tmp_path: Path) -> None:
+    """No sync fails."""
     repository = Repository(tmp_path / "origin")
     repository.commit("one", {"etl/main.py": "1"})
     with source_of(SyncerSettings(git_repo_url=repository.url)) as source:
@@ -75,8 +75,8 @@ async def test_a_damaged_mirror_costs_one_sync_nothing(bus: Bus, tmp_path: Path)
     assert (report.ok, actions(report)) == (True, {"etl": "updated"})
 
 
-async def test_everyone_who_asks_is_answered_by_a_sync_that_began_later(bus: Bus, tmp_path: Path) -> None:
-    """Twenty requests at once, two syncers: twenty answers, far fewer syncs."""
+async def test_every_request_gets_the_report_of_a_sync_that_began_later(bus: Bus, tmp_path: Path) -> None:
+    """Twenty requests at once, two syncers: twenty reports, far fewer syncs."""
     root = tmp_path / "root"
     write(root, {"etl/main.py": "1"})
     settings = SyncerSettings(pipelines_dir=str(root))
@@ -98,7 +98,7 @@ async def _process(bus_url: str, **environ: str) -> asyncio.subprocess.Process:
 
 
 async def test_the_process_syncs_and_ends_in_order(bus_url: str, bus: Bus, tmp_path: Path) -> None:
-    """Configured by its environment alone; SIGTERM ends it with 0."""
+    """Configured only by its environment; SIGTERM ends it with 0."""
     write(tmp_path / "root", {"etl/main.py": "1"})
     process = await _process(bus_url, PIPELINES_DIR=str(tmp_path / "root"))
     await until(bus, "etl", lambda record: record.live is not None, within_s=15)
@@ -108,7 +108,7 @@ async def test_the_process_syncs_and_ends_in_order(bus_url: str, bus: Bus, tmp_p
 
 
 @pytest.mark.parametrize("url", ["https://user:canary@example.org/r.git", "ext::canary"])
-async def test_the_process_refuses_a_bad_remote_in_words(bus_url: str, url: str) -> None:
+async def test_the_process_refuses_a_bad_remote_with_a_sentence(bus_url: str, url: str) -> None:
     """It ends at once, says what to do, and does not repeat the URL."""
     process = await _process(bus_url, GIT_REPO_URL=url)
     _, stderr = await process.communicate()

@@ -18,8 +18,8 @@ from fastflow_syncer.retire import KEPT_S, Retirement
 from tests.support.syncer import files_of, folder_syncer, record_of, write
 
 
-async def test_bundles_nobody_refers_to_are_retired(bus: Bus, tmp_path: Path) -> None:
-    """Old ones go in the second round that finds them unused; live ones and young ones stay."""
+async def test_unused_bundles_are_retired(bus: Bus, tmp_path: Path) -> None:
+    """Old ones are deleted in the second round that finds them unused; live ones and young ones stay."""
     root = tmp_path / "root"
     syncer = folder_syncer(bus, root)
     versions = []
@@ -42,7 +42,7 @@ async def test_bundles_nobody_refers_to_are_retired(bus: Bus, tmp_path: Path) ->
 async def test_bundles_are_retired_soon_after_the_start(
     bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither how long a syncer runs nor what it remembers of a former life decides, only what is stored."""
+    """Only what is stored counts, not how long the syncer has run."""
     monkeypatch.setattr(retire, "SOON_S", 0.01)
     monkeypatch.setattr(retire, "KEPT_S", 0.0)
     syncer = folder_syncer(bus, tmp_path)
@@ -59,6 +59,6 @@ async def test_bundles_are_retired_soon_after_the_start(
 
 
 async def _bundles(bus: Bus) -> set[str]:
-    """Subjects of what is noted of the bundles there are."""
+    """Return the subjects of the stored bundles' metadata."""
     info = await bus.js.stream_info(object_stream(subjects.BUNDLES), subjects_filter=f"$O.{subjects.BUNDLES}.M.>")
     return set(info.state.subjects or {})

@@ -1,4 +1,4 @@
-"""One sync of a folder: what others find on the bus after it."""
+"""One sync of a folder, and what it leaves on the bus."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.syncer import actions, files_of, folder_syncer, record_of, st
 
 
 async def test_a_folder_becomes_records_and_bundles(bus: Bus, tmp_path: Path) -> None:
-    """Every pipeline is live with its metadata and its files; other folders are nobody."""
+    """Every pipeline is live with its metadata and its files; other folders are ignored."""
     root = tmp_path / "root"
     write(
         root,
@@ -43,7 +43,7 @@ async def test_a_folder_becomes_records_and_bundles(bus: Bus, tmp_path: Path) ->
     assert actions(status.last) == {"etl": "added", "etl.daily": "added"}
 
 
-async def test_nothing_new_writes_nothing(bus: Bus, tmp_path: Path) -> None:
+async def test_a_sync_without_changes_writes_nothing(bus: Bus, tmp_path: Path) -> None:
     """A second sync, of the same or of another syncer, leaves every revision as it is."""
     write(tmp_path / "root", {"etl/main.py": "1", "bad/main.py": "1", "bad/pipeline.json": "{"})
     syncer = folder_syncer(bus, tmp_path / "root")
@@ -55,8 +55,8 @@ async def test_nothing_new_writes_nothing(bus: Bus, tmp_path: Path) -> None:
     assert len((await status_of(bus)).history) == 2
 
 
-async def test_a_bad_version_harms_neither_its_last_good_one_nor_others(bus: Bus, tmp_path: Path) -> None:
-    """The last good version stays live with the new problems beside it; the neighbour is updated as ever."""
+async def test_a_bad_version_changes_neither_the_last_good_one_nor_others(bus: Bus, tmp_path: Path) -> None:
+    """The last good version stays live with the new problems beside it; other pipelines are updated."""
     root = tmp_path / "root"
     write(root, {"etl/main.py": "1", "other/main.py": "1"})
     syncer = folder_syncer(bus, root)
@@ -74,8 +74,8 @@ async def test_a_bad_version_harms_neither_its_last_good_one_nor_others(bus: Bus
     assert (await files_of(bus, mended))["main.py"] == File(b"2")
 
 
-async def test_links_names_and_first_versions_that_are_bad_are_listed(bus: Bus, tmp_path: Path) -> None:
-    """Each is on record with a reason and without a version."""
+async def test_bad_links_names_and_first_versions_are_listed(bus: Bus, tmp_path: Path) -> None:
+    """Each has a record with a reason and without a version."""
     root = tmp_path / "root"
     write(root, {"with space/main.py": "1", "linked/main.py": "1", "broken/main.py": "1", "broken/pipeline.json": "["})
     (root / "linked/data").symlink_to("/etc")
@@ -95,7 +95,7 @@ async def test_links_names_and_first_versions_that_are_bad_are_listed(bus: Bus, 
 
 
 async def test_a_removed_folder_disappears_and_may_return(bus: Bus, tmp_path: Path) -> None:
-    """Its record is marked, its bundle stays, and its return is an addition."""
+    """Its record is marked, its bundle stays, and a folder that returns is added."""
     root = tmp_path / "root"
     write(root, {"etl/main.py": "1", "other/main.py": "1"})
     syncer = folder_syncer(bus, root)
@@ -114,8 +114,8 @@ async def test_a_removed_folder_disappears_and_may_return(bus: Bus, tmp_path: Pa
     assert (await record_of(bus, "etl"))[0].removed_at is None
 
 
-async def test_a_source_that_is_not_there_removes_nothing(bus: Bus, tmp_path: Path) -> None:
-    """The failure is on record, and so is the last good sync; what was live is live."""
+async def test_a_missing_source_removes_nothing(bus: Bus, tmp_path: Path) -> None:
+    """The status has the failure and the last good sync; live pipelines stay live."""
     root = tmp_path / "root"
     write(root, {"etl/main.py": "1"})
     syncer = folder_syncer(bus, root)
@@ -131,8 +131,8 @@ async def test_a_source_that_is_not_there_removes_nothing(bus: Bus, tmp_path: Pa
     assert (status.last.ok, status.live is not None and status.live.ok) == (False, True)
 
 
-async def test_many_syncers_at_once_do_it_once(bus_url: str, bus: Bus, tmp_path: Path) -> None:
-    """Six of them over two connections: every pipeline has one revision, every bundle can be read."""
+async def test_many_syncers_at_once_write_each_change_once(bus_url: str, bus: Bus, tmp_path: Path) -> None:
+    """Six over two connections: every pipeline has one revision, every bundle is readable."""
     root = tmp_path / "root"
     write(root, {f"p{n}/main.py": str(n) for n in range(8)})
     async with connect(bus_url, name="second") as second:
@@ -147,8 +147,8 @@ async def test_many_syncers_at_once_do_it_once(bus_url: str, bus: Bus, tmp_path:
         assert await files_of(bus, (await record_of(bus, f"p{n}"))[0]) == {"main.py": File(str(n).encode())}
 
 
-async def test_records_that_were_deleted_or_garbled_by_hand_come_back(bus: Bus, tmp_path: Path) -> None:
-    """What the source says wins over what is not readable."""
+async def test_records_that_were_deleted_or_damaged_by_hand_come_back(bus: Bus, tmp_path: Path) -> None:
+    """The source wins over an unreadable record."""
     root = tmp_path / "root"
     write(root, {"etl/main.py": "1", "other/main.py": "1"})
     await folder_syncer(bus, root).sync()
@@ -162,7 +162,7 @@ async def test_records_that_were_deleted_or_garbled_by_hand_come_back(bus: Bus, 
 
 
 async def test_a_lost_bundle_comes_back(bus: Bus, tmp_path: Path) -> None:
-    """A syncer that starts makes sure that what is live can be fetched."""
+    """A syncer that starts makes sure that the bundles of live versions exist."""
     write(tmp_path / "root", {"etl/main.py": "1"})
     await folder_syncer(bus, tmp_path / "root").sync()
     record, _ = await record_of(bus, "etl")
@@ -173,7 +173,7 @@ async def test_a_lost_bundle_comes_back(bus: Bus, tmp_path: Path) -> None:
 
 
 async def test_a_folder_that_does_not_fit_stops_no_other(bus: Bus, tmp_path: Path) -> None:
-    """Whoever fills the bus has the trouble; what changed elsewhere is live, and what is gone is removed."""
+    """Only the folder that does not fit is refused; changes elsewhere are live, and removed folders are removed."""
     write(tmp_path, {"a/main.py": "1", "b/main.py": "1", "gone/main.py": "1"})
     syncer = folder_syncer(bus, tmp_path)
     await syncer.sync()

@@ -1,4 +1,4 @@
-"""What becomes of an attempt when the bus or the daemon fails in between. A real bus, pretended sandboxes."""
+"""What happens to an attempt if the bus or the daemon fails. A real bus, dummy sandboxes."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.support.runner_bench import Bench
 from tests.support.system import System
 
 
-async def test_a_run_that_was_taken_away_before_it_was_prepared_is_not_begun(bench: Bench) -> None:
-    """The runner was away from the bus for long: the run waits for somebody else now, who would begin it, too."""
+async def test_a_run_that_was_taken_away_is_not_started(bench: Bench) -> None:
+    """The runner had lost the bus for long; now the run waits for another runner, which would start it too."""
     run = await bench.pending()
     attempt = await bench.claim(run)
     await bench.runs.change(run.ref, Expire(epoch=1, reason="runner one was not heard of"))
@@ -32,23 +32,21 @@ async def test_a_run_that_was_taken_away_before_it_was_prepared_is_not_begun(ben
 
 
 @pytest.mark.parametrize("why", [RunErrorType.ENVIRONMENT_ERROR, RunErrorType.SECRET_ERROR])
-async def test_what_a_second_holder_cannot_begin_ends_after_the_first_one_s_last_word(
-    bench: Bench, why: RunErrorType
-) -> None:
-    """Code that is gone, a token without its key: the reason stands below what the log holds already."""
+async def test_a_second_holder_writes_its_error_after_the_first_ones_log(bench: Bench, why: RunErrorType) -> None:
+    """The code is gone, or a token has no key: the reason follows what the log already holds."""
     given = RunInput(encrypted_env={"KEY": Fernet(Fernet.generate_key()).encrypt(b"value").decode()})
     run = await bench.pending(given, has_code=why is not RunErrorType.ENVIRONMENT_ERROR)
     first = await bench.claim(run)
     await first._recorder.pump.say("the first one's last word")
-    await (await bench.claim(run)).carry_out()  # a claim whose answer was lost
+    await (await bench.claim(run)).carry_out()  # a claim whose response was lost
     ended = await bench.record(run)
     assert (ended.status, ended.attempts[0].error_type) == (RunStatus.FAILED, why)
     first_line, *_ = await System(bench.tools.bus).lines(ended)
     assert first_line.text == "the first one's last word"
 
 
-async def test_an_input_is_asked_for_until_the_bus_answers(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A claim is stored at once, so what the bus is late with afterwards must not cost the attempt."""
+async def test_an_input_is_read_again_until_the_bus_answers(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A claim is stored at once, so a slow bus afterwards must not cost the attempt."""
     monkeypatch.setattr("fastflow_runner.attempts.holding.AGAIN_S", 0.01)
     run = await bench.pending(RunInput(env={"A": "1"}))
     attempt = await bench.claim(run)
@@ -66,10 +64,10 @@ async def test_an_input_is_asked_for_until_the_bus_answers(bench: Bench, monkeyp
     assert [job["env"]["A"] for job in bench.jobs] == ["1"]
 
 
-async def test_an_adopted_sandbox_is_attached_to_when_the_daemon_answers(
+async def test_an_adopted_sandbox_is_attached_once_the_daemon_answers(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Runner and daemon were started anew together: what goes on in the sandbox is not failed for that."""
+    """Runner and daemon started together: the running script must not fail for that."""
     monkeypatch.setattr("fastflow_runner.attempts.holding.AGAIN_S", 0.01)
     sandboxes = bench.tools.sandboxes
     run = await bench.pending()
@@ -94,7 +92,7 @@ async def test_an_adopted_sandbox_is_attached_to_when_the_daemon_answers(
 async def test_a_job_that_was_lost_on_its_way_is_handed_over_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The daemon was started anew between the record that all is prepared and the job."""
+    """The daemon started again between the record of the preparation and the job."""
     monkeypatch.setattr("fastflow_runner.attempts.holding.AGAIN_S", 0.01)
     sandboxes = bench.tools.sandboxes
     opened = sandboxes.open

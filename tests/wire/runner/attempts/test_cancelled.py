@@ -1,4 +1,4 @@
-"""A run that is cancelled before its script starts never starts. A real bus, pretended sandboxes."""
+"""A run that is cancelled before its script starts never starts. A real bus, dummy sandboxes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from fastflow_runner.sandbox import Channel, SandboxSpec
 from tests.support.runner_bench import Bench
 
 
-async def test_a_claim_is_carried_out_that_was_stored_without_an_answer_and_then_cancelled(
+async def test_a_claim_without_a_response_that_is_then_cancelled_is_ended(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is read back is not what was written; still nobody else will ever look at the run."""
+    """The record differs from what the runner wrote; still no other runner would end the run."""
     run = await bench.pending()
     once = bench.tools.bus._commit_once
 
@@ -36,10 +36,10 @@ async def test_a_claim_is_carried_out_that_was_stored_without_an_answer_and_then
     assert bench.jobs == []
 
 
-async def test_what_is_cancelled_before_its_sandbox_stands_does_not_begin(
+async def test_a_run_cancelled_before_its_sandbox_is_ready_does_not_start(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even a moment of its code would be too much."""
+    """Not even for a moment."""
     opened = bench.tools.sandboxes.open
 
     async def late(spec: SandboxSpec) -> Channel:
@@ -57,8 +57,10 @@ async def test_what_is_cancelled_before_its_sandbox_stands_does_not_begin(
     assert not await bench.tools.sandboxes.held()
 
 
-async def test_what_is_cancelled_while_nobody_held_it_is_not_given_its_job(bench: Bench) -> None:
-    """Its sandbox stands, its runner died before it handed the job over, and the cancel came before the next one."""
+async def test_a_run_cancelled_between_two_runners_does_not_start(bench: Bench) -> None:
+    """Its sandbox is ready, its runner died before it handed over the job, and the cancel came before the next
+    runner.
+    """
     run = await bench.pending()
     held = await bench.held(run)
     await bench.tools.sandboxes.open(bench.tools.spec(held))

@@ -1,4 +1,4 @@
-"""A runner takes hints, and claims only what can start. A real bus, pretended sandboxes."""
+"""A runner takes hints, and claims only what can start. A real bus, dummy sandboxes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.support.runner_bench import Bench, at_work
 from tests.support.system import System
 
 
-async def test_a_hint_that_comes_a_moment_early_comes_again_when_it_is_time(bench: Bench) -> None:
-    """The runner's clock is behind that of the scheduler, which would not hint again for long."""
+async def test_a_hint_that_comes_too_early_comes_again_in_time(bench: Bench) -> None:
+    """The runner's clock is behind that of the scheduler, which would repeat the hint much later."""
     run = await bench.pending(due_s=0.5)
     await bench.hint(run)
     async with at_work(AttemptRunner(bench.tools, 1).take("script")):
@@ -30,7 +30,7 @@ async def test_a_hint_that_comes_a_moment_early_comes_again_when_it_is_time(benc
 async def test_a_runner_without_its_daemon_gives_a_run_back_once_and_waits(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No code of it has run, so it does not fail; and what can only be given back again is not taken."""
+    """None of its code has run, so it does not fail. The runner takes no run again until the daemon answers."""
     monkeypatch.setattr("fastflow_runner.attempts.runner.AGAIN_S", 0.01)
     monkeypatch.setattr("fastflow_runner.attempts.runner.DAEMON_S", 0.1)
     sandboxes, looks = bench.tools.sandboxes, asyncio.Semaphore(0)

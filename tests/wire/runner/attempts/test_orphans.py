@@ -1,4 +1,4 @@
-"""Sandboxes and runs that no attempt holds are cleared up. A real bus, pretended sandboxes."""
+"""Sandboxes and runs that no attempt holds are cleaned up. A real bus, dummy sandboxes."""
 
 from __future__ import annotations
 
@@ -24,10 +24,8 @@ from tests.support.runner_bench import Bench, at_work
 from tests.support.system import System
 
 
-async def test_a_sandbox_that_cannot_be_removed_keeps_no_runner_from_its_work(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The others are put in order, and it is tried again each time."""
+async def test_a_sandbox_that_cannot_be_removed_stops_no_runner(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are removed, and each sweep tries again."""
     sandboxes = bench.tools.sandboxes
     stuck, other = (bench.tools.name(AttemptId(fresh_run_id(), 1)) for _ in range(2))
     for name in (stuck, other):
@@ -49,10 +47,10 @@ async def test_a_sandbox_that_cannot_be_removed_keeps_no_runner_from_its_work(
     assert tried == [stuck, other, stuck]
 
 
-async def test_a_sandbox_whose_removal_was_cut_short_is_removed_at_the_end(
+async def test_a_sandbox_whose_removal_was_interrupted_is_removed_at_the_end(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The run was over already when the runner was told to let go."""
+    """The run was over already when the runner was stopped."""
     remove, removing = bench.tools.sandboxes.remove, asyncio.Event()
 
     async def cut_short(name: str) -> None:
@@ -72,8 +70,8 @@ async def test_a_sandbox_whose_removal_was_cut_short_is_removed_at_the_end(
     assert not await bench.tools.sandboxes.held()
 
 
-async def test_preparers_of_a_runner_that_is_gone_for_ever_are_removed(bench: Bench) -> None:
-    """In a container a new version of it has another name; what the living ones prepare is theirs."""
+async def test_preparers_of_a_runner_that_is_gone_are_removed(bench: Bench) -> None:
+    """In a container its next version has another name. Preparers of live runners stay."""
     bus, sandboxes = bench.tools.bus, bench.tools.sandboxes
     for runner, gone in (("former", True), ("other", False)):
         shown = PRESENCE.encode(replace(a_presence(runner), gone=gone))
@@ -84,11 +82,11 @@ async def test_preparers_of_a_runner_that_is_gone_for_ever_are_removed(bench: Be
     assert {held.name for held in await sandboxes.held()} == {"ff-prepare-one", "ff-prepare-other"}
 
 
-async def test_after_trouble_with_the_bus_what_is_ours_and_nobody_carries_out_goes_on(
+async def test_after_losing_the_bus_a_runner_takes_up_its_own_runs(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever answer was lost: the runner lives, so nobody else would ever look at these runs. What it carries out and
-    what it is about to claim is left alone.
+    """A response was lost. The runner is alive, so no other one would handle these runs. Runs that it carries out,
+    or is about to claim, are left alone.
     """
     monkeypatch.setattr(bench.tools.beacon, "lease", Lease(lease_s=0.2))
     unbegun, begun, claiming, held = [await bench.pending() for _ in range(4)]
@@ -109,8 +107,8 @@ async def test_after_trouble_with_the_bus_what_is_ours_and_nobody_carries_out_go
     assert [(await bench.record(run)).epoch for run in (claiming, held)] == [1, 2]
 
 
-async def test_who_has_been_replaced_touches_nothing_that_bears_its_name(bench: Bench) -> None:
-    """Another process has the id, and with it what the records say is that runner's."""
+async def test_a_replaced_runner_changes_no_run_of_its_id(bench: Bench) -> None:
+    """Another process has the id now, and with it the runs."""
     run = await bench.pending()
     await bench.held(run)
     await Beacon(bench.tools.bus, a_presence("one"), Lease(), look=lambda shown: shown).announce()
