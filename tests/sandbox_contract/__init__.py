@@ -1,4 +1,4 @@
-"""What every sandbox that runs something must keep, as tests to inherit. pytest collects nothing here by itself."""
+"""What every backend with real sandboxes must keep, as tests to inherit. pytest collects nothing here by itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a script ends, what is reported, and what is left behind: nothing."""
+"""How a script ends, what is reported, and that nothing is left behind."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class EndContract:
         assert not transcript.exited.oom
 
     async def test_the_timeout_counts_user_code_only(self, place: Place) -> None:
-        """A script beyond its time gets SIGTERM and may still clean up."""
+        """A script beyond its time gets SIGTERM and may clean up."""
         transcript = await place.run(
             """
             import signal, sys, time
@@ -43,7 +43,7 @@ class EndContract:
         assert 0.4 <= (transcript.exited.at - started.at).total_seconds() < 5
 
     async def test_a_script_that_will_not_stop_is_killed(self, place: Place) -> None:
-        """After the grace time SIGKILL ends what ignores SIGTERM; the exit code is 137."""
+        """After the grace time SIGKILL ends a script that ignores SIGTERM; the exit code is 137."""
         session, channel = await place.start(
             "import signal, time; signal.signal(15, signal.SIG_IGN); print('up'); time.sleep(60)", grace_s=0.3
         )
@@ -54,7 +54,7 @@ class EndContract:
         await channel.close()
 
     async def test_nothing_survives_the_script(self, place: Place) -> None:
-        """Children left behind, even in sessions of their own, are gone when the exit is reported."""
+        """Child processes, even in sessions of their own, are gone when the exit is reported."""
         session, channel = await place.start(
             """
             import subprocess, sys
@@ -79,7 +79,7 @@ class EndContract:
         raise NotImplementedError
 
     async def test_a_sandbox_killed_from_outside_has_vanished(self, place: Place) -> None:
-        """Without an exit there is no exit code of the script, only the end of the place."""
+        """There is no exit code of the script, only the end of the sandbox."""
         session, channel = await place.start("import time; print('up'); time.sleep(60)")
         transcript = await listen(session, until=lambda t: t.stdout == b"up\n")
         await self.kill(place, channel)
@@ -90,5 +90,5 @@ class EndContract:
         await channel.close()
 
     async def kill(self, place: Place, channel: Channel) -> None:
-        """SIGKILL to the supervisor, from outside."""
+        """Send SIGKILL to the supervisor, from outside."""
         raise NotImplementedError

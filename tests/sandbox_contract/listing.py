@@ -10,7 +10,7 @@ from tests.sandbox_contract.place import Place
 
 class ListingContract:
     async def test_a_name_is_taken_once(self, place: Place) -> None:
-        """A second sandbox of a name is refused until the first is removed; removing twice does no harm."""
+        """A second sandbox of a name is refused until the first is removed; removing it twice does no harm."""
         spec = place.spec()
         channel = await place.sandboxes.open(spec)
         with pytest.raises(AlreadyExists):
@@ -23,7 +23,7 @@ class ListingContract:
         await (await place.sandboxes.open(spec)).close()
 
     async def test_labels_come_back(self, place: Place) -> None:
-        """A later runner finds what a sandbox was opened with; one that is gone is Missing."""
+        """A later runner finds the labels of a sandbox; one that is gone is Missing."""
         channel = await place.open(labels={"fastflow.run": "r1", "fastflow.epoch": "7"})
         (held,) = await place.sandboxes.held()
         assert (held.labels["fastflow.run"], held.labels["fastflow.epoch"], held.running) == ("r1", "7", True)

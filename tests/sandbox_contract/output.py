@@ -1,4 +1,4 @@
-"""Output arrives whole, in order and unchanged, and never without bound."""
+"""Output arrives complete, in order and unchanged, and its amount is bounded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.sandbox_contract.place import LINES, NOTHING, PATIENCE_S, Place, Tran
 
 class OutputContract:
     async def test_prints_before_a_failure_come_before_its_traceback(self, place: Place) -> None:
-        """Even though a line and its end are written one after the other."""
+        """Even if a line and its end are written one after the other."""
         code = """
             import sys, time
             for number in range(30):
@@ -63,14 +63,14 @@ class OutputContract:
         large = sum(len(frame.data) >= pipes.GATHER_BYTES for frame in frames)
         assert len(frames) - large <= took_s / pipes.GATHER_S + 3  # the end does not wait
 
-    async def test_one_line_of_any_length(self, place: Place) -> None:
-        """A line of 20 MB needs no newline to pass, and no buffer of its size."""
+    async def test_a_line_may_have_any_length(self, place: Place) -> None:
+        """A line of 20 MB needs no line break to pass, and no buffer of its size."""
         source = "import sys; sys.stdout.write('x' * 20_000_000)"
         transcript = await place.run(source)
         assert hashlib.sha256(transcript.stdout).digest() == hashlib.sha256(b"x" * 20_000_000).digest()
 
-    async def test_bytes_are_not_text(self, place: Place) -> None:
-        """Random bytes on both streams, without a final newline, are neither decoded nor changed."""
+    async def test_output_may_be_any_bytes(self, place: Place) -> None:
+        """Random bytes on both streams, without a final line break, are neither decoded nor changed."""
         transcript = await place.run(
             """
             import random, sys
@@ -111,7 +111,7 @@ class OutputContract:
         await channel.close()
 
     async def test_the_last_output_is_read_after_the_end(self, place: Place) -> None:
-        """Output left in the pipe when a script ends is not lost, however long there is no room for it."""
+        """Output in the pipe when a script ends is not lost, however long there is no room for it."""
         size = WINDOW_BYTES + 40_000
         session, channel = await place.start(f"import os; os.write(1, b'x' * {size})")
         async with asyncio.timeout(PATIENCE_S):

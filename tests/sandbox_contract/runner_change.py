@@ -64,7 +64,7 @@ class RunnerChangeContract:
         await channel.close()
 
     async def test_a_waiting_sandbox_ends_without_a_runner(self, place: Place) -> None:
-        """An empty sandbox whose runner has died does not stay for ever."""
+        """An empty sandbox whose runner has died ends by itself."""
         channel = await place.open()
         session = await Session.resume(channel, NOTHING)
         await session.beat(dead_after_s=0.3)
@@ -84,15 +84,15 @@ class RunnerChangeContract:
         await channel.close()
 
     async def test_without_a_runner_the_script_is_stopped(self, place: Place) -> None:
-        """Without a beat for its time the script is stopped, and the supervisor ends with its own code."""
+        """Without heartbeats for its time, the script is stopped, and the supervisor ends with its own code."""
         session, channel = await place.start("import time; time.sleep(60)", dead_after_s=0.5)
         transcript = await listen(session)
         assert (transcript.exited.exit_code, transcript.exited.reason) == (143, "orphaned")
         assert (await channel.wait()).exit_code == ORPHANED_EXIT_CODE
         await channel.close()
 
-    async def test_beats_keep_a_script_alive(self, place: Place) -> None:
-        """With beats it lives longer than without; a beat may also change the time."""
+    async def test_heartbeats_keep_a_script_alive(self, place: Place) -> None:
+        """A heartbeat may also change the time."""
         session, channel = await place.start("import time; time.sleep(1.2)", dead_after_s=0.6, sample_s=0.1)
         transcript = Transcript()
         async with asyncio.timeout(PATIENCE_S):

@@ -1,4 +1,4 @@
-"""A job starts as the job says, once, or fails with the reason."""
+"""A job starts as it says, once, or fails with the reason."""
 
 from __future__ import annotations
 
@@ -85,10 +85,10 @@ class StartContract:
         ],
         ids=["in-all", "in-one"],
     )
-    async def test_what_is_too_large_for_the_system_is_named(
+    async def test_variables_too_large_for_the_system_are_named(
         self, place: Place, env: dict[str, str], message: str
     ) -> None:
-        """Variables too large to start any program fail the run, with the limit and a way out."""
+        """They fail the run, with the limit and a way out."""
         exited = (await place.run("print('never')", env=env)).exited
         assert (exited.exit_code, exited.reason) == (126, "setup_error")
         assert re.search(message, exited.message)
@@ -116,7 +116,7 @@ class StartContract:
         await channel.close()
 
     async def test_a_failed_start_says_why(self, place: Place) -> None:
-        """An unknown command, a bundle with another hash: reported within a second, as the shell's 127 and 126."""
+        """An unknown command, or a bundle with another hash: reported within a second, as the shell's 127 and 126."""
         missing = await place.run("", argv=("no-such-command",))
         assert (missing.exited.exit_code, missing.exited.reason) == (127, "setup_error")
         assert "no-such-command" in missing.exited.message
@@ -130,7 +130,7 @@ class StartContract:
         assert not other.all(ScriptStarted)
         await channel.close()
 
-    async def test_each_starts_clean(self, place: Place) -> None:
+    async def test_each_sandbox_starts_clean(self, place: Place) -> None:
         """A run does not find what another one wrote."""
         source = """
             import os, pathlib, tempfile

@@ -9,8 +9,8 @@ from tests.sandbox_contract.place import Place
 
 
 class UsageContract:
-    async def test_short_memory_is_137_and_reported(self, place: Place) -> None:
-        """A script above its memory limit ends with 137 and the mark of memory."""
+    async def test_exceeding_the_memory_limit_is_137_and_reported(self, place: Place) -> None:
+        """The exit is marked as out of memory."""
         transcript = await place.run(
             """
             import time

@@ -1,4 +1,4 @@
-"""The tools of a runner on a real bus, with pretended sandboxes."""
+"""The tools of a runner on a real bus, with dummy sandboxes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.support.relay import Relay
 
 @asynccontextmanager
 async def at_work(steps: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Something of the runner that goes on until the end of the block."""
+    """Let a part of the runner work until the end of the block."""
     task = asyncio.create_task(steps)
     try:
         yield
@@ -51,7 +51,7 @@ class Bench(NamedTuple):
         return self.tools.runs
 
     async def pending(self, given: RunInput | None = None, *, has_code: bool = True, due_s: float = 0) -> RunRecord:
-        """A new run, whose code is on the bus; due that long from now."""
+        """Create a run whose code is on the bus, due *due_s* seconds from now."""
         bundle = a_bundle(main_py="print(1)")
         if has_code:
             await ObjectStore(self.tools.bus).put(bundle.sha256, bundle.data)
@@ -61,20 +61,22 @@ class Bench(NamedTuple):
         return run
 
     async def claim(self, run: RunRecord) -> RunningAttempt:
-        """Its first attempt, held."""
+        """Return its first attempt, claimed by this runner."""
         attempt = await RunningAttempt.claim(self.tools, hint_of(run), is_fresh=False)
         assert attempt is not None
         return attempt
 
     async def held(self, run: RunRecord, *, prepared: bool = True) -> RunRecord:
-        """Its first attempt, which no attempt here holds."""
+        """Claim the run without an attempt that carries it out."""
         held = (await self.runs.change(run.ref, Claim(attempt=1, runner="one"))).run
         return (await self.runs.change(run.ref, Prepare(epoch=held.epoch))).run if prepared else held
 
     async def hint(self, run: RunRecord) -> None:
+        """Publish the run's hint, as a scheduler would."""
         await self.tools.bus.publish(subjects.work("script"), HINT.encode(hint_of(run)))
 
     async def record(self, run: RunRecord) -> RunRecord:
+        """Return the run as it is on the bus."""
         return (await self.runs.load(run.ref)).run
 
 

@@ -34,31 +34,37 @@ SEEN_S = 2.0
 
 
 def write(root: Path, files: dict[str, str]) -> None:
+    """Write files below *root*, by relative path."""
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
 
 
 def folder_syncer(bus: Bus, root: Path) -> Syncer:
+    """Return a syncer that reads *root*."""
     return Syncer(FolderSource(root), Publisher(bus))
 
 
 async def record_of(bus: Bus, name: str) -> tuple[PipelineRecord, int]:
+    """Return the record of a pipeline, and its revision."""
     entry = await bus.get(subjects.PIPELINES, subjects.pipeline_key(PipelineName(name)))
     assert entry is not None
     return PIPELINE.decode(entry.value), entry.revision
 
 
 async def files_of(bus: Bus, record: PipelineRecord) -> dict[str, File]:
+    """Return the files in the bundle of the live version."""
     assert record.live is not None
     return bundle.unpack(await ObjectStore(bus).get(record.live.bundle))
 
 
 def actions(report: SyncReportRecord) -> dict[str, str]:
+    """Return what a sync did, by pipeline."""
     return {change.pipeline: change.action for change in report.changes}
 
 
 async def status_of(bus: Bus) -> SyncStatusRecord:
+    """Return the status that syncs have left."""
     entry = await bus.get(subjects.PIPELINES, subjects.SYNC_STATUS_KEY)
     assert entry is not None
     return SYNC_STATUS.decode(entry.value)
@@ -66,6 +72,7 @@ async def status_of(bus: Bus) -> SyncStatusRecord:
 
 @contextlib.asynccontextmanager
 async def serving(bus: Bus, settings: SyncerSettings) -> AsyncIterator[None]:
+    """Run a syncer until the end of the block."""
     stop, ready = asyncio.Event(), asyncio.Event()
     task = asyncio.create_task(serve(settings, bus, stop, ready.set), name="syncer")
     try:
@@ -78,7 +85,7 @@ async def serving(bus: Bus, settings: SyncerSettings) -> AsyncIterator[None]:
 
 
 async def until(bus: Bus, name: str, wanted: Callable[[PipelineRecord], bool], within_s: float = SEEN_S) -> None:
-    """Wait until the record of *name* is as wanted, listening to the bus."""
+    """Wait until the record of *name* is as wanted, following the bus."""
     subject = f"$KV.{subjects.PIPELINES}.{subjects.pipeline_key(PipelineName(name))}"
     async with asyncio.timeout(within_s), aclosing(feed(bus, bucket_stream(subjects.PIPELINES), subject)) as changes:
         async for batch in changes:
@@ -87,4 +94,5 @@ async def until(bus: Bus, name: str, wanted: Callable[[PipelineRecord], bool], w
 
 
 async def ask(bus: Bus) -> SyncReportRecord:
+    """Request a sync and return its report."""
     return SYNC_REPORT.decode(await bus.ask(subjects.SYNC, b"", timeout_s=10))

@@ -33,7 +33,7 @@ from tests.support.installation import Installation
 def test_every_example_does_what_it_says(
     there: Installation, name: str, options: list[str], code: int, expected: str
 ) -> None:
-    """Its output is the command's output, its end the command's exit code."""
+    """The command prints its output and exits with its exit code."""
     done = there.command("run", name, *options, "--follow")
     assert expected in done.stdout
     assert done.returncode == code
@@ -59,7 +59,7 @@ def test_no_example_is_left_out() -> None:
 
 
 def test_the_second_of_a_chain_follows_the_first(there: Installation) -> None:
-    """The first one's success starts it, and the record shows that."""
+    """The first one's success starts it, as its record shows."""
     first = json.loads(there.command("run", "extract", "--follow", "--json").stdout.splitlines()[-1])
     deadline = time.monotonic() + 30
     while not (follower := [run for run in runs(there, "load") if run["parent_run_id"] == first["id"]]):

@@ -38,7 +38,7 @@ def test_pipelines_are_listed_with_their_schedules_and_last_runs(there: Installa
     assert listed["hello"]["problems"] == listed["hello"]["schedules"] == []
 
 
-def test_the_bus_can_be_made_ready_and_named(there: Installation) -> None:
+def test_the_bus_can_be_prepared_and_its_address_printed(there: Installation) -> None:
     """Repeating it does no harm; the address works for any client."""
     done = there.command("bus", "ensure")
     assert (done.returncode, "are ready" in done.stdout) == (0, True)

@@ -10,7 +10,7 @@ from tests.support.installation import Installation
 
 
 def test_a_refusing_server_is_not_reported_as_unreachable(there: Installation) -> None:
-    """The server answers: the password or the token is wrong."""
+    """The password or the token is wrong."""
     url = there.command("bus", "url").stdout.strip()
     wrong = re.sub(r":[^:@/]+@", ":wrong@", url)
     done = there.command("bus", "status", "--nats-url", wrong)

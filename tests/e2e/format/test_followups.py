@@ -9,8 +9,8 @@ import pytest
 from tests.support.rules import WAIT_S, Rules, seconds
 
 
-def test_success_starts_what_waits_for_it_and_shows_what_is_missing(there: Rules) -> None:
-    """The child has its configuration and names its parent; the missing target is an entry with the reason."""
+def test_success_starts_targets_and_shows_missing_ones(there: Rules) -> None:
+    """The child has its configuration and names its parent; a missing target is a skip with the reason."""
     parent = there.done("chain")
     (child,) = there.first("after_success", parent_run_id=parent["id"])
     assert (child["triggered_by"], child["run_config_id"]) == ("downstream", "full")
@@ -21,7 +21,7 @@ def test_success_starts_what_waits_for_it_and_shows_what_is_missing(there: Rules
     assert there.runs("after_failure") == []
 
 
-def test_failure_starts_what_waits_for_it_alone(there: Rules) -> None:
+def test_failure_starts_only_targets_that_wait_for_failure(there: Rules) -> None:
     """After the last attempt."""
     before = len(there.runs("after_success"))
     parent = there.done("chain", env_vars={"EXIT": "1"})
@@ -30,7 +30,7 @@ def test_failure_starts_what_waits_for_it_alone(there: Rules) -> None:
     assert len(there.runs("after_success")) == before
 
 
-def test_a_crashed_daemon_comes_back_after_its_cooldown_until_it_is_cancelled(there: Rules) -> None:
+def test_a_crashed_daemon_restarts_after_its_cooldown_until_it_is_cancelled(there: Rules) -> None:
     """Each instance is a run with the variables of the first one; cancelled while it waits, it stays stopped."""
     there.start("crashing", env_vars={"WHO": "me"})
     ended = [there.end(run) for run in there.first("crashing", 2)]

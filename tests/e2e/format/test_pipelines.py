@@ -1,4 +1,4 @@
-"""The pipeline itself: interpreter, description, notebook, defaults; and that no field is without a test."""
+"""The pipeline itself: interpreter, description, notebook, defaults. And no field is without a test."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.rules import Rules
 
 
 def test_a_pipeline_may_name_its_python(there: Rules) -> None:
-    """To the patch version, and the record has it; one that does not exist is an environment error."""
+    """Down to the patch version, which the record has; a version that does not exist is an environment error."""
     wanted = platform.python_version()
     there.rewrite("python", python_version=wanted)
     run = there.done("python")
@@ -36,7 +36,7 @@ def test_a_pipeline_may_name_its_python(there: Rules) -> None:
     assert "3.99" in run["error_message"]
 
 
-def test_a_disabled_pipeline_is_listed_and_starts_by_nothing(there: Rules) -> None:
+def test_a_disabled_pipeline_is_listed_and_never_starts(there: Rules) -> None:
     """Not by hand, not by its webhook, and not by the slots that came every second since these tests began."""
     assert there.ask("POST", "/api/pipelines/disabled/run", {}).status == 404
     assert there.ask("POST", "/api/webhooks/disabled/key-of-the-disabled-one", {}, anonymous=True).status == 404
@@ -46,15 +46,15 @@ def test_a_disabled_pipeline_is_listed_and_starts_by_nothing(there: Rules) -> No
     assert there.runs("disabled") == []
 
 
-def test_a_pipeline_is_found_by_what_it_says_of_itself(there: Rules) -> None:
-    """Its description and its tags."""
+def test_a_pipeline_is_found_by_description_and_tags(there: Rules) -> None:
+    """The list can be filtered by both."""
     (shown,) = there.get("/api/pipelines?tags=daily,reports&q=what+it+is+for")
     assert (shown["name"], shown["tags"]) == ("described", ["daily", "reports"])
     assert shown["description"] == "Says what it is for."
 
 
 def test_metadata_may_have_the_name_of_the_pipeline_and_are_never_merged(there: Rules) -> None:
-    """Beside a pipeline.json the other file is ignored."""
+    """If there is a pipeline.json, the other file is ignored."""
     assert there.text(there.done("own_name")) == "own_name.json"
     (there.there.pipelines / "own_name" / "pipeline.json").write_text("{}")
     there.rewrite("own_name", retry_attempts=1, retry_strategy={"type": "fixed_delay", "delay": 0})
@@ -63,7 +63,7 @@ def test_metadata_may_have_the_name_of_the_pipeline_and_are_never_merged(there: 
     assert "KeyError: 'FROM'" in there.text(run)
 
 
-def test_a_notebook_runs_cell_by_cell_and_tries_its_cells_again(there: Rules) -> None:
+def test_a_notebook_runs_cell_by_cell_and_retries_its_cells(there: Rules) -> None:
     """As often as ``cells`` allows; the pipeline's own retries do not count."""
     run = there.done("notebook")
     assert (run["kind"], run["status"], run["attempts_max"]) == ("notebook", "SUCCESS", 1)
@@ -75,7 +75,7 @@ def test_a_notebook_runs_cell_by_cell_and_tries_its_cells_again(there: Rules) ->
 
 
 def test_a_folder_with_nothing_but_code_runs_with_the_defaults(there: Rules) -> None:
-    """The Python that runs the services, one attempt; a folder without main.py is not a pipeline."""
+    """The Python that runs the services, and one attempt; a folder without main.py is not a pipeline."""
     own = ".".join(platform.python_version_tuple()[:2])
     run = there.done("bare")
     assert (run["python_version"], run["attempts_max"]) == (own, 1)
@@ -84,8 +84,8 @@ def test_a_folder_with_nothing_but_code_runs_with_the_defaults(there: Rules) -> 
     assert names == {folder.name for folder in FOLDERS.iterdir()} - {"no_pipeline"}
 
 
-def test_validate_finds_all_of_it_right_and_says_what_comes_next(tmp_path: Path) -> None:
-    """Exit code 0 and the next slots of each schedule, also of disabled ones."""
+def test_validate_accepts_every_pipeline_and_prints_the_next_slots(tmp_path: Path) -> None:
+    """Exit code 0, and the next slots of each schedule, also of disabled ones."""
     done = fastflow("validate", str(FOLDERS), "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     reports = {report["name"]: report for report in json.loads(done.stdout)}
@@ -97,8 +97,8 @@ def test_validate_finds_all_of_it_right_and_says_what_comes_next(tmp_path: Path)
 
 
 @pytest.mark.promise("the format")
-def test_no_field_of_the_format_is_without_its_rule() -> None:
-    """Each appears in one of the folders, or one of these tests sets it."""
+def test_every_field_of_the_format_has_a_test() -> None:
+    """It appears in one of the folders, or a test sets it."""
     words = re.findall(
         r"\w+",
         "".join(path.read_text() for path in (*FOLDERS.glob("*/*.json"), *Path(__file__).parent.glob("test_*.py"))),

@@ -16,9 +16,7 @@ from tests.support.rules import LATE_S, Rules, seconds, waits
         ("retry_custom", "SUCCESS", [0, 0.7, 0.7]),
     ],
 )
-def test_attempts_are_as_many_and_as_far_apart_as_the_strategy_says(
-    there: Rules, pipeline: str, status: str, expected_s: list[float]
-) -> None:
+def test_attempts_follow_the_retry_strategy(there: Rules, pipeline: str, status: str, expected_s: list[float]) -> None:
     """Never early; a success ends them; the record has each attempt."""
     run = there.done(pipeline)
     assert (run["status"], run["attempts_max"]) == (status, len(expected_s) + 1)
@@ -41,7 +39,7 @@ def test_a_retry_waits_a_minute_by_default(there: Rules) -> None:
 
 
 def test_a_start_beyond_max_instances_is_refused_and_shown(there: Rules) -> None:
-    """429 and when to retry; the end of a run makes room."""
+    """429, and when to try again; the end of a run makes room."""
     first = there.start("only_one")
     refused = there.ask("POST", "/api/pipelines/only_one/run", {})
     assert refused.status == 429
@@ -52,7 +50,7 @@ def test_a_start_beyond_max_instances_is_refused_and_shown(there: Rules) -> None
 
 
 def test_zero_means_no_timeout_even_with_a_global_one(there: Rules) -> None:
-    """Without a timeout in the metadata the global one applies."""
+    """If the metadata set no timeout, the global one applies."""
     endless, limited = there.start("endless"), there.start("limited")
     limited = there.end(limited)
     assert (limited["status"], limited["error_type"]) == ("FAILED", "timeout")
@@ -62,7 +60,7 @@ def test_zero_means_no_timeout_even_with_a_global_one(there: Rules) -> None:
     assert seconds(endless["started_at"], endless["finished_at"]) > GLOBAL_TIMEOUT_S
 
 
-def test_passing_a_soft_limit_is_a_warning_and_nothing_else(there: Rules) -> None:
+def test_passing_a_soft_limit_is_only_a_warning(there: Rules) -> None:
     """In the record and in the list; the other limit was kept and is not mentioned."""
     run = there.done("soft")
     assert run["status"] == "SUCCESS"

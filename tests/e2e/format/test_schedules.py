@@ -11,8 +11,8 @@ from tests.support.rules import LATE_S, WAIT_S, Rules, seconds, slot, waits
 
 
 @pytest.mark.promise("nothing doubled")
-def test_an_interval_fires_at_its_slots_and_nowhere_else(there: Rules) -> None:
-    """Each run names its slot; slots are two seconds apart to the microsecond, whatever is synced between them."""
+def test_an_interval_fires_exactly_at_its_slots(there: Rules) -> None:
+    """Each run names its slot; slots are two seconds apart to the microsecond, even with a sync in between."""
     there.first("every_two_seconds", 1, triggered_by="schedule")
     there.rewrite("every_two_seconds", description="synced between two slots", default_env={"A": "1"})
     found = there.first("every_two_seconds", 3, triggered_by="schedule")
@@ -24,8 +24,8 @@ def test_an_interval_fires_at_its_slots_and_nowhere_else(there: Rules) -> None:
     assert told == datetime.fromisoformat(slots[0])
 
 
-def test_once_is_once_and_its_time_has_to_be_ahead(there: Rules) -> None:
-    """A time ahead is one run at that time; a time that has passed gives no job."""
+def test_a_single_time_runs_once_and_must_be_in_the_future(there: Rules) -> None:
+    """A future time is one run at that time; a past time gives no job."""
     at = datetime.now(UTC) + timedelta(seconds=2)
     there.rewrite("once", run_once_at=at.isoformat())
     (run,) = there.first("once")
@@ -40,7 +40,7 @@ def test_once_is_once_and_its_time_has_to_be_ahead(there: Rules) -> None:
 
 @pytest.mark.promise("the format")
 def test_entries_run_with_their_own_settings(there: Rules) -> None:
-    """By time or by hand: its variables and timeout override the pipeline's; the record names the configuration."""
+    """By time or by hand: their variables and timeout override the pipeline's; the record names the configuration."""
     (run,) = there.first("entries", triggered_by="schedule")
     there.switch("entries.schedules=2Fprod", on=False)
     assert (run["run_config_id"], run["limits"]["timeout_s"]) == ("prod", 20)
@@ -53,7 +53,7 @@ def test_entries_run_with_their_own_settings(there: Rules) -> None:
     assert waits(again)[0] >= 0.4
 
 
-def test_an_entry_that_is_off_is_listed_and_starts_by_hand_only(there: Rules) -> None:
+def test_a_disabled_entry_is_listed_and_starts_by_hand_only(there: Rules) -> None:
     """Its slots came every second since these tests started, and none was run; nor any of the pipeline's own."""
     there.first("entries", triggered_by="schedule")
     job = there.jobs("entries")["schedules/off"]
@@ -63,8 +63,8 @@ def test_an_entry_that_is_off_is_listed_and_starts_by_hand_only(there: Rules) ->
     assert {run["run_config_id"] for run in fired} == {"prod"}
 
 
-def test_a_window_lets_its_first_and_its_last_instant_through_and_nothing_beyond(there: Rules) -> None:
-    """The start is a slot of the interval, and so is the end."""
+def test_a_window_includes_its_first_and_its_last_instant(there: Rules) -> None:
+    """Nothing runs beyond them. The start is a slot of the interval, and so is the end."""
     start = datetime.now(UTC) + timedelta(seconds=2)
     end = start + timedelta(seconds=2)
     window = {"schedule_start": start.isoformat(), "schedule_end": end.isoformat()}

@@ -50,7 +50,7 @@ def test_each_key_of_a_webhook_starts_its_own_configuration(there: Rules) -> Non
     assert there.ask("POST", "/api/webhooks/bare/no-key", {}, anonymous=True).status == 404
 
 
-def test_a_signed_webhook_takes_no_call_without_its_signature(there: Rules) -> None:
+def test_a_signed_webhook_refuses_a_call_without_signature(there: Rules) -> None:
     """Signed as GitHub does; a repeated delivery is one run."""
     sealed = there.seal("shared with the sender", "signed", "webhook.secret")
     there.rewrite("signed", webhook={"verify": "github", "secret": sealed})

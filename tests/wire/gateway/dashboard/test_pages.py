@@ -122,8 +122,8 @@ async def test_cancelling_a_run_that_is_over_says_so(bus: Bus, user: ClientSessi
     assert "already over" in await answer.text()
 
 
-async def test_an_error_page_says_where_to_reload_it(bus: Bus, user: ClientSession) -> None:
-    """The address of a refused form is not a page; that of a requested page needs no other."""
+async def test_an_error_page_names_the_page_to_go_back_to(bus: Bus, user: ClientSession) -> None:
+    """The address of a refused form is not a page. An ordinary page names no other."""
     run_id = await store(bus, a_run("hello"))
     for path, address in (
         ("/sync", "/"),
