@@ -81,7 +81,7 @@ def make_plan(options: UpOptions, environ: Mapping[str, str], *, here: Path) -> 
     }
     if options.sandbox:
         settled["FASTFLOW_SANDBOX"] = options.sandbox
-    settled.setdefault("FASTFLOW_PUBLIC_URL", dashboard(host, port, None))
+    settled["FASTFLOW_PUBLIC_URL"] = environ.get("FASTFLOW_PUBLIC_URL") or dashboard(host, port, None)
     for name, value in DEFAULTS.items():
         settled.setdefault(name, value)
     # Several installations may share a machine and a bus: each data folder has its own runner.

@@ -74,3 +74,19 @@ def test_settings_are_listed_and_secrets_are_not_shown(tmp_path: Path) -> None:
     assert listed["RUNNER_SLOTS"]["default"] == "10"
     assert listed["RUNNER_SLOTS"]["services"] == ["runner"]
     assert (listed["FASTFLOW_GRACE_S"]["default"], listed["FASTFLOW_GRACE_S"]["default_in_up"]) == ("30", "2")
+
+
+def test_a_cycle_of_pipelines_is_noted_once(tmp_path: Path) -> None:
+    """At its first pipeline, with the way round and with what else is in it; what never applies closes none."""
+    links = {"a": ["b", "c"], "b": ["a"], "c": ["a"], "d": ["a"], "self": ["self"], "never": ["never"]}
+    for name, targets in links.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "main.py").write_text("")
+        rules = [{"pipeline": target} | ({"on_success": False} if name == "never" else {}) for target in targets]
+        (tmp_path / name / "pipeline.json").write_text(json.dumps({"downstream_triggers": rules}))
+    answer = fastflow("validate", ".", "--json", cwd=tmp_path)
+    assert answer.returncode == 0
+    notices = {each["name"]: [notice["text"] for notice in each["notices"]] for each in json.loads(answer.stdout)}
+    assert notices["a"][0].startswith("starts itself again: a → b → a (and others through c). ")
+    assert notices["self"][0].startswith("starts itself again: self → self. ")
+    assert {name: texts for name, texts in notices.items() if texts}.keys() == {"a", "self"}

@@ -1,4 +1,4 @@
-"""What every backend must keep about the files that a script leaves for its runner, as tests to inherit."""
+"""The contract on the files that a script leaves for its runner."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from fastflow_runner.sandbox.events import Answer
 from fastflow_runner.sandbox.job import AnswerFile
-from tests.sandbox_contract import Place
+from tests.sandbox_contract.place import Place
 
 ROUTE = AnswerFile(env="ROUTE_FILE", name="route", bytes_max=100)
 PATH = "import os, sys, time\npath = os.environ['ROUTE_FILE']\n"
