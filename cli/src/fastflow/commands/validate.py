@@ -79,10 +79,13 @@ def check(folder: Path) -> list[tuple[Path, Found]]:
 
 
 def _with_cycles(found: list[tuple[Path, Found]]) -> list[tuple[Path, Found]]:
-    """Add a notice to the first pipeline of each cycle of pipelines that start each other."""
+    """Add a notice to the first pipeline of each cycle of pipelines that start each other.
+
+    A cycle that a route leads into is not noted: its script decides when it ends.
+    """
     specs = {pipeline.name: pipeline.version.spec for _, pipeline in found if pipeline.version}
     follows: dict[str, set[str]] = {
-        name: {link.pipeline for link in merged(spec.downstream_triggers, ()) if link.applies}
+        name: {link.pipeline for link in merged(spec.downstream_triggers, ()) if link.applies and not link.on_route}
         for name, spec in specs.items()
     }
     notes = {min(knot): _cycle_notice(cycle(knot, follows), knot) for knot in knots(follows)}

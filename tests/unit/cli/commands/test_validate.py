@@ -77,12 +77,21 @@ def test_settings_are_listed_and_secrets_are_not_shown(tmp_path: Path) -> None:
 
 
 def test_a_cycle_of_pipelines_is_noted_once(tmp_path: Path) -> None:
-    """At its first pipeline, with the way round and with what else is in it; what never applies closes none."""
-    links = {"a": ["b", "c"], "b": ["a"], "c": ["a"], "d": ["a"], "self": ["self"], "never": ["never"]}
+    """At its first pipeline, with the way round and with what else is in it; what never applies, or a script decides, closes none."""
+    links = {
+        "a": ["b", "c"],
+        "b": ["a"],
+        "c": ["a"],
+        "d": ["a"],
+        "self": ["self"],
+        "never": ["never"],
+        "until": ["until"],
+    }
+    extra = {"never": {"on_success": False}, "until": {"on_route": "again"}}
     for name, targets in links.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "main.py").write_text("")
-        rules = [{"pipeline": target} | ({"on_success": False} if name == "never" else {}) for target in targets]
+        rules = [{"pipeline": target} | extra.get(name, {}) for target in targets]
         (tmp_path / name / "pipeline.json").write_text(json.dumps({"downstream_triggers": rules}))
     answer = fastflow("validate", ".", "--json", cwd=tmp_path)
     assert answer.returncode == 0

@@ -267,8 +267,8 @@ class Supervisor:
         for entry in self._job.get("answers", ()):
             try:
                 data = read_answer(answer_path(self._work, entry["name"]), entry["bytes_max"])
-            except OSError as error:
-                found[entry["name"]] = {"problem": error.strerror or str(error)}
+            except (OSError, SetupFailed) as error:
+                found[entry["name"]] = {"problem": getattr(error, "strerror", None) or str(error)}
             else:
                 if data:
                     found[entry["name"]] = {"data": binascii.b2a_base64(data, newline=False).decode()}
