@@ -81,8 +81,6 @@ def run_facts(run: shapes.Run) -> list[FactRow]:
         found.append(FactRow(name="Schedule", text=run.schedule))
     if run.scheduled_for is not None:
         found.append(FactRow(name="Slot", text=words.exact(run.scheduled_for)))
-    if run.root_run_id != run.id:
-        found.append(FactRow(name="Chain of", text=short(run.root_run_id), mono=True, title=run.root_run_id))
     found.append(FactRow(name="Created", at=run.created_at))
     if run.finished_at is not None:
         found.append(FactRow(name="Finished", at=run.finished_at))
