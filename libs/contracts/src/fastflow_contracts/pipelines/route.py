@@ -7,7 +7,8 @@ import re
 from fastflow_contracts.errors import FastFlowError
 
 ROUTE_CHARACTERS_MAX = 128
-ROUTE_PATTERN = rf"^(?!\s)[^\x00-\x1f\x7f]{{1,{ROUTE_CHARACTERS_MAX}}}(?<!\s)$"
+_END = r"[^\s\x00-\x1f\x7f]"
+ROUTE_PATTERN = rf"^{_END}([^\x00-\x1f\x7f]{{0,{ROUTE_CHARACTERS_MAX - 2}}}{_END})?$"
 ROUTE_BYTES_MAX = 1024
 """Of the file, with what surrounds the label."""
 
