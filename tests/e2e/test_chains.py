@@ -136,3 +136,16 @@ def test_a_start_by_hand_is_told_of_no_parent(there: Rules) -> None:
     assert there.text(there.done("approved")) == "['', '']"
     (there.there.pipelines / "approved" / "main.py").write_text(TELLS)
     assert there.ask("POST", "/api/sync", {}).status == 200
+
+
+def test_a_secret_is_no_label(there: Rules) -> None:
+    """It reaches neither the record nor what follows."""
+    body = {"value": "a-long-secret", "pipeline": "leaks", "name": "API_KEY"}
+    token = there.ask("POST", "/api/secrets/encrypt-for-pipeline", body).json["encrypted"]
+    leaks = "import os; open(os.environ['FASTFLOW_ROUTE_FILE'], 'w').write(os.environ['API_KEY'])"
+    there.there.add("leaks", leaks, encrypted_env={"API_KEY": token}, downstream_triggers=LINKS)
+    assert there.ask("POST", "/api/sync", {}).status == 200
+    run = there.done("leaks")
+    assert (run["status"], run["route"]) == ("SUCCESS", None)
+    assert "it holds a secret" in run["warnings"][0]
+    assert "a-long-secret" not in json.dumps(run)

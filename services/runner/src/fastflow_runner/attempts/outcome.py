@@ -5,11 +5,13 @@ Exit code 137 has three causes: the kernel (out of memory), this runner (for a r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from signal import Signals
 from typing import assert_never
 
 import msgspec
+from msgspec.structs import replace
 
 from fastflow_contracts.pipelines.route import BadRoute, read_route
 from fastflow_contracts.runs.run import RunErrorType
@@ -17,7 +19,7 @@ from fastflow_contracts.runs.state_machine import AttemptOutcome
 from fastflow_runner.attempts.job import ROUTE_NAME
 from fastflow_runner.guest.supervisor.frames import ORPHANED_EXIT_CODE
 from fastflow_runner.output.observed import Observed
-from fastflow_runner.sandbox.events import Exited, Vanished
+from fastflow_runner.sandbox.events import Answer, Exited, Vanished
 
 OOM_EXIT_CODE = 137
 VANISHING = "its environment was taken away again and again; give environments a larger budget"
@@ -53,6 +55,17 @@ def outcome(end: Exited | Vanished, intent: Intent, seen: Observed, *, now: date
     )
 
 
+def without_secrets(end: Exited | Vanished, mask: Callable[[bytes], bytes]) -> Exited | Vanished:
+    """*end* without the answers that hold a secret: a record never has one."""
+    if isinstance(end, Vanished):
+        return end
+    answers = {
+        name: answer if mask(answer.data) == answer.data else Answer(problem="it holds a secret")
+        for name, answer in end.answers.items()
+    }
+    return replace(end, answers=answers)
+
+
 def _route(end: Exited | Vanished) -> tuple[str | None, tuple[str, ...]]:
     """The label that the script wrote, and a warning if it wrote something else."""
     answer = end.answers.get(ROUTE_NAME) if isinstance(end, Exited) else None
@@ -60,7 +73,7 @@ def _route(end: Exited | Vanished) -> tuple[str | None, tuple[str, ...]]:
         return None, ()
     try:
         if answer.problem:
-            raise BadRoute(f"the file cannot be read ({answer.problem}); write a plain file with one label.")
+            raise BadRoute(f"the file cannot be used ({answer.problem}); write a plain file with one label.")
         return read_route(answer.data), ()
     except BadRoute as error:
         return None, (f"FASTFLOW_ROUTE_FILE was ignored: {error}",)
