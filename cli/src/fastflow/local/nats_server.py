@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
-import json
 import os
 import re
 import shutil
@@ -18,7 +17,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from fastflow.local.bus_users import OUTSIDE, users_in
+from fastflow.local.bus_users import OUTSIDE, quoted, users_in
 from fastflow.local.bus_users import config as config_of
 from fastflow.local.connection import OUTSIDE_URL_FILE
 from fastflow.local.data_dir import write_private
@@ -98,7 +97,7 @@ async def embedded_bus(
             payload=PAYLOAD_BYTES_MAX + MIB,
             pending=64 * MIB,
             authorization=config_of(users),
-            sync=sync if sync == "always" else json.dumps(sync),
+            sync=sync if sync == "always" else quoted(sync),
             store_bytes=STORE_BYTES_MAX,
             memory_bytes=256 * MIB,
         ),
