@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -26,6 +27,7 @@ from fastflow_gateway.api import openapi, routes
 from fastflow_gateway.dashboard import pages
 from fastflow_gateway.dashboard.rendering import RENDERER, Renderer
 from fastflow_gateway.http import middleware
+from fastflow_gateway.http.browsers import PUBLIC_URL
 from fastflow_gateway.http.protocol import Protocol
 from fastflow_gateway.http.protocol_log import protocol_logger
 from fastflow_gateway.http.request_metrics import REQUEST_METRICS, RequestMetrics
@@ -47,6 +49,7 @@ BODY_BYTES_MAX = 4 * 1024 * 1024
 """Largest body of any request. The limit of a trigger is smaller; the trigger client checks it."""
 BACKLOG = 1024
 """Connections that may wait for acceptance: after a restart every client reconnects at once."""
+ANY_IPV6 = "::"
 SHUTDOWN_S = STORE_S + DECISION_S + 1.0
 """How long open requests may take to end at a stop."""
 
@@ -69,6 +72,7 @@ def build_app(
     app[BUNDLE_FILES] = BundleFiles(bus)
     app[NOTEBOOKS] = Notebooks(bus)
     app[SESSIONS] = Sessions(settings.admin_token)
+    app[PUBLIC_URL] = settings.public_url
     app[CLIENT_ADDRESSES] = ClientAddresses(settings.proxies)
     app[SIGN_IN_LIMIT] = RateLimit(burst=10, per_minute=10)
     app[WEBHOOK_GUARD] = WebhookGuard()
@@ -122,7 +126,7 @@ async def _listening(app: web.Application, settings: GatewaySettings) -> AsyncIt
         return Protocol(runner.server, loop=loop, access_log=no_log, logger=protocol_logger())
 
     try:
-        listener = await loop.create_server(protocol, settings.host, settings.port, backlog=BACKLOG)
+        listener = await loop.create_server(protocol, backlog=BACKLOG, **_place(settings))
         try:
             host, port = listener.sockets[0].getsockname()[:2]
             yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -130,6 +134,16 @@ async def _listening(app: web.Application, settings: GatewaySettings) -> AsyncIt
             listener.close()
     finally:
         await runner.cleanup()
+
+
+def _place(settings: GatewaySettings) -> dict[str, Any]:
+    """Where to listen. ``::`` means every address, IPv4 too; asyncio would take IPv6 alone."""
+    if settings.host != ANY_IPV6:
+        return {"host": settings.host, "port": settings.port}
+    if not socket.has_dualstack_ipv6():
+        log.warning("listening on IPv6 only", host=settings.host, advice="this system has no sockets for both")
+        return {"host": settings.host, "port": settings.port}
+    return {"sock": socket.create_server((ANY_IPV6, settings.port), family=socket.AF_INET6, dualstack_ipv6=True)}
 
 
 async def _end_streams(app: web.Application) -> None:
