@@ -12,17 +12,17 @@ from urllib.parse import quote, unquote, urlsplit
 _USER_PART = re.compile(r"^(\s*(?:[a-z]+://)?)(?:[^/]*@)?", re.IGNORECASE)
 
 
-class Login(NamedTuple):
+class BusLogin(NamedTuple):
     """What an address says about who connects, decoded. Without a password, *user* is a token."""
 
     user: str | None
     password: str | None
 
 
-def login_of(url: str) -> Login:
+def login_of(url: str) -> BusLogin:
     """Return the user and password of the first server; a cluster's servers know the same users."""
     parts = urlsplit(url.partition(",")[0].strip())
-    return Login(*(None if part is None else unquote(part) for part in (parts.username, parts.password)))
+    return BusLogin(*(None if part is None else unquote(part) for part in (parts.username, parts.password)))
 
 
 def with_login(url: str, user: str, password: str) -> str:
