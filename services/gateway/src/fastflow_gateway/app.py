@@ -24,6 +24,7 @@ from fastflow_gateway.actions.trigger_client import (
     open_trigger_client,
 )
 from fastflow_gateway.api import openapi, routes
+from fastflow_gateway.api.health import STILL_STARTING, StillStarting
 from fastflow_gateway.dashboard import pages
 from fastflow_gateway.dashboard.rendering import RENDERER, Renderer
 from fastflow_gateway.http import middleware
@@ -58,9 +59,15 @@ ROUTES: tuple[Route, ...] = (*routes.ROUTES, *pages.ROUTES)
 
 
 def build_app(
-    settings: GatewaySettings, *, bus: Bus, model: ReadModel, trigger_client: TriggerClient, followers: Followers
+    settings: GatewaySettings,
+    *,
+    bus: Bus,
+    model: ReadModel,
+    trigger_client: TriggerClient,
+    followers: Followers,
+    still_starting: StillStarting | None = None,
 ) -> web.Application:
-    """Build the application. Its parts must already be running."""
+    """Build the application. Its parts must already be running. *still_starting*: see ``serve``."""
     app = web.Application(
         middlewares=[middleware.record, middleware.explain, middleware.guard], client_max_size=BODY_BYTES_MAX
     )
@@ -71,6 +78,7 @@ def build_app(
     app[FOLLOWERS] = followers
     app[BUNDLE_FILES] = BundleFiles(bus)
     app[NOTEBOOKS] = Notebooks(bus)
+    app[STILL_STARTING] = still_starting
     app[SESSIONS] = Sessions(settings.admin_token)
     app[PUBLIC_URL] = settings.public_url
     app[CLIENT_ADDRESSES] = ClientAddresses(settings.proxies)
@@ -92,24 +100,48 @@ def build_app(
 
 
 @contextlib.asynccontextmanager
-async def gateway(settings: GatewaySettings, bus: Bus) -> AsyncIterator[str]:
-    """Run a gateway; yield its URL once it listens and has caught up with the bus."""
+async def gateway(
+    settings: GatewaySettings, bus: Bus, *, still_starting: StillStarting | None = None
+) -> AsyncIterator[str]:
+    """Run a gateway; yield its URL once it listens and has caught up with the bus. *still_starting*: see ``serve``."""
     check(settings)
     async with asyncio.TaskGroup() as group:
         model = ReadModel(bus)
         following = group.create_task(model.serve(), name="model")
         async with open_trigger_client(bus, model) as client:
             followers = Followers(bus, group)
-            app = build_app(settings, bus=bus, model=model, trigger_client=client, followers=followers)
+            app = build_app(
+                settings,
+                bus=bus,
+                model=model,
+                trigger_client=client,
+                followers=followers,
+                still_starting=still_starting,
+            )
             async with _listening(app, settings) as url:
                 await model.caught_up()
                 yield url
         following.cancel()
 
 
-async def serve(settings: GatewaySettings, bus: Bus, stop: asyncio.Event, ready: Callable[[], None]) -> None:
-    """Answer requests until *stop* is set; then end the open streams."""
-    async with gateway(settings, bus) as url:
+async def serve(
+    settings: GatewaySettings,
+    bus: Bus,
+    stop: asyncio.Event,
+    ready: Callable[[], None],
+    *,
+    still_starting: StillStarting | None = None,
+) -> None:
+    """Answer requests until *stop* is set; then end the open streams.
+
+    Args:
+        settings: The settings.
+        bus: The connection.
+        stop: Ends it.
+        ready: Called once it answers.
+        still_starting: Where one process is the whole installation: which of its services are not ready yet.
+    """
+    async with gateway(settings, bus, still_starting=still_starting) as url:
         log.info("listening", url=url)
         ready()
         await until_stopped(stop, bus=bus)

@@ -70,6 +70,17 @@ def _place(scheme: str, netloc: str) -> tuple[str, str]:
     return host, port or {"http": "80", "https": "443"}.get(scheme, "")
 
 
+def public_address(request: web.Request) -> str:
+    """The address under which this site is reached, without a slash at the end.
+
+    The browser that sends a form says it; else our settings do, or the request.
+    """
+    origin = urlsplit(request.headers.get("Origin", ""))
+    if origin.netloc:
+        return f"{origin.scheme}://{origin.netloc}"
+    return request.app[PUBLIC_URL].rstrip("/") or f"{request.scheme}://{request.host}"
+
+
 def wants_page(request: web.Request) -> bool:
     """Whether a browser asks for a page, not a program for the API."""
     return not request.path.startswith("/api/") and "text/html" in request.headers.get("Accept", "")
