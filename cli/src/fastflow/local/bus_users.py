@@ -70,7 +70,7 @@ def quoted(text: str) -> str:
 
 def _kept(path: Path, fresh: str) -> str:
     with contextlib.suppress(FileNotFoundError):
-        if found := path.read_text().strip():
+        if found := path.read_text(encoding="utf-8").strip():
             return found
     write_private(path, fresh + "\n")
     return fresh

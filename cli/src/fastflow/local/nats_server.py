@@ -21,6 +21,7 @@ from fastflow.local.bus_users import OUTSIDE, quoted, users_in
 from fastflow.local.bus_users import config as config_of
 from fastflow.local.connection import OUTSIDE_URL_FILE
 from fastflow.local.data_dir import write_private
+from fastflow_contracts.bus.address import with_login
 from fastflow_contracts.bus.permissions import ADMIN
 from fastflow_contracts.bus.streams import MIB, PAYLOAD_BYTES_MAX, STORE_BYTES_MAX
 from fastflow_contracts.errors import FastFlowError
@@ -106,9 +107,10 @@ async def embedded_bus(
     keeper: asyncio.Task[None] | None = None
     try:
         await server.start()
-        url = f"nats://{ADMIN}:{users.admin_password}@127.0.0.1:{port}"
+        address = f"nats://127.0.0.1:{port}"
+        url = with_login(address, ADMIN, users.admin_password)
         write_private(url_file, url + "\n")
-        write_private(directory / OUTSIDE_URL_FILE, f"nats://{OUTSIDE}:{users.outside_password}@127.0.0.1:{port}\n")
+        write_private(directory / OUTSIDE_URL_FILE, with_login(address, OUTSIDE, users.outside_password) + "\n")
         if keep:
             keeper = asyncio.create_task(server.keep(), name="bus-keeper")
         yield url

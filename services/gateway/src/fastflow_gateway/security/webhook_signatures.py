@@ -61,13 +61,14 @@ def verify(webhook: WebhookSpec, secret: str, headers: Mapping[str, str], body: 
         case "gitlab":
             _check([_given(headers, "X-Gitlab-Token")], [secret])
         case "github":
-            _check(_macs(_given(headers, "X-Hub-Signature-256")), [_mac(secret, body).hex()])
+            given = _given(headers, "X-Hub-Signature-256")
+            _check(_macs(given) if _PREFIX.match(given) else [], [_mac(secret, body).hex()])
         case "gitea":
             _check(_macs(_given(headers, "X-Gitea-Signature", "X-Forgejo-Signature")), [_mac(secret, body).hex()])
         case "hmac":
             mac = _mac(secret, body)
-            given = _macs(_given(headers, webhook.header or SIGNATURE_HEADER))
-            _check(given, [mac.hex(), base64.b64encode(mac).decode()])
+            given = _given(headers, webhook.header or SIGNATURE_HEADER)
+            _check(_macs(given), [mac.hex(), base64.b64encode(mac).decode()])
         case _:
             assert_never(webhook.verify)
     return None
