@@ -12,7 +12,6 @@ from fastflow_api import shapes
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.pipelines.format import value_parsers
 from fastflow_contracts.pipelines.format.json_positions import JsonNode
-from fastflow_contracts.runs.messages import RetriedCode
 from fastflow_contracts.runs.run import RunStatus, TriggeredBy
 from fastflow_gateway.actions import runs
 from fastflow_gateway.errors import RequestRefused
@@ -43,13 +42,6 @@ class RunsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ] = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=RUNS_MAX, description="The most runs to return.")] = 50
     cursor: Annotated[str | None, msgspec.Meta(description="The next_cursor of the previous page.")] = None
-
-
-class RetryBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How to retry a run. An empty body is ``{}``."""
-
-    code: RetriedCode = "same"
-    """The code of that run, or the pipeline's current version."""
 
 
 async def list_runs(request: web.Request) -> web.Response:
@@ -86,10 +78,10 @@ async def retry_run(request: web.Request) -> web.Response:
     return run_answer(request, await runs.retry(request.app, known.run, triggered_by=who, key=key, code=wanted.code))
 
 
-async def _retry_body(request: web.Request) -> RetryBody:
+async def _retry_body(request: web.Request) -> shapes.RetryBody:
     body = await body_of(request)
     try:
-        return msgspec.json.decode(body, type=RetryBody) if body.strip() else RetryBody()
+        return msgspec.json.decode(body, type=shapes.RetryBody) if body.strip() else shapes.RetryBody()
     except msgspec.DecodeError as error:
         raise RequestRefused(422, f'the body must be {{}} or {{"code": "current"}}: {error}.') from error
 
@@ -146,7 +138,7 @@ ROUTES = (
         "Retry a run that is over, as a new run with the same event, variables and parameters. Its code is the same, "
         "or the pipeline's current version.",
         STARTED,
-        body=RetryBody,
+        body=shapes.RetryBody,
         headers={
             "Idempotency-Key": "Requests with the same key start one run.",
             **HEADER,
