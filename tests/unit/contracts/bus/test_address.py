@@ -39,7 +39,13 @@ def test_a_login_is_decoded(url: str, user: str | None, password: str | None) ->
 def test_a_login_from_settings_counts_for_every_server(url: str, wanted: str) -> None:
     """In place of the one in the address."""
     assert with_login(url, "u", "p") == wanted
-    assert with_login(url, "", "p") == url
+    assert with_login(url, "", "") == url
+
+
+def test_one_part_of_a_login_may_be_in_the_address() -> None:
+    """A password as a file beside an address with the user is common."""
+    assert with_login("nats://op%40corp@host", "", "p%") == "nats://op%40corp:p%25@host"
+    assert with_login("nats://old:p%25@host", "new", "") == "nats://new:p%25@host"
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.text(st.characters(exclude_categories=["Cs"])))

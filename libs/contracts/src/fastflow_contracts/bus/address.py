@@ -26,10 +26,11 @@ def login_of(url: str) -> BusLogin:
 
 
 def with_login(url: str, user: str, password: str) -> str:
-    """Return *url* with this user and password for each server, in place of those in it. An empty *user*: as it is."""
-    if not user:
+    """Return *url* with this user and password for each server. Those in it stay where one here is empty."""
+    if not (user or password):
         return url
-    login = f"{quote(user, safe='')}:{quote(password, safe='')}@"
+    named = login_of(url)
+    login = f"{quote(user or named.user or '', safe='')}:{quote(password or named.password or '', safe='')}@"
     return ",".join(_USER_PART.sub(lambda found: found[1] + login, each, count=1) for each in url.split(","))
 
 
