@@ -195,7 +195,7 @@ def _encoded(body: Any) -> bytes:
     try:
         return msgspec.json.encode(body)
     except UnicodeEncodeError as error:
-        raise BadRequest("a text is not valid UTF-8: it has a lone surrogate; send it as UTF-8.") from error
+        raise BadRequest("a string is not valid UTF-8: it has a lone surrogate; send it as UTF-8.") from error
 
 
 def segment(text: str) -> str:

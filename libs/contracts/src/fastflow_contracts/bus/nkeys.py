@@ -55,9 +55,9 @@ def _key_in(seed: str) -> bytes:
     except binascii.Error:
         raw = b""
     if len(raw) != _SEED_BYTES or _checksum(raw[:-2]) != raw[-2:]:
-        raise BadSeed("this is no NKEY seed; it is one line that begins with SU, as `fastflow bus init` writes it.")
+        raise BadSeed("this is not an NKEY seed: one line that begins with SU, as `fastflow bus init` writes it.")
     if raw[0] & 0xF8 != _SEED or (raw[0] & 7) << 5 | raw[1] >> 3 != _USER:
-        raise BadSeed("this NKEY is no user's seed; a user's begins with SU.")
+        raise BadSeed("this NKEY is not a user's seed; a user's begins with SU.")
     return raw[2:-2]
 
 

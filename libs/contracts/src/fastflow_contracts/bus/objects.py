@@ -155,7 +155,7 @@ class ObjectStore:
         assert raw.seq is not None
         note = decoded(NOTE, raw.data or b"", where=subject)
         if note is None or not (note.deleted or note.nuid):
-            raise Rejected(f"object {name} in {self._bucket} is damaged: its note makes no sense")
+            raise Rejected(f"object {name} in {self._bucket} is damaged: its metadata are invalid")
         return None if note.deleted else _Upload(raw.seq, note.nuid, note.size, note.chunks)
 
     async def _is_whole(self, note: _Upload) -> bool:
@@ -190,7 +190,7 @@ class ObjectStore:
                 there = consumer.num_pending or 0
                 if there != note.chunks:
                     raise Rejected(
-                        f"object {name} in {self._bucket} is incomplete: {there} of {note.chunks} chunks are there"
+                        f"object {name} in {self._bucket} is incomplete: {there} of {note.chunks} chunks are stored"
                     )
                 return await self._delivered(arrived, note.chunks)
             finally:

@@ -109,7 +109,7 @@ class RunStore:
             return RunInput()
         record = await self._inputs.get(run.ref)
         if record is None:
-            raise NoSuchRun(f"the input of run {run.id} is not stored any more; start it anew.")
+            raise NoSuchRun(f"the input of run {run.id} is no longer stored; start the pipeline again.")
         return record.value
 
     async def create(
@@ -143,7 +143,7 @@ class RunStore:
                 await self._step_aside()
             else:
                 return Stored(run, revisions[0])
-        raise RevisionConflict(f"run {run.id} found no place among its contenders; try again.")
+        raise RevisionConflict(f"run {run.id} could not be stored among other writers; try again.")
 
     async def change(
         self, ref: RunRef, command: Command, *, known: Stored | None = None, limit: ConcurrencyLimit | None = None
@@ -208,7 +208,7 @@ class RunStore:
                 put = put._replace(expect=found.revision if found else 0)
             else:
                 return True
-        raise RevisionConflict(f"the input of run {run.id} found no place among its contenders; try again.")
+        raise RevisionConflict(f"the input of run {run.id} could not be stored among other writers; try again.")
 
     async def _step_aside(self) -> None:
         await asyncio.sleep(random.uniform(0, CONFLICT_PAUSE_S))  # noqa: S311 - spreads contenders

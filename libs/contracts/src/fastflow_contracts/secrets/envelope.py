@@ -59,7 +59,7 @@ def split_keys(keys: str) -> tuple[str, ...]:
             is_key = False
         if not is_key:
             raise BadKey(
-                f"Key {number} of ENCRYPTION_KEY is no Fernet key: it must be {KEY_BYTES} bytes in URL-safe base64. "
+                f"Key {number} of ENCRYPTION_KEY is not a Fernet key: it must be {KEY_BYTES} bytes in URL-safe base64. "
                 "Make one with `fastflow keys new`."
             )
     return found

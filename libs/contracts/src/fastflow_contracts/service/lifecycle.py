@@ -114,7 +114,7 @@ async def until_stopped(*stops: asyncio.Event, bus: Bus) -> None:
         for future in waiting:
             future.cancel()
     if not any(stop.is_set() for stop in stops):
-        raise ConnectionLost("the connection to the bus is closed for good; the service ends.")
+        raise ConnectionLost("the connection to the bus is closed permanently; the service ends.")
 
 
 async def run_until(stop: asyncio.Event, work: Coroutine[Any, Any, None], *, bus: Bus) -> None:

@@ -125,7 +125,7 @@ class AttemptRunner:
                 if self._tools.bus.generation == self._recovered:
                     await self.sweep()
                 else:
-                    await self.recover("did not hear that it had it")
+                    await self.recover("lost the response to its claim")
             except (SandboxError, BusError) as error:
                 log.warning("sweep failed", error=str(error))
 

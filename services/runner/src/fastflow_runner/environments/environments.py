@@ -167,7 +167,7 @@ class Environments:
                 if code == 0:
                     code = await step(words, "link", *common, "--tree", tree, "--owner", str(builder))
         if code:
-            raise EnvironmentFailed(words.last() or f"The preparer ended with exit code {code} and said nothing.")
+            raise EnvironmentFailed(words.last() or f"The preparer ended with exit code {code} and without output.")
         self._known.add(key)
         self._collector.note_growth()
 
@@ -204,7 +204,7 @@ def volume_identity(docker: aiodocker.Docker, volume: str) -> Identity:
         except DockerError as error:
             if error.status == 404:
                 return ""
-            raise DaemonUnreachable(f"Docker does not tell about the volume {volume}: {error}") from error
+            raise DaemonUnreachable(f"Docker cannot inspect the volume {volume}: {error}") from error
         return str(shown["CreatedAt"])
 
     return identity
