@@ -4,7 +4,7 @@
 2. Prepare its environment (``preparing``).
 3. Open the sandbox, named after the attempt: the daemon itself refuses a second one (``place``).
 4. Record that all of this is ready (``holding``), before step 5.
-5. Hand the sandbox its job. After a crash before this step the run is given back unharmed; after a crash later there
+5. Hand the sandbox its job. After a crash before this step the run is given back; after a crash later there
    is a sandbox that knows how far it got.
 6. Carry all of its output to the bus (``carrying``), before step 7.
 7. Record the end, before step 8.
