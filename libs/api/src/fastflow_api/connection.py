@@ -1,4 +1,4 @@
-"""Requests to one gateway: answers, errors, and streams that resume. This module knows no routes."""
+"""Requests to one gateway: answers, errors, and streams that resume. This module does not know routes."""
 
 from __future__ import annotations
 

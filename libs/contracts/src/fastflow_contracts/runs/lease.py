@@ -60,7 +60,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def dead_s(self) -> float:
-        """A sandbox that hears nothing from its runner stops itself."""
+        """A sandbox without heartbeats from its runner stops itself."""
         return self.lease_s + self.fence_s
 
     @property
