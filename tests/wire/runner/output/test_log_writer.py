@@ -61,3 +61,14 @@ async def test_a_former_writer_is_fenced_although_its_messages_are_gone(bus: Bus
     with pytest.raises(Fenced):
         await former.append(chunk("of the former one\n", 12))
     assert await stored(bus) == ["of the later one\n"]
+
+
+async def test_a_last_chunk_that_cannot_be_read_is_passed_over(bus: Bus) -> None:
+    """The attempt goes on behind it, and what it prints from now on is stored."""
+    await LogWriter(bus, RUN.ref, 1).append(chunk("first\n", 6))
+    await bus.publish(subjects.log(RUN.ref, 1), b"\xff garbage")
+    writer = LogWriter(bus, RUN.ref, 1)
+    assert await writer.resume() is None
+    await writer.append(chunk("second\n", 13))
+    last = await bus.js.get_last_msg(streams.LOGS, subjects.log(RUN.ref, 1))
+    assert logs.CHUNK.decode(last.data or b"").lines[0].text == "second\n"
