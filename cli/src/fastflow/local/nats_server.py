@@ -170,7 +170,7 @@ class _Server:
         found = next(
             (line for line in lines if "[FTL]" in line or line.startswith(("fatal error", "nats-server:"))), ""
         )
-        words = found or (lines[-1] if lines else "it said nothing")
+        words = found or (lines[-1] if lines else "it printed nothing")
         return re.sub(r"^\[\d+\] \S+ \S+ \[[A-Z]+\] ", "", words)
 
     async def keep(self) -> None:

@@ -176,12 +176,12 @@ class ObjectStore:
             inbox, cb=arrived.put, pending_msgs_limit=0, pending_bytes_limit=0
         )
         try:
-            config = ConsumerConfig(  # without a name, as permissions want it
+            config = ConsumerConfig(  # without a name, as the permissions require
                 deliver_subject=inbox,
                 filter_subject=subjects.object_chunks(self._bucket, note.upload),
                 ack_policy=AckPolicy.NONE,
                 flow_control=True,
-                idle_heartbeat=CHUNK_S,  # flow control wants it
+                idle_heartbeat=CHUNK_S,  # flow control needs it
                 mem_storage=True,
                 num_replicas=1,
             )

@@ -113,7 +113,7 @@ class RunningAttempt:
                     raise NotOurs("its record has changed")
                 await working  # the watch saw our own report
         except (NotOurs, Fenced, Superseded) as reason:
-            log.warning("run let go", run=run.id, reason=str(reason))
+            log.warning("run given up", run=run.id, reason=str(reason))
 
     async def give_back(self, reason: str) -> None:
         """Let another runner begin the run: none of its code has run here, and no attempt is used up."""

@@ -272,7 +272,7 @@ class AttemptRunner:
                 log.info("hint is stale", run=hint.run_id, error=str(error))
                 return None
             except BusError as error:
-                # The claim may be stored all the same, and then no other runner will look at this run.
+                # The claim may be stored nevertheless, and then no other runner handles this run.
                 log.warning("claim waits for the bus", run=hint.run_id, error=str(error))
                 is_fresh = False
                 await asyncio.sleep(AGAIN_S)

@@ -52,7 +52,7 @@ BUILDERS: Final = range(1 << 20, 1 << 31)
 """User ids for builds: above all ids used elsewhere, and too many for the same one to be drawn twice."""
 
 Identity = Callable[[], Awaitable[str]]
-"""Tells a store from a later one of the same name; empty if there is none. Raises ``DaemonUnreachable``."""
+"""Distinguishes a store from a later one of the same name; empty if there is none. Raises ``DaemonUnreachable``."""
 
 
 class Environments:

@@ -118,7 +118,7 @@ def _address(environ: Mapping[str, str]) -> tuple[str, Path | None]:
 
 
 def _home() -> Path:
-    """Return the user's home folder, or a path that does not exist if the system knows none."""
+    """Return the user's home folder, or a path that does not exist if the system has none."""
     try:
         return Path.home()
     except RuntimeError:

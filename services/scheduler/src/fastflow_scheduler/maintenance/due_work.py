@@ -103,7 +103,7 @@ class DueWork:
         self._presences.pop(runner, None)
 
     def forget_silence(self, *, at: float) -> None:
-        """Give every runner its full time again, because this process heard nothing itself."""
+        """Give every runner its full time again, because this process was cut off itself."""
         for runner in self._heard_at:
             self._heard_at[runner] = at
 
