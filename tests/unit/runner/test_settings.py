@@ -15,5 +15,5 @@ def test_a_public_address_is_a_web_address(url: str) -> None:
 
 @pytest.mark.parametrize("url", ["flows.example.org", "ftp://example.org", "https://", "https://a b", "https://x/?q=1"])
 def test_anything_else_is_refused_with_an_example(url: str) -> None:
-    with pytest.raises(BadSettings, match=r"it must look like https://fastflow\.example\.org"):
+    with pytest.raises(BadSettings, match=r"it must look like https://fastflow\.example\.com"):
         load(RunnerSettings, {"FASTFLOW_PUBLIC_URL": url})

@@ -111,9 +111,10 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
         str,
         Env(
             "FASTFLOW_PUBLIC_URL",
-            "Address of the dashboard for people: runs get links below it. Default: none; under `fastflow up` its own.",
-            pattern=r"https?://[^\s/?#]+(/[^\s?#]*)?",
-            like="https://fastflow.example.org",
+            "The address that browsers and senders of webhooks use, if a proxy stands before the gateway; also for the "
+            "links that runs get.",
+            pattern=r"https?://[^/?#\s]+(/[^?#\s]*)?",
+            like="https://fastflow.example.com",
         ),
     ] = ""
     tmp_bytes: Annotated[

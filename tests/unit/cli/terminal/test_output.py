@@ -143,22 +143,6 @@ def test_options_win_over_the_environment(tmp_path: Path) -> None:
     assert plan.source == "mine"
 
 
-@pytest.mark.parametrize(
-    ("host", "given", "url"),
-    [
-        ("127.0.0.1", None, "http://127.0.0.1:7/"),
-        ("0.0.0.0", "", "http://127.0.0.1:7/"),
-        ("127.0.0.1", "https://flows.example.org/x", "https://flows.example.org/x"),
-    ],
-)
-def test_runs_get_links_to_the_dashboard(tmp_path: Path, host: str, given: str | None, url: str) -> None:
-    """To its own address, unless there is a public one."""
-    (tmp_path / "pipelines").mkdir()
-    environ = {} if given is None else {"FASTFLOW_PUBLIC_URL": given}
-    plan = make_plan(UpOptions(host=host, port=7), environ, here=tmp_path)
-    assert plan.environ["FASTFLOW_PUBLIC_URL"] == url
-
-
 def test_a_repository_takes_the_place_of_a_folder(tmp_path: Path) -> None:
     """With GIT_REPO_URL no folder has to exist."""
     plan = make_plan(UpOptions(), {"GIT_REPO_URL": "https://host/repo.git"}, here=tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -14,6 +15,7 @@ from fastflow_gateway.dashboard.view import facts
 from fastflow_gateway.dashboard.view import models as drawn
 from fastflow_gateway.dashboard.view.link_form import LinkForm, link_rows
 from fastflow_gateway.errors import RequestRefused
+from fastflow_gateway.http.browsers import public_address
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.bundle_files import BUNDLE_FILES
@@ -32,8 +34,18 @@ async def pipeline_page(request: web.Request) -> web.Response:
     return await show_pipeline(request)
 
 
+async def show_webhooks(request: web.Request) -> web.Response:
+    """Show the page with the webhooks' addresses, keys included. The plain page does not contain them."""
+    return await show_pipeline(request, webhook_base=public_address(request))
+
+
 async def show_pipeline(
-    request: web.Request, *, flash: str | None = None, link_form: LinkForm | None = None, status: int = 200
+    request: web.Request,
+    *,
+    webhook_base: str | None = None,
+    flash: str | None = None,
+    link_form: LinkForm | None = None,
+    status: int = 200,
 ) -> web.Response:
     """The page of one pipeline, with what went wrong and a form as it was sent, if any."""
     model = request.app[MODEL]
@@ -47,9 +59,10 @@ async def show_pipeline(
         status=status,
         here="pipelines",
         live="/live",
-        address=f"/pipelines/{record.name}" if flash or link_form else None,
+        address=f"/pipelines/{quote(record.name)}" if webhook_base or flash or link_form else None,
         flash=flash,
         pipeline=pipeline,
+        webhook_base=webhook_base,
         runs=queries.runs(model, model.runs.latest(record.name, RECENT_RUNS)),
         files=drawn.files(pipeline),
         jobs=await job_views(model, [record]),
@@ -96,5 +109,6 @@ def _list(request: web.Request, *, flash: str | None = None, status: int = 200) 
 ROUTES = (
     Route("GET", "/", pipelines_page),
     Route("GET", "/pipelines/{name}", pipeline_page),
+    Route("POST", "/pipelines/{name}/webhooks", show_webhooks),
     Route("POST", "/sync", start_sync),
 )

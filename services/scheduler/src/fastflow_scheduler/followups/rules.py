@@ -85,7 +85,11 @@ def _followers(run: RunRecord, links: Iterable[Link], depth_max: int) -> list[Fo
             found.append(Break(pipeline=link.pipeline, edge=edge, reason=too_deep(run.root_run_id, depth_max)))
             continue
         trigger = Trigger(
-            triggered_by="downstream", run_config_id=link.run_config_id, event=event, event_type=STRUCTURED
+            triggered_by="downstream",
+            run_config_id=link.run_config_id,
+            event=event,
+            event_type=STRUCTURED,
+            event_headers={"content-type": STRUCTURED},
         )
         cause = Cause(
             parent_run_id=run.id, parent=parent_run(run), root_run_id=run.root_run_id, hops=run.order.hops + 1
@@ -111,6 +115,7 @@ def _restart(run: RunRecord, given: RunInput, *, wait_s: float) -> Follow:
         parameters=parameters,
         event=given.event,
         event_type=given.event_type,
+        event_headers=given.event_headers,
     )
     cause = Cause(
         parent_run_id=run.id,
