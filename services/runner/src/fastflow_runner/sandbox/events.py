@@ -73,6 +73,8 @@ class Exited(msgspec.Struct, frozen=True):
     cpu_s: float
     signal: int = 0
     """The signal that ended the script; 0 = none, or unknown (an older supervisor)."""
+    files_bytes: int = 0
+    """Where memory ran out: how much of it files took. 0 = none, or they are not in memory, or unknown."""
 
 
 class Vanished(msgspec.Struct, frozen=True):
