@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from msgspec.structs import replace
@@ -65,9 +65,11 @@ def read_run_body(body: Any) -> Trigger:
     config = body.get("run_config_id")
     if config is not None:
         _check_run_config_id(config)
+    parameters = check_parameters(body.get("parameters"))
     return Trigger(
         env_vars=check_variables("env_vars", body.get("env_vars")),
-        parameters=check_variables("parameters", body.get("parameters")),
+        parameters=parameters.texts,
+        json_parameters=parameters.json,
         run_config_id=config or None,
     )
 
@@ -81,13 +83,33 @@ def read_webhook_body(body: bytes, media_type: str | None) -> Trigger:
         BadTrigger: ``env_vars`` or ``parameters`` are not valid.
     """
     parsed = _json_object(body) or {}
+    parameters = check_parameters(parsed.get("parameters"))
     return Trigger(
         triggered_by="webhook",
         env_vars=check_variables("env_vars", parsed.get("env_vars")),
-        parameters=check_variables("parameters", parsed.get("parameters")),
+        parameters=parameters.texts,
+        json_parameters=parameters.json,
         event=body or None,
         event_type=media_type if body else None,
     )
+
+
+class Parameters(NamedTuple):
+    """The parameters of a trigger."""
+
+    texts: dict[str, str]
+    """All of them, as text."""
+    json: tuple[str, ...]
+    """The names of those that are no strings; their text is JSON."""
+
+
+def check_parameters(value: Any) -> Parameters:
+    """Read parameters of any JSON value. Raises ``BadTrigger``, which names the entry but never shows its value."""
+    if not isinstance(value, dict):
+        return Parameters(check_variables("parameters", value), ())
+    texts = {name: each if isinstance(each, str) else _json_text(name, each) for name, each in value.items()}
+    names = tuple(sorted(name for name, each in value.items() if not isinstance(each, str)))
+    return Parameters(check_variables("parameters", texts), names)
 
 
 def check_variables(field: str, value: Any) -> dict[str, str]:
@@ -142,6 +164,11 @@ def _own(payload: bytes) -> Trigger:
         raise BadTrigger(str(error)) from error
     check_variables("env_vars", trigger.env_vars)
     check_variables("parameters", trigger.parameters)
+    for name in trigger.json_parameters:
+        try:
+            json.loads(trigger.parameters[name])
+        except (LookupError, ValueError, RecursionError):
+            raise BadTrigger(f"json_parameters: {_shown(name)} is no parameter with JSON text.") from None
     if trigger.run_config_id is not None:
         _check_run_config_id(trigger.run_config_id)
     if trigger.retry_of is not None:
@@ -189,6 +216,13 @@ def _check_run_config_id(config: Any) -> None:
 
 def _shown(name: str) -> str:
     return repr(name) if len(name) <= SHOWN_CHARACTERS_MAX else f"{name[:SHOWN_CHARACTERS_MAX]!r}…"
+
+
+def _json_text(name: str, value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (ValueError, RecursionError):
+        raise BadTrigger(f"parameters: {_shown(name)} is not valid JSON: use finite numbers and less depth.") from None
 
 
 def _is_text(text: str) -> bool:

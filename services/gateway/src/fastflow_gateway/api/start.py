@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -23,8 +24,8 @@ class RunBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     env_vars: dict[str, str] = {}
     """Environment variables; they override the pipeline's own."""
-    parameters: dict[str, str] = {}
-    """Parameters, also set as environment variables; they override ``env_vars``."""
+    parameters: dict[str, Any] = {}
+    """Parameters: strings, or any JSON values. Also environment variables, as text; they override ``env_vars``."""
     run_config_id: str | None = None
     """One of the pipeline's ``schedules[].id``; null is the pipeline's own configuration."""
 

@@ -100,6 +100,7 @@ def admit(
         retry_strategy=config.retry_strategy,
         env_names=tuple(sorted(trigger.env_vars)),
         parameter_names=tuple(sorted(trigger.parameters)),
+        json_parameters=trigger.json_parameters,
         cells=config.cells,
         has_input=given is not None,
     )
