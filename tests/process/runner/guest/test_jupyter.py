@@ -102,6 +102,7 @@ async def test_installing_what_is_there_already_does_no_harm(tmp_path: Path) -> 
 async def test_magics_and_loops_work(tmp_path: Path) -> None:
     """Shell lines, cell magics, top-level await, progress bars, display."""
     cells = [
+        "%who",
         "%%bash\necho from bash",
         "!echo from shell {1 + 1}\nlines = !printf 'x\\ny'\nprint(lines)",
         "def f(word):\n    !echo {word} $word\nf('local')",

@@ -105,7 +105,7 @@ def _introduce(plan: CellPlan, report: Report) -> None:
 
 async def _cell(kernel: Any, step: Step, cells: int, report: Report, stopping: asyncio.Event) -> int | None:
     """Run all attempts of one cell; return the exit code if the notebook ends here, None if it goes on."""
-    from .kernel import Exit
+    from .kernel import NotebookEnd
 
     attempts = step.retries + 1
     is_injected = step.cell == INJECTED
@@ -121,7 +121,7 @@ async def _cell(kernel: Any, step: Step, cells: int, report: Report, stopping: a
         if failure is None:
             report.ended("SUCCESS", count=count)
             return None
-        if isinstance(failure, Exit):
+        if isinstance(failure, NotebookEnd):
             if step.cell + 1 < cells:
                 report.noted("The notebook was ended here: later cells do not run.")
             report.ended("SUCCESS", count=count)

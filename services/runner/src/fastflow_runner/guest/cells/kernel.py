@@ -47,7 +47,7 @@ class Failure(NamedTuple):
         return f"{self.name}: {words[:500]}" if words else self.name
 
 
-class Exit(NamedTuple):
+class NotebookEnd(NamedTuple):
     """A cell ended the notebook, successfully: ``exit()``, ``sys.exit(0)``."""
 
 
@@ -172,7 +172,7 @@ class Kernel:
             raise CannotStart(f"The kernel does not start: {error}") from error
         self.is_alive = True
 
-    async def execute(self, step: Step, stopping: asyncio.Event) -> tuple[Failure | Exit | None, int | None]:
+    async def execute(self, step: Step, stopping: asyncio.Event) -> tuple[Failure | NotebookEnd | None, int | None]:
         """Execute one cell; return why it failed or ended the notebook, if it did, and its execution count."""
         cell = self._client.nb.cells[step.position]
         cell["execution_count"] = None
@@ -209,13 +209,13 @@ class Kernel:
             await ensure_async(manager.cleanup_resources())
         self._manager = client.km = client.kc = None
 
-    async def _execute(self, cell: Any, position: int) -> Failure | Exit | None:
+    async def _execute(self, cell: Any, position: int) -> Failure | NotebookEnd | None:
         try:
             await self._client.async_execute_cell(cell, position)
         except CellExecutionError as error:
             if error.ename == _EXIT:
                 code = _exit_code(error.evalue)
-                return Failure(error.ename, error.evalue, code) if code else Exit()
+                return Failure(error.ename, error.evalue, code) if code else NotebookEnd()
             is_input = error.ename == "StdinNotImplementedError"
             return Failure(error.ename, _NO_STDIN if is_input else error.evalue)
         except DeadKernelError:
@@ -228,7 +228,7 @@ class Kernel:
             return failure
         return None
 
-    async def _interrupt(self, executing: asyncio.Future[Failure | Exit | None]) -> None:
+    async def _interrupt(self, executing: asyncio.Future[Failure | NotebookEnd | None]) -> None:
         assert self._manager is not None
         with suppress(Exception):
             await self._manager.interrupt_kernel()

@@ -42,7 +42,8 @@ class Exit(ZMQExitAutocall):
 def adapt(shell: Any) -> None:
     """Change the shell of a kernel."""
     shell.exiter = Exit(shell)  # type: ignore[no-untyped-call]
-    shell.user_ns["exit"] = shell.user_ns["quit"] = shell.exiter
+    for names in (shell.user_ns, shell.user_ns_hidden):
+        names["exit"] = names["quit"] = shell.exiter
     warnings.filterwarnings("ignore", "To exit: use", UserWarning)  # said about every SystemExit
     for name in INSTALLERS:
         shell.register_magic_function(_installer(name, shell.find_line_magic(name)), "line", name)
