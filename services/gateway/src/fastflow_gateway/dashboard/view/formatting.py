@@ -46,7 +46,8 @@ _ERRORS: Final = {
     ),
     ErrorType.OOM: (
         "Out of memory",
-        "It needed more memory than it may have and was killed. “mem_hard_limit” in pipeline.json says how much. In Docker, files that it writes count, too.",
+        "It needed more memory than it may have and was killed. “mem_hard_limit” in pipeline.json says how much. "
+        "In Docker, files that it writes count, too.",
     ),
     ErrorType.ENVIRONMENT_ERROR: (
         "Its environment could not be prepared",
