@@ -11,6 +11,15 @@ LIMIT_BYTES = 128 * MIB
 
 HOARDS = "x = bytearray(400 << 20); x[::4096] = b'1' * len(x[::4096]); import time; time.sleep(600)"
 
+RESISTS = """
+import multiprocessing, os, signal, subprocess, threading, time
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.write(1, b"up")
+    {}
+    time.sleep(600)
+"""
+
 
 class SurroundingsContract:
     """A subclass provides the fixture ``place`` and says how many processes a sandbox has."""
@@ -64,25 +73,22 @@ class SurroundingsContract:
             "[os.fork() for _ in range(5)]",
         ],
     )
-    @pytest.mark.parametrize("reason", ["stopped", "timeout"])
-    async def test_a_stop_ends_every_process(self, place: Place, resists: str, reason: str) -> None:
+    async def test_a_stop_ends_every_process(self, place: Place, resists: str) -> None:
         """Whatever the script does about signals, sessions, descriptors and children."""
-        session, channel = await place.start(
-            f"""
-            import multiprocessing, os, signal, subprocess, threading, time
-            if __name__ == "__main__":
-                signal.signal(signal.SIGTERM, signal.SIG_IGN)
-                os.write(1, b"up")
-                {resists}
-                time.sleep(600)
-            """,
-            grace_s=0.3,
-            timeout_s=0.5 if reason == "timeout" else 0,
-        )
+        session, channel = await place.start(RESISTS.format(resists), grace_s=0.3)
         transcript = await listen(session, until=lambda t: t.stdout == b"up")
-        if reason == "stopped":
-            await session.stop()
+        await session.stop()
         await listen(session, transcript)
-        assert (transcript.exited.exit_code, transcript.exited.reason) == (137, reason)
+        assert (transcript.exited.exit_code, transcript.exited.reason) == (137, "stopped")
+        assert await self.processes(place, channel) == 1, "only the supervisor is left"
+        await channel.close()
+
+    @pytest.mark.parametrize("resists", ["os.close(1); os.close(2); os.fork()", "os.kill(os.getpid(), signal.SIGSTOP)"])
+    async def test_a_timeout_ends_every_process(self, place: Place, resists: str) -> None:
+        """Also of a script that stops itself, however far it has come."""
+        deaf = ("sh", "-c", "trap '' TERM; exec \"$@\"", "sh", "{python}", "-u", "main.py")
+        session, channel = await place.start(RESISTS.format(resists), argv=deaf, grace_s=0.3, timeout_s=2.0)
+        transcript = await listen(session)
+        assert (transcript.exited.exit_code, transcript.exited.reason) == (137, "timeout")
         assert await self.processes(place, channel) == 1, "only the supervisor is left"
         await channel.close()
