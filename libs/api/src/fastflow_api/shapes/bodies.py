@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -20,6 +20,13 @@ class RunBody(Body, frozen=True, kw_only=True):
     """Parameters: strings, or any JSON values. Also environment variables, as text; they override ``env_vars``."""
     run_config_id: str | None = None
     """One of the pipeline's ``schedules[].id``; null is the pipeline's own configuration."""
+
+
+class RetryBody(Body, frozen=True, kw_only=True):
+    """How to retry a run."""
+
+    code: Literal["same", "current"] = "same"
+    """The code of that run, or the pipeline's current version."""
 
 
 class LinkBody(Body, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ Everything is versioned JSON. Times are aware UTC; sizes are bytes; durations ar
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from fastflow_contracts.base import Fact, Instant
 from fastflow_contracts.codec import Codec
@@ -13,6 +13,8 @@ from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs.run import RunRecord, TriggeredBy
 from fastflow_contracts.runs.state_machine import Cancel
+
+RetriedCode: TypeAlias = Literal["same", "current"]
 
 
 class Trigger(Fact, frozen=True, kw_only=True, omit_defaults=True):
@@ -34,8 +36,12 @@ class Trigger(Fact, frozen=True, kw_only=True, omit_defaults=True):
     event: bytes | None = None
     """Becomes the file that FASTFLOW_EVENT_FILE names (base64 on the wire)."""
     event_type: str | None = None
+    event_headers: dict[str, str] = {}
+    """Headers that say which event it is, names in lower case; see ``event_headers``."""
     retry_of: RunId | None = None
     """Start the same bundle, env and parameters as this run once more."""
+    code: RetriedCode = "same"
+    """Of a retry: ``current`` takes today's version of the pipeline in place of that run's."""
 
 
 class Started(Fact, frozen=True, kw_only=True, tag="started"):

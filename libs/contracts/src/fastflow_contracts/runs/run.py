@@ -229,6 +229,8 @@ class RunInput(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """Body of the webhook or message that started the run (base64 on the wire)."""
     event_type: str | None = None
     """Its media type."""
+    event_headers: dict[str, str] = {}
+    """Headers of the call or message that say which event it is, names in lower case."""
 
 
 RUN = Codec(RunRecord)

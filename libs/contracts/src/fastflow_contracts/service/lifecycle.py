@@ -143,7 +143,7 @@ def run(user: User, kind: type[S], serve: Serve[S], *, check: Callable[[S], None
 
     async def service(stop: asyncio.Event, ready: Callable[[], None]) -> None:
         credentials, tls = settings.nats_credentials, settings.tls
-        async with bus_ready(settings.nats_url, user=user, credentials=credentials, tls=tls) as bus:
+        async with bus_ready(settings.bus_url, user=user, credentials=credentials, tls=tls) as bus:
             await serve(settings, bus, stop, ready)
 
     run_process(
