@@ -66,7 +66,7 @@ def ps(everything: bool, pipeline: str | None, limit: int, as_json: bool, target
         elif found:
             click.echo(tables.runs_table(found, now=datetime.now(UTC)))
         else:
-            click.echo("No runs." if everything else "Nothing waits or runs; --all lists what is over.", err=True)
+            click.echo("No runs." if everything else "No active runs; --all lists finished ones.", err=True)
 
     ask(target, work)
 

@@ -95,7 +95,7 @@ def _lock(path: Path) -> int:
             os.close(descriptor)
             who = f"process {pid}" if pid else "another process"
             raise InUse(
-                f"{path.parent} is in use by {who}: end that `fastflow up`, or give this one another --data-dir."
+                f"{path.parent} is in use by {who}: stop that `fastflow up`, or give this one another --data-dir."
             ) from None
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):

@@ -1,6 +1,6 @@
 """The embedded bus: one nats-server as a child process, with its data, its credentials, and its address in a file.
 
-The child dies with its parent, however the parent dies. This module knows no streams or messages.
+The child dies with its parent, however the parent dies. This module does not know streams or messages.
 """
 
 from __future__ import annotations
@@ -164,14 +164,14 @@ class _Server:
         raise BusFailed(f"the embedded NATS server did not start: {self._complaint()} (full log: {self._log_path})")
 
     def _complaint(self) -> str:
-        """The one line of its log that tells most."""
+        """Return the most useful line of its log."""
         with self._log_path.open("rb") as log_file:
             log_file.seek(self._log_read)
             lines = [line.strip() for line in log_file.read().decode(errors="replace").splitlines() if line.strip()]
         found = next(
             (line for line in lines if "[FTL]" in line or line.startswith(("fatal error", "nats-server:"))), ""
         )
-        words = found or (lines[-1] if lines else "it said nothing")
+        words = found or (lines[-1] if lines else "it printed nothing")
         return re.sub(r"^\[\d+\] \S+ \S+ \[[A-Z]+\] ", "", words)
 
     async def keep(self) -> None:

@@ -20,7 +20,7 @@ SETTINGS: Mapping[str, type[msgspec.Struct]] = {
     "scheduler": fastflow_scheduler.settings.SchedulerSettings,
     "runner": fastflow_runner.settings.RunnerSettings,
 }
-SECRET_SHOWN = "***"  # noqa: S105 - what stands for one
+SECRET_SHOWN = "***"  # noqa: S105 - shown instead of one
 
 
 class Setting(NamedTuple):

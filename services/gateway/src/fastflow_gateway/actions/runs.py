@@ -103,7 +103,7 @@ def _refusal(name: PipelineName, record: PipelineRecord | None, trigger: Trigger
     if record is None:
         return no_pipeline(name)
     if record.live is None:
-        problems = "; ".join(map(str, record.problems[:3])) or "none was ever synced"
+        problems = "; ".join(map(str, record.problems[:3])) or "none has been synced yet"
         return RequestRefused(409, f"{record.name} has no valid version: {problems}")
     if not record.live.spec.enabled:
         return RequestRefused(404, f'{record.name} is disabled; set "enabled": true in its metadata.')

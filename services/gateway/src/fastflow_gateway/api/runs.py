@@ -97,7 +97,9 @@ def run_answer(
     """
     if isinstance(known, KnownRun):
         return answer(queries.run(request.app[MODEL], known.run))
-    accepted = shapes.Accepted(id=known, detail=f"nobody has answered yet: {later}; GET /api/runs/{known} shows it.")
+    accepted = shapes.Accepted(
+        id=known, detail=f"no scheduler has answered yet: {later}; GET /api/runs/{known} shows it."
+    )
     return answer(accepted, status=202, headers={"Location": f"/api/runs/{known}"})
 
 

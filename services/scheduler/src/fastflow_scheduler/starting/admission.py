@@ -192,6 +192,6 @@ def _limits(config: RunConfig, defaults: Defaults) -> RunLimits:
 
 def _first_problem(record: PipelineRecord) -> str:
     if not record.problems:
-        return "no version was ever synced."
+        return "no version has been synced yet."
     more = f" (and {len(record.problems) - 1} more)" if len(record.problems) > 1 else ""
     return f"{record.problems[0]}{more}"
