@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from fastflow_contracts.pipelines.folder import bundle, disk
+from fastflow_contracts.pipelines.folder import disk
 from fastflow_contracts.pipelines.folder.bundle import File
+from fastflow_contracts.pipelines.folder.limits import DEFAULT
 from fastflow_contracts.pipelines.folder.selection import Folder
 from fastflow_syncer.errors import SourceFailed
 from fastflow_syncer.sources.folder import FolderSource
@@ -82,7 +83,7 @@ async def test_caps_hold_before_anything_is_read(tmp_path: Path) -> None:
         file.truncate(1024**3)
     folder = await asyncio.to_thread(disk.read, tmp_path / "etl")
     assert [r.path for r in folder.refusals] == ["", "data.bin"]
-    for number in range(bundle.FILES_MAX + 1):
+    for number in range(DEFAULT.files + 1):
         _write(tmp_path, f"crowd/{number}")
     folder = await asyncio.to_thread(disk.read, tmp_path / "crowd")
     assert "2,000 files" in str(folder.refusals[0])

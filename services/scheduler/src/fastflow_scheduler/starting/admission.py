@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.format.limit_policy import NO_POLICY, LimitPolicy
 from fastflow_contracts.pipelines.format.run_config import RunConfig
 from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
 from fastflow_contracts.pipelines.records import PipelineRecord
@@ -18,11 +19,11 @@ from fastflow_contracts.runs.triggers import BadTrigger
 
 
 class Defaults(msgspec.Struct, frozen=True, kw_only=True):
-    """Values for what a pipeline does not set. ``timeout_s`` 0 = no timeout."""
+    """Values for what a pipeline does not set, and the limits on what it sets."""
 
     python_version: str = ""
-    timeout_s: float = 0.0
     retry_attempts: int = 0
+    policy: LimitPolicy = NO_POLICY
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +96,7 @@ def admit(
         scheduled_for=cause.scheduled_for,
         parent_run_id=cause.parent_run_id,
         hops=cause.hops,
-        limits=_limits(config, defaults),
+        limits=_limits(config, defaults.policy),
         retry_attempts=defaults.retry_attempts if config.retry_attempts is None else config.retry_attempts,
         retry_strategy=config.retry_strategy,
         env_names=tuple(sorted(trigger.env_vars)),
@@ -163,13 +164,13 @@ def _input(config: RunConfig, trigger: Trigger) -> RunInput | None:
     return None if given == RunInput() else given
 
 
-def _limits(config: RunConfig, defaults: Defaults) -> RunLimits:
+def _limits(config: RunConfig, policy: LimitPolicy) -> RunLimits:
     return RunLimits(
-        cpu_cores=config.cpu_hard_limit,
-        memory_bytes=config.mem_hard_limit,
+        cpu_cores=policy.cpu(config.cpu_hard_limit),
+        memory_bytes=policy.memory(config.mem_hard_limit),
         cpu_cores_soft=config.cpu_soft_limit,
         memory_bytes_soft=config.mem_soft_limit,
-        timeout_s=defaults.timeout_s if config.timeout is None else config.timeout,
+        timeout_s=policy.timeout(config.timeout),
     )
 
 

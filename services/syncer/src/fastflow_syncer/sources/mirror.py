@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from fastflow_contracts.pipelines.folder import bundle
+from fastflow_contracts.pipelines.folder.lfs import LfsPointer
 from fastflow_syncer.errors import SourceDamaged, SourceFailed
-from fastflow_syncer.sources import process
+from fastflow_syncer.sources import lfs, process
+from fastflow_syncer.sources.lfs import NotInLfs
 from fastflow_syncer.sources.process import CommandOutput, CommandTimedOut, OutputTooLarge
 from fastflow_syncer.sources.remote import (
     Credentials,
@@ -27,8 +29,11 @@ from fastflow_syncer.sources.remote import (
     explain,
     flags,
     gitconfig,
+    lfs_flags,
+    object_format_wanted,
     scrubbed,
     secret_environment,
+    text_file,
 )
 from fastflow_syncer.sources.source import Commit
 from fastflow_syncer.sources.tree import BadListing, TreeEntry, parse_listing
@@ -38,6 +43,8 @@ READ_TIMEOUT_S: Final = 60.0
 PACK_BYTES_MAX: Final = 2 * 1024**3
 """Largest pack of one fetch. A larger branch holds more than code."""
 LISTING_BYTES_MAX: Final = 4 * 1024 * 1024
+LFS_BYTES_MAX: Final = 2 * 1024**3
+"""Files of Git LFS that the mirror keeps; with more, all of them are removed."""
 SUBJECT_CHARS_MAX: Final = 200
 
 _REF: Final = "refs/fastflow/followed"
@@ -72,10 +79,12 @@ class Mirror:
         self._env = environment(str(home), os.environ)
         self._directory: Path | None = None
         self._generation = 0
+        self._object_format = "sha1"
+        self._lfs_bytes = 0
         self._write_private("gitconfig", gitconfig(remote))
         if remote.scheme == "ssh":
-            self._write_private("ssh_key", credentials.ssh_key.strip() + "\n")
-            self._write_private("known_hosts", credentials.ssh_known_hosts.strip() + "\n")
+            self._write_private("ssh_key", text_file(credentials.ssh_key))
+            self._write_private("known_hosts", text_file(credentials.ssh_known_hosts))
 
     async def fetch(self) -> Commit:
         """Fetch the newest commit of the branch.
@@ -84,14 +93,25 @@ class Mirror:
             SourceFailed: The fetch failed; a subclass says why.
         """
         fresh = self._directory is None
+        done = await self._fetched()
+        wanted = object_format_wanted(done.stderr) if done.code != 0 else None
+        if wanted is not None and wanted != self._object_format:
+            # The repository is new to us, or was made anew in the other format.
+            await self._drop()
+            self._object_format = wanted
+            done = await self._fetched()
+        if done.code != 0:
+            await self._blame(done, fresh)
+        return await self._commit()
+
+    async def _fetched(self) -> CommandOutput:
         directory = self._directory or await self._begin()
         refspec = f"+refs/heads/{self._remote.branch}:{_REF}"
-        secret = secret_environment(self._remote, self._credentials, str(self._home))
         try:
-            done = await process.run(
+            return await process.run(
                 self._git(directory, "fetch", "--quiet", "--depth=1", "--update-shallow", "--no-tags",
                           "--no-write-fetch-head", "--", self._remote.url, refspec),
-                env=self._env | secret,
+                env=self._env | self._secrets(),
                 timeout_s=self._fetch_timeout_s,
                 stdout_bytes_max=_TEXT_BYTES_MAX,
                 file_bytes_max=self._pack_bytes_max,
@@ -100,9 +120,6 @@ class Mirror:
             # A killed fetch leaves a partial pack and perhaps a lock.
             await self._drop()
             raise SourceFailed(f"{self._remote.label}: {error} It is tried again at the next sync.") from error
-        if done.code != 0:
-            await self._blame(done, fresh)
-        return await self._commit()
 
     async def folder(self, commit: Commit, path: str) -> str:
         """Return the id of the tree at *path*; an empty path means the root.
@@ -149,11 +166,34 @@ class Mirror:
         except (_Unreadable, asyncio.IncompleteReadError, ConnectionError, CommandTimedOut) as error:
             await self._damaged(error)
 
+    async def has_lfs(self) -> bool:
+        """Whether files of Git LFS can be fetched here."""
+        return await lfs.is_installed(self._env)
+
+    async def large_file(self, pointer: LfsPointer) -> bytes:
+        """Fetch one file of Git LFS.
+
+        Raises:
+            NotInLfs: The server did not give it.
+        """
+        git = ("git", *flags(self._remote), *lfs_flags(self._remote), f"--git-dir={self._existing()}")
+        data, said = await lfs.smudge(git, self._env | self._secrets(), pointer)
+        if data is None:
+            raise NotInLfs(f"is in Git LFS and could not be fetched (git: {scrubbed(said, self._credentials)})")
+        self._lfs_bytes += len(data)
+        if self._lfs_bytes > LFS_BYTES_MAX:
+            await asyncio.to_thread(shutil.rmtree, self._existing() / "lfs", ignore_errors=True)
+            self._lfs_bytes = 0
+        return data
+
+    def _secrets(self) -> dict[str, str]:
+        return secret_environment(self._remote, self._credentials, str(self._home))
+
     async def _begin(self) -> Path:
         self._generation += 1
         directory = self._home / f"mirror-{self._generation}"
         done = await process.run(
-            self._git(directory, "init", "--quiet", "--template="),
+            self._git(directory, "init", "--quiet", "--template=", f"--object-format={self._object_format}"),
             env=self._env,
             timeout_s=READ_TIMEOUT_S,
             stdout_bytes_max=_TEXT_BYTES_MAX,

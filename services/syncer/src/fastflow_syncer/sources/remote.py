@@ -138,7 +138,9 @@ def flags(of: Remote) -> tuple[str, ...]:
         "core.askPass=",
         "submodule.recurse=false",
         "fetch.recurseSubmodules=false",
-        "fetch.fsckObjects=true",
+        # As `git clone`: old imports hold objects that a strict check refuses. Nothing is checked out, and every path
+        # is checked before it becomes part of a bundle.
+        "fetch.fsckObjects=false",
         # Keep fetched objects packed and clean up in the foreground, so that the mirror stays small.
         "fetch.unpackLimit=1",
         "gc.autoPackLimit=20",
@@ -152,6 +154,11 @@ def flags(of: Remote) -> tuple[str, ...]:
     if of.scheme in ("http", "https"):
         settings.append(f"credential.{of.scheme}://{urlsplit(of.url).netloc}.helper={_HELPER}")
     return tuple(part for setting in settings for part in ("-c", setting))
+
+
+def lfs_flags(of: Remote) -> tuple[str, ...]:
+    """Return the ``-c`` options of ``git lfs`` beside ``flags``: where the files are, and that hooks stay away."""
+    return ("-c", f"remote.origin.url={of.url}", "-c", "lfs.locksverify=false", "-c", "lfs.concurrenttransfers=1")
 
 
 def environment(home: str, inherited: Mapping[str, str]) -> dict[str, str]:
@@ -192,6 +199,20 @@ def secret_environment(of: Remote, credentials: Credentials, home: str) -> dict[
     if of.scheme in ("http", "https") and credentials.token:
         return {"FF_GIT_USERNAME": credentials.username, "FF_GIT_TOKEN": credentials.token}
     return {}
+
+
+def text_file(text: str) -> str:
+    """Return a key or a list of hosts as ssh reads it, however pasted: with CRLF, a BOM, or ``\\n`` for lines."""
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").strip()
+    if "\n" not in text:
+        text = text.replace("\\n", "\n").strip()
+    return text + "\n"
+
+
+def object_format_wanted(stderr: str) -> str | None:
+    """Return the object format of a repository that the mirror's own does not match; None: that is not the cause."""
+    found = re.search(r"mismatched algorithms: client \w+; server (sha1|sha256)", stderr)
+    return None if found is None else found[1]
 
 
 def gitconfig(of: Remote) -> str:
