@@ -241,6 +241,16 @@ async def test_the_root_may_come_later_and_be_replaced(tmp_path: Path, watched: 
     await watched.sees("etl", b"third")
 
 
+async def test_a_release_that_is_swapped_in_by_mv_is_seen(tmp_path: Path, watched: Watched) -> None:
+    """The root is a link, such as ``current``, and each release a folder of its own: many deployments do it so."""
+    _write(tmp_path, "releases/1/etl/main.py", "one")
+    _write(tmp_path, "releases/2/etl/main.py", "two")
+    for release, content in (("1", b"one"), ("2", b"two"), ("1", b"one")):
+        (tmp_path / "next").symlink_to(f"releases/{release}")
+        subprocess.run(["mv", "-T", "next", "root"], cwd=tmp_path, check=True)
+        await watched.sees("etl", content)
+
+
 NO_INOTIFY = """
 import asyncio, ctypes, sys
 from pathlib import Path

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.cycles import cycle, knots
 from fastflow_contracts.pipelines.format.spec import DownstreamRule, PipelineSpec, ScheduleEntry
 from fastflow_contracts.pipelines.links import merged
 from fastflow_contracts.pipelines.records import PipelineRecord, Version
 from fastflow_gateway.dashboard.view import graph_drawing
 from fastflow_gateway.dashboard.view.graph_layout import BOX_HEIGHT, LINE_GAP, ROW_GAP, arrange, groups
-from fastflow_gateway.views.cycles import cycle, knots
 from fastflow_gateway.views.graph import Graph, graph
 from tests.support.records import T0
 

@@ -55,13 +55,13 @@ def test_a_bundle_is_unpacked_as_it_was_packed(tmp_path: Path) -> None:
         member("link", tarfile.LNKTYPE, "main.py"),
         member("pipe", tarfile.FIFOTYPE),
         member("device", tarfile.CHRTYPE),
-        member("folder", tarfile.DIRTYPE),
+        member("../folder", tarfile.DIRTYPE),
         member("sparse", tarfile.GNUTYPE_SPARSE),
     ],
     ids=lambda info: f"{info.type!r}-{info.name}",
 )
 def test_what_is_no_safe_regular_file_is_refused(tmp_path: Path, bad: tarfile.TarInfo) -> None:
-    """Links, devices, folders and paths that lead out are refused; nothing appears outside."""
+    """Links, devices and paths that lead out are refused; nothing appears outside."""
     inside = tmp_path / "inside"
     inside.mkdir()
     with pytest.raises(SetupFailed):

@@ -54,8 +54,17 @@ async def test_the_api_needs_the_token(client: Client, authorization: str | None
 
 async def test_only_what_is_meant_to_is_open_to_all(client: Client) -> None:
     """Every other route refuses who has neither token nor session."""
-    is_open = {"/healthz", "/readyz", "/metrics", "/api/webhooks/{name}/{key}", "/api/schema/pipeline.json"}
-    is_open |= {"/login", "/static/{file}"}
+    is_open = {
+        "/healthz",
+        "/health",
+        "/api/health",
+        "/readyz",
+        "/ready",
+        "/metrics",
+        "/api/webhooks/{name}/{key}",
+        "/api/schema/pipeline.json",
+    }
+    is_open |= {"/health", "/api/health", "/ready", "/login", "/static/{file}"}
     for route in app.ROUTES:
         path = re.sub(r"{\w+(:\\d{[0-9,]+})?}", "1", route.path)
         refused = await client.ask(route.method, path, anonymous=True)

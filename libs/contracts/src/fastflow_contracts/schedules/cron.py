@@ -47,15 +47,15 @@ def check_cron(expr: str) -> str | None:
     return None
 
 
-def surprises(expr: str) -> list[str]:
+def surprises(expr: str, instead: str) -> list[str]:
     """Return sentences about steps of a valid *expr* that do not do what they seem to say.
 
     A step counts within its own field, and starts over with it: ``*/90`` minutes is once an hour. Each sentence
-    continues the name of the setting.
+    continues the name of the setting. *instead*: the setting that takes seconds.
     """
     text = expr.strip().lower()
     fields = zip(_FIELDS, ALIASES.get(text, text).split(), strict=True)
-    return [note for field, items in fields for item in items.split(",") if (note := field.surprise(item))]
+    return [note for field, items in fields for item in items.split(",") if (note := field.surprise(item, instead))]
 
 
 @lru_cache(maxsize=4096)  # many schedules share an expression and an instant
@@ -93,7 +93,7 @@ class _Field(NamedTuple):
         """Return all values in *text*, ascending. Raises ``ValueError``."""
         return sorted({value for item in text.split(",") for value in self._item(item)})
 
-    def surprise(self, item: str) -> str | None:
+    def surprise(self, item: str, instead: str) -> str | None:
         """Return what *item* really does if its step does not fit into the field."""
         start, slash, step = item.partition("/")
         if not slash or "-" in start:
@@ -103,10 +103,8 @@ class _Field(NamedTuple):
         if not is_alone and (start != "*" or self.label not in ("minute", "hour") or self.size % int(step) == 0):
             return None
         shown = ", ".join(map(str, values[:6])) + (", …" if len(values) > 6 else "")
-        advice = f"schedule_interval_seconds: {int(step) * self.seconds} is every {int(step)} {unit}s"
-        return f"with {item!r} is due only at {self.label} {shown} of each {self.whole}: a step starts over there" + (
-            f"; {advice}." if self.seconds else "."
-        )
+        advice = f" For every {int(step)} {unit}s, set {instead} to {int(step) * self.seconds}." if self.seconds else ""
+        return f"with {item!r} is due at {self.label} {shown} of each {self.whole}: a step starts over there.{advice}"
 
     def _item(self, item: str) -> Iterator[int]:
         parts = re.fullmatch(r"(?:(\*)|(\w+)(?:-(\w+))?)(?:/([0-9]{1,3}))?", item, re.ASCII)

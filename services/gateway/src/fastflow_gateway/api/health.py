@@ -1,4 +1,4 @@
-"""Liveness and readiness: /healthz and /readyz."""
+"""Liveness and readiness: /healthz and /readyz, and the names that other tools ask for."""
 
 from __future__ import annotations
 
@@ -37,3 +37,8 @@ ROUTES = (
     Route("GET", "/healthz", healthz, "Liveness: 503 when the process needs a restart.", _WELL, is_public=True),
     Route("GET", "/readyz", readyz, "Readiness: 503 while the process cannot answer requests.", _WELL, is_public=True),
 )
+ALIASES = (
+    *(Route("GET", path, healthz, is_public=True) for path in ("/health", "/api/health")),
+    Route("GET", "/ready", readyz, is_public=True),
+)
+"""Where other tools ask for the same. The OpenAPI document has each answer once."""

@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
 from fastflow_api.shapes import DownstreamTrigger, Edge, Graph, Node
+from fastflow_contracts.pipelines.cycles import cycle, knots
 from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
 from fastflow_contracts.pipelines.links import Link
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_gateway.views import records as views
-from fastflow_gateway.views.cycles import cycle, knots
 
 __all__ = ["DownstreamTrigger", "Edge", "Graph", "Node", "downstream_trigger", "graph"]
 

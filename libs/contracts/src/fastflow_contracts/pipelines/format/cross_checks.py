@@ -90,7 +90,7 @@ def _check_policy(part: _Part, policy: LimitPolicy, findings: Findings) -> None:
     if policy.cpu_max is not None and isinstance(cpu, int | float) and cpu > policy.cpu_max:
         findings.refuse(*part.field("cpu_hard_limit"), f"at most {policy.cpu_max:g} cores here (MAX_CPU_LIMIT)")
     if policy.memory_max is not None and isinstance(memory, int) and memory > policy.memory_max:
-        most = f"{policy.memory_max / 1024**2:,.10g} MB"
+        most = f"{policy.memory_max / 1024**2:,.10g} MiB"
         findings.refuse(*part.field("mem_hard_limit"), f"at most {most} here (MAX_MEM_LIMIT)")
     if policy.timeout_max is not None and isinstance(timeout, int | float) and not 0 < timeout <= policy.timeout_max:
         most = f"more than 0 and at most {policy.timeout_max:g} seconds here (MAX_TIMEOUT)"
@@ -98,10 +98,10 @@ def _check_policy(part: _Part, policy: LimitPolicy, findings: Findings) -> None:
 
 
 def _note_surprising_cron(part: _Part, findings: Findings) -> None:
-    for name in ("schedule_cron", "restart_interval"):
+    for name, instead in (("schedule_cron", "schedule_interval_seconds"), ("restart_interval", "restart_interval")):
         expr = part.good.get(name)
         if isinstance(expr, str):
-            for text in surprises(expr):
+            for text in surprises(expr, instead):
                 findings.note(*part.field(name), text)
 
 
