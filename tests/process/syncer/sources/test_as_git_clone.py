@@ -106,6 +106,21 @@ async def test_old_histories_that_a_clone_takes_are_live(tmp_path: Path, spoil: 
     assert folder == Folder({"main.py": File((clone / "a/main.py").read_bytes())})
 
 
+@pytest.mark.parametrize("name", ["..", ".git", "a\\b", "."])
+async def test_a_tree_that_no_clone_takes_harms_nothing(tmp_path: Path, name: str) -> None:
+    """Paths that lead elsewhere or into the repository itself are refused, or stay behind."""
+    repository = Repository(tmp_path / "origin")
+    repository.commit("one", {"a/main.py": "print(1)\n"})
+    blob = binascii.unhexlify(repository.git("rev-parse", "HEAD:a/main.py"))
+    evil = _tree(repository, b"100644 config\0" + blob)
+    inner = _tree(repository, b"40000 " + name.encode() + b"\0" + binascii.unhexlify(evil) + b"100644 main.py\0" + blob)
+    outer = _tree(repository, b"40000 a\0" + binascii.unhexlify(inner))
+    repository.git("update-ref", "refs/heads/main", repository.git("commit-tree", outer, "-m", "evil"))
+    folder = await _read(_source(repository.path, tmp_path / "home"))
+    assert set(folder.files) == {"main.py"}
+    assert bool(folder.refusals) == (name != ".git")
+
+
 async def test_a_repository_of_sha256_objects_is_live(tmp_path: Path) -> None:
     """From the start; and one that was made anew in the other format is followed, there and back."""
     path = tmp_path / "origin"
@@ -226,10 +241,11 @@ def _on_disk(path: Path) -> Folder:
         lambda key: "\ufeff" + key.replace("\n", "\r\n").rstrip(),
         lambda key: "\n\n  " + key + "\n\n",
         lambda key: key.strip().replace("\n", "\\n"),
+        lambda key: key.replace("\n", " "),
     ],
 )
 def test_a_private_key_works_however_it_was_pasted(tmp_path: Path, pasted: Callable[[str], str]) -> None:
-    """With CRLF, a BOM, spaces around it, or its lines joined with ``\\n``: ssh-keygen reads it."""
+    """With CRLF, a BOM, spaces around it, or its lines joined with ``\\n`` or, as folded YAML does, with spaces."""
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")], check=True)
     written = tmp_path / "written"
     written.write_text(text_file(pasted((tmp_path / "key").read_text())))

@@ -32,12 +32,17 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.
 
 
 def test_a_bundle_is_unpacked_as_it_was_packed(tmp_path: Path) -> None:
-    """Content, folders and the executable bit; long names too."""
+    """Content, folders, empty ones as well, and the executable bit; long names too."""
     long = "/".join(["folder"] * 30) + "/ä.py"
     unpack(
-        io.BytesIO(pack({"main.py": File(b"1"), "bin/x": File(b"2", executable=True), long: File(b"3")}).data),
+        io.BytesIO(
+            pack(
+                {"main.py": File(b"1"), "bin/x": File(b"2", executable=True), long: File(b"3"), "out/": File(b"")}
+            ).data
+        ),
         str(tmp_path),
     )
+    assert list((tmp_path / "out").iterdir()) == []
     assert (tmp_path / "main.py").read_bytes() == b"1"
     assert (tmp_path / long).read_bytes() == b"3"
     assert (tmp_path / "bin/x").stat().st_mode & 0o777 == 0o755

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 
 from fastflow_contracts.pipelines.folder import bundle
 from fastflow_contracts.pipelines.folder.bundle import File, Refusal
-from fastflow_contracts.pipelines.folder.lfs import pointer_in
+from fastflow_contracts.pipelines.folder.lfs import LfsPointer, pointer_in
 from fastflow_contracts.pipelines.folder.limits import DEFAULT, FolderLimits
 from fastflow_contracts.pipelines.folder.links import TARGET_BYTES_MAX, follow
 from fastflow_contracts.pipelines.folder.selection import (
@@ -85,18 +85,25 @@ class GitSource:
         planned = plan(sizes_bytes, refused, self._limits)
         wanted = {path: kept[followed.sources.get(path, path)] for path in planned.paths}
         contents = await self._contents(wanted.values())
-        pointers = {oid: found for oid, data in contents.items() if (found := pointer_in(data))}
+        pointers = {path: found for path, entry in wanted.items() if (found := pointer_in(contents[entry.oid]))}
         if pointers and not planned.refusals and await self._mirror.has_lfs():
-            real_bytes = {path: pointers[e.oid].size_bytes for path, e in wanted.items() if e.oid in pointers}
-            planned = plan(sizes_bytes | real_bytes, refused, self._limits)
+            planned = plan(sizes_bytes | {p: each.size_bytes for p, each in pointers.items()}, refused, self._limits)
             if not planned.refusals:
-                try:
-                    contents |= {oid: await self._mirror.large_file(each) for oid, each in pointers.items()}
-                except NotInLfs as error:
-                    paths = [path for path, entry in wanted.items() if entry.oid in pointers]
-                    planned = ReadingPlan(planned.paths, (Refusal(bundle.shown(paths[0]), str(error)),))
+                large, missing = await self._large_files(pointers)
+                contents |= {wanted[path].oid: data for path, data in large.items()}
+                planned = ReadingPlan(planned.paths, missing)
         files = {path: File(contents[wanted[path].oid], wanted[path].executable) for path in planned.paths}
         return Folder(files, planned.refusals)
+
+    async def _large_files(self, pointers: Mapping[str, LfsPointer]) -> tuple[dict[str, bytes], tuple[Refusal, ...]]:
+        """Fetch the files of Git LFS by path, up to the first that is not there."""
+        found: dict[str, bytes] = {}
+        for path, pointer in pointers.items():
+            try:
+                found[path] = await self._mirror.large_file(pointer)
+            except NotInLfs as error:
+                return found, (Refusal(bundle.shown(path), str(error)),)
+        return found, ()
 
     async def _links(self, kept: Mapping[str, TreeEntry]) -> dict[str, str]:
         links = {path: entry for path, entry in kept.items() if entry.kind == "link"}

@@ -19,6 +19,8 @@ from fastflow_contracts.pipelines.folder import bundle
 from fastflow_contracts.pipelines.folder.lfs import LfsPointer
 from fastflow_syncer.errors import SourceDamaged, SourceFailed
 from fastflow_syncer.sources import lfs, process
+from fastflow_syncer.sources.blobs import UnreadableBlob, read_blobs
+from fastflow_syncer.sources.failures import explain, object_format_wanted, scrubbed
 from fastflow_syncer.sources.lfs import NotInLfs
 from fastflow_syncer.sources.process import CommandOutput, CommandTimedOut, OutputTooLarge
 from fastflow_syncer.sources.remote import (
@@ -26,12 +28,9 @@ from fastflow_syncer.sources.remote import (
     Remote,
     check_credentials,
     environment,
-    explain,
     flags,
     gitconfig,
     lfs_flags,
-    object_format_wanted,
-    scrubbed,
     secret_environment,
     text_file,
 )
@@ -156,14 +155,10 @@ class Mirror:
         Raises:
             SourceDamaged: The mirror cannot be read.
         """
+        git = self._git(self._existing(), "cat-file", "--batch")
         try:
-            async with process.command(
-                self._git(self._existing(), "cat-file", "--batch"), env=self._env, timeout_s=READ_TIMEOUT_S
-            ) as batch:
-                assert batch.stdin is not None
-                assert batch.stdout is not None
-                return [await _blob(batch.stdin, batch.stdout, entry) for entry in entries]
-        except (_Unreadable, asyncio.IncompleteReadError, ConnectionError, CommandTimedOut) as error:
+            return await read_blobs(git, self._env, entries, timeout_s=READ_TIMEOUT_S)
+        except (UnreadableBlob, CommandTimedOut) as error:
             await self._damaged(error)
 
     async def has_lfs(self) -> bool:
@@ -267,17 +262,3 @@ class Mirror:
     def _write_private(self, name: str, text: str) -> None:
         with os.fdopen(os.open(self._home / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(text)
-
-
-class _Unreadable(Exception):
-    """cat-file did not return the requested blob."""
-
-
-async def _blob(asks: asyncio.StreamWriter, answers: asyncio.StreamReader, entry: TreeEntry) -> bytes:
-    # One request at a time: with more, both sides could block on full pipes.
-    asks.write(entry.oid.encode() + b"\n")
-    await asks.drain()
-    header = (await answers.readuntil(b"\n")).decode(errors="replace").split()
-    if header != [entry.oid, "blob", str(entry.size_bytes)]:
-        raise _Unreadable(f"object {entry.oid} is missing or of another kind or size")
-    return (await answers.readexactly(entry.size_bytes + 1))[:-1]
