@@ -12,7 +12,7 @@ from fastflow_contracts.log import get_logger
 
 log = get_logger(__name__)
 
-_KEPT: Final = "logs and runs are kept until their streams are full, then the oldest go; see docs/services.md"
+_KEPT: Final = "logs are kept for 30 days and runs for 90, or until their streams are full; then the oldest go"
 _ADVICE: Final = {
     "LOG_MAX_SIZE_MB": "set FASTFLOW_LOG_BYTES_MAX",
     "LOG_RETENTION_DAYS": _KEPT,

@@ -109,11 +109,18 @@ def admit(
 
 
 def again(
-    former: RunRecord, given: RunInput, record: PipelineRecord | None, trigger: Trigger, *, run_id: RunId, now: datetime
+    former: RunRecord,
+    given: RunInput,
+    record: PipelineRecord | None,
+    trigger: Trigger,
+    *,
+    run_id: RunId,
+    policy: LimitPolicy,
+    now: datetime,
 ) -> Admitted | Declined:
     """Make a new run with the bundle, variables and parameters of *former*.
 
-    Today's pipeline record decides whether it may start and how many may run.
+    Today's pipeline record decides whether it may start and how many may run, and today's *policy* what it may use.
 
     Raises ``UnknownPipeline``.
     """
@@ -127,6 +134,12 @@ def again(
         schedule=None,
         scheduled_for=None,
         hops=0,
+        limits=replace(
+            former.order.limits,
+            cpu_cores=policy.cpu(former.order.limits.cpu_cores),
+            memory_bytes=policy.memory(former.order.limits.memory_bytes),
+            timeout_s=policy.timeout(former.order.limits.timeout_s),
+        ),
     )
     run = _new_run(run_id, former.pipeline, order, now)
     return Admitted(

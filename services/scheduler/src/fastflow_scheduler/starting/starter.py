@@ -169,7 +169,8 @@ class Starter:
             return Declined(status=404, reason=str(error))
         if not former.is_over:
             return Declined(status=409, reason=f"run {former.id} is not over; cancel it first or wait for its end.")
-        return again(former, given, record, trigger, run_id=run_id, now=at)
+        policy = self._defaults.policy
+        return again(former, given, record, trigger, run_id=run_id, policy=policy, now=at)
 
     def _limit(self, admitted: Admitted) -> ConcurrencyLimit | None:
         if admitted.instances_max is None:

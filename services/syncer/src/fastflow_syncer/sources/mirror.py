@@ -41,7 +41,8 @@ FETCH_TIMEOUT_S: Final = 300.0
 READ_TIMEOUT_S: Final = 60.0
 PACK_BYTES_MAX: Final = 2 * 1024**3
 """Largest pack of one fetch. A larger branch holds more than code."""
-LISTING_BYTES_MAX: Final = 4 * 1024 * 1024
+LISTING_BYTES_MAX: Final = 16 * 1024 * 1024
+"""More than the most files that a folder may have, with the longest paths."""
 LFS_BYTES_MAX: Final = 2 * 1024**3
 """Files of Git LFS that the mirror keeps; with more, all of them are removed."""
 SUBJECT_CHARS_MAX: Final = 200

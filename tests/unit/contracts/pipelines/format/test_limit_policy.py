@@ -8,13 +8,17 @@ import pytest
 
 from fastflow_contracts.limit_settings import LimitSettings
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.folder.bundle import BUNDLE_BYTES_MAX
+from fastflow_contracts.pipelines.folder.limits import CEILING
 from fastflow_contracts.pipelines.format.limit_policy import LimitPolicy
 from fastflow_contracts.pipelines.format.manifest import read_manifest
 from fastflow_contracts.pipelines.format.spec import PipelineSpec
 from fastflow_contracts.pipelines.records import PipelineRecord, Version
 from fastflow_contracts.runs.messages import Trigger
+from fastflow_contracts.runs.run import RunInput
 from fastflow_contracts.service.settings import BadSettings, load
-from fastflow_scheduler.starting.admission import Admitted, Cause, Defaults, admit
+from fastflow_runner.settings import RunnerSettings
+from fastflow_scheduler.starting.admission import Admitted, Cause, Defaults, admit, again
 from tests.support.ids import fresh_run_id
 from tests.support.records import T0
 
@@ -113,3 +117,21 @@ def test_limits_that_contradict_each_other_are_refused(environ: dict[str, str], 
     """At start, by name."""
     with pytest.raises(BadSettings, match=words):
         load(LimitSettings, environ)
+
+
+def test_a_run_that_is_started_anew_has_todays_limits() -> None:
+    """Also one from before there was a maximum."""
+    spec = PipelineSpec(cpu_hard_limit=4.0)
+    record = PipelineRecord(name=PipelineName("etl"), live=Version(bundle="b", spec=spec, live_since=T0), seen_at=T0)
+    trigger = Trigger(triggered_by="manual")
+    former = admit(record.name, record, trigger, run_id=fresh_run_id(), cause=Cause(), defaults=Defaults(), now=T0)
+    assert isinstance(former, Admitted)
+    anew = again(former.run, RunInput(), record, trigger, run_id=fresh_run_id(), policy=POLICY, now=T0)
+    assert isinstance(anew, Admitted)
+    limits = anew.run.order.limits
+    assert (limits.cpu_cores, limits.memory_bytes, limits.timeout_s) == (2.0, 512 * 1024**2, 3600.0)
+
+
+def test_a_sandbox_holds_the_largest_bundle_twice() -> None:
+    """Packed and unpacked, within the default of its working copy."""
+    assert BUNDLE_BYTES_MAX + CEILING.total_bytes <= RunnerSettings().work_bytes
