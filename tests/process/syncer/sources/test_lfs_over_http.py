@@ -28,12 +28,20 @@ POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{OID}\nsize {
 class LfsHost(Host):
     """The repositories of ``Host``, and one file by the batch API of LFS."""
 
-    answered = b""
-    """What the store of files gives."""
+    answered: bytes | None = b""
+    """What the store of files gives; None: it never answers."""
+    asked = 0
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.closed = threading.Event()
 
     def answer(self, request: BaseHTTPRequestHandler, root: Path, body: bytes) -> None:
         if request.path == f"/store/{OID}":
-            self._send(request, self.answered, "application/octet-stream")
+            self.asked += 1
+            if self.answered is None:
+                self.closed.wait()
+            self._send(request, self.answered or b"", "application/octet-stream")
         elif request.path.endswith("/info/lfs/objects/batch") and "Authorization" in request.headers:
             self.authorizations.add(request.headers["Authorization"])
             href = f"http://127.0.0.1:{self.server.server_port}/store/{OID}"
@@ -60,14 +68,15 @@ def host(tmp_path: Path) -> Iterator[LfsHost]:
     thread = threading.Thread(target=serving.server.serve_forever, args=(0.05,), name="lfs-host")
     thread.start()
     yield serving
+    serving.closed.set()
     serving.server.shutdown()
     thread.join()
     serving.server.server_close()
 
 
-def _source(host: LfsHost, home: Path) -> GitSource:
+def _source(host: LfsHost, home: Path, **bounds: float) -> GitSource:
     home.mkdir()
-    mirror = Mirror(remote(host.url, "main"), Credentials(token=TOKEN), home)
+    mirror = Mirror(remote(host.url, "main"), Credentials(token=TOKEN), home, **bounds)  # type: ignore[arg-type]
     return GitSource(mirror, "host", subdir="", interval_s=60)
 
 
@@ -90,3 +99,16 @@ async def test_other_content_than_the_pointer_says_is_refused(host: LfsHost, tmp
     folder = await source.read(await source.snapshot(), "etl")
     assert "Git LFS" in str(folder.refusals[0])
     assert TOKEN not in str(folder.refusals)
+
+
+async def test_a_store_that_hangs_is_waited_for_once_a_sync(host: LfsHost, tmp_path: Path) -> None:
+    """Other pipelines do not wait for it as well; the next sync asks again."""
+    host.answered = None
+    source = _source(host, tmp_path / "home", smudge_timeout_s=2.0)
+    snapshot = await source.snapshot()
+    for _ in range(3):
+        assert "Git LFS" in str((await source.read(snapshot, "etl")).refusals[0])
+    assert host.asked == 1
+    host.answered = DATA
+    folder = await source.read(await source.snapshot(), "etl")
+    assert folder.files["data.csv"].data == DATA

@@ -17,6 +17,7 @@ from fastflow_syncer.sources import process
 from fastflow_syncer.sources.process import CommandTimedOut
 
 SMUDGE_TIMEOUT_S: Final = 120.0
+"""Time limit of one file."""
 _TEXT_BYTES_MAX: Final = 64 * 1024
 _SLACK_BYTES: Final = 1024 * 1024
 
@@ -36,23 +37,29 @@ async def is_installed(env: Mapping[str, str]) -> bool:
     return done.code == 0
 
 
-async def smudge(git: Sequence[str], env: Mapping[str, str], pointer: LfsPointer) -> tuple[bytes | None, str]:
+async def smudge(
+    git: Sequence[str], env: Mapping[str, str], pointer: LfsPointer, *, timeout_s: float
+) -> tuple[bytes | None, str]:
     """Fetch one file, from the mirror's own storage if it is there.
 
     Args:
         git: The git command with its options, up to the subcommand.
         env: The complete environment, with the credentials.
         pointer: The file.
+        timeout_s: Time limit in seconds.
 
     Returns:
         The content, or None and what git said.
+
+    Raises:
+        CommandTimedOut: It took too long.
     """
     argv = (*git, "lfs", "smudge")
     try:
         async with process.command(
             argv,
             env={**env, "GIT_LFS_SKIP_SMUDGE": "0"},
-            timeout_s=SMUDGE_TIMEOUT_S,
+            timeout_s=timeout_s,
             file_bytes_max=pointer.size_bytes + _SLACK_BYTES,
         ) as running:
             assert running.stdin is not None
@@ -67,7 +74,7 @@ async def smudge(git: Sequence[str], env: Mapping[str, str], pointer: LfsPointer
             finally:
                 errors.cancel()
             await running.wait()
-    except (CommandTimedOut, process.OutputTooLarge, ConnectionError) as error:
+    except (process.OutputTooLarge, ConnectionError) as error:
         return None, str(error)
     if hashlib.sha256(data).hexdigest() != pointer.sha256:
         return None, said.decode(errors="replace")

@@ -69,6 +69,7 @@ class Mirror:
         *,
         fetch_timeout_s: float = FETCH_TIMEOUT_S,
         pack_bytes_max: int = PACK_BYTES_MAX,
+        smudge_timeout_s: float = lfs.SMUDGE_TIMEOUT_S,
     ) -> None:
         check_credentials(remote, credentials)
         self._remote = remote
@@ -80,7 +81,9 @@ class Mirror:
         self._directory: Path | None = None
         self._generation = 0
         self._object_format = "sha1"
+        self._smudge_timeout_s = smudge_timeout_s
         self._lfs_bytes = 0
+        self._lfs_hangs = False
         self._write_private("gitconfig", gitconfig(remote))
         if remote.scheme == "ssh":
             self._write_private("ssh_key", text_file(credentials.ssh_key))
@@ -92,7 +95,7 @@ class Mirror:
         Raises:
             SourceFailed: The fetch failed; a subclass says why.
         """
-        fresh = self._directory is None
+        fresh, self._lfs_hangs = self._directory is None, False
         done = await self._fetched()
         wanted = object_format_wanted(done.stderr) if done.code != 0 else None
         if wanted is not None and wanted != self._object_format:
@@ -173,7 +176,14 @@ class Mirror:
             NotInLfs: The server did not give it.
         """
         git = ("git", *flags(self._remote), *lfs_flags(self._remote), f"--git-dir={self._existing()}")
-        data, said = await lfs.smudge(git, self._env | self._secrets(), pointer)
+        try:
+            if self._lfs_hangs:  # the next pipeline need not wait for the same server
+                raise CommandTimedOut("its server did not answer before; it is asked again at the next sync.")
+            env = self._env | self._secrets()
+            data, said = await lfs.smudge(git, env, pointer, timeout_s=self._smudge_timeout_s)
+        except CommandTimedOut as error:
+            self._lfs_hangs = True
+            raise NotInLfs(f"is in Git LFS and could not be fetched: {error}") from error
         if data is None:
             raise NotInLfs(f"is in Git LFS and could not be fetched (git: {scrubbed(said, self._credentials)})")
         self._lfs_bytes += len(data)

@@ -81,6 +81,17 @@ def test_many_paths_through_few_links_are_bounded() -> None:
     assert len(found.sources) == 101
 
 
+def test_a_long_way_through_links_ends() -> None:
+    """Ten thousand folders, each with a link to the next, and a path of ten thousand steps."""
+    links = {f"l{level}/next": f"../l{level + 1}" for level in range(10_000)}
+    found = follow(("l10000/file",), links, paths_max=2_000)
+    assert any("more than 40 links" in str(refusal) for refusal in found.refusals)
+    chain = {f"c{number}": f"c{number + 1}" for number in range(100)} | {"c100": "main.py"}
+    assert _follow(chain).sources["c61"] == "main.py"
+    assert {refusal.path for refusal in _follow(chain).refusals} == {f"c{number}" for number in range(61)}
+    assert "more than" in str(_follow({"x": "data/../" * 5_000 + "main.py"}).refusals[0])
+
+
 @given(
     st.dictionaries(
         st.lists(st.sampled_from("abc"), min_size=1, max_size=3).map("/".join),

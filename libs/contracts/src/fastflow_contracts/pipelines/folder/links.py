@@ -17,8 +17,13 @@ from fastflow_contracts.pipelines.folder.bundle import Refusal, shown
 
 HOPS_MAX: Final = 40
 """Most links on the way from one link to what it names, as on Linux."""
+STEPS_MAX: Final = 1_000
+"""Most parts of a path to walk for one link."""
 TARGET_BYTES_MAX: Final = 4_096
 """Longest text of a link, as on Linux."""
+
+
+_TOO_FAR: Final = f"which leads back to itself or through more than {HOPS_MAX} links; remove it"
 
 
 class FollowedLinks(NamedTuple):
@@ -82,6 +87,8 @@ class _Tree:
             yield seen, named
             return
         way = (*way, posixpath.dirname(link))
+        if len(way) > HOPS_MAX:
+            raise _NotFollowed(_TOO_FAR)
         if any(_is_within(folder, named) for folder in way):
             raise _NotFollowed("which leads back to itself; remove it")
         prefix = f"{named}/"
@@ -99,9 +106,11 @@ class _Tree:
         """Return the path of the file or folder at the end of all links. Raises ``_NotFollowed``."""
         here = link.split("/")[:-1]
         parts = deque(_parts(self._links[link]))
-        hops = 1
+        hops, steps = 1, 0
         while parts:
-            part = parts.popleft()
+            part, steps = parts.popleft(), steps + 1
+            if steps > STEPS_MAX:
+                raise _NotFollowed(_TOO_FAR)
             if part == "..":
                 if not here:
                     raise _NotFollowed("which is outside of the folder and is not followed; put the file itself there")
@@ -112,7 +121,7 @@ class _Tree:
             if path in self._links:
                 hops += 1
                 if hops > HOPS_MAX:
-                    raise _NotFollowed("which leads back to itself; remove it")
+                    raise _NotFollowed(_TOO_FAR)
                 here.pop()
                 parts.extendleft(reversed(_parts(self._links[path])))
             elif path not in self._folders and (parts or path not in self._files):
