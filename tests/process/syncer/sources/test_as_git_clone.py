@@ -121,6 +121,19 @@ async def test_a_tree_that_no_clone_takes_harms_nothing(tmp_path: Path, name: st
     assert bool(folder.refusals) == (name != ".git")
 
 
+async def test_a_script_beside_the_folders_is_told(tmp_path: Path) -> None:
+    """It is no pipeline; the folders are. A link in a pipeline may be its script."""
+    repository = Repository(tmp_path / "origin")
+    repository.write({"main.py": "print(0)\n", "a/src/run.py": "print(1)\n"})
+    (repository.path / "a/main.py").symlink_to("src/run.py")
+    repository.commit("one")
+    source = _source(repository.path, tmp_path / "home")
+    snapshot = await source.snapshot()
+    assert set(snapshot.fingerprints) == {"a"}
+    assert "not in a folder of its own" in snapshot.ignored["main.py"]
+    assert (await source.read(snapshot, "a")).files["main.py"] == File(b"print(1)\n")
+
+
 async def test_a_repository_of_sha256_objects_is_live(tmp_path: Path) -> None:
     """From the start; and one that was made anew in the other format is followed, there and back."""
     path = tmp_path / "origin"
