@@ -70,6 +70,14 @@ async def test_a_virtual_environment_stays_behind_whatever_its_name(etl: Path, r
     assert found.found.version is not None
 
 
+async def test_a_folder_may_be_an_environment_itself(etl: Path, read: Read) -> None:
+    """Made by ``python -m venv .`` in it: its parts stay behind, and the rest is the pipeline."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", etl], check=True)
+    (etl / "helpers").mkdir()
+    (etl / "helpers/lib").write_text("x")
+    assert await read(etl) == Folder({"main.py": File(b"print(1)\n"), "helpers/lib": File(b"x")})
+
+
 async def test_a_link_inside_travels_as_what_it_names(etl: Path, read: Read) -> None:
     """A link to a file, to a folder, and through another link; also one that stands for the script itself."""
     (etl / "data").mkdir()

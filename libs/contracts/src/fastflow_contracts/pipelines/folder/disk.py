@@ -36,6 +36,7 @@ from fastflow_contracts.pipelines.folder.selection import (
     skipped,
     skipped_child,
     skipped_folder,
+    without_own_environment,
 )
 
 READ_TRIES: Final = 5
@@ -210,7 +211,9 @@ def _opened(folder: Path) -> Iterator[Iterator[_Found]]:
 def _walk(directory: int, prefix: str, root: str) -> Generator[_Found, None, None]:
     with os.scandir(directory) as entries:
         names = sorted(entry.name for entry in islice(entries, _NAMES_MAX))
-    if prefix and is_environment(names):
+    if not prefix:
+        names = without_own_environment(names)
+    elif is_environment(names):
         return
     is_empty = True
     for name in names:

@@ -34,6 +34,10 @@ _SKIPPED_FOLDERS: Final = frozenset(
 )
 _ENVIRONMENT_MARKS: Final = frozenset({"pyvenv.cfg", "conda-meta"})
 """Entries that only a virtual environment has, whatever its own name is."""
+_OWN_ENVIRONMENT: Final = frozenset(
+    {"pyvenv.cfg", "conda-meta", "bin", "include", "lib", "lib64", "share", "Include", "Lib", "Scripts"}
+)
+"""What `python -m venv .` and packages make in a folder that is an environment itself."""
 
 
 class Folder(msgspec.Struct, frozen=True):
@@ -84,6 +88,12 @@ def skipped_folder(name: str) -> bool:
     return name in _SKIPPED_FOLDERS
 
 
+def without_own_environment(names: Collection[str]) -> list[str]:
+    """Return the *names* in a pipeline's folder that may travel: all, or if it is an environment, not its parts."""
+    left = _OWN_ENVIRONMENT if is_environment(names) else frozenset()
+    return [name for name in names if name not in left]
+
+
 def is_environment(names: Collection[str]) -> bool:
     """Whether a folder with these entries is a virtual environment, which stays behind. Never asked of a pipeline."""
     return not _ENVIRONMENT_MARKS.isdisjoint(names)
@@ -98,7 +108,10 @@ def travelling(paths: Iterable[str]) -> list[str]:
         for depth, part in enumerate(parts)
         if depth and part in _ENVIRONMENT_MARKS
     }
-    return [path for path in paths if not skipped(path) and not _is_below(path, environments)]
+    tops = set(without_own_environment({path.split("/")[0] for path in paths}))
+    return [
+        path for path in paths if path.split("/")[0] in tops and not skipped(path) and not _is_below(path, environments)
+    ]
 
 
 def _is_below(path: str, folders: Collection[tuple[str, ...]]) -> bool:
