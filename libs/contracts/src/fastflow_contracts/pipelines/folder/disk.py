@@ -104,7 +104,7 @@ def fingerprint(folder: Path, limits: FolderLimits = DEFAULT) -> str:
 
 def read(folder: Path, limits: FolderLimits = DEFAULT) -> Folder:
     """Read the files of a folder as they were at one moment. Blocking; unreadable files become refusals."""
-    why = Refusal("", "is being written all the time; it is read again at its next change")
+    why = Refusal("", "keeps changing; it is read again at its next change")
     for _ in range(READ_TRIES):
         try:
             stats = _stats(folder, limits)
@@ -130,7 +130,7 @@ def _plan(stats: dict[str, _Stat], limits: FolderLimits) -> tuple[ReadingPlan, M
         links = {}
     followed = follow(sizes_bytes, links, paths_max=limits.files)
     refused = tuple(
-        Refusal(bundle.shown(path), f"is {_kind(found.mode)}; only readable files and folders can travel")
+        Refusal(bundle.shown(path), f"is {_kind(found.mode)}; only readable files and folders can be in a bundle")
         for path, found in sorted(stats.items())
         if not found.travels and found.target is None
     )
