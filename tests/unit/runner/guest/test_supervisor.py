@@ -32,12 +32,17 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.
 
 
 def test_a_bundle_is_unpacked_as_it_was_packed(tmp_path: Path) -> None:
-    """Content, folders and the executable bit; long names too."""
+    """Content, folders, empty ones as well, and the executable bit; long names too."""
     long = "/".join(["folder"] * 30) + "/ä.py"
     unpack(
-        io.BytesIO(pack({"main.py": File(b"1"), "bin/x": File(b"2", executable=True), long: File(b"3")}).data),
+        io.BytesIO(
+            pack(
+                {"main.py": File(b"1"), "bin/x": File(b"2", executable=True), long: File(b"3"), "out/": File(b"")}
+            ).data
+        ),
         str(tmp_path),
     )
+    assert list((tmp_path / "out").iterdir()) == []
     assert (tmp_path / "main.py").read_bytes() == b"1"
     assert (tmp_path / long).read_bytes() == b"3"
     assert (tmp_path / "bin/x").stat().st_mode & 0o777 == 0o755
@@ -55,13 +60,13 @@ def test_a_bundle_is_unpacked_as_it_was_packed(tmp_path: Path) -> None:
         member("link", tarfile.LNKTYPE, "main.py"),
         member("pipe", tarfile.FIFOTYPE),
         member("device", tarfile.CHRTYPE),
-        member("folder", tarfile.DIRTYPE),
+        member("../folder", tarfile.DIRTYPE),
         member("sparse", tarfile.GNUTYPE_SPARSE),
     ],
     ids=lambda info: f"{info.type!r}-{info.name}",
 )
-def test_anything_but_a_safe_regular_file_is_refused(tmp_path: Path, bad: tarfile.TarInfo) -> None:
-    """Links, devices, folders, and paths that lead outside; nothing appears outside."""
+def test_anything_but_a_safe_file_or_folder_is_refused(tmp_path: Path, bad: tarfile.TarInfo) -> None:
+    """Links, devices, and paths that lead outside; nothing appears outside."""
     inside = tmp_path / "inside"
     inside.mkdir()
     with pytest.raises(SetupFailed):
