@@ -32,6 +32,8 @@ class FoundVersion(msgspec.Struct, frozen=True):
     bundle: str
     spec: PipelineSpec
     has_requirements: bool
+    python: str | None = None
+    """The Python version or range that files other than pipeline.json ask for."""
 
 
 class Examined(NamedTuple):
@@ -50,7 +52,8 @@ def examine(name: str, folder: Folder, *, is_known: bool) -> Examined | None:
         is_known: A pipeline with this name exists. Then a folder that cannot be read completely stays a pipeline.
     """
     problems = tuple(_problem(refusal) for refusal in folder.refusals)
-    discovered = inspect_folder(name, {p: file.data for p, file in folder.files.items() if "/" not in p})
+    files = {path: file.data for path, file in folder.files.items()}
+    discovered = inspect_folder(name, files, is_whole=not folder.refusals)
     if discovered is None:
         if folder.refusals and (is_known or any(refusal.path in _ENTRIES for refusal in folder.refusals)):
             return Examined(Found(PipelineName(name), None, problems, ()), None)
@@ -61,7 +64,7 @@ def examine(name: str, folder: Folder, *, is_known: bool) -> Examined | None:
     if problems or discovered.spec is None:
         return Examined(known, None)
     packed = bundle.pack(folder.files)
-    version = FoundVersion(packed.sha256, discovered.spec, discovered.has_requirements)
+    version = FoundVersion(packed.sha256, discovered.spec, discovered.has_requirements, discovered.python)
     return Examined(Found(known.name, version, (), discovered.notices), packed)
 
 
