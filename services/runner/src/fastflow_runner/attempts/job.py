@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
 
 import msgspec
 
@@ -16,7 +15,6 @@ SAMPLE_S = 1.0
 GRACE_S = 10.0
 """Seconds between SIGTERM and SIGKILL."""
 EVENT_FILE = "FASTFLOW_EVENT_FILE"
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def job(
@@ -37,7 +35,7 @@ def job(
     """
     assert isinstance(run.state, Running)
     python = prepared[0].python
-    env = environment(run, given, secrets, python=python)
+    env = environment(run, given, secrets)
     argv: tuple[str, ...] = ("{python}", "-u", "main.py")
     files: tuple[JobFile, ...] = ()
     if given.event is not None:
@@ -80,8 +78,11 @@ def cell_orders(run: RunRecord, given: RunInput, secrets: Mapping[str, str], *, 
     return msgspec.json.encode(orders)
 
 
-def environment(run: RunRecord, given: RunInput, secrets: Mapping[str, str], *, python: str | None) -> dict[str, str]:
-    """The variables of the run. Later ones win: the pipeline's, its secrets, the trigger's, the system's."""
+def environment(run: RunRecord, given: RunInput, secrets: Mapping[str, str]) -> dict[str, str]:
+    """The variables of the run. Later ones win: the pipeline's, its secrets, the trigger's, the system's.
+
+    The supervisor and the cell runner add those that activate the environment.
+    """
     assert isinstance(run.state, Running)
     order = run.order
     system = {
@@ -92,12 +93,4 @@ def environment(run: RunRecord, given: RunInput, secrets: Mapping[str, str], *, 
         "FASTFLOW_RUN_CONFIG_ID": order.run_config_id or "",
         "FASTFLOW_SCHEDULED_FOR": order.scheduled_for.isoformat() if order.scheduled_for else "",
     }
-    return {**_activated(python), **given.env, **secrets, **given.overrides, **system}
-
-
-def _activated(python: str | None) -> dict[str, str]:
-    """The variables that activate an environment, as ``uv run`` sets them, so that its commands are found."""
-    if python is None:
-        return {}
-    bin_dir = PurePosixPath(python).parent
-    return {"VIRTUAL_ENV": str(bin_dir.parent), "PATH": f"{bin_dir}:{SYSTEM_PATH}"}
+    return {**given.env, **secrets, **given.overrides, **system}

@@ -4,7 +4,8 @@ For laptops and tests. Each sandbox is a supervisor in its own session with a pr
 runner, because its standard input then closes. ``remove`` deletes the directory. The next runner sweeps up after a
 killed one: a supervisor holds the lock of its directory, so a free lock means that the directory is unused.
 
-This backend ignores mounts, image and network of the specification: a job must name paths of the host.
+This backend ignores image and network of the specification, and all of its mounts but those that are read-only: a job
+must name paths of the host, and what lies below such a mount cannot be written if this user may make mounts (root).
 """
 
 from __future__ import annotations
@@ -128,6 +129,7 @@ class ProcessSandboxes:
                 path.mkdir(parents=True, mode=0o700)
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", str(SUPERVISOR), "--eof-is-death", "--work", str(work)),
+                *(f"--read-only={mount.target}" for mount in spec.mounts if mount.read_only),
                 stdin=PIPE,
                 stdout=PIPE,
                 env={
