@@ -35,7 +35,8 @@ def protect(directories: Sequence[str]) -> bool:
     # What the host mounts later still arrives here; nothing goes back.
     if not _mount(libc, b"none", b"/", _MS_REC | _MS_SLAVE):
         return False
-    return all([_bind(libc, os.fsencode(path)) for path in existing])
+    bound = [_bind(libc, os.fsencode(path)) for path in existing]
+    return all(bound)
 
 
 def _bind(libc: Any, path: bytes) -> bool:
