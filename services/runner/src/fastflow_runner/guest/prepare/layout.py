@@ -5,6 +5,7 @@ Standard library only.
 
 import fcntl
 import os
+import re
 import shutil
 import stat
 import time
@@ -140,4 +141,8 @@ def _version(root: str) -> str:
             fields = dict(line.replace(" ", "").strip().partition("=")[::2] for line in file)
     except OSError:
         return ""
-    return fields.get("version_info", fields.get("version", ""))
+    version = fields.get("version_info", fields.get("version", ""))
+    if version.count(".") < 2:  # uv's interpreters of a minor version move to its newest release
+        release = re.search(r"-(\d+\.\d+\.\d+)", os.path.realpath(os.path.join(root, "bin", "python")))
+        version = release[1] if release else version
+    return version

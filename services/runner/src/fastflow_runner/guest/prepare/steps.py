@@ -82,8 +82,6 @@ def make(options: argparse.Namespace, store: Store) -> int:
     else:
         if store.has(options.key):
             store.note_use(options.key, 0)
-        elif not is_plain_folder(".", options.requirements, given(), project=options.project):
-            return NEEDS_BUILD_EXIT_CODE
         else:
             exit_code = make_one(options, store, build=False)
             if exit_code == 0:
@@ -104,6 +102,7 @@ def make_one(options: argparse.Namespace, store: Store, *, build: bool) -> int:
         project=options.project,
         given=os.environ.get(INPUT_VARIABLE, ""),
         apart=options.apart,
+        plain=not build and is_plain_folder(".", options.requirements, given(), project=options.project),
         build=build,
     )
     made = make_tree(recipe, store, options.tree)

@@ -24,12 +24,12 @@ _BROKEN_PYTHON = b"Failed to inspect Python interpreter"
 _FOLDER = "folder"
 """Copy of the pipeline's folder in a tree, for editable installs."""
 
-Recipe = namedtuple("Recipe", "uv python managed requirements project given apart build")
+Recipe = namedtuple("Recipe", "uv python managed requirements project given apart plain build")
 """What a tree is made of.
 
 ``python`` is a version, a range, or a path; ``managed``: of uv's own. ``requirements`` is a file of the folder, and
 ``given`` the path of another; ``apart``: it comes last and changes nothing. ``project``: the folder's own project comes
-first. ``build``: code of packages may run.
+first. ``plain``: no foreign code runs. ``build``: it may run.
 """
 
 
@@ -46,6 +46,9 @@ def make_tree(recipe: Recipe, store: Store, name: str) -> str:
     exit_code, reason = make_venv(recipe, tree, environment)
     failed = "no interpreter" if recipe.managed else "failed"
     interpreter = os.path.join(tree, "bin", "python")
+    if exit_code == 0 and not (recipe.plain or recipe.build):
+        store.discard(name)  # only the interpreter was missing: a build cannot add one to the store
+        return "no wheel"
     if exit_code == 0:
         folder, failed = os.getcwd(), "failed"
         if recipe.build and os.listdir(folder):
