@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
@@ -205,7 +206,7 @@ class Environments:
                 if code == 0:
                     code = await step(words, "link", *common, "--tree", tree, "--owner", str(builder))
         if code == NO_INTERPRETER_EXIT_CODE:
-            raise NoInterpreter(words.last().splitlines()[0] if words.last() else "no reason was given")
+            raise NoInterpreter(_in_short(words.last()))
         if code:
             raise EnvironmentFailed(words.last() or f"The preparer ended with exit code {code} and said nothing.")
         made = [line.removeprefix(MADE_WITH) for line in words.lines if line.startswith(MADE_WITH)]
@@ -236,6 +237,12 @@ class Environments:
             log.warning("store replaced", environments_forgotten=len(self._known))
             self._known.clear()
         self._known_store = identity
+
+
+def _in_short(reason: str) -> str:
+    """The first and the last line of uv's words: what failed, and why."""
+    lines = [re.sub(r"^\s*(error|cause|hint): ", "", line) for line in reason.splitlines() if line.strip()]
+    return ": ".join(dict.fromkeys((lines[0], lines[-1]))) if lines else "no reason was given"
 
 
 def _wanted(request: EnvironmentRequest) -> list[str]:

@@ -57,9 +57,9 @@ def is_plain(text: str) -> bool:
             return False
         included = _INCLUDE.findall(words)
         if sum(option in _INCLUDE_OPTIONS for option in _OPTION.findall(words)) != len(included):
-            return False  # on the next line, perhaps
-        if any("://" in name or "$" in name for name in included):
             return False
+        if any("://" in name or "$" in name or "\\" in name for name in included):
+            return False  # elsewhere, or continued on the next line
     return True
 
 

@@ -43,7 +43,7 @@ def make_tree(recipe: Recipe, store: Store, name: str) -> str:
     os.mkdir(tree)
     cache = os.path.join(tree, ".cache") if recipe.build else store.cache
     environment = uv_environment(os.environ, store.python, cache)
-    exit_code, reason = make_venv(recipe, tree, environment)
+    exit_code, reason = make_venv(recipe, tree, store, environment)
     failed = "no interpreter" if recipe.managed else "failed"
     interpreter = os.path.join(tree, "bin", "python")
     if exit_code == 0 and not (recipe.plain or recipe.build):
@@ -71,12 +71,13 @@ def make_tree(recipe: Recipe, store: Store, name: str) -> str:
     return "made"
 
 
-def make_venv(recipe: Recipe, tree: str, environment: "dict[str, str]") -> "tuple[int, bytes]":
+def make_venv(recipe: Recipe, tree: str, store: Store, environment: "dict[str, str]") -> "tuple[int, bytes]":
     """Make a virtual environment without packages; return uv's exit code and reason."""
     uv, python = recipe.uv, recipe.python
     venv = [uv, "venv", "--no-project", "--allow-existing", "--quiet", f"--python={python}"]
     if recipe.managed:
-        if re.fullmatch(r"\d+\.\d+", python):  # to its newest release; where that fails, an older one may be here
+        if glob.glob(os.path.join(glob.escape(store.python), f"cpython-{python}.*")):
+            # To its newest release. Where that fails, the one that is here will do.
             upgrade = [uv, "python", "install", "--quiet", "--no-bin", "--upgrade", python]
             subprocess.run(upgrade, env=environment, stderr=subprocess.DEVNULL, check=False)
         return run([*venv, "--managed-python", tree], environment)
