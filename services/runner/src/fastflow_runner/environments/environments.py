@@ -41,7 +41,7 @@ from fastflow_runner.environments.store import (
     fallback,
     interpreter,
 )
-from fastflow_runner.guest.prepare.steps import MADE_WITH, NEEDS_BUILD_EXIT_CODE, NO_INTERPRETER_EXIT_CODE
+from fastflow_runner.guest.prepare.steps import NEEDS_BUILD_EXIT_CODE, NO_INTERPRETER_EXIT_CODE
 from fastflow_runner.sandbox import DaemonUnreachable, Sandboxes
 
 __all__ = ["EnvironmentFailed", "EnvironmentRequest", "Environments", "Identity", "ReadyEnvironment", "volume_identity"]
@@ -209,8 +209,7 @@ class Environments:
             raise NoInterpreter(_in_short(words.last()))
         if code:
             raise EnvironmentFailed(words.last() or f"The preparer ended with exit code {code} and said nothing.")
-        made = [line.removeprefix(MADE_WITH) for line in words.lines if line.startswith(MADE_WITH)]
-        self._known[key] = made[-1] if made else ""
+        self._known[key] = words.python_version
         self._collector.note_growth()
 
     async def _discover(self) -> None:
