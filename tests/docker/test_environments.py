@@ -164,7 +164,7 @@ print(platform.python_version(), hasattr(tarfile, "data_filter"), shutil.which("
     assert found.python_version == made.python_version
 
 
-@pytest.mark.parametrize("name", ["./mine\n", "-e ./mine\n", "-r sub/a.txt\n", "mine\n--find-links wheels\n"])
+@pytest.mark.parametrize("name", ["-e ./mine\n", "-r sub/a.txt\n--find-links wheels\n"])
 async def test_the_folders_own_packages_are_installed(workshop: Workshop, tmp_path: Path, name: str) -> None:
     """Built by a user of their own, or taken as wheels; the run reads them after the preparer is gone."""
     files = {
