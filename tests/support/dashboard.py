@@ -70,7 +70,7 @@ async def browser(
     complaints: list[str] = []
 
     def on_console(message: ConsoleMessage) -> None:
-        is_expected = "status of 40" in message.text or UNTRUSTWORTHY in message.text
+        is_expected = "status of 4" in message.text or UNTRUSTWORTHY in message.text
         if message.type in ("error", "warning") and not is_expected:
             complaints.append(message.text)
 
