@@ -107,6 +107,7 @@ def admit(
         retry_strategy=config.retry_strategy,
         env_names=tuple(sorted(trigger.env_vars)),
         parameter_names=tuple(sorted(trigger.parameters)),
+        json_parameters=trigger.json_parameters,
         cells=config.cells,
         has_input=given is not None,
     )
@@ -150,6 +151,7 @@ def with_input_of(former: RunRecord, given: RunInput, trigger: Trigger) -> Trigg
         run_config_id=order.run_config_id,
         env_vars={name: given.overrides[name] for name in order.env_names if name in given.overrides},
         parameters={name: given.overrides[name] for name in order.parameter_names if name in given.overrides},
+        json_parameters=tuple(name for name in order.json_parameters if name in given.overrides),
         event=given.event,
         event_type=given.event_type,
         event_headers=given.event_headers,
