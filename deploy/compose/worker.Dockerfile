@@ -30,7 +30,8 @@ COPY --from=uv /uv/bin/uv /usr/local/bin/uv
 # The store's mount point: a fresh named volume takes over its owner.
 RUN groupadd --gid 65532 fastflow \
  && useradd --uid 65532 --gid 65532 --no-log-init --no-create-home --home-dir /tmp --shell /usr/sbin/nologin fastflow \
- && mkdir /store /work && chown 65532:65532 /store /work
+ && mkdir /store /work && chown 65532:65532 /store /work \
+ && ln -s ../../bin/python3 /usr/local/bin/python
 COPY guest/ /opt/fastflow/
 # Compiled, the supervisor is up some milliseconds earlier, and so is the cell runner.
 RUN python3 -I -S -m compileall -q /opt/fastflow

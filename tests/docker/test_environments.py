@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import platform
 import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -21,14 +22,15 @@ from fastflow_runner.environments.environments import (
     ReadyEnvironment,
     volume_identity,
 )
-from fastflow_runner.environments.store import Place, docker_place
+from fastflow_runner.environments.store import Place, docker_place, requests_of
 from fastflow_runner.sandbox import USER, SandboxSpec
 from fastflow_runner.sandbox.docker import DockerSandboxes
 from fastflow_runner.sandbox.events import Exited, ScriptOutput
 from fastflow_runner.sandbox.image import WORKER_BASE_IMAGE, ensure_worker_image
 from fastflow_runner.sandbox.job import SandboxJob
 from fastflow_runner.sandbox.session import Session
-from tests.packages import OTHER_VERSION, copy_interpreter, make_sdist, make_wheel
+from tests.packages import OTHER_VERSION, copy_interpreter, copy_running_interpreter, make_sdist, make_wheel
+from tests.support.folders import bundle_of, package
 
 pytestmark = pytest.mark.docker
 
@@ -127,11 +129,67 @@ def request(*packages: str, version: str = "3.11") -> EnvironmentRequest:
     return EnvironmentRequest(version, "\n".join(["--no-index", "--find-links /store/links", *packages]).encode())
 
 
-async def test_without_requirements_the_images_own_interpreter_is_used(workshop: Workshop) -> None:
-    """It needs no preparation and no writable mount."""
-    ready = workshop.environments().ready(EnvironmentRequest("3.11"))
-    assert ready is not None
-    assert await workshop.run(ready, "import sys; print(sys.executable, sys.prefix)") == "/usr/bin/python3 /usr"
+async def test_without_one_of_uvs_own_the_images_interpreter_is_used(workshop: Workshop) -> None:
+    """Which is said, and costs one try an hour. It needs no preparation, and it is `python` there, too."""
+    environments, asked = workshop.environments(), EnvironmentRequest("3.11")
+    assert environments.ready(asked) is None
+    made = await environments.prepare(asked, say=workshop.say)
+    assert made.python is None
+    assert made.python_version == "3.11 (the sandbox's own)"
+    assert made.note.startswith("uv has no Python 3.11 of its own (")
+    assert environments.ready(asked) is not None
+    ask = "import shutil, sys; print(sys.executable, sys.prefix, shutil.which('python'))"
+    assert await workshop.run(made, ask) == "/usr/bin/python3 /usr /usr/local/bin/python"
+
+
+async def test_an_interpreter_of_uvs_own_goes_before_the_images(workshop: Workshop, tmp_path: Path) -> None:
+    """For the default version and the same version by name. It can do what Debian's old release cannot."""
+    copy_running_interpreter(tmp_path / "python")
+    await workshop.fill(tmp_path / "python", "python")
+    environments = workshop.environments()
+    made = await environments.prepare(EnvironmentRequest(""), say=workshop.say)
+    assert environments.ready(EnvironmentRequest("3.11")) == environments.ready(EnvironmentRequest(""))
+    assert (made.note, made.python_version.startswith(platform.python_version())) == ("", True), workshop.said
+    ask = """
+import platform, shutil, sys, tarfile, venv, ensurepip
+print(platform.python_version(), hasattr(tarfile, "data_filter"), shutil.which("python") == sys.executable)
+"""
+    assert await workshop.run(made, ask) == f"{platform.python_version()} True True"
+    again = workshop.environments()
+    keeping = asyncio.create_task(again.keep())
+    while (found := again.ready(EnvironmentRequest(""))) is None:
+        await asyncio.sleep(0.01)
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+    assert found.python_version == made.python_version
+
+
+@pytest.mark.parametrize("name", ["-e ./mine\n", "-r sub/a.txt\n--find-links wheels\n"])
+async def test_the_folders_own_packages_are_installed(workshop: Workshop, tmp_path: Path, name: str) -> None:
+    """Built by a user of their own, or taken as wheels; the run reads them after the preparer is gone."""
+    files = {
+        "main.py": "",
+        "requirements.txt": f"--no-index\n{name}",
+        "sub/a.txt": "-c ../limits.txt\n./mine\n",
+        "limits.txt": "mine<2\n",
+        "wheels/mine-1.0-py3-none-any.whl": make_wheel(tmp_path, "mine", "1.0", "WORDS = 'mine'").read_bytes(),
+        **package("mine", "mine", "WORDS = 'mine'"),
+    }
+    asked, *_ = requests_of("3.11", bundle_of(files))
+    made = await workshop.environments().prepare(asked, say=workshop.say)
+    assert await workshop.run(made, "import mine; print(mine.WORDS)") == "mine"
+
+
+async def test_a_project_is_installed(workshop: Workshop) -> None:
+    """With its own package and a local source, from the folder alone."""
+    files = {
+        "main.py": "",
+        **package("", "own", "WORDS = 'own'", extra="dependencies = ['mine']\n[tool.uv.sources]\nmine.path = 'mine'"),
+        **package("mine", "mine", "WORDS = 'mine'"),
+    }
+    asked, *_ = requests_of("3.11", bundle_of(files))
+    made = await workshop.environments().prepare(asked, say=workshop.say)
+    assert await workshop.run(made, "import mine, own; print(mine.WORDS, own.WORDS)") == "mine own"
 
 
 @pytest.mark.promise("nothing to build")

@@ -15,6 +15,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from tests.support.folders import unlock
+
 FASTFLOW = [sys.executable, "-m", "fastflow"]
 READY_S = 120.0
 STOP_S = 60.0
@@ -107,6 +109,7 @@ class Installation:
     def __exit__(self, *_: object) -> None:
         if self.process is not None:
             self.kill()
+        unlock(self.folder)
 
     def command(self, *arguments: str, data: str | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run ``fastflow`` beside it."""

@@ -78,7 +78,7 @@ def test_a_folder_with_nothing_but_code_runs_with_the_defaults(there: Rules) -> 
     """The Python that runs the services, and one attempt; a folder without main.py is not a pipeline."""
     own = ".".join(platform.python_version_tuple()[:2])
     run = there.done("bare")
-    assert (run["python_version"], run["attempts_max"]) == (own, 1)
+    assert (run["python_version"].startswith(f"{own}."), run["attempts_max"]) == (True, 1)
     assert there.text(run) == own
     names = {pipeline["name"] for pipeline in there.get("/api/pipelines")}
     assert names == {folder.name for folder in FOLDERS.iterdir()} - {"no_pipeline"}

@@ -37,7 +37,7 @@ def test_every_variable_of_a_run_is_listed() -> None:
     """Exactly those that the runner sets."""
     run = a_run()
     running = replace(run, state=Running(attempt=1, runner="r1", epoch=1, claimed_at=at(0)))
-    told = environment(running, RunInput(), {}, python=None)
+    told = environment(running, RunInput(), {})
     files = {EVENT_FILE, EVENT_HEADERS_FILE, ROUTE_FILE}
     assert set(re.findall(r"^\| `(FASTFLOW_\w+)`", PAGE, re.MULTILINE)) == {*told, *files}
 

@@ -10,6 +10,7 @@ from contextlib import aclosing
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.folder.pep723 import BadInline
+from fastflow_contracts.pipelines.folder.python_versions import choose
 from fastflow_contracts.pipelines.records import Version
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_runner.attempts.context import Tools
@@ -31,7 +32,7 @@ async def preheat(tools: Tools, *, default_python_version: str) -> None:
 async def _prepare(tools: Tools, name: str, live: Version, default_python_version: str) -> None:
     try:
         bundle = await tools.bundles.get(live.bundle)
-        version = live.spec.python_version or default_python_version
+        version = choose(live.spec.python_version or live.python, default_python_version)
         for request in requests_of(version, bundle.data, live.spec.type):
             if tools.environments.ready(request) is None:
                 prepared = await tools.environments.prepare(request, say=_unheard)

@@ -70,6 +70,7 @@ def _live(old: Version | None, found: FoundVersion, commit: Commit | None, seen_
         commit_subject=None if commit is None else commit.subject,
         spec=found.spec,
         has_requirements=found.has_requirements,
+        python=found.python,
         live_since=seen_at,
     )
     if old is None or old.bundle != new.bundle:

@@ -249,6 +249,7 @@ async def test_an_interpreter_goes_with_the_last_that_uses_it(workshop: Workshop
         (workshop.path / "python" / name / "bin").mkdir(parents=True)
         (workshop.path / "python" / name / "bin" / "python3").write_text("#!/bin/sh\n" * 1000)
     (workshop.path / "python" / "cpython-3").symlink_to("cpython-3.0-unused")
+    (tree / "bin").chmod(0o755)  # like all of an environment, it is read-only for runs
     (tree / "bin" / "python").unlink()
     (tree / "bin" / "python").symlink_to(workshop.path / "python" / "cpython-3.0-used" / "bin" / "python3")
     workshop.store.note_use(workshop.key("red"), 0)

@@ -223,6 +223,7 @@ async def test_a_deleted_environment_is_noticed_and_made_again(workshop: Worksho
     environments, request = workshop.environments(), workshop.request("greeting")
     made = await environments.prepare(request, say=workshop.say)
     (tree,) = (workshop.store / "trees").iterdir()
+    tree.chmod(0o755)  # like all of an environment, it is read-only for runs
     tree.rename(workshop.store / "lost")
 
     assert environments.ready(request) is None

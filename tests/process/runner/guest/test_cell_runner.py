@@ -147,3 +147,13 @@ async def test_half_a_character_is_shown_as_an_escape(tmp_path: Path) -> None:
         lines, events = await runner.read()
     assert text_of(events) == "before\na\\udc80b\nafter\n"
     assert lines[1:] == ["before", "a\\udc80b", "after"]
+
+
+async def test_commands_of_a_cell_are_those_of_the_kernels_environment(tmp_path: Path) -> None:
+    """`python` in a shell is the kernel's interpreter; what the sandbox has comes behind it."""
+    ask = "import os, shutil\nprint(shutil.which('python'), os.environ['VIRTUAL_ENV'], os.environ['PATH'])"
+    async with running(tmp_path, ask) as runner:
+        lines, _ = await runner.read()
+    bin_dir = Path(sys.executable).parent
+    told = f"{bin_dir / 'python'} {bin_dir.parent} {bin_dir}{os.pathsep}{os.defpath}"
+    assert any(told in line for line in lines), lines

@@ -17,7 +17,7 @@ def test_a_run_that_follows_none_has_no_parent_whatever_it_was_given() -> None:
     """The variables are there and empty; neither a pipeline nor a trigger can set them."""
     run = replace(a_run(), state=RUNNING)
     given = RunInput(env={"FASTFLOW_PARENT_STATUS": "x"}, overrides={"FASTFLOW_ROOT_RUN_ID": "y"})
-    env = environment(run, given, {"FASTFLOW_PARENT_URL": "z"}, python=None, public_url="https://f.example")
+    env = environment(run, given, {"FASTFLOW_PARENT_URL": "z"}, public_url="https://f.example")
     assert [env[name] for name in PARENT_VARIABLES] == [""] * len(PARENT_VARIABLES)
     assert (env["FASTFLOW_ROOT_RUN_ID"], env["FASTFLOW_RUN_URL"]) == (run.id, f"https://f.example/runs/{run.id}")
 
@@ -33,9 +33,9 @@ def test_a_run_that_follows_one_knows_how_it_ended() -> None:
         error_type=RunErrorType.LOST,
         error_message="a\0b",
     )
-    env = environment(run, RunInput(parent=ended), {}, python=None)
+    env = environment(run, RunInput(parent=ended), {})
     assert [env[name] for name in PARENT_VARIABLES] == [parent, "load", "FAILED", "", "lost", "ab", ""]
     assert (env["FASTFLOW_ROOT_RUN_ID"], env["FASTFLOW_RUN_URL"]) == (root, "")
     well = replace(ended, status=RunStatus.SUCCESS, exit_code=0, error_type=None, error_message=None)
-    env = environment(run, RunInput(parent=well), {}, python=None, public_url="http://f")
+    env = environment(run, RunInput(parent=well), {}, public_url="http://f")
     assert [env[name] for name in PARENT_VARIABLES[2:]] == ["SUCCESS", "0", "", "", f"http://f/runs/{parent}"]

@@ -14,12 +14,14 @@ from fastflow_runner.environments.store import (
     EnvironmentRequest,
     docker_place,
     environment_key,
+    fallback,
     interpreter,
     passed_on,
     process_place,
     requests_of,
 )
-from fastflow_runner.guest.prepare import layout, steps
+from fastflow_runner.guest.prepare import layout, plain
+from tests.support.folders import write
 
 DOCKER = docker_place(
     image="fastflow-worker:1", base_image="debian", volume="store", network="none", architecture="x86_64"
@@ -46,18 +48,33 @@ def test_another_platform_is_another_environment(request: EnvironmentRequest) ->
 
 
 def test_the_images_own_interpreter_needs_no_environment(tmp_path: Path) -> None:
-    """Its version without packages costs nothing in a container; in the process sandbox it is the runner's own."""
-    assert environment_key(EnvironmentRequest("3.11"), DOCKER) is None
-    assert environment_key(EnvironmentRequest("3.11.2"), DOCKER) is not None
-    assert environment_key(EnvironmentRequest("3.11", b"rich"), DOCKER) is not None
+    """Its version and no packages cost nothing in a container; in the process sandbox it is the runner's own."""
+    for version, packages, is_free in (("3.11", b"", True), ("", b"", True), ("3.11", b"rich", False)):
+        second = fallback(EnvironmentRequest(version, packages), DOCKER)
+        assert second is not None
+        assert (environment_key(second, DOCKER) is None) == is_free
+    assert fallback(EnvironmentRequest("3.11.2"), DOCKER) is None
     place = process_place(tmp_path)
     assert environment_key(EnvironmentRequest(place.own_version), place) is not None
+    assert fallback(EnvironmentRequest(place.own_version), place) is None
 
 
-def test_uv_gets_a_version_or_the_sandboxs_own_interpreter() -> None:
-    """The sandbox's own version means its own interpreter, whatever the store holds."""
-    assert interpreter(EnvironmentRequest("3.11"), DOCKER) == "/usr/bin/python3"
+def test_uv_is_told_a_version_or_the_sandboxs_own_interpreter() -> None:
+    """As processes, the sandbox's own version means its own interpreter; in Docker that is old, and comes second."""
+    assert interpreter(EnvironmentRequest("3.11"), DOCKER) == "3.11" == interpreter(EnvironmentRequest(""), DOCKER)
+    assert interpreter(EnvironmentRequest("3.11", is_ours=True), DOCKER) == "/usr/bin/python3"
     assert interpreter(EnvironmentRequest("3.12.4"), DOCKER) == "3.12.4"
+    place = process_place(Path("/store"))
+    assert interpreter(EnvironmentRequest(place.own_version), place) == place.own_python
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [(">=3.9", "3.11"), (">=3.12", ">=3.12"), (">=3.11.4", "==3.11.*,>=3.11.4"), ("==3.11.*", "3.11"), ("<3", "<3")],
+)
+def test_a_range_is_met_by_the_default_if_it_can_be(asked: str, told: str) -> None:
+    """Else uv chooses; and where a patch release counts, uv looks at the releases that are there."""
+    assert interpreter(EnvironmentRequest(asked), DOCKER) == told
 
 
 @pytest.mark.parametrize(
@@ -66,6 +83,7 @@ def test_uv_gets_a_version_or_the_sandboxs_own_interpreter() -> None:
         ({}, b""),
         ({"requirements.txt": b"rich\n"}, b"rich\n"),
         ({"requirements.txt": b"rich\n", "requirements.txt.lock": b"rich==1\n"}, b"rich==1\n"),
+        ({"requirements.txt": b"-r base.txt\n", "base.txt": b"rich\n"}, b"-r base.txt\n"),
         ({"requirements.txt": b"\n  # nothing yet\n"}, b""),
         ({"sub/requirements.txt": b"rich\n"}, b""),
     ],
@@ -73,7 +91,10 @@ def test_uv_gets_a_version_or_the_sandboxs_own_interpreter() -> None:
 def test_a_bundle_requires_its_lock_or_its_requirements(files: dict[str, bytes], expected: bytes) -> None:
     """The lock beside the requirements wins; a file without packages requires nothing."""
     bundle = pack({path: File(data, False) for path, data in {"main.py": b"", **files}.items()})
-    assert requests_of("3.12", bundle.data) == (EnvironmentRequest("3.12", expected),)
+    (request,) = requests_of("3.12", bundle.data)
+    assert (request.python_version, request.requirements, request.extras) == ("3.12", expected, ())
+    assert request.is_empty == (not expected)
+    assert [path for path, _ in request.beside] == [path for path in files if path == "base.txt"]
 
 
 BLOCK = b"# /// script\n# dependencies = ['rich>=13', 'six']\n# ///\nimport rich\n"
@@ -86,7 +107,7 @@ def test_a_script_may_name_packages_itself(file: bytes) -> None:
         requests_of("3.12", pack({"main.py": File(script), "requirements.txt": File(file)}).data)[0]
         for script in (BLOCK, b"import rich\n", b"# /// script\n# dependencies = []\n# ///\n")
     )
-    assert block.file.split() == [*file.split(), b"rich>=13", b"six"]
+    assert (block.requirements, block.extras) == (file, ("rich>=13", "six"))
     assert none == empty == EnvironmentRequest("3.12", file)
     assert environment_key(block, DOCKER) != environment_key(none, DOCKER) == environment_key(empty, DOCKER)
 
@@ -122,6 +143,7 @@ def test_index_settings_are_passed_on_and_nothing_else() -> None:
     "requirements",
     [
         "rich\n",
+        "-r more.txt\n-c sub/limits.txt\n--require-hashes\n--requirement=more.txt",
         "# -e ./local\nrich>=13,<14 ; python_version > '3'  # or -e\n",
         "--index-url https://index/simple\n-i https://other\n--find-links=/links\nrich",
         "rich==1 \\\n    --hash=sha256:00 \\\n    --hash=sha256:11\n",
@@ -129,8 +151,8 @@ def test_index_settings_are_passed_on_and_nothing_else() -> None:
     ],
 )
 def test_packages_from_indexes_are_plain(requirements: str) -> None:
-    """They are installed through the shared cache."""
-    assert steps.plain(requirements)
+    """They are installed by way of the shared cache."""
+    assert plain.is_plain(requirements)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +166,8 @@ def test_packages_from_indexes_are_plain(requirements: str) -> None:
         "rich -e ./local",
         "rich\r-e ./local",
         "rich\x0b-e ./local",
-        "-r more.txt",
+        "-r \\\nmore.txt",
+        "-r ${MORE}",
         "-c https://host/constraints.txt",
         "rich @ git+https://host/repository",
         "--no-binary :all:",
@@ -152,9 +175,35 @@ def test_packages_from_indexes_are_plain(requirements: str) -> None:
         "-e ./local".encode("utf-16-le").decode(),
     ],
 )
-def test_requirements_that_may_run_foreign_code_are_left_to_a_build(requirements: str) -> None:
-    """Editable installs, included files, repositories, and options that are not known to be harmless."""
-    assert not steps.plain(requirements)
+def test_whatever_may_run_foreign_code_is_left_to_a_build(requirements: str) -> None:
+    """Editable installs, included files, repositories, options that are not known to be harmless."""
+    assert not plain.is_plain(requirements)
+
+
+FOLDERS: dict[str, tuple[dict[str, str], bool]] = {
+    "included files": ({"requirements.txt": "-r sub/a.txt", "sub/a.txt": "rich\n-c ../b.txt", "b.txt": "rich<9"}, True),
+    "an editable in one": ({"requirements.txt": "-r sub/a.txt", "sub/a.txt": "-r b.txt", "sub/b.txt": "-e ."}, False),
+    "a circle": ({"requirements.txt": "-r requirements.txt"}, True),
+    "a project": ({"pyproject.toml": "[project]\nname = 'a'\nversion = '1'\ndependencies = ['rich']"}, True),
+    "a package": ({"pyproject.toml": "[project]\nname = 'a'\n[build-system]\nrequires = []"}, False),
+    "settings of uv": ({"pyproject.toml": "[project]\nname = 'a'\n[tool.uv]\nindex-url = 'https://host'"}, False),
+    "settings of others": ({"pyproject.toml": "[tool.ruff]\nline-length = 1", "requirements.txt": "rich"}, True),
+    "a file of settings": ({"uv.toml": "", "requirements.txt": "rich"}, False),
+    "a repository": ({"pyproject.toml": "[project]\nname = 'a'\ndependencies = ['a @ git+https://host/a']"}, False),
+    "no TOML": ({"pyproject.toml": "["}, False),
+    "a lock": ({"pyproject.toml": "", "uv.lock": "[[package]]\nname = 'a'\nsource = { virtual = '.' }"}, True),
+    "a lock of a folder": ({"pyproject.toml": "", "uv.lock": "[[package]]\nsource = { editable = 'evil' }"}, False),
+}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_folder_is_plain_if_all_that_uv_reads_in_it_is(tmp_path: Path, name: str) -> None:
+    """Included requirements, the project, its lock, and uv's settings."""
+    files, expected = FOLDERS[name]
+    write(files, tmp_path)
+    requirements = "requirements.txt" if "requirements.txt" in files else ""
+    is_project = "[project]" in files.get("pyproject.toml", "") or "uv.lock" in files
+    assert plain.is_plain_folder(str(tmp_path), requirements, "", project=is_project) == expected
 
 
 def test_a_tree_of_another_user_is_not_linked(tmp_path: Path) -> None:
@@ -192,7 +241,7 @@ def test_a_notebook_gets_a_kernel_unless_it_names_one(requirements: bytes, added
     bundle = pack({"main.ipynb": File(b""), "requirements.txt": File(requirements)})
     request, _ = requests_of("3.12", bundle.data, "notebook")
     assert request.extras == added
-    assert request.file.startswith(request.requirements)
+    assert request.requirements == requirements
     place = process_place(Path("/store"))
     (script,) = requests_of("3.12", bundle.data)
     assert (environment_key(request, place) == environment_key(script, place)) == (not added)
@@ -204,5 +253,5 @@ def test_no_pipeline_changes_the_cell_runners_environment() -> None:
     _, request = requests_of("3.9", bundle.data, "notebook")
     for place in (DOCKER, process_place(Path("/store"))):
         assert interpreter(request, place) == place.own_python
-    assert b"--only-binary :all:" in request.file
-    assert b"\nnbclient==" in request.file
+    assert b"--only-binary :all:" in request.requirements
+    assert b"\nnbclient==" in request.requirements

@@ -18,6 +18,8 @@ class Version(Fact, frozen=True, kw_only=True, omit_defaults=True):
     commit_subject: str | None = None
     spec: PipelineSpec
     has_requirements: bool = False
+    python: str | None = None
+    """The Python version or range that its files ask for; ``python_version`` of the spec wins."""
     live_since: Instant
 
 

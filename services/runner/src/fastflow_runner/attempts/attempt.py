@@ -187,7 +187,7 @@ class RunningAttempt:
         await self._holding.stop_here()
         channel = await self._sandbox.open()
         try:
-            await self._record_prepared(code)
+            await self._record_prepared(ready[0])
             await self._holding.stop_here()
             given = self._handover(code, ready)
             conversation = await Conversation.start(channel, given)
@@ -230,9 +230,11 @@ class RunningAttempt:
     async def _prepare(self, code: Code) -> tuple[ReadyEnvironment, ...]:
         return await prepare(self._tools, self._holding, code, self._recorder.pump.say)
 
-    async def _record_prepared(self, code: Code) -> None:
-        version = self._tools.environments.version(code.requests[0])
-        await self._holding.change(Prepare(epoch=self._holding.state.epoch, python_version=version))
+    async def _record_prepared(self, prepared: ReadyEnvironment) -> None:
+        if prepared.note:
+            await self._recorder.say(prepared.note)
+        epoch = self._holding.state.epoch
+        await self._holding.change(Prepare(epoch=epoch, python_version=prepared.python_version))
 
     def _handover(self, code: Code, ready: tuple[ReadyEnvironment, ...]) -> Handover:
         run, tools = self._holding.run, self._tools

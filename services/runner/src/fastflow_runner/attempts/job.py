@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
 
 import msgspec
 
@@ -30,7 +29,6 @@ PARENT_VARIABLES = (
     "FASTFLOW_PARENT_ERROR_MESSAGE",
     "FASTFLOW_PARENT_URL",
 )
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def job(
@@ -53,7 +51,7 @@ def job(
     """
     assert isinstance(run.state, Running)
     python = prepared[0].python
-    env = environment(run, given, secrets, python=python, public_url=public_url)
+    env = environment(run, given, secrets, public_url=public_url)
     env.pop(ROUTE_FILE, None)
     argv: tuple[str, ...] = ("{python}", "-u", "main.py")
     files: tuple[JobFile, ...] = ()
@@ -107,10 +105,11 @@ def _parameter(run: RunRecord, given: RunInput, name: str) -> str | msgspec.Raw:
     return msgspec.Raw(text.encode()) if name in run.order.json_parameters else text
 
 
-def environment(
-    run: RunRecord, given: RunInput, secrets: Mapping[str, str], *, python: str | None, public_url: str = ""
-) -> dict[str, str]:
-    """The variables of the run. Later ones win: the pipeline's, its secrets, the trigger's, the system's."""
+def environment(run: RunRecord, given: RunInput, secrets: Mapping[str, str], *, public_url: str = "") -> dict[str, str]:
+    """The variables of the run. Later ones win: the pipeline's, its secrets, the trigger's, the system's.
+
+    The supervisor and the cell runner add those that activate the environment.
+    """
     assert isinstance(run.state, Running)
     order = run.order
     system = {
@@ -124,7 +123,7 @@ def environment(
         "FASTFLOW_ROOT_RUN_ID": run.root_run_id,
         **_parent(given.parent, public_url),
     }
-    return {**_activated(python), **given.env, **secrets, **given.overrides, **system}
+    return {**given.env, **secrets, **given.overrides, **system}
 
 
 def _parent(parent: ParentRun | None, public_url: str) -> dict[str, str]:
@@ -145,11 +144,3 @@ def _parent(parent: ParentRun | None, public_url: str) -> dict[str, str]:
 
 def _url(public_url: str, run_id: RunId) -> str:
     return f"{public_url}/runs/{run_id}" if public_url else ""
-
-
-def _activated(python: str | None) -> dict[str, str]:
-    """The variables that activate an environment, as ``uv run`` sets them, so that its commands are found."""
-    if python is None:
-        return {}
-    bin_dir = PurePosixPath(python).parent
-    return {"VIRTUAL_ENV": str(bin_dir.parent), "PATH": f"{bin_dir}:{SYSTEM_PATH}"}

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
@@ -24,20 +25,23 @@ from typing import Final
 import aiodocker
 from aiodocker.exceptions import DockerError
 from aiodocker.volumes import DockerVolume
+from msgspec.structs import replace
 
 from fastflow_contracts.log import get_logger
+from fastflow_contracts.pipelines.folder.bundle import pack
 from fastflow_runner.environments.collector import Collector
 from fastflow_runner.environments.preparation import Preparation, Say, Words
-from fastflow_runner.environments.preparer import STEP_TIMEOUT_S, EnvironmentFailed, Preparers
+from fastflow_runner.environments.preparer import STEP_TIMEOUT_S, EnvironmentFailed, NoInterpreter, Preparers
 from fastflow_runner.environments.store import (
     EnvironmentKey,
     EnvironmentRequest,
     Place,
     ReadyEnvironment,
     environment_key,
+    fallback,
     interpreter,
 )
-from fastflow_runner.guest.prepare.steps import NEEDS_BUILD_EXIT_CODE
+from fastflow_runner.guest.prepare.steps import NEEDS_BUILD_EXIT_CODE, NO_INTERPRETER_EXIT_CODE
 from fastflow_runner.sandbox import DaemonUnreachable, Sandboxes
 
 __all__ = ["EnvironmentFailed", "EnvironmentRequest", "Environments", "Identity", "ReadyEnvironment", "volume_identity"]
@@ -47,6 +51,8 @@ log = get_logger(__name__)
 PREPARATIONS_MAX: Final = 2
 """At once on one runner."""
 CHECK_S: Final = 5.0
+INTERPRETER_RETRY_S: Final = 3600.0
+"""After uv could not get an interpreter of its own, the sandbox's own one is used for this long."""
 
 BUILDERS: Final = range(1 << 20, 1 << 31)
 """User ids for builds: above all ids used elsewhere, and too many for the same one to be drawn twice."""
@@ -79,33 +85,32 @@ class Environments:
         self._preparers = Preparers(sandboxes, place, runner=runner, env=env or {}, timeout_s=timeout_s)
         self._concurrency = asyncio.Semaphore(PREPARATIONS_MAX)
         self._under_way: dict[EnvironmentKey, Preparation] = {}
-        self._known: set[EnvironmentKey] = set()
+        self._known: dict[EnvironmentKey, str] = {}
+        self._no_interpreter = ""
+        self._no_interpreter_until = 0.0
         self._known_store = ""
-        self._collector = Collector(self._preparers, budget_bytes, builders=builders, gone=self._known.discard)
+        self._collector = Collector(self._preparers, budget_bytes, builders=builders, gone=self._forget)
 
     @property
     def known(self) -> int:
         """How many environments are known to be ready."""
         return len(self._known)
 
-    def version(self, request: EnvironmentRequest) -> str:
-        """Of the interpreter in the environment: as it was asked for, else major and minor of the sandbox's own."""
-        return request.python_version or self._place.own_version
-
     def ready(self, request: EnvironmentRequest) -> ReadyEnvironment | None:
         """The environment if it is known to be ready; counts as a use of it."""
-        key = environment_key(request, self._place)
-        if key is None:
-            return ReadyEnvironment(None)
-        if key not in self._known or (self._place.on_host and not os.path.exists(self._place.python(key))):
-            return None
-        self._collector.note_use(key)
-        return self._place.prepared(key)
+        prepared = self._ready(request)
+        if prepared is None and (second := self._second(request)) and (prepared := self._ready(second)):
+            version = prepared.python_version or self._place.own_version
+            note = f"uv has no Python {self._place.own_version} of its own ({self._no_interpreter})"
+            note = f"{note}; this run uses the sandbox's Python {version}."
+            return replace(prepared, python_version=f"{version} (the sandbox's own)", note=note)
+        return prepared
 
     def forget(self, request: EnvironmentRequest) -> None:
         """Forget an environment that a sandbox has found missing."""
-        if (key := environment_key(request, self._place)) is not None:
-            self._known.discard(key)
+        for each in filter(None, (request, fallback(request, self._place))):
+            if (key := environment_key(each, self._place)) is not None:
+                self._forget(key)
 
     async def prepare(self, request: EnvironmentRequest, *, say: Say) -> ReadyEnvironment:
         """Prepare the environment, or join its preparation under way. *say* gets the preparer's output either way.
@@ -115,23 +120,20 @@ class Environments:
         """
         started_s = monotonic()
         await self._check_store()
-        if prepared := self.ready(request):
-            return prepared
-        key = environment_key(request, self._place)
-        assert key is not None
-        if (preparation := self._under_way.get(key)) is None:
-            preparation = Preparation(lambda words: self._make(key, request, words), name=f"prepare-{key}")
-            self._under_way[key] = preparation
-        try:
-            await preparation.follow(say)
-        finally:
-            # The last one to leave ends it; a later one starts over.
-            if preparation.is_needless:
-                if self._under_way.get(key) is preparation:
-                    del self._under_way[key]
-                await preparation.give_up()
-        self._collector.note_use(key)
-        return self._place.prepared(key, monotonic() - started_s)
+        if self.ready(request) is None:
+            try:
+                await self._prepare(self._second(request) or request, say)
+            except NoInterpreter as error:
+                if (second := fallback(request, self._place)) is None:
+                    raise
+                self._no_interpreter = str(error)
+                self._no_interpreter_until = monotonic() + INTERPRETER_RETRY_S
+                if self._ready(second) is None:
+                    await self._prepare(second, say)
+        prepared = self.ready(request)
+        if prepared is None:
+            raise EnvironmentFailed("The environment was removed at once; start the run again.")
+        return replace(prepared, seconds=monotonic() - started_s)
 
     async def keep(self) -> None:
         """Learn what the store holds, then watch that it stays the same one and within its budget, until cancelled."""
@@ -152,23 +154,62 @@ class Environments:
         while self._under_way:
             await self._under_way.popitem()[1].give_up()
 
+    def _ready(self, request: EnvironmentRequest) -> ReadyEnvironment | None:
+        key = environment_key(request, self._place)
+        if key is None:
+            return ReadyEnvironment(None, python_version=self._place.own_version)
+        if key not in self._known or (self._place.on_host and not os.path.exists(self._place.python(key))):
+            return None
+        self._collector.note_use(key)
+        return self._place.prepared(key, self._known[key] or request.python_version or self._place.own_version)
+
+    def _second(self, request: EnvironmentRequest) -> EnvironmentRequest | None:
+        """The request to fulfil while uv has no interpreter of its own for this one."""
+        return fallback(request, self._place) if monotonic() < self._no_interpreter_until else None
+
+    def _forget(self, key: EnvironmentKey) -> None:
+        self._known.pop(key, None)
+
+    async def _prepare(self, request: EnvironmentRequest, say: Say) -> None:
+        key = environment_key(request, self._place)
+        assert key is not None
+        if (preparation := self._under_way.get(key)) is None:
+            preparation = Preparation(lambda words: self._make(key, request, words), name=f"prepare-{key}")
+            self._under_way[key] = preparation
+        try:
+            await preparation.follow(say)
+        finally:
+            # The last one to leave ends it; a later one starts over.
+            if preparation.is_needless:
+                if self._under_way.get(key) is preparation:
+                    del self._under_way[key]
+                await preparation.give_up()
+
     async def _make(self, key: EnvironmentKey, request: EnvironmentRequest, words: Words) -> None:
         """Wheels if that is enough; else a build by a user of its own, and the link to what it has built."""
-        common = ("--key", key, "--python", interpreter(request, self._place))
-        step, packages = self._preparers.step, request.file
+        python = interpreter(request, self._place)
+        common = ["--key", key, "--python", python]
+        if self._place.manages and python != self._place.own_python:
+            common.append("--managed")
+        given = "".join(f"{extra}\n" for extra in request.extras).encode()
+        wanted = [*common, *_wanted(request)]
+        folder = pack(request.folder) if request.folder else None
+        step = self._preparers.step
         async with self._concurrency:
             tree = secrets.token_hex(16)
-            code = await step(words, "wheels", *common, "--tree", tree, given=packages)
+            code = await step(words, "wheels", *wanted, "--tree", tree, given=given, folder=folder)
             if code == NEEDS_BUILD_EXIT_CODE:
                 # In the process sandbox there is only our own user.
                 builder = os.getuid() if self._place.on_host else secrets.choice(self._builders)
                 tree = secrets.token_hex(16)
-                code = await step(words, "build", *common, "--tree", tree, given=packages, user=builder)
+                code = await step(words, "build", *wanted, "--tree", tree, given=given, folder=folder, user=builder)
                 if code == 0:
                     code = await step(words, "link", *common, "--tree", tree, "--owner", str(builder))
+        if code == NO_INTERPRETER_EXIT_CODE:
+            raise NoInterpreter(_in_short(words.last()))
         if code:
             raise EnvironmentFailed(words.last() or f"The preparer ended with exit code {code} and without output.")
-        self._known.add(key)
+        self._known[key] = words.python_version
         self._collector.note_growth()
 
     async def _discover(self) -> None:
@@ -177,7 +218,9 @@ class Environments:
         words = Words()
         try:
             if await self._preparers.step(words, "list") == 0:
-                self._known.update(map(EnvironmentKey, words.lines))
+                for line in words.lines:
+                    key, _, version = line.partition(" ")
+                    self._known[EnvironmentKey(key)] = version
         except EnvironmentFailed as error:
             log.warning("store not listed", error=str(error))
 
@@ -193,6 +236,19 @@ class Environments:
             log.warning("store replaced", environments_forgotten=len(self._known))
             self._known.clear()
         self._known_store = identity
+
+
+def _in_short(reason: str) -> str:
+    """The first and the last line of uv's words: what failed, and why."""
+    lines = [re.sub(r"^\s*(error|cause|hint): ", "", line) for line in reason.splitlines() if line.strip()]
+    return ": ".join(dict.fromkeys((lines[0], lines[-1]))) if lines else "no reason was given"
+
+
+def _wanted(request: EnvironmentRequest) -> list[str]:
+    """What to install, as arguments of a preparer."""
+    words = [f"--requirements={request.requirements_name}"] if request.requirements else []
+    words += ["--project"] if request.is_project else []
+    return words + (["--apart"] if request.is_apart else [])
 
 
 def volume_identity(docker: aiodocker.Docker, volume: str) -> Identity:

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Final
 
+from fastflow_runner.guest.prepare.steps import MADE_WITH
+
 SAID_LINES_MAX: Final = 2000
 LINE_CHARACTERS_MAX: Final = 2_000
 LAST_LINES_MAX: Final = 20
@@ -22,11 +24,16 @@ class Words:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.python_version = ""
+        """Of the interpreter in the environment; empty as long as it is not known."""
         self._last: deque[str] = deque(maxlen=LAST_LINES_MAX)
         self._news = asyncio.Event()
 
     def add(self, line: str) -> None:
         """Add one line, a long one without its middle; beyond ``SAID_LINES_MAX`` only the last ones are remembered."""
+        if line.startswith(MADE_WITH):
+            self.python_version = line.removeprefix(MADE_WITH)
+            return
         line = _cut(line, LINE_CHARACTERS_MAX)
         self._last.append(line)
         if len(self.lines) < SAID_LINES_MAX:

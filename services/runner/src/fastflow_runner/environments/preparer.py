@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from fastflow_contracts.log import get_logger
+from fastflow_contracts.pipelines.folder.bundle import Bundle
 from fastflow_runner.environments.preparation import Words
 from fastflow_runner.environments.store import Place
 from fastflow_runner.errors import RunnerError
@@ -43,6 +44,10 @@ class EnvironmentFailed(RunnerError):
     """There is no such interpreter, these packages are not available, or a preparer failed: in uv's own words."""
 
 
+class NoInterpreter(EnvironmentFailed):
+    """uv has no interpreter of its own of this version, and could not get one."""
+
+
 class Preparers:
     """Starts preparers in one place, on behalf of one runner."""
 
@@ -55,13 +60,26 @@ class Preparers:
         self._env = env
         self._timeout_s = timeout_s
 
-    async def step(self, words: Words, step: str, *arguments: str, given: bytes = b"", user: int = USER) -> int:
-        """Run one step and return its exit code. Raises ``EnvironmentFailed`` if it has none."""
+    async def step(
+        self,
+        words: Words,
+        step: str,
+        *arguments: str,
+        given: bytes = b"",
+        folder: Bundle | None = None,
+        user: int = USER,
+    ) -> int:
+        """Run one step and return its exit code. Raises ``EnvironmentFailed`` if it has none.
+
+        Args:
+            given: content of the step's input file; empty: none.
+            folder: the files of its working directory.
+        """
         spec = self._spec(user)
         channel: Channel | None = None
         try:
             channel = await self._sandboxes.open(spec)
-            end = await _follow(await Session.start(channel, self._job(step, arguments, given)), words)
+            end = await _follow(await Session.start(channel, self._job(step, arguments, given), folder), words)
         except (SandboxError, SessionError) as error:
             raise EnvironmentFailed(f"The environment could not be prepared: {error}") from error
         finally:
@@ -97,7 +115,7 @@ class Preparers:
 
     def _job(self, step: str, arguments: tuple[str, ...], given: bytes) -> SandboxJob:
         place = self._place
-        file = JobFile(env=INPUT_VARIABLE, name="requirements.txt", data=given)
+        file = JobFile(env=INPUT_VARIABLE, name="given", data=given)
         return SandboxJob(
             argv=("{python}", "-I", "-S", place.script, step, "--store", place.store, "--uv", place.uv, *arguments),
             cwd="prepare",

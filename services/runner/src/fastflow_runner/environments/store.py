@@ -19,8 +19,9 @@ from uv import find_uv_bin
 
 from fastflow_contracts.bus.subjects import Kind
 from fastflow_contracts.pipelines.folder.bundle import File, unpack
-from fastflow_contracts.pipelines.folder.discovery import SCRIPT
-from fastflow_contracts.pipelines.folder.pep723 import read_inline
+from fastflow_contracts.pipelines.folder.packages import packages_of
+from fastflow_contracts.pipelines.folder.python_versions import is_version, meets
+from fastflow_contracts.pipelines.folder.requirements import decoded
 from fastflow_runner.guest import cells, prepare
 from fastflow_runner.guest.prepare.layout import lock_byte
 from fastflow_runner.sandbox import Mount
@@ -34,15 +35,17 @@ STORE_PATH: Final = "/store"
 """Mount point of the store in containers; the worker image makes it."""
 
 _RECIPE: Final = "1"  # to be raised when ``prepare`` makes environments that differ from those it made before
-_REQUIREMENTS: Final = ("requirements.txt.lock", "requirements.txt")
 _KERNEL: Final = "ipykernel>=6"
 """What a notebook needs of its own environment."""
-_NAMED: Final = re.compile(rb"^\s*([A-Za-z0-9][A-Za-z0-9._-]*)", re.MULTILINE)
+_NAMED: Final = re.compile(r"^\s*([A-Za-z0-9][A-Za-z0-9._-]*)", re.MULTILINE)
+_PATCH: Final = re.compile(r"\d\.\d+\.\d")
 _PASSED_ON: Final = frozenset(
     (
         *("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_INDEX_STRATEGY", "UV_FIND_LINKS"),
+        "UV_NO_INDEX",
         *("UV_OFFLINE", "UV_INSECURE_HOST", "UV_HTTP_TIMEOUT", "UV_HTTP_RETRIES", "UV_EXCLUDE_NEWER", "UV_PRERELEASE"),
-        *("UV_NATIVE_TLS", "UV_SYSTEM_CERTS", "UV_PYTHON_INSTALL_MIRROR", "UV_PYTHON_DOWNLOADS"),
+        *("UV_NATIVE_TLS", "UV_SYSTEM_CERTS"),
+        *("UV_PYTHON_INSTALL_MIRROR", "UV_PYTHON_DOWNLOADS", "UV_PYTHON_DOWNLOADS_JSON_URL"),
         *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
         *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
     )
@@ -55,20 +58,32 @@ class EnvironmentRequest(msgspec.Struct, frozen=True):
     """What an environment must contain."""
 
     python_version: str
-    """Such as ``3.12`` or ``3.12.4``; empty: the sandbox's own."""
+    """Such as ``3.12`` or ``3.12.4``, or a range such as ``>=3.12``; empty: the default one."""
     requirements: bytes = b""
-    """A requirements file; empty: no packages."""
+    """The requirements file; empty: none."""
     extras: tuple[str, ...] = ()
     """Requirements beside the file: those that the script names, or our own for packages it does not name."""
+    requirements_name: str = "requirements.txt"
+    """Path of the requirements file in the pipeline's folder."""
+    beside: tuple[tuple[str, File], ...] = ()
+    """The other files of the folder that making the environment reads, by path."""
+    is_project: bool = False
+    """Whether they hold a project to install first."""
+    is_apart: bool = False
+    """Whether *extras* come last, and change nothing that is there by then."""
+    is_ours: bool = False
+    """Whether only our own code runs in it. Then the sandbox's own interpreter is good enough."""
 
     @property
-    def file(self) -> bytes:
-        """All requirements as one file."""
-        return (
-            b"\n".join((self.requirements, *(extra.encode() for extra in self.extras), b""))
-            if self.extras
-            else (self.requirements)
-        )
+    def folder(self) -> dict[str, File]:
+        """The files for the preparer."""
+        files = dict(self.beside)
+        return files | {self.requirements_name: File(self.requirements)} if self.requirements else files
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it asks for no package."""
+        return not (self.requirements or self.extras or self.is_project)
 
 
 class ReadyEnvironment(msgspec.Struct, frozen=True):
@@ -80,9 +95,15 @@ class ReadyEnvironment(msgspec.Struct, frozen=True):
     """The lock that keeps it in the store while a run uses it."""
     seconds: float = 0.0
     """How long it took."""
+    python_version: str = ""
+    """The interpreter's version as far as it is known."""
+    note: str = ""
+    """What its users should know: a sentence."""
 
 
-CELL_RUNNER: Final = EnvironmentRequest("", (Path(cells.__file__).parent / "requirements.lock").read_bytes())
+CELL_RUNNER: Final = EnvironmentRequest(
+    "", (Path(cells.__file__).parent / "requirements.lock").read_bytes(), is_ours=True
+)
 """The environment of the cell runner: ours, whatever the pipeline's own holds."""
 
 
@@ -108,6 +129,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     """Its path."""
     bare: bool
     """Whether runs without packages may use it as it is."""
+    manages: bool = False
+    """Whether uv's own interpreters go before all others."""
     on_host: bool
     """Whether the store's path is one of this host, and preparers are of this process' own user."""
     platform: str
@@ -117,10 +140,10 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         """The interpreter of an environment."""
         return f"{self.store}/envs/{key}/bin/python"
 
-    def prepared(self, key: EnvironmentKey, seconds: float = 0.0) -> ReadyEnvironment:
+    def prepared(self, key: EnvironmentKey, python_version: str, seconds: float = 0.0) -> ReadyEnvironment:
         """The environment of *key*, which was ready when last checked."""
         python = self.python(key)
-        return ReadyEnvironment(python, Hold(f"{self.store}/locks", lock_byte(key), python), seconds)
+        return ReadyEnvironment(python, Hold(f"{self.store}/locks", lock_byte(key), python), seconds, python_version)
 
 
 def docker_place(*, image: str, base_image: str, volume: str, network: str, architecture: str) -> Place:
@@ -140,6 +163,7 @@ def docker_place(*, image: str, base_image: str, volume: str, network: str, arch
         own_version=WORKER_PYTHON,
         own_python="/usr/bin/python3",
         bare=True,
+        manages=True,
         on_host=False,
         platform=f"docker {architecture} {base_image}",
     )
@@ -151,8 +175,10 @@ def process_place(directory: Path) -> Place:
     The interpreter that runs the runner has the runner's own packages, so no run may use it as it is.
     """
     own_python = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+    store = str(directory.absolute())
     return Place(
-        store=str(directory.absolute()),
+        store=store,
+        readable=(Mount(source=store, target=store),),
         script=str(Path(prepare.__file__).parent),
         cell_runner=str(Path(cells.__file__).parent),
         uv=find_uv_bin(),
@@ -165,32 +191,59 @@ def process_place(directory: Path) -> Place:
 
 
 def requests_of(python_version: str, bundle: bytes, kind: Kind = "script") -> tuple[EnvironmentRequest, ...]:
-    """The environments that the code in *bundle* needs. First its own: its lock if there is one, else its requirements;
-    beside them what a script itself names, and the kernel of a notebook unless that is among them. For a notebook then
-    the cell runner's. Raises ``BadInline``.
+    """The environments that the code in *bundle* needs. First its own: what its project and its requirements name (or
+    their lock), beside them what a script itself names, and the kernel of a notebook unless that is among them. For a
+    notebook then the cell runner's. Raises ``BadInline``.
     """
     files = unpack(bundle)
-    text = next((files[name].data for name in _REQUIREMENTS if name in files), b"")
-    packages = text if _names_packages(text) else b""
-    if kind == "script":
-        script = files.get(SCRIPT, File(b""))
-        return (EnvironmentRequest(python_version, packages, read_inline(script.data).dependencies),)
-    named = {re.sub(rb"[-_.]+", b"-", name).lower().decode() for name in _NAMED.findall(text)}
-    return (EnvironmentRequest(python_version, packages, () if "ipykernel" in named else (_KERNEL,)), CELL_RUNNER)
+    packages = packages_of({path: file.data for path, file in files.items()}, is_script=kind == "script")
+    name = packages.requirements_file
+    text = files[name].data if name else b""
+    extras = packages.inline
+    if kind == "notebook" and not _names_kernel(text):
+        extras = (_KERNEL,)
+    own = EnvironmentRequest(
+        python_version or packages.python or "",
+        text,
+        extras,
+        requirements_name=name or "requirements.txt",
+        beside=tuple((path, files[path]) for path in packages.paths if path != name),
+        is_project=packages.is_project,
+        is_apart=bool(extras) and (packages.requires_hashes or packages.is_project),
+    )
+    return (own,) if kind == "script" else (own, CELL_RUNNER)
 
 
 def interpreter(request: EnvironmentRequest, place: Place) -> str:
-    """What uv gets: a version to find or download, or the path of the sandbox's own interpreter."""
-    return place.own_python if request.python_version in ("", place.own_version) else request.python_version
+    """What uv gets: a version or range to find or download, or the path of the sandbox's own interpreter."""
+    asked, own = request.python_version, place.own_version
+    if asked and not is_version(asked) and meets(own, asked):
+        if _PATCH.search(asked):  # the release that is here may be an older one
+            return f"=={own}.*,{asked}"
+        asked = own
+    if asked not in ("", own):
+        return asked
+    return own if place.manages and not request.is_ours else place.own_python
+
+
+def fallback(request: EnvironmentRequest, place: Place) -> EnvironmentRequest | None:
+    """The request with the sandbox's own interpreter, where uv's own of that version would go before it."""
+    if place.manages and interpreter(request, place) == place.own_version:
+        return msgspec.structs.replace(request, is_ours=True)
+    return None
 
 
 def environment_key(request: EnvironmentRequest, place: Place) -> EnvironmentKey | None:
     """Equal for environments that are interchangeable; None if the sandbox's own interpreter will do."""
     python = interpreter(request, place)
-    if place.bare and python == place.own_python and not request.file:
+    if place.bare and python == place.own_python and request.is_empty:
         return None
     parts = [_RECIPE.encode(), place.platform.encode(), python.encode(), request.requirements]
     parts += [extra.encode() for extra in request.extras]
+    for path, file in request.beside:
+        parts += [b"\0%d %s" % (file.executable, path.encode()), file.data]
+    if request.beside:
+        parts.append(b"\0%d%d %s" % (request.is_project, request.is_apart, request.requirements_name.encode()))
     framed = b"".join(b"%d:%s" % (len(part), part) for part in parts)
     return EnvironmentKey(hashlib.sha256(framed).hexdigest()[:32])
 
@@ -201,6 +254,9 @@ def passed_on(environ: Mapping[str, str], place: Place) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name in names or name.startswith(_PASSED_ON_PREFIX)}
 
 
-def _names_packages(requirements: bytes) -> bool:
-    lines = (line.strip() for line in requirements.splitlines())
-    return any(line and not line.startswith(b"#") for line in lines)
+def _names_kernel(requirements: bytes) -> bool:
+    try:
+        text = decoded(requirements)
+    except UnicodeDecodeError:  # uv says so
+        return False
+    return "ipykernel" in {re.sub(r"[-_.]+", "-", name).lower() for name in _NAMED.findall(text)}

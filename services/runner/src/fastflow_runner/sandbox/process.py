@@ -7,7 +7,8 @@ killed one: a supervisor holds the lock of its directory, so a free lock means t
 Temporary files have a directory elsewhere, with a short name: a path of a socket has at most 107 bytes, and scripts and
 Python itself make sockets below ``TMPDIR``.
 
-This backend ignores mounts, image and network of the specification: a job must name paths of the host.
+This backend ignores image and network of the specification, and all of its mounts but those that are read-only: a job
+must name paths of the host, and what lies below such a mount cannot be written if this user may make mounts (root).
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ UNENFORCED: Final = (
     "The memory limit is watched five times a second; a script that grows faster exceeds it for a moment.",
     "The number of processes and the size of temporary files are not limited.",
     "The network is not isolated: a script reaches everything that this machine reaches, the bus included.",
-    "The file system is not isolated: a script reads and writes what this user may.",
+    "The file system is not isolated: a script reads and writes what this user may. Of environments, root cannot write "
+    "anything if it may make mounts; other users cannot add, replace or remove a package.",
     "Scripts run as this user: a hostile one can read other runs' secrets, change what they run, and end this process.",
 )
 
@@ -134,6 +136,7 @@ class ProcessSandboxes:
             tmp = _make_tmp(directory)
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", str(SUPERVISOR), "--eof-is-death", "--work", str(work)),
+                *(f"--read-only={mount.target}" for mount in spec.mounts if mount.read_only),
                 stdin=PIPE,
                 stdout=PIPE,
                 env={

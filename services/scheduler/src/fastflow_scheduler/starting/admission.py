@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.folder.python_versions import choose
 from fastflow_contracts.pipelines.format.limit_policy import NO_POLICY, LimitPolicy
 from fastflow_contracts.pipelines.format.run_config import RunConfig
 from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
@@ -94,7 +95,7 @@ def admit(
         kind=config.type,
         bundle=record.live.bundle,
         commit=record.live.commit,
-        python_version=config.python_version or defaults.python_version,
+        python_version=choose(config.python_version or record.live.python, defaults.python_version),
         triggered_by=trigger.triggered_by,
         run_config_id=trigger.run_config_id,
         schedule=cause.schedule,

@@ -1,6 +1,5 @@
 """Which folders are pipelines."""
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -162,29 +161,6 @@ def test_a_script_whose_block_is_not_usable_is_refused() -> None:
     assert found("book", {**bad, "main.ipynb": EMPTY_NOTEBOOK, "pipeline.json": NOTEBOOK}).problems == ()
 
 
-@pytest.mark.parametrize(
-    ("requires", "version", "is_noted"),
-    [
-        (">=3.12", None, True),
-        (">=3.12", "3.11", True),
-        (">=3.12,<4", "3.11.9", True),
-        (">=3.12", "3.12", False),
-        (">=3.9.1", "3.10", False),
-        ("==3.12.*", "3.12", False),
-    ],
-)
-def test_a_script_does_not_choose_its_interpreter(requires: str, version: str | None, is_noted: bool) -> None:
-    """A notice says so, unless the metadata choose a suitable one."""
-    metadata = msgspec.json.encode({"python_version": version})
-    said = notices(
-        {**script("# dependencies = ['six']", f"# requires-python = '{requires}'"), "pipeline.json": metadata}
-    )
-    expected = (
-        f"main.py:1: requires-python is {requires!r}, but only python_version in pipeline.json chooses the interpreter."
-    )
-    assert said == [expected] * is_noted
-
-
 def test_settings_of_uv_in_a_script_are_not_read() -> None:
     """A notice says so; settings of other tools get none."""
     assert notices(script("# [tool.other]")) == []
@@ -192,31 +168,12 @@ def test_settings_of_uv_in_a_script_are_not_read() -> None:
     assert notices(script("# [tool.uv]", "# index-url = 'https://x'")) == said
 
 
-@pytest.mark.parametrize(
-    ("project", "beside", "is_noted"),
-    [
-        (b"[project]\nname = 'x'\ndependencies = ['six']", {}, True),
-        (b"[project]\nname = 'x'\ndependencies = ['six']", {"requirements.txt": b""}, False),
-        (b"[project]\nname = 'x'\ndependencies = ['six']", script("# dependencies = []"), False),
-        (b"[project]\nname = 'x'\ndependencies = []", {}, False),
-        (b"[tool.ruff]\nline-length = 100", {}, False),
-        (b"project = 1", {}, False),
-        (b"[project", {}, False),
-        (b"\xff", {}, False),
-    ],
+FILES = st.sampled_from(
+    ["main.py", "main.ipynb", "pipeline.json", "etl.json", "x.json", "requirements.txt", "pyproject.toml", "sub/a.txt"]
 )
-def test_dependencies_of_a_project_are_not_installed(project: bytes, beside: dict[str, bytes], is_noted: bool) -> None:
-    """A notice says so, with the command that makes requirements of them, unless something else names packages."""
-    said = notices({**SCRIPT, **beside, "pyproject.toml": project})
-    expected = (
-        "pyproject.toml: Its dependencies are not installed; make a requirements.txt of them with "
-        "`uv pip compile pyproject.toml -o requirements.txt`."
-    )
-    assert said == [expected] * is_noted
-
-
-FILES = st.sampled_from(["main.py", "main.ipynb", "pipeline.json", "etl.json", "x.json", "requirements.txt"])
-CONTENTS = st.binary(max_size=20) | st.sampled_from([b"{}", NOTEBOOK, b'{"timeout": 1}', b'{"timeout": -1}'])
+CONTENTS = st.binary(max_size=20) | st.sampled_from(
+    [b"{}", NOTEBOOK, b'{"timeout": 1}', b'{"timeout": -1}', b"-r sub/a.txt\n-e .\n"]
+)
 
 
 @given(st.text(max_size=5) | st.just("etl"), st.dictionaries(FILES, CONTENTS))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from fastflow_contracts.names import BadName, check_name
 from fastflow_contracts.pipelines.folder.notebook import notebook_problems
-from fastflow_contracts.pipelines.folder.pep723 import BadInline, Inline, read_inline
+from fastflow_contracts.pipelines.folder.packages import REQUIREMENTS, Packages, packages_of
+from fastflow_contracts.pipelines.folder.pep723 import BadInline, read_inline
 from fastflow_contracts.pipelines.format.diagnostics import Notice, Problem
 from fastflow_contracts.pipelines.format.json_positions import BadJson, parse
 from fastflow_contracts.pipelines.format.limit_policy import NO_POLICY, LimitPolicy
@@ -20,12 +19,8 @@ from fastflow_contracts.pipelines.format.spec import PipelineSpec
 SCRIPT = "main.py"
 NOTEBOOK = "main.ipynb"
 MANIFEST = "pipeline.json"
-REQUIREMENTS = ("requirements.txt.lock", "requirements.txt")
-"""The first existing file is used."""
 RESERVED_NAMES = frozenset({"graph"})
 """Names that the API uses for other resources in the place of a pipeline's name."""
-PROJECT = "pyproject.toml"
-_PROJECT_BYTES_MAX = 32 * 1024
 
 
 class Discovered(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,20 +34,24 @@ class Discovered(msgspec.Struct, frozen=True, kw_only=True):
     notices: tuple[Notice, ...] = ()
     metadata_file: str | None = None
     requirements_file: str | None = None
+    python: str | None = None
+    """The Python version or range that the other files ask for."""
 
     @property
     def has_requirements(self) -> bool:
         return self.requirements_file is not None
 
 
-def inspect_folder(name: str, files: Mapping[str, bytes], policy: LimitPolicy = NO_POLICY) -> Discovered | None:
+def inspect_folder(
+    name: str, files: Mapping[str, bytes], policy: LimitPolicy = NO_POLICY, *, is_whole: bool = True
+) -> Discovered | None:
     """Inspect a folder.
 
     Args:
         name: Name of the folder.
-        files: Content by name of the files directly in the folder. Only JSON and TOML files, scripts and notebooks
-            are read; for other files ``b""`` is enough.
+        files: Content of its files by relative path.
         policy: The most that a pipeline may demand for its runs.
+        is_whole: Whether these are all files; else missing ones are no problem.
 
     Returns:
         The pipeline, or None if the folder is not a pipeline.
@@ -70,25 +69,27 @@ def inspect_folder(name: str, files: Mapping[str, bytes], policy: LimitPolicy = 
         return None
     problems = (*_problems(name, files, manifest, metadata_file), *manifest.problems)
     requirements_file = next((file for file in REQUIREMENTS if file in files), None)
-    inline = Inline()
-    if manifest.type == "script":
-        try:
-            inline = read_inline(files[SCRIPT])
-        except BadInline as error:
-            accepted = f"The block `# /// script` is not usable: {error}."
-            problems = (Problem(accepted=accepted, line=error.line, file=SCRIPT), *problems)
+    packages = Packages()
+    try:
+        version = manifest.spec.python_version if manifest.spec else None
+        packages = packages_of(files, is_script=manifest.type == "script", python_version=version)
+    except BadInline as error:
+        accepted = f"The block `# /// script` is not usable: {error}."
+        problems = (Problem(accepted=accepted, line=error.line, file=SCRIPT), *problems)
+    if is_whole:
+        problems = (*problems, *packages.problems)
     return Discovered(
         name=name,
         spec=None if problems else manifest.spec,
         problems=problems,
         notices=(
             *manifest.notices,
-            *_inline_notices(inline, manifest.spec),
-            *([] if requirements_file or inline.line else _unread_project(files)),
+            *(_inline_notices(files) if manifest.type == "script" else ()),
             *_stray_metadata(files, metadata_file),
         ),
         metadata_file=metadata_file,
         requirements_file=requirements_file,
+        python=packages.python,
     )
 
 
@@ -108,41 +109,20 @@ def _problems(
         yield from notebook_problems(files[NOTEBOOK], file=NOTEBOOK)
 
 
-def _inline_notices(inline: Inline, spec: PipelineSpec | None) -> Iterator[Notice]:
+def _inline_notices(files: Mapping[str, bytes]) -> Iterator[Notice]:
     """Notices about settings of a script's block that have no effect."""
-    if inline.requires_python and spec and not _is_met(inline.requires_python, spec.python_version):
-        text = f"is {inline.requires_python[:80]!r}, but only python_version in {MANIFEST} chooses the interpreter."
-        yield Notice(field="requires-python", text=text, line=inline.line, file=SCRIPT)
+    try:
+        inline = read_inline(files[SCRIPT])
+    except BadInline:
+        return
     if "uv" in inline.tool:
         text = f"is not read; indexes can be named in {REQUIREMENTS[-1]}."
         yield Notice(field="[tool.uv]", text=text, line=inline.line, file=SCRIPT)
 
 
-def _is_met(requires_python: str, python_version: str | None) -> bool:
-    """Whether the chosen version meets the usual form ``>=3.12``. An unset version meets nothing."""
-    if python_version is None:
-        return False
-    floor = re.search(r">=\s*(\d{1,4})\.(\d{1,4})", requires_python)
-    chosen = tuple(map(int, python_version.split(".")))
-    return floor is None or chosen[:2] >= (int(floor[1]), int(floor[2]))
-
-
-def _unread_project(files: Mapping[str, bytes]) -> Iterator[Notice]:
-    if len(text := files.get(PROJECT, b"")) > _PROJECT_BYTES_MAX:
-        return
-    try:
-        project = tomllib.loads(text.decode()).get("project")
-    except (ValueError, RecursionError):
-        return
-    if isinstance(project, dict) and project.get("dependencies"):
-        command = f"uv pip compile {PROJECT} -o {REQUIREMENTS[-1]}"
-        said = f"Its dependencies are not installed; make a {REQUIREMENTS[-1]} of them with `{command}`."
-        yield Notice(text=said, file=PROJECT)
-
-
 def _stray_metadata(files: Mapping[str, bytes], metadata_file: str | None) -> Iterator[Notice]:
     for file in sorted(files.keys() - {metadata_file}):
-        if file.lower().endswith(".json") and _looks_like_metadata(files[file]):
+        if "/" not in file and file.lower().endswith(".json") and _looks_like_metadata(files[file]):
             advice = f"only {metadata_file} is" if metadata_file else f"rename it to {MANIFEST}"
             yield Notice(text=f"It looks like metadata of the pipeline but is not read; {advice}.", file=file)
 

@@ -10,9 +10,10 @@ import msgspec
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.folder import bundle
 from fastflow_contracts.pipelines.folder.bundle import Bundle, File, Refusal
-from fastflow_contracts.pipelines.folder.discovery import MANIFEST, NOTEBOOK, REQUIREMENTS, SCRIPT, inspect_folder
+from fastflow_contracts.pipelines.folder.discovery import MANIFEST, NOTEBOOK, SCRIPT, inspect_folder
 from fastflow_contracts.pipelines.folder.lfs import pointer_in
 from fastflow_contracts.pipelines.folder.limits import DEFAULT, FolderLimits, near
+from fastflow_contracts.pipelines.folder.packages import REQUIREMENTS
 from fastflow_contracts.pipelines.folder.selection import Folder
 from fastflow_contracts.pipelines.format.limit_policy import NO_POLICY, LimitPolicy
 from fastflow_contracts.pipelines.format.manifest import Notice, Problem
@@ -39,6 +40,8 @@ class FoundVersion(msgspec.Struct, frozen=True):
     bundle: str
     spec: PipelineSpec
     has_requirements: bool
+    python: str | None = None
+    """The Python version or range that files other than pipeline.json ask for."""
 
 
 class Examined(NamedTuple):
@@ -61,7 +64,8 @@ def examine(
         policy: The most that a pipeline may demand for its runs.
     """
     problems = tuple(_problem(refusal) for refusal in folder.refusals)
-    discovered = inspect_folder(name, {p: file.data for p, file in folder.files.items() if "/" not in p}, policy)
+    files = {path: file.data for path, file in folder.files.items()}
+    discovered = inspect_folder(name, files, policy, is_whole=not folder.refusals)
     if discovered is None:
         if folder.refusals and (is_known or any(refusal.path in _ENTRIES for refusal in folder.refusals)):
             return Examined(Found(PipelineName(name), None, problems, ()), None)
@@ -85,7 +89,7 @@ def examine(
     if problems or discovered.spec is None:
         return Examined(known, None)
     packed = bundle.pack(folder.files, limits)
-    version = FoundVersion(packed.sha256, discovered.spec, discovered.has_requirements)
+    version = FoundVersion(packed.sha256, discovered.spec, discovered.has_requirements, discovered.python)
     return Examined(Found(known.name, version, (), notices), packed)
 
 

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import signal
+import sys
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
@@ -31,7 +32,7 @@ def main() -> int:
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)  # nbclient logs what is reported here
     orders = _take_orders()
-    env = _kernel_environment(os.environ)
+    env = _kernel_environment(os.environ, orders["python"])
     secrets = [env[name] for name in orders["secrets"] if name in env]
     report = Report(events, Masker(secrets))
     try:
@@ -60,12 +61,16 @@ def _take_orders() -> Any:
     return orders
 
 
-def _kernel_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the run's variables on top of the sandbox's own."""
+def _kernel_environment(environ: Mapping[str, str], python: str) -> dict[str, str]:
+    """Return the run's variables on top of the sandbox's own, with the kernel's environment activated."""
     given = {
         name.removeprefix(KERNEL_PREFIX): value for name, value in environ.items() if name.startswith(KERNEL_PREFIX)
     }
-    return {name: value for name, value in environ.items() if not name.startswith(KERNEL_PREFIX)} | given
+    own = {name: value for name, value in environ.items() if not name.startswith(KERNEL_PREFIX)}
+    commands, here = os.path.dirname(python), os.path.dirname(sys.executable)
+    path = [each for each in own.get("PATH", os.defpath).split(os.pathsep) if each != here]  # not the cell runner's
+    own |= {"VIRTUAL_ENV": os.path.dirname(commands), "PATH": os.pathsep.join([commands, *path])}
+    return own | given
 
 
 async def _execute(plan: CellPlan, report: Report, python: str, env: Mapping[str, str]) -> int:

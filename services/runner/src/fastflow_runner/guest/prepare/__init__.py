@@ -1,6 +1,8 @@
 """Makes and removes the environments of the store. Standard library only; runs alone inside a preparer's sandbox.
 
-It is started as a folder, ``python -I -S .../prepare``. ``steps`` makes, ``collect`` removes, ``layout`` is the store.
+It is started as a folder, ``python -I -S .../prepare``. ``steps`` makes environments, ``tree`` makes one tree,
+``plain`` decides what may run foreign code, ``collect`` removes, ``layout`` is the store. The working directory is the
+pipeline's folder, as far as its environment reads it.
 
 **The store** is one directory (a named volume of the Docker daemon, a plain directory of the process sandbox),
 writable in preparers and read-only in runs::
@@ -19,7 +21,7 @@ an environment is never half there. Of two preparers of one key the first to lin
 are three steps, each in a sandbox of its own:
 
 1. ``wheels`` runs as the store's owner and installs only wheels, through the shared cache. It links its tree.
-   It refuses requirements that name more than packages and indexes (see ``steps.plain``).
+   It refuses folders whose requirements or project need more than packages from indexes (see ``plain``).
 2. ``build`` runs only if a package has no wheel, as a random user id that serves this one build. ``trees`` is
    sticky and writable to all, the rest of the store is writable to its owner only. So foreign code can write the
    tree that it builds (with a cache in it that is thrown away) and nothing else. It cannot link.

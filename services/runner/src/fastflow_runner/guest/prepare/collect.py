@@ -161,6 +161,7 @@ def empty_trash(store: Store) -> None:
 
 def _to_trash(store: Store, path: str) -> str:
     aside = os.path.join(store.trash, secrets.token_hex(16))
+    os.chmod(path, 0o700)  # a directory that cannot be written cannot be moved
     os.rename(path, aside)
     return aside
 

@@ -5,6 +5,7 @@ Standard library only.
 
 import fcntl
 import os
+import re
 import shutil
 import stat
 import time
@@ -55,6 +56,14 @@ class Store:
         """Whether the environment exists and leads to an interpreter."""
         return os.path.exists(os.path.join(self.env(key), "bin", "python"))
 
+    def version(self, key: str) -> str:
+        """Return the version of an environment's interpreter; "" if it is not known."""
+        return _version(self.env(key))
+
+    def tree_version(self, tree: str) -> str:
+        """Return the version of a tree's interpreter; "" if it is not known."""
+        return _version(self.tree(tree))
+
     def links(self) -> "list[str]":
         """Return the keys of all links, sound or not."""
         names = os.listdir(self.envs) if os.path.isdir(self.envs) else []
@@ -85,6 +94,8 @@ class Store:
             os.replace(aside, self.env(key))
 
     def discard(self, tree: str) -> None:
+        for folder, _, _ in os.walk(self.tree(tree)):
+            os.chmod(folder, 0o700)
         shutil.rmtree(self.tree(tree), ignore_errors=True)
 
     def note_use(self, key: str, idle_s: float) -> None:
@@ -121,3 +132,17 @@ class Store:
 
 def is_key(name: str) -> bool:
     return bool(name) and set(name) <= set("0123456789abcdef")
+
+
+def _version(root: str) -> str:
+    """Read the version from the virtual environment at *root*."""
+    try:
+        with open(os.path.join(root, "pyvenv.cfg"), encoding="utf-8") as file:
+            fields = dict(line.replace(" ", "").strip().partition("=")[::2] for line in file)
+    except OSError:
+        return ""
+    version = fields.get("version_info", fields.get("version", ""))
+    if version.count(".") < 2:  # uv's interpreters of a minor version move to its newest release
+        release = re.search(r"-(\d+\.\d+\.\d+)", os.path.realpath(os.path.join(root, "bin", "python")))
+        version = release[1] if release else version
+    return version

@@ -133,7 +133,21 @@ def environment(job: Mapping[str, Any], work: str, files: Mapping[str, str], eve
         "TMPDIR": "/tmp",  # noqa: S108 - the sandbox's own
     }
     channel = {} if events is None else {"FASTFLOW_CELL_EVENTS_FD": str(events)}
-    return {**base, **os.environ, **job["env"], **files, **channel}
+    own = {**base, **os.environ}
+    return {**own, **activated(job["python"], own["PATH"]), **job["env"], **files, **channel}
+
+
+def activated(python: str | None, path: str) -> dict[str, str]:
+    """Return the variables that activate the environment of an interpreter, as ``uv run`` sets them.
+
+    Args:
+        python: Its path; None for one that has no environment.
+        path: The PATH so far, which stays behind the environment's own commands.
+    """
+    if python is None:
+        return {}
+    commands = os.path.dirname(python)
+    return {"VIRTUAL_ENV": os.path.dirname(commands), "PATH": f"{commands}:{path}"}
 
 
 def seclude(prctl: Callable[[int, int], None], *, is_alone: bool) -> None:

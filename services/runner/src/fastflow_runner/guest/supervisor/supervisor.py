@@ -17,6 +17,7 @@ from .frames import DRAINING, EXITED, PREPARING, RUNNING, WAITING, ProtocolError
 from .intake import JobIntake, SetupFailed, answer_path, hold, read_answer
 from .link import RunnerLink, complain
 from .meters import Usage
+from .mounts import protect
 from .pipes import ScriptPipes
 from .wakeups import NEVER, Deadlines, Wakeups, now_s
 
@@ -37,14 +38,16 @@ FAREWELL_S = 2.0
 class Supervisor:
     """One job and its runner."""
 
-    def __init__(self, work: str, *, eof_is_death: bool) -> None:
+    def __init__(self, work: str, *, eof_is_death: bool, read_only: Sequence[str] = ()) -> None:
         """Set up a supervisor that waits for a job.
 
         Args:
             work: The directory for the job.
             eof_is_death: Whether the end of descriptor 0 means that the runner is gone.
+            read_only: Directories that the job cannot write, if this user may make mounts.
         """
         self._work = work
+        self._read_only = read_only
         self._eof_is_death = eof_is_death
         self._is_alone = os.getpid() == 1  # in a container every other process belongs to the script
         self._prctl = load_prctl()
@@ -64,6 +67,7 @@ class Supervisor:
     def run(self) -> int:
         """Serve until orphaned or killed, and return this process's exit code."""
         seclude(self._prctl, is_alone=self._is_alone)
+        protect(self._read_only)
         self._link.open(complaints_are_ours=self._is_alone)
         self._wakeups.open()
         while True:
@@ -277,10 +281,11 @@ class Supervisor:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run ``supervisor [--work DIR] [--eof-is-death]`` and return the exit code.
+    """Run ``supervisor [--work DIR] [--eof-is-death] [--read-only=DIR ...]`` and return the exit code.
 
     Args:
         argv: The arguments without the program's name.
     """
     work = argv[argv.index("--work") + 1] if "--work" in argv else "/work"
-    return Supervisor(work, eof_is_death="--eof-is-death" in argv).run()
+    read_only = [word.partition("=")[2] for word in argv if word.startswith("--read-only=")]
+    return Supervisor(work, eof_is_death="--eof-is-death" in argv, read_only=read_only).run()
