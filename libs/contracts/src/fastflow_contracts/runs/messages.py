@@ -33,6 +33,10 @@ class Trigger(Fact, frozen=True, kw_only=True, omit_defaults=True):
     event_type: str | None = None
     retry_of: RunId | None = None
     """Start the same bundle, env and parameters as this run once more."""
+    redrive_of: RunId | None = None
+    """Start the kept message of this skip. ``key`` then asks for one more run of it."""
+    accepted: bool = False
+    """The caller has the run's id already: a refusal must become a run record with that id."""
 
 
 class Started(Fact, frozen=True, kw_only=True, tag="started"):
@@ -53,9 +57,11 @@ Decision: TypeAlias = Started | Declined
 
 
 class SkipRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """A refused start, kept so that people see it; also the content of a dead letter."""
+    """A refused start. Its whole message is kept beside it (``skips``)."""
 
     v: int = 1
+    id: RunId | None = None
+    """The run that it would have been; None in records of older versions, whose message is not kept."""
     at: Instant
     pipeline: str
     """Its name, or the subject token as it came when that is no name."""
@@ -63,10 +69,13 @@ class SkipRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     triggered_by: TriggeredBy = "bus"
     run_config_id: str | None = None
     parent_run_id: RunId | None = None
+    hops: int = 0
     schedule: str | None = None
     scheduled_for: Instant | None = None
+    redriven_as: RunId | None = None
+    """The newest run that was started from it."""
     payload: bytes | None = None
-    """The trigger as it came, for a dead letter (base64 on the wire)."""
+    """The trigger as it came, in dead letters of older versions (base64 on the wire)."""
 
 
 class Hint(Fact, frozen=True, kw_only=True):

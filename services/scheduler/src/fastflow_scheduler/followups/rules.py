@@ -34,6 +34,8 @@ class Break(msgspec.Struct, frozen=True, kw_only=True):
 
     pipeline: PipelineName
     edge: str
+    trigger: Trigger
+    cause: Cause
     reason: str
 
 
@@ -64,12 +66,12 @@ def _followers(run: RunRecord, state: Ended, links: Iterable[Link]) -> list[Foll
         if not wanted:
             continue
         edge = f"downstream/{link.id}"
-        if run.order.hops + 1 > HOPS_MAX:
-            reason = f"the chain stops after {HOPS_MAX} runs: its pipelines start each other in a cycle."
-            found.append(Break(pipeline=link.pipeline, edge=edge, reason=reason))
-            continue
         trigger = Trigger(triggered_by="downstream", run_config_id=link.run_config_id)
         cause = Cause(parent_run_id=run.id, hops=run.order.hops + 1)
+        if cause.hops > HOPS_MAX:
+            reason = f"the chain stops after {HOPS_MAX} runs: its pipelines start each other in a cycle."
+            found.append(Break(pipeline=link.pipeline, edge=edge, trigger=trigger, cause=cause, reason=reason))
+            continue
         found.append(Follow(pipeline=link.pipeline, edge=edge, trigger=trigger, cause=cause))
     return found
 
