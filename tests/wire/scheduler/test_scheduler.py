@@ -185,7 +185,7 @@ async def test_a_trigger_as_large_as_may_be_is_kept_whole(bus: Bus, scheduler: N
     (dead,) = await stored(bus, streams.NOTICES, "ff.dead.>")
     assert dead.data == payload
     with pytest.raises(TooLarge):
-        await bus.publish("ff.trigger.demo", payload + b"x" * 1_000)
+        await bus.publish("ff.trigger.demo", payload + b"x" * 1_001)
 
 
 @pytest.mark.parametrize("limits", [{}, {"max_instances": 9}])

@@ -47,6 +47,7 @@ from fastflow_api.shapes.runs import (
     TriggeredBy,
 )
 from fastflow_api.shapes.schedules import Catchup, Job, JobKind, NextRuns, Window
+from fastflow_api.shapes.skips import Redriven, SkipDetail, SkipPage
 
 __all__ = [
     "HIDDEN",
@@ -81,6 +82,7 @@ __all__ = [
     "Pipeline",
     "PipelineChange",
     "PipelineDetail",
+    "Redriven",
     "Run",
     "RunDetail",
     "RunIds",
@@ -93,6 +95,8 @@ __all__ = [
     "Schedule",
     "Shape",
     "Skip",
+    "SkipDetail",
+    "SkipPage",
     "Source",
     "Stats",
     "Status",

@@ -130,15 +130,19 @@ class Run(Shape, frozen=True, kw_only=True):
 class Skip(Shape, frozen=True, kw_only=True):
     """A start that was refused."""
 
+    id: str | None
+    """Also the id that the run would have had; null: an older version refused it and kept no message."""
     at: datetime
     pipeline_name: str
-    """The pipeline that was not started."""
+    """The pipeline that was not started; or the token of a subject that names no pipeline."""
     reason: str
     triggered_by: TriggeredBy
     run_config_id: str | None
     parent_run_id: str | None
     schedule: str | None
     scheduled_for: datetime | None
+    redriven_as: str | None
+    """The newest run that was started from it; null: it is open."""
 
 
 class RunDetail(Run, frozen=True, kw_only=True):

@@ -8,11 +8,13 @@ import msgspec
 from aiohttp import web
 from msgspec.structs import replace
 
+from fastflow_contracts.runs.messages import Trigger
 from fastflow_contracts.runs.triggers import BadTrigger, read_run_body
 from fastflow_gateway.actions import runs
+from fastflow_gateway.actions.skips import body_letter, keep
 from fastflow_gateway.api.runs import STARTED, run_answer
 from fastflow_gateway.errors import RequestRefused
-from fastflow_gateway.http.requests import body_of, idempotency_key
+from fastflow_gateway.http.requests import body_of, idempotency_key, media_type
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.http.triggered_by import HEADER, triggered_by
 from fastflow_gateway.readmodel.queries import pipeline_name
@@ -35,10 +37,12 @@ async def start_run(request: web.Request) -> web.Response:
     body = await body_of(request)
     try:
         trigger = read_run_body(json.loads(body) if body.strip() else {})
-    except BadTrigger as error:
-        raise RequestRefused(422, str(error)) from error
-    except (ValueError, RecursionError) as error:
-        raise RequestRefused(422, f"the body must be JSON: {error}.") from error
+    except (BadTrigger, ValueError, RecursionError) as error:
+        detail = str(error) if isinstance(error, BadTrigger) else f"the body must be JSON: {error}."
+        refusal = RequestRefused(422, detail)
+        wanted = Trigger(triggered_by=triggered_by(request))
+        await keep(request.app, name, body_letter(body, media_type(request)), wanted, refusal)
+        raise refusal from error
     key = idempotency_key(request, "Idempotency-Key")
     return run_answer(
         request, await runs.start(request.app, name, replace(trigger, triggered_by=triggered_by(request), key=key))

@@ -12,12 +12,14 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from fastflow_api import shapes
+from fastflow_contracts.runs.messages import Trigger
 from fastflow_contracts.runs.triggers import BadTrigger, read_webhook_body
 from fastflow_gateway.actions import runs
+from fastflow_gateway.actions.skips import body_letter, keep
 from fastflow_gateway.actions.webhooks import authenticate, check_signature
 from fastflow_gateway.api.runs import STARTED, run_answer
 from fastflow_gateway.errors import RequestRefused
-from fastflow_gateway.http.requests import body_of, caller_of, idempotency_key
+from fastflow_gateway.http.requests import body_of, caller_of, idempotency_key, media_type
 from fastflow_gateway.http.route import Media, Route
 from fastflow_gateway.settings import SETTINGS
 
@@ -30,15 +32,19 @@ async def start_by_webhook(request: web.Request) -> web.Response:
     opened = await authenticate(request.app, caller=caller_of(request), pipeline=path["name"], key=path["key"])
     body = await _body(request)
     signed_id = check_signature(request.app, opened, request.headers, body)
-    _check_json(request, body)
+    name, kind = opened.record.name, media_type(request)
     try:
-        trigger = read_webhook_body(body, _media_type(request))
-    except BadTrigger as error:
-        raise RequestRefused(400, str(error)) from error
+        _check_json(request, body)
+        trigger = read_webhook_body(body, kind)
+    except (BadTrigger, RequestRefused) as error:
+        refusal = RequestRefused(400, str(error))
+        wanted = Trigger(triggered_by="webhook", run_config_id=opened.run_config_id)
+        await keep(request.app, name, body_letter(body, kind), wanted, refusal)
+        raise refusal from error
     # If there is a signed id, only that one counts: with an unsigned id, a replayed call would start a new run.
     key = idempotency_key(request, *(("webhook-id",) if signed_id else IDEMPOTENCY_HEADERS))
     trigger = replace(trigger, run_config_id=opened.run_config_id, key=key)
-    return run_answer(request, await runs.start(request.app, opened.record.name, trigger))
+    return run_answer(request, await runs.start(request.app, name, trigger))
 
 
 async def _body(request: web.Request) -> bytes:
@@ -59,11 +65,6 @@ def _check_json(request: web.Request, body: bytes) -> None:
             json.loads(body)
         except (ValueError, RecursionError) as error:
             raise RequestRefused(400, f"the body is declared to be JSON and is not: {error}.") from error
-
-
-def _media_type(request: web.Request) -> str | None:
-    """Return the sender's media type; bytes that are not text are replaced."""
-    return request.headers.get("Content-Type", "").encode(errors="replace").decode() or None
 
 
 def _too_large(bytes_max: int) -> RequestRefused:

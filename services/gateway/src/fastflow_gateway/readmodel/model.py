@@ -34,15 +34,15 @@ from fastflow_gateway.readmodel.crash_loop import crash_loop
 from fastflow_gateway.readmodel.feeds import Feed, bucket_feed, follow, is_deletion, key_of
 from fastflow_gateway.readmodel.links import Links
 from fastflow_gateway.readmodel.run_index import KnownRun, RunIndex
-from fastflow_gateway.readmodel.skips import Skips
+from fastflow_gateway.readmodel.skips import SKIPS_MAX, Skips
 from fastflow_gateway.readmodel.switches import Switches
 from fastflow_gateway.readmodel.watchers import Watchers
 from fastflow_gateway.views.waiting import Capacity
 
 LATEST: Final = 10
 """Newest runs of a pipeline to look at: a crash loop has a restart among them."""
-SKIPS_READ: Final = 10_000
-"""Skips to read at the start; the stream keeps far more."""
+SKIPS_READ: Final = 3 * SKIPS_MAX
+"""Messages of the stream to go back at the start: a skip is two, and one more once it is redriven."""
 
 
 class ReadModel:
@@ -180,6 +180,7 @@ class ReadModel:
             if run.ref != ref:
                 raise Malformed(f"it is the record of run {run.id} of {run.pipeline}")
             self.runs.put(run, message.sequence)
+            self._note_started(run)
         self._watchers.run_changed(ref.run_id)
 
     def _on_limit(self, message: Message) -> None:
@@ -223,7 +224,14 @@ class ReadModel:
             self.switches.put(job, message.sequence, is_on=is_gone or SWITCH.decode(message.data).enabled)
 
     def _on_skip(self, message: Message) -> None:
-        self.skips.put(SKIP.decode(message.data))
+        skip = SKIP.decode(message.data)
+        self.skips.put(skip)
+        if skip.id is not None and (known := self.runs.get(skip.id)) is not None:
+            self._note_started(known.run)
+
+    def _note_started(self, run: RunRecord) -> None:
+        if not run.is_refused:
+            self.skips.started(run.id)
 
     def _forget_runs(self) -> None:
         self.runs = RunIndex()

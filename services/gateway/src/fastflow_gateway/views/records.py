@@ -227,6 +227,7 @@ def schedule(given: SpecSchedule) -> shapes.Schedule:
 
 def skip(record: messages.SkipRecord) -> shapes.Skip:
     return shapes.Skip(
+        id=record.id,
         at=record.at,
         pipeline_name=record.pipeline,
         reason=record.reason,
@@ -235,6 +236,7 @@ def skip(record: messages.SkipRecord) -> shapes.Skip:
         parent_run_id=record.parent_run_id,
         schedule=record.schedule,
         scheduled_for=record.scheduled_for,
+        redriven_as=record.redriven_as,
     )
 
 
