@@ -16,7 +16,7 @@ REDRIVE_S: Final = 180.0
 """Timeout for the redrive of many: the server waits for the decision on each."""
 
 
-class Skips(Resource):
+class RefusedStarts(Resource):
     """Methods about refused starts."""
 
     async def skips(

@@ -12,17 +12,16 @@ from aiohttp import web
 from fastflow_api import shapes
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.clock import now
-from fastflow_contracts.ids import BadRunId, RunId, check_run_id, run_id_for_key
+from fastflow_contracts.ids import RunId, run_id_for_key
 from fastflow_contracts.names import BadName, PipelineName, check_name
 from fastflow_contracts.runs.messages import Declined, SkipRecord, Trigger
 from fastflow_contracts.runs.skips import Letter, SkipStore
 from fastflow_gateway import app_keys
 from fastflow_gateway.actions.trigger_client import TRIGGER_CLIENT, asked_key
 from fastflow_gateway.errors import RequestRefused
-from fastflow_gateway.readmodel.model import MODEL, ReadModel
+from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.readmodel.run_index import KnownRun
-from fastflow_gateway.readmodel.skips import BadSkipCursor, SkipFilter
-from fastflow_gateway.views import skipped
+from fastflow_gateway.readmodel.skips import SkipFilter
 
 REDRIVEN_MAX: Final = 500
 """Skips that one request redrives."""
@@ -60,43 +59,6 @@ async def keep(app: web.Application, name: PipelineName, letter: Letter, how: Tr
 def body_letter(body: bytes, media_type: str | None) -> Letter:
     """The message that is only a body."""
     return Letter(body, {"Content-Type": media_type} if media_type else {})
-
-
-async def shown(app: web.Application, skip: SkipRecord, *, characters_max: int | None = None) -> shapes.SkipDetail:
-    """A skip with its message, of whose event at most *characters_max* are shown. Raises ``BusError``."""
-    letter = await SkipStore(app[app_keys.BUS]).letter(skip.pipeline, skip.id) if skip.id else None
-    return skipped.detail(skip, letter, characters_max=characters_max)
-
-
-async def page(app: web.Application, wanted: SkipFilter, *, limit: int, cursor: str | None) -> shapes.SkipPage:
-    """The *limit* newest skips that match, from *cursor* on.
-
-    Raises:
-        RequestRefused: The cursor is not valid.
-        BusError: The bus did not answer.
-    """
-    try:
-        found, older = app[MODEL].skips.page(wanted, limit=limit, cursor=cursor)
-    except BadSkipCursor as error:
-        raise RequestRefused(422, str(error)) from error
-    reading = asyncio.Semaphore(AT_ONCE_MAX)
-
-    async def read(skip: SkipRecord) -> shapes.SkipDetail:
-        async with reading:
-            return await shown(app, skip, characters_max=skipped.EVENT_CHARACTERS_MAX)
-
-    return shapes.SkipPage(skips=tuple(await asyncio.gather(*map(read, found))), next_cursor=older)
-
-
-def skip_with_id(model: ReadModel, text: str) -> SkipRecord:
-    """Find a skip by id. Raises ``RequestRefused`` if there is none."""
-    try:
-        skip = model.skips.get(check_run_id(text))
-    except BadRunId:
-        skip = None
-    if skip is None:
-        raise RequestRefused(404, f"there is no skip {text[:80]!r}; GET /api/skipped lists them.")
-    return skip
 
 
 async def redrive(app: web.Application, skip: SkipRecord, *, key: str | None = None) -> KnownRun | RunId:

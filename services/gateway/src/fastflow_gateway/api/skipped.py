@@ -16,6 +16,7 @@ from fastflow_gateway.api.runs import STARTED, run_answer
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import answer, body_of, idempotency_key, query
 from fastflow_gateway.http.route import Route
+from fastflow_gateway.readmodel import skip_queries
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.readmodel.skips import SkipFilter
 
@@ -61,18 +62,18 @@ async def list_skips(request: web.Request) -> web.Response:
     filters = SkipFilter(
         pipeline=wanted.pipeline, reason=wanted.reason, triggered_by=wanted.triggered_by, is_open=wanted.open
     )
-    return answer(await skips.page(request.app, filters, limit=wanted.limit, cursor=wanted.cursor))
+    return answer(await skip_queries.page(request.app[MODEL], filters, limit=wanted.limit, cursor=wanted.cursor))
 
 
 async def show_skip(request: web.Request) -> web.Response:
     """Return one skip with its whole event."""
-    skip = skips.skip_with_id(request.app[MODEL], request.match_info["id"])
-    return answer(await skips.shown(request.app, skip))
+    skip = skip_queries.skip_with_id(request.app[MODEL], request.match_info["id"])
+    return answer(await skip_queries.detail(request.app[MODEL], skip))
 
 
 async def redrive_skip(request: web.Request) -> web.Response:
     """Start the message of a skip: 200 with the run, or 202 if no scheduler has answered yet."""
-    skip = skips.skip_with_id(request.app[MODEL], request.match_info["id"])
+    skip = skip_queries.skip_with_id(request.app[MODEL], request.match_info["id"])
     key = idempotency_key(request, _KEY) or uuid.uuid4().hex if query(request, RedriveQuery).again else None
     return run_answer(request, await skips.redrive(request.app, skip, key=key))
 

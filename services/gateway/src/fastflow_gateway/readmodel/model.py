@@ -25,9 +25,10 @@ from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.links import LINK_SET, LinkSet
 from fastflow_contracts.pipelines.records import PIPELINE, SYNC_STATUS, PipelineRecord, SyncStatusRecord
 from fastflow_contracts.runs.limits import LIMIT
-from fastflow_contracts.runs.messages import SKIP
+from fastflow_contracts.runs.messages import SKIP, SkipRecord
 from fastflow_contracts.runs.presence import PRESENCE, Presence
 from fastflow_contracts.runs.run import RUN, RunRecord, RunStatus
+from fastflow_contracts.runs.skips import Letter, SkipStore
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
 from fastflow_contracts.schedules.state import SCHEDULE_STATE, SWITCH, ScheduleState
 from fastflow_gateway.readmodel.crash_loop import crash_loop
@@ -51,6 +52,7 @@ class ReadModel:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._store = RunStore(bus)
+        self._letters = SkipStore(bus)
         self._pipelines: dict[PipelineName, PipelineRecord] = {}
         self._runners: dict[str, tuple[Presence, datetime]] = {}
         self._running_max: int | None = None
@@ -134,6 +136,10 @@ class ReadModel:
             note_unreadable("runs", run_id, error)
             return None
         return KnownRun(stored.run, stored.revision)
+
+    async def letter(self, skip: SkipRecord) -> Letter | None:
+        """The message of a skip; None if it is not kept (any more). Raises ``BusError``."""
+        return await self._letters.letter(skip.pipeline, skip.id) if skip.id is not None else None
 
     def runners(self, now: datetime) -> list[Presence]:
         """The runners that are alive at *now*."""

@@ -50,9 +50,14 @@ class Redriver:
             cause=_cause(skip),
             is_kept=True,
         )
-        if isinstance(decision, Started):
+        if isinstance(decision, Started) and not await self._is_refused(decision.run_id):
             await self._skips.mark_redriven(name, skip_id, decision.run_id)
         return decision
+
+    async def _is_refused(self, run_id: RunId) -> bool:
+        """Whether the same redrive, handled twice, left only the record of its refusal."""
+        found = await self._find(run_id)
+        return found is not None and found.is_refused
 
     async def _find(self, run_id: RunId) -> RunRecord | None:
         try:
