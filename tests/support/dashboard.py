@@ -63,7 +63,7 @@ async def browser(url: str, *, scripts: bool = True, logged_in: bool = True) -> 
     complaints: list[str] = []
 
     def on_console(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning") and "status of 40" not in message.text:
+        if message.type in ("error", "warning") and "status of 4" not in message.text:
             complaints.append(message.text)
 
     async with async_playwright() as playwright:

@@ -105,19 +105,27 @@ class RefusedStarts(Resource):
         reason: str | None = None,
         triggered_by: TriggeredBy | None = None,
         dry_run: bool = False,
+        cursor: str | None = None,
     ) -> shapes.Redriven:
-        """Start the messages of all open skips that match, the oldest first. One call takes at most 500.
+        """Start the messages of open skips that match, the oldest first. One call takes at most 500.
 
         Args:
             pipeline: As for ``skips``.
             reason: As for ``skips``.
             triggered_by: As for ``skips``.
             dry_run: Only count them.
+            cursor: ``next_cursor`` of the previous call: go on with newer skips.
 
         Returns:
             How many started and how many were refused again, which stay.
         """
-        body = {"pipeline": pipeline, "reason": reason, "triggered_by": triggered_by, "dry_run": dry_run}
+        body = {
+            "pipeline": pipeline,
+            "reason": reason,
+            "triggered_by": triggered_by,
+            "dry_run": dry_run,
+            "cursor": cursor,
+        }
         return await self._connection.json(
             "POST", "/api/skipped/redrive", shapes.Redriven, body=body, timeout_s=REDRIVE_S
         )

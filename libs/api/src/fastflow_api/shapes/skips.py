@@ -37,12 +37,14 @@ class Redriven(Shape, frozen=True, kw_only=True):
 
     matched: int
     """Open skips that match."""
-    started: int
+    started: int = 0
     """Runs that started, or will."""
-    refused: int
+    refused: int = 0
     """Skips that were refused again; they stay open."""
-    left: int
-    """Skips beyond what one request redrives."""
-    run_ids: tuple[str, ...]
-    reasons: tuple[str, ...]
+    left: int = 0
+    """Skips that were not tried: one request redrives at most 500."""
+    next_cursor: str | None = None
+    """For the next request, which goes on with newer skips; null: none are left."""
+    run_ids: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
     """Why some were refused again, the most frequent reason first."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import Counter
+from collections.abc import Iterable
+from itertools import takewhile
 from typing import Final
 
 from aiohttp import web
@@ -80,24 +82,25 @@ async def redrive(app: web.Application, skip: SkipRecord, *, key: str | None = N
     return outcome
 
 
-async def redrive_all(app: web.Application, wanted: SkipFilter, *, dry_run: bool) -> shapes.Redriven:
+async def redrive_all(
+    app: web.Application, wanted: SkipFilter, *, dry_run: bool = False, cursor: str | None = None
+) -> shapes.Redriven:
     """Start the messages of all skips that match and are not redriven yet, the oldest first.
 
     Args:
         app: The gateway.
         wanted: Which skips.
         dry_run: Only count them.
+        cursor: Only skips that are newer than the one with this id.
 
     Returns:
         What became of the first ``REDRIVEN_MAX``. A refused one stays a skip.
     """
-    found = [skip for skip in app[MODEL].skips.listed(wanted) if skip.redriven_as is None]
+    found = [skip for skip in _newer(app[MODEL].skips.listed(wanted), cursor) if skip.redriven_as is None]
     if dry_run:
-        return shapes.Redriven(
-            matched=len(found), started=0, refused=0, left=max(0, len(found) - REDRIVEN_MAX), run_ids=(), reasons=()
-        )
-    taken = found[-REDRIVEN_MAX:]
-    queue = reversed(taken)
+        return shapes.Redriven(matched=len(found), left=len(found))
+    taken = found[:REDRIVEN_MAX]
+    queue = iter(taken)
     started: list[RunId] = []
     reasons: Counter[str] = Counter()
 
@@ -113,15 +116,21 @@ async def redrive_all(app: web.Application, wanted: SkipFilter, *, dry_run: bool
     async with asyncio.TaskGroup() as group:
         for number in range(AT_ONCE_MAX):
             group.create_task(work(), name=f"redrive-{number}")
-    most = tuple(reason for reason, _ in reasons.most_common(REASONS_MAX))
+    left = len(found) - len(taken)
     return shapes.Redriven(
         matched=len(found),
         started=len(started),
         refused=reasons.total(),
-        left=len(found) - len(taken),
+        left=left,
+        next_cursor=taken[-1].id if left else None,
         run_ids=tuple(started),
-        reasons=most,
+        reasons=tuple(reason for reason, _ in reasons.most_common(REASONS_MAX)),
     )
+
+
+def _newer(newest_first: Iterable[SkipRecord], cursor: str | None) -> list[SkipRecord]:
+    """The skips that are newer than the one with the id *cursor*, oldest first."""
+    return list(takewhile(lambda skip: cursor is None or skip.id != cursor, newest_first))[::-1]
 
 
 def _check_redrivable(skip: SkipRecord) -> None:

@@ -54,6 +54,8 @@ class RedriveBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Only starts of this kind."""
     dry_run: bool = False
     """Only count them."""
+    cursor: str | None = None
+    """``next_cursor`` of the previous answer: go on with newer skips."""
 
 
 async def list_skips(request: web.Request) -> web.Response:
@@ -86,7 +88,7 @@ async def redrive_skips(request: web.Request) -> web.Response:
     except (ValueError, RecursionError) as error:
         raise RequestRefused(422, f"the body is not a filter of skips: {error}.") from error
     filters = SkipFilter(pipeline=wanted.pipeline, reason=wanted.reason, triggered_by=wanted.triggered_by)
-    return answer(await skips.redrive_all(request.app, filters, dry_run=wanted.dry_run))
+    return answer(await skips.redrive_all(request.app, filters, dry_run=wanted.dry_run, cursor=wanted.cursor))
 
 
 ROUTES = (

@@ -31,7 +31,7 @@ async def redrive_all(request: web.Request) -> web.Response:
     """Start all that match, and show what is left."""
     form = dict(await form_of(request))
     chosen = {name: form.get(name, "") for name in FIELDS}
-    done = await skips.redrive_all(request.app, _filter(chosen), dry_run=False)
+    done = await skips.redrive_all(request.app, _filter(chosen))
     return await _list(request, chosen, flash=drawn.redriven(done), is_bad=done.refused > 0)
 
 

@@ -161,7 +161,7 @@ def redriven(done: shapes.Redriven) -> str:
     if done.refused:
         said.append(f"{done.refused:,} refused again: {' '.join(done.reasons[:3])}")
     if done.left:
-        said.append(f"{done.left:,} are left; start all again for the next.")
+        said.append(f"{done.left:,} were not tried yet.")
     return " ".join(said)
 
 
