@@ -119,13 +119,9 @@ class RefusedStarts(Resource):
         Returns:
             How many started and how many were refused again, which stay.
         """
-        body = {
-            "pipeline": pipeline,
-            "reason": reason,
-            "triggered_by": triggered_by,
-            "dry_run": dry_run,
-            "cursor": cursor,
-        }
+        body = shapes.RedriveBody(
+            pipeline=pipeline, reason=reason, triggered_by=triggered_by, dry_run=dry_run, cursor=cursor
+        )
         return await self._connection.json(
             "POST", "/api/skipped/redrive", shapes.Redriven, body=body, timeout_s=REDRIVE_S
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from typing import Annotated
 
@@ -43,21 +42,6 @@ class RedriveQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     )
 
 
-class RedriveBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which open skips to redrive; an empty object is all of them."""
-
-    pipeline: str | None = None
-    """Only starts of this pipeline."""
-    reason: str | None = None
-    """Only those with this text in their reason."""
-    triggered_by: TriggeredBy | None = None
-    """Only starts of this kind."""
-    dry_run: bool = False
-    """Only count them."""
-    cursor: str | None = None
-    """``next_cursor`` of the previous answer: go on with newer skips."""
-
-
 async def list_skips(request: web.Request) -> web.Response:
     """Return a page of the skips that match the query."""
     wanted = query(request, SkipsQuery)
@@ -84,8 +68,8 @@ async def redrive_skips(request: web.Request) -> web.Response:
     """Start the messages of all open skips that match."""
     body = await body_of(request)
     try:
-        wanted = msgspec.convert(json.loads(body) if body.strip() else {}, RedriveBody)
-    except (ValueError, RecursionError) as error:
+        wanted = msgspec.json.decode(body if body.strip() else b"{}", type=shapes.RedriveBody)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RequestRefused(422, f"the body is not a filter of skips: {error}.") from error
     filters = SkipFilter(pipeline=wanted.pipeline, reason=wanted.reason, triggered_by=wanted.triggered_by)
     return answer(await skips.redrive_all(request.app, filters, dry_run=wanted.dry_run, cursor=wanted.cursor))
@@ -107,7 +91,7 @@ ROUTES = (
         "Start the messages of all open skips that match, the oldest first; at most 500 at once. A message that is "
         "refused again stays a skip.",
         {200: shapes.Redriven, 422: shapes.Error},
-        body=RedriveBody,
+        body=shapes.RedriveBody,
     ),
     Route(
         "GET",
