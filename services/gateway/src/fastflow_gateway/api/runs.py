@@ -79,7 +79,7 @@ async def retry_run(request: web.Request) -> web.Response:
 
 
 def run_answer(
-    request: web.Request, known: KnownRun | RunId, *, later: str = "the trigger is stored and will run"
+    request: web.Request, known: KnownRun | RunId, *, later: str = "the trigger is stored and becomes this run"
 ) -> web.Response:
     """Build the answer to a request that starts or changes a run.
 
