@@ -66,15 +66,16 @@ class Skips:
         if key is None:  # of an older version
             self._unnamed += 1
             key = RunId(f"unnamed-{self._unnamed}")
+        is_new = key not in self._all
         if forgotten := _note(self._all, key, skip, most=SKIPS_MAX):
             self._open.discard(forgotten)
         if skip.redriven_as is None:
             self._open.add(key)
         else:
             self._open.discard(key)
-        self._note(("pipeline", skip.pipeline), key, skip)
+        self._note(("pipeline", skip.pipeline), key, skip, is_new=is_new)
         if skip.parent_run_id is not None:
-            self._note(("run", skip.parent_run_id), key, skip)
+            self._note(("run", skip.parent_run_id), key, skip, is_new=is_new)
 
     def started(self, run_id: RunId) -> None:
         """Note that there is a run with the id of a skip: its sender repeated it."""
@@ -136,8 +137,10 @@ class Skips:
     def _newest(self, place: tuple[str, str], number: int) -> list[SkipRecord]:
         return list(reversed(self._places.get(place, OrderedDict()).values()))[:number]
 
-    def _note(self, place: tuple[str, str], key: str, skip: SkipRecord) -> None:
-        _note(self._places.setdefault(place, OrderedDict()), key, skip, most=EACH_MAX)
+    def _note(self, place: tuple[str, str], key: str, skip: SkipRecord, *, is_new: bool) -> None:
+        kept = self._places.setdefault(place, OrderedDict())
+        if is_new or key in kept:  # an older one that is redriven does not come back as the newest
+            _note(kept, key, skip, most=EACH_MAX)
 
 
 def _note(kept: OrderedDict[str, SkipRecord], key: str, skip: SkipRecord, *, most: int) -> str | None:
