@@ -159,7 +159,7 @@ STREAMS: Final[tuple[StreamConfig, ...]] = (
     _stream(LOGS, [subjects.LOGS], bytes_max=4 * GIB, age_s=LOG_AGE_S, discard=DiscardPolicy.OLD),
     _stream(CELLS, [subjects.CELLS], bytes_max=4 * GIB, age_s=LOG_AGE_S, discard=DiscardPolicy.OLD),
     _stream(METRICS, [subjects.METRICS], bytes_max=GIB // 2, age_s=7 * DAY_S, discard=DiscardPolicy.OLD),
-    _stream(NOTICES, list(subjects.NOTICES), bytes_max=2 * GIB, age_s=30 * DAY_S, discard=DiscardPolicy.OLD),
+    _stream(NOTICES, list(subjects.NOTICES), bytes_max=GIB, age_s=30 * DAY_S, discard=DiscardPolicy.OLD),
 )
 
 STORE_BYTES_MAX: Final = sum(stream.max_bytes or 0 for stream in STREAMS) + GIB

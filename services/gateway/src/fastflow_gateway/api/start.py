@@ -43,8 +43,8 @@ ROUTES = (
         "POST",
         "/api/pipelines/{name}/run",
         start_run,
-        "Start a run. 202: the trigger is stored and the run comes; it has ended with the reason if the start is refused "
-        "after all. 429: max_instances is reached.",
+        "Start a run. 202: the trigger is stored and the run comes; it has ended with the reason if the start is "
+        "refused after all. 429: max_instances is reached.",
         STARTED,
         body=shapes.RunBody,
         headers={
