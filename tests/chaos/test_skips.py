@@ -154,6 +154,9 @@ async def test_what_was_accepted_while_schedulers_are_killed_is_a_run_record(her
             async with http.post(f"{address}/api/pipelines/full/events", data=str(number)) as answer:
                 return answer.status, (await answer.json()).get("id", "")
 
+        async with http.post(f"{address}/api/pipelines/nosuch/events", data=b"refused at the door") as answer:
+            assert answer.status == 404
+
         async def die(scheduler: Service) -> None:
             for _ in range(KILLS):
                 await scheduler.start()
@@ -174,9 +177,14 @@ async def test_what_was_accepted_while_schedulers_are_killed_is_a_run_record(her
         assert run.is_refused, run
     kept = await skips(here)
     assert accepted <= set(kept)
-    letters = [await SkipStore(here.bus).letter(FULL, skip_id) for skip_id in kept]
+    letters = [
+        await SkipStore(here.bus).letter(FULL, skip_id) for skip_id, skip in kept.items() if skip.pipeline == FULL
+    ]
     events = {messages.TRIGGER.decode(letter.payload).event for letter in letters if letter}
     assert events == {str(number).encode() for number in range(STARTS)}
+    (at_the_door,) = (skip for skip in kept.values() if skip.pipeline == "nosuch")
+    assert at_the_door.id is not None
+    assert await SkipStore(here.bus).letter("nosuch", at_the_door.id)
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
