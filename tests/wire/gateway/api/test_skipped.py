@@ -89,7 +89,6 @@ async def by_webhook(_: Bus, client: Client) -> None:
 @pytest.mark.parametrize(
     ("send", "kind"), [(by_bus, "bus"), (by_api, "bus"), (by_webhook, "webhook")], ids=["bus", "API", "webhook"]
 )
-@pytest.mark.promise("no payload is ever dropped")
 async def test_a_start_that_finds_no_room_is_listed_with_its_event_and_can_be_started_later(
     bus: Bus, client: Client, send: Any, kind: str
 ) -> None:
@@ -197,9 +196,16 @@ async def test_what_comes_from_nobody_is_not_kept(client: Client, path: str) -> 
         ("ff.trigger.full", b"{", {"Content-Type": TRIGGER_TYPE}, "full", 422),
         ("ff.trigger.full", b"[]", {"Content-Type": "application/cloudevents+json"}, "full", 422),
         ("ff.trigger.full", b"x" * (2**20 + 1), {}, "full", 422),
+        ("ff.trigger.full", b"\xef\xbb\xbf{", {"ce-specversion": "1.0", "ce-id": "1"}, "full", 422),
+        ("ff.trigger.full", b'{"run_config_id": "nosuch"}', {}, "full", 422),
         ("ff.trigger.=2e", b"payload", {}, "=2e", 409),
+        ("ff.trigger.ü", b"", {}, "ü", 409),
+        ("ff.trigger." + "x" * 3_000, b"payload", {}, "x" * 200, 409),
     ],
-    ids=["unknown pipeline", "no JSON", "no CloudEvent", "too large", "no name"],
+    ids=[
+        *("unknown pipeline", "no JSON", "no CloudEvent", "too large", "no source", "no such configuration"),
+        *("no name", "not ASCII", "a long subject"),
+    ],
 )
 async def test_a_message_that_can_start_nothing_is_kept_and_stays_so(
     bus: Bus, client: Client, subject: str, payload: bytes, headers: dict[str, str], pipeline: str, status: int
@@ -306,7 +312,6 @@ async def ended(client: Client, run_id: str) -> dict[str, Any]:
     return dict(found.json)
 
 
-@pytest.mark.promise("what was accepted is a run record")
 async def test_a_start_that_was_accepted_and_is_refused_later_is_a_run_that_says_why(
     bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,7 +331,7 @@ async def test_a_start_that_was_accepted_and_is_refused_later_is_a_run_that_says
         async with running_scheduler(bus):
             for run_id in ids:
                 run = await ended(client, run_id)
-                assert (run["status"], run["finished_at"] is None) == ("INTERRUPTED", False)
+                assert (run["status"], run["finished_at"] is None, run["refused"]) == ("INTERRUPTED", False, True)
                 assert "not started: max_instances" in run["error_message"]
                 assert (await client.post(f"/api/runs/{run_id}/retry")).status == 409
             listed = await skips(client, 3)

@@ -106,6 +106,9 @@ class Run(Shape, frozen=True, kw_only=True):
     """The earliest start of a waiting run, if it is in the future."""
     cancel_requested: bool
     """The run was cancelled and is stopping."""
+    refused: bool = False
+    """It never began: its start was accepted, and refused later. ``error_message`` says why, and its message is a skip
+    with this id."""
     commit: str | None
     bundle: str
     kind: str

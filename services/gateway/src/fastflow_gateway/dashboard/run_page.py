@@ -83,8 +83,7 @@ async def _run(request: web.Request, known: KnownRun, *, flash: str | None = Non
         crash_loop=records.crash_loop(crashes) if is_in_loop else None,
         retry_key=fresh_key(),
         notebook=notebook,
-        is_refused=known.run.is_refused,
-        refused_skip=run.id if known.run.is_refused and model.skips.get(known.run.id) else None,
+        refused_skip=run.id if run.refused and model.skips.get(known.run.id) else None,
     )
     if notebook:  # HTML outputs are shown in frames
         page.headers["Content-Security-Policy"] = f"{POLICY}; frame-src 'self'"

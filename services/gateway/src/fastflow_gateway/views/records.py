@@ -61,6 +61,7 @@ def run(record: records.RunRecord, *, capacity: Capacity, now: datetime) -> shap
         attempts=tuple(map(attempt, record.attempts)),
         next_attempt_at=waits_until,
         cancel_requested=isinstance(state, Running) and state.cancel_requested_at is not None,
+        refused=record.is_refused,
         commit=order.commit,
         bundle=order.bundle,
         kind=order.kind,
