@@ -43,6 +43,8 @@ def test_an_event_is_shown_as_text_with_its_size() -> None:
     assert (whole.event, whole.event_bytes, whole.event_type) == ("\ufffd" + "x" * 10_000, 10_001, "text/plain")
     assert (len(cut.event or ""), cut.event_bytes) == (EVENT_CHARACTERS_MAX, 10_001)
     assert whole.headers == {"Content-Type": "text/plain", "ce-type": "t"}
+    called = detail(RECORD, letter_of(Trigger(event=b"{}", event_headers={"x-github-event": "push"})))
+    assert called.headers == {"x-github-event": "push"}
 
 
 def test_a_start_without_an_event_shows_the_names_that_came_with_it() -> None:

@@ -31,6 +31,7 @@ from fastflow_contracts.runs.messages import REPLY_HEADER, TRIGGER_TYPE, Decline
 from fastflow_contracts.runs.run import Running, RunRecord
 from fastflow_contracts.runs.skips import redrive_id
 from fastflow_contracts.runs.state_machine import Cancel
+from fastflow_contracts.runs.triggers import is_event_key
 from fastflow_gateway.readmodel.model import ReadModel
 from fastflow_gateway.readmodel.run_index import KnownRun
 
@@ -105,8 +106,8 @@ class TriggerClient:
             if decided := await self._model.run(run_id) or answer.declined:
                 return decided
             # The caller gets the id now, so a later refusal must be a run. The bus has to know that first: this process
-            # may die before it hears of the refusal. The first message may be refused already: the second says no more
-            # than that.
+            # may die before it hears of the refusal. The first message may have been refused already: the second then
+            # starts the run, or records that it is refused.
             await self._store(pipeline, messages.TRIGGER.encode(replace(trigger, accepted=True)), run_id)
         return await self._model.run(run_id) or run_id
 
@@ -159,8 +160,10 @@ class _Answer:
 def asked_key(trigger: Trigger) -> str:
     """The identity of a call: how it came, what it starts, and the given key; not the body.
 
-    It is JSON, so that two different calls never have the same text.
+    It is JSON, so that two different calls never have the same text. A CloudEvent is the same one however it came.
     """
+    if trigger.key is not None and is_event_key(trigger.key) and trigger.run_config_id is None:
+        return trigger.key
     call = (trigger.triggered_by, trigger.retry_of, trigger.run_config_id, trigger.key)
     return msgspec.json.encode(call).decode()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 from msgspec.structs import replace
 
+from fastflow_contracts.runs.event_headers import event_headers
 from fastflow_contracts.runs.messages import TRIGGER_TYPE, Trigger
 from fastflow_contracts.runs.skips import Letter
 from fastflow_contracts.runs.triggers import BadTrigger, read_trigger
@@ -28,18 +29,19 @@ async def publish_event(request: web.Request) -> web.Response:
         trigger = read_trigger(body, _headers(request))
     except BadTrigger as error:
         refusal = RequestRefused(422, str(error))
-        await keep(request.app, name, Letter(body, _headers(request)), Trigger(), refusal)
+        letter = Letter(body, event_headers(request.headers, has_event=True))  # never the token of the call
+        await keep(request.app, name, letter, Trigger(), refusal)
         raise refusal from error
     key = idempotency_key(request, _KEY) or trigger.key
     return run_answer(request, await runs.start(request.app, name, replace(trigger, key=key)))
 
 
 def _headers(request: web.Request) -> dict[str, str]:
-    """Return the headers that describe the body; bytes that are not text are replaced."""
+    """Return the headers as a message has them; bytes that are not text are replaced."""
     return {
         name: value.encode(errors="replace").decode()
         for name, value in request.headers.items()
-        if name.lower() == "content-type" or name.lower().startswith("ce-")
+        if name.lower() != "nats-msg-id"
     }
 
 

@@ -8,6 +8,7 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from fastflow_api import shapes
+from fastflow_contracts.runs.event_headers import event_headers
 from fastflow_contracts.runs.messages import Trigger
 from fastflow_contracts.runs.triggers import BadTrigger, read_run_body
 from fastflow_gateway.actions import runs
@@ -32,10 +33,13 @@ async def start_run(request: web.Request) -> web.Response:
         wanted = Trigger(triggered_by=triggered_by(request))
         await keep(request.app, name, body_letter(body, media_type(request)), wanted, refusal)
         raise refusal from error
-    key = idempotency_key(request, "Idempotency-Key")
-    return run_answer(
-        request, await runs.start(request.app, name, replace(trigger, triggered_by=triggered_by(request), key=key))
+    trigger = replace(
+        trigger,
+        triggered_by=triggered_by(request),
+        key=idempotency_key(request, "Idempotency-Key"),
+        event_headers=event_headers(request.headers, has_event=False),
     )
+    return run_answer(request, await runs.start(request.app, name, trigger))
 
 
 ROUTES = (

@@ -12,14 +12,16 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from fastflow_api import shapes
+from fastflow_contracts.runs.event_headers import event_headers
 from fastflow_contracts.runs.messages import Trigger
-from fastflow_contracts.runs.triggers import BadTrigger, read_webhook_body
+from fastflow_contracts.runs.skips import Letter
+from fastflow_contracts.runs.triggers import BadTrigger, read_webhook
 from fastflow_gateway.actions import runs
-from fastflow_gateway.actions.skips import body_letter, keep
+from fastflow_gateway.actions.skips import keep
 from fastflow_gateway.actions.webhooks import authenticate, check_signature
 from fastflow_gateway.api.runs import STARTED, run_answer
 from fastflow_gateway.errors import RequestRefused
-from fastflow_gateway.http.requests import body_of, caller_of, idempotency_key, media_type
+from fastflow_gateway.http.requests import body_of, caller_of, idempotency_key
 from fastflow_gateway.http.route import Media, Route
 from fastflow_gateway.settings import SETTINGS
 
@@ -32,17 +34,20 @@ async def start_by_webhook(request: web.Request) -> web.Response:
     opened = await authenticate(request.app, caller=caller_of(request), pipeline=path["name"], key=path["key"])
     body = await _body(request)
     signed_id = check_signature(request.app, opened, request.headers, body)
-    name, kind = opened.record.name, media_type(request)
+    name = opened.record.name
     try:
         _check_json(request, body)
-        trigger = read_webhook_body(body, kind)
+        trigger = read_webhook(body, request.headers)
+        if trigger.run_config_id not in (None, opened.run_config_id):
+            raise RequestRefused(400, "the key in the address chooses the run configuration; leave out run_config_id.")
     except (BadTrigger, RequestRefused) as error:
         refusal = RequestRefused(400, str(error))
         wanted = Trigger(triggered_by="webhook", run_config_id=opened.run_config_id)
-        await keep(request.app, name, body_letter(body, kind), wanted, refusal)
+        letter = Letter(body, event_headers(request.headers, has_event=True))
+        await keep(request.app, name, letter, wanted, refusal)
         raise refusal from error
     # If there is a signed id, only that one counts: with an unsigned id, a replayed call would start a new run.
-    key = idempotency_key(request, *(("webhook-id",) if signed_id else IDEMPOTENCY_HEADERS))
+    key = idempotency_key(request, *(("webhook-id",) if signed_id else IDEMPOTENCY_HEADERS)) or trigger.key
     trigger = replace(trigger, run_config_id=opened.run_config_id, key=key)
     return run_answer(request, await runs.start(request.app, name, trigger))
 
@@ -77,7 +82,8 @@ ROUTES = (
         "/api/webhooks/{name}/{key}",
         start_by_webhook,
         "Start a run with the webhook_key of a pipeline or of one of its run configurations. The body becomes the file "
-        "that FASTFLOW_EVENT_FILE names; env_vars and parameters of a JSON object become variables. A pipeline with "
+        "that FASTFLOW_EVENT_FILE names. A JSON object of nothing but env_vars and parameters gives variables, too. A "
+        "CloudEvent that comes again is the same run. A pipeline with "
         "`webhook` in its metadata accepts only signed calls (401: not signed; 503: its secret cannot be decrypted).",
         {**STARTED, 400: shapes.Error, 401: shapes.Error},
         body=Media("*/*", "Any data, or an empty body."),

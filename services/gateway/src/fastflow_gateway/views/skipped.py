@@ -6,12 +6,14 @@ The message is kept whole for a redrive. Values of variables are never shown, no
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from msgspec.structs import asdict
 
 from fastflow_api import shapes
 from fastflow_api.shapes import HIDDEN
+from fastflow_contracts.runs.event_headers import event_headers
 from fastflow_contracts.runs.messages import TRIGGER_TYPE, SkipRecord
 from fastflow_contracts.runs.skips import Letter
 from fastflow_contracts.runs.triggers import BadTrigger, read_trigger
@@ -20,7 +22,6 @@ from fastflow_gateway.views import records
 EVENT_CHARACTERS_MAX: Final = 4_096
 """How much of an event a list shows."""
 _VARIABLES: Final = ("env_vars", "parameters")
-_SHOWN_HEADERS: Final = frozenset({"content-type", "nats-msg-id", "x-github-event", "x-gitlab-event", "x-gitea-event"})
 
 
 class Content(NamedTuple):
@@ -31,6 +32,8 @@ class Content(NamedTuple):
     event_type: str | None
     env_names: tuple[str, ...] = ()
     parameter_names: tuple[str, ...] = ()
+    headers: Mapping[str, str] = {}
+    """Of the call, if the message is the trigger that a service made of it."""
 
 
 def detail(record: SkipRecord, letter: Letter | None, *, characters_max: int | None = None) -> shapes.SkipDetail:
@@ -48,7 +51,7 @@ def detail(record: SkipRecord, letter: Letter | None, *, characters_max: int | N
         event=content.event if content.event is None else content.event[:characters_max],
         event_bytes=content.event_bytes,
         event_type=content.event_type,
-        headers=_headers(letter) if letter else {},
+        headers={**_headers(letter), **content.headers} if letter else {},
         env_vars=dict.fromkeys(content.env_names, HIDDEN),
         parameters=dict.fromkeys(content.parameter_names, HIDDEN),
     )
@@ -70,6 +73,7 @@ def _content(letter: Letter) -> Content:
         trigger.event_type,
         tuple(trigger.env_vars),
         tuple(trigger.parameters),
+        trigger.event_headers if TRIGGER_TYPE in letter.headers.values() else {},
     )
 
 
@@ -92,8 +96,6 @@ def _masked(variables: Any) -> Any:
 
 
 def _headers(letter: Letter) -> dict[str, str]:
-    return {
-        name: value if name.lower() in _SHOWN_HEADERS or name.lower().startswith("ce-") else HIDDEN
-        for name, value in letter.headers.items()
-        if value != TRIGGER_TYPE
-    }
+    """The values of those that a run would get; only the names of the others."""
+    passing = event_headers(letter.headers, has_event=True)
+    return {name: passing.get(name.lower(), HIDDEN) for name, value in letter.headers.items() if value != TRIGGER_TYPE}
