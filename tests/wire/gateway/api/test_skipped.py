@@ -16,14 +16,17 @@ from fastflow_contracts.ids import RunId, check_run_id, run_id_for_key
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.spec import ScheduleEntry
 from fastflow_contracts.runs import messages
-from fastflow_contracts.runs.messages import TRIGGER_TYPE, Trigger
+from fastflow_contracts.runs.messages import TRIGGER_TYPE, Declined, Trigger
 from fastflow_contracts.runs.run import RunInput, RunRecord
 from fastflow_contracts.runs.skips import SkipStore
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_contracts.runs.store import RunStore
 from fastflow_gateway.actions import trigger_client
+from fastflow_scheduler.starting.admission import Cause, Defaults
+from fastflow_scheduler.starting.starter import Starter
 from tests.support.gateway import Answer, Client, running_gateway, running_scheduler
-from tests.support.records import a_bundle, a_run, publish_pipeline
+from tests.support.ids import fresh_run_id
+from tests.support.records import T0, a_bundle, a_run, publish_pipeline
 
 KEY = "a-webhook-key-of-some-length"
 OTHER = "00000000-0000-4000-8000-000000000009"
@@ -244,6 +247,35 @@ async def test_the_repeat_of_a_sender_is_the_redrive(bus: Bus, client: Client) -
     assert (started.status, started.json["id"]) == (200, skip["id"])
     assert await is_redriven(client, skip) == skip["id"]
     assert (await redrive(client, skip)).json["id"] == skip["id"]
+
+
+@pytest.mark.parametrize(
+    ("trigger", "cause"),
+    [
+        (Trigger(triggered_by="schedule", run_config_id="prod"), Cause(schedule="schedules/prod", scheduled_for=T0)),
+        (Trigger(triggered_by="downstream", run_config_id="prod"), Cause(parent_run_id=RunId(OTHER), hops=7)),
+        (Trigger(triggered_by="daemon_restart", env_vars={"A": "1"}, event=b"e"), Cause(parent_run_id=RunId(OTHER))),
+    ],
+    ids=["slot", "chain", "restart"],
+)
+async def test_a_start_that_came_as_no_message_is_redriven_with_its_cause(
+    bus: Bus, client: Client, trigger: Trigger, cause: Cause
+) -> None:
+    """The run names its slot or its parent, and has the values that were given."""
+    schedules = (ScheduleEntry(id="prod", schedule_cron="@daily"),)
+    await publish_pipeline(bus, "off", a_bundle(main_py="1"), enabled=False, schedules=schedules)
+    starter, run_id = Starter(bus, RunStore(bus), Defaults()), fresh_run_id()
+    for _ in range(2):  # by each of two schedulers
+        assert isinstance(await starter.start(PipelineName("off"), trigger, run_id, cause=cause), Declined)
+    (skip,) = await skips(client, 1)
+    assert (skip["id"], skip["triggered_by"]) == (run_id, trigger.triggered_by)
+    await publish_pipeline(bus, "off", a_bundle(main_py="1"), schedules=schedules)
+    run, given = await run_of(bus, (await redrive(client, skip)).json["id"])
+    order = run.order
+    assert (order.triggered_by, order.run_config_id) == (trigger.triggered_by, trigger.run_config_id)
+    assert (order.schedule, order.scheduled_for) == (cause.schedule, cause.scheduled_for)
+    assert (order.parent_run_id, order.hops) == (cause.parent_run_id, cause.hops)
+    assert (given.overrides, given.event) == (trigger.env_vars, trigger.event)
 
 
 async def test_one_more_run_of_a_message_must_be_asked_for(bus: Bus, client: Client) -> None:
