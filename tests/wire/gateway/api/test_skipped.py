@@ -278,6 +278,21 @@ async def test_a_start_that_came_as_no_message_is_redriven_with_its_cause(
     assert (given.overrides, given.event) == (trigger.env_vars, trigger.event)
 
 
+async def test_the_repeat_of_a_start_is_its_run_after_its_pipeline_is_disabled(bus: Bus, client: Client) -> None:
+    """What a call started stays started; a new call is refused, and kept."""
+    await publish_pipeline(bus, "free", a_bundle(main_py="1"))
+    call = {"headers": {"Idempotency-Key": "k"}, "data": b"payload"}
+    first = await client.post("/api/pipelines/free/events", **call)
+    await publish_pipeline(bus, "free", a_bundle(main_py="1"), enabled=False)
+    again = await client.post("/api/pipelines/free/events", **call)
+    assert (again.status, again.json["id"]) == (200, first.json["id"])
+    assert await skips(client, 0) == []
+    async with asyncio.timeout(30):  # the gateway's copy of the record may be a moment old
+        while (await client.post("/api/pipelines/free/events", data=b"other")).status == 200:
+            await asyncio.sleep(0.02)
+    assert (await skips(client, 1, "?pipeline=free"))[0]["event"] == "other"
+
+
 async def test_one_more_run_of_a_message_must_be_asked_for(bus: Bus, client: Client) -> None:
     """With a key, a repeated request is one more run, not two."""
     await publish_pipeline(bus, "off", a_bundle(main_py="1"), enabled=False)
