@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.sandbox_contract.answers import AnswersContract
 from tests.sandbox_contract.end import EndContract
 from tests.sandbox_contract.listing import ListingContract
 from tests.sandbox_contract.output import OutputContract
@@ -13,5 +14,13 @@ from tests.sandbox_contract.usage import UsageContract
 __all__ = ["NOTHING", "Place", "SandboxContract", "listen"]
 
 
-class SandboxContract(OutputContract, StartContract, EndContract, RunnerChangeContract, UsageContract, ListingContract):
+class SandboxContract(
+    OutputContract,
+    StartContract,
+    EndContract,
+    AnswersContract,
+    RunnerChangeContract,
+    UsageContract,
+    ListingContract,
+):
     """Tests of any backend. A subclass provides the fixture ``place``, and the methods ``processes`` and ``kill``."""

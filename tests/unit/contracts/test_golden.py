@@ -30,6 +30,7 @@ GOLDEN: Final = Path(__file__).parents[2] / "golden"
 KINDS: Final[dict[str, Codec[Any]]] = {
     "cancel": messages.CANCEL,
     "cells": cells.CHUNK,
+    "chain": limits.CHAIN_COUNT,
     "decision": messages.DECISION,
     "hint": messages.HINT,
     "input": RUN_INPUT,

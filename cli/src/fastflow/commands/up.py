@@ -100,7 +100,7 @@ async def _up(plan: UpPlan, early: list[int]) -> None:
         key, is_new = keyring.kept_key(plan.data_dir)
         environ = with_values(environ, ENCRYPTION_KEY=key)
         key_line = _key_line(plan.data_dir / keyring.KEY_FILE, is_new=is_new)
-    parts = all_in_one.parts(environ, say=_progress)
+    parts = all_in_one.parts(environ, say=_progress, address=dashboard(plan.host, plan.port, None))
     set_up_logging(log_json=parts[0].settings.log_json, log_level=parts[0].settings.log_level)
     _say(click.style(f"fastflow {version('fastflow')}", bold=True) + "\n")
     if key_line:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
+from msgspec.structs import replace
 
 from fastflow.errors import FAILED, OK, NoSuchThing
 from fastflow.terminal import upcoming
@@ -15,12 +16,14 @@ from fastflow.terminal.printer import json_option, print_json
 from fastflow.terminal.upcoming import Upcoming
 from fastflow_contracts.clock import now
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.cycles import cycle, knots
 from fastflow_contracts.pipelines.folder import disk
 from fastflow_contracts.pipelines.folder.bundle import shown
 from fastflow_contracts.pipelines.folder.discovery import MANIFEST, NOTEBOOK, SCRIPT
 from fastflow_contracts.pipelines.folder.examine import Found, examine
 from fastflow_contracts.pipelines.folder.selection import FOLDERS_MAX
 from fastflow_contracts.pipelines.format.manifest import Notice, Problem
+from fastflow_contracts.pipelines.links import merged
 
 
 @click.command()
@@ -69,9 +72,40 @@ def check(folder: Path) -> list[tuple[Path, Found]]:
             found.append((where, Found(PipelineName(name), None, (), (notice,))))
     if not alone:
         found += [(folder / name, _refused(name, why)) for name, why in sorted(children.ignored.items())]
+    found = _with_cycles(found)
     if not found:
         raise NoSuchThing(f"there is no pipeline in {folder}; a pipeline is a folder with a {SCRIPT}.")
     return found
+
+
+def _with_cycles(found: list[tuple[Path, Found]]) -> list[tuple[Path, Found]]:
+    """Add a notice to the first pipeline of each cycle of pipelines that start each other.
+
+    A cycle that a route leads into is not noted: its script decides when it ends.
+    """
+    specs = {pipeline.name: pipeline.version.spec for _, pipeline in found if pipeline.version}
+    follows: dict[str, set[str]] = {
+        name: {link.pipeline for link in merged(spec.downstream_triggers, ()) if link.applies and not link.on_route}
+        for name, spec in specs.items()
+    }
+    notes = {min(knot): _cycle_notice(cycle(knot, follows), knot) for knot in knots(follows)}
+    return [
+        (where, replace(pipeline, notices=(*pipeline.notices, notes[pipeline.name])))
+        if pipeline.name in notes
+        else (where, pipeline)
+        for where, pipeline in found
+    ]
+
+
+def _cycle_notice(names: Sequence[str], knot: Collection[str]) -> Notice:
+    way = " → ".join((*names, names[0]))
+    others = ", ".join(sorted({*knot} - {*names}))
+    more = f" (and others through {others})" if others else ""
+    return Notice(
+        field="downstream_triggers",
+        text=f"starts itself again: {way}{more}. Such a chain goes on until FASTFLOW_CHAIN_DEPTH_MAX or "
+        "FASTFLOW_CHAIN_RUNS_MAX stops it.",
+    )
 
 
 def _unfinished(name: str, files: Collection[str]) -> Notice | None:

@@ -7,6 +7,8 @@ import functools
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 import fastflow_gateway.app
 import fastflow_runner.app
 import fastflow_scheduler.app
@@ -49,15 +51,27 @@ class ServicePart(NamedTuple):
     serve: Serve
 
 
-def parts(environ: Mapping[str, str], *, say: Callable[[str], None]) -> list[ServicePart]:
-    """All services, configured by *environ*. *say* receives the runner's progress lines. Raises ``BadSettings``."""
+def parts(environ: Mapping[str, str], *, say: Callable[[str], None], address: str = "") -> list[ServicePart]:
+    """All services, configured by *environ*.
+
+    Args:
+        environ: Their settings.
+        say: Receives the runner's progress lines.
+        address: Of the dashboard: runs get links to it, unless the settings name another one.
+
+    Raises:
+        BadSettings: Some settings cannot be used.
+    """
     serve: Mapping[str, Serve] = {**_SERVE, "runner": functools.partial(fastflow_runner.app.serve, say=say)}
     known = names(*SETTINGS.values()) | COMMAND_VARIABLES
     found: list[ServicePart] = []
     problems: list[str] = []
     for name, struct in SETTINGS.items():
         try:
-            found.append(ServicePart(name, load(struct, environ, also_known=known), serve[name]))
+            settings: Any = load(struct, environ, also_known=known)
+            if name == "runner" and not settings.public_url:
+                settings = replace(settings, public_url=address)
+            found.append(ServicePart(name, settings, serve[name]))
         except BadSettings as error:
             problems += error.problems
     if problems:

@@ -23,7 +23,8 @@ class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
         str,
         Env(
             "FASTFLOW_PUBLIC_URL",
-            "The address that browsers and senders of webhooks use, if a proxy stands before the gateway.",
+            "The address that browsers and senders of webhooks use, if a proxy stands before the gateway; also for the "
+            "links that runs get.",
             pattern=r"https?://[^/?#\s]+(/[^?#\s]*)?",
             like="https://fastflow.example.com",
         ),

@@ -183,4 +183,5 @@ def _tools(settings: RunnerSettings, bus: Bus, runner_id: str, backend: Backend,
         name=backend.name,
         cell_runner=backend.cell_runner,
         log_bytes_max=settings.log_bytes_max,
+        public_url=settings.public_url.rstrip("/"),
     )

@@ -107,6 +107,16 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
     log_bytes_max: Annotated[
         int, Env("FASTFLOW_LOG_BYTES_MAX", "Maximum size of the log of one attempt, in bytes.", least=1)
     ] = 250_000_000
+    public_url: Annotated[
+        str,
+        Env(
+            "FASTFLOW_PUBLIC_URL",
+            "The address that browsers and senders of webhooks use, if a proxy stands before the gateway; also for the "
+            "links that runs get.",
+            pattern=r"https?://[^/?#\s]+(/[^?#\s]*)?",
+            like="https://fastflow.example.com",
+        ),
+    ] = ""
     tmp_bytes: Annotated[
         int, Env("FASTFLOW_TMP_BYTES", "Size of /tmp in a Docker sandbox, in bytes.", least=1024**2)
     ] = 256 * 1024**2

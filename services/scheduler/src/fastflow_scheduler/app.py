@@ -42,13 +42,16 @@ async def serve(settings: SchedulerSettings, bus: Bus, stop: asyncio.Event, read
         if complaint := lease.complaint(copies=await bus.copies(bucket_stream(subjects.RUNNERS))):
             log.warning("lease is risky", reason=complaint)
     runs = RunStore(bus)
-    starter = Starter(bus, runs, defaults, concurrent_max=settings.concurrent_runs_max)
+    starter = Starter(
+        bus, runs, defaults, concurrent_max=settings.concurrent_runs_max, chain_runs_max=settings.chain_runs_max
+    )
 
     async def work() -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(TriggerConsumer(bus, starter, Redriver(bus, runs, starter)).serve(), name="triggers")
             group.create_task(CommandConsumer(bus, runs).serve(), name="commands")
-            group.create_task(RunEndedConsumer(bus, runs, starter).serve(), name="run-ended")
+            run_ended = RunEndedConsumer(bus, runs, starter, depth_max=settings.chain_depth_max)
+            group.create_task(run_ended.serve(), name="run-ended")
             clock = Clock(bus, starter, Restarter(bus, runs, starter).restart)
             group.create_task(clock.serve(), name="clock")
             due_work = DueWork(lease, concurrent_max=settings.concurrent_runs_max)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from fastflow_contracts.pipelines.links import CHAIN_RUNS_MAX, HOPS_MAX
 from fastflow_contracts.runs.lease import FENCE_S
 from fastflow_contracts.runs.presence import LEASE_S
 from fastflow_contracts.service.settings import Env, ServiceSettings
@@ -44,6 +45,18 @@ class SchedulerSettings(ServiceSettings, frozen=True, kw_only=True):
             most=CONCURRENT_MOST,
         ),
     ] = 0
+    chain_runs_max: Annotated[
+        int,
+        Env(
+            "FASTFLOW_CHAIN_RUNS_MAX",
+            "Most runs in one chain: its first run and all that follow from it by downstream triggers.",
+            least=1,
+        ),
+    ] = CHAIN_RUNS_MAX
+    chain_depth_max: Annotated[
+        int,
+        Env("FASTFLOW_CHAIN_DEPTH_MAX", "Most downstream starts one after the other in a chain.", least=1),
+    ] = HOPS_MAX
     lease_s: Annotated[
         float,
         Env(

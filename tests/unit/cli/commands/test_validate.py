@@ -74,3 +74,23 @@ def test_settings_are_listed_and_secrets_are_not_shown(tmp_path: Path) -> None:
     assert listed["RUNNER_SLOTS"]["default"] == "10"
     assert listed["RUNNER_SLOTS"]["services"] == ["runner"]
     assert (listed["FASTFLOW_GRACE_S"]["default"], listed["FASTFLOW_GRACE_S"]["default_in_up"]) == ("30", "2")
+
+
+def test_a_cycle_of_pipelines_is_noted_once(tmp_path: Path) -> None:
+    """At its first pipeline, with the way round and what else is in it. A link that never applies closes none, and
+    neither does one with a route.
+    """
+    links = {"a": ["b", "c"], "b": ["a"], "c": ["a"], "d": ["a"]}
+    links |= {name: [name] for name in ("self", "never", "until")}
+    extra = {"never": {"on_success": False}, "until": {"on_route": "again"}}
+    for name, targets in links.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "main.py").write_text("")
+        rules = [{"pipeline": target} | extra.get(name, {}) for target in targets]
+        (tmp_path / name / "pipeline.json").write_text(json.dumps({"downstream_triggers": rules}))
+    answer = fastflow("validate", ".", "--json", cwd=tmp_path)
+    assert answer.returncode == 0
+    notices = {each["name"]: [notice["text"] for notice in each["notices"]] for each in json.loads(answer.stdout)}
+    assert notices["a"][0].startswith("starts itself again: a → b → a (and others through c). ")
+    assert notices["self"][0].startswith("starts itself again: self → self. ")
+    assert {name: texts for name, texts in notices.items() if texts}.keys() == {"a", "self"}

@@ -126,6 +126,21 @@ def test_a_run_shows_its_parent_and_its_children() -> None:
     assert (lone.parent.run_id, lone.parent.status, lone.more) == (parent.id, None, True)
 
 
+def test_a_run_shows_the_first_run_of_its_chain() -> None:
+    """Unless that is its parent or itself; one that is gone is named by its id."""
+    root = a_run("first")
+    parent = a_run("up", parent_run_id=root.id, root_run_id=root.id, hops=1)
+    run = a_run("mid", triggered_by="downstream", parent_run_id=parent.id, root_run_id=root.id, hops=2)
+    shown = chain(run, parent, [], [], children_max=1, root=root).root
+    assert shown is not None
+    assert (shown.relation, shown.run_id, shown.pipeline) == ("First run", root.id, "first")
+    gone = chain(run, parent, [], [], children_max=1).root
+    assert gone is not None
+    assert (gone.run_id, gone.pipeline, gone.status) == (root.id, None, None)
+    assert chain(parent, root, [], [], children_max=1, root=root).root is None
+    assert chain(root, None, [], [], children_max=1).root is None
+
+
 def test_a_page_follows_the_children_of_its_run() -> None:
     """For a moment after the end, and as long as a child runs."""
     run = crashed(0, took=5)

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.cycles import cycle, knots
 from fastflow_contracts.pipelines.format.spec import DownstreamRule, PipelineSpec, ScheduleEntry
 from fastflow_contracts.pipelines.links import merged
 from fastflow_contracts.pipelines.records import PipelineRecord, Version
 from fastflow_gateway.dashboard.view import graph_drawing
 from fastflow_gateway.dashboard.view.graph_layout import BOX_HEIGHT, LINE_GAP, ROW_GAP, arrange, groups
-from fastflow_gateway.views.cycles import cycle, knots
 from fastflow_gateway.views.graph import Graph, graph
 from tests.support.records import T0
 
@@ -164,6 +164,23 @@ def test_an_edge_says_when_it_starts_a_run_and_why_not() -> None:
     assert graph_drawing.sentence(whole.edges[4]) == "b starts a after failure (pipeline.json)"
     assert [edge.in_cycle for edge in whole.edges] == [False, True, False, False, True]
     assert "1 cycle: a → b → a." in graph_drawing.description(whole)
+
+
+def test_two_routes_to_one_pipeline_are_two_lines_with_their_labels() -> None:
+    """The configuration and the route stand at the line, and the words say both."""
+    whole = a_graph(
+        a=[
+            DownstreamRule(pipeline="b", on_route="good", run_config_id="full"),
+            DownstreamRule(pipeline="b", on_route="bad", on_success=False, on_failure=True),
+        ],
+        b=[],
+    )
+    assert [graph_drawing.kind(edge) for edge in whole.edges] == ["ok", "bad"]
+    assert [graph_drawing.label(edge) for edge in whole.edges] == ["full · good", "bad"]
+    assert graph_drawing.sentence(whole.edges[1]) == "a starts b after failure, on route bad (pipeline.json)"
+    drawn = graph_drawing.drawing(whole)
+    assert drawn is not None
+    assert {line.label for line in drawn.lines} == {"full · good", "bad"}
 
 
 def test_unlinked_pipelines_are_not_drawn_and_too_many_are_only_listed() -> None:

@@ -6,9 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from fastflow_contracts.runs.run import RunErrorType
-from fastflow_runner.attempts.outcome import Intent, outcome
+from fastflow_runner.attempts.outcome import Intent, outcome, without_secrets
+from fastflow_runner.guest.cells.masking import Masker
 from fastflow_runner.output.observed import Observed
-from fastflow_runner.sandbox.events import Exited, Reason, Vanished
+from fastflow_runner.sandbox.events import Answer, Exited, Reason, Vanished
 from tests.support.records import at
 
 
@@ -51,3 +52,37 @@ def test_an_end_is_the_scripts_the_systems_or_ours(
 def test_a_signal_is_named_if_there_was_one(end: Exited, message: str) -> None:
     """A script may exit with any code by itself."""
     assert outcome(end, Intent(), Observed(), now=at(10)).error_message == message
+
+
+@pytest.mark.parametrize(
+    ("answer", "route", "warning"),
+    [
+        (Answer(data=b"approved\n"), "approved", None),
+        (Answer(data=b"\n"), None, None),
+        (None, None, None),
+        (Answer(data=b"one\ntwo"), None, "FASTFLOW_ROUTE_FILE was ignored: the file has several lines"),
+        (Answer(problem="it is not a regular file"), None, "cannot be used (it is not a regular file)"),
+    ],
+)
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_route_is_read_and_what_is_none_is_a_warning(
+    code: int, answer: Answer | None, route: str | None, warning: str | None
+) -> None:
+    """It changes nothing about how the run ended."""
+    end = replace(exited(code), answers={"route": answer} if answer else {})
+    told = outcome(end, Intent(), Observed(warnings=("a soft limit",)), now=at(10))
+    assert (told.exit_code, told.route, told.warnings[0]) == (code, route, "a soft limit")
+    assert len(told.warnings) == (2 if warning else 1)
+    assert (warning or "") in told.warnings[-1]
+
+
+def test_an_answer_that_holds_a_secret_is_dropped() -> None:
+    """Others stay, and so does the rest of the end."""
+    masker = Masker(["a-secret"])
+    end = replace(exited(3), answers={"route": Answer(data=b"x a-secret\n"), "other": Answer(data=b"fine")})
+    cleaned = without_secrets(end, masker.mask)
+    assert isinstance(cleaned, Exited)
+    assert cleaned.answers == {"route": Answer(problem="it holds a secret"), "other": Answer(data=b"fine")}
+    assert cleaned.exit_code == 3
+    vanished = Vanished(exit_code=137, oom_killed=False)
+    assert without_secrets(vanished, masker.mask) is vanished

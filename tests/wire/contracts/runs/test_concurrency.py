@@ -19,7 +19,7 @@ VAST = ConcurrencyLimit(key=KEY, most=1_000_000, is_active=is_not_over)
 
 async def enter(bus: Bus, limit: ConcurrencyLimit = VAST) -> RunRecord:
     run = a_run()
-    assert await RunStore(bus).create(run, None, limit=limit)
+    assert await RunStore(bus).create(run, None, limits=[limit])
     return run
 
 

@@ -48,6 +48,7 @@ async def test_links_of_metadata_and_api_are_listed_with_their_source(client: Cl
         "on_success": True,
         "on_failure": False,
         "run_config_id": "full",
+        "on_route": None,
         "source": "api",
     }
     both = await made(client, pipeline="b", on_success=False, on_failure=True)
@@ -65,6 +66,17 @@ async def test_the_same_target_again_changes_when_it_is_started(client: Client) 
     assert len((await client.get(PATH)).json) == 2
 
 
+async def test_one_target_can_have_a_trigger_for_each_route(client: Client) -> None:
+    """Each is made, listed and removed for itself; an empty route is none."""
+    await made(client, pipeline="b", on_route="a.b/ä ?")
+    await made(client, pipeline="b", on_route="no", on_failure=True)
+    await made(client, pipeline="b", on_route="")
+    listed = {each["on_route"]: each for each in (await client.get(PATH)).json}
+    assert {route: each["source"] for route, each in listed.items()} == {None: "both", "a.b/ä ?": "api", "no": "api"}
+    left = await client.ask("DELETE", f"{PATH}/{listed['a.b/ä ?']['id']}")
+    assert [each["on_route"] for each in left.json] == [None, "no"]
+
+
 @pytest.mark.parametrize(
     ("body", "says"),
     [
@@ -74,6 +86,9 @@ async def test_the_same_target_again_changes_when_it_is_started(client: Client) 
         ({"pipeline": "b", "run_config_id": "half"}, "'full'"),
         ({"pipeline": "b", "on_success": False}, "both false"),
         ({"pipeline": "b", "on_failure": "yes"}, "on_failure"),
+        ({"pipeline": "b", "on_route": " x"}, "on_route"),
+        ({"pipeline": "b", "on_route": "two\nlines"}, "on_route"),
+        ({"pipeline": "b", "on_route": "x" * 129}, "on_route"),
         ({"pipeline": "b", "onfailure": True}, "onfailure"),
         ([], "JSON"),
     ],
@@ -137,6 +152,7 @@ async def test_the_graph_has_missing_targets_and_cycles(bus: Bus, client: Client
         "on_success": True,
         "on_failure": True,
         "run_config_id": None,
+        "on_route": None,
         "source": "api",
         "in_cycle": True,
         "problem": None,

@@ -17,7 +17,7 @@ from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.spec import ScheduleEntry
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.messages import TRIGGER_TYPE, Declined, Trigger
-from fastflow_contracts.runs.run import RunInput, RunRecord
+from fastflow_contracts.runs.run import ParentRun, RunInput, RunRecord, RunStatus
 from fastflow_contracts.runs.skips import SkipStore
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_contracts.runs.store import RunStore
@@ -30,6 +30,7 @@ from tests.support.records import T0, a_bundle, a_run, publish_pipeline
 
 KEY = "a-webhook-key-of-some-length"
 OTHER = "00000000-0000-4000-8000-000000000009"
+PARENT = ParentRun(run_id=RunId(OTHER), pipeline=PipelineName("first"), status=RunStatus.FAILED, exit_code=3)
 
 
 @pytest_asyncio.fixture
@@ -253,7 +254,10 @@ async def test_the_repeat_of_a_sender_is_the_redrive(bus: Bus, client: Client) -
     ("trigger", "cause"),
     [
         (Trigger(triggered_by="schedule", run_config_id="prod"), Cause(schedule="schedules/prod", scheduled_for=T0)),
-        (Trigger(triggered_by="downstream", run_config_id="prod"), Cause(parent_run_id=RunId(OTHER), hops=7)),
+        (
+            Trigger(triggered_by="downstream", run_config_id="prod", event=b"{}"),
+            Cause(parent_run_id=RunId(OTHER), parent=PARENT, root_run_id=RunId(OTHER), hops=7),
+        ),
         (Trigger(triggered_by="daemon_restart", env_vars={"A": "1"}, event=b"e"), Cause(parent_run_id=RunId(OTHER))),
     ],
     ids=["slot", "chain", "restart"],
@@ -274,7 +278,8 @@ async def test_a_start_that_came_as_no_message_is_redriven_with_its_cause(
     order = run.order
     assert (order.triggered_by, order.run_config_id) == (trigger.triggered_by, trigger.run_config_id)
     assert (order.schedule, order.scheduled_for) == (cause.schedule, cause.scheduled_for)
-    assert (order.parent_run_id, order.hops) == (cause.parent_run_id, cause.hops)
+    assert (order.parent_run_id, order.root_run_id) == (cause.parent_run_id, cause.root_run_id)
+    assert (order.hops, given.parent) == (cause.hops, cause.parent)
     assert (given.overrides, given.event) == (trigger.env_vars, trigger.event)
 
 

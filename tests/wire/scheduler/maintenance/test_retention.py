@@ -20,6 +20,8 @@ from fastflow_contracts.bus.errors import Rejected
 from fastflow_contracts.bus.feed import once
 from fastflow_contracts.bus.subjects import instances_key
 from fastflow_contracts.clock import now
+from fastflow_contracts.runs.concurrency import ChainLimit
+from fastflow_contracts.runs.limits import CHAIN_COUNT
 from fastflow_contracts.runs.run import RunInput, RunRecord
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
@@ -116,6 +118,24 @@ async def test_the_oldest_runs_that_are_over_are_removed_with_their_inputs(bus: 
     assert await bus.get(subjects.RUNS, limit) is not None
     with pytest.raises(NoSuchRun):
         await RunStore(bus).load(runs[0].ref)
+
+
+async def test_the_count_of_a_chain_goes_with_its_last_run(bus: Bus) -> None:
+    """Not before: a chain that is still going keeps its count."""
+    done, going = a_run(), a_run()
+    for root in (done, going):
+        run = a_run(triggered_by="downstream", root_run_id=root.id)
+        assert await RunStore(bus).create(run, None, limits=[ChainLimit(root.id, 10)])
+        await RunStore(bus).change(run.ref, Cancel())
+    await fill(bus)
+    again = a_run(triggered_by="downstream", root_run_id=going.id)
+    assert await RunStore(bus).create(again, None, limits=[ChainLimit(going.id, 10)])
+    await followed(bus)
+    assert await retention(bus).make_room()
+    assert await bus.get(subjects.RUNS, subjects.chain_key(done.id)) is None
+    kept = await bus.get(subjects.RUNS, subjects.chain_key(going.id))
+    assert kept is not None
+    assert CHAIN_COUNT.decode(kept.value).runs == 3
 
 
 async def everything(bus: Bus, prefix: str) -> list[str]:

@@ -88,6 +88,7 @@ class Pipelines(Resource):
         on_success: bool = True,
         on_failure: bool = False,
         run_config_id: str | None = None,
+        on_route: str | None = None,
     ) -> shapes.DownstreamTrigger:
         """Start another pipeline after this one. An existing trigger is updated.
 
@@ -97,13 +98,18 @@ class Pipelines(Resource):
             on_success: Start it when a run succeeded.
             on_failure: Start it when a run failed.
             run_config_id: Start it with this one of its run configurations.
+            on_route: Start it only after a run that wrote this label to ``FASTFLOW_ROUTE_FILE``.
 
         Raises:
             NotFound: There is no pipeline *name*.
             BadRequest: There is no pipeline *pipeline*, or no such configuration.
         """
         body = shapes.LinkBody(
-            pipeline=pipeline, on_success=on_success, on_failure=on_failure, run_config_id=run_config_id
+            pipeline=pipeline,
+            on_success=on_success,
+            on_failure=on_failure,
+            run_config_id=run_config_id,
+            on_route=on_route,
         )
         return await self._connection.json("POST", _triggers(name), shapes.DownstreamTrigger, body=body)
 

@@ -40,6 +40,8 @@ class LinkBody(Body, frozen=True, kw_only=True):
     on_failure: bool = False
     run_config_id: str | None = None
     """The run configuration to start it with, one of its ``schedules[].id``; null is its own configuration."""
+    on_route: str | None = None
+    """Start it only if the run wrote this label to the file ``FASTFLOW_ROUTE_FILE``; null is after any run."""
 
 
 class JobSwitch(Body, frozen=True, kw_only=True):

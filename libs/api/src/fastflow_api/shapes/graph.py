@@ -19,6 +19,8 @@ class DownstreamTrigger(Shape, frozen=True, kw_only=True):
     on_success: bool
     on_failure: bool
     run_config_id: str | None
+    on_route: str | None
+    """Only after a run that wrote this label; null: after any run."""
     source: Source
     """Where it is defined: the pipeline's metadata, the API, or both."""
 
@@ -43,6 +45,8 @@ class Edge(Shape, frozen=True, kw_only=True):
     on_success: bool
     on_failure: bool
     run_config_id: str | None
+    on_route: str | None
+    """Only after a run that wrote this label; null: after any run."""
     source: Source
     in_cycle: bool
     """Whether it is part of a cycle."""

@@ -88,6 +88,8 @@ class Run(Shape, frozen=True, kw_only=True):
     scheduled_for: datetime | None
     """The slot of the schedule."""
     parent_run_id: str | None
+    root_run_id: str
+    """The first run of its chain; its own id if nothing came before."""
     created_at: datetime
     started_at: datetime | None
     """When user code first began; while the first attempt runs: when its environment was ready."""
@@ -124,6 +126,8 @@ class Run(Shape, frozen=True, kw_only=True):
     memory_bytes_peak: int | None
     cpu_cores_peak: float | None
     warnings: tuple[str, ...]
+    route: str | None
+    """The label that the last attempt wrote to the file ``FASTFLOW_ROUTE_FILE``."""
     env_vars: dict[str, str]
     """Variables given with the trigger; every value is ``***``."""
     parameters: dict[str, str]

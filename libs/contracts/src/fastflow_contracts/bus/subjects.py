@@ -280,3 +280,8 @@ ALL_RUNNING = "limit.running"
 def instances_key(pipeline: PipelineName) -> str:
     """Key of the set of a pipeline's pending and running runs, kept while it has ``max_instances``."""
     return f"limit.instances.{token(pipeline)}"
+
+
+def chain_key(root: RunId) -> str:
+    """Key of the count of the runs in the chain that began with *root*."""
+    return f"limit.chain.{root}"

@@ -1,6 +1,6 @@
 """Links: which pipelines start after which. Merges links from the metadata with those from the API.
 
-The target (pipeline, run configuration) identifies a link: a run starts each target at most once.
+The target (pipeline, run configuration) and the route identify a link. A run starts each target at most once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from fastflow_contracts.names import PipelineName, token
 from fastflow_contracts.pipelines.format.spec import DownstreamRule
 
 HOPS_MAX = 50
-"""A longer chain of runs counts as a cycle and ends."""
+"""Most starts one after the other in a chain, unless the scheduler's settings say otherwise."""
+CHAIN_RUNS_MAX = 1000
+"""Most runs that follow from one first run, unless the scheduler's settings say otherwise."""
 
 
 class Link(Fact, frozen=True, kw_only=True, omit_defaults=True):
@@ -24,12 +26,24 @@ class Link(Fact, frozen=True, kw_only=True, omit_defaults=True):
     on_success: bool = True
     on_failure: bool = False
     run_config_id: str | None = None
+    on_route: str | None = None
+    """Only after a run that wrote this label; None = after any run."""
     source: Literal["json", "api", "both"] = "api"
 
     @property
-    def id(self) -> str:
+    def applies(self) -> bool:
+        """Whether it can start anything at all."""
+        return self.on_success or self.on_failure
+
+    @property
+    def target(self) -> str:
         """The target as one token."""
         return token(self.pipeline if self.run_config_id is None else f"{self.pipeline}/{self.run_config_id}")
+
+    @property
+    def id(self) -> str:
+        """The target and the route. A token has no dot, so two links never have the same id."""
+        return self.target if self.on_route is None else f"{self.target}.{token(self.on_route)}"
 
 
 class LinkSet(Fact, frozen=True, kw_only=True, omit_defaults=True):
@@ -44,7 +58,7 @@ LINK_SET = Codec(LinkSet)
 
 
 def merged(declared: Iterable[DownstreamRule], made: Iterable[Link]) -> tuple[Link, ...]:
-    """Merge the links of a pipeline by target. A merged link applies if either source's link applies."""
+    """Merge the links of a pipeline by target and route. A merged link applies if either source's link applies."""
     found: dict[str, Link] = {}
     for each in declared:
         link = Link(
@@ -52,6 +66,7 @@ def merged(declared: Iterable[DownstreamRule], made: Iterable[Link]) -> tuple[Li
             on_success=each.on_success,
             on_failure=each.on_failure,
             run_config_id=each.run_config_id,
+            on_route=each.on_route,
             source="json",
         )
         found[link.id] = _joined(found.get(link.id), link)
@@ -68,5 +83,6 @@ def _joined(one: Link | None, other: Link) -> Link:
         on_success=one.on_success or other.on_success,
         on_failure=one.on_failure or other.on_failure,
         run_config_id=one.run_config_id,
+        on_route=one.on_route,
         source=one.source if one.source == other.source else "both",
     )

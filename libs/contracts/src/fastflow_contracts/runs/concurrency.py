@@ -1,9 +1,12 @@
-"""How many runs may be active at once, checked in the write of a run: all or nothing. I/O; ``limits`` has the sets."""
+"""How many runs there may be, held with the write of a run: all or nothing. I/O; the data are ``limits``'s.
+
+``ConcurrencyLimit`` counts active runs, ``ChainLimit`` all runs that follow from one first run.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.bucket import Bucket
@@ -11,7 +14,7 @@ from fastflow_contracts.bus.client import Bus, Put
 from fastflow_contracts.bus.subjects import RUNS, RunRef
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import RunId
-from fastflow_contracts.runs.limits import LIMIT, LimitSet, Member, to_check, without
+from fastflow_contracts.runs.limits import CHAIN_COUNT, LIMIT, ChainCount, LimitSet, Member, to_check, without
 from fastflow_contracts.runs.run import RUN, Running, RunRecord
 
 
@@ -22,6 +25,22 @@ class Full(FastFlowError):
         super().__init__(f"the limit of {most} run(s) at once is reached")
         self.key = key
         self.most = most
+
+
+class ChainFull(Full):
+    """The chain has had ``most`` runs."""
+
+
+class Limit(Protocol):
+    """Something that a run needs a place under."""
+
+    async def put_for(self, bus: Bus, ref: RunRef) -> Put:
+        """Build the write that lets *ref* in, to be committed with the run's own.
+
+        The caller repeats on ``RevisionConflict``, which covers all other runs that enter. Raises ``Full`` and what
+        the bus raises.
+        """
+        ...
 
 
 def run_records(bus: Bus) -> Bucket[RunRef, RunRecord]:
@@ -42,11 +61,7 @@ class ConcurrencyLimit(NamedTuple):
     """Returns the members of a set that is missing or has another ``since``. None: no members."""
 
     async def put_for(self, bus: Bus, ref: RunRef) -> Put:
-        """Build the write that lets *ref* in, to be committed with the run's own.
-
-        The caller repeats on ``RevisionConflict``, which covers all other runs that enter. Raises ``Full`` and what
-        the bus raises.
-        """
+        """As ``Limit.put_for``."""
         sets: Bucket[str, LimitSet] = Bucket(bus, RUNS, LIMIT, keys=subjects.LIMIT_KEYS, key_of=str, name_in=str)
         stored, revision = await sets.load(self.key)
         if stored is not None and stored.since == self.since:
@@ -84,6 +99,25 @@ class ConcurrencyLimit(NamedTuple):
             if run is None or not self.is_active(run):
                 over.add(member.run_id)
         return over
+
+
+class ChainLimit(NamedTuple):
+    """At most ``most`` runs in the chain that began with ``root``, over its whole life."""
+
+    root: RunId
+    most: int
+
+    async def put_for(self, bus: Bus, ref: RunRef) -> Put:
+        """As ``Limit.put_for``; *ref* is not in the chain yet. A count that cannot be read begins anew."""
+        key = subjects.chain_key(self.root)
+        counts: Bucket[str, ChainCount] = Bucket(
+            bus, RUNS, CHAIN_COUNT, keys=subjects.LIMIT_KEYS, key_of=str, name_in=str
+        )
+        stored, revision = await counts.load(key)
+        runs = (stored or ChainCount()).runs
+        if runs >= self.most:
+            raise ChainFull(key, self.most)
+        return counts.write(key, ChainCount(runs=runs + 1), expect=revision)
 
 
 def is_running(run: RunRecord) -> bool:

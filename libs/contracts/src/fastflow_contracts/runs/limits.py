@@ -43,7 +43,16 @@ class LimitSet(Fact, frozen=True, kw_only=True, omit_defaults=True):
     write_id: str = ""
 
 
+class ChainCount(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """How many runs one chain has had, the first one included. It only grows."""
+
+    v: int = 1
+    runs: int = 1
+    write_id: str = ""
+
+
 LIMIT = Codec(LimitSet)
+CHAIN_COUNT = Codec(ChainCount)
 
 
 def to_check(members: tuple[Member, ...], most: int) -> tuple[Member, ...]:

@@ -11,7 +11,7 @@ from fastflow_contracts.base import Fact, Instant
 from fastflow_contracts.codec import Codec
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.runs.run import RunRecord, TriggeredBy
+from fastflow_contracts.runs.run import ParentRun, RunRecord, TriggeredBy
 from fastflow_contracts.runs.state_machine import Cancel
 
 RetriedCode: TypeAlias = Literal["same", "current"]
@@ -75,6 +75,9 @@ class SkipRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     triggered_by: TriggeredBy = "bus"
     run_config_id: str | None = None
     parent_run_id: RunId | None = None
+    parent: ParentRun | None = None
+    """How that run ended."""
+    root_run_id: RunId | None = None
     hops: int = 0
     schedule: str | None = None
     scheduled_for: Instant | None = None

@@ -93,6 +93,8 @@ class Order(Fact, frozen=True, kw_only=True, omit_defaults=True):
     scheduled_for: Instant | None = None
     """The slot."""
     parent_run_id: RunId | None = None
+    root_run_id: RunId | None = None
+    """The first run of its chain; None = this one."""
     hops: int = 0
     """How many runs in the chain came before this one."""
     limits: RunLimits = RunLimits()
@@ -177,6 +179,8 @@ class AttemptRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """
     cell_sequence: int = 0
     """The same of what its cells did; 0 if it was no notebook."""
+    route: str | None = None
+    """The label that the script wrote, by which its followers are chosen."""
 
 
 class RunRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
@@ -219,6 +223,21 @@ class RunRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
         """Whether it stands for a start that was accepted, and refused later."""
         return isinstance(self.state, Ended) and self.state.refused
 
+    @property
+    def root_run_id(self) -> RunId:
+        return self.order.root_run_id or self.id
+
+
+class ParentRun(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """How the run ended that this one follows, as it was then. Its record may be gone when this one runs."""
+
+    run_id: RunId
+    pipeline: PipelineName
+    status: RunStatus
+    exit_code: int | None = None
+    error_type: RunErrorType | None = None
+    error_message: str | None = None
+
 
 class RunInput(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """What the runner needs besides the code: stored beside the record, never shown, never repeated on the bus."""
@@ -234,6 +253,8 @@ class RunInput(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """Body of the webhook or message that started the run (base64 on the wire)."""
     event_type: str | None = None
     """Its media type."""
+    parent: ParentRun | None = None
+    """Of a run that follows another one."""
     event_headers: dict[str, str] = {}
     """Headers of the call or message that say which event it is, names in lower case."""
 

@@ -49,6 +49,7 @@ class AttemptOutcome(Fact, frozen=True, kw_only=True, omit_defaults=True):
     warnings: tuple[str, ...] = ()
     log_sequence: int = 0
     cell_sequence: int = 0
+    route: str | None = None
 
 
 class Claim(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="claim"):
@@ -244,6 +245,7 @@ def _attempt_ended(run: RunRecord, state: Running, outcome: AttemptOutcome) -> t
             warnings=outcome.warnings,
             log_sequence=outcome.log_sequence,
             cell_sequence=outcome.cell_sequence,
+            route=outcome.route,
         )
     )
     failed = outcome.error_type is not None

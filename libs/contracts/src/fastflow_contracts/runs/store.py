@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from fastflow_contracts.clock import now as wall_clock
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.runs.concurrency import ConcurrencyLimit, Full, run_records
+from fastflow_contracts.runs.concurrency import Full, Limit, run_records
 from fastflow_contracts.runs.run import RUN_INPUT, RunInput, RunRecord
 from fastflow_contracts.runs.state_machine import Command, Event, decide, fold
 
@@ -112,28 +112,26 @@ class RunStore:
             raise NoSuchRun(f"the input of run {run.id} is no longer stored; start the pipeline again.")
         return record.value
 
-    async def create(
-        self, run: RunRecord, given: RunInput | None, *, limit: ConcurrencyLimit | None = None
-    ) -> Stored | None:
-        """Store a new run with its input and its place under *limit*: no run without these.
+    async def create(self, run: RunRecord, given: RunInput | None, *, limits: Sequence[Limit] = ()) -> Stored | None:
+        """Store a new run with its input and its place under *limits*: no run without these.
 
         Returns:
             The new record; None if there is one already.
 
         Raises:
-            Full: *limit* is reached.
+            Full: One of *limits* is reached.
             BusError: The bus does not answer, or refuses.
         """
         puts = [self.records.write(run.ref, run, expect=0)]
         if given is not None:
             given_put = self._inputs.write(run.ref, given, expect=0)
-            if limit is not None:  # one that is refused leaves nothing
+            if limits:  # one that is refused leaves nothing
                 puts.append(given_put)
             elif not await self._store_input(run, given_put):
                 return None
         for _ in range(CONFLICTS_MAX):
             try:
-                beside = [] if limit is None else [await limit.put_for(self._bus, run.ref)]
+                beside = [await limit.put_for(self._bus, run.ref) for limit in limits]
                 revisions = await self._bus.commit(RUNS, puts + beside)
             except (RevisionConflict, Full) as error:
                 if await self._bus.get(RUNS, subjects.run_key(run.ref)) is not None:
@@ -146,7 +144,7 @@ class RunStore:
         raise RevisionConflict(f"run {run.id} could not be stored among other writers; try again.")
 
     async def change(
-        self, ref: RunRef, command: Command, *, known: Stored | None = None, limit: ConcurrencyLimit | None = None
+        self, ref: RunRef, command: Command, *, known: Stored | None = None, limit: Limit | None = None
     ) -> Changed:
         """Apply *command* to the run. *known* spares the first load; a stale one costs only a round trip.
 

@@ -6,6 +6,7 @@ another. The links of the metadata belong to the syncer: this module only reads 
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable
 
@@ -20,6 +21,7 @@ from fastflow_contracts.names import BadName, PipelineName, check_name
 from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
 from fastflow_contracts.pipelines.links import LINK_SET, Link, LinkSet
 from fastflow_contracts.pipelines.records import PipelineRecord
+from fastflow_contracts.pipelines.route import ROUTE_CHARACTERS_MAX, ROUTE_PATTERN
 from fastflow_gateway import app_keys
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.readmodel.model import MODEL
@@ -37,10 +39,11 @@ async def make(
     target: str,
     run_config_id: str | None,
     *,
+    on_route: str | None = None,
     success: bool,
     failure: bool,
 ) -> tuple[Link, bool]:
-    """Start *target* after the runs of *record*. For a known target, change when it starts.
+    """Start *target* after the runs of *record*. For a known target and route, change when it starts.
 
     Returns:
         The link that applies now, and whether it is new.
@@ -54,6 +57,7 @@ async def make(
         on_success=success,
         on_failure=failure,
         run_config_id=run_config_id,
+        on_route=_route(on_route),
     )
     if not (success or failure):
         raise RequestRefused(
@@ -127,6 +131,14 @@ async def _target(app: web.Application, name: str, run_config_id: str | None) ->
     except NoSuchRunConfig as error:
         raise RequestRefused(422, f"run_config_id of {checked}: {error}") from error
     return checked
+
+
+def _route(label: str | None) -> str | None:
+    if not label or re.fullmatch(ROUTE_PATTERN, label):
+        return label or None
+    raise RequestRefused(
+        422, f"on_route: a label has 1 to {ROUTE_CHARACTERS_MAX} printable characters, without spaces around it."
+    )
 
 
 def _not_ours(app: web.Application, record: PipelineRecord, link_id: str) -> RequestRefused:

@@ -34,6 +34,7 @@ async def make_downstream_trigger(request: web.Request) -> web.Response:
         record,
         body.pipeline,
         body.run_config_id or None,
+        on_route=body.on_route,
         success=body.on_success,
         failure=body.on_failure,
     )

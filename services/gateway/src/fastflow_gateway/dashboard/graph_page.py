@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from fastflow_contracts.pipelines.links import HOPS_MAX
+from fastflow_contracts.pipelines.links import CHAIN_RUNS_MAX, HOPS_MAX
 from fastflow_gateway.dashboard.rendering import RENDERER
 from fastflow_gateway.dashboard.view import graph_drawing
 from fastflow_gateway.http.route import Route
@@ -25,6 +25,7 @@ async def graph_page(request: web.Request) -> web.Response:
         alone=[node.name for node in graph.nodes if node.name not in linked],
         existing={node.name for node in graph.nodes if node.exists},
         hops_max=HOPS_MAX,
+        chain_runs_max=CHAIN_RUNS_MAX,
     )
 
 

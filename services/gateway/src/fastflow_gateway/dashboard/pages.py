@@ -12,6 +12,7 @@ from aiohttp import web
 
 from fastflow_gateway.dashboard import (
     graph_page,
+    links_form,
     live,
     login,
     output_frame,
@@ -57,6 +58,7 @@ def error_page(request: web.Request, status: int, detail: str) -> web.Response:
 ROUTES: tuple[Route, ...] = (
     *login.ROUTES,
     *pipelines_page.ROUTES,
+    *links_form.ROUTES,
     *start_page.ROUTES,
     *runs_page.ROUTES,
     *run_page.ROUTES,

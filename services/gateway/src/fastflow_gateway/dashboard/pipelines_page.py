@@ -13,6 +13,7 @@ from fastflow_gateway.dashboard.rendering import RENDERER
 from fastflow_gateway.dashboard.schedules_page import job_views
 from fastflow_gateway.dashboard.view import facts
 from fastflow_gateway.dashboard.view import models as drawn
+from fastflow_gateway.dashboard.view.link_form import LinkForm, link_rows
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.browsers import public_address
 from fastflow_gateway.http.route import Route
@@ -30,15 +31,23 @@ async def pipelines_page(request: web.Request) -> web.Response:
 
 
 async def pipeline_page(request: web.Request) -> web.Response:
-    return await _pipeline(request)
+    return await show_pipeline(request)
 
 
 async def show_webhooks(request: web.Request) -> web.Response:
     """Show the page with the webhooks' addresses, keys included. The plain page does not contain them."""
-    return await _pipeline(request, webhook_base=public_address(request))
+    return await show_pipeline(request, webhook_base=public_address(request))
 
 
-async def _pipeline(request: web.Request, *, webhook_base: str | None = None) -> web.Response:
+async def show_pipeline(
+    request: web.Request,
+    *,
+    webhook_base: str | None = None,
+    flash: str | None = None,
+    link_form: LinkForm | None = None,
+    status: int = 200,
+) -> web.Response:
+    """The page of one pipeline, with what went wrong and a form as it was sent, if any."""
     model = request.app[MODEL]
     record = await queries.pipeline_named(model, request.match_info["name"])
     pipeline = await queries.pipeline_detail(
@@ -47,9 +56,11 @@ async def _pipeline(request: web.Request, *, webhook_base: str | None = None) ->
     return request.app[RENDERER].page(
         request,
         "pipeline.html",
+        status=status,
         here="pipelines",
         live="/live",
-        address=None if webhook_base is None else f"/pipelines/{quote(record.name)}",
+        address=f"/pipelines/{quote(record.name)}" if webhook_base or flash or link_form else None,
+        flash=flash,
         pipeline=pipeline,
         webhook_base=webhook_base,
         runs=queries.runs(model, model.runs.latest(record.name, RECENT_RUNS)),
@@ -58,6 +69,9 @@ async def _pipeline(request: web.Request, *, webhook_base: str | None = None) ->
         settings=facts.pipeline_settings(pipeline),
         environment=facts.pipeline_environment(pipeline),
         trigger_subject=subjects.trigger(record.name),
+        links=link_rows(model.links.of(record), {each.name: each for each in model.pipelines()}),
+        link_form=link_form or LinkForm(),
+        pipeline_names=[each.name for each in model.pipelines()],
     )
 
 

@@ -98,7 +98,10 @@ async def _chain(model: ReadModel, run: RunRecord) -> Chain:
     parent = await model.run(run.order.parent_run_id) if run.order.parent_run_id is not None else None
     children = model.runs.children(run.id, CHILDREN + 1)
     skips = model.skips.after(run.id, CHILDREN)
-    return lineage.chain(run, parent.run if parent else None, children, skips, children_max=CHILDREN)
+    root = await model.run(run.order.root_run_id) if run.order.root_run_id is not None else None
+    return lineage.chain(
+        run, parent.run if parent else None, children, skips, children_max=CHILDREN, root=root.run if root else None
+    )
 
 
 def to_run(started: KnownRun | RunId) -> web.HTTPSeeOther:

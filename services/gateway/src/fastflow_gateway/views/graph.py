@@ -6,14 +6,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
 from fastflow_api.shapes import DownstreamTrigger, Edge, Graph, Node
+from fastflow_contracts.pipelines.cycles import cycle, knots
 from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
 from fastflow_contracts.pipelines.links import Link
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_gateway.views import records as views
-from fastflow_gateway.views.cycles import cycle, knots
 
-__all__ = ["DownstreamTrigger", "Edge", "Graph", "Node", "downstream_trigger", "graph"]
+__all__ = ["DownstreamTrigger", "Edge", "Graph", "Node", "downstream_trigger", "graph", "problem"]
 
 
 def downstream_trigger(link: Link) -> DownstreamTrigger:
@@ -23,6 +23,7 @@ def downstream_trigger(link: Link) -> DownstreamTrigger:
         on_success=link.on_success,
         on_failure=link.on_failure,
         run_config_id=link.run_config_id,
+        on_route=link.on_route,
         source=link.source,
     )
 
@@ -44,7 +45,7 @@ def graph(
     links = [(name, link) for name, record in sorted(known.items()) for link in links_of(record)]
     follows: dict[str, set[str]] = defaultdict(set)
     for name, link in links:
-        if link.on_success or link.on_failure:
+        if link.applies:
             follows[name].add(link.pipeline)
     groups = knots(follows)
     group_of = {name: number for number, group in enumerate(groups) for name in group}
@@ -56,9 +57,10 @@ def graph(
             on_success=link.on_success,
             on_failure=link.on_failure,
             run_config_id=link.run_config_id,
+            on_route=link.on_route,
             source=link.source,
-            in_cycle=(link.on_success or link.on_failure) and group_of.get(name, -1) == group_of.get(link.pipeline),
-            problem=_problem(link, known),
+            in_cycle=link.applies and group_of.get(name, -1) == group_of.get(link.pipeline),
+            problem=problem(link, known),
         )
         for name, link in links
     )
@@ -76,8 +78,9 @@ def _node(name: str, record: PipelineRecord | None, newest: RunRecord | None) ->
     )
 
 
-def _problem(link: Link, known: Mapping[str, PipelineRecord]) -> str | None:
-    if not (link.on_success or link.on_failure):
+def problem(link: Link, known: Mapping[str, PipelineRecord]) -> str | None:
+    """Why *link* cannot start anything now. *known*: the pipelines by name."""
+    if not link.applies:
         return "on_success and on_failure are both false, so nothing starts it."
     target = known.get(link.pipeline)
     if target is None:

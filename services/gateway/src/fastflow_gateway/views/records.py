@@ -21,6 +21,7 @@ from fastflow_contracts.pipelines.format.spec import PipelineSpec
 from fastflow_contracts.pipelines.records import PipelineRecord, SyncReportRecord, SyncStatusRecord, Version
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs import run as records
+from fastflow_contracts.runs.chain import route_of
 from fastflow_contracts.runs.run import (
     Ended,
     Pending,
@@ -50,6 +51,7 @@ def run(record: records.RunRecord, *, capacity: Capacity, now: datetime) -> shap
         schedule=order.schedule,
         scheduled_for=order.scheduled_for,
         parent_run_id=order.parent_run_id,
+        root_run_id=record.root_run_id,
         created_at=record.created_at,
         started_at=_started_at(record),
         finished_at=state.at if isinstance(state, Ended) else None,
@@ -73,6 +75,7 @@ def run(record: records.RunRecord, *, capacity: Capacity, now: datetime) -> shap
         memory_bytes_peak=max((a.memory_bytes_peak for a in record.attempts if a.memory_bytes_peak), default=None),
         cpu_cores_peak=max((a.cpu_cores_peak for a in record.attempts if a.cpu_cores_peak), default=None),
         warnings=tuple(dict.fromkeys(warning for a in record.attempts for warning in a.warnings)),
+        route=route_of(record),
         env_vars=dict.fromkeys(order.env_names, HIDDEN),
         parameters=dict.fromkeys(order.parameter_names, HIDDEN),
     )

@@ -245,6 +245,7 @@ class RunningAttempt:
                 prepared=ready,
                 cell_runner=tools.cell_runner,
                 dead_after_s=tools.beacon.dead_after_s,
+                public_url=tools.public_url,
             )
 
         return Handover(current_job, code.bundle)

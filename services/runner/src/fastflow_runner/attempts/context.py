@@ -33,3 +33,5 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     cell_runner: str
     """Path of ``cells`` inside a sandbox."""
     log_bytes_max: int
+    public_url: str = ""
+    """Address of the dashboard, without a slash at its end; empty = unknown."""

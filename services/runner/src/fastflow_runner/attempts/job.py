@@ -7,16 +7,29 @@ from pathlib import PurePosixPath
 
 import msgspec
 
-from fastflow_contracts.runs.run import RunInput, Running, RunRecord
+from fastflow_contracts.ids import RunId
+from fastflow_contracts.pipelines.route import ROUTE_BYTES_MAX
+from fastflow_contracts.runs.run import ParentRun, RunInput, Running, RunRecord
 from fastflow_runner.environments.store import ReadyEnvironment
 from fastflow_runner.guest.cells import KERNEL_PREFIX, ORDERS_FILE
-from fastflow_runner.sandbox.job import JobFile, SandboxJob
+from fastflow_runner.sandbox.job import AnswerFile, JobFile, SandboxJob
 
 SAMPLE_S = 1.0
 GRACE_S = 10.0
 """Seconds between SIGTERM and SIGKILL."""
 EVENT_FILE = "FASTFLOW_EVENT_FILE"
 EVENT_HEADERS_FILE = "FASTFLOW_EVENT_HEADERS_FILE"
+ROUTE_FILE = "FASTFLOW_ROUTE_FILE"
+ROUTE_NAME = "route"
+PARENT_VARIABLES = (
+    "FASTFLOW_PARENT_RUN_ID",
+    "FASTFLOW_PARENT_PIPELINE",
+    "FASTFLOW_PARENT_STATUS",
+    "FASTFLOW_PARENT_EXIT_CODE",
+    "FASTFLOW_PARENT_ERROR_TYPE",
+    "FASTFLOW_PARENT_ERROR_MESSAGE",
+    "FASTFLOW_PARENT_URL",
+)
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -28,6 +41,7 @@ def job(
     prepared: Sequence[ReadyEnvironment],
     cell_runner: str,
     dead_after_s: float,
+    public_url: str = "",
 ) -> SandboxJob:
     """Build the job of *run*, which must be running.
 
@@ -35,10 +49,12 @@ def job(
         prepared: the environments it needs, its own first.
         cell_runner: the path of ``cells`` inside the sandbox.
         dead_after_s: how long the sandbox may run without a heartbeat.
+        public_url: the address of the dashboard; empty = unknown.
     """
     assert isinstance(run.state, Running)
     python = prepared[0].python
-    env = environment(run, given, secrets, python=python)
+    env = environment(run, given, secrets, python=python, public_url=public_url)
+    env.pop(ROUTE_FILE, None)
     argv: tuple[str, ...] = ("{python}", "-u", "main.py")
     files: tuple[JobFile, ...] = ()
     if given.event is not None:
@@ -61,6 +77,7 @@ def job(
         holds=tuple(each.hold for each in prepared if each.hold is not None),
         env=env,
         files=files,
+        answers=(AnswerFile(env=ROUTE_FILE, name=ROUTE_NAME, bytes_max=ROUTE_BYTES_MAX),),
         timeout_s=run.order.limits.timeout_s,
         grace_s=GRACE_S,
         dead_after_s=dead_after_s,
@@ -85,7 +102,9 @@ def cell_orders(run: RunRecord, given: RunInput, secrets: Mapping[str, str], *, 
     return msgspec.json.encode(orders)
 
 
-def environment(run: RunRecord, given: RunInput, secrets: Mapping[str, str], *, python: str | None) -> dict[str, str]:
+def environment(
+    run: RunRecord, given: RunInput, secrets: Mapping[str, str], *, python: str | None, public_url: str = ""
+) -> dict[str, str]:
     """The variables of the run. Later ones win: the pipeline's, its secrets, the trigger's, the system's."""
     assert isinstance(run.state, Running)
     order = run.order
@@ -96,8 +115,31 @@ def environment(run: RunRecord, given: RunInput, secrets: Mapping[str, str], *, 
         "FASTFLOW_TRIGGERED_BY": order.triggered_by,
         "FASTFLOW_RUN_CONFIG_ID": order.run_config_id or "",
         "FASTFLOW_SCHEDULED_FOR": order.scheduled_for.isoformat() if order.scheduled_for else "",
+        "FASTFLOW_RUN_URL": _url(public_url, run.id),
+        "FASTFLOW_ROOT_RUN_ID": run.root_run_id,
+        **_parent(given.parent, public_url),
     }
     return {**_activated(python), **given.env, **secrets, **given.overrides, **system}
+
+
+def _parent(parent: ParentRun | None, public_url: str) -> dict[str, str]:
+    """How the run ended that this one follows. Without one, all are empty."""
+    if parent is None:
+        return dict.fromkeys(PARENT_VARIABLES, "")
+    values = (
+        parent.run_id,
+        parent.pipeline,
+        parent.status,
+        "" if parent.exit_code is None else str(parent.exit_code),
+        parent.error_type or "",
+        (parent.error_message or "").replace("\0", ""),  # which no variable can hold
+        _url(public_url, parent.run_id),
+    )
+    return dict(zip(PARENT_VARIABLES, map(str, values), strict=True))
+
+
+def _url(public_url: str, run_id: RunId) -> str:
+    return f"{public_url}/runs/{run_id}" if public_url else ""
 
 
 def _activated(python: str | None) -> dict[str, str]:

@@ -5,17 +5,21 @@ Exit code 137 has three causes: the kernel (out of memory), this runner (for a r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from signal import Signals
 from typing import assert_never
 
 import msgspec
+from msgspec.structs import replace
 
+from fastflow_contracts.pipelines.route import BadRoute, read_route
 from fastflow_contracts.runs.run import RunErrorType
 from fastflow_contracts.runs.state_machine import AttemptOutcome
+from fastflow_runner.attempts.job import ROUTE_NAME
 from fastflow_runner.guest.supervisor.frames import ORPHANED_EXIT_CODE
 from fastflow_runner.output.observed import Observed
-from fastflow_runner.sandbox.events import Exited, Vanished
+from fastflow_runner.sandbox.events import Answer, Exited, Vanished
 
 OOM_EXIT_CODE = 137
 VANISHING = "its environment was removed again and again; give environments a larger budget"
@@ -33,6 +37,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
 def outcome(end: Exited | Vanished, intent: Intent, seen: Observed, *, now: datetime) -> AttemptOutcome:
     """The outcome to record for the attempt."""
     exit_code, error_type, message = _verdict(end, intent, seen)
+    route, complaints = _route(end)
     peak = end.memory_peak_bytes if isinstance(end, Exited) else seen.memory_bytes_peak
     return AttemptOutcome(
         finished_at=end.at if isinstance(end, Exited) else now,
@@ -43,10 +48,35 @@ def outcome(end: Exited | Vanished, intent: Intent, seen: Observed, *, now: date
         stopped=intent.cancelled and (error_type is not None or _was_stopped(end)),
         memory_bytes_peak=peak or seen.memory_bytes_peak,
         cpu_cores_peak=seen.cpu_cores_peak,
-        warnings=seen.warnings,
+        warnings=(*seen.warnings, *complaints),
         log_sequence=seen.log_sequence,
         cell_sequence=seen.cell_sequence,
+        route=route,
     )
+
+
+def without_secrets(end: Exited | Vanished, mask: Callable[[bytes], bytes]) -> Exited | Vanished:
+    """*end* without the answers that hold a secret: a record never has one."""
+    if isinstance(end, Vanished):
+        return end
+    answers = {
+        name: answer if mask(answer.data) == answer.data else Answer(problem="it holds a secret")
+        for name, answer in end.answers.items()
+    }
+    return replace(end, answers=answers)
+
+
+def _route(end: Exited | Vanished) -> tuple[str | None, tuple[str, ...]]:
+    """The label that the script wrote, and a warning if it wrote something else."""
+    answer = end.answers.get(ROUTE_NAME) if isinstance(end, Exited) else None
+    if answer is None:
+        return None, ()
+    try:
+        if answer.problem:
+            raise BadRoute(f"the file cannot be used ({answer.problem}); write a plain file with one label.")
+        return read_route(answer.data), ()
+    except BadRoute as error:
+        return None, (f"FASTFLOW_ROUTE_FILE was ignored: {error}",)
 
 
 def _was_stopped(end: Exited | Vanished) -> bool:

@@ -9,7 +9,8 @@ from fastflow_contracts.runs.logs import Chunk
 from fastflow_contracts.runs.run import RunErrorType, Running, RunRecord
 from fastflow_contracts.runs.state_machine import AttemptOutcome
 from fastflow_runner.attempts.context import Tools
-from fastflow_runner.attempts.outcome import Intent, outcome
+from fastflow_runner.attempts.outcome import Intent, outcome, without_secrets
+from fastflow_runner.guest.cells.masking import Masker
 from fastflow_runner.output.cell_writer import CellWriter
 from fastflow_runner.output.lines import Assembler
 from fastflow_runner.output.log_writer import LogWriter
@@ -29,6 +30,7 @@ class Recorder:
         self._log_writer = LogWriter(tools.bus, run.ref, self._attempt)
         self._cell_writer = CellWriter(tools.bus, run.ref, self._attempt)
         self._last: Chunk | None = None
+        self._masker = Masker(())
         self.pump = self._new_pump(())
 
     async def resume(self) -> None:
@@ -39,6 +41,8 @@ class Recorder:
 
     def mask(self, secrets: Iterable[str]) -> None:
         """Mask these values from now on. Call this before any code of the run runs."""
+        secrets = tuple(secrets)
+        self._masker = Masker(secrets)
         self.pump = self._new_pump(secrets)
 
     async def say(self, text: str) -> None:
@@ -48,7 +52,7 @@ class Recorder:
     async def conclude(self, end: Exited | Vanished, intent: Intent) -> AttemptOutcome:
         """Close the log and return what the end of the sandbox means."""
         await self.pump.close()
-        return outcome(end, intent, self.pump.observed(), now=now())
+        return outcome(without_secrets(end, self._masker.mask), intent, self.pump.observed(), now=now())
 
     async def stop_early(self) -> AttemptOutcome:
         """Close the log of an attempt that was cancelled before any of its code ran."""

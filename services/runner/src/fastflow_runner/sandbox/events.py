@@ -56,6 +56,13 @@ class UsageSample(msgspec.Struct, frozen=True):
     memory_limit_bytes: int | None
 
 
+class Answer(msgspec.Struct, frozen=True):
+    """What the script wrote to one of its answer files, or why that could not be read."""
+
+    data: bytes = b""
+    problem: str = ""
+
+
 class Exited(msgspec.Struct, frozen=True):
     """The job has ended and all its output has been received. The last event of a session.
 
@@ -73,6 +80,8 @@ class Exited(msgspec.Struct, frozen=True):
     cpu_s: float
     signal: int = 0
     """The signal that ended the script; 0 = none, or unknown (an older supervisor)."""
+    answers: dict[str, Answer] = {}
+    """By the name of the file; without those that the script left empty."""
 
 
 class Vanished(msgspec.Struct, frozen=True):

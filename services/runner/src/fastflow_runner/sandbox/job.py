@@ -18,6 +18,15 @@ class JobFile(msgspec.Struct, frozen=True):
     data: bytes
 
 
+class AnswerFile(msgspec.Struct, frozen=True):
+    """A file that the script may write. The variable *env* holds its path; ``Exited.answers`` has its content."""
+
+    env: str
+    name: str
+    bytes_max: int
+    """Of a longer file, one byte more comes back."""
+
+
 class Hold(msgspec.Struct, frozen=True):
     """Protects an environment from removal: a shared lock on one byte of a file in the store."""
 
@@ -42,6 +51,7 @@ class SandboxJob(msgspec.Struct, frozen=True, kw_only=True):
     env: Mapping[str, str] = {}
     """Added to the sandbox's own variables. Includes secrets."""
     files: tuple[JobFile, ...] = ()
+    answers: tuple[AnswerFile, ...] = ()
     timeout_s: float = 0
     """Counted from the start of user code; 0 = no limit."""
     grace_s: float = 10
@@ -70,5 +80,6 @@ class SandboxJob(msgspec.Struct, frozen=True, kw_only=True):
             "memory_bytes": self.memory_bytes,
             "cell_events": self.cell_events,
             "files": [{"env": f.env, "name": f.name, "size_bytes": len(f.data)} for f in self.files],
+            "answers": msgspec.to_builtins(self.answers),
             "bundle": None if bundle is None else {"sha256": bundle.sha256, "size_bytes": len(bundle.data)},
         }

@@ -13,9 +13,12 @@ import msgspec
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.links import HOPS_MAX, Link, merged
 from fastflow_contracts.pipelines.records import PipelineRecord
+from fastflow_contracts.runs.chain import finished_event, parent_run, route_of
 from fastflow_contracts.runs.messages import Trigger
 from fastflow_contracts.runs.run import RESTART, Ended, RunInput, RunRecord, Verdict
+from fastflow_contracts.runs.triggers import STRUCTURED
 from fastflow_scheduler.starting.admission import Cause
+from fastflow_scheduler.starting.chain_limits import too_deep
 
 RESTART_EDGE = "restart"
 
@@ -39,7 +42,14 @@ class Break(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-def react(run: RunRecord, record: PipelineRecord | None, made: Iterable[Link], given: RunInput) -> list[Follow | Break]:
+def react(
+    run: RunRecord,
+    record: PipelineRecord | None,
+    made: Iterable[Link],
+    given: RunInput,
+    *,
+    depth_max: int = HOPS_MAX,
+) -> list[Follow | Break]:
     """Decide what follows from the end of *run*.
 
     Args:
@@ -47,32 +57,47 @@ def react(run: RunRecord, record: PipelineRecord | None, made: Iterable[Link], g
         record: Its pipeline today.
         made: Links from the API.
         given: The input of *run*.
+        depth_max: Most downstream starts one after the other.
     """
     if not isinstance(run.state, Ended):
         return []
     spec = record.live.spec if record and record.live else None
-    followers = _followers(run, run.state, merged(spec.downstream_triggers if spec else (), made))
+    links = merged(spec.downstream_triggers if spec else (), made)
+    applying = [link for link in links if _applies(link, run.state, route_of(run))]
+    followers = _followers(run, applying, depth_max)
     if spec is not None and _restarts(run.state, on_crash=spec.restart_on_crash):
         followers.append(_restart(run, given, wait_s=spec.restart_cooldown))
     return followers
 
 
-def _followers(run: RunRecord, state: Ended, links: Iterable[Link]) -> list[Follow | Break]:
+def _applies(link: Link, state: Ended, route: str | None) -> bool:
+    wanted = (state.verdict is Verdict.SUCCESS and link.on_success) or (
+        state.verdict is Verdict.FAILED and link.on_failure
+    )
+    return wanted and link.on_route in (None, route)
+
+
+def _followers(run: RunRecord, links: Iterable[Link], depth_max: int) -> list[Follow | Break]:
+    """Links that differ only in their route have the same target, which starts once."""
     found: list[Follow | Break] = []
-    for link in links:
-        wanted = (state.verdict is Verdict.SUCCESS and link.on_success) or (
-            state.verdict is Verdict.FAILED and link.on_failure
+    event = finished_event(run)
+    for link in {link.target: link for link in links}.values():
+        edge = f"downstream/{link.target}"
+        trigger = Trigger(
+            triggered_by="downstream",
+            run_config_id=link.run_config_id,
+            event=event,
+            event_type=STRUCTURED,
+            event_headers={"content-type": STRUCTURED},
         )
-        if not wanted:
-            continue
-        edge = f"downstream/{link.id}"
-        trigger = Trigger(triggered_by="downstream", run_config_id=link.run_config_id)
-        cause = Cause(parent_run_id=run.id, hops=run.order.hops + 1)
-        if cause.hops > HOPS_MAX:
-            reason = f"the chain stops after {HOPS_MAX} runs: its pipelines start each other in a cycle."
+        cause = Cause(
+            parent_run_id=run.id, parent=parent_run(run), root_run_id=run.root_run_id, hops=run.order.hops + 1
+        )
+        if run.order.hops >= depth_max:
+            reason = too_deep(run.root_run_id, depth_max)
             found.append(Break(pipeline=link.pipeline, edge=edge, trigger=trigger, cause=cause, reason=reason))
-            continue
-        found.append(Follow(pipeline=link.pipeline, edge=edge, trigger=trigger, cause=cause))
+        else:
+            found.append(Follow(pipeline=link.pipeline, edge=edge, trigger=trigger, cause=cause))
     return found
 
 
@@ -81,7 +106,10 @@ def _restarts(state: Ended, *, on_crash: bool) -> bool:
 
 
 def _restart(run: RunRecord, given: RunInput, *, wait_s: float) -> Follow:
-    """The same run configuration and variables on today's version. A restart adds no hop to the chain."""
+    """The same run configuration, variables and event on today's version.
+
+    A restart adds no hop to its chain. That of a first run begins a chain of its own.
+    """
     parameters = {name: given.overrides[name] for name in run.order.parameter_names if name in given.overrides}
     trigger = Trigger(
         triggered_by="daemon_restart",
@@ -92,5 +120,11 @@ def _restart(run: RunRecord, given: RunInput, *, wait_s: float) -> Follow:
         event_type=given.event_type,
         event_headers=given.event_headers,
     )
-    cause = Cause(parent_run_id=run.id, hops=run.order.hops, wait_s=wait_s)
+    cause = Cause(
+        parent_run_id=run.id,
+        parent=parent_run(run),
+        root_run_id=run.order.root_run_id,
+        hops=run.order.hops,
+        wait_s=wait_s,
+    )
     return Follow(pipeline=run.pipeline, edge=RESTART_EDGE, trigger=trigger, cause=cause)

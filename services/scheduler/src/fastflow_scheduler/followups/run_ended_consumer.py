@@ -16,6 +16,7 @@ from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.bus.pull import Message
 from fastflow_contracts.ids import run_id_for_child
 from fastflow_contracts.log import get_logger
+from fastflow_contracts.pipelines.links import HOPS_MAX
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.messages import Declined
 from fastflow_contracts.runs.run import RUN, Ended, RunInput, RunRecord
@@ -31,13 +32,17 @@ AGAIN_S = 1.0
 
 
 class RunEndedConsumer:
-    """Reacts to the ends of runs. Any number of schedulers can share the work."""
+    """Reacts to the ends of runs. Any number of schedulers can share the work.
 
-    def __init__(self, bus: Bus, runs: RunStore, starter: Starter) -> None:
+    *depth_max*: most downstream starts one after the other.
+    """
+
+    def __init__(self, bus: Bus, runs: RunStore, starter: Starter, *, depth_max: int = HOPS_MAX) -> None:
         self._bus = bus
         self._runs = runs
         self._pipelines = PipelineStore(bus)
         self._starter = starter
+        self._depth_max = depth_max
 
     async def serve(self) -> None:
         """React until cancelled."""
@@ -63,7 +68,7 @@ class RunEndedConsumer:
             given = await self._runs.input(run)
         except (NoSuchRun, Unreadable):
             given = RunInput()
-        for step in react(run, record, made, given):
+        for step in react(run, record, made, given, depth_max=self._depth_max):
             match step:
                 case Follow(pipeline=pipeline, edge=edge, trigger=trigger, cause=cause):
                     await self._starter.start(pipeline, trigger, run_id_for_child(run.id, edge), cause=cause)

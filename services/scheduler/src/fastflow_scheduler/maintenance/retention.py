@@ -134,6 +134,10 @@ class Retention:
         for run, sequence in waiting:
             # The record goes last, because it leads to the input. Later revisions stay: another scheduler may have
             # removed the run, and a repeated trigger may have created it again.
-            keys = (*((subjects.input_key(run.ref),) if run.order.has_input else ()), subjects.run_key(run.ref))
+            keys = [subjects.run_key(run.ref)]
+            if run.order.has_input:
+                keys.insert(0, subjects.input_key(run.ref))
+            if run.order.root_run_id is not None:  # its count was written when its last run began
+                keys.insert(0, subjects.chain_key(run.order.root_run_id))
             for key in keys:
                 await self._bus.purge(subjects.RUNS, key, until=sequence)

@@ -13,7 +13,7 @@ from fastflow_contracts.pipelines.format.run_config import RunConfig
 from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.runs.messages import Declined, Trigger
-from fastflow_contracts.runs.run import Ended, Order, Pending, RunInput, RunLimits, RunRecord, Verdict
+from fastflow_contracts.runs.run import Ended, Order, ParentRun, Pending, RunInput, RunLimits, RunRecord, Verdict
 from fastflow_contracts.runs.triggers import BadTrigger
 
 
@@ -26,11 +26,16 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
-    """What caused the run, beyond the trigger: a slot, a parent run. ``wait_s``: seconds until it may be claimed."""
+    """What caused the run, beyond the trigger: a slot, a parent run and how it ended, the first run of the chain.
+
+    ``wait_s``: seconds until it may be claimed.
+    """
 
     schedule: str | None = None
     scheduled_for: datetime | None = None
     parent_run_id: RunId | None = None
+    parent: ParentRun | None = None
+    root_run_id: RunId | None = None
     hops: int = 0
     wait_s: float = 0.0
 
@@ -83,7 +88,7 @@ def admit(
         config = record.live.spec.run_config(trigger.run_config_id)
     except NoSuchRunConfig as error:
         return Declined(status=422, reason=str(error))
-    given = _input(config, trigger)
+    given = _input(config, trigger, cause)
     order = Order(
         kind=config.type,
         bundle=record.live.bundle,
@@ -94,6 +99,7 @@ def admit(
         schedule=cause.schedule,
         scheduled_for=cause.scheduled_for,
         parent_run_id=cause.parent_run_id,
+        root_run_id=cause.root_run_id,
         hops=cause.hops,
         limits=_limits(config, defaults),
         retry_attempts=defaults.retry_attempts if config.retry_attempts is None else config.retry_attempts,
@@ -110,7 +116,7 @@ def admit(
 def again(
     former: RunRecord, given: RunInput, record: PipelineRecord | None, trigger: Trigger, *, run_id: RunId, now: datetime
 ) -> Admitted | Declined:
-    """Make a new run with the bundle, variables and parameters of *former*.
+    """Make a new run with the bundle, variables and parameters of *former*, in its place in its chain.
 
     Today's pipeline record decides whether it may start and how many may run.
 
@@ -125,7 +131,6 @@ def again(
         parent_run_id=former.id,
         schedule=None,
         scheduled_for=None,
-        hops=0,
     )
     run = _new_run(run_id, former.pipeline, order, now)
     return Admitted(
@@ -152,6 +157,7 @@ def refused(
         schedule=cause.schedule,
         scheduled_for=cause.scheduled_for,
         parent_run_id=cause.parent_run_id,
+        root_run_id=cause.root_run_id,
         hops=cause.hops,
         env_names=tuple(sorted(trigger.env_vars)),
         parameter_names=tuple(sorted(trigger.parameters)),
@@ -189,7 +195,7 @@ def _new_run(run_id: RunId, name: PipelineName, order: Order, now: datetime, *, 
     return RunRecord(id=run_id, pipeline=name, created_at=now, order=order, state=pending)
 
 
-def _input(config: RunConfig, trigger: Trigger) -> RunInput | None:
+def _input(config: RunConfig, trigger: Trigger, cause: Cause) -> RunInput | None:
     """Plain variables first, encrypted ones over them, the trigger's over both: the runner merges in this order."""
     given = RunInput(
         env=dict(config.default_env),
@@ -198,6 +204,7 @@ def _input(config: RunConfig, trigger: Trigger) -> RunInput | None:
         event=trigger.event,
         event_type=trigger.event_type,
         event_headers=trigger.event_headers,
+        parent=cause.parent,
     )
     return None if given == RunInput() else given
 

@@ -68,5 +68,10 @@ class Redriver:
 
 def _cause(skip: SkipRecord) -> Cause:
     return Cause(
-        schedule=skip.schedule, scheduled_for=skip.scheduled_for, parent_run_id=skip.parent_run_id, hops=skip.hops
+        schedule=skip.schedule,
+        scheduled_for=skip.scheduled_for,
+        parent_run_id=skip.parent_run_id,
+        parent=skip.parent,
+        root_run_id=skip.root_run_id,
+        hops=skip.hops,
     )

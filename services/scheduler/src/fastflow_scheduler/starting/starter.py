@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime
+from weakref import WeakValueDictionary
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
@@ -19,9 +21,10 @@ from fastflow_contracts.clock import now as wall_clock
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.links import CHAIN_RUNS_MAX
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs import messages
-from fastflow_contracts.runs.concurrency import ConcurrencyLimit, Full, is_not_over
+from fastflow_contracts.runs.concurrency import ChainFull, ChainLimit, ConcurrencyLimit, Full, Limit, is_not_over
 from fastflow_contracts.runs.limits import Member
 from fastflow_contracts.runs.messages import Decision, Declined, Hint, SkipRecord, Started, Trigger
 from fastflow_contracts.runs.run import Ended, RunRecord
@@ -38,6 +41,7 @@ from fastflow_scheduler.starting.admission import (
     refused,
     with_input_of,
 )
+from fastflow_scheduler.starting.chain_limits import too_many_runs
 
 log = get_logger(__name__)
 
@@ -49,7 +53,10 @@ HINTING_MAX = 8
 
 
 class Starter:
-    """Creates runs and hints them. *concurrent_max*: MAX_CONCURRENT_RUNS, 0 = no limit."""
+    """Creates runs and hints them.
+
+    *concurrent_max*: MAX_CONCURRENT_RUNS, 0 = no limit. *chain_runs_max*: most runs in one chain.
+    """
 
     def __init__(
         self,
@@ -58,6 +65,7 @@ class Starter:
         defaults: Defaults,
         *,
         concurrent_max: int = 0,
+        chain_runs_max: int = CHAIN_RUNS_MAX,
         clock: Callable[[], datetime] = wall_clock,
     ) -> None:
         self._bus = bus
@@ -66,9 +74,11 @@ class Starter:
         self._skips = SkipStore(bus)
         self._defaults = defaults
         self._concurrent_max = concurrent_max
+        self._chain_runs_max = chain_runs_max
         self._clock = clock
         self._creating = asyncio.Semaphore(CREATING_MAX)
         self._hinting = asyncio.Semaphore(HINTING_MAX)
+        self._chains: WeakValueDictionary[RunId, asyncio.Lock] = WeakValueDictionary()
 
     async def start(
         self,
@@ -94,7 +104,7 @@ class Starter:
             BusError: The bus does not answer or refuses.
             Unreadable: The pipeline's record cannot be read.
         """
-        async with self._creating:
+        async with self._turn(cause), self._creating:
             created = await self._create(name, trigger, run_id, cause)
         if isinstance(created, Stored):
             log.info("run created", run=run_id, pipeline=name, triggered_by=trigger.triggered_by)
@@ -152,6 +162,12 @@ class Starter:
         except BusError as error:
             log.warning("hint not sent", run=run.id, error=str(error))
 
+    def _turn(self, cause: Cause) -> AbstractAsyncContextManager[object]:
+        """One start of a chain at a time: all of them write its count, and would be in each other's way."""
+        if cause.root_run_id is None:
+            return nullcontext()
+        return self._chains.setdefault(cause.root_run_id, asyncio.Lock())
+
     async def _create(
         self, name: PipelineName, trigger: Trigger, run_id: RunId, cause: Cause
     ) -> Stored | Declined | None:
@@ -165,7 +181,9 @@ class Starter:
     async def _store(self, admitted: Admitted) -> Stored | Declined | None:
         """As ``_create``. Raises ``TooMuch``."""
         try:
-            return await self._runs.create(admitted.run, admitted.given, limit=self._limit(admitted))
+            return await self._runs.create(admitted.run, admitted.given, limits=self._limits(admitted))
+        except ChainFull as full:
+            return Declined(status=429, reason=too_many_runs(admitted.run.root_run_id, full.most))
         except Full as full:
             name = admitted.run.pipeline
             reason = f"max_instances: {full.most} run(s) of {name} are pending or running already."
@@ -193,17 +211,22 @@ class Starter:
             return admit(name, record, anew, run_id=run_id, cause=cause, defaults=self._defaults, now=at)
         return again(former, given, record, trigger, run_id=run_id, now=at)
 
-    def _limit(self, admitted: Admitted) -> ConcurrencyLimit | None:
-        if admitted.instances_max is None:
-            return None
-        name = admitted.run.pipeline
-        return ConcurrencyLimit(
-            key=instances_key(name),
-            most=admitted.instances_max,
-            since=admitted.instances_since,
-            is_active=is_not_over,
-            rebuild=lambda: self._active_runs_of(name),
-        )
+    def _limits(self, admitted: Admitted) -> list[Limit]:
+        name, order = admitted.run.pipeline, admitted.run.order
+        limits: list[Limit] = []
+        if admitted.instances_max is not None:
+            instances = ConcurrencyLimit(
+                key=instances_key(name),
+                most=admitted.instances_max,
+                since=admitted.instances_since,
+                is_active=is_not_over,
+                rebuild=lambda: self._active_runs_of(name),
+            )
+            limits.append(instances)
+        # A retry is a person's decision, and a daemon restarts for ever: neither makes a chain longer.
+        if order.triggered_by == "downstream":
+            limits.append(ChainLimit(admitted.run.root_run_id, self._chain_runs_max))
+        return limits
 
     async def _active_runs_of(self, name: PipelineName) -> tuple[Member, ...]:
         runs = await self._runs.all_of(name)
@@ -218,6 +241,8 @@ class Starter:
             triggered_by=trigger.triggered_by,
             run_config_id=trigger.run_config_id,
             parent_run_id=cause.parent_run_id,
+            parent=cause.parent,
+            root_run_id=cause.root_run_id,
             hops=cause.hops,
             schedule=cause.schedule,
             scheduled_for=cause.scheduled_for,

@@ -74,6 +74,12 @@ SPECS = {
             DownstreamRule(pipeline=check_name("pipeline_c"), on_failure=True),
         ),
     ),
+    "routes": PipelineSpec(
+        downstream_triggers=(
+            DownstreamRule(pipeline=check_name("publish"), on_route="approved"),
+            DownstreamRule(pipeline=check_name("publish"), on_route="needs review / größer", on_failure=True),
+        ),
+    ),
     "cron_window": PipelineSpec(
         description="Täglicher Report um 09:00",
         schedule_cron="0 9 * * *",

@@ -178,6 +178,11 @@ REFUSED: list[tuple[str, Any]] = [
     ("downstream_triggers", [{"on_success": True}]),
     ("downstream_triggers", [{"pipeline": "no such/name"}]),
     ("downstream_triggers", [{"pipeline": "b", "on_failure": "yes"}]),
+    ("downstream_triggers", [{"pipeline": "b", "on_route": ""}]),
+    ("downstream_triggers", [{"pipeline": "b", "on_route": " spaced "}]),
+    ("downstream_triggers", [{"pipeline": "b", "on_route": "two\nlines"}]),
+    ("downstream_triggers", [{"pipeline": "b", "on_route": ["x"]}]),
+    ("downstream_triggers", [{"pipeline": "b", "on_route": "x" * 129}]),
 ]
 
 REFUSED_BY_THE_PARSER_ALONE: list[tuple[str, Any]] = [

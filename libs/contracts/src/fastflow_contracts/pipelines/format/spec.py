@@ -37,6 +37,7 @@ from fastflow_contracts.pipelines.format.value_types import (
     PipelineRef,
     PythonVersion,
     Retries,
+    Route,
     RunConfigId,
     Seconds,
     Start,
@@ -85,6 +86,9 @@ class DownstreamRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     on_failure: Annotated[Flag, says("Start it after FAILED.")] = False
     run_config_id: Annotated[
         RunConfigId | None, says("The run configuration to start it with: one of its `schedules[].id`.")
+    ] = None
+    on_route: Annotated[
+        Route | None, says("Start it only if the run wrote this label to the file `FASTFLOW_ROUTE_FILE`.")
     ] = None
 
 

@@ -16,6 +16,7 @@ import msgspec
 from fastflow_contracts import names
 from fastflow_contracts.pipelines.format import value_parsers
 from fastflow_contracts.pipelines.format.json_positions import JsonNode
+from fastflow_contracts.pipelines.route import ROUTE_CHARACTERS_MAX, ROUTE_PATTERN
 
 COUNT_MAX = 1_000
 """Limit for retries of one run, and for simultaneous runs."""
@@ -182,6 +183,15 @@ RunConfigId = Annotated[
         value_parsers.matching(_ID),
         type="string",
         pattern=_ID,
+    ),
+]
+Route = Annotated[
+    str,
+    _rule(
+        f"a text of 1 to {ROUTE_CHARACTERS_MAX} printable characters, without spaces around it",
+        value_parsers.matching(ROUTE_PATTERN),
+        type="string",
+        pattern=ROUTE_PATTERN,
     ),
 ]
 PipelineRef = Annotated[

@@ -15,7 +15,7 @@ import msgspec
 
 from fastflow_gateway.dashboard.view import formatting as words
 from fastflow_gateway.dashboard.view.graph_layout import BOX_HEIGHT, GraphLayout, Link, arrange, groups
-from fastflow_gateway.views.graph import Edge, Graph, Node
+from fastflow_gateway.views.graph import DownstreamTrigger, Edge, Graph, Node
 
 BOXES_MAX: Final = 300
 """A larger graph is only listed, not drawn."""
@@ -97,19 +97,25 @@ def drawing(graph: Graph) -> Drawing | None:
     )
 
 
-def when(edge: Edge) -> str:
-    """After which result the pipeline starts."""
-    if edge.on_success and edge.on_failure:
-        return "after every run"
-    return "after success" if edge.on_success else "after failure" if edge.on_failure else "never"
+def when(edge: Edge | DownstreamTrigger) -> str:
+    """After which result, and which route, the pipeline starts."""
+    said = {"any": "after every run", "ok": "after success", "bad": "after failure", "never": "never"}[kind(edge)]
+    return said if edge.on_route is None else f"{said}, on route {edge.on_route}"
 
 
-def kind(edge: Edge) -> str:
+def kind(edge: Edge | DownstreamTrigger) -> str:
     """``any``, ``ok``, ``bad`` or ``never``: how its line looks."""
-    return {"after every run": "any", "after success": "ok", "after failure": "bad"}.get(when(edge), "never")
+    if edge.on_success and edge.on_failure:
+        return "any"
+    return "ok" if edge.on_success else "bad" if edge.on_failure else "never"
 
 
-def source(edge: Edge) -> str:
+def label(edge: Edge) -> str:
+    """What stands at its line: the run configuration and the route, if there are any."""
+    return " · ".join(text for text in (edge.run_config_id, edge.on_route) if text is not None)
+
+
+def source(edge: Edge | DownstreamTrigger) -> str:
     """Where the trigger is defined."""
     return {"json": "pipeline.json", "api": "API", "both": "pipeline.json and API"}[edge.source]
 
@@ -181,7 +187,7 @@ class _Sheet:
             in_y = y + self._layout.y[edge.downstream] + self._ports[edge.downstream, False, edge.run_config_id or ""]
             out_x = x + self._left[source] + self._widths[source]
             in_x = x + self._left[target] - HEAD + 1
-            label = _cut(edge.run_config_id or "", LABEL_CHARACTERS_MAX)
+            text = _cut(label(edge), LABEL_CHARACTERS_MAX)
             if (edge.upstream, edge.downstream) in self._layout.back:
                 lane = (self._back.index(edge) + 1) * TURN
                 low = y + self._layout.height + lane + TURN
@@ -196,25 +202,25 @@ class _Sheet:
                         (x + self._left[c], x + self._left[c] + self._widths[c], y + at)
                         for c, at in zip(columns, passed, strict=True)
                     ],
-                    in_x - len(label) * LABEL_CHARACTER_WIDTH,
+                    in_x - len(text) * LABEL_CHARACTER_WIDTH,
                     in_y,
                 )
-                path += f"H{_px(in_x)}" if label else ""
+                path += f"H{_px(in_x)}" if text else ""
             yield DrawnLine(
                 edge=edge,
                 kind=kind(edge),
                 path=path,
                 head=f"M{_px(in_x)} {_px(in_y - HEAD / 2)}l{HEAD:g} {HEAD / 2:g}l-{HEAD:g} {HEAD / 2:g}z",
                 words=sentence(edge),
-                label=label,
+                label=text,
                 label_x=_px(in_x - 4),
                 label_y=_px(in_y - 5),
             )
 
     def _label_room(self, column: int) -> float:
         """Room left of *column* for the names of configurations on incoming lines."""
-        labels = [e.run_config_id for e in self._edges if e.run_config_id and self._column[e.downstream] == column]
-        longest = max((len(_cut(label, LABEL_CHARACTERS_MAX)) for label in labels), default=0)
+        labels = [label(edge) for edge in self._edges if self._column[edge.downstream] == column]
+        longest = max((len(_cut(each, LABEL_CHARACTERS_MAX)) for each in labels), default=0)
         return longest * LABEL_CHARACTER_WIDTH
 
 

@@ -27,8 +27,12 @@ class Relative(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Chain(msgspec.Struct, frozen=True, kw_only=True):
-    """The parent, then the children, oldest first; ``more``: there are more children than shown."""
+    """The parent, then the children, oldest first; ``more``: there are more children than shown.
 
+    ``root``: the first run of all, if that is neither this run nor its parent.
+    """
+
+    root: Relative | None = None
     parent: Relative | None
     children: tuple[Relative, ...]
     more: bool
@@ -46,9 +50,17 @@ def chain(
     skips: Iterable[messages.SkipRecord],
     *,
     children_max: int,
+    root: RunRecord | None = None,
 ) -> Chain:
-    """Make the chain of *run*. *parent*: None if there is none, or if it is gone. *skips*: newest first."""
-    before = None
+    """Make the chain of *run*. *parent*, *root*: None if there is none, or if it is gone. *skips*: newest first."""
+    before = first = None
+    if run.root_run_id not in (run.id, run.order.parent_run_id):
+        first = Relative(
+            relation="First run",
+            run_id=run.root_run_id,
+            pipeline=root.pipeline if root else None,
+            status=root.status if root else None,
+        )
     if run.order.parent_run_id is not None:
         before = Relative(
             relation=_upwards(run.order.triggered_by),
@@ -57,6 +69,7 @@ def chain(
             status=parent.status if parent else None,
         )
     return Chain(
+        root=first,
         parent=before,
         children=tuple(
             Relative(

@@ -33,6 +33,7 @@ direction   kind         payload
 to process  ATTACH       nonce (hex), acked {stdout, stderr, events}; first after every mark
 1           JOB          argv, cwd, python, holds [{path, byte, python}], env, timeout_s, grace_s, dead_after_s,
                          sample_s, memory_bytes, cell_events, files [{env, name, size_bytes}],
+                         answers [{env, name, bytes_max}]: files that the script may write,
                          bundle {sha256, size_bytes} or null
             DATA         the files' bytes in order, then the bundle's, cut anywhere
             BEAT         dead_after_s: without another beat in this time the job is stopped as orphaned, and
@@ -44,7 +45,8 @@ to runner   SYNC         version, phase; first after every mark, then everything
             OUTPUT       stream (1 byte), offset of the first byte (8), unix time (8, double), bytes
             EVENT        number, from 0 (8), unix time (8, double), JSON as the script wrote it
             SAMPLE       at, cpu_cores, memory_bytes, memory_peak_bytes, memory_limit_bytes or null
-            EXIT         exit_code, signal, reason, oom, message, at, memory_peak_bytes, cpu_s; after all output
+            EXIT         exit_code, signal, reason, oom, message, at, memory_peak_bytes, cpu_s,
+                         answers {name: {data (base64) or problem}}; after all output
 ==========  ===========  =========================================================================================
 
 **Back-pressure.** At most ``WINDOW_BYTES`` of output are unacknowledged. Beyond that the pipes are not read and the

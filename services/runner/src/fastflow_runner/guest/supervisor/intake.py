@@ -1,4 +1,4 @@
-"""Receives a job: its files, its bundle, and the folder made from them.
+"""Receives a job: its files, its bundle, and the folder made from them. Reads what the script leaves behind.
 
 Standard library only.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import stat
 import tarfile
 
 TYPE_CHECKING = False
@@ -85,6 +86,10 @@ class JobIntake:
                     os.makedirs(os.path.dirname(path), exist_ok=True)
                     _write(path, spool.read(entry["size_bytes"]), 0o644)
                     variables[entry["env"]] = path
+                for entry in self.job.get("answers", ()):  # an older runner does not send answers
+                    path = answer_path(self._work, entry["name"])
+                    os.makedirs(os.path.dirname(path), exist_ok=True)
+                    variables[entry["env"]] = path
                 directory = os.path.join(self._work, safe_name(self.job["cwd"]))
                 os.mkdir(directory)
                 if self.job["bundle"]:
@@ -94,6 +99,31 @@ class JobIntake:
                 return directory, variables
         except OSError as error:
             raise SetupFailed(f"The code does not fit into the sandbox: {error}.") from error
+
+
+def answer_path(work: str, name: str) -> str:
+    """Return where the script may write its answer *name*. Raises ``SetupFailed`` for an unsafe name."""
+    return os.path.join(work, ".answers", safe_name(name))
+
+
+def read_answer(path: str, bytes_max: int) -> bytes:
+    """Return what the script wrote to *path*, at most one byte more than *bytes_max*; empty if there is no such file.
+
+    Never waits, and never follows a link: the script may have put anything there.
+
+    Raises:
+        OSError: It is no regular file, or cannot be read.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return b""
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise OSError("it is not a regular file")
+        return os.read(file, bytes_max + 1)
+    finally:
+        os.close(file)
 
 
 def safe_name(name: str) -> str:

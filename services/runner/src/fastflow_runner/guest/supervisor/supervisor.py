@@ -6,6 +6,7 @@ explains the design. Standard library only.
 
 from __future__ import annotations
 
+import binascii
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ import signal
 from . import frames
 from .child import Child, command, environment, load_prctl, seclude
 from .frames import DRAINING, EXITED, PREPARING, RUNNING, WAITING, ProtocolError
-from .intake import JobIntake, SetupFailed, hold
+from .intake import JobIntake, SetupFailed, answer_path, hold, read_answer
 from .link import RunnerLink, complain
 from .meters import Usage
 from .pipes import ScriptPipes
@@ -255,9 +256,23 @@ class Supervisor:
             message=text,
             memory_peak_bytes=self._usage.memory_peak_bytes,
             cpu_s=round(self._usage.reaped_cpu_s, 6),
+            answers=self._answers(),
         )
         if self._orphaned:
             self._leave()
+
+    def _answers(self) -> dict[str, dict[str, str]]:
+        """What the script wrote, by name: ``data`` in base64, or the ``problem`` with it. Left out if there is none."""
+        found: dict[str, dict[str, str]] = {}
+        for entry in self._job.get("answers", ()):
+            try:
+                data = read_answer(answer_path(self._work, entry["name"]), entry["bytes_max"])
+            except (OSError, SetupFailed) as error:
+                found[entry["name"]] = {"problem": getattr(error, "strerror", None) or str(error)}
+            else:
+                if data:
+                    found[entry["name"]] = {"data": binascii.b2a_base64(data, newline=False).decode()}
+        return found
 
 
 def main(argv: Sequence[str]) -> int:

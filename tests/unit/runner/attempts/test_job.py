@@ -1,0 +1,41 @@
+"""The variables by which a run knows its chain."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.runs.run import ParentRun, RunErrorType, RunInput, Running, RunStatus
+from fastflow_runner.attempts.job import PARENT_VARIABLES, environment
+from tests.support.ids import fresh_run_id
+from tests.support.records import a_run, at
+
+RUNNING = Running(attempt=1, runner="r1", epoch=1, claimed_at=at(0))
+
+
+def test_a_run_that_follows_none_has_no_parent_whatever_it_was_given() -> None:
+    """The variables are there and empty; neither a pipeline nor a trigger can set them."""
+    run = replace(a_run(), state=RUNNING)
+    given = RunInput(env={"FASTFLOW_PARENT_STATUS": "x"}, overrides={"FASTFLOW_ROOT_RUN_ID": "y"})
+    env = environment(run, given, {"FASTFLOW_PARENT_URL": "z"}, python=None, public_url="https://f.example")
+    assert [env[name] for name in PARENT_VARIABLES] == [""] * len(PARENT_VARIABLES)
+    assert (env["FASTFLOW_ROOT_RUN_ID"], env["FASTFLOW_RUN_URL"]) == (run.id, f"https://f.example/runs/{run.id}")
+
+
+def test_a_run_that_follows_one_knows_how_it_ended() -> None:
+    """What there is none of is empty, and so are links if the address is unknown; a NUL fits into no variable."""
+    root, parent = fresh_run_id(), fresh_run_id()
+    run = replace(a_run(root_run_id=root, parent_run_id=parent), state=RUNNING)
+    ended = ParentRun(
+        run_id=parent,
+        pipeline=PipelineName("load"),
+        status=RunStatus.FAILED,
+        error_type=RunErrorType.LOST,
+        error_message="a\0b",
+    )
+    env = environment(run, RunInput(parent=ended), {}, python=None)
+    assert [env[name] for name in PARENT_VARIABLES] == [parent, "load", "FAILED", "", "lost", "ab", ""]
+    assert (env["FASTFLOW_ROOT_RUN_ID"], env["FASTFLOW_RUN_URL"]) == (root, "")
+    well = replace(ended, status=RunStatus.SUCCESS, exit_code=0, error_type=None, error_message=None)
+    env = environment(run, RunInput(parent=well), {}, python=None, public_url="http://f")
+    assert [env[name] for name in PARENT_VARIABLES[2:]] == ["SUCCESS", "0", "", "", f"http://f/runs/{parent}"]
