@@ -133,6 +133,21 @@ async def test_a_script_over_its_memory_is_killed(fast: System) -> None:
     assert "100 MiB" in str(run.attempts[0].error_message)
 
 
+async def test_a_child_killed_for_memory_is_a_warning_on_the_run(fast: System) -> None:
+    """The script goes on and succeeds; the run says what happened."""
+    main = (
+        "import subprocess, sys\nhoard = 'import time; x = bytearray(400 << 20); x[::4096] = b\"1\" * len(x[::4096])'\n"
+        "print(subprocess.run([sys.executable, '-c', hoard + '; time.sleep(600)']).returncode)\n"
+    )
+    await fast.pipeline("child", main, mem_hard_limit=100 * 1024**2)
+    run = await fast.run("child")
+    assert (run.status, await fast.text(run)) == (RunStatus.SUCCESS, "-9")
+    (warning,) = run.attempts[0].warnings
+    assert warning.startswith(
+        "a process that the script started was killed: it needed more memory than its limit of 100"
+    )
+
+
 async def test_a_requirement_that_does_not_exist_fails_with_uvs_message(fast: System) -> None:
     """environment_error, no user code, within seconds."""
     await fast.pipeline("nodep", "print('never')", requirements="no-such-package-at-all-xyz==1\n")

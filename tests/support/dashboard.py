@@ -18,7 +18,7 @@ from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.clock import now
 from fastflow_contracts.runs import messages
-from fastflow_contracts.runs.logs import CHUNK, STREAMS, Chunk, LogStream, Piece
+from fastflow_contracts.runs.logs import CHUNK, STREAMS, Chunk, LogStream, OpenText, Piece
 from fastflow_contracts.runs.messages import AttemptSample
 from fastflow_contracts.runs.run import RunErrorType, Running, RunRecord
 from fastflow_contracts.runs.state_machine import AttemptOutcome, Claim, Finish, Prepare
@@ -112,6 +112,12 @@ class Hands:
             self._bytes[stream == "stderr"] += len(text.encode())
         piece = Piece(0, STREAMS.index(stream), text)
         chunk = Chunk(at=time.time(), lines=(piece,), end=(self._bytes[0], self._bytes[1]))
+        self._sequence = await self._bus.publish(subjects.log(ref, attempt), CHUNK.encode(chunk))
+
+    async def show_open(self, ref: RunRef, start: int, text: str, *, attempt: int = 1) -> None:
+        """Publish text of a line of stdout that is not complete."""
+        shown = OpenText(STREAMS.index("stdout"), start, text)
+        chunk = Chunk(at=time.time(), end=(self._bytes[0], self._bytes[1]), open=shown)
         self._sequence = await self._bus.publish(subjects.log(ref, attempt), CHUNK.encode(chunk))
 
     async def use(self, ref: RunRef, *, cpu_cores: float, memory_bytes: int, attempt: int = 1) -> None:

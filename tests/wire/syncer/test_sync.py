@@ -12,6 +12,10 @@ from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.objects import ObjectStore
 from fastflow_contracts.bus.streams import bucket_stream, object_stream
 from fastflow_contracts.pipelines.folder.bundle import File
+from fastflow_contracts.pipelines.format.limit_policy import LimitPolicy
+from fastflow_syncer.publish import Publisher
+from fastflow_syncer.sources.folder import FolderSource
+from fastflow_syncer.sync import Syncer
 from tests.support.syncer import actions, files_of, folder_syncer, record_of, status_of, write
 
 
@@ -184,3 +188,20 @@ async def test_a_folder_that_does_not_fit_stops_no_other(bus: Bus, tmp_path: Pat
     report = await syncer.sync()
     assert report.ok
     assert actions(report) == {"a": "refused", "b": "updated", "gone": "removed"}
+
+
+async def test_a_lower_maximum_refuses_the_version_and_keeps_it_live(bus: Bus, tmp_path: Path) -> None:
+    """The record has the problem, and the last good version can still start, within the maximum."""
+    root = tmp_path / "root"
+    write(root, {"etl/main.py": "1", "etl/pipeline.json": '{"cpu_hard_limit": 4}', "main.py": "2"})
+    report = await folder_syncer(bus, root).sync()
+    assert actions(report) == {"etl": "added", "main.py": "refused"}
+    assert (report.ok, report.pipelines) == (True, 1)
+    strict = Syncer(FolderSource(root), Publisher(bus), policy=LimitPolicy(cpu_max=2.0))
+    assert actions(await strict.sync())["etl"] == "refused"
+    record, _ = await record_of(bus, "etl")
+    assert record.live is not None
+    assert record.live.spec.cpu_hard_limit == 4
+    assert "MAX_CPU_LIMIT" in str(record.problems[0])
+    write(root, {"etl/pipeline.json": '{"cpu_hard_limit": 2}'})
+    assert actions(await strict.sync())["etl"] == "updated"

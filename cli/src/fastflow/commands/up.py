@@ -40,6 +40,7 @@ from fastflow_contracts.clock import now
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.pipelines.folder.bundle import shown
 from fastflow_contracts.runs.presence import Presence
+from fastflow_contracts.service.foreign_settings import warn_of_foreign
 from fastflow_contracts.service.logging import set_up_logging
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -102,6 +103,7 @@ async def _up(plan: UpPlan, early: list[int]) -> None:
         key_line = _key_line(plan.data_dir / keyring.KEY_FILE, is_new=is_new)
     parts = all_in_one.parts(environ, say=_progress, address=dashboard(plan.host, plan.port, None))
     set_up_logging(log_json=parts[0].settings.log_json, log_level=parts[0].settings.log_level)
+    warn_of_foreign(environ)
     _say(click.style(f"fastflow {version('fastflow')}", bold=True) + "\n")
     if key_line:
         _say(key_line)

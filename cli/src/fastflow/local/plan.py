@@ -162,7 +162,7 @@ def _source(given: Path | None, environ: Mapping[str, str], here: Path) -> tuple
         if given is None and not environ.get("PIPELINES_DIR"):
             raise NoSuchThing(FIRST_PIPELINE)
         raise NoSuchThing(f"there is no folder {folder}; give the folder that holds the pipelines' folders.")
-    if (here / folder / SCRIPT).is_file():
+    if (here / folder / SCRIPT).is_file() and not any((here / folder).glob(f"*/{SCRIPT}")):
         raise BadUsage(f"{folder} is one pipeline: it has a {SCRIPT}. Give the folder above it.")
     _check_text((here / folder).absolute())
     chosen = {"PIPELINES_DIR": str((here / folder).absolute())}

@@ -33,6 +33,8 @@ class Setting(NamedTuple):
     """None: the same as ``default``."""
     services: tuple[str, ...]
     is_secret: bool
+    also: str = ""
+    """Another name that is read."""
 
 
 def settings() -> list[Setting]:
@@ -43,9 +45,10 @@ def settings() -> list[Setting]:
             env = field.env
             known = found.get(env.name)
             services = (*known.services, service) if known else (service,)
-            text = env.help if known is None else known.help
+            also = f" Also read as {env.also}." if env.also else ""
+            text = env.help + also if known is None else known.help
             default = _shown(field.default)
-            found[env.name] = Setting(env.name, text, default, DEFAULTS.get(env.name), services, env.secret)
+            found[env.name] = Setting(env.name, text, default, DEFAULTS.get(env.name), services, env.secret, env.also)
     return list(found.values())
 
 
@@ -63,10 +66,11 @@ def values(environ: Mapping[str, str]) -> dict[str, str]:
     """The settings in *environ*, secrets masked. A ``_FILE`` variable wins, as when settings are loaded."""
     found, environ = {}, without_service_links(environ)
     for setting in settings():
-        if path := environ.get(f"{setting.name}_FILE"):
-            found[setting.name] = f"from {path}"
-        elif value := environ.get(setting.name):
-            found[setting.name] = SECRET_SHOWN if setting.is_secret else value
+        for name in filter(None, (setting.also, setting.name)):
+            if path := environ.get(f"{name}_FILE"):
+                found[setting.name] = f"from {path}"
+            elif value := environ.get(name):
+                found[setting.name] = SECRET_SHOWN if setting.is_secret else value
     return found
 
 

@@ -7,24 +7,26 @@ from contextlib import aclosing
 from typing import Final, Protocol
 
 from fastflow_api import Client, errors
-from fastflow_api.shapes import LogLine, Run
+from fastflow_api.shapes import LogLine, PartialLine, Run
 
 LOOK_S: Final = 1.0
 """Interval between lookups of a run that no scheduler has created yet."""
 
 
 class Sink(Protocol):
-    """Receives log lines and changes, in order."""
+    """Receives the log and changes, in order."""
 
-    def line(self, line: LogLine) -> None: ...
+    def part(self, part: LogLine | PartialLine) -> None: ...
+
+    def close(self) -> None: ...
 
     def changed(self, run: Run) -> None: ...
 
 
 async def follow(client: Client, run_id: str, sink: Sink) -> Run:
-    """Pass every line and every change of the run to *sink* until it ends. Returns the ended run."""
+    """Pass the log, as it is written, and every change of the run to *sink* until it ends. Returns the ended run."""
     async with asyncio.TaskGroup() as group:
-        group.create_task(_hand_on_lines(client, run_id, sink), name="log")
+        group.create_task(_hand_on_text(client, run_id, sink), name="log")
         last: Run | None = None
         async with aclosing(client.follow_run(run_id)) as states:
             async for run in states:
@@ -39,7 +41,7 @@ async def show(client: Client, run_id: str, sink: Sink) -> None:
     """Pass the log so far to *sink*."""
     async with aclosing(client.log_lines(run_id)) as lines:
         async for line in lines:
-            sink.line(line)
+            sink.part(line)
 
 
 async def recorded(client: Client, run_id: str) -> Run:
@@ -51,7 +53,8 @@ async def recorded(client: Client, run_id: str) -> Run:
             await asyncio.sleep(LOOK_S)
 
 
-async def _hand_on_lines(client: Client, run_id: str, sink: Sink) -> None:
-    async with aclosing(client.follow_log(run_id)) as lines:
-        async for line in lines:
-            sink.line(line)
+async def _hand_on_text(client: Client, run_id: str, sink: Sink) -> None:
+    async with aclosing(client.follow_text(run_id)) as parts:
+        async for part in parts:
+            sink.part(part)
+    sink.close()

@@ -23,7 +23,7 @@ from fastflow_gateway.actions.trigger_client import (
     TriggerClient,
     open_trigger_client,
 )
-from fastflow_gateway.api import openapi, routes
+from fastflow_gateway.api import health, openapi, routes
 from fastflow_gateway.api.health import STILL_STARTING, StillStarting
 from fastflow_gateway.dashboard import pages
 from fastflow_gateway.dashboard.rendering import RENDERER, Renderer
@@ -55,7 +55,7 @@ SHUTDOWN_S = STORE_S + DECISION_S + 1.0
 """How long open requests may take to end at a stop."""
 
 
-ROUTES: tuple[Route, ...] = (*routes.ROUTES, *pages.ROUTES)
+ROUTES: tuple[Route, ...] = (*routes.ROUTES, *health.ALIASES, *pages.ROUTES)
 
 
 def build_app(

@@ -6,15 +6,16 @@ from typing import Annotated
 
 from aiohttp import web
 
+from fastflow_contracts.limit_settings import LimitSettings
 from fastflow_contracts.runs.triggers import EVENT_BYTES_MAX
 from fastflow_contracts.secrets.envelope import BadKey, split_keys
-from fastflow_contracts.service.settings import BadSettings, Env, ServiceSettings
+from fastflow_contracts.service.settings import BadSettings, Env
 from fastflow_gateway.security.client_address import BadProxies, ClientAddresses
 
 TOKEN_CHARACTERS_MIN = 16
 
 
-class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
+class GatewaySettings(LimitSettings, frozen=True, kw_only=True):
     """The settings of one gateway. The defaults suit a laptop."""
 
     host: Annotated[str, Env("FASTFLOW_HOST", "Address to listen on.")] = "127.0.0.1"

@@ -118,13 +118,18 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
         ),
     ] = ""
     tmp_bytes: Annotated[
-        int, Env("FASTFLOW_TMP_BYTES", "Size of /tmp in a Docker sandbox, in bytes.", least=1024**2)
+        int,
+        Env(
+            "FASTFLOW_TMP_BYTES",
+            "Size of /tmp in a Docker sandbox, in bytes. What is in it counts as memory.",
+            least=1024**2,
+        ),
     ] = 256 * 1024**2
     work_bytes: Annotated[
         int,
         Env(
             "FASTFLOW_WORK_BYTES",
-            "Size of the working copy's file system in a Docker sandbox, in bytes.",
+            "Size of the working copy's file system in a Docker sandbox, in bytes. What is in it counts as memory too.",
             least=1024**2,
         ),
     ] = 512 * 1024**2

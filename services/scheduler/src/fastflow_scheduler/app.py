@@ -34,8 +34,8 @@ async def serve(settings: SchedulerSettings, bus: Bus, stop: asyncio.Event, read
     """Schedule until *stop* is set. Unfinished work stays on the bus, where another scheduler does it."""
     defaults = Defaults(
         python_version=settings.default_python_version,
-        timeout_s=settings.container_timeout_s,
         retry_attempts=settings.retry_attempts,
+        policy=settings.policy,
     )
     lease = Lease(lease_s=settings.lease_s, fence_s=settings.fence_s)
     with suppress(Unavailable):  # the check can wait for the next start

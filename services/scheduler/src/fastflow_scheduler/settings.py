@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from fastflow_contracts.limit_settings import LimitSettings
 from fastflow_contracts.pipelines.links import CHAIN_RUNS_MAX, HOPS_MAX
 from fastflow_contracts.runs.lease import FENCE_S
 from fastflow_contracts.runs.presence import LEASE_S
-from fastflow_contracts.service.settings import Env, ServiceSettings
+from fastflow_contracts.service.settings import Env
 
 CONCURRENT_MOST = 10_000
 """Every claim writes the set of active runs: one megabyte at this size. For more runs, use no limit."""
 
 
-class SchedulerSettings(ServiceSettings, frozen=True, kw_only=True):
+class SchedulerSettings(LimitSettings, frozen=True, kw_only=True):
     """The defaults suit a laptop."""
 
     default_python_version: Annotated[
@@ -25,14 +26,6 @@ class SchedulerSettings(ServiceSettings, frozen=True, kw_only=True):
             like="3.12 or 3.12.4",
         ),
     ] = ""
-    container_timeout_s: Annotated[
-        float,
-        Env(
-            "CONTAINER_TIMEOUT",
-            "Timeout of an attempt in seconds if the pipeline sets none; 0 = no limit.",
-            least=0,
-        ),
-    ] = 0.0
     retry_attempts: Annotated[
         int, Env("RETRY_ATTEMPTS", "Retries after a failed attempt if the pipeline sets none.", least=0)
     ] = 0

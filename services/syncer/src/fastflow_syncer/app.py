@@ -29,7 +29,7 @@ async def serve(settings: SyncerSettings, bus: Bus, stop: asyncio.Event, ready: 
         BadRemote: The settings of the repository are not accepted.
     """
     with source_of(settings) as source:
-        syncer = Syncer(source, Publisher(bus))
+        syncer = Syncer(source, Publisher(bus), limits=settings.folder_limits, policy=settings.policy)
 
         async def work() -> None:
             async with asyncio.TaskGroup() as group:
@@ -47,7 +47,7 @@ def source_of(settings: SyncerSettings) -> Iterator[Source]:
         BadRemote: The settings of the repository are not accepted.
     """
     if not settings.git_repo_url:
-        yield FolderSource(settings.root)
+        yield FolderSource(settings.root, limits=settings.folder_limits)
         return
     credentials = Credentials(
         username=settings.git_username,
@@ -58,4 +58,10 @@ def source_of(settings: SyncerSettings) -> Iterator[Source]:
     where = remote(settings.git_repo_url, settings.git_branch)
     with TemporaryDirectory(prefix="fastflow-git-", ignore_cleanup_errors=True) as home:
         mirror = Mirror(where, credentials, Path(home))
-        yield GitSource(mirror, where.label, subdir=settings.subdir, interval_s=settings.git_sync_interval_s)
+        yield GitSource(
+            mirror,
+            where.label,
+            subdir=settings.subdir,
+            interval_s=settings.git_sync_interval_s if settings.auto_sync else 0.0,
+            limits=settings.folder_limits,
+        )

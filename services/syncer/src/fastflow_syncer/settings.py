@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+from fastflow_contracts.limit_settings import LimitSettings
 from fastflow_contracts.pipelines.folder import bundle
-from fastflow_contracts.service.settings import BadSettings, Env, ServiceSettings
+from fastflow_contracts.pipelines.folder.limits import CEILING, DEFAULT, FolderLimits
+from fastflow_contracts.service.settings import BadSettings, Env
 
 
-class SyncerSettings(ServiceSettings, frozen=True, kw_only=True):
+class SyncerSettings(LimitSettings, frozen=True, kw_only=True):
     """Settings of the syncer. The defaults suit a laptop: the folder ``pipelines`` in the working directory."""
 
     pipelines_dir: Annotated[
@@ -23,16 +25,70 @@ class SyncerSettings(ServiceSettings, frozen=True, kw_only=True):
         str, Env("PIPELINES_SUBDIR", "Folder inside the repository or PIPELINES_DIR that holds the pipelines.")
     ] = ""
     git_sync_interval_s: Annotated[
-        float, Env("GIT_SYNC_INTERVAL", "Seconds between fetches of the branch; 0 = only on request.", least=0)
+        float,
+        Env(
+            "GIT_SYNC_INTERVAL",
+            "Seconds between fetches of the branch; 0 = only on request.",
+            least=0,
+            also="AUTO_SYNC_INTERVAL",
+        ),
     ] = 60.0
+    auto_sync: Annotated[
+        bool,
+        Env("AUTO_SYNC_ENABLED", "Fetch the branch by itself. no = only on request, whatever GIT_SYNC_INTERVAL is."),
+    ] = True
     git_username: Annotated[str, Env("GIT_USERNAME", "User of GIT_TOKEN; most hosts accept any.")] = "x-access-token"
-    git_token: Annotated[str, Env("GIT_TOKEN", "Token or password for an https repository.", secret=True)] = ""
+    git_token: Annotated[
+        str, Env("GIT_TOKEN", "Token or password for an https repository.", secret=True, also="GIT_SYNC_TOKEN")
+    ] = ""
     git_ssh_key: Annotated[
-        str, Env("GIT_SSH_KEY", "Private key without passphrase for an ssh repository.", secret=True)
+        str,
+        Env(
+            "GIT_SSH_KEY",
+            "Private key without passphrase for an ssh repository.",
+            secret=True,
+            also="GIT_SYNC_DEPLOY_KEY",
+        ),
     ] = ""
     git_ssh_known_hosts: Annotated[
         str, Env("GIT_SSH_KNOWN_HOSTS", "Key of the ssh host, as `ssh-keyscan` prints it.")
     ] = ""
+    folder_files_max: Annotated[
+        int,
+        Env(
+            "FASTFLOW_FOLDER_FILES_MAX",
+            f"Most files of a pipeline's folder, at most {CEILING.files}.",
+            least=1,
+            most=CEILING.files,
+        ),
+    ] = DEFAULT.files
+    folder_file_bytes_max: Annotated[
+        int,
+        Env(
+            "FASTFLOW_FOLDER_FILE_BYTES_MAX",
+            f"Largest file of a pipeline's folder in bytes, at most {CEILING.file_bytes}.",
+            least=1,
+            most=CEILING.file_bytes,
+        ),
+    ] = DEFAULT.file_bytes
+    folder_bytes_max: Annotated[
+        int,
+        Env(
+            "FASTFLOW_FOLDER_BYTES_MAX",
+            f"Most bytes of all files of a pipeline's folder, at most {CEILING.total_bytes}.",
+            least=1,
+            most=CEILING.total_bytes,
+        ),
+    ] = DEFAULT.total_bytes
+
+    @property
+    def folder_limits(self) -> FolderLimits:
+        """The most that one folder may hold."""
+        return FolderLimits(
+            files=self.folder_files_max,
+            file_bytes=self.folder_file_bytes_max,
+            total_bytes=self.folder_bytes_max,
+        )
 
     @property
     def subdir(self) -> str:

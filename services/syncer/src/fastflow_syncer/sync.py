@@ -14,6 +14,8 @@ from fastflow_contracts.clock import now
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.folder.examine import examine
+from fastflow_contracts.pipelines.folder.limits import DEFAULT, FolderLimits
+from fastflow_contracts.pipelines.format.limit_policy import NO_POLICY, LimitPolicy
 from fastflow_contracts.pipelines.records import PipelineChangeRecord, PipelineRecord, SyncReportRecord
 from fastflow_syncer.errors import SourceDamaged, SourceFailed
 from fastflow_syncer.publish import NOTHING, Contended, Publisher, StoredRecord
@@ -41,8 +43,12 @@ class _Settled(NamedTuple):
 class Syncer:
     """Syncs one source to one bus, one sync at a time."""
 
-    def __init__(self, source: Source, publisher: Publisher) -> None:
+    def __init__(
+        self, source: Source, publisher: Publisher, *, limits: FolderLimits = DEFAULT, policy: LimitPolicy = NO_POLICY
+    ) -> None:
         self._source = source
+        self._limits = limits
+        self._policy = policy
         self._publisher = publisher
         self._settled: dict[str, _Settled] = {}
         self._one_at_a_time = asyncio.Lock()
@@ -124,7 +130,9 @@ class Syncer:
         folder = await self._source.read(snapshot, name)
         is_known = stored.value is not None and stored.value.removed_at is None
         try:
-            examined = await asyncio.to_thread(examine, name, folder, is_known=is_known)
+            examined = await asyncio.to_thread(
+                examine, name, folder, is_known=is_known, limits=self._limits, policy=self._policy
+            )
         except Exception as error:
             # A bug in our code must not stop the other folders.
             log.exception("pipeline not examined", pipeline=name)

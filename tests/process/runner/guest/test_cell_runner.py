@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fastflow_contracts.runs.cells import EVENT, CellEvent, Noted, Raised, Wrote
 from fastflow_runner.guest import cells
@@ -64,7 +64,7 @@ def _read_all(descriptor: int) -> bytes:
 
 
 @asynccontextmanager
-async def running(directory: Path, *each: str) -> AsyncIterator[Running]:
+async def running(directory: Path, *each: Any) -> AsyncIterator[Running]:
     """The cell runner with a notebook of these cells, on this interpreter, like its kernel.
 
     Its output is not read yet.

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from fastflow_contracts.pipelines.folder import bundle, disk
+from fastflow_contracts.pipelines.folder import disk
 from fastflow_contracts.pipelines.folder.bundle import File
+from fastflow_contracts.pipelines.folder.limits import DEFAULT
 from fastflow_contracts.pipelines.folder.selection import Folder
 from fastflow_syncer.errors import SourceFailed
 from fastflow_syncer.sources.folder import FolderSource
@@ -82,7 +83,7 @@ async def test_caps_hold_before_anything_is_read(tmp_path: Path) -> None:
         file.truncate(1024**3)
     folder = await asyncio.to_thread(disk.read, tmp_path / "etl")
     assert [r.path for r in folder.refusals] == ["", "data.bin"]
-    for number in range(bundle.FILES_MAX + 1):
+    for number in range(DEFAULT.files + 1):
         _write(tmp_path, f"crowd/{number}")
     folder = await asyncio.to_thread(disk.read, tmp_path / "crowd")
     assert "2,000 files" in str(folder.refusals[0])
@@ -238,6 +239,16 @@ async def test_the_root_may_come_later_and_be_replaced(tmp_path: Path, watched: 
     await watched.sees("etl", b"second")
     _write(tmp_path, "second/etl/main.py", "third")
     await watched.sees("etl", b"third")
+
+
+async def test_a_release_that_is_swapped_in_by_mv_is_seen(tmp_path: Path, watched: Watched) -> None:
+    """The root is a link, such as ``current``, and each release a folder of its own: many deployments do it so."""
+    _write(tmp_path, "releases/1/etl/main.py", "one")
+    _write(tmp_path, "releases/2/etl/main.py", "two")
+    for release, content in (("1", b"one"), ("2", b"two"), ("1", b"one")):
+        (tmp_path / "next").symlink_to(f"releases/{release}")
+        subprocess.run(["mv", "-T", "next", "root"], cwd=tmp_path, check=True)
+        await watched.sees("etl", content)
 
 
 NO_INOTIFY = """

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fastflow_contracts.pipelines.folder import bundle
 from fastflow_contracts.pipelines.folder.bundle import File
+from fastflow_contracts.pipelines.folder.limits import DEFAULT
 from fastflow_contracts.pipelines.folder.selection import Folder
 from fastflow_syncer.errors import SourceDamaged, SourceFailed
 from fastflow_syncer.sources.git import GitSource
@@ -233,9 +233,9 @@ async def test_links_and_submodules_refuse_only_their_own_folder(
 
 async def test_files_beyond_the_caps_refuse_only_their_own_folder(repository: Repository, follow: Follow) -> None:
     """Caps are checked before content is read."""
-    big = bytes(bundle.FILE_BYTES_MAX + 1)
+    big = bytes(DEFAULT.file_bytes + 1)
     repository.write({**MAIN, "etl/data.bin": big, "good/main.py": "1", "crowd/main.py": "1"})
-    repository.write({f"crowd/{n}": "" for n in range(bundle.FILES_MAX)})
+    repository.write({f"crowd/{n}": "" for n in range(DEFAULT.files)})
     repository.commit("big")
     source = follow(repository.url)
     snapshot, etl = await _only(source)

@@ -56,6 +56,68 @@ def test_validate_reports_folders_that_look_like_pipelines(tmp_path: Path) -> No
     assert "data" not in done.stdout
 
 
+def test_a_script_in_the_root_hides_no_pipeline(tmp_path: Path) -> None:
+    """The folders are checked, and a script beside them is noticed; one in a package of a pipeline costs nothing."""
+    (tmp_path / "a").mkdir()
+    for name in ("main.py", "a/main.py"):
+        (tmp_path / name).write_text("print(1)\n")
+    done = fastflow("validate", ".", cwd=tmp_path)
+    assert (done.returncode, "has pipelines in it" in done.stdout) == (0, True)
+    (tmp_path / "a/pipeline.json").write_text('{"timeout": "soon"}')
+    done = fastflow("validate", ".", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "timeout is" in done.stdout
+    (tmp_path / "a/main.py").unlink()
+    (tmp_path / "a/pipeline.json").unlink()
+    done = fastflow("validate", ".", cwd=tmp_path)
+    assert (done.returncode, "has pipelines in it" in done.stdout) == (0, False)
+
+
+def test_validate_shows_limits_before_they_bite(tmp_path: Path) -> None:
+    """A notice from 80 % of a folder's limit on; the limits are those of the environment."""
+    (tmp_path / "etl").mkdir()
+    (tmp_path / "etl/main.py").touch()
+    (tmp_path / "etl/data.bin").write_bytes(bytes(900))
+    assert "at most" not in fastflow("validate", ".", cwd=tmp_path).stdout
+    for name, limit, words in (
+        ("FASTFLOW_FOLDER_FILES_MAX", "2", "2 files; at most 2 can travel"),
+        ("FASTFLOW_FOLDER_BYTES_MAX", "1000", "at most 0.0 MB can travel"),
+        ("FASTFLOW_FOLDER_FILE_BYTES_MAX", "1000", "data.bin: It has 0.0 MB; a file may have at most"),
+    ):
+        done = fastflow("validate", ".", cwd=tmp_path, **{name: limit})
+        assert (done.returncode, words in done.stdout) == (0, True), done.stdout
+    assert fastflow("validate", ".", cwd=tmp_path, FASTFLOW_FOLDER_BYTES_MAX="899").returncode == 1
+    refused = fastflow("validate", ".", cwd=tmp_path, FASTFLOW_FOLDER_BYTES_MAX="209715201")
+    assert "FASTFLOW_FOLDER_BYTES_MAX" in refused.stderr
+
+
+def test_validate_shows_the_limits_of_runs(tmp_path: Path) -> None:
+    """Those that apply, if the environment sets any; more than a maximum is a problem."""
+    (tmp_path / "etl").mkdir()
+    (tmp_path / "etl/main.py").touch()
+    (tmp_path / "etl/pipeline.json").write_text('{"mem_hard_limit": "2g"}')
+    assert "limits:" not in fastflow("validate", ".", cwd=tmp_path).stdout
+    done = fastflow("validate", ".", cwd=tmp_path, DEFAULT_CPU_LIMIT="0.5", MAX_TIMEOUT="3600")
+    assert "limits: cpu 0.5 cores, memory 2,048 MiB, timeout 1 h 00 m" in done.stdout
+    done = fastflow("validate", ".", cwd=tmp_path, MAX_MEM_LIMIT="1g")
+    assert done.returncode == 1
+    assert 'mem_hard_limit is "2g"; accepted: at most 1,024 MiB here (MAX_MEM_LIMIT)' in done.stdout
+
+
+def test_validate_says_what_other_schedulers_read_differently(tmp_path: Path) -> None:
+    """Numbers of weekdays, and two restricted days; and settings of theirs that have no effect."""
+    (tmp_path / "etl").mkdir()
+    (tmp_path / "etl/main.py").touch()
+    for expr, words in (("0 9 * * 1", "1 is Monday"), ("0 9 1 * mon", "one of them is enough")):
+        (tmp_path / "etl/pipeline.json").write_text(json.dumps({"schedule_cron": expr}))
+        done = fastflow("validate", ".", cwd=tmp_path, LOG_RETENTION_DAYS="30")
+        assert words in done.stdout
+        assert "LOG_RETENTION_DAYS is set and has no effect here" in done.stderr
+    for expr in ("0 9 * * mon-fri", "@weekly", "*/5 * * * *", "0 0 * * */2"):
+        (tmp_path / "etl/pipeline.json").write_text(json.dumps({"schedule_cron": expr}))
+        assert "a difference" not in fastflow("validate", ".", cwd=tmp_path).stdout
+
+
 def test_no_folder_name_controls_the_terminal(tmp_path: Path) -> None:
     """A name is printed on one line, whatever it contains."""
     (tmp_path / "a\n\x1b[31mb").mkdir()

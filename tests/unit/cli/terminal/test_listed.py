@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -13,7 +15,7 @@ from fastflow.commands.schedules import table as jobs_table
 from fastflow.errors import NoSuchThing
 from fastflow.terminal.printer import Printer
 from fastflow.terminal.schedules import words
-from fastflow_api.shapes import Attempt, ErrorType, Job, JobKind, LogLine, Run, Runner, Status, Window
+from fastflow_api.shapes import Attempt, ErrorType, Job, JobKind, LogLine, PartialLine, Run, Runner, Status, Window
 from fastflow_gateway.views import records
 from fastflow_gateway.views.waiting import Capacity
 from tests.support.records import T0, a_run
@@ -154,7 +156,28 @@ def test_a_line_goes_to_the_stream_that_the_script_used(capsys: pytest.CaptureFi
     """Our own lines go to stderr; as JSON everything goes to stdout."""
     lines = [LogLine(ts=NOON, stream=stream, attempt=1, line=stream) for stream in ("stdout", "stderr", "system")]
     for line in lines:
-        Printer(as_json=False, states=False).line(line)
+        Printer(as_json=False, states=False).part(line)
     assert capsys.readouterr() == ("stdout\n", "stderr\nsystem\n")
-    Printer(as_json=True, states=False).line(lines[0])
+    Printer(as_json=True, states=False).part(lines[0])
     assert capsys.readouterr().out == '{"ts":"2026-03-02T12:00:00Z","attempt":1,"stream":"stdout","line":"stdout"}\n'
+
+
+def test_text_is_printed_as_it_comes_and_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """An open line grows, as a script prints it; JSON has whole lines only."""
+    open_text: dict[str, Any] = {"ts": NOON, "stream": "stdout", "attempt": 1}
+    parts = [
+        PartialLine(start=0, text="10%", **open_text),
+        LogLine(ts=NOON, stream="stderr", attempt=1, line="careful"),
+        PartialLine(start=0, text="10%\r20%", **open_text),  # a runner that took over shows all of it
+        LogLine(line="10%\r20", more=True, **open_text),
+        LogLine(line="%\r100%", **open_text),
+    ]
+    said = []
+    for as_json in (False, True):
+        printer = Printer(as_json=as_json, states=False)
+        for part in parts:
+            printer.part(part)
+            said.append(capsys.readouterr())
+        printer.close()
+    assert said[:5] == [("10%", ""), ("", "careful\n"), ("\r20%", ""), ("", ""), ("\r100%\n", "")]
+    assert [json.loads(text)["line"] for text, _ in said[5:] if text] == ["careful", "10%\r20%\r100%"]

@@ -77,7 +77,7 @@ def test_a_body_of_exactly_our_fields_is_a_run_body() -> None:
         webhook = read_webhook(payload, headers)
         assert (webhook.env_vars, webhook.parameters, webhook.event) == ({"A": "1"}, {"B": "2"}, payload)
     assert read_trigger(payload, {}).event is None
-    for body in (b'{"parameters": {"n": 5}}', b'{"env_vars": []}'):
+    for body in (b'{"env_vars": {"n": 5}}', b'{"env_vars": []}', b'{"parameters": [5]}'):
         with pytest.raises(BadTrigger):
             read_webhook(body, {})
     for body in (b'{"more": 1}', b"[]", b"x"):

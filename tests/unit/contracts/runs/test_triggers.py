@@ -33,6 +33,30 @@ def test_names_of_variables_have_the_bound_of_the_metadata(field: str) -> None:
             read()
 
 
+def test_parameters_may_be_any_json_values_and_are_text_for_scripts() -> None:
+    """Which ones were no strings is kept, so that a notebook gets the values. Variables are strings, as before."""
+    given = {"text": "0.5", "half": 0.5, "yes": True, "none": None, "list": [1, "é"], "big": 10**30}
+    body = json.dumps({"parameters": given}).encode()
+    texts = {"text": "0.5", "half": "0.5", "yes": "true", "none": "null", "list": '[1,"é"]', "big": str(10**30)}
+    for trigger in (read_trigger(body, {}), read_webhook(body, {})):
+        assert trigger.parameters == texts
+        assert trigger.json_parameters == ("big", "half", "list", "none", "yes")
+        assert read_trigger(TRIGGER.encode(trigger), OWN) == trigger
+    with pytest.raises(BadTrigger, match=r"^env_vars\.half must be a string"):
+        read_run_body({"env_vars": {"half": 0.5}})
+    with pytest.raises(BadTrigger, match="'n' is not valid JSON: use finite numbers"):
+        read_run_body({"parameters": {"n": float("nan")}})
+    with pytest.raises(BadTrigger, match="has 16,385 characters"):
+        read_run_body({"parameters": {"n": [int("1" * 4000), "x" * 12_380]}})
+
+
+@pytest.mark.parametrize("parameters", [{}, {"n": "{"}, {"n": "text"}])
+def test_a_message_of_ours_cannot_name_text_as_json_that_is_none(parameters: dict[str, str]) -> None:
+    """A runner must be able to read it."""
+    with pytest.raises(BadTrigger, match=r"^json_parameters: 'n' is no parameter with JSON text"):
+        read_trigger(TRIGGER.encode(Trigger(parameters=parameters, json_parameters=("n",))), OWN)
+
+
 def test_ids_of_run_configurations_have_the_bound_of_the_metadata() -> None:
     """A longer id cannot name an existing configuration."""
     longest = "c" * ID_CHARACTERS_MAX

@@ -9,7 +9,7 @@ from cronsim import CronSim
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from fastflow_contracts.schedules.cron import check_cron, next_after
+from fastflow_contracts.schedules.cron import check_cron, next_after, surprises
 
 
 def due(expr: str, zone: str, after: str, count: int = 1) -> list[str]:
@@ -211,3 +211,48 @@ def test_the_next_instant_is_later_and_on_a_whole_minute(expr: str, place: tuple
     assert (found.second, found.microsecond) == (0, 0)
     middle = after + (found - after) / 2
     assert next_after(expr, zone, middle) == found
+
+
+@pytest.mark.parametrize(
+    ("expr", "zone", "after", "expected"),
+    [
+        ("0 1 4 11 *", "America/Sao_Paulo", "2018-11-03T00:00", "2018-11-04 01:00-0200"),
+        ("0 0 4 11 *", "America/Sao_Paulo", "2018-11-03T12:00", "2018-11-04 01:00-0200"),
+        ("0 */2 * * *", "Africa/Cairo", "2025-04-24T23:00", "2025-04-25 01:00+0300"),
+        ("0 0 25 4 *", "Africa/Cairo", "2025-04-24T23:00", "2025-04-25 01:00+0300"),
+    ],
+)
+def test_midnight_may_not_exist(expr: str, zone: str, after: str, expected: str) -> None:
+    """Where clocks jump at midnight, the slot of midnight is due at the end of the gap, and others are not moved."""
+    assert due(expr, zone, after) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("expr", "words"),
+    [
+        ("*/90 * * * *", ["at minute 0 of each hour", "For every 90 minutes, set seconds to 5400."]),
+        ("0 */36 * * *", ["at hour 0 of each day", "set seconds to 129600."]),
+        ("0 0 */40 * *", ["at day of month 1 of each month", "set seconds to 3456000."]),
+        ("0 0 1 */13 *", ["at month 1 of each year"]),
+        ("0 0 * * */7", ["at day of week 0 of each week"]),
+        ("5/60 * * * *", ["'5/60' is due at minute 5 of each hour"]),
+        ("0,*/90 * * * *", ["'*/90'"]),
+        ("*/45 * * * *", ["at minute 0, 45 of each hour"]),
+        ("*/7 * * * *", ["at minute 0, 7, 14, 21, 28, 35, … of each hour"]),
+        ("0 */5 * * *", ["at hour 0, 5, 10, 15, 20 of each day"]),
+    ],
+)
+def test_a_step_that_does_not_fit_its_field_is_told(expr: str, words: list[str]) -> None:
+    """What the expression really does, and the setting that does what it seems to say."""
+    (said,) = surprises(expr, "seconds")
+    assert all(word in said for word in words), said
+
+
+@pytest.mark.parametrize(
+    "expr",
+    ["*/5 * * * *", "0 */6 * * *", "0 0 */2 * *", "5/15 0 1-31/2 * *", "0-30/40 * * * *", "@daily", "* * * * *",
+     "0 0 1 */3 *", "0 0 * * */2"],
+)  # fmt: skip
+def test_a_step_that_fits_is_not(expr: str) -> None:
+    """Nor one within a range, which says where it ends."""
+    assert surprises(expr, "seconds") == []

@@ -9,7 +9,9 @@ import msgspec
 import pytest
 
 from fastflow.local.settings_table import SETTINGS
-from fastflow_contracts.service.settings import BadSettings, Env, LogLevel, fields, load, without_service_links
+from fastflow_contracts.service.foreign_settings import TAKEN, foreign
+from fastflow_contracts.service.settings import BadSettings, Env, LogLevel, fields, load, names, without_service_links
+from fastflow_syncer.settings import SyncerSettings
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +71,47 @@ def test_no_number_of_a_service_may_be_negative(service: str) -> None:
         if field.type in (int, float):
             with pytest.raises(BadSettings, match=field.env.name):
                 load(struct, {field.env.name: "-1"})
+
+
+class Ported(msgspec.Struct, frozen=True, kw_only=True):
+    """A setting with the name that another tool has for it."""
+
+    token: Annotated[str, Env("TOKEN_OF_MINE", "Who.", secret=True, also="TOKEN_OF_THEIRS")] = ""
+
+
+def test_a_setting_may_have_another_tools_name(tmp_path: Path) -> None:
+    """Also as a file; both are fine if they agree, and named if they do not."""
+    (tmp_path / "token").write_text("\ufeffsecret\r\n")
+    assert load(Ported, {"TOKEN_OF_THEIRS": "secret"}).token == "secret"
+    assert load(Ported, {"TOKEN_OF_THEIRS_FILE": str(tmp_path / "token")}).token == "secret"
+    assert load(Ported, {"TOKEN_OF_THEIRS": "same", "TOKEN_OF_MINE": "same"}).token == "same"
+    with pytest.raises(BadSettings, match="TOKEN_OF_MINE and TOKEN_OF_THEIRS differ") as raised:
+        load(Ported, {"TOKEN_OF_THEIRS": "one-secret", "TOKEN_OF_MINE": "two-secret"})
+    assert "-secret" not in str(raised.value)
+    with pytest.raises(BadSettings, match="TOKEN_OF_THEIRS_FILE /nowhere cannot be read"):
+        load(Ported, {"TOKEN_OF_THEIRS_FILE": "/nowhere"})
+
+
+def test_settings_of_other_tools_are_taken_or_named() -> None:
+    """None is ignored in silence."""
+    syncer = load(
+        SETTINGS["syncer"],
+        {
+            "GIT_SYNC_TOKEN": "token",
+            "GIT_SYNC_DEPLOY_KEY": "key",
+            "AUTO_SYNC_INTERVAL": "300",
+            "AUTO_SYNC_ENABLED": "false",
+        },
+    )
+    assert isinstance(syncer, SyncerSettings)
+    assert (syncer.git_token, syncer.git_ssh_key, syncer.git_sync_interval_s) == ("token", "key", 300)
+    assert not syncer.auto_sync
+    environ = {"LOG_RETENTION_DAYS": "30", "AUTO_SYNC_JITTER": "1", "GIT_SYNC_REPO_URL": "x", "UV_CACHE_DIR": "/c"}
+    assert foreign({**environ, "GIT_SYNC_TOKEN_FILE": "x", "LOG_LEVEL": "INFO", "LOG_MAX_SIZE_MB": ""}).keys() == {
+        *environ
+    }
+    assert names(*SETTINGS.values()) >= TAKEN
+    assert not names(*SETTINGS.values()) & foreign(dict.fromkeys(names(*SETTINGS.values()), "x")).keys()
 
 
 @pytest.mark.parametrize("service", ["FASTFLOW", "FASTFLOW_GATEWAY", "FASTFLOW_NATS"])

@@ -20,11 +20,12 @@ from tests.support.records import T0
         ("LOADS orders", [], True),
         ("warehouse", ["etl"], True),
         ("prices", [], False),
-        ("", ["etl", "daily"], False),
+        ("", ["etl", "daily"], True),
+        ("", ["daily", "reports"], False),
     ],
 )
 def test_search_looks_at_name_description_and_tags(q: str, tags: list[str], found: bool) -> None:
-    """Every word must be there, in any case, and every tag."""
+    """Every word must be there, in any case, and one of the tags."""
     spec = PipelineSpec(description="Loads them", tags=("etl", "warehouse"))
     record = PipelineRecord(name=PipelineName("orders"), live=Version(bundle="b", spec=spec, live_since=T0), seen_at=T0)
     pipeline = records.pipeline(record, counts=RunCounts(), last_runs=())

@@ -86,3 +86,33 @@ def test_an_answer_that_holds_a_secret_is_dropped() -> None:
     assert cleaned.exit_code == 3
     vanished = Vanished(exit_code=137, oom_killed=False)
     assert without_secrets(vanished, masker.mask) is vanished
+
+
+LIMITED = Observed(memory_bytes_limit=128 * 1024**2, warnings=("soft",))
+WORDS = "it needed more memory than its limit of 128 MiB"
+ADVICE = "; raise mem_hard_limit or use less"
+FILES = ", with 100 MiB in files that the run wrote, which count as memory"
+
+
+@pytest.mark.parametrize(
+    ("end", "seen", "message"),
+    [
+        (exited(137, oom=True), LIMITED, f"killed because {WORDS}{ADVICE}"),
+        (replace(exited(137, oom=True), files_bytes=100 * 1024**2), LIMITED, f"killed because {WORDS}{FILES}{ADVICE}"),
+        (replace(exited(137, oom=True), files_bytes=4096), LIMITED, f"killed because {WORDS}{ADVICE}"),
+        (Vanished(exit_code=137, oom_killed=True), LIMITED, f"killed because {WORDS}{ADVICE}"),
+        (exited(137, oom=True), Observed(), "killed because the machine ran out of memory"),
+    ],
+)
+def test_too_little_memory_is_told_with_what_took_it(end: Exited | Vanished, seen: Observed, message: str) -> None:
+    """Files are named where they matter: nobody expects them in memory."""
+    assert outcome(end, Intent(), seen, now=at(10)).error_message == message
+
+
+def test_a_child_that_memory_ended_is_a_warning_where_the_script_goes_on() -> None:
+    """The run keeps its own end; a run that memory ended has an error instead."""
+    told = outcome(exited(0, oom=True), Intent(), LIMITED, now=at(10))
+    child = f"a process that the script started was killed: {WORDS}{ADVICE}"
+    assert (told.error_type, told.warnings) == (None, ("soft", child))
+    assert outcome(exited(143, "timeout", oom=True), Intent(), LIMITED, now=at(10)).warnings == ("soft", child)
+    assert outcome(exited(137, oom=True), Intent(), LIMITED, now=at(10)).warnings == ("soft",)

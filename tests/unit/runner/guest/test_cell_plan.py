@@ -84,6 +84,7 @@ def test_without_a_tagged_cell_parameters_are_only_environment_variables() -> No
         ("'a'", "007", "007"),
         ("3", "007", 7),
         ("-3", "-4", -4),
+        ("3", "0.5", 0.5),
         ("0.5", "2", 2.0),
         ("True", "false", False),
         ("[1]", "[2, 3]", [2, 3]),
@@ -94,7 +95,7 @@ def test_without_a_tagged_cell_parameters_are_only_environment_variables() -> No
         ("%magic", "5", "5"),
     ],
 )
-def test_a_value_takes_the_type_of_its_default(default: str, given: str, value: object) -> None:
+def test_a_string_takes_the_type_of_its_default(default: str, given: str, value: object) -> None:
     """If the default is not a plain value, the text stays text."""
     scope: dict[str, object] = {}
     exec(assignments({"p": given}, f"p = {default}"), scope)
@@ -102,11 +103,23 @@ def test_a_value_takes_the_type_of_its_default(default: str, given: str, value: 
     assert type(scope["p"]) is type(value)
 
 
-@pytest.mark.parametrize(("default", "given"), [("3", "x"), ("0.5", ""), ("True", "maybe"), ("[1]", "{}"), ("{}", "(")])
+@pytest.mark.parametrize(
+    ("default", "given"), [("3", "x"), ("3", "nan"), ("0.5", ""), ("True", "maybe"), ("[1]", "{}"), ("{}", "(")]
+)
 def test_a_value_that_cannot_take_the_type_is_refused(default: str, given: str) -> None:
     """The run fails with the parameter's name before any cell runs."""
     with pytest.raises(UnusableNotebook, match="Parameter p is"):
         assignments({"p": given}, f"p: object = {default}")
+
+
+@pytest.mark.parametrize("given", [0.5, 2, True, None, [1, "a", None], {"a": [True]}, 10**30, 1e300])
+@pytest.mark.parametrize("default", ["1", "'a'", "None", "[1]", "False", "compute()"])
+def test_every_other_json_value_stays_as_it_is(given: object, default: str) -> None:
+    """As with papermill: the default says nothing about it."""
+    scope: dict[str, object] = {}
+    exec(assignments({"p": given}, f"p = {default}"), scope)
+    assert scope["p"] == given
+    assert type(scope["p"]) is type(given)
 
 
 def test_no_value_is_code() -> None:

@@ -32,12 +32,17 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.
 
 
 def test_a_bundle_is_unpacked_as_it_was_packed(tmp_path: Path) -> None:
-    """Content, folders and the executable bit; long names too."""
+    """Content, folders, empty ones as well, and the executable bit; long names too."""
     long = "/".join(["folder"] * 30) + "/ä.py"
     unpack(
-        io.BytesIO(pack({"main.py": File(b"1"), "bin/x": File(b"2", executable=True), long: File(b"3")}).data),
+        io.BytesIO(
+            pack(
+                {"main.py": File(b"1"), "bin/x": File(b"2", executable=True), long: File(b"3"), "out/": File(b"")}
+            ).data
+        ),
         str(tmp_path),
     )
+    assert list((tmp_path / "out").iterdir()) == []
     assert (tmp_path / "main.py").read_bytes() == b"1"
     assert (tmp_path / long).read_bytes() == b"3"
     assert (tmp_path / "bin/x").stat().st_mode & 0o777 == 0o755
@@ -55,13 +60,13 @@ def test_a_bundle_is_unpacked_as_it_was_packed(tmp_path: Path) -> None:
         member("link", tarfile.LNKTYPE, "main.py"),
         member("pipe", tarfile.FIFOTYPE),
         member("device", tarfile.CHRTYPE),
-        member("folder", tarfile.DIRTYPE),
+        member("../folder", tarfile.DIRTYPE),
         member("sparse", tarfile.GNUTYPE_SPARSE),
     ],
     ids=lambda info: f"{info.type!r}-{info.name}",
 )
-def test_anything_but_a_safe_regular_file_is_refused(tmp_path: Path, bad: tarfile.TarInfo) -> None:
-    """Links, devices, folders, and paths that lead outside; nothing appears outside."""
+def test_anything_but_a_safe_file_or_folder_is_refused(tmp_path: Path, bad: tarfile.TarInfo) -> None:
+    """Links, devices, and paths that lead outside; nothing appears outside."""
     inside = tmp_path / "inside"
     inside.mkdir()
     with pytest.raises(SetupFailed):
@@ -95,13 +100,14 @@ def test_usage_is_read_from_cgroup_version_1(tmp_path: Path) -> None:
     """Memory without the inactive file cache, time in nanoseconds, a huge number for no limit."""
     write(tmp_path / "memory/memory.limit_in_bytes", "9223372036854771712")
     write(tmp_path / "memory/memory.usage_in_bytes", "5000")
-    write(tmp_path / "memory/memory.stat", "cache 7\ntotal_inactive_file 1000\n")
+    write(tmp_path / "memory/memory.stat", "cache 7\nshmem 1\ntotal_inactive_file 1000\ntotal_shmem 700\n")
     write(tmp_path / "memory/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n")
     write(tmp_path / "cpuacct/cpuacct.usage", "1500000000\n")
     cgroup = Cgroup(str(tmp_path))
     assert cgroup.usable
     assert cgroup.memory_limit_bytes is None
     assert (cgroup.memory_bytes(), cgroup.cpu_s(), cgroup.oom_kills()) == (4000, 1.5, 3)
+    assert cgroup.files_bytes() == 700
 
 
 def test_usage_is_read_from_cgroup_version_2(tmp_path: Path) -> None:
@@ -109,13 +115,14 @@ def test_usage_is_read_from_cgroup_version_2(tmp_path: Path) -> None:
     write(tmp_path / "cgroup.controllers", "cpu memory pids")
     write(tmp_path / "memory.max", "268435456\n")
     write(tmp_path / "memory.current", "5000\n")
-    write(tmp_path / "memory.stat", "anon 1\ninactive_file 1000\n")
+    write(tmp_path / "memory.stat", "anon 1\ninactive_file 1000\nshmem 700\n")
     write(tmp_path / "memory.events", "low 0\noom 2\noom_kill 1\n")
     write(tmp_path / "cpu.stat", "usage_usec 1500000\nuser_usec 1\n")
     cgroup = Cgroup(str(tmp_path))
     assert cgroup.usable
     assert cgroup.memory_limit_bytes == 268435456
     assert (cgroup.memory_bytes(), cgroup.cpu_s(), cgroup.oom_kills()) == (4000, 1.5, 1)
+    assert cgroup.files_bytes() == 700
     write(tmp_path / "memory.max", "max\n")
     assert Cgroup(str(tmp_path)).memory_limit_bytes is None
 

@@ -9,17 +9,22 @@ from itertools import pairwise
 from unittest.mock import patch
 from urllib.parse import quote
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from fastflow_api.log_lines import TextJoiner
+from fastflow_api.shapes import LogLine, PartialLine
 from fastflow_contracts.runs.logs import (
     CHUNK,
     CHUNK_BYTES_MAX,
     STREAMS,
     Chunk,
     LogStream,
+    OpenText,
 )
+from fastflow_gateway.streaming.events import log_events
 from fastflow_runner.guest.cells import masking
 from fastflow_runner.guest.cells.masking import Masker
 from fastflow_runner.output import lines
@@ -123,6 +128,56 @@ def test_offsets_only_grow_and_end_at_the_end(stdout: bytes, stderr: bytes, at: 
     assert all(a[0] <= b[0] and a[1] <= b[1] for a, b in pairwise(ends))
     assert ends[-1] == (len(stdout), len(stderr))
     assert [chunk.eof for chunk in chunks] == ([False] * (len(chunks) - 1) + [True] if stdout or stderr else [])
+
+
+@given(output, output, cuts, st.integers(1, 4))
+@example(b"x" * 20 + b"hunter2!" + b"y" * 40, b"", [10, 22, 24, 26], 1)
+def test_what_open_lines_show_early_is_the_beginning_of_what_follows(
+    stdout: bytes, stderr: bytes, at: list[int], every: int
+) -> None:
+    """Followers that show it read the very same text, never half a secret; the stored log is as without it."""
+    with small_bounds():
+        assembler = Assembler(secrets=SECRETS)
+        events = [(o, n, d) for n, whole in (("stdout", stdout), ("stderr", stderr)) for o, d in parts_of(whole, at)]
+        chunks: list[Chunk] = []
+        for count, (offset, name, data) in enumerate(sorted(events)):
+            chunks += assembler.feed(name, offset, NOON, data)  # type: ignore[arg-type]
+            chunks += assembler.show_open() if count % every == 0 else []
+            assert not (count % every == 0 and assembler.has_unshown)
+        chunks += assembler.close(NOON)
+    for stream, data in (("stdout", stdout), ("stderr", stderr)):
+        whole = text_of(log_of(data, secrets=SECRETS))
+        assert text_of(chunks, stream) == whole  # type: ignore[arg-type]
+        joiner, parts = TextJoiner(), parts_for_followers(chunks, stream)
+        assert "".join(joiner.feed(part) for part in parts) == whole + ("\n" if whole[-1:] not in ("", "\n") else "")
+        shown = "".join(part.text for part in parts if isinstance(part, PartialLine))
+        assert not [line for value in SECRETS for line in value.split("\n") if line in shown]
+
+
+def parts_for_followers(chunks: Sequence[Chunk], stream: str) -> list[LogLine | PartialLine]:
+    """What a gateway sends of one stream."""
+    blocks = b"".join(log_events(chunk, 1, 1) for chunk in chunks).decode().split("\n\n")
+    found: list[LogLine | PartialLine] = []
+    for name, _, data in (block.rpartition("event: ")[2].partition("\ndata: ") for block in blocks if block):
+        part = msgspec.json.decode(data, type=LogLine if name == "log" else PartialLine)
+        found += [part] if part.stream == stream else []
+    return found
+
+
+def test_an_open_line_is_shown_once_and_in_whole_characters() -> None:
+    """Text that was shown does not come again; half a character waits for its other half."""
+    assembler = Assembler()
+    assembler.feed("stdout", 0, NOON, b"Connecting \xe2")
+    (first,) = assembler.show_open()
+    assert (first.open, first.lines, first.end) == (OpenText(1, 0, "Connecting "), (), (0, 0))
+    assert assembler.show_open() == []
+    assembler.feed("stdout", 12, NOON, b"\x82\xac")
+    (second,) = assembler.show_open()
+    assert second.open == OpenText(1, 11, "€")
+    assembler.feed("stdout", 14, NOON, b"\n")
+    assert not assembler.has_unshown
+    (third,) = assembler.flush()
+    assert (third.lines[0].text, third.open) == ("Connecting €\n", msgspec.UNSET)
 
 
 @pytest.mark.parametrize("byte", [b"\x00", b"\xff", b'"', b"a", b"\n"])

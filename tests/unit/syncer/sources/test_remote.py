@@ -7,15 +7,14 @@ import shlex
 import pytest
 
 from fastflow_syncer.errors import SourceFailed
+from fastflow_syncer.sources.failures import explain, scrubbed
 from fastflow_syncer.sources.remote import (
     BadRemote,
     Credentials,
     check_credentials,
     environment,
-    explain,
     flags,
     remote,
-    scrubbed,
     secret_environment,
 )
 

@@ -121,7 +121,7 @@ async def test_a_foreign_body_is_an_event(bus: Bus, client: Client) -> None:
     assert answer.status == 200
     _, given = await stored(bus, answer.json["id"])
     assert (given.event, given.overrides) == (body, {})
-    for ours in ({"parameters": {"n": 5}}, {"run_config_id": "prod"}):
+    for ours in ({"env_vars": {"n": 5}}, {"run_config_id": "prod"}):
         refused = await client.post(HOOK, json=ours, anonymous=True)
         assert refused.status == 400
         assert refused.json["detail"]

@@ -64,6 +64,7 @@ async def test_every_schedule_is_a_job(bus: Bus) -> None:
         "next_run_time": None,
         "last_run_time": None,
         "window": {"start": None, "end": None},
+        "source": "pipeline_json",
     }
     assert datetime.fromisoformat(prod["next_run_time"]) > datetime.now(UTC)
     assert (off["enabled"], off["next_run_time"]) == (False, None)

@@ -11,12 +11,14 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 import aiohttp
 import pytest
 import pytest_asyncio
 from cryptography.fernet import Fernet
 from standardwebhooks.webhooks import Webhook as Sender
+from yarl import URL
 
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.pipelines.format.spec import ScheduleEntry, WebhookSpec
@@ -260,3 +262,17 @@ async def test_nothing_sent_to_a_webhook_is_logged(client: Client, caplog: pytes
     assert SECRET not in logged(caplog)
     assert signature()["webhook-signature"] not in logged(caplog)
     assert "/api/webhooks/open/***" in logged(caplog)
+
+
+@pytest.mark.parametrize(
+    "key", ["a/b/c-key-of-some-length", "50%+more key?", "k\u00e4se-\u4f60-key", "%2F-is-not-a-slash", "a&b=c#d"]
+)
+async def test_a_key_may_have_any_characters(bus: Bus, key: str) -> None:
+    """Written into the address as every client does it; the path that we show is such an address."""
+    await publish_pipeline(bus, "odd", a_bundle(main_py="1"), webhook_key=key)
+    async with running_scheduler(bus), running_gateway(bus) as client:
+        path = (await client.get("/api/pipelines/odd")).json["webhooks"][0]["path"]
+        assert path == f"/api/webhooks/odd/{quote(key, safe='')}"
+        for address, status in ((path, 200), (f"{path}x", 401)):
+            async with client.http.post(URL(client.url + address, encoded=True)) as answer:
+                assert answer.status == status

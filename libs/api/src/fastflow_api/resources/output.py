@@ -11,9 +11,10 @@ from fastflow_api import shapes
 from fastflow_api.connection import decoded, segment
 from fastflow_api.log_lines import LineJoiner
 from fastflow_api.resources.base import Resource
-from fastflow_api.shapes import CellEvent, LogLine, Sample
+from fastflow_api.shapes import CellEvent, LogLine, PartialLine, Sample
 
 _LINE = msgspec.json.Decoder(LogLine)
+_PARTIAL = msgspec.json.Decoder(PartialLine)
 
 
 class Outputs(Resource):
@@ -45,12 +46,25 @@ class Outputs(Resource):
     async def follow_log(self, run_id: str) -> AsyncGenerator[LogLine]:
         """Yield every line of the log once, in order, as it is written. Long lines are complete."""
         joiner = LineJoiner()
-        async with aclosing(self._connection.follow(f"/api/runs/{segment(run_id)}/logs/stream")) as events:
-            async for event in events:
-                if event.name == "log" and (line := joiner.feed(_LINE.decode(event.data))) is not None:
+        async with aclosing(self.follow_text(run_id)) as parts:
+            async for part in parts:
+                if isinstance(part, LogLine) and (line := joiner.feed(part)) is not None:
                     yield line
         for line in joiner.close():
             yield line
+
+    async def follow_text(self, run_id: str) -> AsyncGenerator[LogLine | PartialLine]:
+        """Yield the log as it is written, also lines that are not complete.
+
+        Text of an open line comes within a second, as PartialLine; later the whole line comes as LogLine. A long line
+        comes in several parts (``LogLine.more``). ``TextJoiner`` returns what is new in each.
+        """
+        async with aclosing(self._connection.follow(f"/api/runs/{segment(run_id)}/logs/stream")) as events:
+            async for event in events:
+                if event.name == "log":
+                    yield _LINE.decode(event.data)
+                elif event.name == "partial":
+                    yield _PARTIAL.decode(event.data)
 
     async def samples(self, run_id: str) -> tuple[Sample, ...]:
         """Get the newest 5,000 samples of CPU and memory use over all attempts, oldest first."""

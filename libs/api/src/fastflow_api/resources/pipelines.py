@@ -16,7 +16,7 @@ class Pipelines(Resource):
         """List the pipelines, by name.
 
         Args:
-            tags: Only those that have all of these tags.
+            tags: Only those that have one of these tags.
             q: Only those with this text in their name, description or tags.
 
         Raises:

@@ -21,7 +21,7 @@ class Starts(Resource):
         name: str,
         *,
         env_vars: Mapping[str, str] | None = None,
-        parameters: Mapping[str, str] | None = None,
+        parameters: Mapping[str, Any] | None = None,
         run_config_id: str | None = None,
         key: str | None = None,
         by_hand: bool = False,
@@ -31,7 +31,7 @@ class Starts(Resource):
         Args:
             name: The name of the pipeline.
             env_vars: Variables; they override the pipeline's own. At most 50, of 16,384 characters each.
-            parameters: Also variables; they override *env_vars*.
+            parameters: Strings or any JSON values. Also variables, as text; they override *env_vars*.
             run_config_id: One of the pipeline's ``schedules[].id``; None: the pipeline's own configuration.
             key: Idempotency key: repeated calls with the same key start one run.
             by_hand: True: the run is recorded as ``manual``, else as ``api``.

@@ -20,7 +20,7 @@ from fastflow_api.shapes.installation import (
     SyncReport,
     SyncStatus,
 )
-from fastflow_api.shapes.output import LogLine, LogStream, Sample, SampleList
+from fastflow_api.shapes.output import LogLine, LogStream, PartialLine, Sample, SampleList
 from fastflow_api.shapes.pipelines import (
     CrashLoop,
     DailyStats,
@@ -82,6 +82,7 @@ __all__ = [
     "NextRuns",
     "Node",
     "Output",
+    "PartialLine",
     "Phases",
     "Pipeline",
     "PipelineChange",

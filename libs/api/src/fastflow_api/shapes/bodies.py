@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -18,8 +18,8 @@ class RunBody(Body, frozen=True, kw_only=True):
 
     env_vars: dict[str, str] = {}
     """Environment variables; they override the pipeline's own."""
-    parameters: dict[str, str] = {}
-    """Parameters, also set as environment variables; they override ``env_vars``."""
+    parameters: dict[str, Any] = {}
+    """Parameters: strings, or any JSON values. Also environment variables, as text; they override ``env_vars``."""
     run_config_id: str | None = None
     """One of the pipeline's ``schedules[].id``; null is the pipeline's own configuration."""
 

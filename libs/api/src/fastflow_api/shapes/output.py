@@ -23,6 +23,17 @@ class LogLine(Shape, frozen=True, kw_only=True, omit_defaults=True):
     """The line continues in the next event of this stream."""
 
 
+class PartialLine(Shape, frozen=True, kw_only=True):
+    """Text of a line that is not complete yet. The whole line follows as LogLine."""
+
+    ts: datetime
+    stream: LogStream
+    attempt: int
+    start: int
+    """How many characters of the line lie before this text, after the last LogLine of the stream."""
+    text: str
+
+
 class Sample(Shape, frozen=True, kw_only=True):
     """CPU and memory use of one attempt at one moment."""
 

@@ -38,6 +38,8 @@ class Job(Shape, frozen=True, kw_only=True):
     last_run_time: datetime | None
     """The last slot that started a run, or was refused with a skip that says why."""
     window: Window
+    source: str = "pipeline_json"
+    """Where it is defined: always the pipeline's metadata."""
 
 
 class NextRuns(Shape, frozen=True, kw_only=True):

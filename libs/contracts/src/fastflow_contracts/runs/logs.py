@@ -4,6 +4,9 @@ A log is a sequence of chunks on ``ff.log.<pipeline>.<run>.<attempt>``. A chunk 
 arrival. The joined pieces of a stream are exactly what the script wrote, with invalid UTF-8 replaced and secrets
 masked. A piece holds any number of whole lines, each with its ``\\n``. Only a very long line or an unterminated last
 line ends a piece without ``\\n``; the next piece of that stream continues the line.
+
+A line that stays open is shown before it is complete: a chunk may hold text that an open line has got. That is for
+followers only. The pieces hold the same text again once the line is complete.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ CHUNK_BYTES_MAX: Final = 256 * 1024
 """The largest size of an encoded chunk."""
 CHUNK_S: Final = 0.05
 """Seconds that a complete line may wait for its chunk to fill."""
+OPEN_S: Final = 0.4
+"""Seconds that new text of an open line waits until it is shown: two or three updates a second."""
 
 
 class Piece(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -30,6 +35,15 @@ class Piece(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     ms: int
     stream: Annotated[int, msgspec.Meta(ge=0, le=2)]
+    text: str
+
+
+class OpenText(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Text of a line that is not complete yet: ``[stream, start, text]``."""
+
+    stream: Annotated[int, msgspec.Meta(ge=0, le=2)]
+    start: int
+    """Its place in the line: how many characters lie between the last piece of the stream and this text."""
     text: str
 
 
@@ -46,6 +60,8 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True):
     """The log is full: from here on output is counted in ``end`` but not stored."""
     eof: bool = False
     """The attempt's last chunk."""
+    open: OpenText | msgspec.UnsetType = msgspec.UNSET
+    """What an open line has got at ``at``."""
 
 
 CHUNK: Final = Codec(Chunk)

@@ -29,6 +29,9 @@ class Trigger(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """Idempotency key: the same key on the same pipeline is the same run."""
     env_vars: dict[str, str] = {}
     parameters: dict[str, str] = {}
+    """As text: what a script finds in its environment."""
+    json_parameters: tuple[str, ...] = ()
+    """Names of the parameters that were no strings; their text is JSON. A notebook gets the values themselves."""
     run_config_id: str | None = None
     event: bytes | None = None
     """Becomes the file that FASTFLOW_EVENT_FILE names (base64 on the wire)."""

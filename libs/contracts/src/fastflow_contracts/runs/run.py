@@ -104,6 +104,8 @@ class Order(Fact, frozen=True, kw_only=True, omit_defaults=True):
     env_names: tuple[str, ...] = ()
     """Names of the variables given with the trigger; their values are in the run's input."""
     parameter_names: tuple[str, ...] = ()
+    json_parameters: tuple[str, ...] = ()
+    """Those of them whose text is JSON, as in ``Trigger``."""
     cells: tuple[CellRetry, ...] = ()
     """Of a notebook's code cells, first to last; beyond them: no retries."""
     has_input: bool = False

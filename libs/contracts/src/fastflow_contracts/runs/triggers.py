@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from msgspec.structs import replace
@@ -70,9 +70,11 @@ def read_run_body(body: Any) -> Trigger:
     config = body.get("run_config_id")
     if config is not None:
         _check_run_config_id(config)
+    parameters = check_parameters(body.get("parameters"))
     return Trigger(
         env_vars=check_variables("env_vars", body.get("env_vars")),
-        parameters=check_variables("parameters", body.get("parameters")),
+        parameters=parameters.texts,
+        json_parameters=parameters.json,
         run_config_id=config or None,
     )
 
@@ -103,12 +105,36 @@ def read_webhook(body: bytes, headers: Mapping[str, str]) -> Trigger:
     if fields is None or trigger.key is not None:
         return trigger
     given = read_run_body(fields)
-    return replace(trigger, env_vars=given.env_vars, parameters=given.parameters, run_config_id=given.run_config_id)
+    return replace(
+        trigger,
+        env_vars=given.env_vars,
+        parameters=given.parameters,
+        json_parameters=given.json_parameters,
+        run_config_id=given.run_config_id,
+    )
 
 
 def is_event_key(key: str) -> bool:
     """Whether *key* is a CloudEvent's. It names one event, however that arrives: no other key has line breaks."""
     return "\n" in key
+
+
+class Parameters(NamedTuple):
+    """The parameters of a trigger."""
+
+    texts: dict[str, str]
+    """All of them, as text."""
+    json: tuple[str, ...]
+    """The names of those that are no strings; their text is JSON."""
+
+
+def check_parameters(value: Any) -> Parameters:
+    """Read parameters of any JSON value. Raises ``BadTrigger``, which names the entry but never shows its value."""
+    if not isinstance(value, dict):
+        return Parameters(check_variables("parameters", value), ())
+    texts = {name: each if isinstance(each, str) else _json_text(name, each) for name, each in value.items()}
+    names = tuple(sorted(name for name, each in value.items() if not isinstance(each, str)))
+    return Parameters(check_variables("parameters", texts), names)
 
 
 def check_variables(field: str, value: Any) -> dict[str, str]:
@@ -180,6 +206,11 @@ def _own(payload: bytes) -> Trigger:
         raise BadTrigger(str(error)) from error
     check_variables("env_vars", trigger.env_vars)
     check_variables("parameters", trigger.parameters)
+    for name in trigger.json_parameters:
+        try:
+            json.loads(trigger.parameters[name])
+        except (LookupError, ValueError, RecursionError):
+            raise BadTrigger(f"json_parameters: {_shown(name)} is no parameter with JSON text.") from None
     if trigger.run_config_id is not None:
         _check_run_config_id(trigger.run_config_id)
     for field in ("retry_of", "redrive_of"):
@@ -236,6 +267,13 @@ def _check_run_config_id(config: Any) -> None:
 
 def _shown(name: str) -> str:
     return repr(name) if len(name) <= SHOWN_CHARACTERS_MAX else f"{name[:SHOWN_CHARACTERS_MAX]!r}…"
+
+
+def _json_text(name: str, value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (ValueError, RecursionError):
+        raise BadTrigger(f"parameters: {_shown(name)} is not valid JSON: use finite numbers and less depth.") from None
 
 
 def _is_text(text: str) -> bool:

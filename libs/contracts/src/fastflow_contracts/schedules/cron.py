@@ -47,6 +47,17 @@ def check_cron(expr: str) -> str | None:
     return None
 
 
+def surprises(expr: str, instead: str) -> list[str]:
+    """Return sentences about steps of a valid *expr* that do not do what they seem to say.
+
+    A step counts within its own field, and starts over with it: ``*/90`` minutes is once an hour. Each sentence
+    continues the name of the setting. *instead*: the setting that takes seconds.
+    """
+    text = expr.strip().lower()
+    fields = zip(_FIELDS, ALIASES.get(text, text).split(), strict=True)
+    return [note for field, items in fields for item in items.split(",") if (note := field.surprise(item, instead))]
+
+
 @lru_cache(maxsize=4096)  # many schedules share an expression and an instant
 def next_after(expr: str, timezone: str, after: datetime) -> datetime:
     """Return the first instant after *after* at which *expr* is due.
@@ -72,11 +83,28 @@ class _Field(NamedTuple):
     label: str
     low: int
     size: int
+    whole: str
+    """What contains the field: a minute is one of an hour."""
+    seconds: int
+    """Of one unit; 0: it varies."""
     names: tuple[str, ...] = ()
 
     def values(self, text: str) -> list[int]:
         """Return all values in *text*, ascending. Raises ``ValueError``."""
         return sorted({value for item in text.split(",") for value in self._item(item)})
+
+    def surprise(self, item: str, instead: str) -> str | None:
+        """Return what *item* really does if its step does not fit into the field."""
+        start, slash, step = item.partition("/")
+        if not slash or "-" in start:
+            return None
+        values, unit = sorted(set(self._item(item))), self.label.split()[0]
+        is_alone = len(values) == 1
+        if not is_alone and (start != "*" or self.label not in ("minute", "hour") or self.size % int(step) == 0):
+            return None
+        shown = ", ".join(map(str, values[:6])) + (", …" if len(values) > 6 else "")
+        advice = f" For every {int(step)} {unit}s, set {instead} to {int(step) * self.seconds}." if self.seconds else ""
+        return f"with {item!r} is due at {self.label} {shown} of each {self.whole}: a step starts over there.{advice}"
 
     def _item(self, item: str) -> Iterator[int]:
         parts = re.fullmatch(r"(?:(\*)|(\w+)(?:-(\w+))?)(?:/([0-9]{1,3}))?", item, re.ASCII)
@@ -106,11 +134,11 @@ class _Field(NamedTuple):
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _FIELDS = (
-    _Field("minute", 0, 60),
-    _Field("hour", 0, 24),
-    _Field("day of month", 1, 31),
-    _Field("month", 1, 12, _MONTHS),
-    _Field("day of week", 0, 7, _DAYS),
+    _Field("minute", 0, 60, "hour", 60),
+    _Field("hour", 0, 24, "day", 3_600),
+    _Field("day of month", 1, 31, "month", 86_400),
+    _Field("month", 1, 12, "year", 0, _MONTHS),
+    _Field("day of week", 0, 7, "week", 86_400, _DAYS),
 )
 
 

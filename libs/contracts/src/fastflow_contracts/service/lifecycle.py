@@ -26,6 +26,7 @@ from fastflow_contracts.bus.streams import WrongTopology, verify
 from fastflow_contracts.bus.tls import PLAIN, Tls
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.log import get_logger
+from fastflow_contracts.service.foreign_settings import warn_of_foreign
 from fastflow_contracts.service.logging import set_up_logging
 from fastflow_contracts.service.settings import BadSettings, ServiceSettings, load
 
@@ -142,6 +143,7 @@ def run(user: User, kind: type[S], serve: Serve[S], *, check: Callable[[S], None
         raise SystemExit(EXIT_USAGE) from None
 
     async def service(stop: asyncio.Event, ready: Callable[[], None]) -> None:
+        warn_of_foreign(os.environ)
         credentials, tls = settings.nats_credentials, settings.tls
         async with bus_ready(settings.bus_url, user=user, credentials=credentials, tls=tls) as bus:
             await serve(settings, bus, stop, ready)

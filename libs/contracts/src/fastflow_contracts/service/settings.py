@@ -39,6 +39,7 @@ class Env(NamedTuple):
         most: Largest accepted number.
         pattern: Regular expression that the whole text must match.
         like: An example of ``pattern``, for people.
+        also: Another name of the variable, which other tools use.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Env(NamedTuple):
     most: float = math.inf
     pattern: str = ""
     like: str = ""
+    also: str = ""
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +96,10 @@ class BadSettings(FastFlowError):
         self.problems = problems
 
 
+class _UnreadableFile(FastFlowError):
+    """The file of a ``_FILE`` variable cannot be read; the message is the problem."""
+
+
 class Field(NamedTuple):
     """One setting, for loading and for the settings table in the docs."""
 
@@ -132,14 +138,17 @@ def load(settings: type[S], environ: Mapping[str, str], *, also_known: Iterable[
     problems: list[str] = []
     known = set(also_known)
     for field in fields(settings):
-        known |= {field.env.name, f"{field.env.name}_FILE"}
+        known |= _variables(field.env)
         try:
             text = _text(field.env.name, environ)
+            if field.env.also and (other := _text(field.env.also, environ)) is not None:
+                if text not in (None, other):
+                    problems.append(f"{field.env.name} and {field.env.also} differ; they are one setting: keep one.")
+                text = text or other
             if text is not None:
                 values[field.attribute] = _value(text, field)
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            problems.append(f"{field.env.name}_FILE {environ[f'{field.env.name}_FILE']} cannot be read: {reason}.")
+        except _UnreadableFile as error:
+            problems.append(str(error))
         except (msgspec.ValidationError, ValueError) as error:
             shown = "" if field.env.secret else f" {text!r}"
             problems.append(f"{field.env.name}{shown}: {error}")
@@ -154,8 +163,11 @@ def load(settings: type[S], environ: Mapping[str, str], *, also_known: Iterable[
 
 def names(*settings: type[msgspec.Struct]) -> set[str]:
     """Return all variables of *settings*, with their ``_FILE`` forms."""
-    found = {field.env.name for each in settings for field in fields(each)}
-    return found | {f"{name}_FILE" for name in found}
+    return {name for each in settings for field in fields(each) for name in _variables(field.env)}
+
+
+def _variables(env: Env) -> set[str]:
+    return {variable for name in (env.name, env.also) if name for variable in (name, f"{name}_FILE")}
 
 
 def without_service_links(environ: Mapping[str, str]) -> dict[str, str]:
@@ -178,9 +190,16 @@ def _annotated(hint: Any) -> bool:
 
 
 def _text(name: str, environ: Mapping[str, str]) -> str | None:
-    """Return the value, from the variable or from the file in its ``_FILE`` form. An empty value counts as unset."""
+    """Return the value, from the variable or from the file in its ``_FILE`` form. An empty value counts as unset.
+
+    Raises ``_UnreadableFile``.
+    """
     if path := environ.get(f"{name}_FILE"):
-        return Path(path).read_text(encoding="utf-8").strip() or None
+        try:
+            return Path(path).read_text(encoding="utf-8-sig").strip() or None
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise _UnreadableFile(f"{name}_FILE {path} cannot be read: {reason}.") from None
     return environ.get(name, "").strip() or None
 
 

@@ -1,4 +1,4 @@
-"""Liveness and readiness: /healthz and /readyz."""
+"""Liveness and readiness: /healthz and /readyz, and the names that other tools ask for."""
 
 from __future__ import annotations
 
@@ -73,3 +73,8 @@ ROUTES = (
         is_public=True,
     ),
 )
+ALIASES = (
+    *(Route("GET", path, healthz, is_public=True) for path in ("/health", "/api/health")),
+    Route("GET", "/ready", readyz, is_public=True),
+)
+"""Where other tools ask for the same. The OpenAPI document has each answer once."""

@@ -121,7 +121,8 @@ ROUTES = (
         "GET",
         "/api/runs/{id}/logs/stream",
         follow_log,
-        "Stream the log: each line once, in order, as LogLine in events named `log`.",
+        "Stream the log: each line once, in order, as LogLine in events named `log`. Before a line is complete, its "
+        "text comes as PartialLine in events named `partial`, within a second.",
         {200: Media(EVENT_STREAM, EVENTS), 404: shapes.Error},
         headers=LAST_EVENT_ID,
         is_stream=True,

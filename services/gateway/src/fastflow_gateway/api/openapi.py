@@ -37,7 +37,7 @@ async def show_openapi(request: web.Request) -> web.Response:
 def document(routes: Iterable[Route]) -> dict[str, Any]:
     """Return the OpenAPI document of *routes* as JSON-ready data, with every schema that it refers to."""
     routes = tuple(routes)
-    types: list[Any] = [shapes.Error, shapes.LogLine, shapes.Sample]
+    types: list[Any] = [shapes.Error, shapes.LogLine, shapes.PartialLine, shapes.Sample]
     for route in routes:
         types += [t for t in (*route.answers.values(), route.body) if t is not None and not isinstance(t, Media)]
     _, schemas = msgspec.json.schema_components(dict.fromkeys(types), ref_template=_REF)

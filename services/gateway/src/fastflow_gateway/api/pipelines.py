@@ -27,7 +27,7 @@ DAYS_MAX = 90
 class PipelinesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which pipelines to list."""
 
-    tags: Annotated[str, msgspec.Meta(description="Only pipelines with all of these tags, separated by commas.")] = ""
+    tags: Annotated[str, msgspec.Meta(description="Only pipelines with any of these tags, separated by commas.")] = ""
     q: Annotated[str, msgspec.Meta(description="Only pipelines with all words in name, description or tags.")] = ""
 
 

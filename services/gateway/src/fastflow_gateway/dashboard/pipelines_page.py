@@ -20,6 +20,7 @@ from fastflow_gateway.http.route import Route
 from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.bundle_files import BUNDLE_FILES
 from fastflow_gateway.readmodel.model import MODEL
+from fastflow_gateway.settings import SETTINGS
 
 STRIP_RUNS: Final = 20
 RECENT_RUNS: Final = 10
@@ -66,7 +67,7 @@ async def show_pipeline(
         runs=queries.runs(model, model.runs.latest(record.name, RECENT_RUNS)),
         files=drawn.files(pipeline),
         jobs=await job_views(model, [record]),
-        settings=facts.pipeline_settings(pipeline),
+        settings=facts.pipeline_settings(pipeline, request.app[SETTINGS].policy),
         environment=facts.pipeline_environment(pipeline),
         trigger_subject=subjects.trigger(record.name),
         links=link_rows(model.links.of(record), {each.name: each for each in model.pipelines()}),

@@ -53,7 +53,7 @@ PUBLIC: web.AppKey[frozenset[str]] = web.AppKey("PUBLIC", frozenset)
 ERROR_PAGE: web.AppKey[Callable[[web.Request, int, str], web.Response]] = web.AppKey("ERROR_PAGE")
 """(request, status, detail) -> an error for a browser; requests for the API get JSON."""
 
-_QUIET = re.compile(r"/(healthz|readyz|metrics|static/.*)")
+_QUIET = re.compile(r"/(healthz?|readyz?|api/health|metrics|static/.*)")
 _WEBHOOK = re.compile(r"(/+api/+webhooks/+[^/]*).+", re.DOTALL)
 _REST = re.compile(r"(/+[^/]*)/.*", re.DOTALL)
 

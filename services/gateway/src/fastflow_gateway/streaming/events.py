@@ -13,8 +13,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from fastflow_api.shapes import PartialLine
 from fastflow_contracts.runs import logs
-from fastflow_contracts.runs.logs import Chunk
+from fastflow_contracts.runs.logs import Chunk, OpenText
+from fastflow_gateway.http.sse import event
 
 _encode = msgspec.json.encode
 
@@ -41,7 +43,7 @@ def behind(events: bytes, count: int) -> bytes:
 
 
 def log_events(chunk: Chunk, sequence: int, attempt: int) -> bytes:
-    """Render a chunk: one ``log`` event (``shapes.LogLine``) for each line or part of a line.
+    """Render a chunk: one ``log`` event (``shapes.LogLine``) for each line or part of a line, then open lines.
 
     This path is hot. Only number and text differ from line to line, so a piece is one repeated format, and all its
     lines become JSON at once.
@@ -68,7 +70,16 @@ def log_events(chunk: Chunk, sequence: int, attempt: int) -> bytes:
             end = b"}\n\n" if last.get(piece.stream) == number else b',"more":true}\n\n'
             parts.append((form + end) % (index, _encode(rest)[1:-1]))
             index += 1
+    if chunk.open:
+        parts.append(_partial(chunk.at, chunk.open, attempt))
     return b"".join(parts)
+
+
+def _partial(at: float, text: OpenText, attempt: int) -> bytes:
+    """Render text of an open line. It has no id: after a reconnection it may come again, and the whole line follows."""
+    stream = logs.STREAMS[text.stream]
+    moment = datetime.fromtimestamp(at, UTC)
+    return event("partial", PartialLine(ts=moment, stream=stream, attempt=attempt, start=text.start, text=text.text))
 
 
 class PlainText:

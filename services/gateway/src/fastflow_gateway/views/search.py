@@ -18,7 +18,8 @@ def matches(pipeline: shapes.Pipeline, *, q: str, tags: Collection[str]) -> bool
     Args:
         pipeline: The pipeline.
         q: Words; each must be in its name, description or tags.
-        tags: It must have all of them.
+        tags: It must have one of them, if there are any.
     """
     text = searched_text(pipeline)
-    return set(tags) <= set(pipeline.tags) and all(word in text for word in q.lower().split())
+    is_tagged = not tags or not set(pipeline.tags).isdisjoint(tags)
+    return is_tagged and all(word in text for word in q.lower().split())

@@ -95,11 +95,16 @@ def cell_orders(run: RunRecord, given: RunInput, secrets: Mapping[str, str], *, 
     """
     orders = {
         "python": python,
-        "parameters": {name: given.overrides[name] for name in run.order.parameter_names},
+        "parameters": {name: _parameter(run, given, name) for name in run.order.parameter_names},
         "cells": run.order.cells,
         "secrets": sorted(secrets),
     }
     return msgspec.json.encode(orders)
+
+
+def _parameter(run: RunRecord, given: RunInput, name: str) -> str | msgspec.Raw:
+    text = given.overrides[name]
+    return msgspec.Raw(text.encode()) if name in run.order.json_parameters else text
 
 
 def environment(

@@ -22,6 +22,7 @@ from fastflow_runner.output.observed import Observed
 from fastflow_runner.sandbox.events import Answer, Exited, Vanished
 
 OOM_EXIT_CODE = 137
+FILES_BYTES_WORTH_SAYING = 1024**2
 VANISHING = "its environment was removed again and again; give environments a larger budget"
 ORPHANED = "its runner was silent for too long, so the sandbox stopped itself"
 
@@ -38,6 +39,9 @@ def outcome(end: Exited | Vanished, intent: Intent, seen: Observed, *, now: date
     """The outcome to record for the attempt."""
     exit_code, error_type, message = _verdict(end, intent, seen)
     route, complaints = _route(end)
+    warnings = seen.warnings
+    if isinstance(end, Exited) and end.oom and error_type is not RunErrorType.OOM:
+        warnings += (f"a process that the script started was killed: {_memory(seen, end.files_bytes)}",)
     peak = end.memory_peak_bytes if isinstance(end, Exited) else seen.memory_bytes_peak
     return AttemptOutcome(
         finished_at=end.at if isinstance(end, Exited) else now,
@@ -48,7 +52,7 @@ def outcome(end: Exited | Vanished, intent: Intent, seen: Observed, *, now: date
         stopped=intent.cancelled and (error_type is not None or _was_stopped(end)),
         memory_bytes_peak=peak or seen.memory_bytes_peak,
         cpu_cores_peak=seen.cpu_cores_peak,
-        warnings=(*seen.warnings, *complaints),
+        warnings=(*warnings, *complaints),
         log_sequence=seen.log_sequence,
         cell_sequence=seen.cell_sequence,
         route=route,
@@ -111,7 +115,7 @@ def _exited(end: Exited, seen: Observed) -> tuple[int, RunErrorType | None, str 
     if end.exit_code == 0:
         return 0, None, None
     if end.oom:
-        return OOM_EXIT_CODE, RunErrorType.OOM, _oom_message(seen)
+        return OOM_EXIT_CODE, RunErrorType.OOM, f"killed because {_memory(seen, end.files_bytes)}"
     suffix = f"exit code {end.exit_code}"
     if end.signal:
         suffix += f", killed by {_name(end.signal)}"
@@ -130,14 +134,21 @@ def _vanished(end: Vanished, intent: Intent, seen: Observed) -> tuple[int | None
     if intent.abandoned:
         return end.exit_code, RunErrorType.LOST, intent.abandoned
     if end.oom_killed:
-        return OOM_EXIT_CODE, RunErrorType.OOM, _oom_message(seen)
+        return OOM_EXIT_CODE, RunErrorType.OOM, f"killed because {_memory(seen)}"
     if end.exit_code == ORPHANED_EXIT_CODE:
         return end.exit_code, RunErrorType.LOST, ORPHANED
     return end.exit_code, RunErrorType.LOST, "its sandbox was killed or removed from outside"
 
 
-def _oom_message(seen: Observed) -> str:
+def _memory(seen: Observed, files_bytes: int = 0) -> str:
+    """Say what ran out, and what to do."""
     if seen.memory_bytes_limit is None:
-        return "killed because the machine ran out of memory"
-    limit = f"{seen.memory_bytes_limit / 1024**2:g} MiB"
-    return f"killed because it needed more memory than its limit of {limit}; raise mem_hard_limit or use less"
+        return "the machine ran out of memory"
+    words = f"it needed more memory than its limit of {_mib(seen.memory_bytes_limit)}"
+    if files_bytes >= FILES_BYTES_WORTH_SAYING:
+        words += f", with {_mib(files_bytes)} in files that the run wrote, which count as memory"
+    return f"{words}; raise mem_hard_limit or use less"
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / 1024**2:.4g} MiB"

@@ -6,6 +6,9 @@ acknowledge offsets; ``cells.masking`` finds secrets.
 **Only the stream's own bytes decide where to cut**, never how they arrived. So a runner that re-attaches and resumes
 at the offsets of the last published chunk continues with the very same text.
 
+**A line that stays open** is shown by ``show_open``, in parts that end neither inside a character nor where a secret
+may begin. The pieces hold all of it again later.
+
 **A line longer than ``LINE_BYTES_MAX`` is cut** near ``PIECE_BYTES``, never inside a UTF-8 character or an occurrence
 of a secret. The bytes between the two bounds are held back to see such an occurrence whole, hence
 ``SECRET_BYTES_MAX``.
@@ -13,13 +16,14 @@ of a secret. The bytes between the two bounds are held back to see such an occur
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from fastflow_contracts.runs.logs import CHUNK_BYTES_MAX, STREAMS, Chunk, Piece
+from fastflow_contracts.runs.logs import CHUNK_BYTES_MAX, STREAMS, Chunk, OpenText, Piece
 from fastflow_runner.guest.cells.masking import SECRET_BYTES_MAX, Masker
 
 OutputStream: TypeAlias = Literal["stdout", "stderr"]
@@ -51,6 +55,9 @@ class Assembler:
         self._sealed = self._counted
         self._open = [b"", b"", b""]  # the line not yet complete
         self._open_at = [0.0, 0.0, 0.0]
+        self._shown_bytes = [0, 0, 0]  # of the open line
+        self._shown_characters = [0, 0, 0]
+        self._has_unshown = False
         self._truncated = resume.truncated if resume else False
         self._has_said = resume is not None
         self._pieces: list[tuple[float, int, list[str]]] = []
@@ -69,6 +76,11 @@ class Assembler:
     def pending(self) -> bool:
         """Whether ``flush`` would return a chunk; it should be called ``CHUNK_S`` after this became true."""
         return bool(self._pieces)
+
+    @property
+    def has_unshown(self) -> bool:
+        """Whether an open line has got text; ``show_open`` should be called ``OPEN_S`` after this became true."""
+        return self._has_unshown
 
     @property
     def _counted(self) -> tuple[int, int]:
@@ -101,6 +113,19 @@ class Assembler:
         self._seal()
         return self._take_full()
 
+    def show_open(self) -> list[Chunk]:
+        """Return what is pending, and the text that open lines got since the last call."""
+        self._seal()
+        self._has_unshown = False
+        for number in (1, 2):
+            if text := self._newly_open(number):
+                shown = OpenText(number, self._shown_characters[number], text)
+                self._shown_characters[number] += len(text)
+                self._has_said = True
+                at = self._open_at[number]
+                self._full.append(Chunk(at=at, end=self._counted, truncated=self._truncated, open=shown))
+        return self._take_full()
+
     def close(self, at: datetime) -> list[Chunk]:
         """Return everything left, with unterminated lines. The last chunk ends the log; none without any output."""
         for number in (1, 2):
@@ -114,16 +139,35 @@ class Assembler:
     def _take(self, number: int, at: float, data: bytes) -> None:
         if self._truncated:
             self._end[number] += len(self._open[number]) + len(data)
-            self._open[number] = b""
+            self._end_open(number)
             return
         whole = data.rfind(b"\n") + 1
         if whole:
             self._lines(number, at, self._open[number] + data[:whole] if self._open[number] else data[:whole])
             data = data[whole:]
-            self._open[number] = b""
+            self._end_open(number)
         if data:
             self._open[number] = self._long_line(number, at, self._open[number] + data)
             self._open_at[number] = at
+            self._has_unshown = True
+
+    def _newly_open(self, number: int) -> str:
+        """Return the masked text of an open line that was not shown and can be shown now; note it as shown."""
+        line, start = self._open[number], self._shown_bytes[number]
+        stop = self._masker.settled(line)
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        decoder.decode(line[start:stop])
+        stop -= len(decoder.getstate()[0])  # the beginning of a character
+        if stop <= start:
+            return ""
+        self._shown_bytes[number] = stop
+        return self._masker.mask(line[start:stop]).decode("utf-8", "replace")
+
+    def _end_open(self, number: int) -> None:
+        """Forget the open line of a stream."""
+        self._open[number] = b""
+        self._shown_bytes[number] = self._shown_characters[number] = 0
+        self._has_unshown = self._has_unshown and any(self._open)
 
     def _lines(self, number: int, at: float, block: bytes) -> None:
         """Put whole lines, as many at a time as a piece may hold."""
@@ -141,14 +185,16 @@ class Assembler:
         """Put parts of an incomplete line while it is too long; return what remains open."""
         while len(line) >= LINE_BYTES_MAX:
             stop = self._masker.cut(line[:LINE_BYTES_MAX], PIECE_BYTES)
-            self._put(number, at, line[:stop])
+            characters = self._put(number, at, line[:stop])
+            self._shown_bytes[number] = max(0, self._shown_bytes[number] - stop)
+            self._shown_characters[number] = max(0, self._shown_characters[number] - characters)
             line = line[stop:]
         return line
 
     def _flush_open(self, number: int) -> None:
         if self._open[number]:
             self._put(number, self._open_at[number], self._open[number])
-            self._open[number] = b""
+            self._end_open(number)
 
     def _skip(self, number: int, at: float, offset: int) -> None:
         """Note missing bytes in the log: a previous holder stored them, and the bus no longer keeps them."""
@@ -157,15 +203,18 @@ class Assembler:
             self._mark(at, f"{offset - self._end[number]} bytes of {STREAMS[number]} are missing here")
         self._end[number] = offset
 
-    def _put(self, number: int, at: float, piece: bytes) -> None:
+    def _put(self, number: int, at: float, piece: bytes) -> int:
+        """Put a piece; return its length in characters, 0 behind the cap."""
         if self._truncated or sum(self._end) + len(piece) > self._log_bytes_max:
             if not self._truncated:
                 self._truncated = True
                 self._mark(at, f"log truncated at {self._log_bytes_max} bytes; the script goes on")
             self._end[number] += len(piece)
-            return
-        self._add(number, at, self._masker.mask(piece).decode("utf-8", "replace"))
+            return 0
+        text = self._masker.mask(piece).decode("utf-8", "replace")
+        self._add(number, at, text)
         self._end[number] += len(piece)
+        return len(text)
 
     def _mark(self, at: float, text: str) -> None:
         self._add(0, at, f"[fastflow] {text}\n")

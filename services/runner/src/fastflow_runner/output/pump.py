@@ -18,7 +18,7 @@ from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.clock import now
 from fastflow_contracts.runs import messages
-from fastflow_contracts.runs.logs import CHUNK_S, Chunk
+from fastflow_contracts.runs.logs import CHUNK_S, OPEN_S, Chunk
 from fastflow_contracts.runs.run import RunLimits
 from fastflow_runner.output.cell_writer import CellWriter
 from fastflow_runner.output.lines import Assembler
@@ -63,6 +63,7 @@ class Pump:
         self._stored = lines.end
         self._storing: asyncio.Task[None] | None = None
         self._stored_at = self._cells_stored_at = -inf
+        self._show_at = inf  # when open lines are due
         self._started_at: datetime | None = None
         self._memory_bytes_peak = 0
         self._cpu_cores_peak = 0.0
@@ -98,12 +99,16 @@ class Pump:
             if loop.time() >= lines_at:
                 await self._store_soon(self._lines.flush(), session)
                 continue
+            if loop.time() >= self._show_at:
+                self._show_at = inf
+                await self._store_soon(self._lines.show_open(), session)
+                continue
             if loop.time() >= cells_at:
                 self._cells_stored_at = loop.time()
                 await self._cell_writer.flush()
                 await session.ack(self.acked)
                 continue
-            flush_at = min(lines_at, cells_at)
+            flush_at = min(lines_at, cells_at, self._show_at)
             try:
                 async with asyncio.timeout_at(None if flush_at == inf else flush_at):
                     event = await anext(session)
@@ -114,6 +119,10 @@ class Pump:
                     full = self._lines.feed(event.stream, event.offset, event.at, event.data)
                     if full or self._lines.truncated:
                         await self._store_soon(full, session)
+                    if not self._lines.has_unshown:
+                        self._show_at = inf
+                    elif self._show_at == inf:
+                        self._show_at = loop.time() + OPEN_S
                 case UsageSample():
                     await self._note_sample(event)
                 case ScriptStarted():

@@ -82,6 +82,8 @@ class Exited(msgspec.Struct, frozen=True):
     """The signal that ended the script; 0 = none, or unknown (an older supervisor)."""
     answers: dict[str, Answer] = {}
     """By the name of the file; without those that the script left empty."""
+    files_bytes: int = 0
+    """Where memory ran out: how much of it files took. 0 = none, or they are not in memory, or unknown."""
 
 
 class Vanished(msgspec.Struct, frozen=True):

@@ -4,6 +4,9 @@ For laptops and tests. Each sandbox is a supervisor in its own session with a pr
 runner, because its standard input then closes. ``remove`` deletes the directory. The next runner sweeps up after a
 killed one: a supervisor holds the lock of its directory, so a free lock means that the directory is unused.
 
+Temporary files have a directory elsewhere, with a short name: a path of a socket has at most 107 bytes, and scripts and
+Python itself make sockets below ``TMPDIR``.
+
 This backend ignores mounts, image and network of the specification: a job must name paths of the host.
 """
 
@@ -11,11 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import hashlib
 import os
 import secrets
 import shutil
 import signal
 import sys
+import tempfile
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
 from contextlib import suppress
@@ -47,6 +52,8 @@ UNENFORCED: Final = (
     "Scripts run as this user: a hostile one can read other runs' secrets, change what they run, and end this process.",
 )
 
+TMP_BASE_BYTES_MAX: Final = 48
+"""Of the directory that holds temporary directories. Ours takes 16 more, and ``multiprocessing`` adds 32."""
 _RECEIVE_BYTES: Final = 64 * 1024
 _END_TIMEOUT_S: Final = 5.0
 _KILL_ROUNDS_MAX: Final = 50
@@ -121,11 +128,10 @@ class ProcessSandboxes:
         directory = self._root / spec.name
         lock = _reserve(self._root, spec.name)
         try:
-            with suppress(FileNotFoundError):  # left by an earlier runner
-                await asyncio.to_thread(shutil.rmtree, directory)
-            work, tmp = directory / "work", directory / "tmp"
-            for path in (work, tmp):
-                path.mkdir(parents=True, mode=0o700)
+            await asyncio.to_thread(_clear, directory)  # left by an earlier runner
+            work = directory / "work"
+            work.mkdir(parents=True, mode=0o700)
+            tmp = _make_tmp(directory)
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", str(SUPERVISOR), "--eof-is-death", "--work", str(work)),
                 stdin=PIPE,
@@ -167,7 +173,7 @@ class ProcessSandboxes:
         if (sandbox := self._sandboxes.get(name)) is None:
             return
         await _kill(sandbox.process)
-        await asyncio.to_thread(shutil.rmtree, sandbox.directory, ignore_errors=True)
+        await asyncio.to_thread(_clear, sandbox.directory)
         _release(self._root, name)
         self._sandboxes.pop(name, None)
 
@@ -195,6 +201,31 @@ async def _kill(process: Process) -> None:
     await process.wait()
 
 
+def _tmp(directory: Path) -> Path:
+    """Return where a sandbox has its temporary files: found again by whoever clears the sandbox's directory."""
+    base = tempfile.gettempdir()
+    if len(os.fsencode(base)) > TMP_BASE_BYTES_MAX:
+        base = "/tmp"  # noqa: S108 - only for a directory of our own in it
+    digest = hashlib.sha256(os.fsencode(directory.absolute())).hexdigest()
+    return Path(base, f"ff-{digest[:12]}")
+
+
+def _make_tmp(directory: Path) -> Path:
+    """Make the directory for temporary files; below the sandbox's own if that is impossible elsewhere."""
+    tmp = _tmp(directory)
+    try:
+        tmp.mkdir(mode=0o700)
+    except OSError:  # read-only, or another user took the name
+        tmp = directory / "tmp"
+        tmp.mkdir(mode=0o700)
+    return tmp
+
+
+def _clear(directory: Path) -> None:
+    for path in (directory, _tmp(directory)):
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def _reserve(root: Path, name: str) -> int:
     """Lock *name* against a second sandbox and return the descriptor. Raises ``AlreadyExists``."""
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -217,6 +248,6 @@ def _sweep(root: Path, is_own: Callable[[str], bool]) -> None:
             continue
         with suppress(AlreadyExists):  # its supervisor has not noticed yet that its runner is gone
             lock = _reserve(root, path.stem)
-            shutil.rmtree(root / path.stem, ignore_errors=True)
+            _clear(root / path.stem)
             _release(root, path.stem)
             os.close(lock)

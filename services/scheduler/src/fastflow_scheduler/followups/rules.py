@@ -116,6 +116,7 @@ def _restart(run: RunRecord, given: RunInput, *, wait_s: float) -> Follow:
         run_config_id=run.order.run_config_id,
         env_vars={name: given.overrides[name] for name in run.order.env_names if name in given.overrides},
         parameters=parameters,
+        json_parameters=tuple(name for name in run.order.json_parameters if name in parameters),
         event=given.event,
         event_type=given.event_type,
         event_headers=given.event_headers,

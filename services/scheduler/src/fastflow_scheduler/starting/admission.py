@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.format.limit_policy import NO_POLICY, LimitPolicy
 from fastflow_contracts.pipelines.format.run_config import RunConfig
 from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
 from fastflow_contracts.pipelines.records import PipelineRecord
@@ -18,11 +19,11 @@ from fastflow_contracts.runs.triggers import BadTrigger
 
 
 class Defaults(msgspec.Struct, frozen=True, kw_only=True):
-    """Values for what a pipeline does not set. ``timeout_s`` 0 = no timeout."""
+    """Values for what a pipeline does not set, and the limits on what it sets."""
 
     python_version: str = ""
-    timeout_s: float = 0.0
     retry_attempts: int = 0
+    policy: LimitPolicy = NO_POLICY
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,11 +102,12 @@ def admit(
         parent_run_id=cause.parent_run_id,
         root_run_id=cause.root_run_id,
         hops=cause.hops,
-        limits=_limits(config, defaults),
+        limits=_limits(config, defaults.policy),
         retry_attempts=defaults.retry_attempts if config.retry_attempts is None else config.retry_attempts,
         retry_strategy=config.retry_strategy,
         env_names=tuple(sorted(trigger.env_vars)),
         parameter_names=tuple(sorted(trigger.parameters)),
+        json_parameters=trigger.json_parameters,
         cells=config.cells,
         has_input=given is not None,
     )
@@ -114,11 +116,18 @@ def admit(
 
 
 def again(
-    former: RunRecord, given: RunInput, record: PipelineRecord | None, trigger: Trigger, *, run_id: RunId, now: datetime
+    former: RunRecord,
+    given: RunInput,
+    record: PipelineRecord | None,
+    trigger: Trigger,
+    *,
+    run_id: RunId,
+    policy: LimitPolicy,
+    now: datetime,
 ) -> Admitted | Declined:
     """Make a new run with the bundle, variables and parameters of *former*, in its place in its chain.
 
-    Today's pipeline record decides whether it may start and how many may run.
+    Today's pipeline record decides whether it may start and how many may run, and today's *policy* what it may use.
 
     Raises ``UnknownPipeline``.
     """
@@ -131,6 +140,12 @@ def again(
         parent_run_id=former.id,
         schedule=None,
         scheduled_for=None,
+        limits=replace(
+            former.order.limits,
+            cpu_cores=policy.cpu(former.order.limits.cpu_cores),
+            memory_bytes=policy.memory(former.order.limits.memory_bytes),
+            timeout_s=policy.timeout(former.order.limits.timeout_s),
+        ),
     )
     run = _new_run(run_id, former.pipeline, order, now)
     return Admitted(
@@ -174,6 +189,7 @@ def with_input_of(former: RunRecord, given: RunInput, trigger: Trigger) -> Trigg
         run_config_id=order.run_config_id,
         env_vars={name: given.overrides[name] for name in order.env_names if name in given.overrides},
         parameters={name: given.overrides[name] for name in order.parameter_names if name in given.overrides},
+        json_parameters=tuple(name for name in order.json_parameters if name in given.overrides),
         event=given.event,
         event_type=given.event_type,
         event_headers=given.event_headers,
@@ -209,13 +225,13 @@ def _input(config: RunConfig, trigger: Trigger, cause: Cause) -> RunInput | None
     return None if given == RunInput() else given
 
 
-def _limits(config: RunConfig, defaults: Defaults) -> RunLimits:
+def _limits(config: RunConfig, policy: LimitPolicy) -> RunLimits:
     return RunLimits(
-        cpu_cores=config.cpu_hard_limit,
-        memory_bytes=config.mem_hard_limit,
+        cpu_cores=policy.cpu(config.cpu_hard_limit),
+        memory_bytes=policy.memory(config.mem_hard_limit),
         cpu_cores_soft=config.cpu_soft_limit,
         memory_bytes_soft=config.mem_soft_limit,
-        timeout_s=defaults.timeout_s if config.timeout is None else config.timeout,
+        timeout_s=policy.timeout(config.timeout),
     )
 
 

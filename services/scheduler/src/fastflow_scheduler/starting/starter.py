@@ -209,7 +209,8 @@ class Starter:
         if trigger.code == "current":
             anew, cause = with_input_of(former, given, trigger), Cause(parent_run_id=former.id)
             return admit(name, record, anew, run_id=run_id, cause=cause, defaults=self._defaults, now=at)
-        return again(former, given, record, trigger, run_id=run_id, now=at)
+        policy = self._defaults.policy
+        return again(former, given, record, trigger, run_id=run_id, policy=policy, now=at)
 
     def _limits(self, admitted: Admitted) -> list[Limit]:
         name, order = admitted.run.pipeline, admitted.run.order

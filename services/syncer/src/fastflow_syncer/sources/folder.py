@@ -16,6 +16,7 @@ from watchfiles import awatch
 
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.folder import disk
+from fastflow_contracts.pipelines.folder.limits import DEFAULT, FolderLimits
 from fastflow_contracts.pipelines.folder.selection import FOLDERS_MAX, Folder, skipped, skipped_child
 from fastflow_contracts.service.lifecycle import leaves
 from fastflow_syncer.errors import SourceFailed
@@ -37,8 +38,9 @@ ADVICE: Final = "if too many files are open, raise fs.inotify.max_user_instances
 class FolderSource:
     """The child folders of one directory. There are no commits."""
 
-    def __init__(self, root: Path, *, rescan_s: float = RESCAN_S) -> None:
+    def __init__(self, root: Path, *, limits: FolderLimits = DEFAULT, rescan_s: float = RESCAN_S) -> None:
         self._root = root
+        self._limits = limits
         self._rescan_s = rescan_s
 
     @property
@@ -47,11 +49,11 @@ class FolderSource:
 
     async def snapshot(self) -> Snapshot:
         """List the child folders. A fingerprint is a hash of the paths, sizes, times and inodes below."""
-        return await asyncio.to_thread(_snapshot, self._root)
+        return await asyncio.to_thread(_snapshot, self._root, self._limits)
 
     async def read(self, snapshot: Snapshot, name: str) -> Folder:
-        """Read one folder as it is now. Links and devices in it become refusals."""
-        return await asyncio.to_thread(disk.read, self._root / name)
+        """Read one folder as it is now. Devices, and links out of it, become refusals."""
+        return await asyncio.to_thread(disk.read, self._root / name, self._limits)
 
     async def changes(self) -> AsyncGenerator[None, None]:
         """Yield immediately, after changes of the root or below it, and every ``rescan_s`` seconds.
@@ -122,11 +124,11 @@ def _matters(root: Path, path: str) -> bool:
     return not skipped_child(child) and not skipped("/".join(inside or [child]))
 
 
-def _snapshot(root: Path) -> Snapshot:
+def _snapshot(root: Path, limits: FolderLimits) -> Snapshot:
     try:
         found = disk.children(root)
     except OSError as error:
         raise SourceFailed(f"{root} cannot be read: {error.strerror}; check PIPELINES_DIR.") from error
     if len(found.folders) > FOLDERS_MAX:
         raise SourceFailed(f"{root}: more than {FOLDERS_MAX:,} folders; PIPELINES_DIR is wrong.")
-    return Snapshot(None, {name: disk.fingerprint(root / name) for name in found.folders}, found.ignored)
+    return Snapshot(None, {name: disk.fingerprint(root / name, limits) for name in found.folders}, found.ignored)

@@ -16,19 +16,23 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from fastflow_contracts.pipelines.folder import bundle
+from fastflow_contracts.pipelines.folder.lfs import LfsPointer
 from fastflow_syncer.errors import SourceDamaged, SourceFailed
-from fastflow_syncer.sources import process
+from fastflow_syncer.sources import lfs, process
+from fastflow_syncer.sources.blobs import UnreadableBlob, read_blobs
+from fastflow_syncer.sources.failures import explain, object_format_wanted, scrubbed
+from fastflow_syncer.sources.lfs import NotInLfs
 from fastflow_syncer.sources.process import CommandOutput, CommandTimedOut, OutputTooLarge
 from fastflow_syncer.sources.remote import (
     Credentials,
     Remote,
     check_credentials,
     environment,
-    explain,
     flags,
     gitconfig,
-    scrubbed,
+    lfs_flags,
     secret_environment,
+    text_file,
 )
 from fastflow_syncer.sources.source import Commit
 from fastflow_syncer.sources.tree import BadListing, TreeEntry, parse_listing
@@ -37,7 +41,10 @@ FETCH_TIMEOUT_S: Final = 300.0
 READ_TIMEOUT_S: Final = 60.0
 PACK_BYTES_MAX: Final = 2 * 1024**3
 """Largest pack of one fetch. A larger branch holds more than code."""
-LISTING_BYTES_MAX: Final = 4 * 1024 * 1024
+LISTING_BYTES_MAX: Final = 16 * 1024 * 1024
+"""More than the most files that a folder may have, with the longest paths."""
+LFS_BYTES_MAX: Final = 2 * 1024**3
+"""Files of Git LFS that the mirror keeps; with more, all of them are removed."""
 SUBJECT_CHARS_MAX: Final = 200
 
 _REF: Final = "refs/fastflow/followed"
@@ -62,6 +69,7 @@ class Mirror:
         *,
         fetch_timeout_s: float = FETCH_TIMEOUT_S,
         pack_bytes_max: int = PACK_BYTES_MAX,
+        smudge_timeout_s: float = lfs.SMUDGE_TIMEOUT_S,
     ) -> None:
         check_credentials(remote, credentials)
         self._remote = remote
@@ -72,10 +80,14 @@ class Mirror:
         self._env = environment(str(home), os.environ)
         self._directory: Path | None = None
         self._generation = 0
+        self._object_format = "sha1"
+        self._smudge_timeout_s = smudge_timeout_s
+        self._lfs_bytes = 0
+        self._lfs_hangs = False
         self._write_private("gitconfig", gitconfig(remote))
         if remote.scheme == "ssh":
-            self._write_private("ssh_key", credentials.ssh_key.strip() + "\n")
-            self._write_private("known_hosts", credentials.ssh_known_hosts.strip() + "\n")
+            self._write_private("ssh_key", text_file(credentials.ssh_key))
+            self._write_private("known_hosts", text_file(credentials.ssh_known_hosts))
 
     async def fetch(self) -> Commit:
         """Fetch the newest commit of the branch.
@@ -83,15 +95,26 @@ class Mirror:
         Raises:
             SourceFailed: The fetch failed; a subclass says why.
         """
-        fresh = self._directory is None
+        fresh, self._lfs_hangs = self._directory is None, False
+        done = await self._fetched()
+        wanted = object_format_wanted(done.stderr) if done.code != 0 else None
+        if wanted is not None and wanted != self._object_format:
+            # The repository is new to us, or was made anew in the other format.
+            await self._drop()
+            self._object_format = wanted
+            done = await self._fetched()
+        if done.code != 0:
+            await self._blame(done, fresh)
+        return await self._commit()
+
+    async def _fetched(self) -> CommandOutput:
         directory = self._directory or await self._begin()
         refspec = f"+refs/heads/{self._remote.branch}:{_REF}"
-        secret = secret_environment(self._remote, self._credentials, str(self._home))
         try:
-            done = await process.run(
+            return await process.run(
                 self._git(directory, "fetch", "--quiet", "--depth=1", "--update-shallow", "--no-tags",
                           "--no-write-fetch-head", "--", self._remote.url, refspec),
-                env=self._env | secret,
+                env=self._env | self._secrets(),
                 timeout_s=self._fetch_timeout_s,
                 stdout_bytes_max=_TEXT_BYTES_MAX,
                 file_bytes_max=self._pack_bytes_max,
@@ -100,9 +123,6 @@ class Mirror:
             # A killed fetch leaves a partial pack and perhaps a lock.
             await self._drop()
             raise SourceFailed(f"{self._remote.label}: {error} It is tried again at the next sync.") from error
-        if done.code != 0:
-            await self._blame(done, fresh)
-        return await self._commit()
 
     async def folder(self, commit: Commit, path: str) -> str:
         """Return the id of the tree at *path*; an empty path means the root.
@@ -139,21 +159,47 @@ class Mirror:
         Raises:
             SourceDamaged: The mirror cannot be read.
         """
+        git = self._git(self._existing(), "cat-file", "--batch")
         try:
-            async with process.command(
-                self._git(self._existing(), "cat-file", "--batch"), env=self._env, timeout_s=READ_TIMEOUT_S
-            ) as batch:
-                assert batch.stdin is not None
-                assert batch.stdout is not None
-                return [await _blob(batch.stdin, batch.stdout, entry) for entry in entries]
-        except (_Unreadable, asyncio.IncompleteReadError, ConnectionError, CommandTimedOut) as error:
+            return await read_blobs(git, self._env, entries, timeout_s=READ_TIMEOUT_S)
+        except (UnreadableBlob, CommandTimedOut) as error:
             await self._damaged(error)
+
+    async def has_lfs(self) -> bool:
+        """Whether files of Git LFS can be fetched here."""
+        return await lfs.is_installed(self._env)
+
+    async def large_file(self, pointer: LfsPointer) -> bytes:
+        """Fetch one file of Git LFS.
+
+        Raises:
+            NotInLfs: The server did not give it.
+        """
+        git = ("git", *flags(self._remote), *lfs_flags(self._remote), f"--git-dir={self._existing()}")
+        try:
+            if self._lfs_hangs:  # the next pipeline need not wait for the same server
+                raise CommandTimedOut("its server did not answer before; it is asked again at the next sync.")
+            env = self._env | self._secrets()
+            data, said = await lfs.smudge(git, env, pointer, timeout_s=self._smudge_timeout_s)
+        except CommandTimedOut as error:
+            self._lfs_hangs = True
+            raise NotInLfs(f"is in Git LFS and could not be fetched: {error}") from error
+        if data is None:
+            raise NotInLfs(f"is in Git LFS and could not be fetched (git: {scrubbed(said, self._credentials)})")
+        self._lfs_bytes += len(data)
+        if self._lfs_bytes > LFS_BYTES_MAX:
+            await asyncio.to_thread(shutil.rmtree, self._existing() / "lfs", ignore_errors=True)
+            self._lfs_bytes = 0
+        return data
+
+    def _secrets(self) -> dict[str, str]:
+        return secret_environment(self._remote, self._credentials, str(self._home))
 
     async def _begin(self) -> Path:
         self._generation += 1
         directory = self._home / f"mirror-{self._generation}"
         done = await process.run(
-            self._git(directory, "init", "--quiet", "--template="),
+            self._git(directory, "init", "--quiet", "--template=", f"--object-format={self._object_format}"),
             env=self._env,
             timeout_s=READ_TIMEOUT_S,
             stdout_bytes_max=_TEXT_BYTES_MAX,
@@ -227,17 +273,3 @@ class Mirror:
     def _write_private(self, name: str, text: str) -> None:
         with os.fdopen(os.open(self._home / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(text)
-
-
-class _Unreadable(Exception):
-    """cat-file did not return the requested blob."""
-
-
-async def _blob(asks: asyncio.StreamWriter, answers: asyncio.StreamReader, entry: TreeEntry) -> bytes:
-    # One request at a time: with more, both sides could block on full pipes.
-    asks.write(entry.oid.encode() + b"\n")
-    await asks.drain()
-    header = (await answers.readuntil(b"\n")).decode(errors="replace").split()
-    if header != [entry.oid, "blob", str(entry.size_bytes)]:
-        raise _Unreadable(f"object {entry.oid} is missing or of another kind or size")
-    return (await answers.readexactly(entry.size_bytes + 1))[:-1]

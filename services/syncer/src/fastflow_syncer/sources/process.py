@@ -66,9 +66,9 @@ async def run(
         assert process.stderr is not None
         process.stdin.close()
         # The end of stderr has the cause. An incomplete stdout is useless.
-        err = asyncio.create_task(_read_tail(process.stderr), name="git-stderr")
+        err = asyncio.create_task(read_tail(process.stderr), name="git-stderr")
         try:
-            stdout = await _read_all(process.stdout, stdout_bytes_max)
+            stdout = await read_all(process.stdout, stdout_bytes_max)
             stderr = await err
         finally:
             err.cancel()
@@ -108,7 +108,8 @@ async def _end(process: Process) -> None:
     await process.wait()
 
 
-async def _read_all(reader: asyncio.StreamReader, bytes_max: int) -> bytes:
+async def read_all(reader: asyncio.StreamReader, bytes_max: int) -> bytes:
+    """Read to the end. Raises ``OutputTooLarge``."""
     got = bytearray()
     while block := await reader.read(_READ_BYTES):
         got += block
@@ -117,7 +118,8 @@ async def _read_all(reader: asyncio.StreamReader, bytes_max: int) -> bytes:
     return bytes(got)
 
 
-async def _read_tail(reader: asyncio.StreamReader) -> bytes:
+async def read_tail(reader: asyncio.StreamReader) -> bytes:
+    """Read to the end and return the last ``STDERR_BYTES_MAX``."""
     got = b""
     while block := await reader.read(_READ_BYTES):
         got = (got + block)[-STDERR_BYTES_MAX:]

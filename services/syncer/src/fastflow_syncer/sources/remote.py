@@ -1,4 +1,4 @@
-"""Git remotes: accepted URLs, options and environment of git, meaning of its failures. Pure.
+"""Git remotes: accepted URLs, options and environment of git. Pure; ``failures`` explains what git says.
 
 A token reaches git through the environment of the fetching process and a credential helper that answers only for the
 remote's own host. It never appears on a command line or in a message.
@@ -15,9 +15,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from fastflow_contracts.pipelines.folder.bundle import shown
-from fastflow_syncer.errors import SourceFailed, SyncerError
-
-MESSAGE_CHARS_MAX: Final = 400
+from fastflow_syncer.errors import SyncerError
 
 _SCP_STYLE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*@([A-Za-z0-9][A-Za-z0-9.-]*):[^:].*")
 _HOST: Final = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._:\]-]*")
@@ -25,6 +23,7 @@ _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _BRANCH: Final = re.compile(
     r"(?!.*(\.\.|//|@\{|\.lock(/|$)|/\.|/$|\.$))[^\x00-\x20\x7f~^:?*\[\\/.-][^\x00-\x20\x7f~^:?*\[\\]*"
 )
+_FOLDED_KEY: Final = re.compile(r"(?P<begin>-----BEGIN [A-Z ]+-----) (?P<body>[^-]+) (?P<end>-----END [A-Z ]+-----)")
 _INHERITED: Final = (
     "PATH", "TMPDIR", "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy",
     "NO_PROXY", "GIT_SSL_CAINFO", "SSL_CERT_FILE", "SSL_CERT_DIR",
@@ -39,10 +38,6 @@ Scheme = Literal["https", "http", "ssh", "file"]
 
 class BadRemote(SyncerError):
     """The settings of the remote are not accepted."""
-
-
-class RemoteRefused(SourceFailed):
-    """The remote refused or is unreachable; the local mirror is intact."""
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -138,7 +133,9 @@ def flags(of: Remote) -> tuple[str, ...]:
         "core.askPass=",
         "submodule.recurse=false",
         "fetch.recurseSubmodules=false",
-        "fetch.fsckObjects=true",
+        # As `git clone`: old imports hold objects that a strict check refuses. Nothing is checked out, and every path
+        # is checked before it becomes part of a bundle.
+        "fetch.fsckObjects=false",
         # Keep fetched objects packed and clean up in the foreground, so that the mirror stays small.
         "fetch.unpackLimit=1",
         "gc.autoPackLimit=20",
@@ -152,6 +149,11 @@ def flags(of: Remote) -> tuple[str, ...]:
     if of.scheme in ("http", "https"):
         settings.append(f"credential.{of.scheme}://{urlsplit(of.url).netloc}.helper={_HELPER}")
     return tuple(part for setting in settings for part in ("-c", setting))
+
+
+def lfs_flags(of: Remote) -> tuple[str, ...]:
+    """Return the ``-c`` options of ``git lfs`` beside ``flags``: where the files are, and that hooks stay away."""
+    return ("-c", f"remote.origin.url={of.url}", "-c", "lfs.locksverify=false", "-c", "lfs.concurrenttransfers=1")
 
 
 def environment(home: str, inherited: Mapping[str, str]) -> dict[str, str]:
@@ -194,57 +196,19 @@ def secret_environment(of: Remote, credentials: Credentials, home: str) -> dict[
     return {}
 
 
+def text_file(text: str) -> str:
+    """Return a key or a list of hosts as ssh reads it, however it was pasted.
+
+    That is with CRLF or a byte order mark, or with ``\\n`` or spaces in the place of the line breaks of a key.
+    """
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").strip()
+    if "\n" not in text:
+        text = text.replace("\\n", "\n").strip()
+    if key := _FOLDED_KEY.fullmatch(text):
+        text = "\n".join((key["begin"], *key["body"].split(), key["end"]))
+    return text + "\n"
+
+
 def gitconfig(of: Remote) -> str:
     """Return our global git configuration. Only a local repository needs one: another user may own it."""
     return "[safe]\n\tdirectory = *\n" if of.scheme == "file" else ""
-
-
-def explain(stderr: str, of: Remote, credentials: Credentials) -> RemoteRefused | None:
-    """Explain a failed fetch that the remote caused. None: the mirror may be the cause."""
-    said = scrubbed(stderr, credentials)
-    for pattern, advice in _CAUSES:
-        if re.search(pattern, said, re.IGNORECASE):
-            return RemoteRefused(f"{of.label}: {advice.format(branch=of.branch)} (git: {said})")
-    return None
-
-
-def scrubbed(stderr: str, credentials: Credentials) -> str:
-    """Return the end of git's output for a message: limited, without secrets and control characters."""
-    text = stderr
-    for secret in (credentials.token, quote(credentials.token, safe="")):
-        if secret:
-            text = text.replace(secret, "***")
-    text = re.sub(r"://[^/@\s]+@", "://***@", text)
-    lines = [shown(line.strip()) for line in text.splitlines() if line.strip()]
-    return " / ".join(lines)[-MESSAGE_CHARS_MAX:] or "no message"
-
-
-_CAUSES: Final = (
-    (
-        r"couldn't find remote ref",
-        "the branch '{branch}' does not exist there; push it or change GIT_BRANCH.",
-    ),
-    (r"host key verification failed", "the host's key is not in GIT_SSH_KNOWN_HOSTS; add it."),
-    (
-        r"authentication failed|could not read (username|password)|permission denied|returned error: 40[13]"
-        r"|invalid username or|terminal prompts disabled|error in libcrypto|invalid format",
-        "the credentials were refused or are missing; check GIT_TOKEN (and GIT_USERNAME) or GIT_SSH_KEY.",
-    ),
-    (r"redirect", "the URL redirects elsewhere, which is not followed; use the final URL in GIT_REPO_URL."),
-    (
-        r"repository .*not found|does not appear to be a git repository|does not exist|returned error: 404",
-        "there is no such repository, or these credentials may not see it; check GIT_REPO_URL.",
-    ),
-    (
-        # A process that exceeds its file limit dies without a message, which leaves only this line.
-        r"died of signal (25|31)|file too large|^fatal: fetch-pack: invalid index-pack output$",
-        "the branch is too large to mirror; move data out of the repository.",
-    ),
-    (
-        r"could not resolve|failed to connect|couldn't connect|connection (refused|reset|closed|timed out)"
-        r"|unable to access|could not read from remote|hung up|early eof|timed out|timeout"
-        r"|unable to connect|rpc failed",
-        "it could not be reached or broke off; it is tried again at the next sync.",
-    ),
-    (r"dubious ownership|transport '.*' not allowed", "git refuses this repository; check GIT_REPO_URL."),
-)

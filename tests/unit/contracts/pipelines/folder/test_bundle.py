@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fastflow_contracts.pipelines.folder import bundle
 from fastflow_contracts.pipelines.folder.bundle import BundleRefused, File
+from fastflow_contracts.pipelines.folder.limits import CEILING, DEFAULT
 
 _part = st.text(
     st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl", "Zp"), exclude_characters="/\\"),
@@ -117,10 +118,10 @@ def test_paths_that_some_file_systems_cannot_tell_apart_are_refused(paths: tuple
 
 def test_caps_are_checked_before_anything_is_read() -> None:
     """Number of files, size of one and size of all; each error has the limit."""
-    assert bundle.refusals({f"{i:04}": 1 for i in range(bundle.FILES_MAX)}) == ()
-    assert "2,000 files" in str(bundle.refusals({f"{i:04}": 1 for i in range(bundle.FILES_MAX + 1)})[0])
-    assert bundle.refusals({"a": bundle.FILE_BYTES_MAX}) == ()
-    (one,) = bundle.refusals({"data.bin": bundle.FILE_BYTES_MAX + 1})
+    assert bundle.refusals({f"{i:04}": 1 for i in range(DEFAULT.files)}) == ()
+    assert "2,000 files" in str(bundle.refusals({f"{i:04}": 1 for i in range(DEFAULT.files + 1)})[0])
+    assert bundle.refusals({"a": DEFAULT.file_bytes}) == ()
+    (one,) = bundle.refusals({"data.bin": DEFAULT.file_bytes + 1})
     assert one.path == "data.bin"
     assert "20.0 MB" in one.reason
     (whole,) = bundle.refusals(dict.fromkeys("abc", 17 * 1024 * 1024))
@@ -147,14 +148,16 @@ def _info(name: str, kind: bytes = tarfile.REGTYPE, size: int = 0, link: str = "
     [
         _tar(_info("a", tarfile.SYMTYPE, link="/etc/passwd")),
         _tar(_info("a", tarfile.LNKTYPE, link="b")),
-        _tar(_info("a", tarfile.DIRTYPE)),
+        _tar(_info("a", tarfile.DIRTYPE), _info("a/b")),
+        _tar(_info("a", tarfile.DIRTYPE), _info("A")),
+        _tar(_info("../a", tarfile.DIRTYPE)),
         _tar(_info("a", tarfile.FIFOTYPE)),
         _tar(_info("a", tarfile.CHRTYPE)),
         _tar(_info("../a")),
         _tar(_info("/a")),
         _tar(_info("a", size=1), _info("a", size=2)),
         _tar(_info("a"), _info("A")),
-        _tar(*(_info(str(n)) for n in range(bundle.FILES_MAX + 1))),
+        _tar(*(_info(str(n)) for n in range(CEILING.files + 1))),
         b"\x1f\x8b" + b"\0" * 600,
         b"",
     ],

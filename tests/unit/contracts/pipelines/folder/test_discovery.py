@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastflow_contracts.pipelines.folder.discovery import RESERVED_NAMES, Discovered, inspect_folder
+from fastflow_contracts.pipelines.folder.pep723 import read_inline
 from fastflow_contracts.pipelines.format.spec import PipelineSpec
 from fastflow_gateway.app import ROUTES
 
@@ -223,3 +224,25 @@ def test_any_folder_is_ignored_good_or_listed_with_problems(name: str, files: di
     """Nothing crashes discovery."""
     pipeline = inspect_folder(name, files)
     assert pipeline is None or (pipeline.spec is None) == bool(pipeline.problems)
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_files_are_read_as_windows_saves_them(mark: str, newline: str) -> None:
+    """A byte order mark and CRLF; no mark in a notebook, which Jupyter cannot read either."""
+    script = f"# /// script{newline}# dependencies = ['tabulate']{newline}# ///{newline}print(1){newline}"
+    metadata = f'{{{newline}  "timeout": 5,{newline}  "description": "ü"{newline}}}{newline}'
+    etl = found("etl", {"main.py": (mark + script).encode(), "etl.json": (mark + metadata).encode()})
+    assert etl.problems == ()
+    assert etl.spec is not None
+    assert (etl.spec.timeout, etl.spec.description) == (5, "ü")
+    book = mark + '{"type": "notebook"}' + newline
+    notebook = EMPTY_NOTEBOOK.replace(b" ", newline.encode())
+    assert found("nb", {"main.ipynb": notebook, "pipeline.json": book.encode()}).problems == ()
+
+
+def test_a_latin_1_script_may_have_a_block() -> None:
+    """Python reads it by its first line; the block is read whatever the other bytes are."""
+    script = "# -*- coding: latin-1 -*-\n# /// script\n# dependencies = ['tabulate']\n# ///\nprint('ü')\n"
+    assert found("etl", {"main.py": script.encode("latin-1")}).problems == ()
+    assert read_inline(script.encode("latin-1")).dependencies == ("tabulate",)

@@ -2,6 +2,8 @@
 
 This module has the layout of a bundle, the rules for paths and sizes, the writer and the reader; no file system, git
 or object store. The reader iterates over members and checks limits; nothing calls ``extractall``.
+
+A path with a trailing slash is an empty folder, as in a listing of tar. Other folders exist through their files.
 """
 
 from __future__ import annotations
@@ -16,15 +18,13 @@ from typing import Final
 import msgspec
 
 from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.pipelines.folder.limits import CEILING, DEFAULT, FolderLimits, shown_size
 
-FILES_MAX: Final = 2_000
-FILE_BYTES_MAX: Final = 20 * 1024 * 1024
-TOTAL_BYTES_MAX: Final = 50 * 1024 * 1024
 PATH_BYTES_MAX: Final = 512
 REFUSALS_MAX: Final = 20
 # Headers, padding and long-name records of one file take less than this.
 _OVERHEAD_BYTES_MAX: Final = 4_096
-BUNDLE_BYTES_MAX: Final = TOTAL_BYTES_MAX + (FILES_MAX + 3) * _OVERHEAD_BYTES_MAX
+BUNDLE_BYTES_MAX: Final = CEILING.total_bytes + (CEILING.files + 3) * _OVERHEAD_BYTES_MAX
 
 
 class File(msgspec.Struct, frozen=True):
@@ -67,29 +67,31 @@ class BundleRefused(FastFlowError):
         self.refusals = refusals
 
 
-def refusals(sizes_bytes: Mapping[str, int]) -> tuple[Refusal, ...]:
+def refusals(sizes_bytes: Mapping[str, int], limits: FolderLimits = DEFAULT) -> tuple[Refusal, ...]:
     """Return the reasons against a bundle of these files, at most ``REFUSALS_MAX``; empty if there are none.
 
     Needs no content, so that a source can check before it reads.
 
     Args:
         sizes_bytes: Size of each file by relative path.
+        limits: The most that the files may be.
     """
     found: list[Refusal] = []
-    if len(sizes_bytes) > FILES_MAX:
-        found.append(Refusal("", f"more than {FILES_MAX:,} files; keep data and dependencies out of the folder"))
+    if len(sizes_bytes) > limits.files:
+        found.append(Refusal("", f"more than {limits.files:,} files; keep data and dependencies out of the folder"))
     total_bytes = sum(sizes_bytes.values())
-    if total_bytes > TOTAL_BYTES_MAX:
-        found.append(Refusal("", f"{_mb(total_bytes)} in all; at most {_mb(TOTAL_BYTES_MAX)} are allowed"))
+    if total_bytes > limits.total_bytes:
+        allowed = shown_size(limits.total_bytes)
+        found.append(Refusal("", f"{shown_size(total_bytes)} in all; at most {allowed} are allowed"))
     seen: dict[str, str] = {}
     for path in sorted(sizes_bytes):
         if len(found) >= REFUSALS_MAX:
             break
-        reason = unsafe(path)
-        if reason is None and sizes_bytes[path] > FILE_BYTES_MAX:
-            reason = f"{_mb(sizes_bytes[path])}; a file may have at most {_mb(FILE_BYTES_MAX)}"
+        reason = unsafe(path.removesuffix("/"))
+        if reason is None and sizes_bytes[path] > limits.file_bytes:
+            reason = f"{shown_size(sizes_bytes[path])}; a file may have at most {shown_size(limits.file_bytes)}"
         if reason is None:
-            twin = seen.setdefault(_folded(path), path)
+            twin = seen.setdefault(_folded(path.removesuffix("/")), path)
             if twin != path:
                 reason = f"differs only in case or accents' spelling from {twin!r}; rename one of them"
         if reason is not None:
@@ -98,7 +100,7 @@ def refusals(sizes_bytes: Mapping[str, int]) -> tuple[Refusal, ...]:
         found.extend(
             Refusal(shown(path), f"is inside {shown(seen[parent])!r}, which is a file; rename one of them")
             for path in sorted(sizes_bytes)
-            for parent in _parents(_folded(path))
+            for parent in _parents(_folded(path.removesuffix("/")))
             if parent in seen
         )
     return tuple(found[:REFUSALS_MAX])
@@ -125,19 +127,23 @@ def shown(path: str) -> str:
     return printable if len(printable) <= PATH_BYTES_MAX else printable[:PATH_BYTES_MAX] + "…"
 
 
-def pack(files: Mapping[str, File]) -> Bundle:
+def pack(files: Mapping[str, File], limits: FolderLimits = DEFAULT) -> Bundle:
     """Pack files by relative path into a bundle. Equal files give equal bytes, in any order.
 
     Raises:
         BundleRefused: With every reason, up to ``REFUSALS_MAX``.
     """
-    if found := refusals({path: len(file.data) for path, file in files.items()}):
+    if found := refusals({path: len(file.data) for path, file in files.items()}, limits):
         raise BundleRefused(found)
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT, encoding="utf-8") as tar:
         for path in sorted(files):
             # Everything else keeps tarfile's fixed defaults: mtime, uid and gid 0, no owner names.
-            info = tarfile.TarInfo(path)
+            info = tarfile.TarInfo(path.removesuffix("/"))
+            if path.endswith("/"):
+                info.type, info.mode = tarfile.DIRTYPE, 0o755
+                tar.addfile(info)
+                continue
             info.size = len(files[path].data)
             info.mode = 0o755 if files[path].executable else 0o644
             tar.addfile(info, io.BytesIO(files[path].data))
@@ -161,12 +167,14 @@ def verify(data: bytes, sha256: str) -> None:
 
 
 def listing(data: bytes) -> tuple[BundleEntry, ...]:
-    """List the entries of a bundle, in its order.
+    """List the files of a bundle, in its order.
 
     Raises:
         BundleRefused: The bytes are not a bundle.
     """
-    return tuple(BundleEntry(info.name, info.size, bool(info.mode & 0o100)) for _, info in _members(data))
+    return tuple(
+        BundleEntry(_path(info), info.size, bool(info.mode & 0o100)) for _, info in _members(data) if not info.isdir()
+    )
 
 
 def unpack(data: bytes) -> dict[str, File]:
@@ -175,7 +183,7 @@ def unpack(data: bytes) -> dict[str, File]:
     Raises:
         BundleRefused: The bytes are not a bundle.
     """
-    return {info.name: File(_content(tar, info), bool(info.mode & 0o100)) for tar, info in _members(data)}
+    return {_path(info): _file(tar, info) for tar, info in _members(data)}
 
 
 def read_file(data: bytes, path: str) -> bytes:
@@ -186,34 +194,42 @@ def read_file(data: bytes, path: str) -> bytes:
         BundleRefused: The bytes are not a bundle.
     """
     for tar, info in _members(data):
-        if info.name == path:
+        if info.name == path and not info.isdir():
             return _content(tar, info)
     raise KeyError(path)
 
 
 def _members(data: bytes) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    """Yield every member, after the check that all are regular, safe and within the limits."""
+    """Yield every member, after the check that all are files or empty folders, safe and within the ceiling."""
     if len(data) > BUNDLE_BYTES_MAX:
-        raise _no_bundle(f"it has more than {_mb(BUNDLE_BYTES_MAX)}")
+        raise _no_bundle(f"it has more than {shown_size(BUNDLE_BYTES_MAX)}")
     try:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:", encoding="utf-8") as tar:
             members: list[tarfile.TarInfo] = []
             for info in tar:
                 # A sparse member has the type of a regular file, but declares more bytes than it contains.
-                if info.type != tarfile.REGTYPE or info.issparse():
-                    raise _no_bundle("it holds something that is not a regular file")
-                if info.size < 0 or info.offset_data + info.size > len(data) or len(members) == FILES_MAX:
+                if info.type not in (tarfile.REGTYPE, tarfile.DIRTYPE) or info.issparse():
+                    raise _no_bundle("it holds something that is not a regular file or folder")
+                if info.size < 0 or info.offset_data + info.size > len(data) or len(members) == CEILING.files:
                     raise _no_bundle("its members are larger than the archive says, or too many")
                 members.append(info)
-            sizes_bytes = {info.name: info.size for info in members}
+            sizes_bytes = {_path(info): info.size for info in members}
             if len(sizes_bytes) != len(members):
                 raise _no_bundle("a path occurs twice")
-            if found := refusals(sizes_bytes):
+            if found := refusals(sizes_bytes, CEILING):
                 raise BundleRefused(found)
             for info in members:
                 yield tar, info
     except (tarfile.TarError, ValueError, OverflowError, EOFError, OSError) as error:
         raise _no_bundle("its tar cannot be read") from error
+
+
+def _path(info: tarfile.TarInfo) -> str:
+    return info.name + "/" * info.isdir()
+
+
+def _file(tar: tarfile.TarFile, info: tarfile.TarInfo) -> File:
+    return File(b"") if info.isdir() else File(_content(tar, info), bool(info.mode & 0o100))
 
 
 def _content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
@@ -234,7 +250,3 @@ def _folded(path: str) -> str:
 def _parents(path: str) -> Iterator[str]:
     parts = path.split("/")
     return ("/".join(parts[:depth]) for depth in range(1, len(parts)))
-
-
-def _mb(size_bytes: int) -> str:
-    return f"{size_bytes / (1024 * 1024):,.1f} MB"

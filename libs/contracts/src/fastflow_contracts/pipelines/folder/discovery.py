@@ -13,6 +13,7 @@ from fastflow_contracts.pipelines.folder.notebook import notebook_problems
 from fastflow_contracts.pipelines.folder.pep723 import BadInline, Inline, read_inline
 from fastflow_contracts.pipelines.format.diagnostics import Notice, Problem
 from fastflow_contracts.pipelines.format.json_positions import BadJson, parse
+from fastflow_contracts.pipelines.format.limit_policy import NO_POLICY, LimitPolicy
 from fastflow_contracts.pipelines.format.manifest import MANIFEST_BYTES_MAX, Manifest, read_manifest
 from fastflow_contracts.pipelines.format.spec import PipelineSpec
 
@@ -44,13 +45,14 @@ class Discovered(msgspec.Struct, frozen=True, kw_only=True):
         return self.requirements_file is not None
 
 
-def inspect_folder(name: str, files: Mapping[str, bytes]) -> Discovered | None:
+def inspect_folder(name: str, files: Mapping[str, bytes], policy: LimitPolicy = NO_POLICY) -> Discovered | None:
     """Inspect a folder.
 
     Args:
         name: Name of the folder.
         files: Content by name of the files directly in the folder. Only JSON and TOML files, scripts and notebooks
             are read; for other files ``b""`` is enough.
+        policy: The most that a pipeline may demand for its runs.
 
     Returns:
         The pipeline, or None if the folder is not a pipeline.
@@ -59,7 +61,7 @@ def inspect_folder(name: str, files: Mapping[str, bytes]) -> Discovered | None:
         return None
     metadata_file = next((file for file in (MANIFEST, f"{name}.json") if file in files), None)
     if metadata_file:
-        manifest = read_manifest(files[metadata_file], file_name=metadata_file)
+        manifest = read_manifest(files[metadata_file], file_name=metadata_file, policy=policy)
     else:
         manifest = Manifest(PipelineSpec(), (), (), "script")
     # Without main.py, only the metadata can make the folder a pipeline. With unreadable metadata it counts as one:

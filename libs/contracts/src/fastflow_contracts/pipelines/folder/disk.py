@@ -1,7 +1,7 @@
 """Reads the folders of pipelines from a file system while others may write to it. Edge; blocking: use a thread.
 
-It follows no link, not even one that appears during the read. The files returned are unchanged from before the read
-to after it.
+It follows no link, not even one that appears during the read: ``links`` says which file a link stands for. The files
+returned are unchanged from before the read to after it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import posixpath
 import stat
 import time
 import uuid
@@ -18,17 +19,24 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from fastflow_contracts.pipelines.folder import bundle
 from fastflow_contracts.pipelines.folder.bundle import File, Refusal
+from fastflow_contracts.pipelines.folder.limits import CEILING, DEFAULT, FolderLimits
+from fastflow_contracts.pipelines.folder.links import follow
 from fastflow_contracts.pipelines.folder.selection import (
     FOLDERS_MAX,
+    STRAY_ENTRIES,
+    STRAY_ENTRY,
     Folder,
     ReadingPlan,
+    is_environment,
     plan,
     skipped,
     skipped_child,
     skipped_folder,
+    without_own_environment,
 )
 
 READ_TRIES: Final = 5
@@ -36,7 +44,7 @@ READ_PAUSE_S: Final = 0.05
 CLOCK_GRAIN_NS: Final = 2_000_000_000
 """Resolution of the coarsest file system clock in use."""
 
-_NAMES_MAX: Final = 10 * bundle.FILES_MAX
+_NAMES_MAX: Final = 10 * CEILING.files
 _FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FOLDER_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -62,6 +70,8 @@ def children(root: Path) -> Children:
         for entry in entries:
             if skipped_child(entry.name):
                 continue
+            if entry.name in STRAY_ENTRIES and entry.is_file():
+                ignored[entry.name] = STRAY_ENTRY
             if entry.is_symlink() and not entry.is_file():
                 ignored[_readable(entry.name)] = "is a link, which is not followed; put the folder there."
             elif entry.is_dir(follow_symlinks=False):
@@ -80,10 +90,10 @@ def _readable(name: str) -> str:
     return name
 
 
-def fingerprint(folder: Path) -> str:
+def fingerprint(folder: Path, limits: FolderLimits = DEFAULT) -> str:
     """Return a hash of the paths, sizes, times and inodes in the folder. Equal fingerprints mean equal content."""
     try:
-        stats = _stats(folder)
+        stats = _stats(folder, limits)
     except OSError as error:
         return f"unreadable: {error.errno}"
     # Not settled: a second write within the resolution of the clock would look the same.
@@ -92,16 +102,17 @@ def fingerprint(folder: Path) -> str:
     return hashlib.sha256(repr((unsettled, sorted(stats.items()))).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def read(folder: Path) -> Folder:
+def read(folder: Path, limits: FolderLimits = DEFAULT) -> Folder:
     """Read the files of a folder as they were at one moment. Blocking; unreadable files become refusals."""
     why = Refusal("", "keeps changing; it is read again at its next change")
     for _ in range(READ_TRIES):
         try:
-            stats = _stats(folder)
-            planned = _plan(stats)
-            files = _contents(folder, {path: stats[path] for path in planned.paths})
-            if _stats(folder) == stats and len(files) == len(planned.paths):
-                return Folder(files, planned.refusals)
+            stats = _stats(folder, limits)
+            planned, sources = _plan(stats, limits)
+            wanted = {path: sources.get(path, path) for path in planned.paths}
+            contents = _contents(folder, {source: stats[source] for source in wanted.values()})
+            if _stats(folder, limits) == stats and contents.keys() == set(wanted.values()):
+                return Folder({path: contents[source] for path, source in wanted.items()}, planned.refusals)
         except OSError as error:
             path = bundle.shown(os.fsdecode(error.filename or ""))
             why = Refusal(path, f"cannot be read: {error.strerror}; check its owner and mode")
@@ -109,13 +120,22 @@ def read(folder: Path) -> Folder:
     return Folder({}, (why,))
 
 
-def _plan(stats: dict[str, _Stat]) -> ReadingPlan:
+def _plan(stats: dict[str, _Stat], limits: FolderLimits) -> tuple[ReadingPlan, Mapping[str, str]]:
+    """Return the plan, and the source of each path that exists through a link."""
+    sizes_bytes = {path: found.size_bytes for path, found in stats.items() if found.travels}
+    links = {path: found.target for path, found in stats.items() if found.target is not None}
+    if len(stats) > limits.files:
+        # Not all entries are known, so that a link could seem to name nothing. It counts as a file: that is too many.
+        sizes_bytes |= dict.fromkeys(links, 0)
+        links = {}
+    followed = follow(sizes_bytes, links, paths_max=limits.files)
     refused = tuple(
         Refusal(bundle.shown(path), f"is {_kind(found.mode)}; only readable files and folders can be in a bundle")
         for path, found in sorted(stats.items())
-        if not found.regular
+        if not found.travels and found.target is None
     )
-    return plan({path: found.size_bytes for path, found in stats.items() if found.regular}, refused)
+    sizes_bytes |= {path: stats[source].size_bytes for path, source in followed.sources.items()}
+    return plan(sizes_bytes, (*followed.refusals, *refused), limits), followed.sources
 
 
 class _Stat(msgspec.Struct, frozen=True):
@@ -125,10 +145,13 @@ class _Stat(msgspec.Struct, frozen=True):
     size_bytes: int
     modified_ns: int
     inode: int
+    target: str | None = None
+    """The text of a link."""
+    is_empty_folder: bool = False
 
     @property
-    def regular(self) -> bool:
-        return stat.S_ISREG(self.mode)
+    def travels(self) -> bool:
+        return stat.S_ISREG(self.mode) or self.is_empty_folder
 
 
 class _Found(NamedTuple):
@@ -140,10 +163,10 @@ class _Found(NamedTuple):
     stat: _Stat
 
 
-def _stats(folder: Path) -> dict[str, _Stat]:
-    """Entries to bundle, and folders that cannot be opened; at most one more than the limit."""
+def _stats(folder: Path, limits: FolderLimits) -> dict[str, _Stat]:
+    """Entries to bundle, links, and folders that cannot be opened; at most one more than the limit."""
     with _opened(folder) as found:
-        return {each.path: each.stat for each in islice(found, bundle.FILES_MAX + 1)}
+        return {each.path: each.stat for each in islice(found, limits.files + 1)}
 
 
 def _contents(folder: Path, expected: dict[str, _Stat]) -> dict[str, File]:
@@ -152,6 +175,9 @@ def _contents(folder: Path, expected: dict[str, _Stat]) -> dict[str, File]:
     with _opened(folder) as found:
         for each in found:
             if expected.get(each.path) != each.stat:
+                continue
+            if each.stat.is_empty_folder:
+                files[each.path] = File(b"")
                 continue
             try:
                 descriptor = os.open(each.name, _FILE_FLAGS, dir_fd=each.directory)
@@ -176,37 +202,63 @@ def _opened(folder: Path) -> Iterator[Iterator[_Found]]:
     except OSError as error:
         raise OSError(error.errno, error.strerror, "") from error
     try:
-        with contextlib.closing(_walk(directory, "")) as found:
+        with contextlib.closing(_walk(directory, "", str(folder))) as found:
             yield found
     finally:
         os.close(directory)
 
 
-def _walk(directory: int, prefix: str) -> Generator[_Found, None, None]:
+def _walk(directory: int, prefix: str, root: str) -> Generator[_Found, None, None]:
     with os.scandir(directory) as entries:
         names = sorted(entry.name for entry in islice(entries, _NAMES_MAX))
+    if not prefix:
+        names = without_own_environment(names)
+    elif is_environment(names):
+        return
+    is_empty = True
     for name in names:
         path = prefix + name
         try:
-            found = _Found(path, name, directory, _stat(os.stat(name, dir_fd=directory, follow_symlinks=False)))
+            found = _Found(path, name, directory, _stat_of(name, directory, path, root))
         except FileNotFoundError:
             continue
         if not stat.S_ISDIR(found.stat.mode):
-            if not skipped(path):
+            if not skipped(path) and not (found.stat.target is not None and skipped_folder(name)):
+                is_empty = False
                 yield found
         elif not skipped_folder(name):
             try:
                 below = os.open(name, _FOLDER_FLAGS, dir_fd=directory)
             except OSError:
+                is_empty = False
                 yield found
                 continue
             try:
                 if len(path) > bundle.PATH_BYTES_MAX:
+                    is_empty = False
                     yield found
                 else:
-                    yield from _walk(below, path + "/")
+                    for inside in _walk(below, path + "/", root):
+                        is_empty = False
+                        yield inside
             finally:
                 os.close(below)
+    if prefix and is_empty:
+        yield _Found(prefix, "", directory, replace(_stat(os.fstat(directory)), is_empty_folder=True, size_bytes=0))
+
+
+def _stat_of(name: str, directory: int, path: str, root: str) -> _Stat:
+    found = _stat(os.stat(name, dir_fd=directory, follow_symlinks=False))
+    if not stat.S_ISLNK(found.mode):
+        return found
+    try:
+        target = os.readlink(name, dir_fd=directory)
+    except OSError as error:  # it is no link any more
+        raise FileNotFoundError(error.errno, error.strerror, path) from error
+    for above in (os.path.abspath(root), os.path.realpath(root)):
+        if target.startswith(f"{above}/"):  # an absolute path into the folder
+            target = posixpath.relpath(target.removeprefix(above), "/" + posixpath.dirname(path))
+    return replace(found, target=target)
 
 
 def _stat(found: os.stat_result) -> _Stat:
@@ -216,4 +268,4 @@ def _stat(found: os.stat_result) -> _Stat:
 def _kind(mode: int) -> str:
     if stat.S_ISDIR(mode):
         return "a folder that is nested too deep or cannot be opened"
-    return "a link, which is not followed" if stat.S_ISLNK(mode) else "a device, socket or pipe"
+    return "a device, socket or pipe"

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import msgspec
 
 from fastflow_contracts.pipelines.folder import bundle
 from fastflow_contracts.pipelines.folder.bundle import File, Refusal
+from fastflow_contracts.pipelines.folder.limits import DEFAULT, FolderLimits
 
 FOLDERS_MAX: Final = 5_000
 """Most child folders of a root; with more, the source fails."""
+STRAY_ENTRIES: Final = frozenset({"main.py", "main.ipynb"})
+STRAY_ENTRY: Final = "is not in a folder of its own, so it is no pipeline; move it into one, such as hello/main.py."
+"""Why a script in the root is ignored."""
 
 _TELLING: Final = frozenset({"main.py", "main.ipynb", "requirements.txt", "requirements.txt.lock"})
 _TELLING_FILES_MAX: Final = 20
@@ -28,10 +32,16 @@ _SKIPPED_FOLDERS: Final = frozenset(
         *(".venv", ".env", ".direnv", ".tox", ".nox", ".eggs"),
     )
 )
+_ENVIRONMENT_MARKS: Final = frozenset({"pyvenv.cfg", "conda-meta"})
+"""Entries that only a virtual environment has, whatever its own name is."""
+_OWN_ENVIRONMENT: Final = frozenset(
+    {"pyvenv.cfg", "conda-meta", "bin", "include", "lib", "lib64", "share", "Include", "Lib", "Scripts"}
+)
+"""What `python -m venv .` and packages make in a folder that is an environment itself."""
 
 
 class Folder(msgspec.Struct, frozen=True):
-    """The files of one child folder by relative path.
+    """The files of one child folder by relative path, and its empty folders, with a trailing slash.
 
     With refusals it cannot be bundled, and ``files`` has only the files that define the pipeline.
     """
@@ -47,9 +57,9 @@ class ReadingPlan(msgspec.Struct, frozen=True):
     refusals: tuple[Refusal, ...]
 
 
-def plan(sizes_bytes: Mapping[str, int], refused: tuple[Refusal, ...]) -> ReadingPlan:
+def plan(sizes_bytes: Mapping[str, int], refused: tuple[Refusal, ...], limits: FolderLimits = DEFAULT) -> ReadingPlan:
     """Plan which files to read, from paths and sizes. *refused* are the refusals of the source itself."""
-    found = (*refused[: bundle.REFUSALS_MAX], *bundle.refusals(sizes_bytes))
+    found = (*refused[: bundle.REFUSALS_MAX], *bundle.refusals(sizes_bytes, limits))
     if not found:
         return ReadingPlan(tuple(sorted(sizes_bytes)), ())
     telling = (
@@ -76,3 +86,34 @@ def skipped(path: str) -> bool:
 def skipped_folder(name: str) -> bool:
     """Whether a folder with this name, at any depth in a child, is skipped."""
     return name in _SKIPPED_FOLDERS
+
+
+def without_own_environment(names: Collection[str]) -> list[str]:
+    """Return the *names* in a pipeline's folder that may travel: all, or if it is an environment, not its parts."""
+    left = _OWN_ENVIRONMENT if is_environment(names) else frozenset()
+    return [name for name in names if name not in left]
+
+
+def is_environment(names: Collection[str]) -> bool:
+    """Whether a folder with these entries is a virtual environment, which stays behind. Never asked of a pipeline."""
+    return not _ENVIRONMENT_MARKS.isdisjoint(names)
+
+
+def travelling(paths: Iterable[str]) -> list[str]:
+    """Return those of all *paths* in a child that are not skipped and lie in no virtual environment."""
+    paths = list(paths)
+    environments = {
+        tuple(parts[:depth])
+        for parts in (path.split("/") for path in paths)
+        for depth, part in enumerate(parts)
+        if depth and part in _ENVIRONMENT_MARKS
+    }
+    tops = set(without_own_environment({path.split("/")[0] for path in paths}))
+    return [
+        path for path in paths if path.split("/")[0] in tops and not skipped(path) and not _is_below(path, environments)
+    ]
+
+
+def _is_below(path: str, folders: Collection[tuple[str, ...]]) -> bool:
+    parts = path.split("/")
+    return bool(folders) and any(tuple(parts[:depth]) in folders for depth in range(1, len(parts)))

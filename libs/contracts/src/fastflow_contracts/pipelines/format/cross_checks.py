@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 from fastflow_contracts.pipelines.format.diagnostics import Findings, path_of
 from fastflow_contracts.pipelines.format.json_positions import JsonNode
+from fastflow_contracts.pipelines.format.limit_policy import LimitPolicy
 from fastflow_contracts.pipelines.format.run_config import PipelineType
 from fastflow_contracts.pipelines.format.struct_reader import Good
+from fastflow_contracts.schedules.cron import surprises
 from fastflow_contracts.schedules.schedule import COOLDOWN_S
 
 
@@ -27,12 +29,14 @@ class _Part(NamedTuple):
         return path_of(self.path, name), self.node.member(name)
 
 
-def check(good: Good, root: JsonNode, findings: Findings) -> None:
-    """Report conflicts between the valid values *good*, read from *root*."""
+def check(good: Good, root: JsonNode, findings: Findings, policy: LimitPolicy) -> None:
+    """Report conflicts between the valid values *good*, read from *root*, and with what *policy* allows."""
     pipeline = _Part(good, root, "")
     entries = list(_entries(pipeline))
     for part in [pipeline, *entries]:
         _check_window(part, findings)
+        _check_policy(part, policy, findings)
+        _note_surprising_cron(part, findings)
         _note_idle_interval(part, findings)
         _note_unset_secrets(part, findings)
     _check_unique("id", entries, findings)
@@ -78,6 +82,27 @@ def _check_window(part: _Part, findings: Findings) -> None:
     start, end = part.good.get("schedule_start"), part.good.get("schedule_end")
     if isinstance(start, datetime) and isinstance(end, datetime) and end < start:
         findings.refuse(*part.field("schedule_end"), "a time that is not before schedule_start")
+
+
+def _check_policy(part: _Part, policy: LimitPolicy, findings: Findings) -> None:
+    """Refuse what exceeds the installation's maxima. A timeout of 0, which is none, exceeds each of them."""
+    cpu, memory, timeout = (part.good.get(name) for name in ("cpu_hard_limit", "mem_hard_limit", "timeout"))
+    if policy.cpu_max is not None and isinstance(cpu, int | float) and cpu > policy.cpu_max:
+        findings.refuse(*part.field("cpu_hard_limit"), f"at most {policy.cpu_max:g} cores here (MAX_CPU_LIMIT)")
+    if policy.memory_max is not None and isinstance(memory, int) and memory > policy.memory_max:
+        most = f"{policy.memory_max / 1024**2:,.10g} MiB"
+        findings.refuse(*part.field("mem_hard_limit"), f"at most {most} here (MAX_MEM_LIMIT)")
+    if policy.timeout_max is not None and isinstance(timeout, int | float) and not 0 < timeout <= policy.timeout_max:
+        most = f"more than 0 and at most {policy.timeout_max:g} seconds here (MAX_TIMEOUT)"
+        findings.refuse(*part.field("timeout"), most)
+
+
+def _note_surprising_cron(part: _Part, findings: Findings) -> None:
+    for name, instead in (("schedule_cron", "schedule_interval_seconds"), ("restart_interval", "restart_interval")):
+        expr = part.good.get(name)
+        if isinstance(expr, str):
+            for text in surprises(expr, instead):
+                findings.note(*part.field(name), text)
 
 
 def _note_idle_interval(part: _Part, findings: Findings) -> None:

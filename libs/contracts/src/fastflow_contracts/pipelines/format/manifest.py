@@ -9,6 +9,7 @@ import msgspec
 from fastflow_contracts.pipelines.format.cross_checks import check, type_of
 from fastflow_contracts.pipelines.format.diagnostics import Findings, Notice, Problem
 from fastflow_contracts.pipelines.format.json_positions import BadJson, parse
+from fastflow_contracts.pipelines.format.limit_policy import NO_POLICY, LimitPolicy
 from fastflow_contracts.pipelines.format.run_config import PipelineType
 from fastflow_contracts.pipelines.format.spec import PipelineSpec
 from fastflow_contracts.pipelines.format.struct_reader import Good, read_struct
@@ -29,15 +30,15 @@ class Manifest(NamedTuple):
     """Known even if other fields have problems; None if this field or the file is invalid."""
 
 
-def read_manifest(text: bytes, *, file_name: str) -> Manifest:
+def read_manifest(text: bytes, *, file_name: str, policy: LimitPolicy = NO_POLICY) -> Manifest:
     """Read *text*, which may hold any bytes. Problems and notices name the file *file_name*."""
     findings = Findings(file_name)
-    good = _read(text, findings)
+    good = _read(text, findings, policy)
     spec = None if good is None or findings.problems else msgspec.convert(good, PipelineSpec)
     return Manifest(spec, findings.problems, findings.notices, None if good is None else type_of(good))
 
 
-def _read(text: bytes, findings: Findings) -> Good | None:
+def _read(text: bytes, findings: Findings, policy: LimitPolicy) -> Good | None:
     if len(text) > MANIFEST_BYTES_MAX:
         findings.refuse_file(f"It has {len(text)} bytes; {MANIFEST_BYTES_MAX} are accepted.")
         return None
@@ -52,5 +53,5 @@ def _read(text: bytes, findings: Findings) -> Good | None:
         return None
     good = read_struct(PipelineSpec, root, findings)
     if good is not None:
-        check(good, root, findings)
+        check(good, root, findings, policy)
     return good

@@ -97,7 +97,10 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     cpu_hard_limit: Annotated[Cores | None, says("CPU limit in cores, enforced by throttling.")] = None
     mem_hard_limit: Annotated[
-        MemoryBytes | None, says("Memory limit; a run that exceeds it is killed (exit code 137).")
+        MemoryBytes | None,
+        says(
+            "Memory limit; a run that exceeds it is killed (exit code 137). In Docker, files that it writes count too."
+        ),
     ] = None
     cpu_soft_limit: Annotated[Cores | None, says("Cores above which a run gets a warning.")] = None
     mem_soft_limit: Annotated[MemoryBytes | None, says("Memory above which a run gets a warning.")] = None

@@ -96,11 +96,16 @@ def memory_bytes(node: JsonNode) -> int:
     """Bytes from ``"1.5g"``, ``"512Mi"``, or a number of bytes as text or number. Rounds down."""
     if not isinstance(node.value, str):
         return whole(MEMORY_BYTES_MIN, MEMORY_BYTES_MAX)(node)
-    size = re.fullmatch(MEMORY_PATTERN, node.value)
-    if not size:
+    return memory_of(node.value)
+
+
+def memory_of(size: str) -> int:
+    """Bytes from a text such as ``1.5g``, ``512Mi`` or ``536870912``. Rounds down. Raises ``ValueError``."""
+    found = re.fullmatch(MEMORY_PATTERN, size)
+    if not found:
         raise ValueError
-    power = "bkmgt".index((size[2] or "b")[0].lower())
-    size_bytes = Decimal(size[1] or node.value) * 1024**power
+    power = "bkmgt".index((found[2] or "b")[0].lower())
+    size_bytes = Decimal(found[1] or size) * 1024**power
     if not MEMORY_BYTES_MIN <= size_bytes <= MEMORY_BYTES_MAX:
         raise ValueError
     return int(size_bytes)

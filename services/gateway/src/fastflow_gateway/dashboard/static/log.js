@@ -24,14 +24,14 @@ export class Log {
     this.follows = true;
     this.states = {};
     this.attempt = null;
-    this.open = {}; // rows whose line goes on in the next event
+    this.open = {}; // rows whose line is not complete
     this.frame = 0;
     this.#setUpScrolling();
     this.#setUpWrap(part("wrap"));
     this.search = new Search(this.box, this.lines, part("search"), part("hits"), () => this.#unfollow(), () => this.#tell());
   }
 
-  // line: {ts, stream, line, attempt?, more?}
+  // line: {ts, stream, line, attempt?, more?}, or of a line that is not complete {ts, stream, start, text, attempt?}
   push(line) {
     this.queue.push(line);
     this.frame ||= requestAnimationFrame(() => this.#draw());
@@ -63,7 +63,8 @@ export class Log {
   }
 
   #pass(line) {
-    if (!line.more) this.total++;
+    if (line.more || isPartial(line)) return;
+    this.total++;
     this.#unseenLine();
   }
 
@@ -79,15 +80,38 @@ export class Log {
       if (line.attempt > 1 || this.attemptsMax > 1) batch.append(heading(line.attempt, line.ts));
     }
     const row = this.open[line.stream] ?? this.#newRow(line, batch);
-    const room = LINE_CHARACTERS_MAX - row.characters;
+    this.open[line.stream] = row;
+    if (isPartial(line)) this.#showPartial(row, line);
+    else this.#add(row, line);
+  }
+
+  // Shows open text behind the parts of its line that have come; they and the state stay as they are.
+  #showPartial(row, { stream, start: from, text }) {
+    const partial = row.partial ?? { from, text: "" };
+    const kept = from < partial.from ? "" : partial.text.slice(0, from - partial.from);
+    const shown = kept + text;
+    const last = shown.lastIndexOf("\r", shown.length - 2) + 1; // a progress bar: only its newest state
+    row.partial = { from: kept ? partial.from : from, text: shown };
+    row.partial.from += last;
+    row.partial.text = shown.slice(last);
+    row.tail ??= row.text.appendChild(document.createElement("span"));
+    row.tail.replaceChildren();
+    render(row.partial.text.slice(0, LINE_CHARACTERS_MAX), row.tail, this.states[stream] ?? start());
+  }
+
+  #add(row, line) {
+    row.tail?.remove();
+    row.tail = row.partial = null;
+    const isRedrawn = line.line.includes("\r");
+    if (isRedrawn && row.characters) row.text.replaceChildren();
+    const room = isRedrawn ? line.line.length : LINE_CHARACTERS_MAX - row.characters;
     row.characters += line.line.length;
     if (room > 0) this.states[line.stream] = render(line.line.slice(0, room), row.text, this.states[line.stream] ?? start());
-    if (row.characters > LINE_CHARACTERS_MAX) {
+    if (row.characters > LINE_CHARACTERS_MAX && !isRedrawn) {
       row.rest ??= mark(row.text, "", "odd rest");
       row.rest.textContent = `${(row.characters - LINE_CHARACTERS_MAX).toLocaleString("en")} more characters in the whole log`;
     }
-    if (line.more) this.open[line.stream] = row;
-    else delete this.open[line.stream];
+    if (!line.more) delete this.open[line.stream];
   }
 
   #newRow(line, batch) {
@@ -95,13 +119,13 @@ export class Log {
     this.#unseenLine();
     const row = document.createElement("div");
     row.className = line.stream === "stderr" ? "row err" : line.stream === "system" ? "row note" : "row";
-    if (CELL.test(line.line)) row.classList.add("cell-heading");
+    if (CELL.test(line.line ?? "")) row.classList.add("cell-heading");
     row.dataset.n = this.total;
     row.title = clock(line.ts);
     const text = document.createElement("span");
     row.append(text);
     batch.append(row);
-    return { text, characters: 0, rest: null };
+    return { text, characters: 0, rest: null, partial: null, tail: null };
   }
 
   #tell() {
@@ -181,6 +205,8 @@ export class Log {
     return true;
   }
 }
+
+const isPartial = (line) => line.text !== undefined;
 
 function heading(attempt, ts) {
   const row = document.createElement("div");

@@ -11,7 +11,7 @@ const log = new Log(document.querySelector("[data-log]"));
 log.attemptsMax = number("attemptsMax") ?? 1;
 const quietly = { pauseWhenHidden: true }; // browsers limit connections per site: hidden tabs use none
 function onLog(event, data) {
-  if (event === "log") log.push(JSON.parse(data));
+  if (event === "log" || event === "partial") log.push(JSON.parse(data));
   else if (event === "end") {
     log.note("No output.");
     document.dispatchEvent(new Event("over"));

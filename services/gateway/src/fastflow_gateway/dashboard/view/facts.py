@@ -13,6 +13,7 @@ import msgspec
 from fastflow_api import shapes
 from fastflow_api.formatting import duration, short
 from fastflow_api.shapes import ErrorType, Status
+from fastflow_contracts.pipelines.format.limit_policy import NO_POLICY, LimitPolicy
 from fastflow_gateway.dashboard.view import formatting as words
 
 
@@ -107,16 +108,17 @@ def run_facts(run: shapes.Run) -> list[FactRow]:
     return found
 
 
-def pipeline_settings(pipeline: shapes.Pipeline) -> list[FactRow]:
-    """The settings of a pipeline's runs: interpreter, limits, retries."""
+def pipeline_settings(pipeline: shapes.Pipeline, policy: LimitPolicy = NO_POLICY) -> list[FactRow]:
+    """The settings of a pipeline's runs: interpreter, limits, retries. *policy*: the installation's limits."""
     given = pipeline.metadata or {}
+    cpu, memory, timeout = (given.get(name) for name in ("cpu_hard_limit", "mem_hard_limit", "timeout"))
     found = [
         FactRow(name="Type", text="Notebook" if pipeline.type == "notebook" else "Script"),
         FactRow(name="Python", text=pipeline.python_version or "default"),
         FactRow(name="Packages", text="requirements.txt" if pipeline.has_requirements else "no requirements file"),
-        FactRow(name="CPU limit", text=words.cores_text(given.get("cpu_hard_limit"))),
-        FactRow(name="Memory limit", text=words.bytes_text(given.get("mem_hard_limit"))),
-        FactRow(name="Time limit", text=_time_limit(given.get("timeout"))),
+        _limit("CPU limit", words.cores_text(policy.cpu(cpu)), cpu, policy.cpu(cpu)),
+        _limit("Memory limit", words.bytes_text(policy.memory(memory)), memory, policy.memory(memory)),
+        _limit("Time limit", _time_limit(policy.timeout(timeout)), timeout, policy.timeout(timeout)),
         FactRow(name="Retries", text=str(given.get("retry_attempts") or "none")),
     ]
     if given.get("max_instances"):
@@ -128,8 +130,14 @@ def pipeline_settings(pipeline: shapes.Pipeline) -> list[FactRow]:
     return found
 
 
-def _time_limit(timeout_s: float | None) -> str:
-    return "default" if timeout_s is None else duration(timeout_s) if timeout_s else "none"
+def _limit(name: str, text: str, own: float | None, effective: float | None) -> FactRow:
+    """A limit of the runs, and whether it comes from the installation."""
+    given_here = effective and own != effective
+    return FactRow(name=name, text=f"{text} (this installation's)" if given_here else text)
+
+
+def _time_limit(timeout_s: float) -> str:
+    return duration(timeout_s) if timeout_s else "none"
 
 
 def pipeline_environment(pipeline: shapes.Pipeline) -> list[FactRow]:

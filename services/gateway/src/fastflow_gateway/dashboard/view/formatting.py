@@ -46,7 +46,8 @@ _ERRORS: Final = {
     ),
     ErrorType.OOM: (
         "Out of memory",
-        "It exceeded its memory limit and was killed. “mem_hard_limit” in pipeline.json says how much.",
+        "It exceeded its memory limit and was killed. “mem_hard_limit” in pipeline.json says how much. "
+        "In Docker, files that it writes count, too.",
     ),
     ErrorType.ENVIRONMENT_ERROR: (
         "Its environment could not be prepared",

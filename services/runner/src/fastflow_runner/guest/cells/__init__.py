@@ -2,8 +2,8 @@
 
 It runs isolated in an environment of ours (``requirements.lock``), started as a folder: ``python -I .../cells``. The
 pipeline cannot change it: the pipeline's packages, files and variables belong to the kernel, another process on the
-pipeline's own interpreter. ``plan`` lists the work, ``kernel`` does it with one kernel, which ``launch`` starts;
-``report`` reports it, ``execute`` is the loop; ``masking`` is shared with the runner.
+pipeline's own interpreter. ``plan`` lists the work, ``kernel`` does it with one kernel, which ``launch`` starts
+and ``shell`` changes; ``report`` reports it, ``execute`` is the loop; ``masking`` is shared with the runner.
 
 There are two ways out. Readable text goes to stdout and stderr like a script's output and becomes the run's log. Events
 (``fastflow_contracts.runs.cells``) go, one JSON object a line, to the descriptor in ``FASTFLOW_CELL_EVENTS_FD``. The

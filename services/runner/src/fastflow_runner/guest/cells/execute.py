@@ -80,8 +80,11 @@ async def _execute(plan: CellPlan, report: Report, python: str, env: Mapping[str
         report.opened(KERNEL, plan.code_cells)
         _introduce(plan, report)
         for step in plan.steps:
-            if stopping.is_set() or not await _cell(kernel, step, plan.code_cells, report, stopping):
-                return STOPPED_EXIT_CODE if stopping.is_set() else 1
+            code = None if stopping.is_set() else await _cell(kernel, step, plan.code_cells, report, stopping)
+            if stopping.is_set():
+                return STOPPED_EXIT_CODE
+            if code is not None:
+                return code
     except CannotStart as error:
         report.log(str(error), STDERR)
         return 1
@@ -100,8 +103,10 @@ def _introduce(plan: CellPlan, report: Report) -> None:
         report.log(f"[fastflow] {note}")
 
 
-async def _cell(kernel: Any, step: Step, cells: int, report: Report, stopping: asyncio.Event) -> bool:
-    """Run all attempts of one cell; return whether the last one succeeded."""
+async def _cell(kernel: Any, step: Step, cells: int, report: Report, stopping: asyncio.Event) -> int | None:
+    """Run all attempts of one cell; return the exit code if the notebook ends here, None if it goes on."""
+    from .kernel import NotebookEnd
+
     attempts = step.retries + 1
     is_injected = step.cell == INJECTED
     name = "Parameters of this run" if is_injected else f"Cell {step.cell + 1} of {cells}"
@@ -115,15 +120,20 @@ async def _cell(kernel: Any, step: Step, cells: int, report: Report, stopping: a
         failure, count = await kernel.execute(step, stopping)
         if failure is None:
             report.ended("SUCCESS", count=count)
-            return True
+            return None
+        if isinstance(failure, NotebookEnd):
+            if step.cell + 1 < cells:
+                report.noted("The notebook was ended here: later cells do not run.")
+            report.ended("SUCCESS", count=count)
+            return 0
         if attempt == attempts or stopping.is_set():
             report.ended("FAILED", count=count)
             report.log(f"{name} failed: {failure}", STDERR)
-            return False
+            return int(failure.exit_code)
         report.ended("RETRYING", count=count, delay_s=step.delay_s)
         report.log(f"{name} failed: {failure}; attempt {attempt + 1} starts in {step.delay_s:g} s.", STDERR)
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(stopping.wait(), step.delay_s)
         if stopping.is_set():
-            return False
-    return False
+            break
+    return 1

@@ -30,6 +30,7 @@ NEVER_S = 10**9
 AHEAD_MESSAGES_MAX = 10
 """Messages that may arrive before they are read; then the kernel waits (``launch``)."""
 KERNEL = "python3"
+_EXIT = "SystemExit"
 _NO_STDIN = "input() gets no answer in a pipeline; use parameters or environment variables instead"
 
 
@@ -38,10 +39,16 @@ class Failure(NamedTuple):
 
     name: str
     value: str
+    exit_code: int = 1
+    """What the notebook ends with."""
 
     def __str__(self) -> str:
         words = " ".join(self.value.split())
         return f"{self.name}: {words[:500]}" if words else self.name
+
+
+class NotebookEnd(NamedTuple):
+    """A cell ended the notebook, successfully: ``exit()``, ``sys.exit(0)``."""
 
 
 class CannotStart(Exception):
@@ -112,7 +119,7 @@ class _Client(NotebookClient):
             self.report.showed(content["data"], is_result=kind == "execute_result", display=display)
         elif kind == "update_display_data" and display:
             self.report.redrew(content["data"], display)
-        elif kind == "error":
+        elif kind == "error" and not (content["ename"] == _EXIT and not _exit_code(content["evalue"])):
             is_input = content["ename"] == "StdinNotImplementedError"
             value = _NO_STDIN if is_input else content["evalue"]
             self.report.raised(content["ename"], value, content.get("traceback") or [])
@@ -165,8 +172,8 @@ class Kernel:
             raise CannotStart(f"The kernel does not start: {error}") from error
         self.is_alive = True
 
-    async def execute(self, step: Step, stopping: asyncio.Event) -> tuple[Failure | None, int | None]:
-        """Execute one cell; return why it failed, if it did, and its execution count."""
+    async def execute(self, step: Step, stopping: asyncio.Event) -> tuple[Failure | NotebookEnd | None, int | None]:
+        """Execute one cell; return why it failed or ended the notebook, if it did, and its execution count."""
         cell = self._client.nb.cells[step.position]
         cell["execution_count"] = None
         executing = asyncio.ensure_future(self._execute(cell, step.position))
@@ -202,10 +209,13 @@ class Kernel:
             await ensure_async(manager.cleanup_resources())
         self._manager = client.km = client.kc = None
 
-    async def _execute(self, cell: Any, position: int) -> Failure | None:
+    async def _execute(self, cell: Any, position: int) -> Failure | NotebookEnd | None:
         try:
             await self._client.async_execute_cell(cell, position)
         except CellExecutionError as error:
+            if error.ename == _EXIT:
+                code = _exit_code(error.evalue)
+                return Failure(error.ename, error.evalue, code) if code else NotebookEnd()
             is_input = error.ename == "StdinNotImplementedError"
             return Failure(error.ename, _NO_STDIN if is_input else error.evalue)
         except DeadKernelError:
@@ -213,12 +223,12 @@ class Kernel:
                 raise asyncio.CancelledError from None  # nbclient takes every cancellation for a death
             await self._client.pass_on_last_words()
             failure = Failure("KernelDied", self._obituary())
-            self._report.raised(*failure, [])
+            self._report.raised(failure.name, failure.value, [])
             await self.close()
             return failure
         return None
 
-    async def _interrupt(self, executing: asyncio.Future[Failure | None]) -> None:
+    async def _interrupt(self, executing: asyncio.Future[Failure | NotebookEnd | None]) -> None:
         assert self._manager is not None
         with suppress(Exception):
             await self._manager.interrupt_kernel()
@@ -238,3 +248,13 @@ class Kernel:
         if code is not None and code < 0:
             return f"the kernel was killed by signal {-code}"
         return "the kernel died" if code is None else f"the kernel ended with exit code {code}"
+
+
+def _exit_code(value: str) -> int:
+    """Return the exit code that Python gives a process for SystemExit, from the exception's text."""
+    if value in ("", "None", "False"):
+        return 0
+    try:
+        return int(value) & 0xFF
+    except ValueError:
+        return 1

@@ -2,10 +2,12 @@
 
 The cell runner starts it as a script. It changes how ipykernel writes: soon, and never more than is read. Unchanged,
 ipykernel gathers text for 0.2 s, needs the interpreter's lock to send it, and drops what is not read in time.
+``shell`` changes what cells may do.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 import threading
@@ -39,8 +41,15 @@ def main() -> None:
             context.sndhwm = AHEAD_MESSAGES_MAX
             super().init_iopub(context)  # type: ignore[no-untyped-call]
 
+    # Notebooks look for Jupyter's launcher here, and argparse shows its name.
+    launcher = importlib.util.find_spec("ipykernel_launcher")
+    sys.argv[0] = launcher.origin if launcher and launcher.origin else "ipykernel_launcher.py"
     app: Any = App.instance()
     app.initialize()
+    try:
+        _beside("shell").adapt(app.shell)
+    except Exception as error:  # an unknown version of IPython
+        os.write(2, f"[fastflow] exit and %pip are those of Jupyter with this IPython: {error!r}\n".encode())
     try:
         assert app.iopub_thread.socket.sndhwm == AHEAD_MESSAGES_MAX
         for stream in (sys.stdout, sys.stderr):
@@ -49,6 +58,17 @@ def main() -> None:
     except Exception as error:  # an unknown version of ipykernel
         os.write(2, f"[fastflow] output may come late or be lost with this ipykernel: {error!r}\n".encode())
     app.start()
+
+
+def _beside(name: str) -> Any:
+    """Load a file of this folder, and leave no trace: a pipeline may have a module of the same name."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"fastflow_{name}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def hasten(stream: Any) -> None:

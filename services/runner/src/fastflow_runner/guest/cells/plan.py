@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import keyword
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -51,11 +52,12 @@ class CellPlan(NamedTuple):
     """Sentences to write before the first cell."""
 
 
-def make_plan(text: str, retries: Sequence[Mapping[str, Any]], parameters: Mapping[str, str]) -> CellPlan:
+def make_plan(text: str, retries: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]) -> CellPlan:
     """Plan the notebook *text*.
 
     Args:
         retries: The pipeline's ``cells``.
+        parameters: The run's parameters: JSON values.
 
     Raises:
         UnusableNotebook: The notebook cannot be executed.
@@ -127,10 +129,11 @@ def check_language(document: Mapping[str, Any]) -> None:
         )
 
 
-def assignments(parameters: Mapping[str, str], defaults_source: str) -> str:
+def assignments(parameters: Mapping[str, Any], defaults_source: str) -> str:
     """Return the source of a cell that assigns *parameters*.
 
-    A value takes the type of the default in *defaults_source* if that is a plain value; otherwise it is a string.
+    A string takes the type of the default in *defaults_source* if that is a plain value. Every other value stays as it
+    is, as with papermill.
 
     Raises:
         UnusableNotebook: A value cannot take the type of its default.
@@ -141,8 +144,12 @@ def assignments(parameters: Mapping[str, str], defaults_source: str) -> str:
         if not name.isidentifier() or keyword.iskeyword(name):
             lines.append(f"# {name!r} cannot be a variable; it is an environment variable only.")
         else:
-            lines.append(f"{name} = {_typed(name, value, defaults.get(name))!r}")
+            lines.append(f"{name} = {_value(name, value, defaults.get(name))!r}")
     return "\n".join(lines)
+
+
+def _value(name: str, value: Any, default: object) -> object:
+    return _typed(name, value, default) if isinstance(value, str) else value
 
 
 def _typed(name: str, text: str, default: object) -> object:
@@ -150,7 +157,7 @@ def _typed(name: str, text: str, default: object) -> object:
         if isinstance(default, bool):
             return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.strip().lower()]
         if isinstance(default, int):
-            return int(text)
+            return _number(text)
         if isinstance(default, float):
             return float(text)
         if isinstance(default, (list, dict, tuple)):
@@ -167,6 +174,17 @@ def _typed(name: str, text: str, default: object) -> object:
             f"{kind}; give a value of that type."
         ) from None
     return text
+
+
+def _number(text: str) -> int | float:
+    """Return a whole number as such: a default of 1 takes 2 and 0.5."""
+    try:
+        return int(text)
+    except ValueError:
+        value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
 
 
 def _structure(text: str) -> object:

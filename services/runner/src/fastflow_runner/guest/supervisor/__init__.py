@@ -45,7 +45,7 @@ to runner   SYNC         version, phase; first after every mark, then everything
             OUTPUT       stream (1 byte), offset of the first byte (8), unix time (8, double), bytes
             EVENT        number, from 0 (8), unix time (8, double), JSON as the script wrote it
             SAMPLE       at, cpu_cores, memory_bytes, memory_peak_bytes, memory_limit_bytes or null
-            EXIT         exit_code, signal, reason, oom, message, at, memory_peak_bytes, cpu_s,
+            EXIT         exit_code, signal, reason, oom, message, at, memory_peak_bytes, cpu_s, files_bytes,
                          answers {name: {data (base64) or problem}}; after all output
 ==========  ===========  =========================================================================================
 

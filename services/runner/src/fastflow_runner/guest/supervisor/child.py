@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from .frames import EVENTS, STDERR, STDOUT
 from .intake import SetupFailed
-from .meters import descendants
+from .meters import descendants, largest_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,13 +75,14 @@ class Child:
     def kill_all(self) -> None:
         """Send SIGKILL to every process of the script, in whatever session it is."""
         if self._is_alone:
-            targets = [-1]
+            _kill([-1])
         else:
             self._signal_group(signal.SIGKILL)
-            targets = descendants(os.getpid())
-        for pid in targets:
-            with suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
+            _kill(descendants(os.getpid()))
+
+    def kill_largest(self) -> None:
+        """Send SIGKILL to the process that uses the most memory, as the kernel does. The others go on."""
+        _kill(largest_of(descendants(os.getpid())))
 
     def reap(self) -> bool:
         """Collect every ended process; return whether the script itself is among them."""
@@ -104,6 +105,12 @@ class Child:
     def _signal_group(self, number: int) -> None:
         with suppress(OSError):
             os.killpg(self._pid, number)
+
+
+def _kill(pids: Sequence[int]) -> None:
+    for pid in pids:
+        with suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def command(job: Mapping[str, Any]) -> list[str]:

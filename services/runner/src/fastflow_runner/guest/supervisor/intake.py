@@ -134,7 +134,7 @@ def safe_name(name: str) -> str:
 
 
 def unpack(tar: Any, directory: str) -> None:
-    """Write the regular files of an uncompressed tar below a fresh directory. Raises ``SetupFailed``.
+    """Write the files and empty folders of an uncompressed tar below a fresh directory. Raises ``SetupFailed``.
 
     Only the members' content is used. Nothing in the directory is a link, because only this function has written there.
     It never writes more than the tar's length, because sparse members are refused.
@@ -143,13 +143,16 @@ def unpack(tar: Any, directory: str) -> None:
         with tarfile.open(fileobj=tar, mode="r:", encoding="utf-8") as members:
             for member in members:
                 parts = member.name.split("/")
-                if member.type != tarfile.REGTYPE or member.issparse():
-                    raise SetupFailed(f"The bundle holds {member.name!r}, which is not a regular file.")
+                if member.type not in (tarfile.REGTYPE, tarfile.DIRTYPE) or member.issparse():
+                    raise SetupFailed(f"The bundle holds {member.name!r}, which is not a regular file or folder.")
                 if any(part in ("", ".", "..") or "\0" in part for part in parts):
                     raise SetupFailed(f"The bundle holds {member.name!r}, which is not a safe path.")
+                path = os.path.join(directory, *parts)
+                if member.isdir():
+                    os.makedirs(path, exist_ok=True)
+                    continue
                 content = members.extractfile(member)
                 assert content is not None
-                path = os.path.join(directory, *parts)
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 _write(path, content.read(), 0o755 if member.mode & 0o100 else 0o644)
     except (tarfile.TarError, ValueError, OverflowError, EOFError) as error:

@@ -19,6 +19,8 @@ class Usage:
         self.reaped_cpu_s = 0.0
         """Processor time of all ended processes."""
         self.memory_peak_bytes = 0
+        self.files_bytes = 0
+        """Memory that files held at the end of a job that had too little; 0 where files are not in memory."""
         self._meter: Cgroup | ProcessTree | None = None
         self._cpu_s = 0.0
         self._sampled_at = 0.0
@@ -79,6 +81,7 @@ class Usage:
         is_oom = self._was_too_large or self._meter.oom_kills() > self._oom_kills
         if is_oom and self._meter.memory_limit_bytes is not None:  # reached between two samples
             self.memory_peak_bytes = max(self.memory_peak_bytes, self._meter.memory_limit_bytes)
+        self.files_bytes = self._meter.files_bytes() if is_oom else 0
         return is_oom
 
     def _memory_bytes(self) -> int:
@@ -114,6 +117,10 @@ class Cgroup:
         cache = _field(f"{self._memory}/memory.stat", "inactive_file" if self._v2 else "total_inactive_file")
         return max(0, used - cache)
 
+    def files_bytes(self) -> int:
+        """Return what the files in the container's temporary file systems take of the memory."""
+        return _field(f"{self._memory}/memory.stat", "shmem" if self._v2 else "total_shmem")
+
     def oom_kills(self) -> int:
         return _field(f"{self._memory}/{'memory.events' if self._v2 else 'memory.oom_control'}", "oom_kill")
 
@@ -142,8 +149,16 @@ class ProcessTree:
             return used
         return sum(_field(f"/proc/{pid}/smaps_rollup", "Pss:") for pid in pids) * 1024
 
+    def files_bytes(self) -> int:
+        return 0
+
     def oom_kills(self) -> int:
         return 0
+
+
+def largest_of(pids: list[int]) -> list[int]:
+    """Return the process with the most resident memory, which the kernel would kill too; none of none."""
+    return sorted(pids, key=lambda pid: int((_text(f"/proc/{pid}/statm").split() or "00")[1]))[-1:]
 
 
 def descendants(root: int) -> list[int]:

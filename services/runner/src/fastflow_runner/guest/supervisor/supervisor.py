@@ -222,7 +222,7 @@ class Supervisor:
             if due.kill.has_come(now):
                 self._child.kill_all()
             if due.memory_watch.has_come(now) and self._usage.is_too_large():
-                self._child.kill_all()
+                self._child.kill_largest()
             if due.sample.has_come(now):
                 self._link.send_sample(**self._usage.sample(now))
         elif self._phase == DRAINING:
@@ -257,6 +257,7 @@ class Supervisor:
             memory_peak_bytes=self._usage.memory_peak_bytes,
             cpu_s=round(self._usage.reaped_cpu_s, 6),
             answers=self._answers(),
+            files_bytes=self._usage.files_bytes,
         )
         if self._orphaned:
             self._leave()

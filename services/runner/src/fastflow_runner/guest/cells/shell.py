@@ -1,0 +1,132 @@
+"""What a notebook's shell does here: ``exit`` ends the notebook, and a cell that installs packages fails.
+
+The kernel loads this file; it needs IPython, and nothing of ours.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import re
+import shlex
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from IPython.core.autocall import ZMQExitAutocall
+
+INSTALLERS = ("pip", "uv", "conda", "mamba", "micromamba")
+_VALUED = frozenset(
+    {"-c", "--constraint", "-i", "--index-url", "--extra-index-url", "-f", "--find-links", "-t", "--target"}
+)
+"""Options whose value follows them."""
+_COMMAND = re.compile(r"\s*(?:\S+\s+-m\s+)?(?:\S*/)?(?:pip[\d.]*|uv\s+pip)\s+(install\b.*)", re.DOTALL)
+_REST_OF_COMMAND = re.compile(r"\s(?:\d?>|\||&|;).*", re.DOTALL)
+
+
+class NotInstalled(Exception):
+    """A cell wants packages that the pipeline's environment does not have."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]
+
+
+class Exit(ZMQExitAutocall):
+    """``exit`` and ``quit``: raise what ``sys.exit`` raises, and the cell runner ends the notebook."""
+
+    def __call__(self, code: Any = None, keep_kernel: bool = False) -> None:  # type: ignore[override]
+        raise SystemExit(code)
+
+
+def adapt(shell: Any) -> None:
+    """Change the shell of a kernel."""
+    shell.exiter = Exit(shell)  # type: ignore[no-untyped-call]
+    for names in (shell.user_ns, shell.user_ns_hidden):
+        names["exit"] = names["quit"] = shell.exiter
+    warnings.filterwarnings("ignore", "To exit: use", UserWarning)  # said about every SystemExit
+    for name in INSTALLERS:
+        shell.register_magic_function(_installer(name, shell.find_line_magic(name)), "line", name)
+    shell.ast_transformers.append(_Installs())
+
+
+def install(words: list[str]) -> None:
+    """Check that what would be installed is there. Raises ``NotInstalled``."""
+    missing = [text for text in _wanted(words) if not _is_there(text)]
+    if missing:
+        raise NotInstalled(f"a run installs no packages; name {', '.join(missing)} in requirements.txt")
+    print("Everything is there already: a run has the packages of requirements.txt.")  # noqa: T201 - the cell's output
+
+
+def _installer(name: str, original: Callable[[str], Any] | None) -> Callable[[str], Any]:
+    """Return a magic that installs nothing and passes everything else on."""
+
+    def magic(line: str) -> Any:
+        words = shlex.split(line)
+        if words[:2] == ["pip", "install"]:  # uv's
+            words = words[1:]
+        if words[:1] in (["install"], ["add"]):
+            return install(words[1:])
+        if original is None:
+            raise NotInstalled(f"%{name} is not available here; use requirements.txt")
+        return original(line)
+
+    return magic
+
+
+class _Installs(ast.NodeTransformer):
+    """Makes ``!pip install`` the magic ``%pip install``. It sees the code that IPython makes of ``!``."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        match node:
+            case ast.Call(
+                func=ast.Attribute(
+                    value=ast.Call(func=ast.Name(id="get_ipython")), attr="system" | "getoutput"
+                ) as func,
+                args=[ast.Constant(value=str(command))],
+            ) if found := _COMMAND.fullmatch(command):
+                line = _REST_OF_COMMAND.sub("", found[1])
+                method = ast.Attribute(value=func.value, attr="run_line_magic", ctx=ast.Load())
+                call = ast.Call(func=method, args=[ast.Constant("pip"), ast.Constant(line)], keywords=[])
+                return ast.fix_missing_locations(ast.copy_location(call, node))
+        return node
+
+
+def _wanted(words: list[str]) -> Iterator[str]:
+    """Return the requirements among the words of a command, with those of the files that it names."""
+    rest = iter(words)
+    for word in rest:
+        name, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
+        if name in ("-r", "--requirement"):
+            yield from _in_file(value if equals else next(rest, ""))
+        elif name in _VALUED and not equals:
+            next(rest, None)
+        elif not word.startswith("-"):
+            yield word
+
+
+def _in_file(path: str) -> Iterator[str]:
+    try:
+        text = Path(path).read_text()
+    except (OSError, UnicodeDecodeError):
+        yield path
+        return
+    for line in text.replace("\\\n", " ").splitlines():
+        requirement = re.split(r"(?:^|\s)#|\s--", line)[0].strip()
+        if requirement and not requirement.startswith("-"):
+            yield requirement
+
+
+def _is_there(text: str) -> bool:
+    from packaging.requirements import InvalidRequirement, Requirement  # ipykernel needs it too
+
+    try:
+        wanted = Requirement(text)
+        if wanted.marker is not None and not wanted.marker.evaluate():
+            return True
+        return wanted.url is None and wanted.specifier.contains(
+            importlib.metadata.version(wanted.name), prereleases=True
+        )
+    except (InvalidRequirement, importlib.metadata.PackageNotFoundError):
+        return False
