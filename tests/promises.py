@@ -7,7 +7,7 @@ all the others.
 from __future__ import annotations
 
 PROMISES = {
-    "nothing lost": "An accepted trigger is one run record, and a run has one end, whatever is killed.",
+    "nothing lost": "A start is one run record or keeps its message; a run has one end, whatever is killed.",
     "nothing doubled": "One slot is one run, and no two attempts of a run are there at once.",
     "starts fast": "A clean, single-use container is ready before it is wanted.",
     "nothing shared": "More of a service are started anywhere; they share nothing but the bus.",

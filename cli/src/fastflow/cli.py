@@ -32,6 +32,8 @@ COMMANDS = {
     "cancel": ("fastflow.commands.runs:cancel", "Stop a run."),
     "retry": ("fastflow.commands.runs:retry", "Run a finished run again."),
     "trigger": ("fastflow.commands.start:trigger", "Publish an event that starts a pipeline."),
+    "skipped": ("fastflow.commands.skipped:skipped", "List starts that were refused."),
+    "redrive": ("fastflow.commands.skipped:redrive", "Start the messages of refused starts."),
     "schedules": ("fastflow.commands.schedules:schedules", "List schedules, or switch one on or off."),
     "runners": ("fastflow.commands.runners:runners", "List the runners, or let one finish and leave."),
     "open": ("fastflow.commands.installations:open_dashboard", "Open the dashboard in a browser."),

@@ -59,6 +59,8 @@ class BusTwin:
         await step()
         return revisions
 
+    bytes_max = 4 * 1024 * 1024
+
     async def publish(self, subject: str, data: bytes, *, message_id: str | None = None, **_: Any) -> int:
         await step()
         self._on_publish(subject, data, message_id)

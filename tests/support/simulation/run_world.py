@@ -73,8 +73,10 @@ class RunWorld(World):
     active: dict[RunId, RunRecord] = field(default_factory=dict)
     records_of: dict[RunId, RunRecord] = field(default_factory=dict)
     runs_of: dict[PipelineName, dict[RunId, RunRecord]] = field(default_factory=lambda: defaultdict(dict))
-    skipped: dict[str, SkipRecord] = field(default_factory=dict)
-    """Skipped starts, by request."""
+    skipped: dict[RunId, SkipRecord] = field(default_factory=dict)
+    """Skipped starts, by the run that each would have been."""
+    letters: dict[RunId, bytes] = field(default_factory=dict)
+    """Their messages."""
     hints: list[Hint] = field(default_factory=list)
     requests: Queue[Request] = field(default_factory=Queue)
     asked: list[Request] = field(default_factory=list)
@@ -99,7 +101,7 @@ class RunWorld(World):
         revision = super().put(job, state, expect)
         if (slot := state.last_slot) and job.schedule != RESTART_ID:
             is_there = run_id_for_slot(*job, slot) in self.records_of
-            assert is_there or f"{subjects.job_id(job)}-{slot.isoformat()}" in self.skipped, f"{slot} of {job} is lost"
+            assert is_there or run_id_for_slot(*job, slot) in self.skipped, f"{slot} of {job} is lost"
         return revision
 
     def ask(self, request: Request) -> None:
@@ -204,9 +206,13 @@ class RunWorld(World):
             one.tell(run)
 
     def _on_publish(self, subject: str, data: bytes, message_id: str | None) -> None:
+        if subject.startswith("ff.dead."):
+            self.letters[RunId(subject.rpartition(".")[2])] = data
+            return
         if subject.startswith("ff.skipped."):
-            assert message_id is not None
-            self.skipped[message_id.removeprefix("skip-")] = messages.SKIP.decode(data)
+            skip = messages.SKIP.decode(data)
+            assert skip.id in self.letters, "a skip without its message"
+            self.skipped[skip.id] = skip
             return
         if self.random.random() >= LOST_P:
             self.hints += [messages.HINT.decode(data)] * (2 if self.random.random() < DUPLICATE_P else 1)
@@ -283,10 +289,8 @@ class SchedulerTwin(Replica):
         self.world.requests.give_back(self, self.world.now)
         self.world.ends.give_back(self, self.world.now)
 
-    async def start(
-        self, name: PipelineName, trigger: Trigger, run_id: RunId, *, cause: Cause, identity: str
-    ) -> Decision:
-        return await self._starter.start(name, trigger, run_id, cause=cause, identity=identity)
+    async def start(self, name: PipelineName, trigger: Trigger, run_id: RunId, *, cause: Cause) -> Decision:
+        return await self._starter.start(name, trigger, run_id, cause=cause)
 
     async def _restart(self, pipeline: PipelineName, slot: datetime) -> None:
         await self._restarter.restart(pipeline, slot)
@@ -327,8 +331,7 @@ class SchedulerTwin(Replica):
             case RunRef() as ref:
                 await self._runs.change(ref, Cancel())
             case (name, trigger):
-                identity = f"request-{trigger.key}"
-                await self._starter.start(name, trigger, run_id_for_key(name, trigger.key), identity=identity)
+                await self._starter.start(name, trigger, run_id_for_key(name, trigger.key))
         self.world.requests.ack(message)
 
     async def _react(self, message: Any) -> None:
@@ -336,8 +339,7 @@ class SchedulerTwin(Replica):
         given = await self._runs.input(run)
         for one in react(run, self.world.records.get(run.pipeline), (), given):
             if isinstance(one, Follow):
-                identity = f"{run.id}-{one.edge}"
                 with suppress(RevisionConflict):
                     run_id = run_id_for_child(run.id, one.edge)
-                    await self._starter.start(one.pipeline, one.trigger, run_id, cause=one.cause, identity=identity)
+                    await self._starter.start(one.pipeline, one.trigger, run_id, cause=one.cause)
         self.world.ends.ack(message)

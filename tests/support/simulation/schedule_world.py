@@ -227,9 +227,7 @@ class Replica:
             doing.close()
         self._under_way.clear()
 
-    async def start(
-        self, name: PipelineName, trigger: Trigger, run_id: RunId, *, cause: Cause, identity: str
-    ) -> Decision:
+    async def start(self, name: PipelineName, trigger: Trigger, run_id: RunId, *, cause: Cause) -> Decision:
         await _step()
         slot = cause.scheduled_for
         assert slot is not None

@@ -164,7 +164,7 @@ def check_edges(world: RunWorld) -> int:
         for step in react(run, world.records[run.pipeline], (), RunInput()):
             assert isinstance(step, Follow)
             child = run_id_for_child(run.id, step.edge)
-            assert child in world.records_of or f"{run.id}-{step.edge}" in world.skipped, f"{step.edge} is lost"
+            assert child in world.records_of or child in world.skipped, f"{step.edge} is lost"
             followed.add(child)
             if step.edge == "restart" and isinstance(run.state, Ended):
                 assert run.status is RunStatus.FAILED or run.state.reason == RESTART
@@ -197,7 +197,7 @@ def check_requests(world: RunWorld) -> int:
             case (name, trigger):
                 assert trigger.key is not None
                 is_there = run_id_for_key(name, trigger.key) in world.records_of
-                is_refused = f"request-{trigger.key}" in world.skipped
+                is_refused = run_id_for_key(name, trigger.key) in world.skipped
                 assert is_there or is_refused, f"start {trigger.key} is lost"
                 both += is_there and is_refused
     assert both <= world.kills

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.errors import TooLarge
 from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.bus.pull import Pull
 from fastflow_contracts.bus.subjects import RunRef
@@ -123,10 +124,11 @@ async def test_a_trigger_for_an_unknown_pipeline_becomes_a_dead_letter(bus: Bus,
     answer = await trigger(bus, b"payload", pipeline="nosuch")
     assert isinstance(answer, Declined)
     assert answer.status == 404
-    (dead,) = await notices(bus, "ff.dead.trigger.nosuch")
-    assert dead.payload == b"payload"
-    assert "no pipeline nosuch" in dead.reason
-    assert await notices(bus, "ff.skipped.>") == []
+    (dead,) = await stored(bus, streams.NOTICES, "ff.dead.trigger.nosuch.*")
+    assert dead.data == b"payload"
+    assert "no pipeline nosuch" in dead.headers["Ff-Reason"]
+    (skip,) = await notices(bus, "ff.skipped.nosuch.*")
+    assert (skip.pipeline, skip.reason) == ("nosuch", answer.reason)
 
 
 async def test_a_repeated_trigger_returns_its_run_after_its_pipeline_is_gone(bus: Bus, scheduler: None) -> None:
@@ -138,7 +140,7 @@ async def test_a_repeated_trigger_returns_its_run_after_its_pipeline_is_gone(bus
     again = await trigger(bus, b"", ce_specversion="1.0", ce_id="e1", ce_source="/s", ce_type="t")
     assert isinstance(first, Started)
     assert again == first
-    assert await notices(bus, "ff.>") == []
+    assert await stored(bus, streams.NOTICES, "ff.>") == []
 
 
 async def test_a_run_body_with_a_wrong_value_becomes_a_dead_letter(bus: Bus, scheduler: None) -> None:
@@ -146,10 +148,11 @@ async def test_a_run_body_with_a_wrong_value_becomes_a_dead_letter(bus: Bus, sch
     answer = await trigger(bus, b'{"env_vars": {"A": 1}}')
     assert isinstance(answer, Declined)
     assert answer.status == 422
-    (dead,) = await notices(bus, "ff.dead.>")
-    (shown,) = await notices(bus, "ff.skipped.demo")
-    assert "env_vars.A must be a string" in dead.reason
-    assert (shown.reason, shown.pipeline, shown.payload) == (dead.reason, "demo", None)
+    (dead,) = await stored(bus, streams.NOTICES, "ff.dead.>")
+    (shown,) = await notices(bus, "ff.skipped.demo.*")
+    assert "env_vars.A must be a string" in shown.reason
+    assert (shown.reason, shown.pipeline) == (answer.reason, "demo")
+    assert dead.data == b'{"env_vars": {"A": 1}}'
 
 
 @pytest.mark.parametrize(
@@ -169,19 +172,20 @@ async def test_a_trigger_that_is_not_text_becomes_a_dead_letter(
     answer = await trigger(bus, payload, Content_Type=media_type)
     assert isinstance(answer, Declined)
     assert answer.status == 422
-    (dead,) = await notices(bus, "ff.dead.>")
-    assert dead.payload == payload
+    (dead,) = await stored(bus, streams.NOTICES, "ff.dead.>")
+    assert dead.data == payload
     assert isinstance(await trigger(bus, b""), Started)
 
 
-async def test_the_dead_letter_of_the_largest_trigger_is_shortened(bus: Bus, scheduler: None) -> None:
-    """It holds the trigger as base64 and must fit into a message."""
-    payload = b"x" * (streams.PAYLOAD_BYTES_MAX - 1_000)
+async def test_the_largest_trigger_is_kept_whole(bus: Bus, scheduler: None) -> None:
+    """Its dead letter has more headers and must fit into a message. The bus refuses a larger trigger."""
+    payload = b"x" * (streams.TRIGGER_BYTES_MAX - 1_000)
     answer = await trigger(bus, payload)
     assert isinstance(answer, Declined)
-    (dead,) = await notices(bus, "ff.dead.>")
-    assert dead.payload == payload[: len(payload) // 2 + 500]
-    assert "4,193,304 bytes" in dead.reason
+    (dead,) = await stored(bus, streams.NOTICES, "ff.dead.>")
+    assert dead.data == payload
+    with pytest.raises(TooLarge):
+        await bus.publish("ff.trigger.demo", payload + b"x" * 1_001)
 
 
 @pytest.mark.parametrize("limits", [{}, {"max_instances": 9}])
@@ -198,9 +202,9 @@ async def test_a_trigger_too_large_to_store_with_its_run_becomes_a_dead_letter_a
     assert isinstance(answer, Declined)
     assert answer.status == 413
     assert "give less with the trigger" in answer.reason
-    (dead,) = await notices(bus, "ff.dead.>")
-    (shown,) = await notices(bus, "ff.skipped.large")
-    assert dead.payload == body[: streams.PAYLOAD_BYTES_MAX // 2]
+    (dead,) = await stored(bus, streams.NOTICES, "ff.dead.>")
+    (shown,) = await notices(bus, "ff.skipped.large.*")
+    assert dead.data == body
     assert shown.reason == answer.reason
     waiting = await bus.js.consumer_info(streams.TRIGGERS, streams.SCHEDULER)
     assert (waiting.num_pending, waiting.num_redelivered) == (0, 0)
@@ -231,7 +235,7 @@ async def test_a_start_of_a_disabled_pipeline_is_a_skip(bus: Bus, scheduler: Non
     answer = await trigger(bus, b"", pipeline="off")
     assert isinstance(answer, Declined)
     assert answer.status == 404
-    (skip,) = await notices(bus, "ff.skipped.off")
+    (skip,) = await notices(bus, "ff.skipped.off.*")
     assert "disabled" in skip.reason
 
 
@@ -242,7 +246,7 @@ async def test_max_instances_is_exact_under_fifty_triggers_at_once(bus: Bus, sch
     started = [answer for answer in answers if isinstance(answer, Started)]
     assert len({answer.run_id for answer in started}) == len(started) == 3
     assert {answer.status for answer in answers if isinstance(answer, Declined)} == {429}
-    assert len(await notices(bus, "ff.skipped.few")) == 47
+    assert len(await notices(bus, "ff.skipped.few.*")) == 47
 
 
 async def test_room_under_max_instances_is_free_again_when_a_run_is_over(bus: Bus, scheduler: None) -> None:
@@ -319,7 +323,7 @@ async def test_a_run_of_a_pipeline_that_may_not_start_is_not_started_once_more(
     assert isinstance(answer, Declined)
     assert answer.status == 404
     assert reason in answer.reason
-    (kept,) = await notices(bus, "ff.>")
+    (kept,) = await notices(bus, "ff.skipped.>")
     assert kept.reason == answer.reason
 
 

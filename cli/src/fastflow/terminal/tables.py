@@ -60,6 +60,8 @@ def reason(run: Run) -> str | None:
     """Why the run failed, or which attempt it waits for, in a few words."""
     if run.status is Status.FAILED:
         return why(run.attempts[-1]) if run.attempts else None
+    if run.refused:
+        return run.error_message
     if run.attempt > 1 and run.status is Status.PENDING:
         return f"attempt {run.attempt} of {run.attempts_max} waits"
     if run.attempt > 1 and run.status is Status.RUNNING:
@@ -82,6 +84,8 @@ def verdict(run: Run) -> str:
     ended = click.style(run.status.value, fg=COLOURS[run.status], bold=True)
     ran = took(run, now=run.finished_at)
     line = f"{ended} after {ran}" if ran else ended
+    if run.refused:
+        line += f": {run.error_message}\nIts message is kept: `fastflow redrive {run.id}` starts it."
     if run.status is Status.FAILED and run.attempts:
         last = run.attempts[-1]
         line += f": {why(last)}"

@@ -23,6 +23,7 @@ from fastflow_scheduler.maintenance.retention import Retention
 from fastflow_scheduler.schedules.clock import Clock
 from fastflow_scheduler.settings import SchedulerSettings
 from fastflow_scheduler.starting.admission import Defaults
+from fastflow_scheduler.starting.redriver import Redriver
 from fastflow_scheduler.starting.starter import Starter
 from fastflow_scheduler.starting.trigger_consumer import TriggerConsumer
 
@@ -47,7 +48,7 @@ async def serve(settings: SchedulerSettings, bus: Bus, stop: asyncio.Event, read
 
     async def work() -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(TriggerConsumer(bus, starter).serve(), name="triggers")
+            group.create_task(TriggerConsumer(bus, starter, Redriver(bus, runs, starter)).serve(), name="triggers")
             group.create_task(CommandConsumer(bus, runs).serve(), name="commands")
             run_ended = RunEndedConsumer(bus, runs, starter, depth_max=settings.chain_depth_max)
             group.create_task(run_ended.serve(), name="run-ended")

@@ -92,6 +92,15 @@ def test_the_last_line_of_a_failed_run_says_why() -> None:
     assert tables.verdict(a_run(end, late)).endswith("timeout (exit code 143)\nstopped after its timeout of 2 s")
 
 
+def test_a_run_that_was_refused_says_why_and_how_to_start_it() -> None:
+    """In the list and in the last line."""
+    run = a_run(Ended(verdict=Verdict.INTERRUPTED, at=NOON, reason="not started: etl is disabled", refused=True))
+    assert tables.reason(run) == "not started: etl is disabled"
+    said = click.unstyle(tables.verdict(run))
+    assert said.startswith("INTERRUPTED: not started: etl is disabled\n")
+    assert f"fastflow redrive {run.id}" in said
+
+
 @pytest.mark.parametrize("kind", [RunErrorType.ENVIRONMENT_ERROR, RunErrorType.SECRET_ERROR])
 def test_the_last_line_does_not_repeat_the_log(kind: RunErrorType) -> None:
     """The log ends with why no code started; only the reason follows, without a duration, because nothing ran."""

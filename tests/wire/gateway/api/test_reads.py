@@ -212,7 +212,7 @@ async def test_skips_are_shown_with_their_pipeline(bus: Bus) -> None:
     record = await publish_pipeline(bus, "demo", a_bundle(main_py="1"))
     for n in range(3):
         skip = SkipRecord(at=at(n), pipeline="demo", reason=f"reason {n}", triggered_by="schedule")
-        await bus.publish(subjects.skipped(record.name), messages.SKIP.encode(skip))
+        await bus.publish(f"ff.skipped.{record.name}", messages.SKIP.encode(skip))
     async with running_gateway(bus) as client:
         skipped = (await client.get("/api/pipelines/demo")).json["skipped"]
     assert [skip["reason"] for skip in skipped] == ["reason 2", "reason 1", "reason 0"]
@@ -286,7 +286,7 @@ async def test_every_route_of_the_api_is_in_its_description(bus: Bus) -> None:
     ids = [operation["operationId"] for operation in operations]
     assert len(set(ids)) == len(ids)
     bodies = {name for name in document["components"]["schemas"] if name.endswith(("Body", "Switch"))}
-    assert bodies == {"RunBody", "RetryBody", "LinkBody", "JobSwitch", "SecretBody"}
+    assert bodies == {"RunBody", "RetryBody", "LinkBody", "JobSwitch", "SecretBody", "RedriveBody"}
     for name in bodies:  # the document does not offer what the server refuses
         assert document["components"]["schemas"][name]["additionalProperties"] is False
     starts = [document["paths"][f"/api/{path}"]["post"] for path in ("pipelines/{name}/run", "runs/{id}/retry")]

@@ -46,7 +46,7 @@ PLACES = {
         (subjects.SCHEDULES, "sched.=.="),
         (subjects.SCHEDULES, "switch.x"),
     ],
-    "skips": [("", subjects.skipped(DEMO))],
+    "skips": [("", "ff.skipped.demo")],
 }
 
 
@@ -74,7 +74,7 @@ async def put_good(bus: Bus) -> None:
     await bus.put(subjects.LINKS, subjects.links_key(DEMO), LINK_SET.encode(LinkSet(links=(link,), write_id="w")))
     switch = SWITCH.encode(Switch(enabled=False, at=T0, write_id="w"))
     await bus.put(subjects.SCHEDULES, subjects.schedule_switch_key(JOB), switch)
-    await bus.publish(subjects.skipped(DEMO), SKIP.encode(SkipRecord(at=at(1), pipeline=DEMO, reason="it is full")))
+    await bus.publish("ff.skipped.demo", SKIP.encode(SkipRecord(at=at(1), pipeline=DEMO, reason="it is full")))
 
 
 async def knows_all(client: Client) -> bool:

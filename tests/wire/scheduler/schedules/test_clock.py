@@ -115,7 +115,7 @@ async def skipped(bus: Bus, pipeline: str) -> SkipRecord:
     """Return the first skip."""
     async with (
         asyncio.timeout(10),
-        aclosing(feed(bus, streams.NOTICES, subjects.skipped(PipelineName(pipeline)), after=0)) as kept,
+        aclosing(feed(bus, streams.NOTICES, f"ff.skipped.{pipeline}.*", after=0)) as kept,
     ):
         async for batch in kept:
             for message in batch.messages:

@@ -37,8 +37,8 @@ class Starts(Resource):
             by_hand: True: the run is recorded as ``manual``, else as ``api``.
 
         Returns:
-            The run; or ``Accepted`` with its id if there was no decision within 5 s: the trigger is stored and will
-            run.
+            The run; or ``Accepted`` with its id if there was no decision within 5 s: the trigger is stored and the run
+            comes. It has ended with the reason if the start is refused after all.
 
         Raises:
             NotFound: The pipeline is unknown or disabled.

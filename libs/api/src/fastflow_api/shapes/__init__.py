@@ -7,7 +7,7 @@ Times are aware and in UTC, sizes are in bytes, durations in seconds. No shape c
 from __future__ import annotations
 
 from fastflow_api.shapes.base import HIDDEN, Accepted, Error, Shape
-from fastflow_api.shapes.bodies import Body, JobSwitch, LinkBody, RetryBody, RunBody, SecretBody
+from fastflow_api.shapes.bodies import Body, JobSwitch, LinkBody, RedriveBody, RetryBody, RunBody, SecretBody
 from fastflow_api.shapes.cells import Cell, CellAttempt, CellError, CellEvent, CellList, CellStatus, Output
 from fastflow_api.shapes.graph import DownstreamTrigger, Edge, Graph, Node, Source
 from fastflow_api.shapes.installation import (
@@ -48,6 +48,7 @@ from fastflow_api.shapes.runs import (
     TriggeredBy,
 )
 from fastflow_api.shapes.schedules import Catchup, Job, JobKind, NextRuns, Window
+from fastflow_api.shapes.skips import Redriven, SkipDetail, SkipPage
 
 __all__ = [
     "HIDDEN",
@@ -86,6 +87,8 @@ __all__ = [
     "Pipeline",
     "PipelineChange",
     "PipelineDetail",
+    "RedriveBody",
+    "Redriven",
     "RetryBody",
     "Run",
     "RunBody",
@@ -101,6 +104,8 @@ __all__ = [
     "SecretBody",
     "Shape",
     "Skip",
+    "SkipDetail",
+    "SkipPage",
     "Source",
     "Stats",
     "Status",

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from fastflow_api.shapes.runs import TriggeredBy
+
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of all bodies."""
@@ -57,3 +59,18 @@ class SecretBody(Body, frozen=True, kw_only=True):
     """With ``name``: the token is valid for this pipeline only."""
     name: str | None = None
     """The name of the variable, or ``webhook.secret``."""
+
+
+class RedriveBody(Body, frozen=True, kw_only=True):
+    """Which open skips to redrive; an empty object is all of them."""
+
+    pipeline: str | None = None
+    """Only starts of this pipeline."""
+    reason: str | None = None
+    """Only those with this text in their reason."""
+    triggered_by: TriggeredBy | None = None
+    """Only starts of this kind."""
+    dry_run: bool = False
+    """Only count them."""
+    cursor: str | None = None
+    """``next_cursor`` of the previous answer: go on with newer skips."""

@@ -108,6 +108,9 @@ class Run(Shape, frozen=True, kw_only=True):
     """The earliest start of a waiting run, if it is in the future."""
     cancel_requested: bool
     """The run was cancelled and is stopping."""
+    refused: bool = False
+    """It never began: its start was accepted, and refused later. ``error_message`` says why, and its message is a skip
+    with this id."""
     commit: str | None
     bundle: str
     kind: str
@@ -134,15 +137,19 @@ class Run(Shape, frozen=True, kw_only=True):
 class Skip(Shape, frozen=True, kw_only=True):
     """A start that was refused."""
 
+    id: str | None
+    """Also the id that the run would have had; null: an older version refused it and kept no message."""
     at: datetime
     pipeline_name: str
-    """The pipeline that was not started."""
+    """The pipeline that was not started; or the token of a subject that names no pipeline."""
     reason: str
     triggered_by: TriggeredBy
     run_config_id: str | None
     parent_run_id: str | None
     schedule: str | None
     scheduled_for: datetime | None
+    redriven_as: str | None
+    """The newest run that was started from it; null: it is open."""
 
 
 class RunDetail(Run, frozen=True, kw_only=True):

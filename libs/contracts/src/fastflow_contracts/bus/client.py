@@ -47,6 +47,15 @@ class Entry(NamedTuple):
     stored_at: datetime | None = None
 
 
+class Newest(NamedTuple):
+    """The newest message on one subject of a stream."""
+
+    data: bytes
+    headers: dict[str, str]
+    sequence: int
+    stored_at: datetime
+
+
 class Put(NamedTuple):
     """One write of a batch. ``expect``: the revision it replaces; 0: the key must not exist; None: no check."""
 
@@ -71,6 +80,11 @@ class Bus:
     @property
     def is_connected(self) -> bool:
         return bool(self.client.is_connected)
+
+    @property
+    def bytes_max(self) -> int:
+        """Most bytes of a message, headers included."""
+        return min(PAYLOAD_BYTES_MAX, self.client.max_payload)
 
     async def publish(
         self,
@@ -146,21 +160,26 @@ class Bus:
         subject = value_subject(bucket, key)
         if is_exact or "*" in key or ">" in key:
             return await self._get_from_leader(bucket, subject)
-        request = f"$JS.API.DIRECT.GET.{bucket_stream(bucket)}.{subject}"
+        found = await self.newest(bucket_stream(bucket), subject)
+        if found is None or "KV-Operation" in found.headers:
+            return None
+        return Entry(key, found.data, found.sequence, found.stored_at)
+
+    async def newest(self, stream: str, subject: str) -> Newest | None:
+        """Return the newest message on *subject*, which has no wildcards, or None. Raises as ``get``."""
+        request = f"$JS.API.DIRECT.GET.{stream}.{subject}"
         try:
             message = await self.client.request(request, b"", timeout=ANSWER_S)
         except (nats.errors.Error, TimeoutError) as error:
-            raise Unavailable(f"the bus did not answer while reading {bucket}/{key}") from error
-        headers = message.headers or {}
+            raise Unavailable(f"the bus did not answer while reading {subject}") from error
+        headers = dict(message.headers or {})
         if headers.get("Status") == "404":
             return None
         if "Nats-Sequence" not in headers:
-            raise Rejected(f"the bus refused to read {bucket}/{key}: {headers.get('Description', 'no reason given')}")
-        if "KV-Operation" in headers:
-            return None
-        return Entry(
-            key,
+            raise Rejected(f"the bus refused to read {subject}: {headers.get('Description', 'no reason given')}")
+        return Newest(
             bytes(message.data),
+            headers,
             int(headers["Nats-Sequence"]),
             datetime.fromisoformat(headers["Nats-Time-Stamp"]),
         )
@@ -197,7 +216,7 @@ class Bus:
             Unavailable: The bus does not answer.
         """
         # Checked here: the bus would only call a batch incomplete, and it closes the connection beyond its own limit.
-        most = min(PAYLOAD_BYTES_MAX, self.client.max_payload) - HEADERS_BYTES_MAX
+        most = self.bytes_max - HEADERS_BYTES_MAX
         for put in puts:
             if len(put.value) > most:
                 raise TooLarge(f"{bucket}/{put.key} has {len(put.value):,} bytes; at most {most:,} fit into a message")

@@ -89,6 +89,7 @@ def grant(user: User) -> Grant:
                     *_getting(subjects.PIPELINES, subjects.PIPELINE_KEYS),
                     *_getting(subjects.SCHEDULES, f"{subjects.SCHEDULE_STATES}>"),
                     *_getting(subjects.LINKS, subjects.LINK_KEYS),
+                    *_newest(streams.NOTICES, *subjects.NOTICES),
                     *_finding(bucket_stream(subjects.RUNS)),
                     *_following_keys(subjects.RUNS, subjects.RUN_KEYS),
                     *_following_keys(subjects.PIPELINES, subjects.PIPELINE_KEYS),
@@ -131,6 +132,7 @@ def grant(user: User) -> Grant:
                     subjects.COMMANDS,
                     subjects.SYNC,
                     subjects.DRAINS,
+                    *subjects.NOTICES,
                     *_keys(subjects.SCHEDULES, f"{subjects.SCHEDULE_SWITCHES}>"),
                     *_keys(subjects.LINKS, subjects.LINK_KEYS),
                     *_getting(subjects.PIPELINES, subjects.PIPELINE_KEYS),
@@ -145,6 +147,7 @@ def grant(user: User) -> Grant:
                     *_following(streams.CELLS, subjects.CELLS),
                     *_following(streams.METRICS, subjects.METRICS),
                     *_following(streams.NOTICES, subjects.SKIPS),
+                    *_newest(streams.NOTICES, *subjects.NOTICES),
                     *_objects(subjects.BUNDLES),
                 ),
                 subscribe=mine,
@@ -168,8 +171,13 @@ def _keys(bucket: str, *keys: str) -> Iterable[str]:
 
 def _getting(bucket: str, *keys: str) -> Iterable[str]:
     """Read the newest value of one of *keys*. The key is part of the request's subject."""
-    for each in keys:
-        yield f"$JS.API.DIRECT.GET.{bucket_stream(bucket)}.$KV.{bucket}.{each}"
+    yield from _newest(bucket_stream(bucket), *_keys(bucket, *keys))
+
+
+def _newest(stream: str, *read: str) -> Iterable[str]:
+    """Read the newest message on one of these subjects of *stream*."""
+    for subject in read:
+        yield f"$JS.API.DIRECT.GET.{stream}.{subject}"
 
 
 def _finding(*names: str) -> Iterable[str]:

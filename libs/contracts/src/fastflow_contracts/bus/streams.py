@@ -42,6 +42,9 @@ drops a message with the same id for another pipeline, or for the same pipeline 
 without the window, because a run's id is derived from the key.
 """
 
+TRIGGER_BYTES_MAX: Final = PAYLOAD_BYTES_MAX - 64 * 1024
+"""Size of the largest trigger: if it is refused, the whole message must fit into a dead letter, which adds headers."""
+
 HINT_S: Final = 3.0
 """Seconds until an unanswered hint goes to another runner, because the first may have died. If the first is alive,
 the second claim changes nothing.
@@ -146,13 +149,17 @@ STREAMS: Final[tuple[StreamConfig, ...]] = (
         allow_rollup_hdrs=True,
         allow_direct=True,
     ),
-    replace(_work_queue(TRIGGERS, subjects.TRIGGERS, bytes_max=GIB), duplicate_window=TRIGGER_DEDUP_S),
+    replace(
+        _work_queue(TRIGGERS, subjects.TRIGGERS, bytes_max=GIB),
+        duplicate_window=TRIGGER_DEDUP_S,
+        max_msg_size=TRIGGER_BYTES_MAX,
+    ),
     _work_queue(COMMANDS, subjects.COMMANDS, bytes_max=64 * MIB),
     _work_queue(WORK, subjects.WORK, bytes_max=256 * MIB),
     _stream(LOGS, [subjects.LOGS], bytes_max=4 * GIB, age_s=LOG_AGE_S, discard=DiscardPolicy.OLD),
     _stream(CELLS, [subjects.CELLS], bytes_max=4 * GIB, age_s=LOG_AGE_S, discard=DiscardPolicy.OLD),
     _stream(METRICS, [subjects.METRICS], bytes_max=GIB // 2, age_s=7 * DAY_S, discard=DiscardPolicy.OLD),
-    _stream(NOTICES, list(subjects.NOTICES), bytes_max=GIB // 2, age_s=30 * DAY_S, discard=DiscardPolicy.OLD),
+    _stream(NOTICES, list(subjects.NOTICES), bytes_max=GIB, age_s=30 * DAY_S, discard=DiscardPolicy.OLD),
 )
 
 STORE_BYTES_MAX: Final = sum(stream.max_bytes or 0 for stream in STREAMS) + GIB

@@ -10,7 +10,7 @@ import re
 from typing import Literal, NamedTuple
 
 from fastflow_contracts.ids import RunId, check_run_id
-from fastflow_contracts.names import PipelineName, name_of, text_of, token
+from fastflow_contracts.names import BadName, PipelineName, check_name, name_of, text_of, token
 
 Kind = Literal["script", "notebook"]
 
@@ -149,15 +149,22 @@ def metrics_of(run: RunRef) -> str:
     return f"ff.metric.{token(run.pipeline)}.{run.run_id}.*"
 
 
-def dead_trigger(subject_token: str) -> str:
-    """Return the subject that keeps a trigger that cannot become a run. *subject_token* is unchanged: it may be an
-    invalid name.
-    """
-    return f"ff.dead.trigger.{subject_token}"
+def dead_trigger(pipeline: str, run_id: RunId) -> str:
+    """Where the whole message of a refused start is kept. *pipeline*: as in its skip."""
+    return f"ff.dead.trigger.{_skip_token(pipeline)}.{run_id}"
 
 
-def skipped(pipeline: PipelineName) -> str:
-    return f"ff.skipped.{token(pipeline)}"
+def skipped(pipeline: str, run_id: RunId) -> str:
+    """Where the skip of a refused start is kept. *pipeline*: as in the skip."""
+    return f"ff.skipped.{_skip_token(pipeline)}.{run_id}"
+
+
+def _skip_token(pipeline: str) -> str:
+    """The token of *pipeline*, which is a token already if it came in a subject and is no pipeline's."""
+    try:
+        return token(check_name(pipeline))
+    except BadName:
+        return pipeline
 
 
 def run_event(run: RunRef) -> str:

@@ -11,7 +11,7 @@ from fastflow_contracts.base import Fact, Instant
 from fastflow_contracts.codec import Codec
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.runs.run import RunRecord, TriggeredBy
+from fastflow_contracts.runs.run import ParentRun, RunRecord, TriggeredBy
 from fastflow_contracts.runs.state_machine import Cancel
 
 RetriedCode: TypeAlias = Literal["same", "current"]
@@ -42,6 +42,10 @@ class Trigger(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """Run the bundle, variables and parameters of this run again."""
     code: RetriedCode = "same"
     """Of a retry: ``current`` takes today's version of the pipeline in place of that run's."""
+    redrive_of: RunId | None = None
+    """Start the kept message of this skip. ``key`` then asks for one more run of it."""
+    accepted: bool = False
+    """The caller has the run's id already: a refusal must become a run record with that id."""
 
 
 class Started(Fact, frozen=True, kw_only=True, tag="started"):
@@ -62,9 +66,11 @@ Decision: TypeAlias = Started | Declined
 
 
 class SkipRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """A refused start, kept so that people see it; also the content of a dead letter."""
+    """A refused start. Its whole message is kept beside it (``skips``)."""
 
     v: int = 1
+    id: RunId | None = None
+    """The run that it would have been; None in records of older versions, whose message is not kept."""
     at: Instant
     pipeline: str
     """Its name, or the unchanged subject token if that is not a valid name."""
@@ -72,10 +78,16 @@ class SkipRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     triggered_by: TriggeredBy = "bus"
     run_config_id: str | None = None
     parent_run_id: RunId | None = None
+    parent: ParentRun | None = None
+    """How that run ended."""
+    root_run_id: RunId | None = None
+    hops: int = 0
     schedule: str | None = None
     scheduled_for: Instant | None = None
+    redriven_as: RunId | None = None
+    """The newest run that was started from it."""
     payload: bytes | None = None
-    """The unchanged trigger, for a dead letter (base64 on the wire)."""
+    """The trigger as it came, in dead letters of older versions (base64 on the wire)."""
 
 
 class Hint(Fact, frozen=True, kw_only=True):

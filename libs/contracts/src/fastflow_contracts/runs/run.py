@@ -149,6 +149,8 @@ class Ended(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="ended"):
     at: Instant
     reason: str = ""
     """Why it was interrupted; ``RESTART`` = it starts again, however it ended."""
+    refused: bool = False
+    """It never began: its start was accepted, and refused later. Nothing follows from it."""
 
 
 State: TypeAlias = Pending | Running | Ended
@@ -217,6 +219,11 @@ class RunRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def is_over(self) -> bool:
         return isinstance(self.state, Ended)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether it stands for a start that was accepted, and refused later."""
+        return isinstance(self.state, Ended) and self.state.refused
 
     @property
     def root_run_id(self) -> RunId:

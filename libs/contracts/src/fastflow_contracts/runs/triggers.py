@@ -213,11 +213,12 @@ def _own(payload: bytes) -> Trigger:
             raise BadTrigger(f"json_parameters: {_shown(name)} is no parameter with JSON text.") from None
     if trigger.run_config_id is not None:
         _check_run_config_id(trigger.run_config_id)
-    if trigger.retry_of is not None:
-        try:
-            check_run_id(trigger.retry_of)
-        except BadRunId as error:
-            raise BadTrigger(f"retry_of: {error}") from error
+    for field in ("retry_of", "redrive_of"):
+        if (run_id := getattr(trigger, field)) is not None:
+            try:
+                check_run_id(run_id)
+            except BadRunId as error:
+                raise BadTrigger(f"{field}: {error}") from error
     return trigger
 
 

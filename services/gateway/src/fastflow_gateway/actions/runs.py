@@ -5,15 +5,17 @@ from __future__ import annotations
 from aiohttp import web
 
 from fastflow_contracts.bus.errors import TooLarge
-from fastflow_contracts.ids import RunId
+from fastflow_contracts.ids import RunId, run_id_for_key
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.runs.messages import Declined, RetriedCode, Trigger
 from fastflow_contracts.runs.run import Running, RunRecord, RunStatus, TriggeredBy
+from fastflow_contracts.runs.skips import letter_of
 from fastflow_contracts.runs.store import RunStore
 from fastflow_gateway import app_keys
-from fastflow_gateway.actions.trigger_client import TRIGGER_CLIENT
+from fastflow_gateway.actions import skips
+from fastflow_gateway.actions.trigger_client import TRIGGER_CLIENT, asked_key
 from fastflow_gateway.errors import RequestRefused, no_pipeline
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.readmodel.run_index import KnownRun
@@ -37,6 +39,9 @@ async def start(app: web.Application, name: PipelineName, trigger: Trigger) -> K
     if _refusal(name, await model.pipeline(name), trigger) is not None:
         refusal = _refusal(name, await model.pipeline(name, is_fresh=True), trigger)
         if refusal is not None:
+            if trigger.key is not None and (known := await model.run(run_id_for_key(name, asked_key(trigger)))):
+                return known  # what a call started stays started
+            await skips.keep(app, name, letter_of(trigger), trigger, refusal)
             raise refusal
     return await _send(app, name, trigger)
 
@@ -58,6 +63,8 @@ async def retry(
         key: An idempotency key.
         code: The bundle of *run*, or the pipeline's current version.
     """
+    if run.is_refused:
+        raise RequestRefused(409, f"run {run.id} never began; redrive its skip: POST /api/skipped/{run.id}/redrive.")
     # The model may be a moment behind: only the stored record may say "not over".
     if not run.is_over and not (await RunStore(app[app_keys.BUS]).load(run.ref)).run.is_over:
         raise RequestRefused(409, f"run {run.id} is not over yet; wait until it ends, or cancel it first.")

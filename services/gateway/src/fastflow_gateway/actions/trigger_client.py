@@ -27,14 +27,15 @@ from fastflow_contracts.bus.errors import TooLarge
 from fastflow_contracts.ids import RunId, run_id_for_key
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs import messages
-from fastflow_contracts.runs.messages import REPLY_HEADER, TRIGGER_TYPE, Declined, Trigger
+from fastflow_contracts.runs.messages import REPLY_HEADER, TRIGGER_TYPE, Declined, SkipRecord, Trigger
 from fastflow_contracts.runs.run import Running, RunRecord
+from fastflow_contracts.runs.skips import redrive_id
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_contracts.runs.triggers import is_event_key
 from fastflow_gateway.readmodel.model import ReadModel
 from fastflow_gateway.readmodel.run_index import KnownRun
 
-TRIGGER_BYTES_MAX: Final = streams.PAYLOAD_BYTES_MAX * 3 // 4
+ENCODED_BYTES_MAX: Final = streams.PAYLOAD_BYTES_MAX * 3 // 4
 """Largest encoded trigger. The run's input, which adds the pipeline's variables, must fit a message too."""
 DECISION_S: Final = 5.0
 """How long a caller waits for the result of a stored trigger or command."""
@@ -57,7 +58,8 @@ class TriggerClient:
         The same call with the same key always gives the same run (see ``asked_key``).
 
         Returns:
-            The run, or why it was skipped. Only the id if the trigger is stored and no scheduler answered in time.
+            The run, or why it was skipped. Only the id if the trigger is stored and no scheduler answered in time: then
+            the run's record will come, whatever the decision.
 
         Raises:
             TooLarge: The trigger does not fit a message; it is not stored.
@@ -68,23 +70,50 @@ class TriggerClient:
         run_id = run_id_for_key(pipeline, key)
         if is_repeatable and (known := await self._model.run(run_id)):
             return known
-        body = messages.TRIGGER.encode(replace(trigger, key=key))
-        if len(body) > TRIGGER_BYTES_MAX:
-            raise TooLarge(f"the start has {len(body):,} bytes; a message holds at most {TRIGGER_BYTES_MAX:,}.")
+        return await self._ask(pipeline, replace(trigger, key=key), run_id)
+
+    async def redrive(self, skip: SkipRecord, *, key: str | None = None) -> KnownRun | Declined | RunId:
+        """Start the message of *skip* and wait for its run. Repeats without a *key* give the same run.
+
+        Args:
+            skip: The skip; it has an id, and its pipeline is a name.
+            key: Identifies a wish for one more run of the same message.
+
+        Returns and raises as ``start``.
+        """
+        assert skip.id is not None
+        run_id = await redrive_id(skip.id, key, self._record)
+        if known := await self._model.run(run_id):
+            return known
+        return await self._ask(PipelineName(skip.pipeline), Trigger(redrive_of=skip.id, key=key), run_id)
+
+    async def _record(self, run_id: RunId) -> RunRecord | None:
+        known = await self._model.run(run_id)
+        return known.run if known else None
+
+    async def _ask(self, pipeline: PipelineName, trigger: Trigger, run_id: RunId) -> KnownRun | Declined | RunId:
+        body = messages.TRIGGER.encode(trigger)
+        if len(body) > ENCODED_BYTES_MAX:
+            raise TooLarge(f"the start has {len(body):,} bytes; a message holds at most {ENCODED_BYTES_MAX:,}.")
         with self._asking(run_id) as answer, self._model.watching(run_id, answer.wake):
-            await self._bus.publish(
-                subjects.trigger(pipeline),
-                body,
-                headers={"Content-Type": TRIGGER_TYPE, REPLY_HEADER: f"{self._inbox}.{run_id}"},
-                patience_s=STORE_S,
-            )
+            await self._store(pipeline, body, run_id)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(DECISION_S):
                     while answer.declined is None and self._model.runs.get(run_id) is None:
                         answer.wake.clear()
                         await answer.wake.wait()
-        # The run first: a trigger stored twice may be declined because of the run that it started itself.
-        return await self._model.run(run_id) or answer.declined or run_id
+            # The run first: a trigger stored twice may be declined because of the run that it started itself.
+            if decided := await self._model.run(run_id) or answer.declined:
+                return decided
+            # The caller gets the id now, so a later refusal must be a run. The bus has to know that first: this process
+            # may die before it hears of the refusal. The first message may have been refused already: the second then
+            # starts the run, or records that it is refused.
+            await self._store(pipeline, messages.TRIGGER.encode(replace(trigger, accepted=True)), run_id)
+        return await self._model.run(run_id) or run_id
+
+    async def _store(self, pipeline: PipelineName, body: bytes, run_id: RunId) -> None:
+        headers = {"Content-Type": TRIGGER_TYPE, REPLY_HEADER: f"{self._inbox}.{run_id}"}
+        await self._bus.publish(subjects.trigger(pipeline), body, headers=headers, patience_s=STORE_S)
 
     async def cancel(self, known: KnownRun) -> KnownRun:
         """Cancel a run; wait until its record shows it, or the wait is over."""

@@ -69,7 +69,8 @@ async def authenticate(app: web.Application, *, caller: str, pipeline: str, key:
 
     if found.fits:  # also for a disabled pipeline: a caller with its key did not guess
         guard.right(call, time())
-    if found.record is None or not (found.has_keys and found.is_enabled):
+    # A start of a disabled pipeline is refused later: its sender has the key, so its message is kept.
+    if found.record is None or not found.has_keys or not (found.is_enabled or found.fits):
         raise RequestRefused(404, "there is no such webhook: the pipeline is unknown, disabled, or has no webhook_key.")
     if not found.fits:
         raise RequestRefused(401, "this is not the pipeline's webhook_key; copy the address from the pipeline's page.")

@@ -87,7 +87,7 @@ async def _retry_body(request: web.Request) -> shapes.RetryBody:
 
 
 def run_answer(
-    request: web.Request, known: KnownRun | RunId, *, later: str = "the trigger is stored and will run"
+    request: web.Request, known: KnownRun | RunId, *, later: str = "the trigger is stored and becomes this run"
 ) -> web.Response:
     """Build the answer to a request that starts or changes a run.
 

@@ -9,11 +9,13 @@ from msgspec.structs import replace
 
 from fastflow_api import shapes
 from fastflow_contracts.runs.event_headers import event_headers
+from fastflow_contracts.runs.messages import Trigger
 from fastflow_contracts.runs.triggers import BadTrigger, read_run_body
 from fastflow_gateway.actions import runs
+from fastflow_gateway.actions.skips import body_letter, keep
 from fastflow_gateway.api.runs import STARTED, run_answer
 from fastflow_gateway.errors import RequestRefused
-from fastflow_gateway.http.requests import body_of, idempotency_key
+from fastflow_gateway.http.requests import body_of, idempotency_key, media_type
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.http.triggered_by import HEADER, triggered_by
 from fastflow_gateway.readmodel.queries import pipeline_name
@@ -25,10 +27,12 @@ async def start_run(request: web.Request) -> web.Response:
     body = await body_of(request)
     try:
         trigger = read_run_body(json.loads(body) if body.strip() else {})
-    except BadTrigger as error:
-        raise RequestRefused(422, str(error)) from error
-    except (ValueError, RecursionError) as error:
-        raise RequestRefused(422, f"the body must be JSON: {error}.") from error
+    except (BadTrigger, ValueError, RecursionError) as error:
+        detail = str(error) if isinstance(error, BadTrigger) else f"the body must be JSON: {error}."
+        refusal = RequestRefused(422, detail)
+        wanted = Trigger(triggered_by=triggered_by(request))
+        await keep(request.app, name, body_letter(body, media_type(request)), wanted, refusal)
+        raise refusal from error
     trigger = replace(
         trigger,
         triggered_by=triggered_by(request),
@@ -43,7 +47,8 @@ ROUTES = (
         "POST",
         "/api/pipelines/{name}/run",
         start_run,
-        "Start a run. 202: the trigger is stored and runs later. 429: max_instances is reached.",
+        "Start a run. 202: the trigger is stored and the run comes; it has ended with the reason if the start is "
+        "refused after all. 429: max_instances is reached.",
         STARTED,
         body=shapes.RunBody,
         headers={

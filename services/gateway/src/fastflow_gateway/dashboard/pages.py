@@ -22,6 +22,7 @@ from fastflow_gateway.dashboard import (
     runs_page,
     schedules_page,
     secrets_page,
+    skipped_page,
     start_page,
 )
 from fastflow_gateway.dashboard.rendering import RENDERER
@@ -66,6 +67,7 @@ ROUTES: tuple[Route, ...] = (
     *runners_page.ROUTES,
     *schedules_page.ROUTES,
     *secrets_page.ROUTES,
+    *skipped_page.ROUTES,
     *live.ROUTES,
     Route("GET", "/static/{file}", static, is_public=True),
 )

@@ -23,6 +23,7 @@ from fastflow_gateway.dashboard.view import graph_drawing as graphs
 from fastflow_gateway.dashboard.view import models as views
 from fastflow_gateway.dashboard.view.run_strip import strip
 from fastflow_gateway.http.browsers import SESSION
+from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.views.waiting import without_time
 
 HERE: Final = Path(__file__).parent
@@ -66,6 +67,7 @@ class Renderer:
             "live": None,
             "address": None,
             "flash": None,
+            "skip_count": request.app[MODEL].skips.open,
         }
         text = self._templates.get_template(template).render(common | context)
         return web.Response(text=text, status=status, content_type="text/html", headers=HEADERS)

@@ -86,6 +86,7 @@ async def _run(request: web.Request, known: KnownRun, *, flash: str | None = Non
         crash_loop=records.crash_loop(crashes) if is_in_loop else None,
         retry_key=fresh_key(),
         notebook=notebook,
+        refused_skip=run.id if run.refused and model.skips.get(known.run.id) else None,
     )
     if notebook:  # HTML outputs are shown in frames
         page.headers["Content-Security-Policy"] = f"{POLICY}; frame-src 'self'"

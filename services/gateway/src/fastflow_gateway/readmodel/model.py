@@ -25,24 +25,25 @@ from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.links import LINK_SET, LinkSet
 from fastflow_contracts.pipelines.records import PIPELINE, SYNC_STATUS, PipelineRecord, SyncStatusRecord
 from fastflow_contracts.runs.limits import LIMIT
-from fastflow_contracts.runs.messages import SKIP
+from fastflow_contracts.runs.messages import SKIP, SkipRecord
 from fastflow_contracts.runs.presence import PRESENCE, Presence
 from fastflow_contracts.runs.run import RUN, RunRecord, RunStatus
+from fastflow_contracts.runs.skips import Letter, SkipStore
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
 from fastflow_contracts.schedules.state import SCHEDULE_STATE, SWITCH, ScheduleState
 from fastflow_gateway.readmodel.crash_loop import crash_loop
 from fastflow_gateway.readmodel.feeds import Feed, bucket_feed, follow, is_deletion, key_of
 from fastflow_gateway.readmodel.links import Links
 from fastflow_gateway.readmodel.run_index import KnownRun, RunIndex
-from fastflow_gateway.readmodel.skips import Skips
+from fastflow_gateway.readmodel.skips import SKIPS_MAX, Skips
 from fastflow_gateway.readmodel.switches import Switches
 from fastflow_gateway.readmodel.watchers import Watchers
 from fastflow_gateway.views.waiting import Capacity
 
 LATEST: Final = 10
 """Newest runs of a pipeline to look at: a crash loop has a restart among them."""
-SKIPS_READ: Final = 10_000
-"""Skips to read at the start; the stream keeps far more."""
+SKIPS_READ: Final = 3 * SKIPS_MAX
+"""Messages of the stream to go back at the start: a skip is two, and one more once it is redriven."""
 
 
 class ReadModel:
@@ -51,6 +52,7 @@ class ReadModel:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._store = RunStore(bus)
+        self._letters = SkipStore(bus)
         self._pipelines: dict[PipelineName, PipelineRecord] = {}
         self._runners: dict[str, tuple[Presence, datetime]] = {}
         self._running_max: int | None = None
@@ -135,6 +137,10 @@ class ReadModel:
             return None
         return KnownRun(stored.run, stored.revision)
 
+    async def letter(self, skip: SkipRecord) -> Letter | None:
+        """The message of a skip; None if it is not kept (any more). Raises ``BusError``."""
+        return await self._letters.letter(skip.pipeline, skip.id) if skip.id is not None else None
+
     def runners(self, now: datetime) -> list[Presence]:
         """The runners that are alive at *now*."""
         known = self._runners.values()
@@ -180,6 +186,7 @@ class ReadModel:
             if run.ref != ref:
                 raise Malformed(f"it is the record of run {run.id} of {run.pipeline}")
             self.runs.put(run, message.sequence)
+            self._note_started(run)
         self._watchers.run_changed(ref.run_id)
 
     def _on_limit(self, message: Message) -> None:
@@ -223,7 +230,14 @@ class ReadModel:
             self.switches.put(job, message.sequence, is_on=is_gone or SWITCH.decode(message.data).enabled)
 
     def _on_skip(self, message: Message) -> None:
-        self.skips.put(SKIP.decode(message.data))
+        skip = SKIP.decode(message.data)
+        self.skips.put(skip)
+        if skip.id is not None and (known := self.runs.get(skip.id)) is not None:
+            self._note_started(known.run)
+
+    def _note_started(self, run: RunRecord) -> None:
+        if not run.is_refused:
+            self.skips.started(run.id)
 
     def _forget_runs(self) -> None:
         self.runs = RunIndex()

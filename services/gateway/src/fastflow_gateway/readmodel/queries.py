@@ -58,6 +58,8 @@ async def run_with_id(model: ReadModel, text: str) -> KnownRun:
     except BadRunId as error:
         raise RequestRefused(404, str(error)) from error
     if known is None:
+        if skip := model.skips.get(check_run_id(text)):
+            raise RequestRefused(404, f"run {text} was never started: {skip.reason} GET /api/skipped/{text} shows it.")
         raise RequestRefused(404, f"there is no run {text}; GET /api/runs lists all runs.")
     return known
 

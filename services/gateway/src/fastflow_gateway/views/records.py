@@ -63,6 +63,7 @@ def run(record: records.RunRecord, *, capacity: Capacity, now: datetime) -> shap
         attempts=tuple(map(attempt, record.attempts)),
         next_attempt_at=waits_until,
         cancel_requested=isinstance(state, Running) and state.cancel_requested_at is not None,
+        refused=record.is_refused,
         commit=order.commit,
         bundle=order.bundle,
         kind=order.kind,
@@ -230,6 +231,7 @@ def schedule(given: SpecSchedule) -> shapes.Schedule:
 
 def skip(record: messages.SkipRecord) -> shapes.Skip:
     return shapes.Skip(
+        id=record.id,
         at=record.at,
         pipeline_name=record.pipeline,
         reason=record.reason,
@@ -238,6 +240,7 @@ def skip(record: messages.SkipRecord) -> shapes.Skip:
         parent_run_id=record.parent_run_id,
         schedule=record.schedule,
         scheduled_for=record.scheduled_for,
+        redriven_as=record.redriven_as,
     )
 
 

@@ -50,9 +50,8 @@ class Restarter:
             return
         run_id = run_id_for_slot(pipeline, RESTART_ID, slot)
         trigger = Trigger(triggered_by="daemon_restart")
-        identity = f"{pipeline}-{RESTART_ID}-{slot.isoformat()}"
         cause = Cause(schedule=RESTART_ID, scheduled_for=slot)
-        await self._starter.start(pipeline, trigger, run_id, cause=cause, identity=identity)
+        await self._starter.start(pipeline, trigger, run_id, cause=cause)
 
     async def _stop(self, active: list[RunRecord], slot: datetime) -> bool:
         """Stop runs that are older than *slot*. Returns whether one of them had already ended by itself."""
@@ -74,10 +73,7 @@ class Restarter:
         for step in react(run, record, (), given):
             if isinstance(step, Follow) and step.edge == RESTART_EDGE:
                 run_id = run_id_for_child(run.id, step.edge)
-                identity = f"{run.id}-{step.edge}"
-                decision = await self._starter.start(
-                    step.pipeline, step.trigger, run_id, cause=step.cause, identity=identity
-                )
+                decision = await self._starter.start(step.pipeline, step.trigger, run_id, cause=step.cause)
                 return run_id if isinstance(decision, Started) else None
         return None
 

@@ -37,6 +37,8 @@ class Break(msgspec.Struct, frozen=True, kw_only=True):
 
     pipeline: PipelineName
     edge: str
+    trigger: Trigger
+    cause: Cause
     reason: str
 
 
@@ -81,9 +83,6 @@ def _followers(run: RunRecord, links: Iterable[Link], depth_max: int) -> list[Fo
     event = finished_event(run)
     for link in {link.target: link for link in links}.values():
         edge = f"downstream/{link.target}"
-        if run.order.hops >= depth_max:
-            found.append(Break(pipeline=link.pipeline, edge=edge, reason=too_deep(run.root_run_id, depth_max)))
-            continue
         trigger = Trigger(
             triggered_by="downstream",
             run_config_id=link.run_config_id,
@@ -94,7 +93,11 @@ def _followers(run: RunRecord, links: Iterable[Link], depth_max: int) -> list[Fo
         cause = Cause(
             parent_run_id=run.id, parent=parent_run(run), root_run_id=run.root_run_id, hops=run.order.hops + 1
         )
-        found.append(Follow(pipeline=link.pipeline, edge=edge, trigger=trigger, cause=cause))
+        if run.order.hops >= depth_max:
+            reason = too_deep(run.root_run_id, depth_max)
+            found.append(Break(pipeline=link.pipeline, edge=edge, trigger=trigger, cause=cause, reason=reason))
+        else:
+            found.append(Follow(pipeline=link.pipeline, edge=edge, trigger=trigger, cause=cause))
     return found
 
 

@@ -14,14 +14,11 @@ from fastflow_contracts.bus.consume import consume
 from fastflow_contracts.bus.decoding import Unreadable, decoded
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.bus.pull import Message
-from fastflow_contracts.clock import now
 from fastflow_contracts.ids import run_id_for_child
 from fastflow_contracts.log import get_logger
-from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.links import HOPS_MAX
 from fastflow_contracts.pipelines.store import PipelineStore
-from fastflow_contracts.runs import messages
-from fastflow_contracts.runs.messages import SkipRecord
+from fastflow_contracts.runs.messages import Declined
 from fastflow_contracts.runs.run import RUN, Ended, RunInput, RunRecord
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
 from fastflow_scheduler.followups.rules import Break, Follow, react
@@ -74,13 +71,12 @@ class RunEndedConsumer:
         for step in react(run, record, made, given, depth_max=self._depth_max):
             match step:
                 case Follow(pipeline=pipeline, edge=edge, trigger=trigger, cause=cause):
-                    run_id = run_id_for_child(run.id, edge)
-                    identity = f"{run.id}-{edge}"
-                    await self._starter.start(pipeline, trigger, run_id, cause=cause, identity=identity)
-                case Break(pipeline=pipeline, edge=edge, reason=reason):
-                    await self._skip(run, pipeline, edge, reason)
-
-    async def _skip(self, run: RunRecord, pipeline: PipelineName, edge: str, reason: str) -> None:
-        skip = SkipRecord(at=now(), pipeline=pipeline, reason=reason, triggered_by="downstream", parent_run_id=run.id)
-        message_id = f"skip-{run.id}-{edge}"
-        await self._bus.publish(subjects.skipped(pipeline), messages.SKIP.encode(skip), message_id=message_id)
+                    await self._starter.start(pipeline, trigger, run_id_for_child(run.id, edge), cause=cause)
+                case Break():
+                    await self._starter.refuse(
+                        step.pipeline,
+                        step.trigger,
+                        run_id_for_child(run.id, step.edge),
+                        Declined(status=409, reason=step.reason),
+                        cause=step.cause,
+                    )

@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Protocol
 
-from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import BusError, RevisionConflict
 from fastflow_contracts.bus.subjects import JobRef
@@ -47,9 +46,7 @@ OnRestart = Callable[[PipelineName, datetime], Awaitable[None]]
 class Starting(Protocol):
     """The part of ``starter.Starter`` that slots need."""
 
-    async def start(
-        self, name: PipelineName, trigger: Trigger, run_id: RunId, *, cause: Cause, identity: str
-    ) -> Decision: ...
+    async def start(self, name: PipelineName, trigger: Trigger, run_id: RunId, *, cause: Cause) -> Decision: ...
 
 
 class Remembering(Protocol):
@@ -165,7 +162,6 @@ class Firing:
                 Trigger(triggered_by="schedule", run_config_id=fire.schedule.run_config_id),
                 run_id_for_slot(pipeline, schedule, slot),
                 cause=Cause(schedule=schedule, scheduled_for=slot),
-                identity=f"{subjects.job_id(fire.job)}-{slot.isoformat()}",
             )
         except (BusError, Malformed):  # another version may read a record that this one cannot
             raise

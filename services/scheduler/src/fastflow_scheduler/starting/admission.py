@@ -15,7 +15,7 @@ from fastflow_contracts.pipelines.format.run_config import RunConfig
 from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.runs.messages import Declined, Trigger
-from fastflow_contracts.runs.run import Order, ParentRun, Pending, RunInput, RunLimits, RunRecord
+from fastflow_contracts.runs.run import Ended, Order, ParentRun, Pending, RunInput, RunLimits, RunRecord, Verdict
 from fastflow_contracts.runs.triggers import BadTrigger
 
 
@@ -155,6 +155,31 @@ def again(
         live.spec.max_instances if live else None,
         live.live_since.isoformat() if live else "",
     )
+
+
+def refused(
+    name: PipelineName, trigger: Trigger, why: Declined, *, run_id: RunId, cause: Cause, now: datetime
+) -> RunRecord:
+    """Make the record of a start that was accepted and is now refused: a run that is over before it began.
+
+    It has no code and no input: those are for the redrive of its skip.
+    """
+    order = Order(
+        kind="script",
+        bundle="",
+        python_version="",
+        triggered_by=trigger.triggered_by,
+        run_config_id=trigger.run_config_id,
+        schedule=cause.schedule,
+        scheduled_for=cause.scheduled_for,
+        parent_run_id=cause.parent_run_id,
+        root_run_id=cause.root_run_id,
+        hops=cause.hops,
+        env_names=tuple(sorted(trigger.env_vars)),
+        parameter_names=tuple(sorted(trigger.parameters)),
+    )
+    ended = Ended(verdict=Verdict.INTERRUPTED, at=now, reason=f"not started: {why.reason}", refused=True)
+    return RunRecord(id=run_id, pipeline=name, created_at=now, order=order, state=ended)
 
 
 def with_input_of(former: RunRecord, given: RunInput, trigger: Trigger) -> Trigger:

@@ -26,15 +26,9 @@ from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.concurrency import ChainFull, ChainLimit, ConcurrencyLimit, Full, Limit, is_not_over
 from fastflow_contracts.runs.limits import Member
-from fastflow_contracts.runs.messages import (
-    Decision,
-    Declined,
-    Hint,
-    SkipRecord,
-    Started,
-    Trigger,
-)
+from fastflow_contracts.runs.messages import Decision, Declined, Hint, SkipRecord, Started, Trigger
 from fastflow_contracts.runs.run import Ended, RunRecord
+from fastflow_contracts.runs.skips import Letter, SkipStore, letter_of
 from fastflow_contracts.runs.store import NoSuchRun, RunStore, Stored
 from fastflow_contracts.runs.triggers import BadTrigger
 from fastflow_scheduler.starting.admission import (
@@ -44,6 +38,7 @@ from fastflow_scheduler.starting.admission import (
     TooMuch,
     admit,
     again,
+    refused,
     with_input_of,
 )
 from fastflow_scheduler.starting.chain_limits import too_many_runs
@@ -76,6 +71,7 @@ class Starter:
         self._bus = bus
         self._runs = runs
         self._pipelines = PipelineStore(bus)
+        self._skips = SkipStore(bus)
         self._defaults = defaults
         self._concurrent_max = concurrent_max
         self._chain_runs_max = chain_runs_max
@@ -91,22 +87,22 @@ class Starter:
         run_id: RunId,
         *,
         cause: Cause = NO_CAUSE,
-        identity: str,
+        letter: Letter | None = None,
+        is_kept: bool = False,
     ) -> Decision:
-        """Create run *run_id* of *name*, unless it exists already, and hint it.
+        """Create run *run_id* of *name*, unless it exists already, and hint it. A refusal leaves a skip.
 
         Args:
             name: The pipeline.
             trigger: What to start it with.
             run_id: The id of the new run.
             cause: What caused the run, beyond the trigger.
-            identity: Identifies the request in the skip of a refusal, so that repeats leave only one skip.
+            letter: The message that asks for it, for the skip; None: there is none.
+            is_kept: A skip keeps the message already.
 
         Raises:
             BusError: The bus does not answer or refuses.
             Unreadable: The pipeline's record cannot be read.
-            UnknownPipeline: There is no such pipeline, and no *cause*: the caller then keeps the trigger.
-            TooMuch: The input is too large to store, and there is no *cause*: the caller then keeps the trigger.
         """
         async with self._turn(cause), self._creating:
             created = await self._create(name, trigger, run_id, cause)
@@ -117,8 +113,30 @@ class Starter:
         # A repeated request may find its pipeline changed meanwhile: a run that it started stays started.
         if not isinstance(created, Declined) or await self._runs.exists(run_id):
             return Started(run_id=run_id)
-        await self._note_skip(name, trigger, cause, created, identity)
+        await self.refuse(name, trigger, run_id, created, cause=cause, letter=letter, is_kept=is_kept)
         return created
+
+    async def refuse(
+        self,
+        name: PipelineName,
+        trigger: Trigger,
+        run_id: RunId,
+        why: Declined,
+        *,
+        cause: Cause = NO_CAUSE,
+        letter: Letter | None = None,
+        is_kept: bool = False,
+    ) -> None:
+        """Keep a start that is refused, and record it as a run that is over if its caller has the run's id already.
+
+        The arguments are those of ``start``, and the reason. Safe to repeat. Raises ``BusError``.
+        """
+        if not is_kept:  # first: a run without its skip would have lost its message
+            await self._skips.keep(self._skip(name, trigger, run_id, cause, why), letter or letter_of(trigger))
+        if trigger.accepted:
+            run = refused(name, trigger, why, run_id=run_id, cause=cause, now=self._clock())
+            await self._runs.create(run, None)
+        log.info("start refused", run=run_id, pipeline=name, reason=why.reason, accepted=trigger.accepted)
 
     async def hint(self, run: RunRecord, revision: int = 0) -> None:
         """Tell runners that they may claim *run*. A lost hint only delays the run until the next reconciliation.
@@ -158,8 +176,6 @@ class Starter:
             admitted = await self._admit(name, trigger, run_id, cause)
             return admitted if isinstance(admitted, Declined) else await self._store(admitted)
         except BadTrigger as error:
-            if cause == NO_CAUSE and not await self._runs.exists(run_id):
-                raise
             return Declined(status=error.status, reason=str(error))
 
     async def _store(self, admitted: Admitted) -> Stored | Declined | None:
@@ -186,6 +202,8 @@ class Starter:
             given = await self._runs.input(former)
         except NoSuchRun as error:
             return Declined(status=404, reason=str(error))
+        if former.is_refused:
+            return Declined(status=409, reason=f"run {former.id} never began; redrive its skip instead.")
         if not former.is_over:
             return Declined(status=409, reason=f"run {former.id} is not over; cancel it first or wait for its end.")
         if trigger.code == "current":
@@ -215,17 +233,18 @@ class Starter:
         runs = await self._runs.all_of(name)
         return tuple(Member(pipeline=name, run_id=run.id) for run in runs if not run.is_over)
 
-    async def _note_skip(
-        self, name: PipelineName, trigger: Trigger, cause: Cause, why: Declined, identity: str
-    ) -> None:
-        skip = SkipRecord(
+    def _skip(self, name: PipelineName, trigger: Trigger, run_id: RunId, cause: Cause, why: Declined) -> SkipRecord:
+        return SkipRecord(
+            id=run_id,
             at=self._clock(),
             pipeline=name,
             reason=why.reason,
             triggered_by=trigger.triggered_by,
             run_config_id=trigger.run_config_id,
             parent_run_id=cause.parent_run_id,
+            parent=cause.parent,
+            root_run_id=cause.root_run_id,
+            hops=cause.hops,
             schedule=cause.schedule,
             scheduled_for=cause.scheduled_for,
         )
-        await self._bus.publish(subjects.skipped(name), messages.SKIP.encode(skip), message_id=f"skip-{identity}")

@@ -155,6 +155,16 @@ def summary(pipelines: Sequence[shapes.Pipeline]) -> str:
     return " · ".join(parts)
 
 
+def redriven(done: shapes.Redriven) -> str:
+    """What became of all that match, in a sentence or two."""
+    said = [f"{done.started:,} started."]
+    if done.refused:
+        said.append(f"{done.refused:,} refused again: {' '.join(done.reasons[:3])}")
+    if done.left:
+        said.append(f"{done.left:,} were not tried yet.")
+    return " ".join(said)
+
+
 def link(path: str, query: Iterable[tuple[str, str | None]]) -> str:
     """*path* with the non-empty values of *query*."""
     given = [(name, value) for name, value in query if value]

@@ -1,0 +1,113 @@
+"""List refused starts, and redrive them."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated
+
+import msgspec
+from aiohttp import web
+
+from fastflow_api import shapes
+from fastflow_contracts.runs.run import TriggeredBy
+from fastflow_gateway.actions import skips
+from fastflow_gateway.api.runs import STARTED, run_answer
+from fastflow_gateway.errors import RequestRefused
+from fastflow_gateway.http.requests import answer, body_of, idempotency_key, query
+from fastflow_gateway.http.route import Route
+from fastflow_gateway.readmodel import skip_queries
+from fastflow_gateway.readmodel.model import MODEL
+from fastflow_gateway.readmodel.skips import SkipFilter
+
+SKIPS_MAX = 200
+_KEY = "Idempotency-Key"
+
+
+class SkipsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which skips to list."""
+
+    pipeline: Annotated[str | None, msgspec.Meta(description="Only starts of this pipeline.")] = None
+    reason: Annotated[str | None, msgspec.Meta(description="Only those with this text in their reason.")] = None
+    triggered_by: Annotated[TriggeredBy | None, msgspec.Meta(description="Only starts of this kind.")] = None
+    open: Annotated[bool | None, msgspec.Meta(description="true: only those that are not redriven.")] = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=SKIPS_MAX, description="The most skips to return.")] = 50
+    cursor: Annotated[str | None, msgspec.Meta(description="The next_cursor of the previous page.")] = None
+
+
+class RedriveQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How to redrive a skip."""
+
+    again: Annotated[bool, msgspec.Meta(description="Start one more run, although the skip is redriven already.")] = (
+        False
+    )
+
+
+async def list_skips(request: web.Request) -> web.Response:
+    """Return a page of the skips that match the query."""
+    wanted = query(request, SkipsQuery)
+    filters = SkipFilter(
+        pipeline=wanted.pipeline, reason=wanted.reason, triggered_by=wanted.triggered_by, is_open=wanted.open
+    )
+    return answer(await skip_queries.page(request.app[MODEL], filters, limit=wanted.limit, cursor=wanted.cursor))
+
+
+async def show_skip(request: web.Request) -> web.Response:
+    """Return one skip with its whole event."""
+    skip = skip_queries.skip_with_id(request.app[MODEL], request.match_info["id"])
+    return answer(await skip_queries.detail(request.app[MODEL], skip))
+
+
+async def redrive_skip(request: web.Request) -> web.Response:
+    """Start the message of a skip: 200 with the run, or 202 if no scheduler has answered yet."""
+    skip = skip_queries.skip_with_id(request.app[MODEL], request.match_info["id"])
+    key = idempotency_key(request, _KEY) or uuid.uuid4().hex if query(request, RedriveQuery).again else None
+    return run_answer(request, await skips.redrive(request.app, skip, key=key))
+
+
+async def redrive_skips(request: web.Request) -> web.Response:
+    """Start the messages of all open skips that match."""
+    body = await body_of(request)
+    try:
+        wanted = msgspec.json.decode(body if body.strip() else b"{}", type=shapes.RedriveBody)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RequestRefused(422, f"the body is not a filter of skips: {error}.") from error
+    filters = SkipFilter(pipeline=wanted.pipeline, reason=wanted.reason, triggered_by=wanted.triggered_by)
+    return answer(await skips.redrive_all(request.app, filters, dry_run=wanted.dry_run, cursor=wanted.cursor))
+
+
+ROUTES = (
+    Route(
+        "GET",
+        "/api/skipped",
+        list_skips,
+        "List starts that were refused, newest first, with their events.",
+        {200: shapes.SkipPage},
+        query=SkipsQuery,
+    ),
+    Route(
+        "POST",
+        "/api/skipped/redrive",
+        redrive_skips,
+        "Start the messages of all open skips that match, the oldest first; at most 500 at once. A message that is "
+        "refused again stays a skip.",
+        {200: shapes.Redriven, 422: shapes.Error},
+        body=shapes.RedriveBody,
+    ),
+    Route(
+        "GET",
+        "/api/skipped/{id}",
+        show_skip,
+        "Show one refused start, with its whole event.",
+        {200: shapes.SkipDetail, 404: shapes.Error},
+    ),
+    Route(
+        "POST",
+        "/api/skipped/{id}/redrive",
+        redrive_skip,
+        "Start the message of a skip. Repeats return the same run, unless `again` is set. A message that is refused "
+        "again stays a skip.",
+        STARTED | {410: shapes.Error},
+        query=RedriveQuery,
+        headers={_KEY: "With `again`: requests with the same key start one run."},
+    ),
+)

@@ -1,0 +1,111 @@
+"""The pages of refused starts: the list, one of them, and the buttons that start them."""
+
+from __future__ import annotations
+
+from typing import Final, get_args
+
+from aiohttp import web
+
+from fastflow_contracts.runs.run import TriggeredBy
+from fastflow_gateway.actions import skips
+from fastflow_gateway.dashboard.rendering import RENDERER
+from fastflow_gateway.dashboard.run_page import to_run
+from fastflow_gateway.dashboard.view import models as drawn
+from fastflow_gateway.errors import RequestRefused
+from fastflow_gateway.http.requests import form_of
+from fastflow_gateway.http.route import Route
+from fastflow_gateway.readmodel import skip_queries
+from fastflow_gateway.readmodel.model import MODEL
+from fastflow_gateway.readmodel.skips import SkipFilter
+
+PAGE_SKIPS: Final = 50
+"""Skips on one page of the list."""
+FIELDS: Final = ("pipeline", "reason", "triggered_by", "show")
+
+
+async def skipped_page(request: web.Request) -> web.Response:
+    return await _list(request, {name: request.query.get(name, "") for name in FIELDS})
+
+
+async def redrive_all(request: web.Request) -> web.Response:
+    """Start all that match, and show what is left."""
+    form = dict(await form_of(request))
+    chosen = {name: form.get(name, "") for name in FIELDS}
+    done = await skips.redrive_all(request.app, _filter(chosen))
+    return await _list(request, chosen, flash=drawn.redriven(done), is_bad=done.refused > 0)
+
+
+async def skip_page(request: web.Request) -> web.Response:
+    return await _one(request)
+
+
+async def redrive(request: web.Request) -> web.Response:
+    """Start the message, and go to its run. A form that is sent twice starts one run."""
+    skip = skip_queries.skip_with_id(request.app[MODEL], request.match_info["id"])
+    try:
+        started = await skips.redrive(request.app, skip)
+    except RequestRefused as error:
+        return await _one(request, flash=str(error), status=error.status)
+    raise to_run(started)
+
+
+async def _list(
+    request: web.Request, chosen: dict[str, str], *, flash: str | None = None, is_bad: bool = False
+) -> web.Response:
+    model, cursor = request.app[MODEL], request.query.get("cursor") or None
+    wanted = _filter(chosen)
+    page = await skip_queries.page(model, wanted, limit=PAGE_SKIPS, cursor=cursor)
+    query = [(name, value) for name, value in chosen.items() if value]
+    return request.app[RENDERER].page(
+        request,
+        "skipped.html",
+        here="skipped",
+        live=None if cursor or flash else "/live",
+        address=drawn.link("/skipped", query) if flash else None,
+        flash=flash,
+        is_bad=is_bad,
+        skips=page.skips,
+        open_count=sum(1 for skip in model.skips.listed(wanted) if skip.redriven_as is None),
+        chosen=chosen,
+        filtered=any(chosen.values()),
+        pipeline_names=sorted(model.skips.pipelines() | {record.name for record in model.pipelines()}),
+        triggers=get_args(TriggeredBy),
+        cursor=cursor,
+        newest_url=drawn.link("/skipped", query) if cursor else None,
+        older_url=drawn.link("/skipped", [*query, ("cursor", page.next_cursor)]) if page.next_cursor else None,
+    )
+
+
+async def _one(request: web.Request, *, flash: str | None = None, status: int = 200) -> web.Response:
+    model = request.app[MODEL]
+    record = skip_queries.skip_with_id(model, request.match_info["id"])
+    run = await model.run(record.id) if record.id else None
+    return request.app[RENDERER].page(
+        request,
+        "skip.html",
+        status=status,
+        here="skipped",
+        live="/live" if record.redriven_as is None and not flash else None,
+        address=f"/skipped/{record.id}" if flash else None,
+        flash=flash,
+        skip=await skip_queries.detail(model, record),
+        refused_run=run.run.id if run is not None and run.run.is_refused else None,
+    )
+
+
+def _filter(chosen: dict[str, str]) -> SkipFilter:
+    """An unknown trigger filters nothing: such a link was typed by hand."""
+    return SkipFilter(
+        pipeline=chosen["pipeline"] or None,
+        reason=chosen["reason"] or None,
+        triggered_by=next((value for value in get_args(TriggeredBy) if value == chosen["triggered_by"]), None),
+        is_open=None if chosen["show"] == "all" else True,
+    )
+
+
+ROUTES = (
+    Route("GET", "/skipped", skipped_page),
+    Route("POST", "/skipped/redrive", redrive_all),
+    Route("GET", "/skipped/{id}", skip_page),
+    Route("POST", "/skipped/{id}/redrive", redrive),
+)
