@@ -1,0 +1,30 @@
+"""The differences that are meant, each with its reason: what stands in ``docs/compatibility.md``. Pure.
+
+A test expects each of them. One that has gone must leave this list and the page.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+SANDBOXES: Final = ("process", "docker")
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """``fields`` are the fields of an outcome that differ; ``sentence`` stands in the page, word for word."""
+
+    program: str
+    fields: frozenset[str]
+    sentence: str
+    sandboxes: tuple[str, ...] = SANDBOXES
+
+
+DIFFERENCES: Final[tuple[Difference, ...]] = ()
+
+
+def expected(program: str, sandbox: str) -> frozenset[str]:
+    """Return the fields in which this program differs in this sandbox."""
+    meant = [d.fields for d in DIFFERENCES if d.program == program and sandbox in d.sandboxes]
+    return frozenset().union(*meant)

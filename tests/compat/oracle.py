@@ -1,0 +1,105 @@
+"""The oracle: the program on this machine, as its author runs it, by ``uv run`` or papermill. I/O.
+
+Packages come from a cache of uv that is filled once: ``FASTFLOW_COMPAT_CACHE``, else a folder of this user.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from asyncio.subprocess import DEVNULL, PIPE
+from pathlib import Path
+from typing import Final
+
+from uv import find_uv_bin
+
+from tests.compat.outcome import Outcome, as_tar, cells_of, files_of, readable
+from tests.compat.programs import Program
+
+CACHE: Final = Path(os.environ.get("FASTFLOW_COMPAT_CACHE") or Path.home() / ".cache" / "fastflow-compat")
+UV_CACHE: Final = CACHE / "uv"
+PAPERMILL: Final = ("papermill==2.6.0", "ipykernel>=6")
+FINISHED_S: Final = 600.0
+"""A limit that only a hang reaches."""
+_NOT_A_LAPTOPS: Final = ("FASTFLOW_", "PYTHON", "PYTEST", "COV_", "VIRTUAL_ENV", "LC_", "UV_CACHE_DIR")
+
+
+class Oracle:
+    """Runs programs below *folder*, a few at a time."""
+
+    def __init__(self, folder: Path, *, at_once: int) -> None:
+        self._folder = folder
+        self._free = asyncio.Semaphore(at_once)
+        self._filling: dict[tuple[str, str, bool], asyncio.Task[None]] = {}
+
+    async def outcome(self, program: Program, python: str) -> Outcome:
+        """Run the program on this version of Python."""
+        folder = self._folder / python / program.name
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        await self._filled(program, python)
+        program.copy_to(folder)
+        async with self._free:
+            if program.is_notebook:
+                return await _papermill(program, folder, python)
+            return await _uv_run(program, folder, python)
+
+    async def _filled(self, program: Program, python: str) -> None:
+        """Fetch the packages of a set into the cache, once. Later runs need no network."""
+        key = (program.group, python, program.is_notebook)
+        if key not in self._filling:
+            command = [*_uv(program, python), "python", "-c", ""]
+            self._filling[key] = asyncio.create_task(_fill(command, self._folder), name=f"fill-{program.group}")
+        await self._filling[key]
+
+
+async def _fill(command: list[str], folder: Path) -> None:
+    code, _, errors = await _finished(command, folder)
+    assert code == 0, errors.decode()
+
+
+async def _uv_run(program: Program, folder: Path, python: str) -> Outcome:
+    code, stdout, stderr = await _finished([*_uv(program, python), "main.py"], folder, UV_OFFLINE="1")
+    return Outcome(
+        stdout=readable(stdout, str(folder)),
+        stderr=readable(stderr, str(folder)),
+        exit_code=code,
+        files=files_of(as_tar(folder), str(folder)),
+    )
+
+
+async def _papermill(program: Program, folder: Path, python: str) -> Outcome:
+    executed = folder.with_suffix(".executed.ipynb")
+    command = ["papermill", "--no-progress-bar", "--kernel", "python3", "main.ipynb", str(executed)]
+    code, _, stderr = await _finished([*_uv(program, python), *command], folder, UV_OFFLINE="1")
+    assert executed.exists(), stderr.decode()
+    return Outcome(
+        exit_code=code,
+        files=files_of(as_tar(folder), str(folder)),
+        cells=cells_of(executed.read_bytes(), str(folder)),
+    )
+
+
+def _uv(program: Program, python: str) -> list[str]:
+    command = [find_uv_bin(), "run", "--quiet", "--no-project", f"--python={python}"]
+    if program.requirements is not None:
+        command.append(f"--with-requirements={program.requirements}")
+    if program.is_notebook:
+        command += [word for package in PAPERMILL for word in ("--with", package)]
+    return command
+
+
+async def _finished(command: list[str], folder: Path, **environ: str) -> tuple[int, bytes, bytes]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_A_LAPTOPS)}
+    path = os.pathsep.join(
+        part
+        for part in kept.get("PATH", os.defpath).split(os.pathsep)
+        if not (Path(part).parent / "pyvenv.cfg").exists()
+    )
+    environ = kept | {"PATH": path, "LANG": "C.UTF-8", "UV_CACHE_DIR": str(UV_CACHE)} | environ
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=folder, env=environ, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, start_new_session=True
+    )
+    async with asyncio.timeout(FINISHED_S):
+        stdout, stderr = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode if process.returncode >= 0 else 128 - process.returncode, stdout, stderr

@@ -1,0 +1,26 @@
+"""The suite itself: what it holds, and that its page says each difference."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from tests.compat.differences import DIFFERENCES
+from tests.compat.programs import ALL
+
+PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
+
+
+def test_each_difference_stands_in_the_documentation() -> None:
+    """Its sentence, word for word."""
+    page = " ".join(PAGE.read_text().split())
+    assert [d.sentence for d in DIFFERENCES if d.sentence not in page] == []
+
+
+def test_each_difference_is_that_of_a_program() -> None:
+    assert {d.program for d in DIFFERENCES} <= {program.name for program in ALL}
+
+
+def test_a_program_has_a_name_of_its_own() -> None:
+    """Tests and differences go by it."""
+    assert [name for name, count in Counter(program.name for program in ALL).items() if count > 1] == []
