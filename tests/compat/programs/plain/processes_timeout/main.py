@@ -5,7 +5,7 @@ import subprocess
 try:
     subprocess.run(["sleep", "60"], timeout=0.2)
 except subprocess.TimeoutExpired as error:
-    print("timeout", error.timeout)
+    print("timeout", error.cmd)
 try:
     subprocess.run(["sh", "-c", "exit 9"], check=True)
 except subprocess.CalledProcessError as error:
