@@ -15,6 +15,36 @@ import msgspec
 
 PROGRAMS: Final = Path(__file__).with_name("programs")
 REQUIREMENTS: Final = "requirements.txt"
+EXIT_CODES: Final = {
+    "aborted": 134,
+    "assertion": 1,
+    "asyncio_forgotten": 1,
+    "click_command": 2,
+    "command_line": 2,
+    "ended_by_sigterm": 143,
+    "error_group": 1,
+    "error_missing_module": 1,
+    "error_notes": 1,
+    "error_syntax": 1,
+    "exit_code": 3,
+    "exit_large_code": 44,
+    "exit_message": 1,
+    "killed_by_signal": 137,
+    "notebook_error": 1,
+    "notebook_error_own": 1,
+    "notebook_input": 1,
+    "notebook_exit_code": 1,
+    "notebook_pandas": 1,
+    "notebook_syntax_error": 1,
+    "output_closed_streams": 4,
+    "package_error_exit": 1,
+    "pandas_error": 2,
+    "requests_failed_step": 11,
+    "signal_handlers": 7,
+    "typer_application": 5,
+    "uncaught_error": 1,
+}
+"""How those end that do not succeed. So a program that does not work here is noticed."""
 _NEVER: Final = ("__pycache__", ".ipynb_checkpoints")
 
 

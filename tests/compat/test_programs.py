@@ -20,7 +20,7 @@ from fastflow_runner.sandbox.image import WORKER_PYTHON
 from tests.compat.differences import SANDBOXES, expected
 from tests.compat.oracle import Oracle
 from tests.compat.outcome import Outcome
-from tests.compat.programs import ALL, Program
+from tests.compat.programs import ALL, EXIT_CODES, Program
 from tests.compat.sandboxed import Left, product, read_before_removal
 from tests.support.records import OWN_PYTHON
 from tests.support.shared_bus import SharedBus
@@ -137,6 +137,7 @@ async def laboratory(
 async def test_a_program_does_the_same_as_on_a_laptop(laboratory: Laboratory, program: Program, sandbox: str) -> None:
     """Or it differs in just what the documentation says."""
     on_a_laptop = await laboratory.on_a_laptop(program, sandbox)
+    assert on_a_laptop.exit_code == EXIT_CODES.get(program.name, 0), on_a_laptop
     in_the_sandbox = await laboratory.in_the_sandbox(program, sandbox)
     if meant := expected(program.name, sandbox):
         assert on_a_laptop.differs_in(in_the_sandbox) == meant

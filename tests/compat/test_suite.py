@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.compat.differences import DIFFERENCES
-from tests.compat.programs import ALL
+from tests.compat.programs import ALL, EXIT_CODES
 
 PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
 
@@ -17,10 +17,11 @@ def test_each_difference_stands_in_the_documentation() -> None:
     assert [d.sentence for d in DIFFERENCES if d.sentence not in page] == []
 
 
-def test_each_difference_is_that_of_a_program() -> None:
-    assert {d.program for d in DIFFERENCES} <= {program.name for program in ALL}
+def test_each_difference_and_exit_code_is_that_of_a_program() -> None:
+    """One of a program that is gone says nothing."""
+    assert {d.program for d in DIFFERENCES} | EXIT_CODES.keys() <= {program.name for program in ALL}
 
 
 def test_a_program_has_a_name_of_its_own() -> None:
-    """Tests and differences go by it."""
+    """Tests, differences and exit codes go by it."""
     assert [name for name, count in Counter(program.name for program in ALL).items() if count > 1] == []

@@ -17,7 +17,7 @@ async def stream(request):
     return response
 
 
-async def socket(request):
+async def talk(request):
     socket = web.WebSocketResponse()
     await socket.prepare(request)
     async for message in socket:
@@ -27,7 +27,7 @@ async def socket(request):
 
 async def main():
     app = web.Application()
-    app.add_routes([web.post("/items", items), web.get("/stream", stream), web.get("/socket", socket)])
+    app.add_routes([web.post("/items", items), web.get("/stream", stream), web.get("/socket", talk)])
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
