@@ -1,8 +1,7 @@
-"""The programs of this suite: folders below ``programs``, grouped by the requirements that they share. No I/O but
-reading them.
+"""The programs of this suite: folders below ``programs``, grouped by the requirements that they share. I/O.
 
-``programs/<set>/requirements.txt`` belongs to each program of the set; the set ``plain`` has none. A program is a folder
-with a ``main.py`` or a ``main.ipynb``, and any files that it reads.
+``programs/<set>/requirements.txt`` belongs to each program of the set; the set ``plain`` has none. A program is a
+folder with a ``main.py`` or a ``main.ipynb``, and any files that it reads.
 """
 
 from __future__ import annotations

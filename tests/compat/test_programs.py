@@ -30,10 +30,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 AT_ONCE: Final = 2
 """Programs at once in each sandbox, and in the oracle."""
 PYTHON: Final = {"process": OWN_PYTHON, "docker": WORKER_PYTHON}
-QUICK: Final = frozenset(
-    {
-        "arguments_and_surroundings",
-    }
+QUICK: Final = (
+    *("arguments_and_surroundings", "asyncio_tasks", "exit_code", "files_written", "jinja_report"),
+    *("modules_beside", "output_both_streams", "signal_handlers", "sqlite_rows", "uncaught_error"),
 )
 """What ``make test`` runs."""
 
@@ -87,12 +86,11 @@ class Laboratory:
         cases = {program: outcome for (program, kind), outcome in self._cases.items() if kind == sandbox}
         try:
             opened = product(self._urls[sandbox], self._folder / sandbox, left, sandbox=sandbox, slots=AT_ONCE)
-            async with opened as running:
-                async with asyncio.TaskGroup() as group:
-                    for program, outcome in cases.items():
-                        folder = self._folder / sandbox / "programs" / program.name
-                        program.copy_to(folder)
-                        group.create_task(_settle(outcome, running.outcome(program, folder, PYTHON[sandbox])))
+            async with opened as running, asyncio.TaskGroup() as group:
+                for program, outcome in cases.items():
+                    folder = self._folder / sandbox / "programs" / program.name
+                    program.copy_to(folder)
+                    group.create_task(_settle(outcome, running.outcome(program, folder, PYTHON[sandbox])))
         except Exception as error:
             for outcome in cases.values():
                 if not outcome.done():

@@ -13,4 +13,4 @@ with np.errstate(divide="raise"):
         np.array([1.0]) / 0
     except FloatingPointError as error:
         print(error)
-print(repr(np.float64(0.1) + np.float64(0.2)), np.datetime64("2024-02-29") + np.timedelta64(1, "Y").astype("timedelta64[D]"))
+print(repr(np.float64(0.1) + np.float64(0.2)), np.datetime64("2024-02-29") + np.timedelta64(1, "D"))

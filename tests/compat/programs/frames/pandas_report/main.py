@@ -8,4 +8,5 @@ report = orders.groupby("customer", as_index=False).agg(orders=("amount", "size"
 print(report.sort_values("total", ascending=False).to_string(index=False))
 report.to_csv("report.csv", index=False)
 print(orders.set_index("day")["amount"].resample("MS").sum())
-print(orders.pivot_table(index="customer", columns=orders["day"].dt.month, values="amount", aggfunc="sum", fill_value=0))
+months = orders["day"].dt.month
+print(orders.pivot_table(index="customer", columns=months, values="amount", aggfunc="sum", fill_value=0))

@@ -3,9 +3,15 @@
 import subprocess
 import sys
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
+CHILD = """
+from filelock import FileLock, Timeout
+try:
+    FileLock("work.lock").acquire(timeout=0.1)
+except Timeout:
+    print("taken")
+"""
 with FileLock("work.lock"):
-    code = "from filelock import FileLock, Timeout\ntry: FileLock('work.lock').acquire(timeout=0.1)\nexcept Timeout: print('taken')"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", CHILD], check=True)
 print("released")

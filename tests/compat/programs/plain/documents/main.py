@@ -15,7 +15,7 @@ root = ET.fromstring("<rows><row id='1'>ä &amp; b</row><row id='2'/></rows>")
 print([(row.get("id"), row.text) for row in root], ET.tostring(root, encoding="unicode"))
 config = configparser.ConfigParser()
 config.read_string("[a]\nkey = %(base)s/x\nbase = /srv\n")
-print(config["a"]["key"], tomllib.loads('when = 2024-01-02\n[t]\nx = [1, 2.5]'))
+print(config["a"]["key"], tomllib.loads("when = 2024-01-02\n[t]\nx = [1, 2.5]"))
 try:
     json.load(io.StringIO("{"))
 except json.JSONDecodeError as error:

@@ -8,5 +8,5 @@ try:
 
     plt.figure()
     print("a screen")
-except ImportError as error:
+except ImportError:
     print("no screen")

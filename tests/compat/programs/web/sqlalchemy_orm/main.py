@@ -30,8 +30,8 @@ with Session(engine) as session:
     session.add(Customer(name="Zoë", orders=[Order(total=1.5), Order(total=2)]))
     session.add(Customer(name="Bob"))
     session.commit()
-    totals = select(Customer.name, func.sum(Order.total)).outerjoin(Order).group_by(Customer.name).order_by(Customer.name)
-    print(session.execute(totals).all())
+    totals = select(Customer.name, func.sum(Order.total)).outerjoin(Order).group_by(Customer.name)
+    print(session.execute(totals.order_by(Customer.name)).all())
     session.add(Customer(name="Bob"))
     try:
         session.commit()
