@@ -21,7 +21,13 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     sandboxes: tuple[str, ...] = SANDBOXES
 
 
-DIFFERENCES: Final[tuple[Difference, ...]] = ()
+DIFFERENCES: Final = (
+    Difference(
+        program="unflushed_output",
+        fields=frozenset({"stdout"}),
+        sentence="Each text is in the log when it is printed, also if the script ends without flushing.",
+    ),
+)
 
 
 def expected(program: str, sandbox: str) -> frozenset[str]:

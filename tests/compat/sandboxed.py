@@ -151,5 +151,7 @@ async def product(url: str, data: Path, left: Left, *, sandbox: str, slots: int)
     store.mkdir(parents=True)
     UV_CACHE.mkdir(parents=True, exist_ok=True)
     (store / "cache").symlink_to(UV_CACHE)
-    async with system(url, data, sandbox=sandbox, slots=slots, store_volume=STORE_VOLUME) as running:
+    async with system(
+        url, data, sandbox=sandbox, slots=slots, pool_size_max=slots, store_volume=STORE_VOLUME
+    ) as running:
         yield Product(running, left)

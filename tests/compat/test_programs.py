@@ -6,6 +6,7 @@ All of them are started when the first test begins. A test waits for its own.
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
@@ -124,11 +125,13 @@ async def laboratory(
     for url in urls.values():
         async with connect(url, name="test-setup") as bus:
             await ensure(bus.js)
-    laboratory = Laboratory(urls, tmp_path_factory.mktemp("compat"), chosen)
+    folder = tmp_path_factory.mktemp("compat")
+    laboratory = Laboratory(urls, folder, chosen)
     running = asyncio.create_task(laboratory.run(), name="laboratory")
     yield laboratory
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+    await asyncio.to_thread(shutil.rmtree, folder)  # gigabytes of environments
 
 
 @pytest.mark.parametrize(("program", "sandbox"), CASES)
