@@ -23,6 +23,11 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 DIFFERENCES: Final = (
     Difference(
+        program="notebook_input",
+        fields=frozenset({"cells"}),
+        sentence="`input()` fails in the same way, and says what to use instead.",
+    ),
+    Difference(
         program="unflushed_output",
         fields=frozenset({"stdout"}),
         sentence="Each text is in the log when it is printed, also if the script ends without flushing.",

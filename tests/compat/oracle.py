@@ -19,8 +19,8 @@ from tests.compat.programs import Program
 CACHE: Final = Path(os.environ.get("FASTFLOW_COMPAT_CACHE") or Path.home() / ".cache" / "fastflow-compat")
 UV_CACHE: Final = CACHE / "uv"
 PAPERMILL: Final = ("papermill==2.6.0", "ipykernel>=6")
-FINISHED_S: Final = 600.0
-"""A limit that only a hang reaches."""
+FINISHED_S: Final = 3600.0
+"""A limit that only a hang reaches: a program waits for all that were started before it."""
 _NOT_A_LAPTOPS: Final = ("FASTFLOW_", "PYTHON", "PYTEST", "COV_", "VIRTUAL_ENV", "LC_", "UV_CACHE_DIR")
 
 
@@ -30,12 +30,14 @@ class Oracle:
     def __init__(self, folder: Path, *, at_once: int) -> None:
         self._folder = folder
         self._free = asyncio.Semaphore(at_once)
-        self._filling: dict[tuple[str, str, bool], asyncio.Task[None]] = {}
+        self._pythons: dict[str, asyncio.Task[str]] = {}
+        self._filling: dict[tuple[str, bool, str], asyncio.Task[None]] = {}
 
-    async def outcome(self, program: Program, python: str) -> Outcome:
+    async def outcome(self, program: Program, version: str) -> Outcome:
         """Run the program on this version of Python."""
-        folder = self._folder / python / program.name
+        folder = self._folder / version / program.name
         folder.parent.mkdir(parents=True, exist_ok=True)
+        python = await self._python(version)
         await self._filled(program, python)
         program.copy_to(folder)
         async with self._free:
@@ -43,13 +45,27 @@ class Oracle:
                 return await _papermill(program, folder, python)
             return await _uv_run(program, folder, python)
 
+    async def _python(self, version: str) -> str:
+        """Return an interpreter without packages, as a fresh one of uv: that of this machine may have some."""
+        if version not in self._pythons:
+            making = _clean_python(self._folder / version / ".python", version)
+            self._pythons[version] = asyncio.create_task(making, name=f"python-{version}")
+        return await self._pythons[version]
+
     async def _filled(self, program: Program, python: str) -> None:
         """Fetch the packages of a set into the cache, once. Later runs need no network."""
-        key = (program.group, python, program.is_notebook)
+        key = (program.group, program.is_notebook, python)
         if key not in self._filling:
             command = [*_uv(program, python), "python", "-c", ""]
             self._filling[key] = asyncio.create_task(_fill(command, self._folder), name=f"fill-{program.group}")
         await self._filling[key]
+
+
+async def _clean_python(folder: Path, version: str) -> str:
+    command = [find_uv_bin(), "venv", "--quiet", "--no-project", f"--python={version}", str(folder)]
+    code, _, errors = await _finished(command, folder.parent)
+    assert code == 0, errors.decode()
+    return str(folder / "bin" / "python")
 
 
 async def _fill(command: list[str], folder: Path) -> None:

@@ -12,5 +12,5 @@ values = features @ [1, 2, 3]
 model = RandomForestRegressor(n_estimators=20, random_state=0, n_jobs=2).fit(features, values)
 joblib.dump(model, "model.joblib")
 again = joblib.load("model.joblib")
-print(np.array_equal(again.predict(features), model.predict(features)), model.score(features, values).round(4))
+print(np.array_equal(again.predict(features), model.predict(features)), round(model.score(features, values), 4))
 os.remove("model.joblib")
