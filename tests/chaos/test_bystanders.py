@@ -14,7 +14,7 @@ pytestmark = pytest.mark.docker
 
 
 async def test_a_run_outlives_its_bus(here: World) -> None:
-    """nats-server is killed and restarted on its store: the script does not notice, and its log is complete."""
+    """nats-server is killed and restarted on its store: the script is not affected, and its log is complete."""
     runner = here.runner()
     ref = await under_way(here, COUNT.format(lines=800, pause_s=0.01), here.scheduler(), runner)
     before = await here.container(ref)

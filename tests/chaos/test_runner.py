@@ -128,10 +128,10 @@ async def test_a_process_sandbox_dies_with_its_runner(here: World) -> None:
     assert await here.text(run) == "0"
 
 
-async def test_a_claim_that_was_stored_without_an_answer_is_carried_out(
+async def test_a_claim_that_was_stored_without_a_response_is_carried_out(
     bus_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The runner is alive, so no other service would ever look at the run."""
+    """The runner is alive, so no other service would handle the run."""
 
     class Deaf(RunStore):
         heard = False

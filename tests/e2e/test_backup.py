@@ -56,8 +56,8 @@ async def starting(world: System) -> AsyncIterator[None]:
         task.cancel()
 
 
-async def test_what_was_accepted_before_a_backup_is_there_after_it_and_goes_on(tmp_path: Path) -> None:
-    """Records and complete logs, code, waiting triggers and the clock's place; taken from a busy bus."""
+async def test_accepted_work_survives_a_backup_and_continues(tmp_path: Path) -> None:
+    """Records and complete logs, code, waiting triggers and the state of schedules, from a busy bus."""
     copy = tmp_path / "copy"
     async with embedded_bus(tmp_path / "one", sync="2m") as url, connect(url, name="test") as bus:
         await streams.ensure(bus.js)

@@ -117,7 +117,7 @@ async def given(request: pytest.FixtureRequest, bus_url: str, tmp_path: Path) ->
             await docker("volume", "rm", "--force", volume)
 
 
-async def test_nothing_that_a_notebook_brings_along_is_heard_for_a_cell(given: tuple[System, str]) -> None:
+async def test_no_package_of_a_notebook_can_report_for_a_cell(given: tuple[System, str]) -> None:
     """Packages that run at interpreter start or replace the cell runner's own run in the kernel alone.
 
     Neither they nor the notebook nor its children reach the channel, the cell runner or the supervisor.
@@ -142,7 +142,7 @@ async def test_nothing_that_a_notebook_brings_along_is_heard_for_a_cell(given: t
     assert not any(imported)
 
 
-async def test_a_runs_variables_and_files_mean_nothing_to_the_cell_runner(given: tuple[System, str]) -> None:
+async def test_the_cell_runner_ignores_the_runs_variables_and_files(given: tuple[System, str]) -> None:
     """They belong to the kernel, whatever an interpreter or Jupyter would do with them."""
     fast, _ = given
     spec = {"argv": ["touch", "started"], "display_name": "Python 3", "language": "python"}

@@ -45,8 +45,8 @@ async def a_run_of(bus: Bus, pipeline: str, wanted: Callable[[RunRecord], bool])
     raise AssertionError("a feed has no end")
 
 
-async def test_notebooks_follow_each_other_whatever_came_of_the_first(fast: System) -> None:
-    """After SUCCESS and after FAILED; retries of the pipeline do not delay that, because a notebook has none."""
+async def test_a_downstream_notebook_follows_success_and_failure(fast: System) -> None:
+    """Retries of the pipeline do not delay it, because a notebook has none."""
     await publish_notebook(fast.bus, "after-success", "1")
     await publish_notebook(fast.bus, "after-failure", "1")
     triggers = (

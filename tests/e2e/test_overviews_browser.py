@@ -115,8 +115,8 @@ async def test_schedules_count_down_and_are_switched_in_place(bus: Bus, page: Pa
     assert await page.evaluate("window.isSamePage")
 
 
-async def test_the_page_of_a_pipeline_says_when_it_runs_next_and_when_it_will_not(bus: Bus, page: Page) -> None:
-    """As the page of schedules shows it, with a link to it; a switch that is off shows at once."""
+async def test_the_page_of_a_pipeline_shows_its_next_slots(bus: Bus, page: Page) -> None:
+    """Like the page of schedules, with a link to it; a disabled schedule shows at once."""
     await publish_pipeline(bus, "ticker", a_bundle(main_py=""), schedule_interval_seconds=3600, restart_interval=7200)
     await page.goto("/pipelines/ticker")
     jobs = page.locator("#schedules li")
@@ -157,8 +157,8 @@ async def test_switches_work_without_scripts(bus: Bus, url: str) -> None:
         await expect(page).to_have_url(f"{url}/schedules")
 
 
-async def test_a_run_shows_what_came_of_it_as_it_happens(bus: Bus, page: Page) -> None:
-    """Its children appear on its page after its end, skips with the reason; each links back to it."""
+async def test_a_run_shows_its_children_as_they_start(bus: Bus, page: Page) -> None:
+    """After its end, skips with the reason; each child links back to it."""
     hands, code = Hands(bus), a_bundle(main_py="")
     triggers = tuple(DownstreamRule(pipeline=name) for name in ("hello", "gone"))
     await publish_pipeline(bus, "first", code, downstream_triggers=triggers)
@@ -191,7 +191,7 @@ async def test_a_waiting_retry_counts_down_on_its_page_and_in_the_list(bus: Bus,
         await expect(countdown).not_to_have_text(await countdown.inner_text())
 
 
-async def test_a_crash_loop_is_seen_wherever_its_daemon_is(bus: Bus, page: Page) -> None:
+async def test_a_crash_loop_is_shown_wherever_its_daemon_is(bus: Bus, page: Page) -> None:
     """On the list, on its page, and on the pages of its runs."""
     hands = Hands(bus)
     parent = None

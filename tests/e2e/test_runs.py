@@ -27,7 +27,7 @@ async def fast(request: pytest.FixtureRequest, bus_url: str, tmp_path: Path) -> 
 
 
 @pytest.mark.promise("explains itself")
-async def test_a_script_that_ends_well_is_a_success_with_its_whole_log(fast: System) -> None:
+async def test_a_successful_script_has_its_whole_log(fast: System) -> None:
     """Start, output, exit code, times: the record and the log have everything."""
     await fast.pipeline("hello", "import sys\nprint('out')\nprint('err', file=sys.stderr)\n")
     run = await fast.run("hello")
@@ -185,17 +185,17 @@ async def test_ten_runs_at_once_do_not_see_each_other(fast: System) -> None:
     assert {await fast.text(run) for run in runs} == {"['many']"}
 
 
-async def test_packages_that_a_script_names_itself_are_there(fast: System) -> None:
-    """In a comment, as PEP 723 has it, beside those of its requirements."""
+async def test_packages_that_a_script_names_itself_are_installed(fast: System) -> None:
+    """In a comment, as in PEP 723, in addition to its requirements."""
     main = "# /// script\n# dependencies = ['six==1.17.0']\n# ///\nimport iniconfig, six\nprint(six.__version__)"
     await fast.pipeline("inline", main, requirements="iniconfig\n")
     assert await fast.text(await fast.run("inline")) == "1.17.0"
 
 
-async def test_a_block_that_was_never_looked_at_fails_its_runs_with_the_reason(
+async def test_a_block_that_was_never_checked_fails_its_runs_with_the_reason(
     bus_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The version went live before anything read its block; other pipelines' environments are unaffected."""
+    """The version went live before a sync read blocks; other pipelines' environments are unaffected."""
     caplog.set_level("INFO", "fastflow_runner.preheat")
     async with system(bus_url, tmp_path / "data", sandbox="process", pre_heat=True) as fast:
         await fast.pipeline("bad", "# /// script\n# dependencies = 'six'\n# ///\n")

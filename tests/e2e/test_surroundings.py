@@ -96,18 +96,18 @@ def assert_works(folder: Path, *options: str, around: list[str]) -> None:
     assert (done.returncode, done.stdout) == (0, "Hello, world!\n"), done.stderr
 
 
-def test_a_folder_that_is_missing(folder: Path) -> None:
+def test_a_missing_folder_is_explained(folder: Path) -> None:
     """The named folder, or the default one."""
     shutil.rmtree(folder / "pipelines")
     assert_sentence(up(folder), "there is no folder pipelines")
 
 
-def test_a_data_folder_that_is_a_file(folder: Path) -> None:
+def test_a_data_folder_that_is_a_file_is_explained(folder: Path) -> None:
     (folder / ".fastflow").touch()
     assert_sentence(up(folder), ".fastflow", "--data-dir")
 
 
-def test_a_data_folder_that_cannot_be_written(folder: Path) -> None:
+def test_a_data_folder_that_cannot_be_written_is_explained(folder: Path) -> None:
     """Of another user, or on a disk that is mounted read-only."""
     (folder / "kept").mkdir()
     if os.geteuid() == 0:
@@ -119,24 +119,24 @@ def test_a_data_folder_that_cannot_be_written(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("size", ["4k", "64k", "1m"])
-def test_a_disk_that_is_full(folder: Path, size: str) -> None:
-    """However little space is left: it starts nothing that could not continue."""
+def test_on_a_full_disk_it_starts_nothing(folder: Path, size: str) -> None:
+    """However little space is left: nothing starts that could not continue."""
     (folder / ".fastflow").mkdir()
     around = [*namespaces("mount"), *shell(f"mount -t tmpfs -o size={size} none {folder}/.fastflow")]
     assert_sentence(up(folder, around=around), "--data-dir")
 
 
-def test_a_machine_without_any_network(folder: Path) -> None:
+def test_it_works_without_any_network(folder: Path) -> None:
     """Not even the loopback interface is up."""
     assert_sentence(up(folder, around=namespaces("net")), "127.0.0.1", "ip link set lo up")
 
 
-def test_a_machine_with_nothing_but_loopback(folder: Path) -> None:
+def test_it_works_with_nothing_but_loopback(folder: Path) -> None:
     """No name is resolved, nothing is downloaded, and a script without packages runs."""
     assert_works(folder, around=[*namespaces("net"), *shell("ip link set lo up")])
 
 
-def test_a_machine_without_ipv6(folder: Path) -> None:
+def test_it_works_without_ipv6(folder: Path) -> None:
     """The default address is IPv4; another one is refused, because no client could connect."""
     disable = "ip link set lo up; echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6"
     around = [*namespaces("net"), *shell(disable)]
@@ -144,46 +144,46 @@ def test_a_machine_without_ipv6(folder: Path) -> None:
     assert_sentence(up(folder, "--host", "::", around=around), "no IPv6", "--host")
 
 
-def test_a_machine_without_proc(folder: Path) -> None:
+def test_it_works_without_proc(folder: Path) -> None:
     """Processes and memory cannot be inspected; scripts run anyway."""
     assert_works(folder, around=[*namespaces("mount"), *shell("umount -l /proc")])
 
 
-def test_an_environment_without_home(folder: Path) -> None:
+def test_it_works_without_a_home_variable(folder: Path) -> None:
     """As some service managers start programs."""
     assert_works(folder, around=["env", "-u", "HOME", "-u", "XDG_RUNTIME_DIR"])
 
 
-def test_an_environment_with_nothing_in_it(folder: Path) -> None:
+def test_it_works_with_an_empty_environment(folder: Path) -> None:
     """As cron does, and less."""
     assert_works(folder, around=["env", "-i"])
 
 
-def test_a_umask_that_hides_everything(folder: Path) -> None:
+def test_it_works_with_a_strict_umask(folder: Path) -> None:
     assert_works(folder, around=shell("umask 077"))
 
 
-def test_a_locale_of_ascii(folder: Path) -> None:
+def test_it_works_with_an_ascii_locale(folder: Path) -> None:
     assert_works(folder, around=["env", "LC_ALL=C", "PYTHONUTF8=0", "PYTHONCOERCECLOCALE=0"])
 
 
-def test_a_temporary_folder_that_is_missing(folder: Path) -> None:
+def test_it_works_without_a_temporary_folder(folder: Path) -> None:
     assert_works(folder, around=["env", "TMPDIR=/nonexistent"])
 
 
-def test_few_open_files(folder: Path) -> None:
+def test_few_open_files_are_enough_or_explained(folder: Path) -> None:
     """Enough for a run, or a sentence at the start; a soft limit is raised."""
     assert_works(folder, around=shell("ulimit -S -n 40; ulimit -H -n 1024"))
     assert_works(folder, around=shell("ulimit -n 128"))
     assert_sentence(up(folder, around=shell("ulimit -n 48")), "48 files", "ulimit -n")
 
 
-def test_files_that_may_not_grow(folder: Path) -> None:
+def test_a_limit_on_file_sizes_is_explained(folder: Path) -> None:
     """The kernel would kill the bus in the middle of a write."""
     assert_sentence(up(folder, around=shell("ulimit -f 100")), "ulimit -f")
 
 
-def test_a_path_with_odd_letters(folder: Path) -> None:
+def test_a_path_may_have_odd_letters(folder: Path) -> None:
     """Accents, spaces, quotes and backslashes work; bytes that are not UTF-8 are refused."""
     for name in ("Télé x", 'it\'s "quoted" \\'):
         odd = folder / name
@@ -195,8 +195,8 @@ def test_a_path_with_odd_letters(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["token", "encryption.key"])
-def test_kept_files_that_are_broken(folder: Path, name: str) -> None:
-    """Not text, or a folder of that name: the error names the one to move away."""
+def test_damaged_files_of_the_data_folder_are_explained(folder: Path, name: str) -> None:
+    """Not text, or a folder of that name: the error names the file to move away."""
     kept = folder / ".fastflow" / name
     kept.parent.mkdir()
     kept.write_bytes(b"\xff\xfe")
@@ -206,7 +206,7 @@ def test_kept_files_that_are_broken(folder: Path, name: str) -> None:
     assert_sentence(up(folder), name, "move it away")
 
 
-def test_a_bus_address_that_is_kept_and_broken(folder: Path) -> None:
+def test_a_damaged_bus_address_is_replaced(folder: Path) -> None:
     """It only stores the bus's old port: the bus takes another one."""
     (folder / ".fastflow").mkdir()
     (folder / ".fastflow" / "bus.url").write_bytes(b"\xff")
@@ -214,7 +214,7 @@ def test_a_bus_address_that_is_kept_and_broken(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["sandboxes", "bus", "bus.users"])
-def test_a_file_where_a_folder_belongs(folder: Path, name: str) -> None:
+def test_a_file_in_the_place_of_a_folder_is_explained(folder: Path, name: str) -> None:
     (folder / ".fastflow").mkdir()
     (folder / ".fastflow" / name).touch()
     done = up(folder)
@@ -227,7 +227,7 @@ def test_a_file_where_a_folder_belongs(folder: Path, name: str) -> None:
     ("variable", "value"),
     [("FASTFLOW_PORT", "²"), ("FASTFLOW_PORT", "9" * 5000), ("DEFAULT_PYTHON_VERSION", "newest")],
 )
-def test_impossible_values(folder: Path, variable: str, value: str) -> None:
+def test_impossible_values_are_explained(folder: Path, variable: str, value: str) -> None:
     done = subprocess.run(
         [*FASTFLOW, "up", "pipelines", "--sandbox", "process"],
         cwd=folder,
@@ -242,18 +242,19 @@ def test_impossible_values(folder: Path, variable: str, value: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_bus_that_does_not_start(folder: Path) -> None:
-    """There is memory for Python and not for the server; the sentence has the server's own message."""
+def test_a_bus_that_does_not_start_is_explained(folder: Path) -> None:
+    """There is memory for Python but not for the server; the sentence has the server's own message."""
     done = up(folder, around=shell("ulimit -v 700000"))
     assert_sentence(done, "NATS server did not start", "memory", "bus.log")
 
 
-def test_a_bus_that_is_away(folder: Path) -> None:
+def test_a_bus_that_does_not_answer_is_explained(folder: Path) -> None:
+    """So is an address that is malformed."""
     assert_sentence(up(folder, "--nats-url", "nats://127.0.0.1:1"), "127.0.0.1:1")
     assert_sentence(up(folder, "--nats-url", "nats://[::1"), "nats://user:password@host:4222")
 
 
-def test_a_clock_that_was_never_set(folder: Path) -> None:
+def test_a_clock_that_was_never_set_is_explained(folder: Path) -> None:
     """Slots, certificates and every age depend on it."""
     done = subprocess.run(
         [sys.executable, "-c", LONG_AGO, "up", "pipelines", "--sandbox", "process", "--port", "0"],
@@ -267,14 +268,14 @@ def test_a_clock_that_was_never_set(folder: Path) -> None:
     assert_sentence(done, "1970-01-01", "set it")
 
 
-def test_a_working_folder_that_is_gone(folder: Path) -> None:
+def test_a_working_folder_that_is_gone_is_explained(folder: Path) -> None:
     gone = folder / "gone"
     gone.mkdir()
     assert_sentence(up(folder, around=shell(f"cd {gone}; rmdir {gone}")), "folder no longer exists")
 
 
-def test_settings_that_are_wrong(folder: Path) -> None:
-    """All of them at once, each on its own line."""
+def test_all_wrong_settings_are_explained_at_once(folder: Path) -> None:
+    """Each on its own line."""
     done = up(folder, around=["env", "RUNNER_SLOTS=many", "FASTFLOW_NO_SUCH=1"])
     assert done.returncode == 2
     assert "RUNNER_SLOTS" in done.stderr
@@ -283,7 +284,7 @@ def test_settings_that_are_wrong(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("address", ["unix:///nonexistent/docker.sock", "tcp://127.0.0.1:1", "nonsense"])
-def test_a_docker_that_is_not_there(folder: Path, address: str) -> None:
+def test_without_docker_it_uses_processes_or_explains(folder: Path, address: str) -> None:
     """``auto`` runs plain processes and says why; with a setting that requires Docker, the error says what to do."""
     around = ["env", f"DOCKER_HOST={address}"]
     assert_works(folder, "--sandbox", "auto", around=around)
@@ -292,8 +293,8 @@ def test_a_docker_that_is_not_there(folder: Path, address: str) -> None:
 
 
 @pytest.mark.docker
-def test_a_docker_that_cannot_build_the_worker_image(folder: Path) -> None:
-    """No reachable registry, or no such base image: it uses processes, and gives the reason."""
+def test_if_docker_cannot_build_the_worker_image_it_uses_processes(folder: Path) -> None:
+    """No reachable registry, or no such base image: it gives the reason."""
     around = ["env", "WORKER_BASE_IMAGE=127.0.0.1:1/nothing:here"]
     assert_works(folder, "--sandbox", "auto", around=around)
     assert_sentence(up(folder, "--sandbox", "docker", around=around), "worker image", "WORKER_BASE_IMAGE")

@@ -179,7 +179,7 @@ def test_a_bus_that_dies_is_started_again(installation: Installation) -> None:
     installation.stop()
 
 
-def test_saved_code_is_what_runs_next(installation: Installation) -> None:
+def test_the_next_run_uses_saved_code(installation: Installation) -> None:
     """No restart, no command: a changed file and a new folder are live within seconds."""
     installation.start()
     (installation.pipelines / "hello" / "main.py").write_text("print('changed')\n")

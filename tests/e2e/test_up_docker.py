@@ -91,7 +91,9 @@ def take_environments_away(volume: str) -> str:
 
 
 def test_a_removed_environment_is_made_again(installation: Installation, volume: str) -> None:
-    """A runner that does not know this gives it to a run; the sandbox finds it gone, and the attempt gets another."""
+    """Another runner removed it, which this one does not know: the sandbox finds it gone, and the attempt gets a
+    new one.
+    """
     installation.add("prefix", "import sys; print(sys.prefix)")
     (installation.pipelines / "prefix" / "requirements.txt").write_text("--no-index\n")
     installation.start("--sandbox", "docker", FASTFLOW_STORE_VOLUME=volume)

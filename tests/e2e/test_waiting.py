@@ -23,7 +23,7 @@ sys.exit(os.environ["FASTFLOW_ATTEMPT"] == "1")
 
 
 @pytest.mark.promise("nothing lost")
-def test_what_waits_survives_a_restart_of_everything(tmp_path: Path) -> None:
+def test_waiting_runs_survive_a_restart_of_everything(tmp_path: Path) -> None:
     """Retries and restarts happen when they are due, or at once if that time has passed; intervals keep their slots."""
     with Installation(tmp_path) as made:
         for name, delay_s in (("soon", SOON_S), ("later", LATER_S)):

@@ -1,4 +1,4 @@
-"""What a service's process makes of arguments: it takes none, and says so."""
+"""A service takes no arguments, and says so."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.mark.parametrize("service", ["gateway", "runner", "scheduler", "syncer"])
 def test_a_service_says_what_it_is_and_takes_no_arguments(service: str) -> None:
-    """Help is an answer; anything else is refused before a setting is read."""
+    """``--help`` is answered; anything else is refused before a setting is read."""
     command = [sys.executable, "-m", f"fastflow_{service}"]
     asked = subprocess.run([*command, "--help"], capture_output=True, text=True, timeout=30, check=False)
     assert (asked.returncode, asked.stderr) == (0, "")

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from playwright.async_api import ConsoleMessage, Page, async_playwright
+from playwright.async_api import ConsoleMessage, Page, async_playwright, expect
 
 import fastflow_scheduler.app
 import fastflow_scheduler.settings
@@ -37,6 +37,7 @@ CHROMIUM = (
     "--disable-sync",
 )
 WAIT_MS = 60_000
+expect.set_options(timeout=WAIT_MS)
 
 
 @asynccontextmanager

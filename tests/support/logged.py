@@ -1,4 +1,4 @@
-"""What a test has logged, keywords included: ``caplog.text`` holds the events alone."""
+"""Logged events with their fields. ``caplog.text`` has only the events."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import pytest
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> str:
-    """Every event with its keywords, and every traceback."""
+    """Return every event with its fields, and every traceback."""
     return "\n".join([*(str(vars(record)) for record in caplog.records), caplog.text])

@@ -8,7 +8,7 @@ from fastflow_contracts.runs.logs import Chunk, LogReader, OutputLine
 
 
 def log_lines(chunks: Iterable[Chunk]) -> Iterator[OutputLine]:
-    """Return all lines of a log, given from its first chunk on."""
+    """Yield all lines of a log from its first chunk."""
     reader = LogReader()
     for chunk in chunks:
         yield from reader.feed(chunk)

@@ -15,7 +15,7 @@ from fastflow_contracts.pipelines.folder.bundle import Bundle, File, pack
 from fastflow_contracts.pipelines.format.spec import PipelineSpec
 from fastflow_contracts.pipelines.records import PIPELINE, PipelineRecord, Version
 from fastflow_contracts.runs.presence import Presence
-from fastflow_contracts.runs.run import Order, Pending, RunRecord
+from fastflow_contracts.runs.run import AttemptRecord, Order, Pending, RunErrorType, RunRecord
 from tests.support.ids import fresh_run_id
 
 OWN_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -37,6 +37,23 @@ def a_run(pipeline: str = "demo", *, created: float = 0, **order: Any) -> RunRec
         created_at=at(created),
         order=Order(**wanted),
         state=Pending(attempt=1, not_before=at(created)),
+    )
+
+
+def an_attempt(number: int, *, error: RunErrorType | None = None) -> AttemptRecord:
+    """An attempt that is over, claimed *number* times 100 seconds after zero."""
+    begin = number * 100
+    return AttemptRecord(
+        number=number,
+        runner=f"r{number}",
+        claimed_at=at(begin),
+        prepared_at=at(begin + 1),
+        started_at=at(begin + 2),
+        finished_at=at(begin + 50),
+        exit_code=1 if error else 0,
+        error_type=error,
+        memory_bytes_peak=number * 1000,
+        warnings=("soft limit",),
     )
 
 

@@ -1,4 +1,4 @@
-"""One installation over HTTP for the tests of the format's rules: pipelines in, runs and jobs out."""
+"""A running installation over HTTP for the tests of the format: pipelines in, runs and jobs out."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
 from tests.support.installation import Installation
 
+LATE_S = 20.0
+"""Far above the promised time, for a machine that is busy with other tests."""
 WAIT_S = 90.0
 """How long a test waits for something that must come: far longer than it takes."""
 LOOK_S = 0.05
@@ -130,3 +133,13 @@ class Rules:
 def seconds(earlier: str, later: str) -> float:
     """Return the seconds between two times of responses."""
     return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
+
+
+def slot(at: datetime) -> str:
+    """Format a slot as responses do."""
+    return at.isoformat().replace("+00:00", "Z")
+
+
+def waits(run: dict[str, Any]) -> list[float]:
+    """Return the seconds from the end of each attempt to the claim of the next one."""
+    return [seconds(one["finished_at"], other["claimed_at"]) for one, other in pairwise(run["attempts"])]

@@ -1,4 +1,4 @@
-"""The distribution stands alone: what a program gets that installs nothing else of ours."""
+"""The distribution works alone, without our other packages."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ BLOCK = (
 
 
 @pytest.mark.parametrize("code", ["import fastflow_api.client, fastflow_api.shapes, fastflow_api.formatting"])
-def test_it_needs_nothing_else_of_ours(code: str) -> None:
-    """Nor what the services need."""
+def test_the_api_package_needs_no_other_package_of_ours(code: str) -> None:
+    """It does not need what the services need either."""
     done = subprocess.run([sys.executable, "-c", BLOCK + code], capture_output=True, text=True, check=False)
     assert done.stderr == ""
 
 
-def test_shapes_alone_load_no_http_client() -> None:
-    """A program that only reads answers starts at once."""
+def test_importing_shapes_loads_no_http_client() -> None:
+    """A program that only reads responses starts at once."""
     code = "import sys; from fastflow_api import shapes, NotFound; print('aiohttp' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -1,4 +1,4 @@
-"""How what arrives is read: events of any cut, lines that come in parts, errors. Pure."""
+"""How responses are read: events cut anywhere, lines in parts, errors. Pure."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ EVENTS = [Event("log", b"{}", "1:0"), Event("end", b"a\nb", None)]
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=20).map(sorted))
-def test_events_are_read_however_they_are_cut(cuts: list[int]) -> None:
-    """Comments and pauses are no events, and what is not whole is not one yet."""
+def test_events_are_read_wherever_they_are_cut(cuts: list[int]) -> None:
+    """Comments and heartbeats are not events; an incomplete event waits for its rest."""
     reader = EventReader()
     pieces = [STREAM[start:end] for start, end in zip([0, *cuts], [*cuts, len(STREAM)], strict=True)]
     assert [event for piece in pieces for event in reader.feed(piece)] == EVENTS
@@ -31,7 +31,7 @@ def part(text: str, *, stream: str = "stdout", attempt: int = 1, more: bool = Fa
 
 
 def test_parts_of_a_line_are_joined_by_stream_and_attempt() -> None:
-    """What others write meanwhile does not come between; what is never ended comes last."""
+    """Output of other streams may come between the parts. A line without an end comes last."""
     joiner = LineJoiner()
     parts = [
         part("a", more=True),
@@ -48,15 +48,15 @@ def test_parts_of_a_line_are_joined_by_stream_and_attempt() -> None:
 @pytest.mark.parametrize(
     ("status", "kind"), [(400, BadRequest), (413, BadRequest), (418, BadRequest), (500, ApiError), (503, Unreachable)]
 )
-def test_a_status_is_a_kind_of_error(status: int, kind: type[ApiError]) -> None:
-    """With the sentence that came with it."""
+def test_each_status_has_its_own_error(status: int, kind: type[ApiError]) -> None:
+    """The error has the server's sentence."""
     error = error_of(status, "say so")
     assert (type(error), str(error), error.status) == (kind, "say so", status)
 
 
 @pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), (None, None), ("Mon, 02 Mar 2026", None), ("-1", 0.0)])
-def test_how_long_to_wait_is_what_the_server_says(header: str | None, seconds: float | None) -> None:
-    """In seconds; a date is no number."""
+def test_retry_after_is_read_in_seconds(header: str | None, seconds: float | None) -> None:
+    """A date is not a number of seconds."""
     error = error_of(429, "later", retry_after=header)
     assert isinstance(error, TooMany)
     assert error.retry_after == seconds

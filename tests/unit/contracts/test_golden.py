@@ -1,5 +1,5 @@
-"""What is stored and said today stays readable: ``tests/golden`` holds messages of every kind, one in a line, as they
-are on the bus. A line is never changed or taken away; what is new gets a new line.
+"""What is stored and sent today stays readable. ``tests/golden`` holds messages of every kind, one a line, as they are
+on the bus. Never change or remove a line; add a new one for what is new.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def lines(kind: str) -> list[bytes]:
 
 
 def newer(value: Any) -> Any:
-    """The same message as a later version might say it: a higher number, and more in every object."""
+    """Return the message as a later version might write it: a higher number, and more fields in every object."""
     if isinstance(value, list):
         return [newer(each) for each in value]
     if not isinstance(value, dict):
@@ -68,16 +68,16 @@ def newer(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_message_of_an_earlier_version_is_read_and_says_the_same(kind: str) -> None:
-    """Nothing of it is lost: written again, it is what it was."""
+def test_a_message_of_an_earlier_version_is_read_without_loss(kind: str) -> None:
+    """Written again, it is the same."""
     codec = KINDS[kind]
     for line in lines(kind):
         assert codec.encode(codec.decode(line)) == line
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_of_a_message_of_a_later_version_everything_known_is_read(kind: str) -> None:
-    """Fields nobody here knows are passed over, whatever they hold and wherever they are."""
+def test_a_message_of_a_later_version_is_read(kind: str) -> None:
+    """Unknown fields are ignored, wherever they are and whatever they hold."""
     codec = KINDS[kind]
     for line in lines(kind):
         message = codec.decode(json.dumps(newer(json.loads(line))).encode())
@@ -86,7 +86,7 @@ def test_of_a_message_of_a_later_version_everything_known_is_read(kind: str) -> 
 
 
 def structs_in(value: Any) -> Iterator[Struct]:
-    """Every struct a message is made of."""
+    """Return every struct that a message consists of."""
     if isinstance(value, Struct):
         yield value
         yield from (each for name in value.__struct_fields__ for each in structs_in(getattr(value, name)))
@@ -95,7 +95,7 @@ def structs_in(value: Any) -> Iterator[Struct]:
 
 
 def test_every_field_of_every_message_is_recorded() -> None:
-    """With something to say: a field that is added needs a line in which it is not its default."""
+    """With a value other than its default: a new field needs a new line."""
     fields, recorded = set(), set()
     for kind, codec in KINDS.items():
         for struct in (each for line in lines(kind) for each in structs_in(codec.decode(line))):
@@ -107,7 +107,7 @@ def test_every_field_of_every_message_is_recorded() -> None:
 
 
 def test_every_kind_of_message_is_recorded() -> None:
-    """One that is added is added here, too. Cell events are recorded in their chunks; an object's note is NATS's."""
+    """A new kind must be added here. Cell events are recorded in their chunks; the metadata of an object is NATS's."""
     found = set()
     for module in pkgutil.walk_packages(fastflow_contracts.__path__, "fastflow_contracts."):
         found |= {value for value in vars(importlib.import_module(module.name)).values() if isinstance(value, Codec)}

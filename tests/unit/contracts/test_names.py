@@ -19,8 +19,8 @@ NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", fullmatch=True)
 
 
 @pytest.mark.parametrize("text", ["a", "pipeline_a", "etl.daily", "2nd-try", "A" * 64, "a..b", "x."])
-def test_safe_names(text: str) -> None:
-    """A safe name is returned as it is."""
+def test_a_safe_name_is_returned_unchanged(text: str) -> None:
+    """Letters, digits and the accepted signs."""
     assert check_name(text) == text
 
 
@@ -38,47 +38,47 @@ def test_safe_names(text: str) -> None:
         ("..", "begins with '.'"),
     ],
 )
-def test_unsafe_names(text: str, why: str) -> None:
-    """An unsafe name is refused with the reason and what to do."""
+def test_an_unsafe_name_is_refused(text: str, why: str) -> None:
+    """With the reason and what to do."""
     with pytest.raises(BadName, match=re.escape(why)) as refusal:
         check_name(text)
     assert "rename" in str(refusal.value)
 
 
 @given(NAMES)
-def test_names_survive_as_tokens(name: str) -> None:
-    """A name comes back from its token unchanged."""
+def test_a_name_comes_back_from_its_token(name: str) -> None:
+    """Unchanged."""
     assert name_of(token(name)) == name
 
 
 @given(st.text())
-def test_any_text_is_a_token(text: str) -> None:
-    """Any text makes a non-empty token of safe characters and comes back unchanged."""
+def test_any_text_has_a_token(text: str) -> None:
+    """It has only safe characters, is not empty, and decodes to the text."""
     assert re.fullmatch(r"[A-Za-z0-9_=-]+", token(text))
     assert text_of(token(text)) == text
 
 
 @given(st.text(alphabet="aA.=-_2E4é"), st.text(alphabet="aA.=-_2E4é"))
-def test_tokens_are_injective(one: str, other: str) -> None:
-    """Different texts have different tokens."""
+def test_different_texts_have_different_tokens(one: str, other: str) -> None:
+    """Otherwise two pipelines would share a key."""
     assert (token(one) == token(other)) == (one == other)
 
 
-def test_dots_are_encoded() -> None:
-    """A dot in a name never splits a subject."""
+def test_a_dot_in_a_name_never_splits_a_subject() -> None:
+    """It is encoded."""
     assert token("etl.daily") == "etl=2Edaily"
 
 
 @pytest.mark.parametrize("text", ["", "a.b", "a=2", "a=2e", "=41", "=FF", "a b", "a\n", ">", "*", "=="])
-def test_foreign_tokens(text: str) -> None:
-    """Text that no encoding made is refused, never guessed at."""
+def test_a_text_that_is_not_a_token_is_refused(text: str) -> None:
+    """It is never guessed at."""
     with pytest.raises(BadToken):
         text_of(text)
 
 
 @given(st.text(alphabet="aZ9_-=.2E4F\n*"))
-def test_decoding_never_invents(text: str) -> None:
-    """Whatever decodes is the only token of what it decodes to."""
+def test_a_token_is_the_only_one_of_its_text(text: str) -> None:
+    """Whatever decodes, encodes back to the same token."""
     try:
         decoded = text_of(text)
     except BadToken:

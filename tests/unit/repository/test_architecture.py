@@ -179,7 +179,7 @@ def test_what_runs_inside_the_sandbox_imports_nothing_of_ours() -> None:
 
 
 def test_a_class_name_exists_once() -> None:
-    """A reader who searches for a name finds one thing. The notebook rules are one file, kept in two places."""
+    """A search for a name finds one thing. The notebook rules are one file in two places."""
     places: dict[str, set[str]] = {}
     for package in PACKAGES.values():
         for module in package.rglob("*.py"):

@@ -1,4 +1,4 @@
-"""The table of the measurements, and the meaning of its verdicts."""
+"""The table of measurements, and what its verdicts mean."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ samples = st.lists(st.floats(0.001, 1e6), min_size=1, max_size=300)
 
 
 @given(samples, st.floats(0, 1))
-def test_a_quantile_is_a_sample_that_the_share_lies_below(values: list[float], share: float) -> None:
-    """At least that share of the samples is not larger, and the share of smaller ones is at most that."""
+def test_a_quantile_is_the_smallest_sample_with_the_share_at_or_below_it(values: list[float], share: float) -> None:
+    """The share of smaller samples is at most that."""
     found = quantile(values, share)
     assert found in values
     assert sum(value < found for value in values) <= share * len(values)

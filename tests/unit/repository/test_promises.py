@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 
 def promised(folder: str) -> Iterator[str]:
     """Return the names in the markers of a folder's tests, as often as they occur."""
-    for path in sorted((ROOT / "tests" / folder).glob("test_*.py")):
+    for path in sorted((ROOT / "tests" / folder).rglob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             match node:
                 case ast.Call(func=ast.Attribute(attr="promise"), args=[ast.Constant(value=str(name))]):

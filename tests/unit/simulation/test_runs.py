@@ -107,7 +107,7 @@ FATES = {
 
 
 def lived(seed: int, days: int) -> RunWorld:
-    """A world of three schedulers and runners, with people who cancel, start and push; then a quiet end."""
+    """Return a world of three schedulers and runners, with people who cancel, start and push, then a quiet end."""
     world, chance = RunWorld(seed, fates={PipelineName(name): fate for name, fate in FATES.items()}), Random(seed)
     for name, spec in SPECS.items():
         world.sync(name, spec)
@@ -141,7 +141,7 @@ def check_attempts(run: RunRecord) -> None:
 
 
 def check_history(world: RunWorld) -> None:
-    """Every write is a legal step, none follows an end, and no runner claims a run too early or beyond a limit."""
+    """Every write is an allowed step, none follows an end, and no runner claims a run too early or beyond a limit."""
     known: dict[RunId, RunRecord] = {}
     active: set[RunId] = set()
     for at, run in world.history:
@@ -226,7 +226,9 @@ def check_nothing_is_stuck(world: RunWorld) -> None:
 
 @pytest.mark.parametrize("number", range(WORLDS))
 def test_runs_keep_every_promise_while_schedulers_and_runners_are_killed(number: int) -> None:
-    """Schedules, retries, chains, limits, daemons, cancels: every record has a legal history, and none is missing."""
+    """Schedules, retries, chains, limits, daemons, cancels: every record has an allowed history, and none is
+    missing.
+    """
     print(f"FASTFLOW_SEED={SEED + number}")
     world = lived(SEED + number, DAYS)
     check_history(world)

@@ -73,7 +73,7 @@ async def polite_runner(bus: Bus) -> AsyncIterator[None]:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Every requested route, as ``GET /path``."""
+    """Return every requested route, as ``GET /path``."""
     found: set[str] = set()
 
     def noting(route: Route) -> Route:
@@ -180,7 +180,7 @@ async def _ask_about_the_installation(api: Client) -> None:
 
 
 async def test_errors_are_one_tree_with_the_servers_sentences(bus: Bus) -> None:
-    """Each error says what to do, and has its status."""
+    """Each error has the server's sentence and its status."""
     async with installation(bus) as api:
         with pytest.raises(NotFound, match="there is no pipeline 'nosuch'; GET /api/pipelines lists"):
             await api.pipeline("nosuch")

@@ -111,7 +111,7 @@ async def test_schedules_are_switched_off_and_on(command: Command) -> None:
 
 
 async def test_a_finished_run_is_run_again(command: Command, bus: Bus) -> None:
-    """Also by its pipeline's name; a run that is not over is not touched."""
+    """Also by its pipeline's name; a run that is not over stays as it is."""
     first = json.loads((await command("run", "demo", "-e", "A=1", "--json")).stdout)
     early = await command("retry", "demo")
     assert (early.returncode, "is not over yet" in early.stderr) == (1, True)
@@ -208,7 +208,7 @@ async def test_an_ambiguous_run_is_an_error_with_candidates(command: Command, bu
 
 
 async def test_the_list_is_fetched_in_pages(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many runs exist, no answer has more than the command shows."""
+    """However many runs exist, no response has more than the command shows."""
     asked: list[int] = []
     page = queries.run_page
 

@@ -1,4 +1,4 @@
-"""A scheduler and a runner on a bus where records and messages are garbage: they pass it over and go on."""
+"""A scheduler and a runner on a bus with garbage records and messages: they skip them and continue."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from tests.support.system import system
 KINDS = {"RunRecord", "PipelineRecord", "Presence", "ScheduleState", "Switch", "LinkSet", "LimitSet", "Hint", "Cancel"}
 
 
-async def test_runs_go_on_whatever_is_written_before_and_meanwhile(bus_url: str, bus: Bus, tmp_path: Path) -> None:
-    """Triggers start runs under both limits, a slot fires, a chain goes on, and what was passed over is counted."""
+async def test_garbage_stops_no_run(bus_url: str, bus: Bus, tmp_path: Path) -> None:
+    """Triggers start runs under both limits, a slot fires, a chain continues, and skipped messages are counted."""
     unreadable.clear()
     await litter(bus, "demo")
     async with system(bus_url, tmp_path, sandbox="process", concurrent_runs_max=1) as world:
@@ -50,8 +50,8 @@ async def test_runs_go_on_whatever_is_written_before_and_meanwhile(bus_url: str,
     assert set(unreadable) >= KINDS, f"never met: {KINDS - set(unreadable)}"
 
 
-async def test_a_schedule_whose_state_is_garbage_begins_anew(bus_url: str, bus: Bus) -> None:
-    """Its state and its switch cannot be read: it is on, and its next slots fire."""
+async def test_a_schedule_with_an_unreadable_state_starts_again(bus_url: str, bus: Bus) -> None:
+    """Its state and its switch are unreadable: it is on, and its next slots fire."""
     await litter(bus, "clock")
     await publish_pipeline(bus, "clock", a_bundle(main_py="print(1)"), schedule_interval_seconds=1)
     stop, ready = asyncio.Event(), asyncio.Event()
@@ -63,8 +63,10 @@ async def test_a_schedule_whose_state_is_garbage_begins_anew(bus_url: str, bus: 
         stop.set()
 
 
-async def test_a_record_that_can_be_read_and_makes_no_sense_harms_no_other(bus_url: str, bus: Bus) -> None:
-    """Schedules whose slots cannot be computed never fire, times without a zone are no records; another one fires."""
+async def test_a_readable_record_with_impossible_values_stops_no_other(bus_url: str, bus: Bus) -> None:
+    """A schedule whose slots cannot be computed never fires, and a time without a zone is unreadable; another
+    schedule fires.
+    """
     seen, name = b'"seen_at":"2026-01-01T00:00:00Z"', b"odd"
     for spec in (
         b'{"schedule_interval_seconds":0}',

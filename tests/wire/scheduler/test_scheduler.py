@@ -1,4 +1,4 @@
-"""The scheduler on a real bus: what becomes of triggers and commands."""
+"""The scheduler on a real bus: how it handles triggers and commands."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def scheduler(bus_url: str, bus: Bus) -> AsyncIterator[None]:
 
 
 async def trigger(bus: Bus, payload: bytes, *, pipeline: str = "demo", **headers: str) -> Started | Declined:
-    """Publish as any NATS client could, and wait for the decision."""
+    """Publish as any NATS client can, and wait for the decision."""
     inbox = bus.client.new_inbox()
     answers = await bus.client.subscribe(inbox)
     wanted = {REPLY_HEADER: inbox} | {name.replace("_", "-"): value for name, value in headers.items()}
@@ -70,7 +70,7 @@ async def notices(bus: Bus, subject: str) -> list[messages.SkipRecord]:
 
 
 async def test_an_empty_message_starts_a_run_and_hints_it(bus: Bus, scheduler: None) -> None:
-    """`nats pub ff.trigger.demo ''` is all it takes."""
+    """`nats pub ff.trigger.demo ''` is enough."""
     run = await run_of(bus, await trigger(bus, b""))
     assert (run.pipeline, run.status, run.order.triggered_by) == ("demo", RunStatus.PENDING, "bus")
     async with Pull(bus, streams.WORK, "script") as work:
@@ -79,7 +79,7 @@ async def test_an_empty_message_starts_a_run_and_hints_it(bus: Bus, scheduler: N
 
 
 async def test_a_run_body_gives_variables_whose_values_are_not_in_the_record(bus: Bus, scheduler: None) -> None:
-    """The record names them; the input holds them, in their order of precedence."""
+    """The record has their names; the input has the values, in their order of precedence."""
     body = {"env_vars": {"A": "given-value"}, "parameters": {"day": "monday"}}
     run = await run_of(bus, await trigger(bus, json.dumps(body).encode()))
     assert (run.order.env_names, run.order.parameter_names) == (("A",), ("day",))
@@ -92,13 +92,13 @@ async def test_a_run_body_gives_variables_whose_values_are_not_in_the_record(bus
 
 
 async def test_any_other_payload_is_the_event(bus: Bus, scheduler: None) -> None:
-    """Bytes are handed on as they are."""
+    """The bytes are passed on unchanged."""
     run = await run_of(bus, await trigger(bus, b"\x00not json"))
     assert (await RunStore(bus).input(run)).event == b"\x00not json"
 
 
 async def test_a_hundred_repeats_of_one_message_id_are_one_run(bus: Bus, scheduler: None) -> None:
-    """The id is derived from the message id, so the bus may forget that it saw it."""
+    """The run's id is derived from the message id, so the bus may forget the message."""
     expected = run_id_for_key(DEMO, "order-7")
     first = await trigger(bus, b"", Nats_Msg_Id="order-7")
     assert first == Started(run_id=expected)
@@ -110,7 +110,7 @@ async def test_a_hundred_repeats_of_one_message_id_are_one_run(bus: Bus, schedul
     assert set(map(str, answers)) == {str(first)}
 
 
-async def test_a_cloud_event_is_known_by_its_source_and_id(bus: Bus, scheduler: None) -> None:
+async def test_a_cloud_event_is_identified_by_source_and_id(bus: Bus, scheduler: None) -> None:
     """Structured and binary mode of the same event are the same run."""
     structured = {"specversion": "1.0", "id": "e1", "source": "/s", "type": "t", "data": {}}
     one = await trigger(bus, json.dumps(structured).encode(), Content_Type="application/cloudevents+json")
@@ -118,8 +118,8 @@ async def test_a_cloud_event_is_known_by_its_source_and_id(bus: Bus, scheduler: 
     assert one == two
 
 
-async def test_an_unknown_pipeline_is_answered_and_buried(bus: Bus, scheduler: None) -> None:
-    """The trigger stays readable on its dead-letter subject, with the reason."""
+async def test_a_trigger_for_an_unknown_pipeline_becomes_a_dead_letter(bus: Bus, scheduler: None) -> None:
+    """The response has the reason, and the dead letter keeps the trigger readable."""
     answer = await trigger(bus, b"payload", pipeline="nosuch")
     assert isinstance(answer, Declined)
     assert answer.status == 404
@@ -129,8 +129,8 @@ async def test_an_unknown_pipeline_is_answered_and_buried(bus: Bus, scheduler: N
     assert await notices(bus, "ff.skipped.>") == []
 
 
-async def test_a_trigger_that_comes_again_when_its_pipeline_is_gone_is_still_its_run(bus: Bus, scheduler: None) -> None:
-    """What was started stays started, and nobody is told otherwise."""
+async def test_a_repeated_trigger_returns_its_run_after_its_pipeline_is_gone(bus: Bus, scheduler: None) -> None:
+    """The run was started and stays."""
     first = await trigger(bus, b"", ce_specversion="1.0", ce_id="e1", ce_source="/s", ce_type="t")
     record = await publish_pipeline(bus, "demo", a_bundle(main_py="print(1)"))
     gone = PIPELINE.encode(replace(record, removed_at=T0))
@@ -141,8 +141,8 @@ async def test_a_trigger_that_comes_again_when_its_pipeline_is_gone_is_still_its
     assert await notices(bus, "ff.>") == []
 
 
-async def test_a_run_body_with_a_wrong_value_is_buried_and_shown_with_the_reason(bus: Bus, scheduler: None) -> None:
-    """The field is named, its value is not: that is in the dead letter alone."""
+async def test_a_run_body_with_a_wrong_value_becomes_a_dead_letter(bus: Bus, scheduler: None) -> None:
+    """The reason names the field without its value, which only the dead letter has."""
     answer = await trigger(bus, b'{"env_vars": {"A": 1}}')
     assert isinstance(answer, Declined)
     assert answer.status == 422
@@ -162,10 +162,10 @@ async def test_a_run_body_with_a_wrong_value_is_buried_and_shown_with_the_reason
         (b'{"retry_of": "*"}', messages.TRIGGER_TYPE),
     ],
 )
-async def test_what_is_no_text_is_buried_and_stops_nobody(
+async def test_a_trigger_that_is_not_text_becomes_a_dead_letter(
     bus: Bus, scheduler: None, payload: bytes, media_type: str
 ) -> None:
-    """Half a character has no UTF-8 form, in which all else is stored; a wildcard is no run."""
+    """Half a character has no UTF-8 form and cannot be stored; a wildcard is not a run. Other triggers go on."""
     answer = await trigger(bus, payload, Content_Type=media_type)
     assert isinstance(answer, Declined)
     assert answer.status == 422
@@ -174,8 +174,8 @@ async def test_what_is_no_text_is_buried_and_stops_nobody(
     assert isinstance(await trigger(bus, b""), Started)
 
 
-async def test_a_trigger_as_large_as_may_be_is_buried_in_part(bus: Bus, scheduler: None) -> None:
-    """Its dead letter, which holds it as base64, must fit a message as well."""
+async def test_the_dead_letter_of_the_largest_trigger_is_shortened(bus: Bus, scheduler: None) -> None:
+    """It holds the trigger as base64 and must fit into a message."""
     payload = b"x" * (streams.PAYLOAD_BYTES_MAX - 1_000)
     answer = await trigger(bus, payload)
     assert isinstance(answer, Declined)
@@ -185,10 +185,10 @@ async def test_a_trigger_as_large_as_may_be_is_buried_in_part(bus: Bus, schedule
 
 
 @pytest.mark.parametrize("limits", [{}, {"max_instances": 9}])
-async def test_what_can_never_be_stored_with_a_run_is_buried_at_once(
+async def test_a_trigger_too_large_to_store_with_its_run_becomes_a_dead_letter_at_once(
     bus: Bus, scheduler: None, limits: dict[str, int]
 ) -> None:
-    """A trigger fits a message, and yet not together with its pipeline's variables: trying again would not help."""
+    """It fits into a message, but not together with its pipeline's variables. Trying again would not help."""
     await publish_pipeline(
         bus, "large", a_bundle(main_py="1"), default_env={f"D{n}": "d" * 32_000 for n in range(7)}, **limits
     )
@@ -207,7 +207,7 @@ async def test_what_can_never_be_stored_with_a_run_is_buried_at_once(
 
 
 async def test_a_pipeline_whose_record_cannot_be_read_stops_no_other(bus: Bus, scheduler: None) -> None:
-    """A newer service may have written it. What is asked of it waits; everything else goes on."""
+    """A newer service may have written it. Its triggers wait; everything else goes on."""
     await bus.put(subjects.PIPELINES, subjects.pipeline_key(PipelineName("new")), b'{"v": 2}')
     await bus.publish("ff.trigger.new", b"")
     assert isinstance(await trigger(bus, b""), Started)
@@ -216,7 +216,7 @@ async def test_a_pipeline_whose_record_cannot_be_read_stops_no_other(bus: Bus, s
 
 
 async def test_a_run_is_repeated_under_its_own_pipeline_only(bus: Bus, scheduler: None) -> None:
-    """Who may start one pipeline may not start another by naming its run."""
+    """A permission to start one pipeline must not start another by naming its run."""
     run = await run_of(bus, await trigger(bus, b""))
     await publish_pipeline(bus, "other", a_bundle(main_py="1"))
     again = messages.TRIGGER.encode(messages.Trigger(retry_of=run.id))
@@ -225,8 +225,8 @@ async def test_a_run_is_repeated_under_its_own_pipeline_only(bus: Bus, scheduler
     assert answer.status == 404
 
 
-async def test_a_disabled_pipeline_refuses_visibly(bus: Bus, scheduler: None) -> None:
-    """HTTP says 404; the refusal is kept for those who do not wait for an answer."""
+async def test_a_start_of_a_disabled_pipeline_is_a_skip(bus: Bus, scheduler: None) -> None:
+    """HTTP returns 404; the skip is kept for senders that do not wait for a response."""
     await publish_pipeline(bus, "off", a_bundle(main_py="1"), enabled=False)
     answer = await trigger(bus, b"", pipeline="off")
     assert isinstance(answer, Declined)
@@ -236,7 +236,7 @@ async def test_a_disabled_pipeline_refuses_visibly(bus: Bus, scheduler: None) ->
 
 
 async def test_max_instances_is_exact_under_fifty_triggers_at_once(bus: Bus, scheduler: None) -> None:
-    """Two schedulers decide at the same time: three runs start, every other trigger is told why not."""
+    """Two schedulers decide at the same time: three runs start, and every other trigger gets the reason."""
     await publish_pipeline(bus, "few", a_bundle(main_py="1"), max_instances=3)
     answers = await asyncio.gather(*(trigger(bus, b"", pipeline="few") for _ in range(50)))
     started = [answer for answer in answers if isinstance(answer, Started)]
@@ -246,7 +246,7 @@ async def test_max_instances_is_exact_under_fifty_triggers_at_once(bus: Bus, sch
 
 
 async def test_room_under_max_instances_is_free_again_when_a_run_is_over(bus: Bus, scheduler: None) -> None:
-    """Nobody has to give it back."""
+    """No service has to give the place back."""
     await publish_pipeline(bus, "one", a_bundle(main_py="1"), max_instances=1)
     run = await run_of(bus, await trigger(bus, b"", pipeline="one"))
     assert isinstance(await trigger(bus, b"", pipeline="one"), Declined)
@@ -257,14 +257,14 @@ async def test_room_under_max_instances_is_free_again_when_a_run_is_over(bus: Bu
 
 
 async def test_runs_that_are_active_when_a_limit_is_introduced_count_under_it(bus: Bus, scheduler: None) -> None:
-    """The set of active runs is made from the records when there was none."""
+    """The set of active runs is built from the records if it is missing."""
     await trigger(bus, b"")
     await publish_pipeline(bus, "demo", a_bundle(main_py="print(1)"), max_instances=1)
     assert isinstance(await trigger(bus, b""), Declined)
 
 
 async def test_a_pending_run_is_cancelled_by_a_command(bus: Bus, scheduler: None) -> None:
-    """Nobody else has to do anything."""
+    """Without a runner."""
     run = await run_of(bus, await trigger(bus, b""))
     over = asyncio.create_task(ended(bus, run))
     await bus.publish(subjects.command(run.ref), messages.CANCEL.encode(Cancel()))
@@ -272,7 +272,7 @@ async def test_a_pending_run_is_cancelled_by_a_command(bus: Bus, scheduler: None
 
 
 async def test_cancelling_a_running_run_marks_it_for_its_runner(bus: Bus, scheduler: None) -> None:
-    """The record says that it is to be stopped."""
+    """The record says that the runner must stop it."""
     run = await run_of(bus, await trigger(bus, b""))
     await RunStore(bus).change(run.ref, Claim(attempt=1, runner="r"))
 
@@ -285,7 +285,7 @@ async def test_cancelling_a_running_run_marks_it_for_its_runner(bus: Bus, schedu
 
 
 async def test_a_finished_run_can_be_started_once_more_with_its_own_input(bus: Bus, scheduler: None) -> None:
-    """Same bundle, same variables; a run of its own that names the first."""
+    """Same bundle, same variables; a new run that names the first."""
     run = await run_of(bus, await trigger(bus, b'{"parameters": {"day": "monday"}}'))
     again = messages.TRIGGER.encode(messages.Trigger(triggered_by="manual", retry_of=run.id))
     refused = await trigger(bus, again, Content_Type=messages.TRIGGER_TYPE)
@@ -306,7 +306,7 @@ async def test_a_finished_run_can_be_started_once_more_with_its_own_input(bus: B
 async def test_a_run_of_a_pipeline_that_may_not_start_is_not_started_once_more(
     bus: Bus, scheduler: None, spec: dict[str, bool], removed_at: datetime | None, reason: str
 ) -> None:
-    """Its code is still there; whoever took the pipeline away does not want it run."""
+    """Its code still exists, but its pipeline is removed or disabled."""
     run = await run_of(bus, await trigger(bus, b""))
     over = asyncio.create_task(ended(bus, run))
     await bus.publish(subjects.command(run.ref), messages.CANCEL.encode(Cancel()))
@@ -324,7 +324,7 @@ async def test_a_run_of_a_pipeline_that_may_not_start_is_not_started_once_more(
 
 
 async def seen(bus: Bus, ref: RunRef, wanted: object) -> RunRecord:
-    """The run once *wanted* holds for its record."""
+    """Return the run once *wanted* holds for its record."""
     assert callable(wanted)
     subject = f"$KV.ff_runs.{subjects.run_key(ref)}"
     async with asyncio.timeout(10), aclosing(feed(bus, streams.bucket_stream("ff_runs"), subject)) as changes:

@@ -1,4 +1,4 @@
-"""A syncer on a bus where records are garbage: it replaces its own, passes over others', and goes on."""
+"""A syncer on a bus with garbage records: it replaces its own, skips others, and continues."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tests.support.records import T0
 DEMO = PipelineName("demo")
 
 
-async def test_a_syncer_goes_on_and_puts_its_own_records_right(bus_url: str, bus: Bus, tmp_path: Path) -> None:
-    """Before and while it serves: it answers a request, and the pipeline and the status can be read again."""
+async def test_a_syncer_continues_and_repairs_its_own_records(bus_url: str, bus: Bus, tmp_path: Path) -> None:
+    """Before and while it serves: it answers a request, and pipeline and status are readable again."""
     (tmp_path / "root" / "demo").mkdir(parents=True)
     (tmp_path / "root" / "demo" / "main.py").write_text("print(1)")
     pipelines = PipelineStore(bus)
@@ -48,7 +48,7 @@ async def test_a_syncer_goes_on_and_puts_its_own_records_right(bus_url: str, bus
 
 
 async def test_no_bundle_is_retired_while_a_record_cannot_be_read(bus: Bus) -> None:
-    """It may name any bundle; and the round ends all the same."""
+    """The record may name any bundle. The round still ends."""
     await ObjectStore(bus).put("0" * 64, b"code")
     await litter(bus, "demo")
     retirement = Retirement(bus)
@@ -57,8 +57,8 @@ async def test_no_bundle_is_retired_while_a_record_cannot_be_read(bus: Bus) -> N
     assert "0" * 64 in await ObjectStore(bus).uploaded()
 
 
-async def test_a_note_of_an_object_that_is_garbage_hides_no_other(bus: Bus) -> None:
-    """It is passed over, and replaced when the object is stored again."""
+async def test_garbage_metadata_of_an_object_hide_no_other(bus: Bus) -> None:
+    """They are skipped, and replaced when the object is stored again."""
     store = ObjectStore(bus)
     await store.put("0" * 64, b"code")
     await bus.publish(subjects.object_note(subjects.BUNDLES, "1" * 64), b"garbage")

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import click
 
-from fastflow_api.formatting import short
+from fastflow_api.formatting import duration, short
 from fastflow_api.shapes import Attempt, ErrorType, Run, Status
 
 __all__ = ["COLOURS", "duration", "reason", "runs_table", "short", "table", "took", "verdict", "why"]
@@ -20,21 +20,6 @@ COLOURS = {
     Status.INTERRUPTED: "magenta",
 }
 _NOT_BEGUN = (ErrorType.ENVIRONMENT_ERROR, ErrorType.SECRET_ERROR)
-
-
-def duration(seconds: float) -> str:
-    """``0.42 s``, ``12.3 s``, ``3 m 05 s``, ``2 h 07 m``, ``4 d 3 h``."""
-    if seconds < 0:
-        return "0 s"
-    if seconds < 10:
-        return f"{seconds:.2f} s"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    for unit, above, below, part in (("m", 3600, 60, "s"), ("h", 86_400, 3600, "m")):
-        if whole < above:
-            return f"{whole // below} {unit} {whole % below // (below // 60):02d} {part}"
-    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+import contextlib
+
+from cachetools import LRUCache
 
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.objects import ObjectStore
@@ -17,8 +19,7 @@ class Bundles:
 
     def __init__(self, bus: Bus) -> None:
         self._store = ObjectStore(bus)
-        self._kept: OrderedDict[str, Bundle] = OrderedDict()
-        self._size_bytes = 0
+        self._kept: LRUCache[str, Bundle] = LRUCache(CACHE_BYTES_MAX, getsizeof=lambda bundle: len(bundle.data))
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def get(self, sha256: str) -> Bundle:
@@ -28,19 +29,13 @@ class Bundles:
             Rejected: it is missing or damaged.
             Unavailable: the bus does not answer.
         """
-        if sha256 in self._kept:
-            self._kept.move_to_end(sha256)
-            return self._kept[sha256]
-        lock = self._locks.setdefault(sha256, asyncio.Lock())
-        async with lock:
-            if sha256 not in self._kept:
-                self._keep(Bundle(data=await self._store.get(sha256), sha256=sha256))
+        if found := self._kept.get(sha256):
+            return found
+        async with self._locks.setdefault(sha256, asyncio.Lock()):
+            found = self._kept.get(sha256)
+            if found is None:
+                found = Bundle(data=await self._store.get(sha256), sha256=sha256)
+                with contextlib.suppress(ValueError):  # larger than the whole cache
+                    self._kept[sha256] = found
             self._locks.pop(sha256, None)
-            return self._kept[sha256]
-
-    def _keep(self, bundle: Bundle) -> None:
-        self._kept[bundle.sha256] = bundle
-        self._size_bytes += len(bundle.data)
-        while self._size_bytes > CACHE_BYTES_MAX and len(self._kept) > 1:
-            _, dropped = self._kept.popitem(last=False)
-            self._size_bytes -= len(dropped.data)
+            return found

@@ -1,4 +1,4 @@
-"""Which environments are removed, in which order, and what happens to runs that want them. Real uv, no Docker."""
+"""Which environments are removed, in which order, and what happens to runs that need them. Real uv, no Docker."""
 
 from __future__ import annotations
 
@@ -162,8 +162,8 @@ async def test_within_its_budget_nothing_is_removed(workshop: Workshop) -> None:
     assert await workshop.used_bytes() == before
 
 
-async def test_what_was_used_lately_stays_whatever_the_budget(workshop: Workshop) -> None:
-    """An environment just made still exists when its run begins, and so does one that a runner has reported as used."""
+async def test_an_environment_used_lately_stays_with_any_budget(workshop: Workshop) -> None:
+    """A new environment still exists when its run begins, and so does one that a runner has reported as used."""
     runner = workshop.runner(1)
     await workshop.make(runner, "red", "green")
     runner.ready(workshop.request("red"))
@@ -227,8 +227,8 @@ async def test_trees_without_a_link_are_removed(workshop: Workshop) -> None:
     (trees / ("b" * 32) / "lib").chmod(0o700)
 
 
-async def test_what_is_being_made_is_left_alone(workshop: Workshop) -> None:
-    """While a preparer is at work neither trees nor the cache are touched."""
+async def test_an_environment_in_preparation_is_left_alone(workshop: Workshop) -> None:
+    """While a preparer works, neither trees nor the cache are touched."""
     runner = workshop.runner(1)
     await workshop.make(runner, "red")
     tree = workshop.path / "trees" / ("a" * 32)

@@ -91,8 +91,8 @@ async def test_a_hashed_lock_and_packages_of_the_script_go_together(workshop: Wo
         await workshop.environments().prepare(asked[1], say=workshop.say)
 
 
-async def test_the_runners_own_packages_are_not_there(workshop: Workshop) -> None:
-    """A script without requirements gets a bare interpreter, not the runner's own."""
+async def test_a_script_does_not_see_the_runners_own_packages(workshop: Workshop) -> None:
+    """Without requirements it gets a bare interpreter."""
     made = await workshop.environments().prepare(workshop.request(), say=workshop.say)
     found = said_by(made.python, "import importlib.util as u; print(u.find_spec('msgspec'), u.find_spec('pip'))")
     assert found == "None None"

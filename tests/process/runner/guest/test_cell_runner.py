@@ -96,7 +96,7 @@ async def running(directory: Path, *each: str) -> AsyncIterator[Running]:
 
 
 async def test_a_cell_waits_while_its_output_is_not_read_and_loses_nothing(tmp_path: Path) -> None:
-    """However much it prints: the amount ahead of the reader is bounded, and all of it arrives once it is read."""
+    """However much it prints, the amount ahead of the reader is bounded, and all of it arrives once it is read."""
     count = 3 * AHEAD_BYTES_MAX // LINE
     async with running(tmp_path, FLOOD.format(lines=count, line=LINE), "print('after')") as runner:
         assert 0 < await runner.progress() < AHEAD_BYTES_MAX // LINE

@@ -32,7 +32,7 @@ def _write(root: Path, name: str, text: str = "x") -> None:
 
 
 async def test_regular_files_are_read_and_the_rest_is_skipped(tmp_path: Path) -> None:
-    """Caches, environments and what editors leave behind do not travel; everything else does."""
+    """Caches, environments and files of editors are left out."""
     for name in ("main.py", "lib/deep/x.py", ".dlt/config.toml", ".env.example", "n\u00e4me \u4f60.txt"):
         _write(tmp_path / "etl", name, name)
     for name in (".venv/x", "__pycache__/y.pyc", "lib/.git/config", "main.py~", ".main.py.swp", "lib/.#x.py", "4913"):
@@ -57,7 +57,7 @@ async def test_regular_files_are_read_and_the_rest_is_skipped(tmp_path: Path) ->
 
 
 async def test_links_and_devices_are_not_followed(tmp_path: Path) -> None:
-    """A link, to a file or a folder, a pipe and a socket are named as refusals. A link in a folder's place is told."""
+    """A link, a pipe or a socket is a refusal with its path; so is a link in the place of a folder."""
     _write(tmp_path, "etl/main.py", "print(1)")
     (tmp_path / "etl/passwd").symlink_to("/etc/passwd")
     (tmp_path / "etl/up").symlink_to("..")
@@ -76,7 +76,7 @@ async def test_links_and_devices_are_not_followed(tmp_path: Path) -> None:
 
 
 async def test_caps_hold_before_anything_is_read(tmp_path: Path) -> None:
-    """A sparse file of a gigabyte and a crowd of files cost nothing."""
+    """A sparse file of a gigabyte and very many files cost nothing."""
     _write(tmp_path, "etl/main.py")
     with open(tmp_path / "etl/data.bin", "wb") as file:
         file.truncate(1024**3)
@@ -88,8 +88,8 @@ async def test_caps_hold_before_anything_is_read(tmp_path: Path) -> None:
     assert "2,000 files" in str(folder.refusals[0])
 
 
-async def test_a_folder_that_never_rests_is_refused_not_torn(tmp_path: Path) -> None:
-    """While two files change together, what is read is one state of both, or nothing."""
+async def test_a_folder_that_always_changes_is_refused(tmp_path: Path) -> None:
+    """If two files change together, the source reads one state of both, or nothing."""
     etl = tmp_path / "etl"
     _write(etl, "a", "0" * 1000)
     _write(etl, "main.py", "")
@@ -117,8 +117,8 @@ async def test_a_folder_that_never_rests_is_refused_not_torn(tmp_path: Path) -> 
     assert (await asyncio.to_thread(disk.read, etl)).refusals == ()
 
 
-async def test_a_fingerprint_tells_every_change(tmp_path: Path) -> None:
-    """Equal ones mean equal content: a file that was just written has none to compare, an old one has."""
+async def test_a_fingerprint_shows_every_change(tmp_path: Path) -> None:
+    """Equal ones mean equal content. A file that was just written has none yet."""
     _write(tmp_path, "etl/main.py", "one")
     assert disk.fingerprint(tmp_path / "etl") != disk.fingerprint(tmp_path / "etl")
     os.utime(tmp_path / "etl/main.py", (1, 1))
@@ -129,15 +129,15 @@ async def test_a_fingerprint_tells_every_change(tmp_path: Path) -> None:
     assert disk.fingerprint(tmp_path / "etl") != settled
 
 
-async def test_a_missing_root_is_told(tmp_path: Path) -> None:
-    """No folder is not the same as an empty one: nothing may be taken for removed."""
+async def test_a_missing_root_is_an_error(tmp_path: Path) -> None:
+    """It is not an empty folder: nothing may count as removed."""
     with pytest.raises(SourceFailed, match="PIPELINES_DIR"):
         await FolderSource(tmp_path / "nowhere").snapshot()
     assert (await FolderSource(tmp_path).snapshot()).fingerprints == {}
 
 
 class Watched:
-    """What a source shows at each change it tells of, and a way to wait for it."""
+    """What a source shows at each reported change, and a way to wait for it."""
 
     def __init__(self, source: FolderSource) -> None:
         self.source = source
@@ -160,12 +160,12 @@ class Watched:
                 self._look.notify_all()
 
     async def settled(self) -> None:
-        """Until the first look, and the one that follows once the watch stands."""
+        """Wait for the first look, and for the one that follows the start of the watch."""
         async with asyncio.timeout(30), self._look:
             await self._look.wait_for(lambda: self.looks >= 2)
 
     async def sees(self, name: str, content: bytes | None, *, file: str = "main.py") -> None:
-        """Until a look shows this content of ``name/file``, or that it is gone; fails after ``SEEN_S``."""
+        """Wait until a look shows this content of ``name/file``, or that it is gone; fail after ``SEEN_S``."""
         async with asyncio.timeout(SEEN_S), self._look:
             await self._look.wait_for(lambda: self._shown.get(f"{name}/{file}") == content)
 
@@ -200,7 +200,7 @@ async def test_changes_show_by_themselves(tmp_path: Path, watched: Watched) -> N
 
 
 async def test_changes_in_a_folder_of_settings_show(tmp_path: Path, watched: Watched) -> None:
-    """Though its name begins with a dot."""
+    """Even though its name begins with a dot."""
     root = tmp_path / "root"
     _write(root, "etl/main.py")
     await watched.settled()
@@ -209,8 +209,8 @@ async def test_changes_in_a_folder_of_settings_show(tmp_path: Path, watched: Wat
         await watched.sees("etl", text.encode(), file=".dlt/config.toml")
 
 
-async def test_what_editors_do_is_not_a_change(tmp_path: Path, watched: Watched) -> None:
-    """Swap files and caches wake nobody; the next real change still does."""
+async def test_files_of_editors_are_not_a_change(tmp_path: Path, watched: Watched) -> None:
+    """Swap files and caches cause no look; the next real change does."""
     root = tmp_path / "root"
     _write(root, "etl/main.py", "one")
     await watched.settled()
@@ -223,7 +223,7 @@ async def test_what_editors_do_is_not_a_change(tmp_path: Path, watched: Watched)
 
 
 async def test_the_root_may_come_later_and_be_replaced(tmp_path: Path, watched: Watched) -> None:
-    """Created after the start, renamed away, put back, and swapped behind a link: each time it is watched again."""
+    """Created after the start, renamed, put back, and replaced behind a link: each time it is watched again."""
     root = tmp_path / "root"
     _write(tmp_path, "first/etl/main.py", "first")
     _write(tmp_path, "second/etl/main.py", "second")
@@ -264,8 +264,10 @@ asyncio.run(asyncio.wait_for(main(), 20))
 """
 
 
-def test_where_nothing_can_be_watched_it_is_looked_at_again_and_again(tmp_path: Path) -> None:
-    """A host whose inotify instances are all in use: that is told once, with the setting to raise, and changes show."""
+def test_without_a_watch_the_folder_is_checked_regularly(tmp_path: Path) -> None:
+    """All inotify instances of the host are in use: the log says so once, with the setting to raise, and changes
+    show.
+    """
     done = subprocess.run(
         [sys.executable, "-c", NO_INOTIFY, tmp_path], capture_output=True, text=True, timeout=60, check=False
     )

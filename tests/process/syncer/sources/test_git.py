@@ -1,4 +1,4 @@
-"""Pipelines from real repositories, whatever happens to them."""
+"""Pipelines from real repositories, also damaged, missing and hostile ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def repository(tmp_path: Path) -> Repository:
 
 @pytest.fixture
 def follow(tmp_path: Path) -> Callable[..., GitSource]:
-    """Make a source that follows a URL, with a home of its own."""
+    """Return a source that follows a URL, with a home of its own."""
 
     def make(url: str, *, subdir: str = "", branch: str = "main", **bounds: float) -> GitSource:
         home = tmp_path / "home"
@@ -106,7 +106,7 @@ async def test_only_what_changed_has_another_fingerprint(repository: Repository,
 
 
 async def test_a_subfolder_can_be_the_root(repository: Repository, follow: Follow) -> None:
-    """With ``PIPELINES_SUBDIR`` only what is below it counts, and a missing one is told."""
+    """With ``PIPELINES_SUBDIR`` only what is below it counts; a missing one is an error."""
     repository.commit("one", {"deep/pipelines/etl/main.py": "1", "decoy/main.py": "2", "deep/file": "3"})
     snapshot, folder = await _only(follow(repository.url, subdir="deep/pipelines"))
     assert set(snapshot.fingerprints) == {"etl"}
@@ -136,8 +136,8 @@ async def test_a_rewritten_history_is_followed(repository: Repository, follow: F
     assert (snapshot.commit.hash, folder.files["main.py"].data) == (orphan, b"orphan")
 
 
-async def test_a_removed_branch_is_told_and_its_return_is_seen(repository: Repository, follow: Follow) -> None:
-    """The message names the branch; nothing has to be restarted when it comes back."""
+async def test_a_removed_branch_is_an_error_until_it_returns(repository: Repository, follow: Follow) -> None:
+    """The message names the branch; nothing needs a restart when it comes back."""
     repository.commit("one", MAIN)
     source = follow(repository.url)
     await source.snapshot()
@@ -149,7 +149,7 @@ async def test_a_removed_branch_is_told_and_its_return_is_seen(repository: Repos
     assert (await source.snapshot()).commit is not None
 
 
-async def test_a_repository_that_is_not_there_is_told(tmp_path: Path, follow: Follow) -> None:
+async def test_a_missing_repository_is_an_error(tmp_path: Path, follow: Follow) -> None:
     """The message says what to check."""
     with pytest.raises(SourceFailed, match="GIT_REPO_URL"):
         await follow((tmp_path / "nowhere").as_uri()).snapshot()
@@ -178,10 +178,10 @@ def _leave_lock(mirror: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [_truncate_packs, _remove_objects, _remove_everything, _garble_ref, _leave_lock])
-async def test_a_damaged_mirror_is_made_anew(
+async def test_a_damaged_mirror_is_fetched_again(
     repository: Repository, follow: Follow, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
-    """Damage is noticed while fetching or reading; asking once more is enough."""
+    """Damage is found while fetching or reading; one more request is enough."""
     repository.commit("one", MAIN)
     source = follow(repository.url)
     await source.snapshot()
@@ -198,7 +198,7 @@ async def test_a_damaged_mirror_is_made_anew(
 async def test_damage_between_listing_and_reading_is_noticed(
     repository: Repository, follow: Follow, tmp_path: Path
 ) -> None:
-    """A blob that is gone is damage, not an empty file."""
+    """A missing blob is damage, not an empty file."""
     repository.commit("one", MAIN)
     source = follow(repository.url)
     snapshot = await source.snapshot()
@@ -210,10 +210,10 @@ async def test_damage_between_listing_and_reading_is_noticed(
         await source.read(snapshot, "etl")
 
 
-async def test_links_and_submodules_spoil_only_their_own_folder(
+async def test_links_and_submodules_refuse_only_their_own_folder(
     repository: Repository, follow: Follow, tmp_path: Path
 ) -> None:
-    """Their paths are named, what tells the pipeline's metadata is still read, and the neighbour is whole."""
+    """Their paths are named, the pipeline's metadata are still read, and other folders are complete."""
     library = Repository(tmp_path / "library")
     library.commit("one", {"code.py": "1"})
     repository.write({**MAIN, "good/main.py": "1", "etl/pipeline.json": "{}", "etl/lib/x.py": "1"})
@@ -231,7 +231,7 @@ async def test_links_and_submodules_spoil_only_their_own_folder(
     assert good == Folder({"main.py": File(b"1")})
 
 
-async def test_too_large_and_too_many_are_refused_by_their_own_folder(repository: Repository, follow: Follow) -> None:
+async def test_files_beyond_the_caps_refuse_only_their_own_folder(repository: Repository, follow: Follow) -> None:
     """Caps are checked before content is read."""
     big = bytes(bundle.FILE_BYTES_MAX + 1)
     repository.write({**MAIN, "etl/data.bin": big, "good/main.py": "1", "crowd/main.py": "1"})
@@ -247,14 +247,14 @@ async def test_too_large_and_too_many_are_refused_by_their_own_folder(repository
 
 
 async def test_a_pack_beyond_the_bound_ends_the_fetch(repository: Repository, follow: Follow) -> None:
-    """A repository that would fill the disk is refused in words."""
+    """A repository that would fill the disk is refused with a sentence."""
     repository.commit("one", {**MAIN, "etl/noise": random.Random(1).randbytes(300_000)})
     with pytest.raises(SourceFailed, match="too large"):
         await follow(repository.url, pack_bytes_max=64 * 1024).snapshot()
 
 
 async def test_a_fetch_that_hangs_is_killed(follow: Follow, tmp_path: Path) -> None:
-    """Time is bounded, and nothing of the command stays behind."""
+    """Its time is bounded, and no process of the command remains."""
     silent = socket.socket()
     silent.bind(("127.0.0.1", 0))
     silent.listen()
@@ -277,8 +277,8 @@ def _command_line(path: Path) -> bytes:
 
 
 @pytest.mark.skipif(shutil.which("ssh") is None, reason="no ssh client is installed")
-async def test_an_ssh_remote_is_reached_with_our_key_or_told(tmp_path: Path) -> None:
-    """The key is readable for us alone; a host that does not answer is told, and nobody is asked for a password."""
+async def test_an_ssh_remote_is_reached_with_our_key(tmp_path: Path) -> None:
+    """Only we can read the key. A host that does not answer is an error, and ssh never asks for a password."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"ssh://git@127.0.0.1:{closed.getsockname()[1]}/r.git"
@@ -291,7 +291,7 @@ async def test_an_ssh_remote_is_reached_with_our_key_or_told(tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-async def test_a_mounted_repository_may_belong_to_somebody_else(repository: Repository, follow: Follow) -> None:
+async def test_a_mounted_repository_may_belong_to_another_user(repository: Repository, follow: Follow) -> None:
     """The settings name it, so its owner does not matter."""
     repository.commit("one", MAIN)
     for path in (repository.path, *repository.path.rglob("*")):
@@ -299,8 +299,8 @@ async def test_a_mounted_repository_may_belong_to_somebody_else(repository: Repo
     assert (await follow(repository.url).snapshot()).commit is not None
 
 
-async def test_twins_and_broken_names_are_refused(repository: Repository, follow: Follow) -> None:
-    """Paths that clash on some file system, or are no UTF-8, never become a bundle."""
+async def test_clashing_and_broken_names_are_refused(repository: Repository, follow: Follow) -> None:
+    """Paths that clash on some file system, or are not UTF-8, never become a bundle."""
     repository.write({**MAIN, "etl/Data.csv": "1", "etl/data.csv": "2"})
     with open(str(repository.path / "etl").encode() + b"/caf\xe9", "w") as file:
         file.write("x")

@@ -22,7 +22,7 @@ TOKEN = "tok en%+/canary".replace(" ", "-")
 
 
 class Host:
-    """Serves every repository below a directory to those who know the token, and remembers what it saw."""
+    """Serves every repository below a directory to clients that have the token, and remembers what it saw."""
 
     def __init__(self, root: Path) -> None:
         host = self
@@ -47,7 +47,7 @@ class Host:
         return f"http://127.0.0.1:{self.server.server_port}/repo/.git"
 
     def answer(self, request: BaseHTTPRequestHandler, root: Path, body: bytes) -> None:
-        """One CGI call, with all command lines of this machine noted meanwhile."""
+        """Do one CGI call, and note all command lines of this machine meanwhile."""
         for process in Path("/proc").glob("[0-9]*/cmdline"):
             try:
                 self.command_lines.add(process.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
@@ -115,7 +115,7 @@ def _source(url: str, home: Path, token: str) -> GitSource:
     return GitSource(Mirror(where, Credentials(token=token), home), where.label, subdir="", interval_s=60)
 
 
-async def test_a_token_opens_the_repository_and_shows_nowhere(host: Host, tmp_path: Path) -> None:
+async def test_a_token_opens_the_repository_and_appears_nowhere(host: Host, tmp_path: Path) -> None:
     """The host gets it; no command line and no file of the mirror has it."""
     source = _source(host.url, tmp_path / "home", TOKEN)
     snapshot = await source.snapshot()
@@ -129,15 +129,15 @@ async def test_a_token_opens_the_repository_and_shows_nowhere(host: Host, tmp_pa
 
 
 @pytest.mark.parametrize("token", ["", "wrong-canary"])
-async def test_a_refused_token_is_told_without_it(host: Host, tmp_path: Path, token: str) -> None:
-    """The message says which setting to look at."""
+async def test_a_refused_token_is_an_error_without_the_token(host: Host, tmp_path: Path, token: str) -> None:
+    """The message names the setting to check."""
     with pytest.raises(SourceFailed, match="GIT_TOKEN") as caught:
         await _source(host.url, tmp_path / "home", token).snapshot()
     assert "canary" not in str(caught.value)
 
 
 async def test_a_redirect_is_not_followed(host: Host, tmp_path: Path) -> None:
-    """The token goes to the address in the settings and to no other."""
+    """The token goes only to the address in the settings."""
     elsewhere = Host(tmp_path)
     thread = threading.Thread(target=elsewhere.server.serve_forever, args=(0.05,), name="elsewhere")
     thread.start()

@@ -43,7 +43,7 @@ def test_every_explained_field_exists() -> None:
 
 
 def test_an_existing_folder_is_not_touched(tmp_path: Path) -> None:
-    """And no folder is created with a name that no pipeline can have."""
+    """A name that no pipeline can have creates no folder."""
     (tmp_path / "greet").mkdir()
     with pytest.raises(BadUsage, match="already exists"):
         CliRunner().invoke(init, ["greet", "--dir", str(tmp_path)], catch_exceptions=False)

@@ -29,7 +29,7 @@ def encrypted(folder: Path, value: str, *options: str) -> str:
 
 
 def test_a_value_is_read_from_standard_input_or_an_argument(tmp_path: Path) -> None:
-    """Without its line break, so that it stays out of the shell's history."""
+    """Standard input keeps the value out of the shell's history. Its line break is removed."""
     place = ("--pipeline", "shop", "--name", "API_KEY")
     tokens = [
         encrypted(tmp_path, "hunter2\n", *place),
@@ -103,7 +103,7 @@ def test_a_new_key_is_valid(tmp_path: Path) -> None:
 
 
 def test_validate_prints_problems_notices_and_slots(tmp_path: Path) -> None:
-    """With an exit code for CI; as text and as JSON."""
+    """As text and as JSON, with an exit code for CI."""
     a_pipeline(tmp_path, "good", schedule_cron="0 9 * * *", timezone="Asia/Kathmandu", timeot=5)
     done = fastflow("validate", ".", cwd=tmp_path)
     assert done.returncode == 0

@@ -67,7 +67,7 @@ def test_unusable_values_are_reported_and_stay() -> None:
 
 
 def test_old_tokens_can_be_bound() -> None:
-    """Then they open only in their place. A webhook's token must be bound."""
+    """A bound token opens only in its place. A webhook's token must be bound."""
     text = json.dumps({"encrypted_env": {"A": old("a")}, "webhook": {"secret": old("hook")}})
     assert [token.state for token in rotate(text, (OLD,), pipeline="shop").tokens] == ["current", "elsewhere"]
     done = rotate(text, (OLD,), pipeline="shop", bind=True)

@@ -59,7 +59,7 @@ def test_a_token_goes_only_to_its_own_address(beside: Path) -> None:
     assert found(beside, url="http://elsewhere:8000") == ("http://elsewhere:8000", None)
 
 
-def test_a_token_may_be_in_a_file_or_the_one_that_up_was_given(beside: Path, tmp_path: Path) -> None:
+def test_a_token_may_come_from_a_file_or_from_the_environment_of_up(beside: Path, tmp_path: Path) -> None:
     """An unreadable file is an error."""
     (tmp_path / "token").write_text("from-file\n")
     assert found(beside, {"FASTFLOW_TOKEN_FILE": str(tmp_path / "token")}) == (HERE, "from-file")

@@ -146,7 +146,7 @@ def test_each_failed_attempt_is_printed_once(capsys: pytest.CaptureFixture[str])
     said = capsys.readouterr()
     assert (said.out, said.err) == (
         "",
-        "Attempt 1 failed: exit code 1. The next one in 2.00 s.\nAttempt 2 failed: timeout.\n",
+        "Attempt 1 failed: exit code 1. The next one in 2.0 s.\nAttempt 2 failed: timeout.\n",
     )
 
 

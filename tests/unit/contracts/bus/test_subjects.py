@@ -1,4 +1,4 @@
-"""Where an answer may be sent."""
+"""Where a response may be sent."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from fastflow_contracts.bus.subjects import INBOX_CHARACTERS_MAX, is_inbox
 
 
 @pytest.mark.parametrize("subject", ["_INBOX.a", "_INBOX_gateway.Ab3.9", "_INBOX.a/b,c:d=?", "_INBOX." + "a" * 248])
-def test_what_clients_listen_on_is_an_inbox(subject: str) -> None:
-    """Of any user, whatever its library makes of it."""
+def test_inboxes_of_clients_are_accepted(subject: str) -> None:
+    """Of every user and every client library."""
     assert is_inbox(subject)
 
 
@@ -34,6 +34,6 @@ def test_what_clients_listen_on_is_an_inbox(subject: str) -> None:
         "_INBOX." + "a" * INBOX_CHARACTERS_MAX,
     ],
 )
-def test_nothing_else_is(subject: str) -> None:
-    """Patterns, lines of the protocol, subjects that mean something, and what is longer than a line may be."""
+def test_other_subjects_are_not_inboxes(subject: str) -> None:
+    """Patterns, protocol lines, subjects with a meaning of their own, and subjects that are too long."""
     assert not is_inbox(subject)

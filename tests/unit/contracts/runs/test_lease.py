@@ -1,4 +1,4 @@
-"""The times around a silent runner keep their order, whatever the settings."""
+"""The times around a silent runner keep their order with any settings."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ LEASES = st.builds(Lease, lease_s=st.floats(1, 3600), fence_s=st.floats(0, 86_40
 
 
 @given(LEASES)
-def test_a_run_is_taken_away_only_when_its_sandbox_has_had_time_to_end(lease: Lease) -> None:
-    """Stopped by its runner before it stops itself, and that before anybody else may start it again."""
+def test_a_run_is_taken_away_only_after_its_sandbox_had_time_to_end(lease: Lease) -> None:
+    """The runner stops the sandbox first, then the sandbox stops itself, and only then may another runner start the
+    run.
+    """
     assert lease.cut_off_s < lease.dead_s < lease.take_over_s
 
 
@@ -23,8 +25,8 @@ def test_one_lost_renewal_or_heartbeat_changes_nothing(lease: Lease) -> None:
     assert 2 * lease.beat_s < lease.dead_s
 
 
-def test_times_too_short_for_a_cluster_s_silence_are_reported() -> None:
-    """A bus of one server has no such silence; the defaults bear it."""
+def test_times_too_short_for_a_change_of_leader_are_reported() -> None:
+    """A single server has no such silence. The defaults are long enough."""
     short = Lease(lease_s=6, fence_s=10)
     assert short.complaint(copies=1) is None
     assert Lease().complaint(copies=3) is None
@@ -35,7 +37,7 @@ def test_times_too_short_for_a_cluster_s_silence_are_reported() -> None:
 
 
 @given(LEASES)
-def test_other_times_leave_room_for_a_cluster_s_silence(lease: Lease) -> None:
-    """A runner whose last renewal came just before it renews again before it stops what it holds."""
+def test_accepted_times_are_longer_than_a_change_of_leader(lease: Lease) -> None:
+    """A runner that renewed just before the silence renews again before it stops its runs."""
     if lease.complaint(copies=3) is None:
         assert lease.renew_s + CLUSTER_SILENCE_S <= lease.cut_off_s < lease.take_over_s

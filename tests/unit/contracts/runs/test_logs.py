@@ -22,19 +22,19 @@ def test_a_chunk_is_plain_compact_json() -> None:
 
 
 def test_a_newer_chunk_is_understood() -> None:
-    """Unknown fields, also behind a piece's text, are ignored."""
+    """Unknown fields are ignored, also those after the text of a piece."""
     assert CHUNK.decode(b'{"at":1,"lines":[[0,1,"a\\n",7]],"end":[2,0],"new":1}').lines == (Piece(0, 1, "a\n"),)
 
 
-def test_an_unknown_stream_is_refused_at_the_door() -> None:
-    """A piece of stream 3 is no piece."""
+def test_an_unknown_stream_is_refused() -> None:
+    """A piece of stream 3 is not valid."""
     with pytest.raises(Malformed, match="Chunk"):
         CHUNK.decode(b'{"at":1,"lines":[[0,3,"a"]],"end":[0,0]}')
 
 
 @given(st.lists(st.tuples(st.integers(1, 2), st.text("ab\n", max_size=5))))
 def test_lines_are_put_together_again(pieces: list[tuple[int, str]]) -> None:
-    """Wherever the pieces and chunks were cut, each stream reads back line by line."""
+    """Each stream reads back line by line, wherever pieces and chunks were cut."""
     chunks = [Chunk(at=0.0, lines=(Piece(0, s, text),), end=(n, 0)) for n, (s, text) in enumerate(pieces)]
     for number, name in ((1, "stdout"), (2, "stderr")):
         text = "".join(text for stream, text in pieces if stream == number)

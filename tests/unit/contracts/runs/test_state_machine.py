@@ -1,4 +1,4 @@
-"""The life of a run: what may follow what, said one sentence at a time, then held under any history."""
+"""The life of a run: single steps first, then any history."""
 
 from __future__ import annotations
 
@@ -79,19 +79,19 @@ def failure(epoch: int = 1, why: RunErrorType = RunErrorType.SCRIPT_ERROR, **mor
 
 
 def test_a_run_that_is_claimed_and_finishes_well_is_a_success() -> None:
-    """PENDING, RUNNING, SUCCESS; the attempt's facts are in the record."""
+    """PENDING, RUNNING, SUCCESS, with the attempt's facts in the record."""
     run = after(new_run(), claim(), success())
     assert run.status is RunStatus.SUCCESS
     assert [(a.number, a.runner, a.exit_code, a.started_at) for a in run.attempts] == [(1, "r1", 0, at(2))]
 
 
 def test_a_new_run_is_due_by_any_clock() -> None:
-    """The claimer's clock may be behind the creator's."""
+    """Even by that of a runner whose clock is behind."""
     assert fold(new_run(), decide(new_run(), claim(), now=at(-60))).status is RunStatus.RUNNING
 
 
 def test_a_failed_run_without_retries_is_failed() -> None:
-    """No retry was asked for, none happens."""
+    """A retry happens only if the run asks for it."""
     run = after(new_run(), claim(), failure())
     assert run.status is RunStatus.FAILED
     assert run.attempts[0].error_type is RunErrorType.SCRIPT_ERROR
@@ -104,7 +104,7 @@ def test_a_failed_attempt_with_retries_left_waits_under_the_same_id() -> None:
 
 
 def test_each_retry_takes_its_own_delay_and_the_last_failure_ends_the_run() -> None:
-    """Delays are numbered by the attempts that failed."""
+    """The number of failed attempts selects the delay."""
     run = new_run(retry_attempts=2, retry_strategy=CustomSchedule(delays=(5.0, 50.0)))
     run = after(run, claim(), failure())
     assert run.state == Pending(attempt=2, not_before=at(14))
@@ -118,13 +118,13 @@ def test_each_retry_takes_its_own_delay_and_the_last_failure_ends_the_run() -> N
 
 
 def test_a_secret_that_no_key_opens_is_not_tried_again() -> None:
-    """It would stay closed."""
+    """A retry would fail in the same way."""
     run = after(new_run(retry_attempts=3), claim(), failure(why=RunErrorType.SECRET_ERROR))
     assert run.status is RunStatus.FAILED
 
 
 def test_an_attempt_cannot_be_claimed_before_it_is_due() -> None:
-    """The claimer is told when to come back."""
+    """The runner learns when to come back."""
     run = after(new_run(retry_attempts=1), claim(), failure())
     with pytest.raises(NotYet) as refusal:
         decide(run, claim(2), now=at(10))
@@ -132,7 +132,7 @@ def test_an_attempt_cannot_be_claimed_before_it_is_due() -> None:
 
 
 def test_a_hint_for_an_older_attempt_changes_nothing() -> None:
-    """It was delivered late."""
+    """It arrived late."""
     run = after(new_run(retry_attempts=1, retry_strategy=FixedDelay(delay=0)), claim(), failure())
     assert decide(run, claim(1), now=at(100)) == ()
 
@@ -163,18 +163,18 @@ def test_cancel_wins_over_retry() -> None:
 
 
 def test_a_run_that_was_done_before_the_cancel_reached_it_is_a_success() -> None:
-    """What really happened counts."""
+    """The record says what really happened."""
     assert after(new_run(), claim(), Cancel(), success()).status is RunStatus.SUCCESS
 
 
 def test_a_stopped_script_that_exits_with_zero_was_still_interrupted() -> None:
-    """It ended because it was told to."""
+    """It ended because it was stopped."""
     stopped = Finish(epoch=1, outcome=AttemptOutcome(finished_at=at(3), exit_code=0, stopped=True))
     assert after(new_run(), claim(), Cancel(), stopped).status is RunStatus.INTERRUPTED
 
 
-def test_an_error_is_never_too_long_for_its_record() -> None:
-    """Its middle is left out: what happened is said at the beginning or at the end."""
+def test_a_long_error_message_is_shortened_in_the_middle() -> None:
+    """What happened is at its beginning or at its end."""
     outcome = AttemptOutcome(
         finished_at=at(3), error_type=RunErrorType.ENVIRONMENT_ERROR, error_message="a" + "x" * 5_000_000 + "z"
     )
@@ -209,7 +209,7 @@ def test_a_run_whose_code_may_have_run_cannot_be_given_back() -> None:
 
 
 def test_a_run_that_no_runner_can_hold_is_lost_in_the_end() -> None:
-    """Giving back is bounded."""
+    """It is given back only so many times."""
     run = new_run()
     for number in range(RELEASES_MAX + 1):
         run = fold(run, decide(run, claim(), now=at(number)))
@@ -236,7 +236,7 @@ def test_the_record_survives_the_wire() -> None:
     assert RUN.decode(data.replace(b'{"v":1' if b'{"v":1' in data else b'{"id"', b'{"new_field":[1],"id"', 1)) == run
 
 
-def test_the_wire_form_of_a_record_is_what_it_was() -> None:
+def test_the_stored_form_of_a_record_stays() -> None:
     """Golden bytes: stored records must stay readable."""
     golden = (
         b'{"id":"00000000-0000-4000-8000-000000000000","pipeline":"demo","created_at":"2026-01-01T00:00:00Z",'
@@ -273,10 +273,10 @@ orders = st.builds(new_run, retry_attempts=st.integers(0, 3), retry_strategy=st.
 
 
 @given(orders, commands)
-def test_no_history_leaves_the_map_or_breaks_a_promise(run: RunRecord, history: list[Command]) -> None:
-    """Whatever is asked, in whatever order: steps are edges, ends are final, attempts and epochs only grow, and
-    asking twice
-    is asking once."""
+def test_any_history_takes_allowed_steps_and_keeps_the_promises(run: RunRecord, history: list[Command]) -> None:
+    """With any commands in any order: each change is an allowed step, ends are final, attempts and epochs only
+    grow, and a repeated command changes nothing.
+    """
     for number, command in enumerate(history):
         moment = at(number * 10)
         try:

@@ -19,8 +19,8 @@ OWN = {"Content-Type": TRIGGER_TYPE}
 
 
 @pytest.mark.parametrize("field", ["env_vars", "parameters"])
-def test_a_name_of_a_variable_is_as_long_as_metadata_allow(field: str) -> None:
-    """One bound, wherever a variable is given."""
+def test_names_of_variables_have_the_bound_of_the_metadata(field: str) -> None:
+    """Triggers and metadata have the same bound."""
     longest = "N" * ENV_NAME_CHARACTERS_MAX
     assert read_run_body({field: {longest: "1"}})
     body = json.dumps({field: {f"{longest}N": "1"}}).encode()
@@ -33,8 +33,8 @@ def test_a_name_of_a_variable_is_as_long_as_metadata_allow(field: str) -> None:
             read()
 
 
-def test_an_id_of_a_run_configuration_is_as_long_as_metadata_allow() -> None:
-    """A longer one names nothing that there can be."""
+def test_ids_of_run_configurations_have_the_bound_of_the_metadata() -> None:
+    """A longer id cannot name an existing configuration."""
     longest = "c" * ID_CHARACTERS_MAX
     assert read_run_body({"run_config_id": longest}).run_config_id == longest
     for payload, headers in (
@@ -57,30 +57,30 @@ def test_an_id_of_a_run_configuration_is_as_long_as_metadata_allow() -> None:
         ({"retry_of": LONG}, OWN),
     ],
 )
-def test_a_reason_is_short_however_long_what_it_names_is(body: dict[str, Any], headers: dict[str, str]) -> None:
-    """It is kept with the pipeline, and shown."""
+def test_a_reason_is_short_even_if_it_names_something_long(body: dict[str, Any], headers: dict[str, str]) -> None:
+    """It is stored with the pipeline and shown on pages."""
     with pytest.raises(BadTrigger) as refusal:
         read_trigger(json.dumps(body).encode(), headers)
     assert len(str(refusal.value)) <= REASON_CHARACTERS_MAX
 
 
-def test_two_cloud_events_are_one_only_if_both_source_and_id_are_the_same() -> None:
-    """Where the source ends and the id begins is part of it."""
+def test_cloud_events_are_the_same_only_if_source_and_id_are_equal() -> None:
+    """The boundary between source and id counts."""
     assert structured("s/a", "b").key == binary("s/a", "b").key
     assert len({structured(*event).key for event in [("s/a", "b"), ("s", "a/b"), ("s", "a\nb"), ("s\na", "b")]}) == 4
 
 
 @given(st.text(min_size=1), st.text(min_size=1), st.text(min_size=1), st.text(min_size=1))
-def test_the_key_of_a_cloud_event_stands_for_nothing_else(source: str, name: str, other: str, another: str) -> None:
-    """Neither for another event nor for a plain message id, which is one line."""
+def test_the_key_of_a_cloud_event_is_unique(source: str, name: str, other: str, another: str) -> None:
+    """It differs from those of other events and from message ids, which are one line."""
     key = structured(source, name).key
     assert (key == structured(other, another).key) == ((source, name) == (other, another))
     assert key is not None
     assert "\n" in key
 
 
-def test_an_unknown_field_is_named_in_part() -> None:
-    """An answer does not repeat a request."""
+def test_a_long_unknown_field_is_named_in_part() -> None:
+    """A response does not repeat the whole request."""
     with pytest.raises(BadTrigger, match=r"^unknown field 'x{64}'…; a run body has"):
         read_run_body({LONG: 1})
 

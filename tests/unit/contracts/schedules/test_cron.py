@@ -13,7 +13,7 @@ from fastflow_contracts.schedules.cron import check_cron, next_after
 
 
 def due(expr: str, zone: str, after: str, count: int = 1) -> list[str]:
-    """The next *count* instants after the local time *after*, in local time with offset."""
+    """Return the next *count* instants after the local time *after*, in local time with offset."""
     at = datetime.fromisoformat(after).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
     found = []
     for _ in range(count):
@@ -39,8 +39,8 @@ def due(expr: str, zone: str, after: str, count: int = 1) -> list[str]:
         "0 0 31 2 1",
     ],
 )
-def test_sound_expressions(expr: str) -> None:
-    """Five fields with lists, ranges, steps, names and aliases are sound."""
+def test_valid_expressions_are_accepted(expr: str) -> None:
+    """Five fields with lists, ranges, steps, names and aliases."""
     assert check_cron(expr) is None
 
 
@@ -70,14 +70,14 @@ def test_sound_expressions(expr: str) -> None:
         ("1," * 300 + "1 * * * *", "longer than"),
     ],
 )
-def test_faults_are_named(expr: str, fault: str) -> None:
-    """What is no standard cron is refused, and the part at fault is named."""
+def test_invalid_expressions_are_refused_with_the_wrong_part(expr: str, fault: str) -> None:
+    """Whatever standard cron does not allow."""
     assert fault in (check_cron(expr) or "")
 
 
 @given(st.text(alphabet="0123456789*/,-@# LWHRmonjadily\n٣", max_size=30))
-def test_checking_never_crashes(expr: str) -> None:
-    """Any text is either sound, and then due some day, or has its fault named."""
+def test_checking_any_text_never_crashes(expr: str) -> None:
+    """A text is valid, and then due at some time, or the wrong part is named."""
     if check_cron(expr) is None:
         assert next_after(expr, "Europe/Berlin", datetime(2025, 1, 1, tzinfo=UTC)).tzinfo is UTC
 
@@ -117,13 +117,13 @@ def test_checking_never_crashes(expr: str) -> None:
         ("30 * 17 2 *", "America/Sao_Paulo", "2018-02-17 22:45", ["2018-02-17 23:30-0200", "2018-02-17 23:30-0300"]),
     ],
 )
-def test_daylight_saving(expr: str, zone: str, after: str, expected: list[str]) -> None:
-    """Fixed times survive a gap and do not repeat; what is due every hour follows elapsed time."""
+def test_daylight_saving_skips_and_repeats_nothing(expr: str, zone: str, after: str, expected: list[str]) -> None:
+    """Fixed times survive a gap and do not repeat; hourly expressions follow elapsed time."""
     assert due(expr, zone, after, len(expected)) == expected
 
 
-def test_both_day_fields() -> None:
-    """Two restricted day fields are alternatives; with a star in one of them both must match."""
+def test_two_restricted_day_fields_are_alternatives() -> None:
+    """If one of them has a star, both must match."""
     assert due("0 0 13 * fri", "UTC", "2025-06-10 00:00", 2) == ["2025-06-13 00:00+0000", "2025-06-20 00:00+0000"]
     assert due("0 0 */12 * fri", "UTC", "2025-06-01 00:00") == ["2025-06-13 00:00+0000"]
 
@@ -154,13 +154,13 @@ def second_opinion(expr: str, after: datetime, zone: str) -> datetime:
 
 @given(expressions(st.just("*") | numbers(0, 23)), INSTANTS)
 def test_a_second_implementation_agrees_in_utc(expr: str, after: datetime) -> None:
-    """Without daylight saving, cronsim and this module are due at the same instants."""
+    """Without daylight saving, cronsim gives the same instants."""
     assume(check_cron(expr) is None)
     assert next_after(expr, "UTC", after) == second_opinion(expr, after, "UTC")
 
 
 def shifts(zone: str) -> list[datetime]:
-    """The hours from 2015 to 2034 in which the clocks of *zone* change."""
+    """Return the hours from 2015 to 2034 in which the clocks of *zone* change."""
     hours = (EPOCH + timedelta(hours=hour) for hour in range(20 * 366 * 24))
     offsets = ((hour, hour.astimezone(ZoneInfo(zone)).utcoffset()) for hour in hours)
     return [before for (before, old), (_, new) in pairwise(offsets) if old != new]
@@ -195,15 +195,15 @@ def test_a_second_implementation_agrees_about_fixed_times(
     zone, after = place
     expr = f"{minutes} {hours} * * *"
     candidates = CronSim(expr, after.astimezone(ZoneInfo(zone)))
-    # What begins with a star is "every hour" there; here it is what is due in every hour.
+    # For cronsim a field that begins with a star means "every hour"; for us, a schedule that is due in every hour.
     assume(not minutes.startswith("*") and not hours.startswith("*") and len(candidates.hours) < 24)
     expected = next(at for at in (found.astimezone(UTC) for found in candidates) if at > after)
     assert next_after(expr, zone, after) == expected
 
 
 @given(expressions(st.just("*") | numbers(0, 23)), near_shifts())
-def test_time_moves_on(expr: str, place: tuple[str, datetime]) -> None:
-    """The next instant is later, on a whole minute, and nothing is due between an instant and its next."""
+def test_the_next_instant_is_later_and_on_a_whole_minute(expr: str, place: tuple[str, datetime]) -> None:
+    """Nothing is due between an instant and its next one."""
     zone, after = place
     assume(check_cron(expr) is None)
     found = next_after(expr, zone, after)

@@ -1,4 +1,4 @@
-"""Which instants a schedule names, and what is run of those that have passed."""
+"""Which slots a schedule has, and which of the missed ones are run."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ def cron(
 
 
 def test_an_interval_begins_one_interval_after_it_was_first_seen() -> None:
-    """Not at once: a sync starts nothing."""
+    """A sync starts nothing at once."""
     assert upcoming(every(60), at(5), 3) == [at(65), at(125), at(185)]
 
 
 def test_an_interval_does_not_drift() -> None:
-    """It is counted from its anchor, whenever one asks."""
+    """Slots are counted from the anchor, whenever one asks."""
     assert upcoming(every(60), at(1000.5), 2, anchor=at(5)) == [at(1025), at(1085)]
 
 
 def test_an_interval_with_a_start_begins_with_it() -> None:
-    """The start itself is a slot; a start that lies back keeps the beat."""
+    """The start is a slot. A start in the past still sets the rhythm."""
     assert upcoming(every(60, start=at(90)), at(5), 2) == [at(90), at(150)]
     assert upcoming(every(60, start=at(-90)), at(0), 2) == [at(30), at(90)]
 
 
 def test_both_ends_of_the_window_belong_to_it() -> None:
-    """A slot on the start and one on the end are slots, none before and none after."""
+    """A slot at the start or at the end counts; none before or after does."""
     start, end = at(HOUR), at(3 * HOUR)
     assert upcoming(cron("0 * * * *", start=start, end=end), T0, 9) == [start, at(2 * HOUR), end]
     assert upcoming(every(HOUR, start=start, end=end), T0, 9) == [start, at(2 * HOUR), end]
 
 
 def test_once_is_one_slot() -> None:
-    """And none, once it has passed."""
+    """After its time there is none."""
     once = PipelineSchedule(id="once", timing=Once(at=at(10)))
     assert upcoming(once, T0, 9) == [at(10)]
     assert upcoming(once, at(10), 9) == []
@@ -79,7 +79,7 @@ schedules = st.one_of(
 
 
 @given(schedules, moments, st.integers(0, 4000), st.integers(0, 5), moments)
-def test_the_latest_slots_are_the_last_of_all(
+def test_the_latest_slots_equal_the_last_of_all_slots(
     schedule: PipelineSchedule, until: datetime, minutes: int, count: int, anchor: datetime
 ) -> None:
     """Looking back in growing steps finds what counting forward finds."""
@@ -92,7 +92,7 @@ def test_the_latest_slots_are_the_last_of_all(
 
 
 def due(catchup: Catchup, *, done_until: float, able_since: float, now: float) -> tuple[list[datetime], bool]:
-    """Of an hourly schedule; instants in hours."""
+    """Return the due slots of an hourly schedule, in hours."""
     schedule = PipelineSchedule(id="schedule", timing=Interval(interval_s=HOUR), catchup=catchup)
     found = backlog(
         schedule, anchor=T0, done_until=at(done_until * HOUR), able_since=at(able_since * HOUR), now=at(now * HOUR)
@@ -100,22 +100,22 @@ def due(catchup: Catchup, *, done_until: float, able_since: float, now: float) -
     return ([], False) if found is None else (list(found.slots), found.has_missed)
 
 
-def test_a_slot_that_has_come_is_run_whatever_is_caught_up() -> None:
-    """Nothing is missed: we were there."""
+def test_a_slot_in_time_runs_with_any_catchup() -> None:
+    """It was not missed."""
     policies: tuple[Catchup, ...] = ("none", "last", "all")
     for catchup in policies:
         assert due(catchup, done_until=4, able_since=4.5, now=5) == ([at(5 * HOUR)], False)
 
 
-def test_what_was_missed_is_caught_up_as_the_schedule_says() -> None:
-    """None of it, the latest, or all."""
+def test_missed_slots_are_caught_up_as_the_schedule_says() -> None:
+    """None of them, the latest, or all."""
     assert due("none", done_until=1, able_since=4.5, now=4.5) == ([], True)
     assert due("last", done_until=1, able_since=4.5, now=4.5) == ([at(4 * HOUR)], True)
     assert due("all", done_until=1, able_since=4.5, now=4.5) == ([at(2 * HOUR), at(3 * HOUR), at(4 * HOUR)], True)
 
 
-def test_the_latest_missed_slot_is_left_alone_after_a_day() -> None:
-    """Of a weekly schedule, say."""
+def test_the_latest_missed_slot_is_not_run_after_a_day() -> None:
+    """For example that of a weekly schedule."""
     schedule = PipelineSchedule(id="schedule", timing=Interval(interval_s=7 * 24 * HOUR))
     for hours, expected in ((7 * 24 + 23, (at(7 * 24 * HOUR),)), (7 * 24 + 25, ())):
         moment = at(hours * HOUR)
@@ -125,7 +125,7 @@ def test_the_latest_missed_slot_is_left_alone_after_a_day() -> None:
 
 
 def test_catching_up_on_all_has_a_bound() -> None:
-    """The newest ones are run."""
+    """The newest slots are run."""
     found = backlog(
         PipelineSchedule(id="schedule", timing=Interval(interval_s=1), catchup="all"),
         anchor=T0,
@@ -138,8 +138,8 @@ def test_catching_up_on_all_has_a_bound() -> None:
     assert found.slots[-1] == found.until == at(10**6)
 
 
-def test_what_could_not_be_started_for_long_counts_as_missed() -> None:
-    """Else a bus that refuses for an hour would be followed by an hour's worth of runs."""
+def test_a_slot_that_could_not_start_for_long_counts_as_missed() -> None:
+    """Otherwise a bus that refused for an hour would cause an hour's worth of runs."""
     late_s = LATE.total_seconds()
     found = backlog(every(1), anchor=T0, done_until=T0, able_since=T0, now=at(10 * late_s))
     assert found is not None
@@ -147,13 +147,13 @@ def test_what_could_not_be_started_for_long_counts_as_missed() -> None:
 
 
 def test_a_new_schedule_never_fires_for_the_past() -> None:
-    """It counts from the moment it was first seen."""
+    """It counts from the moment at which it is first seen."""
     state = settled(None, every(60), is_on=True, now=at(10))
     assert (state.anchor, state.done_until, state.idle_since) == (at(10), at(10), None)
 
 
-def test_what_says_nothing_about_when_changes_nothing() -> None:
-    """The anchor of an interval survives every sync but one that changes the interval or its window."""
+def test_only_a_change_of_timing_moves_the_anchor() -> None:
+    """It survives every sync that keeps the interval and its window."""
     state = settled(None, every(60), is_on=True, now=T0)
     same = PipelineSchedule(id="schedule", timing=Interval(interval_s=60), catchup="all", timezone="Asia/Tokyo")
     assert settled(state, same, is_on=True, now=at(99)) is state
@@ -161,7 +161,7 @@ def test_what_says_nothing_about_when_changes_nothing() -> None:
     assert (changed.anchor, changed.done_until) == (at(99), at(99))
 
 
-def test_what_was_off_goes_on_from_now_with_its_old_anchor() -> None:
+def test_a_schedule_switched_on_again_keeps_its_anchor() -> None:
     """Slots in between do not count as missed."""
     state = settled(None, every(60), is_on=True, now=T0)
     off = settled(state, every(60), is_on=False, now=at(100))
@@ -173,8 +173,8 @@ def test_what_was_off_goes_on_from_now_with_its_old_anchor() -> None:
     assert on == ScheduleState(definition=state.definition, anchor=T0, done_until=at(300))
 
 
-def test_definitions_are_words_that_stay() -> None:
-    """They are stored: other words for the same thing would move every anchor."""
+def test_the_stored_definitions_stay() -> None:
+    """Other words for the same timing would move every anchor."""
     window = {"start": T0, "end": at(1)}
     assert definition(cron("0 9 * * *", zone="Europe/Berlin")) == "cron 0 9 * * * in Europe/Berlin"
     assert (

@@ -1,4 +1,4 @@
-"""What the gateway makes of secrets, and the little that it opens."""
+"""What the gateway does with secrets."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ values = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0
 
 
 @given(values, values, values)
-def test_what_the_gateway_seals_the_runner_opens(value: str, pipeline: str, name: str) -> None:
-    """Bound or not, and under the first key."""
+def test_the_runner_opens_what_the_gateway_seals(value: str, pipeline: str, name: str) -> None:
+    """Bound or not, with the first key."""
     token = SEALER.seal(value, place=(pipeline, name))
     assert BOX.open({name: token}, pipeline=pipeline) == {name: value}
     assert BOX.unbound({name: token}) == ()
@@ -29,22 +29,22 @@ def test_what_the_gateway_seals_the_runner_opens(value: str, pipeline: str, name
 
 
 @pytest.mark.parametrize("place", [("shop", "OTHER"), ("other", "KEY")])
-def test_what_is_bound_opens_nowhere_else(place: tuple[str, str]) -> None:
-    """Neither under another name nor in another pipeline."""
+def test_a_bound_token_opens_only_in_its_place(place: tuple[str, str]) -> None:
+    """Not under another name and not in another pipeline."""
     with pytest.raises(SecretError, match="another"):
         BOX.open({"KEY": SEALER.seal("hunter2", place=place)}, pipeline="shop")
 
 
 @pytest.mark.parametrize("value", ["", "a\0b", "x" * (VALUE_CHARACTERS_MAX + 1), '{"p":"a","k":"b","v":"c"}', "\udc80"])
-def test_what_no_variable_could_hold_is_refused(value: str) -> None:
-    """And so is a value that would be taken for an envelope. The message does not repeat it."""
+def test_a_value_that_no_variable_can_hold_is_refused(value: str) -> None:
+    """So is a value that looks like an envelope. The message does not repeat it."""
     with pytest.raises(BadSecret) as caught:
         SEALER.seal(value)
     assert not value or value not in str(caught.value)
 
 
-def test_without_a_key_it_is_said_what_to_do() -> None:
-    """Where to get one, and who needs it; a key that is none is refused at the start."""
+def test_without_a_key_the_error_says_what_to_do() -> None:
+    """Where to get one, and which services need it. An invalid key is refused at the start."""
     with pytest.raises(NoKey, match="fastflow keys new"):
         Sealer("").seal("hunter2")
     with pytest.raises(NoKey, match="ENCRYPTION_KEY"):
@@ -55,7 +55,7 @@ def test_without_a_key_it_is_said_what_to_do() -> None:
 
 
 def test_only_the_secret_of_a_pipelines_own_webhook_is_opened() -> None:
-    """Not a variable's, not another pipeline's, not one that is bound to nothing, not one of a foreign key."""
+    """Not a variable's, not another pipeline's, not an unbound one, not one of an unknown key."""
     good = SEALER.seal("hunter2", place=("shop", WEBHOOK_SECRET))
     assert SEALER.open_webhook_secret(good, pipeline="shop") == "hunter2"
     old = Sealer(OLD_KEY).seal("hunter2", place=("shop", WEBHOOK_SECRET))
@@ -74,8 +74,8 @@ def test_only_the_secret_of_a_pipelines_own_webhook_is_opened() -> None:
         assert token not in str(caught.value)
 
 
-def test_the_token_of_a_webhook_is_not_shown_either() -> None:
-    """Like those of variables, wherever it stands; what else the webhook says is."""
+def test_the_token_of_a_webhook_is_hidden() -> None:
+    """Like those of variables; the webhook's other fields are shown."""
     text = '{"webhook": {"verify": "github", "secret": "t1"}, "schedules": [{"id": "a", "webhook": {"secret": "t2"}}]}'
     shown = hide_secrets(text)
     assert "t1" not in shown

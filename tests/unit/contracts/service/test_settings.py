@@ -23,8 +23,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     token: Annotated[str, Env("TOKEN_OF_MINE", "Who.", secret=True)] = ""
 
 
-def test_values_are_taken_as_people_write_them(tmp_path: Path) -> None:
-    """Words for yes and no, any case for a choice, a file for anything; what is empty is not set."""
+def test_values_are_read_as_people_write_them(tmp_path: Path) -> None:
+    """Words for yes and no, choices in any case, any value from a file; an empty one is not set."""
     (tmp_path / "token").write_text("secret\n")
     environ = {
         "SLOTS": "1",

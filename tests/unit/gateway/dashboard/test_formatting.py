@@ -1,4 +1,4 @@
-"""How the pages put things: durations, moments, sizes, schedules, errors, and text that nobody vouches for."""
+"""How the pages write durations, moments, sizes, schedules, errors, and text of unknown origin."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MIB = 1024 * 1024
     ],
 )
 def test_durations_have_two_units_at_most(seconds: float | None, text: str) -> None:
-    """Precise where it is short, coarse where it is long, never ``60 s``."""
+    """Precise if short, coarse if long, never ``60 s``."""
     assert duration(seconds) == text
 
 
@@ -53,7 +53,7 @@ def test_durations_have_two_units_at_most(seconds: float | None, text: str) -> N
         (-90, "in 1 min"),
     ],
 )
-def test_moments_are_told_from_now(seconds: float, text: str) -> None:
+def test_recent_moments_are_relative_to_now(seconds: float, text: str) -> None:
     """Old ones are dates."""
     assert words.ago(NOW - timedelta(seconds=seconds), NOW) == text
 
@@ -63,7 +63,7 @@ def test_moments_are_told_from_now(seconds: float, text: str) -> None:
     [(None, "–"), (0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (512 * MIB, "512 MiB"), (3 * 1024 * MIB, "3 GiB")],
 )
 def test_sizes_are_in_the_unit_that_reads_best(size: int | None, text: str) -> None:
-    """1024-based, and named so."""
+    """In powers of 1024, with the matching unit."""
     assert words.bytes_text(size) == text
 
 
@@ -71,7 +71,7 @@ def test_sizes_are_in_the_unit_that_reads_best(size: int | None, text: str) -> N
     ("cores", "text"), [(None, "–"), (1, "1 core"), (0.0399, "0.04 cores"), (2.5, "2.5 cores"), (16, "16 cores")]
 )
 def test_cores_have_two_decimals_at_most(cores: float | None, text: str) -> None:
-    """Nobody reads more."""
+    """More would not help."""
     assert words.cores_text(cores) == text
 
 
@@ -85,14 +85,14 @@ def test_cores_have_two_decimals_at_most(cores: float | None, text: str) -> None
         ("kept:\ttab\nline", "kept:\ttab\nline"),
     ],
 )
-def test_text_of_strangers_is_made_plain(text: str, shown: str) -> None:
-    """Escape sequences and controls go; what would reorder the text is seen."""
+def test_untrusted_text_is_made_plain(text: str, shown: str) -> None:
+    """Escape sequences and control characters are removed; marks that reorder text become visible."""
     assert words.plain(text) == shown
 
 
 @given(st.text())
-def test_plain_text_holds_nothing_that_acts(text: str) -> None:
-    """Whatever comes in, no control character but tab and line break comes out, and no bidirectional mark."""
+def test_plain_text_has_no_control_characters(text: str) -> None:
+    """Only tab and line break remain, and no bidirectional marks, for any input."""
     assert not re.search(
         r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200e\u200f]", words.plain(text)
     )
@@ -103,7 +103,7 @@ def test_a_long_value_is_cut() -> None:
     assert len(words.shown("x" * 10_000)) == words.SHOWN_CHARACTERS_MAX + 1
 
 
-def test_of_a_traceback_the_last_line_tells_most() -> None:
+def test_a_traceback_is_shortened_to_its_last_line() -> None:
     """That is where Python says what went wrong."""
     assert words.telling_line("Traceback:\n  File x\nValueError: no\n\n") == "ValueError: no"
     assert words.telling_line("\n") == ""
@@ -127,8 +127,8 @@ def test_of_a_traceback_the_last_line_tells_most() -> None:
         ("its sandbox failed\nhint: look there", "its sandbox failed"),
     ],
 )
-def test_of_what_the_installer_says_the_reason_tells_most(message: str, line: str) -> None:
-    """It comes first; what follows are consequences and hints."""
+def test_an_installer_error_is_shortened_to_its_reason(message: str, line: str) -> None:
+    """It comes first; consequences and hints follow."""
     assert words.telling_line(message) == line
 
 
@@ -144,11 +144,11 @@ def test_of_what_the_installer_says_the_reason_tells_most(message: str, line: st
 def test_errors_name_the_number_that_matters(
     error_type: ErrorType, exit_code: int | None, limits: Limits, title: str
 ) -> None:
-    """The exit code, the time, the memory: if it is known."""
+    """The exit code, the timeout or the memory, if known."""
     assert words.error_title(error_type, exit_code, limits) == title
 
 
-def test_of_a_notebook_a_cell_fails_not_a_script() -> None:
+def test_in_a_notebook_the_error_names_the_cell() -> None:
     """Its exit code says nothing; other errors are those of any run."""
     assert words.error_title(ErrorType.SCRIPT_ERROR, 1, Limits(), "notebook") == "The notebook failed"
     assert "cell" in words.error_advice(ErrorType.SCRIPT_ERROR, "notebook")
@@ -157,7 +157,7 @@ def test_of_a_notebook_a_cell_fails_not_a_script() -> None:
 
 @pytest.mark.parametrize("error_type", list(ErrorType))
 def test_every_error_has_words(error_type: ErrorType) -> None:
-    """A new kind of error cannot be forgotten here."""
+    """A new kind of error needs a text here."""
     assert words.error_title(error_type, None, Limits())
     assert words.error_advice(error_type).endswith(".")
 
@@ -179,7 +179,7 @@ def test_every_error_has_words(error_type: ErrorType) -> None:
     ],
 )
 def test_schedules_are_put_into_words(kind: str, value: str, text: str) -> None:
-    """The usual ones read as sentences; of the others nothing is guessed."""
+    """Usual ones read as sentences; others are shown as they are."""
     schedule = shapes.Schedule(
         id="schedule",
         run_config_id=None,

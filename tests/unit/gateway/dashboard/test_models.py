@@ -1,4 +1,4 @@
-"""What the pages draw and list: phases, attempts, findings, filters."""
+"""What the pages draw and list: phases, attempts, diagnostics, filters."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def a_pipeline(name: str = "demo", *, live: bool = True, **spec: Any) -> shapes.
 
 
 def test_the_phases_of_a_run_follow_each_other() -> None:
-    """Queued, environment, sandbox, running: each begins where the one before ends, and together they are all."""
+    """Queued, environment, sandbox, running: each begins where the one before ends, and together they cover the run."""
     run = changed(a_run(), 1, Claim(attempt=1, runner="r"))
     run = changed(run, 3, Prepare(epoch=1))
     run = changed(run, 10, Finish(epoch=1, outcome=AttemptOutcome(started_at=at(4), finished_at=at(10), exit_code=0)))
@@ -61,7 +61,7 @@ def test_the_phases_of_a_run_follow_each_other() -> None:
 
 
 def test_a_cancelled_run_has_no_error_but_a_reason() -> None:
-    """Who stopped it is told; how its script took the signal is the attempt's matter."""
+    """It says who stopped the run; how the script reacted to the signal belongs to the attempt."""
     run = changed(a_run(), 1, Claim(attempt=1, runner="r"))
     run = changed(run, 2, Cancel(reason="enough"))
     stopped = AttemptOutcome(
@@ -72,8 +72,8 @@ def test_a_cancelled_run_has_no_error_but_a_reason() -> None:
     assert run.attempts[0].error_message == "Traceback"
 
 
-def test_a_run_under_way_runs_since_its_environment_stood_ready() -> None:
-    """When user code began is known only afterwards, so there is no sandbox phase yet."""
+def test_a_running_run_runs_since_its_environment_was_ready() -> None:
+    """The start of user code is known only afterwards, so there is no sandbox phase yet."""
     run = changed(a_run(), 1, Claim(attempt=1, runner="r"))
     waiting = drawn.phases(shown(run), at(2))
     assert [(span.label, span.start is not None) for span in waiting] == [
@@ -91,7 +91,7 @@ def test_a_run_under_way_runs_since_its_environment_stood_ready() -> None:
 
 
 def test_attempts_are_listed_newest_first_with_their_reasons() -> None:
-    """Also the one that is awaited."""
+    """Also the next one, if the run waits for it."""
     run = changed(a_run(retry_attempts=1), 1, Claim(attempt=1, runner="r"))
     failed = AttemptOutcome(
         started_at=at(1), finished_at=at(2), exit_code=1, error_type=RunErrorType.OOM, error_message="killed at 8 MiB"
@@ -103,7 +103,7 @@ def test_attempts_are_listed_newest_first_with_their_reasons() -> None:
 
 
 def test_a_problem_says_field_value_place_and_what_is_accepted() -> None:
-    """And a notice says its sentence."""
+    """A notice is one sentence."""
     problems = [
         VersionProblem(field="timeout", value="-1", accepted="a number", line=3, file="pipeline.json"),
         VersionProblem(field="schedules[0].id", accepted="a string"),
@@ -118,22 +118,22 @@ def test_a_problem_says_field_value_place_and_what_is_accepted() -> None:
     ]
 
 
-def test_a_tag_leads_to_itself_and_away_again() -> None:
-    """A chosen tag's link takes it back and keeps the rest."""
+def test_a_chosen_tag_links_to_the_list_without_it() -> None:
+    """Other filters stay."""
     etl, ml = drawn.tag_links([a_pipeline(tags=("etl", "ml"))], "x", ["etl"])
     assert (etl.url, etl.chosen) == ("/?q=x", True)
     assert (ml.url, ml.chosen) == ("/?q=x&tags=etl&tags=ml", False)
 
 
-def test_why_a_pipeline_cannot_start_is_said() -> None:
-    """Broken is one thing, switched off another."""
+def test_a_pipeline_that_cannot_start_says_why() -> None:
+    """Broken and disabled are different reasons."""
     assert drawn.why_not(a_pipeline()) == ""
     assert "disabled" in drawn.why_not(a_pipeline(enabled=False))
     assert "problems" in drawn.why_not(a_pipeline(live=False))
 
 
-def test_secrets_are_named_and_nothing_more() -> None:
-    """The value of an encrypted variable is not in what a page is made of."""
+def test_only_the_names_of_secrets_reach_a_page() -> None:
+    """The value of an encrypted variable is not in the page's data."""
     pipeline = a_pipeline(default_env={"A": "1"}, encrypted_env={"KEY": "gAAAAAtoken"})
     clear, secret = facts.pipeline_environment(pipeline)
     assert (clear.name, clear.text, clear.secret) == ("A", "1", False)

@@ -20,14 +20,14 @@ def mark(status: RunStatus, took_s: float | None = 1.0, *, run_id: str = "r") ->
 
 
 def test_the_newest_run_is_on_the_right() -> None:
-    """A strip reads like time: left is past, and empty slots come first."""
+    """Left is past, and empty slots come first."""
     drawn = bars([mark(RunStatus.FAILED), mark(RunStatus.SUCCESS)], slots=4, height=28)
     assert [(bar.run.status, bar.x) for bar in drawn] == [(RunStatus.SUCCESS, 18), (RunStatus.FAILED, 27)]
     assert strip([mark(RunStatus.FAILED)], slots=4).count('class="empty"') == 3
 
 
 def test_a_longer_run_is_a_higher_bar() -> None:
-    """The longest one fills the height; one under way stands half high."""
+    """The longest has the full height; one that still runs has half of it."""
     drawn = bars([mark(RunStatus.RUNNING, None), mark(RunStatus.SUCCESS, 100), mark(RunStatus.SUCCESS, 1)], 3, 28)
     low, high, live = (bar.height for bar in drawn)
     assert low < high == 28
@@ -36,27 +36,27 @@ def test_a_longer_run_is_a_higher_bar() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(RunStatus), st.none() | st.floats(-5, 1e6)), max_size=40))
 def test_bars_stay_in_their_strip(runs: list[tuple[RunStatus, float | None]]) -> None:
-    """Whatever the durations, clocks that went backwards included."""
+    """With any durations, also if clocks went backwards."""
     drawn = bars([mark(status, took) for status, took in runs], slots=20, height=28)
     assert len(drawn) == min(20, len(runs))
     assert all(0 <= bar.x <= 171 and 4 <= bar.height <= 28 for bar in drawn)
 
 
 def test_status_is_a_shape_too() -> None:
-    """A failed run has a mark below it, one that is not over or was cancelled is hollow, one under way is alive."""
+    """A failed run has a mark below it, a waiting or cancelled one is hollow, a running one is animated."""
     assert 'class="mark"' in strip([mark(RunStatus.FAILED)])
     assert 'class="bar hollow"' in strip([mark(RunStatus.INTERRUPTED)])
     assert 'class="bar hollow live"' in strip([mark(RunStatus.RUNNING, None)])
     assert 'class="bar"' in strip([mark(RunStatus.SUCCESS)])
 
 
-def test_a_strip_is_told_in_words() -> None:
-    """Those who do not see it hear the counts."""
+def test_a_strip_has_a_text_for_screen_readers() -> None:
+    """It has the counts."""
     runs = [mark(RunStatus.SUCCESS), mark(RunStatus.SUCCESS), mark(RunStatus.FAILED)]
     assert strip_words(runs) == "Last 3 runs: 2 succeeded, 1 failed"
     assert strip_words([]) == "No runs yet"
 
 
-def test_a_strip_escapes_what_it_is_given() -> None:
-    """Ids come from the bus, where others may write too."""
+def test_a_strip_escapes_ids() -> None:
+    """They come from the bus, where others may write too."""
     assert "<script>" not in strip([mark(RunStatus.SUCCESS, run_id='"><script>')])

@@ -25,9 +25,7 @@ def a_record(name: str, **spec: Any) -> PipelineRecord:
 
 
 def shown(*records: PipelineRecord, done: float | None = None, ran: bool = False, now: float = 0) -> list[JobView]:
-    """The views at *now*. *done*: schedulers have seen all schedules and dealt with everything until then; *ran*: also
-    with a run of that instant.
-    """
+    """Return the views at *now*. *done*: until when schedulers have handled all schedules. *ran*: the slot of a run."""
     states = {}
     if done is not None:
         for each in jobs.known_jobs(records, {}, ()):
@@ -43,8 +41,8 @@ def shown(*records: PipelineRecord, done: float | None = None, ran: bool = False
     return job_views(jobs.listed(known, at(now)), at(now), run_of=lambda run_id: run if run_id in wanted else None)
 
 
-def test_what_comes_next_stands_first_and_what_is_silent_last() -> None:
-    """By the next slot, then by name."""
+def test_jobs_are_sorted_by_their_next_slot() -> None:
+    """Those without one come last; then by name."""
     views = shown(
         a_record("late", schedule_cron="0 9 * * *"),
         a_record("off", schedule_cron="0 1 * * *"),
@@ -67,8 +65,8 @@ def test_configurations_and_restarts_are_told_apart() -> None:
     assert "etl weekly every sunday" in views[1].search_words
 
 
-def test_the_last_slot_leads_to_its_run() -> None:
-    """By the id that the slot gives it; a slot without a known run is a time alone."""
+def test_the_last_slot_links_to_its_run() -> None:
+    """The slot determines the run's id. Without a known run only the time is shown."""
     record = a_record("hourly", schedule_interval_seconds=HOUR)
     (view,) = shown(record, done=HOUR, ran=True, now=HOUR + 5)
     assert view.last_run is not None
@@ -77,8 +75,8 @@ def test_the_last_slot_leads_to_its_run() -> None:
     assert view.last_run is None
 
 
-def test_a_slot_that_nobody_deals_with_is_noticed() -> None:
-    """Seconds after its instant, not at once; and never of a job that nobody has seen yet."""
+def test_a_slot_without_a_scheduler_is_reported() -> None:
+    """Some seconds after its instant, and never for a job that no scheduler has seen yet."""
     record = a_record("hourly", schedule_interval_seconds=HOUR)
     assert shown(record, done=0, now=HOUR + 2)[0].late_slot is None
     assert shown(record, done=0, now=HOUR + 8)[0].late_slot == at(HOUR)
@@ -86,8 +84,8 @@ def test_a_slot_that_nobody_deals_with_is_noticed() -> None:
     assert shown(record, now=HOUR + 8)[0].late_slot is None
 
 
-def test_a_single_time_is_a_job_until_it_is_over_without_a_run() -> None:
-    """To come, due, or run it is listed; over when first seen it never was a job."""
+def test_a_single_time_is_listed_until_it_has_passed_without_a_run() -> None:
+    """A time that had passed when first seen is not listed."""
     record = a_record("single", run_once_at=at(HOUR))
     assert [view.note for view in shown(record)] == [None]
     assert [view.late_slot for view in shown(record, done=0, now=HOUR + 8)] == [at(HOUR)]
@@ -96,8 +94,8 @@ def test_a_single_time_is_a_job_until_it_is_over_without_a_run() -> None:
     assert shown(record, done=HOUR, now=HOUR + 8) == []
 
 
-def test_moments_to_come_in_words() -> None:
-    """Whole seconds below a minute; the day only when it is another one."""
+def test_future_moments_are_put_into_words() -> None:
+    """Whole seconds below a minute; the day only if it is another one."""
     assert [formatting.countdown(at(s), T0) for s in (0, 0.2, 59.5, 245, 2 * 86_400)] == [
         "now",
         "in 1 s",

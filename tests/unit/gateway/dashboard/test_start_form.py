@@ -1,4 +1,4 @@
-"""The form that starts a run: what people fill in, and what becomes of it."""
+"""The form that starts a run: what people fill in, and the request it makes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastflow_gateway.dashboard.view.start_form import BLANK_ROWS, StartForm, re
 
 
 def test_rows_become_variables_and_parameters() -> None:
-    """Empty rows are left out, names lose the spaces around them, values keep theirs."""
+    """Empty rows are left out; names lose surrounding spaces, values keep theirs."""
     form = read_form(
         [
             ("key", "k"),
@@ -29,7 +29,7 @@ def test_rows_become_variables_and_parameters() -> None:
 
 
 def test_an_empty_form_is_a_plain_start() -> None:
-    """Nothing has to be filled in."""
+    """No field is required."""
     trigger = trigger_of(read_form([]))
     assert (trigger.key, trigger.run_config_id, trigger.env_vars, trigger.parameters) == (None, None, {}, {})
 
@@ -43,14 +43,14 @@ def test_an_empty_form_is_a_plain_start() -> None:
         ((("A", "x" * 16_385),), "at most 16,384"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_with_a_reason(rows: tuple[tuple[str, str], ...], reason: str) -> None:
-    """Silently dropping or overwriting a row would be worse."""
+def test_ambiguous_rows_are_refused_with_a_reason(rows: tuple[tuple[str, str], ...], reason: str) -> None:
+    """Dropping or overwriting a row silently would be worse."""
     with pytest.raises(BadTrigger, match=reason):
         trigger_of(StartForm(key="k", env=rows))
 
 
 def test_a_refused_form_comes_back_as_it_was_filled_in() -> None:
-    """With the reason, room for more, and a new key: the old one may belong to a refused trigger."""
+    """With the reason, empty rows, and a new key: the old one may belong to a refused trigger."""
     form = StartForm(key="old", env=(("A", "1"),)).refused("no", "new")
     assert (form.error, form.key) == ("no", "new")
     assert form.env_rows == (("A", "1"),) + (("", ""),) * BLANK_ROWS

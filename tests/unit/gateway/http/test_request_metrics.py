@@ -1,4 +1,4 @@
-"""What /metrics says of requests."""
+"""What ``GET /metrics`` says of requests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastflow_gateway.http.request_metrics import RequestMetrics
 
 
 def test_answers_are_counted_and_timed_by_route() -> None:
-    """A stream has no duration, an unknown path has no label of its own, and no series tells its start time."""
+    """A stream has no duration, an unknown path has no label of its own, and no series has a start time."""
     metrics, registry = RequestMetrics(), CollectorRegistry()
     registry.register(metrics)
     metrics.record("GET", "/api/runs/{id}", 200, 0.02)

@@ -1,4 +1,4 @@
-"""From cell events to what people get: the list of cells, and the executed notebook."""
+"""From cell events to the list of cells and the executed notebook."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FAILS = wire.Raised(at=2.0, cell=0, name="ValueError", value="boom", traceback=(
 
 
 def test_every_attempt_of_a_cell_is_kept() -> None:
-    """Its text, its error, its times; the status is the last one's."""
+    """Its text, error and times; the status is that of the last attempt."""
     book = told(began(0), wrote(0, "a"), wrote(0, "b\n"), FAILS, ended(0, "RETRYING"), began(0, 2), ended(0, count=2))
     first, second = book.cells(SOURCES).cells
     assert (first.index, first.source, first.status) == (0, "n = 1", "SUCCESS")
@@ -49,8 +49,8 @@ def test_every_attempt_of_a_cell_is_kept() -> None:
     assert (second.status, second.attempts) == (None, ())
 
 
-def test_parts_become_the_value_they_were_cut_from() -> None:
-    """Parts belong to the next event that shows something, each to its media type."""
+def test_parts_of_a_value_are_joined() -> None:
+    """They belong to the next output event, each to its media type."""
     shown = wire.Showed(at=1.0, cell=0, data={"text/plain": "x"}, is_result=True)
     parts = [
         wire.Part(at=1.0, mime=mime, text=text)
@@ -63,8 +63,8 @@ def test_parts_become_the_value_they_were_cut_from() -> None:
     ]
 
 
-def test_what_is_displayed_may_be_redrawn_and_cleared() -> None:
-    """A display handle changes what stands there; clearing takes all of it away."""
+def test_outputs_can_be_updated_and_cleared() -> None:
+    """A display handle changes its output in place; clearing removes all outputs."""
     shown = wire.Showed(at=1.0, cell=0, data={"text/plain": "10 %"}, display="d")
     redrawn = wire.Redrew(at=1.0, display="d", data={"text/plain": "20 %"})
     (first, _) = told(began(0), shown, ended(0), began(1), redrawn).cells(SOURCES).cells
@@ -73,8 +73,8 @@ def test_what_is_displayed_may_be_redrawn_and_cleared() -> None:
     assert (first.attempts[0].outputs, first.attempts[0].stdout) == ((), "y")
 
 
-def test_a_cell_that_was_cut_short_has_failed() -> None:
-    """When the run is over nothing of it runs any more."""
+def test_a_cell_that_was_interrupted_has_failed() -> None:
+    """No cell of a run that is over still runs."""
     book = told(began(0), wrote(0, "x"))
     assert book.cells(SOURCES).cells[0].status == "RUNNING"
     book.close(5.0)
@@ -82,7 +82,7 @@ def test_a_cell_that_was_cut_short_has_failed() -> None:
     assert (first.status, first.attempts[0].notes) == ("FAILED", (CUT_SHORT,))
 
 
-def test_the_injected_cell_stands_behind_the_tagged_one() -> None:
+def test_the_injected_cell_follows_the_tagged_one() -> None:
     """It has no index: those of the notebook stay."""
     book = told(wire.Injected(at=1.0, after=0, source="n = 5"), began(INJECTED), ended(INJECTED))
     assert [(cell.index, cell.source) for cell in book.cells(SOURCES).cells] == [
@@ -92,15 +92,15 @@ def test_the_injected_cell_stands_behind_the_tagged_one() -> None:
     ]
 
 
-def test_a_later_attempt_of_the_run_begins_anew() -> None:
-    """What an attempt did that was lost is not mixed with the next one."""
+def test_a_later_attempt_of_the_run_starts_empty() -> None:
+    """Outputs of a lost attempt are not mixed with those of the next one."""
     book = told(began(0), wrote(0, "old"))
     book.feed(CellChunk(end=1, events=(began(0),)), 2)
     assert book.cells(SOURCES).cells[0].attempts[0].stdout == ""
 
 
-def test_the_executed_notebook_is_a_notebook() -> None:
-    """As Jupyter defines it; with new outputs, and none of those that were saved."""
+def test_the_executed_notebook_is_valid() -> None:
+    """By Jupyter's own schema, with the new outputs and without the saved ones."""
     stale = code("n + 1")
     stale.outputs = [v4.new_output("stream", text="stale")]
     old = code("n = 3", "injected-parameters")

@@ -1,4 +1,4 @@
-"""Markup made of what strangers wrote."""
+"""Markup from untrusted text."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ATTACKS = [
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_markdown_has_no_scripts_styles_forms_or_frames(attack: str) -> None:
-    """Whatever could act, or look like a part of the page, is gone."""
+    """Nothing remains that acts or that looks like a part of the page."""
     shown = markup.markdown(f"# Title\n\n{attack}\n\ntext *{attack}*").lower()
     assert "<h1>title</h1>" in shown
     for word in ("<script", "onerror=", "onload=", "<iframe", "<style", "style=", "<form", "<button", "<svg", "id="):
@@ -40,7 +40,7 @@ def test_markdown_has_no_scripts_styles_forms_or_frames(attack: str) -> None:
     assert 'href="data' not in shown
 
 
-def test_markdown_looks_as_one_knows_it() -> None:
+def test_markdown_keeps_its_usual_elements() -> None:
     """Headings, lists, tables, code, harmless HTML."""
     shown = markup.markdown(
         "# A\n\n- b\n\n| c | d |\n|---|---|\n| 1 | 2 |\n\n`e` <sub>f</sub> [g](https://example.org)"
@@ -57,7 +57,7 @@ def test_markdown_looks_as_one_knows_it() -> None:
 
 
 def test_pictures_come_from_the_notebook_itself() -> None:
-    """Attachments and data are shown; nothing is loaded from elsewhere."""
+    """Attachments and data URLs are shown; nothing is loaded from elsewhere."""
     shown = markup.markdown("![a](attachment:a.png) ![b](https://example.org/b.png)", {"a.png": {"image/png": PIXEL}})
     assert f'src="data:image/png;base64,{PIXEL}"' in shown
     assert "example.org" not in shown
@@ -65,7 +65,7 @@ def test_pictures_come_from_the_notebook_itself() -> None:
 
 
 def test_source_is_escaped_and_its_words_have_classes() -> None:
-    """Classes, because pages allow no styles of their own; of a strange language the plain text."""
+    """Classes, because pages allow no inline styles. An unknown language is plain text."""
     assert markup.source("def f(): return '<b>'", "python").startswith('<span class="hl-k">def</span>')
     assert "<b>" not in markup.source("x = '<b>'", "python")
     assert markup.source("<b>", "no such language") == "&lt;b&gt;"
@@ -79,6 +79,6 @@ def test_any_source_is_shown_whole(text: str) -> None:
 
 
 @given(st.text())
-def test_any_text_is_markdown(text: str) -> None:
+def test_any_text_can_be_rendered(text: str) -> None:
     """Nothing makes the renderer fail."""
     assert "<script" not in markup.markdown(text)

@@ -1,4 +1,4 @@
-"""A daemon that crashes, is restarted, and crashes again; and what else came of a run."""
+"""Daemons that crash again and again, and the runs that a run has started."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COOLDOWN_S = 60
 def crashed(
     start: float, parent: RunRecord | None = None, *, took: float = 5, verdict: Verdict = Verdict.FAILED
 ) -> RunRecord:
-    """A run of that time that ended *took* seconds later; a restart if it has a parent."""
+    """A run that ended *took* seconds after its start; a restart if it has a parent."""
     order: dict[str, Any] = {"triggered_by": "daemon_restart", "parent_run_id": parent.id} if parent else {}
     attempt = AttemptRecord(
         number=1,
@@ -48,7 +48,7 @@ def restart_of(parent: RunRecord, start: float, state: Any) -> RunRecord:
 
 
 def crashes(*runs: RunRecord, now: float) -> int:
-    """How many crashes are in a row; *runs* from the oldest to the newest."""
+    """Return the number of crashes in a row. *runs* from the oldest to the newest."""
     known = {run.id: run for run in runs}
     return len(crash_loop(reversed(runs), known.get, at(now)))
 
@@ -61,15 +61,15 @@ def a_series(number: int) -> list[RunRecord]:
 
 
 def test_three_quick_crashes_in_a_row_are_a_loop_while_the_next_restart_waits() -> None:
-    """Two are none; the run that was started by hand counts as the first."""
+    """Two are not; a run that was started by hand counts as the first."""
     runs = a_series(3)
     waiting = restart_of(runs[-1], 130, Pending(attempt=1, not_before=at(180)))
     assert crashes(*runs, waiting, now=131) == 3
     assert crashes(*runs[:2], restart_of(runs[1], 130, waiting.state), now=131) == 0
 
 
-def test_a_loop_is_over_once_a_restart_holds() -> None:
-    """Its newest run is given some minutes to prove itself."""
+def test_a_loop_is_over_once_a_restart_keeps_running() -> None:
+    """It must run for some minutes."""
     runs = a_series(4)
     running = restart_of(runs[-1], 240, Running(attempt=1, runner="r", epoch=1, claimed_at=at(240)))
     assert crashes(*runs, running, now=241) == 4
@@ -77,7 +77,7 @@ def test_a_loop_is_over_once_a_restart_holds() -> None:
 
 
 def test_a_loop_is_over_once_nothing_restarts() -> None:
-    """A crash waits for its restart a moment only; a success or a cancel ends it at once."""
+    """A crash without a restart counts only for a moment; a success or a cancel ends the loop at once."""
     runs = a_series(4)
     end = 3 * COOLDOWN_S + 5
     assert crashes(*runs, now=end) == 4
@@ -86,8 +86,8 @@ def test_a_loop_is_over_once_nothing_restarts() -> None:
         assert crashes(*runs, crashed(300, runs[-1], verdict=verdict), now=306) == 0
 
 
-def test_a_daemon_that_holds_for_long_between_crashes_is_in_no_loop() -> None:
-    """That is what restarts are for; and only what crashed since counts."""
+def test_a_daemon_that_runs_long_between_crashes_is_not_in_a_loop() -> None:
+    """Restarts are made for that. Only later crashes count."""
     runs = a_series(2)
     runs.append(crashed(1000, runs[-1], took=QUICK.total_seconds()))
     runs.append(crashed(2000, runs[-1]))
@@ -95,7 +95,7 @@ def test_a_daemon_that_holds_for_long_between_crashes_is_in_no_loop() -> None:
 
 
 def test_the_count_of_crashes_is_bounded() -> None:
-    """However long it goes on."""
+    """Even if it never stops crashing."""
     runs = a_series(CRASHES_MAX + 20)
     assert crashes(*runs, now=(len(runs) - 1) * COOLDOWN_S + 5) == CRASHES_MAX
     shown = records.crash_loop(runs[::-1])
@@ -109,8 +109,10 @@ def around(run: RunRecord, parent: RunRecord | None = None, *children: RunRecord
     return chain(run, parent, list(children), [skip], children_max=most)
 
 
-def test_a_run_tells_where_it_came_from_and_what_came_of_it() -> None:
-    """With how; a parent that is gone is still named by its id; beyond a bound there is only a hint of more."""
+def test_a_run_shows_its_parent_and_its_children() -> None:
+    """And how each was started. A parent that is gone is named by its id; beyond a bound there is only a hint that
+    there are more.
+    """
     parent = a_run("up")
     run = a_run("mid", triggered_by="downstream", parent_run_id=parent.id)
     children = [a_run(f"c{n}", triggered_by=by, parent_run_id=run.id) for n, by in enumerate(("downstream", "manual"))]
@@ -124,8 +126,8 @@ def test_a_run_tells_where_it_came_from_and_what_came_of_it() -> None:
     assert (lone.parent.run_id, lone.parent.status, lone.more) == (parent.id, None, True)
 
 
-def test_a_page_follows_what_comes_after_its_run() -> None:
-    """For a moment after the end, and as long as a child goes on."""
+def test_a_page_follows_the_children_of_its_run() -> None:
+    """For a moment after the end, and as long as a child runs."""
     run = crashed(0, took=5)
     child = a_run(parent_run_id=run.id)
     shown = records.run(run, capacity=Capacity(), now=at(6))

@@ -1,4 +1,4 @@
-"""Which refused starts are remembered."""
+"""Which skips are remembered."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from tests.support.ids import fresh_run_id
 from tests.support.records import at
 
 
-def test_a_pipeline_that_refuses_all_day_pushes_out_its_own_only() -> None:
-    """What a run did not start, and what another pipeline refused, stays."""
+def test_a_pipeline_with_many_skips_pushes_out_only_its_own() -> None:
+    """Skips of other pipelines, and those of a run's followups, stay."""
     refusals, run_id = Skips(), fresh_run_id()
     after = SkipRecord(at=at(0), pipeline="busy", reason="after a run", triggered_by="downstream", parent_run_id=run_id)
     other = SkipRecord(at=at(0), pipeline="other", reason="disabled")
@@ -27,7 +27,7 @@ def test_a_pipeline_that_refuses_all_day_pushes_out_its_own_only() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    """However many pipelines and runs there are, the ones that refused lately are known."""
+    """With any number of pipelines and runs, the latest skips are known."""
     refusals = Skips()
     runs = [fresh_run_id() for _ in range(PLACES_MAX)]
     for run_id in runs:

@@ -1,4 +1,4 @@
-"""Who counts as one caller, with and without a proxy in front."""
+"""Which requests count as one client, with and without a proxy in front."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ PROXIES = "10.0.0.0/8, 2001:db8:ffff::1,192.0.2.1"
         ("/run/socket", "/run/socket"),
     ],
 )
-def test_one_subscriber_is_one_caller(address: str, caller: str) -> None:
-    """IPv6 gives everybody more addresses than could ever be counted."""
+def test_one_subscriber_is_one_client(address: str, caller: str) -> None:
+    """An IPv6 subscriber has more addresses than could be counted."""
     assert one_caller(address) == caller
     assert ClientAddresses().of(address) == caller
 
@@ -45,21 +45,23 @@ def test_one_subscriber_is_one_caller(address: str, caller: str) -> None:
         (None, ["198.51.100.1"], "unknown"),
     ],
 )
-def test_a_proxy_of_ours_says_for_whom_it_asks(remote: str | None, forwarded: list[str], caller: str) -> None:
-    """Read from the end, a hop for each proxy; what the caller wrote itself, or one who is no proxy, is nothing."""
+def test_a_trusted_proxy_names_the_client(remote: str | None, forwarded: list[str], caller: str) -> None:
+    """The header is read from its end, one hop for each proxy. What the client wrote itself, or what another host
+    wrote, counts for nothing.
+    """
     assert ClientAddresses(PROXIES).of(remote, forwarded) == caller
 
 
 @given(st.lists(st.text()))
-def test_nobody_chooses_who_they_are(claims: list[str]) -> None:
-    """Whatever stands before the hop that our proxy wrote."""
+def test_a_client_cannot_choose_its_address(claims: list[str]) -> None:
+    """Only the hop that our proxy wrote counts."""
     assert ClientAddresses(PROXIES).of("10.1.2.3", [*claims, "198.51.100.1"]) == "198.51.100.1"
     assert ClientAddresses(PROXIES).of("203.0.113.5", claims) == "203.0.113.5"
     assert len(ClientAddresses(PROXIES).of("10.1.2.3", claims)) <= CALLER_CHARACTERS_MAX
 
 
 @pytest.mark.parametrize("text", ["proxy", "10.0.0.0/33", "10.0.0.1 10.0.0.2", "*"])
-def test_what_names_no_network_is_refused(text: str) -> None:
+def test_a_setting_that_is_not_a_network_is_refused(text: str) -> None:
     """With an example."""
     with pytest.raises(BadProxies, match="such as"):
         ClientAddresses(text)

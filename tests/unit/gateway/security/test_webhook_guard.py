@@ -7,7 +7,7 @@ from fastflow_gateway.security.webhook_guard import CALLER_BURST, PIPELINE_BURST
 
 
 def guess(guard: WebhookGuard, caller: str, pipeline: str, now_s: float = 0, *, known: bool = True) -> bool:
-    """One wrong key; False if the caller had to wait."""
+    """Send one wrong key; return False if the client had to wait."""
     attempt = WebhookCall(caller, pipeline)
     if guard.wait_s(attempt, now_s):
         return False
@@ -17,8 +17,8 @@ def guess(guard: WebhookGuard, caller: str, pipeline: str, now_s: float = 0, *, 
     return True
 
 
-def test_a_caller_waits_wherever_it_tries_next() -> None:
-    """Another pipeline, a name that is none: one count for all. With time it may go on."""
+def test_a_client_that_guesses_waits_for_every_pipeline() -> None:
+    """Unknown names count too. After some time it may try again."""
     guard = WebhookGuard()
     tried = [guess(guard, "caller", f"p{n}", known=bool(n % 2)) for n in range(CALLER_BURST + 5)]
     assert tried.count(True) == CALLER_BURST
@@ -28,8 +28,8 @@ def test_a_caller_waits_wherever_it_tries_next() -> None:
     assert not guess(guard, "caller", "p1", 6)
 
 
-def test_guesses_at_the_same_time_are_counted_before_they_are_judged() -> None:
-    """Those that knocked and were not answered yet count as wrong; a right one is taken back."""
+def test_guesses_at_the_same_time_are_all_counted() -> None:
+    """A call counts as wrong until it is checked; a right one is taken back."""
     guard, attempt = WebhookGuard(), WebhookCall("caller", "p")
     for _ in range(CALLER_BURST):
         assert not guard.wait_s(attempt, 0)
@@ -39,8 +39,10 @@ def test_guesses_at_the_same_time_are_counted_before_they_are_judged() -> None:
     assert not guard.wait_s(attempt, 0)
 
 
-def test_many_addresses_are_no_way_around() -> None:
-    """A pipeline that is guessed at from everywhere makes every stranger wait, and no other pipeline."""
+def test_many_addresses_do_not_help_a_guesser() -> None:
+    """If a pipeline is guessed at from everywhere, all unknown clients of that pipeline wait, and no other
+    pipeline's.
+    """
     guard = WebhookGuard()
     tried = [guess(guard, f"caller {n}", "p") for n in range(PIPELINE_BURST + 50)]
     assert tried.count(True) == PIPELINE_BURST
@@ -48,8 +50,8 @@ def test_many_addresses_are_no_way_around() -> None:
     assert not guard.wait_s(WebhookCall("stranger", "q"), 0)
 
 
-def test_who_knows_a_key_is_not_shut_out_until_it_guesses() -> None:
-    """A caller that gave a right key lately is served; its first wrong one makes it a stranger again."""
+def test_a_client_with_a_right_key_is_not_shut_out() -> None:
+    """Until its first wrong key makes it unknown again."""
     guard, friend = WebhookGuard(), WebhookCall("friend", "p")
     guard.begin(friend, 0)
     guard.right(friend, 0)
@@ -65,7 +67,7 @@ def test_who_knows_a_key_is_not_shut_out_until_it_guesses() -> None:
 
 
 def test_memory_is_bounded_and_a_pipelines_count_cannot_be_pushed_out() -> None:
-    """However many callers and names there are."""
+    """With any number of clients and names."""
     guard = WebhookGuard()
     for n in range(PIPELINE_BURST):
         guess(guard, f"caller {n}", "p")

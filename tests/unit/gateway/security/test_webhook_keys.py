@@ -26,21 +26,21 @@ BOTH = PipelineSpec(webhook_key=OWN, schedules=(ScheduleEntry(id="hub", webhook_
     [(OWN, True, None), (HUB, True, "hub"), ("another", False, None), ("", False, None), ("\ud800", False, None)],
 )
 def test_each_key_opens_its_own_run_configuration(key: str, fits: bool, run_config_id: str | None) -> None:
-    """And a key that is none of them is wrong."""
+    """Any other key is wrong."""
     match = match_key(a_record(BOTH), key)
     assert (match.fits, match.run_config_id, match.is_wrong) == (fits, run_config_id, not fits)
 
 
 @pytest.mark.parametrize("record", [None, a_record(None), a_record(PipelineSpec())])
 @pytest.mark.parametrize("key", ["", "another"])
-def test_without_keys_none_fits_and_none_is_wrong(record: PipelineRecord | None, key: str) -> None:
-    """Not even the empty one, which is what is compared with."""
+def test_a_pipeline_without_keys_has_no_webhook(record: PipelineRecord | None, key: str) -> None:
+    """The empty key does not open it either."""
     match = match_key(record, key)
     assert (match.has_keys, match.fits, match.is_wrong) == (False, False, False)
 
 
 def test_a_disabled_pipeline_still_knows_its_keys() -> None:
-    """Who has one did not guess."""
+    """A client that has one did not guess."""
     match = match_key(a_record(PipelineSpec(webhook_key=OWN, enabled=False)), OWN)
     assert match.fits
     assert not match.is_enabled

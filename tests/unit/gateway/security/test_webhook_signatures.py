@@ -1,4 +1,4 @@
-"""Which calls of a webhook count as signed. Held against what the senders publish themselves; each test names it."""
+"""Which webhook calls count as signed, checked against what the senders publish themselves."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def is_good(verified: Verify, headers: dict[str, str], body: bytes, secret: str 
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.binary(min_size=1, max_size=64))
-def test_what_the_standards_library_signs_is_signed(body: str, key: bytes) -> None:
-    """Any body, any secret, with or without prefix and padding; the id that it covers comes back."""
+def test_calls_of_the_standards_own_library_are_accepted(body: str, key: bytes) -> None:
+    """Any body, any secret, with or without prefix and padding; the signed id is returned."""
     encoded = base64.b64encode(key).decode()
     for secret in (f"whsec_{encoded}", encoded, encoded.rstrip("=")):
         headers = sent(body.encode(), secret=secret)
         assert verify(WebhookSpec(verify="standard", secret="token"), secret, headers, body.encode(), NOW) == "msg_1"
 
 
-def test_the_published_example_of_the_standard() -> None:
-    """The one that the standard's libraries for all languages are tested with."""
+def test_the_published_example_of_the_standard_is_accepted() -> None:
+    """The one that the standard's libraries in all languages are tested with."""
     at = datetime.fromtimestamp(1614265330, UTC)
     headers = {
         "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
@@ -58,7 +58,7 @@ def test_the_published_example_of_the_standard() -> None:
     assert is_good("standard", headers, b'{"test": 2432232314}', secret, at)
 
 
-def test_the_published_example_of_github() -> None:
+def test_the_published_example_of_github_is_accepted() -> None:
     """From its documentation, "Validating webhook deliveries": the values to test an implementation with."""
     signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
     secret = "It's a Secret to Everybody"
@@ -84,8 +84,8 @@ ESCAPED = '{\n  "foo": "\\\\u001b"\n}\n'
     ],
     ids=["compact", "as sent", "not ASCII", "escaped"],
 )
-def test_what_githubs_own_library_is_tested_with(secret: str, body: str, signature: str) -> None:
-    """@octokit/webhooks-methods, test/sign.test.ts and test/verify.test.ts: taken, and refused with another secret."""
+def test_the_examples_of_githubs_own_library_are_accepted(secret: str, body: str, signature: str) -> None:
+    """@octokit/webhooks-methods, test/sign.test.ts and test/verify.test.ts. Another secret refuses them."""
     headers = {"X-Hub-Signature-256": f"sha256={signature}"}
     assert is_good("github", headers, body.encode(), secret)
     assert not is_good("github", headers, body.encode(), "foo")
@@ -103,14 +103,14 @@ def test_what_githubs_own_library_is_tested_with(secret: str, body: str, signatu
     ],
     ids=["right", "another body", "another secret"],
 )
-def test_what_giteas_own_library_is_tested_with(header: str, secret: str, body: bytes, wanted: bool) -> None:
-    """Gitea's and Forgejo's Go SDK, gitea/hook_validate_test.go; the signature is what `openssl dgst -hmac` gives."""
+def test_the_examples_of_giteas_own_library_are_accepted(header: str, secret: str, body: bytes, wanted: bool) -> None:
+    """Gitea's and Forgejo's Go SDK, gitea/hook_validate_test.go; the signature is that of `openssl dgst -hmac`."""
     signature = "289e6b19c3e5862cc99e5b9fb733d2e7881638ba92e582dd1e2bf3a80b5618c5"
     assert is_good("gitea", {header: signature}, body, secret) is wanted
     assert not is_good("gitea", {header: ""}, body, secret)
 
 
-def test_gitlab_signs_with_a_signing_token_and_else_sends_its_secret() -> None:
+def test_gitlab_signs_with_a_signing_token_or_sends_its_secret() -> None:
     """A secret that is a signing token demands signatures: a call with the secret itself is then refused.
 
     The token is the example of GitLab's API for webhooks (whsec_ and 32 bytes in base64). It signs as Standard Webhooks
@@ -128,7 +128,7 @@ def test_gitlab_signs_with_a_signing_token_and_else_sends_its_secret() -> None:
 
 
 @pytest.mark.parametrize("form", ["{hex}", "sha256={hex}", "{base64}"])
-def test_anyone_may_sign_with_an_hmac(form: str) -> None:
+def test_an_hmac_of_any_sender_is_accepted(form: str) -> None:
     """In hex or base64, in the header that the pipeline names."""
     mac = hmac.digest(b"secret", BODY, "sha256")
     signature = form.format(hex=mac.hex(), base64=base64.b64encode(mac).decode())
@@ -138,8 +138,8 @@ def test_anyone_may_sign_with_an_hmac(form: str) -> None:
         verify(webhook, "secret", {"X-Hub-Signature-256": signature}, BODY, NOW)
 
 
-def test_one_good_signature_of_several_is_enough() -> None:
-    """A sender that changes its secret signs with both for a while; unknown versions are passed over."""
+def test_one_valid_signature_of_several_is_enough() -> None:
+    """A sender that changes its secret signs with both for a while; unknown versions are ignored."""
     good = sent(BODY)["webhook-signature"]
     other = sent(BODY, secret=base64.b64encode(b"other").decode())["webhook-signature"]
     for signatures, wanted in ((f"v1a,xyz {other} {good}", True), (f"{other} v2,{good[3:]}", False), ("v1,", False)):
@@ -147,28 +147,28 @@ def test_one_good_signature_of_several_is_enough() -> None:
 
 
 @pytest.mark.parametrize(("late_s", "wanted"), [(0, True), (TOLERANCE_S, True), (TOLERANCE_S + 1, False)])
-def test_a_signed_call_is_good_for_five_minutes(late_s: int, wanted: bool) -> None:
-    """Too old and too new are both refused, however good the signature."""
+def test_a_signed_call_is_valid_for_five_minutes(late_s: int, wanted: bool) -> None:
+    """Older and newer ones are refused even with a valid signature."""
     for sign in (1, -1):
         assert is_good("standard", sent(BODY, at=NOW + timedelta(seconds=sign * late_s)), BODY) is wanted
 
 
 @pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
 @pytest.mark.parametrize("value", ["", "1", "-1", "nan", "9" * 40, "v1,é", "\udcff", "v1"])
-def test_what_the_standard_signs_cannot_be_changed(name: str, value: str) -> None:
-    """Id, time, signature: whatever is put in the place of one, the call is refused."""
+def test_no_signed_part_can_be_changed(name: str, value: str) -> None:
+    """A call with another id, time or signature is refused."""
     assert not is_good("standard", sent(BODY) | {name: value}, BODY)
 
 
 @given(st.sampled_from(["standard", "github", "gitlab", "gitea", "hmac"]), st.text(), st.binary())
-def test_no_signature_is_none(verified: Verify, text: str, body: bytes) -> None:
-    """Nothing that merely stands in the right header is taken for one, and nothing crashes."""
+def test_a_header_without_a_signature_is_refused(verified: Verify, text: str, body: bytes) -> None:
+    """Whatever is in the header instead, nothing crashes."""
     names = ["X-Hub-Signature-256", "X-Gitlab-Token", "X-Gitea-Signature", *sent(BODY)]
     assert not is_good(verified, dict.fromkeys(names, text), body)
     assert not is_good(verified, {}, body)
 
 
-def test_a_secret_that_cannot_be_the_senders_is_our_mistake() -> None:
-    """The standard's are base64."""
+def test_an_invalid_secret_is_our_own_error() -> None:
+    """The standard's secrets are base64."""
     with pytest.raises(BadSecret, match="not base64"):
         verify(WebhookSpec(verify="standard", secret="token"), "whsec_", sent(BODY), BODY, NOW)

@@ -1,4 +1,4 @@
-"""Who starts whom: cycles, where boxes stand, and the drawing."""
+"""The graph of pipelines: cycles, the places of boxes, and the drawing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def follows(links: list[tuple[str, str]]) -> dict[str, set[str]]:
 
 
 def reached(name: str, after: dict[str, set[str]]) -> set[str]:
-    """Everything that comes after *name*, however late."""
+    """Return all names that come after *name*, directly or not."""
     found: set[str] = set()
     waiting = [name]
     while waiting:
@@ -41,7 +41,7 @@ def reached(name: str, after: dict[str, set[str]]) -> set[str]:
 
 
 def a_graph(**triggers: list[DownstreamRule | str]) -> Graph:
-    """Of pipelines by name with what follows them; a text is a target with nothing else said."""
+    """Pipelines by name with their downstream rules; a plain text is a target."""
     records = []
     for name, targets in triggers.items():
         links = tuple(DownstreamRule(pipeline=t) if isinstance(t, str) else t for t in targets)
@@ -56,8 +56,8 @@ def a_graph(**triggers: list[DownstreamRule | str]) -> Graph:
 
 
 @given(LINKS)
-def test_a_knot_is_all_that_reach_each_other(links: list[tuple[str, str]]) -> None:
-    """Exactly the names that come after themselves are in one, each with those that come back to it."""
+def test_a_knot_has_all_names_that_reach_each_other(links: list[tuple[str, str]]) -> None:
+    """Each name that comes after itself is in one knot."""
     after = follows(links)
     by_name = {name: group for group in knots(after) for name in group}
     for name in "abcdefgh":
@@ -67,8 +67,8 @@ def test_a_knot_is_all_that_reach_each_other(links: list[tuple[str, str]]) -> No
 
 
 @given(LINKS)
-def test_the_cycle_of_a_knot_is_a_way_back(links: list[tuple[str, str]]) -> None:
-    """Each starts the next, the last the first, and nobody comes twice."""
+def test_a_knot_has_one_cycle(links: list[tuple[str, str]]) -> None:
+    """Each name starts the next, the last starts the first, and none appears twice."""
     after = follows(links)
     for group in knots(after):
         way = cycle(group, after)
@@ -77,8 +77,8 @@ def test_the_cycle_of_a_knot_is_a_way_back(links: list[tuple[str, str]]) -> None
         assert all(target in after[source] for source, target in pairwise((*way, way[0])))
 
 
-def test_a_long_chain_is_no_trouble() -> None:
-    """Depth is not recursion's: a ring of five thousand is one knot, and has one cycle."""
+def test_a_long_chain_does_not_exhaust_the_stack() -> None:
+    """A ring of five thousand is one knot with one cycle."""
     ring = {str(n): {str((n + 1) % 5000)} for n in range(5000)}
     (group,) = knots(ring)
     assert len(cycle(group, ring)) == 5000
@@ -86,7 +86,7 @@ def test_a_long_chain_is_no_trouble() -> None:
 
 @given(LINKS)
 def test_boxes_stand_in_order_and_apart(links: list[tuple[str, str]]) -> None:
-    """Links run to the right unless they close a cycle; in a column neither boxes nor lines touch."""
+    """Links run to the right unless they close a cycle; in a column neither boxes nor lines overlap."""
     names = {name for link in links for name in link}
     for group in groups(names, links):
         mine = [link for link in links if link[0] in group]
@@ -112,7 +112,7 @@ def test_boxes_stand_in_order_and_apart(links: list[tuple[str, str]]) -> None:
 
 @given(LINKS)
 def test_links_without_cycles_all_run_forward(links: list[tuple[str, str]]) -> None:
-    """Nothing runs back that need not."""
+    """Only a cycle needs a link that runs back."""
     forward = [(source, target) for source, target in links if source < target]
     for group in groups({name for link in forward for name in link}, forward):
         assert not arrange(group, [link for link in forward if link[0] in group]).back
@@ -125,8 +125,8 @@ def test_a_straight_chain_is_drawn_straight() -> None:
     assert len(set(layout.y.values())) == 1
 
 
-def test_lines_do_not_cross_where_they_need_not() -> None:
-    """The order in a column follows what is beside it."""
+def test_lines_do_not_cross_without_need() -> None:
+    """The order in a column follows its neighbours."""
     layout = arrange(("a", "b", "x", "y"), [("a", "y"), ("b", "x"), ("a", "b")])
     (first, second, third) = layout.columns
     assert (first, set(second) | set(third)) == (("a",), {"b", "x", "y"})
@@ -134,7 +134,7 @@ def test_lines_do_not_cross_where_they_need_not() -> None:
 
 @given(LINKS)
 def test_the_drawing_has_every_box_and_line_within_its_sheet(links: list[tuple[str, str]]) -> None:
-    """Whatever is linked, also names that nothing has."""
+    """With any links, also to missing pipelines."""
     targets: dict[str, list[DownstreamRule | str]] = {"a": []}
     for source, target in links:
         targets.setdefault(source, []).append(DownstreamRule(pipeline=target, run_config_id="full"))
@@ -147,8 +147,8 @@ def test_the_drawing_has_every_box_and_line_within_its_sheet(links: list[tuple[s
     assert all(box.y >= 0 and box.y + box.height <= drawn.height for box in drawn.boxes)
 
 
-def test_an_edge_says_when_and_why_not() -> None:
-    """In words, with where it is written down, and what keeps it from starting anything."""
+def test_an_edge_says_when_it_starts_a_run_and_why_not() -> None:
+    """In words, with the place where it is defined and what prevents a start."""
     never = DownstreamRule(pipeline="b", on_success=False)
     whole = a_graph(
         a=[never, DownstreamRule(pipeline="b", run_config_id="half", on_failure=True), "gone", "off"],
@@ -166,7 +166,7 @@ def test_an_edge_says_when_and_why_not() -> None:
     assert "1 cycle: a → b → a." in graph_drawing.description(whole)
 
 
-def test_what_is_not_linked_is_not_drawn_and_what_is_too_much_is_only_listed() -> None:
+def test_unlinked_pipelines_are_not_drawn_and_too_many_are_only_listed() -> None:
     """A drawing has a bound; a list has none."""
     assert graph_drawing.drawing(a_graph(a=[], b=[])) is None
     many = {f"p{n}": [f"p{n + 1}"] for n in range(graph_drawing.BOXES_MAX)}

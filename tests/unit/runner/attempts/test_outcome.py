@@ -34,7 +34,7 @@ def exited(code: int, reason: Reason = "exited", *, oom: bool = False) -> Exited
 def test_an_end_is_the_scripts_the_systems_or_ours(
     end: Exited | Vanished, intent: Intent, code: int, error_type: RunErrorType | None, stopped: bool
 ) -> None:
-    """A stop that was asked for is no error of the script; one that came too late to matter changes nothing."""
+    """A requested stop is not an error of the script; one that came too late changes nothing."""
     told = outcome(end, intent, Observed(), now=at(10))
     assert (told.exit_code, told.error_type, told.stopped) == (code, error_type, stopped)
 

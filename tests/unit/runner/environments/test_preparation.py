@@ -1,4 +1,4 @@
-"""The words of a preparation, and who hears them."""
+"""The output of a preparation, and who receives it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from fastflow_runner.sandbox.events import Vanished
 from fastflow_runner.sandbox.session import Session
 
 
-async def test_a_flood_of_words_is_bounded_and_its_end_is_kept() -> None:
-    """Beyond the bound a mark stands for the rest; the last lines, where the error is, are still known."""
+async def test_a_flood_of_output_is_bounded_and_its_end_is_kept() -> None:
+    """Beyond the bound a mark replaces the rest; the last lines, where the error is, are kept."""
     words = Words()
     for number in range(SAID_LINES_MAX * 2):
         words.add(str(number))
@@ -30,7 +30,7 @@ async def test_a_flood_of_words_is_bounded_and_its_end_is_kept() -> None:
 
 
 def test_long_lines_are_cut_in_the_middle() -> None:
-    """A line, and the last ones together, have bounds; what they begin and end with is kept."""
+    """A line, and the last lines together, have bounds; their beginning and end are kept."""
     words = Words()
     words.add("x" * LINE_CHARACTERS_MAX)
     words.add("begin" + "x" * 300_000 + "end")
@@ -45,8 +45,8 @@ def test_long_lines_are_cut_in_the_middle() -> None:
     assert len(words.last()) == LAST_CHARACTERS_MAX
 
 
-def test_the_last_words_begin_with_the_error() -> None:
-    """What uv said before it failed does not matter then."""
+def test_the_last_lines_begin_with_the_error() -> None:
+    """What uv said before it failed is left out."""
     words = Words()
     for line in ("Resolved 3 packages", "error: no", "  cause: because"):
         words.add(line)
@@ -79,7 +79,7 @@ async def test_an_error_reaches_everyone_after_the_last_word() -> None:
     assert heard == [["one", "two"], ["one\ntwo"]]
 
 
-async def test_one_who_cannot_listen_leaves_alone() -> None:
+async def test_a_follower_that_fails_ends_alone() -> None:
     """If passing on the output fails, only that caller gets the error."""
     done = asyncio.Event()
 
@@ -129,7 +129,7 @@ class _Over:
 
 
 async def test_no_cancellation_is_lost_at_the_end_of_a_step() -> None:
-    """Whenever it comes before the step is over, it ends whoever waits for the step, who would go on for ever."""
+    """Whenever it comes before the step is over, it ends the waiting task."""
     for turns in range(10):
         following = asyncio.create_task(preparer._follow(cast(Session, _Over()), Words()))
         for _ in range(turns):

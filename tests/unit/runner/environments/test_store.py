@@ -1,4 +1,4 @@
-"""Which environments are the same, what a bundle asks for, and what a preparer is told."""
+"""Which environments are the same, what a bundle requires, and what a preparer receives."""
 
 from __future__ import annotations
 
@@ -29,13 +29,15 @@ requests = st.builds(EnvironmentRequest, st.sampled_from(["3.11", "3.12", "3.12.
 
 @given(requests, requests)
 def test_one_key_is_one_environment(left: EnvironmentRequest, right: EnvironmentRequest) -> None:
-    """Two requests share a key exactly when they ask for the same."""
+    """Two requests share a key exactly if they require the same."""
     assert (environment_key(left, DOCKER) == environment_key(right, DOCKER)) == (left == right)
 
 
 @given(requests)
 def test_another_platform_is_another_environment(request: EnvironmentRequest) -> None:
-    """What was made for one base image or processor is not taken for another; the worker image's name is no matter."""
+    """An environment for one base image or processor is not used for another; the name of the worker image does not
+    matter.
+    """
     elsewhere = msgspec.structs.replace(DOCKER, platform="docker aarch64 debian")
     newer = msgspec.structs.replace(DOCKER, image="fastflow-worker:2")
     key = environment_key(request, DOCKER)
@@ -44,7 +46,7 @@ def test_another_platform_is_another_environment(request: EnvironmentRequest) ->
 
 
 def test_the_images_own_interpreter_needs_no_environment(tmp_path: Path) -> None:
-    """Its version and no packages cost nothing in a container; in the process sandbox it is the runner's own."""
+    """Its version without packages costs nothing in a container; in the process sandbox it is the runner's own."""
     assert environment_key(EnvironmentRequest("3.11"), DOCKER) is None
     assert environment_key(EnvironmentRequest("3.11.2"), DOCKER) is not None
     assert environment_key(EnvironmentRequest("3.11", b"rich"), DOCKER) is not None
@@ -52,8 +54,8 @@ def test_the_images_own_interpreter_needs_no_environment(tmp_path: Path) -> None
     assert environment_key(EnvironmentRequest(place.own_version), place) is not None
 
 
-def test_uv_is_told_a_version_or_the_sandboxs_own_interpreter() -> None:
-    """The sandbox's own version means its own interpreter, whatever else the store holds."""
+def test_uv_gets_a_version_or_the_sandboxs_own_interpreter() -> None:
+    """The sandbox's own version means its own interpreter, whatever the store holds."""
     assert interpreter(EnvironmentRequest("3.11"), DOCKER) == "/usr/bin/python3"
     assert interpreter(EnvironmentRequest("3.12.4"), DOCKER) == "3.12.4"
 
@@ -68,8 +70,8 @@ def test_uv_is_told_a_version_or_the_sandboxs_own_interpreter() -> None:
         ({"sub/requirements.txt": b"rich\n"}, b""),
     ],
 )
-def test_a_bundle_asks_for_its_lock_or_its_requirements(files: dict[str, bytes], expected: bytes) -> None:
-    """The lock beside the requirements wins; a file that names no package is none."""
+def test_a_bundle_requires_its_lock_or_its_requirements(files: dict[str, bytes], expected: bytes) -> None:
+    """The lock beside the requirements wins; a file without packages requires nothing."""
     bundle = pack({path: File(data, False) for path, data in {"main.py": b"", **files}.items()})
     assert requests_of("3.12", bundle.data) == (EnvironmentRequest("3.12", expected),)
 
@@ -79,7 +81,7 @@ BLOCK = b"# /// script\n# dependencies = ['rich>=13', 'six']\n# ///\nimport rich
 
 @pytest.mark.parametrize("file", [b"", b"iniconfig==2\n"])
 def test_a_script_may_name_packages_itself(file: bytes) -> None:
-    """They are asked for beside those of the requirements file; a block that names none changes no key."""
+    """In addition to those of the requirements file; a block without packages changes no key."""
     block, none, empty = (
         requests_of("3.12", pack({"main.py": File(script), "requirements.txt": File(file)}).data)[0]
         for script in (BLOCK, b"import rich\n", b"# /// script\n# dependencies = []\n# ///\n")
@@ -90,12 +92,12 @@ def test_a_script_may_name_packages_itself(file: bytes) -> None:
 
 
 def test_existing_environments_stay_valid() -> None:
-    """The keys of requests without a block are those that environments have always had."""
+    """Requests without a block keep their keys."""
     assert environment_key(EnvironmentRequest("3.12", b"rich\n"), DOCKER) == "58c2866af110caeccfb1ae7516152747"
 
 
 def test_a_notebook_has_no_block_of_its_own() -> None:
-    """A script beside it is not what runs."""
+    """A script beside it does not run."""
     files = {"main.ipynb": File(b""), "main.py": File(BLOCK)}
     request, _ = requests_of("3.12", pack(files).data, "notebook")
     assert request.extras == ("ipykernel>=6",)
@@ -127,7 +129,7 @@ def test_index_settings_are_passed_on_and_nothing_else() -> None:
     ],
 )
 def test_packages_from_indexes_are_plain(requirements: str) -> None:
-    """They are installed by way of the shared cache."""
+    """They are installed through the shared cache."""
     assert steps.plain(requirements)
 
 
@@ -150,13 +152,13 @@ def test_packages_from_indexes_are_plain(requirements: str) -> None:
         "-e ./local".encode("utf-16-le").decode(),
     ],
 )
-def test_whatever_may_run_foreign_code_is_left_to_a_build(requirements: str) -> None:
-    """Editable installs, included files, repositories, options that are not known to be harmless."""
+def test_requirements_that_may_run_foreign_code_are_left_to_a_build(requirements: str) -> None:
+    """Editable installs, included files, repositories, and options that are not known to be harmless."""
     assert not steps.plain(requirements)
 
 
 def test_a_tree_of_another_user_is_not_linked(tmp_path: Path) -> None:
-    """Neither a foreign tree nor a link in a tree's place becomes an environment."""
+    """Neither a tree of another owner nor a link in its place becomes an environment."""
     store = layout.Store(str(tmp_path))
     store.lay_out()
     (tmp_path / "trees/abc").mkdir()
@@ -170,7 +172,7 @@ def test_a_tree_of_another_user_is_not_linked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", ".staging"])
 def test_names_are_not_paths(tmp_path: Path, name: str) -> None:
-    """A key or a tree that is no plain name is refused."""
+    """A key or a tree that is not a plain name is refused."""
     store = layout.Store(str(tmp_path))
     for refuse in (store.tree, store.env):
         with pytest.raises(SystemExit, match="is no"):
@@ -186,7 +188,7 @@ def test_names_are_not_paths(tmp_path: Path, name: str) -> None:
     ],
 )
 def test_a_notebook_gets_a_kernel_unless_it_names_one(requirements: bytes, added: tuple[str, ...]) -> None:
-    """What the pipeline names it decides itself; its environment is another one than a script's."""
+    """What the pipeline names wins; a notebook's environment differs from a script's."""
     bundle = pack({"main.ipynb": File(b""), "requirements.txt": File(requirements)})
     request, _ = requests_of("3.12", bundle.data, "notebook")
     assert request.extras == added
@@ -196,8 +198,8 @@ def test_a_notebook_gets_a_kernel_unless_it_names_one(requirements: bytes, added
     assert (environment_key(request, place) == environment_key(script, place)) == (not added)
 
 
-def test_the_cell_runner_has_an_environment_that_no_pipeline_decides() -> None:
-    """It is the sandbox's own interpreter with packages pinned by hash, none of them built, whatever is required."""
+def test_no_pipeline_changes_the_cell_runners_environment() -> None:
+    """It is the sandbox's own interpreter with packages pinned by hash, none of them built."""
     bundle = pack({"main.ipynb": File(b""), "requirements.txt": File(b"nbclient==0.5\n")})
     _, request = requests_of("3.9", bundle.data, "notebook")
     for place in (DOCKER, process_place(Path("/store"))):

@@ -1,4 +1,4 @@
-"""What the cell runner makes of a notebook, its retries and its parameters."""
+"""How the cell runner plans a notebook, its retries and its parameters."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def plan(*cells: Any, retries: list[dict[str, Any]] | None = None, **parameters:
     return make_plan(written(*cells).decode(), retries or [], parameters)
 
 
-def test_cells_count_code_cells_and_metadata_win_field_by_field() -> None:
-    """An entry that is missing, or a field, means no retries and one second."""
+def test_indexes_count_code_cells_and_metadata_win_by_field() -> None:
+    """A missing entry or field means no retries and one second."""
     made = plan(
         markdown("x"),
         "a",
@@ -41,8 +41,8 @@ def test_cells_count_code_cells_and_metadata_win_field_by_field() -> None:
     ]
 
 
-def test_parameters_are_set_behind_their_cell_and_shift_no_index() -> None:
-    """Those of an earlier run, saved in the notebook, are replaced; retries stay where they were."""
+def test_parameters_follow_the_tagged_cell_and_shift_no_index() -> None:
+    """Those of an earlier run, saved in the notebook, are replaced; retries keep their cells."""
     cells = ["x", code("n = 1", "parameters"), code("n = 2", "injected-parameters"), "n"]
     made = plan(*cells, retries=[{}, {}, {"retries": 7}], n="3")
     assert [(step.cell, step.source.splitlines()[-1]) for step in made.steps] == [
@@ -57,7 +57,7 @@ def test_parameters_are_set_behind_their_cell_and_shift_no_index() -> None:
 
 
 def test_all_parameters_of_earlier_runs_are_replaced() -> None:
-    """A notebook that was saved more than once with them counts its cells as the gateway shows them."""
+    """The gateway and the cell runner count the same cells, also in a notebook saved more than once."""
     cells = [
         code("n = 0", "injected-parameters"),
         code("n = 1", "parameters"),
@@ -71,8 +71,8 @@ def test_all_parameters_of_earlier_runs_are_replaced() -> None:
     ]
 
 
-def test_without_a_tagged_cell_parameters_are_variables_of_the_environment_only() -> None:
-    """That is said, since it may be a mistake."""
+def test_without_a_tagged_cell_parameters_are_only_environment_variables() -> None:
+    """The log says so, because it may be a mistake."""
     made = plan("x", n="3")
     assert [step.cell for step in made.steps] == [0]
     assert "environment variables only" in made.notes[0]
@@ -95,7 +95,7 @@ def test_without_a_tagged_cell_parameters_are_variables_of_the_environment_only(
     ],
 )
 def test_a_value_takes_the_type_of_its_default(default: str, given: str, value: object) -> None:
-    """Of a default that is no plain value nothing is known: the text stays a text."""
+    """If the default is not a plain value, the text stays text."""
     scope: dict[str, object] = {}
     exec(assignments({"p": given}, f"p = {default}"), scope)
     assert scope["p"] == value
@@ -104,13 +104,13 @@ def test_a_value_takes_the_type_of_its_default(default: str, given: str, value: 
 
 @pytest.mark.parametrize(("default", "given"), [("3", "x"), ("0.5", ""), ("True", "maybe"), ("[1]", "{}"), ("{}", "(")])
 def test_a_value_that_cannot_take_the_type_is_refused(default: str, given: str) -> None:
-    """The run fails with the parameter's name before any cell has run."""
+    """The run fails with the parameter's name before any cell runs."""
     with pytest.raises(UnusableNotebook, match="Parameter p is"):
         assignments({"p": given}, f"p: object = {default}")
 
 
 def test_no_value_is_code() -> None:
-    """Whatever a trigger gives, it is a value; a name that is none stays out."""
+    """Whatever a trigger sends is a value; an invalid name is left out."""
     scope: dict[str, object] = {}
     evil = "'''\nimport os; os.abort()  # \\"
     exec(assignments({"p": evil, "a b": "1", "class": "2", "x\ny": "3"}, ""), scope)
@@ -118,8 +118,8 @@ def test_no_value_is_code() -> None:
     assert set(scope) == {"p", "__builtins__"}
 
 
-def test_the_cell_runner_and_the_rest_mean_the_same() -> None:
-    """It runs where nothing of ours is installed, so it says these things for itself."""
+def test_the_cell_runner_and_the_contracts_agree() -> None:
+    """It runs where none of our packages is installed, so it repeats some definitions."""
     assert Path(rules_inside.__file__).read_bytes() == Path(notebook_rules.__file__).read_bytes()
     assert plan_module.INJECTED == cells.INJECTED
     files = {path.name for path in Path(plan_module.__file__).parent.glob("*.py")}
@@ -127,7 +127,7 @@ def test_the_cell_runner_and_the_rest_mean_the_same() -> None:
     assert {f"guest/cells/{name}" for name in files} == shipped
 
 
-def test_old_and_odd_notebooks_are_refused_and_loose_ones_read() -> None:
+def test_old_notebooks_are_refused_and_loosely_written_ones_are_read() -> None:
     """Sources as lists of lines, cells without metadata."""
     loose = {"nbformat": 4, "cells": [{"cell_type": "code", "source": ["a\n", "b"]}, {"cell_type": "raw"}]}
     assert make_plan(json.dumps(loose), [], {}).steps[0].source == "a\nb"
@@ -152,10 +152,8 @@ odd_notebooks = st.fixed_dictionaries(
 
 
 @given(odd_notebooks | values, st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2))
-def test_whatever_is_in_the_file_it_is_planned_or_refused_in_a_sentence(
-    document: Any, parameters: dict[str, str]
-) -> None:
-    """Nothing else comes of it, however odd."""
+def test_any_file_is_planned_or_refused_with_a_sentence(document: Any, parameters: dict[str, str]) -> None:
+    """No content causes another error."""
     try:
         made = make_plan(json.dumps(document), [], parameters)
     except UnusableNotebook:
@@ -175,7 +173,7 @@ def test_whatever_is_in_the_file_it_is_planned_or_refused_in_a_sentence(
     ],
 )
 def test_any_python_kernel_is_the_pipelines_own(metadata: dict[str, Any], is_python: bool) -> None:
-    """What Jupyter calls it is a matter of whoever saved the notebook; another language is refused, by a sync, too."""
+    """The saved kernel name does not matter. Another language is refused, by a sync too."""
     text = written("1", metadata=metadata).decode()
     problems = notebook.notebook_problems(text.encode(), file="main.ipynb")
     assert [str(problem).partition(":")[0] for problem in problems] == ([] if is_python else ["main.ipynb"])

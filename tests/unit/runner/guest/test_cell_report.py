@@ -1,4 +1,4 @@
-"""What the cell runner tells: events that the contracts can read, bounded, with marks for what is left out."""
+"""What the cell runner sends: events that the contracts can read, bounded, with marks for what is left out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Tell = Callable[[Callable[[Report], None]], list[cells.CellEvent]]
 
 @pytest.fixture(scope="module")
 def tell(tmp_path_factory: pytest.TempPathFactory) -> Tell:
-    """What is told in a first attempt of cell 0, by events."""
+    """Return the events of a first attempt of cell 0."""
     path = tmp_path_factory.mktemp("report") / "events"
 
     def told(steps: Callable[[Report], None], secrets: Iterable[str] = ("hunter2!",)) -> list[cells.CellEvent]:
@@ -41,8 +41,8 @@ def tell(tmp_path_factory: pytest.TempPathFactory) -> Tell:
 
 
 @given(st.lists(st.text(), max_size=5))
-def test_any_text_is_told_whole(tell: Tell, texts: list[str]) -> None:
-    """Whatever a cell writes, in whatever pieces, arrives."""
+def test_any_text_is_sent_whole(tell: Tell, texts: list[str]) -> None:
+    """Whatever a cell writes, in any pieces, arrives."""
 
     def steps(report: Report) -> None:
         for text in texts:
@@ -53,7 +53,7 @@ def test_any_text_is_told_whole(tell: Tell, texts: list[str]) -> None:
 
 
 def test_a_secret_that_comes_in_pieces_is_masked(tell: Tell) -> None:
-    """Its beginning is held back until it is clear what it is."""
+    """Its beginning is held back until it is clear whether it is a secret."""
 
     def steps(report: Report) -> None:
         for piece in ("it is hun", "ter", "2! and hun", "gry"):
@@ -65,13 +65,13 @@ def test_a_secret_that_comes_in_pieces_is_masked(tell: Tell) -> None:
 
 
 def test_a_value_comes_in_parts_that_fit_into_frames(tell: Tell) -> None:
-    """Also one whose characters all need six bytes."""
+    """Even if each character needs six bytes."""
     events = tell(lambda report: report.showed({"text/html": "\x01" * 300_000, "text/plain": "x"}))
     assert "".join(part.text for part in only(cells.Part, events)) == "\x01" * 300_000
     assert only(cells.Showed, events)[0].data == {"text/plain": "x"}
 
 
-def test_what_is_too_much_is_left_out_and_that_is_said_once(tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_beyond_a_bound_is_left_out_with_one_note(tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
     """Text, single outputs, their number, and all of a run together."""
     monkeypatch.setattr(report_module, "WROTE_CHARACTERS_MAX", 10)
     monkeypatch.setattr(report_module, "SHOWN_CHARACTERS_MAX", 20)
@@ -96,7 +96,7 @@ def test_what_is_too_much_is_left_out_and_that_is_said_once(tell: Tell, monkeypa
 
 
 def test_every_event_fits_into_a_frame(tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However odd: long names, many media types, tracebacks and parameters of control characters."""
+    """With long names, many media types, tracebacks and parameters of control characters."""
     monkeypatch.setattr(Report, "log", lambda *_: None)
     odd = "\x01" * 1_000_000
 
@@ -117,8 +117,8 @@ def test_every_event_fits_into_a_frame(tell: Tell, monkeypatch: pytest.MonkeyPat
     ]
 
 
-def test_beyond_the_bytes_of_a_run_only_statuses_are_told(tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each cell says so."""
+def test_beyond_the_bytes_of_a_run_only_statuses_are_sent(tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each cell has a note."""
     monkeypatch.setattr(report_module, "EVENTS_BYTES_MAX", 1_000)
 
     def steps(report: Report) -> None:
@@ -133,8 +133,8 @@ def test_beyond_the_bytes_of_a_run_only_statuses_are_told(tell: Tell, monkeypatc
     assert [ended.cell for ended in only(cells.EndedCell, events)] == [0, 1]
 
 
-def test_a_heading_begins_a_line_of_the_log(tmp_path: Path) -> None:
-    """Whatever a cell has left unfinished on that stream; what it goes on with is its own."""
+def test_a_heading_starts_a_new_line_of_the_log(tmp_path: Path) -> None:
+    """Even after an unfinished line of that stream."""
     log = os.open(tmp_path / "log", os.O_CREAT | os.O_RDWR)
     report = Report(os.open(os.devnull, os.O_WRONLY), Masker(()))
     saved = os.dup(1)

@@ -1,4 +1,4 @@
-"""The frame codec and the window: pure, so proved by examples and by any cutting of the stream."""
+"""The frame codec and the window, by examples and by any cutting of the stream. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ cuts = st.lists(st.integers(min_value=1, max_value=40))
 
 
 def fed(decoder: Decoder, stream: bytes, cuts: list[int]) -> list[tuple[int, bytes]]:
-    """All frames of *stream* when it arrives in pieces of these lengths, then the rest."""
+    """Return all frames of *stream* if it arrives in pieces of these lengths, then the rest."""
     found = []
     for length in cuts:
         found += decoder.feed(stream[:length])
@@ -46,15 +46,15 @@ def joined(frames: list[tuple[int, bytes]]) -> bytes:
     return b"".join(frame(kind, payload) for kind, payload in frames)
 
 
-def test_a_frame_on_the_wire() -> None:
-    """Kind, length, payload: these bytes are the protocol."""
+def test_a_frame_has_kind_length_and_payload() -> None:
+    """These bytes are the protocol."""
     assert frame(BEAT, b"{}") == b"B\x00\x00\x00\x02{}"
     assert message(STOP, grace_s=None) == b'S\x00\x00\x00\x10{"grace_s":null}'
     assert mark(NONCE) == b"\xff\xf5FASTFL" + NONCE
 
 
 def test_text_takes_no_more_room_than_it_needs() -> None:
-    """It is sent as UTF-8. What cannot be is escaped, and arrives as it was."""
+    """It is sent as UTF-8. What UTF-8 cannot hold is escaped, and arrives unchanged."""
     assert message(JOB, env="ä🙂")[5:] == '{"env":"ä🙂"}'.encode()
     half = message(JOB, env="\ud800 \udcff\\")[5:]
     assert half == b'{"env":"\\ud800 \\udcff\\\\"}'
@@ -63,14 +63,14 @@ def test_text_takes_no_more_room_than_it_needs() -> None:
 
 @given(frames, cuts)
 def test_frames_survive_any_cutting(sent: list[tuple[int, bytes]], cuts: list[int]) -> None:
-    """However reads cut the stream, the same frames come out in order."""
+    """The same frames come out in order, wherever reads cut the stream."""
     assert fed(Decoder(mark(NONCE)), mark(NONCE) + joined(sent), cuts) == sent
     assert fed(Decoder(), mark(NONCE) + joined(sent), cuts) == sent
 
 
 @given(st.binary(), frames, cuts)
-def test_what_comes_before_the_mark_is_dropped(rubbish: bytes, sent: list[tuple[int, bytes]], cuts: list[int]) -> None:
-    """A reader that attaches in the midst of anything is in step from its mark on."""
+def test_bytes_before_the_mark_are_dropped(rubbish: bytes, sent: list[tuple[int, bytes]], cuts: list[int]) -> None:
+    """A reader that attaches in the middle of a stream is in step from its mark on."""
     assert fed(Decoder(mark(NONCE)), rubbish + mark(NONCE) + joined(sent), cuts) == sent
 
 
@@ -78,7 +78,7 @@ def test_what_comes_before_the_mark_is_dropped(rubbish: bytes, sent: list[tuple[
 def test_a_mark_ends_a_torn_frame(
     before: list[tuple[int, bytes]], torn: bytes, length: int, after: list[tuple[int, bytes]]
 ) -> None:
-    """A writer that died in the midst of a frame is followed by one that begins with the mark."""
+    """A writer that died within a frame is followed by one that begins with the mark."""
     whole = frame(DATA, torn)
     half = whole[: length % len(whole)]
     stream = mark(NONCE) + joined(before) + half + mark(NONCE) + joined(after)
@@ -86,7 +86,7 @@ def test_a_mark_ends_a_torn_frame(
 
 
 def test_a_foreign_mark_is_another_runner() -> None:
-    """After its own mark, a reader that sees another's has been superseded; frames before it still count."""
+    """A reader that sees another's mark after its own has been superseded; frames before it still count."""
     decoder = Decoder(mark(NONCE))
     said = decoder.feed(mark(NONCE) + frame(BEAT, b"{}") + mark(OTHER) + frame(SYNC, b"{}"))
     assert next(said) == (BEAT, b"{}")
@@ -95,8 +95,8 @@ def test_a_foreign_mark_is_another_runner() -> None:
     assert list(decoder.feed(frame(BEAT, b"{}"))) == []
 
 
-def test_a_frame_may_not_be_too_long() -> None:
-    """Neither is one made, nor is one believed; from the next mark on all is well again."""
+def test_a_frame_that_is_too_long_is_refused() -> None:
+    """None is written and none is accepted; the next mark restores the stream."""
     with pytest.raises(ProtocolError):
         frame(DATA, bytes(FRAME_BYTES_MAX + 1))
     decoder = Decoder()
@@ -106,13 +106,13 @@ def test_a_frame_may_not_be_too_long() -> None:
 
 
 def test_a_stream_without_a_mark_is_refused() -> None:
-    """A supervisor does not listen to what does not begin with a mark."""
+    """A supervisor accepts only a stream that begins with a mark."""
     with pytest.raises(ProtocolError):
         list(Decoder().feed(b"x" * 100))
 
 
 def test_no_frame_kind_begins_a_mark() -> None:
-    """Else a foreign mark could be taken for a frame."""
+    """Otherwise a foreign mark could be read as a frame."""
     kinds = {value for name, value in vars(module).items() if name.isupper() and name in _KINDS}
     assert len(kinds) == len(_KINDS)
     assert MAGIC[0] not in kinds
@@ -144,7 +144,7 @@ def test_the_window_keeps_exactly_what_is_not_acknowledged(pieces: list[tuple[in
 
 
 def test_small_frames_fill_the_window_too() -> None:
-    """A script that writes byte by byte meets the bound long before the memory does."""
+    """A script that writes byte by byte meets the bound before memory does."""
     window, count = OutputWindow(bytes_max=10_000), 0
     while not window.full:
         count += 1

@@ -60,8 +60,8 @@ def test_a_bundle_is_unpacked_as_it_was_packed(tmp_path: Path) -> None:
     ],
     ids=lambda info: f"{info.type!r}-{info.name}",
 )
-def test_what_is_no_safe_regular_file_is_refused(tmp_path: Path, bad: tarfile.TarInfo) -> None:
-    """Links, devices, folders and paths that lead out are refused; nothing appears outside."""
+def test_anything_but_a_safe_regular_file_is_refused(tmp_path: Path, bad: tarfile.TarInfo) -> None:
+    """Links, devices, folders, and paths that lead outside; nothing appears outside."""
     inside = tmp_path / "inside"
     inside.mkdir()
     with pytest.raises(SetupFailed):
@@ -70,15 +70,15 @@ def test_what_is_no_safe_regular_file_is_refused(tmp_path: Path, bad: tarfile.Ta
 
 
 def test_a_path_may_occur_once(tmp_path: Path) -> None:
-    """A second member of a name does not replace the first."""
+    """A second member of the same name is refused."""
     with pytest.raises(OSError, match="exists"):
         unpack(tar_of(member("main.py"), member("main.py")), str(tmp_path))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=2000))
-def test_rubbish_is_refused_or_empty(tmp_path: Path, rubbish: bytes) -> None:
-    """Bytes that are no tar never write a file and never end the supervisor."""
+def test_bytes_that_are_not_a_tar_are_refused(tmp_path: Path, rubbish: bytes) -> None:
+    """They never write a file and never end the supervisor."""
     with suppress(SetupFailed):
         unpack(io.BytesIO(rubbish), str(tmp_path))
     assert list(tmp_path.iterdir()) == []
@@ -86,12 +86,12 @@ def test_rubbish_is_refused_or_empty(tmp_path: Path, rubbish: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "a\0b"])
 def test_a_name_is_one_visible_part(name: str) -> None:
-    """The directory and the files of a job cannot be anywhere else than beside each other."""
+    """The folder and the files of a job are always beside each other."""
     with pytest.raises(SetupFailed):
         safe_name(name)
 
 
-def test_cgroup_version_1(tmp_path: Path) -> None:
+def test_usage_is_read_from_cgroup_version_1(tmp_path: Path) -> None:
     """Memory without the inactive file cache, time in nanoseconds, a huge number for no limit."""
     write(tmp_path / "memory/memory.limit_in_bytes", "9223372036854771712")
     write(tmp_path / "memory/memory.usage_in_bytes", "5000")
@@ -104,8 +104,8 @@ def test_cgroup_version_1(tmp_path: Path) -> None:
     assert (cgroup.memory_bytes(), cgroup.cpu_s(), cgroup.oom_kills()) == (4000, 1.5, 3)
 
 
-def test_cgroup_version_2(tmp_path: Path) -> None:
-    """The same by the unified hierarchy's files."""
+def test_usage_is_read_from_cgroup_version_2(tmp_path: Path) -> None:
+    """The same from the files of the unified hierarchy."""
     write(tmp_path / "cgroup.controllers", "cpu memory pids")
     write(tmp_path / "memory.max", "268435456\n")
     write(tmp_path / "memory.current", "5000\n")
@@ -120,8 +120,8 @@ def test_cgroup_version_2(tmp_path: Path) -> None:
     assert Cgroup(str(tmp_path)).memory_limit_bytes is None
 
 
-def test_without_a_cgroup(tmp_path: Path) -> None:
-    """Where there are no such files the caller is told to measure otherwise."""
+def test_without_a_cgroup_usage_is_measured_otherwise(tmp_path: Path) -> None:
+    """The caller learns that there are no such files."""
     assert not Cgroup(str(tmp_path)).usable
 
 

@@ -1,4 +1,4 @@
-"""From bytes to log chunks: however output arrives, the log is the same and holds no secret."""
+"""From bytes to log chunks: wherever output is cut, the log is the same and holds no secret."""
 
 import base64
 import json
@@ -76,7 +76,7 @@ def text_of(chunks: Sequence[Chunk], stream: LogStream = "stdout") -> str:
 @given(output, output, cuts)
 @example(b"x" * 40 + "€".encode() * 40 + b"\xe2\x82" * 30, b"", [1, 24, 40])
 def test_without_secrets_the_log_is_what_was_written(stdout: bytes, stderr: bytes, at: list[int]) -> None:
-    """Joined, the pieces of a stream are its bytes as UTF-8, with replacement, wherever they were cut."""
+    """Joined, the pieces of a stream are its bytes as UTF-8, with replacement characters, wherever they were cut."""
     with small_bounds():
         chunks = log_of(stdout, stderr, at)
     assert text_of(chunks) == stdout.decode("utf-8", "replace")
@@ -86,15 +86,15 @@ def test_without_secrets_the_log_is_what_was_written(stdout: bytes, stderr: byte
 @given(output, cuts)
 @example(b"ababababab" * 20, [3, 50])
 @example(b"x" * 20 + b"hunter2!" + b"y" * 40, [22, 24, 26])
-def test_the_cuts_do_not_show(data: bytes, at: list[int]) -> None:
-    """With secrets to mask, too, output in one piece and output in crumbs give the same text."""
+def test_the_text_does_not_depend_on_the_cuts(data: bytes, at: list[int]) -> None:
+    """Also with secrets to mask: output in one piece and in crumbs gives the same text."""
     with small_bounds():
         assert text_of(log_of(data, at=at, secrets=SECRETS)) == text_of(log_of(data, secrets=SECRETS))
 
 
 @given(output, cuts)
-def test_no_secret_survives(data: bytes, at: list[int]) -> None:
-    """No value, and no line of a value, is found in the log, not even across the cuts of a long line."""
+def test_no_secret_is_in_the_log(data: bytes, at: list[int]) -> None:
+    """No value and no line of a value, not even across the cuts of a long line."""
     with small_bounds():
         text = text_of(log_of(data, at=at, secrets=SECRETS))
     assert not [part for value in SECRETS for part in value.split("\n") if part in text]
@@ -104,7 +104,7 @@ def test_no_secret_survives(data: bytes, at: list[int]) -> None:
 def test_a_reattached_runner_continues_the_very_same_log(
     stdout: bytes, stderr: bytes, at: list[int], published: int
 ) -> None:
-    """Whatever chunk was the last one published: what follows it completes both streams, without a repetition."""
+    """Whichever chunk was published last, what follows completes both streams without repetition."""
     with small_bounds():
         whole = log_of(stdout, stderr, at, SECRETS)
         first = whole[: min(published, len(whole) - 1)]
@@ -116,7 +116,7 @@ def test_a_reattached_runner_continues_the_very_same_log(
 
 @given(output, output, cuts)
 def test_offsets_only_grow_and_end_at_the_end(stdout: bytes, stderr: bytes, at: list[int]) -> None:
-    """Each chunk ends at or after the one before it; the last one, and only it, is the end of the log."""
+    """Each chunk ends at or after the one before; only the last one is the end of the log."""
     with small_bounds():
         chunks = log_of(stdout, stderr, at)
     ends = [(0, 0), *(chunk.end for chunk in chunks)]
@@ -128,7 +128,7 @@ def test_offsets_only_grow_and_end_at_the_end(stdout: bytes, stderr: bytes, at: 
 @pytest.mark.parametrize("byte", [b"\x00", b"\xff", b'"', b"a", b"\n"])
 @pytest.mark.parametrize("line_bytes", [50, LINE_BYTES_MAX - 1, LINE_BYTES_MAX, 1_000_000])
 def test_no_chunk_is_larger_than_a_message_may_be(byte: bytes, line_bytes: int) -> None:
-    """Bytes that JSON blows up sixfold still fit, and ordinary output fills its chunks."""
+    """Bytes that JSON makes six times larger still fit, and ordinary output fills its chunks."""
     data = (byte * line_bytes + b"\n") * (2_000_000 // line_bytes)
     chunks = log_of(data, at=range(0, len(data), 65_536))
     sizes = [len(CHUNK.encode(chunk)) for chunk in chunks]
@@ -150,7 +150,7 @@ def test_no_chunk_is_larger_than_a_message_may_be(byte: bytes, line_bytes: int) 
         json.dumps("first line of a key\nsecond line of a key"),
     ],
 )
-def test_a_secret_is_seen_in_the_ways_it_is_usually_written(written: str) -> None:
+def test_a_secret_is_masked_in_all_its_usual_forms(written: str) -> None:
     """Plain, quoted for Python, JSON or a URL, in base64, and line by line."""
     masker = Masker(
         ["hunter2!&more", "hunter2!&more\\", 'quo"ted\\secret', "first line of a key\nsecond line of a key"]
@@ -161,17 +161,17 @@ def test_a_secret_is_seen_in_the_ways_it_is_usually_written(written: str) -> Non
 
 
 def test_short_and_blank_values_are_not_masked() -> None:
-    """Three characters, or nothing but spaces, would tear ordinary text apart."""
+    """Masking three characters or blanks would destroy ordinary text."""
     assert Masker(["abc", "        ", "", "\n\n\n\n"]).mask(b"abc        \n\n\n\n") == b"abc        \n\n\n\n"
 
 
 def test_overlapping_secrets_leave_nothing_between_them() -> None:
-    """Where one secret begins inside another, both are masked as one."""
+    """If one secret begins inside another, both are masked as one."""
     assert Masker(["abcdef", "defghi", "abcd"]).mask(b"-abcdefghi-abcd-") == b"-***-***-"
 
 
 def test_a_flood_ends_with_a_mark_and_is_counted_to_its_end() -> None:
-    """Past the cap nothing is kept, the log says so once where it stops and once at the end, and offsets go on."""
+    """Beyond the cap nothing is kept; the log says so where it stops and at the end, and offsets go on."""
     chunks = log_of(b"0123456789\n" * 1000, at=range(0, 11_000, 110), log_bytes_max=1100)
     assert text_of(chunks) == "0123456789\n" * 100
     said = text_of(chunks, "system").splitlines()
@@ -184,14 +184,14 @@ def test_a_flood_ends_with_a_mark_and_is_counted_to_its_end() -> None:
 
 
 def test_a_truncated_log_stays_truncated_for_the_next_runner() -> None:
-    """A runner that re-attaches after the mark keeps counting, even where acknowledged bytes are not repeated."""
+    """A runner that attaches after the mark keeps counting, also where acknowledged bytes are not repeated."""
     assembler = Assembler(resume=Chunk(at=0.0, end=(10, 0), truncated=True))
     assert assembler.feed("stdout", 500, NOON, b"more\n") == []
     assert assembler.end == (505, 0)
     assert not assembler.pending
 
 
-def test_only_what_was_handed_out_may_be_acknowledged() -> None:
+def test_only_published_output_may_be_acknowledged() -> None:
     """``end`` leaves out what still waits: lines for their chunk, the rest of a line, and the mark of a full log."""
     assembler = Assembler(log_bytes_max=10)
     assembler.feed("stdout", 0, NOON, b"one\ntwo")
@@ -206,8 +206,8 @@ def test_only_what_was_handed_out_may_be_acknowledged() -> None:
     assert (assembler.end, assembler.pending) == ((23, 0), False)
 
 
-def test_missing_bytes_are_said_to_be_missing() -> None:
-    """A gap in the offsets is written into the log; the run goes on."""
+def test_missing_bytes_are_noted_in_the_log() -> None:
+    """A gap in the offsets does not end the run."""
     assembler = Assembler()
     assembler.feed("stdout", 0, NOON, b"half a li")
     assembler.feed("stdout", 100, NOON, b"on\n")
@@ -218,7 +218,7 @@ def test_missing_bytes_are_said_to_be_missing() -> None:
 
 
 def test_lines_come_in_the_order_in_which_they_were_completed() -> None:
-    """A line belongs to the moment of its end, whichever stream began first; the runner's own words are between."""
+    """A line counts from its end, whichever stream began first; the runner's own lines are in between."""
     assembler = Assembler(secrets=["hunter2!"])
     later = NOON + timedelta(seconds=1)
     chunks = assembler.feed("stdout", 0, NOON, b"out: ")
@@ -235,7 +235,7 @@ def test_lines_come_in_the_order_in_which_they_were_completed() -> None:
 
 
 def test_a_silent_script_costs_nothing() -> None:
-    """No output gives no chunk; output that is stored already gives the end of the log."""
+    """Without output there is no chunk; output that is already stored gives the end of the log."""
     assert Assembler().close(NOON) == []
     spoke = Assembler()
     spoke.feed("stdout", 0, NOON, b"a\n")
@@ -247,7 +247,7 @@ def test_a_silent_script_costs_nothing() -> None:
 
 @given(st.lists(output | secret, max_size=6))
 def test_text_shown_as_it_comes_shows_no_secret(pieces: list[bytes]) -> None:
-    """What ``settled`` lets through, masked piece by piece, holds no secret; at the end everything is through."""
+    """What ``settled`` passes on, masked piece by piece, holds no secret; at the end everything has been passed on."""
     masker = Masker(SECRETS)
     shown, held = b"", b""
     for piece in pieces:
@@ -261,7 +261,7 @@ def test_text_shown_as_it_comes_shows_no_secret(pieces: list[bytes]) -> None:
 
 
 def test_text_without_the_beginning_of_a_secret_is_not_held_back() -> None:
-    """A progress report is seen although its line is not complete."""
+    """A progress report is visible before its line is complete."""
     masker = Masker(["hunter2!"])
     assert masker.settled(b"working...") == 10
     assert masker.settled(b"working... hunt") == 11

@@ -1,4 +1,4 @@
-"""The proxy before Docker's socket: what a runner asks for passes, and whatever else a container may have does not."""
+"""The Docker proxy: it passes what a runner needs and denies everything else."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def post(target: str, body: Any = None) -> Request:
 
 
 def ask(request: Request) -> Passed:
-    """As the door does."""
+    """Ask the rules as the proxy does."""
     return check(request._replace(target=plain(request.target)), OURS)
 
 
@@ -78,13 +78,13 @@ def create(config: Any, name: str = "ff-inst-x") -> Request:
     ],
     ids=lambda request: f"{request.method} {request.target[:40]}",
 )
-def test_what_a_runner_asks_for_passes(request_: Request) -> None:
+def test_every_request_of_a_runner_passes(request_: Request) -> None:
     """Every call of the Docker backend."""
     ask(request_)
 
 
 def test_only_a_preparer_writes_to_the_store() -> None:
-    """A run has it read-only, whatever the runner says."""
+    """A run may only read it, whatever the runner requests."""
     writable = [Mount(source="fastflow-store", target="/store", read_only=False)]
     spec = SandboxSpec(name="x", image=RUN.image, mounts=tuple(writable))
     ask(create(container_config(spec, LABELS), "ff-prepare-1"))
@@ -150,8 +150,8 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("change", HOSTILE.values(), ids=HOSTILE)
-def test_what_no_sandbox_has_is_denied(change: Callable[[dict[str, Any]], None]) -> None:
-    """Unforeseen options too: the body must equal what the runner's own code builds."""
+def test_a_container_that_is_not_a_sandbox_is_denied(change: Callable[[dict[str, Any]], None]) -> None:
+    """Unknown options too: the body must equal what the runner's own code builds."""
     config = container_config(RUN, dict(LABELS))
     change(config)
     with pytest.raises(Denied):
@@ -171,7 +171,7 @@ def test_what_no_sandbox_has_is_denied(change: Callable[[dict[str, Any]], None])
     ids=["twice", "twice in two cases", "a list", "half", "deep", "nothing"],
 )
 def test_a_body_that_can_be_read_in_two_ways_is_denied(body: bytes) -> None:
-    """Docker takes the last of two equal keys, and any case."""
+    """Docker takes the last of two equal keys, in any case."""
     with pytest.raises(Denied):
         ask(Request("POST", "/v1.41/containers/create?name=ff-inst-x", body))
 
@@ -262,26 +262,26 @@ def test_a_body_that_can_be_read_in_two_ways_is_denied(body: bytes) -> None:
     ],
     ids=lambda request: f"{request.method} {request.target[:50]}",
 )
-def test_what_a_runner_never_asks_is_denied(request_: Request) -> None:
-    """No exec, no file copied in or out, no image pulled, nothing of anybody else."""
+def test_other_requests_are_denied(request_: Request) -> None:
+    """No exec, no file copied in or out, no image pulled, no container of others."""
     with pytest.raises(Denied):
         ask(request_)
 
 
 @pytest.mark.parametrize("target", ["/a?name=ff-x&name=nats", "http://elsewhere/a", "//elsewhere/a", "/a//b", "/a#b"])
 def test_a_target_that_can_be_read_in_two_ways_is_denied(target: str) -> None:
-    """We would judge one reading, and the daemon would do the other."""
+    """Otherwise the proxy would judge one reading, and the daemon would do the other."""
     with pytest.raises(Denied):
         plain(target)
 
 
 @pytest.mark.parametrize("version", ["/v1.41", "/v1.12", "/v1.999", ""])
-def test_the_version_of_the_api_is_not_the_runners_to_choose(version: str) -> None:
-    """An older one would have its own defaults for what a request does not say, such as the host's cgroups."""
+def test_a_runner_cannot_choose_the_api_version(version: str) -> None:
+    """An older one has other defaults for missing fields, such as the host's cgroups."""
     assert plain(f"{version}/containers/create?name=x") == "/containers/create?name=x"
 
 
-def test_what_is_read_in_one_way_is_written_in_that_way() -> None:
-    """Go drops parameters with a semicolon, and unescapes what it passes on."""
+def test_a_target_is_passed_on_as_it_was_read() -> None:
+    """Go drops parameters with a semicolon, and unescapes the path."""
     assert plain("/v1.41/a?x=1;y=2&z=%26%3D") == "/a?x=1%3By%3D2&z=%26%3D"
     assert plain("/a\t\nb?x=%zz") == "/ab?x=%25zz"

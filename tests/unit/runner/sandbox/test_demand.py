@@ -1,4 +1,4 @@
-"""How many warm sandboxes there are, and which: what is remembered of demand, and the plan, step by step."""
+"""How many warm sandboxes there are, and with which limits: the remembered demand, and the plan step by step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ any_limits = st.sampled_from([FREE, SMALL, BIG, MEMORY_ONLY])
 
 
 def settled(waiting: list[WarmLimits], likely: list[WarmLimits]) -> tuple[list[WarmLimits], int]:
-    """What a pool comes to, and in how many steps."""
+    """Return the final pool, and the number of steps."""
     waiting, steps = list(waiting), 0
     while (step := plan(waiting, likely)) is not None:
         steps += 1
@@ -36,26 +36,26 @@ def settled(waiting: list[WarmLimits], likely: list[WarmLimits]) -> tuple[list[W
 
 
 def likely(*wishes: tuple[float, WarmLimits], at: float, size_max: int = 8) -> list[WarmLimits]:
-    """What is likely at a time, after *wishes*."""
+    """Return what is likely at a time, after *wishes*."""
     demand = Demand(size_max)
     for then, limits in wishes:
         demand.note(then, limits)
     return demand.likely(at)
 
 
-def test_one_waits_before_anybody_has_asked() -> None:
-    """The first run of a runner is a warm one, whatever its limits; so is the first one after a long time."""
+def test_one_sandbox_waits_before_any_run() -> None:
+    """The first run of a runner gets a warm sandbox, whatever its limits; so does the first one after a long time."""
     assert likely(at=0) == [FREE]
     assert likely((0, SMALL), at=DEMAND_S + 1) == [FREE]
 
 
-def test_a_run_a_minute_needs_one_that_waits() -> None:
-    """It is made anew long before the next one comes."""
+def test_one_run_a_minute_needs_one_warm_sandbox() -> None:
+    """It is replaced long before the next run."""
     assert likely(*((60.0 * minute, SMALL) for minute in range(10)), at=600) == [SMALL]
 
 
 def test_as_many_are_likely_as_were_wanted_at_once() -> None:
-    """Up to the bound, those wanted last first; until that was long ago."""
+    """Up to the bound, the latest first, until that was long ago."""
     burst = [(2.0, BIG), (2.0, SMALL), (2.0 + AT_ONCE_S / 2, SMALL)]
     assert likely(*burst, at=60) == [SMALL, SMALL, BIG]
     assert likely(*burst, at=60, size_max=2) == [SMALL, SMALL]
@@ -63,8 +63,8 @@ def test_as_many_are_likely_as_were_wanted_at_once() -> None:
     assert likely(*burst, (300, MEMORY_ONLY), at=DEMAND_S + 8) == [MEMORY_ONLY]
 
 
-def test_limits_that_cannot_be_had_are_not_wished_for() -> None:
-    """What others want stays."""
+def test_limits_that_are_not_available_are_left_out() -> None:
+    """Other wishes stay."""
     demand = Demand(8)
     for limits in (SMALL, BIG, FREE):
         demand.note(1, limits)
@@ -76,10 +76,8 @@ def test_limits_that_cannot_be_had_are_not_wished_for() -> None:
     st.lists(st.tuples(st.integers(min_value=0, max_value=900), any_limits), max_size=30),
     st.integers(min_value=1, max_value=5),
 )
-def test_demand_is_the_highest_of_all_heights_within_its_time(
-    wishes: list[tuple[int, WarmLimits]], size_max: int
-) -> None:
-    """Whatever was wanted when, the size is what counting says, and every one has limits that were asked for."""
+def test_demand_is_the_peak_within_its_time(wishes: list[tuple[int, WarmLimits]], size_max: int) -> None:
+    """The size equals a plain count, and every sandbox has limits that were requested."""
     wishes.sort(key=lambda wish: wish[0])
     times = [at for at, _ in wishes]
     heights = [
@@ -93,23 +91,23 @@ def test_demand_is_the_highest_of_all_heights_within_its_time(
 
 
 def test_as_many_wait_as_are_likely_to_be_wanted() -> None:
-    """Each with the limits that were asked for."""
+    """Each with the requested limits."""
     assert settled([], [SMALL, SMALL, BIG])[0] == [SMALL, SMALL, BIG]
 
 
-def test_less_demand_means_less_waiting() -> None:
-    """What exceeds it is removed, the unlikely ones first."""
+def test_less_demand_means_fewer_sandboxes() -> None:
+    """The excess is removed, the unlikely ones first."""
     assert settled([BIG, SMALL, SMALL], [SMALL])[0] == [SMALL]
 
 
-def test_a_change_of_demand_costs_nothing_that_still_serves() -> None:
-    """Other limits can be set on what waits, so it is not thrown away for them."""
+def test_a_change_of_limits_keeps_the_sandboxes() -> None:
+    """A waiting sandbox gets other limits instead of being replaced."""
     assert plan([SMALL], [BIG]) is None
     assert plan([FREE], [BIG]) is None
 
 
-def test_what_can_serve_nobody_makes_way() -> None:
-    """A limit is never lifted: a run without limits wants a sandbox without."""
+def test_a_sandbox_that_no_run_can_use_is_removed() -> None:
+    """A limit is never lifted: a run without limits needs a sandbox without."""
     assert settled([SMALL], [FREE])[0] == [FREE]
     assert not SMALL.can_become(FREE)
     assert not MEMORY_ONLY.can_become(WarmLimits(None, 1.0))
@@ -117,8 +115,8 @@ def test_what_can_serve_nobody_makes_way() -> None:
 
 
 @given(st.lists(any_limits, max_size=6), st.lists(any_limits, min_size=1, max_size=5))
-def test_a_pool_comes_to_rest_and_serves_what_is_likely(waiting: list[WarmLimits], likely: list[WarmLimits]) -> None:
-    """From any state, in few steps; afterwards each wish can be met."""
+def test_a_pool_settles_and_serves_what_is_likely(waiting: list[WarmLimits], likely: list[WarmLimits]) -> None:
+    """From any state, in few steps; then each wish can be met."""
     rest, steps = settled(waiting, likely)
     assert len(rest) == len(likely)
     assert steps <= len(waiting) + 2 * len(likely)

@@ -1,4 +1,4 @@
-"""The runner's end of the conversation, against the dummy: what a session makes of what it hears."""
+"""The runner's end of a session, against the dummy: what it makes of what it receives."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ LONG = bytes(range(256)) * 1_000
 
 
 class Line:
-    """A channel whose other end is the test: it says what it likes, and hears what was sent."""
+    """A channel whose other end is the test, which sends frames and reads what was sent."""
 
     def __init__(self) -> None:
         self.token = bytes(16)
@@ -84,7 +84,7 @@ async def play(outcome: DummyOutcome) -> list[Any]:
     return [event async for event in session]
 
 
-async def test_a_session_tells_the_whole_story() -> None:
+async def test_a_session_yields_every_event() -> None:
     """Started, output of both streams, cell events, exit; then the iteration ends."""
     events = await play(DummyOutcome(stdout=LONG, stderr=b"oh", events=(b"{}", b"[]"), exit_code=3))
     assert isinstance(events[0], ScriptStarted)
@@ -95,8 +95,8 @@ async def test_a_session_tells_the_whole_story() -> None:
     assert (events[-1].exit_code, events[-1].reason) == (3, "exited")
 
 
-async def test_a_sandbox_that_ends_without_a_word_has_vanished() -> None:
-    """The channel's word is passed on; output that came before it still counts."""
+async def test_a_sandbox_that_ends_without_an_exit_has_vanished() -> None:
+    """The end of the channel is passed on; output before it still counts."""
     events = await play(DummyOutcome(stdout=b"before", vanishes=True, oom=True))
     assert [e.data for e in events if isinstance(e, ScriptOutput)] == [b"before"]
     assert events[-1] == Vanished(exit_code=137, oom_killed=True)
@@ -115,7 +115,7 @@ async def test_a_stop_comes_back_as_an_exit() -> None:
         await anext(session)
 
 
-async def test_a_later_session_goes_on_where_the_first_published() -> None:
+async def test_a_later_session_resumes_where_the_first_published() -> None:
     """Output above the acknowledged offsets is repeated, and nothing below them."""
     sandboxes = DummySandboxes(lambda spec, job: DummyOutcome(stdout=LONG, events=(b"1", b"2", b"3")))
     await Session.start(await sandboxes.open(SPEC), JOB)
@@ -129,7 +129,7 @@ async def test_a_later_session_goes_on_where_the_first_published() -> None:
 
 
 async def test_repeated_output_is_cut_and_missing_output_is_an_error() -> None:
-    """A session never yields a byte twice, and never skips one in silence."""
+    """A session never yields a byte twice, and never skips one silently."""
     line = Line()
     session = await Session.start(line, JOB)
     line.say(HELLO, output(0, b"abc"), output(0, b"abc"), output(1, b"bcde"), output(9, b"z"))
@@ -138,9 +138,9 @@ async def test_repeated_output_is_cut_and_missing_output_is_an_error() -> None:
         await anext(session)
 
 
-async def test_what_is_stored_no_longer_is_not_waited_for() -> None:
-    """What a former session acknowledged is nowhere, if the bus has dropped it: a resumed one begins where there is
-    something. Later gaps are errors there, too.
+async def test_output_that_is_no_longer_stored_is_not_awaited() -> None:
+    """The bus may have dropped what a former session acknowledged: a resumed one begins where there is output.
+    Later gaps are errors there, too.
     """
     line = Line()
     resuming = asyncio.create_task(Session.resume(line, Offsets()))
@@ -159,8 +159,8 @@ async def test_what_is_stored_no_longer_is_not_waited_for() -> None:
         await anext(session)
 
 
-async def test_another_runner_supersedes() -> None:
-    """The mark of another attach ends this session."""
+async def test_an_attach_by_another_runner_ends_the_session() -> None:
+    """It reads the mark of the other attach."""
     line = Line()
     session = await Session.start(line, JOB)
     line.say(HELLO)
@@ -181,8 +181,8 @@ async def test_another_runner_supersedes() -> None:
         b"X\xff\xff\xff\xff",
     ],
 )
-async def test_nonsense_is_an_error_not_a_guess(nonsense: bytes) -> None:
-    """Whatever is no frame of this protocol ends the session with a typed error."""
+async def test_bytes_that_are_not_a_frame_are_an_error(nonsense: bytes) -> None:
+    """They end the session with a typed error."""
     line = Line()
     session = await Session.start(line, JOB)
     line.say(HELLO, nonsense)
@@ -191,7 +191,7 @@ async def test_nonsense_is_an_error_not_a_guess(nonsense: bytes) -> None:
 
 
 async def test_a_cancelled_step_loses_nothing() -> None:
-    """An iteration that was cancelled while waiting goes on with the next event."""
+    """An iteration that was cancelled while it waited continues with the next event."""
     line = Line()
     session = await Session.start(line, JOB)
     with pytest.raises(TimeoutError):
@@ -203,15 +203,15 @@ async def test_a_cancelled_step_loses_nothing() -> None:
     assert event.data == b"still here"
 
 
-async def test_a_silent_sandbox_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An attach without an answer fails after a while; it does not wait for ever."""
+async def test_an_attach_without_a_response_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not wait for ever."""
     monkeypatch.setattr("fastflow_runner.sandbox.session.SYNC_TIMEOUT_S", 0.0)
     with pytest.raises(Silent):
         await Session.resume(Line(), Offsets())
 
 
 async def test_a_job_that_does_not_fit_is_refused_before_it_is_sent() -> None:
-    """Environment beyond a frame is the caller's problem, said in words."""
+    """An environment larger than a frame is the caller's error, with a sentence."""
     line = Line()
     with pytest.raises(JobTooLarge, match="files"):
         await Session.start(line, SandboxJob(argv=("x",), cwd="p", env={"BIG": "x" * FRAME_BYTES_MAX}))

@@ -53,8 +53,8 @@ def test_a_new_run_is_left_to_the_hint_it_was_created_with() -> None:
     assert made.actions(now=at(1), at=1) == []
 
 
-def test_a_run_that_nobody_claims_is_hinted_again_and_again() -> None:
-    """A lost hint delays a run, it does not lose it."""
+def test_a_run_that_no_runner_claims_is_hinted_again_and_again() -> None:
+    """A lost hint delays a run; it does not lose it."""
     made, run = due_work(), a_run()
     made.see_run(run, at=0, stored_at=at(0))
     assert made.actions(now=at(REHINT_S), at=REHINT_S) == [HintRun(run)]
@@ -70,7 +70,7 @@ def test_nothing_is_repeated_while_every_slot_is_taken() -> None:
 
 
 def test_nothing_is_repeated_to_a_runner_whose_daemon_is_away() -> None:
-    """It would only pile up; the first word that says otherwise brings it."""
+    """Hints would pile up; once its daemon answers they are repeated."""
     made = due_work()
     made.see_runner(replace(a_presence(), paused=True), at=0)
     made.see_run(a_run(), at=0, stored_at=at(0))
@@ -80,7 +80,7 @@ def test_nothing_is_repeated_to_a_runner_whose_daemon_is_away() -> None:
 
 
 def test_a_run_that_was_given_back_is_hinted_at_once() -> None:
-    """Whoever gave it back is stopping, or has just begun."""
+    """The runner that gave it back is stopping, or has just started."""
     made, run = due_work(), claimed(a_run(), prepared=False)
     made.see_run(run, at=1, stored_at=at(1))
     run = fold(run, decide(run, Release(epoch=run.epoch, reason="stopping"), now=at(2)))
@@ -88,8 +88,8 @@ def test_a_run_that_was_given_back_is_hinted_at_once() -> None:
     assert made.actions(now=at(2), at=2) == [HintRun(run)]
 
 
-def test_nothing_is_repeated_while_no_runner_is_heard_of() -> None:
-    """Hints would pile up; the first of a runner's words brings them."""
+def test_nothing_is_repeated_while_no_runner_is_connected() -> None:
+    """Hints would pile up; the first presence of a runner causes them."""
     made = due_work()
     made.see_run(a_run(), at=0, stored_at=at(0))
     assert made.actions(now=at(99), at=99) == []
@@ -98,7 +98,7 @@ def test_nothing_is_repeated_while_no_runner_is_heard_of() -> None:
 
 
 def test_a_retry_is_hinted_at_its_instant_and_not_before() -> None:
-    """Even when no slot is free: it has no hint in the queue yet."""
+    """Even if no slot is free: it has no hint in the queue yet."""
     made = due_work(room=False)
     run = failed(claimed(a_run(retry_attempts=1, retry_strategy=FixedDelay(delay=30))), seconds=5)
     made.see_run(run, at=5, stored_at=at(5))
@@ -108,7 +108,7 @@ def test_a_retry_is_hinted_at_its_instant_and_not_before() -> None:
 
 
 def test_a_waiting_retry_found_at_start_up_is_hinted_when_it_is_due() -> None:
-    """The former scheduler's timer died with it."""
+    """The former scheduler's timer is gone."""
     made = due_work()
     run = failed(claimed(a_run(retry_attempts=1, retry_strategy=FixedDelay(delay=30))), seconds=5)
     made.see_run(run, at=1000, stored_at=at(1000))
@@ -116,7 +116,7 @@ def test_a_waiting_retry_found_at_start_up_is_hinted_when_it_is_due() -> None:
 
 
 def test_a_restart_is_hinted_when_its_cooldown_is_over() -> None:
-    """It is a first attempt, but nobody hints it when it is created: nobody could claim it then."""
+    """It is a first attempt, but it has no hint when it is created, because it cannot be claimed yet."""
     made, run = due_work(), a_run()
     run = replace(run, state=Pending(attempt=1, not_before=at(3)))
     made.see_run(run, at=0, stored_at=at(0))
@@ -126,15 +126,15 @@ def test_a_restart_is_hinted_when_its_cooldown_is_over() -> None:
 
 
 def test_the_oldest_runs_are_hinted_first() -> None:
-    """Whatever order they were seen in."""
+    """In whatever order they were seen."""
     made, young, old = due_work(), a_run(created=5), a_run(created=1)
     made.see_run(young, at=0, stored_at=at(0))
     made.see_run(old, at=0, stored_at=at(0))
     assert made.actions(now=at(20), at=20) == [HintRun(old), HintRun(young)]
 
 
-def test_a_run_of_a_silent_runner_expires_only_when_its_sandbox_cannot_live_any_more() -> None:
-    """Lease, fence and margin have to pass since we last heard of it."""
+def test_a_run_of_a_silent_runner_expires_only_after_its_sandbox_has_ended() -> None:
+    """Lease, fence and margin pass after its last sign of life."""
     made, run = due_work(), claimed(a_run())
     made.see_run(run, at=10, stored_at=at(10))
     made.see_runner(a_presence("r1"), at=20)
@@ -145,8 +145,8 @@ def test_a_run_of_a_silent_runner_expires_only_when_its_sandbox_cannot_live_any_
     assert (action.run, action.epoch) == (run, 1)
 
 
-def test_our_own_deafness_is_not_held_against_a_runner() -> None:
-    """After we lost the bus every runner gets its full time again."""
+def test_after_losing_the_bus_every_runner_gets_its_full_time_again() -> None:
+    """The scheduler could not hear the runner either."""
     made, run = due_work(), claimed(a_run())
     made.see_run(run, at=0, stored_at=at(0))
     made.forget_silence(at=500)
@@ -161,8 +161,10 @@ def test_an_ended_run_needs_nothing() -> None:
     assert made.actions(now=at(9999), at=9999) == []
 
 
-def test_runs_of_a_kind_that_nobody_serves_take_no_room_from_others() -> None:
-    """Under the limit a hint takes a place; those for notebooks would take all of them while no runner takes any."""
+def test_runs_of_a_kind_without_runners_take_no_place_from_others() -> None:
+    """Under the limit a hint takes a place; without this, hints for notebooks would take all places while no runner
+    takes notebooks.
+    """
     made = DueWork(LEASE, concurrent_max=2)
     made.see_runner(a_presence(kinds=("script",)), at=0)
     for _ in range(3):
@@ -175,16 +177,16 @@ def test_runs_of_a_kind_that_nobody_serves_take_no_room_from_others() -> None:
     assert [action.run.order.kind for action in made.actions(now=at(2), at=2)] == ["notebook"]
 
 
-def test_hints_of_a_kind_that_nobody_serves_do_not_pile_up() -> None:
-    """An idle runner of another kind is no reason to say it again."""
+def test_hints_of_a_kind_without_runners_do_not_pile_up() -> None:
+    """An idle runner of another kind is not a reason to repeat them."""
     made, run = DueWork(LEASE), a_run()
     made.see_runner(a_presence(kinds=("script",)), at=0)
     made.see_run(replace(run, order=replace(run.order, kind="notebook")), at=0, stored_at=at(0))
     assert made.actions(now=at(REHINT_S), at=REHINT_S) == []
 
 
-def test_the_record_of_a_run_that_goes_on_for_months_is_written_again() -> None:
-    """The bus forgets what is old, whatever it says."""
+def test_the_record_of_a_run_that_lasts_for_months_is_written_again() -> None:
+    """The bus drops old records."""
     made, run = due_work(), claimed(a_run())
     made.see_run(run, at=0, stored_at=at(0))
     made.see_runner(a_presence(), at=RENEW_AFTER.total_seconds())

@@ -1,4 +1,4 @@
-"""What the timetable has a scheduler do, and when."""
+"""What the timetable tells a scheduler to do, and when."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def actions(timetable: Timetable, now: datetime) -> list[Action]:
 
 
 def settle(timetable: Timetable, job: JobRef, now: datetime) -> None:
-    """As if it were stored at once."""
+    """Settle the schedule as if it was stored at once."""
     state = timetable.settlement(job, now)
     assert state is not None
     timetable.see_state(job, state, timetable.revision(job) + 1)
@@ -45,7 +45,7 @@ def settle(timetable: Timetable, job: JobRef, now: datetime) -> None:
 
 
 def a_timetable(*records: PipelineRecord) -> Timetable:
-    """At zero, with everything settled."""
+    """A timetable at zero, with everything settled."""
     made = Timetable()
     for record in records:
         made.see_pipeline(record)
@@ -61,13 +61,13 @@ def fired(found: list[Action]) -> list[tuple[JobRef, tuple[datetime, ...]]]:
 
 
 def tick(timetable: Timetable, seconds: int) -> None:
-    """Be there until then."""
+    """Move the clock to this time."""
     for second in range(seconds):
         timetable.able(at(second))
 
 
 def test_a_new_schedule_is_settled_before_it_fires() -> None:
-    """Its anchor has to be stored first."""
+    """Its anchor must be stored first."""
     made = Timetable()
     made.see_pipeline(a_record(schedule_interval_seconds=60))
     assert actions(made, T0) == [Settle(DEMO)]
@@ -78,7 +78,7 @@ def test_a_new_schedule_is_settled_before_it_fires() -> None:
 
 
 def test_a_slot_fires_at_its_instant_and_once() -> None:
-    """It is under way until it is done, and done once it is advanced, stored or not."""
+    """It is in progress until it is done, and done once it is advanced, stored or not."""
     made = a_timetable(a_record(schedule_interval_seconds=60))
     tick(made, 60)
     assert actions(made, at(59.999)) == []
@@ -94,8 +94,8 @@ def test_a_slot_fires_at_its_instant_and_once() -> None:
     assert made.next_instant() == at(120)
 
 
-def test_a_clock_that_was_ahead_silences_nothing_when_it_is_set_back() -> None:
-    """It called an hour of slots missed that is still to come."""
+def test_a_clock_that_is_set_back_silences_no_schedule() -> None:
+    """It had called slots missed that are still to come."""
     made = a_timetable(a_record(schedule_interval_seconds=60))
     tick(made, 60)
     assert actions(made, at(3_600)) == []
@@ -111,8 +111,8 @@ def test_a_clock_that_was_ahead_silences_nothing_when_it_is_set_back() -> None:
     assert made.next_instant() == at(120)
 
 
-def test_what_another_scheduler_did_is_not_done_again() -> None:
-    """Its word arrives before the instant, or while we wait for our turn."""
+def test_a_slot_that_another_scheduler_ran_is_not_run_again() -> None:
+    """Its record arrives before the instant, or while this one waits for its turn."""
     made = a_timetable(a_record(schedule_interval_seconds=60))
     tick(made, 60)
     (fire,) = actions(made, at(60))
@@ -125,8 +125,8 @@ def test_what_another_scheduler_did_is_not_done_again() -> None:
     assert actions(other, at(60)) == []
 
 
-def test_every_kind_of_job_is_in_it() -> None:
-    """Entries, a single time, and restarts; what is disabled is settled and silent."""
+def test_the_timetable_has_every_kind_of_job() -> None:
+    """Entries, a single time, and restarts; disabled ones are settled and never fire."""
     entries = (
         ScheduleEntry(id="a", schedule_interval_seconds=60),
         ScheduleEntry(id="b", schedule_cron="* * * * *", enabled=False),
@@ -141,14 +141,14 @@ def test_every_kind_of_job_is_in_it() -> None:
     }
 
 
-def test_a_time_that_has_passed_when_it_is_first_seen_is_no_job() -> None:
-    """It is settled like any other, and never due."""
+def test_a_time_that_had_passed_when_first_seen_is_never_due() -> None:
+    """It is settled like any other."""
     made = a_timetable(a_record(run_once_at=at(-1)))
     assert made.next_instant() is None
 
 
-def test_a_switch_silences_a_schedule_and_survives_syncs() -> None:
-    """Also one that was pressed before any scheduler saw the schedule."""
+def test_a_switch_disables_a_schedule_and_survives_syncs() -> None:
+    """Even one that came before any scheduler saw the schedule."""
     made = Timetable()
     made.see_switch(DEMO, is_on=False)
     actions(made, T0)
@@ -164,8 +164,8 @@ def test_a_switch_silences_a_schedule_and_survives_syncs() -> None:
     assert made.next_instant() == at(120)
 
 
-def test_what_seems_missed_is_left_to_others_for_a_moment() -> None:
-    """They may just be doing it."""
+def test_a_slot_that_seems_missed_is_left_to_others_for_a_moment() -> None:
+    """They may be running it right now."""
     former = a_timetable(a_record(schedule_interval_seconds=60))
     fire = former.fire(DEMO, at(60))
     assert fire is not None
@@ -180,22 +180,22 @@ def test_what_seems_missed_is_left_to_others_for_a_moment() -> None:
     assert fired(actions(made, late + PATIENCE)) == [(DEMO, (at(300),))]
 
 
-def test_a_break_makes_what_came_in_it_missed() -> None:
+def test_slots_during_a_long_pause_count_as_missed() -> None:
     """The host slept for an hour: of sixty slots the latest is run, not all of them."""
     made = a_timetable(a_record(schedule_interval_seconds=60))
     assert actions(made, at(3600)) == []
     assert fired(actions(made, at(3600) + PATIENCE)) == [(DEMO, (at(3600),))]
 
 
-def test_a_hiccup_is_no_break() -> None:
-    """Slots that came while this process had to wait are all run."""
+def test_slots_during_a_short_pause_are_all_run() -> None:
+    """A busy process misses nothing."""
     made = a_timetable(a_record(schedule_interval_seconds=1))
     waited_s = AWAY.total_seconds()
     assert fired(actions(made, at(waited_s))) == [(DEMO, tuple(at(k) for k in range(1, int(waited_s) + 1)))]
 
 
 def test_a_clock_that_was_set_back_repeats_nothing() -> None:
-    """What is done is done until the clock is there again."""
+    """A finished slot stays finished until the clock has passed it again."""
     made = a_timetable(a_record(schedule_interval_seconds=60))
     tick(made, 60)
     (fire,) = actions(made, at(60))
@@ -206,8 +206,8 @@ def test_a_clock_that_was_set_back_repeats_nothing() -> None:
     assert made.next_instant() == at(120)
 
 
-def test_a_schedule_that_is_gone_is_settled_and_one_day_forgotten() -> None:
-    """Whoever brings it back in time finds its anchor."""
+def test_a_removed_schedule_is_settled_and_later_forgotten() -> None:
+    """If it comes back in time, it keeps its anchor."""
     made = a_timetable(a_record(schedule_interval_seconds=60))
     made.see_pipeline(a_record(removed=True))
     assert actions(made, at(1)) == [Settle(DEMO)]
@@ -225,7 +225,7 @@ def test_a_schedule_that_is_gone_is_settled_and_one_day_forgotten() -> None:
 
 
 def test_ten_thousand_schedules_are_cheap() -> None:
-    """A tick looks at those that are due, not at all of them."""
+    """A tick looks only at those that are due."""
     made = a_timetable(*(a_record(f"p{n}", schedule_cron=f"{n % 60} {n % 24} * * *") for n in range(10_000)))
     actions(made, T0)
     begun = time.process_time()

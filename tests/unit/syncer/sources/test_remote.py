@@ -1,4 +1,4 @@
-"""What may be fetched, how git is told, and what its failures are called."""
+"""What may be fetched, how git is called, and what its errors are called."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ TOKEN = "ghp_tokenvalue+/1"
         ("http://127.0.0.1:8080/r.git", "http"),
     ],
 )
-def test_accepted_urls(url: str, scheme: str) -> None:
-    """HTTPS, SSH in both spellings, and paths on this machine; plain HTTP only to this machine."""
+def test_safe_urls_are_accepted(url: str, scheme: str) -> None:
+    """HTTPS, SSH in both spellings, and local paths; plain HTTP only to this machine."""
     assert remote(url, "main").scheme == scheme
 
 
@@ -63,23 +63,23 @@ def test_accepted_urls(url: str, scheme: str) -> None:
     ],
 )
 def test_refused_urls_are_not_repeated(url: str) -> None:
-    """Other transports, options in disguise and embedded credentials are refused in words that hold no secret."""
+    """Other transports, disguised options and embedded credentials; the message holds no secret."""
     with pytest.raises(BadRemote) as caught:
         remote(url, "main")
     assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("branch", ["main", "release/1.x", "feature_ä", "v1.2-rc"])
-def test_branches(branch: str) -> None:
-    """Names that git takes for a branch are taken."""
+def test_names_that_git_accepts_are_branches(branch: str) -> None:
+    """Slashes and dots included."""
     assert remote("file:///r", branch).branch == branch
 
 
 @pytest.mark.parametrize(
     "branch", ["", "-x", "a b", "a..b", "a:b", "+a", "a~1", "a@{1}", "x.lock", "a//b", "a\nb", "/a", "a/"]
 )
-def test_what_is_no_branch(branch: str) -> None:
-    """A refspec, a revision or an option is no branch."""
+def test_a_name_that_is_not_a_branch_is_refused(branch: str) -> None:
+    """A refspec, a revision or an option."""
     if branch == "+a":
         # Git allows it, and the full ref name in the refspec keeps it from meaning anything else.
         assert remote("file:///r", branch).branch == branch
@@ -89,7 +89,7 @@ def test_what_is_no_branch(branch: str) -> None:
 
 
 def test_a_token_is_on_no_command_line_and_only_for_its_host() -> None:
-    """It travels in the environment of the fetch, and the helper is bound to the remote's own address."""
+    """It is in the environment of the fetch, and the helper is bound to the remote's address."""
     where = remote("https://git.example.org:8443/o/r.git", "main")
     opened = Credentials(token=TOKEN)
     assert TOKEN not in " ".join(flags(where))
@@ -100,14 +100,14 @@ def test_a_token_is_on_no_command_line_and_only_for_its_host() -> None:
     assert secret_environment(remote("file:///r", "main"), opened, "/home") == {}
 
 
-def test_only_the_one_transport_is_allowed() -> None:
-    """Everything but the scheme of the URL is forbidden to git."""
+def test_only_the_transport_of_the_url_is_allowed() -> None:
+    """Git may use no other."""
     allowed = [f for f in flags(remote("git@example.org:o/r", "main")) if f.startswith("protocol.")]
     assert allowed == ["protocol.allow=never", "protocol.ssh.allow=always"]
 
 
-def test_the_environment_is_made_not_inherited() -> None:
-    """Of the surroundings only what is needed to reach the network gets through."""
+def test_git_gets_an_environment_of_its_own() -> None:
+    """It inherits only what it needs to reach the network."""
     made = environment("/home", {"PATH": "/bin", "GIT_TOKEN": TOKEN, "GIT_TRACE": "1", "https_proxy": "http://p"})
     assert made["PATH"] == "/bin"
     assert made["https_proxy"] == "http://p"
@@ -116,16 +116,16 @@ def test_the_environment_is_made_not_inherited() -> None:
     assert "GIT_TRACE" not in made
 
 
-def test_ssh_asks_nobody_and_trusts_no_new_host() -> None:
-    """The key and the known hosts are ours alone, and a strange host is an error."""
+def test_ssh_never_asks_and_trusts_no_new_host() -> None:
+    """It uses only our key and our known hosts; an unknown host is an error."""
     where = remote("git@example.org:o/r", "main")
     command = shlex.split(secret_environment(where, Credentials(ssh_key="k"), "/a b")["GIT_SSH_COMMAND"])
     assert command[:5] == ["ssh", "-F", "/dev/null", "-i", "/a b/ssh_key"]
     assert {"BatchMode=yes", "StrictHostKeyChecking=yes", "UserKnownHostsFile=/a b/known_hosts"} <= set(command)
 
 
-def test_missing_credentials_say_which() -> None:
-    """An ssh remote needs a key and the host's key; a token with a line break is told."""
+def test_missing_credentials_are_named() -> None:
+    """SSH needs a key and the host's key; a token with a line break is reported."""
     ssh = remote("git@example.org:o/r", "main")
     with pytest.raises(BadRemote, match="GIT_SSH_KEY"):
         check_credentials(ssh, Credentials())
@@ -148,20 +148,20 @@ def test_missing_credentials_say_which() -> None:
         ("error: index-pack died of signal 25\nfatal: index-pack failed", "too large"),
     ],
 )
-def test_what_the_remote_does_is_named(stderr: str, word: str) -> None:
-    """Each usual failure says what to change."""
+def test_errors_of_the_remote_say_what_to_change(stderr: str, word: str) -> None:
+    """Each usual one."""
     failure = explain(stderr, remote("https://e.org/r.git", "main"), Credentials())
     assert isinstance(failure, SourceFailed)
     assert word in str(failure)
 
 
-def test_what_the_mirror_does_is_left_to_it() -> None:
-    """A failure that no remote causes is not blamed on it."""
+def test_errors_of_the_mirror_are_not_blamed_on_the_remote() -> None:
+    """They have other causes."""
     assert explain("fatal: bad object refs/fastflow/followed", remote("file:///r", "main"), Credentials()) is None
 
 
-def test_gits_words_are_cleaned() -> None:
-    """Token, credentials in URLs and control characters never reach a message, and it stays short."""
+def test_the_output_of_git_is_cleaned() -> None:
+    """Tokens, credentials in URLs and control characters never reach a message, and it stays short."""
     said = scrubbed(
         f"fatal: https://u:pw@e.org {TOKEN} ghp_tokenvalue%2B%2F1\n\x1b[31m" + "x" * 999, Credentials(token=TOKEN)
     )

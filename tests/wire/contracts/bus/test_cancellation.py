@@ -7,8 +7,8 @@ import asyncio
 from fastflow_contracts.bus.client import Bus
 
 
-async def test_a_cancellation_that_meets_an_answer_is_not_lost(bus: Bus) -> None:
-    """Whenever the cancellation comes, the request that is under way is the last one."""
+async def test_a_cancellation_that_meets_a_response_is_not_lost(bus: Bus) -> None:
+    """Whenever it comes, the current request is the last one."""
     answers = 0
 
     async def ask_for_ever() -> None:
@@ -20,7 +20,7 @@ async def test_a_cancellation_that_meets_an_answer_is_not_lost(bus: Bus) -> None
     for turn in range(300):
         task = asyncio.create_task(ask_for_ever(), name="ask")
         before = answers
-        # In the very pass of the event loop in which an answer comes, or close to it.
+        # In the same pass of the event loop in which a response comes, or close to it.
         while answers == before:
             await asyncio.sleep(0)
         for _ in range(turn % 12):

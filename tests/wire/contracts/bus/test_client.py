@@ -35,15 +35,15 @@ async def test_a_bus_keeps_the_name_it_was_given_first(bus: Bus) -> None:
         await ensure(bus.js, installation="An-Other")
 
 
-async def test_ensure_may_be_repeated_and_then_everything_is_there(bus: Bus) -> None:
-    """Making the streams twice changes nothing and leaves nothing missing."""
+async def test_ensure_may_be_repeated(bus: Bus) -> None:
+    """The streams are complete after the first time, and the second changes nothing."""
     await ensure(bus.js)
     await verify(bus.js)
 
 
 async def test_a_message_id_is_forgotten_as_soon_as_the_bus_can(bus: Bus) -> None:
-    """It is one of the whole stream: what another pipeline, or a second try, is sent under it must not be swallowed.
-    A stream that is there already is changed.
+    """It counts for the whole stream, so a message of another pipeline, or a second try, must not be taken for a
+    duplicate. An existing stream is changed.
     """
     declared = next(stream for stream in streams.STREAMS if stream.name == streams.TRIGGERS)
     await bus.js.update_stream(replace(declared, duplicate_window=120.0))
@@ -55,7 +55,7 @@ async def test_a_message_id_is_forgotten_as_soon_as_the_bus_can(bus: Bus) -> Non
 
 
 async def test_a_value_is_read_back_with_the_revision_it_was_written_at(bus: Bus) -> None:
-    """What put returns is what get shows, and it is what the next write must expect."""
+    """``put`` returns what ``get`` shows and what the next write must expect."""
     revision = await bus.put(RUNS, "run.a.1", b"one", expect=0)
     entry = await bus.get(RUNS, "run.a.1")
     assert entry is not None
@@ -64,7 +64,7 @@ async def test_a_value_is_read_back_with_the_revision_it_was_written_at(bus: Bus
 
 
 async def test_a_missing_key_and_a_deleted_key_are_both_none(bus: Bus) -> None:
-    """A delete marker is no value."""
+    """A delete marker is not a value."""
     assert await bus.get(RUNS, "run.a.1") is None
     await bus.put(RUNS, "run.a.1", b"one")
     await bus.delete(RUNS, "run.a.1")
@@ -72,7 +72,7 @@ async def test_a_missing_key_and_a_deleted_key_are_both_none(bus: Bus) -> None:
 
 
 async def test_only_one_of_many_writers_wins_a_revision(bus: Bus) -> None:
-    """Compare-and-set: among twenty creates of one key exactly one succeeds."""
+    """Compare-and-set: of twenty creates of one key exactly one succeeds."""
     results = await asyncio.gather(
         *(bus.put(RUNS, "run.a.1", str(n).encode(), expect=0) for n in range(20)), return_exceptions=True
     )
@@ -81,7 +81,7 @@ async def test_only_one_of_many_writers_wins_a_revision(bus: Bus) -> None:
 
 
 async def test_a_batch_is_written_whole_or_not_at_all(bus: Bus) -> None:
-    """When one expectation of a batch fails, none of its values is stored."""
+    """If one expectation fails, none of its values is stored."""
     first, second = await bus.commit(RUNS, [Put("run.a.1", b"a", 0), Put("input.a.1", b"b", 0)])
     assert second == first + 1
     with pytest.raises(RevisionConflict):
@@ -91,7 +91,7 @@ async def test_a_batch_is_written_whole_or_not_at_all(bus: Bus) -> None:
 
 
 async def test_a_key_is_found_by_wildcard(bus: Bus) -> None:
-    """The newest match of a filter is its answer."""
+    """The newest match is returned."""
     await bus.put(RUNS, "run.a.1", b"one")
     entry = await bus.get(RUNS, "run.*.1")
     assert entry is not None
@@ -99,13 +99,13 @@ async def test_a_key_is_found_by_wildcard(bus: Bus) -> None:
 
 
 async def test_a_message_for_no_stream_is_refused_not_retried_for_ever(bus: Bus) -> None:
-    """A limit of the server is an answer, not an outage."""
+    """A limit of the server is a response, not an outage."""
     with pytest.raises(Rejected):
         await bus.publish("ff.trigger.a", b"x" * (bus.client.max_payload + 1))
 
 
 async def test_work_arrives_once_and_in_order_over_one_open_request(bus: Bus) -> None:
-    """A pull hands out what is there and then waits for more."""
+    """A pull returns what is there and then waits for more."""
     async with Pull(bus, streams.TRIGGERS, streams.SCHEDULER) as pull:
         waiting = asyncio.create_task(pull.take(10))
         for n in range(30):
@@ -138,7 +138,7 @@ async def test_a_feed_shows_the_latest_values_then_every_change(bus: Bus) -> Non
             break
 
 
-async def test_a_feed_of_nothing_says_at_once_that_it_is_complete(bus: Bus) -> None:
+async def test_an_empty_feed_is_complete_at_once(bus: Bus) -> None:
     """An empty bucket has a snapshot too."""
     async with aclosing(feed(bus, bucket_stream(RUNS), "$KV.ff_runs.run.>")) as changes:
         async for batch in changes:
@@ -148,7 +148,7 @@ async def test_a_feed_of_nothing_says_at_once_that_it_is_complete(bus: Bus) -> N
 
 
 async def test_a_feed_that_is_closed_leaves_no_consumer(bus: Bus) -> None:
-    """Also where it found nothing: who reads a thousand empty logs is no burden afterwards."""
+    """Even one that found nothing: reading a thousand empty logs leaves nothing behind."""
     for _ in range(10):
         async with aclosing(feed(bus, "FF_LOGS", "ff.log.a.b.*", after=0)) as batches:
             assert (await anext(batches)).caught_up
@@ -158,7 +158,7 @@ async def test_a_feed_that_is_closed_leaves_no_consumer(bus: Bus) -> None:
 
 
 async def test_a_feed_survives_the_death_of_the_bus_without_gap_or_repeat(tmp_path: Path) -> None:
-    """The server is killed and started again on the same store: the feed goes on where it was."""
+    """The server is killed and started again on the same store; the feed continues where it was."""
     async with asyncio.TaskGroup() as group:
         seen: list[bytes] = []
         enough = asyncio.Event()
@@ -194,8 +194,8 @@ async def test_a_feed_survives_the_death_of_the_bus_without_gap_or_repeat(tmp_pa
     assert seen == [str(n).encode() for n in range(40)]
 
 
-async def test_a_feed_gets_again_what_was_lost_with_a_connection(bus_url: str, bus: Bus) -> None:
-    """The last messages there are were sent, and the connection ended before they came: nothing later shows the gap."""
+async def test_a_feed_repeats_messages_that_a_connection_lost(bus_url: str, bus: Bus) -> None:
+    """The last messages were sent, and the connection ended before they arrived: no later message shows the gap."""
     async with Relay(bus_url) as relay, connect(relay.url, name="follower") as far:
         await bus.publish("ff.log.a.b.1", b"0")
         async with aclosing(feed(far, "FF_LOGS", "ff.log.>", after=0)) as batches, asyncio.timeout(20):
@@ -229,8 +229,8 @@ async def test_a_failed_connection_is_one_error_with_its_reason(
     assert caplog.messages == []
 
 
-async def test_giving_up_holds_however_it_meets_a_try(bus_url: str) -> None:
-    """A hundred clients give up at slightly different moments of a try; every one ends."""
+async def test_a_connect_that_times_out_always_ends(bus_url: str) -> None:
+    """A hundred clients give up at slightly different moments of a try."""
     url = re.sub(r":[^:]*@", ":wrong@", bus_url)
 
     async def knock(connect_s: float) -> None:
@@ -262,7 +262,7 @@ async def test_a_connect_that_is_cancelled_stops(bus_url: str) -> None:
 
 
 async def test_an_outage_is_logged_once_for_many_tries(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The server is gone for several tries: one line that it is lost, one with the reason."""
+    """One line that the bus is lost, and one with the reason."""
     async with contextlib.AsyncExitStack() as stack:
         server = await stack.enter_async_context(contextlib.AsyncExitStack())
         url = await server.enter_async_context(embedded_bus(tmp_path))
@@ -289,7 +289,7 @@ async def test_an_outage_is_logged_once_for_many_tries(tmp_path: Path, caplog: p
 
 
 async def test_a_handshake_that_fails_leaves_no_connection_open(tmp_path: Path) -> None:
-    """What accepts and then makes no sense, as a server that is dying, is let go of before it is tried again."""
+    """For example with a server that is ending: the connection is closed before the next try."""
     let_go = asyncio.Semaphore(0)
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

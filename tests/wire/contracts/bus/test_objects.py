@@ -23,7 +23,7 @@ from tests.support.relay import Relay
 
 
 async def test_an_object_is_stored_once_and_checked_when_read(bus: Bus) -> None:
-    """Objects are named by their hash; a name that does not fit its bytes is refused."""
+    """Objects are named by their hash; bytes with another hash are refused."""
     data = b"code" * 100_000
     name = hashlib.sha256(data).hexdigest()
     await ObjectStore(bus).put(name, data)
@@ -37,17 +37,17 @@ async def test_an_object_is_stored_once_and_checked_when_read(bus: Bus) -> None:
 
 
 async def parts(bus: Bus) -> dict[str, int]:
-    """What is stored of objects: how many messages by subject."""
+    """Return the number of stored messages of objects, by subject."""
     info = await bus.js.stream_info(streams.object_stream(subjects.BUNDLES), subjects_filter="$O.>")
     return info.state.subjects or {}
 
 
 @pytest.mark.parametrize("trouble", ["silence", "closed"])
 @pytest.mark.parametrize("step", ["put", "get", "delete"])
-async def test_trouble_with_an_object_is_one_error(
+async def test_losing_the_bus_within_an_object_is_one_error(
     bus_url: str, step: str, trouble: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The bus is lost between two questions about it: ``Unavailable``, and never a bare timeout."""
+    """``Unavailable``, never a bare timeout."""
     monkeypatch.setattr(client, "ANSWER_S", 0.5)
     monkeypatch.setattr(objects, "ANSWER_S", 0.5)
     async with Relay(bus_url) as relay, connect(relay.url, name="far") as bus:
@@ -72,7 +72,9 @@ async def test_trouble_with_an_object_is_one_error(
 async def test_an_unfinished_object_leaves_nothing(
     bus_url: str, bus: Bus, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The writer is cancelled, too slow, or loses its connection: the parts go, and it can be stored again."""
+    """The writer is cancelled, too slow, or loses its connection: the parts are removed, and the object can be
+    stored again.
+    """
     data = b"code" * 12 * 1024 * 1024
     name = hashlib.sha256(data).hexdigest()
     async with Relay(bus_url) as relay, connect(relay.url, name="far") as far:
@@ -97,8 +99,8 @@ async def test_an_unfinished_object_leaves_nothing(
         assert sorted((await parts(bus)).values()) == [1, len(data) // objects.CHUNK_BYTES]
 
 
-async def test_objects_are_stored_read_and_removed_with_ones_own_permissions(own_bus_url: str, tmp_path: Path) -> None:
-    """What the syncer stores reaches a runner and a gateway, large as it may be, and may go again."""
+async def test_services_need_only_their_own_permissions_for_objects(own_bus_url: str, tmp_path: Path) -> None:
+    """The syncer stores and removes; runner and gateway read, also large ones."""
     data = b"code" * 2 * 1024 * 1024
     name = hashlib.sha256(data).hexdigest()
     bare, seeds = f"nats://{own_bus_url.rpartition('@')[2]}", users_in(tmp_path / "bus" / USERS).seeds
@@ -117,14 +119,14 @@ async def test_objects_are_stored_read_and_removed_with_ones_own_permissions(own
 
 
 async def filled(bus: Bus, left_bytes: int) -> None:
-    """Bound the bucket of objects so that as much fits as is said."""
+    """Bound the bucket of objects so that only this much fits."""
     stream = await bus.stream(streams.object_stream(subjects.BUNDLES))
     await bus.js.update_stream(stream.config, max_bytes=stream.state.bytes + left_bytes)
 
 
 @pytest.mark.parametrize("left_bytes", [100, 400, 150_000])
 async def test_an_object_that_does_not_fit_is_refused_and_leaves_nothing(bus: Bus, left_bytes: int) -> None:
-    """Its first chunk, its note, or a later chunk is too much; it is no outage."""
+    """Its first chunk, its metadata, or a later chunk is too much; this is not an outage."""
     data = b"code" if left_bytes < 1000 else b"code" * 100_000
     await filled(bus, left_bytes)
     with pytest.raises(Rejected, match="maximum bytes exceeded"):
@@ -133,7 +135,7 @@ async def test_an_object_that_does_not_fit_is_refused_and_leaves_nothing(bus: Bu
 
 
 async def test_an_object_can_be_removed_from_a_full_bucket(bus: Bus) -> None:
-    """Whole, to the last byte: that is how there is room again."""
+    """Completely, so that there is room again."""
     data = b"code" * 100_000
     name = hashlib.sha256(data).hexdigest()
     await ObjectStore(bus).put(name, data)
@@ -144,8 +146,8 @@ async def test_an_object_can_be_removed_from_a_full_bucket(bus: Bus) -> None:
     assert await ObjectStore(bus).get(name) == data
 
 
-async def test_an_object_is_removed_though_an_answer_is_lost(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its note goes before its chunks, and again if no answer comes."""
+async def test_an_object_is_removed_although_a_response_is_lost(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its metadata go before its chunks, and are removed again if no response comes."""
     data = b"code" * 100_000
     name = hashlib.sha256(data).hexdigest()
     await ObjectStore(bus).put(name, data)
@@ -164,8 +166,8 @@ async def test_an_object_is_removed_though_an_answer_is_lost(bus: Bus, monkeypat
     assert await parts(bus) == {}
 
 
-async def test_an_object_with_a_chunk_missing_is_refused_at_once_and_can_be_stored_again(bus: Bus) -> None:
-    """Its note alone does not make it one."""
+async def test_an_object_with_a_missing_chunk_is_refused_and_can_be_stored_again(bus: Bus) -> None:
+    """Its metadata alone are not an object."""
     data = b"code" * 100_000
     name = hashlib.sha256(data).hexdigest()
     for keep in (0, 1):
@@ -184,7 +186,7 @@ async def test_an_object_with_a_chunk_missing_is_refused_at_once_and_can_be_stor
 async def test_reading_an_object_leaves_nothing_behind(
     bus_url: str, bus: Bus, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither a subscription nor a task here, nor a consumer there, however it ends."""
+    """No subscription, no task and no consumer, however the reading ends."""
     monkeypatch.setattr(objects, "CHUNK_S", 0.5)
     data = b"code" * 4 * 1024 * 1024
     name = hashlib.sha256(data).hexdigest()

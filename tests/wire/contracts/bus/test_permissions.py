@@ -1,4 +1,4 @@
-"""Permissions on a real server: every user tries everything that any user may."""
+"""Permissions on a real server: every user tries everything that any user may do."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ WHO: Final[dict[str, set[User]]] = {
             *(("DELETE", ""), ("PAUSE", ""), ("UNPIN", ""), ("LEADER.STEPDOWN", "")),
         )
     },
-    # What there is; nobody changes it.
+    # Reading about streams; no service changes one.
     f"{JS}.STREAM.INFO.KV_ff_runs": READERS,
     f"{JS}.CONSUMER.INFO.KV_ff_runs.x": READERS,
     f"{JS}.STREAM.NAMES": NOBODY,
@@ -147,7 +147,7 @@ WHO: Final[dict[str, set[User]]] = {
     },
     f"{JS}.STREAM.PURGE.OBJ_ff_bundles": {SYNCER},
     f"{JS}.STREAM.PURGE.KV_ff_runs": {SCHEDULER},
-    # Answers: of a scheduler or a syncer to whoever may ask them.
+    # Responses of a scheduler or a syncer to those who may ask them.
     "_INBOX.x": {SCHEDULER},
     "_INBOX_gateway.x": {SYNCER, SCHEDULER},
     "_INBOX_fastflow.x": {SYNCER, SCHEDULER},
@@ -186,7 +186,7 @@ class Voice:
         return {subject for subject in wanted if self._complains("publish", subject)}
 
     async def is_deaf_to(self, subject: str) -> bool:
-        """Whether it may not subscribe."""
+        """Return True if the user may not subscribe."""
         self._log.clear()
 
         async def ignore(_: object) -> None: ...
@@ -196,7 +196,9 @@ class Voice:
         return self._complains("subscription", subject)
 
     async def _heard(self) -> None:
-        """Return once the server has complained about everything so far: a last thing that nobody may comes last."""
+        """Return once the server has complained about everything so far. The last complaint is about a subject
+        that no user may use.
+        """
         await self.bus.client.publish(LAST, b"")
         async with asyncio.timeout(10):
             while not self._complains("publish", LAST):
@@ -244,7 +246,9 @@ def _may(granted: Grant, subject: str) -> bool:
 
 
 def surprises(user: User, granted: Grant) -> set[str]:
-    """Subjects on which *granted* and the table above differ, and permissions of which the table has no example."""
+    """Return the subjects on which *granted* and the table above differ, and permissions of which the table has no
+    example.
+    """
     may = {subject for subject in WHO if _may(granted, subject)}
     told = {subject for subject, users in WHO.items() if user in users}
     untold = {pattern for pattern in granted.publish if not any(_matches(pattern, subject) for subject in told)}
@@ -252,14 +256,14 @@ def surprises(user: User, granted: Grant) -> set[str]:
 
 
 @pytest.mark.parametrize("user", User)
-def test_a_user_may_what_the_table_says_and_nothing_else(user: User) -> None:
+def test_a_user_has_exactly_the_permissions_of_the_table(user: User) -> None:
     """A permission that is added, widened or forgotten must be in the table, or is a mistake."""
     assert surprises(user, grant(user)) == set()
 
 
 @pytest.mark.parametrize("user", User)
-def test_any_permission_that_is_added_would_be_noticed(user: User) -> None:
-    """Those of all others, and wide ones; and to be denied nothing."""
+def test_an_added_permission_is_noticed(user: User) -> None:
+    """Any other user's, and wide ones; also an empty list of denials."""
     granted = grant(user)
     others = {pattern for other in User for pattern in grant(other).publish}
     wide = {">", "$KV.>", "$JS.>", "$JS.API.>", "$JS.ACK.>", "$O.>", "ff.>", "$KV.ff_runs.>", "_INBOX.>", "_INBOX_x.>"}
@@ -271,17 +275,15 @@ def test_any_permission_that_is_added_would_be_noticed(user: User) -> None:
     assert not granted.publish_denied or surprises(user, granted._replace(publish_denied=()))
 
 
-async def test_every_user_tries_everything_that_can_be_said(voices: dict[User, Voice]) -> None:
-    """A runner that was broken into makes no pipeline; a gateway writes no run. What is not its own is denied by the
-    server, and nothing else is.
-    """
+async def test_the_server_denies_every_user_what_is_not_its_own(voices: dict[User, Voice]) -> None:
+    """A compromised runner creates no pipeline; a gateway writes no run. Nothing else is denied."""
     for user, voice in voices.items():
         denied = await voice.denied(WHO)
         assert denied == {subject for subject, users in WHO.items() if user not in users}, user
 
 
-async def test_no_user_hears_anothers_answers(voices: dict[User, Voice]) -> None:
-    """Nor everything at once, nor the runs of all: only what is repeated for all."""
+async def test_no_user_can_read_anothers_responses(voices: dict[User, Voice]) -> None:
+    """Nor everything at once, nor all runs; only what is repeated for all."""
     for user, voice in voices.items():
         for other in (*(inbox(other) for other in User if other is not user), ADMIN_INBOX):
             assert await voice.is_deaf_to(f"{other}.>"), (user, other)
@@ -291,8 +293,8 @@ async def test_no_user_hears_anothers_answers(voices: dict[User, Voice]) -> None
     assert not await voices[User.OUTSIDE].is_deaf_to("ff.event.>")
 
 
-async def test_a_durable_consumer_cannot_be_changed_by_who_may_read_its_stream(voices: dict[User, Voice]) -> None:
-    """The name in the subject is the one that counts, whatever the request's body says."""
+async def test_reading_a_stream_is_not_a_permission_to_change_its_consumer(voices: dict[User, Voice]) -> None:
+    """The name in the subject counts, whatever the request's body says."""
     stream, subject = streams.bucket_stream(subjects.RUNS), f"$KV.{subjects.RUNS}.{subjects.RUN_KEYS}"
     body = {"stream_name": stream, "config": {"name": "scheduler", "ack_policy": "none", "filter_subject": subject}}
     client = voices[User.GATEWAY].bus.client
@@ -307,25 +309,25 @@ async def test_a_durable_consumer_cannot_be_changed_by_who_may_read_its_stream(v
 
 
 @pytest.mark.parametrize("filtered", [{"filter_subject": "$KV.ff_runs.>"}, {"filter_subjects": ["$KV.ff_runs.>"]}, {}])
-async def test_who_only_follows_runs_does_not_read_their_inputs(
+async def test_following_runs_is_not_a_permission_to_read_their_inputs(
     voices: dict[User, Voice], filtered: dict[str, Any]
 ) -> None:
-    """The filter in the subject is the one that counts, too."""
+    """The filter in the subject counts too."""
     request = f"$JS.API.CONSUMER.CREATE.KV_ff_runs.mine.$KV.ff_runs.{subjects.RUN_KEYS}"
     body = {"stream_name": "KV_ff_runs", "config": {"name": "mine", "ack_policy": "none", **filtered}}
     answer = await voices[User.SYNCER].bus.client.request(request, json.dumps(body).encode(), timeout=30)
     assert "filter" in json.loads(answer.data)["error"]["description"]
 
 
-async def test_any_client_from_outside_starts_a_run_and_hears_of_it(voices: dict[User, Voice]) -> None:
-    """With a password and nothing of ours; its publish is acknowledged on the inbox that every client has."""
+async def test_any_nats_client_can_start_a_run_and_follow_it(voices: dict[User, Voice]) -> None:
+    """With a password and without our code; its publish is acknowledged on the inbox of its library."""
     client = voices[User.OUTSIDE].bus.client
     ack = await client.jetstream(timeout=30).publish("ff.trigger.demo", b"")
     assert (ack.stream, ack.seq) == (streams.TRIGGERS, 1)
 
 
-async def test_a_wrong_seed_is_turned_away(tmp_path: Path) -> None:
-    """As any wrong password is."""
+async def test_a_wrong_seed_is_refused(tmp_path: Path) -> None:
+    """Like a wrong password."""
     async with embedded_bus(tmp_path, sync="2m") as url:
         stranger = users_in(tmp_path / "elsewhere").seeds[User.RUNNER]
         bare = f"nats://{url.rpartition('@')[2]}"
@@ -335,7 +337,7 @@ async def test_a_wrong_seed_is_turned_away(tmp_path: Path) -> None:
 
 
 def test_secrets_are_kept_and_private(tmp_path: Path) -> None:
-    """Making users again changes none of them; nobody else reads them; the server learns no seed."""
+    """Creating the users again changes no secret; other users of the host cannot read them; the server gets no seed."""
     users = users_in(tmp_path / "users")
     assert users_in(tmp_path / "users") == users
     assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "users").iterdir()} == {0o600}

@@ -1,4 +1,4 @@
-"""A bus behind TLS, with an authority of its own that also vouches for its clients."""
+"""A bus behind TLS, with its own authority, which also signs client certificates."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def url(bus: TlsBus, scheme: str = "tls") -> str:
 
 
 async def complaint(url: str, tls: Tls) -> str:
-    """Why there is no connection."""
+    """Return why there is no connection."""
     with pytest.raises(Unavailable) as refused:
         async with connect(url, name="test", inbox=ADMIN_INBOX, tls=tls, connect_s=1.5):
             raise AssertionError
@@ -46,7 +46,7 @@ async def complaint(url: str, tls: Tls) -> str:
 
 
 async def test_the_command_and_every_service_reach_a_bus_behind_tls(bus: TlsBus, tmp_path: Path) -> None:
-    """By an address, an authority, and a certificate of their own; nothing else changes."""
+    """With an address, an authority, and a certificate; no other setting changes."""
     settings = {"FASTFLOW_NATS_CA": str(bus.ca), "FASTFLOW_NATS_CERTIFICATE": str(bus.certificate)}
     made = await asyncio.to_thread(fastflow, "bus", "ensure", cwd=tmp_path, FASTFLOW_NATS_URL=url(bus), **settings)
     assert made.returncode == 0, made.stderr
@@ -61,8 +61,8 @@ async def test_the_command_and_every_service_reach_a_bus_behind_tls(bus: TlsBus,
         assert await service.terminate() == 0
 
 
-async def test_a_server_of_another_authority_is_not_believed(bus: TlsBus, tmp_path: Path) -> None:
-    """The message says what is wrong and which setting is about it."""
+async def test_a_server_of_another_authority_is_refused(bus: TlsBus, tmp_path: Path) -> None:
+    """The message says what is wrong and names the setting."""
     other = Authority(tmp_path / "other.pem")
     for tls in (Tls(ca=str(other.path), certificate=str(bus.certificate)), Tls()):
         said = await complaint(url(bus), tls)
@@ -77,15 +77,15 @@ async def test_a_bus_that_requires_a_client_certificate_is_explained(bus: TlsBus
 
 
 async def test_a_server_without_tls_gets_no_secret(tmp_path: Path) -> None:
-    """An attacker in between could strip TLS. Both the address and the authority require it."""
+    """An attacker in between could remove TLS. The address and the authority each require it."""
     async with embedded_bus(tmp_path, sync="2m") as plain:
         authority = Authority(tmp_path / "authority.pem")
         for address, tls in ((plain.replace("nats://", "tls://"), Tls()), (plain, Tls(ca=str(authority.path)))):
             assert "does not ask for TLS" in await complaint(address, tls)
 
 
-async def test_files_that_are_no_certificates_are_named(tmp_path: Path) -> None:
-    """Before anything is connected."""
+async def test_files_that_are_not_certificates_are_named(tmp_path: Path) -> None:
+    """Before anything connects."""
     (tmp_path / "no.pem").write_text("no")
     authority = Authority(tmp_path / "authority.pem")
     for tls, named in (

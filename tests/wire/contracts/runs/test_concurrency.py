@@ -1,4 +1,4 @@
-"""How large the sets behind limits get, on a real bus."""
+"""The size of the sets behind limits, on a real bus."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def crowd(bus: Bus, *runs: RunRecord) -> None:
 
 
 async def test_a_set_does_not_grow_with_the_runs_that_ended(bus: Bus) -> None:
-    """However high its limit is; those that are active stay in it, even the oldest."""
+    """With any limit. Active runs stay in the set, even the oldest."""
     active = [await enter(bus) for _ in range(3)]
     for _ in range(CROWD + 50):
         await end(bus, await enter(bus))
@@ -50,7 +50,7 @@ async def test_a_set_does_not_grow_with_the_runs_that_ended(bus: Bus) -> None:
 
 
 async def test_a_set_that_grew_large_shrinks_again(bus: Bus) -> None:
-    """By some members with every run that enters, until it is no crowd."""
+    """By some members with every run that enters, until it is small."""
     active = [await enter(bus) for _ in range(3)]
     await crowd(bus, *active, *(a_run() for _ in range(CROWD)))
     before = len(await members(bus))
@@ -59,8 +59,8 @@ async def test_a_set_that_grew_large_shrinks_again(bus: Bus) -> None:
     assert {run.id for run in active} <= set(await members(bus))
 
 
-async def test_a_crowd_that_is_active_keeps_every_member(bus: Bus) -> None:
-    """The next few are looked at each time, and it costs as much each time."""
+async def test_a_large_set_of_active_runs_keeps_every_member(bus: Bus) -> None:
+    """Each entry checks the next few members, at a constant cost."""
     runs = [a_run() for _ in range(CROWD)]
     for run in runs:
         assert await RunStore(bus).create(run, None)
@@ -68,13 +68,13 @@ async def test_a_crowd_that_is_active_keeps_every_member(bus: Bus) -> None:
     runs.append(await enter(bus))
     before = bus.client.stats["out_msgs"]
     runs.append(await enter(bus))
-    assert bus.client.stats["out_msgs"] - before == 1 + LOOKS + 2  # the set, those looked at, the batch
+    assert bus.client.stats["out_msgs"] - before == 1 + LOOKS + 2  # the set, the members that are checked, the batch
     first, second, rest = runs[:LOOKS], runs[LOOKS : 2 * LOOKS], runs[2 * LOOKS : CROWD]
     assert await members(bus) == [run.id for run in (*rest, *first, runs[-2], *second, runs[-1])]
 
 
-async def test_below_a_crowd_no_member_is_checked(bus: Bus) -> None:
-    """One more enters at the price of reading the set."""
+async def test_in_a_small_set_no_member_is_checked(bus: Bus) -> None:
+    """One more run enters for the price of reading the set."""
     await crowd(bus, *(a_run() for _ in range(CROWD - 1)))
     before = bus.client.stats["out_msgs"]
     await enter(bus)
@@ -82,8 +82,8 @@ async def test_below_a_crowd_no_member_is_checked(bus: Bus) -> None:
     assert len(await members(bus)) == CROWD
 
 
-async def test_a_full_set_is_looked_at_whole(bus: Bus) -> None:
-    """Crowd or not, only those that are active keep others out."""
+async def test_a_full_set_is_checked_whole(bus: Bus) -> None:
+    """Of any size: only active runs keep others out."""
     room = VAST._replace(most=CROWD + 1)
     active = [await enter(bus, room) for _ in range(2)]
     await crowd(bus, *(a_run() for _ in range(CROWD - 1)), *active)

@@ -18,8 +18,8 @@ RUN = a_run("demo", has_input=True)
 
 
 @pytest.mark.parametrize("left", [RunInput(overrides={"A": "old"}), RunInput(overrides={"A": "new"})])
-async def test_an_input_that_a_crash_left_behind_is_no_hindrance(bus: Bus, left: RunInput) -> None:
-    """It is used if it is the same and replaced if the pipeline was changed since."""
+async def test_an_input_that_a_crash_left_behind_is_used_or_replaced(bus: Bus, left: RunInput) -> None:
+    """Used if it is the same; replaced if the pipeline has changed since."""
     given = RunInput(overrides={"A": "new"})
     await bus.commit(subjects.RUNS, [Put(subjects.input_key(RUN.ref), RUN_INPUT.encode(left), 0)])
     runs = RunStore(bus)
@@ -28,7 +28,7 @@ async def test_an_input_that_a_crash_left_behind_is_no_hindrance(bus: Bus, left:
 
 
 async def test_one_of_many_creators_creates_a_run(bus: Bus) -> None:
-    """Its input is stored; later creators change neither, whatever their input."""
+    """Its input is stored; later creators change neither run nor input."""
     given = RunInput(overrides={"A": "new"})
     created = await asyncio.gather(*(RunStore(bus).create(RUN, given) for _ in range(20)))
     assert sum(each is not None for each in created) == 1
@@ -36,8 +36,8 @@ async def test_one_of_many_creators_creates_a_run(bus: Bus) -> None:
     assert await RunStore(bus).input(RUN) == given
 
 
-async def test_what_is_renewed_is_as_it_was_and_new(bus: Bus) -> None:
-    """Record and input, of a run that is not over; nothing else is written."""
+async def test_renewing_a_run_rewrites_record_and_input_unchanged(bus: Bus) -> None:
+    """Of a run that is not over; nothing else is written."""
     given = RunInput(overrides={"A": "1"})
     runs = RunStore(bus)
     created = await runs.create(RUN, given)

@@ -1,4 +1,4 @@
-"""The life of a service process, seen from outside: what it makes of a signal."""
+"""The life of a service process, seen from outside: how it reacts to a signal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STOP_S = 45.0
 
 
 async def stopped(service: Service) -> int:
-    """Its exit code after SIGTERM; it is killed if it ignores the signal."""
+    """Return its exit code after SIGTERM; kill it if it ignores the signal."""
     try:
         async with asyncio.timeout(STOP_S):
             return await service.terminate()
@@ -32,7 +32,7 @@ async def stopped(service: Service) -> int:
             await service.kill()
 
 
-async def test_a_service_that_waits_for_its_streams_stops_when_it_is_asked_to(tmp_path: Path) -> None:
+async def test_a_service_that_waits_for_its_streams_stops_on_a_signal(tmp_path: Path) -> None:
     """The bus has no streams yet."""
     async with embedded_bus(tmp_path / "bus") as url, asyncio.timeout(180):
         service = Service("scheduler", {"FASTFLOW_NATS_URL": url})
@@ -42,8 +42,8 @@ async def test_a_service_that_waits_for_its_streams_stops_when_it_is_asked_to(tm
         assert await stopped(service) == 0
 
 
-async def test_a_service_that_waits_for_its_bus_stops_when_it_is_asked_to() -> None:
-    """What it connects to accepts and says nothing."""
+async def test_a_service_that_waits_for_its_bus_stops_on_a_signal() -> None:
+    """The server accepts the connection and sends nothing."""
     accepted = asyncio.Event()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -59,8 +59,8 @@ async def test_a_service_that_waits_for_its_bus_stops_when_it_is_asked_to() -> N
         assert await stopped(service) == 0
 
 
-async def test_a_gateway_that_catches_up_stops_when_it_is_asked_to(bus_url: str, bus: Bus) -> None:
-    """It answers already but never catches up: a stream cannot be read."""
+async def test_a_gateway_that_catches_up_stops_on_a_signal(bus_url: str, bus: Bus) -> None:
+    """It answers requests already but never catches up, because a stream cannot be read."""
     links = bucket_stream(subjects.LINKS)
     config = (await bus.js.stream_info(links)).config
     await bus.js.delete_stream(links)

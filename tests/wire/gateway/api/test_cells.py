@@ -1,4 +1,4 @@
-"""What the API tells of a notebook's cells, from events on a real bus that no kernel has made."""
+"""What the API says of a notebook's cells, from events on a real bus without a kernel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TABLE = "<table><tr><td>1</td></tr></table>"
 
 
 async def a_notebook_run(bus: Bus) -> RunRecord:
-    """Its first cell has printed and shown a table; its second has failed; its third was not reached."""
+    """A run whose first cell printed and showed a table, whose second failed, and whose third was not reached."""
     bundle = pack({"main.ipynb": File(written(markdown("# Title"), code("print(1)"), "1 / 0", "2"))})
     await publish_pipeline(bus, "book", bundle, type="notebook")
     run = await claim(bus, await store(bus, a_run("book", kind="notebook", bundle=bundle.sha256)))
@@ -36,7 +36,7 @@ async def a_notebook_run(bus: Bus) -> RunRecord:
     return await finish(bus, run, exit_code=1)
 
 
-async def test_cells_are_listed_followed_and_taken_as_a_notebook(bus: Bus) -> None:
+async def test_cells_are_listed_followed_and_downloaded_as_a_notebook(bus: Bus) -> None:
     """Each with its status, attempts and outputs; the same in the file that Jupyter opens."""
     run = await a_notebook_run(bus)
     async with running_gateway(bus) as client:
@@ -53,8 +53,8 @@ async def test_cells_are_listed_followed_and_taken_as_a_notebook(bus: Bus) -> No
         assert (page.status, "Title" in page.text) == (200, True)
 
 
-async def test_what_a_cell_shows_as_html_is_a_frame_of_its_own(bus: Bus) -> None:
-    """With a policy of its own; a place that shows nothing is not found, and neither is a script's."""
+async def test_html_output_of_a_cell_is_a_frame(bus: Bus) -> None:
+    """With a policy of its own; an output without HTML is not found, and neither is one of a script."""
     run = await a_notebook_run(bus)
     script = await store(bus, a_run())
     async with running_gateway(bus) as client:
@@ -67,7 +67,7 @@ async def test_what_a_cell_shows_as_html_is_a_frame_of_its_own(bus: Bus) -> None
 
 
 async def test_a_notebook_that_is_gone_is_not_found(bus: Bus) -> None:
-    """Its run is still known; what it ran is not there any more."""
+    """Its run is still known, but not its code."""
     run = await a_notebook_run(bus)
     lost = await store(bus, replace(a_run("book", kind="notebook"), state=run.state))
     async with running_gateway(bus) as client:

@@ -41,7 +41,7 @@ async def settled(bus: Bus, wanted: int) -> None:
 
 
 async def test_every_schedule_is_a_job(bus: Bus) -> None:
-    """Also what is disabled, and the restarts of a daemon; not a time that was over before anybody saw it."""
+    """Also disabled ones and restarts of a daemon, but not a time that had passed before any scheduler saw it."""
     entries = (
         ScheduleEntry(id="prod", schedule_cron="0 9 * * *", timezone="Europe/Berlin"),
         ScheduleEntry(id="off", schedule_interval_seconds=60, enabled=False),
@@ -101,8 +101,8 @@ async def test_a_job_is_switched_off_and_on(bus: Bus, client: Client) -> None:
         assert on.json["next_run_time"]
 
 
-async def test_a_switch_is_seen_by_whoever_asks_next(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However late the bus tells of it."""
+async def test_a_switch_is_visible_in_the_next_response(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if the bus delivers it late."""
     monkeypatch.setattr(ReadModel, "_on_schedule", lambda *_: None)
     await publish_pipeline(bus, "beat", CODE, schedule_interval_seconds=3600)
     async with running_gateway(bus) as client:
@@ -112,8 +112,8 @@ async def test_a_switch_is_seen_by_whoever_asks_next(bus: Bus, monkeypatch: pyte
             assert job["enabled"] == wanted
 
 
-async def test_what_cannot_be_done_is_explained(bus: Bus, client: Client) -> None:
-    """Unknown jobs, bodies that say nothing, and what the metadata disable."""
+async def test_a_change_that_is_not_possible_is_explained(bus: Bus, client: Client) -> None:
+    """Unknown jobs, bodies without a change, and jobs that the metadata disable."""
     await publish_pipeline(bus, "off", CODE, schedule_interval_seconds=3600, enabled=False)
     for unknown in ("nosuch.schedule", "off.once", "off", "%20", "a.b.c"):
         assert (await client.get(f"/api/scheduler/jobs/{unknown}/next-runs")).status == 404

@@ -34,14 +34,14 @@ async def client(bus: Bus) -> AsyncIterator[Client]:
 
 
 async def made(client: Client, **body: Any) -> Any:
-    """What making this trigger of ``a`` answers."""
+    """Create this link of ``a`` and return the response."""
     answer = await client.post(PATH, json=body)
     assert answer.status in (200, 201), answer.text
     return answer.json
 
 
-async def test_triggers_of_metadata_and_api_are_listed_with_their_source(client: Client) -> None:
-    """Each target once; what both name is followed when either says so."""
+async def test_links_of_metadata_and_api_are_listed_with_their_source(client: Client) -> None:
+    """Each target once. A target of both starts if either says so."""
     assert await made(client, pipeline="b", run_config_id="full") == {
         "id": "b=2Ffull",
         "pipeline": "b",
@@ -78,16 +78,16 @@ async def test_the_same_target_again_changes_when_it_is_started(client: Client) 
         ([], "JSON"),
     ],
 )
-async def test_a_trigger_that_could_start_nothing_is_refused(client: Client, body: Any, says: str) -> None:
-    """422 with the field, and what there is instead."""
+async def test_a_link_that_could_start_nothing_is_refused(client: Client, body: Any, says: str) -> None:
+    """422 with the field and the possible values."""
     answer = await client.post(PATH, json=body)
     assert answer.status == 422
     assert says in answer.json["detail"]
     assert len((await client.get(PATH)).json) == 1
 
 
-async def test_only_what_the_api_made_is_removed_by_it(client: Client) -> None:
-    """The metadata's own stays, and the refusal says where to edit it."""
+async def test_only_links_of_the_api_can_be_removed(client: Client) -> None:
+    """The metadata's own stay, and the error says where to edit them."""
     await made(client, pipeline="b", on_failure=True)
     await made(client, pipeline="b", run_config_id="full")
     left = await client.ask("DELETE", f"{PATH}/b=2Ffull")
@@ -100,8 +100,8 @@ async def test_only_what_the_api_made_is_removed_by_it(client: Client) -> None:
     assert (await client.ask("DELETE", f"{PATH}/c")).status == 404
 
 
-async def test_triggers_that_are_made_at_once_through_two_gateways_are_all_kept(bus: Bus, client: Client) -> None:
-    """None undoes another; schedulers read the same set."""
+async def test_links_that_two_gateways_make_at_once_are_all_kept(bus: Bus, client: Client) -> None:
+    """None replaces another; schedulers read the same set."""
     code = a_bundle(main_py="")
     names = [f"t{n}" for n in range(8)]
     for name in names:
@@ -116,7 +116,7 @@ async def test_triggers_that_are_made_at_once_through_two_gateways_are_all_kept(
 
 
 async def test_the_graph_has_missing_targets_and_cycles(bus: Bus, client: Client) -> None:
-    """Nodes by name, edges with all their trigger says, one cycle for each knot."""
+    """Nodes by name, edges with all their fields, one cycle for each knot."""
     code = a_bundle(main_py="")
     await publish_pipeline(bus, "c", code, downstream_triggers=(DownstreamRule(pipeline="gone"),))
     async with running_gateway(bus) as fresh:
@@ -144,7 +144,7 @@ async def test_the_graph_has_missing_targets_and_cycles(bus: Bus, client: Client
     assert (edges["c", "gone"]["problem"], edges["c", "gone"]["in_cycle"]) == ("There is no pipeline gone.", False)
 
 
-async def test_a_trigger_that_the_api_made_starts_runs_until_it_is_removed(bus: Bus, client: Client) -> None:
+async def test_a_link_of_the_api_starts_runs_until_it_is_removed(bus: Bus, client: Client) -> None:
     """The schedulers follow it; the child names its parent and its configuration."""
     code = a_bundle(main_py="")
     await publish_pipeline(bus, "c", code)
@@ -164,8 +164,8 @@ async def test_a_trigger_that_the_api_made_starts_runs_until_it_is_removed(bus: 
         assert {child["run_config_id"] for child in children} == {"full", None}
 
 
-async def test_every_start_that_did_not_come_of_a_run_is_told_with_it_and_with_its_target(bus: Bus) -> None:
-    """In the answers and on the pages: missing, disabled, without a good version, without that configuration, full."""
+async def test_a_skipped_followup_is_shown_with_the_run_and_with_its_target(bus: Bus) -> None:
+    """In the API and on the pages: missing, disabled, without a good version, without that configuration, full."""
     code = a_bundle(main_py="")
     reasons = {
         "missing": "there is no pipeline missing",
@@ -203,7 +203,7 @@ async def test_every_start_that_did_not_come_of_a_run_is_told_with_it_and_with_i
                 assert reason in (await client.get(f"/pipelines/{name}")).text
 
 
-async def test_the_document_lists_the_triggers(client: Client) -> None:
+async def test_the_openapi_document_lists_the_links(client: Client) -> None:
     """Every method, with its shapes."""
     document = (await client.get("/api/openapi.json")).json
     assert {"get", "post"} <= document["paths"]["/api/pipelines/{name}/downstream-triggers"].keys()

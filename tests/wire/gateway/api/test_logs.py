@@ -23,7 +23,7 @@ from tests.support.records import T0, a_run
 
 
 async def followed(client: Client, run: RunRecord, *, after: str | None = None, kind: str = "logs") -> list[Event]:
-    """All events until the stream ends."""
+    """Return all events until the stream ends."""
     return [event async for event in client.events(f"/api/runs/{run.id}/{kind}/stream", after=after)]
 
 
@@ -32,7 +32,7 @@ def lines(events: list[Event]) -> list[str]:
 
 
 async def a_finished_run(bus: Bus, *texts: str) -> RunRecord:
-    """A run that wrote *texts*, a chunk each, and succeeded."""
+    """A run that wrote *texts*, one chunk each, and succeeded."""
     run = await claim(bus, await store(bus, a_run()))
     last = 0
     for n, text in enumerate(texts):
@@ -40,8 +40,8 @@ async def a_finished_run(bus: Bus, *texts: str) -> RunRecord:
     return await finish(bus, run, log_sequence=last)
 
 
-async def test_a_finished_run_is_told_whole_and_ends_at_once(bus: Bus) -> None:
-    """Every line with its time, stream, attempt and place; then the final status."""
+async def test_the_log_of_a_finished_run_is_sent_whole_and_ends_at_once(bus: Bus) -> None:
+    """Every line with its time, stream, attempt and position; then the final status."""
     run = await claim(bus, await store(bus, a_run()))
     await say(bus, run, ("system", "preparing\n"), ("stdout", "one\ntwo\n"), end=8)
     last = await say(bus, run, ("stderr", "careful\n"), end=16)
@@ -60,22 +60,22 @@ async def test_a_finished_run_is_told_whole_and_ends_at_once(bus: Bus) -> None:
     assert end == Event("end", {"status": "SUCCESS"}, None)
 
 
-async def test_a_follower_sees_lines_as_they_are_said_and_the_end_when_it_comes(bus: Bus) -> None:
-    """Nothing is held back until more comes; the end is not announced before the last line."""
+async def test_a_follower_sees_each_line_at_once_and_then_the_end(bus: Bus) -> None:
+    """Nothing is held back; the end is never announced before the last line."""
     run = await claim(bus, await store(bus, a_run()))
     async with running_gateway(bus) as client, aclosing(client.events(f"/api/runs/{run.id}/logs/stream")) as events:
         for n in range(3):
             last = await say(bus, run, f"line {n}\n", end=n)
             assert (await anext(events)).data["line"] == f"line {n}"
-        # The record may say that it is over before its last words have come by.
+        # The record may say that the run is over before its last output arrives.
         await finish(bus, run, log_sequence=last + 1)
         await say(bus, run, "last words\n", end=99)
         assert (await anext(events)).data["line"] == "last words"
         assert (await anext(events)).name == "end"
 
 
-async def test_who_comes_back_goes_on_where_it_stopped(bus: Bus) -> None:
-    """From every place of the log the rest follows: every line once, in order."""
+async def test_a_follower_resumes_where_it_stopped(bus: Bus) -> None:
+    """From every position the rest follows: each line once, in order."""
     run = await a_finished_run(bus, "a\nb\nc\n", "d\n", "e\nf\n")
     async with running_gateway(bus) as client:
         all_events = (await followed(client, run))[:-1]
@@ -99,8 +99,8 @@ async def test_many_followers_each_get_everything_once(bus: Bus) -> None:
     assert all(lines(task.result()) == expected for task in (*early, *late))
 
 
-async def test_what_is_no_longer_kept_is_read_from_the_bus(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A log far larger than what a gateway keeps reaches a late follower whole, while it grows."""
+async def test_what_is_no_longer_in_memory_is_read_from_the_bus(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log far larger than a gateway's memory of it reaches a late follower whole, while it grows."""
     monkeypatch.setattr(broadcast, "KEPT_BYTES_MAX", 2_000)
     run = await claim(bus, await store(bus, a_run()))
     async with running_gateway(bus) as client, asyncio.TaskGroup() as group:
@@ -114,8 +114,8 @@ async def test_what_is_no_longer_kept_is_read_from_the_bus(bus: Bus, monkeypatch
     assert lines(first.result()) == lines(second.result()) == [str(n) for n in range(400)]
 
 
-async def test_a_chunk_that_was_stored_twice_is_told_once(bus: Bus) -> None:
-    """A publisher that was unsure sent again; that the copy was the last message changes nothing about the end."""
+async def test_a_chunk_that_was_stored_twice_is_sent_once(bus: Bus) -> None:
+    """Its publisher was not sure and sent it again; even if the copy is the last message, the end comes."""
     run = await claim(bus, await store(bus, a_run()))
     for _ in range(2):
         last = await say(bus, run, "once\n", end=5)
@@ -139,7 +139,7 @@ async def test_parts_of_a_long_line_say_that_more_follows(bus: Bus) -> None:
 
 
 async def test_every_attempt_is_part_of_the_log(bus: Bus) -> None:
-    """A retried run's log goes on; each line names its attempt, and the stream stays open between attempts."""
+    """The log continues after a retry; each line names its attempt, and the stream stays open between attempts."""
     run = await claim(bus, await store(bus, a_run(retry_attempts=1)))
     first = await say(bus, run, "first\n", end=6)
     run = await finish(bus, run, log_sequence=first, exit_code=1)
@@ -151,7 +151,7 @@ async def test_every_attempt_is_part_of_the_log(bus: Bus) -> None:
 
 
 async def test_logs_that_are_gone_do_not_keep_a_follower_waiting(bus: Bus) -> None:
-    """A run whose log was removed by age ends at once, although its last line never comes."""
+    """If a log was removed by age, the stream ends at once, although the last line never comes."""
     run = await claim(bus, await store(bus, a_run()))
     run = await finish(bus, run, log_sequence=1_000_000)
     async with running_gateway(bus) as client:
@@ -160,10 +160,10 @@ async def test_logs_that_are_gone_do_not_keep_a_follower_waiting(bus: Bus) -> No
         ]
 
 
-async def test_last_words_that_never_come_are_waited_for_with_a_bound(
+async def test_a_last_message_that_never_comes_is_awaited_with_a_bound(
     bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A record that names a message nobody has ends the stream a moment later."""
+    """If the record names a message that does not exist, the stream ends a moment later."""
     monkeypatch.setattr(follow, "LAST_WORDS_S", 0.05)
     run = await claim(bus, await store(bus, a_run()))
     async with running_gateway(bus) as client, aclosing(client.events(f"/api/runs/{run.id}/logs/stream")) as events:
@@ -189,7 +189,7 @@ async def test_silence_is_filled_with_comments(bus: Bus, monkeypatch: pytest.Mon
 
 
 async def test_open_streams_end_when_the_gateway_stops(bus: Bus) -> None:
-    """Nobody is cut off in the middle, and nobody holds up the end."""
+    """No stream is cut within an event, and none delays the end."""
     run = await claim(bus, await store(bus, a_run()))
     async with asyncio.timeout(ANSWER_S), asyncio.TaskGroup() as group, running_gateway(bus) as client:
         await say(bus, run, "said\n", end=5)
@@ -208,8 +208,8 @@ async def test_open_streams_end_when_the_gateway_stops(bus: Bus) -> None:
     assert lines(watcher.result()) == ["said"]
 
 
-async def test_a_client_that_does_not_read_holds_nobody_up(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Others follow at their own pace; the one that takes nothing is dropped."""
+async def test_a_client_that_does_not_read_delays_no_other(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others follow at their own pace; the one that reads nothing is dropped."""
     monkeypatch.setattr(sse, "SEND_S", 1.5)
     monkeypatch.setattr(broadcast, "KEPT_BYTES_MAX", 500_000)
     run = await claim(bus, await store(bus, a_run()))
@@ -231,7 +231,7 @@ async def test_a_client_that_does_not_read_holds_nobody_up(bus: Bus, monkeypatch
 
 
 async def patiently_counted(client: Client, run: RunRecord) -> int:
-    """The lines of a follower that goes on where it was, should a busy machine make it too slow for once."""
+    """Return the number of lines; the follower resumes if a busy machine makes it too slow."""
     count, last = 0, None
     while True:
         with suppress(aiohttp.ClientPayloadError):
@@ -242,7 +242,7 @@ async def patiently_counted(client: Client, run: RunRecord) -> int:
 
 
 async def test_the_whole_log_is_plain_text(bus: Bus) -> None:
-    """As written, streams interleaved; its last lines alone with ``tail``; nothing for a run that wrote nothing."""
+    """As written, streams interleaved; only its last lines with ``tail``; nothing for a run without output."""
     run = await claim(bus, await store(bus, a_run()))
     await say(bus, run, ("stdout", "one\n"), ("stderr", "two\n"), end=8)
     await say(bus, run, ("stdout", "three"), ("stderr", "four\n"), ("stdout", "five"), end=17)

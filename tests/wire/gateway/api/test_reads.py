@@ -32,7 +32,7 @@ from tests.support.records import T0, a_bundle, a_presence, a_run, at, publish_p
 
 
 async def test_pipelines_are_listed_by_name_with_their_totals(bus: Bus) -> None:
-    """Every pipeline says what it is, whether it can run, and how its runs went."""
+    """Every pipeline says what it is, whether it can run, and how its runs ended."""
     await publish_pipeline(bus, "b", a_bundle(main_py="1"), tags=("x", "y"), description="second")
     await publish_pipeline(bus, "a", a_bundle(main_py="1"), tags=("x",), enabled=False)
     await finish(bus, await claim(bus, await store(bus, a_run("b", created=1))))
@@ -51,7 +51,9 @@ async def test_pipelines_are_listed_by_name_with_their_totals(bus: Bus) -> None:
 
 
 async def test_a_pipeline_shows_its_files_but_no_secret(bus: Bus) -> None:
-    """Files come from the bundle; encrypted values are masked, and webhook keys too but for the webhook's address."""
+    """Files come from the bundle; encrypted values are masked, and webhook keys too, except in the webhook's
+    address.
+    """
     metadata = '{"webhook_key": "hush-hush", "encrypted_env": {"TOKEN": "gAAAA-secret"}, "default_env": {"A": "1"}}'
     bundle = a_bundle(main_py="print('hi')", pipeline_json=metadata, requirements_txt="requests\n")
     await publish_pipeline(
@@ -85,7 +87,7 @@ async def test_a_broken_pipeline_says_what_is_wrong(bus: Bus) -> None:
 
 
 async def test_runs_are_listed_newest_first_and_page_by_page(bus: Bus) -> None:
-    """Following the cursor shows every run once, in order; filters narrow it."""
+    """Following the cursor shows every run once, in order; filters narrow the list."""
     runs = [await store(bus, a_run("a" if n % 2 else "b", created=n)) for n in range(7)]
     done = await finish(bus, await claim(bus, runs[3]))
     async with running_gateway(bus) as client:
@@ -122,7 +124,7 @@ async def test_runs_are_listed_newest_first_and_page_by_page(bus: Bus) -> None:
 
 
 async def test_the_runs_of_one_pipeline_are_listed_page_by_page(bus: Bus) -> None:
-    """Its cursor leads on at the same address; a foreign one is refused."""
+    """Its cursor works at the same address; a foreign one is refused."""
     runs = [await store(bus, a_run("a", created=n)) for n in range(3)]
     await store(bus, a_run("b", created=1))
     async with running_gateway(bus) as client:
@@ -136,11 +138,11 @@ async def test_the_runs_of_one_pipeline_are_listed_page_by_page(bus: Bus) -> Non
 
 
 async def test_a_run_explains_itself_at_every_step(bus: Bus) -> None:
-    """Why it waits, who has it, how far it is, and what it came to."""
+    """Why it waits, which runner has it, how far it is, and how it ended."""
     async with running_gateway(bus) as client:
 
         async def shown(run: RunRecord) -> dict[str, object]:
-            # The answer comes from the model as soon as the change has arrived there.
+            # The response comes from the read model as soon as the change has arrived there.
             async with asyncio.timeout(10):
                 while True:
                     answer = (await client.get(f"/api/runs/{run.id}")).json
@@ -165,7 +167,7 @@ async def test_a_run_explains_itself_at_every_step(bus: Bus) -> None:
 
 
 async def test_a_waiting_run_names_the_runners_it_waits_for(bus: Bus) -> None:
-    """With runners connected it waits for a free slot, or just to be taken."""
+    """If runners are connected, it waits for a free slot or to be taken."""
     run = await store(bus, a_run())
     for busy, waits_for in ((2, "a free runner slot: 2 of 2 are busy"), (1, "a runner to take it")):
         presence = PRESENCE.encode(a_presence("r1", slots=2, busy=busy))
@@ -174,8 +176,8 @@ async def test_a_waiting_run_names_the_runners_it_waits_for(bus: Bus) -> None:
             assert (await client.get(f"/api/runs/{run.id}")).json["waiting_on"] == waits_for
 
 
-async def test_what_cannot_be_read_hides_nothing_else(bus: Bus) -> None:
-    """A record that no decoder takes is passed over; the gateway still catches up."""
+async def test_an_unreadable_record_hides_nothing_else(bus: Bus) -> None:
+    """It is skipped; the gateway still catches up."""
     await bus.put(subjects.RUNS, subjects.run_key(a_run().ref), b"not json")
     good = await store(bus, a_run())
     async with running_gateway(bus) as client:
@@ -198,8 +200,8 @@ async def test_figures_of_a_pipeline_add_up(bus: Bus) -> None:
         assert len((await client.get("/api/pipelines/demo/runs?limit=2")).json["runs"]) == 2
 
 
-async def test_refused_starts_are_shown_with_their_pipeline(bus: Bus) -> None:
-    """A skipped entry is visible, newest first."""
+async def test_skips_are_shown_with_their_pipeline(bus: Bus) -> None:
+    """Newest first."""
     record = await publish_pipeline(bus, "demo", a_bundle(main_py="1"))
     for n in range(3):
         skip = SkipRecord(at=at(n), pipeline="demo", reason=f"reason {n}", triggered_by="schedule")
@@ -210,7 +212,7 @@ async def test_refused_starts_are_shown_with_their_pipeline(bus: Bus) -> None:
 
 
 async def test_syncs_are_shown(bus: Bus) -> None:
-    """What is live, since when, and the history; nothing before the first."""
+    """What is live, since when, and the history; nothing before the first sync."""
     async with running_gateway(bus) as client:
         assert (await client.get("/api/sync/status")).json == {"live_commit": None, "live_since": None, "last": None}
     report = SyncReportRecord(source="s", commit="c1", started_at=T0, finished_at=at(1), ok=True)
@@ -221,8 +223,8 @@ async def test_syncs_are_shown(bus: Bus) -> None:
         assert len((await client.get("/api/sync/logs")).json["syncs"]) == 1
 
 
-async def test_a_sync_is_asked_for_and_its_report_is_the_answer(bus: Bus) -> None:
-    """A syncer answers; without one, the answer is an error that tells it."""
+async def test_a_requested_sync_returns_its_report(bus: Bus) -> None:
+    """Without a syncer, the response is an error that says so."""
     async with running_gateway(bus) as client:
         alone = await client.post("/api/sync")
         assert alone.status == 503
@@ -238,7 +240,7 @@ async def test_a_sync_is_asked_for_and_its_report_is_the_answer(bus: Bus) -> Non
 
 
 async def test_health_names_each_dependency(bus: Bus) -> None:
-    """Alive, ready, and figures, all without a token."""
+    """Liveness, readiness and metrics need no token."""
     await store(bus, a_run("demo"))
     async with running_gateway(bus) as client:
         for path in ("/healthz", "/readyz"):
@@ -252,7 +254,7 @@ async def test_health_names_each_dependency(bus: Bus) -> None:
 
 
 async def test_every_route_of_the_api_is_in_its_description(bus: Bus) -> None:
-    """The document lists what the application answers, no more and no less, and its references resolve."""
+    """The document lists exactly the routes of the application, and its references resolve."""
     model = ReadModel(bus)
     async with open_trigger_client(bus, model) as client, asyncio.TaskGroup() as group:
         settings = GatewaySettings(admin_token="x" * 16)
@@ -276,15 +278,15 @@ async def test_every_route_of_the_api_is_in_its_description(bus: Bus) -> None:
     assert len(set(ids)) == len(ids)
     bodies = {name for name in document["components"]["schemas"] if name.endswith(("Body", "Switch"))}
     assert bodies == {"RunBody", "LinkBody", "JobSwitch", "SecretBody"}
-    for name in bodies:  # what the server refuses is not described as possible
+    for name in bodies:  # the document does not offer what the server refuses
         assert document["components"]["schemas"][name]["additionalProperties"] is False
     starts = [document["paths"][f"/api/{path}"]["post"] for path in ("pipelines/{name}/run", "runs/{id}/retry")]
     assert all({"413", "429"} <= operation["responses"].keys() for operation in starts)
     assert references(document) <= {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
 
 
-async def test_a_waiting_run_names_the_limit_that_the_runners_hold(bus: Bus) -> None:
-    """With slots to spare and as many running as MAX_CONCURRENT_RUNS allows; it waits for a runner otherwise."""
+async def test_a_waiting_run_names_the_limit_on_all_runs(bus: Bus) -> None:
+    """If slots are free and as many runs are running as MAX_CONCURRENT_RUNS allows; otherwise it waits for a runner."""
     running, waiting = await claim(bus, await store(bus, a_run(created=1))), await store(bus, a_run(created=2))
     member = Member(pipeline=running.pipeline, run_id=running.id)
     await bus.put(subjects.RUNS, ALL_RUNNING, LIMIT.encode(LimitSet(most=1, members=(member,))))
@@ -298,8 +300,8 @@ async def test_a_waiting_run_names_the_limit_that_the_runners_hold(bus: Bus) -> 
                 shown = (await client.get(f"/api/runs/{waiting.id}")).json
 
 
-async def test_a_crash_loop_is_told_with_its_pipeline(bus: Bus) -> None:
-    """How often, since when, and what went wrong last."""
+async def test_a_crash_loop_is_shown_with_its_pipeline(bus: Bus) -> None:
+    """How often, since when, and the last error."""
     await publish_pipeline(bus, "demo", a_bundle(main_py=""))
     runs: list[RunRecord] = []
     for _ in range(3):

@@ -51,7 +51,7 @@ async def test_a_value_becomes_a_token_that_the_runner_opens(bus: Bus, caplog: p
         b'{"value": "hunter2\\u0000"}',
     ],
 )
-async def test_what_cannot_be_a_secret_is_refused(bus: Bus, body: bytes) -> None:
+async def test_a_value_that_cannot_be_a_secret_is_refused(bus: Bus, body: bytes) -> None:
     """422, with a sentence that does not repeat the value."""
     async with running_gateway(bus, encryption_key=KEY) as client:
         answer = await client.post(PATH, data=body)
@@ -59,8 +59,8 @@ async def test_what_cannot_be_a_secret_is_refused(bus: Bus, body: bytes) -> None
         assert "hunter2" not in answer.json["detail"]
 
 
-async def test_without_a_key_the_answer_says_what_to_do(bus: Bus) -> None:
-    """409, not a token that nobody could open; a key that is none ends the start."""
+async def test_without_a_key_the_response_says_what_to_do(bus: Bus) -> None:
+    """409, not a token that no runner could open. An invalid key prevents the start."""
     async with running_gateway(bus) as client:
         answer = await client.post(PATH, json={"value": "hunter2"})
         assert answer.status == 409
@@ -70,8 +70,8 @@ async def test_without_a_key_the_answer_says_what_to_do(bus: Bus) -> None:
             pass
 
 
-async def test_the_schema_of_the_format_is_for_everybody(bus: Bus) -> None:
-    """Editors have no token."""
+async def test_the_schema_of_the_format_needs_no_token(bus: Bus) -> None:
+    """Editors have none."""
     async with running_gateway(bus) as client:
         answer = await client.get("/api/schema/pipeline.json", anonymous=True)
         assert answer.status == 200

@@ -35,7 +35,7 @@ KEY = "a-webhook-key-of-some-length"
 
 @pytest_asyncio.fixture
 async def client(bus: Bus) -> AsyncIterator[Client]:
-    """A gateway with one pipeline ``demo`` and a scheduler beside it; webhooks may have 1,000 bytes."""
+    """A gateway with one pipeline ``demo`` and a scheduler beside it; webhook bodies may have 1,000 bytes."""
     schedules = (ScheduleEntry(id="prod", webhook_key=f"{KEY}-prod"), ScheduleEntry(id="staging"))
     await publish_pipeline(bus, "demo", a_bundle(main_py="1"), webhook_key=KEY, schedules=schedules)
     async with running_scheduler(bus), running_gateway(bus, webhook_bytes_max=1_000) as client:
@@ -43,12 +43,12 @@ async def client(bus: Bus) -> AsyncIterator[Client]:
 
 
 async def stored(bus: Bus, run_id: str) -> tuple[RunRecord, RunInput]:
-    """The run and its input, from the bus itself."""
+    """Return the run and its input from the bus."""
     run = (await RunStore(bus).find(check_run_id(run_id))).run
     return run, await RunStore(bus).input(run)
 
 
-async def test_a_start_answers_with_the_run(bus: Bus, client: Client) -> None:
+async def test_a_start_returns_the_run(bus: Bus, client: Client) -> None:
     """An empty body starts the pipeline as it is; the run is on the bus."""
     answer = await client.post("/api/pipelines/demo/run")
     assert answer.status == 200
@@ -56,8 +56,8 @@ async def test_a_start_answers_with_the_run(bus: Bus, client: Client) -> None:
     assert (run.pipeline, run.order.triggered_by, answer.json["status"]) == ("demo", "api", "PENDING")
 
 
-async def test_what_is_given_reaches_the_run_and_is_never_shown(bus: Bus, client: Client) -> None:
-    """Variables, parameters and the run configuration are stored with the run; answers show names only."""
+async def test_values_reach_the_run_and_are_never_shown(bus: Bus, client: Client) -> None:
+    """Variables, parameters and the run configuration are stored with the run; responses show names only."""
     body = {"env_vars": {"A": "secret-1"}, "parameters": {"B": "secret-2"}, "run_config_id": "staging"}
     answer = await client.post("/api/pipelines/demo/run", json=body)
     run, given = await stored(bus, answer.json["id"])
@@ -89,8 +89,8 @@ async def test_a_body_that_cannot_be_used_is_refused_with_its_reason(client: Cli
     assert names in answer.json["detail"]
 
 
-async def test_what_is_not_there_cannot_be_started(bus: Bus, client: Client) -> None:
-    """404 for an unknown, a removed-looking and a disabled pipeline."""
+async def test_a_missing_or_disabled_pipeline_cannot_be_started(bus: Bus, client: Client) -> None:
+    """404 for an unknown, a removed and a disabled one."""
     await publish_pipeline(bus, "off", a_bundle(main_py="1"), enabled=False)
     for name in ("nobody", "off", "..", "a%20b"):
         answer = await client.post(f"/api/pipelines/{name}/run")
@@ -98,15 +98,15 @@ async def test_what_is_not_there_cannot_be_started(bus: Bus, client: Client) -> 
         assert answer.json["detail"]
 
 
-async def test_a_pipeline_can_be_started_the_moment_it_is_on_the_bus(bus: Bus, client: Client) -> None:
-    """Nobody has to wait for the gateway's own copy."""
+async def test_a_pipeline_can_be_started_as_soon_as_it_is_on_the_bus(bus: Bus, client: Client) -> None:
+    """Even before the gateway's own copy has it."""
     for n in range(20):
         await publish_pipeline(bus, f"p{n}", a_bundle(main_py="1"))
         assert (await client.post(f"/api/pipelines/p{n}/run")).status == 200
 
 
 async def test_the_same_idempotency_key_is_the_same_run(bus: Bus, client: Client) -> None:
-    """Whether sent again later, at once, or by many: one run."""
+    """Sent again later, at once, or many times: one run."""
     headers = {"Idempotency-Key": "order 7"}
     answers = await asyncio.gather(*(client.post("/api/pipelines/demo/run", headers=headers) for _ in range(8)))
     answers.append(await client.post("/api/pipelines/demo/run", headers=headers))
@@ -115,8 +115,8 @@ async def test_the_same_idempotency_key_is_the_same_run(bus: Bus, client: Client
     assert len((await client.get("/api/runs")).json["runs"]) == 1
 
 
-async def test_one_idempotency_key_for_different_calls_is_a_run_each(bus: Bus, client: Client) -> None:
-    """Another configuration, another route, another run to repeat: each starts its own, and its repeat is that one."""
+async def test_one_idempotency_key_for_different_calls_starts_different_runs(bus: Bus, client: Client) -> None:
+    """For another configuration, another route, or another run to repeat. Repeating a call returns its own run."""
     headers = {"Idempotency-Key": "one of mine"}
     first = await client.post("/api/pipelines/demo/run", headers=headers)
     run, _ = await stored(bus, first.json["id"])
@@ -137,8 +137,8 @@ async def test_one_idempotency_key_for_different_calls_is_a_run_each(bus: Bus, c
     assert retried.order.parent_run_id == run.id
 
 
-async def test_an_idempotency_key_that_is_no_text_is_refused(client: Client) -> None:
-    """With the reason, not with an error of ours."""
+async def test_an_idempotency_key_that_is_not_text_is_refused(client: Client) -> None:
+    """With the reason, and not as an error of the server."""
     host, _, port = client.url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     head = f"POST /api/pipelines/demo/run HTTP/1.0\r\nHost: {host}\r\nAuthorization: Bearer {TOKEN}\r\n"
@@ -149,7 +149,7 @@ async def test_an_idempotency_key_that_is_no_text_is_refused(client: Client) -> 
     assert "printable text in UTF-8" in answer
 
 
-async def test_a_start_beyond_max_instances_is_told_to_wait(bus: Bus, client: Client) -> None:
+async def test_a_start_beyond_max_instances_is_refused_for_now(bus: Bus, client: Client) -> None:
     """429 with Retry-After; the same key succeeds once there is room."""
     await publish_pipeline(bus, "one", a_bundle(main_py="1"), max_instances=1)
     first = await client.post("/api/pipelines/one/run")
@@ -163,8 +163,8 @@ async def test_a_start_beyond_max_instances_is_told_to_wait(bus: Bus, client: Cl
     assert (await client.post("/api/pipelines/one/run", headers=headers)).status == 200
 
 
-async def test_a_trigger_stored_twice_is_not_declined_because_of_its_own_run(bus: Bus, client: Client) -> None:
-    """With room for one, many requests with one key all get that one run."""
+async def test_a_trigger_stored_twice_is_not_refused_because_of_its_own_run(bus: Bus, client: Client) -> None:
+    """With room for one run, many requests with one key all get that run."""
     await publish_pipeline(bus, "one", a_bundle(main_py="1"), max_instances=1)
     headers = {"Idempotency-Key": "once"}
     answers = await asyncio.gather(*(client.post("/api/pipelines/one/run", headers=headers) for _ in range(10)))
@@ -176,7 +176,7 @@ async def test_a_trigger_stored_twice_is_not_declined_because_of_its_own_run(bus
 async def test_without_a_scheduler_the_trigger_is_stored_and_will_run(
     bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """202 with the run's id; that very run appears once a scheduler works."""
+    """202 with the run's id; this run appears once a scheduler works."""
     monkeypatch.setattr(trigger_client, "DECISION_S", 0.05)
     await publish_pipeline(bus, "demo", a_bundle(main_py="1"))
     async with running_gateway(bus) as client:
@@ -191,14 +191,14 @@ async def test_without_a_scheduler_the_trigger_is_stored_and_will_run(
 
 
 async def test_cancelling_ends_a_waiting_run_and_stops_a_running_one(bus: Bus, client: Client) -> None:
-    """A waiting run is over at once; a running one is marked; one that is over is refused."""
+    """A waiting run is over at once; a running one is marked; cancelling one that is over is refused."""
     waiting = await client.post("/api/pipelines/demo/run")
     cancelled = await client.post(f"/api/runs/{waiting.json['id']}/cancel")
     assert (cancelled.status, cancelled.json["status"]) == (200, "INTERRUPTED")
     assert (await client.post(f"/api/runs/{waiting.json['id']}/cancel")).status == 409
     run, _ = await stored(bus, (await client.post("/api/pipelines/demo/run")).json["id"])
     await claim(bus, run)
-    for _ in range(2):  # asking twice is asking once
+    for _ in range(2):  # a repeated request changes nothing
         stopping = await client.post(f"/api/runs/{run.id}/cancel")
         assert (stopping.status, stopping.json["status"], stopping.json["cancel_requested"]) == (200, "RUNNING", True)
     restarting, _ = await stored(bus, (await client.post("/api/pipelines/demo/run")).json["id"])
@@ -213,7 +213,7 @@ async def test_cancelling_ends_a_waiting_run_and_stops_a_running_one(bus: Bus, c
 
 
 async def test_a_run_that_is_over_can_be_repeated(bus: Bus, client: Client) -> None:
-    """A new run of the same bundle, variables and parameters; not while the old one is active."""
+    """As a new run of the same bundle, variables and parameters, but not while the old one is active."""
     first = await client.post("/api/pipelines/demo/run", json={"env_vars": {"A": "1"}})
     assert (await client.post(f"/api/runs/{first.json['id']}/retry")).status == 409
     run, given = await stored(bus, first.json["id"])
@@ -242,7 +242,7 @@ async def test_a_run_of_a_pipeline_that_may_not_start_cannot_be_repeated(bus: Bu
 
 
 async def test_a_webhook_starts_the_run_configuration_whose_key_it_has(bus: Bus, client: Client) -> None:
-    """The key in the path is enough; the body is the event, its variables are variables."""
+    """The key in the path is enough; the body is the event and may have variables."""
     body = b'{"env_vars": {"A": "1"}, "parameters": {"B": "2"}, "more": [1]}'
     headers = {"Content-Type": "application/json"}
     answer = await client.post(f"/api/webhooks/demo/{KEY}-prod", data=body, headers=headers, anonymous=True)
@@ -260,14 +260,14 @@ async def test_a_webhook_starts_the_run_configuration_whose_key_it_has(bus: Bus,
 
 @pytest.mark.parametrize("header", ["Idempotency-Key", "webhook-id", "X-GitHub-Delivery"])
 async def test_a_webhook_delivered_twice_is_one_run(client: Client, header: str) -> None:
-    """Each of the usual delivery ids makes a repeat return the same run."""
+    """A repeat with any of the usual delivery ids returns the same run."""
     headers = {header: "delivery-1"}
     ids = [(await client.post(f"/api/webhooks/demo/{KEY}", headers=headers)).json["id"] for _ in range(2)]
     assert ids[0] == ids[1]
 
 
 async def test_webhooks_refuse_in_order(bus: Bus, client: Client) -> None:
-    """404 unknown, disabled or without a key; 401 wrong key; 413 too large; 400 no JSON, or unusable variables."""
+    """404 unknown, disabled or without a key; 401 wrong key; 413 too large; 400 invalid JSON or variables."""
     await publish_pipeline(bus, "off", a_bundle(main_py="1"), enabled=False, webhook_key=KEY)
     await publish_pipeline(bus, "keyless", a_bundle(main_py="1"))
     json_type = {"Content-Type": "application/json"}
@@ -287,7 +287,7 @@ async def test_webhooks_refuse_in_order(bus: Bus, client: Client) -> None:
 
 
 async def test_guessing_keys_is_slowed_down(client: Client) -> None:
-    """After ten wrong keys the caller has to wait, even with the right one."""
+    """After ten wrong keys the client must wait, even with the right one."""
     for _ in range(10):
         assert (await client.post("/api/webhooks/demo/guess", anonymous=True)).status == 401
     refused = await client.post(f"/api/webhooks/demo/{KEY}", anonymous=True)
@@ -296,7 +296,7 @@ async def test_guessing_keys_is_slowed_down(client: Client) -> None:
 
 
 async def test_keys_and_tokens_are_never_logged(client: Client, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither a webhook's key nor a login's token shows in a log line, wherever the request ends, typed well or not."""
+    """Neither a webhook's key nor a login's token is in a log line, even in a mistyped request."""
     with caplog.at_level(logging.DEBUG):
         await client.post(f"/api/webhooks/demo/{KEY}", anonymous=True)
         await client.post(f"/api/webhooks/demo/{KEY}/more", anonymous=True)
@@ -316,8 +316,10 @@ async def test_keys_and_tokens_are_never_logged(client: Client, caplog: pytest.L
     assert KEY not in logged(caplog)
 
 
-async def test_an_absent_bus_is_said_and_overcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """503 with Retry-After while the bus is gone, what is known stays readable, and all is well when it is back."""
+async def test_without_the_bus_reads_go_on_and_starts_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """503 with Retry-After while the bus is gone; everything works again when it is back."""
     monkeypatch.setattr(trigger_client, "STORE_S", 0.2)
     async with embedded_bus(tmp_path) as url, connect(url, name="test") as bus:
         await ensure(bus.js)

@@ -1,4 +1,4 @@
-"""Webhooks through a real gateway: signatures, guard, and what is never written down."""
+"""Webhooks through a real gateway: signatures, guard, and what is never logged."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def sealed(pipeline: str, secret: str = SECRET) -> str:
 
 @pytest_asyncio.fixture
 async def client(bus: Bus) -> AsyncIterator[Client]:
-    """``signed`` takes calls that the standard signs, its entry ``hub`` those of GitHub; ``open`` takes any."""
+    """``signed`` accepts calls signed by the standard, its entry ``hub`` those of GitHub; ``open`` accepts any."""
     code = a_bundle(main_py="1")
     of_hub = WebhookSpec(verify="github", secret=sealed("signed", "hub"))
     entries = (
@@ -69,7 +69,7 @@ def signature(call_id: str = "msg_1", *, late_s: int = 0) -> dict[str, str]:
 
 
 async def test_a_signed_call_starts_a_run_and_a_repeat_is_that_run(client: Client) -> None:
-    """The id that is signed counts; another key beside it makes a copied call no new one."""
+    """The signed id counts; another idempotency key does not make a copied call a new one."""
     first = await call(client, f"signed/{KEY}", **signature())
     again = await call(client, f"signed/{KEY}", **signature(), **{"Idempotency-Key": "another"})
     assert (first.status, again.status) == (200, 200)
@@ -77,8 +77,8 @@ async def test_a_signed_call_starts_a_run_and_a_repeat_is_that_run(client: Clien
     assert first.json["triggered_by"] == "webhook"
 
 
-async def test_a_key_alone_is_not_enough_where_signatures_are_demanded(client: Client) -> None:
-    """401 without, with a stale, and with somebody else's signature; and that before the body is looked into."""
+async def test_a_key_alone_is_not_enough_if_signatures_are_required(client: Client) -> None:
+    """401 without one, with an old one, and with one of another sender, before the body is read."""
     for headers in ({}, signature(late_s=400), signature() | {"webhook-id": "msg_2"}):
         answer = await call(client, f"signed/{KEY}", **headers)
         assert answer.status == 401, headers
@@ -89,7 +89,7 @@ async def test_a_key_alone_is_not_enough_where_signatures_are_demanded(client: C
 
 
 async def test_an_entry_has_keys_and_signatures_of_its_own(client: Client) -> None:
-    """Each key demands the signatures of its own run configuration; one that is switched off starts nothing."""
+    """Each key requires the signatures of its own run configuration; a disabled one starts nothing."""
     mac = "sha256=" + hmac.digest(b"hub", BODY, "sha256").hex()
     good = await call(client, f"signed/{KEY}-hub", **{"X-Hub-Signature-256": mac, "X-GitHub-Delivery": "d1"})
     assert (good.status, good.json["run_config_id"]) == (200, "hub")
@@ -108,8 +108,8 @@ def sent_by_gitea(delivery: str, secret: bytes) -> dict[str, str]:
     return ids | {"X-Gitea-Event": "push", "X-Gitea-Signature": mac, "X-Hub-Signature-256": f"sha256={mac}"}
 
 
-async def test_gitlab_and_gitea_are_known_by_what_they_send(bus: Bus) -> None:
-    """With all their headers: a call starts a run, its repeat is that run, and without its proof it is refused."""
+async def test_calls_of_gitlab_and_gitea_are_verified(bus: Bus) -> None:
+    """With all their headers: a call starts a run, its repeat is that run, and without proof it is refused."""
     of: dict[str, tuple[Verify, str]] = {
         "lab": ("gitlab", SECRET),
         "old-lab": ("gitlab", "mytoken"),
@@ -137,8 +137,8 @@ async def test_gitlab_and_gitea_are_known_by_what_they_send(bus: Bus) -> None:
 
 
 @pytest.mark.parametrize("keys", ["", Fernet.generate_key().decode()], ids=["no key", "another key"])
-async def test_a_secret_that_cannot_be_opened_shuts_the_webhook(bus: Bus, keys: str) -> None:
-    """503, so that the sender tries again; never as if no signature were demanded."""
+async def test_a_secret_that_cannot_be_opened_closes_the_webhook(bus: Bus, keys: str) -> None:
+    """503, so that the sender tries again; signatures stay required."""
     webhook = WebhookSpec(verify="standard", secret=sealed("signed"))
     await publish_pipeline(bus, "signed", a_bundle(main_py="1"), webhook_key=KEY, webhook=webhook)
     async with running_gateway(bus, encryption_key=keys) as client:
@@ -148,29 +148,29 @@ async def test_a_secret_that_cannot_be_opened_shuts_the_webhook(bus: Bus, keys: 
         assert answer.headers["Retry-After"]
 
 
-async def test_the_wrong_key_is_answered_before_the_signature_is_looked_at(client: Client) -> None:
-    """So nobody learns from a signature's answer whether a key is right."""
+async def test_a_wrong_key_is_refused_before_the_signature_is_checked(client: Client) -> None:
+    """So the response to a signature never shows whether a key is right."""
     assert (await call(client, "signed/wrong", **signature())).json["detail"] == (
         await call(client, "open/wrong", **signature())
     ).json["detail"]
 
 
-async def test_guessing_at_the_same_time_is_no_way_around(client: Client) -> None:
-    """A hundred guard at once are as many as ten one after the other."""
+async def test_guesses_at_the_same_time_all_count(client: Client) -> None:
+    """A hundred guesses at once count like ten one after the other."""
     answers = await asyncio.gather(*(call(client, f"open/guess-{n}") for n in range(100)))
     statuses = [answer.status for answer in answers]
     assert (statuses.count(401), statuses.count(429)) == (CALLER_BURST, 100 - CALLER_BURST)
 
 
-async def test_guessing_elsewhere_is_no_way_around(client: Client) -> None:
-    """Names that are no pipeline count, and other pipelines are as closed."""
+async def test_guesses_at_other_pipelines_count_too(client: Client) -> None:
+    """Also those at unknown names; all pipelines are then closed."""
     statuses = [(await call(client, f"nobody-{n}/{KEY}")).status for n in range(CALLER_BURST)]
     assert set(statuses) == {404}
     assert (await call(client, f"open/{KEY}")).status == 429
 
 
-async def test_the_right_key_of_a_disabled_pipeline_is_no_guess(bus: Bus, client: Client) -> None:
-    """404, however often; the caller is not shut out elsewhere. A wrong key there counts as anywhere."""
+async def test_the_right_key_of_a_disabled_pipeline_is_not_a_guess(bus: Bus, client: Client) -> None:
+    """404, however often; the client is not shut out elsewhere. A wrong key there counts as anywhere."""
     await publish_pipeline(bus, "resting", a_bundle(main_py="1"), webhook_key=KEY, enabled=False)
     for _ in range(2 * CALLER_BURST):
         assert (await call(client, f"resting/{KEY}")).status == 404
@@ -180,8 +180,8 @@ async def test_the_right_key_of_a_disabled_pipeline_is_no_guess(bus: Bus, client
     assert (await call(client, f"open/{KEY}")).status == 429
 
 
-async def test_many_addresses_are_no_way_around(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every other caller waits, right key or not; callers that sent a right key and other pipelines do not."""
+async def test_many_addresses_do_not_help_a_guesser(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every unknown client waits, right key or not; clients that sent a right key, and other pipelines, do not."""
     monkeypatch.setattr(webhook_guard, "PIPELINE_PER_MINUTE", 0.001)  # so that no time passes
     for name in ("open", "other"):
         await publish_pipeline(bus, name, a_bundle(main_py="1"), webhook_key=KEY)
@@ -205,8 +205,8 @@ async def test_many_addresses_are_no_way_around(bus: Bus, monkeypatch: pytest.Mo
         assert (await call(stranger, f"other/{KEY}")).status == 200
 
 
-async def test_behind_a_proxy_each_caller_counts_for_itself(bus: Bus) -> None:
-    """By the hop that our proxy wrote: others are not shut out, and what a caller writes itself is no disguise."""
+async def test_behind_a_proxy_each_client_counts_for_itself(bus: Bus) -> None:
+    """By the hop that our proxy wrote: others are not shut out, and a hop that the client wrote does not hide it."""
     await publish_pipeline(bus, "open", a_bundle(main_py="1"), webhook_key=KEY)
     async with running_scheduler(bus), running_gateway(bus, proxies="127.0.0.1") as client:
         for n in range(CALLER_BURST):
@@ -223,15 +223,15 @@ async def test_behind_a_proxy_each_caller_counts_for_itself(bus: Bus) -> None:
         assert (await client.post("/login", anonymous=True, headers=headers, data={"token": TOKEN})).status == 303
 
 
-async def test_right_calls_are_never_held_up(client: Client) -> None:
-    """Any number of them at once, from one caller."""
+async def test_right_calls_are_never_delayed(client: Client) -> None:
+    """Any number at once from one client."""
     answers = await asyncio.gather(*(call(client, f"open/{KEY}") for _ in range(5 * CALLER_BURST)))
     assert {answer.status for answer in answers} == {200}
     assert PIPELINE_BURST > CALLER_BURST
 
 
-async def test_nothing_that_is_sent_to_a_webhook_is_logged(client: Client, caplog: pytest.LogCaptureFixture) -> None:
-    """No key, no signature, no body, whatever the answer, and even if the request is hardly one."""
+async def test_nothing_sent_to_a_webhook_is_logged(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    """No key, no signature, no body, with any response, and even for a malformed request."""
     host, port = client.url.removeprefix("http://").split(":")
     secret = "hunter2-body"
     with caplog.at_level(logging.DEBUG):

@@ -1,4 +1,4 @@
-"""The dashboard without a browser: who gets in, what forms need, what every page carries."""
+"""The dashboard without a browser: sign-in, forms, and what every page has."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ async def url(bus_url: str, bus: Bus) -> AsyncIterator[str]:
 
 @pytest_asyncio.fixture
 async def stranger(url: str) -> AsyncIterator[ClientSession]:
-    """Somebody without a session."""
+    """A visitor without a session."""
     async with ClientSession(url, headers=PAGE, timeout=TIMEOUT, cookie_jar=CookieJar(unsafe=True)) as session:
         yield session
 
 
 @pytest_asyncio.fixture
 async def user(stranger: ClientSession) -> ClientSession:
-    """Somebody who logged in."""
+    """A visitor who signed in."""
     async with stranger.post("/login", data={"token": TOKEN}, allow_redirects=False) as answer:
         assert answer.status == 303
     return stranger
 
 
 async def csrf(user: ClientSession) -> str:
-    """The token that the forms of this session carry."""
+    """Return the token for the forms of this session."""
     async with user.get("/") as answer:
         found = re.search(r'name="csrf_token" value="([^"]+)"', await answer.text())
     assert found
@@ -54,7 +54,7 @@ async def csrf(user: ClientSession) -> str:
 
 
 async def post(user: ClientSession, path: str, **fields: str) -> ClientResponse:
-    """Send a form as a page of ours does."""
+    """Send a form as one of our pages does."""
     data = {"csrf_token": await csrf(user)} | fields
     return await user.post(path, data=data, headers={"Sec-Fetch-Site": "same-origin"}, allow_redirects=False)
 
@@ -67,15 +67,15 @@ async def store(bus: Bus, run: RunRecord) -> RunId:
 @pytest.mark.parametrize(
     "path", ["/", "/runs", "/pipelines/hello", f"/runs/{fresh_run_id()}"], ids=["home", "runs", "pipeline", "run"]
 )
-async def test_strangers_are_sent_to_the_login_and_back(stranger: ClientSession, path: str) -> None:
-    """The login keeps where they wanted to go."""
+async def test_visitors_without_a_session_are_sent_to_the_login_and_back(stranger: ClientSession, path: str) -> None:
+    """The login keeps the address they wanted."""
     async with stranger.get(path, allow_redirects=False) as answer:
         assert (answer.status, answer.headers["Location"]) == (303, f"/login?next={path}")
 
 
 @pytest.mark.parametrize("path", ["/", "/runs", "/pipelines/hello", "/pipelines/hello/start", "/login", "/nowhere"])
-async def test_every_page_forbids_what_is_inline_or_from_elsewhere(user: ClientSession, path: str) -> None:
-    """So what slips through escaping still does nothing; and no page has anything inline itself."""
+async def test_every_page_forbids_inline_and_foreign_content(user: ClientSession, path: str) -> None:
+    """Text that escapes the escaping still does nothing; and no page has inline code itself."""
     async with user.get(path) as answer:
         policy = answer.headers["Content-Security-Policy"]
         text = await answer.text()
@@ -85,7 +85,7 @@ async def test_every_page_forbids_what_is_inline_or_from_elsewhere(user: ClientS
 
 
 async def test_a_form_needs_the_token_of_its_session(user: ClientSession) -> None:
-    """Another site cannot start anything, even in a browser that is logged in."""
+    """Another site cannot start a run, even in a browser that is signed in."""
     for data in ({}, {"csrf_token": "guessed"}):
         async with user.post("/pipelines/hello/start", data=data, headers={"Sec-Fetch-Site": "same-origin"}) as answer:
             assert answer.status == 403
@@ -95,7 +95,7 @@ async def test_a_form_needs_the_token_of_its_session(user: ClientSession) -> Non
 
 
 async def test_a_form_that_is_sent_twice_starts_one_run(user: ClientSession) -> None:
-    """An impatient double click is harmless."""
+    """A double click does no harm."""
     first = await post(user, "/pipelines/hello/start", key="same")
     second = await post(user, "/pipelines/hello/start", key="same")
     assert first.status == second.status == 303
@@ -112,8 +112,8 @@ async def test_a_refused_start_shows_why_and_keeps_what_was_filled_in(user: Clie
     assert 'value="debug&lt;"' in text
 
 
-async def test_cancelling_what_is_over_says_so(bus: Bus, user: ClientSession) -> None:
-    """The run's page with the reason, not a bare error."""
+async def test_cancelling_a_run_that_is_over_says_so(bus: Bus, user: ClientSession) -> None:
+    """On the run's page, not as a bare error."""
     run = a_run("hello")
     await store(bus, run)
     await Hands(bus).finish(await Hands(bus).claim(run.ref))
@@ -122,8 +122,8 @@ async def test_cancelling_what_is_over_says_so(bus: Bus, user: ClientSession) ->
     assert "already over" in await answer.text()
 
 
-async def test_a_page_that_says_no_tells_where_it_can_be_had_again(bus: Bus, user: ClientSession) -> None:
-    """The address of a form that was refused is no page's; one that was asked for itself tells nothing."""
+async def test_an_error_page_names_the_page_to_go_back_to(bus: Bus, user: ClientSession) -> None:
+    """The address of a refused form is not a page. An ordinary page names no other."""
     run_id = await store(bus, a_run("hello"))
     for path, address in (
         ("/sync", "/"),
@@ -153,8 +153,8 @@ async def test_runs_are_paged_and_filters_stay(bus: Bus, user: ClientSession) ->
     assert "Newest" in text
 
 
-async def test_news_are_told_at_once_and_at_every_change(bus: Bus, user: ClientSession) -> None:
-    """Each change of a run is a word on the stream; who connects hears one right away."""
+async def test_the_stream_of_changes_begins_at_once_and_has_every_change(bus: Bus, user: ClientSession) -> None:
+    """Each change of a run is an event; a new connection gets one right away."""
     async with user.get("/live") as stream:
         assert await _event(stream) == "changed"
         await store(bus, a_run("hello"))
@@ -162,7 +162,7 @@ async def test_news_are_told_at_once_and_at_every_change(bus: Bus, user: ClientS
 
 
 async def test_static_files_are_sent_once(stranger: ClientSession) -> None:
-    """A browser that has one hears that it did not change; a file that is not there is a 404."""
+    """A browser that has one learns that it did not change; a missing file is a 404."""
     async with stranger.get("/static/style.css") as answer:
         assert (answer.status, answer.content_type) == (200, "text/css")
         tag = answer.headers["ETag"]
@@ -174,7 +174,7 @@ async def test_static_files_are_sent_once(stranger: ClientSession) -> None:
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/pipelines/none", "/pipelines/a%20b", "/runs/none", "/runs?cursor=x"])
-async def test_what_is_not_there_is_a_friendly_page(user: ClientSession, path: str) -> None:
+async def test_an_unknown_address_is_a_friendly_page(user: ClientSession, path: str) -> None:
     """With a way back."""
     async with user.get(path) as answer:
         assert answer.status in (404, 422)
@@ -183,7 +183,7 @@ async def test_what_is_not_there_is_a_friendly_page(user: ClientSession, path: s
 
 
 async def _event(stream: ClientResponse) -> str:
-    """The name of the next event."""
+    """Return the name of the next event."""
     async for line in stream.content:
         if line.startswith(b"event: "):
             return line.decode().removeprefix("event: ").strip()

@@ -1,4 +1,4 @@
-"""The page that encrypts secrets, and the mark of runs that passed a soft limit."""
+"""The page that encrypts secrets, and the mark on runs that passed a soft limit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PAGE = {"Accept": "text/html", "Sec-Fetch-Site": "same-origin"}
 
 
 class Browser:
-    """Somebody who logged in."""
+    """A visitor who signed in."""
 
     def __init__(self, client: Client, cookie: str) -> None:
         self._client = client
@@ -56,7 +56,7 @@ async def browser(bus: Bus) -> AsyncIterator[Browser]:
 async def test_a_value_becomes_a_token_and_is_not_seen_again(
     browser: Browser, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The answer has the token, bound to what was named, and neither it nor the log has the value."""
+    """The response has the token, bound to the given place; neither it nor the log has the value."""
     with caplog.at_level(logging.DEBUG):
         answer = await browser.submit(pipeline="shop", name="API_KEY", value=SECRET)
     assert answer.status == 200
@@ -69,7 +69,7 @@ async def test_a_value_becomes_a_token_and_is_not_seen_again(
 
 
 async def test_lines_end_as_they_were_typed(browser: Browser) -> None:
-    """Browsers send CR LF; a key in PEM must not get them."""
+    """Browsers send CR LF, which would break a key in PEM."""
     answer = await browser.submit(pipeline="shop", name="PEM", value="a\r\nb\r\n")
     found = re.search(r'data-copy="([^"]+)"', answer.text)
     assert found
@@ -86,7 +86,7 @@ async def test_lines_end_as_they_were_typed(browser: Browser) -> None:
     ],
 )
 async def test_a_refusal_keeps_the_names_and_forgets_the_value(browser: Browser, fields: dict[str, str]) -> None:
-    """With the reason; the value has to be typed again."""
+    """With the reason; the value must be typed again."""
     answer = await browser.submit(**fields, value=SECRET)
     assert answer.status == 422
     assert "Not encrypted" in answer.text
@@ -95,7 +95,7 @@ async def test_a_refusal_keeps_the_names_and_forgets_the_value(browser: Browser,
 
 
 async def test_without_a_key_the_page_says_what_to_do(bus: Bus) -> None:
-    """Before anything is typed, and after."""
+    """Before a value is typed, and after."""
     async with running_gateway(bus) as client:
         browser = await log_in(client)
         assert "fastflow keys new" in (await browser.get("/secrets")).text

@@ -1,4 +1,4 @@
-"""Bodies that are not what they are said to be, come late, or never come whole."""
+"""Request bodies with a wrong encoding, late ones, and incomplete ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def client(bus: Bus) -> AsyncIterator[Client]:
 
 
 async def sent(client: Client, *parts: bytes) -> str:
-    """The first answer to *parts*, which arrive one by one."""
+    """Send *parts* one by one, and return the first response."""
     host, port = client.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     for part in parts:
@@ -47,7 +47,7 @@ async def sent(client: Client, *parts: bytes) -> str:
 
 @pytest.mark.parametrize("path", [f"webhooks/demo/{KEY}", "pipelines/demo/run"])
 @pytest.mark.parametrize(("coding", "body"), [("gzip", b"{}"), ("deflate", b"xxxx")])
-async def test_a_body_that_is_not_packed_as_it_says_is_refused(
+async def test_a_body_with_the_wrong_encoding_is_refused(
     client: Client, caplog: pytest.LogCaptureFixture, path: str, coding: str, body: bytes
 ) -> None:
     """400 with a sentence, and no traceback in the log."""
@@ -76,8 +76,8 @@ async def test_a_form_that_cannot_be_read_is_refused(client: Client, media_type:
     assert "form" in answer.json["detail"]
 
 
-async def test_a_content_type_that_is_no_text_stops_no_webhook(bus: Bus, client: Client) -> None:
-    """What is no text in it is replaced; the event is the script's all the same."""
+async def test_a_content_type_that_is_not_text_stops_no_webhook(bus: Bus, client: Client) -> None:
+    """Its invalid bytes are replaced; the script still gets the event."""
     head = f"POST /api/webhooks/demo/{KEY} HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n".encode()
     answer = await sent(client, head + b'Content-Type: text/plain; x="\xff"\r\n\r\nabc')
     assert answer.startswith("HTTP/1.1 200 ")
@@ -91,10 +91,10 @@ async def test_a_content_type_that_is_no_text_stops_no_webhook(bus: Bus, client:
     [(PARTLY,), (RUN + b"Transfer-Encoding: chunked\r\n\r\n", b"no chunk at all\r\n")],
     ids=["too little", "a broken chunk"],
 )
-async def test_a_body_that_never_comes_is_not_waited_for_without_end(
+async def test_a_body_that_never_comes_times_out(
     client: Client, monkeypatch: pytest.MonkeyPatch, parts: tuple[bytes, ...]
 ) -> None:
-    """408, and the connection is not used again."""
+    """408, and the connection is closed."""
     monkeypatch.setattr(requests, "BODY_S", 0.2)
     answer = await sent(client, *parts)
     assert answer.startswith("HTTP/1.1 408 ")
@@ -102,8 +102,8 @@ async def test_a_body_that_never_comes_is_not_waited_for_without_end(
     assert '{"detail":"the body did not arrive within 0.2 s' in answer
 
 
-async def test_a_client_that_leaves_is_no_error(client: Client, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither in the log nor in the figures."""
+async def test_a_client_that_leaves_is_not_an_error(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither in the log nor in the metrics."""
     host, port = client.url.removeprefix("http://").split(":")
     caplog.set_level(logging.DEBUG)
     _, writer = await asyncio.open_connection(host, int(port))

@@ -1,4 +1,4 @@
-"""Whatever stands on the bus: what cannot be read is counted and passed over, and everything else is still known."""
+"""Garbage on the bus: unreadable records are counted and skipped, and everything else is known."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def put_garbage(bus: Bus, feed: str) -> None:
 
 
 async def put_good(bus: Bus) -> None:
-    """A record for every feed, behind the garbage."""
+    """Put a record for every feed behind the garbage."""
     await publish_pipeline(bus, "demo", a_bundle(main_py="1"), schedule_interval_seconds=3600)
     await publish_pipeline(bus, "next", a_bundle(main_py="1"))
     await store(bus, a_run("demo"))
@@ -100,7 +100,7 @@ async def counted(client: Client) -> dict[str, int]:
 
 
 async def test_garbage_in_any_feed_is_counted_and_ends_nothing(bus: Bus) -> None:
-    """It is there when the gateway starts, and comes while it runs; good records are known both times."""
+    """Before the gateway starts and while it runs; good records are known both times."""
     assert PLACES.keys() == ReadModel(bus).behind
     for feed in PLACES:
         await put_garbage(bus, feed)
@@ -120,8 +120,8 @@ async def test_garbage_in_any_feed_is_counted_and_ends_nothing(bus: Bus) -> None
             assert (await client.get(path, headers={"Accept": "text/html"})).status == 200, path
 
 
-async def test_a_record_of_another_is_no_record(bus: Bus) -> None:
-    """A run or a pipeline under a key that is not its own would be found where it is not."""
+async def test_a_record_under_the_key_of_another_is_ignored(bus: Bus) -> None:
+    """Otherwise a run or a pipeline would be found in the wrong place."""
     run = a_run("demo")
     other = await publish_pipeline(bus, "other", a_bundle(main_py="1"))
     await bus.put(subjects.RUNS, f"run.demo.{RUN_ID}", RUN.encode(run))
@@ -134,8 +134,8 @@ async def test_a_record_of_another_is_no_record(bus: Bus) -> None:
         assert (await client.get("/api/runs")).json["runs"] == []
 
 
-async def test_what_is_asked_of_the_bus_itself_may_be_garbage_too(bus: Bus) -> None:
-    """A pipeline, or a run, whose record cannot be read is not found; links that cannot be read are not overwritten."""
+async def test_garbage_in_direct_reads_is_handled(bus: Bus) -> None:
+    """A pipeline or a run with an unreadable record is not found; unreadable links are not overwritten."""
     for feed in ("runs", "pipelines", "links"):
         await put_garbage(bus, feed)
     await publish_pipeline(bus, "next", a_bundle(main_py="1"))
@@ -151,15 +151,15 @@ async def test_what_is_asked_of_the_bus_itself_may_be_garbage_too(bus: Bus) -> N
 
 
 @pytest.mark.parametrize("codec", [RUN, SKIP])
-def test_garbage_is_garbage(codec: Codec[object]) -> None:
-    """What these tests put on the bus is no message."""
+def test_the_garbage_of_these_tests_is_unreadable(codec: Codec[object]) -> None:
+    """No decoder accepts it."""
     for data in GARBAGE:
         with pytest.raises(Exception, match="not a"):
             codec.decode(data)
 
 
-async def test_garbage_in_what_a_run_says_is_left_out(bus: Bus) -> None:
-    """Its log, its samples and its cells, whole and followed."""
+async def test_garbage_in_the_output_of_a_run_is_left_out(bus: Bus) -> None:
+    """In its log, its samples and its cells, whole and followed."""
     run = await store(bus, a_run("demo", kind="notebook"))
     places = (subjects.log(run.ref, 1), subjects.metric(run.ref, 1), subjects.cell(run.ref, 1))
     for subject in places:

@@ -1,4 +1,4 @@
-"""Who may come in, what errors look like, and what every answer carries."""
+"""Signing in, the form of errors, and the headers of every response."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def client(bus: Bus) -> AsyncIterator[Client]:
 
 
 async def logged_in(client: Client) -> tuple[dict[str, str], str]:
-    """A browser's cookie, and the token of its forms."""
+    """Return a browser's cookie and the token of its forms."""
     answer = await client.post("/login", anonymous=True, data={"token": TOKEN})
     cookie = {"Cookie": answer.headers["Set-Cookie"].partition(";")[0]}
     client.http.cookie_jar.clear()
@@ -43,7 +43,7 @@ async def logged_in(client: Client) -> tuple[dict[str, str], str]:
 
 @pytest.mark.parametrize("authorization", [None, "Bearer wrong", "Basic abc", "Bearer", TOKEN])
 async def test_the_api_needs_the_token(client: Client, authorization: str | None) -> None:
-    """401 with a sentence, for reading and for writing, also where there is nothing."""
+    """401 with a sentence, for reading and for writing, also for unknown addresses."""
     headers = {"Authorization": authorization} if authorization else {}
     for method, path in (("GET", "/api/runs"), ("POST", "/api/pipelines/demo/run"), ("GET", "/api/nothing")):
         answer = await client.ask(method, path, anonymous=True, headers=headers)
@@ -52,8 +52,8 @@ async def test_the_api_needs_the_token(client: Client, authorization: str | None
         assert answer.json["detail"]
 
 
-async def test_only_what_is_meant_to_is_open_to_all(client: Client) -> None:
-    """Every other route refuses who has neither token nor session."""
+async def test_only_the_intended_routes_are_open(client: Client) -> None:
+    """Every other route refuses requests with neither token nor session."""
     is_open = {"/healthz", "/readyz", "/metrics", "/api/webhooks/{name}/{key}", "/api/schema/pipeline.json"}
     is_open |= {"/login", "/static/{file}"}
     for route in app.ROUTES:
@@ -62,8 +62,8 @@ async def test_only_what_is_meant_to_is_open_to_all(client: Client) -> None:
         assert ("WWW-Authenticate" in refused.headers) == (route.path not in is_open), route.path
 
 
-async def test_a_browser_logs_in_by_address_or_form(client: Client) -> None:
-    """Both set a cookie no script can read, and lead on without the token in the address."""
+async def test_a_browser_signs_in_by_address_or_form(client: Client) -> None:
+    """Both set a cookie that no script can read, and redirect to an address without the token."""
     for answer in (
         await client.get(f"/login?token={TOKEN}", anonymous=True),
         await client.post("/login", anonymous=True, data={"token": TOKEN, "next": "/runs?status=FAILED"}, headers=SAME),
@@ -80,14 +80,14 @@ async def test_a_browser_logs_in_by_address_or_form(client: Client) -> None:
 
 
 @pytest.mark.parametrize("target", ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:x", ""])
-async def test_a_login_leads_nowhere_else(client: Client, target: str) -> None:
-    """The address to go on to must be a path of this site."""
+async def test_a_login_never_redirects_to_another_site(client: Client, target: str) -> None:
+    """The address must be a path of this site."""
     answer = await client.post("/login", anonymous=True, data={"token": TOKEN, "next": target})
     assert answer.headers["Location"] == "/"
 
 
 async def test_guessing_the_token_is_slowed_down(client: Client) -> None:
-    """After ten wrong tokens the caller has to wait, even with the right one."""
+    """After ten wrong tokens the client must wait, even with the right one."""
     for _ in range(10):
         assert (await client.post("/login", anonymous=True, data={"token": "guess"})).status == 401
     refused = await client.post("/login", anonymous=True, data={"token": TOKEN})
@@ -96,7 +96,7 @@ async def test_guessing_the_token_is_slowed_down(client: Client) -> None:
 
 
 async def test_a_session_reads_and_writes_from_our_own_pages(client: Client) -> None:
-    """With the cookie, the page's token and the browser's word the API does as it does for the token."""
+    """With the cookie, the page's token and the browser's headers, the API works as with the token."""
     cookie, csrf = await logged_in(client)
     assert (await client.get("/api/runs", anonymous=True, headers=cookie)).status == 200
     meant = cookie | SAME | {"X-CSRF-Token": csrf}
@@ -104,7 +104,7 @@ async def test_a_session_reads_and_writes_from_our_own_pages(client: Client) -> 
 
 
 async def test_a_foreign_page_cannot_use_the_session(client: Client) -> None:
-    """Without the page's token, or sent from elsewhere, a write is refused; so is one with another session's token."""
+    """Without the page's token, with another session's token, or from another site, a write is refused."""
     cookie, csrf = await logged_in(client)
     _, other = await logged_in(client)
     for headers in (
@@ -123,20 +123,20 @@ async def test_a_foreign_page_cannot_use_the_session(client: Client) -> None:
 
 
 @pytest.mark.parametrize("cookie", ["", "x", "..", "1.2.3", "9999999999.abc.", "é.ü.ö"])
-async def test_a_forged_session_is_none(client: Client, cookie: str) -> None:
-    """Only what this installation signed counts."""
+async def test_a_forged_session_is_refused(client: Client, cookie: str) -> None:
+    """Only what this installation signed is valid."""
     headers = {"Cookie": f"ff_session={cookie}"}
     assert (await client.get("/api/runs", anonymous=True, headers=headers)).status == 401
 
 
-async def test_pages_lead_to_the_login(client: Client) -> None:
-    """A browser without a session is sent to log in, and back to where it was going."""
+async def test_pages_without_a_session_redirect_to_the_login(client: Client) -> None:
+    """And then back to the requested page."""
     answer = await client.get("/runs", anonymous=True, headers={"Accept": "text/html"})
     assert (answer.status, answer.headers["Location"]) == (303, "/login?next=/runs")
 
 
-async def test_an_answer_that_leads_on_is_logged_and_counted(client: Client, caplog: pytest.LogCaptureFixture) -> None:
-    """What a button of the dashboard does shows in the log and in the figures, as every answer does."""
+async def test_a_redirect_is_logged_and_counted(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    """The actions of the dashboard's buttons are in the log and in the metrics, like every response."""
     cookie, csrf = await logged_in(client)
     before = re.findall(r'requests_total{status="303"} (\d+)', (await client.get("/metrics")).text)
     caplog.set_level("INFO")
@@ -152,7 +152,7 @@ async def test_an_answer_that_leads_on_is_logged_and_counted(client: Client, cap
 
 
 async def test_errors_are_sentences(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """404, 405 and 500 have a detail too; a failure of ours shows an id and nothing of its inside."""
+    """404, 405 and 500 have a detail too; an internal error shows an id and nothing else."""
     assert "openapi" in (await client.get("/api/nothing")).json["detail"]
     wrong_method = await client.ask("DELETE", "/api/runs")
     assert (wrong_method.status, wrong_method.headers["Allow"]) == (405, "GET,HEAD")
@@ -172,15 +172,15 @@ async def test_errors_are_sentences(client: Client, monkeypatch: pytest.MonkeyPa
 
 
 async def test_an_expectation_that_cannot_be_met_is_an_error_like_any_other(client: Client) -> None:
-    """417 with a sentence; a client that waits for the word to go on gets it."""
+    """417 with a sentence; a client that waits for "100 Continue" gets it."""
     refused = await client.post("/api/pipelines/demo/run", headers={"Expect": "wonders"}, data=b"{}")
     assert refused.status == 417
     assert "Expect" in refused.json["detail"]
     assert (await client.post("/api/pipelines/demo/run", data=b"{}", expect100=True)).status == 200
 
 
-async def test_what_can_be_read_can_be_asked_for_its_head(client: Client) -> None:
-    """The same status and headers without a body; but not of what is sent as it comes."""
+async def test_every_readable_route_answers_head(client: Client) -> None:
+    """The same status and headers without a body; not for streams."""
     for path in ("/healthz", "/readyz", "/metrics", "/api/runs", "/api/pipelines/demo", "/api/openapi.json"):
         head, whole = await client.ask("HEAD", path), await client.get(path)
         assert (head.status, head.headers["Content-Type"], head.text) == (200, whole.headers["Content-Type"], "")
@@ -191,8 +191,8 @@ async def test_what_can_be_read_can_be_asked_for_its_head(client: Client) -> Non
         assert (await client.ask("HEAD", f"/api/runs/{run}/{stream}")).status == 405
 
 
-async def test_every_answer_is_dressed(client: Client) -> None:
-    """Security headers on answers, errors and pages; no version of the server's software."""
+async def test_every_response_has_the_security_headers(client: Client) -> None:
+    """Also errors and pages; none names the version of the server's software."""
 
     def check(answer: Answer) -> None:
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
@@ -207,7 +207,7 @@ async def test_every_answer_is_dressed(client: Client) -> None:
 
 
 async def test_a_gateway_without_a_token_does_not_start(bus: Bus) -> None:
-    """An open door is refused with the setting to set."""
+    """The error names the setting."""
     with pytest.raises(BadSettings, match="FASTFLOW_ADMIN_TOKEN"):
         async with running_gateway(bus, admin_token="short"):
             pass
@@ -226,8 +226,8 @@ async def test_a_gateway_without_a_token_does_not_start(bus: Bus) -> None:
         (b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Encoding: br\r\nContent-Length: 4\r\n\r\nsent", "gzip"),
     ],
 )
-async def test_what_is_no_http_is_refused_like_anything_else(client: Client, request_: bytes, says: str) -> None:
-    """With a sentence as JSON, and nothing of our software or of what was sent."""
+async def test_a_request_that_is_not_http_is_refused(client: Client, request_: bytes, says: str) -> None:
+    """With a sentence as JSON, and nothing of our software or of the request."""
     host, port = client.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(request_)
@@ -239,6 +239,6 @@ async def test_what_is_no_http_is_refused_like_anything_else(client: Client, req
     assert not any(word in head + body for word in ("sent", "aiohttp", "Python"))
 
 
-def test_settings_have_a_variable_each() -> None:
-    """Defaults listen to this machine only."""
+def test_each_setting_has_a_variable() -> None:
+    """By default the gateway listens to this machine only."""
     assert GatewaySettings().host == "127.0.0.1"

@@ -22,10 +22,10 @@ def render(message: Message) -> bytes:
     return message.data
 
 
-async def test_what_is_dropped_while_something_dropped_is_read_is_not_skipped(
+async def test_chunks_dropped_during_a_read_from_the_bus_are_not_skipped(
     bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The log grows far beyond what is kept just when a follower has read the older part from the bus."""
+    """The log grows far beyond the kept part just when a follower has read the older part from the bus."""
     monkeypatch.setattr(broadcast, "KEPT_BYTES_MAX", 10 * (ITEM_BYTES + 2))
     subject = subjects.log(a_run().ref, 1)
     channel = Broadcast(bus, streams.LOGS, subject, render, is_settled=False)

@@ -1,4 +1,4 @@
-"""Runners show themselves, and one that is drained finishes what it has and leaves."""
+"""The presence of runners, and draining."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ while not pathlib.Path({file!r}).exists():
 """
 
 
-async def test_the_api_and_a_page_show_the_runners_that_are_alive(bus: Bus) -> None:
-    """Host, version, places, load, environments and what is not enforced; one that leaves says so."""
+async def test_the_api_and_a_page_show_the_live_runners(bus: Bus) -> None:
+    """Host, version, slots, load, environments and what is not enforced; one that leaves says so."""
     for name in ("two", "one"):
         presence = replace(a_presence(name, slots=4, busy=1), load=0.25, environments=3, leaving=name == "two")
         await bus.put(subjects.RUNNERS, subjects.runner_key(name), PRESENCE.encode(presence))
@@ -55,7 +55,7 @@ async def test_the_api_and_a_page_show_the_runners_that_are_alive(bus: Bus) -> N
         assert words in page
 
 
-async def test_a_runner_says_what_stands_ready_and_what_its_host_does(bus_url: str, bus: Bus, tmp_path: Path) -> None:
+async def test_a_runner_shows_its_environments_and_the_load_of_its_host(bus_url: str, bus: Bus, tmp_path: Path) -> None:
     """From the beginning, and with each renewal."""
     async with system(bus_url, tmp_path, sandbox="process") as world:
         await world.pipeline("packaged", "print(1)", requirements="--no-index  # an environment of its own\n")
@@ -69,10 +69,8 @@ async def test_a_runner_says_what_stands_ready_and_what_its_host_does(bus_url: s
     assert runner.load >= 0
 
 
-async def test_a_drained_runner_takes_no_more_finishes_what_it_has_and_leaves(
-    bus_url: str, bus: Bus, tmp_path: Path
-) -> None:
-    """However long that takes; what comes meanwhile waits for another one."""
+async def test_a_drained_runner_finishes_its_runs_and_leaves(bus_url: str, bus: Bus, tmp_path: Path) -> None:
+    """However long that takes; new runs wait for another runner."""
     go_on = tmp_path / "go-on"
     settings = fastflow_runner.settings.RunnerSettings(
         runner_id="leaving", sandbox="process", data_dir=str(tmp_path / "leaving"), grace_s=0
@@ -101,7 +99,7 @@ async def test_a_drained_runner_takes_no_more_finishes_what_it_has_and_leaves(
 
 
 async def test_a_hint_that_shows_an_old_record_starts_nothing(bus_url: str, bus: Bus, tmp_path: Path) -> None:
-    """A run is cancelled while its hint, with the record as it was, waits for a runner: it stays as it is."""
+    """A run is cancelled while its hint, with the older record, waits for a runner: it stays cancelled."""
     async with system(bus_url, tmp_path, sandbox="dummy", runners=0) as world:
         await world.pipeline("quick", "print()")
         cancelled = await world.start("quick")
@@ -119,10 +117,10 @@ async def test_a_hint_that_shows_an_old_record_starts_nothing(bus_url: str, bus:
         assert before.status is RunStatus.INTERRUPTED
 
 
-async def test_a_renewal_that_was_stored_without_an_answer_is_nobody_else_s(
+async def test_a_runner_recognizes_a_renewal_that_was_stored_without_a_response(
     bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next one finds a record that it did not expect, and knows it for its own; another process' it leaves."""
+    """The next renewal finds an unexpected record and knows that it is its own; another process' record stays."""
     lease = Lease(lease_s=0.6)
     one, other = (Beacon(bus, a_presence("one"), lease, look=lambda shown: shown) for _ in range(2))
     await one.announce()

@@ -25,7 +25,7 @@ def event(number: int, text: str | None = None) -> CellRunnerEvent:
 
 
 async def stored(bus: Bus) -> list[str]:
-    """What is on the bus by now."""
+    """Return what is on the bus."""
     found: list[str] = []
     async with aclosing(feed(bus, streams.CELLS, subjects.cell(RUN.ref, 1), after=0)) as batches:
         async for batch in batches:
@@ -36,8 +36,8 @@ async def stored(bus: Bus) -> list[str]:
     raise AssertionError("a feed has no end")
 
 
-async def test_events_are_stored_in_chunks_and_only_then_safe(bus: Bus) -> None:
-    """What may be acknowledged is what is stored."""
+async def test_only_stored_events_may_be_acknowledged(bus: Bus) -> None:
+    """They are stored in chunks."""
     writer = CellWriter(bus, RUN.ref, 1)
     await writer.flush()
     assert (writer.sequence, writer.end, writer.pending) == (0, 0, False)
@@ -48,8 +48,8 @@ async def test_events_are_stored_in_chunks_and_only_then_safe(bus: Bus) -> None:
     assert (writer.end, writer.pending, await stored(bus)) == (3, False, ["0", "1", "2"])
 
 
-async def test_what_a_broken_session_repeats_is_stored_once(bus: Bus) -> None:
-    """Events that were taken and not stored come again with the next session."""
+async def test_events_repeated_after_a_broken_session_are_stored_once(bus: Bus) -> None:
+    """Events that were received and not stored come again with the next session."""
     writer = CellWriter(bus, RUN.ref, 1)
     for number in (0, 1, 0, 1, 2):
         await writer.take(event(number))
@@ -57,8 +57,8 @@ async def test_what_a_broken_session_repeats_is_stored_once(bus: Bus) -> None:
     assert (writer.end, await stored(bus)) == (3, ["0", "1", "2"])
 
 
-async def test_another_holder_goes_on_and_the_former_one_is_fenced(bus: Bus) -> None:
-    """By the number of the last stored event; two writers at once there are never."""
+async def test_another_holder_continues_and_the_former_one_is_fenced(bus: Bus) -> None:
+    """By the number of the last stored event; there are never two writers at once."""
     former, later = CellWriter(bus, RUN.ref, 1), CellWriter(bus, RUN.ref, 1)
     await former.take(event(0))
     await former.flush()
@@ -72,7 +72,7 @@ async def test_another_holder_goes_on_and_the_former_one_is_fenced(bus: Bus) -> 
     assert await stored(bus) == ["0", "1"]
 
 
-async def test_large_events_make_room_by_themselves(bus: Bus) -> None:
+async def test_large_events_start_a_new_chunk(bus: Bus) -> None:
     """A chunk never grows beyond its bound."""
     writer = CellWriter(bus, RUN.ref, 1)
     assert not await writer.take(event(0, "x" * 500_000))
@@ -80,8 +80,8 @@ async def test_large_events_make_room_by_themselves(bus: Bus) -> None:
     assert (writer.end, writer.pending) == (1, True)
 
 
-async def test_what_is_no_event_is_passed_over(bus: Bus) -> None:
-    """It is counted, so that the rest is not lost with it."""
+async def test_a_line_that_is_not_an_event_is_skipped(bus: Bus) -> None:
+    """It is counted, so that the rest is not lost."""
     writer = CellWriter(bus, RUN.ref, 1)
     await writer.take(event(0))
     await writer.take(CellRunnerEvent(number=1, at=datetime.now(UTC), data=b'{"event": "conjured"}'))

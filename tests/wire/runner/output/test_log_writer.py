@@ -1,4 +1,4 @@
-"""The log of an attempt on a real bus that keeps it only so long: one writer at a time, whatever is left of it."""
+"""The log of an attempt on a real bus that drops old messages: one writer at a time, whatever is left of the log."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def chunk(text: str, end: int) -> Chunk:
 
 
 async def evict(bus: Bus) -> None:
-    """What age, or a stream that is full, does to the oldest messages."""
+    """Remove the oldest messages, as age or a full stream does."""
     await bus.js.purge_stream(streams.LOGS, subject=subjects.log(RUN.ref, 1))
 
 
 async def stored(bus: Bus) -> list[str]:
-    """What is on the bus by now."""
+    """Return what is on the bus."""
     found: list[str] = []
     async with aclosing(feed(bus, streams.LOGS, subjects.log(RUN.ref, 1), after=0)) as batches:
         async for batch in batches:
@@ -39,8 +39,8 @@ async def stored(bus: Bus) -> list[str]:
     raise AssertionError("a feed has no end")
 
 
-async def test_a_log_goes_on_after_all_of_it_is_gone(bus: Bus) -> None:
-    """Who was quiet for so long that its last message is kept no longer still holds the run."""
+async def test_a_log_continues_after_all_of_it_was_dropped(bus: Bus) -> None:
+    """A runner that was quiet for so long still holds the run."""
     writer = LogWriter(bus, RUN.ref, 1)
     await writer.append(chunk("first\n", 6))
     before = writer.sequence
@@ -51,8 +51,8 @@ async def test_a_log_goes_on_after_all_of_it_is_gone(bus: Bus) -> None:
     assert writer.sequence > before
 
 
-async def test_who_was_followed_is_fenced_although_its_own_words_are_gone(bus: Bus) -> None:
-    """The later writer has written: the earlier one must not."""
+async def test_a_former_writer_is_fenced_although_its_messages_are_gone(bus: Bus) -> None:
+    """The later writer has written, so the earlier one must not."""
     former, later = LogWriter(bus, RUN.ref, 1), LogWriter(bus, RUN.ref, 1)
     await former.append(chunk("first\n", 6))
     await evict(bus)
@@ -61,3 +61,14 @@ async def test_who_was_followed_is_fenced_although_its_own_words_are_gone(bus: B
     with pytest.raises(Fenced):
         await former.append(chunk("of the former one\n", 12))
     assert await stored(bus) == ["of the later one\n"]
+
+
+async def test_a_last_chunk_that_cannot_be_read_is_passed_over(bus: Bus) -> None:
+    """The attempt goes on behind it, and what it prints from now on is stored."""
+    await LogWriter(bus, RUN.ref, 1).append(chunk("first\n", 6))
+    await bus.publish(subjects.log(RUN.ref, 1), b"\xff garbage")
+    writer = LogWriter(bus, RUN.ref, 1)
+    assert await writer.resume() is None
+    await writer.append(chunk("second\n", 13))
+    last = await bus.js.get_last_msg(streams.LOGS, subjects.log(RUN.ref, 1))
+    assert logs.CHUNK.decode(last.data or b"").lines[0].text == "second\n"

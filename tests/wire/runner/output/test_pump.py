@@ -1,4 +1,4 @@
-"""Output on its way to the bus: what is being stored while more comes in, and while sessions break."""
+"""Output on its way to the bus, while sessions break."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TEXT = "".join(f"{number:06d} {'x' * 92}\n" for number in range(9_000)).encode()
 
 
 class Broken:
-    """A session that repeats a script's output from an offset on and breaks off, or ends, at another."""
+    """A session that repeats a script's output from an offset on and breaks, or ends, at another."""
 
     def __init__(self, start: int, end: int, *, over: bool) -> None:
         self._events = deque(
@@ -52,8 +52,8 @@ class Broken:
         self.acked.append(offsets.stdout)
 
 
-async def test_what_is_being_stored_when_a_session_breaks_is_neither_lost_nor_doubled(bus: Bus) -> None:
-    """Two sessions break with a chunk under way; each next one goes on from what is stored, and the log is whole."""
+async def test_a_chunk_in_progress_when_a_session_breaks_is_stored_once(bus: Bus) -> None:
+    """Two sessions break during a chunk; each next one continues from what is stored, and the log is complete."""
     ref = a_run("flood").ref
     writer = LogWriter(bus, ref, 1)
     pump = Pump(bus, ref, 1, RunLimits(), log_writer=writer, lines=Assembler(), cell_writer=CellWriter(bus, ref, 1))
@@ -70,9 +70,9 @@ async def test_what_is_being_stored_when_a_session_breaks_is_neither_lost_nor_do
     assert chunks[-1].eof
 
 
-async def test_a_run_goes_on_whose_log_is_kept_no_longer(bus: Bus, tmp_path: Path) -> None:
-    """A quiet script is found again by another runner after the bus has dropped all that it said and did: its log and
-    its cells go on from there, and the log says what is missing.
+async def test_a_run_continues_after_its_log_was_dropped(bus: Bus, tmp_path: Path) -> None:
+    """Another runner finds a quiet script after the bus has dropped all its output: log and cells continue from
+    there, and the log says what is missing.
     """
     run = a_run("quiet")
     go = tmp_path / "go"
@@ -114,7 +114,7 @@ async def test_a_run_goes_on_whose_log_is_kept_no_longer(bus: Bus, tmp_path: Pat
 
 
 async def found(bus: Bus, run: RunRecord) -> tuple[Pump, CellWriter]:
-    """Of a runner that goes on with *run*, as far as the bus tells."""
+    """Return the attempt of a runner that continues *run*, from what the bus holds."""
     log_writer, cell_writer = LogWriter(bus, run.ref, 1), CellWriter(bus, run.ref, 1)
     await cell_writer.resume()
     lines = Assembler(resume=await log_writer.resume())

@@ -1,4 +1,4 @@
-"""The proxy before Docker's socket, in front of daemons that refuse, fail and hang up."""
+"""The Docker proxy, in front of daemons that refuse, fail and hang up."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from fastflow_runner.sandbox.docker import LABEL_SCOPE, LABEL_TOKEN, DockerSandb
 
 
 async def test_an_attachment_that_is_refused_carries_no_second_request(tmp_path: Path) -> None:
-    """A daemon that refuses one may keep the connection for HTTP: what the runner sends next would be a request that
-    nobody has read. The real one does so for reasons that the proxy leaves nobody; here is one that always does.
+    """A daemon that refuses one may keep the connection for HTTP, and what the runner sends next would be a request
+    that was never checked. The real daemon does so for reasons that the proxy rules out; this one always does.
     """
     heard = bytearray()
 
@@ -49,8 +49,8 @@ async def test_an_attachment_that_is_refused_carries_no_second_request(tmp_path:
     assert heard == b""
 
 
-async def test_a_daemon_that_is_away_has_refused_nothing(tmp_path: Path) -> None:
-    """Behind the proxy as without one: what is not known is asked again, and no script is failed for it."""
+async def test_an_absent_daemon_is_not_a_refusal(tmp_path: Path) -> None:
+    """With and without the proxy: the request is repeated, and no script fails."""
     proxy = DockerProxy(Ours("test", frozenset({"x"}), "none", "none"), str(tmp_path / "nobody"))
     async with proxy.open(str(tmp_path / "proxy")), a_client(tmp_path / "proxy") as sandboxes:
         for call in (
@@ -64,8 +64,8 @@ async def test_a_daemon_that_is_away_has_refused_nothing(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("of", "through"), [("attach", "daemon"), ("attach", "proxy"), ("json", "proxy")])
-async def test_a_daemon_that_hangs_up_has_refused_nothing(of: str, through: str, tmp_path: Path) -> None:
-    """It ends while it is asked to attach, or while the proxy asks it whose the container is."""
+async def test_a_daemon_that_hangs_up_is_not_a_refusal(of: str, through: str, tmp_path: Path) -> None:
+    """During an attach, or while the proxy asks for the owner of a container."""
     shown = {"Id": "a" * 64, "Config": {"Labels": {LABEL_SCOPE: "test"}}, "State": {"Running": True}}
     answers = {"/json": _answer(200, shown), "/attach": b""} | {f"/{of}": b""}
     async with a_daemon(answers, tmp_path), a_client(tmp_path / through) as sandboxes:
@@ -73,8 +73,8 @@ async def test_a_daemon_that_hangs_up_has_refused_nothing(of: str, through: str,
             await sandboxes.attach(HELD)
 
 
-async def test_what_the_daemon_does_not_show_is_not_missing(tmp_path: Path) -> None:
-    """Whose a container is, it cannot tell just now: that is no reason to believe that it is gone."""
+async def test_a_container_that_the_daemon_cannot_show_is_not_missing(tmp_path: Path) -> None:
+    """Its owner is unknown at the moment, which does not mean that it is gone."""
     answers = {"/json": _answer(500, {"message": "no space left on device"})}
     async with a_daemon(answers, tmp_path), a_client(tmp_path / "proxy") as sandboxes:
         with pytest.raises(SandboxError, match="no space left"):
@@ -95,7 +95,7 @@ async def a_client(socket: Path) -> AsyncIterator[DockerSandboxes]:
 
 @asynccontextmanager
 async def a_daemon(answers: Mapping[str, bytes], folder: Path) -> AsyncIterator[None]:
-    """One that answers requests by what their path ends with, and hangs up; and a proxy before it."""
+    """A daemon that answers by the end of the path and hangs up, and a proxy in front of it."""
     known = {"/version": _answer(200, {"ApiVersion": "1.41"}), **answers}
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

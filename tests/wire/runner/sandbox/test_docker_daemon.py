@@ -1,4 +1,4 @@
-"""Finding the Docker daemon: whatever is at the address, the answer is a daemon or one sentence with what to do."""
+"""Finding the Docker daemon: any address leads to a daemon or to one sentence that says what to do."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ INFO = {"ID": "abc", "NCPU": 4, "ServerVersion": "27.1", "OSType": "linux", "Arc
 
 @asynccontextmanager
 async def serving(answers: Mapping[str, tuple[int, str, bytes]], path: Path | None = None) -> AsyncIterator[str]:
-    """An HTTP server; *answers*: status, media type and body by the end of the path. Its address."""
+    """An HTTP server, and its address. *answers*: status, media type and body by the end of the path."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -38,7 +38,7 @@ async def serving(answers: Mapping[str, tuple[int, str, bytes]], path: Path | No
                 (answer for end, answer in answers.items() if asked.endswith(end)), (404, "text/plain", b"no")
             )
             if status == 0:
-                await reader.read()  # until the caller has gone
+                await reader.read()  # until the client has gone
                 return
             writer.write(
                 f"HTTP/1.1 {status} X\r\nContent-Type: {media}\r\nContent-Length: {len(body)}\r\n"
@@ -47,7 +47,7 @@ async def serving(answers: Mapping[str, tuple[int, str, bytes]], path: Path | No
             )
             await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # the caller has gone
+            pass  # the client has gone
         finally:
             writer.close()
 
@@ -76,12 +76,12 @@ async def refused(**environ: str) -> NoDocker:
 
 @pytest.fixture(autouse=True)
 def no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The contexts of the user who runs the tests do not count."""
+    """Ignore the Docker contexts of the user who runs the tests."""
     monkeypatch.setenv("HOME", str(tmp_path))
 
 
 async def test_a_daemon_that_answers_is_found() -> None:
-    """With its own description, at the address that DOCKER_HOST names."""
+    """With its own description, at the address in DOCKER_HOST."""
     async with serving(answering({"ApiVersion": "1.47"}, INFO)) as url:
         daemon = await find_daemon({"DOCKER_HOST": url})
     assert daemon.url == url
@@ -101,21 +101,21 @@ async def test_a_context_of_the_docker_command_is_followed(tmp_path: Path) -> No
 
 
 async def test_the_socket_of_a_rootless_daemon_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the user's runtime folder, where the system has no daemon."""
+    """In the user's runtime folder, if the system has no daemon."""
     monkeypatch.setattr(docker_daemon, "SYSTEM_SOCKETS", ())
     async with serving(answering({"ApiVersion": "1.47"}, INFO), tmp_path / "docker.sock") as url:
         assert (await find_daemon({"XDG_RUNTIME_DIR": str(tmp_path)})).url == url
 
 
-async def test_without_any_socket_it_says_that_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `fastflow up` met on a fresh machine."""
+async def test_without_a_socket_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `fastflow up` on a fresh machine."""
     monkeypatch.setattr(docker_daemon, "SYSTEM_SOCKETS", ())
     no = await refused()
     assert "no Docker on this machine" in str(no)
     assert "install Docker" in no.hint
 
 
-async def test_what_is_no_docker_is_called_so() -> None:
+async def test_another_server_is_not_a_docker_daemon() -> None:
     """A web server, another API, a server of another protocol."""
     for media, body in (("text/html", b"<html>"), ("application/json", b"[1]")):
         for status in (200, 404, 500):
@@ -144,21 +144,21 @@ async def test_what_is_no_docker_is_called_so() -> None:
         ({"ApiVersion": "1.47"}, {**INFO, "NCPU": "many"}, "is not Docker"),
     ],
 )
-async def test_a_daemon_that_cannot_be_used_says_why(version: object, info: object, found: str) -> None:
-    """Too old, half an answer, the wrong kind of containers."""
+async def test_the_error_says_why_a_daemon_cannot_be_used(version: object, info: object, found: str) -> None:
+    """Too old, an incomplete response, the wrong kind of containers."""
     async with serving(answering(version, info)) as url:
         with pytest.raises(NoDocker, match=found):
             await find_daemon({"DOCKER_HOST": url})
 
 
 async def test_a_daemon_that_refuses_is_quoted() -> None:
-    """A proxy that wants a login, a desktop program that does not get up: its own words say more than ours."""
+    """A proxy that requires a login, or a desktop program that does not start: its own message says more than ours."""
     body = json.dumps({"message": "Docker Desktop is unable to start"}).encode()
     async with serving({"": (500, "application/json", body)}) as url:
         assert "(500: Docker Desktop is unable to start)" in str(await refused(DOCKER_HOST=url))
 
 
-async def test_a_daemon_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_daemon_that_hangs_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a bounded time."""
     monkeypatch.setattr(docker_daemon, "ANSWER_S", 0.2)
     with socket.socket() as deaf:
@@ -169,8 +169,8 @@ async def test_a_daemon_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) 
     assert time.monotonic() - began < 5
 
 
-async def test_a_dead_address_says_what_the_system_said(tmp_path: Path) -> None:
-    """No listener, an unknown name, a socket whose server has gone, a plain file."""
+async def test_a_dead_address_gives_the_systems_error(tmp_path: Path) -> None:
+    """No listener, an unknown name, a socket without a server, a plain file."""
     assert "Connection refused" in str(await refused(DOCKER_HOST="tcp://127.0.0.1:1"))
     dead = tmp_path / "dead.sock"
     with socket.socket(socket.AF_UNIX) as server:
@@ -182,7 +182,7 @@ async def test_a_dead_address_says_what_the_system_said(tmp_path: Path) -> None:
 
 @contextmanager
 def ordinary_user() -> Iterator[None]:
-    """Root may use every socket: run as another user for a while."""
+    """Run as another user for a while, because root may use every socket."""
     if os.getuid() != 0:
         yield
         return
@@ -219,13 +219,13 @@ async def test_a_socket_without_permission_names_the_group() -> None:
         "unix://",
     ],
 )
-async def test_an_address_that_is_none_is_a_sentence(address: str) -> None:
-    """Whatever the user has set."""
+async def test_an_invalid_address_is_an_error_of_one_sentence(address: str) -> None:
+    """Whatever DOCKER_HOST holds."""
     assert "is not valid" in str(await refused(DOCKER_HOST=address))
 
 
-async def test_settings_that_cannot_be_read_are_sentences(tmp_path: Path) -> None:
-    """A context that is gone, certificates that are not there; a broken configuration file counts as none."""
+async def test_unreadable_settings_are_errors_of_one_sentence(tmp_path: Path) -> None:
+    """A missing context, missing certificates. A broken configuration file is ignored."""
     assert "'gone'" in str(await refused(DOCKER_CONTEXT="gone"))
     assert "context" in str(await refused(DOCKER_CONTEXT=os.fsdecode(b"\xff")))
     tls = {"DOCKER_HOST": "tcp://127.0.0.1:1", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(tmp_path)}
@@ -258,10 +258,12 @@ REFUSED = (403, "application/json", b'{"message": "forbidden by policy"}')
         ),
     ],
 )
-async def test_a_docker_that_runs_nothing_is_not_taken(
+async def test_a_daemon_that_runs_no_container_is_not_used(
     tmp_path: Path, answers: dict[str, tuple[int, str, bytes]], found: str
 ) -> None:
-    """It answers, and lets no image be built, no container be listed or created: processes do, and say why."""
+    """It answers, but images cannot be built, or containers listed or created: processes are used instead, with the
+    reason.
+    """
     settings = RunnerSettings(sandbox="auto", data_dir=str(tmp_path))
     async with serving(answering({"ApiVersion": "1.47"}, INFO) | answers) as url:
         opening = open_backend(
@@ -272,8 +274,8 @@ async def test_a_docker_that_runs_nothing_is_not_taken(
             assert re.search(found, backend.why)
 
 
-async def test_a_docker_that_stalls_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It answers who it is, and then nothing more."""
+async def test_a_daemon_that_stalls_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It answers the first request, and then nothing more."""
     monkeypatch.setattr(image, "LOOK_S_MAX", 0.1)
     settings = RunnerSettings(sandbox="auto", data_dir=str(tmp_path))
     answers = answering({"ApiVersion": "1.47"}, INFO) | {"/json": SILENCE}

@@ -1,4 +1,4 @@
-"""What follows from the end of a run, on a real bus with two schedulers; the test plays the runner."""
+"""What the end of a run starts, on a real bus with two schedulers; the test plays the runner."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ async def finish(fast: System, run: RunRecord, *, well: bool = True) -> RunRecor
 
 
 async def started(fast: System, name: str, **trigger: object) -> RunRecord:
-    """A pending run of *name*."""
+    """Return a pending run of *name*."""
     return await fast.until(await fast.start(name, **trigger), lambda run: True)
 
 
 async def child(fast: System, parent: RunRecord, pipeline: str, edge: str) -> RunRecord:
-    """The run that follows from *parent* over *edge*, once it is there."""
+    """Return the run that *parent* starts over *edge*, once it exists."""
     ref = subjects.RunRef(check_name(pipeline), run_id_for_child(parent.id, edge))
     return await fast.until(ref, lambda run: True)
 
@@ -81,7 +81,7 @@ async def runs_of(fast: System, name: str) -> list[RunRecord]:
 
 
 async def skips(fast: System, count: int) -> list[messages.SkipRecord]:
-    """The first *count* skipped entries."""
+    """Return the first *count* skips."""
     found: list[messages.SkipRecord] = []
     async with asyncio.timeout(30), aclosing(feed(fast.bus, streams.NOTICES, "ff.skipped.>", after=0)) as kept:
         async for batch in kept:
@@ -91,8 +91,8 @@ async def skips(fast: System, count: int) -> list[messages.SkipRecord]:
     raise AssertionError("a feed has no end")
 
 
-async def test_success_starts_what_wants_success_and_only_that(fast: System) -> None:
-    """The child names its parent, its configuration, and how deep it is."""
+async def test_success_starts_only_targets_that_wait_for_success(fast: System) -> None:
+    """The child has its parent, its configuration, and its depth."""
     await publish_pipeline(
         fast.bus,
         "a",
@@ -113,7 +113,7 @@ async def test_success_starts_what_wants_success_and_only_that(fast: System) -> 
 
 
 async def test_links_from_the_api_and_the_metadata_are_merged_by_their_target(fast: System) -> None:
-    """Named twice, started once; each source may add when."""
+    """Named twice, started once; each source may add a condition."""
     await publish_pipeline(fast.bus, "a", CODE, downstream_triggers=(DownstreamRule(pipeline=PipelineName("b")),))
     await publish_pipeline(fast.bus, "b", CODE)
     made = LinkSet(links=(Link(pipeline=PipelineName("b"), on_success=True, on_failure=True),))
@@ -123,7 +123,7 @@ async def test_links_from_the_api_and_the_metadata_are_merged_by_their_target(fa
     assert len(await runs_of(fast, "b")) == 2
 
 
-async def test_a_missing_or_disabled_target_leaves_a_visible_entry(fast: System) -> None:
+async def test_a_missing_or_disabled_target_is_a_skip(fast: System) -> None:
     """It names the parent and the reason."""
     targets = (DownstreamRule(pipeline=PipelineName("gone")), DownstreamRule(pipeline=PipelineName("off")))
     await publish_pipeline(fast.bus, "a", CODE, downstream_triggers=targets)
@@ -135,7 +135,7 @@ async def test_a_missing_or_disabled_target_leaves_a_visible_entry(fast: System)
     assert "disabled" in entries["off"].reason
 
 
-async def test_a_circle_of_pipelines_ends_with_an_entry(fast: System) -> None:
+async def test_a_cycle_of_pipelines_ends_with_a_skip(fast: System) -> None:
     """After fifty hops."""
     await publish_pipeline(fast.bus, "a", CODE, downstream_triggers=(DownstreamRule(pipeline=PipelineName("a")),))
     last = a_run("a", hops=HOPS_MAX, bundle=CODE.sha256)
@@ -145,8 +145,8 @@ async def test_a_circle_of_pipelines_ends_with_an_entry(fast: System) -> None:
     assert f"{HOPS_MAX} runs" in entry.reason
 
 
-async def test_a_crashed_daemon_is_started_anew_after_its_cooldown_with_its_own_variables(fast: System) -> None:
-    """The new run waits, visibly, as a run of its own."""
+async def test_a_crashed_daemon_restarts_after_its_cooldown_with_its_own_variables(fast: System) -> None:
+    """As a run of its own, which waits visibly."""
     await publish_pipeline(fast.bus, "d", CODE, restart_on_crash=True, restart_cooldown=30.0)
     parent = await finish(fast, await started(fast, "d", parameters={"k": "v"}), well=False)
     run = await child(fast, parent, "d", "restart")
@@ -155,8 +155,8 @@ async def test_a_crashed_daemon_is_started_anew_after_its_cooldown_with_its_own_
     assert (await RunStore(fast.bus).input(run)).overrides == {"k": "v"}
 
 
-async def test_a_cancelled_daemon_stays_down(fast: System) -> None:
-    """Cancelling is a decision; only the next restart interval or a start by hand overrules it."""
+async def test_a_cancelled_daemon_stays_stopped(fast: System) -> None:
+    """Until its next regular restart, or a start by hand."""
     await publish_pipeline(fast.bus, "d", CODE, restart_on_crash=True, restart_cooldown=0.0)
     run = await started(fast, "d")
     await RunStore(fast.bus).change(run.ref, Cancel())
@@ -165,8 +165,8 @@ async def test_a_cancelled_daemon_stays_down(fast: System) -> None:
     assert {r.order.parent_run_id for r in await runs_of(fast, "d")} == {None, marker.id}
 
 
-async def test_a_regular_restart_stops_what_runs_and_starts_it_anew_once(fast: System) -> None:
-    """Called by several schedulers, late and again: one stop, one new run, never two at once."""
+async def test_a_regular_restart_stops_the_daemon_and_starts_it_once(fast: System) -> None:
+    """Several schedulers call it, late and again: one stop, one new run, never two at once."""
     await publish_pipeline(fast.bus, "d", CODE, restart_cooldown=0.0)
     run = await started(fast, "d")
     held = (await RunStore(fast.bus).change(run.ref, Claim(attempt=1, runner="r"))).run
@@ -183,8 +183,8 @@ async def test_a_regular_restart_stops_what_runs_and_starts_it_anew_once(fast: S
     assert [r.status for r in await runs_of(fast, "d")].count(RunStatus.PENDING) == 1
 
 
-async def test_a_daemon_that_ends_well_in_the_moment_of_its_regular_restart_is_started_anew(fast: System) -> None:
-    """It was asked to stop for that, and had just ended by itself."""
+async def test_a_daemon_that_ends_during_its_regular_restart_starts_again(fast: System) -> None:
+    """It was asked to stop for the restart, and had just ended by itself."""
     await publish_pipeline(fast.bus, "d", CODE, restart_cooldown=0.0)
     run = await started(fast, "d")
     store = RunStore(fast.bus)
@@ -196,8 +196,8 @@ async def test_a_daemon_that_ends_well_in_the_moment_of_its_regular_restart_is_s
     await child(fast, ended, "d", "restart")
 
 
-async def test_a_regular_restart_starts_a_daemon_that_is_down(fast: System) -> None:
-    """Once for the slot, whoever does it."""
+async def test_a_regular_restart_starts_a_stopped_daemon(fast: System) -> None:
+    """Once for the slot, whichever scheduler does it."""
     await publish_pipeline(fast.bus, "d", CODE, restart_interval="3600")
     store = RunStore(fast.bus)
     restarter = Restarter(fast.bus, store, Starter(fast.bus, store, Defaults()))
@@ -208,8 +208,8 @@ async def test_a_regular_restart_starts_a_daemon_that_is_down(fast: System) -> N
     assert (run.order.triggered_by, run.order.scheduled_for) == ("daemon_restart", slot)
 
 
-async def test_a_restart_that_waits_for_its_cooldown_is_left_to_come(fast: System) -> None:
-    """A slot that comes meanwhile changes nothing: else a cooldown as long as the interval would never end."""
+async def test_a_slot_during_the_cooldown_of_a_restart_changes_nothing(fast: System) -> None:
+    """Otherwise a cooldown as long as the interval would never end."""
     await publish_pipeline(fast.bus, "d", CODE, restart_interval=30, restart_cooldown=60.0)
     run = await started(fast, "d")
     store = RunStore(fast.bus)
@@ -226,7 +226,9 @@ async def test_a_restart_that_waits_for_its_cooldown_is_left_to_come(fast: Syste
 
 
 async def test_a_daemon_that_crashed_just_before_its_regular_restart_is_started_once(bus: Bus) -> None:
-    """The slot and the crash mean the same new run, whoever comes first; here no reactor has seen the crash."""
+    """The slot and the crash mean the same new run, whichever is handled first; here the run-ended consumer has not
+    seen the crash.
+    """
     system = System(bus)
     await publish_pipeline(bus, "d", CODE, restart_on_crash=True, restart_cooldown=5.0)
     run = a_run("d", bundle=CODE.sha256)
@@ -240,7 +242,7 @@ async def test_a_daemon_that_crashed_just_before_its_regular_restart_is_started_
 
 
 async def test_nothing_follows_from_a_cancelled_run(fast: System) -> None:
-    """The run after it shows that its end was seen and passed over."""
+    """The run after it shows that its end was handled."""
     await publish_pipeline(fast.bus, "a", CODE, downstream_triggers=(DownstreamRule(pipeline=PipelineName("b")),))
     await publish_pipeline(fast.bus, "b", CODE)
     run = await started(fast, "a")

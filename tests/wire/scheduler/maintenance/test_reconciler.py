@@ -1,4 +1,4 @@
-"""Which runs a scheduler writes off: those of runners that are gone, not those of runners it could not hear."""
+"""Which runs a scheduler expires: those of runners that are gone, not those of runners it could not hear."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def renew(bus: Bus, runner: str) -> None:
 
 
 async def deafen(bus: Bus) -> None:
-    """Whoever follows presences goes on being told that the bus is there, and hears nothing more of runners."""
+    """Followers of presences still learn that the bus is there, but get no more presences."""
     stream = streams.bucket_stream(subjects.RUNNERS)
     followers = await bus.js.consumers_info(stream)
     assert followers
@@ -41,10 +41,10 @@ async def deafen(bus: Bus) -> None:
         assert answer["paused"]
 
 
-async def test_a_run_is_lost_when_its_runner_is_silent_and_not_when_its_scheduler_is_deaf(
+async def test_a_run_is_lost_if_its_runner_is_silent_but_not_if_its_scheduler_hears_nothing(
     bus_url: str, bus: Bus
 ) -> None:
-    """Before a run is written off, the presence itself is looked at."""
+    """Before a run expires, the scheduler reads the presence itself."""
     run = a_run()
     ref, runs = RunRef(run.pipeline, run.id), RunStore(bus)
     await bus.put(subjects.RUNS, subjects.run_key(ref), RUN.encode(run))

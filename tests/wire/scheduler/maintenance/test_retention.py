@@ -1,4 +1,4 @@
-"""Which runs make room before their bucket is full, on a real bus."""
+"""Which runs are removed before their bucket is full, on a real bus."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FULL = 10077
 
 
 def later() -> datetime:
-    """When everything that has ended by now did so long ago."""
+    """Return a time long after the end of every run so far."""
     return now() + KEEP + timedelta(minutes=1)
 
 
@@ -63,7 +63,7 @@ async def ended(bus: Bus, **order: Any) -> RunRecord:
 
 
 async def fill(bus: Bus, *, until: float = HIGH, **order: Any) -> list[RunRecord]:
-    """Runs that are over, until the bucket is *until* full."""
+    """Create runs that are over, until the bucket is *until* full."""
     runs = []
     while await fullness(bus) < until:
         runs.append(await ended(bus, **order))
@@ -75,7 +75,7 @@ async def fullness(bus: Bus) -> float:
 
 
 async def followed(bus: Bus) -> None:
-    """Have all changes reacted to that there are."""
+    """Handle all changes so far."""
     async with asyncio.TaskGroup() as group:
         reactor = group.create_task(RunEndedConsumer(bus, RunStore(bus), None).serve())  # type: ignore[arg-type]
         while True:
@@ -86,7 +86,7 @@ async def followed(bus: Bus) -> None:
 
 
 async def ids(bus: Bus, keys: str = subjects.RUN_KEYS) -> list[str]:
-    """Of the runs that have one of *keys*, by their last change."""
+    """Return the ids of the runs that have one of *keys*, by their last change."""
     found: dict[str, int] = {}
     async with aclosing(once(bus, STREAM, subjects.value_subject(subjects.RUNS, keys))) as batches:
         async for batch in batches:
@@ -96,8 +96,8 @@ async def ids(bus: Bus, keys: str = subjects.RUN_KEYS) -> list[str]:
     return sorted(found, key=lambda run_id: found[run_id])
 
 
-async def test_the_oldest_runs_that_are_over_go_with_their_inputs(bus: Bus) -> None:
-    """By their ends, until there is room again; those that are not over stay as they are, and so do limits."""
+async def test_the_oldest_runs_that_are_over_are_removed_with_their_inputs(bus: Bus) -> None:
+    """By their ends, until there is room again; active runs and limits stay."""
     waiting = await create(bus)
     limit = instances_key(waiting.pipeline)
     await bus.put(subjects.RUNS, limit, b"{}")
@@ -119,13 +119,13 @@ async def test_the_oldest_runs_that_are_over_go_with_their_inputs(bus: Bus) -> N
 
 
 async def everything(bus: Bus, prefix: str) -> list[str]:
-    """The last tokens of all keys that begin so."""
+    """Return the last tokens of all keys that begin like this."""
     info = await bus.js.stream_info(STREAM, subjects_filter=f"$KV.{subjects.RUNS}.{prefix}>")
     return [subject.rpartition(".")[2] for subject in info.state.subjects or {}]
 
 
 async def test_a_bucket_that_is_not_full_is_left_alone(bus: Bus) -> None:
-    """A look is one request."""
+    """A check is one request."""
     await fill(bus, until=HIGH - 0.02)
     await followed(bus)
     last, before = await ids(bus), bus.client.stats["out_msgs"]
@@ -134,8 +134,8 @@ async def test_a_bucket_that_is_not_full_is_left_alone(bus: Bus) -> None:
     assert await ids(bus) == last
 
 
-async def test_a_bucket_that_is_full_already_gets_room(bus: Bus) -> None:
-    """Where no write is possible any more, removing is."""
+async def test_room_is_made_in_a_full_bucket(bus: Bus) -> None:
+    """Removing works even if no write is possible."""
     with pytest.raises(Rejected) as refused:
         await fill(bus, until=2)
     assert refused.value.code == FULL
@@ -145,8 +145,8 @@ async def test_a_bucket_that_is_full_already_gets_room(bus: Bus) -> None:
     await ended(bus)
 
 
-async def test_what_ended_a_moment_ago_stays(bus: Bus, caplog: pytest.LogCaptureFixture) -> None:
-    """However full it is; the log says what to do."""
+async def test_a_run_that_ended_lately_stays(bus: Bus, caplog: pytest.LogCaptureFixture) -> None:
+    """Even in a full bucket; the log says what to do."""
     runs = await fill(bus)
     await followed(bus)
     assert not await Retention(bus, batch=BATCH).make_room()
@@ -156,8 +156,8 @@ async def test_what_ended_a_moment_ago_stays(bus: Bus, caplog: pytest.LogCapture
     assert "cancel runs that wait" in told.__dict__["advice"]
 
 
-async def test_what_was_not_reacted_to_stays(bus: Bus) -> None:
-    """The reaction to its end reads the input; nobody removes what he does not know to be done."""
+async def test_a_run_whose_end_was_not_handled_stays(bus: Bus) -> None:
+    """Handling the end needs the input."""
     await fill(bus, until=0.05)
     await followed(bus)
     more = await fill(bus)
@@ -168,8 +168,8 @@ async def test_what_was_not_reacted_to_stays(bus: Bus) -> None:
     assert not await retention(bus).make_room()
 
 
-async def test_what_is_not_over_never_goes(bus: Bus) -> None:
-    """Though it alone fills the bucket, and its age says nothing."""
+async def test_a_run_that_is_not_over_is_never_removed(bus: Bus) -> None:
+    """Even if such runs fill the bucket, and at any age."""
     runs = []
     while await fullness(bus) < HIGH:
         runs.append(await create(bus))
@@ -179,7 +179,7 @@ async def test_what_is_not_over_never_goes(bus: Bus) -> None:
 
 
 async def test_two_schedulers_at_once_remove_no_more_than_one(bus_url: str, bus: Bus) -> None:
-    """Or hardly: the batches of the second are the first's."""
+    """Or hardly more: the second's batches are those of the first."""
     await fill(bus)
     await followed(bus)
     async with connect(bus_url, name="other") as other:
@@ -187,8 +187,10 @@ async def test_two_schedulers_at_once_remove_no_more_than_one(bus_url: str, bus:
     assert LOW - 0.1 < await fullness(bus) <= LOW
 
 
-async def test_a_run_that_was_made_anew_meanwhile_stays(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One scheduler removed it, its trigger was repeated, and another one still means the former one of that id."""
+async def test_a_run_that_was_created_again_stays(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One scheduler removed it, its trigger was repeated, and another scheduler still refers to the former run of
+    that id.
+    """
     runs = await fill(bus)
     await followed(bus)
     again = msgspec.structs.replace(a_run(has_input=True), id=runs[0].id)
@@ -208,7 +210,7 @@ async def test_a_run_that_was_made_anew_meanwhile_stays(bus: Bus, monkeypatch: p
 
 
 async def test_a_run_that_was_removed_is_unknown(bus: Bus) -> None:
-    """As one that is gone by age."""
+    """Like one that is gone by age."""
     runs = await fill(bus)
     await followed(bus)
     assert await retention(bus).make_room()
@@ -217,8 +219,8 @@ async def test_a_run_that_was_removed_is_unknown(bus: Bus) -> None:
         assert (await gateway.get(f"/api/runs/{runs[-1].id}")).status == 200
 
 
-async def test_a_scheduler_looks_again_and_again(bus_url: str, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So a bucket never gets full that holds runs that are over."""
+async def test_a_scheduler_checks_the_bucket_regularly(bus_url: str, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So it never fills up with runs that are over."""
     monkeypatch.setattr("fastflow_scheduler.maintenance.retention.ROUND_S", 0.05)
     monkeypatch.setattr("fastflow_scheduler.maintenance.retention.KEEP", timedelta())
     async with connect(bus_url, name="scheduler") as its_bus, running_scheduler(its_bus):

@@ -1,4 +1,4 @@
-"""Schedules on a real bus: exactly one run a slot, at its instant, however many schedulers come and go."""
+"""Schedules on a real bus: exactly one run for each slot, with any number of schedulers that come and go."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CODE = a_bundle(main_py="print(1)")
 
 
 class Scheduler:
-    """One replica with a connection of its own, which may be killed and started again."""
+    """A scheduler with a connection of its own, which can be killed and started again."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -43,7 +43,7 @@ class Scheduler:
         await ready.wait()
 
     async def kill(self) -> None:
-        """As a process would die: wherever it is, nothing is finished."""
+        """End it as a killed process ends: nothing is finished."""
         assert self._task is not None
         self._task.cancel()
         await asyncio.wait({self._task})
@@ -56,7 +56,7 @@ class Scheduler:
 
 @asynccontextmanager
 async def schedulers(url: str, count: int = 1) -> AsyncIterator[list[Scheduler]]:
-    """Running ones."""
+    """Start running ones."""
     made = [Scheduler(url) for _ in range(count)]
     for one in made:
         await one.start()
@@ -85,7 +85,7 @@ class Created(NamedTuple):
 
 
 async def runs(bus: Bus, pipeline: str, count: int, *, within_s: float = 15) -> list[Created]:
-    """At least *count* runs of slots, as soon as they are there, by slot."""
+    """Return at least *count* runs of slots, by slot, as soon as they exist."""
     subject = f"$KV.{subjects.RUNS}.{subjects.run_keys_of(PipelineName(pipeline))}"
     found: dict[str, Created] = {}
     stream = streams.bucket_stream(subjects.RUNS)
@@ -100,7 +100,7 @@ async def runs(bus: Bus, pipeline: str, count: int, *, within_s: float = 15) -> 
 
 
 async def stored(bus: Bus, job: JobRef, wanted: Callable[[ScheduleState], bool] = lambda _: True) -> ScheduleState:
-    """The state of a schedule, as soon as *wanted* holds for it."""
+    """Return the state of a schedule, as soon as *wanted* holds for it."""
     subject = f"$KV.{SCHEDULES}.{subjects.schedule_state_key(job)}"
     async with asyncio.timeout(10), aclosing(feed(bus, streams.bucket_stream(SCHEDULES), subject)) as changes:
         async for batch in changes:
@@ -112,7 +112,7 @@ async def stored(bus: Bus, job: JobRef, wanted: Callable[[ScheduleState], bool] 
 
 
 async def skipped(bus: Bus, pipeline: str) -> SkipRecord:
-    """The first refused start."""
+    """Return the first skip."""
     async with (
         asyncio.timeout(10),
         aclosing(feed(bus, streams.NOTICES, subjects.skipped(PipelineName(pipeline)), after=0)) as kept,
@@ -128,7 +128,7 @@ def job(pipeline: str, schedule: str = "schedule") -> JobRef:
 
 
 async def press(bus: Bus, job: JobRef, *, on: bool) -> None:
-    """As the gateway does for people."""
+    """Write a switch, as the gateway does."""
     value = SWITCH.encode(Switch(enabled=on, at=soon(0)))
     await bus.put(SCHEDULES, subjects.schedule_switch_key(job), value)
 
@@ -141,9 +141,7 @@ async def publish(bus: Bus, name: str, **spec: Any) -> None:
     await publish_pipeline(bus, name, CODE, **spec)
 
 
-async def test_every_slot_of_three_schedulers_is_one_run_at_its_instant_while_one_is_killed_and_restarted(
-    bus_url: str, bus: Bus
-) -> None:
+async def test_every_slot_is_one_run_while_schedulers_are_killed_and_restarted(bus_url: str, bus: Bus) -> None:
     """Slots are counted from the stored anchor; none is missing and none is doubled."""
     async with schedulers(bus_url, 3) as replicas:
         await publish(bus, "beat", schedule_interval_seconds=1)
@@ -178,8 +176,8 @@ async def test_entries_fire_with_their_own_configuration_and_disabled_ones_do_no
         assert {each.run.order.run_config_id for each in await runs(bus, "etl", 2)} == {"prod"}
 
 
-async def test_once_is_once(bus_url: str, bus: Bus) -> None:
-    """At its time, by one of two schedulers; a time that had passed when it was first seen is no job."""
+async def test_a_single_time_runs_once(bus_url: str, bus: Bus) -> None:
+    """By one of two schedulers; a time that had passed when first seen is not a job."""
     async with schedulers(bus_url, 2):
         await publish(bus, "late", run_once_at=soon(-1))
         wanted = soon(1.0)
@@ -191,7 +189,7 @@ async def test_once_is_once(bus_url: str, bus: Bus) -> None:
 
 
 async def test_slots_missed_while_no_scheduler_ran_are_caught_up_as_the_schedule_says(bus_url: str, bus: Bus) -> None:
-    """None, the latest, or all of them; the anchor stays where it was."""
+    """None, the latest, or all of them; the anchor stays."""
     for catchup in ("none", "last", "all"):
         await publish(bus, catchup, schedule_interval_seconds=1000, catchup=catchup)
         spec = PipelineSpec(schedule_interval_seconds=1000)
@@ -208,8 +206,8 @@ async def test_slots_missed_while_no_scheduler_ran_are_caught_up_as_the_schedule
         assert [each.slot for each in await runs(bus, "last", 1)] == [third]
 
 
-async def test_a_refused_slot_is_a_visible_entry_and_is_done(bus_url: str, bus: Bus) -> None:
-    """Here max_instances: the first run is never claimed, so the second slot finds no room."""
+async def test_a_refused_slot_is_a_skip_and_is_done(bus_url: str, bus: Bus) -> None:
+    """Here by max_instances: no runner claims the first run, so the second slot finds no place."""
     async with schedulers(bus_url, 2):
         await publish(bus, "full", schedule_interval_seconds=1, max_instances=1)
         (created,) = await runs(bus, "full", 1)
@@ -219,7 +217,7 @@ async def test_a_refused_slot_is_a_visible_entry_and_is_done(bus_url: str, bus: 
 
 
 async def test_a_sync_that_changes_something_else_moves_no_slot(bus_url: str, bus: Bus) -> None:
-    """And one that changes the interval begins anew."""
+    """One that changes the interval begins a new count."""
     async with schedulers(bus_url, 2):
         await publish(bus, "steady", schedule_interval_seconds=1)
         first = await stored(bus, job("steady"))
@@ -231,7 +229,7 @@ async def test_a_sync_that_changes_something_else_moves_no_slot(bus_url: str, bu
         assert changed.anchor > first.anchor
 
 
-async def test_switched_off_is_silent_and_on_again_goes_on(bus_url: str, bus: Bus) -> None:
+async def test_a_disabled_schedule_is_silent_and_continues_when_enabled(bus_url: str, bus: Bus) -> None:
     """The switch is a record of its own, so no scheduler and no sync can lose it."""
     async with schedulers(bus_url) as (scheduler,):
         await publish(bus, "light", schedule_interval_seconds=1)
@@ -252,8 +250,8 @@ async def test_switched_off_is_silent_and_on_again_goes_on(bus_url: str, bus: Bu
         assert after[len(before)].slot > pressed_at
 
 
-async def test_a_restart_slot_starts_what_does_not_run(bus_url: str, bus: Bus) -> None:
-    """``restart_interval`` is in the timetable like any schedule, and goes another way from there."""
+async def test_a_restart_slot_starts_a_stopped_daemon(bus_url: str, bus: Bus) -> None:
+    """``restart_interval`` is in the timetable like any schedule."""
     async with schedulers(bus_url, 2):
         await publish(bus, "daemon", restart_interval=2)
         (created,) = await runs(bus, "daemon", 1)

@@ -1,4 +1,4 @@
-"""Slots that come due while their pipeline changes: the scheduler has planned them and does not know that yet."""
+"""Slots that come due while their pipeline changes and the scheduler has not seen the change yet."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ PLANNED: dict[str, Any] = {"schedules": (ScheduleEntry(id="prod", schedule_inter
 
 
 class Planned(NamedTuple):
-    """A scheduler that is about to do *action* for what it knew at T0."""
+    """A scheduler that is about to do *action* from what it knew at T0."""
 
     firing: Firing
     action: Action
 
 
 async def planned(bus: Bus, record: PipelineRecord) -> Planned:
-    """A scheduler that has settled the one schedule of *record*, at its first slot."""
+    """Return a scheduler that has settled the one schedule of *record*, at its first slot."""
     timetable, store = Timetable(), RunStore(bus)
     clock = T0
     starter = Starter(bus, store, Defaults(), clock=lambda: clock)
@@ -81,10 +81,10 @@ async def skips(bus: Bus) -> list[SkipRecord]:
     ],
     ids=["pipeline disabled", "entry disabled", "entry gone", "by hand only", "full", "pipeline gone"],
 )
-async def test_a_slot_that_starts_nothing_is_one_entry_with_its_schedule_and_reason(
+async def test_a_slot_that_starts_nothing_is_one_skip_with_its_schedule_and_reason(
     bus: Bus, spec: dict[str, Any] | None, reason: str
 ) -> None:
-    """However many schedulers come to it, and then it is dealt with."""
+    """With any number of schedulers, and then it is done."""
     record = await publish_pipeline(bus, "demo", CODE, **PLANNED)
     there = [await planned(bus, record), await planned(bus, record)]
     if spec is None:
@@ -107,7 +107,7 @@ async def test_a_slot_that_starts_nothing_is_one_entry_with_its_schedule_and_rea
 
 
 async def test_a_slot_of_a_pipeline_that_broke_runs_its_last_good_version(bus: Bus) -> None:
-    """A new version with problems changes nothing about the one that is live."""
+    """A new version with problems does not change the live one."""
     record = await publish_pipeline(bus, "demo", CODE, **PLANNED)
     firing, action = await planned(bus, record)
     await put(bus, replace(record, problems=(Problem(field="timeout", value='"x"', accepted="a number", line=3),)))
@@ -117,8 +117,8 @@ async def test_a_slot_of_a_pipeline_that_broke_runs_its_last_good_version(bus: B
     assert await skips(bus) == []
 
 
-async def test_a_slot_that_has_run_leaves_no_entry_when_its_pipeline_is_gone(bus: Bus) -> None:
-    """The second scheduler comes after the removal: what was started stays started."""
+async def test_a_slot_that_has_run_is_not_a_skip_when_its_pipeline_is_gone(bus: Bus) -> None:
+    """The second scheduler comes after the removal: the run stays."""
     record = await publish_pipeline(bus, "demo", CODE, **PLANNED)
     first, second = await planned(bus, record), await planned(bus, record)
     await first.firing.do(first.action)
@@ -129,8 +129,8 @@ async def test_a_slot_that_has_run_leaves_no_entry_when_its_pipeline_is_gone(bus
 
 
 @pytest.mark.parametrize("spec", [{}, None], ids=["restart_interval gone", "pipeline gone"])
-async def test_a_restart_that_starts_nothing_is_an_entry_too(bus: Bus, spec: dict[str, Any] | None) -> None:
-    """Nothing runs, so there is nothing to stop either."""
+async def test_a_restart_that_starts_nothing_is_a_skip_too(bus: Bus, spec: dict[str, Any] | None) -> None:
+    """No daemon runs, so there is nothing to stop either."""
     record = await publish_pipeline(bus, "demo", CODE, restart_interval=5)
     firing, action = await planned(bus, record)
     await (put(bus, replace(record, removed_at=T0)) if spec is None else publish_pipeline(bus, "demo", CODE, **spec))

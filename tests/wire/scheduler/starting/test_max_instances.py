@@ -1,4 +1,4 @@
-"""``max_instances`` under many triggers at once: three gateways and two schedulers on one bus, asked over HTTP."""
+"""``max_instances`` under many triggers at once: three gateways and two schedulers on one bus, over HTTP."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ AT_ONCE = 50
 
 @pytest_asyncio.fixture
 async def gateways(bus_url: str, bus: Bus) -> AsyncIterator[list[Client]]:
-    """Three of them beside two schedulers, each with a connection of its own; ``few`` may have seven runs at once."""
+    """Three gateways beside two schedulers, each with a connection of its own; ``few`` may have seven runs at once."""
     await publish_pipeline(bus, "few", a_bundle(main_py="1"), max_instances=MOST)
     async with AsyncExitStack() as stack:
         for number in range(2):
@@ -75,7 +75,7 @@ async def is_stored(bus: Bus, run_id: str) -> bool:
 
 
 async def most_at_once(bus: Bus) -> tuple[int, int]:
-    """The most runs that were pending or running after any write, and how many runs there are."""
+    """Return the most runs that were pending or running after any write, and the number of runs."""
     active: set[RunId] = set()
     seen: set[RunId] = set()
     most = 0
@@ -92,8 +92,8 @@ async def most_at_once(bus: Bus) -> tuple[int, int]:
     raise AssertionError("a feed has no end")
 
 
-async def test_of_fifty_triggers_as_many_start_as_there_is_room_for(bus: Bus, gateways: list[Client]) -> None:
-    """The others are told when to come again; what ends makes room for exactly as many."""
+async def test_of_fifty_triggers_exactly_the_limit_starts(bus: Bus, gateways: list[Client]) -> None:
+    """The others are told when to retry; runs that end make room for exactly as many."""
     started, refused = await trigger_all(bus, gateways)
     assert (len(started), refused) == (MOST, AT_ONCE - MOST)
     for run_id in sorted(started)[:3]:
@@ -103,8 +103,8 @@ async def test_of_fifty_triggers_as_many_start_as_there_is_room_for(bus: Bus, ga
     assert await most_at_once(bus) == (MOST, MOST + 3)
 
 
-async def test_runs_that_end_meanwhile_make_no_room_for_more(bus: Bus, gateways: list[Client]) -> None:
-    """While runs end in the middle of the rush, never more than the limit are on the bus; each start is a run."""
+async def test_the_limit_holds_while_runs_end(bus: Bus, gateways: list[Client]) -> None:
+    """In the middle of the rush the bus never has more runs than the limit; each start is a run."""
     first, _ = await trigger_all(bus, gateways)
 
     async def end(run_id: str) -> None:

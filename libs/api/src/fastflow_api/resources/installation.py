@@ -62,7 +62,7 @@ class Installation(Resource):
             Conflict: The installation has no ``ENCRYPTION_KEY``.
             BadRequest: The value, the pipeline or the name is not valid.
         """
-        body = {"value": value, "pipeline": pipeline, "name": name}
+        body = shapes.SecretBody(value=value, pipeline=pipeline, name=name)
         path = "/api/secrets/encrypt-for-pipeline"
         return (await self._connection.json("POST", path, shapes.Encrypted, body=body)).encrypted
 

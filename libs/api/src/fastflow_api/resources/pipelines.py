@@ -102,12 +102,9 @@ class Pipelines(Resource):
             NotFound: There is no pipeline *name*.
             BadRequest: There is no pipeline *pipeline*, or no such configuration.
         """
-        body = {
-            "pipeline": pipeline,
-            "on_success": on_success,
-            "on_failure": on_failure,
-            "run_config_id": run_config_id,
-        }
+        body = shapes.LinkBody(
+            pipeline=pipeline, on_success=on_success, on_failure=on_failure, run_config_id=run_config_id
+        )
         return await self._connection.json("POST", _triggers(name), shapes.DownstreamTrigger, body=body)
 
     async def remove_downstream_trigger(self, name: str, trigger_id: str) -> list[shapes.DownstreamTrigger]:

@@ -28,7 +28,7 @@ class Schedules(Resource):
             Conflict: The pipeline's metadata disable the job.
         """
         path = f"/api/scheduler/jobs/{segment(job_id)}"
-        return await self._connection.json("PUT", path, shapes.Job, body={"enabled": enabled})
+        return await self._connection.json("PUT", path, shapes.Job, body=shapes.JobSwitch(enabled=enabled))
 
     async def next_runs(self, job_id: str, *, count: int = 5) -> tuple[datetime, ...]:
         """List the next slots of a job, in order; empty if it does not fire.

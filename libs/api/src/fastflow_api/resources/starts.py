@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from fastflow_api import shapes
 from fastflow_api.connection import segment
 from fastflow_api.resources.base import Resource
 from fastflow_api.shapes import Accepted, Run
@@ -45,7 +46,9 @@ class Starts(Resource):
             BadRequest: A variable or the configuration is not valid.
             TooMany: ``max_instances`` is reached.
         """
-        body = {"env_vars": env_vars or {}, "parameters": parameters or {}, "run_config_id": run_config_id}
+        body = shapes.RunBody(
+            env_vars=dict(env_vars or {}), parameters=dict(parameters or {}), run_config_id=run_config_id
+        )
         path, headers = f"/api/pipelines/{segment(name)}/run", _headers(key, by_hand=by_hand)
         return _started(await self._connection.one_of("POST", path, _KINDS, body=body, headers=headers))
 

@@ -1,4 +1,4 @@
-"""The shapes of all answers: the JSON of the API and the data of the pages. Data only; the gateway fills them.
+"""The shapes of all answers and bodies: the JSON of the API, and the data of the pages. Data only.
 
 The OpenAPI document is generated from these shapes. Every field is always present, and null when it has no value.
 Times are aware and in UTC, sizes are in bytes, durations in seconds. No shape contains the value of a variable.
@@ -7,6 +7,7 @@ Times are aware and in UTC, sizes are in bytes, durations in seconds. No shape c
 from __future__ import annotations
 
 from fastflow_api.shapes.base import HIDDEN, Accepted, Error, Shape
+from fastflow_api.shapes.bodies import Body, JobSwitch, LinkBody, RunBody, SecretBody
 from fastflow_api.shapes.cells import Cell, CellAttempt, CellError, CellEvent, CellList, CellStatus, Output
 from fastflow_api.shapes.graph import DownstreamTrigger, Edge, Graph, Node, Source
 from fastflow_api.shapes.installation import (
@@ -52,6 +53,7 @@ __all__ = [
     "HIDDEN",
     "Accepted",
     "Attempt",
+    "Body",
     "Catchup",
     "Cell",
     "CellAttempt",
@@ -71,7 +73,9 @@ __all__ = [
     "Health",
     "Job",
     "JobKind",
+    "JobSwitch",
     "Limits",
+    "LinkBody",
     "LogLine",
     "LogStream",
     "NextRuns",
@@ -82,6 +86,7 @@ __all__ = [
     "PipelineChange",
     "PipelineDetail",
     "Run",
+    "RunBody",
     "RunDetail",
     "RunIds",
     "RunMark",
@@ -91,6 +96,7 @@ __all__ = [
     "Sample",
     "SampleList",
     "Schedule",
+    "SecretBody",
     "Shape",
     "Skip",
     "Source",

@@ -21,13 +21,6 @@ from fastflow_gateway.views import jobs
 NEXT_RUNS_MAX = 100
 
 
-class JobSwitch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to change about a job."""
-
-    enabled: bool
-    """False: the job stays off, also after a sync, until it is switched on. It then starts with the next slot."""
-
-
 class NextRunsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many slots to show."""
 
@@ -43,7 +36,7 @@ async def switch_job(request: web.Request) -> web.Response:
     """Switch a job on or off and return it."""
     known = await _known(request)
     try:
-        wanted = msgspec.json.decode(await body_of(request), type=JobSwitch)
+        wanted = msgspec.json.decode(await body_of(request), type=shapes.JobSwitch)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RequestRefused(422, f'the body must be {{"enabled": true}} or {{"enabled": false}}: {error}.') from error
     await switch(request.app, known.job, known.definition, is_on=wanted.enabled)
@@ -74,7 +67,7 @@ ROUTES = (
         switch_job,
         "Switch a job on or off. 409: the pipeline's metadata disables it.",
         {200: jobs.Job, 404: shapes.Error, 409: shapes.Error},
-        body=JobSwitch,
+        body=shapes.JobSwitch,
     ),
     Route(
         "GET",

@@ -16,17 +16,6 @@ from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.views import graph
 
 
-class LinkBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to start when a run is over."""
-
-    pipeline: str
-    """The pipeline to start."""
-    on_success: bool = True
-    on_failure: bool = False
-    run_config_id: str | None = None
-    """The run configuration to start it with, one of its ``schedules[].id``; null is its own configuration."""
-
-
 async def list_downstream_triggers(request: web.Request) -> web.Response:
     """List what follows the runs of a pipeline."""
     record = await _record(request)
@@ -37,7 +26,7 @@ async def make_downstream_trigger(request: web.Request) -> web.Response:
     """Store a downstream trigger: 201 if it is new, 200 if it existed."""
     record = await _record(request)
     try:
-        body = msgspec.json.decode(await body_of(request), type=LinkBody)
+        body = msgspec.json.decode(await body_of(request), type=shapes.LinkBody)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RequestRefused(422, f'the body must be JSON such as {{"pipeline": "name"}}: {error}.') from error
     link, is_new = await links.make(
@@ -95,7 +84,7 @@ ROUTES = (
             409: shapes.Error,
             422: shapes.Error,
         },
-        body=LinkBody,
+        body=shapes.LinkBody,
     ),
     Route(
         "DELETE",

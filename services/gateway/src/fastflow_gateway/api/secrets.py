@@ -15,20 +15,10 @@ from fastflow_gateway.http.route import Media, Route
 SCHEMA = msgspec.json.format(msgspec.json.encode(pipeline_schema()), indent=2)
 
 
-class SecretBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to encrypt, and where the token is valid."""
-
-    value: str
-    pipeline: str | None = None
-    """With ``name``: the token is valid for this pipeline only."""
-    name: str | None = None
-    """The name of the variable, or ``webhook.secret``."""
-
-
 async def encrypt_for_pipeline(request: web.Request) -> web.Response:
     """Encrypt a value and return the token."""
     try:
-        body = msgspec.json.decode(await body_of(request), type=SecretBody)
+        body = msgspec.json.decode(await body_of(request), type=shapes.SecretBody)
     except msgspec.ValidationError as error:
         raise RequestRefused(422, f"the body cannot be used: {error}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -52,7 +42,7 @@ ROUTES = (
         "Encrypt a value for encrypted_env or webhook.secret. With pipeline and name, the token is valid only there. "
         "409: no ENCRYPTION_KEY is set.",
         {200: shapes.Encrypted, 409: shapes.Error, 422: shapes.Error},
-        body=SecretBody,
+        body=shapes.SecretBody,
     ),
     Route(
         "GET",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-import msgspec
 from aiohttp import web
 from msgspec.structs import replace
 
+from fastflow_api import shapes
 from fastflow_contracts.runs.triggers import BadTrigger, read_run_body
 from fastflow_gateway.actions import runs
 from fastflow_gateway.api.runs import STARTED, run_answer
@@ -16,17 +16,6 @@ from fastflow_gateway.http.requests import body_of, idempotency_key
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.http.triggered_by import HEADER, triggered_by
 from fastflow_gateway.readmodel.queries import pipeline_name
-
-
-class RunBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The input of a run. Each object holds at most 50 entries, each value at most 16,384 characters."""
-
-    env_vars: dict[str, str] = {}
-    """Environment variables; they override the pipeline's own."""
-    parameters: dict[str, str] = {}
-    """Parameters, also set as environment variables; they override ``env_vars``."""
-    run_config_id: str | None = None
-    """One of the pipeline's ``schedules[].id``; null is the pipeline's own configuration."""
 
 
 async def start_run(request: web.Request) -> web.Response:
@@ -52,7 +41,7 @@ ROUTES = (
         start_run,
         "Start a run. 202: the trigger is stored and runs later. 429: max_instances is reached.",
         STARTED,
-        body=RunBody,
+        body=shapes.RunBody,
         headers={
             "Idempotency-Key": "Requests with the same key start one run.",
             **HEADER,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.decoding import decoded
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.codec import Malformed
 from fastflow_contracts.log import get_logger
@@ -21,7 +22,8 @@ class CellWriter:
     """Writes the cell events of one attempt; writes nothing if there are none."""
 
     def __init__(self, bus: Bus, ref: RunRef, attempt: int) -> None:
-        self._stream = StreamWriter(bus, streams.CELLS, subjects.cell(ref, attempt))
+        self._subject = subjects.cell(ref, attempt)
+        self._stream = StreamWriter(bus, streams.CELLS, self._subject)
         self._end = 0
         self._pending: list[cells.CellEvent] = []
         self._pending_bytes = 0
@@ -43,9 +45,10 @@ class CellWriter:
         return self._taken > self._end
 
     async def resume(self) -> None:
-        """Continue after the last stored event."""
+        """Continue after the last stored event; from the start if that cannot be read."""
         data = await self._stream.resume()
-        self._end = self._taken = 0 if data is None else cells.CHUNK.decode(data).end
+        last = None if data is None else decoded(cells.CHUNK, data, where=self._subject)
+        self._end = self._taken = last.end if last else 0
 
     async def take(self, event: CellRunnerEvent) -> bool:
         """Add *event*, unless it is a repetition.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.decoding import decoded
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.runs.logs import CHUNK, STREAMS, Chunk
 from fastflow_runner.output.stream_writer import Fenced, StreamWriter
@@ -17,7 +18,8 @@ class LogWriter:
     """Writes the log of one attempt."""
 
     def __init__(self, bus: Bus, ref: RunRef, attempt: int) -> None:
-        self._stream = StreamWriter(bus, streams.LOGS, subjects.log(ref, attempt))
+        self._subject = subjects.log(ref, attempt)
+        self._stream = StreamWriter(bus, streams.LOGS, self._subject)
         self.last_error_line = ""
 
     @property
@@ -26,9 +28,9 @@ class LogWriter:
         return self._stream.sequence
 
     async def resume(self) -> Chunk | None:
-        """Find the last published chunk and continue after it. None: nothing was published."""
+        """Find the last published chunk and continue after it. None: there is none that can be read."""
         data = await self._stream.resume()
-        return None if data is None else CHUNK.decode(data)
+        return None if data is None else decoded(CHUNK, data, where=self._subject)
 
     async def append(self, chunk: Chunk) -> None:
         """Store *chunk*; waits for the bus as long as it takes. Raises ``Fenced``."""

@@ -1,4 +1,4 @@
-"""What a bundle promises: equal files, equal bytes; nothing unsafe goes in or comes out."""
+"""Bundles: equal files give equal bytes, and nothing unsafe goes in or comes out."""
 
 import io
 import tarfile
@@ -31,8 +31,8 @@ def test_equal_files_have_equal_hashes(files: dict[str, File], random: object) -
 
 
 @given(_files)
-def test_round_trip(files: dict[str, File]) -> None:
-    """Unpacking gives back what was packed, and the listing tells the same without content."""
+def test_a_bundle_unpacks_to_the_packed_files(files: dict[str, File]) -> None:
+    """The listing shows the same files without their content."""
     packed = bundle.pack(files)
     bundle.verify(packed.data, packed.sha256)
     assert bundle.unpack(packed.data) == files
@@ -45,7 +45,7 @@ def test_round_trip(files: dict[str, File]) -> None:
 
 @given(_files, _path, _file)
 def test_other_files_have_another_hash(files: dict[str, File], path: str, file: File) -> None:
-    """A changed, added or re-moded file changes the name of the bundle."""
+    """A changed or added file, or a changed mode, changes the name of the bundle."""
     changed = files | {path: file}
     if bundle.refusals({p: len(f.data) for p, f in changed.items()}):
         return
@@ -54,7 +54,7 @@ def test_other_files_have_another_hash(files: dict[str, File], path: str, file: 
 
 @given(_files, st.data())
 def test_damaged_bytes_are_read_or_refused(files: dict[str, File], data: st.DataObject) -> None:
-    """Whatever bytes arrive, the reader answers with files within the caps or with ``BundleRefused``."""
+    """For any bytes, the reader returns files within the caps or raises ``BundleRefused``."""
     raw = bytearray(bundle.pack(files).data)
     for _ in range(data.draw(st.integers(1, 4))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
@@ -66,8 +66,8 @@ def test_damaged_bytes_are_read_or_refused(files: dict[str, File], data: st.Data
     assert sum(len(file.data) for file in got.values()) <= len(cut)
 
 
-def test_the_golden_hash() -> None:
-    """The layout is frozen: another interpreter or a later release writes the same bytes."""
+def test_the_layout_of_a_bundle_stays() -> None:
+    """Another interpreter or a later release writes the same bytes."""
     files = {
         "main.py": File(b"print('hi')\n"),
         "bin/tool": File(b"#!/bin/sh\n", executable=True),
@@ -98,7 +98,7 @@ def test_the_golden_hash() -> None:
     ],
 )
 def test_unsafe_paths_are_refused(path: str, word: str) -> None:
-    """A path that could leave the folder, or upset a terminal or a file system, names its fault."""
+    """A path that could leave the folder, or confuse a terminal or a file system; the error says why."""
     with pytest.raises(BundleRefused, match=word) as caught:
         bundle.pack({path: File(b"")})
     str(caught.value).encode()
@@ -109,14 +109,14 @@ def test_unsafe_paths_are_refused(path: str, word: str) -> None:
     "paths",
     [("Main.py", "main.py"), ("a/B", "A/b"), ("stra\u00dfe", "STRASSE"), ("\u00e9", "e\u0301"), ("a", "A/x")],
 )
-def test_twins_are_refused(paths: tuple[str, str]) -> None:
-    """Two paths that some file system takes for one, or for a file inside a file, cannot both travel."""
+def test_paths_that_some_file_systems_cannot_tell_apart_are_refused(paths: tuple[str, str]) -> None:
+    """Also a file whose folder is a file."""
     with pytest.raises(BundleRefused):
         bundle.pack(dict.fromkeys(paths, File(b"")))
 
 
-def test_caps_are_told_before_anything_is_read() -> None:
-    """Number, size of one and size of all are checked from sizes alone, and each says the limit."""
+def test_caps_are_checked_before_anything_is_read() -> None:
+    """Number of files, size of one and size of all; each error has the limit."""
     assert bundle.refusals({f"{i:04}": 1 for i in range(bundle.FILES_MAX)}) == ()
     assert "2,000 files" in str(bundle.refusals({f"{i:04}": 1 for i in range(bundle.FILES_MAX + 1)})[0])
     assert bundle.refusals({"a": bundle.FILE_BYTES_MAX}) == ()
@@ -160,7 +160,7 @@ def _info(name: str, kind: bytes = tarfile.REGTYPE, size: int = 0, link: str = "
     ],
 )
 def test_a_hostile_tar_is_refused(data: bytes) -> None:
-    """Links, devices, escapes, duplicates, floods and compressed bombs never come out of the reader."""
+    """Links, devices, paths outside, duplicates, floods and compression bombs."""
     for read in (bundle.listing, bundle.unpack, lambda d: bundle.read_file(d, "a")):
         with pytest.raises(BundleRefused):
             read(data)
@@ -176,8 +176,8 @@ def test_a_member_that_lies_about_its_size_is_refused() -> None:
         bundle.unpack(bytes(raw))
 
 
-def test_a_missing_file_and_a_wrong_hash_say_so() -> None:
-    """Asking for what is not there is a ``KeyError``; bytes of another name are refused."""
+def test_a_missing_file_and_a_wrong_hash_are_errors() -> None:
+    """A file that is not there is a ``KeyError``; bytes with another hash are refused."""
     packed = bundle.pack({"a": File(b"1")})
     with pytest.raises(KeyError):
         bundle.read_file(packed.data, "b")

@@ -17,14 +17,14 @@ SCRIPT = {"main.py": b""}
 
 
 def found(name: str, files: dict[str, bytes]) -> Discovered:
-    """What the folder *name* is, which must be a pipeline. Without a main.ipynb it gets a main.py."""
+    """Return what the folder *name* is, which must be a pipeline. Without a main.ipynb it gets a main.py."""
     discovered = inspect_folder(name, files if "main.ipynb" in files else SCRIPT | files)
     assert discovered is not None
     return discovered
 
 
 def test_a_script_is_enough() -> None:
-    """A folder with main.py is a pipeline with nothing but defaults."""
+    """A folder with main.py is a pipeline with defaults."""
     pipeline = found("etl", {})
     assert pipeline == Discovered(name="etl", spec=PipelineSpec())
     assert not pipeline.has_requirements
@@ -44,27 +44,27 @@ def test_a_script_is_enough() -> None:
     ],
 )
 def test_other_folders_are_ignored(name: str, files: dict[str, bytes]) -> None:
-    """A folder without main.py, or with main.ipynb that no metadata calls a notebook, is no pipeline."""
+    """A folder without main.py, or with a main.ipynb that no metadata call a notebook."""
     assert inspect_folder(name, files) is None
 
 
-def test_notebooks() -> None:
-    """A folder with main.ipynb is a pipeline if its metadata say so."""
+def test_a_notebook_needs_its_type_in_the_metadata() -> None:
+    """Then a folder with main.ipynb is a pipeline."""
     pipeline = found("book", {"main.ipynb": EMPTY_NOTEBOOK, "pipeline.json": NOTEBOOK})
     assert pipeline.spec == PipelineSpec(type="notebook")
     assert found("book", {"main.ipynb": EMPTY_NOTEBOOK, "book.json": NOTEBOOK}).metadata_file == "book.json"
 
 
 @pytest.mark.parametrize("metadata", [b'{"type": "notebook",}', b'{"type": "Notebook"}', b"\xff"])
-def test_a_notebook_does_not_vanish(metadata: bytes) -> None:
-    """If metadata do not tell what main.ipynb is, the folder is listed with that problem."""
+def test_a_notebook_without_its_type_is_a_problem(metadata: bytes) -> None:
+    """The folder is listed with it."""
     pipeline = found("book", {"main.ipynb": b"", "pipeline.json": metadata})
     assert pipeline.spec is None
     assert pipeline.problems
 
 
 def test_a_notebook_needs_its_file() -> None:
-    """Metadata that call for a notebook which is not there are a problem."""
+    """Without it the metadata are a problem."""
     pipeline = found("book", {"pipeline.json": NOTEBOOK})
     assert pipeline.spec is None
     assert [str(problem) for problem in pipeline.problems] == [
@@ -72,7 +72,7 @@ def test_a_notebook_needs_its_file() -> None:
     ]
 
 
-def test_metadata_may_bear_the_name_of_the_folder() -> None:
+def test_metadata_may_have_the_name_of_the_folder() -> None:
     """Without pipeline.json, {name}.json is read."""
     pipeline = found("etl", {"etl.json": b'{"timeout": 5}'})
     assert (pipeline.metadata_file, pipeline.spec) == ("etl.json", PipelineSpec(timeout=5))
@@ -80,14 +80,14 @@ def test_metadata_may_bear_the_name_of_the_folder() -> None:
 
 
 def test_metadata_are_never_merged() -> None:
-    """With pipeline.json, {name}.json is not read, which is said."""
+    """With pipeline.json, {name}.json is not read, and a notice says so."""
     pipeline = found("etl", {"pipeline.json": b"{}", "etl.json": b'{"timeout": -1}'})
     assert (pipeline.metadata_file, pipeline.spec) == ("pipeline.json", PipelineSpec())
     assert [notice.file for notice in pipeline.notices] == ["etl.json"]
 
 
-def test_stray_metadata() -> None:
-    """A JSON file that looks like metadata under another name is not read, and how to rename it is said."""
+def test_metadata_under_another_name_are_noticed() -> None:
+    """They are not read; the notice says how to rename the file."""
     pipeline = found("pipeline_b", {"data_processor.json": b'{"timeout": -1, "tags": []}'})
     assert pipeline.spec == PipelineSpec()
     assert [str(notice) for notice in pipeline.notices] == [
@@ -107,34 +107,34 @@ def test_stray_metadata() -> None:
         b'{"enabled": 1, "a": 2}',
     ],
 )
-def test_other_json_is_left_alone(content: bytes) -> None:
-    """JSON that is most likely data draws no notice."""
+def test_other_json_gets_no_notice(content: bytes) -> None:
+    """It is most likely data."""
     assert found("etl", {"data.json": content}).notices == ()
 
 
 @pytest.mark.parametrize("name", ["my pipeline", "größe", "-x", "a" * 65, "graph"])
-def test_names_that_no_pipeline_can_have(name: str) -> None:
-    """A folder whose name is no safe name, or taken, is listed with the reason, whatever else is good."""
+def test_a_folder_with_an_unusable_name_is_listed_with_the_reason(name: str) -> None:
+    """Unsafe or reserved, whatever else is right."""
     pipeline = found(name, {"pipeline.json": b"{}"})
     assert pipeline.spec is None
     assert "rename its folder" in str(pipeline.problems[0])
 
 
-def test_a_name_is_reserved_exactly_where_the_api_has_it() -> None:
-    """No path of the API takes a pipeline's place without being told to discovery."""
+def test_the_reserved_names_are_those_in_paths_of_the_api() -> None:
+    """A new path needs a new reserved name."""
     taken = {route.path.split("/")[3] for route in ROUTES if route.path.startswith("/api/pipelines/")}
     assert taken - {"{name}"} == RESERVED_NAMES
 
 
-def test_a_bad_value_spares_the_listing() -> None:
-    """A pipeline with a bad value is listed with its problems."""
+def test_a_pipeline_with_a_bad_value_is_listed() -> None:
+    """With its problems."""
     pipeline = found("etl", {"pipeline.json": b'{"timeout": -1}'})
     assert pipeline.spec is None
     assert [problem.field for problem in pipeline.problems] == ["timeout"]
 
 
-def test_requirements() -> None:
-    """Locked requirements are preferred to loose ones."""
+def test_locked_requirements_are_preferred() -> None:
+    """To loose ones."""
     assert found("etl", {"requirements.txt": b""}).requirements_file == "requirements.txt"
     both = found("etl", {"requirements.txt": b"", "requirements.txt.lock": b""})
     assert both.requirements_file == "requirements.txt.lock"
@@ -152,7 +152,7 @@ def notices(files: dict[str, bytes]) -> list[str]:
 
 
 def test_a_script_whose_block_is_not_usable_is_refused() -> None:
-    """``uv run`` refuses it, too; a script beside a notebook is not what runs."""
+    """``uv run`` refuses it too; a script beside a notebook does not run."""
     bad = script("# dependencies = [")
     pipeline = inspect_folder("etl", bad)
     assert pipeline is not None
@@ -172,10 +172,8 @@ def test_a_script_whose_block_is_not_usable_is_refused() -> None:
         ("==3.12.*", "3.12", False),
     ],
 )
-def test_an_interpreter_that_a_script_wants_is_not_chosen_by_that(
-    requires: str, version: str | None, is_noted: bool
-) -> None:
-    """Which is said, unless the metadata choose one that will do."""
+def test_a_script_does_not_choose_its_interpreter(requires: str, version: str | None, is_noted: bool) -> None:
+    """A notice says so, unless the metadata choose a suitable one."""
     metadata = msgspec.json.encode({"python_version": version})
     said = notices(
         {**script("# dependencies = ['six']", f"# requires-python = '{requires}'"), "pipeline.json": metadata}
@@ -187,7 +185,7 @@ def test_an_interpreter_that_a_script_wants_is_not_chosen_by_that(
 
 
 def test_settings_of_uv_in_a_script_are_not_read() -> None:
-    """Which is said; those of other tools are nobody's business."""
+    """A notice says so; settings of other tools get none."""
     assert notices(script("# [tool.other]")) == []
     said = ["main.py:1: [tool.uv] is not read; indexes can be named in requirements.txt."]
     assert notices(script("# [tool.uv]", "# index-url = 'https://x'")) == said
@@ -207,7 +205,7 @@ def test_settings_of_uv_in_a_script_are_not_read() -> None:
     ],
 )
 def test_dependencies_of_a_project_are_not_installed(project: bytes, beside: dict[str, bytes], is_noted: bool) -> None:
-    """Which is said, with the command that makes requirements of them, unless something else names packages."""
+    """A notice says so, with the command that makes requirements of them, unless something else names packages."""
     said = notices({**SCRIPT, **beside, "pyproject.toml": project})
     expected = (
         "pyproject.toml: Its dependencies are not installed; make a requirements.txt of them with "
@@ -221,7 +219,7 @@ CONTENTS = st.binary(max_size=20) | st.sampled_from([b"{}", NOTEBOOK, b'{"timeou
 
 
 @given(st.text(max_size=5) | st.just("etl"), st.dictionaries(FILES, CONTENTS))
-def test_no_folder_crashes_it(name: str, files: dict[str, bytes]) -> None:
-    """Whatever a folder holds, it is ignored, good, or listed with problems."""
+def test_any_folder_is_ignored_good_or_listed_with_problems(name: str, files: dict[str, bytes]) -> None:
+    """Nothing crashes discovery."""
     pipeline = inspect_folder(name, files)
     assert pipeline is None or (pipeline.spec is None) == bool(pipeline.problems)

@@ -1,4 +1,4 @@
-"""What a notebook must be before it is run, with notebooks as nbformat writes them."""
+"""Which notebooks can run, with notebooks as nbformat writes them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def said(text: bytes) -> list[str]:
     return [str(problem) for problem in notebook_problems(text, file="main.ipynb")]
 
 
-def test_a_notebook_of_today_is_read() -> None:
-    """Cells in order, their text whole; code cells have indices of their own."""
+def test_a_current_notebook_is_read() -> None:
+    """Cells in order with their whole text; code cells have indexes of their own."""
     notebook = read_notebook(written(v4.new_markdown_cell("# Title"), v4.new_code_cell("a = 1\nprint(a)")))
     assert [(cell.cell_type, cell.text) for cell in notebook.cells] == [
         ("markdown", "# Title"),
@@ -47,15 +47,15 @@ def test_a_notebook_of_today_is_read() -> None:
         (b'{"nbformat": 4, "cells": ' + b"[" * 5_000, "It is not JSON"),
     ],
 )
-def test_what_is_no_notebook_is_refused_in_a_sentence(text: bytes, words: str) -> None:
-    """Every file is either a notebook or has one problem that says what to do."""
+def test_a_file_that_is_not_a_notebook_is_refused(text: bytes, words: str) -> None:
+    """With one problem that says what to do."""
     (sentence,) = said(text)
     assert sentence.startswith("main.ipynb: It is")
     assert words in sentence
 
 
-def test_too_much_of_it_is_refused() -> None:
-    """Thousands of cells, or a cell like a file, are no notebook that anybody could look at."""
+def test_a_notebook_that_is_too_large_is_refused() -> None:
+    """Thousands of cells, or a huge cell."""
     assert said(written(*(v4.new_code_cell("1") for _ in range(CELLS_MAX)))) == []
     assert said(written(*(v4.new_code_cell("1") for _ in range(5_000)))) == [
         "main.ipynb: It has 5,000 cells; at most 1,000 are accepted."
@@ -73,7 +73,7 @@ def test_too_much_of_it_is_refused() -> None:
         ({"delay_seconds": -1}, "delay_seconds is -1; accepted: a number of seconds"),
     ],
 )
-def test_what_a_cell_says_of_its_retries_is_checked(options: dict[str, Any], sentence: str | None) -> None:
+def test_retries_of_cells_are_checked(options: dict[str, Any], sentence: str | None) -> None:
     """A bad value is found before the run, with its place."""
     found = said(written(v4.new_markdown_cell("x"), v4.new_code_cell("1", metadata={"fastflow": options})))
     assert len(found) == (sentence is not None)
@@ -82,7 +82,7 @@ def test_what_a_cell_says_of_its_retries_is_checked(options: dict[str, Any], sen
 
 
 def test_a_bad_notebook_is_a_problem_of_its_pipeline() -> None:
-    """Discovery names the file; a script beside a broken notebook is none the worse."""
+    """It names the file. A script beside a broken notebook is not affected."""
     metadata = json.dumps({"type": "notebook"}).encode()
     pipeline = inspect_folder("book", {"main.ipynb": b"{", "pipeline.json": metadata})
     assert pipeline is not None

@@ -41,14 +41,14 @@ def test_parameters_of_another_run_are_left_out_where_new_ones_are_set(
         ("x", "", "Python", True),
     ],
 )
-def test_a_language_says_more_than_the_name_of_a_kernel(
+def test_the_language_wins_over_the_name_of_the_kernel(
     kernel: str, display_name: str, language: str, python: bool
 ) -> None:
-    """And a notebook that says nothing is Python."""
+    """A notebook without either is Python."""
     assert is_python(kernel, display_name, language) is python
 
 
 def test_documents_may_hold_anything() -> None:
-    """What is neither a text nor a list is empty, and holds no tag."""
+    """A source that is neither a text nor a list is empty, and such metadata have no tags."""
     assert [text_of(source) for source in ("a", ["a\n", "b"], None, 3)] == ["a", "a\nb", "", ""]
     assert not any(has_tag(tags, "a") for tags in ("abc", None, 3, {"a": 1}))

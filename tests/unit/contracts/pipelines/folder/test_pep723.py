@@ -1,4 +1,4 @@
-"""What a script says of itself in a comment, as PEP 723 has it."""
+"""The metadata in a script's comment, by PEP 723."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ SIX = b"# /// script\n# dependencies = ['six']\n# ///\n"
     ],
 )
 def test_a_block_is_found_as_uv_finds_it(script: bytes, line: int) -> None:
-    """Wherever it stands, and whatever the lines end with."""
+    """Wherever it is, with any line ends."""
     assert read_inline(script) == Inline(dependencies=("six",), line=line)
 
 
 @pytest.mark.parametrize("script", [b"", b"import six\n", b"#/// script\n# x\n# ///", b"x = 1 # /// script\n", b"\0"])
-def test_most_scripts_have_none(script: bytes) -> None:
-    """What only resembles a block is a comment."""
+def test_a_script_without_a_block_has_no_metadata(script: bytes) -> None:
+    """A comment that only resembles a block is a comment."""
     assert read_inline(script) == Inline()
 
 
-def test_an_empty_block_says_nothing() -> None:
-    """uv takes it, too."""
+def test_an_empty_block_is_accepted() -> None:
+    """uv accepts it too."""
     assert read_inline(b"# /// script\n# ///\n") == Inline(line=1)
 
 
-def test_the_rest_of_a_block_is_read_as_well() -> None:
-    """The interpreter it wants, and what tools keep in it; unknown keys do no harm."""
+def test_all_of_a_block_is_read() -> None:
+    """The required interpreter, and the settings of tools; unknown keys do no harm."""
     text = b"# /// script\n# requires-python = '>=3.12'\n# else = 1979-05-27\n# [tool.uv]\n# x = 1\n# ///"
     assert read_inline(text) == Inline(requires_python=">=3.12", tool={"uv": {"x": 1}}, line=1)
 
@@ -79,7 +79,7 @@ LINES = st.sampled_from(["# /// script", "# ///", "#", "# x = 1", "# [[", "# dep
 
 
 @given(st.lists(LINES))
-def test_no_script_crashes_it(lines: list[str]) -> None:
-    """Whatever stands in it, it is read or refused."""
+def test_any_script_is_read_or_refused(lines: list[str]) -> None:
+    """Nothing crashes the reader."""
     with suppress(BadInline):
         read_inline("\n".join(lines).encode())

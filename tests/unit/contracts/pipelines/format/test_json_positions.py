@@ -1,4 +1,4 @@
-"""JSON with lines."""
+"""JSON with line numbers."""
 
 import json
 
@@ -26,8 +26,8 @@ def plain(node: JsonNode) -> object:
 
 
 @given(JSON, st.sampled_from([None, 1]), st.booleans())
-def test_reads_what_the_standard_library_reads(value: object, indent: int | None, ascii_only: bool) -> None:
-    """Any JSON has the value that ``json.loads`` gives it, and its text is JSON of that value."""
+def test_values_equal_those_of_the_standard_library(value: object, indent: int | None, ascii_only: bool) -> None:
+    """The text of a value is JSON of that value."""
     source = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
     node = parse(source)
     assert plain(node) == json.loads(source)
@@ -35,8 +35,8 @@ def test_reads_what_the_standard_library_reads(value: object, indent: int | None
 
 
 @given(st.text(alphabet='{}[]",:0123456789.eE+-truefalsn \n\\ud8', max_size=40))
-def test_is_never_more_lenient(source: str) -> None:
-    """Text is read or refused with a line that it has; what is read here, ``json.loads`` reads too."""
+def test_the_reader_is_never_more_lenient_than_the_standard_library(source: str) -> None:
+    """A refusal has a line of the text."""
     try:
         node = parse(source)
     except BadJson as refusal:
@@ -47,8 +47,8 @@ def test_is_never_more_lenient(source: str) -> None:
     assert 1 <= line <= source.count("\n") + 1
 
 
-def test_lines() -> None:
-    """Values know the line they begin on, and members that of their key."""
+def test_values_know_their_line() -> None:
+    """That on which they begin; members know that of their key."""
     node = parse('{\n "a": [1,\n  {"b":\n   true}],\n "c": null}')
     assert node.line == 1
     assert node.member("a").line == 2
@@ -59,8 +59,8 @@ def test_lines() -> None:
     assert node.member("c").line == 5
 
 
-def test_repeated_keys() -> None:
-    """Of a key that is given again the last value counts, and the object knows."""
+def test_the_last_of_repeated_keys_counts() -> None:
+    """The object knows that there was another."""
     node = parse('{"a": 1, "b": 2, "a": 3, "a": 4}')
     assert node.member("a").value == 4
     assert node.repeated == ("a",)
@@ -87,16 +87,16 @@ def test_repeated_keys() -> None:
         ("{", 1, 'or "}" is missing'),
     ],
 )
-def test_refusals(source: str, line: int, reason: str) -> None:
-    """What is no JSON is refused with the line and the reason."""
+def test_invalid_json_is_refused_with_line_and_reason(source: str, line: int, reason: str) -> None:
+    """Each kind of mistake."""
     with pytest.raises(BadJson, match=reason.replace("{", r"\{").replace("}", r"\}")) as refusal:
         parse(source)
     assert refusal.value.line == line
 
 
 @pytest.mark.parametrize("source", ["1e400", "-1e400", "9" * 5000, "-" + "9" * 5000])
-def test_numbers_beyond_floats(source: str) -> None:
-    """A number too large for a float is infinite, and its text is still what was written."""
+def test_a_number_too_large_for_a_float_is_infinite(source: str) -> None:
+    """Its text is still what was written."""
     node = parse(source)
     assert node.value in (float("inf"), float("-inf"))
     assert node.text == source

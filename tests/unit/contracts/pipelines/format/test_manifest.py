@@ -20,8 +20,8 @@ def read(text: str | bytes) -> Manifest:
     return read_manifest(text.encode() if isinstance(text, str) else text, file_name="pipeline.json")
 
 
-def test_every_problem_at_once() -> None:
-    """All problems are told at once, in the order of the file, with field, value, what is accepted, and line."""
+def test_all_problems_are_reported_at_once() -> None:
+    """In the order of the file, with field, value, accepted values, and line."""
     manifest = read("""{
       "timeout": -5,
       "default_env": {"A": 1,
@@ -66,8 +66,8 @@ def test_every_problem_at_once() -> None:
         (b" " * (MANIFEST_BYTES_MAX + 1), None, "bytes"),
     ],
 )
-def test_unreadable_files(text: bytes, line: int | None, said: str) -> None:
-    """A file that is no JSON has one problem, which says why and where."""
+def test_a_file_that_is_not_json_has_one_problem(text: bytes, line: int | None, said: str) -> None:
+    """It says why and where."""
     manifest = read(text)
     (problem,) = manifest.problems
     assert problem.line == line
@@ -78,12 +78,12 @@ def test_unreadable_files(text: bytes, line: int | None, said: str) -> None:
 
 @pytest.mark.parametrize("text", ["[]", "null", '"x"', "1", "true"])
 def test_only_an_object_is_a_manifest(text: str) -> None:
-    """JSON that is no object is refused."""
+    """Other JSON is refused."""
     assert str(read(text).problems[0]) == "pipeline.json:1: It must hold an object, in { }."
 
 
 def test_a_byte_order_mark_is_harmless() -> None:
-    """Editors that write a byte order mark do no harm."""
+    """Some editors write one."""
     manifest = read(b'\xef\xbb\xbf{"timeout": 5}')
     assert manifest.spec == PipelineSpec(timeout=5)
 
@@ -117,8 +117,8 @@ def test_a_byte_order_mark_is_harmless() -> None:
         ('{"restart_interval": "5", "restart_cooldown": 7.5}', "restart_interval", "restart_cooldown (7.5 s)"),
     ],
 )
-def test_notices(text: str, field: str, said: str) -> None:
-    """What is probably not meant so is noted, and nothing is refused."""
+def test_likely_mistakes_are_noticed(text: str, field: str, said: str) -> None:
+    """Nothing is refused for them."""
     manifest = read(text)
     assert manifest.spec is not None
     (notice,) = manifest.notices
@@ -127,7 +127,7 @@ def test_notices(text: str, field: str, said: str) -> None:
 
 
 def test_the_last_of_repeated_keys_counts() -> None:
-    """A key that is given again replaces the earlier one, as everywhere."""
+    """As in other readers of JSON."""
     assert read('{"timeout": -1, "timeout": 6}').spec == PipelineSpec(timeout=6)
 
 
@@ -139,13 +139,13 @@ def test_the_last_of_repeated_keys_counts() -> None:
         ('{"webhook_key": "k", "schedules": [{"id": "a", "webhook_key": "k"}]}', "schedules[0].webhook_key"),
     ],
 )
-def test_values_that_do_not_go_together(text: str, field: str) -> None:
-    """Values that contradict each other are a problem."""
+def test_contradicting_values_are_a_problem(text: str, field: str) -> None:
+    """Each pair."""
     (problem,) = read(text).problems
     assert problem.field.startswith(field)
 
 
-def test_a_window_of_one_day_is_sound() -> None:
+def test_a_window_may_be_one_day() -> None:
     """Start and end on the same date mean that whole day."""
     assert read('{"schedule_start": "2025-02-01", "schedule_end": "2025-02-01"}').spec is not None
 
@@ -165,21 +165,21 @@ def test_a_window_of_one_day_is_sound() -> None:
     ],
 )
 def test_secrets_are_never_shown(text: str) -> None:
-    """What stands in a secret field is not repeated, whatever is wrong with it; nor is it in the spec, if no token."""
+    """Neither an error nor the spec repeats a value that is not a token."""
     manifest = read(text)
     assert manifest.problems or manifest.notices
     assert "hunter2" not in str([*map(str, manifest.problems), *map(str, manifest.notices), manifest.spec])
 
 
 def test_the_type_is_known_despite_other_problems() -> None:
-    """What a pipeline runs is known unless that very field is unreadable."""
+    """Unless that very field is unreadable."""
     assert read('{"type": "notebook", "timeout": -1}').type == "notebook"
     assert read('{"timeout": -1}').type == "script"
     assert read('{"type": "Notebook"}').type is None
 
 
-def test_findings_are_bounded() -> None:
-    """A file that is wrong in countless places gets the first problems and their number."""
+def test_problems_are_bounded() -> None:
+    """A file with very many gets the first ones and their number."""
     manifest = read(json.dumps({"tags": [1] * 5000, **{f"x{index}": 1 for index in range(5000)}}))
     assert len(manifest.problems) == FINDINGS_MAX + 1
     assert "4900 more" in str(manifest.problems[-1])
@@ -187,7 +187,7 @@ def test_findings_are_bounded() -> None:
 
 
 def test_long_values_are_shortened() -> None:
-    """A value is shown in part if it is long, on one line."""
+    """To one line."""
     (problem,) = read('{"timeout": "' + "x" * 5000 + '"}').problems
     assert len(problem.value or "") < 100
 
@@ -211,7 +211,7 @@ FINDINGS = tuple[tuple[Problem, ...], tuple[Notice, ...]]
 
 
 def holds_together(manifest: Manifest) -> None:
-    """A manifest has a spec or problems, and survives the bus."""
+    """Check that a manifest has a spec or problems, and survives the bus."""
     assert (manifest.spec is None) == bool(manifest.problems)
     assert all(map(str, [*manifest.problems, *manifest.notices]))
     encoded = msgspec.json.encode([manifest.problems, manifest.notices])
@@ -225,18 +225,18 @@ def holds_together(manifest: Manifest) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_crash_it(text: bytes) -> None:
-    """Whatever the bytes, the answer is a spec or problems."""
+def test_any_bytes_give_a_spec_or_problems(text: bytes) -> None:
+    """Nothing crashes the parser."""
     holds_together(read(text))
 
 
 @given(st.text(alphabet='{}[]",:0123456789.eE+-truefalsn \n\\ud8', max_size=60))
-def test_no_text_crashes_it(text: str) -> None:
-    """Whatever the text, the answer is a spec or problems."""
+def test_any_text_gives_a_spec_or_problems(text: str) -> None:
+    """Nothing crashes the parser."""
     holds_together(read(text))
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=6))
-def test_no_values_crash_it(value: dict[str, Any]) -> None:
-    """Whatever the values, the answer is a spec or problems; and a spec is itself a manifest of the same spec."""
+def test_any_values_give_a_spec_or_problems(value: dict[str, Any]) -> None:
+    """A spec, written as JSON, is a manifest of the same spec."""
     holds_together(read(json.dumps(value)))

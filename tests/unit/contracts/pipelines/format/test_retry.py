@@ -30,14 +30,14 @@ NUMBERS = st.floats(0, 1e6)
         (ExponentialBackoff(initial_delay=8, max_delay=100, multiplier=0.5), [8, 4, 2]),
     ],
 )
-def test_delays(strategy: RetryStrategy | None, delays: list[float]) -> None:
-    """Each strategy waits as the format says, counted from the first retry."""
+def test_each_strategy_waits_as_the_format_says(strategy: RetryStrategy | None, delays: list[float]) -> None:
+    """Counted from the first retry."""
     assert [delay_s(strategy, k) for k in range(1, len(delays) + 1)] == delays
 
 
 @given(NUMBERS, NUMBERS, st.floats(1e-6, 1e6), st.integers(1, 10**6))
 def test_back_off_is_bounded(initial: float, longest: float, multiplier: float, k: int) -> None:
-    """However often it is retried, no delay exceeds the longest one or is negative."""
+    """With any number of retries, no delay exceeds the longest one or is negative."""
     strategy = ExponentialBackoff(initial_delay=initial, max_delay=longest, multiplier=multiplier)
     assert 0 <= delay_s(strategy, k) <= longest
 

@@ -1,4 +1,4 @@
-"""What the fields of one pipeline come to, and the examples of the format's documents."""
+"""What the fields of a pipeline mean together, and the examples in the documents of the format."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -104,8 +104,8 @@ SPECS = {
 
 
 @pytest.mark.parametrize("example", sorted(SPECS))
-def test_examples(example: str) -> None:
-    """Every example of the documents reads without problems as what it means, and validates against the schema."""
+def test_every_example_of_the_documents_is_read_as_described(example: str) -> None:
+    """Without problems, and valid by the schema."""
     text = (EXAMPLES / f"{example}.json").read_bytes()
     manifest = read_manifest(text, file_name="pipeline.json")
     assert manifest.problems == ()
@@ -118,8 +118,8 @@ def test_every_example_is_tested() -> None:
     assert sorted(SPECS) == sorted(file.stem for file in EXAMPLES.iterdir())
 
 
-def test_the_abridged_tokens_of_an_example_are_noted() -> None:
-    """Only the shortened tokens of the documents draw notices."""
+def test_only_shortened_tokens_of_the_examples_get_notices() -> None:
+    """Everything else in them is complete."""
     noted = {
         file.stem: [notice.field for notice in read_manifest(file.read_bytes(), file_name=file.name).notices]
         for file in EXAMPLES.iterdir()
@@ -158,8 +158,8 @@ FULL = PipelineSpec(
 )
 
 
-def test_an_entry_sets_settings_anew() -> None:
-    """What an entry of schedules sets wins, zero included; environments are merged variable by variable."""
+def test_an_entry_overrides_settings() -> None:
+    """Zero included; environments are merged by variable."""
     assert FULL.run_config("all") == RunConfig(
         run_config_id="all",
         python_version="3.12",
@@ -176,25 +176,25 @@ def test_an_entry_sets_settings_anew() -> None:
 
 
 def test_an_entry_inherits_the_rest() -> None:
-    """What an entry does not set is the pipeline's."""
+    """What an entry does not set comes from the pipeline."""
     inherited = msgspec.structs.replace(FULL.run_config("none"), run_config_id=None)
     assert inherited == FULL.run_config()
     assert (inherited.timeout, inherited.retry_attempts) == (60, 1)
 
 
-def test_what_is_not_set_stays_open() -> None:
-    """Where the file says nothing, the installation's default can apply."""
+def test_fields_that_are_not_set_stay_open() -> None:
+    """So the installation's default can apply."""
     assert PipelineSpec().run_config() == RunConfig()
 
 
-def test_an_unknown_run_configuration() -> None:
-    """An id that no entry has is refused, and the message lists those there are."""
+def test_an_unknown_run_configuration_is_refused() -> None:
+    """The message lists the known ones."""
     with pytest.raises(NoSuchRunConfig, match=r"'prod'.*'all', 'none'"):
         FULL.run_config("prod")
 
 
-def test_what_is_no_token_stays_unset() -> None:
-    """A broken secret hides every other value of its name: a test run must not get the secret of production."""
+def test_a_broken_secret_hides_other_values_of_its_name() -> None:
+    """Otherwise a test run could get the secret of production."""
     spec = PipelineSpec(
         default_env={"KEY": "clear", "B": "b"},
         encrypted_env={"KEY": "token"},
@@ -204,8 +204,8 @@ def test_what_is_no_token_stays_unset() -> None:
     assert (spec.run_config("test").default_env, spec.run_config("test").encrypted_env) == ({"B": "b"}, {})
 
 
-def test_an_entry_may_demand_signatures_of_its_own() -> None:
-    """A webhook demands the signatures of its entry or, where that is silent, those of the pipeline."""
+def test_an_entry_may_require_its_own_signatures() -> None:
+    """Without a setting of its own, those of the pipeline."""
     own, of_entry = WebhookSpec(verify="github", secret="one"), WebhookSpec(verify="gitea", secret="two")
     entries = (ScheduleEntry(id="a", webhook=of_entry), ScheduleEntry(id="b"))
     spec = PipelineSpec(webhook=own, schedules=entries)
@@ -214,7 +214,7 @@ def test_an_entry_may_demand_signatures_of_its_own() -> None:
 
 
 def test_notebooks_retry_cells_only() -> None:
-    """A notebook has no retries of the whole, a script no cells."""
+    """A notebook as a whole has no retries, and a script has no cells."""
     fields: dict[str, Any] = {"retry_attempts": 3, "retry_strategy": FixedDelay(), "cells": (CellRetry(retries=1),)}
     notebook = PipelineSpec(type="notebook", **fields).run_config()
     assert (notebook.retry_attempts, notebook.retry_strategy, len(notebook.cells)) == (0, None, 1)
@@ -222,8 +222,8 @@ def test_notebooks_retry_cells_only() -> None:
     assert (script.retry_attempts, script.retry_strategy, len(script.cells)) == (3, FixedDelay(), 0)
 
 
-def test_the_pipelines_own_schedule() -> None:
-    """Without entries the pipeline's own fields are one schedule, in UTC unless it says otherwise."""
+def test_without_entries_the_pipelines_own_fields_are_one_schedule() -> None:
+    """In UTC unless it says otherwise."""
     spec = PipelineSpec(schedule_cron="0 9 * * *", schedule_start=YEAR_START, schedule_end=YEAR_END)
     assert spec.schedule_list() == (
         PipelineSchedule(id="schedule", timing=Cron(expr="0 9 * * *"), start=YEAR_START, end=YEAR_END),
@@ -231,7 +231,7 @@ def test_the_pipelines_own_schedule() -> None:
 
 
 def test_cron_wins_over_an_interval() -> None:
-    """Of both timings only the cron expression counts."""
+    """If both are set."""
     spec = PipelineSpec(schedule_cron="@daily", schedule_interval_seconds=60)
     assert [schedule.timing for schedule in spec.schedule_list()] == [Cron(expr="@daily")]
 
@@ -268,8 +268,8 @@ def test_entries_replace_the_pipelines_own_schedule() -> None:
     )
 
 
-def test_run_once_stands_beside_schedules() -> None:
-    """A single run at a given time is a schedule of its own, whatever else there is."""
+def test_run_once_is_a_schedule_beside_others() -> None:
+    """A single run at a given time, whatever else is set."""
     at = datetime(2026, 1, 15, 12, tzinfo=UTC)
     once = PipelineSchedule(id="once", timing=Once(at=at))
     assert PipelineSpec(run_once_at=at).schedule_list() == (once,)
@@ -279,7 +279,7 @@ def test_run_once_stands_beside_schedules() -> None:
 
 
 def test_a_disabled_pipeline_has_no_live_schedule() -> None:
-    """Switching the pipeline off switches all its schedules off; they are still listed."""
+    """All its schedules are off; they are still listed."""
     spec = PipelineSpec(
         enabled=False,
         run_once_at=YEAR_END,
@@ -291,8 +291,8 @@ def test_a_disabled_pipeline_has_no_live_schedule() -> None:
     assert [schedule.enabled for schedule in [*spec.schedule_list(), restart]] == [False, False, False]
 
 
-def test_restarts() -> None:
-    """A regular restart is due by cron or interval."""
+def test_a_regular_restart_is_due_by_cron_or_interval() -> None:
+    """Like a schedule."""
     assert PipelineSpec().restart_schedule() is None
     assert PipelineSpec(restart_interval=90).restart_schedule() == PipelineSchedule(
         id="restart", timing=Interval(interval_s=90)
@@ -302,8 +302,8 @@ def test_restarts() -> None:
     )
 
 
-def test_webhook_keys() -> None:
-    """Each run configuration with a key of its own can be started by it; keys are not inherited."""
+def test_each_run_configuration_may_have_a_webhook_key() -> None:
+    """Keys are not inherited."""
     spec = PipelineSpec(webhook_key="k", schedules=(ScheduleEntry(id="a", webhook_key="l"), ScheduleEntry(id="b")))
     assert spec.webhook_keys() == {None: "k", "a": "l"}
     assert PipelineSpec().webhook_keys() == {}
@@ -319,8 +319,8 @@ def test_webhook_keys() -> None:
         PipelineSpec(enabled=False, schedule_cron="@daily", restart_interval="@daily"),
     ],
 )
-def test_what_is_active_is_what_is_listed_and_on(spec: PipelineSpec) -> None:
-    """Asked for one schedule, restarts among them, without making the others."""
+def test_active_schedules_are_those_that_are_listed_and_on(spec: PipelineSpec) -> None:
+    """One schedule can be looked up alone, restarts included."""
     restart = spec.restart_schedule()
     active = {schedule.id for schedule in (*spec.schedule_list(), *([restart] if restart else [])) if schedule.enabled}
     ids = ("schedule", "once", "restart", "schedules/a", "schedules/b", "schedules/", "schedules/c")

@@ -201,8 +201,8 @@ def parse(field: str, value: object) -> Any:
 
 
 @pytest.mark.parametrize(("field", "value", "expected"), ACCEPTED)
-def test_accepted(field: str, value: object, expected: object) -> None:
-    """The parser and the schema accept it, and the spec holds it in its own units."""
+def test_a_valid_value_is_accepted_by_parser_and_schema(field: str, value: object, expected: object) -> None:
+    """The spec holds it in its own units."""
     manifest = parse(field, value)
     assert not manifest.problems
     assert manifest.spec is not None
@@ -212,8 +212,8 @@ def test_accepted(field: str, value: object, expected: object) -> None:
 
 
 @pytest.mark.parametrize(("field", "value"), REFUSED)
-def test_refused(field: str, value: object) -> None:
-    """The parser refuses it and names the field; the schema refuses it, too."""
+def test_an_invalid_value_is_refused_by_parser_and_schema(field: str, value: object) -> None:
+    """The parser names the field."""
     manifest = parse(field, value)
     assert manifest.spec is None
     assert all(problem.field.startswith(field) and problem.line == 1 for problem in manifest.problems)
@@ -221,15 +221,15 @@ def test_refused(field: str, value: object) -> None:
 
 
 @pytest.mark.parametrize(("field", "value"), REFUSED_BY_THE_PARSER_ALONE)
-def test_refused_by_the_parser_alone(field: str, value: object) -> None:
-    """The parser refuses what no JSON Schema can express."""
+def test_some_values_are_refused_by_the_parser_alone(field: str, value: object) -> None:
+    """JSON Schema cannot express these rules."""
     assert parse(field, value).spec is None
     VALIDATOR.validate({field: value})
 
 
 @given(st.lists(st.sampled_from([case for case in ACCEPTED if case[0] != "schedule_start"]), max_size=12))
-def test_good_values_make_a_good_whole(cases: list[tuple[str, Any, Any]]) -> None:
-    """Good values together are accepted by parser and schema; the spec's own JSON is a manifest of the same spec."""
+def test_valid_values_together_are_valid(cases: list[tuple[str, Any, Any]]) -> None:
+    """For parser and schema. The spec's own JSON is a manifest of the same spec."""
     document = {field: value for field, value, _ in cases}
     spec = read_manifest(json.dumps(document).encode(), file_name="pipeline.json").spec
     assert spec is not None
@@ -239,8 +239,8 @@ def test_good_values_make_a_good_whole(cases: list[tuple[str, Any, Any]]) -> Non
     assert read_manifest(normal, file_name="pipeline.json").spec == spec
 
 
-def test_the_schema_is_a_schema() -> None:
-    """The published schema is itself valid, and says something about every field."""
+def test_the_published_schema_is_valid() -> None:
+    """It says something about every field."""
     schema = pipeline_schema()
     Draft202012Validator.check_schema(schema)
     properties: Any = schema["properties"]
@@ -248,7 +248,7 @@ def test_the_schema_is_a_schema() -> None:
 
 
 def test_env_values_keep_their_json_text() -> None:
-    """Numbers and booleans reach the environment exactly as they are written."""
+    """Numbers and booleans reach the environment exactly as written."""
     text = b'{"default_env": {"A": 1.50, "B": true, "C": 1e3, "D": -0, "E": 99999999999999999999, "F": 1e999}}'
     spec = read_manifest(text, file_name="pipeline.json").spec
     assert spec is not None
@@ -263,8 +263,8 @@ def test_env_values_keep_their_json_text() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "hunter2", "gAAAAABl...", TOKEN[:-4], "A" * 100, TOKEN[:-1], "gÄ" + TOKEN[2:]])
-def test_what_is_no_token_is_noted(value: str) -> None:
-    """A secret that is no token is noted without its value, and stays unset."""
+def test_a_secret_that_is_not_a_token_gets_a_notice(value: str) -> None:
+    """Without its value; the variable stays unset."""
     manifest = parse("encrypted_env", {"KEY": value})
     assert manifest.spec is not None
     assert manifest.spec.encrypted_env == {"KEY": ""}

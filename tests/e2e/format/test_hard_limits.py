@@ -1,4 +1,4 @@
-"""The rules of pipeline.json that only a container enforces, end to end: the folder ``capped`` of ``rules``."""
+"""The rules of pipeline.json that only a container enforces, end to end: the pipeline ``capped``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.test_rules import FOLDERS
+from tests.e2e.format.folders import FOLDERS
 from tests.support.installation import Installation
 from tests.support.rules import Rules
 
@@ -35,7 +35,7 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rules]:
 def test_hard_limits_are_those_of_the_container(
     there: Rules, run_config_id: str | None, cpu_us: int, memory_bytes: int
 ) -> None:
-    """Of the pipeline, or of the entry that overrides it: what the kernel enforces, as the script itself sees it."""
+    """From the pipeline, or the entry that overrides it: what the kernel enforces, as the script itself sees it."""
     run = there.done("capped", run_config_id=run_config_id)
     assert run["status"] == "SUCCESS"
     assert there.text(run).split() == [str(cpu_us), str(memory_bytes)]
@@ -51,7 +51,7 @@ def test_more_cores_than_the_host_has_is_not_a_limit(there: Rules) -> None:
 
 @pytest.mark.promise("explains itself")
 def test_exceeding_the_memory_limit_ends_the_script_and_is_reported(there: Rules) -> None:
-    """137 and oom, with the installation's number of retries; the entry with more room has enough."""
+    """137 and oom, with the installation's number of retries; the entry with more memory succeeds."""
     run = there.done("capped", env_vars={"MIB": "150"})
     assert (run["status"], run["exit_code"], run["error_type"]) == ("FAILED", 137, "oom")
     assert [attempt["error_type"] for attempt in run["attempts"]] == ["oom", "oom"]

@@ -1,0 +1,48 @@
+"""The bodies of requests. Data only; unknown fields are refused."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all bodies."""
+
+
+class RunBody(Body, frozen=True, kw_only=True):
+    """The input of a run. Each object holds at most 50 entries, each value at most 16,384 characters."""
+
+    env_vars: dict[str, str] = {}
+    """Environment variables; they override the pipeline's own."""
+    parameters: dict[str, str] = {}
+    """Parameters, also set as environment variables; they override ``env_vars``."""
+    run_config_id: str | None = None
+    """One of the pipeline's ``schedules[].id``; null is the pipeline's own configuration."""
+
+
+class LinkBody(Body, frozen=True, kw_only=True):
+    """What to start when a run is over."""
+
+    pipeline: str
+    """The pipeline to start."""
+    on_success: bool = True
+    on_failure: bool = False
+    run_config_id: str | None = None
+    """The run configuration to start it with, one of its ``schedules[].id``; null is its own configuration."""
+
+
+class JobSwitch(Body, frozen=True, kw_only=True):
+    """What to change about a job."""
+
+    enabled: bool
+    """False: the job stays off, also after a sync, until it is switched on. It then starts with the next slot."""
+
+
+class SecretBody(Body, frozen=True, kw_only=True):
+    """What to encrypt, and where the token is valid."""
+
+    value: str
+    pipeline: str | None = None
+    """With ``name``: the token is valid for this pipeline only."""
+    name: str | None = None
+    """The name of the variable, or ``webhook.secret``."""
