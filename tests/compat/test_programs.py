@@ -28,7 +28,7 @@ from tests.support.shared_bus import SharedBus
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-AT_ONCE: Final = 2
+AT_ONCE: Final = 3
 """Programs at once in each sandbox, and in the oracle."""
 PYTHON: Final = {"process": OWN_PYTHON, "docker": WORKER_PYTHON}
 QUICK: Final = (
