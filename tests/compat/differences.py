@@ -23,14 +23,35 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 DIFFERENCES: Final = (
     Difference(
-        program="notebook_input",
-        fields=frozenset({"cells"}),
-        sentence="`input()` fails in the same way, and says what to use instead.",
-    ),
-    Difference(
         program="unflushed_output",
         fields=frozenset({"stdout"}),
         sentence="Each text is in the log when it is printed, also if the script ends without flushing.",
+    ),
+    Difference(
+        program="files_outside",
+        fields=frozenset({"stdout"}),
+        sentence="Only the pipeline's own folder is there.",
+    ),
+    Difference(
+        program="files_of_tools",
+        fields=frozenset({"stdout", "files"}),
+        sentence="They stay behind; other folders that begin with a dot travel.",
+    ),
+    Difference(
+        program="home_folder",
+        fields=frozenset({"stdout"}),
+        sentence="The home folder is writable, and new in each run.",
+    ),
+    Difference(
+        program="programs_of_the_machine",
+        fields=frozenset({"stdout"}),
+        sandboxes=("docker",),
+        sentence="In a container a run has the programs of the worker image.",
+    ),
+    Difference(
+        program="notebook_input",
+        fields=frozenset({"cells"}),
+        sentence="`input()` fails in the same way, and says what to use instead.",
     ),
 )
 

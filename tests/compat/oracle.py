@@ -18,6 +18,7 @@ from tests.compat.programs import Program
 
 CACHE: Final = Path(os.environ.get("FASTFLOW_COMPAT_CACHE") or Path.home() / ".cache" / "fastflow-compat")
 UV_CACHE: Final = CACHE / "uv"
+HOME: Final = ".home"
 PAPERMILL: Final = ("papermill==2.6.0", "ipykernel>=6")
 FINISHED_S: Final = 3600.0
 """A limit that only a hang reaches: a program waits for all that were started before it."""
@@ -25,7 +26,7 @@ _NOT_A_LAPTOPS: Final = ("FASTFLOW_", "PYTHON", "PYTEST", "COV_", "VIRTUAL_ENV",
 
 
 class Oracle:
-    """Runs programs below *folder*, a few at a time."""
+    """Runs programs below *folder*, a few at a time. A file lies beside their folders, and one in their home."""
 
     def __init__(self, folder: Path, *, at_once: int) -> None:
         self._folder = folder
@@ -36,7 +37,7 @@ class Oracle:
     async def outcome(self, program: Program, version: str) -> Outcome:
         """Run the program on this version of Python."""
         folder = self._folder / version / program.name
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        _furnish(folder.parent)
         python = await self._python(version)
         await self._filled(program, python)
         program.copy_to(folder)
@@ -61,6 +62,12 @@ class Oracle:
         await self._filling[key]
 
 
+def _furnish(folder: Path) -> None:
+    (folder / HOME / ".cache").mkdir(parents=True, exist_ok=True)
+    for path in ("beside.txt", f"{HOME}/.cache/earlier.txt"):
+        (folder / path).touch()
+
+
 async def _clean_python(folder: Path, version: str) -> str:
     command = [find_uv_bin(), "venv", "--quiet", "--no-project", f"--python={version}", str(folder)]
     code, _, errors = await _finished(command, folder.parent)
@@ -74,7 +81,7 @@ async def _fill(command: list[str], folder: Path) -> None:
 
 
 async def _uv_run(program: Program, folder: Path, python: str) -> Outcome:
-    code, stdout, stderr = await _finished([*_uv(program, python), "main.py"], folder, UV_OFFLINE="1")
+    code, stdout, stderr = await _finished([*_uv(program, python), "main.py"], folder, **_at_home(folder))
     return Outcome(
         stdout=readable(stdout, str(folder)),
         stderr=readable(stderr, str(folder)),
@@ -86,13 +93,17 @@ async def _uv_run(program: Program, folder: Path, python: str) -> Outcome:
 async def _papermill(program: Program, folder: Path, python: str) -> Outcome:
     executed = folder.with_suffix(".executed.ipynb")
     command = ["papermill", "--no-progress-bar", "--kernel", "python3", "main.ipynb", str(executed)]
-    code, _, stderr = await _finished([*_uv(program, python), *command], folder, UV_OFFLINE="1")
+    code, _, stderr = await _finished([*_uv(program, python), *command], folder, **_at_home(folder))
     assert executed.exists(), stderr.decode()
     return Outcome(
         exit_code=code,
         files=files_of(as_tar(folder), str(folder)),
         cells=cells_of(executed.read_bytes(), str(folder)),
     )
+
+
+def _at_home(folder: Path) -> dict[str, str]:
+    return {"HOME": str(folder.parent / HOME), "UV_OFFLINE": "1"}
 
 
 def _uv(program: Program, python: str) -> list[str]:

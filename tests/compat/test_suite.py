@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.compat.differences import DIFFERENCES
 from tests.compat.programs import ALL, EXIT_CODES
+from tests.compat.test_programs import QUICK
 
 PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
 
@@ -20,6 +21,12 @@ def test_each_difference_stands_in_the_documentation() -> None:
 def test_each_difference_and_exit_code_is_that_of_a_program() -> None:
     """One of a program that is gone says nothing."""
     assert {d.program for d in DIFFERENCES} | EXIT_CODES.keys() <= {program.name for program in ALL}
+
+
+def test_the_first_door_runs_ten_programs_that_need_little() -> None:
+    """They have no packages, or light ones."""
+    assert len(QUICK) == 10
+    assert set(QUICK) <= {program.name for program in ALL if program.group in ("plain", "light")}
 
 
 def test_a_program_has_a_name_of_its_own() -> None:

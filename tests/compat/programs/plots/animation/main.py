@@ -1,8 +1,12 @@
 """Frames of an animation, written by Pillow."""
 
+import logging
+
 import matplotlib.pyplot as plt
 from matplotlib.animation import FuncAnimation, PillowWriter
 from PIL import Image
+
+logging.getLogger("matplotlib.font_manager").setLevel("ERROR")  # a slow machine is a warning there
 
 figure, axes = plt.subplots(figsize=(2, 2))
 (line,) = axes.plot([], [])

@@ -1,8 +1,12 @@
 """A chart as PNG, SVG and PDF, without a screen, the same bytes each time."""
 
+import logging
+
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+
+logging.getLogger("matplotlib.font_manager").setLevel("ERROR")  # a slow machine is a warning there
 
 matplotlib.rcParams["svg.hashsalt"] = "fixed"
 x = np.linspace(0, 10, 50)
