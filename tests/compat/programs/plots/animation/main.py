@@ -2,11 +2,11 @@
 
 import logging
 
+logging.getLogger("matplotlib.font_manager").setLevel("ERROR")  # it warns of a slow machine
+
 import matplotlib.pyplot as plt
 from matplotlib.animation import FuncAnimation, PillowWriter
 from PIL import Image
-
-logging.getLogger("matplotlib.font_manager").setLevel("ERROR")  # a slow machine is a warning there
 
 figure, axes = plt.subplots(figsize=(2, 2))
 (line,) = axes.plot([], [])

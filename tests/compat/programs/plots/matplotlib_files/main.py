@@ -2,11 +2,11 @@
 
 import logging
 
+logging.getLogger("matplotlib.font_manager").setLevel("ERROR")  # it warns of a slow machine
+
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
-
-logging.getLogger("matplotlib.font_manager").setLevel("ERROR")  # a slow machine is a warning there
 
 matplotlib.rcParams["svg.hashsalt"] = "fixed"
 x = np.linspace(0, 10, 50)

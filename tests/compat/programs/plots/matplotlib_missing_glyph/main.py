@@ -1,11 +1,12 @@
 """A letter that the font does not have is a warning, and a bar chart is made."""
 
 import logging
+
+logging.getLogger("matplotlib.font_manager").setLevel("ERROR")  # it warns of a slow machine
+
 import warnings
 
 import matplotlib.pyplot as plt
-
-logging.getLogger("matplotlib.font_manager").setLevel("ERROR")  # a slow machine is a warning there
 
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
