@@ -14,7 +14,7 @@ from typing import Final
 from uv import find_uv_bin
 
 from tests.compat.outcome import Outcome, as_tar, cells_of, files_of, readable
-from tests.compat.programs import Program
+from tests.compat.program import Program
 
 CACHE: Final = Path(os.environ.get("FASTFLOW_COMPAT_CACHE") or Path.home() / ".cache" / "fastflow-compat")
 UV_CACHE: Final = CACHE / "uv"

@@ -32,7 +32,7 @@ from fastflow_runner.sandbox.naming import AttemptId, attempt_of
 from fastflow_runner.settings import RunnerSettings
 from tests.compat.oracle import FINISHED_S, UV_CACHE
 from tests.compat.outcome import Outcome, as_tar, cells_of, files_of, readable
-from tests.compat.programs import Program
+from tests.compat.program import Program
 from tests.support.records import publish_pipeline
 from tests.support.system import System, stored, system
 
@@ -77,8 +77,8 @@ class ReadBeforeRemoval:
         process = await asyncio.create_subprocess_exec("docker", "exec", name, "sh", "-ec", command, stdout=PIPE)
         printed, _ = await process.communicate()
         assert process.returncode == 0
-        folder, _, archive = printed.partition(b"\n")
-        return folder.decode(), archive
+        path, _, archive = printed.partition(b"\n")
+        return path.decode(), archive
 
 
 class Product:

@@ -21,7 +21,7 @@ from fastflow_runner.sandbox.image import WORKER_PYTHON
 from tests.compat.differences import SANDBOXES, expected
 from tests.compat.oracle import Oracle
 from tests.compat.outcome import Outcome
-from tests.compat.programs import ALL, EXIT_CODES, Program
+from tests.compat.program import ALL, EXIT_CODES, Program
 from tests.compat.sandboxed import Left, product, read_before_removal
 from tests.support.records import OWN_PYTHON
 from tests.support.shared_bus import SharedBus
@@ -114,7 +114,7 @@ def _fail(outcome: asyncio.Future[Outcome], error: Exception) -> None:
 async def laboratory(
     request: pytest.FixtureRequest, shared_bus: SharedBus, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Laboratory]:
-    chosen = [
+    chosen: list[tuple[Any, Any]] = [
         (item.callspec.params["program"], item.callspec.params["sandbox"])
         for item in request.session.items
         if isinstance(item, pytest.Function)

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.compat.differences import DIFFERENCES
-from tests.compat.programs import ALL, EXIT_CODES
+from tests.compat.program import ALL, EXIT_CODES
 from tests.compat.test_programs import QUICK
 
 PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
