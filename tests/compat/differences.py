@@ -19,8 +19,11 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     fields: frozenset[str]
     sentence: str
     sandboxes: tuple[str, ...] = SANDBOXES
+    only_on_debians_python: bool = False
+    """Where uv can have no interpreter, containers run on that of the worker image."""
 
 
+_DEBIANS: Final = "Where uv can have none, containers run on Debian's, without `ensurepip` and tkinter."
 DIFFERENCES: Final = (
     Difference(
         program="unflushed_output",
@@ -49,6 +52,20 @@ DIFFERENCES: Final = (
         sentence="In a container a run has the programs of the worker image.",
     ),
     Difference(
+        program="standard_library",
+        fields=frozenset({"stdout"}),
+        sandboxes=("docker",),
+        only_on_debians_python=True,
+        sentence=_DEBIANS,
+    ),
+    Difference(
+        program="virtual_environment",
+        fields=frozenset({"stdout", "stderr", "exit_code"}),
+        sandboxes=("docker",),
+        only_on_debians_python=True,
+        sentence=_DEBIANS,
+    ),
+    Difference(
         program="notebook_input",
         fields=frozenset({"cells"}),
         sentence="`input()` fails in the same way, and says what to use instead.",
@@ -56,7 +73,13 @@ DIFFERENCES: Final = (
 )
 
 
-def expected(program: str, sandbox: str) -> frozenset[str]:
+def expected(program: str, sandbox: str, *, on_debians_python: bool) -> frozenset[str]:
     """Return the fields in which this program differs in this sandbox."""
-    meant = [d.fields for d in DIFFERENCES if d.program == program and sandbox in d.sandboxes]
+    meant = (
+        difference.fields
+        for difference in DIFFERENCES
+        if difference.program == program
+        and sandbox in difference.sandboxes
+        and on_debians_python >= difference.only_on_debians_python
+    )
     return frozenset().union(*meant)

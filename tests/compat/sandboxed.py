@@ -88,6 +88,13 @@ class Product:
         self._system = running
         self._left = left
 
+    async def is_on_debians_python(self, folder: Path, python: str) -> bool:
+        """Whether runs have the interpreter of the worker image. *folder*: a new one."""
+        folder.mkdir(parents=True)
+        (folder / "main.py").write_text("import sys\nprint(sys.base_prefix)\n")
+        outcome = await self.outcome(Program("", folder.name), folder, python)
+        return outcome.stdout == "/usr\n"
+
     async def outcome(self, program: Program, folder: Path, python: str) -> Outcome:
         """Run the program in *folder*, as it goes live when it is synced."""
         name = program.name
