@@ -104,9 +104,10 @@ class Laboratory:
                     program.copy_to(folder)
                     group.create_task(_settle(outcome, running.outcome(program, folder, PYTHON[sandbox])))
         except Exception as error:
-            for outcome in (*cases.values(), self._on_debians_python[sandbox]):
-                if not outcome.done():
-                    _fail(outcome, error)
+            waiting: list[asyncio.Future[Any]] = [*cases.values(), self._on_debians_python[sandbox]]
+            for future in waiting:
+                if not future.done():
+                    _fail(future, error)
 
 
 async def _settle(outcome: asyncio.Future[Any], running: Coroutine[Any, Any, Any]) -> None:
