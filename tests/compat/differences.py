@@ -70,6 +70,16 @@ DIFFERENCES: Final = (
         fields=frozenset({"cells"}),
         sentence="`input()` fails in the same way, and says what to use instead.",
     ),
+    Difference(
+        program="notebook_exit",
+        fields=frozenset({"cells"}),
+        sentence="A sentence under the cell says that the notebook ended there.",
+    ),
+    Difference(
+        program="notebook_exit_code",
+        fields=frozenset({"exit_code"}),
+        sentence="The run has exit code 3, as a script would have.",
+    ),
 )
 
 

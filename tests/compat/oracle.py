@@ -22,6 +22,8 @@ HOME: Final = ".home"
 PAPERMILL: Final = ("papermill==2.6.0", "ipykernel>=6")
 FINISHED_S: Final = 3600.0
 """A limit that only a hang reaches: a program waits for all that were started before it."""
+STARTS_MAX: Final = 5
+_KERNEL_DIED: Final = b"Kernel died before replying"
 _NOT_A_LAPTOPS: Final = ("FASTFLOW_", "PYTHON", "PYTEST", "COV_", "VIRTUAL_ENV", "LC_", "UV_CACHE_DIR")
 
 
@@ -92,8 +94,13 @@ async def _uv_run(program: Program, folder: Path, python: str) -> Outcome:
 
 async def _papermill(program: Program, folder: Path, python: str) -> Outcome:
     executed = folder.with_suffix(".executed.ipynb")
-    command = ["papermill", "--no-progress-bar", "--kernel", "python3", "main.ipynb", str(executed)]
-    code, _, stderr = await _finished([*_uv(program, python), *command], folder, **_at_home(folder))
+    options = ["--no-progress-bar", "--kernel", "python3", "--start-timeout", str(int(FINISHED_S))]
+    command = [*_uv(program, python), "papermill", *options, "main.ipynb", str(executed)]
+    for _ in range(STARTS_MAX):
+        code, _, stderr = await _finished(command, folder, **_at_home(folder))
+        # No cell has run: Jupyter chooses the ports of a kernel before it takes them, and another one was faster.
+        if _KERNEL_DIED not in stderr:
+            break
     assert executed.exists(), stderr.decode()
     return Outcome(
         exit_code=code,
