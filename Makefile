@@ -1,4 +1,4 @@
-# What one does with this repository. `make` or `make help` lists it.
+# The commands of this repository. `make` or `make help` lists them.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DISTRIBUTIONS := libs/contracts libs/api services/syncer services/scheduler services/runner services/gateway cli
-# In this process, on real buses and files: what fails fast. Its coverage has a floor (pyproject.toml);
+# Fast tests, on real buses and files. Their coverage has a floor (pyproject.toml);
 # `.venv/bin/coverage report` shows the lines that are missed.
 QUICK := tests/unit tests/wire tests/process
 # Containers, browsers, whole installations, programs as users write them. `test` runs those marked as a promise,
@@ -18,7 +18,7 @@ QUICK := tests/unit tests/wire tests/process
 WHOLE := tests/docker tests/e2e tests/compat
 # Whole systems that are killed, and bare machines.
 LONG := tests/bare tests/chaos
-# Tests mostly wait, for containers, browsers, and deaths; a file stays with one worker, for what it shares.
+# Tests mostly wait for containers, browsers and kills. A file stays with one worker, because its tests share fixtures.
 WORKERS ?= --numprocesses 4 --dist loadfile
 PYTEST = $(BIN)/python -m pytest $(WORKERS)
 CHECKED := libs services cli tests bench docs tools
@@ -97,7 +97,7 @@ dist: setup ## make what a release consists of in dist/: wheels, locks, names of
 clean: ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 
-# An environment whose interpreter is gone, after an upgrade of the system, is made anew.
+# An environment whose interpreter is gone, after a system upgrade, is created again.
 $(VENV)/.installed: requirements.lock $(DISTRIBUTIONS:%=%/pyproject.toml) $(if $(shell $(BIN)/python -c 'import pip' 2>/dev/null && echo whole),,FORCE)
 	@$(PYTHON) tools/make_venv.py $(VENV)
 	$(PIP) install --quiet --require-hashes -r requirements.lock

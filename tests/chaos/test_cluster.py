@@ -117,7 +117,7 @@ async def many(directory: Path) -> AsyncIterator[Many]:
 
 
 async def test_nothing_is_lost_or_doubled_while_one_of_everything_is_killed_at_random(tmp_path: Path) -> None:
-    """Whatever accepted it and whatever died meanwhile: one run with one end, a complete log, and every limit kept."""
+    """Every accepted trigger is one run with one end and a complete log, and every limit is kept."""
     seed = int(os.environ.get("CHAOS_SEED") or random.randrange(1 << 32))
     print(f"CHAOS_SEED={seed}")
     async with many(tmp_path) as system:

@@ -28,7 +28,7 @@ BUS: Final = "bus"
 
 
 class Kind(NamedTuple):
-    """A script and its expected end, whatever is killed meanwhile."""
+    """A script and its expected end, with any kills."""
 
     main: str
     status: RunStatus

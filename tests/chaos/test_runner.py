@@ -103,7 +103,7 @@ async def test_a_cancel_while_the_runner_is_down_takes_effect_when_it_is_back(he
 
 @docker
 async def test_a_runner_that_is_asked_to_stop_leaves_its_container_to_the_next_one(here: World) -> None:
-    """SIGTERM is no reason to lose work that outlives the process."""
+    """SIGTERM is not a reason to lose work that outlives the process."""
     runner = here.runner(FASTFLOW_LEAVE_RUNNING="yes", FASTFLOW_GRACE_S="0")
     ref = await under_way(here, COUNT.format(lines=300, pause_s=0.01), here.scheduler(), runner)
     before = await here.container(ref)
@@ -202,8 +202,8 @@ STEPS = {
 
 @docker
 @pytest.mark.parametrize("step", STEPS)
-async def test_whatever_step_the_runner_dies_at_the_run_succeeds(tmp_path: Path, store_volume: str, step: str) -> None:
-    """Just before the step is stored, or just after, without having heard of it."""
+async def test_a_run_succeeds_if_its_runner_dies_at_any_step(tmp_path: Path, store_volume: str, step: str) -> None:
+    """Just before the step is stored, or just after, before the runner learns of it."""
 
     async def die(moment: Moment) -> None:
         async with world(tmp_path / moment, store_volume) as here:

@@ -20,7 +20,9 @@ TOKEN = secrets.token_urlsafe(24)
 
 
 async def test_a_stopping_gateway_answers_open_requests(here: World) -> None:
-    """A start that waits for a scheduler is accepted, even if the gateway stops meanwhile, and becomes a run."""
+    """A start that waits for a scheduler is accepted, even if the gateway stops before the decision, and becomes a
+    run.
+    """
     gateway = here.gateway(FASTFLOW_ADMIN_TOKEN=TOKEN)
     await here.pipeline("script", COUNT.format(lines=1, pause_s=0))
     await gateway.start()

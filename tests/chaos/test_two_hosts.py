@@ -51,7 +51,7 @@ async def test_runs_spread_over_two_hosts_and_each_prepares_for_itself(
 
 
 async def test_runs_of_a_dead_host_are_lost_and_the_other_host_continues(here: World, other_host: DockerHost) -> None:
-    """Its run is lost when its fence is over, and retried on the remaining host, where runs continue meanwhile."""
+    """Its run is lost when its fence is over, and retried on the remaining host, where other runs continue."""
     lines = 60
     far = here.runner("there", DOCKER_HOST=other_host.url, RUNNER_SLOTS="1", **PATIENCE)
     again = {"retry_attempts": 1, "retry_strategy": FixedDelay(delay=0.5)}

@@ -1,4 +1,4 @@
-"""What must hold whatever was killed. Pure: takes evidence, returns what is wrong with it."""
+"""What must hold after any kills. Pure: takes evidence, returns what is wrong with it."""
 
 from __future__ import annotations
 

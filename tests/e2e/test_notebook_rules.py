@@ -77,8 +77,12 @@ async def test_a_notebook_runs_by_its_schedule_and_as_a_daemon(fast: System) -> 
 
 
 async def test_a_webhook_starts_a_notebook_with_its_parameters(fast: System, bus: Bus) -> None:
-    """The body is the event's file, also in the kernel."""
-    cell = "import json, os\nassert json.load(open(os.environ['FASTFLOW_EVENT_FILE'])) == {'parameters': {'n': '2'}}"
+    """The body is the event's file, also in the kernel; so are the headers that describe it."""
+    cell = (
+        "import json, os\n"
+        "assert json.load(open(os.environ['FASTFLOW_EVENT_FILE'])) == {'parameters': {'n': '2'}}\n"
+        "assert json.load(open(os.environ['FASTFLOW_EVENT_HEADERS_FILE']))['content-type'] == 'application/json'"
+    )
     await publish_notebook(fast.bus, "hooked", cell, webhook_key=KEY)
     async with running_gateway(bus) as api:
         async with asyncio.timeout(20):

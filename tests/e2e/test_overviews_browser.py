@@ -109,7 +109,7 @@ async def test_schedules_count_down_and_are_switched_in_place(bus: Bus, page: Pa
     await expect(row).to_contain_text("It is switched off.")
     await expect(row).to_contain_text("turned off")
     await expect(switch).to_have_attribute("aria-checked", "false")
-    await expect(page.locator("#summary")).to_have_text("1 schedule · 1 silent")
+    await expect(page.locator("#summary")).to_have_text("1 schedule · 1 inactive")
     await switch.click()
     await expect(countdown).to_contain_text("in ")
     assert await page.evaluate("window.isSamePage")

@@ -64,16 +64,24 @@ async def test_variables_come_in_their_order_of_precedence(fast: System) -> None
     await fast.pipeline(
         "env",
         "import json, os\nprint(json.dumps(dict(os.environ)))\n"
-        "print(open(os.environ['FASTFLOW_EVENT_FILE'], 'rb').read())",
+        "print(open(os.environ['FASTFLOW_EVENT_FILE'], 'rb').read())\n"
+        "print(open(os.environ['FASTFLOW_EVENT_HEADERS_FILE']).read())",
         default_env={"A": "pipeline", "B": "pipeline", "C": "pipeline"},
     )
-    run = await fast.run("env", env_vars={"B": "trigger", "C": "trigger"}, parameters={"C": "param"}, event=b"\x00e")
-    shown, event = (await fast.text(run)).splitlines()
+    run = await fast.run(
+        "env",
+        env_vars={"B": "trigger", "C": "trigger"},
+        parameters={"C": "param"},
+        event=b"\x00e",
+        event_headers={"ce-type": "t", "cookie": "c"},
+    )
+    shown, event, headers = (await fast.text(run)).splitlines()
     env = as_json(shown)
     assert (env["A"], env["B"], env["C"]) == ("pipeline", "trigger", "param")
     assert env["FASTFLOW_RUN_ID"] == run.id
     assert (env["FASTFLOW_PIPELINE"], env["FASTFLOW_ATTEMPT"], env["FASTFLOW_TRIGGERED_BY"]) == ("env", "1", "bus")
     assert event == repr(b"\x00e")
+    assert as_json(headers) == {"ce-type": "t"}
 
 
 async def test_a_failed_attempt_is_tried_again_under_the_same_id_with_a_log_of_its_own(fast: System) -> None:

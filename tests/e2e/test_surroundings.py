@@ -159,6 +159,29 @@ def test_it_works_with_an_empty_environment(folder: Path) -> None:
     assert_works(folder, around=["env", "-i"])
 
 
+def test_a_user_that_has_no_name(folder: Path) -> None:
+    """No entry in /etc/passwd, and no variables: as in many a container."""
+    assert_works(folder, around=[*namespaces("mount"), *shell("mount --bind /dev/null /etc/passwd"), "env", "-i"])
+
+
+def test_a_pod_beside_services_of_our_name(folder: Path) -> None:
+    """Kubernetes sets variables for each of them, which look like our settings."""
+    service = {
+        "FASTFLOW_GATEWAY_SERVICE_HOST=10.0.0.11",
+        "FASTFLOW_GATEWAY_SERVICE_PORT=8000",
+        "FASTFLOW_GATEWAY_SERVICE_PORT_HTTP_API=8000",
+        "FASTFLOW_GATEWAY_PORT=tcp://10.0.0.11:8000",
+        "FASTFLOW_GATEWAY_PORT_8000_TCP=tcp://10.0.0.11:8000",
+        "FASTFLOW_GATEWAY_PORT_8000_TCP_PROTO=tcp",
+        "FASTFLOW_GATEWAY_PORT_8000_TCP_PORT=8000",
+        "FASTFLOW_GATEWAY_PORT_8000_TCP_ADDR=10.0.0.11",
+        "FASTFLOW_SERVICE_HOST=10.0.0.12",
+        "FASTFLOW_PORT=tcp://10.0.0.12:80",
+        "FASTFLOW_NATS_PORT=udp://10.0.0.13:53",
+    }
+    assert_works(folder, around=["env", *service])
+
+
 def test_it_works_with_a_strict_umask(folder: Path) -> None:
     assert_works(folder, around=shell("umask 077"))
 
@@ -185,7 +208,7 @@ def test_a_limit_on_file_sizes_is_explained(folder: Path) -> None:
 
 def test_a_path_may_have_odd_letters(folder: Path) -> None:
     """Accents, spaces, quotes and backslashes work; bytes that are not UTF-8 are refused."""
-    for name in ("Télé x", 'it\'s "quoted" \\'):
+    for name in ("Télé x", "müller 日本", 'it\'s "quoted" \\'):
         odd = folder / name
         shutil.copytree(folder / "pipelines", odd / "pipelines")
         assert_works(odd, around=["env"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -12,7 +11,7 @@ import sys
 from asyncio.subprocess import DEVNULL, Process
 from pathlib import Path
 
-from fastflow.local.bus_users import config, users_in
+from fastflow.local.bus_users import config, quoted, users_in
 from fastflow_contracts.bus import streams
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.permissions import ADMIN
@@ -68,7 +67,7 @@ class Cluster(BusServer):
             port=port,
             http=http,
             route=route,
-            store=json.dumps(str(store)),
+            store=quoted(str(store)),
             routes=", ".join(f'"nats://127.0.0.1:{ports[2]}"' for ports in self._ports),
             authorization=config(self._users),
         )

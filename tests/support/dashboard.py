@@ -36,6 +36,8 @@ CHROMIUM = (
     "--disable-component-update",
     "--disable-sync",
 )
+UNTRUSTWORTHY = "header has been ignored, because the URL's origin was untrustworthy"
+"""What Chromium says about plain HTTP under any name but localhost."""
 WAIT_MS = 60_000
 expect.set_options(timeout=WAIT_MS)
 
@@ -58,17 +60,22 @@ async def dashboard(bus_url: str) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def browser(url: str, *, scripts: bool = True, logged_in: bool = True) -> AsyncIterator[Page]:
-    """Open a page in a real browser. A script's exception and any console message fail the test."""
+async def browser(
+    url: str, *, scripts: bool = True, logged_in: bool = True, options: tuple[str, ...] = ()
+) -> AsyncIterator[Page]:
+    """Open a page in a real browser, started with *options* too. A script's exception and any console message fail
+    the test.
+    """
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
     complaints: list[str] = []
 
     def on_console(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning") and "status of 40" not in message.text:
+        is_expected = "status of 40" in message.text or UNTRUSTWORTHY in message.text
+        if message.type in ("error", "warning") and not is_expected:
             complaints.append(message.text)
 
     async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(executable_path=path, args=CHROMIUM)
+        chromium = await playwright.chromium.launch(executable_path=path, args=[*CHROMIUM, *options])
         context = await chromium.new_context(base_url=url, java_script_enabled=scripts)
         context.set_default_timeout(WAIT_MS)
         page = await context.new_page()

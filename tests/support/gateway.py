@@ -15,14 +15,16 @@ import fastflow_scheduler.settings
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.clock import now
+from fastflow_contracts.ids import check_run_id
 from fastflow_contracts.runs.logs import CHUNK, STREAMS, Chunk, Piece
-from fastflow_contracts.runs.run import RunErrorType, Running, RunRecord
+from fastflow_contracts.runs.run import RunErrorType, RunInput, Running, RunRecord
 from fastflow_contracts.runs.state_machine import AttemptOutcome, Claim, Finish, Prepare
 from fastflow_contracts.runs.store import RunStore
 from fastflow_gateway.app import gateway
 from fastflow_gateway.settings import GatewaySettings
 
 TOKEN = "a-token-for-tests-only"
+WEBHOOK_KEY = "a-webhook-key-of-some-length"
 ANSWER_S = 60.0
 """How long a test waits for a response or an event."""
 
@@ -143,3 +145,9 @@ async def say(bus: Bus, run: RunRecord, *pieces: tuple[str, str] | str, attempt:
     lines = tuple(Piece(0, STREAMS.index(stream), text) for stream, text in spoken)
     chunk = Chunk(at=1_767_225_600.25, lines=lines, end=(end, 0))
     return await bus.publish(subjects.log(run.ref, attempt), CHUNK.encode(chunk))
+
+
+async def stored_run(bus: Bus, run_id: str) -> tuple[RunRecord, RunInput]:
+    """Return the run and its input from the bus."""
+    run = (await RunStore(bus).find(check_run_id(run_id))).run
+    return run, await RunStore(bus).input(run)

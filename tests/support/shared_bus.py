@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+from fastflow.local.bus_users import quoted
 from fastflow_contracts.bus.streams import MIB, PAYLOAD_BYTES_MAX
 from tests.support.processes import _die_with_parent
 
@@ -28,7 +29,7 @@ listen: "127.0.0.1:{port}"
 max_payload: {payload}
 max_pending: {pending}
 write_deadline: "10s"
-jetstream {{ store_dir: "{store}", sync_interval: "2m", max_file_store: 1PB, max_memory_store: 256MB }}
+jetstream {{ store_dir: {store}, sync_interval: "2m", max_file_store: 1PB, max_memory_store: 256MB }}
 accounts {{
 {accounts}
 }}
@@ -76,7 +77,7 @@ class SharedBus:
                 port=port,
                 payload=PAYLOAD_BYTES_MAX + MIB,
                 pending=64 * MIB,
-                store=folder / "store",
+                store=quoted(str(folder / "store")),
                 accounts=accounts,
             )
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-import json
 import sys
 from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator
@@ -18,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from fastflow.local.bus_users import Users, config, users_in
+from fastflow.local.bus_users import Users, config, quoted, users_in
 from tests.support.cluster import _free_ports
 from tests.support.processes import _die_with_parent
 
@@ -80,9 +79,9 @@ async def tls_bus(folder: Path) -> AsyncIterator[TlsBus]:
     (port,) = _free_ports(1)
     users = users_in(folder / "users")
     files = {"cert_file": certificate, "key_file": certificate, "ca_file": authority.path}
-    named = ", ".join(f"{name}: {json.dumps(str(path))}" for name, path in files.items())
+    named = ", ".join(f"{name}: {quoted(str(path))}" for name, path in files.items())
     path = folder / "bus.conf"
-    store = json.dumps(str(folder / "store"))
+    store = quoted(str(folder / "store"))
     path.write_text(_CONFIG.format(port=port, store=store, tls=f"tls {{ {named}, verify: true }}", users=config(users)))
     with (folder / "bus.log").open("wb") as log:
         server = await asyncio.create_subprocess_exec(

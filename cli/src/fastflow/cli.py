@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 from typing import NoReturn, cast
 
 import click
@@ -95,7 +94,9 @@ def main() -> NoReturn:
         raise SystemExit(INTERRUPTED) from None
     except (Exception, BaseExceptionGroup) as error:
         if _has_lost_its_reader(error):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # output may still be buffered
+            from fastflow.terminal.output import drop_output
+
+            drop_output()
             raise SystemExit(FAILED) from None
         reasons = _reasons(error)
         for reason in reasons:

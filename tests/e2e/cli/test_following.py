@@ -47,8 +47,8 @@ def test_attempts_are_reported_as_they_fail(there: Installation) -> None:
                 assert "INTERRUPTED" in done.stdout
                 assert done.returncode == 0
         assert following.wait(10) == 1
-    assert "Attempt 1 failed: exit code 1. The next one in 1.00 s.\n" in told
-    assert "Attempt 2 failed: exit code 1. The next one in 2.00 s.\n" in told
+    assert "Attempt 1 failed: exit code 1. The next one in 1.0 s.\n" in told
+    assert "Attempt 2 failed: exit code 1. The next one in 2.0 s.\n" in told
     assert told[-1].startswith("INTERRUPTED")
 
 

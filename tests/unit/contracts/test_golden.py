@@ -47,7 +47,7 @@ KINDS: Final[dict[str, Codec[Any]]] = {
     "sync-status": SYNC_STATUS,
     "trigger": messages.TRIGGER,
 }
-MAPS: Final = {"env", "encrypted_env", "overrides", "env_vars", "parameters", "default_env", "data"}
+MAPS: Final = {"env", "encrypted_env", "overrides", "env_vars", "parameters", "default_env", "event_headers", "data"}
 """Names people give; here nothing is unknown."""
 
 

@@ -38,9 +38,9 @@ from fastflow_contracts.runs.run import (
 from fastflow_contracts.schedules.schedule import RESTART_ID
 from fastflow_scheduler.followups.rules import Follow, react
 from tests.support.profile import lasting
-from tests.support.run_world import Fate, RunWorld
-from tests.support.schedule_world import Created
-from tests.support.slot_promises import check
+from tests.support.simulation.run_world import Fate, RunWorld
+from tests.support.simulation.schedule_world import Created
+from tests.support.simulation.slot_promises import check
 
 pytestmark = pytest.mark.simulation
 

@@ -15,8 +15,8 @@ from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.spec import PipelineSpec, ScheduleEntry
 from tests.support.profile import lasting
 from tests.support.records import T0, at
-from tests.support.schedule_world import World
-from tests.support.slot_promises import check
+from tests.support.simulation.schedule_world import World
+from tests.support.simulation.slot_promises import check
 
 pytestmark = pytest.mark.simulation
 

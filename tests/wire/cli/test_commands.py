@@ -93,7 +93,7 @@ async def test_the_status_shows_the_installation_and_its_state(command: Command,
     """For people and for scripts."""
     said = (await command("status")).stdout
     assert f"address    {url} (FASTFLOW_URL)" in said
-    for line in ("gateway    ready", "pipelines  2, nothing was synced yet", "runners    1, 1 of 4 places taken"):
+    for line in ("gateway    ready", "pipelines  2, nothing was synced yet", "runners    1, 1 of 4 slots in use"):
         assert line in said
     shown = json.loads((await command("status", "--json")).stdout)
     assert (shown["url"], shown["status"], shown["pipelines"], shown["runners"][0]["id"]) == (url, "ok", 2, "r1")

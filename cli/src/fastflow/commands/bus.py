@@ -19,7 +19,7 @@ HEADS = ("STREAM", "FULL", "MESSAGES", "COPIES")
 
 @click.group()
 def bus() -> None:
-    """Prepare the bus, look at it, copy it, or print its address."""
+    """Prepare the bus, show its state, copy it, or print its address."""
 
 
 @bus.command()

@@ -12,7 +12,7 @@ from fastflow.terminal.tables import table
 
 
 @click.command()
-@click.option("--markdown", "as_markdown", is_flag=True, help="Print the table of the README.")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print the table of the documentation.")
 @json_option
 def config(as_markdown: bool, as_json: bool) -> None:
     """List every setting of every service: its variable, its value if set here, its default, what it does.

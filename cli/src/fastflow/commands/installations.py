@@ -134,7 +134,7 @@ def _lines(
         ("gateway", "ready" if health.status == "ok" else f"not ready: {lacks}"),
         ("pipelines", f"{len(pipelines)}{from_where}{bad}{failed}"),
         ("runs", f"{active} waiting or running"),
-        ("runners", f"{len(runners)}, {busy} of {slots} places taken" if runners else "none: no run can start"),
+        ("runners", f"{len(runners)}, {busy} of {slots} slots in use" if runners else "none: no run can start"),
     ]
 
 

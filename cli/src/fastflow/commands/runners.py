@@ -48,7 +48,7 @@ def drain(runner: str, target: FindTarget) -> None:
 
     async def work(client: Client) -> None:
         busy = (await client.drain_runner(runner)).busy
-        what = f"finishes {busy} run(s) and leaves" if busy else "had nothing to finish and leaves"
+        what = f"finishes {busy} run(s) and leaves" if busy else "is idle and leaves"
         click.echo(f"{runner} {what}.")
 
     ask(target, work)

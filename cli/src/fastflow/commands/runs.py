@@ -66,7 +66,7 @@ def ps(everything: bool, pipeline: str | None, limit: int, as_json: bool, target
         elif found:
             click.echo(tables.runs_table(found, now=datetime.now(UTC)))
         else:
-            click.echo("No runs." if everything else "Nothing waits or runs; --all lists what is over.", err=True)
+            click.echo("No runs." if everything else "No active runs; --all lists finished ones.", err=True)
 
     ask(target, work)
 
@@ -94,17 +94,19 @@ def cancel(wanted: str, target: FindTarget) -> None:
 @click.command()
 @click.argument("wanted", metavar="RUN", shell_complete=pipeline_names)
 @click.option("-f", "--follow", is_flag=True, help="Show the log and wait; the exit code is the run's.")
+@click.option("--current", is_flag=True, help="With the pipeline's current code, in place of that run's.")
 @json_option
 @api_options
-def retry(wanted: str, follow: bool, as_json: bool, target: FindTarget) -> None:
+def retry(wanted: str, follow: bool, current: bool, as_json: bool, target: FindTarget) -> None:
     """Run RUN again: an id, its beginning, or a pipeline's name for its newest run.
 
-    It must be over. The new run has the same code, variables and parameters.
+    It must be over. The new run has the same event, variables and parameters, and the same code unless you give
+    --current.
     """
 
     async def work(client: Client) -> int:
         former = await find_run(client, wanted)
-        accepted = await client.retry(former.id, by_hand=True)
+        accepted = await client.retry(former.id, code="current" if current else "same", by_hand=True)
         if follow:
             return await follow_start(client, former.pipeline_name, accepted, as_json=as_json)
         say_accepted(former.pipeline_name, accepted, as_json=as_json)

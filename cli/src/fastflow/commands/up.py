@@ -30,9 +30,11 @@ from fastflow.local.plan import (
     with_values,
 )
 from fastflow.local.surroundings import check_machine
+from fastflow.terminal.output import drop_output
 from fastflow.terminal.tables import short
 from fastflow_contracts.bus import streams
-from fastflow_contracts.bus.connection import connect, redacted
+from fastflow_contracts.bus.address import redacted
+from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.permissions import User
 from fastflow_contracts.clock import now
 from fastflow_contracts.errors import FastFlowError
@@ -41,6 +43,7 @@ from fastflow_contracts.runs.presence import Presence
 from fastflow_contracts.service.logging import set_up_logging
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that stop everything; SIGHUP only if the parent did not ignore it, as ``nohup`` does."""
 
 
 @click.command()
@@ -183,9 +186,14 @@ def _sandbox(plan: UpPlan, runner: Presence) -> str:
 def _note_signals() -> list[int]:
     """Record signals that arrive before there is anything to stop. (Cancelling tasks from outside may get lost.)"""
     early: list[int] = []
-    for number in STOPPING:
+    for number in _stopping():
         signal.signal(number, lambda number, _: early.append(number))
     return early
+
+
+def _stopping() -> list[signal.Signals]:
+    is_kept_on = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [number for number in STOPPING if not (is_kept_on and number is signal.SIGHUP)]
 
 
 def _stop_on_signals(stop: asyncio.Event, early: list[int]) -> None:
@@ -195,10 +203,10 @@ def _stop_on_signals(stop: asyncio.Event, early: list[int]) -> None:
     def on_signal() -> None:
         if stop.is_set():
             _leave_at_once()
-        _say("\nStopping. Ctrl-C again to leave at once.")
         stop.set()
+        _say("\nStopping. Ctrl-C again to leave at once.")
 
-    for number in STOPPING:
+    for number in _stopping():
         loop.add_signal_handler(number, on_signal)
     if early:
         on_signal()
@@ -214,7 +222,11 @@ def _line(what: str, text: str) -> str:
 
 
 def _say(text: str) -> None:
-    click.echo(text, color=False if os.environ.get("NO_COLOR") else None)
+    """Print *text*. Without a reader (a closed terminal, a pipe whose other end is gone) the services go on."""
+    try:
+        click.echo(text, color=False if os.environ.get("NO_COLOR") else None)
+    except OSError:
+        drop_output()
 
 
 def _progress(text: str) -> None:

@@ -89,8 +89,15 @@ async def run(
         if not starting:
             ready()
 
+    def told(part: ServicePart) -> ServicePart:
+        """The gateway tells the world when all of them are ready."""
+        serve = functools.partial(fastflow_gateway.app.serve, still_starting=lambda: frozenset(starting))
+        return part._replace(serve=serve) if part.name == User.GATEWAY.value else part
+
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_run(part, url, seeds, stop, part_ready), name=part.name) for part in all_parts]
+        tasks = [
+            group.create_task(_run(told(part), url, seeds, stop, part_ready), name=part.name) for part in all_parts
+        ]
         await stop.wait()
         for task in tasks:
             if task.get_name() in starting:

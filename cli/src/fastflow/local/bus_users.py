@@ -8,7 +8,6 @@ their public half.
 from __future__ import annotations
 
 import contextlib
-import json
 import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from fastflow_contracts.bus.permissions import ADMIN, SERVICES, User, grant
 OUTSIDE: Final = User.OUTSIDE.value
 CONFIG: Final = "users.conf"
 PASSWORD_BYTES: Final = 24
+_ESCAPES: Final = {"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
 class Users(NamedTuple):
@@ -44,8 +44,8 @@ def users_in(folder: Path) -> Users:
 
 def config(users: Users) -> str:
     """The ``authorization`` block of the server's configuration."""
-    entries = [f"{{ user: {ADMIN}, password: {_quoted(users.admin_password)} }}"]
-    entries.append(f"{{ user: {OUTSIDE}, password: {_quoted(users.outside_password)}, {_permissions(User.OUTSIDE)} }}")
+    entries = [f"{{ user: {ADMIN}, password: {quoted(users.admin_password)} }}"]
+    entries.append(f"{{ user: {OUTSIDE}, password: {quoted(users.outside_password)}, {_permissions(User.OUTSIDE)} }}")
     entries += [
         f"{{ nkey: {nkeys.public_key(seed)}, {_permissions(user)} }}  # {user.value}"
         for user, seed in users.seeds.items()
@@ -60,16 +60,17 @@ def _permissions(user: User) -> str:
 
 
 def _list(subjects: Iterable[str]) -> str:
-    return "[" + ", ".join(map(_quoted, dict.fromkeys(subjects))) + "]"
+    return "[" + ", ".join(map(quoted, dict.fromkeys(subjects))) + "]"
 
 
-def _quoted(text: str) -> str:
-    return json.dumps(text)
+def quoted(text: str) -> str:
+    """*text* as a string of the server's configuration. Its escapes are not JSON's: it knows no ``\\u``."""
+    return '"' + "".join(_ESCAPES.get(letter, letter) for letter in text) + '"'
 
 
 def _kept(path: Path, fresh: str) -> str:
     with contextlib.suppress(FileNotFoundError):
-        if found := path.read_text().strip():
+        if found := path.read_text(encoding="utf-8").strip():
             return found
     write_private(path, fresh + "\n")
     return fresh

@@ -9,12 +9,12 @@ import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import click
 
 from fastflow.errors import INTERRUPTED, NothingAnswers
 from fastflow.local.address import DATA_DIR as DATA_DIR
+from fastflow_contracts.bus.address import login_of, with_login
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.permissions import ADMIN, ADMIN_INBOX
@@ -48,7 +48,7 @@ def find_url(
         Unreachable: Nothing names a bus.
     """
     if nats_url:
-        return nats_url
+        return logged_in(nats_url, environ)
     if data_dir is None and (named := named_url(environ)):
         return named
     if data_dir is not None:
@@ -65,12 +65,24 @@ def find_url(
 
 def named_url(environ: Mapping[str, str]) -> str | None:
     """The bus that the environment names. Raises ``NothingAnswers`` if it names a file that cannot be read."""
-    if path := environ.get("FASTFLOW_NATS_URL_FILE"):
+    url = _setting("FASTFLOW_NATS_URL", environ)
+    return logged_in(url, environ) if url else None
+
+
+def logged_in(url: str, environ: Mapping[str, str]) -> str:
+    """*url* with the user and password that the environment names, if it does. Raises ``NothingAnswers``."""
+    return with_login(url, _setting("FASTFLOW_NATS_USER", environ), _setting("FASTFLOW_NATS_PASSWORD", environ))
+
+
+def _setting(name: str, environ: Mapping[str, str]) -> str:
+    """A setting of the services, or the content of the file in its ``_FILE`` form."""
+    if path := environ.get(f"{name}_FILE"):
         try:
-            return Path(path).read_text().strip() or None
-        except OSError as error:
-            raise NothingAnswers(f"FASTFLOW_NATS_URL_FILE {path} cannot be read: {error.strerror}.") from None
-    return environ.get("FASTFLOW_NATS_URL", "").strip() or None
+            return Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise NothingAnswers(f"{name}_FILE {path} cannot be read: {reason}.") from None
+    return environ.get(name, "").strip()
 
 
 def tls_in(environ: Mapping[str, str]) -> Tls:
@@ -82,7 +94,7 @@ def tls_in(environ: Mapping[str, str]) -> Tls:
 
 def inbox_of(url: str) -> str:
     """The inbox for the user of *url*. The administrator has a private one: its answers are confidential."""
-    return ADMIN_INBOX if urlsplit(url.partition(",")[0]).username == ADMIN else INBOX
+    return ADMIN_INBOX if login_of(url).user == ADMIN else INBOX
 
 
 def bus_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -80,7 +80,7 @@ def write_private(path: Path, text: str) -> None:
     """Write a file atomically. Only its owner may read it."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
     beside.replace(path)
 
@@ -95,7 +95,7 @@ def _lock(path: Path) -> int:
             os.close(descriptor)
             who = f"process {pid}" if pid else "another process"
             raise InUse(
-                f"{path.parent} is in use by {who}: end that `fastflow up`, or give this one another --data-dir."
+                f"{path.parent} is in use by {who}: stop that `fastflow up`, or give this one another --data-dir."
             ) from None
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):

@@ -1,6 +1,6 @@
 """The embedded bus: one nats-server as a child process, with its data, its credentials, and its address in a file.
 
-The child dies with its parent, however the parent dies. This module knows no streams or messages.
+The child dies with its parent, however the parent dies. This module does not know streams or messages.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
-import json
 import os
 import re
 import shutil
@@ -18,10 +17,11 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from fastflow.local.bus_users import OUTSIDE, users_in
+from fastflow.local.bus_users import OUTSIDE, quoted, users_in
 from fastflow.local.bus_users import config as config_of
 from fastflow.local.connection import OUTSIDE_URL_FILE
 from fastflow.local.data_dir import write_private
+from fastflow_contracts.bus.address import with_login
 from fastflow_contracts.bus.permissions import ADMIN
 from fastflow_contracts.bus.streams import MIB, PAYLOAD_BYTES_MAX, STORE_BYTES_MAX
 from fastflow_contracts.errors import FastFlowError
@@ -98,7 +98,7 @@ async def embedded_bus(
             payload=PAYLOAD_BYTES_MAX + MIB,
             pending=64 * MIB,
             authorization=config_of(users),
-            sync=sync if sync == "always" else json.dumps(sync),
+            sync=sync if sync == "always" else quoted(sync),
             store_bytes=STORE_BYTES_MAX,
             memory_bytes=256 * MIB,
         ),
@@ -107,9 +107,10 @@ async def embedded_bus(
     keeper: asyncio.Task[None] | None = None
     try:
         await server.start()
-        url = f"nats://{ADMIN}:{users.admin_password}@127.0.0.1:{port}"
+        address = f"nats://127.0.0.1:{port}"
+        url = with_login(address, ADMIN, users.admin_password)
         write_private(url_file, url + "\n")
-        write_private(directory / OUTSIDE_URL_FILE, f"nats://{OUTSIDE}:{users.outside_password}@127.0.0.1:{port}\n")
+        write_private(directory / OUTSIDE_URL_FILE, with_login(address, OUTSIDE, users.outside_password) + "\n")
         if keep:
             keeper = asyncio.create_task(server.keep(), name="bus-keeper")
         yield url
@@ -163,14 +164,14 @@ class _Server:
         raise BusFailed(f"the embedded NATS server did not start: {self._complaint()} (full log: {self._log_path})")
 
     def _complaint(self) -> str:
-        """The one line of its log that tells most."""
+        """Return the most useful line of its log."""
         with self._log_path.open("rb") as log_file:
             log_file.seek(self._log_read)
             lines = [line.strip() for line in log_file.read().decode(errors="replace").splitlines() if line.strip()]
         found = next(
             (line for line in lines if "[FTL]" in line or line.startswith(("fatal error", "nats-server:"))), ""
         )
-        words = found or (lines[-1] if lines else "it said nothing")
+        words = found or (lines[-1] if lines else "it printed nothing")
         return re.sub(r"^\[\d+\] \S+ \S+ \[[A-Z]+\] ", "", words)
 
     async def keep(self) -> None:

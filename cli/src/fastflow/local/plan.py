@@ -12,9 +12,10 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from fastflow.errors import BadUsage, NoSuchThing
-from fastflow.local.connection import DATA_DIR, named_url
+from fastflow.local.connection import DATA_DIR, logged_in, named_url
 from fastflow_contracts.pipelines.folder.bundle import shown
 from fastflow_contracts.pipelines.folder.discovery import SCRIPT
+from fastflow_contracts.service.settings import without_service_links
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
@@ -65,6 +66,7 @@ class UpPlan(NamedTuple):
 
 def make_plan(options: UpOptions, environ: Mapping[str, str], *, here: Path) -> UpPlan:
     """Make the plan; options win over the environment. Raises ``BadUsage`` or ``NoSuchThing`` with advice."""
+    environ = without_service_links(environ)
     data_dir = here / (options.data_dir or environ.get("FASTFLOW_DATA_DIR") or DATA_DIR)
     _check_text(data_dir)
     host = options.host or environ.get("FASTFLOW_HOST") or DEFAULT_HOST
@@ -85,7 +87,7 @@ def make_plan(options: UpOptions, environ: Mapping[str, str], *, here: Path) -> 
         settled.setdefault(name, value)
     # Several installations may share a machine and a bus: each data folder has its own runner.
     settled.setdefault("FASTFLOW_RUNNER_ID", f"{_host_token()}-{folder_hash}")
-    nats_url = options.nats_url or named_url(environ)
+    nats_url = logged_in(options.nats_url, environ) if options.nats_url else named_url(environ)
     if nats_url is not None:
         _check_address(nats_url)
     return UpPlan(data_dir, host, port, nats_url, source, settled)
@@ -135,7 +137,10 @@ def _check_address(url: str) -> None:
         except ValueError:
             is_one = False
         if not is_one:
-            raise BadUsage("the address of the bus cannot be read; it looks like nats://user:password@host:4222.")
+            raise BadUsage(
+                "the address of the bus cannot be read; it looks like nats://user:password@host:4222. Percent-encode "
+                "characters such as / and # in the password, or use FASTFLOW_NATS_USER and FASTFLOW_NATS_PASSWORD."
+            )
 
 
 def _has_ipv6() -> bool:

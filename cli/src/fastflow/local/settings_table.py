@@ -12,7 +12,7 @@ import fastflow_runner.settings
 import fastflow_scheduler.settings
 import fastflow_syncer.settings
 from fastflow.local.plan import DEFAULTS
-from fastflow_contracts.service.settings import fields
+from fastflow_contracts.service.settings import fields, without_service_links
 
 SETTINGS: Mapping[str, type[msgspec.Struct]] = {
     "gateway": fastflow_gateway.settings.GatewaySettings,
@@ -20,7 +20,7 @@ SETTINGS: Mapping[str, type[msgspec.Struct]] = {
     "scheduler": fastflow_scheduler.settings.SchedulerSettings,
     "runner": fastflow_runner.settings.RunnerSettings,
 }
-SECRET_SHOWN = "***"  # noqa: S105 - what stands for one
+SECRET_SHOWN = "***"  # noqa: S105 - shown instead of one
 
 
 class Setting(NamedTuple):
@@ -61,7 +61,7 @@ def markdown() -> str:
 
 def values(environ: Mapping[str, str]) -> dict[str, str]:
     """The settings in *environ*, secrets masked. A ``_FILE`` variable wins, as when settings are loaded."""
-    found = {}
+    found, environ = {}, without_service_links(environ)
     for setting in settings():
         if path := environ.get(f"{setting.name}_FILE"):
             found[setting.name] = f"from {path}"

@@ -1,4 +1,4 @@
-"""Requests to one gateway: answers, errors, and streams that resume. This module knows no routes."""
+"""Requests to one gateway: answers, errors, and streams that resume. This module does not know routes."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def _encoded(body: Any) -> bytes:
     try:
         return msgspec.json.encode(body)
     except UnicodeEncodeError as error:
-        raise BadRequest("a text is not valid UTF-8: it has a lone surrogate; send it as UTF-8.") from error
+        raise BadRequest("a string is not valid UTF-8: it has a lone surrogate; send it as UTF-8.") from error
 
 
 def segment(text: str) -> str:

@@ -39,7 +39,7 @@ def run_id_for_key(pipeline: str, key: str) -> RunId:
 
 
 def run_id_for_message(stream: str, sequence: int, stored_at: datetime) -> RunId:
-    """Return the run that one stored message starts. *stored_at* tells a wiped and refilled stream apart."""
+    """Return the run that one stored message starts. *stored_at* distinguishes a stream that was wiped and refilled."""
     return _derive("message", stream, str(sequence), stored_at.astimezone(UTC).isoformat())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -23,9 +24,11 @@ from fastflow_gateway.actions.trigger_client import (
     open_trigger_client,
 )
 from fastflow_gateway.api import openapi, routes
+from fastflow_gateway.api.health import STILL_STARTING, StillStarting
 from fastflow_gateway.dashboard import pages
 from fastflow_gateway.dashboard.rendering import RENDERER, Renderer
 from fastflow_gateway.http import middleware
+from fastflow_gateway.http.browsers import PUBLIC_URL
 from fastflow_gateway.http.protocol import Protocol
 from fastflow_gateway.http.protocol_log import protocol_logger
 from fastflow_gateway.http.request_metrics import REQUEST_METRICS, RequestMetrics
@@ -47,6 +50,7 @@ BODY_BYTES_MAX = 4 * 1024 * 1024
 """Largest body of any request. The limit of a trigger is smaller; the trigger client checks it."""
 BACKLOG = 1024
 """Connections that may wait for acceptance: after a restart every client reconnects at once."""
+ANY_IPV6 = "::"
 SHUTDOWN_S = STORE_S + DECISION_S + 1.0
 """How long open requests may take to end at a stop."""
 
@@ -55,9 +59,15 @@ ROUTES: tuple[Route, ...] = (*routes.ROUTES, *pages.ROUTES)
 
 
 def build_app(
-    settings: GatewaySettings, *, bus: Bus, model: ReadModel, trigger_client: TriggerClient, followers: Followers
+    settings: GatewaySettings,
+    *,
+    bus: Bus,
+    model: ReadModel,
+    trigger_client: TriggerClient,
+    followers: Followers,
+    still_starting: StillStarting | None = None,
 ) -> web.Application:
-    """Build the application. Its parts must already be running."""
+    """Build the application. Its parts must already be running. *still_starting*: see ``serve``."""
     app = web.Application(
         middlewares=[middleware.record, middleware.explain, middleware.guard], client_max_size=BODY_BYTES_MAX
     )
@@ -68,7 +78,9 @@ def build_app(
     app[FOLLOWERS] = followers
     app[BUNDLE_FILES] = BundleFiles(bus)
     app[NOTEBOOKS] = Notebooks(bus)
+    app[STILL_STARTING] = still_starting
     app[SESSIONS] = Sessions(settings.admin_token)
+    app[PUBLIC_URL] = settings.public_url
     app[CLIENT_ADDRESSES] = ClientAddresses(settings.proxies)
     app[SIGN_IN_LIMIT] = RateLimit(burst=10, per_minute=10)
     app[WEBHOOK_GUARD] = WebhookGuard()
@@ -88,24 +100,48 @@ def build_app(
 
 
 @contextlib.asynccontextmanager
-async def gateway(settings: GatewaySettings, bus: Bus) -> AsyncIterator[str]:
-    """Run a gateway; yield its URL once it listens and has caught up with the bus."""
+async def gateway(
+    settings: GatewaySettings, bus: Bus, *, still_starting: StillStarting | None = None
+) -> AsyncIterator[str]:
+    """Run a gateway; yield its URL once it listens and has caught up with the bus. *still_starting*: see ``serve``."""
     check(settings)
     async with asyncio.TaskGroup() as group:
         model = ReadModel(bus)
         following = group.create_task(model.serve(), name="model")
         async with open_trigger_client(bus, model) as client:
             followers = Followers(bus, group)
-            app = build_app(settings, bus=bus, model=model, trigger_client=client, followers=followers)
+            app = build_app(
+                settings,
+                bus=bus,
+                model=model,
+                trigger_client=client,
+                followers=followers,
+                still_starting=still_starting,
+            )
             async with _listening(app, settings) as url:
                 await model.caught_up()
                 yield url
         following.cancel()
 
 
-async def serve(settings: GatewaySettings, bus: Bus, stop: asyncio.Event, ready: Callable[[], None]) -> None:
-    """Answer requests until *stop* is set; then end the open streams."""
-    async with gateway(settings, bus) as url:
+async def serve(
+    settings: GatewaySettings,
+    bus: Bus,
+    stop: asyncio.Event,
+    ready: Callable[[], None],
+    *,
+    still_starting: StillStarting | None = None,
+) -> None:
+    """Answer requests until *stop* is set; then end the open streams.
+
+    Args:
+        settings: The settings.
+        bus: The connection.
+        stop: Ends it.
+        ready: Called once it answers.
+        still_starting: Where one process is the whole installation: which of its services are not ready yet.
+    """
+    async with gateway(settings, bus, still_starting=still_starting) as url:
         log.info("listening", url=url)
         ready()
         await until_stopped(stop, bus=bus)
@@ -122,7 +158,7 @@ async def _listening(app: web.Application, settings: GatewaySettings) -> AsyncIt
         return Protocol(runner.server, loop=loop, access_log=no_log, logger=protocol_logger())
 
     try:
-        listener = await loop.create_server(protocol, settings.host, settings.port, backlog=BACKLOG)
+        listener = await loop.create_server(protocol, backlog=BACKLOG, **_place(settings))
         try:
             host, port = listener.sockets[0].getsockname()[:2]
             yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -130,6 +166,16 @@ async def _listening(app: web.Application, settings: GatewaySettings) -> AsyncIt
             listener.close()
     finally:
         await runner.cleanup()
+
+
+def _place(settings: GatewaySettings) -> dict[str, Any]:
+    """Where to listen. ``::`` means every address, IPv4 too; asyncio would take IPv6 alone."""
+    if settings.host != ANY_IPV6:
+        return {"host": settings.host, "port": settings.port}
+    if not socket.has_dualstack_ipv6():
+        log.warning("listening on IPv6 only", host=settings.host, advice="this system has no sockets for both")
+        return {"host": settings.host, "port": settings.port}
+    return {"sock": socket.create_server((ANY_IPV6, settings.port), family=socket.AF_INET6, dualstack_ipv6=True)}
 
 
 async def _end_streams(app: web.Application) -> None:

@@ -19,6 +19,15 @@ class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
 
     host: Annotated[str, Env("FASTFLOW_HOST", "Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Env("FASTFLOW_PORT", "Port to listen on; 0 = any free one.", least=0, most=65_535)] = 8000
+    public_url: Annotated[
+        str,
+        Env(
+            "FASTFLOW_PUBLIC_URL",
+            "The address that browsers and senders of webhooks use, if a proxy stands before the gateway.",
+            pattern=r"https?://[^/?#\s]+(/[^?#\s]*)?",
+            like="https://fastflow.example.com",
+        ),
+    ] = ""
     admin_token: Annotated[
         str,
         Env(

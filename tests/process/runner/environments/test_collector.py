@@ -200,7 +200,7 @@ async def test_an_environment_in_use_by_a_run_is_not_removed(workshop: Workshop)
 
 
 async def test_a_run_that_comes_too_late_reports_it(workshop: Workshop) -> None:
-    """No user code starts in an environment that was removed meanwhile, or is being removed."""
+    """No user code starts in an environment that was removed, or is being removed."""
     (red,) = await workshop.make(workshop.runner(), "red")
     with another_process(workshop.path, f"store.seize({lock_byte(workshop.key('red'))})"):
         assert (await workshop.run(red, "")).reason == "no_environment"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fastflow_contracts.pipelines.format.value_types import ENV_NAME_CHARACTERS_MAX, ID_CHARACTERS_MAX
 from fastflow_contracts.runs.messages import TRIGGER, TRIGGER_TYPE, Trigger
-from fastflow_contracts.runs.triggers import BadTrigger, read_run_body, read_trigger, read_webhook_body
+from fastflow_contracts.runs.triggers import BadTrigger, read_run_body, read_trigger, read_webhook
 
 LONG = "x" * 1_000_000
 REASON_CHARACTERS_MAX = 300
@@ -27,7 +27,7 @@ def test_names_of_variables_have_the_bound_of_the_metadata(field: str) -> None:
     for read in (
         lambda: read_trigger(body, {}),
         lambda: read_trigger(body, OWN),
-        lambda: read_webhook_body(body, None),
+        lambda: read_webhook(body, {}),
     ):
         with pytest.raises(BadTrigger, match=rf"^{field}: the name .* has 257 characters; at most 256 are accepted\.$"):
             read()

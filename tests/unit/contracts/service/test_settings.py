@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from fastflow.local.settings_table import SETTINGS
-from fastflow_contracts.service.settings import BadSettings, Env, LogLevel, fields, load
+from fastflow_contracts.service.settings import BadSettings, Env, LogLevel, fields, load, without_service_links
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,3 +69,32 @@ def test_no_number_of_a_service_may_be_negative(service: str) -> None:
         if field.type in (int, float):
             with pytest.raises(BadSettings, match=field.env.name):
                 load(struct, {field.env.name: "-1"})
+
+
+@pytest.mark.parametrize("service", ["FASTFLOW", "FASTFLOW_GATEWAY", "FASTFLOW_NATS"])
+def test_variables_of_a_pod_are_no_settings(service: str) -> None:
+    """Kubernetes sets them for each service beside it; one of them has the name of our port."""
+    links = {
+        f"{service}_SERVICE_HOST": "10.0.0.11",
+        f"{service}_SERVICE_PORT": "8000",
+        f"{service}_SERVICE_PORT_HTTP": "8000",
+        f"{service}_PORT": "tcp://10.0.0.11:8000",
+        f"{service}_PORT_8000_TCP": "tcp://10.0.0.11:8000",
+        f"{service}_PORT_8000_TCP_PROTO": "tcp",
+        f"{service}_PORT_8000_TCP_PORT": "8000",
+        f"{service}_PORT_8000_TCP_ADDR": "10.0.0.11",
+        f"{service}_PORT_53_UDP_ADDR": "10.0.0.11",
+    }
+    for struct in SETTINGS.values():
+        assert load(struct, links) == load(struct, {})
+    assert without_service_links(links | {"FASTFLOW_PORT": "9000", "HOME_PORT": "tcp://x"}) == {
+        "FASTFLOW_PORT": "9000",
+        "HOME_PORT": "tcp://x",
+    }
+
+
+@pytest.mark.parametrize("name", ["FASTFLOW_POTR", "FASTFLOW_SERVICE", "FASTFLOW_GATEWAY_PORT", "FASTFLOW_PORT_8000"])
+def test_what_is_like_a_variable_of_a_pod_is_still_a_mistake(name: str) -> None:
+    """A misspelt setting is never ignored."""
+    with pytest.raises(BadSettings, match=f"{name} is not a setting"):
+        load(SETTINGS["gateway"], {name: "8000"}, also_known={"FASTFLOW_PORT"})

@@ -49,7 +49,7 @@ def test_jobs_are_sorted_by_their_next_slot() -> None:
         a_record("soon", schedule_interval_seconds=60),
     )
     assert [view.job.pipeline for view in views] == ["soon", "late", "off"]
-    assert summary(views) == "3 schedules · 1 silent"
+    assert summary(views) == "3 schedules · 1 inactive"
     assert (views[0].slots, views[2].slots) == ("00:01, 00:02, 00:03", "")
     assert [view.note for view in views] == [None, None, "It is switched off."]
 

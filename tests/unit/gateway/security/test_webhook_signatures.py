@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -127,15 +128,27 @@ def test_gitlab_signs_with_a_signing_token_or_sends_its_secret() -> None:
     assert not is_good("gitlab", {"X-Gitlab-Token": "Mysecret"}, BODY, "mysecret")
 
 
-@pytest.mark.parametrize("form", ["{hex}", "sha256={hex}", "{base64}"])
-def test_an_hmac_of_any_sender_is_accepted(form: str) -> None:
-    """In hex or base64, in the header that the pipeline names."""
+@pytest.mark.parametrize("form", ["{}", "sha256={}", "SHA256={}", "sha256= {}", "sha256 = {}", "  Sha256={} "])
+@pytest.mark.parametrize(
+    "encoded", [bytes.hex, lambda mac: mac.hex().upper(), lambda mac: base64.b64encode(mac).decode()]
+)
+def test_an_hmac_of_any_sender_is_accepted(form: str, encoded: Callable[[bytes], str]) -> None:
+    """In hex of either case or in base64, in the header that the pipeline names, as several senders write it."""
     mac = hmac.digest(b"secret", BODY, "sha256")
-    signature = form.format(hex=mac.hex(), base64=base64.b64encode(mac).decode())
+    signature = form.format(encoded(mac))
     webhook = WebhookSpec(verify="hmac", secret="token", header="X-Shop")
     assert verify(webhook, "secret", {"X-Shop": signature}, BODY, NOW) is None
     with pytest.raises(BadSignature, match="X-Shop is missing"):
         verify(webhook, "secret", {"X-Hub-Signature-256": signature}, BODY, NOW)
+
+
+@pytest.mark.parametrize(("verified", "header"), [("github", "X-Hub-Signature-256"), ("gitea", "X-Gitea-Signature")])
+def test_the_hex_of_any_sender_may_be_in_upper_case(verified: Verify, header: str) -> None:
+    """Base64 may not be changed like that: it would be another signature."""
+    mac = hmac.digest(b"secret", BODY, "sha256")
+    assert is_good(verified, {header: f"SHA256={mac.hex().upper()}"}, BODY, "secret")
+    assert not is_good(verified, {header: mac.hex()[:-1]}, BODY, "secret")
+    assert not is_good("hmac", {header: base64.b64encode(mac).decode().swapcase()}, BODY, "secret")
 
 
 def test_one_valid_signature_of_several_is_enough() -> None:
@@ -168,7 +181,7 @@ def test_a_header_without_a_signature_is_refused(verified: Verify, text: str, bo
     assert not is_good(verified, {}, body)
 
 
-def test_an_invalid_secret_is_our_own_error() -> None:
-    """The standard's secrets are base64."""
+def test_an_invalid_secret_is_not_a_bad_signature() -> None:
+    """The caller is not to blame: the standard's secrets are base64."""
     with pytest.raises(BadSecret, match="not base64"):
         verify(WebhookSpec(verify="standard", secret="token"), "whsec_", sent(BODY), BODY, NOW)

@@ -13,8 +13,9 @@ import pytest
 
 from fastflow.local.nats_server import embedded_bus
 from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.address import redacted
 from fastflow_contracts.bus.client import Bus, Put
-from fastflow_contracts.bus.connection import connect, redacted
+from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.errors import Rejected, RevisionConflict, Unavailable
 from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.bus.pull import Pull

@@ -155,7 +155,7 @@ WHO: Final[dict[str, set[User]]] = {
     "_INBOX_syncer.x": NOBODY,
     "_INBOX_scheduler.x": NOBODY,
 }
-"""An example of everything that may be said on the bus, and who may say it. All others are tried and denied."""
+"""An example of everything that may be sent on the bus, and who may send it. All others try it and are denied."""
 HEARD: Final = {
     SYNCER: {"ff.sync.request", "_INBOX_syncer.>"},
     SCHEDULER: {"_INBOX_scheduler.>"},

@@ -81,7 +81,7 @@ async def test_a_server_without_tls_gets_no_secret(tmp_path: Path) -> None:
     async with embedded_bus(tmp_path, sync="2m") as plain:
         authority = Authority(tmp_path / "authority.pem")
         for address, tls in ((plain.replace("nats://", "tls://"), Tls()), (plain, Tls(ca=str(authority.path)))):
-            assert "does not ask for TLS" in await complaint(address, tls)
+            assert "does not offer TLS" in await complaint(address, tls)
 
 
 async def test_files_that_are_not_certificates_are_named(tmp_path: Path) -> None:

@@ -246,7 +246,7 @@ async def test_health_names_each_dependency(bus: Bus) -> None:
         for path in ("/healthz", "/readyz"):
             health = await client.get(path, anonymous=True)
             assert health.status == 200
-            assert health.json["dependencies"] == {"bus": "ok", "model": "ok"}
+            assert health.json["dependencies"].items() >= {"bus": "ok", "model": "ok"}.items()
         text = (await client.get("/metrics", anonymous=True)).text
         assert 'fastflow_runs{pipeline="demo",status="PENDING"} 1' in text
     async with running_gateway(bus, metrics=False) as client:
@@ -277,7 +277,7 @@ async def test_every_route_of_the_api_is_in_its_description(bus: Bus) -> None:
     ids = [operation["operationId"] for operation in operations]
     assert len(set(ids)) == len(ids)
     bodies = {name for name in document["components"]["schemas"] if name.endswith(("Body", "Switch"))}
-    assert bodies == {"RunBody", "LinkBody", "JobSwitch", "SecretBody"}
+    assert bodies == {"RunBody", "RetryBody", "LinkBody", "JobSwitch", "SecretBody"}
     for name in bodies:  # the document does not offer what the server refuses
         assert document["components"]["schemas"][name]["additionalProperties"] is False
     starts = [document["paths"][f"/api/{path}"]["post"] for path in ("pipelines/{name}/run", "runs/{id}/retry")]

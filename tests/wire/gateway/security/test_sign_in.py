@@ -239,6 +239,6 @@ async def test_a_request_that_is_not_http_is_refused(client: Client, request_: b
     assert not any(word in head + body for word in ("sent", "aiohttp", "Python"))
 
 
-def test_each_setting_has_a_variable() -> None:
-    """By default the gateway listens to this machine only."""
+def test_the_gateway_listens_to_this_machine_by_default() -> None:
+    """Other machines reach it only if a setting says so."""
     assert GatewaySettings().host == "127.0.0.1"

@@ -25,7 +25,7 @@ async def test_a_run_that_was_taken_away_is_not_started(bench: Bench) -> None:
     """The runner had lost the bus for long; now the run waits for another runner, which would start it too."""
     run = await bench.pending()
     attempt = await bench.claim(run)
-    await bench.runs.change(run.ref, Expire(epoch=1, reason="runner one was not heard of"))
+    await bench.runs.change(run.ref, Expire(epoch=1, reason="runner one was silent"))
     await attempt.carry_out()
     assert bench.jobs == []
     assert (await bench.record(run)).status is RunStatus.PENDING

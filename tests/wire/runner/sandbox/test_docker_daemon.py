@@ -120,7 +120,7 @@ async def test_another_server_is_not_a_docker_daemon() -> None:
     for media, body in (("text/html", b"<html>"), ("application/json", b"[1]")):
         for status in (200, 404, 500):
             async with serving({"": (status, media, body)}) as url:
-                assert str(await refused(DOCKER_HOST=url)) == f"what answers at {url} is not Docker"
+                assert str(await refused(DOCKER_HOST=url)) == f"the server at {url} is not Docker"
 
     async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"SSH-2.0-OpenSSH\r\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from fastflow_api import shapes
 from fastflow_api.connection import segment
@@ -95,7 +95,7 @@ class Starts(Resource):
         Args:
             name: The name of the pipeline.
             webhook_key: The pipeline's ``webhook_key``, or that of a run configuration.
-            body: Becomes the event; ``env_vars`` and ``parameters`` in a JSON object become variables.
+            body: Becomes the event. A JSON object of nothing but ``env_vars`` and ``parameters`` gives variables, too.
             media_type: Media type of the body.
             headers: More headers, such as ``Idempotency-Key`` or a signature.
 
@@ -110,11 +110,19 @@ class Starts(Resource):
         path = f"/api/webhooks/{segment(name)}/{segment(webhook_key)}"
         return _started(await self._connection.one_of("POST", path, _KINDS, data=body, headers=given))
 
-    async def retry(self, run_id: str, *, key: str | None = None, by_hand: bool = False) -> Run | Accepted:
-        """Run a finished run again, as a new run with the same code, variables and parameters.
+    async def retry(
+        self,
+        run_id: str,
+        *,
+        code: Literal["same", "current"] = "same",
+        key: str | None = None,
+        by_hand: bool = False,
+    ) -> Run | Accepted:
+        """Run a finished run again, as a new run with the same event, variables and parameters.
 
         Args:
             run_id: The id of the finished run.
+            code: The code of that run, or the pipeline's current version.
             key: As for ``start``.
             by_hand: As for ``start``.
 
@@ -126,7 +134,9 @@ class Starts(Resource):
             Conflict: The run is not over yet.
         """
         path, headers = f"/api/runs/{segment(run_id)}/retry", _headers(key, by_hand=by_hand)
-        return _started(await self._connection.one_of("POST", path, _KINDS, headers=headers))
+        return _started(
+            await self._connection.one_of("POST", path, _KINDS, body=shapes.RetryBody(code=code), headers=headers)
+        )
 
 
 def _headers(key: str | None, *, by_hand: bool = False) -> dict[str, str]:

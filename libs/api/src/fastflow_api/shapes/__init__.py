@@ -7,7 +7,7 @@ Times are aware and in UTC, sizes are in bytes, durations in seconds. No shape c
 from __future__ import annotations
 
 from fastflow_api.shapes.base import HIDDEN, Accepted, Error, Shape
-from fastflow_api.shapes.bodies import Body, JobSwitch, LinkBody, RunBody, SecretBody
+from fastflow_api.shapes.bodies import Body, JobSwitch, LinkBody, RetryBody, RunBody, SecretBody
 from fastflow_api.shapes.cells import Cell, CellAttempt, CellError, CellEvent, CellList, CellStatus, Output
 from fastflow_api.shapes.graph import DownstreamTrigger, Edge, Graph, Node, Source
 from fastflow_api.shapes.installation import (
@@ -85,6 +85,7 @@ __all__ = [
     "Pipeline",
     "PipelineChange",
     "PipelineDetail",
+    "RetryBody",
     "Run",
     "RunBody",
     "RunDetail",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 
@@ -18,6 +20,13 @@ class RunBody(Body, frozen=True, kw_only=True):
     """Parameters, also set as environment variables; they override ``env_vars``."""
     run_config_id: str | None = None
     """One of the pipeline's ``schedules[].id``; null is the pipeline's own configuration."""
+
+
+class RetryBody(Body, frozen=True, kw_only=True):
+    """How to retry a run."""
+
+    code: Literal["same", "current"] = "same"
+    """The code of that run, or the pipeline's current version."""
 
 
 class LinkBody(Body, frozen=True, kw_only=True):

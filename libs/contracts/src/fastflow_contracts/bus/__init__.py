@@ -1,1 +1,1 @@
-"""The bus: connection, client, buckets, streams, subjects, permissions. It knows no run and no pipeline."""
+"""The bus: connection, client, buckets, streams, subjects, permissions. It does not know runs or pipelines."""

@@ -62,7 +62,7 @@ class Bus:
         self.client = client
         self.js: JetStreamContext = client.jetstream(timeout=ANSWER_S)
         self.closed = asyncio.Event()
-        """Set when the connection is closed for good: the process must end."""
+        """Set when the connection is closed permanently: the process must end."""
         self.generation = 0
         """Grows with every reconnect. Requests of an older generation are lost."""
         self.wake_on_reconnect: set[asyncio.Event] = set()
@@ -225,7 +225,7 @@ class Bus:
         await self.publish(subject, b"", headers={"KV-Operation": "DEL"}, expect_sequence=expect)
 
     async def purge(self, bucket: str, key: str, *, until: int) -> None:
-        """Remove every value of *key* up to and including revision *until*, for good. Raises ``Unavailable``."""
+        """Remove every value of *key* up to and including revision *until*, permanently. Raises ``Unavailable``."""
         try:
             await self.js.purge_stream(bucket_stream(bucket), seq=until + 1, subject=value_subject(bucket, key))
         except (nats.errors.Error, TimeoutError) as error:

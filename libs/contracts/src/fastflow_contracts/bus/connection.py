@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import AsyncIterator
-from urllib.parse import urlsplit
 
 import nats.js.errors
 
+from fastflow_contracts.bus.address import login_of, redacted
 from fastflow_contracts.bus.client import ANSWER_S, Bus
 from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.bus.nats_client import MendedClient
@@ -23,11 +22,6 @@ REFUSED = "authorization violation"
 """The error text of a server for wrong credentials."""
 
 CONNECT_S = 10.0
-
-
-def redacted(url: str) -> str:
-    """Return *url* (or several, separated by commas) without credentials, for logs and messages."""
-    return ",".join(re.sub(r"(^|//)[^/]*@", r"\1", each) for each in url.split(","))
 
 
 @contextlib.asynccontextmanager
@@ -45,7 +39,8 @@ async def connect(
     Errors after the start are logged, each only once while it stays the same.
 
     Args:
-        url: ``nats://[user:password@]host:port`` or ``tls://…``, several separated by commas.
+        url: ``nats://[user:password@]host:port`` or ``tls://…``, several separated by commas. User and password are
+            percent-encoded.
         name: Name of the connection on the server.
         seed: NKEY that authenticates this client instead of a password.
         inbox: Prefix of the subjects for answers (``permissions.inbox``).
@@ -59,7 +54,7 @@ async def connect(
     """
     client = MendedClient(seed, tls_only=tls.is_demanded(url))
     bus = Bus(client)
-    named = urlsplit(url.partition(",")[0])  # a cluster announces more servers: they need the same user
+    login = login_of(url)  # a cluster announces more servers: they need the same user
     is_open = False
     trouble: str | None = None
     refusal = ""
@@ -100,8 +95,9 @@ async def connect(
         async with asyncio.timeout(connect_s):
             await client.connect(
                 servers=url.split(","),
-                user=named.username if named.password else None,
-                password=named.password,
+                user=login.user if login.password is not None else None,
+                password=login.password,
+                token=login.user if login.password is None and not seed else None,
                 name=name,
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=0.25,

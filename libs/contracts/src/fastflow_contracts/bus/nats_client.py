@@ -32,7 +32,7 @@ class MendedClient(Client):
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         """As inherited, but leave a server that does not use TLS before it gets our secrets."""
         if initial_connection and self._tls_only and not info.get("tls_required"):
-            raise nats.errors.Error("it does not ask for TLS, which is wanted here")
+            raise nats.errors.Error("it does not offer TLS, which these settings require")
         await super()._process_info(info, initial_connection)
 
     async def connect(self, *args: Any, **kwargs: Any) -> None:

@@ -24,21 +24,21 @@ _SEED_BYTES: Final = 2 + _KEY_BYTES + 2
 
 
 class BadSeed(FastFlowError):
-    """The text is no seed of a user."""
+    """The text is not a user's seed."""
 
 
 def new_seed() -> str:
-    """A fresh secret."""
+    """Return a new secret."""
     return _written(bytes([_SEED | _USER >> 5, (_USER & 31) << 3]) + secrets.token_bytes(_KEY_BYTES))
 
 
 def public_key(seed: str) -> str:
-    """What the server is to know of *seed*. Raises ``BadSeed``."""
+    """Return what the server must know of *seed*. Raises ``BadSeed``."""
     return _written(bytes([_USER]) + _private(seed).public_key().public_bytes_raw())
 
 
 def sign(seed: str, nonce: str) -> bytes:
-    """The server's *nonce* signed, as base64. Raises ``BadSeed``."""
+    """Return the signature of the server's *nonce*, as base64. Raises ``BadSeed``."""
     return base64.b64encode(_private(seed).sign(nonce.encode()))
 
 
@@ -55,9 +55,9 @@ def _key_in(seed: str) -> bytes:
     except binascii.Error:
         raw = b""
     if len(raw) != _SEED_BYTES or _checksum(raw[:-2]) != raw[-2:]:
-        raise BadSeed("this is no NKEY seed; it is one line that begins with SU, as `fastflow bus init` writes it.")
+        raise BadSeed("this is not an NKEY seed: one line that begins with SU, as `fastflow bus init` writes it.")
     if raw[0] & 0xF8 != _SEED or (raw[0] & 7) << 5 | raw[1] >> 3 != _USER:
-        raise BadSeed("this NKEY is no user's seed; a user's begins with SU.")
+        raise BadSeed("this NKEY is not a user's seed; a user's begins with SU.")
     return raw[2:-2]
 
 

@@ -38,13 +38,13 @@ log = get_logger(__name__)
 
 OBJECT_S = 120.0
 CHUNK_BYTES = 128 * 1024
-"""Of an object; each is a message of its own."""
+"""Size of an object's chunk; each is one message."""
 CHUNK_S = 20.0
-"""Reading an object ends when for this long no chunk of it came."""
+"""Reading an object fails if no chunk arrives for this long."""
 
 
 class _ObjectNote(msgspec.Struct):
-    """What the store notes of an object; only what is asked here."""
+    """The metadata that the store keeps of an object; only the fields used here."""
 
     name: str
     nuid: str = ""
@@ -74,9 +74,9 @@ class ObjectStore:
         self._stream = object_stream(store)
 
     async def put(self, name: str, data: bytes) -> None:
-        """Store *data* under *name*, unless an object of that name is there: names are hashes of their content.
+        """Store *data* under *name*, unless an object of that name exists: names are hashes of their content.
 
-        What was stored of an object that is not finished is removed again. Raises ``Rejected``, ``Unavailable``.
+        Chunks of an unfinished object are removed. Raises ``Rejected``, ``Unavailable``.
         """
         async with _about_object(f"did not store object {name}"):
             try:
@@ -99,9 +99,9 @@ class ObjectStore:
                 await self._remove_chunks(former.upload)
 
     async def get(self, name: str) -> bytes:
-        """The bytes of *name*, which must be the SHA-256 of them.
+        """Return the bytes of *name*, which must be their SHA-256.
 
-        Raises ``Rejected`` when it is missing, incomplete or damaged; ``Unavailable``.
+        Raises ``Rejected`` if the object is missing, incomplete or damaged; ``Unavailable``.
         """
         async with _about_object(f"did not deliver object {name}"):
             note = await self._note(name)
@@ -113,7 +113,7 @@ class ObjectStore:
         return data
 
     async def delete(self, name: str) -> None:
-        """Remove *name*, even where the store is full; harmless if it is not there.
+        """Remove *name*, even from a full store; a missing one does no harm.
 
         Raises ``Rejected``, ``Unavailable``.
         """
@@ -131,9 +131,9 @@ class ObjectStore:
             await self._remove_chunks(note.upload)
 
     async def uploaded(self) -> dict[str, datetime]:
-        """When each object was stored, by name. An object whose note cannot be read is left out.
+        """Return when each object was stored, by name, without objects with unreadable metadata.
 
-        Waits for the bus as long as that takes: set a bound.
+        Waits for the bus without a limit: set a timeout.
         """
         found: dict[str, datetime] = {}
         async with contextlib.aclosing(once(self._bus, self._stream, subjects.object_notes(self._bucket))) as batches:
@@ -155,7 +155,7 @@ class ObjectStore:
         assert raw.seq is not None
         note = decoded(NOTE, raw.data or b"", where=subject)
         if note is None or not (note.deleted or note.nuid):
-            raise Rejected(f"object {name} in {self._bucket} is damaged: its note makes no sense")
+            raise Rejected(f"object {name} in {self._bucket} is damaged: its metadata are invalid")
         return None if note.deleted else _Upload(raw.seq, note.nuid, note.size, note.chunks)
 
     async def _is_whole(self, note: _Upload) -> bool:
@@ -164,10 +164,10 @@ class ObjectStore:
         return (info.state.subjects or {}).get(subject, 0) == note.chunks
 
     async def _chunks(self, name: str, note: _Upload) -> list[bytes]:
-        """All chunks of an object in their order.
+        """Return all chunks of an object in their order.
 
-        The client's ``get`` does not fit: it waits without end for a missing chunk, and leaves its subscription and
-        consumer behind when it is cancelled.
+        The client's ``get`` does not fit: it waits without end for a missing chunk, and leaves its subscription
+        and consumer behind when it is cancelled.
         """
         arrived: asyncio.Queue[Msg] = asyncio.Queue()
         inbox, stream = self._bus.client.new_inbox(), self._stream
@@ -176,12 +176,12 @@ class ObjectStore:
             inbox, cb=arrived.put, pending_msgs_limit=0, pending_bytes_limit=0
         )
         try:
-            config = ConsumerConfig(  # without a name, as permissions want it
+            config = ConsumerConfig(  # without a name, as the permissions require
                 deliver_subject=inbox,
                 filter_subject=subjects.object_chunks(self._bucket, note.upload),
                 ack_policy=AckPolicy.NONE,
                 flow_control=True,
-                idle_heartbeat=CHUNK_S,  # flow control wants it
+                idle_heartbeat=CHUNK_S,  # flow control needs it
                 mem_storage=True,
                 num_replicas=1,
             )
@@ -190,7 +190,7 @@ class ObjectStore:
                 there = consumer.num_pending or 0
                 if there != note.chunks:
                     raise Rejected(
-                        f"object {name} in {self._bucket} is incomplete: {there} of {note.chunks} chunks are there"
+                        f"object {name} in {self._bucket} is incomplete: {there} of {note.chunks} chunks are stored"
                     )
                 return await self._delivered(arrived, note.chunks)
             finally:
@@ -201,7 +201,9 @@ class ObjectStore:
                 await subscription.unsubscribe()
 
     async def _delivered(self, arrived: asyncio.Queue[Msg], count: int) -> list[bytes]:
-        """The next *count* chunks. What is lost with a connection does not come again, so silence is an end, too."""
+        """Return the next *count* chunks. A lost connection does not repeat its chunks, so silence ends the
+        read, too.
+        """
         loop = asyncio.get_running_loop()
         chunks: list[bytes] = []
         async with asyncio.timeout(CHUNK_S) as silence:
@@ -215,9 +217,9 @@ class ObjectStore:
         return chunks
 
     async def _put_chunks(self, name: str, data: bytes) -> ObjectInfo:
-        """Store the parts of an object, all or none, and return the note that makes one of them.
+        """Store the chunks of an object, all or none, and return the metadata that complete it.
 
-        The client's ``put`` does not fit: when it is cancelled, the chunks stay without a note.
+        The client's ``put`` does not fit: when it is cancelled, it leaves chunks without metadata.
         """
         upload = uuid.uuid4().hex
         chunks = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
@@ -256,7 +258,7 @@ class ObjectStore:
 
 @contextlib.asynccontextmanager
 async def _about_object(trouble: str) -> AsyncIterator[None]:
-    """For one thing done with an object. What goes wrong in the body with the bus becomes ``Unavailable``."""
+    """Turn every error of the bus in the block into ``Unavailable``, with what was done to the object."""
     try:
         async with asyncio.timeout(OBJECT_S) as whole:
             yield

@@ -1,4 +1,4 @@
-"""Who may say and hear what on the bus: one user for each service, one for programs outside. Pure.
+"""Who may publish and read what on the bus: one user for each service, one for programs outside. Pure.
 
 Every user has its own inbox prefix, so only the requester reads an answer. A service reads a stream through temporary
 consumers; a durable consumer belongs to one service and is denied to all others. Only the administrator creates,
@@ -27,14 +27,14 @@ class User(Enum):
     RUNNER = "runner"
     GATEWAY = "gateway"
     OUTSIDE = "outside"
-    """Programs that start runs and listen to what becomes of them."""
+    """Programs that start runs and follow them."""
 
 
 SERVICES: Final = tuple(user for user in User if user is not User.OUTSIDE)
 ADMIN: Final = "fastflow"
-"""Not among them: the administrator may do everything. It makes streams, and is who the command is."""
+"""The administrator is not a ``User``: it may do everything, creates streams, and is the user of the command."""
 ADMIN_INBOX: Final = f"{subjects.INBOX}_{ADMIN}"
-"""The outside hears the common inboxes, so an administrator who reads has its own."""
+"""The outside can read the common inboxes, so the administrator has its own."""
 
 
 class Grant(NamedTuple):
@@ -46,7 +46,7 @@ class Grant(NamedTuple):
 
 
 def inbox(user: User) -> str:
-    """The prefix of the subjects on which *user* gets answers. The outside's is what every client has by itself."""
+    """Return the prefix of the subjects for responses to *user*. The outside's is the default of every client."""
     return subjects.INBOX if user is User.OUTSIDE else f"{subjects.INBOX}_{user.value}"
 
 
@@ -155,31 +155,31 @@ def grant(user: User) -> Grant:
 
 
 def _verifying() -> Iterable[str]:
-    """To see that streams and durable consumers are there, and how they are."""
+    """Check that streams and durable consumers exist, and their configuration."""
     yield "$JS.API.STREAM.INFO.*"
     yield "$JS.API.CONSUMER.INFO.*.*"
 
 
 def _keys(bucket: str, *keys: str) -> Iterable[str]:
-    """To write *keys*."""
+    """Write *keys*."""
     for each in keys:
         yield f"$KV.{bucket}.{each}"
 
 
 def _getting(bucket: str, *keys: str) -> Iterable[str]:
-    """To read the newest value of one of *keys*; which one is part of the request's subject."""
+    """Read the newest value of one of *keys*. The key is part of the request's subject."""
     for each in keys:
         yield f"$JS.API.DIRECT.GET.{bucket_stream(bucket)}.$KV.{bucket}.{each}"
 
 
 def _finding(*names: str) -> Iterable[str]:
-    """To ask a stream's leader for its newest message on a subject; which one is in the request's body."""
+    """Ask a stream's leader for its newest message on a subject. The subject is in the request's body."""
     for name in names:
         yield f"$JS.API.STREAM.MSG.GET.{name}"
 
 
 def _removing(bucket: str) -> Iterable[str]:
-    """To remove old values for good; which ones is in the request's body."""
+    """Remove old values permanently. The key is in the request's body."""
     yield f"$JS.API.STREAM.PURGE.{bucket_stream(bucket)}"
 
 
@@ -188,7 +188,7 @@ def _following_keys(bucket: str, *keys: str) -> Iterable[str]:
 
 
 def _following(stream: str, *followed: str) -> Iterable[str]:
-    """To follow subjects by consumers of one's own; their name and filter are part of the request's subject."""
+    """Follow subjects with own consumers. Their name and filter are part of the request's subject."""
     for subject in followed:
         yield f"$JS.API.CONSUMER.CREATE.{stream}.*.{subject}"
     yield f"$JS.API.CONSUMER.MSG.NEXT.{stream}.*"
@@ -196,7 +196,7 @@ def _following(stream: str, *followed: str) -> Iterable[str]:
 
 
 def _working(*consumers: str) -> Iterable[str]:
-    """To take work of durable consumers, and to acknowledge it."""
+    """Take work from durable consumers and acknowledge it."""
     for stream, config in streams.CONSUMERS:
         if config.name in consumers:
             yield f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{config.name}"
@@ -204,7 +204,7 @@ def _working(*consumers: str) -> Iterable[str]:
 
 
 def _durables(*but: str) -> tuple[str, ...]:
-    """Taking others' work, and changing or removing any durable consumer, one's own included."""
+    """Take others' work, and change or remove any durable consumer, including its own."""
     denied = []
     for stream, config in streams.CONSUMERS:
         if config.name not in but:
@@ -215,7 +215,7 @@ def _durables(*but: str) -> tuple[str, ...]:
 
 
 def _objects(bucket: str) -> Iterable[str]:
-    """To read objects, by a consumer without a name; the stream has no durable one to harm."""
+    """Read objects, with a consumer without a name; the stream has no durable one that could be harmed."""
     stream = object_stream(bucket)
     yield f"$JS.API.CONSUMER.CREATE.{stream}"
     yield f"$JS.API.CONSUMER.DELETE.{stream}.*"
@@ -224,7 +224,7 @@ def _objects(bucket: str) -> Iterable[str]:
 
 
 def _object_writes(bucket: str) -> Iterable[str]:
-    """To write and remove objects, and to see which there are."""
+    """Write, remove and list objects."""
     yield f"$O.{bucket}.C.>"
     yield f"$O.{bucket}.M.>"
     yield f"$JS.API.STREAM.PURGE.{object_stream(bucket)}"

@@ -110,7 +110,7 @@ class Pull:
     async def take(self, batch: int) -> list[Message]:
         """Return messages as soon as there are any; [] if none came. Requests at most *batch* at once.
 
-        Returns within ``REQUEST_S + OVERDUE_S``, and within ``OVERDUE_S`` of the server's last word. Raises
+        Returns within ``REQUEST_S + OVERDUE_S``, and within ``OVERDUE_S`` of the server's last message. Raises
         ``ConsumerGone``.
         """
         if not self._queue:

@@ -73,27 +73,27 @@ class JobRef(NamedTuple):
 
 
 def value_subject(bucket: str, key: str) -> str:
-    """Where the values of *key* are stored; *key* may hold wildcards."""
+    """Return the subject of the values of *key*; *key* may have wildcards."""
     return f"$KV.{bucket}.{key}"
 
 
 def value_key(bucket: str, subject: str) -> str:
-    """The key whose values are stored on *subject*."""
+    """Return the key whose values are stored on *subject*."""
     return subject.removeprefix(f"$KV.{bucket}.")
 
 
 def object_note(store: str, name: str) -> str:
-    """Where the note of the object *name* is stored."""
+    """Return the subject of the metadata of the object *name*."""
     return f"$O.{store}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
 
 
 def object_notes(store: str) -> str:
-    """Filter: the notes of all objects."""
+    """Return the filter of all objects' metadata."""
     return f"$O.{store}.M.>"
 
 
 def object_chunks(store: str, upload: str) -> str:
-    """Where the chunks of one upload are stored."""
+    """Return the subject of the chunks of one upload."""
     return f"$O.{store}.C.{upload}"
 
 
@@ -102,7 +102,7 @@ def trigger(pipeline: PipelineName) -> str:
 
 
 def trigger_token(subject: str) -> str:
-    """The last token of a trigger subject: a pipeline's, if it is one (``names.name_of`` decides)."""
+    """Return the last token of a trigger subject: a pipeline's, if it is valid (``names.name_of`` decides)."""
     return subject.removeprefix("ff.trigger.")
 
 
@@ -123,7 +123,7 @@ def log(run: RunRef, attempt: int) -> str:
 
 
 def logs_of(run: RunRef) -> str:
-    """Filter: the logs of all attempts of *run*."""
+    """Return the filter of the logs of all attempts of *run*."""
     return f"ff.log.{token(run.pipeline)}.{run.run_id}.*"
 
 
@@ -136,7 +136,7 @@ def cell(run: RunRef, attempt: int) -> str:
 
 
 def cells_of(run: RunRef) -> str:
-    """Filter: what the cells of all attempts of *run* did."""
+    """Return the filter of the cell events of all attempts of *run*."""
     return f"ff.cell.{token(run.pipeline)}.{run.run_id}.*"
 
 
@@ -145,12 +145,14 @@ def metric(run: RunRef, attempt: int) -> str:
 
 
 def metrics_of(run: RunRef) -> str:
-    """Filter: the samples of all attempts of *run*."""
+    """Return the filter of the samples of all attempts of *run*."""
     return f"ff.metric.{token(run.pipeline)}.{run.run_id}.*"
 
 
 def dead_trigger(subject_token: str) -> str:
-    """Where a trigger that cannot become a run is kept. *subject_token* is unchanged: it may be no valid name."""
+    """Return the subject that keeps a trigger that cannot become a run. *subject_token* is unchanged: it may be an
+    invalid name.
+    """
     return f"ff.dead.trigger.{subject_token}"
 
 
@@ -159,7 +161,7 @@ def skipped(pipeline: PipelineName) -> str:
 
 
 def run_event(run: RunRef) -> str:
-    """Where the bus republishes every change of the run's record."""
+    """Return the subject on which the bus repeats every change of the run's record."""
     return f"ff.event.run.{token(run.pipeline)}.{run.run_id}"
 
 
@@ -180,12 +182,12 @@ def parse_input_key(key: str) -> RunRef:
 
 
 def run_keys_of(pipeline: PipelineName) -> str:
-    """Filter: the records of all runs of *pipeline*."""
+    """Return the filter of the records of all runs of *pipeline*."""
     return f"run.{token(pipeline)}.*"
 
 
 def run_key_of_any_pipeline(run_id: RunId) -> str:
-    """Filter that matches the one record with this id."""
+    """Return the filter that matches only the record with this id."""
     return f"run.*.{run_id}"
 
 
@@ -198,12 +200,12 @@ def parse_pipeline_key(key: str) -> PipelineName:
 
 
 def any_name_in_pipeline_key(key: str) -> PipelineName:
-    """The name in a key, even one that no pipeline may have: a folder's record says why. Raises ``BadToken``."""
+    """Return the name in a key, even an invalid one: the record of a folder says why. Raises ``BadToken``."""
     return PipelineName(text_of(key.removeprefix("pipeline.")))
 
 
 def links_key(pipeline: PipelineName) -> str:
-    """Downstream triggers of *pipeline* that were made through the API."""
+    """Return the key of the links of *pipeline* that were made through the API."""
     return f"links.{token(pipeline)}"
 
 
@@ -233,12 +235,12 @@ def is_inbox(subject: str) -> bool:
 
 
 def job_id(job: JobRef) -> str:
-    """The job as one segment of a URL or two tokens of a key."""
+    """Return the job as one segment of a URL or two tokens of a key."""
     return f"{token(job.pipeline)}.{token(job.schedule)}"
 
 
 def parse_job_id(text: str) -> JobRef:
-    """Raises ``BadToken`` or ``BadName``."""
+    """Return the job with this id. Raises ``BadToken`` or ``BadName``."""
     pipeline, _, schedule = text.partition(".")
     return JobRef(name_of(pipeline), text_of(schedule))
 

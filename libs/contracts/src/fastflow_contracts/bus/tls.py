@@ -54,10 +54,10 @@ PLAIN: Final = Tls()
 def complaint(error: BaseException) -> str:
     """Explain a TLS error and say what to do; empty for any other error."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted: {error.verify_message}; FASTFLOW_NATS_CA names who is"
+        return f"its certificate is not trusted: {error.verify_message}; FASTFLOW_NATS_CA names the trusted authority"
     if isinstance(error, ssl.SSLError):
         if "CERTIFICATE_REQUIRED" in (error.reason or ""):
-            return "it wants a certificate of ours: FASTFLOW_NATS_CERTIFICATE"
+            return "it requires a client certificate: FASTFLOW_NATS_CERTIFICATE"
         return f"TLS failed: {_reason(error)}"
     return ""
 

@@ -1,4 +1,4 @@
-"""How many runs may be active at once, held with the write of a run: all or nothing. I/O; the sets are ``limits``'s."""
+"""How many runs may be active at once, checked in the write of a run: all or nothing. I/O; ``limits`` has the sets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastflow_contracts.bus.client import Bus, Put
 from fastflow_contracts.bus.subjects import RUNS, RunRef
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import RunId
-from fastflow_contracts.runs.limits import LIMIT, LimitSet, Member, to_look_at, without
+from fastflow_contracts.runs.limits import LIMIT, LimitSet, Member, to_check, without
 from fastflow_contracts.runs.run import RUN, Running, RunRecord
 
 
@@ -25,7 +25,7 @@ class Full(FastFlowError):
 
 
 def run_records(bus: Bus) -> Bucket[RunRef, RunRecord]:
-    """The run records on *bus*; ``store.RunStore`` is how they are changed."""
+    """Return the run records on *bus*. Only ``store.RunStore`` changes them."""
     return Bucket(bus, RUNS, RUN, keys=subjects.RUN_KEYS, key_of=subjects.run_key, name_in=subjects.parse_run_key)
 
 
@@ -37,9 +37,9 @@ class ConcurrencyLimit(NamedTuple):
     is_active: Callable[[RunRecord], bool]
     """Whether a member still counts."""
     since: str = ""
-    """What the set belongs to: one that was made for something else is made anew."""
+    """What the set belongs to; a set that belongs to something else is built again."""
     rebuild: Callable[[], Awaitable[tuple[Member, ...]]] | None = None
-    """Gives the members of a set that is missing or of another ``since``. None: it has none."""
+    """Returns the members of a set that is missing or has another ``since``. None: no members."""
 
     async def put_for(self, bus: Bus, ref: RunRef) -> Put:
         """Build the write that lets *ref* in, to be committed with the run's own.
@@ -54,9 +54,9 @@ class ConcurrencyLimit(NamedTuple):
         else:
             members = await self._rebuilt(bus, is_unreadable=stored is None and revision > 0)
         members = without(members, {ref.run_id})
-        looked_at = to_look_at(members, self.most)
-        over = await self._over(bus, looked_at)
-        members = without((*members[len(looked_at) :], *looked_at), over)
+        checked = to_check(members, self.most)
+        over = await self._over(bus, checked)
+        members = without((*members[len(checked) :], *checked), over)
         if len(members) >= self.most:
             raise Full(self.key, self.most)
         entered = LimitSet(
@@ -87,10 +87,10 @@ class ConcurrencyLimit(NamedTuple):
 
 
 def is_running(run: RunRecord) -> bool:
-    """For the limit on running runs: a waiting retry holds no slot."""
+    """Return whether the run counts for the limit on running runs: a waiting retry does not."""
     return isinstance(run.state, Running)
 
 
 def is_not_over(run: RunRecord) -> bool:
-    """For ``max_instances``: waiting runs count."""
+    """Return whether the run counts for ``max_instances``: waiting runs do."""
     return not run.is_over

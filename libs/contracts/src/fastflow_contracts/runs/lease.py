@@ -34,7 +34,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
             return None
         return (
             f"FASTFLOW_LEASE_S {self.lease_s:g} and FASTFLOW_FENCE_S {self.fence_s:g} are too short for a bus of "
-            f"several servers: when one of them fails, nothing may be heard for {CLUSTER_SILENCE_S:g} s, and runners "
+            f"several servers: when one of them fails, no message may arrive for {CLUSTER_SILENCE_S:g} s, and runners "
             f"stop their scripts after {self.cut_off_s:.0f} s (a third of the lease, and the fence)."
         )
 
@@ -60,7 +60,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def dead_s(self) -> float:
-        """A sandbox that hears nothing from its runner stops itself."""
+        """A sandbox without heartbeats from its runner stops itself."""
         return self.lease_s + self.fence_s
 
     @property

@@ -1,8 +1,8 @@
-"""How many runs may be active at once: sets of run ids beside the runs, in the same bucket. Data, and the arithmetic.
+"""How many runs may be active at once: sets of run ids beside the runs, in the same bucket. Data and arithmetic.
 
-A set is changed in the same atomic batch as the run that enters it, so it is never behind. Runs that are over are
-dropped from a set only when a new run enters: at all of them when it is full, at a few when it is a crowd.
-Ended states absorb, so a member found to be over stays over.
+A set changes in the same atomic batch as the run that enters it, so it is never behind. Runs that are over are dropped
+only when another run enters: all of them if the set is full, a few if it is large. Final states absorb, so a member
+that is over stays over.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
 
 CROWD = 100
-"""A larger set is looked at though it has room: else it would grow to its limit, or beyond what a message holds."""
+"""A larger set is checked although it has room: it could grow to its limit, or beyond the size of a message."""
 LOOKS = 4
-"""Members of a crowd that are looked at for one that enters. A set stays near what is active: a third more, or so."""
+"""Members of a large set that each new run checks. A set stays near the active runs: about a third more."""
 
 
 class Member(Fact, frozen=True, kw_only=True, omit_defaults=True):
@@ -38,7 +38,7 @@ class LimitSet(Fact, frozen=True, kw_only=True, omit_defaults=True):
     v: int = 1
     most: int
     since: str = ""
-    """What the set belongs to; a set that belongs to something else says nothing and is made anew."""
+    """What the set belongs to; a set that belongs to something else is built again."""
     members: tuple[Member, ...] = ()
     write_id: str = ""
 
@@ -46,13 +46,13 @@ class LimitSet(Fact, frozen=True, kw_only=True, omit_defaults=True):
 LIMIT = Codec(LimitSet)
 
 
-def to_look_at(members: tuple[Member, ...], most: int) -> tuple[Member, ...]:
-    """Those that may be over and in the way of one more; the first ones, which were not looked at for longest."""
+def to_check(members: tuple[Member, ...], most: int) -> tuple[Member, ...]:
+    """Return the members to check because they may be over: the ones that were not checked for longest."""
     if len(members) >= most:
         return members
     return members[:LOOKS] if len(members) >= CROWD else ()
 
 
 def without(members: tuple[Member, ...], over: Collection[RunId]) -> tuple[Member, ...]:
-    """*members* but those that are *over*."""
+    """Return *members* without those that are *over*."""
     return tuple(member for member in members if member.run_id not in over)

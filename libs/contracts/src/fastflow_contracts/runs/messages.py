@@ -1,11 +1,11 @@
-"""What services say to each other besides the run record: stored records, hints, commands, answers. Data only.
+"""The messages of services besides the run record: stored records, hints, commands, responses. Data only.
 
 Everything is versioned JSON. Times are aware UTC; sizes are bytes; durations are seconds.
 """
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from fastflow_contracts.base import Fact, Instant
 from fastflow_contracts.codec import Codec
@@ -14,11 +14,13 @@ from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs.run import RunRecord, TriggeredBy
 from fastflow_contracts.runs.state_machine import Cancel
 
+RetriedCode: TypeAlias = Literal["same", "current"]
+
 
 class Trigger(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """A request to start a run, as the gateway and the command put it on the bus (media type ``TRIGGER_TYPE``).
 
-    Other publishers send a run body, a CloudEvent, or anything at all; ``triggers`` reads all of them into this.
+    Other publishers send a run body, a CloudEvent, or any data; ``triggers`` reads all of them into this.
     """
 
     v: int = 1
@@ -31,8 +33,12 @@ class Trigger(Fact, frozen=True, kw_only=True, omit_defaults=True):
     event: bytes | None = None
     """Becomes the file that FASTFLOW_EVENT_FILE names (base64 on the wire)."""
     event_type: str | None = None
+    event_headers: dict[str, str] = {}
+    """Headers that say which event it is, names in lower case; see ``event_headers``."""
     retry_of: RunId | None = None
-    """Start the same bundle, env and parameters as this run once more."""
+    """Run the bundle, variables and parameters of this run again."""
+    code: RetriedCode = "same"
+    """Of a retry: ``current`` takes today's version of the pipeline in place of that run's."""
 
 
 class Started(Fact, frozen=True, kw_only=True, tag="started"):
@@ -42,7 +48,7 @@ class Started(Fact, frozen=True, kw_only=True, tag="started"):
 
 
 class Declined(Fact, frozen=True, kw_only=True, tag="declined"):
-    """The trigger starts nothing. ``status`` is the HTTP status that says it best."""
+    """The trigger starts nothing. ``status`` is the HTTP status that fits best."""
 
     status: int
     reason: str
@@ -58,7 +64,7 @@ class SkipRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     v: int = 1
     at: Instant
     pipeline: str
-    """Its name, or the subject token as it came when that is no name."""
+    """Its name, or the unchanged subject token if that is not a valid name."""
     reason: str
     triggered_by: TriggeredBy = "bus"
     run_config_id: str | None = None
@@ -66,7 +72,7 @@ class SkipRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     schedule: str | None = None
     scheduled_for: Instant | None = None
     payload: bytes | None = None
-    """The trigger as it came, for a dead letter (base64 on the wire)."""
+    """The unchanged trigger, for a dead letter (base64 on the wire)."""
 
 
 class Hint(Fact, frozen=True, kw_only=True):
@@ -78,13 +84,13 @@ class Hint(Fact, frozen=True, kw_only=True):
     concurrent_max: int = 0
     """MAX_CONCURRENT_RUNS as the scheduler knows it; 0 = no limit. The runner that claims enforces it."""
     run: RunRecord | None = None
-    """The record as it was then, which spares a fresh hint's reader one look at the bus."""
+    """The record at that time, which saves the reader of a fresh hint one read."""
     revision: int = 0
-    """Of that record: what claims by it must expect."""
+    """Revision of that record, which a claim must expect."""
 
 
 class AttemptSample(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """Use of one attempt at one moment."""
+    """The resource use of one attempt at one moment."""
 
     ts: Instant
     cpu_cores: float
@@ -96,7 +102,7 @@ class AttemptSample(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
 TRIGGER_TYPE = "application/vnd.fastflow.trigger+json"
 REPLY_HEADER = "Ff-Reply"
-"""Header of a trigger: a core subject that wants the ``Decision``."""
+"""Header of a trigger: the core subject to which the ``Decision`` is sent."""
 
 
 TRIGGER = Codec(Trigger)

@@ -1,4 +1,4 @@
-"""That a runner is alive: the record it renews, and the one rule for a runner that is gone. Data only."""
+"""The presence of a runner: the record that it renews, and the one rule for a runner that is gone. Data only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastflow_contracts.codec import Codec
 PRESENCE_S = 5.0
 """How often a runner renews its presence."""
 LEASE_S = 30.0
-"""How long a runner may be silent, where FASTFLOW_LEASE_S says nothing else."""
+"""How long a runner may be silent, unless FASTFLOW_LEASE_S says otherwise."""
 
 
 class Presence(Fact, frozen=True, kw_only=True, omit_defaults=True):
@@ -23,9 +23,9 @@ class Presence(Fact, frozen=True, kw_only=True, omit_defaults=True):
     sandbox: str
     """``docker`` or ``process``."""
     sandbox_reason: str = ""
-    """Why it is not Docker, where its settings leave the choice: one clause, for people."""
+    """Why it is not Docker, if its settings leave the choice: one clause, for people."""
     daemon: str | None = None
-    """What the Docker daemon calls itself, for people: clones of a machine say the same, so nothing follows from it."""
+    """The Docker daemon's id, only for people: clones of a machine have the same id."""
     slots: int
     busy: int = 0
     load: float = 0.0
@@ -43,7 +43,7 @@ class Presence(Fact, frozen=True, kw_only=True, omit_defaults=True):
     paused: bool = False
     """It takes no work for now: its Docker daemon does not answer."""
     gone: bool = False
-    """Its last words: it has ended, and the sandboxes that it left are for others on that daemon."""
+    """It has ended, and other runners on that daemon may take over its sandboxes."""
     lease_s: float = LEASE_S
     """How long it may be silent."""
 
@@ -55,7 +55,7 @@ class Presence(Fact, frozen=True, kw_only=True, omit_defaults=True):
                 observed here.
 
         Returns:
-            True if it said that it ends, or was silent for longer than its lease.
+            True if it reported its end, or was silent for longer than its lease.
         """
         return self.gone or silent_s > self.lease_s
 

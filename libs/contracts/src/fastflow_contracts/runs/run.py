@@ -1,11 +1,11 @@
-"""The record of one run: what was ordered, what state it is in, what its attempts came to.
+"""The record of one run: its order, its state, and the results of its attempts.
 
 This is what the bus stores under ``run.<pipeline>.<id>`` and repeats on ``ff.event.run.<pipeline>.<id>``, as plain
-JSON. It never carries the value of an environment variable. ``state_machine`` defines how a record may change.
+JSON. It never has the value of an environment variable. ``state_machine`` defines how a record may change.
 
-Theory of operation. A run is created *pending*, is claimed by one runner and then *running*, and *ends* once.
-A failed attempt that may be repeated makes it pending again, under the same id. Ended states absorb everything.
-Time is always an argument; every time here is aware and in UTC.
+Theory of operation. A run is created *pending*, is claimed by one runner and then *running*, and *ends* once. A failed
+attempt that may be repeated makes it pending again, under the same id. Final states absorb everything. Time is always
+an argument; every time here is aware and in UTC.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fastflow_contracts.pipelines.format.spec import CellRetry, RetryStrategy
 
 
 class RunStatus(StrEnum):
-    """What people see."""
+    """The status as people see it."""
 
     PENDING = "PENDING"
     RUNNING = "RUNNING"
@@ -78,14 +78,14 @@ class RunLimits(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Order(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """What was asked for. Fixed when the run is created."""
+    """What a run must do. Fixed when the run is created."""
 
     kind: Kind
     bundle: str
     """Hash of the code in the object store."""
     commit: str | None = None
     python_version: str
-    """Such as ``3.12``; empty: what the runner's sandbox brings."""
+    """Such as ``3.12``; empty: that of the runner's sandbox."""
     triggered_by: TriggeredBy
     run_config_id: str | None = None
     schedule: str | None = None
@@ -130,7 +130,7 @@ class Running(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="running"
 
     @property
     def is_stopping(self) -> bool:
-        """Whether it was cancelled for good. A stop for a restart can still be overruled."""
+        """Whether it was cancelled. A stop for a restart is not final: a cancel overrules it."""
         return self.cancel_requested_at is not None and self.cancel_reason != RESTART
 
 
@@ -139,19 +139,19 @@ RESTART = "restart"
 
 
 class Ended(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="ended"):
-    """Over. Nothing changes it any more."""
+    """The run is over. It never changes again."""
 
     verdict: Verdict
     at: Instant
     reason: str = ""
-    """Why it was interrupted; ``RESTART`` = to be started anew, however it ended."""
+    """Why it was interrupted; ``RESTART`` = it starts again, however it ended."""
 
 
 State: TypeAlias = Pending | Running | Ended
 
 
 class AttemptRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """What one attempt came to. The last one's result is the run's."""
+    """The result of one attempt. The last one's result is the run's."""
 
     number: int
     runner: str
@@ -178,7 +178,7 @@ class AttemptRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class RunRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """One run, whole."""
+    """One run with all its attempts."""
 
     v: int = 1
     id: RunId
@@ -192,7 +192,7 @@ class RunRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     releases: int = 0
     """How often a runner gave it back before user code ran."""
     write_id: str = ""
-    """Random per write: tells, after an uncertain write, whose bytes are stored."""
+    """Random for each write: shows, after an uncertain write, whose bytes are stored."""
 
     @property
     def ref(self) -> RunRef:
@@ -227,6 +227,8 @@ class RunInput(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """Body of the webhook or message that started the run (base64 on the wire)."""
     event_type: str | None = None
     """Its media type."""
+    event_headers: dict[str, str] = {}
+    """Headers of the call or message that say which event it is, names in lower case."""
 
 
 RUN = Codec(RunRecord)

@@ -14,7 +14,7 @@ Presences: TypeAlias = Bucket[str, Presence]
 
 
 def presences(bus: Bus) -> Presences:
-    """The presences on *bus*."""
+    """Return the presences on *bus*."""
     return Bucket(
         bus,
         subjects.RUNNERS,

@@ -1,8 +1,8 @@
 """How a run may change: commands, events, ``decide`` and ``evolve``. Pure: no clock, no I/O, no randomness.
 
-``decide(run, command, now)`` answers what follows. ``()`` means "already so, or no longer yours": drop it and go on.
+``decide(run, command, now)`` returns what follows. ``()`` means "already so, or no longer yours": drop it.
 ``CommandRefused`` means the caller is wrong, ``NotYet`` that it is early. ``evolve`` applies one event, always.
-A command that comes from a runner carries the epoch it was given: a former holder's words change nothing.
+A command of a runner has the epoch that the runner was given: commands of a former holder change nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ RELEASES_MAX = 5
 
 
 class AttemptOutcome(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """What a runner has to say about one attempt. ``error_type`` None = the script ended with 0."""
+    """What a runner reports about one attempt. ``error_type`` None: the script ended with 0."""
 
     finished_at: datetime
     started_at: datetime | None = None
@@ -66,7 +66,7 @@ class Prepare(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="prepare"
 
 
 class Adopt(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="adopt"):
-    """A runner takes over the sandbox that another one, or its own former life, left running."""
+    """A runner takes over the sandbox that another runner, or its own previous process, left running."""
 
     runner: str
     epoch: int
@@ -81,7 +81,7 @@ class Release(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="release"
 
 
 class Finish(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="finish"):
-    """A runner reports how the attempt went."""
+    """A runner reports the result of the attempt."""
 
     epoch: int
     outcome: AttemptOutcome
@@ -94,7 +94,7 @@ class Cancel(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="cancel"):
 
 
 class Expire(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="expire"):
-    """Its runner is gone for longer than the fence: whatever ran there has stopped."""
+    """The runner has been gone for longer than the fence: its sandboxes have stopped."""
 
     epoch: int
     reason: str
@@ -149,7 +149,7 @@ Event: TypeAlias = (
 
 
 class CommandRefused(FastFlowError):
-    """The command makes no sense in this state: the caller's mistake, not a duplicate."""
+    """The command is not possible in this state: an error of the caller, not a duplicate."""
 
 
 class NotYet(CommandRefused):
@@ -161,14 +161,14 @@ class NotYet(CommandRefused):
 
 
 def decide(run: RunRecord, command: Command, *, now: datetime) -> tuple[Event, ...]:
-    """What follows from *command* at *now*? See the module's docstring."""
+    """Return the events that *command* causes at *now*: see the module's docstring."""
     match run.state, command:
         case Ended(), _:
             return ()
         case Pending() as state, Claim():
             if command.attempt != state.attempt:
                 return ()  # an older hint
-            # What is to run at once is due whatever the claimer's clock says; it may be behind the creator's.
+            # A run that starts at once is due by any clock; the claimer's may be behind the creator's.
             if now < state.not_before != run.created_at:
                 raise NotYet(state.not_before)
             return (Claimed(at=now, runner=command.runner, epoch=run.epoch + 1),)
@@ -179,7 +179,7 @@ def decide(run: RunRecord, command: Command, *, now: datetime) -> tuple[Event, .
         case Running(), Claim():
             return ()
         case Running() as state, Cancel():
-            # A stop for good overrules a stop for a restart, once.
+            # A cancel overrules a stop for a restart, once.
             is_news = state.cancel_requested_at is None or RESTART == state.cancel_reason != command.reason
             return (CancelRequested(at=now, reason=command.reason),) if is_news else ()
         case Running() as state, Prepare() | Adopt() | Release() | Finish() | Expire():
@@ -223,7 +223,9 @@ def _lost(reason: str, now: datetime) -> AttemptOutcome:
 
 
 def _attempt_ended(run: RunRecord, state: Running, outcome: AttemptOutcome) -> tuple[Event, ...]:
-    """A stop is a stop; a cancelled failure is cancelled; else success, another attempt, or failure."""
+    """Return the event for the end of an attempt: a stop is a stop; a cancelled failure is cancelled; else success,
+    another attempt, or failure.
+    """
     at = outcome.finished_at
     ended = AttemptEnded(
         attempt=AttemptRecord(
@@ -251,7 +253,7 @@ def _attempt_ended(run: RunRecord, state: Running, outcome: AttemptOutcome) -> t
         # It may end by itself in the moment that a restart asks it to.
         reason = RESTART if state.cancel_reason == RESTART else ""
         return ended, Finished(verdict=Verdict.SUCCESS, at=at, reason=reason)
-    # Retries number the attempts that failed, from 1; a secret that no key opens stays closed.
+    # Retries count the failed attempts, from 1; a secret that no key opens is never retried.
     if state.attempt > run.order.retry_attempts or outcome.error_type is RunErrorType.SECRET_ERROR:
         return ended, Finished(verdict=Verdict.FAILED, at=at)
     not_before = at + timedelta(seconds=delay_s(run.order.retry_strategy, state.attempt))
@@ -259,7 +261,7 @@ def _attempt_ended(run: RunRecord, state: Running, outcome: AttemptOutcome) -> t
 
 
 def _cut(text: str | None) -> str | None:
-    """*text* without its middle where it is so long that a record might not hold it."""
+    """Return *text* without its middle if it may be too long for a record."""
     if text is None or len(text) <= ERROR_CHARACTERS_MAX:
         return text
     half = ERROR_CHARACTERS_MAX // 2
@@ -267,7 +269,7 @@ def _cut(text: str | None) -> str | None:
 
 
 def evolve(run: RunRecord, event: Event) -> RunRecord:
-    """Apply one event. Total for the events that ``decide`` gave for this very run."""
+    """Apply one event. Works for every event that ``decide`` returned for this run."""
     match event:
         case Claimed():
             assert isinstance(run.state, Pending)

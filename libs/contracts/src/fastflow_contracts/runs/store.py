@@ -1,7 +1,7 @@
-"""Run records on the bus: the one place where a run is created and changed. I/O; the rules are ``state_machine``'s.
+"""Run records on the bus: the one place that creates and changes runs. I/O; ``state_machine`` has the rules.
 
-A change is load, decide, compare-and-set on the revision, repeated when another writer was first. The record
-is the truth; the writer publishes hints and answers afterwards.
+A change is load, decide, compare-and-set on the revision, repeated if another writer was first. The record is the
+truth; the writer publishes hints and responses afterwards.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ CONFLICT_PAUSE_S = 0.02
 
 
 class NoSuchRun(FastFlowError):
-    """There is no record of that run (any more)."""
+    """There is no record of that run, or no longer."""
 
 
 class Stored(NamedTuple):
-    """A run as it is stored, and the revision that the next write must expect."""
+    """A stored run, and the revision that the next write must expect."""
 
     run: RunRecord
     revision: int
 
 
 class Changed(NamedTuple):
-    """What a command came to. ``events`` empty: it changed nothing."""
+    """The result of a command. Without ``events`` it changed nothing."""
 
     stored: Stored
     events: tuple[Event, ...]
@@ -54,7 +54,7 @@ class Changed(NamedTuple):
 
 
 class RunStore:
-    """The runs of one bus. ``records``: for those who list or follow them."""
+    """The runs of one bus. ``records``: for callers that list or follow them."""
 
     def __init__(self, bus: Bus, *, clock: Callable[[], datetime] = wall_clock) -> None:
         self._bus = bus
@@ -90,18 +90,18 @@ class RunStore:
         return Stored(record.value, record.revision)
 
     async def exists(self, run_id: RunId) -> bool:
-        """Whether there is a record of that run, readable or not. Raises what the bus raises."""
+        """Return whether that run has a record, readable or not. Raises what the bus raises."""
         return await self._bus.get(RUNS, subjects.run_key_of_any_pipeline(run_id)) is not None
 
     async def all_of(self, pipeline: PipelineName) -> list[RunRecord]:
-        """Every run of *pipeline*; one whose record cannot be read is left out.
+        """Return every run of *pipeline*, without those with unreadable records.
 
-        Waits for the bus as long as that takes: set a bound.
+        Waits for the bus without a limit: set a timeout.
         """
         return [record.value for record in await self.records.items(subjects.run_keys_of(pipeline))]
 
     async def input(self, run: RunRecord) -> RunInput:
-        """What was given with the trigger and what the pipeline's variables were when it was created.
+        """Return the variables, event and parameters of a run, as stored when it was created.
 
         Raises as ``load``.
         """
@@ -109,7 +109,7 @@ class RunStore:
             return RunInput()
         record = await self._inputs.get(run.ref)
         if record is None:
-            raise NoSuchRun(f"the input of run {run.id} is not stored any more; start it anew.")
+            raise NoSuchRun(f"the input of run {run.id} is no longer stored; start the pipeline again.")
         return record.value
 
     async def create(
@@ -143,7 +143,7 @@ class RunStore:
                 await self._step_aside()
             else:
                 return Stored(run, revisions[0])
-        raise RevisionConflict(f"run {run.id} found no place among its contenders; try again.")
+        raise RevisionConflict(f"run {run.id} could not be stored among other writers; try again.")
 
     async def change(
         self, ref: RunRef, command: Command, *, known: Stored | None = None, limit: ConcurrencyLimit | None = None
@@ -158,7 +158,7 @@ class RunStore:
             if not events:
                 if known is None:
                     return Changed(stored, ())
-                known = None  # "already so" must be said by the record itself
+                known = None  # only the record itself can show that nothing changes
                 continue
             run = fold(stored.run, events)
             puts = [self.records.write(ref, run, expect=stored.revision)]
@@ -174,9 +174,9 @@ class RunStore:
         raise RevisionConflict(f"run {ref.run_id} changed {CONFLICTS_MAX} times while it was to be changed; try again.")
 
     async def renew(self, ref: RunRef) -> None:
-        """Write the record of a run that is not over once more, and its input, so that they count as new.
+        """Write record and input of a run that is not over again, so that they count as new.
 
-        Another one's write does as well. Raises as ``load``.
+        Another writer's write is as good. Raises as ``load``.
         """
         stored = await self.load(ref)
         if stored.run.is_over:
@@ -208,7 +208,7 @@ class RunStore:
                 put = put._replace(expect=found.revision if found else 0)
             else:
                 return True
-        raise RevisionConflict(f"the input of run {run.id} found no place among its contenders; try again.")
+        raise RevisionConflict(f"the input of run {run.id} could not be stored among other writers; try again.")
 
     async def _step_aside(self) -> None:
         await asyncio.sleep(random.uniform(0, CONFLICT_PAUSE_S))  # noqa: S311 - spreads contenders

@@ -1,7 +1,7 @@
 """Read a message on ``ff.trigger.*`` into a ``Trigger``. No I/O.
 
 A message has one of four forms: the trigger message of our own services, a CloudEvent (structured or binary), the run
-body of the HTTP API, or any other data, which the script receives as its event.
+body of the HTTP API, or any other data, which the script receives as its event. A webhook call has the last three.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from fastflow_contracts.codec import Malformed
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import BadRunId, check_run_id
 from fastflow_contracts.pipelines.format.value_types import ENV_NAME_CHARACTERS_MAX, ID_CHARACTERS_MAX
+from fastflow_contracts.runs.event_headers import event_headers
 from fastflow_contracts.runs.messages import TRIGGER, TRIGGER_TYPE, Trigger
 
 ENTRIES_MAX = 50
@@ -28,6 +29,8 @@ SHOWN_CHARACTERS_MAX = 64
 BODY_FIELDS = frozenset({"env_vars", "parameters", "run_config_id"})
 """A JSON object with no other fields is a run body."""
 STRUCTURED = "application/cloudevents+json"
+REQUIRED_ATTRIBUTES = ("specversion", "id", "source", "type")
+"""What every CloudEvent has."""
 
 
 class BadTrigger(FastFlowError):
@@ -49,6 +52,8 @@ def read_trigger(payload: bytes, headers: Mapping[str, str]) -> Trigger:
     """
     lowered = {name.lower(): value for name, value in headers.items()}
     trigger = _read(payload, lowered)
+    headers = trigger.event_headers if _media_type(lowered) == TRIGGER_TYPE else lowered
+    trigger = replace(trigger, event_headers=event_headers(headers, has_event=trigger.event is not None))
     if message_id := lowered.get("nats-msg-id"):
         trigger = replace(trigger, key=message_id)
     if trigger.event is not None and len(trigger.event) > EVENT_BYTES_MAX:
@@ -72,22 +77,38 @@ def read_run_body(body: Any) -> Trigger:
     )
 
 
-def read_webhook_body(body: bytes, media_type: str | None) -> Trigger:
+def read_webhook(body: bytes, headers: Mapping[str, str]) -> Trigger:
     """Read the trigger from a webhook call.
 
-    The whole body is the event. A JSON object may also contain ``env_vars`` and ``parameters``.
+    The whole body is the event. If it is a run body, its fields count, too: a JSON object with no other fields, or
+    one of the type ``TRIGGER_TYPE``. A CloudEvent has its key.
+
+    Args:
+        body: The raw bytes.
+        headers: The call's headers; names in any case.
 
     Raises:
-        BadTrigger: ``env_vars`` or ``parameters`` are not valid.
+        BadTrigger: A field of the run body is not valid, or a CloudEvent has no source or no id.
     """
-    parsed = _json_object(body) or {}
-    return Trigger(
+    lowered = {name.lower(): value for name, value in headers.items()}
+    media_type = lowered.get("content-type", "").encode(errors="replace").decode()
+    trigger = Trigger(
         triggered_by="webhook",
-        env_vars=check_variables("env_vars", parsed.get("env_vars")),
-        parameters=check_variables("parameters", parsed.get("parameters")),
+        key=_cloud_event_key(body, lowered),
         event=body or None,
-        event_type=media_type if body else None,
+        event_type=media_type or None if body else None,
+        event_headers=event_headers(lowered, has_event=bool(body)),
     )
+    fields = _run_body(body, is_declared=_media_type(lowered) == TRIGGER_TYPE)
+    if fields is None or trigger.key is not None:
+        return trigger
+    given = read_run_body(fields)
+    return replace(trigger, env_vars=given.env_vars, parameters=given.parameters, run_config_id=given.run_config_id)
+
+
+def is_event_key(key: str) -> bool:
+    """Whether *key* is a CloudEvent's. It names one event, however that arrives: no other key has line breaks."""
+    return "\n" in key
 
 
 def check_variables(field: str, value: Any) -> dict[str, str]:
@@ -120,19 +141,36 @@ def check_variables(field: str, value: Any) -> dict[str, str]:
 
 
 def _read(payload: bytes, headers: Mapping[str, str]) -> Trigger:
-    media_type = headers.get("content-type", "").split(";")[0].strip().lower()
-    if media_type == TRIGGER_TYPE:
+    if _media_type(headers) == TRIGGER_TYPE:
         return _own(payload)
-    if media_type == STRUCTURED:
-        return _structured(payload)
-    if "ce-specversion" in headers:
-        return _binary(payload, headers)
+    if (key := _cloud_event_key(payload, headers)) is not None:
+        return Trigger(key=key, event=payload, event_type=headers.get("content-type", _type_of(headers)))
     if not payload:
         return Trigger()
-    body = _json_object(payload)
-    if body is not None and body.keys() <= BODY_FIELDS:
+    if (body := _run_body(payload)) is not None:
         return read_run_body(body)
     return Trigger(event=payload, event_type=headers.get("content-type"))
+
+
+def _media_type(headers: Mapping[str, str]) -> str:
+    """Return the media type alone, in lower case. *headers* have names in lower case."""
+    return headers.get("content-type", "").split(";")[0].strip().lower()
+
+
+def _type_of(headers: Mapping[str, str]) -> str | None:
+    """Return the media type of a CloudEvent that came without one. The data of a binary one may be anything."""
+    return None if "ce-specversion" in headers else STRUCTURED
+
+
+def _run_body(payload: bytes, *, is_declared: bool = False) -> dict[str, Any] | None:
+    """Return the run body in *payload*; None: it is an event. Raises ``BadTrigger`` if it is declared and is not one.
+
+    An object with any other field is somebody else's, whatever its ``parameters`` are.
+    """
+    body = _json_object(payload)
+    if is_declared and body is None:
+        raise BadTrigger(f"a body of type {TRIGGER_TYPE} must be a JSON object.")
+    return body if body is not None and (is_declared or body.keys() <= BODY_FIELDS) else None
 
 
 def _own(payload: bytes) -> Trigger:
@@ -152,16 +190,24 @@ def _own(payload: bytes) -> Trigger:
     return trigger
 
 
-def _structured(payload: bytes) -> Trigger:
-    event = _json_object(payload)
-    if event is None:
-        raise BadTrigger(f"a message of type {STRUCTURED} must be a JSON object.")
-    return Trigger(key=_event_key(event), event=payload, event_type=STRUCTURED)
+def _cloud_event_key(payload: bytes, headers: Mapping[str, str]) -> str | None:
+    """Return the key of a CloudEvent; None: it is none.
 
+    It is binary, or structured: by its media type, or because it has what every CloudEvent must have. Many clients
+    publish one without a media type.
 
-def _binary(payload: bytes, headers: Mapping[str, str]) -> Trigger:
-    attributes = {name.removeprefix("ce-"): unquote(value) for name, value in headers.items() if name[:3] == "ce-"}
-    return Trigger(key=_event_key(attributes), event=payload, event_type=headers.get("content-type"))
+    Raises:
+        BadTrigger: It is declared as a CloudEvent and has no source or no id.
+    """
+    if _media_type(headers) == STRUCTURED:
+        if (event := _json_object(payload)) is None:
+            raise BadTrigger(f"a message of type {STRUCTURED} must be a JSON object.")
+        return _event_key(event)
+    if "ce-specversion" in headers:
+        return _event_key({name[3:]: unquote(value) for name, value in headers.items() if name[:3] == "ce-"})
+    event = _json_object(payload) or {}
+    is_one = all(isinstance(event.get(name), str) and event[name] for name in REQUIRED_ATTRIBUTES)
+    return _event_key(event) if is_one else None
 
 
 def _event_key(attributes: Mapping[str, Any]) -> str:

@@ -81,7 +81,7 @@ class _Field(NamedTuple):
     def _item(self, item: str) -> Iterator[int]:
         parts = re.fullmatch(r"(?:(\*)|(\w+)(?:-(\w+))?)(?:/([0-9]{1,3}))?", item, re.ASCII)
         if parts is None:
-            raise ValueError(f"{item!r} is no {self.label}")
+            raise ValueError(f"{item!r} is not a valid {self.label}")
         star, start, end, step = parts.groups()
         first = self.low if star else self._number(start)
         last = self._number(end) if end else first
@@ -99,7 +99,7 @@ class _Field(NamedTuple):
         # Sunday is 0 and also 7.
         high = self.low + self.size - (0 if self.label == "day of week" else 1)
         if not text.isdigit() or len(text) > 3 or not self.low <= int(text) <= high:
-            raise ValueError(f"{text!r} is no {self.label} ({self.low} to {high})")
+            raise ValueError(f"{text!r} is not a valid {self.label} ({self.low} to {high})")
         return int(text)
 
 

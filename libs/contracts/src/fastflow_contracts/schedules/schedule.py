@@ -1,4 +1,4 @@
-"""What starts runs by time: kinds of timing, and the schedules of a pipeline as its fields add up. Data only.
+"""What starts runs by time: kinds of timing, and the schedules of a pipeline. Data only.
 
 ``slots`` computes the slots of a schedule; ``pipelines`` turns fields into schedules.
 """
@@ -14,7 +14,7 @@ RESTART_ID = "restart"
 """``Schedule.id`` of ``restart_interval``: its slots restart the pipeline."""
 
 COOLDOWN_S = 60.0
-"""From the end of a run to its restart, where the pipeline says nothing."""
+"""Seconds from the end of a run to its restart, unless the pipeline says otherwise."""
 
 Catchup = Literal["none", "last", "all"]
 

@@ -1,8 +1,8 @@
-"""Which instants a schedule names, its slots. Pure; whether a slot is run is the scheduler's.
+"""The slots of a schedule: the instants at which it is due. Pure; the scheduler decides which slots run.
 
-A cron expression names the instants that ``cron`` finds. An interval names anchor + k × interval: from ``start`` on,
-k = 0 included, where the schedule has a start; else the anchor is the moment it was first seen, and the first slot is
-one interval later. ``start`` and ``end`` are inclusive.
+A cron expression is due at the instants that ``cron`` finds. An interval is due at anchor + k × interval. With a start,
+the start is the anchor and the first slot. Without one, the anchor is the moment at which the schedule was first seen,
+and the first slot is one interval later. ``start`` and ``end`` are inclusive.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ LOOK_BACK = timedelta(minutes=1)
 
 
 def fault(schedule: PipelineSchedule) -> str | None:
-    """Why no slot of *schedule* can be computed; None if they can.
+    """Return why no slot of *schedule* can be computed; None if they can.
 
-    A synced schedule has no fault. One that came over the bus may say anything that decodes: a time zone that this host
-    does not know, an interval of 0 seconds, a time without a zone.
+    A synced schedule has no fault. One from the bus may hold anything that decodes: a time zone that this host does
+    not know, an interval of 0 seconds, a time without a zone.
     """
     instants = [schedule.start, schedule.end, schedule.timing.at if isinstance(schedule.timing, Once) else None]
     if any(instant is not None and instant.tzinfo is None for instant in instants):
@@ -38,10 +38,9 @@ def fault(schedule: PipelineSchedule) -> str | None:
 
 
 def upcoming(schedule: PipelineSchedule, now: datetime, count: int, anchor: datetime | None = None) -> list[datetime]:
-    """The first *count* slots later than *now*, ascending; fewer if there are no more. ``enabled`` is
-    ignored.
+    """Return the first *count* slots later than *now*, ascending; fewer if there are no more. Ignores ``enabled``.
 
-    *anchor*: of an interval without a start, when it was first seen; None = it is seen *now*.
+    *anchor*: of an interval without a start, when it was first seen; None = *now*.
     """
     found: list[datetime] = []
     slot = next_slot(schedule, now, anchor or now)
@@ -52,7 +51,7 @@ def upcoming(schedule: PipelineSchedule, now: datetime, count: int, anchor: date
 
 
 def next_slot(schedule: PipelineSchedule, after: datetime, anchor: datetime) -> datetime | None:
-    """The first slot later than *after*, in UTC; None if there is none. *anchor*: see ``upcoming``."""
+    """Return the first slot later than *after*, in UTC; None without one. *anchor*: see ``upcoming``."""
     try:
         slot = _next(schedule, after, anchor)
     except (ValueError, OverflowError):  # beyond the year 9999
@@ -65,9 +64,9 @@ def next_slot(schedule: PipelineSchedule, after: datetime, anchor: datetime) -> 
 def latest(
     schedule: PipelineSchedule, since: datetime, until: datetime, count: int, anchor: datetime
 ) -> list[datetime]:
-    """The last *count* slots that are later than *since* and not later than *until*, ascending.
+    """Return the last *count* slots later than *since* and not later than *until*, ascending.
 
-    Costs about as much as *count* slots do, however long ago *since* is.
+    Costs about as much as *count* slots, however long ago *since* is.
     """
     if count <= 0:
         return []
@@ -81,7 +80,7 @@ def latest(
 
 
 def between(schedule: PipelineSchedule, since: datetime, until: datetime, anchor: datetime) -> Iterator[datetime]:
-    """All slots later than *since* and not later than *until*, ascending."""
+    """Return all slots later than *since* and not later than *until*, ascending."""
     slot = next_slot(schedule, since, anchor)
     while slot is not None and slot <= until:
         yield slot

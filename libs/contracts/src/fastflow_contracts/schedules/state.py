@@ -1,4 +1,4 @@
-"""What is remembered of a schedule beside its definition: since when it counts, how far it is done. Data, and how it
+"""The stored state of a schedule: since when it counts, and which slots are done. Data, and how it
 changes.
 
 Schedulers keep one ``ScheduleState`` for each schedule under ``sched.<pipeline>.<schedule>``, changed by
@@ -22,15 +22,15 @@ REMEMBERED = timedelta(days=30)
 
 
 class ScheduleState(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """One schedule, as schedulers left it."""
+    """The state of one schedule, kept by the schedulers."""
 
     v: int = 1
     definition: str
-    """What the rest belongs to, in words. Another definition begins anew."""
+    """The timing that this state belongs to, in words. Another definition starts a new state."""
     anchor: Instant
     """An interval is counted from here: its start, else when it was first seen, to the second."""
     done_until: Instant
-    """Every slot up to here is dealt with: run, refused visibly, or missed for good."""
+    """Every slot up to here is done: run, refused with a skip, or missed."""
     last_slot: Instant | None = None
     """The last one that was run or refused."""
     idle_since: Instant | None = None
@@ -39,7 +39,7 @@ class ScheduleState(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Switch(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """Whether people want the schedule to fire. A definition that says ``enabled: false`` is the stronger word."""
+    """Whether people want the schedule to fire. ``enabled: false`` in the metadata wins."""
 
     v: int = 1
     enabled: bool
@@ -52,8 +52,8 @@ def settled(
 ) -> ScheduleState:
     """Return the new *state* for *schedule*; the same object if nothing changes.
 
-    *schedule*: None = it is gone; then there must be a state. *is_on*: whether people have it switched on. What is
-    new, what changed, and what is on again starts from *now*: it never fires for the past.
+    *schedule*: None = it is gone; then there must be a state. *is_on*: whether people have it switched on. A
+    schedule that is new, changed, or on again starts from *now*: it never fires for the past.
     """
     is_idle = schedule is None or not schedule.enabled or not is_on
     if state is None or (schedule is not None and state.definition != definition(schedule)):
@@ -70,7 +70,7 @@ def settled(
 
 
 def definition(schedule: PipelineSchedule) -> str:
-    """What *schedule* says about when, and nothing else: two that say the same have the same slots."""
+    """Return the timing of *schedule* in words, and nothing else: equal definitions have equal slots."""
     match schedule.timing:
         case Cron(expr=expr):
             words = f"cron {expr} in {schedule.timezone}"

@@ -1,8 +1,8 @@
 """What tokens of ``encrypted_env`` are made of: keys outside, and inside a value or an envelope. Pure.
 
 A token is Fernet's. It holds the value itself or, if it is bound to one place, an envelope around it: the JSON object
-``{"p": pipeline, "k": name, "v": value}`` with just these three texts. An envelope opens nowhere else, so a token
-copied into another pipeline's folder is worth nothing there. Who encrypts and who decrypts is not decided here: this
+``{"p": pipeline, "k": name, "v": value}`` with just these three strings. An envelope opens nowhere else, so a token
+copied into another pipeline's folder is useless there. Other modules encrypt and decrypt: this
 is what they agree on. No message of this module holds a value or a key.
 """
 
@@ -34,7 +34,7 @@ class Envelope(NamedTuple):
 
 
 def pack(envelope: Envelope) -> str:
-    """The text to encrypt."""
+    """Return the text to encrypt."""
     return json.dumps({"p": envelope.pipeline, "k": envelope.name, "v": envelope.value}, ensure_ascii=False)
 
 
@@ -50,7 +50,7 @@ def unpack(plain: str) -> Envelope | None:
 
 
 def split_keys(keys: str) -> tuple[str, ...]:
-    """The keys of an ``ENCRYPTION_KEY``, separated by commas; the first one encrypts. Raises ``BadKey``."""
+    """Return the keys of an ``ENCRYPTION_KEY``, separated by commas; the first one encrypts. Raises ``BadKey``."""
     found = tuple(filter(None, (key.strip() for key in keys.split(","))))
     for number, key in enumerate(found, start=1):
         try:
@@ -59,7 +59,7 @@ def split_keys(keys: str) -> tuple[str, ...]:
             is_key = False
         if not is_key:
             raise BadKey(
-                f"Key {number} of ENCRYPTION_KEY is no Fernet key: it must be {KEY_BYTES} bytes in URL-safe base64. "
+                f"Key {number} of ENCRYPTION_KEY is not a Fernet key: it must be {KEY_BYTES} bytes in URL-safe base64. "
                 "Make one with `fastflow keys new`."
             )
     return found

@@ -3,7 +3,7 @@
 A service is a coroutine ``serve(settings, bus, stop, ready)``. It opens its resources in an ``AsyncExitStack``, runs
 its loops in a ``TaskGroup``, and calls ``ready`` when it can do its work. After that it returns soon after *stop* is
 set, or after a drain request on the bus; if *stop* is set earlier, it is cancelled. The process exits with a non-zero
-code when a task fails or the bus connection is closed for good.
+code when a task fails or the bus connection is closed permanently.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Serve(Protocol[S]):
 
 
 class ConnectionLost(FastFlowError):
-    """The connection to the bus is closed for good."""
+    """The connection to the bus is closed permanently."""
 
 
 def log_ready() -> None:
@@ -106,7 +106,7 @@ async def _wait_for_topology(bus: Bus) -> None:
 
 
 async def until_stopped(*stops: asyncio.Event, bus: Bus) -> None:
-    """Return when one of *stops* is set. Raises ``ConnectionLost`` if the connection is closed for good before that."""
+    """Return when one of *stops* is set. Raises ``ConnectionLost`` if the connection is lost permanently."""
     waiting = {asyncio.ensure_future(event.wait()) for event in (*stops, bus.closed)}
     try:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -114,7 +114,7 @@ async def until_stopped(*stops: asyncio.Event, bus: Bus) -> None:
         for future in waiting:
             future.cancel()
     if not any(stop.is_set() for stop in stops):
-        raise ConnectionLost("the connection to the bus is closed for good; the service ends.")
+        raise ConnectionLost("the connection to the bus is closed permanently; the service ends.")
 
 
 async def run_until(stop: asyncio.Event, work: Coroutine[Any, Any, None], *, bus: Bus) -> None:
@@ -143,7 +143,7 @@ def run(user: User, kind: type[S], serve: Serve[S], *, check: Callable[[S], None
 
     async def service(stop: asyncio.Event, ready: Callable[[], None]) -> None:
         credentials, tls = settings.nats_credentials, settings.tls
-        async with bus_ready(settings.nats_url, user=user, credentials=credentials, tls=tls) as bus:
+        async with bus_ready(settings.bus_url, user=user, credentials=credentials, tls=tls) as bus:
             await serve(settings, bus, stop, ready)
 
     run_process(

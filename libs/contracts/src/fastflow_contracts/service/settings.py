@@ -15,10 +15,15 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_o
 
 import msgspec
 
+from fastflow_contracts.bus.address import with_login
 from fastflow_contracts.bus.tls import Tls
 from fastflow_contracts.errors import FastFlowError
 
 S = TypeVar("S", bound=msgspec.Struct)
+
+_SERVICE_LINK = re.compile(r"(_SERVICE_(HOST|PORT(_.+)?)|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$")
+"""How names end of the variables that Kubernetes sets for each service beside a pod; ``<SERVICE>_PORT`` is one, too."""
+_SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://\S*", re.IGNORECASE)
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
@@ -51,6 +56,10 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     nats_url: Annotated[str, Env("FASTFLOW_NATS_URL", "Address of the bus, credentials included.", secret=True)] = (
         "nats://127.0.0.1:4222"
     )
+    nats_user: Annotated[
+        str, Env("FASTFLOW_NATS_USER", "User on the bus, in place of one in the address; needs no percent-encoding.")
+    ] = ""
+    nats_password: Annotated[str, Env("FASTFLOW_NATS_PASSWORD", "The password of that user.", secret=True)] = ""
     nats_credentials: Annotated[
         str, Env("FASTFLOW_NATS_CREDENTIALS", "File with this service's NKEY seed, as `fastflow bus init` writes it.")
     ] = ""
@@ -65,6 +74,11 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     log_json: Annotated[bool, Env("LOG_JSON", "Log JSON lines instead of text.")] = False
     log_level: Annotated[LogLevel, Env("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")] = "INFO"
+
+    @property
+    def bus_url(self) -> str:
+        """Address of the bus with the user and password."""
+        return with_login(self.nats_url, self.nats_user, self.nats_password)
 
     @property
     def tls(self) -> Tls:
@@ -113,6 +127,7 @@ def load(settings: type[S], environ: Mapping[str, str], *, also_known: Iterable[
     Raises:
         BadSettings: A value does not fit, or a variable is unknown.
     """
+    environ = without_service_links(environ)
     values: dict[str, Any] = {}
     problems: list[str] = []
     known = set(also_known)
@@ -141,6 +156,21 @@ def names(*settings: type[msgspec.Struct]) -> set[str]:
     """Return all variables of *settings*, with their ``_FILE`` forms."""
     found = {field.env.name for each in settings for field in fields(each)}
     return found | {f"{name}_FILE" for name in found}
+
+
+def without_service_links(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return *environ* without what Kubernetes adds for services that are called ``fastflow-…``.
+
+    ``FASTFLOW_PORT=tcp://10.0.0.1:8000`` is one of these variables, and no setting.
+    """
+    return {name: value for name, value in environ.items() if not _is_service_link(name, value)}
+
+
+def _is_service_link(name: str, value: str) -> bool:
+    if not name.startswith("FASTFLOW_"):
+        return False
+    is_address = name.endswith("_PORT") and _SERVICE_ADDRESS.fullmatch(value)
+    return bool(is_address or _SERVICE_LINK.search(name))
 
 
 def _annotated(hint: Any) -> bool:

@@ -9,7 +9,7 @@ from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
 from fastflow_contracts.pipelines.records import PipelineRecord
-from fastflow_contracts.runs.messages import Declined, Trigger
+from fastflow_contracts.runs.messages import Declined, RetriedCode, Trigger
 from fastflow_contracts.runs.run import Running, RunRecord, RunStatus, TriggeredBy
 from fastflow_contracts.runs.store import RunStore
 from fastflow_gateway import app_keys
@@ -42,13 +42,28 @@ async def start(app: web.Application, name: PipelineName, trigger: Trigger) -> K
 
 
 async def retry(
-    app: web.Application, run: RunRecord, *, triggered_by: TriggeredBy, key: str | None = None
+    app: web.Application,
+    run: RunRecord,
+    *,
+    triggered_by: TriggeredBy,
+    key: str | None = None,
+    code: RetriedCode = "same",
 ) -> KnownRun | RunId:
-    """Start a new run with the same bundle, variables and parameters. Returns and raises as ``start``."""
+    """Start a new run with the same event, variables and parameters. Returns and raises as ``start``.
+
+    Args:
+        app: The gateway.
+        run: The run; it must be over.
+        triggered_by: Who asks.
+        key: An idempotency key.
+        code: The bundle of *run*, or the pipeline's current version.
+    """
     # The model may be a moment behind: only the stored record may say "not over".
     if not run.is_over and not (await RunStore(app[app_keys.BUS]).load(run.ref)).run.is_over:
         raise RequestRefused(409, f"run {run.id} is not over yet; wait until it ends, or cancel it first.")
-    trigger = Trigger(triggered_by=triggered_by, key=key, run_config_id=run.order.run_config_id, retry_of=run.id)
+    trigger = Trigger(
+        triggered_by=triggered_by, key=key, run_config_id=run.order.run_config_id, retry_of=run.id, code=code
+    )
     return await _send(app, run.pipeline, trigger)
 
 
@@ -88,7 +103,7 @@ def _refusal(name: PipelineName, record: PipelineRecord | None, trigger: Trigger
     if record is None:
         return no_pipeline(name)
     if record.live is None:
-        problems = "; ".join(map(str, record.problems[:3])) or "none was ever synced"
+        problems = "; ".join(map(str, record.problems[:3])) or "none has been synced yet"
         return RequestRefused(409, f"{record.name} has no valid version: {problems}")
     if not record.live.spec.enabled:
         return RequestRefused(404, f'{record.name} is disabled; set "enabled": true in its metadata.')

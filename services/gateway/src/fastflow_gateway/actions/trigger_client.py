@@ -30,6 +30,7 @@ from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.messages import REPLY_HEADER, TRIGGER_TYPE, Declined, Trigger
 from fastflow_contracts.runs.run import Running, RunRecord
 from fastflow_contracts.runs.state_machine import Cancel
+from fastflow_contracts.runs.triggers import is_event_key
 from fastflow_gateway.readmodel.model import ReadModel
 from fastflow_gateway.readmodel.run_index import KnownRun
 
@@ -130,8 +131,10 @@ class _Answer:
 def asked_key(trigger: Trigger) -> str:
     """The identity of a call: how it came, what it starts, and the given key; not the body.
 
-    It is JSON, so that two different calls never have the same text.
+    It is JSON, so that two different calls never have the same text. A CloudEvent is the same one however it came.
     """
+    if trigger.key is not None and is_event_key(trigger.key) and trigger.run_config_id is None:
+        return trigger.key
     call = (trigger.triggered_by, trigger.retry_of, trigger.run_config_id, trigger.key)
     return msgspec.json.encode(call).decode()
 

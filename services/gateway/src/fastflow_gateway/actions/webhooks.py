@@ -1,4 +1,4 @@
-"""Check the key of a webhook call, and its signature if the pipeline wants one."""
+"""Check the key of a webhook call, and its signature if the pipeline requires one."""
 
 from __future__ import annotations
 

@@ -31,11 +31,11 @@ async def publish_event(request: web.Request) -> web.Response:
 
 
 def _headers(request: web.Request) -> dict[str, str]:
-    """Return the headers that describe the body; bytes that are not text are replaced."""
+    """Return the headers as a message has them; bytes that are not text are replaced."""
     return {
         name: value.encode(errors="replace").decode()
         for name, value in request.headers.items()
-        if name.lower() == "content-type" or name.lower().startswith("ce-")
+        if name.lower() != "nats-msg-id"
     }
 
 

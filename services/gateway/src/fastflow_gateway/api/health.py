@@ -2,38 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
+
 from aiohttp import web
 
 from fastflow_api import shapes
+from fastflow_contracts.clock import now
 from fastflow_gateway import app_keys
 from fastflow_gateway.http.requests import answer
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.readmodel.model import MODEL
 
+OK: Final = "ok"
+StillStarting = Callable[[], Collection[str]]
+"""Names the services of this process that are not ready yet."""
+STILL_STARTING: web.AppKey[StillStarting | None] = web.AppKey("STILL_STARTING")
+"""Set where this process is the whole installation (``fastflow up``): ready then means that a run can start."""
+
 
 async def healthz(request: web.Request) -> web.Response:
     """Answer 200 while the bus connection can still recover: until it is closed, a restart does not help."""
-    return _health(request, is_well=not request.app[app_keys.BUS].closed.is_set())
+    return _health(_of_the_gateway(request), is_well=not request.app[app_keys.BUS].closed.is_set())
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """Answer 200 when the bus is connected and the read model is up to date."""
-    is_well = request.app[app_keys.BUS].is_connected and not request.app[MODEL].behind
-    return _health(request, is_well=is_well)
+    """Answer 200 when the bus is connected and the read model is up to date; and if all else is in this process,
+    when it has started, the pipelines are there, and a runner takes work. A gateway alone only says so.
+    """
+    own, others = _of_the_gateway(request), _of_the_others(request)
+    needed = own if request.app[STILL_STARTING] is None else own | others
+    return _health(own | others, is_well=set(needed.values()) == {OK})
 
 
-def _health(request: web.Request, *, is_well: bool) -> web.Response:
-    bus, behind = request.app[app_keys.BUS], request.app[MODEL].behind
-    dependencies = {
-        "bus": "ok" if bus.is_connected else "not connected",
-        "model": f"still reading {', '.join(sorted(behind))}" if behind else "ok",
+def _of_the_gateway(request: web.Request) -> dict[str, str]:
+    behind = request.app[MODEL].behind
+    return {
+        "bus": OK if request.app[app_keys.BUS].is_connected else "not connected",
+        "model": f"still reading {', '.join(sorted(behind))}" if behind else OK,
     }
-    health = shapes.Health(status="ok" if is_well else "unavailable", dependencies=dependencies)
+
+
+def _of_the_others(request: web.Request) -> dict[str, str]:
+    model, still_starting = request.app[MODEL], request.app[STILL_STARTING]
+    starting = sorted(still_starting()) if still_starting is not None else []
+    takes_work = any(not (runner.leaving or runner.paused) for runner in model.runners(now()))
+    is_synced = model.sync is not None and model.sync.live is not None
+    return {
+        **({"services": f"still starting: {', '.join(starting)}" if starting else OK} if still_starting else {}),
+        "pipelines": OK if is_synced else "no sync has succeeded yet; GET /api/sync/status says why",
+        "runner": OK if takes_work else "no runner takes work",
+    }
+
+
+def _health(dependencies: Mapping[str, str], *, is_well: bool) -> web.Response:
+    health = shapes.Health(status=OK if is_well else "unavailable", dependencies=dict(dependencies))
     return answer(health, status=200 if is_well else 503)
 
 
 _WELL = {200: shapes.Health, 503: shapes.Health}
 ROUTES = (
     Route("GET", "/healthz", healthz, "Liveness: 503 when the process needs a restart.", _WELL, is_public=True),
-    Route("GET", "/readyz", readyz, "Readiness: 503 while the process cannot answer requests.", _WELL, is_public=True),
+    Route(
+        "GET",
+        "/readyz",
+        readyz,
+        "Readiness: 503 while the process cannot answer requests; under `fastflow up` also while no run can start. "
+        "Each dependency is `ok`, or says what is missing.",
+        _WELL,
+        is_public=True,
+    ),
 )

@@ -47,7 +47,7 @@ class StateCollector(Collector):
         yield _gauge("gateway_bus_connected", "1 while this gateway has its bus.", int(is_connected))
         passed_over = CounterMetricFamily(
             "fastflow_gateway_unreadable_records",
-            "Records and messages from the bus that could not be read and were passed over, by kind.",
+            "Records and messages from the bus that could not be read and were skipped, by kind.",
             labels=("kind",),
         )
         for kind, number in sorted(unreadable.items()):
@@ -58,7 +58,7 @@ class StateCollector(Collector):
 async def metrics(request: web.Request) -> web.Response:
     """Answer with all metrics; 404 when they are switched off."""
     if not request.app[SETTINGS].metrics:
-        raise RequestRefused(404, "metrics are switched off here; set FASTFLOW_METRICS=true to have them.")
+        raise RequestRefused(404, "metrics are disabled; set FASTFLOW_METRICS=true to enable them.")
     registry = CollectorRegistry(auto_describe=False)
     registry.register(StateCollector(request.app))
     registry.register(request.app[REQUEST_METRICS])

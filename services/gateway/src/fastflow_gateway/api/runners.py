@@ -58,7 +58,7 @@ ROUTES = (
         "POST",
         "/api/runners/{runner}/drain",
         drain_runner,
-        "Drain a runner: it takes no new work, finishes its runs and exits for good.",
+        "Drain a runner: it takes no new work, finishes its runs and exits.",
         {200: shapes.Runner, 404: shapes.Error, 504: shapes.Error},
     ),
 )

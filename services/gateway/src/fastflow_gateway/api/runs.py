@@ -15,7 +15,7 @@ from fastflow_contracts.pipelines.format.json_positions import JsonNode
 from fastflow_contracts.runs.run import RunStatus, TriggeredBy
 from fastflow_gateway.actions import runs
 from fastflow_gateway.errors import RequestRefused
-from fastflow_gateway.http.requests import answer, idempotency_key, query
+from fastflow_gateway.http.requests import answer, body_of, idempotency_key, query
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.http.triggered_by import HEADER, triggered_by
 from fastflow_gateway.readmodel import queries
@@ -72,10 +72,18 @@ async def cancel_run(request: web.Request) -> web.Response:
 
 
 async def retry_run(request: web.Request) -> web.Response:
-    """Start a new run with the code, variables and parameters of an ended one."""
-    known = await _known(request)
-    key = idempotency_key(request, "Idempotency-Key")
-    return run_answer(request, await runs.retry(request.app, known.run, triggered_by=triggered_by(request), key=key))
+    """Start a new run with the event, variables and parameters of an ended one."""
+    known, wanted = await _known(request), await _retry_body(request)
+    key, who = idempotency_key(request, "Idempotency-Key"), triggered_by(request)
+    return run_answer(request, await runs.retry(request.app, known.run, triggered_by=who, key=key, code=wanted.code))
+
+
+async def _retry_body(request: web.Request) -> shapes.RetryBody:
+    body = await body_of(request)
+    try:
+        return msgspec.json.decode(body, type=shapes.RetryBody) if body.strip() else shapes.RetryBody()
+    except msgspec.DecodeError as error:
+        raise RequestRefused(422, f'the body must be {{}} or {{"code": "current"}}: {error}.') from error
 
 
 def run_answer(
@@ -89,7 +97,9 @@ def run_answer(
     """
     if isinstance(known, KnownRun):
         return answer(queries.run(request.app[MODEL], known.run))
-    accepted = shapes.Accepted(id=known, detail=f"nobody has answered yet: {later}; GET /api/runs/{known} shows it.")
+    accepted = shapes.Accepted(
+        id=known, detail=f"no scheduler has answered yet: {later}; GET /api/runs/{known} shows it."
+    )
     return answer(accepted, status=202, headers={"Location": f"/api/runs/{known}"})
 
 
@@ -127,8 +137,10 @@ ROUTES = (
         "POST",
         "/api/runs/{id}/retry",
         retry_run,
-        "Retry a run that is over, as a new run with the same code, variables and parameters.",
+        "Retry a run that is over, as a new run with the same event, variables and parameters. Its code is the same, "
+        "or the pipeline's current version.",
         STARTED,
+        body=shapes.RetryBody,
         headers={
             "Idempotency-Key": "Requests with the same key start one run.",
             **HEADER,

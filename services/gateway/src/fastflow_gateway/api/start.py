@@ -8,6 +8,7 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from fastflow_api import shapes
+from fastflow_contracts.runs.event_headers import event_headers
 from fastflow_contracts.runs.triggers import BadTrigger, read_run_body
 from fastflow_gateway.actions import runs
 from fastflow_gateway.api.runs import STARTED, run_answer
@@ -28,10 +29,13 @@ async def start_run(request: web.Request) -> web.Response:
         raise RequestRefused(422, str(error)) from error
     except (ValueError, RecursionError) as error:
         raise RequestRefused(422, f"the body must be JSON: {error}.") from error
-    key = idempotency_key(request, "Idempotency-Key")
-    return run_answer(
-        request, await runs.start(request.app, name, replace(trigger, triggered_by=triggered_by(request), key=key))
+    trigger = replace(
+        trigger,
+        triggered_by=triggered_by(request),
+        key=idempotency_key(request, "Idempotency-Key"),
+        event_headers=event_headers(request.headers, has_event=False),
     )
+    return run_answer(request, await runs.start(request.app, name, trigger))
 
 
 ROUTES = (

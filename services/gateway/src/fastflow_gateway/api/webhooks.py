@@ -12,7 +12,7 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from fastflow_api import shapes
-from fastflow_contracts.runs.triggers import BadTrigger, read_webhook_body
+from fastflow_contracts.runs.triggers import BadTrigger, read_webhook
 from fastflow_gateway.actions import runs
 from fastflow_gateway.actions.webhooks import authenticate, check_signature
 from fastflow_gateway.api.runs import STARTED, run_answer
@@ -32,11 +32,13 @@ async def start_by_webhook(request: web.Request) -> web.Response:
     signed_id = check_signature(request.app, opened, request.headers, body)
     _check_json(request, body)
     try:
-        trigger = read_webhook_body(body, _media_type(request))
+        trigger = read_webhook(body, request.headers)
     except BadTrigger as error:
         raise RequestRefused(400, str(error)) from error
+    if trigger.run_config_id not in (None, opened.run_config_id):
+        raise RequestRefused(400, "the key in the address chooses the run configuration; leave out run_config_id.")
     # If there is a signed id, only that one counts: with an unsigned id, a replayed call would start a new run.
-    key = idempotency_key(request, *(("webhook-id",) if signed_id else IDEMPOTENCY_HEADERS))
+    key = idempotency_key(request, *(("webhook-id",) if signed_id else IDEMPOTENCY_HEADERS)) or trigger.key
     trigger = replace(trigger, run_config_id=opened.run_config_id, key=key)
     return run_answer(request, await runs.start(request.app, opened.record.name, trigger))
 
@@ -61,11 +63,6 @@ def _check_json(request: web.Request, body: bytes) -> None:
             raise RequestRefused(400, f"the body is declared to be JSON and is not: {error}.") from error
 
 
-def _media_type(request: web.Request) -> str | None:
-    """Return the sender's media type; bytes that are not text are replaced."""
-    return request.headers.get("Content-Type", "").encode(errors="replace").decode() or None
-
-
 def _too_large(bytes_max: int) -> RequestRefused:
     return RequestRefused(413, f"the body is larger than {bytes_max:,} bytes; send a reference to the data instead.")
 
@@ -76,7 +73,8 @@ ROUTES = (
         "/api/webhooks/{name}/{key}",
         start_by_webhook,
         "Start a run with the webhook_key of a pipeline or of one of its run configurations. The body becomes the file "
-        "that FASTFLOW_EVENT_FILE names; env_vars and parameters of a JSON object become variables. A pipeline with "
+        "that FASTFLOW_EVENT_FILE names. A JSON object of nothing but env_vars and parameters gives variables, too. A "
+        "CloudEvent that comes again is the same run. A pipeline with "
         "`webhook` in its metadata accepts only signed calls (401: not signed; 503: its secret cannot be decrypted).",
         {**STARTED, 400: shapes.Error, 401: shapes.Error},
         body=Media("*/*", "Any data, or an empty body."),

@@ -7,7 +7,7 @@ from aiohttp import web
 from fastflow_gateway.actions.sign_in import sign_in
 from fastflow_gateway.dashboard.rendering import RENDERER
 from fastflow_gateway.errors import RequestRefused
-from fastflow_gateway.http.browsers import end_session, is_same_origin, keep_session, local_path
+from fastflow_gateway.http.browsers import end_session, foreign_site, keep_session, local_path
 from fastflow_gateway.http.requests import caller_of, form_of
 from fastflow_gateway.http.route import Route
 
@@ -20,15 +20,16 @@ async def show_login(request: web.Request) -> web.StreamResponse:
 
 
 async def log_in(request: web.Request) -> web.StreamResponse:
-    if not is_same_origin(request.headers) and ("Origin" in request.headers or "Sec-Fetch-Site" in request.headers):
-        raise RequestRefused(403, "log in on this site's own page: /login.")
+    says_where = "Origin" in request.headers or "Sec-Fetch-Site" in request.headers
+    if says_where and (reason := foreign_site(request)):
+        raise RequestRefused(403, f"log in on this site's own page, /login: {reason}.")
     form = dict(await form_of(request))
     return _log_in(request, form.get("token", "").strip(), form.get("next", ""))
 
 
 async def log_out(request: web.Request) -> web.StreamResponse:
     response = web.Response(status=303, headers={"Location": "/login"})
-    end_session(response)
+    end_session(request, response)
     return response
 
 

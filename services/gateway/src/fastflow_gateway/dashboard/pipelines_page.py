@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -13,6 +14,7 @@ from fastflow_gateway.dashboard.schedules_page import job_views
 from fastflow_gateway.dashboard.view import facts
 from fastflow_gateway.dashboard.view import models as drawn
 from fastflow_gateway.errors import RequestRefused
+from fastflow_gateway.http.browsers import public_address
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.bundle_files import BUNDLE_FILES
@@ -28,6 +30,15 @@ async def pipelines_page(request: web.Request) -> web.Response:
 
 
 async def pipeline_page(request: web.Request) -> web.Response:
+    return await _pipeline(request)
+
+
+async def show_webhooks(request: web.Request) -> web.Response:
+    """Show the page with the webhooks' addresses, keys included. The plain page does not contain them."""
+    return await _pipeline(request, webhook_base=public_address(request))
+
+
+async def _pipeline(request: web.Request, *, webhook_base: str | None = None) -> web.Response:
     model = request.app[MODEL]
     record = await queries.pipeline_named(model, request.match_info["name"])
     pipeline = await queries.pipeline_detail(
@@ -38,7 +49,9 @@ async def pipeline_page(request: web.Request) -> web.Response:
         "pipeline.html",
         here="pipelines",
         live="/live",
+        address=None if webhook_base is None else f"/pipelines/{quote(record.name)}",
         pipeline=pipeline,
+        webhook_base=webhook_base,
         runs=queries.runs(model, model.runs.latest(record.name, RECENT_RUNS)),
         files=drawn.files(pipeline),
         jobs=await job_views(model, [record]),
@@ -82,5 +95,6 @@ def _list(request: web.Request, *, flash: str | None = None, status: int = 200) 
 ROUTES = (
     Route("GET", "/", pipelines_page),
     Route("GET", "/pipelines/{name}", pipeline_page),
+    Route("POST", "/pipelines/{name}/webhooks", show_webhooks),
     Route("POST", "/sync", start_sync),
 )

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from fastflow_contracts.clock import now
 from fastflow_contracts.ids import RunId
+from fastflow_contracts.runs.messages import RetriedCode
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_gateway.actions import runs
 from fastflow_gateway.dashboard.rendering import RENDERER
@@ -43,11 +44,13 @@ async def cancel(request: web.Request) -> web.Response:
 
 
 async def retry(request: web.Request) -> web.Response:
-    """Run it again with the same code and variables, and go to the new run."""
+    """Run it again with the same variables, and go to the new run."""
     known = await _known(request)
-    key = dict(await form_of(request)).get("key")
+    form = dict(await form_of(request))
+    key = form.get("key")
+    code: RetriedCode = "current" if form.get("code") == "current" else "same"
     try:
-        started = await runs.retry(request.app, known.run, triggered_by="manual", key=key or None)
+        started = await runs.retry(request.app, known.run, triggered_by="manual", key=key or None, code=code)
     except RequestRefused as error:
         return await _run(request, known, flash=str(error), status=error.status)
     raise to_run(started)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from fastflow_gateway.security.sessions import SESSION_S, BrowserSession
+from fastflow_contracts.clock import now
+from fastflow_gateway.security.sessions import SESSION_S, SESSIONS, BrowserSession
 
-COOKIE: Final = "ff_session"
 CSRF_HEADER: Final = "X-CSRF-Token"
 CSRF_FIELD: Final = "csrf_token"
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
+PUBLIC_URL = web.AppKey("PUBLIC_URL", str)
+"""The address that browsers use; empty: the one in their requests."""
 SESSION = web.RequestKey("SESSION", BrowserSession)
 """Set on requests of a signed-in browser. Every form sends its ``csrf`` as ``csrf_token``."""
 
@@ -23,19 +24,61 @@ SESSION = web.RequestKey("SESSION", BrowserSession)
 def keep_session(request: web.Request, response: web.StreamResponse, value: str) -> None:
     """Set the session cookie to *value*."""
     is_secure = "https" in (request.scheme, request.headers.get("X-Forwarded-Proto", ""))
-    response.set_cookie(COOKIE, value, max_age=SESSION_S, path="/", httponly=True, samesite="Lax", secure=is_secure)
+    name = request.app[SESSIONS].cookie_name
+    response.set_cookie(name, value, max_age=SESSION_S, path="/", httponly=True, samesite="Lax", secure=is_secure)
 
 
-def end_session(response: web.StreamResponse) -> None:
+def session_of(request: web.Request) -> BrowserSession | None:
+    """The session of the request's cookie; None if there is none that is valid."""
+    sessions = request.app[SESSIONS]
+    return sessions.session(request.cookies.get(sessions.cookie_name, ""), now())
+
+
+def end_session(request: web.Request, response: web.StreamResponse) -> None:
     """Delete the session cookie."""
-    response.del_cookie(COOKIE, path="/")
+    response.del_cookie(request.app[SESSIONS].cookie_name, path="/")
 
 
-def is_same_origin(headers: Mapping[str, str]) -> bool:
-    """Whether a page of this site sent the request, by what the browser says. Silence counts as no."""
+def foreign_site(request: web.Request) -> str | None:
+    """Why the request does not come from a page of this site, by what the browser says; None: it does.
+
+    A proxy may pass its own ``Host``: then ``X-Forwarded-Host``, which no other site's page can set, or the public
+    address in our settings names this site.
+    """
+    headers, public = request.headers, request.app[PUBLIC_URL]
     if site := headers.get("Sec-Fetch-Site"):
-        return site in ("same-origin", "none")
-    return urlsplit(headers.get("Origin", "")).netloc == headers.get("Host")
+        return None if site in ("same-origin", "none") else f"the browser says that it comes from another site ({site})"
+    origin = urlsplit(headers.get("Origin", ""))
+    forwarded = headers.get("X-Forwarded-Host", "").partition(",")[0]
+    ours = (headers.get("Host", ""), forwarded, urlsplit(public).netloc)
+    if origin.netloc and _place(origin.scheme, origin.netloc) in {_place(origin.scheme, each) for each in ours}:
+        return None
+    if not origin.netloc:
+        return "the browser does not say which page it comes from"
+    return (
+        f"the browser sent it from a page of {origin.netloc}, and it arrived for the Host {ours[0]}; "
+        "if a proxy stands between them, let it pass on the Host header, or set FASTFLOW_PUBLIC_URL to the address "
+        "that browsers use"
+    )
+
+
+def _place(scheme: str, netloc: str) -> tuple[str, str]:
+    """Host and port, with the default port of *scheme* filled in."""
+    host, colon, port = netloc.strip().lower().rpartition(":")
+    if not colon or port.endswith("]"):
+        host, port = netloc.strip().lower(), ""
+    return host, port or {"http": "80", "https": "443"}.get(scheme, "")
+
+
+def public_address(request: web.Request) -> str:
+    """The address under which this site is reached, without a slash at the end.
+
+    The browser that sends a form says it; else our settings do, or the request.
+    """
+    origin = urlsplit(request.headers.get("Origin", ""))
+    if origin.netloc:
+        return f"{origin.scheme}://{origin.netloc}"
+    return request.app[PUBLIC_URL].rstrip("/") or f"{request.scheme}://{request.host}"
 
 
 def wants_page(request: web.Request) -> bool:

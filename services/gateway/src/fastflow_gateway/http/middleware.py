@@ -16,16 +16,15 @@ from aiohttp import HttpVersion11, web
 
 from fastflow_api import shapes
 from fastflow_contracts.bus.errors import BusError
-from fastflow_contracts.clock import now
 from fastflow_contracts.log import get_logger
 from fastflow_gateway.errors import Busy, RequestRefused
 from fastflow_gateway.http.browsers import (
-    COOKIE,
     CSRF_FIELD,
     CSRF_HEADER,
     SAFE_METHODS,
     SESSION,
-    is_same_origin,
+    foreign_site,
+    session_of,
     wants_page,
 )
 from fastflow_gateway.http.request_metrics import REQUEST_METRICS
@@ -107,14 +106,14 @@ async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
 @web.middleware
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let in public routes, the token, and browsers with a session. Their writes must come from our own pages."""
-    if _is_public(request):
+    if await _is_public(request):
         return await handler(request)
     sessions = request.app[SESSIONS]
     if authorization := request.headers.get("Authorization"):
         if not sessions.knows_bearer(authorization):
             raise RequestRefused(401, "the token is not this installation's.", headers={"WWW-Authenticate": "Bearer"})
         return await handler(request)
-    session = sessions.session(request.cookies.get(COOKIE, ""), now())
+    session = session_of(request)
     if session is None:
         if wants_page(request):
             raise web.HTTPSeeOther(f"/login?next={request.rel_url.raw_path}" if request.method == "GET" else "/login")
@@ -122,10 +121,8 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             401, "send the header Authorization: Bearer <token>, or log in.", headers={"WWW-Authenticate": "Bearer"}
         )
     request[SESSION] = session
-    if request.method not in SAFE_METHODS and not await _is_meant(request, session):
-        raise RequestRefused(
-            403, "the request did not come from a page of this site; open the page again and repeat it there."
-        )
+    if request.method not in SAFE_METHODS:
+        await _check_meant(request, session)
     return await handler(request)
 
 
@@ -174,17 +171,28 @@ def _route(request: web.Request) -> str | None:
     return None if resource is None else resource.canonical
 
 
-def _is_public(request: web.Request) -> bool:
-    return _route(request) in request.app[PUBLIC]
+async def _is_public(request: web.Request) -> bool:
+    public = request.app[PUBLIC]
+    if not isinstance(request.match_info.http_exception, web.HTTPMethodNotAllowed):
+        return _route(request) in public
+    # A wrong method has no route. For a public path the answer is 405, not a question for a token.
+    for resource in request.app.router.resources():
+        if resource.canonical in public and (await resource.resolve(request))[1]:
+            return True
+    return False
 
 
-async def _is_meant(request: web.Request, session: BrowserSession) -> bool:
-    if not is_same_origin(request.headers):
-        return False
+async def _check_meant(request: web.Request, session: BrowserSession) -> None:
+    """Raise ``RequestRefused`` unless one of our pages sent the request."""
+    if reason := foreign_site(request):
+        raise RequestRefused(403, f"the request did not come from a page of this site: {reason}.")
     given = request.headers.get(CSRF_HEADER)
     if given is None and request.content_type in ("application/x-www-form-urlencoded", "multipart/form-data"):
         given = dict(await form_of(request)).get(CSRF_FIELD)
-    return is_csrf_token(session, given or "")
+    if not is_csrf_token(session, given or ""):
+        raise RequestRefused(
+            403, "the request did not come from a page of this site; open the page again and repeat it there."
+        )
 
 
 def _error(request: web.Request, status: int, detail: str, headers: Mapping[str, str]) -> web.Response:

@@ -31,6 +31,8 @@ class Sessions:
     def __init__(self, token: str) -> None:
         self._token_hash = hashlib.sha256(token.encode()).digest()
         key = hmac.digest(token.encode(), b"fastflow gateway session v2", "sha256")
+        self.cookie_name = f"ff_session_{hmac.digest(key, b'cookie name', 'sha256').hex()[:8]}"
+        """Of this installation: browsers keep cookies by host, and two installations may share one on two ports."""
         self._cookies = _signer(key, "session")
         self._csrf = _signer(key, "csrf")
 

@@ -31,7 +31,7 @@ class KeyMatch(NamedTuple):
 
     @property
     def is_wrong(self) -> bool:
-        """The pipeline has keys, and this is none of them."""
+        """The pipeline has keys, and this is not one of them."""
         return self.has_keys and not self.fits
 
 

@@ -8,8 +8,9 @@
 | gitea | ``X-Gitea-Signature`` or ``X-Forgejo-Signature``: ``<hex>`` | body |
 | hmac | the one in its metadata: hex or base64, with or without ``sha256=`` | body |
 
-All are HMAC-SHA256, compared in constant time. Only the standard's signature covers an id and a time, so only there a
-repeated or delayed call is recognised whatever its other headers say.
+Hex digits and the prefix may be in upper case. All are HMAC-SHA256, compared in constant time. Only the standard's
+signature covers an id and a time, so only there a repeated or delayed call is recognised whatever its other headers
+say.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from fastflow_contracts.secrets.sealing import BadSecret
 TOLERANCE_S: Final = 300
 """How far the time of a signed call may differ from ours, in either direction."""
 STANDARD_PREFIX: Final = "whsec_"
-_PREFIX: Final = "sha256="
+_PREFIX: Final = re.compile(r"^sha256\s*=\s*", re.IGNORECASE)
 
 
 class BadSignature(Exception):
@@ -60,13 +61,14 @@ def verify(webhook: WebhookSpec, secret: str, headers: Mapping[str, str], body: 
         case "gitlab":
             _check([_given(headers, "X-Gitlab-Token")], [secret])
         case "github":
-            _check([_given(headers, "X-Hub-Signature-256")], [_PREFIX + _mac(secret, body).hex()])
+            given = _given(headers, "X-Hub-Signature-256")
+            _check(_macs(given) if _PREFIX.match(given) else [], [_mac(secret, body).hex()])
         case "gitea":
-            _check([_given(headers, "X-Gitea-Signature", "X-Forgejo-Signature")], [_mac(secret, body).hex()])
+            _check(_macs(_given(headers, "X-Gitea-Signature", "X-Forgejo-Signature")), [_mac(secret, body).hex()])
         case "hmac":
-            given = _given(headers, webhook.header or SIGNATURE_HEADER).removeprefix(_PREFIX)
             mac = _mac(secret, body)
-            _check([given], [mac.hex(), base64.b64encode(mac).decode()])
+            given = _given(headers, webhook.header or SIGNATURE_HEADER)
+            _check(_macs(given), [mac.hex(), base64.b64encode(mac).decode()])
         case _:
             assert_never(webhook.verify)
     return None
@@ -90,6 +92,12 @@ def _standard(secret: str, headers: Mapping[str, str], body: bytes, now: datetim
 
 def _mac(secret: str, body: bytes) -> bytes:
     return hmac.digest(secret.encode(), body, "sha256")
+
+
+def _macs(given: str) -> list[str]:
+    """Return the ways to read a signature: as base64, and as hex in either case. The prefix is optional."""
+    mac = _PREFIX.sub("", given, count=1)
+    return [mac, mac.lower()]
 
 
 def _given(headers: Mapping[str, str], *names: str) -> str:

@@ -4,7 +4,7 @@
 2. Prepare its environment (``preparing``).
 3. Open the sandbox, named after the attempt: the daemon itself refuses a second one (``place``).
 4. Record that all of this is ready (``holding``), before step 5.
-5. Hand the sandbox its job. After a crash before this step the run is given back unharmed; after a crash later there
+5. Hand the sandbox its job. After a crash before this step the run is given back; after a crash later there
    is a sandbox that knows how far it got.
 6. Carry all of its output to the bus (``carrying``), before step 7.
 7. Record the end, before step 8.
@@ -113,7 +113,7 @@ class RunningAttempt:
                     raise NotOurs("its record has changed")
                 await working  # the watch saw our own report
         except (NotOurs, Fenced, Superseded) as reason:
-            log.warning("run let go", run=run.id, reason=str(reason))
+            log.warning("run given up", run=run.id, reason=str(reason))
 
     async def give_back(self, reason: str) -> None:
         """Let another runner begin the run: none of its code has run here, and no attempt is used up."""

@@ -39,7 +39,7 @@ class Carrier:
 
         Args:
             given: the job that the sandbox was handed. It may have been lost with the connection, so it is handed over
-                again if the sandbox wants it. None: no job was handed over.
+                again if the sandbox asks for it. None: no job was handed over.
         """
         run_id = self._holding.run.id
         while True:

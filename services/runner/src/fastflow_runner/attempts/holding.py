@@ -128,7 +128,7 @@ class Holding:
         """Whether the run may still be ours: true unless its record names another holder.
 
         A runner that was frozen wakes up cut off. By then another runner may hold its sandbox and must not find it
-        stopped; ``watch`` then lets go of it.
+        stopped; ``watch`` then releases it.
         """
         try:
             async with asyncio.timeout(LOOK_S):

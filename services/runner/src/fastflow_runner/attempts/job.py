@@ -16,6 +16,7 @@ SAMPLE_S = 1.0
 GRACE_S = 10.0
 """Seconds between SIGTERM and SIGKILL."""
 EVENT_FILE = "FASTFLOW_EVENT_FILE"
+EVENT_HEADERS_FILE = "FASTFLOW_EVENT_HEADERS_FILE"
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -43,6 +44,10 @@ def job(
     if given.event is not None:
         files = (JobFile(env=EVENT_FILE, name="event", data=given.event),)
         env.pop(EVENT_FILE, None)
+    if given.event is not None or given.event_headers:
+        headers = msgspec.json.encode(given.event_headers)
+        files += (JobFile(env=EVENT_HEADERS_FILE, name="event-headers.json", data=headers),)
+        env.pop(EVENT_HEADERS_FILE, None)
     if is_notebook := run.order.kind == "notebook":
         assert python is not None, "a kernel needs packages"
         orders = cell_orders(run, given, secrets, python=python)

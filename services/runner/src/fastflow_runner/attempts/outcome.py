@@ -18,7 +18,7 @@ from fastflow_runner.output.observed import Observed
 from fastflow_runner.sandbox.events import Exited, Vanished
 
 OOM_EXIT_CODE = 137
-VANISHING = "its environment was taken away again and again; give environments a larger budget"
+VANISHING = "its environment was removed again and again; give environments a larger budget"
 ORPHANED = "its runner was silent for too long, so the sandbox stopped itself"
 
 

@@ -26,7 +26,7 @@ class Handover(NamedTuple):
     """The job and code that a sandbox gets."""
 
     job: Callable[[], SandboxJob]
-    """Builds the job anew each time it is sent, because the time allowed without a heartbeat shrinks."""
+    """Builds the job again each time it is sent, because the time allowed without a heartbeat shrinks."""
     bundle: Bundle
 
 

@@ -58,6 +58,6 @@ def secret_notes(box: SecretBox, tokens: Mapping[str, str], secrets: Mapping[str
         )
     if short := [name for name, value in secrets.items() if value and not is_maskable(value)]:
         yield (
-            f"The value of {', '.join(short)} is too short to be masked: it would stand in this log if "
-            f"the script printed it. Use one of {SECRET_CHARACTERS_MIN} characters or more."
+            f"The value of {', '.join(short)} is too short to be masked: this log shows it if "
+            f"the script prints it. Use one of {SECRET_CHARACTERS_MIN} characters or more."
         )

@@ -125,7 +125,7 @@ class AttemptRunner:
                 if self._tools.bus.generation == self._recovered:
                     await self.sweep()
                 else:
-                    await self.recover("did not hear that it had it")
+                    await self.recover("lost the response to its claim")
             except (SandboxError, BusError) as error:
                 log.warning("sweep failed", error=str(error))
 
@@ -272,7 +272,7 @@ class AttemptRunner:
                 log.info("hint is stale", run=hint.run_id, error=str(error))
                 return None
             except BusError as error:
-                # The claim may be stored all the same, and then no other runner will look at this run.
+                # The claim may be stored nevertheless, and then no other runner handles this run.
                 log.warning("claim waits for the bus", run=hint.run_id, error=str(error))
                 is_fresh = False
                 await asyncio.sleep(AGAIN_S)

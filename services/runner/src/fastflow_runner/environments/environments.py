@@ -52,7 +52,7 @@ BUILDERS: Final = range(1 << 20, 1 << 31)
 """User ids for builds: above all ids used elsewhere, and too many for the same one to be drawn twice."""
 
 Identity = Callable[[], Awaitable[str]]
-"""Tells a store from a later one of the same name; empty if there is none. Raises ``DaemonUnreachable``."""
+"""Distinguishes a store from a later one of the same name; empty if there is none. Raises ``DaemonUnreachable``."""
 
 
 class Environments:
@@ -70,7 +70,7 @@ class Environments:
         builders: range = BUILDERS,
         budget_bytes: int = 0,
     ) -> None:
-        """*identity*: of a store that is no directory of this host. *env*: see ``store.passed_on``. *budget_bytes*:
+        """*identity*: of a store that is not a directory of this host. *env*: see ``store.passed_on``. *budget_bytes*:
         what the store may take on the disk; 0 = any amount.
         """
         self._place = place
@@ -167,7 +167,7 @@ class Environments:
                 if code == 0:
                     code = await step(words, "link", *common, "--tree", tree, "--owner", str(builder))
         if code:
-            raise EnvironmentFailed(words.last() or f"The preparer ended with exit code {code} and said nothing.")
+            raise EnvironmentFailed(words.last() or f"The preparer ended with exit code {code} and without output.")
         self._known.add(key)
         self._collector.note_growth()
 
@@ -204,7 +204,7 @@ def volume_identity(docker: aiodocker.Docker, volume: str) -> Identity:
         except DockerError as error:
             if error.status == 404:
                 return ""
-            raise DaemonUnreachable(f"Docker does not tell about the volume {volume}: {error}") from error
+            raise DaemonUnreachable(f"Docker cannot inspect the volume {volume}: {error}") from error
         return str(shown["CreatedAt"])
 
     return identity

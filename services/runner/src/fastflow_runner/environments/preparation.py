@@ -70,7 +70,7 @@ class Preparation:
         try:
             told = 0
             while True:
-                # Nothing can be said between this look and the wait: there is no other await in between.
+                # No output can arrive between this check and the wait: there is no other await in between.
                 if told < len(self._words.lines):
                     fresh, told = self._words.lines[told:], len(self._words.lines)
                     await say("\n".join(fresh))

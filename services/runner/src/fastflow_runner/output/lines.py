@@ -39,7 +39,7 @@ class Assembler:
     """The log of one attempt, from ``feed`` to ``close``. Each method returns the chunks that became full.
 
     ``resume`` is the last chunk that was published: what it accounts for is dropped when it is repeated.
-    ``log_bytes_max`` bounds the bytes kept; behind it stands a mark, and the rest is only counted.
+    ``log_bytes_max`` bounds the bytes kept; then comes a mark, and the rest is only counted.
     """
 
     def __init__(

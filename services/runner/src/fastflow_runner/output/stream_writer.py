@@ -56,7 +56,7 @@ class StreamWriter:
                     self.sequence = 0
                     continue
                 if last is None or last[1] != data:
-                    raise Fenced(f"somebody else writes {self._subject}") from None
+                    raise Fenced(f"another runner writes {self._subject}") from None
                 self.sequence = last[0]
                 return
             except Unavailable as error:

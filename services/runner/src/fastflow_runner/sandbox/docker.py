@@ -232,7 +232,7 @@ class DockerChannel:
 
     async def send(self, data: bytes) -> None:
         if self._stream is None:
-            raise Detached(f"The channel to {self.name} is over.")
+            raise Detached(f"The channel to {self.name} is closed.")
         try:
             await self._stream.write(data)
         except OSError as error:
@@ -304,7 +304,7 @@ async def _answers(what: str) -> AsyncIterator[None]:
             raise _TwoNetworks(text) from error
         raise SandboxError(f"Docker refuses {what}: {text}") from error
     except (aiohttp.ClientError, OSError) as error:
-        raise DaemonUnreachable(f"Docker gave no answer about {what}: {error or 'time is up'}") from error
+        raise DaemonUnreachable(f"Docker did not answer about {what}: {error or 'time is up'}") from error
 
 
 async def _seen_through(call: Coroutine[Any, Any, _T]) -> _T:

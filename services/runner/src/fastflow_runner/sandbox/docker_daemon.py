@@ -118,7 +118,7 @@ def _address(environ: Mapping[str, str]) -> tuple[str, Path | None]:
 
 
 def _home() -> Path:
-    """Return the user's home folder, or a path that does not exist if the system knows none."""
+    """Return the user's home folder, or a path that does not exist if the system has none."""
     try:
         return Path.home()
     except RuntimeError:
@@ -181,7 +181,7 @@ def _no_answer(url: str, error: Exception) -> NoDocker:
         text = _short(error.message)
         if text and not text.startswith("<"):
             found = f"the Docker daemon at {_plain(url)} refuses ({error.status}: {text})"
-            return NoDocker(found, "see that it runs and lets you in, or correct DOCKER_HOST")
+            return NoDocker(found, "check that it runs and accepts you, or correct DOCKER_HOST")
     reason: BaseException | None = error
     while reason is not None:
         if isinstance(reason, aiohttp.ClientConnectorError | OSError):
@@ -193,7 +193,7 @@ def _no_answer(url: str, error: Exception) -> NoDocker:
 
 
 def _not_docker(url: str) -> NoDocker:
-    return NoDocker(f"what answers at {_plain(url)} is not Docker", "correct DOCKER_HOST")
+    return NoDocker(f"the server at {_plain(url)} is not Docker", "correct DOCKER_HOST")
 
 
 def _is_address(url: str) -> bool:

@@ -178,7 +178,7 @@ class DummyChannel:
 
     async def send(self, data: bytes) -> None:
         if self._closed or self._sandbox.ended is not None:
-            raise Detached("The channel is over.")
+            raise Detached("The channel is closed.")
         self._sandbox.hear(data)
 
     async def receive(self) -> bytes:
@@ -211,7 +211,7 @@ class DummySandboxes:
 
     @property
     def unenforced(self) -> tuple[str, ...]:
-        return ("Nothing is run at all.",)
+        return ("Nothing runs at all.",)
 
     async def open(self, spec: SandboxSpec) -> DummyChannel:
         if spec.name in self._sandboxes:

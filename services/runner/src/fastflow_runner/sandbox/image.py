@@ -133,7 +133,7 @@ async def _build(
     except DockerError as error:
         raise ImageFailed("\n".join(["The worker image could not be built:", *last, error.message])) from error
     except TimeoutError as error:
-        bounds = f"within {BUILD_S_MAX:.0f} s, or its build said nothing for {SILENCE_S_MAX:.0f} s"
+        bounds = f"within {BUILD_S_MAX:.0f} s, or its build printed nothing for {SILENCE_S_MAX:.0f} s"
         raise ImageFailed("\n".join(["The worker image could not be built:", *last, f"not {bounds}"])) from error
 
 

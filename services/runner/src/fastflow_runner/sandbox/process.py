@@ -42,7 +42,7 @@ UNENFORCED: Final = (
     "The processor limit is not enforced.",
     "The memory limit is watched five times a second; a script that grows faster exceeds it for a moment.",
     "The number of processes and the size of temporary files are not limited.",
-    "The network is not isolated: a script reaches whatever this machine reaches, the bus included.",
+    "The network is not isolated: a script reaches everything that this machine reaches, the bus included.",
     "The file system is not isolated: a script reads and writes what this user may.",
     "Scripts run as this user: a hostile one can read other runs' secrets, change what they run, and end this process.",
 )

@@ -231,7 +231,7 @@ class Session:
             self._may_begin_later.remove(stream)
             return max(expected, heard)
         if heard > expected:
-            raise ValueError(f"stream {stream} goes on at {heard} instead of {expected}, something is missing")
+            raise ValueError(f"stream {stream} continues at {heard} instead of {expected}; output is missing")
         return expected
 
 

@@ -88,6 +88,7 @@ def _restart(run: RunRecord, given: RunInput, *, wait_s: float) -> Follow:
         parameters=parameters,
         event=given.event,
         event_type=given.event_type,
+        event_headers=given.event_headers,
     )
     cause = Cause(parent_run_id=run.id, hops=run.order.hops, wait_s=wait_s)
     return Follow(pipeline=run.pipeline, edge=RESTART_EDGE, trigger=trigger, cause=cause)

@@ -103,7 +103,7 @@ class DueWork:
         self._presences.pop(runner, None)
 
     def forget_silence(self, *, at: float) -> None:
-        """Give every runner its full time again, because this process heard nothing itself."""
+        """Give every runner its full time again, because this process was cut off itself."""
         for runner in self._heard_at:
             self._heard_at[runner] = at
 
@@ -164,7 +164,7 @@ class DueWork:
             if isinstance(run.state, Running):
                 silent_s = at - self._heard_at.get(run.state.runner, at)
                 if silent_s >= self.lease.take_over_s:
-                    reason = f"runner {run.state.runner} was not heard of for {silent_s:.0f} s"
+                    reason = f"runner {run.state.runner} was silent for {silent_s:.0f} s"
                     found.append(ExpireRun(run, run.state.epoch, reason))
         return found
 

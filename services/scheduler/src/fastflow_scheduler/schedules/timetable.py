@@ -32,7 +32,7 @@ from fastflow_scheduler.schedules.backlog import Backlog, backlog
 AWAY = timedelta(seconds=10)
 """A scheduler that was not ``able`` for this long had a break: no bus, a sleeping host, or a clock that jumped."""
 AHEAD = timedelta(minutes=10)
-"""If the clock is set back by less, nothing fires until it catches up; by more, its schedules begin anew."""
+"""If the clock is set back by less, nothing fires until it catches up; by more, its schedules start again."""
 PATIENCE = timedelta(seconds=2)
 """How long a slot that seems missed is left to the other schedulers, which may be running it or have done so."""
 

@@ -136,6 +136,20 @@ def again(
     )
 
 
+def with_input_of(former: RunRecord, given: RunInput, trigger: Trigger) -> Trigger:
+    """Return *trigger* with what *former* was started with, to be admitted anew on today's version."""
+    order = former.order
+    return replace(
+        trigger,
+        run_config_id=order.run_config_id,
+        env_vars={name: given.overrides[name] for name in order.env_names if name in given.overrides},
+        parameters={name: given.overrides[name] for name in order.parameter_names if name in given.overrides},
+        event=given.event,
+        event_type=given.event_type,
+        event_headers=given.event_headers,
+    )
+
+
 def _known(name: PipelineName, record: PipelineRecord | None) -> PipelineRecord:
     if record is None or record.removed_at is not None:
         raise UnknownPipeline(f"there is no pipeline {name}; check the name, or give its folder a main.py.")
@@ -159,6 +173,7 @@ def _input(config: RunConfig, trigger: Trigger) -> RunInput | None:
         overrides={**trigger.env_vars, **trigger.parameters},
         event=trigger.event,
         event_type=trigger.event_type,
+        event_headers=trigger.event_headers,
     )
     return None if given == RunInput() else given
 
@@ -175,6 +190,6 @@ def _limits(config: RunConfig, defaults: Defaults) -> RunLimits:
 
 def _first_problem(record: PipelineRecord) -> str:
     if not record.problems:
-        return "no version was ever synced."
+        return "no version has been synced yet."
     more = f" (and {len(record.problems) - 1} more)" if len(record.problems) > 1 else ""
     return f"{record.problems[0]}{more}"

@@ -41,6 +41,7 @@ from fastflow_scheduler.starting.admission import (
     TooMuch,
     admit,
     again,
+    with_input_of,
 )
 
 log = get_logger(__name__)
@@ -169,6 +170,9 @@ class Starter:
             return Declined(status=404, reason=str(error))
         if not former.is_over:
             return Declined(status=409, reason=f"run {former.id} is not over; cancel it first or wait for its end.")
+        if trigger.code == "current":
+            anew, cause = with_input_of(former, given, trigger), Cause(parent_run_id=former.id)
+            return admit(name, record, anew, run_id=run_id, cause=cause, defaults=self._defaults, now=at)
         return again(former, given, record, trigger, run_id=run_id, now=at)
 
     def _limit(self, admitted: Admitted) -> ConcurrencyLimit | None:

@@ -68,7 +68,7 @@ def test_a_notebook_needs_its_file() -> None:
     pipeline = found("book", {"pipeline.json": NOTEBOOK})
     assert pipeline.spec is None
     assert [str(problem) for problem in pipeline.problems] == [
-        'pipeline.json: type is "notebook"; accepted: "script", as there is no main.ipynb; or add that file'
+        'pipeline.json: type is "notebook"; accepted: "script", because there is no main.ipynb; or add that file'
     ]
 
 
@@ -157,7 +157,7 @@ def test_a_script_whose_block_is_not_usable_is_refused() -> None:
     pipeline = inspect_folder("etl", bad)
     assert pipeline is not None
     assert pipeline.spec is None
-    assert str(pipeline.problems[0]).startswith("main.py:1: The block `# /// script` is not usable: it is no TOML")
+    assert str(pipeline.problems[0]).startswith("main.py:1: The block `# /// script` is not usable: it is not TOML")
     assert found("book", {**bad, "main.ipynb": EMPTY_NOTEBOOK, "pipeline.json": NOTEBOOK}).problems == ()
 
 

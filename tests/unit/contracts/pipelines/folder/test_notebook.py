@@ -41,7 +41,7 @@ def test_a_current_notebook_is_read() -> None:
         (b"\xff\xfe", "It is not JSON"),
         (b"[]", "no number nbformat"),
         (b'{"cells": []}', "no number nbformat"),
-        (b'{"nbformat": 4}', "no valid notebook of format 4"),
+        (b'{"nbformat": 4}', "not a valid notebook of format 4"),
         (b'{"nbformat": 5, "cells": []}', "too new"),
         (OLD.encode(), "format 3, which is too old; open it in Jupyter"),
         (b'{"nbformat": 4, "cells": ' + b"[" * 5_000, "It is not JSON"),

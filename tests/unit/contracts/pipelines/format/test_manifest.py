@@ -47,9 +47,10 @@ def test_all_problems_are_reported_at_once() -> None:
     ]
     assert [str(problem) for problem in manifest.problems][:3] == [
         "pipeline.json:2: timeout is -5; accepted: a number of seconds, 0 or more, at most ten years",
-        "pipeline.json:4: default_env.B is null; accepted: a text, a number, true or false",
+        "pipeline.json:4: default_env.B is null; accepted: a string, a number, true or false",
         'pipeline.json:6: schedules[0].schedule_cron is "0 25 * * *"; accepted: a cron expression of five fields such '
-        "as \"0 9 * * mon-fri\", or one of @hourly, @daily, @weekly, @monthly, @yearly ('25' is no hour (0 to 23))",
+        'as "0 9 * * mon-fri", or one of @hourly, @daily, @weekly, @monthly, @yearly '
+        "('25' is not a valid hour (0 to 23))",
     ]
     assert "schedules[3].id is missing" in str(manifest.problems[6])
 
@@ -58,8 +59,8 @@ def test_all_problems_are_reported_at_once() -> None:
     ("text", "line", "said"),
     [
         (b"", 1, "must be JSON"),
-        (b'{\n "timeout": 1,\n}', 2, 'comma stands before "}"'),
-        (b'{\n "timeout": NaN}', 2, "NaN is no JSON value"),
+        (b'{\n "timeout": 1,\n}', 2, 'comma comes before "}"'),
+        (b'{\n "timeout": NaN}', 2, "NaN is not a JSON value"),
         (b'{\n "description": "\xff"}', 2, "UTF-8"),
         ('{"a": 1}'.encode("utf-16"), 1, "UTF-8"),
         (b"[" * 100_000, 1, "brackets"),
@@ -94,7 +95,7 @@ def test_a_byte_order_mark_is_harmless() -> None:
         ('{"timeot": 5}', "timeot", "did you mean timeout?"),
         ('{"Timeout": 5}', "Timeout", "did you mean timeout?"),
         ('{"schedule": []}', "schedule", "did you mean schedules?"),
-        ('{"owner": "me"}', "owner", "is no field of the format and is ignored."),
+        ('{"owner": "me"}', "owner", "is not a field of the format and is ignored."),
         ('{"": 1}', '[""]', "is ignored"),
         ('{"a b": 1}', '["a b"]', "is ignored"),
         ('{"schedules": [{"id": "a", "chron": "x"}]}', "schedules[0].chron", "is ignored"),

@@ -201,9 +201,9 @@ def _members(data: bytes) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
             for info in tar:
                 # A sparse member has the type of a regular file, but declares more bytes than it contains.
                 if info.type != tarfile.REGTYPE or info.issparse():
-                    raise _no_bundle("it holds something that is no regular file")
+                    raise _no_bundle("it holds something that is not a regular file")
                 if info.size < 0 or info.offset_data + info.size > len(data) or len(members) == FILES_MAX:
-                    raise _no_bundle("its members exceed its size or their number the limit")
+                    raise _no_bundle("its members are larger than the archive says, or too many")
                 members.append(info)
             sizes_bytes = {info.name: info.size for info in members}
             if len(sizes_bytes) != len(members):
@@ -223,7 +223,7 @@ def _content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
 
 
 def _no_bundle(why: str) -> BundleRefused:
-    return BundleRefused((Refusal("", f"these bytes are no bundle: {why}; fetch or sync it again"),))
+    return BundleRefused((Refusal("", f"these bytes are not a bundle: {why}; fetch or sync it again"),))
 
 
 def _folded(path: str) -> str:

@@ -98,9 +98,9 @@ def _problems(
     except BadName as error:
         yield Problem(accepted=str(error))
     if name in RESERVED_NAMES:
-        yield Problem(accepted=f"{name!r} cannot be a pipeline's name: the API has it for itself; rename its folder.")
+        yield Problem(accepted=f"{name!r} cannot be a pipeline's name: the API itself uses it; rename its folder.")
     if manifest.type == "notebook" and NOTEBOOK not in files:
-        accepted = f'"script", as there is no {NOTEBOOK}; or add that file'
+        accepted = f'"script", because there is no {NOTEBOOK}; or add that file'
         yield Problem(field="type", value='"notebook"', accepted=accepted, file=metadata_file)
     elif manifest.type == "notebook":
         yield from notebook_problems(files[NOTEBOOK], file=NOTEBOOK)

@@ -94,7 +94,7 @@ def fingerprint(folder: Path) -> str:
 
 def read(folder: Path) -> Folder:
     """Read the files of a folder as they were at one moment. Blocking; unreadable files become refusals."""
-    why = Refusal("", "is being written all the time; it is read again at its next change")
+    why = Refusal("", "keeps changing; it is read again at its next change")
     for _ in range(READ_TRIES):
         try:
             stats = _stats(folder)
@@ -111,7 +111,7 @@ def read(folder: Path) -> Folder:
 
 def _plan(stats: dict[str, _Stat]) -> ReadingPlan:
     refused = tuple(
-        Refusal(bundle.shown(path), f"is {_kind(found.mode)}; only readable files and folders can travel")
+        Refusal(bundle.shown(path), f"is {_kind(found.mode)}; only readable files and folders can be in a bundle")
         for path, found in sorted(stats.items())
         if not found.regular
     )

@@ -117,9 +117,9 @@ def read_notebook(text: bytes) -> Notebook:
     try:
         version = msgspec.json.decode(text, type=_Format).nbformat
     except msgspec.ValidationError:
-        raise BadNotebook("it is JSON but no notebook: it has no number nbformat.") from None
+        raise BadNotebook("it is JSON but not a notebook: it has no number nbformat.") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise BadNotebook("it is not JSON, so it is no notebook; open it in Jupyter and save it again.") from None
+        raise BadNotebook("it is not JSON, so it is not a notebook; open it in Jupyter and save it again.") from None
     if version < FORMAT:
         raise BadNotebook(
             f"it is of format {version}, which is too old; open it in Jupyter and save it, or run "
@@ -130,7 +130,7 @@ def read_notebook(text: bytes) -> Notebook:
     try:
         notebook = msgspec.json.decode(text, type=Notebook)
     except (msgspec.ValidationError, RecursionError) as error:
-        raise BadNotebook(f"it is no valid notebook of format {FORMAT}: {error}.") from None
+        raise BadNotebook(f"it is not a valid notebook of format {FORMAT}: {error}.") from None
     if len(notebook.cells) > CELLS_MAX:
         raise BadNotebook(f"it has {len(notebook.cells):,} cells; at most {CELLS_MAX:,} are accepted.")
     return notebook

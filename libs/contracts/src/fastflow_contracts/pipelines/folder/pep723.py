@@ -57,10 +57,10 @@ def read_inline(script: bytes) -> Inline:
     line = text.count("\n", 0, opening.start()) + 1
     block = _BLOCK.match(text, opening.start())
     if block is None:
-        raise BadInline("nothing closes it; let it end with `# ///`, with a # before each line between", line)
+        raise BadInline("it has no end; close it with `# ///`, and begin each line between with #", line)
     another = _OPENING.search(text, block.end())
     if another is not None and _BLOCK.match(text, another.start()):
-        raise BadInline("it is not the only one; leave one of them", line)
+        raise BadInline("there is another one; keep only one", line)
     if len(block["content"]) > BLOCK_CHARACTERS_MAX:
         raise BadInline(f"it is longer than {BLOCK_CHARACTERS_MAX:,} characters", line)
     content = re.sub(r"(?m)^# ?", "", block["content"])
@@ -69,9 +69,9 @@ def read_inline(script: bytes) -> Inline:
     except msgspec.ValidationError as error:
         raise BadInline(str(error), line) from error
     except (ValueError, RecursionError) as error:  # tomllib does not catch the errors of ``int`` and of deep nesting
-        raise BadInline(f"it is no TOML: {error}", line) from error
+        raise BadInline(f"it is not TOML: {error}", line) from error
     for each in inline.dependencies:
         # They become lines of a requirements file and must not act as options or paths.
         if not (_PACKAGE.match(each) and each.isprintable()):
-            raise BadInline(f"{each[:80]!r} names no package; write it as in `requests>=2`", line)
+            raise BadInline(f"{each[:80]!r} does not name a package; write it as in `requests>=2`", line)
     return inline

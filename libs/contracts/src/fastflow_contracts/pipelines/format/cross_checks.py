@@ -103,7 +103,9 @@ def _note_idle_signatures(pipeline: _Part, entries: list[_Part], findings: Findi
 def _note_hasty_restarts(pipeline: _Part, findings: Findings) -> None:
     interval_s, cooldown_s = pipeline.good.get("restart_interval"), pipeline.good.get("restart_cooldown", COOLDOWN_S)
     if isinstance(interval_s, int) and isinstance(cooldown_s, int | float) and interval_s <= cooldown_s:
-        text = f"is not longer than restart_cooldown ({cooldown_s:g} s): it is down at least as long as it runs."
+        text = (
+            f"is not longer than restart_cooldown ({cooldown_s:g} s): the daemon is down at least as long as it runs."
+        )
         findings.note(*pipeline.field("restart_interval"), text)
 
 
@@ -117,7 +119,7 @@ def _note_unset_secrets(part: _Part, findings: Findings) -> None:
             findings.note(
                 path_of(path, name),
                 node.member(name),
-                "is no token made by `fastflow encrypt`; the variable stays unset.",
+                "is not a token made by `fastflow encrypt`; the variable stays unset.",
             )
 
 
@@ -129,7 +131,7 @@ def _check_unique(name: str, parts: list[_Part], findings: Findings, *, is_secre
             path, node = part.field(name)
             first = seen.setdefault(text, path)
             if first != path:
-                findings.refuse(path, node, f"a text that differs from {first}", is_secret=is_secret)
+                findings.refuse(path, node, f"a string that differs from {first}", is_secret=is_secret)
 
 
 def _note_unused(part: _Part, names: list[str], text: str, findings: Findings) -> None:

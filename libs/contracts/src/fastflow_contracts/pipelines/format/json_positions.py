@@ -82,7 +82,7 @@ def _integer(digits: str) -> int | float:
 
 
 def _constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON value")
+    raise ValueError(f"{name} is not a JSON value")
 
 
 _SCALARS = json.JSONDecoder(parse_int=_integer, parse_constant=_constant)
@@ -153,7 +153,7 @@ def _comma(source: str, at: int, closing: str) -> int:
         _refuse(f'"," or "{closing}" is missing', source, at)
     following = _skip(source, at + 1)
     if source[following : following + 1] == closing:
-        _refuse(f'a comma stands before "{closing}"', source, at)
+        _refuse(f'a comma comes before "{closing}"', source, at)
     return following
 
 

@@ -148,7 +148,7 @@ class _Walk:
             if name not in known and not self._findings.has_enough_notices:
                 similar = difflib.get_close_matches(name[:64].lower(), known, n=1, cutoff=0.7)
                 hint = f"; did you mean {similar[0]}?" if similar else "."
-                self._findings.note(path_of(path, name), member, f"is no field of the format and is ignored{hint}")
+                self._findings.note(path_of(path, name), member, f"is not a field of the format and is ignored{hint}")
 
     def _refuse(self, node: JsonNode, path: str, accepted: str, *, is_secret: bool = False) -> object:
         self._findings.refuse(path, node, accepted, is_secret=is_secret)

@@ -134,7 +134,10 @@ Factor = Annotated[
 PythonVersion = Annotated[
     str,
     _rule(
-        'a text such as "3.12" or "3.12.4", in quotes', value_parsers.matching(_PYTHON), type="string", pattern=_PYTHON
+        'a string such as "3.12" or "3.12.4", in quotes',
+        value_parsers.matching(_PYTHON),
+        type="string",
+        pattern=_PYTHON,
     ),
 ]
 CronExpression = Annotated[
@@ -175,7 +178,7 @@ Timezone = Annotated[
 RunConfigId = Annotated[
     str,
     _rule(
-        f"a text of 1 to {ID_CHARACTERS_MAX} printable characters",
+        f"a string of 1 to {ID_CHARACTERS_MAX} printable characters",
         value_parsers.matching(_ID),
         type="string",
         pattern=_ID,
@@ -197,7 +200,7 @@ EnvName = Annotated[
 EnvValue = Annotated[
     str,
     _rule(
-        "a text, a number, true or false",
+        "a string, a number, true or false",
         value_parsers.env_value,
         type=["string", "number", "boolean"],
         maxLength=value_parsers.ENV_VALUE_CHARACTERS_MAX,
@@ -220,7 +223,7 @@ HeaderName = Annotated[
 WebhookKey = Annotated[
     str,
     _rule(
-        "a text; empty or left out for no webhook",
+        "a string; empty or left out for no webhook",
         value_parsers.optional_text,
         is_secret=True,
         type="string",

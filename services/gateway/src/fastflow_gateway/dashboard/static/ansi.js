@@ -38,7 +38,7 @@ function add(target, text, state) {
   target.append(span);
 }
 
-// A word of ours within a line of theirs.
+// A note of ours within a line of the script.
 export function mark(target, text, name = "odd") {
   const span = document.createElement("span");
   span.className = name;

@@ -51,9 +51,8 @@ function announce(text, visibly = false) {
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
   if (!button) return;
-  const text = button.dataset.copy.startsWith("/") ? location.origin + button.dataset.copy : button.dataset.copy;
   try {
-    await navigator.clipboard.writeText(text);
+    await navigator.clipboard.writeText(button.dataset.copy);
     announce("Copied", true);
   } catch {
     announce("The browser does not allow copying here", true);

@@ -36,7 +36,7 @@ TRIGGER_WORDS: Final[dict[TriggeredBy, tuple[str, str]]] = {
     "bus": ("Bus", "Started by a message on the bus"),
     "schedule": ("Schedule", "Started by its schedule"),
     "downstream": ("Upstream", "Started by another pipeline's run"),
-    "daemon_restart": ("Restart", "Restarted because it is meant to keep running"),
+    "daemon_restart": ("Restart", "Restarted, because it runs all the time"),
 }
 _ERRORS: Final = {
     ErrorType.SCRIPT_ERROR: ("The script failed", "It ended by itself; what it printed last is at the end of the log."),
@@ -46,7 +46,7 @@ _ERRORS: Final = {
     ),
     ErrorType.OOM: (
         "Out of memory",
-        "It needed more memory than it may have and was killed. “mem_hard_limit” in pipeline.json says how much.",
+        "It exceeded its memory limit and was killed. “mem_hard_limit” in pipeline.json says how much.",
     ),
     ErrorType.ENVIRONMENT_ERROR: (
         "Its environment could not be prepared",

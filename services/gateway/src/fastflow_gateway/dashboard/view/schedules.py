@@ -56,11 +56,11 @@ def job_views(
 
 
 def summary(views: Iterable[JobView]) -> str:
-    """``12 schedules · 3 silent``."""
+    """``12 schedules· 3 inactive``."""
     shown = list(views)
     silent = sum(view.job.next_run_time is None for view in shown)
     said = f"{len(shown)} schedule{'' if len(shown) == 1 else 's'}"
-    return f"{said} · {silent} silent" if silent else said
+    return f"{said} · {silent} inactive" if silent else said
 
 
 def _view(known: jobs.KnownJob, now: datetime, run_of: Callable[[RunId], records.RunRecord | None]) -> JobView:

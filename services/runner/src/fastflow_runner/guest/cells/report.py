@@ -1,4 +1,4 @@
-"""Reports what cells do: events to the runner, readable text to the log. Writes to descriptors; knows no kernel.
+"""Reports what cells do: events to the runner, readable text to the log. Writes to descriptors only.
 
 Both are bounded, and the report names everything it leaves out. A write waits while the pipe is full. Events are masked
 here, where values are whole; the runner masks the log.

@@ -33,7 +33,7 @@ _REPOSITORY = re.compile(r"\b(git|hg|svn|bzr)\+")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Make or take away environments of the store.")
+    parser = argparse.ArgumentParser(description="Make or remove environments of the store.")
     parser.add_argument("step", choices=("wheels", "build", "link", "list", "mark", "collect", "remove"))
     parser.add_argument("--store", required=True)
     parser.add_argument("--key", default="")
@@ -41,7 +41,7 @@ def main() -> int:
     parser.add_argument("--python", default="", help="a version, or the path of an interpreter")
     parser.add_argument("--owner", type=int, default=0, help="user id of the tree to link")
     parser.add_argument("--uv", default="uv")
-    parser.add_argument("--budget-bytes", type=int, default=0, help="what the store may take; 0 = any amount")
+    parser.add_argument("--budget-bytes", type=int, default=0, help="bytes that the store may use; 0 = no limit")
     parser.add_argument("--keep-s", type=float, default=0, help="what was used within this time is kept in any case")
     options = parser.parse_args()
     os.umask(0o022)

@@ -52,6 +52,6 @@ script blocks, as on any full pipe.
 
 **The end.** When the script ends, the processes that it left running are killed, the rest of its output is read, and
 EXIT is sent. It is sent again to every runner that attaches, until one removes the sandbox. Without beats the job is
-stopped and this process ends with ``ORPHANED_EXIT_CODE``; so does a process that waits for a job and hears nothing
+stopped and this process ends with ``ORPHANED_EXIT_CODE``; so does a process that waits for a job and gets nothing
 for ``IDLE_S``.
 """

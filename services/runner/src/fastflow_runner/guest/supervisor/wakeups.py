@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 NEVER = float("inf")
 
 IDLE_S = 900.0
-"""How long a sandbox without a job waits to hear from a runner."""
+"""How long a sandbox without a job waits for a runner."""
 
 OPENING_S = 120.0
 """How long a cell runner may take until its first event, on top of the job's time."""

@@ -13,7 +13,7 @@ from fastflow_contracts.schedules.slots import between
 from fastflow_contracts.schedules.state import ScheduleState, definition
 from fastflow_scheduler.schedules.backlog import LAST_WITHIN
 from fastflow_scheduler.schedules.timetable import PATIENCE
-from tests.support.schedule_world import DELAY_S, Life, World, Written
+from tests.support.simulation.schedule_world import DELAY_S, Life, World, Written
 
 DELAY = timedelta(seconds=DELAY_S)
 MOMENT = PATIENCE + 3 * DELAY

@@ -43,9 +43,9 @@ from fastflow_scheduler.maintenance.due_work import (
 )
 from fastflow_scheduler.starting.admission import Cause, Defaults
 from fastflow_scheduler.starting.starter import Starter
-from tests.support.bus_twin import BusTwin, Queue, step
-from tests.support.runner_twin import LEASE, STOP_S, RunnerTwin, Sandbox, Tasks, monotonic
-from tests.support.schedule_world import Life, Replica, World
+from tests.support.simulation.bus_twin import BusTwin, Queue, step
+from tests.support.simulation.runner_twin import LEASE, STOP_S, RunnerTwin, Sandbox, Tasks, monotonic
+from tests.support.simulation.schedule_world import Life, Replica, World
 
 KILL_P = 0.002
 DOWN_S = (3, 60, 400, 5000)

@@ -21,11 +21,11 @@ from fastflow_contracts.runs.state_machine import (
     Prepare,
     Release,
 )
-from tests.support.bus_twin import Due, step
 from tests.support.records import T0, a_presence
+from tests.support.simulation.bus_twin import Due, step
 
 if TYPE_CHECKING:
-    from tests.support.run_world import RunWorld
+    from tests.support.simulation.run_world import RunWorld
 
 SLOTS = 6
 PREPARE_S = 20.0

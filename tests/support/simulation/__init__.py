@@ -1,0 +1,1 @@
+"""A simulated world: schedulers and runners of our own code, with everything around them in memory."""
