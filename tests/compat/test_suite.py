@@ -18,6 +18,12 @@ def test_each_difference_stands_in_the_documentation() -> None:
     assert [d.sentence for d in DIFFERENCES if d.sentence not in page] == []
 
 
+def test_there_are_as_many_programs_as_the_page_says() -> None:
+    """It says more than 190."""
+    assert "More than 190 small programs" in PAGE.read_text()
+    assert len(ALL) > 190
+
+
 def test_each_difference_and_exit_code_is_that_of_a_program() -> None:
     """One of a program that is gone says nothing."""
     assert {d.program for d in DIFFERENCES} | EXIT_CODES.keys() <= {program.name for program in ALL}
