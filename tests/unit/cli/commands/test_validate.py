@@ -156,3 +156,15 @@ def test_a_cycle_of_pipelines_is_noted_once(tmp_path: Path) -> None:
     assert notices["a"][0].startswith("starts itself again: a → b → a (and others through c). ")
     assert notices["self"][0].startswith("starts itself again: self → self. ")
     assert {name: texts for name, texts in notices.items() if texts}.keys() == {"a", "self"}
+
+
+def test_a_folder_with_far_too_many_files_is_still_a_pipeline(tmp_path: Path) -> None:
+    """However its names are ordered, it is listed with the reason."""
+    (tmp_path / "etl").mkdir()
+    for number in range(30):
+        (tmp_path / f"etl/a{number}.json").touch()
+    (tmp_path / "etl/main.py").touch()
+    listed = fastflow("validate", ".", cwd=tmp_path, FASTFLOW_FOLDER_FILES_MAX="5")
+    assert listed.returncode == 1
+    assert "bad etl" in listed.stdout
+    assert "more than 5 files" in listed.stdout

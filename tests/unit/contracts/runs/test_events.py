@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastflow_contracts.runs.event_headers import ENTRIES_MAX, VALUE_CHARACTERS_MAX, event_headers
-from fastflow_contracts.runs.messages import TRIGGER, TRIGGER_TYPE, Trigger
+from fastflow_contracts.runs.messages import RUN_BODY_TYPE, TRIGGER, TRIGGER_TYPE, Trigger
 from fastflow_contracts.runs.triggers import BadTrigger, is_event_key, read_trigger, read_webhook
 
 CLOUD_EVENT = {"specversion": "1.0", "source": "/s", "id": "7", "type": "t", "data": {"n": 1}}
@@ -73,7 +73,7 @@ def test_a_foreign_body_is_an_event_whatever_its_fields_are_called(body: object)
 def test_a_body_of_exactly_our_fields_is_a_run_body() -> None:
     """So is one of our media type, which may have no other fields."""
     payload = b'{"env_vars": {"A": "1"}, "parameters": {"B": "2"}}'
-    for headers in ({}, {"Content-Type": TRIGGER_TYPE}):
+    for headers in ({}, {"Content-Type": RUN_BODY_TYPE}):
         webhook = read_webhook(payload, headers)
         assert (webhook.env_vars, webhook.parameters, webhook.event) == ({"A": "1"}, {"B": "2"}, payload)
     assert read_trigger(payload, {}).event is None
@@ -82,7 +82,10 @@ def test_a_body_of_exactly_our_fields_is_a_run_body() -> None:
             read_webhook(body, {})
     for body in (b'{"more": 1}', b"[]", b"x"):
         with pytest.raises(BadTrigger):
-            read_webhook(body, {"Content-Type": TRIGGER_TYPE})
+            read_webhook(body, {"Content-Type": RUN_BODY_TYPE})
+        with pytest.raises(BadTrigger):
+            read_trigger(body, {"Content-Type": RUN_BODY_TYPE})
+    assert read_trigger(payload, {"Content-Type": RUN_BODY_TYPE}).env_vars == {"A": "1"}
 
 
 @pytest.mark.parametrize("header", SECRETS)

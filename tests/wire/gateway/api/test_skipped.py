@@ -16,7 +16,7 @@ from fastflow_contracts.ids import RunId, check_run_id, run_id_for_key
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.spec import ScheduleEntry
 from fastflow_contracts.runs import messages
-from fastflow_contracts.runs.messages import TRIGGER_TYPE, Declined, Trigger
+from fastflow_contracts.runs.messages import RUN_BODY_TYPE, TRIGGER_TYPE, Declined, Trigger
 from fastflow_contracts.runs.run import ParentRun, RunInput, RunRecord, RunStatus
 from fastflow_contracts.runs.skips import SkipStore
 from fastflow_contracts.runs.state_machine import Cancel
@@ -455,3 +455,33 @@ async def test_a_bus_message_with_the_fields_of_our_own_services_gains_nothing(b
     await bus.publish("ff.trigger.free", b'{"redrive_of": "*"}', headers={"Content-Type": TRIGGER_TYPE})
     await skips(client, 1, "?pipeline=free")
     assert [run["pipeline_name"] for run in (await client.get("/api/runs")).json["runs"]] == ["full"]
+
+
+@pytest.mark.parametrize("media_type", [TRIGGER_TYPE, RUN_BODY_TYPE])
+async def test_no_client_chooses_who_started_a_redriven_run(bus: Bus, client: Client, media_type: str) -> None:
+    """Neither with the media type of our services nor with that of run bodies; the message stays as it was."""
+    body = b'{"triggered_by": "schedule", "env_vars": {"A": "1"}, "foreign": 1}'
+    headers = {"Content-Type": media_type, "ce-specversion": "1.0"}
+    await publish_pipeline(bus, "free", a_bundle(main_py="1"), webhook_key=KEY)
+    refused = await client.post(f"/api/webhooks/free/{KEY}", data=body, headers=headers, anonymous=True)
+    assert refused.status == 400
+    (skip,) = await skips(client, 1)
+    assert (skip["triggered_by"], skip["event_bytes"]) == ("webhook", len(body))
+    answer = await client.post(f"/api/skipped/{skip['id']}/redrive")
+    if answer.status == 200:
+        assert (answer.json["triggered_by"], answer.json["env_vars"]) == ("webhook", {})
+    else:
+        assert answer.status == 422
+
+
+async def test_a_redriven_start_keeps_where_it_came_from(bus: Bus, client: Client) -> None:
+    """A body that is refused as bad JSON becomes an event, of the webhook that got it and of its run configuration."""
+    entry = ScheduleEntry(id="prod", webhook_key=f"{KEY}-prod")
+    await publish_pipeline(bus, "free", a_bundle(main_py="1"), webhook_key=KEY, schedules=(entry,))
+    headers = {"Content-Type": "application/json"}
+    refused = await client.post(f"/api/webhooks/free/{KEY}-prod", data=b"{bad", headers=headers, anonymous=True)
+    assert refused.status == 400
+    (skip,) = await skips(client, 1)
+    answer = await client.post(f"/api/skipped/{skip['id']}/redrive")
+    assert answer.status == 200
+    assert (answer.json["triggered_by"], answer.json["run_config_id"]) == ("webhook", "prod")
