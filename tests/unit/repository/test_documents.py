@@ -83,3 +83,26 @@ def test_decisions_are_numbered_and_listed() -> None:
         assert number == str(int(path.name[:4]))
         assert re.findall(r"\*\*(Context|Decision|Consequences)\.\*\*", text) == ["Context", "Decision", "Consequences"]
     assert re.findall(r"^\d+\. .*$", (ROOT / "docs/README.md").read_text(), re.MULTILINE) == listed
+
+
+def _everyday_changes() -> list[tuple[str, str]]:
+    """Return each folder to open first and each file named beside it, from the table in CONTRIBUTING."""
+    rows = re.findall(
+        r"^\|[^|]*\| `([^`|]*)…([^`|]*)`[^|]*\|([^|]*)\|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE
+    )
+    folders = [(next((ROOT / start / "src").iterdir()) / end.strip("/"), files) for start, end, files in rows]
+    return [(str(folder), file) for folder, files in folders for file in re.findall(r"`([^`]+)`", files) or [""]]
+
+
+def test_everyday_changes_begin_where_they_are_said_to() -> None:
+    """Each folder of the table exists, and has the files that change. The table has ten rows."""
+    named = _everyday_changes()
+    assert [(folder, file) for folder, file in named if not (Path(folder) / file).exists()] == []
+    assert len(re.findall(r"^\|[^|]*\| `[^`|]*…", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)) == 10
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_decisions_are_cited_by_their_numbers(document: Path) -> None:
+    """The number in the text is that of the linked file."""
+    cited = re.findall(r"\[decision (\d+)\]\([^)]*?(\d{4})-", document.read_text())
+    assert [(number, file) for number, file in cited if int(number) != int(file)] == []
