@@ -153,7 +153,7 @@ def read_before_removal() -> Iterator[Left]:
 
 @asynccontextmanager
 async def product(url: str, data: Path, left: Left, *, sandbox: str, slots: int) -> AsyncIterator[Product]:
-    """Start a scheduler and a runner with this kind of sandbox. *data*: a folder of its own."""
+    """Start a scheduler and a runner with this kind of sandbox. *data*: its own folder."""
     store = data / "runner-0" / "store"
     store.mkdir(parents=True)
     UV_CACHE.mkdir(parents=True, exist_ok=True)

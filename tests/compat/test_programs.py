@@ -49,7 +49,7 @@ CASES: Final = [_case(program, sandbox) for program in ALL for sandbox in SANDBO
 
 
 class Laboratory:
-    """Every chosen program, by the oracle and in the sandboxes. Runs in one task of its own."""
+    """Every chosen program, by the oracle and in the sandboxes. Runs in its own task."""
 
     def __init__(self, urls: dict[str, str], folder: Path, chosen: list[tuple[Program, str]]) -> None:
         """*urls*: a bus for each kind of sandbox."""

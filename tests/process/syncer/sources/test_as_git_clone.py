@@ -43,7 +43,7 @@ def _clone(path: Path, to: Path) -> Path:
 
 
 def _put(repository: Repository, commit: bytes) -> None:
-    """Make *commit*, of whatever bytes, the head of the branch."""
+    """Make *commit*, of any bytes, the head of the branch."""
     argv = ["git", "hash-object", "-t", "commit", "--literally", "-w", "--stdin"]
     done = subprocess.run(argv, cwd=repository.path, input=commit, capture_output=True, check=True)
     repository.git("update-ref", "refs/heads/main", done.stdout.decode().strip())
@@ -95,7 +95,7 @@ def _group_writable(repository: Repository) -> None:
     [_wrong_time_zone, _nul_in_the_message, _no_author_mail, _long_attributes, _padded_modes, _group_writable],
 )
 async def test_old_histories_that_a_clone_takes_are_live(tmp_path: Path, spoil: Callable[[Repository], None]) -> None:
-    """A strict check refuses each of them, and nobody can rewrite what was imported ten years ago."""
+    """A strict check refuses each of them, and a history of ten years ago cannot be rewritten."""
     repository = Repository(tmp_path / "origin")
     repository.commit("one", {"a/main.py": "print(1)\n"})
     spoil(repository)
@@ -135,7 +135,7 @@ async def test_a_script_beside_the_folders_is_told(tmp_path: Path) -> None:
 
 
 async def test_a_repository_of_sha256_objects_is_live(tmp_path: Path) -> None:
-    """From the start; and one that was made anew in the other format is followed, there and back."""
+    """From the start; and one that was made again in the other format is followed, there and back."""
     path = tmp_path / "origin"
     source = None
     for number, object_format in enumerate(["sha256", "sha1", "sha256"]):
@@ -199,7 +199,7 @@ async def test_a_large_file_of_lfs_counts_with_its_own_size(tmp_path: Path, with
 async def test_the_files_of_lfs_that_are_kept_are_bounded(
     tmp_path: Path, with_lfs: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beyond the bound they are fetched anew."""
+    """Beyond the bound they are fetched again."""
     monkeypatch.setattr(mirrors, "LFS_BYTES_MAX", 100)
     source = _source(with_lfs.path, tmp_path / "home")
     for _ in range(2):

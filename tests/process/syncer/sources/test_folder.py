@@ -242,7 +242,7 @@ async def test_the_root_may_come_later_and_be_replaced(tmp_path: Path, watched: 
 
 
 async def test_a_release_that_is_swapped_in_by_mv_is_seen(tmp_path: Path, watched: Watched) -> None:
-    """The root is a link, such as ``current``, and each release a folder of its own: many deployments do it so."""
+    """The root is a link, such as ``current``, and each release its own folder: many deployments do it so."""
     _write(tmp_path, "releases/1/etl/main.py", "one")
     _write(tmp_path, "releases/2/etl/main.py", "two")
     for release, content in (("1", b"one"), ("2", b"two"), ("1", b"one")):

@@ -57,7 +57,7 @@ def read(request: pytest.FixtureRequest, tmp_path: Path) -> Read:
     return through_folder if request.param == "folder" else through_git
 
 
-async def test_a_virtual_environment_stays_behind_whatever_its_name(etl: Path, read: Read) -> None:
+async def test_a_virtual_environment_of_any_name_stays_behind(etl: Path, read: Read) -> None:
     """Made by ``python -m venv venv``; a copy of the folder runs without it, and so does the pipeline."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", etl / "venv"], check=True)
     (etl / "tools/env/conda-meta").mkdir(parents=True)

@@ -26,7 +26,7 @@ def size(payload: bytes, headers: dict[str, str]) -> int:
 
 @given(payload=st.binary(max_size=50), headers=st.dictionaries(NAMES, st.text(max_size=20), max_size=6))
 def test_every_message_comes_back_as_it_was(payload: bytes, headers: dict[str, str]) -> None:
-    """Whatever its headers are; and none of those acts on the bus, or is more than ASCII."""
+    """With any headers; none of them acts on the bus, and all are ASCII."""
     packed, sent, is_whole = _packed(Letter(payload, headers), "a reason", PAYLOAD_BYTES_MAX)
     assert is_whole
     assert _unpacked(packed, sent) == Letter(payload, headers)
@@ -63,7 +63,7 @@ def test_a_start_that_came_as_no_message_is_one_in_its_letter() -> None:
 
 
 async def test_a_redrive_is_the_run_that_the_start_would_have_been() -> None:
-    """A record of its refusal in that place leaves it to the next id; a key asks for a run of its own."""
+    """A record of its refusal in that place leaves it to the next id; a key asks for its own run."""
     known: dict[RunId, RunRecord] = {}
 
     async def find(run_id: RunId) -> RunRecord | None:

@@ -24,7 +24,7 @@ SAME_SITE = {"Sec-Fetch-Site": "same-origin"}
 
 @pytest_asyncio.fixture
 async def user(bus_url: str, bus: Bus) -> AsyncIterator[ClientSession]:
-    """Somebody who is signed in, where ``a`` starts ``b`` by its metadata."""
+    """A person who is signed in, where ``a`` starts ``b`` by its metadata."""
     code = a_bundle(main_py="")
     rules = (DownstreamRule(pipeline=PipelineName("b")), DownstreamRule(pipeline=PipelineName("gone"), on_route="<x>"))
     await publish_pipeline(bus, "a", code, downstream_triggers=rules)

@@ -220,7 +220,7 @@ async def test_a_socket_without_permission_names_the_group() -> None:
     ],
 )
 async def test_an_invalid_address_is_an_error_of_one_sentence(address: str) -> None:
-    """Whatever DOCKER_HOST holds."""
+    """For any value of DOCKER_HOST."""
     assert "is not valid" in str(await refused(DOCKER_HOST=address))
 
 

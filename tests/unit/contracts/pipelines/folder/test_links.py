@@ -100,7 +100,7 @@ def test_a_long_way_through_links_ends() -> None:
     )
 )
 def test_a_source_is_always_a_path_that_travels(links: dict[str, str]) -> None:
-    """Whatever the links say; and each link is followed or a problem, or names an empty place."""
+    """For any links; each is followed, is a problem, or names an empty place."""
     links = {path: target for path, target in links.items() if not any(path.startswith(f"{p}/") for p in links)}
     files = ("z/file", "z/empty/")
     found = follow(files, links, paths_max=50)
