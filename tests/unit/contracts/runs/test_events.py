@@ -47,7 +47,7 @@ def test_what_only_looks_like_a_cloud_event_is_any_event(missing: str, value: ob
     "headers", [{"Content-Type": "application/cloudevents+json"}, {"ce-specversion": "1.0", "ce-id": "7"}]
 )
 def test_a_declared_cloud_event_without_an_identity_is_refused(headers: dict[str, str]) -> None:
-    """From the bus as over HTTP: its sender meant a run body, and it is not a valid one."""
+    """From the bus as over HTTP: its sender says that it is a CloudEvent, and it is not a valid one."""
     for read in (read_trigger, read_webhook):
         with pytest.raises(BadTrigger, match="source and an id"):
             read(b'{"id": "7"}', headers)
