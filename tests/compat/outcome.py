@@ -29,7 +29,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     cells: tuple[Any, ...] = ()
 
     def differs_in(self, other: Outcome) -> set[str]:
-        """Return the names of the fields that are not equal."""
+        """Return the names of the fields that differ."""
         return {name for name in self.__struct_fields__ if getattr(self, name) != getattr(other, name)}
 
 

@@ -79,7 +79,7 @@ class Laboratory:
         return expected(program.name, sandbox, on_debians_python=is_debians)
 
     async def run(self) -> None:
-        """Run all of it. What fails, fails the tests that wait for it."""
+        """Run all of it. If it fails, so do the tests that wait for it."""
         with read_before_removal() as left:
             await self._run(left)
 

@@ -35,7 +35,7 @@ def started(
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     """Start it inside of the command *around*; yield the process and its output once it is ready.
 
-    *output*: its end and the reader's, if it shall not be a pipe.
+    *output*: its end and the reader's, if it is not a pipe.
     """
     reading, writing = output or os.pipe()
     command = [*around, *UP]

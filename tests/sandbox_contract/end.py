@@ -54,7 +54,7 @@ class EndContract:
         await channel.close()
 
     async def test_nothing_survives_the_script(self, place: Place) -> None:
-        """Child processes, even in sessions of their own, are gone when the exit is reported."""
+        """Child processes, even in other sessions, are gone when the exit is reported."""
         session, channel = await place.start(
             """
             import subprocess, sys

@@ -127,7 +127,7 @@ async def test_the_limits_of_the_syncer_hold(etl: Path, read: Read) -> None:
     ],
 )
 async def test_beyond_a_limit_is_a_problem(etl: Path, read: Read, limits: FolderLimits, reason: str) -> None:
-    """Each of the three limits is one of its own."""
+    """Each of the three limits counts separately."""
     (etl / "data.bin").write_bytes(bytes(1000))
     (etl / "again.bin").symlink_to("data.bin")
     assert reason in str((await read(etl, limits)).refusals[0])

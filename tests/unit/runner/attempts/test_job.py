@@ -23,7 +23,7 @@ def test_a_run_that_follows_none_has_no_parent_even_if_given_one() -> None:
 
 
 def test_a_run_that_follows_one_knows_how_it_ended() -> None:
-    """What there is none of is empty, and so are links if the address is unknown; a NUL fits into no variable."""
+    """What is missing is empty, and so are links if the address is unknown; a NUL fits into no variable."""
     root, parent = fresh_run_id(), fresh_run_id()
     run = replace(a_run(root_run_id=root, parent_run_id=parent), state=RUNNING)
     ended = ParentRun(

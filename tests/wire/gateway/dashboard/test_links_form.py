@@ -80,7 +80,7 @@ async def test_triggers_are_listed_with_their_source_and_only_those_of_the_api_h
 
 
 async def test_the_form_makes_what_the_api_would(user: ClientSession) -> None:
-    """Space around a field does not count. A trigger that both sources have loses only what the API added."""
+    """Spaces around a field do not count. A trigger that both sources have loses only what the API added."""
     await post(user, PATH, pipeline=" b ", after="every", run_config_id="", on_route=" ")
     await post(user, PATH, pipeline="a", after="success", on_route="again")
     found = {each["id"]: each for each in await triggers(user)}

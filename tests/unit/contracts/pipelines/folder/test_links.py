@@ -68,7 +68,7 @@ def test_a_link_to_anything_else_is_a_problem_that_says_why(target: str, reason:
 
 
 def test_folders_that_link_to_each_other_have_no_end() -> None:
-    """Each of both leads back to itself; an innocent third link still travels."""
+    """Both lead back to themselves; a third link still travels."""
     found = _follow({"a/x": "../b", "b/y": "../a", "c": "main.py"}, (*FILES, "a/f", "b/f"))
     assert {refusal.path for refusal in found.refusals} == {"a/x", "b/y"}
     assert found.sources["c"] == "main.py"

@@ -70,13 +70,13 @@ def test_every_file_that_is_read_is_known(files: Files, paths: list[str] | None)
     ],
 )
 def test_what_is_missing_or_outside_is_a_problem_with_its_line(lines: str, sentence: str) -> None:
-    """Before any run fails of it."""
+    """Before any run fails because of it."""
     (problem,) = said({"requirements.txt": lines, "data/x.csv": "", "sub/a.txt": "rich\n-r c.txt", "c.txt": ""})
     assert problem.startswith(sentence)
 
 
 def test_sources_of_projects_are_looked_for() -> None:
-    """Those of the folder's own, and those of its local packages."""
+    """Those of the folder's own project, and those of its local packages."""
     source = "[tool.uv.sources]\nlib = { path = 'libs/lib' }\n"
     assert said({"pyproject.toml": PROJECT + source}) == [
         "pyproject.toml:5: `libs/lib` is not in this folder; add it, or remove this line."
