@@ -208,7 +208,7 @@ async def test_the_files_of_lfs_that_are_kept_are_bounded(
 
 
 async def test_without_git_lfs_pointers_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One notice names the files; where a run cannot even start, it is a problem. The same holds for a mounted folder."""
+    """One notice names the files; where a run cannot start, it is a problem. The same holds for a mounted folder."""
     only_git = tmp_path / "bin"
     only_git.mkdir()
     for command in ("git", "sh"):
