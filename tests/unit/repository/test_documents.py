@@ -85,20 +85,22 @@ def test_decisions_are_numbered_and_listed() -> None:
     assert re.findall(r"^\d+\. .*$", (ROOT / "docs/README.md").read_text(), re.MULTILINE) == listed
 
 
-def _everyday_changes() -> list[tuple[str, str]]:
-    """Return each folder to open first and each file named beside it, from the table in CONTRIBUTING."""
-    rows = re.findall(
-        r"^\|[^|]*\| `([^`|]*)…([^`|]*)`[^|]*\|([^|]*)\|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE
-    )
-    folders = [(next((ROOT / start / "src").iterdir()) / end.strip("/"), files) for start, end, files in rows]
-    return [(str(folder), file) for folder, files in folders for file in re.findall(r"`([^`]+)`", files) or [""]]
+def _shortened(path: str) -> Path:
+    """Return the path that CONTRIBUTING writes as ``services/gateway/…/api``."""
+    start, end = path.split("…")
+    (source,) = (ROOT / start / "src").iterdir()
+    return source / end.strip("/")
 
 
 def test_everyday_changes_begin_where_they_are_said_to() -> None:
-    """Each folder of the table exists, and has the files that change. The table has ten rows."""
-    named = _everyday_changes()
-    assert [(folder, file) for folder, file in named if not (Path(folder) / file).exists()] == []
-    assert len(re.findall(r"^\|[^|]*\| `[^`|]*…", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)) == 10
+    """Every folder and file in the table of CONTRIBUTING exists, and each file in the folder that is opened first."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    rows = [row.split("|")[1:-1] for row in re.findall(r"^\|.*`[^`]*….*\|$", text, re.MULTILINE)]
+    assert len(rows) == 10
+    paths = [_shortened(path) for row in rows for path in re.findall(r"`([^`]*…[^`]*)`", "".join(row))]
+    for _, folder, files, _ in rows:
+        paths += [_shortened(folder.split("`")[1]) / file for file in re.findall(r"`([^`]+)`", files)]
+    assert [path for path in paths if not path.exists()] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
