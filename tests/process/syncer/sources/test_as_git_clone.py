@@ -23,7 +23,6 @@ from fastflow_syncer.sources.mirror import Mirror
 from fastflow_syncer.sources.remote import Credentials, remote, text_file
 from tests.git_repository import Repository
 
-NEEDS_LFS = pytest.mark.skipif(shutil.which("git-lfs") is None, reason="git-lfs is not installed")
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {}\n"
 
 
@@ -164,7 +163,7 @@ def with_lfs(tmp_path: Path) -> Repository:
     return repository
 
 
-@NEEDS_LFS
+@pytest.mark.git_lfs
 async def test_files_of_git_lfs_are_fetched(tmp_path: Path, with_lfs: Repository) -> None:
     """Through ``git lfs``, from the repository's own server, as a clone gets them."""
     clone = tmp_path / "clone"
@@ -176,7 +175,7 @@ async def test_files_of_git_lfs_are_fetched(tmp_path: Path, with_lfs: Repository
     assert folder.files["data.csv"].data == (clone / "a/data.csv").read_bytes() == b"1,2\n" * 99
 
 
-@NEEDS_LFS
+@pytest.mark.git_lfs
 async def test_a_file_that_lfs_does_not_have_is_a_problem(tmp_path: Path, with_lfs: Repository) -> None:
     """The last good version stays live, and the file and git's words are named."""
     with_lfs.git("lfs", "uninstall", "--local")
@@ -187,7 +186,7 @@ async def test_a_file_that_lfs_does_not_have_is_a_problem(tmp_path: Path, with_l
     assert "Git LFS" in str(refusal)
 
 
-@NEEDS_LFS
+@pytest.mark.git_lfs
 async def test_a_large_file_of_lfs_counts_with_its_own_size(tmp_path: Path, with_lfs: Repository) -> None:
     """The limits are checked before anything is fetched."""
     folder = await _read(_source(with_lfs.path, tmp_path / "home", FolderLimits(file_bytes=300)))
@@ -195,7 +194,7 @@ async def test_a_large_file_of_lfs_counts_with_its_own_size(tmp_path: Path, with
     assert not list((tmp_path / "home").rglob("lfs/objects/*"))
 
 
-@NEEDS_LFS
+@pytest.mark.git_lfs
 async def test_the_files_of_lfs_that_are_kept_are_bounded(
     tmp_path: Path, with_lfs: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
