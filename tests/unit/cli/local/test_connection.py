@@ -1,4 +1,4 @@
-"""How commands that work on the bus find it."""
+"""Which bus a command uses. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of all settings."""
+"""The table of all settings. Pure."""
 
 from __future__ import annotations
 
