@@ -7,7 +7,7 @@ all the others.
 from __future__ import annotations
 
 PROMISES = {
-    "nothing lost": "A start is one run record or keeps its message; a run has one end, whatever is killed.",
+    "nothing lost": "A start is one run record or keeps its message; a run has one end, under any kill.",
     "nothing doubled": "One slot is one run, and no two attempts of a run are there at once.",
     "starts fast": "A clean, single-use container is ready before a run needs it.",
     "nothing shared": "Any service can be started several times, on any machine; they share nothing but the bus.",
