@@ -30,7 +30,7 @@ def test_validate_needs_no_bus_and_names_file_and_line(tmp_path: Path) -> None:
 
 
 def test_validate_reports_what_a_sync_would_refuse(tmp_path: Path) -> None:
-    """A symbolic link in place of a folder is not a pipeline, whatever its target."""
+    """A symbolic link in place of a folder is not a pipeline, with any target."""
     (tmp_path / "good").mkdir()
     (tmp_path / "good/main.py").write_text("")
     (tmp_path / "linked").symlink_to("good")
@@ -119,7 +119,7 @@ def test_validate_says_what_other_schedulers_read_differently(tmp_path: Path) ->
 
 
 def test_no_folder_name_controls_the_terminal(tmp_path: Path) -> None:
-    """A name is printed on one line, whatever it contains."""
+    """A name is printed on one line, with any characters in it."""
     (tmp_path / "a\n\x1b[31mb").mkdir()
     (tmp_path / "a\n\x1b[31mb" / "main.py").touch()
     done = fastflow("validate", str(tmp_path), cwd=tmp_path)

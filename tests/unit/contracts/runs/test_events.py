@@ -47,7 +47,7 @@ def test_what_only_looks_like_a_cloud_event_is_any_event(missing: str, value: ob
     "headers", [{"Content-Type": "application/cloudevents+json"}, {"ce-specversion": "1.0", "ce-id": "7"}]
 )
 def test_a_declared_cloud_event_without_an_identity_is_refused(headers: dict[str, str]) -> None:
-    """From the bus as over HTTP: its sender meant something that it does not say."""
+    """From the bus as over HTTP: its sender says that it is a CloudEvent, and it is not a valid one."""
     for read in (read_trigger, read_webhook):
         with pytest.raises(BadTrigger, match="source and an id"):
             read(b'{"id": "7"}', headers)
@@ -63,7 +63,7 @@ def test_a_declared_cloud_event_without_an_identity_is_refused(headers: dict[str
         ["parameters"],
     ],
 )
-def test_a_foreign_body_is_an_event_whatever_its_fields_are_called(body: object) -> None:
+def test_a_foreign_body_is_an_event_with_any_names_of_fields(body: object) -> None:
     """GitHub, Azure and others have ``parameters`` of their own."""
     payload = json.dumps(body).encode()
     for trigger in (read_trigger(payload, {}), read_webhook(payload, {"Content-Type": "application/json"})):
@@ -101,7 +101,7 @@ def test_what_proves_who_the_sender_is_reaches_no_script(header: str) -> None:
 
 
 def test_which_event_it_was_is_kept() -> None:
-    """With names in lower case, whatever their case was."""
+    """With names in lower case, from any case."""
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "GitHub-Hookshot/1",
@@ -134,7 +134,7 @@ def test_what_any_call_has_is_kept_only_with_an_event() -> None:
 
 @given(st.dictionaries(st.text(), st.text()), st.booleans())
 def test_kept_headers_are_bounded_text(headers: dict[str, str], has_event: bool) -> None:
-    """Whatever a caller sends."""
+    """For anything that a caller sends."""
     many = {f"ce-x{number}": "x" * 10_000 for number in range(100)}
     found = event_headers(headers | many | {"ce-bad": "\udcff"}, has_event=has_event)
     assert len(found) <= ENTRIES_MAX

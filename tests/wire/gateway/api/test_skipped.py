@@ -96,7 +96,7 @@ async def by_webhook(_: Bus, client: Client) -> None:
 async def test_a_start_that_finds_no_room_is_listed_with_its_event_and_can_be_started_later(
     bus: Bus, client: Client, send: Any, kind: str
 ) -> None:
-    """While there is no room it is refused again and stays; then it is one run, however often it is asked."""
+    """While there is no room, it is refused again and stays; then it is one run, however often it is redriven."""
     await send(bus, client)
     (skip,) = await skips(client, 1)
     assert (skip["pipeline_name"], skip["triggered_by"], skip["is_kept"]) == ("full", kind, True)
@@ -116,7 +116,7 @@ async def test_a_start_that_finds_no_room_is_listed_with_its_event_and_can_be_st
 
 
 async def test_values_that_come_with_a_start_are_kept_for_its_run_and_never_shown(bus: Bus, client: Client) -> None:
-    """The names are; so it is for run bodies, broken ones, and webhooks that carry variables."""
+    """Their names are shown. This holds for run bodies, broken ones, and webhooks that carry variables."""
     body = {"env_vars": {"A": "secret-1"}, "parameters": {"B": "secret-2"}}
     await client.post("/api/pipelines/full/run", json=body)
     await client.post(f"/api/webhooks/full/{KEY}", json=body | {"order": 7}, anonymous=True)
@@ -185,8 +185,8 @@ async def test_a_start_that_is_refused_at_the_door_is_kept_as_well(
 
 
 @pytest.mark.parametrize("path", [f"webhooks/full/{KEY}x", "webhooks/nosuch/key", "pipelines/full/run"])
-async def test_what_comes_from_nobody_is_not_kept(client: Client, path: str) -> None:
-    """No token, no key: a stranger does not fill the store."""
+async def test_calls_without_a_token_or_key_are_not_kept(client: Client, path: str) -> None:
+    """Such callers cannot fill the store."""
     assert (await client.post(f"/api/{path}", data=b"payload", anonymous=True)).status in {401, 404}
     await client.post("/api/pipelines/off/run")
     (skip,) = await skips(client, 1)
@@ -227,7 +227,7 @@ async def test_a_message_that_can_start_nothing_is_kept_and_stays_so(
 
 
 async def test_the_message_of_an_unknown_pipeline_starts_it_once_it_is_there(bus: Bus, client: Client) -> None:
-    """Its folder came a moment later."""
+    """Its folder was synced a moment later."""
     await bus.publish("ff.trigger.late", b"payload")
     (skip,) = await skips(client, 1)
     await publish_pipeline(bus, "late", a_bundle(main_py="1"))
