@@ -32,6 +32,10 @@ profile.load()
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# No test waits for the download of an interpreter: those of the machine and of the worker image are enough.
+os.environ.setdefault("UV_PYTHON_DOWNLOADS", "never")
+
+
 @pytest.fixture(scope="session")
 def shared_bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedBus]:
     """The nats-server of this worker."""

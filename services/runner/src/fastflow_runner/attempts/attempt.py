@@ -231,8 +231,6 @@ class RunningAttempt:
         return await prepare(self._tools, self._holding, code, self._recorder.pump.say)
 
     async def _record_prepared(self, prepared: ReadyEnvironment) -> None:
-        if prepared.note:
-            await self._recorder.say(prepared.note)
         epoch = self._holding.state.epoch
         await self._holding.change(Prepare(epoch=epoch, python_version=prepared.python_version))
 

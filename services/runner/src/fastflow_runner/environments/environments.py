@@ -86,7 +86,6 @@ class Environments:
         self._concurrency = asyncio.Semaphore(PREPARATIONS_MAX)
         self._under_way: dict[EnvironmentKey, Preparation] = {}
         self._known: dict[EnvironmentKey, str] = {}
-        self._no_interpreter = ""
         self._no_interpreter_until = 0.0
         self._known_store = ""
         self._collector = Collector(self._preparers, budget_bytes, builders=builders, gone=self._forget)
@@ -101,9 +100,7 @@ class Environments:
         prepared = self._ready(request)
         if prepared is None and (second := self._second(request)) and (prepared := self._ready(second)):
             version = prepared.python_version or self._place.own_version
-            note = f"uv has no Python {self._place.own_version} of its own ({self._no_interpreter})"
-            note = f"{note}; this run uses the sandbox's Python {version}."
-            return replace(prepared, python_version=f"{version} (the sandbox's own)", note=note)
+            return replace(prepared, python_version=f"{version} (the sandbox's own)")
         return prepared
 
     def forget(self, request: EnvironmentRequest) -> None:
@@ -126,7 +123,7 @@ class Environments:
             except NoInterpreter as error:
                 if (second := fallback(request, self._place)) is None:
                     raise
-                self._no_interpreter = str(error)
+                log.warning("interpreter not available", error=str(error), next_try_s=INTERPRETER_RETRY_S)
                 self._no_interpreter_until = monotonic() + INTERPRETER_RETRY_S
                 if self._ready(second) is None:
                     await self._prepare(second, say)
@@ -206,7 +203,10 @@ class Environments:
                 if code == 0:
                     code = await step(words, "link", *common, "--tree", tree, "--owner", str(builder))
         if code == NO_INTERPRETER_EXIT_CODE:
-            raise NoInterpreter(_in_short(words.last()))
+            if fallback(request, self._place) is None:
+                for line in words.without_interpreter:
+                    words.add(line)
+            raise NoInterpreter(_in_short("\n".join(words.without_interpreter)))
         if code:
             raise EnvironmentFailed(words.last() or f"The preparer ended with exit code {code} and without output.")
         self._known[key] = words.python_version

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Final
 
 from fastflow_runner.guest.prepare.steps import MADE_WITH
+from fastflow_runner.guest.prepare.tree import WITHOUT_INTERPRETER
 
 SAID_LINES_MAX: Final = 2000
 LINE_CHARACTERS_MAX: Final = 2_000
@@ -26,6 +27,8 @@ class Words:
         self.lines: list[str] = []
         self.python_version = ""
         """Of the interpreter in the environment; empty as long as it is not known."""
+        self.without_interpreter: list[str] = []
+        """Why uv has no interpreter of its own. Not among the lines."""
         self._last: deque[str] = deque(maxlen=LAST_LINES_MAX)
         self._news = asyncio.Event()
 
@@ -33,6 +36,9 @@ class Words:
         """Add one line, a long one without its middle; beyond ``SAID_LINES_MAX`` only the last ones are remembered."""
         if line.startswith(MADE_WITH):
             self.python_version = line.removeprefix(MADE_WITH)
+            return
+        if line.startswith(WITHOUT_INTERPRETER):
+            self.without_interpreter.append(line.removeprefix(WITHOUT_INTERPRETER))
             return
         line = _cut(line, LINE_CHARACTERS_MAX)
         self._last.append(line)

@@ -96,9 +96,7 @@ class ReadyEnvironment(msgspec.Struct, frozen=True):
     seconds: float = 0.0
     """How long it took."""
     python_version: str = ""
-    """The interpreter's version as far as it is known."""
-    note: str = ""
-    """What its users should know: a sentence."""
+    """The interpreter's version as far as it is known, and whether it is the sandbox's own where uv has none."""
 
 
 CELL_RUNNER: Final = EnvironmentRequest(

@@ -21,6 +21,8 @@ from .layout import Store
 _COMPILE = ("-I", "-S", "-W", "ignore", "-m", "compileall", "-qq", "-j", "0", "--invalidation-mode", "unchecked-hash")
 _NO_WHEEL = re.compile(rb"building (from source|source distributions)\b.*? is disabled", re.IGNORECASE)
 _BROKEN_PYTHON = b"Failed to inspect Python interpreter"
+WITHOUT_INTERPRETER = "::interpreter "
+"""Begins the lines that say why uv has no interpreter of its own. The runner shows them where no other one will do."""
 _FOLDER = "folder"
 """Copy of the pipeline's folder in a tree, for editable installs."""
 
@@ -58,6 +60,8 @@ def make_tree(recipe: Recipe, store: Store, name: str) -> str:
         exit_code, reason = install(recipe, tree, folder, environment)
     if exit_code and _NO_WHEEL.search(reason) and not recipe.build:
         failed, reason = "no wheel", b"Some package has no wheel: building it from source.\n"
+    if exit_code and failed == "no interpreter":
+        reason = b"".join(WITHOUT_INTERPRETER.encode() + line for line in reason.splitlines(keepends=True))
     say(reason)
     if recipe.build:
         shutil.rmtree(cache, ignore_errors=True)
@@ -80,7 +84,8 @@ def make_venv(recipe: Recipe, tree: str, store: Store, environment: "dict[str, s
             # To its newest release. Where that fails, the one that is here will do.
             upgrade = [uv, "python", "install", "--quiet", "--no-bin", "--upgrade", python]
             subprocess.run(upgrade, env=environment, stderr=subprocess.DEVNULL, check=False)
-        return run([*venv, "--managed-python", tree], environment)
+        # Without a network, a run must not wait for the end of many tries.
+        return run([*venv, "--managed-python", tree], {"UV_HTTP_RETRIES": "1", **environment})
     exit_code, reason = run([*venv, tree], environment)
     if exit_code and _BROKEN_PYTHON in reason:  # the first one on PATH; then use one of uv's own
         exit_code, reason = run([*venv, "--managed-python", tree], environment)
