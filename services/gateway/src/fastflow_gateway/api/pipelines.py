@@ -10,7 +10,7 @@ from aiohttp import web
 from fastflow_api import shapes
 from fastflow_contracts.clock import now
 from fastflow_contracts.names import PipelineName
-from fastflow_gateway.api.runs import RUNS_MAX
+from fastflow_gateway.api.runs.answers import RUNS_MAX
 from fastflow_gateway.http.requests import answer, query
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.readmodel import queries

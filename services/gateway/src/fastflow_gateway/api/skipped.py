@@ -11,7 +11,7 @@ from aiohttp import web
 from fastflow_api import shapes
 from fastflow_contracts.runs.run import TriggeredBy
 from fastflow_gateway.actions import skips
-from fastflow_gateway.api.runs import STARTED, run_answer
+from fastflow_gateway.api.runs.answers import STARTED, run_answer
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import answer, body_of, idempotency_key, query
 from fastflow_gateway.http.route import Route

@@ -19,7 +19,7 @@ from fastflow_contracts.runs.triggers import BadTrigger, read_webhook
 from fastflow_gateway.actions import runs
 from fastflow_gateway.actions.skips import keep
 from fastflow_gateway.actions.webhooks import authenticate, check_signature
-from fastflow_gateway.api.runs import STARTED, run_answer
+from fastflow_gateway.api.runs.answers import STARTED, run_answer
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import body_of, caller_of, idempotency_key
 from fastflow_gateway.http.route import Media, Route

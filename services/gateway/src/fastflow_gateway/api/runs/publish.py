@@ -11,7 +11,7 @@ from fastflow_contracts.runs.skips import Letter
 from fastflow_contracts.runs.triggers import BadTrigger, read_trigger
 from fastflow_gateway.actions import runs
 from fastflow_gateway.actions.skips import keep
-from fastflow_gateway.api.runs import STARTED, run_answer
+from fastflow_gateway.api.runs.answers import STARTED, run_answer
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import body_of, idempotency_key
 from fastflow_gateway.http.route import Media, Route

@@ -13,7 +13,7 @@ from fastflow_contracts.runs.messages import Trigger
 from fastflow_contracts.runs.triggers import BadTrigger, read_run_body
 from fastflow_gateway.actions import runs
 from fastflow_gateway.actions.skips import body_letter, keep
-from fastflow_gateway.api.runs import STARTED, run_answer
+from fastflow_gateway.api.runs.answers import STARTED, run_answer
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import body_of, idempotency_key, media_type
 from fastflow_gateway.http.route import Route

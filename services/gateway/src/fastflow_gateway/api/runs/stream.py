@@ -8,9 +8,8 @@ from aiohttp import web
 
 from fastflow_api import shapes
 from fastflow_contracts.clock import now
-from fastflow_gateway.api.logs import EVENTS, LAST_EVENT_ID
 from fastflow_gateway.http.route import Media, Route
-from fastflow_gateway.http.sse import event, event_stream
+from fastflow_gateway.http.sse import EVENT_STREAM, LAST_EVENT_ID, STREAMED, event, event_stream
 from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.streaming import events
@@ -49,7 +48,7 @@ ROUTES = (
         follow_run_record,
         "Stream the run as Run in events named `run`: first its current state, then each change. Changes in quick "
         "succession may share one event.",
-        {200: Media("text/event-stream", EVENTS), 404: shapes.Error},
+        {200: Media(EVENT_STREAM, STREAMED), 404: shapes.Error},
         headers=LAST_EVENT_ID,
         is_stream=True,
     ),

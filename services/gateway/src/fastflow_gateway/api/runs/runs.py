@@ -9,11 +9,11 @@ import msgspec
 from aiohttp import web
 
 from fastflow_api import shapes
-from fastflow_contracts.ids import RunId
 from fastflow_contracts.pipelines.format import value_parsers
 from fastflow_contracts.pipelines.format.json_positions import JsonNode
 from fastflow_contracts.runs.run import RunStatus, TriggeredBy
 from fastflow_gateway.actions import runs
+from fastflow_gateway.api.runs.answers import RUNS_MAX, STARTED, run_answer
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import answer, body_of, idempotency_key, query
 from fastflow_gateway.http.route import Route
@@ -23,7 +23,6 @@ from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.readmodel.run_index import KnownRun, RunFilter
 from fastflow_gateway.views import records
 
-RUNS_MAX = 500
 SKIPS_SHOWN = 20
 
 
@@ -86,23 +85,6 @@ async def _retry_body(request: web.Request) -> shapes.RetryBody:
         raise RequestRefused(422, f'the body must be {{}} or {{"code": "current"}}: {error}.') from error
 
 
-def run_answer(
-    request: web.Request, known: KnownRun | RunId, *, later: str = "the trigger is stored and becomes this run"
-) -> web.Response:
-    """Build the answer to a request that starts or changes a run.
-
-    Args:
-        known: The run, which is answered with 200; or only its id, which is answered with 202.
-        later: What happens next, for the text of a 202.
-    """
-    if isinstance(known, KnownRun):
-        return answer(queries.run(request.app[MODEL], known.run))
-    accepted = shapes.Accepted(
-        id=known, detail=f"no scheduler has answered yet: {later}; GET /api/runs/{known} shows it."
-    )
-    return answer(accepted, status=202, headers={"Location": f"/api/runs/{known}"})
-
-
 async def _known(request: web.Request) -> KnownRun:
     return await queries.run_with_id(request.app[MODEL], request.match_info["id"])
 
@@ -121,8 +103,6 @@ def _instant(field: str, text: str | None) -> datetime | None:
         ) from None
 
 
-STARTED = {200: shapes.Run, 202: shapes.Accepted} | dict.fromkeys((404, 409, 413, 422, 429), shapes.Error)
-"""The answers of every route that starts a run."""
 ROUTES = (
     Route("GET", "/api/runs", list_runs, "List runs, newest first.", {200: shapes.RunPage}, query=RunsQuery),
     Route("GET", "/api/runs/{id}", show_run, "Show one run.", {200: shapes.RunDetail, 404: shapes.Error}),
