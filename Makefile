@@ -13,8 +13,9 @@ DISTRIBUTIONS := libs/contracts libs/api services/syncer services/scheduler serv
 # Fast tests, on real buses and files. Their coverage has a floor (pyproject.toml);
 # `.venv/bin/coverage report` shows the lines that are missed.
 QUICK := tests/unit tests/wire tests/process
-# Containers, browsers, whole installations. `test` runs those marked as a promise, `verify` the others.
-WHOLE := tests/docker tests/e2e
+# Containers, browsers, whole installations, programs as users write them. `test` runs those marked as a promise,
+# `verify` the others.
+WHOLE := tests/docker tests/e2e tests/compat
 # Whole systems that are killed, and bare machines.
 LONG := tests/bare tests/chaos
 # Tests mostly wait for containers, browsers and kills. A file stays with one worker, because its tests share fixtures.

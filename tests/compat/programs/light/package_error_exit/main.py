@@ -1,0 +1,13 @@
+"""An error of a package that nobody handles; the code is that of any traceback."""
+
+import yaml
+
+
+class BadSettings(Exception):
+    pass
+
+
+try:
+    yaml.safe_load("{")
+except yaml.YAMLError:
+    raise BadSettings("settings.yaml, line 1") from None

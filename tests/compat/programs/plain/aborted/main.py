@@ -1,0 +1,6 @@
+"""``abort`` is SIGABRT."""
+
+import os
+
+print("before", flush=True)
+os.abort()

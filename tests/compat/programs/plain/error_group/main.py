@@ -1,0 +1,10 @@
+"""An exception group that nobody handles."""
+
+problems = []
+for text in ("1", "x", "y"):
+    try:
+        int(text)
+    except ValueError as error:
+        problems.append(error)
+if problems:
+    raise ExceptionGroup("bad rows", problems)

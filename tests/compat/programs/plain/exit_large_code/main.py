@@ -1,0 +1,3 @@
+"""The kernel keeps the lowest eight bits of an exit code."""
+
+raise SystemExit(300)

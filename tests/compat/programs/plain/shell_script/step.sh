@@ -1,0 +1,3 @@
+echo "step $1"
+echo "trouble" >&2
+exit 5

@@ -1,0 +1,6 @@
+"""A script that ends without flushing."""
+
+import os
+
+print("printed")
+os._exit(0)

@@ -1,0 +1,16 @@
+"""What requests says about a port that nobody serves, and about an address that is none."""
+
+import socket
+
+import requests
+
+with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    port = free.getsockname()[1]
+session = requests.Session()
+session.trust_env = False
+for url in (f"http://127.0.0.1:{port}/", "http://[broken", "nothing://x"):
+    try:
+        session.get(url, timeout=5)
+    except requests.RequestException as error:
+        print(type(error).__name__)
