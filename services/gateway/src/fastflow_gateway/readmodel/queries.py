@@ -87,20 +87,21 @@ async def job_with_id(model: ReadModel, text: str) -> jobs.KnownJob:
 
 def pipelines(model: ReadModel, *, last_runs: int) -> list[shapes.Pipeline]:
     """All pipelines by name, each with its newest *last_runs* runs."""
-    at = now()
-    return [
-        records.pipeline(
-            record,
-            counts=model.runs.counts(record.name),
-            last_runs=model.runs.latest(record.name, last_runs),
-            crashes=model.crashes(record.name, at),
-        )
-        for record in model.pipelines()
-    ]
+    return [pipeline(model, record, last_runs=last_runs) for record in model.pipelines()]
+
+
+def pipeline(model: ReadModel, record: PipelineRecord, *, last_runs: int) -> shapes.Pipeline:
+    """One pipeline with its newest *last_runs* runs."""
+    return records.pipeline(
+        record,
+        counts=model.runs.counts(record.name),
+        last_runs=model.runs.latest(record.name, last_runs),
+        crashes=model.crashes(record.name, now()),
+    )
 
 
 def search(listed: Iterable[shapes.Pipeline], *, q: str, tags: Collection[str]) -> list[shapes.Pipeline]:
-    """The pipelines that have all of *tags*, and every word of *q* in their name, description or tags."""
+    """The pipelines that the search finds (see ``views.search.matches``)."""
     return [pipeline for pipeline in listed if matches(pipeline, q=q, tags=tags)]
 
 
@@ -142,6 +143,26 @@ def run_page(model: ReadModel, filters: RunFilter, *, limit: int, cursor: str | 
 def newest_run(model: ReadModel, pipeline: str) -> RunRecord | None:
     """The newest known run of a pipeline."""
     return next(iter(model.runs.latest(pipeline, 1)), None)
+
+
+def stats(model: ReadModel, name: PipelineName) -> shapes.Stats:
+    """The totals of one pipeline."""
+    return records.stats(name, model.runs.counts(name), newest_run(model, name))
+
+
+def daily_stats(model: ReadModel, name: PipelineName, *, days: int) -> shapes.DailyStats:
+    """The totals of one pipeline by day (UTC), over *days* days including today."""
+    return records.daily_stats(name, model.runs.counts(name), today=now().date(), days=days)
+
+
+def sync_status(model: ReadModel) -> shapes.SyncStatus:
+    """What is live, and the outcome of the last sync."""
+    return records.sync_status(model.sync)
+
+
+def sync_logs(model: ReadModel) -> shapes.SyncLogs:
+    """The last syncs, newest first."""
+    return records.sync_logs(model.sync)
 
 
 def known_jobs(model: ReadModel, of: Iterable[PipelineRecord]) -> list[jobs.KnownJob]:

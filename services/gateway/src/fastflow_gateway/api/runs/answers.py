@@ -15,8 +15,6 @@ from fastflow_gateway.readmodel.run_index import KnownRun
 
 STARTED: Final = {200: shapes.Run, 202: shapes.Accepted} | dict.fromkeys((404, 409, 413, 422, 429), shapes.Error)
 """The answers of every route that starts a run."""
-RUNS_MAX: Final = 500
-"""The most runs in one answer."""
 
 
 def run_answer(

@@ -2,58 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated
-
 import msgspec
 from aiohttp import web
 
 from fastflow_api import shapes
-from fastflow_contracts.pipelines.format import value_parsers
-from fastflow_contracts.pipelines.format.json_positions import JsonNode
-from fastflow_contracts.runs.run import RunStatus, TriggeredBy
 from fastflow_gateway.actions import runs
-from fastflow_gateway.api.runs.answers import RUNS_MAX, STARTED, run_answer
+from fastflow_gateway.api.runs.answers import STARTED, run_answer
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import answer, body_of, idempotency_key, query
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.http.triggered_by import HEADER, triggered_by
 from fastflow_gateway.readmodel import queries
+from fastflow_gateway.readmodel.filters import RunsQuery
 from fastflow_gateway.readmodel.model import MODEL
-from fastflow_gateway.readmodel.run_index import KnownRun, RunFilter
+from fastflow_gateway.readmodel.run_index import KnownRun
 from fastflow_gateway.views import records
 
 SKIPS_SHOWN = 20
 
 
-class RunsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which runs to list."""
-
-    pipeline_name: Annotated[str | None, msgspec.Meta(description="Only runs of this pipeline.")] = None
-    status: Annotated[shapes.Status | None, msgspec.Meta(description="Only runs in this state.")] = None
-    triggered_by: Annotated[TriggeredBy | None, msgspec.Meta(description="Only runs with this kind of trigger.")] = None
-    start_date: Annotated[
-        str | None, msgspec.Meta(description="Only runs created at this ISO 8601 date or time (UTC) or later.")
-    ] = None
-    end_date: Annotated[
-        str | None,
-        msgspec.Meta(description="Only runs created up to this date or time (UTC); a date counts as its last moment."),
-    ] = None
-    limit: Annotated[int, msgspec.Meta(ge=1, le=RUNS_MAX, description="The most runs to return.")] = 50
-    cursor: Annotated[str | None, msgspec.Meta(description="The next_cursor of the previous page.")] = None
-
-
 async def list_runs(request: web.Request) -> web.Response:
     """Return a page of the runs that match the query."""
     wanted = query(request, RunsQuery)
-    filters = RunFilter(
-        pipeline=wanted.pipeline_name,
-        status=RunStatus(wanted.status) if wanted.status else None,
-        triggered_by=wanted.triggered_by,
-        since=_instant("start_date", wanted.start_date),
-        until=_instant("end_date", wanted.end_date),
-    )
-    return answer(queries.run_page(request.app[MODEL], filters, limit=wanted.limit, cursor=wanted.cursor))
+    return answer(queries.run_page(request.app[MODEL], wanted.filter(), limit=wanted.limit, cursor=wanted.cursor))
 
 
 async def show_run(request: web.Request) -> web.Response:
@@ -87,20 +58,6 @@ async def _retry_body(request: web.Request) -> shapes.RetryBody:
 
 async def _known(request: web.Request) -> KnownRun:
     return await queries.run_with_id(request.app[MODEL], request.match_info["id"])
-
-
-def _instant(field: str, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    read = value_parsers.start if field == "start_date" else value_parsers.end
-    try:
-        return read(JsonNode(text, text, 0, len(text)))
-    except ValueError:
-        raise RequestRefused(
-            422,
-            f'{field} must be an ISO 8601 date or time such as "2026-01-15" or "2026-01-15T12:00:00Z"; '
-            "in an address the + of an offset is written %2B.",
-        ) from None
 
 
 ROUTES = (
