@@ -14,11 +14,12 @@ from fastflow_gateway.http.route import Route
 from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.filters import RunsQuery
 from fastflow_gateway.readmodel.model import MODEL
+from fastflow_gateway.readmodel.run_index import RunFilter
 
 
 async def runs_page(request: web.Request) -> web.Response:
     model, wanted = request.app[MODEL], query(request, RunsQuery)
-    chosen = {name: value for name, value in request.query.items() if value and name != "cursor"}
+    chosen = {name: request.query.get(name, "") for name in RunsQuery.__struct_fields__ if name != "cursor"}
     page = queries.run_page(model, wanted.filter(), limit=wanted.limit, cursor=wanted.cursor)
     return request.app[RENDERER].page(
         request,
@@ -27,7 +28,7 @@ async def runs_page(request: web.Request) -> web.Response:
         live=None if wanted.cursor else "/live",
         runs=page.runs,
         chosen=chosen,
-        filtered=bool(chosen.keys() - {"limit"}),
+        filtered=wanted.filter() != RunFilter(),
         pipeline_names=sorted({record.name for record in model.pipelines()} | set(model.runs.all_counts())),
         statuses=list(RunStatus),
         triggers=get_args(TriggeredBy),

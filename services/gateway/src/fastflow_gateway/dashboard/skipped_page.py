@@ -34,8 +34,13 @@ class ShownSkipsQuery(SkipsQuery, frozen=True, kw_only=True, forbid_unknown_fiel
     @property
     def chosen(self) -> dict[str, str]:
         """The filters, as parameters."""
-        names = ("pipeline", "reason", "triggered_by", "show")
-        return {name: value for name in names if (value := getattr(self, name)) not in (None, "open")}
+        show = "" if self.show == "open" else self.show
+        return {
+            "pipeline": self.pipeline or "",
+            "reason": self.reason or "",
+            "triggered_by": self.triggered_by or "",
+            "show": show,
+        }
 
 
 async def skipped_page(request: web.Request) -> web.Response:
@@ -81,7 +86,7 @@ async def _list(
         skips=page.skips,
         open_count=sum(1 for skip in model.skips.listed(filters) if skip.redriven_as is None),
         chosen=wanted.chosen,
-        filtered=bool(chosen),
+        filtered=any(wanted.chosen.values()),
         pipeline_names=sorted(model.skips.pipelines() | {record.name for record in model.pipelines()}),
         triggers=get_args(TriggeredBy),
         cursor=cursor,
