@@ -21,7 +21,7 @@ from fastflow_gateway.actions.skips import keep
 from fastflow_gateway.actions.webhooks import authenticate, check_signature
 from fastflow_gateway.api.runs.answers import STARTED, run_answer
 from fastflow_gateway.errors import RequestRefused
-from fastflow_gateway.http.requests import body_of, caller_of, idempotency_key
+from fastflow_gateway.http.requests import body_of, client_address, idempotency_key
 from fastflow_gateway.http.route import Media, Route
 from fastflow_gateway.settings import SETTINGS
 
@@ -31,7 +31,7 @@ IDEMPOTENCY_HEADERS = ("Idempotency-Key", "webhook-id", "X-GitHub-Delivery", "X-
 async def start_by_webhook(request: web.Request) -> web.Response:
     """Authenticate the webhook call and start a run with its body."""
     path = request.match_info
-    opened = await authenticate(request.app, caller=caller_of(request), pipeline=path["name"], key=path["key"])
+    opened = await authenticate(request.app, client=client_address(request), pipeline=path["name"], key=path["key"])
     body = await _body(request)
     signed_id = check_signature(request.app, opened, request.headers, body)
     name = opened.record.name

@@ -107,7 +107,7 @@ def _environment() -> jinja2.Environment:
         "error_title": lambda run: words.error_title(run.error_type, run.exit_code, run.limits, run.kind),
         "exact": words.exact,
         "file_name": file_name,
-        "findings": views.findings,
+        "diagnostic_rows": views.diagnostic_rows,
         "graph_words": graphs.description,
         "iso": words.iso,
         "link_source": graphs.source,

@@ -101,7 +101,7 @@ def media_type(request: web.Request) -> str | None:
     return request.headers.get("Content-Type", "").encode(errors="replace").decode() or None
 
 
-def caller_of(request: web.Request) -> str:
+def client_address(request: web.Request) -> str:
     """The client address, for the limits on one client."""
     return request.app[CLIENT_ADDRESSES].of(request.remote, request.headers.getall("X-Forwarded-For", ()))
 

@@ -61,8 +61,8 @@ def is_deletion(message: Message) -> bool:
     return message.header("KV-Operation") is not None
 
 
-async def follow(bus: Bus, wanted: Feed, *, took_in: Callable[[Feed, Batch], None]) -> None:
-    """Apply every message of *wanted* until cancelled; *took_in* is called after each batch."""
+async def follow(bus: Bus, wanted: Feed, *, applied: Callable[[Feed, Batch], None]) -> None:
+    """Apply every message of *wanted* until cancelled; *applied* is called after each batch."""
     async with aclosing(await _batches(bus, wanted)) as batches:
         async for batch in batches:
             if batch.restarted:
@@ -70,7 +70,7 @@ async def follow(bus: Bus, wanted: Feed, *, took_in: Callable[[Feed, Batch], Non
             for message in batch.messages:
                 with passed_over(wanted.name, message.subject):
                     wanted.apply(message)
-            took_in(wanted, batch)
+            applied(wanted, batch)
 
 
 async def _batches(bus: Bus, wanted: Feed) -> AsyncGenerator[Batch]:

@@ -110,7 +110,7 @@ def test_a_problem_says_field_value_place_and_what_is_accepted() -> None:
         VersionProblem(accepted="main.py is missing."),
         VersionNotice(field="tiemout", text="is no field", line=2, file="pipeline.json"),
     ]
-    assert [(found.field, found.value, found.where, found.words) for found in drawn.findings(problems)] == [
+    assert [(found.field, found.value, found.where, found.words) for found in drawn.diagnostic_rows(problems)] == [
         ("timeout", "-1", "pipeline.json:3", "Accepted: a number"),
         ("schedules[0].id", None, "", "It is missing. Accepted: a string"),
         ("", None, "", "main.py is missing."),
