@@ -30,7 +30,7 @@ from fastflow_contracts.runs.run import (
     State,
     Verdict,
 )
-from fastflow_gateway.views import records
+from fastflow_gateway.views import run_shapes
 from fastflow_gateway.views.waiting import Capacity
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -42,7 +42,7 @@ def a_run(state: State, *attempts: AttemptRecord) -> shapes.Run:
     run_id = RunId("3fa21c00-0000-4000-8000-000000000000")
     name = PipelineName("etl")
     run = RunRecord(id=run_id, pipeline=name, created_at=NOON, order=order, state=state, attempts=attempts)
-    return records.run(run, capacity=Capacity(), now=NOON)
+    return run_shapes.run(run, capacity=Capacity(), now=NOON)
 
 
 def an_attempt(error: RunErrorType | None, exit_code: int | None, message: str | None = None) -> AttemptRecord:

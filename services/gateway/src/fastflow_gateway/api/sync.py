@@ -10,12 +10,12 @@ from fastflow_gateway.http.requests import answer
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.model import MODEL
-from fastflow_gateway.views import records
+from fastflow_gateway.views import sync_shapes
 
 
 async def start_sync(request: web.Request) -> web.Response:
     """Sync and return the outcome."""
-    return answer(records.sync_report(await sync(request.app)))
+    return answer(sync_shapes.sync_report(await sync(request.app)))
 
 
 async def show_status(request: web.Request) -> web.Response:

@@ -16,7 +16,7 @@ from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.filters import RunsQuery
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.readmodel.run_index import KnownRun
-from fastflow_gateway.views import records
+from fastflow_gateway.views import run_shapes
 
 SKIPS_SHOWN = 20
 
@@ -30,7 +30,7 @@ async def list_runs(request: web.Request) -> web.Response:
 async def show_run(request: web.Request) -> web.Response:
     """Return one run with the newest skips that its end caused."""
     known, model = await _known(request), request.app[MODEL]
-    return answer(records.run_detail(queries.run(model, known.run), model.skips.after(known.run.id, SKIPS_SHOWN)))
+    return answer(run_shapes.run_detail(queries.run(model, known.run), model.skips.after(known.run.id, SKIPS_SHOWN)))
 
 
 async def cancel_run(request: web.Request) -> web.Response:

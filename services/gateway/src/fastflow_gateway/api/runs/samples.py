@@ -21,7 +21,7 @@ from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.readmodel.queries import run_with_id
 from fastflow_gateway.streaming.follow import follow_run, log_end
 from fastflow_gateway.streaming.stored import stored
-from fastflow_gateway.views import records
+from fastflow_gateway.views import run_shapes
 
 SAMPLES_MAX = 5_000
 """How many samples a list holds; older ones are left out."""
@@ -36,7 +36,7 @@ async def list_samples(request: web.Request) -> web.Response:
             attempt = subjects.attempt_of_log(message.subject)
             sample = decoded(messages.SAMPLE, message.data, where=message.subject)
             if sample is not None:
-                samples.append(records.sample(sample, attempt))
+                samples.append(run_shapes.sample(sample, attempt))
     return answer(shapes.SampleList(samples=tuple(samples)))
 
 
@@ -51,7 +51,7 @@ async def _run(request: web.Request) -> RunRecord:
 
 def _sample_events(message: Message) -> bytes:
     attempt = subjects.attempt_of_log(message.subject)
-    sample = records.sample(messages.SAMPLE.decode(message.data), attempt)
+    sample = run_shapes.sample(messages.SAMPLE.decode(message.data), attempt)
     return event("sample", sample, event_id=str(message.sequence))
 
 

@@ -14,7 +14,7 @@ from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.streaming import events
 from fastflow_gateway.streaming.followers import FOLLOWERS
-from fastflow_gateway.views import records
+from fastflow_gateway.views import run_shapes
 
 
 async def follow_run_record(request: web.Request) -> web.StreamResponse:
@@ -31,7 +31,7 @@ async def follow_run_record(request: web.Request) -> web.StreamResponse:
                 known = model.runs.get(known.run.id) or known
                 if known.revision > sent:
                     at = now()
-                    shown = records.run(known.run, capacity=model.capacity(at), now=at)
+                    shown = run_shapes.run(known.run, capacity=model.capacity(at), now=at)
                     await out.send(event("run", shown, event_id=str(known.revision)))
                     sent = known.revision
                 if known.run.is_over:
