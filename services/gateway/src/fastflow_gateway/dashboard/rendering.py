@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import jinja2
 from aiohttp import web
 
-from fastflow_api.formatting import duration, file_name, short
+from fastflow_api.formatting import ago, countdown, duration, exact, file_name, iso, short, slot
 from fastflow_contracts.clock import now
 from fastflow_contracts.names import NAME_PATTERN
 from fastflow_gateway.dashboard.view import formatting as words
@@ -98,18 +98,18 @@ def _environment() -> jinja2.Environment:
     made.globals["version"] = version("fastflow-gateway")
     made.tests["safe_name"] = lambda name: re.fullmatch(NAME_PATTERN, name) is not None
     made.filters |= {
-        "ago": lambda at: words.ago(at, now()),
+        "ago": lambda at: ago(at, now()),
         "cycle_words": graphs.cycle_words,
         "commit": words.commit,
-        "countdown": lambda at: words.countdown(at, now()),
+        "countdown": lambda at: countdown(at, now()),
         "duration": duration,
         "error_advice": lambda run: words.error_advice(run.error_type, run.kind),
         "error_title": lambda run: words.error_title(run.error_type, run.exit_code, run.limits, run.kind),
-        "exact": words.exact,
+        "exact": exact,
         "file_name": file_name,
         "diagnostic_rows": views.diagnostic_rows,
         "graph_words": graphs.description,
-        "iso": words.iso,
+        "iso": iso,
         "link_source": graphs.source,
         "link_when": graphs.when,
         "plain": words.plain,
@@ -117,7 +117,7 @@ def _environment() -> jinja2.Environment:
         "search_words": views.search_words,
         "short": short,
         "shown": words.shown,
-        "slot": lambda at: words.slot(at, now()),
+        "slot": lambda at: slot(at, now()),
         "status_word": words.status_word,
         "strip": strip,
         "success_rate": views.success_rate,

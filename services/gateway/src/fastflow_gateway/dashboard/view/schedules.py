@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from fastflow_api import shapes
+from fastflow_api.formatting import slot
 from fastflow_contracts.ids import RunId, run_id_for_slot
 from fastflow_contracts.runs import run as records
 from fastflow_contracts.schedules.schedule import RESTART_ID
@@ -77,7 +78,7 @@ def _view(known: jobs.KnownJob, now: datetime, run_of: Callable[[RunId], records
         is_locked=not known.definition.enabled,
         off_since=known.state.idle_since if known.state and not known.fires else None,
         late_slot=late_slot,
-        slots=", ".join(words.slot(at, now) for at in jobs.next_runs(known, now, SLOTS)),
+        slots=", ".join(slot(at, now) for at in jobs.next_runs(known, now, SLOTS)),
     )
 
 
