@@ -17,7 +17,7 @@ from fastflow.terminal import tables
 from fastflow.terminal.follow import follow as follow_run
 from fastflow.terminal.follow import show
 from fastflow.terminal.printer import Printer, json_option, print_json
-from fastflow.terminal.starts import GOES_ON, follow_start, say_accepted
+from fastflow.terminal.starts import RUN_CONTINUES, follow_start, say_accepted
 from fastflow_api import Client
 from fastflow_api.shapes import Run, Status
 from fastflow_contracts.names import check_name
@@ -94,25 +94,25 @@ def cancel(wanted: str, target: FindTarget) -> None:
 @click.command()
 @click.argument("wanted", metavar="RUN", shell_complete=pipeline_names)
 @click.option("-f", "--follow", is_flag=True, help="Show the log and wait; the exit code is the run's.")
-@click.option("--current", is_flag=True, help="With the pipeline's current code, in place of that run's.")
+@click.option("--current", is_flag=True, help="Use the pipeline's current code instead of the code of RUN.")
 @json_option
 @api_options
 def retry(wanted: str, follow: bool, current: bool, as_json: bool, target: FindTarget) -> None:
-    """Run RUN again: an id, its beginning, or a pipeline's name for its newest run.
+    """Start a new run like RUN: an id, its beginning, or a pipeline's name for its newest run.
 
     It must be over. The new run has the same event, variables and parameters, and the same code unless you give
     --current.
     """
 
     async def work(client: Client) -> int:
-        former = await find_run(client, wanted)
-        accepted = await client.retry(former.id, code="current" if current else "same", by_hand=True)
+        given = await find_run(client, wanted)
+        accepted = await client.retry(given.id, code="current" if current else "same", by_hand=True)
         if follow:
-            return await follow_start(client, former.pipeline_name, accepted, as_json=as_json)
-        say_accepted(former.pipeline_name, accepted, as_json=as_json)
+            return await follow_start(client, given.pipeline_name, accepted, as_json=as_json)
+        say_accepted(given.pipeline_name, accepted, as_json=as_json)
         return OK
 
-    raise SystemExit(ask(target, work, hint=GOES_ON if follow else None))
+    raise SystemExit(ask(target, work, hint=RUN_CONTINUES if follow else None))
 
 
 async def active(client: Client, pipeline: str | None, limit: int) -> list[Run]:

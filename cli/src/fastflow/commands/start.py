@@ -14,7 +14,7 @@ from fastflow.remote.completion import pipeline_names
 from fastflow.remote.finding import about_pipeline
 from fastflow.remote.session import FindTarget, api_options, ask
 from fastflow.terminal.printer import json_option
-from fastflow.terminal.starts import GOES_ON, follow_start, say_accepted
+from fastflow.terminal.starts import RUN_CONTINUES, follow_start, say_accepted
 from fastflow_api import Client
 from fastflow_contracts.bus.subjects import trigger_token
 from fastflow_contracts.names import BadName, BadToken, check_name, name_of
@@ -54,7 +54,7 @@ def run(
         say_accepted(pipeline, accepted, as_json=as_json)
         return OK
 
-    raise SystemExit(ask(target, work, hint=GOES_ON if follow else None))
+    raise SystemExit(ask(target, work, hint=RUN_CONTINUES if follow else None))
 
 
 @click.command()
@@ -67,7 +67,9 @@ def run(
 def trigger(
     subject_or_name: str, data: str, key: str | None, media_type: str | None, as_json: bool, target: FindTarget
 ) -> None:
-    """Publish DATA (text, @FILE, or - for stdin) unchanged on ff.trigger.NAME.
+    """Start a pipeline with the event DATA: text, @FILE, or - for stdin.
+
+    SUBJECT-OR-NAME is the pipeline or its subject, ff.trigger.NAME. DATA is sent unchanged.
 
     The script finds it in the file named by FASTFLOW_EVENT_FILE.
     """

@@ -59,7 +59,7 @@ class TriggerClient:
 
         Returns:
             The run, or why it was skipped. Only the id if the trigger is stored and no scheduler answered in time: then
-            the run's record will come, whatever the decision.
+            the run's record will come, also if the start is refused.
 
         Raises:
             TooLarge: The trigger does not fit a message; it is not stored.

@@ -24,7 +24,7 @@ from fastflow_gateway.security.webhook_signatures import BadSignature
 log = get_logger(__name__)
 
 _NO_NAME: Final = PipelineName("0")
-"""Looked up in place of an invalid name, so that the answer takes as long. A match would still need its key."""
+"""Looked up instead of an invalid name, so that the answer takes as long. A match would still need its key."""
 
 
 class OpenedWebhook(NamedTuple):

@@ -121,7 +121,7 @@ def _environment() -> jinja2.Environment:
         "status_word": words.status_word,
         "strip": strip,
         "success_rate": views.success_rate,
-        "telling_line": words.telling_line,
+        "main_line": words.main_line,
         "trigger_word": words.trigger_word,
         "trigger_words": words.trigger_words,
         "until": lambda start, end: words.seconds_between(start, end or now()),

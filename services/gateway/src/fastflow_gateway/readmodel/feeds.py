@@ -80,7 +80,7 @@ async def _batches(bus: Bus, wanted: Feed) -> AsyncGenerator[Batch]:
         try:
             last = await bus.last_sequence(wanted.stream)
         except BusError as error:
-            log.debug("feed waits for the bus", feed=wanted.name, error=str(error))
+            log.debug("feed delayed", feed=wanted.name, error=str(error))
             await asyncio.sleep(RETRY_S)
         else:
             return feed(bus, wanted.stream, wanted.subject, after=max(0, last - wanted.newest_max))

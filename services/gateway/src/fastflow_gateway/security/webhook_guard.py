@@ -1,9 +1,9 @@
 """Limits the guessing of webhook keys, by client and by pipeline. Pure: time is an argument.
 
-A client that failed too often waits, also with another key, another pipeline, or an invalid name. A
-pipeline with many failures makes all clients wait, so many addresses do not get around the limit. Clients that sent a
-right key of it lately are served anyway: guessing must not shut them out. Their first wrong key ends that, so one key
-does not help to guess another.
+A client that failed too often waits, also with another key, another pipeline, or an invalid name. A pipeline with many
+failures makes all clients wait, so many addresses do not get around the limit. Clients that sent a right key of it
+within the last day are served anyway: guessing must not shut them out. Their first wrong key ends that, so one key does
+not help to guess another.
 """
 
 from __future__ import annotations

@@ -45,5 +45,5 @@ class Repeats:
         self._last: tuple[str, bytes] | None = None
 
     def is_repeat(self, message: Message) -> bool:
-        former, self._last = self._last, (message.subject, message.data)
-        return former == self._last
+        previous, self._last = self._last, (message.subject, message.data)
+        return previous == self._last

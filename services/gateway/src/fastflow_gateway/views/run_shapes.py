@@ -68,7 +68,7 @@ def run(record: records.RunRecord, *, capacity: Capacity, now: datetime) -> shap
 
 
 def run_detail(shown: shapes.Run, skips: Iterable[messages.SkipRecord]) -> shapes.RunDetail:
-    """A run with details. *skips*: the starts that its end asked for in vain, newest first."""
+    """A run with details. *skips*: the refused starts of pipelines after this one, newest first."""
     return shapes.RunDetail(**msgspec.structs.asdict(shown), skipped=tuple(map(skip, skips)))
 
 

@@ -47,8 +47,8 @@ def test_a_long_value_is_cut() -> None:
 
 def test_a_traceback_is_shortened_to_its_last_line() -> None:
     """That is where Python says what went wrong."""
-    assert words.telling_line("Traceback:\n  File x\nValueError: no\n\n") == "ValueError: no"
-    assert words.telling_line("\n") == ""
+    assert words.main_line("Traceback:\n  File x\nValueError: no\n\n") == "ValueError: no"
+    assert words.main_line("\n") == ""
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_traceback_is_shortened_to_its_last_line() -> None:
 )
 def test_an_installer_error_is_shortened_to_its_reason(message: str, line: str) -> None:
     """It comes first; consequences and hints follow."""
-    assert words.telling_line(message) == line
+    assert words.main_line(message) == line
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ async def publish_event(request: web.Request) -> web.Response:
     """Read the body as an event and start a run with it."""
     name, body = pipeline_name(request.match_info["name"]), await body_of(request)
     if request.content_type == TRIGGER_TYPE:  # it sets triggered_by, which no client may choose here
-        raise RequestRefused(422, f"the media type {TRIGGER_TYPE} is for our own services; send the event as it is.")
+        raise RequestRefused(422, f"the media type {TRIGGER_TYPE} is reserved; send the event with its own media type.")
     try:
         trigger = read_trigger(body, _headers(request))
     except BadTrigger as error:

@@ -66,7 +66,7 @@ def _attempt_words(run: shapes.Run, attempt: shapes.Attempt) -> str:
         return ""
     title = words.error_title(attempt.error_type, attempt.exit_code, run.limits, run.kind)
     has_more = attempt.error_message and attempt.error_type is not ErrorType.SCRIPT_ERROR
-    return f"{title}. {words.telling_line(attempt.error_message or '')}" if has_more else title
+    return f"{title}. {words.main_line(attempt.error_message or '')}" if has_more else title
 
 
 def run_facts(run: shapes.Run) -> list[FactRow]:
@@ -122,7 +122,7 @@ def pipeline_settings(pipeline: shapes.Pipeline, policy: LimitPolicy = NO_POLICY
         FactRow(name="Retries", text=str(given.get("retry_attempts") or "none")),
     ]
     if given.get("max_instances"):
-        found.append(FactRow(name="At once", text=f"{given['max_instances']} at most"))
+        found.append(FactRow(name="Concurrent runs", text=f"at most {given['max_instances']}"))
     if pipeline.live_since is not None:
         found.append(FactRow(name="Live since", at=pipeline.live_since))
     if pipeline.commit is not None:

@@ -39,14 +39,14 @@ TRIGGER_WORDS: Final[dict[TriggeredBy, tuple[str, str]]] = {
     "daemon_restart": ("Restart", "Restarted, because it runs all the time"),
 }
 _ERRORS: Final = {
-    ErrorType.SCRIPT_ERROR: ("The script failed", "It ended by itself; what it printed last is at the end of the log."),
+    ErrorType.SCRIPT_ERROR: ("The script failed", "It ended with an error; the end of the log shows its last output."),
     ErrorType.TIMEOUT: (
         "It took too long",
         "It was stopped at its time limit. A higher “timeout” in pipeline.json gives it more.",
     ),
     ErrorType.OOM: (
         "Out of memory",
-        "It exceeded its memory limit and was killed. “mem_hard_limit” in pipeline.json says how much. "
+        "It exceeded its memory limit and was killed. “mem_hard_limit” in pipeline.json sets the limit. "
         "In Docker, files that it writes count, too.",
     ),
     ErrorType.ENVIRONMENT_ERROR: (
@@ -58,8 +58,8 @@ _ERRORS: Final = {
         "The script never started: a value of “encrypted_env” does not open here. The message below says why.",
     ),
     ErrorType.LOST: (
-        "It was cut short",
-        "Neither the script nor a limit ended it, so it is unknown how far it got.",
+        "The run was lost",
+        "Its runner or sandbox was lost, so it is unknown how far the script got.",
     ),
 }
 _UV_REASONS: Final = ("error:", "├─▶", "╰─▶")
@@ -82,8 +82,8 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]}…"
 
 
-def telling_line(message: str) -> str:
-    """The most informative line of an error message.
+def main_line(message: str) -> str:
+    """The line of an error message that says most.
 
     That is the first reason that uv gives, else the last line that is neither empty nor a hint: tracebacks end with it.
     """
