@@ -18,8 +18,7 @@ from aiohttp import web
 from fastflow_api.formatting import ago, countdown, duration, exact, file_name, iso, short, slot
 from fastflow_contracts.clock import now
 from fastflow_contracts.names import NAME_PATTERN
-from fastflow_gateway.dashboard.view import formatting as words
-from fastflow_gateway.dashboard.view import graph_drawing as graphs
+from fastflow_gateway.dashboard.view import graph_words, words
 from fastflow_gateway.dashboard.view import models as views
 from fastflow_gateway.dashboard.view.run_strip import strip
 from fastflow_gateway.http.browsers import SESSION
@@ -99,7 +98,7 @@ def _environment() -> jinja2.Environment:
     made.tests["safe_name"] = lambda name: re.fullmatch(NAME_PATTERN, name) is not None
     made.filters |= {
         "ago": lambda at: ago(at, now()),
-        "cycle_words": graphs.cycle_words,
+        "cycle_words": graph_words.cycle_words,
         "commit": words.commit,
         "countdown": lambda at: countdown(at, now()),
         "duration": duration,
@@ -108,10 +107,10 @@ def _environment() -> jinja2.Environment:
         "exact": exact,
         "file_name": file_name,
         "diagnostic_rows": views.diagnostic_rows,
-        "graph_words": graphs.description,
+        "graph_words": graph_words.description,
         "iso": iso,
-        "link_source": graphs.source,
-        "link_when": graphs.when,
+        "link_source": graph_words.source,
+        "link_when": graph_words.when,
         "plain": words.plain,
         "schedule_words": words.schedule_words,
         "search_words": views.search_words,

@@ -14,7 +14,7 @@ from fastflow_api import shapes
 from fastflow_api.formatting import bytes_text, cores_text, duration, exact, short
 from fastflow_api.shapes import ErrorType, Status
 from fastflow_contracts.pipelines.format.limit_policy import NO_POLICY, LimitPolicy
-from fastflow_gateway.dashboard.view import formatting as words
+from fastflow_gateway.dashboard.view import words
 
 
 class FactRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ import msgspec
 
 from fastflow_api import shapes
 from fastflow_api.shapes import VersionNotice, VersionProblem
-from fastflow_gateway.dashboard.view import formatting as words
+from fastflow_gateway.dashboard.view import words
 from fastflow_gateway.views.search import searched_text
 
 LINES_MAX: Final = 5_000

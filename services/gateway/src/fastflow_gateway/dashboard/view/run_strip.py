@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 from fastflow_api import shapes
 from fastflow_api.formatting import duration, exact
 from fastflow_api.shapes import Status
-from fastflow_gateway.dashboard.view import formatting as words
+from fastflow_gateway.dashboard.view import words
 
 PITCH: Final = 9
 """Distance between bars, in pixels."""

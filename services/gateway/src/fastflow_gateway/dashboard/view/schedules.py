@@ -14,7 +14,7 @@ from fastflow_contracts.ids import RunId, run_id_for_slot
 from fastflow_contracts.runs import run as records
 from fastflow_contracts.schedules.schedule import RESTART_ID
 from fastflow_contracts.schedules.slots import latest
-from fastflow_gateway.dashboard.view import formatting as words
+from fastflow_gateway.dashboard.view import words
 from fastflow_gateway.views import jobs, pipeline_shapes, run_shapes
 
 LATE: Final = timedelta(seconds=5)

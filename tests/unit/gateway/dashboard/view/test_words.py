@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fastflow_api import shapes
 from fastflow_api.shapes import ErrorType, Limits
-from fastflow_gateway.dashboard.view import formatting as words
+from fastflow_gateway.dashboard.view import words
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MIB = 1024 * 1024
