@@ -1,7 +1,7 @@
 """Draws the graph of which pipeline starts which: boxes and lines in pixels. Pure.
 
-``graph`` has the nodes and edges, ``graph_layout`` places them, ``graph_words`` names them. This module sizes the boxes,
-draws the lines, and puts several groups on one sheet.
+``graph`` has the nodes and edges, ``graph_layout`` places them, ``graph_words`` names them. This module sizes the
+boxes, draws the lines, and puts several groups on one sheet.
 """
 
 from __future__ import annotations
