@@ -1,9 +1,8 @@
-"""The text that commands print, and the plan that ``up`` makes from options and environment. Pure."""
+"""The text that commands print. Pure."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import click
 import pytest
@@ -11,10 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fastflow.errors import BadUsage, NoSuchThing, NothingAnswers
-from fastflow.local.connection import find_url
-from fastflow.local.plan import UpOptions, dashboard, make_plan, with_values
-from fastflow.local.settings_table import markdown, settings, values
 from fastflow.terminal import tables
 from fastflow_api import shapes
 from fastflow_contracts.ids import RunId
@@ -118,90 +113,3 @@ def test_the_duration_of_a_run_is_that_of_its_script() -> None:
     assert tables.took(a_run(running), now=now) == "30 s"
     assert tables.took(a_run(Pending(attempt=2, not_before=NOON), failed), now=now) == "30 s"
     assert tables.took(a_run(Ended(verdict=Verdict.FAILED, at=now), failed), now=NOON) == "30 s"
-
-
-def test_the_bus_is_found_by_option_then_environment_then_the_nearest_folder(tmp_path: Path) -> None:
-    """The first one that names a bus wins. With --data-dir no other folder is searched."""
-    deep = tmp_path / "a" / "b"
-    deep.mkdir(parents=True)
-    (tmp_path / ".fastflow").mkdir()
-    (tmp_path / ".fastflow" / "bus.url").write_text("nats://near:1\n")
-    environ = {"FASTFLOW_NATS_URL": "nats://env:1"}
-    assert find_url("nats://option:1", None, environ=environ, here=deep) == "nats://option:1"
-    assert find_url(None, None, environ=environ, here=deep) == "nats://env:1"
-    assert find_url(None, None, environ={}, here=deep) == "nats://near:1"
-    assert find_url(None, tmp_path / ".fastflow", environ=environ, here=deep) == "nats://near:1"
-    with pytest.raises(NothingAnswers, match="fastflow up"):
-        find_url(None, tmp_path / "a", environ=environ, here=deep)
-    with pytest.raises(NothingAnswers, match="here or above"):
-        find_url(None, None, environ={}, here=Path("/nowhere/at/all"))
-
-
-def test_options_win_over_the_environment(tmp_path: Path) -> None:
-    """The services get the values of the command line."""
-    (tmp_path / "mine").mkdir()
-    environ = {
-        "FASTFLOW_PORT": "9",
-        "PIPELINES_DIR": "theirs",
-        "GIT_REPO_URL": "file:///r",
-        "FASTFLOW_SANDBOX": "docker",
-    }
-    plan = make_plan(UpOptions(Path("mine"), port=7, sandbox="process"), environ, here=tmp_path)
-    assert (plan.port, plan.environ["FASTFLOW_PORT"], plan.environ["FASTFLOW_SANDBOX"]) == (7, "7", "process")
-    assert (plan.environ["PIPELINES_DIR"], plan.environ["GIT_REPO_URL"]) == (str(tmp_path / "mine"), "")
-    assert plan.source == "mine"
-
-
-def test_a_repository_takes_the_place_of_a_folder(tmp_path: Path) -> None:
-    """With GIT_REPO_URL no folder has to exist."""
-    plan = make_plan(UpOptions(), {"GIT_REPO_URL": "https://host/repo.git"}, here=tmp_path)
-    assert plan.source == "https://host/repo.git"
-    assert plan.environ["GIT_REPO_URL"] == "https://host/repo.git"
-
-
-def test_each_data_folder_has_its_own_runner_id(tmp_path: Path) -> None:
-    """Two folders on one bus have different ids; a folder keeps its id."""
-    (tmp_path / "pipelines").mkdir()
-    one, two, again = (
-        make_plan(UpOptions(data_dir=Path(name)), {}, here=tmp_path).environ for name in ("one", "two", "one")
-    )
-    assert one["FASTFLOW_RUNNER_ID"] != two["FASTFLOW_RUNNER_ID"]
-    assert one["FASTFLOW_RUNNER_ID"] == again["FASTFLOW_RUNNER_ID"]
-
-
-def test_without_pipelines_the_first_three_lines_are_shown(tmp_path: Path) -> None:
-    """A new user has no default folder yet."""
-    with pytest.raises(NoSuchThing, match=r"mkdir -p pipelines/hello"):
-        make_plan(UpOptions(), {}, here=tmp_path)
-    with pytest.raises(NoSuchThing, match="no folder typo"):
-        make_plan(UpOptions(Path("typo")), {}, here=tmp_path)
-
-
-def test_a_pipeline_is_not_mistaken_for_a_folder_of_pipelines(tmp_path: Path) -> None:
-    """A folder one level too deep is an error, not an empty installation."""
-    (tmp_path / "hello").mkdir()
-    (tmp_path / "hello" / "main.py").write_text("")
-    with pytest.raises(BadUsage, match="folder above"):
-        make_plan(UpOptions(Path("hello")), {}, here=tmp_path)
-
-
-def test_a_value_replaces_the_form_that_names_a_file() -> None:
-    """Otherwise the ``_FILE`` variable would win."""
-    assert with_values({"A_FILE": "/f", "B": "1"}, A="2") == {"A": "2", "B": "1"}
-
-
-def test_the_dashboard_address_can_be_opened() -> None:
-    """An address for all interfaces is shown as one that a browser can reach."""
-    assert dashboard("127.0.0.1", 8000, "t") == "http://127.0.0.1:8000/login?token=t"
-    assert dashboard("0.0.0.0", 80, None) == "http://127.0.0.1:80/"
-    assert dashboard("::1", 80, None) == "http://[::1]:80/"
-
-
-def test_every_setting_is_listed_once_and_secrets_are_masked() -> None:
-    """The docs' table and ``fastflow config`` come from the services' own structs."""
-    names = [setting.name for setting in settings()]
-    assert len(names) == len(set(names))
-    assert {"FASTFLOW_NATS_URL", "PIPELINES_DIR", "RUNNER_SLOTS", "FASTFLOW_ADMIN_TOKEN"} <= set(names)
-    assert markdown().count("\n") == len(names) + 2
-    shown = values({"FASTFLOW_ADMIN_TOKEN": "hush", "RUNNER_SLOTS": "4", "ENCRYPTION_KEY_FILE": "/run/key"})
-    assert shown == {"FASTFLOW_ADMIN_TOKEN": "***", "RUNNER_SLOTS": "4", "ENCRYPTION_KEY": "from /run/key"}
