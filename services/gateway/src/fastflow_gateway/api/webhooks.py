@@ -15,9 +15,9 @@ from fastflow_api import shapes
 from fastflow_contracts.runs.event_headers import event_headers
 from fastflow_contracts.runs.messages import Trigger
 from fastflow_contracts.runs.skips import Letter
-from fastflow_contracts.runs.triggers import BadTrigger, read_webhook
+from fastflow_contracts.runs.triggers import read_webhook
 from fastflow_gateway.actions import runs
-from fastflow_gateway.actions.skips import keep
+from fastflow_gateway.actions.skips import kept_if_refused
 from fastflow_gateway.actions.webhooks import authenticate, check_signature
 from fastflow_gateway.api.runs.answers import STARTED, run_answer
 from fastflow_gateway.errors import RequestRefused
@@ -35,17 +35,13 @@ async def start_by_webhook(request: web.Request) -> web.Response:
     body = await _body(request)
     signed_id = check_signature(request.app, opened, request.headers, body)
     name = opened.record.name
-    try:
+    wanted = Trigger(triggered_by="webhook", run_config_id=opened.run_config_id)
+    letter = Letter(body, event_headers(request.headers, has_event=True))
+    async with kept_if_refused(request.app, name, letter, wanted, status=400):
         _check_json(request, body)
         trigger = read_webhook(body, request.headers)
         if trigger.run_config_id not in (None, opened.run_config_id):
             raise RequestRefused(400, "the key in the address chooses the run configuration; leave out run_config_id.")
-    except (BadTrigger, RequestRefused) as error:
-        refusal = RequestRefused(400, str(error))
-        wanted = Trigger(triggered_by="webhook", run_config_id=opened.run_config_id)
-        letter = Letter(body, event_headers(request.headers, has_event=True))
-        await keep(request.app, name, letter, wanted, refusal)
-        raise refusal from error
     # If there is a signed id, only that one counts: with an unsigned id, a replayed call would start a new run.
     key = idempotency_key(request, *(("webhook-id",) if signed_id else IDEMPOTENCY_HEADERS)) or trigger.key
     trigger = replace(trigger, run_config_id=opened.run_config_id, key=key)

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from fastflow_contracts.runs.event_headers import event_headers
 from fastflow_contracts.runs.messages import TRIGGER_TYPE, Trigger
 from fastflow_contracts.runs.skips import Letter
-from fastflow_contracts.runs.triggers import BadTrigger, read_trigger
+from fastflow_contracts.runs.triggers import read_trigger
 from fastflow_gateway.actions import runs
-from fastflow_gateway.actions.skips import keep
+from fastflow_gateway.actions.skips import kept_if_refused
 from fastflow_gateway.api.runs.answers import STARTED, run_answer
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import body_of, idempotency_key
@@ -25,13 +25,9 @@ async def publish_event(request: web.Request) -> web.Response:
     name, body = pipeline_name(request.match_info["name"]), await body_of(request)
     if request.content_type == TRIGGER_TYPE:  # it sets triggered_by, which no client may choose here
         raise RequestRefused(422, f"the media type {TRIGGER_TYPE} is reserved; send the event with its own media type.")
-    try:
+    letter = Letter(body, event_headers(request.headers, has_event=True))  # never the token of the call
+    async with kept_if_refused(request.app, name, letter, Trigger(), status=422):
         trigger = read_trigger(body, _headers(request))
-    except BadTrigger as error:
-        refusal = RequestRefused(422, str(error))
-        letter = Letter(body, event_headers(request.headers, has_event=True))  # never the token of the call
-        await keep(request.app, name, letter, Trigger(), refusal)
-        raise refusal from error
     key = idempotency_key(request, _KEY) or trigger.key
     return run_answer(request, await runs.start(request.app, name, replace(trigger, key=key)))
 
