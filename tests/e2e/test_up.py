@@ -273,7 +273,7 @@ def test_a_drained_runner_leaves_and_the_rest_stays(installation: Installation) 
     installation.await_log(run, "asleep")
     (runner,) = installation.api("/api/runners")["runners"]
     assert installation.command("runners", "drain", runner["id"]).returncode == 0
-    installation.await_line("runner drained")
+    installation.await_line("runner has left")
     assert installation.api(f"/api/runs/{run}")["status"] == "SUCCESS"
     waiting = installation.api("/api/pipelines/sleeps/run", {})["id"]
     assert installation.api(f"/api/runs/{waiting}")["status"] == "PENDING"

@@ -17,7 +17,7 @@ from fastflow.terminal import tables
 from fastflow.terminal.follow import follow as follow_run
 from fastflow.terminal.follow import show
 from fastflow.terminal.printer import Printer, json_option, print_json
-from fastflow.terminal.starts import RUN_CONTINUES, follow_start, say_accepted
+from fastflow.terminal.starts import GOES_ON, follow_start, say_accepted
 from fastflow_api import Client
 from fastflow_api.shapes import Run, Status
 from fastflow_contracts.names import check_name
@@ -112,7 +112,7 @@ def retry(wanted: str, follow: bool, current: bool, as_json: bool, target: FindT
         say_accepted(given.pipeline_name, accepted, as_json=as_json)
         return OK
 
-    raise SystemExit(ask(target, work, hint=RUN_CONTINUES if follow else None))
+    raise SystemExit(ask(target, work, hint=GOES_ON if follow else None))
 
 
 async def active(client: Client, pipeline: str | None, limit: int) -> list[Run]:

@@ -14,7 +14,7 @@ from fastflow.remote.completion import pipeline_names
 from fastflow.remote.finding import about_pipeline
 from fastflow.remote.session import FindTarget, api_options, ask
 from fastflow.terminal.printer import json_option
-from fastflow.terminal.starts import RUN_CONTINUES, follow_start, say_accepted
+from fastflow.terminal.starts import GOES_ON, follow_start, say_accepted
 from fastflow_api import Client
 from fastflow_contracts.bus.subjects import trigger_token
 from fastflow_contracts.names import BadName, BadToken, check_name, name_of
@@ -54,7 +54,7 @@ def run(
         say_accepted(pipeline, accepted, as_json=as_json)
         return OK
 
-    raise SystemExit(ask(target, work, hint=RUN_CONTINUES if follow else None))
+    raise SystemExit(ask(target, work, hint=GOES_ON if follow else None))
 
 
 @click.command()

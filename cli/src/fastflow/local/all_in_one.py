@@ -103,14 +103,14 @@ async def run(
         if not starting:
             ready()
 
-    def informed(part: ServicePart) -> ServicePart:
-        """The same part; the gateway also learns which services are still starting."""
+    def told(part: ServicePart) -> ServicePart:
+        """The gateway tells the world when all of them are ready."""
         serve = functools.partial(fastflow_gateway.app.serve, still_starting=lambda: frozenset(starting))
         return part._replace(serve=serve) if part.name == User.GATEWAY.value else part
 
     async with asyncio.TaskGroup() as group:
         tasks = [
-            group.create_task(_run(informed(part), url, seeds, stop, part_ready), name=part.name) for part in all_parts
+            group.create_task(_run(told(part), url, seeds, stop, part_ready), name=part.name) for part in all_parts
         ]
         await stop.wait()
         for task in tasks:
@@ -133,4 +133,4 @@ async def _run(
         return
     if user is not User.RUNNER:
         raise ServiceEnded(f"the {part.name} ended unexpectedly; its last log lines may say why.")
-    log.warning("runner drained", advice="runs wait for another runner, or for the next `fastflow up`")
+    log.warning("runner has left", advice="runs wait for another runner, or for the next `fastflow up`")

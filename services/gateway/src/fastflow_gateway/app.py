@@ -173,7 +173,7 @@ def _place(settings: GatewaySettings) -> dict[str, Any]:
     if settings.host != ANY_IPV6:
         return {"host": settings.host, "port": settings.port}
     if not socket.has_dualstack_ipv6():
-        log.warning("IPv4 unavailable", host=settings.host, reason="this system has no sockets for both IPv4 and IPv6")
+        log.warning("listening on IPv6 only", host=settings.host, advice="this system has no sockets for both")
         return {"host": settings.host, "port": settings.port}
     return {"sock": socket.create_server((ANY_IPV6, settings.port), family=socket.AF_INET6, dualstack_ipv6=True)}
 

@@ -61,8 +61,8 @@ def is_deletion(message: Message) -> bool:
     return message.header("KV-Operation") is not None
 
 
-async def follow(bus: Bus, wanted: Feed, *, applied: Callable[[Feed, Batch], None]) -> None:
-    """Apply every message of *wanted* until cancelled; *applied* is called after each batch."""
+async def follow(bus: Bus, wanted: Feed, *, took_in: Callable[[Feed, Batch], None]) -> None:
+    """Apply every message of *wanted* until cancelled; *took_in* is called after each batch."""
     async with aclosing(await _batches(bus, wanted)) as batches:
         async for batch in batches:
             if batch.restarted:
@@ -70,7 +70,7 @@ async def follow(bus: Bus, wanted: Feed, *, applied: Callable[[Feed, Batch], Non
             for message in batch.messages:
                 with passed_over(wanted.name, message.subject):
                     wanted.apply(message)
-            applied(wanted, batch)
+            took_in(wanted, batch)
 
 
 async def _batches(bus: Bus, wanted: Feed) -> AsyncGenerator[Batch]:
@@ -80,7 +80,7 @@ async def _batches(bus: Bus, wanted: Feed) -> AsyncGenerator[Batch]:
         try:
             last = await bus.last_sequence(wanted.stream)
         except BusError as error:
-            log.debug("feed delayed", feed=wanted.name, error=str(error))
+            log.debug("feed waits for the bus", feed=wanted.name, error=str(error))
             await asyncio.sleep(RETRY_S)
         else:
             return feed(bus, wanted.stream, wanted.subject, after=max(0, last - wanted.newest_max))

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.bus.decoding import Unreadable, note_unreadable
+from fastflow_contracts.bus.decoding import decoded, note_unreadable
 from fastflow_contracts.bus.feed import Batch
 from fastflow_contracts.bus.pull import Message
 from fastflow_contracts.bus.subjects import JobRef
@@ -24,7 +24,6 @@ from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.links import LINK_SET, LinkSet
 from fastflow_contracts.pipelines.records import PIPELINE, SYNC_STATUS, PipelineRecord, SyncStatusRecord
-from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.limits import LIMIT
 from fastflow_contracts.runs.messages import SKIP, SkipRecord
 from fastflow_contracts.runs.presence import PRESENCE, Presence
@@ -52,8 +51,7 @@ class ReadModel:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._run_store = RunStore(bus)
-        self._pipeline_store = PipelineStore(bus)
+        self._store = RunStore(bus)
         self._letters = SkipStore(bus)
         self._pipelines: dict[PipelineName, PipelineRecord] = {}
         self._runners: dict[str, tuple[Presence, datetime]] = {}
@@ -91,7 +89,7 @@ class ReadModel:
         """Follow the bus until cancelled."""
         async with asyncio.TaskGroup() as group:
             for each in self._feeds:
-                group.create_task(follow(self._bus, each, applied=self._applied), name=f"follow-{each.name}")
+                group.create_task(follow(self._bus, each, took_in=self._took_in), name=f"follow-{each.name}")
 
     @property
     def behind(self) -> frozenset[str]:
@@ -121,9 +119,9 @@ class ReadModel:
         """
         record = self._pipelines.get(name)
         if record is None or is_fresh:
-            record = None
-            with contextlib.suppress(Unreadable):  # the store has logged it
-                record = await self._pipeline_store.get(name)
+            key = subjects.pipeline_key(name)
+            entry = await self._bus.get(subjects.PIPELINES, key)
+            record = decoded(PIPELINE, entry.value, where=key) if entry else None
         return record if record is not None and record.removed_at is None else None
 
     async def run(self, run_id: RunId) -> KnownRun | None:
@@ -131,7 +129,7 @@ class ReadModel:
         if (known := self.runs.get(run_id)) is not None:
             return known
         try:
-            stored = await self._run_store.find(run_id)
+            stored = await self._store.find(run_id)
         except NoSuchRun:
             return None
         except Malformed as error:
@@ -171,7 +169,7 @@ class ReadModel:
         """Set *wake* at every change of a run, a pipeline, a link, a schedule or a sync, and at every skip."""
         return self._watchers.of_all(wake)
 
-    def _applied(self, wanted: Feed, batch: Batch) -> None:
+    def _took_in(self, wanted: Feed, batch: Batch) -> None:
         if batch.messages and wanted.is_shown:
             self._watchers.anything_changed()
         if batch.caught_up:
@@ -213,7 +211,7 @@ class ReadModel:
             self._pipelines[name] = record
 
     def _on_runner(self, message: Message) -> None:
-        runner = subjects.parse_runner_key(key_of(message, subjects.RUNNERS))
+        runner = key_of(message, subjects.RUNNERS).removeprefix("runner.")
         if is_deletion(message):
             self._runners.pop(runner, None)
         else:
@@ -222,13 +220,13 @@ class ReadModel:
     def _on_schedule(self, message: Message) -> None:
         key, is_gone = key_of(message, subjects.SCHEDULES), is_deletion(message)
         if key.startswith(subjects.SCHEDULE_STATES):
-            job = subjects.parse_schedule_state_key(key)
+            job = subjects.parse_job_id(key.removeprefix(subjects.SCHEDULE_STATES))
             if is_gone:
                 self.schedule_states.pop(job, None)
             else:
                 self.schedule_states[job] = SCHEDULE_STATE.decode(message.data)
         elif key.startswith(subjects.SCHEDULE_SWITCHES):
-            job = subjects.parse_schedule_switch_key(key)
+            job = subjects.parse_job_id(key.removeprefix(subjects.SCHEDULE_SWITCHES))
             self.switches.put(job, message.sequence, is_on=is_gone or SWITCH.decode(message.data).enabled)
 
     def _on_skip(self, message: Message) -> None:
