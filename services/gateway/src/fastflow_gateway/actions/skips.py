@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from itertools import takewhile
 from typing import Final
 
@@ -17,7 +17,8 @@ from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.clock import now
 from fastflow_contracts.ids import RunId, run_id_for_key
 from fastflow_contracts.names import BadName, PipelineName, check_name
-from fastflow_contracts.runs.messages import Declined, SkipRecord, Trigger
+from fastflow_contracts.runs.event_headers import event_headers
+from fastflow_contracts.runs.messages import TRIGGER_TYPE, Declined, SkipRecord, Trigger
 from fastflow_contracts.runs.skips import Letter, SkipStore
 from fastflow_contracts.runs.triggers import BadTrigger
 from fastflow_gateway import app_keys
@@ -64,20 +65,24 @@ async def keep(
 
 @contextlib.asynccontextmanager
 async def kept_if_refused(
-    app: web.Application, name: PipelineName, letter: Letter, trigger: Trigger, *, status: int
+    app: web.Application, name: PipelineName, body: bytes, headers: Mapping[str, str], trigger: Trigger, *, status: int
 ) -> AsyncIterator[None]:
-    """Keep a start that the block refuses, as ``keep`` does. Raises ``RequestRefused`` with *status*."""
+    """Keep a client's call that the block refuses, as ``keep`` does. Raises ``RequestRefused`` with *status*."""
     try:
         yield
     except (BadTrigger, RequestRefused) as error:
         refusal = RequestRefused(status, str(error))
-        await keep(app, name, letter, trigger, refusal)
+        await keep(app, name, client_letter(body, headers), trigger, refusal)
         raise refusal from error
 
 
-def body_letter(body: bytes, media_type: str | None) -> Letter:
-    """The message that is only a body."""
-    return Letter(body, {"Content-Type": media_type} if media_type else {})
+def client_letter(body: bytes, headers: Mapping[str, str]) -> Letter:
+    """The message that a client's call is, with the headers of its event.
+
+    It never has the media type of our own services: the redrive of such a message would believe who started it.
+    """
+    kept = event_headers(headers, has_event=bool(body))
+    return Letter(body, {name: value for name, value in kept.items() if TRIGGER_TYPE not in value.lower()})
 
 
 async def redrive(app: web.Application, skip: SkipRecord, *, key: str | None = None) -> KnownRun | RunId:

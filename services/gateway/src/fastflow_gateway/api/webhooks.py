@@ -12,9 +12,7 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from fastflow_api import shapes
-from fastflow_contracts.runs.event_headers import event_headers
 from fastflow_contracts.runs.messages import Trigger
-from fastflow_contracts.runs.skips import Letter
 from fastflow_contracts.runs.triggers import read_webhook
 from fastflow_gateway.actions import runs
 from fastflow_gateway.actions.skips import kept_if_refused
@@ -36,8 +34,7 @@ async def start_by_webhook(request: web.Request) -> web.Response:
     signed_id = check_signature(request.app, opened, request.headers, body)
     name = opened.record.name
     wanted = Trigger(triggered_by="webhook", run_config_id=opened.run_config_id)
-    letter = Letter(body, event_headers(request.headers, has_event=True))
-    async with kept_if_refused(request.app, name, letter, wanted, status=400):
+    async with kept_if_refused(request.app, name, body, request.headers, wanted, status=400):
         _check_json(request, body)
         trigger = read_webhook(body, request.headers)
         if trigger.run_config_id not in (None, opened.run_config_id):

@@ -96,11 +96,6 @@ async def _arrived(reading: Awaitable[T]) -> T:
         ) from error
 
 
-def media_type(request: web.Request) -> str | None:
-    """The sender's media type; bytes that are not text are replaced."""
-    return request.headers.get("Content-Type", "").encode(errors="replace").decode() or None
-
-
 def client_address(request: web.Request) -> str:
     """The client address, for the limits on one client."""
     return request.app[CLIENT_ADDRESSES].of(request.remote, request.headers.getall("X-Forwarded-For", ()))

@@ -36,6 +36,7 @@ from fastflow_contracts.pipelines.folder.selection import (
     skipped,
     skipped_child,
     skipped_folder,
+    telling_first,
     without_own_environment,
 )
 
@@ -212,7 +213,7 @@ def _walk(directory: int, prefix: str, root: str) -> Generator[_Found, None, Non
     with os.scandir(directory) as entries:
         names = sorted(entry.name for entry in islice(entries, _NAMES_MAX))
     if not prefix:
-        names = without_own_environment(names)
+        names = telling_first(without_own_environment(names))
     elif is_environment(names):
         return
     is_empty = True

@@ -5,9 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 from msgspec.structs import replace
 
-from fastflow_contracts.runs.event_headers import event_headers
 from fastflow_contracts.runs.messages import TRIGGER_TYPE, Trigger
-from fastflow_contracts.runs.skips import Letter
 from fastflow_contracts.runs.triggers import read_trigger
 from fastflow_gateway.actions import runs
 from fastflow_gateway.actions.skips import kept_if_refused
@@ -25,8 +23,7 @@ async def publish_event(request: web.Request) -> web.Response:
     name, body = pipeline_name(request.match_info["name"]), await body_of(request)
     if request.content_type == TRIGGER_TYPE:  # it sets triggered_by, which no client may choose here
         raise RequestRefused(422, f"the media type {TRIGGER_TYPE} is reserved; send the event with its own media type.")
-    letter = Letter(body, event_headers(request.headers, has_event=True))  # never the token of the call
-    async with kept_if_refused(request.app, name, letter, Trigger(), status=422):
+    async with kept_if_refused(request.app, name, body, request.headers, Trigger(), status=422):
         trigger = read_trigger(body, _headers(request))
     key = idempotency_key(request, _KEY) or trigger.key
     return run_answer(request, await runs.start(request.app, name, replace(trigger, key=key)))

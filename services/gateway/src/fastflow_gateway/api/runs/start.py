@@ -12,10 +12,10 @@ from fastflow_contracts.runs.event_headers import event_headers
 from fastflow_contracts.runs.messages import Trigger
 from fastflow_contracts.runs.triggers import read_run_body
 from fastflow_gateway.actions import runs
-from fastflow_gateway.actions.skips import body_letter, kept_if_refused
+from fastflow_gateway.actions.skips import kept_if_refused
 from fastflow_gateway.api.runs.answers import STARTED, run_answer
 from fastflow_gateway.errors import RequestRefused
-from fastflow_gateway.http.requests import body_of, idempotency_key, media_type
+from fastflow_gateway.http.requests import body_of, idempotency_key
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.http.triggered_by import HEADER, triggered_by
 from fastflow_gateway.readmodel.queries import pipeline_name
@@ -26,7 +26,7 @@ async def start_run(request: web.Request) -> web.Response:
     name = pipeline_name(request.match_info["name"])
     body = await body_of(request)
     wanted = Trigger(triggered_by=triggered_by(request))
-    async with kept_if_refused(request.app, name, body_letter(body, media_type(request)), wanted, status=422):
+    async with kept_if_refused(request.app, name, body, request.headers, wanted, status=422):
         trigger = read_run_body(_json(body))
     trigger = replace(
         trigger,
