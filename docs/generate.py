@@ -1,4 +1,4 @@
-"""The generated parts of the documents: settings, fields, speed, run states, imports, streams.
+"""The generated parts of the documents: settings, fields, speed, run states, imports, packages, streams.
 
 ``python -m docs.generate`` writes them between their markers; ``--check`` only reports whether they are up to date. A
 part stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from docs.field_table import own_markdown, shared_markdown
+from docs.rooms import room_table
 from nats.js.api import StreamConfig
 
 from fastflow.local.settings_table import markdown as settings_table
@@ -102,6 +103,7 @@ PARTS: Mapping[str, tuple[str, Callable[[], str]]] = {
     "shared-fields": ("docs/pipelines.md", shared_markdown),
     "run": ("ARCHITECTURE.md", run_diagram),
     "imports": ("ARCHITECTURE.md", import_matrix),
+    "rooms": ("ARCHITECTURE.md", room_table),
     "streams": ("ARCHITECTURE.md", stream_table),
 }
 

@@ -35,7 +35,7 @@ COMMANDS = {
     "skipped": ("fastflow.commands.skipped:skipped", "List starts that were refused."),
     "redrive": ("fastflow.commands.skipped:redrive", "Start the messages of refused starts."),
     "schedules": ("fastflow.commands.schedules:schedules", "List schedules, or switch one on or off."),
-    "runners": ("fastflow.commands.runners:runners", "List the runners, or let one finish and leave."),
+    "runners": ("fastflow.commands.runners:runners", "List the live runners, or drain one."),
     "open": ("fastflow.commands.installations:open_dashboard", "Open the dashboard in a browser."),
     "status": ("fastflow.commands.installations:status", "Show which installation is used, and its state."),
     "login": ("fastflow.commands.installations:login", "Sign in to an installation that runs elsewhere."),
@@ -45,7 +45,7 @@ COMMANDS = {
     "encrypt": ("fastflow.commands.secrets:encrypt", "Encrypt a secret for a pipeline.json."),
     "keys": ("fastflow.commands.secrets:keys", "Create an encryption key, or rotate to a new one."),
     "schema": ("fastflow.commands.schema:schema", "Print the JSON Schema of pipeline.json."),
-    "bus": ("fastflow.commands.bus:bus", "Prepare the bus, or print its address."),
+    "bus": ("fastflow.commands.bus:bus", "Prepare the bus, copy it, show its state or its address."),
     "config": ("fastflow.commands.config:config", "List every setting."),
     "completion": ("fastflow.commands.completion:completion", "Print the script for shell completion."),
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from docs import generate
+from docs.rooms import ROOMS
 
 ROOT = Path(__file__).parents[3]
 #: Third-party packages that belong to one distribution alone.
@@ -30,57 +31,6 @@ MODULES = [(name, module) for name in generate.MATRIX for module in sorted(PACKA
 
 ROOT_ROOM = ""
 """Modules outside of any sub-package."""
-_GROUND = frozenset({"errors", "ids", "names", "codec", "base", "clock", "log"})
-_GATEWAY_SHARED = frozenset({"errors", "app_keys", "settings", "decoding", "__version__"})
-_GATEWAY_BELOW = frozenset({"actions", "streaming", "readmodel", "views", "notebooks", "http"})
-#: What each sub-package may import of its own distribution: other sub-packages, and modules of the root. What it
-#: imports lies below it: the rules have no cycle. The root may import everything.
-ROOMS: dict[str, dict[str, frozenset[str]]] = {
-    "fastflow_contracts": {
-        "bus": _GROUND,
-        "schedules": _GROUND | {"bus"},
-        "pipelines": _GROUND | {"bus", "schedules"},
-        "runs": _GROUND | {"bus", "schedules", "pipelines"},
-        "secrets": _GROUND,
-        "service": _GROUND | {"bus"},
-    },
-    "fastflow_runner": {
-        "guest": frozenset(),
-        "sandbox": frozenset({"errors", "settings", "guest"}),
-        "environments": frozenset({"errors", "settings", "sandbox", "guest"}),
-        "output": frozenset({"errors", "settings", "sandbox", "guest"}),
-        "attempts": frozenset(
-            {"errors", "settings", "bundles", "presence", "secrets", "output", "environments", "sandbox", "guest"}
-        ),
-        "proxy": frozenset({"errors", "settings", "sandbox"}),
-    },
-    "fastflow_scheduler": {
-        "starting": frozenset({"settings"}),
-        "schedules": frozenset({"settings", "starting"}),
-        "followups": frozenset({"settings", "starting"}),
-        "maintenance": frozenset({"settings", "starting"}),
-    },
-    "fastflow_syncer": {
-        "sources": frozenset({"errors", "settings"}),
-    },
-    "fastflow_gateway": {
-        "views": frozenset(),
-        "notebooks": frozenset(),
-        "security": frozenset({"errors"}),
-        "http": _GATEWAY_SHARED | {"security"},
-        "readmodel": _GATEWAY_SHARED | {"views"},
-        "streaming": _GATEWAY_SHARED | {"http", "readmodel"},
-        "actions": _GATEWAY_SHARED | {"readmodel", "security"},
-        "api": _GATEWAY_SHARED | _GATEWAY_BELOW,
-        "dashboard": _GATEWAY_SHARED | _GATEWAY_BELOW,
-    },
-    "fastflow": {
-        "local": frozenset({"errors"}),
-        "remote": frozenset({"errors", "local"}),
-        "terminal": frozenset({"errors"}),
-        "commands": frozenset({"errors", "local", "remote", "terminal"}),
-    },
-}
 
 
 def _imported(module: Path) -> set[str]:
@@ -128,6 +78,18 @@ def test_a_module_imports_only_what_its_distribution_may(package: str, module: P
     imported = _imported(module)
     assert imported & generate.MATRIX.keys() <= generate.MATRIX[package] | {package}
     assert not [name for name, owners in ALONE.items() if name in imported and package not in owners]
+
+
+def test_the_house_rules_name_only_what_exists() -> None:
+    """Every distribution with sub-packages has rules; a rule names sub-packages and modules of the root."""
+    with_rooms = {name for name, path in PACKAGES.items() if any(path.glob("*/__init__.py"))}
+    assert set(ROOMS) == with_rooms
+    assert [
+        f"{distribution}.{name}"
+        for distribution, rooms in ROOMS.items()
+        for name in sorted({*rooms, *(each for allowed in rooms.values() for each in allowed)})
+        if _room_of_name(distribution, name) is None
+    ] == []
 
 
 def test_a_room_imports_only_what_the_house_rules_allow() -> None:

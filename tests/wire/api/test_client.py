@@ -98,9 +98,9 @@ async def test_there_is_a_method_for_every_route(bus: Bus, asked: set[str]) -> N
         await _ask_about_pipelines(api)
         await _ask_about_schedules(api)
         run = await _ask_for_starts(bus, api)
-        await _ask_about_skips(api)
         await _ask_about_runs(api, run)
         await _ask_for_output(api, run, notebook.id)
+        await _ask_about_skips(bus, api)
         await _ask_about_the_installation(api)
     assert asked == {f"{route.method} {route.path}" for route in routes.ROUTES}
 
@@ -142,16 +142,6 @@ async def _ask_for_starts(bus: Bus, api: Client) -> Run:
     return started
 
 
-async def _ask_about_skips(api: Client) -> None:
-    with pytest.raises(BadRequest, match="nothing"):
-        await api.start("demo", run_config_id="nothing")
-    (skip,) = (await api.skips(pipeline="demo")).skips
-    assert (await api.skip(skip.id)).reason == skip.reason
-    with pytest.raises(BadRequest, match="nothing"):
-        await api.redrive(skip.id)
-    assert (await api.redrive_all(pipeline="demo", dry_run=True)).matched == 1
-
-
 async def _ask_about_runs(api: Client, run: Run) -> None:
     assert (await api.run(run.id)).status is Status.SUCCESS
     page = await api.runs(pipeline_name="demo", status=Status.SUCCESS, triggered_by="api", start_date="2026-01-02")
@@ -173,6 +163,21 @@ async def _ask_for_output(api: Client, run: Run, notebook: str) -> None:
     assert [cell.source for cell in (await api.cells(notebook)).cells] == ["1"]
     assert [event async for event in api.follow_cells(notebook)] == []
     assert json.loads(await api.notebook(notebook))["nbformat"] == 4
+
+
+async def _ask_about_skips(bus: Bus, api: Client) -> None:
+    await publish_pipeline(bus, "resting", a_bundle(main_py="1"), enabled=False)
+    with pytest.raises(NotFound, match="is disabled"):
+        await api.start("resting", key="k")
+    async with asyncio.timeout(60):
+        while not (found := (await api.skips(pipeline="resting", is_open=True)).skips):
+            await asyncio.sleep(0.05)
+    assert [skip.id async for skip in api.all_skips(pipeline="resting")] == [found[0].id]
+    assert found[0].id
+    assert (await api.skip(found[0].id)).reason == found[0].reason
+    assert (await api.redrive_all(pipeline="resting", dry_run=True)).matched == 1
+    await publish_pipeline(bus, "resting", a_bundle(main_py="1"))
+    assert (await api.redrive(found[0].id)).id == found[0].id
 
 
 async def _ask_about_the_installation(api: Client) -> None:

@@ -79,7 +79,7 @@ def _last(pipeline: Pipeline, at: datetime) -> str:
         return ""
     run = pipeline.last_runs[0]
     status = click.style(run.status.value, fg=tables.COLOURS[run.status])
-    return f"{status} {tables.duration((at - run.created_at).total_seconds())} ago"
+    return f"{status} {tables.ago(run.created_at, at)}"
 
 
 def _note(pipeline: Pipeline) -> str:

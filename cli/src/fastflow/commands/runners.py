@@ -41,9 +41,9 @@ def runners(context: click.Context, as_json: bool, target: FindTarget) -> None:
 @click.argument("runner")
 @api_options
 def drain(runner: str, target: FindTarget) -> None:
-    """Let RUNNER finish its runs and leave.
+    """Drain RUNNER: it takes no new work, finishes its runs, and exits.
 
-    It takes no new work, however long finishing takes.
+    That takes as long as its runs take.
     """
 
     async def work(client: Client) -> None:

@@ -58,7 +58,7 @@ def ps(everything: bool, pipeline: str | None, limit: int, as_json: bool, target
     name = check_name(pipeline) if pipeline else None
 
     async def work(client: Client) -> None:
-        found = await newest(client, name, limit) if everything else await active(client, name, limit)
+        found = await listed(client, name, limit) if everything else await active(client, name, limit)
         if name and not found:
             await _check_known(client, name)
         if as_json:
@@ -94,41 +94,37 @@ def cancel(wanted: str, target: FindTarget) -> None:
 @click.command()
 @click.argument("wanted", metavar="RUN", shell_complete=pipeline_names)
 @click.option("-f", "--follow", is_flag=True, help="Show the log and wait; the exit code is the run's.")
-@click.option("--current", is_flag=True, help="With the pipeline's current code, in place of that run's.")
+@click.option("--current", is_flag=True, help="Use the pipeline's current code instead of the code of RUN.")
 @json_option
 @api_options
 def retry(wanted: str, follow: bool, current: bool, as_json: bool, target: FindTarget) -> None:
-    """Run RUN again: an id, its beginning, or a pipeline's name for its newest run.
+    """Start a new run like RUN: an id, its beginning, or a pipeline's name for its newest run.
 
     It must be over. The new run has the same event, variables and parameters, and the same code unless you give
     --current.
     """
 
     async def work(client: Client) -> int:
-        former = await find_run(client, wanted)
-        accepted = await client.retry(former.id, code="current" if current else "same", by_hand=True)
+        given = await find_run(client, wanted)
+        accepted = await client.retry(given.id, code="current" if current else "same", by_hand=True)
         if follow:
-            return await follow_start(client, former.pipeline_name, accepted, as_json=as_json)
-        say_accepted(former.pipeline_name, accepted, as_json=as_json)
+            return await follow_start(client, given.pipeline_name, accepted, as_json=as_json)
+        say_accepted(given.pipeline_name, accepted, as_json=as_json)
         return OK
 
     raise SystemExit(ask(target, work, hint=GOES_ON if follow else None))
 
 
-async def newest(client: Client, pipeline: str | None, limit: int) -> list[Run]:
-    """The newest runs, in any state."""
-    return await _listed(client, limit, pipeline_name=pipeline)
-
-
 async def active(client: Client, pipeline: str | None, limit: int) -> list[Run]:
     """The newest waiting or running runs. A run that starts between the two answers is listed once."""
-    of_each = await asyncio.gather(*(_listed(client, limit, pipeline_name=pipeline, status=each) for each in ACTIVE))
+    of_each = await asyncio.gather(*(listed(client, pipeline, limit, each) for each in ACTIVE))
     found = {run.id: run for runs in of_each for run in runs}
     return sorted(found.values(), key=lambda run: run.created_at, reverse=True)[:limit]
 
 
-async def _listed(client: Client, limit: int, **filters: str | None) -> list[Run]:
-    async with aclosing(client.all_runs(most=limit, **filters)) as runs:
+async def listed(client: Client, pipeline: str | None, limit: int, status: Status | None = None) -> list[Run]:
+    """The newest runs, in any state or in *status*."""
+    async with aclosing(client.all_runs(most=limit, pipeline_name=pipeline, status=status)) as runs:
         return [run async for run in runs]
 
 

@@ -48,7 +48,7 @@ def schedules(context: click.Context, pipeline: str | None, as_json: bool, targe
 def on(pipeline: str, schedule: str | None, target: FindTarget) -> None:
     """Switch on the schedules of PIPELINE, or only SCHEDULE.
 
-    Each starts with its next slot.
+    A schedule fires again from its next slot.
     """
     _switch(target, pipeline, schedule, enabled=True)
 

@@ -40,8 +40,8 @@ def skipped(
     """
 
     async def work(client: Client) -> None:
-        filters = {"pipeline": pipeline, "reason": reason, "is_open": None if everything else True}
-        async with aclosing(client.all_skips(most=limit, **filters)) as listed:
+        is_open = None if everything else True
+        async with aclosing(client.all_skips(most=limit, pipeline=pipeline, reason=reason, is_open=is_open)) as listed:
             found = [skip async for skip in listed]
         if as_json:
             print_json(found)
@@ -103,7 +103,7 @@ def table(skips: list[SkipDetail], now: datetime) -> str:
             tables.short(skip.id or "-"),
             skip.pipeline_name,
             skip.triggered_by,
-            f"{tables.duration((now - skip.at).total_seconds())} ago",
+            tables.ago(skip.at, now),
             tables.short(skip.redriven_as) if skip.redriven_as else "",
             " ".join(skip.reason.split()),
         )
@@ -171,5 +171,5 @@ async def _find(client: Client, text: str) -> SkipDetail:
     if not found:
         raise NoSuchThing(f"no skip begins with {text!r}; `fastflow skipped --all` lists them.")
     if len(found) > 1:
-        raise CliError(f"{text!r} begins {len(found)} ids of skips; type more.")
+        raise CliError(f"{len(found)} ids of skips start with {text!r}; type more.")
     return found[0]

@@ -67,7 +67,9 @@ def run(
 def trigger(
     subject_or_name: str, data: str, key: str | None, media_type: str | None, as_json: bool, target: FindTarget
 ) -> None:
-    """Publish DATA (text, @FILE, or - for stdin) unchanged on ff.trigger.NAME.
+    """Start a pipeline with the event DATA: text, @FILE, or - for stdin.
+
+    SUBJECT-OR-NAME is the pipeline or its subject, ff.trigger.NAME. DATA is sent unchanged.
 
     The script finds it in the file named by FASTFLOW_EVENT_FILE.
     """

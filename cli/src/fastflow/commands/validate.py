@@ -15,7 +15,7 @@ from fastflow.local.checks import check
 from fastflow.terminal import upcoming
 from fastflow.terminal.printer import json_option, print_json
 from fastflow.terminal.upcoming import Upcoming
-from fastflow_api.formatting import duration
+from fastflow_api.formatting import bytes_text, cores_text, duration
 from fastflow_contracts.clock import now
 from fastflow_contracts.pipelines.folder.bundle import shown
 from fastflow_contracts.pipelines.folder.examine import Found
@@ -84,8 +84,8 @@ def _limit_lines(spec: PipelineSpec, policy: LimitPolicy) -> Iterator[str]:
     """The limits of the runs, if the environment has a say in them."""
     if policy != NO_POLICY:
         found = _limits(spec, policy)
-        cpu = "none" if found["cpu_hard_limit"] is None else f"{found['cpu_hard_limit']:g} cores"
-        memory = "none" if found["mem_hard_limit"] is None else f"{found['mem_hard_limit'] / 1024**2:,.10g} MiB"
+        cpu = "none" if found["cpu_hard_limit"] is None else cores_text(found["cpu_hard_limit"])
+        memory = "none" if found["mem_hard_limit"] is None else bytes_text(found["mem_hard_limit"])
         timeout = duration(found["timeout"]) if found["timeout"] else "none"
         yield f"limits: cpu {cpu}, memory {memory}, timeout {timeout}"
 

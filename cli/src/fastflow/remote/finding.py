@@ -22,7 +22,7 @@ async def find_run(client: Client, wanted: str) -> Run:
     """The run whose id is or starts with *wanted*, or the newest run of the pipeline of that name.
 
     Raises:
-        NotFound: There is no such run, or several ids start with *wanted*.
+        NoSuchThing: There is no such run, or several ids start with *wanted*.
     """
     if _RUN_ID.fullmatch(wanted):
         try:
@@ -37,7 +37,7 @@ async def find_run(client: Client, wanted: str) -> Run:
             return await client.run(found.ids[0])
         if found.total:
             candidates = ", ".join(found.ids[:CANDIDATES_MAX])
-            raise NoSuchThing(f"{wanted!r} begins {found.total} run ids: {candidates}; type more.")
+            raise NoSuchThing(f"{found.total} run ids start with {wanted!r}: {candidates}; type more.")
     names = await _names(client)
     if wanted in names:
         raise NoSuchThing(f"{wanted} has no runs yet; start one with `fastflow run {wanted}`.")

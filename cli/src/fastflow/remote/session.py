@@ -25,7 +25,11 @@ def api_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that name an installation. *command* gets ``target``, a function that finds it."""
 
     @click.option("--url", metavar="URL", help="Address of the installation, as in a browser.")
-    @click.option("--token", metavar="TOKEN", help="Its token; FASTFLOW_TOKEN keeps it out of your shell's history.")
+    @click.option(
+        "--token",
+        metavar="TOKEN",
+        help="Token of the installation; FASTFLOW_TOKEN keeps it out of your shell's history.",
+    )
     @click.option("--on", metavar="NAME", help="The installation that `fastflow login --on NAME` stored.")
     @click.option(
         "--data-dir", metavar="DIR", type=click.Path(path_type=Path), help="The data folder of a `fastflow up`."

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from fastflow.terminal import tables
+from fastflow_api.formatting import countdown, exact
 from fastflow_api.shapes import Job
 
 
 def words(job: Job) -> str:
     """``cron 0 3 * * *``, ``every 60 s``, ``at 2026-01-31 03:00:00 UTC``."""
     if job.kind == "once":
-        return f"at {datetime.fromisoformat(job.value).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        return f"at {exact(datetime.fromisoformat(job.value).astimezone(UTC))}"
     if job.kind == "interval" or (job.kind == "restart" and job.value.isdecimal()):
         return f"every {job.value} s"
     return f"cron {job.value}"
@@ -19,4 +19,4 @@ def words(job: Job) -> str:
 
 def due(at: datetime | None, now: datetime) -> str:
     """``in 3 m 05 s``; empty if there is no next slot."""
-    return f"in {tables.duration((at - now).total_seconds())}" if at else ""
+    return countdown(at, now) if at else ""

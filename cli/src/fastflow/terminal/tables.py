@@ -7,10 +7,10 @@ from datetime import datetime
 
 import click
 
-from fastflow_api.formatting import duration, short
+from fastflow_api.formatting import ago, duration, short
 from fastflow_api.shapes import Attempt, ErrorType, Run, Status
 
-__all__ = ["COLOURS", "duration", "reason", "runs_table", "short", "table", "took", "verdict", "why"]
+__all__ = ["COLOURS", "ago", "duration", "reason", "runs_table", "short", "table", "took", "verdict", "why"]
 
 COLOURS = {
     Status.PENDING: "yellow",
@@ -42,7 +42,7 @@ def runs_table(runs: Iterable[Run], *, now: datetime) -> str:
             run.pipeline_name,
             click.style(run.status.value, fg=COLOURS[run.status]),
             run.triggered_by,
-            f"{duration((now - run.created_at).total_seconds())} ago",
+            ago(run.created_at, now),
             took(run, now=now),
             reason(run) or "",
         )

@@ -1,4 +1,4 @@
-"""Exceptions that end a request with an answer of their own, and nothing else."""
+"""Exceptions that end a request with a specific answer, and nothing else."""
 
 from __future__ import annotations
 

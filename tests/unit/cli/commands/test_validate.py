@@ -98,7 +98,7 @@ def test_validate_shows_the_limits_of_runs(tmp_path: Path) -> None:
     (tmp_path / "etl/pipeline.json").write_text('{"mem_hard_limit": "2g"}')
     assert "limits:" not in fastflow("validate", ".", cwd=tmp_path).stdout
     done = fastflow("validate", ".", cwd=tmp_path, DEFAULT_CPU_LIMIT="0.5", MAX_TIMEOUT="3600")
-    assert "limits: cpu 0.5 cores, memory 2,048 MiB, timeout 1 h 00 m" in done.stdout
+    assert "limits: cpu 0.5 cores, memory 2 GiB, timeout 1 h 00 m" in done.stdout
     done = fastflow("validate", ".", cwd=tmp_path, MAX_MEM_LIMIT="1g")
     assert done.returncode == 1
     assert 'mem_hard_limit is "2g"; accepted: at most 1,024 MiB here (MAX_MEM_LIMIT)' in done.stdout

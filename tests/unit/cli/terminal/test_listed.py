@@ -16,7 +16,7 @@ from fastflow.errors import NoSuchThing
 from fastflow.terminal.printer import Printer
 from fastflow.terminal.schedules import words
 from fastflow_api.shapes import Attempt, ErrorType, Job, JobKind, LogLine, PartialLine, Run, Runner, Status, Window
-from fastflow_gateway.views import records
+from fastflow_gateway.views import run_shapes
 from fastflow_gateway.views.waiting import Capacity
 from tests.support.records import T0, a_run
 
@@ -119,7 +119,7 @@ def test_a_runner_says_what_its_sandbox_does_not_enforce() -> None:
 
 
 def shown(status: Status, *attempts: Attempt, next_attempt_at: datetime | None = None) -> Run:
-    run = records.run(a_run(), capacity=Capacity(), now=T0)
+    run = run_shapes.run(a_run(), capacity=Capacity(), now=T0)
     return replace(run, status=status, attempts=attempts, next_attempt_at=next_attempt_at)
 
 

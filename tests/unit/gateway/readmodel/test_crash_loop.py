@@ -18,7 +18,7 @@ from fastflow_contracts.runs.run import (
 )
 from fastflow_gateway.dashboard.view.lineage import Chain, chain, may_change
 from fastflow_gateway.readmodel.crash_loop import CRASHES_MAX, GAP, QUICK, crash_loop
-from fastflow_gateway.views import records
+from fastflow_gateway.views import pipeline_shapes, run_shapes
 from fastflow_gateway.views.waiting import Capacity
 from tests.support.records import a_run, at
 
@@ -98,7 +98,7 @@ def test_the_count_of_crashes_is_bounded() -> None:
     """Even if it never stops crashing."""
     runs = a_series(CRASHES_MAX + 20)
     assert crashes(*runs, now=(len(runs) - 1) * COOLDOWN_S + 5) == CRASHES_MAX
-    shown = records.crash_loop(runs[::-1])
+    shown = pipeline_shapes.crash_loop(runs[::-1])
     assert shown is not None
     newest = f"crash of {(len(runs) - 1) * COOLDOWN_S}"
     assert (shown.crashes, shown.since, shown.error_message) == (len(runs), at(0), newest)
@@ -145,7 +145,7 @@ def test_a_page_follows_the_children_of_its_run() -> None:
     """For a moment after the end, and as long as a child runs."""
     run = crashed(0, took=5)
     child = a_run(parent_run_id=run.id)
-    shown = records.run(run, capacity=Capacity(), now=at(6))
+    shown = run_shapes.run(run, capacity=Capacity(), now=at(6))
     assert may_change(shown, around(run), at(6))
     assert not may_change(shown, around(run), at(60))
     assert may_change(shown, around(run, None, child), at(60))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastflow_gateway.security.rate_limit import CALLERS_MAX, RateLimit
+from fastflow_gateway.security.rate_limit import CLIENTS_MAX, RateLimit
 
 
 def test_only_a_client_that_failed_too_often_waits() -> None:
@@ -15,6 +15,6 @@ def test_only_a_client_that_failed_too_often_waits() -> None:
     assert limit.wait_s("b", 0) == 0
     assert limit.wait_s("a", 59) == 1
     assert limit.wait_s("a", 60) == 0
-    for n in range(CALLERS_MAX):
+    for n in range(CLIENTS_MAX):
         limit.failed(str(n), 61)
     assert limit.wait_s("a", 61) == 0

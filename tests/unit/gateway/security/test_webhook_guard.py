@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fastflow_gateway.security.rate_limit import CALLERS_MAX
-from fastflow_gateway.security.webhook_guard import CALLER_BURST, PIPELINE_BURST, PROVEN_S, WebhookCall, WebhookGuard
+from fastflow_gateway.security.rate_limit import CLIENTS_MAX
+from fastflow_gateway.security.webhook_guard import CLIENT_BURST, PIPELINE_BURST, PROVEN_S, WebhookCall, WebhookGuard
 
 
-def guess(guard: WebhookGuard, caller: str, pipeline: str, now_s: float = 0, *, known: bool = True) -> bool:
+def guess(guard: WebhookGuard, client: str, pipeline: str, now_s: float = 0, *, known: bool = True) -> bool:
     """Send one wrong key; return False if the client had to wait."""
-    attempt = WebhookCall(caller, pipeline)
+    attempt = WebhookCall(client, pipeline)
     if guard.wait_s(attempt, now_s):
         return False
     guard.begin(attempt, now_s)
@@ -20,18 +20,18 @@ def guess(guard: WebhookGuard, caller: str, pipeline: str, now_s: float = 0, *, 
 def test_a_client_that_guesses_waits_for_every_pipeline() -> None:
     """Unknown names count too. After some time it may try again."""
     guard = WebhookGuard()
-    tried = [guess(guard, "caller", f"p{n}", known=bool(n % 2)) for n in range(CALLER_BURST + 5)]
-    assert tried.count(True) == CALLER_BURST
-    assert guard.wait_s(WebhookCall("caller", "p1"), 0) == 6
+    tried = [guess(guard, "client", f"p{n}", known=bool(n % 2)) for n in range(CLIENT_BURST + 5)]
+    assert tried.count(True) == CLIENT_BURST
+    assert guard.wait_s(WebhookCall("client", "p1"), 0) == 6
     assert guard.wait_s(WebhookCall("other", "p1"), 0) == 0
-    assert guess(guard, "caller", "p1", 6)
-    assert not guess(guard, "caller", "p1", 6)
+    assert guess(guard, "client", "p1", 6)
+    assert not guess(guard, "client", "p1", 6)
 
 
 def test_guesses_at_the_same_time_are_all_counted() -> None:
     """A call counts as wrong until it is checked; a right one is taken back."""
-    guard, attempt = WebhookGuard(), WebhookCall("caller", "p")
-    for _ in range(CALLER_BURST):
+    guard, attempt = WebhookGuard(), WebhookCall("client", "p")
+    for _ in range(CLIENT_BURST):
         assert not guard.wait_s(attempt, 0)
         guard.begin(attempt, 0)
     assert guard.wait_s(attempt, 0)
@@ -44,7 +44,7 @@ def test_many_addresses_do_not_help_a_guesser() -> None:
     pipeline's.
     """
     guard = WebhookGuard()
-    tried = [guess(guard, f"caller {n}", "p") for n in range(PIPELINE_BURST + 50)]
+    tried = [guess(guard, f"client {n}", "p") for n in range(PIPELINE_BURST + 50)]
     assert tried.count(True) == PIPELINE_BURST
     assert guard.wait_s(WebhookCall("stranger", "p"), 0)
     assert not guard.wait_s(WebhookCall("stranger", "q"), 0)
@@ -56,7 +56,7 @@ def test_a_client_with_a_right_key_is_not_shut_out() -> None:
     guard.begin(friend, 0)
     guard.right(friend, 0)
     for n in range(PIPELINE_BURST):
-        guess(guard, f"caller {n}", "p")
+        guess(guard, f"client {n}", "p")
     assert not guard.wait_s(friend, 0)
     assert guess(guard, "friend", "p")
     assert guard.wait_s(friend, 0)
@@ -70,10 +70,10 @@ def test_memory_is_bounded_and_a_pipelines_count_cannot_be_pushed_out() -> None:
     """With any number of clients and names."""
     guard = WebhookGuard()
     for n in range(PIPELINE_BURST):
-        guess(guard, f"caller {n}", "p")
-    for n in range(CALLERS_MAX + 10):
+        guess(guard, f"client {n}", "p")
+    for n in range(CLIENTS_MAX + 10):
         guess(guard, f"flood {n}", f"no pipeline {n}", known=False)
         guard.right(WebhookCall(f"flood {n}", "q"), 0)
     assert guard.wait_s(WebhookCall("stranger", "p"), 0)
-    assert len(guard._callers._spent) <= CALLERS_MAX
-    assert len(guard._proven) <= CALLERS_MAX
+    assert len(guard._clients._spent) <= CLIENTS_MAX
+    assert len(guard._proven) <= CLIENTS_MAX

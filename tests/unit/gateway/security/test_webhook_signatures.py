@@ -182,6 +182,6 @@ def test_a_header_without_a_signature_is_refused(verified: Verify, text: str, bo
 
 
 def test_an_invalid_secret_is_not_a_bad_signature() -> None:
-    """The caller is not to blame: the standard's secrets are base64."""
+    """The client is not to blame: the standard's secrets are base64."""
     with pytest.raises(BadSecret, match="not base64"):
         verify(WebhookSpec(verify="standard", secret="token"), "whsec_", sent(BODY), BODY, NOW)

@@ -13,7 +13,7 @@ from fastflow_contracts.pipelines.cycles import cycle, knots
 from fastflow_contracts.pipelines.format.spec import DownstreamRule, PipelineSpec, ScheduleEntry
 from fastflow_contracts.pipelines.links import merged
 from fastflow_contracts.pipelines.records import PipelineRecord, Version
-from fastflow_gateway.dashboard.view import graph_drawing
+from fastflow_gateway.dashboard.view import graph_drawing, graph_words
 from fastflow_gateway.dashboard.view.graph_layout import BOX_HEIGHT, LINE_GAP, ROW_GAP, arrange, groups
 from fastflow_gateway.views.graph import Graph, graph
 from tests.support.records import T0
@@ -155,15 +155,15 @@ def test_an_edge_says_when_it_starts_a_run_and_why_not() -> None:
         b=[DownstreamRule(pipeline="a", on_success=False, on_failure=True)],
         off=[],
     )
-    assert [graph_drawing.kind(edge) for edge in whole.edges] == ["never", "any", "ok", "ok", "bad"]
+    assert [graph_words.kind(edge) for edge in whole.edges] == ["never", "any", "ok", "ok", "bad"]
     problems = [edge.problem for edge in whole.edges]
     assert problems[0] == "on_success and on_failure are both false, so nothing starts it."
     assert problems[1] is not None
     assert "no run configuration 'half'" in problems[1]
     assert problems[2:] == ["There is no pipeline gone.", "off is disabled.", None]
-    assert graph_drawing.sentence(whole.edges[4]) == "b starts a after failure (pipeline.json)"
+    assert graph_words.sentence(whole.edges[4]) == "b starts a after failure (pipeline.json)"
     assert [edge.in_cycle for edge in whole.edges] == [False, True, False, False, True]
-    assert "1 cycle: a → b → a." in graph_drawing.description(whole)
+    assert "1 cycle: a → b → a." in graph_words.description(whole)
 
 
 def test_two_routes_to_one_pipeline_are_two_lines_with_their_labels() -> None:
@@ -175,9 +175,9 @@ def test_two_routes_to_one_pipeline_are_two_lines_with_their_labels() -> None:
         ],
         b=[],
     )
-    assert [graph_drawing.kind(edge) for edge in whole.edges] == ["ok", "bad"]
-    assert [graph_drawing.label(edge) for edge in whole.edges] == ["full · good", "bad"]
-    assert graph_drawing.sentence(whole.edges[1]) == "a starts b after failure, on route bad (pipeline.json)"
+    assert [graph_words.kind(edge) for edge in whole.edges] == ["ok", "bad"]
+    assert [graph_words.label(edge) for edge in whole.edges] == ["full · good", "bad"]
+    assert graph_words.sentence(whole.edges[1]) == "a starts b after failure, on route bad (pipeline.json)"
     drawn = graph_drawing.drawing(whole)
     assert drawn is not None
     assert {line.label for line in drawn.lines} == {"full · good", "bad"}

@@ -10,7 +10,7 @@ from fastflow_contracts.runs.run import (
     Pending,
     Running,
 )
-from fastflow_gateway.views import records
+from fastflow_gateway.views import run_shapes
 from fastflow_gateway.views.waiting import ENVIRONMENT, TAKER, Capacity, waiting_on
 from tests.support.records import a_presence, a_run, an_attempt, at
 
@@ -22,7 +22,7 @@ def test_a_running_run_waits_for_its_environment_only() -> None:
     assert waiting_on(run, capacity=Capacity(), now=at(2)) == ENVIRONMENT
     ready = replace(run, state=replace(state, prepared_at=at(2)))
     assert waiting_on(ready, capacity=Capacity(), now=at(3)) is None
-    assert records.run(ready, capacity=Capacity(), now=at(3)).started_at == at(2)
+    assert run_shapes.run(ready, capacity=Capacity(), now=at(3)).started_at == at(2)
 
 
 @pytest.mark.parametrize(

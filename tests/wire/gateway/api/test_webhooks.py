@@ -26,7 +26,7 @@ from fastflow_contracts.pipelines.format.webhook import Verify
 from fastflow_contracts.secrets.envelope import WEBHOOK_SECRET
 from fastflow_contracts.secrets.sealing import Sealer
 from fastflow_gateway.security import webhook_guard
-from fastflow_gateway.security.webhook_guard import CALLER_BURST, PIPELINE_BURST
+from fastflow_gateway.security.webhook_guard import CLIENT_BURST, PIPELINE_BURST
 from tests.support.gateway import TOKEN, Answer, Client, running_gateway, running_scheduler
 from tests.support.logged import logged
 from tests.support.records import a_bundle, publish_pipeline
@@ -161,12 +161,12 @@ async def test_guesses_at_the_same_time_all_count(client: Client) -> None:
     """A hundred guesses at once count like ten one after the other."""
     answers = await asyncio.gather(*(call(client, f"open/guess-{n}") for n in range(100)))
     statuses = [answer.status for answer in answers]
-    assert (statuses.count(401), statuses.count(429)) == (CALLER_BURST, 100 - CALLER_BURST)
+    assert (statuses.count(401), statuses.count(429)) == (CLIENT_BURST, 100 - CLIENT_BURST)
 
 
 async def test_guesses_at_other_pipelines_count_too(client: Client) -> None:
     """Also those at unknown names; all pipelines are then closed."""
-    statuses = [(await call(client, f"nobody-{n}/{KEY}")).status for n in range(CALLER_BURST)]
+    statuses = [(await call(client, f"nobody-{n}/{KEY}")).status for n in range(CLIENT_BURST)]
     assert set(statuses) == {404}
     assert (await call(client, f"open/{KEY}")).status == 429
 
@@ -174,10 +174,10 @@ async def test_guesses_at_other_pipelines_count_too(client: Client) -> None:
 async def test_the_right_key_of_a_disabled_pipeline_is_not_a_guess(bus: Bus, client: Client) -> None:
     """404, however often; the client is not shut out elsewhere. A wrong key there counts as anywhere."""
     await publish_pipeline(bus, "resting", a_bundle(main_py="1"), webhook_key=KEY, enabled=False)
-    for _ in range(2 * CALLER_BURST):
+    for _ in range(2 * CLIENT_BURST):
         assert (await call(client, f"resting/{KEY}")).status == 404
     assert (await call(client, f"open/{KEY}")).status == 200
-    statuses = [(await call(client, "resting/guess")).status for _ in range(CALLER_BURST)]
+    statuses = [(await call(client, "resting/guess")).status for _ in range(CLIENT_BURST)]
     assert set(statuses) == {404}
     assert (await call(client, f"open/{KEY}")).status == 429
 
@@ -196,11 +196,11 @@ async def test_many_addresses_do_not_help_a_guesser(bus: Bus, monkeypatch: pytes
 
         friend, stranger = await caller(1), await caller(2)
         assert (await call(friend, f"open/{KEY}")).status == 200
-        for number in range(PIPELINE_BURST // CALLER_BURST + 2):
+        for number in range(PIPELINE_BURST // CLIENT_BURST + 2):
             guesser = await caller(10 + number)
-            answers = await asyncio.gather(*(call(guesser, f"open/guess-{n}") for n in range(CALLER_BURST)))
+            answers = await asyncio.gather(*(call(guesser, f"open/guess-{n}") for n in range(CLIENT_BURST)))
             statuses.update(answer.status for answer in answers)
-        assert statuses == {401: PIPELINE_BURST, 429: 2 * CALLER_BURST}
+        assert statuses == {401: PIPELINE_BURST, 429: 2 * CLIENT_BURST}
         refused = await call(stranger, f"open/{KEY}")
         assert (refused.status, int(refused.headers["Retry-After"]) > 0) == (429, True)
         assert (await call(friend, f"open/{KEY}")).status == 200
@@ -211,7 +211,7 @@ async def test_behind_a_proxy_each_client_counts_for_itself(bus: Bus) -> None:
     """By the hop that our proxy wrote: others are not shut out, and a hop that the client wrote does not hide it."""
     await publish_pipeline(bus, "open", a_bundle(main_py="1"), webhook_key=KEY)
     async with running_scheduler(bus), running_gateway(bus, proxies="127.0.0.1") as client:
-        for n in range(CALLER_BURST):
+        for n in range(CLIENT_BURST):
             assert (await call(client, "open/guess", **{"X-Forwarded-For": f"10.0.0.{n}, 198.51.100.1"})).status == 401
         assert (await call(client, f"open/{KEY}", **{"X-Forwarded-For": "10.0.0.99, 198.51.100.1"})).status == 429
         assert (await call(client, f"open/{KEY}", **{"X-Forwarded-For": "198.51.100.1, 198.51.100.2"})).status == 200
@@ -227,9 +227,9 @@ async def test_behind_a_proxy_each_client_counts_for_itself(bus: Bus) -> None:
 
 async def test_right_calls_are_never_delayed(client: Client) -> None:
     """Any number at once from one client."""
-    answers = await asyncio.gather(*(call(client, f"open/{KEY}") for _ in range(5 * CALLER_BURST)))
+    answers = await asyncio.gather(*(call(client, f"open/{KEY}") for _ in range(5 * CLIENT_BURST)))
     assert {answer.status for answer in answers} == {200}
-    assert PIPELINE_BURST > CALLER_BURST
+    assert PIPELINE_BURST > CLIENT_BURST
 
 
 async def test_nothing_sent_to_a_webhook_is_logged(client: Client, caplog: pytest.LogCaptureFixture) -> None:

@@ -90,9 +90,9 @@ async def test_a_form_of_another_site_starts_nothing(bus: Bus, user: ClientSessi
 
 
 async def test_pages_of_what_is_not_there_say_so(user: ClientSession) -> None:
-    """404 for an unknown skip; an unknown filter finds nothing; an invalid cursor is refused."""
+    """404 for an unknown skip; an unknown pipeline has none; an invalid cursor is refused."""
     assert await status(user, f"/skipped/{fresh_run_id()}") == 404
     assert await status(user, "/skipped/nonsense") == 404
-    assert "No refused start matches" in await text(user, "/skipped?pipeline=nosuch&triggered_by=nonsense&show=x")
+    assert "No refused start matches" in await text(user, "/skipped?pipeline=nosuch&triggered_by=api&show=all")
     assert "Nothing was refused" in await text(user, "/skipped")
     assert await status(user, "/skipped?cursor=nonsense") == 422

@@ -17,7 +17,7 @@ class Pipelines(Resource):
 
         Args:
             tags: Only those that have one of these tags.
-            q: Only those with this text in their name, description or tags.
+            q: Only those with every word of this text in their name, description or tags.
 
         Raises:
             ApiError: As for every method.

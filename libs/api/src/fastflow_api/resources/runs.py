@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import date, datetime
-from typing import Any
 
 from fastflow_api import shapes
 from fastflow_api.connection import decoded, segment
@@ -57,17 +56,41 @@ class Runs(Resource):
         }
         return await self._connection.json("GET", "/api/runs", shapes.RunPage, query=query)
 
-    async def all_runs(self, *, most: int | None = None, **filters: Any) -> AsyncGenerator[Run]:
+    async def all_runs(
+        self,
+        *,
+        most: int | None = None,
+        pipeline_name: str | None = None,
+        status: Status | str | None = None,
+        triggered_by: TriggeredBy | None = None,
+        start_date: datetime | date | str | None = None,
+        end_date: datetime | date | str | None = None,
+    ) -> AsyncGenerator[Run]:
         """Yield runs, newest first, over all pages.
 
         Args:
             most: Most runs to yield; None: all.
-            filters: As for ``runs``.
+            pipeline_name: This and the other filters are as for ``runs``.
+            status: See ``runs``.
+            triggered_by: See ``runs``.
+            start_date: See ``runs``.
+            end_date: See ``runs``.
+
+        Raises:
+            BadRequest: A filter is not valid.
         """
         cursor, left = None, most
         while left is None or left > 0:
             limit = PAGE if left is None else min(PAGE, left)
-            page = await self.runs(limit=limit, cursor=cursor, **filters)
+            page = await self.runs(
+                pipeline_name=pipeline_name,
+                status=status,
+                triggered_by=triggered_by,
+                start_date=start_date,
+                end_date=end_date,
+                limit=limit,
+                cursor=cursor,
+            )
             for run in page.runs:
                 yield run
             left = None if left is None else left - len(page.runs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Any, Final
+from typing import Final
 
 from fastflow_api import shapes
 from fastflow_api.connection import segment
@@ -52,16 +52,37 @@ class RefusedStarts(Resource):
         }
         return await self._connection.json("GET", "/api/skipped", shapes.SkipPage, query=query)
 
-    async def all_skips(self, *, most: int | None = None, **filters: Any) -> AsyncGenerator[SkipDetail]:
+    async def all_skips(
+        self,
+        *,
+        most: int | None = None,
+        pipeline: str | None = None,
+        reason: str | None = None,
+        triggered_by: TriggeredBy | None = None,
+        is_open: bool | None = None,
+    ) -> AsyncGenerator[SkipDetail]:
         """Yield refused starts, newest first, over all pages.
 
         Args:
             most: Most skips to yield; None: all.
-            filters: As for ``skips``.
+            pipeline: This and the other filters are as for ``skips``.
+            reason: See ``skips``.
+            triggered_by: See ``skips``.
+            is_open: See ``skips``.
+
+        Raises:
+            BadRequest: A filter is not valid.
         """
         cursor, left = None, most
         while left is None or left > 0:
-            page = await self.skips(limit=PAGE if left is None else min(PAGE, left), cursor=cursor, **filters)
+            page = await self.skips(
+                pipeline=pipeline,
+                reason=reason,
+                triggered_by=triggered_by,
+                is_open=is_open,
+                limit=PAGE if left is None else min(PAGE, left),
+                cursor=cursor,
+            )
             for skip in page.skips:
                 yield skip
             left = None if left is None else left - len(page.skips)
@@ -114,7 +135,7 @@ class RefusedStarts(Resource):
             reason: As for ``skips``.
             triggered_by: As for ``skips``.
             dry_run: Only count them.
-            cursor: ``next_cursor`` of the previous call: go on with newer skips.
+            cursor: ``next_cursor`` of the previous call: continue with newer skips.
 
         Returns:
             How many started and how many were refused again, which stay.

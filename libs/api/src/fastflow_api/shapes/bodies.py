@@ -48,7 +48,7 @@ class JobSwitch(Body, frozen=True, kw_only=True):
     """What to change about a job."""
 
     enabled: bool
-    """False: the job stays off, also after a sync, until it is switched on. It then starts with the next slot."""
+    """False: the job stays off, also after a sync, until it is switched on. It then fires from its next slot on."""
 
 
 class SecretBody(Body, frozen=True, kw_only=True):
@@ -73,4 +73,4 @@ class RedriveBody(Body, frozen=True, kw_only=True):
     dry_run: bool = False
     """Only count them."""
     cursor: str | None = None
-    """``next_cursor`` of the previous answer: go on with newer skips."""
+    """``next_cursor`` of the previous answer: continue with newer skips."""

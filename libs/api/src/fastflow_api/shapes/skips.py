@@ -44,7 +44,7 @@ class Redriven(Shape, frozen=True, kw_only=True):
     left: int = 0
     """Skips that were not tried: one request redrives at most 500."""
     next_cursor: str | None = None
-    """For the next request, which goes on with newer skips; null: none are left."""
+    """For the next request, which continues with newer skips; null: none are left."""
     run_ids: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     """Why some were refused again, the most frequent reason first."""

@@ -22,7 +22,7 @@ async def switch(app: web.Application, job: JobRef, definition: PipelineSchedule
         app: The gateway.
         job: Which job.
         definition: The schedule in the pipeline's metadata.
-        is_on: True: the job fires from its next slot on. False: it does not fire, whatever a sync brings.
+        is_on: True: the job fires from its next slot on. False: it does not fire, also after a sync.
 
     Raises:
         RequestRefused: *is_on* is true, but the metadata disable the job.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from itertools import takewhile
 from typing import Final
 
@@ -19,6 +20,7 @@ from fastflow_contracts.names import BadName, PipelineName, check_name
 from fastflow_contracts.runs.event_headers import event_headers
 from fastflow_contracts.runs.messages import TRIGGER_TYPE, Declined, SkipRecord, Trigger
 from fastflow_contracts.runs.skips import Letter, SkipStore
+from fastflow_contracts.runs.triggers import BadTrigger
 from fastflow_gateway import app_keys
 from fastflow_gateway.actions.trigger_client import TRIGGER_CLIENT, asked_key
 from fastflow_gateway.errors import RequestRefused
@@ -34,29 +36,44 @@ REASONS_MAX: Final = 10
 """Different reasons of refusals that the answer names."""
 
 
-async def keep(app: web.Application, name: PipelineName, letter: Letter, how: Trigger, refusal: RequestRefused) -> None:
+async def keep(
+    app: web.Application, name: PipelineName, letter: Letter, trigger: Trigger, refusal: RequestRefused
+) -> None:
     """Keep a start that the gateway refuses without asking a scheduler.
 
     Args:
         app: The gateway.
         name: The pipeline.
         letter: The whole message.
-        how: What is known of it: its key, how it came, and the run configuration.
+        trigger: What is known of the start: its key, how it came, and the run configuration.
         refusal: The answer, with the reason.
 
     Raises:
         BusError: The bus did not answer; the start is not kept.
     """
-    key = uuid.uuid4().hex if how.key is None else asked_key(how)
+    key = uuid.uuid4().hex if trigger.key is None else asked_key(trigger)
     skip = SkipRecord(
         id=run_id_for_key(name, key),
         at=now(),
         pipeline=name,
         reason=str(refusal),
-        triggered_by=how.triggered_by,
-        run_config_id=how.run_config_id,
+        triggered_by=trigger.triggered_by,
+        run_config_id=trigger.run_config_id,
     )
     await SkipStore(app[app_keys.BUS]).keep(skip, letter)
+
+
+@contextlib.asynccontextmanager
+async def kept_if_refused(
+    app: web.Application, name: PipelineName, body: bytes, headers: Mapping[str, str], trigger: Trigger, *, status: int
+) -> AsyncIterator[None]:
+    """Keep a client's call that the block refuses, as ``keep`` does. Raises ``RequestRefused`` with *status*."""
+    try:
+        yield
+    except (BadTrigger, RequestRefused) as error:
+        refusal = RequestRefused(status, str(error))
+        await keep(app, name, client_letter(body, headers), trigger, refusal)
+        raise refusal from error
 
 
 def client_letter(body: bytes, headers: Mapping[str, str]) -> Letter:

@@ -1,6 +1,6 @@
 """Publish triggers and commands, and wait for the result. I/O.
 
-This module chooses the identity of a trigger, so the run's id is known before a scheduler answers: a caller can watch
+This module chooses the identity of a trigger, so the run's id is known before a scheduler answers: a handler can watch
 for it, and a trigger sent twice is the same run. ``Nats-Msg-Id`` is not used: the bus could drop a repeat whose first
 answer was "not now".
 """
@@ -38,7 +38,7 @@ from fastflow_gateway.readmodel.run_index import KnownRun
 ENCODED_BYTES_MAX: Final = streams.PAYLOAD_BYTES_MAX * 3 // 4
 """Largest encoded trigger. The run's input, which adds the pipeline's variables, must fit a message too."""
 DECISION_S: Final = 5.0
-"""How long a caller waits for the result of a stored trigger or command."""
+"""How long a request waits for the result of a stored trigger or command."""
 STORE_S: Final = 5.0
 """How long to try to store it."""
 
@@ -59,7 +59,7 @@ class TriggerClient:
 
         Returns:
             The run, or why it was skipped. Only the id if the trigger is stored and no scheduler answered in time: then
-            the run's record will come, whatever the decision.
+            the run's record will come, also if the start is refused.
 
         Raises:
             TooLarge: The trigger does not fit a message; it is not stored.
@@ -105,7 +105,7 @@ class TriggerClient:
             # The run first: a trigger stored twice may be declined because of the run that it started itself.
             if decided := await self._model.run(run_id) or answer.declined:
                 return decided
-            # The caller gets the id now, so a later refusal must be a run. The bus has to know that first: this process
+            # The client gets the id now, so a later refusal must be a run. The bus has to know that first: this process
             # may die before it hears of the refusal. The first message may have been refused already: the second then
             # starts the run, or records that it is refused.
             await self._store(pipeline, messages.TRIGGER.encode(replace(trigger, accepted=True)), run_id)

@@ -24,11 +24,11 @@ from fastflow_gateway.security.webhook_signatures import BadSignature
 log = get_logger(__name__)
 
 _NO_NAME: Final = PipelineName("0")
-"""Looked up in place of an invalid name, so that the answer takes as long. A match would still need its key."""
+"""Looked up instead of an invalid name, so that the answer takes as long. A match would still need its key."""
 
 
 class OpenedWebhook(NamedTuple):
-    """A webhook whose key the caller sent."""
+    """A webhook whose key the client sent."""
 
     call: WebhookCall
     record: PipelineRecord
@@ -36,12 +36,12 @@ class OpenedWebhook(NamedTuple):
     """The run configuration of the key; None: the pipeline itself."""
 
 
-async def authenticate(app: web.Application, *, caller: str, pipeline: str, key: str) -> OpenedWebhook:
+async def authenticate(app: web.Application, *, client: str, pipeline: str, key: str) -> OpenedWebhook:
     """Check the key of a call. A pipeline that does not exist takes the same work.
 
     Args:
         app: The gateway.
-        caller: The client address.
+        client: The client address.
         pipeline: The name in the URL; it may be invalid.
         key: The key in the URL.
 
@@ -49,10 +49,10 @@ async def authenticate(app: web.Application, *, caller: str, pipeline: str, key:
         The webhook that the key opens.
 
     Raises:
-        RequestRefused: The caller failed too often (429), there is no such webhook (404), or the key is wrong (401).
+        RequestRefused: The client failed too often (429), there is no such webhook (404), or the key is wrong (401).
         BusError: The bus did not answer.
     """
-    call = WebhookCall(caller, pipeline)
+    call = WebhookCall(client, pipeline)
     model, guard, time = app[MODEL], app[WEBHOOK_GUARD], asyncio.get_running_loop().time
     if wait_s := guard.wait_s(call, time()):
         raise RequestRefused(429, "too many wrong keys; wait a moment.", headers={"Retry-After": str(wait_s)})
@@ -67,7 +67,7 @@ async def authenticate(app: web.Application, *, caller: str, pipeline: str, key:
         if found.is_wrong and not was_wrong:
             guard.wrong(call, time())
 
-    if found.fits:  # also for a disabled pipeline: a caller with its key did not guess
+    if found.fits:  # also for a disabled pipeline: a client with its key did not guess
         guard.right(call, time())
     # A start of a disabled pipeline is refused later: its sender has the key, so its message is kept.
     if found.record is None or not found.has_keys or not (found.is_enabled or found.fits):

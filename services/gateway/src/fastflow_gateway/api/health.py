@@ -27,8 +27,10 @@ async def healthz(request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """Answer 200 when the bus is connected and the read model is up to date; and if all else is in this process,
-    when it has started, the pipelines are there, and a runner takes work. A gateway alone only says so.
+    """Answer 200 when the bus is connected and the read model is up to date.
+
+    If this process also runs the other services, they must have started too: the pipelines are synced, and a runner
+    takes work. A gateway that runs alone reports these two, and is ready without them.
     """
     own, others = _of_the_gateway(request), _of_the_others(request)
     needed = own if request.app[STILL_STARTING] is None else own | others

@@ -8,34 +8,18 @@ import msgspec
 from aiohttp import web
 
 from fastflow_api import shapes
-from fastflow_contracts.clock import now
 from fastflow_contracts.names import PipelineName
-from fastflow_gateway.api.runs import RUNS_MAX
 from fastflow_gateway.http.requests import answer, query
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.bundle_files import BUNDLE_FILES
+from fastflow_gateway.readmodel.filters import PageQuery, PipelinesQuery
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.readmodel.run_index import RunFilter
-from fastflow_gateway.views import records
 
 LAST_RUNS = 10
 SKIPS_SHOWN = 20
 DAYS_MAX = 90
-
-
-class PipelinesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which pipelines to list."""
-
-    tags: Annotated[str, msgspec.Meta(description="Only pipelines with any of these tags, separated by commas.")] = ""
-    q: Annotated[str, msgspec.Meta(description="Only pipelines with all words in name, description or tags.")] = ""
-
-
-class PageQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which page, and how long."""
-
-    limit: Annotated[int, msgspec.Meta(ge=1, le=RUNS_MAX, description="The most runs to return.")] = 50
-    cursor: Annotated[str | None, msgspec.Meta(description="The next_cursor of the previous page.")] = None
 
 
 class DaysQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,9 +31,8 @@ class DaysQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 async def list_pipelines(request: web.Request) -> web.Response:
     """List the pipelines that match the query."""
     wanted = query(request, PipelinesQuery)
-    tags = {tag.strip() for tag in wanted.tags.split(",") if tag.strip()}
     listed = queries.pipelines(request.app[MODEL], last_runs=LAST_RUNS)
-    return answer(queries.search(listed, q=wanted.q, tags=tags))
+    return answer(queries.search(listed, q=wanted.q, tags=wanted.wanted_tags))
 
 
 async def show_pipeline(request: web.Request) -> web.Response:
@@ -70,14 +53,13 @@ async def list_pipeline_runs(request: web.Request) -> web.Response:
 async def show_stats(request: web.Request) -> web.Response:
     """Return the totals of one pipeline."""
     model, name = request.app[MODEL], await _name(request)
-    return answer(records.stats(name, model.runs.counts(name), queries.newest_run(model, name)))
+    return answer(queries.stats(model, name))
 
 
 async def show_daily_stats(request: web.Request) -> web.Response:
     """Return the totals of one pipeline by day (UTC)."""
     wanted, name = query(request, DaysQuery), await _name(request)
-    counts = request.app[MODEL].runs.counts(name)
-    return answer(records.daily_stats(name, counts, today=now().date(), days=wanted.days))
+    return answer(queries.daily_stats(request.app[MODEL], name, days=wanted.days))
 
 
 async def _name(request: web.Request) -> PipelineName:

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from fastflow_gateway.api import (
-    cells,
-    events,
     health,
     jobs,
     links,
-    log_lines,
-    logs,
     metrics,
     openapi,
     pipelines,
-    run_ids,
-    run_stream,
     runners,
-    runs,
     secrets,
     skipped,
-    start,
     sync,
     webhooks,
 )
+from fastflow_gateway.api.runs import cells, ids, log, log_lines, publish, runs, samples, start, stream
 from fastflow_gateway.http.route import Route
 
 ROUTES: tuple[Route, ...] = (
@@ -31,12 +24,13 @@ ROUTES: tuple[Route, ...] = (
     *links.ROUTES,
     *pipelines.ROUTES,
     *start.ROUTES,
-    *events.ROUTES,
-    *run_ids.ROUTES,
+    *publish.ROUTES,
+    *ids.ROUTES,
     *runs.ROUTES,
-    *run_stream.ROUTES,
-    *logs.ROUTES,
+    *stream.ROUTES,
+    *log.ROUTES,
     *log_lines.ROUTES,
+    *samples.ROUTES,
     *cells.ROUTES,
     *webhooks.ROUTES,
     *secrets.ROUTES,

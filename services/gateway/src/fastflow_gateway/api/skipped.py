@@ -9,29 +9,17 @@ import msgspec
 from aiohttp import web
 
 from fastflow_api import shapes
-from fastflow_contracts.runs.run import TriggeredBy
 from fastflow_gateway.actions import skips
-from fastflow_gateway.api.runs import STARTED, run_answer
+from fastflow_gateway.api.runs.answers import STARTED, run_answer
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import answer, body_of, idempotency_key, query
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.readmodel import skip_queries
+from fastflow_gateway.readmodel.filters import SkipsQuery
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.readmodel.skips import SkipFilter
 
-SKIPS_MAX = 200
 _KEY = "Idempotency-Key"
-
-
-class SkipsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which skips to list."""
-
-    pipeline: Annotated[str | None, msgspec.Meta(description="Only starts of this pipeline.")] = None
-    reason: Annotated[str | None, msgspec.Meta(description="Only those with this text in their reason.")] = None
-    triggered_by: Annotated[TriggeredBy | None, msgspec.Meta(description="Only starts of this kind.")] = None
-    open: Annotated[bool | None, msgspec.Meta(description="true: only those that are not redriven.")] = None
-    limit: Annotated[int, msgspec.Meta(ge=1, le=SKIPS_MAX, description="The most skips to return.")] = 50
-    cursor: Annotated[str | None, msgspec.Meta(description="The next_cursor of the previous page.")] = None
 
 
 class RedriveQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,10 +33,9 @@ class RedriveQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 async def list_skips(request: web.Request) -> web.Response:
     """Return a page of the skips that match the query."""
     wanted = query(request, SkipsQuery)
-    filters = SkipFilter(
-        pipeline=wanted.pipeline, reason=wanted.reason, triggered_by=wanted.triggered_by, is_open=wanted.open
+    return answer(
+        await skip_queries.page(request.app[MODEL], wanted.filter(), limit=wanted.limit, cursor=wanted.cursor)
     )
-    return answer(await skip_queries.page(request.app[MODEL], filters, limit=wanted.limit, cursor=wanted.cursor))
 
 
 async def show_skip(request: web.Request) -> web.Response:

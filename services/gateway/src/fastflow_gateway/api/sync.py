@@ -8,23 +8,24 @@ from fastflow_api import shapes
 from fastflow_gateway.actions.sync import sync
 from fastflow_gateway.http.requests import answer
 from fastflow_gateway.http.route import Route
+from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.model import MODEL
-from fastflow_gateway.views import records
+from fastflow_gateway.views import sync_shapes
 
 
 async def start_sync(request: web.Request) -> web.Response:
     """Sync and return the outcome."""
-    return answer(records.sync_report(await sync(request.app)))
+    return answer(sync_shapes.sync_report(await sync(request.app)))
 
 
 async def show_status(request: web.Request) -> web.Response:
     """Return what is live and the outcome of the last sync."""
-    return answer(records.sync_status(request.app[MODEL].sync))
+    return answer(queries.sync_status(request.app[MODEL]))
 
 
 async def show_logs(request: web.Request) -> web.Response:
     """List the last syncs."""
-    return answer(records.sync_logs(request.app[MODEL].sync))
+    return answer(queries.sync_logs(request.app[MODEL]))
 
 
 ROUTES = (

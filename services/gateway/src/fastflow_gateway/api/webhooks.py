@@ -13,13 +13,13 @@ from msgspec.structs import replace
 
 from fastflow_api import shapes
 from fastflow_contracts.runs.messages import Trigger
-from fastflow_contracts.runs.triggers import BadTrigger, read_webhook
+from fastflow_contracts.runs.triggers import read_webhook
 from fastflow_gateway.actions import runs
-from fastflow_gateway.actions.skips import client_letter, keep
+from fastflow_gateway.actions.skips import kept_if_refused
 from fastflow_gateway.actions.webhooks import authenticate, check_signature
-from fastflow_gateway.api.runs import STARTED, run_answer
+from fastflow_gateway.api.runs.answers import STARTED, run_answer
 from fastflow_gateway.errors import RequestRefused
-from fastflow_gateway.http.requests import body_of, caller_of, idempotency_key
+from fastflow_gateway.http.requests import body_of, client_address, idempotency_key
 from fastflow_gateway.http.route import Media, Route
 from fastflow_gateway.settings import SETTINGS
 
@@ -29,20 +29,16 @@ IDEMPOTENCY_HEADERS = ("Idempotency-Key", "webhook-id", "X-GitHub-Delivery", "X-
 async def start_by_webhook(request: web.Request) -> web.Response:
     """Authenticate the webhook call and start a run with its body."""
     path = request.match_info
-    opened = await authenticate(request.app, caller=caller_of(request), pipeline=path["name"], key=path["key"])
+    opened = await authenticate(request.app, client=client_address(request), pipeline=path["name"], key=path["key"])
     body = await _body(request)
     signed_id = check_signature(request.app, opened, request.headers, body)
     name = opened.record.name
-    try:
+    wanted = Trigger(triggered_by="webhook", run_config_id=opened.run_config_id)
+    async with kept_if_refused(request.app, name, body, request.headers, wanted, status=400):
         _check_json(request, body)
         trigger = read_webhook(body, request.headers)
         if trigger.run_config_id not in (None, opened.run_config_id):
             raise RequestRefused(400, "the key in the address chooses the run configuration; leave out run_config_id.")
-    except (BadTrigger, RequestRefused) as error:
-        refusal = RequestRefused(400, str(error))
-        wanted = Trigger(triggered_by="webhook", run_config_id=opened.run_config_id)
-        await keep(request.app, name, client_letter(body, request.headers), wanted, refusal)
-        raise refusal from error
     # If there is a signed id, only that one counts: with an unsigned id, a replayed call would start a new run.
     key = idempotency_key(request, *(("webhook-id",) if signed_id else IDEMPOTENCY_HEADERS)) or trigger.key
     trigger = replace(trigger, run_config_id=opened.run_config_id, key=key)

@@ -8,7 +8,7 @@ from fastflow_gateway.actions.sign_in import sign_in
 from fastflow_gateway.dashboard.rendering import RENDERER
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.browsers import end_session, foreign_site, keep_session, local_path
-from fastflow_gateway.http.requests import caller_of, form_of
+from fastflow_gateway.http.requests import client_address, form_of
 from fastflow_gateway.http.route import Route
 
 
@@ -35,7 +35,7 @@ async def log_out(request: web.Request) -> web.StreamResponse:
 
 def _log_in(request: web.Request, token: str, target: str | None) -> web.StreamResponse:
     try:
-        session = sign_in(request.app, token, caller=caller_of(request))
+        session = sign_in(request.app, token, client=client_address(request))
     except RequestRefused as error:
         form = _form(request, error.status, str(error))
         form.headers.update(error.headers)

@@ -25,7 +25,7 @@ FRAME_POLICY: Final = (
     "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; "
     "font-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
-"""For HTML output: an origin of its own that may run scripts but cannot reach any other page or host."""
+"""For HTML output: a separate origin that may run scripts but cannot reach any other page or host."""
 _HEAD: Final = (
     '<!doctype html><meta charset="utf-8"><title>Output</title><style>'
     "html{background:#fff;color:#191b1f;color-scheme:light}"

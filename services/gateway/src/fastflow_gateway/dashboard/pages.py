@@ -34,7 +34,7 @@ TITLES: Final = {
     403: "That is not allowed",
     404: "Not found",
     409: "That does not work right now",
-    429: "Too many at once",
+    429: "Too many requests",
     500: "Something broke here",
     503: "The bus does not answer",
     504: "That took too long",

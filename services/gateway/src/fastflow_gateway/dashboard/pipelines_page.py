@@ -16,9 +16,11 @@ from fastflow_gateway.dashboard.view import models as drawn
 from fastflow_gateway.dashboard.view.link_form import LinkForm, link_rows
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.browsers import public_address
+from fastflow_gateway.http.requests import query
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.bundle_files import BUNDLE_FILES
+from fastflow_gateway.readmodel.filters import PipelinesQuery
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.settings import SETTINGS
 
@@ -87,8 +89,8 @@ async def start_sync(request: web.Request) -> web.Response:
 
 
 def _list(request: web.Request, *, flash: str | None = None, status: int = 200) -> web.Response:
-    model, q = request.app[MODEL], request.query.get("q", "")
-    tags = [tag for tag in request.query.getall("tags", []) if tag]
+    model, wanted = request.app[MODEL], query(request, PipelinesQuery)
+    q, tags = wanted.q, wanted.wanted_tags
     listed = queries.pipelines(model, last_runs=STRIP_RUNS)
     return request.app[RENDERER].page(
         request,

@@ -15,11 +15,10 @@ from typing import Any, Final, NamedTuple
 import jinja2
 from aiohttp import web
 
-from fastflow_api.formatting import duration, file_name, short
+from fastflow_api.formatting import ago, countdown, duration, exact, file_name, iso, short, slot
 from fastflow_contracts.clock import now
 from fastflow_contracts.names import NAME_PATTERN
-from fastflow_gateway.dashboard.view import formatting as words
-from fastflow_gateway.dashboard.view import graph_drawing as graphs
+from fastflow_gateway.dashboard.view import graph_words, words
 from fastflow_gateway.dashboard.view import models as views
 from fastflow_gateway.dashboard.view.run_strip import strip
 from fastflow_gateway.http.browsers import SESSION
@@ -98,30 +97,30 @@ def _environment() -> jinja2.Environment:
     made.globals["version"] = version("fastflow-gateway")
     made.tests["safe_name"] = lambda name: re.fullmatch(NAME_PATTERN, name) is not None
     made.filters |= {
-        "ago": lambda at: words.ago(at, now()),
-        "cycle_words": graphs.cycle_words,
+        "ago": lambda at: ago(at, now()),
+        "cycle_words": graph_words.cycle_words,
         "commit": words.commit,
-        "countdown": lambda at: words.countdown(at, now()),
+        "countdown": lambda at: countdown(at, now()),
         "duration": duration,
         "error_advice": lambda run: words.error_advice(run.error_type, run.kind),
         "error_title": lambda run: words.error_title(run.error_type, run.exit_code, run.limits, run.kind),
-        "exact": words.exact,
+        "exact": exact,
         "file_name": file_name,
-        "findings": views.findings,
-        "graph_words": graphs.description,
-        "iso": words.iso,
-        "link_source": graphs.source,
-        "link_when": graphs.when,
+        "diagnostic_rows": views.diagnostic_rows,
+        "graph_words": graph_words.description,
+        "iso": iso,
+        "link_source": graph_words.source,
+        "link_when": graph_words.when,
         "plain": words.plain,
         "schedule_words": words.schedule_words,
         "search_words": views.search_words,
         "short": short,
         "shown": words.shown,
-        "slot": lambda at: words.slot(at, now()),
+        "slot": lambda at: slot(at, now()),
         "status_word": words.status_word,
         "strip": strip,
         "success_rate": views.success_rate,
-        "telling_line": words.telling_line,
+        "main_line": words.main_line,
         "trigger_word": words.trigger_word,
         "trigger_words": words.trigger_words,
         "until": lambda start, end: words.seconds_between(start, end or now()),

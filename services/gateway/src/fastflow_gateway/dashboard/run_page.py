@@ -24,7 +24,7 @@ from fastflow_gateway.notebooks.sources import NOTEBOOKS
 from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.model import MODEL, ReadModel
 from fastflow_gateway.readmodel.run_index import KnownRun
-from fastflow_gateway.views import records
+from fastflow_gateway.views import pipeline_shapes
 
 CHILDREN: Final = 20
 """Most child runs, and most refused starts, on the page."""
@@ -83,7 +83,7 @@ async def _run(request: web.Request, known: KnownRun, *, flash: str | None = Non
         facts=facts.run_facts(run),
         attempts=facts.attempts(run),
         chain=chain,
-        crash_loop=records.crash_loop(crashes) if is_in_loop else None,
+        crash_loop=pipeline_shapes.crash_loop(crashes) if is_in_loop else None,
         retry_key=fresh_key(),
         notebook=notebook,
         refused_skip=run.id if run.refused and model.skips.get(known.run.id) else None,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final, get_args
+from typing import Literal, get_args
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from fastflow_contracts.runs.run import TriggeredBy
 from fastflow_gateway.actions import skips
@@ -12,27 +13,46 @@ from fastflow_gateway.dashboard.rendering import RENDERER
 from fastflow_gateway.dashboard.run_page import to_run
 from fastflow_gateway.dashboard.view import models as drawn
 from fastflow_gateway.errors import RequestRefused
-from fastflow_gateway.http.requests import form_of
+from fastflow_gateway.http.browsers import CSRF_FIELD
+from fastflow_gateway.http.requests import form_of, parameters, query
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.readmodel import skip_queries
+from fastflow_gateway.readmodel.filters import SkipsQuery
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.readmodel.skips import SkipFilter
 
-PAGE_SKIPS: Final = 50
-"""Skips on one page of the list."""
-FIELDS: Final = ("pipeline", "reason", "triggered_by", "show")
+
+class ShownSkipsQuery(SkipsQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which skips the page lists: those that are not redriven, or all."""
+
+    show: Literal["open", "all"] = "open"
+
+    def filter(self) -> SkipFilter:
+        """The skips that match."""
+        return super().filter() if self.show == "all" else replace(super().filter(), is_open=True)
+
+    @property
+    def chosen(self) -> dict[str, str]:
+        """The filters, as parameters."""
+        show = "" if self.show == "open" else self.show
+        return {
+            "pipeline": self.pipeline or "",
+            "reason": self.reason or "",
+            "triggered_by": self.triggered_by or "",
+            "show": show,
+        }
 
 
 async def skipped_page(request: web.Request) -> web.Response:
-    return await _list(request, {name: request.query.get(name, "") for name in FIELDS})
+    return await _list(request, query(request, ShownSkipsQuery))
 
 
 async def redrive_all(request: web.Request) -> web.Response:
     """Start all that match, and show what is left."""
-    form = dict(await form_of(request))
-    chosen = {name: form.get(name, "") for name in FIELDS}
-    done = await skips.redrive_all(request.app, _filter(chosen))
-    return await _list(request, chosen, flash=drawn.redriven(done), is_bad=done.refused > 0)
+    fields = [(name, value) for name, value in await form_of(request) if name != CSRF_FIELD]
+    wanted = parameters(fields, ShownSkipsQuery)
+    done = await skips.redrive_all(request.app, wanted.filter())
+    return await _list(request, wanted, flash=drawn.redriven(done), is_bad=done.refused > 0)
 
 
 async def skip_page(request: web.Request) -> web.Response:
@@ -50,29 +70,28 @@ async def redrive(request: web.Request) -> web.Response:
 
 
 async def _list(
-    request: web.Request, chosen: dict[str, str], *, flash: str | None = None, is_bad: bool = False
+    request: web.Request, wanted: ShownSkipsQuery, *, flash: str | None = None, is_bad: bool = False
 ) -> web.Response:
-    model, cursor = request.app[MODEL], request.query.get("cursor") or None
-    wanted = _filter(chosen)
-    page = await skip_queries.page(model, wanted, limit=PAGE_SKIPS, cursor=cursor)
-    query = [(name, value) for name, value in chosen.items() if value]
+    model, cursor, filters = request.app[MODEL], wanted.cursor, wanted.filter()
+    page = await skip_queries.page(model, filters, limit=wanted.limit, cursor=cursor)
+    chosen = list(wanted.chosen.items())
     return request.app[RENDERER].page(
         request,
         "skipped.html",
         here="skipped",
         live=None if cursor or flash else "/live",
-        address=drawn.link("/skipped", query) if flash else None,
+        address=drawn.link("/skipped", chosen) if flash else None,
         flash=flash,
         is_bad=is_bad,
         skips=page.skips,
-        open_count=sum(1 for skip in model.skips.listed(wanted) if skip.redriven_as is None),
-        chosen=chosen,
-        filtered=any(chosen.values()),
+        open_count=sum(1 for skip in model.skips.listed(filters) if skip.redriven_as is None),
+        chosen=wanted.chosen,
+        filtered=any(wanted.chosen.values()),
         pipeline_names=sorted(model.skips.pipelines() | {record.name for record in model.pipelines()}),
         triggers=get_args(TriggeredBy),
         cursor=cursor,
-        newest_url=drawn.link("/skipped", query) if cursor else None,
-        older_url=drawn.link("/skipped", [*query, ("cursor", page.next_cursor)]) if page.next_cursor else None,
+        newest_url=drawn.link("/skipped", chosen) if cursor else None,
+        older_url=drawn.link("/skipped", [*chosen, ("cursor", page.next_cursor)]) if page.next_cursor else None,
     )
 
 
@@ -90,16 +109,6 @@ async def _one(request: web.Request, *, flash: str | None = None, status: int = 
         flash=flash,
         skip=await skip_queries.detail(model, record),
         refused_run=run.run.id if run is not None and run.run.is_refused else None,
-    )
-
-
-def _filter(chosen: dict[str, str]) -> SkipFilter:
-    """An unknown trigger filters nothing: such a link was typed by hand."""
-    return SkipFilter(
-        pipeline=chosen["pipeline"] or None,
-        reason=chosen["reason"] or None,
-        triggered_by=next((value for value in get_args(TriggeredBy) if value == chosen["triggered_by"]), None),
-        is_open=None if chosen["show"] == "all" else True,
     )
 
 

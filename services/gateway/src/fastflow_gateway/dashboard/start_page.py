@@ -13,9 +13,8 @@ from fastflow_gateway.dashboard.view.start_form import StartForm, read_form, tri
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import form_of
 from fastflow_gateway.http.route import Route
+from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.model import MODEL
-from fastflow_gateway.readmodel.queries import pipeline_named
-from fastflow_gateway.views import records
 
 
 async def start_page(request: web.Request) -> web.Response:
@@ -34,12 +33,11 @@ async def start(request: web.Request) -> web.Response:
 
 
 async def _record(request: web.Request) -> PipelineRecord:
-    return await pipeline_named(request.app[MODEL], request.match_info["name"])
+    return await queries.pipeline_named(request.app[MODEL], request.match_info["name"])
 
 
 def _page(request: web.Request, record: PipelineRecord, form: StartForm, *, status: int = 200) -> web.Response:
-    counts = request.app[MODEL].runs.counts(record.name)
-    pipeline = records.pipeline(record, counts=counts, last_runs=())
+    pipeline = queries.pipeline(request.app[MODEL], record, last_runs=1)
     return request.app[RENDERER].page(
         request, "start.html", status=status, here="pipelines", pipeline=pipeline, form=form
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -31,10 +31,23 @@ def answer(value: Any, *, status: int = 200, headers: Mapping[str, str] | None =
 
 
 def query(request: web.Request, wanted: type[Q]) -> Q:
-    """Parse the query parameters. An empty one counts as absent. Raises ``RequestRefused`` for an invalid one."""
-    given = {name: value for name, value in request.query.items() if value}
+    """Parse the query parameters. Raises ``RequestRefused`` for an invalid one."""
+    return parameters(request.query.items(), wanted)
+
+
+def parameters(given: Iterable[tuple[str, str]], wanted: type[Q]) -> Q:
+    """Parse the parameters of a query or a form. Raises ``RequestRefused`` for an invalid one.
+
+    Args:
+        given: Names and values. An empty value counts as absent; repeated ones count as a list with commas.
+        wanted: The parameters that may be given.
+    """
+    values: dict[str, str] = {}
+    for name, value in given:
+        if value:
+            values[name] = f"{values[name]},{value}" if name in values else value
     try:
-        return msgspec.convert(given, wanted, strict=False)
+        return msgspec.convert(values, wanted, strict=False)
     except msgspec.ValidationError as error:
         raise RequestRefused(422, f"the query is invalid: {error}{_accepted(wanted, str(error))}") from error
 
@@ -83,7 +96,7 @@ async def _arrived(reading: Awaitable[T]) -> T:
         ) from error
 
 
-def caller_of(request: web.Request) -> str:
+def client_address(request: web.Request) -> str:
     """The client address, for the limits on one client."""
     return request.app[CLIENT_ADDRESSES].of(request.remote, request.headers.getall("X-Forwarded-For", ()))
 

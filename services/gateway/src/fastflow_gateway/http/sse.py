@@ -14,6 +14,12 @@ import msgspec
 from aiohttp import web
 
 EVENT_STREAM: Final = "text/event-stream"
+STREAMED: Final = (
+    "Server-sent events. To resume, send the last id as Last-Event-ID. The last event is `end`, with the status."
+)
+"""What the OpenAPI document says about a stream of a run."""
+LAST_EVENT_ID: Final = {"Last-Event-ID": "The id of the last event received: the stream resumes after it."}
+"""The header with which a client resumes."""
 HEARTBEAT_S: Final = 15.0
 """Silence before a comment is sent: proxies then keep the connection, and a lost client is noticed."""
 SEND_S: Final = 60.0

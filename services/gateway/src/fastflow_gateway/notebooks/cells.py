@@ -79,9 +79,9 @@ class CellHistory:
     """The cells of a run. Feed it every chunk in order, then read ``cells``."""
 
     def __init__(self) -> None:
-        self._start_anew(0)
+        self._reset(0)
 
-    def _start_anew(self, attempt: int) -> None:
+    def _reset(self, attempt: int) -> None:
         """Forget the attempt before: a later attempt of the run runs every cell again."""
         self._attempt = attempt
         self.kernel: str | None = None
@@ -93,7 +93,7 @@ class CellHistory:
     def feed(self, chunk: CellChunk, attempt: int) -> None:
         """Apply a chunk of the run's *attempt*."""
         if attempt != self._attempt:
-            self._start_anew(attempt)
+            self._reset(attempt)
         for event in chunk.events:
             self._take(event)
 

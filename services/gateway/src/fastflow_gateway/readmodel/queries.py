@@ -20,7 +20,7 @@ from fastflow_gateway.errors import RequestRefused, no_pipeline
 from fastflow_gateway.readmodel.bundle_files import BundleFiles
 from fastflow_gateway.readmodel.model import ReadModel
 from fastflow_gateway.readmodel.run_index import BadCursor, KnownRun, RunFilter
-from fastflow_gateway.views import graph, jobs, records
+from fastflow_gateway.views import graph, jobs, pipeline_shapes, run_shapes, sync_shapes
 from fastflow_gateway.views.search import matches
 
 
@@ -87,20 +87,21 @@ async def job_with_id(model: ReadModel, text: str) -> jobs.KnownJob:
 
 def pipelines(model: ReadModel, *, last_runs: int) -> list[shapes.Pipeline]:
     """All pipelines by name, each with its newest *last_runs* runs."""
-    at = now()
-    return [
-        records.pipeline(
-            record,
-            counts=model.runs.counts(record.name),
-            last_runs=model.runs.latest(record.name, last_runs),
-            crashes=model.crashes(record.name, at),
-        )
-        for record in model.pipelines()
-    ]
+    return [pipeline(model, record, last_runs=last_runs) for record in model.pipelines()]
+
+
+def pipeline(model: ReadModel, record: PipelineRecord, *, last_runs: int) -> shapes.Pipeline:
+    """One pipeline with its newest *last_runs* runs."""
+    return pipeline_shapes.pipeline(
+        record,
+        counts=model.runs.counts(record.name),
+        last_runs=model.runs.latest(record.name, last_runs),
+        crashes=model.crashes(record.name, now()),
+    )
 
 
 def search(listed: Iterable[shapes.Pipeline], *, q: str, tags: Collection[str]) -> list[shapes.Pipeline]:
-    """The pipelines that have all of *tags*, and every word of *q* in their name, description or tags."""
+    """The pipelines that the search finds (see ``views.search.matches``)."""
     return [pipeline for pipeline in listed if matches(pipeline, q=q, tags=tags)]
 
 
@@ -108,7 +109,7 @@ async def pipeline_detail(
     model: ReadModel, files: BundleFiles, record: PipelineRecord, *, last_runs: int, skips: int
 ) -> shapes.PipelineDetail:
     """One pipeline with its files, its newest *last_runs* runs and *skips* skips. Raises ``BusError``."""
-    return records.pipeline_detail(
+    return pipeline_shapes.pipeline_detail(
         record,
         counts=model.runs.counts(record.name),
         last_runs=model.runs.latest(record.name, last_runs),
@@ -127,7 +128,7 @@ def runs(model: ReadModel, found: Sequence[RunRecord]) -> tuple[shapes.Run, ...]
     """Runs as they are now."""
     at = now()
     capacity = model.capacity(at)
-    return tuple(records.run(each, capacity=capacity, now=at) for each in found)
+    return tuple(run_shapes.run(each, capacity=capacity, now=at) for each in found)
 
 
 def run_page(model: ReadModel, filters: RunFilter, *, limit: int, cursor: str | None) -> shapes.RunPage:
@@ -142,6 +143,26 @@ def run_page(model: ReadModel, filters: RunFilter, *, limit: int, cursor: str | 
 def newest_run(model: ReadModel, pipeline: str) -> RunRecord | None:
     """The newest known run of a pipeline."""
     return next(iter(model.runs.latest(pipeline, 1)), None)
+
+
+def stats(model: ReadModel, name: PipelineName) -> shapes.Stats:
+    """The totals of one pipeline."""
+    return pipeline_shapes.stats(name, model.runs.counts(name), newest_run(model, name))
+
+
+def daily_stats(model: ReadModel, name: PipelineName, *, days: int) -> shapes.DailyStats:
+    """The totals of one pipeline by day (UTC), over *days* days including today."""
+    return pipeline_shapes.daily_stats(name, model.runs.counts(name), today=now().date(), days=days)
+
+
+def sync_status(model: ReadModel) -> shapes.SyncStatus:
+    """What is live, and the outcome of the last sync."""
+    return sync_shapes.sync_status(model.sync)
+
+
+def sync_logs(model: ReadModel) -> shapes.SyncLogs:
+    """The last syncs, newest first."""
+    return sync_shapes.sync_logs(model.sync)
 
 
 def known_jobs(model: ReadModel, of: Iterable[PipelineRecord]) -> list[jobs.KnownJob]:

@@ -80,19 +80,19 @@ class RunIndex:
 
     def put(self, run: RunRecord, revision: int) -> bool:
         """Store a version of a run. Returns whether it is newer than the known one."""
-        former = self._rows.get(run.id)
-        if former is not None and former.revision >= revision:
+        previous = self._rows.get(run.id)
+        if previous is not None and previous.revision >= revision:
             return False
         # First what may fail on an invalid record, so that nothing is half stored.
         row, position = _Row(revision, run.status, run.order.triggered_by, RUN.encode(run)), _position(run)
         self._counts[run.pipeline].count(run)
-        if former is None:
+        if previous is None:
             insort(self._order, position)
             insort(self._order_of[run.pipeline], position)
             if run.order.parent_run_id is not None:
                 insort(self._children[run.order.parent_run_id], position)
         else:
-            self._counts[run.pipeline].count(former.run, times=-1)
+            self._counts[run.pipeline].count(previous.run, times=-1)
         self._rows[run.id] = row
         if run.is_over:
             self._active.pop(run.id, None)

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from fastflow_contracts.errors import FastFlowError
 
-CALLER_CHARACTERS_MAX: Final = 64
+CLIENT_CHARACTERS_MAX: Final = 64
 _NEIGHBOURS_BITS: Final = 64
 """Bits of the IPv6 network that one subscriber gets."""
 
@@ -52,11 +52,11 @@ class ClientAddresses:
             remote: The address at the other end of the connection.
             forwarded: The ``X-Forwarded-For`` headers, in order.
         """
-        caller = remote or "unknown"
+        client = remote or "unknown"
         hops = [hop.strip() for line in forwarded for hop in line.split(",") if hop.strip()]
-        while hops and self._is_proxy(caller):
-            caller = _without_port(hops.pop())
-        return one_caller(caller)
+        while hops and self._is_proxy(client):
+            client = _without_port(hops.pop())
+        return one_client(client)
 
     def _is_proxy(self, address: str) -> bool:
         try:
@@ -68,12 +68,12 @@ class ClientAddresses:
         return any(found in network for network in self._proxies)
 
 
-def one_caller(address: str) -> str:
+def one_client(address: str) -> str:
     """What counts as one client: an IPv4 address, or the network of an IPv6 subscriber."""
     try:
         found = ip_address(address)
     except ValueError:
-        return address[:CALLER_CHARACTERS_MAX]
+        return address[:CLIENT_CHARACTERS_MAX]
     if isinstance(found, IPv6Address):
         if found.ipv4_mapped:
             return str(found.ipv4_mapped)

@@ -40,7 +40,7 @@ def match_key(record: PipelineRecord | None, key: str) -> KeyMatch:
 
     Args:
         record: The pipeline's record; None if there is no such pipeline.
-        key: The caller's key.
+        key: The client's key.
 
     Returns:
         What *record* says about the key.

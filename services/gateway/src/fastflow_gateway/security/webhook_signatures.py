@@ -9,7 +9,7 @@
 | hmac | the one in its metadata: hex or base64, with or without ``sha256=`` | body |
 
 Hex digits and the prefix may be in upper case. All are HMAC-SHA256, compared in constant time. Only the standard's
-signature covers an id and a time, so only there a repeated or delayed call is recognised whatever its other headers
+signature covers an id and a time, so only there a repeated or delayed call is recognised, also with other headers
 say.
 """
 

@@ -30,7 +30,7 @@ async def stored(bus: Bus, stream: str, subject: str, *, after: int = 0) -> Asyn
                 async with asyncio.timeout(READ_S):
                     batch = await anext(batches)
             except TimeoutError as error:
-                raise Unavailable(f"the bus did not deliver {subject} within {READ_S:g} s") from error
+                raise Unavailable(f"the bus did not deliver {subject} within {READ_S:g} s.") from error
             for message in batch.messages:
                 if not repeats.is_repeat(message):
                     yield message
@@ -45,5 +45,5 @@ class Repeats:
         self._last: tuple[str, bytes] | None = None
 
     def is_repeat(self, message: Message) -> bool:
-        former, self._last = self._last, (message.subject, message.data)
-        return former == self._last
+        previous, self._last = self._last, (message.subject, message.data)
+        return previous == self._last

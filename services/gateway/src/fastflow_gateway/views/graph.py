@@ -11,7 +11,7 @@ from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
 from fastflow_contracts.pipelines.links import Link
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.runs.run import RunRecord
-from fastflow_gateway.views import records as views
+from fastflow_gateway.views import run_shapes
 
 __all__ = ["DownstreamTrigger", "Edge", "Graph", "Node", "downstream_trigger", "graph", "problem"]
 
@@ -74,7 +74,7 @@ def _node(name: str, record: PipelineRecord | None, newest: RunRecord | None) ->
         name=name,
         exists=record is not None,
         runnable=record is not None and record.live is not None and record.live.spec.enabled,
-        last_run=views.mark(newest) if newest else None,
+        last_run=run_shapes.mark(newest) if newest else None,
     )
 
 

@@ -17,7 +17,6 @@ from fastflow_contracts.runs.event_headers import event_headers
 from fastflow_contracts.runs.messages import TRIGGER_TYPE, SkipRecord
 from fastflow_contracts.runs.skips import Letter
 from fastflow_contracts.runs.triggers import BadTrigger, read_trigger
-from fastflow_gateway.views import records
 
 EVENT_CHARACTERS_MAX: Final = 4_096
 """How much of an event a list shows."""
@@ -36,6 +35,22 @@ class Content(NamedTuple):
     """Of the call, if the message is the trigger that a service made of it."""
 
 
+def skip(record: SkipRecord) -> shapes.Skip:
+    """A refused start without its message."""
+    return shapes.Skip(
+        id=record.id,
+        at=record.at,
+        pipeline_name=record.pipeline,
+        reason=record.reason,
+        triggered_by=record.triggered_by,
+        run_config_id=record.run_config_id,
+        parent_run_id=record.parent_run_id,
+        schedule=record.schedule,
+        scheduled_for=record.scheduled_for,
+        redriven_as=record.redriven_as,
+    )
+
+
 def detail(record: SkipRecord, letter: Letter | None, *, characters_max: int | None = None) -> shapes.SkipDetail:
     """A refused start with its message.
 
@@ -46,7 +61,7 @@ def detail(record: SkipRecord, letter: Letter | None, *, characters_max: int | N
     """
     content = _content(letter) if letter else Content(None, 0, None)
     return shapes.SkipDetail(
-        **asdict(records.skip(record)),
+        **asdict(skip(record)),
         is_kept=letter is not None,
         event=content.event if content.event is None else content.event[:characters_max],
         event_bytes=content.event_bytes,

@@ -23,7 +23,7 @@ from fastflow_contracts.runs.state_machine import (
 )
 from fastflow_gateway.dashboard.view import facts
 from fastflow_gateway.dashboard.view import models as drawn
-from fastflow_gateway.views import records
+from fastflow_gateway.views import pipeline_shapes, run_shapes
 from fastflow_gateway.views.run_counts import RunCounts
 from fastflow_gateway.views.waiting import Capacity
 from tests.support.records import a_run, at
@@ -36,12 +36,12 @@ def changed(run: RunRecord, seconds: float, command: Command) -> RunRecord:
 
 
 def shown(run: RunRecord) -> shapes.Run:
-    return records.run(run, capacity=Capacity(), now=at(100))
+    return run_shapes.run(run, capacity=Capacity(), now=at(100))
 
 
 def a_pipeline(name: str = "demo", *, live: bool = True, **spec: Any) -> shapes.Pipeline:
     version = Version(bundle="b", spec=PipelineSpec(**spec), live_since=NOW) if live else None
-    return records.pipeline(
+    return pipeline_shapes.pipeline(
         PipelineRecord(name=PipelineName(name), live=version, seen_at=NOW), counts=RunCounts(), last_runs=()
     )
 
@@ -110,7 +110,7 @@ def test_a_problem_says_field_value_place_and_what_is_accepted() -> None:
         VersionProblem(accepted="main.py is missing."),
         VersionNotice(field="tiemout", text="is no field", line=2, file="pipeline.json"),
     ]
-    assert [(found.field, found.value, found.where, found.words) for found in drawn.findings(problems)] == [
+    assert [(found.field, found.value, found.where, found.words) for found in drawn.diagnostic_rows(problems)] == [
         ("timeout", "-1", "pipeline.json:3", "Accepted: a number"),
         ("schedules[0].id", None, "", "It is missing. Accepted: a string"),
         ("", None, "", "main.py is missing."),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from fastflow_api.formatting import countdown, slot
 from fastflow_contracts.bus.subjects import JobRef
 from fastflow_contracts.ids import run_id_for_slot
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.spec import PipelineSpec, ScheduleEntry
 from fastflow_contracts.pipelines.records import PipelineRecord, Version
 from fastflow_contracts.schedules.state import ScheduleState, definition
-from fastflow_gateway.dashboard.view import formatting
 from fastflow_gateway.dashboard.view.schedules import JobView, job_views, summary
 from fastflow_gateway.views import jobs
 from tests.support.records import T0, a_run, at
@@ -96,12 +96,12 @@ def test_a_single_time_is_listed_until_it_has_passed_without_a_run() -> None:
 
 def test_future_moments_are_put_into_words() -> None:
     """Whole seconds below a minute; the day only if it is another one."""
-    assert [formatting.countdown(at(s), T0) for s in (0, 0.2, 59.5, 245, 2 * 86_400)] == [
+    assert [countdown(at(s), T0) for s in (0, 0.2, 59.5, 245, 2 * 86_400)] == [
         "now",
         "in 1 s",
         "in 1 m 00 s",
         "in 4 m 05 s",
         "in 2 d 0 h",
     ]
-    assert formatting.slot(at(90), T0) == "00:01:30"
-    assert formatting.slot(T0 + timedelta(days=1), T0) == "2 Jan 00:00"
+    assert slot(at(90), T0) == "00:01:30"
+    assert slot(T0 + timedelta(days=1), T0) == "2 Jan 00:00"

@@ -78,13 +78,13 @@ class Cell {
   begin(number, at) {
     this.beganAt = at;
     this.took("");
-    const former = this.attempts.at(-1);
-    if (former) {
-      const fold = element("details", "former");
+    const previous = this.attempts.at(-1);
+    if (previous) {
+      const fold = element("details", "previous");
       const summary = element("summary");
-      summary.textContent = `Attempt ${former.number} failed${former.reason && `: ${former.reason}`}`;
-      former.root.replaceWith(fold);
-      fold.append(summary, former.root);
+      summary.textContent = `Attempt ${previous.number} failed${previous.reason && `: ${previous.reason}`}`;
+      previous.root.replaceWith(fold);
+      fold.append(summary, previous.root);
     }
     const attempt = new Attempt(number);
     this.attempts.push(attempt);

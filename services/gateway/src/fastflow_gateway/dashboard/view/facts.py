@@ -11,10 +11,10 @@ from datetime import datetime
 import msgspec
 
 from fastflow_api import shapes
-from fastflow_api.formatting import duration, short
+from fastflow_api.formatting import bytes_text, cores_text, duration, exact, short
 from fastflow_api.shapes import ErrorType, Status
 from fastflow_contracts.pipelines.format.limit_policy import NO_POLICY, LimitPolicy
-from fastflow_gateway.dashboard.view import formatting as words
+from fastflow_gateway.dashboard.view import words
 
 
 class FactRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +66,7 @@ def _attempt_words(run: shapes.Run, attempt: shapes.Attempt) -> str:
         return ""
     title = words.error_title(attempt.error_type, attempt.exit_code, run.limits, run.kind)
     has_more = attempt.error_message and attempt.error_type is not ErrorType.SCRIPT_ERROR
-    return f"{title}. {words.telling_line(attempt.error_message or '')}" if has_more else title
+    return f"{title}. {words.main_line(attempt.error_message or '')}" if has_more else title
 
 
 def run_facts(run: shapes.Run) -> list[FactRow]:
@@ -81,7 +81,7 @@ def run_facts(run: shapes.Run) -> list[FactRow]:
     if run.schedule is not None:
         found.append(FactRow(name="Schedule", text=run.schedule))
     if run.scheduled_for is not None:
-        found.append(FactRow(name="Slot", text=words.exact(run.scheduled_for)))
+        found.append(FactRow(name="Slot", text=exact(run.scheduled_for)))
     found.append(FactRow(name="Created", at=run.created_at))
     if run.finished_at is not None:
         found.append(FactRow(name="Finished", at=run.finished_at))
@@ -96,15 +96,15 @@ def run_facts(run: shapes.Run) -> list[FactRow]:
     if run.runner is not None:
         found.append(FactRow(name="Runner", text=run.runner, mono=True))
     if limits.cpu_cores is not None:
-        found.append(FactRow(name="CPU limit", text=words.cores_text(limits.cpu_cores)))
+        found.append(FactRow(name="CPU limit", text=cores_text(limits.cpu_cores)))
     if limits.memory_bytes is not None:
-        found.append(FactRow(name="Memory limit", text=words.bytes_text(limits.memory_bytes)))
+        found.append(FactRow(name="Memory limit", text=bytes_text(limits.memory_bytes)))
     if limits.timeout_s:
         found.append(FactRow(name="Time limit", text=duration(limits.timeout_s)))
     if run.cpu_cores_peak is not None:
-        found.append(FactRow(name="CPU peak", text=words.cores_text(run.cpu_cores_peak)))
+        found.append(FactRow(name="CPU peak", text=cores_text(run.cpu_cores_peak)))
     if run.memory_bytes_peak is not None:
-        found.append(FactRow(name="Memory peak", text=words.bytes_text(run.memory_bytes_peak)))
+        found.append(FactRow(name="Memory peak", text=bytes_text(run.memory_bytes_peak)))
     return found
 
 
@@ -116,13 +116,13 @@ def pipeline_settings(pipeline: shapes.Pipeline, policy: LimitPolicy = NO_POLICY
         FactRow(name="Type", text="Notebook" if pipeline.type == "notebook" else "Script"),
         FactRow(name="Python", text=pipeline.python_version or "default"),
         FactRow(name="Packages", text="requirements.txt" if pipeline.has_requirements else "no requirements file"),
-        _limit("CPU limit", words.cores_text(policy.cpu(cpu)), cpu, policy.cpu(cpu)),
-        _limit("Memory limit", words.bytes_text(policy.memory(memory)), memory, policy.memory(memory)),
+        _limit("CPU limit", cores_text(policy.cpu(cpu)), cpu, policy.cpu(cpu)),
+        _limit("Memory limit", bytes_text(policy.memory(memory)), memory, policy.memory(memory)),
         _limit("Time limit", _time_limit(policy.timeout(timeout)), timeout, policy.timeout(timeout)),
         FactRow(name="Retries", text=str(given.get("retry_attempts") or "none")),
     ]
     if given.get("max_instances"):
-        found.append(FactRow(name="At once", text=f"{given['max_instances']} at most"))
+        found.append(FactRow(name="Concurrent runs", text=f"at most {given['max_instances']}"))
     if pipeline.live_since is not None:
         found.append(FactRow(name="Live since", at=pipeline.live_since))
     if pipeline.commit is not None:

@@ -1,7 +1,7 @@
-"""Draws the graph of which pipeline starts which: boxes and lines in pixels, and their words. Pure.
+"""Draws the graph of which pipeline starts which: boxes and lines in pixels. Pure.
 
-``graph`` has the nodes and edges, ``graph_layout`` places them. This module sizes the boxes, draws the lines, and puts
-several groups on one sheet.
+``graph`` has the nodes and edges, ``graph_layout`` places them, ``graph_words`` names them. This module sizes the
+boxes, draws the lines, and puts several groups on one sheet.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Final
 
 import msgspec
 
-from fastflow_gateway.dashboard.view import formatting as words
 from fastflow_gateway.dashboard.view.graph_layout import BOX_HEIGHT, GraphLayout, Link, arrange, groups
-from fastflow_gateway.views.graph import DownstreamTrigger, Edge, Graph, Node
+from fastflow_gateway.dashboard.view.graph_words import kind, label, node_words, sentence
+from fastflow_gateway.views.graph import Edge, Graph, Node
 
 BOXES_MAX: Final = 300
 """A larger graph is only listed, not drawn."""
@@ -97,54 +97,6 @@ def drawing(graph: Graph) -> Drawing | None:
     )
 
 
-def when(edge: Edge | DownstreamTrigger) -> str:
-    """After which result, and which route, the pipeline starts."""
-    said = {"any": "after every run", "ok": "after success", "bad": "after failure", "never": "never"}[kind(edge)]
-    return said if edge.on_route is None else f"{said}, on route {edge.on_route}"
-
-
-def kind(edge: Edge | DownstreamTrigger) -> str:
-    """``any``, ``ok``, ``bad`` or ``never``: how its line looks."""
-    if edge.on_success and edge.on_failure:
-        return "any"
-    return "ok" if edge.on_success else "bad" if edge.on_failure else "never"
-
-
-def label(edge: Edge) -> str:
-    """What stands at its line: the run configuration and the route, if there are any."""
-    return " · ".join(text for text in (edge.run_config_id, edge.on_route) if text is not None)
-
-
-def source(edge: Edge | DownstreamTrigger) -> str:
-    """Where the trigger is defined."""
-    return {"json": "pipeline.json", "api": "API", "both": "pipeline.json and API"}[edge.source]
-
-
-def cycle_words(names: Sequence[str]) -> str:
-    """``a → b → a``."""
-    return " → ".join((*names, names[0]))
-
-
-def sentence(edge: Edge) -> str:
-    """The whole trigger as a sentence."""
-    config = f" with {edge.run_config_id}" if edge.run_config_id is not None else ""
-    said = f"{edge.upstream} starts {edge.downstream}{config} {when(edge)} ({source(edge)})"
-    return f"{said}. {edge.problem}" if edge.problem else said
-
-
-def description(graph: Graph) -> str:
-    """The drawing as text, for screen readers."""
-    linked = {name for edge in graph.edges for name in (edge.upstream, edge.downstream)}
-    said = f"{_count(len(linked), 'pipeline')} and {_count(len(graph.edges), 'link')} between them."
-    if graph.cycles:
-        said += f" {_count(len(graph.cycles), 'cycle')}: {'; '.join(map(cycle_words, graph.cycles))}."
-    return f"{said} Every link is also listed below."
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 @lru_cache(maxsize=KEPT_MAX)
 def _arranged(names: tuple[str, ...], links: tuple[Link, ...]) -> GraphLayout:
     return arrange(names, links)
@@ -177,7 +129,7 @@ class _Sheet:
                     y=_px(y + self._layout.y[name] - BOX_HEIGHT / 2),
                     width=self._widths[self._column[name]],
                     text=_cut(name, NAME_CHARACTERS_MAX),
-                    words=_node_words(node),
+                    words=node_words(node),
                 )
 
     def lines(self, x: float, y: float) -> Iterable[DrawnLine]:
@@ -272,14 +224,6 @@ def _box_width(name: str) -> float:
 
 def _cut(text: str, characters_max: int) -> str:
     return text if len(text) <= characters_max else f"{text[: characters_max - 1]}…"
-
-
-def _node_words(node: Node) -> str:
-    if not node.exists:
-        return "No such pipeline"
-    if not node.runnable:
-        return "Cannot start"
-    return words.status_word(node.last_run.status) if node.last_run else "No runs yet"
 
 
 def _px(value: float) -> float:

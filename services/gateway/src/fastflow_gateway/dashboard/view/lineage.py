@@ -11,7 +11,7 @@ import msgspec
 from fastflow_api import shapes
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.run import RunRecord, RunStatus, TriggeredBy
-from fastflow_gateway.views import records
+from fastflow_gateway.views import skipped
 
 LINGER: Final = timedelta(seconds=15)
 """How long after the end of a run its children may take to appear."""
@@ -81,7 +81,7 @@ def chain(
             for child in children[:children_max]
         ),
         more=len(children) > children_max,
-        skips=tuple(map(records.skip, skips)),
+        skips=tuple(map(skipped.skip, skips)),
     )
 
 

@@ -9,7 +9,7 @@ import msgspec
 from fastflow_api.shapes import DownstreamTrigger
 from fastflow_contracts.pipelines.links import Link
 from fastflow_contracts.pipelines.records import PipelineRecord
-from fastflow_gateway.dashboard.view import graph_drawing
+from fastflow_gateway.dashboard.view import graph_words
 from fastflow_gateway.views import graph
 
 AFTER: Mapping[str, tuple[bool, bool]] = {
@@ -54,7 +54,7 @@ def link_rows(links: Iterable[Link], known: Mapping[str, PipelineRecord]) -> lis
     rows = []
     for link in sorted(links, key=lambda link: (link.pipeline, link.id)):
         shown = graph.downstream_trigger(link)
-        rows.append(LinkRow(shown, graph_drawing.when(shown), graph_drawing.source(shown), graph.problem(link, known)))
+        rows.append(LinkRow(shown, graph_words.when(shown), graph_words.source(shown), graph.problem(link, known)))
     return rows
 
 

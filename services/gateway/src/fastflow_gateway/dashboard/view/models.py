@@ -14,14 +14,14 @@ import msgspec
 
 from fastflow_api import shapes
 from fastflow_api.shapes import VersionNotice, VersionProblem
-from fastflow_gateway.dashboard.view import formatting as words
+from fastflow_gateway.dashboard.view import words
 from fastflow_gateway.views.search import searched_text
 
 LINES_MAX: Final = 5_000
 """Most lines of a file on a page."""
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class DiagnosticRow(msgspec.Struct, frozen=True, kw_only=True):
     """A problem or notice: the field, its value, its place, and what to do about it."""
 
     field: str
@@ -64,18 +64,18 @@ def success_rate(pipeline: shapes.Pipeline) -> str | None:
     return f"{int(100 * pipeline.successful_runs / judged)} %" if judged else None
 
 
-def findings(items: Iterable[VersionProblem | VersionNotice]) -> list[Finding]:
-    return [_finding(item) for item in items]
+def diagnostic_rows(items: Iterable[VersionProblem | VersionNotice]) -> list[DiagnosticRow]:
+    return [_diagnostic_row(item) for item in items]
 
 
-def _finding(item: VersionProblem | VersionNotice) -> Finding:
+def _diagnostic_row(item: VersionProblem | VersionNotice) -> DiagnosticRow:
     where = ":".join(str(part) for part in (item.file, item.line) if part is not None)
     if isinstance(item, VersionNotice):
-        return Finding(field=item.field, value=None, where=where, words=item.text)
+        return DiagnosticRow(field=item.field, value=None, where=where, words=item.text)
     if not item.field:
-        return Finding(field="", value=None, where=where, words=item.accepted)
+        return DiagnosticRow(field="", value=None, where=where, words=item.accepted)
     missing = "It is missing. " if item.value is None else ""
-    return Finding(field=item.field, value=item.value, where=where, words=f"{missing}Accepted: {item.accepted}")
+    return DiagnosticRow(field=item.field, value=item.value, where=where, words=f"{missing}Accepted: {item.accepted}")
 
 
 def search_words(pipeline: shapes.Pipeline) -> str:

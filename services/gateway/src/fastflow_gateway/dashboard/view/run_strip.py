@@ -15,9 +15,9 @@ import msgspec
 from markupsafe import Markup, escape
 
 from fastflow_api import shapes
-from fastflow_api.formatting import duration
+from fastflow_api.formatting import duration, exact
 from fastflow_api.shapes import Status
-from fastflow_gateway.dashboard.view import formatting as words
+from fastflow_gateway.dashboard.view import words
 
 PITCH: Final = 9
 """Distance between bars, in pixels."""
@@ -40,7 +40,7 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def title(self) -> str:
         took = f", {duration(_took_s(self.run))}" if self.run.finished_at else ""
-        return f"{words.status_word(self.run.status)}{took} · {words.exact(self.run.created_at)}"
+        return f"{words.status_word(self.run.status)}{took} · {exact(self.run.created_at)}"
 
 
 def strip(runs: Sequence[shapes.RunMark], slots: int = 20, height: int = 28) -> Markup:

@@ -9,13 +9,13 @@ from typing import Final
 import msgspec
 
 from fastflow_api import shapes
+from fastflow_api.formatting import slot
 from fastflow_contracts.ids import RunId, run_id_for_slot
 from fastflow_contracts.runs import run as records
 from fastflow_contracts.schedules.schedule import RESTART_ID
 from fastflow_contracts.schedules.slots import latest
-from fastflow_gateway.dashboard.view import formatting as words
-from fastflow_gateway.views import jobs
-from fastflow_gateway.views import records as views
+from fastflow_gateway.dashboard.view import words
+from fastflow_gateway.views import jobs, pipeline_shapes, run_shapes
 
 LATE: Final = timedelta(seconds=5)
 """A slot that is due for this long without a run gets a warning."""
@@ -72,13 +72,13 @@ def _view(known: jobs.KnownJob, now: datetime, run_of: Callable[[RunId], records
     return JobView(
         job=job,
         name=job.run_config_id or {"restart": "restart", "once": "once"}.get(job.kind, ""),
-        words=words.schedule_words(views.schedule(known.definition)),
-        last_run=views.mark(run) if run else None,
+        words=words.schedule_words(pipeline_shapes.schedule(known.definition)),
+        last_run=run_shapes.mark(run) if run else None,
         note=job.note,
         is_locked=not known.definition.enabled,
         off_since=known.state.idle_since if known.state and not known.fires else None,
         late_slot=late_slot,
-        slots=", ".join(words.slot(at, now) for at in jobs.next_runs(known, now, SLOTS)),
+        slots=", ".join(slot(at, now) for at in jobs.next_runs(known, now, SLOTS)),
     )
 
 

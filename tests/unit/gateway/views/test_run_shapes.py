@@ -9,7 +9,7 @@ from fastflow_contracts.runs.run import (
     RunErrorType,
     Verdict,
 )
-from fastflow_gateway.views import records
+from fastflow_gateway.views import run_shapes
 from fastflow_gateway.views.waiting import Capacity
 from tests.support.records import a_run, an_attempt, at
 
@@ -21,7 +21,7 @@ def test_a_view_of_a_retried_run_is_about_its_newest_attempt() -> None:
         attempts=(an_attempt(1, error=RunErrorType.OOM), an_attempt(2)),
         state=Ended(verdict=Verdict.SUCCESS, at=at(250)),
     )
-    shown = records.run(run, capacity=Capacity(), now=at(300))
+    shown = run_shapes.run(run, capacity=Capacity(), now=at(300))
     assert (shown.status, shown.exit_code, shown.error_type, shown.runner) == ("SUCCESS", 0, None, "r2")
     assert (shown.started_at, shown.finished_at) == (at(102), at(250))
     assert (shown.phases.queued, shown.phases.claimed, shown.phases.finished) == (at(150), at(200), at(250))

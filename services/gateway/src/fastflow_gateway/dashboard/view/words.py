@@ -1,17 +1,17 @@
-"""The words of the pages: durations, moments, sizes, statuses, errors, schedules, and untrusted text. Pure.
+"""The words of the pages: statuses, errors, schedules, and untrusted text. Pure.
 
-Everything here turns values into short English for people. Templates add the markup; the time is an argument.
+Everything here turns values into short English for people. Templates add the markup. Durations, moments and sizes are
+in ``fastflow_api.formatting``, which the terminal uses too.
 """
 
 from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from math import ceil
 from typing import Final
 
 from fastflow_api import shapes
-from fastflow_api.formatting import DAY_S, HOUR_S, MINUTE_S, duration
+from fastflow_api.formatting import DAY_S, HOUR_S, MINUTE_S, bytes_text, duration, exact
 from fastflow_api.shapes import ErrorType, Limits, Status, TriggeredBy
 
 SHORT_COMMIT_CHARACTERS: Final = 10
@@ -39,14 +39,14 @@ TRIGGER_WORDS: Final[dict[TriggeredBy, tuple[str, str]]] = {
     "daemon_restart": ("Restart", "Restarted, because it runs all the time"),
 }
 _ERRORS: Final = {
-    ErrorType.SCRIPT_ERROR: ("The script failed", "It ended by itself; what it printed last is at the end of the log."),
+    ErrorType.SCRIPT_ERROR: ("The script failed", "It ended with an error; the end of the log shows its last output."),
     ErrorType.TIMEOUT: (
         "It took too long",
         "It was stopped at its time limit. A higher “timeout” in pipeline.json gives it more.",
     ),
     ErrorType.OOM: (
         "Out of memory",
-        "It exceeded its memory limit and was killed. “mem_hard_limit” in pipeline.json says how much. "
+        "It exceeded its memory limit and was killed. “mem_hard_limit” in pipeline.json sets the limit. "
         "In Docker, files that it writes count, too.",
     ),
     ErrorType.ENVIRONMENT_ERROR: (
@@ -58,8 +58,8 @@ _ERRORS: Final = {
         "The script never started: a value of “encrypted_env” does not open here. The message below says why.",
     ),
     ErrorType.LOST: (
-        "It was cut short",
-        "Neither the script nor a limit ended it, so it is unknown how far it got.",
+        "The run was lost",
+        "Its runner or sandbox was lost, so it is unknown how far the script got.",
     ),
 }
 _UV_REASONS: Final = ("error:", "├─▶", "╰─▶")
@@ -68,67 +68,6 @@ _NOTEBOOK_FAILED: Final = (
     "It ended at the cell that is marked as failed below; if there is none, the log ends with the reason.",
 )
 _WEEKDAYS: Final = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-
-
-def ago(at: datetime, now: datetime) -> str:
-    """``just now``, ``12 s ago``, ``5 min ago``, ``3 h ago``, ``2 d ago``, a date; ``in 5 min`` for the future."""
-    seconds = (now - at).total_seconds()
-    distance = abs(seconds)
-    if distance < 5:
-        return "just now"
-    if distance < MINUTE_S:
-        text = f"{int(distance)} s"
-    elif distance < HOUR_S:
-        text = f"{int(distance // MINUTE_S)} min"
-    elif distance < DAY_S:
-        text = f"{int(distance // HOUR_S)} h"
-    elif distance < 14 * DAY_S:
-        text = f"{int(distance // DAY_S)} d"
-    else:
-        return at.strftime("%-d %b %Y")
-    return f"{text} ago" if seconds > 0 else f"in {text}"
-
-
-def countdown(at: datetime, now: datetime) -> str:
-    """``in 12 s``, ``in 4 m 05 s``, ``in 2 d 4 h``; ``now`` at that time and later."""
-    seconds = ceil((at - now).total_seconds())
-    if seconds <= 0:
-        return "now"
-    return f"in {seconds} s" if seconds < MINUTE_S else f"in {duration(seconds)}"
-
-
-def slot(at: datetime, now: datetime) -> str:
-    """``15:30``, with seconds unless they are 0, and with the day unless it is today: ``24 Nov 04:00``."""
-    time = at.strftime("%H:%M:%S" if at.second else "%H:%M")
-    return time if at.date() == now.date() else at.strftime(f"%-d %b {time}")
-
-
-def iso(at: datetime) -> str:
-    """For scripts: RFC 3339 in UTC, milliseconds."""
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def exact(at: datetime) -> str:
-    return at.strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def bytes_text(size: int | None) -> str:
-    """``512 MiB``, ``1.5 GiB``."""
-    if size is None:
-        return "–"
-    value = float(size)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.3g} {unit}"
-        value /= 1024
-    return f"{value:.3g} TiB"
-
-
-def cores_text(cores: float | None) -> str:
-    """``0.5 cores``, ``1 core``."""
-    if cores is None:
-        return "–"
-    return f"{round(cores, 2):g} {'core' if cores == 1 else 'cores'}"
 
 
 def plain(text: object) -> str:
@@ -143,8 +82,8 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]}…"
 
 
-def telling_line(message: str) -> str:
-    """The most informative line of an error message.
+def main_line(message: str) -> str:
+    """The line of an error message that says most.
 
     That is the first reason that uv gives, else the last line that is neither empty nor a hint: tracebacks end with it.
     """

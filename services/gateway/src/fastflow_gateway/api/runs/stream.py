@@ -8,14 +8,13 @@ from aiohttp import web
 
 from fastflow_api import shapes
 from fastflow_contracts.clock import now
-from fastflow_gateway.api.logs import EVENTS, LAST_EVENT_ID
 from fastflow_gateway.http.route import Media, Route
-from fastflow_gateway.http.sse import event, event_stream
+from fastflow_gateway.http.sse import EVENT_STREAM, LAST_EVENT_ID, STREAMED, event, event_stream
 from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.streaming import events
 from fastflow_gateway.streaming.followers import FOLLOWERS
-from fastflow_gateway.views import records
+from fastflow_gateway.views import run_shapes
 
 
 async def follow_run_record(request: web.Request) -> web.StreamResponse:
@@ -32,7 +31,7 @@ async def follow_run_record(request: web.Request) -> web.StreamResponse:
                 known = model.runs.get(known.run.id) or known
                 if known.revision > sent:
                     at = now()
-                    shown = records.run(known.run, capacity=model.capacity(at), now=at)
+                    shown = run_shapes.run(known.run, capacity=model.capacity(at), now=at)
                     await out.send(event("run", shown, event_id=str(known.revision)))
                     sent = known.revision
                 if known.run.is_over:
@@ -49,7 +48,7 @@ ROUTES = (
         follow_run_record,
         "Stream the run as Run in events named `run`: first its current state, then each change. Changes in quick "
         "succession may share one event.",
-        {200: Media("text/event-stream", EVENTS), 404: shapes.Error},
+        {200: Media(EVENT_STREAM, STREAMED), 404: shapes.Error},
         headers=LAST_EVENT_ID,
         is_stream=True,
     ),

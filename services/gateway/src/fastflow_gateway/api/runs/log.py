@@ -1,9 +1,8 @@
-"""The log and the resource samples of a run, stored or live."""
+"""The log of a run as text, stored or live."""
 
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from contextlib import aclosing
 from typing import Annotated
 
@@ -14,22 +13,19 @@ from fastflow_api import shapes
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.decoding import decoded
 from fastflow_contracts.bus.pull import Message
-from fastflow_contracts.runs import logs, messages
+from fastflow_contracts.runs import logs
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_gateway import app_keys
-from fastflow_gateway.http.requests import answer, query
+from fastflow_gateway.http.requests import query
 from fastflow_gateway.http.route import Media, Route
-from fastflow_gateway.http.sse import EVENT_STREAM, event, write
+from fastflow_gateway.http.sse import EVENT_STREAM, LAST_EVENT_ID, STREAMED, write
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.readmodel.queries import run_with_id
 from fastflow_gateway.streaming import events
 from fastflow_gateway.streaming.follow import follow_run, log_end
 from fastflow_gateway.streaming.stored import stored
-from fastflow_gateway.views import records
 
 TAIL_LINES_MAX = 10_000
-SAMPLES_MAX = 5_000
-"""How many samples a list holds; older ones are left out."""
 
 
 class TailQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,24 +68,6 @@ async def follow_log(request: web.Request) -> web.StreamResponse:
     return await follow_run(request, await _run(request), streams.LOGS, subjects.logs_of, _log_events, log_end)
 
 
-async def list_samples(request: web.Request) -> web.Response:
-    """List the newest resource samples."""
-    run = await _run(request)
-    samples: deque[shapes.Sample] = deque(maxlen=SAMPLES_MAX)
-    async with aclosing(stored(request.app[app_keys.BUS], streams.METRICS, subjects.metrics_of(run.ref))) as found:
-        async for message in found:
-            attempt = subjects.attempt_of_log(message.subject)
-            sample = decoded(messages.SAMPLE, message.data, where=message.subject)
-            if sample is not None:
-                samples.append(records.sample(sample, attempt))
-    return answer(shapes.SampleList(samples=tuple(samples)))
-
-
-async def follow_samples(request: web.Request) -> web.StreamResponse:
-    """Stream the resource samples as they arrive."""
-    return await follow_run(request, await _run(request), streams.METRICS, subjects.metrics_of, _sample_events, log_end)
-
-
 async def _run(request: web.Request) -> RunRecord:
     return (await run_with_id(request.app[MODEL], request.match_info["id"])).run
 
@@ -99,14 +77,6 @@ def _log_events(message: Message) -> bytes:
     return events.log_events(logs.CHUNK.decode(message.data), message.sequence, attempt)
 
 
-def _sample_events(message: Message) -> bytes:
-    attempt = subjects.attempt_of_log(message.subject)
-    sample = records.sample(messages.SAMPLE.decode(message.data), attempt)
-    return event("sample", sample, event_id=str(message.sequence))
-
-
-EVENTS = "Server-sent events. To resume, send the last id as Last-Event-ID. The last event is `end`, with the status."
-LAST_EVENT_ID = {"Last-Event-ID": "The id of the last event received: the stream resumes after it."}
 ROUTES = (
     Route(
         "GET",
@@ -123,23 +93,7 @@ ROUTES = (
         follow_log,
         "Stream the log: each line once, in order, as LogLine in events named `log`. Before a line is complete, its "
         "text comes as PartialLine in events named `partial`, within a second.",
-        {200: Media(EVENT_STREAM, EVENTS), 404: shapes.Error},
-        headers=LAST_EVENT_ID,
-        is_stream=True,
-    ),
-    Route(
-        "GET",
-        "/api/runs/{id}/metrics",
-        list_samples,
-        f"List the newest {SAMPLES_MAX:,} samples of the resources the run used.",
-        {200: shapes.SampleList, 404: shapes.Error},
-    ),
-    Route(
-        "GET",
-        "/api/runs/{id}/metrics/stream",
-        follow_samples,
-        "Stream the resource use: each sample as Sample in events named `sample`.",
-        {200: Media(EVENT_STREAM, EVENTS), 404: shapes.Error},
+        {200: Media(EVENT_STREAM, STREAMED), 404: shapes.Error},
         headers=LAST_EVENT_ID,
         is_stream=True,
     ),

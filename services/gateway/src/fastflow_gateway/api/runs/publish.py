@@ -6,10 +6,10 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from fastflow_contracts.runs.messages import TRIGGER_TYPE, Trigger
-from fastflow_contracts.runs.triggers import BadTrigger, read_trigger
+from fastflow_contracts.runs.triggers import read_trigger
 from fastflow_gateway.actions import runs
-from fastflow_gateway.actions.skips import client_letter, keep
-from fastflow_gateway.api.runs import STARTED, run_answer
+from fastflow_gateway.actions.skips import kept_if_refused
+from fastflow_gateway.api.runs.answers import STARTED, run_answer
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import body_of, idempotency_key
 from fastflow_gateway.http.route import Media, Route
@@ -22,13 +22,9 @@ async def publish_event(request: web.Request) -> web.Response:
     """Read the body as an event and start a run with it."""
     name, body = pipeline_name(request.match_info["name"]), await body_of(request)
     if request.content_type == TRIGGER_TYPE:  # it sets triggered_by, which no client may choose here
-        raise RequestRefused(422, f"the media type {TRIGGER_TYPE} is for our own services; send the event as it is.")
-    try:
+        raise RequestRefused(422, f"the media type {TRIGGER_TYPE} is reserved; send the event with its own media type.")
+    async with kept_if_refused(request.app, name, body, request.headers, Trigger(), status=422):
         trigger = read_trigger(body, _headers(request))
-    except BadTrigger as error:
-        refusal = RequestRefused(422, str(error))
-        await keep(request.app, name, client_letter(body, request.headers), Trigger(), refusal)
-        raise refusal from error
     key = idempotency_key(request, _KEY) or trigger.key
     return run_answer(request, await runs.start(request.app, name, replace(trigger, key=key)))
 

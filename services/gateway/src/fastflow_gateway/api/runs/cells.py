@@ -16,11 +16,10 @@ from fastflow_contracts.bus.pull import Message
 from fastflow_contracts.runs import cells
 from fastflow_contracts.runs.run import Ended, RunRecord
 from fastflow_gateway import app_keys
-from fastflow_gateway.api.logs import EVENTS, LAST_EVENT_ID
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import answer
 from fastflow_gateway.http.route import Media, Route
-from fastflow_gateway.http.sse import EVENT_STREAM
+from fastflow_gateway.http.sse import EVENT_STREAM, LAST_EVENT_ID, STREAMED
 from fastflow_gateway.notebooks.cells import CellHistory, CellList
 from fastflow_gateway.notebooks.executed import executed
 from fastflow_gateway.notebooks.sources import NOTEBOOKS, NoNotebook
@@ -104,7 +103,7 @@ ROUTES = (
         "/api/runs/{id}/cells/stream",
         follow_cells,
         "Stream what the cells do as it happens, in events named `cell`.",
-        {200: Media(EVENT_STREAM, EVENTS), 404: shapes.Error},
+        {200: Media(EVENT_STREAM, STREAMED), 404: shapes.Error},
         headers=LAST_EVENT_ID,
         is_stream=True,
     ),

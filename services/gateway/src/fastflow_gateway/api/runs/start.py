@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from fastflow_api import shapes
 from fastflow_contracts.runs.event_headers import event_headers
 from fastflow_contracts.runs.messages import Trigger
-from fastflow_contracts.runs.triggers import BadTrigger, read_run_body
+from fastflow_contracts.runs.triggers import read_run_body
 from fastflow_gateway.actions import runs
-from fastflow_gateway.actions.skips import client_letter, keep
-from fastflow_gateway.api.runs import STARTED, run_answer
+from fastflow_gateway.actions.skips import kept_if_refused
+from fastflow_gateway.api.runs.answers import STARTED, run_answer
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import body_of, idempotency_key
 from fastflow_gateway.http.route import Route
@@ -25,14 +25,9 @@ async def start_run(request: web.Request) -> web.Response:
     """Start a run of a pipeline."""
     name = pipeline_name(request.match_info["name"])
     body = await body_of(request)
-    try:
-        trigger = read_run_body(json.loads(body) if body.strip() else {})
-    except (BadTrigger, ValueError, RecursionError) as error:
-        detail = str(error) if isinstance(error, BadTrigger) else f"the body must be JSON: {error}."
-        refusal = RequestRefused(422, detail)
-        wanted = Trigger(triggered_by=triggered_by(request))
-        await keep(request.app, name, client_letter(body, request.headers), wanted, refusal)
-        raise refusal from error
+    wanted = Trigger(triggered_by=triggered_by(request))
+    async with kept_if_refused(request.app, name, body, request.headers, wanted, status=422):
+        trigger = read_run_body(_json(body))
     trigger = replace(
         trigger,
         triggered_by=triggered_by(request),
@@ -40,6 +35,13 @@ async def start_run(request: web.Request) -> web.Response:
         event_headers=event_headers(request.headers, has_event=False),
     )
     return run_answer(request, await runs.start(request.app, name, trigger))
+
+
+def _json(body: bytes) -> object:
+    try:
+        return json.loads(body) if body.strip() else {}
+    except (ValueError, RecursionError) as error:
+        raise RequestRefused(422, f"the body must be JSON: {error}.") from error
 
 
 ROUTES = (
