@@ -11,7 +11,7 @@ import nats.js.errors
 from fastflow_contracts.bus.address import login_of, redacted
 from fastflow_contracts.bus.client import ANSWER_S, Bus
 from fastflow_contracts.bus.errors import Unavailable
-from fastflow_contracts.bus.nats_client import MendedClient
+from fastflow_contracts.bus.nats_client import NatsClient
 from fastflow_contracts.bus.subjects import INBOX
 from fastflow_contracts.bus.tls import PLAIN, Tls, complaint
 from fastflow_contracts.log import get_logger
@@ -52,7 +52,7 @@ async def connect(
         BadSeed: *seed* is not an NKEY.
         BadTls: A certificate or key cannot be used.
     """
-    client = MendedClient(seed, tls_only=tls.is_demanded(url))
+    client = NatsClient(seed, tls_only=tls.is_demanded(url))
     bus = Bus(client)
     login = login_of(url)  # a cluster announces more servers: they need the same user
     is_open = False
@@ -141,7 +141,7 @@ async def connect(
             raise
 
 
-async def _close(client: MendedClient) -> None:
+async def _close(client: NatsClient) -> None:
     """Send what is buffered, then close the connection."""
     with contextlib.suppress(nats.errors.Error, TimeoutError):
         async with asyncio.timeout(ANSWER_S):

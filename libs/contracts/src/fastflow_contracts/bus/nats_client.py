@@ -15,7 +15,7 @@ from fastflow_contracts.bus import nkeys
 T = TypeVar("T")
 
 
-class MendedClient(Client):
+class NatsClient(Client):
     """A client. *seed*: the NKEY that authenticates it, "" = none. *tls_only*: refuse servers without TLS."""
 
     def __init__(self, seed: str, *, tls_only: bool) -> None:
