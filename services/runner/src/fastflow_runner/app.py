@@ -22,13 +22,13 @@ from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.presence import Presence
 from fastflow_contracts.runs.store import RunStore
 from fastflow_contracts.service.lifecycle import until_stopped
-from fastflow_runner.attempts.context import Tools
+from fastflow_runner.attempts.context import AttemptContext
 from fastflow_runner.attempts.runner import AttemptRunner
 from fastflow_runner.backend import Backend, open_backend
 from fastflow_runner.bundles import Bundles
 from fastflow_runner.drain import drain_asked
 from fastflow_runner.preheat import preheat
-from fastflow_runner.presence import Beacon, Replaced
+from fastflow_runner.presence import PresenceWriter, Replaced
 from fastflow_runner.secrets import SecretBox
 from fastflow_runner.settings import RunnerSettings
 
@@ -68,16 +68,16 @@ async def serve(
     opening = open_backend(settings, runner=runner_id, installation=installation, environ=os.environ, say=say)
     async with opening as backend:
         runner: AttemptRunner
-        beacon = Beacon(
+        presence = PresenceWriter(
             bus, _presence(settings, runner_id, backend), lease, look=lambda shown: _seen(shown, runner, backend)
         )
-        tools = _tools(settings, bus, runner_id, backend, beacon)
-        runner = AttemptRunner(tools, settings.slots)
-        await beacon.announce()
+        context = _context(settings, bus, runner_id, backend, presence)
+        runner = AttemptRunner(context, settings.slots)
+        await presence.announce()
         try:
             async with asyncio.TaskGroup() as group:
                 keepers = [
-                    group.create_task(beacon.serve(), name="beacon"),
+                    group.create_task(presence.serve(), name="presence"),
                     group.create_task(backend.environments.keep(), name="environments"),
                 ]
                 if backend.pool is not None:
@@ -87,31 +87,31 @@ async def serve(
                 await runner.recover()
                 keepers.append(group.create_task(runner.keep_order(), name="keep-order"))
                 if settings.pre_heat:
-                    warming = preheat(tools, default_python_version=settings.default_python_version)
+                    warming = preheat(context, default_python_version=settings.default_python_version)
                     keepers.append(group.create_task(warming, name="preheat"))
                 takers = [group.create_task(runner.take(kind), name=f"take-{kind}") for kind in _kinds(settings)]
                 drained = asyncio.Event()
-                draining = _drain(bus, runner_id, runner, beacon, takers, drained)
+                draining = _drain(bus, runner_id, runner, presence, takers, drained)
                 keepers.append(group.create_task(draining, name="drain"))
                 ready()
                 await until_stopped(stop, drained, bus=bus)
                 for taker in takers:
                     taker.cancel()
-                beacon.leave()
+                presence.leave()
                 await _finish(settings, backend, runner)
                 for keeper in keepers:
                     keeper.cancel()
         finally:
             left = await runner.let_go()
         with suppress(BusError, Replaced):
-            await beacon.say_goodbye(left=left)
+            await presence.record_end(left=left)
 
 
 async def _drain(
     bus: Bus,
     runner_id: str,
     runner: AttemptRunner,
-    beacon: Beacon,
+    presence: PresenceWriter,
     takers: list[asyncio.Task[None]],
     drained: asyncio.Event,
 ) -> None:
@@ -121,7 +121,7 @@ async def _drain(
         log.info("draining")
         for taker in takers:
             taker.cancel()
-        beacon.leave()
+        presence.leave()
         await runner.finish(None)
     drained.set()
 
@@ -169,8 +169,10 @@ def _seen(presence: Presence, runner: AttemptRunner, backend: Backend) -> Presen
     )
 
 
-def _tools(settings: RunnerSettings, bus: Bus, runner_id: str, backend: Backend, beacon: Beacon) -> Tools:
-    return Tools(
+def _context(
+    settings: RunnerSettings, bus: Bus, runner_id: str, backend: Backend, presence: PresenceWriter
+) -> AttemptContext:
+    return AttemptContext(
         runner=runner_id,
         bus=bus,
         runs=RunStore(bus),
@@ -178,7 +180,7 @@ def _tools(settings: RunnerSettings, bus: Bus, runner_id: str, backend: Backend,
         sandboxes=backend.sandboxes,
         environments=backend.environments,
         secrets=SecretBox(settings.encryption_key),
-        beacon=beacon,
+        presence=presence,
         spec=backend.spec,
         name=backend.name,
         cell_runner=backend.cell_runner,

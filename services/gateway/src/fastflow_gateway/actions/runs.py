@@ -9,7 +9,7 @@ from fastflow_contracts.ids import RunId, run_id_for_key
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
 from fastflow_contracts.pipelines.records import PipelineRecord
-from fastflow_contracts.runs.messages import Skipped, RetriedCode, Trigger
+from fastflow_contracts.runs.messages import RetriedCode, Skipped, Trigger
 from fastflow_contracts.runs.run import Running, RunRecord, RunStatus, TriggeredBy
 from fastflow_contracts.runs.skips import letter_of
 from fastflow_contracts.runs.store import RunStore

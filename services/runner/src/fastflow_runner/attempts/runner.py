@@ -25,8 +25,8 @@ from fastflow_contracts.runs.runners import presences
 from fastflow_contracts.runs.state_machine import CommandRefused, NotYet, Release
 from fastflow_contracts.runs.store import NoSuchRun
 from fastflow_runner.attempts.attempt import RunningAttempt
-from fastflow_runner.attempts.context import Tools
-from fastflow_runner.attempts.orphans import Fate, fate
+from fastflow_runner.attempts.context import AttemptContext
+from fastflow_runner.attempts.orphans import OrphanDecision, decide
 from fastflow_runner.sandbox import DaemonUnreachable, Held, SandboxError
 from fastflow_runner.sandbox.naming import LABEL_KEEPER, LABEL_PREPARER, AttemptId, attempt_of, is_warm
 
@@ -46,9 +46,9 @@ LAST_WORDS_S = 5.0
 class AttemptRunner:
     """One runner. It carries out at most ``slots`` attempts at once."""
 
-    def __init__(self, tools: Tools, slots: int) -> None:
-        self._tools = tools
-        self._presences = presences(tools.bus)
+    def __init__(self, context: AttemptContext, slots: int) -> None:
+        self._context = context
+        self._presences = presences(context.bus)
         self._slots = asyncio.Semaphore(slots)
         self._attempts: dict[AttemptId, RunningAttempt] = {}
         self._claiming: set[AttemptId] = set()
@@ -70,7 +70,7 @@ class AttemptRunner:
 
     async def take(self, kind: Kind) -> None:
         """Take work of *kind* until cancelled. Attempts under way continue: see ``finish``."""
-        async with Pull(self._tools.bus, streams.WORK, kind) as pull:
+        async with Pull(self._context.bus, streams.WORK, kind) as pull:
             while True:
                 # Wait for a free slot, but do not keep it while waiting: the other kind of work may need it.
                 await self._slots.acquire()
@@ -95,10 +95,10 @@ class AttemptRunner:
         At the start these are the runs of our previous process. Later they are runs that we hold without knowing,
         because the bus's answer got lost. Raises ``Replaced``.
         """
-        generation = self._tools.bus.generation
+        generation = self._context.bus.generation
         await self.sweep()
         ours = await self._ours_by_the_records()
-        await self._tools.beacon.renew()  # fails if another process has our id now, and with it these runs
+        await self._context.presence.renew()  # fails if another process has our id now, and with it these runs
         for run in ours:
             assert isinstance(run.state, Running)
             attempt = AttemptId(run.id, run.state.attempt)
@@ -120,9 +120,9 @@ class AttemptRunner:
         Run this in one task only, after ``recover``: two tasks must not adopt at the same time.
         """
         while True:
-            await asyncio.sleep(self._tools.beacon.lease.sweep_s)
+            await asyncio.sleep(self._context.presence.lease.sweep_s)
             try:
-                if self._tools.bus.generation == self._recovered:
+                if self._context.bus.generation == self._recovered:
                     await self.sweep()
                 else:
                     await self.recover("lost the response to its claim")
@@ -131,7 +131,7 @@ class AttemptRunner:
 
     async def sweep(self) -> None:
         """Adopt or remove every sandbox that no runner holds. What cannot be removed is tried again next time."""
-        for held in await self._tools.sandboxes.held():
+        for held in await self._context.sandboxes.held():
             try:
                 if preparer_of := held.labels.get(LABEL_PREPARER):
                     await self._sweep_preparer(held, preparer_of)
@@ -145,7 +145,7 @@ class AttemptRunner:
         if attempt is None or attempt in self._attempts:
             return
         try:
-            run: RunRecord | None = (await self._tools.runs.find(attempt.run_id)).run
+            run: RunRecord | None = (await self._context.runs.find(attempt.run_id)).run
         except NoSuchRun:
             run = None
         except Unreadable as error:
@@ -154,28 +154,28 @@ class AttemptRunner:
         gone = run is not None and isinstance(run.state, Running) and await self._is_silent(run.state.runner)
         if attempt in self._attempts:
             return  # claimed while we looked
-        match fate(run, attempt.number, runner=self._tools.runner, holder_is_gone=gone):
-            case Fate.REMOVE:
+        match decide(run, attempt.number, runner=self._context.runner, holder_is_gone=gone):
+            case OrphanDecision.REMOVE:
                 log.info("removing orphan sandbox", sandbox=held.name)
-                await self._tools.sandboxes.remove(held.name)
-            case Fate.ADOPT:
+                await self._context.sandboxes.remove(held.name)
+            case OrphanDecision.ADOPT:
                 assert run is not None
                 await self._adopt(run, held)
-            case Fate.LEAVE:
+            case OrphanDecision.LEAVE:
                 pass
 
     async def _sweep_warm(self, held: Held) -> None:
         """Remove warm sandboxes of dead runners. Our pool hides its own, so ours here are from our previous process."""
         keeper = held.labels.get(LABEL_KEEPER, "")
-        if keeper == self._tools.runner or await self._is_silent(keeper):
+        if keeper == self._context.runner or await self._is_silent(keeper):
             log.info("removing warm sandbox of a dead runner", sandbox=held.name)
-            await self._tools.sandboxes.remove(held.name)
+            await self._context.sandboxes.remove(held.name)
 
     async def _sweep_preparer(self, held: Held, runner: str) -> None:
         """Remove preparers of dead runners: no other runner can use them. Ours are under way."""
         if await self._is_silent(runner):
             log.info("removing preparer of a dead runner", sandbox=held.name)
-            await self._tools.sandboxes.remove(held.name)
+            await self._context.sandboxes.remove(held.name)
 
     async def finish(self, grace_s: float | None) -> None:
         """Wait up to *grace_s* seconds for attempts under way; None: as long as it takes."""
@@ -207,12 +207,12 @@ class AttemptRunner:
             return len(held)
 
     async def _is_left(self, attempt: AttemptId) -> bool:
-        run = (await self._tools.runs.find(attempt.run_id)).run
+        run = (await self._context.runs.find(attempt.run_id)).run
         state = run.state
         if run.is_over:  # its task was stopped between recording the end and removing the sandbox
             with suppress(SandboxError):
-                await self._tools.sandboxes.remove(self._tools.name(attempt))
-        if not isinstance(state, Running) or (state.runner, state.attempt) != (self._tools.runner, attempt.number):
+                await self._context.sandboxes.remove(self._context.name(attempt))
+        if not isinstance(state, Running) or (state.runner, state.attempt) != (self._context.runner, attempt.number):
             return False
         if state.prepared_at is not None:
             return True
@@ -263,7 +263,7 @@ class AttemptRunner:
         """None if there is nothing to carry out. Raises ``NotYet``."""
         while True:
             try:
-                return await RunningAttempt.claim(self._tools, hint, is_fresh=is_fresh)
+                return await RunningAttempt.claim(self._context, hint, is_fresh=is_fresh)
             except NotYet:
                 raise
             except Full:
@@ -288,7 +288,7 @@ class AttemptRunner:
             with suppress(TimeoutError):
                 async with asyncio.timeout(DAEMON_S):
                     await self._daemon()
-            await attempt.give_back(f"runner {self._tools.runner} could not begin: {error}")
+            await attempt.give_back(f"runner {self._context.runner} could not begin: {error}")
         except Exception as error:
             log.exception("attempt failed", run=attempt.id.run_id, attempt=attempt.id.number)
             await attempt.fail(f"the runner failed: {type(error).__name__}: {error}")
@@ -299,7 +299,7 @@ class AttemptRunner:
         """Wait until the daemon answers. Without it a runner can only give runs back, which is limited for each run."""
         while self._is_daemon_away:
             try:
-                await self._tools.sandboxes.held()
+                await self._context.sandboxes.held()
             except SandboxError:
                 await asyncio.sleep(AGAIN_S)
             else:
@@ -307,12 +307,12 @@ class AttemptRunner:
                 self._is_daemon_away = False
 
     async def _give_back(self, run: RunRecord, state: Running, why: str) -> None:
-        release = Release(epoch=state.epoch, reason=f"runner {self._tools.runner} {why}")
-        changed = (await self._tools.runs.change(run.ref, release)).run
+        release = Release(epoch=state.epoch, reason=f"runner {self._context.runner} {why}")
+        changed = (await self._context.runs.change(run.ref, release)).run
         log.info("run given back", run=run.id, reason=release.reason, status=str(changed.status))
 
     async def _adopt(self, run: RunRecord, held: Held | None) -> None:
-        attempt = await RunningAttempt.adopt(self._tools, run, held)
+        attempt = await RunningAttempt.adopt(self._context, run, held)
         if attempt is not None:
             log.info("run adopted", run=run.id, sandbox=held.name if held else None)
             self._attempts[attempt.id] = attempt
@@ -326,7 +326,7 @@ class AttemptRunner:
 
         The silence is measured here, between two or more calls.
         """
-        if runner == self._tools.runner:
+        if runner == self._context.runner:
             return False
         presence, revision = await self._presences.load(runner)
         at = asyncio.get_running_loop().time()
@@ -335,14 +335,14 @@ class AttemptRunner:
             since = at
         self._silence[runner] = (revision, since)
         if presence is None:
-            return at - since > self._tools.beacon.lease.lease_s
+            return at - since > self._context.presence.lease.lease_s
         return presence.is_gone(silent_s=at - since)
 
     async def _ours_by_the_records(self) -> list[RunRecord]:
         found: dict[RunId, RunRecord] = {}
-        async with aclosing(self._tools.runs.records.once()) as batches:
+        async with aclosing(self._context.runs.records.once()) as batches:
             async for batch in batches:
                 for _, run, _, _ in batch.changes:
-                    if run and isinstance(run.state, Running) and run.state.runner == self._tools.runner:
+                    if run and isinstance(run.state, Running) and run.state.runner == self._context.runner:
                         found[run.id] = run
         return list(found.values())

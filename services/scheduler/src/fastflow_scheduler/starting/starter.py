@@ -26,7 +26,7 @@ from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.concurrency import ChainFull, ChainLimit, ConcurrencyLimit, Full, Limit, is_not_over
 from fastflow_contracts.runs.limits import Member
-from fastflow_contracts.runs.messages import Decision, Skipped, Hint, SkipRecord, Started, Trigger
+from fastflow_contracts.runs.messages import Decision, Hint, Skipped, SkipRecord, Started, Trigger
 from fastflow_contracts.runs.run import Ended, RunRecord
 from fastflow_contracts.runs.skips import Letter, SkipStore, letter_of
 from fastflow_contracts.runs.store import NoSuchRun, RunStore, Stored
