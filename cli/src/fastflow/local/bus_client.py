@@ -6,9 +6,7 @@ from datetime import datetime
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.bus.decoding import decoded
-from fastflow_contracts.bus.subjects import PIPELINES
-from fastflow_contracts.pipelines.records import SYNC_STATUS, PipelineRecord
+from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.presence import Presence
 from fastflow_contracts.runs.run import Running, RunRecord
@@ -43,7 +41,6 @@ async def pipelines(bus: Bus) -> list[PipelineRecord]:
 
 async def refused(bus: Bus) -> list[str]:
     """Names that the last sync refused: pipelines with problems, and entries that are not folders."""
-    entry = await bus.get(PIPELINES, subjects.SYNC_STATUS_KEY)
-    status = decoded(SYNC_STATUS, entry.value, where=subjects.SYNC_STATUS_KEY) if entry is not None else None
+    status = (await PipelineStore(bus).sync_status.load(subjects.SYNC_STATUS_KEY)).value
     changes = status.last.changes if status is not None else ()
     return [change.pipeline for change in changes if change.action == "refused"]

@@ -18,6 +18,7 @@ from fastflow_contracts.bus.streams import bucket_stream
 from fastflow_contracts.bus.subjects import Kind
 from fastflow_contracts.clock import now
 from fastflow_contracts.log import get_logger
+from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.presence import Presence
 from fastflow_contracts.runs.store import RunStore
@@ -39,7 +40,7 @@ STOP_S = 20.0
 
 
 def _log_progress(line: str) -> None:
-    log.info("progress", line=line)
+    log.info("start progressed", step=line)
 
 
 async def serve(
@@ -58,13 +59,11 @@ async def serve(
         say: gets lines of progress.
     """
     runner_id = settings.runner_id or re.sub(r"[^A-Za-z0-9_-]", "-", os.uname().nodename)
-    entry = await bus.get(subjects.PIPELINES, subjects.INSTALLATION_KEY)
-    assert entry is not None, "made with the streams"
-    installation = entry.value.decode()
+    installation = await PipelineStore(bus).installation()
     lease = Lease(lease_s=settings.lease_s, fence_s=settings.fence_s)
     with suppress(Unavailable):  # a complaint can wait for the next start
         if complaint := lease.complaint(copies=await bus.copies(bucket_stream(subjects.RUNNERS))):
-            log.warning("lease misconfigured", complaint=complaint)
+            log.warning("lease misconfigured", reason=complaint)
     opening = open_backend(settings, runner=runner_id, installation=installation, environ=os.environ, say=say)
     async with opening as backend:
         runner: AttemptRunner
@@ -118,7 +117,7 @@ async def _drain(
     """Wait for a drain request; then take no more work, finish all runs under way, and set *drained*."""
     async with drain_asked(bus, runner_id) as asked:
         await asked.wait()
-        log.info("draining")
+        log.info("drain requested")
         for taker in takers:
             taker.cancel()
         presence.leave()

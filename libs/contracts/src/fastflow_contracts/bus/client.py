@@ -112,7 +112,7 @@ class Bus:
             The sequence of the message.
 
         Raises:
-            Conflict: *expect_sequence* is not the last one.
+            RevisionConflict: *expect_sequence* is not the last one.
             Rejected: The bus refuses the message.
             Unavailable: The bus does not answer.
         """
@@ -210,7 +210,7 @@ class Bus:
         value that is changed by compare-and-set must contain something random.
 
         Raises:
-            Conflict: Another writer was first.
+            RevisionConflict: Another writer was first.
             TooLarge: A value does not fit into a message.
             Rejected: The bus refuses the write.
             Unavailable: The bus does not answer.

@@ -52,7 +52,7 @@ def decoded(codec: Codec[T], data: bytes, *, where: str) -> T | None:
 def note_unreadable(kind: str, where: str, why: object) -> None:
     """Log and count one unreadable value. *kind*: the expected type; *where*: subject or key; *why*: the error."""
     unreadable[kind] += 1
-    log.error("unreadable value ignored", kind=kind, where=where, error=str(why))
+    log.error("unreadable value ignored", kind=kind, where=where, error=str(why), total=unreadable[kind])
 
 
 @contextlib.contextmanager
@@ -70,4 +70,4 @@ def passed_over(kind: str, where: str) -> Iterator[None]:
     except Exception:
         # Not one of our errors: a value that the decoder accepts but no code handles.
         unreadable[kind] += 1
-        log.exception("unreadable value ignored", kind=kind, where=where)
+        log.exception("unreadable value ignored", kind=kind, where=where, total=unreadable[kind])

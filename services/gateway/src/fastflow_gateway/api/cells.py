@@ -76,7 +76,7 @@ async def _history(request: web.Request, run: RunRecord) -> CellHistory:
     history = CellHistory()
     async with aclosing(stored(request.app[app_keys.BUS], streams.CELLS, subjects.cells_of(run.ref))) as messages:
         async for message in messages:
-            with passed_over("cells", message.subject):
+            with passed_over(cells.CHUNK.name, message.subject):
                 history.feed(cells.CHUNK.decode(message.data), subjects.attempt_of_log(message.subject))
     if isinstance(run.state, Ended):
         history.close(run.state.at.timestamp())
