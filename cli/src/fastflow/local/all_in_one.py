@@ -133,4 +133,4 @@ async def _run(
         return
     if user is not User.RUNNER:
         raise ServiceEnded(f"the {part.name} ended unexpectedly; its last log lines may say why.")
-    log.warning("runner has left", advice="runs wait for another runner, or for the next `fastflow up`")
+    log.warning("runner left", advice="runs wait for another runner, or for the next `fastflow up`")

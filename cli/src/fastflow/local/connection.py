@@ -45,7 +45,7 @@ def find_url(
         file: The file in the data folder that holds the address.
 
     Raises:
-        Unreachable: Nothing names a bus.
+        NothingAnswers: Nothing names a bus.
     """
     if nats_url:
         return logged_in(nats_url, environ)

@@ -180,11 +180,11 @@ class _Server:
         Also restart it when a full disk has space again: the server does not write to a stream again after an error.
         """
         while True:
-            log.error("embedded bus stopped, starting it again", reason=await self._stopped())
+            log.error("embedded bus stopped", reason=await self._stopped())
             try:
                 await self.start()
             except BusFailed as error:
-                log.error("embedded bus did not start", error=str(error))
+                log.error("embedded bus not started", error=str(error))
                 await self.end()
                 await asyncio.sleep(AGAIN_S)
 

@@ -22,7 +22,7 @@ async def find_run(client: Client, wanted: str) -> Run:
     """The run whose id is or starts with *wanted*, or the newest run of the pipeline of that name.
 
     Raises:
-        NotFound: There is no such run, or several ids start with *wanted*.
+        NoSuchThing: There is no such run, or several ids start with *wanted*.
     """
     if _RUN_ID.fullmatch(wanted):
         try:

@@ -44,9 +44,9 @@ def find(options: TargetOptions, *, environ: Mapping[str, str], here: Path) -> T
     or the nearest ``.fastflow`` from *here* upwards.
 
     Raises:
-        Unreachable: Nothing names an installation.
+        NothingAnswers: Nothing names an installation.
         BadUsage: Options contradict each other.
-        NotFound: No login has this name.
+        NoSuchThing: No login has this name.
     """
     given = [name for name, value in zip(("--url", "--on", "--data-dir"), _places(options), strict=True) if value]
     if len(given) > 1:

@@ -121,7 +121,7 @@ async def _open(
             raise NoSandbox(
                 f"{no}: {no.hint}; or use --sandbox process (FASTFLOW_SANDBOX=process), which isolates nothing."
             ) from no
-        log.info("scripts run as plain processes", reason=str(no))
+        log.info("process sandboxes chosen", reason=str(no))
         return replace(_process(settings, runner, environ, installation), why=str(no))
     return backend
 

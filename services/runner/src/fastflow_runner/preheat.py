@@ -36,7 +36,7 @@ async def _prepare(context: AttemptContext, name: str, live: Version, default_py
         for request in requests_of(version, bundle.data, live.spec.type):
             if context.environments.ready(request) is None:
                 prepared = await context.environments.prepare(request, say=_unheard)
-                log.info("environment prepared", pipeline=name, seconds=round(prepared.seconds, 1))
+                log.info("environment prepared", pipeline=name, duration_s=round(prepared.seconds, 1))
     except (BusError, EnvironmentFailed, BadInline) as error:
         log.info("environment not prepared", pipeline=name, error=str(error))
 

@@ -63,7 +63,7 @@ async def feed(
         try:
             consumer, pending = await _ephemeral(bus, stream, subject, None if not caught_up else last)
         except Unavailable as error:
-            log.debug("feed waits", subject=subject, error=str(error))
+            log.debug("feed delayed", subject=subject, error=str(error))
             await asyncio.sleep(RETRY_S)
             continue
         restarted = not caught_up

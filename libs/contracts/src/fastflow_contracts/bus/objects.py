@@ -253,7 +253,7 @@ class ObjectStore:
                     return
         except Unavailable as error:
             # An operator can remove them with `nats stream purge STREAM --subject=SUBJECT`.
-            log.warning("unused chunks remain", stream=stream, subject=subject, error=str(error))
+            log.warning("unused chunks not removed", stream=stream, subject=subject, error=str(error))
 
 
 @contextlib.asynccontextmanager

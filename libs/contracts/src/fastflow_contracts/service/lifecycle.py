@@ -101,7 +101,7 @@ async def _wait_for_topology(bus: Bus) -> None:
             if asyncio.get_running_loop().time() > deadline:
                 raise
             if not warned:
-                log.warning("waiting for streams", error=str(error))
+                log.warning("start delayed", error=str(error))
                 warned = True
         await asyncio.sleep(0.5)
 

@@ -99,7 +99,7 @@ class RunningAttempt:
         """Run the attempt to its recorded end, or until another runner holds the run.
 
         Raises:
-            Unreachable: the daemon is away and no code of the run has started. Call ``give_back``.
+            DaemonUnreachable: the daemon is away and no code of the run has started. Call ``give_back``.
         """
         context, run = self._context, self._holding.run
         watching_steps = watch(context.bus, context.runs, run, on_cancel=self._holding.cancel)

@@ -86,7 +86,7 @@ class AttemptSandbox:
             except Missing:
                 return None
             except (Detached, DaemonUnreachable) as error:
-                log.warning("sandbox not attached yet", run=self._run.id, error=str(error))
+                log.warning("sandbox not attached", run=self._run.id, error=str(error))
                 await pause()
 
     async def remove(self) -> None:

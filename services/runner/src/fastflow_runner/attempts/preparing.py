@@ -23,7 +23,7 @@ async def prepare(context: AttemptContext, holding: Holding, code: Code, say: Sa
     Raises:
         StoppedEarly, NotOurs: the run must stop.
         EnvironmentFailed: an environment cannot be made.
-        Unreachable: the daemon is away.
+        DaemonUnreachable: the daemon is away.
     """
     async with (
         side_task(_prepare_each(context, code, say), f"prepare-{holding.run.id}") as preparing,

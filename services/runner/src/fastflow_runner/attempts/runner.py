@@ -79,7 +79,7 @@ class AttemptRunner:
                 try:
                     taken = await pull.take(1)
                 except ConsumerGone as error:
-                    log.warning("consumer gone", error=str(error))
+                    log.warning("consumer lost", error=str(error))
                     await asyncio.sleep(AGAIN_S)
                     continue
                 for message in taken:
@@ -138,7 +138,7 @@ class AttemptRunner:
                 else:
                     await (self._sweep_warm(held) if is_warm(held.name) else self._sweep_one(held))
             except SandboxError as error:
-                log.warning("sandbox not swept", sandbox=held.name, error=str(error))
+                log.warning("sandbox sweep failed", sandbox=held.name, error=str(error))
 
     async def _sweep_one(self, held: Held) -> None:
         attempt = attempt_of(held.name)
@@ -149,15 +149,15 @@ class AttemptRunner:
         except NoSuchRun:
             run = None
         except Unreadable as error:
-            log.warning("run record unreadable", sandbox=held.name, error=str(error))
+            log.warning("run record not read", sandbox=held.name, error=str(error))
             return
         gone = run is not None and isinstance(run.state, Running) and await self._is_silent(run.state.runner)
         if attempt in self._attempts:
             return  # claimed while we looked
         match decide(run, attempt.number, runner=self._context.runner, holder_is_gone=gone):
             case OrphanDecision.REMOVE:
-                log.info("removing orphan sandbox", sandbox=held.name)
                 await self._context.sandboxes.remove(held.name)
+                log.info("orphan sandbox removed", sandbox=held.name)
             case OrphanDecision.ADOPT:
                 assert run is not None
                 await self._adopt(run, held)
@@ -168,19 +168,19 @@ class AttemptRunner:
         """Remove warm sandboxes of dead runners. Our pool hides its own, so ours here are from our previous process."""
         keeper = held.labels.get(LABEL_KEEPER, "")
         if keeper == self._context.runner or await self._is_silent(keeper):
-            log.info("removing warm sandbox of a dead runner", sandbox=held.name)
             await self._context.sandboxes.remove(held.name)
+            log.info("warm sandbox removed", sandbox=held.name, runner=keeper)
 
     async def _sweep_preparer(self, held: Held, runner: str) -> None:
         """Remove preparers of dead runners: no other runner can use them. Ours are under way."""
         if await self._is_silent(runner):
-            log.info("removing preparer of a dead runner", sandbox=held.name)
             await self._context.sandboxes.remove(held.name)
+            log.info("preparer removed", sandbox=held.name, runner=runner)
 
     async def finish(self, grace_s: float | None) -> None:
         """Wait up to *grace_s* seconds for attempts under way; None: as long as it takes."""
         if self._tasks:
-            log.info("waiting for runs to finish", runs=len(self._attempts), grace_s=grace_s)
+            log.info("shutdown delayed", runs=len(self._attempts), grace_s=grace_s)
             await asyncio.wait(self._tasks, timeout=grace_s)
 
     def abandon_all(self, reason: str) -> None:
@@ -269,11 +269,11 @@ class AttemptRunner:
             except Full:
                 return None  # the scheduler hints again when the limit allows it
             except (NoSuchRun, Unreadable, CommandRefused) as error:
-                log.info("hint is stale", run=hint.run_id, error=str(error))
+                log.info("stale hint ignored", run=hint.run_id, error=str(error))
                 return None
             except BusError as error:
                 # The claim may be stored nevertheless, and then no other runner handles this run.
-                log.warning("claim waits for the bus", run=hint.run_id, error=str(error))
+                log.warning("claim delayed", run=hint.run_id, error=str(error))
                 is_fresh = False
                 await asyncio.sleep(AGAIN_S)
 
@@ -284,7 +284,7 @@ class AttemptRunner:
             await attempt.carry_out()
         except DaemonUnreachable as error:
             self._is_daemon_away = True
-            log.warning("run cannot begin", run=attempt.id.run_id, error=str(error))
+            log.warning("run not begun", run=attempt.id.run_id, error=str(error))
             with suppress(TimeoutError):
                 async with asyncio.timeout(DAEMON_S):
                     await self._daemon()
@@ -303,7 +303,7 @@ class AttemptRunner:
             except SandboxError:
                 await asyncio.sleep(AGAIN_S)
             else:
-                log.info("docker daemon answers again")
+                log.info("docker connection restored")
                 self._is_daemon_away = False
 
     async def _give_back(self, run: RunRecord, state: Running, why: str) -> None:

@@ -247,14 +247,14 @@ class DockerChannel:
             try:
                 pieces = await self._stream.read()
             except OSError as error:
-                log.warning("channel broke", sandbox=self.name, error=str(error))
+                log.warning("sandbox channel lost", sandbox=self.name, error=str(error))
                 return b""
             if not pieces:
                 break
             for stream, data in pieces:
                 if stream == 2:
                     complaint = data.decode(errors="replace").strip()[:_COMPLAINT_CHARS_MAX]
-                    log.warning("supervisor wrote to stderr", sandbox=self.name, text=complaint)
+                    log.warning("supervisor message received", sandbox=self.name, text=complaint)
             if said := b"".join(data for stream, data in pieces if stream == 1):
                 return said
         return b""

@@ -96,7 +96,7 @@ class Session:
 
         Raises:
             Silent: no answer within ``SYNC_TIMEOUT_S``.
-            Unreachable: the daemon did not answer.
+            DaemonUnreachable: the daemon did not answer.
             SessionError: the supervisor violated the protocol, or another runner has attached.
         """
         session = cls(channel, acked)

@@ -86,7 +86,7 @@ class Retention:
             log.info("old runs removed", runs=removed, bucket=subjects.RUNS, full_percent=round(fill * 100))
         if fill >= HIGH:
             log.warning(
-                "runs bucket nearly full",
+                "runs bucket nearly filled",
                 bucket=subjects.RUNS,
                 full_percent=round(fill * 100),
                 kept=f"runs that are not over, ended within {KEEP}, or are unhandled (after sequence {followed})",
