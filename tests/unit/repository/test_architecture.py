@@ -52,6 +52,7 @@ ROOMS: dict[str, dict[str, frozenset[str]]] = {
         "attempts": frozenset(
             {"errors", "settings", "bundles", "presence", "secrets", "output", "environments", "sandbox", "guest"}
         ),
+        "work": frozenset({"errors", "settings", "attempts", "sandbox"}),
         "proxy": frozenset({"errors", "settings", "sandbox"}),
     },
     "fastflow_scheduler": {

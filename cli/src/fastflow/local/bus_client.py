@@ -8,7 +8,7 @@ from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.pipelines.store import PipelineStore
-from fastflow_contracts.runs.presence import Presence
+from fastflow_contracts.runs.presence import Presence, is_gone
 from fastflow_contracts.runs.run import Running, RunRecord
 from fastflow_contracts.runs.runners import presences
 from fastflow_contracts.runs.store import RunStore
@@ -30,7 +30,7 @@ async def runners(bus: Bus, *, now: datetime) -> list[Presence]:
     return [
         record.value
         for record in await presences(bus).items()
-        if record.stored_at and not record.value.is_gone(silent_s=(now - record.stored_at).total_seconds())
+        if record.stored_at and not is_gone(record.value, silent_s=(now - record.stored_at).total_seconds())
     ]
 
 

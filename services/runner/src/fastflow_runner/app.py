@@ -24,7 +24,6 @@ from fastflow_contracts.runs.presence import Presence
 from fastflow_contracts.runs.store import RunStore
 from fastflow_contracts.service.lifecycle import until_stopped
 from fastflow_runner.attempts.context import AttemptContext
-from fastflow_runner.attempts.runner import AttemptRunner
 from fastflow_runner.backend import Backend, open_backend
 from fastflow_runner.bundles import Bundles
 from fastflow_runner.drain import drain_asked
@@ -32,6 +31,9 @@ from fastflow_runner.preheat import preheat
 from fastflow_runner.presence import PresenceWriter, Replaced
 from fastflow_runner.secrets import SecretBox
 from fastflow_runner.settings import RunnerSettings
+from fastflow_runner.work.hint_consumer import HintConsumer
+from fastflow_runner.work.recovery import Recovery
+from fastflow_runner.work.runner import AttemptRunner
 
 log = get_logger(__name__)
 
@@ -83,12 +85,14 @@ async def serve(
                     keepers.append(group.create_task(backend.pool.keep(), name="pool"))
                 if backend.image_gc is not None:
                     keepers.append(group.create_task(backend.image_gc.keep(), name="image-gc"))
-                await runner.recover()
-                keepers.append(group.create_task(runner.keep_order(), name="keep-order"))
+                recovery = Recovery(context, runner)
+                await recovery.recover()
+                keepers.append(group.create_task(recovery.keep_order(), name="recovery"))
                 if settings.pre_heat:
                     warming = preheat(context, default_python_version=settings.default_python_version)
                     keepers.append(group.create_task(warming, name="preheat"))
-                takers = [group.create_task(runner.take(kind), name=f"take-{kind}") for kind in _kinds(settings)]
+                hints = HintConsumer(context, runner)
+                takers = [group.create_task(hints.take(kind), name=f"take-{kind}") for kind in _kinds(settings)]
                 drained = asyncio.Event()
                 draining = _drain(bus, runner_id, runner, presence, takers, drained)
                 keepers.append(group.create_task(draining, name="drain"))

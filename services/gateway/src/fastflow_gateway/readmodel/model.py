@@ -27,7 +27,7 @@ from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.concurrency import limit_sets
 from fastflow_contracts.runs.limits import LimitSet
 from fastflow_contracts.runs.messages import SkipRecord
-from fastflow_contracts.runs.presence import Presence
+from fastflow_contracts.runs.presence import Presence, is_gone
 from fastflow_contracts.runs.run import RunRecord, RunStatus
 from fastflow_contracts.runs.runners import presences
 from fastflow_contracts.runs.skips import Letter, SkipStore
@@ -145,7 +145,7 @@ class ReadModel:
     def runners(self, now: datetime) -> list[Presence]:
         """The runners that are alive at *now*."""
         known = self._runners.values()
-        return [presence for presence, at in known if not presence.is_gone(silent_s=(now - at).total_seconds())]
+        return [presence for presence, at in known if not is_gone(presence, silent_s=(now - at).total_seconds())]
 
     def capacity(self, now: datetime) -> Capacity:
         """The capacity at *now*: how many runs may run at once, and how many do."""

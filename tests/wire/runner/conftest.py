@@ -1,4 +1,4 @@
-"""A runner's context for the tests of attempts."""
+"""A runner's context for the tests of attempts and of work."""
 
 from __future__ import annotations
 
