@@ -171,5 +171,5 @@ async def _find(client: Client, text: str) -> SkipDetail:
     if not found:
         raise NoSuchThing(f"no skip begins with {text!r}; `fastflow skipped --all` lists them.")
     if len(found) > 1:
-        raise CliError(f"{text!r} begins {len(found)} ids of skips; type more.")
+        raise CliError(f"{len(found)} ids of skips start with {text!r}; type more.")
     return found[0]

@@ -175,7 +175,9 @@ async def _part(plan: UpPlan, url: str, stop: asyncio.Event, *, leave_running: b
 
 def _key_line(path: Path, *, is_new: bool) -> str:
     kept = f"encrypted with the key in {_near(path)}"
-    return _line("secrets", f"{kept}, created just now: keep a copy, nothing else opens them" if is_new else kept)
+    return _line(
+        "secrets", f"{kept}, created just now: keep a copy, they cannot be read without it" if is_new else kept
+    )
 
 
 def _sandbox(plan: UpPlan, runner: Presence) -> str:
@@ -206,7 +208,7 @@ def _stop_on_signals(stop: asyncio.Event, early: list[int]) -> None:
         if stop.is_set():
             _leave_at_once()
         stop.set()
-        _say("\nStopping. Ctrl-C again to leave at once.")
+        _say("\nStopping. Press Ctrl-C again to stop immediately.")
 
     for number in _stopping():
         loop.add_signal_handler(number, on_signal)

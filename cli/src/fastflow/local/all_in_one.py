@@ -104,7 +104,7 @@ async def run(
             ready()
 
     def told(part: ServicePart) -> ServicePart:
-        """The gateway tells the world when all of them are ready."""
+        """The gateway reports ready when all services are."""
         serve = functools.partial(fastflow_gateway.app.serve, still_starting=lambda: frozenset(starting))
         return part._replace(serve=serve) if part.name == User.GATEWAY.value else part
 

@@ -48,7 +48,7 @@ async def backup(bus: Bus, folder: Path, *, say: Say) -> None:
     """Copy every stream into *folder*, which must be empty or not exist. Raises ``BackupFailed``."""
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
-        raise BackupFailed(f"{folder} is not empty; give each backup a folder of its own.")
+        raise BackupFailed(f"{folder} is not empty; give each backup its own folder.")
     folder.chmod(0o700)
     described = {}
     for stream in ORDER:

@@ -64,7 +64,7 @@ def _list(subjects: Iterable[str]) -> str:
 
 
 def quoted(text: str) -> str:
-    """*text* as a string of the server's configuration. Its escapes are not JSON's: it knows no ``\\u``."""
+    """*text* as a string of the server's configuration. Its escapes are not JSON's: there is no ``\\u``."""
     return '"' + "".join(_ESCAPES.get(letter, letter) for letter in text) + '"'
 
 

@@ -22,7 +22,7 @@ from fastflow_syncer.settings import SyncerSettings
 def check(folder: Path, settings: SyncerSettings) -> list[tuple[Path, Found]]:
     """Check every pipeline in *folder*, or *folder* itself. Raises ``NoSuchThing`` if there is none.
 
-    A folder with a script of its own *and* with pipelines in it is checked as both.
+    A folder with its own script *and* with pipelines in it is checked as both.
     """
     if not folder.is_dir():
         raise NoSuchThing(f"{folder} is not a folder; give a pipeline's folder, or the folder above several.")
@@ -95,7 +95,7 @@ def _cycle_notice(names: Sequence[str], knot: Collection[str]) -> Notice:
     more = f" (and others through {others})" if others else ""
     return Notice(
         field="downstream_triggers",
-        text=f"starts itself again: {way}{more}. Such a chain goes on until FASTFLOW_CHAIN_DEPTH_MAX or "
+        text=f"starts itself again: {way}{more}. Such a chain continues until FASTFLOW_CHAIN_DEPTH_MAX or "
         "FASTFLOW_CHAIN_RUNS_MAX stops it.",
     )
 

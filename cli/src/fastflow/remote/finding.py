@@ -37,7 +37,7 @@ async def find_run(client: Client, wanted: str) -> Run:
             return await client.run(found.ids[0])
         if found.total:
             candidates = ", ".join(found.ids[:CANDIDATES_MAX])
-            raise NoSuchThing(f"{wanted!r} begins {found.total} run ids: {candidates}; type more.")
+            raise NoSuchThing(f"{found.total} run ids start with {wanted!r}: {candidates}; type more.")
     names = await _names(client)
     if wanted in names:
         raise NoSuchThing(f"{wanted} has no runs yet; start one with `fastflow run {wanted}`.")

@@ -13,7 +13,7 @@ from fastflow.terminal.printer import Printer, print_json
 from fastflow_api import Client
 from fastflow_api.shapes import Accepted, Run, Status
 
-GOES_ON: Final = "The run goes on; `fastflow ps` lists it, `fastflow cancel` stops it."
+GOES_ON: Final = "The run continues; `fastflow ps` lists it, `fastflow cancel` stops it."
 
 
 def say_accepted(pipeline: str, accepted: Run | Accepted, *, as_json: bool) -> None:

@@ -154,7 +154,7 @@ async def _image(settings: RunnerSettings, daemon: Daemon, installation: str, sa
             )
     except (ImageFailed, DockerError, aiohttp.ClientError, OSError, ValueError) as error:
         if isinstance(error, aiohttp.ClientError | ValueError) and not isinstance(error, OSError):
-            reason = "it hung up, or it is not Docker"
+            reason = "it closed the connection, or it is not Docker"
         else:
             reason = _last_line(error) or "it did not answer"
         found = f"{daemon.name} cannot build the worker image ({reason})"

@@ -35,11 +35,11 @@ async def _prepare(context: AttemptContext, name: str, live: Version, default_py
         version = choose(live.spec.python_version or live.python, default_python_version)
         for request in requests_of(version, bundle.data, live.spec.type):
             if context.environments.ready(request) is None:
-                prepared = await context.environments.prepare(request, say=_unheard)
+                prepared = await context.environments.prepare(request, say=_ignored)
                 log.info("environment prepared", pipeline=name, duration_s=round(prepared.seconds, 1))
     except (BusError, EnvironmentFailed, BadInline) as error:
         log.info("environment not prepared", pipeline=name, error=str(error))
 
 
-async def _unheard(line: str) -> None:
+async def _ignored(line: str) -> None:
     """Drop the preparer's output: no run is waiting for it."""

@@ -50,7 +50,7 @@ async def feed(
         subject: Subject to follow; wildcards are allowed.
         after: None: first the newest message of each subject, then every new one; the first batch may be empty.
             Else every message with a greater stream sequence.
-        batch: How many messages are under way at most: so many a slow reader keeps in memory.
+        batch: Most messages in flight. A slow reader keeps that many in memory.
     """
     from_snapshot = after is None
     last = after or 0

@@ -1,6 +1,6 @@
 """The object store: code bundles, named by the SHA-256 of their bytes. I/O only; what one means is not known here.
 
-An object is a *note* that says what belongs to it, and *chunks* under a subject of their own. The note is written last
+An object is a *note* that says what belongs to it, and *chunks* under their own subject. The note is written last
 and removed first, so a reader never finds a note without chunks. The writer that leaves chunks without a note
 removes them. The client's own object store does not fit: it waits without end for a missing chunk, and leaves the
 chunks of a cancelled upload behind.
@@ -122,7 +122,7 @@ class ObjectStore:
             if note is None:
                 return
             # Remove the note first: without chunks it would name an unreadable object. Remove only this note: one
-            # that was stored meanwhile has chunks of its own.
+            # that was stored meanwhile has its own chunks.
             subject = subjects.object_note(self._bucket, name)
             async for _ in attempts(WRITE_S, f"removing {subject}"):
                 with contextlib.suppress(nats.errors.Error, TimeoutError):
@@ -155,7 +155,7 @@ class ObjectStore:
         assert raw.seq is not None
         note = decoded(NOTE, raw.data or b"", where=subject)
         if note is None or not (note.deleted or note.nuid):
-            raise Rejected(f"object {name} in {self._bucket} is damaged: its metadata are invalid")
+            raise Rejected(f"object {name} in {self._bucket} is damaged: its metadata is invalid.")
         return None if note.deleted else _Upload(raw.seq, note.nuid, note.size, note.chunks)
 
     async def _is_whole(self, note: _Upload) -> bool:

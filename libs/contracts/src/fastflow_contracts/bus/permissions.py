@@ -51,8 +51,8 @@ def inbox(user: User) -> str:
 
 
 _INSIDE: Final = (f"{inbox(User.GATEWAY)}.>", f"{ADMIN_INBOX}.>")
-"""Where those are answered who ask a scheduler or a syncer something. (The server's own ``allow_responses`` would have
-them answer on whatever subject a request names, with their rights there.)
+"""Where a scheduler or a syncer sends its answers. (The server's own ``allow_responses`` would let it answer on any
+subject that a request names, with its own rights.)
 """
 
 

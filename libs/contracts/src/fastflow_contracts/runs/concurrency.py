@@ -113,7 +113,7 @@ class ChainLimit(NamedTuple):
     most: int
 
     async def put_for(self, bus: Bus, ref: RunRef) -> Put:
-        """As ``Limit.put_for``; *ref* is not in the chain yet. A count that cannot be read begins anew."""
+        """As ``Limit.put_for``; *ref* is not in the chain yet. An unreadable count begins at one."""
         key = subjects.chain_key(self.root)
         counts: Bucket[str, ChainCount] = Bucket(
             bus, RUNS, CHAIN_COUNT, keys=subjects.LIMIT_KEYS, key_of=str, name_in=str

@@ -45,7 +45,7 @@ class EnvironmentFailed(RunnerError):
 
 
 class NoInterpreter(EnvironmentFailed):
-    """uv has no interpreter of its own of this version, and could not get one."""
+    """uv has no interpreter of this version, and could not get one."""
 
 
 class Preparers:

@@ -104,7 +104,7 @@ class ReadyEnvironment(msgspec.Struct, frozen=True):
 CELL_RUNNER: Final = EnvironmentRequest(
     "", (Path(cells.__file__).parent / "requirements.lock").read_bytes(), is_ours=True
 )
-"""The environment of the cell runner: ours, whatever the pipeline's own holds."""
+"""The environment of the cell runner: ours, independent of the pipeline's."""
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):

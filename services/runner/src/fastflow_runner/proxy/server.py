@@ -152,7 +152,7 @@ class DockerProxy:
             finally:
                 back.close()
         if not head:
-            raise ConnectionResetError("Docker hung up")
+            raise ConnectionResetError("Docker closed the connection.")
         if (status := int(head.split(b" ", 2)[1])) == HTTPStatus.NOT_FOUND:
             return None
         shown: dict[str, Any] = json.loads(body)
@@ -247,7 +247,7 @@ async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
 
 
 async def _pass_answer(there: asyncio.StreamReader, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Pass the answer on. Drop bytes after the request; stop when the runner hangs up."""
+    """Pass the answer on. Drop bytes after the request; stop when the runner closes the connection."""
     hung_up = asyncio.create_task(_until_closed(reader), name="hung-up")
     answering = asyncio.create_task(_pump(there, writer), name="answer")
     try:

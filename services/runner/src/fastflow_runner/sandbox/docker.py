@@ -52,9 +52,9 @@ REMOVAL_PAUSE_S: Final = 0.1
 NETWORK_TRIES: Final = 5
 LAST_CALL_S: Final = 10.0
 _NO_ANSWER: Final = frozenset({0, 502, 503, 504, 900})
-"""Statuses that do not come from the daemon: it hung up (0), or a proxy or aiodocker (900) could not reach it."""
+"""Statuses that do not come from the daemon: it closed the connection (0), or a proxy or aiodocker (900) could not reach it."""
 SHM_BYTES: Final = 1 << 40
-"""Size of /dev/shm: no bound of its own. What a script puts there counts as its memory, which has a limit; and the
+"""Size of /dev/shm: no separate bound. What a script puts there counts as its memory, which has a limit; and the
 limit of a warm sandbox changes when a run takes it, while this size cannot.
 """
 _COMPLAINT_CHARS_MAX: Final = 500

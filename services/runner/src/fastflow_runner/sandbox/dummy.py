@@ -93,7 +93,7 @@ class _DummySandbox:
         self._exit = b""
         self._phase = WAITING
 
-    def hear(self, data: bytes) -> None:
+    def receive(self, data: bytes) -> None:
         for kind, payload in self._decoder.feed(data):
             if kind == DATA:
                 continue
@@ -179,7 +179,7 @@ class DummyChannel:
     async def send(self, data: bytes) -> None:
         if self._closed or self._sandbox.ended is not None:
             raise Detached("The channel is closed.")
-        self._sandbox.hear(data)
+        self._sandbox.receive(data)
 
     async def receive(self) -> bytes:
         sandbox = self._sandbox

@@ -205,7 +205,7 @@ async def _kill(process: Process) -> None:
 
 
 def _tmp(directory: Path) -> Path:
-    """Return where a sandbox has its temporary files: found again by whoever clears the sandbox's directory."""
+    """Return where a sandbox has its temporary files: found again when the sandbox's directory is cleared."""
     base = tempfile.gettempdir()
     if len(os.fsencode(base)) > TMP_BASE_BYTES_MAX:
         base = "/tmp"  # noqa: S108 - only for a directory of our own in it

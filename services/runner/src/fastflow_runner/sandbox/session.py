@@ -44,7 +44,7 @@ class SessionError(RunnerError):
 
 
 class Superseded(SessionError):
-    """Another runner has attached to this sandbox: leave it alone."""
+    """Another runner has attached to this sandbox; do not touch it."""
 
 
 class Silent(SessionError):
@@ -176,7 +176,7 @@ class Session:
             try:
                 self._frames.extend(self._decoder.feed(data))
             except frames.ForeignMark as error:
-                raise Superseded("Another runner has attached to this sandbox; leave it alone.") from error
+                raise Superseded("Another runner has attached to this sandbox; do not touch it.") from error
             except frames.ProtocolError as error:
                 raise SessionError(f"The supervisor sent an invalid frame: {error}.") from error
         return self._frames.popleft()
@@ -209,7 +209,7 @@ class Session:
     def _output(self, payload: bytes) -> ScriptOutput | None:
         stream, offset, at = frames.OUTPUT_HEADER.unpack_from(payload)
         data = payload[frames.OUTPUT_HEADER.size :]
-        position = self._goes_on_at(stream, self._output_at[stream], offset)
+        position = self._position(stream, self._output_at[stream], offset)
         if offset < position:  # repeated after an attach, possibly only in part
             data, offset = data[position - offset :], position
         if not data:
@@ -220,18 +220,18 @@ class Session:
 
     def _cell_event(self, payload: bytes) -> CellRunnerEvent | None:
         number, at = frames.EVENT_HEADER.unpack_from(payload)
-        if number < self._goes_on_at(frames.EVENTS, self._event_at, number):
+        if number < self._position(frames.EVENTS, self._event_at, number):
             return None
         self._event_at = number + 1
         return CellRunnerEvent(number=number, at=_utc(at), data=payload[frames.EVENT_HEADER.size :])
 
-    def _goes_on_at(self, stream: int, expected: int, heard: int) -> int:
+    def _position(self, stream: int, expected: int, received: int) -> int:
         """Return where *stream* continues: *expected*, or later if that is allowed. Raises ``ValueError`` for a gap."""
         if stream in self._may_begin_later:
             self._may_begin_later.remove(stream)
-            return max(expected, heard)
-        if heard > expected:
-            raise ValueError(f"stream {stream} continues at {heard} instead of {expected}; output is missing")
+            return max(expected, received)
+        if received > expected:
+            raise ValueError(f"stream {stream} continues at {received} instead of {expected}; output is missing")
         return expected
 
 

@@ -183,7 +183,7 @@ def refused(
 
 
 def with_input_of(former: RunRecord, given: RunInput, trigger: Trigger) -> Trigger:
-    """Return *trigger* with what *former* was started with, to be admitted anew on today's version."""
+    """Return *trigger* with what *former* was started with, for a new admission on today's version."""
     order = former.order
     return replace(
         trigger,

@@ -73,7 +73,7 @@ def remote(url: str, branch: str) -> Remote:
     if not url or not url.isprintable() or " " in url.strip() or url != url.strip():
         raise BadRemote("GIT_REPO_URL is empty or has spaces or control characters; write it plainly.")
     if not _BRANCH.fullmatch(branch):
-        raise BadRemote(f"GIT_BRANCH {shown(branch)!r}is not a branch name; use one such as 'main'.")
+        raise BadRemote(f"GIT_BRANCH {shown(branch)!r} is not a branch name; use one such as 'main'.")
     if url.startswith("/"):
         return Remote("file://" + quote(url), "file", branch)
     if _SCP_STYLE.fullmatch(url):

@@ -108,13 +108,15 @@ def read(text: str) -> dict[str, Any]:
     for position, cell in enumerate(cells):
         cell["source"] = text_of(cell.get("source"))
         if not cell["source"].isascii() and not _is_text(cell["source"]):
-            raise UnusableNotebook(f"main.ipynb: element {position} of cells has half a character; write it again.")
+            raise UnusableNotebook(
+                f"main.ipynb: element {position} of cells has a lone surrogate; write that text again."
+            )
         cell["metadata"] = _object(cell.get("metadata"))
     return {**document, "cells": cells}
 
 
 def check_language(document: Mapping[str, Any]) -> None:
-    """Check that the notebook is Python: whatever kernel it names, it gets the pipeline's own interpreter.
+    """Check that the notebook is Python: with any kernel name it gets the pipeline's own interpreter.
 
     Raises ``UnusableNotebook``.
     """

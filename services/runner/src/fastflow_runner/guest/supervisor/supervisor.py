@@ -119,12 +119,12 @@ class Supervisor:
             return
         fields = json.loads(payload)
         if kind == frames.ATTACH:
-            self._deadlines.hear()
+            self._deadlines.heartbeat()
             self._link.attach(bytes.fromhex(fields["nonce"]), fields["acked"], self._phase)
         elif kind == frames.JOB:
             self._accept(fields)
         elif kind == frames.BEAT:
-            self._deadlines.hear(fields.get("dead_after_s"))
+            self._deadlines.heartbeat(fields.get("dead_after_s"))
         elif kind == frames.ACK:
             self._link.acknowledge(fields)
         elif kind == frames.STOP:
@@ -142,7 +142,7 @@ class Supervisor:
             return
         self._phase = PREPARING
         self._job = job
-        self._deadlines.hear(job["dead_after_s"])
+        self._deadlines.heartbeat(job["dead_after_s"])
         try:
             self._intake = JobIntake(job, self._work)
             self._take(b"")
