@@ -175,9 +175,7 @@ async def _part(plan: UpPlan, url: str, stop: asyncio.Event, *, leave_running: b
 
 def _key_line(path: Path, *, is_new: bool) -> str:
     kept = f"encrypted with the key in {_near(path)}"
-    return _line(
-        "secrets", f"{kept}, created just now: keep a copy, they cannot be read without it" if is_new else kept
-    )
+    return _line("secrets", f"{kept}, created just now: keep a copy, nothing else decrypts them" if is_new else kept)
 
 
 def _sandbox(plan: UpPlan, runner: Presence) -> str:

@@ -20,7 +20,8 @@ from fastflow_runner.environments.environments import Environments, volume_ident
 from fastflow_runner.environments.store import Place, docker_place, passed_on, process_place
 from fastflow_runner.errors import RunnerError
 from fastflow_runner.sandbox import SandboxError, Sandboxes, SandboxSpec
-from fastflow_runner.sandbox.docker import LABEL_SCOPE, DockerSandboxes
+from fastflow_runner.sandbox.docker import DockerSandboxes
+from fastflow_runner.sandbox.docker_config import LABEL_SCOPE
 from fastflow_runner.sandbox.docker_daemon import Daemon, NoDocker, find_daemon
 from fastflow_runner.sandbox.dummy import DummySandboxes
 from fastflow_runner.sandbox.image import ImageFailed, ensure_worker_image

@@ -37,7 +37,7 @@ class SyncerSettings(LimitSettings, frozen=True, kw_only=True):
         bool,
         Env(
             "AUTO_SYNC_ENABLED",
-            "Fetch the branch by itself. no = only on request; GIT_SYNC_INTERVAL then has no effect.",
+            "Fetch the branch by itself. no = only on request; GIT_SYNC_INTERVAL has no effect.",
         ),
     ] = True
     git_username: Annotated[str, Env("GIT_USERNAME", "User of GIT_TOKEN; most hosts accept any.")] = "x-access-token"

@@ -187,7 +187,7 @@ async def test_a_skipped_followup_is_shown_with_the_run_and_with_its_target(bus:
         "missing": "there is no pipeline missing",
         "off": "off is disabled",
         "broken": "broken has no valid version",
-        "plain": "There is no run configuration &#39;half&#39;",
+        "plain": "there is no run configuration &#39;half&#39;",
         "full": "max_instances: 1 run(s) of full are pending or running already",
     }
     targets = tuple(DownstreamRule(pipeline=name) for name in reasons if name != "plain")

@@ -141,7 +141,7 @@ class RunStore:
                 await self._step_aside()
             else:
                 return Stored(run, revisions[0])
-        raise RevisionConflict(f"run {run.id} could not be stored, because other writers were first; try again.")
+        raise RevisionConflict(f"run {run.id} could not be stored: other writers were first; try again.")
 
     async def change(
         self, ref: RunRef, command: Command, *, known: Stored | None = None, limit: Limit | None = None
@@ -206,9 +206,7 @@ class RunStore:
                 put = put._replace(expect=found.revision if found else 0)
             else:
                 return True
-        raise RevisionConflict(
-            f"the input of run {run.id} could not be stored, because other writers were first; try again."
-        )
+        raise RevisionConflict(f"the input of run {run.id} could not be stored: other writers were first; try again.")
 
     async def _step_aside(self) -> None:
         await asyncio.sleep(random.uniform(0, CONFLICT_PAUSE_S))  # noqa: S311 - spreads contenders

@@ -132,7 +132,7 @@ class Environments:
                     await self._prepare(second, say)
         prepared = self.ready(request)
         if prepared is None:
-            raise EnvironmentFailed("The environment was removed immediately; start the run again.")
+            raise EnvironmentFailed("the environment was removed immediately; start the run again.")
         return replace(prepared, seconds=monotonic() - started_s)
 
     async def keep(self) -> None:

@@ -24,7 +24,7 @@ from fastflow_runner.proxy.rules import (
     check,
     plain,
 )
-from fastflow_runner.sandbox.docker import LABEL_SCOPE
+from fastflow_runner.sandbox.docker_config import LABEL_SCOPE
 
 log = get_logger(__name__)
 

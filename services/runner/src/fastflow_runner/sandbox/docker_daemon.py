@@ -69,7 +69,7 @@ async def find_daemon(environ: Mapping[str, str]) -> Daemon:
     """Find the daemon that the ``docker`` command would use.
 
     Raises:
-        NoDocker: there is no daemon, or it is not usable. No other error, even if something else answers at the address.
+        NoDocker: there is no daemon, or it is not usable. No other error, even if another program answers there.
     """
     url, certificates = _address(environ)
     tls = _tls(certificates) if certificates is not None and not url.startswith("unix://") else None

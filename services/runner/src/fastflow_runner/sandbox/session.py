@@ -106,7 +106,7 @@ class Session:
             async with asyncio.timeout(SYNC_TIMEOUT_S):
                 frame = await session._next_frame()
         except TimeoutError:
-            raise Silent("The sandbox does not answer; remove it and count the attempt as lost.") from None
+            raise Silent("the sandbox does not answer; remove it and count the attempt as lost.") from None
         if frame is not None:
             session._frames.appendleft(frame)
             if frame[0] == frames.SYNC:
@@ -124,7 +124,7 @@ class Session:
             stated_job = frames.message(frames.JOB, **job.stated(bundle))
         except frames.ProtocolError as error:
             raise JobTooLarge(
-                f"Arguments and environment of the run exceed {frames.FRAME_BYTES_MAX:,} bytes; "
+                f"arguments and environment of the run exceed {frames.FRAME_BYTES_MAX:,} bytes; "
                 "pass large values as files or fetch them from the script."
             ) from error
         await self._send(stated_job)
@@ -176,9 +176,9 @@ class Session:
             try:
                 self._frames.extend(self._decoder.feed(data))
             except frames.ForeignMark as error:
-                raise Superseded("Another runner has attached to this sandbox; do not touch it.") from error
+                raise Superseded("another runner has attached to this sandbox; do not touch it.") from error
             except frames.ProtocolError as error:
-                raise SessionError(f"The supervisor sent an invalid frame: {error}.") from error
+                raise SessionError(f"the supervisor sent an invalid frame: {error}.") from error
         return self._frames.popleft()
 
     async def _take(self) -> Event | None:
@@ -203,8 +203,8 @@ class Session:
                 self._phase = _decode(payload, _Sync).phase
                 return None
         except (msgspec.MsgspecError, struct.error, LookupError, ValueError, OverflowError) as error:
-            raise SessionError(f"The supervisor sent a bad frame of kind {chr(kind)!r}: {error}.") from error
-        raise SessionError(f"The supervisor sent a frame of unknown kind {chr(kind)!r}.")
+            raise SessionError(f"the supervisor sent a bad frame of kind {chr(kind)!r}: {error}.") from error
+        raise SessionError(f"the supervisor sent a frame of unknown kind {chr(kind)!r}.")
 
     def _output(self, payload: bytes) -> ScriptOutput | None:
         stream, offset, at = frames.OUTPUT_HEADER.unpack_from(payload)

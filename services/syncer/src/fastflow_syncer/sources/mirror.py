@@ -205,7 +205,7 @@ class Mirror:
             stdout_bytes_max=_TEXT_BYTES_MAX,
         )
         if done.code != 0:
-            raise SourceFailed(f"No mirror can be made: {scrubbed(done.stderr, self._credentials)}")
+            raise SourceFailed(f"no mirror can be made: {scrubbed(done.stderr, self._credentials)}")
         self._directory = directory
         return directory
 

@@ -169,7 +169,7 @@ class Kernel:
             await client.async_start_new_kernel(env=self._env)
             await client.async_start_new_kernel_client()
         except Exception as error:  # nbclient and jupyter_client raise RuntimeError and whatever starting raised
-            raise CannotStart(f"The kernel does not start: {error}") from error
+            raise CannotStart(f"the kernel does not start: {error}") from error
         self.is_alive = True
 
     async def execute(self, step: Step, stopping: asyncio.Event) -> tuple[Failure | NotebookEnd | None, int | None]:
