@@ -131,7 +131,7 @@ class Bus:
         try:
             await self.client.publish(subject, data)
         except nats.errors.Error as error:
-            raise Unavailable(f"the bus did not take a message on {subject}: {error}") from error
+            raise Unavailable(f"the bus did not take a message on {subject}: {error}.") from error
 
     async def ask(self, subject: str, data: bytes, *, timeout_s: float = ANSWER_S) -> bytes:
         """Send a core request and return the answer.
@@ -145,7 +145,7 @@ class Bus:
         except nats.errors.NoRespondersError as error:
             raise Rejected(f"no service listens on {subject}; is the service that answers it running?") from error
         except (nats.errors.Error, TimeoutError) as error:
-            raise Unavailable(f"no answer on {subject} within {timeout_s:g} s") from error
+            raise Unavailable(f"no answer on {subject} within {timeout_s:g} s.") from error
 
     async def get(self, bucket: str, key: str, *, is_exact: bool = False) -> Entry | None:
         """Return the newest value under *key*, or None. *key* may contain wildcards: then the newest match.
@@ -171,12 +171,12 @@ class Bus:
         try:
             message = await self.client.request(request, b"", timeout=ANSWER_S)
         except (nats.errors.Error, TimeoutError) as error:
-            raise Unavailable(f"the bus did not answer while reading {subject}") from error
+            raise Unavailable(f"the bus did not answer while reading {subject}.") from error
         headers = dict(message.headers or {})
         if headers.get("Status") == "404":
             return None
         if "Nats-Sequence" not in headers:
-            raise Rejected(f"the bus refused to read {subject}: {headers.get('Description', 'no reason given')}")
+            raise Rejected(f"the bus refused to read {subject}: {headers.get('Description', 'no reason given')}.")
         return Newest(
             bytes(message.data),
             headers,
@@ -197,7 +197,7 @@ class Bus:
         try:
             return await self.js.stream_info(stream)
         except (nats.errors.Error, TimeoutError) as error:
-            raise Unavailable(f"the bus did not answer about stream {stream}") from error
+            raise Unavailable(f"the bus did not answer about stream {stream}.") from error
 
     async def put(self, bucket: str, key: str, value: bytes, *, expect: int | None = None) -> int:
         """Write one value and return its revision. *expect* as in ``Put``. Raises as ``commit``."""
@@ -219,7 +219,7 @@ class Bus:
         most = self.bytes_max - HEADERS_BYTES_MAX
         for put in puts:
             if len(put.value) > most:
-                raise TooLarge(f"{bucket}/{put.key} has {len(put.value):,} bytes; at most {most:,} fit into a message")
+                raise TooLarge(f"{bucket}/{put.key} has {len(put.value):,} bytes; at most {most:,} fit into a message.")
         uncertain = False
         async for _ in attempts(patience_s, f"writing {bucket}/{puts[0].key}"):
             try:
@@ -248,14 +248,14 @@ class Bus:
         try:
             await self.js.purge_stream(bucket_stream(bucket), seq=until + 1, subject=value_subject(bucket, key))
         except (nats.errors.Error, TimeoutError) as error:
-            raise Unavailable(f"the bus did not answer while {bucket}/{key} was removed") from error
+            raise Unavailable(f"the bus did not answer while {bucket}/{key} was removed.") from error
 
     async def acknowledged(self, stream: str, consumer: str) -> int:
         """Return the sequence up to which *consumer* has acknowledged all of *stream*. Raises ``Unavailable``."""
         try:
             floor = (await self.js.consumer_info(stream, consumer)).ack_floor
         except (nats.errors.Error, TimeoutError) as error:
-            raise Unavailable(f"the bus did not answer about consumer {consumer} of {stream}") from error
+            raise Unavailable(f"the bus did not answer about consumer {consumer} of {stream}.") from error
         return floor.stream_seq if floor else 0
 
     async def _get_from_leader(self, bucket: str, subject: str) -> Entry | None:
@@ -264,7 +264,7 @@ class Bus:
         except nats.js.errors.NotFoundError:
             return None
         except (nats.errors.Error, TimeoutError) as error:
-            raise Unavailable(f"the bus did not answer while reading {subject}") from error
+            raise Unavailable(f"the bus did not answer while reading {subject}.") from error
         if raw.headers and "KV-Operation" in raw.headers:
             return None
         assert raw.subject is not None
@@ -299,12 +299,12 @@ class Bus:
             problem = ack["error"]
             code = int(problem.get("err_code", 0))
             if code in _WRONG_LAST_SEQUENCE:
-                raise RevisionConflict(f"another writer changed {subject} first")
+                raise RevisionConflict(f"another writer changed {subject} first.")
             if problem.get("code") == 503 and code != 10077:  # 10077: the stream is full
                 raise Unanswered(subject)
             if code == _TOO_LARGE:
-                raise TooLarge(f"the message on {subject} is larger than its stream allows", code=code)
-            raise Rejected(f"the bus refused {subject}: {problem.get('description')}", code=code)
+                raise TooLarge(f"the message on {subject} is larger than its stream allows.", code=code)
+            raise Rejected(f"the bus refused {subject}: {problem.get('description')}.", code=code)
         return int(ack["seq"])
 
 
@@ -314,9 +314,9 @@ class Unanswered(Exception):
 
 def _translated(error: BaseException, subject: str) -> Exception:
     if isinstance(error, nats.errors.MaxPayloadError):
-        return TooLarge(f"the message on {subject} is larger than the bus allows")
+        return TooLarge(f"the message on {subject} is larger than the bus allows.")
     if isinstance(error, nats.errors.BadSubjectError | nats.errors.BadHeaderError):
-        return Rejected(f"{subject} or its headers cannot be sent: {error}")
+        return Rejected(f"{subject} or its headers cannot be sent: {error}.")
     return Unanswered(subject)
 
 
@@ -329,7 +329,7 @@ async def attempts(patience_s: float, what: str) -> AsyncIterator[int]:
         yield number
         pause = PAUSE_S[min(number, len(PAUSE_S) - 1)]
         if loop.time() + pause > deadline:
-            raise Unavailable(f"the bus did not answer for {patience_s:g} s while {what}")
+            raise Unavailable(f"the bus did not answer for {patience_s:g} s while {what}.")
         await asyncio.sleep(pause)
         number += 1
 

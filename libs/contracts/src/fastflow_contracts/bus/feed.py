@@ -121,6 +121,6 @@ async def _ephemeral(bus: Bus, stream: str, subject: str, after: int | None) -> 
     try:
         info = await bus.js.add_consumer(stream, config)
     except (nats.errors.Error, TimeoutError) as error:
-        raise Unavailable(f"the bus gave no consumer for {subject}: {error}") from error
+        raise Unavailable(f"the bus gave no consumer for {subject}: {error}.") from error
     assert info.name is not None
     return info.name, info.num_pending or 0

@@ -106,10 +106,10 @@ class ObjectStore:
         async with _about_object(f"did not deliver object {name}"):
             note = await self._note(name)
             if note is None:
-                raise Rejected(f"object {name} is not in {self._bucket}")
+                raise Rejected(f"object {name} is not in {self._bucket}.")
             data = b"".join(await self._chunks(name, note))
         if hashlib.sha256(data).hexdigest() != name:
-            raise Rejected(f"object {name} in {self._bucket} is damaged")
+            raise Rejected(f"object {name} in {self._bucket} is damaged.")
         return data
 
     async def delete(self, name: str) -> None:
@@ -190,7 +190,7 @@ class ObjectStore:
                 there = consumer.num_pending or 0
                 if there != note.chunks:
                     raise Rejected(
-                        f"object {name} in {self._bucket} is incomplete: {there} of {note.chunks} chunks are stored"
+                        f"object {name} in {self._bucket} is incomplete: {there} of {note.chunks} chunks are stored."
                     )
                 return await self._delivered(arrived, note.chunks)
             finally:
@@ -263,7 +263,7 @@ async def _about_object(trouble: str) -> AsyncIterator[None]:
         async with asyncio.timeout(OBJECT_S) as whole:
             yield
     except Unanswered as error:
-        raise Unavailable(f"the bus {trouble}: no answer on {error}") from error
+        raise Unavailable(f"the bus {trouble}: no answer on {error}.") from error
     except (nats.errors.Error, TimeoutError) as error:
         reason = f"it took longer than {OBJECT_S:g} s" if whole.expired() else str(error) or f"{CHUNK_S:g} s of silence"
-        raise Unavailable(f"the bus {trouble}: {reason}") from error
+        raise Unavailable(f"the bus {trouble}: {reason}.") from error

@@ -93,7 +93,9 @@ async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.writer.output_size:
             raise
         log.warning("bus request failed", method=request.method, path=shown_path(request.path), error=str(error))
-        detail = f"the bus is unavailable: {error}. A write may or may not have taken effect; try again."
+        detail = (
+            f"the bus is unavailable: {str(error).rstrip('.')}. A write may or may not have taken effect; try again."
+        )
         return _error(request, 503, detail, {"Retry-After": "5"})
     except Exception:
         if request.writer.output_size:

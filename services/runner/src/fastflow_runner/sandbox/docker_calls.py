@@ -39,20 +39,20 @@ async def answers(what: str) -> AsyncIterator[None]:
         async with asyncio.timeout(CALL_TIMEOUT_S):
             yield
     except (DockerError, UpgradeRefused) as error:
-        text = error.message if isinstance(error, DockerError) else str(error)
+        text = (error.message if isinstance(error, DockerError) else str(error)).rstrip(".")
         if error.status in NO_ANSWER:
-            raise DaemonUnreachable(f"Docker does not answer: {text}") from error
+            raise DaemonUnreachable(f"Docker does not answer: {text}.") from error
         if error.status == 404 and "image" in text.lower():
-            raise ImageMissing(f"Docker does not have the image: {text}") from error
+            raise ImageMissing(f"Docker does not have the image: {text}.") from error
         if error.status == 404:
-            raise Missing(f"Docker does not know {what}: {text}") from error
+            raise Missing(f"Docker does not know {what}: {text}.") from error
         if error.status == 409:
-            raise AlreadyExists(f"Docker refuses {what}: {text}") from error
+            raise AlreadyExists(f"Docker refuses {what}: {text}.") from error
         if "is ambiguous" in text:
             raise TwoNetworks(text) from error
-        raise SandboxError(f"Docker refuses {what}: {text}") from error
+        raise SandboxError(f"Docker refuses {what}: {text}.") from error
     except (aiohttp.ClientError, OSError) as error:
-        raise DaemonUnreachable(f"Docker did not answer about {what}: {error or 'time is up'}") from error
+        raise DaemonUnreachable(f"Docker did not answer about {what}: {error or 'time is up'}.") from error
 
 
 async def seen_through(call: Coroutine[Any, Any, _T]) -> _T:

@@ -128,7 +128,7 @@ class Retention:
                 for number in range(AT_ONCE_MAX):
                     group.create_task(self._remove_each(waiting), name=f"remove-{number}")
         except* Unavailable as errors:
-            raise Unavailable("the bus did not answer while runs were removed") from errors.exceptions[0]
+            raise Unavailable("the bus did not answer while runs were removed.") from errors.exceptions[0]
 
     async def _remove_each(self, waiting: Iterator[_Over]) -> None:
         for run, sequence in waiting:

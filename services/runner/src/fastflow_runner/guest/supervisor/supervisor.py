@@ -147,7 +147,7 @@ class Supervisor:
             self._intake = JobIntake(job, self._work)
             self._take(b"")
         except OSError as error:
-            self._fail(SetupFailed(f"The sandbox cannot be written to: {error}."))
+            self._fail(SetupFailed(f"the sandbox cannot be written to: {error}."))
 
     def _take(self, data: bytes) -> None:
         if self._intake is None:
@@ -160,7 +160,7 @@ class Supervisor:
         except SetupFailed as error:
             self._fail(error)
         except OSError as error:
-            self._fail(SetupFailed(f"The sandbox has no room for the script: {error}."))
+            self._fail(SetupFailed(f"the sandbox has no room for the script: {error}."))
 
     def _start(self, directory: str, files: dict[str, str]) -> None:
         job = self._job
