@@ -28,8 +28,8 @@ CODEC = re.compile(r"[A-Z][A-Z_]+")
 DECODES = {
     "libs/contracts/src/fastflow_contracts/runs/triggers.py": "anything is a trigger: what is no message is its event",
     "services/runner/src/fastflow_runner/output/cell_writer.py": "a sandbox wrote it, not the bus",
-    "services/gateway/src/fastflow_gateway/api/cells.py": "inside `passed_over`",
-    "services/gateway/src/fastflow_gateway/api/logs.py": "inside `passed_over` of the stream that shares it",
+    "services/gateway/src/fastflow_gateway/api/cells.py": "inside `ignoring_unreadable`",
+    "services/gateway/src/fastflow_gateway/api/logs.py": "inside `ignoring_unreadable` of the stream that shares it",
     "services/gateway/src/fastflow_gateway/readmodel/run_index.py": "bytes that were decoded once already",
 }
 """Modules that decode by themselves, each with its reason."""

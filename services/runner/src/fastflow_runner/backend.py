@@ -17,7 +17,8 @@ from msgspec.structs import replace
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.run import Running, RunRecord
 from fastflow_runner.environments.environments import Environments, volume_identity
-from fastflow_runner.environments.store import Place, docker_place, passed_on, process_place
+from fastflow_runner.environments.store import Place, docker_place, process_place
+from fastflow_runner.environments.variables import passed_on
 from fastflow_runner.errors import RunnerError
 from fastflow_runner.sandbox import SandboxError, Sandboxes, SandboxSpec
 from fastflow_runner.sandbox.docker import DockerSandboxes

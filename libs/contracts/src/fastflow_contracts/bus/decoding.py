@@ -56,7 +56,7 @@ def note_unreadable(kind: str, where: str, why: object) -> None:
 
 
 @contextlib.contextmanager
-def passed_over(kind: str, where: str) -> Iterator[None]:
+def ignoring_unreadable(kind: str, where: str) -> Iterator[None]:
     """Process one record in the block. An error is logged and counted; it ends the block, not the caller.
 
     Args:

@@ -80,10 +80,10 @@ class ObjectStore:
         """
         async with _about_object(f"did not store object {name}"):
             try:
-                former = await self._note(name)
+                replaced = await self._note(name)
             except Rejected:  # a damaged note is replaced
-                former = None
-            if former is not None and former.size == len(data) and await self._is_whole(former):
+                replaced = None
+            if replaced is not None and replaced.size == len(data) and await self._is_whole(replaced):
                 return
             note = await self._put_chunks(name, data)
             text = json.dumps(note.as_dict()).encode()
@@ -95,8 +95,8 @@ class ObjectStore:
                 raise
             # After any other trouble the chunks stay: the note may be stored though its answer is lost, and must lead
             # to them.
-            if former is not None:
-                await self._remove_chunks(former.upload)
+            if replaced is not None:
+                await self._remove_chunks(replaced.upload)
 
     async def get(self, name: str) -> bytes:
         """Return the bytes of *name*, which must be their SHA-256.

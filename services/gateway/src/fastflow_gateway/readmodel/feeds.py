@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.bucket import Bucket, Change, Changes
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.bus.decoding import decoded, passed_over
+from fastflow_contracts.bus.decoding import decoded, ignoring_unreadable
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.log import get_logger
@@ -68,7 +68,7 @@ async def follow(wanted: Feed[Any, Any], *, on_batch: Callable[[Feed[Any, Any], 
             if batch.restarted:
                 wanted.forget()
             for change in batch.changes:
-                with passed_over(wanted.kind, str(change.name)):
+                with ignoring_unreadable(wanted.kind, str(change.name)):
                     wanted.apply(change)
             on_batch(wanted, batch)
 
