@@ -98,6 +98,7 @@ async def test_there_is_a_method_for_every_route(bus: Bus, asked: set[str]) -> N
         await _ask_about_pipelines(api)
         await _ask_about_schedules(api)
         run = await _ask_for_starts(bus, api)
+        await _ask_about_skips(api)
         await _ask_about_runs(api, run)
         await _ask_for_output(api, run, notebook.id)
         await _ask_about_the_installation(api)
@@ -139,6 +140,16 @@ async def _ask_for_starts(bus: Bus, api: Client) -> Run:
     assert cancelled.id == again.id
     assert (await api.wait(again.id, timeout_s=10)).status is Status.INTERRUPTED
     return started
+
+
+async def _ask_about_skips(api: Client) -> None:
+    with pytest.raises(BadRequest, match="nothing"):
+        await api.start("demo", run_config_id="nothing")
+    (skip,) = (await api.skips(pipeline="demo")).skips
+    assert (await api.skip(skip.id)).reason == skip.reason
+    with pytest.raises(BadRequest, match="nothing"):
+        await api.redrive(skip.id)
+    assert (await api.redrive_all(pipeline="demo", dry_run=True)).matched == 1
 
 
 async def _ask_about_runs(api: Client, run: Run) -> None:
