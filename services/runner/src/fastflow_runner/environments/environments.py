@@ -76,8 +76,8 @@ class Environments:
         builders: range = BUILDERS,
         budget_bytes: int = 0,
     ) -> None:
-        """*identity*: of a store that is not a directory of this host. *env*: see ``variables``. *budget_bytes*: what the
-        store may take on the disk; 0 = any amount.
+        """*identity*: of a store that is not a directory of this host. *env*: see ``variables``. *budget_bytes*: what
+        the store may take on the disk; 0 = any amount.
         """
         self._place = place
         self._identity = identity
