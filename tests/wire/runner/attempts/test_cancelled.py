@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from fastflow_contracts.bus.client import Put, Unanswered
+from fastflow_contracts.bus.answers import Unanswered
+from fastflow_contracts.bus.client import Put
 from fastflow_contracts.runs.run import (
     Ended,
     RunStatus,

@@ -26,7 +26,8 @@ from nats.js.api import AckPolicy, ConsumerConfig, Header, ObjectInfo, ObjectMet
 from nats.js.kv import MSG_ROLLUP_SUBJECT
 
 from fastflow_contracts.bus import subjects
-from fastflow_contracts.bus.client import ANSWER_S, WRITE_S, Bus, Unanswered, attempts
+from fastflow_contracts.bus.answers import Unanswered, attempts
+from fastflow_contracts.bus.client import ANSWER_S, WRITE_S, Bus
 from fastflow_contracts.bus.decoding import decoded
 from fastflow_contracts.bus.errors import Rejected, Unavailable
 from fastflow_contracts.bus.feed import once
