@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from fastflow.local.data_dir import write_private
-from fastflow_contracts.bus import nkeys
+from fastflow_contracts.bus.access import nkeys
 from fastflow_contracts.bus.permissions import ADMIN, SERVICES, User, grant
 
 OUTSIDE: Final = User.OUTSIDE.value

@@ -19,7 +19,7 @@ from fastflow.local.bus_users import config as config_of
 from fastflow.local.connection import OUTSIDE_URL_FILE
 from fastflow.local.data_dir import write_private
 from fastflow.local.nats_process import STOP_S, NatsProcess
-from fastflow_contracts.bus.address import with_login
+from fastflow_contracts.bus.access.address import with_login
 from fastflow_contracts.bus.permissions import ADMIN
 from fastflow_contracts.bus.streams import MIB, PAYLOAD_BYTES_MAX, STORE_BYTES_MAX
 

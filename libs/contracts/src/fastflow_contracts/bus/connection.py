@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 
 import nats.js.errors
 
-from fastflow_contracts.bus.address import login_of, redacted
+from fastflow_contracts.bus.access.address import login_of, redacted
+from fastflow_contracts.bus.access.tls import PLAIN, Tls, complaint
 from fastflow_contracts.bus.client import ANSWER_S, Bus
 from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.bus.nats_client import NatsClient
 from fastflow_contracts.bus.subjects import INBOX
-from fastflow_contracts.bus.tls import PLAIN, Tls, complaint
 from fastflow_contracts.log import get_logger
 
 log = get_logger(__name__)

@@ -10,7 +10,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from fastflow_contracts.bus import nkeys
+from fastflow_contracts.bus.access import nkeys
 
 T = TypeVar("T")
 
