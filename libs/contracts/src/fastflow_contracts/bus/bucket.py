@@ -256,7 +256,7 @@ class Bucket(Generic[N, T]):
             return Unread(None, key, message.sequence)
         if not message.data and message.header("KV-Operation") is not None:
             return Change(name, None, message.sequence, message.stored_at)
-        value = decoded(self.codec, message.data, where=self._where(key))
+        value = decoded(self.codec, message.data, where=message.subject)
         if value is None:
             return Unread(name, key, message.sequence)
         return Change(name, value, message.sequence, message.stored_at)

@@ -68,7 +68,7 @@ async def follow(wanted: Feed[Any, Any], *, on_batch: Callable[[Feed[Any, Any], 
             if batch.restarted:
                 wanted.forget()
             for change in batch.changes:
-                with ignoring_unreadable(wanted.kind, str(change.name)):
+                with ignoring_unreadable(wanted.kind, change.name):
                     wanted.apply(change)
             on_batch(wanted, batch)
 
