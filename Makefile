@@ -56,7 +56,7 @@ lint: $(VENV)/.dev ## ruff: rules and format
 types: $(VENV)/.dev ## mypy --strict
 	$(BIN)/mypy
 
-fmt: $(VENV)/.dev ## format the code and mend what ruff can
+fmt: $(VENV)/.dev ## format the code and fix what ruff can
 	$(BIN)/ruff check --fix $(CHECKED)
 	$(BIN)/ruff format $(CHECKED)
 
@@ -70,7 +70,7 @@ bench: $(VENV)/.dev ## measure every claim about speed, a quarter of an hour (CL
 # Locks hold versions and hashes only: no index, no path. Neither is edited by hand; change a pyproject.toml and run this.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
 CELLS_LOCK := services/runner/src/fastflow_runner/guest/cells/requirements.lock
-lock: $(VENV)/.installed ## resolve every pyproject.toml anew into the two locks, those of the images and of the cell runner
+lock: $(VENV)/.installed ## resolve every pyproject.toml again into the two locks, those of the images and of the cell runner
 	$(BIN)/$(LOCK) pyproject.toml --group build --output-file requirements.lock \
 	  $(foreach d,$(DISTRIBUTIONS),--no-emit-package $(if $(filter cli,$(d)),fastflow,fastflow-$(notdir $(d))))
 	$(BIN)/$(LOCK) --group dev --constraints requirements.lock --output-file requirements-dev.lock

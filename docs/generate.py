@@ -76,13 +76,16 @@ def _keeps(stream: StreamConfig) -> str:
     if stream.retention.value == "workqueue":
         return "until acknowledged"
     per_key = stream.max_msgs_per_subject
-    return f"{per_key} revisions a key" if per_key and per_key > 0 else "all"
+    if not per_key or per_key < 0:
+        return "all"
+    return "the last revision of a key" if per_key == 1 else f"the last {per_key} revisions of a key"
 
 
 def _bounds(stream: StreamConfig) -> str:
-    found = [f"{(stream.max_bytes or 0) / 1024**3:g} GiB"]
-    if stream.max_age:
-        found.append(f"{stream.max_age / 86_400:g} days")
+    mib, days = (stream.max_bytes or 0) / 1024**2, (stream.max_age or 0) / 86_400
+    found = [f"{mib / 1024:g} GiB" if mib >= 1024 else f"{mib:g} MiB"]
+    if days:
+        found.append("1 day" if days == 1 else f"{days:g} days")
     assert stream.discard is not None
     return ", ".join([*found, "drops the oldest" if stream.discard.value == "old" else "refuses beyond"])
 

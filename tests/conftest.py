@@ -95,7 +95,7 @@ def _docker_answers() -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without Docker or Chromium their tests skip with a reason, or fail if they are required."""
+    """Without Docker, Chromium or Git LFS their tests skip with a reason, or fail if they are required."""
     _require(items, "docker", _docker_answers, "FASTFLOW_REQUIRE_DOCKER", "no Docker daemon answers")
     _require(
         items,
@@ -104,6 +104,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         "FASTFLOW_REQUIRE_BROWSER",
         "no Chromium is installed",
     )
+    _require(items, "git_lfs", lambda: shutil.which("git-lfs"), "FASTFLOW_REQUIRE_GIT_LFS", "no git-lfs is installed")
 
 
 def _require(items: list[pytest.Item], marker: str, present: object, required: str, reason: str) -> None:

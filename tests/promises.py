@@ -7,16 +7,16 @@ all the others.
 from __future__ import annotations
 
 PROMISES = {
-    "nothing lost": "A start is one run record or keeps its message; a run has one end, whatever is killed.",
+    "nothing lost": "A start is one run record or keeps its message; a run has one end, under any kill.",
     "nothing doubled": "One slot is one run, and no two attempts of a run are there at once.",
-    "starts fast": "A clean, single-use container is ready before it is wanted.",
-    "nothing shared": "More of a service are started anywhere; they share nothing but the bus.",
-    "one command": "One command runs it all, and what it needs it makes by itself.",
+    "starts fast": "A clean, single-use container is ready before a run needs it.",
+    "nothing shared": "Any service can be started several times, on any machine; they share nothing but the bus.",
+    "one command": "One command runs everything, and creates what it needs.",
     "explains itself": "A run says why it failed, what it ran, and how long it took.",
-    "nothing to build": "A script gets the interpreter and the packages that it would have on a laptop.",
+    "nothing to build": "A script gets the interpreter and packages that it would have on a laptop.",
     "live": "Every line of output is there as it is printed, complete and in order.",
     "isolated": "A script reaches nothing of ours and nothing of another run, and keeps its limits.",
-    "secrets": "A clear value is nowhere but in the script's own environment.",
+    "secrets": "A clear value exists only in the environment of the script.",
     "notebooks": "A notebook runs cell by cell in one kernel.",
     "from git": "A push is live after the next sync.",
     "starts from anywhere": "A webhook, the API and any client of the bus start runs.",

@@ -42,7 +42,7 @@ class SurroundingsContract:
         )
         assert transcript.stderr == b""
         private = b"0o40700"
-        shared = b"0o41777"  # in a container of its own
+        shared = b"0o41777"  # in its own container
         assert transcript.stdout in (b"{'a': 1} True %s\n" % mode for mode in (private, shared))
 
     async def test_a_child_killed_for_memory_is_reported_and_the_script_goes_on(self, place: Place) -> None:
@@ -74,7 +74,7 @@ class SurroundingsContract:
         ],
     )
     async def test_a_stop_ends_every_process(self, place: Place, resists: str) -> None:
-        """Whatever the script does about signals, sessions, descriptors and children."""
+        """For a script that does anything about signals, sessions, descriptors and children."""
         session, channel = await place.start(RESISTS.format(resists), grace_s=0.3)
         transcript = await listen(session, until=lambda t: t.stdout == b"up")
         await session.stop()

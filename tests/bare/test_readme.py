@@ -105,12 +105,12 @@ def test_an_own_folder_is_saved_and_run(machine: Machine) -> None:
     terminal = machine.open(OWN)
     address_in(terminal, within_s=60)
     started = machine.type(START)
-    assert "Hello, Ada\n" in started.stdout
+    assert "Hello, Ada!\n" in started.stdout
     assert started.returncode == 0
     checked = machine.type(f"{START.splitlines()[0]}\n{METADATA}")
     assert checked.returncode == 0, checked.stdout
-    saved = "for _ in $(seq 50); do fastflow pipelines | grep -q Greets && break; sleep 0.2; done"
+    saved = "for _ in $(seq 50); do fastflow pipelines | grep -q politely && break; sleep 0.2; done"
     again = machine.type(f"{START.splitlines()[0]}\n{saved}\nfastflow run greet --follow")
-    assert "Hello, Ada\n" in again.stdout, again.stdout
+    assert "Hello, Ada!\n" in again.stdout, again.stdout
     terminal.press_ctrl_c()
     assert "Stopped.\n" in terminal.printed

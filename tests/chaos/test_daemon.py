@@ -26,7 +26,7 @@ async def test_what_is_started_while_the_daemon_is_away_runs_when_it_is_back(
     other_host.kill()
     ref = await here.start("script")
     given_back = await here.until(ref, lambda run: run.releases == 1)
-    await asyncio.sleep(DAEMON_S)
+    await asyncio.sleep(DAEMON_S)  # no wait for something: nothing may happen in this time
     assert await here.until(ref, lambda run: True) == given_back
     other_host.start()
     run = await here.end(ref)

@@ -69,7 +69,7 @@ class Start(NamedTuple):
     """The trigger is published twice."""
 
 
-async def test_every_run_ends_once_and_correctly_whatever_is_killed(here: World) -> None:
+async def test_every_run_ends_once_and_correctly_under_any_kill(here: World) -> None:
     """Every accepted trigger is one run, with one end, the right one, a complete log, and no container left."""
     seed = int(os.environ.get("CHAOS_SEED") or random.randrange(1 << 32))
     print(f"CHAOS_SEED={seed}")

@@ -91,7 +91,7 @@ async def record(here: World, run_id: RunId) -> RunRecord:
 
 
 async def dies_over(here: World, scheduler: Service, trigger: Trigger, step: bytes, moment: Moment) -> None:
-    """Let a scheduler die at that step of handling the trigger, and let another life finish it."""
+    """Kill a scheduler at that step of handling the trigger, and let the next one finish it."""
     async with Tripwire(here.url, scheduler.die, step, moment).url() as url:
         await scheduler.start(FASTFLOW_NATS_URL=url)
         await send(here, trigger)

@@ -28,7 +28,7 @@ _NOT_A_LAPTOPS: Final = ("FASTFLOW_", "PYTHON", "PYTEST", "COV_", "VIRTUAL_ENV",
 
 
 class Oracle:
-    """Runs programs below *folder*, a few at a time. A file lies beside their folders, and one in their home."""
+    """Runs programs below *folder*, a few at a time. There is a file beside their folders, and one in their home."""
 
     def __init__(self, folder: Path, *, at_once: int) -> None:
         self._folder = folder

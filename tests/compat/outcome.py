@@ -15,7 +15,7 @@ import msgspec
 FOLDER: Final = "<folder>"
 """Stands for the path of the program's folder, the only thing that is normalised."""
 _CACHES: Final = frozenset({"__pycache__", ".ipynb_checkpoints"})
-"""Compiled files hold the time of their source. Nobody reads them."""
+"""Compiled files hold the time of their source, so they always differ."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +29,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     cells: tuple[Any, ...] = ()
 
     def differs_in(self, other: Outcome) -> set[str]:
-        """Return the names of the fields that are not equal."""
+        """Return the names of the fields that differ."""
         return {name for name in self.__struct_fields__ if getattr(self, name) != getattr(other, name)}
 
 

@@ -89,14 +89,14 @@ class Product:
         self._left = left
 
     async def is_on_debians_python(self, folder: Path, python: str) -> bool:
-        """Whether runs have the interpreter of the worker image. *folder*: a new one."""
+        """Whether runs have the interpreter of the worker image. *folder*: a new folder."""
         folder.mkdir(parents=True)
         (folder / "main.py").write_text("import sys\nprint(sys.base_prefix)\n")
         outcome = await self.outcome(Program("", folder.name), folder, python)
         return outcome.stdout == "/usr\n"
 
     async def outcome(self, program: Program, folder: Path, python: str) -> Outcome:
-        """Run the program in *folder*, as it goes live when it is synced."""
+        """Run the program in *folder*, in the version that a sync makes live."""
         name = program.name
         found = examine(name, await asyncio.to_thread(disk.read, folder), is_known=False)
         assert found is not None
@@ -138,7 +138,7 @@ class Product:
 
 @contextmanager
 def read_before_removal() -> Iterator[Left]:
-    """From here on, what runs leave is read by every runner of this process. Start those inside."""
+    """Inside, every runner that starts in this process reads what runs leave in their folders."""
     left = Left()
 
     @asynccontextmanager
@@ -153,7 +153,7 @@ def read_before_removal() -> Iterator[Left]:
 
 @asynccontextmanager
 async def product(url: str, data: Path, left: Left, *, sandbox: str, slots: int) -> AsyncIterator[Product]:
-    """Start a scheduler and a runner with this kind of sandbox. *data*: a folder of its own."""
+    """Start a scheduler and a runner with this kind of sandbox. *data*: its own folder."""
     store = data / "runner-0" / "store"
     store.mkdir(parents=True)
     UV_CACHE.mkdir(parents=True, exist_ok=True)

@@ -49,7 +49,7 @@ CASES: Final = [_case(program, sandbox) for program in ALL for sandbox in SANDBO
 
 
 class Laboratory:
-    """Every chosen program, by the oracle and in the sandboxes. Runs in one task of its own."""
+    """Every chosen program, by the oracle and in the sandboxes. Runs in its own task."""
 
     def __init__(self, urls: dict[str, str], folder: Path, chosen: list[tuple[Program, str]]) -> None:
         """*urls*: a bus for each kind of sandbox."""
@@ -79,7 +79,7 @@ class Laboratory:
         return expected(program.name, sandbox, on_debians_python=is_debians)
 
     async def run(self) -> None:
-        """Run all of it. What fails, fails the tests that wait for it."""
+        """Run all of it. If it fails, so do the tests that wait for it."""
         with read_before_removal() as left:
             await self._run(left)
 

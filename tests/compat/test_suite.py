@@ -25,7 +25,7 @@ def test_there_are_as_many_programs_as_the_page_says() -> None:
 
 
 def test_each_difference_and_exit_code_is_that_of_a_program() -> None:
-    """One of a program that is gone says nothing."""
+    """None is left over from a program that was removed."""
     assert {d.program for d in DIFFERENCES} | EXIT_CODES.keys() <= {program.name for program in ALL}
 
 
@@ -35,6 +35,6 @@ def test_the_first_door_runs_ten_programs_that_need_little() -> None:
     assert set(QUICK) <= {program.name for program in ALL if program.group in ("plain", "small")}
 
 
-def test_a_program_has_a_name_of_its_own() -> None:
-    """Tests, differences and exit codes go by it."""
+def test_each_program_has_a_name_that_no_other_has() -> None:
+    """Tests, differences and exit codes refer to it."""
     assert [name for name, count in Counter(program.name for program in ALL).items() if count > 1] == []

@@ -94,7 +94,7 @@ def test_the_route_that_a_script_writes_is_taken(there: Rules) -> None:
 
 
 def test_a_failed_script_takes_a_route_too(there: Rules) -> None:
-    """If the edge is for failures; the one for every failure is taken beside it."""
+    """If the link is for failures; one without a route starts, too."""
     run = there.done("first", env_vars={"ROUTES": "rejected", "EXIT": "1"})
     there.first("rejected", parent_run_id=run["id"])
     there.first("alert", parent_run_id=run["id"])
@@ -102,7 +102,7 @@ def test_a_failed_script_takes_a_route_too(there: Rules) -> None:
 
 
 def test_what_is_no_label_is_a_warning_and_no_route(there: Rules) -> None:
-    """The run is none the worse."""
+    """The run itself is not affected."""
     run = there.done("first", env_vars={"ROUTES": "approved\nrejected"})
     assert (run["status"], run["route"]) == ("SUCCESS", None)
     (warning,) = run["warnings"]
@@ -113,7 +113,7 @@ def test_what_is_no_label_is_a_warning_and_no_route(there: Rules) -> None:
 
 
 def test_the_last_attempt_s_route_counts(there: Rules) -> None:
-    """What the first attempt wrote is gone with it."""
+    """What the first attempt wrote does not count."""
     body = {"ROUTES": "approved|", "EXIT": "1"}
     run = there.done("first", run_config_id="again", env_vars=body)
     assert (len(run["attempts"]), run["route"]) == (2, None)
@@ -129,7 +129,7 @@ def test_a_notebook_takes_a_route(there: Rules) -> None:
 
 
 def test_a_start_by_hand_is_told_of_no_parent(there: Rules) -> None:
-    """The variables are there, and empty."""
+    """The variables are set, and empty."""
     source = "import os; print([os.environ[n] for n in ('FASTFLOW_PARENT_RUN_ID', 'FASTFLOW_PARENT_STATUS')])"
     (there.there.pipelines / "approved" / "main.py").write_text(source)
     assert there.ask("POST", "/api/sync", {}).status == 200

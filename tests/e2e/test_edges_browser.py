@@ -68,7 +68,7 @@ async def test_two_installations_on_one_host_stay_signed_in(url: str, bus_url: s
 
 @pytest.mark.parametrize("scripts", [False, True], ids=["without scripts", "with scripts"])
 async def test_the_address_of_a_webhook_can_be_shown_and_copied(url: str, scripts: bool) -> None:
-    """It is whole, and works as it stands; the page has no key before."""
+    """It is complete, and works when pasted. Before, the page has no key."""
     async with browser(url, scripts=scripts) as page:
         await page.goto("/pipelines/hello")
         assert "a-key" not in await page.content()

@@ -143,7 +143,7 @@ async def test_no_package_of_a_notebook_can_report_for_a_cell(given: tuple[Syste
 
 
 async def test_the_cell_runner_ignores_the_runs_variables_and_files(given: tuple[System, str]) -> None:
-    """They belong to the kernel, whatever an interpreter or Jupyter would do with them."""
+    """They belong to the kernel, including those that an interpreter or Jupyter would act on."""
     fast, _ = given
     spec = {"argv": ["touch", "started"], "display_name": "Python 3", "language": "python"}
     variables = {
@@ -176,7 +176,7 @@ async def test_the_cell_runner_ignores_the_runs_variables_and_files(given: tuple
 
 
 async def _fill(volume: str, links: Path) -> None:
-    """Put packages into a store of its own, where preparers find them without any index."""
+    """Put packages into its own store, where preparers find them without any index."""
     async with Docker() as client:
         image = await ensure_worker_image(client, progress=lambda line: None)
     container = (await docker("create", "--volume", f"{volume}:/store", image)).strip()

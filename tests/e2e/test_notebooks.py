@@ -142,7 +142,7 @@ async def test_output_of_a_running_cell_arrives_while_it_works(
 
 
 async def test_parameters_follow_the_cell_that_is_tagged_for_them(fast: System) -> None:
-    """Each takes its default's type, is an environment variable too, and is shown in a cell of its own."""
+    """Each takes its default's type, is an environment variable too, and is shown in its own cell."""
     await publish_notebook(
         fast.bus,
         "params",
@@ -293,7 +293,7 @@ async def test_pictures_and_tables_of_real_packages_are_shown(fast: System) -> N
 
 
 async def test_several_notebooks_at_once_do_not_see_each_other(fast: System) -> None:
-    """Each has a kernel of its own."""
+    """Each has its own kernel."""
     await publish_notebook(fast.bus, "many", "import os\nprint(os.environ['FASTFLOW_RUN_ID'], sorted(os.listdir()))")
     runs = await asyncio.gather(*(fast.run("many") for _ in range(3)))
     for run in runs:

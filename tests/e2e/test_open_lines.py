@@ -24,7 +24,7 @@ UNTIL = "while not pathlib.Path({!r} + str(n)).exists(): time.sleep(0.01)\n    p
 
 @pytest.mark.parametrize("sandbox", ["process", pytest.param("docker", marks=pytest.mark.docker)])
 async def test_an_open_line_is_on_the_bus_before_it_ends(bus_url: str, tmp_path: Path, sandbox: str) -> None:
-    """The script waits for ever; only what is sent early can be seen. The stored line is what was written."""
+    """The script waits forever; only what is sent early can be seen. The stored line is what was written."""
     async with system(bus_url, tmp_path / "data", sandbox=sandbox) as made:
         main = "import sys, time\nsys.stdout.write('ok?')\nsys.stderr.write('\\r10%')\ntime.sleep(600)\n"
         await made.pipeline("open", main)
@@ -47,7 +47,7 @@ async def test_an_open_line_is_on_the_bus_before_it_ends(bus_url: str, tmp_path:
 
 
 def test_the_command_prints_an_open_line_as_it_grows(tmp_path: Path) -> None:
-    """Each update lets the script go on, so each must have come; in the end the bytes are those of plain Python."""
+    """Each update lets the script continue, so each must have come; in the end the bytes are those of plain Python."""
     with Installation(tmp_path) as made:
         gate = str(tmp_path / "gate")
         made.add("bar", WAITS.format(UNTIL.format(gate)) + "print('\\ndone')\n")

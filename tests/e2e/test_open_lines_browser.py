@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 
 
 async def test_an_open_line_is_redrawn_in_its_place(bus_url: str, bus: Bus) -> None:
-    """What another stream says comes as a row of its own; the whole line replaces what was shown of it."""
+    """What another stream says comes as its own row; the whole line replaces what was shown of it."""
     await publish_pipeline(bus, "hello", a_bundle(main_py='print("hi")\n'))
     run = a_run("hello")
     await bus.put(subjects.RUNS, subjects.run_key(run.ref), RUN.encode(run))

@@ -51,7 +51,7 @@ async def link(page: Page, upstream: str, **body: object) -> None:
     assert answer.ok, await answer.text()
 
 
-async def test_the_empty_graph_teaches_and_fills_by_itself(bus: Bus, page: Page) -> None:
+async def test_the_empty_graph_says_how_to_fill_it_and_fills_without_a_reload(bus: Bus, page: Page) -> None:
     """First it explains how to make a link, then boxes and lines appear; a box links to its pipeline."""
     await page.goto("/")
     await page.get_by_role("link", name="Graph").click()

@@ -134,7 +134,7 @@ async def test_a_script_over_its_memory_is_killed(fast: System) -> None:
 
 
 async def test_a_child_killed_for_memory_is_a_warning_on_the_run(fast: System) -> None:
-    """The script goes on and succeeds; the run says what happened."""
+    """The script continues and succeeds; the run says what happened."""
     main = (
         "import subprocess, sys\nhoard = 'import time; x = bytearray(400 << 20); x[::4096] = b\"1\" * len(x[::4096])'\n"
         "print(subprocess.run([sys.executable, '-c', hoard + '; time.sleep(600)']).returncode)\n"
@@ -197,7 +197,7 @@ async def test_odd_output_arrives_whole(fast: System, writes: str, text: str) ->
 
 @pytest.mark.promise("starts fast")
 async def test_ten_runs_at_once_do_not_see_each_other(fast: System) -> None:
-    """Each has a working directory of its own."""
+    """Each has its own working directory."""
     main = (
         "import os, pathlib\np = pathlib.Path('mine')\nassert not p.exists()\n"
         "p.write_text(os.environ['FASTFLOW_RUN_ID'])\nprint(sorted(os.listdir('..')))"

@@ -63,7 +63,7 @@ async def test_a_refused_start_is_seen_with_its_event_and_started(bus: Bus, url:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_all_refused_starts_that_match_are_started_at_once(bus: Bus, url: str, scheme: str) -> None:
-    """The page says how many started, and why others did not; it is whole in both colour schemes, also if narrow."""
+    """The page says how many started, and why others did not. Nothing is cut off, in both colour schemes and widths."""
     await refuse(bus)
     async with browser(url) as page:
         await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")

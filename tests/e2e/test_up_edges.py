@@ -56,7 +56,7 @@ def until_ready(installation: Installation, *, ready: bool) -> dict[str, str]:
 
 
 def test_it_is_ready_when_a_run_can_start(installation: Installation) -> None:
-    """The first 200 of /readyz is enough: nobody has to wait for what it prints. A drained runner ends it."""
+    """The first 200 of /readyz is enough: it is not necessary to wait for what it prints. A drained runner ends it."""
     installation.launch()
     assert set(until_ready(installation, ready=True).values()) == {"ok"}
     installation.await_line("Ready")
@@ -108,17 +108,17 @@ def test_which_event_it_was_reaches_the_script(installation: Installation) -> No
 
 
 def test_a_retry_takes_the_current_code_if_it_is_asked_to(installation: Installation) -> None:
-    """With the event that failed: what a delivery needs after its script was mended."""
-    installation.add("mended", "raise SystemExit('broken')\n")
+    """With the event that failed: what a delivery needs after its script was fixed."""
+    installation.add("fixed", "raise SystemExit('broken')\n")
     installation.start()
-    send = [sys.executable, "-m", "fastflow", "trigger", "mended", '{"order": 7}', "--json"]
+    send = [sys.executable, "-m", "fastflow", "trigger", "fixed", '{"order": 7}', "--json"]
     assert installation.command(*send[3:]).returncode == 0
     while installation.api("/api/runs")["runs"][0]["status"] != "FAILED":
         time.sleep(0.01)
-    (installation.pipelines / "mended" / "main.py").write_text(
+    (installation.pipelines / "fixed" / "main.py").write_text(
         "import os\nprint(open(os.environ['FASTFLOW_EVENT_FILE']).read())\n"
     )
     installation.api("/api/sync", {})
-    assert installation.command("retry", "mended", "--follow").returncode == 1
-    assert installation.command("retry", "mended", "--current", "--follow").stdout == '{"order": 7}\n'
+    assert installation.command("retry", "fixed", "--follow").returncode == 1
+    assert installation.command("retry", "fixed", "--current", "--follow").stdout == '{"order": 7}\n'
     assert installation.stop() == 0

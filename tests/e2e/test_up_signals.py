@@ -35,7 +35,7 @@ def started(
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     """Start it inside of the command *around*; yield the process and its output once it is ready.
 
-    *output*: its end and the reader's, if it shall not be a pipe.
+    *output*: its end and the reader's, if it is not a pipe.
     """
     reading, writing = output or os.pipe()
     command = [*around, *UP]
@@ -69,12 +69,12 @@ def await_stopping(installation: Installation) -> None:
         except OSError:
             return
         time.sleep(0.01)
-    raise AssertionError("it goes on")
+    raise AssertionError("it is still running")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_without_a_reader_a_signal_stops_it_in_order(installation: Installation, number: signal.Signals) -> None:
-    """As after ``| tee log`` and Ctrl-C, which ends ``tee`` first. Nobody hears its last words."""
+    """As after ``| tee log`` and Ctrl-C, which ends ``tee`` first. Its last lines reach no one."""
     with started(installation) as (process, printed):
         printed.close()
         assert installation.command("run", "hello", "--follow").stdout == "Hello, world!\n"
@@ -105,8 +105,8 @@ def test_a_terminal_that_closes_stops_it_in_order(installation: Installation) ->
     assert not (installation.data_dir / "up.pid").exists()
 
 
-def test_under_nohup_it_goes_on_when_the_shell_ends(installation: Installation) -> None:
-    """SIGHUP is nothing to it then; it still works, and other signals stop it."""
+def test_under_nohup_it_continues_when_the_shell_ends(installation: Installation) -> None:
+    """It ignores SIGHUP and still works; other signals stop it."""
     with started(installation, "nohup") as (process, printed):
         process.send_signal(signal.SIGHUP)
         printed.close()

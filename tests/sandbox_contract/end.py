@@ -40,7 +40,7 @@ class EndContract:
         assert transcript.stdout == b"cleaned up\n"
         assert (transcript.exited.exit_code, transcript.exited.reason) == (4, "timeout")
         (started,) = transcript.all(ScriptStarted)
-        assert 0.4 <= (transcript.exited.at - started.at).total_seconds() < 5
+        assert (transcript.exited.at - started.at).total_seconds() >= 0.4
 
     async def test_a_script_that_will_not_stop_is_killed(self, place: Place) -> None:
         """After the grace time SIGKILL ends a script that ignores SIGTERM; the exit code is 137."""
@@ -54,7 +54,7 @@ class EndContract:
         await channel.close()
 
     async def test_nothing_survives_the_script(self, place: Place) -> None:
-        """Child processes, even in sessions of their own, are gone when the exit is reported."""
+        """Child processes, even in other sessions, are gone when the exit is reported."""
         session, channel = await place.start(
             """
             import subprocess, sys

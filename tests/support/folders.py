@@ -101,7 +101,7 @@ def script_output(python: str, folder: Path) -> str:
 
 
 def unlock(root: Path) -> None:
-    """Let all below *root* be removed: environments are read-only for everybody but root."""
+    """Let all below *root* be removed: environments are read-only for all users but root."""
     if os.geteuid() == 0:
         return
     for folder, _, _ in os.walk(root):

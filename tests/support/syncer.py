@@ -30,7 +30,8 @@ from fastflow_syncer.settings import SyncerSettings
 from fastflow_syncer.sources.folder import FolderSource
 from fastflow_syncer.sync import Syncer
 
-SEEN_S = 2.0
+SEEN_S = 30.0
+"""Only a hang takes this long."""
 
 
 def write(root: Path, files: dict[str, str]) -> None:

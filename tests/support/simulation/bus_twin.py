@@ -68,7 +68,7 @@ class BusTwin:
         return 0
 
     def write(self, bucket: str, key: str, value: bytes) -> int:
-        """Write at once, whatever the current value."""
+        """Write immediately, over any current value."""
         self._revision += 1
         self.buckets[bucket, key] = value, self._revision
         if key.startswith("run."):

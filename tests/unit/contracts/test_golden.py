@@ -78,7 +78,7 @@ def test_a_message_of_an_earlier_version_is_read_without_loss(kind: str) -> None
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_message_of_a_later_version_is_read(kind: str) -> None:
-    """Unknown fields are ignored, wherever they are and whatever they hold."""
+    """Unknown fields are ignored, in any place and with any value."""
     codec = KINDS[kind]
     for line in lines(kind):
         message = codec.decode(json.dumps(newer(json.loads(line))).encode())

@@ -78,7 +78,7 @@ def test_a_text_that_is_not_a_token_is_refused(text: str) -> None:
 
 @given(st.text(alphabet="aZ9_-=.2E4F\n*"))
 def test_a_token_is_the_only_one_of_its_text(text: str) -> None:
-    """Whatever decodes, encodes back to the same token."""
+    """What decodes encodes back to the same token."""
     try:
         decoded = text_of(text)
     except BadToken:

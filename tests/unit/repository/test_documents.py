@@ -83,3 +83,28 @@ def test_decisions_are_numbered_and_listed() -> None:
         assert number == str(int(path.name[:4]))
         assert re.findall(r"\*\*(Context|Decision|Consequences)\.\*\*", text) == ["Context", "Decision", "Consequences"]
     assert re.findall(r"^\d+\. .*$", (ROOT / "docs/README.md").read_text(), re.MULTILINE) == listed
+
+
+def _shortened(path: str) -> Path:
+    """Return the path that CONTRIBUTING writes as ``services/gateway/…/api``."""
+    start, end = path.split("…")
+    (source,) = (ROOT / start / "src").iterdir()
+    return source / end.strip("/")
+
+
+def test_everyday_changes_begin_where_they_are_said_to() -> None:
+    """Every folder and file in the table of CONTRIBUTING exists, and each file in the folder that is opened first."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    rows = [row.split("|")[1:-1] for row in re.findall(r"^\|.*`[^`]*….*\|$", text, re.MULTILINE)]
+    assert len(rows) == 10
+    paths = [_shortened(path) for row in rows for path in re.findall(r"`([^`]*…[^`]*)`", "".join(row))]
+    for _, folder, files, _ in rows:
+        paths += [_shortened(folder.split("`")[1]) / file for file in re.findall(r"`([^`]+)`", files)]
+    assert [path for path in paths if not path.exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_decisions_are_cited_by_their_numbers(document: Path) -> None:
+    """The number in the text is that of the linked file."""
+    cited = re.findall(r"\[decision (\d+)\]\([^)]*?(\d{4})-", document.read_text())
+    assert [(number, file) for number, file in cited if int(number) != int(file)] == []

@@ -45,7 +45,7 @@ async def url(bus: Bus) -> AsyncIterator[str]:
 
 @pytest.fixture
 def command(url: str, tmp_path: Path) -> Command:
-    """Runs `fastflow`, signed in by its environment, with a configuration folder of its own."""
+    """Runs `fastflow`, signed in by its environment, with its own configuration folder."""
 
     async def run(*arguments: str, data: str | None = None, **environ: str) -> Done:
         own = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "FASTFLOW_URL": url, "FASTFLOW_TOKEN": TOKEN} | environ

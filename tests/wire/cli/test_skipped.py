@@ -52,7 +52,7 @@ async def skip_ids(bus: Bus, command: Redrive, number: int) -> list[str]:
 
 
 async def test_refused_starts_are_listed_and_started_by_id(bus: Bus, command: Redrive) -> None:
-    """A beginning of the id is enough; what is refused again is said, and the exit code is 1."""
+    """The beginning of an id is enough; what is refused again is named, and the exit code is 1."""
     assert "No refused starts" in (await command("skipped")).stderr
     first, second = await skip_ids(bus, command, 2)
     listed = await command("skipped", "--pipeline", "off", "--reason", "disabled")
@@ -71,7 +71,7 @@ async def test_refused_starts_are_listed_and_started_by_id(bus: Bus, command: Re
 async def test_all_that_match_are_started_over_several_requests(
     bus: Bus, command: Redrive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those that are refused again do not keep newer ones from being tried."""
+    """Newer ones are tried even if older ones are refused again."""
     monkeypatch.setattr(actions, "REDRIVEN_MAX", 2)
     ids = await skip_ids(bus, command, 5)
     assert (await command("redrive", "--all", "--dry-run")).stdout == "5 would be started.\n"
@@ -95,7 +95,7 @@ async def test_all_that_match_are_started_over_several_requests(
         (("00000000-0000-4000-8000-000000000009",), 3, "there is no skip"),
     ],
 )
-async def test_a_wish_that_names_nothing_is_refused_in_words(
+async def test_a_redrive_that_names_nothing_is_refused(
     command: Redrive, arguments: tuple[str, ...], code: int, says: str
 ) -> None:
     """Starting everything must be asked for."""

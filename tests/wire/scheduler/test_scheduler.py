@@ -168,7 +168,7 @@ async def test_a_run_body_with_a_wrong_value_becomes_a_dead_letter(bus: Bus, sch
 async def test_a_trigger_that_is_not_text_becomes_a_dead_letter(
     bus: Bus, scheduler: None, payload: bytes, media_type: str
 ) -> None:
-    """Half a character has no UTF-8 form and cannot be stored; a wildcard is not a run. Other triggers go on."""
+    """Half a character has no UTF-8 form and cannot be stored; a wildcard is not a run. Other triggers continue."""
     answer = await trigger(bus, payload, Content_Type=media_type)
     assert isinstance(answer, Skipped)
     assert answer.status == 422
@@ -211,7 +211,7 @@ async def test_a_trigger_too_large_to_store_with_its_run_becomes_a_dead_letter_a
 
 
 async def test_a_pipeline_whose_record_cannot_be_read_stops_no_other(bus: Bus, scheduler: None) -> None:
-    """A newer service may have written it. Its triggers wait; everything else goes on."""
+    """A newer service may have written it. Its triggers wait; everything else continues."""
     await bus.put(subjects.PIPELINES, subjects.pipeline_key(PipelineName("new")), b'{"v": 2}')
     await bus.publish("ff.trigger.new", b"")
     assert isinstance(await trigger(bus, b""), Started)

@@ -22,7 +22,7 @@ from tests.git_repository import Repository
 from tests.support.syncer import actions, ask, files_of, record_of, serving, until, write
 
 
-async def test_saving_a_file_is_live_within_two_seconds(bus: Bus, tmp_path: Path) -> None:
+async def test_a_saved_file_goes_live_by_itself(bus: Bus, tmp_path: Path) -> None:
     """Without a request: a new pipeline, a saved file and a removed folder appear on the bus."""
     root = tmp_path / "root"
     write(root, {"etl/main.py": "1"})

@@ -38,7 +38,7 @@ ages = st.dictionaries(st.text("abc", min_size=1, max_size=3), st.floats(0, 1e6)
 
 @given(ages, st.floats(0, 1e6))
 def test_the_one_used_longest_ago_goes_first(idle_s: dict[str, float], keep_s: float) -> None:
-    """Repeatedly: in the order of their last use, except those used lately, until only such are left."""
+    """Repeatedly: in the order of their last use, except those used recently, until only such are left."""
     left, gone = dict(idle_s), []
     while (key := collect.next_victim(left, keep_s)) is not None:
         gone.append(left.pop(key))
@@ -162,7 +162,7 @@ async def test_within_its_budget_nothing_is_removed(workshop: Workshop) -> None:
     assert await workshop.used_bytes() == before
 
 
-async def test_an_environment_used_lately_stays_with_any_budget(workshop: Workshop) -> None:
+async def test_an_environment_used_recently_stays_with_any_budget(workshop: Workshop) -> None:
     """A new environment still exists when its run begins, and so does one that a runner has reported as used."""
     runner = workshop.runner(1)
     await workshop.make(runner, "red", "green")

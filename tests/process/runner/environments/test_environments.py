@@ -99,7 +99,7 @@ async def test_a_script_does_not_see_the_runners_own_packages(workshop: Workshop
 
 
 async def test_a_package_without_a_wheel_is_built(workshop: Workshop) -> None:
-    """The second step builds from source with a cache of its own, and leaves neither it nor a half tree behind."""
+    """The second step builds from source with its own cache, and leaves neither it nor a half tree behind."""
     make_sdist(workshop.packages, "built", "2.0", "def source(): return 'BY = \"source\"'")
     made = await workshop.environments().prepare(workshop.request("built"), say=workshop.say)
     assert said_by(made.python, "import built; print(built.BY)") == "source"

@@ -152,7 +152,7 @@ async def test_a_folder_gets_what_uv_run_gives_it(workshop: Workshop, name: str)
 
 
 async def test_wheels_of_the_folder_are_found(workshop: Workshop) -> None:
-    """By path, and by ``--find-links`` relative to the file that names them, which ``uv run`` itself passes over."""
+    """By path, and by ``--find-links`` relative to the file that names them, which ``uv run`` itself ignores."""
     wheel = make_wheel(workshop.root, "mine", "1.0", "WORDS = 'wheel'").read_bytes()
     for lines in ("./wheels/mine-1.0-py3-none-any.whl\n", "mine\n--find-links ./wheels\n", "-r sub/a.txt\n"):
         files = {
@@ -216,7 +216,7 @@ async def test_what_is_added_needs_no_hash(workshop: Workshop) -> None:
         await workshop.output({**files, "requirements.txt": hashed + "three\n"})
 
 
-async def test_a_notebook_has_a_kernel_beside_whatever_its_folder_names(workshop: Workshop) -> None:
+async def test_a_notebook_has_a_kernel_beside_the_packages_of_its_folder(workshop: Workshop) -> None:
     """Beside UTF-16 requirements, hashed ones and a project."""
     make_wheel(workshop.links, "ipykernel", "6.1", "")
     digest = hashlib.sha256((workshop.links / "one-1.0-py3-none-any.whl").read_bytes()).hexdigest()

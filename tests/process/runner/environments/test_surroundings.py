@@ -109,7 +109,7 @@ print(subprocess.run([sys.executable, "-m", "ensurepip"], capture_output=True).r
 """
 
 
-async def test_what_a_run_installs_is_no_concern_of_others(workshop: Workshop) -> None:
+async def test_a_run_cannot_install_packages_for_others(workshop: Workshop) -> None:
     """Its environment cannot be written: an install fails, and the next run finds nothing of it."""
     assert await workshop.run(EnvironmentRequest(""), main_py=INSTALL) == "True\n"
     ask = "import importlib.util as u; print(u.find_spec('pip'))"

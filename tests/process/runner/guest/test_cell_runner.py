@@ -120,7 +120,7 @@ async def test_output_that_bypasses_print_is_shown_once(tmp_path: Path) -> None:
         lines, events = await runner.read()
     for text in ("from a child", "and an error", "from a thread"):
         assert lines.count(text) == 1, lines
-    # The kernel reads what a child wrote in a thread of its own, perhaps a moment after the cell has ended.
+    # The kernel reads what a child wrote in its own thread, perhaps a moment after the cell has ended.
     shown = sorted("".join(event.text for event in only(Wrote, events)).splitlines())
     assert shown == ["True", "and an error", "from a child", "from a thread"]
 

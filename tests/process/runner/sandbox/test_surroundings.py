@@ -66,7 +66,7 @@ async def test_temporary_files_of_a_killed_runner_are_removed_by_the_next(tmp_pa
 async def test_a_temporary_directory_is_made_elsewhere_if_need_be(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_taken: bool
 ) -> None:
-    """A far ``TMPDIR`` is passed over, and so is a name that cannot be had."""
+    """A ``TMPDIR`` with a long path is ignored, and so is one that cannot be written."""
     far = tmp_path / ("y" * TMP_BASE_BYTES_MAX)
     far.mkdir(parents=True)
     monkeypatch.setattr(tempfile, "tempdir", "/proc" if is_taken else str(far))

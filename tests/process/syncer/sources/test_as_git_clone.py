@@ -23,7 +23,6 @@ from fastflow_syncer.sources.mirror import Mirror
 from fastflow_syncer.sources.remote import Credentials, remote, text_file
 from tests.git_repository import Repository
 
-NEEDS_LFS = pytest.mark.skipif(shutil.which("git-lfs") is None, reason="git-lfs is not installed")
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {}\n"
 
 
@@ -43,7 +42,7 @@ def _clone(path: Path, to: Path) -> Path:
 
 
 def _put(repository: Repository, commit: bytes) -> None:
-    """Make *commit*, of whatever bytes, the head of the branch."""
+    """Make *commit*, of any bytes, the head of the branch."""
     argv = ["git", "hash-object", "-t", "commit", "--literally", "-w", "--stdin"]
     done = subprocess.run(argv, cwd=repository.path, input=commit, capture_output=True, check=True)
     repository.git("update-ref", "refs/heads/main", done.stdout.decode().strip())
@@ -95,7 +94,7 @@ def _group_writable(repository: Repository) -> None:
     [_wrong_time_zone, _nul_in_the_message, _no_author_mail, _long_attributes, _padded_modes, _group_writable],
 )
 async def test_old_histories_that_a_clone_takes_are_live(tmp_path: Path, spoil: Callable[[Repository], None]) -> None:
-    """A strict check refuses each of them, and nobody can rewrite what was imported ten years ago."""
+    """A strict check refuses each of them, and a history of ten years ago cannot be rewritten."""
     repository = Repository(tmp_path / "origin")
     repository.commit("one", {"a/main.py": "print(1)\n"})
     spoil(repository)
@@ -135,7 +134,7 @@ async def test_a_script_beside_the_folders_is_told(tmp_path: Path) -> None:
 
 
 async def test_a_repository_of_sha256_objects_is_live(tmp_path: Path) -> None:
-    """From the start; and one that was made anew in the other format is followed, there and back."""
+    """From the start; and one that was made again in the other format is followed, there and back."""
     path = tmp_path / "origin"
     source = None
     for number, object_format in enumerate(["sha256", "sha1", "sha256"]):
@@ -164,7 +163,7 @@ def with_lfs(tmp_path: Path) -> Repository:
     return repository
 
 
-@NEEDS_LFS
+@pytest.mark.git_lfs
 async def test_files_of_git_lfs_are_fetched(tmp_path: Path, with_lfs: Repository) -> None:
     """Through ``git lfs``, from the repository's own server, as a clone gets them."""
     clone = tmp_path / "clone"
@@ -176,7 +175,7 @@ async def test_files_of_git_lfs_are_fetched(tmp_path: Path, with_lfs: Repository
     assert folder.files["data.csv"].data == (clone / "a/data.csv").read_bytes() == b"1,2\n" * 99
 
 
-@NEEDS_LFS
+@pytest.mark.git_lfs
 async def test_a_file_that_lfs_does_not_have_is_a_problem(tmp_path: Path, with_lfs: Repository) -> None:
     """The last good version stays live, and the file and git's words are named."""
     with_lfs.git("lfs", "uninstall", "--local")
@@ -187,7 +186,7 @@ async def test_a_file_that_lfs_does_not_have_is_a_problem(tmp_path: Path, with_l
     assert "Git LFS" in str(refusal)
 
 
-@NEEDS_LFS
+@pytest.mark.git_lfs
 async def test_a_large_file_of_lfs_counts_with_its_own_size(tmp_path: Path, with_lfs: Repository) -> None:
     """The limits are checked before anything is fetched."""
     folder = await _read(_source(with_lfs.path, tmp_path / "home", FolderLimits(file_bytes=300)))
@@ -195,11 +194,11 @@ async def test_a_large_file_of_lfs_counts_with_its_own_size(tmp_path: Path, with
     assert not list((tmp_path / "home").rglob("lfs/objects/*"))
 
 
-@NEEDS_LFS
+@pytest.mark.git_lfs
 async def test_the_files_of_lfs_that_are_kept_are_bounded(
     tmp_path: Path, with_lfs: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beyond the bound they are fetched anew."""
+    """Beyond the bound they are fetched again."""
     monkeypatch.setattr(mirrors, "LFS_BYTES_MAX", 100)
     source = _source(with_lfs.path, tmp_path / "home")
     for _ in range(2):
@@ -208,7 +207,7 @@ async def test_the_files_of_lfs_that_are_kept_are_bounded(
 
 
 async def test_without_git_lfs_pointers_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One notice names the files; where a run cannot even start, it is a problem. So too from a mounted folder."""
+    """One notice names the files; where a run cannot start, it is a problem. The same holds for a mounted folder."""
     only_git = tmp_path / "bin"
     only_git.mkdir()
     for command in ("git", "sh"):

@@ -32,7 +32,7 @@ def repository(tmp_path: Path) -> Repository:
 
 @pytest.fixture
 def follow(tmp_path: Path) -> Callable[..., GitSource]:
-    """Return a source that follows a URL, with a home of its own."""
+    """Return a source that follows a URL, with its own home."""
 
     def make(url: str, *, subdir: str = "", branch: str = "main", **bounds: float) -> GitSource:
         home = tmp_path / "home"

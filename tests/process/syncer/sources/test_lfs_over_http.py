@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
@@ -18,7 +17,7 @@ from fastflow_syncer.sources.remote import Credentials, remote
 from tests.git_repository import Repository
 from tests.process.syncer.sources.test_git_over_http import TOKEN, Host
 
-pytestmark = pytest.mark.skipif(shutil.which("git-lfs") is None, reason="git-lfs is not installed")
+pytestmark = pytest.mark.git_lfs
 
 DATA = b"1,2\n" * 1000
 OID = hashlib.sha256(DATA).hexdigest()

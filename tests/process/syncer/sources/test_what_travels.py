@@ -57,7 +57,7 @@ def read(request: pytest.FixtureRequest, tmp_path: Path) -> Read:
     return through_folder if request.param == "folder" else through_git
 
 
-async def test_a_virtual_environment_stays_behind_whatever_its_name(etl: Path, read: Read) -> None:
+async def test_a_virtual_environment_of_any_name_stays_behind(etl: Path, read: Read) -> None:
     """Made by ``python -m venv venv``; a copy of the folder runs without it, and so does the pipeline."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", etl / "venv"], check=True)
     (etl / "tools/env/conda-meta").mkdir(parents=True)
@@ -127,7 +127,7 @@ async def test_the_limits_of_the_syncer_hold(etl: Path, read: Read) -> None:
     ],
 )
 async def test_beyond_a_limit_is_a_problem(etl: Path, read: Read, limits: FolderLimits, reason: str) -> None:
-    """Each of the three limits is one of its own."""
+    """Each of the three limits counts separately."""
     (etl / "data.bin").write_bytes(bytes(1000))
     (etl / "again.bin").symlink_to("data.bin")
     assert reason in str((await read(etl, limits)).refusals[0])

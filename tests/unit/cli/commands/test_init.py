@@ -1,10 +1,8 @@
-"""``fastflow init``: a new pipeline is valid and runs."""
+"""``fastflow init``: a new pipeline is valid and explained."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +16,7 @@ from fastflow_contracts.pipelines.format.manifest import read_manifest
 from fastflow_contracts.pipelines.format.spec import PipelineSpec
 
 
-def test_a_new_pipeline_is_valid_and_says_hello(tmp_path: Path) -> None:
+def test_a_new_pipeline_is_valid(tmp_path: Path) -> None:
     """It has no problems and no notices. Missing parent folders are created."""
     done = CliRunner().invoke(init, ["greet", "--dir", str(tmp_path / "pipelines")], catch_exceptions=False)
     assert done.exit_code == 0
@@ -27,8 +25,6 @@ def test_a_new_pipeline_is_valid_and_says_hello(tmp_path: Path) -> None:
     checked = CliRunner().invoke(validate, [str(tmp_path / "pipelines"), "--json"], catch_exceptions=False)
     (report,) = json.loads(checked.stdout)
     assert (checked.exit_code, report["name"], report["problems"], report["notices"]) == (0, "greet", [], [])
-    ran = subprocess.run([sys.executable, "main.py"], cwd=folder, capture_output=True, text=True, check=True)
-    assert ran.stdout == "Hello, world!\n"
 
 
 def test_every_explained_field_exists() -> None:

@@ -30,7 +30,7 @@ def test_validate_needs_no_bus_and_names_file_and_line(tmp_path: Path) -> None:
 
 
 def test_validate_reports_what_a_sync_would_refuse(tmp_path: Path) -> None:
-    """A symbolic link in place of a folder is not a pipeline, whatever its target."""
+    """A symbolic link in place of a folder is not a pipeline, with any target."""
     (tmp_path / "good").mkdir()
     (tmp_path / "good/main.py").write_text("")
     (tmp_path / "linked").symlink_to("good")
@@ -119,7 +119,7 @@ def test_validate_says_what_other_schedulers_read_differently(tmp_path: Path) ->
 
 
 def test_no_folder_name_controls_the_terminal(tmp_path: Path) -> None:
-    """A name is printed on one line, whatever it contains."""
+    """A name is printed on one line, with any characters in it."""
     (tmp_path / "a\n\x1b[31mb").mkdir()
     (tmp_path / "a\n\x1b[31mb" / "main.py").touch()
     done = fastflow("validate", str(tmp_path), cwd=tmp_path)
@@ -156,3 +156,15 @@ def test_a_cycle_of_pipelines_is_noted_once(tmp_path: Path) -> None:
     assert notices["a"][0].startswith("starts itself again: a → b → a (and others through c). ")
     assert notices["self"][0].startswith("starts itself again: self → self. ")
     assert {name: texts for name, texts in notices.items() if texts}.keys() == {"a", "self"}
+
+
+def test_a_folder_with_far_too_many_files_is_still_a_pipeline(tmp_path: Path) -> None:
+    """However its names are ordered, it is listed with the reason."""
+    (tmp_path / "etl").mkdir()
+    for number in range(30):
+        (tmp_path / f"etl/a{number}.json").touch()
+    (tmp_path / "etl/main.py").touch()
+    listed = fastflow("validate", ".", cwd=tmp_path, FASTFLOW_FOLDER_FILES_MAX="5")
+    assert listed.returncode == 1
+    assert "bad etl" in listed.stdout
+    assert "more than 5 files" in listed.stdout

@@ -47,7 +47,7 @@ def test_anything_else_is_named(data: bytes, says: str) -> None:
 
 
 def test_links_that_differ_have_different_ids() -> None:
-    """Whatever their configurations and routes are called; a link without a route keeps the id it had."""
+    """For any names of configurations and routes; a link without a route keeps its former id."""
     names = (None, "b", "b.c", "b/c", "c", "=2E", ".")
     links = [Link(pipeline="a", run_config_id=config, on_route=route) for config in names for route in names]
     assert len({link.id for link in links}) == len(links)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastflow_contracts.runs.event_headers import ENTRIES_MAX, VALUE_CHARACTERS_MAX, event_headers
-from fastflow_contracts.runs.messages import TRIGGER, TRIGGER_TYPE, Trigger
+from fastflow_contracts.runs.messages import RUN_BODY_TYPE, TRIGGER, TRIGGER_TYPE, Trigger
 from fastflow_contracts.runs.triggers import BadTrigger, is_event_key, read_trigger, read_webhook
 
 CLOUD_EVENT = {"specversion": "1.0", "source": "/s", "id": "7", "type": "t", "data": {"n": 1}}
@@ -47,7 +47,7 @@ def test_what_only_looks_like_a_cloud_event_is_any_event(missing: str, value: ob
     "headers", [{"Content-Type": "application/cloudevents+json"}, {"ce-specversion": "1.0", "ce-id": "7"}]
 )
 def test_a_declared_cloud_event_without_an_identity_is_refused(headers: dict[str, str]) -> None:
-    """From the bus as over HTTP: its sender meant something that it does not say."""
+    """From the bus as over HTTP: its sender says that it is a CloudEvent, and it is not a valid one."""
     for read in (read_trigger, read_webhook):
         with pytest.raises(BadTrigger, match="source and an id"):
             read(b'{"id": "7"}', headers)
@@ -63,7 +63,7 @@ def test_a_declared_cloud_event_without_an_identity_is_refused(headers: dict[str
         ["parameters"],
     ],
 )
-def test_a_foreign_body_is_an_event_whatever_its_fields_are_called(body: object) -> None:
+def test_a_foreign_body_is_an_event_with_any_names_of_fields(body: object) -> None:
     """GitHub, Azure and others have ``parameters`` of their own."""
     payload = json.dumps(body).encode()
     for trigger in (read_trigger(payload, {}), read_webhook(payload, {"Content-Type": "application/json"})):
@@ -73,7 +73,7 @@ def test_a_foreign_body_is_an_event_whatever_its_fields_are_called(body: object)
 def test_a_body_of_exactly_our_fields_is_a_run_body() -> None:
     """So is one of our media type, which may have no other fields."""
     payload = b'{"env_vars": {"A": "1"}, "parameters": {"B": "2"}}'
-    for headers in ({}, {"Content-Type": TRIGGER_TYPE}):
+    for headers in ({}, {"Content-Type": RUN_BODY_TYPE}):
         webhook = read_webhook(payload, headers)
         assert (webhook.env_vars, webhook.parameters, webhook.event) == ({"A": "1"}, {"B": "2"}, payload)
     assert read_trigger(payload, {}).event is None
@@ -82,7 +82,10 @@ def test_a_body_of_exactly_our_fields_is_a_run_body() -> None:
             read_webhook(body, {})
     for body in (b'{"more": 1}', b"[]", b"x"):
         with pytest.raises(BadTrigger):
-            read_webhook(body, {"Content-Type": TRIGGER_TYPE})
+            read_webhook(body, {"Content-Type": RUN_BODY_TYPE})
+        with pytest.raises(BadTrigger):
+            read_trigger(body, {"Content-Type": RUN_BODY_TYPE})
+    assert read_trigger(payload, {"Content-Type": RUN_BODY_TYPE}).env_vars == {"A": "1"}
 
 
 @pytest.mark.parametrize("header", SECRETS)
@@ -98,7 +101,7 @@ def test_what_proves_who_the_sender_is_reaches_no_script(header: str) -> None:
 
 
 def test_which_event_it_was_is_kept() -> None:
-    """With names in lower case, whatever their case was."""
+    """With names in lower case, from any case."""
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "GitHub-Hookshot/1",
@@ -131,7 +134,7 @@ def test_what_any_call_has_is_kept_only_with_an_event() -> None:
 
 @given(st.dictionaries(st.text(), st.text()), st.booleans())
 def test_kept_headers_are_bounded_text(headers: dict[str, str], has_event: bool) -> None:
-    """Whatever a caller sends."""
+    """For anything that a caller sends."""
     many = {f"ce-x{number}": "x" * 10_000 for number in range(100)}
     found = event_headers(headers | many | {"ce-bad": "\udcff"}, has_event=has_event)
     assert len(found) <= ENTRIES_MAX

@@ -26,7 +26,7 @@ def size(payload: bytes, headers: dict[str, str]) -> int:
 
 @given(payload=st.binary(max_size=50), headers=st.dictionaries(NAMES, st.text(max_size=20), max_size=6))
 def test_every_message_comes_back_as_it_was(payload: bytes, headers: dict[str, str]) -> None:
-    """Whatever its headers are; and none of those acts on the bus, or is more than ASCII."""
+    """With any headers; none of them acts on the bus, and all are ASCII."""
     packed, sent, is_whole = _packed(Letter(payload, headers), "a reason", PAYLOAD_BYTES_MAX)
     assert is_whole
     assert _unpacked(packed, sent) == Letter(payload, headers)
@@ -53,7 +53,7 @@ def test_what_does_not_fit_loses_its_headers_before_its_payload() -> None:
     assert size(packed, sent) <= 800
 
 
-def test_a_start_that_came_as_no_message_is_one_in_its_letter() -> None:
+def test_a_start_without_a_message_gets_one_in_its_dead_letter() -> None:
     """Read again it is the same trigger; that its caller knew the run does not hold for a redrive."""
     trigger = Trigger(triggered_by="schedule", run_config_id="prod", env_vars={"A": "1"}, accepted=True)
     letter = letter_of(trigger)
@@ -63,7 +63,7 @@ def test_a_start_that_came_as_no_message_is_one_in_its_letter() -> None:
 
 
 async def test_a_redrive_is_the_run_that_the_start_would_have_been() -> None:
-    """A record of its refusal in that place leaves it to the next id; a key asks for a run of its own."""
+    """If the record of its refusal has that id, it takes the next one; a key asks for another run."""
     known: dict[RunId, RunRecord] = {}
 
     async def find(run_id: RunId) -> RunRecord | None:

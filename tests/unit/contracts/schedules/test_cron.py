@@ -71,7 +71,7 @@ def test_valid_expressions_are_accepted(expr: str) -> None:
     ],
 )
 def test_invalid_expressions_are_refused_with_the_wrong_part(expr: str, fault: str) -> None:
-    """Whatever standard cron does not allow."""
+    """Everything that standard cron does not allow."""
     assert fault in (check_cron(expr) or "")
 
 
@@ -180,7 +180,7 @@ def near_shifts(draw: st.DrawFn) -> tuple[str, datetime]:
 def test_a_second_implementation_agrees_about_every_hour(expr: str, place: tuple[str, datetime]) -> None:
     """Around a change of clocks, cronsim agrees about expressions that are due every hour.
 
-    Not where the shift is no whole hour: it passes over 02:30 where clocks go from 02:00 to 02:30.
+    Not where the shift is no whole hour: it ignores 02:30 where clocks go from 02:00 to 02:30.
     """
     zone, after = place
     assume(check_cron(expr) is None and zone != "Australia/Lord_Howe")

@@ -115,7 +115,7 @@ def test_settings_of_other_tools_are_taken_or_named() -> None:
 
 
 @pytest.mark.parametrize("service", ["FASTFLOW", "FASTFLOW_GATEWAY", "FASTFLOW_NATS"])
-def test_variables_of_a_pod_are_no_settings(service: str) -> None:
+def test_variables_of_a_pod_are_ignored(service: str) -> None:
     """Kubernetes sets them for each service beside it; one of them has the name of our port."""
     links = {
         f"{service}_SERVICE_HOST": "10.0.0.11",
@@ -137,7 +137,7 @@ def test_variables_of_a_pod_are_no_settings(service: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["FASTFLOW_POTR", "FASTFLOW_SERVICE", "FASTFLOW_GATEWAY_PORT", "FASTFLOW_PORT_8000"])
-def test_what_is_like_a_variable_of_a_pod_is_still_a_mistake(name: str) -> None:
+def test_a_misspelt_setting_is_a_mistake_even_if_it_resembles_a_variable_of_a_pod(name: str) -> None:
     """A misspelt setting is never ignored."""
     with pytest.raises(BadSettings, match=f"{name} is not a setting"):
         load(SETTINGS["gateway"], {name: "8000"}, also_known={"FASTFLOW_PORT"})

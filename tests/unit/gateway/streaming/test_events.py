@@ -76,7 +76,7 @@ def test_plain_text_is_what_was_written(chunks: list[Chunk]) -> None:
 
 @given(st.lists(st.text("ab\n\r\u2028", max_size=6), max_size=8), st.integers(1, 4))
 def test_the_tail_is_the_end_of_the_text(parts: list[str], lines_max: int) -> None:
-    """Whatever parts the text comes in."""
+    """For any division of the text into parts."""
     tail = Tail(lines_max)
     for part in parts:
         tail.add(part)

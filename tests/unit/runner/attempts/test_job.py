@@ -13,7 +13,7 @@ from tests.support.records import a_run, at
 RUNNING = Running(attempt=1, runner="r1", epoch=1, claimed_at=at(0))
 
 
-def test_a_run_that_follows_none_has_no_parent_whatever_it_was_given() -> None:
+def test_a_run_that_follows_none_has_no_parent_even_if_given_one() -> None:
     """The variables are there and empty; neither a pipeline nor a trigger can set them."""
     run = replace(a_run(), state=RUNNING)
     given = RunInput(env={"FASTFLOW_PARENT_STATUS": "x"}, overrides={"FASTFLOW_ROOT_RUN_ID": "y"})
@@ -23,7 +23,7 @@ def test_a_run_that_follows_none_has_no_parent_whatever_it_was_given() -> None:
 
 
 def test_a_run_that_follows_one_knows_how_it_ended() -> None:
-    """What there is none of is empty, and so are links if the address is unknown; a NUL fits into no variable."""
+    """What is missing is empty, and so are links if the address is unknown; a NUL fits into no variable."""
     root, parent = fresh_run_id(), fresh_run_id()
     run = replace(a_run(root_run_id=root, parent_run_id=parent), state=RUNNING)
     ended = ParentRun(

@@ -105,7 +105,7 @@ FILES = ", with 100 MiB in files that the run wrote, which count as memory"
     ],
 )
 def test_too_little_memory_is_told_with_what_took_it(end: Exited | Vanished, seen: Observed, message: str) -> None:
-    """Files are named where they matter: nobody expects them in memory."""
+    """Files are named where they matter: people do not expect them in memory."""
     assert outcome(end, Intent(), seen, now=at(10)).error_message == message
 
 

@@ -159,7 +159,7 @@ def test_packages_from_indexes_are_plain(requirements: str) -> None:
         "-e ./local".encode("utf-16-le").decode(),
     ],
 )
-def test_whatever_may_run_foreign_code_is_left_to_a_build(requirements: str) -> None:
+def test_what_may_run_foreign_code_is_left_to_a_build(requirements: str) -> None:
     """Editable installs, included files, repositories, options that are not known to be harmless."""
     assert not plain.is_plain(requirements)
 

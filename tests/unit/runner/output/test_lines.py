@@ -228,7 +228,7 @@ def test_overlapping_secrets_leave_nothing_between_them() -> None:
 
 
 def test_a_flood_ends_with_a_mark_and_is_counted_to_its_end() -> None:
-    """Beyond the cap nothing is kept; the log says so where it stops and at the end, and offsets go on."""
+    """Beyond the cap nothing is kept; the log says so where it stops and at the end, and offsets continue."""
     chunks = log_of(b"0123456789\n" * 1000, at=range(0, 11_000, 110), log_bytes_max=1100)
     assert text_of(chunks) == "0123456789\n" * 100
     said = text_of(chunks, "system").splitlines()

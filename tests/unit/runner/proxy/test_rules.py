@@ -84,7 +84,7 @@ def test_every_request_of_a_runner_passes(request_: Request) -> None:
 
 
 def test_only_a_preparer_writes_to_the_store() -> None:
-    """A run may only read it, whatever the runner requests."""
+    """A run may only read it, even if the runner requests more."""
     writable = [Mount(source="fastflow-store", target="/store", read_only=False)]
     spec = SandboxSpec(name="x", image=RUN.image, mounts=tuple(writable))
     ask(create(container_config(spec, LABELS), "ff-prepare-1"))

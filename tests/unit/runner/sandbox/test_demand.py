@@ -44,7 +44,7 @@ def likely(*wishes: tuple[float, WarmLimits], at: float, size_max: int = 8) -> l
 
 
 def test_one_sandbox_waits_before_any_run() -> None:
-    """The first run of a runner gets a warm sandbox, whatever its limits; so does the first one after a long time."""
+    """The first run of a runner gets a warm sandbox, with any limits; so does the first one after a long time."""
     assert likely(at=0) == [FREE]
     assert likely((0, SMALL), at=DEMAND_S + 1) == [FREE]
 

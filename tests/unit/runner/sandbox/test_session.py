@@ -204,7 +204,7 @@ async def test_a_cancelled_step_loses_nothing() -> None:
 
 
 async def test_an_attach_without_a_response_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It does not wait for ever."""
+    """It does not wait forever."""
     monkeypatch.setattr("fastflow_runner.sandbox.session.SYNC_TIMEOUT_S", 0.0)
     with pytest.raises(Silent):
         await Session.resume(Line(), Offsets())

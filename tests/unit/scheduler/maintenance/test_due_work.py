@@ -126,7 +126,7 @@ def test_a_restart_is_hinted_when_its_cooldown_is_over() -> None:
 
 
 def test_the_oldest_runs_are_hinted_first() -> None:
-    """In whatever order they were seen."""
+    """In any order in which they were seen."""
     made, young, old = due_work(), a_run(created=5), a_run(created=1)
     made.see_run(young, at=0, stored_at=at(0))
     made.see_run(old, at=0, stored_at=at(0))

@@ -20,7 +20,7 @@ PASSWORDS = ["p#w/d%1", 'q"u\\o:t@e', "mü ller$x{}", "%41"]
 
 @pytest.mark.parametrize("password", PASSWORDS)
 async def test_any_password_signs_in(tmp_path: Path, password: str) -> None:
-    """In the address, percent-encoded; and as a setting, as it is."""
+    """In the address, percent-encoded; and as a setting, unchanged."""
     (tmp_path / USERS).mkdir()
     (tmp_path / USERS / f"{ADMIN}.password").write_text(password, encoding="utf-8")
     async with embedded_bus(tmp_path) as url:

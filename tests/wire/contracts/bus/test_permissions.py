@@ -296,7 +296,7 @@ async def test_no_user_can_read_anothers_responses(voices: dict[User, Voice]) ->
 
 
 async def test_reading_a_stream_is_not_a_permission_to_change_its_consumer(voices: dict[User, Voice]) -> None:
-    """The name in the subject counts, whatever the request's body says."""
+    """The name in the subject counts, not the one in the request's body."""
     stream, subject = streams.bucket_stream(subjects.RUNS), f"$KV.{subjects.RUNS}.{subjects.RUN_KEYS}"
     body = {"stream_name": stream, "config": {"name": "scheduler", "ack_policy": "none", "filter_subject": subject}}
     client = voices[User.GATEWAY].bus.client

@@ -54,7 +54,7 @@ async def test_cells_are_listed_followed_and_downloaded_as_a_notebook(bus: Bus) 
 
 
 async def test_html_output_of_a_cell_is_a_frame(bus: Bus) -> None:
-    """With a policy of its own; an output without HTML is not found, and neither is one of a script."""
+    """With its own policy; an output without HTML is not found, and neither is one of a script."""
     run = await a_notebook_run(bus)
     script = await store(bus, a_run())
     async with running_gateway(bus) as client:

@@ -76,7 +76,7 @@ async def test_a_cloud_event_is_one_run_however_often_and_by_whichever_way_it_co
 
 
 async def test_a_webhook_of_a_run_configuration_starts_its_own_run_of_an_event(client: Client) -> None:
-    """It starts something else; there, a repeat is the same run, too."""
+    """It starts another run; its repeat is the same run, too."""
     starts = [(HOOK, 1), (f"{HOOK}-prod", 1), (f"{HOOK}-prod", 2)]
     ids = [(await client.post(path, json=EVENT, anonymous=True)).json["id"] for path, _ in starts]
     assert ids[1] == ids[2]
@@ -127,7 +127,7 @@ async def test_a_foreign_body_is_an_event(bus: Bus, client: Client) -> None:
         assert refused.json["detail"]
 
 
-async def test_a_delivery_that_failed_can_be_started_anew_with_the_code_of_today(bus: Bus, client: Client) -> None:
+async def test_a_failed_delivery_can_be_started_again_with_the_current_code(bus: Bus, client: Client) -> None:
     """GitHub's *Redeliver* has the same id, so it is the same run; a retry with the current code has its event."""
     told = {"X-GitHub-Delivery": "d1", "X-GitHub-Event": "push", "Content-Type": "application/json"}
 

@@ -35,7 +35,7 @@ async def until(client: Client, name: str, state: str) -> Answer:
 
 
 async def test_a_gateway_alone_is_ready_and_says_what_it_knows(bus: Bus) -> None:
-    """It can answer; whether a run can start is not its to decide."""
+    """It can answer; it does not decide whether a run can start."""
     async with running_gateway(bus) as client:
         answer = await client.get("/readyz", anonymous=True)
         assert answer.status == 200

@@ -20,7 +20,7 @@ async def show(bus: Bus, run: RunRecord, start: int, text: str) -> None:
     await bus.publish(subjects.log(run.ref, 1), CHUNK.encode(chunk))
 
 
-async def test_open_text_is_an_event_of_its_own_and_changes_no_id(bus: Bus) -> None:
+async def test_open_text_is_a_separate_event_and_changes_no_id(bus: Bus) -> None:
     """Followers that know only ``log`` events see whole lines, and resume where they were."""
     run = await claim(bus, await store(bus, a_run()))
     async with running_gateway(bus) as client:

@@ -16,7 +16,7 @@ from fastflow_contracts.ids import RunId, check_run_id, run_id_for_key
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.spec import ScheduleEntry
 from fastflow_contracts.runs import messages
-from fastflow_contracts.runs.messages import TRIGGER_TYPE, Skipped, Trigger
+from fastflow_contracts.runs.messages import RUN_BODY_TYPE, TRIGGER_TYPE, Skipped, Trigger
 from fastflow_contracts.runs.run import ParentRun, RunInput, RunRecord, RunStatus
 from fastflow_contracts.runs.skips import SkipStore
 from fastflow_contracts.runs.state_machine import Cancel
@@ -96,7 +96,7 @@ async def by_webhook(_: Bus, client: Client) -> None:
 async def test_a_start_that_finds_no_room_is_listed_with_its_event_and_can_be_started_later(
     bus: Bus, client: Client, send: Any, kind: str
 ) -> None:
-    """While there is no room it is refused again and stays; then it is one run, however often it is asked."""
+    """While there is no room, it is refused again and stays; then it is one run, however often it is redriven."""
     await send(bus, client)
     (skip,) = await skips(client, 1)
     assert (skip["pipeline_name"], skip["triggered_by"], skip["is_kept"]) == ("full", kind, True)
@@ -116,7 +116,7 @@ async def test_a_start_that_finds_no_room_is_listed_with_its_event_and_can_be_st
 
 
 async def test_values_that_come_with_a_start_are_kept_for_its_run_and_never_shown(bus: Bus, client: Client) -> None:
-    """The names are; so it is for run bodies, broken ones, and webhooks that carry variables."""
+    """Their names are shown. This holds for run bodies, broken ones, and webhooks that carry variables."""
     body = {"env_vars": {"A": "secret-1"}, "parameters": {"B": "secret-2"}}
     await client.post("/api/pipelines/full/run", json=body)
     await client.post(f"/api/webhooks/full/{KEY}", json=body | {"order": 7}, anonymous=True)
@@ -185,8 +185,8 @@ async def test_a_start_that_is_refused_at_the_door_is_kept_as_well(
 
 
 @pytest.mark.parametrize("path", [f"webhooks/full/{KEY}x", "webhooks/nosuch/key", "pipelines/full/run"])
-async def test_what_comes_from_nobody_is_not_kept(client: Client, path: str) -> None:
-    """No token, no key: a stranger does not fill the store."""
+async def test_calls_without_a_token_or_key_are_not_kept(client: Client, path: str) -> None:
+    """Such callers cannot fill the store."""
     assert (await client.post(f"/api/{path}", data=b"payload", anonymous=True)).status in {401, 404}
     await client.post("/api/pipelines/off/run")
     (skip,) = await skips(client, 1)
@@ -227,7 +227,7 @@ async def test_a_message_that_can_start_nothing_is_kept_and_stays_so(
 
 
 async def test_the_message_of_an_unknown_pipeline_starts_it_once_it_is_there(bus: Bus, client: Client) -> None:
-    """Its folder came a moment later."""
+    """Its folder was synced a moment later."""
     await bus.publish("ff.trigger.late", b"payload")
     (skip,) = await skips(client, 1)
     await publish_pipeline(bus, "late", a_bundle(main_py="1"))
@@ -455,3 +455,33 @@ async def test_a_bus_message_with_the_fields_of_our_own_services_gains_nothing(b
     await bus.publish("ff.trigger.free", b'{"redrive_of": "*"}', headers={"Content-Type": TRIGGER_TYPE})
     await skips(client, 1, "?pipeline=free")
     assert [run["pipeline_name"] for run in (await client.get("/api/runs")).json["runs"]] == ["full"]
+
+
+@pytest.mark.parametrize("media_type", [TRIGGER_TYPE, RUN_BODY_TYPE])
+async def test_no_client_chooses_who_started_a_redriven_run(bus: Bus, client: Client, media_type: str) -> None:
+    """Neither with the media type of our services nor with that of run bodies; the message stays as it was."""
+    body = b'{"triggered_by": "schedule", "env_vars": {"A": "1"}, "foreign": 1}'
+    headers = {"Content-Type": media_type, "ce-specversion": "1.0"}
+    await publish_pipeline(bus, "free", a_bundle(main_py="1"), webhook_key=KEY)
+    refused = await client.post(f"/api/webhooks/free/{KEY}", data=body, headers=headers, anonymous=True)
+    assert refused.status == 400
+    (skip,) = await skips(client, 1)
+    assert (skip["triggered_by"], skip["event_bytes"]) == ("webhook", len(body))
+    answer = await client.post(f"/api/skipped/{skip['id']}/redrive")
+    if answer.status == 200:
+        assert (answer.json["triggered_by"], answer.json["env_vars"]) == ("webhook", {})
+    else:
+        assert answer.status == 422
+
+
+async def test_a_redriven_start_keeps_where_it_came_from(bus: Bus, client: Client) -> None:
+    """A body that is refused as bad JSON becomes an event, of the webhook that got it and of its run configuration."""
+    entry = ScheduleEntry(id="prod", webhook_key=f"{KEY}-prod")
+    await publish_pipeline(bus, "free", a_bundle(main_py="1"), webhook_key=KEY, schedules=(entry,))
+    headers = {"Content-Type": "application/json"}
+    refused = await client.post(f"/api/webhooks/free/{KEY}-prod", data=b"{bad", headers=headers, anonymous=True)
+    assert refused.status == 400
+    (skip,) = await skips(client, 1)
+    answer = await client.post(f"/api/skipped/{skip['id']}/redrive")
+    assert answer.status == 200
+    assert (answer.json["triggered_by"], answer.json["run_config_id"]) == ("webhook", "prod")

@@ -24,7 +24,7 @@ SAME_SITE = {"Sec-Fetch-Site": "same-origin"}
 
 @pytest_asyncio.fixture
 async def user(bus_url: str, bus: Bus) -> AsyncIterator[ClientSession]:
-    """Somebody who is signed in, where ``a`` starts ``b`` by its metadata."""
+    """A person who is signed in, where ``a`` starts ``b`` by its metadata."""
     code = a_bundle(main_py="")
     rules = (DownstreamRule(pipeline=PipelineName("b")), DownstreamRule(pipeline=PipelineName("gone"), on_route="<x>"))
     await publish_pipeline(bus, "a", code, downstream_triggers=rules)
@@ -80,7 +80,7 @@ async def test_triggers_are_listed_with_their_source_and_only_those_of_the_api_h
 
 
 async def test_the_form_makes_what_the_api_would(user: ClientSession) -> None:
-    """Space around a field does not count. A trigger that both sources have loses only what the API added."""
+    """Spaces around a field do not count. A trigger that both sources have loses only what the API added."""
     await post(user, PATH, pipeline=" b ", after="every", run_config_id="", on_route=" ")
     await post(user, PATH, pipeline="a", after="success", on_route="again")
     found = {each["id"]: each for each in await triggers(user)}

@@ -24,7 +24,7 @@ OFF = PipelineName("off")
 
 @pytest_asyncio.fixture
 async def user(bus_url: str, bus: Bus) -> AsyncIterator[ClientSession]:
-    """Somebody who logged in; ``off`` is disabled."""
+    """A person who logged in; ``off`` is disabled."""
     await publish_pipeline(bus, OFF, a_bundle(main_py=""), enabled=False)
     async with (
         dashboard(bus_url) as url,

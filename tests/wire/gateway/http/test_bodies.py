@@ -18,6 +18,7 @@ from tests.support.records import a_bundle, publish_pipeline
 
 KEY = "a-webhook-key-of-some-length"
 RUN = f"POST /api/pipelines/demo/run HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
+EXPECT, CONTINUE = b"Expect: 100-continue\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"
 PARTLY = RUN + b"Content-Length: 10\r\n\r\nabc"
 
 
@@ -30,14 +31,18 @@ async def client(bus: Bus) -> AsyncIterator[Client]:
 
 
 async def sent(client: Client, *parts: bytes) -> str:
-    """Send *parts* one by one, and return the first response."""
+    """Send *parts*, each when the handler waits for it, and return the response.
+
+    A part but the last must make the server say that it continues (``Expect``).
+    """
     host, port = client.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    for part in parts:
-        writer.write(part)
-        await writer.drain()
-        await asyncio.sleep(0.05)
     try:
+        for number, part in enumerate(parts):
+            if number:
+                assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), ANSWER_S) == CONTINUE
+            writer.write(part)
+            await writer.drain()
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), ANSWER_S)
         length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
         return (head + await reader.readexactly(length)).decode()
@@ -88,7 +93,7 @@ async def test_a_content_type_that_is_not_text_stops_no_webhook(bus: Bus, client
 
 @pytest.mark.parametrize(
     "parts",
-    [(PARTLY,), (RUN + b"Transfer-Encoding: chunked\r\n\r\n", b"no chunk at all\r\n")],
+    [(PARTLY,), (RUN + EXPECT + b"Transfer-Encoding: chunked\r\n\r\n", b"no chunk at all\r\n")],
     ids=["too little", "a broken chunk"],
 )
 async def test_a_body_that_never_comes_times_out(

@@ -53,7 +53,7 @@ async def test_a_login_behind_a_proxy_that_passes_its_own_host_says_what_to_do(b
 
 
 async def test_two_installations_on_one_host_keep_their_sessions(bus: Bus) -> None:
-    """Browsers keep cookies by host, whatever the port is: each installation names its own."""
+    """Browsers keep cookies by host, for all ports: each installation names its own."""
     async with running_gateway(bus) as one, running_gateway(bus, admin_token=f"{TOKEN}-of-another") as other:
         cookies = [(await log_in(one)).headers["Set-Cookie"].partition(";")[0]]
         answer = await other.post("/login", anonymous=True, data={"token": f"{TOKEN}-of-another"})
@@ -67,7 +67,7 @@ async def test_two_installations_on_one_host_keep_their_sessions(bus: Bus) -> No
 
 @pytest.mark.parametrize("method", METHODS)
 async def test_a_webhook_takes_nothing_but_post(bus: Bus, method: str) -> None:
-    """405 says so, to anyone, without a look at the key; elsewhere nobody learns which methods there are."""
+    """405 says so to anyone, without a look at the key; other addresses do not tell which methods there are."""
     await publish_pipeline(bus, "demo", a_bundle(main_py="1"), webhook_key="a-key")
     async with running_gateway(bus) as client:
         for path in ("/api/webhooks/demo/a-key", "/api/webhooks/demo/wrong", "/api/webhooks/nobody/wrong"):

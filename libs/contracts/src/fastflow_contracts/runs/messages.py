@@ -115,7 +115,10 @@ class AttemptSample(Fact, frozen=True, kw_only=True, omit_defaults=True):
     soft_limit_exceeded: bool = False
 
 
-TRIGGER_TYPE = "application/vnd.fastflow.trigger+json"
+TRIGGER_TYPE = "application/vnd.fastflow.start+json"
+"""Media type of a ``Trigger`` that a service sends. It says who started the run, so no client may use it."""
+RUN_BODY_TYPE = "application/vnd.fastflow.trigger+json"
+"""Media type by which a client declares that its body is a run body, not an event."""
 REPLY_HEADER = "Ff-Reply"
 """Header of a trigger: the core subject to which the ``Decision`` is sent."""
 

@@ -18,7 +18,7 @@ from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import BadRunId, check_run_id
 from fastflow_contracts.pipelines.format.value_types import ENV_NAME_CHARACTERS_MAX, ID_CHARACTERS_MAX
 from fastflow_contracts.runs.event_headers import event_headers
-from fastflow_contracts.runs.messages import TRIGGER, TRIGGER_TYPE, Trigger
+from fastflow_contracts.runs.messages import RUN_BODY_TYPE, TRIGGER, TRIGGER_TYPE, Trigger
 
 ENTRIES_MAX = 50
 """The most variables in one trigger, and the most parameters."""
@@ -83,7 +83,7 @@ def read_webhook(body: bytes, headers: Mapping[str, str]) -> Trigger:
     """Read the trigger from a webhook call.
 
     The whole body is the event. If it is a run body, its fields count, too: a JSON object with no other fields, or
-    one of the type ``TRIGGER_TYPE``. A CloudEvent has its key.
+    one of the type ``RUN_BODY_TYPE``. A CloudEvent has its key.
 
     Args:
         body: The raw bytes.
@@ -101,7 +101,7 @@ def read_webhook(body: bytes, headers: Mapping[str, str]) -> Trigger:
         event_type=media_type or None if body else None,
         event_headers=event_headers(lowered, has_event=bool(body)),
     )
-    fields = _run_body(body, is_declared=_media_type(lowered) == TRIGGER_TYPE)
+    fields = _run_body(body, is_declared=_media_type(lowered) == RUN_BODY_TYPE)
     if fields is None or trigger.key is not None:
         return trigger
     given = read_run_body(fields)
@@ -169,6 +169,8 @@ def check_variables(field: str, value: Any) -> dict[str, str]:
 def _read(payload: bytes, headers: Mapping[str, str]) -> Trigger:
     if _media_type(headers) == TRIGGER_TYPE:
         return _own(payload)
+    if _media_type(headers) == RUN_BODY_TYPE:
+        return read_run_body(_run_body(payload, is_declared=True))
     if (key := _cloud_event_key(payload, headers)) is not None:
         return Trigger(key=key, event=payload, event_type=headers.get("content-type", _type_of(headers)))
     if not payload:
@@ -195,7 +197,7 @@ def _run_body(payload: bytes, *, is_declared: bool = False) -> dict[str, Any] | 
     """
     body = _json_object(payload)
     if is_declared and body is None:
-        raise BadTrigger(f"a body of type {TRIGGER_TYPE} must be a JSON object.")
+        raise BadTrigger(f"a body of type {RUN_BODY_TYPE} must be a JSON object.")
     return body if body is not None and (is_declared or body.keys() <= BODY_FIELDS) else None
 
 

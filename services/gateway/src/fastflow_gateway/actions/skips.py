@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import takewhile
 from typing import Final
 
@@ -16,7 +16,8 @@ from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.clock import now
 from fastflow_contracts.ids import RunId, run_id_for_key
 from fastflow_contracts.names import BadName, PipelineName, check_name
-from fastflow_contracts.runs.messages import Skipped, SkipRecord, Trigger
+from fastflow_contracts.runs.event_headers import event_headers
+from fastflow_contracts.runs.messages import TRIGGER_TYPE, Skipped, SkipRecord, Trigger
 from fastflow_contracts.runs.skips import Letter, SkipStore
 from fastflow_gateway import app_keys
 from fastflow_gateway.actions.trigger_client import TRIGGER_CLIENT, asked_key
@@ -58,9 +59,13 @@ async def keep(app: web.Application, name: PipelineName, letter: Letter, how: Tr
     await SkipStore(app[app_keys.BUS]).keep(skip, letter)
 
 
-def body_letter(body: bytes, media_type: str | None) -> Letter:
-    """The message that is only a body."""
-    return Letter(body, {"Content-Type": media_type} if media_type else {})
+def client_letter(body: bytes, headers: Mapping[str, str]) -> Letter:
+    """The message that a client's call is, with the headers of its event.
+
+    It never has the media type of our own services: the redrive of such a message would believe who started it.
+    """
+    kept = event_headers(headers, has_event=bool(body))
+    return Letter(body, {name: value for name, value in kept.items() if TRIGGER_TYPE not in value.lower()})
 
 
 async def redrive(app: web.Application, skip: SkipRecord, *, key: str | None = None) -> KnownRun | RunId:

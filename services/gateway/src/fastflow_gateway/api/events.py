@@ -5,12 +5,10 @@ from __future__ import annotations
 from aiohttp import web
 from msgspec.structs import replace
 
-from fastflow_contracts.runs.event_headers import event_headers
 from fastflow_contracts.runs.messages import TRIGGER_TYPE, Trigger
-from fastflow_contracts.runs.skips import Letter
 from fastflow_contracts.runs.triggers import BadTrigger, read_trigger
 from fastflow_gateway.actions import runs
-from fastflow_gateway.actions.skips import keep
+from fastflow_gateway.actions.skips import client_letter, keep
 from fastflow_gateway.api.runs import STARTED, run_answer
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import body_of, idempotency_key
@@ -29,8 +27,7 @@ async def publish_event(request: web.Request) -> web.Response:
         trigger = read_trigger(body, _headers(request))
     except BadTrigger as error:
         refusal = RequestRefused(422, str(error))
-        letter = Letter(body, event_headers(request.headers, has_event=True))  # never the token of the call
-        await keep(request.app, name, letter, Trigger(), refusal)
+        await keep(request.app, name, client_letter(body, request.headers), Trigger(), refusal)
         raise refusal from error
     key = idempotency_key(request, _KEY) or trigger.key
     return run_answer(request, await runs.start(request.app, name, replace(trigger, key=key)))

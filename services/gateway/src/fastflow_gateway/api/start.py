@@ -12,10 +12,10 @@ from fastflow_contracts.runs.event_headers import event_headers
 from fastflow_contracts.runs.messages import Trigger
 from fastflow_contracts.runs.triggers import BadTrigger, read_run_body
 from fastflow_gateway.actions import runs
-from fastflow_gateway.actions.skips import body_letter, keep
+from fastflow_gateway.actions.skips import client_letter, keep
 from fastflow_gateway.api.runs import STARTED, run_answer
 from fastflow_gateway.errors import RequestRefused
-from fastflow_gateway.http.requests import body_of, idempotency_key, media_type
+from fastflow_gateway.http.requests import body_of, idempotency_key
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.http.triggered_by import HEADER, triggered_by
 from fastflow_gateway.readmodel.queries import pipeline_name
@@ -31,7 +31,7 @@ async def start_run(request: web.Request) -> web.Response:
         detail = str(error) if isinstance(error, BadTrigger) else f"the body must be JSON: {error}."
         refusal = RequestRefused(422, detail)
         wanted = Trigger(triggered_by=triggered_by(request))
-        await keep(request.app, name, body_letter(body, media_type(request)), wanted, refusal)
+        await keep(request.app, name, client_letter(body, request.headers), wanted, refusal)
         raise refusal from error
     trigger = replace(
         trigger,

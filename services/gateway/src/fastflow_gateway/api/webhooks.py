@@ -12,12 +12,10 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from fastflow_api import shapes
-from fastflow_contracts.runs.event_headers import event_headers
 from fastflow_contracts.runs.messages import Trigger
-from fastflow_contracts.runs.skips import Letter
 from fastflow_contracts.runs.triggers import BadTrigger, read_webhook
 from fastflow_gateway.actions import runs
-from fastflow_gateway.actions.skips import keep
+from fastflow_gateway.actions.skips import client_letter, keep
 from fastflow_gateway.actions.webhooks import authenticate, check_signature
 from fastflow_gateway.api.runs import STARTED, run_answer
 from fastflow_gateway.errors import RequestRefused
@@ -43,8 +41,7 @@ async def start_by_webhook(request: web.Request) -> web.Response:
     except (BadTrigger, RequestRefused) as error:
         refusal = RequestRefused(400, str(error))
         wanted = Trigger(triggered_by="webhook", run_config_id=opened.run_config_id)
-        letter = Letter(body, event_headers(request.headers, has_event=True))
-        await keep(request.app, name, letter, wanted, refusal)
+        await keep(request.app, name, client_letter(body, request.headers), wanted, refusal)
         raise refusal from error
     # If there is a signed id, only that one counts: with an unsigned id, a replayed call would start a new run.
     key = idempotency_key(request, *(("webhook-id",) if signed_id else IDEMPOTENCY_HEADERS)) or trigger.key

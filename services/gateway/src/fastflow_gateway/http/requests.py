@@ -83,11 +83,6 @@ async def _arrived(reading: Awaitable[T]) -> T:
         ) from error
 
 
-def media_type(request: web.Request) -> str | None:
-    """The sender's media type; bytes that are not text are replaced."""
-    return request.headers.get("Content-Type", "").encode(errors="replace").decode() or None
-
-
 def caller_of(request: web.Request) -> str:
     """The client address, for the limits on one client."""
     return request.app[CLIENT_ADDRESSES].of(request.remote, request.headers.getall("X-Forwarded-For", ()))

@@ -45,7 +45,12 @@ class Redriver:
             return Skipped(status=422, reason=f"the skip {skip_id} keeps the redrive of another one; redrive that.")
         decision = await self._starter.start(
             name,
-            replace(wanted, accepted=trigger.accepted),
+            replace(
+                wanted,
+                accepted=trigger.accepted,
+                triggered_by=skip.triggered_by,
+                run_config_id=skip.run_config_id or wanted.run_config_id,
+            ),
             await redrive_id(skip_id, trigger.key, self._find),
             cause=_cause(skip),
             is_kept=True,

@@ -1,4 +1,4 @@
-"""A model that does not converge says so on standard error, and the script goes on."""
+"""A model that does not converge says so on standard error, and the script continues."""
 
 import warnings
 

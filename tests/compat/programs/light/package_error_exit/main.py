@@ -1,4 +1,4 @@
-"""An error of a package that nobody handles; the code is that of any traceback."""
+"""An error of a package that is not handled; the code is that of any traceback."""
 
 import yaml
 

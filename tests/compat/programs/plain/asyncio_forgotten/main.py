@@ -1,4 +1,4 @@
-"""A coroutine that nobody awaits gets a warning, and an error in a task is reported."""
+"""A coroutine that is not awaited gets a warning, and an error in a task is reported."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""argparse without arguments, with arguments of its own, and with a wrong one."""
+"""argparse without arguments, with some arguments, and with a wrong one."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""An exception group that nobody handles."""
+"""An exception group that is not handled."""
 
 problems = []
 for text in ("1", "x", "y"):

@@ -1,4 +1,4 @@
-"""A script that ends with a code of its own, after its clean-up."""
+"""A script that ends with its own exit code, after its clean-up."""
 
 import atexit
 import sys

@@ -1,4 +1,4 @@
-"""TCP, UDP and a web server on the loopback interface, a name that resolves, and a port that nobody serves."""
+"""TCP, UDP and a web server on the loopback interface, a name that resolves, and a port without a server."""
 
 import http.server
 import socket

@@ -1,4 +1,4 @@
-"""Writing to a pipe that nobody reads is an error, not a silent death."""
+"""Writing to a pipe without a reader is an error, not a silent death."""
 
 import os
 

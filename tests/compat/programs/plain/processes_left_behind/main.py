@@ -1,4 +1,4 @@
-"""A child that outlives the script, and a zombie that nobody collects: the script's end counts."""
+"""A child that outlives the script, and a zombie that is not collected: the script's end counts."""
 
 import os
 import subprocess

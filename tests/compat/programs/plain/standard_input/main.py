@@ -1,4 +1,4 @@
-"""Nobody types: standard input is at its end."""
+"""Nothing is typed: standard input is at its end."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""boto3 against an object store of its own in this process."""
+"""boto3 against its own object store in this process."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

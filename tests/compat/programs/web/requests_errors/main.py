@@ -1,4 +1,4 @@
-"""What requests says about a port that nobody serves, and about an address that is none."""
+"""What requests says about a port without a server, and about an invalid address."""
 
 import socket
 

@@ -1,4 +1,4 @@
-"""GET and POST against a server of its own; a 404 becomes an exception."""
+"""GET and POST against its own server; a 404 becomes an exception."""
 
 import json
 import threading

@@ -114,7 +114,7 @@ def test_other_json_gets_no_notice(content: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["my pipeline", "größe", "-x", "a" * 65, "graph"])
 def test_a_folder_with_an_unusable_name_is_listed_with_the_reason(name: str) -> None:
-    """Unsafe or reserved, whatever else is right."""
+    """Unsafe or reserved, even if all else is right."""
     pipeline = found(name, {"pipeline.json": b"{}"})
     assert pipeline.spec is None
     assert "rename its folder" in str(pipeline.problems[0])
@@ -199,7 +199,7 @@ def test_files_are_read_as_windows_saves_them(mark: str, newline: str) -> None:
 
 
 def test_a_latin_1_script_may_have_a_block() -> None:
-    """Python reads it by its first line; the block is read whatever the other bytes are."""
+    """Python reads it by its first line; the block is read with any other bytes around it."""
     script = "# -*- coding: latin-1 -*-\n# /// script\n# dependencies = ['tabulate']\n# ///\nprint('ü')\n"
     assert found("etl", {"main.py": script.encode("latin-1")}).problems == ()
     assert read_inline(script.encode("latin-1")).dependencies == ("tabulate",)

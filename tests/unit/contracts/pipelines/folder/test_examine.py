@@ -22,7 +22,7 @@ def test_examining_a_good_folder_packs_it() -> None:
 
 @pytest.mark.parametrize("files", [{}, {"README.md": b""}, {"lib/main.py": b""}])
 def test_a_folder_without_an_entry_is_not_a_pipeline(files: dict[str, bytes]) -> None:
-    """Whatever else it holds, and whatever is wrong with it."""
+    """With any other content, and with any problem."""
     folder = Folder({path: File(data) for path, data in files.items()})
     assert examine("etl", folder, is_known=True) is None
     refused = msgspec.structs.replace(folder, refusals=(Refusal("passwd", "is a link"),))

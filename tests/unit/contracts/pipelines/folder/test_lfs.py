@@ -36,6 +36,6 @@ def test_a_pointer_names_its_file(text: str) -> None:
         POINTER[:80],
     ],
 )
-def test_anything_else_is_a_file_of_its_own(text: str) -> None:
-    """Such as a text about pointers, or one that was cut."""
+def test_anything_else_is_an_ordinary_file(text: str) -> None:
+    """Such as a text about pointers, or a pointer that was cut."""
     assert pointer_in(text.encode()) is None

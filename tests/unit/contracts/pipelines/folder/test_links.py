@@ -68,7 +68,7 @@ def test_a_link_to_anything_else_is_a_problem_that_says_why(target: str, reason:
 
 
 def test_folders_that_link_to_each_other_have_no_end() -> None:
-    """Each of both leads back to itself; an innocent third link still travels."""
+    """Both lead back to themselves; a third link still travels."""
     found = _follow({"a/x": "../b", "b/y": "../a", "c": "main.py"}, (*FILES, "a/f", "b/f"))
     assert {refusal.path for refusal in found.refusals} == {"a/x", "b/y"}
     assert found.sources["c"] == "main.py"
@@ -100,7 +100,7 @@ def test_a_long_way_through_links_ends() -> None:
     )
 )
 def test_a_source_is_always_a_path_that_travels(links: dict[str, str]) -> None:
-    """Whatever the links say; and each link is followed or a problem, or names an empty place."""
+    """For any links; each is followed, is a problem, or names an empty place."""
     links = {path: target for path, target in links.items() if not any(path.startswith(f"{p}/") for p in links)}
     files = ("z/file", "z/empty/")
     found = follow(files, links, paths_max=50)

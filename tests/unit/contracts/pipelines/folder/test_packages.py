@@ -70,13 +70,13 @@ def test_every_file_that_is_read_is_known(files: Files, paths: list[str] | None)
     ],
 )
 def test_what_is_missing_or_outside_is_a_problem_with_its_line(lines: str, sentence: str) -> None:
-    """Before any run fails of it."""
+    """Before any run fails because of it."""
     (problem,) = said({"requirements.txt": lines, "data/x.csv": "", "sub/a.txt": "rich\n-r c.txt", "c.txt": ""})
     assert problem.startswith(sentence)
 
 
 def test_sources_of_projects_are_looked_for() -> None:
-    """Those of the folder's own, and those of its local packages."""
+    """Those of the folder's own project, and those of its local packages."""
     source = "[tool.uv.sources]\nlib = { path = 'libs/lib' }\n"
     assert said({"pyproject.toml": PROJECT + source}) == [
         "pyproject.toml:5: `libs/lib` is not in this folder; add it, or remove this line."
@@ -94,7 +94,7 @@ def test_sources_of_projects_are_looked_for() -> None:
 @pytest.mark.parametrize("text", ["rich\n-r base.txt\n", "rich\r\n-r base.txt", "rich\r-r \\\nbase.txt"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_the_encoding_of_a_file_is_what_its_first_bytes_say(text: str, encoding: str) -> None:
-    """As Windows PowerShell writes UTF-16; what nobody can read is a problem."""
+    """UTF-16 is what Windows PowerShell writes; what cannot be read is a problem."""
     files = {"requirements.txt": text.encode(encoding), "base.txt": b""}
     assert asked(files).paths == ("base.txt", "requirements.txt")
     assert said({"requirements.txt": b"rich # \xe4\n"}) == [
@@ -204,7 +204,7 @@ TEXTS = st.lists(st.sampled_from(WORDS), max_size=12).map("".join) | st.text(max
 
 @given(st.dictionaries(PATHS, TEXTS), st.booleans())
 def test_no_text_stops_it(files: dict[str, str], is_script: bool) -> None:
-    """Whatever the files say, it answers, and names only files that exist."""
+    """For any files it answers, and names only files that exist."""
     found = asked(files, is_script=is_script)
     assert set(found.paths) <= files.keys()
 

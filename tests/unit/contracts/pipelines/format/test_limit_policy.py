@@ -119,7 +119,7 @@ def test_limits_that_contradict_each_other_are_refused(environ: dict[str, str], 
         load(LimitSettings, environ)
 
 
-def test_a_run_that_is_started_anew_has_todays_limits() -> None:
+def test_a_run_that_is_started_again_has_todays_limits() -> None:
     """Also one from before there was a maximum."""
     spec = PipelineSpec(cpu_hard_limit=4.0)
     record = PipelineRecord(name=PipelineName("etl"), live=Version(bundle="b", spec=spec, live_since=T0), seen_at=T0)

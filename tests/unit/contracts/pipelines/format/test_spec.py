@@ -211,7 +211,7 @@ def test_a_broken_secret_hides_other_values_of_its_name() -> None:
 
 
 def test_an_entry_may_require_its_own_signatures() -> None:
-    """Without a setting of its own, those of the pipeline."""
+    """Without its own setting, those of the pipeline."""
     own, of_entry = WebhookSpec(verify="github", secret="one"), WebhookSpec(verify="gitea", secret="two")
     entries = (ScheduleEntry(id="a", webhook=of_entry), ScheduleEntry(id="b"))
     spec = PipelineSpec(webhook=own, schedules=entries)
@@ -275,7 +275,7 @@ def test_entries_replace_the_pipelines_own_schedule() -> None:
 
 
 def test_run_once_is_a_schedule_beside_others() -> None:
-    """A single run at a given time, whatever else is set."""
+    """A single run at a given time, with any other fields."""
     at = datetime(2026, 1, 15, 12, tzinfo=UTC)
     once = PipelineSchedule(id="once", timing=Once(at=at))
     assert PipelineSpec(run_once_at=at).schedule_list() == (once,)

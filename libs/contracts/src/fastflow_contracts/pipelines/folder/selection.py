@@ -72,6 +72,12 @@ def plan(sizes_bytes: Mapping[str, int], refused: tuple[Refusal, ...], limits: F
     return ReadingPlan(tuple(telling)[:_TELLING_FILES_MAX], found)
 
 
+def telling_first(names: Iterable[str]) -> list[str]:
+    """Put the names first that make a folder a pipeline, whether it has them or not: a reader may stop early."""
+    telling = {*_TELLING, "pipeline.json"}
+    return [*sorted(telling), *sorted({*names} - telling)]
+
+
 def skipped_child(name: str) -> bool:
     """Whether a child of the root with this name is always skipped."""
     return name.startswith(".") or name == "__pycache__"

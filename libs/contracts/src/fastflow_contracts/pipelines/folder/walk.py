@@ -23,6 +23,7 @@ from fastflow_contracts.pipelines.folder.selection import (
     is_environment,
     skipped,
     skipped_folder,
+    telling_first,
     without_own_environment,
 )
 
@@ -76,7 +77,7 @@ def _walk(directory: int, prefix: str, root: str) -> Generator[FolderEntry, None
     with os.scandir(directory) as entries:
         names = sorted(entry.name for entry in islice(entries, _NAMES_MAX))
     if not prefix:
-        names = without_own_environment(names)
+        names = telling_first(without_own_environment(names))
     elif is_environment(names):
         return
     is_empty = True

@@ -123,7 +123,7 @@ def test_every_other_json_value_stays_as_it_is(given: object, default: str) -> N
 
 
 def test_no_value_is_code() -> None:
-    """Whatever a trigger sends is a value; an invalid name is left out."""
+    """Anything that a trigger sends is a value; an invalid name is left out."""
     scope: dict[str, object] = {}
     evil = "'''\nimport os; os.abort()  # \\"
     exec(assignments({"p": evil, "a b": "1", "class": "2", "x\ny": "3"}, ""), scope)

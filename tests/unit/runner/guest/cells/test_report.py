@@ -42,7 +42,7 @@ def tell(tmp_path_factory: pytest.TempPathFactory) -> Tell:
 
 @given(st.lists(st.text(), max_size=5))
 def test_any_text_is_sent_whole(tell: Tell, texts: list[str]) -> None:
-    """Whatever a cell writes, in any pieces, arrives."""
+    """Everything that a cell writes arrives, in any pieces."""
 
     def steps(report: Report) -> None:
         for text in texts:

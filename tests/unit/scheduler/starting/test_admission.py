@@ -1,4 +1,4 @@
-"""Parameters that were no strings stay what they were, however often a run is started anew."""
+"""Parameters that are JSON values stay so in each run that is started again."""
 
 from __future__ import annotations
 
