@@ -28,6 +28,7 @@ ROOMS: Mapping[str, Mapping[str, frozenset[str]]] = {
         "attempts": frozenset(
             {"errors", "settings", "bundles", "presence", "secrets", "output", "environments", "sandbox", "guest"}
         ),
+        "work": frozenset({"errors", "settings", "attempts", "sandbox"}),
         "proxy": frozenset({"errors", "settings", "sandbox"}),
     },
     "fastflow_scheduler": {

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from fastflow_contracts.runs.run import RunStatus
-from fastflow_runner.attempts.runner import DAEMON_S
+from fastflow_runner.work.runner import DAEMON_S
 from tests.chaos.evidence import gather
 from tests.chaos.verdict import wrongs
 from tests.chaos.world import World

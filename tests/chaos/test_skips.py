@@ -146,7 +146,7 @@ async def test_what_was_accepted_while_schedulers_are_killed_is_a_run_record(her
     await full(here)
     gateway, schedulers = here.gateway(FASTFLOW_ADMIN_TOKEN=TOKEN), [here.scheduler(), here.scheduler()]
     await gateway.start()
-    (address,) = re.findall(r'"event": "listening".*"url": "(http://[^"]+)"', "\n".join(gateway.log))
+    (address,) = re.findall(r'"event": "address opened".*"url": "(http://[^"]+)"', "\n".join(gateway.log))
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with aiohttp.ClientSession(headers=headers) as http, asyncio.TaskGroup() as group:
 
@@ -197,7 +197,7 @@ async def test_a_gateway_that_dies_before_it_accepts_leaves_a_run_or_a_skip(
         gateway, scheduler = here.gateway(FASTFLOW_ADMIN_TOKEN=TOKEN), here.scheduler()
         async with Tripwire(here.url, gateway.die, b'"accepted":true', moment).url() as url:
             await gateway.start(FASTFLOW_NATS_URL=url)
-            (address,) = re.findall(r'"event": "listening".*"url": "(http://[^"]+)"', "\n".join(gateway.log))
+            (address,) = re.findall(r'"event": "address opened".*"url": "(http://[^"]+)"', "\n".join(gateway.log))
             async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}) as http:
                 with pytest.raises(aiohttp.ClientError):
                     await http.post(f"{address}/api/pipelines/full/events", data=b"payload")

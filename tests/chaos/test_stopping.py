@@ -26,7 +26,7 @@ async def test_a_stopping_gateway_answers_open_requests(here: World) -> None:
     gateway = here.gateway(FASTFLOW_ADMIN_TOKEN=TOKEN)
     await here.pipeline("script", COUNT.format(lines=1, pause_s=0))
     await gateway.start()
-    (address,) = re.findall(r'"event": "listening".*"url": "(http://[^"]+)"', "\n".join(gateway.log))
+    (address,) = re.findall(r'"event": "address opened".*"url": "(http://[^"]+)"', "\n".join(gateway.log))
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}) as http:
         asking = asyncio.create_task(http.post(f"{address}/api/pipelines/script/run", json={}), name="asking")
         while not (await here.bus.stream(streams.TRIGGERS)).state.messages:

@@ -14,7 +14,7 @@ from aiodocker.exceptions import DockerError
 
 from fastflow_runner.proxy.rules import Ours
 from fastflow_runner.proxy.server import DockerProxy
-from fastflow_runner.sandbox.docker import LABEL_SCOPE
+from fastflow_runner.sandbox.docker_config import LABEL_SCOPE
 from fastflow_runner.sandbox.image import WORKER_REPOSITORY, context_tar, ensure_worker_image
 from fastflow_runner.sandbox.image_gc import ImageGc
 

@@ -16,7 +16,8 @@ from msgspec.structs import replace
 from fastflow_runner.proxy.rules import Ours
 from fastflow_runner.proxy.server import DockerProxy
 from fastflow_runner.sandbox import Held, Missing, SandboxError, SandboxSpec
-from fastflow_runner.sandbox.docker import LABEL_SCOPE, LABEL_TOKEN, DockerSandboxes
+from fastflow_runner.sandbox.docker import DockerSandboxes
+from fastflow_runner.sandbox.docker_config import LABEL_SCOPE, LABEL_TOKEN
 from fastflow_runner.sandbox.image import ensure_worker_image
 from tests.sandbox_contract import Place, listen
 

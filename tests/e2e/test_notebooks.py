@@ -157,7 +157,7 @@ async def test_parameters_follow_the_cell_that_is_tagged_for_them(fast: System) 
     assert (injected.after, "n = 41" in injected.source) == (0, True)
     assert statuses(events) == [(0, "SUCCESS"), (INJECTED, "SUCCESS"), (1, "SUCCESS")]
     bad = await fast.run("params", parameters={"n": "many"})
-    assert "Parameter n is 'many'" in str(bad.attempts[0].error_message)
+    assert "parameter n is 'many'" in str(bad.attempts[0].error_message)
 
 
 async def test_a_dead_kernel_is_restarted_with_a_notice(fast: System) -> None:

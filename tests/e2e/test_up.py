@@ -174,7 +174,7 @@ def test_a_bus_that_dies_is_started_again(installation: Installation) -> None:
     installation.start()
     pid = int((installation.data_dir / "bus.pid").read_text())
     os.kill(pid, signal.SIGKILL)
-    installation.await_line("starting it again")
+    installation.await_line("embedded bus stopped")
     assert installation.command("run", "hello", "-f").stdout == "Hello, world!\n"
     installation.stop()
 
@@ -273,7 +273,7 @@ def test_a_drained_runner_leaves_and_the_rest_stays(installation: Installation) 
     installation.await_log(run, "asleep")
     (runner,) = installation.api("/api/runners")["runners"]
     assert installation.command("runners", "drain", runner["id"]).returncode == 0
-    installation.await_line("runner has left")
+    installation.await_line("runner left")
     assert installation.api(f"/api/runs/{run}")["status"] == "SUCCESS"
     waiting = installation.api("/api/pipelines/sleeps/run", {})["id"]
     assert installation.api(f"/api/runs/{waiting}")["status"] == "PENDING"

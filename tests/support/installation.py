@@ -22,7 +22,7 @@ READY_S = 120.0
 STOP_S = 60.0
 COMMAND_S = 120.0
 GONE_S = 30.0
-DENIED = "the bus denies"
+DENIED = "bus permission denied"
 """The log of a service that its user does not permit an action: always an error."""
 
 HELLO = "import os\nprint(f\"Hello, {os.environ.get('NAME', 'world')}!\")\n"

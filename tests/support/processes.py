@@ -24,7 +24,7 @@ START_S = 600.0
 """A first runner may have to build the worker image."""
 END_S = 60.0
 LOG_LINES_MAX = 2000
-DENIED = "the bus denies"
+DENIED = "bus permission denied"
 """The log of a service that its user does not permit an action: always an error."""
 _PR_SET_PDEATHSIG = 1
 

@@ -1,4 +1,4 @@
-"""The tools of a runner on a real bus, with dummy sandboxes."""
+"""The context of a runner on a real bus, with dummy sandboxes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fastflow_contracts.runs.run import (
 from fastflow_contracts.runs.state_machine import Claim, Prepare
 from fastflow_contracts.runs.store import RunStore
 from fastflow_runner.attempts.attempt import RunningAttempt
-from fastflow_runner.attempts.context import Tools
+from fastflow_runner.attempts.context import AttemptContext
 from tests.support.records import a_bundle, a_run
 from tests.support.relay import Relay
 
@@ -40,21 +40,21 @@ async def at_work(steps: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 class Bench(NamedTuple):
-    """A runner's tools, the relay between it and the bus, and the jobs that its sandboxes were handed."""
+    """A runner's context, the relay between it and the bus, and the jobs that its sandboxes were handed."""
 
-    tools: Tools
+    context: AttemptContext
     relay: Relay
     jobs: list[dict[str, Any]]
 
     @property
     def runs(self) -> RunStore:
-        return self.tools.runs
+        return self.context.runs
 
     async def pending(self, given: RunInput | None = None, *, has_code: bool = True, due_s: float = 0) -> RunRecord:
         """Create a run whose code is on the bus, due *due_s* seconds from now."""
         bundle = a_bundle(main_py="print(1)")
         if has_code:
-            await ObjectStore(self.tools.bus).put(bundle.sha256, bundle.data)
+            await ObjectStore(self.context.bus).put(bundle.sha256, bundle.data)
         run = a_run(bundle=bundle.sha256, has_input=given is not None)
         run = replace(run, state=Pending(attempt=1, not_before=now() + timedelta(seconds=due_s)))
         assert await self.runs.create(run, given)
@@ -62,7 +62,7 @@ class Bench(NamedTuple):
 
     async def claim(self, run: RunRecord) -> RunningAttempt:
         """Return its first attempt, claimed by this runner."""
-        attempt = await RunningAttempt.claim(self.tools, hint_of(run), is_fresh=False)
+        attempt = await RunningAttempt.claim(self.context, hint_of(run), is_fresh=False)
         assert attempt is not None
         return attempt
 
@@ -73,7 +73,7 @@ class Bench(NamedTuple):
 
     async def hint(self, run: RunRecord) -> None:
         """Publish the run's hint, as a scheduler would."""
-        await self.tools.bus.publish(subjects.work("script"), HINT.encode(hint_of(run)))
+        await self.context.bus.publish(subjects.work("script"), HINT.encode(hint_of(run)))
 
     async def record(self, run: RunRecord) -> RunRecord:
         """Return the run as it is on the bus."""

@@ -14,17 +14,23 @@ ROOMS = (
     "services/syncer/src",
     "services/runner/src",
     "services/gateway/src",
+    "cli/src",
+    "libs/api/src",
 )
 BUS = ROOT / ROOMS[0] / "bus"
-SUBJECT = re.compile(r"\$(KV|O|JS)\.")
+SUBJECT = re.compile(
+    r"\$(KV|O|JS)\."
+    r"|^(ff|_INBOX)\.[a-z]"
+    r"|^(run|input|limit|pipeline|runner|links|sched|switch)\.($|[*>])"
+)
+"""Subjects of the server and of ours, and the beginnings and filters of keys."""
 CODEC = re.compile(r"[A-Z][A-Z_]+")
 DECODES = {
     "libs/contracts/src/fastflow_contracts/runs/triggers.py": "anything is a trigger: what is no message is its event",
     "services/runner/src/fastflow_runner/output/cell_writer.py": "a sandbox wrote it, not the bus",
-    "services/gateway/src/fastflow_gateway/api/runs/cells.py": "inside `passed_over`",
-    "services/gateway/src/fastflow_gateway/api/runs/log.py": "inside `passed_over` of the stream that shares it",
-    "services/gateway/src/fastflow_gateway/api/runs/samples.py": "inside `passed_over` of the stream that shares it",
-    "services/gateway/src/fastflow_gateway/readmodel/model.py": "inside `passed_over` of its feed",
+    "services/gateway/src/fastflow_gateway/api/runs/cells.py": "inside `ignoring_unreadable`",
+    "services/gateway/src/fastflow_gateway/api/runs/log.py": "inside `ignoring_unreadable` of its stream",
+    "services/gateway/src/fastflow_gateway/api/runs/samples.py": "inside `ignoring_unreadable` of its stream",
     "services/gateway/src/fastflow_gateway/readmodel/run_index.py": "bytes that were decoded once already",
 }
 """Modules that decode by themselves, each with its reason."""

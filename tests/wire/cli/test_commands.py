@@ -198,7 +198,7 @@ async def test_an_ambiguous_run_is_an_error_with_candidates(command: Command, bu
     for number in range(2):
         assert await store.create(replace(run, id=check_run_id(f"abcd0000-0000-4000-8000-00000000000{number}")), None)
     for wanted, says in (
-        ("abcd", "begins 2 run ids: abcd0000-0000-4000-8000-000000000000"),
+        ("abcd", "2 run ids start with 'abcd': abcd0000-0000-4000-8000-000000000000"),
         ("demo_two", "has no runs yet; start one with `fastflow run demo_two`"),
         ("demo_tw", "did you mean demo_two or demo?"),
         ("abc", "fastflow ps --all"),

@@ -23,7 +23,7 @@ from fastflow_contracts.ids import run_id_for_key
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.records import PIPELINE
 from fastflow_contracts.runs import messages
-from fastflow_contracts.runs.messages import DECISION, HINT, REPLY_HEADER, Declined, Started
+from fastflow_contracts.runs.messages import DECISION, HINT, REPLY_HEADER, Skipped, Started
 from fastflow_contracts.runs.run import RUN, Running, RunRecord, RunStatus
 from fastflow_contracts.runs.state_machine import Cancel, Claim
 from fastflow_contracts.runs.store import RunStore
@@ -52,7 +52,7 @@ async def scheduler(bus_url: str, bus: Bus) -> AsyncIterator[None]:
         stop.set()
 
 
-async def trigger(bus: Bus, payload: bytes, *, pipeline: str = "demo", **headers: str) -> Started | Declined:
+async def trigger(bus: Bus, payload: bytes, *, pipeline: str = "demo", **headers: str) -> Started | Skipped:
     """Publish as any NATS client can, and wait for the decision."""
     inbox = bus.client.new_inbox()
     answers = await bus.client.subscribe(inbox)
@@ -61,7 +61,7 @@ async def trigger(bus: Bus, payload: bytes, *, pipeline: str = "demo", **headers
     return DECISION.decode((await answers.next_msg(timeout=30)).data)
 
 
-async def run_of(bus: Bus, decision: Started | Declined) -> RunRecord:
+async def run_of(bus: Bus, decision: Started | Skipped) -> RunRecord:
     assert isinstance(decision, Started)
     return (await RunStore(bus).find(decision.run_id)).run
 
@@ -122,7 +122,7 @@ async def test_a_cloud_event_is_identified_by_source_and_id(bus: Bus, scheduler:
 async def test_a_trigger_for_an_unknown_pipeline_becomes_a_dead_letter(bus: Bus, scheduler: None) -> None:
     """The response has the reason, and the dead letter keeps the trigger readable."""
     answer = await trigger(bus, b"payload", pipeline="nosuch")
-    assert isinstance(answer, Declined)
+    assert isinstance(answer, Skipped)
     assert answer.status == 404
     (dead,) = await stored(bus, streams.NOTICES, "ff.dead.trigger.nosuch.*")
     assert dead.data == b"payload"
@@ -146,7 +146,7 @@ async def test_a_repeated_trigger_returns_its_run_after_its_pipeline_is_gone(bus
 async def test_a_run_body_with_a_wrong_value_becomes_a_dead_letter(bus: Bus, scheduler: None) -> None:
     """The reason names the field without its value, which only the dead letter has."""
     answer = await trigger(bus, b'{"env_vars": {"A": 1}}')
-    assert isinstance(answer, Declined)
+    assert isinstance(answer, Skipped)
     assert answer.status == 422
     (dead,) = await stored(bus, streams.NOTICES, "ff.dead.>")
     (shown,) = await notices(bus, "ff.skipped.demo.*")
@@ -170,7 +170,7 @@ async def test_a_trigger_that_is_not_text_becomes_a_dead_letter(
 ) -> None:
     """Half a character has no UTF-8 form and cannot be stored; a wildcard is not a run. Other triggers continue."""
     answer = await trigger(bus, payload, Content_Type=media_type)
-    assert isinstance(answer, Declined)
+    assert isinstance(answer, Skipped)
     assert answer.status == 422
     (dead,) = await stored(bus, streams.NOTICES, "ff.dead.>")
     assert dead.data == payload
@@ -181,7 +181,7 @@ async def test_the_largest_trigger_is_kept_whole(bus: Bus, scheduler: None) -> N
     """Its dead letter has more headers and must fit into a message. The bus refuses a larger trigger."""
     payload = b"x" * (streams.TRIGGER_BYTES_MAX - 1_000)
     answer = await trigger(bus, payload)
-    assert isinstance(answer, Declined)
+    assert isinstance(answer, Skipped)
     (dead,) = await stored(bus, streams.NOTICES, "ff.dead.>")
     assert dead.data == payload
     with pytest.raises(TooLarge):
@@ -199,7 +199,7 @@ async def test_a_trigger_too_large_to_store_with_its_run_becomes_a_dead_letter_a
     given = {field: {f"{field}_{n}": "🙂" * 16_000 for n in range(32)} for field in ("env_vars", "parameters")}
     body = json.dumps(given, ensure_ascii=False).encode()
     answer = await trigger(bus, body, pipeline="large")
-    assert isinstance(answer, Declined)
+    assert isinstance(answer, Skipped)
     assert answer.status == 413
     assert "give less with the trigger" in answer.reason
     (dead,) = await stored(bus, streams.NOTICES, "ff.dead.>")
@@ -225,7 +225,7 @@ async def test_a_run_is_repeated_under_its_own_pipeline_only(bus: Bus, scheduler
     await publish_pipeline(bus, "other", a_bundle(main_py="1"))
     again = messages.TRIGGER.encode(messages.Trigger(retry_of=run.id))
     answer = await trigger(bus, again, pipeline="other", Content_Type=messages.TRIGGER_TYPE)
-    assert isinstance(answer, Declined)
+    assert isinstance(answer, Skipped)
     assert answer.status == 404
 
 
@@ -233,7 +233,7 @@ async def test_a_start_of_a_disabled_pipeline_is_a_skip(bus: Bus, scheduler: Non
     """HTTP returns 404; the skip is kept for senders that do not wait for a response."""
     await publish_pipeline(bus, "off", a_bundle(main_py="1"), enabled=False)
     answer = await trigger(bus, b"", pipeline="off")
-    assert isinstance(answer, Declined)
+    assert isinstance(answer, Skipped)
     assert answer.status == 404
     (skip,) = await notices(bus, "ff.skipped.off.*")
     assert "disabled" in skip.reason
@@ -245,7 +245,7 @@ async def test_max_instances_is_exact_under_fifty_triggers_at_once(bus: Bus, sch
     answers = await asyncio.gather(*(trigger(bus, b"", pipeline="few") for _ in range(50)))
     started = [answer for answer in answers if isinstance(answer, Started)]
     assert len({answer.run_id for answer in started}) == len(started) == 3
-    assert {answer.status for answer in answers if isinstance(answer, Declined)} == {429}
+    assert {answer.status for answer in answers if isinstance(answer, Skipped)} == {429}
     assert len(await notices(bus, "ff.skipped.few.*")) == 47
 
 
@@ -253,7 +253,7 @@ async def test_room_under_max_instances_is_free_again_when_a_run_is_over(bus: Bu
     """No service has to give the place back."""
     await publish_pipeline(bus, "one", a_bundle(main_py="1"), max_instances=1)
     run = await run_of(bus, await trigger(bus, b"", pipeline="one"))
-    assert isinstance(await trigger(bus, b"", pipeline="one"), Declined)
+    assert isinstance(await trigger(bus, b"", pipeline="one"), Skipped)
     over = asyncio.create_task(ended(bus, run))
     await bus.publish(subjects.command(run.ref), messages.CANCEL.encode(Cancel()))
     await over
@@ -264,7 +264,7 @@ async def test_runs_that_are_active_when_a_limit_is_introduced_count_under_it(bu
     """The set of active runs is built from the records if it is missing."""
     await trigger(bus, b"")
     await publish_pipeline(bus, "demo", a_bundle(main_py="print(1)"), max_instances=1)
-    assert isinstance(await trigger(bus, b""), Declined)
+    assert isinstance(await trigger(bus, b""), Skipped)
 
 
 async def test_a_pending_run_is_cancelled_by_a_command(bus: Bus, scheduler: None) -> None:
@@ -293,7 +293,7 @@ async def test_a_finished_run_can_be_started_once_more_with_its_own_input(bus: B
     run = await run_of(bus, await trigger(bus, b'{"parameters": {"day": "monday"}}'))
     again = messages.TRIGGER.encode(messages.Trigger(triggered_by="manual", retry_of=run.id))
     refused = await trigger(bus, again, Content_Type=messages.TRIGGER_TYPE)
-    assert isinstance(refused, Declined)
+    assert isinstance(refused, Skipped)
     assert refused.status == 409
     over = asyncio.create_task(ended(bus, run))
     await bus.publish(subjects.command(run.ref), messages.CANCEL.encode(Cancel()))
@@ -320,7 +320,7 @@ async def test_a_run_of_a_pipeline_that_may_not_start_is_not_started_once_more(
     await bus.put(subjects.PIPELINES, subjects.pipeline_key(record.name), gone)
     again = messages.TRIGGER.encode(messages.Trigger(retry_of=run.id))
     answer = await trigger(bus, again, Content_Type=messages.TRIGGER_TYPE)
-    assert isinstance(answer, Declined)
+    assert isinstance(answer, Skipped)
     assert answer.status == 404
     assert reason in answer.reason
     (kept,) = await notices(bus, "ff.skipped.>")

@@ -33,7 +33,7 @@ from fastflow.local.surroundings import check_machine
 from fastflow.terminal.output import drop_output
 from fastflow.terminal.tables import short
 from fastflow_contracts.bus import streams
-from fastflow_contracts.bus.address import redacted
+from fastflow_contracts.bus.access.address import redacted
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.permissions import User
 from fastflow_contracts.clock import now

@@ -102,10 +102,10 @@ def _upcoming(pipeline: Found, at: datetime, slots: int) -> list[Upcoming]:
     return upcoming.upcoming_of(pipeline.version.spec, now=at, count=slots) if pipeline.version else []
 
 
-def _at(where: Path, finding: Problem | Notice) -> str:
+def _at(where: Path, diagnostic: Problem | Notice) -> str:
     """The diagnostic with a path relative to here, so that editors and terminals can open it."""
     seen = shown(str(where))
-    return f"{seen}/{finding}" if finding.file else f"{seen}: {finding}"
+    return f"{seen}/{diagnostic}" if diagnostic.file else f"{seen}: {diagnostic}"
 
 
 def _summary(pipelines: list[Found]) -> str:

@@ -104,7 +104,7 @@ async def run(
             ready()
 
     def told(part: ServicePart) -> ServicePart:
-        """The gateway tells the world when all of them are ready."""
+        """The gateway reports ready when all services are."""
         serve = functools.partial(fastflow_gateway.app.serve, still_starting=lambda: frozenset(starting))
         return part._replace(serve=serve) if part.name == User.GATEWAY.value else part
 
@@ -133,4 +133,4 @@ async def _run(
         return
     if user is not User.RUNNER:
         raise ServiceEnded(f"the {part.name} ended unexpectedly; its last log lines may say why.")
-    log.warning("runner has left", advice="runs wait for another runner, or for the next `fastflow up`")
+    log.warning("runner left", advice="runs wait for another runner, or for the next `fastflow up`")

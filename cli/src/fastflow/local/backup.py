@@ -7,19 +7,16 @@ nothing, since ids are derived; in the other order the trigger would be lost. Wh
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import nats.errors
-
 from fastflow.errors import CliError
-from fastflow_contracts.bus import streams, subjects
-from fastflow_contracts.bus.client import ANSWER_S, Bus, header
+from fastflow_contracts.bus import snapshots, streams, subjects
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.bus.streams import bucket_stream, object_stream
 
 ORDER: Final = (
@@ -37,11 +34,6 @@ ORDER: Final = (
     streams.METRICS,
     streams.NOTICES,
 )
-CHUNK_BYTES: Final = 256 * 1024
-CHUNK_S: Final = 30.0
-"""How long one chunk may take, in either direction."""
-END_S: Final = 600.0
-"""How long the server may take to create a stream from the chunks."""
 COMPLETE: Final = "backup.json"
 """Written last: a folder without it is not a backup."""
 
@@ -56,7 +48,7 @@ async def backup(bus: Bus, folder: Path, *, say: Say) -> None:
     """Copy every stream into *folder*, which must be empty or not exist. Raises ``BackupFailed``."""
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
-        raise BackupFailed(f"{folder} is not empty; give each backup a folder of its own.")
+        raise BackupFailed(f"{folder} is not empty; give each backup its own folder.")
     folder.chmod(0o700)
     described = {}
     for stream in ORDER:
@@ -100,51 +92,21 @@ async def restore(bus: Bus, folder: Path, *, replicas: int | None, say: Say) -> 
 
 
 async def _save(bus: Bus, stream: str, path: Path) -> dict[str, Any]:
-    """Write the server's snapshot of *stream* to *path*; return its configuration and state."""
-    inbox = bus.client.new_inbox()
-    pieces = await bus.client.subscribe(inbox, pending_bytes_limit=-1, pending_msgs_limit=-1)
     try:
-        wanted = {"deliver_subject": inbox, "chunk_size": CHUNK_BYTES}
-        answer = await _ask(bus, f"$JS.API.STREAM.SNAPSHOT.{stream}", wanted)
         with path.open("xb") as file:
-            while (piece := await pieces.next_msg(timeout=CHUNK_S)).data:
-                await asyncio.to_thread(file.write, piece.data)
-                if piece.reply:  # the server waits for our acknowledgement
-                    await bus.client.publish(piece.reply, b"")
-            if (header(piece, "Status") or "204") not in ("200", "204"):
-                raise BackupFailed(f"the bus stopped the copy of {stream}: {header(piece, 'Description')}")
-        _sync(path)
-    except (nats.errors.Error, TimeoutError) as error:
-        raise BackupFailed(f"the bus stopped the copy of {stream}: {error or type(error).__name__}") from error
-    finally:
-        with contextlib.suppress(nats.errors.Error):
-            await pieces.unsubscribe()
-    return {"config": answer["config"], "state": answer["state"]}
+            description = await snapshots.save(bus, stream, file)
+    except BusError as error:
+        raise BackupFailed(str(error)) from error
+    _sync(path)
+    return description
 
 
 async def _load(bus: Bus, stream: str, description: dict[str, Any], path: Path) -> None:
-    answer = await _ask(bus, f"$JS.API.STREAM.RESTORE.{stream}", description)
-    target = answer["deliver_subject"]
     try:
         with path.open("rb") as file:
-            while piece := await asyncio.to_thread(file.read, CHUNK_BYTES):
-                _checked(stream, (await bus.client.request(target, piece, timeout=CHUNK_S)).data)
-            _checked(stream, (await bus.client.request(target, b"", timeout=END_S)).data)
-    except (nats.errors.Error, TimeoutError) as error:
-        raise BackupFailed(f"the bus stopped the restore of {stream}: {error or type(error).__name__}") from error
-
-
-async def _ask(bus: Bus, subject: str, body: dict[str, Any]) -> dict[str, Any]:
-    answer = await bus.ask(subject, json.dumps(body).encode(), timeout_s=4 * ANSWER_S)
-    return _checked(subject.rpartition(".")[2], answer)
-
-
-def _checked(stream: str, answer: bytes) -> dict[str, Any]:
-    """Decode an answer of the server, which may be empty. Raises ``BackupFailed``."""
-    found: dict[str, Any] = json.loads(answer) if answer else {}
-    if "error" in found:
-        raise BackupFailed(f"the bus refused {stream}: {found['error'].get('description')}")
-    return found
+            await snapshots.restore(bus, stream, description, file)
+    except BusError as error:
+        raise BackupFailed(str(error)) from error
 
 
 def _sync(path: Path) -> None:

@@ -6,11 +6,9 @@ from datetime import datetime
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.bus.decoding import decoded
-from fastflow_contracts.bus.subjects import PIPELINES
-from fastflow_contracts.pipelines.records import SYNC_STATUS, PipelineRecord
+from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.pipelines.store import PipelineStore
-from fastflow_contracts.runs.presence import Presence
+from fastflow_contracts.runs.presence import Presence, is_gone
 from fastflow_contracts.runs.run import Running, RunRecord
 from fastflow_contracts.runs.runners import presences
 from fastflow_contracts.runs.store import RunStore
@@ -32,7 +30,7 @@ async def runners(bus: Bus, *, now: datetime) -> list[Presence]:
     return [
         record.value
         for record in await presences(bus).items()
-        if record.stored_at and not record.value.is_gone(silent_s=(now - record.stored_at).total_seconds())
+        if record.stored_at and not is_gone(record.value, silent_s=(now - record.stored_at).total_seconds())
     ]
 
 
@@ -43,7 +41,6 @@ async def pipelines(bus: Bus) -> list[PipelineRecord]:
 
 async def refused(bus: Bus) -> list[str]:
     """Names that the last sync refused: pipelines with problems, and entries that are not folders."""
-    entry = await bus.get(PIPELINES, subjects.SYNC_STATUS_KEY)
-    status = decoded(SYNC_STATUS, entry.value, where=subjects.SYNC_STATUS_KEY) if entry is not None else None
+    status = (await PipelineStore(bus).sync_status.load(subjects.SYNC_STATUS_KEY)).value
     changes = status.last.changes if status is not None else ()
     return [change.pipeline for change in changes if change.action == "refused"]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from fastflow.local.data_dir import write_private
-from fastflow_contracts.bus import nkeys
+from fastflow_contracts.bus.access import nkeys
 from fastflow_contracts.bus.permissions import ADMIN, SERVICES, User, grant
 
 OUTSIDE: Final = User.OUTSIDE.value
@@ -64,7 +64,7 @@ def _list(subjects: Iterable[str]) -> str:
 
 
 def quoted(text: str) -> str:
-    """*text* as a string of the server's configuration. Its escapes are not JSON's: it knows no ``\\u``."""
+    """*text* as a string of the server's configuration. Its escapes are not JSON's: there is no ``\\u``."""
     return '"' + "".join(_ESCAPES.get(letter, letter) for letter in text) + '"'
 
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from fastflow.errors import NoSuchThing
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipelines.cycles import cycle, knots
+from fastflow_contracts.pipelines.cycles import cycle, cyclic_groups
 from fastflow_contracts.pipelines.folder import disk
 from fastflow_contracts.pipelines.folder.discovery import MANIFEST, NOTEBOOK, SCRIPT
 from fastflow_contracts.pipelines.folder.examine import Found, examine
@@ -22,7 +22,7 @@ from fastflow_syncer.settings import SyncerSettings
 def check(folder: Path, settings: SyncerSettings) -> list[tuple[Path, Found]]:
     """Check every pipeline in *folder*, or *folder* itself. Raises ``NoSuchThing`` if there is none.
 
-    A folder with a script of its own *and* with pipelines in it is checked as both.
+    A folder with its own script *and* with pipelines in it is checked as both.
     """
     if not folder.is_dir():
         raise NoSuchThing(f"{folder} is not a folder; give a pipeline's folder, or the folder above several.")
@@ -80,7 +80,7 @@ def _with_cycles(found: list[tuple[Path, Found]]) -> list[tuple[Path, Found]]:
         name: {link.pipeline for link in merged(spec.downstream_triggers, ()) if link.applies and not link.on_route}
         for name, spec in specs.items()
     }
-    notes = {min(knot): _cycle_notice(cycle(knot, follows), knot) for knot in knots(follows)}
+    notes = {min(group): _cycle_notice(cycle(group, follows), group) for group in cyclic_groups(follows)}
     return [
         (where, replace(pipeline, notices=(*pipeline.notices, notes[pipeline.name])))
         if pipeline.name in notes
@@ -89,13 +89,13 @@ def _with_cycles(found: list[tuple[Path, Found]]) -> list[tuple[Path, Found]]:
     ]
 
 
-def _cycle_notice(names: Sequence[str], knot: Collection[str]) -> Notice:
+def _cycle_notice(names: Sequence[str], group: Collection[str]) -> Notice:
     way = " → ".join((*names, names[0]))
-    others = ", ".join(sorted({*knot} - {*names}))
+    others = ", ".join(sorted({*group} - {*names}))
     more = f" (and others through {others})" if others else ""
     return Notice(
         field="downstream_triggers",
-        text=f"starts itself again: {way}{more}. Such a chain goes on until FASTFLOW_CHAIN_DEPTH_MAX or "
+        text=f"starts itself again: {way}{more}. Such a chain continues until FASTFLOW_CHAIN_DEPTH_MAX or "
         "FASTFLOW_CHAIN_RUNS_MAX stops it.",
     )
 

@@ -14,12 +14,12 @@ import click
 
 from fastflow.errors import INTERRUPTED, NothingAnswers
 from fastflow.local.address import DATA_DIR as DATA_DIR
-from fastflow_contracts.bus.address import login_of, with_login
+from fastflow_contracts.bus.access.address import login_of, with_login
+from fastflow_contracts.bus.access.tls import Tls
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.permissions import ADMIN, ADMIN_INBOX
 from fastflow_contracts.bus.subjects import INBOX
-from fastflow_contracts.bus.tls import Tls
 from fastflow_contracts.service.logging import set_up_logging
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ def find_url(
         file: The file in the data folder that holds the address.
 
     Raises:
-        Unreachable: Nothing names a bus.
+        NothingAnswers: Nothing names a bus.
     """
     if nats_url:
         return logged_in(nats_url, environ)

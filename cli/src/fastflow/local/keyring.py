@@ -26,7 +26,7 @@ def find_keys(environ: Mapping[str, str], *, here: Path) -> tuple[str, ...]:
     """At least one key: from ``ENCRYPTION_KEY``, or from the nearest data folder from *here* upwards.
 
     Raises:
-        NotFound: There is no key.
+        NoSuchThing: There is no key.
         BadKey: The text is not a key.
     """
     if path := environ.get(f"{VARIABLE}_FILE"):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from fastflow.errors import CliError
-from fastflow.local.nats_server import FREE_BYTES_MIN
+from fastflow.local.nats_process import FREE_BYTES_MIN
 from fastflow_contracts.bus.streams import MIB
 
 OPEN_FILES_MIN: Final = 96

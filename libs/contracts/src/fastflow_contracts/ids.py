@@ -1,7 +1,7 @@
 """Run ids, and what they are derived from. Pure.
 
 A run's id is a UUIDv5 of what asked for it. So a request that is repeated, after a crash between any two steps, gives
-the same run. A request without an identity of its own gets a random key.
+the same run. A request without an identity gets a random key.
 """
 
 from __future__ import annotations

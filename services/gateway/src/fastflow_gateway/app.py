@@ -142,7 +142,7 @@ async def serve(
         still_starting: Where one process is the whole installation: which of its services are not ready yet.
     """
     async with gateway(settings, bus, still_starting=still_starting) as url:
-        log.info("listening", url=url)
+        log.info("address opened", url=url)
         ready()
         await until_stopped(stop, bus=bus)
 
@@ -173,7 +173,7 @@ def _place(settings: GatewaySettings) -> dict[str, Any]:
     if settings.host != ANY_IPV6:
         return {"host": settings.host, "port": settings.port}
     if not socket.has_dualstack_ipv6():
-        log.warning("listening on IPv6 only", host=settings.host, advice="this system has no sockets for both")
+        log.warning("ipv4 address not opened", host=settings.host, reason="this system has no sockets for both")
         return {"host": settings.host, "port": settings.port}
     return {"sock": socket.create_server((ANY_IPV6, settings.port), family=socket.AF_INET6, dualstack_ipv6=True)}
 

@@ -18,19 +18,22 @@ from fastflow_contracts.bus.streams import bucket_stream
 from fastflow_contracts.bus.subjects import Kind
 from fastflow_contracts.clock import now
 from fastflow_contracts.log import get_logger
+from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.presence import Presence
 from fastflow_contracts.runs.store import RunStore
 from fastflow_contracts.service.lifecycle import until_stopped
-from fastflow_runner.attempts.context import Tools
-from fastflow_runner.attempts.runner import AttemptRunner
+from fastflow_runner.attempts.context import AttemptContext
 from fastflow_runner.backend import Backend, open_backend
 from fastflow_runner.bundles import Bundles
 from fastflow_runner.drain import drain_asked
 from fastflow_runner.preheat import preheat
-from fastflow_runner.presence import Beacon, Replaced
+from fastflow_runner.presence import PresenceWriter, Replaced
 from fastflow_runner.secrets import SecretBox
 from fastflow_runner.settings import RunnerSettings
+from fastflow_runner.work.hint_consumer import HintConsumer
+from fastflow_runner.work.recovery import Recovery
+from fastflow_runner.work.runner import AttemptRunner
 
 log = get_logger(__name__)
 
@@ -39,7 +42,7 @@ STOP_S = 20.0
 
 
 def _log_progress(line: str) -> None:
-    log.info("progress", line=line)
+    log.info("start progressed", step=line)
 
 
 async def serve(
@@ -58,70 +61,70 @@ async def serve(
         say: gets lines of progress.
     """
     runner_id = settings.runner_id or re.sub(r"[^A-Za-z0-9_-]", "-", os.uname().nodename)
-    entry = await bus.get(subjects.PIPELINES, subjects.INSTALLATION_KEY)
-    assert entry is not None, "made with the streams"
-    installation = entry.value.decode()
+    installation = await PipelineStore(bus).installation()
     lease = Lease(lease_s=settings.lease_s, fence_s=settings.fence_s)
     with suppress(Unavailable):  # a complaint can wait for the next start
         if complaint := lease.complaint(copies=await bus.copies(bucket_stream(subjects.RUNNERS))):
-            log.warning("lease misconfigured", complaint=complaint)
+            log.warning("lease misconfigured", reason=complaint)
     opening = open_backend(settings, runner=runner_id, installation=installation, environ=os.environ, say=say)
     async with opening as backend:
         runner: AttemptRunner
-        beacon = Beacon(
+        presence = PresenceWriter(
             bus, _presence(settings, runner_id, backend), lease, look=lambda shown: _seen(shown, runner, backend)
         )
-        tools = _tools(settings, bus, runner_id, backend, beacon)
-        runner = AttemptRunner(tools, settings.slots)
-        await beacon.announce()
+        context = _context(settings, bus, runner_id, backend, presence)
+        runner = AttemptRunner(context, settings.slots)
+        await presence.announce()
         try:
             async with asyncio.TaskGroup() as group:
                 keepers = [
-                    group.create_task(beacon.serve(), name="beacon"),
+                    group.create_task(presence.serve(), name="presence"),
                     group.create_task(backend.environments.keep(), name="environments"),
                 ]
                 if backend.pool is not None:
                     keepers.append(group.create_task(backend.pool.keep(), name="pool"))
                 if backend.image_gc is not None:
                     keepers.append(group.create_task(backend.image_gc.keep(), name="image-gc"))
-                await runner.recover()
-                keepers.append(group.create_task(runner.keep_order(), name="keep-order"))
+                recovery = Recovery(context, runner)
+                await recovery.recover()
+                keepers.append(group.create_task(recovery.keep_order(), name="recovery"))
                 if settings.pre_heat:
-                    warming = preheat(tools, default_python_version=settings.default_python_version)
+                    warming = preheat(context, default_python_version=settings.default_python_version)
                     keepers.append(group.create_task(warming, name="preheat"))
-                takers = [group.create_task(runner.take(kind), name=f"take-{kind}") for kind in _kinds(settings)]
+                hints = HintConsumer(context, runner)
+                takers = [group.create_task(hints.take(kind), name=f"take-{kind}") for kind in _kinds(settings)]
                 drained = asyncio.Event()
-                draining = _drain(bus, runner_id, runner, beacon, takers, drained)
+                draining = _drain(bus, runner_id, runner, presence, takers, drained)
                 keepers.append(group.create_task(draining, name="drain"))
                 ready()
                 await until_stopped(stop, drained, bus=bus)
                 for taker in takers:
                     taker.cancel()
-                beacon.leave()
+                presence.leave()
                 await _finish(settings, backend, runner)
                 for keeper in keepers:
                     keeper.cancel()
         finally:
             left = await runner.let_go()
         with suppress(BusError, Replaced):
-            await beacon.say_goodbye(left=left)
+            await presence.record_end(left=left)
 
 
 async def _drain(
     bus: Bus,
     runner_id: str,
     runner: AttemptRunner,
-    beacon: Beacon,
+    presence: PresenceWriter,
     takers: list[asyncio.Task[None]],
     drained: asyncio.Event,
 ) -> None:
     """Wait for a drain request; then take no more work, finish all runs under way, and set *drained*."""
     async with drain_asked(bus, runner_id) as asked:
         await asked.wait()
-        log.info("draining")
+        log.info("drain requested")
         for taker in takers:
             taker.cancel()
-        beacon.leave()
+        presence.leave()
         await runner.finish(None)
     drained.set()
 
@@ -169,8 +172,10 @@ def _seen(presence: Presence, runner: AttemptRunner, backend: Backend) -> Presen
     )
 
 
-def _tools(settings: RunnerSettings, bus: Bus, runner_id: str, backend: Backend, beacon: Beacon) -> Tools:
-    return Tools(
+def _context(
+    settings: RunnerSettings, bus: Bus, runner_id: str, backend: Backend, presence: PresenceWriter
+) -> AttemptContext:
+    return AttemptContext(
         runner=runner_id,
         bus=bus,
         runs=RunStore(bus),
@@ -178,7 +183,7 @@ def _tools(settings: RunnerSettings, bus: Bus, runner_id: str, backend: Backend,
         sandboxes=backend.sandboxes,
         environments=backend.environments,
         secrets=SecretBox(settings.encryption_key),
-        beacon=beacon,
+        presence=presence,
         spec=backend.spec,
         name=backend.name,
         cell_runner=backend.cell_runner,

@@ -17,10 +17,12 @@ from msgspec.structs import replace
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.run import Running, RunRecord
 from fastflow_runner.environments.environments import Environments, volume_identity
-from fastflow_runner.environments.store import Place, docker_place, passed_on, process_place
+from fastflow_runner.environments.store import Place, docker_place, process_place
+from fastflow_runner.environments.variables import passed_on
 from fastflow_runner.errors import RunnerError
 from fastflow_runner.sandbox import SandboxError, Sandboxes, SandboxSpec
-from fastflow_runner.sandbox.docker import LABEL_SCOPE, DockerSandboxes
+from fastflow_runner.sandbox.docker import DockerSandboxes
+from fastflow_runner.sandbox.docker_config import LABEL_SCOPE
 from fastflow_runner.sandbox.docker_daemon import Daemon, NoDocker, find_daemon
 from fastflow_runner.sandbox.dummy import DummySandboxes
 from fastflow_runner.sandbox.image import ImageFailed, ensure_worker_image
@@ -121,7 +123,7 @@ async def _open(
             raise NoSandbox(
                 f"{no}: {no.hint}; or use --sandbox process (FASTFLOW_SANDBOX=process), which isolates nothing."
             ) from no
-        log.info("scripts run as plain processes", reason=str(no))
+        log.info("process sandboxes chosen", reason=str(no))
         return replace(_process(settings, runner, environ, installation), why=str(no))
     return backend
 
@@ -154,7 +156,7 @@ async def _image(settings: RunnerSettings, daemon: Daemon, installation: str, sa
             )
     except (ImageFailed, DockerError, aiohttp.ClientError, OSError, ValueError) as error:
         if isinstance(error, aiohttp.ClientError | ValueError) and not isinstance(error, OSError):
-            reason = "it hung up, or it is not Docker"
+            reason = "it closed the connection, or it is not Docker"
         else:
             reason = _last_line(error) or "it did not answer"
         found = f"{daemon.name} cannot build the worker image ({reason})"

@@ -13,33 +13,33 @@ from fastflow_contracts.pipelines.folder.pep723 import BadInline
 from fastflow_contracts.pipelines.folder.python_versions import choose
 from fastflow_contracts.pipelines.records import Version
 from fastflow_contracts.pipelines.store import PipelineStore
-from fastflow_runner.attempts.context import Tools
+from fastflow_runner.attempts.context import AttemptContext
 from fastflow_runner.environments.environments import EnvironmentFailed
 from fastflow_runner.environments.store import requests_of
 
 log = get_logger(__name__)
 
 
-async def preheat(tools: Tools, *, default_python_version: str) -> None:
+async def preheat(context: AttemptContext, *, default_python_version: str) -> None:
     """Prepare the environment of every enabled live version, and follow changes until cancelled."""
-    async with aclosing(PipelineStore(tools.bus).records.follow()) as batches:
+    async with aclosing(PipelineStore(context.bus).records.follow()) as batches:
         async for batch in batches:
             for _, record, _, _ in batch.changes:
                 if record is not None and record.live is not None and record.live.spec.enabled:
-                    await _prepare(tools, record.name, record.live, default_python_version)
+                    await _prepare(context, record.name, record.live, default_python_version)
 
 
-async def _prepare(tools: Tools, name: str, live: Version, default_python_version: str) -> None:
+async def _prepare(context: AttemptContext, name: str, live: Version, default_python_version: str) -> None:
     try:
-        bundle = await tools.bundles.get(live.bundle)
+        bundle = await context.bundles.get(live.bundle)
         version = choose(live.spec.python_version or live.python, default_python_version)
         for request in requests_of(version, bundle.data, live.spec.type):
-            if tools.environments.ready(request) is None:
-                prepared = await tools.environments.prepare(request, say=_unheard)
-                log.info("environment prepared", pipeline=name, seconds=round(prepared.seconds, 1))
+            if context.environments.ready(request) is None:
+                prepared = await context.environments.prepare(request, say=_ignored)
+                log.info("environment prepared", pipeline=name, duration_s=round(prepared.seconds, 1))
     except (BusError, EnvironmentFailed, BadInline) as error:
         log.info("environment not prepared", pipeline=name, error=str(error))
 
 
-async def _unheard(line: str) -> None:
+async def _ignored(line: str) -> None:
     """Drop the preparer's output: no run is waiting for it."""

@@ -28,7 +28,7 @@ class Replaced(RunnerError):
     """Another process with this runner's id has taken over."""
 
 
-class Beacon:
+class PresenceWriter:
     """Keeps the presence record fresh."""
 
     def __init__(self, bus: Bus, presence: Presence, lease: Lease, *, look: Callable[[Presence], Presence]) -> None:
@@ -80,7 +80,7 @@ class Beacon:
                 expect = revision or None
         self._renewed_at = asked_at
 
-    async def say_goodbye(self, *, left: int) -> None:
+    async def record_end(self, *, left: int) -> None:
         """Record that this runner has ended. It leaves *left* sandboxes to other runners."""
         if left:
             self.presence = replace(self.presence, gone=True)

@@ -49,11 +49,11 @@ class SecretBox:
         found = self._read(name, token)
         if isinstance(found, Envelope) and (found.pipeline, found.name) != (pipeline, name):
             raise SecretError(
-                f"The token of {name} was made for another pipeline or variable; encrypt it for this one."
+                f"the token of {name} was made for another pipeline or variable; encrypt it for this one."
             )
         value = found.value if isinstance(found, Envelope) else found
         if "\0" in value:
-            raise SecretError(f"The value of {name} holds a NUL character, which no variable can; encode it first.")
+            raise SecretError(f"the value of {name} holds a NUL character, which no variable can; encode it first.")
         return value
 
     def _read(self, name: str, token: str) -> Envelope | str:
@@ -62,7 +62,7 @@ class SecretBox:
         try:
             plain = self._keys.decrypt(token.strip()).decode()
         except InvalidToken:
-            raise SecretError(f"No key of this runner opens {name}; encrypt its value again.") from None
+            raise SecretError(f"no key of this runner opens {name}; encrypt its value again.") from None
         except UnicodeDecodeError:
-            raise SecretError(f"The value of {name} is not text in UTF-8; encode it before encrypting it.") from None
+            raise SecretError(f"the value of {name} is not text in UTF-8; encode it before encrypting it.") from None
         return envelope.unpack(plain) or plain

@@ -40,7 +40,7 @@ async def serve(settings: SchedulerSettings, bus: Bus, stop: asyncio.Event, read
     lease = Lease(lease_s=settings.lease_s, fence_s=settings.fence_s)
     with suppress(Unavailable):  # the check can wait for the next start
         if complaint := lease.complaint(copies=await bus.copies(bucket_stream(subjects.RUNNERS))):
-            log.warning("lease is risky", reason=complaint)
+            log.warning("lease misconfigured", reason=complaint)
     runs = RunStore(bus)
     starter = Starter(
         bus, runs, defaults, concurrent_max=settings.concurrent_runs_max, chain_runs_max=settings.chain_runs_max

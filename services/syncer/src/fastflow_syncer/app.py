@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.service.lifecycle import run_until
-from fastflow_syncer.doorbell import Doorbell
 from fastflow_syncer.publish import Publisher
 from fastflow_syncer.retire import Retirement
 from fastflow_syncer.settings import SyncerSettings
@@ -20,6 +19,7 @@ from fastflow_syncer.sources.mirror import Mirror
 from fastflow_syncer.sources.remote import Credentials, remote
 from fastflow_syncer.sources.source import Source
 from fastflow_syncer.sync import Syncer
+from fastflow_syncer.sync_requests import SyncRequests
 
 
 async def serve(settings: SyncerSettings, bus: Bus, stop: asyncio.Event, ready: Callable[[], None]) -> None:
@@ -33,7 +33,7 @@ async def serve(settings: SyncerSettings, bus: Bus, stop: asyncio.Event, ready: 
 
         async def work() -> None:
             async with asyncio.TaskGroup() as group:
-                group.create_task(Doorbell(bus, source, syncer).serve(ready), name="sync")
+                group.create_task(SyncRequests(bus, source, syncer).serve(ready), name="sync")
                 group.create_task(Retirement(bus).serve(), name="retire")
 
         await run_until(stop, work(), bus=bus)

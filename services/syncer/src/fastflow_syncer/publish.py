@@ -92,7 +92,7 @@ class Publisher:
                 known = await self._pipelines.records.load(name)
             else:
                 return Written(change.action, Loaded(change.record, revision), is_new=True)
-        raise Contended(f"{name}: others keep writing its record; it is tried again at the next sync.")
+        raise Contended(f"{name}: other syncers keep writing its record; the next sync tries again.")
 
     async def remember(self, report: SyncReportRecord) -> None:
         """Add a report to the stored status; an unreadable status is replaced.

@@ -69,14 +69,14 @@ class Retirement:
                 if self._before - gone:
                     pause_s = SOON_S
             except (BusError, TimeoutError) as error:
-                log.warning("no bundle retired", error=str(error))
+                log.warning("bundles not retired", error=str(error))
 
     async def round(self, at: datetime) -> frozenset[str]:
         """Remove the bundles that are unused at *at*. Returns their names."""
         uploaded = await self._bundles.uploaded()
         used = await self._used()
         if used is None:
-            log.warning("no bundle retired", reason="an unreadable record may name any bundle")
+            log.warning("bundles not retired", reason="an unreadable record may name any bundle")
             return frozenset()
         gone = retirable(uploaded, used, self._before, at)
         self._before = unused(uploaded, used, at)

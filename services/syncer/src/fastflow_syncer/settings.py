@@ -35,7 +35,10 @@ class SyncerSettings(LimitSettings, frozen=True, kw_only=True):
     ] = 60.0
     auto_sync: Annotated[
         bool,
-        Env("AUTO_SYNC_ENABLED", "Fetch the branch by itself. no = only on request, whatever GIT_SYNC_INTERVAL is."),
+        Env(
+            "AUTO_SYNC_ENABLED",
+            "Fetch the branch by itself. no = only on request; GIT_SYNC_INTERVAL has no effect.",
+        ),
     ] = True
     git_username: Annotated[str, Env("GIT_USERNAME", "User of GIT_TOKEN; most hosts accept any.")] = "x-access-token"
     git_token: Annotated[

@@ -129,7 +129,7 @@ async def test_a_script_beside_the_folders_is_told(tmp_path: Path) -> None:
     source = _source(repository.path, tmp_path / "home")
     snapshot = await source.snapshot()
     assert set(snapshot.fingerprints) == {"a"}
-    assert "not in a folder of its own" in snapshot.ignored["main.py"]
+    assert "not in its own folder" in snapshot.ignored["main.py"]
     assert (await source.read(snapshot, "a")).files["main.py"] == File(b"print(1)\n")
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipelines.cycles import cycle, knots
+from fastflow_contracts.pipelines.cycles import cycle, cyclic_groups
 from fastflow_contracts.pipelines.format.spec import DownstreamRule, PipelineSpec, ScheduleEntry
 from fastflow_contracts.pipelines.links import merged
 from fastflow_contracts.pipelines.records import PipelineRecord, Version
@@ -57,9 +57,9 @@ def a_graph(**triggers: list[DownstreamRule | str]) -> Graph:
 
 @given(LINKS)
 def test_a_knot_has_all_names_that_reach_each_other(links: list[tuple[str, str]]) -> None:
-    """Each name that comes after itself is in one knot."""
+    """Each name that comes after itself is in one group."""
     after = follows(links)
-    by_name = {name: group for group in knots(after) for name in group}
+    by_name = {name: group for group in cyclic_groups(after) for name in group}
     for name in "abcdefgh":
         later = reached(name, after)
         expected = {other for other in later if name in reached(other, after)}
@@ -70,7 +70,7 @@ def test_a_knot_has_all_names_that_reach_each_other(links: list[tuple[str, str]]
 def test_a_knot_has_one_cycle(links: list[tuple[str, str]]) -> None:
     """Each name starts the next, the last starts the first, and none appears twice."""
     after = follows(links)
-    for group in knots(after):
+    for group in cyclic_groups(after):
         way = cycle(group, after)
         assert way[0] == min(group)
         assert len(set(way)) == len(way)
@@ -78,9 +78,9 @@ def test_a_knot_has_one_cycle(links: list[tuple[str, str]]) -> None:
 
 
 def test_a_long_chain_does_not_exhaust_the_stack() -> None:
-    """A ring of five thousand is one knot with one cycle."""
+    """A ring of five thousand is one group with one cycle."""
     ring = {str(n): {str((n + 1) % 5000)} for n in range(5000)}
-    (group,) = knots(ring)
+    (group,) = cyclic_groups(ring)
     assert len(cycle(group, ring)) == 5000
 
 

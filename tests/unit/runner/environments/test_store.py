@@ -16,7 +16,6 @@ from fastflow_runner.environments.store import (
     environment_key,
     fallback,
     interpreter,
-    passed_on,
     process_place,
     requests_of,
 )
@@ -122,21 +121,6 @@ def test_a_notebook_has_no_block_of_its_own() -> None:
     files = {"main.ipynb": File(b""), "main.py": File(BLOCK)}
     request, _ = requests_of("3.12", pack(files).data, "notebook")
     assert request.extras == ("ipykernel>=6",)
-
-
-def test_index_settings_are_passed_on_and_nothing_else() -> None:
-    """Preparers get indexes and proxies, not the runner's secrets; host paths stay on the host."""
-    environ = {
-        "UV_INDEX_URL": "https://index",
-        "UV_INDEX_OURS_PASSWORD": "p",
-        "HTTPS_PROXY": "http://proxy",
-        "SSL_CERT_FILE": "/here.pem",
-        "UV_CACHE_DIR": "/elsewhere",
-        "ENCRYPTION_KEY": "k",
-        "HOME": "/root",
-    }
-    assert sorted(passed_on(environ, DOCKER)) == ["HTTPS_PROXY", "UV_INDEX_OURS_PASSWORD", "UV_INDEX_URL"]
-    assert "SSL_CERT_FILE" in passed_on(environ, process_place(Path("/x")))
 
 
 @pytest.mark.parametrize(

@@ -233,7 +233,7 @@ def test_a_flood_ends_with_a_mark_and_is_counted_to_its_end() -> None:
     assert text_of(chunks) == "0123456789\n" * 100
     said = text_of(chunks, "system").splitlines()
     assert said == [
-        "[fastflow] log truncated at 1100 bytes; the script goes on",
+        "[fastflow] log truncated at 1100 bytes; the script continues",
         "[fastflow] log truncated; the script wrote 11000 bytes in all",
     ]
     assert chunks[-1].truncated

@@ -18,7 +18,7 @@ from fastflow_runner.proxy.rules import (
     plain,
 )
 from fastflow_runner.sandbox import Mount, SandboxSpec
-from fastflow_runner.sandbox.docker import LABEL_SCOPE, LABEL_TOKEN, container_config, network_config
+from fastflow_runner.sandbox.docker_config import LABEL_SCOPE, LABEL_TOKEN, container_config, network_config
 
 LABELS = {LABEL_SCOPE: "inst", LABEL_TOKEN: "00", "fastflow.keeper": "one"}
 BUILD = Build("fastflow-worker:abc", b"tar", {"WORKER_BASE_IMAGE": "debian"})

@@ -13,7 +13,7 @@ import pytest
 
 from fastflow.local.nats_server import embedded_bus
 from fastflow_contracts.bus import streams, subjects
-from fastflow_contracts.bus.address import redacted
+from fastflow_contracts.bus.access.address import redacted
 from fastflow_contracts.bus.client import Bus, Put
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.errors import Rejected, RevisionConflict, Unavailable

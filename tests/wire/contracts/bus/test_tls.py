@@ -11,10 +11,10 @@ import pytest
 import pytest_asyncio
 
 from fastflow.local.nats_server import embedded_bus
+from fastflow_contracts.bus.access.tls import BadTls, Tls
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.bus.permissions import ADMIN, ADMIN_INBOX
-from fastflow_contracts.bus.tls import BadTls, Tls
 from tests.support.installation import fastflow
 from tests.support.processes import Service
 from tests.support.tls_bus import Authority, TlsBus, tls_bus

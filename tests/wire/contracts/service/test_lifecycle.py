@@ -37,7 +37,7 @@ async def test_a_service_that_waits_for_its_streams_stops_on_a_signal(tmp_path: 
     async with embedded_bus(tmp_path / "bus") as url, asyncio.timeout(180):
         service = Service("scheduler", {"FASTFLOW_NATS_URL": url})
         await service.launch()
-        while not any("waiting for streams" in line for line in service.log):
+        while not any("start delayed" in line for line in service.log):
             await asyncio.sleep(LOOK_S)
         assert await stopped(service) == 0
 

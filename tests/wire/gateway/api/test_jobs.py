@@ -31,7 +31,7 @@ async def client(bus: Bus) -> AsyncIterator[Client]:
 
 async def settled(bus: Bus, wanted: int) -> None:
     """Wait until a scheduler has stored *wanted* states."""
-    subject = f"$KV.{SCHEDULES}.{subjects.SCHEDULE_STATES}>"
+    subject = f"$KV.{SCHEDULES}.{subjects.SCHEDULE_STATE_KEYS}"
     known: dict[str, ScheduleState] = {}
     async with aclosing(feed(bus, streams.bucket_stream(SCHEDULES), subject)) as changes:
         async for batch in changes:

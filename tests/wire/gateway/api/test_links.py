@@ -131,7 +131,7 @@ async def test_links_that_two_gateways_make_at_once_are_all_kept(bus: Bus, clien
 
 
 async def test_the_graph_has_missing_targets_and_cycles(bus: Bus, client: Client) -> None:
-    """Nodes by name, edges with all their fields, one cycle for each knot."""
+    """Nodes by name, edges with all their fields, one cycle for each group."""
     code = a_bundle(main_py="")
     await publish_pipeline(bus, "c", code, downstream_triggers=(DownstreamRule(pipeline="gone"),))
     async with running_gateway(bus) as fresh:
@@ -187,7 +187,7 @@ async def test_a_skipped_followup_is_shown_with_the_run_and_with_its_target(bus:
         "missing": "there is no pipeline missing",
         "off": "off is disabled",
         "broken": "broken has no valid version",
-        "plain": "There is no run configuration &#39;half&#39;",
+        "plain": "there is no run configuration &#39;half&#39;",
         "full": "max_instances: 1 run(s) of full are pending or running already",
     }
     targets = tuple(DownstreamRule(pipeline=name) for name in reasons if name != "plain")

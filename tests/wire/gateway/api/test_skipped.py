@@ -16,7 +16,7 @@ from fastflow_contracts.ids import RunId, check_run_id, run_id_for_key
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.spec import ScheduleEntry
 from fastflow_contracts.runs import messages
-from fastflow_contracts.runs.messages import RUN_BODY_TYPE, TRIGGER_TYPE, Declined, Trigger
+from fastflow_contracts.runs.messages import RUN_BODY_TYPE, TRIGGER_TYPE, Skipped, Trigger
 from fastflow_contracts.runs.run import ParentRun, RunInput, RunRecord, RunStatus
 from fastflow_contracts.runs.skips import SkipStore
 from fastflow_contracts.runs.state_machine import Cancel
@@ -270,7 +270,7 @@ async def test_a_start_that_came_as_no_message_is_redriven_with_its_cause(
     await publish_pipeline(bus, "off", a_bundle(main_py="1"), enabled=False, schedules=schedules)
     starter, run_id = Starter(bus, RunStore(bus), Defaults()), fresh_run_id()
     for _ in range(2):  # by each of two schedulers
-        assert isinstance(await starter.start(PipelineName("off"), trigger, run_id, cause=cause), Declined)
+        assert isinstance(await starter.start(PipelineName("off"), trigger, run_id, cause=cause), Skipped)
     (skip,) = await skips(client, 1)
     assert (skip["id"], skip["triggered_by"]) == (run_id, trigger.triggered_by)
     await publish_pipeline(bus, "off", a_bundle(main_py="1"), schedules=schedules)

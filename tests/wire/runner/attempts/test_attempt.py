@@ -41,7 +41,7 @@ async def test_a_second_holder_writes_its_error_after_the_first_ones_log(bench: 
     await (await bench.claim(run)).carry_out()  # a claim whose response was lost
     ended = await bench.record(run)
     assert (ended.status, ended.attempts[0].error_type) == (RunStatus.FAILED, why)
-    first_line, *_ = await System(bench.tools.bus).lines(ended)
+    first_line, *_ = await System(bench.context.bus).lines(ended)
     assert first_line.text == "the first one's last word"
 
 
@@ -69,10 +69,10 @@ async def test_an_adopted_sandbox_is_attached_once_the_daemon_answers(
 ) -> None:
     """Runner and daemon started together: the running script must not fail for that."""
     monkeypatch.setattr("fastflow_runner.attempts.holding.AGAIN_S", 0.01)
-    sandboxes = bench.tools.sandboxes
+    sandboxes = bench.context.sandboxes
     run = await bench.pending()
     held = await bench.held(run)
-    await sandboxes.open(bench.tools.spec(held))
+    await sandboxes.open(bench.context.spec(held))
     (sandbox,) = await sandboxes.held()
     attach, tries = sandboxes.attach, iter(range(2))
 
@@ -82,7 +82,7 @@ async def test_an_adopted_sandbox_is_attached_once_the_daemon_answers(
         return await attach(held)
 
     monkeypatch.setattr(sandboxes, "attach", away)
-    adopted = await RunningAttempt.adopt(bench.tools, held, sandbox)
+    adopted = await RunningAttempt.adopt(bench.context, held, sandbox)
     assert adopted is not None
     await adopted.carry_out()
     assert (await bench.record(run)).status is RunStatus.SUCCESS
@@ -94,7 +94,7 @@ async def test_a_job_that_was_lost_on_its_way_is_handed_over_again(
 ) -> None:
     """The daemon started again between the record of the preparation and the job."""
     monkeypatch.setattr("fastflow_runner.attempts.holding.AGAIN_S", 0.01)
-    sandboxes = bench.tools.sandboxes
+    sandboxes = bench.context.sandboxes
     opened = sandboxes.open
 
     async def cut(spec: SandboxSpec) -> Channel:

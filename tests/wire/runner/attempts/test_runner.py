@@ -23,7 +23,7 @@ from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.presence import PRESENCE
 from fastflow_contracts.runs.run import RunStatus
 from fastflow_contracts.runs.state_machine import Cancel
-from fastflow_runner.presence import Beacon, Replaced
+from fastflow_runner.presence import PresenceWriter, Replaced
 from tests.support.gateway import TOKEN, running_gateway
 from tests.support.records import a_presence
 from tests.support.system import system
@@ -122,7 +122,7 @@ async def test_a_runner_recognizes_a_renewal_that_was_stored_without_a_response(
 ) -> None:
     """The next renewal finds an unexpected record and knows that it is its own; another process' record stays."""
     lease = Lease(lease_s=0.6)
-    one, other = (Beacon(bus, a_presence("one"), lease, look=lambda shown: shown) for _ in range(2))
+    one, other = (PresenceWriter(bus, a_presence("one"), lease, look=lambda shown: shown) for _ in range(2))
     await one.announce()
     put = bus.put
 

@@ -172,7 +172,7 @@ async def test_a_run_that_ended_recently_stays(bus: Bus, caplog: pytest.LogCaptu
     assert not await Retention(bus, batch=BATCH).make_room()
     assert await ids(bus) == [run.id for run in runs]
     (told,) = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert told.getMessage() == "runs bucket nearly full"
+    assert told.getMessage() == "runs bucket nearly filled"
     assert "cancel runs that wait" in told.__dict__["advice"]
 
 

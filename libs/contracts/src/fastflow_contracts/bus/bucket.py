@@ -150,7 +150,7 @@ class Bucket(Generic[N, T]):
             expect: The revision it replaces; 0: the record must not exist; None: no check.
 
         Raises:
-            Conflict: Another writer was first.
+            RevisionConflict: Another writer was first.
             BusError: As ``Bus.commit``.
         """
         key, data, _ = self.write(name, value, expect=expect)
@@ -161,7 +161,12 @@ class Bucket(Generic[N, T]):
         return Put(self._key_of(name), self.codec.encode(self._signed(value)), expect)
 
     async def change(
-        self, name: N, decide: Callable[[T | None], T | None], *, changes_max: int = CHANGES_MAX
+        self,
+        name: N,
+        decide: Callable[[T | None], T | None],
+        *,
+        changes_max: int = CHANGES_MAX,
+        keep_unreadable: bool = False,
     ) -> Loaded[T]:
         """Replace a record by the result of *decide*. Try again when another writer was first.
 
@@ -170,16 +175,20 @@ class Bucket(Generic[N, T]):
             decide: Takes the stored value, None if the record is missing or unreadable. Returns the value to write,
                 None to leave the record as it is.
             changes_max: Number of tries.
+            keep_unreadable: Do not replace an unreadable record.
 
         Returns:
             What is stored now.
 
         Raises:
-            Conflict: Another writer was first in every try.
+            RevisionConflict: Another writer was first in every try.
+            Unreadable: The record cannot be read, with *keep_unreadable*.
             BusError: As ``put``.
         """
         for _ in range(changes_max):
             known = await self.load(name)
+            if keep_unreadable and known.value is None and known.revision:
+                raise self._unreadable(self._key_of(name), known.revision)
             wanted = decide(known.value)
             if wanted is None:
                 return known
@@ -243,11 +252,11 @@ class Bucket(Generic[N, T]):
         try:
             name = self._name_in(key)
         except FastFlowError as error:
-            note_unreadable(f"key of a {self.codec.name}", self._where(key), error)
+            note_unreadable(self.codec.name, self._where(key), error)
             return Unread(None, key, message.sequence)
-        if not message.data:
+        if not message.data and message.header("KV-Operation") is not None:
             return Change(name, None, message.sequence, message.stored_at)
-        value = decoded(self.codec, message.data, where=self._where(key))
+        value = decoded(self.codec, message.data, where=message.subject)
         if value is None:
             return Unread(name, key, message.sequence)
         return Change(name, value, message.sequence, message.stored_at)
@@ -255,8 +264,11 @@ class Bucket(Generic[N, T]):
     def _record(self, name: N, entry: Entry) -> Record[N, T]:
         value = decoded(self.codec, entry.value, where=self._where(entry.key))
         if value is None:
-            raise Unreadable(f"{self._where(entry.key)} holds no {self.codec.name}.", revision=entry.revision)
+            raise self._unreadable(entry.key, entry.revision)
         return Record(name, value, entry.revision, entry.stored_at)
+
+    def _unreadable(self, key: str, revision: int) -> Unreadable:
+        return Unreadable(f"{self._where(key)} holds no {self.codec.name}.", revision=revision)
 
     def _where(self, key: str) -> str:
         return f"{self.bucket}/{key}"

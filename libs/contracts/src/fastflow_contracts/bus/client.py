@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -22,6 +21,7 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import StreamInfo
 
+from fastflow_contracts.bus.answers import Unanswered, attempts, stored_sequence, translated
 from fastflow_contracts.bus.errors import Rejected, RevisionConflict, TooLarge, Unavailable
 from fastflow_contracts.bus.streams import PAYLOAD_BYTES_MAX, bucket_stream
 from fastflow_contracts.bus.subjects import value_key, value_subject
@@ -30,12 +30,8 @@ ANSWER_S = 5.0
 """After this long a request to the bus counts as unanswered."""
 WRITE_S = 30.0
 """How long a write is repeated before the bus counts as unavailable."""
-PAUSE_S = (0.05, 0.1, 0.25, 0.5, 1.0)
-"""Pauses between repeats, in seconds. The last one applies to all further repeats."""
 HEADERS_BYTES_MAX = 1024
 """Room for the headers of a write to a bucket. They count as part of the message."""
-_WRONG_LAST_SEQUENCE = {10071, 10164}
-_TOO_LARGE = 10054
 
 
 class Entry(NamedTuple):
@@ -112,7 +108,7 @@ class Bus:
             The sequence of the message.
 
         Raises:
-            Conflict: *expect_sequence* is not the last one.
+            RevisionConflict: *expect_sequence* is not the last one.
             Rejected: The bus refuses the message.
             Unavailable: The bus does not answer.
         """
@@ -131,7 +127,7 @@ class Bus:
         try:
             await self.client.publish(subject, data)
         except nats.errors.Error as error:
-            raise Unavailable(f"the bus did not take a message on {subject}: {error}") from error
+            raise Unavailable(f"the bus did not take a message on {subject}: {error}.") from error
 
     async def ask(self, subject: str, data: bytes, *, timeout_s: float = ANSWER_S) -> bytes:
         """Send a core request and return the answer.
@@ -145,7 +141,7 @@ class Bus:
         except nats.errors.NoRespondersError as error:
             raise Rejected(f"no service listens on {subject}; is the service that answers it running?") from error
         except (nats.errors.Error, TimeoutError) as error:
-            raise Unavailable(f"no answer on {subject} within {timeout_s:g} s") from error
+            raise Unavailable(f"no answer on {subject} within {timeout_s:g} s.") from error
 
     async def get(self, bucket: str, key: str, *, is_exact: bool = False) -> Entry | None:
         """Return the newest value under *key*, or None. *key* may contain wildcards: then the newest match.
@@ -171,12 +167,12 @@ class Bus:
         try:
             message = await self.client.request(request, b"", timeout=ANSWER_S)
         except (nats.errors.Error, TimeoutError) as error:
-            raise Unavailable(f"the bus did not answer while reading {subject}") from error
+            raise Unavailable(f"the bus did not answer while reading {subject}.") from error
         headers = dict(message.headers or {})
         if headers.get("Status") == "404":
             return None
         if "Nats-Sequence" not in headers:
-            raise Rejected(f"the bus refused to read {subject}: {headers.get('Description', 'no reason given')}")
+            raise Rejected(f"the bus refused to read {subject}: {headers.get('Description', 'no reason given')}.")
         return Newest(
             bytes(message.data),
             headers,
@@ -197,7 +193,7 @@ class Bus:
         try:
             return await self.js.stream_info(stream)
         except (nats.errors.Error, TimeoutError) as error:
-            raise Unavailable(f"the bus did not answer about stream {stream}") from error
+            raise Unavailable(f"the bus did not answer about stream {stream}.") from error
 
     async def put(self, bucket: str, key: str, value: bytes, *, expect: int | None = None) -> int:
         """Write one value and return its revision. *expect* as in ``Put``. Raises as ``commit``."""
@@ -210,7 +206,7 @@ class Bus:
         value that is changed by compare-and-set must contain something random.
 
         Raises:
-            Conflict: Another writer was first.
+            RevisionConflict: Another writer was first.
             TooLarge: A value does not fit into a message.
             Rejected: The bus refuses the write.
             Unavailable: The bus does not answer.
@@ -219,7 +215,7 @@ class Bus:
         most = self.bytes_max - HEADERS_BYTES_MAX
         for put in puts:
             if len(put.value) > most:
-                raise TooLarge(f"{bucket}/{put.key} has {len(put.value):,} bytes; at most {most:,} fit into a message")
+                raise TooLarge(f"{bucket}/{put.key} has {len(put.value):,} bytes; at most {most:,} fit into a message.")
         uncertain = False
         async for _ in attempts(patience_s, f"writing {bucket}/{puts[0].key}"):
             try:
@@ -248,14 +244,14 @@ class Bus:
         try:
             await self.js.purge_stream(bucket_stream(bucket), seq=until + 1, subject=value_subject(bucket, key))
         except (nats.errors.Error, TimeoutError) as error:
-            raise Unavailable(f"the bus did not answer while {bucket}/{key} was removed") from error
+            raise Unavailable(f"the bus did not answer while {bucket}/{key} was removed.") from error
 
     async def acknowledged(self, stream: str, consumer: str) -> int:
         """Return the sequence up to which *consumer* has acknowledged all of *stream*. Raises ``Unavailable``."""
         try:
             floor = (await self.js.consumer_info(stream, consumer)).ack_floor
         except (nats.errors.Error, TimeoutError) as error:
-            raise Unavailable(f"the bus did not answer about consumer {consumer} of {stream}") from error
+            raise Unavailable(f"the bus did not answer about consumer {consumer} of {stream}.") from error
         return floor.stream_seq if floor else 0
 
     async def _get_from_leader(self, bucket: str, subject: str) -> Entry | None:
@@ -264,7 +260,7 @@ class Bus:
         except nats.js.errors.NotFoundError:
             return None
         except (nats.errors.Error, TimeoutError) as error:
-            raise Unavailable(f"the bus did not answer while reading {subject}") from error
+            raise Unavailable(f"the bus did not answer while reading {subject}.") from error
         if raw.headers and "KV-Operation" in raw.headers:
             return None
         assert raw.subject is not None
@@ -285,7 +281,7 @@ class Bus:
             try:
                 await self.client.publish(subject, put.value, headers=headers)
             except nats.errors.Error as error:
-                raise _translated(error, subject) from error
+                raise translated(error, subject) from error
         raise AssertionError("an empty batch")
 
     async def store_once(self, subject: str, data: bytes, headers: dict[str, str]) -> int:
@@ -293,45 +289,8 @@ class Bus:
         try:
             answer = await self.client.request(subject, data, timeout=ANSWER_S, headers=dict(headers) or None)
         except (nats.errors.Error, TimeoutError) as error:
-            raise _translated(error, subject) from error
-        ack = json.loads(answer.data)
-        if "error" in ack:
-            problem = ack["error"]
-            code = int(problem.get("err_code", 0))
-            if code in _WRONG_LAST_SEQUENCE:
-                raise RevisionConflict(f"another writer changed {subject} first")
-            if problem.get("code") == 503 and code != 10077:  # 10077: the stream is full
-                raise Unanswered(subject)
-            if code == _TOO_LARGE:
-                raise TooLarge(f"the message on {subject} is larger than its stream allows", code=code)
-            raise Rejected(f"the bus refused {subject}: {problem.get('description')}", code=code)
-        return int(ack["seq"])
-
-
-class Unanswered(Exception):
-    """A request had no usable answer. Whether it took effect is unknown."""
-
-
-def _translated(error: BaseException, subject: str) -> Exception:
-    if isinstance(error, nats.errors.MaxPayloadError):
-        return TooLarge(f"the message on {subject} is larger than the bus allows")
-    if isinstance(error, nats.errors.BadSubjectError | nats.errors.BadHeaderError):
-        return Rejected(f"{subject} or its headers cannot be sent: {error}")
-    return Unanswered(subject)
-
-
-async def attempts(patience_s: float, what: str) -> AsyncIterator[int]:
-    """Yield attempt numbers with growing pauses between them. Raises ``Unavailable`` after *patience_s* seconds."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + patience_s
-    number = 0
-    while True:
-        yield number
-        pause = PAUSE_S[min(number, len(PAUSE_S) - 1)]
-        if loop.time() + pause > deadline:
-            raise Unavailable(f"the bus did not answer for {patience_s:g} s while {what}")
-        await asyncio.sleep(pause)
-        number += 1
+            raise translated(error, subject) from error
+        return stored_sequence(answer.data, subject)
 
 
 def header(message: Msg, name: str) -> str | None:

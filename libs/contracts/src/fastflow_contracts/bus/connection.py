@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 
 import nats.js.errors
 
-from fastflow_contracts.bus.address import login_of, redacted
+from fastflow_contracts.bus.access.address import login_of, redacted
+from fastflow_contracts.bus.access.tls import PLAIN, Tls, complaint
 from fastflow_contracts.bus.client import ANSWER_S, Bus
 from fastflow_contracts.bus.errors import Unavailable
-from fastflow_contracts.bus.nats_client import MendedClient
+from fastflow_contracts.bus.nats_client import NatsClient
 from fastflow_contracts.bus.subjects import INBOX
-from fastflow_contracts.bus.tls import PLAIN, Tls, complaint
 from fastflow_contracts.log import get_logger
 
 log = get_logger(__name__)
@@ -52,45 +52,10 @@ async def connect(
         BadSeed: *seed* is not an NKEY.
         BadTls: A certificate or key cannot be used.
     """
-    client = MendedClient(seed, tls_only=tls.is_demanded(url))
+    client = NatsClient(seed, tls_only=tls.is_demanded(url))
     bus = Bus(client)
     login = login_of(url)  # a cluster announces more servers: they need the same user
-    is_open = False
-    trouble: str | None = None
-    refusal = ""
-    has_hung_up = False
-
-    async def on_error(error: Exception) -> None:
-        nonlocal trouble, refusal, has_hung_up
-        has_hung_up = isinstance(error, BrokenPipeError | ConnectionResetError)
-        if "permissions violation" in str(error).lower():
-            log.error("the bus denies", error=str(error))
-            return
-        before, trouble = trouble, complaint(error) or str(error) or type(error).__name__
-        # A server that refuses us closes the connection at once, and its reason may get lost: one try reports the
-        # reason, the next one only a broken pipe.
-        if complaint(error) or REFUSED in trouble.lower():
-            refusal = trouble
-        elif refusal and not is_open:
-            trouble = refusal
-        if is_open and trouble != before:  # while the bus is down, the client reports every try
-            log.warning("bus trouble", error=trouble)
-
-    async def on_disconnected() -> None:
-        if not client.is_closed and not client.is_draining:
-            log.warning("bus connection lost")
-
-    async def on_reconnected() -> None:
-        nonlocal trouble
-        trouble = None
-        log.info("bus connection restored")
-        bus.generation += 1
-        for event in bus.wake_on_reconnect:
-            event.set()
-
-    async def on_closed() -> None:
-        bus.closed.set()
-
+    watch = _ConnectionWatch(bus)
     try:
         async with asyncio.timeout(connect_s):
             await client.connect(
@@ -108,10 +73,10 @@ async def connect(
                 inbox_prefix=inbox,
                 tls=tls.context() if tls.is_demanded(url) or tls.certificate else None,
                 signature_cb=client.sign if seed else None,
-                error_cb=on_error,
-                disconnected_cb=on_disconnected,
-                reconnected_cb=on_reconnected,
-                closed_cb=on_closed,
+                error_cb=watch.on_error,
+                disconnected_cb=watch.on_disconnected,
+                reconnected_cb=watch.on_reconnected,
+                closed_cb=watch.on_closed,
             )
     except asyncio.CancelledError:
         with contextlib.suppress(Exception):
@@ -120,19 +85,12 @@ async def connect(
     except (nats.errors.Error, TimeoutError, OSError) as error:
         with contextlib.suppress(Exception):
             await client.close()
-        reason = trouble or str(error) or f"silence for {connect_s:g} s"
-        if has_hung_up and tls.is_demanded(url) and not tls.certificate:
-            reason += "; it may require a client certificate: FASTFLOW_NATS_CERTIFICATE"
-        if REFUSED in reason.lower():
-            raise Unavailable(f"the NATS server at {redacted(url)} refuses these credentials; check them.") from error
-        raise Unavailable(
-            f"no NATS server answers at {redacted(url)} ({reason}); start one or check the address and credentials."
-        ) from error
-    is_open, trouble, refusal = True, None, ""
+        raise Unavailable(_refusal(url, tls, watch, error, connect_s)) from error
+    watch.opened()
     try:
         yield bus
     finally:
-        is_open = False
+        watch.is_open = False
         closing = asyncio.create_task(_close(client), name="close-bus")
         try:
             await asyncio.shield(closing)
@@ -141,7 +99,64 @@ async def connect(
             raise
 
 
-async def _close(client: MendedClient) -> None:
+class _ConnectionWatch:
+    """Receives the events of a connection: logs them, and tells the ``Bus``."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._refusal = ""
+        self.is_open = False
+        """Whether errors are logged. Those before the connection is open are in ``trouble`` alone."""
+        self.trouble: str | None = None
+        """The last error since the last connection."""
+        self.is_broken = False
+        """Whether the last error was that the server closed the connection."""
+
+    def opened(self) -> None:
+        """Log errors from now on."""
+        self.is_open, self.trouble, self._refusal = True, None, ""
+
+    async def on_error(self, error: Exception) -> None:
+        self.is_broken = isinstance(error, BrokenPipeError | ConnectionResetError)
+        if "permissions violation" in str(error).lower():
+            log.error("bus permission denied", error=str(error))
+            return
+        before, self.trouble = self.trouble, complaint(error) or str(error) or type(error).__name__
+        # A server that refuses us closes the connection at once, and its reason may get lost: one try reports the
+        # reason, the next one only a broken pipe.
+        if complaint(error) or REFUSED in self.trouble.lower():
+            self._refusal = self.trouble
+        elif self._refusal and not self.is_open:
+            self.trouble = self._refusal
+        if self.is_open and self.trouble != before:  # while the bus is down, the client reports every try
+            log.warning("bus connection failed", error=self.trouble)
+
+    async def on_disconnected(self) -> None:
+        if not self._bus.client.is_closed and not self._bus.client.is_draining:
+            log.warning("bus connection lost")
+
+    async def on_reconnected(self) -> None:
+        self.trouble = None
+        log.info("bus connection restored")
+        self._bus.generation += 1
+        for event in self._bus.wake_on_reconnect:
+            event.set()
+
+    async def on_closed(self) -> None:
+        self._bus.closed.set()
+
+
+def _refusal(url: str, tls: Tls, watch: _ConnectionWatch, error: BaseException, connect_s: float) -> str:
+    """Say why there is no connection, and what to do."""
+    reason = watch.trouble or str(error) or f"silence for {connect_s:g} s"
+    if watch.is_broken and tls.is_demanded(url) and not tls.certificate:
+        reason += "; it may require a client certificate: FASTFLOW_NATS_CERTIFICATE"
+    if REFUSED in reason.lower():
+        return f"the NATS server at {redacted(url)} refuses these credentials; check them."
+    return f"no NATS server answers at {redacted(url)} ({reason}); start one or check the address and credentials."
+
+
+async def _close(client: NatsClient) -> None:
     """Send what is buffered, then close the connection."""
     with contextlib.suppress(nats.errors.Error, TimeoutError):
         async with asyncio.timeout(ANSWER_S):

@@ -32,7 +32,7 @@ async def consume(
             perhaps to a process that can read it: one message must not stop all others.
         at_once_max: How many messages are handled at once.
     """
-    room = asyncio.Semaphore(at_once_max)
+    concurrency = asyncio.Semaphore(at_once_max)
 
     async def work(message: Message) -> None:
         try:
@@ -49,7 +49,7 @@ async def consume(
             )
             await message.nak(TROUBLE_S)
         finally:
-            room.release()
+            concurrency.release()
 
     async with asyncio.TaskGroup() as group, Pull(bus, stream, consumer) as pull:
         while True:
@@ -60,5 +60,5 @@ async def consume(
                 await asyncio.sleep(AGAIN_S)
                 continue
             for message in batch:
-                await room.acquire()
+                await concurrency.acquire()
                 group.create_task(work(message), name=f"{stream}-{message.sequence}")

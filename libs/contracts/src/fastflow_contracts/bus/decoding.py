@@ -52,22 +52,22 @@ def decoded(codec: Codec[T], data: bytes, *, where: str) -> T | None:
 def note_unreadable(kind: str, where: str, why: object) -> None:
     """Log and count one unreadable value. *kind*: the expected type; *where*: subject or key; *why*: the error."""
     unreadable[kind] += 1
-    log.error("unreadable value ignored", kind=kind, where=where, error=str(why))
+    log.error("unreadable value ignored", kind=kind, where=where, error=str(why), total=unreadable[kind])
 
 
 @contextlib.contextmanager
-def passed_over(kind: str, where: str) -> Iterator[None]:
+def ignoring_unreadable(kind: str, where: object) -> Iterator[None]:
     """Process one record in the block. An error is logged and counted; it ends the block, not the caller.
 
     Args:
         kind: The expected type, for the log and for ``unreadable``: one of a small set of words.
-        where: The subject or key, for the log.
+        where: What names the record, for the log.
     """
     try:
         yield
     except FastFlowError as error:
-        note_unreadable(kind, where, error)
+        note_unreadable(kind, str(where), error)
     except Exception:
         # Not one of our errors: a value that the decoder accepts but no code handles.
         unreadable[kind] += 1
-        log.exception("unreadable value ignored", kind=kind, where=where)
+        log.exception("unreadable value ignored", kind=kind, where=str(where), total=unreadable[kind])

@@ -50,7 +50,7 @@ async def feed(
         subject: Subject to follow; wildcards are allowed.
         after: None: first the newest message of each subject, then every new one; the first batch may be empty.
             Else every message with a greater stream sequence.
-        batch: How many messages are under way at most: so many a slow reader keeps in memory.
+        batch: Most messages in flight. A slow reader keeps that many in memory.
     """
     from_snapshot = after is None
     last = after or 0
@@ -63,7 +63,7 @@ async def feed(
         try:
             consumer, pending = await _ephemeral(bus, stream, subject, None if not caught_up else last)
         except Unavailable as error:
-            log.debug("feed waits", subject=subject, error=str(error))
+            log.debug("feed delayed", subject=subject, error=str(error))
             await asyncio.sleep(RETRY_S)
             continue
         restarted = not caught_up
@@ -121,6 +121,6 @@ async def _ephemeral(bus: Bus, stream: str, subject: str, after: int | None) -> 
     try:
         info = await bus.js.add_consumer(stream, config)
     except (nats.errors.Error, TimeoutError) as error:
-        raise Unavailable(f"the bus gave no consumer for {subject}: {error}") from error
+        raise Unavailable(f"the bus gave no consumer for {subject}: {error}.") from error
     assert info.name is not None
     return info.name, info.num_pending or 0

@@ -10,12 +10,12 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from fastflow_contracts.bus import nkeys
+from fastflow_contracts.bus.access import nkeys
 
 T = TypeVar("T")
 
 
-class MendedClient(Client):
+class NatsClient(Client):
     """A client. *seed*: the NKEY that authenticates it, "" = none. *tls_only*: refuse servers without TLS."""
 
     def __init__(self, seed: str, *, tls_only: bool) -> None:

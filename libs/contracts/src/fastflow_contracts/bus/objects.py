@@ -1,6 +1,6 @@
 """The object store: code bundles, named by the SHA-256 of their bytes. I/O only; what one means is not known here.
 
-An object is a *note* that says what belongs to it, and *chunks* under a subject of their own. The note is written last
+An object is a *note* that says what belongs to it, and *chunks* under their own subject. The note is written last
 and removed first, so a reader never finds a note without chunks. The writer that leaves chunks without a note
 removes them. The client's own object store does not fit: it waits without end for a missing chunk, and leaves the
 chunks of a cancelled upload behind.
@@ -26,7 +26,8 @@ from nats.js.api import AckPolicy, ConsumerConfig, Header, ObjectInfo, ObjectMet
 from nats.js.kv import MSG_ROLLUP_SUBJECT
 
 from fastflow_contracts.bus import subjects
-from fastflow_contracts.bus.client import ANSWER_S, WRITE_S, Bus, Unanswered, attempts
+from fastflow_contracts.bus.answers import Unanswered, attempts
+from fastflow_contracts.bus.client import ANSWER_S, WRITE_S, Bus
 from fastflow_contracts.bus.decoding import decoded
 from fastflow_contracts.bus.errors import Rejected, Unavailable
 from fastflow_contracts.bus.feed import once
@@ -80,10 +81,10 @@ class ObjectStore:
         """
         async with _about_object(f"did not store object {name}"):
             try:
-                former = await self._note(name)
+                replaced = await self._note(name)
             except Rejected:  # a damaged note is replaced
-                former = None
-            if former is not None and former.size == len(data) and await self._is_whole(former):
+                replaced = None
+            if replaced is not None and replaced.size == len(data) and await self._is_whole(replaced):
                 return
             note = await self._put_chunks(name, data)
             text = json.dumps(note.as_dict()).encode()
@@ -95,8 +96,8 @@ class ObjectStore:
                 raise
             # After any other trouble the chunks stay: the note may be stored though its answer is lost, and must lead
             # to them.
-            if former is not None:
-                await self._remove_chunks(former.upload)
+            if replaced is not None:
+                await self._remove_chunks(replaced.upload)
 
     async def get(self, name: str) -> bytes:
         """Return the bytes of *name*, which must be their SHA-256.
@@ -106,10 +107,10 @@ class ObjectStore:
         async with _about_object(f"did not deliver object {name}"):
             note = await self._note(name)
             if note is None:
-                raise Rejected(f"object {name} is not in {self._bucket}")
+                raise Rejected(f"object {name} is not in {self._bucket}.")
             data = b"".join(await self._chunks(name, note))
         if hashlib.sha256(data).hexdigest() != name:
-            raise Rejected(f"object {name} in {self._bucket} is damaged")
+            raise Rejected(f"object {name} in {self._bucket} is damaged.")
         return data
 
     async def delete(self, name: str) -> None:
@@ -122,7 +123,7 @@ class ObjectStore:
             if note is None:
                 return
             # Remove the note first: without chunks it would name an unreadable object. Remove only this note: one
-            # that was stored meanwhile has chunks of its own.
+            # that was stored meanwhile has its own chunks.
             subject = subjects.object_note(self._bucket, name)
             async for _ in attempts(WRITE_S, f"removing {subject}"):
                 with contextlib.suppress(nats.errors.Error, TimeoutError):
@@ -155,7 +156,7 @@ class ObjectStore:
         assert raw.seq is not None
         note = decoded(NOTE, raw.data or b"", where=subject)
         if note is None or not (note.deleted or note.nuid):
-            raise Rejected(f"object {name} in {self._bucket} is damaged: its metadata are invalid")
+            raise Rejected(f"object {name} in {self._bucket} is damaged: its metadata is invalid.")
         return None if note.deleted else _Upload(raw.seq, note.nuid, note.size, note.chunks)
 
     async def _is_whole(self, note: _Upload) -> bool:
@@ -190,7 +191,7 @@ class ObjectStore:
                 there = consumer.num_pending or 0
                 if there != note.chunks:
                     raise Rejected(
-                        f"object {name} in {self._bucket} is incomplete: {there} of {note.chunks} chunks are stored"
+                        f"object {name} in {self._bucket} is incomplete: {there} of {note.chunks} chunks are stored."
                     )
                 return await self._delivered(arrived, note.chunks)
             finally:
@@ -253,7 +254,7 @@ class ObjectStore:
                     return
         except Unavailable as error:
             # An operator can remove them with `nats stream purge STREAM --subject=SUBJECT`.
-            log.warning("unused chunks remain", stream=stream, subject=subject, error=str(error))
+            log.warning("unused chunks not removed", stream=stream, subject=subject, error=str(error))
 
 
 @contextlib.asynccontextmanager
@@ -263,7 +264,7 @@ async def _about_object(trouble: str) -> AsyncIterator[None]:
         async with asyncio.timeout(OBJECT_S) as whole:
             yield
     except Unanswered as error:
-        raise Unavailable(f"the bus {trouble}: no answer on {error}") from error
+        raise Unavailable(f"the bus {trouble}: no answer on {error}.") from error
     except (nats.errors.Error, TimeoutError) as error:
         reason = f"it took longer than {OBJECT_S:g} s" if whole.expired() else str(error) or f"{CHUNK_S:g} s of silence"
-        raise Unavailable(f"the bus {trouble}: {reason}") from error
+        raise Unavailable(f"the bus {trouble}: {reason}.") from error

@@ -51,8 +51,8 @@ def inbox(user: User) -> str:
 
 
 _INSIDE: Final = (f"{inbox(User.GATEWAY)}.>", f"{ADMIN_INBOX}.>")
-"""Where those are answered who ask a scheduler or a syncer something. (The server's own ``allow_responses`` would have
-them answer on whatever subject a request names, with their rights there.)
+"""Where a scheduler or a syncer sends its answers. (The server's own ``allow_responses`` would let it answer on any
+subject that a request names, with its own rights.)
 """
 
 
@@ -82,12 +82,12 @@ def grant(user: User) -> Grant:
                 publish=(
                     *_verifying(),
                     *_keys(subjects.RUNS, subjects.RUN_KEYS, subjects.INPUT_KEYS, subjects.LIMIT_KEYS),
-                    *_keys(subjects.SCHEDULES, f"{subjects.SCHEDULE_STATES}>", f"{subjects.SCHEDULE_SWITCHES}>"),
+                    *_keys(subjects.SCHEDULES, subjects.SCHEDULE_STATE_KEYS, subjects.SCHEDULE_SWITCH_KEYS),
                     subjects.WORK,
                     *subjects.NOTICES,
                     *_getting(subjects.RUNS, subjects.RUN_KEYS, subjects.INPUT_KEYS, subjects.LIMIT_KEYS),
                     *_getting(subjects.PIPELINES, subjects.PIPELINE_KEYS),
-                    *_getting(subjects.SCHEDULES, f"{subjects.SCHEDULE_STATES}>"),
+                    *_getting(subjects.SCHEDULES, subjects.SCHEDULE_STATE_KEYS),
                     *_getting(subjects.LINKS, subjects.LINK_KEYS),
                     *_newest(streams.NOTICES, *subjects.NOTICES),
                     *_finding(bucket_stream(subjects.RUNS)),
@@ -133,7 +133,7 @@ def grant(user: User) -> Grant:
                     subjects.SYNC,
                     subjects.DRAINS,
                     *subjects.NOTICES,
-                    *_keys(subjects.SCHEDULES, f"{subjects.SCHEDULE_SWITCHES}>"),
+                    *_keys(subjects.SCHEDULES, subjects.SCHEDULE_SWITCH_KEYS),
                     *_keys(subjects.LINKS, subjects.LINK_KEYS),
                     *_getting(subjects.PIPELINES, subjects.PIPELINE_KEYS),
                     *_getting(subjects.LINKS, subjects.LINK_KEYS),

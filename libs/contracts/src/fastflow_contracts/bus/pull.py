@@ -120,7 +120,7 @@ class Pull:
         self._queue.clear()
         if not messages and self._gone:
             self._gone = False
-            raise ConsumerGone(f"the bus has no consumer {self._consumer} right now")
+            raise ConsumerGone(f"the bus has no consumer {self._consumer} right now.")
         return messages
 
     @property

@@ -48,10 +48,10 @@ LIMIT_KEYS = "limit.>"
 PIPELINE_KEYS = "pipeline.*"
 RUNNER_KEYS = "runner.*"
 LINK_KEYS = "links.*"
-SCHEDULE_STATES = "sched."
-"""Prefix of the keys that schedulers write."""
-SCHEDULE_SWITCHES = "switch."
-"""Prefix of the keys that gateways write, for people."""
+SCHEDULE_STATE_KEYS = "sched.>"
+"""Schedulers write them."""
+SCHEDULE_SWITCH_KEYS = "switch.>"
+"""Gateways write them, for people."""
 SYNC_STATUS_KEY = "sync.status"
 INSTALLATION_KEY = "installation"
 """Key in the pipelines' bucket. Its value is random, made once, and separates installations on one Docker daemon."""
@@ -253,19 +253,19 @@ def parse_job_id(text: str) -> JobRef:
 
 
 def schedule_state_key(job: JobRef) -> str:
-    return SCHEDULE_STATES + job_id(job)
+    return f"sched.{job_id(job)}"
 
 
 def schedule_switch_key(job: JobRef) -> str:
-    return SCHEDULE_SWITCHES + job_id(job)
+    return f"switch.{job_id(job)}"
 
 
 def parse_schedule_state_key(key: str) -> JobRef:
-    return parse_job_id(key.removeprefix(SCHEDULE_STATES))
+    return parse_job_id(key.removeprefix("sched."))
 
 
 def parse_schedule_switch_key(key: str) -> JobRef:
-    return parse_job_id(key.removeprefix(SCHEDULE_SWITCHES))
+    return parse_job_id(key.removeprefix("switch."))
 
 
 def _ref(text: str, prefix: str) -> RunRef:

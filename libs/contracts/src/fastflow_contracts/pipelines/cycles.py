@@ -9,7 +9,7 @@ Follows = Mapping[str, Collection[str]]
 """By name, the names that follow it. A name that nothing follows may be missing."""
 
 
-def knots(follows: Follows) -> list[frozenset[str]]:
+def cyclic_groups(follows: Follows) -> list[frozenset[str]]:
     """The largest groups of names that all reach each other, sorted by first name.
 
     A name that follows itself is a group. (Tarjan's strongly connected components, without recursion.)
@@ -51,9 +51,9 @@ def knots(follows: Follows) -> list[frozenset[str]]:
     return sorted(found, key=min)
 
 
-def cycle(knot: Collection[str], follows: Follows) -> tuple[str, ...]:
-    """A shortest cycle through the first name of *knot*: each name once, the first name first."""
-    first = min(knot)
+def cycle(group: Collection[str], follows: Follows) -> tuple[str, ...]:
+    """A shortest cycle through the first name of *group*: each name once, the first name first."""
+    first = min(group)
     came_from: dict[str, str] = {}
     waiting = deque([first])
     while waiting:
@@ -61,10 +61,10 @@ def cycle(knot: Collection[str], follows: Follows) -> tuple[str, ...]:
         for following in sorted(follows.get(name, ())):
             if following == first:
                 return tuple(_way(first, name, came_from))
-            if following in knot and following not in came_from:
+            if following in group and following not in came_from:
                 came_from[following] = name
                 waiting.append(following)
-    raise AssertionError("a knot has a cycle through each of its names")
+    raise AssertionError("a group has a cycle through each of its names")
 
 
 def _way(first: str, last: str, came_from: Mapping[str, str]) -> Sequence[str]:

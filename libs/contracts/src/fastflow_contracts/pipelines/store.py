@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.bucket import Bucket
 from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.streams import WrongTopology
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.links import LINK_SET, Link, LinkSet
 from fastflow_contracts.pipelines.records import PIPELINE, SYNC_STATUS, PipelineRecord, SyncStatusRecord
@@ -14,6 +15,7 @@ class PipelineStore:
     """Access to the pipelines of one bus."""
 
     def __init__(self, bus: Bus) -> None:
+        self._bus = bus
         self.records: Bucket[PipelineName, PipelineRecord] = Bucket(
             bus,
             subjects.PIPELINES,
@@ -43,6 +45,18 @@ class PipelineStore:
         """
         record = await self.records.get(name)
         return record.value if record else None
+
+    async def installation(self) -> str:
+        """Return the name of the installation, which was made with the streams.
+
+        Raises:
+            WrongTopology: There is none.
+            BusError: The bus fails.
+        """
+        entry = await self._bus.get(subjects.PIPELINES, subjects.INSTALLATION_KEY)
+        if entry is None:
+            raise WrongTopology("the bus has no installation name; run `fastflow bus ensure` once.")
+        return entry.value.decode(errors="replace")
 
     async def links_of(self, name: PipelineName) -> tuple[Link, ...]:
         """Return the links made through the API; empty if they are unreadable.

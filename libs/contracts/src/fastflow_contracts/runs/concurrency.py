@@ -48,6 +48,11 @@ def run_records(bus: Bus) -> Bucket[RunRef, RunRecord]:
     return Bucket(bus, RUNS, RUN, keys=subjects.RUN_KEYS, key_of=subjects.run_key, name_in=subjects.parse_run_key)
 
 
+def limit_sets(bus: Bus) -> Bucket[str, LimitSet]:
+    """Return the sets of active runs on *bus*, by key. ``keys`` also matches the counts of chains: give a key."""
+    return Bucket(bus, RUNS, LIMIT, keys=subjects.LIMIT_KEYS, key_of=str, name_in=str)
+
+
 class ConcurrencyLimit(NamedTuple):
     """At most ``most`` active runs among those of one set."""
 
@@ -62,7 +67,7 @@ class ConcurrencyLimit(NamedTuple):
 
     async def put_for(self, bus: Bus, ref: RunRef) -> Put:
         """As ``Limit.put_for``."""
-        sets: Bucket[str, LimitSet] = Bucket(bus, RUNS, LIMIT, keys=subjects.LIMIT_KEYS, key_of=str, name_in=str)
+        sets = limit_sets(bus)
         stored, revision = await sets.load(self.key)
         if stored is not None and stored.since == self.since:
             members = stored.members
@@ -108,7 +113,7 @@ class ChainLimit(NamedTuple):
     most: int
 
     async def put_for(self, bus: Bus, ref: RunRef) -> Put:
-        """As ``Limit.put_for``; *ref* is not in the chain yet. A count that cannot be read begins anew."""
+        """As ``Limit.put_for``; *ref* is not in the chain yet. An unreadable count begins at one."""
         key = subjects.chain_key(self.root)
         counts: Bucket[str, ChainCount] = Bucket(
             bus, RUNS, CHAIN_COUNT, keys=subjects.LIMIT_KEYS, key_of=str, name_in=str

@@ -1,7 +1,6 @@
 """Which headers of a call or message its run gets, in the file that FASTFLOW_EVENT_HEADERS_FILE names. Pure.
 
-They say which event it is. It is a list of what passes: whatever proves who the sender is (tokens, signatures,
-cookies) does not.
+They say which event it is. The list names what passes. Proofs of the sender (tokens, signatures, cookies) do not.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ ENTRIES_MAX: Final = 64
 VALUE_CHARACTERS_MAX: Final = 4_096
 
 OF_ANY_CALL: Final = frozenset({"content-type", "content-language", "user-agent", "traceparent", "tracestate"})
-"""They pass, and say nothing about an event."""
+"""They pass, but do not identify an event."""
 _NAMES: Final = OF_ANY_CALL | {
     *("webhook-id", "webhook-timestamp", "svix-id", "svix-timestamp", "nats-msg-id", "x-request-id"),
     *("x-github-hook-id", "x-github-hook-installation-target-id", "x-github-hook-installation-target-type"),

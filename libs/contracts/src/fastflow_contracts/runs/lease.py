@@ -20,7 +20,7 @@ CLUSTER_SILENCE_S = 25.0
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
-    """``lease_s``: a runner that is silent for longer may be gone. ``fence_s``: how much longer its sandboxes go on.
+    """``lease_s``: a runner that is silent for longer may be gone. ``fence_s``: how much longer its sandboxes run.
 
     Seconds; the same for all services of an installation.
     """
@@ -55,7 +55,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def cut_off_s(self) -> float:
-        """A runner that cannot renew stops its sandboxes; their scripts have the rest of the time for last words."""
+        """A runner that cannot renew stops its sandboxes; their scripts have the rest of the time to clean up."""
         return self.dead_s - self.lease_s * 2 / 3
 
     @property

@@ -54,14 +54,14 @@ class Started(Fact, frozen=True, kw_only=True, tag="started"):
     run_id: RunId
 
 
-class Declined(Fact, frozen=True, kw_only=True, tag="declined"):
-    """The trigger starts nothing. ``status`` is the HTTP status that fits best."""
+class Skipped(Fact, frozen=True, kw_only=True, tag="declined"):
+    """The trigger starts no run. ``status`` is the HTTP status that fits best."""
 
     status: int
     reason: str
 
 
-Decision: TypeAlias = Started | Declined
+Decision: TypeAlias = Started | Skipped
 """Sent to the trigger's reply header, if it has one. It may be lost: the record is the truth."""
 
 

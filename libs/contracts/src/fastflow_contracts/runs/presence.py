@@ -47,17 +47,21 @@ class Presence(Fact, frozen=True, kw_only=True, omit_defaults=True):
     lease_s: float = LEASE_S
     """How long it may be silent."""
 
-    def is_gone(self, *, silent_s: float) -> bool:
-        """Return whether this runner counts as gone: the one rule for all callers.
-
-        Args:
-            silent_s: For how long its presence was not renewed: by the age that the bus gives the record, or as it was
-                observed here.
-
-        Returns:
-            True if it reported its end, or was silent for longer than its lease.
-        """
-        return self.gone or silent_s > self.lease_s
-
 
 PRESENCE = Codec(Presence)
+
+
+def is_gone(presence: Presence | None, *, silent_s: float, lease_s: float = LEASE_S) -> bool:
+    """Return whether a runner counts as gone: the one rule for all callers.
+
+    Args:
+        presence: Its presence; None if it is missing or unreadable.
+        silent_s: For how long it was not renewed: by the age that the bus gives the record, or as it was observed here.
+        lease_s: How long a runner without a presence may be silent.
+
+    Returns:
+        True if it reported its end, or was silent for longer than its lease.
+    """
+    if presence is None:
+        return silent_s > lease_s
+    return presence.gone or silent_s > presence.lease_s

@@ -43,7 +43,7 @@ class AttemptOutcome(Fact, frozen=True, kw_only=True, omit_defaults=True):
     error_type: RunErrorType | None = None
     error_message: str | None = None
     stopped: bool = False
-    """The runner stopped it on request, whatever exit code that gave."""
+    """The runner stopped it on request, with any exit code."""
     memory_bytes_peak: int | None = None
     cpu_cores_peak: float | None = None
     warnings: tuple[str, ...] = ()

@@ -141,7 +141,7 @@ class RunStore:
                 await self._step_aside()
             else:
                 return Stored(run, revisions[0])
-        raise RevisionConflict(f"run {run.id} could not be stored among other writers; try again.")
+        raise RevisionConflict(f"run {run.id} could not be stored: other writers were first; try again.")
 
     async def change(
         self, ref: RunRef, command: Command, *, known: Stored | None = None, limit: Limit | None = None
@@ -169,7 +169,7 @@ class RunStore:
                 await self._step_aside()
                 continue
             return Changed(Stored(run, revisions[0]), events)
-        raise RevisionConflict(f"run {ref.run_id} changed {CONFLICTS_MAX} times while it was to be changed; try again.")
+        raise RevisionConflict(f"run {ref.run_id} changed {CONFLICTS_MAX} times before it could be written; try again.")
 
     async def renew(self, ref: RunRef) -> None:
         """Write record and input of a run that is not over again, so that they count as new.
@@ -206,7 +206,7 @@ class RunStore:
                 put = put._replace(expect=found.revision if found else 0)
             else:
                 return True
-        raise RevisionConflict(f"the input of run {run.id} could not be stored among other writers; try again.")
+        raise RevisionConflict(f"the input of run {run.id} could not be stored: other writers were first; try again.")
 
     async def _step_aside(self) -> None:
         await asyncio.sleep(random.uniform(0, CONFLICT_PAUSE_S))  # noqa: S311 - spreads contenders

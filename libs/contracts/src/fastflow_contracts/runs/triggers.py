@@ -162,7 +162,7 @@ def check_variables(field: str, value: Any) -> dict[str, str]:
         if "\0" in text:
             raise BadTrigger(f"{field}.{name} holds a NUL character, which no environment variable can.")
         if not _is_text(text):
-            raise BadTrigger(f"{field}.{name} holds half a surrogate pair; escape characters beyond \\uffff as two.")
+            raise BadTrigger(f"{field}.{name} holds a lone surrogate; escape characters beyond \\uffff as a pair.")
     return dict(value)
 
 
@@ -193,7 +193,7 @@ def _type_of(headers: Mapping[str, str]) -> str | None:
 def _run_body(payload: bytes, *, is_declared: bool = False) -> dict[str, Any] | None:
     """Return the run body in *payload*; None: it is an event. Raises ``BadTrigger`` if it is declared and is not one.
 
-    An object with any other field is somebody else's, whatever its ``parameters`` are.
+    An object with any other field is an event of another system, even if it has ``parameters``.
     """
     body = _json_object(payload)
     if is_declared and body is None:
@@ -254,7 +254,7 @@ def _event_key(attributes: Mapping[str, Any]) -> str:
     if not (isinstance(source, str) and source and isinstance(identity, str) and identity):
         raise BadTrigger("a CloudEvent needs a source and an id, both non-empty strings.")
     if not _is_text(source + identity):
-        raise BadTrigger("source and id of a CloudEvent must be text; one of them holds half a surrogate pair.")
+        raise BadTrigger("source and id of a CloudEvent must be text; one of them holds a lone surrogate.")
     return f"{len(source)}\n{source}\n{identity}"
 
 

@@ -17,7 +17,7 @@ class ScheduleStore:
             bus,
             subjects.SCHEDULES,
             SCHEDULE_STATE,
-            keys=f"{subjects.SCHEDULE_STATES}>",
+            keys=subjects.SCHEDULE_STATE_KEYS,
             key_of=subjects.schedule_state_key,
             name_in=subjects.parse_schedule_state_key,
         )
@@ -25,7 +25,7 @@ class ScheduleStore:
             bus,
             subjects.SCHEDULES,
             SWITCH,
-            keys=f"{subjects.SCHEDULE_SWITCHES}>",
+            keys=subjects.SCHEDULE_SWITCH_KEYS,
             key_of=subjects.schedule_switch_key,
             name_in=subjects.parse_schedule_switch_key,
         )

@@ -39,4 +39,4 @@ def foreign(environ: Mapping[str, str]) -> dict[str, str]:
 def warn_of_foreign(environ: Mapping[str, str]) -> None:
     """Log a warning for each of these settings."""
     for name, advice in foreign(environ).items():
-        log.warning("setting has no effect", setting=name, advice=advice)
+        log.warning("setting ignored", setting=name, advice=advice)

@@ -18,12 +18,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar
 
+from fastflow_contracts.bus.access.nkeys import BadSeed
+from fastflow_contracts.bus.access.tls import PLAIN, Tls
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.connection import connect
-from fastflow_contracts.bus.nkeys import BadSeed
 from fastflow_contracts.bus.permissions import User, inbox
 from fastflow_contracts.bus.streams import WrongTopology, verify
-from fastflow_contracts.bus.tls import PLAIN, Tls
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.service.foreign_settings import warn_of_foreign
@@ -101,7 +101,7 @@ async def _wait_for_topology(bus: Bus) -> None:
             if asyncio.get_running_loop().time() > deadline:
                 raise
             if not warned:
-                log.warning("waiting for streams", error=str(error))
+                log.warning("start delayed", error=str(error))
                 warned = True
         await asyncio.sleep(0.5)
 

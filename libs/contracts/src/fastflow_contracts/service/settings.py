@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_o
 
 import msgspec
 
-from fastflow_contracts.bus.address import with_login
-from fastflow_contracts.bus.tls import Tls
+from fastflow_contracts.bus.access.address import with_login
+from fastflow_contracts.bus.access.tls import Tls
 from fastflow_contracts.errors import FastFlowError
 
 S = TypeVar("S", bound=msgspec.Struct)

@@ -7,21 +7,21 @@ another. The links of the metadata belong to the syncer: this module only reads 
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Callable
 
 from aiohttp import web
 from msgspec.structs import replace
 
 from fastflow_contracts.bus import subjects
-from fastflow_contracts.bus.decoding import decoded
+from fastflow_contracts.bus.decoding import Unreadable
 from fastflow_contracts.bus.errors import RevisionConflict
 from fastflow_contracts.bus.subjects import LINKS
 from fastflow_contracts.names import BadName, PipelineName, check_name
 from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
-from fastflow_contracts.pipelines.links import LINK_SET, Link, LinkSet
+from fastflow_contracts.pipelines.links import Link, LinkSet
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.pipelines.route import ROUTE_CHARACTERS_MAX, ROUTE_PATTERN
+from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_gateway import app_keys
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.readmodel.model import MODEL
@@ -92,28 +92,23 @@ async def remove(app: web.Application, record: PipelineRecord, link_id: str) -> 
 
 
 async def _change(app: web.Application, pipeline: PipelineName, change: Change) -> None:
-    bus, key = app[app_keys.BUS], subjects.links_key(pipeline)
-    for _ in range(CONFLICTS_MAX):
-        entry = await bus.get(LINKS, key)
-        stored = _stored(entry.value, key) if entry else LinkSet()
-        wanted = replace(stored, links=change(stored.links), write_id=uuid.uuid4().hex)
-        try:
-            revision = await bus.put(LINKS, key, LINK_SET.encode(wanted), expect=entry.revision if entry else 0)
-        except RevisionConflict:
-            continue
-        app[MODEL].links.put(pipeline, wanted, revision)  # the next reader sees the change even if the feed is late
-        return
-    raise RequestRefused(503, "these triggers changed at the same time; try again.")
+    def changed(stored: LinkSet | None) -> LinkSet:
+        stored = stored or LinkSet()
+        return replace(stored, links=change(stored.links))
 
-
-def _stored(data: bytes, key: str) -> LinkSet:
-    stored = decoded(LINK_SET, data, where=key)
-    if stored is None:
+    link_sets = PipelineStore(app[app_keys.BUS]).link_sets
+    try:
+        stored, revision = await link_sets.change(pipeline, changed, changes_max=CONFLICTS_MAX, keep_unreadable=True)
+    except Unreadable as error:
+        key = subjects.links_key(pipeline)
         raise RequestRefused(
             409,
             f"the stored triggers ({key} in {LINKS}) cannot be read, so they cannot be changed; delete that key first.",
-        )
-    return stored
+        ) from error
+    except RevisionConflict as error:
+        raise RequestRefused(503, "these triggers changed at the same time; try again.") from error
+    assert stored is not None
+    app[MODEL].links.put(pipeline, stored, revision)  # the next reader sees the change even if the feed is late
 
 
 async def _target(app: web.Application, name: str, run_config_id: str | None) -> PipelineName:

@@ -9,7 +9,7 @@ from fastflow_contracts.ids import RunId, run_id_for_key
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
 from fastflow_contracts.pipelines.records import PipelineRecord
-from fastflow_contracts.runs.messages import Declined, RetriedCode, Trigger
+from fastflow_contracts.runs.messages import RetriedCode, Skipped, Trigger
 from fastflow_contracts.runs.run import Running, RunRecord, RunStatus, TriggeredBy
 from fastflow_contracts.runs.skips import letter_of
 from fastflow_contracts.runs.store import RunStore
@@ -99,7 +99,7 @@ async def _send(app: web.Application, name: PipelineName, trigger: Trigger) -> K
         outcome = await app[TRIGGER_CLIENT].start(name, trigger)
     except TooLarge as error:
         raise RequestRefused(413, str(error)) from error
-    if isinstance(outcome, Declined):
+    if isinstance(outcome, Skipped):
         headers = {"Retry-After": str(RETRY_AFTER_S)} if outcome.status == 429 else {}
         raise RequestRefused(outcome.status, outcome.reason, headers=headers)
     return outcome

@@ -18,7 +18,7 @@ from fastflow_contracts.clock import now
 from fastflow_contracts.ids import RunId, run_id_for_key
 from fastflow_contracts.names import BadName, PipelineName, check_name
 from fastflow_contracts.runs.event_headers import event_headers
-from fastflow_contracts.runs.messages import TRIGGER_TYPE, Declined, SkipRecord, Trigger
+from fastflow_contracts.runs.messages import TRIGGER_TYPE, Skipped, SkipRecord, Trigger
 from fastflow_contracts.runs.skips import Letter, SkipStore
 from fastflow_contracts.runs.triggers import BadTrigger
 from fastflow_gateway import app_keys
@@ -99,7 +99,7 @@ async def redrive(app: web.Application, skip: SkipRecord, *, key: str | None = N
     if skip.redriven_as is not None and key is None:
         return await app[MODEL].run(skip.redriven_as) or skip.redriven_as
     outcome = await app[TRIGGER_CLIENT].redrive(skip, key=key)
-    if isinstance(outcome, Declined):
+    if isinstance(outcome, Skipped):
         raise RequestRefused(outcome.status, outcome.reason)
     return outcome
 

@@ -27,7 +27,7 @@ from fastflow_contracts.bus.errors import TooLarge
 from fastflow_contracts.ids import RunId, run_id_for_key
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs import messages
-from fastflow_contracts.runs.messages import REPLY_HEADER, TRIGGER_TYPE, Declined, SkipRecord, Trigger
+from fastflow_contracts.runs.messages import REPLY_HEADER, TRIGGER_TYPE, Skipped, SkipRecord, Trigger
 from fastflow_contracts.runs.run import Running, RunRecord
 from fastflow_contracts.runs.skips import redrive_id
 from fastflow_contracts.runs.state_machine import Cancel
@@ -52,7 +52,7 @@ class TriggerClient:
         self._inbox = bus.client.new_inbox()
         self._asked: defaultdict[RunId, set[_Answer]] = defaultdict(set)
 
-    async def start(self, pipeline: PipelineName, trigger: Trigger) -> KnownRun | Declined | RunId:
+    async def start(self, pipeline: PipelineName, trigger: Trigger) -> KnownRun | Skipped | RunId:
         """Store *trigger* and wait for its run.
 
         The same call with the same key always gives the same run (see ``asked_key``).
@@ -72,7 +72,7 @@ class TriggerClient:
             return known
         return await self._ask(pipeline, replace(trigger, key=key), run_id)
 
-    async def redrive(self, skip: SkipRecord, *, key: str | None = None) -> KnownRun | Declined | RunId:
+    async def redrive(self, skip: SkipRecord, *, key: str | None = None) -> KnownRun | Skipped | RunId:
         """Start the message of *skip* and wait for its run. Repeats without a *key* give the same run.
 
         Args:
@@ -91,7 +91,7 @@ class TriggerClient:
         known = await self._model.run(run_id)
         return known.run if known else None
 
-    async def _ask(self, pipeline: PipelineName, trigger: Trigger, run_id: RunId) -> KnownRun | Declined | RunId:
+    async def _ask(self, pipeline: PipelineName, trigger: Trigger, run_id: RunId) -> KnownRun | Skipped | RunId:
         body = messages.TRIGGER.encode(trigger)
         if len(body) > ENCODED_BYTES_MAX:
             raise TooLarge(f"the start has {len(body):,} bytes; a message holds at most {ENCODED_BYTES_MAX:,}.")
@@ -99,11 +99,11 @@ class TriggerClient:
             await self._store(pipeline, body, run_id)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(DECISION_S):
-                    while answer.declined is None and self._model.runs.get(run_id) is None:
+                    while answer.skipped is None and self._model.runs.get(run_id) is None:
                         answer.wake.clear()
                         await answer.wake.wait()
-            # The run first: a trigger stored twice may be declined because of the run that it started itself.
-            if decided := await self._model.run(run_id) or answer.declined:
+            # The run first: a trigger stored twice may be skipped because of the run that it started itself.
+            if decided := await self._model.run(run_id) or answer.skipped:
                 return decided
             # The client gets the id now, so a later refusal must be a run. The bus has to know that first: this process
             # may die before it hears of the refusal. The first message may have been refused already: the second then
@@ -134,9 +134,9 @@ class TriggerClient:
     async def _receive(self, msg: Msg) -> None:
         run_id = RunId(msg.subject.rpartition(".")[2])
         decision = decoded(messages.DECISION, msg.data, where=msg.subject)
-        if isinstance(decision, Declined):  # a started run shows up in the model
+        if isinstance(decision, Skipped):  # a started run shows up in the model
             for answer in self._asked.get(run_id, ()):
-                answer.declined = decision
+                answer.skipped = decision
                 answer.wake.set()
 
     @contextlib.contextmanager
@@ -154,7 +154,7 @@ class TriggerClient:
 class _Answer:
     def __init__(self) -> None:
         self.wake = asyncio.Event()
-        self.declined: Declined | None = None
+        self.skipped: Skipped | None = None
 
 
 def asked_key(trigger: Trigger) -> str:

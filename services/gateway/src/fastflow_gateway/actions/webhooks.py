@@ -100,7 +100,7 @@ def check_signature(app: web.Application, opened: OpenedWebhook, headers: Mappin
         secret = app[SEALER].open_webhook_secret(webhook.secret, pipeline=record.name)
         return webhook_signatures.verify(webhook, secret, headers, body, now())
     except (NoKey, BadSecret) as error:
-        log.warning("webhook secret unusable", pipeline=record.name, error=str(error))
+        log.warning("webhook secret rejected", pipeline=record.name, error=str(error))
         raise RequestRefused(503, str(error), headers={"Retry-After": "60"}) from error
     except BadSignature as error:
         guard, now_s = app[WEBHOOK_GUARD], asyncio.get_running_loop().time()

@@ -51,7 +51,7 @@ class BundleFiles:
             data = await ObjectStore(self._bus).get(name)
             texts = await asyncio.to_thread(_read, data, record.name)
         except (Rejected, bundle.BundleRefused) as error:
-            log.warning("bundle unreadable", pipeline=record.name, bundle=name, error=str(error))
+            log.warning("bundle not read", pipeline=record.name, bundle=name, error=str(error))
             return {}
         self._texts[name] = texts
         return texts

@@ -1,86 +1,94 @@
-"""Feeds from the bus: each ``Feed`` is a filter, and what its messages change. I/O."""
+"""Feeds from the bus: each ``Feed`` is what to follow, and what its changes do. I/O."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import Final, NamedTuple
+from functools import partial
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
+from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus.bucket import Bucket, Change, Changes
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.bus.decoding import passed_over
+from fastflow_contracts.bus.decoding import decoded, ignoring_unreadable
 from fastflow_contracts.bus.errors import BusError
-from fastflow_contracts.bus.feed import Batch, feed
-from fastflow_contracts.bus.pull import Message
-from fastflow_contracts.bus.streams import bucket_stream
-from fastflow_contracts.bus.subjects import value_key, value_subject
+from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.log import get_logger
+from fastflow_contracts.runs.messages import SKIP, SkipRecord
 
 log = get_logger(__name__)
+
+N = TypeVar("N")
+T = TypeVar("T")
 
 RETRY_S: Final = 0.25
 
 
-class Feed(NamedTuple):
-    """One filter of one stream."""
+class Feed(NamedTuple, Generic[N, T]):
+    """Records of one kind."""
 
     name: str
-    """Its name in logs, in metrics, and in /readyz while it is behind."""
-    stream: str
-    subject: str
-    apply: Callable[[Message], None]
-    """Applies one message. If it raises, the error is logged and counted, and the message skipped."""
+    """Its name in /readyz while it is behind."""
+    kind: str
+    """The type of its records, for the count of unreadable ones."""
+    changes: Callable[[], AsyncGenerator[Changes[N, T], None]]
+    apply: Callable[[Change[N, T]], None]
+    """Applies one change. If it raises, the error is logged and counted, and the change ignored."""
     forget: Callable[[], None]
-    """Drops the effect of earlier messages: the newest of each subject come again."""
+    """Drops the effect of earlier changes: every record comes again."""
     is_shown: bool = True
     """Pages show this feed: its changes wake them."""
-    newest_max: int | None = None
-    """None: the newest message of each subject, then every change. Else: this many old ones, then every new one."""
 
 
 def bucket_feed(
     name: str,
-    bucket: str,
-    keys: str,
-    apply: Callable[[Message], None],
+    bucket: Bucket[N, T],
+    apply: Callable[[Change[N, T]], None],
     forget: Callable[[], None],
     *,
+    keys: str = "",
     is_shown: bool = True,
-) -> Feed:
-    """The feed of *keys* (wildcards allowed) in a bucket."""
-    return Feed(name, bucket_stream(bucket), value_subject(bucket, keys), apply, forget, is_shown)
+) -> Feed[N, T]:
+    """The feed of the records in *bucket*, or of those whose keys match the filter *keys*."""
+    return Feed(name, bucket.codec.name, partial(bucket.follow, keys), apply, forget, is_shown)
 
 
-def key_of(message: Message, bucket: str) -> str:
-    """The key in *bucket* of *message*."""
-    return value_key(bucket, message.subject)
+def skip_feed(
+    bus: Bus, apply: Callable[[Change[str, SkipRecord]], None], forget: Callable[[], None], *, newest_max: int
+) -> Feed[str, SkipRecord]:
+    """The feed of skips: the newest *newest_max* messages, then every new one."""
+    return Feed("skips", SKIP.name, partial(_skips, bus, newest_max), apply, forget)
 
 
-def is_deletion(message: Message) -> bool:
-    """Whether *message* deletes its key."""
-    return message.header("KV-Operation") is not None
-
-
-async def follow(bus: Bus, wanted: Feed, *, took_in: Callable[[Feed, Batch], None]) -> None:
-    """Apply every message of *wanted* until cancelled; *took_in* is called after each batch."""
-    async with aclosing(await _batches(bus, wanted)) as batches:
+async def follow(wanted: Feed[Any, Any], *, on_batch: Callable[[Feed[Any, Any], Changes[Any, Any]], None]) -> None:
+    """Apply every change of *wanted* until cancelled; call *on_batch* after each batch."""
+    async with aclosing(wanted.changes()) as batches:
         async for batch in batches:
             if batch.restarted:
                 wanted.forget()
-            for message in batch.messages:
-                with passed_over(wanted.name, message.subject):
-                    wanted.apply(message)
-            took_in(wanted, batch)
+            for change in batch.changes:
+                with ignoring_unreadable(wanted.kind, change.name):
+                    wanted.apply(change)
+            on_batch(wanted, batch)
 
 
-async def _batches(bus: Bus, wanted: Feed) -> AsyncGenerator[Batch]:
-    if wanted.newest_max is None:
-        return feed(bus, wanted.stream, wanted.subject)
+async def _skips(bus: Bus, newest_max: int) -> AsyncGenerator[Changes[str, SkipRecord], None]:
+    after = max(0, await _last_sequence(bus, streams.NOTICES) - newest_max)
+    async with aclosing(feed(bus, streams.NOTICES, subjects.SKIPS, after=after)) as batches:
+        async for batch in batches:
+            changes = [
+                Change(message.subject, skip, message.sequence, message.stored_at)
+                for message in batch.messages
+                if (skip := decoded(SKIP, message.data, where=message.subject)) is not None
+            ]
+            yield Changes(changes, [], batch.caught_up, batch.restarted)
+
+
+async def _last_sequence(bus: Bus, stream: str) -> int:
     while True:
         try:
-            last = await bus.last_sequence(wanted.stream)
+            return await bus.last_sequence(stream)
         except BusError as error:
-            log.debug("feed waits for the bus", feed=wanted.name, error=str(error))
+            log.debug("feed delayed", stream=stream, error=str(error))
             await asyncio.sleep(RETRY_S)
-        else:
-            return feed(bus, wanted.stream, wanted.subject, after=max(0, last - wanted.newest_max))

@@ -9,30 +9,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
-from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.bucket import Change, Changes
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.bus.decoding import decoded, note_unreadable
-from fastflow_contracts.bus.feed import Batch
-from fastflow_contracts.bus.pull import Message
-from fastflow_contracts.bus.subjects import JobRef
+from fastflow_contracts.bus.decoding import Unreadable
+from fastflow_contracts.bus.subjects import JobRef, RunRef
 from fastflow_contracts.codec import Malformed
 from fastflow_contracts.ids import RunId
-from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipelines.links import LINK_SET, LinkSet
-from fastflow_contracts.pipelines.records import PIPELINE, SYNC_STATUS, PipelineRecord, SyncStatusRecord
-from fastflow_contracts.runs.limits import LIMIT
-from fastflow_contracts.runs.messages import SKIP, SkipRecord
-from fastflow_contracts.runs.presence import PRESENCE, Presence
-from fastflow_contracts.runs.run import RUN, RunRecord, RunStatus
+from fastflow_contracts.names import PipelineName, check_name
+from fastflow_contracts.pipelines.links import LinkSet
+from fastflow_contracts.pipelines.records import PipelineRecord, SyncStatusRecord
+from fastflow_contracts.pipelines.store import PipelineStore
+from fastflow_contracts.runs.concurrency import limit_sets
+from fastflow_contracts.runs.limits import LimitSet
+from fastflow_contracts.runs.messages import SkipRecord
+from fastflow_contracts.runs.presence import Presence, is_gone
+from fastflow_contracts.runs.run import RunRecord, RunStatus
+from fastflow_contracts.runs.runners import presences
 from fastflow_contracts.runs.skips import Letter, SkipStore
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
-from fastflow_contracts.schedules.state import SCHEDULE_STATE, SWITCH, ScheduleState
+from fastflow_contracts.schedules.state import ScheduleState, Switch
+from fastflow_contracts.schedules.store import ScheduleStore
 from fastflow_gateway.readmodel.crash_loop import crash_loop
-from fastflow_gateway.readmodel.feeds import Feed, bucket_feed, follow, is_deletion, key_of
+from fastflow_gateway.readmodel.feeds import Feed, bucket_feed, follow, skip_feed
 from fastflow_gateway.readmodel.links import Links
 from fastflow_gateway.readmodel.run_index import KnownRun, RunIndex
 from fastflow_gateway.readmodel.skips import SKIPS_MAX, Skips
@@ -50,8 +53,8 @@ class ReadModel:
     """The state of the bus, up to date while ``serve`` runs."""
 
     def __init__(self, bus: Bus) -> None:
-        self._bus = bus
         self._store = RunStore(bus)
+        self._pipeline_store = PipelineStore(bus)
         self._letters = SkipStore(bus)
         self._pipelines: dict[PipelineName, PipelineRecord] = {}
         self._runners: dict[str, tuple[Presence, datetime]] = {}
@@ -63,24 +66,25 @@ class ReadModel:
         self.switches = Switches()
         self.schedule_states: dict[JobRef, ScheduleState] = {}
         self.sync: SyncStatusRecord | None = None
-        self._feeds: tuple[Feed, ...] = (
-            bucket_feed("runs", subjects.RUNS, subjects.RUN_KEYS, self._on_run, self._forget_runs),
+        pipelines, schedules = self._pipeline_store, ScheduleStore(bus)
+        self._feeds: tuple[Feed[Any, Any], ...] = (
+            bucket_feed("runs", self._store.records, self._on_run, self._forget_runs),
             # Not shown: a run that enters the limit changes its record too, a runner's heartbeat changes nothing shown.
             bucket_feed(
-                "limit", subjects.RUNS, subjects.ALL_RUNNING, self._on_limit, self._forget_limit, is_shown=False
-            ),
-            bucket_feed(
-                "runners",
-                subjects.RUNNERS,
-                subjects.RUNNER_KEYS,
-                self._on_runner,
-                self._runners.clear,
+                "limit",
+                limit_sets(bus),
+                self._on_limit,
+                self._forget_limit,
+                keys=subjects.ALL_RUNNING,
                 is_shown=False,
             ),
-            bucket_feed("pipelines", subjects.PIPELINES, ">", self._on_pipeline, self._forget_pipelines),
-            bucket_feed("links", subjects.LINKS, subjects.LINK_KEYS, self._on_links, self.links.clear),
-            bucket_feed("schedules", subjects.SCHEDULES, ">", self._on_schedule, self._forget_schedules),
-            Feed("skips", streams.NOTICES, subjects.SKIPS, self._on_skip, self.skips.clear, newest_max=SKIPS_READ),
+            bucket_feed("runners", presences(bus), self._on_runner, self._runners.clear, is_shown=False),
+            bucket_feed("pipelines", pipelines.records, self._on_pipeline, self._pipelines.clear),
+            bucket_feed("sync", pipelines.sync_status, self._on_sync, self._forget_sync),
+            bucket_feed("links", pipelines.link_sets, self._on_links, self.links.clear),
+            bucket_feed("schedules", schedules.states, self._on_schedule, self.schedule_states.clear),
+            bucket_feed("switches", schedules.switches, self._on_switch, self.switches.clear),
+            skip_feed(bus, self._on_skip, self.skips.clear, newest_max=SKIPS_READ),
         )
         self._behind = {each.name for each in self._feeds}
         self._ready = asyncio.Event()
@@ -89,7 +93,7 @@ class ReadModel:
         """Follow the bus until cancelled."""
         async with asyncio.TaskGroup() as group:
             for each in self._feeds:
-                group.create_task(follow(self._bus, each, took_in=self._took_in), name=f"follow-{each.name}")
+                group.create_task(follow(each, on_batch=self._on_batch), name=f"follow-{each.name}")
 
     @property
     def behind(self) -> frozenset[str]:
@@ -119,9 +123,7 @@ class ReadModel:
         """
         record = self._pipelines.get(name)
         if record is None or is_fresh:
-            key = subjects.pipeline_key(name)
-            entry = await self._bus.get(subjects.PIPELINES, key)
-            record = decoded(PIPELINE, entry.value, where=key) if entry else None
+            record = (await self._pipeline_store.records.load(name)).value
         return record if record is not None and record.removed_at is None else None
 
     async def run(self, run_id: RunId) -> KnownRun | None:
@@ -132,8 +134,7 @@ class ReadModel:
             stored = await self._store.find(run_id)
         except NoSuchRun:
             return None
-        except Malformed as error:
-            note_unreadable("runs", run_id, error)
+        except Unreadable:  # ``find`` has logged and counted it
             return None
         return KnownRun(stored.run, stored.revision)
 
@@ -144,7 +145,7 @@ class ReadModel:
     def runners(self, now: datetime) -> list[Presence]:
         """The runners that are alive at *now*."""
         known = self._runners.values()
-        return [presence for presence, at in known if not presence.is_gone(silent_s=(now - at).total_seconds())]
+        return [presence for presence, at in known if not is_gone(presence, silent_s=(now - at).total_seconds())]
 
     def capacity(self, now: datetime) -> Capacity:
         """The capacity at *now*: how many runs may run at once, and how many do."""
@@ -169,68 +170,61 @@ class ReadModel:
         """Set *wake* at every change of a run, a pipeline, a link, a schedule or a sync, and at every skip."""
         return self._watchers.of_all(wake)
 
-    def _took_in(self, wanted: Feed, batch: Batch) -> None:
-        if batch.messages and wanted.is_shown:
+    def _on_batch(self, source: Feed[Any, Any], batch: Changes[Any, Any]) -> None:
+        if batch.changes and source.is_shown:
             self._watchers.anything_changed()
         if batch.caught_up:
-            self._behind.discard(wanted.name)
+            self._behind.discard(source.name)
             if not self._behind:
                 self._ready.set()
 
-    def _on_run(self, message: Message) -> None:
-        ref = subjects.parse_run_key(key_of(message, subjects.RUNS))
-        if is_deletion(message):
+    def _on_run(self, change: Change[RunRef, RunRecord]) -> None:
+        ref, run = change.name, change.value
+        if run is None:
             self.runs.remove(ref.run_id)
         else:
-            run = RUN.decode(message.data)
             if run.ref != ref:
                 raise Malformed(f"it is the record of run {run.id} of {run.pipeline}")
-            self.runs.put(run, message.sequence)
+            self.runs.put(run, change.revision)
             self._note_started(run)
         self._watchers.run_changed(ref.run_id)
 
-    def _on_limit(self, message: Message) -> None:
-        self._running_max = None if is_deletion(message) else LIMIT.decode(message.data).most
+    def _on_limit(self, change: Change[str, LimitSet]) -> None:
+        self._running_max = change.value.most if change.value else None
 
-    def _on_links(self, message: Message) -> None:
-        pipeline = subjects.parse_links_key(key_of(message, subjects.LINKS))
-        self.links.put(pipeline, LinkSet() if is_deletion(message) else LINK_SET.decode(message.data), message.sequence)
+    def _on_links(self, change: Change[PipelineName, LinkSet]) -> None:
+        self.links.put(change.name, change.value or LinkSet(), change.revision)
 
-    def _on_pipeline(self, message: Message) -> None:
-        key, is_gone = key_of(message, subjects.PIPELINES), is_deletion(message)
-        if key == subjects.SYNC_STATUS_KEY:
-            self.sync = None if is_gone else SYNC_STATUS.decode(message.data)
-        elif not key.startswith("pipeline."):
-            return
-        elif is_gone:
-            self._pipelines.pop(subjects.parse_pipeline_key(key), None)
+    def _on_pipeline(self, change: Change[PipelineName, PipelineRecord]) -> None:
+        name, record = check_name(change.name), change.value
+        if record is None:
+            self._pipelines.pop(name, None)
+        elif record.name != name:
+            raise Malformed(f"it is the record of {record.name}")
         else:
-            record, name = PIPELINE.decode(message.data), subjects.parse_pipeline_key(key)
-            if record.name != name:
-                raise Malformed(f"it is the record of {record.name}")
             self._pipelines[name] = record
 
-    def _on_runner(self, message: Message) -> None:
-        runner = key_of(message, subjects.RUNNERS).removeprefix("runner.")
-        if is_deletion(message):
-            self._runners.pop(runner, None)
+    def _on_sync(self, change: Change[str, SyncStatusRecord]) -> None:
+        self.sync = change.value
+
+    def _on_runner(self, change: Change[str, Presence]) -> None:
+        if change.value is None:
+            self._runners.pop(change.name, None)
         else:
-            self._runners[runner] = (PRESENCE.decode(message.data), message.stored_at)
+            self._runners[change.name] = (change.value, change.stored_at)
 
-    def _on_schedule(self, message: Message) -> None:
-        key, is_gone = key_of(message, subjects.SCHEDULES), is_deletion(message)
-        if key.startswith(subjects.SCHEDULE_STATES):
-            job = subjects.parse_job_id(key.removeprefix(subjects.SCHEDULE_STATES))
-            if is_gone:
-                self.schedule_states.pop(job, None)
-            else:
-                self.schedule_states[job] = SCHEDULE_STATE.decode(message.data)
-        elif key.startswith(subjects.SCHEDULE_SWITCHES):
-            job = subjects.parse_job_id(key.removeprefix(subjects.SCHEDULE_SWITCHES))
-            self.switches.put(job, message.sequence, is_on=is_gone or SWITCH.decode(message.data).enabled)
+    def _on_schedule(self, change: Change[JobRef, ScheduleState]) -> None:
+        if change.value is None:
+            self.schedule_states.pop(change.name, None)
+        else:
+            self.schedule_states[change.name] = change.value
 
-    def _on_skip(self, message: Message) -> None:
-        skip = SKIP.decode(message.data)
+    def _on_switch(self, change: Change[JobRef, Switch]) -> None:
+        self.switches.put(change.name, change.revision, is_on=change.value is None or change.value.enabled)
+
+    def _on_skip(self, change: Change[str, SkipRecord]) -> None:
+        skip = change.value
+        assert skip is not None, "a stream has no deletions"
         self.skips.put(skip)
         if skip.id is not None and (known := self.runs.get(skip.id)) is not None:
             self._note_started(known.run)
@@ -245,13 +239,8 @@ class ReadModel:
     def _forget_limit(self) -> None:
         self._running_max = None
 
-    def _forget_pipelines(self) -> None:
-        self._pipelines.clear()
+    def _forget_sync(self) -> None:
         self.sync = None
-
-    def _forget_schedules(self) -> None:
-        self.schedule_states.clear()
-        self.switches.clear()
 
 
 MODEL = web.AppKey("MODEL", ReadModel)

@@ -14,7 +14,7 @@ from contextlib import aclosing
 from typing import Final, NamedTuple, TypeAlias
 
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.bus.decoding import passed_over
+from fastflow_contracts.bus.decoding import ignoring_unreadable
 from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.bus.pull import Message
 from fastflow_gateway.streaming.stored import BATCH, Repeats
@@ -122,7 +122,7 @@ class Broadcast:
 
     def _item(self, message: Message, repeats: Repeats) -> Item:
         events = b""
-        with passed_over("streams", message.subject):
+        with ignoring_unreadable("streams", message.subject):
             events = self._render(message)
         if repeats.is_repeat(message):
             events = b""

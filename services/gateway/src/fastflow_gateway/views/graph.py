@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
 from fastflow_api.shapes import DownstreamTrigger, Edge, Graph, Node
-from fastflow_contracts.pipelines.cycles import cycle, knots
+from fastflow_contracts.pipelines.cycles import cycle, cyclic_groups
 from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
 from fastflow_contracts.pipelines.links import Link
 from fastflow_contracts.pipelines.records import PipelineRecord
@@ -47,7 +47,7 @@ def graph(
     for name, link in links:
         if link.applies:
             follows[name].add(link.pipeline)
-    groups = knots(follows)
+    groups = cyclic_groups(follows)
     group_of = {name: number for number, group in enumerate(groups) for name in group}
     edges = tuple(
         Edge(

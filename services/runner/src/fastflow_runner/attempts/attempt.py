@@ -2,7 +2,7 @@
 
 1. Claim the run by compare-and-set; only then acknowledge the hint (``claiming``).
 2. Prepare its environment (``preparing``).
-3. Open the sandbox, named after the attempt: the daemon itself refuses a second one (``place``).
+3. Open the sandbox, named after the attempt: the daemon itself refuses a second one (``attempt_sandbox``).
 4. Record that all of this is ready (``holding``), before step 5.
 5. Hand the sandbox its job. After a crash before this step the run is given back; after a crash later there
    is a sandbox that knows how far it got.
@@ -24,13 +24,13 @@ from fastflow_contracts.runs.messages import Hint
 from fastflow_contracts.runs.run import RunErrorType, RunInput, RunRecord
 from fastflow_contracts.runs.state_machine import AttemptOutcome, Finish, Prepare
 from fastflow_contracts.runs.store import Stored
+from fastflow_runner.attempts.attempt_sandbox import GONE, AttemptSandbox, Conversation, Handover, found_no_environment
 from fastflow_runner.attempts.carrying import Carrier
 from fastflow_runner.attempts.claiming import adopt, claim
 from fastflow_runner.attempts.code import Code, NoCode
-from fastflow_runner.attempts.context import Tools
+from fastflow_runner.attempts.context import AttemptContext
 from fastflow_runner.attempts.holding import Holding, NotOurs, StoppedEarly
 from fastflow_runner.attempts.job import job
-from fastflow_runner.attempts.place import GONE, AttemptSandbox, Conversation, Handover, found_no_environment
 from fastflow_runner.attempts.preparing import prepare, secret_notes
 from fastflow_runner.attempts.recorder import Recorder
 from fastflow_runner.attempts.side_task import side_task
@@ -54,34 +54,34 @@ BEGINNINGS_MAX = 5
 class RunningAttempt:
     """One attempt that this runner holds. Made by ``claim`` or ``adopt``; then call ``carry_out`` once."""
 
-    def __init__(self, tools: Tools, held: Stored, code: Code | NoCode, sandbox: Held | None = None) -> None:
+    def __init__(self, context: AttemptContext, held: Stored, code: Code | NoCode, sandbox: Held | None = None) -> None:
         """*sandbox*: the one that a previous holder left, if any."""
-        self._tools = tools
+        self._context = context
         self._code = code
         self._left = sandbox
-        self._holding = Holding(tools.runs, held)
-        self._recorder = Recorder(tools, held.run)
-        self._sandbox = AttemptSandbox(tools, held.run, self.id)
-        self._carrier = Carrier(tools, self._holding, self._recorder, self._sandbox)
+        self._holding = Holding(context.runs, held)
+        self._recorder = Recorder(context, held.run)
+        self._sandbox = AttemptSandbox(context, held.run, self.id)
+        self._carrier = Carrier(context, self._holding, self._recorder, self._sandbox)
         self._given = RunInput()
         self._secrets: Mapping[str, str] = {}
         self._is_reporting = False
 
     @classmethod
-    async def claim(cls, tools: Tools, hint: Hint, *, is_fresh: bool) -> Self | None:
+    async def claim(cls, context: AttemptContext, hint: Hint, *, is_fresh: bool) -> Self | None:
         """Step 1, see ``claiming.claim``. None if there is nothing to carry out."""
-        claimed = await claim(tools, hint, is_fresh=is_fresh)
-        return claimed and cls(tools, claimed.held, claimed.code)
+        claimed = await claim(context, hint, is_fresh=is_fresh)
+        return claimed and cls(context, claimed.held, claimed.code)
 
     @classmethod
-    async def adopt(cls, tools: Tools, run: RunRecord, sandbox: Held | None) -> Self | None:
+    async def adopt(cls, context: AttemptContext, run: RunRecord, sandbox: Held | None) -> Self | None:
         """Take over a running run whose holder is gone, with its *sandbox* (None: that is gone too).
 
         Returns:
             None if another runner was faster.
         """
-        claimed = await adopt(tools, run)
-        return claimed and cls(tools, claimed.held, claimed.code, sandbox)
+        claimed = await adopt(context, run)
+        return claimed and cls(context, claimed.held, claimed.code, sandbox)
 
     @property
     def id(self) -> AttemptId:
@@ -99,10 +99,10 @@ class RunningAttempt:
         """Run the attempt to its recorded end, or until another runner holds the run.
 
         Raises:
-            Unreachable: the daemon is away and no code of the run has started. Call ``give_back``.
+            DaemonUnreachable: the daemon is away and no code of the run has started. Call ``give_back``.
         """
-        tools, run = self._tools, self._holding.run
-        watching_steps = watch(tools.bus, tools.runs, run, on_cancel=self._holding.cancel)
+        context, run = self._context, self._holding.run
+        watching_steps = watch(context.bus, context.runs, run, on_cancel=self._holding.cancel)
         try:
             async with (
                 side_task(watching_steps, f"watch-{run.id}") as watching,
@@ -164,11 +164,11 @@ class RunningAttempt:
             return await recorder.give_up(RunErrorType.ENVIRONMENT_ERROR, self._code.reason)
         self._given = await holding.read_input()
         tokens = self._given.encrypted_env
-        self._secrets = self._tools.secrets.open(tokens, pipeline=holding.run.pipeline)
+        self._secrets = self._context.secrets.open(tokens, pipeline=holding.run.pipeline)
         recorder.mask(self._secrets.values())
         if holding.state.prepared_at is not None:
             return await self._go_on(self._code)
-        for note in secret_notes(self._tools.secrets, tokens, self._secrets):
+        for note in secret_notes(self._context.secrets, tokens, self._secrets):
             await recorder.say(note)
         return await self._begin(self._code, self._code.ready)
 
@@ -180,7 +180,7 @@ class RunningAttempt:
                 break
             ready = None
             for request in code.requests:
-                self._tools.environments.forget(request)
+                self._context.environments.forget(request)
         return await self._recorder.conclude(end, self._holding.intent)
 
     async def _begin_once(self, code: Code, ready: tuple[ReadyEnvironment, ...]) -> Exited | Vanished:
@@ -202,7 +202,7 @@ class RunningAttempt:
         # on another host.
         if self._left is None:
             await self._outlast()
-            lost = f"runner {self._tools.runner} was restarted while it ran"
+            lost = f"runner {self._context.runner} was restarted while it ran"
             return await self._recorder.give_up(RunErrorType.LOST, lost)
         conversation = await self._carrier.attach()
         if conversation is None:
@@ -223,19 +223,19 @@ class RunningAttempt:
 
     async def _outlast(self) -> None:
         """Wait until a sandbox that our id left on another host has stopped itself: it gets no heartbeats."""
-        if unseen_s := self._tools.beacon.unseen_s:
+        if unseen_s := self._context.presence.unseen_s:
             await self._recorder.say(f"Its sandbox is not on this host; it has stopped in {unseen_s:.0f} s.")
             await asyncio.sleep(unseen_s)
 
     async def _prepare(self, code: Code) -> tuple[ReadyEnvironment, ...]:
-        return await prepare(self._tools, self._holding, code, self._recorder.pump.say)
+        return await prepare(self._context, self._holding, code, self._recorder.pump.say)
 
     async def _record_prepared(self, prepared: ReadyEnvironment) -> None:
         epoch = self._holding.state.epoch
         await self._holding.change(Prepare(epoch=epoch, python_version=prepared.python_version))
 
     def _handover(self, code: Code, ready: tuple[ReadyEnvironment, ...]) -> Handover:
-        run, tools = self._holding.run, self._tools
+        run, context = self._holding.run, self._context
 
         def current_job() -> SandboxJob:
             return job(
@@ -243,9 +243,9 @@ class RunningAttempt:
                 self._given,
                 self._secrets,
                 prepared=ready,
-                cell_runner=tools.cell_runner,
-                dead_after_s=tools.beacon.dead_after_s,
-                public_url=tools.public_url,
+                cell_runner=context.cell_runner,
+                dead_after_s=context.presence.dead_after_s,
+                public_url=context.public_url,
             )
 
         return Handover(current_job, code.bundle)

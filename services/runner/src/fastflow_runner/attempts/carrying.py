@@ -9,9 +9,9 @@ import asyncio
 from contextlib import suppress
 
 from fastflow_contracts.log import get_logger
-from fastflow_runner.attempts.context import Tools
+from fastflow_runner.attempts.attempt_sandbox import GONE, AttemptSandbox, Conversation, Handover
+from fastflow_runner.attempts.context import AttemptContext
 from fastflow_runner.attempts.holding import Holding, pause
-from fastflow_runner.attempts.place import GONE, AttemptSandbox, Conversation, Handover
 from fastflow_runner.attempts.recorder import Recorder
 from fastflow_runner.attempts.side_task import side_task
 from fastflow_runner.sandbox import DaemonUnreachable, Detached
@@ -24,8 +24,8 @@ log = get_logger(__name__)
 class Carrier:
     """Stays with one sandbox until its end."""
 
-    def __init__(self, tools: Tools, holding: Holding, recorder: Recorder, sandbox: AttemptSandbox) -> None:
-        self._beacon = tools.beacon
+    def __init__(self, context: AttemptContext, holding: Holding, recorder: Recorder, sandbox: AttemptSandbox) -> None:
+        self._presence = context.presence
         self._holding = holding
         self._recorder = recorder
         self._sandbox = sandbox
@@ -60,13 +60,13 @@ class Carrier:
 
     async def _steer(self, session: Session) -> None:
         """Send heartbeats while our presence is fresh; stop the script on request, or when we are cut off."""
-        holding, beacon = self._holding, self._beacon
+        holding, presence = self._holding, self._presence
         while not holding.stopping.is_set():
-            if beacon.is_fresh:
-                await session.beat(beacon.dead_after_s)
-            elif beacon.is_cut_off and await holding.may_be_ours():
-                holding.abandon(f"its runner was cut off from the bus for {beacon.silent_s:.0f} s")
+            if presence.is_fresh:
+                await session.beat(presence.dead_after_s)
+            elif presence.is_cut_off and await holding.may_be_ours():
+                holding.abandon(f"its runner was cut off from the bus for {presence.silent_s:.0f} s")
             with suppress(TimeoutError):
-                async with asyncio.timeout(beacon.lease.beat_s):
+                async with asyncio.timeout(presence.lease.beat_s):
                     await holding.stopping.wait()
         await session.stop()

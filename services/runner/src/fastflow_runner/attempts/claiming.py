@@ -11,7 +11,7 @@ from fastflow_contracts.runs.run import Pending, Running, RunRecord
 from fastflow_contracts.runs.state_machine import Adopt, Claim
 from fastflow_contracts.runs.store import Stored
 from fastflow_runner.attempts.code import Code, NoCode, fetch
-from fastflow_runner.attempts.context import Tools
+from fastflow_runner.attempts.context import AttemptContext
 
 
 class ClaimedRun(NamedTuple):
@@ -21,7 +21,7 @@ class ClaimedRun(NamedTuple):
     code: Code | NoCode
 
 
-async def claim(tools: Tools, hint: Hint, *, is_fresh: bool) -> ClaimedRun | None:
+async def claim(context: AttemptContext, hint: Hint, *, is_fresh: bool) -> ClaimedRun | None:
     """Claim the attempt that *hint* names. It must not be under way here.
 
     Args:
@@ -37,29 +37,29 @@ async def claim(tools: Tools, hint: Hint, *, is_fresh: bool) -> ClaimedRun | Non
         BusError: the bus failed.
     """
     ref, number = RunRef(hint.pipeline, hint.run_id), hint.attempt
-    known = Stored(hint.run, hint.revision) if hint.run and is_fresh else await tools.runs.load(ref)
+    known = Stored(hint.run, hint.revision) if hint.run and is_fresh else await context.runs.load(ref)
     state = known.run.state
-    if _is_claimed(known.run, number, tools.runner):
-        return await adopt(tools, known.run)  # the answer to our claim was lost
+    if _is_claimed(known.run, number, context.runner):
+        return await adopt(context, known.run)  # the answer to our claim was lost
     if not isinstance(state, Pending) or state.attempt != number:
         return None
-    code = await fetch(tools, known.run)
-    command = Claim(attempt=number, runner=tools.runner)
+    code = await fetch(context, known.run)
+    command = Claim(attempt=number, runner=context.runner)
     most = hint.concurrent_max
     limit = ConcurrencyLimit(key=ALL_RUNNING, most=most, is_active=is_running) if most else None
-    changed = await tools.runs.change(ref, command, known=known, limit=limit)
+    changed = await context.runs.change(ref, command, known=known, limit=limit)
     if changed.events:
         return ClaimedRun(changed.stored, code)
-    if _is_claimed(changed.run, number, tools.runner):  # the answer was lost, and the record has changed since
-        return await adopt(tools, changed.run)
+    if _is_claimed(changed.run, number, context.runner):  # the answer was lost, and the record has changed since
+        return await adopt(context, changed.run)
     return None
 
 
-async def adopt(tools: Tools, run: RunRecord) -> ClaimedRun | None:
+async def adopt(context: AttemptContext, run: RunRecord) -> ClaimedRun | None:
     """Take over a running run whose holder is gone. None if another runner was faster."""
     assert isinstance(run.state, Running)
-    code = await fetch(tools, run)
-    changed = await tools.runs.change(run.ref, Adopt(runner=tools.runner, epoch=run.state.epoch))
+    code = await fetch(context, run)
+    changed = await context.runs.change(run.ref, Adopt(runner=context.runner, epoch=run.state.epoch))
     return ClaimedRun(changed.stored, code) if changed.events else None
 
 

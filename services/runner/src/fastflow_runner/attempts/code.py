@@ -8,7 +8,7 @@ from fastflow_contracts.bus.errors import Rejected
 from fastflow_contracts.pipelines.folder.bundle import Bundle
 from fastflow_contracts.pipelines.folder.pep723 import BadInline
 from fastflow_contracts.runs.run import RunRecord
-from fastflow_runner.attempts.context import Tools
+from fastflow_runner.attempts.context import AttemptContext
 from fastflow_runner.environments.environments import ReadyEnvironment
 from fastflow_runner.environments.store import EnvironmentRequest, requests_of
 
@@ -31,15 +31,15 @@ class NoCode(msgspec.Struct, frozen=True):
     reason: str
 
 
-async def fetch(tools: Tools, run: RunRecord) -> Code | NoCode:
+async def fetch(context: AttemptContext, run: RunRecord) -> Code | NoCode:
     """Fetch the code of *run*. Raises ``Unavailable``."""
     try:
-        bundle = await tools.bundles.get(run.order.bundle)
+        bundle = await context.bundles.get(run.order.bundle)
     except Rejected as error:
         return NoCode(f"the code of this run cannot be read: {error}; sync the pipeline and start it again")
     try:
         requests = requests_of(run.order.python_version, bundle.data, run.order.kind)
     except BadInline as error:  # the version went live before the sync checked such blocks
         return NoCode(f"the block `# /// script` of main.py is not usable: {error}")
-    ready = tuple(filter(None, map(tools.environments.ready, requests)))
+    ready = tuple(filter(None, map(context.environments.ready, requests)))
     return Code(bundle, requests, ready if len(ready) == len(requests) else None)

@@ -11,13 +11,13 @@ from fastflow_contracts.runs.run import RunRecord
 from fastflow_contracts.runs.store import RunStore
 from fastflow_runner.bundles import Bundles
 from fastflow_runner.environments.environments import Environments
-from fastflow_runner.presence import Beacon
+from fastflow_runner.presence import PresenceWriter
 from fastflow_runner.sandbox import Sandboxes, SandboxSpec
 from fastflow_runner.sandbox.naming import AttemptId
 from fastflow_runner.secrets import SecretBox
 
 
-class Tools(msgspec.Struct, frozen=True, kw_only=True):
+class AttemptContext(msgspec.Struct, frozen=True, kw_only=True):
     """``spec`` returns the sandbox specification of a run, ``name`` an attempt's sandbox name. Sizes are bytes."""
 
     runner: str
@@ -27,7 +27,7 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     sandboxes: Sandboxes
     environments: Environments
     secrets: SecretBox
-    beacon: Beacon
+    presence: PresenceWriter
     spec: Callable[[RunRecord], SandboxSpec]
     name: Callable[[AttemptId], str]
     cell_runner: str

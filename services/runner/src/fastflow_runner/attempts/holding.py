@@ -93,9 +93,7 @@ class Holding:
             except (NoSuchRun, CommandRefused) as error:
                 raise NotOurs(str(error)) from error
             except BusError as error:
-                log.warning(
-                    "command waits for the bus", run=self.run.id, command=type(command).__name__, error=str(error)
-                )
+                log.warning("command delayed", run=self.run.id, command=type(command).__name__, error=str(error))
                 await pause()
                 continue
             self._held, state = changed.stored, changed.run.state
@@ -107,7 +105,7 @@ class Holding:
             elif isinstance(command, Prepare):  # it was taken away meanwhile, and another runner may claim it
                 raise NotOurs(f"it is {changed.run.status} now")
             else:
-                log.info("attempt over", run=self.run.id, attempt=self.state.attempt, status=str(changed.run.status))
+                log.info("attempt ended", run=self.run.id, attempt=self.state.attempt, status=str(changed.run.status))
             return
 
     async def give_back(self, reason: str) -> None:
@@ -121,7 +119,7 @@ class Holding:
             try:
                 return await self._runs.input(self.run)
             except BusError as error:
-                log.warning("input waits for the bus", run=self.run.id, error=str(error))
+                log.warning("input delayed", run=self.run.id, error=str(error))
                 await pause()
 
     async def may_be_ours(self) -> bool:

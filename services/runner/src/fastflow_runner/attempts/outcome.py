@@ -1,6 +1,6 @@
 """What the end of a sandbox means for the run. Pure: from the supervisor's report and our intent to the outcome.
 
-Exit code 137 has three causes: the kernel (out of memory), this runner (for a reason of its own), or someone else.
+Exit code 137 has three causes: the kernel (out of memory), this runner (for its own reason), or someone else.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 
 from fastflow_runner.attempts.code import Code
-from fastflow_runner.attempts.context import Tools
+from fastflow_runner.attempts.context import AttemptContext
 from fastflow_runner.attempts.holding import Holding
 from fastflow_runner.attempts.side_task import side_task
 from fastflow_runner.environments.environments import EnvironmentFailed
@@ -17,16 +17,16 @@ from fastflow_runner.sandbox import DaemonUnreachable
 from fastflow_runner.secrets import SecretBox
 
 
-async def prepare(tools: Tools, holding: Holding, code: Code, say: Say) -> tuple[ReadyEnvironment, ...]:
+async def prepare(context: AttemptContext, holding: Holding, code: Code, say: Say) -> tuple[ReadyEnvironment, ...]:
     """Prepare the environments of *code*, unless the run must stop first. *say* gets the preparer's output.
 
     Raises:
         StoppedEarly, NotOurs: the run must stop.
         EnvironmentFailed: an environment cannot be made.
-        Unreachable: the daemon is away.
+        DaemonUnreachable: the daemon is away.
     """
     async with (
-        side_task(_prepare_each(tools, code, say), f"prepare-{holding.run.id}") as preparing,
+        side_task(_prepare_each(context, code, say), f"prepare-{holding.run.id}") as preparing,
         side_task(holding.stopping.wait(), f"stop-{holding.run.id}") as stopping,
     ):
         await asyncio.wait({preparing, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -34,10 +34,10 @@ async def prepare(tools: Tools, holding: Holding, code: Code, say: Say) -> tuple
     return preparing.result()
 
 
-async def _prepare_each(tools: Tools, code: Code, say: Say) -> tuple[ReadyEnvironment, ...]:
+async def _prepare_each(context: AttemptContext, code: Code, say: Say) -> tuple[ReadyEnvironment, ...]:
     """One after the other, so that their output does not mix."""
     try:
-        return tuple([await tools.environments.prepare(request, say=say) for request in code.requests])
+        return tuple([await context.environments.prepare(request, say=say) for request in code.requests])
     except EnvironmentFailed as error:
         if isinstance(error.__cause__, DaemonUnreachable):
             raise DaemonUnreachable(str(error)) from error

@@ -8,7 +8,7 @@ from fastflow_contracts.clock import now
 from fastflow_contracts.runs.logs import Chunk
 from fastflow_contracts.runs.run import RunErrorType, Running, RunRecord
 from fastflow_contracts.runs.state_machine import AttemptOutcome
-from fastflow_runner.attempts.context import Tools
+from fastflow_runner.attempts.context import AttemptContext
 from fastflow_runner.attempts.outcome import Intent, outcome, without_secrets
 from fastflow_runner.guest.cells.masking import Masker
 from fastflow_runner.output.cell_writer import CellWriter
@@ -21,14 +21,14 @@ from fastflow_runner.sandbox.events import Exited, Vanished
 class Recorder:
     """Writes the output of one attempt, and returns its outcome once everything is written."""
 
-    def __init__(self, tools: Tools, run: RunRecord) -> None:
+    def __init__(self, context: AttemptContext, run: RunRecord) -> None:
         """*run* must be running."""
         assert isinstance(run.state, Running)
-        self._tools = tools
+        self._context = context
         self._run = run
         self._attempt = run.state.attempt
-        self._log_writer = LogWriter(tools.bus, run.ref, self._attempt)
-        self._cell_writer = CellWriter(tools.bus, run.ref, self._attempt)
+        self._log_writer = LogWriter(context.bus, run.ref, self._attempt)
+        self._cell_writer = CellWriter(context.bus, run.ref, self._attempt)
         self._last: Chunk | None = None
         self._masker = Masker(())
         self.pump = self._new_pump(())
@@ -76,9 +76,9 @@ class Recorder:
         )
 
     def _new_pump(self, secrets: Iterable[str]) -> Pump:
-        lines = Assembler(secrets=secrets, log_bytes_max=self._tools.log_bytes_max, resume=self._last)
+        lines = Assembler(secrets=secrets, log_bytes_max=self._context.log_bytes_max, resume=self._last)
         return Pump(
-            self._tools.bus,
+            self._context.bus,
             self._run.ref,
             self._attempt,
             self._run.order.limits,

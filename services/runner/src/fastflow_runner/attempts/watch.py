@@ -50,7 +50,7 @@ async def watch(bus: Bus, runs: RunStore, held: RunRecord, *, on_cancel: Callabl
         try:
             await subscription.unsubscribe()
         except nats.errors.Error as error:
-            log.debug("unsubscribing failed", run=held.id, error=str(error))
+            log.debug("subscription not ended", run=held.id, error=str(error))
 
 
 async def _next(repeats: asyncio.Queue[bytes], runs: RunStore, held: RunRecord) -> RunRecord | None:

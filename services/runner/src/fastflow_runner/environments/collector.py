@@ -105,4 +105,4 @@ class Collector:
     def _look_at(self, size_bytes: int) -> None:
         if self._budget_bytes and size_bytes > self._budget_bytes:
             # All of them are in use.
-            log.warning("environments exceed their budget", size_bytes=size_bytes, budget_bytes=self._budget_bytes)
+            log.warning("environment budget exceeded", size_bytes=size_bytes, budget_bytes=self._budget_bytes)

@@ -52,7 +52,7 @@ PREPARATIONS_MAX: Final = 2
 """At once on one runner."""
 CHECK_S: Final = 5.0
 INTERPRETER_RETRY_S: Final = 3600.0
-"""After uv could not get an interpreter of its own, the sandbox's own one is used for this long."""
+"""After uv could not get an interpreter, the sandbox's is used for this long."""
 
 BUILDERS: Final = range(1 << 20, 1 << 31)
 """User ids for builds: above all ids used elsewhere, and too many for the same one to be drawn twice."""
@@ -76,8 +76,8 @@ class Environments:
         builders: range = BUILDERS,
         budget_bytes: int = 0,
     ) -> None:
-        """*identity*: of a store that is not a directory of this host. *env*: see ``store.passed_on``. *budget_bytes*:
-        what the store may take on the disk; 0 = any amount.
+        """*identity*: of a store that is not a directory of this host. *env*: see ``variables``. *budget_bytes*: what
+        the store may take on the disk; 0 = any amount.
         """
         self._place = place
         self._identity = identity
@@ -129,7 +129,7 @@ class Environments:
                     await self._prepare(second, say)
         prepared = self.ready(request)
         if prepared is None:
-            raise EnvironmentFailed("The environment was removed at once; start the run again.")
+            raise EnvironmentFailed("the environment was removed immediately; start the run again.")
         return replace(prepared, seconds=monotonic() - started_s)
 
     async def keep(self) -> None:
@@ -161,7 +161,7 @@ class Environments:
         return self._place.prepared(key, self._known[key] or request.python_version or self._place.own_version)
 
     def _second(self, request: EnvironmentRequest) -> EnvironmentRequest | None:
-        """The request to fulfil while uv has no interpreter of its own for this one."""
+        """The request to fulfil while uv has no interpreter for this one."""
         return fallback(request, self._place) if monotonic() < self._no_interpreter_until else None
 
     def _forget(self, key: EnvironmentKey) -> None:
@@ -183,7 +183,7 @@ class Environments:
                 await preparation.give_up()
 
     async def _make(self, key: EnvironmentKey, request: EnvironmentRequest, words: Words) -> None:
-        """Wheels if that is enough; else a build by a user of its own, and the link to what it has built."""
+        """Wheels if that is enough; else a build by a separate user, and the link to what it has built."""
         python = interpreter(request, self._place)
         common = ["--key", key, "--python", python]
         if self._place.manages and python != self._place.own_python:

@@ -45,7 +45,7 @@ class EnvironmentFailed(RunnerError):
 
 
 class NoInterpreter(EnvironmentFailed):
-    """uv has no interpreter of its own of this version, and could not get one."""
+    """uv has no interpreter of this version, and could not get one."""
 
 
 class Preparers:
@@ -81,14 +81,14 @@ class Preparers:
             channel = await self._sandboxes.open(spec)
             end = await _follow(await Session.start(channel, self._job(step, arguments, given), folder), words)
         except (SandboxError, SessionError) as error:
-            raise EnvironmentFailed(f"The environment could not be prepared: {error}") from error
+            raise EnvironmentFailed(f"the environment could not be prepared: {error}") from error
         finally:
             await self._clean_up(spec.name, channel)
         if isinstance(end, Vanished):
             why = "ran out of memory" if end.oom_killed else "was killed from outside"
-            raise EnvironmentFailed(f"The preparer of the environment {why}; start the run again.")
+            raise EnvironmentFailed(f"the preparer of the environment {why}; start the run again.")
         if end.reason == "timeout":
-            raise EnvironmentFailed(f"The environment was not ready after {self._timeout_s:g} s.")
+            raise EnvironmentFailed(f"the environment was not ready after {self._timeout_s:g} s.")
         if end.message:
             words.add(end.message)
         return end.exit_code
@@ -165,7 +165,7 @@ async def _follow(session: Session, words: Words) -> Exited | Vanished:
                 for rest in filter(None, rests.values()):
                     words.add(rest.decode("utf-8", "replace"))
                 return event
-        raise SessionError("The preparer's session ended without an end.")
+        raise SessionError("the preparer's session ended without an end.")
     finally:
         beating.cancel()
         await asyncio.gather(beating, return_exceptions=True)  # unlike suppressing, this loses no cancellation of ours

@@ -10,7 +10,6 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NewType
 
@@ -39,19 +38,6 @@ _KERNEL: Final = "ipykernel>=6"
 """What a notebook needs of its own environment."""
 _NAMED: Final = re.compile(r"^\s*([A-Za-z0-9][A-Za-z0-9._-]*)", re.MULTILINE)
 _PATCH: Final = re.compile(r"\d\.\d+\.\d")
-_PASSED_ON: Final = frozenset(
-    (
-        *("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_INDEX_STRATEGY", "UV_FIND_LINKS"),
-        "UV_NO_INDEX",
-        *("UV_OFFLINE", "UV_INSECURE_HOST", "UV_HTTP_TIMEOUT", "UV_HTTP_RETRIES", "UV_EXCLUDE_NEWER", "UV_PRERELEASE"),
-        *("UV_NATIVE_TLS", "UV_SYSTEM_CERTS"),
-        *("UV_PYTHON_INSTALL_MIRROR", "UV_PYTHON_DOWNLOADS", "UV_PYTHON_DOWNLOADS_JSON_URL"),
-        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
-        *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
-    )
-)
-_PASSED_ON_PREFIX: Final = "UV_INDEX_"  # a named index' user and password
-_PASSED_ON_HOST: Final = frozenset(("SSL_CERT_FILE", "SSL_CERT_DIR"))  # paths of this host
 
 
 class EnvironmentRequest(msgspec.Struct, frozen=True):
@@ -102,7 +88,7 @@ class ReadyEnvironment(msgspec.Struct, frozen=True):
 CELL_RUNNER: Final = EnvironmentRequest(
     "", (Path(cells.__file__).parent / "requirements.lock").read_bytes(), is_ours=True
 )
-"""The environment of the cell runner: ours, whatever the pipeline's own holds."""
+"""The environment of the cell runner: ours, independent of the pipeline's."""
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -244,12 +230,6 @@ def environment_key(request: EnvironmentRequest, place: Place) -> EnvironmentKey
         parts.append(b"\0%d%d %s" % (request.is_project, request.is_apart, request.requirements_name.encode()))
     framed = b"".join(b"%d:%s" % (len(part), part) for part in parts)
     return EnvironmentKey(hashlib.sha256(framed).hexdigest()[:32])
-
-
-def passed_on(environ: Mapping[str, str], place: Place) -> dict[str, str]:
-    """The settings of the runner's own environment that preparers get: indexes, proxies, certificates."""
-    names = _PASSED_ON | _PASSED_ON_HOST if place.on_host else _PASSED_ON
-    return {name: value for name, value in environ.items() if name in names or name.startswith(_PASSED_ON_PREFIX)}
 
 
 def _names_kernel(requirements: bytes) -> bool:

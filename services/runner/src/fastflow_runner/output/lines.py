@@ -10,8 +10,8 @@ at the offsets of the last published chunk continues with the very same text.
 may begin. The pieces hold all of it again later.
 
 **A line longer than ``LINE_BYTES_MAX`` is cut** near ``PIECE_BYTES``, never inside a UTF-8 character or an occurrence
-of a secret. The bytes between the two bounds are held back to see such an occurrence whole, hence
-``SECRET_BYTES_MAX``.
+of a secret. The bytes between the two bounds are held back to see such an occurrence whole; so they
+are ``SECRET_BYTES_MAX``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LOG_BYTES_MAX: Final = 100_000_000
 _PIECE_COST_BYTES: Final = 32  # brackets, commas, the time and the stream around a piece
 _CHUNK_COST_BYTES: Final = 256  # all the other fields
 
-# JSON makes at most six bytes of one, so a longest line still fits into a chunk of its own.
+# JSON makes at most six bytes of one, so a longest line still fits into its own chunk.
 assert 6 * LINE_BYTES_MAX + _PIECE_COST_BYTES + _CHUNK_COST_BYTES <= CHUNK_BYTES_MAX
 
 
@@ -208,7 +208,7 @@ class Assembler:
         if self._truncated or sum(self._end) + len(piece) > self._log_bytes_max:
             if not self._truncated:
                 self._truncated = True
-                self._mark(at, f"log truncated at {self._log_bytes_max} bytes; the script goes on")
+                self._mark(at, f"log truncated at {self._log_bytes_max} bytes; the script continues")
             self._end[number] += len(piece)
             return 0
         text = self._masker.mask(piece).decode("utf-8", "replace")

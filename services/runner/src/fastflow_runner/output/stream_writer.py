@@ -60,7 +60,7 @@ class StreamWriter:
                 self.sequence = last[0]
                 return
             except Unavailable as error:
-                log.warning("output waits for the bus", subject=self._subject, error=str(error))
+                log.warning("output delayed", subject=self._subject, error=str(error))
                 await asyncio.sleep(PAUSE_S)
 
     async def _last(self) -> tuple[int, bytes] | None:
@@ -70,7 +70,7 @@ class StreamWriter:
             except nats.js.errors.NotFoundError:
                 return None
             except (nats.errors.Error, TimeoutError) as error:
-                log.warning("last message waits for the bus", subject=self._subject, error=str(error))
+                log.warning("last message delayed", subject=self._subject, error=str(error))
                 await asyncio.sleep(PAUSE_S)
             else:
                 assert raw.seq is not None

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from fastflow_runner.sandbox import Mount, SandboxSpec
-from fastflow_runner.sandbox.docker import LABEL_SCOPE, LABEL_TOKEN, container_config, network_config
+from fastflow_runner.sandbox.docker_config import LABEL_SCOPE, LABEL_TOKEN, container_config, network_config
 from fastflow_runner.sandbox.image import WORKER_REPOSITORY
 from fastflow_runner.sandbox.naming import PREFIX
 
@@ -94,7 +94,7 @@ def plain(target: str) -> str:
     parts = urlsplit(target)
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     if len(dict(pairs)) != len(pairs) or parts.scheme or parts.netloc or parts.fragment or "//" in parts.path:
-        raise Denied("the request's target is ambiguous")
+        raise Denied("the request's target is ambiguous.")
     version = _VERSION.match(parts.path)
     path = parts.path[version.end() :] if version else parts.path
     return path + (f"?{urlencode(pairs)}" if pairs else "")
@@ -125,7 +125,7 @@ def check(request: Request, ours: Ours) -> Passed:
     if request.method == "DELETE" and (found := _OLD_IMAGE.fullmatch(path)) and found[1] not in ours.images:
         _only(query, "force", "noprune")
         if not {query.get("force", "0"), query.get("noprune", "0")} <= _NO:
-            raise Denied("removing an image in use is not allowed")
+            raise Denied("removing an image in use is not allowed.")
         return Passed(image=found[1])
     known = {f"/images/{image}/json" for image in ours.images}
     known.add(f"/volumes/{ours.volume}")
@@ -137,18 +137,18 @@ def check(request: Request, ours: Ours) -> Passed:
         return Passed(network=found[1])
     if found := _CONTAINER.fullmatch(path):
         return _container(request, found["id"], found["rest"] or "", query)
-    raise Denied(f"a runner does not send {request.method} {path}")
+    raise Denied(f"a runner does not send {request.method} {path}.")
 
 
 def _only(query: Mapping[str, str], *known: str) -> None:
     if extra := query.keys() - set(known):
-        raise Denied(f"a runner does not send {', '.join(sorted(extra))} here")
+        raise Denied(f"a runner does not send {', '.join(sorted(extra))} here.")
 
 
 def _list(query: Mapping[str, str], ours: Ours) -> Passed:
     _only(query, "all", "filters")
     if _object(query.get("filters", "{}").encode()) != {"label": [f"{LABEL_SCOPE}={ours.scope}"]}:
-        raise Denied(f"a runner lists only containers with the label {LABEL_SCOPE}={ours.scope}")
+        raise Denied(f"a runner lists only containers with the label {LABEL_SCOPE}={ours.scope}.")
     return Passed()
 
 
@@ -156,31 +156,31 @@ def _list_images(query: Mapping[str, str], ours: Ours) -> Passed:
     _only(query, "filters")
     wanted = {"label": [f"{LABEL_SCOPE}={ours.scope}"], "reference": [WORKER_REPOSITORY]}
     if _object(query.get("filters", "{}").encode()) != wanted:
-        raise Denied("a runner lists only its own images")
+        raise Denied("a runner lists only its own images.")
     return Passed()
 
 
 def _find_network(query: Mapping[str, str], ours: Ours) -> Passed:
     _only(query, "filters")
     if _object(query.get("filters", "{}").encode()) != {"name": [ours.network]}:
-        raise Denied(f"a runner looks only for the network {ours.network}")
+        raise Denied(f"a runner looks only for the network {ours.network}.")
     return Passed()
 
 
 def _container(request: Request, name: str, verb: str, query: Mapping[str, str]) -> Passed:
     if (request.method, verb) not in _CALLS:
-        raise Denied(f"a runner does not send {request.method} {verb} for a container")
+        raise Denied(f"a runner does not send {request.method} {verb} for a container.")
     _only(query, *_CALLS[request.method, verb])
     if verb == "/rename" and not _NAME.fullmatch(query.get("name", "")):
-        raise Denied(f"a sandbox's name begins with {PREFIX}")
+        raise Denied(f"a sandbox's name begins with {PREFIX}.")
     if verb == "/update":
         limits = _object(request.body)
         if not limits.keys() <= _LIMITS or not all(type(value) is int and value > 0 for value in limits.values()):
-            raise Denied(f"a runner updates only {', '.join(sorted(_LIMITS))} of a sandbox")
+            raise Denied(f"a runner updates only {', '.join(sorted(_LIMITS))} of a sandbox.")
         if limits.get("Memory") != limits.get("MemorySwap"):
-            raise Denied("a sandbox does not swap")
+            raise Denied("a sandbox does not swap.")
     elif request.body not in (b"", b"{}", b"null"):
-        raise Denied(f"{verb} must not have a body")
+        raise Denied(f"{verb} must not have a body.")
     return Passed(container=name, is_attachment=verb == "/attach")
 
 
@@ -188,27 +188,27 @@ def _create(query: Mapping[str, str], body: bytes, ours: Ours) -> Passed:
     _only(query, "name")
     name = query.get("name", "")
     if not _NAME.fullmatch(name):
-        raise Denied(f"a sandbox's name begins with {PREFIX}")
+        raise Denied(f"a sandbox's name begins with {PREFIX}.")
     wanted = _object(body)
     try:
         spec, labels = _sandbox(name, wanted)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise Denied(f"this is not a sandbox: {error!r}") from error
+        raise Denied(f"this is not a sandbox: {error!r}.") from error
     if container_config(spec, labels) != wanted:
-        raise Denied("the configuration differs from that of a runner's sandbox")
+        raise Denied("the configuration differs from that of a runner's sandbox.")
     if spec.image not in ours.images:
-        raise Denied(f"{spec.image} is not our image")
+        raise Denied(f"{spec.image} is not our image.")
     if spec.network not in ("none", ours.network):
-        raise Denied(f"{spec.network} is not our network")
+        raise Denied(f"{spec.network} is not our network.")
     if spec.user < 1000:
-        raise Denied("the user id of a sandbox must be at least 1000")
+        raise Denied("the user id of a sandbox must be at least 1000.")
     for mount in spec.mounts:
         if mount.source != ours.volume:
-            raise Denied(f"{mount.source} is not our volume")
+            raise Denied(f"{mount.source} is not our volume.")
         if not mount.read_only and not name.startswith(PREPARER_PREFIX):
-            raise Denied("only a preparer writes to the store")
+            raise Denied("only a preparer writes to the store.")
     if labels.get(LABEL_SCOPE) != ours.scope or LABEL_TOKEN not in labels or not all(map(_LABEL.fullmatch, labels)):
-        raise Denied(f"a sandbox must have only our labels, with {LABEL_SCOPE}={ours.scope}")
+        raise Denied(f"a sandbox must have only our labels, with {LABEL_SCOPE}={ours.scope}.")
     return Passed()
 
 
@@ -248,21 +248,21 @@ def _size(options: str) -> int:
 
 def _create_network(body: bytes, ours: Ours) -> Passed:
     if ours.network == "none" or _object(body) != network_config(ours.network, ours.scope):
-        raise Denied("this is not the network of runs")
+        raise Denied("this is not the network of runs.")
     return Passed()
 
 
 def _build(query: Mapping[str, str], body: bytes, ours: Ours) -> Passed:
     build = ours.build
     if build is None or query.get("t") != build.reference or body != build.context:
-        raise Denied("a runner builds only the worker image of its version")
+        raise Denied("a runner builds only the worker image of its version.")
     if _object(query.get("buildargs", "{}").encode()) != dict(build.arguments):
-        raise Denied("the build arguments differ from a runner's")
+        raise Denied("the build arguments differ from a runner's.")
     _only(query, "t", "buildargs", "labels", *_BUILD)
     if _object(query.get("labels", "{}").encode()) not in ({}, {LABEL_SCOPE: ours.scope}):
-        raise Denied(f"the worker image may have only the label {LABEL_SCOPE}={ours.scope}")
+        raise Denied(f"the worker image may have only the label {LABEL_SCOPE}={ours.scope}.")
     if any(query.get(name, value) != value for name, value in _BUILD.items()):
-        raise Denied("the build options differ from a runner's")
+        raise Denied("the build options differ from a runner's.")
     return Passed()
 
 
@@ -270,9 +270,9 @@ def _object(text: bytes) -> dict[str, Any]:
     try:
         found = json.loads(text, object_pairs_hook=_unambiguous)
     except (ValueError, RecursionError) as error:
-        raise Denied(f"the body is not JSON: {error}") from error
+        raise Denied(f"the body is not JSON: {error}.") from error
     if not isinstance(found, dict):
-        raise Denied("the body is not a JSON object")
+        raise Denied("the body is not a JSON object.")
     return found
 
 
@@ -280,5 +280,5 @@ def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Deny equal keys, ignoring case: Docker uses the last of them, and we must read what Docker reads."""
     found = dict(pairs)
     if len({key.lower() for key in found}) != len(pairs):
-        raise Denied("the body repeats a key")
+        raise Denied("the body repeats a key.")
     return found

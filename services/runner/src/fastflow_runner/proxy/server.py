@@ -24,7 +24,7 @@ from fastflow_runner.proxy.rules import (
     check,
     plain,
 )
-from fastflow_runner.sandbox.docker import LABEL_SCOPE
+from fastflow_runner.sandbox.docker_config import LABEL_SCOPE
 
 log = get_logger(__name__)
 
@@ -152,7 +152,7 @@ class DockerProxy:
             finally:
                 back.close()
         if not head:
-            raise ConnectionResetError("Docker hung up")
+            raise ConnectionResetError("Docker closed the connection.")
         if (status := int(head.split(b" ", 2)[1])) == HTTPStatus.NOT_FOUND:
             return None
         shown: dict[str, Any] = json.loads(body)
@@ -193,27 +193,27 @@ async def _read_head(reader: asyncio.StreamReader) -> _Head:
     first, *lines = text[:-4].split("\r\n")
     method, target, version = first.split(" ")
     if version not in ("HTTP/1.1", "HTTP/1.0"):
-        raise Denied(f"{version} is not supported")
+        raise Denied(f"{version} is not supported.")
     headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")
         key = name.lower()
         if not colon or not name or name != name.strip() or (key in headers and key in ONCE):
-            raise Denied("a runner does not send such headers")
+            raise Denied("a runner does not send such headers.")
         headers[key] = value.strip()
     return _Head(method, target, headers)
 
 
 async def _read_body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> bytes:
     if headers.get("expect"):
-        raise Denied("a runner does not send Expect")
+        raise Denied("a runner does not send Expect.")
     if "transfer-encoding" in headers:
         if headers["transfer-encoding"].lower() != "chunked" or "content-length" in headers:
-            raise Denied("the length of the request is ambiguous")
+            raise Denied("the length of the request is ambiguous.")
         return await _read_chunks(reader)
     size = int(headers.get("content-length") or 0)
     if not 0 <= size <= BUILD_BYTES_MAX:
-        raise Denied(f"a runner does not send a request of {size} bytes")
+        raise Denied(f"a runner does not send a request of {size} bytes.")
     return await reader.readexactly(size)
 
 
@@ -221,12 +221,12 @@ async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
     body = bytearray()
     while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
         if size < 0 or len(body) + size > BUILD_BYTES_MAX:
-            raise Denied("a runner does not send a request of this size")
+            raise Denied("a runner does not send a request of this size.")
         body += await reader.readexactly(size)
         if await reader.readexactly(2) != b"\r\n":
-            raise Denied("a chunk of the request is malformed")
+            raise Denied("a chunk of the request is malformed.")
     if await reader.readuntil(b"\r\n") != b"\r\n":
-        raise Denied("a runner does not send trailers")
+        raise Denied("a runner does not send trailers.")
     return bytes(body)
 
 
@@ -247,7 +247,7 @@ async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
 
 
 async def _pass_answer(there: asyncio.StreamReader, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Pass the answer on. Drop bytes after the request; stop when the runner hangs up."""
+    """Pass the answer on. Drop bytes after the request; stop when the runner closes the connection."""
     hung_up = asyncio.create_task(_until_closed(reader), name="hung-up")
     answering = asyncio.create_task(_pump(there, writer), name="answer")
     try:

@@ -147,7 +147,7 @@ class Sandboxes(Protocol):
         Raises:
             AlreadyExists: a sandbox with this name exists.
             ImageMissing: the daemon does not have the image.
-            Unreachable: the daemon did not answer.
+            DaemonUnreachable: the daemon did not answer.
             SandboxError: the sandbox could not be created or started.
         """
 

@@ -69,7 +69,7 @@ async def find_daemon(environ: Mapping[str, str]) -> Daemon:
     """Find the daemon that the ``docker`` command would use.
 
     Raises:
-        NoDocker: there is no daemon, or it is not usable. No other error, whatever answers at the address.
+        NoDocker: there is no daemon, or it is not usable. No other error, even if another program answers there.
     """
     url, certificates = _address(environ)
     tls = _tls(certificates) if certificates is not None and not url.startswith("unix://") else None
@@ -91,7 +91,7 @@ async def find_daemon(environ: Mapping[str, str]) -> Daemon:
         raise NoDocker(found, "restart it, or correct DOCKER_HOST") from None
     except Exception as error:
         # The user sets the address, so anything may answer there, and the client library may raise any error.
-        log.debug("no Docker", exc_info=True)
+        log.debug("docker not found", exc_info=True)
         raise _no_answer(url, error) from error
     if info["OSType"].lower() != "linux":
         found = f"the Docker daemon at {_plain(url)} runs {info['OSType']} containers"

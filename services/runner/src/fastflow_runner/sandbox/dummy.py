@@ -93,7 +93,7 @@ class _DummySandbox:
         self._exit = b""
         self._phase = WAITING
 
-    def hear(self, data: bytes) -> None:
+    def receive(self, data: bytes) -> None:
         for kind, payload in self._decoder.feed(data):
             if kind == DATA:
                 continue
@@ -178,8 +178,8 @@ class DummyChannel:
 
     async def send(self, data: bytes) -> None:
         if self._closed or self._sandbox.ended is not None:
-            raise Detached("The channel is closed.")
-        self._sandbox.hear(data)
+            raise Detached("the channel is closed.")
+        self._sandbox.receive(data)
 
     async def receive(self) -> bytes:
         sandbox = self._sandbox
@@ -194,7 +194,7 @@ class DummyChannel:
 
     async def wait(self) -> SandboxEnd:
         if self._sandbox.ended is None:
-            raise Detached("The sandbox still runs; attach again.")
+            raise Detached("the sandbox still runs; attach again.")
         return self._sandbox.ended
 
     async def close(self) -> None:
@@ -215,7 +215,7 @@ class DummySandboxes:
 
     async def open(self, spec: SandboxSpec) -> DummyChannel:
         if spec.name in self._sandboxes:
-            raise AlreadyExists(f"There is a sandbox {spec.name} already.")
+            raise AlreadyExists(f"there is a sandbox {spec.name} already.")
         self._sandboxes[spec.name] = _DummySandbox(spec, self._script)
         return DummyChannel(self._sandboxes[spec.name])
 
@@ -227,7 +227,7 @@ class DummySandboxes:
 
     async def attach(self, held: Held) -> DummyChannel:
         if (sandbox := self._sandboxes.get(held.name)) is None:
-            raise Missing(f"There is no sandbox {held.name}.")
+            raise Missing(f"there is no sandbox {held.name}.")
         return DummyChannel(sandbox)
 
     async def remove(self, name: str) -> None:

@@ -86,7 +86,7 @@ def worker_context(ca_bundle: Path | None) -> dict[str, bytes]:
     try:
         context["extra-ca.pem"] = ca_bundle.read_bytes() if ca_bundle else b""
     except OSError as error:
-        raise ImageFailed(f"The CA bundle cannot be read: {error}. Set FASTFLOW_CA_BUNDLE to a PEM file.") from error
+        raise ImageFailed(f"the CA bundle cannot be read: {error}. Set FASTFLOW_CA_BUNDLE to a PEM file.") from error
     return context
 
 

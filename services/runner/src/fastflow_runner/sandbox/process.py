@@ -83,12 +83,12 @@ class ProcessChannel:
         stdin = self._sandbox.process.stdin
         assert stdin is not None
         if self._closed:
-            raise Detached("The channel is closed; attach again.")
+            raise Detached("the channel is closed; attach again.")
         try:
             stdin.write(data)
             await stdin.drain()
         except (BrokenPipeError, ConnectionResetError) as error:
-            raise Detached("The supervisor has ended; take the rest of its output, then wait.") from error
+            raise Detached("the supervisor has ended; take the rest of its output, then wait.") from error
 
     async def receive(self) -> bytes:
         stdout = self._sandbox.process.stdout
@@ -100,7 +100,7 @@ class ProcessChannel:
             async with asyncio.timeout(_END_TIMEOUT_S):
                 code = await self._sandbox.process.wait()
         except TimeoutError:
-            raise Detached("The supervisor still runs; attach again.") from None
+            raise Detached("the supervisor still runs; attach again.") from None
         return SandboxEnd(exit_code=code if code >= 0 else 128 - code, oom_killed=False)
 
     async def close(self) -> None:
@@ -152,7 +152,7 @@ class ProcessSandboxes:
             )
         except OSError as error:
             _release(self._root, spec.name)
-            raise SandboxError(f"The sandbox cannot be made in {self._root}: {error}.") from error
+            raise SandboxError(f"the sandbox cannot be made in {self._root}: {error}.") from error
         finally:
             os.close(lock)
         held = Held(name=spec.name, labels=dict(spec.labels), running=True)
@@ -169,7 +169,7 @@ class ProcessSandboxes:
 
     async def attach(self, held: Held) -> ProcessChannel:
         if (sandbox := self._sandboxes.get(held.name)) is None:
-            raise Missing(f"There is no sandbox {held.name}; it ended with its runner.")
+            raise Missing(f"there is no sandbox {held.name}; it ended with its runner.")
         return ProcessChannel(sandbox)
 
     async def remove(self, name: str) -> None:
@@ -205,7 +205,7 @@ async def _kill(process: Process) -> None:
 
 
 def _tmp(directory: Path) -> Path:
-    """Return where a sandbox has its temporary files: found again by whoever clears the sandbox's directory."""
+    """Return where a sandbox has its temporary files: found again when the sandbox's directory is cleared."""
     base = tempfile.gettempdir()
     if len(os.fsencode(base)) > TMP_BASE_BYTES_MAX:
         base = "/tmp"  # noqa: S108 - only for a directory of our own in it
@@ -237,7 +237,7 @@ def _reserve(root: Path, name: str) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
-        raise AlreadyExists(f"There is a sandbox {name} already.") from None
+        raise AlreadyExists(f"there is a sandbox {name} already.") from None
     return lock
 
 

@@ -44,7 +44,7 @@ class SessionError(RunnerError):
 
 
 class Superseded(SessionError):
-    """Another runner has attached to this sandbox: leave it alone."""
+    """Another runner has attached to this sandbox; do not touch it."""
 
 
 class Silent(SessionError):
@@ -96,7 +96,7 @@ class Session:
 
         Raises:
             Silent: no answer within ``SYNC_TIMEOUT_S``.
-            Unreachable: the daemon did not answer.
+            DaemonUnreachable: the daemon did not answer.
             SessionError: the supervisor violated the protocol, or another runner has attached.
         """
         session = cls(channel, acked)
@@ -106,7 +106,7 @@ class Session:
             async with asyncio.timeout(SYNC_TIMEOUT_S):
                 frame = await session._next_frame()
         except TimeoutError:
-            raise Silent("The sandbox does not answer; remove it and count the attempt as lost.") from None
+            raise Silent("the sandbox does not answer; remove it and count the attempt as lost.") from None
         if frame is not None:
             session._frames.appendleft(frame)
             if frame[0] == frames.SYNC:
@@ -124,7 +124,7 @@ class Session:
             stated_job = frames.message(frames.JOB, **job.stated(bundle))
         except frames.ProtocolError as error:
             raise JobTooLarge(
-                f"Arguments and environment of the run exceed {frames.FRAME_BYTES_MAX:,} bytes; "
+                f"arguments and environment of the run exceed {frames.FRAME_BYTES_MAX:,} bytes; "
                 "pass large values as files or fetch them from the script."
             ) from error
         await self._send(stated_job)
@@ -176,9 +176,9 @@ class Session:
             try:
                 self._frames.extend(self._decoder.feed(data))
             except frames.ForeignMark as error:
-                raise Superseded("Another runner has attached to this sandbox; leave it alone.") from error
+                raise Superseded("another runner has attached to this sandbox; do not touch it.") from error
             except frames.ProtocolError as error:
-                raise SessionError(f"The supervisor sent an invalid frame: {error}.") from error
+                raise SessionError(f"the supervisor sent an invalid frame: {error}.") from error
         return self._frames.popleft()
 
     async def _take(self) -> Event | None:
@@ -203,13 +203,13 @@ class Session:
                 self._phase = _decode(payload, _Sync).phase
                 return None
         except (msgspec.MsgspecError, struct.error, LookupError, ValueError, OverflowError) as error:
-            raise SessionError(f"The supervisor sent a bad frame of kind {chr(kind)!r}: {error}.") from error
-        raise SessionError(f"The supervisor sent a frame of unknown kind {chr(kind)!r}.")
+            raise SessionError(f"the supervisor sent a bad frame of kind {chr(kind)!r}: {error}.") from error
+        raise SessionError(f"the supervisor sent a frame of unknown kind {chr(kind)!r}.")
 
     def _output(self, payload: bytes) -> ScriptOutput | None:
         stream, offset, at = frames.OUTPUT_HEADER.unpack_from(payload)
         data = payload[frames.OUTPUT_HEADER.size :]
-        position = self._goes_on_at(stream, self._output_at[stream], offset)
+        position = self._position(stream, self._output_at[stream], offset)
         if offset < position:  # repeated after an attach, possibly only in part
             data, offset = data[position - offset :], position
         if not data:
@@ -220,18 +220,18 @@ class Session:
 
     def _cell_event(self, payload: bytes) -> CellRunnerEvent | None:
         number, at = frames.EVENT_HEADER.unpack_from(payload)
-        if number < self._goes_on_at(frames.EVENTS, self._event_at, number):
+        if number < self._position(frames.EVENTS, self._event_at, number):
             return None
         self._event_at = number + 1
         return CellRunnerEvent(number=number, at=_utc(at), data=payload[frames.EVENT_HEADER.size :])
 
-    def _goes_on_at(self, stream: int, expected: int, heard: int) -> int:
+    def _position(self, stream: int, expected: int, received: int) -> int:
         """Return where *stream* continues: *expected*, or later if that is allowed. Raises ``ValueError`` for a gap."""
         if stream in self._may_begin_later:
             self._may_begin_later.remove(stream)
-            return max(expected, heard)
-        if heard > expected:
-            raise ValueError(f"stream {stream} continues at {heard} instead of {expected}; output is missing")
+            return max(expected, received)
+        if received > expected:
+            raise ValueError(f"stream {stream} continues at {received} instead of {expected}; output is missing")
         return expected
 
 

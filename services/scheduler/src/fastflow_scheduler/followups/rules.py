@@ -108,7 +108,7 @@ def _restarts(state: Ended, *, on_crash: bool) -> bool:
 def _restart(run: RunRecord, given: RunInput, *, wait_s: float) -> Follow:
     """The same run configuration, variables and event on today's version.
 
-    A restart adds no hop to its chain. That of a first run begins a chain of its own.
+    A restart adds no hop to its chain. That of a first run begins a new chain.
     """
     parameters = {name: given.overrides[name] for name in run.order.parameter_names if name in given.overrides}
     trigger = Trigger(

@@ -18,7 +18,7 @@ from fastflow_contracts.ids import run_id_for_child
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.links import HOPS_MAX
 from fastflow_contracts.pipelines.store import PipelineStore
-from fastflow_contracts.runs.messages import Declined
+from fastflow_contracts.runs.messages import Skipped
 from fastflow_contracts.runs.run import RUN, Ended, RunInput, RunRecord
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
 from fastflow_scheduler.followups.rules import Break, Follow, react
@@ -77,6 +77,6 @@ class RunEndedConsumer:
                         step.pipeline,
                         step.trigger,
                         run_id_for_child(run.id, step.edge),
-                        Declined(status=409, reason=step.reason),
+                        Skipped(status=409, reason=step.reason),
                         cause=step.cause,
                     )

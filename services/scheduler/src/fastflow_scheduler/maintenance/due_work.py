@@ -18,7 +18,7 @@ from typing import TypeAlias, get_args
 from fastflow_contracts.bus.subjects import Kind
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.runs.lease import Lease
-from fastflow_contracts.runs.presence import Presence
+from fastflow_contracts.runs.presence import Presence, is_gone
 from fastflow_contracts.runs.run import Ended, Pending, Running, RunRecord
 
 ALL_KINDS = frozenset(get_args(Kind))
@@ -146,7 +146,7 @@ class DueWork:
         return [HintRun(run) for run in chosen]
 
     def _is_there(self, runner: Presence, at: float) -> bool:
-        return not runner.leaving and not runner.is_gone(silent_s=at - self._heard_at[runner.runner])
+        return not runner.leaving and not is_gone(runner, silent_s=at - self._heard_at[runner.runner])
 
     def _free(self, at: float) -> int:
         """How many more runs may get hints under the limit. A recently hinted run counts: it may start any time."""

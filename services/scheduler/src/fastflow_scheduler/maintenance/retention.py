@@ -86,7 +86,7 @@ class Retention:
             log.info("old runs removed", runs=removed, bucket=subjects.RUNS, full_percent=round(fill * 100))
         if fill >= HIGH:
             log.warning(
-                "runs bucket nearly full",
+                "runs bucket nearly filled",
                 bucket=subjects.RUNS,
                 full_percent=round(fill * 100),
                 kept=f"runs that are not over, ended within {KEEP}, or are unhandled (after sequence {followed})",
@@ -128,7 +128,7 @@ class Retention:
                 for number in range(AT_ONCE_MAX):
                     group.create_task(self._remove_each(waiting), name=f"remove-{number}")
         except* Unavailable as errors:
-            raise Unavailable("the bus did not answer while runs were removed") from errors.exceptions[0]
+            raise Unavailable("the bus did not answer while runs were removed.") from errors.exceptions[0]
 
     async def _remove_each(self, waiting: Iterator[_Over]) -> None:
         for run, sequence in waiting:

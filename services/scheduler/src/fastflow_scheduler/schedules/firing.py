@@ -140,7 +140,7 @@ class Firing:
                 return
             fire = current
             log.info(
-                "schedule missed slots",
+                "slots missed",
                 pipeline=fire.job.pipeline,
                 schedule=fire.job.schedule,
                 running=len(fire.backlog.slots),
@@ -167,7 +167,7 @@ class Firing:
             raise
         except FastFlowError as error:  # trying again would fail the same way
             log.warning(
-                "slot starts no run",
+                "slot not started",
                 pipeline=pipeline,
                 schedule=schedule,
                 slot=slot.isoformat(),

@@ -14,7 +14,7 @@ from fastflow_contracts.pipelines.format.limit_policy import NO_POLICY, LimitPol
 from fastflow_contracts.pipelines.format.run_config import RunConfig
 from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
 from fastflow_contracts.pipelines.records import PipelineRecord
-from fastflow_contracts.runs.messages import Declined, Trigger
+from fastflow_contracts.runs.messages import Skipped, Trigger
 from fastflow_contracts.runs.run import Ended, Order, ParentRun, Pending, RunInput, RunLimits, RunRecord, Verdict
 from fastflow_contracts.runs.triggers import BadTrigger
 
@@ -74,22 +74,22 @@ def admit(
     cause: Cause,
     defaults: Defaults,
     now: datetime,
-) -> Admitted | Declined:
+) -> Admitted | Skipped:
     """Make the run that *trigger* starts on the pipeline's live version, or the reason why it starts none.
 
     Raises ``UnknownPipeline``.
     """
     record = _known(name, record)
     if record.live is None:
-        return Declined(status=409, reason=f"{name} has no valid version: {_first_problem(record)}")
+        return Skipped(status=409, reason=f"{name} has no valid version: {_first_problem(record)}")
     if not record.live.spec.enabled:
         return _disabled(name)
     if cause.schedule is not None and not record.live.spec.has_active(cause.schedule):
-        return Declined(status=409, reason=f"the schedule {cause.schedule} was disabled or removed before its slot.")
+        return Skipped(status=409, reason=f"the schedule {cause.schedule} was disabled or removed before its slot.")
     try:
         config = record.live.spec.run_config(trigger.run_config_id)
     except NoSuchRunConfig as error:
-        return Declined(status=422, reason=str(error))
+        return Skipped(status=422, reason=str(error))
     given = _input(config, trigger, cause)
     order = Order(
         kind=config.type,
@@ -125,7 +125,7 @@ def again(
     run_id: RunId,
     policy: LimitPolicy,
     now: datetime,
-) -> Admitted | Declined:
+) -> Admitted | Skipped:
     """Make a new run with the bundle, variables and parameters of *former*, in its place in its chain.
 
     Today's pipeline record decides whether it may start and how many may run, and today's *policy* what it may use.
@@ -158,7 +158,7 @@ def again(
 
 
 def refused(
-    name: PipelineName, trigger: Trigger, why: Declined, *, run_id: RunId, cause: Cause, now: datetime
+    name: PipelineName, trigger: Trigger, why: Skipped, *, run_id: RunId, cause: Cause, now: datetime
 ) -> RunRecord:
     """Make the record of a start that was accepted and is now refused: a run that is over before it began.
 
@@ -183,7 +183,7 @@ def refused(
 
 
 def with_input_of(former: RunRecord, given: RunInput, trigger: Trigger) -> Trigger:
-    """Return *trigger* with what *former* was started with, to be admitted anew on today's version."""
+    """Return *trigger* with what *former* was started with, for a new admission on today's version."""
     order = former.order
     return replace(
         trigger,
@@ -203,8 +203,8 @@ def _known(name: PipelineName, record: PipelineRecord | None) -> PipelineRecord:
     return record
 
 
-def _disabled(name: PipelineName) -> Declined:
-    return Declined(status=404, reason=f'{name} is disabled ("enabled": false in its metadata).')
+def _disabled(name: PipelineName) -> Skipped:
+    return Skipped(status=404, reason=f'{name} is disabled ("enabled": false in its metadata).')
 
 
 def _new_run(run_id: RunId, name: PipelineName, order: Order, now: datetime, *, wait_s: float = 0.0) -> RunRecord:

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.runs.messages import Decision, Declined, SkipRecord, Started, Trigger
+from fastflow_contracts.runs.messages import Decision, Skipped, SkipRecord, Started, Trigger
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_contracts.runs.skips import SkipStore, redrive_id
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
@@ -33,16 +33,16 @@ class Redriver:
         skip_id = trigger.redrive_of
         skip = await self._skips.get(name, skip_id)
         if skip is None:
-            return Declined(status=404, reason=f"{name} has no skip {skip_id}; it may have been removed by age.")
+            return Skipped(status=404, reason=f"{name} has no skip {skip_id}; it may have been removed by age.")
         letter = await self._skips.letter(name, skip_id)
         if letter is None:
-            return Declined(status=410, reason=f"the message of the skip {skip_id} is not kept any more.")
+            return Skipped(status=410, reason=f"the message of the skip {skip_id} is not kept any more.")
         try:
             wanted = read_trigger(letter.payload, letter.headers)
         except BadTrigger as error:
-            return Declined(status=error.status, reason=str(error))
+            return Skipped(status=error.status, reason=str(error))
         if wanted.redrive_of is not None:
-            return Declined(status=422, reason=f"the skip {skip_id} keeps the redrive of another one; redrive that.")
+            return Skipped(status=422, reason=f"the skip {skip_id} keeps the redrive of another one; redrive that.")
         decision = await self._starter.start(
             name,
             replace(

@@ -26,7 +26,7 @@ from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.concurrency import ChainFull, ChainLimit, ConcurrencyLimit, Full, Limit, is_not_over
 from fastflow_contracts.runs.limits import Member
-from fastflow_contracts.runs.messages import Decision, Declined, Hint, SkipRecord, Started, Trigger
+from fastflow_contracts.runs.messages import Decision, Hint, Skipped, SkipRecord, Started, Trigger
 from fastflow_contracts.runs.run import Ended, RunRecord
 from fastflow_contracts.runs.skips import Letter, SkipStore, letter_of
 from fastflow_contracts.runs.store import NoSuchRun, RunStore, Stored
@@ -111,7 +111,7 @@ class Starter:
             if not self._concurrent_max and not cause.wait_s:  # else the reconciler hints it later
                 await self.hint(created.run, created.revision)
         # A repeated request may find its pipeline changed meanwhile: a run that it started stays started.
-        if not isinstance(created, Declined) or await self._runs.exists(run_id):
+        if not isinstance(created, Skipped) or await self._runs.exists(run_id):
             return Started(run_id=run_id)
         await self.refuse(name, trigger, run_id, created, cause=cause, letter=letter, is_kept=is_kept)
         return created
@@ -121,7 +121,7 @@ class Starter:
         name: PipelineName,
         trigger: Trigger,
         run_id: RunId,
-        why: Declined,
+        why: Skipped,
         *,
         cause: Cause = NO_CAUSE,
         letter: Letter | None = None,
@@ -170,29 +170,29 @@ class Starter:
 
     async def _create(
         self, name: PipelineName, trigger: Trigger, run_id: RunId, cause: Cause
-    ) -> Stored | Declined | None:
+    ) -> Stored | Skipped | None:
         """The new record, or why there is none. None: the run exists already."""
         try:
             admitted = await self._admit(name, trigger, run_id, cause)
-            return admitted if isinstance(admitted, Declined) else await self._store(admitted)
+            return admitted if isinstance(admitted, Skipped) else await self._store(admitted)
         except BadTrigger as error:
-            return Declined(status=error.status, reason=str(error))
+            return Skipped(status=error.status, reason=str(error))
 
-    async def _store(self, admitted: Admitted) -> Stored | Declined | None:
+    async def _store(self, admitted: Admitted) -> Stored | Skipped | None:
         """As ``_create``. Raises ``TooMuch``."""
         try:
             return await self._runs.create(admitted.run, admitted.given, limits=self._limits(admitted))
         except ChainFull as full:
-            return Declined(status=429, reason=too_many_runs(admitted.run.root_run_id, full.most))
+            return Skipped(status=429, reason=too_many_runs(admitted.run.root_run_id, full.most))
         except Full as full:
             name = admitted.run.pipeline
             reason = f"max_instances: {full.most} run(s) of {name} are pending or running already."
-            return Declined(status=429, reason=reason)
+            return Skipped(status=429, reason=reason)
         except TooLarge as error:
             advice = "give less with the trigger, or a reference to it"
             raise TooMuch(f"the run's variables and event cannot be stored ({error}); {advice}.") from error
 
-    async def _admit(self, name: PipelineName, trigger: Trigger, run_id: RunId, cause: Cause) -> Admitted | Declined:
+    async def _admit(self, name: PipelineName, trigger: Trigger, run_id: RunId, cause: Cause) -> Admitted | Skipped:
         record = await self._pipelines.get(name)
         at = self._clock()
         if trigger.retry_of is None:
@@ -201,11 +201,11 @@ class Starter:
             former = (await self._runs.load(RunRef(name, trigger.retry_of))).run
             given = await self._runs.input(former)
         except NoSuchRun as error:
-            return Declined(status=404, reason=str(error))
+            return Skipped(status=404, reason=str(error))
         if former.is_refused:
-            return Declined(status=409, reason=f"run {former.id} never began; redrive its skip instead.")
+            return Skipped(status=409, reason=f"run {former.id} never began; redrive its skip instead.")
         if not former.is_over:
-            return Declined(status=409, reason=f"run {former.id} is not over; cancel it first or wait for its end.")
+            return Skipped(status=409, reason=f"run {former.id} is not over; cancel it first or wait for its end.")
         if trigger.code == "current":
             anew, cause = with_input_of(former, given, trigger), Cause(parent_run_id=former.id)
             return admit(name, record, anew, run_id=run_id, cause=cause, defaults=self._defaults, now=at)
@@ -233,7 +233,7 @@ class Starter:
         runs = await self._runs.all_of(name)
         return tuple(Member(pipeline=name, run_id=run.id) for run in runs if not run.is_over)
 
-    def _skip(self, name: PipelineName, trigger: Trigger, run_id: RunId, cause: Cause, why: Declined) -> SkipRecord:
+    def _skip(self, name: PipelineName, trigger: Trigger, run_id: RunId, cause: Cause, why: Skipped) -> SkipRecord:
         return SkipRecord(
             id=run_id,
             at=self._clock(),

@@ -18,7 +18,7 @@ from fastflow_contracts.ids import RunId, run_id_for_key, run_id_for_message
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.names import PipelineName, name_of
 from fastflow_contracts.runs import messages
-from fastflow_contracts.runs.messages import REPLY_HEADER, Decision, Declined, SkipRecord, Trigger
+from fastflow_contracts.runs.messages import REPLY_HEADER, Decision, Skipped, SkipRecord, Trigger
 from fastflow_contracts.runs.skips import Letter, SkipStore
 from fastflow_contracts.runs.triggers import BadTrigger, read_trigger
 from fastflow_scheduler.starting.redriver import Redriver
@@ -77,13 +77,13 @@ class TriggerConsumer:
             except Unavailable as error:
                 log.debug("answer not sent", reply=reply, error=str(error))  # the record has the decision
 
-    async def _refuse(self, message: Message, letter: Letter, pipeline: str, error: BadTrigger) -> Declined:
+    async def _refuse(self, message: Message, letter: Letter, pipeline: str, error: BadTrigger) -> Skipped:
         """Keep a message that is no trigger, under the run that it would have been."""
         run_id = run_id_for_message(streams.TRIGGERS, message.sequence, message.stored_at)
         skip = SkipRecord(id=run_id, at=message.stored_at, pipeline=pipeline, reason=str(error))
         await self._skips.keep(skip, letter)
         log.info("trigger refused", sequence=message.sequence, subject=message.subject, reason=str(error))
-        return Declined(status=error.status, reason=str(error))
+        return Skipped(status=error.status, reason=str(error))
 
 
 def _name_of(token: str) -> PipelineName | None:

@@ -1,4 +1,4 @@
-"""Reads the contents of files with ``git cat-file --batch``. Edge."""
+"""Reads the contents of files with ``git cat-file --batch``. I/O."""
 
 from __future__ import annotations
 

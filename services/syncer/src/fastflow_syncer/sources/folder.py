@@ -1,4 +1,4 @@
-"""A ``Source`` of pipelines from a mounted folder, which it watches. Edge: the file system.
+"""A ``Source`` of pipelines from a mounted folder, which it watches. I/O: the file system.
 
 The root may be a link (some mounts swap it), may appear later, and may be replaced. ``disk`` reads one child folder.
 """

@@ -1,4 +1,4 @@
-"""A ``Source`` of pipelines from a branch of a git repository. Edge; ``mirror`` does the work."""
+"""A ``Source`` of pipelines from a branch of a git repository. I/O; ``mirror`` does the work."""
 
 from __future__ import annotations
 

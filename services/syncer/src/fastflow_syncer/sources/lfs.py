@@ -1,4 +1,4 @@
-"""Fetches files of Git LFS with ``git lfs``, where it is installed. Edge.
+"""Fetches files of Git LFS with ``git lfs``, where it is installed. I/O.
 
 ``git lfs smudge`` turns a pointer into its file. It asks the repository's own server with the repository's own
 credentials; an ``.lfsconfig`` in the repository, which could name another server, is not read.

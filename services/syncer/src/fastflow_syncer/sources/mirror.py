@@ -1,4 +1,4 @@
-"""A bare, shallow mirror of one branch in a private directory. Edge around git, without a checkout.
+"""A bare, shallow mirror of one branch in a private directory, without a checkout. I/O: it runs git.
 
 The mirror is a cache: the bus has all lasting state. A failed read, or a failed fetch that the remote did not cause,
 means that the mirror is damaged; it is removed, and the next fetch starts in a new directory. A fetch replaces the old
@@ -99,7 +99,7 @@ class Mirror:
         done = await self._fetched()
         wanted = object_format_wanted(done.stderr) if done.code != 0 else None
         if wanted is not None and wanted != self._object_format:
-            # The repository is new to us, or was made anew in the other format.
+            # The repository is new to us, or was created again in the other format.
             await self._drop()
             self._object_format = wanted
             done = await self._fetched()
@@ -205,7 +205,7 @@ class Mirror:
             stdout_bytes_max=_TEXT_BYTES_MAX,
         )
         if done.code != 0:
-            raise SourceFailed(f"No mirror can be made: {scrubbed(done.stderr, self._credentials)}")
+            raise SourceFailed(f"no mirror can be made: {scrubbed(done.stderr, self._credentials)}")
         self._directory = directory
         return directory
 

@@ -1,4 +1,4 @@
-"""Runs one git command with limits on time and output, and kills it with all its children. Edge.
+"""Runs one git command with limits on time and output, and kills it with all its children. I/O.
 
 ``remote`` and ``mirror`` define the commands, flags and environments.
 """

@@ -73,7 +73,7 @@ def remote(url: str, branch: str) -> Remote:
     if not url or not url.isprintable() or " " in url.strip() or url != url.strip():
         raise BadRemote("GIT_REPO_URL is empty or has spaces or control characters; write it plainly.")
     if not _BRANCH.fullmatch(branch):
-        raise BadRemote(f"GIT_BRANCH {shown(branch)!r}is not a branch name; use one such as 'main'.")
+        raise BadRemote(f"GIT_BRANCH {shown(branch)!r} is not a branch name; use one such as 'main'.")
     if url.startswith("/"):
         return Remote("file://" + quote(url), "file", branch)
     if _SCP_STYLE.fullmatch(url):
@@ -114,10 +114,10 @@ def check_credentials(of: Remote, credentials: Credentials) -> None:
         if not getattr(credentials, name).isprintable():
             raise BadRemote(f"GIT_{name.upper()} has control characters, perhaps a line break; remove them.")
     if of.scheme == "ssh" and not credentials.ssh_key:
-        raise BadRemote("An ssh remote needs GIT_SSH_KEY or GIT_SSH_KEY_FILE: a private key without passphrase.")
+        raise BadRemote("an ssh remote needs GIT_SSH_KEY or GIT_SSH_KEY_FILE: a private key without passphrase.")
     if of.scheme == "ssh" and not credentials.ssh_known_hosts:
         raise BadRemote(
-            "An ssh remote needs GIT_SSH_KNOWN_HOSTS or GIT_SSH_KNOWN_HOSTS_FILE: "
+            "an ssh remote needs GIT_SSH_KNOWN_HOSTS or GIT_SSH_KNOWN_HOSTS_FILE: "
             "lines as `ssh-keyscan host` prints them, compared with what the host publishes."
         )
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts.pipelines.format.diagnostics import FINDINGS_MAX
+from fastflow_contracts.pipelines.format.diagnostics import DIAGNOSTICS_MAX
 from fastflow_contracts.pipelines.format.manifest import MANIFEST_BYTES_MAX, Manifest, Notice, Problem, read_manifest
 from fastflow_contracts.pipelines.format.spec import PipelineSpec, ScheduleEntry
 
@@ -182,9 +182,9 @@ def test_the_type_is_known_despite_other_problems() -> None:
 def test_problems_are_bounded() -> None:
     """A file with very many gets the first ones and their number."""
     manifest = read(json.dumps({"tags": [1] * 5000, **{f"x{index}": 1 for index in range(5000)}}))
-    assert len(manifest.problems) == FINDINGS_MAX + 1
+    assert len(manifest.problems) == DIAGNOSTICS_MAX + 1
     assert "4900 more" in str(manifest.problems[-1])
-    assert len(manifest.notices) == FINDINGS_MAX
+    assert len(manifest.notices) == DIAGNOSTICS_MAX
 
 
 def test_long_values_are_shortened() -> None:
@@ -208,7 +208,7 @@ VALUES = st.recursive(
 )
 
 
-FINDINGS = tuple[tuple[Problem, ...], tuple[Notice, ...]]
+DIAGNOSTICS = tuple[tuple[Problem, ...], tuple[Notice, ...]]
 
 
 def holds_together(manifest: Manifest) -> None:
@@ -216,7 +216,7 @@ def holds_together(manifest: Manifest) -> None:
     assert (manifest.spec is None) == bool(manifest.problems)
     assert all(map(str, [*manifest.problems, *manifest.notices]))
     encoded = msgspec.json.encode([manifest.problems, manifest.notices])
-    assert msgspec.json.decode(encoded, type=FINDINGS) == (manifest.problems, manifest.notices)
+    assert msgspec.json.decode(encoded, type=DIAGNOSTICS) == (manifest.problems, manifest.notices)
     if manifest.spec:
         normal = msgspec.json.encode(manifest.spec)
         assert msgspec.json.decode(normal, type=PipelineSpec) == manifest.spec

@@ -108,7 +108,7 @@ def test_a_string_takes_the_type_of_its_default(default: str, given: str, value:
 )
 def test_a_value_that_cannot_take_the_type_is_refused(default: str, given: str) -> None:
     """The run fails with the parameter's name before any cell runs."""
-    with pytest.raises(UnusableNotebook, match="Parameter p is"):
+    with pytest.raises(UnusableNotebook, match="parameter p is"):
         assignments({"p": given}, f"p: object = {default}")
 
 

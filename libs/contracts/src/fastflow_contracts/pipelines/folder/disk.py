@@ -1,4 +1,4 @@
-"""Reads the folders of pipelines from a file system while others may write to it. Edge; blocking: use a thread.
+"""Reads the folders of pipelines from a file system while others may write to it. I/O, blocking: use a thread.
 
 It follows no link, not even one that appears during the read: ``links`` says which file a link stands for. The files
 returned are unchanged from before the read to after it.
@@ -6,24 +6,19 @@ returned are unchanged from before the read to after it.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import posixpath
 import stat
 import time
 import uuid
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import msgspec
-from msgspec.structs import replace
-
 from fastflow_contracts.pipelines.folder import bundle
 from fastflow_contracts.pipelines.folder.bundle import File, Refusal
-from fastflow_contracts.pipelines.folder.limits import CEILING, DEFAULT, FolderLimits
+from fastflow_contracts.pipelines.folder.limits import DEFAULT, FolderLimits
 from fastflow_contracts.pipelines.folder.links import follow
 from fastflow_contracts.pipelines.folder.selection import (
     FOLDERS_MAX,
@@ -31,23 +26,17 @@ from fastflow_contracts.pipelines.folder.selection import (
     STRAY_ENTRY,
     Folder,
     ReadingPlan,
-    is_environment,
     plan,
-    skipped,
     skipped_child,
-    skipped_folder,
-    telling_first,
-    without_own_environment,
 )
+from fastflow_contracts.pipelines.folder.walk import EntryStat, opened, stat_of
 
 READ_TRIES: Final = 5
 READ_PAUSE_S: Final = 0.05
 CLOCK_GRAIN_NS: Final = 2_000_000_000
 """Resolution of the coarsest file system clock in use."""
 
-_NAMES_MAX: Final = 10 * CEILING.files
 _FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_FOLDER_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Children(NamedTuple):
@@ -121,7 +110,7 @@ def read(folder: Path, limits: FolderLimits = DEFAULT) -> Folder:
     return Folder({}, (why,))
 
 
-def _plan(stats: dict[str, _Stat], limits: FolderLimits) -> tuple[ReadingPlan, Mapping[str, str]]:
+def _plan(stats: dict[str, EntryStat], limits: FolderLimits) -> tuple[ReadingPlan, Mapping[str, str]]:
     """Return the plan, and the source of each path that exists through a link."""
     sizes_bytes = {path: found.size_bytes for path, found in stats.items() if found.travels}
     links = {path: found.target for path, found in stats.items() if found.target is not None}
@@ -139,41 +128,16 @@ def _plan(stats: dict[str, _Stat], limits: FolderLimits) -> tuple[ReadingPlan, M
     return plan(sizes_bytes, (*followed.refusals, *refused), limits), followed.sources
 
 
-class _Stat(msgspec.Struct, frozen=True):
-    """The properties that show whether a file changed."""
-
-    mode: int
-    size_bytes: int
-    modified_ns: int
-    inode: int
-    target: str | None = None
-    """The text of a link."""
-    is_empty_folder: bool = False
-
-    @property
-    def travels(self) -> bool:
-        return stat.S_ISREG(self.mode) or self.is_empty_folder
-
-
-class _Found(NamedTuple):
-    """An entry below a folder, with its open directory. No path is resolved twice, so no link can be swapped in."""
-
-    path: str
-    name: str
-    directory: int
-    stat: _Stat
-
-
-def _stats(folder: Path, limits: FolderLimits) -> dict[str, _Stat]:
+def _stats(folder: Path, limits: FolderLimits) -> dict[str, EntryStat]:
     """Entries to bundle, links, and folders that cannot be opened; at most one more than the limit."""
-    with _opened(folder) as found:
+    with opened(folder) as found:
         return {each.path: each.stat for each in islice(found, limits.files + 1)}
 
 
-def _contents(folder: Path, expected: dict[str, _Stat]) -> dict[str, File]:
+def _contents(folder: Path, expected: dict[str, EntryStat]) -> dict[str, File]:
     """Read the files that still match *expected*, unchanged before and after the read."""
     files: dict[str, File] = {}
-    with _opened(folder) as found:
+    with opened(folder) as found:
         for each in found:
             if expected.get(each.path) != each.stat:
                 continue
@@ -188,82 +152,9 @@ def _contents(folder: Path, expected: dict[str, _Stat]) -> dict[str, File]:
                 raise OSError(error.errno, error.strerror, each.path) from error
             with open(descriptor, "rb") as file:
                 data = file.read(each.stat.size_bytes + 1)
-                if len(data) == each.stat.size_bytes and _stat(os.fstat(descriptor)) == each.stat:
+                if len(data) == each.stat.size_bytes and stat_of(os.fstat(descriptor)) == each.stat:
                     files[each.path] = File(data, bool(each.stat.mode & 0o100))
     return files
-
-
-@contextlib.contextmanager
-def _opened(folder: Path) -> Iterator[Iterator[_Found]]:
-    try:
-        directory = os.open(folder, _FOLDER_FLAGS)
-    except FileNotFoundError:
-        yield iter(())
-        return
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, "") from error
-    try:
-        with contextlib.closing(_walk(directory, "", str(folder))) as found:
-            yield found
-    finally:
-        os.close(directory)
-
-
-def _walk(directory: int, prefix: str, root: str) -> Generator[_Found, None, None]:
-    with os.scandir(directory) as entries:
-        names = sorted(entry.name for entry in islice(entries, _NAMES_MAX))
-    if not prefix:
-        names = telling_first(without_own_environment(names))
-    elif is_environment(names):
-        return
-    is_empty = True
-    for name in names:
-        path = prefix + name
-        try:
-            found = _Found(path, name, directory, _stat_of(name, directory, path, root))
-        except FileNotFoundError:
-            continue
-        if not stat.S_ISDIR(found.stat.mode):
-            if not skipped(path) and not (found.stat.target is not None and skipped_folder(name)):
-                is_empty = False
-                yield found
-        elif not skipped_folder(name):
-            try:
-                below = os.open(name, _FOLDER_FLAGS, dir_fd=directory)
-            except OSError:
-                is_empty = False
-                yield found
-                continue
-            try:
-                if len(path) > bundle.PATH_BYTES_MAX:
-                    is_empty = False
-                    yield found
-                else:
-                    for inside in _walk(below, path + "/", root):
-                        is_empty = False
-                        yield inside
-            finally:
-                os.close(below)
-    if prefix and is_empty:
-        yield _Found(prefix, "", directory, replace(_stat(os.fstat(directory)), is_empty_folder=True, size_bytes=0))
-
-
-def _stat_of(name: str, directory: int, path: str, root: str) -> _Stat:
-    found = _stat(os.stat(name, dir_fd=directory, follow_symlinks=False))
-    if not stat.S_ISLNK(found.mode):
-        return found
-    try:
-        target = os.readlink(name, dir_fd=directory)
-    except OSError as error:  # it is no link any more
-        raise FileNotFoundError(error.errno, error.strerror, path) from error
-    for above in (os.path.abspath(root), os.path.realpath(root)):
-        if target.startswith(f"{above}/"):  # an absolute path into the folder
-            target = posixpath.relpath(target.removeprefix(above), "/" + posixpath.dirname(path))
-    return replace(found, target=target)
-
-
-def _stat(found: os.stat_result) -> _Stat:
-    return _Stat(found.st_mode, found.st_size, found.st_mtime_ns, found.st_ino)
 
 
 def _kind(mode: int) -> str:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.pipelines.folder.notebook_rules import CELLS_MAX, FORMAT, is_code, is_python, text_of
-from fastflow_contracts.pipelines.format.diagnostics import Findings, Problem
+from fastflow_contracts.pipelines.format.diagnostics import Diagnostics, Problem
 from fastflow_contracts.pipelines.format.json_positions import BadJson, parse
 from fastflow_contracts.pipelines.format.struct_reader import read_struct
 from fastflow_contracts.pipelines.format.value_types import Retries, Seconds, says
@@ -161,10 +161,10 @@ def _problems(notebook: Notebook, file: str) -> Iterator[Problem]:
             size = f"{len(cell.text):,} characters; at most {SOURCE_CHARACTERS_MAX:,} are accepted."
             yield Problem(accepted=f"Cell {index + 1} has {size}", file=file)
         place = f"cells[{index}].metadata.fastflow"
-        findings = Findings(file)
+        diagnostics = Diagnostics(file)
         try:
-            read_struct(CellOptions, parse(bytes(cell.metadata.fastflow).decode()), findings)
+            read_struct(CellOptions, parse(bytes(cell.metadata.fastflow).decode()), diagnostics)
         except BadJson as error:
             yield Problem(field=place, accepted=f"an object that can be read: {error}", file=file)
-        for problem in findings.problems:
+        for problem in diagnostics.problems:
             yield replace(problem, field=f"{place}.{problem.field}".rstrip("."), line=None)

@@ -1,7 +1,7 @@
 """What a pipeline's folder asks of its environment: packages, interpreter, and the files that say so. Pure.
 
 It decides as ``uv run --with-requirements requirements.txt main.py`` does in that folder. A block ``# /// script`` of
-main.py replaces the project of ``pyproject.toml``; the requirements file comes on top of either.
+main.py replaces the project of ``pyproject.toml``; the requirements file adds to either.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Packages(msgspec.Struct, frozen=True, kw_only=True):
     requires_hashes: bool = False
     """Whether that file, or one that it includes, says ``--require-hashes``."""
     is_project: bool = False
-    """Whether the project of ``pyproject.toml`` is to be installed first."""
+    """Whether the project of ``pyproject.toml`` must be installed first."""
     inline: tuple[str, ...] = ()
     """What the script itself names."""
     python: str | None = None
@@ -50,7 +50,7 @@ def packages_of(files: Mapping[str, bytes], *, is_script: bool, python_version: 
 
     Args:
         files: The content of its files by relative path.
-        is_script: Whether main.py is what runs; a notebook has no block of its own.
+        is_script: Whether main.py is what runs; a notebook has no such block.
         python_version: What ``pipeline.json`` says.
 
     Raises:

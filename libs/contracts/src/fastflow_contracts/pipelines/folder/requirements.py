@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 from urllib.parse import unquote
 
-from fastflow_contracts.pipelines.format.diagnostics import FINDINGS_MAX, Problem
+from fastflow_contracts.pipelines.format.diagnostics import DIAGNOSTICS_MAX, Problem
 
 _OPTION: Final = re.compile(
     r"(?:(?P<short>-[rcef])\s*|(?P<long>--(?:requirement|constraint|editable|find-links))(?:\s+|\s*=\s*))(?P<value>\S.*)"
@@ -131,7 +131,7 @@ class Reader:
         self._refuse(file, line, f"`{target}` is not in this folder; add it, or remove this line.")
 
     def _refuse(self, file: str, line: int | None, sentence: str) -> None:
-        if len(self.problems) < FINDINGS_MAX:
+        if len(self.problems) < DIAGNOSTICS_MAX:
             self.problems.append(Problem(accepted=sentence, file=file, line=line))
 
 

@@ -15,7 +15,7 @@ from fastflow_contracts.pipelines.folder.limits import DEFAULT, FolderLimits
 FOLDERS_MAX: Final = 5_000
 """Most child folders of a root; with more, the source fails."""
 STRAY_ENTRIES: Final = frozenset({"main.py", "main.ipynb"})
-STRAY_ENTRY: Final = "is not in a folder of its own, so it is no pipeline; move it into one, such as hello/main.py."
+STRAY_ENTRY: Final = "is not in its own folder, so it is no pipeline; move it into one, such as hello/main.py."
 """Why a script in the root is ignored."""
 
 _TELLING: Final = frozenset({"main.py", "main.ipynb", "requirements.txt", "requirements.txt.lock"})
@@ -33,7 +33,7 @@ _SKIPPED_FOLDERS: Final = frozenset(
     )
 )
 _ENVIRONMENT_MARKS: Final = frozenset({"pyvenv.cfg", "conda-meta"})
-"""Entries that only a virtual environment has, whatever its own name is."""
+"""Entries that only a virtual environment has, under any name."""
 _OWN_ENVIRONMENT: Final = frozenset(
     {"pyvenv.cfg", "conda-meta", "bin", "include", "lib", "lib64", "share", "Include", "Lib", "Scripts"}
 )

@@ -1,6 +1,6 @@
 """Checks that the values of a pipeline.json fit together. Pure; single values are already checked.
 
-Works on the valid values, so that one report has these findings and those about single values.
+Works on the valid values, so that one report has these diagnostics and those about single values.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
-from fastflow_contracts.pipelines.format.diagnostics import Findings, path_of
+from fastflow_contracts.pipelines.format.diagnostics import Diagnostics, path_of
 from fastflow_contracts.pipelines.format.json_positions import JsonNode
 from fastflow_contracts.pipelines.format.limit_policy import LimitPolicy
 from fastflow_contracts.pipelines.format.run_config import PipelineType
@@ -29,28 +29,28 @@ class _Part(NamedTuple):
         return path_of(self.path, name), self.node.member(name)
 
 
-def check(good: Good, root: JsonNode, findings: Findings, policy: LimitPolicy) -> None:
+def check(good: Good, root: JsonNode, diagnostics: Diagnostics, policy: LimitPolicy) -> None:
     """Report conflicts between the valid values *good*, read from *root*, and with what *policy* allows."""
     pipeline = _Part(good, root, "")
     entries = list(_entries(pipeline))
     for part in [pipeline, *entries]:
-        _check_window(part, findings)
-        _check_policy(part, policy, findings)
-        _note_surprising_cron(part, findings)
-        _note_idle_interval(part, findings)
-        _note_unset_secrets(part, findings)
-    _check_unique("id", entries, findings)
-    _check_unique("webhook_key", [pipeline, *entries], findings, is_secret=True)
-    _note_idle_signatures(pipeline, entries, findings)
-    _note_hasty_restarts(pipeline, findings)
+        _check_window(part, diagnostics)
+        _check_policy(part, policy, diagnostics)
+        _note_surprising_cron(part, diagnostics)
+        _note_idle_interval(part, diagnostics)
+        _note_unset_secrets(part, diagnostics)
+    _check_unique("id", entries, diagnostics)
+    _check_unique("webhook_key", [pipeline, *entries], diagnostics, is_secret=True)
+    _note_idle_signatures(pipeline, entries, diagnostics)
+    _note_hasty_restarts(pipeline, diagnostics)
     if entries:
-        _note_unused(pipeline, _OWN_SCHEDULE, "is not used, because there are schedules.", findings)
+        _note_unused(pipeline, _OWN_SCHEDULE, "is not used, because there are schedules.", diagnostics)
     match type_of(good):
         case "notebook":
             for part in [pipeline, *entries]:
-                _note_unused(part, _RETRIES, "is not used: a notebook retries cells (see cells).", findings)
+                _note_unused(part, _RETRIES, "is not used: a notebook retries cells (see cells).", diagnostics)
         case "script":
-            _note_unused(pipeline, ["cells"], 'is not used: only "type": "notebook" has cells.', findings)
+            _note_unused(pipeline, ["cells"], 'is not used: only "type": "notebook" has cells.', diagnostics)
 
 
 def type_of(good: Good) -> PipelineType | None:
@@ -78,39 +78,39 @@ def _entries(pipeline: _Part) -> Iterator[_Part]:
             yield _Part(good, node.item(index), f"{path}[{index}]")
 
 
-def _check_window(part: _Part, findings: Findings) -> None:
+def _check_window(part: _Part, diagnostics: Diagnostics) -> None:
     start, end = part.good.get("schedule_start"), part.good.get("schedule_end")
     if isinstance(start, datetime) and isinstance(end, datetime) and end < start:
-        findings.refuse(*part.field("schedule_end"), "a time that is not before schedule_start")
+        diagnostics.refuse(*part.field("schedule_end"), "a time that is not before schedule_start")
 
 
-def _check_policy(part: _Part, policy: LimitPolicy, findings: Findings) -> None:
+def _check_policy(part: _Part, policy: LimitPolicy, diagnostics: Diagnostics) -> None:
     """Refuse what exceeds the installation's maxima. A timeout of 0, which is none, exceeds each of them."""
     cpu, memory, timeout = (part.good.get(name) for name in ("cpu_hard_limit", "mem_hard_limit", "timeout"))
     if policy.cpu_max is not None and isinstance(cpu, int | float) and cpu > policy.cpu_max:
-        findings.refuse(*part.field("cpu_hard_limit"), f"at most {policy.cpu_max:g} cores here (MAX_CPU_LIMIT)")
+        diagnostics.refuse(*part.field("cpu_hard_limit"), f"at most {policy.cpu_max:g} cores here (MAX_CPU_LIMIT)")
     if policy.memory_max is not None and isinstance(memory, int) and memory > policy.memory_max:
         most = f"{policy.memory_max / 1024**2:,.10g} MiB"
-        findings.refuse(*part.field("mem_hard_limit"), f"at most {most} here (MAX_MEM_LIMIT)")
+        diagnostics.refuse(*part.field("mem_hard_limit"), f"at most {most} here (MAX_MEM_LIMIT)")
     if policy.timeout_max is not None and isinstance(timeout, int | float) and not 0 < timeout <= policy.timeout_max:
         most = f"more than 0 and at most {policy.timeout_max:g} seconds here (MAX_TIMEOUT)"
-        findings.refuse(*part.field("timeout"), most)
+        diagnostics.refuse(*part.field("timeout"), most)
 
 
-def _note_surprising_cron(part: _Part, findings: Findings) -> None:
+def _note_surprising_cron(part: _Part, diagnostics: Diagnostics) -> None:
     for name, instead in (("schedule_cron", "schedule_interval_seconds"), ("restart_interval", "restart_interval")):
         expr = part.good.get(name)
         if isinstance(expr, str):
             for text in surprises(expr, instead):
-                findings.note(*part.field(name), text)
+                diagnostics.note(*part.field(name), text)
 
 
-def _note_idle_interval(part: _Part, findings: Findings) -> None:
+def _note_idle_interval(part: _Part, diagnostics: Diagnostics) -> None:
     if "schedule_cron" in part.good:
-        _note_unused(part, ["schedule_interval_seconds"], "is not used: schedule_cron wins over it.", findings)
+        _note_unused(part, ["schedule_interval_seconds"], "is not used: schedule_cron wins over it.", diagnostics)
 
 
-def _note_idle_signatures(pipeline: _Part, entries: list[_Part], findings: Findings) -> None:
+def _note_idle_signatures(pipeline: _Part, entries: list[_Part], diagnostics: Diagnostics) -> None:
     """Note signatures without a webhook, and a header for a sender that has its own."""
     for part in [pipeline, *entries]:
         webhook = part.good.get("webhook")
@@ -119,36 +119,36 @@ def _note_idle_signatures(pipeline: _Part, entries: list[_Part], findings: Findi
         path, node = part.field("webhook")
         users = [pipeline, *entries] if part is pipeline else [part]
         if not any(user.good.get("webhook_key") for user in users):
-            findings.note(path, node, "is not used: without a webhook_key there is no webhook.")
+            diagnostics.note(path, node, "is not used: without a webhook_key there is no webhook.")
         if webhook.get("verify") != "hmac":
             header = _Part(webhook, node, path)
-            _note_unused(header, ["header"], 'is not used: only "verify": "hmac" needs it.', findings)
+            _note_unused(header, ["header"], 'is not used: only "verify": "hmac" needs it.', diagnostics)
 
 
-def _note_hasty_restarts(pipeline: _Part, findings: Findings) -> None:
+def _note_hasty_restarts(pipeline: _Part, diagnostics: Diagnostics) -> None:
     interval_s, cooldown_s = pipeline.good.get("restart_interval"), pipeline.good.get("restart_cooldown", COOLDOWN_S)
     if isinstance(interval_s, int) and isinstance(cooldown_s, int | float) and interval_s <= cooldown_s:
         text = (
             f"is not longer than restart_cooldown ({cooldown_s:g} s): the daemon is down at least as long as it runs."
         )
-        findings.note(*pipeline.field("restart_interval"), text)
+        diagnostics.note(*pipeline.field("restart_interval"), text)
 
 
-def _note_unset_secrets(part: _Part, findings: Findings) -> None:
+def _note_unset_secrets(part: _Part, diagnostics: Diagnostics) -> None:
     tokens = part.good.get("encrypted_env")
     if not isinstance(tokens, dict):
         return
     path, node = part.field("encrypted_env")
     for name, token in tokens.items():
         if not token:
-            findings.note(
+            diagnostics.note(
                 path_of(path, name),
                 node.member(name),
                 "is not a token made by `fastflow encrypt`; the variable stays unset.",
             )
 
 
-def _check_unique(name: str, parts: list[_Part], findings: Findings, *, is_secret: bool = False) -> None:
+def _check_unique(name: str, parts: list[_Part], diagnostics: Diagnostics, *, is_secret: bool = False) -> None:
     seen: dict[str, str] = {}
     for part in parts:
         text = part.good.get(name)
@@ -156,10 +156,10 @@ def _check_unique(name: str, parts: list[_Part], findings: Findings, *, is_secre
             path, node = part.field(name)
             first = seen.setdefault(text, path)
             if first != path:
-                findings.refuse(path, node, f"a string that differs from {first}", is_secret=is_secret)
+                diagnostics.refuse(path, node, f"a string that differs from {first}", is_secret=is_secret)
 
 
-def _note_unused(part: _Part, names: list[str], text: str, findings: Findings) -> None:
+def _note_unused(part: _Part, names: list[str], text: str, diagnostics: Diagnostics) -> None:
     for name in names:
         if name in part.good:
-            findings.note(*part.field(name), text)
+            diagnostics.note(*part.field(name), text)

@@ -8,8 +8,8 @@ from fastflow_contracts.pipelines.format.json_positions import JsonNode
 
 SHOWN_CHARACTERS_MAX = 80
 """Longest excerpt of a rejected value."""
-FINDINGS_MAX = 100
-"""Limit for problems, and for notices, of one file. Nobody reads more."""
+DIAGNOSTICS_MAX = 100
+"""Limit for problems, and for notices, of one file. The rest is only counted."""
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -46,7 +46,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return f"{_place(self.file, self.line)}{self.field}{' ' if self.field else ''}{self.text}"
 
 
-class Findings:
+class Diagnostics:
     """Collects the problems and notices of one file."""
 
     def __init__(self, file: str) -> None:
@@ -75,7 +75,7 @@ class Findings:
 
     @property
     def has_enough_notices(self) -> bool:
-        return len(self._notices) >= FINDINGS_MAX
+        return len(self._notices) >= DIAGNOSTICS_MAX
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -91,7 +91,7 @@ class Findings:
         return tuple(sorted(self._notices, key=_line))
 
     def _refuse(self, field: str, node: JsonNode, accepted: str, value: str | None) -> None:
-        if len(self._problems) >= FINDINGS_MAX:  # only count it: finding its line has a cost
+        if len(self._problems) >= DIAGNOSTICS_MAX:  # only count it: finding its line has a cost
             self._problems_beyond += 1
             return
         problem = Problem(field=field, value=value, accepted=accepted, line=node.line, file=self._file)
@@ -122,8 +122,8 @@ def _shortened(text: str) -> str:
     return text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]}…"
 
 
-def _line(finding: Problem | Notice) -> int:
-    return finding.line or 0
+def _line(diagnostic: Problem | Notice) -> int:
+    return diagnostic.line or 0
 
 
 def _place(file: str | None, line: int | None) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from fastflow_contracts.pipelines.format.cross_checks import check, type_of
-from fastflow_contracts.pipelines.format.diagnostics import Findings, Notice, Problem
+from fastflow_contracts.pipelines.format.diagnostics import Diagnostics, Notice, Problem
 from fastflow_contracts.pipelines.format.json_positions import BadJson, parse
 from fastflow_contracts.pipelines.format.limit_policy import NO_POLICY, LimitPolicy
 from fastflow_contracts.pipelines.format.run_config import PipelineType
@@ -32,26 +32,26 @@ class Manifest(NamedTuple):
 
 def read_manifest(text: bytes, *, file_name: str, policy: LimitPolicy = NO_POLICY) -> Manifest:
     """Read *text*, which may hold any bytes. Problems and notices name the file *file_name*."""
-    findings = Findings(file_name)
-    good = _read(text, findings, policy)
-    spec = None if good is None or findings.problems else msgspec.convert(good, PipelineSpec)
-    return Manifest(spec, findings.problems, findings.notices, None if good is None else type_of(good))
+    diagnostics = Diagnostics(file_name)
+    good = _read(text, diagnostics, policy)
+    spec = None if good is None or diagnostics.problems else msgspec.convert(good, PipelineSpec)
+    return Manifest(spec, diagnostics.problems, diagnostics.notices, None if good is None else type_of(good))
 
 
-def _read(text: bytes, findings: Findings, policy: LimitPolicy) -> Good | None:
+def _read(text: bytes, diagnostics: Diagnostics, policy: LimitPolicy) -> Good | None:
     if len(text) > MANIFEST_BYTES_MAX:
-        findings.refuse_file(f"It has {len(text)} bytes; {MANIFEST_BYTES_MAX} are accepted.")
+        diagnostics.refuse_file(f"It has {len(text)} bytes; {MANIFEST_BYTES_MAX} are accepted.")
         return None
     try:
         root = parse(text.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = text.count(b"\n", 0, error.start) + 1
-        findings.refuse_file("It must be UTF-8 text; save it as such.", line)
+        diagnostics.refuse_file("It must be UTF-8 text; save it as such.", line)
         return None
     except BadJson as error:
-        findings.refuse_file(f"It must be JSON: {error}.", error.line)
+        diagnostics.refuse_file(f"It must be JSON: {error}.", error.line)
         return None
-    good = read_struct(PipelineSpec, root, findings)
+    good = read_struct(PipelineSpec, root, diagnostics)
     if good is not None:
-        check(good, root, findings, policy)
+        check(good, root, diagnostics, policy)
     return good

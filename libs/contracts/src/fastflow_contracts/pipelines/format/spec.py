@@ -261,7 +261,7 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
                 return entry
         known = ", ".join(repr(entry.id) for entry in self.schedules[:20]) or "none"
         raise NoSuchRunConfig(
-            f"There is no run configuration {run_config_id[:128]!r}; "
+            f"there is no run configuration {run_config_id[:128]!r}; "
             f"use one of the pipeline's `schedules[].id` ({known})."
         )
 

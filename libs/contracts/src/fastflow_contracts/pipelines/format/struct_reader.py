@@ -1,8 +1,8 @@
 """Reads JSON by the annotations of a struct and reports all errors at once. Pure.
 
 ``msgspec.convert`` stops at the first error. This reader continues: it returns the valid values as plain data (a dict
-for a struct, with ``REFUSED`` for each invalid value) and reports errors to ``Findings``. It knows neither the fields
-of a struct nor the rules between values.
+for a struct, with ``REFUSED`` for each invalid value) and reports errors to ``Diagnostics``. It knows neither the
+fields of a struct nor the rules between values.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 import msgspec.inspect as mi
 
-from fastflow_contracts.pipelines.format.diagnostics import Findings, path_of
+from fastflow_contracts.pipelines.format.diagnostics import Diagnostics, path_of
 from fastflow_contracts.pipelines.format.json_positions import JsonNode
 from fastflow_contracts.pipelines.format.value_types import Rule
 
@@ -23,11 +23,11 @@ REFUSED: Final = object()
 """Stands for an invalid value."""
 
 
-def read_struct(kind: type, node: JsonNode, findings: Findings) -> Good | None:
+def read_struct(kind: type, node: JsonNode, diagnostics: Diagnostics) -> Good | None:
     """Return the valid values in *node*, read as the struct *kind*; None if *node* is not an object."""
     info = mi.type_info(kind)
     assert isinstance(info, mi.StructType)
-    good = _Walk(findings).struct(info, node, "")
+    good = _Walk(diagnostics).struct(info, node, "")
     return good if isinstance(good, dict) else None
 
 
@@ -48,8 +48,8 @@ def may_be_missing(kind: mi.Type) -> bool:
 
 
 class _Walk:
-    def __init__(self, findings: Findings) -> None:
-        self._findings = findings
+    def __init__(self, diagnostics: Diagnostics) -> None:
+        self._diagnostics = diagnostics
 
     def value(self, kind: mi.Type, node: JsonNode, path: str) -> object:
         if rule := rule_of(kind):
@@ -73,7 +73,7 @@ class _Walk:
     def struct(self, kind: mi.StructType, node: JsonNode, path: str) -> object:
         if not isinstance(node.value, dict):
             if not path:
-                self._findings.refuse_file("It must hold an object, in { }.", node.line)
+                self._diagnostics.refuse_file("It must hold an object, in { }.", node.line)
                 return REFUSED
             # A value in the place of an object with a secret may be that secret.
             is_secret = any((rule := rule_of(field.type)) and rule.is_secret for field in kind.fields)
@@ -87,7 +87,7 @@ class _Walk:
             if member and (member.value is not None or field.required):
                 good[name] = self.value(field.type, member, path_of(path, name))
             elif field.required:  # for optional fields null means unset
-                self._findings.miss(path_of(path, name), node, _accepts(field.type))
+                self._diagnostics.miss(path_of(path, name), node, _accepts(field.type))
         return good
 
     def _scalar(self, rule: Rule, node: JsonNode, path: str) -> object:
@@ -108,7 +108,7 @@ class _Walk:
         tag_field = next(iter(structs.values())).tag_field or ""
         tag = node.value.get(tag_field)
         if tag is None:
-            self._findings.miss(path_of(path, tag_field), node, _one_of(structs))
+            self._diagnostics.miss(path_of(path, tag_field), node, _one_of(structs))
             return REFUSED
         if not isinstance(tag.value, str) or tag.value not in structs:
             return self._refuse(tag, path_of(path, tag_field), _one_of(structs))
@@ -140,18 +140,22 @@ class _Walk:
 
     def _note_repeated(self, node: JsonNode, path: str) -> None:
         for name in node.repeated:
-            self._findings.note(path_of(path, name), node.member(name), "is given more than once; the last one counts.")
+            self._diagnostics.note(
+                path_of(path, name), node.member(name), "is given more than once; the last one counts."
+            )
 
     def _note_unknown(self, node: JsonNode, path: str, known: list[str]) -> None:
         assert isinstance(node.value, dict)
         for name, member in node.value.items():
-            if name not in known and not self._findings.has_enough_notices:
+            if name not in known and not self._diagnostics.has_enough_notices:
                 similar = difflib.get_close_matches(name[:64].lower(), known, n=1, cutoff=0.7)
                 hint = f"; did you mean {similar[0]}?" if similar else "."
-                self._findings.note(path_of(path, name), member, f"is not a field of the format and is ignored{hint}")
+                self._diagnostics.note(
+                    path_of(path, name), member, f"is not a field of the format and is ignored{hint}"
+                )
 
     def _refuse(self, node: JsonNode, path: str, accepted: str, *, is_secret: bool = False) -> object:
-        self._findings.refuse(path, node, accepted, is_secret=is_secret)
+        self._diagnostics.refuse(path, node, accepted, is_secret=is_secret)
         return REFUSED
 
 

@@ -11,7 +11,7 @@ from aiohttp import web
 from fastflow_api import shapes
 from fastflow_api.formatting import file_name, short
 from fastflow_contracts.bus import streams, subjects
-from fastflow_contracts.bus.decoding import passed_over
+from fastflow_contracts.bus.decoding import ignoring_unreadable
 from fastflow_contracts.bus.pull import Message
 from fastflow_contracts.runs import cells
 from fastflow_contracts.runs.run import Ended, RunRecord
@@ -75,7 +75,7 @@ async def _history(request: web.Request, run: RunRecord) -> CellHistory:
     history = CellHistory()
     async with aclosing(stored(request.app[app_keys.BUS], streams.CELLS, subjects.cells_of(run.ref))) as messages:
         async for message in messages:
-            with passed_over("cells", message.subject):
+            with ignoring_unreadable(cells.CHUNK.name, message.subject):
                 history.feed(cells.CHUNK.decode(message.data), subjects.attempt_of_log(message.subject))
     if isinstance(run.state, Ended):
         history.close(run.state.at.timestamp())

@@ -1,6 +1,6 @@
 """Start the cell runner.
 
-The folder becomes a package under a name of its own, so that its modules never shadow the environment's ``plan`` or
+The folder becomes a package under its own name, so that its modules never shadow the environment's ``plan`` or
 ``kernel``.
 """
 

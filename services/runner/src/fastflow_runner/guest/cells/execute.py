@@ -109,7 +109,7 @@ def _introduce(plan: CellPlan, report: Report) -> None:
 
 
 async def _cell(kernel: Any, step: Step, cells: int, report: Report, stopping: asyncio.Event) -> int | None:
-    """Run all attempts of one cell; return the exit code if the notebook ends here, None if it goes on."""
+    """Run all attempts of one cell; return the exit code if the notebook ends here, None if it continues."""
     from .kernel import NotebookEnd
 
     attempts = step.retries + 1

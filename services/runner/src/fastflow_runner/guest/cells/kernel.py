@@ -23,8 +23,8 @@ from .report import Report
 
 INTERRUPT_S = 5.0
 """Seconds that a cell has to end after KeyboardInterrupt before its kernel is killed."""
-LAST_WORDS_S = 0.2
-"""Seconds that a dead kernel's socket must be silent."""
+SILENCE_S = 0.2
+"""Seconds without a message after which a dead kernel's socket counts as empty."""
 NEVER_S = 10**9
 """Seconds that nbclient waits for the outputs of an ended cell: no limit, passing them on may take long."""
 AHEAD_MESSAGES_MAX = 10
@@ -91,7 +91,7 @@ class _Client(NotebookClient):
         assert self.kc is not None
         with suppress(Empty):
             while True:
-                self._pass_on_stray(await ensure_async(self.kc.iopub_channel.get_msg(timeout=LAST_WORDS_S)))
+                self._pass_on_stray(await ensure_async(self.kc.iopub_channel.get_msg(timeout=SILENCE_S)))
 
     def _pass_on_stray(self, message: dict[str, Any]) -> None:
         """Pass on output of a thread that an earlier cell has left behind: it is shown where it happens."""
@@ -169,7 +169,7 @@ class Kernel:
             await client.async_start_new_kernel(env=self._env)
             await client.async_start_new_kernel_client()
         except Exception as error:  # nbclient and jupyter_client raise RuntimeError and whatever starting raised
-            raise CannotStart(f"The kernel does not start: {error}") from error
+            raise CannotStart(f"the kernel does not start: {error}") from error
         self.is_alive = True
 
     async def execute(self, step: Step, stopping: asyncio.Event) -> tuple[Failure | NotebookEnd | None, int | None]:

@@ -108,13 +108,13 @@ def read(text: str) -> dict[str, Any]:
     for position, cell in enumerate(cells):
         cell["source"] = text_of(cell.get("source"))
         if not cell["source"].isascii() and not _is_text(cell["source"]):
-            raise UnusableNotebook(f"main.ipynb: element {position} of cells has half a character; write it again.")
+            raise UnusableNotebook(f"main.ipynb: element {position} of cells has a lone surrogate; write it again.")
         cell["metadata"] = _object(cell.get("metadata"))
     return {**document, "cells": cells}
 
 
 def check_language(document: Mapping[str, Any]) -> None:
-    """Check that the notebook is Python: whatever kernel it names, it gets the pipeline's own interpreter.
+    """Check that the notebook is Python: with any kernel name it gets the pipeline's own interpreter.
 
     Raises ``UnusableNotebook``.
     """
@@ -170,7 +170,7 @@ def _typed(name: str, text: str, default: object) -> object:
     except (ValueError, KeyError, SyntaxError, RecursionError):
         kind = type(default).__name__
         raise UnusableNotebook(
-            f"Parameter {name} is {text[:80]!r}, but the default in the cell tagged {PARAMETERS_TAG!r} is of type "
+            f"parameter {name} is {text[:80]!r}, but the default in the cell tagged {PARAMETERS_TAG!r} is of type "
             f"{kind}; give a value of that type."
         ) from None
     return text

@@ -18,7 +18,7 @@ A tree is made under its final path, so nothing in it ever needs rewriting. The 
 an environment is never half there. Of two preparers of one key the first to link wins; the other throws its tree away.
 
 **Who may write what.** uv runs no foreign code while it installs wheels. Building a source distribution does. So there
-are three steps, each in a sandbox of its own:
+are three steps, each in its own sandbox:
 
 1. ``wheels`` runs as the store's owner and installs only wheels, through the shared cache. It links its tree.
    It refuses folders whose requirements or project need more than packages from indexes (see ``plain``).

@@ -1,8 +1,8 @@
 """Removes what is not needed until the store is within its budget. I/O; ``next_victim`` is pure.
 
-First it removes trees without a link, left by killed preparers, whatever the budget. Then, while the store is above its
-budget, it removes the whole cache of uv, which only saves downloads; then the environments with the oldest last use,
-and the interpreters that no other environment uses. It never removes one that a process holds (see
+First it removes trees without a link, left by killed preparers, even below the budget. Then, while the store is above
+its budget, it removes the whole cache of uv, which only saves downloads; then the environments with the oldest last
+use, and the interpreters that no other environment uses. It never removes one that a process holds (see
 ``layout.Store.seize``) or that was used lately: an environment just made for a run must still exist when the run
 begins.
 

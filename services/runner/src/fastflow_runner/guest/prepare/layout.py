@@ -77,7 +77,7 @@ class Store:
         """Refuse a tree that a user other than its builder has put there."""
         status = os.lstat(self.tree(tree))
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != owner:
-            raise SystemExit(f"The tree {tree} does not belong to its builder; the environment is refused.")
+            raise SystemExit(f"the tree {tree} does not belong to its builder; the environment is refused.")
 
     def link(self, key: str, tree: str) -> None:
         """Make *tree* the environment *key*, unless a sound one exists by now."""

@@ -33,7 +33,7 @@ def is_plain_folder(folder: str, requirements: str, given: str, *, project: bool
     Args:
         requirements: Its requirements file, "" for none.
         given: The text of requirements beside it.
-        project: Whether its project is to be installed.
+        project: Whether to install its project.
     """
     if os.path.lexists(os.path.join(folder, "uv.toml")):
         return False

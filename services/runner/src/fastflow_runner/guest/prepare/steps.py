@@ -18,7 +18,7 @@ NEEDS_BUILD_EXIT_CODE = 75
 INPUT_VARIABLE = "FASTFLOW_INPUT"
 """Names the file given to a step, if any: requirements beside those of the folder, or the keys in use."""
 NO_INTERPRETER_EXIT_CODE = 76
-"""Exit code: uv has no interpreter of its own of this version, and cannot get one."""
+"""Exit code: uv has no interpreter of this version, and cannot get one."""
 MADE_WITH = "::python "
 """Begins the line with the version of the environment's interpreter, which is for the runner alone."""
 

@@ -73,7 +73,7 @@ class Child:
         self._signal_group(signal.SIGTERM)
 
     def kill_all(self) -> None:
-        """Send SIGKILL to every process of the script, in whatever session it is."""
+        """Send SIGKILL to every process of the script, in any session."""
         if self._is_alone:
             _kill([-1])
         else:
@@ -171,7 +171,7 @@ def spawn(
     outputs: Mapping[int, int],
     prctl: Callable[[int, int], None],
 ) -> int:
-    """Start the script in a session of its own and return its pid.
+    """Start the script in its own session and return its pid.
 
     Args:
         outputs: What the script writes to, by stream.

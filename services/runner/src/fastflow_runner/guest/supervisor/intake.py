@@ -66,11 +66,11 @@ class JobIntake:
             SetupFailed: More bytes than announced, or the disk is full.
         """
         if len(data) > self._missing_bytes:
-            raise SetupFailed("The runner sent more bytes than it announced.")
+            raise SetupFailed("the runner sent more bytes than it announced.")
         try:
             self._spool.write(data)
         except OSError as error:
-            raise SetupFailed(f"The code does not fit into the sandbox: {error}.") from error
+            raise SetupFailed(f"the code does not fit into the sandbox: {error}.") from error
         self._sha256.update(data[max(0, self._files_bytes - self._received_bytes) :])
         self._received_bytes += len(data)
         self._missing_bytes -= len(data)
@@ -94,11 +94,11 @@ class JobIntake:
                 os.mkdir(directory)
                 if self.job["bundle"]:
                     if self._sha256.hexdigest() != self.job["bundle"]["sha256"]:
-                        raise SetupFailed("The code that arrived is not the code that was announced.")
+                        raise SetupFailed("the code that arrived is not the code that was announced.")
                     unpack(spool, directory)
                 return directory, variables
         except OSError as error:
-            raise SetupFailed(f"The code does not fit into the sandbox: {error}.") from error
+            raise SetupFailed(f"the code does not fit into the sandbox: {error}.") from error
 
 
 def answer_path(work: str, name: str) -> str:
@@ -144,9 +144,9 @@ def unpack(tar: Any, directory: str) -> None:
             for member in members:
                 parts = member.name.split("/")
                 if member.type not in (tarfile.REGTYPE, tarfile.DIRTYPE) or member.issparse():
-                    raise SetupFailed(f"The bundle holds {member.name!r}, which is not a regular file or folder.")
+                    raise SetupFailed(f"the bundle holds {member.name!r}, which is not a regular file or folder.")
                 if any(part in ("", ".", "..") or "\0" in part for part in parts):
-                    raise SetupFailed(f"The bundle holds {member.name!r}, which is not a safe path.")
+                    raise SetupFailed(f"the bundle holds {member.name!r}, which is not a safe path.")
                 path = os.path.join(directory, *parts)
                 if member.isdir():
                     os.makedirs(path, exist_ok=True)
@@ -156,7 +156,7 @@ def unpack(tar: Any, directory: str) -> None:
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 _write(path, content.read(), 0o755 if member.mode & 0o100 else 0o644)
     except (tarfile.TarError, ValueError, OverflowError, EOFError) as error:
-        raise SetupFailed(f"The bundle cannot be read: {error}.") from error
+        raise SetupFailed(f"the bundle cannot be read: {error}.") from error
 
 
 def _write(path: str, data: bytes, mode: int) -> None:

@@ -126,7 +126,7 @@ class Cgroup:
 
 
 class ProcessTree:
-    """What the descendants of this process use, read from /proc, for a sandbox without a cgroup of its own."""
+    """What the descendants of this process use, read from /proc, for a sandbox without its own cgroup."""
 
     def __init__(self, usage: Usage, memory_limit_bytes: int | None) -> None:
         self._usage = usage

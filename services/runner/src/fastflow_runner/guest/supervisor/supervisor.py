@@ -119,12 +119,12 @@ class Supervisor:
             return
         fields = json.loads(payload)
         if kind == frames.ATTACH:
-            self._deadlines.hear()
+            self._deadlines.heartbeat()
             self._link.attach(bytes.fromhex(fields["nonce"]), fields["acked"], self._phase)
         elif kind == frames.JOB:
             self._accept(fields)
         elif kind == frames.BEAT:
-            self._deadlines.hear(fields.get("dead_after_s"))
+            self._deadlines.heartbeat(fields.get("dead_after_s"))
         elif kind == frames.ACK:
             self._link.acknowledge(fields)
         elif kind == frames.STOP:
@@ -142,12 +142,12 @@ class Supervisor:
             return
         self._phase = PREPARING
         self._job = job
-        self._deadlines.hear(job["dead_after_s"])
+        self._deadlines.heartbeat(job["dead_after_s"])
         try:
             self._intake = JobIntake(job, self._work)
             self._take(b"")
         except OSError as error:
-            self._fail(SetupFailed(f"The sandbox cannot be written to: {error}."))
+            self._fail(SetupFailed(f"the sandbox cannot be written to: {error}."))
 
     def _take(self, data: bytes) -> None:
         if self._intake is None:
@@ -160,7 +160,7 @@ class Supervisor:
         except SetupFailed as error:
             self._fail(error)
         except OSError as error:
-            self._fail(SetupFailed(f"The sandbox has no room for the script: {error}."))
+            self._fail(SetupFailed(f"the sandbox has no room for the script: {error}."))
 
     def _start(self, directory: str, files: dict[str, str]) -> None:
         job = self._job

@@ -74,7 +74,7 @@ class Deadlines:
         """Return the earliest deadline while a script runs."""
         return min(self.dead_at, self.timeout.at, self.kill.at, self.sample.at, self.memory_watch.at)
 
-    def hear(self, dead_after_s: float | None = None) -> None:
+    def heartbeat(self, dead_after_s: float | None = None) -> None:
         """Note a sign of life from the runner.
 
         Args:

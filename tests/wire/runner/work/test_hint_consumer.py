@@ -11,18 +11,23 @@ from fastflow_contracts.runs.run import (
     Pending,
     RunStatus,
 )
-from fastflow_runner.attempts.runner import AttemptRunner
 from fastflow_runner.sandbox import DaemonUnreachable
+from fastflow_runner.work.hint_consumer import HintConsumer
+from fastflow_runner.work.runner import AttemptRunner
 from tests.support.runner_bench import Bench, at_work
 from tests.support.system import System
+
+
+def hints(bench: Bench) -> HintConsumer:
+    return HintConsumer(bench.context, AttemptRunner(bench.context, 1))
 
 
 async def test_a_hint_that_comes_too_early_comes_again_in_time(bench: Bench) -> None:
     """The runner's clock is behind that of the scheduler, which would repeat the hint much later."""
     run = await bench.pending(due_s=0.5)
     await bench.hint(run)
-    async with at_work(AttemptRunner(bench.tools, 1).take("script")):
-        ended = await System(bench.tools.bus).end(run.ref)
+    async with at_work(hints(bench).take("script")):
+        ended = await System(bench.context.bus).end(run.ref)
     assert isinstance(run.state, Pending)
     assert ended.attempts[0].claimed_at >= run.state.not_before
 
@@ -31,20 +36,21 @@ async def test_a_runner_without_its_daemon_gives_a_run_back_once_and_waits(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """None of its code has run, so it does not fail. The runner takes no run again until the daemon answers."""
-    monkeypatch.setattr("fastflow_runner.attempts.runner.AGAIN_S", 0.01)
-    monkeypatch.setattr("fastflow_runner.attempts.runner.DAEMON_S", 0.1)
-    sandboxes, looks = bench.tools.sandboxes, asyncio.Semaphore(0)
+    monkeypatch.setattr("fastflow_runner.work.runner.AGAIN_S", 0.01)
+    monkeypatch.setattr("fastflow_runner.work.hint_consumer.AGAIN_S", 0.01)
+    monkeypatch.setattr("fastflow_runner.work.runner.DAEMON_S", 0.1)
+    sandboxes, looks = bench.context.sandboxes, asyncio.Semaphore(0)
 
     async def away(*_: Any) -> Any:
         looks.release()
         raise DaemonUnreachable("Docker does not answer")
 
     run = await bench.pending()
-    system = System(bench.tools.bus)
+    system = System(bench.context.bus)
     with monkeypatch.context() as daemon:
         daemon.setattr(sandboxes, "open", away)
         daemon.setattr(sandboxes, "held", away)
-        async with at_work(AttemptRunner(bench.tools, 1).take("script")):
+        async with at_work(hints(bench).take("script")):
             await bench.hint(run)
             given_back = await system.until(run.ref, lambda run: run.releases == 1)
             await bench.hint(run)

@@ -1,4 +1,4 @@
-"""A runner's tools for the tests of attempts."""
+"""A runner's context for the tests of attempts and of work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import fastflow_runner.app
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.runs.lease import Lease
 from fastflow_runner.backend import open_backend
-from fastflow_runner.presence import Beacon
+from fastflow_runner.presence import PresenceWriter
 from fastflow_runner.sandbox import SandboxSpec
 from fastflow_runner.sandbox.dummy import DummyOutcome, DummySandboxes
 from fastflow_runner.settings import RunnerSettings
@@ -34,6 +34,6 @@ async def bench(bus_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     settings = RunnerSettings(sandbox="dummy", data_dir=str(tmp_path))
     opening = open_backend(settings, runner="one", installation="test", environ={}, say=lambda line: None)
     async with opening as backend, Relay(bus_url) as relay, connect(relay.url, name="one") as bus:
-        beacon = Beacon(bus, a_presence("one"), Lease(), look=lambda shown: shown)
-        await beacon.announce()
-        yield Bench(fastflow_runner.app._tools(settings, bus, "one", backend, beacon), relay, jobs)
+        presence = PresenceWriter(bus, a_presence("one"), Lease(), look=lambda shown: shown)
+        await presence.announce()
+        yield Bench(fastflow_runner.app._context(settings, bus, "one", backend, presence), relay, jobs)

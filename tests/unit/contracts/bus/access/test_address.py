@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts.bus.address import login_of, redacted, with_login
+from fastflow_contracts.bus.access.address import login_of, redacted, with_login
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from enum import Enum
 from fastflow_contracts.runs.run import Running, RunRecord
 
 
-class Fate(Enum):
+class OrphanDecision(Enum):
     """What to do with a sandbox that no attempt here holds."""
 
     ADOPT = "adopt"
@@ -20,7 +20,7 @@ class Fate(Enum):
     LEAVE = "leave"
 
 
-def fate(run: RunRecord | None, attempt: int, *, runner: str, holder_is_gone: bool) -> Fate:
+def decide(run: RunRecord | None, attempt: int, *, runner: str, holder_is_gone: bool) -> OrphanDecision:
     """Decide about one sandbox.
 
     Args:
@@ -30,7 +30,7 @@ def fate(run: RunRecord | None, attempt: int, *, runner: str, holder_is_gone: bo
         holder_is_gone: the run's holder is another runner, silent for longer than its lease.
     """
     if run is None or not isinstance(run.state, Running) or attempt != run.state.attempt:
-        return Fate.REMOVE
+        return OrphanDecision.REMOVE
     if run.state.runner == runner or holder_is_gone:
-        return Fate.ADOPT if run.state.prepared_at else Fate.REMOVE
-    return Fate.LEAVE
+        return OrphanDecision.ADOPT if run.state.prepared_at else OrphanDecision.REMOVE
+    return OrphanDecision.LEAVE

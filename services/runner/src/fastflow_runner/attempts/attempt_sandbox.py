@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.folder.bundle import Bundle
 from fastflow_contracts.runs.run import RunRecord
-from fastflow_runner.attempts.context import Tools
+from fastflow_runner.attempts.context import AttemptContext
 from fastflow_runner.attempts.holding import pause
 from fastflow_runner.sandbox import AlreadyExists, Channel, DaemonUnreachable, Detached, Missing, SandboxError
 from fastflow_runner.sandbox.events import Exited, Offsets, Vanished
@@ -54,18 +54,18 @@ class Conversation(NamedTuple):
 class AttemptSandbox:
     """The sandbox of one attempt, named after it."""
 
-    def __init__(self, tools: Tools, run: RunRecord, attempt: AttemptId) -> None:
+    def __init__(self, context: AttemptContext, run: RunRecord, attempt: AttemptId) -> None:
         """*run* must be running."""
-        self._tools = tools
+        self._context = context
         self._run = run
         self._attempt = attempt
-        self._spec = tools.spec(run)
+        self._spec = context.spec(run)
 
     async def open(self) -> Channel:
         """Open the sandbox. An existing one is from a previous holder and is replaced: our epoch is higher."""
-        sandboxes = self._tools.sandboxes
+        sandboxes = self._context.sandboxes
         for number in range(1, self._attempt.number):  # one remains only if a removal failed or is still under way
-            await sandboxes.remove(self._tools.name(AttemptId(self._run.id, number)))
+            await sandboxes.remove(self._context.name(AttemptId(self._run.id, number)))
         try:
             return await sandboxes.open(self._spec)
         except AlreadyExists:
@@ -76,21 +76,23 @@ class AttemptSandbox:
         """Attach to the sandbox and continue after *acked*. Waits for the daemon. None: it is gone."""
         while True:
             try:
-                held = next((held for held in await self._tools.sandboxes.held() if held.name == self._spec.name), None)
+                held = next(
+                    (held for held in await self._context.sandboxes.held() if held.name == self._spec.name), None
+                )
                 if held is None:
                     return None
-                channel = await self._tools.sandboxes.attach(held)
+                channel = await self._context.sandboxes.attach(held)
                 return Conversation(channel, await Session.resume(channel, acked))
             except Missing:
                 return None
             except (Detached, DaemonUnreachable) as error:
-                log.warning("sandbox not attached yet", run=self._run.id, error=str(error))
+                log.warning("sandbox not attached", run=self._run.id, error=str(error))
                 await pause()
 
     async def remove(self) -> None:
         """Remove the sandbox after its end is recorded. If the daemon is away, the next sweep removes it."""
         try:
-            await self._tools.sandboxes.remove(self._spec.name)
+            await self._context.sandboxes.remove(self._spec.name)
         except SandboxError as error:
             log.warning("sandbox not removed", run=self._run.id, error=str(error))
 

@@ -29,28 +29,28 @@ WAITING_MAX: Final = 1_000
 """Most requests that wait for an answer at once; further requests get no answer."""
 
 
-class Doorbell:
+class SyncRequests:
     """Starts syncs and answers requests with the report."""
 
     def __init__(self, bus: Bus, source: Source, syncer: Syncer) -> None:
         self._bus = bus
         self._source = source
         self._syncer = syncer
-        self._rung = asyncio.Event()
+        self._is_requested = asyncio.Event()
         self._waiting: list[str] = []
 
     async def serve(self, ready: Callable[[], None]) -> None:
         """Sync until cancelled. Calls *ready* after the first sync, successful or not."""
         async with self._listening(), asyncio.TaskGroup() as group:
             group.create_task(self._watch(), name="watch-source")
-            await self._sync_when_rung()
+            await self._sync_when_requested()
             ready()
             while True:
-                await self._sync_when_rung()
+                await self._sync_when_requested()
 
-    async def _sync_when_rung(self) -> None:
-        await self._rung.wait()
-        self._rung.clear()
+    async def _sync_when_requested(self) -> None:
+        await self._is_requested.wait()
+        self._is_requested.clear()
         waiting, self._waiting = self._waiting, []
         report = SYNC_REPORT.encode(await self._syncer.sync())
         for inbox in waiting:
@@ -60,7 +60,7 @@ class Doorbell:
     async def _watch(self) -> None:
         async with contextlib.aclosing(self._source.changes()) as changes:
             async for _ in changes:
-                self._rung.set()
+                self._is_requested.set()
 
     @contextlib.asynccontextmanager
     async def _listening(self) -> AsyncGenerator[None, None]:
@@ -77,4 +77,4 @@ class Doorbell:
             return
         if message.reply:
             self._waiting.append(message.reply)
-        self._rung.set()
+        self._is_requested.set()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastflow_contracts.bus import nkeys
+from fastflow_contracts.bus.access import nkeys
 
 SEED = "SUAACAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAN7EY"
 """Of the key that is 32 times the byte 1; what belongs to it was computed with NATS' own library."""

@@ -1,0 +1,91 @@
+"""What a runner asks of Docker: the bodies that create a sandbox and its network. Pure.
+
+``proxy.rules`` allows exactly these bodies.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastflow_runner.sandbox import Mount, SandboxSpec
+
+LABEL_SCOPE: Final = "fastflow.scope"
+LABEL_TOKEN: Final = "fastflow.token"  # noqa: S105 - tells two sandboxes apart; no secret
+SHM_BYTES: Final = 1 << 40
+"""Size of /dev/shm: no separate bound. What a script puts there counts as its memory, which has a limit; and the
+limit of a warm sandbox changes when a run takes it, while this size cannot.
+"""
+
+
+def container_config(spec: SandboxSpec, labels: dict[str, str]) -> dict[str, Any]:
+    """Return the body of the daemon's create call for a sandbox. The proxy allows no other body."""
+    host: dict[str, Any] = {
+        "CapDrop": ["ALL"],
+        "SecurityOpt": ["no-new-privileges:true"],
+        "Privileged": False,
+        "ReadonlyRootfs": True,
+        # exec: Python loads compiled extensions of packages from here.
+        "Tmpfs": {
+            "/tmp": f"rw,nosuid,nodev,exec,size={spec.tmp_bytes},mode=1777",  # noqa: S108 - the sandbox's own
+            "/work": f"rw,nosuid,nodev,exec,size={spec.work_bytes},uid={spec.user},gid={spec.user},mode=0755",
+        },
+        "Mounts": [_mount(mount) for mount in spec.mounts],
+        "PidsLimit": spec.processes_max,
+        "OomScoreAdj": 500,
+        "Ulimits": [
+            {"Name": "core", "Soft": 0, "Hard": 0},
+            {"Name": "nofile", "Soft": 4096, "Hard": 4096},
+        ],
+        "LogConfig": {"Type": "none"},
+        "IpcMode": "private",
+        "ShmSize": SHM_BYTES,
+        "NetworkMode": spec.network,
+        "RestartPolicy": {"Name": "no"},
+        "AutoRemove": False,
+    }
+    host |= limits_config(spec)
+    return {
+        "Image": spec.image,
+        "Labels": labels,
+        "User": f"{spec.user}:{spec.user}",
+        "Env": [f"{name}={value}" for name, value in spec.env.items()],
+        "OpenStdin": True,
+        "StdinOnce": False,
+        "Tty": False,
+        "AttachStdin": True,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "StopSignal": "SIGKILL",
+        "Healthcheck": {"Test": ["NONE"]},
+        "HostConfig": host,
+    }
+
+
+def network_config(name: str, scope: str) -> dict[str, Any]:
+    """Return the body of the call that creates the network of runs: a bridge that isolates its containers."""
+    return {
+        "Name": name,
+        "Driver": "bridge",
+        "CheckDuplicate": True,
+        "Options": {"com.docker.network.bridge.enable_icc": "false"},
+        "Labels": {LABEL_SCOPE: scope},
+    }
+
+
+def limits_config(spec: SandboxSpec) -> dict[str, Any]:
+    """Return the body of the call that sets the limits of a sandbox."""
+    limits: dict[str, Any] = {}
+    if spec.memory_bytes is not None:
+        limits |= {"Memory": spec.memory_bytes, "MemorySwap": spec.memory_bytes}
+    if spec.cpu_cores is not None:
+        limits |= {"NanoCpus": round(spec.cpu_cores * 1e9)}
+    return limits
+
+
+def _mount(mount: Mount) -> dict[str, Any]:
+    return {
+        "Type": "bind" if mount.source.startswith("/") else "volume",
+        "Source": mount.source,
+        "Target": mount.target,
+        "ReadOnly": mount.read_only,
+    }

@@ -1,0 +1,1 @@
+"""Takes work, keeps its attempts under way, and recovers what was left behind."""
