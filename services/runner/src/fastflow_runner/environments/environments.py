@@ -123,7 +123,7 @@ class Environments:
             except NoInterpreter as error:
                 if (second := fallback(request, self._place)) is None:
                     raise
-                log.warning("interpreter not available", error=str(error), next_try_s=INTERPRETER_RETRY_S)
+                log.warning("interpreter not fetched", error=str(error), next_try_s=INTERPRETER_RETRY_S)
                 self._no_interpreter_until = monotonic() + INTERPRETER_RETRY_S
                 if self._ready(second) is None:
                     await self._prepare(second, say)
