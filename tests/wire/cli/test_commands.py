@@ -150,7 +150,7 @@ async def test_a_cloud_event_brings_its_own_identity(command: Command) -> None:
     assert len(ids) == 1
     bad = await command("trigger", "demo", "{}", "--type", kind)
     assert (bad.returncode, "source and an id" in bad.stderr) == (2, True)
-    own = await command("trigger", "demo", "{}", "--type", "application/vnd.fastflow.trigger+json")
+    own = await command("trigger", "demo", "{}", "--type", "application/vnd.fastflow.start+json")
     assert (own.returncode, "for our own services" in own.stderr) == (2, True)
 
 

@@ -51,7 +51,7 @@ async def test_the_api_and_a_page_show_the_live_runners(bus: Bus) -> None:
     assert [(each["host"], each["version"], each["load"], each["environments"]) for each in shown] == [
         ("h", "0", 0.25, 3)
     ] * 2
-    for words in ("1 of 4 slots in use", "3 environments", "load 0.25 a core", "finishes and leaves"):
+    for words in ("1 of 4 slots in use", "3 environments", "load 0.25 a core", "draining"):
         assert words in page
 
 
