@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 
@@ -141,11 +142,13 @@ async def test_runs_are_paged_and_filters_stay(bus: Bus, user: ClientSession) ->
     """Older runs are one link away; the link keeps the filters."""
     for number in range(51):
         await store(bus, a_run("hello", created=number))
-    async with user.get("/runs?status=PENDING&triggered_by=api") as answer:
-        text = await answer.text()
+    found = None
+    async with asyncio.timeout(30):
+        while not found:  # until the gateway has heard of the last run
+            async with user.get("/runs?status=PENDING&triggered_by=api") as answer:
+                text = await answer.text()
+            found = re.search(r'href="(/runs\?[^"]*cursor=[^"]+)"', text)
     assert text.count('class="run-row"') == 50
-    found = re.search(r'href="(/runs\?[^"]*cursor=[^"]+)"', text)
-    assert found
     assert "status=PENDING" in found[1]
     async with user.get(found[1].replace("&amp;", "&")) as answer:
         text = await answer.text()
