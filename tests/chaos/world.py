@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
@@ -166,8 +167,11 @@ async def _clear(made: World) -> None:
         if service.is_running:
             await service.kill()
         print(f"--- the log of the {service.name}:", *service.log, sep="\n")
-    if left := await made.containers():
-        await docker("rm", "--force", "--volumes", *(container.id for container in left))
+    async with asyncio.timeout(DOCKER_S):
+        while left := await made.containers():
+            # The daemon may still be carrying out a removal that a killed service asked for.
+            with contextlib.suppress(AssertionError):
+                await docker("rm", "--force", "--volumes", *(container.id for container in left))
 
 
 async def docker(*words: str) -> str:
