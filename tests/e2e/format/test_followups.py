@@ -30,6 +30,16 @@ def test_failure_starts_only_targets_that_wait_for_failure(there: Rules) -> None
     assert len(there.runs("after_success")) == before
 
 
+def test_a_target_with_a_route_starts_when_the_script_takes_it(there: Rules) -> None:
+    """Another label starts nothing."""
+    there.done("choosing", env_vars={"WAY": "right"})
+    parent = there.done("choosing", env_vars={"WAY": "left"})
+    (child,) = there.first("chosen")
+    assert child["parent_run_id"] == parent["id"]
+    assert there.text(there.end(child)) == "after choosing"
+    assert len(there.runs("chosen")) == 1
+
+
 def test_a_crashed_daemon_restarts_after_its_cooldown_until_it_is_cancelled(there: Rules) -> None:
     """Each instance is a run with the variables of the first one; cancelled while it waits, it stays stopped."""
     there.start("crashing", env_vars={"WHO": "me"})

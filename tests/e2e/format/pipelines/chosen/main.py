@@ -1,0 +1,3 @@
+import os
+
+print("after", os.environ["FASTFLOW_PARENT_PIPELINE"])
