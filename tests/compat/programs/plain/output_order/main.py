@@ -1,4 +1,4 @@
-"""Everything of one stream stays in order, whoever writes it."""
+"""The parts of one stream stay in order, from any writer."""
 
 import os
 import subprocess
