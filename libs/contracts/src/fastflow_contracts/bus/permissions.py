@@ -128,7 +128,7 @@ def grant(user: User) -> Grant:
             return Grant(
                 publish=(
                     *_verifying(),
-                    subjects.TRIGGERS,
+                    subjects.STARTS,
                     subjects.COMMANDS,
                     subjects.SYNC,
                     subjects.DRAINS,

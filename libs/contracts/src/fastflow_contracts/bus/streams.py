@@ -118,8 +118,8 @@ def _stream(
     )
 
 
-def _work_queue(name: str, subject: str, *, bytes_max: int) -> StreamConfig:
-    config = _stream(name, [subject], bytes_max=bytes_max, age_s=0, discard=DiscardPolicy.NEW)
+def _work_queue(name: str, *subject_list: str, bytes_max: int) -> StreamConfig:
+    config = _stream(name, list(subject_list), bytes_max=bytes_max, age_s=0, discard=DiscardPolicy.NEW)
     return replace(config, retention=RetentionPolicy.WORK_QUEUE)
 
 
@@ -150,7 +150,7 @@ STREAMS: Final[tuple[StreamConfig, ...]] = (
         allow_direct=True,
     ),
     replace(
-        _work_queue(TRIGGERS, subjects.TRIGGERS, bytes_max=GIB),
+        _work_queue(TRIGGERS, subjects.TRIGGERS, subjects.STARTS, bytes_max=GIB),
         duplicate_window=TRIGGER_DEDUP_S,
         max_msg_size=TRIGGER_BYTES_MAX,
     ),
@@ -166,7 +166,8 @@ STORE_BYTES_MAX: Final = sum(stream.max_bytes or 0 for stream in STREAMS) + GIB
 """Disk space that the server needs for all streams, with a margin for its own files."""
 
 
-def _consumer(name: str, subject: str, *, ack_wait_s: float, pending_max: int) -> ConsumerConfig:
+def _consumer(name: str, subject: str | None, *, ack_wait_s: float, pending_max: int) -> ConsumerConfig:
+    """*subject*: None takes all of the stream."""
     return ConsumerConfig(
         name=name,
         durable_name=name,
@@ -179,7 +180,7 @@ def _consumer(name: str, subject: str, *, ack_wait_s: float, pending_max: int) -
 
 
 CONSUMERS: Final[tuple[tuple[str, ConsumerConfig], ...]] = (
-    (TRIGGERS, _consumer(SCHEDULER, subjects.TRIGGERS, ack_wait_s=10.0, pending_max=1000)),
+    (TRIGGERS, _consumer(SCHEDULER, None, ack_wait_s=10.0, pending_max=1000)),
     (COMMANDS, _consumer(SCHEDULER, subjects.COMMANDS, ack_wait_s=10.0, pending_max=1000)),
     (
         bucket_stream(subjects.RUNS),

@@ -58,10 +58,10 @@ class TriggerConsumer:
 
     async def _decide(self, message: Message) -> Decision:
         token = subjects.trigger_token(message.subject)
-        letter = Letter(message.data, message.headers)
+        letter = Letter(message.data, message.headers, by_service=subjects.is_start(message.subject))
         try:
             name = name_of(token)
-            trigger = read_trigger(letter.payload, letter.headers)
+            trigger = read_trigger(letter.payload, letter.headers, by_service=letter.by_service)
         except FastFlowError as error:
             why = error if isinstance(error, BadTrigger) else BadTrigger(str(error))
             return await self._refuse(message, letter, _name_of(token) or token[:SHOWN_CHARACTERS_MAX], why)
