@@ -237,13 +237,14 @@ async def _name_installation(js: JetStreamContext, wanted: str) -> None:
 
 
 async def verify(js: JetStreamContext) -> None:
-    """Check that every stream and consumer exists. Raises ``WrongTopology`` if not."""
+    """Check that every stream exists with its subjects, and every consumer. Raises ``WrongTopology`` if not."""
     missing = []
     try:
         for stream in STREAMS:
             assert stream.name is not None
             try:
-                await js.stream_info(stream.name)
+                found = (await js.stream_info(stream.name)).config.subjects or ()
+                missing += [f"subject {subject}" for subject in stream.subjects or () if subject not in found]
             except NotFoundError:
                 missing.append(f"stream {stream.name}")
         for stream_name, consumer in CONSUMERS:

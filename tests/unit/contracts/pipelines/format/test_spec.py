@@ -178,6 +178,7 @@ def test_an_entry_overrides_settings() -> None:
         retry_strategy=FixedDelay(delay=2),
         default_env={"A": "pipeline", "B": "entry", "C": "entry"},
         encrypted_env={"S": "token-of-pipeline", "T": "token-of-entry"},
+        secret_names=frozenset({"S", "T"}),
     )
 
 
