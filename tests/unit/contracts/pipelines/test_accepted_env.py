@@ -11,7 +11,7 @@ from fastflow_contracts.pipelines.format.run_config import RunConfig
 from fastflow_contracts.pipelines.format.spec import PipelineSpec, ScheduleEntry
 from fastflow_contracts.pipelines.protected_variables import is_protected
 
-PROTECTED = """
+NAMES_PROTECTED = """
     PYTHONWARNINGS PYTHONPATH PYTHONSTARTUP PYTHONHOME PYTHONBREAKPOINT PYTHONUSERBASE PYTHONHASHSEED
     LD_PRELOAD LD_LIBRARY_PATH LD_AUDIT DYLD_INSERT_LIBRARIES GLIBC_TUNABLES GCONV_PATH LOCPATH NLSPATH MALLOC_TRACE_
     RES_OPTIONS HOSTALIASES LOCALDOMAIN RESOLV_HOST_CONF GETCONF_DIR NIS_PATH TMPDIR TZDIR KRB5_CONFIG TERMINFO_DIRS
@@ -24,20 +24,20 @@ PROTECTED = """
     JAVA_TOOL_OPTIONS _JAVA_OPTIONS JDK_JAVA_OPTIONS CLASSPATH GODEBUG RUSTC_WRAPPER CARGO_BUILD_RUSTC_WRAPPER
     MPLBACKEND COVERAGE_PROCESS_START PYTEST_ADDOPTS NUMBA_CACHE_DIR ODBCSYSINI OMP_TOOL_LIBRARIES
     FASTFLOW_RUN_ID FASTFLOW_ANYTHING DOCKER_HOST KUBECONFIG OTEL_EXPORTER_OTLP_ENDPOINT
-""".split()
-HARMLESS = """
+"""
+NAMES_HARMLESS = """
     NAME MODE path home env browser DAY DATE CUSTOMER_ID DRY_RUN LOG_LEVEL API_URL DEBUG TZ LANG LC_ALL TERM USER
     INPUT_PATH OUTPUT_HOME ENVIRONMENT PATHS MY_PYTHONPATH GOAL LESSON CARGO_ID BUNDLE_ID GS_BUCKET AWS_REGION N CC_LIST
     PROXY FEATURE_FLAGS TEMPERATURE HOMEPAGE SHELLFISH x Ä alpha
-""".split()
+"""
 
 
-@pytest.mark.parametrize("name", PROTECTED)
+@pytest.mark.parametrize("name", NAMES_PROTECTED.split())
 def test_a_name_that_changes_how_programs_load_or_reach_the_network_is_protected(name: str) -> None:
     assert is_protected(name)
 
 
-@pytest.mark.parametrize("name", HARMLESS)
+@pytest.mark.parametrize("name", NAMES_HARMLESS.split())
 def test_any_other_name_is_not(name: str) -> None:
     assert not is_protected(name)
 
