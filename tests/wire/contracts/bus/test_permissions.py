@@ -27,7 +27,7 @@ NOBODY: Final[set[User]] = set()
 READERS: Final = {SYNCER, SCHEDULER, RUNNER, GATEWAY}
 JS: Final = "$JS.API"
 WHO: Final[dict[str, set[User]]] = {
-    "ff.trigger.x": {OUTSIDE},
+    "ff.trigger.x": {GATEWAY, OUTSIDE},
     "ff.start.x": {GATEWAY},
     "ff.command.run.x.y": {GATEWAY},
     "ff.sync.request": {GATEWAY},
@@ -131,7 +131,7 @@ WHO: Final[dict[str, set[User]]] = {
         f"{JS}.CONSUMER.{verb}.{stream}.{config.name}{rest}": NOBODY
         for stream, config in streams.CONSUMERS
         for verb, rest in (
-            *(("CREATE", f".{config.filter_subject or '>'}"), ("DURABLE.CREATE", "")),
+            *(("CREATE", f".{config.filter_subject}"), ("DURABLE.CREATE", "")),
             *(("DELETE", ""), ("PAUSE", ""), ("UNPIN", ""), ("LEADER.STEPDOWN", "")),
         )
     },

@@ -60,6 +60,10 @@ NOTICES: Final = "FF_NOTICES"
 
 SCHEDULER: Final = "scheduler"
 """The durable consumer of triggers, commands and run changes, shared by all schedulers."""
+STARTS: Final = "starts"
+"""The durable consumer of starts by services. It is not that of triggers: a scheduler that does not know the subject
+must not take from it.
+"""
 
 _INSTALLATION: Final = re.compile("[a-z0-9]{8,64}")
 
@@ -166,8 +170,7 @@ STORE_BYTES_MAX: Final = sum(stream.max_bytes or 0 for stream in STREAMS) + GIB
 """Disk space that the server needs for all streams, with a margin for its own files."""
 
 
-def _consumer(name: str, subject: str | None, *, ack_wait_s: float, pending_max: int) -> ConsumerConfig:
-    """*subject*: None takes all of the stream."""
+def _consumer(name: str, subject: str, *, ack_wait_s: float, pending_max: int) -> ConsumerConfig:
     return ConsumerConfig(
         name=name,
         durable_name=name,
@@ -180,7 +183,8 @@ def _consumer(name: str, subject: str | None, *, ack_wait_s: float, pending_max:
 
 
 CONSUMERS: Final[tuple[tuple[str, ConsumerConfig], ...]] = (
-    (TRIGGERS, _consumer(SCHEDULER, None, ack_wait_s=10.0, pending_max=1000)),
+    (TRIGGERS, _consumer(SCHEDULER, subjects.TRIGGERS, ack_wait_s=10.0, pending_max=1000)),
+    (TRIGGERS, _consumer(STARTS, subjects.STARTS, ack_wait_s=10.0, pending_max=1000)),
     (COMMANDS, _consumer(SCHEDULER, subjects.COMMANDS, ack_wait_s=10.0, pending_max=1000)),
     (
         bucket_stream(subjects.RUNS),
