@@ -64,7 +64,7 @@ def test_a_start_from_outside_sets_names_of_default_env_and_accepts_env() -> Non
 def test_it_sets_no_other_and_the_reason_says_what_to_do(name: str) -> None:
     reason = said(CONFIG, "MODE", name)
     assert reason is not None
-    assert reason.startswith(f"env_vars: {name} is not declared")
+    assert reason.startswith(f"env_vars: {name if name.isprintable() else repr(name)} is not declared")
     assert "accepts_env" in reason
     assert said(CONFIG, name, by_operator=True) is None
 

@@ -32,7 +32,7 @@ def refusal(config: RunConfig, *, env_vars: Iterable[str], parameters: Iterable[
         may_be_undeclared = by_operator or (field == "parameters" and config.type == "notebook")
         for name in sorted(names):
             if why := _fault(config, name, may_be_undeclared=may_be_undeclared):
-                return f"{field}: {name[:SHOWN_CHARACTERS_MAX]} {why}"
+                return f"{field}: {_shown(name)} {why}"
     return None
 
 
@@ -55,6 +55,11 @@ def _fault(config: RunConfig, name: str, *, may_be_undeclared: bool) -> str | No
             "pipeline, or start it as an operator: with `fastflow run` or in the dashboard."
         )
     return None
+
+
+def _shown(name: str) -> str:
+    shown = name[:SHOWN_CHARACTERS_MAX]
+    return shown if shown.isprintable() else repr(shown)
 
 
 def _declares(config: RunConfig, name: str) -> bool:
