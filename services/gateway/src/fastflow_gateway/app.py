@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -29,6 +28,8 @@ from fastflow_gateway.dashboard import pages
 from fastflow_gateway.dashboard.rendering import RENDERER, Renderer
 from fastflow_gateway.http import middleware
 from fastflow_gateway.http.browsers import PUBLIC_URL
+from fastflow_gateway.http.connections import Connections
+from fastflow_gateway.http.listener import connections_room, listening
 from fastflow_gateway.http.protocol import Protocol
 from fastflow_gateway.http.protocol_log import protocol_logger
 from fastflow_gateway.http.request_metrics import REQUEST_METRICS, RequestMetrics
@@ -48,9 +49,6 @@ log = get_logger(__name__)
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 """Largest body of any request. The limit of a trigger is smaller; the trigger client checks it."""
-BACKLOG = 1024
-"""Connections that may wait for acceptance: after a restart every client reconnects at once."""
-ANY_IPV6 = "::"
 SHUTDOWN_S = STORE_S + DECISION_S + 1.0
 """How long open requests may take to end at a stop."""
 
@@ -150,32 +148,30 @@ async def serve(
 @contextlib.asynccontextmanager
 async def _listening(app: web.Application, settings: GatewaySettings) -> AsyncIterator[str]:
     runner, loop = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN_S), asyncio.get_running_loop()
+    connections = _connections(settings, app[CLIENT_ADDRESSES])
     await runner.setup()
 
     def protocol() -> Protocol:
         assert runner.server is not None
-        no_log: Any = None  # an access log would contain keys; the type does not allow None
-        return Protocol(runner.server, loop=loop, access_log=no_log, logger=protocol_logger())
+        options: dict[str, Any] = {"loop": loop, "keepalive_timeout": settings.keep_alive_s}
+        # No access log: it would contain keys.
+        return Protocol(runner.server, connections=connections, access_log=None, logger=protocol_logger(), **options)
 
     try:
-        listener = await loop.create_server(protocol, backlog=BACKLOG, **_place(settings))
-        try:
-            host, port = listener.sockets[0].getsockname()[:2]
+        async with listening(settings.host, settings.port, connections, protocol) as (host, port):
             yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        finally:
-            listener.close()
     finally:
         await runner.cleanup()
 
 
-def _place(settings: GatewaySettings) -> dict[str, Any]:
-    """Where to listen. ``::`` means every address, IPv4 too; asyncio would take IPv6 alone."""
-    if settings.host != ANY_IPV6:
-        return {"host": settings.host, "port": settings.port}
-    if not socket.has_dualstack_ipv6():
-        log.warning("ipv4 address not opened", host=settings.host, reason="this system has no sockets for both")
-        return {"host": settings.host, "port": settings.port}
-    return {"sock": socket.create_server((ANY_IPV6, settings.port), family=socket.AF_INET6, dualstack_ipv6=True)}
+def _connections(settings: GatewaySettings, addresses: ClientAddresses) -> Connections:
+    most = connections_room(settings.connections_max)
+    return Connections(
+        most=most,
+        most_per_client=settings.connections_per_client_max or max(1, most // 2),
+        addresses=addresses,
+        header_s=settings.header_s,
+    )
 
 
 async def _end_streams(app: web.Application) -> None:

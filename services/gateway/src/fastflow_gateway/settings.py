@@ -52,6 +52,29 @@ class GatewaySettings(LimitSettings, frozen=True, kw_only=True):
             "when wrong keys and tokens are counted by client address.",
         ),
     ] = ""
+    connections_max: Annotated[
+        int,
+        Env(
+            "FASTFLOW_CONNECTIONS_MAX",
+            "Most open connections; 0 = 4096, or what the limit of open files allows.",
+            least=0,
+        ),
+    ] = 0
+    connections_per_client_max: Annotated[
+        int,
+        Env(
+            "FASTFLOW_CONNECTIONS_PER_CLIENT_MAX",
+            "Most open connections from one address, except those in FASTFLOW_PROXIES; 0 = half of all.",
+            least=0,
+        ),
+    ] = 0
+    header_s: Annotated[
+        float, Env("FASTFLOW_HEADER_S", "Seconds that a request's first line and headers may take.", least=1)
+    ] = 15.0
+    body_s: Annotated[float, Env("FASTFLOW_BODY_S", "Seconds that a request's body may take.", least=1)] = 60.0
+    keep_alive_s: Annotated[
+        float, Env("FASTFLOW_KEEP_ALIVE_S", "Seconds that a connection may wait for its next request.", least=1)
+    ] = 75.0
     metrics: Annotated[bool, Env("FASTFLOW_METRICS", "Answer GET /metrics, without a token.")] = True
 
 

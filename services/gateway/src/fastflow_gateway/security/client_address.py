@@ -54,11 +54,12 @@ class ClientAddresses:
         """
         client = remote or "unknown"
         hops = [hop.strip() for line in forwarded for hop in line.split(",") if hop.strip()]
-        while hops and self._is_proxy(client):
+        while hops and self.is_proxy(client):
             client = _without_port(hops.pop())
         return one_client(client)
 
-    def _is_proxy(self, address: str) -> bool:
+    def is_proxy(self, address: str) -> bool:
+        """Whether *address* is one of our proxies."""
         try:
             found = ip_address(address)
         except ValueError:
