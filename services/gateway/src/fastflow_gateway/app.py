@@ -28,7 +28,7 @@ from fastflow_gateway.dashboard import pages
 from fastflow_gateway.dashboard.rendering import RENDERER, Renderer
 from fastflow_gateway.http import middleware
 from fastflow_gateway.http.browsers import PUBLIC_URL
-from fastflow_gateway.http.connections import Connections
+from fastflow_gateway.http.connections import CONNECTIONS, Connections
 from fastflow_gateway.http.listener import connections_room, listening
 from fastflow_gateway.http.protocol import Protocol
 from fastflow_gateway.http.protocol_log import protocol_logger
@@ -80,6 +80,7 @@ def build_app(
     app[SESSIONS] = Sessions(settings.admin_token)
     app[PUBLIC_URL] = settings.public_url
     app[CLIENT_ADDRESSES] = ClientAddresses(settings.proxies)
+    app[CONNECTIONS] = _connections(settings, app[CLIENT_ADDRESSES])
     app[SIGN_IN_LIMIT] = RateLimit(burst=10, per_minute=10)
     app[WEBHOOK_GUARD] = WebhookGuard()
     app[SEALER] = Sealer(settings.encryption_key)
@@ -148,7 +149,7 @@ async def serve(
 @contextlib.asynccontextmanager
 async def _listening(app: web.Application, settings: GatewaySettings) -> AsyncIterator[str]:
     runner, loop = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN_S), asyncio.get_running_loop()
-    connections = _connections(settings, app[CLIENT_ADDRESSES])
+    connections = app[CONNECTIONS]
     await runner.setup()
 
     def protocol() -> Protocol:

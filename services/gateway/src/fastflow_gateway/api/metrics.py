@@ -16,6 +16,7 @@ from fastflow_contracts.clock import now
 from fastflow_contracts.runs.run import RunStatus
 from fastflow_gateway import app_keys
 from fastflow_gateway.errors import RequestRefused
+from fastflow_gateway.http.connections import CONNECTIONS
 from fastflow_gateway.http.request_metrics import REQUEST_METRICS
 from fastflow_gateway.http.route import Media, Route
 from fastflow_gateway.readmodel.model import MODEL
@@ -43,6 +44,7 @@ class StateCollector(Collector):
         yield _gauge("runner_slots_busy", "Runs they hold.", sum(runner.busy for runner in runners))
         yield _gauge("pipelines", "Pipelines listed.", len(model.pipelines()))
         yield _gauge("gateway_streams", "Streams open on this gateway.", app[FOLLOWERS].followers)
+        yield _gauge("gateway_connections", "Connections open to this gateway.", len(app[CONNECTIONS]))
         is_connected = app[app_keys.BUS].is_connected
         yield _gauge("gateway_bus_connected", "1 while this gateway has its bus.", int(is_connected))
         passed_over = CounterMetricFamily(

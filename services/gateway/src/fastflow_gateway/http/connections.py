@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Final, Protocol
 
+from aiohttp import web
+
 from fastflow_gateway.security.client_address import ClientAddresses, one_client
 
 SEND_S: Final = 60.0
@@ -116,3 +118,6 @@ class Connections:
         self.closed(oldest)  # at once: the transport says it only later
         oldest.drop()
         return True
+
+
+CONNECTIONS = web.AppKey("CONNECTIONS", Connections)
