@@ -27,6 +27,7 @@ from fastflow_gateway.api.health import STILL_STARTING, StillStarting
 from fastflow_gateway.dashboard import pages
 from fastflow_gateway.dashboard.rendering import RENDERER, Renderer
 from fastflow_gateway.http import middleware
+from fastflow_gateway.http.access import IS_SPENT
 from fastflow_gateway.http.browsers import PUBLIC_URL
 from fastflow_gateway.http.connections import CONNECTIONS, Connections
 from fastflow_gateway.http.listener import connections_room, listening
@@ -38,9 +39,9 @@ from fastflow_gateway.notebooks.sources import NOTEBOOKS, Notebooks
 from fastflow_gateway.readmodel.bundle_files import BUNDLE_FILES, BundleFiles
 from fastflow_gateway.readmodel.model import MODEL, ReadModel
 from fastflow_gateway.security.client_address import CLIENT_ADDRESSES, ClientAddresses
-from fastflow_gateway.security.rate_limit import SIGN_IN_LIMIT, RateLimit
 from fastflow_gateway.security.sealer import SEALER
 from fastflow_gateway.security.sessions import SESSIONS, Sessions
+from fastflow_gateway.security.token_guard import TOKEN_GUARD, TokenGuard
 from fastflow_gateway.security.webhook_guard import WEBHOOK_GUARD, WebhookGuard
 from fastflow_gateway.settings import SETTINGS, GatewaySettings, check
 from fastflow_gateway.streaming.followers import FOLLOWERS, Followers
@@ -81,7 +82,8 @@ def build_app(
     app[PUBLIC_URL] = settings.public_url
     app[CLIENT_ADDRESSES] = ClientAddresses(settings.proxies)
     app[CONNECTIONS] = _connections(settings, app[CLIENT_ADDRESSES])
-    app[SIGN_IN_LIMIT] = RateLimit(burst=10, per_minute=10)
+    app[TOKEN_GUARD] = TokenGuard()
+    app[IS_SPENT] = model.is_spent
     app[WEBHOOK_GUARD] = WebhookGuard()
     app[SEALER] = Sealer(settings.encryption_key)
     app[REQUEST_METRICS] = RequestMetrics()

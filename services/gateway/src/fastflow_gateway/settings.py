@@ -75,7 +75,16 @@ class GatewaySettings(LimitSettings, frozen=True, kw_only=True):
     keep_alive_s: Annotated[
         float, Env("FASTFLOW_KEEP_ALIVE_S", "Seconds that a connection may wait for its next request.", least=1)
     ] = 75.0
-    metrics: Annotated[bool, Env("FASTFLOW_METRICS", "Answer GET /metrics, without a token.")] = True
+    metrics: Annotated[bool, Env("FASTFLOW_METRICS", "Answer GET /metrics.")] = True
+    metrics_token: Annotated[
+        str,
+        Env(
+            "FASTFLOW_METRICS_TOKEN",
+            f"A token for GET /metrics alone; at least {TOKEN_CHARACTERS_MIN} characters. Without it, the gateway's "
+            "token is needed, or none where FASTFLOW_HOST is an address of this machine only, such as 127.0.0.1.",
+            secret=True,
+        ),
+    ] = ""
 
 
 SETTINGS = web.AppKey("SETTINGS", GatewaySettings)
@@ -92,6 +101,8 @@ def check(settings: GatewaySettings) -> None:
             f"FASTFLOW_ADMIN_TOKEN must have at least {TOKEN_CHARACTERS_MIN} characters; "
             "make one with: python -c 'import secrets; print(secrets.token_urlsafe())'"
         )
+    if settings.metrics_token and len(settings.metrics_token) < TOKEN_CHARACTERS_MIN:
+        raise BadSettings(f"FASTFLOW_METRICS_TOKEN must have at least {TOKEN_CHARACTERS_MIN} characters.")
     try:
         split_keys(settings.encryption_key)
     except BadKey as error:

@@ -69,6 +69,14 @@ class ClientAddresses:
         return any(found in network for network in self._proxies)
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens on *host*."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def one_client(address: str) -> str:
     """What counts as one client: an IPv4 address, or the network of an IPv6 subscriber."""
     try:
