@@ -16,6 +16,11 @@ WRONG = "this is not the token; it is in the file `token` of the data folder, or
 USED = "this link was used, or it is too old; sign in with the token, or make a new link with `fastflow open`."
 
 
+def new_session(app: web.Application) -> str:
+    """Make a session for a browser that knows the token. Returns the value of its cookie."""
+    return app[SESSIONS].new_session(now())
+
+
 def new_login_code(app: web.Application) -> tuple[str, datetime]:
     """Make a code that signs in one browser, once. Returns the code, and until when it is valid."""
     return app[SESSIONS].new_code(now())

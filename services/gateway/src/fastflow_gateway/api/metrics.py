@@ -16,13 +16,11 @@ from fastflow_contracts.clock import now
 from fastflow_contracts.runs.run import RunStatus
 from fastflow_gateway import app_keys
 from fastflow_gateway.errors import RequestRefused
-from fastflow_gateway.http.access import check_access
+from fastflow_gateway.http.access import check_metrics_access
 from fastflow_gateway.http.connections import CONNECTIONS
 from fastflow_gateway.http.request_metrics import REQUEST_METRICS
 from fastflow_gateway.http.route import Media, Route
 from fastflow_gateway.readmodel.model import MODEL
-from fastflow_gateway.security.client_address import is_loopback
-from fastflow_gateway.security.sessions import is_bearer
 from fastflow_gateway.settings import SETTINGS
 from fastflow_gateway.streaming.followers import FOLLOWERS
 
@@ -62,21 +60,13 @@ class StateCollector(Collector):
 
 async def metrics(request: web.Request) -> web.Response:
     """Answer with all metrics; 404 when they are switched off."""
-    settings = request.app[SETTINGS]
-    if not settings.metrics:
+    if not request.app[SETTINGS].metrics:
         raise RequestRefused(404, "metrics are disabled; set FASTFLOW_METRICS=true to enable them.")
-    if not _is_open(request) and not is_bearer(request.headers.get("Authorization", ""), settings.metrics_token):
-        await check_access(request)
+    await check_metrics_access(request)
     registry = CollectorRegistry(auto_describe=False)
     registry.register(StateCollector(request.app))
     registry.register(request.app[REQUEST_METRICS])
     return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
-
-
-def _is_open(request: web.Request) -> bool:
-    """Whether only this machine can ask: no proxy, no other address, and no token that was set for it."""
-    settings = request.app[SETTINGS]
-    return is_loopback(settings.host) and not settings.metrics_token and "X-Forwarded-For" not in request.headers
 
 
 def _gauge(name: str, says: str, value: float) -> GaugeMetricFamily:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from fastflow_contracts.clock import now
-from fastflow_gateway.actions.sign_in import WRONG, sign_in_with_code, sign_out
+from fastflow_gateway.actions.sign_in import WRONG, new_session, sign_in_with_code, sign_out
 from fastflow_gateway.dashboard.rendering import RENDERER
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.access import check_token
 from fastflow_gateway.http.browsers import SESSION, end_session, foreign_site, keep_session, local_path
 from fastflow_gateway.http.requests import form_of
 from fastflow_gateway.http.route import Route
-from fastflow_gateway.security.sessions import SESSIONS
 
 
 async def show_login(request: web.Request) -> web.StreamResponse:
@@ -45,12 +43,12 @@ async def log_out(request: web.Request) -> web.StreamResponse:
 
 def _log_in(request: web.Request, token: str, target: str | None) -> web.StreamResponse:
     try:
-        check_token(request, is_right=request.app[SESSIONS].knows(token), wrong=WRONG)
+        check_token(request, token, wrong=WRONG)
     except RequestRefused as error:
         form = _form(request, error.status, str(error))
         form.headers.update({name: value for name, value in error.headers.items() if name != "WWW-Authenticate"})
         return form
-    return _signed_in(request, request.app[SESSIONS].new_session(now()), target)
+    return _signed_in(request, new_session(request.app), target)
 
 
 def _signed_in(request: web.Request, session: str, target: str | None) -> web.Response:

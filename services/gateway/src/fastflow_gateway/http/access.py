@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from aiohttp import web
 
@@ -18,9 +19,12 @@ from fastflow_gateway.http.browsers import (
     wants_page,
 )
 from fastflow_gateway.http.requests import client_address, form_of
-from fastflow_gateway.security.sessions import SESSIONS, BrowserSession, is_csrf_token
+from fastflow_gateway.security.client_address import is_loopback
+from fastflow_gateway.security.sessions import SESSIONS, BrowserSession, is_bearer, is_csrf_token
 from fastflow_gateway.security.token_guard import TOKEN_GUARD
+from fastflow_gateway.settings import SETTINGS
 
+WRONG: Final = "the token is not this installation's."
 IS_SPENT: web.AppKey[Callable[[str], bool | None]] = web.AppKey("IS_SPENT")
 """Whether the session with this id was ended; None: not known yet."""
 
@@ -28,12 +32,11 @@ IS_SPENT: web.AppKey[Callable[[str], bool | None]] = web.AppKey("IS_SPENT")
 async def check_access(request: web.Request) -> None:
     """Let in the token, and a browser with a session. Sets ``SESSION`` for the latter.
 
-    Raises:
-        RequestRefused: Neither is there, or the client sent too many wrong tokens.
-        web.HTTPSeeOther: A page was asked for; the browser must sign in.
+    A browser that asks for a page without a session is sent to the login page. Raises ``RequestRefused`` for all
+    others, and for clients that sent too many wrong tokens.
     """
     if authorization := request.headers.get("Authorization"):
-        check_token(request, is_right=request.app[SESSIONS].knows_bearer(authorization))
+        _check(request, is_right=request.app[SESSIONS].knows_bearer(authorization), wrong=WRONG)
         return
     session = _live_session(request)
     if session is None:
@@ -47,12 +50,29 @@ async def check_access(request: web.Request) -> None:
         await _check_meant(request, session)
 
 
-def check_token(request: web.Request, *, is_right: bool, wrong: str = "the token is not this installation's.") -> None:
-    """Count a token that a request brought.
+def check_token(request: web.Request, token: str, *, wrong: str) -> None:
+    """Check a token that was typed in.
 
     Raises:
         RequestRefused: It is wrong, in the words of *wrong* (401), or the client sent too many wrong ones (429).
     """
+    _check(request, is_right=request.app[SESSIONS].knows(token), wrong=wrong)
+
+
+async def check_metrics_access(request: web.Request) -> None:
+    """Let in the token for metrics and whoever else has access; everyone where only this machine can ask.
+
+    Raises ``RequestRefused``.
+    """
+    settings = request.app[SETTINGS]
+    is_local = is_loopback(settings.host) and "X-Forwarded-For" not in request.headers
+    if is_local and not settings.metrics_token:
+        return
+    if not is_bearer(request.headers.get("Authorization", ""), settings.metrics_token):
+        await check_access(request)
+
+
+def _check(request: web.Request, *, is_right: bool, wrong: str) -> None:
     now_s = asyncio.get_running_loop().time()
     if wait_s := request.app[TOKEN_GUARD].wait_s(client_address(request), now_s, is_right=is_right):
         raise RequestRefused(

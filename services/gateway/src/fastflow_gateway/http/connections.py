@@ -20,7 +20,7 @@ SWEEP_S: Final = 1.0
 """Time between two looks at all connections."""
 
 
-class Connection(Protocol):
+class OpenConnection(Protocol):
     """What the limits ask of a connection."""
 
     client: str
@@ -55,11 +55,11 @@ class Connections:
         self._most = most
         self._most_per_client = most_per_client
         self._addresses = addresses
-        self._open: set[Connection] = set()
-        self._of: defaultdict[str, set[Connection]] = defaultdict(set)
-        self._idle: dict[Connection, None] = {}
+        self._open: set[OpenConnection] = set()
+        self._of: defaultdict[str, set[OpenConnection]] = defaultdict(set)
+        self._idle: dict[OpenConnection, None] = {}
         """In the order in which they became idle."""
-        self._idle_of: defaultdict[str, dict[Connection, None]] = defaultdict(dict)
+        self._idle_of: defaultdict[str, dict[OpenConnection, None]] = defaultdict(dict)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -78,18 +78,18 @@ class Connections:
         """Close the connection that has been idle for longest. Returns whether there was one."""
         return self._drop_oldest(self._idle)
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: OpenConnection) -> None:
         """Count a new connection, which is idle."""
         self._open.add(connection)
         self._of[connection.client].add(connection)
         self.became_idle(connection)
 
-    def became_idle(self, connection: Connection) -> None:
+    def became_idle(self, connection: OpenConnection) -> None:
         """All requests of the connection are answered."""
         if connection in self._open:
             self._idle[connection] = self._idle_of[connection.client][connection] = None
 
-    def became_busy(self, connection: Connection) -> None:
+    def became_busy(self, connection: OpenConnection) -> None:
         """A complete request has arrived."""
         self._idle.pop(connection, None)
         if (idle := self._idle_of.get(connection.client)) is not None:
@@ -97,7 +97,7 @@ class Connections:
             if not idle:
                 del self._idle_of[connection.client]
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: OpenConnection) -> None:
         """The connection is closed."""
         self.became_busy(connection)
         self._open.discard(connection)
@@ -111,7 +111,7 @@ class Connections:
         for each in tuple(self._open):
             each.check(now_s)
 
-    def _drop_oldest(self, idle: dict[Connection, None]) -> bool:
+    def _drop_oldest(self, idle: dict[OpenConnection, None]) -> bool:
         if not idle:
             return False
         oldest = next(iter(idle))
