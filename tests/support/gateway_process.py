@@ -21,6 +21,7 @@ class GatewayProcess(Client):
         super().__init__(f"http://127.0.0.1:{port}", http)
         self.service = service
         self.port = port
+        self.token = TOKEN
 
     @property
     def pid(self) -> int:

@@ -45,6 +45,8 @@ from fastflow_gateway.security.token_guard import TOKEN_GUARD, TokenGuard
 from fastflow_gateway.security.webhook_guard import WEBHOOK_GUARD, WebhookGuard
 from fastflow_gateway.settings import SETTINGS, GatewaySettings, check
 from fastflow_gateway.streaming.followers import FOLLOWERS, Followers
+from fastflow_gateway.streaming.stored import STORED_READS, StoredReads
+from fastflow_gateway.streaming.tail import LOG_TAILS, LogTails
 
 log = get_logger(__name__)
 
@@ -75,6 +77,8 @@ def build_app(
     app[MODEL] = model
     app[TRIGGER_CLIENT] = trigger_client
     app[FOLLOWERS] = followers
+    app[STORED_READS] = StoredReads(bus)
+    app[LOG_TAILS] = LogTails(app[STORED_READS])
     app[BUNDLE_FILES] = BundleFiles(bus)
     app[NOTEBOOKS] = Notebooks(bus)
     app[STILL_STARTING] = still_starting
