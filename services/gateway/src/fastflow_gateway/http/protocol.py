@@ -67,9 +67,11 @@ class Protocol(web.RequestHandler):
             self._is_idle = self._has_begun = False
             self._connections.became_busy(self)
 
-    async def finish_response(self, *given: Any) -> tuple[web.StreamResponse, bool]:
+    async def finish_response(self, request: web.BaseRequest, *given: Any) -> tuple[web.StreamResponse, bool]:
+        if "Content-Encoding" in request.headers:
+            self._lingering_time = 0.0  # the rest of a refused body would be unpacked only to be thrown away
         try:
-            return await super().finish_response(*given)
+            return await super().finish_response(request, *given)
         finally:
             if not self._messages:
                 self._is_idle, self._idle_since_s = True, self._loop.time()
