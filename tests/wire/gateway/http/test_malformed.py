@@ -50,7 +50,7 @@ REFUSED = {
     "two hosts": b"GET /healthz HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
     "no host": b"GET /healthz HTTP/1.1\r\n\r\n",
     "two lengths": b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
-    "a length and chunks": b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "a length and chunks": post("/login", b"0\r\n\r\n", b"Transfer-Encoding: chunked\r\n"),
     "5,000 headers": b"GET /healthz HTTP/1.1\r\nHost: x\r\n%s\r\n" % b"".join(b"X-%d: 1\r\n" % n for n in range(5_000)),
     "headers without end": b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"X: 1\r\n" * 300_000,
     "another protocol": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",

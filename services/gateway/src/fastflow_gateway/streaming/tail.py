@@ -34,7 +34,7 @@ WINDOW: Final = 32
 WINDOW_GROWTH: Final = 8
 
 
-class _Part(NamedTuple):
+class _Window(NamedTuple):
     """The chunks of one window with their attempts, oldest first."""
 
     chunks: list[tuple[int, Chunk]]
@@ -62,7 +62,7 @@ class LogTails:
         Raises ``Busy`` or ``BusError``.
         """
         async with self._turns:
-            parts: deque[_Part] = deque()
+            parts: deque[_Window] = deque()
             room, newlines, is_cut = TAIL_BYTES_MAX, 0, False
             for after, until in _windows(await self._end(run)):
                 part = await self._window(run, after, until, room)
@@ -76,7 +76,7 @@ class LogTails:
         end = log_end(run) if run.is_over else 0
         return end or await self._reads.last_sequence(streams.LOGS)
 
-    async def _window(self, run: RunRecord, after: int, until: int, room: int) -> _Part:
+    async def _window(self, run: RunRecord, after: int, until: int, room: int) -> _Window:
         kept: deque[Message] = deque()
         stored_bytes, is_cut = 0, False
         found = self._reads.messages(streams.LOGS, subjects.logs_of(run.ref), after=after, until=until)
@@ -92,7 +92,7 @@ class LogTails:
             for message in kept
             if (chunk := decoded(logs.CHUNK, message.data, where=message.subject)) is not None
         ]
-        return _Part(chunks, stored_bytes, is_cut)
+        return _Window(chunks, stored_bytes, is_cut)
 
 
 def _windows(end: int) -> Iterator[tuple[int, int]]:
