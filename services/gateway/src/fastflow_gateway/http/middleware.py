@@ -91,6 +91,10 @@ async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
             f"the bus is unavailable: {str(error).rstrip('.')}. A write may or may not have taken effect; try again."
         )
         return _error(request, 503, detail, {"Retry-After": "5"})
+    except ConnectionResetError:
+        if request.transport is not None and not request.transport.is_closing():
+            raise
+        return web.Response(status=LEFT)
     except Exception:
         if request.writer.output_size:
             raise  # the answer has begun: only closing the connection tells the client
@@ -167,6 +171,8 @@ async def _is_public(request: web.Request) -> bool:
 
 
 def _error(request: web.Request, status: int, detail: str, headers: Mapping[str, str]) -> web.Response:
+    # A detail may quote a header, whose bytes need not be UTF-8.
+    detail = detail.encode("utf-8", "backslashreplace").decode()
     if wants_page(request) and ERROR_PAGE in request.app:
         page = request.app[ERROR_PAGE](request, status, detail)
         page.headers.update(headers)
