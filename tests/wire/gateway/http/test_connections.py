@@ -14,6 +14,7 @@ from tests.support.gateway import ANSWER_S, TOKEN, Client, running_gateway, say,
 from tests.support.records import a_run
 
 LIVE = f"GET /live HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
+FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -77,16 +78,50 @@ async def test_a_kept_connection_is_closed_when_nothing_comes(bus: Bus) -> None:
         writer.close()
 
 
-async def test_idle_connections_make_room_for_new_ones(bus: Bus) -> None:
-    """However many are silent, the next request is answered: the oldest silent one goes."""
+@pytest.mark.parametrize(
+    "sent",
+    [b"", HEALTH[:-2], b"POST /login HTTP/1.1\r\nHost: x\r\n%sContent-Length: 9\r\n\r\na" % FORM],
+    ids=["nothing", "half a head", "half a body"],
+)
+async def test_waiting_connections_make_room_for_new_ones(bus: Bus, sent: bytes) -> None:
+    """However many are silent or slow, the next request is answered: the oldest of them goes."""
     async with running_gateway(bus, connections_max=4, connections_per_client_max=100) as client:
-        silent = [await connected(client) for _ in range(20)]
+        silent = []
+        for _ in range(20):
+            silent.append(await connected(client))
+            silent[-1][1].write(sent)
         assert await asyncio.wait_for(silent[0][0].read(), ANSWER_S) == b""
         for _ in range(3):
             _, writer = await asked(client, HEALTH)
             writer.close()
         for _, writer in silent:
             writer.close()
+
+
+async def test_clients_that_do_not_read_make_room_for_new_ones(bus: Bus) -> None:
+    """They hold no place, however much they ask for."""
+    async with running_gateway(bus, connections_max=4, connections_per_client_max=100) as client:
+        deaf = []
+        for _ in range(12):
+            reader, writer = await connected(client)
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            writer.write(b"GET /static/style.css HTTP/1.1\r\nHost: x\r\n\r\n" * 5_000)
+            deaf.append((reader, writer))
+        for _ in range(3):
+
+            async def is_answered() -> bool:
+                reader, writer = await connected(client)
+                writer.write(HEALTH)
+                try:
+                    return b" 200 " in await asyncio.wait_for(reader.readline(), ANSWER_S)
+                except ConnectionError:
+                    return False
+                finally:
+                    writer.close()
+
+            await until(is_answered)
+        for _, writer in deaf:
+            writer.transport.abort()
 
 
 async def test_one_address_cannot_take_all_connections(bus: Bus) -> None:

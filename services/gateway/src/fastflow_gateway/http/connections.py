@@ -1,8 +1,8 @@
 """The open connections: how many there may be, and which of them must go. No I/O of its own.
 
-A connection is *idle* while no complete request of it is known: nothing was sent, the head is not complete, or the last
-request was answered. A new connection never waits behind idle ones: where there is no room, the one that has been
-idle for longest is closed. So silent clients lock nobody out.
+A connection *waits* while its client has to act: nothing was sent, a head or a body is not complete, an answer is not
+read, or the last request was answered. A new connection never stands behind such ones: where there is no room, the one
+that has waited for longest is closed. So silent and slow clients lock nobody out.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ class Connections:
         self._addresses = addresses
         self._open: set[OpenConnection] = set()
         self._of: defaultdict[str, set[OpenConnection]] = defaultdict(set)
-        self._idle: dict[OpenConnection, None] = {}
-        """In the order in which they became idle."""
-        self._idle_of: defaultdict[str, dict[OpenConnection, None]] = defaultdict(dict)
+        self._waiting: dict[OpenConnection, None] = {}
+        """In the order in which they began to wait."""
+        self._waiting_of: defaultdict[str, dict[OpenConnection, None]] = defaultdict(dict)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -71,35 +71,35 @@ class Connections:
     def admit(self, client: str) -> bool:
         """Make room for one more connection of *client*. Returns whether there is room now."""
         if client and len(self._of.get(client, ())) >= self._most_per_client:
-            return self._drop_oldest(self._idle_of.get(client, {}))
+            return self._drop_oldest(self._waiting_of.get(client, {}))
         return len(self._open) < self._most or self.drop_one()
 
     def drop_one(self) -> bool:
-        """Close the connection that has been idle for longest. Returns whether there was one."""
-        return self._drop_oldest(self._idle)
+        """Close the connection that has waited for longest. Returns whether there was one."""
+        return self._drop_oldest(self._waiting)
 
     def opened(self, connection: OpenConnection) -> None:
-        """Count a new connection, which is idle."""
+        """Count a new connection, which waits for its first request."""
         self._open.add(connection)
         self._of[connection.client].add(connection)
-        self.became_idle(connection)
+        self.waits(connection)
 
-    def became_idle(self, connection: OpenConnection) -> None:
-        """All requests of the connection are answered."""
-        if connection in self._open:
-            self._idle[connection] = self._idle_of[connection.client][connection] = None
+    def waits(self, connection: OpenConnection) -> None:
+        """The client has to act."""
+        if connection in self._open and connection not in self._waiting:
+            self._waiting[connection] = self._waiting_of[connection.client][connection] = None
 
-    def became_busy(self, connection: OpenConnection) -> None:
-        """A complete request has arrived."""
-        self._idle.pop(connection, None)
-        if (idle := self._idle_of.get(connection.client)) is not None:
-            idle.pop(connection, None)
-            if not idle:
-                del self._idle_of[connection.client]
+    def works(self, connection: OpenConnection) -> None:
+        """The gateway has to act."""
+        self._waiting.pop(connection, None)
+        if (of_client := self._waiting_of.get(connection.client)) is not None:
+            of_client.pop(connection, None)
+            if not of_client:
+                del self._waiting_of[connection.client]
 
     def closed(self, connection: OpenConnection) -> None:
         """The connection is closed."""
-        self.became_busy(connection)
+        self.works(connection)
         self._open.discard(connection)
         if (of_client := self._of.get(connection.client)) is not None:
             of_client.discard(connection)
@@ -111,10 +111,10 @@ class Connections:
         for each in tuple(self._open):
             each.check(now_s)
 
-    def _drop_oldest(self, idle: dict[OpenConnection, None]) -> bool:
-        if not idle:
+    def _drop_oldest(self, waiting: dict[OpenConnection, None]) -> bool:
+        if not waiting:
             return False
-        oldest = next(iter(idle))
+        oldest = next(iter(waiting))
         self.closed(oldest)  # at once: the transport says it only later
         oldest.drop()
         return True

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import msgspec
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import ContentEncodingError, LineTooLong
 
 from fastflow_api import shapes
@@ -25,6 +25,7 @@ class Protocol(web.RequestHandler):
     """
 
     __slots__ = (
+        "_body",
         "_connections",
         "_has_begun",
         "_idle_since_s",
@@ -45,6 +46,8 @@ class Protocol(web.RequestHandler):
         """The head of the next request has begun. A new connection owes its first one."""
         self._idle_since_s = self._unsent_since_s = self._loop.time()
         self._unsent = 0
+        self._body: StreamReader | None = None
+        """Of the newest request, while it is not complete."""
         self.client = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -65,7 +68,19 @@ class Protocol(web.RequestHandler):
         super().data_received(data)
         if self._is_idle and self._messages:
             self._is_idle = self._has_begun = False
-            self._connections.became_busy(self)
+            self._body = self._messages[-1][1]
+        if self._body is not None and self._body.is_eof():
+            self._body = None
+            self._connections.works(self)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._connections.waits(self)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if not self._is_idle and self._body is None:
+            self._connections.works(self)
 
     async def finish_response(self, request: web.BaseRequest, *given: Any) -> tuple[web.StreamResponse, bool]:
         if "Content-Encoding" in request.headers:
@@ -74,8 +89,8 @@ class Protocol(web.RequestHandler):
             return await super().finish_response(request, *given)
         finally:
             if not self._messages:
-                self._is_idle, self._idle_since_s = True, self._loop.time()
-                self._connections.became_idle(self)
+                self._is_idle, self._idle_since_s, self._body = True, self._loop.time(), None
+                self._connections.waits(self)
 
     def check(self, now_s: float) -> None:
         """Close the connection if its client sends no request, or does not read its answer."""
