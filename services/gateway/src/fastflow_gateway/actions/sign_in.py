@@ -13,7 +13,7 @@ from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.security.sessions import SESSIONS, BrowserSession
 
 WRONG = "this is not the token; it is in the data folder's file named token, or in FASTFLOW_ADMIN_TOKEN."
-USED = "this link was used, or it is too old; sign in with the token, or make a new link with the command fastflow open."
+USED = "this link was used, or it is too old; sign in with the token, or make a new link with: fastflow open."
 
 
 def new_session(app: web.Application) -> str:

@@ -119,6 +119,7 @@ async def _accept(listener: socket.socket, connections: Connections, protocol: C
         if not connections.admit(connections.client(remote_address(peer))):
             say("there is no room")
             _refuse(accepted)
+            await asyncio.sleep(0)  # sock_accept gives way to nobody while connections wait
             continue
         try:
             await loop.connect_accepted_socket(protocol, accepted)
