@@ -93,3 +93,11 @@ async def test_other_methods_are_refused(client: Client, method: str) -> None:
     assert b" 40" in head.partition(b"\r\n")[0]
     assert b"back" not in head
     assert b"access-control" not in head.lower()
+
+
+@pytest.mark.parametrize("header", [b"Expect: \xdf\xff\r\n", b"Sec-Fetch-Site: \xdf\xff\r\nCookie: \xff=\xff\r\n"])
+@pytest.mark.parametrize("path", [b"/healthz", b"/nosuch", b"/api/pipelines/demo/run"])
+async def test_a_header_that_is_no_text_is_the_clients_fault(client: Client, path: bytes, header: bytes) -> None:
+    """A refusal that quotes it can still be sent."""
+    status = await answer(client, b"POST %s HTTP/1.1\r\n%s%sContent-Length: 0\r\n\r\n" % (path, AUTH, header))
+    assert status.startswith(b"HTTP/1.1 4"), status
