@@ -21,7 +21,7 @@ from fastflow_runner.environments.collector import KEEP_S
 from fastflow_runner.environments.environments import EnvironmentRequest, Environments, ReadyEnvironment
 from fastflow_runner.environments.store import environment_key, process_place
 from fastflow_runner.guest.prepare import collect
-from fastflow_runner.guest.prepare.layout import AT_WORK, Store, lock_byte
+from fastflow_runner.guest.prepare.layout import Store, lock_byte
 from fastflow_runner.sandbox import SandboxSpec
 from fastflow_runner.sandbox.events import Exited
 from fastflow_runner.sandbox.job import SandboxJob
@@ -202,7 +202,7 @@ async def test_an_environment_in_use_by_a_run_is_not_removed(workshop: Workshop)
 async def test_a_run_that_comes_too_late_reports_it(workshop: Workshop) -> None:
     """No user code starts in an environment that was removed, or is being removed."""
     (red,) = await workshop.make(workshop.runner(), "red")
-    with another_process(workshop.path, f"store.seize({lock_byte(workshop.key('red'))})"):
+    with another_process(workshop.path, f"store._seize(LOCKS, {lock_byte(workshop.key('red'))})"):
         assert (await workshop.run(red, "")).reason == "no_environment"
     assert (await workshop.run(red, "")).reason == "exited"
     await workshop.runner(1).collect()
@@ -234,7 +234,7 @@ async def test_an_environment_in_preparation_is_left_alone(workshop: Workshop) -
     tree = workshop.path / "trees" / ("a" * 32)
     tree.mkdir()
     os.utime(tree, (0, 0))
-    with another_process(workshop.path, f"store.share({AT_WORK})"):
+    with another_process(workshop.path, "store.begin_work()"):
         await workshop.runner(1).collect()
     assert tree.exists()
     assert list((workshop.path / "cache").iterdir())

@@ -30,7 +30,7 @@ from msgspec.structs import replace
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.folder.bundle import pack
 from fastflow_runner.environments.collector import Collector
-from fastflow_runner.environments.preparation import Preparation, Say, Words
+from fastflow_runner.environments.preparation import Preparation, Say, Words, as_version
 from fastflow_runner.environments.preparer import STEP_TIMEOUT_S, EnvironmentFailed, NoInterpreter, Preparers
 from fastflow_runner.environments.store import (
     EnvironmentKey,
@@ -220,7 +220,7 @@ class Environments:
             if await self._preparers.step(words, "list") == 0:
                 for line in words.lines:
                     key, _, version = line.partition(" ")
-                    self._known[EnvironmentKey(key)] = version
+                    self._known[EnvironmentKey(key)] = as_version(version)
         except EnvironmentFailed as error:
             log.warning("store not listed", error=str(error))
 

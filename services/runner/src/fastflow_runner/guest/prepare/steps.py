@@ -4,12 +4,12 @@ Standard library only.
 """
 
 import argparse
+import json
 import os
 import sys
-from contextlib import suppress
 
 from . import collect
-from .layout import AT_WORK, Store
+from .layout import Store
 from .plain import is_plain_folder
 from .tree import Recipe, make_tree, say
 
@@ -28,7 +28,7 @@ def main() -> int:
     parser.add_argument("step", choices=("wheels", "build", "link", "list", "mark", "collect", "remove"))
     parser.add_argument("--store", required=True)
     parser.add_argument("--key", default="")
-    parser.add_argument("--tree", default="", help="name of the tree to make, to link or to remove")
+    parser.add_argument("--tree", default="", help="name of the tree to make or to link")
     parser.add_argument("--python", default="", help="a version, or the path of an interpreter")
     parser.add_argument("--managed", action="store_true", help="take an interpreter of uv's own, or fail")
     parser.add_argument("--requirements", default="", help="the requirements file in the working directory")
@@ -53,16 +53,15 @@ def tidy(options: argparse.Namespace, store: Store) -> int:
     """Run a step that makes nothing, and return its exit code."""
     os.nice(19)  # no run waits for these steps
     if options.step == "remove":
-        with suppress(FileNotFoundError):
-            collect.delete(store.tree(options.tree))
+        collect.remove_own(store)
         return 0
     store.lay_out()
     for line in given().splitlines():
         key, idle_s = line.split()
         store.note_use(key, float(idle_s))
     if options.step == "collect":
-        for line in collect.collect(store, options.budget_bytes, options.keep_s):
-            sys.stdout.write(f"{line}\n")
+        for collected in collect.collect(store, options.budget_bytes, options.keep_s):
+            sys.stdout.write(f"{json.dumps(collected)}\n")
     return 0
 
 
@@ -70,7 +69,10 @@ def make(options: argparse.Namespace, store: Store) -> int:
     """Run a step of a preparation, and return its exit code."""
     if options.step == "wheels":
         store.lay_out()
-    store.share(AT_WORK)
+    if options.step == "build":
+        store.begin_build()
+    else:
+        store.begin_work()
     if options.step == "link":
         store.check(options.tree, options.owner)
         store.link(options.key, options.tree)

@@ -15,8 +15,10 @@ import stat
 import subprocess
 import sys
 from collections import namedtuple
+from contextlib import suppress
 
 from .layout import Store
+from .removal import remove
 
 _COMPILE = ("-I", "-S", "-W", "ignore", "-m", "compileall", "-qq", "-j", "0", "--invalidation-mode", "unchecked-hash")
 _NO_WHEEL = re.compile(rb"building (from source|source distributions)\b.*? is disabled", re.IGNORECASE)
@@ -64,12 +66,12 @@ def make_tree(recipe: Recipe, store: Store, name: str) -> str:
         reason = b"".join(WITHOUT_INTERPRETER.encode() + line for line in reason.splitlines(keepends=True))
     say(reason)
     if recipe.build:
-        shutil.rmtree(cache, ignore_errors=True)
+        _remove(cache)
     if exit_code:
         store.discard(name)
         return failed
     if not has_editable(tree):
-        shutil.rmtree(os.path.join(tree, _FOLDER), ignore_errors=True)
+        _remove(os.path.join(tree, _FOLDER))
     compile_tree(os.path.realpath(interpreter), tree, store)
     protect(tree)
     return "made"
@@ -126,10 +128,18 @@ def install(recipe: Recipe, tree: str, folder: str, environment: "dict[str, str]
 def has_editable(tree: str) -> bool:
     """Whether any package is installed as a reference to its sources."""
     for path in glob.glob(os.path.join(glob.escape(tree), "lib/*/site-packages/*.dist-info/direct_url.json")):
-        with open(path, encoding="utf-8") as file:
-            if json.load(file).get("dir_info", {}).get("editable"):
-                return True
+        try:
+            with open(path, encoding="utf-8") as file:
+                if json.load(file)["dir_info"].get("editable"):
+                    return True
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            continue  # from an archive or a repository, or no such file at all
     return False
+
+
+def _remove(folder: str) -> None:
+    with suppress(OSError):  # the tree is good with it, too
+        remove(folder)
 
 
 def protect(tree: str) -> None:
