@@ -23,6 +23,7 @@ from fastflow_runner.environments.environments import (
     volume_identity,
 )
 from fastflow_runner.environments.store import Place, docker_place, requests_of
+from fastflow_runner.environments.variables import Access
 from fastflow_runner.sandbox import USER, SandboxSpec
 from fastflow_runner.sandbox.docker import DockerSandboxes
 from fastflow_runner.sandbox.events import Exited, ScriptOutput
@@ -53,7 +54,7 @@ class Workshop:
             self.place,
             runner="test",
             identity=volume_identity(self.docker, self.volume),
-            env={"UV_OFFLINE": "1"},
+            access=Access({"UV_OFFLINE": "1"}),
             budget_bytes=budget_bytes,
         )
 

@@ -20,6 +20,7 @@ from fastflow_runner.environments import collector
 from fastflow_runner.environments.collector import KEEP_S
 from fastflow_runner.environments.environments import EnvironmentRequest, Environments, ReadyEnvironment
 from fastflow_runner.environments.store import environment_key, process_place
+from fastflow_runner.environments.variables import Access
 from fastflow_runner.guest.prepare import collect
 from fastflow_runner.guest.prepare.layout import Store, lock_byte
 from fastflow_runner.sandbox import SandboxSpec
@@ -60,7 +61,7 @@ class Workshop:
 
     def runner(self, budget_bytes: int = 0) -> Environments:
         env = {"UV_OFFLINE": "1"}
-        return Environments(self.sandboxes, self.place, runner="test", env=env, budget_bytes=budget_bytes)
+        return Environments(self.sandboxes, self.place, runner="test", access=Access(env), budget_bytes=budget_bytes)
 
     def request(self, name: str) -> EnvironmentRequest:
         return EnvironmentRequest(OWN_VERSION, f"--no-index\n--find-links {self.packages}\n{name}".encode())

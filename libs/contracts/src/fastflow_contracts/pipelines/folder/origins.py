@@ -31,6 +31,23 @@ _PROJECT_KEYS: Final = ("dependencies", "optional-dependencies")
 _PORTS: Final = {"http": 80, "https": 443, "ssh": 22}
 
 
+ALLOWED_PATTERN: Final = r"\s*({0}(\s*,\s*{0})*)?\s*".format(
+    r"(https?://[A-Za-z0-9][^\s,@]*|/[^\s,]+|[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?)"
+)
+"""A setting that lists where packages may come from."""
+ALLOWED_HELP: Final = (
+    "Where packages may come from, separated by commas: hosts (pypi.org), addresses with all below them "
+    "(https://example.com/simple), absolute paths. Empty = from anywhere. Runners enforce it; a syncer with the same "
+    "value refuses a pipeline before it runs."
+)
+ALLOWED_LIKE: Final = "pypi.org, files.pythonhosted.org, https://packages.example.com/simple"
+
+
+def allowed_of(text: str) -> tuple[str, ...]:
+    """Return the entries of such a setting."""
+    return tuple(entry for entry in (each.strip() for each in text.split(",")) if entry)
+
+
 class Denied(NamedTuple):
     """What a file may not name, and why in one sentence."""
 

@@ -1,8 +1,9 @@
 """Makes and removes the environments of the store. Standard library only; runs alone inside a preparer's sandbox.
 
 It is started as a folder, ``python -I -S .../prepare``. ``steps`` makes environments, ``tree`` makes one tree,
-``plain`` decides what may run foreign code, ``collect`` decides what to remove and ``removal`` does it, ``layout`` is
-the store. The working directory is the pipeline's folder, as far as its environment reads it.
+``plain`` decides what may run foreign code, ``access`` and ``relay`` lead to packages, ``collect`` decides what to
+remove and ``removal`` does it, ``layout`` is the store. The working directory is the pipeline's folder, as far as its
+environment reads it.
 
 **The store** is one directory (a named volume of the Docker daemon, a plain directory of the process sandbox),
 writable in preparers and read-only in runs::
@@ -28,6 +29,8 @@ are three steps, each in its own sandbox:
    tree that it builds (with a cache in it that is thrown away) and nothing else. It cannot link.
 3. ``link`` runs as the owner again, checks that the tree belongs to that user, and links it. By then the build's
    sandbox is gone, and its user id is never used again except to delete what it has made.
+
+A build has no password: see ``access`` and ``relay``.
 
 In the process sandbox all of this is one user, the same one that runs the scripts.
 

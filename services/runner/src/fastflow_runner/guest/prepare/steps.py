@@ -9,6 +9,7 @@ import os
 import sys
 
 from . import collect
+from .access import Access, open_access
 from .layout import Store
 from .plain import is_plain_folder
 from .tree import Recipe, make_tree, say
@@ -35,6 +36,8 @@ def main() -> int:
     parser.add_argument("--project", action="store_true", help="install the project in the working directory first")
     parser.add_argument("--apart", action="store_true", help="install what is given last, changing nothing else")
     parser.add_argument("--owner", type=int, default=0, help="user id of the tree to link")
+    parser.add_argument("--no-build", action="store_true", help="build nothing from source")
+    parser.add_argument("--require-hashes", action="store_true", help="install only what has a hash")
     parser.add_argument("--uv", default="uv")
     parser.add_argument("--budget-bytes", type=int, default=0, help="bytes that the store may use; 0 = no limit")
     parser.add_argument("--keep-s", type=float, default=0, help="what was used within this time is kept in any case")
@@ -67,6 +70,7 @@ def tidy(options: argparse.Namespace, store: Store) -> int:
 
 def make(options: argparse.Namespace, store: Store) -> int:
     """Run a step of a preparation, and return its exit code."""
+    access = open_access(build=options.step == "build")
     if options.step == "wheels":
         store.lay_out()
     if options.step == "build":
@@ -79,13 +83,13 @@ def make(options: argparse.Namespace, store: Store) -> int:
         return 0
     exit_code = 0
     if options.step == "build":
-        exit_code = make_one(options, store, build=True)
+        exit_code = make_one(options, store, access, build=True)
         version = store.tree_version(options.tree)
     else:
         if store.has(options.key):
             store.note_use(options.key, 0)
         else:
-            exit_code = make_one(options, store, build=False)
+            exit_code = make_one(options, store, access, build=False)
             if exit_code == 0:
                 store.link(options.key, options.tree)
         version = store.version(options.key)
@@ -94,7 +98,7 @@ def make(options: argparse.Namespace, store: Store) -> int:
     return exit_code
 
 
-def make_one(options: argparse.Namespace, store: Store, *, build: bool) -> int:
+def make_one(options: argparse.Namespace, store: Store, access: Access, *, build: bool) -> int:
     """Make the tree that the options describe, and return the step's exit code."""
     recipe = Recipe(
         uv=options.uv,
@@ -102,10 +106,13 @@ def make_one(options: argparse.Namespace, store: Store, *, build: bool) -> int:
         managed=options.managed,
         requirements=options.requirements,
         project=options.project,
-        given=os.environ.get(INPUT_VARIABLE, ""),
+        given=given_here(access),
         apart=options.apart,
         plain=not build and is_plain_folder(".", options.requirements, given(), project=options.project),
         build=build,
+        strict={word for word, asked in (("no-build", options.no_build), ("hashes", options.require_hashes)) if asked},
+        here=access.here,
+        env=access.env,
     )
     made = make_tree(recipe, store, options.tree)
     if made == "no wheel":
@@ -113,6 +120,15 @@ def make_one(options: argparse.Namespace, store: Store, *, build: bool) -> int:
     if made == "no interpreter":
         return NO_INTERPRETER_EXIT_CODE
     return 0 if made == "made" else 1
+
+
+def given_here(access: Access) -> str:
+    """Return the path of the file given to this step, with the addresses in it that lead to packages; or ""."""
+    path = os.environ.get(INPUT_VARIABLE, "")
+    if path and (text := access.here(given())) != given():
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    return path
 
 
 def given() -> str:
