@@ -34,6 +34,9 @@ def _handler(proxy: LoginProxy) -> type[http.server.BaseHTTPRequestHandler]:
         def log_message(self, *_: object) -> None:
             pass
 
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
         def do_GET(self) -> None:
             if self.headers.get("Proxy-Authorization") != proxy.expected:
                 proxy.refused += 1
@@ -43,7 +46,7 @@ def _handler(proxy: LoginProxy) -> type[http.server.BaseHTTPRequestHandler]:
             names = ("Authorization", "Accept", "Range")
             headers = {name: value for name in names if (value := self.headers.get(name))}
             try:
-                with opener.open(urllib.request.Request(self.path, headers=headers)) as answer:
+                with opener.open(urllib.request.Request(self.path, headers=headers, method=self.command)) as answer:
                     self.answer(answer.status, dict(answer.headers), answer.read())
             except urllib.error.HTTPError as error:
                 with error:
@@ -54,7 +57,7 @@ def _handler(proxy: LoginProxy) -> type[http.server.BaseHTTPRequestHandler]:
             for name in ("Content-Type", "WWW-Authenticate"):
                 if name in headers:
                     self.send_header(name, headers[name])
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", headers.get("Content-Length", str(len(body))))
             self.end_headers()
             self.wfile.write(body)
 

@@ -1,14 +1,10 @@
-"""A package index over HTTP that may ask for a login and notes who comes with which. Also a program of its own.
-
-Standard library only: ``python package_index.py DIRECTORY PORT LOGIN`` serves it inside a container, too.
-"""
+"""A package index over HTTP that may ask for a login and notes who comes with which."""
 
 from __future__ import annotations
 
 import base64
 import html
 import http.server
-import sys
 import threading
 from pathlib import Path
 from typing import NamedTuple
@@ -25,14 +21,14 @@ class Asked(NamedTuple):
 class PackageIndex:
     """Serves the archives of a directory at ``/simple/`` and ``/files/``."""
 
-    def __init__(self, directory: Path, *, login: str = "", port: int = 0, host: str = "127.0.0.1") -> None:
+    def __init__(self, directory: Path, *, login: str = "") -> None:
         """*login*: ``user:password`` that all must have; empty: none."""
         self.directory = directory
         self.login = login
         self.asked: list[Asked] = []
         self.elsewhere = ""
         """If set, the address to which requests for files are redirected."""
-        self.server = http.server.ThreadingHTTPServer((host, port), _handler(self))
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.server.daemon_threads = True
         self.address = f"http://127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -87,8 +83,3 @@ def _handler(index: PackageIndex) -> type[http.server.BaseHTTPRequestHandler]:
                 self.wfile.write(body)
 
     return Handler
-
-
-if __name__ == "__main__":
-    PackageIndex(Path(sys.argv[1]), port=int(sys.argv[2]), login=sys.argv[3], host="0.0.0.0")
-    threading.Event().wait()

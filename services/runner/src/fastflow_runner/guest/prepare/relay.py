@@ -164,7 +164,7 @@ def _handler(relay: Relay) -> "type[http.server.BaseHTTPRequestHandler]":
             if proxy is None:
                 self.send_error(502)
                 return
-            headers = {name: value for name in _PASSED_ON if (value := self.headers.get(name))}
+            headers = {name: value for name in (*_PASSED_ON, "Authorization") if (value := self.headers.get(name))}
             headers["Proxy-Authorization"] = _basic(proxy)
             headers["Host"] = urlsplit(self.path).netloc
             try:
@@ -205,7 +205,7 @@ def _handler(relay: Relay) -> "type[http.server.BaseHTTPRequestHandler]":
                 page = relay.here(page.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
             self.send_response_only(status)
             for name, value in headers.items():
-                if name.lower() not in _NOT_RETURNED and name.lower() != "www-authenticate":
+                if name.lower() not in _NOT_RETURNED:
                     self.send_header(name, value)
             if location := headers.get("Location"):
                 self.send_header("Location", relay.here(location))
