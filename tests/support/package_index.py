@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import http.server
 import threading
@@ -63,7 +64,11 @@ def _handler(index: PackageIndex) -> type[http.server.BaseHTTPRequestHandler]:
                 names = [path.name for path in sorted(index.directory.iterdir()) if path.name.startswith(f"{wanted}-")]
                 # Absolute addresses, as many indexes have them.
                 origin = f"http://{self.headers['Host']}"
-                links = "".join(f'<a href="{origin}/files/{html.escape(name)}">{name}</a>' for name in names)
+                hashes = [hashlib.sha256((index.directory / name).read_bytes()).hexdigest() for name in names]
+                links = "".join(
+                    f'<a href="{origin}/files/{html.escape(name)}#sha256={digest}">{name}</a>'
+                    for name, digest in zip(names, hashes, strict=True)
+                )
                 page = f"<!DOCTYPE html><html><body>{links}</body></html>".encode()
                 self.answer(200 if names else 404, page, ("Content-Type", "text/html"))
             elif index.elsewhere:

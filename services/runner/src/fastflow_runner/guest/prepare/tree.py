@@ -69,7 +69,9 @@ def make_tree(recipe: Recipe, store: Store, name: str) -> str:
             shutil.copytree(os.getcwd(), folder)
             lead_here(folder, recipe.here)
         exit_code, reason = install(recipe, tree, folder, environment)
-    if exit_code and _NO_WHEEL.search(reason) and not recipe.build:
+    if exit_code and _NO_WHEEL.search(reason) and "no-build" in recipe.strict:
+        reason += b"This installation builds nothing from source; name a release that has a wheel.\n"
+    elif exit_code and _NO_WHEEL.search(reason) and not recipe.build:
         failed, reason = "no wheel", b"Some package has no wheel: building it from source.\n"
     if exit_code and failed == "no interpreter":
         reason = b"".join(WITHOUT_INTERPRETER.encode() + line for line in reason.splitlines(keepends=True))
