@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import http.server
+import select
+import socket
 import threading
 import urllib.error
 import urllib.request
 
 
 class LoginProxy:
-    """Passes requests without TLS on, and refuses those without its login."""
+    """Passes requests and tunnels on, and refuses those without its login."""
 
     def __init__(self, login: str) -> None:
         self.expected = "Basic " + base64.b64encode(login.encode()).decode()
@@ -51,6 +53,24 @@ def _handler(proxy: LoginProxy) -> type[http.server.BaseHTTPRequestHandler]:
             except urllib.error.HTTPError as error:
                 with error:
                     self.answer(error.code, dict(error.headers), error.read())
+
+        def do_CONNECT(self) -> None:
+            self.close_connection = True
+            if self.headers.get("Proxy-Authorization") != proxy.expected:
+                proxy.refused += 1
+                self.send_error(407)
+                return
+            proxy.passed.append(self.path)
+            host, _, port = self.path.rpartition(":")
+            with socket.create_connection((host, int(port))) as upstream:
+                self.send_response_only(200)
+                self.end_headers()
+                ways = {self.connection: upstream, upstream: self.connection}
+                while True:
+                    for each in select.select(list(ways), [], [])[0]:
+                        if not (data := each.recv(65536)):
+                            return
+                        ways[each].sendall(data)
 
         def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
             self.send_response(status)

@@ -106,7 +106,7 @@ class Collector:
             try:
                 await self._act_on(msgspec.json.decode(line, type=_Collected))
             except (msgspec.MsgspecError, EnvironmentFailed) as error:
-                log.warning("collector's line passed over", line=line, error=str(error))
+                log.warning("collector line ignored", line=line, error=str(error))
 
     async def _act_on(self, collected: _Collected) -> None:
         """One line of a collector."""

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from fastflow_contracts.pipelines.folder.origins import LOCK, Denied, mentions, strangers, unreadable, variables
+from fastflow_contracts.pipelines.folder.origins import LOCK, Objection, mentions, strangers, unreadable, variables
 from fastflow_contracts.pipelines.folder.project import PROJECT, BadProject, read_project
 from fastflow_contracts.pipelines.folder.requirements import Mention, Reader
 from fastflow_runner.environments.store import EnvironmentRequest
@@ -53,40 +53,40 @@ class Supply(msgspec.Struct, frozen=True):
         if request.requirements:
             reader.read(request.requirements_name)
         found = [*mentions(files, reader, files), *(Mention(each, "", None) for each in request.extras)]
-        denied = chain(variables(found), unreadable(files, files), strangers(found, self.allowed_indexes))
-        rules = chain(denied, self._hashes(request, files, reader), self._builds(files, reader, request, found))
+        objection = chain(variables(found), unreadable(files, files), strangers(found, self.allowed_indexes))
+        rules = chain(objection, self._hashes(request, files, reader), self._builds(files, reader, request, found))
         return [_sentence(each) for each in rules]
 
-    def _hashes(self, request: EnvironmentRequest, files: dict[str, bytes], reader: Reader) -> Iterator[Denied]:
+    def _hashes(self, request: EnvironmentRequest, files: dict[str, bytes], reader: Reader) -> Iterator[Objection]:
         if not self.requires_hashes or request.is_ours:
             return
         for extra in request.extras:
             said = f"`{extra[:80]}` has no hash; name it, and what it needs, in requirements.txt with hashes."
-            yield Denied(Mention("", "", None), said)
+            yield Objection(Mention("", "", None), said)
         if request.is_project:
             if LOCK not in files:
                 said = "There is no uv.lock, so nothing has a hash; make it by `uv lock`."
-                yield Denied(Mention("", PROJECT, None), said)
+                yield Objection(Mention("", PROJECT, None), said)
             elif name := _without_hash(files[LOCK]):
-                yield Denied(Mention("", LOCK, None), f"The package {name[:80]} has no hash; use one of an index.")
+                yield Objection(Mention("", LOCK, None), f"The package {name[:80]} has no hash; use one of an index.")
 
     def _builds(
         self, files: dict[str, bytes], reader: Reader, request: EnvironmentRequest, found: list[Mention]
-    ) -> Iterator[Denied]:
+    ) -> Iterator[Objection]:
         """What always builds, so that uv is not asked at all: it builds some of it in spite of ``--no-build``."""
         if self.may_build:
             return
         for mention in found:
             if _REPOSITORY.search(mention.text) or re.match(r"(-e|--editable)\b", mention.text):
-                yield Denied(mention, f"`{mention.text[:80]}` must be built from source. {_NO_BUILDS}")
+                yield Objection(mention, f"`{mention.text[:80]}` must be built from source. {_NO_BUILDS}")
         try:
             packages = sorted(reader.packages) + ([PROJECT] if _is_package(files, request) else [])
         except BadProject as error:
-            yield Denied(Mention("", PROJECT, None), str(error))
+            yield Objection(Mention("", PROJECT, None), str(error))
             return
         for path in packages:
             said = f"This package must be built from source. {_NO_BUILDS}"
-            yield Denied(Mention("", path or ".", None), said)
+            yield Objection(Mention("", path or ".", None), said)
 
 
 ANY_SUPPLY: Final = Supply()
@@ -112,7 +112,7 @@ def _without_hash(lock: bytes) -> str | None:
     return None
 
 
-def _sentence(denied: Denied) -> str:
-    file, line = denied.mention.file, denied.mention.line
+def _sentence(objection: Objection) -> str:
+    file, line = objection.mention.file, objection.mention.line
     place = file if line is None else f"{file}:{line}"
-    return f"{place}: {denied.reason}" if place else denied.reason
+    return f"{place}: {objection.reason}" if place else objection.reason

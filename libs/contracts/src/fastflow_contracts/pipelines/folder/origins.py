@@ -48,7 +48,7 @@ def allowed_of(text: str) -> tuple[str, ...]:
     return tuple(entry for entry in (each.strip() for each in text.split(",")) if entry)
 
 
-class Denied(NamedTuple):
+class Objection(NamedTuple):
     """What a file may not name, and why in one sentence."""
 
     mention: Mention
@@ -73,7 +73,7 @@ def mentions(files: Mapping[str, bytes], reader: Reader, paths: Iterable[str]) -
     return found
 
 
-def unreadable(files: Mapping[str, bytes], paths: Iterable[str]) -> Iterator[Denied]:
+def unreadable(files: Mapping[str, bytes], paths: Iterable[str]) -> Iterator[Objection]:
     """Return the files in which an address could hide."""
     for path in sorted(set(paths) & files.keys()):
         name, data = posixpath.basename(path), files[path]
@@ -81,17 +81,17 @@ def unreadable(files: Mapping[str, bytes], paths: Iterable[str]) -> Iterator[Den
             try:
                 _toml(data)
             except (ValueError, RecursionError) as error:
-                yield Denied(Mention("", path, None), f"It is no TOML that can be read: {error}.")
+                yield Objection(Mention("", path, None), f"It is no TOML that can be read: {error}.")
         elif name == LOCK and (escape := re.search(rb"\\[uUx]", data)):
             line = data.count(b"\n", 0, escape.start()) + 1
-            yield Denied(Mention("", path, line), "It has escaped characters; make it anew with `uv lock`.")
+            yield Objection(Mention("", path, line), "It has escaped characters; make it anew with `uv lock`.")
 
 
-def variables(found: Iterable[Mention]) -> Iterator[Denied]:
+def variables(found: Iterable[Mention]) -> Iterator[Objection]:
     """Return what names a variable."""
     for mention in found:
         if variable := _VARIABLE.search(mention.text):
-            yield Denied(mention, f"`{variable[0][:80]}` is not replaced here; {_INSTEAD}")
+            yield Objection(mention, f"`{variable[0][:80]}` is not replaced here; {_INSTEAD}")
 
 
 _INSTEAD: Final = (
@@ -99,7 +99,7 @@ _INSTEAD: Final = (
 )
 
 
-def strangers(found: Iterable[Mention], allowed: Iterable[str]) -> Iterator[Denied]:
+def strangers(found: Iterable[Mention], allowed: Iterable[str]) -> Iterator[Objection]:
     """Return what names an address that is not allowed.
 
     Args:
@@ -112,7 +112,7 @@ def strangers(found: Iterable[Mention], allowed: Iterable[str]) -> Iterator[Deni
             if not is_allowed(address, rules):
                 listed = ", ".join(rules)
                 reason = f"`{_shown(address)}` is not among the indexes of this installation; use one of: {listed}."
-                yield Denied(mention, reason)
+                yield Objection(mention, reason)
 
 
 def addresses(text: str) -> Iterator[str]:
