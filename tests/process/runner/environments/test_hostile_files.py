@@ -14,7 +14,7 @@ import pytest
 
 from fastflow_runner.environments.collector import KEEP_S
 from fastflow_runner.environments.environments import EnvironmentFailed
-from fastflow_runner.guest.prepare.removal import remove, share_bytes
+from fastflow_runner.guest.prepare.removal import _walk, remove, share_bytes
 from fastflow_runner.sandbox import SandboxSpec
 from fastflow_runner.sandbox.events import Exited
 from fastflow_runner.sandbox.job import SandboxJob
@@ -88,6 +88,19 @@ def test_bytes_count_at_any_depth(tmp_path: Path) -> None:
     deep(tmp_path / "there")
     assert share_bytes(str(tmp_path)) >= 100_000
     remove(str(tmp_path / "there"))
+
+
+def test_a_directory_that_is_moved_while_it_is_counted_does_no_harm(tmp_path: Path) -> None:
+    """As uv moves packages in its cache: all that stays is counted."""
+    for name in ("a", "b", "c"):
+        (tmp_path / "there" / name / "sub").mkdir(parents=True)
+        (tmp_path / "there" / name / "sub" / "file").write_bytes(b"x" * 100_000)
+    moved = 0
+    for folder, name, _ in _walk(str(tmp_path / "there"), opens=False):
+        if name == "file":
+            os.rename(os.readlink(f"/proc/self/fd/{folder}"), tmp_path / f"moved-{moved}")
+            moved += 1
+    assert moved == 3
 
 
 async def test_a_run_that_digs_too_deep_is_removed(tmp_path: Path) -> None:

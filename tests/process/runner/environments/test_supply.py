@@ -12,7 +12,7 @@ from uv import find_uv_bin
 
 from fastflow_runner.environments.environments import EnvironmentFailed, EnvironmentRequest
 from fastflow_runner.environments.store import requests_of
-from fastflow_runner.environments.supply import Supply
+from fastflow_runner.environments.supply import ANY_SUPPLY, Supply
 from tests.packages import make_sdist, make_wheel
 from tests.process.runner.environments.test_environments import said_by
 from tests.process.runner.environments.test_index_logins import OWN_VERSION, Workshop, asking, workshop
@@ -40,11 +40,13 @@ def pinned(wheel: Path) -> str:
 
 
 def lock(workshop: Workshop, folder: Path, text: str = PROJECT) -> str:
-    """Return the ``uv.lock`` that uv makes of a project with the private index."""
+    """Return the ``uv.lock`` that uv makes of a project, as the author of a pipeline makes it."""
     folder.mkdir()
     (folder / "pyproject.toml").write_text(text)
     login = workshop.private.address.replace("//", "//reader:hunter2@")
-    env = {**os.environ, "UV_DEFAULT_INDEX": f"{login}/simple", "UV_NO_CACHE": "1"}
+    env = {**os.environ, "UV_NO_CACHE": "1", "UV_INDEX_CORP_USERNAME": "reader", "UV_INDEX_CORP_PASSWORD": "hunter2"}
+    if "tool.uv" not in text:
+        env["UV_DEFAULT_INDEX"] = f"{login}/simple"
     subprocess.run([find_uv_bin(), "lock", "--quiet"], cwd=folder, env=env, check=True)
     return (folder / "uv.lock").read_text()
 
@@ -113,6 +115,17 @@ async def test_the_hashes_of_a_lock_count(workshop: Workshop, tmp_path: Path) ->
     bare = locked.replace("hash = ", "was = ")
     with pytest.raises(EnvironmentFailed, match="The package mine has no hash"):
         await workshop.make(request_of({"pyproject.toml": PROJECT, "uv.lock": bare}), HASHES, **address)
+
+
+@pytest.mark.usefixtures("mine")
+@pytest.mark.parametrize("supply", [HASHES, NO_BUILD, ANY_SUPPLY])
+async def test_a_lock_of_a_private_index_stays_as_it_is(workshop: Workshop, tmp_path: Path, supply: Supply) -> None:
+    """A project with settings of uv is made without the login at hand; its lock still says what to install."""
+    index = f"[[tool.uv.index]]\nname = 'corp'\nurl = '{workshop.private.address}/simple'\ndefault = true\n"
+    locked = lock(workshop, tmp_path / "project", PROJECT + index)
+    make_wheel(workshop.private.directory, "mine", "2.0", "WORDS = 'newer'")
+    made = await workshop.make(request_of({"pyproject.toml": PROJECT + index, "uv.lock": locked}), supply)
+    assert said_by(made.python, "import mine; print(mine.WORDS)") == "mine"
 
 
 async def test_what_a_script_names_itself_has_no_hash(workshop: Workshop, mine: Path) -> None:

@@ -11,10 +11,11 @@ import fcntl
 import os
 import stat
 import struct
+from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 _FLAGS_GET, _FLAGS_SET = 0x80086601, 0x40086602
 _IMMUTABLE, _APPEND_ONLY = 0x10, 0x20
@@ -51,12 +52,16 @@ def remove(path: str) -> int:
 
 
 def share_bytes(path: str) -> float:
-    """Return the bytes that a directory takes on disk. A file with several names counts as its share."""
-    return sum(
-        status.st_blocks * 512 / status.st_nlink
-        for _, _, status in _walk(path, opens=False)
-        if not stat.S_ISDIR(status.st_mode)
-    )
+    """Return the bytes that a directory takes on disk. A file with several names counts as its share.
+
+    Others may be changing it. What they move meanwhile may be missing in the sum.
+    """
+    total = 0.0
+    with suppress(OSError):
+        for _, _, status in _walk(path, opens=False):
+            if not stat.S_ISDIR(status.st_mode):
+                total += status.st_blocks * 512 / status.st_nlink
+    return total
 
 
 def _walk(path: str, *, opens: bool) -> "Iterator[tuple[int, str, os.stat_result]]":
@@ -93,14 +98,37 @@ def _walk(path: str, *, opens: bool) -> "Iterator[tuple[int, str, os.stat_result
             if not way:
                 return
             name, status, names = way.pop()
-            below, here = here, os.open("..", _FOLDER, dir_fd=here)
+            below, here = here, _climb(here, above, way)
             os.close(below)
-            expected = way[-1][1] if way else os.stat(above)
-            if not os.path.samestat(os.fstat(here), expected):
-                raise OSError(errno.EBUSY, "a directory was moved while it was being walked")
             yield here, name, status
     finally:
         os.close(here)
+
+
+def _climb(below: int, above: str, way: "Sequence[tuple[str, os.stat_result, object]]") -> int:
+    """Open the directory at the end of *way*, from one that was in it.
+
+    That one may have been moved meanwhile, as by uv in its cache: then go down again.
+
+    Raises:
+        OSError: The directory itself has been moved.
+    """
+    here = os.open("..", _FOLDER, dir_fd=below)
+    expected = way[-1][1] if way else os.stat(above)
+    if os.path.samestat(os.fstat(here), expected):
+        return here
+    os.close(here)
+    here = os.open(above, _FOLDER)
+    for name, _, _ in way:
+        upper = here
+        try:
+            here = os.open(name, _FOLDER, dir_fd=upper)
+        finally:
+            os.close(upper)
+    if not os.path.samestat(os.fstat(here), expected):
+        os.close(here)
+        raise OSError(errno.EBUSY, "a directory was moved while it was read")
+    return here
 
 
 def _open(name: str, folder: int, *, opens: bool) -> int:
