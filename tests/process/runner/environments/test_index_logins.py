@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
@@ -114,6 +116,21 @@ async def test_a_wheel_of_a_private_index_is_installed(workshop: Workshop) -> No
     assert said_by(made.python, "import mine, theirs; print(mine.WORDS, theirs.WORDS)") == "mine theirs"
     assert workshop.private.logins == {LOGIN}
     assert workshop.stranger.logins == set()
+
+
+@pytest.mark.parametrize("package", ["wheel", "sdist"])
+@pytest.mark.parametrize("login", ["token:", ":word", 'us er:p"w\\d@/:é'])
+async def test_a_login_may_be_a_token_or_hold_anything(workshop: Workshop, login: str, package: str) -> None:
+    """As a user without a password, a password without a user, and with signs that need quoting."""
+    workshop.private.login = login
+    if package == "wheel":
+        make_wheel(workshop.private.directory, "mine", "1.0", "WORDS = 'mine'")
+    else:
+        make_sdist(workshop.private.directory, "mine", "1.0", "def source(): return 'WORDS = \"mine\"'")
+    user, password = map(partial(quote, safe=""), login.split(":", 1))
+    index = workshop.private.address.replace("//", f"//{user}:{password}@" if password else f"//{user}@")
+    made = await workshop.make(asking("mine"), UV_INDEX=f"{index}/simple")
+    assert said_by(made.python, "import mine; print(mine.WORDS)") == "mine"
 
 
 STOLEN = [

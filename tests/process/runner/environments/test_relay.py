@@ -118,7 +118,7 @@ def test_a_password_may_hold_anything(tmp_path: Path, monkeypatch: pytest.Monkey
     """uv's file of credentials is TOML."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    words = 'p"w\\d\n]é𝄞\x1f'
+    words = 'p"w\\d\n]é𝄞\x1f\x7f'
     folder = write_credentials([Login("https://h", "", words), Login("https://i", "u", "w")])
     with open(f"{folder}/credentials.toml", "rb") as file:
         content = tomllib.load(file)

@@ -60,9 +60,13 @@ def write_credentials(logins: "Sequence[Login]") -> str:
         for login in logins:
             values = {"service": login.address, "scheme": "basic", **login._asdict()}
             del values["address"]
-            lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in values.items() if value]
+            lines = [f"{name} = {_toml(value)}\n" for name, value in values.items()]
             file.write("".join(["[[credential]]\n", *lines]))
     return folder
+
+
+def _toml(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _hide_memory() -> None:
