@@ -23,6 +23,7 @@ from fastflow_runner.environments.environments import (
     volume_identity,
 )
 from fastflow_runner.environments.store import Place, docker_place, requests_of
+from fastflow_runner.environments.variables import Access, access
 from fastflow_runner.sandbox import USER, SandboxSpec
 from fastflow_runner.sandbox.docker import DockerSandboxes
 from fastflow_runner.sandbox.events import Exited, ScriptOutput
@@ -31,6 +32,7 @@ from fastflow_runner.sandbox.job import SandboxJob
 from fastflow_runner.sandbox.session import Session
 from tests.packages import OTHER_VERSION, copy_interpreter, copy_running_interpreter, make_sdist, make_wheel
 from tests.support.folders import bundle_of, package
+from tests.support.package_index import PackageIndex
 
 pytestmark = pytest.mark.docker
 
@@ -53,7 +55,7 @@ class Workshop:
             self.place,
             runner="test",
             identity=volume_identity(self.docker, self.volume),
-            env={"UV_OFFLINE": "1"},
+            access=Access({"UV_OFFLINE": "1"}),
             budget_bytes=budget_bytes,
         )
 
@@ -334,14 +336,108 @@ async def test_an_environment_is_not_taken_from_a_run_in_another_container(works
     assert await workshop.shell("ls /store/envs /store/trees") == "/store/envs:\n\n/store/trees:\n"
 
 
+LOCK_ALL = """
+import fcntl, os
+print("begun")
+for name in os.listdir("/store"):
+    for mode, how in ((os.O_RDONLY, fcntl.LOCK_SH), (os.O_WRONLY, fcntl.LOCK_EX), (os.O_RDWR, fcntl.LOCK_EX)):
+        try: fcntl.lockf(os.open("/store/" + name, mode), how | fcntl.LOCK_NB)
+        except OSError: continue
+        if how == fcntl.LOCK_EX: print("locked", name)
+while os.path.exists("/store/wait"): __import__("time").sleep(0.05)
+"""
+
+
 async def test_a_script_cannot_lock_others_out(workshop: Workshop, tmp_path: Path) -> None:
-    """Through a read-only mount, a run can lock no more than its own supervisor does."""
+    """It locks all that it can open, also with shared locks. Preparations and the collector do not wait for it."""
     make_wheel(tmp_path, "greeting", "1.0", "")
+    make_wheel(tmp_path, "other", "1.0", "")
     await workshop.fill(tmp_path, "links")
     prepared = await workshop.environments().prepare(request("greeting"), say=workshop.say)
-    locks = "import fcntl, os\nfile = os.open('/store/locks', os.O_RDONLY)\n"
-    attempt = "try: fcntl.lockf(file, fcntl.LOCK_EX)\nexcept OSError as error: print(error.strerror)"
-    assert await workshop.run(prepared, locks + attempt) == "Bad file descriptor"
+    await workshop.shell("mkdir /store/wait /store/trees/orphan; touch -d @1 /store/trees/orphan")
+    printing = asyncio.Event()
+    running = asyncio.create_task(workshop.run(prepared, LOCK_ALL, printing=printing))
+    await printing.wait()
+    await workshop.environments().prepare(request("other"), say=workshop.say)
+    await workshop.environments(1).collect()
+    assert "orphan" not in await workshop.shell("ls /store/trees")
+    assert await workshop.shell("ls /store/cache") == ""
+    await workshop.shell("rmdir /store/wait")
+    assert await running == "begun"
+
+
+HOSTILE_NAMES = """
+import os
+def source():
+    os.chdir("/store/trees")
+    for name in (b"x\\nforeign a b", b"foreign a zero", b"{", b"\\xff", b"x" * 255, b"\\x1b[2J"):
+        os.mkdir(name)
+        os.utime(name, (4e9, 4e9))
+    os.mkdir("deep")
+    os.chdir("deep")
+    for _ in range(3000):
+        os.mkdir("d" * 40)
+        os.chdir("d" * 40)
+    os.utime("/store/trees/deep", (1, 1))
+    raise RuntimeError("enough")
+"""
+
+
+async def test_a_hostile_source_distribution_fails_its_own_run_only(workshop: Workshop, tmp_path: Path) -> None:
+    """It leaves directories among the trees whose names look like a collector's words, and a bottomless one."""
+    make_sdist(tmp_path, "hostile", "1.0", HOSTILE_NAMES)
+    make_wheel(tmp_path, "greeting", "1.0", "")
+    await workshop.fill(tmp_path, "links")
+    environments = workshop.environments()
+    with pytest.raises(EnvironmentFailed, match="enough"):
+        await environments.prepare(request("hostile"), say=workshop.say)
+    keeping = asyncio.create_task(environments.keep())
+    assert len((await workshop.shell("ls /store/trees")).splitlines()) >= 7
+    await environments.collect()
+    assert await workshop.shell("ls /store/trees") == ""
+    assert not keeping.done()
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+    await environments.prepare(request("greeting"), say=workshop.say)
+
+
+SPY = """
+import base64, glob, os
+def read(path):
+    try: return open(path, "rb").read()
+    except OSError: return b""
+def source():
+    paths = [path for name in ("environ", "cmdline", "maps") for path in glob.glob(f"/proc/[0-9]*/{name}")]
+    for folder in ("/work", "/tmp"):
+        paths += filter(os.path.isfile, glob.glob(folder + "/**/*", recursive=True, include_hidden=True))
+    opened = []
+    for path in glob.glob("/proc/[0-9]*/mem"):
+        try: os.close(os.open(path, os.O_RDONLY)); opened.append(read(path.replace("mem", "cmdline")))
+        except OSError: pass
+    found = [repr(dict(os.environ)).encode(), *map(read, paths)]
+    return f"SEEN = {base64.b64encode(b' '.join(found)).decode()!r}\\nOPENED = {opened!r}"
+"""
+
+
+async def test_the_code_of_a_build_does_not_see_the_login_of_an_index(workshop: Workshop, tmp_path: Path) -> None:
+    """Its source comes from the private index. No file, variable or memory that it can read has the password."""
+    index = PackageIndex(tmp_path, login="reader:hunter2")
+    make_sdist(tmp_path, "spy", "1.0", SPY)
+    make_wheel(tmp_path, "greeting", "1.0", "")
+    place = msgspec.structs.replace(workshop.place, network="host")
+    login = index.address.replace("//", "//reader:hunter2@")
+    way = access({"UV_DEFAULT_INDEX": f"{login}/simple"}, place)
+    environments = Environments(workshop.sandboxes, place, runner="test", access=way)
+    try:
+        prepared = await environments.prepare(EnvironmentRequest("3.11", b"spy\ngreeting"), say=workshop.say)
+    finally:
+        index.close()
+    print_it = "import base64, spy; print(base64.b64decode(spy.SEEN).decode('latin-1'), spy.OPENED)"
+    seen = await workshop.run(prepared, print_it)
+    assert "127.0.0.1" in seen
+    assert "hunter2" not in seen
+    assert "prepare" not in seen.rpartition("[")[2]  # the memory of the preparer
+    assert index.logins == {"reader:hunter2"}
 
 
 async def test_the_user_of_a_build_deletes_its_files(workshop: Workshop, tmp_path: Path) -> None:

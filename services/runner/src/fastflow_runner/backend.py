@@ -15,10 +15,13 @@ from aiodocker.exceptions import DockerError
 from msgspec.structs import replace
 
 from fastflow_contracts.log import get_logger
+from fastflow_contracts.pipelines.folder.origins import allowed_of, is_allowed
 from fastflow_contracts.runs.run import Running, RunRecord
+from fastflow_contracts.service.settings import BadSettings
 from fastflow_runner.environments.environments import Environments, volume_identity
 from fastflow_runner.environments.store import Place, docker_place, process_place
-from fastflow_runner.environments.variables import passed_on
+from fastflow_runner.environments.supply import Supply
+from fastflow_runner.environments.variables import Access, access
 from fastflow_runner.errors import RunnerError
 from fastflow_runner.sandbox import SandboxError, Sandboxes, SandboxSpec
 from fastflow_runner.sandbox.docker import DockerSandboxes
@@ -188,6 +191,7 @@ async def _docker(
         network=settings.network,
         architecture=str(info.get("Architecture", "")),
     )
+    found = _access(settings, environ, place)
     sandboxes = DockerSandboxes(scope=installation, url=daemon.url, tls=daemon.tls)
     blank = _blank(settings, place)
     keeper = {LABEL_KEEPER: runner}
@@ -202,7 +206,8 @@ async def _docker(
             place,
             runner=runner,
             identity=volume_identity(docker, settings.store_volume),
-            env=passed_on(environ, place),
+            access=found,
+            supply=_supply(settings, found),
             budget_bytes=settings.environments_bytes_max,
         ),
         blank=blank,
@@ -221,6 +226,7 @@ def _cores(limit: float | None, most: int | None) -> float | None:
 def _process(settings: RunnerSettings, runner: str, environ: Mapping[str, str], installation: str) -> Backend:
     directory = Path(settings.data_dir)
     place = process_place(directory / "store")
+    found = _access(settings, environ, place)
     sandboxes = ProcessSandboxes(directory / "sandboxes")
     return Backend(
         kind="process",
@@ -230,7 +236,8 @@ def _process(settings: RunnerSettings, runner: str, environ: Mapping[str, str], 
             sandboxes,
             place,
             runner=runner,
-            env=passed_on(environ, place),
+            access=found,
+            supply=_supply(settings, found),
             budget_bytes=settings.environments_bytes_max,
         ),
         blank=_blank(settings, place),
@@ -252,6 +259,39 @@ def _dummy(settings: RunnerSettings, runner: str, installation: str) -> Backend:
         cell_runner=place.cell_runner,
         installation=installation,
     )
+
+
+def _access(settings: RunnerSettings, environ: Mapping[str, str], place: Place) -> Access:
+    """The way to packages."""
+    found = access(environ, place, settings.index_credentials)
+    if found.unbound:
+        log.warning("index login ignored", variables=list(found.unbound), hint=_UNBOUND)
+    return found
+
+
+_UNBOUND = "name its index in UV_INDEX (name=https://…), or use FASTFLOW_INDEX_CREDENTIALS"
+
+
+def _supply(settings: RunnerSettings, found: Access) -> Supply:
+    """The rules for packages.
+
+    Raises:
+        BadSettings: An index that this runner itself uses is not allowed, or not named.
+    """
+    allowed = allowed_of(settings.allowed_indexes)
+    if allowed:
+        if not found.has_default:
+            raise BadSettings(
+                "FASTFLOW_ALLOWED_INDEXES is set, and this runner uses the index that uv knows by itself: set "
+                "UV_DEFAULT_INDEX to the address of an allowed index."
+            )
+        strange = [index for index in found.addresses if not is_allowed(index, allowed)]
+        if strange:
+            raise BadSettings(
+                f"FASTFLOW_ALLOWED_INDEXES does not allow {', '.join(strange)}, which this runner uses for every "
+                f"pipeline; add it, or set UV_DEFAULT_INDEX to an allowed index."
+            )
+    return Supply(allowed, requires_hashes=settings.require_hashes, builds=not settings.no_build)
 
 
 def _blank(settings: RunnerSettings, place: Place) -> SandboxSpec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from fastflow_contracts.pipelines.folder.origins import ALLOWED_HELP, ALLOWED_LIKE, ALLOWED_PATTERN
 from fastflow_contracts.runs.lease import FENCE_S
 from fastflow_contracts.runs.presence import LEASE_S
 from fastflow_contracts.service.settings import Env, ServiceSettings
@@ -63,6 +64,32 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
     ca_bundle: Annotated[
         str, Env("FASTFLOW_CA_BUNDLE", "PEM file of additional certificates that sandboxes trust.")
     ] = ""
+    index_credentials: Annotated[
+        str,
+        Env(
+            "FASTFLOW_INDEX_CREDENTIALS",
+            "Logins of package indexes, as addresses with user and password, separated by blanks. Each goes to its own "
+            "host only, and never to the code of a package.",
+            secret=True,
+            pattern=r"\s*(https?://[^/\s@]+@[^\s@/]\S*(\s+|$))*",
+            like="https://user:password@packages.example.com/simple",
+        ),
+    ] = ""
+    allowed_indexes: Annotated[
+        str, Env("FASTFLOW_ALLOWED_INDEXES", ALLOWED_HELP, pattern=ALLOWED_PATTERN, like=ALLOWED_LIKE)
+    ] = ""
+    require_hashes: Annotated[
+        bool,
+        Env(
+            "FASTFLOW_REQUIRE_HASHES",
+            "Install only packages that requirements or a lock pin by hash. It implies FASTFLOW_NO_BUILD: what a build "
+            "fetches has no hash.",
+        ),
+    ] = False
+    no_build: Annotated[
+        bool,
+        Env("FASTFLOW_NO_BUILD", "Install only wheels: build no package from source, so nothing of them runs then."),
+    ] = False
     pre_heat: Annotated[
         bool, Env("UV_PRE_HEAT", "Prepare environments when a pipeline goes live, not only at its first run.")
     ] = False

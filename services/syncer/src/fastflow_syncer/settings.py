@@ -8,6 +8,7 @@ from typing import Annotated
 from fastflow_contracts.limit_settings import LimitSettings
 from fastflow_contracts.pipelines.folder import bundle
 from fastflow_contracts.pipelines.folder.limits import CEILING, DEFAULT, FolderLimits
+from fastflow_contracts.pipelines.folder.origins import ALLOWED_HELP, ALLOWED_LIKE, ALLOWED_PATTERN, allowed_of
 from fastflow_contracts.service.settings import BadSettings, Env
 
 
@@ -33,6 +34,9 @@ class SyncerSettings(LimitSettings, frozen=True, kw_only=True):
             also="AUTO_SYNC_INTERVAL",
         ),
     ] = 60.0
+    allowed_indexes: Annotated[
+        str, Env("FASTFLOW_ALLOWED_INDEXES", ALLOWED_HELP, pattern=ALLOWED_PATTERN, like=ALLOWED_LIKE)
+    ] = ""
     auto_sync: Annotated[
         bool,
         Env(
@@ -91,6 +95,7 @@ class SyncerSettings(LimitSettings, frozen=True, kw_only=True):
             files=self.folder_files_max,
             file_bytes=self.folder_file_bytes_max,
             total_bytes=self.folder_bytes_max,
+            allowed_indexes=allowed_of(self.allowed_indexes),
         )
 
     @property

@@ -20,8 +20,9 @@ from fastflow_runner.environments import collector
 from fastflow_runner.environments.collector import KEEP_S
 from fastflow_runner.environments.environments import EnvironmentRequest, Environments, ReadyEnvironment
 from fastflow_runner.environments.store import environment_key, process_place
+from fastflow_runner.environments.variables import Access
 from fastflow_runner.guest.prepare import collect
-from fastflow_runner.guest.prepare.layout import AT_WORK, Store, lock_byte
+from fastflow_runner.guest.prepare.layout import Store, lock_byte
 from fastflow_runner.sandbox import SandboxSpec
 from fastflow_runner.sandbox.events import Exited
 from fastflow_runner.sandbox.job import SandboxJob
@@ -60,7 +61,7 @@ class Workshop:
 
     def runner(self, budget_bytes: int = 0) -> Environments:
         env = {"UV_OFFLINE": "1"}
-        return Environments(self.sandboxes, self.place, runner="test", env=env, budget_bytes=budget_bytes)
+        return Environments(self.sandboxes, self.place, runner="test", access=Access(env), budget_bytes=budget_bytes)
 
     def request(self, name: str) -> EnvironmentRequest:
         return EnvironmentRequest(OWN_VERSION, f"--no-index\n--find-links {self.packages}\n{name}".encode())
@@ -202,7 +203,7 @@ async def test_an_environment_in_use_by_a_run_is_not_removed(workshop: Workshop)
 async def test_a_run_that_comes_too_late_reports_it(workshop: Workshop) -> None:
     """No user code starts in an environment that was removed, or is being removed."""
     (red,) = await workshop.make(workshop.runner(), "red")
-    with another_process(workshop.path, f"store.seize({lock_byte(workshop.key('red'))})"):
+    with another_process(workshop.path, f"store._seize(LOCKS, {lock_byte(workshop.key('red'))})"):
         assert (await workshop.run(red, "")).reason == "no_environment"
     assert (await workshop.run(red, "")).reason == "exited"
     await workshop.runner(1).collect()
@@ -234,7 +235,7 @@ async def test_an_environment_in_preparation_is_left_alone(workshop: Workshop) -
     tree = workshop.path / "trees" / ("a" * 32)
     tree.mkdir()
     os.utime(tree, (0, 0))
-    with another_process(workshop.path, f"store.share({AT_WORK})"):
+    with another_process(workshop.path, "store.begin_work()"):
         await workshop.runner(1).collect()
     assert tree.exists()
     assert list((workshop.path / "cache").iterdir())

@@ -18,6 +18,7 @@ from msgspec import structs
 from fastflow_runner.environments.environments import EnvironmentFailed, EnvironmentRequest, Environments
 from fastflow_runner.environments.preparation import LAST_CHARACTERS_MAX, LINE_CHARACTERS_MAX
 from fastflow_runner.environments.store import process_place
+from fastflow_runner.environments.variables import Access
 from fastflow_runner.sandbox.process import ProcessSandboxes
 from tests.packages import copy_running_interpreter, make_sdist, make_wheel
 
@@ -35,7 +36,9 @@ class Workshop:
         self.said: list[str] = []
 
     def environments(self) -> Environments:
-        return Environments(self.sandboxes, process_place(self.store), runner="test", env={"UV_OFFLINE": "1"})
+        return Environments(
+            self.sandboxes, process_place(self.store), runner="test", access=Access({"UV_OFFLINE": "1"})
+        )
 
     def request(self, *packages: str, version: str = OWN_VERSION) -> EnvironmentRequest:
         lines = ["--no-index", f"--find-links {self.packages}", *packages]

@@ -17,6 +17,7 @@ from uv import find_uv_bin
 from fastflow_contracts.pipelines.folder.bundle import pack
 from fastflow_runner.environments.environments import EnvironmentFailed, Environments
 from fastflow_runner.environments.store import EnvironmentKey, environment_key, process_place, requests_of
+from fastflow_runner.environments.variables import Access
 from fastflow_runner.sandbox.process import ProcessSandboxes
 from tests.packages import make_sdist, make_wheel
 from tests.support.folders import Files, bundle_of, contents, package, script_output, uv_run, write
@@ -45,7 +46,7 @@ class Workshop:
                 make_wheel(self.links, name, version, f"WORDS = '{name} {version}'")
         self.settings = {"UV_NO_INDEX": "1", "UV_FIND_LINKS": str(self.links), "UV_OFFLINE": "1"}
         self.place = process_place(root / "store")
-        self.environments = Environments(sandboxes, self.place, runner="test", env=self.settings)
+        self.environments = Environments(sandboxes, self.place, runner="test", access=Access(self.settings))
         self.said: list[str] = []
 
     async def output(self, files: Files) -> str:

@@ -16,6 +16,7 @@ from msgspec import structs
 from fastflow_contracts.pipelines.folder.bundle import pack
 from fastflow_runner.environments.environments import EnvironmentRequest, Environments
 from fastflow_runner.environments.store import process_place
+from fastflow_runner.environments.variables import Access
 from fastflow_runner.sandbox import SandboxSpec
 from fastflow_runner.sandbox.events import Exited, ScriptOutput
 from fastflow_runner.sandbox.job import SandboxJob
@@ -35,7 +36,7 @@ class Workshop:
         self.sandboxes = sandboxes
         self.place = process_place(root / "store")
         env = {"UV_NO_INDEX": "1", "UV_FIND_LINKS": str(root), "UV_OFFLINE": "1"}
-        self.environments = Environments(sandboxes, self.place, runner="test", env=env)
+        self.environments = Environments(sandboxes, self.place, runner="test", access=Access(env))
 
     async def run(self, request: EnvironmentRequest, **files: str) -> str:
         """Return what main.py prints as a run."""

@@ -13,6 +13,8 @@ from contextlib import suppress
 from time import monotonic
 from typing import Final
 
+import msgspec
+
 from fastflow_contracts.log import get_logger
 from fastflow_runner.environments.preparation import Words
 from fastflow_runner.environments.preparer import EnvironmentFailed, Preparers
@@ -25,6 +27,17 @@ KEEP_S: Final = 3 * MARK_S
 """An environment used within this time stays, however large the store is; longer than any mark takes to arrive."""
 SETTLE_S: Final = 60.0
 """Pause between a preparation and the scan of the store: the runs that waited for it go first."""
+
+
+class _Collected(msgspec.Struct, frozen=True):
+    """What ``prepare.collect`` says in one line."""
+
+    gone: str = ""
+    """An environment that was removed."""
+    foreign: int = 0
+    """A user who must delete its own trees; 0: none."""
+    used: int | None = None
+    """The bytes that the store takes."""
 
 
 class Collector:
@@ -85,22 +98,25 @@ class Collector:
             code = await self._preparers.step(words, *(step if measure else ("mark",)), given=marks.encode())
             if code:
                 raise EnvironmentFailed(words.last())
-            for line in words.lines:
-                await self._act_on(line)
         except EnvironmentFailed as error:
             log.warning("unused environments not collected", error=str(error))
             self._used = {**used, **self._used}
+            return
+        for line in words.lines:
+            try:
+                await self._act_on(msgspec.json.decode(line, type=_Collected))
+            except (msgspec.MsgspecError, EnvironmentFailed) as error:
+                log.warning("collector line ignored", line=line, error=str(error))
 
-    async def _act_on(self, line: str) -> None:
+    async def _act_on(self, collected: _Collected) -> None:
         """One line of a collector."""
-        match line.split():
-            case ["gone", key]:
-                log.info("environment removed", environment=key)
-                self._gone(EnvironmentKey(key))
-            case ["foreign", tree, owner] if int(owner) in self._builders:
-                await self._preparers.step(Words(), "remove", "--tree", tree, user=int(owner))
-            case ["used", size_bytes]:
-                self._look_at(int(size_bytes))
+        if collected.gone:
+            log.info("environment removed", environment=collected.gone)
+            self._gone(EnvironmentKey(collected.gone))
+        if collected.foreign in self._builders:
+            await self._preparers.step(Words(), "remove", user=collected.foreign)
+        if collected.used is not None:
+            self._look_at(collected.used)
 
     def _look_at(self, size_bytes: int) -> None:
         if self._budget_bytes and size_bytes > self._budget_bytes:

@@ -18,7 +18,7 @@ import asyncio
 import os
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Final
 
@@ -30,7 +30,7 @@ from msgspec.structs import replace
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.folder.bundle import pack
 from fastflow_runner.environments.collector import Collector
-from fastflow_runner.environments.preparation import Preparation, Say, Words
+from fastflow_runner.environments.preparation import Preparation, Say, Words, as_version
 from fastflow_runner.environments.preparer import STEP_TIMEOUT_S, EnvironmentFailed, NoInterpreter, Preparers
 from fastflow_runner.environments.store import (
     EnvironmentKey,
@@ -41,6 +41,8 @@ from fastflow_runner.environments.store import (
     fallback,
     interpreter,
 )
+from fastflow_runner.environments.supply import ANY_SUPPLY, Supply
+from fastflow_runner.environments.variables import NO_ACCESS, Access
 from fastflow_runner.guest.prepare.steps import NEEDS_BUILD_EXIT_CODE, NO_INTERPRETER_EXIT_CODE
 from fastflow_runner.sandbox import DaemonUnreachable, Sandboxes
 
@@ -50,6 +52,8 @@ log = get_logger(__name__)
 
 PREPARATIONS_MAX: Final = 2
 """At once on one runner."""
+REFUSALS_MAX: Final = 10
+"""In one message."""
 CHECK_S: Final = 5.0
 INTERPRETER_RETRY_S: Final = 3600.0
 """After uv could not get an interpreter, the sandbox's is used for this long."""
@@ -71,18 +75,25 @@ class Environments:
         *,
         runner: str,
         identity: Identity | None = None,
-        env: Mapping[str, str] | None = None,
+        access: Access = NO_ACCESS,
+        supply: Supply = ANY_SUPPLY,
         timeout_s: float = STEP_TIMEOUT_S,
         builders: range = BUILDERS,
         budget_bytes: int = 0,
     ) -> None:
-        """*identity*: of a store that is not a directory of this host. *env*: see ``variables``. *budget_bytes*: what
-        the store may take on the disk; 0 = any amount.
         """
+        Args:
+            identity: of a store that is not a directory of this host.
+            access: the way to packages.
+            supply: what the operator demands of packages. Environments made under other rules are not used.
+            budget_bytes: what the store may take on the disk; 0 = any amount.
+        """
+        place = replace(place, platform=f"{place.platform}{supply.mark}")
         self._place = place
+        self._supply = supply
         self._identity = identity
         self._builders = builders
-        self._preparers = Preparers(sandboxes, place, runner=runner, env=env or {}, timeout_s=timeout_s)
+        self._preparers = Preparers(sandboxes, place, runner=runner, access=access, timeout_s=timeout_s)
         self._concurrency = asyncio.Semaphore(PREPARATIONS_MAX)
         self._under_way: dict[EnvironmentKey, Preparation] = {}
         self._known: dict[EnvironmentKey, str] = {}
@@ -116,6 +127,8 @@ class Environments:
         Raises ``EnvironmentFailed``.
         """
         started_s = monotonic()
+        if refusals := await asyncio.to_thread(self._supply.refusals, request):
+            raise EnvironmentFailed("\n".join(refusals[:REFUSALS_MAX]))
         await self._check_store()
         if self.ready(request) is None:
             try:
@@ -189,7 +202,7 @@ class Environments:
         if self._place.manages and python != self._place.own_python:
             common.append("--managed")
         given = "".join(f"{extra}\n" for extra in request.extras).encode()
-        wanted = [*common, *_wanted(request)]
+        wanted = [*common, *_wanted(request), *self._supply.arguments]
         folder = pack(request.folder) if request.folder else None
         step = self._preparers.step
         async with self._concurrency:
@@ -220,7 +233,7 @@ class Environments:
             if await self._preparers.step(words, "list") == 0:
                 for line in words.lines:
                     key, _, version = line.partition(" ")
-                    self._known[EnvironmentKey(key)] = version
+                    self._known[EnvironmentKey(key)] = as_version(version)
         except EnvironmentFailed as error:
             log.warning("store not listed", error=str(error))
 

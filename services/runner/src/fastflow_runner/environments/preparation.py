@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Final
@@ -15,6 +16,8 @@ LINE_CHARACTERS_MAX: Final = 2_000
 LAST_LINES_MAX: Final = 20
 LAST_CHARACTERS_MAX: Final = 8_000
 """The last lines become part of the run's record, which must fit into a bus message."""
+
+_VERSION: Final = re.compile(r"\d+(\.\d+)*[0-9a-z.+]{0,20}")
 
 Say = Callable[[str], Awaitable[None]]
 """Takes whole lines, without the last line end."""
@@ -35,7 +38,7 @@ class Words:
     def add(self, line: str) -> None:
         """Add one line, a long one without its middle; beyond ``SAID_LINES_MAX`` only the last ones are remembered."""
         if line.startswith(MADE_WITH):
-            self.python_version = line.removeprefix(MADE_WITH)
+            self.python_version = as_version(line.removeprefix(MADE_WITH))
             return
         if line.startswith(WITHOUT_INTERPRETER):
             self.without_interpreter.append(line.removeprefix(WITHOUT_INTERPRETER))
@@ -99,6 +102,11 @@ class Preparation:
         if not self._task.done():
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+
+def as_version(text: str) -> str:
+    """Return *text* if it is a version of Python, else "": the code of a package may have written it."""
+    return text if _VERSION.fullmatch(text) else ""
 
 
 def _cut(text: str, characters_max: int) -> str:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping
 from typing import Final
 
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.folder.bundle import Bundle
 from fastflow_runner.environments.preparation import Words
 from fastflow_runner.environments.store import Place
+from fastflow_runner.environments.variables import Access
 from fastflow_runner.errors import RunnerError
+from fastflow_runner.guest.prepare.access import LOGINS_VARIABLE
 from fastflow_runner.guest.prepare.steps import INPUT_VARIABLE
 from fastflow_runner.sandbox import (
     MIB,
@@ -38,6 +39,8 @@ BEAT_S: Final = 10.0
 TMP_BYTES: Final = 1024 * MIB
 CLEAN_UP_S: Final = 30.0
 LINE_BYTES_MAX: Final = 64 * 1024
+_USE_PACKAGES: Final = ("wheels", "build")
+"""The steps that ask indexes."""
 
 
 class EnvironmentFailed(RunnerError):
@@ -51,13 +54,11 @@ class NoInterpreter(EnvironmentFailed):
 class Preparers:
     """Starts preparers in one place, on behalf of one runner."""
 
-    def __init__(
-        self, sandboxes: Sandboxes, place: Place, *, runner: str, env: Mapping[str, str], timeout_s: float
-    ) -> None:
+    def __init__(self, sandboxes: Sandboxes, place: Place, *, runner: str, access: Access, timeout_s: float) -> None:
         self._sandboxes = sandboxes
         self._place = place
         self._runner = runner
-        self._env = env
+        self._access = access
         self._timeout_s = timeout_s
 
     async def step(
@@ -115,12 +116,14 @@ class Preparers:
 
     def _job(self, step: str, arguments: tuple[str, ...], given: bytes) -> SandboxJob:
         place = self._place
-        file = JobFile(env=INPUT_VARIABLE, name="given", data=given)
+        files = [JobFile(env=INPUT_VARIABLE, name="given", data=given)] if given else []
+        if step in _USE_PACKAGES and (logins := self._access.logins):
+            files.append(JobFile(env=LOGINS_VARIABLE, name="logins", data=logins))
         return SandboxJob(
             argv=("{python}", "-I", "-S", place.script, step, "--store", place.store, "--uv", place.uv, *arguments),
             cwd="prepare",
-            env=self._env,
-            files=(file,) if given else (),
+            env=self._access.env if step in _USE_PACKAGES else {},
+            files=tuple(files),
             timeout_s=self._timeout_s,
             grace_s=1,
             dead_after_s=DEAD_AFTER_S,

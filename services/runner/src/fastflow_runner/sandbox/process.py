@@ -18,7 +18,6 @@ import fcntl
 import hashlib
 import os
 import secrets
-import shutil
 import signal
 import sys
 import tempfile
@@ -30,7 +29,9 @@ from typing import Final
 
 import msgspec
 
+from fastflow_contracts.log import get_logger
 from fastflow_runner.guest import supervisor
+from fastflow_runner.guest.prepare.removal import remove
 from fastflow_runner.guest.supervisor.meters import descendants
 from fastflow_runner.sandbox import (
     AlreadyExists,
@@ -41,6 +42,8 @@ from fastflow_runner.sandbox import (
     SandboxError,
     SandboxSpec,
 )
+
+log = get_logger(__name__)
 
 SUPERVISOR: Final = Path(supervisor.__file__).with_name("__main__.py")
 """The file, not its folder: for a folder, Python loads ``runpy`` first."""
@@ -226,7 +229,10 @@ def _make_tmp(directory: Path) -> Path:
 
 def _clear(directory: Path) -> None:
     for path in (directory, _tmp(directory)):
-        shutil.rmtree(path, ignore_errors=True)
+        try:
+            remove(str(path))
+        except OSError as error:  # a script may have left what belongs to another user
+            log.warning("files of a sandbox not removed", directory=str(path), error=str(error))
 
 
 def _reserve(root: Path, name: str) -> int:

@@ -43,7 +43,12 @@ class Discovered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def inspect_folder(
-    name: str, files: Mapping[str, bytes], policy: LimitPolicy = NO_POLICY, *, is_whole: bool = True
+    name: str,
+    files: Mapping[str, bytes],
+    policy: LimitPolicy = NO_POLICY,
+    *,
+    is_whole: bool = True,
+    allowed_indexes: tuple[str, ...] = (),
 ) -> Discovered | None:
     """Inspect a folder.
 
@@ -52,6 +57,7 @@ def inspect_folder(
         files: Content of its files by relative path.
         policy: The most that a pipeline may demand for its runs.
         is_whole: Whether these are all files; else missing ones are no problem.
+        allowed_indexes: Where packages may come from; empty: from anywhere.
 
     Returns:
         The pipeline, or None if the folder is not a pipeline.
@@ -72,7 +78,8 @@ def inspect_folder(
     packages = Packages()
     try:
         version = manifest.spec.python_version if manifest.spec else None
-        packages = packages_of(files, is_script=manifest.type == "script", python_version=version)
+        is_script = manifest.type == "script"
+        packages = packages_of(files, is_script=is_script, python_version=version, allowed_indexes=allowed_indexes)
     except BadInline as error:
         accepted = f"The block `# /// script` is not usable: {error}."
         problems = (Problem(accepted=accepted, line=error.line, file=SCRIPT), *problems)

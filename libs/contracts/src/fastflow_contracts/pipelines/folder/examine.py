@@ -65,7 +65,9 @@ def examine(
     """
     problems = tuple(_problem(refusal) for refusal in folder.refusals)
     files = {path: file.data for path, file in folder.files.items()}
-    discovered = inspect_folder(name, files, policy, is_whole=not folder.refusals)
+    discovered = inspect_folder(
+        name, files, policy, is_whole=not folder.refusals, allowed_indexes=limits.allowed_indexes
+    )
     if discovered is None:
         if folder.refusals and (is_known or any(refusal.path in _ENTRIES for refusal in folder.refusals)):
             return Examined(Found(PipelineName(name), None, problems, ()), None)

@@ -18,11 +18,13 @@ _MB: Final = 1024 * 1024
 
 
 class FolderLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The most that one folder may hold. Sizes are bytes."""
+    """The most that one folder may hold and name. Sizes are bytes."""
 
     files: int = 2_000
     file_bytes: int = 20 * _MB
     total_bytes: int = 50 * _MB
+    allowed_indexes: tuple[str, ...] = ()
+    """Where its packages may come from; empty: from anywhere. See ``origins.strangers``."""
 
 
 DEFAULT: Final = FolderLimits()

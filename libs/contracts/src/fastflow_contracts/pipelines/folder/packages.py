@@ -12,18 +12,17 @@ from typing import Final
 
 import msgspec
 
+from fastflow_contracts.pipelines.folder.origins import LOCK, SETTINGS, mentions, strangers, unreadable, variables
 from fastflow_contracts.pipelines.folder.pep723 import Inline, read_inline
 from fastflow_contracts.pipelines.folder.project import PROJECT, BadProject, Project, line_of, read_project
 from fastflow_contracts.pipelines.folder.python_versions import is_range, is_version, meets
-from fastflow_contracts.pipelines.folder.requirements import Reader
-from fastflow_contracts.pipelines.format.diagnostics import Problem
+from fastflow_contracts.pipelines.folder.requirements import Mention, Reader
+from fastflow_contracts.pipelines.format.diagnostics import DIAGNOSTICS_MAX, Problem
 
 REQUIREMENTS: Final = ("requirements.txt.lock", "requirements.txt")
 """The first existing file is used."""
 
 _SCRIPT: Final = "main.py"
-_LOCK: Final = "uv.lock"
-_SETTINGS: Final = "uv.toml"
 _PIN: Final = ".python-version"
 
 
@@ -45,13 +44,20 @@ class Packages(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[Problem, ...] = ()
 
 
-def packages_of(files: Mapping[str, bytes], *, is_script: bool, python_version: str | None = None) -> Packages:
+def packages_of(
+    files: Mapping[str, bytes],
+    *,
+    is_script: bool,
+    python_version: str | None = None,
+    allowed_indexes: tuple[str, ...] = (),
+) -> Packages:
     """Read what a folder asks for.
 
     Args:
         files: The content of its files by relative path.
         is_script: Whether main.py is what runs; a notebook has no such block.
         python_version: What ``pipeline.json`` says.
+        allowed_indexes: Where packages may come from; empty: from anywhere.
 
     Raises:
         BadInline: The script's block is invalid.
@@ -69,7 +75,7 @@ def packages_of(files: Mapping[str, bytes], *, is_script: bool, python_version: 
     if is_project:
         _add_project(files, reader, project)
     if requirements_file or is_project or inline.dependencies:
-        reader.paths.update({_SETTINGS} & files.keys())
+        reader.paths.update({SETTINGS} & files.keys())
         if project.has_settings:
             reader.paths.add(PROJECT)
     _add_sources(files, reader)
@@ -77,7 +83,12 @@ def packages_of(files: Mapping[str, bytes], *, is_script: bool, python_version: 
     if is_project and (requires := project.requires_python):
         place = (PROJECT, line_of(files[PROJECT], "requires-python"))
     python = _pin(files) or requires
+    found = mentions(files, reader, reader.paths)
+    found += [Mention(each, _SCRIPT, inline.line) for each in inline.dependencies]
     problems = reader.problems
+    for mention, reason in (*variables(found), *unreadable(files, reader.paths), *strangers(found, allowed_indexes)):
+        if len(problems) < DIAGNOSTICS_MAX:
+            problems.append(Problem(accepted=reason, file=mention.file, line=mention.line))
     if requires:
         problems = [*problems, *_contradictions(requires, python_version, place)]
     return Packages(
@@ -100,7 +111,7 @@ def _project(files: Mapping[str, bytes], reader: Reader) -> Project:
 
 
 def _add_project(files: Mapping[str, bytes], reader: Reader, project: Project) -> None:
-    reader.paths.update({PROJECT, _LOCK, _PIN} & files.keys())
+    reader.paths.update({PROJECT, LOCK, _PIN} & files.keys())
     if project.is_package or project.has_workspace:
         reader.paths.update(reader.within(""))
     for path in project.sources:

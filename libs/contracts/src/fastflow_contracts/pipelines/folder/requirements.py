@@ -11,7 +11,7 @@ import codecs
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from fastflow_contracts.pipelines.format.diagnostics import DIAGNOSTICS_MAX, Problem
@@ -29,6 +29,14 @@ _BOMS: Final = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"),
 _BUILT_BY: Final = ("pyproject.toml", "setup.py")
 
 
+class Mention(NamedTuple):
+    """What a file says about packages: one line of requirements, or one value."""
+
+    text: str
+    file: str
+    line: int | None
+
+
 class Reader:
     """Collects the files that environments need, and what is wrong with the references to them."""
 
@@ -36,6 +44,8 @@ class Reader:
         """*files*: the content of all files of the folder, by relative path."""
         self.paths: set[str] = set()
         """The files that are needed."""
+        self.lines: list[Mention] = []
+        """The lines of all files read so far."""
         self.problems: list[Problem] = []
         self.names_packages = False
         """Whether any file read so far names something to install or an option."""
@@ -56,6 +66,7 @@ class Reader:
             return
         for line, words in _logical_lines(text):
             self.names_packages = True
+            self.lines.append(Mention(words, file, line))
             if words.startswith("--require-hashes"):
                 self.requires_hashes = True
             elif option := _OPTION.match(words):

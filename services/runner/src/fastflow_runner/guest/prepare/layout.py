@@ -6,14 +6,30 @@ Standard library only.
 import fcntl
 import os
 import re
-import shutil
+import secrets
 import stat
 import time
+from contextlib import contextmanager, suppress
 
-AT_WORK = 0
-"""The byte of ``locks`` that preparers share while they make something."""
-COLLECTING = 1
-"""The byte that a single collector holds."""
+from . import removal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOCKS = "locks"
+"""One byte for each environment, which runs share. All may read it."""
+WORK = "work"
+"""The locks of the store's owner. Nobody may read it: who cannot write the store cannot lock it either."""
+BUILDS = "builds"
+"""One byte for each build at work. Nobody may read it, and every user may write it."""
+_MODES = {LOCKS: 0o644, WORK: 0o200, BUILDS: 0o222}
+
+_BYTES = 1 << 60
+_COLLECTING = 0
+_AT_WORK = 1
+_VERSION = re.compile(r"\d+(\.\d+)*[0-9a-z.+]{0,20}")
+_CONFIGURATION_BYTES_MAX = 64 * 1024
 
 
 def lock_byte(key: str) -> int:
@@ -31,7 +47,7 @@ class Store:
         self.python = os.path.join(path, "python")
         self.cache = os.path.join(path, "cache")
         self.trash = os.path.join(path, "trash")
-        self._locks = -1
+        self._open: dict[str, int] = {}
 
     def lay_out(self) -> None:
         """Create what is missing. Only the store's owner can."""
@@ -40,7 +56,10 @@ class Store:
             os.makedirs(directory, exist_ok=True)
             if stat.S_IMODE(os.stat(directory).st_mode) != mode:
                 os.chmod(directory, mode)
-        os.close(os.open(os.path.join(self.path, "locks"), os.O_RDWR | os.O_CREAT, 0o644))
+        for name, mode in _MODES.items():
+            file = os.open(os.path.join(self.path, name), os.O_WRONLY | os.O_CREAT, mode)
+            os.fchmod(file, mode)
+            os.close(file)
 
     def tree(self, name: str) -> str:
         if not name.isalnum():
@@ -94,9 +113,9 @@ class Store:
             os.replace(aside, self.env(key))
 
     def discard(self, tree: str) -> None:
-        for folder, _, _ in os.walk(self.tree(tree)):
-            os.chmod(folder, 0o700)
-        shutil.rmtree(self.tree(tree), ignore_errors=True)
+        """Remove a tree of this user. What resists is left to the collector."""
+        with suppress(OSError):
+            removal.remove(self.tree(tree))
 
     def note_use(self, key: str, idle_s: float) -> None:
         """Record that an environment was used *idle_s* seconds ago, unless it was used later."""
@@ -107,27 +126,57 @@ class Store:
         except FileNotFoundError:
             pass  # collected in the meantime
 
-    # Locks. They belong to the process and end with it; closing the file once would release all of them.
+    # Locks. They belong to the process and end with it; closing a file once would release all of its locks.
+    # All are exclusive, so they need a file that is open for writing: runs see the store read-only.
 
-    def share(self, byte: int) -> None:
-        """Wait until no process holds *byte* alone, then hold it together with others."""
-        fcntl.lockf(self._lock_file(os.O_RDONLY), fcntl.LOCK_SH, 1, byte)
+    def begin_work(self) -> None:
+        """Say that this preparer makes something, until it ends. Waits while a collector keeps preparers out."""
+        fcntl.lockf(self._file(WORK), fcntl.LOCK_EX, 1, _AT_WORK + secrets.randbelow(_BYTES))
 
-    def seize(self, byte: int) -> bool:
-        """Hold *byte* alone. Returns False if another process holds it."""
+    def begin_build(self) -> None:
+        """Say that this build is at work. It never waits: another build may hold every byte.
+
+        A build that cannot say so is protected by the age of its tree.
+        """
+        with suppress(OSError):
+            fcntl.lockf(self._file(BUILDS), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, secrets.randbelow(_BYTES))
+
+    def begin_collection(self) -> bool:
+        """Become the one collector, until this process ends. Returns False if there is another one."""
+        return self._seize(WORK, _COLLECTING)
+
+    @contextmanager
+    def nobody_works(self) -> "Iterator[bool]":
+        """Keep preparers out for the block. It gets False if one is at work; then none is kept out."""
+        alone = self._seize(WORK, _AT_WORK, _BYTES)
         try:
-            fcntl.lockf(self._lock_file(os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+            yield alone and self._seize(BUILDS, 0, _BYTES)
+        finally:
+            if alone:
+                fcntl.lockf(self._file(BUILDS), fcntl.LOCK_UN, _BYTES, 0)
+                fcntl.lockf(self._file(WORK), fcntl.LOCK_UN, _BYTES, _AT_WORK)
+
+    @contextmanager
+    def unused(self, key: str) -> "Iterator[bool]":
+        """Keep runs from beginning with an environment for the block. It gets False if a run uses it."""
+        free = self._seize(LOCKS, lock_byte(key))
+        try:
+            yield free
+        finally:
+            if free:
+                fcntl.lockf(self._file(LOCKS), fcntl.LOCK_UN, 1, lock_byte(key))
+
+    def _seize(self, name: str, start: int, size: int = 1) -> bool:
+        try:
+            fcntl.lockf(self._file(name), fcntl.LOCK_EX | fcntl.LOCK_NB, size, start)
         except OSError:  # also on file systems without locks, where exclusive use is never certain
             return False
         return True
 
-    def release(self, byte: int) -> None:
-        fcntl.lockf(self._lock_file(os.O_RDWR), fcntl.LOCK_UN, 1, byte)
-
-    def _lock_file(self, mode: int) -> int:
-        if self._locks < 0:
-            self._locks = os.open(os.path.join(self.path, "locks"), mode)
-        return self._locks
+    def _file(self, name: str) -> int:
+        if name not in self._open:
+            self._open[name] = os.open(os.path.join(self.path, name), os.O_WRONLY)
+        return self._open[name]
 
 
 def is_key(name: str) -> bool:
@@ -135,14 +184,23 @@ def is_key(name: str) -> bool:
 
 
 def _version(root: str) -> str:
-    """Read the version from the virtual environment at *root*."""
-    try:
-        with open(os.path.join(root, "pyvenv.cfg"), encoding="utf-8") as file:
-            fields = dict(line.replace(" ", "").strip().partition("=")[::2] for line in file)
-    except OSError:
-        return ""
+    """Read the version from the virtual environment at *root*, which a build may have filled with anything."""
+    fields = dict(line.replace(" ", "").strip().partition("=")[::2] for line in _configuration(root).splitlines())
     version = fields.get("version_info", fields.get("version", ""))
     if version.count(".") < 2:  # uv's interpreters of a minor version move to its newest release
         release = re.search(r"-(\d+\.\d+\.\d+)", os.path.realpath(os.path.join(root, "bin", "python")))
         version = release[1] if release else version
-    return version
+    return version if _VERSION.fullmatch(version) else ""
+
+
+def _configuration(root: str) -> str:
+    """Return the text of ``pyvenv.cfg``. Never waits, as for a pipe, and never reads more than a bound."""
+    try:
+        file = os.open(os.path.join(root, "pyvenv.cfg"), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    try:
+        is_file = stat.S_ISREG(os.fstat(file).st_mode)
+        return os.read(file, _CONFIGURATION_BYTES_MAX).decode("utf-8", "replace") if is_file else ""
+    finally:
+        os.close(file)

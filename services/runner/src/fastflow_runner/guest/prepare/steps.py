@@ -4,12 +4,13 @@ Standard library only.
 """
 
 import argparse
+import json
 import os
 import sys
-from contextlib import suppress
 
 from . import collect
-from .layout import AT_WORK, Store
+from .access import Access, open_access
+from .layout import Store
 from .plain import is_plain_folder
 from .tree import Recipe, make_tree, say
 
@@ -28,13 +29,15 @@ def main() -> int:
     parser.add_argument("step", choices=("wheels", "build", "link", "list", "mark", "collect", "remove"))
     parser.add_argument("--store", required=True)
     parser.add_argument("--key", default="")
-    parser.add_argument("--tree", default="", help="name of the tree to make, to link or to remove")
+    parser.add_argument("--tree", default="", help="name of the tree to make or to link")
     parser.add_argument("--python", default="", help="a version, or the path of an interpreter")
     parser.add_argument("--managed", action="store_true", help="take an interpreter of uv's own, or fail")
     parser.add_argument("--requirements", default="", help="the requirements file in the working directory")
     parser.add_argument("--project", action="store_true", help="install the project in the working directory first")
     parser.add_argument("--apart", action="store_true", help="install what is given last, changing nothing else")
     parser.add_argument("--owner", type=int, default=0, help="user id of the tree to link")
+    parser.add_argument("--no-build", action="store_true", help="build nothing from source")
+    parser.add_argument("--require-hashes", action="store_true", help="install only what has a hash")
     parser.add_argument("--uv", default="uv")
     parser.add_argument("--budget-bytes", type=int, default=0, help="bytes that the store may use; 0 = no limit")
     parser.add_argument("--keep-s", type=float, default=0, help="what was used within this time is kept in any case")
@@ -53,37 +56,40 @@ def tidy(options: argparse.Namespace, store: Store) -> int:
     """Run a step that makes nothing, and return its exit code."""
     os.nice(19)  # no run waits for these steps
     if options.step == "remove":
-        with suppress(FileNotFoundError):
-            collect.delete(store.tree(options.tree))
+        collect.remove_own(store)
         return 0
     store.lay_out()
     for line in given().splitlines():
         key, idle_s = line.split()
         store.note_use(key, float(idle_s))
     if options.step == "collect":
-        for line in collect.collect(store, options.budget_bytes, options.keep_s):
-            sys.stdout.write(f"{line}\n")
+        for collected in collect.collect(store, options.budget_bytes, options.keep_s):
+            sys.stdout.write(f"{json.dumps(collected)}\n")
     return 0
 
 
 def make(options: argparse.Namespace, store: Store) -> int:
     """Run a step of a preparation, and return its exit code."""
+    access = open_access(build=options.step == "build")
     if options.step == "wheels":
         store.lay_out()
-    store.share(AT_WORK)
+    if options.step == "build":
+        store.begin_build()
+    else:
+        store.begin_work()
     if options.step == "link":
         store.check(options.tree, options.owner)
         store.link(options.key, options.tree)
         return 0
     exit_code = 0
     if options.step == "build":
-        exit_code = make_one(options, store, build=True)
+        exit_code = make_one(options, store, access, build=True)
         version = store.tree_version(options.tree)
     else:
         if store.has(options.key):
             store.note_use(options.key, 0)
         else:
-            exit_code = make_one(options, store, build=False)
+            exit_code = make_one(options, store, access, build=False)
             if exit_code == 0:
                 store.link(options.key, options.tree)
         version = store.version(options.key)
@@ -92,7 +98,7 @@ def make(options: argparse.Namespace, store: Store) -> int:
     return exit_code
 
 
-def make_one(options: argparse.Namespace, store: Store, *, build: bool) -> int:
+def make_one(options: argparse.Namespace, store: Store, access: Access, *, build: bool) -> int:
     """Make the tree that the options describe, and return the step's exit code."""
     recipe = Recipe(
         uv=options.uv,
@@ -100,10 +106,13 @@ def make_one(options: argparse.Namespace, store: Store, *, build: bool) -> int:
         managed=options.managed,
         requirements=options.requirements,
         project=options.project,
-        given=os.environ.get(INPUT_VARIABLE, ""),
+        given=given_here(access),
         apart=options.apart,
         plain=not build and is_plain_folder(".", options.requirements, given(), project=options.project),
         build=build,
+        strict={word for word, asked in (("no-build", options.no_build), ("hashes", options.require_hashes)) if asked},
+        here=access.here,
+        env=access.env,
     )
     made = make_tree(recipe, store, options.tree)
     if made == "no wheel":
@@ -111,6 +120,15 @@ def make_one(options: argparse.Namespace, store: Store, *, build: bool) -> int:
     if made == "no interpreter":
         return NO_INTERPRETER_EXIT_CODE
     return 0 if made == "made" else 1
+
+
+def given_here(access: Access) -> str:
+    """Return the path of the file given to this step, with the addresses in it that lead to packages; or ""."""
+    path = os.environ.get(INPUT_VARIABLE, "")
+    if path and (text := access.here(given())) != given():
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    return path
 
 
 def given() -> str:

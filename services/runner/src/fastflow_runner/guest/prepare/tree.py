@@ -15,23 +15,33 @@ import stat
 import subprocess
 import sys
 from collections import namedtuple
+from contextlib import suppress
 
 from .layout import Store
+from .removal import remove
 
 _COMPILE = ("-I", "-S", "-W", "ignore", "-m", "compileall", "-qq", "-j", "0", "--invalidation-mode", "unchecked-hash")
 _NO_WHEEL = re.compile(rb"building (from source|source distributions)\b.*? is disabled", re.IGNORECASE)
 _BROKEN_PYTHON = b"Failed to inspect Python interpreter"
 WITHOUT_INTERPRETER = "::interpreter "
 """Begins the lines that say why uv has no interpreter of its own. The runner shows them where no other one will do."""
+_NAMING = (".txt", ".toml", ".lock", ".in")
+_NAMING_BYTES_MAX = 32 * 1024**2
 _FOLDER = "folder"
 """Copy of the pipeline's folder in a tree, for editable installs."""
 
-Recipe = namedtuple("Recipe", "uv python managed requirements project given apart plain build")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Recipe = namedtuple("Recipe", "uv python managed requirements project given apart plain build strict here env")
 """What a tree is made of.
 
 ``python`` is a version, a range, or a path; ``managed``: of uv's own. ``requirements`` is a file of the folder, and
 ``given`` the path of another; ``apart``: it comes last and changes nothing. ``project``: the folder's own project comes
-first. ``plain``: no foreign code runs. ``build``: it may run.
+first. ``plain``: no foreign code runs. ``build``: it may run. ``strict``: what the operator demands, a set of
+"no-build" and "hashes". ``here`` replaces addresses of indexes in a text, and ``env`` are uv's variables: see
+``access``.
 """
 
 
@@ -44,7 +54,7 @@ def make_tree(recipe: Recipe, store: Store, name: str) -> str:
     tree = store.tree(name)
     os.mkdir(tree)
     cache = os.path.join(tree, ".cache") if recipe.build else store.cache
-    environment = uv_environment(os.environ, store.python, cache)
+    environment = uv_environment(recipe.env, store.python, cache)
     exit_code, reason = make_venv(recipe, tree, store, environment)
     failed = "no interpreter" if recipe.managed else "failed"
     interpreter = os.path.join(tree, "bin", "python")
@@ -57,19 +67,22 @@ def make_tree(recipe: Recipe, store: Store, name: str) -> str:
             # An editable install refers to its sources for ever.
             folder = os.path.join(tree, _FOLDER)
             shutil.copytree(os.getcwd(), folder)
+            lead_here(folder, recipe.here)
         exit_code, reason = install(recipe, tree, folder, environment)
-    if exit_code and _NO_WHEEL.search(reason) and not recipe.build:
+    if exit_code and _NO_WHEEL.search(reason) and "no-build" in recipe.strict:
+        reason += b"This installation builds nothing from source; name a release that has a wheel.\n"
+    elif exit_code and _NO_WHEEL.search(reason) and not recipe.build:
         failed, reason = "no wheel", b"Some package has no wheel: building it from source.\n"
     if exit_code and failed == "no interpreter":
         reason = b"".join(WITHOUT_INTERPRETER.encode() + line for line in reason.splitlines(keepends=True))
     say(reason)
     if recipe.build:
-        shutil.rmtree(cache, ignore_errors=True)
+        _remove(cache)
     if exit_code:
         store.discard(name)
         return failed
     if not has_editable(tree):
-        shutil.rmtree(os.path.join(tree, _FOLDER), ignore_errors=True)
+        _remove(os.path.join(tree, _FOLDER))
     compile_tree(os.path.realpath(interpreter), tree, store)
     protect(tree)
     return "made"
@@ -103,12 +116,14 @@ def install(recipe: Recipe, tree: str, folder: str, environment: "dict[str, str]
     """Install what the recipe names; return uv's exit code and reason."""
     python = f"--python={os.path.join(tree, 'bin', 'python')}"
     careful = [] if recipe.build else ["--no-build", "--no-editable"]
-    install = [recipe.uv, "pip", "install", python, *careful]
+    careful = ["--no-build"] if recipe.build and "no-build" in recipe.strict else careful
+    hashes = ["--require-hashes"] if "hashes" in recipe.strict else []
+    install = [recipe.uv, "pip", "install", python, *careful, *hashes]
     given = [f"--requirement={recipe.given}"] if recipe.given else []
     files = [f"--requirement={recipe.requirements}"] if recipe.requirements else []
     exit_code, reason = 0, b""
     if recipe.project:
-        sync = [recipe.uv, "sync", python, *careful]
+        sync = [recipe.uv, "sync", python, *careful, *(["--locked"] if hashes else [])]
         exit_code, reason = run(sync, {**environment, "UV_PROJECT_ENVIRONMENT": tree}, folder)
     if exit_code == 0 and (files or (given and not recipe.apart)):
         exit_code, reason = run([*install, *files, *([] if recipe.apart else given)], environment, folder)
@@ -126,10 +141,18 @@ def install(recipe: Recipe, tree: str, folder: str, environment: "dict[str, str]
 def has_editable(tree: str) -> bool:
     """Whether any package is installed as a reference to its sources."""
     for path in glob.glob(os.path.join(glob.escape(tree), "lib/*/site-packages/*.dist-info/direct_url.json")):
-        with open(path, encoding="utf-8") as file:
-            if json.load(file).get("dir_info", {}).get("editable"):
-                return True
+        try:
+            with open(path, encoding="utf-8") as file:
+                if json.load(file)["dir_info"].get("editable"):
+                    return True
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            continue  # from an archive or a repository, or no such file at all
     return False
+
+
+def _remove(folder: str) -> None:
+    with suppress(OSError):  # the tree is good with it, too
+        remove(folder)
 
 
 def protect(tree: str) -> None:
@@ -163,7 +186,19 @@ def not_here(uv: str, python: str, environment: "dict[str, str]") -> bytes:
     ).encode()
 
 
-def uv_environment(base: "os._Environ[str]", python_dir: str, cache: str) -> "dict[str, str]":
+def lead_here(folder: str, here: "Callable[[str], str]") -> None:
+    """Replace addresses of indexes in the files that name them."""
+    for path in glob.glob(os.path.join(glob.escape(folder), "**", "*"), recursive=True, include_hidden=True):
+        if not path.endswith(_NAMING) or not os.path.isfile(path) or os.path.getsize(path) > _NAMING_BYTES_MAX:
+            continue
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            text = file.read()
+        if (changed := here(text)) != text:
+            with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+                file.write(changed)
+
+
+def uv_environment(base: "Mapping[str, str]", python_dir: str, cache: str) -> "dict[str, str]":
     """Build uv's variables: the settings passed on and the store, but no other virtual environment."""
     kept = {k: v for k, v in base.items() if k not in ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONHOME")}
     fixed = {"UV_PYTHON_INSTALL_DIR": python_dir, "UV_CACHE_DIR": cache, "UV_NO_PROGRESS": "1"}
