@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import NamedTuple, Protocol
 
 from fastflow_contracts.bus import subjects
@@ -91,18 +92,29 @@ class ConcurrencyLimit(NamedTuple):
             return await self.rebuild()
         if not is_unreadable:
             return ()
-        # Unreadable members may still be active: the records decide.
-        found = await run_records(bus).items()
-        active = [record.name for record in found if self.is_active(record.value)]
-        return tuple(Member(pipeline=ref.pipeline, run_id=ref.run_id) for ref in active)
+        # Unreadable members may still be active: the records decide. Keep the active ones only: there may be very many.
+        active: dict[RunRef, Member] = {}
+        async with aclosing(run_records(bus).once()) as batches:
+            async for batch in batches:
+                for ref, run, _, _ in batch.changes:
+                    active.pop(ref, None)
+                    if run is not None and self.is_active(run):
+                        active[ref] = Member(pipeline=ref.pipeline, run_id=ref.run_id)
+        return tuple(active.values())
 
     async def _over(self, bus: Bus, members: tuple[Member, ...]) -> set[RunId]:
-        """Return the members that are no longer active. A member with an unreadable record holds no place."""
+        """Return the members that are no longer active. A member with an unreadable record holds no place.
+
+        Raises:
+            Full: As many are active as may be; the others need no look.
+        """
         over = set()
-        for member in members:
+        for number, member in enumerate(members, start=1):
             run = (await run_records(bus).load(member.ref, is_exact=True)).value
             if run is None or not self.is_active(run):
                 over.add(member.run_id)
+            elif number - len(over) >= self.most:
+                raise Full(self.key, self.most)
         return over
 
 

@@ -100,6 +100,14 @@ class RunStore:
         """
         return [record.value for record in await self.records.items(subjects.run_keys_of(pipeline))]
 
+    async def newest_revision_of(self, pipeline: PipelineName) -> int:
+        """Return the revision of the newest change of any run of *pipeline*; 0 if there is none.
+
+        Raises what the bus raises.
+        """
+        newest = await self._bus.get(RUNS, subjects.run_keys_of(pipeline), is_exact=True)
+        return newest.revision if newest else 0
+
     async def input(self, run: RunRecord) -> RunInput:
         """Return the variables, event and parameters of a run, as stored when it was created.
 
