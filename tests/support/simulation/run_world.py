@@ -7,8 +7,8 @@ The services' own code decides and changes records: admission, the run state mac
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain, islice
@@ -25,6 +25,7 @@ from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.spec import PipelineSpec
 from fastflow_contracts.pipelines.records import PIPELINE
 from fastflow_contracts.runs import messages
+from fastflow_contracts.runs.concurrency import Limit
 from fastflow_contracts.runs.messages import Decision, Hint, SkipRecord, Trigger
 from fastflow_contracts.runs.run import RUN, Pending, RunErrorType, Running, RunRecord
 from fastflow_contracts.runs.state_machine import Cancel, Expire
@@ -248,6 +249,13 @@ class _ActiveRuns(ActiveRuns):
             self.twin.hear_next_run()
 
 
+class _Starter(Starter):
+    @asynccontextmanager
+    async def _turns(self, limits: Sequence[Limit]) -> AsyncIterator[None]:
+        """Let starts under one limit collide, as those of two schedulers do."""
+        yield
+
+
 class _Dispatcher(Dispatcher):
     world: RunWorld
 
@@ -269,7 +277,7 @@ class SchedulerTwin(Replica):
         self._active.twin = self
         self._dispatcher = _Dispatcher(bus, HintQueue(), clock=lambda: world.now)
         self._dispatcher.world = world
-        self._starter = Starter(
+        self._starter = _Starter(
             bus,
             self._runs,
             Defaults(),

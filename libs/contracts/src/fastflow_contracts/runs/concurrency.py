@@ -35,6 +35,11 @@ class ChainFull(Full):
 class Limit(Protocol):
     """Something that a run needs a place under."""
 
+    @property
+    def key(self) -> str:
+        """The key of its record, which each run that enters writes."""
+        ...
+
     async def put_for(self, bus: Bus, ref: RunRef) -> Put:
         """Build the write that lets *ref* in, to be committed with the run's own.
 
@@ -74,18 +79,19 @@ class ConcurrencyLimit(NamedTuple):
             members = stored.members
         else:
             members = await self._rebuilt(bus, is_unreadable=stored is None and revision > 0)
+            if len(members) >= self.most:  # perhaps no run enters now: the next one need not build it again
+                revision = await sets.put(self.key, self._set(members), expect=revision)
         members = without(members, {ref.run_id})
         checked = to_check(members, self.most)
         over = await self._over(bus, checked)
         members = without((*members[len(checked) :], *checked), over)
         if len(members) >= self.most:
             raise Full(self.key, self.most)
-        entered = LimitSet(
-            most=self.most,
-            since=self.since,
-            members=(*members, Member(pipeline=ref.pipeline, run_id=ref.run_id)),
-        )
+        entered = self._set((*members, Member(pipeline=ref.pipeline, run_id=ref.run_id)))
         return sets.write(self.key, entered, expect=revision)
+
+    def _set(self, members: tuple[Member, ...]) -> LimitSet:
+        return LimitSet(most=self.most, since=self.since, members=members)
 
     async def _rebuilt(self, bus: Bus, *, is_unreadable: bool) -> tuple[Member, ...]:
         if self.rebuild is not None:
@@ -124,17 +130,20 @@ class ChainLimit(NamedTuple):
     root: RunId
     most: int
 
+    @property
+    def key(self) -> str:
+        return subjects.chain_key(self.root)
+
     async def put_for(self, bus: Bus, ref: RunRef) -> Put:
         """As ``Limit.put_for``; *ref* is not in the chain yet. An unreadable count begins at one."""
-        key = subjects.chain_key(self.root)
         counts: Bucket[str, ChainCount] = Bucket(
             bus, RUNS, CHAIN_COUNT, keys=subjects.LIMIT_KEYS, key_of=str, name_in=str
         )
-        stored, revision = await counts.load(key)
+        stored, revision = await counts.load(self.key)
         runs = (stored or ChainCount()).runs
         if runs >= self.most:
-            raise ChainFull(key, self.most)
-        return counts.write(key, ChainCount(runs=runs + 1), expect=revision)
+            raise ChainFull(self.key, self.most)
+        return counts.write(self.key, ChainCount(runs=runs + 1), expect=revision)
 
 
 def is_running(run: RunRecord) -> bool:

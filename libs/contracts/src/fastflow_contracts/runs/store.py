@@ -168,9 +168,9 @@ class RunStore:
                 continue
             run = fold(stored.run, events)
             puts = [self.records.write(ref, run, expect=stored.revision)]
-            if limit is not None:
-                puts.append(await limit.put_for(self._bus, ref))
             try:
+                if limit is not None:
+                    puts.append(await limit.put_for(self._bus, ref))
                 revisions = await self._bus.commit(RUNS, puts)
             except RevisionConflict:
                 known = None

@@ -7,8 +7,8 @@ any two steps, changes nothing. A refused start leaves a skip that users can see
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from weakref import WeakValueDictionary
 
@@ -82,7 +82,8 @@ class Starter:
         self._ceilings = ceilings
         self._clock = clock
         self._creating = asyncio.Semaphore(CREATING_MAX)
-        self._chains: WeakValueDictionary[RunId, asyncio.Lock] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """By the keys of limits."""
 
     async def start(
         self,
@@ -108,8 +109,7 @@ class Starter:
             BusError: The bus does not answer or refuses.
             Unreadable: The pipeline's record cannot be read.
         """
-        async with self._turn(cause), self._creating:
-            created = await self._create(name, trigger, run_id, cause)
+        created = await self._create(name, trigger, run_id, cause)
         if isinstance(created, Stored):
             log.info("run created", run=run_id, pipeline=name, triggered_by=trigger.triggered_by)
             await self._dispatcher.created(created)
@@ -141,28 +141,33 @@ class Starter:
             await self._runs.create(run, None)
         log.info("start refused", run=run_id, pipeline=name, reason=why.reason, accepted=trigger.accepted)
 
-    def _turn(self, cause: Cause) -> AbstractAsyncContextManager[object]:
-        """One start of a chain at a time: all of them write its count, and would be in each other's way."""
-        if cause.root_run_id is None:
-            return nullcontext()
-        return self._chains.setdefault(cause.root_run_id, asyncio.Lock())
+    @asynccontextmanager
+    async def _turns(self, limits: Sequence[Limit]) -> AsyncIterator[None]:
+        """One start under a limit at a time: all of them write its record, and would be in each other's way."""
+        async with AsyncExitStack() as stack:
+            for limit in limits:
+                await stack.enter_async_context(self._locks.setdefault(limit.key, asyncio.Lock()))
+            yield
 
     async def _create(
         self, name: PipelineName, trigger: Trigger, run_id: RunId, cause: Cause
     ) -> Stored | Skipped | None:
         """The new record, or why there is none. None: the run exists already."""
         try:
-            admitted = await self._admit(name, trigger, run_id, cause)
+            async with self._creating:
+                admitted = await self._admit(name, trigger, run_id, cause)
             if isinstance(admitted, Skipped):
                 return admitted
-            return self._ceilings.refusal(admitted.run, self._active) or await self._store(admitted)
+            limits = self._limits(admitted)
+            async with self._turns(limits), self._creating:
+                return self._ceilings.refusal(admitted.run, self._active) or await self._store(admitted, limits)
         except BadTrigger as error:
             return Skipped(status=error.status, reason=str(error))
 
-    async def _store(self, admitted: Admitted) -> Stored | Skipped | None:
+    async def _store(self, admitted: Admitted, limits: Sequence[Limit]) -> Stored | Skipped | None:
         """As ``_create``. Raises ``TooMuch``."""
         try:
-            created = await self._runs.create(admitted.run, admitted.given, limits=self._limits(admitted))
+            created = await self._runs.create(admitted.run, admitted.given, limits=limits)
         except ChainFull as full:
             return Skipped(status=429, reason=too_many_runs(admitted.run.root_run_id, full.most))
         except Full as full:
