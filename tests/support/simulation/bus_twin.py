@@ -70,6 +70,9 @@ class BusTwin:
         await step()
         return revisions
 
+    async def put(self, bucket: str, key: str, value: bytes, *, expect: int | None = None) -> int:
+        return (await self.commit(bucket, (Put(key, value, expect),)))[0]
+
     bytes_max = 4 * 1024 * 1024
 
     async def publish(self, subject: str, data: bytes, *, message_id: str | None = None, **_: Any) -> int:

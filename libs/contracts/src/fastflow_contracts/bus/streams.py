@@ -250,9 +250,12 @@ async def verify(js: JetStreamContext) -> None:
         for stream in STREAMS:
             assert stream.name is not None
             try:
-                await js.stream_info(stream.name)
+                there = await js.stream_info(stream.name)
             except NotFoundError:
                 missing.append(f"stream {stream.name}")
+            else:
+                lacking = sorted(set(stream.subjects or ()) - set(there.config.subjects or ()))
+                missing += [f"subject {subject} of stream {stream.name}" for subject in lacking]
         for stream_name, consumer in CONSUMERS:
             assert consumer.name is not None
             try:
