@@ -29,7 +29,7 @@ async def test_hints_of_an_older_version_are_taken_after_the_update_and_new_ones
             )
     for _ in range(3):
         await bus.publish("ff.work.script", hint)
-    with pytest.raises(WrongTopology, match=r"ff\.work\.> of stream FF_WORK; run `fastflow bus ensure`"):
+    with pytest.raises(WrongTopology, match=r"subject ff\.work\.>; run `fastflow bus ensure`"):
         await streams.verify(bus.js)
     await streams.ensure(bus.js)
     await streams.verify(bus.js)
