@@ -78,8 +78,9 @@ def _subject(random: Random) -> str:
     good = (
         subjects.trigger(RUN.pipeline),
         subjects.command(RUN),
-        subjects.work("script"),
-        subjects.work("notebook"),
+        subjects.work("script", RUN, 1),
+        subjects.work("notebook", RUN, 1),
+        subjects.any_work_of("script"),
         subjects.log(RUN, 1),
         subjects.cell(RUN, 1),
         subjects.metric(RUN, 1),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, get_args
 
 import nats.errors
 
@@ -12,6 +12,7 @@ from fastflow_contracts.bus.subjects import JobRef, RunRef
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs.messages import TRIGGER_TYPE
+from tests.support.ids import fresh_run_id
 
 GARBAGE: Final = (b"{", b"null", b'{"v":1}', b"\xff\xfe\x00", b'"' + b"x" * 1000, b"[" * 10_000)
 RUN_ID: Final = RunId("00000000-0000-4000-8000-000000000000")
@@ -52,8 +53,8 @@ async def litter(bus: Bus, pipeline: str, runner: str = "runner-0") -> None:
         run = RunRef(PipelineName(pipeline), RUN_ID)
         for subject in (subjects.command(run), f"ff.command.run.{pipeline}.no-id", "ff.command.run.x"):
             await bus.publish(subject, garbage)
-        for subject in (subjects.work("script"), subjects.work("notebook")):
-            await bus.publish(subject, garbage)
+        for kind in get_args(subjects.Kind):
+            await bus.publish(subjects.work(kind, RunRef(run.pipeline, fresh_run_id()), 1), garbage)
         # Also of a pipeline whose record is garbage: some garbage is a trigger.
         await bus.publish("ff.trigger.broken", garbage, headers={"Content-Type": TRIGGER_TYPE})
         await bus.publish("ff.trigger.=ZZ", garbage)

@@ -73,7 +73,7 @@ class Bench(NamedTuple):
 
     async def hint(self, run: RunRecord) -> None:
         """Publish the run's hint, as a scheduler would."""
-        await self.context.bus.publish(subjects.work("script"), HINT.encode(hint_of(run)))
+        await self.context.bus.publish(subjects.work("script", run.ref, 1), HINT.encode(hint_of(run)))
 
     async def record(self, run: RunRecord) -> RunRecord:
         """Return the run as it is on the bus."""

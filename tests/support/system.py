@@ -119,14 +119,21 @@ async def stored(bus: Bus, stream: str, subject: str) -> list[Message]:
 
 @asynccontextmanager
 async def system(
-    url: str, data: Path, *, sandbox: str, runners: int = 1, concurrent_runs_max: int = 0, **settings: Any
+    url: str,
+    data: Path,
+    *,
+    sandbox: str,
+    runners: int = 1,
+    schedulers: int = 1,
+    concurrent_runs_max: int = 0,
+    **settings: Any,
 ) -> AsyncIterator[System]:
     """Run everything between a trigger and a recorded end. *settings*: of the runners."""
     stop = asyncio.Event()
     scheduler = fastflow_scheduler.settings.SchedulerSettings(concurrent_runs_max=concurrent_runs_max)
     services: list[Callable[[Bus, Callable[[], None]], Coroutine[Any, Any, None]]] = [
         lambda bus, ready: fastflow_scheduler.app.serve(scheduler, bus, stop, ready)
-    ]
+    ] * schedulers
     for number in range(runners):
         runner = fastflow_runner.settings.RunnerSettings(
             runner_id=f"runner-{number}",

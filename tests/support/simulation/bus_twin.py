@@ -32,20 +32,31 @@ def step(until: Due | None = None) -> Generator[Due | None, None, None]:
 
 
 class BusTwin:
-    """*on_write* receives every value, *on_publish* every message, in order."""
+    """*on_write* receives every value with its revision, *on_publish* every message, in order.
+
+    *outstanding* returns the subjects of the work stream.
+    """
 
     def __init__(
-        self, on_write: Callable[[str, bytes], None], on_publish: Callable[[str, bytes, str | None], None]
+        self,
+        on_write: Callable[[str, bytes, int], None],
+        on_publish: Callable[[str, bytes, str | None], None],
+        outstanding: Callable[[], set[str]],
     ) -> None:
         self.buckets: dict[tuple[str, str], tuple[bytes, int]] = {}
         self._by_id: dict[str, str] = {}
         self._on_write = on_write
         self._on_publish = on_publish
-        self._revision = 0
+        self._outstanding = outstanding
+        self._newest: dict[str, str] = {}
+        self.revision = 0
+        """The newest one."""
 
     async def get(self, bucket: str, key: str, *, is_exact: bool = False) -> Entry | None:
         await step()
-        if "*" in key:  # a run's id, of any pipeline
+        if key.endswith(".*"):  # the runs of a pipeline
+            key = self._newest.get(key, key)
+        elif "*" in key:  # a run's id, of any pipeline
             key = self._by_id.get(key.rpartition(".")[2], key)
         value, revision = self.buckets.get((bucket, key), (b"", 0))
         return Entry(key, value, revision) if revision else None
@@ -59,6 +70,9 @@ class BusTwin:
         await step()
         return revisions
 
+    async def put(self, bucket: str, key: str, value: bytes, *, expect: int | None = None) -> int:
+        return (await self.commit(bucket, (Put(key, value, expect),)))[0]
+
     bytes_max = 4 * 1024 * 1024
 
     async def publish(self, subject: str, data: bytes, *, message_id: str | None = None, **_: Any) -> int:
@@ -67,14 +81,21 @@ class BusTwin:
         await step()
         return 0
 
+    async def subjects_in(self, stream: str, matching: str) -> set[str]:
+        await step()
+        found = self._outstanding()
+        await step()
+        return found
+
     def write(self, bucket: str, key: str, value: bytes) -> int:
         """Write immediately, over any current value."""
-        self._revision += 1
-        self.buckets[bucket, key] = value, self._revision
+        self.revision += 1
+        self.buckets[bucket, key] = value, self.revision
         if key.startswith("run."):
-            self._by_id[key.rpartition(".")[2]] = key
-        self._on_write(key, value)
-        return self._revision
+            pipeline, _, run_id = key.rpartition(".")
+            self._by_id[run_id] = self._newest[f"{pipeline}.*"] = key
+        self._on_write(key, value, self.revision)
+        return self.revision
 
 
 T = TypeVar("T")

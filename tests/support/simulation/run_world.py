@@ -7,8 +7,8 @@ The services' own code decides and changes records: admission, the run state mac
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain, islice
@@ -17,32 +17,30 @@ from typing import Any, TypeAlias, cast
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.bus.errors import RevisionConflict
+from fastflow_contracts.bus.errors import Rejected, RevisionConflict
+from fastflow_contracts.bus.streams import DEDUP_S
 from fastflow_contracts.bus.subjects import JobRef, RunRef
 from fastflow_contracts.ids import RunId, run_id_for_child, run_id_for_key, run_id_for_slot
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.spec import PipelineSpec
 from fastflow_contracts.pipelines.records import PIPELINE
 from fastflow_contracts.runs import messages
-from fastflow_contracts.runs.limits import Member
+from fastflow_contracts.runs.concurrency import Limit
 from fastflow_contracts.runs.messages import Decision, Hint, SkipRecord, Trigger
 from fastflow_contracts.runs.run import RUN, Pending, RunErrorType, Running, RunRecord
 from fastflow_contracts.runs.state_machine import Cancel, Expire
-from fastflow_contracts.runs.store import RunStore
+from fastflow_contracts.runs.store import RunStore, Stored
 from fastflow_contracts.schedules.schedule import RESTART_ID
 from fastflow_contracts.schedules.state import ScheduleState
 from fastflow_scheduler.followups.restarter import Restarter
 from fastflow_scheduler.followups.rules import Follow, react
-from fastflow_scheduler.maintenance.due_work import (
-    REHINT_S,
-    Action,
-    DueWork,
-    ExpireRun,
-    HintRun,
-    RenewRun,
-)
+from fastflow_scheduler.maintenance.due_work import Action, DueWork, ExpireRun, RenewRun
+from fastflow_scheduler.starting.active_runs import ActiveRuns
 from fastflow_scheduler.starting.admission import Cause, Defaults
+from fastflow_scheduler.starting.dispatcher import Dispatcher
+from fastflow_scheduler.starting.hint_queue import REHINT_S, HintQueue
 from fastflow_scheduler.starting.starter import Starter
+from tests.support.records import T0
 from tests.support.simulation.bus_twin import BusTwin, Queue, step
 from tests.support.simulation.runner_twin import LEASE, STOP_S, RunnerTwin, Sandbox, Tasks, monotonic
 from tests.support.simulation.schedule_world import Life, Replica, World
@@ -88,7 +86,9 @@ class RunWorld(World):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.runners: list[RunnerTwin] = []
-        self.bus = BusTwin(self._on_write, self._on_publish)
+        self.bus = BusTwin(self._on_write, self._on_publish, self._outstanding)
+        self._ids: dict[str, datetime] = {}
+        """Message ids of hints, by when they came."""
         self._back: list[tuple[datetime, str | None]] = []
 
     def sync(self, name: str, spec: PipelineSpec | None) -> None:
@@ -187,7 +187,7 @@ class RunWorld(World):
             victim.die()
             self.lives.append(Life(victim.born, self.now))
 
-    def _on_write(self, key: str, value: bytes) -> None:
+    def _on_write(self, key: str, value: bytes, revision: int) -> None:
         if not key.startswith("run."):
             return
         run = RUN.decode(value)
@@ -203,7 +203,7 @@ class RunWorld(World):
             if sandbox is not None:
                 sandbox.stop(self.now + timedelta(seconds=self.random.uniform(0, STOP_S)))
         for one in self.schedulers:
-            one.tell(run)
+            one.tell(Stored(run, revision))
 
     def _on_publish(self, subject: str, data: bytes, message_id: str | None) -> None:
         if subject.startswith("ff.dead."):
@@ -214,8 +214,19 @@ class RunWorld(World):
             assert skip.id in self.letters, "a skip without its message"
             self.skipped[skip.id] = skip
             return
+        assert message_id is not None
+        hint = messages.HINT.decode(data)
+        is_outstanding = any((each.run_id, each.attempt) == (hint.run_id, hint.attempt) for each in self.hints)
+        if is_outstanding:
+            raise Rejected("the bus refused it: maximum messages per subject exceeded.")
+        if self._ids.get(message_id, T0) > self.now - timedelta(seconds=DEDUP_S):
+            return
+        self._ids[message_id] = self.now
         if self.random.random() >= LOST_P:
-            self.hints += [messages.HINT.decode(data)] * (2 if self.random.random() < DUPLICATE_P else 1)
+            self.hints += [hint] * (2 if self.random.random() < DUPLICATE_P else 1)
+
+    def _outstanding(self) -> set[str]:
+        return {subjects.work("script", RunRef(hint.pipeline, hint.run_id), hint.attempt) for hint in self.hints}
 
 
 class _Store(RunStore):
@@ -229,12 +240,27 @@ class _Store(RunStore):
         await step()
 
 
+class _ActiveRuns(ActiveRuns):
+    twin: SchedulerTwin
+
+    async def up_to(self, revision: int) -> None:
+        while self.position < revision:
+            await step()
+            self.twin.hear_next_run()
+
+
 class _Starter(Starter):
+    @asynccontextmanager
+    async def _turns(self, limits: Sequence[Limit]) -> AsyncIterator[None]:
+        """Let starts under one limit collide, as those of two schedulers do."""
+        yield
+
+
+class _Dispatcher(Dispatcher):
     world: RunWorld
 
-    async def _active_runs_of(self, name: PipelineName) -> tuple[Member, ...]:
-        await step()
-        return tuple(Member(pipeline=name, run_id=run.id) for run in self.world.active.values() if run.pipeline == name)
+    def _monotonic(self) -> float:
+        return monotonic(self.world.now)
 
 
 class SchedulerTwin(Replica):
@@ -243,16 +269,31 @@ class SchedulerTwin(Replica):
     world: RunWorld
 
     def __init__(self, world: RunWorld) -> None:
+        self.world = world
         self._tasks = Tasks()
         self._runs = world.store()
         bus = cast(Bus, world.bus)
-        self._starter = _Starter(bus, self._runs, Defaults(), clock=lambda: world.now)
-        self._starter.world = world
+        self._active = _ActiveRuns()
+        self._active.twin = self
+        self._dispatcher = _Dispatcher(bus, HintQueue(), clock=lambda: world.now)
+        self._dispatcher.world = world
+        self._starter = _Starter(
+            bus,
+            self._runs,
+            Defaults(),
+            active=self._active,
+            dispatcher=self._dispatcher,
+            clock=lambda: world.now,
+        )
         self._restarter = Restarter(bus, self._runs, self._starter)
         self._due_work = DueWork(LEASE)
         self._due_at: datetime | None = world.now
+        self._dispatcher.free_slots = lambda: self._due_work.free_slots(at=monotonic(world.now))
         for run in world.active.values():
-            self._due_work.see_run(run, at=monotonic(world.now), stored_at=world.now)
+            self._see(Stored(run, world.bus.buckets[subjects.RUNS, subjects.run_key(run.ref)][1]))
+        self._active.pass_over(world.bus.revision)
+        self._active.complete()
+        self._dispatcher.queue.is_following = True
         super().__init__(world)
 
     def hear_of_runners(self) -> None:
@@ -296,11 +337,22 @@ class SchedulerTwin(Replica):
         await self._restarter.restart(pipeline, slot)
 
     def _hear(self, news: Any) -> None:
-        if isinstance(news, RunRecord):
-            self._due_work.see_run(news, at=monotonic(self.world.now), stored_at=self.world.now)
+        if isinstance(news, Stored):
+            self._see(news)
             self._due_at = self.world.now
         else:
             super()._hear(news)
+
+    def hear_next_run(self) -> None:
+        """Wait until the next change of a run arrives. For others no time passes: a late change is a random one."""
+        at, news = next(each for each in self._news if isinstance(each[1], Stored))
+        self._news.remove((at, news))
+        self._hear(news)
+
+    def _see(self, stored: Stored) -> None:
+        self._due_work.see_run(stored.run, at=monotonic(self.world.now), stored_at=self.world.now)
+        self._dispatcher.see(*stored)
+        self._active.see(*stored)
 
     def _do_due_work(self) -> None:
         """Do due work. The next check is at the time when something can be due."""
@@ -308,7 +360,8 @@ class SchedulerTwin(Replica):
         now = self.world.now
         for action in self._due_work.actions(now=now, at=monotonic(now)):
             self._tasks.add(self._do(action))
-        ahead = [self._due_work.next_due_s(now=now)]
+        self._tasks.add(self._hint())
+        ahead = [self._dispatcher.queue.next_due_s(now=now)]
         for run in self._due_work._runs.values():
             if isinstance(run.state, Pending) and run.state.not_before <= now:
                 ahead.append(REHINT_S)
@@ -317,10 +370,12 @@ class SchedulerTwin(Replica):
                 ahead.append(max(1.0, LEASE.take_over_s - silent_s))
         self._due_at = None if min(ahead) == float("inf") else now + timedelta(seconds=max(0.001, min(ahead)))
 
+    async def _hint(self) -> None:
+        for hint in await self._dispatcher.look():
+            self._tasks.add(self._dispatcher.hint(hint))
+
     async def _do(self, action: Action) -> None:
         match action:
-            case HintRun(run):
-                await self._starter.hint(run)
             case RenewRun(run):
                 await self._runs.renew(run.ref)
             case ExpireRun(run, epoch, reason):

@@ -22,7 +22,11 @@ from fastflow_scheduler.maintenance.reconciler import Reconciler
 from fastflow_scheduler.maintenance.retention import Retention
 from fastflow_scheduler.schedules.clock import Clock
 from fastflow_scheduler.settings import SchedulerSettings
+from fastflow_scheduler.starting.active_runs import ActiveRuns
 from fastflow_scheduler.starting.admission import Defaults
+from fastflow_scheduler.starting.ceilings import Ceilings
+from fastflow_scheduler.starting.dispatcher import Dispatcher
+from fastflow_scheduler.starting.hint_queue import HintQueue
 from fastflow_scheduler.starting.redriver import Redriver
 from fastflow_scheduler.starting.starter import Starter
 from fastflow_scheduler.starting.trigger_consumer import TriggerConsumer
@@ -42,9 +46,14 @@ async def serve(settings: SchedulerSettings, bus: Bus, stop: asyncio.Event, read
         if complaint := lease.complaint(copies=await bus.copies(bucket_stream(subjects.RUNNERS))):
             log.warning("lease misconfigured", reason=complaint)
     runs = RunStore(bus)
-    starter = Starter(
-        bus, runs, defaults, concurrent_max=settings.concurrent_runs_max, chain_runs_max=settings.chain_runs_max
+    active = ActiveRuns()
+    dispatcher = Dispatcher(bus, HintQueue(concurrent_max=settings.concurrent_runs_max))
+    ceilings = Ceilings(
+        chain_runs=settings.chain_runs_max,
+        waiting=settings.waiting_runs_max,
+        chain_waiting=settings.chain_waiting_runs_max,
     )
+    starter = Starter(bus, runs, defaults, active=active, dispatcher=dispatcher, ceilings=ceilings)
 
     async def work() -> None:
         async with asyncio.TaskGroup() as group:
@@ -54,8 +63,7 @@ async def serve(settings: SchedulerSettings, bus: Bus, stop: asyncio.Event, read
             group.create_task(run_ended.serve(), name="run-ended")
             clock = Clock(bus, starter, Restarter(bus, runs, starter).restart)
             group.create_task(clock.serve(), name="clock")
-            due_work = DueWork(lease, concurrent_max=settings.concurrent_runs_max)
-            reconciler = Reconciler(bus, runs, starter, due_work)
+            reconciler = Reconciler(bus, runs, active=active, dispatcher=dispatcher, due_work=DueWork(lease))
             group.create_task(reconciler.serve(), name="reconcile")
             group.create_task(Retention(bus).serve(), name="retention")
             ready()

@@ -13,6 +13,9 @@ from fastflow_contracts.service.settings import Env
 CONCURRENT_MOST = 10_000
 """Every claim writes the set of active runs: one megabyte at this size. For more runs, use no limit."""
 
+WAITING_MAX = 10_000
+CHAIN_WAITING_MAX = 500
+
 
 class SchedulerSettings(LimitSettings, frozen=True, kw_only=True):
     """The defaults suit a laptop."""
@@ -51,6 +54,23 @@ class SchedulerSettings(LimitSettings, frozen=True, kw_only=True):
         int,
         Env("FASTFLOW_CHAIN_DEPTH_MAX", "Most downstream starts one after the other in a chain.", least=1),
     ] = HOPS_MAX
+    waiting_runs_max: Annotated[
+        int,
+        Env(
+            "FASTFLOW_WAITING_RUNS_MAX",
+            "Most runs of one pipeline that wait for a runner or for a retry; more starts are refused. Many starts at "
+            "once may exceed it by about as many.",
+            least=1,
+        ),
+    ] = WAITING_MAX
+    chain_waiting_runs_max: Annotated[
+        int,
+        Env(
+            "FASTFLOW_CHAIN_WAITING_RUNS_MAX",
+            "Most waiting runs of one chain: its first run and all that follow from it.",
+            least=1,
+        ),
+    ] = CHAIN_WAITING_MAX
     lease_s: Annotated[
         float,
         Env(

@@ -135,7 +135,7 @@ WHO: Final[dict[str, set[User]]] = {
         f"{JS}.CONSUMER.{verb}.{stream}.{config.name}{rest}": NOBODY
         for stream, config in streams.CONSUMERS
         for verb, rest in (
-            *(("CREATE", f".{config.filter_subject}"), ("DURABLE.CREATE", "")),
+            *(("CREATE", f".{config.filter_subject}" if config.filter_subject else ""), ("DURABLE.CREATE", "")),
             *(("DELETE", ""), ("PAUSE", ""), ("UNPIN", ""), ("LEADER.STEPDOWN", "")),
         )
     },

@@ -21,8 +21,10 @@ from fastflow_contracts.runs.store import NoSuchRun, RunStore
 from fastflow_scheduler.followups.restarter import Restarter
 from fastflow_scheduler.schedules.firing import Firing, States
 from fastflow_scheduler.schedules.timetable import Action, Fire, Timetable
+from fastflow_scheduler.starting.active_runs import ActiveRuns
 from fastflow_scheduler.starting.admission import Defaults
 from fastflow_scheduler.starting.starter import Starter
+from tests.support.known_runs import known_runs
 from tests.support.records import T0, a_bundle, a_run, publish_pipeline
 from tests.support.system import stored
 
@@ -38,11 +40,11 @@ class Planned(NamedTuple):
     action: Action
 
 
-async def planned(bus: Bus, record: PipelineRecord) -> Planned:
+async def planned(bus: Bus, record: PipelineRecord, active: ActiveRuns | None = None) -> Planned:
     """Return a scheduler that has settled the one schedule of *record*, at its first slot."""
     timetable, store = Timetable(), RunStore(bus)
     clock = T0
-    starter = Starter(bus, store, Defaults(), clock=lambda: clock)
+    starter = Starter(bus, store, Defaults(), active=active, clock=lambda: clock)
     firing = Firing(timetable, starter, States(bus), Restarter(bus, store, starter).restart, clock=lambda: clock)
     timetable.see_pipeline(record)
     (settle,) = due(timetable, clock)
@@ -59,6 +61,16 @@ def due(timetable: Timetable, at: datetime) -> list[Action]:
     timetable.able(at)
     timetable.arm(at, most=1)
     return timetable.actions(at)
+
+
+async def _change(bus: Bus, record: PipelineRecord, spec: dict[str, Any] | None) -> None:
+    """Publish what the schedulers do not know yet; under a limit, with one run."""
+    if spec is None:
+        await put(bus, replace(record, removed_at=T0))
+    else:
+        await publish_pipeline(bus, "demo", CODE, **spec)
+    if spec and "max_instances" in spec:
+        await RunStore(bus).create(a_run("demo"), None)
 
 
 async def put(bus: Bus, record: PipelineRecord) -> None:
@@ -86,15 +98,11 @@ async def test_a_slot_that_starts_nothing_is_one_skip_with_its_schedule_and_reas
 ) -> None:
     """With any number of schedulers, and then it is done."""
     record = await publish_pipeline(bus, "demo", CODE, **PLANNED)
-    there = [await planned(bus, record), await planned(bus, record)]
-    if spec is None:
-        await put(bus, replace(record, removed_at=T0))
-    else:
-        await publish_pipeline(bus, "demo", CODE, **spec)
-    if spec and "max_instances" in spec:
-        await RunStore(bus).create(a_run("demo"), None)
-    for firing, action in there:
-        await firing.do(action)
+    async with known_runs(bus) as active:
+        there = [await planned(bus, record, active), await planned(bus, record, active)]
+        await _change(bus, record, spec)
+        for firing, action in there:
+            await firing.do(action)
     (skip,) = await skips(bus)
     assert (skip.pipeline, skip.triggered_by) == ("demo", "schedule")
     assert (skip.schedule, skip.scheduled_for) == ("schedules/prod", SLOT)

@@ -195,6 +195,14 @@ class Bus:
         except (nats.errors.Error, TimeoutError) as error:
             raise Unavailable(f"the bus did not answer about stream {stream}.") from error
 
+    async def subjects_in(self, stream: str, matching: str) -> set[str]:
+        """Return the subjects that match *matching* and have messages in *stream*. Raises ``Unavailable``."""
+        try:
+            info = await self.js.stream_info(stream, subjects_filter=matching)
+        except (nats.errors.Error, TimeoutError) as error:
+            raise Unavailable(f"the bus did not answer about the messages in stream {stream}.") from error
+        return set(info.state.subjects or {})
+
     async def put(self, bucket: str, key: str, value: bytes, *, expect: int | None = None) -> int:
         """Write one value and return its revision. *expect* as in ``Put``. Raises as ``commit``."""
         return (await self.commit(bucket, (Put(key, value, expect),)))[0]

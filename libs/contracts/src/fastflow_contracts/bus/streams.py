@@ -160,7 +160,10 @@ STREAMS: Final[tuple[StreamConfig, ...]] = (
         max_msg_size=TRIGGER_BYTES_MAX,
     ),
     _work_queue(COMMANDS, subjects.COMMANDS, bytes_max=64 * MIB),
-    _work_queue(WORK, subjects.WORK, bytes_max=256 * MIB),
+    # One hint for each attempt: the server refuses a second one until the first is acknowledged.
+    replace(
+        _work_queue(WORK, subjects.WORK, bytes_max=256 * MIB), max_msgs_per_subject=1, discard_new_per_subject=True
+    ),
     _stream(LOGS, [subjects.LOGS], bytes_max=4 * GIB, age_s=LOG_AGE_S, discard=DiscardPolicy.OLD),
     _stream(CELLS, [subjects.CELLS], bytes_max=4 * GIB, age_s=LOG_AGE_S, discard=DiscardPolicy.OLD),
     _stream(METRICS, [subjects.METRICS], bytes_max=GIB // 2, age_s=7 * DAY_S, discard=DiscardPolicy.OLD),
@@ -183,6 +186,11 @@ def _consumer(name: str, subject: str, *, ack_wait_s: float, pending_max: int) -
     )
 
 
+def _hints_of(kind: subjects.Kind) -> ConsumerConfig:
+    consumer = _consumer(kind, "", ack_wait_s=HINT_S, pending_max=10_000)
+    return replace(consumer, filter_subject=None, filter_subjects=[subjects.work_of(kind), subjects.any_work_of(kind)])
+
+
 CONSUMERS: Final[tuple[tuple[str, ConsumerConfig], ...]] = (
     (TRIGGERS, _consumer(SCHEDULER, subjects.TRIGGERS, ack_wait_s=10.0, pending_max=1000)),
     (TRIGGERS, _consumer(STARTS, subjects.STARTS, ack_wait_s=10.0, pending_max=1000)),
@@ -191,8 +199,8 @@ CONSUMERS: Final[tuple[tuple[str, ConsumerConfig], ...]] = (
         bucket_stream(subjects.RUNS),
         _consumer(SCHEDULER, f"$KV.{subjects.RUNS}.{subjects.RUN_KEYS}", ack_wait_s=10.0, pending_max=1000),
     ),
-    (WORK, _consumer("script", subjects.work("script"), ack_wait_s=HINT_S, pending_max=10_000)),
-    (WORK, _consumer("notebook", subjects.work("notebook"), ack_wait_s=HINT_S, pending_max=10_000)),
+    (WORK, _hints_of("script")),
+    (WORK, _hints_of("notebook")),
 )
 
 

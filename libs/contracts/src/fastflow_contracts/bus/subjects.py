@@ -21,7 +21,7 @@ STARTS = "ff.start.*"
 """Gateways start a run, and say who asked for it. No other user may publish here."""
 
 COMMANDS = "ff.command.run.>"
-WORK = "ff.work.*"
+WORK = "ff.work.>"
 LOGS = "ff.log.>"
 CELLS = "ff.cell.>"
 METRICS = "ff.metric.>"
@@ -130,8 +130,25 @@ def parse_command(subject: str) -> RunRef:
     return _ref(subject, "ff.command.run.")
 
 
-def work(kind: Kind) -> str:
+def work(kind: Kind, run: RunRef, attempt: int) -> str:
+    """Return the subject of the hint for an attempt: the bus keeps at most one message on each."""
+    return f"ff.work.{kind}.{token(run.pipeline)}.{run.run_id}.{attempt}"
+
+
+def work_of(kind: Kind) -> str:
+    """Return the filter of all hints of *kind*."""
+    return f"ff.work.{kind}.>"
+
+
+def any_work_of(kind: Kind) -> str:
+    """Return the subject on which older versions put all hints of *kind*."""
     return f"ff.work.{kind}"
+
+
+def parse_work(subject: str) -> tuple[RunId, int]:
+    """Return the run and the attempt of a hint's subject. Raises ``BadRunId`` for one that is none."""
+    _, run_id, attempt = f"..{subject}".rsplit(".", 2)
+    return check_run_id(run_id), int(attempt) if attempt.isascii() and attempt.isdecimal() else 0
 
 
 def log(run: RunRef, attempt: int) -> str:

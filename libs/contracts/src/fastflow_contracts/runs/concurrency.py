@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import NamedTuple, Protocol
 
 from fastflow_contracts.bus import subjects
@@ -33,6 +34,11 @@ class ChainFull(Full):
 
 class Limit(Protocol):
     """Something that a run needs a place under."""
+
+    @property
+    def key(self) -> str:
+        """The key of its record, which each run that enters writes."""
+        ...
 
     async def put_for(self, bus: Bus, ref: RunRef) -> Put:
         """Build the write that lets *ref* in, to be committed with the run's own.
@@ -73,36 +79,48 @@ class ConcurrencyLimit(NamedTuple):
             members = stored.members
         else:
             members = await self._rebuilt(bus, is_unreadable=stored is None and revision > 0)
+            if len(members) >= self.most:  # perhaps no run enters now: the next one need not build it again
+                revision = await sets.put(self.key, self._set(members), expect=revision)
         members = without(members, {ref.run_id})
         checked = to_check(members, self.most)
         over = await self._over(bus, checked)
         members = without((*members[len(checked) :], *checked), over)
         if len(members) >= self.most:
             raise Full(self.key, self.most)
-        entered = LimitSet(
-            most=self.most,
-            since=self.since,
-            members=(*members, Member(pipeline=ref.pipeline, run_id=ref.run_id)),
-        )
+        entered = self._set((*members, Member(pipeline=ref.pipeline, run_id=ref.run_id)))
         return sets.write(self.key, entered, expect=revision)
+
+    def _set(self, members: tuple[Member, ...]) -> LimitSet:
+        return LimitSet(most=self.most, since=self.since, members=members)
 
     async def _rebuilt(self, bus: Bus, *, is_unreadable: bool) -> tuple[Member, ...]:
         if self.rebuild is not None:
             return await self.rebuild()
         if not is_unreadable:
             return ()
-        # Unreadable members may still be active: the records decide.
-        found = await run_records(bus).items()
-        active = [record.name for record in found if self.is_active(record.value)]
-        return tuple(Member(pipeline=ref.pipeline, run_id=ref.run_id) for ref in active)
+        # Unreadable members may still be active: the records decide. Keep the active ones only: there may be very many.
+        active: dict[RunRef, Member] = {}
+        async with aclosing(run_records(bus).once()) as batches:
+            async for batch in batches:
+                for ref, run, _, _ in batch.changes:
+                    active.pop(ref, None)
+                    if run is not None and self.is_active(run):
+                        active[ref] = Member(pipeline=ref.pipeline, run_id=ref.run_id)
+        return tuple(active.values())
 
     async def _over(self, bus: Bus, members: tuple[Member, ...]) -> set[RunId]:
-        """Return the members that are no longer active. A member with an unreadable record holds no place."""
+        """Return the members that are no longer active. A member with an unreadable record holds no place.
+
+        Raises:
+            Full: As many are active as may be; the others need no look.
+        """
         over = set()
-        for member in members:
+        for number, member in enumerate(members, start=1):
             run = (await run_records(bus).load(member.ref, is_exact=True)).value
             if run is None or not self.is_active(run):
                 over.add(member.run_id)
+            elif number - len(over) >= self.most:
+                raise Full(self.key, self.most)
         return over
 
 
@@ -112,17 +130,20 @@ class ChainLimit(NamedTuple):
     root: RunId
     most: int
 
+    @property
+    def key(self) -> str:
+        return subjects.chain_key(self.root)
+
     async def put_for(self, bus: Bus, ref: RunRef) -> Put:
         """As ``Limit.put_for``; *ref* is not in the chain yet. An unreadable count begins at one."""
-        key = subjects.chain_key(self.root)
         counts: Bucket[str, ChainCount] = Bucket(
             bus, RUNS, CHAIN_COUNT, keys=subjects.LIMIT_KEYS, key_of=str, name_in=str
         )
-        stored, revision = await counts.load(key)
+        stored, revision = await counts.load(self.key)
         runs = (stored or ChainCount()).runs
         if runs >= self.most:
-            raise ChainFull(key, self.most)
-        return counts.write(key, ChainCount(runs=runs + 1), expect=revision)
+            raise ChainFull(self.key, self.most)
+        return counts.write(self.key, ChainCount(runs=runs + 1), expect=revision)
 
 
 def is_running(run: RunRecord) -> bool:

@@ -100,6 +100,14 @@ class RunStore:
         """
         return [record.value for record in await self.records.items(subjects.run_keys_of(pipeline))]
 
+    async def newest_revision_of(self, pipeline: PipelineName) -> int:
+        """Return the revision of the newest change of any run of *pipeline*; 0 if there is none.
+
+        Raises what the bus raises.
+        """
+        newest = await self._bus.get(RUNS, subjects.run_keys_of(pipeline), is_exact=True)
+        return newest.revision if newest else 0
+
     async def input(self, run: RunRecord) -> RunInput:
         """Return the variables, event and parameters of a run, as stored when it was created.
 
@@ -160,9 +168,9 @@ class RunStore:
                 continue
             run = fold(stored.run, events)
             puts = [self.records.write(ref, run, expect=stored.revision)]
-            if limit is not None:
-                puts.append(await limit.put_for(self._bus, ref))
             try:
+                if limit is not None:
+                    puts.append(await limit.put_for(self._bus, ref))
                 revisions = await self._bus.commit(RUNS, puts)
             except RevisionConflict:
                 known = None

@@ -30,6 +30,10 @@ SOON_S = 10.0
 """A hint that is early by at most this much is redelivered when it is due: our clock may be behind the scheduler's."""
 
 
+FRESH_S = 2.0
+"""A hint that has waited for longer may be stale: then the record is read before anything is fetched for the run."""
+
+
 class HintConsumer:
     """Brings work to a runner."""
 
@@ -69,7 +73,8 @@ class HintConsumer:
             return
         self._runner.claiming.add(wanted)
         try:
-            attempt = await self._claim(hint, is_fresh=message.delivered == 1)
+            age_s = (now() - message.stored_at).total_seconds()
+            attempt = await self._claim(hint, is_fresh=message.delivered == 1 and age_s < FRESH_S)
         except NotYet as early:
             early_s = max(0.0, (early.until - now()).total_seconds())
             # An earlier one is stale: the scheduler hints again when the run is due.

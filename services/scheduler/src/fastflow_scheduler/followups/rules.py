@@ -18,7 +18,7 @@ from fastflow_contracts.runs.messages import Trigger
 from fastflow_contracts.runs.run import RESTART, Ended, RunInput, RunRecord, Verdict
 from fastflow_contracts.runs.triggers import STRUCTURED
 from fastflow_scheduler.starting.admission import Cause
-from fastflow_scheduler.starting.chain_limits import too_deep
+from fastflow_scheduler.starting.ceilings import too_deep
 
 RESTART_EDGE = "restart"
 

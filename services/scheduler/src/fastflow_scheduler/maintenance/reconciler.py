@@ -1,4 +1,4 @@
-"""Follows runs and runners and does the due work: lost hints, retries, runs of lost runners. I/O.
+"""Follows runs and runners, tells the others, and does the due work: runs of lost runners, old records. I/O.
 
 Every scheduler does all of it: repeating an action of another scheduler changes nothing.
 """
@@ -17,15 +17,14 @@ from fastflow_contracts.runs.run import Running, RunRecord
 from fastflow_contracts.runs.runners import presences
 from fastflow_contracts.runs.state_machine import Expire
 from fastflow_contracts.runs.store import RunStore
-from fastflow_scheduler.maintenance.due_work import Action, DueWork, ExpireRun, HintRun, RenewRun
-from fastflow_scheduler.starting.starter import Starter
+from fastflow_scheduler.maintenance.due_work import Action, DueWork, ExpireRun, RenewRun
+from fastflow_scheduler.starting.active_runs import ActiveRuns
+from fastflow_scheduler.starting.dispatcher import Dispatcher
 
 log = get_logger(__name__)
 
 ROUND_S = 2.0
-"""Longest pause between two checks for due work."""
-REST = 4
-"""After a check that took t seconds, wait t times this before the next. So many runs do not use up all the time."""
+"""Pause between two checks for due work."""
 LOOK_S = 5.0
 """How long reading one presence may take."""
 
@@ -33,13 +32,16 @@ LOOK_S = 5.0
 class Reconciler:
     """Follows runs and runners. One per scheduler."""
 
-    def __init__(self, bus: Bus, runs: RunStore, starter: Starter, due_work: DueWork) -> None:
+    def __init__(
+        self, bus: Bus, runs: RunStore, *, active: ActiveRuns, dispatcher: Dispatcher, due_work: DueWork
+    ) -> None:
         self._bus = bus
         self._runs = runs
         self._presences = presences(bus)
-        self._starter = starter
+        self._active = active
+        self._dispatcher = dispatcher
         self._due_work = due_work
-        self._changed = asyncio.Event()
+        dispatcher.free_slots = lambda: due_work.free_slots(at=_monotonic())
         self._caught_up = asyncio.Event()
         self._generation = bus.generation
 
@@ -48,17 +50,26 @@ class Reconciler:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow_runs(), name="follow-runs")
             group.create_task(self._follow_runners(), name="follow-runners")
+            group.create_task(self._dispatch(), name="dispatch")
             group.create_task(self._act(), name="act")
 
     async def _follow_runs(self) -> None:
         async with aclosing(self._runs.records.follow()) as batches:
             async for batch in batches:
-                for _, run, _, stored_at in batch.changes:
+                for ref, run, revision, stored_at in batch.changes:
                     if run is not None:
                         self._due_work.see_run(run, at=_monotonic(), stored_at=stored_at)
+                        self._dispatcher.see(run, revision)
+                        self._active.see(run, revision)
+                    else:
+                        self._due_work.forget(ref.run_id)
+                        self._dispatcher.forget(ref.run_id)
+                        self._active.forget(ref.run_id, revision)
+                if batch.unread:
+                    self._active.pass_over(batch.unread[-1].revision)
                 if batch.caught_up:
+                    self._active.complete()
                     self._caught_up.set()
-                self._changed.set()
 
     async def _follow_runners(self) -> None:
         async with aclosing(self._presences.follow()) as batches:
@@ -68,32 +79,24 @@ class Reconciler:
                         self._due_work.lose_runner(runner)
                     else:
                         self._due_work.see_runner(presence, at=_monotonic())
-                self._changed.set()
+                self._dispatcher.wake()
+
+    async def _dispatch(self) -> None:
+        await self._caught_up.wait()
+        await self._dispatcher.serve()
 
     async def _act(self) -> None:
         await self._caught_up.wait()
         while True:
-            self._changed.clear()
             if self._bus.generation != self._generation or not self._bus.is_connected:
                 self._generation = self._bus.generation
                 self._due_work.forget_silence(at=_monotonic())
-            begun = _monotonic()
-            actions = self._due_work.actions(now=now(), at=begun)
-            rest_s = REST * (_monotonic() - begun)
-            for action in actions:
+            for action in self._due_work.actions(now=now(), at=_monotonic()):
                 await self._do(action)
-            await asyncio.sleep(rest_s)
-            pause_s = max(0.0, min(ROUND_S, self._due_work.next_due_s(now=now())))
-            try:
-                async with asyncio.timeout(pause_s):
-                    await self._changed.wait()
-            except TimeoutError:
-                pass
+            await asyncio.sleep(ROUND_S)
 
     async def _do(self, action: Action) -> None:
         match action:
-            case HintRun(run):
-                await self._starter.hint(run)
             case RenewRun(run):
                 try:
                     await self._runs.renew(run.ref)

@@ -7,30 +7,26 @@ any two steps, changes nothing. A refused start leaves a skip that users can see
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from weakref import WeakValueDictionary
 
-from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.bus.errors import BusError, TooLarge
+from fastflow_contracts.bus.errors import TooLarge
 from fastflow_contracts.bus.subjects import RunRef, instances_key
 from fastflow_contracts.clock import now as wall_clock
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.names import PipelineName
-from fastflow_contracts.pipelines.links import CHAIN_RUNS_MAX
 from fastflow_contracts.pipelines.store import PipelineStore
-from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.concurrency import ChainFull, ChainLimit, ConcurrencyLimit, Full, Limit, is_not_over
 from fastflow_contracts.runs.limits import Member
-from fastflow_contracts.runs.messages import Decision, Hint, Skipped, SkipRecord, Started, Trigger
-from fastflow_contracts.runs.run import Ended, RunRecord
+from fastflow_contracts.runs.messages import Decision, Skipped, SkipRecord, Started, Trigger
 from fastflow_contracts.runs.skips import Letter, SkipStore, letter_of
 from fastflow_contracts.runs.store import NoSuchRun, RunStore, Stored
 from fastflow_contracts.runs.triggers import BadTrigger
+from fastflow_scheduler.starting.active_runs import ActiveRuns
 from fastflow_scheduler.starting.admission import (
     Admitted,
     Cause,
@@ -41,22 +37,18 @@ from fastflow_scheduler.starting.admission import (
     refused,
     with_input_of,
 )
-from fastflow_scheduler.starting.chain_limits import too_many_runs
+from fastflow_scheduler.starting.ceilings import CEILINGS, Ceilings, too_many_runs
+from fastflow_scheduler.starting.dispatcher import Dispatcher
 
 log = get_logger(__name__)
 
 NO_CAUSE = Cause()
 CREATING_MAX = 64
 """Runs to create at once; the others wait their turn."""
-HINTING_MAX = 8
-"""Hints to send at once: when many runs are due at one instant, all of them exist before most get a hint."""
 
 
 class Starter:
-    """Creates runs and hints them.
-
-    *concurrent_max*: MAX_CONCURRENT_RUNS, 0 = no limit. *chain_runs_max*: most runs in one chain.
-    """
+    """Creates runs. Whoever begins them learns of it through the ``Dispatcher``."""
 
     def __init__(
         self,
@@ -64,21 +56,34 @@ class Starter:
         runs: RunStore,
         defaults: Defaults,
         *,
-        concurrent_max: int = 0,
-        chain_runs_max: int = CHAIN_RUNS_MAX,
+        active: ActiveRuns | None = None,
+        dispatcher: Dispatcher | None = None,
+        ceilings: Ceilings = CEILINGS,
         clock: Callable[[], datetime] = wall_clock,
     ) -> None:
+        """Starts nothing by itself.
+
+        Args:
+            bus: The bus.
+            runs: The runs on it.
+            defaults: Values for what pipelines do not set.
+            active: The runs that are not over, as the feed brings them. None: no pipeline has ``max_instances``.
+            dispatcher: Hints the runs. None: each one at once.
+            ceilings: How many runs of one pipeline and of one chain there may be.
+            clock: Tells the time.
+        """
         self._bus = bus
         self._runs = runs
         self._pipelines = PipelineStore(bus)
         self._skips = SkipStore(bus)
         self._defaults = defaults
-        self._concurrent_max = concurrent_max
-        self._chain_runs_max = chain_runs_max
+        self._active = active or ActiveRuns()
+        self._dispatcher = dispatcher or Dispatcher(bus, clock=clock)
+        self._ceilings = ceilings
         self._clock = clock
         self._creating = asyncio.Semaphore(CREATING_MAX)
-        self._hinting = asyncio.Semaphore(HINTING_MAX)
-        self._chains: WeakValueDictionary[RunId, asyncio.Lock] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """By the keys of limits."""
 
     async def start(
         self,
@@ -104,12 +109,10 @@ class Starter:
             BusError: The bus does not answer or refuses.
             Unreadable: The pipeline's record cannot be read.
         """
-        async with self._turn(cause), self._creating:
-            created = await self._create(name, trigger, run_id, cause)
+        created = await self._create(name, trigger, run_id, cause)
         if isinstance(created, Stored):
             log.info("run created", run=run_id, pipeline=name, triggered_by=trigger.triggered_by)
-            if not self._concurrent_max and not cause.wait_s:  # else the reconciler hints it later
-                await self.hint(created.run, created.revision)
+            await self._dispatcher.created(created)
         # A repeated request may find its pipeline changed meanwhile: a run that it started stays started.
         if not isinstance(created, Skipped) or await self._runs.exists(run_id):
             return Started(run_id=run_id)
@@ -138,50 +141,33 @@ class Starter:
             await self._runs.create(run, None)
         log.info("start refused", run=run_id, pipeline=name, reason=why.reason, accepted=trigger.accepted)
 
-    async def hint(self, run: RunRecord, revision: int = 0) -> None:
-        """Tell runners that they may claim *run*. A lost hint only delays the run until the next reconciliation.
-
-        Args:
-            run: A run; one that is over needs no hint.
-            revision: The revision of its record, if it was just written; else 0.
-        """
-        if isinstance(run.state, Ended):
-            return
-        body = Hint(
-            pipeline=run.pipeline,
-            run_id=run.id,
-            attempt=run.state.attempt,
-            concurrent_max=self._concurrent_max,
-            run=run if revision else None,
-            revision=revision,
-        )
-        try:
-            async with self._hinting:
-                subject = subjects.work(run.order.kind)
-                await self._bus.publish(subject, messages.HINT.encode(body), message_id=uuid.uuid4().hex)
-        except BusError as error:
-            log.warning("hint not sent", run=run.id, error=str(error))
-
-    def _turn(self, cause: Cause) -> AbstractAsyncContextManager[object]:
-        """One start of a chain at a time: all of them write its count, and would be in each other's way."""
-        if cause.root_run_id is None:
-            return nullcontext()
-        return self._chains.setdefault(cause.root_run_id, asyncio.Lock())
+    @asynccontextmanager
+    async def _turns(self, limits: Sequence[Limit]) -> AsyncIterator[None]:
+        """One start under a limit at a time: all of them write its record, and would be in each other's way."""
+        async with AsyncExitStack() as stack:
+            for limit in limits:
+                await stack.enter_async_context(self._locks.setdefault(limit.key, asyncio.Lock()))
+            yield
 
     async def _create(
         self, name: PipelineName, trigger: Trigger, run_id: RunId, cause: Cause
     ) -> Stored | Skipped | None:
         """The new record, or why there is none. None: the run exists already."""
         try:
-            admitted = await self._admit(name, trigger, run_id, cause)
-            return admitted if isinstance(admitted, Skipped) else await self._store(admitted)
+            async with self._creating:
+                admitted = await self._admit(name, trigger, run_id, cause)
+            if isinstance(admitted, Skipped):
+                return admitted
+            limits = self._limits(admitted)
+            async with self._turns(limits), self._creating:
+                return self._ceilings.refusal(admitted.run, self._active) or await self._store(admitted, limits)
         except BadTrigger as error:
             return Skipped(status=error.status, reason=str(error))
 
-    async def _store(self, admitted: Admitted) -> Stored | Skipped | None:
+    async def _store(self, admitted: Admitted, limits: Sequence[Limit]) -> Stored | Skipped | None:
         """As ``_create``. Raises ``TooMuch``."""
         try:
-            return await self._runs.create(admitted.run, admitted.given, limits=self._limits(admitted))
+            created = await self._runs.create(admitted.run, admitted.given, limits=limits)
         except ChainFull as full:
             return Skipped(status=429, reason=too_many_runs(admitted.run.root_run_id, full.most))
         except Full as full:
@@ -191,6 +177,9 @@ class Starter:
         except TooLarge as error:
             advice = "give less with the trigger, or a reference to it"
             raise TooMuch(f"the run's variables and event cannot be stored ({error}); {advice}.") from error
+        if created is not None:
+            self._active.add(*created)
+        return created
 
     async def _admit(self, name: PipelineName, trigger: Trigger, run_id: RunId, cause: Cause) -> Admitted | Skipped:
         record = await self._pipelines.get(name)
@@ -226,12 +215,13 @@ class Starter:
             limits.append(instances)
         # A retry is a person's decision, and a daemon restarts for ever: neither makes a chain longer.
         if order.triggered_by == "downstream":
-            limits.append(ChainLimit(admitted.run.root_run_id, self._chain_runs_max))
+            limits.append(ChainLimit(admitted.run.root_run_id, self._ceilings.chain_runs))
         return limits
 
     async def _active_runs_of(self, name: PipelineName) -> tuple[Member, ...]:
-        runs = await self._runs.all_of(name)
-        return tuple(Member(pipeline=name, run_id=run.id) for run in runs if not run.is_over)
+        """The active runs, none of those missing that are there now: not by reading all that ever were."""
+        await self._active.up_to(await self._runs.newest_revision_of(name))
+        return self._active.of(name)
 
     def _skip(self, name: PipelineName, trigger: Trigger, run_id: RunId, cause: Cause, why: Skipped) -> SkipRecord:
         return SkipRecord(
