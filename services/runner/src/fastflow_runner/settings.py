@@ -14,7 +14,12 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
 
     runner_id: Annotated[
         str,
-        Env("FASTFLOW_RUNNER_ID", "Name of this runner, constant across restarts. Default: the host's name."),
+        Env(
+            "FASTFLOW_RUNNER_ID",
+            "Name of this runner, constant across restarts. Default: the host's name.",
+            pattern=r"[A-Za-z0-9_-]{1,64}",
+            like="runner-1",
+        ),
     ] = ""
     slots: Annotated[int, Env("RUNNER_SLOTS", "Maximum number of concurrent runs on this runner.", least=1)] = 10
     pool_size_max: Annotated[

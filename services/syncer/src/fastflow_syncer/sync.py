@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from fastflow_contracts.bus.errors import BusError, Rejected
 from fastflow_contracts.clock import now
 from fastflow_contracts.log import get_logger
-from fastflow_contracts.names import PipelineName
+from fastflow_contracts.names import BadToken, PipelineName
 from fastflow_contracts.pipelines.folder.examine import examine
 from fastflow_contracts.pipelines.folder.limits import DEFAULT, FolderLimits
 from fastflow_contracts.pipelines.format.limit_policy import NO_POLICY, LimitPolicy
@@ -28,6 +28,8 @@ SYNC_S: Final = 900.0
 """Time limit of one sync."""
 VERIFY_S: Final = 600.0
 """An unchanged folder is read again after this time, which restores a lost bundle."""
+SHOWN_CHARACTERS_MAX: Final = 200
+"""How much of a name that is too long for the bus the report shows."""
 
 
 class _Settled(NamedTuple):
@@ -151,9 +153,9 @@ class Syncer:
             if examined.bundle is not None:
                 await self._publisher.upload(examined.bundle)
             written = await self._publisher.change(found.name, stored, decide)
-        except (Rejected, Contended) as error:
-            log.error("pipeline not published", pipeline=name, error=str(error))
-            return PipelineChangeRecord(pipeline=name, action="refused", detail=str(error))
+        except (Rejected, Contended, BadToken) as error:
+            log.error("pipeline not published", pipeline=name[:SHOWN_CHARACTERS_MAX], error=str(error))
+            return PipelineChangeRecord(pipeline=name[:SHOWN_CHARACTERS_MAX], action="refused", detail=str(error))
         detail = "; ".join(map(str, found.problems))
         if written.is_new:
             log.info("pipeline changed", pipeline=name, action=written.action)
