@@ -13,6 +13,7 @@ from aiohttp import web
 
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.log import get_logger
+from fastflow_contracts.runs.room import Room
 from fastflow_contracts.secrets.sealing import Sealer
 from fastflow_contracts.service.lifecycle import until_stopped
 from fastflow_gateway import app_keys
@@ -23,6 +24,7 @@ from fastflow_gateway.actions.trigger_client import (
     TriggerClient,
     open_trigger_client,
 )
+from fastflow_gateway.actions.runs import ROOM
 from fastflow_gateway.api import health, openapi, routes
 from fastflow_gateway.api.health import STILL_STARTING, StillStarting
 from fastflow_gateway.dashboard import pages
@@ -83,7 +85,8 @@ def build_app(
     app[PUBLIC_URL] = settings.public_url
     app[CLIENT_ADDRESSES] = ClientAddresses(settings.proxies)
     app[SIGN_IN_LIMIT] = RateLimit(burst=10, per_minute=10)
-    app[WEBHOOK_GUARD] = WebhookGuard()
+    app[WEBHOOK_GUARD] = WebhookGuard(calls_per_minute=settings.webhook_calls_per_minute)
+    app[ROOM] = Room(bus, full_percent=settings.runs_full_percent)
     app[SEALER] = Sealer(settings.encryption_key)
     app[REQUEST_METRICS] = RequestMetrics()
     app[RENDERER] = Renderer()

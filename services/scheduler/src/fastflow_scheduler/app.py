@@ -12,6 +12,7 @@ from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.bus.streams import bucket_stream
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.lease import Lease
+from fastflow_contracts.runs.room import Room
 from fastflow_contracts.runs.store import RunStore
 from fastflow_contracts.service.lifecycle import run_until
 from fastflow_scheduler.command_consumer import CommandConsumer
@@ -42,8 +43,14 @@ async def serve(settings: SchedulerSettings, bus: Bus, stop: asyncio.Event, read
         if complaint := lease.complaint(copies=await bus.copies(bucket_stream(subjects.RUNNERS))):
             log.warning("lease misconfigured", reason=complaint)
     runs = RunStore(bus)
+    room = Room(bus, full_percent=settings.runs_full_percent)
     starter = Starter(
-        bus, runs, defaults, concurrent_max=settings.concurrent_runs_max, chain_runs_max=settings.chain_runs_max
+        bus,
+        runs,
+        defaults,
+        room=room,
+        concurrent_max=settings.concurrent_runs_max,
+        chain_runs_max=settings.chain_runs_max,
     )
 
     async def work() -> None:
@@ -57,7 +64,7 @@ async def serve(settings: SchedulerSettings, bus: Bus, stop: asyncio.Event, read
             due_work = DueWork(lease, concurrent_max=settings.concurrent_runs_max)
             reconciler = Reconciler(bus, runs, starter, due_work)
             group.create_task(reconciler.serve(), name="reconcile")
-            group.create_task(Retention(bus).serve(), name="retention")
+            group.create_task(Retention(bus, room).serve(), name="retention")
             ready()
 
     await run_until(stop, work(), bus=bus)

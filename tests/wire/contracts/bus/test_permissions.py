@@ -43,7 +43,8 @@ WHO: Final[dict[str, set[User]]] = {
     # Records.
     "$KV.ff_runs.run.x.y": {SCHEDULER, RUNNER},
     "$KV.ff_runs.limit.running": {SCHEDULER, RUNNER},
-    "$KV.ff_runs.input.x.y": {SCHEDULER},
+    "$KV.ff_runs.input.x.y": NOBODY,
+    "$KV.ff_inputs.input.x.y": {SCHEDULER},
     "$KV.ff_runs.x": NOBODY,
     "$KV.ff_pipelines.pipeline.x": {SYNCER},
     "$KV.ff_pipelines.sync.status": {SYNCER},
@@ -60,6 +61,7 @@ WHO: Final[dict[str, set[User]]] = {
     f"{JS}.DIRECT.GET.KV_ff_runs": NOBODY,
     f"{JS}.DIRECT.GET.KV_ff_runs.$KV.ff_runs.run.x.y": {SCHEDULER, RUNNER},
     f"{JS}.DIRECT.GET.KV_ff_runs.$KV.ff_runs.input.x.y": {SCHEDULER, RUNNER},
+    f"{JS}.DIRECT.GET.KV_ff_inputs.$KV.ff_inputs.input.x.y": {SCHEDULER, RUNNER},
     f"{JS}.DIRECT.GET.KV_ff_runs.$KV.ff_runs.limit.running": {SCHEDULER, RUNNER},
     f"{JS}.DIRECT.GET.KV_ff_pipelines.$KV.ff_pipelines.pipeline.x": {SYNCER, SCHEDULER, GATEWAY},
     f"{JS}.DIRECT.GET.KV_ff_pipelines.$KV.ff_pipelines.sync.status": {SYNCER},
@@ -81,6 +83,7 @@ WHO: Final[dict[str, set[User]]] = {
     f"{JS}.CONSUMER.CREATE.KV_ff_runs.x.$KV.ff_runs.run.>": READERS,
     f"{JS}.CONSUMER.CREATE.KV_ff_runs.x.$KV.ff_runs.limit.running": {GATEWAY},
     f"{JS}.CONSUMER.CREATE.KV_ff_runs.x.$KV.ff_runs.input.>": NOBODY,
+    f"{JS}.CONSUMER.CREATE.KV_ff_inputs.x.$KV.ff_inputs.input.>": NOBODY,
     f"{JS}.CONSUMER.CREATE.KV_ff_runs.x.$KV.ff_runs.>": NOBODY,
     f"{JS}.CONSUMER.CREATE.KV_ff_runs.x.>": NOBODY,
     f"{JS}.CONSUMER.CREATE.KV_ff_runs.x": NOBODY,
@@ -149,6 +152,7 @@ WHO: Final[dict[str, set[User]]] = {
     },
     f"{JS}.STREAM.PURGE.OBJ_ff_bundles": {SYNCER},
     f"{JS}.STREAM.PURGE.KV_ff_runs": {SCHEDULER},
+    f"{JS}.STREAM.PURGE.KV_ff_inputs": {SCHEDULER},
     # Responses of a scheduler or a syncer to those who may ask them.
     "_INBOX.x": {SCHEDULER},
     "_INBOX_gateway.x": {SYNCER, SCHEDULER},

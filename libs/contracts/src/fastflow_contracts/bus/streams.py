@@ -135,6 +135,7 @@ STREAMS: Final[tuple[StreamConfig, ...]] = (
         allow_atomic=True,
         republish=RePublish(src=f"$KV.{subjects.RUNS}.run.*.*", dest="ff.event.run.{{wildcard(1)}}.{{wildcard(2)}}"),
     ),
+    _bucket(subjects.INPUTS, history=1, bytes_max=2 * GIB, value_bytes_max=PAYLOAD_BYTES_MAX, age_s=RUN_AGE_S),
     _bucket(subjects.PIPELINES, history=5, bytes_max=GIB // 2, value_bytes_max=MIB),
     _bucket(subjects.RUNNERS, history=1, bytes_max=64 * MIB, value_bytes_max=MIB // 4, age_s=DAY_S),
     _bucket(subjects.SCHEDULES, history=1, bytes_max=32 * MIB, value_bytes_max=MIB // 64),

@@ -45,6 +45,7 @@ ODD_CHARACTERS_MAX = 200
 """A skip's token that names no pipeline is kept as it is up to this length."""
 
 RUNS = "ff_runs"
+INPUTS = "ff_inputs"
 PIPELINES = "ff_pipelines"
 RUNNERS = "ff_runners"
 SCHEDULES = "ff_schedules"
@@ -53,6 +54,7 @@ LINKS = "ff_links"
 
 RUN_KEYS = "run.>"
 INPUT_KEYS = "input.>"
+"""In the bucket of the inputs; those of runs that older versions created are in the bucket of the runs."""
 LIMIT_KEYS = "limit.>"
 PIPELINE_KEYS = "pipeline.*"
 RUNNER_KEYS = "runner.*"

@@ -27,6 +27,7 @@ from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.concurrency import ChainFull, ChainLimit, ConcurrencyLimit, Full, Limit, is_not_over
 from fastflow_contracts.runs.limits import Member
 from fastflow_contracts.runs.messages import Decision, Hint, Skipped, SkipRecord, Started, Trigger
+from fastflow_contracts.runs.room import NoRoom, Room
 from fastflow_contracts.runs.run import Ended, RunRecord
 from fastflow_contracts.runs.skips import Letter, SkipStore, letter_of
 from fastflow_contracts.runs.store import NoSuchRun, RunStore, Stored
@@ -55,7 +56,8 @@ HINTING_MAX = 8
 class Starter:
     """Creates runs and hints them.
 
-    *concurrent_max*: MAX_CONCURRENT_RUNS, 0 = no limit. *chain_runs_max*: most runs in one chain.
+    *room*: what is free on the bus for new runs. *concurrent_max*: MAX_CONCURRENT_RUNS, 0 = no limit. *chain_runs_max*:
+    most runs in one chain.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Starter:
         runs: RunStore,
         defaults: Defaults,
         *,
+        room: Room | None = None,
         concurrent_max: int = 0,
         chain_runs_max: int = CHAIN_RUNS_MAX,
         clock: Callable[[], datetime] = wall_clock,
@@ -73,6 +76,7 @@ class Starter:
         self._pipelines = PipelineStore(bus)
         self._skips = SkipStore(bus)
         self._defaults = defaults
+        self._room = room or Room(bus)
         self._concurrent_max = concurrent_max
         self._chain_runs_max = chain_runs_max
         self._clock = clock
@@ -101,6 +105,7 @@ class Starter:
             is_kept: A skip keeps the message already.
 
         Raises:
+            NoRoom: There is no room for new runs now: try again later.
             BusError: The bus does not answer or refuses.
             Unreadable: The pipeline's record cannot be read.
         """
@@ -135,7 +140,8 @@ class Starter:
             await self._skips.keep(self._skip(name, trigger, run_id, cause, why), letter or letter_of(trigger))
         if trigger.accepted:
             run = refused(name, trigger, why, run_id=run_id, cause=cause, now=self._clock())
-            await self._runs.create(run, None)
+            if not await self._is_there_without_room(run_id):
+                await self._runs.create(run, None)
         log.info("start refused", run=run_id, pipeline=name, reason=why.reason, accepted=trigger.accepted)
 
     async def hint(self, run: RunRecord, revision: int = 0) -> None:
@@ -180,6 +186,8 @@ class Starter:
 
     async def _store(self, admitted: Admitted) -> Stored | Skipped | None:
         """As ``_create``. Raises ``TooMuch``."""
+        if await self._is_there_without_room(admitted.run.id):
+            return None
         try:
             return await self._runs.create(admitted.run, admitted.given, limits=self._limits(admitted))
         except ChainFull as full:
@@ -191,6 +199,16 @@ class Starter:
         except TooLarge as error:
             advice = "give less with the trigger, or a reference to it"
             raise TooMuch(f"the run's variables and event cannot be stored ({error}); {advice}.") from error
+
+    async def _is_there_without_room(self, run_id: RunId) -> bool:
+        """Whether there is no room for new runs, and this one exists. Raises ``NoRoom`` if it does not."""
+        try:
+            await self._room.check()
+        except NoRoom:
+            if not await self._runs.exists(run_id):
+                raise
+            return True
+        return False
 
     async def _admit(self, name: PipelineName, trigger: Trigger, run_id: RunId, cause: Cause) -> Admitted | Skipped:
         record = await self._pipelines.get(name)
