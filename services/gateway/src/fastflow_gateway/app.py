@@ -17,6 +17,7 @@ from fastflow_contracts.runs.room import Room
 from fastflow_contracts.secrets.sealing import Sealer
 from fastflow_contracts.service.lifecycle import until_stopped
 from fastflow_gateway import app_keys
+from fastflow_gateway.actions.runs import ROOM
 from fastflow_gateway.actions.trigger_client import (
     DECISION_S,
     STORE_S,
@@ -24,7 +25,6 @@ from fastflow_gateway.actions.trigger_client import (
     TriggerClient,
     open_trigger_client,
 )
-from fastflow_gateway.actions.runs import ROOM
 from fastflow_gateway.api import health, openapi, routes
 from fastflow_gateway.api.health import STILL_STARTING, StillStarting
 from fastflow_gateway.dashboard import pages

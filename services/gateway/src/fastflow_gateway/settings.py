@@ -47,8 +47,8 @@ class GatewaySettings(LimitSettings, frozen=True, kw_only=True):
         int,
         Env(
             "FASTFLOW_WEBHOOK_CALLS_PER_MINUTE",
-            "Calls with one webhook key that each gateway takes in a minute; more get 429 and are not kept. A large body "
-            f"counts once more for each {CALL_BYTES:,} bytes. 0 = no limit.",
+            "Calls with one webhook key that each gateway takes in a minute; more get 429 and are not kept. A call "
+            f"counts once more for each {CALL_BYTES:,} bytes of its body. 0 = no limit.",
             least=0,
         ),
     ] = CALLS_PER_MINUTE

@@ -208,6 +208,12 @@ class RunStore:
                 await self._bus.purge(RUNS, key, until=revision)
         await self._bus.purge(RUNS, subjects.run_key(run.ref), until=revision)
 
+    async def withdraw(self, stored: Stored) -> None:
+        """Remove a run that is not over, as ``remove``, and tell its followers. Raises ``BusError``."""
+        await self.remove(stored)
+        with suppress(RevisionConflict):  # it was created again
+            await self.records.delete(stored.run.ref, expect=0)
+
     async def _renew_input(self, ref: RunRef) -> None:
         key = subjects.input_key(ref)
         given = await self._bus.get(INPUTS, key)

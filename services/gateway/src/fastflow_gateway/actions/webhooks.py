@@ -54,7 +54,8 @@ async def authenticate(app: web.Application, *, client: str, pipeline: str, key:
         The webhook that the key opens.
 
     Raises:
-        RequestRefused: The client failed too often or calls too often (429), there is no such webhook (404), or the key is wrong (401).
+        RequestRefused: The client failed or called too often (429), there is no such webhook (404), or the key is wrong
+            (401).
         BusError: The bus did not answer.
     """
     call = WebhookCall(client, pipeline)

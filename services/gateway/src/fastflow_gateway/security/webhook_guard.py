@@ -1,4 +1,5 @@
-"""Limits the guessing of webhook keys, by client and by pipeline, and the calls with one key. Pure: time is an argument.
+"""Limits the guessing of webhook keys, by client and by pipeline, and the calls with one key. Pure: time is an
+argument.
 
 A client that failed too often waits, also with another key, another pipeline, or an invalid name. A pipeline with many
 failures makes all clients wait, so many addresses do not get around the limit. Clients that sent a right key of it

@@ -171,6 +171,10 @@ class DueWork:
     def _due_renewals(self, now: datetime) -> list[RenewRun]:
         return [RenewRun(self._runs[run_id]) for run_id, at in self._stored_at.items() if now - at >= RENEW_AFTER]
 
+    def lose_run(self, run_id: RunId) -> None:
+        """Take in that an operator removed a run."""
+        self._forget(run_id)
+
     def _forget(self, run_id: RunId) -> None:
         self._runs.pop(run_id, None)
         self._hint_at.pop(run_id, None)

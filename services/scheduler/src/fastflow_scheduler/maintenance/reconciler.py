@@ -53,8 +53,10 @@ class Reconciler:
     async def _follow_runs(self) -> None:
         async with aclosing(self._runs.records.follow()) as batches:
             async for batch in batches:
-                for _, run, _, stored_at in batch.changes:
-                    if run is not None:
+                for ref, run, _, stored_at in batch.changes:
+                    if run is None:
+                        self._due_work.lose_run(ref.run_id)
+                    else:
                         self._due_work.see_run(run, at=_monotonic(), stored_at=stored_at)
                 if batch.caught_up:
                     self._caught_up.set()
