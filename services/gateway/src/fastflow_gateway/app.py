@@ -16,8 +16,8 @@ from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.room import Room
 from fastflow_contracts.secrets.sealing import Sealer
 from fastflow_contracts.service.lifecycle import until_stopped
+from fastflow_contracts.service.storage_watch import StorageWatch
 from fastflow_gateway import app_keys
-from fastflow_gateway.actions.runs import ROOM
 from fastflow_gateway.actions.trigger_client import (
     DECISION_S,
     STORE_S,
@@ -65,6 +65,7 @@ def build_app(
     *,
     bus: Bus,
     model: ReadModel,
+    storage: StorageWatch,
     trigger_client: TriggerClient,
     followers: Followers,
     still_starting: StillStarting | None = None,
@@ -76,6 +77,7 @@ def build_app(
     app[SETTINGS] = settings
     app[app_keys.BUS] = bus
     app[MODEL] = model
+    app[app_keys.STORAGE] = storage
     app[TRIGGER_CLIENT] = trigger_client
     app[FOLLOWERS] = followers
     app[BUNDLE_FILES] = BundleFiles(bus)
@@ -86,7 +88,7 @@ def build_app(
     app[CLIENT_ADDRESSES] = ClientAddresses(settings.proxies)
     app[SIGN_IN_LIMIT] = RateLimit(burst=10, per_minute=10)
     app[WEBHOOK_GUARD] = WebhookGuard(calls_per_minute=settings.webhook_calls_per_minute)
-    app[ROOM] = Room(bus, full_percent=settings.runs_full_percent)
+    app[app_keys.ROOM] = Room(bus, full_percent=settings.runs_full_percent)
     app[SEALER] = Sealer(settings.encryption_key)
     app[REQUEST_METRICS] = RequestMetrics()
     app[RENDERER] = Renderer()
@@ -111,12 +113,15 @@ async def gateway(
     async with asyncio.TaskGroup() as group:
         model = ReadModel(bus)
         following = group.create_task(model.serve(), name="model")
+        storage = StorageWatch(bus)
+        watching = group.create_task(storage.serve(), name="storage")
         async with open_trigger_client(bus, model) as client:
             followers = Followers(bus, group)
             app = build_app(
                 settings,
                 bus=bus,
                 model=model,
+                storage=storage,
                 trigger_client=client,
                 followers=followers,
                 still_starting=still_starting,
@@ -125,6 +130,7 @@ async def gateway(
                 await model.caught_up()
                 yield url
         following.cancel()
+        watching.cancel()
 
 
 async def serve(

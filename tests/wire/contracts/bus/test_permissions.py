@@ -44,6 +44,7 @@ WHO: Final[dict[str, set[User]]] = {
     "$KV.ff_runs.run.x.y": {SCHEDULER, RUNNER},
     "$KV.ff_runs.limit.running": {SCHEDULER, RUNNER},
     "$KV.ff_runs.input.x.y": NOBODY,
+    **{f"$KV.{bucket}.probe": {GATEWAY} for bucket in ("ff_runs", "ff_inputs", "ff_runners")},
     "$KV.ff_inputs.input.x.y": {SCHEDULER},
     "$KV.ff_runs.x": NOBODY,
     "$KV.ff_pipelines.pipeline.x": {SYNCER},

@@ -30,6 +30,8 @@ class User(Enum):
     """Programs that start runs and follow them."""
 
 
+PROBED: Final = (subjects.RUNS, subjects.INPUTS, subjects.RUNNERS)
+"""Buckets to which a gateway writes to see whether they store anything."""
 SERVICES: Final = tuple(user for user in User if user is not User.OUTSIDE)
 ADMIN: Final = "fastflow"
 """The administrator is not a ``User``: it may do everything, creates streams, and is the user of the command."""
@@ -139,6 +141,7 @@ def grant(user: User) -> Grant:
                     *subjects.NOTICES,
                     *_keys(subjects.SCHEDULES, subjects.SCHEDULE_SWITCH_KEYS),
                     *_keys(subjects.LINKS, subjects.LINK_KEYS),
+                    *(key for bucket in PROBED for key in _keys(bucket, subjects.PROBE_KEY)),
                     *_getting(subjects.PIPELINES, subjects.PIPELINE_KEYS),
                     *_getting(subjects.LINKS, subjects.LINK_KEYS),
                     *_finding(bucket_stream(subjects.RUNS)),

@@ -163,6 +163,19 @@ STREAMS: Final[tuple[StreamConfig, ...]] = (
     _stream(NOTICES, list(subjects.NOTICES), bytes_max=GIB, age_s=30 * DAY_S, discard=DiscardPolicy.OLD),
 )
 
+
+def stream_of(subject: str) -> str | None:
+    """Return the stream that stores messages on *subject*; None: none does."""
+    tokens = subject.split(".")
+    for stream in STREAMS:
+        for stored in stream.subjects or ():
+            *wanted, last = stored.split(".")
+            rest = tokens[len(wanted) :]
+            if tokens[: len(wanted)] == wanted and (rest if last == ">" else len(rest) == 1):
+                return stream.name
+    return None
+
+
 STORE_BYTES_MAX: Final = sum(stream.max_bytes or 0 for stream in STREAMS) + GIB
 """Disk space that the server needs for all streams, with a margin for its own files."""
 

@@ -64,6 +64,8 @@ SCHEDULE_STATE_KEYS = "sched.>"
 SCHEDULE_SWITCH_KEYS = "switch.>"
 """Gateways write them, for people."""
 SYNC_STATUS_KEY = "sync.status"
+PROBE_KEY = "probe"
+"""Key in several buckets. Gateways write it to see whether its stream stores anything; nobody reads it."""
 INSTALLATION_KEY = "installation"
 """Key in the pipelines' bucket. Its value is random, made once, and separates installations on one Docker daemon."""
 

@@ -10,7 +10,7 @@ from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.runs.messages import RetriedCode, Skipped, Trigger
-from fastflow_contracts.runs.room import NoRoom, Room
+from fastflow_contracts.runs.room import NoRoom
 from fastflow_contracts.runs.run import Running, RunRecord, RunStatus, TriggeredBy
 from fastflow_contracts.runs.skips import letter_of
 from fastflow_contracts.runs.store import RunStore
@@ -25,7 +25,6 @@ RETRY_AFTER_S = 5
 """Seconds to wait, in the ``Retry-After`` of a refusal that may pass."""
 NO_ROOM_RETRY_S = 60
 """The same, while there is no room for new runs."""
-ROOM = web.AppKey("ROOM", Room)
 
 
 async def start(app: web.Application, name: PipelineName, trigger: Trigger) -> KnownRun | RunId:
@@ -48,7 +47,7 @@ async def start(app: web.Application, name: PipelineName, trigger: Trigger) -> K
             await skips.keep(app, name, letter_of(trigger), trigger, refusal)
             raise refusal
     try:
-        await app[ROOM].check()
+        await app[app_keys.ROOM].check()
     except NoRoom as error:
         if trigger.key is not None and (known := await model.run(run_id_for_key(name, asked_key(trigger)))):
             return known

@@ -27,7 +27,7 @@ async def healthz(request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """Answer 200 when the bus is connected and the read model is up to date.
+    """Answer 200 when the bus is connected and stores what it is sent, and the read model is up to date.
 
     If this process also runs the other services, they must have started too: the pipelines are synced, and a runner
     takes work. A gateway that runs alone reports these two, and is ready without them.
@@ -42,6 +42,7 @@ def _of_the_gateway(request: web.Request) -> dict[str, str]:
     return {
         "bus": OK if request.app[app_keys.BUS].is_connected else "not connected",
         "model": f"still reading {', '.join(sorted(behind))}" if behind else OK,
+        "storage": request.app[app_keys.STORAGE].complaint or OK,
     }
 
 
