@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from fastflow_contracts.runs.lease import FENCE_S
 from fastflow_contracts.runs.presence import LEASE_S
 from fastflow_contracts.service.settings import Env, ServiceSettings
+from fastflow_runner.output.quota import PIPELINE_BYTES_MAX
 
 
 class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
@@ -113,6 +114,15 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
     log_bytes_max: Annotated[
         int, Env("FASTFLOW_LOG_BYTES_MAX", "Maximum size of the log of one attempt, in bytes.", least=1)
     ] = 250_000_000
+    pipeline_log_bytes_max: Annotated[
+        int,
+        Env(
+            "FASTFLOW_PIPELINE_LOG_BYTES_MAX",
+            "Maximum size of what all runs of one pipeline log on this runner within a day, in bytes; then their logs "
+            "are truncated. The bus keeps 4 GiB of logs for all. 0 = no limit.",
+            least=0,
+        ),
+    ] = PIPELINE_BYTES_MAX
     public_url: Annotated[
         str,
         Env(

@@ -42,9 +42,9 @@ class StorageWatch:
         found = await asyncio.gather(*(self._complaint_of(bucket) for bucket in PROBED))
         complaint = " ".join(filter(None, found))
         if complaint and complaint != self.complaint:
-            log.error("bus stores nothing", reason=complaint)
+            log.error("bus storage stopped", reason=complaint)
         elif self.complaint and not complaint:
-            log.info("bus stores again")
+            log.info("bus storage resumed")
         self.complaint = complaint
 
     async def _complaint_of(self, bucket: str) -> str:
