@@ -45,14 +45,18 @@ class Room:
 
     async def check(self) -> None:
         """Raise ``NoRoom`` if no run may be created now. Raises ``Unavailable``."""
+        if complaint := await self.complaint():
+            raise NoRoom(complaint)
+
+    async def complaint(self) -> str:
+        """Return why no run may be created now, and what to do; empty: one may. Raises ``Unavailable``."""
         now_s = asyncio.get_running_loop().time()
         async with self._looking:
             if self._checks >= CHECKS_MAX or now_s >= self._looked_s + LOOK_S:
                 self._complaint = await self._look()
                 self._checks, self._looked_s = 0, now_s
             self._checks += 1
-        if self._complaint:
-            raise NoRoom(self._complaint)
+            return self._complaint
 
     async def fill(self) -> float:
         """How full the fuller bucket is, from 0 to 1. Raises ``Unavailable``."""
