@@ -7,11 +7,12 @@ bucket is a reserve for the changes of runs that exist.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.bus.errors import BusError
+from fastflow_contracts.bus.errors import BusError, Unavailable
 from fastflow_contracts.bus.streams import bucket_stream
 
 FULL_PERCENT: Final = 75
@@ -44,16 +45,20 @@ class Room:
         self._complaint = ""
 
     async def check(self) -> None:
-        """Raise ``NoRoom`` if no run may be created now. Raises ``Unavailable``."""
+        """Raise ``NoRoom`` if no run may be created now."""
         if complaint := await self.complaint():
             raise NoRoom(complaint)
 
     async def complaint(self) -> str:
-        """Return why no run may be created now, and what to do; empty: one may. Raises ``Unavailable``."""
+        """Return why no run may be created now, and what to do; empty: one may.
+
+        If the bus does not answer, this is what it said last: whether a run can be stored, its write shows.
+        """
         now_s = asyncio.get_running_loop().time()
         async with self._looking:
             if self._checks >= CHECKS_MAX or now_s >= self._looked_s + LOOK_S:
-                self._complaint = await self._look()
+                with suppress(Unavailable):
+                    self._complaint = await self._look()
                 self._checks, self._looked_s = 0, now_s
             self._checks += 1
             return self._complaint
