@@ -28,7 +28,7 @@ PREFIX: Final = max(
     len(subject.partition("$KV.")[0]) for user in permissions.User for subject in permissions.grant(user).publish
 )
 """The longest part of a request's subject before a key, without the name of a consumer."""
-_OF_WHOLE_SUBJECTS: Final = ("is_inbox", "value_subject", "value_key", "object_notes", "work", "trigger_token")
+_OF_WHOLE_SUBJECTS: Final = ("value_subject", "value_key", "object_notes", "work", "trigger_token")
 
 
 _OF_IDS: Final = ("chain_key", "run_key_of_any_pipeline", "skipped", "dead_trigger")
@@ -42,7 +42,7 @@ def builders() -> dict[str, Callable[..., str]]:
         name: function
         for name, function in found
         if function.__module__ == subjects.__name__
-        and not name.startswith(("_", "parse_", "attempt_of_", "any_name_"))
+        and not name.startswith(("_", "is_", "parse_", "attempt_of_", "any_name_"))
         and name not in _OF_WHOLE_SUBJECTS
     }
 
