@@ -252,7 +252,7 @@ def parse_links_key(key: str) -> PipelineName:
 
 def spent_key(spent_id: str) -> str:
     """Return the key of a signed text that counts no more."""
-    return f"spent.{spent_id}"
+    return f"spent.{_bounded(spent_id)}"
 
 
 def parse_spent_key(key: str) -> str:
