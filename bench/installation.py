@@ -73,7 +73,9 @@ async def installation(
         process = await asyncio.create_subprocess_exec(
             str(Path(sys.executable).parent / "fastflow"),
             *("up", str(root), "--port", str(port), "--data-dir", str(data), "--sandbox", sandbox),
-            env=os.environ | {"FASTFLOW_ADMIN_TOKEN": TOKEN} | dict(settings or {}),
+            env=os.environ
+            | {"FASTFLOW_ADMIN_TOKEN": TOKEN, "FASTFLOW_WEBHOOK_CALLS_PER_MINUTE": "0"}
+            | dict(settings or {}),
             stdout=asyncio.subprocess.DEVNULL,
             stderr=(Path(folder) / "log").open("wb"),
         )

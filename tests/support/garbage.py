@@ -31,6 +31,7 @@ def keys(pipeline: str, runner: str) -> dict[str, tuple[str, ...]]:
             subjects.ALL_RUNNING,
             subjects.instances_key(name),
         ),
+        subjects.INPUTS: (subjects.input_key(run), f"input.{pipeline}.no-id"),
         subjects.PIPELINES: ("pipeline.broken", "pipeline.=ZZ", subjects.SYNC_STATUS_KEY),
         subjects.SESSIONS: ("spent.broken",),
         subjects.RUNNERS: ("runner.broken", subjects.runner_key(runner)),

@@ -39,6 +39,7 @@ COMMANDS = {
     "runners": ("fastflow.commands.runners:runners", "List the live runners, or drain one."),
     "open": ("fastflow.commands.installations:open_dashboard", "Open the dashboard in a browser."),
     "status": ("fastflow.commands.installations:status", "Show which installation is used, and its state."),
+    "doctor": ("fastflow.commands.doctor:doctor", "Show what is wrong with an installation, and what to do."),
     "login": ("fastflow.commands.installations:login", "Sign in to an installation that runs elsewhere."),
     "logout": ("fastflow.commands.installations:logout", "Forget an installation."),
     "init": ("fastflow.commands.init:init", "Create the folder of a new pipeline."),

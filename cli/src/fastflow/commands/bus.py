@@ -1,18 +1,22 @@
-"""The commands about the bus itself: init, ensure, status, url, backup, restore."""
+"""The commands about the bus itself: init, ensure, status, purge, url, backup, restore."""
 
 from __future__ import annotations
 
+from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 
 import click
 
-from fastflow.local import backup, bus_users
+from fastflow.local import backup, bus_users, purge
 from fastflow.local.connection import OUTSIDE_URL_FILE, URL_FILE, Url, bus_options, talk
 from fastflow.local.data_dir import write_private
 from fastflow.terminal import tables
 from fastflow_contracts.bus import streams
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.permissions import ADMIN
+from fastflow_contracts.clock import now
+from fastflow_contracts.names import check_name
 
 HEADS = ("STREAM", "FULL", "MESSAGES", "COPIES")
 
@@ -52,6 +56,37 @@ def status(url: Url) -> None:
             fill = info.state.bytes / (stream.max_bytes or 1)
             rows.append((stream.name, f"{fill:.1%}", f"{info.state.messages:,}", str(info.config.num_replicas or 1)))
         click.echo(tables.table(HEADS, rows))
+
+    talk(url(), work)
+
+
+@bus.command(name="purge")
+@click.option("--pipeline", metavar="NAME", help="Only its runs.  [default: all]")
+@click.option(
+    "--hours",
+    type=click.FloatRange(0),
+    default=1.0,
+    show_default=True,
+    help="Only runs that ended longer ago. A sender may repeat a newer trigger, and that would run again.",
+)
+@click.option("--waiting", is_flag=True, help="Also runs that have not begun: they never will.")
+@click.option("--yes", is_flag=True, help="Remove them. Without it, only show how many there are.")
+@bus_options
+def purge_runs(pipeline: str | None, hours: float, waiting: bool, yes: bool, url: Url) -> None:
+    """Remove runs that are over, with their inputs. It works on a full bus, too: a removal needs no room."""
+    name = None if pipeline is None else check_name(pipeline)
+
+    async def work(connection: Bus) -> None:
+        before = now() - timedelta(hours=hours)
+        found = purge.removable(connection, ended_before=before, pipeline=name, waiting=waiting)
+        runs = [stored async for stored in found]
+        counts = Counter(stored.run.pipeline for stored in runs)
+        click.echo(tables.table(("PIPELINE", "RUNS"), [(each, f"{count:,}") for each, count in counts.most_common()]))
+        if not yes:
+            click.echo(f"{len(runs):,} run(s) would be removed; repeat this with --yes to remove them.")
+            return
+        await purge.remove(connection, runs)
+        click.echo(f"{len(runs):,} run(s) are removed.")
 
     talk(url(), work)
 

@@ -25,6 +25,7 @@ ORDER: Final = (
     streams.WORK,
     bucket_stream(subjects.SCHEDULES),
     bucket_stream(subjects.RUNS),
+    bucket_stream(subjects.INPUTS),
     bucket_stream(subjects.RUNNERS),
     bucket_stream(subjects.LINKS),
     bucket_stream(subjects.PIPELINES),

@@ -12,8 +12,10 @@ from aiohttp import web
 
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.log import get_logger
+from fastflow_contracts.runs.room import Room
 from fastflow_contracts.secrets.sealing import Sealer
 from fastflow_contracts.service.lifecycle import until_stopped
+from fastflow_contracts.service.storage_watch import StorageWatch
 from fastflow_gateway import app_keys
 from fastflow_gateway.actions.trigger_client import (
     DECISION_S,
@@ -64,6 +66,7 @@ def build_app(
     *,
     bus: Bus,
     model: ReadModel,
+    storage: StorageWatch,
     trigger_client: TriggerClient,
     followers: Followers,
     still_starting: StillStarting | None = None,
@@ -75,6 +78,7 @@ def build_app(
     app[SETTINGS] = settings
     app[app_keys.BUS] = bus
     app[MODEL] = model
+    app[app_keys.STORAGE] = storage
     app[TRIGGER_CLIENT] = trigger_client
     app[FOLLOWERS] = followers
     app[STORED_READS] = StoredReads(bus)
@@ -88,7 +92,8 @@ def build_app(
     app[CONNECTIONS] = _connections(settings, app[CLIENT_ADDRESSES])
     app[TOKEN_GUARD] = TokenGuard()
     app[IS_SPENT] = model.is_spent
-    app[WEBHOOK_GUARD] = WebhookGuard()
+    app[WEBHOOK_GUARD] = WebhookGuard(calls_per_minute=settings.webhook_calls_per_minute)
+    app[app_keys.ROOM] = Room(bus, full_percent=settings.runs_full_percent)
     app[SEALER] = Sealer(settings.encryption_key)
     app[REQUEST_METRICS] = RequestMetrics()
     app[RENDERER] = Renderer()
@@ -113,12 +118,15 @@ async def gateway(
     async with asyncio.TaskGroup() as group:
         model = ReadModel(bus)
         following = group.create_task(model.serve(), name="model")
+        storage = StorageWatch(bus)
+        watching = group.create_task(storage.serve(), name="storage")
         async with open_trigger_client(bus, model) as client:
             followers = Followers(bus, group)
             app = build_app(
                 settings,
                 bus=bus,
                 model=model,
+                storage=storage,
                 trigger_client=client,
                 followers=followers,
                 still_starting=still_starting,
@@ -127,6 +135,7 @@ async def gateway(
                 await model.caught_up()
                 yield url
         following.cancel()
+        watching.cancel()
 
 
 async def serve(

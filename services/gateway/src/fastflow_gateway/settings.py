@@ -7,10 +7,12 @@ from typing import Annotated
 from aiohttp import web
 
 from fastflow_contracts.limit_settings import LimitSettings
+from fastflow_contracts.runs.room import FULL_PERCENT
 from fastflow_contracts.runs.triggers import EVENT_BYTES_MAX
 from fastflow_contracts.secrets.envelope import BadKey, split_keys
 from fastflow_contracts.service.settings import BadSettings, Env
 from fastflow_gateway.security.client_address import BadProxies, ClientAddresses
+from fastflow_gateway.security.webhook_guard import CALL_BYTES, CALLS_PER_MINUTE
 
 TOKEN_CHARACTERS_MIN = 16
 
@@ -41,6 +43,25 @@ class GatewaySettings(LimitSettings, frozen=True, kw_only=True):
     webhook_bytes_max: Annotated[
         int, Env("FASTFLOW_WEBHOOK_BYTES_MAX", f"Largest body of a webhook, at most {EVENT_BYTES_MAX}.", least=1)
     ] = EVENT_BYTES_MAX
+    webhook_calls_per_minute: Annotated[
+        int,
+        Env(
+            "FASTFLOW_WEBHOOK_CALLS_PER_MINUTE",
+            "Calls with one webhook key that each gateway takes in a minute; more get 429 and are not kept. A call "
+            f"counts once more for each {CALL_BYTES:,} bytes of its body. 0 = no limit.",
+            least=0,
+        ),
+    ] = CALLS_PER_MINUTE
+    runs_full_percent: Annotated[
+        float,
+        Env(
+            "FASTFLOW_RUNS_FULL_PERCENT",
+            "How full the buckets of runs and of their inputs may be when a run is created; the rest is for runs that "
+            "exist. The oldest ended runs are removed from 5 % less on. Must be equal in all services.",
+            least=30,
+            most=95,
+        ),
+    ] = FULL_PERCENT
     encryption_key: Annotated[
         str, Env("ENCRYPTION_KEY", "Fernet keys, separated by commas; the first one encrypts.", secret=True)
     ] = ""

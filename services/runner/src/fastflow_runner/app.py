@@ -27,6 +27,7 @@ from fastflow_runner.attempts.context import AttemptContext
 from fastflow_runner.backend import Backend, open_backend
 from fastflow_runner.bundles import Bundles
 from fastflow_runner.drain import drain_asked
+from fastflow_runner.output.quota import OutputQuota
 from fastflow_runner.preheat import preheat
 from fastflow_runner.presence import PresenceWriter, Replaced
 from fastflow_runner.secrets import SecretBox
@@ -188,5 +189,6 @@ def _context(
         name=backend.name,
         cell_runner=backend.cell_runner,
         log_bytes_max=settings.log_bytes_max,
+        quota=OutputQuota(settings.pipeline_log_bytes_max),
         public_url=settings.public_url.rstrip("/"),
     )

@@ -8,6 +8,7 @@ from fastflow_contracts.pipelines.folder.origins import ALLOWED_HELP, ALLOWED_LI
 from fastflow_contracts.runs.lease import FENCE_S
 from fastflow_contracts.runs.presence import LEASE_S
 from fastflow_contracts.service.settings import Env, ServiceSettings
+from fastflow_runner.output.quota import PIPELINE_BYTES_MAX
 
 
 class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
@@ -15,7 +16,12 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
 
     runner_id: Annotated[
         str,
-        Env("FASTFLOW_RUNNER_ID", "Name of this runner, constant across restarts. Default: the host's name."),
+        Env(
+            "FASTFLOW_RUNNER_ID",
+            "Name of this runner, constant across restarts. Default: the host's name.",
+            pattern=r"[A-Za-z0-9_-]{1,64}",
+            like="runner-1",
+        ),
     ] = ""
     slots: Annotated[int, Env("RUNNER_SLOTS", "Maximum number of concurrent runs on this runner.", least=1)] = 10
     pool_size_max: Annotated[
@@ -135,6 +141,15 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
     log_bytes_max: Annotated[
         int, Env("FASTFLOW_LOG_BYTES_MAX", "Maximum size of the log of one attempt, in bytes.", least=1)
     ] = 250_000_000
+    pipeline_log_bytes_max: Annotated[
+        int,
+        Env(
+            "FASTFLOW_PIPELINE_LOG_BYTES_MAX",
+            "Maximum size of what all runs of one pipeline log on this runner within a day, in bytes; then their logs "
+            "are truncated. The bus keeps 4 GiB of logs for all. 0 = no limit.",
+            least=0,
+        ),
+    ] = PIPELINE_BYTES_MAX
     public_url: Annotated[
         str,
         Env(

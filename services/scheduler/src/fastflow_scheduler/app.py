@@ -12,6 +12,7 @@ from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.bus.streams import bucket_stream
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.lease import Lease
+from fastflow_contracts.runs.room import Room
 from fastflow_contracts.runs.store import RunStore
 from fastflow_contracts.service.lifecycle import run_until
 from fastflow_scheduler.command_consumer import CommandConsumer
@@ -53,7 +54,8 @@ async def serve(settings: SchedulerSettings, bus: Bus, stop: asyncio.Event, read
         waiting=settings.waiting_runs_max,
         chain_waiting=settings.chain_waiting_runs_max,
     )
-    starter = Starter(bus, runs, defaults, active=active, dispatcher=dispatcher, ceilings=ceilings)
+    room = Room(bus, full_percent=settings.runs_full_percent)
+    starter = Starter(bus, runs, defaults, active=active, dispatcher=dispatcher, ceilings=ceilings, room=room)
 
     async def work() -> None:
         async with asyncio.TaskGroup() as group:
@@ -65,7 +67,7 @@ async def serve(settings: SchedulerSettings, bus: Bus, stop: asyncio.Event, read
             group.create_task(clock.serve(), name="clock")
             reconciler = Reconciler(bus, runs, active=active, dispatcher=dispatcher, due_work=DueWork(lease))
             group.create_task(reconciler.serve(), name="reconcile")
-            group.create_task(Retention(bus).serve(), name="retention")
+            group.create_task(Retention(bus, room).serve(), name="retention")
             ready()
 
     await run_until(stop, work(), bus=bus)

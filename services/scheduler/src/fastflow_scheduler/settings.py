@@ -8,6 +8,7 @@ from fastflow_contracts.limit_settings import LimitSettings
 from fastflow_contracts.pipelines.links import CHAIN_RUNS_MAX, HOPS_MAX
 from fastflow_contracts.runs.lease import FENCE_S
 from fastflow_contracts.runs.presence import LEASE_S
+from fastflow_contracts.runs.room import FULL_PERCENT
 from fastflow_contracts.service.settings import Env
 
 CONCURRENT_MOST = 10_000
@@ -71,6 +72,16 @@ class SchedulerSettings(LimitSettings, frozen=True, kw_only=True):
             least=1,
         ),
     ] = CHAIN_WAITING_MAX
+    runs_full_percent: Annotated[
+        float,
+        Env(
+            "FASTFLOW_RUNS_FULL_PERCENT",
+            "How full the buckets of runs and of their inputs may be when a run is created; the rest is for runs that "
+            "exist. The oldest ended runs are removed from 5 % less on. Must be equal in all services.",
+            least=30,
+            most=95,
+        ),
+    ] = FULL_PERCENT
     lease_s: Annotated[
         float,
         Env(

@@ -29,7 +29,12 @@ async def serve(settings: SyncerSettings, bus: Bus, stop: asyncio.Event, ready: 
         BadRemote: The settings of the repository are not accepted.
     """
     with source_of(settings) as source:
-        syncer = Syncer(source, Publisher(bus), limits=settings.folder_limits, policy=settings.policy)
+        syncer = Syncer(
+            source,
+            Publisher(bus, pipeline_bytes_max=settings.pipeline_bundles_bytes_max),
+            limits=settings.folder_limits,
+            policy=settings.policy,
+        )
 
         async def work() -> None:
             async with asyncio.TaskGroup() as group:

@@ -19,6 +19,7 @@ from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.folder.bundle import Bundle
 from fastflow_contracts.pipelines.records import PipelineRecord, SyncReportRecord
 from fastflow_contracts.pipelines.store import PipelineStore
+from fastflow_syncer.bundle_room import PIPELINE_BYTES_MAX, BundleRoom
 from fastflow_syncer.errors import SyncerError
 from fastflow_syncer.history import with_report
 from fastflow_syncer.record import Action, RecordChange
@@ -46,7 +47,8 @@ class Written(NamedTuple):
 class Publisher:
     """Writes pipelines and reports to the bus."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, *, pipeline_bytes_max: int = PIPELINE_BYTES_MAX) -> None:
+        self._room = BundleRoom(bus, pipeline_bytes_max=pipeline_bytes_max)
         self._pipelines = PipelineStore(bus)
         self._bundles = ObjectStore(bus)
 
@@ -60,13 +62,21 @@ class Publisher:
                 found |= {each.name: Loaded(each.value, each.revision) for each in batch.changes}
         return found
 
-    async def upload(self, bundle: Bundle) -> None:
-        """Store a bundle if it is missing.
+    async def upload(self, name: PipelineName, bundle: Bundle) -> str:
+        """Store a bundle of the pipeline *name* if it is missing.
+
+        Returns:
+            Why there is no room for it; empty: it is stored.
 
         Raises:
             BusError: The bus fails.
         """
+        if await self._bundles.is_stored(bundle.sha256, len(bundle.data)):
+            return ""
+        if why := await self._room.make(name, len(bundle.data)):
+            return why
         await self._bundles.put(bundle.sha256, bundle.data)
+        return ""
 
     async def change(
         self, name: PipelineName, known: StoredRecord, decide: Callable[[PipelineRecord | None], RecordChange]

@@ -10,17 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Final
 
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import BusError
-from fastflow_contracts.bus.objects import ObjectStore
+from fastflow_contracts.bus.objects import ObjectStore, Uploaded
 from fastflow_contracts.clock import now
 from fastflow_contracts.log import get_logger
-from fastflow_contracts.pipelines.store import PipelineStore
-from fastflow_contracts.runs.store import RunStore
+from fastflow_syncer.bundle_use import bundle_use
 
 log = get_logger(__name__)
 
@@ -37,16 +35,16 @@ LOOK_S: Final = 600.0
 
 
 def retirable(
-    uploaded: Mapping[str, datetime], used: AbstractSet[str], before: AbstractSet[str], at: datetime
+    uploaded: Mapping[str, Uploaded], used: AbstractSet[str], before: AbstractSet[str], at: datetime
 ) -> frozenset[str]:
     """Return the *uploaded* bundles that are old and unused at *at*, and in the set of the round *before*."""
     return unused(uploaded, used, at) & before
 
 
-def unused(uploaded: Mapping[str, datetime], used: AbstractSet[str], at: datetime) -> frozenset[str]:
+def unused(uploaded: Mapping[str, Uploaded], used: AbstractSet[str], at: datetime) -> frozenset[str]:
     """Return the *uploaded* bundles that are old and unused at *at*."""
     oldest_kept = at - timedelta(seconds=KEPT_S)
-    return frozenset(name for name, since in uploaded.items() if since < oldest_kept and name not in used)
+    return frozenset(name for name, each in uploaded.items() if each.at < oldest_kept and name not in used)
 
 
 class Retirement:
@@ -74,28 +72,14 @@ class Retirement:
     async def round(self, at: datetime) -> frozenset[str]:
         """Remove the bundles that are unused at *at*. Returns their names."""
         uploaded = await self._bundles.uploaded()
-        used = await self._used()
-        if used is None:
+        use = await bundle_use(self._bus)
+        if use is None:
             log.warning("bundles not retired", reason="an unreadable record may name any bundle")
             return frozenset()
+        used = use.needed.keys() | use.ended.keys()
         gone = retirable(uploaded, used, self._before, at)
         self._before = unused(uploaded, used, at)
         for name in sorted(gone):
             await self._bundles.delete(name)
             log.info("bundle retired", bundle=name)
         return gone
-
-    async def _used(self) -> frozenset[str] | None:
-        """Return the bundles that records name. None if a record is unreadable: it may name any bundle."""
-        used: set[str] = set()
-        async with aclosing(PipelineStore(self._bus).records.once()) as pipelines:
-            async for batch in pipelines:
-                if batch.unread:
-                    return None
-                used |= {each.value.live.bundle for each in batch.changes if each.value and each.value.live}
-        async with aclosing(RunStore(self._bus).records.once()) as runs:
-            async for records in runs:
-                if records.unread:
-                    return None
-                used |= {each.value.order.bundle for each in records.changes if each.value}
-        return frozenset(used)

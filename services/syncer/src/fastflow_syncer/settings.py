@@ -10,6 +10,7 @@ from fastflow_contracts.pipelines.folder import bundle
 from fastflow_contracts.pipelines.folder.limits import CEILING, DEFAULT, FolderLimits
 from fastflow_contracts.pipelines.folder.origins import ALLOWED_HELP, ALLOWED_LIKE, ALLOWED_PATTERN, allowed_of
 from fastflow_contracts.service.settings import BadSettings, Env
+from fastflow_syncer.bundle_room import PIPELINE_BYTES_MAX
 
 
 class SyncerSettings(LimitSettings, frozen=True, kw_only=True):
@@ -87,6 +88,15 @@ class SyncerSettings(LimitSettings, frozen=True, kw_only=True):
             most=CEILING.total_bytes,
         ),
     ] = DEFAULT.total_bytes
+    pipeline_bundles_bytes_max: Annotated[
+        int,
+        Env(
+            "FASTFLOW_PIPELINE_BUNDLES_BYTES_MAX",
+            "Most bytes that the stored versions of one pipeline may take while the store of bundles (4 GiB) is more "
+            "than half full; those that nothing needs go first.",
+            least=1,
+        ),
+    ] = PIPELINE_BYTES_MAX
 
     @property
     def folder_limits(self) -> FolderLimits:

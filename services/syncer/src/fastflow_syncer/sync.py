@@ -9,12 +9,15 @@ import asyncio
 from datetime import datetime
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from fastflow_contracts.bus.errors import BusError, Rejected
 from fastflow_contracts.clock import now
 from fastflow_contracts.log import get_logger
-from fastflow_contracts.names import PipelineName
+from fastflow_contracts.names import BadToken, PipelineName
 from fastflow_contracts.pipelines.folder.examine import examine
 from fastflow_contracts.pipelines.folder.limits import DEFAULT, FolderLimits
+from fastflow_contracts.pipelines.format.diagnostics import Problem
 from fastflow_contracts.pipelines.format.limit_policy import NO_POLICY, LimitPolicy
 from fastflow_contracts.pipelines.records import PipelineChangeRecord, PipelineRecord, SyncReportRecord
 from fastflow_syncer.errors import SourceDamaged, SourceFailed
@@ -28,6 +31,8 @@ SYNC_S: Final = 900.0
 """Time limit of one sync."""
 VERIFY_S: Final = 600.0
 """An unchanged folder is read again after this time, which restores a lost bundle."""
+SHOWN_CHARACTERS_MAX: Final = 200
+"""How much of a name that is too long for the bus the report shows."""
 
 
 class _Settled(NamedTuple):
@@ -140,7 +145,7 @@ class Syncer:
         if examined is None:
             self._settled[name] = _Settled(fingerprint, stored.revision, at_s, None)
             return None
-        found = examined.found
+        found, is_settled = examined.found, not folder.refusals
 
         def decide(old: PipelineRecord | None) -> RecordChange:
             if is_newer(old, started_at, now()):
@@ -148,18 +153,18 @@ class Syncer:
             return after_look(old, found, snapshot.commit, started_at)
 
         try:
-            if examined.bundle is not None:
-                await self._publisher.upload(examined.bundle)
+            if examined.bundle is not None and (why := await self._publisher.upload(found.name, examined.bundle)):
+                found, is_settled = replace(found, version=None, problems=(Problem(accepted=why),)), False
             written = await self._publisher.change(found.name, stored, decide)
-        except (Rejected, Contended) as error:
-            log.error("pipeline not published", pipeline=name, error=str(error))
-            return PipelineChangeRecord(pipeline=name, action="refused", detail=str(error))
+        except (Rejected, Contended, BadToken) as error:
+            log.error("pipeline not published", pipeline=name[:SHOWN_CHARACTERS_MAX], error=str(error))
+            return PipelineChangeRecord(pipeline=name[:SHOWN_CHARACTERS_MAX], action="refused", detail=str(error))
         detail = "; ".join(map(str, found.problems))
         if written.is_new:
             log.info("pipeline changed", pipeline=name, action=written.action)
-        # Not settled: an unreadable file may become readable without a new fingerprint, and a later result of another
-        # syncer replaces ours.
-        if not folder.refusals and not is_newer(written.now.value, started_at, now()):
+        # Not settled: an unreadable file may become readable and a full store empty without a new fingerprint, and a
+        # later result of another syncer replaces ours.
+        if is_settled and not is_newer(written.now.value, started_at, now()):
             left = "refused" if found.problems else "unchanged"
             change = PipelineChangeRecord(pipeline=name, action=left, detail=detail)
             self._settled[name] = _Settled(fingerprint, written.now.revision, at_s, change)

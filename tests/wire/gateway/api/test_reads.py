@@ -21,6 +21,7 @@ from fastflow_contracts.runs.limits import LIMIT, LimitSet, Member
 from fastflow_contracts.runs.messages import SkipRecord
 from fastflow_contracts.runs.presence import PRESENCE
 from fastflow_contracts.runs.run import RunRecord
+from fastflow_contracts.service.storage_watch import StorageWatch
 from fastflow_gateway.actions.trigger_client import open_trigger_client
 from fastflow_gateway.api.openapi import OPENAPI
 from fastflow_gateway.app import build_app
@@ -265,7 +266,14 @@ async def test_every_route_of_the_api_is_in_its_description(bus: Bus) -> None:
     model = ReadModel(bus)
     async with open_trigger_client(bus, model) as client, asyncio.TaskGroup() as group:
         settings = GatewaySettings(admin_token="x" * 16)
-        app = build_app(settings, bus=bus, model=model, trigger_client=client, followers=Followers(bus, group))
+        app = build_app(
+            settings,
+            bus=bus,
+            model=model,
+            storage=StorageWatch(bus),
+            trigger_client=client,
+            followers=Followers(bus, group),
+        )
     document = json.loads(app[OPENAPI])
     listed = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     routed = {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource}

@@ -276,3 +276,19 @@ async def test_a_key_may_have_any_characters(bus: Bus, key: str) -> None:
         for address, status in ((path, 200), (f"{path}x", 401)):
             async with client.http.post(URL(client.url + address, encoded=True)) as answer:
                 assert answer.status == status
+
+
+async def test_a_key_has_a_rate_and_others_are_served(bus: Bus) -> None:
+    """What is over it gets 429 with when to come again; a large body counts for more; nothing is kept."""
+    code = a_bundle(main_py="1")
+    entries = (ScheduleEntry(id="hub", webhook_key=f"{KEY}-hub"),)
+    await publish_pipeline(bus, "open", code, webhook_key=KEY, schedules=entries)
+    async with running_scheduler(bus), running_gateway(bus, webhook_calls_per_minute=20) as client:
+        assert [(await call(client, f"open/{KEY}")).status for _ in range(20)] == [200] * 20
+        over = await call(client, f"open/{KEY}")
+        assert over.status == 429
+        assert 0 < int(over.headers["Retry-After"]) <= 3
+        assert (await call(client, f"open/{KEY}-hub", b"x" * 19 * 16 * 1024)).status == 200
+        assert (await call(client, f"open/{KEY}-hub")).status == 429
+        assert (await client.post("/api/pipelines/open/run", json={})).status == 200
+        assert (await client.get("/api/skipped")).json["skips"] == []

@@ -22,16 +22,20 @@ from fastflow_contracts.bus.subjects import instances_key
 from fastflow_contracts.clock import now
 from fastflow_contracts.runs.concurrency import ChainLimit
 from fastflow_contracts.runs.limits import CHAIN_COUNT
-from fastflow_contracts.runs.run import RunInput, RunRecord
+from fastflow_contracts.runs.room import FULL_PERCENT, Room
+from fastflow_contracts.runs.run import RUN, RUN_INPUT, RunInput, RunRecord
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
 from fastflow_scheduler.followups.run_ended_consumer import RunEndedConsumer
-from fastflow_scheduler.maintenance.retention import HIGH, KEEP, LOW, Retention
+from fastflow_scheduler.maintenance import retention as rules
+from fastflow_scheduler.maintenance.retention import KEEP, Retention
 from tests.support.gateway import running_gateway, running_scheduler
 from tests.support.records import a_run
 
 STREAM = streams.bucket_stream(subjects.RUNS)
 BYTES_MAX = 300_000
+HIGH = FULL_PERCENT / 100 - rules.HIGH
+LOW = FULL_PERCENT / 100 - rules.LOW
 BATCH = 3
 GIVEN = RunInput(overrides={"A": "x" * 1000})
 FULL = 10077
@@ -43,7 +47,7 @@ def later() -> datetime:
 
 
 def retention(bus: Bus) -> Retention:
-    return Retention(bus, batch=BATCH, clock=later)
+    return Retention(bus, Room(bus), batch=BATCH, clock=later)
 
 
 @pytest_asyncio.fixture(autouse=True)
@@ -113,7 +117,7 @@ async def test_the_oldest_runs_that_are_over_are_removed_with_their_inputs(bus: 
     gone = (len(runs) + 2) - len(kept)
     assert gone % BATCH == 0
     assert kept == [waiting.id, *(run.id for run in runs[gone:]), late.id]
-    assert set(await everything(bus, "input.")) == set(kept)
+    assert set(await inputs(bus)) == set(kept)
     assert await RunStore(bus).input(waiting) == GIVEN
     assert await bus.get(subjects.RUNS, limit) is not None
     with pytest.raises(NoSuchRun):
@@ -138,19 +142,20 @@ async def test_the_count_of_a_chain_goes_with_its_last_run(bus: Bus) -> None:
     assert CHAIN_COUNT.decode(kept.value).runs == 3
 
 
-async def everything(bus: Bus, prefix: str) -> list[str]:
-    """Return the last tokens of all keys with this prefix."""
-    info = await bus.js.stream_info(STREAM, subjects_filter=f"$KV.{subjects.RUNS}.{prefix}>")
+async def inputs(bus: Bus, bucket: str = subjects.INPUTS) -> list[str]:
+    """Return the ids of all runs with a stored input."""
+    stream = streams.bucket_stream(bucket)
+    info = await bus.js.stream_info(stream, subjects_filter=subjects.value_subject(bucket, subjects.INPUT_KEYS))
     return [subject.rpartition(".")[2] for subject in info.state.subjects or {}]
 
 
 async def test_a_bucket_that_is_not_full_is_left_alone(bus: Bus) -> None:
-    """A check is one request."""
+    """A check is one request for each bucket."""
     await fill(bus, until=HIGH - 0.02)
     await followed(bus)
     last, before = await ids(bus), bus.client.stats["out_msgs"]
     assert await retention(bus).make_room()
-    assert bus.client.stats["out_msgs"] == before + 1
+    assert bus.client.stats["out_msgs"] == before + 2
     assert await ids(bus) == last
 
 
@@ -169,7 +174,7 @@ async def test_a_run_that_ended_recently_stays(bus: Bus, caplog: pytest.LogCaptu
     """Even in a full bucket; the log says what to do."""
     runs = await fill(bus)
     await followed(bus)
-    assert not await Retention(bus, batch=BATCH).make_room()
+    assert not await Retention(bus, Room(bus), batch=BATCH).make_room()
     assert await ids(bus) == [run.id for run in runs]
     (told,) = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert told.getMessage() == "runs bucket nearly filled"
@@ -183,7 +188,7 @@ async def test_a_run_whose_end_was_not_handled_stays(bus: Bus) -> None:
     more = await fill(bus)
     assert await retention(bus).make_room()
     assert await ids(bus) == [run.id for run in more]
-    assert set(await everything(bus, "input.")) == {run.id for run in more}
+    assert set(await inputs(bus)) == {run.id for run in more}
     await fill(bus)
     assert not await retention(bus).make_room()
 
@@ -218,8 +223,11 @@ async def test_a_run_that_was_created_again_stays(bus: Bus, monkeypatch: pytest.
 
     async def overtaken(name: str, seq: int | None = None, subject: str | None = None, keep: int | None = None) -> bool:
         monkeypatch.undo()
-        for key in (subjects.input_key(again.ref), subjects.run_key(again.ref)):
-            await purge(name, subject=f"$KV.{subjects.RUNS}.{key}")
+        for bucket, key in (
+            (subjects.INPUTS, subjects.input_key(again.ref)),
+            (subjects.RUNS, subjects.run_key(again.ref)),
+        ):
+            await purge(streams.bucket_stream(bucket), subject=subjects.value_subject(bucket, key))
         assert await RunStore(bus).create(again, GIVEN)
         return await purge(name, seq=seq, subject=subject, keep=keep)
 
@@ -249,3 +257,22 @@ async def test_a_scheduler_checks_the_bucket_regularly(bus_url: str, bus: Bus, m
             async with asyncio.timeout(20):
                 while await fullness(bus) >= HIGH:
                     await asyncio.sleep(0.05)
+
+
+async def test_inputs_that_fill_their_bucket_go_with_their_runs(bus: Bus) -> None:
+    """The bucket of the runs has room meanwhile. An older version kept inputs there: those go, too."""
+    stream = streams.bucket_stream(subjects.INPUTS)
+    await bus.js.update_stream(replace((await bus.stream(stream)).config, max_bytes=20_000))
+    former = await ended(bus, has_input=False)
+    old = msgspec.structs.replace(a_run(has_input=True), state=former.state)
+    await bus.put(subjects.RUNS, subjects.input_key(old.ref), RUN_INPUT.encode(GIVEN))
+    await bus.put(subjects.RUNS, subjects.run_key(old.ref), RUN.encode(old))
+    assert await RunStore(bus).input(old) == GIVEN
+    runs = [await ended(bus) for _ in range(15)]
+    assert await fullness(bus) < HIGH
+    await followed(bus)
+    assert await retention(bus).make_room()
+    assert await Room(bus).fill() <= LOW
+    assert await inputs(bus, subjects.RUNS) == []
+    assert set(await inputs(bus)) < {run.id for run in runs}
+    assert len(await ids(bus)) == len(await inputs(bus))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import nats.errors
 
@@ -29,8 +29,13 @@ def translated(error: BaseException, subject: str) -> Exception:
     return Unanswered(subject)
 
 
-async def attempts(patience_s: float, what: str) -> AsyncIterator[int]:
-    """Yield attempt numbers with growing pauses between them. Raises ``Unavailable`` after *patience_s* seconds."""
+async def attempts(
+    patience_s: float, what: str, *, explain: Callable[[Unavailable], Awaitable[Unavailable]] | None = None
+) -> AsyncIterator[int]:
+    """Yield attempt numbers with growing pauses between them.
+
+    Raises ``Unavailable`` after *patience_s* seconds, or what *explain* makes of it.
+    """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + patience_s
     number = 0
@@ -38,7 +43,8 @@ async def attempts(patience_s: float, what: str) -> AsyncIterator[int]:
         yield number
         pause = PAUSE_S[min(number, len(PAUSE_S) - 1)]
         if loop.time() + pause > deadline:
-            raise Unavailable(f"the bus did not answer for {patience_s:g} s while {what}.")
+            silence = Unavailable(f"the bus did not answer for {patience_s:g} s while {what}.")
+            raise silence if explain is None else await explain(silence)
         await asyncio.sleep(pause)
         number += 1
 

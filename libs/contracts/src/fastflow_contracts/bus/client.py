@@ -12,6 +12,7 @@ import contextlib
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 import nats.errors
@@ -22,8 +23,8 @@ from nats.js import JetStreamContext
 from nats.js.api import StreamInfo
 
 from fastflow_contracts.bus.answers import Unanswered, attempts, stored_sequence, translated
-from fastflow_contracts.bus.errors import Rejected, RevisionConflict, TooLarge, Unavailable
-from fastflow_contracts.bus.streams import PAYLOAD_BYTES_MAX, bucket_stream
+from fastflow_contracts.bus.errors import NotStored, Rejected, RevisionConflict, TooLarge, Unavailable
+from fastflow_contracts.bus.streams import PAYLOAD_BYTES_MAX, bucket_stream, stream_of
 from fastflow_contracts.bus.subjects import value_key, value_subject
 
 ANSWER_S = 5.0
@@ -117,7 +118,7 @@ class Bus:
             wanted["Nats-Msg-Id"] = message_id
         if expect_sequence is not None:
             wanted["Nats-Expected-Last-Subject-Sequence"] = str(expect_sequence)
-        async for _ in attempts(patience_s, f"storing a message on {subject}"):
+        async for _ in attempts(patience_s, f"storing a message on {subject}", explain=partial(self._explain, subject)):
             with contextlib.suppress(Unanswered):
                 return await self.store_once(subject, data, wanted)
         raise AssertionError("unreachable")
@@ -225,7 +226,8 @@ class Bus:
             if len(put.value) > most:
                 raise TooLarge(f"{bucket}/{put.key} has {len(put.value):,} bytes; at most {most:,} fit into a message.")
         uncertain = False
-        async for _ in attempts(patience_s, f"writing {bucket}/{puts[0].key}"):
+        explain = partial(self._explain, value_subject(bucket, puts[0].key))
+        async for _ in attempts(patience_s, f"writing {bucket}/{puts[0].key}", explain=explain):
             try:
                 last = await self._commit_once(bucket, puts)
             except Unanswered:
@@ -261,6 +263,19 @@ class Bus:
         except (nats.errors.Error, TimeoutError) as error:
             raise Unavailable(f"the bus did not answer about consumer {consumer} of {stream}.") from error
         return floor.stream_seq if floor else 0
+
+    async def _explain(self, subject: str, error: Unavailable) -> Unavailable:
+        """Return ``NotStored`` if the server answers, but not to what the stream of *subject* must store."""
+        name = stream_of(subject)
+        if name is None or not self.is_connected:
+            return error
+        info = await self.stream(name)
+        if info.cluster is not None and info.cluster.leader is None:
+            return error
+        return NotStored(
+            f"{name} stores nothing although the bus answers: its disk is full, or was. Make room, then restart "
+            "nats-server: it does not write to such a stream again before."
+        )
 
     async def _get_from_leader(self, bucket: str, subject: str) -> Entry | None:
         try:

@@ -17,6 +17,10 @@ class Unavailable(BusError):
     """The bus did not answer in time. Whether the last write is stored is unknown."""
 
 
+class NotStored(Unavailable):
+    """A stream stores nothing although its server answers: its disk is full, or was, and the server needs a restart."""
+
+
 class Rejected(BusError):
     """The bus refuses, and would refuse again: a limit, a missing stream, a missing permission."""
 

@@ -11,6 +11,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from fastflow_contracts.bus.access import nkeys
+from fastflow_contracts.bus.errors import Rejected
+from fastflow_contracts.bus.subjects import SUBJECT_BYTES_MAX
 
 T = TypeVar("T")
 
@@ -47,6 +49,21 @@ class NatsClient(Client):
         if self._transport is not None:
             self._transport.close()  # type: ignore[no-untyped-call]
 
+    async def publish(self, subject: str, *args: Any, **kwargs: Any) -> None:
+        """As inherited, but refuse a long subject: the server would close this connection.
+
+        Raises:
+            Rejected: *subject* has more than ``SUBJECT_BYTES_MAX`` bytes.
+        """
+        if len(subject.encode()) > SUBJECT_BYTES_MAX:
+            raise Rejected(f"{subject[:80]}… has more than {SUBJECT_BYTES_MAX:,} bytes; use shorter names.")
+        await super().publish(subject, *args, **kwargs)
+
+    def _build_message(self, sid: int, subject: bytes, reply: bytes, *args: Any) -> Msg:
+        """As inherited, but read subjects that are not UTF-8: the original stops reading the connection then."""
+        message: Msg = super()._build_message(sid, _in_utf8(subject), _in_utf8(reply), *args)
+        return message
+
     async def request(self, *args: Any, **kwargs: Any) -> Msg:
         """As inherited, but no cancellation is lost: see ``_kept``."""
         return await _kept(super().request(*args, **kwargs))
@@ -68,6 +85,10 @@ class NatsClient(Client):
         if self._transport is not None:
             self._transport.close()  # type: ignore[no-untyped-call]
         await super()._connect_to_server(s)
+
+
+def _in_utf8(subject: bytes) -> bytes:
+    return subject.decode("utf-8", "replace").encode()
 
 
 async def _kept(step: Awaitable[T]) -> T:

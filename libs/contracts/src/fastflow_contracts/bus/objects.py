@@ -66,6 +66,13 @@ class _Upload(NamedTuple):
     chunks: int
 
 
+class Uploaded(NamedTuple):
+    """When an object was stored, by the clock of the bus, and its size in bytes."""
+
+    at: datetime
+    size: int
+
+
 class ObjectStore:
     """The objects of one store. Any number of processes may use it at once."""
 
@@ -80,10 +87,7 @@ class ObjectStore:
         Chunks of an unfinished object are removed. Raises ``Rejected``, ``Unavailable``.
         """
         async with _about_object(f"did not store object {name}"):
-            try:
-                replaced = await self._note(name)
-            except Rejected:  # a damaged note is replaced
-                replaced = None
+            replaced = await self._note_or_none(name)
             if replaced is not None and replaced.size == len(data) and await self._is_whole(replaced):
                 return
             note = await self._put_chunks(name, data)
@@ -98,6 +102,12 @@ class ObjectStore:
             # to them.
             if replaced is not None:
                 await self._remove_chunks(replaced.upload)
+
+    async def is_stored(self, name: str, size: int) -> bool:
+        """Return whether the whole object *name* of *size* bytes is stored. Raises ``Unavailable``."""
+        async with _about_object(f"did not show object {name}"):
+            note = await self._note_or_none(name)
+            return note is not None and note.size == size and await self._is_whole(note)
 
     async def get(self, name: str) -> bytes:
         """Return the bytes of *name*, which must be their SHA-256.
@@ -131,12 +141,12 @@ class ObjectStore:
                     break
             await self._remove_chunks(note.upload)
 
-    async def uploaded(self) -> dict[str, datetime]:
-        """Return when each object was stored, by name, without objects with unreadable metadata.
+    async def uploaded(self) -> dict[str, Uploaded]:
+        """Return every object's age and size, by name, without objects with unreadable metadata.
 
         Waits for the bus without a limit: set a timeout.
         """
-        found: dict[str, datetime] = {}
+        found: dict[str, Uploaded] = {}
         async with contextlib.aclosing(once(self._bus, self._stream, subjects.object_notes(self._bucket))) as batches:
             async for batch in batches:
                 if batch.restarted:
@@ -144,8 +154,15 @@ class ObjectStore:
                 for message in batch.messages:
                     note = decoded(NOTE, message.data, where=message.subject)
                     if note is not None and not note.deleted:
-                        found[note.name] = message.stored_at
+                        found[note.name] = Uploaded(message.stored_at, note.size)
         return found
+
+    async def _note_or_none(self, name: str) -> _Upload | None:
+        """As ``_note``, but a damaged note counts as none: it is replaced."""
+        try:
+            return await self._note(name)
+        except Rejected:
+            return None
 
     async def _note(self, name: str) -> _Upload | None:
         subject = subjects.object_note(self._bucket, name)

@@ -30,6 +30,8 @@ class User(Enum):
     """Programs that start runs and follow them."""
 
 
+PROBED: Final = (subjects.RUNS, subjects.INPUTS, subjects.RUNNERS)
+"""Buckets to which a gateway writes to see whether they store anything."""
 SERVICES: Final = tuple(user for user in User if user is not User.OUTSIDE)
 ADMIN: Final = "fastflow"
 """The administrator is not a ``User``: it may do everything, creates streams, and is the user of the command."""
@@ -81,11 +83,13 @@ def grant(user: User) -> Grant:
             return Grant(
                 publish=(
                     *_verifying(),
-                    *_keys(subjects.RUNS, subjects.RUN_KEYS, subjects.INPUT_KEYS, subjects.LIMIT_KEYS),
+                    *_keys(subjects.RUNS, subjects.RUN_KEYS, subjects.LIMIT_KEYS),
+                    *_keys(subjects.INPUTS, subjects.INPUT_KEYS),
                     *_keys(subjects.SCHEDULES, subjects.SCHEDULE_STATE_KEYS, subjects.SCHEDULE_SWITCH_KEYS),
                     subjects.WORK,
                     *subjects.NOTICES,
                     *_getting(subjects.RUNS, subjects.RUN_KEYS, subjects.INPUT_KEYS, subjects.LIMIT_KEYS),
+                    *_getting(subjects.INPUTS, subjects.INPUT_KEYS),
                     *_getting(subjects.PIPELINES, subjects.PIPELINE_KEYS),
                     *_getting(subjects.SCHEDULES, subjects.SCHEDULE_STATE_KEYS),
                     *_getting(subjects.LINKS, subjects.LINK_KEYS),
@@ -97,6 +101,7 @@ def grant(user: User) -> Grant:
                     *_following_keys(subjects.SCHEDULES, ">"),
                     *_working(streams.SCHEDULER, streams.STARTS),
                     *_removing(subjects.RUNS),
+                    *_removing(subjects.INPUTS),
                     *_INSIDE,
                     f"{inbox(User.OUTSIDE)}.>",
                 ),
@@ -113,6 +118,7 @@ def grant(user: User) -> Grant:
                     subjects.CELLS,
                     subjects.METRICS,
                     *_getting(subjects.RUNS, subjects.RUN_KEYS, subjects.INPUT_KEYS, subjects.LIMIT_KEYS),
+                    *_getting(subjects.INPUTS, subjects.INPUT_KEYS),
                     *_getting(subjects.RUNNERS, subjects.RUNNER_KEYS),
                     *_getting(subjects.PIPELINES, subjects.INSTALLATION_KEY),
                     *_finding(bucket_stream(subjects.RUNS), streams.LOGS, streams.CELLS),
@@ -136,6 +142,7 @@ def grant(user: User) -> Grant:
                     *subjects.NOTICES,
                     *_keys(subjects.SCHEDULES, subjects.SCHEDULE_SWITCH_KEYS),
                     *_keys(subjects.LINKS, subjects.LINK_KEYS),
+                    *(key for bucket in PROBED for key in _keys(bucket, subjects.PROBE_KEY)),
                     *_keys(subjects.SESSIONS, subjects.SPENT_KEYS),
                     *_getting(subjects.PIPELINES, subjects.PIPELINE_KEYS),
                     *_getting(subjects.LINKS, subjects.LINK_KEYS),

@@ -139,6 +139,7 @@ STREAMS: Final[tuple[StreamConfig, ...]] = (
         allow_atomic=True,
         republish=RePublish(src=f"$KV.{subjects.RUNS}.run.*.*", dest="ff.event.run.{{wildcard(1)}}.{{wildcard(2)}}"),
     ),
+    _bucket(subjects.INPUTS, history=1, bytes_max=2 * GIB, value_bytes_max=PAYLOAD_BYTES_MAX, age_s=RUN_AGE_S),
     _bucket(subjects.PIPELINES, history=5, bytes_max=GIB // 2, value_bytes_max=MIB),
     _bucket(subjects.RUNNERS, history=1, bytes_max=64 * MIB, value_bytes_max=MIB // 4, age_s=DAY_S),
     _bucket(subjects.SCHEDULES, history=1, bytes_max=32 * MIB, value_bytes_max=MIB // 64),
@@ -169,6 +170,19 @@ STREAMS: Final[tuple[StreamConfig, ...]] = (
     _stream(METRICS, [subjects.METRICS], bytes_max=GIB // 2, age_s=7 * DAY_S, discard=DiscardPolicy.OLD),
     _stream(NOTICES, list(subjects.NOTICES), bytes_max=GIB, age_s=30 * DAY_S, discard=DiscardPolicy.OLD),
 )
+
+
+def stream_of(subject: str) -> str | None:
+    """Return the stream that stores messages on *subject*; None: none does."""
+    tokens = subject.split(".")
+    for stream in STREAMS:
+        for stored in stream.subjects or ():
+            *wanted, last = stored.split(".")
+            rest = tokens[len(wanted) :]
+            if tokens[: len(wanted)] == wanted and (rest if last == ">" else len(rest) == 1):
+                return stream.name
+    return None
+
 
 STORE_BYTES_MAX: Final = sum(stream.max_bytes or 0 for stream in STREAMS) + GIB
 """Disk space that the server needs for all streams, with a margin for its own files."""

@@ -1,16 +1,18 @@
 """Every subject and key on the bus, built and parsed here and nowhere else. Pure.
 
-Tokens: a pipeline's name is encoded by ``names.token``; run ids and attempt numbers are tokens as they are.
+Tokens: a pipeline's name is encoded by ``names.token``; run ids and attempt numbers are tokens as they are. Every
+text that becomes a token has a bound, because a server closes the connection of a client that sends a longer line.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from typing import Literal, NamedTuple
 
 from fastflow_contracts.ids import RunId, check_run_id
-from fastflow_contracts.names import BadName, PipelineName, check_name, name_of, text_of, token
+from fastflow_contracts.names import BadName, BadToken, PipelineName, check_name, name_of, text_of, token
 
 Kind = Literal["script", "notebook"]
 
@@ -40,7 +42,15 @@ INBOX_CHARACTERS_MAX = 255
 _PLAIN = r"[!-)+-\-/-=?-~]+"  # printable ASCII without . * >
 _INBOX = re.compile(rf"{INBOX}(_{_PLAIN})?(\.{_PLAIN})+")
 
+TOKEN_CHARACTERS_MAX = 1536
+"""Longest token: an id of 128 characters takes no more, whatever they are."""
+SUBJECT_BYTES_MAX = 2048
+"""Longest subject that a client of ours sends. With its inbox it fits well into a line of the server (4,096)."""
+ODD_CHARACTERS_MAX = 200
+"""A skip's token that names no pipeline is kept as it is up to this length."""
+
 RUNS = "ff_runs"
+INPUTS = "ff_inputs"
 PIPELINES = "ff_pipelines"
 RUNNERS = "ff_runners"
 SCHEDULES = "ff_schedules"
@@ -50,6 +60,7 @@ SESSIONS = "ff_sessions"
 
 RUN_KEYS = "run.>"
 INPUT_KEYS = "input.>"
+"""In the bucket of the inputs; those of runs that older versions created are in the bucket of the runs."""
 LIMIT_KEYS = "limit.>"
 PIPELINE_KEYS = "pipeline.*"
 RUNNER_KEYS = "runner.*"
@@ -60,6 +71,8 @@ SCHEDULE_STATE_KEYS = "sched.>"
 SCHEDULE_SWITCH_KEYS = "switch.>"
 """Gateways write them, for people."""
 SYNC_STATUS_KEY = "sync.status"
+PROBE_KEY = "probe"
+"""Key in several buckets. Gateways write it to see whether its stream stores anything; nobody reads it."""
 INSTALLATION_KEY = "installation"
 """Key in the pipelines' bucket. Its value is random, made once, and separates installations on one Docker daemon."""
 
@@ -91,7 +104,7 @@ def value_key(bucket: str, subject: str) -> str:
 
 def object_note(store: str, name: str) -> str:
     """Return the subject of the metadata of the object *name*."""
-    return f"$O.{store}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
+    return f"$O.{store}.M.{_bounded(base64.urlsafe_b64encode(name.encode()).decode())}"
 
 
 def object_notes(store: str) -> str:
@@ -101,15 +114,15 @@ def object_notes(store: str) -> str:
 
 def object_chunks(store: str, upload: str) -> str:
     """Return the subject of the chunks of one upload."""
-    return f"$O.{store}.C.{upload}"
+    return f"$O.{store}.C.{_bounded(upload)}"
 
 
 def trigger(pipeline: PipelineName) -> str:
-    return f"ff.trigger.{token(pipeline)}"
+    return f"ff.trigger.{_token(pipeline)}"
 
 
 def start(pipeline: PipelineName) -> str:
-    return f"ff.start.{token(pipeline)}"
+    return f"ff.start.{_token(pipeline)}"
 
 
 def is_start(subject: str) -> bool:
@@ -123,7 +136,7 @@ def trigger_token(subject: str) -> str:
 
 
 def command(run: RunRef) -> str:
-    return f"ff.command.run.{token(run.pipeline)}.{run.run_id}"
+    return f"ff.command.run.{_token(run.pipeline)}.{run.run_id}"
 
 
 def parse_command(subject: str) -> RunRef:
@@ -132,7 +145,7 @@ def parse_command(subject: str) -> RunRef:
 
 def work(kind: Kind, run: RunRef, attempt: int) -> str:
     """Return the subject of the hint for an attempt: the bus keeps at most one message on each."""
-    return f"ff.work.{kind}.{token(run.pipeline)}.{run.run_id}.{attempt}"
+    return f"ff.work.{kind}.{_token(run.pipeline)}.{run.run_id}.{attempt}"
 
 
 def work_of(kind: Kind) -> str:
@@ -152,12 +165,12 @@ def parse_work(subject: str) -> tuple[RunId, int]:
 
 
 def log(run: RunRef, attempt: int) -> str:
-    return f"ff.log.{token(run.pipeline)}.{run.run_id}.{attempt}"
+    return f"ff.log.{_token(run.pipeline)}.{run.run_id}.{attempt}"
 
 
 def logs_of(run: RunRef) -> str:
     """Return the filter of the logs of all attempts of *run*."""
-    return f"ff.log.{token(run.pipeline)}.{run.run_id}.*"
+    return f"ff.log.{_token(run.pipeline)}.{run.run_id}.*"
 
 
 def attempt_of_log(subject: str) -> int:
@@ -165,21 +178,21 @@ def attempt_of_log(subject: str) -> int:
 
 
 def cell(run: RunRef, attempt: int) -> str:
-    return f"ff.cell.{token(run.pipeline)}.{run.run_id}.{attempt}"
+    return f"ff.cell.{_token(run.pipeline)}.{run.run_id}.{attempt}"
 
 
 def cells_of(run: RunRef) -> str:
     """Return the filter of the cell events of all attempts of *run*."""
-    return f"ff.cell.{token(run.pipeline)}.{run.run_id}.*"
+    return f"ff.cell.{_token(run.pipeline)}.{run.run_id}.*"
 
 
 def metric(run: RunRef, attempt: int) -> str:
-    return f"ff.metric.{token(run.pipeline)}.{run.run_id}.{attempt}"
+    return f"ff.metric.{_token(run.pipeline)}.{run.run_id}.{attempt}"
 
 
 def metrics_of(run: RunRef) -> str:
     """Return the filter of the samples of all attempts of *run*."""
-    return f"ff.metric.{token(run.pipeline)}.{run.run_id}.*"
+    return f"ff.metric.{_token(run.pipeline)}.{run.run_id}.*"
 
 
 def dead_trigger(pipeline: str, run_id: RunId) -> str:
@@ -193,20 +206,21 @@ def skipped(pipeline: str, run_id: RunId) -> str:
 
 
 def _skip_token(pipeline: str) -> str:
-    """The token of *pipeline*, which is a token already if it came in a subject and is no pipeline's."""
+    """The token of *pipeline*. What came in a subject and is no pipeline's stays as it is if it is short and plain."""
     try:
-        return token(check_name(pipeline))
+        return _token(check_name(pipeline))
     except BadName:
-        return pipeline
+        is_plain = len(pipeline) <= ODD_CHARACTERS_MAX and re.fullmatch(_PLAIN, pipeline)
+    return pipeline if is_plain else f"={hashlib.sha256(pipeline.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def run_event(run: RunRef) -> str:
     """Return the subject on which the bus repeats every change of the run's record."""
-    return f"ff.event.run.{token(run.pipeline)}.{run.run_id}"
+    return f"ff.event.run.{_token(run.pipeline)}.{run.run_id}"
 
 
 def run_key(run: RunRef) -> str:
-    return f"run.{token(run.pipeline)}.{run.run_id}"
+    return f"run.{_token(run.pipeline)}.{run.run_id}"
 
 
 def parse_run_key(key: str) -> RunRef:
@@ -214,7 +228,7 @@ def parse_run_key(key: str) -> RunRef:
 
 
 def input_key(run: RunRef) -> str:
-    return f"input.{token(run.pipeline)}.{run.run_id}"
+    return f"input.{_token(run.pipeline)}.{run.run_id}"
 
 
 def parse_input_key(key: str) -> RunRef:
@@ -223,7 +237,7 @@ def parse_input_key(key: str) -> RunRef:
 
 def run_keys_of(pipeline: PipelineName) -> str:
     """Return the filter of the records of all runs of *pipeline*."""
-    return f"run.{token(pipeline)}.*"
+    return f"run.{_token(pipeline)}.*"
 
 
 def run_key_of_any_pipeline(run_id: RunId) -> str:
@@ -232,7 +246,7 @@ def run_key_of_any_pipeline(run_id: RunId) -> str:
 
 
 def pipeline_key(pipeline: PipelineName) -> str:
-    return f"pipeline.{token(pipeline)}"
+    return f"pipeline.{_token(pipeline)}"
 
 
 def parse_pipeline_key(key: str) -> PipelineName:
@@ -246,7 +260,7 @@ def any_name_in_pipeline_key(key: str) -> PipelineName:
 
 def links_key(pipeline: PipelineName) -> str:
     """Return the key of the links of *pipeline* that were made through the API."""
-    return f"links.{token(pipeline)}"
+    return f"links.{_token(pipeline)}"
 
 
 def parse_links_key(key: str) -> PipelineName:
@@ -255,7 +269,7 @@ def parse_links_key(key: str) -> PipelineName:
 
 def spent_key(spent_id: str) -> str:
     """Return the key of a signed text that counts no more."""
-    return f"spent.{spent_id}"
+    return f"spent.{_bounded(spent_id)}"
 
 
 def parse_spent_key(key: str) -> str:
@@ -263,7 +277,7 @@ def parse_spent_key(key: str) -> str:
 
 
 def runner_key(runner_id: str) -> str:
-    return f"runner.{runner_id}"
+    return f"runner.{_bounded(runner_id)}"
 
 
 def parse_runner_key(key: str) -> str:
@@ -271,7 +285,7 @@ def parse_runner_key(key: str) -> str:
 
 
 def drain(runner_id: str) -> str:
-    return f"ff.drain.{runner_id}"
+    return f"ff.drain.{_bounded(runner_id)}"
 
 
 def is_inbox(subject: str) -> bool:
@@ -285,7 +299,7 @@ def is_inbox(subject: str) -> bool:
 
 def job_id(job: JobRef) -> str:
     """Return the job as one segment of a URL or two tokens of a key."""
-    return f"{token(job.pipeline)}.{token(job.schedule)}"
+    return f"{_token(job.pipeline)}.{_token(job.schedule)}"
 
 
 def parse_job_id(text: str) -> JobRef:
@@ -310,6 +324,18 @@ def parse_schedule_switch_key(key: str) -> JobRef:
     return parse_job_id(key.removeprefix("switch."))
 
 
+def _token(text: str) -> str:
+    """Return ``names.token`` of *text*. Raises ``BadToken`` if it is too long for a subject."""
+    return _bounded(token(text))
+
+
+def _bounded(text: str) -> str:
+    """Return *text*. Raises ``BadToken`` if it is too long to be a token."""
+    if len(text) > TOKEN_CHARACTERS_MAX:
+        raise BadToken(f"{text[:80]!r}… has {len(text):,} characters on the bus; use a shorter name.")
+    return text
+
+
 def _ref(text: str, prefix: str) -> RunRef:
     pipeline, _, run_id = text.removeprefix(prefix).rpartition(".")
     return RunRef(name_of(pipeline), check_run_id(run_id))
@@ -321,7 +347,7 @@ ALL_RUNNING = "limit.running"
 
 def instances_key(pipeline: PipelineName) -> str:
     """Key of the set of a pipeline's pending and running runs, kept while it has ``max_instances``."""
-    return f"limit.instances.{token(pipeline)}"
+    return f"limit.instances.{_token(pipeline)}"
 
 
 def chain_key(root: RunId) -> str:

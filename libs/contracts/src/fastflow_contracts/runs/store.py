@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.bucket import Bucket
-from fastflow_contracts.bus.client import Bus, Put
+from fastflow_contracts.bus.client import Bus, Entry, Put
+from fastflow_contracts.bus.decoding import decoded
 from fastflow_contracts.bus.errors import RevisionConflict
-from fastflow_contracts.bus.subjects import RUNS, RunRef
+from fastflow_contracts.bus.subjects import INPUTS, RUNS, RunRef
 from fastflow_contracts.clock import now as wall_clock
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import RunId
@@ -62,7 +63,7 @@ class RunStore:
         self.records = run_records(bus)
         self._inputs: Bucket[RunRef, RunInput] = Bucket(
             bus,
-            RUNS,
+            INPUTS,
             RUN_INPUT,
             keys=subjects.INPUT_KEYS,
             key_of=subjects.input_key,
@@ -116,12 +117,18 @@ class RunStore:
         if not run.order.has_input:
             return RunInput()
         record = await self._inputs.get(run.ref)
-        if record is None:
+        if record is not None:
+            return record.value
+        former = await self._former_input(run.ref)
+        given = None if former is None else decoded(RUN_INPUT, former.value, where=f"{RUNS}/{former.key}")
+        if given is None:
             raise NoSuchRun(f"the input of run {run.id} is no longer stored; start the pipeline again.")
-        return record.value
+        return given
 
     async def create(self, run: RunRecord, given: RunInput | None, *, limits: Sequence[Limit] = ()) -> Stored | None:
         """Store a new run with its input and its place under *limits*: no run without these.
+
+        A crash may leave an input without a run. The next try replaces it, and the bus removes it by age.
 
         Returns:
             The new record; None if there is one already.
@@ -130,17 +137,16 @@ class RunStore:
             Full: One of *limits* is reached.
             BusError: The bus does not answer, or refuses.
         """
-        puts = [self.records.write(run.ref, run, expect=0)]
-        if given is not None:
-            given_put = self._inputs.write(run.ref, given, expect=0)
-            if limits:  # one that is refused leaves nothing
-                puts.append(given_put)
-            elif not await self._store_input(run, given_put):
-                return None
+        record = self.records.write(run.ref, run, expect=0)
+        is_given = given is None
         for _ in range(CONFLICTS_MAX):
             try:
                 beside = [await limit.put_for(self._bus, run.ref) for limit in limits]
-                revisions = await self._bus.commit(RUNS, puts + beside)
+                if given is not None and not is_given:  # after the limits: a refused start leaves nothing
+                    if not await self._store_input(run, given):
+                        return None
+                    is_given = True
+                revisions = await self._bus.commit(RUNS, [record, *beside])
             except (RevisionConflict, Full) as error:
                 if await self._bus.get(RUNS, subjects.run_key(run.ref)) is not None:
                     return None
@@ -187,30 +193,62 @@ class RunStore:
         stored = await self.load(ref)
         if stored.run.is_over:
             return
-        given = await self._bus.get(RUNS, subjects.input_key(ref)) if stored.run.order.has_input else None
-        puts = [self.records.write(ref, stored.run, expect=stored.revision)]
-        if given is not None:
-            puts.append(Put(subjects.input_key(ref), given.value, given.revision))
+        if stored.run.order.has_input:
+            await self._renew_input(ref)
         with suppress(RevisionConflict):
-            await self._bus.commit(RUNS, puts)
+            await self._bus.commit(RUNS, [self.records.write(ref, stored.run, expect=stored.revision)])
 
-    async def _store_input(self, run: RunRecord, put: Put) -> bool:
-        """Store the input before the run it belongs to, since an atomic batch costs more than both. False if the run is
-        there already.
+    async def remove(self, stored: Stored) -> None:
+        """Remove a run up to this revision, with its input, permanently. This needs no room on the bus.
 
-        An input without a run comes from a crash, or from another process that creates the same run right now. Then it
-        is equal, unless the pipeline changed in between; so the other process gets a moment before it is replaced.
+        A later revision stays, with its input: another process may have removed the run before, and a repeated trigger
+        may have created it again. Raises ``Unavailable``.
         """
+        run, revision = stored
+        # The record goes last, because it leads to the others.
+        if run.order.root_run_id is not None:  # its count was written when its last run began
+            await self._bus.purge(RUNS, subjects.chain_key(run.order.root_run_id), until=revision)
+        if run.order.has_input:
+            key = subjects.input_key(run.ref)
+            if (given := await self._bus.get(INPUTS, key)) is not None:
+                await self._bus.purge(INPUTS, key, until=given.revision)
+            else:
+                await self._bus.purge(RUNS, key, until=revision)
+        await self._bus.purge(RUNS, subjects.run_key(run.ref), until=revision)
+
+    async def withdraw(self, stored: Stored) -> None:
+        """Remove a run that is not over, as ``remove``, and tell its followers. Raises ``BusError``."""
+        await self.remove(stored)
+        with suppress(RevisionConflict):  # it was created again
+            await self.records.delete(stored.run.ref, expect=0)
+
+    async def _renew_input(self, ref: RunRef) -> None:
+        key = subjects.input_key(ref)
+        given = await self._bus.get(INPUTS, key)
+        former = await self._former_input(ref) if given is None else None
+        if (found := given or former) is not None:
+            with suppress(RevisionConflict):
+                await self._bus.commit(INPUTS, [Put(key, found.value, given.revision if given else 0)])
+
+    async def _former_input(self, ref: RunRef) -> Entry | None:
+        """The input of a run that an older version created."""
+        return await self._bus.get(RUNS, subjects.input_key(ref))
+
+    async def _store_input(self, run: RunRecord, given: RunInput) -> bool:
+        """Store the input before the run it belongs to. False if the run is there already.
+
+        An input without a run comes from a crash, or from another process that creates the same run right now; that
+        process gets a moment before the input is replaced. An equal one is replaced, too: ``remove`` may have seen it.
+        """
+        put = self._inputs.write(run.ref, given, expect=0)
         for _ in range(CONFLICTS_MAX):
             try:
-                await self._bus.commit(RUNS, [put])
+                await self._bus.commit(INPUTS, [put])
             except RevisionConflict:
                 await self._step_aside()
-                found = await self._bus.get(RUNS, put.key)
+                found = await self._bus.get(INPUTS, put.key)
                 if await self._bus.get(RUNS, subjects.run_key(run.ref)) is not None:
                     return False
-                if found is not None and found.value == put.value:
-                    return True
                 put = put._replace(expect=found.revision if found else 0)
             else:
                 return True

@@ -11,6 +11,7 @@ from fastflow_contracts.pipelines.accepted_env import refusal
 from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.runs.messages import RetriedCode, Skipped, Trigger
+from fastflow_contracts.runs.room import NoRoom
 from fastflow_contracts.runs.run import Running, RunRecord, RunStatus, TriggeredBy
 from fastflow_contracts.runs.skips import letter_of
 from fastflow_contracts.runs.store import RunStore
@@ -23,6 +24,8 @@ from fastflow_gateway.readmodel.run_index import KnownRun
 
 RETRY_AFTER_S = 5
 """Seconds to wait, in the ``Retry-After`` of a refusal that may pass."""
+NO_ROOM_RETRY_S = 60
+"""The same, while there is no room for new runs."""
 
 
 async def start(app: web.Application, name: PipelineName, trigger: Trigger) -> KnownRun | RunId:
@@ -44,6 +47,14 @@ async def start(app: web.Application, name: PipelineName, trigger: Trigger) -> K
                 return known  # what a call started stays started
             await skips.keep(app, name, letter_of(trigger), trigger, refused)
             raise refused
+    try:
+        await app[app_keys.ROOM].check()
+    except NoRoom as error:
+        if trigger.key is not None and (known := await model.run(run_id_for_key(name, asked_key(trigger)))):
+            return known
+        refusal = RequestRefused(503, str(error), headers={"Retry-After": str(NO_ROOM_RETRY_S)})
+        await skips.keep(app, name, letter_of(trigger), trigger, refusal)
+        raise refusal from error
     return await _send(app, name, trigger)
 
 

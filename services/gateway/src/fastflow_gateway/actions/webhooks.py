@@ -35,6 +35,11 @@ class OpenedWebhook(NamedTuple):
     run_config_id: str | None
     """The run configuration of the key; None: the pipeline itself."""
 
+    @property
+    def key_name(self) -> str:
+        """Names the key, without telling it."""
+        return f"{self.call.pipeline}/{self.run_config_id or ''}"
+
 
 async def authenticate(app: web.Application, *, client: str, pipeline: str, key: str) -> OpenedWebhook:
     """Check the key of a call. A pipeline that does not exist takes the same work.
@@ -49,7 +54,8 @@ async def authenticate(app: web.Application, *, client: str, pipeline: str, key:
         The webhook that the key opens.
 
     Raises:
-        RequestRefused: The client failed too often (429), there is no such webhook (404), or the key is wrong (401).
+        RequestRefused: The client failed or called too often (429), there is no such webhook (404), or the key is wrong
+            (401).
         BusError: The bus did not answer.
     """
     call = WebhookCall(client, pipeline)
@@ -74,7 +80,17 @@ async def authenticate(app: web.Application, *, client: str, pipeline: str, key:
         raise RequestRefused(404, "there is no such webhook: the pipeline is unknown, disabled, or has no webhook_key.")
     if not found.fits:
         raise RequestRefused(401, "this is not the pipeline's webhook_key; copy the address from the pipeline's page.")
-    return OpenedWebhook(call, found.record, found.run_config_id)
+    opened = OpenedWebhook(call, found.record, found.run_config_id)
+    if wait_s := guard.busy_s(opened.key_name, time()):
+        raise RequestRefused(
+            429, "too many calls with this key; wait, or raise the limit.", headers={"Retry-After": str(wait_s)}
+        )
+    return opened
+
+
+def take(app: web.Application, opened: OpenedWebhook, body: bytes) -> None:
+    """Count a call that is taken, for the limit on its key."""
+    app[WEBHOOK_GUARD].taken(opened.key_name, len(body), asyncio.get_running_loop().time())
 
 
 def check_signature(app: web.Application, opened: OpenedWebhook, headers: Mapping[str, str], body: bytes) -> str | None:

@@ -27,12 +27,15 @@ async def healthz(request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """Answer 200 when the bus is connected and the read model is up to date.
+    """Answer 200 when the bus is connected and stores what it is sent, and the read model is up to date.
 
     If this process also runs the other services, they must have started too: the pipelines are synced, and a runner
-    takes work. A gateway that runs alone reports these two, and is ready without them.
+    takes work, and there is room for new runs. A gateway that runs alone reports these, and is ready without them.
     """
-    own, others = _of_the_gateway(request), _of_the_others(request)
+    own, others = (
+        _of_the_gateway(request),
+        _of_the_others(request) | {"room": await request.app[app_keys.ROOM].complaint() or OK},
+    )
     needed = own if request.app[STILL_STARTING] is None else own | others
     return _health(own | others, is_well=set(needed.values()) == {OK})
 
@@ -42,6 +45,7 @@ def _of_the_gateway(request: web.Request) -> dict[str, str]:
     return {
         "bus": OK if request.app[app_keys.BUS].is_connected else "not connected",
         "model": f"still reading {', '.join(sorted(behind))}" if behind else OK,
+        "storage": request.app[app_keys.STORAGE].complaint or OK,
     }
 
 

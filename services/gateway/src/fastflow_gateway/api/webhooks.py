@@ -16,7 +16,7 @@ from fastflow_contracts.runs.messages import Trigger
 from fastflow_contracts.runs.triggers import read_webhook
 from fastflow_gateway.actions import runs
 from fastflow_gateway.actions.skips import kept_if_refused
-from fastflow_gateway.actions.webhooks import authenticate, check_signature
+from fastflow_gateway.actions.webhooks import authenticate, check_signature, take
 from fastflow_gateway.api.runs.answers import STARTED, run_answer
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import body_of, client_address, idempotency_key
@@ -31,6 +31,7 @@ async def start_by_webhook(request: web.Request) -> web.Response:
     path = request.match_info
     opened = await authenticate(request.app, client=client_address(request), pipeline=path["name"], key=path["key"])
     body = await _body(request)
+    take(request.app, opened, body)
     signed_id = check_signature(request.app, opened, request.headers, body)
     name = opened.record.name
     wanted = Trigger(triggered_by="webhook", run_config_id=opened.run_config_id)

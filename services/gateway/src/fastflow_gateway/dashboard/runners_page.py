@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from fastflow_gateway import app_keys
 from fastflow_gateway.dashboard.rendering import RENDERER
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.readmodel import queries
@@ -19,6 +20,7 @@ async def runners_page(request: web.Request) -> web.Response:
         here="runners",
         live="/live",
         runners=found,
+        storage=request.app[app_keys.STORAGE].complaint,
         busy=sum(runner.busy for runner in staying),
         slots=sum(runner.slots for runner in staying),
     )

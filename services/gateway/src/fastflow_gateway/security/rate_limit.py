@@ -27,9 +27,9 @@ class RateLimit:
         spent = self._spent_at(client, now_s)
         return 0 if spent <= self._burst - 1 else math.ceil((spent - self._burst + 1) / self._per_s)
 
-    def failed(self, client: str, now_s: float) -> None:
-        """Count a failure."""
-        self._spent[client] = (self._spent_at(client, now_s) + 1, now_s)
+    def failed(self, client: str, now_s: float, *, times: int = 1) -> None:
+        """Count a failure, or what is limited like one."""
+        self._spent[client] = (self._spent_at(client, now_s) + times, now_s)
 
     def forgive(self, client: str, now_s: float) -> None:
         """Take back one failure."""

@@ -1,4 +1,5 @@
-"""Limits the guessing of webhook keys, by client and by pipeline. Pure: time is an argument.
+"""Limits the guessing of webhook keys, by client and by pipeline, and the calls with one key. Pure: time is an
+argument.
 
 A client that failed too often waits, also with another key, another pipeline, or an invalid name. A pipeline with many
 failures makes all clients wait, so many addresses do not get around the limit. Clients that sent a right key of it
@@ -17,6 +18,9 @@ from fastflow_gateway.security.rate_limit import CLIENTS_MAX, RateLimit
 
 CLIENT_BURST, CLIENT_PER_MINUTE = 10, 10
 PIPELINE_BURST, PIPELINE_PER_MINUTE = 100, 60
+CALLS_PER_MINUTE: Final = 600
+CALL_BYTES: Final = 16 * 1024
+"""A call counts once more for each such part of its body: what it stores must not fill the bus either."""
 PROVEN_S: Final = 24 * 3600.0
 """How long a right key is remembered."""
 
@@ -31,7 +35,9 @@ class WebhookCall(NamedTuple):
 class WebhookGuard:
     """Counts every call: ``begin`` before the first await, then ``right`` or ``wrong``."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, calls_per_minute: int = CALLS_PER_MINUTE) -> None:
+        """*calls_per_minute*: with one key; 0 = no limit."""
+        self._calls = RateLimit(burst=calls_per_minute, per_minute=calls_per_minute) if calls_per_minute else None
         self._clients = RateLimit(burst=CLIENT_BURST, per_minute=CLIENT_PER_MINUTE)
         self._pipelines = RateLimit(burst=PIPELINE_BURST, per_minute=PIPELINE_PER_MINUTE)
         self._proven: LRUCache[WebhookCall, float] = LRUCache(CLIENTS_MAX)
@@ -55,9 +61,18 @@ class WebhookGuard:
         self._pipelines.failed(call.pipeline, now_s)
         self._proven.pop(call, None)
 
+    def busy_s(self, key: str, now_s: float) -> int:
+        """Whole seconds until a call with *key* is taken; 0 = now. *key* names it, it is not the secret."""
+        return 0 if self._calls is None else self._calls.wait_s(key, now_s)
+
+    def taken(self, key: str, body_bytes: int, now_s: float) -> None:
+        """Count a call with a right key."""
+        if self._calls is not None:
+            self._calls.failed(key, now_s, times=1 + body_bytes // CALL_BYTES)
+
     def _is_proven(self, call: WebhookCall, now_s: float) -> bool:
         return now_s - self._proven.get(call, float("-inf")) < PROVEN_S
 
 
 WEBHOOK_GUARD = web.AppKey("WEBHOOK_GUARD", WebhookGuard)
-"""The limits on wrong webhook keys."""
+"""The limits on webhooks."""

@@ -11,6 +11,7 @@ from fastflow_contracts.runs.run import RunRecord
 from fastflow_contracts.runs.store import RunStore
 from fastflow_runner.bundles import Bundles
 from fastflow_runner.environments.environments import Environments
+from fastflow_runner.output.quota import OutputQuota
 from fastflow_runner.presence import PresenceWriter
 from fastflow_runner.sandbox import Sandboxes, SandboxSpec
 from fastflow_runner.sandbox.naming import AttemptId
@@ -33,5 +34,6 @@ class AttemptContext(msgspec.Struct, frozen=True, kw_only=True):
     cell_runner: str
     """Path of ``cells`` inside a sandbox."""
     log_bytes_max: int
+    quota: OutputQuota
     public_url: str = ""
     """Address of the dashboard, without a slash at its end; empty = unknown."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 from fastflow_contracts.clock import now
@@ -28,7 +29,7 @@ class Recorder:
         self._run = run
         self._attempt = run.state.attempt
         self._log_writer = LogWriter(context.bus, run.ref, self._attempt)
-        self._cell_writer = CellWriter(context.bus, run.ref, self._attempt)
+        self._cell_writer = CellWriter(context.bus, run.ref, self._attempt, refuse=self._over_quota)
         self._last: Chunk | None = None
         self._masker = Masker(())
         self.pump = self._new_pump(())
@@ -75,8 +76,13 @@ class Recorder:
             cell_sequence=self._cell_writer.sequence,
         )
 
+    def _over_quota(self, size_bytes: int) -> str:
+        return self._context.quota.refuse(self._run.pipeline, size_bytes, asyncio.get_running_loop().time())
+
     def _new_pump(self, secrets: Iterable[str]) -> Pump:
-        lines = Assembler(secrets=secrets, log_bytes_max=self._context.log_bytes_max, resume=self._last)
+        lines = Assembler(
+            secrets=secrets, log_bytes_max=self._context.log_bytes_max, refuse=self._over_quota, resume=self._last
+        )
         return Pump(
             self._context.bus,
             self._run.ref,

@@ -12,18 +12,23 @@ from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.codec import Malformed
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs import cells
+from fastflow_runner.output.quota import Refuse, never
 from fastflow_runner.output.stream_writer import StreamWriter
 from fastflow_runner.sandbox.events import CellRunnerEvent
 
 log = get_logger(__name__)
 
+SMALL_BYTES = 4096
+"""An event up to this size is always kept: it says that a cell began or ended."""
+
 
 class CellWriter:
-    """Writes the cell events of one attempt; writes nothing if there are none."""
+    """Writes the cell events of one attempt; writes nothing if there are none. Large ones count for ``refuse``."""
 
-    def __init__(self, bus: Bus, ref: RunRef, attempt: int) -> None:
+    def __init__(self, bus: Bus, ref: RunRef, attempt: int, *, refuse: Refuse = never) -> None:
         self._subject = subjects.cell(ref, attempt)
         self._stream = StreamWriter(bus, streams.CELLS, self._subject)
+        self._refuse = refuse
         self._end = 0
         self._pending: list[cells.CellEvent] = []
         self._pending_bytes = 0
@@ -60,6 +65,9 @@ class CellWriter:
             Fenced: another runner writes here.
         """
         if event.number < self._taken:  # a session broke before it was stored
+            return False
+        if len(event.data) > SMALL_BYTES and self._refuse(len(event.data)):  # the log says so: it has the same output
+            self._taken = event.number + 1
             return False
         full = self._pending_bytes + len(event.data) > cells.EVENTS_BYTES_MAX
         if full:

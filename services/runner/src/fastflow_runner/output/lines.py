@@ -25,6 +25,7 @@ import msgspec
 
 from fastflow_contracts.runs.logs import CHUNK_BYTES_MAX, STREAMS, Chunk, OpenText, Piece
 from fastflow_runner.guest.cells.masking import SECRET_BYTES_MAX, Masker
+from fastflow_runner.output.quota import Refuse, never
 
 OutputStream: TypeAlias = Literal["stdout", "stderr"]
 
@@ -43,14 +44,20 @@ class Assembler:
     """The log of one attempt, from ``feed`` to ``close``. Each method returns the chunks that became full.
 
     ``resume`` is the last chunk that was published: what it accounts for is dropped when it is repeated.
-    ``log_bytes_max`` bounds the bytes kept; then comes a mark, and the rest is only counted.
+    ``log_bytes_max`` and ``refuse`` bound the bytes kept; then comes a mark, and the rest is only counted.
     """
 
     def __init__(
-        self, *, secrets: Iterable[str] = (), log_bytes_max: int = LOG_BYTES_MAX, resume: Chunk | None = None
+        self,
+        *,
+        secrets: Iterable[str] = (),
+        log_bytes_max: int = LOG_BYTES_MAX,
+        refuse: Refuse = never,
+        resume: Chunk | None = None,
     ) -> None:
         self._masker = Masker(secrets)
         self._log_bytes_max = log_bytes_max
+        self._refuse = refuse
         self._end = [0, *(resume.end if resume else (0, 0))]  # by stream number; said by the system, stdout, stderr
         self._sealed = self._counted
         self._open = [b"", b"", b""]  # the line not yet complete
@@ -205,16 +212,22 @@ class Assembler:
 
     def _put(self, number: int, at: float, piece: bytes) -> int:
         """Put a piece; return its length in characters, 0 behind the cap."""
-        if self._truncated or sum(self._end) + len(piece) > self._log_bytes_max:
+        if self._truncated or (why := self._too_much(len(piece))):
             if not self._truncated:
                 self._truncated = True
-                self._mark(at, f"log truncated at {self._log_bytes_max} bytes; the script continues")
+                self._mark(at, f"log truncated{why}; the script continues")
             self._end[number] += len(piece)
             return 0
         text = self._masker.mask(piece).decode("utf-8", "replace")
         self._add(number, at, text)
         self._end[number] += len(piece)
         return len(text)
+
+    def _too_much(self, size_bytes: int) -> str:
+        """Why so many bytes more cannot be kept; empty: they can."""
+        if sum(self._end) + size_bytes > self._log_bytes_max:
+            return f" at {self._log_bytes_max} bytes"
+        return f": {why}" if (why := self._refuse(size_bytes)) else ""
 
     def _mark(self, at: float, text: str) -> None:
         self._add(0, at, f"[fastflow] {text}\n")

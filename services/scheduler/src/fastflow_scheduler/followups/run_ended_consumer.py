@@ -19,6 +19,7 @@ from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.links import HOPS_MAX
 from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.messages import Skipped
+from fastflow_contracts.runs.room import NO_ROOM_S, NoRoom
 from fastflow_contracts.runs.run import RUN, Ended, RunInput, RunRecord
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
 from fastflow_scheduler.followups.rules import Break, Follow, react
@@ -54,6 +55,10 @@ class RunEndedConsumer:
         try:
             if run is not None and isinstance(run.state, Ended):
                 await self._react(run)
+        except NoRoom as error:
+            log.debug("followup delayed", subject=message.subject, error=str(error))
+            await message.nak(NO_ROOM_S)
+            return
         except BusError as error:
             log.warning("followup delayed", subject=message.subject, error=str(error))
             await message.nak(AGAIN_S)

@@ -1,9 +1,9 @@
-"""Removes the oldest ended runs, record and input, before their bucket is full. I/O only.
+"""Removes the oldest ended runs, record and input, before there is no room for new ones. I/O only.
 
-A full bucket refuses every write, and then no active run can end. Removal by age alone does not prevent this, so
-``Retention`` watches how full the bucket is and removes the oldest runs first. It keeps runs that are not over, runs
-that ended within ``KEEP``, and runs whose end has not been handled yet. A removed run is unknown, like one that the bus
-removed by age; if its trigger comes again after that, it starts a new run.
+Removal by age alone does not keep room, so ``Retention`` watches how full the buckets of runs and of inputs are and
+removes the oldest runs first. It keeps runs that are not over, runs that ended within ``KEEP``, and runs whose end has
+not been handled yet. A removed run is unknown, like one that the bus removed by age; if its trigger comes again after
+that, it starts a new run. A removal needs no room.
 
 Every scheduler does this. Removing twice is harmless, and a record that was written after the check stays.
 """
@@ -22,8 +22,9 @@ from fastflow_contracts.bus.errors import BusError, Unavailable
 from fastflow_contracts.bus.streams import SCHEDULER, bucket_stream
 from fastflow_contracts.clock import now as wall_clock
 from fastflow_contracts.log import get_logger
+from fastflow_contracts.runs.room import Room
 from fastflow_contracts.runs.run import RunRecord
-from fastflow_contracts.runs.store import RunStore
+from fastflow_contracts.runs.store import RunStore, Stored
 
 log = get_logger(__name__)
 
@@ -31,10 +32,10 @@ ROUND_S: Final = 60.0
 """Pause before each check, the first one too: by then a restarted service has redone the work of a crashed one."""
 STUCK_S: Final = 300.0
 """Pause while the bucket is too full and no run may go: each check reads all old records."""
-HIGH: Final = 0.8
-"""Share of the bucket's bytes above which runs are removed."""
-LOW: Final = 0.7
-"""Share at which removal stops."""
+HIGH: Final = 0.05
+"""How far below the share at which no new runs are created the removal begins, as a share of the bucket's bytes."""
+LOW: Final = 0.15
+"""How far below it the removal stops."""
 KEEP: Final = timedelta(hours=1)
 """A run stays this long after its end, however full the bucket is: its trigger may come again, and after a crash the
 bus may repeat a change that was acknowledged just before.
@@ -54,11 +55,15 @@ class _Over(NamedTuple):
 
 
 class Retention:
-    """Keeps room in the bucket of runs. One per scheduler."""
+    """Keeps room for new runs. One per scheduler."""
 
-    def __init__(self, bus: Bus, *, batch: int = BATCH, clock: Callable[[], datetime] = wall_clock) -> None:
+    def __init__(self, bus: Bus, room: Room, *, batch: int = BATCH, clock: Callable[[], datetime] = wall_clock) -> None:
         self._bus = bus
-        self._runs = RunStore(bus).records
+        self._room = room
+        self._high = room.full - HIGH
+        self._low = room.full - LOW
+        self._store = RunStore(bus)
+        self._runs = self._store.records
         self._batch = batch
         self._clock = clock
 
@@ -74,31 +79,25 @@ class Retention:
 
     async def make_room(self) -> bool:
         """Remove old runs if the bucket is too full. Returns whether there is room now. Raises ``BusError``."""
-        if (fill := await self._fill()) < HIGH:
+        if (fill := await self._room.fill()) < self._high:
             return True
         followed = await self._bus.acknowledged(_STREAM, SCHEDULER)
         removed = after = 0
-        while fill > LOW and (over := await self._oldest(after, followed)):
+        while fill > self._low and (over := await self._oldest(after, followed)):
             await self._remove(over)
             removed, after = removed + len(over), over[-1].sequence
-            fill = await self._fill()
+            fill = await self._room.fill()
         if removed:
             log.info("old runs removed", runs=removed, bucket=subjects.RUNS, full_percent=round(fill * 100))
-        if fill >= HIGH:
+        if fill >= self._high:
             log.warning(
                 "runs bucket nearly filled",
                 bucket=subjects.RUNS,
                 full_percent=round(fill * 100),
                 kept=f"runs that are not over, ended within {KEEP}, or are unhandled (after sequence {followed})",
-                advice="when it is full, no run can start or end: cancel runs that wait, or start fewer",
+                advice="no new runs are created when it is fuller: cancel runs that wait, or see `fastflow bus purge`",
             )
-        return fill < HIGH
-
-    async def _fill(self) -> float:
-        """How full the bucket is, from 0 to 1."""
-        info = await self._bus.stream(_STREAM)
-        bytes_max = info.config.max_bytes or 0
-        return info.state.bytes / bytes_max if bytes_max > 0 else 0.0
+        return fill < self._high
 
     async def _oldest(self, after: int, followed: int) -> list[_Over]:
         """The next runs that may go, by their ends; empty if there are no more.
@@ -132,12 +131,4 @@ class Retention:
 
     async def _remove_each(self, waiting: Iterator[_Over]) -> None:
         for run, sequence in waiting:
-            # The record goes last, because it leads to the input. Later revisions stay: another scheduler may have
-            # removed the run, and a repeated trigger may have created it again.
-            keys = [subjects.run_key(run.ref)]
-            if run.order.has_input:
-                keys.insert(0, subjects.input_key(run.ref))
-            if run.order.root_run_id is not None:  # its count was written when its last run began
-                keys.insert(0, subjects.chain_key(run.order.root_run_id))
-            for key in keys:
-                await self._bus.purge(subjects.RUNS, key, until=sequence)
+            await self._store.remove(Stored(run, sequence))

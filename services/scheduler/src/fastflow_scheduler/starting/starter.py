@@ -23,6 +23,7 @@ from fastflow_contracts.pipelines.store import PipelineStore
 from fastflow_contracts.runs.concurrency import ChainFull, ChainLimit, ConcurrencyLimit, Full, Limit, is_not_over
 from fastflow_contracts.runs.limits import Member
 from fastflow_contracts.runs.messages import Decision, Skipped, SkipRecord, Started, Trigger
+from fastflow_contracts.runs.room import NoRoom, Room
 from fastflow_contracts.runs.skips import Letter, SkipStore, letter_of
 from fastflow_contracts.runs.store import NoSuchRun, RunStore, Stored
 from fastflow_contracts.runs.triggers import BadTrigger
@@ -59,6 +60,7 @@ class Starter:
         active: ActiveRuns | None = None,
         dispatcher: Dispatcher | None = None,
         ceilings: Ceilings = CEILINGS,
+        room: Room | None = None,
         clock: Callable[[], datetime] = wall_clock,
     ) -> None:
         """Starts nothing by itself.
@@ -70,6 +72,7 @@ class Starter:
             active: The runs that are not over, as the feed brings them. None: no pipeline has ``max_instances``.
             dispatcher: Hints the runs. None: each one at once.
             ceilings: How many runs of one pipeline and of one chain there may be.
+            room: What is free on the bus for new runs.
             clock: Tells the time.
         """
         self._bus = bus
@@ -80,6 +83,7 @@ class Starter:
         self._active = active or ActiveRuns()
         self._dispatcher = dispatcher or Dispatcher(bus, clock=clock)
         self._ceilings = ceilings
+        self._room = room or Room(bus)
         self._clock = clock
         self._creating = asyncio.Semaphore(CREATING_MAX)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -106,6 +110,7 @@ class Starter:
             is_kept: A skip keeps the message already.
 
         Raises:
+            NoRoom: There is no room for new runs now: try again later.
             BusError: The bus does not answer or refuses.
             Unreadable: The pipeline's record cannot be read.
         """
@@ -138,7 +143,8 @@ class Starter:
             await self._skips.keep(self._skip(name, trigger, run_id, cause, why), letter or letter_of(trigger))
         if trigger.accepted:
             run = refused(name, trigger, why, run_id=run_id, cause=cause, now=self._clock())
-            await self._runs.create(run, None)
+            if not await self._is_there_without_room(run_id):
+                await self._runs.create(run, None)
         log.info("start refused", run=run_id, pipeline=name, reason=why.reason, accepted=trigger.accepted)
 
     @asynccontextmanager
@@ -166,6 +172,8 @@ class Starter:
 
     async def _store(self, admitted: Admitted, limits: Sequence[Limit]) -> Stored | Skipped | None:
         """As ``_create``. Raises ``TooMuch``."""
+        if await self._is_there_without_room(admitted.run.id):
+            return None
         try:
             created = await self._runs.create(admitted.run, admitted.given, limits=limits)
         except ChainFull as full:
@@ -180,6 +188,16 @@ class Starter:
         if created is not None:
             self._active.add(*created)
         return created
+
+    async def _is_there_without_room(self, run_id: RunId) -> bool:
+        """Whether there is no room for new runs, and this one exists. Raises ``NoRoom`` if it does not."""
+        try:
+            await self._room.check()
+        except NoRoom:
+            if not await self._runs.exists(run_id):
+                raise
+            return True
+        return False
 
     async def _admit(self, name: PipelineName, trigger: Trigger, run_id: RunId, cause: Cause) -> Admitted | Skipped:
         record = await self._pipelines.get(name)

@@ -20,6 +20,7 @@ from fastflow_contracts.log import get_logger
 from fastflow_contracts.names import PipelineName, name_of
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.messages import REPLY_HEADER, Decision, Skipped, SkipRecord, Trigger
+from fastflow_contracts.runs.room import NO_ROOM_S, NoRoom
 from fastflow_contracts.runs.skips import Letter, SkipStore
 from fastflow_contracts.runs.triggers import BadTrigger, read_trigger
 from fastflow_scheduler.starting.redriver import Redriver
@@ -54,6 +55,10 @@ class TriggerConsumer:
     async def _handle(self, message: Message) -> None:
         try:
             await self._answer(message, await self._decide(message))
+        except NoRoom as error:  # it waits in its stream, which is bounded, too
+            log.debug("trigger delayed", sequence=message.sequence, error=str(error))
+            await message.nak(NO_ROOM_S)
+            return
         except BusError as error:
             log.warning("trigger delayed", sequence=message.sequence, error=str(error))
             await message.nak(AGAIN_S)

@@ -1,0 +1,40 @@
+"""The command doctor: what is wrong with an installation, and what to do. Options in, printed lines out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+import click
+
+from fastflow.errors import FAILED, OK
+from fastflow.remote.session import FindTarget, api_options, ask
+from fastflow.terminal.printer import json_option, print_json
+from fastflow_api import Client
+from fastflow_api.shapes import Health, Runner
+
+
+@click.command()
+@json_option
+@api_options
+def doctor(as_json: bool, target: FindTarget) -> None:
+    """Show what is wrong with an installation, and what to do. Exit code 1 if it cannot do its work."""
+
+    async def work(client: Client) -> int:
+        health, runners = await asyncio.gather(client.readiness(), client.runners())
+        if as_json:
+            print_json(health)
+        else:
+            for subject, text in lines(health, runners):
+                click.echo(f"{subject:<11}{text}")
+        return OK if health.status == "ok" else FAILED
+
+    raise SystemExit(ask(target, work))
+
+
+def lines(health: Health, runners: Sequence[Runner]) -> Iterator[tuple[str, str]]:
+    """Yield each part with its state, then what each runner cannot enforce."""
+    yield from health.dependencies.items()
+    for runner in runners:
+        if runner.unenforced:
+            yield runner.id, " ".join(runner.unenforced)

@@ -1,0 +1,44 @@
+"""Which bundles are used, and by which pipeline. I/O only."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import NamedTuple
+
+from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.store import PipelineStore
+from fastflow_contracts.runs.store import RunStore
+
+
+class BundleUse(NamedTuple):
+    """The pipelines by the bundles that their records name."""
+
+    needed: dict[str, PipelineName]
+    """A version is live, or a run that is not over has it."""
+    ended: dict[str, PipelineName]
+    """Only runs that are over name it: a retry of one would run it again."""
+
+
+async def bundle_use(bus: Bus) -> BundleUse | None:
+    """Read all records. None if one is unreadable: it may name any bundle.
+
+    Waits for the bus without a limit: set a timeout.
+    """
+    needed: dict[str, PipelineName] = {}
+    ended: dict[str, PipelineName] = {}
+    async with aclosing(PipelineStore(bus).records.once()) as pipelines:
+        async for batch in pipelines:
+            if batch.unread:
+                return None
+            needed |= {
+                each.value.live.bundle: each.value.name for each in batch.changes if each.value and each.value.live
+            }
+    async with aclosing(RunStore(bus).records.once()) as runs:
+        async for records in runs:
+            if records.unread:
+                return None
+            for record in records.changes:
+                if (run := record.value) is not None and run.order.bundle:
+                    (ended if run.is_over else needed)[run.order.bundle] = run.pipeline
+    return BundleUse(needed, {name: pipeline for name, pipeline in ended.items() if name not in needed})
