@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
@@ -14,6 +15,7 @@ from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.store import RunStore
 from fastflow_contracts.service.lifecycle import run_until
+from fastflow_contracts.service.parts import keep
 from fastflow_scheduler.command_consumer import CommandConsumer
 from fastflow_scheduler.followups.restarter import Restarter
 from fastflow_scheduler.followups.run_ended_consumer import RunEndedConsumer
@@ -46,18 +48,29 @@ async def serve(settings: SchedulerSettings, bus: Bus, stop: asyncio.Event, read
         bus, runs, defaults, concurrent_max=settings.concurrent_runs_max, chain_runs_max=settings.chain_runs_max
     )
 
+    # Each start of a part makes it anew: nothing that a failure left behind stays.
+    def triggers() -> TriggerConsumer:
+        return TriggerConsumer(bus, starter, Redriver(bus, runs, starter))
+
+    def run_ended() -> RunEndedConsumer:
+        return RunEndedConsumer(bus, runs, starter, depth_max=settings.chain_depth_max)
+
+    def reconciler() -> Reconciler:
+        return Reconciler(bus, runs, starter, DueWork(lease, concurrent_max=settings.concurrent_runs_max))
+
+    parts: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+        "triggers": lambda: triggers().serve(),
+        "commands": lambda: CommandConsumer(bus, runs).serve(),
+        "run-ended": lambda: run_ended().serve(),
+        "clock": lambda: Clock(bus, starter, Restarter(bus, runs, starter).restart).serve(),
+        "reconcile": lambda: reconciler().serve(),
+        "retention": lambda: Retention(bus).serve(),
+    }
+
     async def work() -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(TriggerConsumer(bus, starter, Redriver(bus, runs, starter)).serve(), name="triggers")
-            group.create_task(CommandConsumer(bus, runs).serve(), name="commands")
-            run_ended = RunEndedConsumer(bus, runs, starter, depth_max=settings.chain_depth_max)
-            group.create_task(run_ended.serve(), name="run-ended")
-            clock = Clock(bus, starter, Restarter(bus, runs, starter).restart)
-            group.create_task(clock.serve(), name="clock")
-            due_work = DueWork(lease, concurrent_max=settings.concurrent_runs_max)
-            reconciler = Reconciler(bus, runs, starter, due_work)
-            group.create_task(reconciler.serve(), name="reconcile")
-            group.create_task(Retention(bus).serve(), name="retention")
+            for name, part in parts.items():
+                group.create_task(keep(f"scheduler/{name}", part), name=name)
             ready()
 
     await run_until(stop, work(), bus=bus)

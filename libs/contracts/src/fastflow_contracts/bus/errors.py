@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.errors import FastFlowError, Fatal
 
 
 class BusError(FastFlowError):
@@ -15,6 +15,10 @@ class RevisionConflict(BusError):
 
 class Unavailable(BusError):
     """The bus did not answer in time. Whether the last write is stored is unknown."""
+
+
+class BusRefused(Unavailable, Fatal):
+    """The server refuses these credentials, or one side does not trust the other's certificate."""
 
 
 class Rejected(BusError):

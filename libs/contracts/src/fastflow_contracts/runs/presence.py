@@ -42,6 +42,8 @@ class Presence(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """It takes no more work."""
     paused: bool = False
     """It takes no work for now: its Docker daemon does not answer."""
+    degraded: tuple[str, ...] = ()
+    """Its parts that failed and are not well again yet, one clause each."""
     gone: bool = False
     """It has ended, and other runners on that daemon may take over its sandboxes."""
     lease_s: float = LEASE_S

@@ -62,7 +62,8 @@ def skip_feed(
 
 
 async def follow(wanted: Feed[Any, Any], *, on_batch: Callable[[Feed[Any, Any], Changes[Any, Any]], None]) -> None:
-    """Apply every change of *wanted* until cancelled; call *on_batch* after each batch."""
+    """Apply every change of *wanted* until cancelled; call *on_batch* after each batch. It begins with nothing."""
+    wanted.forget()
     async with aclosing(wanted.changes()) as batches:
         async for batch in batches:
             if batch.restarted:

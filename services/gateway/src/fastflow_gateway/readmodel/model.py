@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
@@ -34,6 +35,7 @@ from fastflow_contracts.runs.skips import Letter, SkipStore
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
 from fastflow_contracts.schedules.state import ScheduleState, Switch
 from fastflow_contracts.schedules.store import ScheduleStore
+from fastflow_contracts.service.parts import keep
 from fastflow_gateway.readmodel.crash_loop import crash_loop
 from fastflow_gateway.readmodel.feeds import Feed, bucket_feed, follow, skip_feed
 from fastflow_gateway.readmodel.links import Links
@@ -93,7 +95,8 @@ class ReadModel:
         """Follow the bus until cancelled."""
         async with asyncio.TaskGroup() as group:
             for each in self._feeds:
-                group.create_task(follow(each, on_batch=self._on_batch), name=f"follow-{each.name}")
+                part = partial(follow, each, on_batch=self._on_batch)
+                group.create_task(keep(f"gateway/feed-{each.name}", part), name=f"follow-{each.name}")
 
     @property
     def behind(self) -> frozenset[str]:
