@@ -27,6 +27,7 @@ from fastflow_gateway.api import health, openapi, routes
 from fastflow_gateway.api.health import STILL_STARTING, StillStarting
 from fastflow_gateway.dashboard import pages
 from fastflow_gateway.dashboard.rendering import RENDERER, Renderer
+from fastflow_gateway.errors import CannotListen
 from fastflow_gateway.http import middleware
 from fastflow_gateway.http.browsers import PUBLIC_URL
 from fastflow_gateway.http.protocol import Protocol
@@ -148,6 +149,15 @@ async def serve(
 
 
 @contextlib.asynccontextmanager
+async def waiting(settings: GatewaySettings) -> AsyncIterator[None]:
+    """Listen while there is no bus: the process is alive, and not ready. Raises ``CannotListen``."""
+    app = web.Application(client_max_size=BODY_BYTES_MAX)
+    app.router.add_route("*", "/{path:.*}", health.without_bus)
+    async with _listening(app, settings):
+        yield
+
+
+@contextlib.asynccontextmanager
 async def _listening(app: web.Application, settings: GatewaySettings) -> AsyncIterator[str]:
     runner, loop = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN_S), asyncio.get_running_loop()
     await runner.setup()
@@ -158,7 +168,10 @@ async def _listening(app: web.Application, settings: GatewaySettings) -> AsyncIt
         return Protocol(runner.server, loop=loop, access_log=no_log, logger=protocol_logger())
 
     try:
-        listener = await loop.create_server(protocol, backlog=BACKLOG, **_place(settings))
+        try:
+            listener = await loop.create_server(protocol, backlog=BACKLOG, **_place(settings))
+        except OSError as error:
+            raise CannotListen(settings.host, settings.port, error) from error
         try:
             host, port = listener.sockets[0].getsockname()[:2]
             yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

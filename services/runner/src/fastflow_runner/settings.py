@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from fastflow_contracts.bus.subjects import RUNNER_ID_PATTERN
 from fastflow_contracts.runs.lease import FENCE_S
-from fastflow_contracts.runs.presence import LEASE_S
+from fastflow_contracts.runs.presence import LEASE_S, LEASE_S_MAX
 from fastflow_contracts.service.settings import Env, ServiceSettings
 
 
@@ -14,7 +15,12 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
 
     runner_id: Annotated[
         str,
-        Env("FASTFLOW_RUNNER_ID", "Name of this runner, constant across restarts. Default: the host's name."),
+        Env(
+            "FASTFLOW_RUNNER_ID",
+            "Name of this runner, constant across restarts. Default: the host's name.",
+            pattern=RUNNER_ID_PATTERN,
+            like="`runner-1`: letters, digits, `_`, `-`, `=` and `/`",
+        ),
     ] = ""
     slots: Annotated[int, Env("RUNNER_SLOTS", "Maximum number of concurrent runs on this runner.", least=1)] = 10
     pool_size_max: Annotated[
@@ -85,6 +91,7 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
             "FASTFLOW_LEASE_S",
             "Seconds without a sign of life after which a runner counts as lost; must be equal in all services.",
             least=1,
+            most=LEASE_S_MAX,
         ),
     ] = LEASE_S
     fence_s: Annotated[

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
+from fastflow_contracts.bus.bucket import Changes
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.bus.objects import ObjectStore
@@ -34,6 +35,7 @@ It is longer than a run takes to get its record after its version was replaced.
 """
 LOOK_S: Final = 600.0
 """Time limit of one round."""
+ADVICE: Final = "see `fastflow bus unreadable`"
 
 
 def retirable(
@@ -76,7 +78,7 @@ class Retirement:
         uploaded = await self._bundles.uploaded()
         used = await self._used()
         if used is None:
-            log.warning("bundles not retired", reason="an unreadable record may name any bundle")
+            log.warning("bundles not retired", reason="an unreadable record may name any bundle", advice=ADVICE)
             return frozenset()
         gone = retirable(uploaded, used, self._before, at)
         self._before = unused(uploaded, used, at)
@@ -90,12 +92,16 @@ class Retirement:
         used: set[str] = set()
         async with aclosing(PipelineStore(self._bus).records.once()) as pipelines:
             async for batch in pipelines:
-                if batch.unread:
+                if _may_name_bundles(batch):
                     return None
                 used |= {each.value.live.bundle for each in batch.changes if each.value and each.value.live}
         async with aclosing(RunStore(self._bus).records.once()) as runs:
             async for records in runs:
-                if records.unread:
+                if _may_name_bundles(records):
                     return None
                 used |= {each.value.order.bundle for each in records.changes if each.value}
         return frozenset(used)
+
+
+def _may_name_bundles(batch: Changes[Any, Any]) -> bool:
+    return any(not each.is_deleted for each in batch.unread)

@@ -10,7 +10,7 @@ import re
 from typing import Literal, NamedTuple
 
 from fastflow_contracts.ids import RunId, check_run_id
-from fastflow_contracts.names import BadName, PipelineName, check_name, name_of, text_of, token
+from fastflow_contracts.names import BadName, BadToken, PipelineName, check_name, name_of, text_of, token
 
 Kind = Literal["script", "notebook"]
 
@@ -44,9 +44,12 @@ LINKS = "ff_links"
 
 RUN_KEYS = "run.>"
 INPUT_KEYS = "input.>"
+INSTANCES_KEYS = "limit.instances.*"
+CHAIN_KEYS = "limit.chain.*"
 LIMIT_KEYS = "limit.>"
 PIPELINE_KEYS = "pipeline.*"
 RUNNER_KEYS = "runner.*"
+RUNNER_ID_PATTERN = r"[A-Za-z0-9_=/-]{1,200}"
 LINK_KEYS = "links.*"
 SCHEDULE_STATE_KEYS = "sched.>"
 """Schedulers write them."""
@@ -225,7 +228,16 @@ def runner_key(runner_id: str) -> str:
 
 
 def parse_runner_key(key: str) -> str:
-    return key.removeprefix("runner.")
+    """Return the runner in a key. Raises ``BadToken``."""
+    runner = key.removeprefix("runner.")
+    if not is_runner_id(runner):
+        raise BadToken(f"{runner[:200]!r} is no runner's name.")
+    return runner
+
+
+def is_runner_id(text: str) -> bool:
+    """Return whether *text* can be a runner's name. Any other text in a record names nobody."""
+    return re.fullmatch(RUNNER_ID_PATTERN, text) is not None
 
 
 def drain(runner_id: str) -> str:

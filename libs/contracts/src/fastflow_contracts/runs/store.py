@@ -54,13 +54,13 @@ class Changed(NamedTuple):
 
 
 class RunStore:
-    """The runs of one bus. ``records``: for callers that list or follow them."""
+    """The runs of one bus. ``records`` and ``inputs``: for callers that list or follow them."""
 
     def __init__(self, bus: Bus, *, clock: Callable[[], datetime] = wall_clock) -> None:
         self._bus = bus
         self._clock = clock
         self.records = run_records(bus)
-        self._inputs: Bucket[RunRef, RunInput] = Bucket(
+        self.inputs: Bucket[RunRef, RunInput] = Bucket(
             bus,
             RUNS,
             RUN_INPUT,
@@ -107,7 +107,7 @@ class RunStore:
         """
         if not run.order.has_input:
             return RunInput()
-        record = await self._inputs.get(run.ref)
+        record = await self.inputs.get(run.ref)
         if record is None:
             raise NoSuchRun(f"the input of run {run.id} is no longer stored; start the pipeline again.")
         return record.value
@@ -124,7 +124,7 @@ class RunStore:
         """
         puts = [self.records.write(run.ref, run, expect=0)]
         if given is not None:
-            given_put = self._inputs.write(run.ref, given, expect=0)
+            given_put = self.inputs.write(run.ref, given, expect=0)
             if limits:  # one that is refused leaves nothing
                 puts.append(given_put)
             elif not await self._store_input(run, given_put):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from fastflow_contracts.service.parts import degraded
 from fastflow_gateway.dashboard.rendering import RENDERER
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.readmodel import queries
@@ -11,7 +12,8 @@ from fastflow_gateway.readmodel.model import MODEL
 
 
 async def runners_page(request: web.Request) -> web.Response:
-    found = queries.runners(request.app[MODEL])
+    model = request.app[MODEL]
+    found = queries.runners(model)
     staying = [runner for runner in found if not runner.leaving]
     return request.app[RENDERER].page(
         request,
@@ -21,6 +23,8 @@ async def runners_page(request: web.Request) -> web.Response:
         runners=found,
         busy=sum(runner.busy for runner in staying),
         slots=sum(runner.slots for runner in staying),
+        degraded=[part for part in degraded() if not part.part.startswith("runner/")],  # runners report theirs
+        unreadable=sum(model.unreadable.values()),
     )
 
 

@@ -61,16 +61,34 @@ def skip_feed(
     return Feed("skips", SKIP.name, partial(_skips, bus, newest_max), apply, forget)
 
 
-async def follow(wanted: Feed[Any, Any], *, on_batch: Callable[[Feed[Any, Any], Changes[Any, Any]], None]) -> None:
-    """Apply every change of *wanted* until cancelled; call *on_batch* after each batch. It begins with nothing."""
+async def follow(
+    wanted: Feed[Any, Any],
+    unread: set[object],
+    *,
+    on_batch: Callable[[Feed[Any, Any], Changes[Any, Any]], None],
+) -> None:
+    """Apply every change of *wanted* until cancelled. It begins with nothing.
+
+    Args:
+        wanted: What to follow.
+        unread: Gets the names of the records that cannot be read now; their keys, where these name nothing.
+        on_batch: Called after each batch.
+    """
     wanted.forget()
+    unread.clear()
     async with aclosing(wanted.changes()) as batches:
         async for batch in batches:
             if batch.restarted:
                 wanted.forget()
+                unread.clear()
+            for each in batch.unread:
+                name = each.key if each.name is None else each.name
+                unread.discard(name) if each.is_deleted else unread.add(name)
             for change in batch.changes:
+                unread.add(change.name)
                 with ignoring_unreadable(wanted.kind, change.name):
                     wanted.apply(change)
+                    unread.discard(change.name)
             on_batch(wanted, batch)
 
 

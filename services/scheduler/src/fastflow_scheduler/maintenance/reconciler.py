@@ -116,6 +116,8 @@ class Reconciler:
         A feed misses changes while its server dies; the stored record does not.
         """
         assert isinstance(run.state, Running)
+        if not subjects.is_runner_id(run.state.runner):
+            return False  # nobody: no presence can have this name
         async with asyncio.timeout(LOOK_S):
             found = await self._presences.items(subjects.runner_key(run.state.runner))
         renewed = [record.value for record in found if self._due_work.is_renewed(record.value)]
