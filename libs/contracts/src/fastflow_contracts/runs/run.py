@@ -20,7 +20,7 @@ import msgspec
 from fastflow_contracts.base import Count, Fact, Instant, are_plausible
 from fastflow_contracts.bus.subjects import Kind, RunRef
 from fastflow_contracts.codec import Codec, Malformed
-from fastflow_contracts.ids import RunId
+from fastflow_contracts.ids import RunId, check_run_id
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.spec import CellRetry, RetryStrategy
 
@@ -272,9 +272,14 @@ RUN_INPUT = Codec(RunInput)
 
 
 def check_run(ref: RunRef, run: RunRecord) -> None:
-    """Check a stored record. Raises ``Malformed`` if it is another run's, or no code can compute with its times."""
+    """Check a stored record. Raises a ``FastFlowError`` if it is another run's, names runs that cannot be, or has
+    times that no code can compute with.
+    """
     if run.ref != ref:
         raise Malformed(f"it is the record of run {run.id[:64]} of {run.pipeline[:64]}")
+    for related in (run.order.parent_run_id, run.order.root_run_id):
+        if related is not None:
+            check_run_id(related)
     state = run.state
     times: tuple[datetime | None, ...]
     match state:
