@@ -30,7 +30,7 @@ from fastflow_contracts.runs.limits import CHAIN_COUNT, LIMIT, ChainCount, Limit
 from fastflow_contracts.runs.logs import CHUNK, Chunk, Piece
 from fastflow_contracts.runs.messages import HINT, SAMPLE, SKIP, AttemptSample, Hint, SkipRecord, Trigger
 from fastflow_contracts.runs.presence import PRESENCE
-from fastflow_contracts.runs.run import RUN, RUN_INPUT, Ended, RunInput, Running, Verdict
+from fastflow_contracts.runs.run import RUN, RUN_INPUT, Ended, RunInput, Running, RunRecord, Verdict
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_contracts.schedules.state import SCHEDULE_STATE, SWITCH, ScheduleState, Switch
 from tests.support.ids import fresh_run_id
@@ -74,13 +74,13 @@ def corrupt(dice: random.Random, count: int, victim: RunRef) -> Iterator[Corrupt
     """Yield *count* corrupt records for every bucket and stream that a service reads. *victim*: a good run."""
     for _ in range(count):
         for kind in _kinds(dice, victim):
-            yield kind._replace(data=_spoilt(dice, kind.data))
+            yield kind._replace(data=spoilt(dice, kind.data))
 
 
 def _kinds(dice: random.Random, victim: RunRef) -> Iterator[Corrupt]:
     """A good record of every kind, sometimes under a key that names nothing."""
     pipeline = victim.pipeline
-    run = _run(dice, pipeline)
+    run = _run(dice)
     ref, job = run.ref, JobRef(pipeline, fresh_run_id())
     name = PipelineName(f"odd-{dice.randrange(10**9)}")
     odd = f"x.{dice.randrange(10**6)}.=ZZ"
@@ -135,9 +135,9 @@ def _messages(dice: random.Random, ref: RunRef, victim: RunRef) -> Iterator[Corr
     yield Corrupt(None, subjects.object_note(subjects.BUNDLES, fresh_run_id()), note)
 
 
-def _run(dice: random.Random, pipeline: str) -> Any:
-    """A run of *pipeline* or of another one, in any state."""
-    run = a_run(dice.choice((pipeline, "other")), retry_attempts=2, parent_run_id=fresh_run_id(), has_input=True)
+def _run(dice: random.Random) -> RunRecord:
+    """A run in any state. Not of the good pipeline: some are readable in the end, and count under its limit."""
+    run = a_run("other", retry_attempts=2, parent_run_id=fresh_run_id(), has_input=True)
     running = Running(attempt=1, runner="gone", epoch=1, claimed_at=T0, prepared_at=T0)
     ended = Ended(verdict=Verdict.FAILED, at=T0)
     state = dice.choice((run.state, running, ended))
@@ -169,7 +169,8 @@ def _or(dice: random.Random, usual: str, odd: str) -> str:
     return odd if dice.random() < 0.1 else usual
 
 
-def _spoilt(dice: random.Random, data: bytes) -> bytes:
+def spoilt(dice: random.Random, data: bytes) -> bytes:
+    """Return JSON *data* as random bytes, as JSON of another type, cut, or with one value replaced by nonsense."""
     match dice.randrange(8):
         case 0:
             return dice.randbytes(dice.randrange(1, 200))

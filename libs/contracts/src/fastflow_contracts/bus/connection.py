@@ -89,9 +89,11 @@ async def connect(
         kind = BusRefused if watch.is_refused else Unavailable
         raise kind(_refusal(url, tls, watch, error, connect_s)) from error
     watch.opened()
+    guard = asyncio.create_task(_close_if_stuck(client, bus), name="bus-guard")
     try:
         yield bus
     finally:
+        guard.cancel()
         watch.is_open = False
         closing = asyncio.create_task(_close(client), name="close-bus")
         try:
@@ -160,6 +162,13 @@ def _refusal(url: str, tls: Tls, watch: _ConnectionWatch, error: BaseException, 
     if REFUSED in reason.lower():
         return f"the NATS server at {redacted(url)} refuses these credentials; check them."
     return f"no NATS server answers at {redacted(url)} ({reason}); start one or check the address and credentials."
+
+
+async def _close_if_stuck(client: NatsClient, bus: Bus) -> None:
+    """Report a connection that works no more as closed, so that its service opens another."""
+    await client.until_stuck()
+    log.error("bus connection stuck")
+    bus.closed.set()
 
 
 async def _close(client: NatsClient) -> None:
