@@ -167,7 +167,7 @@ def _refusal(url: str, tls: Tls, watch: _ConnectionWatch, error: BaseException, 
 async def _close_if_stuck(client: NatsClient, bus: Bus) -> None:
     """Report a connection that works no more as closed, so that its service opens another."""
     await client.until_stuck()
-    log.error("bus connection stuck")
+    log.error("bus connection replaced", reason="it is stuck: the server answers others")
     bus.closed.set()
 
 
