@@ -93,6 +93,7 @@ def test_a_runner_says_what_its_sandbox_does_not_enforce() -> None:
         leaving=True,
         paused=False,
         unenforced=("It reaches everything.",),
+        degraded=("runner/pool failed once",),
         started_at=T0,
         seen_at=T0,
     )
