@@ -121,7 +121,7 @@ def _has_lost_its_reader(error: BaseException) -> bool:
     """Whether the reader of our output is gone, as with ``head``. Click handles this outside of exception groups."""
     if not isinstance(error, BaseExceptionGroup):
         return False
-    from fastflow_contracts.service.lifecycle import leaves
+    from fastflow_contracts.service.parts import leaves
 
     return all(isinstance(leaf, BrokenPipeError) for leaf in leaves(error))
 
@@ -150,7 +150,7 @@ def _told(leaf: BaseException, error: BaseException) -> Exception:
 def _leaves(error: BaseException) -> list[BaseException]:
     if not isinstance(error, BaseExceptionGroup):
         return [error]
-    from fastflow_contracts.service.lifecycle import leaves
+    from fastflow_contracts.service.parts import leaves
 
     return leaves(error)
 

@@ -27,6 +27,7 @@ from fastflow_contracts.pipelines.records import PIPELINE
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.concurrency import Limit
 from fastflow_contracts.runs.messages import Decision, Hint, SkipRecord, Trigger
+from fastflow_contracts.runs.room import Room
 from fastflow_contracts.runs.run import RUN, Pending, RunErrorType, Running, RunRecord
 from fastflow_contracts.runs.state_machine import Cancel, Expire
 from fastflow_contracts.runs.store import RunStore, Stored
@@ -256,6 +257,12 @@ class _Starter(Starter):
         yield
 
 
+class _Ample(Room):
+    async def complaint(self) -> str:
+        """The simulated bus never fills."""
+        return ""
+
+
 class _Dispatcher(Dispatcher):
     world: RunWorld
 
@@ -283,6 +290,7 @@ class SchedulerTwin(Replica):
             Defaults(),
             active=self._active,
             dispatcher=self._dispatcher,
+            room=_Ample(bus),
             clock=lambda: world.now,
         )
         self._restarter = Restarter(bus, self._runs, self._starter)

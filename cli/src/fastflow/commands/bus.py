@@ -1,4 +1,4 @@
-"""The commands about the bus itself: init, ensure, status, purge, url, backup, restore."""
+"""The commands about the bus itself: init, ensure, status, purge, unreadable, url, backup, restore."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from fastflow.local import backup, bus_users, purge
+from fastflow.local import backup, bus_users, purge, unreadable
 from fastflow.local.connection import OUTSIDE_URL_FILE, URL_FILE, Url, bus_options, talk
 from fastflow.local.data_dir import write_private
 from fastflow.terminal import tables
@@ -18,6 +18,7 @@ from fastflow_contracts.bus.permissions import ADMIN
 from fastflow_contracts.clock import now
 from fastflow_contracts.names import check_name
 
+UNREADABLE_HEADS = ("BUCKET", "KEY", "KIND", "REVISION")
 HEADS = ("STREAM", "FULL", "MESSAGES", "COPIES")
 
 
@@ -87,6 +88,29 @@ def purge_runs(pipeline: str | None, hours: float, waiting: bool, yes: bool, url
             return
         await purge.remove(connection, runs)
         click.echo(f"{len(runs):,} run(s) are removed.")
+
+    talk(url(), work)
+
+
+@bus.command(name="unreadable")
+@click.option("--remove", is_flag=True, help="Remove them. A run among them is gone then, and its log is kept.")
+@bus_options
+def show_unreadable(remove: bool, url: Url) -> None:
+    """List stored records that no service can read. Services pass them over.
+
+    A damaged record stays until it is removed, written again by its owner, or too old. A newer version may read what
+    this one cannot: after a downgrade, do not remove anything.
+    """
+
+    async def work(connection: Bus) -> None:
+        found = await unreadable.unreadable_records(connection)
+        if found:
+            rows = [(each.bucket, each.key, each.kind, str(each.revision)) for each in found]
+            click.echo(tables.table(UNREADABLE_HEADS, rows))
+        if remove:
+            click.echo(f"{await unreadable.remove(connection, found)} of {len(found)} removed.")
+        elif not found:
+            click.echo("Every stored record can be read.")
 
     talk(url(), work)
 

@@ -71,7 +71,7 @@ def table(found: Sequence[Runner], at: datetime) -> str:
         for each in found
     ]
     lines = tables.table(HEADS, rows).split("\n")
-    sentences = [()] + [each.unenforced for each in found]
+    sentences = [()] + [(*each.unenforced, *(f"Degraded: {part}." for part in each.degraded)) for each in found]
     return "\n".join(
         each
         for line, below in zip(lines, sentences, strict=True)

@@ -16,9 +16,10 @@ import fastflow_syncer.app
 from fastflow.errors import CliError
 from fastflow.local.settings_table import SETTINGS
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.bus.connection import connect
-from fastflow_contracts.bus.permissions import User, inbox
+from fastflow_contracts.bus.permissions import User
 from fastflow_contracts.log import get_logger
+from fastflow_contracts.service.bus_wait import bus_ready
+from fastflow_contracts.service.lifecycle import keep_serving
 from fastflow_contracts.service.settings import BadSettings, load, names
 
 log = get_logger(__name__)
@@ -84,7 +85,8 @@ async def run(
 ) -> None:
     """Run every part on its own bus connection until *stop* is set; call *ready* once all of them can work.
 
-    A part that fails or ends without *stop* ends all of them, except for a runner that was drained.
+    A service that fails starts again while the others go on. What only a person can mend ends all of them; so does a
+    service that ends without *stop*, except for a runner that was drained.
 
     Args:
         all_parts: The services.
@@ -113,9 +115,6 @@ async def run(
             group.create_task(_run(told(part), url, seeds, stop, part_ready), name=part.name) for part in all_parts
         ]
         await stop.wait()
-        for task in tasks:
-            if task.get_name() in starting:
-                task.cancel()  # it may build an image for minutes, and has no run yet
         _, late = await asyncio.wait(tasks, timeout=STOP_S)
         if late:
             names_ = ", ".join(sorted(task.get_name() for task in late))
@@ -127,8 +126,13 @@ async def _run(
 ) -> None:
     user = User(part.name)
     seed = seeds.get(user, "")
-    async with connect(url, name=f"fastflow-{part.name}", seed=seed, inbox=inbox(user), tls=part.settings.tls) as bus:
-        await part.serve(part.settings, bus, stop, lambda: ready(part.name))
+
+    async def life(life_ready: Callable[[], None]) -> None:
+        name = f"fastflow-{part.name}"
+        async with bus_ready(url, user=user, name=name, seed=seed, tls=part.settings.tls) as bus:
+            await part.serve(part.settings, bus, stop, life_ready)
+
+    await keep_serving(part.name, life, stop, lambda: ready(part.name))
     if stop.is_set():
         return
     if user is not User.RUNNER:

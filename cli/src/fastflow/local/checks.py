@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def check(folder: Path, settings: SyncerSettings) -> list[tuple[Path, Found]]:
 
 
 def _has_entry(folder: Path) -> bool:
-    return any((folder / entry).is_file() for entry in (SCRIPT, NOTEBOOK))
+    return any(os.path.isfile(folder / entry) for entry in (SCRIPT, NOTEBOOK))  # False also where it may not look
 
 
 def _own(folder: Path, settings: SyncerSettings) -> Found | None:
@@ -60,6 +61,8 @@ def _child(folder: Path, settings: SyncerSettings) -> Found | None:
     limits, policy = settings.folder_limits, settings.policy
     if examined := examine(folder.name, content, is_known=False, limits=limits, policy=policy):
         return examined.found
+    if unread := [refusal for refusal in content.refusals if not refusal.path]:
+        return Found(PipelineName(folder.name), None, tuple(Problem(accepted=each.reason) for each in unread), ())
     if notice := _unfinished(folder.name, content.files):
         return Found(PipelineName(folder.name), None, (), (notice,))
     return None

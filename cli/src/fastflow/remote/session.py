@@ -62,7 +62,7 @@ def ask(find_target: FindTarget, work: Callable[[Client], Coroutine[Any, Any, T]
     except ApiError as error:
         raise in_words(error, target) from None
     except BaseExceptionGroup as group:
-        from fastflow_contracts.service.lifecycle import leaves
+        from fastflow_contracts.service.parts import leaves
 
         for leaf in leaves(group):
             if isinstance(leaf, ApiError):

@@ -28,6 +28,7 @@ from fastflow_gateway.api import health, openapi, routes
 from fastflow_gateway.api.health import STILL_STARTING, StillStarting
 from fastflow_gateway.dashboard import pages
 from fastflow_gateway.dashboard.rendering import RENDERER, Renderer
+from fastflow_gateway.errors import CannotListen
 from fastflow_gateway.http import middleware
 from fastflow_gateway.http.access import IS_SPENT
 from fastflow_gateway.http.browsers import PUBLIC_URL
@@ -162,6 +163,16 @@ async def serve(
 
 
 @contextlib.asynccontextmanager
+async def waiting(settings: GatewaySettings) -> AsyncIterator[None]:
+    """Listen while there is no bus: the process is alive, and not ready. Raises ``CannotListen``."""
+    app = web.Application(client_max_size=BODY_BYTES_MAX)
+    app[CONNECTIONS] = _connections(settings, ClientAddresses(settings.proxies))
+    app.router.add_route("*", "/{path:.*}", health.without_bus)
+    async with _listening(app, settings):
+        yield
+
+
+@contextlib.asynccontextmanager
 async def _listening(app: web.Application, settings: GatewaySettings) -> AsyncIterator[str]:
     runner, loop = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN_S), asyncio.get_running_loop()
     connections = app[CONNECTIONS]
@@ -174,7 +185,12 @@ async def _listening(app: web.Application, settings: GatewaySettings) -> AsyncIt
         return Protocol(runner.server, connections=connections, access_log=None, logger=protocol_logger(), **options)
 
     try:
-        async with listening(settings.host, settings.port, connections, protocol) as (host, port):
+        async with contextlib.AsyncExitStack() as stack:
+            opening = listening(settings.host, settings.port, connections, protocol)
+            try:
+                host, port = await stack.enter_async_context(opening)
+            except OSError as error:
+                raise CannotListen(settings.host, settings.port, error) from error
             yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     finally:
         await runner.cleanup()

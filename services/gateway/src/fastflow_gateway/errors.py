@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from fastflow_contracts.errors import FastFlowError
@@ -23,3 +24,11 @@ def no_pipeline(name: str) -> RequestRefused:
 
 class Busy(FastFlowError):
     """Too many streams are open."""
+
+
+class CannotListen(FastFlowError):
+    """The address cannot be opened."""
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        super().__init__(f"{host}:{port} cannot be opened ({reason}); choose another FASTFLOW_HOST or FASTFLOW_PORT.")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import version
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -23,6 +25,7 @@ from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.presence import Presence
 from fastflow_contracts.runs.store import RunStore
 from fastflow_contracts.service.lifecycle import until_stopped
+from fastflow_contracts.service.parts import degraded, keep
 from fastflow_runner.attempts.context import AttemptContext
 from fastflow_runner.backend import Backend, open_backend
 from fastflow_runner.bundles import Bundles
@@ -78,25 +81,25 @@ async def serve(
         await presence.announce()
         try:
             async with asyncio.TaskGroup() as group:
-                keepers = [
-                    group.create_task(presence.serve(), name="presence"),
-                    group.create_task(backend.environments.keep(), name="environments"),
-                ]
+
+                def start(name: str, part: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+                    return group.create_task(keep(f"runner/{name}", part), name=name)
+
+                keepers = [start("presence", presence.serve), start("environments", backend.environments.keep)]
                 if backend.pool is not None:
-                    keepers.append(group.create_task(backend.pool.keep(), name="pool"))
+                    keepers.append(start("pool", backend.pool.keep))
                 if backend.image_gc is not None:
-                    keepers.append(group.create_task(backend.image_gc.keep(), name="image-gc"))
+                    keepers.append(start("image-gc", backend.image_gc.keep))
                 recovery = Recovery(context, runner)
                 await recovery.recover()
-                keepers.append(group.create_task(recovery.keep_order(), name="recovery"))
+                keepers.append(start("recovery", recovery.keep_order))
                 if settings.pre_heat:
-                    warming = preheat(context, default_python_version=settings.default_python_version)
-                    keepers.append(group.create_task(warming, name="preheat"))
+                    warm = partial(preheat, context, default_python_version=settings.default_python_version)
+                    keepers.append(start("preheat", warm))
                 hints = HintConsumer(context, runner)
-                takers = [group.create_task(hints.take(kind), name=f"take-{kind}") for kind in _kinds(settings)]
+                takers = [start(f"take-{kind}", partial(hints.take, kind)) for kind in _kinds(settings)]
                 drained = asyncio.Event()
-                draining = _drain(bus, runner_id, runner, presence, takers, drained)
-                keepers.append(group.create_task(draining, name="drain"))
+                keepers.append(start("drain", partial(_drain, bus, runner_id, runner, presence, takers, drained)))
                 ready()
                 await until_stopped(stop, drained, bus=bus)
                 for taker in takers:
@@ -170,6 +173,7 @@ def _seen(presence: Presence, runner: AttemptRunner, backend: Backend) -> Presen
         load=round(load, 2),
         environments=backend.environments.known,
         paused=runner.is_paused,
+        degraded=tuple(str(part) for part in degraded() if part.part.startswith("runner/")),
     )
 
 

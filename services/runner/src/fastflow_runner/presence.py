@@ -13,8 +13,9 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.bus.errors import RevisionConflict, Unavailable
+from fastflow_contracts.bus.errors import BusError, RevisionConflict
 from fastflow_contracts.clock import now
+from fastflow_contracts.errors import Fatal
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.presence import Presence
@@ -24,7 +25,7 @@ from fastflow_runner.errors import RunnerError
 log = get_logger(__name__)
 
 
-class Replaced(RunnerError):
+class Replaced(RunnerError, Fatal):
     """Another process with this runner's id has taken over."""
 
 
@@ -57,7 +58,7 @@ class PresenceWriter:
             await asyncio.sleep(self.lease.renew_s)
             try:
                 await self.renew()
-            except Unavailable as error:
+            except BusError as error:
                 log.warning("presence not renewed", silent_s=round(self.silent_s), error=str(error))
 
     async def renew(self, *, first: bool = False) -> None:

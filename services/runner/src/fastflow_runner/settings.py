@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from fastflow_contracts.bus.subjects import RUNNER_ID_PATTERN
 from fastflow_contracts.pipelines.folder.origins import ALLOWED_HELP, ALLOWED_LIKE, ALLOWED_PATTERN
 from fastflow_contracts.runs.lease import FENCE_S
-from fastflow_contracts.runs.presence import LEASE_S
+from fastflow_contracts.runs.presence import LEASE_S, LEASE_S_MAX
 from fastflow_contracts.service.settings import Env, ServiceSettings
 from fastflow_runner.output.quota import PIPELINE_BYTES_MAX
 
@@ -19,8 +20,8 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
         Env(
             "FASTFLOW_RUNNER_ID",
             "Name of this runner, constant across restarts. Default: the host's name.",
-            pattern=r"[A-Za-z0-9_-]{1,64}",
-            like="runner-1",
+            pattern=RUNNER_ID_PATTERN,
+            like="`runner-1`: letters, digits, `_`, `-`, `=` and `/`",
         ),
     ] = ""
     slots: Annotated[int, Env("RUNNER_SLOTS", "Maximum number of concurrent runs on this runner.", least=1)] = 10
@@ -118,6 +119,7 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
             "FASTFLOW_LEASE_S",
             "Seconds without a sign of life after which a runner counts as lost; must be equal in all services.",
             least=1,
+            most=LEASE_S_MAX,
         ),
     ] = LEASE_S
     fence_s: Annotated[

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
@@ -15,6 +16,7 @@ from fastflow_contracts.runs.lease import Lease
 from fastflow_contracts.runs.room import Room
 from fastflow_contracts.runs.store import RunStore
 from fastflow_contracts.service.lifecycle import run_until
+from fastflow_contracts.service.parts import keep
 from fastflow_scheduler.command_consumer import CommandConsumer
 from fastflow_scheduler.followups.restarter import Restarter
 from fastflow_scheduler.followups.run_ended_consumer import RunEndedConsumer
@@ -57,17 +59,29 @@ async def serve(settings: SchedulerSettings, bus: Bus, stop: asyncio.Event, read
     room = Room(bus, full_percent=settings.runs_full_percent)
     starter = Starter(bus, runs, defaults, active=active, dispatcher=dispatcher, ceilings=ceilings, room=room)
 
+    # Each start of a part makes it anew: nothing that a failure left behind stays.
+    def triggers() -> TriggerConsumer:
+        return TriggerConsumer(bus, starter, Redriver(bus, runs, starter))
+
+    def run_ended() -> RunEndedConsumer:
+        return RunEndedConsumer(bus, runs, starter, depth_max=settings.chain_depth_max)
+
+    def reconciler() -> Reconciler:
+        return Reconciler(bus, runs, active=active, dispatcher=dispatcher, due_work=DueWork(lease))
+
+    parts: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+        "triggers": lambda: triggers().serve(),
+        "commands": lambda: CommandConsumer(bus, runs).serve(),
+        "run-ended": lambda: run_ended().serve(),
+        "clock": lambda: Clock(bus, starter, Restarter(bus, runs, starter).restart).serve(),
+        "reconcile": lambda: reconciler().serve(),
+        "retention": lambda: Retention(bus, room).serve(),
+    }
+
     async def work() -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(TriggerConsumer(bus, starter, Redriver(bus, runs, starter)).serve(), name="triggers")
-            group.create_task(CommandConsumer(bus, runs).serve(), name="commands")
-            run_ended = RunEndedConsumer(bus, runs, starter, depth_max=settings.chain_depth_max)
-            group.create_task(run_ended.serve(), name="run-ended")
-            clock = Clock(bus, starter, Restarter(bus, runs, starter).restart)
-            group.create_task(clock.serve(), name="clock")
-            reconciler = Reconciler(bus, runs, active=active, dispatcher=dispatcher, due_work=DueWork(lease))
-            group.create_task(reconciler.serve(), name="reconcile")
-            group.create_task(Retention(bus, room).serve(), name="retention")
+            for name, part in parts.items():
+                group.create_task(keep(f"scheduler/{name}", part), name=name)
             ready()
 
     await run_until(stop, work(), bus=bus)

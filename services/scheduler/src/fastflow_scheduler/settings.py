@@ -7,7 +7,7 @@ from typing import Annotated
 from fastflow_contracts.limit_settings import LimitSettings
 from fastflow_contracts.pipelines.links import CHAIN_RUNS_MAX, HOPS_MAX
 from fastflow_contracts.runs.lease import FENCE_S
-from fastflow_contracts.runs.presence import LEASE_S
+from fastflow_contracts.runs.presence import LEASE_S, LEASE_S_MAX
 from fastflow_contracts.runs.room import FULL_PERCENT
 from fastflow_contracts.service.settings import Env
 
@@ -88,6 +88,7 @@ class SchedulerSettings(LimitSettings, frozen=True, kw_only=True):
             "FASTFLOW_LEASE_S",
             "Seconds without a sign of life after which a runner counts as lost; must be equal in all services.",
             least=1,
+            most=LEASE_S_MAX,
         ),
     ] = LEASE_S
     fence_s: Annotated[

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.service.lifecycle import run_until
+from fastflow_contracts.service.parts import keep
 from fastflow_syncer.publish import Publisher
 from fastflow_syncer.retire import Retirement
 from fastflow_syncer.settings import SyncerSettings
@@ -38,8 +39,9 @@ async def serve(settings: SyncerSettings, bus: Bus, stop: asyncio.Event, ready: 
 
         async def work() -> None:
             async with asyncio.TaskGroup() as group:
-                group.create_task(SyncRequests(bus, source, syncer).serve(ready), name="sync")
-                group.create_task(Retirement(bus).serve(), name="retire")
+                sync = keep("syncer/sync", lambda: SyncRequests(bus, source, syncer).serve(ready))
+                group.create_task(sync, name="sync")
+                group.create_task(keep("syncer/retire", lambda: Retirement(bus).serve()), name="retire")
 
         await run_until(stop, work(), bus=bus)
 

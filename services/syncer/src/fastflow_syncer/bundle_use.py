@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from fastflow_contracts.bus.bucket import Changes
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.store import PipelineStore
@@ -29,16 +30,20 @@ async def bundle_use(bus: Bus) -> BundleUse | None:
     ended: dict[str, PipelineName] = {}
     async with aclosing(PipelineStore(bus).records.once()) as pipelines:
         async for batch in pipelines:
-            if batch.unread:
+            if _may_name_bundles(batch):
                 return None
             needed |= {
                 each.value.live.bundle: each.value.name for each in batch.changes if each.value and each.value.live
             }
     async with aclosing(RunStore(bus).records.once()) as runs:
         async for records in runs:
-            if records.unread:
+            if _may_name_bundles(records):
                 return None
             for record in records.changes:
                 if (run := record.value) is not None and run.order.bundle:
                     (ended if run.is_over else needed)[run.order.bundle] = run.pipeline
     return BundleUse(needed, {name: pipeline for name, pipeline in ended.items() if name not in needed})
+
+
+def _may_name_bundles(batch: Changes[Any, Any]) -> bool:
+    return any(not each.is_deleted for each in batch.unread)

@@ -32,6 +32,7 @@ It is longer than a run takes to get its record after its version was replaced.
 """
 LOOK_S: Final = 600.0
 """Time limit of one round."""
+ADVICE: Final = "see `fastflow bus unreadable`"
 
 
 def retirable(
@@ -74,7 +75,7 @@ class Retirement:
         uploaded = await self._bundles.uploaded()
         use = await bundle_use(self._bus)
         if use is None:
-            log.warning("bundles not retired", reason="an unreadable record may name any bundle")
+            log.warning("bundles not retired", reason="an unreadable record may name any bundle", advice=ADVICE)
             return frozenset()
         used = use.needed.keys() | use.ended.keys()
         gone = retirable(uploaded, used, self._before, at)

@@ -93,10 +93,11 @@ def test_a_runner_says_what_its_sandbox_does_not_enforce() -> None:
         leaving=True,
         paused=False,
         unenforced=("It reaches everything.",),
+        degraded=("runner/pool failed once",),
         started_at=T0,
         seen_at=T0,
     )
-    two = replace(runner, id="two", unenforced=())
+    two = replace(runner, id="two", unenforced=(), degraded=())
     head, *lines = runners_table([runner, two], T0 + timedelta(hours=1)).split("\n")
     assert head.split() == ["RUNNER", "HOST", "VERSION", "SANDBOX", "BUSY", "LOAD", "ENVS", "KINDS", "SINCE"]
     assert lines[0].split() == [
@@ -115,7 +116,8 @@ def test_a_runner_says_what_its_sandbox_does_not_enforce() -> None:
         "m",
     ]
     assert lines[1] == "  It reaches everything."
-    assert lines[2].startswith("two ")
+    assert lines[2] == "  Degraded: runner/pool failed once."
+    assert lines[3].startswith("two ")
 
 
 def shown(status: Status, *attempts: Attempt, next_attempt_at: datetime | None = None) -> Run:

@@ -70,6 +70,8 @@ class Runner(Shape, frozen=True, kw_only=True):
     """It takes no attempts for now: its Docker daemon does not answer."""
     unenforced: tuple[str, ...]
     """What its sandbox cannot enforce, one sentence each."""
+    degraded: tuple[str, ...]
+    """Its parts that failed and are not well again yet, one clause each."""
     started_at: datetime
     seen_at: datetime
     """By the runner's own clock."""
@@ -98,5 +100,10 @@ class Encrypted(Shape, frozen=True, kw_only=True):
 class Health(Shape, frozen=True, kw_only=True):
     """Each dependency and its state: ``ok``, or what is wrong."""
 
-    status: Literal["ok", "unavailable"]
+    status: Literal["ok", "degraded", "unavailable"]
+    """``degraded``: it works, but a part failed lately or a record cannot be read."""
     dependencies: dict[str, str]
+    degraded: tuple[str, ...] = ()
+    """Parts of the process that failed and are not well again yet, one clause each."""
+    unreadable: dict[str, int] = {}
+    """How many stored records of each kind cannot be read; `fastflow bus unreadable` lists them."""

@@ -69,6 +69,8 @@ class Unread(NamedTuple, Generic[N]):
     name: N | None
     key: str
     revision: int
+    is_deleted: bool = False
+    """An invalid key, whose value was deleted."""
 
 
 class Changes(NamedTuple, Generic[N, T]):
@@ -93,6 +95,7 @@ class Bucket(Generic[N, T]):
         keys: str,
         key_of: Callable[[N], str],
         name_in: Callable[[str], N],
+        check: Callable[[N, T], None] = lambda _, __: None,
     ) -> None:
         """Describe the records.
 
@@ -103,6 +106,8 @@ class Bucket(Generic[N, T]):
             keys: The filter that matches all their keys and no others.
             key_of: Returns the key for a name.
             name_in: Returns the name in a key; raises a ``FastFlowError`` for an invalid key.
+            check: Raises a ``FastFlowError`` for a value that has the right types and makes no sense under this name:
+                it is unreadable.
         """
         self.bus = bus
         self.bucket = bucket
@@ -110,6 +115,7 @@ class Bucket(Generic[N, T]):
         self.keys = keys
         self._key_of = key_of
         self._name_in = name_in
+        self._check = check
         self._has_write_id = "write_id" in getattr(codec.message, "__struct_fields__", ())
 
     async def get(self, name: N, *, is_exact: bool = False) -> Record[N, T] | None:
@@ -139,7 +145,7 @@ class Bucket(Generic[N, T]):
         entry = await self.bus.get(self.bucket, self._key_of(name), is_exact=is_exact)
         if entry is None:
             return Loaded(None, 0)
-        return Loaded(decoded(self.codec, entry.value, where=self._where(entry.key)), entry.revision)
+        return Loaded(self._decoded(name, entry.value, self._where(entry.key)), entry.revision)
 
     async def put(self, name: N, value: T, *, expect: int | None) -> int:
         """Write one record and return its revision.
@@ -249,23 +255,37 @@ class Bucket(Generic[N, T]):
 
     def _read(self, message: Message) -> Change[N, T] | Unread[N]:
         key = value_key(self.bucket, message.subject)
+        is_deleted = not message.data and message.header("KV-Operation") is not None
         try:
             name = self._name_in(key)
         except FastFlowError as error:
-            note_unreadable(self.codec.name, self._where(key), error)
-            return Unread(None, key, message.sequence)
-        if not message.data and message.header("KV-Operation") is not None:
+            if not is_deleted:
+                note_unreadable(self.codec.name, self._where(key), error)
+            return Unread(None, key, message.sequence, is_deleted)
+        if is_deleted:
             return Change(name, None, message.sequence, message.stored_at)
-        value = decoded(self.codec, message.data, where=message.subject)
+        value = self._decoded(name, message.data, message.subject)
         if value is None:
             return Unread(name, key, message.sequence)
         return Change(name, value, message.sequence, message.stored_at)
 
     def _record(self, name: N, entry: Entry) -> Record[N, T]:
-        value = decoded(self.codec, entry.value, where=self._where(entry.key))
+        value = self._decoded(name, entry.value, self._where(entry.key))
         if value is None:
             raise self._unreadable(entry.key, entry.revision)
         return Record(name, value, entry.revision, entry.stored_at)
+
+    def _decoded(self, name: N, data: bytes, where: str) -> T | None:
+        """Decode and check a value, or log and count it as unreadable."""
+        value = decoded(self.codec, data, where=where)
+        if value is None:
+            return None
+        try:
+            self._check(name, value)
+        except FastFlowError as error:
+            note_unreadable(self.codec.name, where, error)
+            return None
+        return value
 
     def _unreadable(self, key: str, revision: int) -> Unreadable:
         return Unreadable(f"{self._where(key)} holds no {self.codec.name}.", revision=revision)

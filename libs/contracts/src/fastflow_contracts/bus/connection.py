@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 import nats.js.errors
 
 from fastflow_contracts.bus.access.address import login_of, redacted
-from fastflow_contracts.bus.access.tls import PLAIN, Tls, complaint
+from fastflow_contracts.bus.access.tls import PLAIN, Tls, complaint, is_mistrust
 from fastflow_contracts.bus.client import ANSWER_S, Bus
-from fastflow_contracts.bus.errors import Unavailable
+from fastflow_contracts.bus.errors import BusRefused, Unavailable
 from fastflow_contracts.bus.nats_client import NatsClient
 from fastflow_contracts.bus.subjects import INBOX
 from fastflow_contracts.log import get_logger
@@ -49,6 +49,7 @@ async def connect(
 
     Raises:
         Unavailable: No connection within *connect_s*; the text has the last error.
+        BusRefused: The same, because of the credentials or a certificate.
         BadSeed: *seed* is not an NKEY.
         BadTls: A certificate or key cannot be used.
     """
@@ -85,11 +86,14 @@ async def connect(
     except (nats.errors.Error, TimeoutError, OSError) as error:
         with contextlib.suppress(Exception):
             await client.close()
-        raise Unavailable(_refusal(url, tls, watch, error, connect_s)) from error
+        kind = BusRefused if watch.is_refused else Unavailable
+        raise kind(_refusal(url, tls, watch, error, connect_s)) from error
     watch.opened()
+    guard = asyncio.create_task(_close_if_stuck(client, bus), name="bus-guard")
     try:
         yield bus
     finally:
+        guard.cancel()
         watch.is_open = False
         closing = asyncio.create_task(_close(client), name="close-bus")
         try:
@@ -105,6 +109,8 @@ class _ConnectionWatch:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._refusal = ""
+        self.is_refused = False
+        """Whether the credentials or a certificate are why there is no connection."""
         self.is_open = False
         """Whether errors are logged. Those before the connection is open are in ``trouble`` alone."""
         self.trouble: str | None = None
@@ -124,6 +130,8 @@ class _ConnectionWatch:
         before, self.trouble = self.trouble, complaint(error) or str(error) or type(error).__name__
         # A server that refuses us closes the connection at once, and its reason may get lost: one try reports the
         # reason, the next one only a broken pipe.
+        if is_mistrust(error) or REFUSED in self.trouble.lower():
+            self.is_refused = True
         if complaint(error) or REFUSED in self.trouble.lower():
             self._refusal = self.trouble
         elif self._refusal and not self.is_open:
@@ -154,6 +162,13 @@ def _refusal(url: str, tls: Tls, watch: _ConnectionWatch, error: BaseException, 
     if REFUSED in reason.lower():
         return f"the NATS server at {redacted(url)} refuses these credentials; check them."
     return f"no NATS server answers at {redacted(url)} ({reason}); start one or check the address and credentials."
+
+
+async def _close_if_stuck(client: NatsClient, bus: Bus) -> None:
+    """Report a connection that works no more as closed, so that its service opens another."""
+    await client.until_stuck()
+    log.error("bus connection replaced", reason="it is stuck: the server answers others")
+    bus.closed.set()
 
 
 async def _close(client: NatsClient) -> None:

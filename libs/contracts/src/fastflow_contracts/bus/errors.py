@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.errors import FastFlowError, Fatal
 
 
 class BusError(FastFlowError):
@@ -19,6 +19,10 @@ class Unavailable(BusError):
 
 class NotStored(Unavailable):
     """A stream stores nothing although its server answers: its disk is full, or was, and the server needs a restart."""
+
+
+class BusRefused(Unavailable, Fatal):
+    """The server refuses these credentials, or one side does not trust the other's certificate."""
 
 
 class Rejected(BusError):

@@ -16,6 +16,13 @@ from fastflow_contracts.bus.subjects import SUBJECT_BYTES_MAX
 
 T = TypeVar("T")
 
+LOOK_S = 5.0
+"""Pause between two looks whether the connection works."""
+LOOKS = 4
+"""Failed looks in a row until the server is asked whether it answers others. A reconnection takes less."""
+ANSWER_S = 5
+"""How long an answer may take."""
+
 
 class NatsClient(Client):
     """A client. *seed*: the NKEY that authenticates it, "" = none. *tls_only*: refuse servers without TLS."""
@@ -67,6 +74,41 @@ class NatsClient(Client):
     async def request(self, *args: Any, **kwargs: Any) -> Msg:
         """As inherited, but no cancellation is lost: see ``_kept``."""
         return await _kept(super().request(*args, **kwargs))
+
+    async def until_stuck(self) -> None:
+        """Return when this client cannot talk to a server that answers others.
+
+        The library ends a task of its own for good at an error that it does not expect, such as half a line of a server
+        that dies. From then on the client is neither connected nor closed.
+        """
+        failures = 0
+        while failures < LOOKS or not await self._server_answers():
+            await asyncio.sleep(LOOK_S)
+            failures = 0 if await self._talks() else failures + 1
+
+    async def _talks(self) -> bool:
+        if not self.is_connected:
+            return False
+        try:
+            await self.flush(timeout=ANSWER_S)
+        except (nats.errors.Error, TimeoutError):
+            return False
+        return True
+
+    async def _server_answers(self) -> bool:
+        """Whether a server of ours greets a new connection."""
+        for server in list(self._server_pool):
+            try:
+                async with asyncio.timeout(ANSWER_S):
+                    reader, writer = await asyncio.open_connection(server.uri.hostname, server.uri.port)
+                    try:
+                        if (await reader.read(4)).startswith(b"INFO"):
+                            return True
+                    finally:
+                        writer.close()
+            except (OSError, TimeoutError):
+                continue
+        return False
 
     async def _process_pong(self) -> None:
         """As inherited, but drop an answer that no task awaits; the original stops reading the connection then."""

@@ -95,9 +95,12 @@ class Pull:
 
     async def __aenter__(self) -> Pull:
         # No limits on the client's side: what may be under way is bounded by the batch of the one open request.
-        self._subscription = await self._bus.client.subscribe(
-            self._inbox, cb=self._receive, pending_msgs_limit=0, pending_bytes_limit=0
-        )
+        try:
+            self._subscription = await self._bus.client.subscribe(
+                self._inbox, cb=self._receive, pending_msgs_limit=0, pending_bytes_limit=0
+            )
+        except nats.errors.Error as error:
+            raise Unavailable(f"the connection to the bus is closed: {error}.") from error
         self._bus.wake_on_reconnect.add(self._arrived)
         return self
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
-from nats.errors import NoRespondersError
+from nats.errors import Error, NoRespondersError
 from nats.js import JetStreamContext
 from nats.js.api import (
     AckPolicy,
@@ -26,6 +26,7 @@ from nats.js.api import (
 from nats.js.errors import APIError, BadRequestError, NotFoundError, ServiceUnavailableError
 
 from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.errors import FastFlowError
 
 MIB: Final = 1024 * 1024
@@ -264,7 +265,12 @@ async def _name_installation(js: JetStreamContext, wanted: str) -> None:
 
 
 async def verify(js: JetStreamContext) -> None:
-    """Check that every stream exists with its subjects, and every consumer. Raises ``WrongTopology`` if not."""
+    """Check that every stream exists with its subjects, and every consumer.
+
+    Raises:
+        WrongTopology: Something is missing.
+        Unavailable: The bus does not answer.
+    """
     missing = []
     try:
         for stream in STREAMS:
@@ -282,7 +288,7 @@ async def verify(js: JetStreamContext) -> None:
                 missing.append(f"consumer {consumer.name} of {stream_name}")
     except (NoRespondersError, ServiceUnavailableError) as error:
         raise WrongTopology("the NATS server has no JetStream; start it with jetstream enabled.") from error
-    except TimeoutError as error:
-        raise WrongTopology("the bus does not answer about its streams; a cluster may be electing a leader.") from error
+    except (Error, TimeoutError) as error:
+        raise Unavailable("the bus does not answer about its streams; a cluster may be electing a leader.") from error
     if missing:
         raise WrongTopology(f"the bus lacks {', '.join(missing)}; run `fastflow bus ensure` once.")

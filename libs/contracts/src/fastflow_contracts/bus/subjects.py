@@ -61,9 +61,12 @@ SESSIONS = "ff_sessions"
 RUN_KEYS = "run.>"
 INPUT_KEYS = "input.>"
 """In the bucket of the inputs; those of runs that older versions created are in the bucket of the runs."""
+INSTANCES_KEYS = "limit.instances.*"
+CHAIN_KEYS = "limit.chain.*"
 LIMIT_KEYS = "limit.>"
 PIPELINE_KEYS = "pipeline.*"
 RUNNER_KEYS = "runner.*"
+RUNNER_ID_PATTERN = r"[A-Za-z0-9_=/-]{1,200}"
 LINK_KEYS = "links.*"
 SPENT_KEYS = "spent.*"
 SCHEDULE_STATE_KEYS = "sched.>"
@@ -281,7 +284,16 @@ def runner_key(runner_id: str) -> str:
 
 
 def parse_runner_key(key: str) -> str:
-    return key.removeprefix("runner.")
+    """Return the runner in a key. Raises ``BadToken``."""
+    runner = key.removeprefix("runner.")
+    if not is_runner_id(runner):
+        raise BadToken(f"{runner[:200]!r} is no runner's name.")
+    return runner
+
+
+def is_runner_id(text: str) -> bool:
+    """Return whether *text* can be a runner's name. Any other text in a record names nobody."""
+    return re.fullmatch(RUNNER_ID_PATTERN, text) is not None
 
 
 def drain(runner_id: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fastflow_contracts.base import Fact, Instant
-from fastflow_contracts.codec import Codec
+from fastflow_contracts.base import Fact, Instant, are_plausible
+from fastflow_contracts.codec import Codec, Malformed
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.diagnostics import Notice, Problem
 from fastflow_contracts.pipelines.format.spec import PipelineSpec
@@ -84,3 +84,11 @@ PIPELINE = Codec(PipelineRecord)
 SYNC_REPORT = Codec(SyncReportRecord)
 
 SYNC_STATUS = Codec(SyncStatusRecord)
+
+
+def check_pipeline(name: PipelineName, record: PipelineRecord) -> None:
+    """Check a stored record. Raises ``Malformed`` if it is another pipeline's, or its times cannot be computed with."""
+    if record.name != name:
+        raise Malformed(f"it is the record of {record.name[:64]!r}")
+    if not are_plausible(record.removed_at, record.seen_at, record.live.live_since if record.live else None):
+        raise Malformed("a time in it is at the end of the calendar")

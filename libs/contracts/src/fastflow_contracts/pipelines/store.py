@@ -8,7 +8,7 @@ from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.streams import WrongTopology
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.links import LINK_SET, Link, LinkSet
-from fastflow_contracts.pipelines.records import PIPELINE, SYNC_STATUS, PipelineRecord, SyncStatusRecord
+from fastflow_contracts.pipelines.records import PIPELINE, SYNC_STATUS, PipelineRecord, SyncStatusRecord, check_pipeline
 
 
 class PipelineStore:
@@ -23,6 +23,7 @@ class PipelineStore:
             keys=subjects.PIPELINE_KEYS,
             key_of=subjects.pipeline_key,
             name_in=subjects.any_name_in_pipeline_key,
+            check=check_pipeline,
         )
         self.link_sets: Bucket[PipelineName, LinkSet] = Bucket(
             bus,

@@ -15,8 +15,17 @@ from fastflow_contracts.bus.client import Bus, Put
 from fastflow_contracts.bus.subjects import RUNS, RunRef
 from fastflow_contracts.errors import FastFlowError
 from fastflow_contracts.ids import RunId
-from fastflow_contracts.runs.limits import CHAIN_COUNT, LIMIT, ChainCount, LimitSet, Member, to_check, without
-from fastflow_contracts.runs.run import RUN, Running, RunRecord
+from fastflow_contracts.runs.limits import (
+    CHAIN_COUNT,
+    LIMIT,
+    ChainCount,
+    LimitSet,
+    Member,
+    check_set,
+    to_check,
+    without,
+)
+from fastflow_contracts.runs.run import RUN, Running, RunRecord, check_run
 
 
 class Full(FastFlowError):
@@ -51,12 +60,25 @@ class Limit(Protocol):
 
 def run_records(bus: Bus) -> Bucket[RunRef, RunRecord]:
     """Return the run records on *bus*. Only ``store.RunStore`` changes them."""
-    return Bucket(bus, RUNS, RUN, keys=subjects.RUN_KEYS, key_of=subjects.run_key, name_in=subjects.parse_run_key)
+    return Bucket(
+        bus,
+        RUNS,
+        RUN,
+        keys=subjects.RUN_KEYS,
+        key_of=subjects.run_key,
+        name_in=subjects.parse_run_key,
+        check=check_run,
+    )
 
 
 def limit_sets(bus: Bus) -> Bucket[str, LimitSet]:
     """Return the sets of active runs on *bus*, by key. ``keys`` also matches the counts of chains: give a key."""
-    return Bucket(bus, RUNS, LIMIT, keys=subjects.LIMIT_KEYS, key_of=str, name_in=str)
+    return Bucket(bus, RUNS, LIMIT, keys=subjects.LIMIT_KEYS, key_of=str, name_in=str, check=check_set)
+
+
+def chain_counts(bus: Bus) -> Bucket[str, ChainCount]:
+    """Return the counts of chains on *bus*, by key. ``keys`` also matches sets of active runs: give a key."""
+    return Bucket(bus, RUNS, CHAIN_COUNT, keys=subjects.LIMIT_KEYS, key_of=str, name_in=str)
 
 
 class ConcurrencyLimit(NamedTuple):
@@ -136,9 +158,7 @@ class ChainLimit(NamedTuple):
 
     async def put_for(self, bus: Bus, ref: RunRef) -> Put:
         """As ``Limit.put_for``; *ref* is not in the chain yet. An unreadable count begins at one."""
-        counts: Bucket[str, ChainCount] = Bucket(
-            bus, RUNS, CHAIN_COUNT, keys=subjects.LIMIT_KEYS, key_of=str, name_in=str
-        )
+        counts = chain_counts(bus)
         stored, revision = await counts.load(self.key)
         runs = (stored or ChainCount()).runs
         if runs >= self.most:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from fastflow_contracts.base import Fact
+from fastflow_contracts.base import Count, Fact
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.codec import Codec
-from fastflow_contracts.ids import RunId
-from fastflow_contracts.names import PipelineName
+from fastflow_contracts.ids import RunId, check_run_id
+from fastflow_contracts.names import PipelineName, check_name
 
 CROWD = 100
 """A larger set is checked although it has room: it could grow to its limit, or beyond the size of a message."""
@@ -36,7 +36,7 @@ class LimitSet(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """At most ``most`` runs at once."""
 
     v: int = 1
-    most: int
+    most: Count
     since: str = ""
     """What the set belongs to; a set that belongs to something else is built again."""
     members: tuple[Member, ...] = ()
@@ -47,8 +47,15 @@ class ChainCount(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """How many runs one chain has had, the first one included. It only grows."""
 
     v: int = 1
-    runs: int = 1
+    runs: Count = 1
     write_id: str = ""
+
+
+def check_set(_: str, stored: LimitSet) -> None:
+    """Check a stored set. Raises a ``FastFlowError`` if a member cannot be a run: nobody could look it up."""
+    for member in stored.members:
+        check_name(member.pipeline)
+        check_run_id(member.run_id)
 
 
 LIMIT = Codec(LimitSet)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from fastflow_contracts.base import Fact, Instant
-from fastflow_contracts.codec import Codec
+from fastflow_contracts.base import Count, Fact, Instant, are_plausible
+from fastflow_contracts.codec import Codec, Malformed
 
 PRESENCE_S = 5.0
 """How often a runner renews its presence."""
 LEASE_S = 30.0
 """How long a runner may be silent, unless FASTFLOW_LEASE_S says otherwise."""
+LEASE_S_MAX = 86_400.0
+"""Longer than the bus keeps a presence that is not renewed."""
 
 
 class Presence(Fact, frozen=True, kw_only=True, omit_defaults=True):
@@ -26,11 +28,11 @@ class Presence(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """Why it is not Docker, if its settings leave the choice: one clause, for people."""
     daemon: str | None = None
     """The Docker daemon's id, only for people: clones of a machine have the same id."""
-    slots: int
-    busy: int = 0
+    slots: Count
+    busy: Count = 0
     load: float = 0.0
     """Of its host: processes that ran or wanted to, mean of the last minute, for each core."""
-    environments: int = 0
+    environments: Count = 0
     """Number of ready environments in its store, as far as it knows."""
     kinds: tuple[str, ...] = ("script",)
     unenforced: tuple[str, ...] = ()
@@ -42,6 +44,8 @@ class Presence(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """It takes no more work."""
     paused: bool = False
     """It takes no work for now: its Docker daemon does not answer."""
+    degraded: tuple[str, ...] = ()
+    """Its parts that failed and are not well again yet, one clause each."""
     gone: bool = False
     """It has ended, and other runners on that daemon may take over its sandboxes."""
     lease_s: float = LEASE_S
@@ -49,6 +53,16 @@ class Presence(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 PRESENCE = Codec(Presence)
+
+
+def check_presence(runner: str, presence: Presence) -> None:
+    """Check a stored presence. Raises ``Malformed`` if it is another runner's, or says what no runner says."""
+    if presence.runner != runner:
+        raise Malformed(f"it is the presence of runner {presence.runner[:64]!r}")
+    if not are_plausible(presence.started_at, presence.seen_at):
+        raise Malformed("a time in it is at the end of the calendar")
+    if not 0 < presence.lease_s <= LEASE_S_MAX:
+        raise Malformed(f"its lease of {presence.lease_s:g} s is not between 0 and {LEASE_S_MAX:g}")
 
 
 def is_gone(presence: Presence | None, *, silent_s: float, lease_s: float = LEASE_S) -> bool:

@@ -11,13 +11,16 @@ an argument; every time here is aware and in UTC.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from fastflow_contracts.base import Fact, Instant
+import msgspec
+
+from fastflow_contracts.base import Count, Fact, Instant, are_plausible
 from fastflow_contracts.bus.subjects import Kind, RunRef
-from fastflow_contracts.codec import Codec
-from fastflow_contracts.ids import RunId
+from fastflow_contracts.codec import Codec, Malformed
+from fastflow_contracts.ids import RunId, check_run_id
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.spec import CellRetry, RetryStrategy
 
@@ -51,6 +54,8 @@ class RunErrorType(StrEnum):
     LOST = "lost"
 
 
+ExitCode: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**32)]
+
 TriggeredBy = Literal["manual", "api", "webhook", "bus", "schedule", "downstream", "daemon_restart"]
 
 #: Every step a run may take, at a glance. ``decide`` is the behaviour, this is its map: the diagram in
@@ -70,9 +75,9 @@ class RunLimits(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """What one attempt may use. Soft limits only warn. Cores and bytes; None = no limit."""
 
     cpu_cores: float | None = None
-    memory_bytes: int | None = None
+    memory_bytes: Count | None = None
     cpu_cores_soft: float | None = None
-    memory_bytes_soft: int | None = None
+    memory_bytes_soft: Count | None = None
     timeout_s: float = 0.0
     """Of user code, per attempt; 0 = none."""
 
@@ -95,10 +100,10 @@ class Order(Fact, frozen=True, kw_only=True, omit_defaults=True):
     parent_run_id: RunId | None = None
     root_run_id: RunId | None = None
     """The first run of its chain; None = this one."""
-    hops: int = 0
+    hops: Count = 0
     """How many runs in the chain came before this one."""
     limits: RunLimits = RunLimits()
-    retry_attempts: int = 0
+    retry_attempts: Count = 0
     """Attempts after the first."""
     retry_strategy: RetryStrategy | None = None
     env_names: tuple[str, ...] = ()
@@ -116,16 +121,16 @@ class Order(Fact, frozen=True, kw_only=True, omit_defaults=True):
 class Pending(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="pending"):
     """Waiting for a runner, or for its next attempt."""
 
-    attempt: int
+    attempt: Count
     not_before: Instant
 
 
 class Running(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="running"):
     """Held by exactly one runner. ``epoch`` grows with every change of holder and fences the former one."""
 
-    attempt: int
+    attempt: Count
     runner: str
-    epoch: int
+    epoch: Count
     claimed_at: Instant
     prepared_at: Instant | None = None
     """When its environment and its sandbox were ready. While this is None, no user code has run."""
@@ -161,7 +166,7 @@ State: TypeAlias = Pending | Running | Ended
 class AttemptRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """The result of one attempt. The last one's result is the run's."""
 
-    number: int
+    number: Count
     runner: str
     claimed_at: Instant
     prepared_at: Instant | None = None
@@ -170,18 +175,18 @@ class AttemptRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     started_at: Instant | None = None
     """When user code began; None if it never did."""
     finished_at: Instant
-    exit_code: int | None = None
+    exit_code: ExitCode | None = None
     error_type: RunErrorType | None = None
     error_message: str | None = None
-    memory_bytes_peak: int | None = None
+    memory_bytes_peak: Count | None = None
     cpu_cores_peak: float | None = None
     warnings: tuple[str, ...] = ()
     """One sentence for each soft limit that was passed."""
-    log_sequence: int = 0
+    log_sequence: Count = 0
     """Stream sequence of its last log message; 0 if it wrote none, or its runner never came back to say it. A follower
     that has seen it has seen all.
     """
-    cell_sequence: int = 0
+    cell_sequence: Count = 0
     """The same of what its cells did; 0 if it was no notebook."""
     route: str | None = None
     """The label that the script wrote, by which its followers are chosen."""
@@ -197,9 +202,9 @@ class RunRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     order: Order
     state: State
     attempts: tuple[AttemptRecord, ...] = ()
-    epoch: int = 0
+    epoch: Count = 0
     """The highest epoch handed out so far."""
-    releases: int = 0
+    releases: Count = 0
     """How often a runner gave it back before user code ran."""
     write_id: str = ""
     """Random for each write: shows, after an uncertain write, whose bytes are stored."""
@@ -238,7 +243,7 @@ class ParentRun(Fact, frozen=True, kw_only=True, omit_defaults=True):
     run_id: RunId
     pipeline: PipelineName
     status: RunStatus
-    exit_code: int | None = None
+    exit_code: ExitCode | None = None
     error_type: RunErrorType | None = None
     error_message: str | None = None
 
@@ -268,3 +273,26 @@ class RunInput(Fact, frozen=True, kw_only=True, omit_defaults=True):
 RUN = Codec(RunRecord)
 
 RUN_INPUT = Codec(RunInput)
+
+
+def check_run(ref: RunRef, run: RunRecord) -> None:
+    """Check a stored record. Raises a ``FastFlowError`` if it is another run's, names runs that cannot be, or has
+    times that no code can compute with.
+    """
+    if run.ref != ref:
+        raise Malformed(f"it is the record of run {run.id[:64]} of {run.pipeline[:64]}")
+    for related in (run.order.parent_run_id, run.order.root_run_id):
+        if related is not None:
+            check_run_id(related)
+    state = run.state
+    times: tuple[datetime | None, ...]
+    match state:
+        case Pending():
+            times = (state.not_before,)
+        case Running():
+            times = (state.claimed_at, state.prepared_at, state.cancel_requested_at)
+        case Ended():
+            times = (state.at,)
+    ends = (time for each in run.attempts for time in (each.claimed_at, each.prepared_at, each.finished_at))
+    if not are_plausible(run.created_at, run.order.scheduled_for, *times, *ends):
+        raise Malformed("a time in it is at the end of the calendar")

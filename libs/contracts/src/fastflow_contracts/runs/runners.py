@@ -7,7 +7,7 @@ from typing import TypeAlias
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.bucket import Bucket
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.runs.presence import PRESENCE, Presence
+from fastflow_contracts.runs.presence import PRESENCE, Presence, check_presence
 
 Presences: TypeAlias = Bucket[str, Presence]
 """By the runner's id."""
@@ -22,4 +22,5 @@ def presences(bus: Bus) -> Presences:
         keys=subjects.RUNNER_KEYS,
         key_of=subjects.runner_key,
         name_in=subjects.parse_runner_key,
+        check=check_presence,
     )

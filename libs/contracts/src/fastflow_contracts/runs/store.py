@@ -55,13 +55,13 @@ class Changed(NamedTuple):
 
 
 class RunStore:
-    """The runs of one bus. ``records``: for callers that list or follow them."""
+    """The runs of one bus. ``records`` and ``inputs``: for callers that list or follow them."""
 
     def __init__(self, bus: Bus, *, clock: Callable[[], datetime] = wall_clock) -> None:
         self._bus = bus
         self._clock = clock
         self.records = run_records(bus)
-        self._inputs: Bucket[RunRef, RunInput] = Bucket(
+        self.inputs: Bucket[RunRef, RunInput] = Bucket(
             bus,
             INPUTS,
             RUN_INPUT,
@@ -116,7 +116,7 @@ class RunStore:
         """
         if not run.order.has_input:
             return RunInput()
-        record = await self._inputs.get(run.ref)
+        record = await self.inputs.get(run.ref)
         if record is not None:
             return record.value
         former = await self._former_input(run.ref)
@@ -240,7 +240,7 @@ class RunStore:
         An input without a run comes from a crash, or from another process that creates the same run right now; that
         process gets a moment before the input is replaced. An equal one is replaced, too: ``remove`` may have seen it.
         """
-        put = self._inputs.write(run.ref, given, expect=0)
+        put = self.inputs.write(run.ref, given, expect=0)
         for _ in range(CONFLICTS_MAX):
             try:
                 await self._bus.commit(INPUTS, [put])

@@ -14,8 +14,8 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from fastflow_contracts.base import Fact, Instant
-from fastflow_contracts.codec import Codec
+from fastflow_contracts.base import Fact, Instant, are_plausible
+from fastflow_contracts.codec import Codec, Malformed
 from fastflow_contracts.schedules.schedule import Cron, Interval, Once, PipelineSchedule
 
 REMEMBERED = timedelta(days=30)
@@ -85,6 +85,12 @@ def definition(schedule: PipelineSchedule) -> str:
     if schedule.end is not None:
         words += f" until {schedule.end.isoformat()}"
     return words
+
+
+def check_state(_: object, state: ScheduleState) -> None:
+    """Check a stored state. Raises ``Malformed`` if no slot can be computed from it."""
+    if not are_plausible(state.anchor, state.done_until, state.last_slot, state.idle_since):
+        raise Malformed("a time in it is at the end of the calendar")
 
 
 SCHEDULE_STATE = Codec(ScheduleState)

@@ -1,39 +1,35 @@
 """The lifecycle of a service process: settings from the environment, logging, signals, and a clean exit.
 
-A service is a coroutine ``serve(settings, bus, stop, ready)``. It opens its resources in an ``AsyncExitStack``, runs
-its loops in a ``TaskGroup``, and calls ``ready`` when it can do its work. After that it returns soon after *stop* is
-set, or after a drain request on the bus; if *stop* is set earlier, it is cancelled. The process exits with a non-zero
-code when a task fails or the bus connection is closed permanently.
+A service is a coroutine ``serve(settings, bus, stop, ready)``. It opens its resources, keeps its parts going
+(``parts``), and calls ``ready`` when it can do its work. After that it returns soon after *stop* is set, or after a
+drain request on the bus; if *stop* is set earlier, it is cancelled. A service that fails, or loses its connection for
+good, starts again with a new connection. The process ends with a non-zero code only when a person must act.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
-from pathlib import Path
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from typing import Any, NoReturn, Protocol, TypeVar
 
-from fastflow_contracts.bus.access.nkeys import BadSeed
-from fastflow_contracts.bus.access.tls import PLAIN, Tls
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.bus.connection import connect
-from fastflow_contracts.bus.permissions import User, inbox
-from fastflow_contracts.bus.streams import WrongTopology, verify
-from fastflow_contracts.errors import FastFlowError
+from fastflow_contracts.bus.errors import BusError
+from fastflow_contracts.bus.permissions import User
+from fastflow_contracts.errors import FastFlowError, Fatal
 from fastflow_contracts.log import get_logger
+from fastflow_contracts.service.bus_wait import bus_ready, seed_in
 from fastflow_contracts.service.foreign_settings import warn_of_foreign
 from fastflow_contracts.service.logging import set_up_logging
+from fastflow_contracts.service.parts import keep, leaves
 from fastflow_contracts.service.settings import BadSettings, ServiceSettings, load
 
 log = get_logger(__name__)
 
-TOPOLOGY_S = 60.0
-"""How long a service waits for the streams to be created."""
 READY = "ready"
 """The event that a service logs when it can do its work. A program that starts a service may wait for it."""
 EXIT_FAILURE = 70
@@ -53,57 +49,12 @@ class Serve(Protocol[S]):
 
 
 class ConnectionLost(FastFlowError):
-    """The connection to the bus is closed permanently."""
+    """This connection to the bus is closed for good: the service needs a new one."""
 
 
 def log_ready() -> None:
     """Log that the service is ready. This is ``ready`` for a service that runs in its own process."""
     log.info(READY)
-
-
-@contextlib.asynccontextmanager
-async def bus_ready(url: str, *, user: User, credentials: str = "", tls: Tls = PLAIN) -> AsyncIterator[Bus]:
-    """Connect to the bus and wait up to ``TOPOLOGY_S`` for its streams.
-
-    Args:
-        url: Address of the bus.
-        user: Who connects.
-        credentials: File with the NKEY seed of *user*; empty: the address contains the credentials.
-        tls: Certificates to trust and to show.
-
-    Raises:
-        BadSeed: The credentials cannot be used.
-        FastFlowError: As ``connect`` and ``verify``.
-    """
-    seed = seed_in(credentials) if credentials else ""
-    name = f"{user.value}-{process_identity()}"
-    async with connect(url, name=name, seed=seed, inbox=inbox(user), tls=tls) as bus:
-        async with asyncio.timeout(TOPOLOGY_S + 5):
-            await _wait_for_topology(bus)
-        yield bus
-
-
-def seed_in(credentials: str) -> str:
-    """Read the NKEY seed in a file. Raises ``BadSeed``."""
-    try:
-        return Path(credentials).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadSeed(f"the credentials {credentials} cannot be read: {error}.") from None
-
-
-async def _wait_for_topology(bus: Bus) -> None:
-    deadline = asyncio.get_running_loop().time() + TOPOLOGY_S
-    warned = False
-    while True:
-        try:
-            return await verify(bus.js)
-        except WrongTopology as error:
-            if asyncio.get_running_loop().time() > deadline:
-                raise
-            if not warned:
-                log.warning("start delayed", error=str(error))
-                warned = True
-        await asyncio.sleep(0.5)
 
 
 async def until_stopped(*stops: asyncio.Event, bus: Bus) -> None:
@@ -115,7 +66,7 @@ async def until_stopped(*stops: asyncio.Event, bus: Bus) -> None:
         for future in waiting:
             future.cancel()
     if not any(stop.is_set() for stop in stops):
-        raise ConnectionLost("the connection to the bus is closed permanently; the service ends.")
+        raise ConnectionLost("the connection to the bus is closed for good; the service opens a new one.")
 
 
 async def run_until(stop: asyncio.Event, work: Coroutine[Any, Any, None], *, bus: Bus) -> None:
@@ -126,7 +77,14 @@ async def run_until(stop: asyncio.Event, work: Coroutine[Any, Any, None], *, bus
         task.cancel()
 
 
-def run(user: User, kind: type[S], serve: Serve[S], *, check: Callable[[S], None] = lambda _: None) -> NoReturn:
+def run(
+    user: User,
+    kind: type[S],
+    serve: Serve[S],
+    *,
+    check: Callable[[S], None] = lambda _: None,
+    waiting: Callable[[S], AbstractAsyncContextManager[None]] = lambda _: contextlib.nullcontext(),
+) -> NoReturn:
     """Run one service as this process: settings from the environment, logging, the bus, signals, the exit code.
 
     Args:
@@ -134,6 +92,7 @@ def run(user: User, kind: type[S], serve: Serve[S], *, check: Callable[[S], None
         kind: Its settings.
         serve: The service.
         check: Raises ``BadSettings`` for settings that contradict each other.
+        waiting: What the service does while it waits for the bus.
     """
     try:
         settings = load(kind, os.environ)
@@ -142,15 +101,20 @@ def run(user: User, kind: type[S], serve: Serve[S], *, check: Callable[[S], None
         print(error, file=sys.stderr)  # noqa: T201 - logging is not set up yet
         raise SystemExit(EXIT_USAGE) from None
 
-    async def service(stop: asyncio.Event, ready: Callable[[], None]) -> None:
+    async def service(stop: asyncio.Event) -> None:
         warn_of_foreign(os.environ)
-        credentials, tls = settings.nats_credentials, settings.tls
-        async with bus_ready(settings.bus_url, user=user, credentials=credentials, tls=tls) as bus:
-            await serve(settings, bus, stop, ready)
+        seed = seed_in(settings.nats_credentials)
 
-    run_process(
-        user.value, functools.partial(_stoppable, service), log_json=settings.log_json, log_level=settings.log_level
-    )
+        async def life(ready: Callable[[], None]) -> None:
+            async with contextlib.AsyncExitStack() as stack:
+                async with waiting(settings):
+                    opening = bus_ready(settings.bus_url, user=user, seed=seed, tls=settings.tls)
+                    bus = await stack.enter_async_context(opening)
+                await serve(settings, bus, stop, ready)
+
+        await keep_serving(user.value, life, stop, log_ready)
+
+    run_process(user.value, service, log_json=settings.log_json, log_level=settings.log_level)
 
 
 def run_process(
@@ -183,37 +147,59 @@ async def _with_signals(work: Callable[[asyncio.Event], Coroutine[Any, Any, None
     await work(stop)
 
 
-async def _stoppable(
-    service: Callable[[asyncio.Event, Callable[[], None]], Coroutine[Any, Any, None]], stop: asyncio.Event
+async def keep_serving(
+    name: str,
+    life: Callable[[Callable[[], None]], Coroutine[Any, Any, None]],
+    stop: asyncio.Event,
+    ready: Callable[[], None],
 ) -> None:
-    """Run *service*. Cancel it if *stop* is set before it is ready, because getting ready may take minutes."""
+    """Run a service until it returns. Start it again when it failed in a way that another start may mend.
+
+    Args:
+        name: Name of the service.
+        life: Connects and serves; calls its argument when it can do its work.
+        stop: Ends it. It is cancelled if it is not ready then, because getting ready may take minutes.
+        ready: Called when it is ready for the first time.
+
+    Raises:
+        FastFlowError: What only a person can mend, plain or in a group.
+    """
     is_ready = asyncio.Event()
+    was_ready = False
 
-    def ready() -> None:
-        log_ready()
+    def now_ready() -> None:
+        nonlocal was_ready
         is_ready.set()
+        if not was_ready:
+            was_ready = True
+            ready()
 
-    running = asyncio.create_task(service(stop, ready), name="service")
+    async def one_life() -> None:
+        try:
+            await life(now_ready)
+        finally:
+            is_ready.clear()
+
+    running = asyncio.create_task(
+        keep(name, one_life, ends=lambda error: stop.is_set() or _needs_a_person(error)), name=name
+    )
     stopping = asyncio.create_task(stop.wait(), name="stop")
-    await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if not is_ready.is_set():
-        running.cancel()
     try:
-        await running
-    except asyncio.CancelledError:
-        if not stop.is_set():
-            raise
+        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not is_ready.is_set():
+            running.cancel()
+        await asyncio.wait({running})
+    finally:
+        stopping.cancel()
+        running.cancel()
+        await asyncio.wait({running})
+    if not (running.cancelled() and stop.is_set()):
+        running.result()
 
 
-def leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
-    """Return the plain exceptions in a group, nested ones included."""
-    found: list[BaseException] = []
-    for error in group.exceptions:
-        found.extend(leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
-    return found
-
-
-def process_identity() -> str:
-    """Return host and pid, for connection names and logs."""
-    return f"{os.uname().nodename}-{os.getpid()}"
+def _needs_a_person(error: Exception) -> bool:
+    """Whether another start would fail the same way. Errors that nobody expects may pass, such as a lack of memory."""
+    return any(
+        isinstance(each, Fatal) or (isinstance(each, FastFlowError) and not isinstance(each, BusError | ConnectionLost))
+        for each in leaves(error)
+    )

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Final
+from types import MappingProxyType
+from typing import Final, Literal
 
 from aiohttp import web
 
 from fastflow_api import shapes
 from fastflow_contracts.clock import now
+from fastflow_contracts.service.parts import degraded
 from fastflow_gateway import app_keys
 from fastflow_gateway.http.requests import answer
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.readmodel.model import MODEL
 
 OK: Final = "ok"
+ALIVE: Final = frozenset({"/healthz", "/health", "/api/health"})
+RETRY_AFTER_S: Final = 5
+"""What a client hears while there is no bus."""
 StillStarting = Callable[[], Collection[str]]
 """Names the services of this process that are not ready yet."""
 STILL_STARTING: web.AppKey[StillStarting | None] = web.AppKey("STILL_STARTING")
@@ -37,7 +42,21 @@ async def readyz(request: web.Request) -> web.Response:
         _of_the_others(request) | {"room": await request.app[app_keys.ROOM].complaint() or OK},
     )
     needed = own if request.app[STILL_STARTING] is None else own | others
-    return _health(own | others, is_well=set(needed.values()) == {OK})
+    return _health(
+        own | others,
+        is_well=set(needed.values()) == {OK},
+        failed=tuple(str(part) for part in degraded()),
+        unreadable=request.app[MODEL].unreadable,
+    )
+
+
+async def without_bus(request: web.Request) -> web.Response:
+    """Answer while the process waits for the bus: it is alive, and can do nothing."""
+    is_alive = request.path in ALIVE
+    response = _health({"bus": "not connected yet"}, is_well=is_alive)
+    if not is_alive:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response
 
 
 def _of_the_gateway(request: web.Request) -> dict[str, str]:
@@ -61,8 +80,20 @@ def _of_the_others(request: web.Request) -> dict[str, str]:
     }
 
 
-def _health(dependencies: Mapping[str, str], *, is_well: bool) -> web.Response:
-    health = shapes.Health(status=OK if is_well else "unavailable", dependencies=dict(dependencies))
+def _health(
+    dependencies: Mapping[str, str],
+    *,
+    is_well: bool,
+    failed: tuple[str, ...] = (),
+    unreadable: Mapping[str, int] = MappingProxyType({}),
+) -> web.Response:
+    status: Literal["ok", "degraded", "unavailable"] = "degraded" if failed or unreadable else "ok"
+    health = shapes.Health(
+        status=status if is_well else "unavailable",
+        dependencies=dict(dependencies),
+        degraded=failed,
+        unreadable=dict(unreadable),
+    )
     return answer(health, status=200 if is_well else 503)
 
 
@@ -74,13 +105,14 @@ ROUTES = (
         "/readyz",
         readyz,
         "Readiness: 503 while the process cannot answer requests; under `fastflow up` also while no run can start. "
-        "Each dependency is `ok`, or says what is missing.",
+        "Each dependency is `ok`, or says what is missing. With 200 and `degraded` it works: a part failed and started "
+        "again, or stored records cannot be read.",
         _WELL,
         is_public=True,
     ),
 )
 ALIASES = (
-    *(Route("GET", path, healthz, is_public=True) for path in ("/health", "/api/health")),
+    *(Route("GET", path, healthz, is_public=True) for path in sorted(ALIVE - {"/healthz"})),
     Route("GET", "/ready", readyz, is_public=True),
 )
 """Where other tools ask for the same. The OpenAPI document has each answer once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from fastflow_contracts.service.parts import degraded
 from fastflow_gateway import app_keys
 from fastflow_gateway.dashboard.rendering import RENDERER
 from fastflow_gateway.http.route import Route
@@ -12,7 +13,8 @@ from fastflow_gateway.readmodel.model import MODEL
 
 
 async def runners_page(request: web.Request) -> web.Response:
-    found = queries.runners(request.app[MODEL])
+    model = request.app[MODEL]
+    found = queries.runners(model)
     staying = [runner for runner in found if not runner.leaving]
     return request.app[RENDERER].page(
         request,
@@ -23,6 +25,8 @@ async def runners_page(request: web.Request) -> web.Response:
         storage=request.app[app_keys.STORAGE].complaint,
         busy=sum(runner.busy for runner in staying),
         slots=sum(runner.slots for runner in staying),
+        degraded=[part for part in degraded() if not part.part.startswith("runner/")],  # runners report theirs
+        unreadable=sum(model.unreadable.values()),
     )
 
 

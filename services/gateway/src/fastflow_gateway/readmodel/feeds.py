@@ -11,11 +11,12 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.bucket import Bucket, Change, Changes
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.bus.decoding import decoded, ignoring_unreadable
+from fastflow_contracts.bus.decoding import ignoring_unreadable
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.runs.messages import SKIP, SkipRecord
+from fastflow_contracts.runs.skips import read_skip
 
 log = get_logger(__name__)
 
@@ -61,15 +62,34 @@ def skip_feed(
     return Feed("skips", SKIP.name, partial(_skips, bus, newest_max), apply, forget)
 
 
-async def follow(wanted: Feed[Any, Any], *, on_batch: Callable[[Feed[Any, Any], Changes[Any, Any]], None]) -> None:
-    """Apply every change of *wanted* until cancelled; call *on_batch* after each batch."""
+async def follow(
+    wanted: Feed[Any, Any],
+    unread: set[object],
+    *,
+    on_batch: Callable[[Feed[Any, Any], Changes[Any, Any]], None],
+) -> None:
+    """Apply every change of *wanted* until cancelled. It begins with nothing.
+
+    Args:
+        wanted: What to follow.
+        unread: Gets the names of the records that cannot be read now; their keys, where these name nothing.
+        on_batch: Called after each batch.
+    """
+    wanted.forget()
+    unread.clear()
     async with aclosing(wanted.changes()) as batches:
         async for batch in batches:
             if batch.restarted:
                 wanted.forget()
+                unread.clear()
+            for each in batch.unread:
+                name = each.key if each.name is None else each.name
+                unread.discard(name) if each.is_deleted else unread.add(name)
             for change in batch.changes:
+                unread.add(change.name)
                 with ignoring_unreadable(wanted.kind, change.name):
                     wanted.apply(change)
+                    unread.discard(change.name)
             on_batch(wanted, batch)
 
 
@@ -80,7 +100,7 @@ async def _skips(bus: Bus, newest_max: int) -> AsyncGenerator[Changes[str, SkipR
             changes = [
                 Change(message.subject, skip, message.sequence, message.stored_at)
                 for message in batch.messages
-                if (skip := decoded(SKIP, message.data, where=message.subject)) is not None
+                if (skip := read_skip(message.data, where=message.subject)) is not None
             ]
             yield Changes(changes, [], batch.caught_up, batch.restarted)
 

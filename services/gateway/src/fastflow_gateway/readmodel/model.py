@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
@@ -18,7 +19,6 @@ from fastflow_contracts.bus.bucket import Change, Changes
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.decoding import Unreadable
 from fastflow_contracts.bus.subjects import JobRef, RunRef
-from fastflow_contracts.codec import Malformed
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName, check_name
 from fastflow_contracts.pipelines.links import LinkSet
@@ -34,6 +34,7 @@ from fastflow_contracts.runs.skips import Letter, SkipStore
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
 from fastflow_contracts.schedules.state import ScheduleState, Switch
 from fastflow_contracts.schedules.store import ScheduleStore
+from fastflow_contracts.service.parts import keep
 from fastflow_contracts.sessions.spent import SpentStore, SpentText
 from fastflow_gateway.readmodel.crash_loop import crash_loop
 from fastflow_gateway.readmodel.feeds import Feed, bucket_feed, follow, skip_feed
@@ -92,18 +93,25 @@ class ReadModel:
             skip_feed(bus, self._on_skip, self.skips.clear, newest_max=SKIPS_READ),
         )
         self._behind = {each.name for each in self._feeds}
+        self._unread: dict[str, set[object]] = {each.name: set() for each in self._feeds}
         self._ready = asyncio.Event()
 
     async def serve(self) -> None:
         """Follow the bus until cancelled."""
         async with asyncio.TaskGroup() as group:
             for each in self._feeds:
-                group.create_task(follow(each, on_batch=self._on_batch), name=f"follow-{each.name}")
+                part = partial(follow, each, self._unread[each.name], on_batch=self._on_batch)
+                group.create_task(keep(f"gateway/feed-{each.name}", part), name=f"follow-{each.name}")
 
     @property
     def behind(self) -> frozenset[str]:
         """Names of the feeds that have not caught up yet."""
         return frozenset(self._behind)
+
+    @property
+    def unreadable(self) -> dict[str, int]:
+        """How many records of each feed cannot be read now, without those that have none."""
+        return {name: len(unread) for name, unread in self._unread.items() if unread}
 
     async def caught_up(self) -> None:
         """Wait until the model knows everything stored when ``serve`` began."""
@@ -192,8 +200,6 @@ class ReadModel:
         if run is None:
             self.runs.remove(ref.run_id)
         else:
-            if run.ref != ref:
-                raise Malformed(f"it is the record of run {run.id} of {run.pipeline}")
             self.runs.put(run, change.revision)
             self._note_started(run)
         self._watchers.run_changed(ref.run_id)
@@ -208,8 +214,6 @@ class ReadModel:
         name, record = check_name(change.name), change.value
         if record is None:
             self._pipelines.pop(name, None)
-        elif record.name != name:
-            raise Malformed(f"it is the record of {record.name}")
         else:
             self._pipelines[name] = record
 

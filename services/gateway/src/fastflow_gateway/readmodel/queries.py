@@ -202,6 +202,7 @@ def _runner(presence: Presence) -> shapes.Runner:
         leaving=presence.leaving,
         paused=presence.paused,
         unenforced=presence.unenforced,
+        degraded=presence.degraded,
         started_at=presence.started_at,
         seen_at=presence.seen_at,
     )

@@ -63,6 +63,7 @@ class Broadcast:
         self._stream = stream
         self._subject = subject
         self._render = render
+        self._repeats = Repeats()
         self._items: list[Item] = []
         self._kept_bytes = 0
         self._dropped = 0
@@ -74,12 +75,12 @@ class Broadcast:
         """The run was over when the feed began: once caught up, nothing more comes."""
 
     async def serve(self) -> None:
-        """Receive new messages until cancelled."""
-        repeats = Repeats()
-        async with aclosing(feed(self._bus, self._stream, self._subject, after=0, batch=BATCH)) as batches:
+        """Receive new messages until cancelled. Called again after a failure, it goes on where it was."""
+        newest = self._items[-1].sequence if self._items else self._dropped
+        async with aclosing(feed(self._bus, self._stream, self._subject, after=newest, batch=BATCH)) as batches:
             async for batch in batches:
                 for message in batch.messages:
-                    self._keep(self._item(message, repeats))
+                    self._keep(self._item(message, self._repeats))
                 self.is_caught_up = batch.caught_up
                 for wake in self.wakes:
                     wake.set()

@@ -10,6 +10,7 @@ from typing import Final
 from aiohttp import web
 
 from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.service.parts import keep
 from fastflow_gateway.errors import Busy
 from fastflow_gateway.streaming.broadcast import Broadcast, Render
 
@@ -53,7 +54,7 @@ class Followers:
                     is_settled=is_settled,
                     broadcasts=lambda: len(self._broadcasts),
                 )
-                task = self._group.create_task(broadcast.serve(), name=f"follow {subject}")
+                task = self._group.create_task(keep("gateway/streams", broadcast.serve), name=f"follow {subject}")
                 self._broadcasts[subject] = broadcast, task
             broadcast, task = self._broadcasts[subject]
             broadcast.wakes.add(wake)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from fastflow_contracts.bus import subjects
 from fastflow_contracts.runs.presence import is_gone
 from fastflow_contracts.runs.runners import presences
 from fastflow_runner.attempts.context import AttemptContext
@@ -22,7 +23,8 @@ class RunnerSilence:
         """Whether *runner* announced its end, or has not renewed its presence for a whole lease. We never are."""
         if runner == self._context.runner:
             return False
-        presence, revision = await self._presences.load(runner)
+        is_somebody = subjects.is_runner_id(runner)
+        presence, revision = await self._presences.load(runner) if is_somebody else (None, 0)
         at = asyncio.get_running_loop().time()
         seen, since = self._since.get(runner, (revision, at))
         if seen != revision:

@@ -54,6 +54,8 @@ class Reconciler:
             group.create_task(self._act(), name="act")
 
     async def _follow_runs(self) -> None:
+        self._active.begin()
+        self._dispatcher.begin()
         async with aclosing(self._runs.records.follow()) as batches:
             async for batch in batches:
                 for ref, run, revision, stored_at in batch.changes:
@@ -119,6 +121,8 @@ class Reconciler:
         A feed misses changes while its server dies; the stored record does not.
         """
         assert isinstance(run.state, Running)
+        if not subjects.is_runner_id(run.state.runner):
+            return False  # nobody: no presence can have this name
         async with asyncio.timeout(LOOK_S):
             found = await self._presences.items(subjects.runner_key(run.state.runner))
         renewed = [record.value for record in found if self._due_work.is_renewed(record.value)]

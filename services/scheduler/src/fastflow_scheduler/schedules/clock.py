@@ -117,6 +117,9 @@ class Clock:
             log.warning(
                 "schedule delayed", pipeline=action.job.pipeline, schedule=action.job.schedule, error=str(error)
             )
+        except Exception:  # one schedule that no code can handle must not stop the others
+            not_before = self._now() + REFUSED_AGAIN
+            log.exception("schedule delayed", pipeline=action.job.pipeline, schedule=action.job.schedule)
         self._timetable.done(action.job, not_before=not_before)
         self._changed.set()
 

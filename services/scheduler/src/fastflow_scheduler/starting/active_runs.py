@@ -36,6 +36,12 @@ class ActiveRuns:
         self._waiting_from: Counter[RunId] = Counter()
         self._came: asyncio.Event | None = None
 
+    def begin(self) -> None:
+        """Forget everything: a new feed begins."""
+        self.position, self.is_complete = 0, False
+        for known in (self._runs, self._of, self._waiting_of, self._waiting_from):
+            known.clear()
+
     def see(self, run: RunRecord, revision: int) -> None:
         """Take in a change."""
         self._put(run)

@@ -56,6 +56,10 @@ class Dispatcher:
         else:
             self._changed.set()
 
+    def begin(self) -> None:
+        """Forget all runs: a new feed begins."""
+        self.queue = HintQueue(concurrent_max=self.queue.concurrent_max)
+
     def see(self, run: RunRecord, revision: int) -> None:
         """Take in a change, in the order of the bus."""
         self.queue.see(run, revision, at=self._monotonic())

@@ -18,7 +18,7 @@ from fastflow_contracts.log import get_logger
 from fastflow_contracts.pipelines.folder import disk
 from fastflow_contracts.pipelines.folder.limits import DEFAULT, FolderLimits
 from fastflow_contracts.pipelines.folder.selection import FOLDERS_MAX, Folder, skipped, skipped_child
-from fastflow_contracts.service.lifecycle import leaves
+from fastflow_contracts.service.parts import leaves
 from fastflow_syncer.errors import SourceFailed
 from fastflow_syncer.sources.source import Snapshot
 

@@ -38,7 +38,7 @@ def test_a_current_notebook_is_read() -> None:
     [
         (b"", "It is not JSON"),
         (b"{", "It is not JSON"),
-        (b"\xff\xfe", "It is not JSON"),
+        (b"\xff\xfe", "It is not UTF-8 text (line 1)"),
         (b"[]", "no number nbformat"),
         (b'{"cells": []}', "no number nbformat"),
         (b'{"nbformat": 4}', "not a valid notebook of format 4"),

@@ -62,5 +62,12 @@ def complaint(error: BaseException) -> str:
     return ""
 
 
+def is_mistrust(error: BaseException) -> bool:
+    """Return whether one side does not trust the other's certificate, which no repeat changes."""
+    return isinstance(error, ssl.SSLCertVerificationError) or (
+        isinstance(error, ssl.SSLError) and "CERTIFICATE_REQUIRED" in (error.reason or "")
+    )
+
+
 def _reason(error: OSError) -> str:
     return error.reason if isinstance(error, ssl.SSLError) and error.reason else error.strerror or str(error)

@@ -23,6 +23,8 @@ _ENTRIES: Final = frozenset({SCRIPT, NOTEBOOK})
 _NEEDED: Final = _ENTRIES | {MANIFEST, *REQUIREMENTS}
 """Files that must be there themselves: no run can fetch them."""
 _POINTERS_NAMED_MAX: Final = 5
+UNEXPECTED: Final = "It cannot be read, because of an error in Fast-Flow"
+"""How the problem begins of a folder that our readers fail at."""
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -63,6 +65,17 @@ def examine(
         limits: The most that a folder may hold.
         policy: The most that a pipeline may demand for its runs.
     """
+    try:
+        return _examined(name, folder, is_known, limits, policy)
+    except Exception as error:
+        # A file that our readers do not expect must not hide the pipeline, or stop the others.
+        if not (is_known or _ENTRIES & folder.files.keys()):
+            return None
+        problem = Problem(accepted=f"{UNEXPECTED} ({type(error).__name__}): please report it, with this folder.")
+        return Examined(Found(PipelineName(name), None, (problem,), ()), None)
+
+
+def _examined(name: str, folder: Folder, is_known: bool, limits: FolderLimits, policy: LimitPolicy) -> Examined | None:
     problems = tuple(_problem(refusal) for refusal in folder.refusals)
     files = {path: file.data for path, file in folder.files.items()}
     discovered = inspect_folder(

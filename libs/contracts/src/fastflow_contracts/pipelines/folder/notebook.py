@@ -115,10 +115,14 @@ def read_notebook(text: bytes) -> Notebook:
         BadNotebook: It is not a notebook of the accepted format.
     """
     try:
+        text.decode()  # msgspec skips what it does not need, valid or not
         version = msgspec.json.decode(text, type=_Format).nbformat
     except msgspec.ValidationError:
         raise BadNotebook("it is JSON but not a notebook: it has no number nbformat.") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UnicodeDecodeError as error:
+        line = text.count(b"\n", 0, error.start) + 1
+        raise BadNotebook(f"it is not UTF-8 text (line {line}); open it in Jupyter and save it again.") from None
+    except (msgspec.DecodeError, RecursionError):
         raise BadNotebook("it is not JSON, so it is not a notebook; open it in Jupyter and save it again.") from None
     if version < FORMAT:
         raise BadNotebook(
@@ -129,7 +133,7 @@ def read_notebook(text: bytes) -> Notebook:
         raise BadNotebook(f"it is of format {version}, which is too new; format {FORMAT} is accepted.")
     try:
         notebook = msgspec.json.decode(text, type=Notebook)
-    except (msgspec.ValidationError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadNotebook(f"it is not a valid notebook of format {FORMAT}: {error}.") from None
     if len(notebook.cells) > CELLS_MAX:
         raise BadNotebook(f"it has {len(notebook.cells):,} cells; at most {CELLS_MAX:,} are accepted.")

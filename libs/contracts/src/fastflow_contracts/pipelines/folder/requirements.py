@@ -21,8 +21,8 @@ _OPTION: Final = re.compile(
 )
 _COMMENT: Final = re.compile(r"(^|\s)#.*")
 _NAMED: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\s*(?:\[[^\]]*\]\s*)?@\s*(?P<target>\S.*)")
-_AFTER_TARGET: Final = re.compile(r"(\s+;|;\s|\s+--).*")
-_EXTRAS: Final = re.compile(r"\[[^\]/]*\]$")
+# Each run of spaces is tried from its start alone: from each space it would take time quadratic in their number.
+_AFTER_TARGET: Final = re.compile(r"((?<!\s)\s+;|;\s|(?<!\s)\s+--).*")
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|(git|hg|svn|bzr)\+|https?:")
 _ARCHIVE: Final = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz")
 _BOMS: Final = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
@@ -76,7 +76,7 @@ class Reader:
 
     def add_package(self, target: str, file: str, line: int | None) -> None:
         """Add a package of the folder: a directory with all that is in it, or an archive."""
-        path = self._inside("", _EXTRAS.sub("", target), file, line)
+        path = self._inside("", _without_extras(target), file, line)
         if path is None:
             return
         if path in self._files:
@@ -179,6 +179,12 @@ def _local_target(words: str) -> str | None:
         return target
     if _URL.match(target):
         return None
-    bare = _EXTRAS.sub("", target)
+    bare = _without_extras(target)
     is_path = named or bare.startswith(".") or "/" in bare.split(";")[0] or bare.lower().endswith(_ARCHIVE)
     return target if is_path else None
+
+
+def _without_extras(target: str) -> str:
+    """Return *target* without ``[extras]`` at its end."""
+    bare, opening, extras = target.rpartition("[")
+    return bare if opening and extras.endswith("]") and not {"]", "/"} & {*extras[:-1]} else target

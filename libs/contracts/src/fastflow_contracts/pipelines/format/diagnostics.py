@@ -27,9 +27,9 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def __str__(self) -> str:
         if not self.field:
-            return f"{_place(self.file, self.line)}{self.accepted}"
+            return _printable(f"{_place(self.file, self.line)}{self.accepted}")
         found = "is missing" if self.value is None else f"is {self.value}"
-        return f"{_place(self.file, self.line)}{self.field} {found}; accepted: {self.accepted}"
+        return _printable(f"{_place(self.file, self.line)}{self.field} {found}; accepted: {self.accepted}")
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -43,7 +43,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     file: str | None = None
 
     def __str__(self) -> str:
-        return f"{_place(self.file, self.line)}{self.field}{' ' if self.field else ''}{self.text}"
+        return _printable(f"{_place(self.file, self.line)}{self.field}{' ' if self.field else ''}{self.text}")
 
 
 class Diagnostics:
@@ -130,3 +130,8 @@ def _place(file: str | None, line: int | None) -> str:
     if file is None:
         return ""
     return f"{file}: " if line is None else f"{file}:{line}: "
+
+
+def _printable(text: str) -> str:
+    """Return *text* for a terminal: what a file quotes may contain control characters."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)

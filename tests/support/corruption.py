@@ -1,0 +1,196 @@
+"""Corrupt records: random bytes, JSON of wrong types, and records of every kind with one part replaced by nonsense."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+from msgspec.structs import replace
+
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.bus.subjects import JobRef, RunRef
+from fastflow_contracts.ids import RunId
+from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.format.spec import DownstreamRule, PipelineSpec
+from fastflow_contracts.pipelines.links import LINK_SET, Link, LinkSet
+from fastflow_contracts.pipelines.records import (
+    PIPELINE,
+    SYNC_STATUS,
+    PipelineRecord,
+    SyncReportRecord,
+    SyncStatusRecord,
+    Version,
+)
+from fastflow_contracts.runs import messages
+from fastflow_contracts.runs.cells import CHUNK as CELL_CHUNK
+from fastflow_contracts.runs.cells import Began, CellChunk, Opened, Wrote
+from fastflow_contracts.runs.limits import CHAIN_COUNT, LIMIT, ChainCount, LimitSet, Member
+from fastflow_contracts.runs.logs import CHUNK, Chunk, Piece
+from fastflow_contracts.runs.messages import HINT, SAMPLE, SKIP, AttemptSample, Hint, SkipRecord, Trigger
+from fastflow_contracts.runs.presence import PRESENCE
+from fastflow_contracts.runs.run import RUN, RUN_INPUT, Ended, RunInput, Running, RunRecord, Verdict
+from fastflow_contracts.runs.state_machine import Cancel
+from fastflow_contracts.schedules.state import SCHEDULE_STATE, SWITCH, ScheduleState, Switch
+from tests.support.ids import fresh_run_id
+from tests.support.records import T0, a_presence, a_run, an_attempt
+
+NONSENSE: Final[tuple[Any, ...]] = (
+    *(None, True, -1, 0, 10**12, 10**30, -(2**63), 1e308, 0.5),
+    *("", " ", "\0", "a" * 20_000, "x y.*.>", "../..", "=ZZ", "runner-0", "\ud7ff"),
+    *(
+        "9999-12-31T23:59:59.999999Z",
+        "0001-01-01T00:00:00+14:00",
+        "1000000000000-01-01T00:00:00Z",
+        "1969-12-31T00:00:00Z",
+    ),
+    *([], {}, [[]], {"a": None}, [None] * 100),
+)
+TYPELESS: Final = (
+    b"",
+    b"null",
+    b"[]",
+    b"{}",
+    b"5",
+    b'"x"',
+    b'{"v":1}',
+    b"[" * 5_000,
+    b'{"a":' * 5_000,
+    b"\xff\xfe\x00",
+)
+
+
+class Corrupt(NamedTuple):
+    """One message to write. ``bucket``: None if it is one of a stream that is no bucket."""
+
+    bucket: str | None
+    key: str
+    """The key in the bucket, or the subject."""
+    data: bytes
+
+
+def corrupt(dice: random.Random, count: int, victim: RunRef) -> Iterator[Corrupt]:
+    """Yield *count* corrupt records for every bucket and stream that a service reads. *victim*: a good run."""
+    for _ in range(count):
+        for kind in _kinds(dice, victim):
+            yield kind._replace(data=spoilt(dice, kind.data))
+
+
+def _kinds(dice: random.Random, victim: RunRef) -> Iterator[Corrupt]:
+    """A good record of every kind, sometimes under a key that names nothing."""
+    pipeline = victim.pipeline
+    run = _run(dice)
+    ref, job = run.ref, JobRef(pipeline, fresh_run_id())
+    name = PipelineName(f"odd-{dice.randrange(10**9)}")
+    odd = f"x.{dice.randrange(10**6)}.=ZZ"
+    yield Corrupt(subjects.RUNS, _or(dice, subjects.run_key(ref), f"run.{odd}"), RUN.encode(run))
+    yield Corrupt(subjects.RUNS, _or(dice, subjects.input_key(ref), f"input.{odd}"), RUN_INPUT.encode(_input()))
+    members = (Member(pipeline=pipeline, run_id=fresh_run_id()),)
+    for key in (subjects.ALL_RUNNING, subjects.instances_key(pipeline)):
+        yield Corrupt(subjects.RUNS, key, LIMIT.encode(LimitSet(most=2, members=members)))
+    yield Corrupt(subjects.RUNS, subjects.chain_key(fresh_run_id()), CHAIN_COUNT.encode(ChainCount(runs=3)))
+    record = PIPELINE.encode(_pipeline(name))
+    yield Corrupt(subjects.PIPELINES, _or(dice, subjects.pipeline_key(name), f"pipeline.=Z{name}"), record)
+    yield Corrupt(subjects.PIPELINES, subjects.SYNC_STATUS_KEY, SYNC_STATUS.encode(_status()))
+    runner = f"r{dice.randrange(10**9)}"
+    yield Corrupt(
+        subjects.RUNNERS,
+        _or(dice, subjects.runner_key(runner), f"runner.a{runner}"),
+        PRESENCE.encode(a_presence(runner)),
+    )
+    state = ScheduleState(definition="every 1 s", anchor=T0, done_until=T0, last_slot=T0)
+    yield Corrupt(
+        subjects.SCHEDULES, _or(dice, subjects.schedule_state_key(job), f"sched.{odd}"), SCHEDULE_STATE.encode(state)
+    )
+    switch = SWITCH.encode(Switch(enabled=True, at=T0))
+    yield Corrupt(subjects.SCHEDULES, _or(dice, subjects.schedule_switch_key(job), f"switch.{odd}"), switch)
+    links = LINK_SET.encode(LinkSet(links=(Link(pipeline=name, on_failure=True, run_config_id="x", on_route="y"),)))
+    yield Corrupt(subjects.LINKS, _or(dice, subjects.links_key(name), f"links.=Z{name}"), links)
+    yield from _messages(dice, ref, victim)
+
+
+def _messages(dice: random.Random, ref: RunRef, victim: RunRef) -> Iterator[Corrupt]:
+    """Messages of the streams that are no buckets, and the notes of stored objects."""
+    other = PipelineName(f"none-{dice.randrange(100)}")
+    trigger = Trigger(key=fresh_run_id(), env_vars={"A": "b"}, parameters={"p": "1"}, run_config_id="x")
+    yield Corrupt(None, subjects.trigger(other), messages.TRIGGER.encode(trigger))
+    yield Corrupt(None, subjects.command(ref), messages.CANCEL.encode(Cancel()))
+    hint = Hint(pipeline=ref.pipeline, run_id=ref.run_id, attempt=1)
+    yield Corrupt(None, subjects.work("script"), HINT.encode(hint))
+    chunk = Chunk(at=1.0, lines=(Piece(ms=0, stream=1, text="x\n"),), end=(2, 0))
+    yield Corrupt(None, subjects.log(victim, 1), CHUNK.encode(chunk))
+    events = (
+        Opened(at=1.0, kernel="python", cells=1),
+        Began(at=1.0, cell=0, attempt=1),
+        Wrote(at=1.0, cell=0, stream="stdout", text="x"),
+    )
+    yield Corrupt(None, subjects.cell(victim, 1), CELL_CHUNK.encode(CellChunk(end=3, events=events)))
+    sample = AttemptSample(ts=T0, cpu_cores=1.0, memory_bytes=1)
+    yield Corrupt(None, subjects.metric(victim, 1), SAMPLE.encode(sample))
+    skip = SkipRecord(id=fresh_run_id(), at=T0, pipeline=victim.pipeline, reason="because")
+    yield Corrupt(None, subjects.skipped(victim.pipeline, skip.id or RunId("")), SKIP.encode(skip))
+    yield Corrupt(None, subjects.dead_trigger(victim.pipeline, fresh_run_id()), b"{}")
+    note = b'{"name":"x","bucket":"ff_bundles","nuid":"gone","size":10,"chunks":1,"digest":"SHA-256=x"}'
+    yield Corrupt(None, subjects.object_note(subjects.BUNDLES, fresh_run_id()), note)
+
+
+def _run(dice: random.Random) -> RunRecord:
+    """A run in any state. Not of the good pipeline: some are readable in the end, and count under its limit."""
+    run = a_run("other", retry_attempts=2, parent_run_id=fresh_run_id(), has_input=True)
+    running = Running(attempt=1, runner="gone", epoch=1, claimed_at=T0, prepared_at=T0)
+    ended = Ended(verdict=Verdict.FAILED, at=T0)
+    state = dice.choice((run.state, running, ended))
+    return replace(run, state=state, attempts=(an_attempt(1),), epoch=1)
+
+
+def _input() -> RunInput:
+    return RunInput(env={"A": "1"}, encrypted_env={"S": "x"}, event=b"body", event_headers={"a": "b"})
+
+
+def _pipeline(name: PipelineName) -> PipelineRecord:
+    spec = PipelineSpec(
+        schedule_interval_seconds=3600,
+        schedule_start=T0,
+        timeout=5,
+        max_instances=2,
+        retry_attempts=1,
+        downstream_triggers=(DownstreamRule(pipeline="other"),),
+    )
+    return PipelineRecord(name=name, seen_at=T0, live=Version(bundle="b" * 64, spec=spec, live_since=T0))
+
+
+def _status() -> SyncStatusRecord:
+    report = SyncReportRecord(source="x", started_at=T0, finished_at=T0, ok=True)
+    return SyncStatusRecord(last=report, live=report, history=(report,))
+
+
+def _or(dice: random.Random, usual: str, odd: str) -> str:
+    return odd if dice.random() < 0.1 else usual
+
+
+def spoilt(dice: random.Random, data: bytes) -> bytes:
+    """Return JSON *data* as random bytes, as JSON of another type, cut, or with one value replaced by nonsense."""
+    match dice.randrange(8):
+        case 0:
+            return dice.randbytes(dice.randrange(1, 200))
+        case 1:
+            return dice.choice(TYPELESS)
+        case 2:
+            return data[: dice.randrange(len(data))]
+        case _:
+            tree = json.loads(data)
+            _replace_one(dice, tree)
+            return json.dumps(tree, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def _replace_one(dice: random.Random, tree: Any) -> None:
+    """Replace one value somewhere in *tree*, which is an object or a list."""
+    places = list(tree) if isinstance(tree, dict) else list(range(len(tree)))
+    if not places:
+        return
+    place = dice.choice(places)
+    if isinstance(tree[place], dict | list) and tree[place] and dice.random() < 0.8:
+        _replace_one(dice, tree[place])
+    else:
+        tree[place] = dice.choice(NONSENSE)
