@@ -12,6 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -82,6 +83,12 @@ class DockerHost:
         done = self._docker(*words)
         assert done.returncode == 0, f"docker {words[0]}: {done.stderr}"
         return done.stdout
+
+    def names(self, addresses: Mapping[str, str]) -> None:
+        """Let its programs find *addresses* by name."""
+        (self._folder / "hosts").write_text("".join(f"{at} {name}\n" for name, at in addresses.items()))
+        mount = ("mount", "--bind", str(self._folder / "hosts"), "/etc/hosts")
+        subprocess.run(("nsenter", f"--mount=/proc/{self._first}/ns/mnt", *mount), check=True, timeout=CALL_S)
 
     def clear(self) -> None:
         """Remove all containers."""

@@ -83,6 +83,9 @@ async def serve(
                 ]
                 if backend.pool is not None:
                     keepers.append(group.create_task(backend.pool.keep(), name="pool"))
+                if backend.firewall is not None:
+                    checking = backend.firewall.keep(settings.network_check_s)
+                    keepers.append(group.create_task(checking, name="firewall"))
                 if backend.image_gc is not None:
                     keepers.append(group.create_task(backend.image_gc.keep(), name="image-gc"))
                 recovery = Recovery(context, runner)
@@ -169,6 +172,7 @@ def _seen(presence: Presence, runner: AttemptRunner, backend: Backend) -> Presen
         load=round(load, 2),
         environments=backend.environments.known,
         paused=runner.is_paused,
+        unenforced=backend.sandboxes.unenforced,
     )
 
 

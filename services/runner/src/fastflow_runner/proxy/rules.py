@@ -14,9 +14,18 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from fastflow_runner.sandbox import Mount, SandboxSpec
-from fastflow_runner.sandbox.docker_config import LABEL_SCOPE, LABEL_TOKEN, container_config, network_config
+from fastflow_runner.sandbox.docker_config import (
+    FIREWALL_PREFIX,
+    LABEL_SCOPE,
+    LABEL_TOKEN,
+    container_config,
+    firewall_config,
+    listed_network,
+    network_config,
+)
 from fastflow_runner.sandbox.image import WORKER_REPOSITORY
-from fastflow_runner.sandbox.naming import PREFIX
+from fastflow_runner.sandbox.naming import LABEL_PREPARER, PREFIX
+from fastflow_runner.sandbox.seccomp import security_option
 
 BUILD_BYTES_MAX: Final = 4 * 1024 * 1024
 PREPARER_PREFIX: Final = f"{PREFIX}prepare-"
@@ -29,7 +38,8 @@ _OLD_IMAGE: Final = re.compile(rf"/images/({WORKER_REPOSITORY}:[0-9a-f]{{12}})")
 _NO: Final = {"0", "false", "False"}
 _NAME: Final = re.compile(rf"{PREFIX}[A-Za-z0-9][A-Za-z0-9_.-]{{0,100}}")
 _LABEL: Final = re.compile(r"fastflow\.[a-z]+")
-_TMPFS: Final = re.compile(r".*size=(\d{1,13}),.*")
+_TMPFS: Final = re.compile(r".*size=(\d{1,13}),nr_inodes=(\d{1,9}),.*")
+_NETWORK_ID: Final = re.compile(r"[0-9a-f]{64}")
 _READ: Final = re.compile(r"/(version|info|_ping)")
 _CALLS: Final[Mapping[tuple[str, str], frozenset[str]]] = {
     ("GET", "/json"): frozenset(),
@@ -58,6 +68,17 @@ class Ours(NamedTuple):
     volume: str
     build: Build | None = None
     """The only image that runners may build; None = no image."""
+    opened: tuple[str, ...] = ()
+    """What the operator opens to runs."""
+    runtime: str = ""
+    """The container runtime of sandboxes; empty: the daemon's usual one."""
+    own_seccomp: bool = True
+    """Whether system calls are filtered by our profile."""
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The networks of runs: without and with a list of what each reaches."""
+        return () if self.network == "none" else (self.network, listed_network(self.network))
 
 
 class Build(NamedTuple):
@@ -77,14 +98,15 @@ class Request(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """Allows a request, if *container*, *image* and *network* carry our label and *network* has our network's name.
+    """Allows a request, if *container*, *image* and *networks* carry our label and the networks have our names.
 
     The daemon must get the full id of *container*: a name or an id's prefix may refer to another container by the time
     of the request.
     """
 
     container: str | None = None
-    network: str | None = None
+    networks: tuple[str, ...] = ()
+    """Ids."""
     image: str | None = None
     is_attachment: bool = False
 
@@ -134,7 +156,7 @@ def check(request: Request, ours: Ours) -> Passed:
         return Passed()
     if request.method == "DELETE" and (found := _NETWORK.fullmatch(path)):
         _only(query)
-        return Passed(network=found[1])
+        return Passed(networks=(found[1],))
     if found := _CONTAINER.fullmatch(path):
         return _container(request, found["id"], found["rest"] or "", query)
     raise Denied(f"a runner does not send {request.method} {path}.")
@@ -162,8 +184,8 @@ def _list_images(query: Mapping[str, str], ours: Ours) -> Passed:
 
 def _find_network(query: Mapping[str, str], ours: Ours) -> Passed:
     _only(query, "filters")
-    if _object(query.get("filters", "{}").encode()) != {"name": [ours.network]}:
-        raise Denied(f"a runner looks only for the network {ours.network}.")
+    if _object(query.get("filters", "{}").encode()) not in [{"name": [name]} for name in ours.networks]:
+        raise Denied(f"a runner looks only for the networks {', '.join(ours.networks)}.")
     return Passed()
 
 
@@ -190,6 +212,8 @@ def _create(query: Mapping[str, str], body: bytes, ours: Ours) -> Passed:
     if not _NAME.fullmatch(name):
         raise Denied(f"a sandbox's name begins with {PREFIX}.")
     wanted = _object(body)
+    if name.startswith(FIREWALL_PREFIX):
+        return _create_firewall(wanted, ours)
     try:
         spec, labels = _sandbox(name, wanted)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
@@ -198,8 +222,12 @@ def _create(query: Mapping[str, str], body: bytes, ours: Ours) -> Passed:
         raise Denied("the configuration differs from that of a runner's sandbox.")
     if spec.image not in ours.images:
         raise Denied(f"{spec.image} is not our image.")
-    if spec.network not in ("none", ours.network):
+    if spec.network not in ("none", *ours.networks):
         raise Denied(f"{spec.network} is not our network.")
+    if spec.runtime != ours.runtime:
+        raise Denied(f"the proxy has FASTFLOW_CONTAINER_RUNTIME={ours.runtime or '(empty)'}; give both the same.")
+    if ours.own_seccomp and not spec.own_seccomp:
+        raise Denied("the proxy has FASTFLOW_SECCOMP=fastflow; give both the same.")
     if spec.user < 1000:
         raise Denied("the user id of a sandbox must be at least 1000.")
     for mount in spec.mounts:
@@ -210,6 +238,29 @@ def _create(query: Mapping[str, str], body: bytes, ours: Ours) -> Passed:
     if labels.get(LABEL_SCOPE) != ours.scope or LABEL_TOKEN not in labels or not all(map(_LABEL.fullmatch, labels)):
         raise Denied(f"a sandbox must have only our labels, with {LABEL_SCOPE}={ours.scope}.")
     return Passed()
+
+
+def _create_firewall(wanted: Mapping[str, Any], ours: Ours) -> Passed:
+    """The firewall's container: our code, for networks that are ours, opening only what the operator opens."""
+    try:
+        (text,) = wanted["Cmd"]
+        command = _object(str(text).encode())
+        labels = {str(key): str(value) for key, value in wanted["Labels"].items()}
+        image = str(wanted["Image"])
+        closing = command.get("close", {})
+        ids = (*closing, command["admit"]) if "admit" in command else (*closing,)
+        is_whole = all(map(_NETWORK_ID.fullmatch, ids)) and set(closing.values()) <= {"open", "listed"}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Denied(f"this is not the firewall: {error!r}.") from error
+    if not is_whole or command.get("open") != list(ours.opened):
+        raise Denied(
+            "the firewall is not for our networks, or opens what FASTFLOW_NETWORK_OPEN does not; give both the same."
+        )
+    if image not in ours.images or firewall_config(image, labels, command) != wanted:
+        raise Denied("the configuration differs from that of a runner's firewall.")
+    if labels.get(LABEL_SCOPE) != ours.scope or labels.keys() != {LABEL_SCOPE, LABEL_PREPARER}:
+        raise Denied(f"the firewall must have only our labels, with {LABEL_SCOPE}={ours.scope}.")
+    return Passed(networks=ids)
 
 
 def _sandbox(name: str, wanted: Mapping[str, Any]) -> tuple[SandboxSpec, dict[str, str]]:
@@ -229,8 +280,12 @@ def _sandbox(name: str, wanted: Mapping[str, Any]) -> tuple[SandboxSpec, dict[st
         cpu_cores=None if nano_cpus is None else nano_cpus / 1e9,
         processes_max=host["PidsLimit"],
         user=user,
-        tmp_bytes=_size(host["Tmpfs"]["/tmp"]),  # noqa: S108 - a sandbox's own
-        work_bytes=_size(host["Tmpfs"]["/work"]),
+        tmp_bytes=_sizes(host["Tmpfs"]["/tmp"])[0],  # noqa: S108 - a sandbox's own
+        work_bytes=_sizes(host["Tmpfs"]["/work"])[0],
+        files_max=_sizes(host["Tmpfs"]["/work"])[1],
+        runtime=str(host.get("Runtime", "")),
+        own_seccomp=security_option() in host["SecurityOpt"],
+        hosts=tuple(str(each) for each in host.get("ExtraHosts", ())),
         env=dict(line.split("=", 1) for line in wanted["Env"]),
     )
     if not isinstance(spec.processes_max, int) or spec.processes_max < 1:
@@ -239,15 +294,16 @@ def _sandbox(name: str, wanted: Mapping[str, Any]) -> tuple[SandboxSpec, dict[st
     return spec, labels
 
 
-def _size(options: str) -> int:
+def _sizes(options: str) -> tuple[int, int]:
+    """Return the bytes and the number of files of a file system in memory."""
     found = _TMPFS.fullmatch(options)
     if not found:
         raise ValueError("a tmpfs without a size")
-    return int(found[1])
+    return int(found[1]), int(found[2])
 
 
 def _create_network(body: bytes, ours: Ours) -> Passed:
-    if ours.network == "none" or _object(body) != network_config(ours.network, ours.scope):
+    if _object(body) not in [network_config(name, ours.scope) for name in ours.networks]:
         raise Denied("this is not the network of runs.")
     return Passed()
 
