@@ -68,7 +68,9 @@ class DockerHost:
             time.sleep(LOOK_S)
 
     def load(self, image: str) -> None:
-        """Copy *image* from the machine's own daemon."""
+        """Copy *image* from the machine's own daemon, unless it has it."""
+        if self.docker("images", "--quiet", image):
+            return
         with subprocess.Popen(("docker", "save", image), stdout=subprocess.PIPE) as saving:
             loading = ("docker", "--host", self.url, "load", "--quiet")
             subprocess.run(loading, stdin=saving.stdout, stdout=subprocess.DEVNULL, check=True, timeout=CALL_S)
@@ -86,7 +88,8 @@ class DockerHost:
 
     def names(self, addresses: Mapping[str, str]) -> None:
         """Let its programs find *addresses* by name."""
-        (self._folder / "hosts").write_text("".join(f"{at} {name}\n" for name, at in addresses.items()))
+        more = "".join(f"{at} {name}\n" for name, at in addresses.items())
+        (self._folder / "hosts").write_text(Path("/etc/hosts").read_text() + more)
         mount = ("mount", "--bind", str(self._folder / "hosts"), "/etc/hosts")
         subprocess.run(("nsenter", f"--mount=/proc/{self._first}/ns/mnt", *mount), check=True, timeout=CALL_S)
 
