@@ -6,6 +6,7 @@ network disappear at once, and the files in the store's directory are still ther
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -46,13 +47,17 @@ def missing(*more: str) -> str:
 class DockerHost:
     """Call ``start`` and ``kill`` any number of times, ``remove`` once."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, runtimes: Mapping[str, str] | None = None) -> None:
+        """*runtimes*: paths of more container runtimes, by the name that the daemon knows them by."""
+        self._runtimes = {name: {"path": path} for name, path in (runtimes or {}).items()}
         self._folder = Path(tempfile.mkdtemp(prefix="ff-host-"))  # short, because a socket's path is
         self.url = f"unix://{self._folder}/sock"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Boot it and wait until its daemon answers."""
+        (self._folder / "etc").mkdir(exist_ok=True)
+        (self._folder / "etc" / "daemon.json").write_text(json.dumps({"runtimes": self._runtimes}))
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*_APART, "bash", "-c", _BOOT, "boot", str(self._folder), self._folder.name],

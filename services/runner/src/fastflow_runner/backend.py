@@ -213,7 +213,7 @@ async def _docker(
         runtime=settings.container_runtime,
         own_seccomp=has_seccomp and settings.seccomp == "fastflow",
     )
-    memory_bytes_max = int(info["MemTotal"] * settings.memory_share_max) or None
+    memory_bytes_max = int(info.get("MemTotal", 0) * settings.memory_share_max) or None
     pool = Pool(
         sandboxes,
         blank,

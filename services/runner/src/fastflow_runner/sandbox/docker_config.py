@@ -57,7 +57,8 @@ def container_config(spec: SandboxSpec, labels: dict[str, str]) -> dict[str, Any
     if spec.runtime:
         host["Runtime"] = spec.runtime
     if spec.hosts:
-        host |= {"ExtraHosts": list(spec.hosts), "Dns": [NO_NAME_SERVER]}
+        impatient = ["timeout:1", "attempts:1"]
+        host |= {"ExtraHosts": list(spec.hosts), "Dns": [NO_NAME_SERVER], "DnsOptions": impatient}
     return {
         "Image": spec.image,
         "Labels": labels,
