@@ -105,7 +105,8 @@ async def open_backend(
         say: gets lines of progress.
 
     Raises:
-        NoSandbox: the settings ask for Docker, and it is not available.
+        NoSandbox: the settings ask for Docker, and it is not available, or not with the runtime that they name.
+        BadOpening: what the settings open cannot be read.
     """
     async with AsyncExitStack() as stack:
         backend = await _open(settings, runner, installation, environ, say, stack)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fastflow_runner.guest.firewall.openings import BadDestination
 from fastflow_runner.sandbox import SandboxError
-from fastflow_runner.sandbox.network import NetworkMax, RunNetwork, openings, package_hosts, run_network
+from fastflow_runner.sandbox.network import BadOpening, NetworkMax, RunNetwork, openings, package_hosts, run_network
 
 LIST = ("db.example.com:5432",)
 
@@ -42,7 +41,7 @@ def test_more_than_the_operator_allows_is_refused(asked: str | tuple[str, ...], 
 
 def test_openings_are_separated_by_commas() -> None:
     assert openings(" 10.0.0.0/8, host:80,,x ") == ("10.0.0.0/8", "host:80", "x")
-    with pytest.raises(BadDestination, match="is no destination"):
+    with pytest.raises(BadOpening, match="is no destination"):
         openings("10.0.0.0/8 host:80")
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from fastflow_contracts.service.lifecycle import EXIT_USAGE, log_ready, run_process
 from fastflow_contracts.service.settings import BadSettings, Env, load, names
+from fastflow_runner.errors import RunnerError
 from fastflow_runner.proxy.rules import Build, Ours
 from fastflow_runner.proxy.server import DockerProxy
 from fastflow_runner.sandbox.image import context_tar, worker_arguments, worker_context, worker_reference
@@ -45,9 +46,14 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def ours(settings: ProxySettings, environ: Mapping[str, str]) -> Ours:
-    """Return what a runner with the same settings uses. Raises ``ImageFailed`` if the CA bundle cannot be read.
+    """Return what a runner with the same settings uses.
 
-    *environ* names the indexes and proxies of packages.
+    Args:
+        environ: names the indexes and proxies of packages.
+
+    Raises:
+        ImageFailed: the CA bundle cannot be read.
+        BadOpening: what is to be open cannot be read.
     """
     mine = Ours(
         settings.installation,
@@ -67,9 +73,9 @@ def ours(settings: ProxySettings, environ: Mapping[str, str]) -> Ours:
     return mine._replace(images=frozenset({reference}), build=build)
 
 
-async def serve(settings: ProxySettings, stop: asyncio.Event) -> None:
+async def serve(mine: Ours, settings: ProxySettings, stop: asyncio.Event) -> None:
     """Serve runners until *stop* is set. Attachments then end, and runners attach again through the next proxy."""
-    async with DockerProxy(ours(settings, os.environ), settings.socket).open(settings.listen):
+    async with DockerProxy(mine, settings.socket).open(settings.listen):
         log_ready()
         await stop.wait()
 
@@ -80,12 +86,13 @@ def main() -> None:
         settings = load(ProxySettings, os.environ, also_known=names(RunnerSettings))
         if not settings.installation:
             raise BadSettings("FASTFLOW_INSTALLATION must name the installation to serve.")
-    except BadSettings as error:
+        mine = ours(settings, os.environ)
+    except (BadSettings, RunnerError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - there is no log yet
         raise SystemExit(EXIT_USAGE) from None
 
     async def proxy(stop: asyncio.Event) -> None:
-        await serve(settings, stop)
+        await serve(mine, settings, stop)
 
     run_process("docker-proxy", proxy, log_json=settings.log_json, log_level=settings.log_level)
 

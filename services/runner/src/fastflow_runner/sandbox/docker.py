@@ -41,7 +41,7 @@ from fastflow_runner.sandbox.docker_calls import TwoNetworks, answers, seen_thro
 from fastflow_runner.sandbox.docker_config import LABEL_SCOPE, LABEL_TOKEN, container_config, limits_config
 from fastflow_runner.sandbox.docker_networks import Networks
 from fastflow_runner.sandbox.docker_stream import RawStream
-from fastflow_runner.sandbox.firewall import Firewall, Found, Helpers
+from fastflow_runner.sandbox.firewall import DestinationAddress, Firewall, Helpers
 from fastflow_runner.sandbox.naming import LABEL_PREPARER
 
 END_TIMEOUT_S: Final = 2.0
@@ -126,7 +126,7 @@ class DockerSandboxes:
             raise
         return DockerChannel(self._docker, container.id, spec.name, token, stream)
 
-    async def _look_up(self, spec: SandboxSpec) -> tuple[Found, ...]:
+    async def _look_up(self, spec: SandboxSpec) -> tuple[DestinationAddress, ...]:
         if not spec.reach:
             return ()
         if self._firewall is None:

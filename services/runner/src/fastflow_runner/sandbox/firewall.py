@@ -27,7 +27,6 @@ from fastflow_runner.sandbox.docker_config import FIREWALL_PREFIX, firewall_conf
 from fastflow_runner.sandbox.docker_networks import Network, Networks
 from fastflow_runner.sandbox.docker_stream import RawStream
 
-HELPER_S: Final = 60.0
 AGAIN_S: Final = 15.0
 """Pause after a failure that may be over soon."""
 ANSWER_BYTES_MAX: Final = 1024 * 1024
@@ -35,7 +34,7 @@ ANSWER_BYTES_MAX: Final = 1024 * 1024
 log = get_logger(__name__)
 
 
-class Found(NamedTuple):
+class DestinationAddress(NamedTuple):
     """One address of a destination."""
 
     name: str
@@ -64,7 +63,7 @@ class Helpers:
         name = f"{FIREWALL_PREFIX}{secrets.token_hex(8)}"
         body = firewall_config(self._image, self._labels, command)
         try:
-            async with asyncio.timeout(HELPER_S), answers("the firewall's container"):
+            async with answers("the firewall's container"):
                 container = await seen_through(self._docker.containers.create(body, name=name))
                 stream = await self._attach(name)
                 try:
@@ -155,7 +154,7 @@ class Firewall:
             if self._kinds:
                 await self.close()
 
-    async def look_up(self, network: str, reach: tuple[str, ...]) -> tuple[Found, ...]:
+    async def look_up(self, network: str, reach: tuple[str, ...]) -> tuple[DestinationAddress, ...]:
         """Return the addresses of *reach*, each ``host:port``.
 
         Raises:
@@ -163,9 +162,9 @@ class Firewall:
         """
         await self._closed_network(network)
         answer = await self._helpers.run({"look_up": list(reach), "open": self._opened})
-        return tuple(Found(*each) for each in answer["found"])
+        return tuple(DestinationAddress(*each) for each in answer["found"])
 
-    async def admit(self, container_id: str, network: str, found: tuple[Found, ...]) -> None:
+    async def admit(self, container_id: str, network: str, found: tuple[DestinationAddress, ...]) -> None:
         """Let a running container reach what was *found*, and nothing else. Raises ``SandboxError``."""
         to = sorted({(each.address, each.port) for each in found})
         closed = await self._closed_network(network)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, Literal, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
+from fastflow_runner.errors import RunnerError
 from fastflow_runner.guest.firewall.openings import BadDestination, read_opening
 from fastflow_runner.sandbox import SandboxError
 from fastflow_runner.sandbox.docker_config import listed_network
@@ -15,6 +16,10 @@ _INDEXES: Final = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_IND
 _MIRRORS: Final = ("UV_PYTHON_INSTALL_MIRROR", "UV_PYTHON_DOWNLOADS_JSON_URL")
 _PROXIES: Final = tuple(name for each in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY") for name in (each, each.lower()))
 _PORTS: Final = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
+
+
+class BadOpening(RunnerError):
+    """``FASTFLOW_NETWORK_OPEN`` cannot be read."""
 
 
 class RunNetwork(NamedTuple):
@@ -49,10 +54,13 @@ def run_network(asked: str | tuple[str, ...] | None, most: NetworkMax, *, usual:
 
 
 def openings(text: str) -> tuple[str, ...]:
-    """Read a list, separated by commas. Raises ``BadDestination``."""
+    """Read a list, separated by commas. Raises ``BadOpening``."""
     found = tuple(each.strip() for each in text.split(",") if each.strip())
-    for each in found:
-        read_opening(each)
+    try:
+        for each in found:
+            read_opening(each)
+    except BadDestination as error:
+        raise BadOpening(f"FASTFLOW_NETWORK_OPEN: {error}") from None
     return found
 
 
