@@ -13,7 +13,7 @@ from aiodocker import Docker
 from aiodocker.exceptions import DockerError
 from msgspec.structs import replace
 
-from fastflow_runner.proxy.rules import Ours
+from fastflow_runner.proxy.request import Ours
 from fastflow_runner.proxy.server import DockerProxy
 from fastflow_runner.sandbox import Held, Missing, SandboxError, SandboxSpec
 from fastflow_runner.sandbox.docker import DockerSandboxes

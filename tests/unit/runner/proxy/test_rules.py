@@ -9,15 +9,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from fastflow_runner.proxy.rules import (
-    Build,
-    Denied,
-    Ours,
-    Passed,
-    Request,
-    check,
-    plain,
-)
+from fastflow_runner.proxy.request import Build, Denied, Ours, Passed, Request
+from fastflow_runner.proxy.rules import check, plain
 from fastflow_runner.sandbox import Mount, SandboxSpec
 from fastflow_runner.sandbox.docker_config import (
     LABEL_SCOPE,

@@ -14,7 +14,7 @@ import msgspec
 from fastflow_contracts.service.lifecycle import EXIT_USAGE, log_ready, run_process
 from fastflow_contracts.service.settings import BadSettings, Env, load, names
 from fastflow_runner.errors import RunnerError
-from fastflow_runner.proxy.rules import Build, Ours
+from fastflow_runner.proxy.request import Build, Ours
 from fastflow_runner.proxy.server import DockerProxy
 from fastflow_runner.sandbox.image import context_tar, worker_arguments, worker_context, worker_reference
 from fastflow_runner.sandbox.network import openings, package_hosts
