@@ -27,7 +27,7 @@ from fastflow_runner.sandbox.docker_config import FIREWALL_PREFIX, firewall_conf
 from fastflow_runner.sandbox.docker_networks import Network, Networks
 from fastflow_runner.sandbox.docker_stream import RawStream
 
-AGAIN_S: Final = 15.0
+AGAIN_S: Final = 30.0
 """Pause after a failure that may be over soon."""
 ANSWER_BYTES_MAX: Final = 1024 * 1024
 
@@ -114,6 +114,7 @@ class Firewall:
         """Ids of the networks whose rules were in place at the last look."""
         self._reason = ""
         self._closing = asyncio.Lock()
+        self._failed = asyncio.Event()
 
     @property
     def unenforced(self) -> tuple[str, ...]:
@@ -136,6 +137,8 @@ class Firewall:
         if reason != self._reason:
             (log.warning if reason else log.info)("firewall changed", reason=reason or "closed")
         self._reason = reason
+        if reason:
+            self._failed.set()
 
     async def _close(self) -> str:
         found = {kind: await self._networks.find(name) for name, kind in self._kinds.items()}
@@ -148,9 +151,13 @@ class Firewall:
         return made if others else ""
 
     async def keep(self, check_s: float) -> None:
-        """Put the rules in place every *check_s* seconds, until cancelled."""
+        """Put the rules in place every *check_s* seconds, and sooner after a failure, until cancelled."""
         while True:
-            await asyncio.sleep(min(check_s, AGAIN_S) if self._reason else check_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(check_s):
+                    await self._failed.wait()
+                    await asyncio.sleep(AGAIN_S)
+            self._failed.clear()
             if self._kinds:
                 await self.close()
 

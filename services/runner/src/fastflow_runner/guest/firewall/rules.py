@@ -21,6 +21,8 @@ ADMITTED = "admitted"
 PREFIX = "fastflow_"
 _ID = re.compile(r"[0-9a-f]{12,64}")
 _REJECT = "reject with icmpx type admin-prohibited"
+NEIGHBOURS = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } accept"
+"""How a container with an IPv6 address finds its gateway."""
 _PORTS = "meta l4proto { tcp, udp }"
 
 
@@ -53,14 +55,14 @@ def open_network(network_id: str, opened: Iterable[Opening], own: Iterable[str])
             f"ip daddr {{ {', '.join(CLOSED_4)} }} {_REJECT}",
             f"ip6 daddr {{ {', '.join(CLOSED_6)} }} {_REJECT}",
         ),
-        to_host=(dns, *_openings(openings, own=None), _REJECT),
+        to_host=(NEIGHBOURS, dns, *_openings(openings, own=None), _REJECT),
     )
 
 
 def listed_network(network_id: str) -> str:
     """Return the rules of a network on which each run reaches only what was admitted for its address."""
     admitted = f"{_PORTS} ip saddr . ct original ip daddr . ct original proto-dst @{ADMITTED} accept"
-    return _table(network_id, forward=(admitted, _REJECT), to_host=(admitted, _REJECT))
+    return _table(network_id, forward=(admitted, _REJECT), to_host=(NEIGHBOURS, admitted, _REJECT))
 
 
 def admit(network_id: str, source: str, former: Iterable[tuple[str, int]], to: Iterable[tuple[str, int]]) -> str:
