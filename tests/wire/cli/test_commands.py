@@ -119,7 +119,7 @@ async def test_a_finished_run_is_run_again(command: Command, bus: Bus) -> None:
     run = (await store.find(check_run_id(first["id"]))).run
     await finish(bus, await claim(bus, run))
     again = json.loads((await command("retry", first["id"][:8], "--json")).stdout)
-    assert (again["triggered_by"], again["env_vars"], again["id"] != first["id"]) == ("manual", {"A": "***"}, True)
+    assert (again["triggered_by"], again["env_vars"], again["id"] != first["id"]) == ("api", {"A": "***"}, True)
 
 
 async def test_a_refused_start_says_why(command: Command) -> None:
@@ -277,7 +277,9 @@ def test_an_http_command_loads_no_service_and_no_bus_client(tmp_path: Path) -> N
     code = (
         "import sys\n"
         "from fastflow.commands import installations, pipelines, runners, runs, schedules, start\n"
-        "print(sorted({'nats', 'fastflow_gateway', 'fastflow_syncer', 'croniter'} & sys.modules.keys()))"
+        "heavy = {'nats', 'aiohttp', 'croniter', 'fastflow_gateway', 'fastflow_syncer'}\n"
+        "heavy |= {'urllib.request', 'platformdirs', 'secrets', 'difflib'}\n"
+        "print(sorted(heavy & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

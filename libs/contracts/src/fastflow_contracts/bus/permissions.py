@@ -95,13 +95,13 @@ def grant(user: User) -> Grant:
                     *_following_keys(subjects.PIPELINES, subjects.PIPELINE_KEYS),
                     *_following_keys(subjects.RUNNERS, subjects.RUNNER_KEYS),
                     *_following_keys(subjects.SCHEDULES, ">"),
-                    *_working(streams.SCHEDULER),
+                    *_working(streams.SCHEDULER, streams.STARTS),
                     *_removing(subjects.RUNS),
                     *_INSIDE,
                     f"{inbox(User.OUTSIDE)}.>",
                 ),
                 subscribe=mine,
-                publish_denied=_durables(streams.SCHEDULER),
+                publish_denied=_durables(streams.SCHEDULER, streams.STARTS),
             )
         case User.RUNNER:
             return Grant(
@@ -128,7 +128,8 @@ def grant(user: User) -> Grant:
             return Grant(
                 publish=(
                     *_verifying(),
-                    subjects.TRIGGERS,
+                    subjects.STARTS,
+                    subjects.TRIGGERS,  # of an older gateway, until it is replaced
                     subjects.COMMANDS,
                     subjects.SYNC,
                     subjects.DRAINS,
