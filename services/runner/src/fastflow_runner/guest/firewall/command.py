@@ -25,7 +25,7 @@ from .openings import HOST, BadDestination, Opening, address_of, is_closed, read
 NFT_S = 20.0
 
 
-class Failed(Exception):
+class FirewallFailed(Exception):
     """It could not be done. The message is for the operator, or for the author of a pipeline."""
 
 
@@ -33,7 +33,7 @@ def main() -> int:
     """Carry out the command of the first argument."""
     try:
         answer = _answer(json.loads(sys.argv[1]))
-    except (Failed, BadDestination) as error:
+    except (FirewallFailed, BadDestination) as error:
         answer = {"error": str(error)}
     print(json.dumps(answer), flush=True)  # noqa: T201 - the answer
     return 0
@@ -51,7 +51,7 @@ def _answer(command: dict[str, Any]) -> dict[str, Any]:
     for text, port in to:
         address = address_of(text)
         if address is None or is_closed(address, port, own=own, opened=opened):
-            raise Failed(f"{text}:{port} is not open to runs.")
+            raise FirewallFailed(f"{text}:{port} is not open to runs.")
     source = str(address_of(command["source"]))
     _nft(rules.admit(command["admit"], source, _admitted(command["admit"], source), to))
     return {}
@@ -60,7 +60,7 @@ def _answer(command: dict[str, Any]) -> dict[str, Any]:
 def _close(networks: dict[str, str], opened: tuple[Opening, ...], own: frozenset[str]) -> None:
     present = {name for _, name in socket.if_nameindex()}
     if missing := [rules.bridge_of(each) for each in networks if rules.bridge_of(each) not in present]:
-        raise Failed(f"the daemon's own network has no {', '.join(missing)}")
+        raise FirewallFailed(f"the daemon's own network has no {', '.join(missing)}")
     text = "".join(
         rules.listed_network(each) if kind == "listed" else rules.open_network(each, opened, own)
         for each, kind in networks.items()
@@ -76,10 +76,10 @@ def _find(wanted: Iterable[str], opened: tuple[Opening, ...], own: frozenset[str
         name, port = read_destination(text)
         addresses = _addresses(name)
         if not addresses:
-            raise Failed(f"{name} has no IPv4 address; a list of destinations needs one.")
+            raise FirewallFailed(f"{name} has no IPv4 address; a list of destinations needs one.")
         for address in addresses:
             if is_closed(address, port, own=own, opened=opened):
-                raise Failed(
+                raise FirewallFailed(
                     f"{text} is {address}, which is closed to runs; the operator opens it with FASTFLOW_NETWORK_OPEN."
                 )
             yield name, str(address), port
@@ -125,7 +125,7 @@ def _nft_output(*words: str, given: str = "") -> str:
     try:
         done = subprocess.run(("nft", *words), input=given, capture_output=True, text=True, timeout=NFT_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise Failed(f"nft cannot be used ({error})") from error
+        raise FirewallFailed(f"nft cannot be used ({error})") from error
     if done.returncode:
-        raise Failed(f"the kernel does not take the rules ({' '.join(done.stderr.split())[:300]})")
+        raise FirewallFailed(f"the kernel does not take the rules ({' '.join(done.stderr.split())[:300]})")
     return done.stdout
