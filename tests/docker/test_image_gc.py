@@ -12,7 +12,7 @@ import pytest
 from aiodocker import Docker
 from aiodocker.exceptions import DockerError
 
-from fastflow_runner.proxy.rules import Ours
+from fastflow_runner.proxy.request import Ours
 from fastflow_runner.proxy.server import DockerProxy
 from fastflow_runner.sandbox.docker_config import LABEL_SCOPE
 from fastflow_runner.sandbox.image import WORKER_REPOSITORY, context_tar, ensure_worker_image

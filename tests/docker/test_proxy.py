@@ -13,7 +13,7 @@ from aiodocker import Docker
 from aiodocker.exceptions import DockerError
 from msgspec.structs import replace
 
-from fastflow_runner.proxy.rules import Ours
+from fastflow_runner.proxy.request import Ours
 from fastflow_runner.proxy.server import DockerProxy
 from fastflow_runner.sandbox import Held, Missing, SandboxError, SandboxSpec
 from fastflow_runner.sandbox.docker import DockerSandboxes
@@ -179,3 +179,29 @@ async def test_runners_that_create_the_network_at_once_end_with_one(docker: Dock
             assert isinstance(place.sandboxes, DockerSandboxes)
             await place.sandboxes.close()
         await (await docker.networks.get(name)).delete()
+
+
+async def test_the_firewall_is_set_through_the_proxy_as_the_proxy_was_told(docker: Docker, tmp_path: Path) -> None:
+    """A compromised runner cannot open more than the operator set: its firewall is denied, and it says so."""
+    image = await ensure_worker_image(docker, progress=lambda line: None)
+    scope, network = f"test-{uuid4()}", f"ff-test-{uuid4()}"
+    ours = Ours(scope, frozenset({image}), network, "fastflow-store", opened=("192.0.2.7:80",))
+    url = f"unix://{tmp_path / 'proxy'}"
+    async with DockerProxy(ours, "/var/run/docker.sock").open(str(tmp_path / "proxy")):
+        try:
+            for opened, is_set in (((), False), (("192.0.2.7:80",), True)):
+                sandboxes = DockerSandboxes(scope=scope, url=url)
+                sandboxes.guard(image, runner="one", network=network, opened=opened)
+                place = Place(sandboxes, SandboxSpec(name="", image=image, network=network))
+                assert (await place.run("print(1)")).stdout == b"1\n"
+                assert (sandboxes.unenforced == ()) is is_set
+                if is_set:
+                    listed = await place.open(network=f"{network}-listed", reach=("192.0.2.7:80",))
+                    assert (await place.run("print(2)", channel=listed)).stdout == b"2\n"
+                else:
+                    assert "give both the same" in sandboxes.unenforced[0]
+                await place.clear()
+                await sandboxes.close()
+        finally:
+            for each in (network, f"{network}-listed"):
+                await (await docker.networks.get(each)).delete()

@@ -6,12 +6,14 @@ network disappear at once, and the files in the store's directory are still ther
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -45,13 +47,17 @@ def missing(*more: str) -> str:
 class DockerHost:
     """Call ``start`` and ``kill`` any number of times, ``remove`` once."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, runtimes: Mapping[str, str] | None = None) -> None:
+        """*runtimes*: paths of more container runtimes, by the name that the daemon knows them by."""
+        self._runtimes = {name: {"path": path} for name, path in (runtimes or {}).items()}
         self._folder = Path(tempfile.mkdtemp(prefix="ff-host-"))  # short, because a socket's path is
         self.url = f"unix://{self._folder}/sock"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Boot it and wait until its daemon answers."""
+        (self._folder / "etc").mkdir(exist_ok=True)
+        (self._folder / "etc" / "daemon.json").write_text(json.dumps({"runtimes": self._runtimes}))
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*_APART, "bash", "-c", _BOOT, "boot", str(self._folder), self._folder.name],
@@ -67,7 +73,9 @@ class DockerHost:
             time.sleep(LOOK_S)
 
     def load(self, image: str) -> None:
-        """Copy *image* from the machine's own daemon."""
+        """Copy *image* from the machine's own daemon, unless it has it."""
+        if self.docker("images", "--quiet", image):
+            return
         with subprocess.Popen(("docker", "save", image), stdout=subprocess.PIPE) as saving:
             loading = ("docker", "--host", self.url, "load", "--quiet")
             subprocess.run(loading, stdin=saving.stdout, stdout=subprocess.DEVNULL, check=True, timeout=CALL_S)
@@ -82,6 +90,13 @@ class DockerHost:
         done = self._docker(*words)
         assert done.returncode == 0, f"docker {words[0]}: {done.stderr}"
         return done.stdout
+
+    def names(self, addresses: Mapping[str, str]) -> None:
+        """Let its programs find *addresses* by name."""
+        more = "".join(f"{at} {name}\n" for name, at in addresses.items())
+        (self._folder / "hosts").write_text(Path("/etc/hosts").read_text() + more)
+        mount = ("mount", "--bind", str(self._folder / "hosts"), "/etc/hosts")
+        subprocess.run(("nsenter", f"--mount=/proc/{self._first}/ns/mnt", *mount), check=True, timeout=CALL_S)
 
     def clear(self) -> None:
         """Remove all containers."""

@@ -88,6 +88,8 @@ async def serve(
                 keepers = [start("presence", presence.serve), start("environments", backend.environments.keep)]
                 if backend.pool is not None:
                     keepers.append(start("pool", backend.pool.keep))
+                if backend.firewall is not None:
+                    keepers.append(start("firewall", partial(backend.firewall.keep, settings.network_check_s)))
                 if backend.image_gc is not None:
                     keepers.append(start("image-gc", backend.image_gc.keep))
                 recovery = Recovery(context, runner)
@@ -174,6 +176,7 @@ def _seen(presence: Presence, runner: AttemptRunner, backend: Backend) -> Presen
         environments=backend.environments.known,
         paused=runner.is_paused,
         degraded=tuple(str(part) for part in degraded() if part.part.startswith("runner/")),
+        unenforced=backend.sandboxes.unenforced,
     )
 
 

@@ -24,13 +24,16 @@ from fastflow_runner.environments.supply import Supply
 from fastflow_runner.environments.variables import Access, access
 from fastflow_runner.errors import RunnerError
 from fastflow_runner.sandbox import SandboxError, Sandboxes, SandboxSpec
+from fastflow_runner.sandbox.demand import WarmLimits
 from fastflow_runner.sandbox.docker import DockerSandboxes
 from fastflow_runner.sandbox.docker_config import LABEL_SCOPE
 from fastflow_runner.sandbox.docker_daemon import Daemon, NoDocker, find_daemon
 from fastflow_runner.sandbox.dummy import DummySandboxes
+from fastflow_runner.sandbox.firewall import Firewall
 from fastflow_runner.sandbox.image import ImageFailed, ensure_worker_image
 from fastflow_runner.sandbox.image_gc import ImageGc
 from fastflow_runner.sandbox.naming import LABEL_KEEPER, AttemptId, attempt_name
+from fastflow_runner.sandbox.network import NetworkMax, openings, package_hosts, run_network
 from fastflow_runner.sandbox.pool import Pool
 from fastflow_runner.sandbox.process import ProcessSandboxes
 from fastflow_runner.settings import RunnerSettings
@@ -62,10 +65,18 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     installation: str
     cores: int | None = None
     """The daemon's processor cores; it refuses a higher limit. None: any limit is accepted."""
+    memory_bytes_max: int | None = None
+    """The most memory of one sandbox; None: no bound."""
+    network: str = "none"
+    """The network of runs."""
+    network_max: NetworkMax = "internet"
+    """The most network that a pipeline may have."""
     pool: Pool | None = None
     """The warm part of ``sandboxes``; its ``keep`` must run."""
     image_gc: ImageGc | None = None
     """Removes old worker images; its ``keep`` must run."""
+    firewall: Firewall | None = None
+    """Closes the network of runs; its ``keep`` must run."""
 
     def name(self, attempt: AttemptId) -> str:
         """The name of the sandbox of *attempt*."""
@@ -75,11 +86,14 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
         """The specification of the sandbox for *run*, which must be running."""
         assert isinstance(run.state, Running)
         limits = run.order.limits
+        network = run_network(run.order.network, self.network_max, usual=self.network)
         return replace(
             self.blank,
             name=self.name(AttemptId(run.id, run.state.attempt)),
-            memory_bytes=limits.memory_bytes,
+            memory_bytes=_least(limits.memory_bytes, self.memory_bytes_max),
             cpu_cores=_cores(limits.cpu_cores, self.cores),
+            network=network.name,
+            reach=network.reach,
         )
 
 
@@ -94,7 +108,8 @@ async def open_backend(
         say: gets lines of progress.
 
     Raises:
-        NoSandbox: the settings ask for Docker, and it is not available.
+        NoSandbox: the settings ask for Docker, and it is not available, or not with the runtime that they name.
+        BadOpening: what the settings open cannot be read.
     """
     async with AsyncExitStack() as stack:
         backend = await _open(settings, runner, installation, environ, say, stack)
@@ -183,6 +198,8 @@ async def _docker(
     stack: AsyncExitStack,
 ) -> Backend:
     info = daemon.info
+    _check_runtime(settings.container_runtime, daemon)
+    has_seccomp = any("name=seccomp" in each for each in info.get("SecurityOptions") or ())
     docker = await stack.enter_async_context(daemon.client())
     place = docker_place(
         image=image,
@@ -192,10 +209,25 @@ async def _docker(
         architecture=str(info.get("Architecture", "")),
     )
     found = _access(settings, environ, place)
-    sandboxes = DockerSandboxes(scope=installation, url=daemon.url, tls=daemon.tls)
-    blank = _blank(settings, place)
+    unenforced = () if has_seccomp else ("System calls are not filtered: the daemon has no seccomp.",)
+    sandboxes = DockerSandboxes(scope=installation, url=daemon.url, tls=daemon.tls, unenforced=unenforced)
+    opened = (*openings(settings.network_open), *package_hosts(environ))
+    firewall = sandboxes.guard(image, runner=runner, network=settings.network, opened=opened)
+    blank = replace(
+        _blank(settings, place),
+        runtime=settings.container_runtime,
+        own_seccomp=has_seccomp and settings.seccomp == "fastflow",
+    )
+    memory_bytes_max = int(info.get("MemTotal", 0) * settings.memory_share_max) or None
     keeper = {LABEL_KEEPER: runner}
-    pool = Pool(sandboxes, blank, installation=installation, keeper=keeper, size_max=settings.pool_size_max)
+    pool = Pool(
+        sandboxes,
+        blank,
+        installation=installation,
+        keeper=keeper,
+        size_max=settings.pool_size_max,
+        usual=WarmLimits(memory_bytes_max, None),
+    )
     return Backend(
         kind="docker",
         daemon=str(info["ID"]),
@@ -214,8 +246,25 @@ async def _docker(
         cell_runner=place.cell_runner,
         installation=installation,
         cores=int(info["NCPU"]),
+        memory_bytes_max=memory_bytes_max,
+        network=settings.network,
+        network_max=settings.network_max,
+        firewall=firewall,
         image_gc=None if settings.worker_image else ImageGc(docker, installation=installation, current=image),
     )
+
+
+def _check_runtime(name: str, daemon: Daemon) -> None:
+    known = daemon.info.get("Runtimes") or {}
+    if name and name not in known:
+        raise NoSandbox(
+            f"{daemon.name} has no container runtime {name} (it has {', '.join(sorted(known))}); install it and name "
+            "it in the daemon's daemon.json, or change FASTFLOW_CONTAINER_RUNTIME."
+        )
+
+
+def _least(one: int | None, other: int | None) -> int | None:
+    return min((each for each in (one, other) if each is not None), default=None)
 
 
 def _cores(limit: float | None, most: int | None) -> float | None:
@@ -227,7 +276,8 @@ def _process(settings: RunnerSettings, runner: str, environ: Mapping[str, str], 
     directory = Path(settings.data_dir)
     place = process_place(directory / "store")
     found = _access(settings, environ, place)
-    sandboxes = ProcessSandboxes(directory / "sandboxes")
+    may_be_open = settings.network_unenforced == "allow"
+    sandboxes = ProcessSandboxes(directory / "sandboxes", may_be_open=may_be_open)
     return Backend(
         kind="process",
         daemon=None,
@@ -243,6 +293,8 @@ def _process(settings: RunnerSettings, runner: str, environ: Mapping[str, str], 
         blank=_blank(settings, place),
         cell_runner=place.cell_runner,
         installation=installation,
+        network=settings.network,
+        network_max=settings.network_max,
     )
 
 
@@ -299,8 +351,9 @@ def _blank(settings: RunnerSettings, place: Place) -> SandboxSpec:
         name="",
         image=place.image,
         mounts=place.readable,
-        network=settings.network,
+        network=settings.network if settings.network_max == "internet" else "none",
         processes_max=settings.processes_max,
         tmp_bytes=settings.tmp_bytes,
         work_bytes=settings.work_bytes,
+        files_max=settings.files_max,
     )

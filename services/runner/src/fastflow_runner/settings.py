@@ -62,6 +62,55 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
     network: Annotated[
         str, Env("FASTFLOW_NETWORK", "Docker network of runs, created if missing. none = no network.")
     ] = "fastflow"
+    network_open: Annotated[
+        str,
+        Env(
+            "FASTFLOW_NETWORK_OPEN",
+            "What runs and builds of environments reach besides the internet, separated by commas: addresses, networks "
+            "such as 10.1.0.0/16, names, or host for the machine of the runs, each with or without :PORT. Everything "
+            "else on that machine, in private networks and on the link is closed in Docker.",
+        ),
+    ] = ""
+    network_max: Annotated[
+        Literal["internet", "list", "none"],
+        Env(
+            "FASTFLOW_NETWORK_MAX",
+            "The most network that a pipeline may have: internet; list = only pipelines that list what they reach have "
+            "a network; none. Builds of environments are not limited.",
+        ),
+    ] = "internet"
+    network_check_s: Annotated[
+        float,
+        Env(
+            "FASTFLOW_NETWORK_CHECK_S",
+            "Seconds between two checks of the firewall of runs, which a reload of the host's rules may have removed.",
+            least=5,
+        ),
+    ] = 300.0
+    network_unenforced: Annotated[
+        Literal["refuse", "allow"],
+        Env(
+            "FASTFLOW_NETWORK_UNENFORCED",
+            "Runs of a pipeline that limits its network, in plain processes, which cannot: refuse, or allow with all "
+            "of the machine's network.",
+        ),
+    ] = "refuse"
+    container_runtime: Annotated[
+        str,
+        Env(
+            "FASTFLOW_CONTAINER_RUNTIME",
+            "Container runtime of Docker sandboxes, as the daemon knows it: runsc, kata, crun, … Default: its own.",
+            pattern=r"[A-Za-z0-9][A-Za-z0-9._-]*",
+            like="runsc",
+        ),
+    ] = ""
+    seccomp: Annotated[
+        Literal["fastflow", "docker"],
+        Env(
+            "FASTFLOW_SECCOMP",
+            "Which system calls Docker sandboxes may use: fastflow = what scripts need, docker = the daemon's default.",
+        ),
+    ] = "fastflow"
     worker_base_image: Annotated[str, Env("WORKER_BASE_IMAGE", "Base image of the worker image.")] = (
         "debian:bookworm-slim"
     )
@@ -178,6 +227,23 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
             least=1024**2,
         ),
     ] = 512 * 1024**2
+    memory_share_max: Annotated[
+        float,
+        Env(
+            "FASTFLOW_MEMORY_SHARE_MAX",
+            "The most memory of one Docker sandbox, as a share of its machine's, for pipelines with no limit or a "
+            "higher one. 0 = no limit.",
+            least=0,
+        ),
+    ] = 0.75
+    files_max: Annotated[
+        int,
+        Env(
+            "FASTFLOW_FILES_MAX",
+            "Maximum number of files in each file system in memory of a Docker sandbox: /tmp, and the working copy.",
+            least=1000,
+        ),
+    ] = 250_000
     processes_max: Annotated[
         int, Env("FASTFLOW_PROCESSES_MAX", "Maximum number of processes in a Docker sandbox.", least=16)
     ] = 512

@@ -7,23 +7,31 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from fastflow_runner.proxy.rules import (
-    Build,
-    Denied,
-    Ours,
-    Passed,
-    Request,
-    check,
-    plain,
-)
+from fastflow_runner.proxy.request import Build, Denied, Ours, Passed, Request
+from fastflow_runner.proxy.rules import check, plain
 from fastflow_runner.sandbox import Mount, SandboxSpec
-from fastflow_runner.sandbox.docker_config import LABEL_SCOPE, LABEL_TOKEN, container_config, network_config
+from fastflow_runner.sandbox.docker_config import (
+    LABEL_SCOPE,
+    LABEL_TOKEN,
+    container_config,
+    firewall_config,
+    network_config,
+)
+from fastflow_runner.sandbox.seccomp import security_option
 
 LABELS = {LABEL_SCOPE: "inst", LABEL_TOKEN: "00", "fastflow.keeper": "one"}
 BUILD = Build("fastflow-worker:abc", b"tar", {"WORKER_BASE_IMAGE": "debian"})
 CURRENT, FORMER = "fastflow-worker:0123456789ab", "fastflow-worker:ba9876543210"
-OURS = Ours("inst", frozenset({"fastflow-worker:abc", CURRENT}), "fastflow", "fastflow-store", BUILD)
+OURS = Ours(
+    "inst",
+    frozenset({"fastflow-worker:abc", CURRENT}),
+    "fastflow",
+    "fastflow-store",
+    BUILD,
+    opened=("10.0.0.5:8080",),
+)
 STORE = Mount(source="fastflow-store", target="/store")
 BUILT = '/v1.41/build?t=fastflow-worker:abc&buildargs={"WORKER_BASE_IMAGE":"debian"}'
 RUN = SandboxSpec(
@@ -41,9 +49,20 @@ def post(target: str, body: Any = None) -> Request:
     return Request("POST", f"/v1.41{target}", b"" if body is None else json.dumps(body).encode())
 
 
-def ask(request: Request) -> Passed:
+FIREWALL_LABELS = {LABEL_SCOPE: "inst", "fastflow.preparer": "one"}
+CLOSE = {"close": {"a" * 64: "open", "b" * 64: "listed"}, "open": ["10.0.0.5:8080"]}
+ADMIT = {"admit": "b" * 64, "source": "172.20.0.2", "to": [["1.1.1.1", 443]], "open": ["10.0.0.5:8080"]}
+
+
+def firewall(command: dict[str, Any], **changes: Any) -> Request:
+    config = firewall_config("fastflow-worker:abc", FIREWALL_LABELS, command)
+    config["HostConfig"] |= changes.pop("HostConfig", {})
+    return create(config | changes, "ff-firewall-1")
+
+
+def ask(request: Request, ours: Ours = OURS) -> Passed:
     """Ask the rules as the proxy does."""
-    return check(request._replace(target=plain(request.target)), OURS)
+    return check(request._replace(target=plain(request.target)), ours)
 
 
 def create(config: Any, name: str = "ff-inst-x") -> Request:
@@ -67,6 +86,12 @@ def create(config: Any, name: str = "ff-inst-x") -> Request:
         Request("DELETE", "/v1.41/containers/ff-inst-x?force=1&v=1", b""),
         create(container_config(RUN, LABELS)),
         create(container_config(SandboxSpec(name="x", image=RUN.image), LABELS)),
+        create(container_config(replace(RUN, network="fastflow-listed", hosts=("a:1.1.1.1", "b:2.2.2.2")), LABELS)),
+        Request("GET", '/v1.41/networks?filters={"name":["fastflow-listed"]}', b""),
+        post("/networks/create", network_config("fastflow-listed", "inst")),
+        firewall(CLOSE),
+        firewall(ADMIT),
+        firewall({"look_up": ["db:5432"], "open": ["10.0.0.5:8080"]}),
         post("/networks/create", network_config("fastflow", "inst")),
         post("/containers/abc/attach?stream=1"),
         post("/containers/abc/start"),
@@ -126,6 +151,10 @@ HOSTILE = {
     "the host's network": in_host(NetworkMode="host"),
     "another's network": in_host(NetworkMode="container:nats"),
     "our own services' network": in_host(NetworkMode="fastflow_bus"),
+    "a name server": in_host(Dns=["10.0.0.53"]),
+    "no bound of files": in_host(Tmpfs={"/tmp": "rw,size=1,mode=1777", "/work": "rw,size=1,mode=0755"}),
+    "Docker's seccomp": in_host(SecurityOpt=["no-new-privileges:true"]),
+    "half of our seccomp": in_host(SecurityOpt=["no-new-privileges:true", security_option()[:-9] + "}"]),
     "the host's processes": in_host(PidMode="host"),
     "the host's memory": in_host(IpcMode="host"),
     "the host's users": in_host(UsernsMode="host"),
@@ -156,6 +185,55 @@ def test_a_container_that_is_not_a_sandbox_is_denied(change: Callable[[dict[str,
     change(config)
     with pytest.raises(Denied):
         ask(create(config))
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        firewall({**CLOSE, "open": ["0.0.0.0/0"]}),
+        firewall({"close": CLOSE["close"]}),
+        firewall({**CLOSE, "close": {"nats": "open"}}),
+        firewall({**CLOSE, "close": {"a" * 64: "all"}}),
+        firewall({**ADMIT, "admit": "nats"}),
+        firewall(CLOSE, Entrypoint=["sh"]),
+        firewall(CLOSE, Cmd=["-c", "nft flush ruleset"]),
+        firewall(CLOSE, Image="debian:bookworm-slim"),
+        firewall(CLOSE, Labels={LABEL_SCOPE: "other", "fastflow.preparer": "one"}),
+        firewall(CLOSE, Labels={**FIREWALL_LABELS, "fastflow.keeper": "one"}),
+        firewall(CLOSE, HostConfig={"CapAdd": ["NET_ADMIN", "SYS_ADMIN"]}),
+        firewall(CLOSE, HostConfig={"Mounts": [BIND]}),
+        firewall(CLOSE, HostConfig={"PidMode": "host"}),
+        create(container_config(RUN, dict(LABELS)), "ff-firewall-1"),
+        create(firewall_config(RUN.image, FIREWALL_LABELS, CLOSE), "ff-inst-x"),
+    ],
+    ids=range(15),
+)
+def test_the_firewall_does_only_what_the_operator_set(request_: Request) -> None:
+    """It is the only container with a capability and with the host's network."""
+    with pytest.raises(Denied):
+        ask(request_)
+
+
+def test_the_networks_of_the_firewall_are_checked_with_the_daemon() -> None:
+    """An id says nothing about whose network it is."""
+    assert ask(firewall(CLOSE)).networks == ("a" * 64, "b" * 64)
+    assert ask(firewall(ADMIT)).networks == ("b" * 64,)
+
+
+def test_the_runtime_and_the_system_calls_are_the_operators() -> None:
+    """A runner cannot take a weaker runtime or filter than the proxy was given."""
+    gvisor, docker = OURS._replace(runtime="runsc"), OURS._replace(own_seccomp=False)
+    usual, in_gvisor, unfiltered = (
+        create(container_config(spec, dict(LABELS)))
+        for spec in (RUN, replace(RUN, runtime="runsc"), replace(RUN, own_seccomp=False))
+    )
+    ask(in_gvisor, gvisor)
+    ask(unfiltered, docker)
+    for request, ours in ((usual, gvisor), (in_gvisor, OURS)):
+        with pytest.raises(Denied, match="FASTFLOW_CONTAINER_RUNTIME"):
+            ask(request, ours)
+    with pytest.raises(Denied, match="FASTFLOW_SECCOMP"):
+        ask(unfiltered)
 
 
 @pytest.mark.parametrize(

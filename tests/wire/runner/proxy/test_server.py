@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fastflow_runner.proxy.rules import Ours
+from fastflow_runner.proxy.request import Ours
 from fastflow_runner.proxy.server import DockerProxy
 from fastflow_runner.sandbox import DaemonUnreachable, Held, SandboxError, SandboxSpec
 from fastflow_runner.sandbox.docker import DockerSandboxes

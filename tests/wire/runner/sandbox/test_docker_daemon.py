@@ -150,6 +150,15 @@ async def test_the_error_says_why_a_daemon_cannot_be_used(version: object, info:
             await find_daemon({"DOCKER_HOST": url})
 
 
+async def test_podman_is_recognised_and_refused() -> None:
+    """It answers as Docker does, in everything but this."""
+    version = {"ApiVersion": "1.41", "Version": "4.3.1", "Components": [{"Name": "Podman Engine", "Version": "4.3.1"}]}
+    async with serving(answering(version, INFO)) as url:
+        no = await refused(DOCKER_HOST=url)
+    assert str(no) == f"the server at {url} is Podman, which does not keep all that a sandbox needs"
+    assert no.hint == "install Docker, or set DOCKER_HOST to a Docker daemon"
+
+
 async def test_a_daemon_that_refuses_is_quoted() -> None:
     """A proxy that requires a login, or a desktop program that does not start: its own message says more than ours."""
     body = json.dumps({"message": "Docker Desktop is unable to start"}).encode()

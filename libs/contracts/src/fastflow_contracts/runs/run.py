@@ -103,6 +103,8 @@ class Order(Fact, frozen=True, kw_only=True, omit_defaults=True):
     hops: Count = 0
     """How many runs in the chain came before this one."""
     limits: RunLimits = RunLimits()
+    network: str | tuple[str, ...] | None = None
+    """``internet``, ``none``, or each ``host:port`` that it may reach; None: what the runner gives."""
     retry_attempts: Count = 0
     """Attempts after the first."""
     retry_strategy: RetryStrategy | None = None

@@ -59,26 +59,27 @@ class AttemptSandbox:
         self._context = context
         self._run = run
         self._attempt = attempt
-        self._spec = context.spec(run)
+        self._name = context.name(attempt)
 
     async def open(self) -> Channel:
-        """Open the sandbox. An existing one is from a previous holder and is replaced: our epoch is higher."""
-        sandboxes = self._context.sandboxes
+        """Open the sandbox. An existing one is from a previous holder and is replaced: our epoch is higher.
+
+        Raises ``SandboxError``, also if the pipeline asks for what this runner does not give.
+        """
+        sandboxes, spec = self._context.sandboxes, self._context.spec(self._run)
         for number in range(1, self._attempt.number):  # one remains only if a removal failed or is still under way
             await sandboxes.remove(self._context.name(AttemptId(self._run.id, number)))
         try:
-            return await sandboxes.open(self._spec)
+            return await sandboxes.open(spec)
         except AlreadyExists:
-            await sandboxes.remove(self._spec.name)
-            return await sandboxes.open(self._spec)
+            await sandboxes.remove(self._name)
+            return await sandboxes.open(spec)
 
     async def attach(self, acked: Offsets) -> Conversation | None:
         """Attach to the sandbox and continue after *acked*. Waits for the daemon. None: it is gone."""
         while True:
             try:
-                held = next(
-                    (held for held in await self._context.sandboxes.held() if held.name == self._spec.name), None
-                )
+                held = next((held for held in await self._context.sandboxes.held() if held.name == self._name), None)
                 if held is None:
                     return None
                 channel = await self._context.sandboxes.attach(held)
@@ -92,7 +93,7 @@ class AttemptSandbox:
     async def remove(self) -> None:
         """Remove the sandbox after its end is recorded. If the daemon is away, the next sweep removes it."""
         try:
-            await self._context.sandboxes.remove(self._spec.name)
+            await self._context.sandboxes.remove(self._name)
         except SandboxError as error:
             log.warning("sandbox not removed", run=self._run.id, error=str(error))
 

@@ -7,19 +7,18 @@ privileges, host namespaces) without a list.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from fastflow_runner.sandbox import Mount, SandboxSpec
-from fastflow_runner.sandbox.docker_config import LABEL_SCOPE, LABEL_TOKEN, container_config, network_config
+from fastflow_runner.proxy.bodies import check_container, check_network, read_object
+from fastflow_runner.proxy.request import Denied, Ours, Passed, Request
+from fastflow_runner.sandbox.docker_config import LABEL_SCOPE
 from fastflow_runner.sandbox.image import WORKER_REPOSITORY
 from fastflow_runner.sandbox.naming import PREFIX
 
 BUILD_BYTES_MAX: Final = 4 * 1024 * 1024
-PREPARER_PREFIX: Final = f"{PREFIX}prepare-"
 
 _VERSION: Final = re.compile(r"/v1\.\d{1,3}(?=/)")
 """Removed: a daemon treats a request of an older API version as that version did, and we do not know those rules."""
@@ -28,8 +27,6 @@ _NETWORK: Final = re.compile(r"/networks/([0-9a-f]{64})")
 _OLD_IMAGE: Final = re.compile(rf"/images/({WORKER_REPOSITORY}:[0-9a-f]{{12}})")
 _NO: Final = {"0", "false", "False"}
 _NAME: Final = re.compile(rf"{PREFIX}[A-Za-z0-9][A-Za-z0-9_.-]{{0,100}}")
-_LABEL: Final = re.compile(r"fastflow\.[a-z]+")
-_TMPFS: Final = re.compile(r".*size=(\d{1,13}),.*")
 _READ: Final = re.compile(r"/(version|info|_ping)")
 _CALLS: Final[Mapping[tuple[str, str], frozenset[str]]] = {
     ("GET", "/json"): frozenset(),
@@ -43,50 +40,6 @@ _CALLS: Final[Mapping[tuple[str, str], frozenset[str]]] = {
 """The calls that a runner makes for a container, and their query parameters."""
 _LIMITS: Final = {"Memory", "MemorySwap", "NanoCpus"}
 _BUILD: Final = {"rm": "1", "forcerm": "1", "nocache": "0", "pull": "0", "q": "0"}
-
-
-class Denied(Exception):
-    """The request is not allowed. The message states the reason."""
-
-
-class Ours(NamedTuple):
-    """What belongs to this installation. ``scope`` is its name, a label of everything that it creates."""
-
-    scope: str
-    images: frozenset[str]
-    network: str
-    volume: str
-    build: Build | None = None
-    """The only image that runners may build; None = no image."""
-
-
-class Build(NamedTuple):
-    """The exact bytes and arguments of the allowed build."""
-
-    reference: str
-    context: bytes
-    arguments: Mapping[str, str]
-
-
-class Request(NamedTuple):
-    """A request. ``target`` is path and query in their unambiguous form (``plain``)."""
-
-    method: str
-    target: str
-    body: bytes
-
-
-class Passed(NamedTuple):
-    """Allows a request, if *container*, *image* and *network* carry our label and *network* has our network's name.
-
-    The daemon must get the full id of *container*: a name or an id's prefix may refer to another container by the time
-    of the request.
-    """
-
-    container: str | None = None
-    network: str | None = None
-    image: str | None = None
-    is_attachment: bool = False
 
 
 def plain(target: str) -> str:
@@ -117,7 +70,7 @@ def check(request: Request, ours: Ours) -> Passed:
         case ("GET", "/networks"):
             return _find_network(query, ours)
         case ("POST", "/networks/create"):
-            return _create_network(request.body, ours)
+            return check_network(request.body, ours)
         case ("POST", "/build"):
             return _build(query, request.body, ours)
     if request.method == "GET" and path == "/images/json":
@@ -134,7 +87,7 @@ def check(request: Request, ours: Ours) -> Passed:
         return Passed()
     if request.method == "DELETE" and (found := _NETWORK.fullmatch(path)):
         _only(query)
-        return Passed(network=found[1])
+        return Passed(networks=(found[1],))
     if found := _CONTAINER.fullmatch(path):
         return _container(request, found["id"], found["rest"] or "", query)
     raise Denied(f"a runner does not send {request.method} {path}.")
@@ -147,7 +100,7 @@ def _only(query: Mapping[str, str], *known: str) -> None:
 
 def _list(query: Mapping[str, str], ours: Ours) -> Passed:
     _only(query, "all", "filters")
-    if _object(query.get("filters", "{}").encode()) != {"label": [f"{LABEL_SCOPE}={ours.scope}"]}:
+    if read_object(query.get("filters", "{}").encode()) != {"label": [f"{LABEL_SCOPE}={ours.scope}"]}:
         raise Denied(f"a runner lists only containers with the label {LABEL_SCOPE}={ours.scope}.")
     return Passed()
 
@@ -155,15 +108,15 @@ def _list(query: Mapping[str, str], ours: Ours) -> Passed:
 def _list_images(query: Mapping[str, str], ours: Ours) -> Passed:
     _only(query, "filters")
     wanted = {"label": [f"{LABEL_SCOPE}={ours.scope}"], "reference": [WORKER_REPOSITORY]}
-    if _object(query.get("filters", "{}").encode()) != wanted:
+    if read_object(query.get("filters", "{}").encode()) != wanted:
         raise Denied("a runner lists only its own images.")
     return Passed()
 
 
 def _find_network(query: Mapping[str, str], ours: Ours) -> Passed:
     _only(query, "filters")
-    if _object(query.get("filters", "{}").encode()) != {"name": [ours.network]}:
-        raise Denied(f"a runner looks only for the network {ours.network}.")
+    if read_object(query.get("filters", "{}").encode()) not in [{"name": [name]} for name in ours.networks]:
+        raise Denied(f"a runner looks only for the networks {', '.join(ours.networks)}.")
     return Passed()
 
 
@@ -174,7 +127,7 @@ def _container(request: Request, name: str, verb: str, query: Mapping[str, str])
     if verb == "/rename" and not _NAME.fullmatch(query.get("name", "")):
         raise Denied(f"a sandbox's name begins with {PREFIX}.")
     if verb == "/update":
-        limits = _object(request.body)
+        limits = read_object(request.body)
         if not limits.keys() <= _LIMITS or not all(type(value) is int and value > 0 for value in limits.values()):
             raise Denied(f"a runner updates only {', '.join(sorted(_LIMITS))} of a sandbox.")
         if limits.get("Memory") != limits.get("MemorySwap"):
@@ -189,96 +142,18 @@ def _create(query: Mapping[str, str], body: bytes, ours: Ours) -> Passed:
     name = query.get("name", "")
     if not _NAME.fullmatch(name):
         raise Denied(f"a sandbox's name begins with {PREFIX}.")
-    wanted = _object(body)
-    try:
-        spec, labels = _sandbox(name, wanted)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise Denied(f"this is not a sandbox: {error!r}.") from error
-    if container_config(spec, labels) != wanted:
-        raise Denied("the configuration differs from that of a runner's sandbox.")
-    if spec.image not in ours.images:
-        raise Denied(f"{spec.image} is not our image.")
-    if spec.network not in ("none", ours.network):
-        raise Denied(f"{spec.network} is not our network.")
-    if spec.user < 1000:
-        raise Denied("the user id of a sandbox must be at least 1000.")
-    for mount in spec.mounts:
-        if mount.source != ours.volume:
-            raise Denied(f"{mount.source} is not our volume.")
-        if not mount.read_only and not name.startswith(PREPARER_PREFIX):
-            raise Denied("only a preparer writes to the store.")
-    if labels.get(LABEL_SCOPE) != ours.scope or LABEL_TOKEN not in labels or not all(map(_LABEL.fullmatch, labels)):
-        raise Denied(f"a sandbox must have only our labels, with {LABEL_SCOPE}={ours.scope}.")
-    return Passed()
-
-
-def _sandbox(name: str, wanted: Mapping[str, Any]) -> tuple[SandboxSpec, dict[str, str]]:
-    """Read *wanted* as a sandbox. To prove it, the caller builds the body again and compares."""
-    host = wanted["HostConfig"]
-    user = int(wanted["User"].partition(":")[0])
-    nano_cpus = host.get("NanoCpus")
-    spec = SandboxSpec(
-        name=name,
-        image=str(wanted["Image"]),
-        mounts=tuple(
-            Mount(source=str(mount["Source"]), target=str(mount["Target"]), read_only=bool(mount["ReadOnly"]))
-            for mount in host["Mounts"]
-        ),
-        network=str(host["NetworkMode"]),
-        memory_bytes=host.get("Memory"),
-        cpu_cores=None if nano_cpus is None else nano_cpus / 1e9,
-        processes_max=host["PidsLimit"],
-        user=user,
-        tmp_bytes=_size(host["Tmpfs"]["/tmp"]),  # noqa: S108 - a sandbox's own
-        work_bytes=_size(host["Tmpfs"]["/work"]),
-        env=dict(line.split("=", 1) for line in wanted["Env"]),
-    )
-    if not isinstance(spec.processes_max, int) or spec.processes_max < 1:
-        raise ValueError("the number of processes has no limit")
-    labels = {str(key): str(value) for key, value in wanted["Labels"].items()}
-    return spec, labels
-
-
-def _size(options: str) -> int:
-    found = _TMPFS.fullmatch(options)
-    if not found:
-        raise ValueError("a tmpfs without a size")
-    return int(found[1])
-
-
-def _create_network(body: bytes, ours: Ours) -> Passed:
-    if ours.network == "none" or _object(body) != network_config(ours.network, ours.scope):
-        raise Denied("this is not the network of runs.")
-    return Passed()
+    return check_container(name, body, ours)
 
 
 def _build(query: Mapping[str, str], body: bytes, ours: Ours) -> Passed:
     build = ours.build
     if build is None or query.get("t") != build.reference or body != build.context:
         raise Denied("a runner builds only the worker image of its version.")
-    if _object(query.get("buildargs", "{}").encode()) != dict(build.arguments):
+    if read_object(query.get("buildargs", "{}").encode()) != dict(build.arguments):
         raise Denied("the build arguments differ from a runner's.")
     _only(query, "t", "buildargs", "labels", *_BUILD)
-    if _object(query.get("labels", "{}").encode()) not in ({}, {LABEL_SCOPE: ours.scope}):
+    if read_object(query.get("labels", "{}").encode()) not in ({}, {LABEL_SCOPE: ours.scope}):
         raise Denied(f"the worker image may have only the label {LABEL_SCOPE}={ours.scope}.")
     if any(query.get(name, value) != value for name, value in _BUILD.items()):
         raise Denied("the build options differ from a runner's.")
     return Passed()
-
-
-def _object(text: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(text, object_pairs_hook=_unambiguous)
-    except (ValueError, RecursionError) as error:
-        raise Denied(f"the body is not JSON: {error}.") from error
-    if not isinstance(found, dict):
-        raise Denied("the body is not a JSON object.")
-    return found
-
-
-def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Deny equal keys, ignoring case: Docker uses the last of them, and we must read what Docker reads."""
-    found = dict(pairs)
-    if len({key.lower() for key in found}) != len(pairs):
-        raise Denied("the body repeats a key.")
-    return found

@@ -15,15 +15,8 @@ from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
 from fastflow_contracts.log import get_logger
-from fastflow_runner.proxy.rules import (
-    BUILD_BYTES_MAX,
-    Denied,
-    Ours,
-    Passed,
-    Request,
-    check,
-    plain,
-)
+from fastflow_runner.proxy.request import Denied, Ours, Passed, Request
+from fastflow_runner.proxy.rules import BUILD_BYTES_MAX, check, plain
 from fastflow_runner.sandbox.docker_config import LABEL_SCOPE
 
 log = get_logger(__name__)
@@ -110,9 +103,10 @@ class DockerProxy:
                 return
             called, exactly = f"/containers/{passed.container}", f"/containers/{container_id}"
             request = request._replace(target=request.target.replace(called, exactly, 1))
-        if passed.network is not None and not await self._is_our_network(passed.network):
-            await _answer(writer, HTTPStatus.NOT_FOUND, f"network {passed.network} not found")
-            return
+        for network in passed.networks:
+            if not await self._is_our_network(network):
+                await _answer(writer, HTTPStatus.NOT_FOUND, f"network {network} not found")
+                return
         if passed.image is not None and not await self._is_our_image(passed.image):
             await _answer(writer, HTTPStatus.NOT_FOUND, f"No such image: {passed.image}")
             return
@@ -133,7 +127,7 @@ class DockerProxy:
 
     async def _is_our_network(self, network_id: str) -> bool:
         shown = await self._shown(f"/networks/{network_id}")
-        return shown is not None and shown["Name"] == self._ours.network and self._is_labelled(shown["Labels"])
+        return shown is not None and shown["Name"] in self._ours.networks and self._is_labelled(shown["Labels"])
 
     async def _is_our_image(self, reference: str) -> bool:
         shown = await self._shown(f"/images/{reference}/json")

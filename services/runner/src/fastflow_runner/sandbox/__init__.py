@@ -60,6 +60,16 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     mounts: tuple[Mount, ...] = ()
     network: str = "none"
     """``none``, or the name of the network of runs. The backend creates it if it does not exist."""
+    reach: tuple[str, ...] | None = None
+    """What a pipeline limits itself to: each ``host:port``, or nothing at all (with the network ``none``). None: it
+    does not limit itself. A backend that cannot hold it to this raises ``SandboxError``.
+    """
+    hosts: tuple[str, ...] = ()
+    """``name:address`` of all names that it can look up, where it cannot ask a name server. Set by the backend."""
+    runtime: str = ""
+    """The container runtime; empty: the daemon's usual one."""
+    own_seccomp: bool = True
+    """Whether system calls are filtered by our profile, not Docker's."""
     memory_bytes: int | None = None
     cpu_cores: float | None = None
     processes_max: int = 512
@@ -67,6 +77,8 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     """User and group id of all processes inside. The image needs no name for it."""
     tmp_bytes: int = 256 * MIB
     work_bytes: int = 512 * MIB
+    files_max: int = 250_000
+    """Of each of the file systems in memory."""
     env: Mapping[str, str] = {}
     """Base of the script's environment. Variables of the job override it."""
 
@@ -139,7 +151,7 @@ class Sandboxes(Protocol):
 
     @property
     def unenforced(self) -> tuple[str, ...]:
-        """What this backend does not enforce, as sentences for the operator. Empty if it enforces everything."""
+        """What this backend does not enforce now, as sentences for the operator. Empty if it enforces everything."""
 
     async def open(self, spec: SandboxSpec) -> Channel:
         """Create and start a sandbox.
@@ -148,7 +160,7 @@ class Sandboxes(Protocol):
             AlreadyExists: a sandbox with this name exists.
             ImageMissing: the daemon does not have the image.
             DaemonUnreachable: the daemon did not answer.
-            SandboxError: the sandbox could not be created or started.
+            SandboxError: the sandbox could not be created or started, or cannot be limited to what the pipeline lists.
         """
 
     async def held(self) -> tuple[Held, ...]:

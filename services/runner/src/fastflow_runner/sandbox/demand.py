@@ -29,11 +29,19 @@ class WarmLimits(NamedTuple):
         return all(now is None or then is not None for now, then in zip(self, wanted, strict=True))
 
 
+NO_LIMITS: Final = WarmLimits()
+
+
 class Demand:
     """Recent requests of runs. All times are seconds of the same clock."""
 
-    def __init__(self, size_max: int) -> None:
-        """*size_max*: the maximum number of warm sandboxes, at least 1."""
+    def __init__(self, size_max: int, usual: WarmLimits = NO_LIMITS) -> None:
+        """
+        Args:
+            size_max: the maximum number of warm sandboxes, at least 1.
+            usual: the limits to expect before the first request.
+        """
+        self._usual = usual
         self._wishes: deque[tuple[float, WarmLimits]] = deque(maxlen=size_max)
         self._heights: deque[tuple[float, int]] = deque()
         """(time, sandboxes requested at once), each lower than the one before: the first is the peak."""
@@ -56,7 +64,7 @@ class Demand:
         """Return the limits of the sandboxes to keep warm, latest requests first. At least one."""
         while self._heights and at - self._heights[0][0] > DEMAND_S:
             self._heights.popleft()
-        lately = [limits for then, limits in reversed(self._wishes) if at - then <= DEMAND_S] or [WarmLimits()]
+        lately = [limits for then, limits in reversed(self._wishes) if at - then <= DEMAND_S] or [self._usual]
         size = self._heights[0][1] if self._heights else 1
         return (lately * size)[:size]
 

@@ -6,8 +6,8 @@ container by itself.
 
 The attachment is raw and unlogged (log driver ``none``): output exists only in the supervisor's window, in transit, or
 where the runner has stored it. ``OpenStdin`` without ``StdinOnce`` lets another runner attach after the first one
-leaves. Containers on the network of runs, a bridge, cannot reach each other. The host's firewall must block access
-to services of the host (INPUT, not DOCKER-USER).
+leaves. Containers on the network of runs, a bridge, cannot reach each other. ``firewall`` closes what else it must not
+reach.
 
 A frame asks a script to stop, never the daemon, so ``StopSignal`` is SIGKILL.
 """
@@ -20,14 +20,16 @@ import os
 import secrets
 import ssl
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlencode
 
 import aiodocker
 from aiodocker.exceptions import DockerError
+from msgspec.structs import replace
 
 from fastflow_contracts.log import get_logger
 from fastflow_runner.sandbox import (
+    AlreadyExists,
     Detached,
     Held,
     Missing,
@@ -35,18 +37,14 @@ from fastflow_runner.sandbox import (
     SandboxError,
     SandboxSpec,
 )
-from fastflow_runner.sandbox.docker_calls import NameTaken, TwoNetworks, answers, seen_through, state_of
-from fastflow_runner.sandbox.docker_config import (
-    LABEL_SCOPE,
-    LABEL_TOKEN,
-    container_config,
-    limits_config,
-    network_config,
-)
+from fastflow_runner.sandbox.docker_calls import TwoNetworks, answers, seen_through, state_of
+from fastflow_runner.sandbox.docker_config import LABEL_SCOPE, LABEL_TOKEN, container_config, limits_config
+from fastflow_runner.sandbox.docker_networks import Networks
 from fastflow_runner.sandbox.docker_stream import RawStream
+from fastflow_runner.sandbox.firewall import DestinationAddress, Firewall, Helpers
+from fastflow_runner.sandbox.naming import LABEL_PREPARER
 
 END_TIMEOUT_S: Final = 2.0
-NETWORK_PAUSE_S: Final = 0.1
 REMOVAL_PAUSE_S: Final = 0.1
 NETWORK_TRIES: Final = 5
 _COMPLAINT_CHARS_MAX: Final = 500
@@ -57,37 +55,57 @@ log = get_logger(__name__)
 class DockerSandboxes:
     """The containers of one installation on one daemon."""
 
-    def __init__(self, *, scope: str, url: str | None = None, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        scope: str,
+        url: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        unenforced: tuple[str, ...] = (),
+    ) -> None:
         """Needs a running event loop.
 
         Args:
             scope: name of the installation.
             url: address of the daemon; default: ``DOCKER_HOST``, then the usual socket.
             tls: for a ``tcp://`` address.
+            unenforced: what the daemon cannot do, as sentences.
         """
         self._scope = scope
         self._url = url or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
         self._tls = tls
         self._docker = aiodocker.Docker(url=self._url, ssl_context=tls)
-        self._networks: set[str] = set()
-        self._making_network = asyncio.Lock()
+        self._networks = Networks(self._docker, scope)
+        self._firewall: Firewall | None = None
+        self._unenforced = unenforced
 
     @property
     def unenforced(self) -> tuple[str, ...]:
-        return ()
+        """What this daemon cannot do, and what its firewall does not close at this moment."""
+        return (*self._unenforced, *(self._firewall.unenforced if self._firewall else ()))
+
+    def guard(self, image: str, *, runner: str, network: str, opened: tuple[str, ...]) -> Firewall:
+        """Close the network of runs from now on, see ``Firewall``. Its ``keep`` must run."""
+        labels = {LABEL_SCOPE: self._scope, LABEL_PREPARER: runner}
+        helpers = Helpers(self._docker, image=image, labels=labels, attach=self._attach)
+        self._firewall = Firewall(helpers, self._networks, network=network, opened=opened)
+        self._networks.on_new = self._firewall.close
+        return self._firewall
 
     async def open(self, spec: SandboxSpec) -> DockerChannel:
         for _ in range(NETWORK_TRIES):
             with suppress(TwoNetworks):
                 return await self._open(spec)
-            self._networks.discard(spec.network)
+            self._networks.forget(spec.network)
         raise SandboxError(f"Docker has several networks {spec.network}; remove all but one.")
 
     async def _open(self, spec: SandboxSpec) -> DockerChannel:
         token = secrets.token_bytes(16)
         labels = {**spec.labels, LABEL_SCOPE: self._scope, LABEL_TOKEN: token.hex()}
-        await self._ensure_network(spec.network)
-        async with answers(spec.name):
+        await self._networks.ensure(spec.network)
+        found = await self._look_up(spec)
+        spec = replace(spec, hosts=tuple(sorted({f"{each.name}:{each.address}" for each in found})))
+        async with answers(spec.name, conflict=AlreadyExists):
             container = await seen_through(
                 self._docker.containers.create(container_config(spec, labels), name=spec.name)
             )
@@ -96,15 +114,24 @@ class DockerSandboxes:
             async with answers(spec.name):
                 stream = await self._attach(spec.name)
                 await container.start()
+            if spec.reach and self._firewall is not None:
+                await self._firewall.admit(container.id, spec.network, found)
         except BaseException as error:
             if stream is not None:
                 await stream.close()
-            self._networks.discard(spec.network)  # it may have been removed
+            self._networks.forget(spec.network)  # it may have been removed
             if not isinstance(error, asyncio.CancelledError):
                 with suppress(SandboxError):
                     await self.remove(spec.name)
             raise
         return DockerChannel(self._docker, container.id, spec.name, token, stream)
+
+    async def _look_up(self, spec: SandboxSpec) -> tuple[DestinationAddress, ...]:
+        if not spec.reach:
+            return ()
+        if self._firewall is None:
+            raise SandboxError(f"this runner has no firewall, so it cannot limit a run to {', '.join(spec.reach)}.")
+        return await self._firewall.look_up(spec.network, spec.reach)
 
     async def limit(self, channel: DockerChannel, spec: SandboxSpec) -> None:
         """Set the limits of *spec* on a running sandbox. It cannot lift a limit.
@@ -118,7 +145,7 @@ class DockerSandboxes:
 
     async def rename(self, channel: DockerChannel, name: str) -> None:
         """Rename a sandbox. Raises ``AlreadyExists``, ``Missing``, ``DaemonUnreachable``, ``SandboxError``."""
-        async with answers(name):
+        async with answers(name, conflict=AlreadyExists):
             await self._docker.containers.container(channel.container_id).rename(name)
         channel.name = name
 
@@ -167,40 +194,6 @@ class DockerSandboxes:
         query = urlencode({"stream": 1, "stdin": 1, "stdout": 1, "stderr": 1, "logs": 0})
         path = f"/{self._docker.api_version}/containers/{name}/attach?{query}"
         return await RawStream.attach(self._url, path, self._tls)
-
-    async def _ensure_network(self, name: str) -> None:
-        if name == "none" or name in self._networks:
-            return
-        async with self._making_network, answers(f"the network {name}"):
-            if not await self._networks_called(name):
-                await self._create_network(name)
-            while len(await self._networks_called(name)) > 1:  # noqa: ASYNC110 - the daemon has no event for it
-                await asyncio.sleep(NETWORK_PAUSE_S)
-        self._networks.add(name)
-
-    async def _create_network(self, name: str) -> None:
-        """Create the network. If two runners do so at once, Docker creates two of one name; remove the later one."""
-        with suppress(NameTaken):
-            made = await self._post_network(name)
-            first, *_ = sorted((each["Created"], each["Id"]) for each in await self._networks_called(name))
-            if first[1] != made:
-                await self._docker._query_json(f"networks/{made}", method="DELETE")
-
-    async def _networks_called(self, name: str) -> list[dict[str, Any]]:
-        filters = json.dumps({"name": [name]})
-        found: list[dict[str, Any]] = await self._docker._query_json("networks", params={"filters": filters})
-        return [each for each in found if each["Name"] == name]
-
-    async def _post_network(self, name: str) -> str:
-        try:
-            answer = await self._docker._query_json(
-                "networks/create", method="POST", data=network_config(name, self._scope)
-            )
-        except DockerError as error:
-            if error.status == 409:
-                raise NameTaken from error
-            raise
-        return str(answer["Id"])
 
 
 class DockerChannel:

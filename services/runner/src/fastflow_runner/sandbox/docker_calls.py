@@ -11,7 +11,7 @@ import aiodocker
 import aiohttp
 from aiodocker.exceptions import DockerError
 
-from fastflow_runner.sandbox import AlreadyExists, DaemonUnreachable, ImageMissing, Missing, SandboxError
+from fastflow_runner.sandbox import DaemonUnreachable, ImageMissing, Missing, SandboxError
 from fastflow_runner.sandbox.docker_stream import UpgradeRefused
 
 CALL_TIMEOUT_S: Final = 60.0
@@ -33,8 +33,11 @@ class NameTaken(Exception):
 
 
 @asynccontextmanager
-async def answers(what: str) -> AsyncIterator[None]:
-    """Limit the duration of a call to the daemon, and translate its failures to ``SandboxError``."""
+async def answers(what: str, *, conflict: type[SandboxError] = SandboxError) -> AsyncIterator[None]:
+    """Limit the duration of a call to the daemon, and translate its failures to ``SandboxError``.
+
+    *conflict*: what a 409 means. It says that a name is taken only of a call that gives one.
+    """
     try:
         async with asyncio.timeout(CALL_TIMEOUT_S):
             yield
@@ -47,7 +50,7 @@ async def answers(what: str) -> AsyncIterator[None]:
         if error.status == 404:
             raise Missing(f"Docker does not know {what}: {text}.") from error
         if error.status == 409:
-            raise AlreadyExists(f"Docker refuses {what}: {text}.") from error
+            raise conflict(f"Docker refuses {what}: {text}.") from error
         if "is ambiguous" in text:
             raise TwoNetworks(text) from error
         raise SandboxError(f"Docker refuses {what}: {text}.") from error

@@ -1,13 +1,17 @@
-"""What a runner asks of Docker: the bodies that create a sandbox and its network. Pure.
+"""What a runner asks of Docker: the bodies that create a sandbox, its network and the firewall's container. Pure.
 
 ``proxy.rules`` allows exactly these bodies.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from fastflow_runner.sandbox import Mount, SandboxSpec
+from fastflow_runner.sandbox.naming import PREFIX
+from fastflow_runner.sandbox.seccomp import security_option
 
 LABEL_SCOPE: Final = "fastflow.scope"
 LABEL_TOKEN: Final = "fastflow.token"  # noqa: S105 - tells two sandboxes apart; no secret
@@ -15,19 +19,25 @@ SHM_BYTES: Final = 1 << 40
 """Size of /dev/shm: no separate bound. What a script puts there counts as its memory, which has a limit; and the
 limit of a warm sandbox changes when a run takes it, while this size cannot.
 """
+NO_NAME_SERVER: Final = "127.0.0.1"
+"""Of a sandbox with a list of destinations: nothing listens there, and names could carry data to anywhere."""
+FIREWALL_PREFIX: Final = f"{PREFIX}firewall-"
+FIREWALL_IMAGE_PATH: Final = "/opt/fastflow/firewall"
+FIREWALL_BYTES: Final = 256 * 1024 * 1024
 
 
 def container_config(spec: SandboxSpec, labels: dict[str, str]) -> dict[str, Any]:
     """Return the body of the daemon's create call for a sandbox. The proxy allows no other body."""
     host: dict[str, Any] = {
         "CapDrop": ["ALL"],
-        "SecurityOpt": ["no-new-privileges:true"],
+        "SecurityOpt": ["no-new-privileges:true", *([security_option()] if spec.own_seccomp else [])],
         "Privileged": False,
         "ReadonlyRootfs": True,
         # exec: Python loads compiled extensions of packages from here.
         "Tmpfs": {
-            "/tmp": f"rw,nosuid,nodev,exec,size={spec.tmp_bytes},mode=1777",  # noqa: S108 - the sandbox's own
-            "/work": f"rw,nosuid,nodev,exec,size={spec.work_bytes},uid={spec.user},gid={spec.user},mode=0755",
+            "/tmp": f"rw,nosuid,nodev,exec,size={spec.tmp_bytes},nr_inodes={spec.files_max},mode=1777",  # noqa: S108
+            "/work": f"rw,nosuid,nodev,exec,size={spec.work_bytes},nr_inodes={spec.files_max},uid={spec.user},"
+            f"gid={spec.user},mode=0755",
         },
         "Mounts": [_mount(mount) for mount in spec.mounts],
         "PidsLimit": spec.processes_max,
@@ -44,6 +54,11 @@ def container_config(spec: SandboxSpec, labels: dict[str, str]) -> dict[str, Any
         "AutoRemove": False,
     }
     host |= limits_config(spec)
+    if spec.runtime:
+        host["Runtime"] = spec.runtime
+    if spec.hosts:
+        impatient = ["timeout:1", "attempts:1"]
+        host |= {"ExtraHosts": list(spec.hosts), "Dns": [NO_NAME_SERVER], "DnsOptions": impatient}
     return {
         "Image": spec.image,
         "Labels": labels,
@@ -69,6 +84,29 @@ def network_config(name: str, scope: str) -> dict[str, Any]:
         "CheckDuplicate": True,
         "Options": {"com.docker.network.bridge.enable_icc": "false"},
         "Labels": {LABEL_SCOPE: scope},
+    }
+
+
+def listed_network(name: str) -> str:
+    """Return the name of the network of runs that list what they reach, beside the network *name* of all others."""
+    return f"{name}-listed"
+
+
+def firewall_config(image: str, labels: dict[str, str], command: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body that creates the firewall's container: in the network of the daemon's host, for one command.
+
+    It runs our code only, has no mount and no way to get another capability.
+    """
+    spec = SandboxSpec(name="", image=image, network="host", processes_max=16, memory_bytes=FIREWALL_BYTES)
+    config = container_config(spec, labels)
+    # runc, whatever the daemon's usual runtime is: another kernel's rules would not be this host's.
+    config["HostConfig"] |= {"CapAdd": ["NET_ADMIN"], "Runtime": "runc"}
+    return config | {
+        "User": "0:0",
+        "OpenStdin": False,
+        "AttachStdin": False,
+        "Entrypoint": ["/usr/bin/python3", "-I", "-S", FIREWALL_IMAGE_PATH],
+        "Cmd": [json.dumps(command, sort_keys=True)],
     }
 
 

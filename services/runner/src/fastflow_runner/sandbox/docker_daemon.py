@@ -164,6 +164,9 @@ def _look_at_socket(path: str) -> None:
 
 
 def _check_version(version: Any, url: str) -> None:
+    if _is_podman(version):
+        found = f"the server at {_plain(url)} is Podman, which does not keep all that a sandbox needs"
+        raise NoDocker(found, "install Docker, or set DOCKER_HOST to a Docker daemon")
     try:
         api = str(version["ApiVersion"])
         numbers = tuple(map(int, api.split(".")))
@@ -173,6 +176,13 @@ def _check_version(version: Any, url: str) -> None:
         oldest = ".".join(map(str, API_OLDEST))
         found = f"Docker {_short(version.get('Version', ''))} at {_plain(url)} is too old (API {api})"
         raise NoDocker(found, f"upgrade it to 20.10 or newer (API {oldest})")
+
+
+def _is_podman(version: Any) -> bool:
+    try:
+        return any("podman" in str(each["Name"]).lower() for each in version["Components"])
+    except (KeyError, TypeError):
+        return False
 
 
 def _no_answer(url: str, error: Exception) -> NoDocker:

@@ -28,7 +28,7 @@ from fastflow_runner.sandbox import (
     SandboxError,
     SandboxSpec,
 )
-from fastflow_runner.sandbox.demand import Demand, Open, Remove, WarmLimits, plan
+from fastflow_runner.sandbox.demand import NO_LIMITS, Demand, Open, Remove, WarmLimits, plan
 from fastflow_runner.sandbox.docker import DockerChannel, DockerSandboxes
 from fastflow_runner.sandbox.naming import warm_name
 
@@ -59,12 +59,14 @@ class Pool:
         installation: str,
         keeper: dict[str, str],
         size_max: int,
+        usual: WarmLimits = NO_LIMITS,
     ) -> None:
         """
         Args:
             blank: the sandbox of any run, without name and limits.
             keeper: the label of warm sandboxes.
             size_max: the maximum number of warm sandboxes; 0 = none.
+            usual: the limits of a run whose pipeline sets none.
         """
         self._sandboxes = sandboxes
         self._blank = blank
@@ -74,7 +76,8 @@ class Pool:
         self._waiting: list[_Warm] = []
         self._ours: set[str] = set()
         """Names of all warm sandboxes, including those being opened or taken."""
-        self._demand = Demand(max(1, size_max))
+        self._usual = usual
+        self._demand = Demand(max(1, size_max), usual)
         self._news = asyncio.Event()
         self._news.set()
 
@@ -119,7 +122,7 @@ class Pool:
     async def prove(self) -> None:
         """Open one sandbox to test the daemon. Keep it warm unless the size is 0. Raises ``SandboxError``."""
         await self.held()
-        await self._open_warm(WarmLimits(None, None))
+        await self._open_warm(self._usual)
         if self._size_max == 0:
             warm = self._waiting.pop()
             self._ours.discard(warm.name)

@@ -113,8 +113,10 @@ class ProcessChannel:
 class ProcessSandboxes:
     """Sandboxes in one directory. No other runner may use it at the same time."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, may_be_open: bool = False) -> None:
+        """*may_be_open*: whether runs whose pipeline limits its network run all the same, unlimited."""
         self._root = root
+        self._may_be_open = may_be_open
         self._sandboxes: dict[str, _ProcessSandbox] = {}
         self._opening: set[str] = set()
 
@@ -123,6 +125,11 @@ class ProcessSandboxes:
         return UNENFORCED
 
     async def open(self, spec: SandboxSpec) -> ProcessChannel:
+        if spec.reach is not None and not self._may_be_open:
+            raise SandboxError(
+                "its pipeline limits its network, and plain processes cannot be limited; use Docker, or set "
+                "FASTFLOW_NETWORK_UNENFORCED=allow to run it with all of this machine's network."
+            )
         self._opening.add(spec.name)  # a running sweep must not mistake it for an orphan
         try:
             return await self._open(spec)

@@ -9,9 +9,9 @@ ARG WORKER_BASE_IMAGE=debian:bookworm-slim
 
 FROM ${WORKER_BASE_IMAGE} AS base
 ARG WORKER_PYTHON=3.11
-# libgomp1, libstdc++6, zlib1g: what manylinux wheels may take for granted. tzdata: zoneinfo.
+# libgomp1, libstdc++6, zlib1g: what manylinux wheels may take for granted. tzdata: zoneinfo. nftables: the firewall.
 RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates libgomp1 libstdc++6 python3 python3-distutils tzdata zlib1g \
+ && apt-get install -y --no-install-recommends ca-certificates libgomp1 libstdc++6 nftables python3 python3-distutils tzdata zlib1g \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log \
  && /usr/bin/python3 -I -S -c 'import sys; v = "%d.%d" % sys.version_info[:2]; v == sys.argv[1] or sys.exit(f"WORKER_BASE_IMAGE brings Python {v}; take one whose python3 is {sys.argv[1]}")' "${WORKER_PYTHON}"
 COPY extra-ca.pem /opt/fastflow/

@@ -109,6 +109,7 @@ def admit(
         root_run_id=cause.root_run_id,
         hops=cause.hops,
         limits=_limits(config, defaults.policy),
+        network=config.network,
         retry_attempts=defaults.retry_attempts if config.retry_attempts is None else config.retry_attempts,
         retry_strategy=config.retry_strategy,
         env_names=tuple(sorted(trigger.env_vars)),

@@ -21,6 +21,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """None: the pipeline's own settings."""
     type: PipelineType = "script"
     python_version: str | None = None
+    network: str | tuple[str, ...] | None = None
+    """``internet``, ``none``, or each ``host:port`` that it reaches."""
     cpu_hard_limit: float | None = None
     """Cores, enforced."""
     mem_hard_limit: int | None = None

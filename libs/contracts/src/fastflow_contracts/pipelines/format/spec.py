@@ -35,6 +35,7 @@ from fastflow_contracts.pipelines.format.value_types import (
     Instances,
     IntervalSeconds,
     MemoryBytes,
+    Network,
     PipelineRef,
     PythonVersion,
     Retries,
@@ -149,6 +150,13 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
     description: Annotated[Text | None, says("Text that is shown with the pipeline.")] = None
     tags: Annotated[tuple[Text, ...], says("For grouping and filtering.")] = ()
     python_version: Annotated[PythonVersion | None, says("Interpreter to run with.")] = None
+    network: Annotated[
+        Network | None,
+        says(
+            "What its runs reach: `internet` (default), `none`, or only a list of `host:port`. Docker only: a runner "
+            "with plain processes refuses the run."
+        ),
+    ] = None
     cells: Annotated[
         tuple[CellRetry, ...], says("Retries of a notebook's code cells, first to last; default none.")
     ] = ()
@@ -192,6 +200,7 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
             run_config_id=run_config_id,
             type=self.type,
             python_version=self.python_version,
+            network=self.network,
             cpu_hard_limit=_either(chosen.cpu_hard_limit, self.cpu_hard_limit),
             mem_hard_limit=_either(chosen.mem_hard_limit, self.mem_hard_limit),
             cpu_soft_limit=_either(chosen.cpu_soft_limit, self.cpu_soft_limit),

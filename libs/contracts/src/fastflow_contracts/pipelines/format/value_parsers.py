@@ -30,6 +30,12 @@ ENV_VALUE_CHARACTERS_MAX = 32_768
 """Linux allows 128 KiB for one variable, and a character takes up to four bytes."""
 
 MEMORY_PATTERN = r"^([0-9]+(?:\.[0-9]+)?)([Bb]|[KkMmGgTt][BbIi]?)$|^[0-9]+$"
+DESTINATION_PATTERN = (
+    r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,62}(\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62}){0,20}:"
+    r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"
+)
+"""``host:port``; the host is a name or an IPv4 address."""
+DESTINATIONS_MAX = 50
 DATE_PATTERN = (
     r"^[0-9]{4}-?[0-9]{2}-?[0-9]{2}"
     r"([Tt ][0-9]{2}(:?[0-9]{2}(:?[0-9]{2}([.,][0-9]{1,9})?)?)?([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?)?$"
@@ -143,6 +149,16 @@ def cron_or_seconds(node: JsonNode) -> int | str:
     if not 1 <= int(node.value) <= SECONDS_MAX:
         raise ValueError
     return int(node.value)
+
+
+def network(node: JsonNode) -> str | tuple[str, ...]:
+    """``internet``, ``none``, or destinations; a repeated one counts once."""
+    if node.value in ("internet", "none"):
+        return text(node)
+    if not isinstance(node.value, list) or not 1 <= len(node.value) <= DESTINATIONS_MAX:
+        raise ValueError
+    read = matching(DESTINATION_PATTERN)
+    return tuple(dict.fromkeys(read(item) for item in node.value))
 
 
 def pipeline_name(node: JsonNode) -> PipelineName:

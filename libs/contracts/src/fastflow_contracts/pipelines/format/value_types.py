@@ -168,6 +168,22 @@ Start = Annotated[
     datetime, _rule(_DATE_ACCEPTS, value_parsers.start, type="string", pattern=value_parsers.DATE_PATTERN)
 ]
 End = Annotated[datetime, _rule(_DATE_ACCEPTS, value_parsers.end, type="string", pattern=value_parsers.DATE_PATTERN)]
+Network = Annotated[
+    str | tuple[str, ...],
+    _rule(
+        f'"internet", "none", or a list of up to {value_parsers.DESTINATIONS_MAX} texts such as "db.example.com:5432"',
+        value_parsers.network,
+        oneOf=[
+            {"enum": ["internet", "none"]},
+            {
+                "type": "array",
+                "items": {"type": "string", "pattern": value_parsers.DESTINATION_PATTERN},
+                "minItems": 1,
+                "maxItems": value_parsers.DESTINATIONS_MAX,
+            },
+        ],
+    ),
+]
 Timezone = Annotated[
     str,
     _rule(

@@ -1,0 +1,131 @@
+"""Carries out one command, a JSON object, and prints one JSON object: ``python firewall COMMAND``. I/O.
+
+- ``{"close": {ID: "open" or "listed", …}, "open": […]}``: put the rules of these networks in place. Prints ``{}``.
+- ``{"look_up": ["host:port", …], "open": […]}``: prints ``{"found": [[name, address, port], …]}``.
+- ``{"admit": ID, "source": ADDRESS, "to": [[ADDRESS, PORT], …], "open": […]}``: prints ``{}``.
+
+``open`` is what the operator opens. What cannot be done is printed as ``{"error": TEXT}``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+from . import rules
+from .openings import HOST, BadDestination, Opening, address_of, is_closed, read_destination, read_opening
+
+NFT_S = 20.0
+
+
+class FirewallFailed(Exception):
+    """It could not be done. The message is for the operator, or for the author of a pipeline."""
+
+
+def main() -> int:
+    """Carry out the command of the first argument."""
+    try:
+        answer = _answer(json.loads(sys.argv[1]))
+    except (FirewallFailed, BadDestination) as error:
+        answer = {"error": str(error)}
+    print(json.dumps(answer), flush=True)  # noqa: T201 - the answer
+    return 0
+
+
+def _answer(command: dict[str, Any]) -> dict[str, Any]:
+    opened = tuple(_looked_up(command["open"]))
+    own = _own_addresses()
+    if "close" in command:
+        _close(command["close"], opened, own)
+        return {}
+    if "look_up" in command:
+        return {"found": list(_find(command["look_up"], opened, own))}
+    to = [(address, port) for address, port in command["to"]]
+    for text, port in to:
+        address = address_of(text)
+        if address is None or is_closed(address, port, own=own, opened=opened):
+            raise FirewallFailed(f"{text}:{port} is not open to runs.")
+    source = str(address_of(command["source"]))
+    _nft(rules.admit(command["admit"], source, _admitted(command["admit"], source), to))
+    return {}
+
+
+def _close(networks: dict[str, str], opened: tuple[Opening, ...], own: frozenset[str]) -> None:
+    present = {name for _, name in socket.if_nameindex()}
+    if missing := [rules.bridge_of(each) for each in networks if rules.bridge_of(each) not in present]:
+        raise FirewallFailed(f"the daemon's own network has no {', '.join(missing)}")
+    text = "".join(
+        rules.listed_network(each) if kind == "listed" else rules.open_network(each, opened, own)
+        for each, kind in networks.items()
+    )
+    for name in re.findall(rf"table (inet {rules.PREFIX}[0-9a-f]{{12}})\b", _nft_output("list", "tables")):
+        if f"br-{name[-12:]}" not in present:  # the network was removed
+            text += f"delete table {name}\n"
+    _nft(text)
+
+
+def _find(wanted: Iterable[str], opened: tuple[Opening, ...], own: frozenset[str]) -> Iterable[tuple[str, str, int]]:
+    for text in wanted:
+        name, port = read_destination(text)
+        addresses = _addresses(name)
+        if not addresses:
+            raise FirewallFailed(f"{name} has no IPv4 address; a list of destinations needs one.")
+        for address in addresses:
+            if is_closed(address, port, own=own, opened=opened):
+                raise FirewallFailed(
+                    f"{text} is {address}, which is closed to runs; the operator opens it with FASTFLOW_NETWORK_OPEN."
+                )
+            yield name, str(address), port
+
+
+def _looked_up(texts: Iterable[str]) -> Iterable[Opening]:
+    """Read what the operator opens; what has no address is not open."""
+    for text in texts:
+        opening = read_opening(text)
+        if isinstance(opening.to, str) and opening.to != HOST:
+            for address in _addresses(opening.to):
+                yield Opening(ip_network(str(address)), opening.port)
+        else:
+            yield opening
+
+
+def _addresses(name: str) -> list[Any]:
+    try:
+        found = socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)
+    except OSError:
+        return []
+    return sorted({address for *_, at in found if (address := address_of(str(at[0])))})
+
+
+def _own_addresses() -> frozenset[str]:
+    """The IPv4 addresses of this machine."""
+    text = Path("/proc/net/fib_trie").read_text()
+    return frozenset(re.findall(r"\|-- ([0-9.]+)\n +/32 host LOCAL", text))
+
+
+def _admitted(network: str, source: str) -> list[tuple[str, int]]:
+    found = json.loads(_nft_output("-j", "list", "set", *rules.table_of(network).split(), rules.ADMITTED))
+    elements = next(each["set"].get("elem", []) for each in found["nftables"] if "set" in each)
+    parts = [each["concat"] for each in elements]
+    return [(str(address), int(port)) for origin, address, port in parts if origin == source]
+
+
+def _nft(text: str) -> None:
+    _nft_output("-f", "-", given=text)
+
+
+def _nft_output(*words: str, given: str = "") -> str:
+    try:
+        done = subprocess.run(("nft", *words), input=given, capture_output=True, text=True, timeout=NFT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise FirewallFailed(f"nft cannot be used ({error})") from error
+    if done.returncode:
+        raise FirewallFailed(f"the kernel does not take the rules ({' '.join(done.stderr.split())[:300]})")
+    return done.stdout
