@@ -21,9 +21,9 @@ import msgspec
 
 from fastflow_contracts.bus.client import Bus, Entry, Put
 from fastflow_contracts.bus.decoding import Unreadable, decoded, note_unreadable
+from fastflow_contracts.bus.direct import StoredMessage
 from fastflow_contracts.bus.errors import RevisionConflict
 from fastflow_contracts.bus.feed import feed
-from fastflow_contracts.bus.pull import Message
 from fastflow_contracts.bus.streams import bucket_stream
 from fastflow_contracts.bus.subjects import value_key, value_subject
 from fastflow_contracts.codec import Codec
@@ -247,7 +247,7 @@ class Bucket(Generic[N, T]):
                     changes.append(read) if isinstance(read, Change) else unread.append(read)
                 yield Changes(changes, unread, batch.caught_up, batch.restarted)
 
-    def _read(self, message: Message) -> Change[N, T] | Unread[N]:
+    def _read(self, message: StoredMessage) -> Change[N, T] | Unread[N]:
         key = value_key(self.bucket, message.subject)
         try:
             name = self._name_in(key)

@@ -8,9 +8,9 @@ from contextlib import aclosing
 from typing import Final
 
 from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.direct import StoredMessage
 from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.bus.feed import feed
-from fastflow_contracts.bus.pull import Message
 
 BATCH: Final = 32
 """Messages in flight for one feed; one may have 256 KB."""
@@ -18,7 +18,7 @@ READ_S: Final = 15.0
 """How long the bus may be silent during a read."""
 
 
-async def stored(bus: Bus, stream: str, subject: str, *, after: int = 0) -> AsyncGenerator[Message]:
+async def stored(bus: Bus, stream: str, subject: str, *, after: int = 0) -> AsyncGenerator[StoredMessage]:
     """Yield every message of *subject* after sequence *after* that is stored now, oldest first, without repeats.
 
     Raises ``Unavailable`` if the bus is silent for ``READ_S``.
@@ -44,6 +44,6 @@ class Repeats:
     def __init__(self) -> None:
         self._last: tuple[str, bytes] | None = None
 
-    def is_repeat(self, message: Message) -> bool:
+    def is_repeat(self, message: StoredMessage) -> bool:
         previous, self._last = self._last, (message.subject, message.data)
         return previous == self._last
