@@ -48,17 +48,18 @@ def config(users: Users) -> str:
     lines = ["accounts {"]
     for account in accounts():
         lines.append(f"  {account.name} {{")
-        if account.user is None:
+        if account.user == ADMIN:
             lines.append("    jetstream: enabled")
-        lines.append(f"    users: [{{ {_login(account.user, users)} }}]")
+        if account.user is not None:
+            lines.append(f"    users: [{{ {_login(account.user, users)} }}]")
         for name, entries in (("exports", map(_export, account.exports)), ("imports", map(_import, account.imports))):
             lines += [f"    {name}: [", *(f"      {{ {entry} }}" for entry in entries), "    ]"]
         lines.append("  }")
     return "\n".join([*lines, "}", ""])
 
 
-def _login(user: User | None, users: Users) -> str:
-    if user is None:
+def _login(user: User | str, users: Users) -> str:
+    if not isinstance(user, User):
         return f"user: {ADMIN}, password: {quoted(users.admin_password)}"
     if user is User.OUTSIDE:
         return f"user: {OUTSIDE}, password: {quoted(users.outside_password)}, {_permissions(user)}"
@@ -67,11 +68,12 @@ def _login(user: User | None, users: Users) -> str:
 
 def _export(export: Export) -> str:
     answers = ", response_type: stream" if export.has_many_answers else ""
-    return f"{export.kind}: {quoted(export.subject)}, accounts: {_list(export.to)}{answers}"
+    return f"{export.kind}: {quoted(export.subject)}, accounts: {_list(export.accounts)}{answers}"
 
 
 def _import(each: Import) -> str:
-    return f"{each.kind}: {{ account: {each.account}, subject: {quoted(each.subject)} }}"
+    renamed = f", to: {quoted(each.local)}" if each.local else ""
+    return f"{each.kind}: {{ account: {each.account}, subject: {quoted(each.subject)} }}{renamed}"
 
 
 def _permissions(user: User) -> str:

@@ -2,20 +2,27 @@
 
 A server publishes an answer on whatever subject the requester names, and does not ask whether the requester may: a
 publish on ``ff.trigger.x`` that wants its acknowledgement on ``$KV.ff_runs.run.x.y`` would replace that record. In an
-account of its own, an answer reaches only the user itself. Every user may say and hear across accounts exactly what
-``permissions`` grants.
+account of its own, an answer reaches only the user itself. What passes between accounts is exactly what ``permissions``
+grants, so an answer that looks like a request goes no further than a request of its user.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, Literal, NamedTuple
 
 from fastflow_contracts.bus import subjects
-from fastflow_contracts.bus.permissions import ADMIN_INBOX, User, grant
+from fastflow_contracts.bus.permissions import ADMIN, ADMIN_INBOX, User, grant
 
 STREAMS_ACCOUNT: Final = "FASTFLOW"
 """Has the streams and the administrator."""
+NOWHERE: Final = "NOWHERE"
+"""An account in which nobody listens.
+
+A server gives an account without streams a default answer to every JetStream request: that it has none. Only an import
+of all these requests replaces it, and it leads here, so that the narrow imports alone have an effect.
+"""
+_JETSTREAM: Final = "$JS.API.>"
 
 Kind = Literal["service", "stream"]
 """``service``: requests go to the exporting account, answers come back. ``stream``: messages come from it."""
@@ -26,7 +33,7 @@ class Export(NamedTuple):
 
     kind: Kind
     subject: str
-    to: tuple[str, ...]
+    accounts: tuple[str, ...]
     has_many_answers: bool = False
 
 
@@ -36,19 +43,22 @@ class Import(NamedTuple):
     kind: Kind
     subject: str
     account: str
+    local: str = ""
+    """Subject in the importing account; empty: the same."""
 
 
 class Account(NamedTuple):
-    """One account. ``user``: the user in it; None: the administrator."""
+    """One account."""
 
     name: str
-    user: User | None
+    user: User | str | None
+    """The user in it: one of ours, ``ADMIN``, or none."""
     exports: tuple[Export, ...]
     imports: tuple[Import, ...]
 
 
 class _Flow(NamedTuple):
-    """A subject on which *source* may speak, or of which it may ask *target*."""
+    """What passes between two accounts."""
 
     kind: Kind
     subject: str
@@ -63,21 +73,33 @@ def name_of(user: User) -> str:
 
 def accounts() -> list[Account]:
     """Return all accounts."""
-    flows = list(_flows())
-    found = []
-    for user in (None, *User):
-        name = STREAMS_ACCOUNT if user is None else name_of(user)
-        offered: dict[tuple[Kind, str], list[str]] = {}
-        for flow in flows:
-            if flow.exporter == name:
-                offered.setdefault((flow.kind, flow.subject), []).append(flow.importer)
-        exports = tuple(
-            Export(kind, subject, tuple(to), has_many_answers=kind == "service" and _has_many_answers(subject))
-            for (kind, subject), to in offered.items()
-        )
-        imports = tuple(Import(flow.kind, flow.subject, flow.exporter) for flow in flows if flow.importer == name)
-        found.append(Account(name, user, exports, imports))
-    return found
+    flows = tuple(_flows())
+    nowhere = f"{NOWHERE}.>"
+    users = tuple(name_of(user) for user in User)
+    dead_end = Import("service", nowhere, NOWHERE, local=_JETSTREAM)
+    return [
+        Account(NOWHERE, None, (Export("service", nowhere, users),), ()),
+        Account(STREAMS_ACCOUNT, ADMIN, _exports(flows, STREAMS_ACCOUNT), _imports(flows, STREAMS_ACCOUNT)),
+        *(
+            Account(name_of(user), user, _exports(flows, name_of(user)), (*_imports(flows, name_of(user)), dead_end))
+            for user in User
+        ),
+    ]
+
+
+def _exports(flows: Iterable[_Flow], account: str) -> tuple[Export, ...]:
+    offered: dict[tuple[Kind, str], list[str]] = {}
+    for flow in flows:
+        if flow.exporter == account:
+            offered.setdefault((flow.kind, flow.subject), []).append(flow.importer)
+    return tuple(
+        Export(kind, subject, tuple(importers), kind == "service" and _has_many_answers(subject))
+        for (kind, subject), importers in offered.items()
+    )
+
+
+def _imports(flows: Iterable[_Flow], account: str) -> tuple[Import, ...]:
+    return tuple(Import(flow.kind, flow.subject, flow.exporter) for flow in flows if flow.importer == account)
 
 
 def _flows() -> Iterator[_Flow]:
