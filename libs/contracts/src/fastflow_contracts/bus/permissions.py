@@ -150,7 +150,7 @@ def grant(user: User) -> Grant:
                     *_objects(subjects.BUNDLES),
                 ),
                 subscribe=(
-                    *_told(subjects.RUNS, subjects.RUN_KEYS),
+                    *_told(subjects.RUNS, subjects.RUN_KEYS, subjects.ALL_RUNNING),
                     *_told(subjects.PIPELINES, subjects.PIPELINE_KEYS, subjects.SYNC_STATUS_KEY),
                     *_told(subjects.RUNNERS, subjects.RUNNER_KEYS),
                     *_told(subjects.SCHEDULES, subjects.SCHEDULE_STATE_KEYS, subjects.SCHEDULE_SWITCH_KEYS),
