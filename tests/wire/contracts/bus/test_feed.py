@@ -138,9 +138,7 @@ async def test_a_feed_looks_where_the_server_says_nothing(bus: Bus, monkeypatch:
 async def test_a_snapshot_while_others_write_misses_and_repeats_nothing(bus: Bus) -> None:
     """It takes several requests. What was written between them comes once, and never an older value after a newer."""
     keys = [f"run.p.{number:04}" for number in range(2 * SUBJECTS_AT_ONCE + 1)]
-    for key in keys:
-        await bus.client.publish(f"$KV.{RUNS}.{key}", b"0")
-    await bus.client.flush()
+    await asyncio.gather(*(bus.put(RUNS, key, b"0") for key in keys))
     newest: dict[str, int] = {}
     written = 0
     async with aclosing(feed(bus, bucket_stream(RUNS), "$KV.ff_runs.run.>")) as batches, asyncio.timeout(60):
@@ -188,7 +186,7 @@ async def test_headers_of_a_publisher_change_nothing(bus: Bus) -> None:
 async def test_a_list_of_more_subjects_than_one_answer_has_is_complete(bus: Bus) -> None:
     """A server lists 100,000 subjects at once."""
     wanted = [f"ff.log.a.b.{number}" for number in range(100_003)]
-    for subject in wanted:
+    for subject in wanted[1:]:
         await bus.client.publish(subject, b"")
-    await bus.client.flush()
+    await bus.publish(wanted[0], b"")  # stored last: all others are there
     assert await subjects_of(bus, LOGS, "ff.log.>") == sorted(wanted)

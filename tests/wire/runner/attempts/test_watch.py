@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.clock import now
-from fastflow_contracts.runs.run import RUN, Ended, Running, RunStatus
+from fastflow_contracts.runs.run import RUN, Ended, Running, Verdict
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_runner.attempts import watch as watching
 from fastflow_runner.attempts.watch import watch
@@ -36,7 +36,7 @@ async def test_a_forged_event_stops_no_script(bench: Bench, monkeypatch: pytest.
     forged = (
         RUN.encode(replace(held, state=replace(held.state, cancel_requested_at=now()))),
         RUN.encode(replace(held, state=replace(held.state, epoch=held.epoch + 1))),
-        RUN.encode(replace(held, state=Ended(status=RunStatus.SUCCESS, finished_at=now()))),
+        RUN.encode(replace(held, state=Ended(verdict=Verdict.SUCCESS, at=now()))),
         b"not a record",
     )
     async with asyncio.timeout(60):
