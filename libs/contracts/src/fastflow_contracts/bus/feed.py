@@ -114,7 +114,7 @@ class _Snapshot:
                         yield part
                 return
             except Unavailable as error:
-                log.debug("snapshot starts again", subject=subject, error=str(error))
+                log.debug("snapshot restarted", subject=subject, error=str(error))
                 await asyncio.sleep(RETRY_S)
 
     async def _parts(self, bus: Bus, stream: str, subject: str, batch: int) -> AsyncGenerator[Batch, None]:
