@@ -35,7 +35,7 @@ max_pending: {pending}
 write_deadline: "10s"
 ping_interval: "20s"
 pid_file: "bus.pid"
-{authorization}
+{accounts}
 jetstream {{
   store_dir: "bus"
   sync_interval: {sync}
@@ -76,7 +76,7 @@ async def embedded_bus(
             port=port,
             payload=PAYLOAD_BYTES_MAX + MIB,
             pending=64 * MIB,
-            authorization=config_of(users),
+            accounts=config_of(users),
             sync=sync if sync == "always" else quoted(sync),
             store_bytes=STORE_BYTES_MAX,
             memory_bytes=256 * MIB,
