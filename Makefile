@@ -16,8 +16,8 @@ QUICK := tests/unit tests/wire tests/process
 # Containers, browsers, whole installations, programs as users write them. `test` runs those marked as a promise,
 # `verify` the others.
 WHOLE := tests/docker tests/e2e tests/compat
-# Whole systems that are killed, and bare machines.
-LONG := tests/bare tests/chaos
+# Whole systems that are killed or attacked, and bare machines.
+LONG := tests/bare tests/chaos tests/fuzz
 # Tests mostly wait for containers, browsers and kills. A file stays with one worker, because its tests share fixtures.
 WORKERS ?= --numprocesses 4 --dist loadfile
 PYTEST = $(BIN)/python -m pytest $(WORKERS)

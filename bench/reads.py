@@ -18,7 +18,7 @@ from tests.support.ids import fresh_run_id
 from bench.installation import TOKEN
 from bench.machine import memory_mib
 from bench.report import report
-from bench.table import Table, Target, figure, ms
+from bench.table import Figure, Table, Target, figure, ms
 from fastflow.local.nats_server import embedded_bus
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
@@ -41,6 +41,7 @@ from fastflow_contracts.runs.run import (
 RUNS = 100_000
 PIPELINES = 50
 READS = 200
+COMMANDS = 40
 UNDER_WAY = 512
 
 
@@ -132,6 +133,7 @@ async def read(url: str, runs: int, ids: list[str]) -> Table:
                         assert response.status == 200, (target, response.status)
                     samples.append(time.perf_counter() - at)
                 figures.append(figure(name, ms(samples), "ms", targets=(Target("p99", 50),)))
+            figures += await asyncio.to_thread(_commands, base)
             size_mib = memory_mib(gateway.pid)
     finally:
         gateway.terminate()
@@ -141,6 +143,26 @@ async def read(url: str, runs: int, ids: list[str]) -> Table:
         figure("its memory", [size_mib], "MiB"),
     ]
     return Table(f"Reads: the gateway with {runs:,} runs of {PIPELINES} pipelines", tuple(figures))
+
+
+def _commands(base: str) -> list[Figure]:
+    """Time the whole process of a command, beside one that does nothing."""
+    python = Path(sys.executable)
+    environ = os.environ | {"FASTFLOW_URL": base, "FASTFLOW_TOKEN": TOKEN}
+    listing, floor = [], []
+    for _ in range(COMMANDS):
+        floor.append(_seconds([python, "-c", "pass"], environ))
+        listing.append(_seconds([python.with_name("fastflow"), "ps", "--all"], environ))
+    return [
+        figure("`python -c pass`", ms(floor), "ms"),
+        figure("`fastflow ps --all`, the whole command", ms(listing), "ms", targets=(Target("median", 100),)),
+    ]
+
+
+def _seconds(command: list[str | Path], environ: dict[str, str]) -> float:
+    at = time.perf_counter()
+    subprocess.run(command, env=environ, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - at
 
 
 def _day_in_the_middle(runs: int) -> str:

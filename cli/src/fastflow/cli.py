@@ -5,6 +5,7 @@ A command's module is imported only when the command is used, so ``fastflow --he
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 from typing import NoReturn, cast
@@ -87,6 +88,13 @@ def fastflow(ctx: click.Context) -> None:
 
 def main() -> NoReturn:
     """Run the command line. Never returns."""
+    try:
+        _run()
+    finally:
+        gc.freeze()  # Collecting what lives until the end would take a fifth of a short command's time.
+
+
+def _run() -> NoReturn:
     try:
         code = fastflow(prog_name="fastflow", standalone_mode=False)
     except click.ClickException as error:

@@ -26,6 +26,6 @@ def test_the_api_package_needs_no_other_package_of_ours(code: str) -> None:
 
 def test_importing_shapes_loads_no_http_client() -> None:
     """A program that only reads responses starts at once."""
-    code = "import sys; from fastflow_api import shapes, NotFound; print('aiohttp' in sys.modules)"
+    code = "import sys; from fastflow_api import shapes, NotFound; print('h11' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

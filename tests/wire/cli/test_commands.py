@@ -277,7 +277,9 @@ def test_an_http_command_loads_no_service_and_no_bus_client(tmp_path: Path) -> N
     code = (
         "import sys\n"
         "from fastflow.commands import installations, pipelines, runners, runs, schedules, start\n"
-        "print(sorted({'nats', 'fastflow_gateway', 'fastflow_syncer', 'croniter'} & sys.modules.keys()))"
+        "heavy = {'nats', 'aiohttp', 'croniter', 'fastflow_gateway', 'fastflow_syncer'}\n"
+        "heavy |= {'urllib.request', 'platformdirs', 'secrets', 'difflib'}\n"
+        "print(sorted(heavy & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,6 +53,8 @@ def login_token(folder: Path) -> str:
     path = folder / TOKEN
     if token := read_kept(path):
         return token
+    import secrets  # imported here, as commands that only read start faster without it
+
     token = secrets.token_urlsafe(TOKEN_BYTES)
     write_private(path, token + "\n")
     return token

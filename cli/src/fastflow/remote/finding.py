@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -73,5 +72,7 @@ async def _names(client: Client) -> list[str]:
 
 
 def _meant(name: str, names: list[str]) -> str:
+    import difflib
+
     similar = difflib.get_close_matches(name, names, n=3)
     return f"; did you mean {' or '.join(similar)}?" if similar else ""

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import platformdirs
 
 from fastflow.errors import BadUsage, CliError
 from fastflow.local.data_dir import write_private
@@ -27,6 +26,8 @@ class Login(msgspec.Struct, frozen=True):
 
 def path() -> Path:
     """The file with all logins."""
+    import platformdirs
+
     return platformdirs.user_config_path("fastflow") / "logins.json"
 
 

@@ -46,7 +46,7 @@ class Client(Pipelines, Starts, Runs, Outputs, Schedules, RefusedStarts, Install
             tls: For an ``https`` address whose certificate the system does not trust.
 
         Raises:
-            ValueError: *url* is not an http or https address.
+            ValueError: *url* is not an http or https address, or the token or a header cannot be sent.
         """
         self._connection = Connection(url, token, timeout_s=timeout_s, headers=headers, tls=tls)
 

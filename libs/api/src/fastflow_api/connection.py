@@ -8,13 +8,13 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any, Final, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
-import aiohttp
 import msgspec
 
 from fastflow_api.errors import ApiError, BadRequest, NotFound, TooMany, Unreachable, error_of
 from fastflow_api.sse import Event, EventReader
+from fastflow_api.transport import Failed, ServerAnswer, Transport, Unsendable, basic_authorization, check_headers
 
 T = TypeVar("T")
 
@@ -45,18 +45,20 @@ class Connection:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{url!r} is not an address; write it as http://host:port or https://host.")
         self.url = url.rstrip("/")
-        self._headers = {**(headers or {}), **({"Authorization": f"Bearer {token}"} if token else {})}
+        authorization = f"Bearer {token}" if token else basic_authorization(parts)
+        self._headers = {"User-Agent": "fastflow-api", **(headers or {})}
+        if authorization:
+            self._headers["Authorization"] = authorization
+        check_headers(self._headers)
         self._timeout_s = timeout_s
-        self._tls = tls
+        self._prefix = quote(parts.path.rstrip("/"), safe="/%")
         # Proxies from the environment must not apply to this machine itself.
-        self._trust_env = parts.hostname not in _LOOPBACK
-        self._session: aiohttp.ClientSession | None = None
+        proxies = parts.hostname not in _LOOPBACK
+        self._transport = Transport(parts, tls=tls, connect_s=timeout_s, proxies=proxies)
 
     async def close(self) -> None:
         """Close all connections. The next request opens new ones."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._transport.close()
 
     async def json(self, method: str, path: str, kind: type[T], **request: Any) -> T:
         """Send a request and decode the answer as *kind*. Raises ``ApiError``."""
@@ -65,18 +67,18 @@ class Connection:
 
     async def raw(self, method: str, path: str, **request: Any) -> bytes:
         """Send a request and return the answer's body. Raises ``ApiError``."""
-        async with self._answer(method, path, **request) as response:
-            return await response.read()
+        async with self._answer(method, path, **request) as answer:
+            return await answer.read()
 
     async def one_of(self, method: str, path: str, kinds: Mapping[int, Any], **request: Any) -> Any:
         """Send a request and decode the answer as the kind for its status. Raises ``ApiError``."""
-        async with self._answer(method, path, **request) as response:
-            return decoded(await response.read(), kinds[response.status])
+        async with self._answer(method, path, **request) as answer:
+            return decoded(await answer.read(), kinds[answer.status])
 
     async def pieces(self, path: str) -> AsyncGenerator[bytes]:
         """Yield the body of a long answer as it arrives. Raises ``ApiError``."""
-        async with self._answer("GET", path, timeout_s=None) as response:
-            async for piece in response.content.iter_any():
+        async with self._answer("GET", path, timeout_s=None) as answer:
+            async for piece in answer.pieces():
                 yield piece
 
     async def follow(self, path: str, *, after: str | None = None) -> AsyncGenerator[Event]:
@@ -110,8 +112,8 @@ class Connection:
         """Yield the events that each chunk completes; an empty list for a keep-alive."""
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": after} if after else {})
         reader = EventReader()
-        async with self._answer("GET", path, headers=headers, timeout_s=None) as response:
-            async for piece in response.content.iter_any():
+        async with self._answer("GET", path, headers=headers, timeout_s=None) as answer:
+            async for piece in answer.pieces():
                 yield reader.feed(piece)
 
     @contextlib.asynccontextmanager
@@ -126,7 +128,7 @@ class Connection:
         data: bytes | None = None,
         timeout_s: float | None = TIMEOUT_S,
         accept: tuple[int, ...] = (),
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    ) -> AsyncIterator[ServerAnswer]:
         """Send a request and yield the response.
 
         Args:
@@ -142,42 +144,28 @@ class Connection:
         Raises:
             ApiError: The server refuses, or does not answer.
         """
-        given = {**(headers or {})}
+        given = {**self._headers, **(headers or {})}
         if body is not None:
             data, given["Content-Type"] = _encoded(body), "application/json"
-        timeout = aiohttp.ClientTimeout(
-            total=None if timeout_s is None else max(timeout_s, self._timeout_s),
-            sock_connect=self._timeout_s,
-            sock_read=SILENCE_S if timeout_s is None else None,
+        sent = urlencode(
+            {name: str(value) for name, value in (query or {}).items() if value is not None}, quote_via=quote
         )
-        asking = self._http().request(
-            method,
-            self.url + path,
-            params={name: str(value) for name, value in (query or {}).items() if value is not None},
-            headers=given,
-            data=data,
-            timeout=timeout,
-            skip_auto_headers=("Content-Type",),
-            allow_redirects=False,
-        )
+        target = self._prefix + path + (f"?{sent}" if sent else "")
+        silence_s = SILENCE_S if timeout_s is None else None
         try:
-            async with asking as response:
-                if response.status >= 300 and response.status not in accept:
-                    raise await _refused(response)
-                yield response
+            async with (
+                asyncio.timeout(None if timeout_s is None else max(timeout_s, self._timeout_s)),
+                self._transport.request(method, target, given, data, silence_s=silence_s) as answer,
+            ):
+                if answer.status >= 300 and answer.status not in accept:
+                    raise await _refused(answer)
+                yield answer
         except TimeoutError as error:
             raise Unreachable(f"{self.url} did not answer in time; try again.") from error
-        except aiohttp.ClientError as error:
-            raise Unreachable(f"{self.url} cannot be reached: {_reason(error)}.") from error
-
-    def _http(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            # No limit on connections: many streams may be open at once.
-            connector = aiohttp.TCPConnector(limit=0, ssl=self._tls or True)
-            self._session = aiohttp.ClientSession(
-                connector=connector, headers=self._headers, trust_env=self._trust_env, read_bufsize=2**20
-            )
-        return self._session
+        except Unsendable as error:
+            raise BadRequest(str(error)) from None
+        except Failed as error:
+            raise Unreachable(f"{self.url} cannot be reached: {error}.") from error
 
 
 def decoded(body: bytes, kind: Any) -> Any:
@@ -205,17 +193,10 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
-async def _refused(response: aiohttp.ClientResponse) -> ApiError:
-    body = await response.read()
+async def _refused(answer: ServerAnswer) -> ApiError:
+    body = await answer.read()
     try:
         detail = msgspec.json.decode(body, type=dict[str, Any])["detail"]
     except (msgspec.DecodeError, KeyError):
-        detail = f"the answer was {response.status} {response.reason or ''}; is this the address of a Fast-Flow?"
-    return error_of(response.status, str(detail), retry_after=response.headers.get("Retry-After"))
-
-
-def _reason(error: aiohttp.ClientError) -> str:
-    """The message of the operating system if there is one, else that of *error*."""
-    cause = getattr(error, "os_error", None)
-    words = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error)
-    return " ".join(words.split()).rstrip(".") or type(error).__name__
+        detail = f"the answer was {answer.status} {answer.reason}; is this the address of a Fast-Flow?"
+    return error_of(answer.status, str(detail), retry_after=answer.headers.get("retry-after"))

@@ -75,6 +75,6 @@ class SyncRequests:
         if len(self._waiting) >= WAITING_MAX:
             log.warning("sync request unanswered", waiting=WAITING_MAX)
             return
-        if message.reply:
+        if message.reply and subjects.is_inbox(message.reply):
             self._waiting.append(message.reply)
         self._is_requested.set()

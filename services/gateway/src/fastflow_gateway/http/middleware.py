@@ -53,6 +53,8 @@ PUBLIC: web.AppKey[frozenset[str]] = web.AppKey("PUBLIC", frozenset)
 ERROR_PAGE: web.AppKey[Callable[[web.Request, int, str], web.Response]] = web.AppKey("ERROR_PAGE")
 """(request, status, detail) -> an error for a browser; requests for the API get JSON."""
 
+CLIENT_GONE = 499
+"""What the log says where nobody is left to read an answer. Other servers use the same number."""
 _QUIET = re.compile(r"/(healthz?|readyz?|api/health|metrics|static/.*)")
 _WEBHOOK = re.compile(r"(/+api/+webhooks/+[^/]*).+", re.DOTALL)
 _REST = re.compile(r"(/+[^/]*)/.*", re.DOTALL)
@@ -97,6 +99,10 @@ async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
             f"the bus is unavailable: {str(error).rstrip('.')}. A write may or may not have taken effect; try again."
         )
         return _error(request, 503, detail, {"Retry-After": "5"})
+    except ConnectionResetError:
+        if request.transport is not None and not request.transport.is_closing():
+            raise
+        return web.Response(status=CLIENT_GONE)
     except Exception:
         if request.writer.output_size:
             raise  # the answer has begun: only closing the connection tells the client
@@ -198,6 +204,8 @@ async def _check_meant(request: web.Request, session: BrowserSession) -> None:
 
 
 def _error(request: web.Request, status: int, detail: str, headers: Mapping[str, str]) -> web.Response:
+    # A detail may quote a header, whose bytes need not be UTF-8.
+    detail = detail.encode("utf-8", "backslashreplace").decode()
     if wants_page(request) and ERROR_PAGE in request.app:
         page = request.app[ERROR_PAGE](request, status, detail)
         page.headers.update(headers)
