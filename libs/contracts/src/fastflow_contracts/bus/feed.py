@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import AsyncGenerator
 from typing import Final, NamedTuple
 
@@ -26,8 +27,10 @@ from fastflow_contracts.log import get_logger
 log = get_logger(__name__)
 
 FEED_BATCH: Final = 512
-SUBJECTS_AT_ONCE: Final = 256
-"""Subjects in one request of a snapshot."""
+SUBJECTS_AT_ONCE: Final = 512
+"""Most subjects in one request of a snapshot."""
+REQUESTS_AT_ONCE: Final = 2
+"""Requests of one snapshot under way: the server answers the next one while this one's messages are read."""
 LOOK_S: Final = 5.0
 """How often a feed looks without being woken."""
 BEHIND_S: Final = 0.01
@@ -124,10 +127,23 @@ class _Snapshot:
         if not found:
             yield Batch([], caught_up=True, restarted=True)
         most = min(batch, SUBJECTS_AT_ONCE)
-        for start in range(0, len(found), most):
-            messages = await newest_of(bus, stream, found[start : start + most], at_least=self.floor)
-            self._newer |= {message.subject: message.sequence for message in messages if message.sequence > self.floor}
-            yield Batch(messages, caught_up=start + most >= len(found), restarted=start == 0)
+        left = [found[start : start + most] for start in range(0, len(found), most)]
+        under_way: deque[asyncio.Task[list[StoredMessage]]] = deque()
+        restarted = True
+        try:
+            while left or under_way:
+                while left and len(under_way) < REQUESTS_AT_ONCE:
+                    request = newest_of(bus, stream, left.pop(0), at_least=self.floor)
+                    under_way.append(asyncio.create_task(request, name="snapshot-part"))
+                messages = await under_way[0]
+                under_way.popleft()
+                self._newer |= {each.subject: each.sequence for each in messages if each.sequence > self.floor}
+                yield Batch(messages, caught_up=not left and not under_way, restarted=restarted)
+                restarted = False
+        finally:
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
 
     def without_known(self, messages: list[StoredMessage]) -> list[StoredMessage]:
         """Return the messages after the floor that are newer than what the snapshot has of their subject."""
