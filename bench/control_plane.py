@@ -66,7 +66,7 @@ class ControlPlane:
         claimed, over = self._waiting[run_id] = asyncio.Event(), asyncio.Event()
         body = messages.TRIGGER.encode(Trigger(key=key))
         started = time.perf_counter()
-        await self._bus.publish(subjects.trigger(PIPELINE), body, headers={"Content-Type": TRIGGER_TYPE})
+        await self._bus.publish(subjects.start(PIPELINE), body, headers={"Content-Type": TRIGGER_TYPE})
         await claimed.wait()
         claimed_s = time.perf_counter() - started
         await over.wait()

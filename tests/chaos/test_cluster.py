@@ -69,7 +69,7 @@ STARTED_BY: Final = {
     "api": "api",
     "webhook": "webhook",
     "subject": "bus",
-    "manual": "manual",
+    "manual": "api",
     "timed": "schedule",
     "cron": "schedule",
     "single": "schedule",

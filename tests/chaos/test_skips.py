@@ -82,7 +82,7 @@ async def skips(here: World) -> dict[RunId, SkipRecord]:
 
 async def send(here: World, trigger: Trigger) -> None:
     await here.bus.publish(
-        subjects.trigger(FULL), messages.TRIGGER.encode(trigger), headers={"Content-Type": TRIGGER_TYPE}
+        subjects.start(FULL), messages.TRIGGER.encode(trigger), headers={"Content-Type": TRIGGER_TYPE}
     )
 
 

@@ -115,13 +115,13 @@ async def test_nothing_is_lost_or_doubled_when_one_service_after_the_other_is_up
     refs: set[RunRef] = set()
 
     async def quick(tag: str) -> RunRef:
-        ref = await here.start("quick", key=tag)
+        ref = await here.start("quick", key=tag, from_outside=True)
         refs.add(ref)
         return ref
 
     await here.running(*olds.values())
-    long = await here.start("long", key="long")
-    again = await here.start("again", key="again")
+    long = await here.start("long", key="long", from_outside=True)
+    again = await here.start("again", key="again", from_outside=True)
     refs |= {long, again}
     await here.first_output(long)
     container = await here.container(long)

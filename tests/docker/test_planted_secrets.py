@@ -77,7 +77,9 @@ def test_planted_secrets_are_found_nowhere(installation: Installation) -> None:
     sleeping = api("/api/pipelines/holder/run", {"run_config_id": "entry"})["id"]
     installation.await_log(sleeping, "sleeps")
     described = {"docker": _docker(sleeping)}
-    thrown = api("/api/pipelines/holder/run", {"run_config_id": "entry", "env_vars": {"END": "throw"}})["id"]
+    thrown = api(
+        "/api/pipelines/holder/run?allow_undeclared=true", {"run_config_id": "entry", "env_vars": {"END": "throw"}}
+    )["id"]
     stolen = api("/api/pipelines/thief/run", {})["id"]
     called = _webhook(installation)
     for run_id in (thrown, stolen, called):

@@ -27,22 +27,27 @@ async def fast(request: pytest.FixtureRequest, bus_url: str, kept_data: Path) ->
 
 
 async def test_json_parameters_arrive_as_such_and_the_notebook_ends_where_it_says(fast: System) -> None:
-    """A number, a boolean, null and a list from a plain message on the bus; then ``exit()``."""
+    """A number, a boolean, null and a list from a plain message on the bus; then ``exit()``.
+
+    Those that the pipeline accepts are variables, too.
+    """
     name = PipelineName("json")
     await publish_notebook(
         fast.bus,
         name,
         code("alpha = 1\nname = 'x'\nflag = False\nwhen = None\nitems = [1]\ncount = 1", "parameters"),
-        "import os\nprint(repr((alpha, name, flag, when, items, count)), os.environ['items'], os.environ['flag'])",
+        "import os\nprint(repr((alpha, name, flag, when, items, count)), os.environ['items'], os.environ['flag'])\n"
+        "print('alpha' in os.environ)",
         "exit()",
         "raise ValueError('never')",
+        accepts_env=("items", "fla?"),
     )
     body = b'{"parameters": {"alpha": 0.5, "name": null, "flag": true, "when": 2, "items": ["a", 2], "count": "7"}}'
     await fast.bus.publish(subjects.trigger(name), body, headers={"Nats-Msg-Id": "one"})
     run = await fast.end(subjects.RunRef(name, run_id_for_key(name, "one")))
     assert (run.status, run.attempts[0].exit_code) == (RunStatus.SUCCESS, 0), await fast.lines(run)
     events = await events_of(fast.bus, run)
-    assert text_of(events) == "(0.5, None, True, 2, ['a', 2], 7) [\"a\",2] true\n"
+    assert text_of(events) == "(0.5, None, True, 2, ['a', 2], 7) [\"a\",2] true\nFalse\n"
     assert statuses(events)[-1] == (2, "SUCCESS")
 
 

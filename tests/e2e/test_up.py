@@ -223,7 +223,7 @@ def test_http_and_the_command_see_the_same(installation: Installation) -> None:
     installation.start()
     (pipeline,) = installation.api("/api/pipelines")
     assert pipeline["name"] == "hello"
-    run = installation.api("/api/pipelines/hello/run", {"env_vars": {"NAME": "HTTP"}})
+    run = installation.api("/api/pipelines/hello/run?allow_undeclared=true", {"env_vars": {"NAME": "HTTP"}})
     assert installation.command("logs", run["id"], "-f").stdout == "Hello, HTTP!\n"
     assert installation.api(f"/api/runs/{run['id']}")["status"] == "SUCCESS"
     installation.stop()

@@ -72,8 +72,8 @@ class Rules:
         assert self.ask("POST", "/api/sync", {}).status == 200
 
     def start(self, pipeline: str, **body: Any) -> Any:
-        """Start a run of the pipeline."""
-        answer = self.ask("POST", f"/api/pipelines/{pipeline}/run", body)
+        """Start a run of the pipeline, as an operator."""
+        answer = self.ask("POST", f"/api/pipelines/{pipeline}/run?allow_undeclared=true", body)
         assert answer.status == 200, answer.json
         return answer.json
 

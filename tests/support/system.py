@@ -44,12 +44,16 @@ class System:
         files = {"main_py": main} | ({"requirements_txt": requirements} if requirements else {})
         await publish_pipeline(self.bus, name, a_bundle(**files), **spec)
 
-    async def start(self, name: str, *, key: str | None = None, **trigger: Any) -> RunRef:
-        """Trigger a run. The same *key* gives the same run."""
+    async def start(self, name: str, *, key: str | None = None, from_outside: bool = False, **trigger: Any) -> RunRef:
+        """Trigger a run, as a gateway does for an operator. The same *key* gives the same run.
+
+        *from_outside*: on the subject of programs outside, where no claim counts.
+        """
         key = key or uuid.uuid4().hex
-        body = messages.TRIGGER.encode(Trigger(key=key, **trigger))
+        body = messages.TRIGGER.encode(Trigger(**{"key": key, "by_operator": True} | trigger))
         pipeline = check_name(name)
-        await self.bus.publish(subjects.trigger(pipeline), body, headers={"Content-Type": TRIGGER_TYPE})
+        subject = subjects.trigger(pipeline) if from_outside else subjects.start(pipeline)
+        await self.bus.publish(subject, body, headers={"Content-Type": TRIGGER_TYPE})
         return RunRef(pipeline, run_id_for_key(pipeline, key))
 
     async def until(self, ref: RunRef, wanted: Callable[[RunRecord], bool], *, within_s: float = RUN_S) -> RunRecord:

@@ -26,7 +26,7 @@ from tests.support.installation import Installation
         ("event_consumer", [], 0, "No event arrived"),
         ("nightly", [], 0, "made by hand"),
         ("extract", [], 0, "3 orders extracted"),
-        ("load", [], 0, "Started by manual"),
+        ("load", [], 0, "Started by api"),
         ("notebook_report", ["-p", "days=3", "-p", "city=Oslo"], 0, "3 days in Oslo"),
     ],
 )

@@ -103,7 +103,7 @@ def test_json_of_a_followed_run_ends_with_the_run(there: Installation) -> None:
     done = there.command("run", "hello", "--follow", "--json")
     *lines, run = map(json.loads, done.stdout.splitlines())
     assert [line["line"][:6] for line in lines] == ["Hello,"]
-    assert (run["status"], run["pipeline_name"], run["triggered_by"]) == ("SUCCESS", "hello", "manual")
+    assert (run["status"], run["pipeline_name"], run["triggered_by"]) == ("SUCCESS", "hello", "api")
 
 
 def test_a_variable_can_be_passed_on_from_the_caller(there: Installation) -> None:

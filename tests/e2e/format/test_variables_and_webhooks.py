@@ -12,8 +12,11 @@ from tests.support.rules import Rules
 
 
 def test_later_sources_of_variables_win(there: Rules) -> None:
-    """Pipeline, schedule, their encrypted ones in the same order, variables of the trigger, its parameters."""
-    names = ["L3", "L4", "L5", "L6"]
+    """Pipeline, schedule, their encrypted ones in the same order, variables of the trigger, its parameters.
+
+    No trigger replaces a secret.
+    """
+    names = ["L3", "L4"]
     upper = {name: there.seal("three", "env_order", name) for name in names}
     lower = {name: there.seal("four", "env_order", name) for name in names[1:]}
     entry = json.loads((FOLDERS / "env_order" / "pipeline.json").read_text())["schedules"][0]
@@ -22,6 +25,9 @@ def test_later_sources_of_variables_win(there: Rules) -> None:
     run = there.done("env_order", run_config_id="more", **given)
     assert there.text(run) == " ".join(word[::-1] for word in ("one", "two", "three", "four", "five", "six"))
     assert run["env_vars"] == {"L5": "***", "L6": "***"}
+    path = "/api/pipelines/env_order/run?allow_undeclared=true"
+    refused = there.ask("POST", path, {"env_vars": {"L4": "x"}, "run_config_id": "more"})
+    assert (refused.status, "L4 is a secret" in refused.json["detail"]) == (422, True)
     assert set(there.get("/api/pipelines/env_order")["metadata"]["encrypted_env"].values()) == {"***"}
 
 

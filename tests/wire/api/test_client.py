@@ -122,7 +122,7 @@ async def _ask_about_schedules(api: Client) -> None:
 
 
 async def _ask_for_starts(bus: Bus, api: Client) -> Run:
-    started = await api.start("demo", env_vars={"A": "1"}, parameters={"B": "2"}, key="k")
+    started = await api.start("demo", env_vars={"A": "1"}, parameters={"B": "2"}, key="k", allow_undeclared=True)
     assert isinstance(started, Run)
     assert (started.triggered_by, started.env_vars, started.status) == ("api", {"A": "***"}, Status.PENDING)
     assert await api.start("demo", key="k") == started
@@ -133,9 +133,9 @@ async def _ask_for_starts(bus: Bus, api: Client) -> Run:
     assert (by_hook.triggered_by, by_event.triggered_by) == ("webhook", "bus")
     await ended(bus, started, "one\n", "two\n")
     assert (await api.wait(started.id, timeout_s=10)).status is Status.SUCCESS
-    again = await api.retry(started.id, by_hand=True)
+    again = await api.retry(started.id)
     assert isinstance(again, Run)
-    assert again.triggered_by == "manual"
+    assert again.triggered_by == "api"
     cancelled = await api.cancel(again.id)
     assert cancelled.id == again.id
     assert (await api.wait(again.id, timeout_s=10)).status is Status.INTERRUPTED

@@ -119,7 +119,7 @@ async def test_a_finished_run_is_run_again(command: Command, bus: Bus) -> None:
     run = (await store.find(check_run_id(first["id"]))).run
     await finish(bus, await claim(bus, run))
     again = json.loads((await command("retry", first["id"][:8], "--json")).stdout)
-    assert (again["triggered_by"], again["env_vars"], again["id"] != first["id"]) == ("manual", {"A": "***"}, True)
+    assert (again["triggered_by"], again["env_vars"], again["id"] != first["id"]) == ("api", {"A": "***"}, True)
 
 
 async def test_a_refused_start_says_why(command: Command) -> None:

@@ -38,7 +38,9 @@ DEMO = PipelineName("demo")
 @pytest_asyncio.fixture
 async def scheduler(bus_url: str, bus: Bus) -> AsyncIterator[None]:
     """Two schedulers on one bus, and one pipeline."""
-    await publish_pipeline(bus, "demo", a_bundle(main_py="print(1)"), default_env={"A": "1", "B": "1"})
+    await publish_pipeline(
+        bus, "demo", a_bundle(main_py="print(1)"), default_env={"A": "1", "B": "1"}, accepts_env=("day",)
+    )
     stop, ready = asyncio.Event(), asyncio.Event()
     async with (
         connect(bus_url, name="s1") as first,
@@ -52,13 +54,21 @@ async def scheduler(bus_url: str, bus: Bus) -> AsyncIterator[None]:
         stop.set()
 
 
-async def trigger(bus: Bus, payload: bytes, *, pipeline: str = "demo", **headers: str) -> Started | Skipped:
+async def trigger(
+    bus: Bus, payload: bytes, *, pipeline: str = "demo", subject: str = "ff.trigger", **headers: str
+) -> Started | Skipped:
     """Publish as any NATS client can, and wait for the decision."""
     inbox = bus.client.new_inbox()
     answers = await bus.client.subscribe(inbox)
     wanted = {REPLY_HEADER: inbox} | {name.replace("_", "-"): value for name, value in headers.items()}
-    await bus.publish(f"ff.trigger.{pipeline}", payload, headers=wanted)
+    await bus.publish(f"{subject}.{pipeline}", payload, headers=wanted)
     return DECISION.decode((await answers.next_msg(timeout=30)).data)
+
+
+async def start(bus: Bus, wanted: messages.Trigger, *, pipeline: str = "demo") -> Started | Skipped:
+    """Publish as a gateway does, and wait for the decision."""
+    body = messages.TRIGGER.encode(wanted)
+    return await trigger(bus, body, pipeline=pipeline, subject="ff.start", Content_Type=messages.TRIGGER_TYPE)
 
 
 async def run_of(bus: Bus, decision: Started | Skipped) -> RunRecord:
@@ -194,7 +204,12 @@ async def test_a_trigger_too_large_to_store_with_its_run_becomes_a_dead_letter_a
 ) -> None:
     """It fits into a message, but not together with its pipeline's variables. Trying again would not help."""
     await publish_pipeline(
-        bus, "large", a_bundle(main_py="1"), default_env={f"D{n}": "d" * 32_000 for n in range(7)}, **limits
+        bus,
+        "large",
+        a_bundle(main_py="1"),
+        default_env={f"D{n}": "d" * 32_000 for n in range(7)},
+        **limits,
+        accepts_env=("*",),
     )
     given = {field: {f"{field}_{n}": "🙂" * 16_000 for n in range(32)} for field in ("env_vars", "parameters")}
     body = json.dumps(given, ensure_ascii=False).encode()
@@ -223,8 +238,7 @@ async def test_a_run_is_repeated_under_its_own_pipeline_only(bus: Bus, scheduler
     """A permission to start one pipeline must not start another by naming its run."""
     run = await run_of(bus, await trigger(bus, b""))
     await publish_pipeline(bus, "other", a_bundle(main_py="1"))
-    again = messages.TRIGGER.encode(messages.Trigger(retry_of=run.id))
-    answer = await trigger(bus, again, pipeline="other", Content_Type=messages.TRIGGER_TYPE)
+    answer = await start(bus, messages.Trigger(retry_of=run.id), pipeline="other")
     assert isinstance(answer, Skipped)
     assert answer.status == 404
 
@@ -291,14 +305,14 @@ async def test_cancelling_a_running_run_marks_it_for_its_runner(bus: Bus, schedu
 async def test_a_finished_run_can_be_started_once_more_with_its_own_input(bus: Bus, scheduler: None) -> None:
     """Same bundle, same variables; a new run that names the first."""
     run = await run_of(bus, await trigger(bus, b'{"parameters": {"day": "monday"}}'))
-    again = messages.TRIGGER.encode(messages.Trigger(triggered_by="manual", retry_of=run.id))
-    refused = await trigger(bus, again, Content_Type=messages.TRIGGER_TYPE)
+    again = messages.Trigger(triggered_by="manual", retry_of=run.id)
+    refused = await start(bus, again)
     assert isinstance(refused, Skipped)
     assert refused.status == 409
     over = asyncio.create_task(ended(bus, run))
     await bus.publish(subjects.command(run.ref), messages.CANCEL.encode(Cancel()))
     await over
-    new = await run_of(bus, await trigger(bus, again, Content_Type=messages.TRIGGER_TYPE))
+    new = await run_of(bus, await start(bus, again))
     assert (new.order.parent_run_id, new.order.bundle) == (run.id, run.order.bundle)
     assert (await RunStore(bus).input(new)).overrides == {"day": "monday"}
 
@@ -318,8 +332,7 @@ async def test_a_run_of_a_pipeline_that_may_not_start_is_not_started_once_more(
     record = await publish_pipeline(bus, "demo", a_bundle(main_py="print(1)"), **spec)
     gone = PIPELINE.encode(replace(record, removed_at=removed_at))
     await bus.put(subjects.PIPELINES, subjects.pipeline_key(record.name), gone)
-    again = messages.TRIGGER.encode(messages.Trigger(retry_of=run.id))
-    answer = await trigger(bus, again, Content_Type=messages.TRIGGER_TYPE)
+    answer = await start(bus, messages.Trigger(retry_of=run.id))
     assert isinstance(answer, Skipped)
     assert answer.status == 404
     assert reason in answer.reason

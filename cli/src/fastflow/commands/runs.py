@@ -106,7 +106,7 @@ def retry(wanted: str, follow: bool, current: bool, as_json: bool, target: FindT
 
     async def work(client: Client) -> int:
         given = await find_run(client, wanted)
-        accepted = await client.retry(given.id, code="current" if current else "same", by_hand=True)
+        accepted = await client.retry(given.id, code="current" if current else "same")
         if follow:
             return await follow_start(client, given.pipeline_name, accepted, as_json=as_json)
         say_accepted(given.pipeline_name, accepted, as_json=as_json)

@@ -47,7 +47,7 @@ def run(
     async def work(client: Client) -> int:
         async with about_pipeline(client, pipeline):
             accepted = await client.start(
-                pipeline, env_vars=env_vars, parameters=given, run_config_id=run_config_id, by_hand=True
+                pipeline, env_vars=env_vars, parameters=given, run_config_id=run_config_id, allow_undeclared=True
             )
         if follow:
             return await follow_start(client, pipeline, accepted, as_json=as_json)

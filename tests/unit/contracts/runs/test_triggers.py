@@ -41,7 +41,7 @@ def test_parameters_may_be_any_json_values_and_are_text_for_scripts() -> None:
     for trigger in (read_trigger(body, {}), read_webhook(body, {})):
         assert trigger.parameters == texts
         assert trigger.json_parameters == ("big", "half", "list", "none", "yes")
-        assert read_trigger(TRIGGER.encode(trigger), OWN) == trigger
+        assert read_trigger(TRIGGER.encode(trigger), OWN, by_service=True) == trigger
     with pytest.raises(BadTrigger, match=r"^env_vars\.half must be a string"):
         read_run_body({"env_vars": {"half": 0.5}})
     with pytest.raises(BadTrigger, match="'n' is not valid JSON: use finite numbers"):

@@ -1,4 +1,4 @@
-"""The variables by which a run knows its chain."""
+"""The variables of a run: those of its start, and those by which it knows its chain."""
 
 from __future__ import annotations
 
@@ -39,3 +39,11 @@ def test_a_run_that_follows_one_knows_how_it_ended() -> None:
     well = replace(ended, status=RunStatus.SUCCESS, exit_code=0, error_type=None, error_message=None)
     env = environment(run, RunInput(parent=well), {}, public_url="http://f")
     assert [env[name] for name in PARENT_VARIABLES[2:]] == ["SUCCESS", "0", "", "", f"http://f/runs/{parent}"]
+
+
+def test_a_parameter_that_is_a_value_only_is_no_variable() -> None:
+    """It does not replace one of the pipeline, either."""
+    run = replace(a_run(parameter_names=("n", "MODE")), state=RUNNING)
+    given = RunInput(env={"n": "1"}, overrides={"n": "2", "MODE": "dry"}, not_variables=("n",))
+    env = environment(run, given, {})
+    assert (env["n"], env["MODE"]) == ("1", "dry")

@@ -26,6 +26,7 @@ READERS: Final = {SYNCER, SCHEDULER, RUNNER, GATEWAY}
 JS: Final = "$JS.API"
 WHO: Final[dict[str, set[User]]] = {
     "ff.trigger.x": {GATEWAY, OUTSIDE},
+    "ff.start.x": {GATEWAY},
     "ff.command.run.x.y": {GATEWAY},
     "ff.sync.request": {GATEWAY},
     "ff.work.script": {SCHEDULER},

@@ -37,7 +37,8 @@ PARENT = ParentRun(run_id=RunId(OTHER), pipeline=PipelineName("first"), status=R
 async def client(bus: Bus) -> AsyncIterator[Client]:
     """A gateway and a scheduler; ``full`` has one run and room for no other, ``off`` is disabled."""
     schedules = (ScheduleEntry(id="prod", webhook_key=f"{KEY}-prod"),)
-    await publish_pipeline(bus, "full", a_bundle(main_py="1"), webhook_key=KEY, max_instances=1, schedules=schedules)
+    full = {"max_instances": 1, "schedules": schedules, "accepts_env": ("A", "B")}
+    await publish_pipeline(bus, "full", a_bundle(main_py="1"), webhook_key=KEY, **full)
     await publish_pipeline(bus, "off", a_bundle(main_py="1"), webhook_key=KEY, enabled=False)
     assert await RunStore(bus).create(a_run("full"), None)
     async with running_scheduler(bus), running_gateway(bus) as client:
@@ -267,13 +268,14 @@ async def test_a_start_that_came_as_no_message_is_redriven_with_its_cause(
 ) -> None:
     """The run names its slot or its parent, and has the values that were given."""
     schedules = (ScheduleEntry(id="prod", schedule_cron="@daily"),)
-    await publish_pipeline(bus, "off", a_bundle(main_py="1"), enabled=False, schedules=schedules)
+    spec = {"schedules": schedules, "accepts_env": ("A",)}
+    await publish_pipeline(bus, "off", a_bundle(main_py="1"), enabled=False, **spec)
     starter, run_id = Starter(bus, RunStore(bus), Defaults()), fresh_run_id()
     for _ in range(2):  # by each of two schedulers
         assert isinstance(await starter.start(PipelineName("off"), trigger, run_id, cause=cause), Skipped)
     (skip,) = await skips(client, 1)
     assert (skip["id"], skip["triggered_by"]) == (run_id, trigger.triggered_by)
-    await publish_pipeline(bus, "off", a_bundle(main_py="1"), schedules=schedules)
+    await publish_pipeline(bus, "off", a_bundle(main_py="1"), **spec)
     run, given = await run_of(bus, (await redrive(client, skip)).json["id"])
     order = run.order
     assert (order.triggered_by, order.run_config_id) == (trigger.triggered_by, trigger.run_config_id)
@@ -369,7 +371,8 @@ async def test_a_start_that_was_accepted_and_is_refused_later_is_a_run_that_says
 ) -> None:
     """No scheduler works, so the callers get 202. Their runs are over, with the reason; their messages are skips."""
     monkeypatch.setattr(trigger_client, "DECISION_S", 0.05)
-    await publish_pipeline(bus, "full", a_bundle(main_py="1"), webhook_key=KEY, max_instances=1)
+    full = {"max_instances": 1, "accepts_env": ("A",)}
+    await publish_pipeline(bus, "full", a_bundle(main_py="1"), webhook_key=KEY, **full)
     await publish_pipeline(bus, "next", a_bundle(main_py="1"))
     assert await RunStore(bus).create(a_run("full"), None)
     async with running_gateway(bus) as client:

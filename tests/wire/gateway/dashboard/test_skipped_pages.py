@@ -42,7 +42,7 @@ async def user(bus_url: str, bus: Bus) -> AsyncIterator[ClientSession]:
 async def refused(bus: Bus, user: ClientSession, key: str, *, accepted: bool = False) -> RunId:
     """A start of the disabled pipeline, once its page is there."""
     body = messages.TRIGGER.encode(Trigger(key=key, event=b"payload", accepted=accepted))
-    await bus.publish(subjects.trigger(OFF), body, headers={"Content-Type": TRIGGER_TYPE})
+    await bus.publish(subjects.start(OFF), body, headers={"Content-Type": TRIGGER_TYPE})
     run_id = run_id_for_key(OFF, key)
     for path in (f"/skipped/{run_id}", *([f"/runs/{run_id}"] if accepted else [])):
         async with asyncio.timeout(60):

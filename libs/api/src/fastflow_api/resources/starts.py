@@ -24,7 +24,7 @@ class Starts(Resource):
         parameters: Mapping[str, Any] | None = None,
         run_config_id: str | None = None,
         key: str | None = None,
-        by_hand: bool = False,
+        allow_undeclared: bool = False,
     ) -> Run | Accepted:
         """Start a run.
 
@@ -34,7 +34,8 @@ class Starts(Resource):
             parameters: Strings or any JSON values. Also variables, as text; they override *env_vars*.
             run_config_id: One of the pipeline's ``schedules[].id``; None: the pipeline's own configuration.
             key: Idempotency key: repeated calls with the same key start one run.
-            by_hand: True: the run is recorded as ``manual``, else as ``api``.
+            allow_undeclared: Let *env_vars* and *parameters* set variables that the pipeline does not declare. For what
+                a person types; leave it out where you pass on what others say.
 
         Returns:
             The run; or ``Accepted`` with its id if there was no decision within 5 s: the trigger is stored and the run
@@ -43,14 +44,17 @@ class Starts(Resource):
         Raises:
             NotFound: The pipeline is unknown or disabled.
             Conflict: The pipeline has no valid version.
-            BadRequest: A variable or the configuration is not valid.
+            BadRequest: A variable is not valid or not declared, or the configuration is not valid.
             TooMany: ``max_instances`` is reached.
         """
         body = shapes.RunBody(
             env_vars=dict(env_vars or {}), parameters=dict(parameters or {}), run_config_id=run_config_id
         )
-        path, headers = f"/api/pipelines/{segment(name)}/run", _headers(key, by_hand=by_hand)
-        return _started(await self._connection.one_of("POST", path, _KINDS, body=body, headers=headers))
+        path = f"/api/pipelines/{segment(name)}/run"
+        given = {"allow_undeclared": "true"} if allow_undeclared else {}
+        return _started(
+            await self._connection.one_of("POST", path, _KINDS, query=given, body=body, headers=_headers(key))
+        )
 
     async def publish(
         self,
@@ -116,7 +120,6 @@ class Starts(Resource):
         *,
         code: Literal["same", "current"] = "same",
         key: str | None = None,
-        by_hand: bool = False,
     ) -> Run | Accepted:
         """Run a finished run again, as a new run with the same event, variables and parameters.
 
@@ -124,7 +127,6 @@ class Starts(Resource):
             run_id: The id of the finished run.
             code: The code of that run, or the pipeline's current version.
             key: As for ``start``.
-            by_hand: As for ``start``.
 
         Returns:
             The new run, as for ``start``.
@@ -133,17 +135,12 @@ class Starts(Resource):
             NotFound: There is no such run.
             Conflict: The run is not over yet.
         """
-        path, headers = f"/api/runs/{segment(run_id)}/retry", _headers(key, by_hand=by_hand)
-        return _started(
-            await self._connection.one_of("POST", path, _KINDS, body=shapes.RetryBody(code=code), headers=headers)
-        )
+        path, body = f"/api/runs/{segment(run_id)}/retry", shapes.RetryBody(code=code)
+        return _started(await self._connection.one_of("POST", path, _KINDS, body=body, headers=_headers(key)))
 
 
-def _headers(key: str | None, *, by_hand: bool = False) -> dict[str, str]:
-    return {
-        **({"Idempotency-Key": key} if key else {}),
-        **({"Fastflow-Triggered-By": "manual"} if by_hand else {}),
-    }
+def _headers(key: str | None) -> dict[str, str]:
+    return {"Idempotency-Key": key} if key else {}
 
 
 def _started(answer: Any) -> Run | Accepted:

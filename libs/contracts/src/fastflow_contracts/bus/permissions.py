@@ -94,7 +94,7 @@ def grant(user: User) -> Grant:
                     *_newest(streams.NOTICES, *subjects.NOTICES),
                     *_finding(bucket_stream(subjects.RUNS)),
                     *_reading(*map(bucket_stream, _SCHEDULER_FOLLOWS)),
-                    *_working(streams.SCHEDULER),
+                    *_working(streams.SCHEDULER, streams.STARTS),
                     *_removing(subjects.RUNS),
                     *_INSIDE,
                     f"{inbox(User.OUTSIDE)}.>",
@@ -135,7 +135,8 @@ def grant(user: User) -> Grant:
             return Grant(
                 publish=(
                     *_verifying(),
-                    subjects.TRIGGERS,
+                    subjects.STARTS,
+                    subjects.TRIGGERS,  # of an older gateway, until it is replaced
                     subjects.COMMANDS,
                     subjects.SYNC,
                     subjects.DRAINS,

@@ -60,6 +60,10 @@ NOTICES: Final = "FF_NOTICES"
 
 SCHEDULER: Final = "scheduler"
 """The durable consumer of triggers, commands and run changes, shared by all schedulers."""
+STARTS: Final = "starts"
+"""The durable consumer of starts by services. It is not that of triggers: a scheduler that does not know the subject
+must not take from it.
+"""
 
 _INSTALLATION: Final = re.compile("[a-z0-9]{8,64}")
 
@@ -124,8 +128,8 @@ def _stream(
     )
 
 
-def _work_queue(name: str, subject: str, *, bytes_max: int) -> StreamConfig:
-    config = _stream(name, [subject], bytes_max=bytes_max, age_s=0, discard=DiscardPolicy.NEW)
+def _work_queue(name: str, *subject_list: str, bytes_max: int) -> StreamConfig:
+    config = _stream(name, list(subject_list), bytes_max=bytes_max, age_s=0, discard=DiscardPolicy.NEW)
     return replace(config, retention=RetentionPolicy.WORK_QUEUE, republish=None)
 
 
@@ -157,7 +161,7 @@ STREAMS: Final[tuple[StreamConfig, ...]] = (
         republish=_TELLING,
     ),
     replace(
-        _work_queue(TRIGGERS, subjects.TRIGGERS, bytes_max=GIB),
+        _work_queue(TRIGGERS, subjects.TRIGGERS, subjects.STARTS, bytes_max=GIB),
         duplicate_window=TRIGGER_DEDUP_S,
         max_msg_size=TRIGGER_BYTES_MAX,
     ),
@@ -187,6 +191,7 @@ def _consumer(name: str, subject: str, *, ack_wait_s: float, pending_max: int) -
 
 CONSUMERS: Final[tuple[tuple[str, ConsumerConfig], ...]] = (
     (TRIGGERS, _consumer(SCHEDULER, subjects.TRIGGERS, ack_wait_s=10.0, pending_max=1000)),
+    (TRIGGERS, _consumer(STARTS, subjects.STARTS, ack_wait_s=10.0, pending_max=1000)),
     (COMMANDS, _consumer(SCHEDULER, subjects.COMMANDS, ack_wait_s=10.0, pending_max=1000)),
     (
         bucket_stream(subjects.RUNS),
@@ -243,13 +248,14 @@ async def _name_installation(js: JetStreamContext, wanted: str) -> None:
 
 
 async def verify(js: JetStreamContext) -> None:
-    """Check that every stream and consumer exists. Raises ``WrongTopology`` if not."""
+    """Check that every stream exists with its subjects, and every consumer. Raises ``WrongTopology`` if not."""
     missing = []
     try:
         for stream in STREAMS:
             assert stream.name is not None
             try:
-                await js.stream_info(stream.name)
+                found = (await js.stream_info(stream.name)).config.subjects or ()
+                missing += [f"subject {subject}" for subject in stream.subjects or () if subject not in found]
             except NotFoundError:
                 missing.append(f"stream {stream.name}")
         for stream_name, consumer in CONSUMERS:

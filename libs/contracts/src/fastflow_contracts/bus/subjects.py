@@ -15,6 +15,11 @@ from fastflow_contracts.names import BadName, PipelineName, check_name, name_of,
 Kind = Literal["script", "notebook"]
 
 TRIGGERS = "ff.trigger.*"
+"""Anyone starts a run: what such a message says of itself is not believed."""
+
+STARTS = "ff.start.*"
+"""Gateways start a run, and say who asked for it. No other user may publish here."""
+
 COMMANDS = "ff.command.run.>"
 WORK = "ff.work.*"
 LOGS = "ff.log.>"
@@ -114,9 +119,18 @@ def trigger(pipeline: PipelineName) -> str:
     return f"ff.trigger.{token(pipeline)}"
 
 
+def start(pipeline: PipelineName) -> str:
+    return f"ff.start.{token(pipeline)}"
+
+
+def is_start(subject: str) -> bool:
+    """Whether only a service can have published there."""
+    return subject.startswith("ff.start.")
+
+
 def trigger_token(subject: str) -> str:
-    """Return the last token of a trigger subject: a pipeline's, if it is valid (``names.name_of`` decides)."""
-    return subject.removeprefix("ff.trigger.")
+    """Return the last token of a trigger or start: a pipeline's, if it is valid (``names.name_of`` decides)."""
+    return subject.removeprefix("ff.trigger.").removeprefix("ff.start.")
 
 
 def command(run: RunRef) -> str:

@@ -46,6 +46,8 @@ class Trigger(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """Start the kept message of this skip. ``key`` then asks for one more run of it."""
     accepted: bool = False
     """The caller has the run's id already: a refusal must become a run record with that id."""
+    by_operator: bool = False
+    """An operator gave the variables: they may be ones that the pipeline does not declare."""
 
 
 class Started(Fact, frozen=True, kw_only=True, tag="started"):
@@ -86,6 +88,8 @@ class SkipRecord(Fact, frozen=True, kw_only=True, omit_defaults=True):
     scheduled_for: Instant | None = None
     redriven_as: RunId | None = None
     """The newest run that was started from it."""
+    by_service: bool = False
+    """A service wrote its message, so what that says of who started it is true."""
     payload: bytes | None = None
     """The trigger as it came, in dead letters of older versions (base64 on the wire)."""
 
@@ -116,7 +120,9 @@ class AttemptSample(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 TRIGGER_TYPE = "application/vnd.fastflow.start+json"
-"""Media type of a ``Trigger`` that a service sends. It says who started the run, so no client may use it."""
+"""Media type of a ``Trigger`` that a service sends. What it says of who started the run counts on ``subjects.STARTS``
+only.
+"""
 RUN_BODY_TYPE = "application/vnd.fastflow.trigger+json"
 """Media type by which a client declares that its body is a run body, not an event."""
 REPLY_HEADER = "Ff-Reply"

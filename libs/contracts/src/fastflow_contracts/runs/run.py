@@ -106,6 +106,8 @@ class Order(Fact, frozen=True, kw_only=True, omit_defaults=True):
     parameter_names: tuple[str, ...] = ()
     json_parameters: tuple[str, ...] = ()
     """Those of them whose text is JSON, as in ``Trigger``."""
+    by_operator: bool = False
+    """An operator gave the variables, as in ``Trigger``."""
     cells: tuple[CellRetry, ...] = ()
     """Of a notebook's code cells, first to last; beyond them: no retries."""
     has_input: bool = False
@@ -250,7 +252,9 @@ class RunInput(Fact, frozen=True, kw_only=True, omit_defaults=True):
     encrypted_env: dict[str, str] = {}
     """Fernet tokens by variable name."""
     overrides: dict[str, str] = {}
-    """Variables given with the trigger: they win over the decrypted ones."""
+    """Variables and parameters given with the trigger: they win over the decrypted ones."""
+    not_variables: tuple[str, ...] = ()
+    """Parameters among them that a notebook gets as values only: the pipeline does not declare such variables."""
     event: bytes | None = None
     """Body of the webhook or message that started the run (base64 on the wire)."""
     event_type: str | None = None

@@ -43,11 +43,13 @@ class Letter(NamedTuple):
 
     payload: bytes
     headers: Mapping[str, str]
+    by_service: bool = False
+    """Only a service can have sent it."""
 
 
 def letter_of(trigger: Trigger) -> Letter:
     """The message that says the same as *trigger*, for a start that came as no message."""
-    return Letter(TRIGGER.encode(replace(trigger, accepted=False)), {"Content-Type": TRIGGER_TYPE})
+    return Letter(TRIGGER.encode(replace(trigger, accepted=False)), {"Content-Type": TRIGGER_TYPE}, by_service=True)
 
 
 class SkipStore:
@@ -60,6 +62,7 @@ class SkipStore:
         """Store *skip* with its message, unless it is stored already. Raises ``BusError``."""
         pipeline, skip_id = skip.pipeline, skip.id
         assert skip_id is not None
+        skip = replace(skip, by_service=letter.by_service)
         payload, headers, is_whole = _packed(letter, skip.reason, self._bus.bytes_max)
         if not is_whole:
             skip = replace(skip, reason=f"{skip.reason} (Its message is too large; {len(payload):,} bytes are kept.)")

@@ -40,18 +40,21 @@ class BadTrigger(FastFlowError):
     """The HTTP status of the answer."""
 
 
-def read_trigger(payload: bytes, headers: Mapping[str, str]) -> Trigger:
+def read_trigger(payload: bytes, headers: Mapping[str, str], *, by_service: bool = False) -> Trigger:
     """Read the trigger from a stored message.
 
     Args:
         payload: The data of the message.
         headers: Its headers; names in any case.
+        by_service: Only a service can have sent it: what it says of who started the run is true.
 
     Raises:
         BadTrigger: The message cannot start a run.
     """
     lowered = {name.lower(): value for name, value in headers.items()}
     trigger = _read(payload, lowered)
+    if not by_service:
+        trigger = _from_outside(trigger)
     headers = trigger.event_headers if _media_type(lowered) == TRIGGER_TYPE else lowered
     trigger = replace(trigger, event_headers=event_headers(headers, has_event=trigger.event is not None))
     if message_id := lowered.get("nats-msg-id"):
@@ -178,6 +181,14 @@ def _read(payload: bytes, headers: Mapping[str, str]) -> Trigger:
     if (body := _run_body(payload)) is not None:
         return read_run_body(body)
     return Trigger(event=payload, event_type=headers.get("content-type"))
+
+
+def _from_outside(trigger: Trigger) -> Trigger:
+    """Return *trigger* without what it claims. Raises ``BadTrigger`` if it names another run's variables."""
+    for field in ("retry_of", "redrive_of"):
+        if getattr(trigger, field) is not None:
+            raise BadTrigger(f"{field} is for services; retry a run or redrive a skip over the HTTP API.")
+    return replace(trigger, triggered_by="bus", accepted=False, by_operator=False)
 
 
 def _media_type(headers: Mapping[str, str]) -> str:

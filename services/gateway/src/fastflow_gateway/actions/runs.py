@@ -7,6 +7,7 @@ from aiohttp import web
 from fastflow_contracts.bus.errors import TooLarge
 from fastflow_contracts.ids import RunId, run_id_for_key
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.accepted_env import refusal
 from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
 from fastflow_contracts.pipelines.records import PipelineRecord
 from fastflow_contracts.runs.messages import RetriedCode, Skipped, Trigger
@@ -37,12 +38,12 @@ async def start(app: web.Application, name: PipelineName, trigger: Trigger) -> K
     model = app[MODEL]
     # The model may be behind what the client already read from the bus: only the bus itself may say no.
     if _refusal(name, await model.pipeline(name), trigger) is not None:
-        refusal = _refusal(name, await model.pipeline(name, is_fresh=True), trigger)
-        if refusal is not None:
+        refused = _refusal(name, await model.pipeline(name, is_fresh=True), trigger)
+        if refused is not None:
             if trigger.key is not None and (known := await model.run(run_id_for_key(name, asked_key(trigger)))):
                 return known  # what a call started stays started
-            await skips.keep(app, name, letter_of(trigger), trigger, refusal)
-            raise refusal
+            await skips.keep(app, name, letter_of(trigger), trigger, refused)
+            raise refused
     return await _send(app, name, trigger)
 
 
@@ -115,10 +116,11 @@ def _refusal(name: PipelineName, record: PipelineRecord | None, trigger: Trigger
     if not record.live.spec.enabled:
         return RequestRefused(404, f'{record.name} is disabled; set "enabled": true in its metadata.')
     try:
-        record.live.spec.run_config(trigger.run_config_id)
+        config = record.live.spec.run_config(trigger.run_config_id)
     except NoSuchRunConfig as error:
         return RequestRefused(422, str(error))
-    return None
+    reason = refusal(config, env_vars=trigger.env_vars, parameters=trigger.parameters, by_operator=trigger.by_operator)
+    return RequestRefused(422, reason) if reason else None
 
 
 def _already_over(run: RunRecord) -> RequestRefused:

@@ -113,7 +113,7 @@ class TriggerClient:
 
     async def _store(self, pipeline: PipelineName, body: bytes, run_id: RunId) -> None:
         headers = {"Content-Type": TRIGGER_TYPE, REPLY_HEADER: f"{self._inbox}.{run_id}"}
-        await self._bus.publish(subjects.trigger(pipeline), body, headers=headers, patience_s=STORE_S)
+        await self._bus.publish(subjects.start(pipeline), body, headers=headers, patience_s=STORE_S)
 
     async def cancel(self, known: KnownRun) -> KnownRun:
         """Cancel a run; wait until its record shows it, or the wait is over."""

@@ -1,18 +1,13 @@
-"""Who starts a run with the token: a person or a program."""
+"""Who starts a run over HTTP, by what the gateway saw of the request: never by what the caller says."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Final
 
 from aiohttp import web
 
 from fastflow_contracts.runs.run import TriggeredBy
-
-_NAME: Final = "Fastflow-Triggered-By"
-HEADER: Final[Mapping[str, str]] = {_NAME: "`manual`: a person starts the run; otherwise a program: `api`."}
+from fastflow_gateway.http.browsers import SESSION
 
 
 def triggered_by(request: web.Request) -> TriggeredBy:
-    """The value for the run's record."""
-    return "manual" if request.headers.get(_NAME, "").strip().lower() == "manual" else "api"
+    """The value for the run's record: ``manual`` for a signed-in browser, ``api`` for a holder of the token."""
+    return "manual" if SESSION in request else "api"

@@ -59,7 +59,7 @@ def detail(record: SkipRecord, letter: Letter | None, *, characters_max: int | N
         letter: Its message; None: it is not kept.
         characters_max: Cut the event after so many characters; None: show all of it.
     """
-    content = _content(letter) if letter else Content(None, 0, None)
+    content = _content(letter, by_service=record.by_service) if letter else Content(None, 0, None)
     return shapes.SkipDetail(
         **asdict(skip(record)),
         is_kept=letter is not None,
@@ -72,9 +72,9 @@ def detail(record: SkipRecord, letter: Letter | None, *, characters_max: int | N
     )
 
 
-def _content(letter: Letter) -> Content:
+def _content(letter: Letter, *, by_service: bool) -> Content:
     try:
-        trigger = read_trigger(letter.payload, letter.headers)
+        trigger = read_trigger(letter.payload, letter.headers, by_service=by_service)
     except BadTrigger:
         kind = next((value for name, value in letter.headers.items() if name.lower() == "content-type"), None)
         is_event = bool(letter.payload) and kind != TRIGGER_TYPE

@@ -123,7 +123,8 @@ def environment(run: RunRecord, given: RunInput, secrets: Mapping[str, str], *, 
         "FASTFLOW_ROOT_RUN_ID": run.root_run_id,
         **_parent(given.parent, public_url),
     }
-    return {**given.env, **secrets, **given.overrides, **system}
+    chosen = {name: value for name, value in given.overrides.items() if name not in given.not_variables}
+    return {**given.env, **secrets, **chosen, **system}
 
 
 def _parent(parent: ParentRun | None, public_url: str) -> dict[str, str]:

@@ -120,6 +120,7 @@ def _restart(run: RunRecord, given: RunInput, *, wait_s: float) -> Follow:
         event=given.event,
         event_type=given.event_type,
         event_headers=given.event_headers,
+        by_operator=run.order.by_operator,
     )
     cause = Cause(
         parent_run_id=run.id,

@@ -9,11 +9,12 @@ from msgspec.structs import replace
 
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
+from fastflow_contracts.pipelines.accepted_env import refusal, values_only
 from fastflow_contracts.pipelines.folder.python_versions import choose
 from fastflow_contracts.pipelines.format.limit_policy import NO_POLICY, LimitPolicy
 from fastflow_contracts.pipelines.format.run_config import RunConfig
 from fastflow_contracts.pipelines.format.spec import NoSuchRunConfig
-from fastflow_contracts.pipelines.records import PipelineRecord
+from fastflow_contracts.pipelines.records import PipelineRecord, Version
 from fastflow_contracts.runs.messages import Skipped, Trigger
 from fastflow_contracts.runs.run import Ended, Order, ParentRun, Pending, RunInput, RunLimits, RunRecord, Verdict
 from fastflow_contracts.runs.triggers import BadTrigger
@@ -90,6 +91,10 @@ def admit(
         config = record.live.spec.run_config(trigger.run_config_id)
     except NoSuchRunConfig as error:
         return Skipped(status=422, reason=str(error))
+    if refused_variable := refusal(
+        config, env_vars=trigger.env_vars, parameters=trigger.parameters, by_operator=trigger.by_operator
+    ):
+        return Skipped(status=422, reason=refused_variable)
     given = _input(config, trigger, cause)
     order = Order(
         kind=config.type,
@@ -109,6 +114,7 @@ def admit(
         env_names=tuple(sorted(trigger.env_vars)),
         parameter_names=tuple(sorted(trigger.parameters)),
         json_parameters=trigger.json_parameters,
+        by_operator=trigger.by_operator,
         cells=config.cells,
         has_input=given is not None,
     )
@@ -128,13 +134,21 @@ def again(
 ) -> Admitted | Skipped:
     """Make a new run with the bundle, variables and parameters of *former*, in its place in its chain.
 
-    Today's pipeline record decides whether it may start and how many may run, and today's *policy* what it may use.
+    Today's pipeline record decides whether it may start, with which variables, and how many may run; today's *policy*
+    decides what it may use.
 
     Raises ``UnknownPipeline``.
     """
     live = _known(former.pipeline, record).live
     if live is not None and not live.spec.enabled:
         return _disabled(former.pipeline)
+    if refused_variable := refusal(
+        _config_of(former, given, live),
+        env_vars=former.order.env_names,
+        parameters=former.order.parameter_names,
+        by_operator=former.order.by_operator,
+    ):
+        return Skipped(status=422, reason=refused_variable)
     order = replace(
         former.order,
         triggered_by=trigger.triggered_by,
@@ -191,9 +205,26 @@ def with_input_of(former: RunRecord, given: RunInput, trigger: Trigger) -> Trigg
         env_vars={name: given.overrides[name] for name in order.env_names if name in given.overrides},
         parameters={name: given.overrides[name] for name in order.parameter_names if name in given.overrides},
         json_parameters=tuple(name for name in order.json_parameters if name in given.overrides),
+        by_operator=order.by_operator,
         event=given.event,
         event_type=given.event_type,
         event_headers=given.event_headers,
+    )
+
+
+def _config_of(former: RunRecord, given: RunInput, live: Version | None) -> RunConfig:
+    """What *former* declares with its code, and its pipeline today. A run configuration may be gone since."""
+    config = RunConfig()
+    if live is not None:
+        try:
+            config = live.spec.run_config(former.order.run_config_id)
+        except NoSuchRunConfig:
+            config = live.spec.run_config()
+    return replace(
+        config,
+        type=former.order.kind,
+        default_env=given.env | config.default_env,
+        secret_names=config.secret_names | given.encrypted_env.keys(),
     )
 
 
@@ -218,6 +249,7 @@ def _input(config: RunConfig, trigger: Trigger, cause: Cause) -> RunInput | None
         env=dict(config.default_env),
         encrypted_env=dict(config.encrypted_env),
         overrides={**trigger.env_vars, **trigger.parameters},
+        not_variables=values_only(config, trigger.parameters, by_operator=trigger.by_operator),
         event=trigger.event,
         event_type=trigger.event_type,
         event_headers=trigger.event_headers,

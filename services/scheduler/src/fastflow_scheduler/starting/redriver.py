@@ -38,7 +38,7 @@ class Redriver:
         if letter is None:
             return Skipped(status=410, reason=f"the message of the skip {skip_id} is not kept any more.")
         try:
-            wanted = read_trigger(letter.payload, letter.headers)
+            wanted = read_trigger(letter.payload, letter.headers, by_service=skip.by_service)
         except BadTrigger as error:
             return Skipped(status=error.status, reason=str(error))
         if wanted.redrive_of is not None:

@@ -6,6 +6,7 @@ wins, and repeating the hint and the answer is harmless. A message that starts n
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 
 from fastflow_contracts.bus import streams, subjects
@@ -27,7 +28,7 @@ from fastflow_scheduler.starting.starter import Starter
 log = get_logger(__name__)
 
 AT_ONCE_MAX = 64
-"""Triggers that one scheduler handles at once."""
+"""Triggers, and starts by services, that one scheduler handles at once."""
 SHOWN_CHARACTERS_MAX = 200
 """How much of a subject's token that names no pipeline its skip shows."""
 AGAIN_S = 1.0
@@ -45,7 +46,10 @@ class TriggerConsumer:
 
     async def serve(self) -> None:
         """Handle triggers until cancelled."""
-        await consume(self._bus, streams.TRIGGERS, streams.SCHEDULER, self._handle, at_once_max=AT_ONCE_MAX)
+        async with asyncio.TaskGroup() as group:
+            for consumer in (streams.SCHEDULER, streams.STARTS):
+                taking = consume(self._bus, streams.TRIGGERS, consumer, self._handle, at_once_max=AT_ONCE_MAX)
+                group.create_task(taking, name=f"consume-{consumer}")
 
     async def _handle(self, message: Message) -> None:
         try:
@@ -58,10 +62,10 @@ class TriggerConsumer:
 
     async def _decide(self, message: Message) -> Decision:
         token = subjects.trigger_token(message.subject)
-        letter = Letter(message.data, message.headers)
+        letter = Letter(message.data, message.headers, by_service=subjects.is_start(message.subject))
         try:
             name = name_of(token)
-            trigger = read_trigger(letter.payload, letter.headers)
+            trigger = read_trigger(letter.payload, letter.headers, by_service=letter.by_service)
         except FastFlowError as error:
             why = error if isinstance(error, BadTrigger) else BadTrigger(str(error))
             return await self._refuse(message, letter, _name_of(token) or token[:SHOWN_CHARACTERS_MAX], why)

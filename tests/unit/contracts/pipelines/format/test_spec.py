@@ -42,6 +42,12 @@ SPECS = {
         python_version="3.12",
         default_env={"LOG_LEVEL": "INFO", "DEBUG": "false"},
     ),
+    "accepts_env": PipelineSpec(
+        description="Startet für einen Kunden; was von außen kommt, ist aufgezählt",
+        webhook_key="ein-langer-schluessel",
+        default_env={"MODE": "dry"},
+        accepts_env=("DAY", "CUSTOMER_*"),
+    ),
     "notebook": PipelineSpec(
         type="notebook",
         description="Notebook mit Zellen-Retries",
@@ -178,6 +184,7 @@ def test_an_entry_overrides_settings() -> None:
         retry_strategy=FixedDelay(delay=2),
         default_env={"A": "pipeline", "B": "entry", "C": "entry"},
         encrypted_env={"S": "token-of-pipeline", "T": "token-of-entry"},
+        secret_names=frozenset({"S", "T"}),
     )
 
 

@@ -31,7 +31,8 @@ SECRET = {"Authorization": "Bearer hunter2", "Cookie": "a=hunter2", "X-Hub-Signa
 async def client(bus: Bus) -> AsyncIterator[Client]:
     """A gateway with one pipeline ``demo``, and a scheduler."""
     schedules = (ScheduleEntry(id="prod", webhook_key=f"{KEY}-prod"),)
-    await publish_pipeline(bus, "demo", a_bundle(main_py="1"), webhook_key=KEY, schedules=schedules)
+    spec = {"schedules": schedules, "accepts_env": ("A", "B")}
+    await publish_pipeline(bus, "demo", a_bundle(main_py="1"), webhook_key=KEY, **spec)
     async with running_scheduler(bus), running_gateway(bus) as client:
         yield client
 

@@ -14,6 +14,7 @@ from fastflow_contracts.pipelines.format.json_positions import JsonNode
 from fastflow_contracts.pipelines.format.limit_policy import LimitPolicy
 from fastflow_contracts.pipelines.format.run_config import PipelineType
 from fastflow_contracts.pipelines.format.struct_reader import Good
+from fastflow_contracts.pipelines.protected_variables import is_protected
 from fastflow_contracts.schedules.cron import surprises
 from fastflow_contracts.schedules.schedule import COOLDOWN_S
 
@@ -41,6 +42,7 @@ def check(good: Good, root: JsonNode, diagnostics: Diagnostics, policy: LimitPol
         _note_unset_secrets(part, diagnostics)
     _check_unique("id", entries, diagnostics)
     _check_unique("webhook_key", [pipeline, *entries], diagnostics, is_secret=True)
+    _check_accepted(pipeline, entries, diagnostics)
     _note_idle_signatures(pipeline, entries, diagnostics)
     _note_hasty_restarts(pipeline, diagnostics)
     if entries:
@@ -95,6 +97,22 @@ def _check_policy(part: _Part, policy: LimitPolicy, diagnostics: Diagnostics) ->
     if policy.timeout_max is not None and isinstance(timeout, int | float) and not 0 < timeout <= policy.timeout_max:
         most = f"more than 0 and at most {policy.timeout_max:g} seconds here (MAX_TIMEOUT)"
         diagnostics.refuse(*part.field("timeout"), most)
+
+
+def _check_accepted(pipeline: _Part, entries: list[_Part], diagnostics: Diagnostics) -> None:
+    """Refuse to accept from outside what no start may set."""
+    accepted = pipeline.good.get("accepts_env")
+    if not isinstance(accepted, list):
+        return
+    tokens = [part.good.get("encrypted_env") for part in [pipeline, *entries]]
+    secrets = {name for each in tokens if isinstance(each, dict) for name in each}
+    path, node = pipeline.field("accepts_env")
+    for index, name in enumerate(accepted):
+        where = f"{path}[{index}]", node.item(index)
+        if name in secrets:
+            diagnostics.refuse(*where, "a name that is not in encrypted_env")
+        elif isinstance(name, str) and is_protected(name):
+            diagnostics.refuse(*where, "a name that does not change how programs load or reach the network")
 
 
 def _note_surprising_cron(part: _Part, diagnostics: Diagnostics) -> None:

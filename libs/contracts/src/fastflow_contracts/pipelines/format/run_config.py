@@ -38,5 +38,9 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Unencrypted variables. ``encrypted_env`` overrides them; the trigger overrides both."""
     encrypted_env: dict[str, str] = {}
     """Fernet tokens by variable name. Each is well-formed, but may not decrypt with the installation's key."""
+    secret_names: frozenset[str] = frozenset()
+    """All variables of ``encrypted_env`` in the file, also those that stay unset: their token is not well-formed."""
+    accepts_env: tuple[str, ...] = ()
+    """Names, or patterns of names, that a start from outside may set besides those of ``default_env``."""
     cells: tuple[CellRetry, ...] = ()
     """Retries of a notebook's code cells, first to last; empty for scripts."""

@@ -28,6 +28,7 @@ from fastflow_contracts.pipelines.format.value_types import (
     CronOrSeconds,
     End,
     EnvName,
+    EnvPattern,
     EnvValue,
     FernetToken,
     Flag,
@@ -156,6 +157,13 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
         tuple[ScheduleEntry, ...],
         says("Run configurations. With at least one, the pipeline's own `schedule_*` fields have no effect."),
     ] = ()
+    accepts_env: Annotated[
+        tuple[EnvPattern, ...],
+        says(
+            "Variables that a start from outside may set besides those of `default_env`: names, with `*` for any "
+            "characters."
+        ),
+    ] = ()
     max_instances: Annotated[
         Instances | None,
         says("Most runs of this pipeline at once, including waiting ones; further starts are refused."),
@@ -193,6 +201,8 @@ class PipelineSpec(RunSettings, frozen=True, kw_only=True, omit_defaults=True):
             retry_strategy=None if is_notebook else chosen.retry_strategy or self.retry_strategy,
             default_env=_without(unset, self.default_env | chosen.default_env),
             encrypted_env=_without(unset, encrypted_env),
+            secret_names=frozenset(encrypted_env),
+            accepts_env=self.accepts_env,
             cells=self.cells if is_notebook else (),
         )
 

@@ -53,6 +53,7 @@ def _rule(
 _PYTHON = r"^3\.[0-9]{1,2}(\.[0-9]{1,2})?$"
 _ID = rf"^[^\x00-\x1f\x7f]{{1,{ID_CHARACTERS_MAX}}}$"
 _ENV_NAME = rf"^[^=\x00]{{1,{ENV_NAME_CHARACTERS_MAX}}}$"
+_ENV_PATTERN = rf"^[A-Za-z0-9_*?.-]{{1,{ENV_NAME_CHARACTERS_MAX}}}$"
 _HEADER = r"^[A-Za-z0-9-]{1,64}$"
 _CRON = r"^\s*(@[A-Za-z]+|[^\s@]+(\s+[^\s]+){4})\s*$"
 
@@ -206,6 +207,15 @@ PipelineRef = Annotated[
 EnvName = Annotated[
     str,
     _rule("a name of a variable: no '=' in it, not empty", value_parsers.matching(_ENV_NAME), pattern=_ENV_NAME),
+]
+EnvPattern = Annotated[
+    str,
+    _rule(
+        'the name of a variable, or a pattern such as "CUSTOMER_*"',
+        value_parsers.matching(_ENV_PATTERN),
+        type="string",
+        pattern=_ENV_PATTERN,
+    ),
 ]
 EnvValue = Annotated[
     str,

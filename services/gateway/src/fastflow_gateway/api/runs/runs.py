@@ -11,7 +11,7 @@ from fastflow_gateway.api.runs.answers import STARTED, run_answer
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import answer, body_of, idempotency_key, query
 from fastflow_gateway.http.route import Route
-from fastflow_gateway.http.triggered_by import HEADER, triggered_by
+from fastflow_gateway.http.triggered_by import triggered_by
 from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.filters import RunsQuery
 from fastflow_gateway.readmodel.model import MODEL
@@ -78,9 +78,6 @@ ROUTES = (
         "or the pipeline's current version.",
         STARTED,
         body=shapes.RetryBody,
-        headers={
-            "Idempotency-Key": "Requests with the same key start one run.",
-            **HEADER,
-        },
+        headers={"Idempotency-Key": "Requests with the same key start one run."},
     ),
 )

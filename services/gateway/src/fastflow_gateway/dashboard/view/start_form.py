@@ -62,7 +62,7 @@ def trigger_of(form: StartForm) -> Trigger:
         "parameters": _unique("Parameter", form.parameters),
         "run_config_id": form.run_config_id or None,
     }
-    return replace(read_run_body(body), triggered_by="manual", key=form.key or None)
+    return replace(read_run_body(body), triggered_by="manual", by_operator=True, key=form.key or None)
 
 
 def _unique(what: str, pairs: tuple[Pair, ...]) -> dict[str, str]:

@@ -1,0 +1,1 @@
+print("as its author says")

@@ -1,0 +1,3 @@
+import os
+
+print(os.environ["MODE"], os.environ.get("CUSTOMER_ID"))
