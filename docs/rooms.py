@@ -18,6 +18,7 @@ ROOMS: Mapping[str, Mapping[str, frozenset[str]]] = {
         "pipelines": _GROUND | {"bus", "schedules"},
         "runs": _GROUND | {"bus", "schedules", "pipelines"},
         "secrets": _GROUND,
+        "sessions": _GROUND | {"bus"},
         "service": _GROUND | {"bus"},
     },
     "fastflow_runner": {

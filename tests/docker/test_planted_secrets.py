@@ -140,7 +140,7 @@ def _docker(run_id: str) -> bytes:
 
 
 def _webhook(installation: Installation) -> str:
-    base = installation.address.partition("/login")[0]
+    base = installation.url
     request = urllib.request.Request(f"{base}/api/webhooks/holder/{WEBHOOK_KEY}", b"{}", method="POST")
     request.add_header("X-Gitlab-Token", SECRETS[WEBHOOK_SECRET])
     with urllib.request.urlopen(request, timeout=30) as answer:
@@ -150,7 +150,7 @@ def _webhook(installation: Installation) -> str:
 
 def _answers(installation: Installation, run_ids: list[str]) -> dict[str, bytes]:
     """Return every answer in the API's description, and every page, including errors."""
-    base = installation.address.partition("/login")[0]
+    base = installation.url
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
     browser.open(installation.address, timeout=30).close()
     described = installation.api("/api/openapi.json")["paths"]

@@ -8,6 +8,8 @@ import shutil
 import signal
 import socket
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,9 +50,22 @@ def test_what_it_prints_says_where_everything_is(installation: Installation) -> 
     assert "with problems: broken, linked (see" in printed
     assert "plain processes, as requested" in printed
     assert "network is not isolated" in printed
-    assert "/login?token=" in installation.address
+    assert "/login?code=" in installation.address
+    assert installation.token not in printed
+    for status in (200, 401):
+        assert _opened(installation.address) == status
     assert "\x1b[" not in printed
     installation.stop()
+
+
+def _opened(address: str) -> int:
+    """Open *address* as a new browser does; return the status."""
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    try:
+        with browser.open(address, timeout=30) as page:
+            return int(page.status)
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 def test_a_requested_sync_is_answered(installation: Installation) -> None:
@@ -71,12 +86,12 @@ def test_secrets_in_the_data_folder_are_its_owners(installation: Installation) -
 def test_a_second_start_continues_where_it_was(installation: Installation) -> None:
     """Runs, logs, token and the bus's address are still there."""
     installation.start()
-    token = installation.address.partition("token=")[2]
+    token = installation.token
     url = installation.command("bus", "url").stdout
     installation.command("run", "hello", "--follow")
     installation.stop()
     installation.start()
-    assert installation.address.endswith(token)
+    assert installation.token == token
     assert installation.command("bus", "url").stdout == url
     assert installation.command("logs", "hello").stdout == "Hello, world!\n"
     (run,) = json.loads(installation.command("ps", "--all", "--json").stdout)
@@ -232,7 +247,7 @@ def test_http_and_the_command_see_the_same(installation: Installation) -> None:
 def test_a_configured_token_is_not_printed(installation: Installation) -> None:
     """The user who set it knows it."""
     installation.start(FASTFLOW_ADMIN_TOKEN="a-token-of-my-own-choice")
-    assert "token" not in installation.address
+    assert "login" not in installation.address
     assert not (installation.data_dir / "token").exists()
     installation.stop()
 

@@ -90,7 +90,7 @@ def test_which_event_it_was_reaches_the_script(installation: Installation) -> No
     """In a file beside the event, without what is secret; a start without an event has no such file."""
     installation.add("shows", SHOWS_HEADERS, webhook_key=KEY)
     installation.start()
-    base = installation.address.partition("/login")[0]
+    base = installation.url
     told = {"X-GitHub-Event": "push", "X-GitHub-Delivery": "d1", "Content-Type": "application/json"}
     request = urllib.request.Request(
         f"{base}/api/webhooks/shows/{KEY}",

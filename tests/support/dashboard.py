@@ -83,7 +83,10 @@ async def browser(
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
         if logged_in:
-            await page.goto(f"/login?token={TOKEN}")
+            await page.goto("/login")
+            await page.get_by_label("Token").fill(TOKEN)
+            await page.get_by_role("button", name="Sign in").click()
+            await page.wait_for_url(lambda shown: "/login" not in shown)
         try:
             yield page
         finally:

@@ -31,6 +31,7 @@ def keys(pipeline: str, runner: str) -> dict[str, tuple[str, ...]]:
             subjects.instances_key(name),
         ),
         subjects.PIPELINES: ("pipeline.broken", "pipeline.=ZZ", subjects.SYNC_STATUS_KEY),
+        subjects.SESSIONS: ("spent.broken",),
         subjects.RUNNERS: ("runner.broken", subjects.runner_key(runner)),
         subjects.SCHEDULES: (
             subjects.schedule_state_key(job),

@@ -132,11 +132,20 @@ class Installation:
         assert match
         return match[0]
 
+    @property
+    def url(self) -> str:
+        """Return the address of the gateway, without a slash at the end."""
+        return (self.data_dir / "gateway.url").read_text().strip().rstrip("/")
+
+    @property
+    def token(self) -> str:
+        """Return the token of the installation."""
+        return (self.data_dir / "token").read_text().strip()
+
     def api(self, path: str, body: Any = None) -> Any:
-        """Call the API with the printed token; *body* makes it a POST."""
-        base, _, token = self.address.partition("/login?token=")
+        """Call the API with the installation's token; *body* makes it a POST."""
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(base + path, data, {"Authorization": f"Bearer {token}"})
+        request = urllib.request.Request(self.url + path, data, {"Authorization": f"Bearer {self.token}"})
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.loads(answer.read())
 

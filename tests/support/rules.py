@@ -34,7 +34,7 @@ class Rules:
 
     def __init__(self, there: Installation) -> None:
         self.there = there
-        self._base, _, self._token = there.address.partition("/login?token=")
+        self._base, self._token = there.url, there.token
 
     def ask(self, method: str, path: str, body: Any = None, *, anonymous: bool = False, **headers: str) -> Answer:
         """Send a request. *body*: bytes unchanged, anything else as JSON."""

@@ -25,6 +25,7 @@ from fastflow_contracts.runs import cells, limits, logs, messages
 from fastflow_contracts.runs.presence import PRESENCE
 from fastflow_contracts.runs.run import RUN, RUN_INPUT
 from fastflow_contracts.schedules import state
+from fastflow_contracts.sessions import spent
 
 GOLDEN: Final = Path(__file__).parents[2] / "golden"
 KINDS: Final[dict[str, Codec[Any]]] = {
@@ -43,6 +44,7 @@ KINDS: Final[dict[str, Codec[Any]]] = {
     "sample": messages.SAMPLE,
     "schedule": state.SCHEDULE_STATE,
     "skip": messages.SKIP,
+    "spent": spent.SPENT,
     "switch": state.SWITCH,
     "sync-report": SYNC_REPORT,
     "sync-status": SYNC_STATUS,

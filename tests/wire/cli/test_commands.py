@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+import aiohttp
 import pytest
 from msgspec.structs import replace
 
@@ -58,8 +59,8 @@ SIGNED_OUT = {"FASTFLOW_URL": "", "FASTFLOW_TOKEN": ""}
 
 
 async def test_after_a_login_commands_need_no_address(command: Command, url: str, tmp_path: Path) -> None:
-    """One login with the link that `up` prints, one with a name; logging out forgets both."""
-    link = await command("login", f"{url}/login?token={TOKEN}", **SIGNED_OUT)
+    """One login with the address of the login page, one with a name; logging out forgets both."""
+    link = await command("login", f"{url}/login?code=used", data=f"{TOKEN}\n", **SIGNED_OUT)
     assert (link.returncode, f"Signed in to {url}; stored in {tmp_path / 'config'}" in link.stdout) == (0, True)
     assert TOKEN not in link.stdout + link.stderr
     named = await command("login", url, "--on", "prod", data=f"{TOKEN}\n", **SIGNED_OUT)
@@ -224,9 +225,14 @@ async def test_the_list_is_fetched_in_pages(command: Command, monkeypatch: pytes
 
 
 async def test_the_dashboards_address_is_printed(command: Command, url: str) -> None:
-    """With the token if there is no browser."""
+    """With a code that works once if there is no browser, never with the token."""
     done = await command("open", "--no-browser")
-    assert done.stdout == f"{url}/login?token={TOKEN}\n"
+    assert done.stdout.startswith(f"{url}/login?code=")
+    assert TOKEN not in done.stdout
+    async with aiohttp.ClientSession() as browser:
+        for status in (303, 401):
+            async with browser.get(done.stdout.strip(), allow_redirects=False) as answer:
+                assert answer.status == status
 
 
 async def test_without_a_key_here_the_installation_encrypts(command: Command) -> None:

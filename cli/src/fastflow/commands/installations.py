@@ -8,14 +8,14 @@ import sys
 import webbrowser
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import click
 
 from fastflow.errors import FAILED, OK, BadUsage, NoSuchThing
 from fastflow.remote import logins
 from fastflow.remote.logins import DEFAULT, Login
-from fastflow.remote.session import FindTarget, api_options, ask
+from fastflow.remote.session import FindTarget, api_options, ask, login_link
 from fastflow.remote.target import Target, token_in
 from fastflow.terminal.printer import json_option, print_json
 from fastflow_api import Client
@@ -31,11 +31,12 @@ _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 def login(url: str, token: str | None, name: str) -> None:
     """Sign in to the installation at URL: other commands then use it.
 
-    URL is the dashboard's address; the link that `fastflow up` prints includes the token. Address and token are stored
-    in your configuration folder, readable only by you. Without --on, this installation becomes the default.
+    URL is the dashboard's address. The token is in the file `token` of the data folder of a `fastflow up`, or in the
+    installation's FASTFLOW_ADMIN_TOKEN. Address and token are stored in your configuration folder, readable only by
+    you. Without --on, this installation becomes the default.
     """
-    address, found = _parts(url)
-    given = token or found or token_in(os.environ) or _asked()
+    address = _address(url)
+    given = token or token_in(os.environ) or _asked()
     target = Target(address, given, "the command line")
 
     async def work(client: Client) -> None:
@@ -90,26 +91,26 @@ def open_dashboard(no_browser: bool, target: FindTarget) -> None:
     """Open the dashboard in a browser, signed in, and print its address."""
     found = target()
 
-    async def work(client: Client) -> None:
+    async def work(client: Client) -> str:
+        if found.token:
+            return await login_link(client)
         await client.health()
+        return f"{client.url}/"
 
-    ask(lambda: found, work)
     address = found.url.rstrip("/")
-    signed_in = f"{address}/login?{urlencode({'token': found.token})}" if found.token else f"{address}/"
+    signed_in = ask(lambda: found, work)
     if no_browser or not webbrowser.open(signed_in):
         click.echo(signed_in)
     else:
         click.echo(f"{address}/")
 
 
-def _parts(url: str) -> tuple[str, str | None]:
-    """Split *url* into the address and, if it is a sign-in link, the token. Raises ``BadUsage``."""
+def _address(url: str) -> str:
+    """The installation's address in *url*, which may be a sign-in link. Raises ``BadUsage``."""
     parts = urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise BadUsage(f"{url!r} is not an address; write it as http://host:port or https://host.")
-    token = next(iter(parse_qs(parts.query).get("token", [])), None)
-    path = parts.path.removesuffix("/login") if token else parts.path
-    return f"{parts.scheme}://{parts.netloc}{path}".rstrip("/"), token
+    return f"{parts.scheme}://{parts.netloc}{parts.path.removesuffix('/login')}".rstrip("/")
 
 
 def _asked() -> str:

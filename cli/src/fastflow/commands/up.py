@@ -30,8 +30,10 @@ from fastflow.local.plan import (
     with_values,
 )
 from fastflow.local.surroundings import check_machine
+from fastflow.remote.session import login_link
 from fastflow.terminal.output import drop_output
 from fastflow.terminal.tables import short
+from fastflow_api import ApiError, Client
 from fastflow_contracts.bus import streams
 from fastflow_contracts.bus.access.address import redacted
 from fastflow_contracts.bus.connection import connect
@@ -101,13 +103,13 @@ async def _up(plan: UpPlan, early: list[int]) -> None:
         key, is_new = keyring.kept_key(plan.data_dir)
         environ = with_values(environ, ENCRYPTION_KEY=key)
         key_line = _key_line(plan.data_dir / keyring.KEY_FILE, is_new=is_new)
-    parts = all_in_one.parts(environ, say=_progress, address=dashboard(plan.host, plan.port, None))
+    parts = all_in_one.parts(environ, say=_progress, address=dashboard(plan.host, plan.port))
     set_up_logging(log_json=parts[0].settings.log_json, log_level=parts[0].settings.log_level)
     warn_of_foreign(environ)
     _say(click.style(f"fastflow {version('fastflow')}", bold=True) + "\n")
     if key_line:
         _say(key_line)
-    write_address(plan.data_dir, dashboard(plan.host, plan.port, None))
+    write_address(plan.data_dir, dashboard(plan.host, plan.port))
     leave_running = next(part.settings.leave_running for part in parts if part.name == "runner")
     async with _bus(plan) as (url, seeds):
         ready = asyncio.Event()
@@ -157,7 +159,18 @@ async def _greet(plan: UpPlan, url: str, token: str | None, ready: asyncio.Event
         _say(_line("sandbox", _sandbox(plan, runner)))
         for sentence in runner.unenforced:
             _say(_line("", click.style(sentence, fg="yellow")))
-    _say(_line("dashboard", click.style(dashboard(plan.host, plan.port, token), underline=True)))
+    address, signs_in = dashboard(plan.host, plan.port), False
+    if token is not None:
+        with contextlib.suppress(ApiError):
+            async with Client(address, token) as client:
+                address, signs_in = await login_link(client), True
+    _say(_line("dashboard", click.style(address, underline=True)))
+    if signs_in:
+        _say(
+            _line(
+                "", click.style("signs in one browser, within 15 minutes; `fastflow open` makes a new link", dim=True)
+            )
+        )
     _say(f"\nReady after {time.monotonic() - began:.1f} s. Ctrl-C stops everything.")
 
 

@@ -101,10 +101,10 @@ def with_values(environ: Mapping[str, str], **values: str) -> dict[str, str]:
     }
 
 
-def dashboard(host: str, port: int, token: str | None) -> str:
-    """The address to open in a browser. With a *token* it signs in."""
+def dashboard(host: str, port: int) -> str:
+    """The address to open in a browser."""
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
-    return f"http://{shown}:{port}/" + (f"login?token={token}" if token else "")
+    return f"http://{shown}:{port}/"
 
 
 def check_port(host: str, port: int) -> None:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 import click
 
@@ -67,6 +68,12 @@ def ask(find_target: FindTarget, work: Callable[[Client], Coroutine[Any, Any, T]
             if isinstance(leaf, ApiError):
                 raise in_words(leaf, target) from None
         raise
+
+
+async def login_link(client: Client) -> str:
+    """Make an address that signs in one browser, once. Raises ``ApiError``."""
+    code = await client.login_code()
+    return f"{client.url}/login?{urlencode({'code': code.code})}"
 
 
 def client_of(target: Target, *, timeout_s: float = 30.0) -> Client:

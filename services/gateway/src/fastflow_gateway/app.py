@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -28,7 +27,10 @@ from fastflow_gateway.api.health import STILL_STARTING, StillStarting
 from fastflow_gateway.dashboard import pages
 from fastflow_gateway.dashboard.rendering import RENDERER, Renderer
 from fastflow_gateway.http import middleware
+from fastflow_gateway.http.access import IS_SPENT
 from fastflow_gateway.http.browsers import PUBLIC_URL
+from fastflow_gateway.http.connections import CONNECTIONS, Connections
+from fastflow_gateway.http.listener import connections_room, listening
 from fastflow_gateway.http.protocol import Protocol
 from fastflow_gateway.http.protocol_log import protocol_logger
 from fastflow_gateway.http.request_metrics import REQUEST_METRICS, RequestMetrics
@@ -37,20 +39,19 @@ from fastflow_gateway.notebooks.sources import NOTEBOOKS, Notebooks
 from fastflow_gateway.readmodel.bundle_files import BUNDLE_FILES, BundleFiles
 from fastflow_gateway.readmodel.model import MODEL, ReadModel
 from fastflow_gateway.security.client_address import CLIENT_ADDRESSES, ClientAddresses
-from fastflow_gateway.security.rate_limit import SIGN_IN_LIMIT, RateLimit
 from fastflow_gateway.security.sealer import SEALER
 from fastflow_gateway.security.sessions import SESSIONS, Sessions
+from fastflow_gateway.security.token_guard import TOKEN_GUARD, TokenGuard
 from fastflow_gateway.security.webhook_guard import WEBHOOK_GUARD, WebhookGuard
 from fastflow_gateway.settings import SETTINGS, GatewaySettings, check
 from fastflow_gateway.streaming.followers import FOLLOWERS, Followers
+from fastflow_gateway.streaming.stored import STORED_READS, StoredReads
+from fastflow_gateway.streaming.tail import LOG_TAILS, LogTails
 
 log = get_logger(__name__)
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 """Largest body of any request. The limit of a trigger is smaller; the trigger client checks it."""
-BACKLOG = 1024
-"""Connections that may wait for acceptance: after a restart every client reconnects at once."""
-ANY_IPV6 = "::"
 SHUTDOWN_S = STORE_S + DECISION_S + 1.0
 """How long open requests may take to end at a stop."""
 
@@ -76,13 +77,17 @@ def build_app(
     app[MODEL] = model
     app[TRIGGER_CLIENT] = trigger_client
     app[FOLLOWERS] = followers
+    app[STORED_READS] = StoredReads(bus)
+    app[LOG_TAILS] = LogTails(app[STORED_READS])
     app[BUNDLE_FILES] = BundleFiles(bus)
     app[NOTEBOOKS] = Notebooks(bus)
     app[STILL_STARTING] = still_starting
     app[SESSIONS] = Sessions(settings.admin_token)
     app[PUBLIC_URL] = settings.public_url
     app[CLIENT_ADDRESSES] = ClientAddresses(settings.proxies)
-    app[SIGN_IN_LIMIT] = RateLimit(burst=10, per_minute=10)
+    app[CONNECTIONS] = _connections(settings, app[CLIENT_ADDRESSES])
+    app[TOKEN_GUARD] = TokenGuard()
+    app[IS_SPENT] = model.is_spent
     app[WEBHOOK_GUARD] = WebhookGuard()
     app[SEALER] = Sealer(settings.encryption_key)
     app[REQUEST_METRICS] = RequestMetrics()
@@ -150,32 +155,30 @@ async def serve(
 @contextlib.asynccontextmanager
 async def _listening(app: web.Application, settings: GatewaySettings) -> AsyncIterator[str]:
     runner, loop = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN_S), asyncio.get_running_loop()
+    connections = app[CONNECTIONS]
     await runner.setup()
 
     def protocol() -> Protocol:
         assert runner.server is not None
-        no_log: Any = None  # an access log would contain keys; the type does not allow None
-        return Protocol(runner.server, loop=loop, access_log=no_log, logger=protocol_logger())
+        options: dict[str, Any] = {"loop": loop, "keepalive_timeout": settings.keep_alive_s}
+        # No access log: it would contain keys.
+        return Protocol(runner.server, connections=connections, access_log=None, logger=protocol_logger(), **options)
 
     try:
-        listener = await loop.create_server(protocol, backlog=BACKLOG, **_place(settings))
-        try:
-            host, port = listener.sockets[0].getsockname()[:2]
+        async with listening(settings.host, settings.port, connections, protocol) as (host, port):
             yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        finally:
-            listener.close()
     finally:
         await runner.cleanup()
 
 
-def _place(settings: GatewaySettings) -> dict[str, Any]:
-    """Where to listen. ``::`` means every address, IPv4 too; asyncio would take IPv6 alone."""
-    if settings.host != ANY_IPV6:
-        return {"host": settings.host, "port": settings.port}
-    if not socket.has_dualstack_ipv6():
-        log.warning("ipv4 address not opened", host=settings.host, reason="this system has no sockets for both")
-        return {"host": settings.host, "port": settings.port}
-    return {"sock": socket.create_server((ANY_IPV6, settings.port), family=socket.AF_INET6, dualstack_ipv6=True)}
+def _connections(settings: GatewaySettings, addresses: ClientAddresses) -> Connections:
+    most = connections_room(settings.connections_max)
+    return Connections(
+        most=most,
+        most_per_client=settings.connections_per_client_max or max(1, most // 2),
+        addresses=addresses,
+        header_s=settings.header_s,
+    )
 
 
 async def _end_streams(app: web.Application) -> None:

@@ -52,7 +52,39 @@ class GatewaySettings(LimitSettings, frozen=True, kw_only=True):
             "when wrong keys and tokens are counted by client address.",
         ),
     ] = ""
-    metrics: Annotated[bool, Env("FASTFLOW_METRICS", "Answer GET /metrics, without a token.")] = True
+    connections_max: Annotated[
+        int,
+        Env(
+            "FASTFLOW_CONNECTIONS_MAX",
+            "Most open connections; 0 = 4096, or what the limit of open files allows.",
+            least=0,
+        ),
+    ] = 0
+    connections_per_client_max: Annotated[
+        int,
+        Env(
+            "FASTFLOW_CONNECTIONS_PER_CLIENT_MAX",
+            "Most open connections from one address, except those in FASTFLOW_PROXIES; 0 = half of all.",
+            least=0,
+        ),
+    ] = 0
+    header_s: Annotated[
+        float, Env("FASTFLOW_HEADER_S", "Seconds that a request's first line and headers may take.", least=1)
+    ] = 15.0
+    body_s: Annotated[float, Env("FASTFLOW_BODY_S", "Seconds that a request's body may take.", least=1)] = 60.0
+    keep_alive_s: Annotated[
+        float, Env("FASTFLOW_KEEP_ALIVE_S", "Seconds that a connection may wait for its next request.", least=1)
+    ] = 75.0
+    metrics: Annotated[bool, Env("FASTFLOW_METRICS", "Answer GET /metrics.")] = True
+    metrics_token: Annotated[
+        str,
+        Env(
+            "FASTFLOW_METRICS_TOKEN",
+            f"A token for GET /metrics alone; at least {TOKEN_CHARACTERS_MIN} characters. Without it, the gateway's "
+            "token is needed, or none where FASTFLOW_HOST is an address of this machine only, such as 127.0.0.1.",
+            secret=True,
+        ),
+    ] = ""
 
 
 SETTINGS = web.AppKey("SETTINGS", GatewaySettings)
@@ -69,6 +101,8 @@ def check(settings: GatewaySettings) -> None:
             f"FASTFLOW_ADMIN_TOKEN must have at least {TOKEN_CHARACTERS_MIN} characters; "
             "make one with: python -c 'import secrets; print(secrets.token_urlsafe())'"
         )
+    if settings.metrics_token and len(settings.metrics_token) < TOKEN_CHARACTERS_MIN:
+        raise BadSettings(f"FASTFLOW_METRICS_TOKEN must have at least {TOKEN_CHARACTERS_MIN} characters.")
     try:
         split_keys(settings.encryption_key)
     except BadKey as error:

@@ -97,6 +97,6 @@ def test_a_value_replaces_the_form_that_names_a_file() -> None:
 
 def test_the_dashboard_address_can_be_opened() -> None:
     """An address for all interfaces is shown as one that a browser can reach."""
-    assert dashboard("127.0.0.1", 8000, "t") == "http://127.0.0.1:8000/login?token=t"
-    assert dashboard("0.0.0.0", 80, None) == "http://127.0.0.1:80/"
-    assert dashboard("::1", 80, None) == "http://[::1]:80/"
+    assert dashboard("127.0.0.1", 8000) == "http://127.0.0.1:8000/"
+    assert dashboard("0.0.0.0", 80) == "http://127.0.0.1:80/"
+    assert dashboard("::1", 80) == "http://[::1]:80/"

@@ -47,3 +47,17 @@ def test_a_repeated_chunk_counts_once() -> None:
     """A publisher that saw no answer sends the same chunk again."""
     reader, chunk = LogReader(), Chunk(at=0.0, lines=(Piece(0, 1, "a\n"),), end=(2, 0))
     assert [line.text for line in reader.feed(chunk) + reader.feed(chunk)] == ["a"]
+
+
+@given(st.lists(st.text("ab\n", max_size=9)), st.integers(1, 6))
+def test_a_long_line_is_cut_and_says_so(texts: list[str], most: int) -> None:
+    """What is kept of it does not grow; shorter lines are as they were."""
+    reader, whole = LogReader(line_characters_max=most), LogReader()
+    for number, text in enumerate(texts):
+        chunk = Chunk(at=0.0, lines=(Piece(0, 1, text),), end=(number, 0), eof=number == len(texts) - 1)
+        for cut, line in zip(reader.feed(chunk), whole.feed(chunk), strict=True):
+            if len(line.text) <= most or "[" not in cut.text:
+                assert cut == line
+            else:
+                assert cut.text == f"{line.text[:most]} … [{len(line.text) - most} more characters]"
+        assert sum(map(len, reader._open[1])) <= most

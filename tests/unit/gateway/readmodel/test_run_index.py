@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from itertools import pairwise
+from types import FrameType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from fastflow_contracts.names import PipelineName
 from fastflow_contracts.runs.run import (
     Ended,
+    Running,
     RunRecord,
     RunStatus,
     Verdict,
@@ -21,6 +26,8 @@ from tests.support.records import a_run, at
 RUNS = st.lists(
     st.tuples(st.sampled_from("ab"), st.integers(0, 50), st.sampled_from([None, *Verdict])), max_size=40
 ).map(lambda rows: [_run(*row) for row in rows])
+
+ENDED = Ended(verdict=Verdict.FAILED, at=at(0))
 
 
 def _run(pipeline: str, created: int, verdict: Verdict | None) -> RunRecord:
@@ -112,3 +119,54 @@ def test_children_of_a_run_are_found_until_they_are_forgotten() -> None:
     for child in children:
         history.remove(child.id)
     assert history.children(parent.id, 2) == []
+
+
+def _calls(work: Callable[[], object]) -> int:
+    """How many functions *work* calls, ours and the interpreter's."""
+    calls = 0
+
+    def count(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def _work_with(active: int) -> int:
+    """What a run costs from its start to its end, and the first page of each status, beside *active* older runs."""
+    ended = [_run("a", created, Verdict.SUCCESS) for created in range(active, active + 100)]
+    history = _history([a_run("ab"[n % 2], created=n) for n in range(active)] + ended, runs_max=active + 100)
+    run = a_run("a", created=2 * active)
+    running = replace(run, state=Running(claimed_at=at(2 * active), attempt=1, epoch=1, runner="r1"))
+
+    def work() -> None:
+        for revision, version in enumerate((run, running, replace(run, state=ENDED)), start=3 * active):
+            history.put(version, revision)
+            for status in RunStatus:
+                history.count(status)
+                history.page(RunFilter(pipeline="a", status=status), limit=10)
+                history.page(RunFilter(status=status), limit=10)
+
+    return _calls(work)
+
+
+def test_a_change_costs_the_same_however_many_runs_are_active() -> None:
+    """Counted in calls, not in time: nothing looks at all active runs, not even to forget the oldest one that ended."""
+    few, many = _work_with(500), _work_with(8_000)
+    assert many <= few * 1.05
+
+
+def test_a_version_that_moves_a_run_breaks_nothing() -> None:
+    """Anyone who may write runs may change what never changes; the run is found at its new place only."""
+    history, run = RunIndex(), a_run("a", created=5)
+    history.put(run, 1)
+    history.put(replace(run, pipeline=PipelineName("b"), created_at=at(1)), 2)
+    assert [len(history.latest(name, 9)) for name in "ab"] == [0, 1]
+    assert [history.counts(name).total for name in "ab"] == [0, 1]
+    history.remove(run.id)
+    assert history.page(RunFilter(), limit=9) == ([], None)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fastflow_contracts.runs.logs import STREAMS, Chunk, Piece
 from fastflow_gateway.streaming import events
-from fastflow_gateway.streaming.events import PlainText, Tail
+from fastflow_gateway.streaming.events import PlainText, last_lines
 from tests.support.logs import log_lines
 
 PIECES = st.lists(
@@ -76,13 +76,12 @@ def test_plain_text_is_what_was_written(chunks: list[Chunk]) -> None:
 
 @given(st.lists(st.text("ab\n\r\u2028", max_size=6), max_size=8), st.integers(1, 4))
 def test_the_tail_is_the_end_of_the_text(parts: list[str], lines_max: int) -> None:
-    """For any division of the text into parts."""
-    tail = Tail(lines_max)
-    for part in parts:
-        tail.add(part)
+    """And it is known whether there is more before it."""
+    text, has_more = last_lines("".join(parts), lines_max)
     *ended, rest = "".join(parts).split("\n")
     whole = [line + "\n" for line in ended] + ([rest] if rest else [])
-    assert tail.text() == "".join(whole[-lines_max:])
+    assert text == "".join(whole[-lines_max:])
+    assert has_more == (len(whole) > lines_max)
 
 
 @pytest.mark.parametrize(

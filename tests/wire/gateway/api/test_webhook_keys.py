@@ -71,13 +71,13 @@ async def test_guessing_keys_is_slowed_down(client: Client) -> None:
 
 
 async def test_keys_and_tokens_are_never_logged(client: Client, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither a webhook's key nor a login's token is in a log line, even in a mistyped request."""
+    """Neither a webhook's key nor a login's code is in a log line, even in a mistyped request."""
     with caplog.at_level(logging.DEBUG):
         await client.post(f"/api/webhooks/demo/{WEBHOOK_KEY}", anonymous=True)
         await client.post(f"/api/webhooks/demo/{WEBHOOK_KEY}/more", anonymous=True)
         await client.get(f"/api/webhooks/demo/{WEBHOOK_KEY}", anonymous=True)
         await client.post(f"//api//webhooks//demo/{WEBHOOK_KEY}", anonymous=True)
-        await client.get(f"/login?token={WEBHOOK_KEY}", anonymous=True)
+        await client.get(f"/login?code={WEBHOOK_KEY}", anonymous=True)
         for nowhere in (
             "/webhooks/demo",
             "/demo",

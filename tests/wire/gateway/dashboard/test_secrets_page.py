@@ -42,7 +42,7 @@ class Browser:
 
 
 async def log_in(client: Client) -> Browser:
-    answer = await client.get(f"/login?token={TOKEN}", headers=PAGE, anonymous=True)
+    answer = await client.post("/login", data={"token": TOKEN}, headers=PAGE, anonymous=True)
     return Browser(client, answer.headers["Set-Cookie"].split(";")[0])
 
 

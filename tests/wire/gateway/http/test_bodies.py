@@ -12,7 +12,6 @@ import pytest_asyncio
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.ids import check_run_id
 from fastflow_contracts.runs.store import RunStore
-from fastflow_gateway.http import requests
 from tests.support.gateway import ANSWER_S, TOKEN, Client, running_gateway, running_scheduler
 from tests.support.records import a_bundle, publish_pipeline
 
@@ -96,12 +95,11 @@ async def test_a_content_type_that_is_not_text_stops_no_webhook(bus: Bus, client
     [(PARTLY,), (RUN + EXPECT + b"Transfer-Encoding: chunked\r\n\r\n", b"no chunk at all\r\n")],
     ids=["too little", "a broken chunk"],
 )
-async def test_a_body_that_never_comes_times_out(
-    client: Client, monkeypatch: pytest.MonkeyPatch, parts: tuple[bytes, ...]
-) -> None:
+async def test_a_body_that_never_comes_times_out(bus: Bus, parts: tuple[bytes, ...]) -> None:
     """408, and the connection is closed."""
-    monkeypatch.setattr(requests, "BODY_S", 0.2)
-    answer = await sent(client, *parts)
+    await publish_pipeline(bus, "demo", a_bundle(main_py="1"))
+    async with running_gateway(bus, body_s=0.2) as client:
+        answer = await sent(client, *parts)
     assert answer.startswith("HTTP/1.1 408 ")
     assert "Connection: close" in answer
     assert '{"detail":"the body did not arrive within 0.2 s' in answer

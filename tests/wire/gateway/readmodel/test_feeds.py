@@ -39,6 +39,7 @@ PLACES = {
     "LinkSet": [(subjects.LINKS, "links.demo"), (subjects.LINKS, "links.=")],
     "ScheduleState": [(subjects.SCHEDULES, subjects.schedule_state_key(JOB)), (subjects.SCHEDULES, "sched.=.=")],
     "Switch": [(subjects.SCHEDULES, subjects.schedule_switch_key(JOB)), (subjects.SCHEDULES, "switch.x")],
+    "SpentText": [(subjects.SESSIONS, subjects.spent_key("x"))],
     "SkipRecord": [("", "ff.skipped.demo")],
 }
 

@@ -66,6 +66,10 @@ class Installation(Resource):
         path = "/api/secrets/encrypt-for-pipeline"
         return (await self._connection.json("POST", path, shapes.Encrypted, body=body)).encrypted
 
+    async def login_code(self) -> shapes.LoginCode:
+        """Make a code for the address ``/login?code=…``, which signs in one browser, once."""
+        return await self._connection.json("POST", "/api/login-codes", shapes.LoginCode)
+
     async def health(self) -> shapes.Health:
         """Check liveness: whether the gateway should keep running. Needs no token."""
         return await self._connection.json("GET", "/healthz", shapes.Health, accept=(503,))
@@ -75,7 +79,7 @@ class Installation(Resource):
         return await self._connection.json("GET", "/readyz", shapes.Health, accept=(503,))
 
     async def metrics(self) -> str:
-        """Get the metrics for Prometheus. Needs no token.
+        """Get the metrics for Prometheus.
 
         Raises:
             NotFound: Metrics are switched off.

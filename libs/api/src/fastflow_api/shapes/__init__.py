@@ -13,6 +13,7 @@ from fastflow_api.shapes.graph import DownstreamTrigger, Edge, Graph, Node, Sour
 from fastflow_api.shapes.installation import (
     Encrypted,
     Health,
+    LoginCode,
     PipelineChange,
     Runner,
     Runners,
@@ -79,6 +80,7 @@ __all__ = [
     "LinkBody",
     "LogLine",
     "LogStream",
+    "LoginCode",
     "NextRuns",
     "Node",
     "Output",

@@ -81,6 +81,13 @@ class Runners(Shape, frozen=True, kw_only=True):
     runners: tuple[Runner, ...]
 
 
+class LoginCode(Shape, frozen=True, kw_only=True):
+    """A code that signs in one browser, once, at ``/login?code=…``."""
+
+    code: str
+    expires_at: datetime
+
+
 class Encrypted(Shape, frozen=True, kw_only=True):
     """An encrypted secret."""
 

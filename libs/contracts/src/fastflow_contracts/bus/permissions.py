@@ -56,7 +56,7 @@ subject that a request names, with its own rights.)
 
 
 _SCHEDULER_FOLLOWS: Final = (subjects.RUNS, subjects.PIPELINES, subjects.RUNNERS, subjects.SCHEDULES)
-_GATEWAY_FOLLOWS: Final = (*_SCHEDULER_FOLLOWS, subjects.LINKS)
+_GATEWAY_FOLLOWS: Final = (*_SCHEDULER_FOLLOWS, subjects.LINKS, subjects.SESSIONS)
 _GATEWAY_READS: Final = (streams.LOGS, streams.CELLS, streams.METRICS, streams.NOTICES)
 
 
@@ -143,8 +143,10 @@ def grant(user: User) -> Grant:
                     *subjects.NOTICES,
                     *_keys(subjects.SCHEDULES, subjects.SCHEDULE_SWITCH_KEYS),
                     *_keys(subjects.LINKS, subjects.LINK_KEYS),
+                    *_keys(subjects.SESSIONS, subjects.SPENT_KEYS),
                     *_getting(subjects.PIPELINES, subjects.PIPELINE_KEYS),
                     *_getting(subjects.LINKS, subjects.LINK_KEYS),
+                    *_getting(subjects.SESSIONS, subjects.SPENT_KEYS),
                     *_finding(bucket_stream(subjects.RUNS)),
                     *_reading(*map(bucket_stream, _GATEWAY_FOLLOWS), *_GATEWAY_READS),
                     *_newest(streams.NOTICES, *subjects.NOTICES),
@@ -156,6 +158,7 @@ def grant(user: User) -> Grant:
                     *_told(subjects.RUNNERS, subjects.RUNNER_KEYS),
                     *_told(subjects.SCHEDULES, subjects.SCHEDULE_STATE_KEYS, subjects.SCHEDULE_SWITCH_KEYS),
                     *_told(subjects.LINKS, subjects.LINK_KEYS),
+                    *_told(subjects.SESSIONS, subjects.SPENT_KEYS),
                     *map(told_on, (subjects.LOGS, subjects.CELLS, subjects.METRICS, subjects.SKIPS)),
                     *mine,
                 ),

@@ -149,6 +149,7 @@ STREAMS: Final[tuple[StreamConfig, ...]] = (
     _bucket(subjects.RUNNERS, history=1, bytes_max=64 * MIB, value_bytes_max=MIB // 4, age_s=DAY_S),
     _bucket(subjects.SCHEDULES, history=1, bytes_max=32 * MIB, value_bytes_max=MIB // 64),
     _bucket(subjects.LINKS, history=5, bytes_max=16 * MIB, value_bytes_max=MIB // 4),
+    _bucket(subjects.SESSIONS, history=1, bytes_max=16 * MIB, value_bytes_max=MIB // 64, age_s=DAY_S),
     StreamConfig(
         name=object_stream(subjects.BUNDLES),
         subjects=[f"$O.{subjects.BUNDLES}.C.>", f"$O.{subjects.BUNDLES}.M.>"],

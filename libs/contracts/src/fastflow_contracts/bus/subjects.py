@@ -49,6 +49,7 @@ RUNNERS = "ff_runners"
 SCHEDULES = "ff_schedules"
 BUNDLES = "ff_bundles"
 LINKS = "ff_links"
+SESSIONS = "ff_sessions"
 
 RUN_KEYS = "run.>"
 INPUT_KEYS = "input.>"
@@ -56,6 +57,7 @@ LIMIT_KEYS = "limit.>"
 PIPELINE_KEYS = "pipeline.*"
 RUNNER_KEYS = "runner.*"
 LINK_KEYS = "links.*"
+SPENT_KEYS = "spent.*"
 SCHEDULE_STATE_KEYS = "sched.>"
 """Schedulers write them."""
 SCHEDULE_SWITCH_KEYS = "switch.>"
@@ -245,6 +247,15 @@ def links_key(pipeline: PipelineName) -> str:
 
 def parse_links_key(key: str) -> PipelineName:
     return name_of(key.removeprefix("links."))
+
+
+def spent_key(spent_id: str) -> str:
+    """Return the key of a signed text that counts no more."""
+    return f"spent.{spent_id}"
+
+
+def parse_spent_key(key: str) -> str:
+    return key.removeprefix("spent.")
 
 
 def runner_key(runner_id: str) -> str:

@@ -80,10 +80,16 @@ class LogReader:
 
     A chunk equal to the previous one is ignored: the publisher repeats a chunk when it does not know whether it was
     stored. Reading may start at any chunk; the rest of a very long line then counts as a line.
+
+    Args:
+        line_characters_max: Longest line; the rest of it is left out, and the line ends with a mark. 0 = no limit.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, line_characters_max: int = 0) -> None:
+        self._line_characters_max = line_characters_max
         self._open: list[list[str]] = [[] for _ in STREAMS]
+        self._open_characters = [0] * len(STREAMS)
+        """How long the open lines are, with what is left out."""
         self._open_at = [0.0] * len(STREAMS)
         self._last: Chunk | None = None
 
@@ -97,21 +103,34 @@ class LogReader:
             at, name, open_ = chunk.at + piece.ms / 1000, STREAMS[piece.stream], self._open[piece.stream]
             *whole, rest = piece.text.split("\n")
             if whole and open_:
-                whole[0] = "".join([*open_, whole[0]])
-                open_.clear()
+                self._add(piece.stream, whole[0])
+                whole[0] = self._taken(piece.stream)
             lines += [OutputLine(at, name, text) for text in whole]
             if rest:
-                open_.append(rest)
+                self._add(piece.stream, rest)
                 self._open_at[piece.stream] = at
         return lines + self.close() if chunk.eof else lines
 
     def close(self) -> list[OutputLine]:
         """Return the unterminated last lines. Call it after the last chunk."""
-        lines = [
-            OutputLine(at, name, "".join(open_))
-            for name, open_, at in zip(STREAMS, self._open, self._open_at, strict=True)
-            if open_
+        return [
+            OutputLine(self._open_at[stream], name, self._taken(stream))
+            for stream, name in enumerate(STREAMS)
+            if self._open[stream]
         ]
-        for open_ in self._open:
-            open_.clear()
-        return lines
+
+    def _add(self, stream: int, text: str) -> None:
+        """Continue the open line of *stream*."""
+        known = self._open_characters[stream]
+        self._open_characters[stream] = known + len(text)
+        if not self._line_characters_max:
+            self._open[stream].append(text)
+        elif known < self._line_characters_max:
+            self._open[stream].append(text[: self._line_characters_max - known])
+
+    def _taken(self, stream: int) -> str:
+        """End the open line of *stream*, and return it."""
+        text, characters = "".join(self._open[stream]), self._open_characters[stream]
+        self._open[stream].clear()
+        self._open_characters[stream] = 0
+        return text if len(text) == characters else f"{text} … [{characters - len(text)} more characters]"

@@ -1,40 +1,52 @@
-"""Sign in: a browser sends the token and gets a session."""
+"""Sign in and out: a browser sends the token or a login code and gets a session, and later ends it."""
 
 from __future__ import annotations
 
-import asyncio
+from datetime import datetime
 
 from aiohttp import web
 
 from fastflow_contracts.clock import now
+from fastflow_contracts.sessions.spent import SpentStore
+from fastflow_gateway import app_keys
 from fastflow_gateway.errors import RequestRefused
-from fastflow_gateway.security.rate_limit import SIGN_IN_LIMIT
-from fastflow_gateway.security.sessions import SESSIONS
+from fastflow_gateway.security.sessions import SESSIONS, BrowserSession
 
-WRONG = "this is not the token; it was printed when Fast-Flow was started, or is in FASTFLOW_ADMIN_TOKEN."
+WRONG = "this is not the token; it is in the data folder's file named token, or in FASTFLOW_ADMIN_TOKEN."
+USED = "this link was used, or it is too old; sign in with the token, or make a new link with: fastflow open."
 
 
-def sign_in(app: web.Application, token: str, *, client: str) -> str:
-    """Create a session for a browser that knows the token.
+def new_session(app: web.Application) -> str:
+    """Make a session for a browser that knows the token. Returns the value of its cookie."""
+    return app[SESSIONS].new_session(now())
+
+
+def new_login_code(app: web.Application) -> tuple[str, datetime]:
+    """Make a code that signs in one browser, once. Returns the code, and until when it is valid."""
+    return app[SESSIONS].new_code(now())
+
+
+async def sign_in_with_code(app: web.Application, code: str) -> str:
+    """Use a login code.
 
     Args:
         app: The gateway.
-        token: The token from the browser.
-        client: The client address. Wrong tokens are limited by address.
+        code: The code from the browser.
 
     Returns:
         The value of the session cookie.
 
     Raises:
-        RequestRefused: The token is wrong (401), or there were too many wrong tokens (429).
+        RequestRefused: The code is not ours, too old, or was used (401).
+        BusError: The bus does not answer.
     """
-    limit, now_s = app[SIGN_IN_LIMIT], asyncio.get_running_loop().time()
-    if wait_s := limit.wait_s(client, now_s):
-        raise RequestRefused(
-            429, f"too many wrong tokens; wait {wait_s} seconds.", headers={"Retry-After": str(wait_s)}
-        )
-    sessions = app[SESSIONS]
-    if not sessions.knows(token):
-        limit.failed(client, now_s)
-        raise RequestRefused(401, WRONG)
-    return sessions.new_session(now())
+    sessions, at = app[SESSIONS], now()
+    code_id = sessions.code_id(code, at)
+    if code_id is None or not await SpentStore(app[app_keys.BUS]).use_code(code_id, at):
+        raise RequestRefused(401, USED)
+    return sessions.new_session(at)
+
+
+async def sign_out(app: web.Application, session: BrowserSession) -> None:
+    """End *session* on all gateways: its cookie counts no more, whoever has it. Raises ``BusError``."""
+    await SpentStore(app[app_keys.BUS]).end_session(session.id, now())

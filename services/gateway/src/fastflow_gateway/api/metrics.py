@@ -16,6 +16,8 @@ from fastflow_contracts.clock import now
 from fastflow_contracts.runs.run import RunStatus
 from fastflow_gateway import app_keys
 from fastflow_gateway.errors import RequestRefused
+from fastflow_gateway.http.access import check_metrics_access
+from fastflow_gateway.http.connections import CONNECTIONS
 from fastflow_gateway.http.request_metrics import REQUEST_METRICS
 from fastflow_gateway.http.route import Media, Route
 from fastflow_gateway.readmodel.model import MODEL
@@ -43,6 +45,7 @@ class StateCollector(Collector):
         yield _gauge("runner_slots_busy", "Runs they hold.", sum(runner.busy for runner in runners))
         yield _gauge("pipelines", "Pipelines listed.", len(model.pipelines()))
         yield _gauge("gateway_streams", "Streams open on this gateway.", app[FOLLOWERS].followers)
+        yield _gauge("gateway_connections", "Connections open to this gateway.", len(app[CONNECTIONS]))
         is_connected = app[app_keys.BUS].is_connected
         yield _gauge("gateway_bus_connected", "1 while this gateway has its bus.", int(is_connected))
         passed_over = CounterMetricFamily(
@@ -59,6 +62,7 @@ async def metrics(request: web.Request) -> web.Response:
     """Answer with all metrics; 404 when they are switched off."""
     if not request.app[SETTINGS].metrics:
         raise RequestRefused(404, "metrics are disabled; set FASTFLOW_METRICS=true to enable them.")
+    await check_metrics_access(request)
     registry = CollectorRegistry(auto_describe=False)
     registry.register(StateCollector(request.app))
     registry.register(request.app[REQUEST_METRICS])
@@ -74,8 +78,9 @@ ROUTES = (
         "GET",
         "/metrics",
         metrics,
-        "Metrics for Prometheus.",
-        {200: Media("text/plain", "Prometheus text format."), 404: shapes.Error},
+        "Metrics for Prometheus. They need FASTFLOW_METRICS_TOKEN or the token as Authorization: Bearer, unless the "
+        "gateway listens on this machine only and no FASTFLOW_METRICS_TOKEN is set.",
+        {200: Media("text/plain", "Prometheus text format."), 401: shapes.Error, 404: shapes.Error},
         is_public=True,
     ),
 )

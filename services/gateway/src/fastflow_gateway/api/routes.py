@@ -6,6 +6,7 @@ from fastflow_gateway.api import (
     health,
     jobs,
     links,
+    login_codes,
     metrics,
     openapi,
     pipelines,
@@ -38,5 +39,6 @@ ROUTES: tuple[Route, ...] = (
     *skipped.ROUTES,
     *runners.ROUTES,
     *sync.ROUTES,
+    *login_codes.ROUTES,
     *openapi.ROUTES,
 )

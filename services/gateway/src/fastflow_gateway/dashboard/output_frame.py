@@ -12,13 +12,12 @@ from fastflow_contracts.bus.decoding import decoded
 from fastflow_contracts.runs import cells
 from fastflow_contracts.runs.cells import Part, Showed
 from fastflow_contracts.runs.run import RunRecord
-from fastflow_gateway import app_keys
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.route import Route
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.readmodel.queries import notebook_run
 from fastflow_gateway.streaming import events
-from fastflow_gateway.streaming.stored import stored
+from fastflow_gateway.streaming.stored import STORED_READS
 
 HTML: Final = "text/html"
 FRAME_POLICY: Final = (
@@ -57,9 +56,8 @@ async def show_frame(request: web.Request) -> web.Response:
 async def _html(request: web.Request, run: RunRecord, place: events.EventId) -> str | None:
     """The HTML of the event at *place*, joined with the parts that follow it."""
     parts: list[str] = []
-    messages = stored(
-        request.app[app_keys.BUS], streams.CELLS, subjects.cells_of(run.ref), after=max(0, place.sequence - 1)
-    )
+    reads = request.app[STORED_READS]
+    messages = reads.messages(streams.CELLS, subjects.cells_of(run.ref), after=max(0, place.sequence - 1))
     async with aclosing(messages) as found:
         async for message in found:
             chunk = decoded(cells.CHUNK, message.data, where=message.subject)

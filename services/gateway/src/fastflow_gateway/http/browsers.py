@@ -21,22 +21,37 @@ SESSION = web.RequestKey("SESSION", BrowserSession)
 """Set on requests of a signed-in browser. Every form sends its ``csrf`` as ``csrf_token``."""
 
 
+def is_over_tls(request: web.Request) -> bool:
+    """Whether the browser came over TLS, by what the proxy before us says.
+
+    Any proxy is believed, and so is a client that writes the header itself: it changes only its own cookie and answer.
+    """
+    forwarded = request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip()
+    public = urlsplit(request.app[PUBLIC_URL])
+    return "https" in (request.scheme, forwarded) or (public.scheme == "https" and public.netloc == request.host)
+
+
 def keep_session(request: web.Request, response: web.StreamResponse, value: str) -> None:
     """Set the session cookie to *value*."""
-    is_secure = "https" in (request.scheme, request.headers.get("X-Forwarded-Proto", ""))
-    name = request.app[SESSIONS].cookie_name
+    is_secure = is_over_tls(request)
+    name = _cookie_name(request)
     response.set_cookie(name, value, max_age=SESSION_S, path="/", httponly=True, samesite="Lax", secure=is_secure)
 
 
 def session_of(request: web.Request) -> BrowserSession | None:
     """The session of the request's cookie; None if there is none that is valid."""
-    sessions = request.app[SESSIONS]
-    return sessions.session(request.cookies.get(sessions.cookie_name, ""), now())
+    return request.app[SESSIONS].session(request.cookies.get(_cookie_name(request), ""), now())
 
 
 def end_session(request: web.Request, response: web.StreamResponse) -> None:
     """Delete the session cookie."""
-    response.del_cookie(request.app[SESSIONS].cookie_name, path="/")
+    response.del_cookie(_cookie_name(request), path="/", secure=is_over_tls(request) or None)
+
+
+def _cookie_name(request: web.Request) -> str:
+    """Over TLS with the prefix that keeps other hosts of the same domain from setting it, and plain HTTP too."""
+    name = request.app[SESSIONS].cookie_name
+    return f"__Host-{name}" if is_over_tls(request) else name
 
 
 def foreign_site(request: web.Request) -> str | None:

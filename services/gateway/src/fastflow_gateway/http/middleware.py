@@ -18,20 +18,12 @@ from fastflow_api import shapes
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.log import get_logger
 from fastflow_gateway.errors import Busy, RequestRefused
-from fastflow_gateway.http.browsers import (
-    CSRF_FIELD,
-    CSRF_HEADER,
-    SAFE_METHODS,
-    SESSION,
-    foreign_site,
-    session_of,
-    wants_page,
-)
+from fastflow_gateway.http.access import check_access
+from fastflow_gateway.http.browsers import is_over_tls, wants_page
 from fastflow_gateway.http.request_metrics import REQUEST_METRICS
-from fastflow_gateway.http.requests import LEFT, answer, form_of
+from fastflow_gateway.http.requests import LEFT, answer
 from fastflow_gateway.http.route import Handler
 from fastflow_gateway.http.sse import EVENT_STREAM
-from fastflow_gateway.security.sessions import SESSIONS, BrowserSession, is_csrf_token
 
 log = get_logger(__name__)
 
@@ -48,13 +40,13 @@ HEADERS: Final[Mapping[str, str]] = {
     "Cache-Control": "no-store",
     "Server": "fastflow",
 }
+HSTS: Final = "max-age=31536000"
+"""Over TLS: browsers use nothing else for this host, for a year."""
 PUBLIC: web.AppKey[frozenset[str]] = web.AppKey("PUBLIC", frozenset)
 """Declared paths that need neither token nor session."""
 ERROR_PAGE: web.AppKey[Callable[[web.Request, int, str], web.Response]] = web.AppKey("ERROR_PAGE")
 """(request, status, detail) -> an error for a browser; requests for the API get JSON."""
 
-CLIENT_GONE = 499
-"""What the log says where nobody is left to read an answer. Other servers use the same number."""
 _QUIET = re.compile(r"/(healthz?|readyz?|api/health|metrics|static/.*)")
 _WEBHOOK = re.compile(r"(/+api/+webhooks/+[^/]*).+", re.DOTALL)
 _REST = re.compile(r"(/+[^/]*)/.*", re.DOTALL)
@@ -102,7 +94,7 @@ async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
     except ConnectionResetError:
         if request.transport is not None and not request.transport.is_closing():
             raise
-        return web.Response(status=CLIENT_GONE)
+        return web.Response(status=LEFT)
     except Exception:
         if request.writer.output_size:
             raise  # the answer has begun: only closing the connection tells the client
@@ -116,21 +108,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let in public routes, the token, and browsers with a session. Their writes must come from our own pages."""
     if await _is_public(request):
         return await handler(request)
-    sessions = request.app[SESSIONS]
-    if authorization := request.headers.get("Authorization"):
-        if not sessions.knows_bearer(authorization):
-            raise RequestRefused(401, "the token is not this installation's.", headers={"WWW-Authenticate": "Bearer"})
-        return await handler(request)
-    session = session_of(request)
-    if session is None:
-        if wants_page(request):
-            raise web.HTTPSeeOther(f"/login?next={request.rel_url.raw_path}" if request.method == "GET" else "/login")
-        raise RequestRefused(
-            401, "send the header Authorization: Bearer <token>, or log in.", headers={"WWW-Authenticate": "Bearer"}
-        )
-    request[SESSION] = session
-    if request.method not in SAFE_METHODS:
-        await _check_meant(request, session)
+    await check_access(request)
     return await handler(request)
 
 
@@ -149,6 +127,8 @@ async def dress(request: web.Request, response: web.StreamResponse) -> None:
     """Signal handler: add the headers of every answer. Headers from the handler stay."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
+    if is_over_tls(request):
+        response.headers["Strict-Transport-Security"] = HSTS
     response.headers["Server"] = HEADERS["Server"]
 
 
@@ -188,19 +168,6 @@ async def _is_public(request: web.Request) -> bool:
         if resource.canonical in public and (await resource.resolve(request))[1]:
             return True
     return False
-
-
-async def _check_meant(request: web.Request, session: BrowserSession) -> None:
-    """Raise ``RequestRefused`` unless one of our pages sent the request."""
-    if reason := foreign_site(request):
-        raise RequestRefused(403, f"the request did not come from a page of this site: {reason}.")
-    given = request.headers.get(CSRF_HEADER)
-    if given is None and request.content_type in ("application/x-www-form-urlencoded", "multipart/form-data"):
-        given = dict(await form_of(request)).get(CSRF_FIELD)
-    if not is_csrf_token(session, given or ""):
-        raise RequestRefused(
-            403, "the request did not come from a page of this site; open the page again and repeat it there."
-        )
 
 
 def _error(request: web.Request, status: int, detail: str, headers: Mapping[str, str]) -> web.Response:

@@ -12,12 +12,11 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.security.client_address import CLIENT_ADDRESSES
+from fastflow_gateway.settings import SETTINGS
 
 Q = TypeVar("Q", bound=msgspec.Struct)
 T = TypeVar("T")
 
-BODY_S: Final = 60.0
-"""How long a body may take to arrive."""
 IDEMPOTENCY_KEY_CHARACTERS_MAX: Final = 255
 LEFT: Final = 499
 """The status of a client that leaves before its request is complete, as other servers count it. No client reads it."""
@@ -69,24 +68,25 @@ def _accepted(wanted: type[msgspec.Struct], error: str) -> str:
 
 async def body_of(request: web.Request) -> bytes:
     """Read the whole body, unpacked. Raises ``RequestRefused`` if it is invalid or does not arrive."""
-    return await _arrived(request.read())
+    return await _arrived(request, request.read())
 
 
 async def form_of(request: web.Request) -> list[tuple[str, str]]:
     """Read the text fields of a form, in order. Raises ``RequestRefused`` if it is invalid or does not arrive."""
     try:
-        fields = await _arrived(request.post())
+        fields = await _arrived(request, request.post())
     except (ValueError, LookupError, RuntimeError) as error:  # a bad part, charset or boundary
         raise RequestRefused(400, f"the form cannot be read: {str(error).rstrip('.')}.") from error
     return [(name, value) for name, value in fields.items() if isinstance(value, str)]
 
 
-async def _arrived(reading: Awaitable[T]) -> T:
+async def _arrived(request: web.Request, reading: Awaitable[T]) -> T:
+    body_s = request.app[SETTINGS].body_s
     try:
-        async with asyncio.timeout(BODY_S):
+        async with asyncio.timeout(body_s):
             return await reading
     except TimeoutError as error:
-        detail = f"the body did not arrive within {BODY_S:g} s; send it again."
+        detail = f"the body did not arrive within {body_s:g} s; send it again."
         raise RequestRefused(408, detail, headers={"Connection": "close"}) from error
     except ConnectionError as error:
         raise RequestRefused(LEFT, "the client left before its body was complete.") from error

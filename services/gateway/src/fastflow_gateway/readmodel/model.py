@@ -34,11 +34,13 @@ from fastflow_contracts.runs.skips import Letter, SkipStore
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
 from fastflow_contracts.schedules.state import ScheduleState, Switch
 from fastflow_contracts.schedules.store import ScheduleStore
+from fastflow_contracts.sessions.spent import SpentStore, SpentText
 from fastflow_gateway.readmodel.crash_loop import crash_loop
 from fastflow_gateway.readmodel.feeds import Feed, bucket_feed, follow, skip_feed
 from fastflow_gateway.readmodel.links import Links
 from fastflow_gateway.readmodel.run_index import KnownRun, RunIndex
 from fastflow_gateway.readmodel.skips import SKIPS_MAX, Skips
+from fastflow_gateway.readmodel.spent import SpentIds
 from fastflow_gateway.readmodel.switches import Switches
 from fastflow_gateway.readmodel.watchers import Watchers
 from fastflow_gateway.views.waiting import Capacity
@@ -65,6 +67,7 @@ class ReadModel:
         self.links = Links()
         self.switches = Switches()
         self.schedule_states: dict[JobRef, ScheduleState] = {}
+        self._spent = SpentIds()
         self.sync: SyncStatusRecord | None = None
         pipelines, schedules = self._pipeline_store, ScheduleStore(bus)
         self._feeds: tuple[Feed[Any, Any], ...] = (
@@ -84,6 +87,8 @@ class ReadModel:
             bucket_feed("links", pipelines.link_sets, self._on_links, self.links.clear),
             bucket_feed("schedules", schedules.states, self._on_schedule, self.schedule_states.clear),
             bucket_feed("switches", schedules.switches, self._on_switch, self.switches.clear),
+            # Never forgotten on the way: an ended session must not count again while its record comes once more.
+            bucket_feed("sessions", SpentStore(bus).records, self._on_spent, lambda: None, is_shown=False),
             skip_feed(bus, self._on_skip, self.skips.clear, newest_max=SKIPS_READ),
         )
         self._behind = {each.name for each in self._feeds}
@@ -141,6 +146,10 @@ class ReadModel:
     async def letter(self, skip: SkipRecord) -> Letter | None:
         """The message of a skip; None if it is not kept (any more). Raises ``BusError``."""
         return await self._letters.letter(skip.pipeline, skip.id) if skip.id is not None else None
+
+    def is_spent(self, session_id: str) -> bool | None:
+        """Whether a session was ended; None: the model does not know yet."""
+        return None if "sessions" in self._behind else session_id in self._spent
 
     def runners(self, now: datetime) -> list[Presence]:
         """The runners that are alive at *now*."""
@@ -221,6 +230,9 @@ class ReadModel:
 
     def _on_switch(self, change: Change[JobRef, Switch]) -> None:
         self.switches.put(change.name, change.revision, is_on=change.value is None or change.value.enabled)
+
+    def _on_spent(self, change: Change[str, SpentText]) -> None:
+        self._spent.add(change.name, change.stored_at)
 
     def _on_skip(self, change: Change[str, SkipRecord]) -> None:
         skip = change.value

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Final, NamedTuple, TypeAlias
 
@@ -26,6 +26,10 @@ RUNS_MAX: Final = 100_000
 
 Position: TypeAlias = tuple[int, RunId]
 """When a run was created (microseconds since 1970), and its id. Sorts runs, oldest first."""
+
+OVER: Final = (RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.INTERRUPTED)
+_Group: TypeAlias = tuple[str | None, RunStatus | None]
+"""A pipeline and a status; None = any."""
 
 
 class BadCursor(FastFlowError):
@@ -71,10 +75,9 @@ class RunIndex:
     def __init__(self, *, runs_max: int = RUNS_MAX) -> None:
         self._runs_max = runs_max
         self._rows: dict[RunId, _Row] = {}
-        self._order: list[Position] = []
-        self._order_of: dict[str, list[Position]] = defaultdict(list)
-        self._active: dict[RunId, tuple[str, Position]] = {}
-        """Runs that wait or run, with their pipelines: few among many, and asked for most."""
+        self._orders: defaultdict[_Group, list[Position]] = defaultdict(list)
+        """Every run is in four groups: all, those of its pipeline, those of its status, and those of both. So no
+        question looks at runs that it does not ask for, and a change costs the same however many runs are active."""
         self._children: dict[RunId, list[Position]] = defaultdict(list)
         self._counts: dict[str, RunCounts] = defaultdict(RunCounts)
 
@@ -85,19 +88,24 @@ class RunIndex:
             return False
         # First what may fail on an invalid record, so that nothing is half stored.
         row, position = _Row(revision, run.status, run.order.triggered_by, RUN.encode(run)), _position(run)
+        old = previous.run if previous is not None else None
+        if old is not None and (old.pipeline, old.created_at) != (run.pipeline, run.created_at):
+            self.remove(run.id)  # no version of a run changes them, but anyone with the bus may write one that does
+            previous = old = None
         self._counts[run.pipeline].count(run)
-        if previous is None:
-            insort(self._order, position)
-            insort(self._order_of[run.pipeline], position)
+        if old is None:
+            for group in _groups(run.pipeline, None):
+                insort(self._orders[group], position)
             if run.order.parent_run_id is not None:
                 insort(self._children[run.order.parent_run_id], position)
         else:
-            self._counts[run.pipeline].count(previous.run, times=-1)
+            self._counts[run.pipeline].count(old, times=-1)
+        if previous is None or previous.status is not run.status:
+            for group in _groups(run.pipeline, run.status):
+                insort(self._orders[group], position)
+            if previous is not None:
+                self._drop(position, _groups(run.pipeline, previous.status))
         self._rows[run.id] = row
-        if run.is_over:
-            self._active.pop(run.id, None)
-        else:
-            self._active[run.id] = run.pipeline, position
         if len(self._rows) > self._runs_max:
             self._forget_oldest()
         return True
@@ -128,15 +136,15 @@ class RunIndex:
 
     def latest(self, pipeline: str, number: int) -> list[RunRecord]:
         """The newest *number* runs of one pipeline, newest first."""
-        return [self._rows[run_id].run for _, run_id in reversed(self._order_of.get(pipeline, [])[-number:])]
+        return [self._rows[run_id].run for _, run_id in reversed(self._order(pipeline, None)[-number:])]
 
     def children(self, parent: RunId, number: int) -> list[RunRecord]:
         """The first *number* runs that *parent* started, oldest first."""
         return [self._rows[run_id].run for _, run_id in self._children.get(parent, [])[:number]]
 
     def count(self, status: RunStatus) -> int:
-        """How many runs have this status."""
-        return sum(counts.of(status) for counts in self._counts.values())
+        """How many known runs have this status."""
+        return len(self._order(None, status))
 
     def counts(self, pipeline: str) -> RunCounts:
         """The totals of a pipeline: a live view, not a copy."""
@@ -150,43 +158,46 @@ class RunIndex:
         return len(self._rows)
 
     def _newest_first(self, query: RunFilter, cursor: str | None) -> Iterator[RunRecord]:
-        order = self._candidates(query)
+        order = self._order(query.pipeline, query.status)
         start = 0 if query.since is None else bisect_left(order, (_microseconds(query.since), RunId("")))
         end = len(order) if query.until is None else bisect_right(order, (_microseconds(query.until), RunId("~")))
         if cursor is not None:
             end = min(end, bisect_left(order, _parse_cursor(cursor)))
         for index in range(end - 1, start - 1, -1):
             row = self._rows[order[index][1]]
-            if query.status not in (None, row.status):
-                continue
             if query.triggered_by not in (None, row.triggered_by):
                 continue
             yield row.run
 
-    def _candidates(self, query: RunFilter) -> list[Position]:
-        """Positions that contain all matches, oldest first."""
-        if query.status in (RunStatus.PENDING, RunStatus.RUNNING):
-            return sorted(at for pipeline, at in self._active.values() if query.pipeline in (None, pipeline))
-        return self._order if query.pipeline is None else self._order_of.get(query.pipeline, [])
+    def _order(self, pipeline: str | None, status: RunStatus | None) -> list[Position]:
+        """The positions of all runs of a group, oldest first."""
+        return self._orders.get((pipeline, status), [])
 
     def _forget_oldest(self) -> None:
-        for _, run_id in self._order:
-            run = self._rows[run_id].run
-            if run.is_over:
-                self._forget(run)
-                return
+        heads = [order[0] for status in OVER if (order := self._order(None, status))]
+        if heads:
+            self._forget(self._rows[min(heads)[1]].run)
 
     def _forget(self, run: RunRecord) -> None:
-        del self._rows[run.id]
-        self._active.pop(run.id, None)
-        for order in (self._order, self._order_of[run.pipeline]):
-            del order[bisect_left(order, _position(run))]
+        status = self._rows.pop(run.id).status
+        self._drop(_position(run), (*_groups(run.pipeline, None), *_groups(run.pipeline, status)))
         parent = run.order.parent_run_id
         if parent is not None:
             siblings = self._children[parent]
             del siblings[bisect_left(siblings, _position(run))]
             if not siblings:
                 del self._children[parent]
+
+    def _drop(self, position: Position, groups: Iterable[_Group]) -> None:
+        for group in groups:
+            order = self._orders[group]
+            del order[bisect_left(order, position)]
+            if not order:
+                del self._orders[group]
+
+
+def _groups(pipeline: str, status: RunStatus | None) -> tuple[_Group, _Group]:
+    return (None, status), (pipeline, status)
 
 
 def _position(run: RunRecord) -> Position:

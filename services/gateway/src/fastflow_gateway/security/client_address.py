@@ -54,11 +54,12 @@ class ClientAddresses:
         """
         client = remote or "unknown"
         hops = [hop.strip() for line in forwarded for hop in line.split(",") if hop.strip()]
-        while hops and self._is_proxy(client):
+        while hops and self.is_proxy(client):
             client = _without_port(hops.pop())
         return one_client(client)
 
-    def _is_proxy(self, address: str) -> bool:
+    def is_proxy(self, address: str) -> bool:
+        """Whether *address* is one of our proxies."""
         try:
             found = ip_address(address)
         except ValueError:
@@ -66,6 +67,14 @@ class ClientAddresses:
         if isinstance(found, IPv6Address) and found.ipv4_mapped:
             found = found.ipv4_mapped
         return any(found in network for network in self._proxies)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens on *host*."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def one_client(address: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from aiohttp import web
 from cachetools import LRUCache
 
 CLIENTS_MAX: Final = 10_000
@@ -42,7 +41,3 @@ class RateLimit:
     def _spent_at(self, client: str, now_s: float) -> float:
         spent, at_s = self._spent.get(client, (0.0, now_s))
         return max(0.0, spent - (now_s - at_s) * self._per_s)
-
-
-SIGN_IN_LIMIT = web.AppKey("SIGN_IN_LIMIT", RateLimit)
-"""The limit on wrong tokens, by client address."""

@@ -1,7 +1,8 @@
 """The token, and the signed sessions of browsers that know it. Pure: time is an argument.
 
-A session is a signed cookie: ``<expiry>.<nonce>.<signature>``. Nothing is stored: every gateway with the same token
-accepts it, and a new token ends all sessions. The signing keys are derived from the token.
+A session is a signed cookie: ``<expiry>.<id>.<signature>``. Every gateway with the same token accepts it until its id
+is spent, and a new token ends all sessions. A login code is the same with another key: it signs in one browser, and is
+spent then. The signing keys are derived from the token.
 """
 
 from __future__ import annotations
@@ -16,11 +17,15 @@ import itsdangerous
 from aiohttp import web
 
 SESSION_S: Final = 12 * 3600
+CODE_S: Final = 15 * 60
+"""How long a login code is valid."""
 
 
 class BrowserSession(NamedTuple):
     """The session of a signed-in browser. Its forms and scripts send ``csrf`` to show that they are ours."""
 
+    id: str
+    """What ends with it: see ``SpentStore``."""
     expires_at: datetime
     csrf: str
 
@@ -35,6 +40,7 @@ class Sessions:
         """Of this installation: browsers keep cookies by host, and two installations may share one on two ports."""
         self._cookies = _signer(key, "session")
         self._csrf = _signer(key, "csrf")
+        self._codes = _signer(key, "login code")
 
     def knows(self, token: str) -> bool:
         """Whether *token* is the token, in constant time."""
@@ -48,8 +54,17 @@ class Sessions:
 
     def new_session(self, now: datetime) -> str:
         """Create the value of a cookie, valid for ``SESSION_S`` seconds."""
-        body = f"{int(now.timestamp()) + SESSION_S}.{secrets.token_urlsafe(18)}"
-        return self._cookies.sign(body).decode()
+        return _signed(self._cookies, int(now.timestamp()) + SESSION_S)
+
+    def new_code(self, now: datetime) -> tuple[str, datetime]:
+        """Create a login code. Returns it, and when it expires."""
+        expires_s = int(now.timestamp()) + CODE_S
+        return _signed(self._codes, expires_s), datetime.fromtimestamp(expires_s, now.tzinfo)
+
+    def code_id(self, code: str, now: datetime) -> str | None:
+        """Check a login code. Returns its id; None if it is not ours or has expired."""
+        found = _checked(self._codes, code, now)
+        return found.id if found is not None else None
 
     def session(self, cookie: str, now: datetime) -> BrowserSession | None:
         """Check a cookie.
@@ -61,17 +76,42 @@ class Sessions:
         Returns:
             The session; None if the cookie is not ours or has expired.
         """
-        try:
-            body = self._cookies.unsign(cookie.encode("utf-8", "surrogatepass"))
-        except itsdangerous.BadSignature:
+        found = _checked(self._cookies, cookie, now)
+        if found is None:
             return None
-        expires_at = datetime.fromtimestamp(int(body.partition(b".")[0]), now.tzinfo)
-        return BrowserSession(expires_at, self._csrf.get_signature(body).decode()) if now < expires_at else None
+        return BrowserSession(found.id, found.expires_at, self._csrf.get_signature(found.body).decode())
+
+
+def is_bearer(authorization: str, token: str) -> bool:
+    """Whether the value of an ``Authorization`` header carries *token*; never, if that is empty."""
+    given = authorization.partition(" ")[2].strip().encode("utf-8", "surrogatepass")
+    return bool(token) and hmac.compare_digest(given, token.encode())
 
 
 def is_csrf_token(session: BrowserSession, given: str) -> bool:
     """Whether *given* is the CSRF token of the session."""
     return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), session.csrf.encode())
+
+
+class _Checked(NamedTuple):
+    body: bytes
+    id: str
+    expires_at: datetime
+
+
+def _signed(signer: itsdangerous.Signer, expires_s: int) -> str:
+    return signer.sign(f"{expires_s}.{secrets.token_urlsafe(18)}").decode()
+
+
+def _checked(signer: itsdangerous.Signer, text: str, now: datetime) -> _Checked | None:
+    """Read a signed text; None if it is not ours or has expired."""
+    try:
+        body = signer.unsign(text.encode("utf-8", "surrogatepass"))
+    except itsdangerous.BadSignature:
+        return None
+    expires, _, text_id = body.decode().partition(".")
+    expires_at = datetime.fromtimestamp(int(expires), now.tzinfo)
+    return _Checked(body, text_id, expires_at) if now < expires_at else None
 
 
 def _signer(key: bytes, purpose: str) -> itsdangerous.Signer:

@@ -21,6 +21,8 @@ from fastflow_gateway.streaming.stored import BATCH, Repeats
 
 KEPT_BYTES_MAX: Final = 4 * 1024 * 1024
 """Kept of a subject for each follower: among many, the slowest is further behind and would read everything again."""
+KEPT_TOTAL_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Kept of all subjects together: each gets its share."""
 KEPT_FOR_MAX: Final = 8
 """Followers that count for what is kept."""
 ITEM_BYTES: Final = 256
@@ -45,8 +47,19 @@ Render: TypeAlias = Callable[[StoredMessage], bytes]
 class Broadcast:
     """The newest items of one subject. Create it with ``Followers.follow``."""
 
-    def __init__(self, bus: Bus, stream: str, subject: str, render: Render, *, is_settled: bool) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        stream: str,
+        subject: str,
+        render: Render,
+        *,
+        is_settled: bool,
+        broadcasts: Callable[[], int] = lambda: 1,
+    ) -> None:
         self._bus = bus
+        self._broadcasts = broadcasts
+        """How many subjects share the total."""
         self._stream = stream
         self._subject = subject
         self._render = render
@@ -113,7 +126,8 @@ class Broadcast:
         self._items.append(item)
         self._kept_bytes += ITEM_BYTES + len(item.events)
         surplus = 0
-        kept_bytes_max = KEPT_BYTES_MAX * min(len(self.wakes), KEPT_FOR_MAX)
+        share = KEPT_TOTAL_BYTES_MAX // max(1, self._broadcasts())
+        kept_bytes_max = min(share, KEPT_BYTES_MAX * min(len(self.wakes), KEPT_FOR_MAX))
         while self._kept_bytes > kept_bytes_max and surplus < len(self._items) - 1:
             self._kept_bytes -= ITEM_BYTES + len(self._items[surplus].events)
             self._dropped = self._items[surplus].sequence

@@ -6,7 +6,6 @@ The id of a log event is ``<stream sequence>:<index in its chunk>``: a follower 
 from __future__ import annotations
 
 import re
-from collections import deque
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Final, NamedTuple
@@ -105,20 +104,11 @@ class PlainText:
         return "".join(parts)
 
 
-class Tail:
-    """The last lines of a text that arrives in parts."""
-
-    def __init__(self, lines_max: int) -> None:
-        self._lines: deque[str] = deque(maxlen=lines_max)
-        self._is_open = False
-
-    def add(self, text: str) -> None:
-        for line in re.findall(r"[^\n]*\n|[^\n]+", text):  # splitlines would also split at a progress bar's \r
-            if self._is_open:
-                self._lines[-1] += line
-            else:
-                self._lines.append(line)
-            self._is_open = not line.endswith("\n")
-
-    def text(self) -> str:
-        return "".join(self._lines)
+def last_lines(text: str, lines_max: int) -> tuple[str, bool]:
+    """The last *lines_max* lines of *text*, and whether there are more."""
+    end = len(text) - text.endswith("\n")
+    for _ in range(lines_max):
+        end = text.rfind("\n", 0, end)
+        if end < 0:
+            return text, False
+    return text[end + 1 :], True

@@ -48,7 +48,11 @@ class Followers:
         """
         with self.admitted(wake):
             if subject not in self._broadcasts:
-                broadcast = Broadcast(self._bus, stream, subject, render, is_settled=is_settled)
+                broadcast = Broadcast(
+                    *(self._bus, stream, subject, render),
+                    is_settled=is_settled,
+                    broadcasts=lambda: len(self._broadcasts),
+                )
                 task = self._group.create_task(broadcast.serve(), name=f"follow {subject}")
                 self._broadcasts[subject] = broadcast, task
             broadcast, task = self._broadcasts[subject]

@@ -15,7 +15,6 @@ from fastflow_contracts.bus.decoding import ignoring_unreadable
 from fastflow_contracts.bus.direct import StoredMessage
 from fastflow_contracts.runs import cells
 from fastflow_contracts.runs.run import Ended, RunRecord
-from fastflow_gateway import app_keys
 from fastflow_gateway.errors import RequestRefused
 from fastflow_gateway.http.requests import answer
 from fastflow_gateway.http.route import Media, Route
@@ -26,7 +25,7 @@ from fastflow_gateway.notebooks.sources import NOTEBOOKS, NoNotebook
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.readmodel.queries import notebook_run
 from fastflow_gateway.streaming.follow import follow_run
-from fastflow_gateway.streaming.stored import stored
+from fastflow_gateway.streaming.stored import STORED_READS
 
 
 async def list_cells(request: web.Request) -> web.Response:
@@ -73,7 +72,7 @@ async def _sources(request: web.Request, run: RunRecord) -> list[str]:
 
 async def _history(request: web.Request, run: RunRecord) -> CellHistory:
     history = CellHistory()
-    async with aclosing(stored(request.app[app_keys.BUS], streams.CELLS, subjects.cells_of(run.ref))) as messages:
+    async with aclosing(request.app[STORED_READS].messages(streams.CELLS, subjects.cells_of(run.ref))) as messages:
         async for message in messages:
             with ignoring_unreadable(cells.CHUNK.name, message.subject):
                 history.feed(cells.CHUNK.decode(message.data), subjects.attempt_of_log(message.subject))

@@ -15,7 +15,6 @@ from fastflow_contracts.bus.decoding import decoded
 from fastflow_contracts.bus.direct import StoredMessage
 from fastflow_contracts.runs import logs
 from fastflow_contracts.runs.run import RunRecord
-from fastflow_gateway import app_keys
 from fastflow_gateway.http.requests import query
 from fastflow_gateway.http.route import Media, Route
 from fastflow_gateway.http.sse import EVENT_STREAM, LAST_EVENT_ID, STREAMED, write
@@ -23,9 +22,11 @@ from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.readmodel.queries import run_with_id
 from fastflow_gateway.streaming import events
 from fastflow_gateway.streaming.follow import follow_run, log_end
-from fastflow_gateway.streaming.stored import stored
+from fastflow_gateway.streaming.stored import STORED_READS
+from fastflow_gateway.streaming.tail import LOG_TAILS
 
 TAIL_LINES_MAX = 10_000
+PLAIN_TEXT = "text/plain; charset=utf-8"
 
 
 class TailQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,9 +38,11 @@ class TailQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 async def read_log(request: web.Request) -> web.StreamResponse:
     """Stream the log while reading it, so that a long log is never in memory as a whole."""
     wanted, run = query(request, TailQuery), await _run(request)
-    text = events.PlainText()
-    tail = events.Tail(wanted.tail) if wanted.tail else None
-    response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
+    if wanted.tail:
+        text = await request.app[LOG_TAILS].tail(run, wanted.tail)
+        return web.Response(body=text.encode("utf-8", "replace"), headers={"Content-Type": PLAIN_TEXT})
+    reader = events.PlainText()
+    response = web.StreamResponse(headers={"Content-Type": PLAIN_TEXT})
 
     async def send(part: str) -> None:
         # Start the answer with the first data: until then an error can still set the status.
@@ -48,17 +51,13 @@ async def read_log(request: web.Request) -> web.StreamResponse:
         await write(request, response, part.encode("utf-8", "replace"))
 
     with contextlib.suppress(ConnectionError):
-        async with aclosing(stored(request.app[app_keys.BUS], streams.LOGS, subjects.logs_of(run.ref))) as chunks:
+        reads = request.app[STORED_READS]
+        async with aclosing(reads.messages(streams.LOGS, subjects.logs_of(run.ref))) as chunks:
             async for message in chunks:
                 chunk = decoded(logs.CHUNK, message.data, where=message.subject)
-                if chunk is None:
-                    continue
-                part = text.text(chunk, subjects.attempt_of_log(message.subject))
-                if tail is None:
-                    await send(part)
-                else:
-                    tail.add(part)
-        await send(tail.text() if tail else "")
+                if chunk is not None:
+                    await send(reader.text(chunk, subjects.attempt_of_log(message.subject)))
+        await send("")
         await response.write_eof()
     return response
 
@@ -82,7 +81,8 @@ ROUTES = (
         "GET",
         "/api/runs/{id}/logs",
         read_log,
-        "The log of all attempts so far.",
+        "The log of all attempts so far. With `tail`, lines of more than 4 MiB together are cut at their beginning; "
+        "a first line says so then.",
         {200: Media("text/plain", "The lines."), 404: shapes.Error},
         query=TailQuery,
         is_stream=True,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
+from typing import Final
 
 import msgspec
 from aiohttp import web
@@ -15,12 +16,16 @@ from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.decoding import decoded
 from fastflow_contracts.runs import logs
 from fastflow_contracts.runs.logs import LogReader
-from fastflow_gateway import app_keys
 from fastflow_gateway.http.route import Media, Route
 from fastflow_gateway.http.sse import write
 from fastflow_gateway.readmodel import queries
 from fastflow_gateway.readmodel.model import MODEL
-from fastflow_gateway.streaming.stored import stored
+from fastflow_gateway.streaming.stored import STORED_READS
+
+LINES_AT_ONCE: Final = 1_000
+"""Lines that are encoded before the client has to take them."""
+LINE_CHARACTERS_MAX: Final = 1_000_000
+"""Longest line; the rest of it is left out, and the line says so."""
 
 
 async def read_log_lines(request: web.Request) -> web.StreamResponse:
@@ -29,17 +34,20 @@ async def read_log_lines(request: web.Request) -> web.StreamResponse:
     readers: dict[int, LogReader] = {}
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
 
-    async def send(attempt: int, lines: Iterable[logs.OutputLine]) -> None:
+    async def send(attempt: int, lines: Sequence[logs.OutputLine]) -> None:
         # Start the answer with the first data: until then an error can still set the status.
         if not response.prepared:
             await response.prepare(request)
-        await write(request, response, b"".join(_encoded(attempt, line) for line in lines))
+        for start in range(0, len(lines), LINES_AT_ONCE):
+            part = lines[start : start + LINES_AT_ONCE]
+            await write(request, response, b"".join(_encoded(attempt, line) for line in part))
 
     with contextlib.suppress(ConnectionError):
-        async with aclosing(stored(request.app[app_keys.BUS], streams.LOGS, subjects.logs_of(known.run.ref))) as chunks:
+        reads = request.app[STORED_READS]
+        async with aclosing(reads.messages(streams.LOGS, subjects.logs_of(known.run.ref))) as chunks:
             async for message in chunks:
                 attempt = subjects.attempt_of_log(message.subject)
-                reader = readers.setdefault(attempt, LogReader())
+                reader = readers.setdefault(attempt, LogReader(line_characters_max=LINE_CHARACTERS_MAX))
                 if (chunk := decoded(logs.CHUNK, message.data, where=message.subject)) is not None:
                     await send(attempt, reader.feed(chunk))
         for attempt, reader in readers.items():
@@ -59,7 +67,8 @@ ROUTES = (
         "GET",
         "/api/runs/{id}/logs/lines",
         read_log_lines,
-        "The log of all attempts so far: one LogLine per line, as JSON. It does not wait for new lines.",
+        "The log of all attempts so far: one LogLine per line, as JSON. It does not wait for new lines. "
+        f"Of a line, {LINE_CHARACTERS_MAX:,} characters come; `/api/runs/{{id}}/logs` has the rest.",
         {200: Media("application/x-ndjson", "JSON lines."), 404: shapes.Error},
         is_stream=True,
     ),

@@ -13,14 +13,13 @@ from fastflow_contracts.bus.decoding import decoded
 from fastflow_contracts.bus.direct import StoredMessage
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.run import RunRecord
-from fastflow_gateway import app_keys
 from fastflow_gateway.http.requests import answer
 from fastflow_gateway.http.route import Media, Route
 from fastflow_gateway.http.sse import EVENT_STREAM, LAST_EVENT_ID, STREAMED, event
 from fastflow_gateway.readmodel.model import MODEL
 from fastflow_gateway.readmodel.queries import run_with_id
 from fastflow_gateway.streaming.follow import follow_run, log_end
-from fastflow_gateway.streaming.stored import stored
+from fastflow_gateway.streaming.stored import STORED_READS
 from fastflow_gateway.views import run_shapes
 
 SAMPLES_MAX = 5_000
@@ -31,7 +30,7 @@ async def list_samples(request: web.Request) -> web.Response:
     """List the newest resource samples."""
     run = await _run(request)
     samples: deque[shapes.Sample] = deque(maxlen=SAMPLES_MAX)
-    async with aclosing(stored(request.app[app_keys.BUS], streams.METRICS, subjects.metrics_of(run.ref))) as found:
+    async with aclosing(request.app[STORED_READS].messages(streams.METRICS, subjects.metrics_of(run.ref))) as found:
         async for message in found:
             attempt = subjects.attempt_of_log(message.subject)
             sample = decoded(messages.SAMPLE, message.data, where=message.subject)

@@ -1,0 +1,1 @@
+"""What gateways agree on about the sessions of browsers."""
