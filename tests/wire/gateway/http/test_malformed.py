@@ -93,3 +93,17 @@ async def test_other_methods_are_refused(client: Client, method: str) -> None:
     assert b" 40" in head.partition(b"\r\n")[0]
     assert b"back" not in head
     assert b"access-control" not in head.lower()
+
+
+@pytest.mark.parametrize("path", [b"/healthz", b"/nosuch", b"/api/pipelines/demo/run"])
+async def test_an_expectation_that_is_no_text_is_the_clients_fault(client: Client, path: bytes) -> None:
+    """The server's library fails to quote it in its refusal."""
+    status = await answer(client, b"POST %s HTTP/1.1\r\n%sExpect: \xdf\r\nContent-Length: 0\r\n\r\n" % (path, AUTH))
+    assert status.startswith((b"HTTP/1.1 400", b"HTTP/1.1 417")), status
+
+
+async def test_a_refusal_may_quote_a_header_that_is_no_text(client: Client) -> None:
+    """A browser's word on where a form came from."""
+    form = b"POST /login HTTP/1.1\r\nHost: x\r\nSec-Fetch-Site: \xdf\r\nContent-Length: 0\r\n\r\n"
+    status = await answer(client, form)
+    assert status.startswith(b"HTTP/1.1 403"), status

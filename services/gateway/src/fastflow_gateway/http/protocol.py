@@ -117,6 +117,8 @@ class Protocol(web.RequestHandler):
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
+        if isinstance(exc, UnicodeEncodeError):  # aiohttp quotes a header that it refuses, and this one is not UTF-8
+            status, exc = 400, None
         super().handle_error(request, status, exc, message)  # logs, and raises if an answer has begun
         response = answer(shapes.Error(detail=_detail(status, exc)), status=status, headers=HEADERS)
         response.force_close()
