@@ -28,7 +28,7 @@ http: "127.0.0.1:{http}"
 max_payload: 5MB
 jetstream {{ store_dir: {store}, sync_interval: always, max_file_store: 24GB, max_memory_store: 256MB }}
 cluster {{ name: test, listen: "127.0.0.1:{route}", routes: [{routes}] }}
-{authorization}
+{accounts}
 """
 
 
@@ -69,7 +69,7 @@ class Cluster(BusServer):
             route=route,
             store=quoted(str(store)),
             routes=", ".join(f'"nats://127.0.0.1:{ports[2]}"' for ports in self._ports),
-            authorization=config(self._users),
+            accounts=config(self._users),
         )
         path = self._folder / f"server-{number}.conf"
         path.write_text(text)

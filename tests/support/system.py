@@ -18,8 +18,8 @@ import fastflow_scheduler.settings
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.connection import connect
+from fastflow_contracts.bus.direct import StoredMessage
 from fastflow_contracts.bus.feed import feed
-from fastflow_contracts.bus.pull import Message
 from fastflow_contracts.bus.subjects import RunRef
 from fastflow_contracts.ids import run_id_for_key
 from fastflow_contracts.names import check_name
@@ -106,9 +106,9 @@ class System:
         return "\n".join(line.text for line in await self.lines(run) if line.stream == stream)
 
 
-async def stored(bus: Bus, stream: str, subject: str) -> list[Message]:
+async def stored(bus: Bus, stream: str, subject: str) -> list[StoredMessage]:
     """Return everything that *stream* holds under *subject* now."""
-    found: list[Message] = []
+    found: list[StoredMessage] = []
     async with aclosing(feed(bus, stream, subject, after=0)) as batches:
         async for batch in batches:
             found += batch.messages

@@ -183,6 +183,7 @@ async def _ask_about_skips(bus: Bus, api: Client) -> None:
 async def _ask_about_the_installation(api: Client) -> None:
     assert (await api.health()).status == (await api.readiness()).status == "ok"
     assert "fastflow_runs" in await api.metrics()
+    assert (await api.login_code()).code
     assert (await api.openapi())["openapi"] == "3.1.0"
     assert "properties" in await api.schema()
     assert (await api.encrypt("secret", pipeline="demo", name="A")).startswith("gAAAA")

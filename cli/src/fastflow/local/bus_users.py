@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from fastflow.local.data_dir import write_private
 from fastflow_contracts.bus.access import nkeys
+from fastflow_contracts.bus.access.accounts import Export, Import, accounts
 from fastflow_contracts.bus.permissions import ADMIN, SERVICES, User, grant
 
 OUTSIDE: Final = User.OUTSIDE.value
@@ -43,20 +44,41 @@ def users_in(folder: Path) -> Users:
 
 
 def config(users: Users) -> str:
-    """The ``authorization`` block of the server's configuration."""
-    entries = [f"{{ user: {ADMIN}, password: {quoted(users.admin_password)} }}"]
-    entries.append(f"{{ user: {OUTSIDE}, password: {quoted(users.outside_password)}, {_permissions(User.OUTSIDE)} }}")
-    entries += [
-        f"{{ nkey: {nkeys.public_key(seed)}, {_permissions(user)} }}  # {user.value}"
-        for user, seed in users.seeds.items()
-    ]
-    return "authorization {\n  users: [\n" + "".join(f"    {entry}\n" for entry in entries) + "  ]\n}\n"
+    """The ``accounts`` block of the server's configuration."""
+    lines = ["accounts {"]
+    for account in accounts():
+        lines.append(f"  {account.name} {{")
+        if account.user == ADMIN:
+            lines.append("    jetstream: enabled")
+        if account.user is not None:
+            lines.append(f"    users: [{{ {_login(account.user, users)} }}]")
+        for name, entries in (("exports", map(_export, account.exports)), ("imports", map(_import, account.imports))):
+            lines += [f"    {name}: [", *(f"      {{ {entry} }}" for entry in entries), "    ]"]
+        lines.append("  }")
+    return "\n".join([*lines, "}", ""])
+
+
+def _login(user: User | str, users: Users) -> str:
+    if not isinstance(user, User):
+        return f"user: {ADMIN}, password: {quoted(users.admin_password)}"
+    if user is User.OUTSIDE:
+        return f"user: {OUTSIDE}, password: {quoted(users.outside_password)}, {_permissions(user)}"
+    return f"nkey: {nkeys.public_key(users.seeds[user])}, {_permissions(user)}"
+
+
+def _export(export: Export) -> str:
+    answers = ", response_type: stream" if export.has_many_answers else ""
+    return f"{export.kind}: {quoted(export.subject)}, accounts: {_list(export.accounts)}{answers}"
+
+
+def _import(each: Import) -> str:
+    renamed = f", to: {quoted(each.local)}" if each.local else ""
+    return f"{each.kind}: {{ account: {each.account}, subject: {quoted(each.subject)} }}{renamed}"
 
 
 def _permissions(user: User) -> str:
     may = grant(user)
-    publish = f"allow: {_list(may.publish)}" + (f", deny: {_list(may.publish_denied)}" if may.publish_denied else "")
-    return f"permissions: {{ publish: {{ {publish} }}, subscribe: {{ allow: {_list(may.subscribe)} }} }}"
+    return f"permissions: {{ publish: {_list(may.publish)}, subscribe: {_list(may.subscribe)} }}"
 
 
 def _list(subjects: Iterable[str]) -> str:

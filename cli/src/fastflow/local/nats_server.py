@@ -19,6 +19,7 @@ from fastflow.local.bus_users import config as config_of
 from fastflow.local.connection import OUTSIDE_URL_FILE
 from fastflow.local.data_dir import write_private
 from fastflow.local.nats_process import STOP_S, NatsProcess
+from fastflow_contracts.bus.access.accounts import STREAMS_ACCOUNT
 from fastflow_contracts.bus.access.address import with_login
 from fastflow_contracts.bus.permissions import ADMIN
 from fastflow_contracts.bus.streams import MIB, PAYLOAD_BYTES_MAX, STORE_BYTES_MAX
@@ -34,7 +35,7 @@ max_pending: {pending}
 write_deadline: "10s"
 ping_interval: "20s"
 pid_file: "bus.pid"
-{authorization}
+{accounts}
 jetstream {{
   store_dir: "bus"
   sync_interval: {sync}
@@ -65,6 +66,7 @@ async def embedded_bus(
     directory.mkdir(parents=True, exist_ok=True)
     config, pid_file, url_file = directory / "bus.conf", directory / "bus.pid", directory / "bus.url"
     await _former_ended(pid_file, config)
+    _move_former_streams(directory / "bus" / "jetstream")
     former_port = _former_port(url_file)
     users = users_in(directory / USERS)
     port = port or (former_port if former_port and _is_free(former_port) else _free_port())
@@ -74,7 +76,7 @@ async def embedded_bus(
             port=port,
             payload=PAYLOAD_BYTES_MAX + MIB,
             pending=64 * MIB,
-            authorization=config_of(users),
+            accounts=config_of(users),
             sync=sync if sync == "always" else quoted(sync),
             store_bytes=STORE_BYTES_MAX,
             memory_bytes=256 * MIB,
@@ -105,6 +107,13 @@ def _former_port(url_file: Path) -> int | None:
         if found := re.fullmatch(r"nats://\S+@127\.0\.0\.1:(\d+)", url_file.read_text().strip()):
             return int(found[1])
     return None
+
+
+def _move_former_streams(store: Path) -> None:
+    """Move the streams of a bus without accounts into the account that has the streams now."""
+    former, now = store / "$G", store / STREAMS_ACCOUNT
+    if former.is_dir() and not now.exists():
+        former.rename(now)
 
 
 async def _former_ended(pid_file: Path, config: Path) -> None:

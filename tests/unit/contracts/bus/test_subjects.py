@@ -28,7 +28,15 @@ PREFIX: Final = max(
     len(subject.partition("$KV.")[0]) for user in permissions.User for subject in permissions.grant(user).publish
 )
 """The longest part of a request's subject before a key, without the name of a consumer."""
-_OF_WHOLE_SUBJECTS: Final = ("value_subject", "value_key", "object_notes", "work_of", "any_work_of", "trigger_token")
+_OF_WHOLE_SUBJECTS: Final = (
+    "value_subject",
+    "value_key",
+    "object_notes",
+    "work_of",
+    "any_work_of",
+    "told_on",
+    "trigger_token",
+)
 
 
 _OF_IDS: Final = ("chain_key", "run_key_of_any_pipeline", "skipped", "dead_trigger")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +16,8 @@ from fastflow_contracts.bus.access.address import redacted
 from fastflow_contracts.bus.client import Bus, Put
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.errors import Rejected, RevisionConflict, Unavailable
-from fastflow_contracts.bus.feed import feed
 from fastflow_contracts.bus.pull import Pull
-from fastflow_contracts.bus.streams import WrongTopology, bucket_stream, ensure, verify
-from tests.support.relay import Relay
+from fastflow_contracts.bus.streams import WrongTopology, ensure, verify
 
 RUNS = "ff_runs"
 
@@ -120,97 +117,6 @@ async def test_work_arrives_once_and_in_order_over_one_open_request(bus: Bus) ->
                 seen.append(message.data)
                 await message.ack()
     assert seen == [str(n).encode() for n in range(30)]
-
-
-async def test_a_feed_shows_the_latest_values_then_every_change(bus: Bus) -> None:
-    """A snapshot first, marked when it is complete; then live changes."""
-    for n in range(5):
-        await bus.put(RUNS, f"run.a.{n % 2}", str(n).encode())
-    async with aclosing(feed(bus, bucket_stream(RUNS), "$KV.ff_runs.run.>")) as changes:
-        values = []
-        async for batch in changes:
-            values += [m.data for m in batch.messages]
-            if batch.caught_up:
-                break
-        assert values == [b"3", b"4"]
-        await bus.put(RUNS, "run.a.9", b"live")
-        async for batch in changes:
-            assert [m.data for m in batch.messages] == [b"live"]
-            break
-
-
-async def test_an_empty_feed_is_complete_at_once(bus: Bus) -> None:
-    """An empty bucket has a snapshot too."""
-    async with aclosing(feed(bus, bucket_stream(RUNS), "$KV.ff_runs.run.>")) as changes:
-        async for batch in changes:
-            assert batch.caught_up
-            assert batch.messages == []
-            break
-
-
-async def test_a_feed_that_is_closed_leaves_no_consumer(bus: Bus) -> None:
-    """Even one that found nothing: reading a thousand empty logs leaves nothing behind."""
-    for _ in range(10):
-        async with aclosing(feed(bus, "FF_LOGS", "ff.log.a.b.*", after=0)) as batches:
-            assert (await anext(batches)).caught_up
-    async with asyncio.timeout(10):
-        while (await bus.stream("FF_LOGS")).state.consumer_count:
-            await asyncio.sleep(0.01)
-
-
-async def test_a_feed_survives_the_death_of_the_bus_without_gap_or_repeat(tmp_path: Path) -> None:
-    """The server is killed and started again on the same store; the feed continues where it was."""
-    async with asyncio.TaskGroup() as group:
-        seen: list[bytes] = []
-        enough = asyncio.Event()
-
-        async def follow(bus: Bus) -> None:
-            async with aclosing(feed(bus, "FF_LOGS", "ff.log.>", after=0)) as lines:
-                async for batch in lines:
-                    seen.extend(m.data for m in batch.messages)
-                    if len(seen) >= 40:
-                        enough.set()
-                        return
-
-        async with embedded_bus(tmp_path) as url:
-            async with connect(url, name="setup") as first:
-                await ensure(first.js)
-            reader = group.create_task(asyncio.sleep(0))
-            async with connect(url, name="follower") as bus:
-                reader = group.create_task(follow(bus))
-                for n in range(20):
-                    await bus.publish("ff.log.a.b.1", str(n).encode(), expect_sequence=None)
-                pid = int((tmp_path / "bus.pid").read_text())
-                import os
-                import signal
-
-                os.kill(pid, signal.SIGKILL)
-                port = int(url.rpartition(":")[2])
-                async with embedded_bus(tmp_path, port=port):
-                    for n in range(20, 40):
-                        await bus.publish("ff.log.a.b.1", str(n).encode())
-                    async with asyncio.timeout(20):
-                        await enough.wait()
-                    await reader
-    assert seen == [str(n).encode() for n in range(40)]
-
-
-async def test_a_feed_repeats_messages_that_a_connection_lost(bus_url: str, bus: Bus) -> None:
-    """The last messages were sent, and the connection ended before they arrived: no later message shows the gap."""
-    async with Relay(bus_url) as relay, connect(relay.url, name="follower") as far:
-        await bus.publish("ff.log.a.b.1", b"0")
-        async with aclosing(feed(far, "FF_LOGS", "ff.log.>", after=0)) as batches, asyncio.timeout(20):
-            assert [message.data for message in (await anext(batches)).messages] == [b"0"]
-            following = asyncio.ensure_future(anext(batches))
-            while (await bus.js.consumers_info("FF_LOGS"))[0].num_waiting == 0:
-                await asyncio.sleep(0.01)
-            relay.cut()
-            await bus.publish("ff.log.a.b.1", b"1")
-            while (await bus.js.consumers_info("FF_LOGS"))[0].delivered.consumer_seq < 2:  # type: ignore[union-attr]
-                await asyncio.sleep(0.01)
-            relay.drop()
-            relay.mend()
-            assert [message.data for message in (await following).messages] == [b"1"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 
 from fastflow.local.bus_users import users_in
 from fastflow.local.nats_server import USERS
-from fastflow_contracts.bus import client, objects, streams, subjects
+from fastflow_contracts.bus import client, direct, objects, streams, subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.errors import Rejected, Unavailable
@@ -186,23 +186,22 @@ async def test_an_object_with_a_missing_chunk_is_refused_and_can_be_stored_again
 async def test_reading_an_object_leaves_nothing_behind(
     bus_url: str, bus: Bus, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No subscription, no task and no consumer, however the reading ends."""
-    monkeypatch.setattr(objects, "CHUNK_S", 0.5)
+    """No subscription and no task, however the reading ends."""
+    monkeypatch.setattr(direct, "ANSWER_S", 0.5)
     data = b"code" * 4 * 1024 * 1024
     name = hashlib.sha256(data).hexdigest()
     await ObjectStore(bus).put(name, data)
     async with Relay(bus_url) as relay, connect(relay.url, name="far") as far:
         await far.stream(streams.object_stream(subjects.BUNDLES))
-        add_consumer, cut = far.js.add_consumer, asyncio.Event()
+        cut = asyncio.Event()
 
-        async def added(*args: Any, **about: Any) -> object:
-            info = await add_consumer(*args, **about)
-            if ending != "read":
+        async def some(*args: Any, **about: Any) -> object:
+            if ending != "read" and about["after"]:
                 relay.cut()
                 cut.set()
-            return info
+            return await direct.following(*args, **about)
 
-        monkeypatch.setattr(far.js, "add_consumer", added)
+        monkeypatch.setattr(objects, "following", some)
         subscriptions, tasks = len(far.client._subs), len(asyncio.all_tasks())
         reading = asyncio.create_task(ObjectStore(far).get(name), name="reading")
         if ending == "read":
@@ -217,7 +216,5 @@ async def test_reading_an_object_leaves_nothing_behind(
             relay.mend()
         assert len(far.client._subs) == subscriptions
         async with asyncio.timeout(10):
-            while (await bus.stream(streams.object_stream(subjects.BUNDLES))).state.consumer_count:
-                await asyncio.sleep(0.01)
             while len(asyncio.all_tasks()) != tasks:
                 await asyncio.sleep(0.01)

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
-from nats.js.api import ConsumerConfig
 
 from fastflow.local.nats_server import embedded_bus
 from fastflow_contracts.bus import subjects
@@ -64,8 +63,8 @@ async def test_a_gateway_that_catches_up_stops_on_a_signal(bus_url: str, bus: Bu
     links = bucket_stream(subjects.LINKS)
     config = (await bus.js.stream_info(links)).config
     await bus.js.delete_stream(links)
-    await bus.js.add_stream(replace(config, max_consumers=1))
-    await bus.js.add_consumer(links, ConsumerConfig(durable_name="the-only-one"))
+    await bus.js.add_stream(replace(config, allow_direct=False))
+    await bus.put(subjects.LINKS, "links.x", b"{}")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     gateway = Service(

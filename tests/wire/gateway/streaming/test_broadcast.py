@@ -11,14 +11,14 @@ import pytest
 
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.direct import StoredMessage
 from fastflow_contracts.bus.feed import Batch
-from fastflow_contracts.bus.pull import Message
 from fastflow_gateway.streaming import broadcast
 from fastflow_gateway.streaming.broadcast import ITEM_BYTES, Broadcast
 from tests.support.records import a_run
 
 
-def render(message: Message) -> bytes:
+def render(message: StoredMessage) -> bytes:
     return message.data
 
 

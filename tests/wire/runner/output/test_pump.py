@@ -14,7 +14,6 @@ from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.runs import logs
 from fastflow_contracts.runs.run import RunLimits, RunRecord
-from fastflow_gateway.streaming.stored import stored
 from fastflow_runner.output.cell_writer import CellWriter
 from fastflow_runner.output.lines import Assembler
 from fastflow_runner.output.log_writer import LogWriter
@@ -25,6 +24,7 @@ from fastflow_runner.sandbox.process import ProcessSandboxes
 from fastflow_runner.sandbox.session import Session
 from tests.sandbox_contract import Place
 from tests.support.records import a_run
+from tests.support.system import stored
 
 TEXT = "".join(f"{number:06d} {'x' * 92}\n" for number in range(9_000)).encode()
 """More than three chunks."""
@@ -65,7 +65,7 @@ async def test_a_chunk_in_progress_when_a_session_breaks_is_stored_once(bus: Bus
         assert session.acked[-1] == pump.acked.stdout
     await pump.drain(cast(Session, Broken(pump.acked.stdout, len(TEXT), over=True)))
     await pump.close()
-    chunks = [logs.CHUNK.decode(message.data) async for message in stored(bus, streams.LOGS, subjects.logs_of(ref))]
+    chunks = [logs.CHUNK.decode(message.data) for message in await stored(bus, streams.LOGS, subjects.logs_of(ref))]
     assert "".join(piece.text for chunk in chunks for piece in chunk.lines).encode() == TEXT
     assert chunks[-1].eof
 
@@ -122,5 +122,5 @@ async def found(bus: Bus, run: RunRecord) -> tuple[Pump, CellWriter]:
 
 
 async def log_of(bus: Bus, run: RunRecord) -> str:
-    chunks = [logs.CHUNK.decode(m.data) async for m in stored(bus, streams.LOGS, subjects.logs_of(run.ref))]
+    chunks = [logs.CHUNK.decode(m.data) for m in await stored(bus, streams.LOGS, subjects.logs_of(run.ref))]
     return "".join(piece.text for chunk in chunks for piece in chunk.lines)

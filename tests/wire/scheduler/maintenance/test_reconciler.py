@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
+from dataclasses import replace
 
 import msgspec
+import pytest
 
-from fastflow_contracts.bus import streams, subjects
+from fastflow_contracts.bus import feed, streams, subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.connection import connect
 from fastflow_contracts.bus.subjects import RunRef
@@ -22,7 +23,6 @@ from fastflow_scheduler.settings import SchedulerSettings
 from tests.support.records import a_presence, a_run
 
 LEASE = Lease(lease_s=0.6, fence_s=0.6)
-PAUSE_UNTIL = "2999-01-01T00:00:00Z"
 
 
 async def renew(bus: Bus, runner: str) -> None:
@@ -31,34 +31,33 @@ async def renew(bus: Bus, runner: str) -> None:
 
 
 async def deafen(bus: Bus) -> None:
-    """Followers of presences still learn that the bus is there, but get no more presences."""
-    stream = streams.bucket_stream(subjects.RUNNERS)
-    followers = await bus.js.consumers_info(stream)
-    assert followers
-    for follower in followers:
-        request = json.dumps({"pause_until": PAUSE_UNTIL}).encode()
-        answer = json.loads(await bus.ask(f"$JS.API.CONSUMER.PAUSE.{stream}.{follower.name}", request))
-        assert answer["paused"]
+    """Followers of presences are not told of any more, and do not look by themselves."""
+    config = (await bus.stream(streams.bucket_stream(subjects.RUNNERS))).config
+    await bus.js.update_stream(replace(config, republish=None))
 
 
 async def test_a_run_is_lost_if_its_runner_is_silent_but_not_if_its_scheduler_hears_nothing(
-    bus_url: str, bus: Bus
+    own_bus_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before a run expires, the scheduler reads the presence itself."""
+    monkeypatch.setattr(feed, "LOOK_S", 3600.0)
+    async with connect(own_bus_url, name="test") as bus:
+        await _lose(own_bus_url, bus)
+
+
+async def _lose(url: str, bus: Bus) -> None:
     run = a_run()
     ref, runs = RunRef(run.pipeline, run.id), RunStore(bus)
     await bus.put(subjects.RUNS, subjects.run_key(ref), RUN.encode(run))
     await renew(bus, "one")
     await runs.change(ref, Claim(attempt=1, runner="one"))
     await runs.change(ref, Prepare(epoch=1))
+    await deafen(bus)
     stop, ready = asyncio.Event(), asyncio.Event()
     settings = SchedulerSettings(lease_s=LEASE.lease_s, fence_s=LEASE.fence_s)
-    async with connect(bus_url, name="scheduler") as its_bus, asyncio.TaskGroup() as group:
+    async with connect(url, name="scheduler") as its_bus, asyncio.TaskGroup() as group:
         group.create_task(serve(settings, its_bus, stop, ready.set))
         await ready.wait()
-        while not await bus.js.consumers_info(streams.bucket_stream(subjects.RUNNERS)):
-            await asyncio.sleep(0.01)
-        await deafen(bus)
         loop = asyncio.get_running_loop()
         until = loop.time() + 3 * LEASE.take_over_s
         while loop.time() < until:

@@ -21,9 +21,9 @@ import msgspec
 
 from fastflow_contracts.bus.client import Bus, Entry, Put
 from fastflow_contracts.bus.decoding import Unreadable, decoded, note_unreadable
+from fastflow_contracts.bus.direct import StoredMessage
 from fastflow_contracts.bus.errors import RevisionConflict
-from fastflow_contracts.bus.feed import feed
-from fastflow_contracts.bus.pull import Message
+from fastflow_contracts.bus.feed import Batch, feed, once
 from fastflow_contracts.bus.streams import bucket_stream
 from fastflow_contracts.bus.subjects import value_key, value_subject
 from fastflow_contracts.codec import Codec
@@ -74,7 +74,7 @@ class Unread(NamedTuple, Generic[N]):
 
 
 class Changes(NamedTuple, Generic[N, T]):
-    """Some changes in stream order. ``caught_up``: the stream had nothing more when the last one was sent."""
+    """Some changes. ``caught_up``: the stream had nothing more when the last one was sent."""
 
     changes: list[Change[N, T]]
     unread: list[Unread[N]]
@@ -225,26 +225,27 @@ class Bucket(Generic[N, T]):
                         found[name] = Record(name, value, revision, stored_at)
         return list(found.values())
 
-    async def once(self, keys: str = "") -> AsyncGenerator[Changes[N, T], None]:
+    def once(self, keys: str = "") -> AsyncGenerator[Changes[N, T], None]:
         """As ``follow``, but end after the stored records. For more records than fit into memory."""
-        async with aclosing(self.follow(keys)) as batches:
-            async for batch in batches:
-                yield batch
-                if batch.caught_up:
-                    return
+        return self._changes(once(self.bus, bucket_stream(self.bucket), self._filter(keys)))
 
-    async def follow(self, keys: str = "", *, after: int | None = None) -> AsyncGenerator[Changes[N, T], None]:
-        """Yield every record as it is now, then every change, without end: see ``feed``.
+    def follow(self, keys: str = "", *, after: int | None = None) -> AsyncGenerator[Changes[N, T], None]:
+        """Yield every record as it is now, in no order, then every change, in stream order, without end: see ``feed``.
 
         Args:
             keys: A filter that matches some of the keys; empty: all.
             after: Yield every change with a greater revision instead, old ones included.
 
         Yields:
-            Changes in stream order. The first batch may be empty.
+            Changes. The first batch may be empty.
         """
-        subject = value_subject(self.bucket, keys or self.keys)
-        async with aclosing(feed(self.bus, bucket_stream(self.bucket), subject, after=after)) as batches:
+        return self._changes(feed(self.bus, bucket_stream(self.bucket), self._filter(keys), after=after))
+
+    def _filter(self, keys: str) -> str:
+        return value_subject(self.bucket, keys or self.keys)
+
+    async def _changes(self, batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[Changes[N, T], None]:
+        async with aclosing(batches):
             async for batch in batches:
                 changes: list[Change[N, T]] = []
                 unread: list[Unread[N]] = []
@@ -253,7 +254,7 @@ class Bucket(Generic[N, T]):
                     changes.append(read) if isinstance(read, Change) else unread.append(read)
                 yield Changes(changes, unread, batch.caught_up, batch.restarted)
 
-    def _read(self, message: Message) -> Change[N, T] | Unread[N]:
+    def _read(self, message: StoredMessage) -> Change[N, T] | Unread[N]:
         key = value_key(self.bucket, message.subject)
         is_deleted = not message.data and message.header("KV-Operation") is not None
         try:

@@ -21,14 +21,14 @@ from typing import NamedTuple
 import msgspec
 import nats.errors
 import nats.js.errors
-from nats.aio.msg import Msg
-from nats.js.api import AckPolicy, ConsumerConfig, Header, ObjectInfo, ObjectMetaOptions
+from nats.js.api import Header, ObjectInfo, ObjectMetaOptions
 from nats.js.kv import MSG_ROLLUP_SUBJECT
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.answers import Unanswered, attempts
 from fastflow_contracts.bus.client import ANSWER_S, WRITE_S, Bus
 from fastflow_contracts.bus.decoding import decoded
+from fastflow_contracts.bus.direct import following
 from fastflow_contracts.bus.errors import Rejected, Unavailable
 from fastflow_contracts.bus.feed import once
 from fastflow_contracts.bus.streams import object_stream
@@ -40,8 +40,8 @@ log = get_logger(__name__)
 OBJECT_S = 120.0
 CHUNK_BYTES = 128 * 1024
 """Size of an object's chunk; each is one message."""
-CHUNK_S = 20.0
-"""Reading an object fails if no chunk arrives for this long."""
+CHUNKS_AT_ONCE = 64
+"""Chunks in one request."""
 
 
 class _ObjectNote(msgspec.Struct):
@@ -182,57 +182,20 @@ class ObjectStore:
         return (info.state.subjects or {}).get(subject, 0) == note.chunks
 
     async def _chunks(self, name: str, note: _Upload) -> list[bytes]:
-        """Return all chunks of an object in their order.
-
-        The client's ``get`` does not fit: it waits without end for a missing chunk, and leaves its subscription
-        and consumer behind when it is cancelled.
-        """
-        arrived: asyncio.Queue[Msg] = asyncio.Queue()
-        inbox, stream = self._bus.client.new_inbox(), self._stream
-        # No limits on the client's side: all of it is wanted at once.
-        subscription = await self._bus.client.subscribe(
-            inbox, cb=arrived.put, pending_msgs_limit=0, pending_bytes_limit=0
-        )
-        try:
-            config = ConsumerConfig(  # without a name, as the permissions require
-                deliver_subject=inbox,
-                filter_subject=subjects.object_chunks(self._bucket, note.upload),
-                ack_policy=AckPolicy.NONE,
-                flow_control=True,
-                idle_heartbeat=CHUNK_S,  # flow control needs it
-                mem_storage=True,
-                num_replicas=1,
-            )
-            consumer = await self._bus.js.add_consumer(stream, config)
-            try:
-                there = consumer.num_pending or 0
-                if there != note.chunks:
-                    raise Rejected(
-                        f"object {name} in {self._bucket} is incomplete: {there} of {note.chunks} chunks are stored."
-                    )
-                return await self._delivered(arrived, note.chunks)
-            finally:
-                with contextlib.suppress(Unavailable):  # the server removes it when nothing subscribes
-                    await self._bus.tell(f"$JS.API.CONSUMER.DELETE.{stream}.{consumer.name}", b"")
-        finally:
-            with contextlib.suppress(nats.errors.Error):
-                await subscription.unsubscribe()
-
-    async def _delivered(self, arrived: asyncio.Queue[Msg], count: int) -> list[bytes]:
-        """Return the next *count* chunks. A lost connection does not repeat its chunks, so silence ends the
-        read, too.
-        """
-        loop = asyncio.get_running_loop()
+        """Return all chunks of an object in their order."""
+        subject = subjects.object_chunks(self._bucket, note.upload)
         chunks: list[bytes] = []
-        async with asyncio.timeout(CHUNK_S) as silence:
-            while len(chunks) < count:
-                message = await arrived.get()
-                if "Status" not in (message.headers or {}):
-                    chunks.append(message.data)
-                    silence.reschedule(loop.time() + CHUNK_S)
-                elif message.reply:  # flow control: the server asks for permission to continue
-                    await self._bus.client.publish(message.reply)
-        return chunks
+        after, pending = 0, 1
+        while pending and len(chunks) < note.chunks:
+            messages = await following(self._bus, self._stream, subject, after=after, most=CHUNKS_AT_ONCE)
+            chunks += [message.data for message in messages]
+            after, pending = (messages[-1].sequence, messages[-1].pending) if messages else (after, 0)
+        there = len(chunks) + pending
+        if there == note.chunks:
+            return chunks
+        if await self._is_whole(note):
+            raise Unavailable(f"the server of the bus that answered does not have all of object {name} yet; try again.")
+        raise Rejected(f"object {name} in {self._bucket} is incomplete: {there} of {note.chunks} chunks are stored.")
 
     async def _put_chunks(self, name: str, data: bytes) -> ObjectInfo:
         """Store the chunks of an object, all or none, and return the metadata that complete it.
@@ -283,5 +246,5 @@ async def _about_object(trouble: str) -> AsyncIterator[None]:
     except Unanswered as error:
         raise Unavailable(f"the bus {trouble}: no answer on {error}.") from error
     except (nats.errors.Error, TimeoutError) as error:
-        reason = f"it took longer than {OBJECT_S:g} s" if whole.expired() else str(error) or f"{CHUNK_S:g} s of silence"
+        reason = f"it took longer than {OBJECT_S:g} s" if whole.expired() else str(error) or "no answer"
         raise Unavailable(f"the bus {trouble}: {reason}.") from error

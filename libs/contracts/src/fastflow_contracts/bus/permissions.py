@@ -1,11 +1,11 @@
 """Who may publish and read what on the bus: one user for each service, one for programs outside. Pure.
 
-Every user has its own inbox prefix, so only the requester reads an answer. A service reads a stream through temporary
-consumers; a durable consumer belongs to one service and is denied to all others. Only the administrator creates,
-changes and removes streams.
+Every user has its own inbox prefix, so only the requester reads an answer, and its own account (``access.accounts``),
+so an answer reaches nobody else whatever subject the requester names. Only the administrator creates, changes and
+removes streams and consumers: a consumer delivers to any subject that its creator names. Services read streams
+directly, and take work from the consumers that are there.
 
-Limits of this layer: a user that may write runs may write any run; a user that may ask a stream's leader for one
-message may ask for any; a user that reads through a consumer may deliver its messages to any subject.
+Limits of this layer: a user that may write runs may write any run; a user that may read a stream may read all of it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, assert_never
 
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.streams import bucket_stream, object_stream
-from fastflow_contracts.bus.subjects import ALL_RUNNING
+from fastflow_contracts.bus.subjects import told_on
 
 
 class User(Enum):
@@ -40,11 +40,10 @@ ADMIN_INBOX: Final = f"{subjects.INBOX}_{ADMIN}"
 
 
 class Grant(NamedTuple):
-    """Subjects, wildcards included. A denial wins over a permission."""
+    """Subjects, wildcards included."""
 
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
-    publish_denied: tuple[str, ...] = ()
 
 
 def inbox(user: User) -> str:
@@ -56,6 +55,11 @@ _INSIDE: Final = (f"{inbox(User.GATEWAY)}.>", f"{ADMIN_INBOX}.>")
 """Where a scheduler or a syncer sends its answers. (The server's own ``allow_responses`` would let it answer on any
 subject that a request names, with its own rights.)
 """
+
+
+_SCHEDULER_FOLLOWS: Final = (subjects.RUNS, subjects.PIPELINES, subjects.RUNNERS, subjects.SCHEDULES)
+_GATEWAY_FOLLOWS: Final = (*_SCHEDULER_FOLLOWS, subjects.LINKS, subjects.SESSIONS)
+_GATEWAY_READS: Final = (streams.LOGS, streams.CELLS, streams.METRICS, streams.NOTICES)
 
 
 def grant(user: User) -> Grant:
@@ -70,14 +74,12 @@ def grant(user: User) -> Grant:
                     *_verifying(),
                     *_keys(subjects.PIPELINES, subjects.PIPELINE_KEYS, subjects.SYNC_STATUS_KEY),
                     *_getting(subjects.PIPELINES, subjects.PIPELINE_KEYS, subjects.SYNC_STATUS_KEY),
-                    *_following_keys(subjects.PIPELINES, subjects.PIPELINE_KEYS),
-                    *_following_keys(subjects.RUNS, subjects.RUN_KEYS),
+                    *_reading(bucket_stream(subjects.PIPELINES), bucket_stream(subjects.RUNS)),
                     *_objects(subjects.BUNDLES),
                     *_object_writes(subjects.BUNDLES),
                     *_INSIDE,
                 ),
                 subscribe=(subjects.SYNC, *mine),
-                publish_denied=_durables(),
             )
         case User.SCHEDULER:
             return Grant(
@@ -95,18 +97,20 @@ def grant(user: User) -> Grant:
                     *_getting(subjects.LINKS, subjects.LINK_KEYS),
                     *_newest(streams.NOTICES, *subjects.NOTICES),
                     *_finding(bucket_stream(subjects.RUNS)),
-                    *_following_keys(subjects.RUNS, subjects.RUN_KEYS),
-                    *_following_keys(subjects.PIPELINES, subjects.PIPELINE_KEYS),
-                    *_following_keys(subjects.RUNNERS, subjects.RUNNER_KEYS),
-                    *_following_keys(subjects.SCHEDULES, ">"),
+                    *_reading(*map(bucket_stream, _SCHEDULER_FOLLOWS)),
                     *_working(streams.SCHEDULER, streams.STARTS),
                     *_removing(subjects.RUNS),
                     *_removing(subjects.INPUTS),
                     *_INSIDE,
                     f"{inbox(User.OUTSIDE)}.>",
                 ),
-                subscribe=mine,
-                publish_denied=_durables(streams.SCHEDULER, streams.STARTS),
+                subscribe=(
+                    *_told(subjects.RUNS, subjects.RUN_KEYS),
+                    *_told(subjects.PIPELINES, subjects.PIPELINE_KEYS),
+                    *_told(subjects.RUNNERS, subjects.RUNNER_KEYS),
+                    *_told(subjects.SCHEDULES, subjects.SCHEDULE_STATE_KEYS, subjects.SCHEDULE_SWITCH_KEYS),
+                    *mine,
+                ),
             )
         case User.RUNNER:
             return Grant(
@@ -122,13 +126,16 @@ def grant(user: User) -> Grant:
                     *_getting(subjects.RUNNERS, subjects.RUNNER_KEYS),
                     *_getting(subjects.PIPELINES, subjects.INSTALLATION_KEY),
                     *_finding(bucket_stream(subjects.RUNS), streams.LOGS, streams.CELLS),
-                    *_following_keys(subjects.RUNS, subjects.RUN_KEYS),
-                    *_following_keys(subjects.PIPELINES, subjects.PIPELINE_KEYS),
+                    *_reading(bucket_stream(subjects.RUNS), bucket_stream(subjects.PIPELINES)),
                     *_objects(subjects.BUNDLES),
                     *_working("script", "notebook"),
                 ),
-                subscribe=(subjects.RUN_EVENTS, subjects.DRAINS, *mine),
-                publish_denied=_durables("script", "notebook"),
+                subscribe=(
+                    subjects.RUN_EVENTS,
+                    subjects.DRAINS,
+                    *_told(subjects.PIPELINES, subjects.PIPELINE_KEYS),
+                    *mine,
+                ),
             )
         case User.GATEWAY:
             return Grant(
@@ -148,21 +155,20 @@ def grant(user: User) -> Grant:
                     *_getting(subjects.LINKS, subjects.LINK_KEYS),
                     *_getting(subjects.SESSIONS, subjects.SPENT_KEYS),
                     *_finding(bucket_stream(subjects.RUNS)),
-                    *_following_keys(subjects.RUNS, subjects.RUN_KEYS, ALL_RUNNING),
-                    *_following_keys(subjects.PIPELINES, ">"),
-                    *_following_keys(subjects.RUNNERS, subjects.RUNNER_KEYS),
-                    *_following_keys(subjects.SCHEDULES, ">"),
-                    *_following_keys(subjects.LINKS, subjects.LINK_KEYS),
-                    *_following_keys(subjects.SESSIONS, subjects.SPENT_KEYS),
-                    *_following(streams.LOGS, subjects.LOGS),
-                    *_following(streams.CELLS, subjects.CELLS),
-                    *_following(streams.METRICS, subjects.METRICS),
-                    *_following(streams.NOTICES, subjects.SKIPS),
+                    *_reading(*map(bucket_stream, _GATEWAY_FOLLOWS), *_GATEWAY_READS),
                     *_newest(streams.NOTICES, *subjects.NOTICES),
                     *_objects(subjects.BUNDLES),
                 ),
-                subscribe=mine,
-                publish_denied=_durables(),
+                subscribe=(
+                    *_told(subjects.RUNS, subjects.RUN_KEYS, subjects.ALL_RUNNING),
+                    *_told(subjects.PIPELINES, subjects.PIPELINE_KEYS, subjects.SYNC_STATUS_KEY),
+                    *_told(subjects.RUNNERS, subjects.RUNNER_KEYS),
+                    *_told(subjects.SCHEDULES, subjects.SCHEDULE_STATE_KEYS, subjects.SCHEDULE_SWITCH_KEYS),
+                    *_told(subjects.LINKS, subjects.LINK_KEYS),
+                    *_told(subjects.SESSIONS, subjects.SPENT_KEYS),
+                    *map(told_on, (subjects.LOGS, subjects.CELLS, subjects.METRICS, subjects.SKIPS)),
+                    *mine,
+                ),
             )
         case _:
             assert_never(user)
@@ -202,16 +208,16 @@ def _removing(bucket: str) -> Iterable[str]:
     yield f"$JS.API.STREAM.PURGE.{bucket_stream(bucket)}"
 
 
-def _following_keys(bucket: str, *keys: str) -> Iterable[str]:
-    return _following(bucket_stream(bucket), *_keys(bucket, *keys))
+def _reading(*names: str) -> Iterable[str]:
+    """Read any messages of a stream, many at once. What is wanted is in the request's body."""
+    for name in names:
+        yield f"$JS.API.DIRECT.GET.{name}"
 
 
-def _following(stream: str, *followed: str) -> Iterable[str]:
-    """Follow subjects with own consumers. Their name and filter are part of the request's subject."""
-    for subject in followed:
-        yield f"$JS.API.CONSUMER.CREATE.{stream}.*.{subject}"
-    yield f"$JS.API.CONSUMER.MSG.NEXT.{stream}.*"
-    yield f"$JS.API.CONSUMER.DELETE.{stream}.*"
+def _told(bucket: str, *keys: str) -> Iterable[str]:
+    """Hear what is stored under *keys*."""
+    for subject in _keys(bucket, *keys):
+        yield told_on(subject)
 
 
 def _working(*consumers: str) -> Iterable[str]:
@@ -222,29 +228,14 @@ def _working(*consumers: str) -> Iterable[str]:
             yield f"$JS.ACK.{stream}.{config.name}.>"
 
 
-def _durables(*but: str) -> tuple[str, ...]:
-    """Take others' work, and change or remove any durable consumer, including its own."""
-    denied = []
-    for stream, config in streams.CONSUMERS:
-        if config.name not in but:
-            denied.append(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{config.name}")
-        denied.append(f"$JS.API.CONSUMER.CREATE.{stream}.{config.name}.>")
-        denied.append(f"$JS.API.CONSUMER.DELETE.{stream}.{config.name}")
-    return tuple(denied)
-
-
 def _objects(bucket: str) -> Iterable[str]:
-    """Read objects, with a consumer without a name; the stream has no durable one that could be harmed."""
-    stream = object_stream(bucket)
-    yield f"$JS.API.CONSUMER.CREATE.{stream}"
-    yield f"$JS.API.CONSUMER.DELETE.{stream}.*"
-    yield f"$JS.FC.{stream}.>"
-    yield from _finding(stream)
+    """Read objects."""
+    yield from _finding(object_stream(bucket))
+    yield from _reading(object_stream(bucket))
 
 
 def _object_writes(bucket: str) -> Iterable[str]:
-    """Write, remove and list objects."""
+    """Write and remove objects."""
     yield f"$O.{bucket}.C.>"
     yield f"$O.{bucket}.M.>"
     yield f"$JS.API.STREAM.PURGE.{object_stream(bucket)}"
-    yield from _following(object_stream(bucket), f"$O.{bucket}.M.>")

@@ -32,7 +32,7 @@ RETRY_S = 0.25
 class Message:
     """One stored message, with the verbs of JetStream."""
 
-    __slots__ = ("_msg", "data", "delivered", "pending", "position", "sequence", "stored_at", "subject")
+    __slots__ = ("_msg", "data", "delivered", "sequence", "stored_at", "subject")
 
     def __init__(self, msg: Msg) -> None:
         meta = msg.metadata
@@ -40,8 +40,6 @@ class Message:
         self.subject: str = msg.subject
         self.data: bytes = msg.data
         self.sequence: int = meta.sequence.stream
-        self.position: int = meta.sequence.consumer
-        self.pending: int = meta.num_pending
         self.delivered: int = meta.num_delivered
         self.stored_at: datetime = meta.timestamp
 
@@ -84,7 +82,6 @@ class Pull:
         self._bus = bus
         self._request_subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._consumer = consumer
-        self._inbox = bus.client.new_inbox()
         self._queue: deque[Message] = deque()
         self._arrived = asyncio.Event()
         self._outstanding = 0
@@ -94,21 +91,12 @@ class Pull:
         self._subscription: Subscription | None = None
 
     async def __aenter__(self) -> Pull:
-        # No limits on the client's side: what may be under way is bounded by the batch of the one open request.
-        try:
-            self._subscription = await self._bus.client.subscribe(
-                self._inbox, cb=self._receive, pending_msgs_limit=0, pending_bytes_limit=0
-            )
-        except nats.errors.Error as error:
-            raise Unavailable(f"the connection to the bus is closed: {error}.") from error
         self._bus.wake_on_reconnect.add(self._arrived)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._bus.wake_on_reconnect.discard(self._arrived)
-        if self._subscription is not None:
-            with contextlib.suppress(nats.errors.Error):
-                await self._subscription.unsubscribe()
+        await self._forget_request()
 
     async def take(self, batch: int) -> list[Message]:
         """Return messages as soon as there are any; [] if none came. Requests at most *batch* at once.
@@ -138,10 +126,24 @@ class Pull:
         self._generation = self._bus.generation
         self._outstanding = batch
         self._heard_at = asyncio.get_running_loop().time()
+        await self._forget_request()
+        # An inbox of its own: with its end the server forgets the request, which may have any number of answers.
+        inbox = self._bus.client.new_inbox()
         try:
-            await self._bus.client.publish(self._request_subject, json.dumps(body).encode(), reply=self._inbox)
+            # No limits on the client's side: what may be under way is bounded by the batch of the one open request.
+            self._subscription = await self._bus.client.subscribe(
+                inbox, cb=self._receive, pending_msgs_limit=0, pending_bytes_limit=0
+            )
+            await self._bus.client.publish(self._request_subject, json.dumps(body).encode(), reply=inbox)
         except nats.errors.Error:
             self._outstanding = 0  # not connected: _wait returns with the next connection
+
+    async def _forget_request(self) -> None:
+        """End the inbox of the last request, of which everything has arrived or is given up."""
+        former, self._subscription = self._subscription, None
+        if former is not None:
+            with contextlib.suppress(nats.errors.Error):
+                await former.unsubscribe()
 
     async def _wait(self) -> None:
         self._arrived.clear()

@@ -73,6 +73,10 @@ RUN_AGE_S: Final = 90 * DAY_S
 LOG_AGE_S: Final = 30 * DAY_S
 
 
+_TELLING: Final = RePublish(src=">", dest=f"{subjects.TOLD}.>", headers_only=True)
+"""Tells followers what is stored (``subjects.told_on``)."""
+
+
 def bucket_stream(bucket: str) -> str:
     """Return the name of the stream behind a key-value bucket."""
     return f"KV_{bucket}"
@@ -103,6 +107,7 @@ def _bucket(name: str, *, history: int, bytes_max: int, value_bytes_max: int, ag
         allow_direct=True,
         allow_msg_ttl=True,
         duplicate_window=DEDUP_S,
+        republish=_TELLING,
     )
 
 
@@ -120,12 +125,13 @@ def _stream(
         max_msg_size=PAYLOAD_BYTES_MAX,
         allow_direct=True,
         duplicate_window=DEDUP_S,
+        republish=_TELLING,
     )
 
 
 def _work_queue(name: str, *subject_list: str, bytes_max: int) -> StreamConfig:
     config = _stream(name, list(subject_list), bytes_max=bytes_max, age_s=0, discard=DiscardPolicy.NEW)
-    return replace(config, retention=RetentionPolicy.WORK_QUEUE)
+    return replace(config, retention=RetentionPolicy.WORK_QUEUE, republish=None)
 
 
 STREAMS: Final[tuple[StreamConfig, ...]] = (
@@ -155,6 +161,7 @@ STREAMS: Final[tuple[StreamConfig, ...]] = (
         max_bytes=4 * GIB,
         allow_rollup_hdrs=True,
         allow_direct=True,
+        republish=_TELLING,
     ),
     replace(
         _work_queue(TRIGGERS, subjects.TRIGGERS, subjects.STARTS, bytes_max=GIB),

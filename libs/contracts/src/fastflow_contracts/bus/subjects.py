@@ -33,6 +33,9 @@ RUN_EVENTS = "ff.event.run.*.*"
 SYNC = "ff.sync.request"
 """Core request: any syncer answers with its report."""
 
+TOLD = "ff_stored"
+"""Prefix of the subjects on which the server says what it has stored."""
+
 DRAINS = "ff.drain.*"
 """Core messages: the named runner finishes its runs and ends."""
 
@@ -103,6 +106,16 @@ def value_subject(bucket: str, key: str) -> str:
 def value_key(bucket: str, subject: str) -> str:
     """Return the key whose values are stored on *subject*."""
     return subject.removeprefix(f"$KV.{bucket}.")
+
+
+def told_on(subject: str) -> str:
+    """Return the filter of what the server says when it has stored a message on *subject*, a filter.
+
+    A stream repeats its messages only once. So for the records of runs that is what everybody may follow, and nothing
+    is said about other keys of their bucket.
+    """
+    runs = value_subject(RUNS, "run.")
+    return f"ff.event.run.{subject.removeprefix(runs)}" if subject.startswith(runs) else f"{TOLD}.{subject}"
 
 
 def object_note(store: str, name: str) -> str:

@@ -15,8 +15,8 @@ from typing import Final, NamedTuple, TypeAlias
 
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.decoding import ignoring_unreadable
+from fastflow_contracts.bus.direct import StoredMessage
 from fastflow_contracts.bus.feed import feed
-from fastflow_contracts.bus.pull import Message
 from fastflow_gateway.streaming.stored import BATCH, Repeats
 
 KEPT_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -40,7 +40,7 @@ class Item(NamedTuple):
     events: bytes
 
 
-Render: TypeAlias = Callable[[Message], bytes]
+Render: TypeAlias = Callable[[StoredMessage], bytes]
 """Renders a message as events. If it raises, the error is logged and the message skipped."""
 
 
@@ -135,7 +135,7 @@ class Broadcast:
             surplus += 1
         del self._items[:surplus]
 
-    def _item(self, message: Message, repeats: Repeats) -> Item:
+    def _item(self, message: StoredMessage, repeats: Repeats) -> Item:
         events = b""
         with ignoring_unreadable("streams", message.subject):
             events = self._render(message)

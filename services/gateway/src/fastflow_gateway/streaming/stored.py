@@ -13,9 +13,9 @@ from typing import Final
 from aiohttp import web
 
 from fastflow_contracts.bus.client import Bus
+from fastflow_contracts.bus.direct import StoredMessage
 from fastflow_contracts.bus.errors import Unavailable
 from fastflow_contracts.bus.feed import feed
-from fastflow_contracts.bus.pull import Message
 from fastflow_gateway.errors import Busy
 
 BATCH: Final = 8
@@ -39,7 +39,7 @@ class StoredReads:
 
     async def messages(
         self, stream: str, subject: str, *, after: int = 0, until: int | None = None
-    ) -> AsyncGenerator[Message]:
+    ) -> AsyncGenerator[StoredMessage]:
         """Yield every message of *subject* after sequence *after* that is stored now, oldest first, without repeats.
 
         Args:
@@ -66,7 +66,7 @@ class StoredReads:
             self._places.release()
 
 
-async def stored(bus: Bus, stream: str, subject: str, *, after: int, until: int) -> AsyncGenerator[Message]:
+async def stored(bus: Bus, stream: str, subject: str, *, after: int, until: int) -> AsyncGenerator[StoredMessage]:
     """As ``StoredReads.messages``, outside the budget."""
     repeats = Repeats()
     async with aclosing(feed(bus, stream, subject, after=after, batch=BATCH)) as batches:
@@ -91,7 +91,7 @@ class Repeats:
     def __init__(self) -> None:
         self._last: tuple[str, bytes] | None = None
 
-    def is_repeat(self, message: Message) -> bool:
+    def is_repeat(self, message: StoredMessage) -> bool:
         previous, self._last = self._last, (message.subject, message.data)
         return previous == self._last
 

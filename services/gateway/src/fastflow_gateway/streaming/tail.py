@@ -17,7 +17,7 @@ from aiohttp import web
 
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.decoding import decoded
-from fastflow_contracts.bus.pull import Message
+from fastflow_contracts.bus.direct import StoredMessage
 from fastflow_contracts.runs import logs
 from fastflow_contracts.runs.logs import Chunk
 from fastflow_contracts.runs.run import RunRecord
@@ -77,7 +77,7 @@ class LogTails:
         return end or await self._reads.last_sequence(streams.LOGS)
 
     async def _window(self, run: RunRecord, after: int, until: int, room: int) -> _Window:
-        kept: deque[Message] = deque()
+        kept: deque[StoredMessage] = deque()
         stored_bytes, is_cut = 0, False
         found = self._reads.messages(streams.LOGS, subjects.logs_of(run.ref), after=after, until=until)
         async with aclosing(found) as messages:

@@ -1,23 +1,24 @@
 """Notices that a held run must stop, or that it is no longer ours. I/O.
 
-The bus repeats every change of a run's record on a core subject, which is fast. The record itself is read every
-``LOOK_S`` seconds, which is reliable.
+The bus repeats every change of a run's record on a core subject, which is fast. That only wakes: what counts is the
+record, which nobody forges. It is also read every ``LOOK_S`` seconds, which is reliable.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 import nats.errors
 from nats.aio.msg import Msg
 
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
-from fastflow_contracts.bus.decoding import Unreadable, decoded
+from fastflow_contracts.bus.decoding import Unreadable
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.log import get_logger
-from fastflow_contracts.runs.run import RUN, Running, RunRecord
+from fastflow_contracts.runs.run import Running, RunRecord
 from fastflow_contracts.runs.store import NoSuchRun, RunStore
 
 log = get_logger(__name__)
@@ -29,10 +30,10 @@ async def watch(bus: Bus, runs: RunStore, held: RunRecord, *, on_cancel: Callabl
     """Call *on_cancel* once when the held run must stop; return when it is no longer ours."""
     assert isinstance(held.state, Running)
     epoch = held.state.epoch
-    repeats: asyncio.Queue[bytes] = asyncio.Queue()
+    changed = asyncio.Event()
 
-    async def receive(message: Msg) -> None:
-        repeats.put_nowait(message.data)
+    async def receive(_: Msg) -> None:
+        changed.set()
 
     subscription = await bus.client.subscribe(subjects.run_event(held.ref), cb=receive)
     try:
@@ -45,7 +46,7 @@ async def watch(bus: Bus, runs: RunStore, held: RunRecord, *, on_cancel: Callabl
                 if run.state.cancel_requested_at is not None and not cancelled:
                     cancelled = True
                     on_cancel()
-            run = await _next(repeats, runs, held)
+            run = await _next(changed, runs, held)
     finally:
         try:
             await subscription.unsubscribe()
@@ -53,12 +54,11 @@ async def watch(bus: Bus, runs: RunStore, held: RunRecord, *, on_cancel: Callabl
             log.debug("subscription not ended", run=held.id, error=str(error))
 
 
-async def _next(repeats: asyncio.Queue[bytes], runs: RunStore, held: RunRecord) -> RunRecord | None:
-    try:
+async def _next(changed: asyncio.Event, runs: RunStore, held: RunRecord) -> RunRecord | None:
+    with suppress(TimeoutError):
         async with asyncio.timeout(LOOK_S):
-            return decoded(RUN, await repeats.get(), where=subjects.run_event(held.ref))
-    except TimeoutError:
-        pass
+            await changed.wait()
+    changed.clear()
     try:
         return (await runs.load(held.ref)).run
     except (NoSuchRun, Unreadable, BusError) as error:

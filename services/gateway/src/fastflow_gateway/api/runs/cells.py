@@ -12,7 +12,7 @@ from fastflow_api import shapes
 from fastflow_api.formatting import file_name, short
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.decoding import ignoring_unreadable
-from fastflow_contracts.bus.pull import Message
+from fastflow_contracts.bus.direct import StoredMessage
 from fastflow_contracts.runs import cells
 from fastflow_contracts.runs.run import Ended, RunRecord
 from fastflow_gateway.errors import RequestRefused
@@ -81,7 +81,7 @@ async def _history(request: web.Request, run: RunRecord) -> CellHistory:
     return history
 
 
-def _cell_events(message: Message) -> bytes:
+def _cell_events(message: StoredMessage) -> bytes:
     chunk = cells.CHUNK.decode(message.data)
     return b"".join(
         b"id: %d:%d\nevent: cell\ndata: %s\n\n" % (message.sequence, index, msgspec.json.encode(event))

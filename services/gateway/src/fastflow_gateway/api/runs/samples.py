@@ -10,7 +10,7 @@ from aiohttp import web
 from fastflow_api import shapes
 from fastflow_contracts.bus import streams, subjects
 from fastflow_contracts.bus.decoding import decoded
-from fastflow_contracts.bus.pull import Message
+from fastflow_contracts.bus.direct import StoredMessage
 from fastflow_contracts.runs import messages
 from fastflow_contracts.runs.run import RunRecord
 from fastflow_gateway.http.requests import answer
@@ -48,7 +48,7 @@ async def _run(request: web.Request) -> RunRecord:
     return (await run_with_id(request.app[MODEL], request.match_info["id"])).run
 
 
-def _sample_events(message: Message) -> bytes:
+def _sample_events(message: StoredMessage) -> bytes:
     attempt = subjects.attempt_of_log(message.subject)
     sample = run_shapes.sample(messages.SAMPLE.decode(message.data), attempt)
     return event("sample", sample, event_id=str(message.sequence))

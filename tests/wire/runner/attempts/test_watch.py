@@ -1,0 +1,54 @@
+"""A held run stops when its record says so, and only then. A real bus."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from msgspec.structs import replace
+
+from fastflow_contracts.bus import subjects
+from fastflow_contracts.clock import now
+from fastflow_contracts.runs.run import RUN, Ended, Running, Verdict
+from fastflow_contracts.runs.state_machine import Cancel
+from fastflow_runner.attempts import watch as watching
+from fastflow_runner.attempts.watch import watch
+from tests.support.runner_bench import Bench
+
+
+async def test_a_forged_event_stops_no_script(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says that the run is cancelled, ended, or another runner's; the record says otherwise."""
+    monkeypatch.setattr(watching, "LOOK_S", 3600.0)
+    held = await bench.held(await bench.pending())
+    assert isinstance(held.state, Running)
+    cancelled = asyncio.Event()
+    bus = bench.context.bus
+    watcher = asyncio.create_task(watch(bus, bench.runs, held, on_cancel=cancelled.set))
+    loads = 0
+    load = bench.runs.load
+
+    async def counted(*args: object) -> object:
+        nonlocal loads
+        loads += 1
+        return await load(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bench.runs, "load", counted)
+    forged = (
+        RUN.encode(replace(held, state=replace(held.state, cancel_requested_at=now()))),
+        RUN.encode(replace(held, state=replace(held.state, epoch=held.epoch + 1))),
+        RUN.encode(replace(held, state=Ended(verdict=Verdict.SUCCESS, at=now()))),
+        b"not a record",
+    )
+    async with asyncio.timeout(60):
+        for number, event in enumerate(forged, start=1):
+            while loads < number:
+                await bus.client.publish(subjects.run_event(held.ref), event)
+                await bus.client.flush()
+                await asyncio.sleep(0.01)
+        assert not watcher.done()
+        assert not cancelled.is_set()
+        await bench.runs.change(held.ref, Cancel())
+        await cancelled.wait()
+        watcher.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await watcher
