@@ -26,15 +26,29 @@ def doctor(as_json: bool, target: FindTarget) -> None:
             print_json(health)
         else:
             for subject, text in lines(health, runners):
-                click.echo(f"{subject:<11}{text}")
-        return OK if health.status == "ok" else FAILED
+                click.echo(f"{subject:<10} {text}")
+        return OK if works(health) else FAILED
 
     raise SystemExit(ask(target, work))
 
 
+def works(health: Health) -> bool:
+    """Return whether the installation can do its work: a failed part starts again, and a bad record is passed over."""
+    return health.status != "unavailable" and set(health.dependencies.values()) <= {"ok"}
+
+
 def lines(health: Health, runners: Sequence[Runner]) -> Iterator[tuple[str, str]]:
-    """Yield each part with its state, then what each runner cannot enforce."""
+    """Yield each dependency with its state, what works only in part, and what each runner cannot enforce."""
     yield from health.dependencies.items()
+    yield from troubles(health)
     for runner in runners:
-        if runner.unenforced:
-            yield runner.id, " ".join(runner.unenforced)
+        yield from ((runner.id, f"degraded: {part}.") for part in runner.degraded if part not in health.degraded)
+        yield from ((runner.id, sentence) for sentence in runner.unenforced)
+
+
+def troubles(health: Health) -> Iterator[tuple[str, str]]:
+    """Yield what does not keep the installation from its work, and what to do."""
+    yield from (("degraded", f"{part}.") for part in health.degraded)
+    if health.unreadable:
+        counts = ", ".join(f"{number} of {kind}" for kind, number in sorted(health.unreadable.items()))
+        yield "unreadable", f"stored records, passed over: {counts}; `fastflow bus unreadable` lists and removes them."
