@@ -18,7 +18,7 @@ from fastflow_api.shapes import Health, Runner
 @json_option
 @api_options
 def doctor(as_json: bool, target: FindTarget) -> None:
-    """Show what is wrong with an installation, and what to do. Exit code 1 if it cannot do its work."""
+    """Show what is wrong with an installation, and what to do. Exit code 1 if a service cannot work, or not whole."""
 
     async def work(client: Client) -> int:
         health, runners = await asyncio.gather(client.readiness(), client.runners())
@@ -33,8 +33,13 @@ def doctor(as_json: bool, target: FindTarget) -> None:
 
 
 def lines(health: Health, runners: Sequence[Runner]) -> Iterator[tuple[str, str]]:
-    """Yield each part with its state, then what each runner cannot enforce."""
+    """Yield each dependency with its state, then what failed lately, and what each runner cannot enforce."""
     yield from health.dependencies.items()
+    yield from (("degraded", part) for part in health.degraded)
+    if health.unreadable:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(health.unreadable.items()))
+        yield "unreadable", f"{kinds}: `fastflow bus unreadable` lists and removes them"
     for runner in runners:
+        yield from (("degraded", f"{runner.id}: {part}") for part in runner.degraded)
         if runner.unenforced:
             yield runner.id, " ".join(runner.unenforced)

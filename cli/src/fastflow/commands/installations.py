@@ -79,7 +79,7 @@ def status(as_json: bool, target: FindTarget) -> None:
         else:
             for name, text in _lines(found, health, pipelines, runners, sync):
                 click.echo(f"{name:<11}{text}")
-        return OK if health.status == "ok" else FAILED
+        return FAILED if health.status == "unavailable" else OK
 
     raise SystemExit(ask(lambda: found, work))
 
