@@ -18,7 +18,7 @@ from fastflow_api.shapes import Health, Runner
 @json_option
 @api_options
 def doctor(as_json: bool, target: FindTarget) -> None:
-    """Show what is wrong with an installation, and what to do. Exit code 1 if it cannot do its work."""
+    """Show what is wrong with an installation, and what to do. Exit code 1 if a service cannot work, or not whole."""
 
     async def work(client: Client) -> int:
         health, runners = await asyncio.gather(client.readiness(), client.runners())
@@ -27,28 +27,29 @@ def doctor(as_json: bool, target: FindTarget) -> None:
         else:
             for subject, text in lines(health, runners):
                 click.echo(f"{subject:<10} {text}")
-        return OK if works(health) else FAILED
+        return OK if is_whole(health) else FAILED
 
     raise SystemExit(ask(target, work))
 
 
-def works(health: Health) -> bool:
-    """Return whether the installation can do its work: a failed part starts again, and a bad record is passed over."""
-    return health.status != "unavailable" and set(health.dependencies.values()) <= {"ok"}
+def is_whole(health: Health) -> bool:
+    """Return whether nothing is wrong, also of what a gateway that runs alone does not need itself."""
+    return health.status == "ok" and set(health.dependencies.values()) <= {"ok"}
 
 
 def lines(health: Health, runners: Sequence[Runner]) -> Iterator[tuple[str, str]]:
-    """Yield each dependency with its state, what works only in part, and what each runner cannot enforce."""
+    """Yield each dependency with its state, then what failed lately, and what each runner cannot enforce."""
     yield from health.dependencies.items()
     yield from troubles(health)
     for runner in runners:
-        yield from ((runner.id, f"degraded: {part}.") for part in runner.degraded if part not in health.degraded)
-        yield from ((runner.id, sentence) for sentence in runner.unenforced)
+        yield from (("degraded", f"{runner.id}: {part}") for part in runner.degraded if part not in health.degraded)
+        if runner.unenforced:
+            yield runner.id, " ".join(runner.unenforced)
 
 
 def troubles(health: Health) -> Iterator[tuple[str, str]]:
-    """Yield what does not keep the installation from its work, and what to do."""
-    yield from (("degraded", f"{part}.") for part in health.degraded)
+    """Yield what does not stop the work: parts that failed lately, and records that cannot be read."""
+    yield from (("degraded", part) for part in health.degraded)
     if health.unreadable:
-        counts = ", ".join(f"{number} of {kind}" for kind, number in sorted(health.unreadable.items()))
-        yield "unreadable", f"stored records, passed over: {counts}; `fastflow bus unreadable` lists and removes them."
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(health.unreadable.items()))
+        yield "unreadable", f"{kinds}: `fastflow bus unreadable` lists and removes them"
