@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from msgspec.structs import replace
 
 from fastflow_contracts.bus import subjects
-from fastflow_contracts.bus.subjects import JobRef, RunRef
+from fastflow_contracts.bus.subjects import JobRef, RunRef, ServiceRef
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
 from fastflow_contracts.pipelines.format.spec import DownstreamRule, PipelineSpec
@@ -33,6 +33,7 @@ from fastflow_contracts.runs.presence import PRESENCE
 from fastflow_contracts.runs.run import RUN, RUN_INPUT, Ended, RunInput, Running, RunRecord, Verdict
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_contracts.schedules.state import SCHEDULE_STATE, SWITCH, ScheduleState, Switch
+from fastflow_contracts.service.troubles import TROUBLES, ServiceTroubles
 from fastflow_contracts.sessions.spent import SPENT, SpentText
 from tests.support.ids import fresh_run_id
 from tests.support.records import T0, a_presence, a_run, an_attempt
@@ -101,6 +102,9 @@ def _kinds(dice: random.Random, victim: RunRef) -> Iterator[Corrupt]:
         _or(dice, subjects.runner_key(runner), f"runner.a{runner}"),
         PRESENCE.encode(a_presence(runner)),
     )
+    process = ServiceRef("scheduler", f"{dice.randrange(16**32):032x}")
+    told = ServiceTroubles(service=process.service, id=process.id, host="h", parts=("scheduler/clock failed",), at=T0)
+    yield Corrupt(subjects.RUNNERS, _or(dice, subjects.service_key(process), f"service.{odd}"), TROUBLES.encode(told))
     state = ScheduleState(definition="every 1 s", anchor=T0, done_until=T0, last_slot=T0)
     yield Corrupt(
         subjects.SCHEDULES, _or(dice, subjects.schedule_state_key(job), f"sched.{odd}"), SCHEDULE_STATE.encode(state)

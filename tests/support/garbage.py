@@ -34,7 +34,7 @@ def keys(pipeline: str, runner: str) -> dict[str, tuple[str, ...]]:
         subjects.INPUTS: (subjects.input_key(run), f"input.{pipeline}.no-id"),
         subjects.PIPELINES: ("pipeline.broken", "pipeline.=ZZ", subjects.SYNC_STATUS_KEY),
         subjects.SESSIONS: ("spent.broken",),
-        subjects.RUNNERS: ("runner.broken", subjects.runner_key(runner)),
+        subjects.RUNNERS: ("runner.broken", "service.scheduler.broken", subjects.runner_key(runner)),
         subjects.SCHEDULES: (
             subjects.schedule_state_key(job),
             subjects.schedule_switch_key(job),

@@ -25,6 +25,7 @@ from fastflow_contracts.runs import cells, limits, logs, messages
 from fastflow_contracts.runs.presence import PRESENCE
 from fastflow_contracts.runs.run import RUN, RUN_INPUT
 from fastflow_contracts.schedules import state
+from fastflow_contracts.service.troubles import TROUBLES
 from fastflow_contracts.sessions import spent
 
 GOLDEN: Final = Path(__file__).parents[2] / "golden"
@@ -49,6 +50,7 @@ KINDS: Final[dict[str, Codec[Any]]] = {
     "sync-report": SYNC_REPORT,
     "sync-status": SYNC_STATUS,
     "trigger": messages.TRIGGER,
+    "troubles": TROUBLES,
 }
 MAPS: Final = {"env", "encrypted_env", "overrides", "env_vars", "parameters", "default_env", "event_headers", "data"}
 """Names people give; here nothing is unknown."""

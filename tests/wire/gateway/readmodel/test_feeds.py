@@ -11,7 +11,7 @@ import pytest_asyncio
 from fastflow_contracts.bus import subjects
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.decoding import unreadable
-from fastflow_contracts.bus.subjects import JobRef
+from fastflow_contracts.bus.subjects import JobRef, ServiceRef
 from fastflow_contracts.codec import Codec
 from fastflow_contracts.ids import RunId
 from fastflow_contracts.names import PipelineName
@@ -34,6 +34,10 @@ PLACES = {
     "RunRecord": [(subjects.RUNS, f"run.demo.{RUN_ID}"), (subjects.RUNS, "run.=.x"), (subjects.RUNS, "run.x")],
     "LimitSet": [(subjects.RUNS, subjects.ALL_RUNNING)],
     "Presence": [(subjects.RUNNERS, "runner.r1")],
+    "ServiceTroubles": [
+        (subjects.RUNNERS, subjects.service_key(ServiceRef("syncer", "0" * 32))),
+        (subjects.RUNNERS, "service.x.y"),
+    ],
     "PipelineRecord": [(subjects.PIPELINES, "pipeline.demo"), (subjects.PIPELINES, "pipeline.=")],
     "SyncStatusRecord": [(subjects.PIPELINES, subjects.SYNC_STATUS_KEY)],
     "LinkSet": [(subjects.LINKS, "links.demo"), (subjects.LINKS, "links.=")],

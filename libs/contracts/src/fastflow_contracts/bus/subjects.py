@@ -70,6 +70,8 @@ LIMIT_KEYS = "limit.>"
 PIPELINE_KEYS = "pipeline.*"
 RUNNER_KEYS = "runner.*"
 RUNNER_ID_PATTERN = r"[A-Za-z0-9_=/-]{1,200}"
+SERVICE_KEYS = "service.*.*"
+"""In the bucket of the runners: what other services say of themselves."""
 LINK_KEYS = "links.*"
 SPENT_KEYS = "spent.*"
 SCHEDULE_STATE_KEYS = "sched.>"
@@ -96,6 +98,14 @@ class JobRef(NamedTuple):
     pipeline: PipelineName
     schedule: str
     """``Schedule.id``."""
+
+
+class ServiceRef(NamedTuple):
+    """One process of a service."""
+
+    service: str
+    """``scheduler`` or ``syncer``."""
+    id: str
 
 
 def value_subject(bucket: str, key: str) -> str:
@@ -307,6 +317,22 @@ def parse_runner_key(key: str) -> str:
 def is_runner_id(text: str) -> bool:
     """Return whether *text* can be a runner's name. Any other text in a record names nobody."""
     return re.fullmatch(RUNNER_ID_PATTERN, text) is not None
+
+
+def service_key(process: ServiceRef) -> str:
+    return f"service.{process.service}.{process.id}"
+
+
+def service_keys(service: str) -> str:
+    """Return the filter of the keys of all processes of *service*."""
+    return f"service.{service}.*"
+
+
+def parse_service_key(key: str) -> ServiceRef:
+    """Return the process in a key. Raises ``BadToken``."""
+    if (found := re.fullmatch(r"service\.(scheduler|syncer)\.([0-9a-f]{32})", key)) is None:
+        raise BadToken(f"{key[:200]!r} names no process of a service.")
+    return ServiceRef(*found.groups())
 
 
 def drain(runner_id: str) -> str:

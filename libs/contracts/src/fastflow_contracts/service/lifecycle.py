@@ -13,13 +13,15 @@ import contextlib
 import os
 import signal
 import sys
+import uuid
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, Final, NoReturn, Protocol, TypeVar
 
 from fastflow_contracts.bus.client import Bus
 from fastflow_contracts.bus.errors import BusError
 from fastflow_contracts.bus.permissions import User
+from fastflow_contracts.bus.subjects import ServiceRef
 from fastflow_contracts.errors import FastFlowError, Fatal
 from fastflow_contracts.log import get_logger
 from fastflow_contracts.service.bus_wait import bus_ready, seed_in
@@ -27,6 +29,7 @@ from fastflow_contracts.service.foreign_settings import warn_of_foreign
 from fastflow_contracts.service.logging import set_up_logging
 from fastflow_contracts.service.parts import keep, leaves
 from fastflow_contracts.service.settings import BadSettings, ServiceSettings, load
+from fastflow_contracts.service.troubles import telling
 
 log = get_logger(__name__)
 
@@ -36,6 +39,8 @@ EXIT_FAILURE = 70
 """Exit code when something that the service needs is gone or broken (EX_SOFTWARE)."""
 EXIT_USAGE = 64
 """Exit code when the settings cannot be used (EX_USAGE)."""
+TELLING: Final = (User.SCHEDULER, User.SYNCER)
+"""Services that tell on the bus which parts of them are degraded. A gateway shows its own, a runner has a presence."""
 
 S = TypeVar("S", bound=ServiceSettings, contravariant=True)
 
@@ -104,12 +109,15 @@ def run(
     async def service(stop: asyncio.Event) -> None:
         warn_of_foreign(os.environ)
         seed = seed_in(settings.nats_credentials)
+        process = ServiceRef(user.value, uuid.uuid4().hex)
 
         async def life(ready: Callable[[], None]) -> None:
             async with contextlib.AsyncExitStack() as stack:
                 async with waiting(settings):
                     opening = bus_ready(settings.bus_url, user=user, seed=seed, tls=settings.tls)
                     bus = await stack.enter_async_context(opening)
+                if user in TELLING:
+                    await stack.enter_async_context(telling(bus, process))
                 await serve(settings, bus, stop, ready)
 
         await keep_serving(user.value, life, stop, log_ready)

@@ -45,7 +45,7 @@ async def readyz(request: web.Request) -> web.Response:
     return _health(
         own | others,
         is_well=set(needed.values()) == {OK},
-        failed=tuple(str(part) for part in degraded()),
+        failed=_failed(request),
         unreadable=request.app[MODEL].unreadable,
     )
 
@@ -78,6 +78,12 @@ def _of_the_others(request: web.Request) -> dict[str, str]:
         "pipelines": OK if is_synced else "no sync has succeeded yet; GET /api/sync/status says why",
         "runner": OK if takes_work else "no runner takes work",
     }
+
+
+def _failed(request: web.Request) -> tuple[str, ...]:
+    """The parts that are degraded: of this process, then of other services, without their hosts: anybody may ask."""
+    others = (part for record in request.app[MODEL].troubles.at(now()) for part in record.parts)
+    return tuple(dict.fromkeys((*map(str, degraded()), *others)))
 
 
 def _health(

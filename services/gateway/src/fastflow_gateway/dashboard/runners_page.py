@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from fastflow_contracts.clock import now
 from fastflow_contracts.service.parts import degraded
 from fastflow_gateway import app_keys
 from fastflow_gateway.dashboard.rendering import RENDERER
@@ -29,7 +30,10 @@ async def runners_page(request: web.Request) -> web.Response:
         ],
         busy=sum(runner.busy for runner in staying),
         slots=sum(runner.slots for runner in staying),
-        degraded=[part for part in degraded() if not part.part.startswith("runner/")],  # runners report theirs
+        degraded=[
+            *(str(part) for part in degraded() if not part.part.startswith("runner/")),  # runners report theirs
+            *(f"{record.host}: {part}" for record in model.troubles.at(now()) for part in record.parts),
+        ],
         unreadable=sum(model.unreadable.values()),
     )
 

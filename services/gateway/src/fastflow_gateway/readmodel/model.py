@@ -35,6 +35,7 @@ from fastflow_contracts.runs.store import NoSuchRun, RunStore
 from fastflow_contracts.schedules.state import ScheduleState, Switch
 from fastflow_contracts.schedules.store import ScheduleStore
 from fastflow_contracts.service.parts import keep
+from fastflow_contracts.service.troubles import troubles
 from fastflow_contracts.sessions.spent import SpentStore, SpentText
 from fastflow_gateway.readmodel.crash_loop import crash_loop
 from fastflow_gateway.readmodel.feeds import Feed, bucket_feed, follow, skip_feed
@@ -43,6 +44,7 @@ from fastflow_gateway.readmodel.run_index import KnownRun, RunIndex
 from fastflow_gateway.readmodel.skips import SKIPS_MAX, Skips
 from fastflow_gateway.readmodel.spent import SpentIds
 from fastflow_gateway.readmodel.switches import Switches
+from fastflow_gateway.readmodel.troubles import Troubles
 from fastflow_gateway.readmodel.watchers import Watchers
 from fastflow_gateway.views.waiting import Capacity
 
@@ -68,6 +70,7 @@ class ReadModel:
         self.links = Links()
         self.switches = Switches()
         self.schedule_states: dict[JobRef, ScheduleState] = {}
+        self.troubles = Troubles()
         self._spent = SpentIds()
         self.sync: SyncStatusRecord | None = None
         pipelines, schedules = self._pipeline_store, ScheduleStore(bus)
@@ -83,6 +86,7 @@ class ReadModel:
                 is_shown=False,
             ),
             bucket_feed("runners", presences(bus), self._on_runner, self._runners.clear, is_shown=False),
+            bucket_feed("services", troubles(bus), self.troubles.put, self.troubles.clear, is_shown=False),
             bucket_feed("pipelines", pipelines.records, self._on_pipeline, self._pipelines.clear),
             bucket_feed("sync", pipelines.sync_status, self._on_sync, self._forget_sync),
             bucket_feed("links", pipelines.link_sets, self._on_links, self.links.clear),
