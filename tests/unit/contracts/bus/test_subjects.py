@@ -15,6 +15,7 @@ from fastflow_contracts.bus.subjects import (
     TOKEN_CHARACTERS_MAX,
     JobRef,
     RunRef,
+    ServiceRef,
     is_inbox,
 )
 from fastflow_contracts.ids import RunId
@@ -61,6 +62,7 @@ def arguments(builder: Callable[..., str], pipeline: str, text: str) -> list[Any
         "Kind": "notebook",
         "RunRef": RunRef(PipelineName(pipeline), RUN),
         "JobRef": JobRef(PipelineName(pipeline), text),
+        "ServiceRef": ServiceRef("scheduler", text),
         "PipelineName": pipeline,
         "RunId": RUN,
         "int": 10**12,

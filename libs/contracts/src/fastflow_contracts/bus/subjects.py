@@ -320,12 +320,12 @@ def is_runner_id(text: str) -> bool:
 
 
 def service_key(process: ServiceRef) -> str:
-    return f"service.{process.service}.{process.id}"
+    return f"service.{process.service}.{_bounded(process.id)}"
 
 
 def service_keys(service: str) -> str:
     """Return the filter of the keys of all processes of *service*."""
-    return f"service.{service}.*"
+    return f"service.{_bounded(service)}.*"
 
 
 def parse_service_key(key: str) -> ServiceRef:

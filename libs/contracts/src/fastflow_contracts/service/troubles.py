@@ -72,8 +72,8 @@ def check_troubles(name: ServiceRef, record: ServiceTroubles) -> None:
 @contextlib.asynccontextmanager
 async def telling(bus: Bus, name: ServiceRef) -> AsyncIterator[None]:
     """Tell on *bus* which parts of this process are degraded, while the block runs. Never raises."""
-    part = keep(f"{name.service}/troubles", lambda: _tell(bus, name), ends=lambda _: False)
-    task = asyncio.create_task(part, name="troubles")
+    own = f"{name.service}/troubles"
+    task = asyncio.create_task(keep(own, lambda: _tell(bus, name, own), ends=lambda _: False), name="troubles")
     try:
         yield
     finally:
@@ -81,10 +81,11 @@ async def telling(bus: Bus, name: ServiceRef) -> AsyncIterator[None]:
         await asyncio.wait({task})
 
 
-async def _tell(bus: Bus, name: ServiceRef) -> None:
+async def _tell(bus: Bus, name: ServiceRef, own: str) -> None:
+    """Tell until cancelled; not of *own*, this part: a write that fails must not be the reason for the next one."""
     records, is_told = troubles(bus), False
     while True:
-        parts = tuple(str(part)[:PART_CHARACTERS_MAX] for part in degraded())[:PARTS_MAX]
+        parts = tuple(str(part)[:PART_CHARACTERS_MAX] for part in degraded() if part.part != own)[:PARTS_MAX]
         if parts or is_told:
             host = socket.gethostname()
             record = ServiceTroubles(service=name.service, id=name.id, host=host, parts=parts, at=now())

@@ -45,7 +45,7 @@ async def readyz(request: web.Request) -> web.Response:
     return _health(
         own | others,
         is_well=set(needed.values()) == {OK},
-        failed=_failed(request),
+        failed=failed_parts(request.app),
         unreadable=request.app[MODEL].unreadable,
     )
 
@@ -80,9 +80,9 @@ def _of_the_others(request: web.Request) -> dict[str, str]:
     }
 
 
-def _failed(request: web.Request) -> tuple[str, ...]:
-    """The parts that are degraded: of this process, then of other services, without their hosts: anybody may ask."""
-    others = (part for record in request.app[MODEL].troubles.at(now()) for part in record.parts)
+def failed_parts(app: web.Application) -> tuple[str, ...]:
+    """Return the parts that are degraded: of this process, then of other services, without their hosts: anybody may ask."""
+    others = (part for record in app[MODEL].troubles.at(now()) for part in record.parts)
     return tuple(dict.fromkeys((*map(str, degraded()), *others)))
 
 
