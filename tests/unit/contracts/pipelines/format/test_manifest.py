@@ -47,7 +47,8 @@ def test_all_problems_are_reported_at_once() -> None:
     ]
     assert [str(problem) for problem in manifest.problems][:3] == [
         "pipeline.json:2: timeout is -5; accepted: a number of seconds, 0 or more, at most ten years",
-        "pipeline.json:4: default_env.B is null; accepted: a string, a number, true or false",
+        "pipeline.json:4: default_env.B is null; accepted: a string of up to 32,768 characters "
+        "without NUL, a number, true or false",
         'pipeline.json:6: schedules[0].schedule_cron is "0 25 * * *"; accepted: a cron expression of five fields such '
         'as "0 9 * * mon-fri", or one of @hourly, @daily, @weekly, @monthly, @yearly '
         "('25' is not a valid hour (0 to 23))",
