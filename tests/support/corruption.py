@@ -33,6 +33,7 @@ from fastflow_contracts.runs.presence import PRESENCE
 from fastflow_contracts.runs.run import RUN, RUN_INPUT, Ended, RunInput, Running, RunRecord, Verdict
 from fastflow_contracts.runs.state_machine import Cancel
 from fastflow_contracts.schedules.state import SCHEDULE_STATE, SWITCH, ScheduleState, Switch
+from fastflow_contracts.sessions.spent import SPENT, SpentText
 from tests.support.ids import fresh_run_id
 from tests.support.records import T0, a_presence, a_run, an_attempt
 
@@ -85,7 +86,8 @@ def _kinds(dice: random.Random, victim: RunRef) -> Iterator[Corrupt]:
     name = PipelineName(f"odd-{dice.randrange(10**9)}")
     odd = f"x.{dice.randrange(10**6)}.=ZZ"
     yield Corrupt(subjects.RUNS, _or(dice, subjects.run_key(ref), f"run.{odd}"), RUN.encode(run))
-    yield Corrupt(subjects.RUNS, _or(dice, subjects.input_key(ref), f"input.{odd}"), RUN_INPUT.encode(_input()))
+    for bucket in (subjects.INPUTS, subjects.RUNS):  # older versions kept inputs beside the runs
+        yield Corrupt(bucket, _or(dice, subjects.input_key(ref), f"input.{odd}"), RUN_INPUT.encode(_input()))
     members = (Member(pipeline=pipeline, run_id=fresh_run_id()),)
     for key in (subjects.ALL_RUNNING, subjects.instances_key(pipeline)):
         yield Corrupt(subjects.RUNS, key, LIMIT.encode(LimitSet(most=2, members=members)))
@@ -107,6 +109,8 @@ def _kinds(dice: random.Random, victim: RunRef) -> Iterator[Corrupt]:
     yield Corrupt(subjects.SCHEDULES, _or(dice, subjects.schedule_switch_key(job), f"switch.{odd}"), switch)
     links = LINK_SET.encode(LinkSet(links=(Link(pipeline=name, on_failure=True, run_config_id="x", on_route="y"),)))
     yield Corrupt(subjects.LINKS, _or(dice, subjects.links_key(name), f"links.=Z{name}"), links)
+    spent = SPENT.encode(SpentText(kind="session", at=T0))
+    yield Corrupt(subjects.SESSIONS, _or(dice, subjects.spent_key(fresh_run_id()), f"spent.{odd}"), spent)
     yield from _messages(dice, ref, victim)
 
 
@@ -114,10 +118,11 @@ def _messages(dice: random.Random, ref: RunRef, victim: RunRef) -> Iterator[Corr
     """Messages of the streams that are no buckets, and the notes of stored objects."""
     other = PipelineName(f"none-{dice.randrange(100)}")
     trigger = Trigger(key=fresh_run_id(), env_vars={"A": "b"}, parameters={"p": "1"}, run_config_id="x")
-    yield Corrupt(None, subjects.trigger(other), messages.TRIGGER.encode(trigger))
+    for subject in (subjects.trigger(other), subjects.start(other)):
+        yield Corrupt(None, subject, messages.TRIGGER.encode(trigger))
     yield Corrupt(None, subjects.command(ref), messages.CANCEL.encode(Cancel()))
     hint = Hint(pipeline=ref.pipeline, run_id=ref.run_id, attempt=1)
-    yield Corrupt(None, subjects.work("script"), HINT.encode(hint))
+    yield Corrupt(None, subjects.work("script", ref, 1), HINT.encode(hint))
     chunk = Chunk(at=1.0, lines=(Piece(ms=0, stream=1, text="x\n"),), end=(2, 0))
     yield Corrupt(None, subjects.log(victim, 1), CHUNK.encode(chunk))
     events = (

@@ -16,6 +16,7 @@ from fastflow_contracts.runs.concurrency import chain_counts, limit_sets
 from fastflow_contracts.runs.runners import presences
 from fastflow_contracts.runs.store import RunStore
 from fastflow_contracts.schedules.store import ScheduleStore
+from fastflow_contracts.sessions.spent import SpentStore
 
 LOOK_S: Final = 600.0
 """How long reading one kind of record may take."""
@@ -39,6 +40,7 @@ def _kinds(bus: Bus) -> Iterator[tuple[Bucket[Any, Any], str]]:
         *(pipelines.records, pipelines.sync_status, pipelines.link_sets),
         *(schedules.states, schedules.switches),
         presences(bus),
+        SpentStore(bus).records,
     )
     yield from ((bucket, bucket.keys) for bucket in buckets)
     yield limit_sets(bus), subjects.ALL_RUNNING
