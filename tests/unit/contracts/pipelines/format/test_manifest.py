@@ -242,3 +242,21 @@ def test_any_text_gives_a_spec_or_problems(text: str) -> None:
 def test_any_values_give_a_spec_or_problems(value: dict[str, Any]) -> None:
     """A spec, written as JSON, is a manifest of the same spec."""
     holds_together(read(json.dumps(value)))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("webhook_key", "k" * 1_001, "up to 1,000 characters"),
+        ("description", "d" * 10_001, "up to 10,000 characters"),
+        ("tags", ["t" * 10_001], "up to 10,000 characters"),
+        ("default_env", {"A": "x" * 32_769}, "up to 32,768 characters"),
+        ("default_env", {"A": "a\0b"}, "without NUL"),
+        ("default_env", {"A" * 257: "x"}, "1 to 256 characters"),
+    ],
+)
+def test_what_is_too_long_says_how_long_it_may_be(field: str, value: object, said: str) -> None:
+    """A key beyond the first line of a request would be accepted, and no call with it ever."""
+    manifest = read(json.dumps({field: value}))
+    assert manifest.spec is None
+    assert said in str(manifest.problems[0])
